@@ -1,0 +1,69 @@
+"""How this process talks to PostgreSQL: login, role, time-outs, pool."""
+
+from typing import Any
+
+import environ
+
+from config import env as table
+from config.env import Env
+
+# As parts of the lease in thousandths. A stopped process keeps its row locks until the server ends
+# its transaction, which has to happen before others take its work over.
+IDLE_IN_TRANSACTION, STATEMENT, LOCK = 400, 600, 200
+OWNER_TIMEOUTS = {  # migrations build indexes and may wait for themselves, but never hold others up
+    "lock_timeout": 10_000,
+    "statement_timeout": 0,
+    "idle_in_transaction_session_timeout": 60_000,
+}
+# A host name that tells what is wrong, in the driver's own error message.
+UNSET = "postgresql://DATABASE_URL-is-not-set.invalid/fillcast"
+
+
+def timeouts(role: str, lease_seconds: int) -> dict[str, int]:
+    """Return the session's time-outs in ms; for web and trade all lie below the lease."""
+    if role == "owner":
+        return OWNER_TIMEOUTS
+    return {
+        "lock_timeout": LOCK * lease_seconds,
+        "statement_timeout": STATEMENT * lease_seconds,
+        "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION * lease_seconds,
+    }
+
+
+def startup_options(env: Env) -> str:
+    """Return what is told to PostgreSQL when a connection is opened."""
+    role = env(table.DB_ROLE)
+    values: dict[str, int | str] = dict(timeouts(role, env(table.LEASE_SECONDS)))
+    values["jit"] = "off"  # costs more than it gives in every query that we have
+    if role != "owner" and not own_url(env):
+        values["role"] = f"fillcast_{role}"
+    return " ".join(f"-c {name}={value}" for name, value in values.items())
+
+
+def own_url(env: Env) -> str | None:
+    """Return the URL of the role's own login, if there is one."""
+    urls = {"web": table.WEB_DATABASE_URL, "trade": table.TRADE_DATABASE_URL}
+    setting = urls.get(env(table.DB_ROLE))
+    return env(setting) if setting else None
+
+
+def database(env: Env) -> dict[str, Any]:
+    """Return the entry of DATABASES for this process's role."""
+    parsed: dict[str, Any] = dict(
+        environ.Env.db_url_config(own_url(env) or env(table.DATABASE_URL) or UNSET)
+    )
+    options: dict[str, Any] = {
+        **parsed.get("OPTIONS", {}),
+        "options": startup_options(env),
+        "connect_timeout": 5,
+        "application_name": f"fillcast-{env(table.DB_ROLE)}",
+    }
+    if env(table.DB_ROLE) == "web":  # requests come on many threads, each would keep its own
+        options["pool"] = {"min_size": 1, "max_size": 16, "timeout": 5}
+    return {
+        **parsed,
+        "ENGINE": "django.db.backends.postgresql",
+        "OPTIONS": options,
+        "CONN_MAX_AGE": 0 if "pool" in options else None,
+        "CONN_HEALTH_CHECKS": True,
+    }

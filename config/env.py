@@ -1,0 +1,276 @@
+"""Every setting of Fillcast, in one table: name, kind, default, whether production needs it.
+
+docs/settings.md and .env.example are written from it (`manage.py settings_reference`).
+To add one: an entry here, a line in config/settings.py, then that command.
+"""
+
+from collections.abc import Mapping
+
+from config.kinds import (
+    choice,
+    comma_list,
+    decimal,
+    key32,
+    market_clock,
+    network,
+    optional,
+    text,
+    url,
+    whole,
+    yes_or_no,
+)
+from config.setting import ENV_NAME, EnvironmentFault, Setting, T, Table
+
+TABLE = Table()
+
+installation = TABLE.section("The installation")
+ENV = installation(
+    ENV_NAME,
+    choice("development", "production"),
+    "development",
+    "In production nothing is made up: what is marked as needed must be set.",
+)
+DEBUG = installation(
+    "FILLCAST_DEBUG",
+    yes_or_no(),
+    "no",
+    "Show tracebacks in the browser and keep every query in memory; never in production.",
+)
+SECRET_KEY = installation(
+    "FILLCAST_SECRET_KEY",
+    text("at least 32 characters, or nothing in development", "|.{32,}"),
+    "",
+    "Signs sessions and tokens. Without one, each process makes its own until it ends.",
+    required=True,
+    secret=True,
+)
+ALLOWED_HOSTS = installation(
+    "FILLCAST_ALLOWED_HOSTS",
+    comma_list(text("a host name", r"[A-Za-z0-9.:\[\]*_-]+")),
+    "localhost,127.0.0.1,[::1]",
+    "Host names that the web process answers to.",
+    required=True,
+)
+PUBLIC_URL = installation(
+    "FILLCAST_PUBLIC_URL",
+    optional(url("https", "http")),
+    "",
+    "Where people reach this installation; used in links, and trusted as an origin of forms.",
+)
+PORT = installation("FILLCAST_PORT", whole(1, 65535), "8012", "The web process's port.")
+INSTALLATION_TAG = installation(
+    "FILLCAST_INSTALLATION_TAG",
+    text("3 characters a-z or 0-9", "[a-z0-9]{3}"),
+    "dev",
+    "Begins every client order id, so that a broker's orders tell whose they are. Never change it.",
+    required=True,
+)
+VAR = installation(
+    "FILLCAST_VAR",
+    text("a folder", ".+"),
+    "var",
+    "Where the embedded servers, logs and the secrets of a development installation are kept.",
+)
+
+servers = TABLE.section("Servers")
+DATABASE_URL = servers(
+    "DATABASE_URL",
+    optional(url("postgresql", "postgres")),
+    "",
+    "PostgreSQL 15 to 18, as the owner of the tables. Without it, an embedded one is started.",
+    required=True,
+    secret=True,
+)
+WEB_DATABASE_URL = servers(
+    "FILLCAST_WEB_DATABASE_URL",
+    optional(url("postgresql", "postgres")),
+    "",
+    "The web process's own login. Without it, DATABASE_URL's login takes the role fillcast_web.",
+    secret=True,
+)
+TRADE_DATABASE_URL = servers(
+    "FILLCAST_TRADE_DATABASE_URL",
+    optional(url("postgresql", "postgres")),
+    "",
+    "The workers' own login. Without it, DATABASE_URL's login takes the role fillcast_trade.",
+    secret=True,
+)
+DB_ROLE = servers(
+    "FILLCAST_DB_ROLE",
+    choice("owner", "trade", "web"),
+    "owner",
+    "As whom this process works: owner for migrations, trade for workers, web for the web process.",
+)
+REDIS_URL = servers(
+    "REDIS_URL",
+    optional(url("redis", "rediss")),
+    "",
+    "Redis 6.2 or newer, or Valkey. Without it, an embedded one is started.",
+    required=True,
+    secret=True,
+)
+LOG_FORMAT = servers(
+    "FILLCAST_LOG_FORMAT",
+    choice("console", "json"),
+    "console",
+    "How logs are written to standard output: for people, or a JSON object on each line.",
+)
+LOG_LEVEL = servers(
+    "FILLCAST_LOG_LEVEL",
+    choice("DEBUG", "INFO", "WARNING", "ERROR"),
+    "INFO",
+    "The least grave kind of message that is logged.",
+)
+EMAIL_URL = servers(
+    "FILLCAST_EMAIL_URL",
+    url("consolemail", "smtp", "smtp+tls", "smtp+ssl", "memorymail", "dummymail"),
+    "consolemail://localhost",
+    "Where e-mail is handed over, for example smtp+tls://user:password@host:587.",
+    secret=True,
+)
+EMAIL_FROM = servers(
+    "FILLCAST_EMAIL_FROM",
+    text("an e-mail address", r"[^@\s]+@[^@\s]+"),
+    "fillcast@localhost",
+    "The sender of e-mail.",
+)
+
+secrets = TABLE.section("Credentials of broker accounts")
+CREDENTIALS_PUBLIC_KEY = secrets(
+    "FILLCAST_CREDENTIALS_PUBLIC_KEY",
+    optional(key32()),
+    "",
+    "Seals credentials; every process has it. It cannot open them.",
+    required=True,
+)
+CREDENTIALS_PRIVATE_KEYS = secrets(
+    "FILLCAST_CREDENTIALS_PRIVATE_KEYS",
+    comma_list(key32()),
+    "",
+    "Open credentials, newest first; older ones stay until rotation is through. Only in workers.",
+    secret=True,
+)
+
+execution = TABLE.section("Execution")
+BUNDLE_SIZE = execution(
+    "FILLCAST_BUNDLE_SIZE", whole(1, 5000), "250", "Most orders in one message and one transaction."
+)
+LEASE_SECONDS = execution(
+    "FILLCAST_LEASE_SECONDS",
+    whole(2, 10),
+    "10",
+    "How long a silent process is believed to be alive; the database's time-outs follow from it.",
+)
+SEND_WITHIN_SECONDS = execution(
+    "FILLCAST_SEND_WITHIN_SECONDS",
+    whole(1, 9),
+    "5",
+    "An order that is not on the wire so long after its claim is not sent any more.",
+)
+CALL_TIMEOUT_SECONDS = execution(
+    "FILLCAST_CALL_TIMEOUT_SECONDS",
+    whole(1, 60),
+    "5",
+    "How long a broker may take to answer before an order is UNKNOWN.",
+)
+PROOF_GAP_SECONDS = execution(
+    "FILLCAST_PROOF_GAP_SECONDS",
+    whole(10, 3600),
+    "60",
+    "Time between the two looks that prove an order never arrived.",
+)
+LOOK_EVERY_SECONDS = execution(
+    "FILLCAST_LOOK_EVERY_SECONDS",
+    whole(1, 5),
+    "2",
+    "How often each worker looks for due orders by itself, rung or not.",
+)
+WIRE_PLACES = execution(
+    "FILLCAST_WIRE_PLACES", whole(1, 10000), "600", "Most broker calls in flight in one process."
+)
+SLIPPAGE_ALERT_PIPS = execution(
+    "FILLCAST_SLIPPAGE_ALERT_PIPS",
+    decimal("0", "100000"),
+    "5",
+    "A fill that is worse than expected by more than this raises an alert.",
+)
+
+prices = TABLE.section("Prices and time")
+MARKET_CLOCK = prices(
+    "FILLCAST_MARKET_CLOCK",
+    optional(market_clock()),
+    "",
+    "Lets market time start elsewhere and run faster, for replays. Leases never follow it.",
+)
+
+outside = TABLE.section("The world outside")
+BROKER_HOSTS = outside(
+    "FILLCAST_BROKER_HOSTS",
+    comma_list(network()),
+    "",
+    "Private and loopback networks that a connection's own host may lie in; public ones may always.",
+)
+OUTBOUND_HOSTS = outside(
+    "FILLCAST_OUTBOUND_HOSTS",
+    comma_list(network()),
+    "",
+    "Private networks that notifications and webhooks may be sent to; public ones may always.",
+)
+MT4_ROOT = outside(
+    "FILLCAST_MT4_ROOT",
+    optional(text("a folder", "/.+|[A-Za-z]:.+")),
+    "",
+    "Folder that every MT4 connection's bridge folder must lie in. Without it, MT4 is off.",
+)
+
+
+class Env:
+    """Values of all settings, each well-formed and at peace with the others."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        """Read the whole table. Raises EnvironmentFault that lists every fault at once."""
+        self._values = TABLE.read(environ)
+        if faults := [*self._quarrels_of_time(), *self._misplaced_keys()]:
+            raise EnvironmentFault(faults)
+
+    def __call__(self, setting: Setting[T]) -> T:
+        """Return a setting's value."""
+        value: T = self._values[setting.name]
+        return value
+
+    @property
+    def production(self) -> bool:
+        """Whether this is the real thing."""
+        return self(ENV) == "production"
+
+    def _quarrels_of_time(self) -> list[str]:
+        within, call = self(SEND_WITHIN_SECONDS), self(CALL_TIMEOUT_SECONDS)
+        faults = []
+        if within >= self(LEASE_SECONDS):
+            faults.append(
+                f"{SEND_WITHIN_SECONDS.name} is {within}; expected less than {LEASE_SECONDS.name}"
+                f" ({self(LEASE_SECONDS)}), or a worker that is believed dead could still send."
+            )
+        if self(PROOF_GAP_SECONDS) < within + call:
+            faults.append(
+                f"{PROOF_GAP_SECONDS.name} is {self(PROOF_GAP_SECONDS)}; expected at least"
+                f" {SEND_WITHIN_SECONDS.name} + {CALL_TIMEOUT_SECONDS.name} ({within + call}),"
+                " or an order still under way could be called absent."
+            )
+        return faults
+
+    def _misplaced_keys(self) -> list[str]:
+        name, role, keys = (
+            CREDENTIALS_PRIVATE_KEYS.name,
+            self(DB_ROLE),
+            self(CREDENTIALS_PRIVATE_KEYS),
+        )
+        if role == "web" and keys:
+            return [
+                f"{name} is set in a web process; expected nothing there, since web only seals."
+            ]
+        if role == "trade" and self.production and not keys:
+            return [f"{name} is not set; a worker in production needs it to open credentials."]
+        if self.production and self(DEBUG):
+            return [f"{DEBUG.name} is 'yes'; expected no in production, where it shows secrets."]
+        return []

@@ -1,0 +1,243 @@
+"""Django's settings. What may differ between installations comes from config/env.py."""
+
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+import environ
+
+from config import env as table
+from config.databases import database
+from config.env import Env
+from config.logs import configure_structlog, logging_config
+from config.schedule import SCHEDULE
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+environ.Env.read_env(BASE_DIR / ".env")  # what the environment already says stays
+env = Env(os.environ)
+
+# --- Fillcast's own, under their own names
+FILLCAST_ENV = env(table.ENV)
+FILLCAST_VAR = BASE_DIR / env(table.VAR)
+FILLCAST_PORT = env(table.PORT)
+FILLCAST_PUBLIC_URL = env(table.PUBLIC_URL) or f"http://localhost:{env(table.PORT)}"
+FILLCAST_INSTALLATION_TAG = env(table.INSTALLATION_TAG)
+FILLCAST_DB_ROLE = env(table.DB_ROLE)
+FILLCAST_CREDENTIALS_PUBLIC_KEY = env(table.CREDENTIALS_PUBLIC_KEY)
+FILLCAST_CREDENTIALS_PRIVATE_KEYS = env(table.CREDENTIALS_PRIVATE_KEYS)
+FILLCAST_BUNDLE_SIZE = env(table.BUNDLE_SIZE)
+FILLCAST_LEASE_SECONDS = env(table.LEASE_SECONDS)
+FILLCAST_SEND_WITHIN_SECONDS = env(table.SEND_WITHIN_SECONDS)
+FILLCAST_CALL_TIMEOUT_SECONDS = env(table.CALL_TIMEOUT_SECONDS)
+FILLCAST_PROOF_GAP_SECONDS = env(table.PROOF_GAP_SECONDS)
+FILLCAST_LOOK_EVERY_SECONDS = env(table.LOOK_EVERY_SECONDS)
+FILLCAST_WIRE_PLACES = env(table.WIRE_PLACES)
+FILLCAST_SLIPPAGE_ALERT_PIPS = env(table.SLIPPAGE_ALERT_PIPS)
+FILLCAST_MARKET_CLOCK = env(table.MARKET_CLOCK)
+FILLCAST_BROKER_HOSTS = env(table.BROKER_HOSTS)
+FILLCAST_OUTBOUND_HOSTS = env(table.OUTBOUND_HOSTS)
+FILLCAST_MT4_ROOT = env(table.MT4_ROOT)
+
+# --- Django
+DEBUG = env(table.DEBUG)
+SECRET_KEY = env(table.SECRET_KEY) or secrets.token_urlsafe(48)
+ALLOWED_HOSTS = list(env(table.ALLOWED_HOSTS))
+CSRF_TRUSTED_ORIGINS = [FILLCAST_PUBLIC_URL.rstrip("/")]
+ROOT_URLCONF = "config.urls"
+ASGI_APPLICATION = "config.asgi.application"
+WSGI_APPLICATION = "config.wsgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_USER_MODEL = "users.User"
+APPEND_SLASH = True
+
+INSTALLED_APPS = [
+    "unfold",  # before the admin, whose templates it replaces
+    "unfold.contrib.filters",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_filters",
+    "django_celery_beat",
+    "django_structlog",
+    "django_htmx",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
+    "django_otp.plugins.otp_static",
+    "axes",
+    "pgtrigger",
+    "pghistory",
+    "common",
+    "config",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_otp.middleware.OTPMiddleware",
+    "django_structlog.middlewares.RequestMiddleware",
+    "pghistory.middleware.HistoryMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "axes.middleware.AxesMiddleware",  # last: it turns a lock-out into an answer
+]
+
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+# --- data
+DATABASES = {"default": database(env)}
+REDIS_URL = env(table.REDIS_URL) or "redis://REDIS_URL-is-not-set.invalid"
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "fillcast",
+        "OPTIONS": {"socket_timeout": 1, "socket_connect_timeout": 1},
+    }
+}
+SESSION_ENGINE = "django.contrib.sessions.backends.db"  # nobody is logged out by a lost Redis
+
+# --- time and language
+USE_TZ = True
+TIME_ZONE = "UTC"
+USE_I18N = True
+LANGUAGE_CODE = "en-us"
+
+# --- static files: served by the web process itself
+STATIC_URL = "static/"
+STATIC_ROOT = FILLCAST_VAR / "static"
+WHITENOISE_USE_FINDERS = not env.production  # no collectstatic step in development
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        if env.production
+        else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
+}
+
+# --- people
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+AXES_FAILURE_LIMIT = 10
+AXES_COOLOFF_TIME = 0.25  # hours
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]  # both: nobody can lock another out
+AXES_RESET_ON_SUCCESS = True
+AXES_HANDLER = "axes.handlers.database.AxesDatabaseHandler"  # Redis may be away
+OTP_TOTP_ISSUER = "Fillcast"
+LOGIN_URL = "/login/"
+LOGIN_REDIRECT_URL = "/"
+LOGOUT_REDIRECT_URL = "/login/"
+
+# --- safety of the web
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.production else None
+if env.production:  # TLS ends at the proxy; see deploy/
+    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = True
+    SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]  # asked from inside
+    SECURE_HSTS_SECONDS = 31_536_000
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
+
+# --- the API
+REST_FRAMEWORK: dict[str, Any] = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "COERCE_DECIMAL_TO_STRING": True,
+}
+SPECTACULAR_SETTINGS: dict[str, Any] = {
+    "TITLE": "Fillcast",
+    "DESCRIPTION": "Publish a trading signal once; have it filled on every subscribed account.",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+}
+
+# --- jobs: Redis is a doorbell, the row is the job
+CELERY_BROKER_URL = REDIS_URL
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = False
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_DEFAULT_QUEUE = "maintenance"  # trading tasks are routed by name
+CELERY_TASK_ROUTES = {
+    "execution.execute_signal": {"queue": "execution"},
+    "execution.execute_exits": {"queue": "exits"},
+}
+CELERY_DB_REUSE_MAX = 10_000  # else the connection is closed around every task
+CELERY_WORKER_PREFETCH_MULTIPLIER = 4
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
+CELERY_WORKER_SEND_TASK_EVENTS = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker waits for Redis as long as it takes
+CELERY_BROKER_TRANSPORT_OPTIONS = {  # whoever rings does not wait for a Redis that is away
+    "socket_timeout": 5,
+    "socket_connect_timeout": 2,
+    "max_retries": 1,
+    "interval_start": 0,
+    "interval_step": 0.1,
+    "interval_max": 0.2,
+}
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BEAT_MAX_LOOP_INTERVAL = 1  # so that a schedule of one second works
+CELERY_BEAT_SCHEDULE = SCHEDULE
+
+# --- logs and mail
+DJANGO_STRUCTLOG_CELERY_ENABLED = True
+LOGGING = logging_config(env(table.LOG_FORMAT), env(table.LOG_LEVEL))
+configure_structlog()
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env(table.EMAIL_FROM)
+vars().update(environ.Env.email_url_config(env(table.EMAIL_URL)))
+EMAIL_TIMEOUT = 10
+
+# --- the operators' admin
+UNFOLD: dict[str, Any] = {"SITE_TITLE": "Fillcast", "SITE_HEADER": "Fillcast", "SITE_SYMBOL": "hub"}
+SILENCED_SYSTEM_CHECKS: list[str] = []

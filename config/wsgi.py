@@ -1,0 +1,8 @@
+"""An entrance for WSGI servers. Live pages (SSE) need the ASGI one."""
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+application = get_wsgi_application()
