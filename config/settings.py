@@ -62,6 +62,7 @@ INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "django.contrib.humanize",
+    "django.contrib.postgres",
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
@@ -76,6 +77,13 @@ INSTALLED_APPS = [
     "pgtrigger",
     "pghistory",
     "common",
+    "users",
+    "events",
+    "signals",
+    "connections",
+    "positions",
+    "execution",
+    "analytics",
     "config",
 ]
 

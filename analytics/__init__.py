@@ -1,0 +1,1 @@
+"""Daily results and execution quality, set-based, reading the rooms below."""

@@ -1,0 +1,60 @@
+"""Daily results: one row a connection a trading day, made so that days add up."""
+
+from decimal import Decimal
+
+from django.db import models
+
+from common.database import ClockTimestamp
+from common.fields import AmountField
+from connections.models import ExecutionConnection
+
+
+class AnalyticsDaily(models.Model):
+    """What the positions closed on one trading day made, in the account's currency.
+
+    Composable: any range of days is a fold over `trades wins gross_profit gross_loss total_pnl
+    duration_seconds` (sums) and (`total_pnl`, `highest_prefix`, `lowest_prefix`, `max_drawdown`)
+    (see docs/analytics.md); win rate, profit factor and average duration are read off the fold.
+    """
+
+    connection = models.ForeignKey(
+        ExecutionConnection, models.CASCADE, related_name="analytics", db_index=False
+    )
+    day = models.DateField(help_text="Trading day in the preset's zone; it ends at 17:00 there.")
+    trades = models.IntegerField(default=0)
+    wins = models.IntegerField(default=0)
+    losses = models.IntegerField(default=0)
+    gross_profit = AmountField(default=Decimal(0))
+    gross_loss = AmountField(default=Decimal(0), help_text="A positive number.")
+    commission = AmountField(default=Decimal(0))
+    total_pnl = AmountField(default=Decimal(0), help_text="Net of commission.")
+    highest_prefix = AmountField(default=Decimal(0))
+    lowest_prefix = AmountField(default=Decimal(0))
+    max_drawdown = AmountField(default=Decimal(0), help_text="A positive number.")
+    duration_seconds = models.BigIntegerField(default=0)
+    computed_at = models.DateTimeField(db_default=ClockTimestamp())
+
+    class Meta:
+        ordering = ("-day", "connection_id")
+        verbose_name_plural = "analytics (daily)"
+        constraints = [
+            models.UniqueConstraint(fields=["connection", "day"], name="one_row_a_day"),
+        ]
+        indexes = [models.Index(fields=["day"], name="analytics_day")]
+
+    def __str__(self) -> str:
+        return f"{self.connection_id} {self.day}"
+
+    @property
+    def win_rate(self) -> Decimal | None:
+        """Winning trades / trades, None without trades."""
+        return Decimal(self.wins) / self.trades if self.trades else None
+
+    @property
+    def profit_factor(self) -> Decimal | None:
+        """Gross profit / gross loss, None without a loss."""
+        return self.gross_profit / self.gross_loss if self.gross_loss else None
+
+    @property
+    def average_duration_seconds(self) -> Decimal | None:
+        return Decimal(self.duration_seconds) / self.trades if self.trades else None

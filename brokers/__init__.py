@@ -1,0 +1,1 @@
+"""Broker adapters: pure Python without Django (paper's own tables apart)."""

@@ -1,0 +1,359 @@
+"""The one interface to every broker: frozen values in and out, three outcomes, no Django.
+
+The rule that everything hangs on: `submit` ends in exactly one of
+- an `OrderReport`: the broker has spoken;
+- `NotSent`: proven that no byte left, or the broker says that it took nothing. May be tried again;
+- `Rejected`: the broker's final no;
+- `OutcomeUnknown`: it may be live. It is looked up by client order id, never sent again blindly.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, Protocol
+
+from common.codes import Code
+
+
+class Side(StrEnum):
+    BUY = "BUY"
+    SELL = "SELL"
+
+    @property
+    def opposite(self) -> "Side":
+        return Side.SELL if self is Side.BUY else Side.BUY
+
+    @property
+    def sign(self) -> int:
+        """+1 for BUY, -1 for SELL."""
+        return 1 if self is Side.BUY else -1
+
+
+class OrderType(StrEnum):
+    MARKET = "MARKET"
+    LIMIT = "LIMIT"
+    STOP = "STOP"
+
+
+class TimeInForce(StrEnum):
+    GTC = "GTC"
+    DAY = "DAY"
+    IOC = "IOC"
+    FOK = "FOK"
+
+
+class PositionMode(StrEnum):
+    HEDGING = "HEDGING"
+    NETTING = "NETTING"
+
+
+class ExitSafety(StrEnum):
+    """How an exit leaves beside live protection without ever reversing the position."""
+
+    TICKET = "TICKET"  # it names the position it closes (MetaTrader hedging, paper)
+    REDUCE_ONLY = "REDUCE_ONLY"
+    OCA = "OCA"
+    CANCEL_FIRST = "CANCEL_FIRST"
+
+
+class ReportKind(StrEnum):
+    """What a report says. All but the last three are the broker's facts."""
+
+    ACCEPTED = "ACCEPTED"
+    FILLED = "FILLED"
+    REJECTED = "REJECTED"
+    CANCELLED = "CANCELLED"
+    EXPIRED = "EXPIRED"
+    CANCEL_REFUSED = "CANCEL_REFUSED"
+    LEVELS = "LEVELS"  # the broker confirms stop_loss / take_profit of a position
+    NOT_SENT = "NOT_SENT"  # our decision
+    UNKNOWN = "UNKNOWN"  # our decision
+
+
+DECISIONS = frozenset({ReportKind.NOT_SENT, ReportKind.UNKNOWN})
+
+
+class CloseCause(StrEnum):
+    """Why the broker executed an exit that we did not send."""
+
+    STOP_LOSS = "STOP_LOSS"
+    TAKE_PROFIT = "TAKE_PROFIT"
+    EXTERNAL = "EXTERNAL"
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRequest:
+    """One order as it goes to the broker. quantity: base units; prices: quote currency."""
+
+    client_order_id: str
+    connection_id: str
+    account: str
+    symbol: str  # the broker's own name
+    side: Side
+    order_type: OrderType
+    time_in_force: TimeInForce
+    quantity: Decimal
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    stop_loss: Decimal | None = None
+    take_profit: Decimal | None = None
+    reduce_only: bool = False
+    broker_position_id: str = ""
+    max_slippage: Decimal | None = None  # price distance from the expected price
+    order_id: int = 0  # our row; brokers with a magic number carry it
+    fence: int = 0
+    send_by: float = 0.0  # machine_time(); past it the order must not leave
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One fill. broker_fill_id is unique per connection. time: the broker's, aware UTC."""
+
+    broker_fill_id: str
+    quantity: Decimal
+    price: Decimal
+    time: datetime
+    commission: Decimal = Decimal(0)
+    commission_currency: str = ""
+    inferred: bool = False  # told by a cumulative quantity only; real fills replace it
+
+
+@dataclass(frozen=True, slots=True)
+class OrderReport:
+    """What a broker says about one order (or what we decided about a call), for apply_reports.
+
+    A report about an exit that the broker made by itself (its stop or target, or the owner's own
+    hand) has `client_order_id` of the *entry*, `close_cause` and `broker_position_id`.
+    """
+
+    kind: ReportKind
+    connection_id: str
+    client_order_id: str
+    broker_order_id: str = ""
+    broker_position_id: str = ""
+    fills: tuple[Execution, ...] = ()
+    code: Code | None = None
+    detail: str = ""
+    close_cause: CloseCause | None = None
+    stop_loss: Decimal | None = None
+    take_profit: Decimal | None = None
+    fence: int = 0  # decisions only
+    event_id: str = ""  # what to acknowledge to a broker that redelivers
+
+
+@dataclass(frozen=True, slots=True)
+class AccountState:
+    """The account in its own currency. leverage: 30 means 1:30."""
+
+    account: str
+    currency: str
+    balance: Decimal
+    equity: Decimal
+    margin_used: Decimal
+    free_margin: Decimal
+    leverage: Decimal
+    position_mode: PositionMode
+    time: datetime
+    trading_allowed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerPosition:
+    broker_position_id: str
+    symbol: str
+    side: Side
+    quantity: Decimal
+    entry_price: Decimal
+    stop_loss: Decimal | None = None
+    take_profit: Decimal | None = None
+    client_order_id: str = ""  # of the entry, where the broker keeps it
+    opened_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """What can be traded and in which steps. Quantities in base units, distances in price."""
+
+    symbol: str  # the broker's own name
+    pair: str  # canonical BASE/QUOTE (or AAPL/USD)
+    digits: int
+    pip: Decimal
+    quantity_min: Decimal
+    quantity_step: Decimal
+    quantity_max: Decimal
+    contract_size: Decimal  # base units in one lot
+    stops_level: Decimal = Decimal(0)  # least distance of stops from the price
+    freeze_level: Decimal = Decimal(0)
+    margin_rate: Decimal = Decimal(0)  # 0: by the account's leverage
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """Top of book. symbol: canonical pair. time: market clock, aware UTC."""
+
+    symbol: str
+    bid: Decimal
+    ask: Decimal
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an account can do. Code asks this, never `isinstance` or a broker's name."""
+
+    order_types: frozenset[OrderType]
+    times_in_force: frozenset[TimeInForce]
+    native_stops: bool
+    modify: bool
+    position_modes: frozenset[PositionMode]
+    partial_close: bool
+    event_stream: bool
+    price_stream: bool
+    lookup_horizon: timedelta | None  # how far back find_order is sure; None: cannot look up
+    refuses_repeated_ids: bool
+    exit_safety: ExitSafety
+    session: bool  # needs a session lane
+    needs_credentials: bool
+    submit_many: bool = False
+
+
+class CheckResult(StrEnum):
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One named line of a connection test."""
+
+    name: str
+    result: CheckResult
+    detail: str
+    hint: str = ""
+
+
+class BrokerError(Exception):
+    """Base of the outcomes. code: our reason code; detail: the broker's own words, no secrets."""
+
+    def __init__(self, code: Code, detail: str = "") -> None:
+        super().__init__(f"{code} {detail}".strip())
+        self.code = code
+        self.detail = detail
+
+
+class NotSent(BrokerError):  # noqa: N818  # an outcome with a name of its own, as in the docs
+    """Proven: nothing reached the broker."""
+
+
+class Rejected(BrokerError):  # noqa: N818
+    """The broker's definitive refusal."""
+
+
+class OutcomeUnknown(BrokerError):  # noqa: N818
+    """It may be live: a time-out, a broken line or an unlisted answer after the send."""
+
+
+class ReadFailed(BrokerError):  # noqa: N818
+    """A read (account, positions, look-up) failed or was partial; it proves nothing."""
+
+
+Guard = Callable[[OrderRequest], None]
+"""Raises NotSent if the order must not leave any more (deadline, kill switch); called by the
+adapter right before the socket write, with nothing awaited in between."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionSpec:
+    """What an adapter needs to know of one connection; credentials are opened by the caller."""
+
+    connection_id: str
+    account: str
+    exchange_name: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    credentials: Mapping[str, str] = field(default_factory=dict)
+
+
+class BrokerAdapter(Protocol):
+    """One broker kind. One instance serves all its connections in a process; calls are async and
+    run on the process's event loop, never inside a database transaction of ours."""
+
+    kind: str
+
+    def capabilities(self, spec: ConnectionSpec) -> Capabilities: ...
+
+    def instrument_book(self, spec: ConnectionSpec) -> str:
+        """Name the list of instruments that this account shares with others ('paper')."""
+        ...
+
+    async def test(self, spec: ConnectionSpec) -> list[Check]: ...
+
+    async def account(self, spec: ConnectionSpec) -> AccountState:
+        """Raises ReadFailed."""
+        ...
+
+    async def instruments(self, spec: ConnectionSpec) -> list[Instrument]: ...
+
+    async def submit(
+        self, spec: ConnectionSpec, request: OrderRequest, guard: Guard
+    ) -> list[OrderReport]:
+        """Place one order. Raises NotSent, Rejected or OutcomeUnknown."""
+        ...
+
+    async def submit_many(
+        self,
+        requests: Sequence[tuple[ConnectionSpec, OrderRequest]],
+        guard: Guard,
+        tell: Callable[[OrderRequest, "list[OrderReport] | BrokerError"], None],
+    ) -> None:
+        """Place many at once where capabilities say so; `tell` is called once for each, as soon as
+        its outcome is known. What was not told when the call ends or fails is unknown."""
+        ...
+
+    async def cancel(self, spec: ConnectionSpec, request: "CancelRequest") -> list[OrderReport]: ...
+
+    async def modify(self, spec: ConnectionSpec, request: "ModifyRequest") -> list[OrderReport]:
+        """Move stop loss and take profit of a position. Returns a LEVELS report."""
+        ...
+
+    async def find_order(
+        self, spec: ConnectionSpec, client_order_id: str
+    ) -> list[OrderReport] | None:
+        """Everything the broker knows of one order; None: it certainly does not have it (within
+        the lookup horizon). Raises ReadFailed when it cannot be sure."""
+        ...
+
+    async def positions(self, spec: ConnectionSpec) -> list[BrokerPosition]:
+        """Raises ReadFailed rather than returning a part."""
+        ...
+
+    async def events(self, limit: int) -> list[OrderReport]:
+        """What the broker told since the last acknowledgement, for all connections of this kind,
+        oldest first; redelivered until acknowledged."""
+        ...
+
+    async def acknowledge(self, event_ids: Sequence[str]) -> None: ...
+
+    async def clock(self) -> datetime | None:
+        """The broker's own time, for the clock comparison; None where it tells none."""
+        ...
+
+    async def disconnect(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequest:
+    client_order_id: str
+    broker_order_id: str
+    symbol: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModifyRequest:
+    client_order_id: str  # of the entry
+    broker_position_id: str
+    symbol: str
+    stop_loss: Decimal | None
+    take_profit: Decimal | None

@@ -1,0 +1,49 @@
+"""Which adapter serves which kind of connection: a table of dotted paths, plus entry points.
+
+A third party's package adds a broker by the entry point group `fillcast.brokers`; nothing in this
+repository changes.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+
+from brokers.base import BrokerAdapter
+from common.codes import Code
+from common.errors import InvalidInputError
+
+ENTRY_POINTS = "fillcast.brokers"
+
+BUILT_IN: dict[str, str] = {
+    "paper": "brokers.paper.adapter:create",
+}
+
+
+@cache
+def kinds() -> tuple[str, ...]:
+    """Return every kind that a connection may have, sorted."""
+    return tuple(sorted({*BUILT_IN, *(point.name for point in entry_points(group=ENTRY_POINTS))}))
+
+
+@cache
+def adapter_for(kind: str) -> BrokerAdapter:
+    """Return this process's adapter of a kind; it is created, and its libraries imported, once.
+
+    Raises InvalidInputError FIELD_INVALID for a kind that is not installed.
+    """
+    return _factory(kind)()
+
+
+def _factory(kind: str) -> Callable[[], BrokerAdapter]:
+    if path := BUILT_IN.get(kind):
+        module, _, name = path.partition(":")
+        factory: Callable[[], BrokerAdapter] = getattr(import_module(module), name)
+        return factory
+    for point in entry_points(group=ENTRY_POINTS):
+        if point.name == kind:
+            loaded: Callable[[], BrokerAdapter] = point.load()
+            return loaded
+    raise InvalidInputError(
+        Code.FIELD_INVALID, f"There is no broker kind {kind!r}; known are {', '.join(kinds())}."
+    )

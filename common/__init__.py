@@ -1,0 +1,1 @@
+"""What every room stands on: codes, errors, clocks, money, fields, SQL access, embedded servers."""

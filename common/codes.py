@@ -1,0 +1,436 @@
+"""The one table of reason codes: why something was refused, skipped, denied, closed or is unsure.
+
+A code never changes its meaning and is never reused. `manage.py reason_codes` writes
+docs/reason-codes.md from this table.
+"""
+
+from enum import StrEnum
+
+
+class Code(StrEnum):
+    """A stable reason code with a sentence for people and a hint on what to do."""
+
+    sentence: str
+    hint: str
+
+    def __new__(cls, value: str, sentence: str, hint: str = "") -> "Code":
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.sentence = sentence
+        member.hint = hint
+        return member
+
+    # ---- skipped: a candidate that may not trade now -----------------------------------------
+    CONNECTION_INACTIVE = (
+        "CONNECTION_INACTIVE",
+        "The connection is switched off.",
+        "Activate the connection to take the next signal.",
+    )
+    CONNECTION_PAUSED = (
+        "CONNECTION_PAUSED",
+        "Paused by its owner.",
+        "Resume the connection to take the next signal.",
+    )
+    CONNECTION_ERROR = (
+        "CONNECTION_ERROR",
+        "The connection is in error since its last contact with the broker.",
+        "Read the last error, mend it, and run the connection test.",
+    )
+    CONNECTION_UNTESTED = (
+        "CONNECTION_UNTESTED",
+        "The connection has never passed its test.",
+        "Run the connection test once; no entry is sent before it.",
+    )
+    CONNECTION_NOT_RECONCILED = (
+        "CONNECTION_NOT_RECONCILED",
+        "The account has not been compared with the broker since it (re)connected.",
+        "Wait for the next reconciliation, or start one by hand.",
+    )
+    CIRCUIT_OPEN = (
+        "CIRCUIT_OPEN",
+        "Too many calls in a row failed; the connection rests.",
+        "It is tried again by itself.",
+    )
+    NO_CREDENTIALS = (
+        "NO_CREDENTIALS",
+        "No credentials are stored for this account.",
+        "Enter the broker's credentials on the connection.",
+    )
+    NO_PRESET = (
+        "NO_PRESET",
+        "No trading preset says how large a trade may be.",
+        "Choose a preset for the connection.",
+    )
+    NO_DATA_CONNECTION = (
+        "NO_DATA_CONNECTION",
+        "No price source is set for this account.",
+        "Choose a data connection.",
+    )
+    SUBSCRIPTION_PAUSED = (
+        "SUBSCRIPTION_PAUSED",
+        "The subscription to this feed is paused.",
+        "Resume the subscription.",
+    )
+    SUBSCRIPTION_EXPIRED = (
+        "SUBSCRIPTION_EXPIRED",
+        "The subscription to this feed has run out.",
+        "Renew the subscription.",
+    )
+    DIRECTION_EXCLUDED = (
+        "DIRECTION_EXCLUDED",
+        "The owner takes only the other direction from this feed.",
+        "Change the directions of the subscription.",
+    )
+    TRADING_HALTED = (
+        "TRADING_HALTED",
+        "The kill switch is set.",
+        "An operator or the owner must release it.",
+    )
+    ENTRIES_HALTED = (
+        "ENTRIES_HALTED",
+        "The kill switch allows exits only.",
+        "An operator or the owner must release it.",
+    )
+
+    # ---- denied: our own rules ---------------------------------------------------------------
+    SIGNAL_TOO_OLD = (
+        "SIGNAL_TOO_OLD",
+        "The signal was older than the preset allows.",
+        "Raise the preset's maximum age, or publish sooner.",
+    )
+    QUOTE_MISSING = (
+        "QUOTE_MISSING",
+        "There is no price for this symbol.",
+        "Check that the data connection quotes the symbol.",
+    )
+    QUOTE_STALE = (
+        "QUOTE_STALE",
+        "The latest price is too old to trade on.",
+        "Check the price source.",
+    )
+    ACCOUNT_UNREAD = (
+        "ACCOUNT_UNREAD",
+        "The account's balance has not been read yet.",
+        "Run the connection test.",
+    )
+    ACCOUNT_STALE = (
+        "ACCOUNT_STALE",
+        "The account's balance was read too long ago.",
+        "Check the connection; balances are read every minute.",
+    )
+    SYMBOL_NOT_AT_BROKER = (
+        "SYMBOL_NOT_AT_BROKER",
+        "The account does not list this symbol.",
+        "Add it to the subscription's symbol map, or ask the broker to enable it.",
+    )
+    NO_CONVERSION_RATE = (
+        "NO_CONVERSION_RATE",
+        "No rate from the symbol's currency to the account's is quoted.",
+        "Quote a pair that joins the two currencies.",
+    )
+    STOP_REQUIRED = (
+        "STOP_REQUIRED",
+        "Sizing by risk needs a stop loss, and the signal has none.",
+        "Publish with a stop, or choose another sizing mode.",
+    )
+    STOP_AT_ENTRY = (
+        "STOP_AT_ENTRY",
+        "The stop is at or beyond the present price; the loss per unit is not above zero.",
+        "Publish with a stop on the right side of the price.",
+    )
+    STOP_TOO_NEAR = (
+        "STOP_TOO_NEAR",
+        "A stop or target is nearer to the price than the broker allows.",
+        "Widen the stop or target beyond the symbol's stops level.",
+    )
+    QUANTITY_BELOW_MINIMUM = (
+        "QUANTITY_BELOW_MINIMUM",
+        "The wanted quantity is below the smallest that the broker takes.",
+        "Add money, raise the risk or the multiplier.",
+    )
+    MAX_QUANTITY = (
+        "MAX_QUANTITY",
+        "The wanted quantity is above the preset's maximum.",
+        "Raise the preset's maximum quantity, or lower the size.",
+    )
+    MAX_OPEN_POSITIONS = (
+        "MAX_OPEN_POSITIONS",
+        "The account already has as many positions as its preset allows.",
+        "Close a position, or raise the limit.",
+    )
+    MAX_LEVERAGE = (
+        "MAX_LEVERAGE",
+        "All open notional together would exceed the allowed leverage.",
+        "Close positions, add money or raise the preset's leverage.",
+    )
+    MARGIN = (
+        "MARGIN",
+        "The order needs more margin than the account has free.",
+        "Add money or close positions.",
+    )
+    PORTFOLIO_RISK = (
+        "PORTFOLIO_RISK",
+        "All stops hit together would lose more than the allowed share of equity.",
+        "Close positions or raise the preset's portfolio risk.",
+    )
+    SLIPPAGE_LIMIT = (
+        "SLIPPAGE_LIMIT",
+        "The price had moved further from the signal's price than allowed.",
+        "Raise the allowed slippage of the signal or the preset.",
+    )
+    ORDER_TYPE_UNSUPPORTED = (
+        "ORDER_TYPE_UNSUPPORTED",
+        "The account cannot take this order type or time in force.",
+        "Publish another type, or use another account.",
+    )
+    PRICE_WRONG_SIDE = (
+        "PRICE_WRONG_SIDE",
+        "The limit or stop price is on the wrong side of the present price.",
+        "Check direction and order type of the signal.",
+    )
+
+    # ---- order outcomes ----------------------------------------------------------------------
+    SIGNAL_EXPIRED = (
+        "SIGNAL_EXPIRED",
+        "Its valid-until passed before it could be sent.",
+        "Nothing to do; it is never sent late.",
+    )
+    CLOSED_BEFORE_SENT = (
+        "CLOSED_BEFORE_SENT",
+        "The provider closed the trade before this order was sent.",
+    )
+    SIGNAL_CANCELLED = ("SIGNAL_CANCELLED", "The provider cancelled the signal.")
+    OWNER_CANCELLED = ("OWNER_CANCELLED", "Cancelled by its owner.")
+    SEND_DEADLINE = (
+        "SEND_DEADLINE",
+        "It could not reach the wire within its send deadline.",
+        "It is tried again by itself while the signal is valid.",
+    )
+    KILL_SWITCH = (
+        "KILL_SWITCH",
+        "The kill switch was set, or could not be read, at the moment of sending.",
+        "Release the kill switch.",
+    )
+    NOT_CONNECTED = (
+        "NOT_CONNECTED",
+        "No connection to the broker; nothing was sent.",
+        "It is tried again by itself while the signal is valid.",
+    )
+    NOT_SENT_RETRIES_SPENT = (
+        "NOT_SENT_RETRIES_SPENT",
+        "It never left us through all its tries.",
+        "Mend the connection; an operator may retry the order.",
+    )
+    NEVER_ARRIVED = (
+        "NEVER_ARRIVED",
+        "The broker was asked twice and never had it.",
+        "Nothing was traded; an operator may retry the order.",
+    )
+    REPLY_LOST = (
+        "REPLY_LOST",
+        "Sent, and the answer never came; the broker is being asked.",
+        "Wait: it is looked up and never sent again blindly.",
+    )
+    OWNER_GONE = (
+        "OWNER_GONE",
+        "The process that sent it died before it told the outcome; the broker is being asked.",
+        "Wait: it is looked up and never sent again blindly.",
+    )
+    UNEXPECTED = (
+        "UNEXPECTED",
+        "An unexpected error in our own program.",
+        "Report the reference in the log to the operators.",
+    )
+    POISONED = (
+        "POISONED",
+        "The order itself makes our program fail; it was set aside before it was sent.",
+        "Report the reference in the log to the operators.",
+    )
+    RESEND = ("RESEND", "Proven absent at the broker; the exit is sent again under its id.")
+    OPERATOR_RETRY = ("OPERATOR_RETRY", "An operator asked for another try.")
+
+    # ---- the broker's refusals, one name for all brokers --------------------------------------
+    REJECTED_BY_BROKER = (
+        "REJECTED_BY_BROKER",
+        "The broker refused it.",
+        "Read the broker's own text beside it.",
+    )
+    NO_MONEY = (
+        "NO_MONEY",
+        "Broker: not enough money for the margin.",
+        "Add money or lower the size.",
+    )
+    MARKET_CLOSED = ("MARKET_CLOSED", "Broker: the market is closed.", "Wait for the session.")
+    STOPS_INVALID = (
+        "STOPS_INVALID",
+        "Broker: stop or target too near to the price or on the wrong side.",
+        "Widen the stop beyond the symbol's stops level.",
+    )
+    VOLUME_INVALID = (
+        "VOLUME_INVALID",
+        "Broker: the quantity is not one it takes.",
+        "Check the symbol's minimum, step and maximum.",
+    )
+    PRICE_INVALID = ("PRICE_INVALID", "Broker: the price is not valid.", "Check the order's price.")
+    REQUOTE = ("REQUOTE", "Broker: the price has changed.", "It is tried once more by itself.")
+    TRADING_DISABLED = (
+        "TRADING_DISABLED",
+        "Broker: trading is disabled for this account or symbol.",
+        "Ask the broker to enable trading.",
+    )
+    CREDENTIALS_REFUSED = (
+        "CREDENTIALS_REFUSED",
+        "Broker: login or password not accepted.",
+        "Enter the credentials again and run the connection test.",
+    )
+    UNKNOWN_ACCOUNT = (
+        "UNKNOWN_ACCOUNT",
+        "The broker does not know this account.",
+        "Check the account number and the server.",
+    )
+    UNKNOWN_SYMBOL_AT_BROKER = (
+        "UNKNOWN_SYMBOL_AT_BROKER",
+        "Broker: it does not list this symbol.",
+        "Map the symbol on the subscription.",
+    )
+    NO_PRICE_WITHIN_LIMIT = (
+        "NO_PRICE_WITHIN_LIMIT",
+        "Immediate-or-cancel or fill-or-kill found no price within its limit.",
+    )
+    NO_POSITION = ("NO_POSITION", "Broker: there is no such position (any more).")
+    TIME_IN_FORCE_ENDED = ("TIME_IN_FORCE_ENDED", "Its time in force ended at the broker.")
+    BROKER_UNREACHABLE = (
+        "BROKER_UNREACHABLE",
+        "The broker could not be reached.",
+        "Check host and network; it is tried again by itself.",
+    )
+
+    # ---- input at our doors ------------------------------------------------------------------
+    NUMBER_MALFORMED = (
+        "NUMBER_MALFORMED",
+        "Not a plain decimal number.",
+        "Write it as 1.2345: ASCII digits, a point, no exponent and no separators.",
+    )
+    NUMBER_NOT_POSITIVE = (
+        "NUMBER_NOT_POSITIVE",
+        "The number must be greater than zero.",
+        "Leave the field out where it does not apply.",
+    )
+    FIELD_REQUIRED = ("FIELD_REQUIRED", "A required field is missing.", "Add the named field.")
+    FIELD_UNKNOWN = (
+        "FIELD_UNKNOWN",
+        "A field that this door does not know.",
+        "Remove it, or correct its name.",
+    )
+    FIELD_INVALID = ("FIELD_INVALID", "A field's value is not one of those allowed.")
+    SYMBOL_UNKNOWN = (
+        "SYMBOL_UNKNOWN",
+        "The symbol is not one that this installation knows.",
+        "Write it as BASE/QUOTE, for example EUR/USD, or as one of the listed symbols.",
+    )
+    STOP_WRONG_SIDE = (
+        "STOP_WRONG_SIDE",
+        "The stop loss is on the wrong side of the entry.",
+        "For a buy the stop lies below the entry, for a sell above it.",
+    )
+    TARGET_WRONG_SIDE = (
+        "TARGET_WRONG_SIDE",
+        "A target is on the wrong side of the entry.",
+        "For a buy targets lie above the entry, for a sell below it.",
+    )
+    TARGET_FRACTIONS = (
+        "TARGET_FRACTIONS",
+        "The fractions of the targets must each be above 0 and together at most 1.",
+    )
+    PRICE_REQUIRED = (
+        "PRICE_REQUIRED",
+        "This order type needs a price.",
+        "A limit order needs open_price, a stop order needs stop_price.",
+    )
+    REFERENCE_REQUIRED = (
+        "REFERENCE_REQUIRED",
+        "MODIFY and CLOSE must say which published signal they refer to.",
+        "Set refers_to (or refers_to_external_id) to a published OPEN signal of the same feed.",
+    )
+    BODY_NOT_JSON = (
+        "BODY_NOT_JSON",
+        "The body is not JSON.",
+        "Send a JSON object with content type application/json.",
+    )
+    BODY_TOO_LARGE = ("BODY_TOO_LARGE", "The body is too large.", "Send at most 16 KiB.")
+    DUPLICATE_KEY = (
+        "DUPLICATE_KEY",
+        "A key stands twice in the JSON object.",
+        "Which one is meant cannot be known; send each key once.",
+    )
+    DUPLICATE_SIGNAL = (
+        "DUPLICATE_SIGNAL",
+        "A signal with this external id was already received with other contents.",
+        "Use a new external id for a new signal.",
+    )
+    FEED_NOT_APPROVED = (
+        "FEED_NOT_APPROVED",
+        "The feed may not publish by itself; its signals wait for approval.",
+        "An operator approves the feed or the signal.",
+    )
+    FEED_UNKNOWN = ("FEED_UNKNOWN", "There is no such feed, or the token is not its own.")
+    TOKEN_EXPIRED = ("TOKEN_EXPIRED", "The token has expired.", "Create a new one on the feed.")
+    ALERT_TOO_OLD = (
+        "ALERT_TOO_OLD",
+        "The alert's own time lies outside the replay window.",
+        "Check the sender's clock.",
+    )
+    SIGNAL_NOT_APPROVED = (
+        "SIGNAL_NOT_APPROVED",
+        "Only approved signals can be published.",
+        "Approve the signal first.",
+    )
+    SIGNAL_NOT_PUBLISHED = ("SIGNAL_NOT_PUBLISHED", "The signal has not been published.")
+    SIGNAL_ENDED = ("SIGNAL_ENDED", "The signal was cancelled or is no longer valid.")
+    AUTHENTICATION_REQUIRED = (
+        "AUTHENTICATION_REQUIRED",
+        "Who is calling is not known.",
+        "Send `Authorization: Bearer <API key>` or log in.",
+    )
+    PERMISSION_DENIED = ("PERMISSION_DENIED", "Your role does not allow this.")
+    NOT_FOUND = ("NOT_FOUND", "There is nothing here, or it is not yours.")
+    METHOD_NOT_ALLOWED = ("METHOD_NOT_ALLOWED", "This address does not take this method.")
+    NOT_ACCEPTABLE = ("NOT_ACCEPTABLE", "No representation of the wanted type exists.")
+    THROTTLED = ("THROTTLED", "Too many requests.", "Wait as long as Retry-After says.")
+    STATE_CONFLICT = (
+        "STATE_CONFLICT",
+        "The present state does not allow this.",
+        "Read the object again; it has moved on.",
+    )
+    NOTHING_TO_CLOSE = ("NOTHING_TO_CLOSE", "All of the position is closed or being closed.")
+    HOST_NOT_ALLOWED = (
+        "HOST_NOT_ALLOWED",
+        "The host lies in a network that the operators have not allowed.",
+        "Ask an operator to name it in the allowed networks.",
+    )
+    INTERNAL_ERROR = (
+        "INTERNAL_ERROR",
+        "We failed; nothing of this request was kept.",
+        "Try again; if it stays, give the operators the request id.",
+    )
+    INSTALLATION_FAULT = ("INSTALLATION_FAULT", "A part of the installation does not answer.")
+
+    # ---- drift ------------------------------------------------------------------------------
+    UNKNOWN_ORDER = ("UNKNOWN_ORDER", "The broker reports an order with our tag that we lack.")
+    POISONED_REPORT = ("POISONED_REPORT", "A broker's report could not be written down.")
+    UNKNOWN_POSITION = ("UNKNOWN_POSITION", "The broker holds a position that we do not know.")
+    POSITION_MISSING = ("POSITION_MISSING", "We hold a position that the broker does not have.")
+    QUANTITY_DIFFERS = ("QUANTITY_DIFFERS", "The broker holds another quantity than we do.")
+    LEVELS_DIFFER = ("LEVELS_DIFFER", "Stop or target at the broker differ from ours.")
+
+    # ---- log lines that are no refusal --------------------------------------------------------
+    CREATED = ("CREATED", "Candidate of a published signal.")
+    INTENT = ("INTENT", "Sized, checked and about to be sent.")
+    ACCEPTED = ("ACCEPTED", "The broker has it.")
+    FILL = ("FILL", "Executed at the broker.")
+    SLIPPAGE_ALERT = ("SLIPPAGE_ALERT", "Filled further from the expected price than the alert.")
+    LEVEL_HIT = ("LEVEL_HIT", "The price reached the position's level.")
+    LEVELS_MOVED = ("LEVELS_MOVED", "Stop or target were moved.")
+    CANCEL_ASKED = ("CANCEL_ASKED", "The broker was asked to cancel.")
+    LATE_FILL = ("LATE_FILL", "A fill arrived after the order had ended; the fill wins.")
+    PROOF_OF_ABSENCE = ("PROOF_OF_ABSENCE", "The broker was asked and does not have it.")

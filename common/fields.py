@@ -1,0 +1,22 @@
+"""Model fields that mean something in trading."""
+
+from typing import Any
+
+from django.db import models
+
+from common.money import DIGITS, PLACES
+
+
+class AmountField(models.DecimalField):  # type: ignore[type-arg]
+    """numeric(38,18): money, prices and quantities (base units)."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("max_digits", DIGITS)
+        kwargs.setdefault("decimal_places", PLACES)
+        super().__init__(*args, **kwargs)
+
+    def deconstruct(self) -> tuple[str, str, list[Any], dict[str, Any]]:
+        name, path, args, kwargs = super().deconstruct()
+        kwargs.pop("max_digits", None)
+        kwargs.pop("decimal_places", None)
+        return name, path, list(args), dict(kwargs)

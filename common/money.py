@@ -1,0 +1,65 @@
+"""Decimals for money, prices and quantities: strict reading, rounding towards safety.
+
+Never a float: `Decimal(0.1)` is already wrong. Text from outside is read by one strict grammar,
+because Python's own accepts `NaN`, `1_000`, full-width digits and `1e999`.
+"""
+
+import re
+from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+
+from common.codes import Code
+from common.errors import InvalidInputError
+
+DIGITS, PLACES = 38, 18
+_PLAIN = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,18})?", re.ASCII)
+_QUANTUM = Decimal(1).scaleb(-PLACES)
+
+
+def read_decimal(value: object, *, field: str = "", positive: bool = False) -> Decimal:
+    """Return the Decimal that `value` writes in plain digits: `1.2345`, `-3`, an int, a Decimal.
+
+    Refuses floats, exponents, NaN, infinities, separators, non-ASCII digits and more than 20
+    digits before or 18 behind the point. Raises InvalidInputError NUMBER_MALFORMED,
+    NUMBER_NOT_POSITIVE.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
+        raise InvalidInputError(Code.NUMBER_MALFORMED, f"{value!r} is not a decimal.", field=field)
+    text = format(value, "f") if isinstance(value, Decimal) and value.is_finite() else str(value)
+    if not _PLAIN.fullmatch(text):
+        shown = text if len(text) <= 40 else text[:40] + "…"
+        raise InvalidInputError(
+            Code.NUMBER_MALFORMED, f"{shown!r} is not a plain decimal such as 1.2345.", field=field
+        )
+    number = Decimal(text)
+    if positive and number <= 0:
+        raise InvalidInputError(
+            Code.NUMBER_NOT_POSITIVE, f"{text} must be greater than 0.", field=field
+        )
+    return number
+
+
+def floor_to_step(quantity: Decimal, step: Decimal) -> Decimal:
+    """Return the largest multiple of `step` that is not above `quantity` (both >= 0)."""
+    return quantity // step * step
+
+
+def to_stored(value: Decimal) -> Decimal:
+    """Round to what numeric(38,18) keeps, so that what is compared is what is stored."""
+    with localcontext() as context:
+        context.prec = DIGITS + PLACES
+        return value.quantize(_QUANTUM, ROUND_HALF_EVEN)
+
+
+def divide(a: Decimal, b: Decimal) -> Decimal:
+    """Divide at full precision and round to what is stored."""
+    with localcontext() as context:
+        context.prec = DIGITS + PLACES
+        return to_stored(a / b)
+
+
+def plain(value: Decimal | None) -> str:
+    """Write a Decimal without exponent and trailing zeros: `1.38600` → `1.386`; None → ``."""
+    if value is None:
+        return ""
+    text = format(value, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text

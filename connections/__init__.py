@@ -1,0 +1,1 @@
+"""Broker accounts of tenants: health, credentials, presets, subscriptions, instruments."""

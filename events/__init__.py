@@ -1,0 +1,1 @@
+"""What happened, told outward: the transactional outbox, notifications, deliveries."""

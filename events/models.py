@@ -1,0 +1,117 @@
+"""The outbox: rows written in the transaction that made them true, delivered afterwards."""
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from common.database import ClockTimestamp
+
+
+class EventKind(models.TextChoices):
+    SIGNAL_PUBLISHED = "signal.published"
+    ORDER_FILLED = "order.filled"
+    ORDER_PARTIALLY_FILLED = "order.partially_filled"
+    ORDER_DENIED = "order.denied"
+    ORDER_REJECTED = "order.rejected"
+    ORDER_FAILED = "order.failed"
+    ORDER_UNKNOWN = "order.unknown"
+    ORDER_CANCELLED = "order.cancelled"
+    ORDER_EXPIRED = "order.expired"
+    POSITION_OPENED = "position.opened"
+    POSITION_CLOSED = "position.closed"
+    SLIPPAGE_ALERT = "slippage.alert"
+    CONNECTION_ERROR = "connection.error"
+    CONNECTION_RECOVERED = "connection.recovered"
+    DRIFT_FOUND = "drift.found"
+    AUDIT_FAILED = "audit.failed"
+    KILL_SWITCH = "kill_switch.changed"
+
+
+class Event(models.Model):
+    """One thing that happened. Ids are plain numbers: an event outlives what it tells of."""
+
+    kind = models.CharField(max_length=40, choices=EventKind)
+    user_id = models.BigIntegerField(null=True)  # the owner; None: operators only
+    connection_id = models.UUIDField(null=True)
+    signal_id = models.BigIntegerField(null=True)
+    order_id = models.BigIntegerField(null=True)
+    payload = models.JSONField(default=dict, db_default={})
+    created_at = models.DateTimeField(db_default=ClockTimestamp())
+    delivered_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["id"], name="event_due", condition=Q(delivered_at=None)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} #{self.pk}"
+
+
+class Notification(models.Model):
+    """What a user reads in the application."""
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.CASCADE, related_name="notifications"
+    )
+    event_id = models.BigIntegerField()
+    kind = models.CharField(max_length=40, choices=EventKind)
+    title = models.CharField(max_length=200)
+    body = models.TextField(blank=True)
+    created_at = models.DateTimeField(db_default=ClockTimestamp())
+    read_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("-id",)
+        constraints = [
+            models.UniqueConstraint(fields=["user", "event_id"], name="one_notification_an_event"),
+        ]
+        indexes = [models.Index(fields=["user", "-id"], name="notification_inbox")]
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class Channel(models.Model):
+    """Where a user is told besides the application: e-mail, Discord, a webhook (apprise URL)."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="channels")
+    name = models.CharField(max_length=100)
+    url_sealed = models.BinaryField(help_text="The apprise URL; it may hold tokens.")
+    url_shown = models.CharField(max_length=100, help_text="Scheme and host only.")
+    kinds = models.JSONField(default=list, blank=True, help_text="Event kinds; empty: all.")
+    is_active = models.BooleanField(default=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Delivery(models.Model):
+    """One event to one channel: tried until it went out or its tries are spent."""
+
+    class Status(models.TextChoices):
+        PENDING = "PENDING"
+        SENT = "SENT"
+        FAILED = "FAILED"
+
+    event_id = models.BigIntegerField()
+    channel = models.ForeignKey(Channel, models.CASCADE, related_name="deliveries")
+    status = models.CharField(
+        max_length=10, choices=Status, default=Status.PENDING, db_default=Status.PENDING
+    )
+    tries = models.SmallIntegerField(default=0, db_default=0)
+    due_at = models.DateTimeField(db_default=ClockTimestamp())
+    last_error = models.TextField(blank=True, default="", db_default="")
+    sent_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["event_id", "channel"], name="one_delivery_a_channel"),
+        ]
+        indexes = [
+            models.Index(fields=["due_at"], name="delivery_due", condition=Q(status="PENDING")),
+        ]
+
+    def __str__(self) -> str:
+        return f"event {self.event_id} to {self.channel_id}"

@@ -1,0 +1,1 @@
+"""From a published signal to fills: fan-out, sizing, risk, the wire, reports, watch, sweeps."""

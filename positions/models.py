@@ -1,0 +1,130 @@
+"""Positions: what a signal's entry opened on a connection."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Self
+
+from django.db import models
+from django.db.models import F, Q
+
+from brokers.base import Side as BrokerSide
+from common.database import ClockTimestamp
+from common.fields import AmountField
+from connections.models import DataConnection, ExecutionConnection
+from signals.models import Signal
+
+
+class Side(models.TextChoices):
+    BUY = "BUY"
+    SELL = "SELL"
+
+
+class Guardian(models.TextChoices):
+    """Who watches a level. Exactly one does."""
+
+    NONE = ""
+    BROKER = "BROKER", "The broker holds it"
+    ENGINE = "ENGINE", "We watch it"
+
+
+class CloseReason(models.TextChoices):
+    SL = "sl", "Stop loss"
+    TP = "tp", "Take profit"
+    MANUAL = "manual", "Closed through us"
+    EXTERNAL = "external_close", "Closed by its owner at the broker"
+
+
+class PositionQuerySet(models.QuerySet["ExecutionPosition"]):
+    def open(self) -> Self:
+        return self.filter(quantity__gt=0)
+
+    def closed(self) -> Self:
+        return self.filter(closed_at__isnull=False)
+
+
+OPEN = Q(quantity__gt=0)
+
+
+class ExecutionPosition(models.Model):
+    """quantity: base units still open. Prices: quote currency. Profit: account currency.
+
+    `opened_at` and `closed_at` are the broker's times of the fills (market clock).
+    """
+
+    connection = models.ForeignKey(
+        ExecutionConnection, models.PROTECT, related_name="positions", db_index=False
+    )
+    signal = models.ForeignKey(Signal, models.PROTECT, related_name="positions")
+    pair = models.CharField(max_length=20)
+    symbol = models.CharField(max_length=40)
+    side = models.CharField(max_length=4, choices=Side)
+    quantity = AmountField()
+    reserved = AmountField(default=Decimal(0), db_default=Decimal(0))
+    opened_quantity = AmountField()
+    entry_price = AmountField()
+    sl = AmountField(null=True)
+    tp = AmountField(null=True)
+    tp_number = models.SmallIntegerField(default=1, db_default=1)
+    sl_guardian = models.CharField(
+        max_length=6, choices=Guardian, blank=True, default="", db_default=""
+    )
+    tp_guardian = models.CharField(
+        max_length=6, choices=Guardian, blank=True, default="", db_default=""
+    )
+    broker_sl = AmountField(null=True)
+    broker_tp = AmountField(null=True)
+    broker_position_id = models.CharField(max_length=64, blank=True, default="", db_default="")
+    price_source = models.ForeignKey(
+        DataConnection, models.PROTECT, null=True, db_index=False, db_constraint=False
+    )
+    pip = AmountField()
+    conversion_rate = AmountField(help_text="Account currency for one of quote currency.")
+    realized_pnl = AmountField(default=Decimal(0), db_default=Decimal(0))
+    commission = AmountField(default=Decimal(0), db_default=Decimal(0))
+    close_reason = models.CharField(
+        max_length=14, choices=CloseReason, blank=True, default="", db_default=""
+    )
+    opened_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True)
+    touched_at = models.DateTimeField(
+        db_default=ClockTimestamp(), help_text="Machine time of our last activity on it."
+    )
+    missing_since = models.DateTimeField(
+        null=True, help_text="First clean read in which the broker did not have it."
+    )
+
+    objects = PositionQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["connection", "signal"], name="one_position"),
+            models.CheckConstraint(
+                condition=Q(reserved__gte=0) & Q(reserved__lte=F("quantity")),
+                name="reserved_within_quantity",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["connection"], name="position_open", condition=OPEN),
+            models.Index(fields=["closed_at"], name="position_closed_at"),
+            *(
+                models.Index(
+                    fields=["price_source", "pair", level],
+                    name=f"watch_{side.lower()}_{level}",
+                    condition=OPEN & Q(side=side, **{f"{level}__isnull": False}),
+                )
+                for level in ("sl", "tp")
+                for side in ("BUY", "SELL")
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"P-{self.pk} {self.side} {self.quantity.normalize():f} {self.pair}"
+
+    @property
+    def broker_side(self) -> BrokerSide:
+        return BrokerSide(self.side)
+
+    @property
+    def is_open(self) -> bool:
+        return self.quantity > 0

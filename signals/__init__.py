@@ -1,0 +1,1 @@
+"""Feeds and signals: how they come in, are approved and published."""

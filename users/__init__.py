@@ -1,0 +1,1 @@
+"""Who is calling: the custom user, roles, API keys."""

@@ -1,0 +1,35 @@
+"""Users: operators run the installation, tenants bring accounts, providers publish."""
+
+from django.contrib.auth.models import AbstractUser
+from django.db import models
+
+
+class User(AbstractUser):
+    """A tenant is a user. Operators are staff; providers own feeds."""
+
+    email = models.EmailField("email address", blank=True)
+    time_zone = models.CharField(max_length=64, default="UTC", help_text="For screens only.")
+
+    @property
+    def is_operator(self) -> bool:
+        """Operators see every tenant's rows; everyone else only their own."""
+        return self.is_active and self.is_staff
+
+
+class ApiKey(models.Model):
+    """A bearer token for the API. Only its hash is stored; the prefix finds and names it."""
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="api_keys")
+    name = models.CharField(max_length=100)
+    prefix = models.CharField(max_length=12, unique=True)
+    secret_hash = models.CharField(max_length=64)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("-created_at",)
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix}…)"
