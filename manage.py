@@ -14,7 +14,8 @@ def main() -> None:
         from django.core.management import execute_from_command_line
     except ImportError as e:
         sys.exit(
-            f"Fillcast's packages are not installed ({e}); run `make venv`, then .venv/bin/python manage.py"
+            f"Fillcast's packages are not installed here ({e}); run `make venv`, "
+            "then use .venv/bin/python manage.py"
         )
     try:
         execute_from_command_line(sys.argv)

@@ -72,6 +72,13 @@ VAR = installation(
     "Where the embedded servers, logs and the secrets of a development installation are kept.",
 )
 
+ENV_FILE = installation(
+    "FILLCAST_ENV_FILE",
+    text("a file"),
+    ".env",
+    "A file with more settings, read at start; what the environment says comes first.",
+)
+
 servers = TABLE.section("Servers")
 DATABASE_URL = servers(
     "DATABASE_URL",
@@ -113,7 +120,7 @@ LOG_FORMAT = servers(
     "FILLCAST_LOG_FORMAT",
     choice("console", "json"),
     "console",
-    "How logs are written to standard output: for people, or a JSON object on each line.",
+    "How logs are written (to standard error): for people, or a JSON object on each line.",
 )
 LOG_LEVEL = servers(
     "FILLCAST_LOG_LEVEL",
@@ -208,13 +215,13 @@ BROKER_HOSTS = outside(
     "FILLCAST_BROKER_HOSTS",
     comma_list(network()),
     "",
-    "Private and loopback networks that a connection's own host may lie in; public ones may always.",
+    "Private and loopback networks that a connection's host may lie in; public ones always may.",
 )
 OUTBOUND_HOSTS = outside(
     "FILLCAST_OUTBOUND_HOSTS",
     comma_list(network()),
     "",
-    "Private networks that notifications and webhooks may be sent to; public ones may always.",
+    "Private networks that notifications and webhooks may be sent to; public ones always may.",
 )
 MT4_ROOT = outside(
     "FILLCAST_MT4_ROOT",

@@ -12,7 +12,7 @@ _redactors: list[Callable[[str], str]] = []
 HIDDEN = "[hidden]"
 _SECRET_NAME = re.compile(
     r"passw|secret|token|api_?key|private|credential|authorization|cookie|signature|ciphertext",
-    re.I,
+    re.IGNORECASE,
 )
 _URL_LOGIN = re.compile(r"(?<=://)[^/\s:@]*:[^/\s@]+(?=@)")
 _ASSIGNED = re.compile(
@@ -83,13 +83,16 @@ def _renderers(log_format: str) -> list[Any]:
     last: Any = (
         structlog.processors.JSONRenderer()
         if log_format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     )
     return [structlog.stdlib.ProcessorFormatter.remove_processors_meta, redact, last]
 
 
 def logging_config(log_format: str, level: str) -> dict[str, Any]:
-    """Return Django's LOGGING: everything to standard output, in one format."""
+    """Return Django's LOGGING: one format, to standard error.
+
+    Standard output belongs to what a command was asked for; its last line may be read by a machine.
+    """
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -101,13 +104,13 @@ def logging_config(log_format: str, level: str) -> dict[str, Any]:
             }
         },
         "handlers": {
-            "stdout": {
+            "stderr": {
                 "class": "logging.StreamHandler",
-                "stream": "ext://sys.stdout",
+                "stream": "ext://sys.stderr",
                 "formatter": "structured",
             }
         },
-        "root": {"handlers": ["stdout"], "level": level},
+        "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
             "django": {"handlers": [], "propagate": True, "level": level},
             "django.server": {"handlers": [], "propagate": True, "level": level},

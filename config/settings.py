@@ -14,7 +14,9 @@ from config.logs import configure_structlog, logging_config
 from config.schedule import SCHEDULE
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-environ.Env.read_env(BASE_DIR / ".env")  # what the environment already says stays
+environ.Env.read_env(
+    BASE_DIR / os.environ.get(table.ENV_FILE.name, ".env")
+)  # what the environment already says stays
 env = Env(os.environ)
 
 # --- Fillcast's own, under their own names
@@ -163,6 +165,7 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
+AXES_VERBOSE = False
 AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = 0.25  # hours
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]  # both: nobody can lock another out

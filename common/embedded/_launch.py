@@ -1,0 +1,32 @@
+"""Become another program that ends when its starter does. Needs only the standard library.
+
+    python -I -S _launch.py PARENT SIGNAL UID GID -- program arguments…
+
+A program of its own instead of subprocess's preexec_fn, which may deadlock where threads run.
+UID and GID -1: stay who we are.
+"""
+
+import ctypes
+import os
+import sys
+
+PR_SET_PDEATHSIG = 1
+
+
+def main(arguments: list[str]) -> None:
+    """Drop root, ask the kernel for SIGNAL at the parent's death, become the program."""
+    parent, at_death, uid, gid = (int(text) for text in arguments[:4])
+    if uid >= 0:
+        os.setgroups([])
+        os.setgid(gid)
+        os.setuid(uid)
+    if sys.platform == "linux":  # after setuid, which clears it
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, at_death)
+        if os.getppid() != parent:  # it died before the kernel knew whom to watch
+            sys.exit(1)
+    program = arguments[5:]
+    os.execvp(program[0], program)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

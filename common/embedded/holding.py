@@ -1,0 +1,85 @@
+"""One at a time: who holds the folder var/, and what the others may know about it."""
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import IO, Any, Self
+
+from common.embedded.errors import EmbeddedError
+
+
+class AlreadyHeldError(EmbeddedError):
+    """Another process of this installation runs; `told` is what it said about itself."""
+
+    def __init__(self, told: dict[str, Any]) -> None:
+        self.told = told
+        what, pid, url = (told.get(name) for name in ("what", "pid", "url"))
+        where = f"pid {pid}, {url}" if url else f"pid {pid}"
+        super().__init__(f"Fillcast is already running ({what}, {where}); use it, or end it first.")
+
+
+class Holding:
+    """A folder that belongs to this process until it ends, however it ends.
+
+    What is told stays on disk (only for this user's eyes) and is believed only while it is held.
+    After a kill, `left` has what the last holder had told: its leftovers can be looked for.
+    """
+
+    def __init__(self, folder: Path, what: str) -> None:
+        self.folder = folder.absolute()
+        self.left: dict[str, Any] = {}
+        self._told: dict[str, Any] = {"what": what, "pid": os.getpid()}
+        self._lock: IO[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        """Take the folder. Raises AlreadyHeldError."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = (self.folder / "lock").open("ab")
+        except OSError as e:
+            raise EmbeddedError(f"The folder {self.folder} cannot be used: {e.strerror}.") from e
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            raise AlreadyHeldError(_read(self.folder)) from None
+        self._lock = lock
+        self.left = _read(self.folder)
+        self.tell()
+        return self
+
+    def tell(self, **more: Any) -> None:
+        """Add to what others may know: url, DATABASE_URL, REDIS_URL, children."""
+        self._told |= more
+        fresh = self.folder / "running.new"
+        fresh.touch(mode=0o600)
+        fresh.write_text(json.dumps(self._told))
+        fresh.rename(self.folder / "running.json")
+
+    def __exit__(self, *_: object) -> None:
+        """Let the folder go."""
+        if self._lock is not None:
+            (self.folder / "running.json").unlink(missing_ok=True)
+            self._lock.close()
+            self._lock = None
+
+
+def told_by_holder(folder: Path) -> dict[str, Any]:
+    """Return what the holder of `folder` tells; nothing if nobody holds it."""
+    try:
+        with (folder / "lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _read(folder)
+    except OSError:
+        return {}
+    return {}
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    try:
+        told = json.loads((folder / "running.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}

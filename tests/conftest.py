@@ -1,0 +1,21 @@
+"""Every test run has servers of its own: they start here, before Django reads its settings.
+
+That is why DJANGO_SETTINGS_MODULE is not in pyproject.toml: pytest-django would read it earlier.
+"""
+
+import atexit
+import os
+
+from tests.servers import TestServers
+
+for name in [name for name in os.environ if name.startswith("FILLCAST_")]:
+    del os.environ[name]  # a test run is the same whatever the developer's shell has set
+os.environ["FILLCAST_ENV_FILE"] = os.devnull
+os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
+_servers = TestServers()
+atexit.register(_servers.stop)
+
+
+def pytest_unconfigure() -> None:
+    """Stop the servers when the run is over."""
+    _servers.stop()
