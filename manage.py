@@ -6,20 +6,23 @@ import sys
 
 
 def main() -> None:
-    """Run one command; in development its servers are there, started if need be."""
+    """Run one command. In development its servers are there, started for its life if need be."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    from config.setting import EnvironmentFault
-
     try:
         from django.core.management import execute_from_command_line
+
+        from common.embedded.errors import EmbeddedError
+        from config.development import servers_for
+        from config.setting import EnvironmentFault
     except ImportError as e:
         sys.exit(
             f"Fillcast's packages are not installed here ({e}); run `make venv`, "
             "then use .venv/bin/python manage.py"
         )
     try:
-        execute_from_command_line(sys.argv)
-    except EnvironmentFault as e:
+        with servers_for(sys.argv):
+            execute_from_command_line(sys.argv)
+    except (EnvironmentFault, EmbeddedError) as e:
         sys.exit(str(e))
 
 

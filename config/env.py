@@ -57,6 +57,12 @@ PUBLIC_URL = installation(
     "",
     "Where people reach this installation; used in links, and trusted as an origin of forms.",
 )
+BIND = installation(
+    "FILLCAST_BIND",
+    text("an address of this machine", r"[0-9A-Fa-f.:]+"),
+    "127.0.0.1",
+    "The address that the web process listens on; 0.0.0.0 is every network this machine is in.",
+)
 PORT = installation("FILLCAST_PORT", whole(1, 65535), "8012", "The web process's port.")
 INSTALLATION_TAG = installation(
     "FILLCAST_INSTALLATION_TAG",

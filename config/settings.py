@@ -2,21 +2,19 @@
 
 import os
 import secrets
-from pathlib import Path
 from typing import Any
 
 import environ
 
 from config import env as table
 from config.databases import database
+from config.development import ROOT, read_env_file
 from config.env import Env
 from config.logs import configure_structlog, logging_config
 from config.schedule import SCHEDULE
 
-BASE_DIR = Path(__file__).resolve().parent.parent
-environ.Env.read_env(
-    BASE_DIR / os.environ.get(table.ENV_FILE.name, ".env")
-)  # what the environment already says stays
+BASE_DIR = ROOT
+read_env_file()
 env = Env(os.environ)
 
 # --- Fillcast's own, under their own names
@@ -44,7 +42,7 @@ FILLCAST_MT4_ROOT = env(table.MT4_ROOT)
 # --- Django
 DEBUG = env(table.DEBUG)
 SECRET_KEY = env(table.SECRET_KEY) or secrets.token_urlsafe(48)
-ALLOWED_HOSTS = list(env(table.ALLOWED_HOSTS))
+ALLOWED_HOSTS = [*env(table.ALLOWED_HOSTS)]
 CSRF_TRUSTED_ORIGINS = [FILLCAST_PUBLIC_URL.rstrip("/")]
 ROOT_URLCONF = "config.urls"
 ASGI_APPLICATION = "config.asgi.application"

@@ -11,6 +11,7 @@ from typing import IO
 
 from common.embedded.identity import Identity
 
+HAS_PROC = Path("/proc/self/stat").exists()
 LAUNCHER = Path(__file__).with_name("_launch.py")
 
 
@@ -52,7 +53,7 @@ def birth(pid: int) -> str | None:
 
     None: there is no such process, or it is dead and only waits to be collected.
     """
-    if sys.platform == "linux":
+    if HAS_PROC:
         try:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:
