@@ -1,0 +1,136 @@
+"""Who is a candidate of a feed's signal, and why one may not trade now: two pieces of SQL.
+
+Fan-out writes the orders of thousands of candidates by one INSERT … SELECT, so the question is
+asked in SQL, and only there: `ExecutionConnection.can_execute_trades()` asks the same expression.
+
+The reasons stand in this order; the first that applies is told:
+
+1. what was decided from above: the kill switch, `TRADING_HALTED` before `ENTRIES_HALTED`
+2. what the owner decided: `CONNECTION_INACTIVE`, `CONNECTION_PAUSED`, `SUBSCRIPTION_PAUSED`,
+   `SUBSCRIPTION_EXPIRED`, `DIRECTION_EXCLUDED`
+3. what is missing: `NO_CREDENTIALS`, `NO_PRESET`, `NO_DATA_CONNECTION`
+4. how the connection fares: `CONNECTION_UNTESTED`, `CONNECTION_ERROR`, `CIRCUIT_OPEN`,
+   `CONNECTION_NOT_RECONCILED`
+
+A person's decision comes first because only a person can change it; the last ones mend themselves.
+Whoever runs this under row-level security sees a tenant's rows only: fan-out runs it inside
+`users.tenancy.for_all_tenants()`.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from brokers.base import ConnectionSpec
+from brokers.registry import adapter_for, kinds
+from common.clocks import market_now
+from common.codes import Code
+from common.errors import MisconfiguredError
+from common.sql import rows
+
+# An IN over an uncorrelated query is hashed once a statement, not once a candidate.
+_HALTED = """(
+    EXISTS (SELECT FROM connections_killswitch k
+            WHERE k.released_at IS NULL AND k.mode = '{mode}'
+              AND (k.scope = 'ALL' OR (k.scope = 'FEED' AND k.feed_id = %(feed_id)s::bigint)))
+    OR c.id IN (SELECT k.connection_id FROM connections_killswitch k
+                WHERE k.released_at IS NULL AND k.mode = '{mode}' AND k.scope = 'CONNECTION')
+    OR coalesce(c.user_id, c.admin_id) IN (
+        SELECT k.user_id FROM connections_killswitch k
+        WHERE k.released_at IS NULL AND k.mode = '{mode}' AND k.scope = 'USER'))"""
+
+REASON_SQL = f"""CASE
+  WHEN {_HALTED.format(mode="HALTED")} THEN '{Code.TRADING_HALTED.value}'
+  WHEN {_HALTED.format(mode="REDUCING")} THEN '{Code.ENTRIES_HALTED.value}'
+  WHEN NOT c.is_active OR c.archived_at IS NOT NULL THEN '{Code.CONNECTION_INACTIVE.value}'
+  WHEN c.is_paused THEN '{Code.CONNECTION_PAUSED.value}'
+  WHEN s.is_paused THEN '{Code.SUBSCRIPTION_PAUSED.value}'
+  WHEN s.expires_at <= %(market_now)s::timestamptz THEN '{Code.SUBSCRIPTION_EXPIRED.value}'
+  WHEN s.directions <> 'BOTH' AND s.directions <> %(direction)s::text
+    THEN '{Code.DIRECTION_EXCLUDED.value}'
+  WHEN c.sealed_credentials IS NULL AND c.type = ANY(%(kinds_with_credentials)s::text[])
+    THEN '{Code.NO_CREDENTIALS.value}'
+  WHEN c.preset_id IS NULL THEN '{Code.NO_PRESET.value}'
+  WHEN c.data_connection_id IS NULL THEN '{Code.NO_DATA_CONNECTION.value}'
+  WHEN h.status IS NULL OR h.status = 'UNTESTED' THEN '{Code.CONNECTION_UNTESTED.value}'
+  WHEN h.status <> 'ACTIVE' THEN '{Code.CONNECTION_ERROR.value}'
+  WHEN h.circuit_open_until > clock_timestamp() THEN '{Code.CIRCUIT_OPEN.value}'
+  WHEN h.reconciled_at IS NULL THEN '{Code.CONNECTION_NOT_RECONCILED.value}'
+END"""
+"""The skip code of one candidate, or NULL: it may trade. Over the aliases c (connection), h (its
+health, may be absent) and s (its subscription; absent for an admin-owned one without)."""
+
+CANDIDATES_SQL = """(
+    SELECT sub.connection_id, sub.id AS subscription_id
+    FROM connections_subscription sub
+    WHERE sub.feed_id = %(feed_id)s::bigint AND sub.archived_at IS NULL
+    UNION ALL
+    SELECT own.id, NULL::bigint
+    FROM connections_executionconnection own
+    WHERE own.admin_id IS NOT NULL AND own.archived_at IS NULL AND NOT EXISTS (
+        SELECT FROM connections_subscription sub
+        WHERE sub.connection_id = own.id AND sub.feed_id = %(feed_id)s::bigint
+          AND sub.archived_at IS NULL)
+  ) candidate
+  JOIN connections_executionconnection c ON c.id = candidate.connection_id
+  LEFT JOIN connections_connectionhealth h ON h.connection_id = c.id
+  LEFT JOIN connections_subscription s ON s.id = candidate.subscription_id"""
+"""What stands behind FROM for an OPEN signal: every candidate once, with c, h and s joined.
+
+A UNION, because an OR over both kinds would read every connection there is for each signal."""
+
+_ONE_SQL = f"""
+SELECT {REASON_SQL} AS reason
+FROM connections_executionconnection c
+LEFT JOIN connections_connectionhealth h ON h.connection_id = c.id
+LEFT JOIN connections_subscription s
+  ON s.connection_id = c.id AND s.feed_id = %(feed_id)s::bigint AND s.archived_at IS NULL
+WHERE c.id = %(connection_id)s
+"""
+
+
+def parameters(
+    *, feed_id: int | None, direction: str | None, at: datetime | None = None
+) -> Mapping[str, Any]:
+    """Return what REASON_SQL and CANDIDATES_SQL need; at: market time, now unless given."""
+    return {
+        "feed_id": feed_id,
+        "direction": direction,
+        "market_now": at or market_now(),
+        "kinds_with_credentials": list(kinds_with_credentials()),
+    }
+
+
+def reason_for(
+    *, connection_id: UUID, feed_id: int | None = None, direction: str | None = None
+) -> Code | None:
+    """Return why this connection would be skipped now, or None: it may trade.
+
+    Without a feed, what concerns a subscription or a feed's kill switch is left out. A connection
+    that is not there (or not the caller's) is CONNECTION_INACTIVE.
+    """
+    found = rows(
+        _ONE_SQL,
+        {**parameters(feed_id=feed_id, direction=direction), "connection_id": connection_id},
+    )
+    if not found:
+        return Code.CONNECTION_INACTIVE
+    return Code[found[0].reason] if found[0].reason else None
+
+
+def kinds_with_credentials() -> tuple[str, ...]:
+    """Return the broker kinds that cannot trade without stored credentials."""
+    return tuple(kind for kind in kinds() if needs_credentials(kind))
+
+
+@cache
+def needs_credentials(kind: str) -> bool:
+    """Whether accounts of a kind need credentials. A kind whose library is not installed in this
+    process is believed to: a worker that has it would refuse to go without."""
+    try:
+        capabilities = adapter_for(kind).capabilities(ConnectionSpec(connection_id="", account=""))
+    except (ImportError, MisconfiguredError):
+        return True
+    return capabilities.needs_credentials

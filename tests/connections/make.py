@@ -1,0 +1,80 @@
+"""The cast of these tests: tenants, feeds and connections that may trade, unless told otherwise."""
+
+from datetime import timedelta
+from decimal import Decimal
+from itertools import count
+from typing import Any
+
+from common.clocks import market_now
+from connections.models import (
+    ConnectionHealth,
+    DataConnection,
+    ExecutionConnection,
+    HealthStatus,
+    KillSwitch,
+    Mailbox,
+    Subscription,
+    SubscriptionInterval,
+    TradingPreset,
+)
+from signals.models import Approval, Feed, Signal
+from users.models import User
+
+_number = count(1)
+
+
+def user(name: str = "", **fields: Any) -> User:
+    return User.objects.create(username=name or f"user-{next(_number)}", **fields)
+
+
+def feed(owner: User | None = None, **fields: Any) -> Feed:
+    number = next(_number)
+    named = {"slug": f"feed-{number}", "name": f"Feed {number}", "is_approved": True}
+    return Feed.objects.create(owner=owner or user(), **{**named, **fields})
+
+
+def preset(owner: User | None = None, **fields: Any) -> TradingPreset:
+    sized = {"name": "one percent", "risk_percent": Decimal(1)}
+    return TradingPreset.objects.create(user=owner, **{**sized, **fields})
+
+
+def connection(owner: User | None = None, **fields: Any) -> ExecutionConnection:
+    """A healthy one. fields of the health row begin with `health_`."""
+    health = {name[7:]: fields.pop(name) for name in list(fields) if name.startswith("health_")}
+    if "admin" not in fields:
+        fields["user"] = owner or user()
+    number = next(_number)
+    row = ExecutionConnection.objects.create(
+        **{
+            "name": f"account {number}",
+            "type": "paper",
+            "account": str(number),
+            "sealed_credentials": b"sealed",
+            "preset": preset(),
+            "data_connection": DataConnection.objects.create(name=f"prices {number}"),
+            **fields,
+        }
+    )
+    now = market_now()
+    ConnectionHealth.objects.create(
+        connection=row, **{"status": HealthStatus.ACTIVE, "reconciled_at": now, **health}
+    )
+    Mailbox.objects.create(connection=row)
+    return row
+
+
+def subscription(row: ExecutionConnection, to: Feed, **fields: Any) -> Subscription:
+    made = Subscription.objects.create(connection=row, feed=to, **fields)
+    SubscriptionInterval.objects.create(
+        subscription=made, started_at=market_now() - timedelta(days=1)
+    )
+    return made
+
+
+def kill_switch(mode: str, **fields: Any) -> KillSwitch:
+    return KillSwitch.objects.create(mode=mode, reason="test", **fields)
+
+
+def signal(of: Feed, **fields: Any) -> Signal:
+    said = {"currency_pair": "EUR/USD", "direction": "BUY", "approval": Approval.APPROVED}
+    return Signal.objects.create(feed=of, **{**said, **fields})

@@ -1,0 +1,233 @@
+"""The SQL that says who is a candidate, and why one may not trade now."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from itertools import combinations, product
+
+import pytest
+from django.db import transaction
+from django.utils import timezone
+
+from common.clocks import market_now
+from common.codes import Code
+from common.sql import rows
+from connections import eligibility
+from connections.models import ConnectionHealth, ExecutionConnection, Subscription
+from signals.models import Feed
+from tests.connections import make
+
+pytestmark = pytest.mark.django_db
+Spoil = Callable[[ExecutionConnection, Subscription], object]
+
+
+@pytest.fixture(autouse=True)
+def _paper_needs_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(eligibility, "needs_credentials", lambda kind: kind == "paper")
+
+
+def connection_set(**fields: object) -> Spoil:
+    return lambda c, s: ExecutionConnection.objects.filter(pk=c.pk).update(**fields)
+
+
+def health_set(**fields: object) -> Spoil:
+    return lambda c, s: ConnectionHealth.objects.filter(pk=c.pk).update(**fields)
+
+
+def subscription_set(**fields: object) -> Spoil:
+    return lambda c, s: Subscription.objects.filter(pk=s.pk).update(**fields)
+
+
+# In the order that the module promises: of two that apply, the upper one is told.
+REASONS: list[tuple[Code, Spoil]] = [
+    (Code.TRADING_HALTED, lambda c, s: make.kill_switch("HALTED", scope="ALL")),
+    (Code.ENTRIES_HALTED, lambda c, s: make.kill_switch("REDUCING", scope="ALL")),
+    (Code.CONNECTION_INACTIVE, connection_set(is_active=False)),
+    (Code.CONNECTION_PAUSED, connection_set(is_paused=True)),
+    (Code.SUBSCRIPTION_PAUSED, subscription_set(is_paused=True)),
+    (Code.SUBSCRIPTION_EXPIRED, lambda c, s: subscription_set(expires_at=market_now())(c, s)),
+    (Code.DIRECTION_EXCLUDED, subscription_set(directions="SELL")),
+    (Code.NO_CREDENTIALS, connection_set(sealed_credentials=None)),
+    (Code.NO_PRESET, connection_set(preset=None)),
+    (Code.NO_DATA_CONNECTION, connection_set(data_connection=None)),
+    (Code.CONNECTION_UNTESTED, health_set(status="UNTESTED")),
+    (Code.CONNECTION_ERROR, health_set(status="ERROR")),
+    (
+        Code.CIRCUIT_OPEN,
+        lambda c, s: health_set(circuit_open_until=timezone.now() + timedelta(minutes=1))(c, s),
+    ),
+    (Code.CONNECTION_NOT_RECONCILED, health_set(reconciled_at=None)),
+]
+
+
+def reason(row: ExecutionConnection, feed: Feed, direction: str = "BUY") -> Code | None:
+    return eligibility.reason_for(connection_id=row.pk, feed_id=feed.pk, direction=direction)
+
+
+@pytest.fixture
+def feed() -> Feed:
+    return make.feed()
+
+
+@pytest.fixture
+def subscribed(feed: Feed) -> ExecutionConnection:
+    row = make.connection()
+    make.subscription(row, feed)
+    return row
+
+
+def test_a_healthy_subscribed_connection_may_trade(
+    subscribed: ExecutionConnection, feed: Feed
+) -> None:
+    assert reason(subscribed, feed) is None
+
+
+@pytest.mark.parametrize(("code", "spoil"), REASONS, ids=[code for code, _ in REASONS])
+def test_each_reason_is_told(
+    subscribed: ExecutionConnection, feed: Feed, code: Code, spoil: Spoil
+) -> None:
+    spoil(subscribed, Subscription.objects.get())
+    assert reason(subscribed, feed) is code
+
+
+def test_of_two_reasons_the_one_that_stands_first_is_told(
+    subscribed: ExecutionConnection, feed: Feed
+) -> None:
+    subscription = Subscription.objects.get()
+    for (first, spoil), (second, spoil_too) in combinations(REASONS, 2):
+        if {first, second} == {Code.CONNECTION_UNTESTED, Code.CONNECTION_ERROR}:
+            continue  # one column cannot say both
+        savepoint = transaction.savepoint()
+        spoil_too(subscribed, subscription)
+        spoil(subscribed, subscription)
+        assert reason(subscribed, feed) is first, f"{first} before {second}"
+        transaction.savepoint_rollback(savepoint)
+
+
+SCOPES = ("ALL", "FEED", "USER", "CONNECTION")
+
+
+@pytest.mark.parametrize(("scope", "mode"), list(product(SCOPES, ("HALTED", "REDUCING"))))
+def test_a_kill_switch_halts_its_scope_only_and_only_until_released(
+    subscribed: ExecutionConnection, feed: Feed, scope: str, mode: str
+) -> None:
+    named: dict[str, dict[str, object]] = {
+        "ALL": {},
+        "FEED": {"feed": feed},
+        "USER": {"user": subscribed.user},
+        "CONNECTION": {"connection": subscribed},
+    }
+    switch = make.kill_switch(mode, scope=scope, **named[scope])
+    bystander = make.connection()
+    elsewhere = make.feed()
+    make.subscription(bystander, elsewhere)
+    halted = Code.TRADING_HALTED if mode == "HALTED" else Code.ENTRIES_HALTED
+    assert reason(subscribed, feed) is halted
+    assert reason(bystander, elsewhere) is (halted if scope == "ALL" else None)
+    switch.released_at = timezone.now()
+    switch.save()
+    assert reason(subscribed, feed) is None
+
+
+def test_a_tenants_kill_switch_halts_an_administrators_own_account_too() -> None:
+    admin = make.user(is_staff=True)
+    own = make.connection(admin=admin)
+    make.kill_switch("HALTED", scope="USER", user=admin)
+    assert eligibility.reason_for(connection_id=own.pk) is Code.TRADING_HALTED
+
+
+@pytest.mark.parametrize(
+    ("directions", "direction", "expected"),
+    [
+        ("BOTH", "BUY", None),
+        ("BOTH", "SELL", None),
+        ("BUY", "BUY", None),
+        ("BUY", "SELL", Code.DIRECTION_EXCLUDED),
+        ("SELL", "SELL", None),
+    ],
+)
+def test_directions(
+    subscribed: ExecutionConnection,
+    feed: Feed,
+    directions: str,
+    direction: str,
+    expected: Code | None,
+) -> None:
+    Subscription.objects.update(directions=directions)
+    assert reason(subscribed, feed, direction) is expected
+
+
+def test_a_kind_without_credentials_needs_none(subscribed: ExecutionConnection, feed: Feed) -> None:
+    ExecutionConnection.objects.update(type="mt4", sealed_credentials=None)
+    assert reason(subscribed, feed) is None
+
+
+def test_a_connection_without_a_health_row_is_untested(
+    subscribed: ExecutionConnection, feed: Feed
+) -> None:
+    ConnectionHealth.objects.all().delete()
+    assert reason(subscribed, feed) is Code.CONNECTION_UNTESTED
+
+
+def test_a_circuit_that_was_open_is_no_reason(subscribed: ExecutionConnection, feed: Feed) -> None:
+    ConnectionHealth.objects.update(circuit_open_until=timezone.now() - timedelta(seconds=1))
+    assert reason(subscribed, feed) is None
+
+
+def test_a_subscription_runs_until_its_end(subscribed: ExecutionConnection, feed: Feed) -> None:
+    Subscription.objects.update(expires_at=market_now() + timedelta(minutes=1))
+    assert reason(subscribed, feed) is None
+
+
+def candidates(feed: Feed) -> dict[str, tuple[bool, str | None]]:
+    """name → (has a subscription, reason)."""
+    found = rows(
+        f"SELECT c.name, s.id IS NOT NULL AS subscribed, {eligibility.REASON_SQL} AS reason "
+        f"FROM {eligibility.CANDIDATES_SQL}",
+        eligibility.parameters(feed_id=feed.pk, direction="BUY"),
+    )
+    assert len(found) == len({row.name for row in found}), "a candidate stands there twice"
+    return {row.name: (row.subscribed, row.reason) for row in found}
+
+
+def test_the_candidates_are_all_live_subscriptions_and_all_live_admin_owned(feed: Feed) -> None:
+    now = market_now()
+    make.subscription(make.connection(name="subscribed"), feed)
+    make.subscription(make.connection(name="paused", is_paused=True), feed)
+    make.subscription(make.connection(name="left"), feed, archived_at=now)
+    make.subscription(make.connection(name="elsewhere"), make.feed())
+    make.connection(name="stranger")
+    admin = make.user()
+    make.connection(name="admin", admin=admin)
+    make.subscription(make.connection(name="admin subscribed", admin=admin), feed)
+    make.subscription(make.connection(name="admin left", admin=admin), feed, archived_at=now)
+    make.connection(name="admin archived", admin=admin, archived_at=now)
+    assert candidates(feed) == {
+        "subscribed": (True, None),
+        "paused": (True, Code.CONNECTION_PAUSED),
+        "admin": (False, None),
+        "admin subscribed": (True, None),
+        "admin left": (False, None),
+    }
+
+
+def test_a_kind_that_is_not_installed_is_believed_to_need_credentials(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.undo()
+
+    def missing(kind: str) -> None:
+        raise ModuleNotFoundError(kind)
+
+    monkeypatch.setattr(eligibility, "adapter_for", missing)
+    eligibility.needs_credentials.cache_clear()
+    assert eligibility.needs_credentials("nowhere") is True
+    eligibility.needs_credentials.cache_clear()
+
+
+def test_a_kill_switch_is_looked_up_once_a_statement_not_once_a_candidate(feed: Feed) -> None:
+    explain = f"EXPLAIN (VERBOSE) SELECT {eligibility.REASON_SQL} FROM {eligibility.CANDIDATES_SQL}"
+    found = rows(explain, eligibility.parameters(feed_id=feed.pk, direction="BUY"))
+    plan = "\n".join(line for (line,) in found)
+    assert plan.count("hashed SubPlan") == 4, plan  # two modes, by connection and by owner
+    assert plan.count("InitPlan") >= 2, plan
+    assert "EXISTS(SubPlan" not in plan, plan
