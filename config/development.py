@@ -19,8 +19,10 @@ ROOT = Path(__file__).resolve().parent.parent
 STARTING_SECONDS = 60
 # These start the servers themselves, or do not need them.
 WITHOUT_SERVERS = frozenset(
-    "check collectstatic compilemessages demo diffsettings help makemessages settings_reference"
-    " stack startapp version".split()
+    [
+        *("check", "collectstatic", "compilemessages", "demo", "diffsettings", "help"),
+        *("makemessages", "settings_reference", "stack", "startapp", "version"),
+    ]
 )
 
 
@@ -107,7 +109,8 @@ def _borrowed_or_own(what: str) -> Iterator[None]:
     """Whoever comes first starts the servers, and ends them when the last borrower is done."""
     import fcntl  # neither is there on Windows
 
-    from common.embedded import AlreadyHeldError, Holding, Servers, running_urls
+    from common.embedded.holding import AlreadyHeldError, Holding
+    from common.embedded.servers import Servers, running_urls
 
     folder = var_folder(os.environ)
     folder.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from common.embedded import Servers
+from common.embedded.servers import Servers
 
 NEEDED = ("DATABASE_URL", "REDIS_URL")
 

@@ -1,18 +1,6 @@
-"""PostgreSQL and Redis for a machine that has neither: started from wheels, kept under var/."""
+"""PostgreSQL and Redis for a machine that has neither: started from wheels, kept under var/.
 
-from common.embedded.errors import EmbeddedError
-from common.embedded.holding import AlreadyHeldError, Holding, told_by_holder
-from common.embedded.postgres import PostgresServer
-from common.embedded.redis import RedisServer
-from common.embedded.servers import Servers, running_urls
-
-__all__ = [
-    "AlreadyHeldError",
-    "EmbeddedError",
-    "Holding",
-    "PostgresServer",
-    "RedisServer",
-    "Servers",
-    "running_urls",
-    "told_by_holder",
-]
+`servers.Servers` has both; `postgres.PostgresServer` and `redis.RedisServer` each one;
+`holding.Holding` lets one process at a time have them; `ready.announce_ready` is for whoever is
+supervised. Imports nothing here: Windows has `ready`, but not what the others stand on.
+"""

@@ -11,6 +11,7 @@ from typing import IO
 
 from common.embedded.identity import Identity
 
+KILL = signal.SIGKILL
 HAS_PROC = Path("/proc/self/stat").exists()
 LAUNCHER = Path(__file__).with_name("_launch.py")
 

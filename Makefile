@@ -1,0 +1,45 @@
+# Fillcast's commands. `make` alone explains them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON := .venv/bin/python
+STAMP := .venv/.installed
+export PYTHONDONTWRITEBYTECODE ?=
+
+.PHONY: help venv demo up test lint format bench docs lock clean
+
+help: ## this page
+	@echo "Fillcast: publish a trading signal once; have it filled on every subscribed account."
+	@echo
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' \
+		| while IFS=$$'\t' read -r name words; do printf '  make %-8s %s\n' "$$name" "$$words"; done
+
+venv: ## install what Fillcast needs into .venv (again only if the requirements changed)
+	@deploy/venv.sh
+
+demo: venv ## the whole thing with demo data in the browser; ONCE=1: through it once, then a summary
+	@$(PYTHON) manage.py demo $(if $(ONCE),--once)
+
+up: venv ## the same without demo data
+	@$(PYTHON) manage.py stack
+
+test: venv ## all tests, on servers of their own; T='tests/config -k name' for a part
+	@$(PYTHON) -m pytest $(T)
+
+lint: venv ## style, types, layers, migrations, deployment checks, generated docs
+	@deploy/lint.sh
+
+format: venv ## put the code into the house's format
+	@$(PYTHON) -m ruff check --fix-only --quiet .
+	@$(PYTHON) -m ruff format .
+
+docs: venv ## write the generated pages anew
+	@$(PYTHON) manage.py settings_reference
+
+bench: venv ## measure; ONLY=fanout, N=1000
+	@$(PYTHON) manage.py bench $(if $(ONLY),--only $(ONLY)) $(if $(N),-n $(N))
+
+lock: venv ## choose the newest versions that requirements*.in allow, and pin them
+	@deploy/lock.sh
+
+clean: ## remove .venv and var/ (the demo's data too)
+	@deploy/clean.sh

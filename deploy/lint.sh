@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Everything that must hold besides the tests. All checks run; the first failure does not hide the next.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+python=.venv/bin/python
+failed=()
+
+check() {
+  local name=$1 output
+  shift
+  if output=$("$@" 2>&1); then
+    printf 'ok      %s\n' "$name"
+  else
+    printf 'FAILED  %s\n%s\n' "$name" "$output"
+    failed+=("$name")
+  fi
+}
+
+# Settings as in production, none of them real: `check --deploy` connects to nothing.
+as_in_production() {
+  env FILLCAST_ENV=production FILLCAST_ENV_FILE=/dev/null FILLCAST_ALLOWED_HOSTS=fillcast.example \
+    FILLCAST_PUBLIC_URL=https://fillcast.example FILLCAST_INSTALLATION_TAG=lnt \
+    FILLCAST_SECRET_KEY="$($python -c 'import secrets; print(secrets.token_urlsafe(64))')" \
+    FILLCAST_CREDENTIALS_PUBLIC_KEY="$($python -c 'import base64, os; print(base64.b64encode(os.urandom(32)).decode())')" \
+    DATABASE_URL=postgresql://nobody@localhost/none REDIS_URL=redis://localhost "$@"
+}
+
+check 'ruff check' $python -m ruff check --output-format concise .
+check 'ruff format' $python -m ruff format --check --output-format concise .
+check 'mypy --strict' $python -m mypy .
+check 'imports only go down' .venv/bin/lint-imports
+check 'migrations are complete' $python manage.py makemigrations --check --dry-run
+check 'check --deploy' as_in_production $python manage.py check --deploy --fail-level WARNING
+check 'docs/settings.md, .env.example' $python manage.py settings_reference --check
+
+if ((${#failed[@]})); then
+  printf '\n%s of the checks failed: %s\n' "${#failed[@]}" "$(IFS=,; echo "${failed[*]}")"
+  exit 1
+fi

@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Pin what requirements*.in allow, for every system and Python that we support, by hash.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+for name in requirements requirements-dev; do
+  .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header \
+    --only-binary :all: --no-emit-index-url --no-emit-find-links "$@" -o "$name.txt" "$name.in"
+done

@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Make .venv with everything that requirements*.txt pin. Quick when nothing changed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { printf '%s\n' "$*" >&2; }
+stamp=.venv/.installed
+
+wanted=$(cat requirements.txt requirements-dev.txt | cksum)
+if [[ -x .venv/bin/python && -f $stamp && $(<"$stamp") == "$wanted" ]] && .venv/bin/python -c '' 2>/dev/null; then
+  exit 0
+fi
+
+fits() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; }
+python=
+for name in ${FILLCAST_PYTHON:-} python3.12 python3.11 python3.13 python3; do
+  if command -v "$name" >/dev/null && fits "$name"; then python=$name; break; fi
+done
+if [[ -z $python ]]; then
+  say "No Python 3.11, 3.12 or 3.13 found; install one, or name it: FILLCAST_PYTHON=/path/to/python make venv"
+  exit 1
+fi
+if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+  version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+  say "$python cannot make virtual environments (ensurepip is missing); on Debian and Ubuntu: apt install python$version-venv"
+  exit 1
+fi
+
+say "Installing into .venv (about a minute the first time) …"
+rm -f "$stamp"
+if ! [[ -x .venv/bin/python ]] || ! .venv/bin/python -c 'import pip' 2>/dev/null || ! fits .venv/bin/python; then
+  rm -rf .venv
+  "$python" -m venv .venv
+fi
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+if ! .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --only-binary :all: \
+    --require-hashes -r requirements.txt -r requirements-dev.txt >"$log" 2>&1; then
+  tail -n 15 "$log" >&2
+  if grep -qE 'No space left' "$log"; then
+    say "The disk is full: about 500 MB are needed."
+  elif grep -qE 'Connection|Max retries|Temporary failure|Name or service|timed out|No matching distribution' "$log"; then
+    say "The packages could not be had. Is there a network, and does pip know the package index to use (pip config list)?"
+  else
+    say "The packages could not be installed; what pip said stands above."
+  fi
+  exit 1
+fi
+printf '%s' "$wanted" >"$stamp"
