@@ -1,0 +1,201 @@
+"""The door to the paper broker: the same interface as every other broker's."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, ParamSpec, TypeVar
+
+import psycopg
+
+from brokers.base import (
+    AccountState,
+    BrokerAdapter,
+    BrokerError,
+    BrokerPosition,
+    CancelRequest,
+    Capabilities,
+    Check,
+    ConnectionSpec,
+    ExitSafety,
+    Guard,
+    Instrument,
+    ModifyRequest,
+    NotSent,
+    OrderReport,
+    OrderRequest,
+    OrderType,
+    OutcomeUnknown,
+    PositionMode,
+    ReadFailed,
+    Rejected,
+    TimeInForce,
+)
+from brokers.paper import checks, desk, reads
+from brokers.paper.reads import Line
+from brokers.paper.sessions import sessions
+from brokers.paper.transit import REPLY_TIMEOUT, Desks, Journey, Outcome, Sending, Tell
+from common.clocks import market_now
+from common.codes import Code
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def create() -> BrokerAdapter:
+    """Make the adapter, for the registry."""
+    return PaperAdapter()
+
+
+class PaperAdapter:
+    """All paper accounts of one process.
+
+    A connection's settings may say `position_mode` (HEDGING, NETTING), `native_stops` (true,
+    false) and `reply_timeout` (seconds); credentials may hold the account's `password`.
+    """
+
+    kind = "paper"
+
+    def __init__(self) -> None:
+        self._desks = Desks()
+        self._under_way: set[asyncio.Task[Any]] = set()
+
+    def capabilities(self, spec: ConnectionSpec) -> Capabilities:
+        """What the account can do, by what its connection's settings say of it."""
+        mode = spec.settings.get("position_mode")
+        return Capabilities(
+            order_types=frozenset(OrderType),
+            times_in_force=frozenset(TimeInForce),
+            native_stops=bool(spec.settings.get("native_stops", True)),
+            modify=True,
+            position_modes=frozenset([PositionMode(mode)] if mode else PositionMode),
+            partial_close=True,
+            event_stream=True,
+            price_stream=False,
+            lookup_horizon=timedelta(days=3650),
+            refuses_repeated_ids=False,
+            exit_safety=ExitSafety.TICKET,
+            session=False,
+            needs_credentials=False,
+            submit_many=True,
+        )
+
+    def instrument_book(self, spec: ConnectionSpec) -> str:
+        return "paper"
+
+    async def test(self, spec: ConnectionSpec) -> list[Check]:
+        """Check reach, password, permission, mode and prices, one line for each."""
+        return await self._desks.run(checks.run, spec)
+
+    async def account(self, spec: ConnectionSpec) -> AccountState:
+        line = await self._line_for_reading(spec)
+        return await self._read(reads.account_state, line.account_id)
+
+    async def instruments(self, spec: ConnectionSpec) -> list[Instrument]:
+        return await self._read(reads.instruments)
+
+    async def submit(
+        self, spec: ConnectionSpec, request: OrderRequest, guard: Guard
+    ) -> list[OrderReport]:
+        """Place one order. Raises NotSent, Rejected or OutcomeUnknown."""
+        told: list[Outcome] = []
+        await self.submit_many([(spec, request)], guard, lambda _, outcome: told.append(outcome))
+        if isinstance(told[0], BrokerError):
+            raise told[0]
+        return told[0]
+
+    async def submit_many(
+        self,
+        requests: Sequence[tuple[ConnectionSpec, OrderRequest]],
+        guard: Guard,
+        tell: Tell,
+    ) -> None:
+        """Place many at once. guard is asked when an order leaves and, in a thread, when it arrives.
+
+        Ends when each order has been told; one whose answer is lost is told as OutcomeUnknown after
+        `reply_timeout`. Ending the call earlier does not call back what has left.
+        """
+        try:
+            lines = await self._desks.run(reads.lines, {spec.account for spec, _ in requests})
+        except psycopg.Error as error:  # not even the line was found: nothing has left
+            for _, request in requests:
+                tell(request, NotSent(Code.NOT_CONNECTED, type(error).__name__))
+            return
+        sendings: list[Sending] = []
+        for spec, request in requests:
+            if line := lines.get(spec.account):
+                sendings.append((spec, request, line))
+            else:
+                tell(request, Rejected(Code.UNKNOWN_ACCOUNT, spec.account))
+        await Journey(self._desks, guard, tell, self._under_way).send(sendings)
+
+    async def cancel(self, spec: ConnectionSpec, request: CancelRequest) -> list[OrderReport]:
+        """Cancel an order. CANCEL_REFUSED, with what it did instead, when a fill was first."""
+        return await self._ask(spec, desk.cancel, request)
+
+    async def modify(self, spec: ConnectionSpec, request: ModifyRequest) -> list[OrderReport]:
+        """Set both levels of a position (or of a waiting entry); None takes one away."""
+        return await self._ask(spec, desk.modify, request)
+
+    async def find_order(
+        self, spec: ConnectionSpec, client_order_id: str
+    ) -> list[OrderReport] | None:
+        line = await self._line_for_reading(spec)
+        return await self._read(reads.find_order, line.account_id, client_order_id)
+
+    async def positions(self, spec: ConnectionSpec) -> list[BrokerPosition]:
+        line = await self._line_for_reading(spec)
+        return await self._read(reads.positions, line.account_id)
+
+    async def events(self, limit: int) -> list[OrderReport]:
+        return await self._read(reads.events, limit)
+
+    async def acknowledge(self, event_ids: Sequence[str]) -> None:
+        await self._read(reads.acknowledge, event_ids)
+
+    async def clock(self) -> datetime | None:
+        return market_now()
+
+    async def disconnect(self) -> None:
+        """Close the connections to the books; the next call opens them again."""
+        await self._desks.run(sessions.close)
+
+    async def _ask(
+        self,
+        spec: ConnectionSpec,
+        work: Callable[[int, T], list[OrderReport]],
+        request: T,
+    ) -> list[OrderReport]:
+        """Cancel or modify: over the same line as orders, with its delays and faults."""
+        try:
+            line = await self._line_for_reading(spec)
+        except ReadFailed as error:
+            raise NotSent(error.code, error.detail) from error
+        await asyncio.sleep(line.latency_ms / 1000)
+        if not line.silent_before:
+            try:
+                told = await self._desks.run(work, line.account_id, request)
+            except psycopg.Error as error:
+                raise OutcomeUnknown(Code.REPLY_LOST, type(error).__name__) from error
+        if line.silent_before or line.silent_after:
+            await asyncio.sleep(float(spec.settings.get("reply_timeout", REPLY_TIMEOUT)))
+            raise OutcomeUnknown(Code.REPLY_LOST, "no answer")
+        await asyncio.sleep(line.reply_delay_ms / 1000)
+        return told
+
+    async def _line_for_reading(self, spec: ConnectionSpec) -> Line:
+        """Log in. Raises ReadFailed."""
+        found = await self._read(reads.lines, [spec.account])
+        line = found.get(spec.account)
+        if line is None:
+            raise ReadFailed(Code.UNKNOWN_ACCOUNT, spec.account)
+        if line.unreachable:
+            raise ReadFailed(Code.BROKER_UNREACHABLE, "the paper broker cannot be reached")
+        if not line.admits(spec.credentials.get("password", "")):
+            raise ReadFailed(Code.CREDENTIALS_REFUSED)
+        return line
+
+    async def _read(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return await self._desks.run(work, *args, **kwargs)
+        except psycopg.Error as error:
+            raise ReadFailed(Code.BROKER_UNREACHABLE, type(error).__name__) from error

@@ -1,0 +1,170 @@
+"""New orders reach the book: any number of them in one transaction."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+import psycopg
+
+from brokers.base import Guard, NotSent, OrderReport, OrderRequest, PositionMode, Rejected
+from brokers.paper import store
+from brokers.paper.book import place
+from brokers.paper.reports import answer
+from brokers.paper.sessions import IDLE_MS, Session, sessions
+from brokers.paper.state import Account, Ledger, Market, Ticket
+from common.clocks import machine_time, market_now
+from common.codes import Code
+
+log = logging.getLogger(__name__)
+ROUNDS = 8
+ABSURD = Decimal(10) ** 18  # numeric(38,18) cannot keep more
+Answer = list[OrderReport] | Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """An order on its way to an account."""
+
+    account_id: int
+    request: OrderRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the book says to a packet. dropped: the answer is lost on the way back."""
+
+    answer: Answer
+    dropped: bool = False
+
+
+class _TooLate(Exception):  # no error: the network lost it
+    """The process stood still in the middle of the transaction; nothing of it may stay."""
+
+
+def take(packets: Sequence[Packet], guard: Guard) -> list[Reply | None]:
+    """Take orders into the book; one reply for each, None for one that never arrived.
+
+    guard is asked again for each order while its account is locked: a packet past its deadline is
+    lost on the way, and leaves no trace. An account that somebody else holds makes only its own
+    orders wait. Raises psycopg.Error when the outcome is not known.
+    """
+    replies: list[Reply | None] = [None] * len(packets)
+    waiting = []
+    for index, packet in enumerate(packets):
+        if wrong := malformed(packet.request):
+            replies[index] = Reply(wrong)
+        else:
+            waiting.append(index)
+    skip_locked = False
+    for _ in range(ROUNDS):
+        if not waiting:
+            break
+        try:
+            waiting = _take_some(packets, waiting, guard, replies, skip_locked=skip_locked)
+            skip_locked = False
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+            skip_locked = True  # first those whose account is free
+        except _TooLate:
+            log.warning("paper: stood still while %d orders arrived; they are lost", len(waiting))
+    return replies
+
+
+def malformed(request: OrderRequest) -> Rejected | None:
+    """Return why a request is not even written to the journal: it could not be kept there."""
+    prices = (request.limit_price, request.stop_price, request.stop_loss, request.take_profit)
+    if not request.quantity.is_finite() or abs(request.quantity) >= ABSURD:
+        return Rejected(Code.VOLUME_INVALID, "not a quantity")
+    if any(p is not None and not (p.is_finite() and 0 < p < ABSURD) for p in prices):
+        return Rejected(Code.PRICE_INVALID, "not a price")
+    if len(request.client_order_id) > 40 or len(request.connection_id) > 60:
+        return Rejected(Code.REJECTED_BY_BROKER, "an id is too long")
+    return None
+
+
+def _take_some(
+    packets: Sequence[Packet],
+    waiting: list[int],
+    guard: Guard,
+    replies: list[Reply | None],
+    *,
+    skip_locked: bool,
+) -> list[int]:
+    """Take what can be taken in one transaction; return what has to wait for its account."""
+    entered = machine_time()
+    done: dict[int, Reply] = {}
+    with sessions.transaction() as session:
+        store.lock_symbols(session, {packets[i].request.symbol for i in waiting}, alone=False)
+        ids = {packets[i].account_id for i in waiting}
+        accounts = store.lock_accounts(session, ids, skip_locked=skip_locked)
+        free = [i for i in waiting if packets[i].account_id in accounts]
+        arrived = [i for i in free if _arrives(packets[i].request, guard)]
+        if arrived:
+            requests = [packets[i] for i in arrived]
+            done = dict(zip(arrived, _decide(session, accounts, requests), strict=True))
+        if machine_time() - entered > IDLE_MS / 1000:
+            raise _TooLate
+    for index, reply in done.items():
+        replies[index] = reply
+    return [i for i in waiting if packets[i].account_id not in accounts] if skip_locked else []
+
+
+def _arrives(request: OrderRequest, guard: Guard) -> bool:
+    try:
+        guard(request)
+    except NotSent:
+        return False
+    return True
+
+
+def _decide(
+    session: Session, accounts: dict[int, Account], packets: Sequence[Packet]
+) -> list[Reply]:
+    """Decide about each order in the order of arrival and write it all."""
+    market = store.load_market(session)
+    store.load_exposures(session, accounts)
+    store.load_lots(session, accounts, _pairs_of_interest(accounts, packets))
+    ledger = Ledger(store.tickets(session, 2 * len(packets)))
+    now = market_now()
+    replies = [_one(accounts[p.account_id], p, market, ledger, now) for p in packets]
+    store.write(session, ledger, accounts)
+    return replies
+
+
+def _pairs_of_interest(
+    accounts: dict[int, Account], packets: Sequence[Packet]
+) -> list[tuple[int, str]]:
+    """Whose lots must be known one by one: a hedging account's entry needs none of them."""
+    return [
+        (p.account_id, p.request.symbol)
+        for p in packets
+        if p.request.reduce_only
+        or p.request.broker_position_id
+        or accounts[p.account_id].mode is PositionMode.NETTING
+    ]
+
+
+def _one(account: Account, packet: Packet, market: Market, ledger: Ledger, now: datetime) -> Reply:
+    order = to_ticket(packet, next(ledger.tickets), now)
+    deals = place(account, order, market, ledger)
+    dropped = False
+    if account.drop_every_nth:
+        account.orders_taken += 1
+        ledger.paid.add(account.id)
+        dropped = account.orders_taken % account.drop_every_nth == 0
+    return Reply(answer(order, deals, account.currency), dropped)
+
+
+def to_ticket(packet: Packet, ticket: int, now: datetime) -> Ticket:
+    """Read a request. Whatever names a position can only close it; an id that is none finds none."""
+    request, named = packet.request, packet.request.broker_position_id
+    closes = None
+    if named:
+        closes = int(named) if named.isascii() and named.isdigit() and len(named) < 19 else 0
+    return Ticket(
+        ticket, packet.account_id, request.connection_id, request.client_order_id, request.symbol,
+        request.side, request.order_type, request.time_in_force, request.quantity,
+        request.limit_price, request.stop_price, request.stop_loss, request.take_profit,
+        request.reduce_only or bool(named), closes, now,
+    )  # fmt: skip

@@ -1,0 +1,362 @@
+"""How the paper broker decides about one order. Pure: no database, no clock, Decimals only.
+
+Rules after MetaTrader 5's: buys execute at the ask and sells at the bid; levels are measured from
+the price at which the position would be closed; a hedging account's close names its position, and
+nothing that only reduces can ever open the other side.
+"""
+
+from datetime import datetime, timedelta
+from decimal import ROUND_HALF_EVEN, Decimal
+
+from brokers.base import OrderType, PositionMode, Side, TimeInForce
+from brokers.paper.state import ZERO, Account, Deal, Exposure, Ledger, Listed, Lot, Market, Ticket
+from common.codes import Code
+from common.money import divide
+
+CENT = Decimal("0.01")
+MILLION = Decimal(1_000_000)
+NOW_OR_NEVER = (TimeInForce.IOC, TimeInForce.FOK)
+Refusal = tuple[Code, str]
+
+
+def place(account: Account, order: Ticket, market: Market, ledger: Ledger) -> list[Deal]:
+    """Take a new order: refuse it, execute it or let it rest. Changes account, order and ledger.
+
+    Returns its executions; how it stands afterwards says `order.status`.
+    """
+    ledger.new_orders.append(order)
+    if refusal := refuse(account, order, market):
+        order.end("REJECTED", *refusal)
+        return []
+    listed = market.by_symbol[order.symbol]
+    order.watch = order.order_type
+    if order.time_in_force is TimeInForce.DAY:
+        order.expires_at = day_end(order.time, listed)
+    if not is_reached(order, listed):
+        if order.time_in_force in NOW_OR_NEVER:
+            order.end("EXPIRED", Code.NO_PRICE_WITHIN_LIMIT)
+        return []
+    return execute(account, order, market, order.time, ledger)
+
+
+def refuse(account: Account, order: Ticket, market: Market) -> Refusal | None:
+    """Return why the broker does not take an order, or None. Money is looked at on execution."""
+    if account.reject_code:
+        return Code(account.reject_code), "refused on demand"
+    if not account.trading_allowed:
+        return Code.TRADING_DISABLED, f"account {account.number}"
+    listed = market.by_symbol.get(order.symbol)
+    if listed is None:
+        return Code.UNKNOWN_SYMBOL_AT_BROKER, order.symbol
+    if not listed.is_open(order.time):
+        return Code.MARKET_CLOSED, f"last price {listed.quoted_at or 'never'}"
+    is_exit = order.reduce_only
+    if not is_exit and (wrong := refuse_quantity(order.quantity, listed)):
+        return wrong
+    if is_exit and order.quantity <= 0:
+        return Code.VOLUME_INVALID, "a quantity is above 0"
+    if order.order_type is OrderType.LIMIT and (order.limit_price or ZERO) <= 0:
+        return Code.PRICE_INVALID, "a limit order needs a limit price"
+    if order.order_type is OrderType.STOP and (order.stop_price or ZERO) <= 0:
+        return Code.PRICE_INVALID, "a stop order needs a stop price"
+    if is_exit:
+        return None if closable(account, order) else (Code.NO_POSITION, "nothing to close")
+    if order.stop_loss is not None or order.take_profit is not None:
+        if not account.native_stops:
+            return Code.STOPS_INVALID, "the account keeps no stops"
+        return refuse_levels(
+            order.side, closing_reference(order, listed), order.stop_loss, order.take_profit, listed
+        )
+    return None
+
+
+def refuse_quantity(quantity: Decimal, listed: Listed) -> Refusal | None:
+    """Return why a quantity (base units) cannot be opened: below, above or between the steps."""
+    if quantity < listed.quantity_min or quantity > listed.quantity_max:
+        return Code.VOLUME_INVALID, f"{listed.quantity_min} to {listed.quantity_max}"
+    if quantity % listed.quantity_step:
+        return Code.VOLUME_INVALID, f"steps of {listed.quantity_step}"
+    return None
+
+
+def closing_reference(order: Ticket, listed: Listed) -> Decimal:
+    """The price that levels are measured from: where the position could be closed at its start."""
+    if order.order_type is OrderType.MARKET or is_reached(order, listed):
+        return listed.price(order.side.opposite)
+    price = order.limit_price if order.order_type is OrderType.LIMIT else order.stop_price
+    return price or ZERO
+
+
+def refuse_levels(
+    side: Side, reference: Decimal, stop: Decimal | None, target: Decimal | None, listed: Listed
+) -> Refusal | None:
+    """Return why levels are refused: on the wrong side, or nearer than the stops level."""
+    sign = side.sign
+    if stop is not None and (reference - stop) * sign <= 0:
+        return Code.STOPS_INVALID, f"stop {stop} on the wrong side of {reference}"
+    if target is not None and (target - reference) * sign <= 0:
+        return Code.STOPS_INVALID, f"target {target} on the wrong side of {reference}"
+    for level in (stop, target):
+        if level is not None and abs(reference - level) < listed.stops_level:
+            return Code.STOPS_INVALID, f"{level} nearer than {listed.stops_level} to {reference}"
+    return None
+
+
+def is_reached(order: Ticket, listed: Listed) -> bool:
+    """Whether the price in force lets the order execute now.
+
+    A limit by its price or better; a stop as soon as the price stands at or beyond it.
+    """
+    watch = order.watch or order.order_type
+    if watch == "MARKET":
+        return True
+    price, sign = listed.price(order.side), order.side.sign
+    if watch == "LIMIT":
+        return (price - (order.limit_price or ZERO)) * sign <= 0
+    return (price - (order.stop_price or ZERO)) * sign >= 0
+
+
+def execute(
+    account: Account, order: Ticket, market: Market, now: datetime, ledger: Ledger
+) -> list[Deal]:
+    """Execute what one quote gives of a reached order, at the price in force.
+
+    An exit takes at most what is open. The order ends FILLED, or stays for the next quote
+    (partial fills), or ends by its time in force, for want of money or of a position.
+    """
+    listed = market.by_symbol[order.symbol]
+    price = listed.price(order.side)
+    most = account.partial_fill_max
+    quantity = order.left if most is None else min(order.left, most)
+    if order.time_in_force is TimeInForce.FOK and quantity < order.left:
+        order.end("EXPIRED", Code.NO_PRICE_WITHIN_LIMIT)
+        return []
+    lots = closable(account, order)
+    if not order.reduce_only and (refusal := refuse_money(account, order, quantity, lots, market)):
+        order.end("REJECTED" if not order.filled else "CANCELLED", *refusal)
+        return []
+    deals = _close(account, order, lots, quantity, price, market, now, ledger)
+    rest = quantity - sum((deal.quantity for deal in deals), ZERO)
+    if rest and not order.reduce_only:
+        deals.append(_open(account, order, rest, price, market, now, ledger))
+    order.filled += sum((deal.quantity for deal in deals), ZERO)
+    _settle(account, order, short=bool(rest) and order.reduce_only)
+    return deals
+
+
+def _settle(account: Account, order: Ticket, *, short: bool) -> None:
+    """Say how an order stands after an execution. short: fewer open than it wanted to close."""
+    if not order.left:
+        order.end("FILLED")
+    elif short:
+        order.end("CANCELLED", Code.NO_POSITION, "closed as much as was open")
+    elif order.time_in_force in NOW_OR_NEVER:
+        order.end("EXPIRED", Code.NO_PRICE_WITHIN_LIMIT)
+    elif order.watch == "STOP":
+        order.watch = "MARKET"  # triggered: what is left follows the market
+
+
+def closable(account: Account, order: Ticket) -> list[Lot]:
+    """Return the open lots that an order may close, in the order in which it closes them.
+
+    Hedging: the named position, or, for a reducing order that names none, the oldest first.
+    Netting: all of the symbol's other side, a named entry's lot first, then the oldest.
+    """
+    if account.mode is PositionMode.HEDGING and not order.reduce_only:
+        return []
+    lots = [
+        lot
+        for lot in account.lots.get(order.symbol, ())
+        if lot.quantity and lot.side is not order.side
+    ]
+    if order.closes is None:
+        return lots
+    if account.mode is PositionMode.HEDGING:
+        return [lot for lot in lots if lot.id == order.closes]
+    groups = {lot.position for lot in account.lots.get(order.symbol, ()) if lot.id == order.closes}
+    named = [lot for lot in lots if lot.position in groups | {order.closes}]
+    return sorted(named, key=lambda lot: lot.id != order.closes)
+
+
+def _close(
+    account: Account,
+    order: Ticket,
+    lots: list[Lot],
+    quantity: Decimal,
+    price: Decimal,
+    market: Market,
+    now: datetime,
+    ledger: Ledger,
+) -> list[Deal]:
+    """Close up to `quantity` of the lots."""
+    deals = []
+    for lot in lots:
+        if not quantity:
+            break
+        part = min(quantity, lot.quantity)
+        deals.append(close_lot(account, order, lot, part, price, market, now, ledger))
+        quantity -= part
+    return deals
+
+
+def close_lot(
+    account: Account,
+    order: Ticket,
+    lot: Lot,
+    quantity: Decimal,
+    price: Decimal,
+    market: Market,
+    now: datetime,
+    ledger: Ledger,
+) -> Deal:
+    """Close `quantity` (at most what is open) of one lot and book the profit."""
+    listed = market.by_symbol[lot.symbol]
+    profit = (price - lot.price) * lot.side.sign * quantity
+    profit = to_cents(profit * (market.rate(listed.quote, account.currency) or ZERO))
+    account.exposure(lot.symbol).add(lot.side, -quantity, lot.price)
+    lot.quantity -= quantity
+    ledger.touch(lot)
+    return _book(account, order, lot, True, quantity, price, profit, market, now, ledger)
+
+
+def _open(
+    account: Account,
+    order: Ticket,
+    quantity: Decimal,
+    price: Decimal,
+    market: Market,
+    now: datetime,
+    ledger: Ledger,
+) -> Deal:
+    """Open a lot, or, for a further part of the same order, add to it."""
+    lots = account.lots.setdefault(order.symbol, [])
+    account.exposure(order.symbol).add(order.side, quantity, price)
+    for lot in lots:
+        if lot.id == order.id:
+            worth = lot.price * lot.quantity + price * quantity
+            lot.quantity += quantity
+            lot.price = divide(worth, lot.quantity)
+            ledger.touch(lot)
+            return _book(account, order, lot, False, quantity, price, ZERO, market, now, ledger)
+    position = order.id
+    if account.mode is PositionMode.NETTING:
+        position = _join(lots, order, ledger)
+    lot = Lot(
+        order.id, position, account.id, order.connection_id, order.client_order_id, order.symbol,
+        order.side, quantity, price, order.stop_loss, order.take_profit, now,
+    )  # fmt: skip
+    lots.append(lot)
+    ledger.new_lots.append(lot)
+    return _book(account, order, lot, False, quantity, price, ZERO, market, now, ledger)
+
+
+def _join(lots: list[Lot], order: Ticket, ledger: Ledger) -> int:
+    """Return the netting position that a new lot joins; its levels are those of the latest entry
+    that has any."""
+    open_lots = [lot for lot in lots if lot.quantity]
+    if order.stop_loss is None and order.take_profit is None and open_lots:
+        order.stop_loss, order.take_profit = open_lots[0].stop_loss, open_lots[0].take_profit
+    for lot in open_lots:
+        if (lot.stop_loss, lot.take_profit) != (order.stop_loss, order.take_profit):
+            lot.stop_loss, lot.take_profit = order.stop_loss, order.take_profit
+            ledger.touch(lot)
+    return open_lots[0].position if open_lots else order.id
+
+
+def _book(
+    account: Account,
+    order: Ticket,
+    lot: Lot,
+    is_exit: bool,
+    quantity: Decimal,
+    price: Decimal,
+    profit: Decimal,
+    market: Market,
+    now: datetime,
+    ledger: Ledger,
+) -> Deal:
+    """Write a deal and pay for it."""
+    commission = ZERO
+    if account.commission_per_million:
+        rate = market.rate(market.by_symbol[lot.symbol].quote, account.currency) or ZERO
+        commission = to_cents(quantity * price * rate * account.commission_per_million / MILLION)
+    if profit or commission:
+        account.balance += profit - commission
+        ledger.paid.add(account.id)
+    deal = Deal(next(ledger.tickets), order, lot, is_exit, quantity, price, commission, profit, now)
+    ledger.deals.append(deal)
+    return deal
+
+
+def to_cents(amount: Decimal) -> Decimal:
+    """Round money as it is booked."""
+    return amount.quantize(CENT, ROUND_HALF_EVEN)
+
+
+def refuse_money(
+    account: Account, order: Ticket, quantity: Decimal, lots: list[Lot], market: Market
+) -> Refusal | None:
+    """Return NO_MONEY when the margin that executing needs is more than the account has free."""
+    closing = sum((lot.quantity for lot in lots), ZERO)
+    opening = quantity - closing
+    if opening <= 0:
+        return None
+    listed = market.by_symbol[order.symbol]
+    before = account.exposures.get(order.symbol, Exposure())
+    long, short = before.long, before.short
+    if order.side is Side.BUY:
+        long, short = long + opening, short - min(closing, short)
+    else:
+        long, short = long - min(closing, long), short + opening
+    more = margin_of(account, listed, long, short, market)
+    if more is None:
+        return Code.REJECTED_BY_BROKER, f"no rate from {listed.base} to {account.currency}"
+    now_used = margin_of(account, listed, before.long, before.short, market) or ZERO
+    equity, used = equity_and_margin(account, market)
+    if more - now_used > equity - used:
+        return Code.NO_MONEY, f"needs {to_cents(more - now_used)}, free {to_cents(equity - used)}"
+    return None
+
+
+def margin_of(
+    account: Account, listed: Listed, long: Decimal, short: Decimal, market: Market
+) -> Decimal | None:
+    """Return the margin (account currency) of an exposure: of its larger side, at mid prices.
+
+    None: the base currency cannot be converted.
+    """
+    larger = max(long, short)
+    if not larger:
+        return ZERO
+    rate = market.rate(listed.quote, account.currency)
+    if rate is None:
+        return None
+    worth = larger * (listed.bid + listed.ask) * rate
+    return worth * listed.margin_rate / 2 if listed.margin_rate else worth / (2 * account.leverage)
+
+
+def equity_and_margin(account: Account, market: Market) -> tuple[Decimal, Decimal]:
+    """Return equity and used margin in account currency, at the prices in force.
+
+    Equity: balance plus what closing everything now would bring, before commission.
+    """
+    equity, used = account.balance, ZERO
+    for symbol, exposure in account.exposures.items():
+        listed = market.by_symbol.get(symbol)
+        if listed is None:
+            continue
+        rate = market.rate(listed.quote, account.currency) or ZERO
+        profit = exposure.long * listed.bid - exposure.long_cost
+        profit += exposure.short_cost - exposure.short * listed.ask
+        equity += profit * rate
+        used += margin_of(account, listed, exposure.long, exposure.short, market) or ZERO
+    return equity, used
+
+
+def day_end(now: datetime, listed: Listed) -> datetime:
+    """Return when a DAY order of now ends: the next `day_ends`, UTC market time."""
+    end = now.replace(
+        hour=listed.day_ends.hour, minute=listed.day_ends.minute,
+        second=listed.day_ends.second, microsecond=0,
+    )  # fmt: skip
+    return end if end > now else end + timedelta(days=1)

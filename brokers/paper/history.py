@@ -1,0 +1,105 @@
+"""What the broker knows of orders that reached it."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+
+from brokers.base import Execution, OrderReport, ReportKind
+from brokers.paper import store
+from brokers.paper.arrays import numbers
+from brokers.paper.sessions import Session
+from brokers.paper.state import Ticket
+
+KIND = {
+    "CANCELLED": ReportKind.CANCELLED,
+    "EXPIRED": ReportKind.EXPIRED,
+    "REJECTED": ReportKind.REJECTED,
+}
+Row = tuple[Execution, int]
+
+
+def find(
+    session: Session, account_id: int, client_order_id: str, currency: str
+) -> list[OrderReport] | None:
+    """Tell everything known of an order: how it stands, its fills, and the exits that the broker
+    made of it. None: no order of that id ever reached this account."""
+    orders = store.load_tickets(
+        session, "client_order_id = %s AND account_id = %s", (client_order_id, account_id)
+    )
+    if not orders:
+        return None
+    exits = store.load_tickets(
+        session, "entry = ANY(%s::bigint[])", (numbers(order.id for order in orders),)
+    )
+    return reports_of(session, orders + exits, currency, {client_order_id: orders})
+
+
+def reports_of(
+    session: Session,
+    orders: Sequence[Ticket],
+    currency: str,
+    entries: dict[str, list[Ticket]] | None = None,
+) -> list[OrderReport]:
+    """Tell how orders stand, each with all its fills so far."""
+    fills = _fills(session, orders, currency)
+    positions = _positions(session, orders)
+    ids = {order.id: cid for cid, of_id in (entries or {}).items() for order in of_id}
+    told: list[OrderReport] = []
+    for order in orders:
+        cid = ids.get(order.entry or 0, order.client_order_id)
+        position = positions.get(order.entry or order.id, order.closes or 0)
+        made = tuple(fills.get(order.id, ()))
+        if made:
+            told.append(_report(ReportKind.FILLED, order, cid, position, made))
+        if order.status in KIND:
+            told.append(_report(KIND[order.status], order, cid, position, ()))
+        elif not made:
+            told.append(_report(ReportKind.ACCEPTED, order, cid, position, ()))
+    return told
+
+
+def _fills(session: Session, orders: Sequence[Ticket], currency: str) -> dict[int, list[Execution]]:
+    found: dict[int, list[Execution]] = {}
+    rows = session.execute(
+        "SELECT order_id, id, quantity, price, time, commission FROM paper_fill "
+        "WHERE order_id = ANY(%s::bigint[]) ORDER BY id",
+        (numbers(order.id for order in orders),),
+    )
+    order_id: int
+    fill_id: int
+    quantity: Decimal
+    price: Decimal
+    time: datetime
+    commission: Decimal
+    for order_id, fill_id, quantity, price, time, commission in rows:
+        fill = Execution(f"f{fill_id}", quantity, price, time, commission, currency)
+        found.setdefault(order_id, []).append(fill)
+    return found
+
+
+def _positions(session: Session, orders: Sequence[Ticket]) -> dict[int, int]:
+    """The position that each entry's lot belongs to."""
+    rows = session.execute(
+        "SELECT id, position FROM paper_position WHERE id = ANY(%s::bigint[])",
+        (numbers(order.entry or order.id for order in orders),),
+    )
+    return dict(rows.fetchall())
+
+
+def _report(
+    kind: ReportKind, order: Ticket, cid: str, position: int, fills: tuple[Execution, ...]
+) -> OrderReport:
+    ended = kind in KIND.values()
+    return OrderReport(
+        kind=kind,
+        connection_id=order.connection_id,
+        client_order_id=cid,
+        broker_order_id=str(order.id),
+        broker_position_id=str(position) if position else "",
+        fills=fills,
+        code=order.code if ended else None,
+        detail=order.detail if ended else "",
+        close_cause=order.cause,
+        stop_loss=order.stop_loss,
+        take_profit=order.take_profit,
+    )

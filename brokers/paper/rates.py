@@ -1,0 +1,47 @@
+"""Converting money between currencies by quoted pairs. Pure."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Protocol
+
+from common.money import divide
+
+CROSSES = ("USD", "EUR")
+
+
+class Priced(Protocol):
+    """Anything with a bid and an ask in quote currency."""
+
+    @property
+    def bid(self) -> Decimal: ...
+
+    @property
+    def ask(self) -> Decimal: ...
+
+
+def conversion_rate(
+    quotes: Mapping[str, Priced], from_currency: str, to_currency: str
+) -> Decimal | None:
+    """Return how many `to_currency` one `from_currency` is worth, at mid prices.
+
+    quotes: by canonical pair `BASE/QUOTE`; metals, coins and shares are bases like any other.
+    Looks for the pair, its inverse, then a way through USD or EUR. None: no pair joins the two.
+    """
+    if from_currency == to_currency:
+        return Decimal(1)
+    if (direct := _pair(quotes, from_currency, to_currency)) is not None:
+        return direct
+    for cross in CROSSES:
+        first = _pair(quotes, from_currency, cross)
+        second = _pair(quotes, cross, to_currency)
+        if first is not None and second is not None:
+            return first * second
+    return None
+
+
+def _pair(quotes: Mapping[str, Priced], base: str, quote: str) -> Decimal | None:
+    if found := quotes.get(f"{base}/{quote}"):
+        return (found.bid + found.ask) / 2
+    if found := quotes.get(f"{quote}/{base}"):
+        return divide(Decimal(2), found.bid + found.ask)
+    return None

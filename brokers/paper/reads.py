@@ -1,0 +1,179 @@
+"""What the paper broker answers when it is asked: accounts, positions, instruments, events."""
+
+import hashlib
+import hmac
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from brokers.base import AccountState, BrokerPosition, Instrument, OrderReport, PositionMode
+from brokers.paper import history, store
+from brokers.paper.arrays import numbers, texts
+from brokers.paper.book import equity_and_margin, to_cents
+from brokers.paper.reports import from_json
+from brokers.paper.sessions import Session, sessions
+from brokers.paper.state import Account, Lot
+from common.clocks import market_now
+from common.money import divide
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The way to one account: how long it takes, what goes wrong on it, who may use it."""
+
+    account_id: int
+    password_hash: str
+    latency_ms: int
+    reply_delay_ms: int
+    unreachable: bool
+    silent_before: bool
+    silent_after: bool
+
+    def admits(self, password: str) -> bool:
+        """Whether the password opens the account; an account without one takes any."""
+        given = hash_password(password)
+        return not self.password_hash or hmac.compare_digest(given, self.password_hash)
+
+
+def hash_password(password: str) -> str:
+    """Hash a paper account's password. Fast on purpose: it guards play money, on every order."""
+    return hashlib.sha256(b"fillcast paper " + password.encode()).hexdigest()
+
+
+def lines(accounts: Iterable[str]) -> dict[str, Line]:
+    """Look up the lines to accounts, by number; unknown ones are left out."""
+    with sessions.transaction() as session:
+        found = session.execute(
+            "SELECT number, id, password_hash, latency_ms, reply_delay_ms, unreachable, "
+            "silent_before, silent_after FROM paper_account WHERE number = ANY(%s::text[])",
+            (texts(accounts),),
+        )
+        return {row[0]: Line(*row[1:]) for row in found}
+
+
+def account_state(account_id: int) -> AccountState:
+    """Compute an account's state from the broker's own books, at the prices in force."""
+    with sessions.transaction() as session:
+        accounts = _accounts(session, account_id)
+        store.load_exposures(session, accounts)
+        account = accounts[account_id]
+        equity, used = equity_and_margin(account, store.load_market(session))
+    equity, used = to_cents(equity), to_cents(used)
+    return AccountState(
+        account=account.number,
+        currency=account.currency,
+        balance=account.balance,
+        equity=equity,
+        margin_used=used,
+        free_margin=equity - used,
+        leverage=account.leverage,
+        position_mode=account.mode,
+        time=market_now(),
+        trading_allowed=account.trading_allowed,
+    )
+
+
+def _accounts(session: Session, account_id: int) -> dict[int, Account]:
+    row = session.execute(
+        f"SELECT {store.ACCOUNT} FROM paper_account WHERE id = %s", (account_id,)
+    ).fetchone()
+    assert row is not None  # accounts are never deleted
+    return {account_id: store.to_account(row)}
+
+
+def positions(account_id: int) -> list[BrokerPosition]:
+    """Tell the open positions: each entry's on a hedging account, each symbol's on a netting one."""
+    with sessions.transaction() as session:
+        mode = _accounts(session, account_id)[account_id].mode
+        rows = session.execute(
+            f"SELECT {store.LOT} FROM paper_position WHERE account_id = %s AND quantity > 0 "
+            "ORDER BY id",
+            (account_id,),
+        )
+        lots = [store.to_lot(row) for row in rows]
+    if mode is PositionMode.HEDGING:
+        return [_position([lot]) for lot in lots]
+    groups: dict[int, list[Lot]] = {}
+    for lot in lots:
+        groups.setdefault(lot.position, []).append(lot)
+    return [_position(group) for group in groups.values()]
+
+
+def _position(lots: Sequence[Lot]) -> BrokerPosition:
+    first = lots[0]
+    quantity = sum((lot.quantity for lot in lots), Decimal(0))
+    price = first.price
+    if len(lots) > 1:
+        price = divide(sum((lot.quantity * lot.price for lot in lots), Decimal(0)), quantity)
+    return BrokerPosition(
+        broker_position_id=str(first.position),
+        symbol=first.symbol,
+        side=first.side,
+        quantity=quantity,
+        entry_price=price,
+        stop_loss=first.stop_loss,
+        take_profit=first.take_profit,
+        client_order_id=first.client_order_id,
+        opened_at=first.opened_at,
+    )
+
+
+def instruments() -> list[Instrument]:
+    """Tell what is listed."""
+    with sessions.transaction() as session:
+        market = store.load_market(session)
+    return [
+        Instrument(
+            symbol=one.symbol,
+            pair=one.pair,
+            digits=one.digits,
+            pip=one.pip,
+            quantity_min=one.quantity_min,
+            quantity_step=one.quantity_step,
+            quantity_max=one.quantity_max,
+            contract_size=one.contract_size,
+            stops_level=one.stops_level,
+            margin_rate=one.margin_rate,
+        )
+        for one in market.by_symbol.values()
+    ]
+
+
+def find_order(account_id: int, client_order_id: str) -> list[OrderReport] | None:
+    """Tell everything known of an order; None: it never reached this account."""
+    with sessions.transaction() as session:
+        currency = _accounts(session, account_id)[account_id].currency
+        return history.find(session, account_id, client_order_id, currency)
+
+
+def events(limit: int) -> list[OrderReport]:
+    """Tell what has not been acknowledged, oldest first."""
+    with sessions.transaction() as session:
+        rows = session.execute(
+            "SELECT id, report FROM paper_event WHERE acknowledged_at IS NULL ORDER BY id LIMIT %s",
+            (limit,),
+        )
+        return [from_json(report, str(event_id)) for event_id, report in rows]
+
+
+def acknowledge(event_ids: Iterable[str]) -> None:
+    """Never tell these again."""
+    with sessions.transaction() as session:
+        session.execute(
+            "UPDATE paper_event SET acknowledged_at = clock_timestamp() "
+            "WHERE id = ANY(%s::bigint[]) AND acknowledged_at IS NULL",
+            (numbers(int(event_id) for event_id in event_ids),),
+        )
+
+
+def last_prices() -> dict[str, datetime | None]:
+    """Tell when each symbol was quoted last, market clock."""
+    with sessions.transaction() as session:
+        return {one.symbol: one.quoted_at for one in store.load_market(session).by_symbol.values()}
+
+
+def keeps_stops(account_id: int) -> bool:
+    """Whether the account keeps stop loss and take profit at the broker."""
+    with sessions.transaction() as session:
+        return _accounts(session, account_id)[account_id].native_stops

@@ -1,0 +1,126 @@
+"""The paper broker's words: what happened, told as OrderReports; and how the event stream keeps it."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from brokers.base import CloseCause, Execution, OrderReport, Rejected, ReportKind
+from brokers.paper.matching import Happening
+from brokers.paper.state import Account, Deal, Ticket
+from common.codes import Code
+
+ENDED = {
+    "CANCELLED": ReportKind.CANCELLED,
+    "EXPIRED": ReportKind.EXPIRED,
+    "REJECTED": ReportKind.REJECTED,
+}
+
+
+def execution(deal: Deal, currency: str) -> Execution:
+    """Tell one deal."""
+    return Execution(f"f{deal.id}", deal.quantity, deal.price, deal.time, deal.commission, currency)
+
+
+def answer(order: Ticket, deals: Sequence[Deal], currency: str) -> list[OrderReport] | Rejected:
+    """Tell how a new order was taken: its executions, its end, or that it rests."""
+    if order.status == "REJECTED":
+        return Rejected(order.code or Code.REJECTED_BY_BROKER, order.detail)
+    told = []
+    if deals:
+        told.append(_report(ReportKind.FILLED, order, deals, currency))
+    if order.status in ENDED:
+        told.append(_report(ENDED[order.status], order, (), currency))
+    return told or [_report(ReportKind.ACCEPTED, order, (), currency)]
+
+
+def news(happening: Happening, currency: str) -> list[OrderReport]:
+    """Tell what became of a resting order, or an exit that the broker made by itself."""
+    order, told = happening.order, []
+    if happening.deals:
+        told.append(_report(ReportKind.FILLED, order, happening.deals, currency))
+    if happening.ended and order.status in ENDED:
+        told.append(_report(ENDED[order.status], order, (), currency))
+    return told
+
+
+def _report(kind: ReportKind, order: Ticket, deals: Sequence[Deal], currency: str) -> OrderReport:
+    lot = deals[-1].lot if deals else None
+    ended = kind not in (ReportKind.FILLED, ReportKind.ACCEPTED)
+    return OrderReport(
+        kind=kind,
+        connection_id=order.connection_id,
+        client_order_id=lot.client_order_id if order.cause and lot else order.client_order_id,
+        broker_order_id=str(order.id),
+        broker_position_id=str(lot.position) if lot else str(order.closes or ""),
+        fills=tuple([execution(deal, currency) for deal in deals]),
+        code=order.code if ended else None,
+        detail=order.detail if ended else "",
+        close_cause=order.cause,
+        stop_loss=order.stop_loss,
+        take_profit=order.take_profit,
+    )
+
+
+def currency_of(accounts: Mapping[int, Account], order: Ticket) -> str:
+    """The currency of the money in an order's deals."""
+    return accounts[order.account].currency
+
+
+def to_json(report: OrderReport) -> dict[str, Any]:
+    """Write a report for the event stream; what is empty is left out."""
+    fills = [
+        {
+            "id": fill.broker_fill_id,
+            "quantity": str(fill.quantity),
+            "price": str(fill.price),
+            "time": fill.time.isoformat(),
+            "commission": str(fill.commission),
+            "currency": fill.commission_currency,
+        }
+        for fill in report.fills
+    ]
+    written = {
+        "kind": report.kind.value,
+        "connection_id": report.connection_id,
+        "client_order_id": report.client_order_id,
+        "broker_order_id": report.broker_order_id,
+        "broker_position_id": report.broker_position_id,
+        "fills": fills,
+        "code": report.code.value if report.code else None,
+        "detail": report.detail,
+        "close_cause": report.close_cause.value if report.close_cause else None,
+        "stop_loss": None if report.stop_loss is None else str(report.stop_loss),
+        "take_profit": None if report.take_profit is None else str(report.take_profit),
+    }
+    return {name: value for name, value in written.items() if value}
+
+
+def from_json(written: Mapping[str, Any], event_id: str) -> OrderReport:
+    """Read what `to_json` wrote."""
+    fills = tuple(
+        Execution(
+            fill["id"],
+            Decimal(fill["quantity"]),
+            Decimal(fill["price"]),
+            datetime.fromisoformat(fill["time"]),
+            Decimal(fill["commission"]),
+            fill["currency"],
+        )
+        for fill in written.get("fills", ())
+    )
+    stop, target = written.get("stop_loss"), written.get("take_profit")
+    return OrderReport(
+        kind=ReportKind(written["kind"]),
+        connection_id=written.get("connection_id", ""),
+        client_order_id=written.get("client_order_id", ""),
+        broker_order_id=written.get("broker_order_id", ""),
+        broker_position_id=written.get("broker_position_id", ""),
+        fills=fills,
+        code=Code(written["code"]) if written.get("code") else None,
+        detail=written.get("detail", ""),
+        close_cause=CloseCause(written["close_cause"]) if written.get("close_cause") else None,
+        stop_loss=Decimal(stop) if stop else None,
+        take_profit=Decimal(target) if target else None,
+        event_id=event_id,
+    )
