@@ -4,6 +4,7 @@ from decimal import Decimal
 
 from django.db import models
 
+from analytics.rollup import Rollup
 from common.database import ClockTimestamp
 from common.fields import AmountField
 from connections.models import ExecutionConnection
@@ -31,7 +32,7 @@ class AnalyticsDaily(models.Model):
     highest_prefix = AmountField(default=Decimal(0))
     lowest_prefix = AmountField(default=Decimal(0))
     max_drawdown = AmountField(default=Decimal(0), help_text="A positive number.")
-    duration_seconds = models.BigIntegerField(default=0)
+    duration_seconds = AmountField(default=Decimal(0), help_text="Of all trades together.")
     computed_at = models.DateTimeField(db_default=ClockTimestamp())
 
     class Meta:
@@ -46,15 +47,32 @@ class AnalyticsDaily(models.Model):
         return f"{self.connection_id} {self.day}"
 
     @property
+    def rollup(self) -> Rollup:
+        """The day as what folds into longer stretches."""
+        return Rollup(
+            trades=self.trades,
+            wins=self.wins,
+            losses=self.losses,
+            gross_profit=self.gross_profit,
+            gross_loss=self.gross_loss,
+            commission=self.commission,
+            total=self.total_pnl,
+            highest=self.highest_prefix,
+            lowest=self.lowest_prefix,
+            drawdown=self.max_drawdown,
+            duration_seconds=self.duration_seconds,
+        )
+
+    @property
     def win_rate(self) -> Decimal | None:
         """Winning trades / trades, None without trades."""
-        return Decimal(self.wins) / self.trades if self.trades else None
+        return self.rollup.win_rate
 
     @property
     def profit_factor(self) -> Decimal | None:
         """Gross profit / gross loss, None without a loss."""
-        return self.gross_profit / self.gross_loss if self.gross_loss else None
+        return self.rollup.profit_factor
 
     @property
     def average_duration_seconds(self) -> Decimal | None:
-        return Decimal(self.duration_seconds) / self.trades if self.trades else None
+        return self.rollup.average_duration_seconds

@@ -1,0 +1,25 @@
+"""Trading days, pure: a day is named by the date on which it ends, at 17:00 of its zone."""
+
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+ENDS_AT = time(17)
+DEFAULT_ZONE = "America/New_York"
+
+
+def trading_day(at: datetime, zone: str = DEFAULT_ZONE) -> date:
+    """Return the trading day that an aware time lies in; 17:00 sharp begins the next one.
+
+    By the wall clock there: the day on which clocks change has 23 or 25 hours.
+    """
+    local = at.astimezone(ZoneInfo(zone))
+    return local.date() + timedelta(days=int(local.time() >= ENDS_AT))
+
+
+def bounds(day: date, zone: str = DEFAULT_ZONE) -> tuple[datetime, datetime]:
+    """Return [start, end) of a trading day, aware UTC."""
+    start, end = (
+        datetime.combine(date_, ENDS_AT, ZoneInfo(zone)).astimezone(UTC)
+        for date_ in (day - timedelta(days=1), day)
+    )
+    return start, end

@@ -1,0 +1,104 @@
+"""Results over any stretch of trading days, folded in SQL from the daily rows.
+
+Every function takes the connections that the caller may see; None means all (operators).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from uuid import UUID
+
+from analytics.quality import Quality, execution_quality
+from analytics.rollup import Rollup
+from common.sql import rows
+
+__all__ = ["CurvePoint", "Quality", "equity_curve", "execution_quality", "totals"]
+
+DAYS = """
+  daily.day >= %(start)s AND daily.day <= %(end)s
+  AND (%(all)s OR daily.connection_id = ANY(%(connections)s::uuid[]))
+"""
+
+# `base`: the running sum before the day. A fall may begin on an earlier day: `peak`.
+TOTALS = f"""
+WITH based AS (
+  SELECT *, sum(total_pnl) OVER earlier - total_pnl AS base
+  FROM analytics_analyticsdaily daily WHERE {DAYS}
+  WINDOW earlier AS (PARTITION BY connection_id ORDER BY day ROWS UNBOUNDED PRECEDING)
+), peaked AS (
+  SELECT *, max(base + highest_prefix) OVER before AS peak
+  FROM based WINDOW before AS (PARTITION BY connection_id ORDER BY day
+    ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+)
+SELECT connection_id, sum(trades)::bigint AS trades, sum(wins)::bigint AS wins,
+  sum(losses)::bigint AS losses, sum(gross_profit) AS gross_profit, sum(gross_loss) AS gross_loss,
+  sum(commission) AS commission, sum(total_pnl) AS total,
+  greatest(max(base + highest_prefix), 0) AS highest,
+  least(min(base + lowest_prefix), 0) AS lowest,
+  max(greatest(max_drawdown, peak - (base + lowest_prefix))) AS drawdown,
+  sum(duration_seconds) AS duration_seconds
+FROM peaked GROUP BY connection_id
+"""
+
+CURVE = f"""
+WITH by_day AS (
+  SELECT coalesce(snapshot.currency, '') AS currency, daily.day, sum(daily.total_pnl) AS pnl,
+    sum(daily.trades)::bigint AS trades
+  FROM analytics_analyticsdaily daily
+  LEFT JOIN connections_accountsnapshot snapshot USING (connection_id)
+  WHERE {DAYS} GROUP BY 1, 2
+), running AS (
+  SELECT *, sum(pnl) OVER (PARTITION BY currency ORDER BY day ROWS UNBOUNDED PRECEDING) AS total
+  FROM by_day
+)
+SELECT currency, day, trades, pnl, total,
+  greatest(max(total) OVER (PARTITION BY currency ORDER BY day ROWS UNBOUNDED PRECEDING), 0)
+    - total AS below_peak
+FROM running ORDER BY currency, day
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """The end of one trading day. total: the sum of net results since the curve's start."""
+
+    day: date
+    trades: int
+    pnl: Decimal
+    total: Decimal
+    below_peak: Decimal  # how far under the highest end of a day so far
+
+
+def totals(connection_ids: Sequence[UUID] | None, start: date, end: date) -> dict[UUID, Rollup]:
+    """Return each connection's results from `start` to `end`, both included.
+
+    Exactly those of its closed trades in closing order, the drawdown included. Connections
+    without a closed trade in that time are not in it.
+    """
+    found = rows(TOTALS, _days(connection_ids, start, end))
+    return {row.connection_id: Rollup(*row[1:]) for row in found}
+
+
+def equity_curve(
+    connection_ids: Sequence[UUID] | None, start: date, end: date
+) -> dict[str, list[CurvePoint]]:
+    """Return, for each account currency, the running result at the end of each trading day.
+
+    Several connections of one currency are added up; their trades' order within a day is not
+    looked at. Days without a closed trade have no point. The currency is '' for accounts that
+    were never read.
+    """
+    curves: dict[str, list[CurvePoint]] = {}
+    for currency, *point in rows(CURVE, _days(connection_ids, start, end)):
+        curves.setdefault(currency, []).append(CurvePoint(*point))
+    return curves
+
+
+def _days(connection_ids: Sequence[UUID] | None, start: date, end: date) -> dict[str, object]:
+    return {
+        "all": connection_ids is None,
+        "connections": list(connection_ids or ()),
+        "start": start,
+        "end": end,
+    }

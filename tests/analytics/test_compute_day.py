@@ -1,0 +1,212 @@
+"""Daily rows in PostgreSQL, compared with the pure fold over the same trades."""
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal as D
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.django import TestCase
+
+from analytics import selectors, services
+from analytics.days import trading_day
+from analytics.models import AnalyticsDaily
+from analytics.rollup import Rollup, fold, of_trade
+from common import clocks
+from connections.models import ExecutionConnection
+from positions.models import ExecutionPosition
+from tests.analytics import cast
+
+BEGIN = datetime(2026, 3, 6, 12, tzinfo=UTC)  # the Friday before New York's clocks change
+DAYS = (date(2026, 3, 1), date(2026, 3, 31))
+closes = st.lists(
+    st.tuples(
+        st.integers(0, 6 * 24 * 3600), st.decimals("-900", "900", places=5), st.integers(1, 99999)
+    ),
+    min_size=1,
+    max_size=14,
+)
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def rows_of(connection: ExecutionConnection) -> list[AnalyticsDaily]:
+    return list(AnalyticsDaily.objects.filter(connection=connection).order_by("day"))
+
+
+def results(connection: ExecutionConnection) -> list[tuple[int, D]]:
+    return [(row.day.day, row.total_pnl) for row in rows_of(connection)]
+
+
+def store(*trades: ExecutionPosition) -> list[ExecutionPosition]:
+    return ExecutionPosition.objects.bulk_create(trades)
+
+
+class AgainstTheFold(TestCase):
+    """hypothesis rolls each example back."""
+
+    @settings(max_examples=25, deadline=None)
+    @given(closes, st.sampled_from(["America/New_York", "Asia/Tokyo", "Europe/London"]))
+    def test_days_and_totals_are_those_of_the_trades_in_closing_order(
+        self, made: list[tuple[int, D, int]], zone: str
+    ) -> None:
+        owner = cast.user()
+        account = cast.connection(owner, zone=zone)
+        stored = store(
+            *[
+                cast.trade(
+                    account,
+                    signal,
+                    closed_at=BEGIN + timedelta(seconds=offset),
+                    pnl=pnl,
+                    commission=D("0.7"),
+                    lasted=timedelta(milliseconds=lasted),
+                )
+                for signal, (offset, pnl, lasted) in zip(
+                    cast.signals(owner, len(made)), made, strict=True
+                )
+            ],
+        )
+        for day in {trading_day(p.closed_at, zone) for p in stored if p.closed_at}:
+            services.compute_day(day)
+
+        in_order = sorted(stored, key=lambda p: (p.closed_at, p.pk))
+        by_day: dict[date, list[ExecutionPosition]] = {}
+        for position in in_order:
+            assert position.closed_at
+            by_day.setdefault(trading_day(position.closed_at, zone), []).append(position)
+        assert {row.day: row.rollup for row in rows_of(account)} == {
+            day: fold(map(_rolled, positions)) for day, positions in by_day.items()
+        }
+        assert selectors.totals([account.pk], *DAYS) == {account.pk: fold(map(_rolled, in_order))}
+
+
+def _rolled(position: ExecutionPosition) -> Rollup:
+    assert position.closed_at
+    lasted = (position.closed_at - position.opened_at) / timedelta(microseconds=1)
+    return of_trade(
+        realized_pnl=position.realized_pnl,
+        commission=position.commission,
+        duration_seconds=D(int(lasted)) / 1_000_000,
+    )
+
+
+@pytest.mark.django_db
+def test_the_day_follows_the_presets_zone_and_its_summer_time() -> None:
+    owner = cast.user()
+    new_york, tokyo = cast.connection(owner), cast.connection(owner, zone="Asia/Tokyo")
+    one, two = cast.signals(owner, 2)
+    store(
+        *[
+            cast.trade(new_york, one, closed_at=at("2026-03-06T21:59:59Z"), pnl=D(1)),
+            cast.trade(new_york, two, closed_at=at("2026-03-09T20:59:59Z"), pnl=D(2)),  # summer
+            cast.trade(tokyo, one, closed_at=at("2026-03-06T08:00:00Z"), pnl=D(4)),
+        ],
+    )
+    for day in range(5, 11):
+        services.compute_day(date(2026, 3, day))
+    assert results(new_york) == [(6, D(1)), (9, D(2))]
+    assert results(tokyo) == [(7, D(4))]
+
+
+@pytest.mark.django_db
+def test_computing_again_changes_nothing_but_the_time_of_computing() -> None:
+    owner = cast.user()
+    account = cast.connection(owner)
+    (signal,) = cast.signals(owner, 1)
+    store(cast.trade(account, signal, closed_at=BEGIN, pnl=D(5), commission=D(1)))
+    assert services.compute_day(BEGIN.date()) == 1
+    (first,) = rows_of(account)
+    assert services.compute_day(BEGIN.date()) == 1
+    (second,) = rows_of(account)
+    assert (second.pk, second.rollup) == (first.pk, first.rollup)
+    assert second.computed_at > first.computed_at
+
+
+@pytest.mark.django_db
+def test_open_positions_are_not_counted() -> None:
+    owner = cast.user()
+    account = cast.connection(owner)
+    (signal,) = cast.signals(owner, 1)
+    position = cast.trade(account, signal, closed_at=BEGIN, pnl=D(5))
+    position.quantity, position.closed_at = D(1000), None
+    position.save()
+    assert services.compute_day(BEGIN.date()) == 0
+
+
+@pytest.fixture
+def monday() -> Iterator[None]:
+    """Market time is Monday noon, 9 March 2026."""
+    clock = clocks.MarketClock(at("2026-03-09T16:00:00Z"), datetime.now(UTC), 1)
+    clocks.set_market_clock(clock)
+    yield
+    clocks.set_market_clock(None)
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("monday")
+def test_a_late_correction_is_found_and_both_days_are_computed_again() -> None:
+    owner = cast.user()
+    account = cast.connection(owner)
+    one, two = cast.signals(owner, 2)
+    kept, moved = store(
+        *[
+            cast.trade(account, one, closed_at=at("2026-02-10T12:00:00Z"), pnl=D(5)),
+            cast.trade(account, two, closed_at=at("2026-02-12T12:00:00Z"), pnl=D(7)),
+        ],
+    )
+    days = services.compute_changed()
+    assert days == [date(2026, 2, 10), date(2026, 2, 12), *(date(2026, 3, n) for n in (7, 8, 9))]
+    AnalyticsDaily.objects.update(computed_at=at("2026-03-01T00:00:00Z"))
+    long_ago = at("2026-02-20T00:00:00Z")
+    ExecutionPosition.objects.update(touched_at=long_ago)
+    assert services.compute_changed() == [date(2026, 3, n) for n in (7, 8, 9)]
+
+    ExecutionPosition.objects.filter(pk=moved.pk).update(closed_at=at("2026-02-13T12:00:00Z"))
+    corrected = services.compute_changed()
+    assert corrected[:2] == [date(2026, 2, 12), date(2026, 2, 13)]
+    assert results(account) == [(10, D(5)), (13, D(7))]
+
+    AnalyticsDaily.objects.update(computed_at=at("2026-03-01T00:00:00Z"))
+    ExecutionPosition.objects.filter(pk=kept.pk).update(
+        realized_pnl=D(-3), touched_at=at("2026-03-02T00:00:00Z")
+    )
+    assert services.compute_changed()[0] == date(2026, 2, 10)
+    assert results(account) == [(10, D(-3)), (13, D(7))]
+
+
+@pytest.mark.django_db
+def test_curves_are_added_up_within_a_currency_and_never_across() -> None:
+    owner = cast.user()
+    dollars, more_dollars, euros = (cast.connection(owner) for _ in range(3))
+    for account, currency in ((dollars, "USD"), (more_dollars, "USD"), (euros, "EUR")):
+        cast.snapshot(account, currency)
+    monday, tuesday = at("2026-03-09T12:00:00Z"), at("2026-03-10T12:00:00Z")
+    one, two = cast.signals(owner, 2)
+    store(
+        *[
+            cast.trade(dollars, one, closed_at=monday, pnl=D(10)),
+            cast.trade(more_dollars, one, closed_at=monday, pnl=D(5)),
+            cast.trade(dollars, two, closed_at=tuesday, pnl=D(-7)),
+            cast.trade(euros, one, closed_at=monday, pnl=D(3)),
+        ],
+    )
+    services.compute_day(monday.date())
+    services.compute_day(tuesday.date())
+
+    curves = selectors.equity_curve(None, *DAYS)
+    shown = {
+        currency: [(p.day.day, p.trades, p.pnl, p.total, p.below_peak) for p in points]
+        for currency, points in curves.items()
+    }
+    assert shown == {
+        "USD": [(9, 2, D(15), D(15), D(0)), (10, 1, D(-7), D(8), D(7))],
+        "EUR": [(9, 1, D(3), D(3), D(0))],
+    }
+    only = selectors.equity_curve([more_dollars.pk], *DAYS)
+    assert [(p.pnl, p.total) for p in only["USD"]] == [(D(5), D(5))]
+    assert selectors.equity_curve([], *DAYS) == {}
+    assert set(selectors.totals([dollars.pk, euros.pk], *DAYS)) == {dollars.pk, euros.pk}
