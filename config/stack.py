@@ -107,6 +107,7 @@ class Stack:
         """Start servers, make secrets, bring the tables up to date. Raises EmbeddedError."""
         self._end_leftovers()
         self.environ |= made_up_secrets(self.environ)
+        (self.folder / "static").mkdir(exist_ok=True)  # whitenoise warns where there is none
         port = self._env(table.PORT)
         if not is_free(port, self._env(table.BIND)):
             raise EmbeddedError(

@@ -6,6 +6,8 @@ That is why DJANGO_SETTINGS_MODULE is not in pyproject.toml: pytest-django would
 import atexit
 import os
 
+import django
+
 from tests.servers import TestServers
 
 for name in [name for name in os.environ if name.startswith("FILLCAST_")]:
@@ -14,6 +16,7 @@ os.environ["FILLCAST_ENV_FILE"] = os.devnull
 os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
 _servers = TestServers()
 atexit.register(_servers.stop)
+django.setup()
 
 
 def pytest_unconfigure() -> None:

@@ -19,6 +19,7 @@ class TestServers:
         """Start them. A URL that is set on purpose (TEST_DATABASE_URL, TEST_REDIS_URL) is used."""
         self._folder = Path(tempfile.mkdtemp(prefix="fillcast-tests-"))
         self._folder.chmod(0o755)  # PostgreSQL runs as another user when we are root
+        (self._folder / "static").mkdir()  # whitenoise warns where there is none
         given = {name: os.environ.get(f"TEST_{name}", "") for name in NEEDED}
         self._servers = Servers(self._folder, given, fast=True).start()
         os.environ |= self._servers.urls

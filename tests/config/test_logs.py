@@ -1,0 +1,44 @@
+"""No secret gets into a log, whatever it is called and however it looks."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from config import logs
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("password", "canary"),
+        ("api_key", "canary"),
+        ("headers", {"Authorization": "Bearer canary", "Cookie": ["canary"]}),
+        ("accounts", [{"login": 7, "secrets": {"a": "canary"}}]),
+        ("event", "cannot reach redis://:canary@127.0.0.1:6379/0"),
+        ("exception", "OperationalError: postgresql://owner:canary@db/x refused"),
+        ("event", "login failed: {'password': 'canary', 'login': 5}"),
+        ("event", "token=canary"),
+    ],
+)
+def test_hidden(name: str, value: object) -> None:
+    shown = logs.redact(None, "info", {name: value})
+    assert "canary" not in repr(shown)
+    assert logs.HIDDEN in repr(shown)
+
+
+def test_the_rest_stays() -> None:
+    entry = {"event": "order filled", "quantity": 3, "url": "https://broker.example/v1"}
+    assert logs.redact(None, "info", dict(entry)) == entry
+
+
+@pytest.fixture
+def forgetful() -> Iterator[None]:
+    before = list(logs._redactors)
+    yield
+    logs._redactors[:] = before
+
+
+@pytest.mark.usefixtures("forgetful")
+def test_a_room_may_hide_more() -> None:
+    logs.add_redactor(lambda text: text.replace("0xcanary", logs.HIDDEN))
+    assert logs.redact_text("wallet 0xcanary") == f"wallet {logs.HIDDEN}"
