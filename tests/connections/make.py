@@ -50,7 +50,7 @@ def connection(owner: User | None = None, **fields: Any) -> ExecutionConnection:
             "type": "paper",
             "account": str(number),
             "sealed_credentials": b"sealed",
-            "preset": preset(),
+            "preset": fields.get("preset") or preset(),
             "data_connection": DataConnection.objects.create(name=f"prices {number}"),
             **fields,
         }

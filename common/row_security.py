@@ -1,0 +1,114 @@
+"""Row-level security, one line a table: who reaches which rows through which database role.
+
+A migration lists its tables:
+
+    operations = [
+        tenant_rows("positions_executionposition", MY_CONNECTION),
+        operator_rows("paper_account"),
+        shared_rows("django_content_type"),
+    ]
+
+`fillcast_trade` works for everybody and reaches all rows. `fillcast_web` reaches what the policy of
+the table says, by two settings of the present transaction: `fillcast.tenant`, the id of the user
+on whose behalf it works, and `fillcast.operator`, which opens all rows (`users.tenancy` sets them).
+Neither set: nothing is reached. A table without a decision fails a test.
+"""
+
+from collections.abc import Sequence
+
+from django.db.migrations import RunSQL
+
+WEB, TRADE = "fillcast_web", "fillcast_trade"
+
+# In brackets with SELECT: worked out once a statement, not once a row, and so usable for an index.
+# After the transaction that set it a setting reads as '', not as NULL.
+OPERATOR = "(SELECT current_setting('fillcast.operator', true) = 'on')"
+TENANT = "(SELECT NULLIF(current_setting('fillcast.tenant', true), '')::bigint)"
+MY_CONNECTIONS = (
+    f"SELECT mine.id FROM connections_executionconnection mine"
+    f" WHERE mine.user_id = {TENANT} OR mine.admin_id = {TENANT}"
+)
+MY_CONNECTION = f"connection_id IN ({MY_CONNECTIONS})"
+MINE = f"user_id = {TENANT}"
+ANYBODY_KNOWN = f"{TENANT} IS NOT NULL"
+
+TENANT_ROWS, SHARED_ROWS, OPERATOR_ROWS = "tenant_rows", "shared_rows", "operator_rows"
+KINDS = (TENANT_ROWS, SHARED_ROWS, OPERATOR_ROWS)
+"""The kinds of decision. The name of each policy of the web role begins with its table's kind."""
+
+
+def tenant_rows(table: str, mine: str, *, read: str = "", write: str = "", add: str = "") -> RunSQL:
+    """Give a tenant the rows that `mine` (an SQL condition over the table's columns) is true for.
+
+    read: what may be seen, if that is more. write, add: what may be changed (and deleted) and
+    inserted, if that is less; `false` for nothing. Operators reach everything.
+    """
+    policies = {
+        "SELECT": read or mine,
+        "INSERT": add or write or mine,
+        "UPDATE": write or mine,
+        "DELETE": write or mine,
+    }
+    return _secure(table, TENANT_ROWS, {to: f"{OPERATOR} OR ({on})" for to, on in policies.items()})
+
+
+def shared_rows(table: str, *, writable: bool = False) -> RunSQL:
+    """Let everybody read. writable: everybody may write too (sessions); else operators only."""
+    write = "true" if writable else OPERATOR
+    return _secure(
+        table,
+        SHARED_ROWS,
+        {"SELECT": "true", "INSERT": write, "UPDATE": write, "DELETE": write},
+    )
+
+
+def operator_rows(table: str, *, add: bool = False) -> RunSQL:
+    """Keep a table for operators. add: everybody may append, as an audit trigger does."""
+    return _secure(
+        table,
+        OPERATOR_ROWS,
+        {
+            "SELECT": OPERATOR,
+            "INSERT": "true" if add else OPERATOR,
+            "UPDATE": OPERATOR,
+            "DELETE": OPERATOR,
+        },
+    )
+
+
+def append_only(table: str) -> RunSQL:
+    """Take the right to change or remove what was written from both roles of the application."""
+    taken = "UPDATE, DELETE, TRUNCATE"
+    return RunSQL(
+        f"REVOKE {taken} ON {table} FROM {WEB}, {TRADE}",
+        f"GRANT UPDATE, DELETE ON {table} TO {WEB}, {TRADE}",
+    )
+
+
+def _secure(table: str, kind: str, policies: dict[str, str]) -> RunSQL:
+    forwards = [f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY", *_drop(table, kind, policies)]
+    for command, condition in policies.items():
+        clauses = {
+            "SELECT": f"USING ({condition})",
+            "INSERT": f"WITH CHECK ({condition})",
+            "UPDATE": f"USING ({condition}) WITH CHECK ({condition})",
+            "DELETE": f"USING ({condition})",
+        }
+        forwards.append(
+            f"CREATE POLICY {_name(kind, command)} ON {table} FOR {command} TO {WEB} "
+            f"{clauses[command]}"
+        )
+    forwards.append(
+        f"CREATE POLICY trade_rows ON {table} TO {TRADE} USING (true) WITH CHECK (true)"
+    )
+    backwards = [*_drop(table, kind, policies), f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY"]
+    return RunSQL(forwards, backwards)
+
+
+def _name(kind: str, command: str) -> str:
+    return f"{kind}_{command.lower()}"
+
+
+def _drop(table: str, kind: str, policies: Sequence[str] | dict[str, str]) -> list[str]:
+    names = [*(_name(kind, command) for command in policies), "trade_rows"]
+    return [f"DROP POLICY IF EXISTS {name} ON {table}" for name in names]

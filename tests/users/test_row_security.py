@@ -1,0 +1,225 @@
+"""A tenant reaches only their own rows, whatever the query says: shown on real connections."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import connection
+from psycopg.types.json import Jsonb
+from psycopg_pool import ConnectionPool
+
+from common.row_security import KINDS, OPERATOR_ROWS, SHARED_ROWS, TENANT_ROWS
+from tests.users import world
+from tests.users.conftest import Opened, Session
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+# Of these a tenant also sees rows that are not theirs alone; tests of their own say which.
+ALSO_SHARED = {"users_user", "connections_instrument"}
+
+
+def tables() -> list[str]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p')"
+            " AND relnamespace = 'public'::regnamespace AND NOT relispartition ORDER BY 1"
+        )
+        return [name for (name,) in cursor.fetchall()]
+
+
+def decisions() -> dict[str, set[tuple[str, str]]]:
+    """table → {(role, policy)}."""
+    found: dict[str, set[tuple[str, str]]] = {}
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT tablename, unnest(roles), policyname FROM pg_policies")
+        for table, role, policy in cursor.fetchall():
+            found.setdefault(table, set()).add((role, policy))
+    return found
+
+
+def of_kind(kind: str) -> list[str]:
+    return sorted(
+        table
+        for table, policies in decisions().items()
+        if ("fillcast_web", f"{kind}_select") in policies
+    )
+
+
+def count(session: Session, table: str) -> int:
+    (row,) = session.execute(f"SELECT count(*) FROM {table}").fetchall()
+    return int(row[0])
+
+
+@pytest.fixture
+def alice() -> world.Tenant:
+    return world.tenant("alice")
+
+
+@pytest.fixture
+def bob() -> world.Tenant:
+    return world.tenant("bob")
+
+
+def test_somebody_decided_about_every_table() -> None:
+    decided = decisions()
+    for table in tables():
+        policies = decided.get(table, set())
+        kinds = [
+            kind
+            for kind in KINDS
+            if {("fillcast_web", f"{kind}_{c}") for c in ("select", "insert", "update", "delete")}
+            <= policies
+        ]
+        assert len(kinds) == 1, f"{table}: add a line with common.row_security to a migration"
+        assert ("fillcast_trade", "trade_rows") in policies, table
+        assert len(policies) == 5, f"{table} has a policy that the helper did not write"
+
+
+def test_row_security_is_switched_on_wherever_there_is_a_policy() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT relname FROM pg_class WHERE relrowsecurity AND NOT relispartition")
+        on = {name for (name,) in cursor.fetchall()}
+    assert on == set(tables())
+
+
+def test_a_tenant_sees_exactly_their_own_rows(
+    alice: world.Tenant, bob: world.Tenant, as_role: Opened
+) -> None:
+    world.instrument()
+    for table in of_kind(TENANT_ROWS):
+        with as_role("trade") as everything:
+            total = count(everything, table)
+        assert total > 0, f"tests/users/world.py gives nobody a row of {table}"
+        seen = []
+        for tenant in (alice, bob):
+            with as_role("web", tenant=tenant.user.pk) as session:
+                seen.append(count(session, table))
+        if table in ALSO_SHARED:
+            assert seen == [total, total], table
+        else:
+            assert seen == [total / 2, total / 2], table
+
+
+def test_nobody_sees_nothing_and_an_operator_sees_all(
+    alice: world.Tenant, bob: world.Tenant, as_role: Opened
+) -> None:
+    world.instrument()
+    for table in of_kind(TENANT_ROWS):
+        with as_role("trade") as everything:
+            total = count(everything, table)
+        with as_role("web") as nobody:
+            assert count(nobody, table) == (total if table == "users_user" else 0), table
+        with as_role("web", tenant=alice.user.pk, operator=True) as operator:
+            assert count(operator, table) == total, table
+
+
+def owned_rows(tenant: world.Tenant, as_role: Opened) -> Iterator[tuple[str, dict[str, Any]]]:
+    """One row of this tenant from each table that belongs to tenants."""
+    for table in of_kind(TENANT_ROWS):
+        if table == "connections_instrument":
+            continue
+        own = "WHERE id = %s" if table == "users_user" else "WHERE %s > 0"
+        with as_role("web", tenant=tenant.user.pk) as session:
+            query = f"SELECT to_jsonb(t) FROM {table} t {own} LIMIT 1"
+            found = session.execute(query, (tenant.user.pk,)).fetchone()
+        assert found, table
+        yield table, found[0]
+
+
+def test_a_row_of_another_tenant_cannot_be_inserted(
+    alice: world.Tenant, bob: world.Tenant, as_role: Opened
+) -> None:
+    """The policy speaks before any unique constraint does, so the very same row serves."""
+    tried = 0
+    for table, row in owned_rows(bob, as_role):
+        with as_role("web", tenant=alice.user.pk) as session:
+            with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
+                session.execute(
+                    f"INSERT INTO {table} SELECT * FROM jsonb_populate_record(NULL::{table}, %s)",
+                    (Jsonb(row),),
+                )
+            tried += 1
+    assert tried == len(of_kind(TENANT_ROWS)) - 1
+
+
+def test_a_tenants_own_row_cannot_be_handed_to_another(
+    alice: world.Tenant, bob: world.Tenant, as_role: Opened
+) -> None:
+    for table, row in owned_rows(bob, as_role):
+        names = ", ".join(f'"{name}"' for name in row)
+        assign = (
+            f"UPDATE {table} SET ({names}) ="
+            f" (SELECT {names} FROM jsonb_populate_record(NULL::{table}, %s))"
+        )
+        with as_role("web", tenant=alice.user.pk) as session:
+            try:
+                assert session.execute(assign, (Jsonb(row),)).rowcount == 0, table
+            except psycopg.errors.InsufficientPrivilege:
+                continue
+
+
+def test_another_tenants_rows_are_neither_changed_nor_deleted(
+    alice: world.Tenant, bob: world.Tenant, as_role: Opened
+) -> None:
+    for table, row in owned_rows(bob, as_role):
+        key = "id" if "id" in row else "connection_id"
+        for statement in (
+            f'UPDATE {table} SET "{key}" = "{key}" WHERE "{key}"::text = %s',
+            f'DELETE FROM {table} WHERE "{key}"::text = %s',
+        ):
+            with as_role("web", tenant=alice.user.pk) as session:
+                try:
+                    assert session.execute(statement, (str(row[key]),)).rowcount == 0, table
+                except psycopg.errors.InsufficientPrivilege:
+                    assert table == "execution_executionlog"
+
+
+@pytest.mark.parametrize("role", ["web", "trade"])
+@pytest.mark.parametrize("statement", ["UPDATE {} SET code = ''", "DELETE FROM {}", "TRUNCATE {}"])
+def test_nobody_rewrites_the_execution_log(
+    alice: world.Tenant, as_role: Opened, role: str, statement: str
+) -> None:
+    with as_role(role, operator=True) as session:
+        assert count(session, "execution_executionlog") == 1
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            session.execute(statement.format("execution_executionlog"))
+
+
+def test_operators_tables_are_closed_to_tenants(alice: world.Tenant, as_role: Opened) -> None:
+    for table in of_kind(OPERATOR_ROWS):
+        with as_role("web", tenant=alice.user.pk) as session:
+            assert count(session, table) == 0, table
+    with as_role("web", tenant=alice.user.pk, operator=True) as session:
+        assert count(session, "django_migrations") > 0
+
+
+def test_what_is_read_before_login_is_open(as_role: Opened) -> None:
+    assert {"django_session", "otp_totp_totpdevice", "axes_accessattempt"} <= set(
+        of_kind(SHARED_ROWS)
+    )
+    with as_role("web") as nobody:
+        assert count(nobody, "django_content_type") > 0
+
+
+def test_the_tenant_does_not_stay_on_a_pooled_connection(
+    alice: world.Tenant, as_role: Opened
+) -> None:
+    with as_role("web") as any_session:
+        conninfo = psycopg.conninfo.make_conninfo(
+            any_session.info.dsn, password=any_session.info.password
+        )
+
+    def configure(session: Session) -> None:
+        session.execute("SET ROLE fillcast_web")
+        session.commit()
+
+    sees = "SELECT count(*) FROM connections_executionconnection"
+    with ConnectionPool(conninfo, min_size=1, max_size=1, configure=configure) as pool:
+        with pool.connection() as session:
+            session.execute("SELECT set_config('fillcast.tenant', %s, true)", (str(alice.user.pk),))
+            assert session.execute(sees).fetchone() == (1,)
+            pid = session.info.backend_pid
+        with pool.connection() as session:
+            assert session.info.backend_pid == pid
+            assert session.execute(sees).fetchone() == (0,)

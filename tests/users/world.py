@@ -1,0 +1,92 @@
+"""Two tenants who each have a row in every table that belongs to tenants."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from analytics.models import AnalyticsDaily
+from connections.models import (
+    AccountSnapshot,
+    ExecutionConnection,
+    Instrument,
+    KillSwitch,
+    Subscription,
+)
+from events.models import Channel, Delivery, Event, Notification
+from execution.models import DriftItem, ExecutionLog, Fill, Order
+from positions.models import ExecutionPosition
+from signals.models import Feed, FeedToken, Signal
+from tests.connections import make
+from users.models import ApiKey, User
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+ONE = Decimal(1)
+
+
+@dataclass(frozen=True)
+class Tenant:
+    user: User
+    connection: ExecutionConnection
+    feed: Feed
+    signal: Signal
+    order: Order
+    subscription: Subscription
+
+
+def tenant(name: str) -> Tenant:
+    """A tenant with a private feed that their own account takes, and all that comes of it."""
+    user = make.user(name)
+    connection = make.connection(user, preset=make.preset(user))
+    connection.data_connection.user = user  # type: ignore[union-attr]
+    connection.data_connection.save()  # type: ignore[union-attr]
+    feed = make.feed(user, is_public=False)
+    signal = make.signal(feed, published_at=NOW)
+    order = _trade(connection, signal)
+    subscription = make.subscription(connection, feed)
+    _tell(user, name)
+    FeedToken.objects.create(feed=feed, prefix=name, secret_hash="h")
+    ApiKey.objects.create(user=user, name="key", prefix=name, secret_hash="h")
+    KillSwitch.objects.create(
+        scope="CONNECTION", mode="HALTED", connection=connection, reason="r", set_by=user
+    )
+    return Tenant(user, connection, feed, signal, order, subscription)
+
+
+def instrument() -> Instrument:
+    steps = dict.fromkeys(
+        ("pip", "quantity_min", "quantity_step", "quantity_max", "contract_size"), ONE
+    )
+    return Instrument.objects.create(
+        book="paper", symbol="EURUSD", pair="EUR/USD", digits=5, read_at=NOW, **steps
+    )
+
+
+def _trade(connection: ExecutionConnection, signal: Signal) -> Order:
+    money = dict.fromkeys(("balance", "equity", "margin_used", "free_margin", "leverage"), ONE)
+    AccountSnapshot.objects.create(
+        connection=connection, currency="USD", position_mode="HEDGING", read_at=NOW, **money
+    )
+    order = Order.objects.create(
+        signal=signal, connection=connection, leg="entry", pair="EUR/USD", side="BUY",
+        order_type="MARKET", time_in_force="GTC",
+    )  # fmt: skip
+    Fill.objects.create(
+        connection=connection, broker_fill_id="1", order=order, side="BUY", quantity=ONE,
+        price=ONE, time=NOW,
+    )  # fmt: skip
+    ExecutionLog.objects.create(order_id=order.pk, connection_id=connection.pk, code="CREATED")
+    DriftItem.objects.create(connection=connection, kind="UNKNOWN_ORDER", key="k")
+    ExecutionPosition.objects.create(
+        connection=connection, signal=signal, pair="EUR/USD", symbol="EURUSD", side="BUY",
+        quantity=ONE, opened_quantity=ONE, entry_price=ONE, pip=ONE, conversion_rate=ONE,
+        opened_at=NOW,
+    )  # fmt: skip
+    AnalyticsDaily.objects.create(connection=connection, day=NOW.date())
+    return order
+
+
+def _tell(user: User, name: str) -> None:
+    event = Event.objects.create(kind="order.filled", user_id=user.pk)
+    Notification.objects.create(user=user, event_id=event.pk, kind=event.kind, title=name)
+    channel = Channel.objects.create(user=user, name=name, url_sealed=b"x", url_shown="x")
+    Delivery.objects.create(event_id=event.pk, channel=channel)

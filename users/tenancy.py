@@ -1,0 +1,83 @@
+"""On whose behalf the present transaction works: what row-level security goes by.
+
+The tenant is a setting of the transaction (`SET LOCAL`), so it ends with it, whatever happens: a
+connection that goes back to the pool carries nobody's name. Outside a transaction there is nothing
+to hold on to, which is why every function here refuses to work there.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+
+from common.sql import rows
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AnonymousUser
+
+    from users.models import User
+
+TENANT, OPERATOR = "fillcast.tenant", "fillcast.operator"
+_SET = f"SELECT set_config('{TENANT}', %s, true), set_config('{OPERATOR}', %s, true)"
+_GET = (
+    f"SELECT coalesce(current_setting('{TENANT}', true), '') AS tenant,"
+    f" coalesce(current_setting('{OPERATOR}', true), '') AS operator"
+)
+
+
+def act_as(user: "User | AnonymousUser | None") -> None:
+    """Let the rest of the present transaction reach what this user may.
+
+    None, an anonymous or a deactivated user: nothing. An operator: every tenant's rows.
+    Raises TransactionManagementError outside a transaction.
+    """
+    if user is None or not user.is_authenticated or not user.is_active:
+        _set("", "off")
+    else:
+        _set(str(user.pk), "on" if user.is_operator else "off")
+
+
+def acting_for() -> int | None:
+    """Return the id of the user that this transaction works for, None for nobody."""
+    (row,) = rows(_GET)
+    return int(row.tenant) if row.tenant else None
+
+
+@contextmanager
+def for_all_tenants() -> Iterator[None]:
+    """Reach every tenant's rows inside this block; afterwards it is as it was before.
+
+    For what is more than one tenant's by its nature: a provider's publication writes the orders of
+    all subscribers; a secret is looked up before it is known whose it is. Keep the block small,
+    and return from it nothing that the caller may not know.
+    """
+    _in_transaction()
+    with transaction.atomic():  # an error rolls the settings back together with the rows
+        (before,) = rows(_GET)
+        _set(before.tenant, "on")
+        yield
+        _set(before.tenant, before.operator)
+
+
+@contextmanager
+def on_behalf_of(user: "User | None") -> Iterator[None]:
+    """A transaction for one user: for tasks and streams that no request stands around."""
+    with transaction.atomic():
+        (before,) = rows(_GET)
+        act_as(user)
+        yield
+        _set(before.tenant, before.operator)
+
+
+def _set(tenant: str, operator: str) -> None:
+    _in_transaction()
+    rows(_SET, (tenant, operator))
+
+
+def _in_transaction() -> None:
+    connection: Any = transaction.get_connection()
+    if not connection.in_atomic_block:
+        raise transaction.TransactionManagementError(
+            "A tenant is set for a transaction; there is none."
+        )
