@@ -14,13 +14,15 @@ def numbers(values: Iterable[Decimal | int | None]) -> str:
 
 
 def texts(values: Iterable[str]) -> str:
-    """Write texts, quoted whatever is in them."""
-    return "{" + ",".join([_quoted(value) for value in values]) + "}"
+    """Write texts, whatever is in them."""
+    listed = list(values)
+    joined = '","'.join(listed)
+    if "\\" not in joined and joined.count('"') == 2 * max(len(listed) - 1, 0):
+        return '{"' + joined + '"}' if listed else "{}"
+    return "{" + ",".join([_quoted(value) for value in listed]) + "}"
 
 
 def _quoted(value: str) -> str:
-    if value.isalnum() and value.isascii() and value.upper() != "NULL":
-        return value
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
@@ -31,4 +33,10 @@ def flags(values: Iterable[bool]) -> str:
 
 def times(values: Iterable[datetime | None]) -> str:
     """Write aware times; None is NULL."""
-    return "{" + ",".join(["NULL" if v is None else f'"{v.isoformat()}"' for v in values]) + "}"
+    written: dict[datetime | None, str] = {None: "NULL"}  # most of a bundle have the same
+    parts = []
+    for value in values:
+        if (text := written.get(value)) is None and value is not None:
+            text = written[value] = f'"{value.isoformat()}"'
+        parts.append(text or "NULL")
+    return "{" + ",".join(parts) + "}"

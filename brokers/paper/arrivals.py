@@ -13,7 +13,7 @@ from brokers.paper import store
 from brokers.paper.book import place
 from brokers.paper.reports import answer
 from brokers.paper.sessions import IDLE_MS, Session, sessions
-from brokers.paper.state import Account, Ledger, Market, Ticket
+from brokers.paper.state import Account, Deal, Ledger, Market, Ticket
 from common.clocks import machine_time, market_now
 from common.codes import Code
 
@@ -127,9 +127,13 @@ def _decide(
     store.load_lots(session, accounts, _pairs_of_interest(accounts, packets))
     ledger = Ledger(store.tickets(session, 2 * len(packets)))
     now = market_now()
-    replies = [_one(accounts[p.account_id], p, market, ledger, now) for p in packets]
-    store.write(session, ledger, accounts)
-    return replies
+    taken = [_one(accounts[p.account_id], p, market, ledger, now) for p in packets]
+    with session.pipeline():  # the server writes while we put the answers into words
+        store.write(session, ledger, accounts)
+        return [
+            Reply(answer(order, deals, accounts[order.account].currency), dropped)
+            for order, deals, dropped in taken
+        ]
 
 
 def _pairs_of_interest(
@@ -145,7 +149,10 @@ def _pairs_of_interest(
     ]
 
 
-def _one(account: Account, packet: Packet, market: Market, ledger: Ledger, now: datetime) -> Reply:
+def _one(
+    account: Account, packet: Packet, market: Market, ledger: Ledger, now: datetime
+) -> tuple[Ticket, list[Deal], bool]:
+    """Place one order. Returns it, its executions, and whether the answer gets lost."""
     order = to_ticket(packet, next(ledger.tickets), now)
     deals = place(account, order, market, ledger)
     dropped = False
@@ -153,7 +160,7 @@ def _one(account: Account, packet: Packet, market: Market, ledger: Ledger, now: 
         account.orders_taken += 1
         ledger.paid.add(account.id)
         dropped = account.orders_taken % account.drop_every_nth == 0
-    return Reply(answer(order, deals, account.currency), dropped)
+    return order, deals, dropped
 
 
 def to_ticket(packet: Packet, ticket: int, now: datetime) -> Ticket:

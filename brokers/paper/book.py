@@ -302,16 +302,16 @@ def refuse_money(
     if opening <= 0:
         return None
     listed = market.by_symbol[order.symbol]
-    before = account.exposures.get(order.symbol, Exposure())
-    long, short = before.long, before.short
-    if order.side is Side.BUY:
-        long, short = long + opening, short - min(closing, short)
-    else:
-        long, short = long - min(closing, long), short + opening
+    now_used: Decimal | None = ZERO
+    long, short = (opening, ZERO) if order.side is Side.BUY else (ZERO, opening)
+    if before := account.exposures.get(order.symbol):
+        now_used = margin_of(account, listed, before.long, before.short, market)
+        buys = order.side is Side.BUY
+        long += before.long - (ZERO if buys else min(closing, before.long))
+        short += before.short - (min(closing, before.short) if buys else ZERO)
     more = margin_of(account, listed, long, short, market)
-    if more is None:
-        return Code.REJECTED_BY_BROKER, f"no rate from {listed.base} to {account.currency}"
-    now_used = margin_of(account, listed, before.long, before.short, market) or ZERO
+    if more is None or now_used is None:
+        return Code.REJECTED_BY_BROKER, f"no rate from {listed.quote} to {account.currency}"
     equity, used = equity_and_margin(account, market)
     if more - now_used > equity - used:
         return Code.NO_MONEY, f"needs {to_cents(more - now_used)}, free {to_cents(equity - used)}"
@@ -323,7 +323,7 @@ def margin_of(
 ) -> Decimal | None:
     """Return the margin (account currency) of an exposure: of its larger side, at mid prices.
 
-    None: the base currency cannot be converted.
+    None: the quote currency cannot be converted.
     """
     larger = max(long, short)
     if not larger:
