@@ -44,6 +44,13 @@ class FeedToken(models.Model):
     name = models.CharField(max_length=100, default="alerts")
     prefix = models.CharField(max_length=12, unique=True)
     secret_hash = models.CharField(max_length=64)
+    signing_key = models.CharField(
+        max_length=64,
+        blank=True,
+        default="",
+        editable=False,
+        help_text="Alerts must be signed with it. It opens nothing without the token itself.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
@@ -137,10 +144,13 @@ class Signal(models.Model):
     )
     provider_quantity = AmountField(null=True, blank=True, help_text="Base units.")
     provider_equity = AmountField(null=True, blank=True)
-    external_id = models.CharField(max_length=100, null=True, blank=True)  # noqa: DJ001  # NULL: has none
+    external_id = models.CharField(max_length=100, null=True, blank=True)  # NULL: has none
     content_hash = models.CharField(max_length=64, blank=True)
     door = models.CharField(max_length=5, choices=Door, default=Door.HAND)
     note = models.CharField(max_length=500, blank=True)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+"
+    )
     approval = models.CharField(max_length=8, choices=Approval, default=Approval.PENDING)
     approved_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+"
@@ -150,6 +160,9 @@ class Signal(models.Model):
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+"
     )
     published_at = models.DateTimeField(null=True, blank=True)
+    cancelled_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+"
+    )
     cancelled_at = models.DateTimeField(null=True, blank=True)
     candidate_count = models.IntegerField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=ClockTimestamp())
@@ -217,7 +230,9 @@ class Signal(models.Model):
     @property
     def entry_price(self) -> Decimal | None:
         """The price that stop and targets are judged against, None for a market order at any."""
-        return self.stop_price if self.order_type == OrderType.STOP else self.open_price
+        price: Decimal | None
+        price = self.stop_price if self.order_type == OrderType.STOP else self.open_price
+        return price
 
     @property
     def targets(self) -> list[tuple[Decimal, Decimal]]:

@@ -1,0 +1,110 @@
+"""A signal as a sender meant it, read and judged, before anything is written. Pure."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from decimal import Decimal
+
+from common.codes import Code
+from common.money import plain
+from signals.faults import Fault
+from signals.models import Action, Direction, OrderType, RiskCategory, TimeInForce
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Take `fraction` of the position at `price`."""
+
+    price: Decimal
+    fraction: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class SignalDraft:
+    """What intake read. Prices in quote currency, quantities in base units, times aware UTC.
+
+    pair and direction are empty for a MODIFY or CLOSE that leaves them to the signal it refers to.
+    """
+
+    action: Action = Action.OPEN
+    pair: str = ""
+    direction: Direction | None = None
+    order_type: OrderType = OrderType.MARKET
+    open_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    sl: Decimal | None = None
+    targets: tuple[Target, ...] = ()
+    close_fraction: Decimal = Decimal(1)
+    time_in_force: TimeInForce = TimeInForce.GTC
+    valid_until: datetime | None = None
+    valid_for: int | None = None  # seconds from when it is received
+    max_slippage_pips: Decimal | None = None
+    strategy_id: str = ""
+    trade_plan_id: str = ""
+    risk_category: RiskCategory = RiskCategory.NORMAL
+    provider_quantity: Decimal | None = None
+    provider_equity: Decimal | None = None
+    external_id: str = ""
+    note: str = ""
+    refers_to: int | None = None
+    refers_to_external_id: str = ""
+    feed: str = field(default="", compare=False)  # where to; not part of what is meant
+    sent_at: datetime | None = field(default=None, compare=False)
+
+    @property
+    def entry_price(self) -> Decimal | None:
+        """The price that stop and targets are judged against; None: at whatever the market is."""
+        return self.stop_price if self.order_type == OrderType.STOP else self.open_price
+
+    def digest(self, *, with_time: bool = False) -> str:
+        """Return a hash of what is meant: `1.10` and `1.1000` are the same, a new field is not.
+
+        with_time: also tell apart by the sender's own time, for senders that give no id.
+        """
+        told = asdict(self)
+        del told["feed"]
+        if not with_time:
+            del told["sent_at"]
+        said = {name: value for name, value in told.items() if value not in (None, "", ())}
+        text = json.dumps(said, default=_written, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _written(value: object) -> str:
+    if isinstance(value, Decimal):
+        return plain(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(value)  # a field of a new kind has to say how it is written
+
+
+def level_faults(
+    *,
+    direction: str,
+    entry: Decimal | None,
+    sl: Decimal | None,
+    targets: tuple[Target, ...],
+) -> Iterator[Fault]:
+    """Tell what is wrong with where stop and targets lie. The database holds the same rules."""
+    sign = 1 if direction == Direction.BUY else -1
+    if sl is not None and entry is not None and (entry - sl) * sign <= 0:
+        side = "below" if sign > 0 else "above"
+        detail = f"For a {direction.lower()} the stop {plain(sl)} must lie {side} {plain(entry)}."
+        yield Fault(Code.STOP_WRONG_SIDE, "sl", detail)
+    for target in targets:
+        for name, level in (("entry", entry), ("stop", sl)):
+            if level is not None and (target.price - level) * sign <= 0:
+                side = "above" if sign > 0 else "below"
+                detail = (
+                    f"For a {direction.lower()} the target {plain(target.price)} must lie {side} "
+                    f"the {name} {plain(level)}."
+                )
+                yield Fault(Code.TARGET_WRONG_SIDE, "targets", detail)
+                break  # one fault a target says enough
+
+
+def in_order_of_price(targets: tuple[Target, ...], direction: str) -> list[Target]:
+    """Return targets in the order in which a moving price meets them."""
+    return sorted(targets, key=lambda one: one.price, reverse=direction == Direction.SELL)

@@ -1,0 +1,123 @@
+"""Feeds and the tokens that alerts come in by."""
+
+import hashlib
+import hmac
+import secrets
+from datetime import UTC, datetime
+
+from django.db import transaction
+from django.utils.text import slugify
+
+from common.clocks import market_now
+from common.codes import Code
+from common.errors import InvalidInputError
+from signals.models import Feed, FeedToken
+from users.models import User
+
+_PREFIX = 10
+_NO_TOKEN = hashlib.sha256(b"no such token").hexdigest()
+
+
+@transaction.atomic
+def create_feed(
+    *,
+    owner: User,
+    name: str,
+    slug: str = "",
+    description: str = "",
+    is_public: bool = True,
+    is_approved: bool = False,
+) -> Feed:
+    """Create a feed; its slug is made from its name unless given.
+
+    is_approved: its signals need no operator. Raises InvalidInputError FIELD_INVALID for a slug
+    that is taken or cannot be made.
+    """
+    slug = slug or slugify(name)[:60]
+    if not slug or slugify(slug) != slug or len(slug) > 60:
+        detail = f"{slug!r} is no slug: small letters, digits and hyphens, at most 60."
+        raise InvalidInputError(Code.FIELD_INVALID, detail, field="slug")
+    feed, created = Feed.objects.get_or_create(
+        slug=slug,
+        defaults={
+            "owner": owner,
+            "name": name,
+            "description": description,
+            "is_public": is_public,
+            "is_approved": is_approved,
+        },
+    )
+    if not created:
+        raise InvalidInputError(Code.FIELD_INVALID, f"{slug!r} is taken.", field="slug")
+    return feed
+
+
+@transaction.atomic
+def archive_feed(feed_id: int) -> bool:
+    """Take a feed out of use: no signals come in any more. Its history stays."""
+    return bool(Feed.objects.filter(pk=feed_id, archived_at=None).update(archived_at=market_now()))
+
+
+@transaction.atomic
+def create_feed_token(
+    feed: Feed,
+    name: str = "alerts",
+    expires_at: datetime | None = None,
+    *,
+    signed: bool = False,
+) -> tuple[FeedToken, str]:
+    """Create a token for the alert door; return it with its secret, which is shown only now.
+
+    expires_at: real time. signed: alerts must also carry X-Fillcast-Signature, the HMAC-SHA256 of
+    the body under the row's `signing_key`: whoever reads the address in a log cannot use it.
+    """
+    prefix = secrets.token_hex(_PREFIX // 2)
+    secret = f"{prefix}{secrets.token_hex(24)}"
+    token = FeedToken.objects.create(
+        feed=feed,
+        name=name,
+        prefix=prefix,
+        secret_hash=_hash(secret),
+        signing_key=secrets.token_hex(32) if signed else "",
+        expires_at=expires_at,
+    )
+    return token, secret
+
+
+@transaction.atomic
+def revoke_feed_token(token_id: int) -> bool:
+    """Make a token useless from now on. Returns False if it was revoked before."""
+    return bool(
+        FeedToken.objects.filter(pk=token_id, revoked_at=None).update(revoked_at=datetime.now(UTC))
+    )
+
+
+def token_for(feed_slug: str, secret: str) -> FeedToken:
+    """Return the token that opens this feed now, with its feed.
+
+    Raises InvalidInputError FEED_UNKNOWN for an unknown feed, another feed's, a revoked, an expired
+    or a wrong token, in the same words and time.
+    """
+    token = (
+        FeedToken.objects.select_related("feed", "feed__owner")
+        .filter(prefix=secret[:_PREFIX], feed__slug=feed_slug, feed__archived_at=None)
+        .first()
+    )
+    matches = hmac.compare_digest(_hash(secret), token.secret_hash if token else _NO_TOKEN)
+    if token is None or not matches or not _is_usable(token):
+        raise InvalidInputError(Code.FEED_UNKNOWN)
+    return token
+
+
+def signature_of(signing_key: str, body: bytes) -> str:
+    """Return what X-Fillcast-Signature must say for a body: `sha256=<hex>`."""
+    return "sha256=" + hmac.new(signing_key.encode(), body, hashlib.sha256).hexdigest()
+
+
+def _is_usable(token: FeedToken) -> bool:
+    expired = token.expires_at is not None and token.expires_at <= datetime.now(UTC)
+    return token.revoked_at is None and not expired
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

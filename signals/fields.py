@@ -1,0 +1,166 @@
+"""Reading the fields of one JSON object: each is asked for once, all faults are kept. Pure."""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from common.codes import Code
+from common.errors import InvalidInputError
+from common.money import read_decimal
+from signals.faults import Fault, InvalidSignalError
+from signals.strict_json import JsonObject, NumberText
+
+
+class Fields:
+    """A JSON object's fields. What cannot be read is noted as a fault and read as None."""
+
+    def __init__(self, data: Mapping[str, Any], *, at: str = "", faults: list[Fault] | None = None):
+        """data: a parsed object. at: where it stands within a greater one (`targets.0.`)."""
+        self._data = data
+        self._at = at
+        self._asked: set[str] = set()
+        self.faults: list[Fault] = [] if faults is None else faults
+        for name in data.duplicates if isinstance(data, JsonObject) else ():
+            self.fault(Code.DUPLICATE_KEY, name, f"{_shown(name)} stands twice.")
+
+    def fault(self, code: Code, field: str, detail: str = "") -> None:
+        """Note what is wrong with a field."""
+        short = field if len(field) <= 60 else field[:60] + "…"
+        place = self._at + short.encode(errors="replace").decode()  # a key may hold half a letter
+        self.faults.append(Fault(code, place, detail or code.sentence))
+
+    def failed(self, name: str) -> bool:
+        """Tell whether a fault of this field was noted."""
+        return any(fault.field == self._at + name for fault in self.faults)
+
+    def first_used(self, *names: str) -> str:
+        """Return which of these names is there; the last where none is."""
+        return next((name for name in names if self.has(name)), names[-1])
+
+    def has(self, name: str) -> bool:
+        """Tell whether the field is there and not null."""
+        return self._data.get(name) is not None
+
+    def raw(self, name: str) -> Any:
+        """Return a field as it was parsed; None where it is missing."""
+        self._asked.add(name)
+        return self._data.get(name)
+
+    def one_name(self, *names: str) -> str:
+        """Return which of a field's names is used; the first where none is. Two are a fault."""
+        self._asked.update(names)
+        used = [name for name in names if self.has(name)]
+        for other in used[1:]:
+            self.fault(Code.FIELD_INVALID, other, f"It says the same as {used[0]}; send only one.")
+        return used[0] if used else names[0]
+
+    def text(self, name: str, longest: int) -> str:
+        """Return a text without control characters; empty where it is missing."""
+        value = self.raw(name)
+        if value is None:
+            return ""
+        if isinstance(value, NumberText) or not isinstance(value, str):
+            self.fault(Code.FIELD_INVALID, name, "It must be a text in quotation marks.")
+        elif len(value) > longest:
+            self.fault(Code.FIELD_INVALID, name, f"It must have at most {longest} characters.")
+        elif not value.isprintable() and not _is_prose(value):
+            self.fault(Code.FIELD_INVALID, name, "It holds characters that cannot be printed.")
+        else:
+            return value.strip()
+        return ""
+
+    def choice(self, name: str, allowed: Iterable[str], default: str = "") -> str:
+        """Return one of `allowed`, whatever its case; `default` where missing or at fault."""
+        value = self.raw(name)
+        if value is None:
+            return default
+        by_lower = {one.lower(): one for one in allowed}
+        found = by_lower.get(value.strip().lower()) if isinstance(value, str) else None
+        if found is None:
+            known = ", ".join(by_lower.values())
+            self.fault(Code.FIELD_INVALID, name, f"{_shown(value)} is not one of {known}.")
+            return default
+        return found
+
+    def decimal(self, name: str, *, zero: bool = False) -> Decimal | None:
+        """Return a number above 0 (or at least 0, if `zero` may be), written plainly."""
+        value = self.raw(name)
+        if value is None:
+            return None
+        try:
+            number = read_decimal(value, field=name, positive=not zero)
+        except InvalidInputError as error:
+            self.fault(error.code, name, error.detail)
+            return None
+        if number < 0:
+            self.fault(Code.FIELD_INVALID, name, f"{number} must not be below 0.")
+            return None
+        return number
+
+    def whole(self, name: str, highest: int) -> int | None:
+        """Return a whole number from 1 to `highest`, as a JSON number or in quotation marks."""
+        value = self.raw(name)
+        if value is None:
+            return None
+        text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+        plain = text.isascii() and text.isdigit() and len(text) < 20
+        if not plain or not 1 <= int(text) <= highest:
+            detail = f"{_shown(value)} is not a whole number from 1 to {highest}."
+            self.fault(Code.FIELD_INVALID, name, detail)
+            return None
+        return int(text)
+
+    def moment(self, name: str) -> datetime | None:
+        """Return an ISO 8601 time with its offset (`2026-11-20T12:00:00Z`), in UTC."""
+        value = self.raw(name)
+        if value is None:
+            return None
+        try:
+            if isinstance(value, NumberText) or not isinstance(value, str) or not value.isascii():
+                raise ValueError(value)
+            time = datetime.fromisoformat(value)
+            if time.tzinfo is None:
+                raise ValueError(value)
+            return time.astimezone(UTC)
+        except (ValueError, OverflowError):
+            detail = f"{_shown(value)} is not a time with its zone, like 2026-11-20T12:00:00Z."
+            self.fault(Code.FIELD_INVALID, name, detail)
+            return None
+
+    def objects(self, name: str, most: int) -> list["Fields"]:
+        """Return a list of objects, each with fields of its own; [] where missing or at fault."""
+        value = self.raw(name)
+        if value is None:
+            return []
+        if not isinstance(value, list) or not value or len(value) > most:
+            self.fault(Code.FIELD_INVALID, name, f"It must be a list of 1 to {most} objects.")
+            return []
+        if not all(isinstance(item, dict) for item in value):
+            self.fault(Code.FIELD_INVALID, name, "Each of its entries must be an object.")
+            return []
+        return [
+            Fields(item, at=f"{self._at}{name}.{index}.", faults=self.faults)
+            for index, item in enumerate(value)
+        ]
+
+    def refuse_unknown(self) -> None:
+        """Note every field that nobody asked for."""
+        for name in self._data:
+            if name not in self._asked:
+                self.fault(Code.FIELD_UNKNOWN, name, f"{_shown(name)} is not a field of it.")
+
+    def raise_faults(self) -> None:
+        """Raise InvalidSignalError if there were faults."""
+        if self.faults:
+            raise InvalidSignalError(self.faults)
+
+
+def _is_prose(text: str) -> bool:
+    """Printable apart from line breaks and tabs: what a note may hold."""
+    return all(one.isprintable() or one in "\n\r\t" for one in text)
+
+
+def _shown(value: object) -> str:
+    text = repr(str(value)) if isinstance(value, str) else repr(value)
+    return text if len(text) <= 42 else text[:41] + "…"

@@ -1,0 +1,179 @@
+"""Writing a draft down once: judged against its feed, known again when it comes again."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from common.clocks import market_now
+from common.codes import Code
+from common.errors import ConflictError, InvalidInputError
+from common.sql import rows
+from signals.draft import SignalDraft, Target, in_order_of_price, level_faults
+from signals.faults import InvalidSignalError
+from signals.models import Action, Approval, Door, Feed, Signal
+from users.models import User
+
+# An alert without an id of its own that comes again within this time is the same one, retried.
+REPLAY_WINDOW = timedelta(minutes=5)
+_AS_WRITTEN = (
+    "action",
+    "order_type",
+    "open_price",
+    "stop_price",
+    "sl",
+    "close_fraction",
+    "time_in_force",
+    "max_slippage_pips",
+    "strategy_id",
+    "trade_plan_id",
+    "risk_category",
+    "provider_quantity",
+    "provider_equity",
+    "note",
+)
+_ALERTS = 0x46434110  # namespace of the advisory locks that hold equal alerts apart
+
+
+def receive(feed: Feed, draft: SignalDraft, *, door: Door, by: User | None) -> tuple[Signal, bool]:
+    """Write a draft as a signal of `feed`; return it and whether it is new.
+
+    The same external id with the same contents returns the signal that is there; two processes at
+    once end in one row. An alert without external id is known by its contents for REPLAY_WINDOW.
+    Its approval follows the feed's. Raises ConflictError DUPLICATE_SIGNAL, InvalidInputError
+    FEED_UNKNOWN, FIELD_INVALID, REFERENCE_REQUIRED, SIGNAL_ENDED; then nothing was written.
+    """
+    _judge_feed(feed, draft)
+    digest = draft.digest(with_time=not draft.external_id)
+    with transaction.atomic():
+        known = _known(feed, draft, digest, door)
+        if known:
+            return known, False
+        values = _values(feed, draft)
+        try:
+            with transaction.atomic():
+                signal = Signal.objects.create(
+                    feed=feed, door=door, content_hash=digest, created_by=by, **values
+                )
+        except IntegrityError as error:
+            if _constraint(error) != "one_external_id":
+                raise
+            return _same_or_conflict(_by_external_id(feed, draft), digest), False
+        return signal, True
+
+
+def _judge_feed(feed: Feed, draft: SignalDraft) -> None:
+    if feed.archived_at is not None:
+        raise InvalidInputError(Code.FEED_UNKNOWN, "The feed is archived.", field="feed")
+    if draft.feed and draft.feed != feed.slug:
+        detail = f"The signal names the feed {draft.feed!r}, but came in for {feed.slug!r}."
+        raise InvalidInputError(Code.FIELD_INVALID, detail, field="feed")
+
+
+def _known(feed: Feed, draft: SignalDraft, digest: str, door: Door) -> Signal | None:
+    if draft.external_id:
+        known = _by_external_id(feed, draft)
+        return _same_or_conflict(known, digest) if known else None
+    if door != Door.ALERT:
+        return None  # two equal orders by hand are two
+    key = int(digest[:8], 16) - 2**31
+    rows("SELECT pg_advisory_xact_lock(%s::int, %s::int)", (_ALERTS, key))
+    return (
+        Signal.objects.filter(
+            feed=feed,
+            external_id__isnull=True,
+            content_hash=digest,
+            created_at__gt=datetime.now(UTC) - REPLAY_WINDOW,
+        )
+        .order_by("id")
+        .first()
+    )
+
+
+def _by_external_id(feed: Feed, draft: SignalDraft) -> Signal | None:
+    return Signal.objects.filter(feed=feed, external_id=draft.external_id).first()
+
+
+def _same_or_conflict(known: Signal | None, digest: str) -> Signal:
+    if known is None or known.content_hash != digest:
+        number = known.number if known else ""
+        raise ConflictError(
+            Code.DUPLICATE_SIGNAL, f"This external id is taken by {number}, which says otherwise."
+        )
+    return known
+
+
+def _values(feed: Feed, draft: SignalDraft) -> dict[str, Any]:
+    """Return the columns of a draft that is fit to be written now."""
+    now = market_now()
+    if draft.valid_for is None:
+        valid_until = draft.valid_until
+    else:
+        valid_until = now + timedelta(seconds=draft.valid_for)
+    if valid_until is not None and valid_until <= now:
+        detail = f"valid_until {valid_until.isoformat()} has passed; it is {now.isoformat()}."
+        raise InvalidInputError(Code.SIGNAL_ENDED, detail, field="valid_until")
+    referred = _referred(feed, draft) if draft.action != Action.OPEN else None
+    pair, direction = _symbol(draft, referred)
+    targets = in_order_of_price(draft.targets, direction)
+    return {
+        **_as_written(draft),
+        **_levels(draft, direction, targets),
+        "refers_to": referred,
+        "currency_pair": pair,
+        "direction": direction,
+        "valid_until": valid_until,
+        "approval": Approval.APPROVED if feed.is_approved else Approval.PENDING,
+        "approved_at": now if feed.is_approved else None,
+    }
+
+
+def _as_written(draft: SignalDraft) -> dict[str, Any]:
+    values = {name: getattr(draft, name) for name in _AS_WRITTEN}
+    return values | {"external_id": draft.external_id or None}
+
+
+def _levels(draft: SignalDraft, direction: str, targets: list[Target]) -> dict[str, Any]:
+    if draft.action == Action.MODIFY:  # only now it is known on which side they belong
+        faults = list(
+            level_faults(direction=direction, entry=None, sl=draft.sl, targets=draft.targets)
+        )
+        if faults:
+            raise InvalidSignalError(faults)
+    return {
+        "target_prices": [target.price for target in targets],
+        "target_fractions": [target.fraction for target in targets],
+    }
+
+
+def _referred(feed: Feed, draft: SignalDraft) -> Signal:
+    """Return the OPEN signal of the same feed that a MODIFY or CLOSE speaks of."""
+    opened = Signal.objects.filter(feed=feed, action=Action.OPEN)
+    if draft.refers_to is not None:
+        name, said = "refers_to", str(draft.refers_to)
+        found = opened.filter(pk=draft.refers_to).first()
+    else:
+        name, said = "refers_to_external_id", draft.refers_to_external_id
+        found = opened.filter(external_id=said).first()
+    if found is None:
+        detail = f"There is no OPEN signal {said!r} in the feed {feed.slug!r}."
+        raise InvalidInputError(Code.REFERENCE_REQUIRED, detail, field=name)
+    return found
+
+
+def _symbol(draft: SignalDraft, referred: Signal | None) -> tuple[str, str]:
+    if referred is None:
+        return draft.pair, str(draft.direction)
+    for name, said, meant in (
+        ("symbol", draft.pair, referred.currency_pair),
+        ("direction", draft.direction, referred.direction),
+    ):
+        if said and said != meant:
+            detail = f"{referred.number} is {referred}; {name} must be {meant} or left out."
+            raise InvalidInputError(Code.FIELD_INVALID, detail, field=name)
+    return referred.currency_pair, referred.direction
+
+
+def _constraint(error: IntegrityError) -> str:
+    diagnostic = getattr(error.__cause__, "diag", None)
+    return str(getattr(diagnostic, "constraint_name", ""))

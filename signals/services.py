@@ -1,0 +1,119 @@
+"""Approving, cancelling and publishing signals. Each acts in one transaction."""
+
+from datetime import datetime
+
+from django.db import transaction
+from django.db.models import Q
+
+from common.clocks import market_now
+from common.codes import Code
+from common.errors import ConflictError
+from events.models import Event, EventKind
+from signals.locks import candidates_shared
+from signals.models import Approval, Signal
+from signals.signals import signal_cancelled, signal_published
+from users.models import User
+from users.tenancy import for_all_tenants
+
+
+@transaction.atomic
+def publish(signal_id: int, *, by: User | None) -> bool:
+    """Publish an approved signal: once, whoever else tries at the same time.
+
+    Returns False if it was published already. The receivers of `signal_published` write the orders
+    in this transaction; if one fails, nothing is published. `by` is None where a feed publishes by
+    itself. Raises ConflictError SIGNAL_NOT_APPROVED, SIGNAL_ENDED, SIGNAL_NOT_PUBLISHED (what it
+    refers to), STATE_CONFLICT (the feed is archived); Signal.DoesNotExist.
+    """
+    signal = Signal.objects.select_related("feed", "refers_to").get(pk=signal_id)
+    candidates_shared(signal.feed_id)
+    now = market_now()  # after the lock: subscriptions that ended before are stamped earlier
+    if not signal.is_published:
+        _judge_surroundings(signal)
+    # Only columns of this row: what a join brings in is not read again after waiting for another
+    # process, and both would win.
+    unpublished = Signal.objects.waiting().filter(
+        Q(valid_until=None) | Q(valid_until__gt=now), pk=signal_id
+    )
+    if not unpublished.update(published_at=now, published_by=by):
+        _say_why_not(signal_id, now)
+        return False
+    signal = Signal.objects.select_related("feed").get(pk=signal_id)
+    with for_all_tenants():  # whoever may publish writes the orders of all who follow
+        signal_published.send(sender=Signal, signal=signal)
+        Event.objects.create(
+            kind=EventKind.SIGNAL_PUBLISHED,
+            user_id=signal.feed.owner_id,
+            signal_id=signal_id,
+            payload={"feed": signal.feed.slug, "signal": signal.number, "title": str(signal)},
+        )
+    return True
+
+
+def _judge_surroundings(signal: Signal) -> None:
+    """Raise if the feed or the signal that it refers to do not allow a publication."""
+    if signal.feed.archived_at is not None:
+        raise ConflictError(Code.STATE_CONFLICT, f"The feed {signal.feed.slug!r} is archived.")
+    if signal.refers_to is not None and not signal.refers_to.is_published:
+        detail = f"{signal.refers_to.number}, which it refers to, has not been published."
+        raise ConflictError(Code.SIGNAL_NOT_PUBLISHED, detail)
+
+
+def _say_why_not(signal_id: int, now: datetime) -> None:
+    """Raise what keeps a signal from being published; return if it is published already."""
+    signal = Signal.objects.get(pk=signal_id)
+    if signal.is_published:
+        return
+    if signal.cancelled_at is not None or signal.is_past(now):
+        raise ConflictError(Code.SIGNAL_ENDED)
+    raise ConflictError(Code.SIGNAL_NOT_APPROVED, f"{signal.number} is {signal.approval}.")
+
+
+@transaction.atomic
+def approve(signal_id: int, *, by: User) -> bool:
+    """Let a signal be published. Returns False if it was approved already.
+
+    Raises ConflictError STATE_CONFLICT if it was rejected, SIGNAL_ENDED if it was cancelled.
+    """
+    return _decide(signal_id, Approval.APPROVED, by)
+
+
+@transaction.atomic
+def reject(signal_id: int, *, by: User) -> bool:
+    """Keep a signal from ever being published. Returns False if it was rejected already.
+
+    Raises ConflictError STATE_CONFLICT if it was approved, SIGNAL_ENDED if it was cancelled.
+    """
+    return _decide(signal_id, Approval.REJECTED, by)
+
+
+def _decide(signal_id: int, to: Approval, by: User) -> bool:
+    pending = Signal.objects.filter(
+        pk=signal_id, approval=Approval.PENDING, cancelled_at__isnull=True
+    )
+    if pending.update(approval=to, approved_by=by, approved_at=market_now()):
+        return True
+    signal = Signal.objects.get(pk=signal_id)
+    if signal.cancelled_at is not None:
+        raise ConflictError(Code.SIGNAL_ENDED, f"{signal.number} was cancelled.")
+    if signal.approval != to:
+        raise ConflictError(Code.STATE_CONFLICT, f"{signal.number} is {signal.approval} already.")
+    return False
+
+
+@transaction.atomic
+def cancel(signal_id: int, *, by: User | None) -> bool:
+    """End a signal. Returns False if it was cancelled already.
+
+    An unpublished one will never be published. Of a published one, the receivers of
+    `signal_cancelled` withdraw in this transaction what is not filled yet; positions stay open
+    (publish a CLOSE to end them).
+    """
+    uncancelled = Signal.objects.filter(pk=signal_id, cancelled_at__isnull=True)
+    if not uncancelled.update(cancelled_at=market_now(), cancelled_by=by):
+        return False
+    signal = Signal.objects.select_related("feed").get(pk=signal_id)
+    if signal.is_published:
+        with for_all_tenants():
+            signal_cancelled.send(sender=Signal, signal=signal)
+    return True

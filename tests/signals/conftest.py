@@ -1,0 +1,28 @@
+"""The cast of the signal tests: a provider with an approved and an unapproved feed."""
+
+import pytest
+
+from signals.feeds import create_feed
+from signals.models import Feed
+from users.models import User
+
+
+@pytest.fixture
+def provider(db: None) -> User:
+    return User.objects.create_user("paula")
+
+
+@pytest.fixture
+def operator(db: None) -> User:
+    return User.objects.create_user("olga", is_staff=True)
+
+
+@pytest.fixture
+def feed(provider: User) -> Feed:
+    """Its signals need no operator."""
+    return create_feed(owner=provider, name="Majors", is_approved=True)
+
+
+@pytest.fixture
+def unapproved(provider: User) -> Feed:
+    return create_feed(owner=provider, name="Newcomer")
