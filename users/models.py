@@ -2,10 +2,13 @@
 
 from django.contrib.auth.models import AbstractUser
 from django.db import models
+from django_celery_beat.models import PeriodicTask
 
+from common.history import tracked
 from users.tenancy import on_behalf_of
 
 
+@tracked(exclude=["password", "last_login"])
 class User(AbstractUser):
     """A tenant is a user. Operators are staff; providers own feeds."""
 
@@ -26,6 +29,15 @@ class User(AbstractUser):
             return super().check_password(raw_password)
 
 
+@tracked(exclude=["last_run_at", "total_run_count", "date_changed"], app_label="users")
+class Schedule(PeriodicTask):
+    """What beat starts, seen as a setting that operators change: here only for its audit trail."""
+
+    class Meta:
+        proxy = True
+
+
+@tracked(exclude=["secret_hash", "last_used_at"])
 class ApiKey(models.Model):
     """A bearer token for the API. Only its hash is stored; the prefix finds and names it."""
 

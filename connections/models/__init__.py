@@ -1,0 +1,43 @@
+"""Broker accounts and everything an owner decides about them."""
+
+from connections.models.accounts import ConnectionQuerySet, ExecutionConnection
+from connections.models.halts import HaltMode, KillSwitch
+from connections.models.health import (
+    AccountSnapshot,
+    ConnectionHealth,
+    HealthStatus,
+    Mailbox,
+)
+from connections.models.instruments import Instrument
+from connections.models.presets import (
+    DataConnection,
+    SizingMode,
+    StuckPolicy,
+    TradingPreset,
+)
+from connections.models.subscriptions import (
+    Directions,
+    FeedSettings,
+    Subscription,
+    SubscriptionInterval,
+)
+
+__all__ = [
+    "AccountSnapshot",
+    "ConnectionHealth",
+    "ConnectionQuerySet",
+    "DataConnection",
+    "Directions",
+    "ExecutionConnection",
+    "FeedSettings",
+    "HaltMode",
+    "HealthStatus",
+    "Instrument",
+    "KillSwitch",
+    "Mailbox",
+    "SizingMode",
+    "StuckPolicy",
+    "Subscription",
+    "SubscriptionInterval",
+    "TradingPreset",
+]

@@ -1,0 +1,79 @@
+"""How an account is doing, what the broker told of it, and the row that orders its work."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from common.fields import AmountField
+from connections.models.accounts import ExecutionConnection
+
+
+class HealthStatus(models.TextChoices):
+    UNTESTED = "UNTESTED", "Never tested"
+    ACTIVE = "ACTIVE", "Healthy"
+    ERROR = "ERROR", "Error"
+
+
+class ConnectionHealth(models.Model):
+    """How the connection is doing, apart from what its owner decided about it."""
+
+    connection = models.OneToOneField(
+        ExecutionConnection, models.CASCADE, primary_key=True, related_name="health"
+    )
+    status = models.CharField(
+        max_length=8,
+        choices=HealthStatus,
+        default=HealthStatus.UNTESTED,
+        db_default=HealthStatus.UNTESTED,
+    )
+    last_error = models.TextField(blank=True, default="", db_default="")
+    last_error_at = models.DateTimeField(null=True)
+    last_tested_at = models.DateTimeField(null=True)
+    last_connected_at = models.DateTimeField(null=True)
+    last_used_at = models.DateTimeField(null=True)
+    last_test = models.JSONField(
+        default=list, db_default=[], help_text="The named checks of the last connection test."
+    )
+    test_requested_at = models.DateTimeField(null=True)
+    failures_in_a_row = models.IntegerField(default=0, db_default=0)
+    circuit_open_until = models.DateTimeField(null=True)
+    reconciled_at = models.DateTimeField(
+        null=True, help_text="First clean comparison since the last (re)connect; no entry before."
+    )
+    lane_owner = models.CharField(max_length=80, blank=True, default="", db_default="")
+
+    def __str__(self) -> str:
+        return f"{self.connection_id}: {self.status}"
+
+
+class AccountSnapshot(models.Model):
+    """The account as the broker last told it, in the account's currency."""
+
+    connection = models.OneToOneField(
+        ExecutionConnection, models.CASCADE, primary_key=True, related_name="snapshot"
+    )
+    currency = models.CharField(max_length=10)
+    balance = AmountField()
+    equity = AmountField()
+    margin_used = AmountField()
+    free_margin = AmountField()
+    leverage = AmountField()
+    position_mode = models.CharField(max_length=8)
+    read_at = models.DateTimeField(help_text="Machine time of the read's start.")
+
+    def __str__(self) -> str:
+        return f"{self.connection_id}: {self.equity} {self.currency}"
+
+
+class Mailbox(models.Model):
+    """A row that is only locked, never written: the order of work on one account."""
+
+    connection = models.OneToOneField(
+        ExecutionConnection, models.CASCADE, primary_key=True, related_name="mailbox"
+    )
+
+    class Meta:
+        verbose_name_plural = "mailboxes"
+
+    def __str__(self) -> str:
+        return str(self.connection_id)

@@ -1,0 +1,48 @@
+"""What a broker lists."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from django.db import models
+from django.db.models import Q
+
+from common.fields import AmountField
+
+
+class Instrument(models.Model):
+    """A broker's symbol with its steps. Accounts of one broker server share a book."""
+
+    book = models.CharField(max_length=80)
+    symbol = models.CharField(max_length=40, help_text="The broker's own name.")
+    pair = models.CharField(max_length=20, help_text="Canonical BASE/QUOTE.")
+    is_preferred = models.BooleanField(
+        default=True, help_text="Which of several symbols of one pair is traded."
+    )
+    digits = models.SmallIntegerField()
+    pip = AmountField()
+    quantity_min = AmountField()
+    quantity_step = AmountField()
+    quantity_max = AmountField()
+    contract_size = AmountField()
+    stops_level = AmountField(default=Decimal(0))
+    freeze_level = AmountField(default=Decimal(0))
+    margin_rate = AmountField(default=Decimal(0))
+    read_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["book", "symbol"], name="one_symbol_a_book"),
+            models.UniqueConstraint(
+                fields=["book", "pair"],
+                condition=Q(is_preferred=True),
+                name="one_preferred_symbol",
+            ),
+            models.CheckConstraint(
+                condition=Q(quantity_step__gt=0, quantity_min__gt=0, pip__gt=0),
+                name="instrument_steps_gt_0",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.symbol} ({self.book})"

@@ -1,0 +1,83 @@
+"""Who takes which feed, and since when."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from django.db import models
+from django.db.models import Q
+
+from common.fields import AmountField
+from common.history import tracked
+from connections.models.accounts import ExecutionConnection
+from signals.models import Feed
+
+
+class Directions(models.TextChoices):
+    BOTH = "BOTH"
+    BUY = "BUY", "Buys only"
+    SELL = "SELL", "Sells only"
+
+
+@tracked(fields=["owner", "is_public", "is_approved", "archived_at"], app_label="connections")
+class FeedSettings(Feed):
+    """A feed, seen as a setting that moves money (is it approved?): only for its audit trail."""
+
+    class Meta:
+        proxy = True
+
+
+@tracked()
+class Subscription(models.Model):
+    """A connection takes a feed's signals. Archived ones are history; all others are candidates."""
+
+    connection = models.ForeignKey(
+        ExecutionConnection, models.CASCADE, related_name="subscriptions"
+    )
+    feed = models.ForeignKey(Feed, models.PROTECT, related_name="subscriptions")
+    is_paused = models.BooleanField(default=False)
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="Market clock.")
+    multiplier = AmountField(default=Decimal(1))
+    symbol_map = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text='Canonical pair to broker symbol: {"EUR/USD": "EURUSD.m"}',
+    )
+    directions = models.CharField(max_length=4, choices=Directions, default=Directions.BOTH)
+    archived_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["connection", "feed"], name="one_subscription"),
+            models.CheckConstraint(
+                condition=Q(multiplier__gt=0), name="subscription_multiplier_gt_0"
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["feed"], name="subscription_live", condition=Q(archived_at__isnull=True)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.connection_id} takes {self.feed_id}"
+
+
+class SubscriptionInterval(models.Model):
+    """From when until when a subscription stood (market clock): audit recomputes by it who was a
+    candidate at a publication. Half-open: [started_at, ended_at)."""
+
+    subscription = models.ForeignKey(Subscription, models.CASCADE, related_name="intervals")
+    started_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["subscription"], condition=Q(ended_at=None), name="one_open_interval"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.subscription_id}: {self.started_at} – {self.ended_at or 'now'}"
