@@ -1,0 +1,205 @@
+"""The claim: from PENDING rows to intents on disk, a bundle in one transaction.
+
+Mailboxes are locked in id order by a plain lock with a time-out (SKIP LOCKED is for sweeps only),
+then, in a later statement whose snapshot is younger than the locks, the orders are loaded by
+primary key and filtered here. What is decided is decided by pure functions; what is written is
+written by one statement.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+
+from brokers.base import ConnectionSpec, OrderRequest, OrderType, Side, TimeInForce
+from brokers.registry import adapter_for
+from common.clocks import machine_time, market_now
+from common.codes import Code
+from common.sql import columns, rows, run
+from connections.models import HaltMode
+from connections.selectors import spec_from_row
+from execution import claim_sql as sql
+from execution.decide import (
+    Decision,
+    Expired,
+    Intent,
+    Later,
+    Market,
+    decide_entry,
+    decide_exit,
+)
+from execution.halts import Halts, read_halts
+from execution.ids import at_attempt, new_client_order_id
+from execution.risk import Book
+from execution.sizing import Denial
+
+OVERDUE_SECONDS = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """An intent that is on disk, on its way to the wire."""
+
+    kind: str
+    spec: ConnectionSpec
+    request: OrderRequest
+    is_entry: bool
+    feed_id: int | None
+    owner_id: int
+
+
+def claim(order_ids: Sequence[int], *, owner: str, skip_locked: bool = False) -> list[Outgoing]:
+    """Write the intent of every due order of the bundle, or why it is denied; one transaction.
+
+    Raises OperationalError when a mailbox stays locked beyond the lock time-out: the rows stay
+    PENDING, and whoever looks next takes them.
+    """
+    send_by = machine_time() + settings.FILLCAST_SEND_WITHIN_SECONDS  # before the transaction
+    with transaction.atomic():
+        lock = sql.LOCK.format(skip="SKIP LOCKED" if skip_locked else "")
+        locked = {row.connection_id for row in rows(lock, (list(order_ids),))}
+        if not locked:
+            return []
+        pending = [
+            row
+            for row in rows(sql.LOAD, (list(order_ids),))
+            if row.status == "PENDING" and row.is_due and row.connection_id in locked
+        ]
+        if not pending:
+            return []
+        specs = {row.connection_id: spec_from_row(row) for row in pending}
+        market = _load_market(pending)
+        decisions = _decide_all(pending, market, specs)
+        if later := [row.id for row, decision in decisions if isinstance(decision, Later)]:
+            run(sql.POSTPONE, (later,))
+        settled = [(row, d) for row, d in decisions if not isinstance(d, Later)]
+        written = _write(settled, owner)
+    return [
+        _outgoing(row, decision, specs[row.connection_id], written[row.id], market, send_by)
+        for row, decision in settled
+        if isinstance(decision, Intent) and row.id in written
+    ]
+
+
+def _decide_all(
+    pending: list[Any], market: Market, specs: dict[UUID, ConnectionSpec]
+) -> list[tuple[Any, Decision]]:
+    """Judge the bundle's rows in order; each allowed entry counts for the ones behind it."""
+    parameters = {"connections": list(specs), "overdue": OVERDUE_SECONDS}
+    held = rows(sql.HELD, parameters)
+    books = {h.connection_id: Book(h.n, h.notional, h.margin, h.risk) for h in held}
+    # A connection whose last call is overdue gets no second place on the wire, or the slow ones
+    # soon hold them all.
+    overdue = {h.connection_id for h in held if h.overdue}
+    halts = read_halts()
+    return [
+        (row, _decide(row, market, books, specs[row.connection_id], halts, overdue))
+        for row in pending
+    ]
+
+
+def _decide(
+    row: Any,
+    market: Market,
+    books: dict[UUID, Book],
+    spec: ConnectionSpec,
+    halts: Halts,
+    overdue: set[UUID],
+) -> Decision:
+    is_entry = row.position_id is None
+    feed_id = market.signals[row.signal_id].feed_id if row.signal_id else None
+    halt = halts.mode(owner_id=row.owner_id, feed_id=feed_id, connection_id=row.connection_id)
+    if not is_entry:
+        return Later() if halt == HaltMode.HALTED else decide_exit(row, market)
+    if halt is not None:
+        return Denial(
+            Code.TRADING_HALTED if halt == HaltMode.HALTED else Code.ENTRIES_HALTED
+        )
+    if row.connection_id in overdue:
+        return Later()
+    can = adapter_for(row.type).capabilities(spec)
+    return decide_entry(row, market, books.setdefault(row.connection_id, Book()), can)
+
+
+def _load_market(pending: list[Any]) -> Market:
+    signals = rows(sql.SIGNALS, (list({r.signal_id for r in pending if r.signal_id}),))
+    books, pairs = {r.instrument_book for r in pending}, {r.pair for r in pending}
+    instruments: dict[tuple[str, str], Any] = {}
+    for row in rows(sql.INSTRUMENTS, (list(books), list(pairs))):
+        instruments[row.book, row.symbol] = row
+        if row.is_preferred:
+            instruments[row.book, row.pair] = row
+    quotes: dict[int, dict[str, Any]] = {}
+    sources = {r.data_connection_id for r in pending if r.data_connection_id}
+    for row in rows(sql.QUOTES, (list(sources),)):
+        quotes.setdefault(row.data_connection_id, {})[row.symbol] = row
+    return Market({s.id: s for s in signals}, instruments, quotes, market_now())
+
+
+def _write(settled: list[tuple[Any, Decision]], owner: str) -> dict[int, Any]:
+    """Write intents and refusals; return what each intent is sent under, by order id."""
+    records = [_record(row, decision) for row, decision in settled]
+    if not records:
+        return {}
+    arrays = dict(zip(sql.WRITE_COLUMNS, columns(records, len(sql.WRITE_COLUMNS)), strict=True))
+    answer_within = (
+        settings.FILLCAST_SEND_WITHIN_SECONDS + settings.FILLCAST_CALL_TIMEOUT_SECONDS + 1
+    )
+    written = rows(sql.WRITE, {**arrays, "owner": owner, "answer_within": answer_within})
+    return {row.id: row for row in written}
+
+
+def _record(row: Any, decision: Decision) -> tuple[Any, ...]:
+    if isinstance(decision, Intent):
+        i = decision
+        return (
+            row.id, "SUBMITTING", "", i.detail, "{}", _client_order_id(row), i.symbol, i.quantity,
+            i.limit_price, i.stop_price, i.stop_loss, i.take_profit, i.expected_price, i.pip,
+            i.rate, i.margin, i.risk,
+        )  # fmt: skip
+    expired = isinstance(decision, Expired)
+    denial = decision.denial if isinstance(decision, Expired) else decision
+    assert isinstance(denial, Denial)  # Later was sorted out by the caller
+    return (
+        row.id, "EXPIRED" if expired else "DENIED", denial.code.value, denial.detail,
+        json.dumps(denial.numbers()), None, row.symbol, None, row.limit_price, row.stop_price,
+        None, None, None, None, None, None, None,
+    )  # fmt: skip
+
+
+def _client_order_id(row: Any) -> str:
+    if row.client_order_id:
+        return at_attempt(row.client_order_id, row.attempt)
+    return new_client_order_id(settings.FILLCAST_INSTALLATION_TAG)
+
+
+def _outgoing(
+    row: Any, intent: Intent, spec: ConnectionSpec, written: Any, market: Market, send_by: float
+) -> Outgoing:
+    is_entry = row.position_id is None
+    request = OrderRequest(
+        client_order_id=written.client_order_id,
+        connection_id=str(row.connection_id),
+        account=row.account,
+        symbol=intent.symbol,
+        side=Side(row.side),
+        order_type=OrderType(row.order_type),
+        time_in_force=TimeInForce(row.time_in_force),
+        quantity=intent.quantity,
+        limit_price=intent.limit_price,
+        stop_price=intent.stop_price,
+        stop_loss=intent.stop_loss,
+        take_profit=intent.take_profit,
+        reduce_only=not is_entry,
+        broker_position_id=row.broker_position_id or "",
+        max_slippage=intent.max_slippage,
+        order_id=row.id,
+        fence=written.fence,
+        send_by=send_by,
+    )
+    feed_id = market.signals[row.signal_id].feed_id if row.signal_id else None
+    return Outgoing(row.type, spec, request, is_entry, feed_id, row.owner_id)

@@ -1,0 +1,50 @@
+"""What brokers tell by themselves: drained, applied, acknowledged. In that order, so that a kill
+in between means being told again, never missing something."""
+
+import threading
+
+import structlog
+from django.db import connection
+
+from brokers.base import OrderReport
+from brokers.registry import adapter_for
+from common.sql import rows
+from execution import runtime
+from execution.flusher import apply_or_halve
+
+log = structlog.get_logger(__name__)
+AT_ONCE = 500
+TIMEOUT_SECONDS = 5
+_one_at_a_time = threading.Lock()
+
+KINDS = "SELECT DISTINCT type FROM connections_executionconnection WHERE archived_at IS NULL"
+
+
+def drain_events() -> int:
+    """Apply everything that brokers with an event stream have told; return how many reports."""
+    if not _one_at_a_time.acquire(blocking=False):
+        return 0  # this process drains already
+    try:
+        return sum(_drain(row.type) for row in rows(KINDS))
+    finally:
+        _one_at_a_time.release()
+
+
+def _drain(kind: str) -> int:
+    wire = runtime.present().wire
+    adapter = wire.adapter(kind)
+    applied = 0
+    while events := wire.ask(adapter.events(AT_ONCE), TIMEOUT_SECONDS):
+        assert not connection.in_atomic_block
+        deferred = {_key(report) for report in apply_or_halve(events)}
+        told = [r.event_id for r in events if r.event_id and _key(r) not in deferred]
+        if told:
+            wire.ask(adapter.acknowledge(told), TIMEOUT_SECONDS)
+        applied += len(told)
+        if len(events) < AT_ONCE or not told:
+            break
+    return applied
+
+
+def _key(report: OrderReport) -> str:
+    return report.event_id

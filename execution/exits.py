@@ -1,0 +1,156 @@
+"""Exit orders: they reserve their quantity by compare-and-set, so that no position is over-closed.
+
+Every exit, whoever wants it (a CLOSE signal, an owner's click, a level that was hit), is written
+here: the position row is locked, what is free is looked at, the order row and the reservation are
+written in one transaction.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from common.codes import Code
+from common.money import floor_to_step
+from common.sql import columns, rows
+
+
+@dataclass(frozen=True, slots=True)
+class ExitWish:
+    """What is to be closed. leg: `sl`, `tp-2` or `close` (numbered here). fraction: of what was
+    opened; None closes all that is free."""
+
+    position_id: int
+    leg: str
+    fraction: Decimal | None = None
+    code: Code = Code.CREATED
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    order_id: int
+    position_id: int
+    connection_id: UUID
+    quantity: Decimal
+
+
+LOCK = """
+SELECT id FROM positions_executionposition WHERE id = ANY(%s) AND quantity > reserved
+ORDER BY id FOR NO KEY UPDATE {skip}
+"""
+
+# Its own statement: it must see what the previous holder of the lock committed.
+LOAD = """
+SELECT p.id, p.connection_id, p.quantity, p.reserved, p.opened_quantity, p.side,
+  coalesce(i.quantity_step, 0) AS step, coalesce(i.quantity_min, 0) AS minimum,
+  (SELECT array_agg(o.leg) FROM execution_order o WHERE o.position_id = p.id) AS legs
+FROM positions_executionposition p
+JOIN connections_executionconnection c ON c.id = p.connection_id
+LEFT JOIN connections_instrument i ON i.book = c.instrument_book AND i.symbol = p.symbol
+WHERE p.id = ANY(%s) ORDER BY p.id
+"""
+
+WRITE = """
+WITH wanted AS (
+  SELECT * FROM unnest(%s::bigint[], %s::text[], %s::numeric[], %s::text[], %s::text[])
+    AS t(position_id, leg, quantity, code, detail)
+), reserved AS (
+  UPDATE positions_executionposition p
+  SET reserved = p.reserved + w.quantity, touched_at = clock_timestamp()
+  FROM wanted w WHERE p.id = w.position_id AND p.reserved + w.quantity <= p.quantity
+  RETURNING p.id, p.connection_id, p.signal_id, p.pair, p.symbol, p.side, w.leg, w.quantity,
+    w.code, w.detail
+), written AS (
+  INSERT INTO execution_order (signal_id, connection_id, position_id, leg, priority, pair, symbol,
+    side, order_type, time_in_force, quantity, due_at, rung_at, detail)
+  SELECT coalesce(%s, signal_id), connection_id, id, leg, 1, pair, symbol,
+    CASE side WHEN 'BUY' THEN 'SELL' ELSE 'BUY' END, 'MARKET', 'GTC', quantity,
+    clock_timestamp(), clock_timestamp(), detail
+  FROM reserved ORDER BY id
+  RETURNING id, signal_id, connection_id, position_id, quantity, leg, detail
+), logged AS (
+  INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status, detail)
+  SELECT w.id, w.signal_id, w.connection_id, r.code, 'PENDING', w.detail
+  FROM written w JOIN reserved r ON r.id = w.position_id AND r.leg = w.leg
+)
+SELECT id AS order_id, position_id, connection_id, quantity FROM written ORDER BY id
+"""
+
+
+def open_exits(
+    wishes: Sequence[ExitWish], *, signal_id: int | None = None, skip_locked: bool = False
+) -> list[Exit]:
+    """Write an exit order for each wish that still has something free to close.
+
+    Must run in a transaction. One wish a position. skip_locked is for sweeps: a position that
+    someone else is working on is left for the next pass. signal_id: the CLOSE signal, if any.
+    """
+    by_position = {wish.position_id: wish for wish in wishes}
+    if not by_position:
+        return []
+    lock = LOCK.format(skip="SKIP LOCKED" if skip_locked else "")
+    locked = [row.id for row in rows(lock, (sorted(by_position),))]
+    records = [
+        record
+        for position in rows(LOAD, (locked,))
+        if (record := _record(position, by_position[position.id])) is not None
+    ]
+    if not records:
+        return []
+    written = rows(WRITE, (*columns(records, 5), signal_id))
+    return [Exit(r.order_id, r.position_id, r.connection_id, r.quantity) for r in written]
+
+
+def close_all_of_signal(
+    *, refers_to: int | None, fraction: Decimal, signal_id: int
+) -> list[Exit]:
+    """Close the given share of every open position of a signal."""
+    positions = rows(
+        "SELECT id FROM positions_executionposition WHERE signal_id = %s AND quantity > 0",
+        (refers_to,),
+    )
+    share = None if fraction == 1 else fraction
+    return open_exits(
+        [ExitWish(row.id, "close", share) for row in positions], signal_id=signal_id
+    )
+
+
+def next_leg(leg: str, taken: Sequence[str]) -> str:
+    """Return a leg name that is free: `sl`, then `sl-2`; closes are numbered from `close-1`.
+
+    >>> next_leg("close", ["close-1"]), next_leg("sl", []), next_leg("sl", ["sl"])
+    ('close-2', 'sl', 'sl-2')
+    """
+    if leg != "close" and leg not in taken:
+        return leg
+    first, separator = (1, "-") if leg == "close" else (2, "-" if leg == "sl" else ".")
+    number = first
+    while f"{leg}{separator}{number}" in taken:
+        number += 1
+    return f"{leg}{separator}{number}"
+
+
+def free_quantity(position: Any, fraction: Decimal | None) -> Decimal:
+    """Return how much an exit may take: all that is free, or a share of what was opened.
+
+    A share is floored to the broker's step; what would leave less than the smallest quantity
+    takes all.
+    """
+    free: Decimal = position.quantity - position.reserved
+    if fraction is None or fraction >= 1:
+        return free
+    wanted: Decimal = position.opened_quantity * fraction
+    if position.step > 0:
+        wanted = floor_to_step(wanted, position.step)
+    wanted = max(wanted, position.minimum)
+    return free if free - wanted < max(position.minimum, position.step) else min(wanted, free)
+
+
+def _record(position: Any, wish: ExitWish) -> tuple[int, str, Decimal, str, str] | None:
+    quantity = free_quantity(position, wish.fraction)
+    if quantity <= 0:
+        return None
+    leg = next_leg(wish.leg, position.legs or [])
+    return position.id, leg, quantity, wish.code.value, wish.detail

@@ -1,0 +1,177 @@
+"""From a published signal to one order row for each candidate, in the publish transaction.
+
+One INSERT … SELECT writes everybody, those included who may not trade now (SKIPPED, with a code),
+so that no candidate can ever be unaccounted for. MODIFY and CLOSE go to whoever has a live order or
+position of the signal that they refer to, whatever their subscription says now.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import connection as database
+
+from common.codes import Code
+from common.sql import rows, run
+from connections import eligibility
+from execution import exits
+from signals.models import Action, Signal
+from users.tenancy import for_all_tenants
+
+ENTRY_PRIORITY, EXIT_PRIORITY = 5, 1
+
+
+@dataclass(frozen=True, slots=True)
+class FanOut:
+    """What a publication started. Ids are to be rung after the commit."""
+
+    candidates: int
+    order_ids: list[int] = field(default_factory=list)
+    cancel_ids: list[int] = field(default_factory=list)  # orders with a wish
+    position_ids: list[int] = field(default_factory=list)  # levels moved
+
+
+INSERT_ENTRIES = f"""
+WITH candidates AS (
+  SELECT c.id, {eligibility.REASON_SQL} AS reason FROM {eligibility.CANDIDATES_SQL}
+), written AS (
+  INSERT INTO execution_order (signal_id, connection_id, leg, priority, pair, side, order_type,
+    time_in_force, limit_price, stop_price, status, reason, due_at, rung_at, done_at)
+  SELECT %(signal_id)s, id, 'entry', {ENTRY_PRIORITY}, %(pair)s, %(direction)s, %(order_type)s,
+    %(time_in_force)s, %(limit_price)s, %(stop_price)s,
+    CASE WHEN reason IS NULL THEN 'PENDING' ELSE 'SKIPPED' END, coalesce(reason, ''),
+    CASE WHEN reason IS NULL THEN clock_timestamp() END,
+    CASE WHEN reason IS NULL THEN clock_timestamp() END,
+    CASE WHEN reason IS NOT NULL THEN clock_timestamp() END
+  FROM candidates ORDER BY id
+  RETURNING id, connection_id, status, reason
+), logged AS (
+  INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status)
+  SELECT id, %(signal_id)s, connection_id, coalesce(nullif(reason, ''), '{Code.CREATED.value}'),
+    status
+  FROM written
+)
+SELECT id, status FROM written
+"""
+
+WITHDRAW = """
+WITH touched AS (
+  SELECT id FROM execution_order
+  WHERE signal_id = %(of)s AND leg LIKE 'entry%%' AND status = ANY(%(live)s)
+  ORDER BY id FOR NO KEY UPDATE
+), moved AS (
+  UPDATE execution_order o SET
+    status = CASE WHEN o.status = 'PENDING' THEN 'CANCELLED' ELSE o.status END,
+    reason = CASE WHEN o.status = 'PENDING' THEN %(code)s ELSE o.reason END,
+    done_at = CASE WHEN o.status = 'PENDING' THEN clock_timestamp() ELSE o.done_at END,
+    wish = CASE WHEN o.status = 'PENDING' THEN '' ELSE %(wish)s END,
+    due_at = clock_timestamp()
+  FROM touched t WHERE o.id = t.id
+  RETURNING o.id, o.connection_id, o.status, o.wish
+), logged AS (
+  INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status)
+  SELECT id, %(signal_id)s, connection_id, %(code)s, status FROM moved WHERE status = 'CANCELLED'
+)
+SELECT id, connection_id, wish FROM moved
+"""
+
+MOVE_LEVELS = f"""
+WITH moved AS (
+  UPDATE positions_executionposition p SET sl = coalesce(%(sl)s, p.sl), touched_at = clock_timestamp(),
+    tp = CASE WHEN cardinality(%(targets)s::numeric[]) = 0 THEN p.tp
+         ELSE (%(targets)s::numeric[])[p.tp_number] END
+  WHERE p.signal_id = %(refers_to)s AND p.quantity > 0
+  RETURNING p.id, p.connection_id
+), logged AS (
+  INSERT INTO execution_executionlog (signal_id, connection_id, code, detail)
+  SELECT %(signal_id)s, connection_id, '{Code.LEVELS_MOVED.value}', 'position ' || id FROM moved
+)
+SELECT id, connection_id FROM moved
+"""
+
+LIVE = ["PENDING", "SUBMITTING", "UNKNOWN", "SUBMITTED", "PARTIALLY_FILLED", "CANCEL_REQUESTED"]
+
+
+def fan_out(signal: Signal) -> FanOut:
+    """Write the orders of every candidate and store how many there are.
+
+    Must run inside the transaction that publishes: raises RuntimeError outside of one.
+    """
+    if not database.in_atomic_block:
+        raise RuntimeError("fan_out belongs into the publish transaction")
+    writers = {Action.OPEN: _open, Action.CLOSE: _close, Action.MODIFY: _modify}
+    with for_all_tenants():
+        result = writers[Action(signal.action)](signal)
+    run(
+        "UPDATE signals_signal SET candidate_count = %s WHERE id = %s",
+        (result.candidates, signal.pk),
+    )
+    signal.candidate_count = result.candidates
+    return result
+
+
+def _open(signal: Signal) -> FanOut:
+    parameters = eligibility.parameters(
+        feed_id=signal.feed_id, direction=signal.direction, at=signal.published_at
+    )
+    written = rows(
+        INSERT_ENTRIES,
+        {
+            **parameters,
+            "signal_id": signal.pk,
+            "pair": signal.currency_pair,
+            "order_type": signal.order_type,
+            "time_in_force": signal.time_in_force,
+            "limit_price": signal.open_price if signal.order_type == "LIMIT" else None,
+            "stop_price": signal.stop_price if signal.order_type == "STOP" else None,
+        },
+    )
+    return FanOut(len(written), [row.id for row in written if row.status == "PENDING"])
+
+
+def _close(signal: Signal) -> FanOut:
+    unfilled = []
+    if signal.close_fraction == 1:  # a part of what is not yet filled cannot be told
+        unfilled = _withdraw(signal.refers_to_id, signal.pk, "CLOSE", Code.CLOSED_BEFORE_SENT)
+    closing = exits.close_all_of_signal(
+        refers_to=signal.refers_to_id, fraction=signal.close_fraction, signal_id=signal.pk
+    )
+    connections = {row.connection_id for row in unfilled} | {x.connection_id for x in closing}
+    return FanOut(
+        len(connections),
+        [x.order_id for x in closing],
+        cancel_ids=[row.id for row in unfilled if row.wish],
+    )
+
+
+def _modify(signal: Signal) -> FanOut:
+    moved = rows(
+        MOVE_LEVELS,
+        {
+            "sl": signal.sl,
+            "targets": list(signal.target_prices),
+            "refers_to": signal.refers_to_id,
+            "signal_id": signal.pk,
+        },
+    )
+    waiting = rows(
+        "SELECT DISTINCT connection_id FROM execution_order WHERE signal_id = %s"
+        " AND leg LIKE 'entry%%' AND status = ANY(%s)",
+        (signal.refers_to_id, LIVE),
+    )
+    connections = {row.connection_id for row in (*moved, *waiting)}
+    return FanOut(len(connections), position_ids=[row.id for row in moved])
+
+
+def withdraw(signal: Signal) -> list[int]:
+    """Cancel what a cancelled signal has not yet filled; return ids of orders left with a wish.
+
+    What was not sent is CANCELLED at once; the broker is asked about the rest. Positions stay.
+    """
+    with for_all_tenants():
+        moved = _withdraw(signal.pk, signal.pk, "CANCEL", Code.SIGNAL_CANCELLED)
+    return [row.id for row in moved if row.wish]
+
+
+def _withdraw(of: int | None, signal_id: int, wish: str, code: Code) -> list[Any]:
+    parameters = {"of": of, "signal_id": signal_id, "wish": wish, "code": code.value, "live": LIVE}
+    return rows(WITHDRAW, parameters)

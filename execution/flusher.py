@@ -1,0 +1,89 @@
+"""The flusher: one thread that writes down what the wire brings, gathered for a few milliseconds."""
+
+import queue
+import threading
+import time
+from collections.abc import Sequence
+
+import structlog
+from django.db import DatabaseError, OperationalError, connection
+
+from brokers.base import OrderReport
+from execution.reports import apply_reports, set_aside
+
+log = structlog.get_logger(__name__)
+GATHER_SECONDS = 0.010
+FLUSH_MAX = 500
+RETRY_SECONDS = 0.2
+
+
+def apply_or_halve(reports: Sequence[OrderReport], stop: threading.Event | None = None) -> list[
+    OrderReport
+]:
+    """Apply reports whatever happens; return those that must be told again later.
+
+    A deadlock is retried and a lost database waited for. What cannot be written for its own sake
+    (a constraint, our own arithmetic) is halved until it stands alone, and becomes drift.
+    """
+    stop = stop or threading.Event()
+    deferred: list[OrderReport] = []
+    waiting = [list(reports)]
+    while waiting and not stop.is_set():
+        batch = waiting.pop()
+        try:
+            deferred += apply_reports(batch).deferred
+        except OperationalError as error:  # deadlock, lock time-out, or the database is away
+            log.warning("flush is tried again", reports=len(batch), error=str(error).strip())
+            connection.close()
+            waiting.append(batch)
+            stop.wait(RETRY_SECONDS)
+        except Exception as error:
+            if not isinstance(error, DatabaseError):
+                log.exception("a report breaks our own program", reports=len(batch))
+            if len(batch) == 1:
+                set_aside(batch[0], error)
+                log.error("a report was set aside as drift", order=batch[0].client_order_id)
+            else:
+                middle = len(batch) // 2
+                waiting += [batch[middle:], batch[:middle]]
+    return deferred
+
+
+class Flusher(threading.Thread):
+    """Empties the wire's outbox into apply_reports until told to stop."""
+
+    def __init__(self, outbox: "queue.SimpleQueue[list[OrderReport]]") -> None:
+        super().__init__(daemon=True, name="flusher")
+        self._outbox, self._stop_asked, self._busy = outbox, threading.Event(), False
+
+    def run(self) -> None:
+        while not self._stop_asked.is_set():
+            if batch := self._gather():
+                apply_or_halve(batch)
+                self._busy = False
+        connection.close()
+
+    def drain(self, timeout: float) -> bool:
+        """Wait until all that was told is written; False when the time is over first."""
+        until = time.monotonic() + timeout
+        while not self._outbox.empty() or self._busy:
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.005)
+        return True
+
+    def stop(self) -> None:
+        """End after the batch in hand."""
+        self._stop_asked.set()
+        self._outbox.put([])
+
+    def _gather(self) -> list[OrderReport]:
+        batch = list(self._outbox.get())
+        self._busy = bool(batch)
+        until = time.monotonic() + GATHER_SECONDS
+        while len(batch) < FLUSH_MAX:
+            try:
+                batch += self._outbox.get(timeout=max(0.0, until - time.monotonic()))
+            except queue.Empty:
+                break
+        return batch

@@ -1,0 +1,62 @@
+"""The kill switch as trading processes read it: which halts are set, and whom they stop."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from common.sql import rows
+from connections.models import HaltMode
+
+READ = """
+SELECT scope, mode, feed_id, user_id, connection_id FROM connections_killswitch
+WHERE released_at IS NULL
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Halts:
+    """What is set right now, each scope by its key."""
+
+    everyone: str | None = None
+    feeds: dict[int, str] = field(default_factory=dict)
+    users: dict[int, str] = field(default_factory=dict)
+    connections: dict[str, str] = field(default_factory=dict)
+
+    def mode(
+        self, *, owner_id: int, feed_id: int | None, connection_id: UUID | str
+    ) -> str | None:
+        """Return the strictest mode that applies: HALTED, REDUCING or None."""
+        modes = {
+            self.everyone,
+            self.users.get(owner_id),
+            self.connections.get(str(connection_id)),
+            self.feeds.get(feed_id) if feed_id is not None else None,
+        }
+        if HaltMode.HALTED.value in modes:
+            return HaltMode.HALTED.value
+        return HaltMode.REDUCING.value if HaltMode.REDUCING.value in modes else None
+
+
+def read_halts() -> Halts:
+    """Read what is set, within the caller's transaction if there is one."""
+    return gather(rows(READ))
+
+
+def gather(found: Iterable[Any]) -> Halts:
+    """Sort rows of kill switches by scope; of two in one scope the stricter holds."""
+    everyone: str | None = None
+    feeds: dict[int, str] = {}
+    users: dict[int, str] = {}
+    connections: dict[str, str] = {}
+    for row in sorted(found, key=lambda r: r.mode == HaltMode.HALTED):  # HALTED is written last
+        match row.scope:
+            case "ALL":
+                everyone = row.mode
+            case "FEED":
+                feeds[row.feed_id] = row.mode
+            case "USER":
+                users[row.user_id] = row.mode
+            case _:
+                connections[str(row.connection_id)] = row.mode
+    return Halts(everyone, feeds, users, connections)

@@ -1,0 +1,87 @@
+"""Positions that the broker no longer holds: seen missing twice, they are closed as external."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from common.clocks import market_now
+from common.codes import Code
+from common.sql import columns, rows, run
+from brokers.base import CloseCause, Execution, OrderReport, ReportKind
+from execution.flusher import apply_or_halve
+
+SEEN_AGAIN_AFTER = timedelta(seconds=5)
+
+MARK = """
+UPDATE positions_executionposition SET missing_since = %s
+WHERE id = ANY(%s) AND missing_since IS NULL AND quantity > 0
+"""
+UNMARK = """
+UPDATE positions_executionposition SET missing_since = NULL
+WHERE connection_id = ANY(%s) AND missing_since IS NOT NULL AND NOT id = ANY(%s)
+"""
+PRICES = """
+SELECT p.id, e.client_order_id, p.quantity, p.connection_id,
+  CASE p.side WHEN 'BUY' THEN q.bid ELSE q.ask END AS price, p.entry_price
+FROM positions_executionposition p
+JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.signal_id
+  AND e.leg = 'entry'
+LEFT JOIN prices_latestquote q ON q.data_connection_id = p.price_source_id AND q.symbol = p.pair
+WHERE p.id = ANY(%s) AND p.quantity > 0
+"""
+DRIFT = """
+INSERT INTO execution_driftitem (kind, connection_id, position_id, key, evidence)
+SELECT * FROM unnest(%s::text[], %s::uuid[], %s::bigint[], %s::text[], %s::jsonb[])
+ON CONFLICT (connection_id, kind, key) WHERE state = 'OPEN'
+DO UPDATE SET seen_at = clock_timestamp()
+"""
+
+
+def settle_missing(missing: Sequence[Any], connections: Sequence[UUID], began: datetime) -> None:
+    """Mark what is missing for the first time, close what was missing before, unmark the rest."""
+    run(UNMARK, (list(connections), [p.id for p in missing]))
+    if not missing:
+        return
+    records = [_drift_record(position) for position in missing]
+    run(DRIFT, columns(records, 5))
+    run(MARK, (began, [p.id for p in missing]))
+    again = [
+        p.id
+        for p in missing
+        if p.missing_since is not None and began - p.missing_since >= SEEN_AGAIN_AFTER
+    ]
+    if again:
+        apply_or_halve([_external_close(row) for row in rows(PRICES, (again,))])
+
+
+def _drift_record(position: Any) -> tuple[str, UUID, int, str, str]:
+    evidence = {"symbol": position.symbol, "side": position.side, "ours": str(position.quantity)}
+    key = position.broker_position_id or f"position {position.id}"
+    return (
+        Code.POSITION_MISSING.value,
+        position.connection_id,
+        position.id,
+        key,
+        json.dumps({**evidence, "theirs": "0"}),
+    )
+
+
+def _external_close(row: Any) -> OrderReport:
+    """What the broker should have told: inferred, at the latest price, replaced by real fills."""
+    fill = Execution(
+        broker_fill_id=f"inferred:{row.id}:{row.quantity:f}",
+        quantity=row.quantity,
+        price=row.price if row.price is not None else row.entry_price,
+        time=market_now(),
+        inferred=True,
+    )
+    return OrderReport(
+        kind=ReportKind.FILLED,
+        connection_id=str(row.connection_id),
+        client_order_id=row.client_order_id,
+        broker_order_id=f"missing-{row.id}",
+        close_cause=CloseCause.EXTERNAL,
+        fills=(fill,),
+    )

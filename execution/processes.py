@@ -1,0 +1,51 @@
+"""Which processes trade: what a Celery worker and the prices process start and stop."""
+
+from typing import Any
+
+import structlog
+from celery.signals import worker_ready, worker_shutting_down
+from django.conf import settings
+
+from execution import runtime, services, sweeps, tasks
+from execution.events import drain_events
+from execution.wishes import grant_wishes
+
+log = structlog.get_logger(__name__)
+
+
+def connect() -> None:
+    """Have every Celery worker of this project start a runtime beside its tasks."""
+    worker_ready.connect(on_worker_ready, dispatch_uid="execution.runtime")
+    worker_shutting_down.connect(on_worker_shutting_down, dispatch_uid="execution.drain")
+
+
+def on_worker_ready(*, sender: Any, **_: Any) -> None:
+    """Take a lease and start looking for work; the queues say what for."""
+    queues = {queue.name for queue in sender.task_consumer.queues}
+    start_trading("+".join(sorted(queues)), exits_only=queues == {tasks.EXITS})
+
+
+def on_worker_shutting_down(**_: Any) -> None:
+    """SIGTERM: end the calls in hand, write their outcomes, claim nothing new."""
+    runtime.end()
+
+
+def start_trading(role: str, *, exits_only: bool = False) -> runtime.Runtime:
+    """Start this process's runtime with its own looks for work; returns it."""
+    look_every = settings.FILLCAST_LOOK_EVERY_SECONDS
+    bundle = settings.FILLCAST_BUNDLE_SIZE
+    return runtime.begin(
+        role,
+        every=(
+            ("look", look_every, lambda: services.look(bundle, exits_only=exits_only)),
+            ("take over", look_every, _take_over),
+            ("ask brokers", look_every, lambda: sweeps.ask_brokers(runtime.present().wire)),
+            ("wishes", look_every, lambda: services.execute(grant_wishes())),
+            ("events", look_every, drain_events),
+        ),
+    )
+
+
+def _take_over() -> None:
+    if taken := sweeps.take_over(runtime.present().id):
+        log.warning("orders of a dead or silent process are looked up", orders=taken)

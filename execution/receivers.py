@@ -1,0 +1,28 @@
+"""What this room does when a room below tells it something."""
+
+from typing import Any
+
+from django.dispatch import receiver
+
+from execution import tasks
+from execution.fan_out import fan_out, withdraw
+from signals.models import Signal
+from signals.signals import signal_cancelled, signal_published
+
+
+@receiver(signal_published, dispatch_uid="execution.fan_out")
+def on_signal_published(*, signal: Signal, **_: Any) -> None:
+    """Write the candidates' orders in the publish transaction; ring when it is committed."""
+    result = fan_out(signal)
+    exits = signal.action != "OPEN"
+    queue = tasks.EXITS if exits else tasks.ENTRIES
+    tasks.ring_on_commit(result.order_ids, queue=queue)
+    if result.cancel_ids or result.position_ids:
+        tasks.ring_wishes_on_commit()
+
+
+@receiver(signal_cancelled, dispatch_uid="execution.withdraw")
+def on_signal_cancelled(*, signal: Signal, **_: Any) -> None:
+    """Withdraw what is not yet filled of a published signal."""
+    if withdraw(signal):
+        tasks.ring_wishes_on_commit()

@@ -1,0 +1,177 @@
+"""Reconciliation: the union of what we hold and what the broker holds, account by account.
+
+A failed or partial read proves nothing. What the broker lacks counts only when it was missing in
+two reads that began after our last activity on it, with nothing in flight. Differences become
+drift items; a position that is gone at the broker is closed here and never reopened.
+"""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+
+from brokers.base import BrokerPosition
+from brokers.registry import adapter_for
+from common.codes import Code
+from common.sql import rows, run
+from connections.selectors import spec_from_row
+from execution import runtime
+from execution.events import drain_events
+from execution.missing import settle_missing
+
+log = structlog.get_logger(__name__)
+AT_ONCE = 50
+
+CONNECTIONS = """
+SELECT c.id AS connection_id, c.type, c.account, c.exchange_name, c.settings, c.sealed_credentials,
+  coalesce(c.user_id, c.admin_id) AS owner_id, clock_timestamp() AS began
+FROM connections_executionconnection c JOIN connections_connectionhealth h ON h.connection_id = c.id
+WHERE c.is_active AND c.archived_at IS NULL AND h.status = 'ACTIVE'
+  AND (cardinality(%(ids)s::uuid[]) = 0 OR c.id = ANY(%(ids)s::uuid[]))
+  AND (NOT %(first)s OR h.reconciled_at IS NULL)
+"""
+
+OURS = """
+SELECT p.id, p.connection_id, p.symbol, p.side, p.quantity, p.broker_position_id, p.sl, p.tp,
+  p.sl_guardian, p.touched_at, p.missing_since, EXISTS (
+    SELECT FROM execution_order o WHERE o.connection_id = p.connection_id
+      AND o.status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED',
+        'CANCEL_REQUESTED') AND (o.position_id = p.id OR o.signal_id = p.signal_id)) AS in_flight
+FROM positions_executionposition p WHERE p.connection_id = ANY(%s) AND p.quantity > 0
+"""
+
+CLEAN = """
+UPDATE connections_connectionhealth SET reconciled_at = clock_timestamp()
+WHERE connection_id = ANY(%s) AND reconciled_at IS NULL
+"""
+
+DRIFT = """
+INSERT INTO execution_driftitem (kind, connection_id, position_id, key, evidence)
+SELECT * FROM unnest(%s::text[], %s::uuid[], %s::bigint[], %s::text[], %s::jsonb[])
+ON CONFLICT (connection_id, kind, key) WHERE state = 'OPEN'
+DO UPDATE SET seen_at = clock_timestamp(), evidence = EXCLUDED.evidence
+"""
+
+RESOLVE = """
+UPDATE execution_driftitem SET state = 'RESOLVED', resolved_at = clock_timestamp(),
+  resolution = 'Not seen any more by a clean comparison.'
+WHERE state = 'OPEN' AND connection_id = ANY(%s) AND kind = ANY(%s) AND seen_at < %s
+"""
+
+COMPARED = [
+    Code.UNKNOWN_POSITION.value,
+    Code.POSITION_MISSING.value,
+    Code.QUANTITY_DIFFERS.value,
+]
+Difference = tuple[str, UUID, int | None, str, str]
+
+
+def reconcile_all() -> int:
+    """Compare every active connection; return how many differences were seen."""
+    return reconcile()
+
+
+def reconcile_new() -> int:
+    """Compare the connections that have not been since they (re)connected: the startup gate."""
+    return reconcile(first_only=True)
+
+
+def reconcile(connection_ids: Sequence[UUID] = (), *, first_only: bool = False) -> int:
+    """Compare connections (all active ones unless named) with their brokers.
+
+    Returns how many differences were seen. A connection whose read failed is left as it is.
+    """
+    compared = rows(CONNECTIONS, {"ids": list(connection_ids), "first": first_only})
+    if not compared:
+        return 0
+    drain_events()  # what the broker has told already is no difference
+    began = compared[0].began
+    answers = runtime.present().wire.ask(_read_all(compared))
+    read = {
+        row.connection_id: answer
+        for row, answer in zip(compared, answers, strict=True)
+        if isinstance(answer, list)
+    }
+    return _compare(read, began) if read else 0
+
+
+async def _read_all(compared: Sequence[Any]) -> list[list[BrokerPosition] | BaseException]:
+    limit = asyncio.Semaphore(AT_ONCE)
+
+    async def one(row: Any) -> list[BrokerPosition]:
+        async with limit, asyncio.timeout(settings.FILLCAST_CALL_TIMEOUT_SECONDS):
+            return await adapter_for(row.type).positions(spec_from_row(row))
+
+    return await asyncio.gather(*(one(row) for row in compared), return_exceptions=True)
+
+
+def _compare(read: dict[UUID, list[BrokerPosition]], began: datetime) -> int:
+    ours: dict[UUID, list[Any]] = {connection_id: [] for connection_id in read}
+    for row in rows(OURS, (list(read),)):
+        ours[row.connection_id].append(row)
+    differences: list[Difference] = []
+    missing: list[Any] = []
+    for connection_id, theirs in read.items():
+        found, gone = differences_of(connection_id, ours[connection_id], theirs, began)
+        differences += found
+        missing += gone
+    settle_missing(missing, list(read), began)
+    with transaction.atomic():
+        if differences:
+            run(DRIFT, tuple(map(list, zip(*differences, strict=True))))
+        run(RESOLVE, (list(read), COMPARED, began))
+        run(CLEAN, (list(read),))
+    return len(differences)
+
+
+def differences_of(
+    connection_id: UUID, ours: Sequence[Any], theirs: Sequence[BrokerPosition], began: datetime
+) -> tuple[list[Difference], list[Any]]:
+    """Compare one account. Returns drift records, and our positions that the broker lacks. Pure.
+
+    Positions that were touched since the read began, or have something in flight, say nothing.
+    Tickets are matched by the broker's position id; on netting accounts several of ours share one.
+    """
+    by_ticket: dict[str, list[Any]] = {}
+    for position in ours:
+        by_ticket.setdefault(position.broker_position_id, []).append(position)
+    found: list[Difference] = []
+    for ticket in theirs:
+        mine = by_ticket.pop(ticket.broker_position_id, [])
+        if any(_moving(position, began) for position in mine):
+            continue
+        held = sum(p.quantity if p.side == ticket.side else -p.quantity for p in mine)
+        if not mine:
+            found.append(_difference(Code.UNKNOWN_POSITION, connection_id, None, ticket))
+        elif held != ticket.quantity:
+            found.append(
+                _difference(Code.QUANTITY_DIFFERS, connection_id, mine[0], ticket, str(held))
+            )
+    gone = [p for group in by_ticket.values() for p in group if not _moving(p, began)]
+    return found, gone
+
+
+def _moving(position: Any, began: datetime) -> bool:
+    return bool(position.in_flight) or position.touched_at >= began
+
+
+def _difference(
+    code: Code, connection_id: UUID, position: Any, ticket: BrokerPosition, ours: str = "0"
+) -> Difference:
+    evidence = {
+        "symbol": ticket.symbol,
+        "side": ticket.side.value,
+        "ours": ours,
+        "theirs": str(ticket.quantity),
+        "broker_position_id": ticket.broker_position_id,
+        "client_order_id": ticket.client_order_id,
+    }
+    position_id = position.id if position else None
+    key = ticket.broker_position_id
+    return code.value, connection_id, position_id, key, json.dumps(evidence)

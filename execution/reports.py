@@ -1,0 +1,306 @@
+"""apply_reports: the single door for everything that a broker says, and for what we decide about
+a call. Set-based, one transaction, idempotent and independent of the order of arrival.
+
+Facts (acceptance, fills, refusals) are never fenced: they are true whoever brings them. Decisions
+(NotSent, unknown) always are: only the process that holds the order's present fence may decide.
+"""
+
+import json
+import random
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+
+from brokers.base import DECISIONS, Execution, OrderReport, ReportKind, Side
+from common.codes import Code
+from common.money import divide, plain
+from common.sql import columns, rows, run
+from execution import reports_sql as sql
+from execution.broker_exits import materialise
+from execution.ids import all_attempts, base_of
+from execution.models import TERMINAL, Status
+from execution.transitions import State, Step, after_fill, after_report, require
+
+ZERO = Decimal(0)
+FACTS_OF_ONE_ATTEMPT = frozenset(
+    {
+        ReportKind.ACCEPTED,
+        ReportKind.REJECTED,
+        ReportKind.CANCELLED,
+        ReportKind.EXPIRED,
+        ReportKind.CANCEL_REFUSED,
+    }
+)
+
+
+@dataclass(slots=True)
+class Change:
+    """What a flush of reports makes of one order."""
+
+    row: Any
+    state: State
+    step: Step | None = None
+    reports: list[OrderReport] = field(default_factory=list)
+    fills: list[Any] = field(default_factory=list)  # new ones only
+
+    @property
+    def quantity(self) -> Decimal:
+        return sum((fill.quantity for fill in self.fills), ZERO)
+
+    @property
+    def value(self) -> Decimal:
+        return sum((fill.quantity * fill.price for fill in self.fills), ZERO)
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """How many orders changed, and which reports must be told again later."""
+
+    written: int
+    deferred: list[OrderReport]
+
+
+def apply_reports(reports: Sequence[OrderReport]) -> Applied:
+    """Write down what the reports say.
+
+    Raises Django's database errors: `flusher.apply_or_halve` retries, waits or sets the poisoned
+    report aside.
+    """
+    with transaction.atomic():
+        told = materialise(reports)
+        found = _load((r for r, order_id in told.reports if order_id is None), told.ids)
+        changes = _sort(told.reports, found)
+        _insert_fills(changes)
+        for change in changes.values():
+            _fold(change)
+        written = _write([c for c in changes.values() if c.step is not None])
+        _write_levels(r for r in reports if r.kind is ReportKind.LEVELS)
+    return Applied(written, told.deferred)
+
+
+def _load(reports: Iterable[OrderReport], ids: list[int]) -> dict[Any, Any]:
+    """Lock and load the orders that reports speak of; keyed by id base and by primary key."""
+    wanted = {r.client_order_id for r in reports if r.client_order_id}
+    parameters = {"ids": ids, "alert_pips": settings.FILLCAST_SLIPPAGE_ALERT_PIPS}
+    loaded = rows(sql.LOAD, {**parameters, "client_order_ids": list(wanted)})
+    missing = wanted - {row.client_order_id for row in loaded}
+    if missing:  # another attempt of the same order, or not ours at all
+        others = [other for one in missing for other in all_attempts(one)]
+        loaded += rows(sql.LOAD, {**parameters, "ids": [], "client_order_ids": others})
+    found: dict[Any, Any] = {row.id: row for row in loaded}
+    found.update({base_of(row.client_order_id): row for row in loaded if row.client_order_id})
+    return found
+
+
+def _sort(
+    told: list[tuple[OrderReport, int | None]], found: dict[Any, Any]
+) -> dict[int, Change]:
+    """Bring reports to their orders; one without an order becomes drift."""
+    changes: dict[int, Change] = {}
+    for report, order_id in told:
+        if report.kind is ReportKind.LEVELS:
+            continue
+        row = found.get(order_id if order_id is not None else base_of(report.client_order_id))
+        if row is None or str(row.connection_id) != report.connection_id:
+            _drift(Code.UNKNOWN_ORDER, report)
+            continue
+        change = changes.setdefault(row.id, Change(row, _state_of(row)))
+        change.reports.append(report)
+    return dict(sorted(changes.items()))
+
+
+def _state_of(row: Any) -> State:
+    return State(
+        status=Status(row.status),
+        quantity=row.quantity or ZERO,
+        filled=row.filled_quantity,
+        attempt=row.attempt,
+        tries=row.tries,
+        fence=row.fence,
+        is_exit=row.position_id is not None,
+    )
+
+
+def _insert_fills(changes: dict[int, Change]) -> None:
+    """Insert the executions; those that were there already count no second time."""
+    records: dict[tuple[Any, str], tuple[Any, ...]] = {}
+    for change in changes.values():
+        for report in change.reports:
+            for fill in report.fills:
+                key = (change.row.connection_id, fill.broker_fill_id)
+                records.setdefault(key, _fill_record(change.row, fill))
+    if not records:
+        return
+    ordered = [records[key] for key in sorted(records, key=str)]
+    for new in rows(sql.FILLS, columns(ordered, 10)):
+        changes[new.order_id].fills.append(new)
+
+
+def _fill_record(row: Any, fill: Execution) -> tuple[Any, ...]:
+    return (
+        row.connection_id, fill.broker_fill_id, row.id, row.side, fill.quantity, fill.price,
+        fill.commission, fill.commission_currency, fill.time, fill.inferred,
+    )  # fmt: skip
+
+
+def _fold(change: Change) -> None:
+    """Apply new executions, then the other reports in their order, to the order's state."""
+    if change.fills:
+        total = change.state.filled + change.quantity
+        _move(change, after_fill(change.state, total))
+        change.state = replace(change.state, filled=total)
+    for report in change.reports:
+        if report.kind in FACTS_OF_ONE_ATTEMPT and not _same_attempt(change.row, report):
+            continue
+        step = after_report(change.state, report)
+        if step is not None:
+            _move(change, step)
+
+
+def _same_attempt(row: Any, report: OrderReport) -> bool:
+    return report.close_cause is not None or row.client_order_id == report.client_order_id
+
+
+def _move(change: Change, step: Step) -> None:
+    if step.status != change.state.status:
+        require(change.state.status, step.status)
+    change.step = step
+    change.state = replace(change.state, status=step.status)
+
+
+def _write(changes: list[Change]) -> int:
+    if not changes:
+        return 0
+    records = [_record(change) for change in changes]
+    arrays = dict(zip(sql.COLUMNS, columns(records, len(sql.COLUMNS)), strict=True))
+    opening = {c.row.signal_id for c in changes if c.fills and c.row.signal_id}
+    levels = rows(sql.EFFECTIVE_LEVELS, (list(opening),)) if opening else []
+    signals = {
+        "signal_ids": [level.signal_id for level in levels],
+        "sls": [level.sl for level in levels],
+        "targets": ["{" + ",".join(map(str, level.targets)) + "}" for level in levels],
+    }
+    written = rows(sql.WRITE, {**arrays, **signals})[0].written
+    if alerts := [c.row.id for c in changes if _alarming(c)]:
+        run(sql.ALERT, (alerts,))
+        run(sql.ALERT_LOG, (alerts,))
+    return int(written)
+
+
+def _record(change: Change) -> tuple[Any, ...]:
+    row, state, step = change.row, change.state, change.step
+    assert step is not None  # the caller sorted
+    ended = state.status in TERMINAL
+    times = [fill.time for fill in change.fills]
+    exit_ended = ended and row.position_id is not None and row.status not in TERMINAL
+    freed = change.quantity + (state.quantity - state.filled if exit_ended else ZERO)
+    return (
+        row.id,
+        state.status.value,
+        state.status != row.status,
+        step.code.value if step.code else "",
+        step.detail[:300],
+        _last(change, "broker_order_id"),
+        _last(change, "broker_position_id"),
+        state.filled,
+        _average(change),
+        _slippage(change),
+        change.quantity,
+        change.value,
+        sum((fill.commission for fill in change.fills), ZERO),
+        min(times, default=None),
+        max(times, default=None),
+        freed if row.position_id is not None else ZERO,
+        any(report.kind not in DECISIONS for report in change.reports),
+        ended,
+        row.attempt + step.next_attempt,
+        row.tries + step.next_try,
+        _backoff(row.tries) if step.next_try else 0.0,
+        json.dumps(_numbers(change)),
+    )
+
+
+def _last(change: Change, name: str) -> str:
+    return next((v for r in reversed(change.reports) if (v := getattr(r, name))), "")
+
+
+def _average(change: Change) -> Decimal:
+    before = change.state.filled - change.quantity
+    if change.state.filled == 0:
+        return ZERO
+    return divide(before * change.row.avg_fill_price + change.value, change.state.filled)
+
+
+def _slippage(change: Change) -> Decimal | None:
+    """Pips that the average fill is worse than expected; + is worse. None: no new fill."""
+    row = change.row
+    if not change.fills or row.expected_price is None or not row.pip:
+        return None
+    moved = (_average(change) - row.expected_price) * Side(row.side).sign
+    return divide(moved, row.pip)
+
+
+def _alarming(change: Change) -> bool:
+    slippage = _slippage(change)
+    return slippage is not None and abs(slippage) > change.row.alert_pips
+
+
+def _numbers(change: Change) -> dict[str, str]:
+    """The figures of a log line and an event, as text."""
+    if not change.fills:
+        return {"code": change.step.code.value} if change.step and change.step.code else {}
+    numbers = {
+        "quantity": plain(change.quantity),
+        "price": plain(_average(change)),
+        "expected_price": plain(change.row.expected_price),
+        "broker_fill_ids": ",".join(fill.broker_fill_id for fill in change.fills),
+    }
+    if (slippage := _slippage(change)) is not None:
+        numbers["slippage_pips"] = plain(slippage.quantize(Decimal("0.1")))
+    return numbers
+
+
+def _backoff(tries: int) -> float:
+    """Seconds before the next try: 0.5, 1, 2, 4 with up to half of it as jitter."""
+    base: float = 0.5 * 2**tries
+    return base + random.uniform(0, base / 2)  # noqa: S311  # jitter, not a secret
+
+
+def _write_levels(reports: Iterable[OrderReport]) -> None:
+    latest = {r.client_order_id: (r.client_order_id, r.stop_loss, r.take_profit) for r in reports}
+    if latest:
+        run(sql.LEVELS, columns(list(latest.values()), 3))
+
+
+def _drift(code: Code, report: OrderReport) -> None:
+    evidence = json.dumps(asdict(report), default=_json)
+    run(sql.DRIFT, (code.value, None, report.client_order_id[:120], evidence, report.connection_id))
+
+
+def set_aside(report: OrderReport, fault: Exception) -> None:
+    """Write a report that cannot be applied as drift, so that it blocks nobody and is not lost."""
+    evidence = {**asdict(report), "fault": repr(fault)[:1000]}
+    key = report.client_order_id[:120]
+    with transaction.atomic():
+        run(
+            sql.DRIFT,
+            (
+                Code.POISONED_REPORT.value,
+                None,
+                key,
+                json.dumps(evidence, default=_json),
+                report.connection_id,
+            ),
+        )
+
+
+def _json(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+

@@ -1,0 +1,127 @@
+"""What a trading process runs beside its tasks: lease, wire, flusher, and its own look for work."""
+
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Callable, Sequence
+
+import structlog
+from django.conf import settings
+from django.db import connection
+
+from common.clocks import machine_time
+from common.sql import rows, run
+from execution.flusher import Flusher
+from execution.halts import gather
+from execution.wire import Switch, Wire
+
+log = structlog.get_logger(__name__)
+
+RENEW = """
+INSERT INTO execution_workerlease (id, role, host, pid, lease_until)
+VALUES (%s, %s, %s, %s, clock_timestamp() + make_interval(secs => %s))
+ON CONFLICT (id) DO UPDATE SET lease_until = EXCLUDED.lease_until
+"""
+HALTS = """
+SELECT scope, mode, feed_id, user_id, connection_id FROM connections_killswitch
+WHERE released_at IS NULL
+"""
+BURY = "DELETE FROM execution_workerlease WHERE lease_until < clock_timestamp() - interval '1 day'"
+
+
+class Runtime:
+    """The threads of one trading process. `start` once, `stop` gives back what was not sent."""
+
+    def __init__(self, role: str) -> None:
+        self.id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        self.role = role
+        self._lease = settings.FILLCAST_LEASE_SECONDS
+        self.switch = Switch(self._lease)
+        self.wire = Wire(
+            places=settings.FILLCAST_WIRE_PLACES,
+            call_timeout=settings.FILLCAST_CALL_TIMEOUT_SECONDS,
+            switch=self.switch,
+        )
+        self.flusher = Flusher(self.wire.outbox)
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    @property
+    def draining(self) -> bool:
+        """Whether the process has been asked to end: nothing new is claimed."""
+        return self._stopping.is_set()
+
+    def start(self, *, every: Sequence[tuple[str, float, Callable[[], object]]] = ()) -> None:
+        """Take the lease, start the threads; `every`: (name, seconds, what) to run besides."""
+        self.renew()
+        self.wire.start()
+        self.flusher.start()
+        self._repeat("renew", min(1.0, self._lease / 4), self.renew)
+        for name, seconds, what in every:
+            self._repeat(name, seconds, what)
+
+    def renew(self) -> None:
+        """Prolong the lease by one UPDATE, and read the kill switch with it."""
+        asked = machine_time()
+        owner = (self.id, self.role, socket.gethostname(), os.getpid(), self._lease)
+        run(RENEW, owner)
+        self.switch.update(gather(rows(HALTS)), asked)
+
+    def stop(self, timeout: float = 8.0) -> bool:
+        """Let the calls in hand end, write their outcomes, end the lease. True: all was told."""
+        self._stopping.set()
+        idle = self.wire.wait_idle(timeout) and self.flusher.drain(timeout)
+        if not idle:
+            log.warning("calls are still under way; they will be looked up", id=self.id)
+        self.wire.disconnect(2)
+        self.flusher.stop()
+        self.flusher.join(2)
+        self.wire.loop.call_soon_threadsafe(self.wire.loop.stop)
+        run("DELETE FROM execution_workerlease WHERE id = %s", (self.id,))
+        return idle
+
+    def _repeat(self, name: str, seconds: float, what: Callable[[], object]) -> None:
+        def loop() -> None:
+            while not self._stopping.wait(seconds):
+                try:
+                    what()
+                except Exception as error:  # the next round tries again
+                    log.warning("a round failed", what=name, error=repr(error))
+                    connection.close()
+            connection.close()
+
+        thread = threading.Thread(target=loop, daemon=True, name=name)
+        thread.start()
+        self._threads.append(thread)
+
+
+_present: Runtime | None = None
+_lock = threading.Lock()
+
+
+def present() -> Runtime:
+    """Return this process's runtime. Raises RuntimeError where none was started."""
+    if _present is None:
+        raise RuntimeError("This process does not trade: no runtime was started.")
+    return _present
+
+
+def begin(role: str, **options: object) -> Runtime:
+    """Start this process's runtime once; return it."""
+    global _present
+    with _lock:
+        if _present is None:
+            runtime = Runtime(role)
+            runtime.start(**options)  # type: ignore[arg-type]
+            _present = runtime
+        return _present
+
+
+def end() -> None:
+    """Stop this process's runtime, if there is one."""
+    global _present
+    with _lock:
+        if _present is not None:
+            _present.stop()
+            _present = None

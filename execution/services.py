@@ -1,0 +1,230 @@
+"""What can be done with orders and positions. Each function is one transaction, or none.
+
+`execute` is the one code path for any bundle: places on the wire, then intents on disk, then the
+calls. The others write what is wanted; callers ring on commit.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+import structlog
+from django.db import DatabaseError, OperationalError, transaction
+
+from common.codes import Code
+from common.errors import ConflictError, InvalidInputError
+from common.sql import rows, run
+from execution import runtime, sweeps
+from execution.claim import claim
+from execution.exits import ExitWish, open_exits
+from execution.models import Order, Status
+from execution.wishes import grant_wishes
+from positions.models import ExecutionPosition
+from users.models import User
+
+log = structlog.get_logger(__name__)
+MAX_BUNDLE = 5000
+
+__all__ = ["cancel_order", "close_position", "execute", "grant_wishes", "look", "modify_position",
+           "retry_order"]  # fmt: skip
+
+
+def execute(order_ids: Sequence[int], *, skip_locked: bool = False) -> None:
+    """Claim what is due of a bundle and hand it to the wire; returns when the calls are under way.
+
+    An intent is written only for a call that has a place on the wire: whatever stands between the
+    two when the process dies becomes NEVER_ARRIVED, however healthy the broker.
+    """
+    present = runtime.present()
+    waiting = list(order_ids)
+    while waiting and not present.draining:
+        places = present.wire.reserve(len(waiting))
+        chunk, waiting = waiting[:places], waiting[places:]
+        bundle = []
+        try:
+            bundle = _claim_or_halve(chunk, present.id, skip_locked)
+        finally:
+            present.wire.free(places - len(bundle))
+        present.wire.hand_over(bundle)
+
+
+def _claim_or_halve(order_ids: list[int], owner: str, skip_locked: bool) -> list[Any]:
+    """One order's trouble is never its neighbour's: what breaks the claim ends alone, FAILED."""
+    try:
+        return claim(order_ids, owner=owner, skip_locked=skip_locked)
+    except OperationalError as error:  # a lock or the database: the rows stay, and are due
+        log.warning("a bundle was left", orders=len(order_ids), error=str(error).strip())
+        raise
+    except Exception as error:
+        if len(order_ids) == 1:
+            _poison(order_ids[0], error)
+            return []
+        middle = len(order_ids) // 2
+        return [
+            outgoing
+            for half in (order_ids[:middle], order_ids[middle:])
+            for outgoing in _claim_or_halve(half, owner, skip_locked)
+        ]
+
+
+POISON = f"""
+WITH moved AS (
+  UPDATE execution_order SET status = 'FAILED', reason = '{Code.POISONED.value}', detail = %s,
+    done_at = clock_timestamp()
+  WHERE id = %s AND status = 'PENDING'
+  RETURNING id, signal_id, connection_id, position_id, quantity
+), freed AS (
+  UPDATE positions_executionposition p SET reserved = greatest(p.reserved - m.quantity, 0)
+  FROM moved m WHERE p.id = m.position_id
+), told AS (
+  INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
+  SELECT 'order.failed', coalesce(c.user_id, c.admin_id), m.connection_id, m.signal_id, m.id,
+    jsonb_build_object('code', '{Code.POISONED.value}')
+  FROM moved m JOIN connections_executionconnection c ON c.id = m.connection_id
+)
+INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status, detail)
+SELECT id, signal_id, connection_id, '{Code.POISONED.value}', 'FAILED', %s FROM moved
+"""
+
+
+def _poison(order_id: int, error: Exception) -> None:
+    """Set one order aside before it is sent; the traceback goes to the log under its number."""
+    log.exception("an order breaks our own program", order=order_id)
+    detail = f"{type(error).__name__}: {error}"[:300]
+    if isinstance(error, DatabaseError):
+        detail = f"{type(error).__name__} (see the log of order {order_id})"
+    run(POISON, (detail, order_id, detail))
+
+
+def look(limit: int, *, exits_only: bool = False) -> int:
+    """Find due rows whose bell was not heard and execute them; return how many were found."""
+    found = sweeps.due(limit, exits_only=exits_only)
+    if found:
+        execute(found, skip_locked=True)
+    return len(found)
+
+
+def close_position(
+    position_id: int,
+    *,
+    fraction: Decimal = Decimal(1),
+    reason: Code = Code.OWNER_CANCELLED,
+    by: User | None = None,
+) -> int | None:
+    """Write an exit for a share of a position (of what was opened); return the order's id to ring.
+
+    None: all of it is closed or being closed already. Raises InvalidInputError for a fraction
+    outside (0, 1].
+    """
+    if not 0 < fraction <= 1:
+        raise InvalidInputError(Code.FIELD_INVALID, "The fraction lies in (0, 1].", field="fraction")
+    detail = f"by {by.get_username()}" if by else ""
+    share = None if fraction == 1 else fraction
+    with transaction.atomic():
+        written = open_exits([ExitWish(position_id, "close", share, detail=detail)])
+    return written[0].order_id if written else None
+
+
+def cancel_order(order_id: int, *, by: User | None = None) -> str:
+    """Cancel an order that is not sent, or wish for it where the broker must be asked.
+
+    Returns its status. Raises ConflictError for one that has ended. Ring the wishes on commit.
+    """
+    detail = f"by {by.get_username()}" if by else ""
+    with transaction.atomic():
+        order = Order.objects.select_for_update(no_key=True).get(pk=order_id)
+        if order.done_at is not None:
+            raise ConflictError(Code.STATE_CONFLICT, f"The order is {order.status} already.")
+        if order.status == Status.PENDING:
+            run(CANCEL_PENDING, {"id": order_id, "detail": detail})
+            return str(Status.CANCELLED)
+        Order.objects.filter(pk=order_id).update(wish="CANCEL")
+        run(
+            "UPDATE execution_order SET due_at = clock_timestamp() WHERE id = %s", (order_id,)
+        )
+        return order.status
+
+
+CANCEL_PENDING = f"""
+WITH moved AS (
+  UPDATE execution_order SET status = 'CANCELLED', reason = '{Code.OWNER_CANCELLED.value}',
+    detail = %(detail)s, done_at = clock_timestamp(), fence = fence + 1
+  WHERE id = %(id)s AND status = 'PENDING'
+  RETURNING id, signal_id, connection_id, position_id, quantity
+), freed AS (
+  UPDATE positions_executionposition p SET reserved = greatest(p.reserved - m.quantity, 0)
+  FROM moved m WHERE p.id = m.position_id
+)
+INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status, detail)
+SELECT id, signal_id, connection_id, '{Code.OWNER_CANCELLED.value}', 'CANCELLED', %(detail)s
+FROM moved
+"""
+
+RETRY = f"""
+WITH moved AS (
+  UPDATE execution_order SET status = 'PENDING', reason = '{Code.OPERATOR_RETRY.value}',
+    detail = %(detail)s, done_at = NULL, tries = 0, attempt = least(attempt + 1, 9),
+    due_at = clock_timestamp(), rung_at = clock_timestamp(), fence = fence + 1
+  WHERE id = %(id)s AND status = 'FAILED' AND attempt < 9
+  RETURNING id, signal_id, connection_id, position_id, quantity
+), reserved AS (
+  UPDATE positions_executionposition p SET reserved = p.reserved + m.quantity
+  FROM moved m WHERE p.id = m.position_id
+), logged AS (
+  INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status, detail)
+  SELECT id, signal_id, connection_id, '{Code.OPERATOR_RETRY.value}', 'PENDING', %(detail)s
+  FROM moved
+)
+SELECT id FROM moved
+"""
+
+
+def retry_order(order_id: int, *, by: User | None = None) -> int:
+    """Send a FAILED order once more, under the next attempt digit; return its id to ring.
+
+    It passes valid_until, risk and kill switch again. Raises ConflictError for any other state:
+    what may be live is never sent again.
+    """
+    detail = f"by {by.get_username()}" if by else ""
+    with transaction.atomic():
+        moved = rows(RETRY, {"id": order_id, "detail": detail})
+    if not moved:
+        raise ConflictError(Code.STATE_CONFLICT, "Only a FAILED order can be tried again.")
+    return int(moved[0].id)
+
+
+def modify_position(
+    position_id: int,
+    *,
+    stop_loss: Decimal | None,
+    take_profit: Decimal | None,
+    by: User | None = None,
+) -> None:
+    """Move the levels of an open position; where the broker guards them it is told next.
+
+    Raises InvalidInputError for a level on the wrong side of the other, ConflictError for a
+    position that is closed. Ring the wishes on commit.
+    """
+    with transaction.atomic():
+        position = ExecutionPosition.objects.select_for_update(no_key=True).get(pk=position_id)
+        if not position.is_open:
+            raise ConflictError(Code.STATE_CONFLICT, "The position is closed.")
+        sign = position.broker_side.sign
+        if stop_loss and take_profit and (take_profit - stop_loss) * sign <= 0:
+            raise InvalidInputError(Code.STOP_WRONG_SIDE, field="stop_loss")
+        position.sl, position.tp = stop_loss, take_profit
+        position.sl_guardian = position.sl_guardian or ("ENGINE" if stop_loss else "")
+        position.tp_guardian = position.tp_guardian or ("ENGINE" if take_profit else "")
+        position.save(update_fields=["sl", "tp", "sl_guardian", "tp_guardian"])
+        run(
+            "INSERT INTO execution_executionlog (signal_id, connection_id, code, detail)"
+            " VALUES (%s, %s, %s, %s)",
+            (
+                position.signal_id,
+                position.connection_id,
+                Code.LEVELS_MOVED.value,
+                f"position {position_id} {f'by {by.get_username()}' if by else ''}".strip(),
+            ),
+        )
+
+

@@ -1,0 +1,157 @@
+"""What nobody else will do: find due rows, take over from the dead, ask about the unknown.
+
+Every trading process runs these by itself, with SKIP LOCKED, so none of it hangs on Redis, on beat
+or on any other process. Each step stands on its own: one that fails does not stop the rest.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from django.conf import settings
+
+from brokers.base import OrderReport
+from brokers.registry import adapter_for
+from common.codes import Code
+from common.sql import rows, run
+from connections.selectors import spec_from_row
+from execution.flusher import apply_or_halve
+from execution.wire import Wire
+
+ASK_EVERY_SECONDS = 5
+ASK_AT_ONCE = 200
+RUNG_GRACE_SECONDS = 1
+LIMBO_SECONDS = 3600
+
+DUE = """
+SELECT id FROM execution_order
+WHERE status = 'PENDING' AND due_at <= clock_timestamp() AND priority <= %(priority)s
+  AND coalesce(rung_at, created_at) < clock_timestamp() - make_interval(secs => %(grace)s)
+ORDER BY priority, id LIMIT %(limit)s
+"""
+
+# A dead owner, or a row for which nobody can answer any more: a commit whose outcome its own
+# process never learned stays SUBMITTING under a healthy lease.
+TAKE_OVER = f"""
+WITH taken AS (
+  UPDATE execution_order SET status = 'UNKNOWN', reason = '{Code.OWNER_GONE.value}', detail = '',
+    fence = fence + 1, owner = %s, lookup_after = clock_timestamp()
+  WHERE id IN (
+    SELECT o.id FROM execution_order o
+    LEFT JOIN execution_workerlease w ON w.id = o.owner
+    WHERE o.status = 'SUBMITTING' AND (o.answer_by < clock_timestamp()
+      OR w.lease_until IS NULL OR w.lease_until < clock_timestamp())
+    ORDER BY o.id LIMIT 5000 FOR NO KEY UPDATE OF o SKIP LOCKED)
+  RETURNING id, signal_id, connection_id
+), told AS (
+  INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id)
+  SELECT 'order.unknown', coalesce(c.user_id, c.admin_id), t.connection_id, t.signal_id, t.id
+  FROM taken t JOIN connections_executionconnection c ON c.id = t.connection_id
+)
+INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status)
+SELECT id, signal_id, connection_id, '{Code.OWNER_GONE.value}', 'UNKNOWN' FROM taken
+"""
+
+ASK = """
+WITH asked AS (
+  UPDATE execution_order SET
+    lookup_after = clock_timestamp() + make_interval(secs => %(every)s)
+  WHERE id IN (
+    SELECT id FROM execution_order
+    WHERE status = 'UNKNOWN' AND lookup_after <= clock_timestamp()
+    ORDER BY id LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED)
+  RETURNING id, connection_id, client_order_id, fence, submitted_at,
+    answer_by < clock_timestamp() AS proves
+)
+SELECT a.*, c.type, c.account, c.exchange_name, c.settings, c.sealed_credentials,
+  coalesce(c.user_id, c.admin_id) AS owner_id,
+  extract(epoch FROM clock_timestamp() - a.submitted_at)::int AS age
+FROM asked a JOIN connections_executionconnection c ON c.id = a.connection_id
+"""
+
+# One more proof of absence. The second, at least a gap later, ends an entry and sends an exit
+# again under the same id. The fence makes a proof by a stale process bounce off.
+ABSENT = f"""
+WITH d AS (SELECT * FROM unnest(%(ids)s::bigint[], %(fences)s::bigint[]) AS t(id, fence)),
+moved AS (
+  UPDATE execution_order o SET proofs = o.proofs + 1,
+    fence = o.fence + CASE WHEN o.proofs = 0 THEN 0 ELSE 1 END,
+    lookup_after = CASE WHEN o.proofs = 0
+      THEN clock_timestamp() + make_interval(secs => %(gap)s) END,
+    status = CASE WHEN o.proofs = 0 THEN 'UNKNOWN' WHEN o.position_id IS NULL THEN 'FAILED'
+      ELSE 'PENDING' END,
+    reason = CASE WHEN o.proofs = 0 THEN o.reason WHEN o.position_id IS NULL
+      THEN '{Code.NEVER_ARRIVED.value}' ELSE '{Code.RESEND.value}' END,
+    due_at = clock_timestamp(),
+    done_at = CASE WHEN o.proofs > 0 AND o.position_id IS NULL THEN clock_timestamp() END
+  FROM d WHERE o.id = d.id AND o.fence = d.fence AND o.status = 'UNKNOWN'
+  RETURNING o.id, o.signal_id, o.connection_id, o.status, o.reason, o.proofs
+), told AS (
+  INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
+  SELECT 'order.failed', coalesce(c.user_id, c.admin_id), m.connection_id, m.signal_id, m.id,
+    jsonb_build_object('code', m.reason)
+  FROM moved m JOIN connections_executionconnection c ON c.id = m.connection_id
+  WHERE m.status = 'FAILED'
+)
+INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status)
+SELECT id, signal_id, connection_id,
+  CASE WHEN status = 'UNKNOWN' THEN '{Code.PROOF_OF_ABSENCE.value}' ELSE reason END, status
+FROM moved
+"""
+
+
+def due(limit: int, *, exits_only: bool = False) -> list[int]:
+    """Return ids of PENDING rows that may run and whose bell seems not to have been heard."""
+    parameters = {
+        "priority": 1 if exits_only else 32767,
+        "grace": RUNG_GRACE_SECONDS,
+        "limit": limit,
+    }
+    return [row.id for row in rows(DUE, parameters)]
+
+
+def take_over(owner: str) -> int:
+    """Make UNKNOWN what dead processes left SUBMITTING; return how many."""
+    return run(TAKE_OVER, (owner,))
+
+
+def ask_brokers(wire: Wire) -> int:
+    """Look up orders whose outcome nobody knows; return how many were asked about."""
+    unknown = rows(ASK, {"every": ASK_EVERY_SECONDS})
+    if not unknown:
+        return 0
+    answers = wire.ask(_look_up(unknown))
+    if found := [report for answer in answers if isinstance(answer, list) for report in answer]:
+        apply_or_halve(found)
+    # A failed read proves nothing; nor does an absence seen before answer_by, or too late.
+    absent = [
+        row
+        for row, answer in zip(unknown, answers, strict=True)
+        if answer is None and row.proves and _within_horizon(row)
+    ]
+    if absent:
+        run(
+            ABSENT,
+            {
+                "ids": [row.id for row in absent],
+                "fences": [row.fence for row in absent],
+                "gap": settings.FILLCAST_PROOF_GAP_SECONDS,
+            },
+        )
+    return len(unknown)
+
+
+async def _look_up(unknown: Sequence[Any]) -> list[list[OrderReport] | None | BaseException]:
+    limit = asyncio.Semaphore(ASK_AT_ONCE)
+
+    async def one(row: Any) -> list[OrderReport] | None:
+        async with limit, asyncio.timeout(settings.FILLCAST_CALL_TIMEOUT_SECONDS):
+            spec = spec_from_row(row)
+            return await adapter_for(row.type).find_order(spec, row.client_order_id)
+
+    return await asyncio.gather(*(one(row) for row in unknown), return_exceptions=True)
+
+
+def _within_horizon(row: Any) -> bool:
+    horizon = adapter_for(row.type).capabilities(spec_from_row(row)).lookup_horizon
+    return horizon is not None and row.age < horizon.total_seconds()

@@ -1,0 +1,100 @@
+"""The bell: Celery messages that say which rows to look at. The rows are the jobs.
+
+Acknowledged early, no results: a message that is lost costs the seconds until a worker looks for
+itself. Tasks are named explicitly, because a name derived from how a process was started gets
+messages thrown away.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+import structlog
+from celery import current_app, shared_task
+from django.conf import settings
+from django.db import transaction
+
+from execution import services
+from execution.audit import audit_and_alarm
+from execution.reconcile import reconcile_all
+from execution.services import MAX_BUNDLE
+from execution.watch import watch_positions
+
+log = structlog.get_logger(__name__)
+EXITS, ENTRIES = "exits", "execution"
+
+
+@shared_task(name="execution.execute_signal", ignore_result=True)
+def execute_signal(order_ids: list[int]) -> None:
+    """Take what is due of a bundle of orders."""
+    if (ids := _ids_in(order_ids)) is not None:
+        services.execute(ids)
+
+
+@shared_task(name="execution.grant_wishes", ignore_result=True)
+def grant_wishes() -> None:
+    """Cancel, close or move what was wished for and can now be done."""
+    services.grant_wishes()
+
+
+@shared_task(name="execution.watch_positions", ignore_result=True)
+def watch() -> None:
+    """Find stop-loss and take-profit hits and ring for their exits."""
+    ring(watch_positions(), queue=EXITS)
+
+
+@shared_task(name="execution.reconcile", ignore_result=True)
+def reconcile() -> None:
+    """Compare every active connection with its broker."""
+    reconcile_all()
+
+
+@shared_task(name="execution.audit", ignore_result=True)
+def audit() -> None:
+    """Count what must be zero; an alarm event if it is not."""
+    audit_and_alarm()
+
+
+def ring(order_ids: Sequence[int], *, queue: str = ENTRIES) -> None:
+    """Send the ids in bundles over one connection; a Redis that is away costs only latency."""
+    size = settings.FILLCAST_BUNDLE_SIZE
+    ids = list(order_ids)
+    if not ids:
+        return
+    try:
+        with current_app.producer_pool.acquire(block=True, timeout=2) as producer:
+            for start in range(0, len(ids), size):
+                execute_signal.apply_async(
+                    (ids[start : start + size],), queue=queue, producer=producer, retry=False
+                )
+    except Exception as error:  # kombu's and redis' own, all the same to us: rows are the jobs
+        log.warning("the bell could not be rung", orders=len(ids), error=repr(error))
+
+
+def ring_on_commit(order_ids: Sequence[int], *, queue: str = ENTRIES) -> None:
+    """Ring when the present transaction has been committed (at once outside of one)."""
+    if order_ids:
+        transaction.on_commit(partial(ring, list(order_ids), queue=queue))
+
+
+def ring_wishes_on_commit() -> None:
+    """Have wishes looked at as soon as the present transaction has been committed."""
+    transaction.on_commit(_ring_wishes)
+
+
+def _ring_wishes() -> None:
+    try:
+        grant_wishes.apply_async(queue=EXITS, retry=False)
+    except Exception as error:
+        log.warning("the bell could not be rung", error=repr(error))
+
+
+def _ids_in(message: object) -> list[int] | None:
+    """The ids of a message, or None: a message that makes no sense is dropped, never retried."""
+    if (
+        isinstance(message, list)
+        and len(message) <= MAX_BUNDLE
+        and all(isinstance(one, int) and not isinstance(one, bool) for one in message)
+    ):
+        return message
+    log.warning("a message was dropped", message=repr(message)[:200])
+    return None

@@ -1,0 +1,153 @@
+"""The states of an order, and what each report does to them. Pure: no database, no clock."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from brokers.base import OrderReport, ReportKind
+from common.codes import Code
+from execution.models import AT_BROKER, IN_FLIGHT, Status
+
+S = Status
+
+ALLOWED: dict[tuple[Status, Status], str] = {
+    (S.PENDING, S.SUBMITTING): "the intent is on disk",
+    (S.PENDING, S.DENIED): "our rules; no broker heard of it",
+    (S.PENDING, S.CANCELLED): "closed, cancelled or halted before it was sent",
+    (S.PENDING, S.EXPIRED): "valid_until passed before it was sent",
+    (S.PENDING, S.FAILED): "poisoned before the wire",
+    (S.SUBMITTING, S.SUBMITTED): "the broker has it",
+    (S.SUBMITTING, S.PARTIALLY_FILLED): "filled in part in the reply",
+    (S.SUBMITTING, S.FILLED): "market orders may skip SUBMITTED; the log gets the implied step",
+    (S.SUBMITTING, S.REJECTED): "the broker's word",
+    (S.SUBMITTING, S.CANCELLED): "the broker's word",
+    (S.SUBMITTING, S.EXPIRED): "IOC or FOK without a price",
+    (S.SUBMITTING, S.PENDING): "NotSent, or a retryable refusal at the first attempt",
+    (S.SUBMITTING, S.FAILED): "NotSent, tries spent",
+    (S.SUBMITTING, S.UNKNOWN): "reply lost, or its process gone",
+    (S.UNKNOWN, S.SUBMITTED): "found at the broker",
+    (S.UNKNOWN, S.PARTIALLY_FILLED): "found at the broker",
+    (S.UNKNOWN, S.FILLED): "found at the broker",
+    (S.UNKNOWN, S.REJECTED): "found at the broker",
+    (S.UNKNOWN, S.CANCELLED): "found at the broker",
+    (S.UNKNOWN, S.EXPIRED): "found at the broker",
+    (S.UNKNOWN, S.PENDING): "absence proven twice: an exit is sent again under the same id",
+    (S.UNKNOWN, S.FAILED): "absence proven twice: NEVER_ARRIVED",
+    (S.SUBMITTED, S.PARTIALLY_FILLED): "the broker's word",
+    (S.SUBMITTED, S.FILLED): "the broker's word",
+    (S.SUBMITTED, S.CANCEL_REQUESTED): "we asked",
+    (S.SUBMITTED, S.CANCELLED): "the broker's word",
+    (S.SUBMITTED, S.EXPIRED): "the broker's word",
+    (S.SUBMITTED, S.REJECTED): "the broker took its acceptance back",
+    (S.SUBMITTED, S.UNKNOWN): "the session was lost with it",
+    (S.PARTIALLY_FILLED, S.FILLED): "the broker's word",
+    (S.PARTIALLY_FILLED, S.CANCEL_REQUESTED): "we asked",
+    (S.PARTIALLY_FILLED, S.CANCELLED): "the broker's word",
+    (S.PARTIALLY_FILLED, S.EXPIRED): "the broker's word",
+    (S.CANCEL_REQUESTED, S.CANCELLED): "the broker's word",
+    (S.CANCEL_REQUESTED, S.EXPIRED): "its time in force ended first",
+    (S.CANCEL_REQUESTED, S.PARTIALLY_FILLED): "a fill overtook our cancel",
+    (S.CANCEL_REQUESTED, S.FILLED): "a fill overtook our cancel",
+    (S.CANCEL_REQUESTED, S.SUBMITTED): "the cancel was refused",
+    (S.CANCELLED, S.FILLED): "a late fill wins",
+    (S.EXPIRED, S.FILLED): "a late fill wins",
+    (S.REJECTED, S.FILLED): "a late fill wins",
+    (S.REJECTED, S.PARTIALLY_FILLED): "a late fill wins",
+    (S.FAILED, S.FILLED): "a late fill wins",
+    (S.FAILED, S.PARTIALLY_FILLED): "a late fill wins",
+    (S.FAILED, S.PENDING): "an operator's retry",
+}
+
+TRIES = 5
+RETRYABLE = frozenset({Code.REQUOTE, Code.PRICE_INVALID})
+NEVER_FILLED = frozenset({S.SKIPPED, S.DENIED})
+LATE = frozenset({S.CANCELLED, S.EXPIRED, S.REJECTED, S.FAILED})
+
+
+class IllegalTransitionError(Exception):
+    """Our own program wanted a move that the table does not know."""
+
+
+def require(current: Status, to: Status) -> None:
+    """Raise IllegalTransitionError unless the table allows the move."""
+    if (current, to) not in ALLOWED:
+        raise IllegalTransitionError(f"{current} → {to}")
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a report is judged against. quantity and filled: base units."""
+
+    status: Status
+    quantity: Decimal
+    filled: Decimal
+    attempt: int
+    tries: int
+    fence: int
+    is_exit: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Where an order goes, and why."""
+
+    status: Status
+    code: Code | None = None
+    detail: str = ""
+    next_attempt: bool = False  # the next send has another attempt digit
+    next_try: bool = False
+
+
+def after_fill(state: State, filled: Decimal) -> Step:
+    """The step that new executions make; `filled` is the total with them. A fill always wins.
+
+    An order whose end the broker told stays ended when only a part of it filled: the same rows
+    whichever of the two reports came first. A rejection or an absence was wrong, so it moves.
+    """
+    late = Code.LATE_FILL if state.status in LATE else None
+    if filled >= state.quantity:
+        return Step(S.FILLED, late)
+    if state.status in (S.CANCEL_REQUESTED, S.CANCELLED, S.EXPIRED):
+        return Step(state.status, late)
+    return Step(S.PARTIALLY_FILLED, late)
+
+
+def after_report(state: State, report: OrderReport) -> Step | None:
+    """The step that a report without new executions makes; None: it changes nothing."""
+    match report.kind:
+        case ReportKind.ACCEPTED:
+            return Step(S.SUBMITTED) if state.status in IN_FLIGHT else None
+        case ReportKind.REJECTED:
+            return _after_rejection(state, report)
+        case ReportKind.CANCELLED | ReportKind.EXPIRED:
+            if state.status not in (*IN_FLIGHT, *AT_BROKER):
+                return None
+            ended = S.CANCELLED if report.kind == ReportKind.CANCELLED else S.EXPIRED
+            return Step(ended, report.code, report.detail)
+        case ReportKind.CANCEL_REFUSED:
+            if state.status != S.CANCEL_REQUESTED:
+                return None
+            back = S.PARTIALLY_FILLED if state.filled else S.SUBMITTED
+            return Step(back, report.code, report.detail)
+        case ReportKind.NOT_SENT | ReportKind.UNKNOWN:
+            return _after_decision(state, report)
+        case _:
+            return None
+
+
+def _after_rejection(state: State, report: OrderReport) -> Step | None:
+    if state.status not in (*IN_FLIGHT, S.SUBMITTED):
+        return None
+    if state.status == S.SUBMITTING and report.code in RETRYABLE and state.attempt == 0:
+        return Step(S.PENDING, report.code, report.detail, next_attempt=True)
+    return Step(S.REJECTED, report.code or Code.REJECTED_BY_BROKER, report.detail)
+
+
+def _after_decision(state: State, report: OrderReport) -> Step | None:
+    """Ours only while the fence is: a stale process's decision bounces off."""
+    if state.status != S.SUBMITTING or state.fence != report.fence:
+        return None
+    if report.kind == ReportKind.UNKNOWN:
+        return Step(S.UNKNOWN, report.code or Code.REPLY_LOST, report.detail)
+    if state.tries + 1 >= TRIES:
+        return Step(S.FAILED, Code.NOT_SENT_RETRIES_SPENT, f"Last: {report.code} {report.detail}")
+    return Step(S.PENDING, report.code, report.detail, next_try=True)

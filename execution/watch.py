@@ -1,0 +1,87 @@
+"""The minute watch: stop-loss and take-profit hits of levels that we guard become exit orders.
+
+Set-based: hits are found through the partial indexes on (price source, pair, level); nothing is
+written where nothing hits, and prices are never written into position rows.
+"""
+
+from decimal import Decimal
+from typing import Any
+
+from django.db import transaction
+
+from common.codes import Code
+from common.money import plain
+from common.sql import rows, run
+from execution.exits import ExitWish, open_exits
+
+RETRY_SECONDS = 30
+
+
+def _hits(side: str, level: str, comparison: str, price: str) -> str:
+    return f"""
+  SELECT p.id, '{level}' AS level, p.{level} AS price, q.{price} AS quote
+  FROM prices_latestquote q
+  JOIN positions_executionposition p ON p.price_source_id = q.data_connection_id
+    AND p.pair = q.symbol AND p.{level} {comparison} q.{price}
+  WHERE p.side = '{side}' AND p.quantity > 0 AND p.{level} IS NOT NULL
+    AND p.{level}_guardian = 'ENGINE' AND p.reserved < p.quantity"""
+
+
+HITS = "\nUNION ALL".join(
+    (
+        _hits("BUY", "sl", ">=", "bid"),
+        _hits("SELL", "sl", "<=", "ask"),
+        _hits("BUY", "tp", "<=", "bid"),
+        _hits("SELL", "tp", ">=", "ask"),
+    )
+)
+
+# Only hits are looked at closer: which target it is, and whether an exit has just failed.
+DETAILS = """
+SELECT p.id, p.tp_number, s.target_fractions, EXISTS (
+    SELECT FROM execution_order o WHERE o.position_id = p.id AND o.filled_quantity = 0
+      AND o.done_at > clock_timestamp() - make_interval(secs => %s)) AS just_failed
+FROM positions_executionposition p JOIN signals_signal s ON s.id = p.signal_id
+WHERE p.id = ANY(%s)
+"""
+
+
+def watch_positions() -> list[int]:
+    """Write an exit order for every level of ours that the latest quotes have reached.
+
+    Returns the ids to ring. A position on which someone else is working is left for the next pass.
+    """
+    with transaction.atomic():
+        run("SET LOCAL jit = off")
+        hits = rows(HITS)
+        if not hits:
+            return []
+        wishes = _wishes(hits)
+        return [exit_.order_id for exit_ in open_exits(wishes, skip_locked=True)]
+
+
+def _wishes(hits: list[Any]) -> list[ExitWish]:
+    """One wish a position; where stop and target are both beyond, the stop wins."""
+    by_position = {hit.id: hit for hit in sorted(hits, key=lambda hit: hit.level == "sl")}
+    details = rows(DETAILS, (RETRY_SECONDS, list(by_position)))
+    return [_wish(by_position[d.id], d) for d in details if not d.just_failed]
+
+
+def _wish(hit: Any, details: Any) -> ExitWish:
+    detail = f"{hit.level} {plain(hit.price)} reached at {plain(hit.quote)}"
+    if hit.level == "sl":
+        return ExitWish(hit.id, "sl", None, Code.LEVEL_HIT, detail)
+    number = details.tp_number
+    fraction = target_fraction(details.target_fractions, number)
+    return ExitWish(hit.id, f"tp-{number}", fraction, Code.LEVEL_HIT, detail)
+
+
+def target_fraction(fractions: list[Decimal], number: int) -> Decimal | None:
+    """The share that target `number` (from 1) takes; None: the last one of all, which takes the rest.
+
+    >>> target_fraction([Decimal("0.5"), Decimal("0.5")], 1)
+    Decimal('0.5')
+    """
+    if number >= len(fractions) and sum(fractions) >= 1:
+        return None
+    return fractions[number - 1] if number <= len(fractions) else None

@@ -1,0 +1,148 @@
+"""What is wanted of orders and levels that the broker holds: cancels, closes, moved stops.
+
+A wish stays on the row until it is granted, so that a kill at any point costs nothing but time. The
+network is asked outside of transactions; what the broker answers comes in by apply_reports.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+
+from brokers.base import CancelRequest, ModifyRequest, OrderReport
+from brokers.registry import adapter_for
+from common.codes import Code
+from common.sql import rows, run
+from connections.selectors import spec_from_row
+from execution import runtime
+from execution.exits import ExitWish, open_exits
+from execution.flusher import apply_or_halve
+from execution.models import AT_BROKER, IN_FLIGHT, TERMINAL
+
+log = structlog.get_logger(__name__)
+ASK_AGAIN_SECONDS = 5
+AT_ONCE = 200
+
+WISHED = """
+SELECT o.id, o.status, o.wish, o.filled_quantity, p.id AS position_id,
+  coalesce(p.quantity - p.reserved, 0) AS free
+FROM execution_order o
+LEFT JOIN positions_executionposition p
+  ON o.position_id IS NULL AND p.connection_id = o.connection_id AND p.signal_id = o.signal_id
+WHERE o.wish <> '' AND o.due_at <= clock_timestamp()
+ORDER BY o.id LIMIT 1000 FOR NO KEY UPDATE OF o SKIP LOCKED
+"""
+
+CANCEL_UNSENT = f"""
+WITH moved AS (
+  UPDATE execution_order SET status = 'CANCELLED', wish = '', fence = fence + 1,
+    reason = CASE wish WHEN 'CLOSE' THEN '{Code.CLOSED_BEFORE_SENT.value}'
+      ELSE '{Code.OWNER_CANCELLED.value}' END, done_at = clock_timestamp()
+  WHERE id = ANY(%s) AND status = 'PENDING'
+  RETURNING id, signal_id, connection_id, position_id, quantity, reason
+), freed AS (
+  UPDATE positions_executionposition p SET reserved = greatest(p.reserved - m.quantity, 0)
+  FROM moved m WHERE p.id = m.position_id
+)
+INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status)
+SELECT id, signal_id, connection_id, reason, 'CANCELLED' FROM moved
+"""
+
+ASK_CANCEL = f"""
+WITH moved AS (
+  UPDATE execution_order SET status = 'CANCEL_REQUESTED',
+    due_at = clock_timestamp() + make_interval(secs => {ASK_AGAIN_SECONDS})
+  WHERE id = ANY(%s)
+  RETURNING id, signal_id, connection_id, client_order_id, broker_order_id, symbol
+), logged AS (
+  INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status)
+  SELECT id, signal_id, connection_id, '{Code.CANCEL_ASKED.value}', 'CANCEL_REQUESTED' FROM moved
+)
+SELECT m.*, c.type, c.account, c.exchange_name, c.settings, c.sealed_credentials,
+  coalesce(c.user_id, c.admin_id) AS owner_id
+FROM moved m JOIN connections_executionconnection c ON c.id = m.connection_id
+"""
+
+LEVELS = """
+SELECT p.id, p.connection_id, p.symbol, p.broker_position_id, e.client_order_id,
+  CASE WHEN p.sl_guardian = 'BROKER' THEN p.sl END AS sl,
+  CASE WHEN p.tp_guardian = 'BROKER' THEN p.tp END AS tp,
+  c.type, c.account, c.exchange_name, c.settings, c.sealed_credentials,
+  coalesce(c.user_id, c.admin_id) AS owner_id
+FROM positions_executionposition p
+JOIN connections_executionconnection c ON c.id = p.connection_id
+JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.signal_id
+  AND e.leg = 'entry'
+WHERE p.quantity > 0 AND (
+  (p.sl_guardian = 'BROKER' AND p.sl IS DISTINCT FROM p.broker_sl)
+  OR (p.tp_guardian = 'BROKER' AND p.tp IS DISTINCT FROM p.broker_tp))
+ORDER BY p.id LIMIT 1000
+"""
+
+
+def grant_wishes() -> list[int]:
+    """Do what can be done now; return ids of exits to ring (they are due anyway)."""
+    with transaction.atomic():
+        wished = rows(WISHED)
+        exits = _settle(wished)
+        cancels = _ask_cancels(wished)
+    present = runtime.present()
+    calls = [_cancel(row) for row in cancels] + [_modify(row) for row in rows(LEVELS)]
+    if calls:
+        reports = present.wire.ask(_gather(calls))
+        if reports:
+            apply_or_halve(reports)
+    return exits
+
+
+def _settle(wished: Sequence[Any]) -> list[int]:
+    """End wishes about orders that have ended or never left; return exits for what had filled."""
+    ended = [row for row in wished if row.status in TERMINAL]
+    closing = [row for row in ended if row.wish == "CLOSE" and row.free > 0]
+    exits = open_exits([ExitWish(row.position_id, "close") for row in closing])
+    if ended:
+        run("UPDATE execution_order SET wish = '' WHERE id = ANY(%s)", ([r.id for r in ended],))
+    if unsent := [row.id for row in wished if row.status == "PENDING"]:
+        run(CANCEL_UNSENT, (unsent,))
+    if waiting := [row.id for row in wished if row.status in IN_FLIGHT]:
+        run(
+            "UPDATE execution_order SET due_at = clock_timestamp() + interval '1 second'"
+            " WHERE id = ANY(%s)",
+            (waiting,),
+        )
+    return [exit_.order_id for exit_ in exits]
+
+
+def _ask_cancels(wished: Sequence[Any]) -> list[Any]:
+    ids = [row.id for row in wished if row.status in AT_BROKER]
+    return rows(ASK_CANCEL, (ids,)) if ids else []
+
+
+def _cancel(row: Any) -> Coroutine[Any, Any, list[OrderReport]]:
+    request = CancelRequest(row.client_order_id, row.broker_order_id, row.symbol)
+    return adapter_for(row.type).cancel(spec_from_row(row), request)
+
+
+def _modify(row: Any) -> Coroutine[Any, Any, list[OrderReport]]:
+    request = ModifyRequest(
+        row.client_order_id, row.broker_position_id, row.symbol, row.sl, row.tp
+    )
+    return adapter_for(row.type).modify(spec_from_row(row), request)
+
+
+async def _gather(calls: Sequence[Coroutine[Any, Any, list[OrderReport]]]) -> list[OrderReport]:
+    """Run the calls, bounded in number and time; one that fails is asked again by the next pass."""
+    limit = asyncio.Semaphore(AT_ONCE)
+
+    async def one(call: Coroutine[Any, Any, list[OrderReport]]) -> list[OrderReport]:
+        async with limit, asyncio.timeout(settings.FILLCAST_CALL_TIMEOUT_SECONDS):
+            return await call
+
+    answers = await asyncio.gather(*map(one, calls), return_exceptions=True)
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            log.warning("a cancel or change was not answered", error=repr(answer))
+    return [report for a in answers if isinstance(a, list) for report in a]
