@@ -109,7 +109,7 @@ class PaperAdapter:
         guard: Guard,
         tell: Tell,
     ) -> None:
-        """Place many at once. guard is asked when an order leaves and, in a thread, when it arrives.
+        """Place many at once. guard is asked when one leaves and, in a thread, when it arrives.
 
         Ends when each order has been told; one whose answer is lost is told as OutcomeUnknown after
         `reply_timeout`. Ending the call earlier does not call back what has left.

@@ -164,7 +164,7 @@ def _one(
 
 
 def to_ticket(packet: Packet, ticket: int, now: datetime) -> Ticket:
-    """Read a request. Whatever names a position can only close it; an id that is none finds none."""
+    """Read a request. What names a position can only close it; an id that is none finds none."""
     request, named = packet.request, packet.request.broker_position_id
     closes = None
     if named:

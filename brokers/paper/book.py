@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 
 from brokers.base import OrderType, PositionMode, Side, TimeInForce
-from brokers.paper.state import ZERO, Account, Deal, Exposure, Ledger, Listed, Lot, Market, Ticket
+from brokers.paper.state import ZERO, Account, Deal, Ledger, Listed, Lot, Market, Ticket
 from common.codes import Code
 from common.money import divide
 

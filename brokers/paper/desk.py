@@ -26,7 +26,7 @@ Levels = tuple[Decimal | None, Decimal | None]
 
 
 def cancel(account_id: int, request: CancelRequest) -> list[OrderReport]:
-    """Cancel a working order. A fill that was first wins: CANCEL_REFUSED, and the fill beside it."""
+    """Cancel a working order. A fill that was first wins: CANCEL_REFUSED, the fill beside it."""
 
     def work(session: Session) -> list[OrderReport]:
         accounts = store.lock_accounts(session, [account_id])

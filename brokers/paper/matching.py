@@ -96,7 +96,7 @@ def broker_exit(
     now: datetime,
     ledger: Ledger,
 ) -> Happening:
-    """Close `quantity` of a lot by the broker's own (or the owner's) order, at the price in force."""
+    """Close `quantity` of a lot by the broker's or the owner's own order, at the price in force."""
     order = Ticket(
         id=next(ledger.tickets), account=account.id, connection_id=lot.connection_id,
         client_order_id="", symbol=lot.symbol, side=lot.side.opposite, order_type=OrderType.MARKET,

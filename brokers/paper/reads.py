@@ -83,7 +83,7 @@ def _accounts(session: Session, account_id: int) -> dict[int, Account]:
 
 
 def positions(account_id: int) -> list[BrokerPosition]:
-    """Tell the open positions: each entry's on a hedging account, each symbol's on a netting one."""
+    """Tell the open positions: one an entry on a hedging account, one a symbol on a netting one."""
     with sessions.transaction() as session:
         mode = _accounts(session, account_id)[account_id].mode
         rows = session.execute(

@@ -1,4 +1,4 @@
-"""The paper broker's words: what happened, told as OrderReports; and how the event stream keeps it."""
+"""The paper broker's words: what happened, told as OrderReports and kept in the event stream."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime

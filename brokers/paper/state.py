@@ -13,6 +13,7 @@ from brokers.paper.rates import conversion_rate
 from common.codes import Code
 
 ZERO = Decimal(0)
+AHEAD_SECONDS = 60  # a price further ahead of the market clock is of another session (a replay)
 
 
 @dataclass(slots=True)
@@ -45,10 +46,11 @@ class Listed:
         return self.ask if side is Side.BUY else self.bid
 
     def is_open(self, now: datetime) -> bool:
-        """Whether the price is young enough to trade on."""
+        """Whether the price is of this session and young enough to trade on."""
         if self.quoted_at is None:
             return False
-        return (now - self.quoted_at).total_seconds() <= self.quote_max_age_seconds
+        age = (now - self.quoted_at).total_seconds()
+        return -AHEAD_SECONDS <= age <= self.quote_max_age_seconds
 
 
 class Market:

@@ -112,7 +112,8 @@ def to_ticket(row: Sequence[Any]) -> Ticket:
     reason, cause = row[18], row[22]
     return Ticket(
         *row[:5], SIDE[row[5]], OrderType(row[6]), TimeInForce(row[7]), *row[8:18],
-        Code(reason) if reason else None, *row[19:22], CloseCause(cause) if cause else None, row[23],
+        Code(reason) if reason else None, *row[19:22],
+        CloseCause(cause) if cause else None, row[23],
     )  # fmt: skip
 
 

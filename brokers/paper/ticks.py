@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import islice
 
@@ -14,7 +14,8 @@ from brokers.paper.arrays import numbers, texts, times
 from brokers.paper.matching import Happening, Watched, run
 from brokers.paper.reports import news, to_json
 from brokers.paper.sessions import Session, sessions
-from brokers.paper.state import Account, Ledger, Market
+from brokers.paper.state import AHEAD_SECONDS, Account, Ledger, Market
+from common.clocks import market_now
 
 BATCH = 500  # quotes looked at in one go
 CHUNK = 1_000  # accounts settled in one transaction
@@ -77,7 +78,7 @@ def _first(session: Session, quotes: Sequence[Quote]) -> tuple[Batch | None, int
     if not symbols:
         return None, 0
     store.lock_symbols(session, symbols.values(), alone=True)
-    fresh = newer_only(quotes, symbols, store.load_market(session))
+    fresh = newer_only(quotes, symbols, store.load_market(session), market_now())
     if not fresh:
         return None, 0
     batch = Batch(fresh, symbols, _candidates(session, fresh, symbols))
@@ -93,8 +94,14 @@ def _symbols_of(session: Session, pairs: set[str]) -> dict[str, str]:
     return dict(rows.fetchall())
 
 
-def newer_only(quotes: Sequence[Quote], symbols: Mapping[str, str], market: Market) -> list[Quote]:
-    """Return the quotes of listed pairs that are not older than what went before them."""
+def newer_only(
+    quotes: Sequence[Quote], symbols: Mapping[str, str], market: Market, now: datetime
+) -> list[Quote]:
+    """Return the quotes of listed pairs that are not older than what went before them.
+
+    A price in force from ahead of the market clock is of another session, and none.
+    """
+    ahead = now + timedelta(seconds=AHEAD_SECONDS)
     latest: dict[str, datetime | None] = {}
     fresh = []
     for quote in quotes:
@@ -102,7 +109,7 @@ def newer_only(quotes: Sequence[Quote], symbols: Mapping[str, str], market: Mark
         if symbol is None:
             continue
         before = latest.setdefault(symbol, market.by_symbol[symbol].quoted_at)
-        if before is None or quote.time >= before:
+        if before is None or before > ahead or quote.time >= before:
             latest[symbol] = quote.time
             fresh.append(quote)
     return fresh
