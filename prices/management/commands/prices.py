@@ -1,0 +1,32 @@
+import signal
+import threading
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from common.clocks import market_clock
+from prices.runner import Runner
+
+HELP = """The prices process: follows every active data connection until it is stopped.
+
+For each one it hands all quotes to the paper broker, keeps the latest of each symbol, and lets
+triggers and broker events be worked on. Kinds it drives: `replay` (recorded quotes at the market
+clock's pace, see FILLCAST_MARKET_CLOCK) and `static` (constant prices, for benches).
+Run one of it. Ctrl-C or SIGTERM stops it within a second; started again, it goes on where
+it was."""
+
+
+class Command(BaseCommand):
+    help = HELP
+    requires_system_checks: list[str] = []
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        clock = market_clock()
+        pace = f"market clock {clock.spec()}" if clock else "real time"
+        self.stderr.write(f"prices: {pace}; stop with Ctrl-C")
+        runner = Runner(stop)
+        runner.run()
+        self.stderr.write(f"prices: stopped after {runner.carried:,} quotes")

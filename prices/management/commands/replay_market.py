@@ -1,0 +1,92 @@
+import signal
+import sys
+import threading
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from common.clocks import machine_time
+from common.errors import MisconfiguredError
+from prices.feeding import Feed
+from prices.replay import DEFAULT_FILE, find_recording
+from prices.replaying import Progress, prepare, source_named
+
+HELP = """Replay recorded quotes into this installation: the paper broker trades on them.
+
+FILE is a .csv or .csv.gz with the columns time_ms,symbol,bid,ask (epoch milliseconds UTC, canonical
+BASE/QUOTE pairs), sorted by time, or the name of a recording in prices/data.
+
+Examples:
+  manage.py replay_market quotes-2014-05-02-nonfarm-2h.csv.gz
+  manage.py replay_market my-quotes.csv.gz --speed 10 --start 12:29
+
+The quotes come at the recording's pace times --speed. Where the installation lives in real time
+they are dated as they come, so every other process can trade on them. Where it has a market clock
+(FILLCAST_MARKET_CLOCK, as in the demo) that clock sets date and pace; --speed and --start do not
+apply. Accounts use these prices when their data connection is the one named by --data-connection.
+Progress goes to stderr; Ctrl-C stops within a second."""
+
+
+class Command(BaseCommand):
+    help = HELP
+    requires_system_checks: list[str] = []
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
+        kwargs["formatter_class"] = RawDescriptionHelpFormatter
+        return super().create_parser(prog_name, subcommand, **kwargs)
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("file", metavar="FILE", nargs="?", default=DEFAULT_FILE)
+        parser.add_argument("--speed", type=float, default=60.0, help="1 is real time (default 60)")
+        parser.add_argument(
+            "--start",
+            metavar="TIME",
+            help="begin here in the recording: 12:29, 12:29:30 or 2014-05-02T12:29Z (UTC)",
+        )
+        parser.add_argument(
+            "--data-connection",
+            metavar="NAME",
+            default="Replay",
+            help="which data connection gets the quotes; created if there is none (default Replay)",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if not 0 < options["speed"] <= 10_000:
+            raise CommandError("--speed must be above 0 and at most 10000.")
+        try:
+            path = find_path(options["file"])
+            source = source_named(options["data_connection"])
+            stream, progress = prepare(path, start=options["start"], speed=options["speed"])
+        except MisconfiguredError as error:
+            raise CommandError(str(error)) from error
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        self.stderr.write(f"replaying {path.name} into data connection {source.name!r}")
+        feed = Feed(source.pk, source.name, stream)
+        try:
+            carried = self._follow(feed, progress, stop)
+        except MisconfiguredError as error:
+            raise CommandError(str(error)) from error
+        self.stderr.write(f"{carried:,} quotes replayed")
+
+    def _follow(self, feed: Feed, progress: Progress, stop: threading.Event) -> int:
+        """Carry quotes until the recording or the user ends it; say each second how far it is."""
+        carried, said_at = 0, machine_time()
+        while not (stop.is_set() or progress.is_over):
+            carried += feed.step(datetime.now(UTC))
+            if machine_time() - said_at >= 1:
+                said_at = machine_time()
+                self.stderr.write(f"  {progress.at:%Y-%m-%d %H:%M:%S} UTC, {carried:,} quotes")
+                sys.stderr.flush()
+            stop.wait(0.05)
+        return carried
+
+
+def find_path(name: str) -> Path:
+    """Find FILE: a path from here, or a recording of ours. Raises MisconfiguredError."""
+    path = Path(name)
+    return path.resolve() if path.is_file() else find_recording(name, trusted=False)

@@ -1,0 +1,85 @@
+"""The prices process: every active source, one step each 50 ms, until it is told to stop."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+
+import psycopg
+from django.db import Error as DatabaseError
+from django.db import connections
+
+from common.clocks import machine_time, market_now
+from common.errors import MisconfiguredError
+from connections.models import DataConnection
+from prices.feeding import Feed, open_feed
+
+log = logging.getLogger(__name__)
+PACE = 0.05  # seconds of machine time between two looks at the sources
+LOOK_FOR_SOURCES = 5.0  # how soon a source that was added or switched off is noticed
+HEARTBEAT = 1.0  # how often receivers are called when there are no quotes
+REST = 1.0  # how long a source rests after an error
+
+
+class Runner:
+    """Steps through the sources. Built for one thread; `stop` may be set from a signal handler."""
+
+    def __init__(self, stop: threading.Event, *, pace: float = PACE) -> None:
+        self._stop, self._pace = stop, pace
+        self._feeds: dict[tuple[int, str], Feed] = {}
+        self._resting: dict[int, float] = {}
+        self._looked_at = self._beat_at = float("-inf")
+        self.carried = 0
+
+    def run(self) -> None:
+        """Carry quotes until `stop` is set. An error of one source never ends the others."""
+        while not self._stop.is_set():
+            self.look()
+            self._stop.wait(self._pace)
+
+    def look(self) -> None:
+        """Do one round."""
+        if machine_time() - self._looked_at >= LOOK_FOR_SOURCES:
+            self._guarded(0, "the list of sources", self._find_sources)
+        for feed in list(self._feeds.values()):
+            self._guarded(feed.data_connection_id, feed.name, lambda feed=feed: self._step(feed))
+        if machine_time() - self._beat_at >= HEARTBEAT:
+            self._beat_at = machine_time()
+            for feed in self._feeds.values():
+                feed.tell([])
+
+    def _step(self, feed: Feed) -> None:
+        self.carried += feed.step(market_now())
+
+    def _guarded(self, key: int, name: str, work: Callable[[], None]) -> None:
+        """Do something for a source; after an error log it and let the source rest."""
+        if self._resting.get(key, 0) > machine_time():
+            return
+        try:
+            work()
+        except (DatabaseError, psycopg.Error, MisconfiguredError) as error:
+            log.warning("prices: %s: %s", name, error)
+            self._resting[key] = machine_time() + REST
+            connections.close_all()  # a connection that broke is opened anew
+
+    def _find_sources(self) -> None:
+        """Open sources that are new or changed, and let go of those that ended."""
+        active = {_key(source): source for source in _active()}
+        for key in self._feeds.keys() - active.keys():
+            log.info("prices: %s is let go", self._feeds.pop(key).name)
+        for key in active.keys() - self._feeds.keys():
+            self._guarded(key[0], active[key].name, lambda key=key: self._open(key, active[key]))
+        self._looked_at = machine_time()
+
+    def _open(self, key: tuple[int, str], source: DataConnection) -> None:
+        if feed := open_feed(source, market_now()):
+            self._feeds[key] = feed
+            log.info("prices: following %s (%s)", source.name, source.kind)
+
+
+def _active() -> Iterable[DataConnection]:
+    return DataConnection.objects.filter(is_active=True).order_by("pk")
+
+
+def _key(source: DataConnection) -> tuple[int, str]:
+    """A source with other settings is another one."""
+    return source.pk, f"{source.kind} {source.settings!r}"

@@ -1,0 +1,48 @@
+"""Reading prices."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from brokers.base import Quote
+from brokers.paper.rates import conversion_rate
+from prices.models import LatestQuote
+
+__all__ = ["conversion_rate", "is_stale", "latest", "latest_by_connection", "newest_time"]
+
+
+def latest(data_connection_id: int, symbols: Iterable[str] | None = None) -> dict[str, Quote]:
+    """Return the latest quotes of a source by canonical pair; None: all it has.
+
+    Symbols that were never quoted are left out. As old as they are: ask `is_stale`.
+    """
+    return latest_by_connection([data_connection_id], symbols).get(data_connection_id, {})
+
+
+def latest_by_connection(
+    data_connection_ids: Iterable[int], symbols: Iterable[str] | None = None
+) -> dict[int, dict[str, Quote]]:
+    """Return the latest quotes of several sources in one query, by source and canonical pair."""
+    rows = LatestQuote.objects.filter(data_connection_id__in=set(data_connection_ids))
+    if symbols is not None:
+        rows = rows.filter(symbol__in=set(symbols))
+    found: dict[int, dict[str, Quote]] = {}
+    for source, symbol, bid, ask, time in rows.values_list(
+        "data_connection_id", "symbol", "bid", "ask", "time"
+    ):
+        found.setdefault(source, {})[symbol] = Quote(symbol, bid, ask, time)
+    return found
+
+
+def is_stale(quote: Quote, *, now: datetime, max_age: timedelta) -> bool:
+    """Whether a quote is too old to trade on. now: the market clock's, aware."""
+    return now - quote.time > max_age
+
+
+def newest_time(data_connection_id: int) -> datetime | None:
+    """Return the market time of the last quote stored for a source; None: there is none."""
+    return (
+        LatestQuote.objects.filter(data_connection_id=data_connection_id)
+        .order_by("-time")
+        .values_list("time", flat=True)
+        .first()
+    )

@@ -1,0 +1,10 @@
+"""What prices tell the rooms above, which they may not import."""
+
+from django.dispatch import Signal
+
+quotes_stored = Signal()
+"""Sent after quotes went to the paper broker and were stored, outside of any transaction.
+
+data_connection_id: int. quotes: list[Quote], every one in order, not only the last of a symbol.
+Sent with no quotes about once a second too, so that a receiver can drain what it missed.
+"""

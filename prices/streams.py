@@ -1,0 +1,86 @@
+"""The kinds of sources that this process itself drives: recordings and constant prices."""
+
+from datetime import datetime
+from typing import Protocol
+
+from brokers.base import Quote
+from common.clocks import machine_time
+from common.errors import FillcastError, MisconfiguredError
+from common.money import read_decimal
+from connections.models import DataConnection
+from prices.replay import DEFAULT_FILE, Tape, find_recording, read_quotes
+
+STATIC_EVERY = 1.0  # seconds of machine time
+CONSTANT = {  # what a static source quotes when its settings name nothing
+    "EUR/USD": ("1.10000", "1.10002"),
+    "NZD/USD": ("0.61000", "0.61003"),
+    "XAU/USD": ("1900.00", "1900.30"),
+}
+
+
+class Stream(Protocol):
+    """A source of quotes."""
+
+    def due(self, now: datetime) -> list[Quote]:
+        """Return what came since the last call, in order. now: the market clock's."""
+        ...
+
+
+class ReplayStream:
+    """A recording, pulled by the market clock.
+
+    since: market time of the last quote that was stored. A process that comes back hands out
+    everything after it, so that the paper broker misses no level; a first one begins at now.
+    """
+
+    def __init__(self, tape: Tape, since: datetime | None) -> None:
+        self._tape, self._since = tape, since
+        self._started = False
+
+    def due(self, now: datetime) -> list[Quote]:
+        if self._started:
+            return self._tape.until(now)
+        self._started = True
+        if self._since is not None and self._since <= now:
+            self._tape.until(self._since)
+            return self._tape.until(now)
+        return self._tape.wind_to(now)
+
+
+class StaticStream:
+    """Constant prices, told again each second so that they never grow stale."""
+
+    def __init__(self, prices: dict[str, tuple[str, str]], every: float = STATIC_EVERY) -> None:
+        self._prices = [
+            (symbol, read_decimal(bid, field=symbol, positive=True),
+             read_decimal(ask, field=symbol, positive=True))
+            for symbol, (bid, ask) in prices.items()
+        ]  # fmt: skip
+        self._every, self._told_at = every, float("-inf")
+
+    def due(self, now: datetime) -> list[Quote]:
+        if machine_time() - self._told_at < self._every:
+            return []
+        self._told_at = machine_time()
+        return [Quote(symbol, bid, ask, now) for symbol, bid, ask in self._prices]
+
+
+def stream_for(source: DataConnection, since: datetime | None) -> Stream | None:
+    """Open a source; None: its broker streams its prices elsewhere.
+
+    Settings: `file` (replay; one of prices/data, or an operator's absolute path), `quotes` (static;
+    {"EUR/USD": ["1.1000", "1.1002"]}). Raises MisconfiguredError.
+    """
+    if source.kind == DataConnection.Kind.REPLAY:
+        name = str(source.settings.get("file", DEFAULT_FILE))
+        path = find_recording(name, trusted=source.user_id is None)
+        return ReplayStream(Tape(read_quotes(path)), since)
+    if source.kind == DataConnection.Kind.STATIC:
+        try:
+            told = source.settings.get("quotes", CONSTANT)
+            return StaticStream({symbol: (bid, ask) for symbol, (bid, ask) in told.items()})
+        except (AttributeError, TypeError, ValueError, FillcastError) as error:
+            raise MisconfiguredError(
+                f'{source.name}: quotes must be {{"EUR/USD": ["1.1000", "1.1002"]}}: {error}'
+            ) from error
+    return None
