@@ -81,9 +81,11 @@ INSTALLED_APPS = [
     "events",
     "signals",
     "connections",
+    "prices",
     "positions",
     "execution",
     "analytics",
+    "brokers.paper",
     "config",
 ]
 
