@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from users.models import User
 
 TENANT, OPERATOR = "fillcast.tenant", "fillcast.operator"
-_SET = f"SELECT set_config('{TENANT}', %s, true), set_config('{OPERATOR}', %s, true)"
+_SET = (
+    f"SELECT set_config('{TENANT}', %s, true) AS tenant,"
+    f" set_config('{OPERATOR}', %s, true) AS operator"
+)
 _GET = (
     f"SELECT coalesce(current_setting('{TENANT}', true), '') AS tenant,"
     f" coalesce(current_setting('{OPERATOR}', true), '') AS operator"
