@@ -12,6 +12,7 @@ import psycopg
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.utils import DatabaseErrorWrapper
 from psycopg.rows import namedtuple_row
+from psycopg.types.json import JsonbLoader
 
 Params = Sequence[Any] | Mapping[str, Any] | None
 
@@ -27,7 +28,8 @@ def rows(sql: str, params: Params = None, *, using: str = DEFAULT_DB_ALIAS) -> l
         DatabaseErrorWrapper(connection),
         psycopg.Cursor(connection.connection, row_factory=namedtuple_row) as cursor,
     ):
-        cursor.execute(sql, params)  # type: ignore[arg-type]  # our own SQL, never a user's
+        cursor.adapters.register_loader("jsonb", JsonbLoader)  # Django's own leaves text
+        cursor.execute(sql, params)
         return cursor.fetchall() if cursor.description else []
 
 
@@ -36,7 +38,7 @@ def run(sql: str, params: Params = None, *, using: str = DEFAULT_DB_ALIAS) -> in
     connection = connections[using]
     connection.ensure_connection()
     with DatabaseErrorWrapper(connection), psycopg.Cursor(connection.connection) as cursor:
-        cursor.execute(sql, params)  # type: ignore[arg-type]
+        cursor.execute(sql, params)
         return cursor.rowcount
 
 
