@@ -8,18 +8,9 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
-from common.admin import (
-    BigTableAdmin,
-    ReadOnlyAdmin,
-    amount,
-    badge,
-    code,
-    link,
-    read_id,
-    read_uuid,
-    state_badge,
-)
+from common.admin import BigTableAdmin, ReadOnlyAdmin, link, read_id, read_uuid
 from common.codes import Code
+from common.markup import amount, badge, code, state_badge
 from common.money import plain
 from common.shown import STATES, signed, statuses_of
 from connections.models import ExecutionConnection

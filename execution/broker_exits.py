@@ -95,9 +95,7 @@ def materialise(reports: Sequence[OrderReport]) -> Told:
     return told
 
 
-def _exit_row(
-    report: OrderReport, position_id: int, seen: set[tuple[int, str]]
-) -> int | None:
+def _exit_row(report: OrderReport, position_id: int, seen: set[tuple[int, str]]) -> int | None:
     """Find or write the exit's order row; None when there is nothing new in the report."""
     position = rows(LOAD, ([position_id],))[0]
     fresh = _new_quantity(report, position, seen)
@@ -126,9 +124,7 @@ def _new_quantity(report: OrderReport, position: Any, seen: set[tuple[int, str]]
     return total
 
 
-def _leg_of(
-    report: OrderReport, position: Any, taken: Sequence[str]
-) -> tuple[str, Decimal | None]:
+def _leg_of(report: OrderReport, position: Any, taken: Sequence[str]) -> tuple[str, Decimal | None]:
     """The leg's name and the price that was expected of it."""
     match report.close_cause:
         case CloseCause.STOP_LOSS:

@@ -137,5 +137,3 @@ WRITE_COLUMNS = (
 POSTPONE = """
 UPDATE execution_order SET due_at = clock_timestamp() + interval '1 second' WHERE id = ANY(%s)
 """
-
-

@@ -118,7 +118,9 @@ def _too_late(row: Any, signal: Any, now: datetime) -> Decision | None:
     if signal.cancelled_at is not None:
         return Expired(Denial(Code.SIGNAL_CANCELLED))
     if signal.valid_until is not None and signal.valid_until <= now:
-        return Expired(Denial(Code.SIGNAL_EXPIRED, detail=f"Valid until {signal.valid_until:%H:%M:%S}"))
+        return Expired(
+            Denial(Code.SIGNAL_EXPIRED, detail=f"Valid until {signal.valid_until:%H:%M:%S}")
+        )
     if row.max_signal_age_seconds is None:
         return Denial(Code.NO_PRESET)
     age = Decimal(int((now - signal.published_at).total_seconds()))
@@ -293,5 +295,3 @@ def _to_digits(price: Decimal | None, digits: int) -> Decimal | None:
     if price is None:
         return None
     return price.quantize(Decimal(1).scaleb(-digits), ROUND_HALF_EVEN)
-
-

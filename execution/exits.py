@@ -103,18 +103,14 @@ def open_exits(
     return [Exit(r.order_id, r.position_id, r.connection_id, r.quantity) for r in written]
 
 
-def close_all_of_signal(
-    *, refers_to: int | None, fraction: Decimal, signal_id: int
-) -> list[Exit]:
+def close_all_of_signal(*, refers_to: int | None, fraction: Decimal, signal_id: int) -> list[Exit]:
     """Close the given share of every open position of a signal."""
     positions = rows(
         "SELECT id FROM positions_executionposition WHERE signal_id = %s AND quantity > 0",
         (refers_to,),
     )
     share = None if fraction == 1 else fraction
-    return open_exits(
-        [ExitWish(row.id, "close", share) for row in positions], signal_id=signal_id
-    )
+    return open_exits([ExitWish(row.id, "close", share) for row in positions], signal_id=signal_id)
 
 
 def next_leg(leg: str, taken: Sequence[str]) -> str:

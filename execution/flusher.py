@@ -17,9 +17,9 @@ FLUSH_MAX = 500
 RETRY_SECONDS = 0.2
 
 
-def apply_or_halve(reports: Sequence[OrderReport], stop: threading.Event | None = None) -> list[
-    OrderReport
-]:
+def apply_or_halve(
+    reports: Sequence[OrderReport], stop: threading.Event | None = None
+) -> list[OrderReport]:
     """Apply reports whatever happens; return those that must be told again later.
 
     A deadlock is retried and a lost database waited for. What cannot be written for its own sake

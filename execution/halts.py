@@ -23,9 +23,7 @@ class Halts:
     users: dict[int, str] = field(default_factory=dict)
     connections: dict[str, str] = field(default_factory=dict)
 
-    def mode(
-        self, *, owner_id: int, feed_id: int | None, connection_id: UUID | str
-    ) -> str | None:
+    def mode(self, *, owner_id: int, feed_id: int | None, connection_id: UUID | str) -> str | None:
         """Return the strictest mode that applies: HALTED, REDUCING or None."""
         modes = {
             self.everyone,

@@ -190,9 +190,7 @@ class Order(models.Model):
             models.Index(
                 fields=["answer_by"], name="order_in_flight", condition=Q(status__in=IN_FLIGHT)
             ),
-            models.Index(
-                fields=["due_at"], name="order_wish", condition=~Q(wish="")
-            ),
+            models.Index(fields=["due_at"], name="order_wish", condition=~Q(wish="")),
             models.Index(fields=["connection", "-id"], name="order_of_connection"),
         ]
 

@@ -98,9 +98,7 @@ def _load(reports: Iterable[OrderReport], ids: list[int]) -> dict[Any, Any]:
     return found
 
 
-def _sort(
-    told: list[tuple[OrderReport, int | None]], found: dict[Any, Any]
-) -> dict[int, Change]:
+def _sort(told: list[tuple[OrderReport, int | None]], found: dict[Any, Any]) -> dict[int, Change]:
     """Bring reports to their orders; one without an order becomes drift."""
     changes: dict[int, Change] = {}
     for report, order_id in told:
@@ -302,5 +300,3 @@ def set_aside(report: OrderReport, fault: Exception) -> None:
 
 def _json(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
-
-

@@ -117,7 +117,9 @@ def close_position(
     outside (0, 1].
     """
     if not 0 < fraction <= 1:
-        raise InvalidInputError(Code.FIELD_INVALID, "The fraction lies in (0, 1].", field="fraction")
+        raise InvalidInputError(
+            Code.FIELD_INVALID, "The fraction lies in (0, 1].", field="fraction"
+        )
     detail = f"by {by.get_username()}" if by else ""
     share = None if fraction == 1 else fraction
     with transaction.atomic():
@@ -139,9 +141,7 @@ def cancel_order(order_id: int, *, by: User | None = None) -> str:
             run(CANCEL_PENDING, {"id": order_id, "detail": detail})
             return str(Status.CANCELLED)
         Order.objects.filter(pk=order_id).update(wish="CANCEL")
-        run(
-            "UPDATE execution_order SET due_at = clock_timestamp() WHERE id = %s", (order_id,)
-        )
+        run("UPDATE execution_order SET due_at = clock_timestamp() WHERE id = %s", (order_id,))
         return order.status
 
 
@@ -226,5 +226,3 @@ def modify_position(
                 f"position {position_id} {f'by {by.get_username()}' if by else ''}".strip(),
             ),
         )
-
-

@@ -222,5 +222,3 @@ def reports_of(request: OrderRequest, answer: Answer) -> list[OrderReport]:
             fence=request.fence,
         )
     ]
-
-

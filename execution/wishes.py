@@ -16,7 +16,7 @@ from brokers.base import CancelRequest, ModifyRequest, OrderReport
 from brokers.registry import adapter_for
 from common.codes import Code
 from common.sql import rows, run
-from connections.selectors import spec_from_row
+from execution.specs import spec_from_row
 from execution import runtime
 from execution.exits import ExitWish, open_exits
 from execution.flusher import apply_or_halve
@@ -127,9 +127,7 @@ def _cancel(row: Any) -> Coroutine[Any, Any, list[OrderReport]]:
 
 
 def _modify(row: Any) -> Coroutine[Any, Any, list[OrderReport]]:
-    request = ModifyRequest(
-        row.client_order_id, row.broker_position_id, row.symbol, row.sl, row.tp
-    )
+    request = ModifyRequest(row.client_order_id, row.broker_position_id, row.symbol, row.sl, row.tp)
     return adapter_for(row.type).modify(spec_from_row(row), request)
 
 

@@ -127,4 +127,4 @@ class ExecutionPosition(models.Model):
 
     @property
     def is_open(self) -> bool:
-        return self.quantity > 0
+        return bool(self.quantity > 0)
