@@ -15,7 +15,7 @@ from common.errors import MisconfiguredError
 
 @dataclass(frozen=True, slots=True)
 class MarketClock:
-    """A market time that started at `start` when the wall clock read `anchor`, running `speed` x."""
+    """Market time: `start` when the wall clock read `anchor`, running `speed` times as fast."""
 
     start: datetime
     anchor: datetime
@@ -27,17 +27,20 @@ class MarketClock:
         return self.start + timedelta(seconds=elapsed * self.speed)
 
     def spec(self) -> str:
-        """Return the text that `parse_market_clock` reads: how child processes inherit the clock."""
+        """Return the text that `parse_market_clock` reads: child processes inherit the clock by it."""
         start = self.start.isoformat().replace("+00:00", "Z")
         return f"{start}@{self.anchor.timestamp():.6f}x{self.speed:g}"
 
 
 def parse_market_clock(spec: str) -> MarketClock:
-    """Read `2014-05-02T12:25:00Z@1763628000.5x60`. Raises MisconfiguredError with what is expected."""
+    """Read `2014-05-02T12:25:00Z@1763628000.5x60`.
+
+    Raises MisconfiguredError with what is expected.
+    """
     try:
         start_text, rest = spec.split("@")
         anchor_text, speed_text = rest.split("x")
-        start = datetime.fromisoformat(start_text.replace("Z", "+00:00"))
+        start = datetime.fromisoformat(start_text)
         anchor = datetime.fromtimestamp(float(anchor_text), UTC)
         speed = float(speed_text)
         if start.tzinfo is None or not 0 < speed <= 10_000:

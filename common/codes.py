@@ -13,7 +13,7 @@ class Code(StrEnum):
     sentence: str
     hint: str
 
-    def __new__(cls, value: str, sentence: str, hint: str = "") -> "Code":
+    def __new__(cls, value: str, sentence: str = "", hint: str = "") -> "Code":
         member = str.__new__(cls, value)
         member._value_ = value
         member.sentence = sentence

@@ -41,7 +41,9 @@ SELECT p.id, p.connection_id, p.quantity, p.sl, p.tp, p.tp_number,
 FROM positions_executionposition p WHERE p.id = ANY(%s)
 """
 
-KNOWN = "SELECT broker_fill_id FROM execution_fill WHERE connection_id = %s AND broker_fill_id = ANY(%s)"
+KNOWN = """
+SELECT broker_fill_id FROM execution_fill WHERE connection_id = %s AND broker_fill_id = ANY(%s)
+"""
 
 INSERT = """
 WITH w AS (

@@ -22,7 +22,6 @@ from common.codes import Code
 from common.sql import columns, rows, run
 from connections.credentials import CredentialsError
 from connections.models import HaltMode
-from execution.specs import spec_from_row
 from execution import claim_sql as sql
 from execution.decide import (
     Decision,
@@ -37,6 +36,7 @@ from execution.halts import Halts, read_halts
 from execution.ids import at_attempt, new_client_order_id
 from execution.risk import Book
 from execution.sizing import Denial
+from execution.specs import spec_from_row
 
 OVERDUE_SECONDS = 1
 
@@ -90,7 +90,7 @@ def claim(order_ids: Sequence[int], *, owner: str, skip_locked: bool = False) ->
 def _open_specs(
     pending: list[Any],
 ) -> tuple[dict[UUID, ConnectionSpec], dict[int, Denial]]:
-    """The specs of the bundle's connections, and a denial for orders whose credentials stay shut."""
+    """The specs of the bundle's connections, and a denial where credentials stay shut."""
     specs: dict[UUID, ConnectionSpec] = {}
     closed: dict[int, Denial] = {}
     for row in pending:

@@ -7,7 +7,6 @@ import structlog
 from django.db import connection
 
 from brokers.base import OrderReport
-from brokers.registry import adapter_for
 from common.sql import rows
 from execution import runtime
 from execution.flusher import apply_or_halve

@@ -76,7 +76,8 @@ SELECT id, connection_id, wish FROM moved
 
 MOVE_LEVELS = f"""
 WITH moved AS (
-  UPDATE positions_executionposition p SET sl = coalesce(%(sl)s, p.sl), touched_at = clock_timestamp(),
+  UPDATE positions_executionposition p SET sl = coalesce(%(sl)s, p.sl),
+    touched_at = clock_timestamp(),
     tp = CASE WHEN cardinality(%(targets)s::numeric[]) = 0 THEN p.tp
          ELSE (%(targets)s::numeric[])[p.tp_number] END
   WHERE p.signal_id = %(refers_to)s AND p.quantity > 0

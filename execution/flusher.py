@@ -1,4 +1,4 @@
-"""The flusher: one thread that writes down what the wire brings, gathered for a few milliseconds."""
+"""The flusher: one thread that writes down what the wire brings, gathered for some milliseconds."""
 
 import queue
 import threading
@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 import structlog
-from django.db import DatabaseError, OperationalError, connection
+from django.db import OperationalError, connection
 
 from brokers.base import OrderReport
 from execution.reports import apply_reports, set_aside
@@ -38,11 +38,9 @@ def apply_or_halve(
             waiting.append(batch)
             stop.wait(RETRY_SECONDS)
         except Exception as error:
-            if not isinstance(error, DatabaseError):
-                log.exception("a report breaks our own program", reports=len(batch))
             if len(batch) == 1:
                 set_aside(batch[0], error)
-                log.error("a report was set aside as drift", order=batch[0].client_order_id)
+                log.exception("a report was set aside as drift", order=batch[0].client_order_id)
             else:
                 middle = len(batch) // 2
                 waiting += [batch[middle:], batch[:middle]]

@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from brokers.base import CloseCause, Execution, OrderReport, ReportKind
 from common.clocks import market_now
 from common.codes import Code
 from common.sql import columns, rows, run
-from brokers.base import CloseCause, Execution, OrderReport, ReportKind
 from execution.flusher import apply_or_halve
 
 SEEN_AGAIN_AFTER = timedelta(seconds=5)

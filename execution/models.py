@@ -108,7 +108,7 @@ class Order(models.Model):
     )
     leg = models.CharField(max_length=16)
     priority = models.SmallIntegerField(default=5, db_default=5)
-    client_order_id = models.CharField(max_length=18, unique=True, null=True)  # noqa: DJ001  # NULL: none yet
+    client_order_id = models.CharField(max_length=18, unique=True, null=True)  # NULL: none yet
     broker_order_id = models.CharField(max_length=64, blank=True, default="", db_default="")
     pair = models.CharField(max_length=20)
     symbol = models.CharField(max_length=40, blank=True, default="", db_default="")

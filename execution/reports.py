@@ -7,7 +7,6 @@ Facts (acceptance, fills, refusals) are never fenced: they are true whoever brin
 
 import json
 import random
-
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
@@ -267,7 +266,7 @@ def _numbers(change: Change) -> dict[str, str]:
 def _backoff(tries: int) -> float:
     """Seconds before the next try: 0.5, 1, 2, 4 with up to half of it as jitter."""
     base: float = 0.5 * 2**tries
-    return base + random.uniform(0, base / 2)  # noqa: S311  # jitter, not a secret
+    return base + random.uniform(0, base / 2)  # jitter, not a secret
 
 
 def _write_levels(reports: Iterable[OrderReport]) -> None:

@@ -79,7 +79,7 @@ def check(entry: Entry, book: Book, limits: Limits, funds: Funds) -> Denial | No
 
 
 def margin_of(notional: Decimal, leverage: Decimal, margin_rate: Decimal) -> Decimal:
-    """Return the margin for a notional: by the instrument's rate, else by the account's leverage."""
+    """Return the margin for a notional, by the instrument's rate or else the account's leverage."""
     return notional * margin_rate if margin_rate > 0 else notional / max(leverage, Decimal(1))
 
 

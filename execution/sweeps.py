@@ -14,8 +14,8 @@ from brokers.base import OrderReport
 from brokers.registry import adapter_for
 from common.codes import Code
 from common.sql import rows, run
-from execution.specs import spec_from_row
 from execution.flusher import apply_or_halve
+from execution.specs import spec_from_row
 from execution.wire import Wire
 
 ASK_EVERY_SECONDS = 5
@@ -141,7 +141,7 @@ def ask_brokers(wire: Wire) -> int:
     return len(unknown)
 
 
-async def _look_up(unknown: Sequence[Any]) -> list[list[OrderReport] | None | BaseException]:
+async def _look_up(unknown: Sequence[Any]) -> list[list[OrderReport] | BaseException | None]:
     limit = asyncio.Semaphore(ASK_AT_ONCE)
 
     async def one(row: Any) -> list[OrderReport] | None:

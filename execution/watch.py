@@ -77,7 +77,7 @@ def _wish(hit: Any, details: Any) -> ExitWish:
 
 
 def target_fraction(fractions: list[Decimal], number: int) -> Decimal | None:
-    """The share that target `number` (from 1) takes; None: the last one of all, which takes the rest.
+    """The share that target `number` (from 1) takes; None: the last of all, it takes the rest.
 
     >>> target_fraction([Decimal("0.5"), Decimal("0.5")], 1)
     Decimal('0.5')

@@ -100,7 +100,7 @@ class Wire(threading.Thread):
 
     # ---- places ---------------------------------------------------------------------------
     def reserve(self, wanted: int) -> int:
-        """Return how many orders may be claimed now (at least one); waits while the wire is full."""
+        """Return how many orders may be claimed now, at least one; waits while the wire is full."""
         enough = min(wanted, max(self._places // 4, 1))
         with self._room:
             self._room.wait_for(lambda: self._places - self._taken >= enough)
