@@ -31,7 +31,6 @@ def tracked(
     `history_rows` in a migration.
     """
 
-
     def decorate(model: M) -> M:
         track: Callable[[M], M] = pghistory.track(
             pghistory.InsertEvent(),
@@ -66,10 +65,10 @@ def context_rows() -> list[RunSQL]:
     """The same for the table of contexts, of which the present one may still grow."""
     table = "pghistory_context"
     secure = operator_rows(table, add=True)
-    own = [
+    own = tuple(
         f"ALTER POLICY operator_rows_{command} ON {table} USING ({OPERATOR} OR {_PRESENT})"
         for command in ("select", "update")
-    ]
+    )
     narrow = f"GRANT UPDATE (metadata, updated_at) ON {table} TO {WEB}, {TRADE}"
     return [
         secure,

@@ -102,7 +102,7 @@ def _secure(table: str, kind: str, policies: dict[str, str]) -> RunSQL:
         f"CREATE POLICY trade_rows ON {table} TO {TRADE} USING (true) WITH CHECK (true)"
     )
     backwards = [*_drop(table, kind, policies), f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY"]
-    return RunSQL(forwards, backwards)
+    return RunSQL(tuple(forwards), tuple(backwards))
 
 
 def _name(kind: str, command: str) -> str:

@@ -20,7 +20,7 @@ class User(AbstractUser):
         """Operators see every tenant's rows; everyone else only their own."""
         return self.is_active and self.is_staff
 
-    def check_password(self, raw_password: str | None) -> bool:
+    def check_password(self, raw_password: str) -> bool:
         """Compare with the stored hash; an outdated hash is renewed, which is the user's own act.
 
         A login begins as nobody's request, and nobody may write to a user's row.
@@ -30,7 +30,7 @@ class User(AbstractUser):
 
 
 @tracked(exclude=["last_run_at", "total_run_count", "date_changed"], app_label="users")
-class Schedule(PeriodicTask):
+class Schedule(PeriodicTask):  # type: ignore[misc]  # celery-beat has no types
     """What beat starts, seen as a setting that operators change: here only for its audit trail."""
 
     class Meta:

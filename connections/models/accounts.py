@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Self
 
 from django.conf import settings
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Q
+from django.utils import timezone
 
 from common.clocks import market_now
 from common.history import tracked
+from connections import credentials, eligibility, health
+from connections.models.health import ConnectionHealth, HealthStatus
 from connections.models.presets import DataConnection, TradingPreset
 
 
@@ -81,3 +86,106 @@ class ExecutionConnection(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.type} · {self.account})"
+
+    @property
+    def owner_id(self) -> int:
+        """The tenant or administrator whose account it is."""
+        owner: int = self.user_id or self.admin_id  # type: ignore[assignment]  # one of them is set
+        return owner
+
+    def is_admin_owned(self) -> bool:
+        """Whether it is an administrator's own account, which takes every published signal."""
+        return self.admin_id is not None
+
+    def has_preset(self) -> bool:
+        """Whether it is said how large a trade may be."""
+        return self.preset_id is not None
+
+    def has_data_connection(self) -> bool:
+        """Whether a source of prices is chosen."""
+        return self.data_connection_id is not None
+
+    def can_execute_trades(self) -> bool:
+        """Whether the next signal would be traded, asked in the very way in which fan-out asks.
+
+        What concerns one subscription or one feed only is left out. `eligibility.reason_for` says
+        why not.
+        """
+        return eligibility.reason_for(connection_id=self.pk) is None
+
+    def mark_as_active(self) -> bool:
+        """Note that the broker answered. Returns whether that ended an error."""
+        return bool(health.mark_active([self.pk]))
+
+    def mark_as_error(self, message: str) -> bool:
+        """Note a failure, as a sentence without secrets. Returns whether all was well before."""
+        return bool(health.mark_errors([(self.pk, message)]))
+
+    def update_last_connected(self) -> None:
+        """Note that the broker was spoken to now."""
+        health.mark_connected([self.pk], at_most_every_seconds=0)
+
+    def update_last_used(self) -> None:
+        """Note that an order went out now."""
+        health.mark_used([self.pk], at_most_every_seconds=0)
+
+    def is_stale(self, hours: float) -> bool:
+        """Whether the broker was not spoken to for longer than this (machine time), or never."""
+        return self._health().is_stale(timezone.now(), timedelta(hours=hours))
+
+    def has_error(self) -> bool:
+        """Whether the last contact with the broker failed."""
+        return self._health().status == HealthStatus.ERROR
+
+    def get_health_status(self) -> str:
+        """Return one word: archived, inactive, paused, untested, error, resting, stale or healthy.
+
+        resting: its circuit is open after failures in a row. stale: no contact for a day.
+        """
+        if self.archived_at is not None:
+            return "archived"
+        if not self.is_active:
+            return "inactive"
+        if self.is_paused:
+            return "paused"
+        return self._health().word(timezone.now())
+
+    def get_credential(self, key: str, default: str | None = None) -> str | None:
+        """Return one of the broker's credentials, `default` if it was never entered.
+
+        Opens in trading processes only: raises MisconfiguredError elsewhere, CredentialsError if
+        what is stored was moved here from another row.
+        """
+        return self.open_credentials().get(key, default)
+
+    def set_credential(self, key: str, value: str) -> None:
+        """Store one credential beside the others; works where none of them can be read."""
+        with transaction.atomic():
+            mine = type(self).objects.filter(pk=self.pk)
+            present = mine.select_for_update(no_key=True).values_list("sealed_credentials").get()
+            self._store(credentials.seal_credentials(
+                {key: value}, connection_id=self.pk, owner_id=self.owner_id, after=present[0]
+            ))  # fmt: skip
+
+    def set_credentials(self, values: Mapping[str, str]) -> None:
+        """Store these credentials in place of all that were there; {} removes them."""
+        self._store(
+            credentials.seal_credentials(values, connection_id=self.pk, owner_id=self.owner_id)
+            if values
+            else None
+        )
+
+    def open_credentials(self) -> dict[str, str]:
+        """Return all credentials; see get_credential."""
+        return credentials.open_credentials(
+            self.sealed_credentials, connection_id=self.pk, owner_id=self.owner_id
+        )
+
+    def _store(self, sealed: bytes | None) -> None:
+        self.sealed_credentials, self.credentials_changed_at = sealed, timezone.now()
+        type(self).objects.filter(pk=self.pk).update(
+            sealed_credentials=sealed, credentials_changed_at=self.credentials_changed_at
+        )
+
+    def _health(self) -> ConnectionHealth:
+        return ConnectionHealth.objects.get(pk=self.pk)

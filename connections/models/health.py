@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 from django.db import models
 
 from common.fields import AmountField
-from connections.models.accounts import ExecutionConnection
+
+STALE_AFTER = timedelta(days=1)
 
 
 class HealthStatus(models.TextChoices):
@@ -18,7 +21,7 @@ class ConnectionHealth(models.Model):
     """How the connection is doing, apart from what its owner decided about it."""
 
     connection = models.OneToOneField(
-        ExecutionConnection, models.CASCADE, primary_key=True, related_name="health"
+        "connections.ExecutionConnection", models.CASCADE, primary_key=True, related_name="health"
     )
     status = models.CharField(
         max_length=8,
@@ -45,12 +48,24 @@ class ConnectionHealth(models.Model):
     def __str__(self) -> str:
         return f"{self.connection_id}: {self.status}"
 
+    def word(self, now: datetime) -> str:
+        """Return untested, error, resting, stale or healthy at machine time `now`."""
+        if self.circuit_open_until is not None and self.circuit_open_until > now:
+            return "resting"
+        if self.status != HealthStatus.ACTIVE:
+            return self.status.lower()
+        return "stale" if self.is_stale(now, STALE_AFTER) else "healthy"
+
+    def is_stale(self, now: datetime, after: timedelta) -> bool:
+        """Whether the broker was not spoken to for longer than `after`, or never."""
+        return self.last_connected_at is None or now - self.last_connected_at > after
+
 
 class AccountSnapshot(models.Model):
     """The account as the broker last told it, in the account's currency."""
 
     connection = models.OneToOneField(
-        ExecutionConnection, models.CASCADE, primary_key=True, related_name="snapshot"
+        "connections.ExecutionConnection", models.CASCADE, primary_key=True, related_name="snapshot"
     )
     currency = models.CharField(max_length=10)
     balance = AmountField()
@@ -69,7 +84,7 @@ class Mailbox(models.Model):
     """A row that is only locked, never written: the order of work on one account."""
 
     connection = models.OneToOneField(
-        ExecutionConnection, models.CASCADE, primary_key=True, related_name="mailbox"
+        "connections.ExecutionConnection", models.CASCADE, primary_key=True, related_name="mailbox"
     )
 
     class Meta:

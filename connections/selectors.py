@@ -1,0 +1,109 @@
+"""Reading accounts: what an adapter needs of one, and which symbol it trades."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.db.models import Q
+
+from brokers.base import ConnectionSpec
+from common.errors import MisconfiguredError
+from common.sql import rows
+from connections import credentials, symbols
+from connections.models import ExecutionConnection, Instrument, Subscription
+from users.models import User
+
+log = structlog.get_logger(__name__)
+
+
+def spec_for(connection: ExecutionConnection) -> ConnectionSpec:
+    """Return what an adapter needs of this connection, credentials opened.
+
+    Raises CredentialsError if they do not open, MisconfiguredError where they cannot.
+    """
+    return _spec(connection, connection.pk, connection.open_credentials())
+
+
+def spec_from_row(row: Any) -> ConnectionSpec:
+    """The same for a row of a statement, which has `connection_id`, `type`, `account`,
+    `exchange_name`, `settings`, `sealed_credentials` and `owner_id`.
+
+    Credentials that do not open are left out and told to the log: one connection's trouble must
+    not fail its neighbours in a bundle. Its adapter then answers NotSent or NO_CREDENTIALS.
+    """
+    try:
+        opened = credentials.open_credentials(
+            row.sealed_credentials, connection_id=row.connection_id, owner_id=row.owner_id
+        )
+    except (credentials.CredentialsError, MisconfiguredError) as error:
+        log.warning("credentials_closed", connection=str(row.connection_id), error=str(error))
+        opened = {}
+    return _spec(row, row.connection_id, opened)
+
+
+def _spec(source: Any, connection_id: UUID, opened: dict[str, str]) -> ConnectionSpec:
+    return ConnectionSpec(
+        connection_id=str(connection_id),
+        account=source.account,
+        exchange_name=source.exchange_name,
+        settings=source.settings,
+        credentials=opened,
+    )
+
+
+def symbol_for(
+    connection: ExecutionConnection, pair: str, *, feed_id: int | None = None
+) -> str | None:
+    """Return the broker's symbol that this account trades a pair by, None if it lists none.
+
+    feed_id: the subscription's symbol map of that feed is asked first.
+    """
+    taken = Subscription.objects.filter(connection=connection).values_list("symbol_map", flat=True)
+    mapped = None if feed_id is None else taken.filter(feed_id=feed_id).first()
+    book = Instrument.objects.filter(
+        book=connection.instrument_book, pair=pair, is_preferred=True
+    ).values_list("symbol", flat=True)
+    return symbols.resolve(pair, symbol_map=mapped, preferred_symbol=book.first())
+
+
+def visible_to(user: User) -> Any:
+    """Return the live connections that a user may see: their own, or all for an operator."""
+    live = ExecutionConnection.objects.live()
+    return live if user.is_operator else live.filter(Q(user=user) | Q(admin=user))
+
+
+def tests_due(limit: int) -> list[UUID]:
+    """Return connections whose test was asked for and not done since, the longest waiting first."""
+    found = rows(
+        """
+        SELECT h.connection_id FROM connections_connectionhealth h
+        JOIN connections_executionconnection c ON c.id = h.connection_id
+        WHERE h.test_requested_at IS NOT NULL AND c.archived_at IS NULL
+          AND (h.last_tested_at IS NULL OR h.last_tested_at < h.test_requested_at)
+        ORDER BY h.test_requested_at LIMIT %s
+        """,
+        (limit,),
+    )
+    return [row.connection_id for row in found]
+
+
+def accounts_due(limit: int, *, older_than_seconds: float) -> Sequence[Any]:
+    """Return rows for `spec_from_row` of accounts to read again, the oldest reading first.
+
+    Those in error too: their next answer is what ends the error. Resting ones are left alone.
+    """
+    return rows(
+        """
+        SELECT c.id AS connection_id, c.type, c.account, c.exchange_name, c.settings,
+          c.sealed_credentials, coalesce(c.user_id, c.admin_id) AS owner_id
+        FROM connections_executionconnection c
+        JOIN connections_connectionhealth h ON h.connection_id = c.id
+        LEFT JOIN connections_accountsnapshot a ON a.connection_id = c.id
+        WHERE c.archived_at IS NULL AND c.is_active AND h.status <> 'UNTESTED'
+          AND (h.circuit_open_until IS NULL OR h.circuit_open_until <= clock_timestamp())
+          AND (a.read_at IS NULL OR a.read_at < clock_timestamp() - make_interval(secs => %s))
+        ORDER BY a.read_at NULLS FIRST LIMIT %s
+        """,
+        (older_than_seconds, limit),
+    )

@@ -1,0 +1,81 @@
+"""Brokers' names of what is traded, and the one canonical name. Pure.
+
+Which pairs exist is known one room below (`signals.symbols`); brokers decorate them: `EURUSD.m`,
+`EURUSD-pro`, `EURUSDm`, `#AAPL`, `mEURUSD`. What cannot be read with certainty is refused.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from common.codes import Code
+from common.errors import InvalidInputError
+from signals import symbols as known
+
+_SUFFIX = re.compile(
+    r"(?P<name>[A-Z0-9]{3,12}(?:[/_.-][A-Z0-9]{2,6})??)"
+    r"(?:[._#!+-](?P<suffix>[A-Z0-9]{0,8})|[._#!+-]+)",
+    re.ASCII | re.IGNORECASE,
+)
+# Behind a ticker most suffixes are an exchange with another currency (SHOP.TO); these are not.
+_SAME_TICKER = frozenset({None, "", "CASH", "CFD", "NAS", "NASDAQ", "NYSE", "SPOT", "US"})
+# Glued to the name without a separator; only what brokers are known to use.
+_GLUED = re.compile(r"(?P<name>[A-Z]{6})(?:m|c|z|pro|ecn|raw|micro|mini)", re.ASCII)
+_PREFIX = re.compile(r"[#._]?(?P<name>.+)", re.ASCII)
+
+
+def canonical(text: str) -> str:
+    """Return `EUR/USD` for EURUSD, EUR_USD, eur/usd, EURUSD.m, EURUSD-pro, EURUSDm.
+
+    Raises InvalidInputError SYMBOL_UNKNOWN for what is in no list and reads in no known way.
+    """
+    for reading, suffix in _readings(text.strip()):
+        try:
+            pair = known.canonical(reading)
+        except InvalidInputError:
+            continue
+        is_ticker = pair.startswith(f"{reading.upper()}/")
+        if not is_ticker or (suffix.upper() if suffix else suffix) in _SAME_TICKER:
+            return pair
+    shown = text if len(text) <= 40 else text[:40] + "…"
+    raise InvalidInputError(Code.SYMBOL_UNKNOWN, f"{shown!r} is not a symbol known here.")
+
+
+def _readings(text: str) -> Iterable[tuple[str, str | None]]:
+    """What a name may stand for, with what was cut off behind it; likeliest first."""
+    yield text, None
+    if found := _PREFIX.fullmatch(text):
+        text = found["name"]
+        yield text, None
+    if found := _SUFFIX.fullmatch(text):
+        yield found["name"], found["suffix"]
+    if found := _GLUED.fullmatch(text):
+        yield found["name"], None
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A broker's symbol and the pair that it was read as."""
+
+    symbol: str
+    pair: str
+
+
+def preferred(listed: Sequence[Listed]) -> dict[str, str]:
+    """Choose one symbol for each pair: pair → symbol.
+
+    Of several names of one pair the plainest is traded: the shortest, then the first in the
+    alphabet, so that the choice is the same each time. Accounts that want another one say so in
+    their subscription's symbol map.
+    """
+    chosen: dict[str, str] = {}
+    for item in sorted(listed, key=lambda item: (len(item.symbol), item.symbol)):
+        chosen.setdefault(item.pair, item.symbol)
+    return chosen
+
+
+def resolve(
+    pair: str, *, symbol_map: Mapping[str, str] | None, preferred_symbol: str | None
+) -> str | None:
+    """Return the broker's symbol for a pair: the owner's choice before the preferred one."""
+    return (symbol_map or {}).get(pair) or preferred_symbol
