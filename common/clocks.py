@@ -27,7 +27,7 @@ class MarketClock:
         return self.start + timedelta(seconds=elapsed * self.speed)
 
     def spec(self) -> str:
-        """Return the text that `parse_market_clock` reads: child processes inherit the clock by it."""
+        """Return the text that `parse_market_clock` reads; child processes inherit it."""
         start = self.start.isoformat().replace("+00:00", "Z")
         return f"{start}@{self.anchor.timestamp():.6f}x{self.speed:g}"
 
