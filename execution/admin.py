@@ -9,10 +9,9 @@ from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
 from common.admin import BigTableAdmin, ReadOnlyAdmin, link, read_id, read_uuid
-from common.codes import Code
 from common.markup import amount, badge, code, state_badge
 from common.money import plain
-from common.shown import STATES, signed, statuses_of
+from common.shown import STATES, sentence, signed, statuses_of
 from connections.models import ExecutionConnection
 from execution.models import DriftItem, ExecutionLog, Fill, Order, WorkerLease
 
@@ -189,7 +188,7 @@ class DriftItemAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Difference")
     def shown(self, item: DriftItem) -> str:
-        return Code(item.kind).sentence if item.kind in Code else item.kind
+        return sentence(item.kind)
 
     @admin.display(description="State", ordering="state")
     def state_shown(self, item: DriftItem) -> SafeString:

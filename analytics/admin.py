@@ -1,0 +1,49 @@
+"""Daily results of each connection, read-only."""
+
+from django.contrib import admin
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import AutocompleteSelectFilter, RangeDateFilter
+
+from analytics.models import AnalyticsDaily
+from common.admin import ReadOnlyAdmin
+from common.markup import amount
+from common.shown import age, signed
+
+
+@admin.register(AnalyticsDaily)
+class AnalyticsDailyAdmin(ReadOnlyAdmin):
+    """What the positions closed on a trading day made, in the account's currency."""
+
+    list_display = ("day", "connection", "trades", "won", "pnl", "drawdown", "win_rate_shown",
+                    "factor", "duration")  # fmt: skip
+    list_filter = (("day", RangeDateFilter), ("connection", AutocompleteSelectFilter))
+    list_select_related = ("connection",)
+    search_fields = ("connection__name", "=connection__account")
+    ordering = ("-day", "connection_id")
+
+    @admin.display(description="Won / lost")
+    def won(self, row: AnalyticsDaily) -> SafeString:
+        return format_html('<span class="fc-n">{} / {}</span>', row.wins, row.losses)
+
+    @admin.display(description="Result, net", ordering="total_pnl")
+    def pnl(self, row: AnalyticsDaily) -> SafeString:
+        css = "fc-up" if row.total_pnl > 0 else "fc-down" if row.total_pnl < 0 else ""
+        return format_html('<span class="fc-n {}">{}</span>', css, signed(row.total_pnl))
+
+    @admin.display(description="Largest drawdown")
+    def drawdown(self, row: AnalyticsDaily) -> SafeString:
+        return amount(row.max_drawdown, 2)
+
+    @admin.display(description="Win rate")
+    def win_rate_shown(self, row: AnalyticsDaily) -> str:
+        return f"{row.win_rate * 100:.0f} %" if row.win_rate is not None else ""
+
+    @admin.display(description="Profit factor")
+    def factor(self, row: AnalyticsDaily) -> SafeString:
+        return amount(row.profit_factor, 2)
+
+    @admin.display(description="Average duration")
+    def duration(self, row: AnalyticsDaily) -> str:
+        seconds = row.average_duration_seconds
+        return age(float(seconds)) if seconds is not None else ""

@@ -1,0 +1,128 @@
+"""What every list and form of the operators' console shares.
+
+Operators see everything; what changes something follows Django's permissions (superusers may do
+all), so an operator without permissions is a reader. Machine-written tables are read-only for all.
+"""
+
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.contrib.admin.views.main import ChangeList as DjangoChangeList
+from django.db.models import Model
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin, TabularInline
+from unfold.paginator import InfinitePaginator
+from unfold.views import ChangeList
+
+
+def link(name: str, pk: object, text: object) -> SafeString | str:
+    """A link to an object's page (`admin:signals_signal_page`), plain text where there is none."""
+    if pk is None:
+        return ""
+    try:
+        return format_html('<a href="{}">{}</a>', reverse(name, args=[pk]), text)
+    except NoReverseMatch:
+        return str(text)
+
+
+class PageChangeList(ChangeList):  # type: ignore[misc]  # unfold has no types
+    """A list whose rows lead to the object's own page instead of a form."""
+
+    def url_for_result(self, result: Model) -> str:
+        opts = self.opts
+        try:
+            return reverse(f"admin:{opts.app_label}_{opts.model_name}_page", args=[result.pk])
+        except NoReverseMatch:
+            return str(super().url_for_result(result))
+
+
+class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
+    """The base of every list: filters apply on a button, counts of whole tables are not made."""
+
+    list_filter_submit = True
+    list_fullwidth = True
+    list_per_page = 50
+    show_full_result_count = False
+    warn_unsaved_form = True
+    page_list: ClassVar[bool] = False
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return is_operator(request)
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return is_operator(request)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[DjangoChangeList]:
+        return PageChangeList if self.page_list else ChangeList  # type: ignore[no-any-return]
+
+
+class ReadOnlyAdmin(ConsoleAdmin):
+    """A table that only machines write. Nobody adds, changes or deletes here."""
+
+    actions = None
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class BigTableAdmin(ReadOnlyAdmin):
+    """A read-only table of millions of rows: its pages are never counted."""
+
+    paginator = InfinitePaginator
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: Any, search_term: str
+    ) -> tuple[Any, bool]:
+        """Search by what an index knows: `search_exact` says how a term is read."""
+        term = search_term.strip()
+        return (self.search_exact(queryset, term) if term else queryset), False
+
+    def search_exact(self, queryset: Any, term: str) -> Any:
+        return queryset.none()
+
+
+class ReadOnlyInline(TabularInline):  # type: ignore[misc]  # unfold has no types
+    """Rows that belong to the object, shown and never edited."""
+
+    extra = 0
+    can_delete = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return is_operator(request)
+
+
+def is_operator(request: HttpRequest) -> bool:
+    """Whether the caller runs the installation."""
+    return bool(getattr(request.user, "is_operator", False))
+
+
+def read_id(term: str, prefix: str) -> int | None:
+    """Read `O-12`, `o12` or `12` as 12; None for anything else."""
+    text = term.upper().removeprefix(prefix).removeprefix("-")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
+def read_uuid(term: str) -> UUID | None:
+    """Read a connection's id; None for anything else."""
+    try:
+        return UUID(term)
+    except ValueError:
+        return None

@@ -1,0 +1,128 @@
+"""How numbers, ages and states are written for people: one way on every screen. Pure.
+
+Thousands have commas, minus is `−`, a figure that is not known is empty. The states' words and
+shapes are those of the style sheet (`fillcast.css`): a shape and a word, colour comes third.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import ROUND_HALF_EVEN, Decimal
+
+from common.codes import Code
+from common.money import plain
+
+MINUS = "−"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A state as people see it. css: its shape's class; word: beside it; share: what it counts as
+    in the sum of a signal's candidates; rank: those that need someone come first."""
+
+    css: str
+    word: str
+    share: str
+    rank: int
+
+
+STATES: dict[str, Shown] = {
+    "UNKNOWN": Shown("unknown", "Unknown", "unknown", 0),
+    "FAILED": Shown("failed", "Failed", "failed", 1),
+    "REJECTED": Shown("rejected", "Rejected", "rejected", 2),
+    "DENIED": Shown("denied", "Denied", "denied", 3),
+    "CANCEL_REQUESTED": Shown("cancelreq", "Cancel asked", "working", 4),
+    "PARTIALLY_FILLED": Shown("partial", "Partly filled", "working", 5),
+    "SUBMITTED": Shown("submitted", "Working", "working", 5),
+    "SUBMITTING": Shown("submitting", "Submitting", "working", 5),
+    "PENDING": Shown("pending", "Pending", "working", 5),
+    "EXPIRED": Shown("expired", "Expired", "expired", 6),
+    "CANCELLED": Shown("cancelled", "Cancelled", "cancelled", 7),
+    "SKIPPED": Shown("skipped", "Skipped", "skipped", 8),
+    "FILLED": Shown("filled", "Filled", "filled", 9),
+}
+SHARES = (
+    "filled", "working", "skipped", "denied", "rejected", "failed", "cancelled", "expired", "unknown",
+)  # fmt: skip
+"""The parts that a signal's candidates add up from, in the order in which they are told."""
+
+
+def statuses_of(share: str) -> list[str]:
+    """Return the order states that count as this part of the sum."""
+    return [status for status, shown in STATES.items() if shown.share == share]
+
+
+def known_code(reason: str) -> Code | None:
+    """Return the listed code; None for a reason that a newer or older version wrote."""
+    try:
+        return Code(reason)
+    except ValueError:
+        return None
+
+
+def sentence(reason: str) -> str:
+    """What a reason says to people; an unlisted one is shown as it is."""
+    found = known_code(reason)
+    return found.sentence if found else reason
+
+
+def hint(reason: str) -> str:
+    """What to do about a reason; empty where nothing is to be done."""
+    found = known_code(reason)
+    return found.hint if found else ""
+
+
+def number(value: Decimal | int | None, places: int | None = None) -> str:
+    """Write 1234.5 as `1,234.5`; with places, always that many. None is empty."""
+    if value is None:
+        return ""
+    if places is not None:
+        value = Decimal(value).quantize(Decimal(1).scaleb(-places), ROUND_HALF_EVEN)
+        whole, _, rest = f"{abs(value):f}".partition(".")
+    else:
+        whole, _, rest = plain(abs(Decimal(value))).partition(".")
+    text = f"{int(whole):,}" + (f".{rest}" if rest else "")
+    return MINUS + text if value < 0 else text
+
+
+def signed(value: Decimal | int | None, places: int | None = 2) -> str:
+    """Write a gain as `+150.08`, a loss as `−48.40`, nothing as `0.00`."""
+    if value is None:
+        return ""
+    text = number(value, places)
+    if not text.strip(f"0.,{MINUS}"):
+        return text.removeprefix(MINUS)  # rounds to nothing
+    return f"+{text}" if value > 0 else text
+
+
+def milliseconds(value: float | timedelta | None) -> str:
+    """Write milliseconds as a whole number: `1,040`."""
+    if isinstance(value, timedelta):
+        value = value / timedelta(milliseconds=1)
+    return "" if value is None else number(round(value))
+
+
+def age(seconds: float | None) -> str:
+    """Write an age by its two largest parts: `1.9 s`, `6 min 22 s`, `3 h 5 min`, `2 d 4 h`."""
+    if seconds is None:
+        return ""
+    if seconds < 10:
+        return f"{max(seconds, 0):.1f} s"
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return _two(whole // 60, "min", whole % 60, "s")
+    if whole < 86_400:
+        return _two(whole // 3600, "h", whole % 3600 // 60, "min")
+    return _two(whole // 86_400, "d", whole % 86_400 // 3600, "h")
+
+
+def _two(large: int, large_unit: str, small: int, small_unit: str) -> str:
+    return f"{large} {large_unit}" + (f" {small} {small_unit}" if small else "")
+
+
+def clock(at: datetime | None, *, fine: bool = False) -> str:
+    """Write a time of day, UTC: `12:30:01`, or `12:30:01.204` where milliseconds matter."""
+    if at is None:
+        return ""
+    return f"{at:%H:%M:%S}" + (f".{at.microsecond // 1000:03d}" if fine else "")

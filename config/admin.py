@@ -1,0 +1,197 @@
+"""The console joined together: pages in front of the lists, the dashboard, schedules.
+
+The rooms' own `admin.py` hold lists and forms; what sees several rooms at once is added here, in the
+one room that may import everything. This module is read last (config is the last app).
+"""
+
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django_celery_beat.admin import CrontabScheduleAdmin as DjangoCrontabAdmin
+from django_celery_beat.admin import PeriodicTaskAdmin as DjangoPeriodicTaskAdmin
+from django_celery_beat.admin import PeriodicTaskForm, TaskSelectWidget
+from django_celery_beat.models import (
+    ClockedSchedule,
+    CrontabSchedule,
+    IntervalSchedule,
+    PeriodicTask,
+    SolarSchedule,
+)
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+
+from common.admin import ConsoleAdmin
+from config.console import (
+    connection_pages,
+    dashboard_pages,
+    halt_pages,
+    order_pages,
+    position_pages,
+    secret_pages,
+    signal_pages,
+)
+from config.console.pages import View
+from connections.admin import ExecutionConnectionAdmin, KillSwitchAdmin
+from connections.models import ExecutionConnection, KillSwitch
+from execution.admin import OrderAdmin
+from execution.models import Order
+from positions.admin import ExecutionPositionAdmin
+from positions.models import ExecutionPosition
+from signals.admin import FeedAdmin, FeedTokenAdmin, SignalAdmin
+from signals.models import Feed, FeedToken, Signal
+from users.admin import ApiKeyAdmin
+from users.models import ApiKey
+
+site: Any = admin.site
+site.index_template = "console/dashboard.html"
+site.extra_urls = dashboard_pages.urls
+for replaced in (ApiKey, ExecutionConnection, ExecutionPosition, Feed, FeedToken, KillSwitch, Order,
+                 Signal, PeriodicTask, IntervalSchedule, CrontabSchedule, ClockedSchedule,
+                 SolarSchedule):  # fmt: skip
+    site.unregister(replaced)
+
+
+class Paged:
+    """Leads whoever wants a row's form to its page, unless there is a form to fill in."""
+
+    custom_urls: ClassVar[tuple[tuple[str, str, View], ...]]
+
+    def change_view(self, request: HttpRequest, object_id: str, *rest: Any, **more: Any) -> Any:
+        if request.method == "GET" and not self.has_form(request, object_id):
+            return self._to_page(object_id)
+        return super().change_view(request, object_id, *rest, **more)  # type: ignore[misc]
+
+    def has_form(self, request: HttpRequest, object_id: str) -> bool:
+        return False
+
+    def _to_page(self, object_id: str) -> HttpResponse:
+        name = self.custom_urls[0][1]
+        return HttpResponseRedirect(reverse(f"admin:{name}", args=[_key(object_id)]))
+
+
+def _key(object_id: str) -> int | UUID:
+    return int(object_id) if object_id.isdigit() else UUID(object_id.replace("_2D", "-"))
+
+
+@admin.register(Signal)
+class SignalPages(Paged, SignalAdmin):
+    custom_urls = signal_pages.URLS
+
+    def has_form(self, request: HttpRequest, object_id: str) -> bool:
+        signal = Signal.objects.filter(pk=object_id).first()
+        return signal is not None and self.has_change_permission(request, signal)
+
+
+@admin.register(ExecutionConnection)
+class ConnectionPages(Paged, ExecutionConnectionAdmin):
+    custom_urls = connection_pages.URLS
+
+    def has_form(self, request: HttpRequest, object_id: str) -> bool:
+        return bool(self.has_change_permission(request))
+
+
+@admin.register(Order)
+class OrderPages(Paged, OrderAdmin):
+    custom_urls = order_pages.URLS
+
+
+@admin.register(ExecutionPosition)
+class PositionPages(Paged, ExecutionPositionAdmin):
+    custom_urls = position_pages.URLS
+
+
+class Buttons:
+    """A list with buttons above it: (what it says, the address's name)."""
+
+    list_before_template = "console/parts/list_button.html"
+    button_names: ClassVar[tuple[tuple[str, str], ...]] = ()
+
+    @property
+    def buttons(self) -> list[tuple[str, str]]:
+        return [(label, reverse(f"admin:{name}")) for label, name in self.button_names]
+
+
+@admin.register(KillSwitch)
+class KillSwitchPages(Buttons, KillSwitchAdmin):
+    custom_urls = halt_pages.URLS
+    button_names = (("Set the kill switch…", "connections_killswitch_set"),)
+    list_display = (*KillSwitchAdmin.list_display, "release")
+
+    @admin.display(description="")
+    def release(self, switch: KillSwitch) -> Any:
+        return "" if switch.released_at else _button("connections_killswitch_release", switch.pk,
+                                                     "Release…")  # fmt: skip
+
+
+@admin.register(Feed)
+class FeedPages(FeedAdmin):
+    custom_urls = secret_pages.TOKEN_URLS
+    list_display = (*FeedAdmin.list_display, "token")
+
+    @admin.display(description="")
+    def token(self, feed: Feed) -> Any:
+        return "" if feed.archived_at else _button("signals_feed_token", feed.pk, "New token…")
+
+
+@admin.register(FeedToken)
+class FeedTokenPages(FeedTokenAdmin):
+    custom_urls = secret_pages.REVOKE_URLS
+    list_display = (*FeedTokenAdmin.list_display, "revoke")
+
+    @admin.display(description="")
+    def revoke(self, token: FeedToken) -> Any:
+        if token.revoked_at:
+            return ""
+        return _button("signals_feedtoken_revoke", token.pk, "Revoke…")
+
+
+@admin.register(ApiKey)
+class ApiKeyPages(Buttons, ApiKeyAdmin):
+    custom_urls = secret_pages.KEY_URLS
+    button_names = (("New API key…", "users_apikey_create"),)
+    list_display = (*ApiKeyAdmin.list_display, "revoke")
+
+    @admin.display(description="")
+    def revoke(self, key: ApiKey) -> Any:
+        return "" if key.revoked_at else _button("users_apikey_revoke", key.pk, "Revoke…")
+
+
+def _button(name: str, pk: int, text: str) -> SafeString:
+    address = reverse(f"admin:{name}", args=[pk])
+    return format_html('<span class="fc"><a class="fc-btn" href="{}">{}</a></span>', address, text)
+
+
+class _TaskWidget(UnfoldAdminSelectWidget, TaskSelectWidget):  # type: ignore[misc]
+    """The registered tasks, in unfold's clothes."""
+
+
+class ScheduleForm(PeriodicTaskForm):  # type: ignore[misc]
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "task" in self.fields:
+            self.fields["task"].widget = UnfoldAdminTextInputWidget()
+            self.fields["regtask"].widget = _TaskWidget()
+
+
+@admin.register(PeriodicTask)
+class ScheduleAdmin(DjangoPeriodicTaskAdmin, ConsoleAdmin):  # type: ignore[misc]
+    """What beat starts, and how often."""
+
+    form = ScheduleForm
+    date_hierarchy = None
+    list_display = ("name", "enabled", "scheduler", "queue", "last_run_at", "total_run_count")
+    list_filter = ("enabled", "one_off")
+
+
+@admin.register(CrontabSchedule)
+class CrontabAdmin(DjangoCrontabAdmin, ConsoleAdmin):  # type: ignore[misc]
+    """Times of day."""
+
+
+@admin.register(IntervalSchedule, ClockedSchedule, SolarSchedule)
+class OtherScheduleAdmin(ConsoleAdmin):
+    """Steps, moments and the sun."""

@@ -1,0 +1,42 @@
+"""Kill switches that are set, in words."""
+
+from dataclasses import dataclass
+
+from connections.models import KillSwitch
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """One kill switch that is set."""
+
+    switch: KillSwitch
+
+    @property
+    def is_total(self) -> bool:
+        return self.switch.mode == "HALTED"
+
+    @property
+    def scope(self) -> str:
+        """What it stops: `feed Kiwi Carry`, `everything`."""
+        switch = self.switch
+        if switch.feed:
+            return f"feed {switch.feed.name}"
+        if switch.user:
+            return f"all accounts of {switch.user.get_username()}"
+        if switch.connection:
+            return f"the connection {switch.connection.name}"
+        return "everything"
+
+    @property
+    def title(self) -> str:
+        word = "nothing is sent" if self.is_total else "exits only"
+        return f"Kill switch: {self.scope}, {word}"
+
+
+def halts() -> list[Halt]:
+    """Every kill switch that is set, the widest first."""
+    found = KillSwitch.objects.filter(released_at__isnull=True).select_related(
+        "feed", "user", "connection", "set_by"
+    )
+    order = ["ALL", "FEED", "USER", "CONNECTION"]
+    return [Halt(k) for k in sorted(found, key=lambda k: (order.index(k.scope), -k.pk))]

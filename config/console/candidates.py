@@ -1,0 +1,244 @@
+"""What each candidate of a signal did and why: counts, the list with its filters, the export."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from django.db.models import Case, Count, F, IntegerField, Q, QuerySet, Value, When
+from django.http import QueryDict
+
+from common.money import plain
+from common.shown import SHARES, STATES, Shown, number, sentence, signed, statuses_of
+from common.sql import rows
+from config.console.bars import Histogram, Segment, histogram, segments
+from execution.models import Order
+from signals.models import Action, Signal
+
+ENDED = ("cancelled", "expired")
+PILLS = ("unknown", "failed", "rejected", "denied", "skipped", "working", "expired", "cancelled",
+         "filled")  # fmt: skip
+_RANK = Case(
+    *(When(status=status, then=Value(shown.rank)) for status, shown in STATES.items()),
+    default=Value(9),
+    output_field=IntegerField(),
+)
+SORTS = {"slippage": "slippage_pips", "ack": "acknowledged_at"}
+
+
+def orders_of(signal: Signal) -> QuerySet[Order]:
+    """The rows that a publication wrote: entries, or for a CLOSE the exits of what it refers to."""
+    if signal.action == Action.OPEN:
+        return Order.objects.filter(signal=signal, leg__startswith="entry")
+    return Order.objects.filter(signal=signal, position__signal=signal.refers_to)
+
+
+@dataclass(slots=True)
+class Counts:
+    """A signal's candidates by state, reason and broker kind, from one grouped query."""
+
+    candidates: int
+    shares: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SHARES, 0))
+    kinds: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def found(self) -> int:
+        return sum(self.shares.values())
+
+    @property
+    def adds_up(self) -> bool:
+        return self.found == self.candidates
+
+    @property
+    def sum_in_words(self) -> str:
+        """The parts that are there and their total: `842 + 21 + 63 = 926`."""
+        parts = [number(count) for count in self.shares.values() if count]
+        return f"{' + '.join(parts) or '0'} = {number(self.found)}"
+
+    @property
+    def bar(self) -> list[Segment]:
+        return segments(self.shares)
+
+    @property
+    def in_words(self) -> str:
+        told = ", ".join(f"{many:,} {share}" for share, many in self.shares.items() if many)
+        return f"{self.found:,} candidates: {told}"
+
+
+def counts(signal: Signal) -> Counts:
+    """Count everything that the page filters by."""
+    made = Counts(candidates=signal.candidate_count or 0)
+    grouped = orders_of(signal).order_by().values_list("status", "reason", "connection__type")
+    for status, reason, kind, many in grouped.annotate(many=Count("pk")):
+        made.shares[STATES[status].share] += many
+        made.kinds[kind] += many
+        if reason:
+            made.reasons[reason] += many
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One line of the funnel: how many came this far, and who stayed behind. Percent as text."""
+
+    name: str
+    many: int
+    width: str
+    lost_x: str
+    lost_width: str
+    note: str
+
+
+def funnel(shares: dict[str, int]) -> list[Stage]:
+    """Where they stayed behind, from all candidates to the filled ones."""
+    total = sum(shares.values())
+    steps = [
+        ("Candidates", ()),
+        ("May trade now", ("skipped",)),
+        ("Allowed by limits", ("denied",)),
+        ("Reached the broker", ("failed",)),
+        ("Accepted", ("rejected", "unknown")),
+        ("Filled", ("working", "expired", "cancelled")),
+    ]
+    left, stages = total, []
+    for name, lost in steps:
+        gone = sum(shares[share] for share in lost)
+        left -= gone
+        told = ", ".join(f"{number(shares[share])} {share}" for share in lost if shares[share])
+        note = told or ("all of them" if lost else f"{number(total)} connections")
+        stages.append(_stage(name, left, gone, total, note))
+    return stages
+
+
+def _stage(name: str, left: int, gone: int, total: int, note: str) -> Stage:
+    part, lost = (left / total * 100, gone / total * 100) if total else (0.0, 0.0)
+    least = max(lost, 0.6) if gone else 0.0
+    x = min(part + 0.2, 100 - least)
+    return Stage(name, left, f"{part:.1f}%", f"{x:.1f}%", f"{least:.1f}%", note)
+
+
+@dataclass(frozen=True, slots=True)
+class AckTimes:
+    """Published → acknowledged, in milliseconds."""
+
+    many: int
+    p50: float
+    p90: float
+    p99: float
+    most: float
+    chart: Histogram | None
+
+
+_ACK = """
+WITH times AS (
+  SELECT greatest(extract(epoch FROM acknowledged_at - created_at) * 1000, 0.1)::float8 AS ms
+  FROM execution_order
+  WHERE signal_id = %(signal)s AND leg::text LIKE 'entry%%' AND acknowledged_at IS NOT NULL
+)
+SELECT floor(2 * log(2, ms::numeric))::int AS bucket, count(*) AS many,
+       (SELECT percentile_cont(ARRAY[0.5, 0.9, 0.99, 1]) WITHIN GROUP (ORDER BY ms) FROM times) AS p
+FROM times GROUP BY bucket
+"""
+
+
+def ack_times(signal: Signal) -> AckTimes | None:
+    """How long the broker's word took, counted from the order's row; None: nobody answered yet."""
+    found = rows(_ACK, {"signal": signal.pk})
+    if not found:
+        return None
+    p50, p90, p99, most = found[0].p
+    buckets = {max(row.bucket, 0): 0 for row in found}
+    for row in found:
+        buckets[max(row.bucket, 0)] += row.many
+    return AckTimes(sum(buckets.values()), p50, p90, p99, most, histogram(buckets, p50, p99))
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One order as the list tells it."""
+
+    order: Order
+
+    @property
+    def shown(self) -> Shown:
+        return STATES[self.order.status]
+
+    @property
+    def row_css(self) -> str:
+        return "is-unk" if self.order.status == "UNKNOWN" else ""
+
+    @property
+    def words(self) -> str:
+        return in_words(self.order)
+
+    @property
+    def ack_ms(self) -> float | None:
+        at = self.order.acknowledged_at
+        return (at - self.order.created_at).total_seconds() * 1000 if at else None
+
+    @property
+    def slippage(self) -> str:
+        return signed(self.order.slippage_pips, 1)
+
+
+def in_words(order: Order) -> str:
+    """One sentence on what happened to an order and why."""
+    if order.reason:
+        return f"{sentence(order.reason)} {order.detail}".strip()
+    quantity, filled = number(order.quantity), number(order.filled_quantity)
+    price = plain(order.avg_fill_price)
+    told = {
+        "PENDING": "Waits for a worker to claim it.",
+        "SUBMITTING": "The intent is on disk; the request is on its way.",
+        "SUBMITTED": f"Works at the broker{_resting(order)}.",
+        "PARTIALLY_FILLED": f"{filled} of {quantity} filled; the rest works.",
+        "CANCEL_REQUESTED": "Cancel asked for; a fill that comes first is a fill.",
+        "FILLED": f"Filled {filled} at {price}{_worse(order.slippage_pips)}.",
+    }
+    return f"{told.get(order.status, '')} {order.detail}".strip()
+
+
+def _resting(order: Order) -> str:
+    level = order.stop_price if order.order_type == "STOP" else order.limit_price
+    return f", resting at {plain(level)}" if level else ""
+
+
+def _worse(pips: Decimal | None) -> str:
+    if pips is None or pips == 0:
+        return ""
+    return f", {number(abs(pips), 1)} pips {'worse' if pips > 0 else 'better'} than asked"
+
+
+def listed(signal: Signal, asked: QueryDict) -> QuerySet[Order]:
+    """The candidates that the page's filters leave, those that need someone first."""
+    found = orders_of(signal)
+    state = asked.get("state", "")
+    shares = ENDED if state == "ended" else (state,) if state in SHARES else ()
+    if shares:
+        found = found.filter(status__in=[s for share in shares for s in statuses_of(share)])
+    if kind := asked.get("kind"):
+        found = found.filter(connection__type=kind)
+    if reason := asked.get("reason"):
+        found = found.filter(reason=reason)
+    if term := asked.get("q", "").strip():
+        found = found.filter(_search(term))
+    related = found.select_related("connection__user", "connection__admin")
+    sort = SORTS.get(asked.get("sort", ""))
+    ordering: list[Any] = [_down(sort)] if sort else [_RANK]
+    return related.defer("connection__sealed_credentials").order_by(*ordering, "pk")
+
+
+def _down(column: str) -> Any:
+    return F(column).desc(nulls_last=True)
+
+
+def _search(term: str) -> Q:
+    return (
+        Q(connection__name__icontains=term)
+        | Q(connection__account__icontains=term)
+        | Q(connection__user__username__icontains=term)
+        | Q(client_order_id=term)
+        | Q(broker_order_id=term)
+        | Q(reason=term.upper())
+    )

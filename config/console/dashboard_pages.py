@@ -1,0 +1,29 @@
+"""The dashboard's addresses. Its index is Django's own; `live` is what htmx asks for."""
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+
+from config.console import dashboard
+from config.console.trail import trail
+
+
+def callback(request: HttpRequest, context: dict[str, object]) -> dict[str, object]:
+    """What unfold adds to the index page."""
+    return {**context, **dashboard.context(), "title": "Dashboard"}
+
+
+def live(request: HttpRequest) -> HttpResponse:
+    """The same figures without the shell."""
+    response = TemplateResponse(request, "console/dashboard/live.html", dashboard.context())
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+def urls() -> list[URLPattern]:
+    """Addresses beside the models' own."""
+    return [
+        path("console/live/", admin.site.admin_view(live), name="console_live"),
+        path("console/trail/", admin.site.admin_view(trail), name="console_trail"),
+    ]

@@ -1,0 +1,118 @@
+"""Setting and releasing the kill switch, each after a question that says what it stops."""
+
+from typing import Any
+
+from django import forms
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+
+from config.console.alarms import Halt
+from config.console.pages import Point, Question, View, ask, attempt, need
+from connections.models import ExecutionConnection, HaltMode, KillSwitch
+from signals.models import Feed
+from users.models import User
+
+CHANGE = "connections.change_killswitch"
+
+
+class HaltForm(forms.Form):
+    """What is to be stopped, how far, and why."""
+
+    mode = forms.ChoiceField(label="How far", choices=HaltMode.choices)
+    scope = forms.ChoiceField(
+        label="What",
+        choices=[("ALL", "Everything"), ("FEED", "One feed"), ("USER", "One user's accounts"),
+                 ("CONNECTION", "One connection")],
+    )  # fmt: skip
+    name = forms.CharField(
+        label="Which one", required=False, max_length=100,
+        help_text="The feed's slug, the user's name, or the connection's id. Empty for everything.",
+    )  # fmt: skip
+    reason = forms.CharField(label="Why", max_length=200, help_text="Everyone affected reads it.")
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or self.cleaned_data
+        scope, name = data.get("scope"), data.get("name", "").strip()
+        data["target"] = _target(scope, name)
+        if scope != "ALL" and data["target"] is None:
+            self.add_error("name", f"There is no {(scope or '').lower()} named so.")
+        if scope == "ALL" and name:
+            self.add_error("name", "Everything has no name; leave it empty.")
+        return data
+
+
+def _target(scope: str | None, name: str) -> Any:
+    if scope == "FEED":
+        return Feed.objects.filter(slug=name).first()
+    if scope == "USER":
+        return User.objects.filter(username=name).first()
+    if scope == "CONNECTION":
+        try:
+            return ExecutionConnection.objects.filter(pk=name).first()
+        except (ValueError, forms.ValidationError):
+            return None
+    return None
+
+
+def _lists() -> str:
+    return reverse("admin:connections_killswitch_changelist")
+
+
+def halt(request: HttpRequest, **_: Any) -> HttpResponse:
+    """Ask what to stop, then stop it."""
+    need(request, CHANGE)
+    form = HaltForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        return attempt(request, lambda: _halt(form.cleaned_data, request), back=_lists())
+    points = [
+        Point("attention", "Exits only: new signals are skipped, working entries are not filled up; "
+              "stops, targets and closes go on."),
+        Point("naked", "Nothing is sent: exits too stay here. Stops that rest at brokers keep working."),
+        Point("safe", "It is read right before each send: what has not left yet does not leave."),
+    ]  # fmt: skip
+    question = Question("Set the kill switch", points, "Stop trading", _lists(), form=form,
+                        keep="Let it run")  # fmt: skip
+    return ask(request, question)
+
+
+def _halt(data: dict[str, Any], request: HttpRequest) -> str:
+    from connections import services
+
+    by: Any = request.user
+    key = {"FEED": "feed", "USER": "user", "CONNECTION": "connection"}.get(data["scope"])
+    target = {key: data["target"]} if key else {}
+    services.set_kill_switch(
+        scope=data["scope"], mode=data["mode"], reason=data["reason"], by=by, **target
+    )
+    return "The kill switch is set."
+
+
+def release(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
+    """Ask, then let trading go on."""
+    need(request, CHANGE)
+    switch = get_object_or_404(
+        KillSwitch.objects.select_related("feed", "user", "connection", "set_by"), pk=pk
+    )
+    if request.method == "POST":
+        return attempt(request, lambda: _release(switch, request), back=_lists())
+    points = [
+        Point("submitted", f"Lets {Halt(switch).scope} trade again from the next signal on."),
+        Point("skipped", "What was skipped meanwhile is not made up for."),
+    ]
+    title = f"Release the kill switch for {Halt(switch).scope}?"
+    return ask(request, Question(title, points, "Release it", _lists(), keep="Keep it set"))
+
+
+def _release(switch: KillSwitch, request: HttpRequest) -> str:
+    from connections import services
+
+    by: Any = request.user
+    services.release_kill_switch(switch.pk, by=by)
+    return f"Released: {Halt(switch).scope} may trade again."
+
+
+URLS: tuple[tuple[str, str, View], ...] = (
+    ("set/", "connections_killswitch_set", halt),
+    ("<int:pk>/release/", "connections_killswitch_release", release),
+)

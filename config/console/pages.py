@@ -1,0 +1,61 @@
+"""How each page of the console is answered: in unfold's shell, for operators only."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+
+from common.errors import FillcastError
+
+View = Callable[..., HttpResponse]
+
+
+def page(request: HttpRequest, template: str, title: str, **context: Any) -> TemplateResponse:
+    """Answer with one of our pages; `admin_view` has let only operators in."""
+    shell = admin.site.each_context(request)
+    return TemplateResponse(request, f"console/{template}", {**shell, "title": title, **context})
+
+
+def need(request: HttpRequest, permission: str) -> None:
+    """Raise PermissionDenied unless the caller may do this; reading needs no permission."""
+    if not request.user.has_perm(permission):  # type: ignore[union-attr]  # admin_view: a user
+        raise PermissionDenied(permission)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One line of what will happen. css: the shape before it."""
+
+    css: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Says what will happen before anything does. danger: it moves money."""
+
+    title: str
+    points: Sequence[Point]
+    button: str
+    back: str
+    danger: bool = True
+    form: Any = None
+    keep: str = "Leave it"
+
+
+def ask(request: HttpRequest, question: Question) -> TemplateResponse:
+    return page(request, "confirm.html", question.title, question=question)
+
+
+def attempt(request: HttpRequest, act: Callable[[], str], *, back: str) -> HttpResponse:
+    """Do what was confirmed, say what came of it, and go back. A refusal says why, with its code."""
+    try:
+        messages.success(request, act())
+    except FillcastError as error:
+        remedy = f" {error.code.hint}" if error.code.hint else ""
+        messages.error(request, f"Nothing was changed. {error.detail}{remedy} ({error.code.value})")
+    return HttpResponseRedirect(back)

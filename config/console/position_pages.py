@@ -1,0 +1,119 @@
+"""A position's page: levels and their guardians, orders, profit; Close… after a question."""
+
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+
+from common.codes import Code
+from common.shown import number
+from config.console.candidates import Candidate
+from config.console.pages import Point, Question, View, ask, attempt, need, page
+from execution.models import Fill, Order
+from positions.admin import protection
+from positions.models import ExecutionPosition
+from positions.selectors import with_prices
+
+CHANGE = "positions.change_executionposition"
+FRACTIONS = [("1", "All of it"), ("0.5", "Half of what was opened"), ("0.25", "A quarter")]
+
+
+class CloseForm(forms.Form):
+    """How much is closed."""
+
+    fraction = forms.ChoiceField(label="How much", choices=FRACTIONS)
+
+
+def find(pk: int) -> Any:
+    """The position, with `current_price` and `unrealized_pnl` annotated."""
+    related = ("connection__user", "connection__admin", "connection__snapshot", "signal__feed")
+    found = with_prices(ExecutionPosition.objects.select_related(*related))
+    return get_object_or_404(found.defer("connection__sealed_credentials"), pk=pk)
+
+
+def address(pk: int) -> str:
+    return reverse("admin:positions_executionposition_page", args=[pk])
+
+
+def orders_of(position: ExecutionPosition) -> list[Order]:
+    """The entry legs that opened it, then its exits."""
+    entries = Order.objects.filter(
+        signal_id=position.signal_id, connection_id=position.connection_id, leg__startswith="entry"
+    )
+    return [*entries.order_by("id"), *position.exits.order_by("id")]
+
+
+def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
+    """The page itself."""
+    position = find(pk)
+    orders = orders_of(position)
+    fills = Fill.objects.filter(order_id__in=[o.pk for o in orders]).select_related("order")
+    may = request.user.has_perm(CHANGE)  # type: ignore[union-attr]
+    return page(
+        request,
+        "position/page.html",
+        f"P-{pk}",
+        position=position,
+        currency=_currency(position),
+        protection=protection(position),
+        orders=[Candidate(order) for order in orders],
+        fills=fills.order_by("id"),
+        free=position.quantity - position.reserved,
+        net=position.realized_pnl - position.commission,
+        can_close=may and position.quantity > position.reserved,
+    )
+
+
+def _currency(position: ExecutionPosition) -> str:
+    snapshot = getattr(position.connection, "snapshot", None)
+    return snapshot.currency if snapshot else ""
+
+
+def close(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
+    """Ask, then write an exit and ring for it."""
+    need(request, CHANGE)
+    position = find(pk)
+    form = CloseForm(request.POST if request.method == "POST" else None)
+    if request.method == "POST" and form.is_valid():
+        fraction = Decimal(form.cleaned_data["fraction"])
+        return attempt(request, lambda: _close(position, fraction, request), back=address(pk))
+    opposite = "buy" if position.side == "SELL" else "sell"
+    points = [
+        Point("submitting", f"Sends a market order to {opposite} up to "
+              f"{number(position.quantity - position.reserved)} {position.symbol}, before all "
+              "entries. It can only reduce the position."),
+        Point("validated", _result(position)),
+        Point("safe", "Its stop stays until the close is filled."),
+    ]  # fmt: skip
+    title = f"Close P-{pk}, {position.side.lower()} {position.pair} on {position.connection.name}?"
+    question = Question(title, points, "Close it", address(pk), form=form, keep="Keep it")
+    return ask(request, question)
+
+
+def _result(position: Any) -> str:
+    if position.unrealized_pnl is None:
+        return "There is no quote of its price source, so the result cannot be told beforehand."
+    result = number(position.unrealized_pnl, 2)
+    return f"At the last price the result of all of it is about {result} {_currency(position)}."
+
+
+def _close(position: ExecutionPosition, fraction: Decimal, request: HttpRequest) -> str:
+    from execution import services, tasks
+
+    by: Any = request.user
+    order_id = services.close_position(
+        position.pk, fraction=fraction, reason=Code.OWNER_CANCELLED, by=by
+    )
+    if order_id is None:
+        return f"P-{position.pk}: all of it is closed or being closed already."
+    tasks.ring_on_commit([order_id], queue=tasks.EXITS)
+    return f"P-{position.pk} is being closed by O-{order_id}."
+
+
+URLS: tuple[tuple[str, str, View], ...] = (
+    ("<int:pk>/", "positions_executionposition_page", show),
+    ("<int:pk>/close/", "positions_executionposition_close", close),
+)

@@ -1,0 +1,203 @@
+"""A signal's page: what each candidate did and why; publish, approve, cancel, each after a question."""
+
+import csv
+from typing import Any
+
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+
+from common.clocks import market_now
+from common.money import plain
+from common.shown import milliseconds, number
+from config.console import alarms, candidates
+from config.console.audience import audience
+from config.console.pages import Point, Question, View, ask, attempt, need, page
+from connections.models import ExecutionConnection
+from signals import services
+from signals.models import Approval, Signal
+
+A_PAGE = 50
+CHANGE = "signals.change_signal"
+
+
+def find(pk: int) -> Signal:
+    related = ("feed", "published_by", "approved_by", "refers_to")
+    return get_object_or_404(Signal.objects.select_related(*related), pk=pk)
+
+
+def address(signal: Signal) -> str:
+    return reverse("admin:signals_signal_page", args=[signal.pk])
+
+
+def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
+    """The page itself. Not published: what would happen, and the buttons for it."""
+    signal = find(pk)
+    context: dict[str, Any] = {
+        "signal": signal,
+        "halts": [halt for halt in alarms.halts() if halt.switch.scope in {"ALL", "FEED"}
+                  and halt.switch.feed_id in {None, signal.feed_id}],
+        "can_change": request.user.has_perm(CHANGE),  # type: ignore[union-attr]
+    }  # fmt: skip
+    if not signal.is_published:
+        ended = signal.cancelled_at is not None or signal.is_past(market_now())
+        context |= {"audience": audience(signal), "ended": ended}
+        return page(request, "signal/waiting.html", signal.number, **context)
+    return page(request, "signal/page.html", signal.number, **context, **_results(request, signal))
+
+
+def _results(request: HttpRequest, signal: Signal) -> dict[str, Any]:
+    counted = candidates.counts(signal)
+    found = Paginator(candidates.listed(signal, request.GET), A_PAGE)
+    one_page = found.get_page(request.GET.get("page"))
+    return {
+        "counts": counted,
+        "funnel": candidates.funnel(counted.shares),
+        "ack": candidates.ack_times(signal),
+        "pills": [(share, counted.shares[share]) for share in candidates.PILLS],
+        "kinds": sorted(counted.kinds),
+        "reasons": counted.reasons.most_common(),
+        "candidates": [candidates.Candidate(order) for order in one_page],
+        "one_page": one_page,
+        "asked": request.GET,
+    }
+
+
+COLUMNS = ("connection", "kind", "account", "owner", "state", "code", "words", "quantity", "filled",
+           "price", "slippage_pips", "ack_ms", "client_order_id", "broker_order_id")  # fmt: skip
+
+
+def export(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
+    """The filtered candidates as CSV."""
+    signal = find(pk)
+    response = HttpResponse(content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="{signal.number}.csv"'
+    writer = csv.writer(response)
+    writer.writerow(COLUMNS)
+    for order in candidates.listed(signal, request.GET):
+        writer.writerow(_line(candidates.Candidate(order)))
+    return response
+
+
+def _line(candidate: candidates.Candidate) -> list[str]:
+    order = candidate.order
+    connection = order.connection
+    return [
+        *(_inert(text) for text in (connection.name, connection.type, connection.account,
+                                    _owner(connection))),
+        order.status, order.reason, _inert(candidate.words), plain(order.quantity),
+        plain(order.filled_quantity), plain(order.avg_fill_price), plain(order.slippage_pips),
+        milliseconds(candidate.ack_ms).replace(",", ""), order.client_order_id or "",
+        _inert(order.broker_order_id),
+    ]  # fmt: skip
+
+
+def _owner(connection: ExecutionConnection) -> str:
+    owner = connection.user or connection.admin
+    return owner.get_username() if owner else ""
+
+
+def _inert(text: str) -> str:
+    """A text that a spreadsheet will not take for a formula."""
+    return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text
+
+
+def publish(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
+    """Ask, then publish: once, whoever else confirms at the same time."""
+    need(request, CHANGE)
+    signal = find(pk)
+    if request.method == "POST":
+        return attempt(request, lambda: _publish(signal, request), back=address(signal))
+    if signal.is_published:
+        return HttpResponseRedirect(address(signal))
+    reach = audience(signal)
+    verb = {"OPEN": "takes it", "MODIFY": "gets the new levels", "CLOSE": "closes"}[signal.action]
+    points = [
+        Point("submitting", f"{number(reach.trading)} connection"
+              f"{'' if reach.trading == 1 else 's'} {verb}: an order each, sent within a second."),
+        Point("skipped", f"{number(reach.skipped_total)} are skipped with their reason. "
+              f"{reach.skipped_in_words}"),
+        Point("validated", "A publication cannot be taken back; what is not yet filled can be "
+              "cancelled, what is filled needs a CLOSE."),
+    ]  # fmt: skip
+    return ask(
+        request,
+        Question(
+            title=f"Publish {signal.number}: {signal}?",
+            points=[point for point in points if reach.skipped or point.css != "skipped"],
+            button=f"Publish to {number(reach.trading)} connection"
+            f"{'' if reach.trading == 1 else 's'}",
+            back=address(signal),
+            keep="Not now",
+        ),
+    )
+
+
+def _publish(signal: Signal, request: HttpRequest) -> str:
+    won = services.publish(signal.pk, by=request.user)  # type: ignore[arg-type]
+    signal.refresh_from_db()
+    if not won:
+        return f"{signal.number} was published already; nothing was sent twice."
+    return f"{signal.number} is published to {number(signal.candidate_count or 0)} candidates."
+
+
+def cancel(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
+    """Ask, then end the signal."""
+    need(request, CHANGE)
+    signal = find(pk)
+    if request.method == "POST":
+        return attempt(request, lambda: _cancel(signal, request), back=address(signal))
+    open_ones = candidates.counts(signal).shares["working"] if signal.is_published else 0
+    points = (
+        [
+            Point("cancelreq", f"Withdraws the {number(open_ones)} orders that still work."),
+            Point("filled", "What is filled stays open with its stops; only a CLOSE ends it."),
+        ]
+        if signal.is_published
+        else [Point("cancelled", "It can never be published afterwards. Nothing was sent.")]
+    )
+    title = f"Cancel {signal.number}: {signal}?"
+    return ask(request, Question(title, points, "Cancel the signal", address(signal)))
+
+
+def _cancel(signal: Signal, request: HttpRequest) -> str:
+    won = services.cancel(signal.pk, by=request.user)  # type: ignore[arg-type]
+    return f"{signal.number} is cancelled." if won else f"{signal.number} was cancelled already."
+
+
+def decide(request: HttpRequest, pk: int, to: str, **_: Any) -> HttpResponse:
+    """Approve or reject, without a question: nothing is sent by it."""
+    need(request, CHANGE)
+    signal = find(pk)
+    if request.method != "POST":
+        return HttpResponseRedirect(address(signal))
+    act = services.approve if to == Approval.APPROVED else services.reject
+    by: Any = request.user
+    return attempt(
+        request,
+        lambda: (
+            f"{signal.number} is {to.lower()}."
+            if act(signal.pk, by=by)
+            else f"{signal.number} was {to.lower()} already."
+        ),
+        back=address(signal),
+    )
+
+
+def approve(request: HttpRequest, pk: int, **more: Any) -> HttpResponse:
+    return decide(request, pk, Approval.APPROVED, **more)
+
+
+def reject(request: HttpRequest, pk: int, **more: Any) -> HttpResponse:
+    return decide(request, pk, Approval.REJECTED, **more)
+
+
+URLS: tuple[tuple[str, str, View], ...] = (
+    ("<int:pk>/", "signals_signal_page", show),
+    ("<int:pk>/candidates.csv", "signals_signal_export", export),
+    ("<int:pk>/publish/", "signals_signal_publish", publish),
+    ("<int:pk>/cancel/", "signals_signal_cancel", cancel),
+    ("<int:pk>/approve/", "signals_signal_approve", approve),
+    ("<int:pk>/reject/", "signals_signal_reject", reject),
+)

@@ -1,0 +1,87 @@
+"""The dashboard's figures on live orders and positions, each by a partial index."""
+
+from dataclasses import dataclass
+
+from common.sql import rows
+
+_UNKNOWN = """
+SELECT count(*) AS many, extract(epoch FROM clock_timestamp() - min(submitted_at)) AS oldest,
+       count(DISTINCT connection_id) AS connections
+FROM execution_order WHERE status IN ('SUBMITTING', 'UNKNOWN') AND status = 'UNKNOWN'
+"""
+_WORKING = """
+SELECT status, count(*) AS many FROM execution_order
+WHERE status IN ('SUBMITTING', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED') GROUP BY status
+UNION ALL
+SELECT 'PENDING', count(*) FROM execution_order WHERE status = 'PENDING'
+"""
+_UNPROTECTED = """
+SELECT count(*) AS many, extract(epoch FROM clock_timestamp() - min(touched_at)) AS longest
+FROM positions_executionposition
+WHERE quantity > 0 AND sl IS NOT NULL
+  AND (sl_guardian = '' OR (sl_guardian = 'BROKER' AND broker_sl IS NULL))
+"""
+_DRIFT = """
+SELECT count(*) AS many, extract(epoch FROM clock_timestamp() - min(found_at)) AS oldest
+FROM execution_driftitem WHERE state = 'OPEN'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    many: int
+    oldest: float | None
+    connections: int
+
+
+@dataclass(frozen=True, slots=True)
+class Working:
+    """Orders between their row and their end."""
+
+    parts: dict[str, int]
+
+    @property
+    def many(self) -> int:
+        return sum(self.parts.values())
+
+    @property
+    def ours(self) -> int:
+        """Not yet at a broker, as far as we know."""
+        return self.parts.get("PENDING", 0) + self.parts.get("SUBMITTING", 0)
+
+    @property
+    def at_broker(self) -> int:
+        return self.many - self.ours
+
+
+@dataclass(frozen=True, slots=True)
+class Unprotected:
+    """Open positions that should have a stop and have none."""
+
+    many: int
+    longest: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    many: int
+    oldest: float | None
+
+
+def unknown() -> Unknown:
+    row = rows(_UNKNOWN)[0]
+    return Unknown(row.many, row.oldest, row.connections)
+
+
+def working() -> Working:
+    return Working({row.status: row.many for row in rows(_WORKING) if row.many})
+
+
+def unprotected() -> Unprotected:
+    row = rows(_UNPROTECTED)[0]
+    return Unprotected(row.many, row.longest)
+
+
+def drift() -> Drift:
+    row = rows(_DRIFT)[0]
+    return Drift(row.many, row.oldest)

@@ -1,0 +1,1 @@
+"""What Fillcast's templates can say."""

@@ -1,0 +1,271 @@
+"""Accounts, presets, subscriptions and kill switches. A connection's page: config/console."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
+from unfold.widgets import UnfoldAdminSelectWidget
+
+from brokers.registry import kinds
+from common.admin import ConsoleAdmin, ReadOnlyAdmin, ReadOnlyInline
+from common.codes import Code
+from common.markup import badge
+from common.sql import rows
+from connections.eligibility import REASON_SQL, parameters
+from connections.models import (
+    DataConnection,
+    ExecutionConnection,
+    Instrument,
+    KillSwitch,
+    Subscription,
+    SubscriptionInterval,
+    TradingPreset,
+)
+
+_REASONS = f"""
+SELECT c.id, {REASON_SQL} AS reason
+FROM connections_executionconnection c
+LEFT JOIN connections_connectionhealth h ON h.connection_id = c.id
+LEFT JOIN connections_subscription s ON FALSE
+WHERE %(ids)s::uuid[] IS NULL AND c.archived_at IS NULL OR c.id = ANY(%(ids)s::uuid[])
+"""
+
+
+def reasons(ids: list[Any] | None = None) -> dict[Any, str]:
+    """Why each connection would be skipped now ("": it trades); None: of all live ones."""
+    asked = {**parameters(feed_id=None, direction=None), "ids": ids}
+    return {row.id: row.reason or "" for row in rows(_REASONS, asked)}
+
+
+class TradesFilter(admin.SimpleListFilter):
+    """What the next signal would be told."""
+
+    title = "takes the next signal"
+    parameter_name = "trades"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        codes = (
+            Code.CONNECTION_PAUSED, Code.CONNECTION_INACTIVE, Code.CONNECTION_ERROR,
+            Code.CIRCUIT_OPEN, Code.CONNECTION_UNTESTED, Code.CONNECTION_NOT_RECONCILED,
+            Code.NO_CREDENTIALS, Code.NO_PRESET, Code.NO_DATA_CONNECTION, Code.TRADING_HALTED,
+            Code.ENTRIES_HALTED,
+        )  # fmt: skip
+        return [("yes", "Yes"), ("no", "No, for any reason")] + [(c, c.sentence) for c in codes]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[ExecutionConnection]
+    ) -> QuerySet[ExecutionConnection]:
+        wanted = self.value()
+        if not wanted:
+            return queryset
+        fits = {
+            pk
+            for pk, reason in reasons().items()
+            if (
+                reason == ""
+                if wanted == "yes"
+                else reason != ""
+                if wanted == "no"
+                else reason == wanted
+            )
+        }
+        return queryset.filter(pk__in=fits)
+
+
+class ConnectionForm(forms.ModelForm):  # type: ignore[type-arg]
+    """What an owner decides about an account. Credentials have a form of their own."""
+
+    type = forms.ChoiceField(
+        choices=lambda: [(kind, kind) for kind in kinds()], widget=UnfoldAdminSelectWidget
+    )
+
+    class Meta:
+        model = ExecutionConnection
+        fields = (
+            "user", "admin", "name", "type", "exchange_name", "account", "preset",
+            "data_connection", "is_active", "is_paused", "settings",
+        )  # fmt: skip
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or self.cleaned_data
+        if bool(data.get("user")) == bool(data.get("admin")):
+            self.add_error(
+                "user", "An account has exactly one owner: a tenant or an administrator."
+            )
+        return data
+
+
+@admin.register(ExecutionConnection)
+class ExecutionConnectionAdmin(ConsoleAdmin):
+    """Broker accounts with their health at a glance."""
+
+    form = ConnectionForm
+    page_list = True
+    actions = None
+    list_display = ("name", "kind", "account", "owner", "health_shown", "preset", "tested", "used")
+    list_filter = (
+        TradesFilter,
+        "type",
+        "is_active",
+        "is_paused",
+        ("preset", RelatedDropdownFilter),
+    )
+    list_select_related = ("user", "admin", "preset", "health")
+    search_fields = ("name", "=account", "user__username", "admin__username")
+    search_help_text = "Name, account number or owner"
+    autocomplete_fields = ("user", "admin", "preset", "data_connection")
+    fieldsets = (
+        (None, {"fields": ("name", ("user", "admin"))}),
+        ("Account", {"fields": (("type", "exchange_name"), "account", "settings")}),
+        ("Trading", {"fields": (("preset", "data_connection"), ("is_active", "is_paused"))}),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ExecutionConnection]:
+        found: QuerySet[ExecutionConnection] = super().get_queryset(request)
+        return found.defer("sealed_credentials")
+
+    @admin.display(description="Kind", ordering="type")
+    def kind(self, connection: ExecutionConnection) -> str:
+        return " · ".join(filter(None, (connection.type, connection.exchange_name)))
+
+    @admin.display(description="Owner")
+    def owner(self, connection: ExecutionConnection) -> str:
+        return str(connection.user or f"{connection.admin}, all signals")
+
+    @admin.display(description="Health")
+    def health_shown(self, connection: ExecutionConnection) -> SafeString:
+        return badge(*health(connection))
+
+    @admin.display(description="Tested", ordering="health__last_tested_at")
+    def tested(self, connection: ExecutionConnection) -> Any:
+        return connection.health.last_tested_at
+
+    @admin.display(description="Last used", ordering="health__last_used_at")
+    def used(self, connection: ExecutionConnection) -> Any:
+        return connection.health.last_used_at
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False  # it is archived; its history stays
+
+
+def health(connection: ExecutionConnection) -> tuple[str, str]:
+    """How a connection fares, as shape and word, without asking the database again."""
+    from datetime import UTC, datetime
+
+    state = getattr(connection, "health", None)
+    if connection.archived_at:
+        return "cancelled", "Archived"
+    if not connection.is_active:
+        return "cancelled", "Switched off"
+    if connection.is_paused:
+        return "paused", "Paused"
+    if state is None or state.status == "UNTESTED":
+        return "pending", "Never tested"
+    if state.status == "ERROR":
+        return "rejected", "Error"
+    if state.circuit_open_until and state.circuit_open_until > datetime.now(UTC):
+        return "rejected", "Circuit open"
+    if state.reconciled_at is None:
+        return "attention", "Not yet compared"
+    return "ok", "Healthy"
+
+
+@admin.register(DataConnection)
+class DataConnectionAdmin(ConsoleAdmin):
+    """Where prices come from."""
+
+    list_display = ("name", "kind", "user", "is_active", "created_at")
+    list_filter = ("kind", "is_active")
+    list_select_related = ("user",)
+    search_fields = ("name",)
+    autocomplete_fields = ("user",)
+
+
+@admin.register(TradingPreset)
+class TradingPresetAdmin(ConsoleAdmin):
+    """How large a trade may be, and where it stops."""
+
+    list_display = ("name", "user", "sizing_mode", "max_open_positions", "max_leverage")
+    list_filter = (("sizing_mode", ChoicesDropdownFilter),)
+    list_select_related = ("user",)
+    search_fields = ("name", "user__username")
+    autocomplete_fields = ("user",)
+    fieldsets = (
+        (None, {"fields": (("name", "user"),)}),
+        (
+            "Size",
+            {"fields": ("sizing_mode", ("risk_percent", "fixed_quantity"),
+                        ("percent_of_balance", "fixed_amount"), "multiplier",
+                        ("small_multiplier", "normal_multiplier", "large_multiplier"))},
+        ),
+        (
+            "Limits",
+            {"fields": (("max_quantity", "max_open_positions"),
+                        ("max_leverage", "max_portfolio_risk_percent"),
+                        ("max_slippage_pips", "slippage_alert_threshold_pips"),
+                        "max_signal_age_seconds")},
+        ),
+        ("Levels and days", {"fields": (("broker_holds_stops", "stuck_policy"),
+                                        "trading_day_zone")}),
+    )  # fmt: skip
+
+
+class IntervalInline(ReadOnlyInline):
+    """From when until when it stood."""
+
+    model = SubscriptionInterval
+    fields = ("started_at", "ended_at")
+    readonly_fields = fields
+
+
+@admin.register(Subscription)
+class SubscriptionAdmin(ReadOnlyAdmin):
+    """Which connection takes which feed."""
+
+    list_display = ("connection", "feed", "is_paused", "directions", "multiplier", "expires_at",
+                    "archived_at")  # fmt: skip
+    list_filter = (
+        ("feed", RelatedDropdownFilter),
+        "is_paused",
+        ("directions", ChoicesDropdownFilter),
+    )
+    list_select_related = ("connection", "feed")
+    search_fields = ("connection__name", "=connection__account", "feed__name", "feed__slug")
+    inlines = (IntervalInline,)
+
+
+@admin.register(Instrument)
+class InstrumentAdmin(ReadOnlyAdmin):
+    """What brokers list, with their steps."""
+
+    list_display = ("symbol", "pair", "book", "digits", "pip", "quantity_min", "quantity_step",
+                    "read_at")  # fmt: skip
+    list_filter = ("book", "is_preferred")
+    search_fields = ("symbol", "pair")
+
+
+@admin.register(KillSwitch)
+class KillSwitchAdmin(ReadOnlyAdmin):
+    """Halts of trading. Set and released by the buttons; rows are history."""
+
+    list_display = ("shown", "state", "reason", "set_by", "set_at", "released_at")
+    list_filter = (("scope", ChoicesDropdownFilter), ("mode", ChoicesDropdownFilter))
+    list_select_related = ("feed", "user", "connection", "set_by")
+    search_fields = ("reason", "feed__name", "user__username", "connection__name")
+    ordering = ("-id",)
+
+    @admin.display(description="What")
+    def shown(self, switch: KillSwitch) -> str:
+        named = switch.feed or switch.user or switch.connection
+        return f"{switch.get_scope_display().title()} {named or ''}".strip()
+
+    @admin.display(description="State")
+    def state(self, switch: KillSwitch) -> SafeString:
+        if switch.released_at:
+            return badge("cancelled", "Released")
+        total = switch.mode == "HALTED"
+        return badge("naked", "Halted") if total else badge("attention", "Reducing")

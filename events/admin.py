@@ -1,0 +1,67 @@
+"""What happened and who was told. Machine-written, read-only."""
+
+from typing import Any
+
+from django.contrib import admin
+from unfold.contrib.filters.admin import ChoicesDropdownFilter
+
+from common.admin import BigTableAdmin, ReadOnlyAdmin, read_id, read_uuid
+from events.models import Channel, Delivery, Event, Notification
+
+
+@admin.register(Event)
+class EventAdmin(BigTableAdmin):
+    """The outbox."""
+
+    list_display = ("id", "kind", "signal_id", "order_id", "user_id", "created_at", "delivered_at")
+    list_filter = (("kind", ChoicesDropdownFilter),)
+    ordering = ("-id",)
+    search_fields = ("id",)
+    search_help_text = "Event number, or a connection's id"
+
+    def search_exact(self, queryset: Any, term: str) -> Any:
+        if (pk := read_id(term, "E")) is not None:
+            return queryset.filter(pk=pk)
+        connection = read_uuid(term)
+        return queryset.filter(connection_id=connection) if connection else queryset.none()
+
+
+@admin.register(Notification)
+class NotificationAdmin(BigTableAdmin):
+    """What users read in the application."""
+
+    list_display = ("title", "user", "kind", "created_at", "read_at")
+    list_filter = (("kind", ChoicesDropdownFilter),)
+    list_select_related = ("user",)
+    search_fields = ("user__username",)
+    search_help_text = "A user's exact name"
+
+    def search_exact(self, queryset: Any, term: str) -> Any:
+        return queryset.filter(user__username=term)
+
+
+class DeliveryAdmin(BigTableAdmin):
+    """One event to one channel."""
+
+    list_display = ("event_id", "channel", "status", "tries", "due_at", "sent_at", "last_error")
+    list_filter = (("status", ChoicesDropdownFilter),)
+    list_select_related = ("channel",)
+    ordering = ("-id",)
+    search_fields = ("event_id",)
+
+    def search_exact(self, queryset: Any, term: str) -> Any:
+        pk = read_id(term, "E")
+        return queryset.filter(event_id=pk) if pk is not None else queryset.none()
+
+
+admin.site.register(Delivery, DeliveryAdmin)
+
+
+@admin.register(Channel)
+class ChannelAdmin(ReadOnlyAdmin):
+    """Where users are told. The address may hold tokens: only scheme and host are shown."""
+
+    list_display = ("name", "user", "url_shown", "is_active", "created_at")
+    list_select_related = ("user",)
+    search_fields = ("name", "user__username")
+    exclude = ("url_sealed",)

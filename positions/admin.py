@@ -1,0 +1,135 @@
+"""Positions: read-only rows with what they are worth now. A position's page: config/console."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import ChoicesDropdownFilter
+
+from common.admin import BigTableAdmin, read_id
+from common.markup import amount, badge
+from common.money import plain
+from common.shown import signed
+from positions.models import ExecutionPosition
+from positions.selectors import with_prices
+
+NAKED = Q(quantity__gt=0, sl__isnull=False) & (
+    Q(sl_guardian="") | Q(sl_guardian="BROKER", broker_sl__isnull=True)
+)
+"""Open positions that should have a stop and have none anywhere."""
+
+
+def protection(position: ExecutionPosition) -> tuple[str, str]:
+    """Who watches the stop, as shape and word."""
+    if not position.is_open:
+        return "filled", "Closed"
+    if position.sl is None:
+        return "validated", "No stop wanted"
+    if position.sl_guardian == "ENGINE":
+        return "attention", "Stop held by us"
+    if position.sl_guardian == "BROKER" and position.broker_sl is not None:
+        return "safe", "Stop at the broker"
+    return "naked", "Unprotected"
+
+
+class OpenFilter(admin.SimpleListFilter):
+    title = "state"
+    parameter_name = "open"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("yes", "Open"), ("no", "Closed")]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[ExecutionPosition]
+    ) -> QuerySet[ExecutionPosition]:
+        if self.value() == "yes":
+            return queryset.filter(quantity__gt=0)
+        return queryset.filter(closed_at__isnull=False) if self.value() == "no" else queryset
+
+
+class ProtectionFilter(admin.SimpleListFilter):
+    title = "protection"
+    parameter_name = "protection"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [
+            ("naked", "Unprotected"),
+            ("engine", "Stop held by us"),
+            ("broker", "At the broker"),
+        ]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[ExecutionPosition]
+    ) -> QuerySet[ExecutionPosition]:
+        watched = queryset.filter(quantity__gt=0, sl__isnull=False)
+        chosen = {
+            "naked": queryset.filter(NAKED),
+            "engine": watched.filter(sl_guardian="ENGINE"),
+            "broker": watched.filter(sl_guardian="BROKER", broker_sl__isnull=False),
+        }
+        return chosen.get(self.value() or "", queryset)
+
+
+@admin.register(ExecutionPosition)
+class ExecutionPositionAdmin(BigTableAdmin):
+    """What entries opened. Closing: on the position's page."""
+
+    page_list = True
+    list_display = ("shown", "account", "open_quantity", "entry", "now", "unrealized", "realized",
+                    "protected", "opened_at")  # fmt: skip
+    list_filter = (OpenFilter, ProtectionFilter, ("side", ChoicesDropdownFilter),
+                   ("close_reason", ChoicesDropdownFilter))  # fmt: skip
+    list_select_related = ("connection",)
+    ordering = ("-id",)
+    search_fields = ("pair",)
+    search_help_text = "P-number, symbol, or an account's name or number"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ExecutionPosition]:
+        return with_prices(super().get_queryset(request))
+
+    def search_exact(self, queryset: Any, term: str) -> Any:
+        if (pk := read_id(term, "P")) is not None and term.upper().startswith("P"):
+            return queryset.filter(pk=pk)
+        return queryset.filter(
+            Q(pair__iexact=term) | Q(connection__account=term) | Q(connection__name__icontains=term)
+        )
+
+    @admin.display(description="Position")
+    def shown(self, position: ExecutionPosition) -> str:
+        return f"P-{position.pk} · {position.side.title()} {position.pair}"
+
+    @admin.display(description="Account")
+    def account(self, position: ExecutionPosition) -> str:
+        return position.connection.name
+
+    @admin.display(description="Open")
+    def open_quantity(self, position: ExecutionPosition) -> SafeString:
+        return amount(position.quantity)
+
+    @admin.display(description="Entry")
+    def entry(self, position: ExecutionPosition) -> str:
+        return plain(position.entry_price)
+
+    @admin.display(description="Now")
+    def now(self, position: ExecutionPosition) -> str:
+        return plain(getattr(position, "current_price", None)) if position.is_open else ""
+
+    @admin.display(description="Unrealized")
+    def unrealized(self, position: ExecutionPosition) -> SafeString:
+        return _gain(getattr(position, "unrealized_pnl", None) if position.is_open else None)
+
+    @admin.display(description="Realized")
+    def realized(self, position: ExecutionPosition) -> SafeString:
+        return _gain(position.realized_pnl)
+
+    @admin.display(description="Protection")
+    def protected(self, position: ExecutionPosition) -> SafeString:
+        return badge(*protection(position))
+
+
+def _gain(value: Any) -> SafeString:
+    css = "" if not value else "fc-up" if value > 0 else "fc-down"
+    return format_html('<span class="fc-n {}">{}</span>', css, signed(value))

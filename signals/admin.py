@@ -1,0 +1,164 @@
+"""Feeds, their tokens and signals, for operators. A signal's page: config/console."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
+
+from common.admin import ConsoleAdmin, ReadOnlyAdmin, ReadOnlyInline, read_id
+from common.clocks import market_now
+from common.markup import amount, badge
+from signals.forms import SignalForm
+from signals.models import Approval, Door, Feed, FeedToken, Signal
+
+
+class FeedTokenInline(ReadOnlyInline):
+    """Who may post alerts. Only hashes are stored."""
+
+    model = FeedToken
+    fields = ("name", "prefix", "created_at", "expires_at", "revoked_at")
+    readonly_fields = fields
+
+
+@admin.register(Feed)
+class FeedAdmin(ConsoleAdmin):
+    """Streams of signals. Archiving and tokens: buttons on the feed."""
+
+    list_display = ("name", "slug", "owner", "is_public", "is_approved", "archived_at")
+    list_filter = ("is_public", "is_approved")
+    list_select_related = ("owner",)
+    search_fields = ("name", "slug", "owner__username")
+    autocomplete_fields = ("owner",)
+    prepopulated_fields = {"slug": ("name",)}
+    exclude = ("archived_at",)
+    inlines = (FeedTokenInline,)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Feed | None = None) -> bool:
+        return False  # history hangs on it: it is archived
+
+
+@admin.register(FeedToken)
+class FeedTokenAdmin(ReadOnlyAdmin):
+    """All tokens of all feeds. Their secrets are nowhere."""
+
+    list_display = ("name", "prefix", "feed", "created_at", "expires_at", "revoked_at")
+    list_select_related = ("feed",)
+    search_fields = ("name", "=prefix", "feed__name", "feed__slug")
+    exclude = ("secret_hash", "signing_key")
+
+
+class StageFilter(admin.SimpleListFilter):
+    """Where a signal stands on its way to publication."""
+
+    title = "stage"
+    parameter_name = "stage"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [
+            ("approval", "Waits for approval"),
+            ("ready", "Approved, not published"),
+            ("published", "Published"),
+            ("cancelled", "Cancelled"),
+            ("rejected", "Rejected by an operator"),
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Signal]) -> QuerySet[Signal]:
+        open_ones = queryset.filter(cancelled_at=None, published_at=None)
+        chosen = {
+            "approval": open_ones.filter(approval=Approval.PENDING),
+            "ready": open_ones.filter(approval=Approval.APPROVED),
+            "published": queryset.filter(published_at__isnull=False),
+            "cancelled": queryset.filter(cancelled_at__isnull=False),
+            "rejected": queryset.filter(approval=Approval.REJECTED),
+        }
+        return chosen.get(self.value() or "", queryset)
+
+
+def stage(signal: Signal) -> tuple[str, str]:
+    """A signal's stage as shape and word."""
+    if signal.cancelled_at:
+        return "cancelled", "Cancelled"
+    if signal.published_at:
+        return "ok", "Published"
+    if signal.approval == Approval.REJECTED:
+        return "denied", "Rejected"
+    if signal.is_past(market_now()):
+        return "expired", "Expired"
+    if signal.approval == Approval.APPROVED:
+        return "validated", "Ready"
+    return "pending", "Waits for approval"
+
+
+@admin.register(Signal)
+class SignalAdmin(ConsoleAdmin):
+    """What providers want done. Published ones are facts and cannot be edited."""
+
+    form = SignalForm
+    page_list = True
+    actions = None
+    list_display = ("shown", "feed", "stage_shown", "published_at", "candidates", "door")
+    list_filter = (
+        StageFilter,
+        ("feed", RelatedDropdownFilter),
+        ("action", ChoicesDropdownFilter),
+        ("direction", ChoicesDropdownFilter),
+        ("door", ChoicesDropdownFilter),
+    )
+    list_select_related = ("feed",)
+    search_fields = ("currency_pair", "=external_id", "feed__name", "feed__slug", "strategy_id")
+    search_help_text = "Symbol, S-number, external id, feed or strategy"
+    autocomplete_fields = ("feed", "refers_to")
+    ordering = ("-id",)
+    fieldsets = (
+        (None, {"fields": (("feed", "action"), "refers_to", ("currency_pair", "direction"))}),
+        (
+            "Order",
+            {"fields": (("order_type", "time_in_force"), ("open_price", "stop_price"),
+                        ("valid_until", "max_slippage_pips"))},
+        ),
+        (
+            "Levels",
+            {"fields": ("sl", ("target_prices", "target_fractions"), "close_fraction"),
+             "description": "Targets: prices and fractions with commas, the same number of each."},
+        ),
+        ("Meaning", {"fields": ("risk_category", ("strategy_id", "trade_plan_id"), "note")}),
+    )  # fmt: skip
+
+    @admin.display(description="Signal", ordering="id")
+    def shown(self, signal: Signal) -> str:
+        return f"{signal.number} · {signal}"
+
+    @admin.display(description="Stage")
+    def stage_shown(self, signal: Signal) -> SafeString:
+        return badge(*stage(signal))
+
+    @admin.display(description="Candidates", ordering="candidate_count")
+    def candidates(self, signal: Signal) -> SafeString:
+        return amount(signal.candidate_count)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Signal], search_term: str
+    ) -> tuple[QuerySet[Signal], bool]:
+        pk = read_id(search_term.strip(), "S")
+        if pk is not None:
+            return queryset.filter(pk=pk), False
+        found: tuple[QuerySet[Signal], bool]
+        found = super().get_search_results(request, queryset, search_term)
+        return found
+
+    def has_change_permission(self, request: HttpRequest, obj: Signal | None = None) -> bool:
+        is_fact = obj is not None and (obj.published_at or obj.cancelled_at)
+        return not is_fact and bool(super().has_change_permission(request, obj))
+
+    def has_delete_permission(self, request: HttpRequest, obj: Signal | None = None) -> bool:
+        return False  # it is cancelled; nothing that was sent to us is lost
+
+    def save_model(self, request: HttpRequest, obj: Signal, form: Any, change: bool) -> None:
+        if not change:
+            obj.door, obj.created_by_id = Door.HAND, request.user.pk
+        elif form.changed_data:  # what was approved is not what it says now
+            obj.approval, obj.approved_by, obj.approved_at = Approval.PENDING, None, None
+        super().save_model(request, obj, form, change)

@@ -1,0 +1,69 @@
+"""The form by which an operator writes or corrects a signal that is not yet published."""
+
+from typing import Any
+
+from django import forms
+
+from common.codes import Code
+from common.errors import InvalidInputError
+from signals.draft import Target, level_faults
+from signals.models import Action, OrderType, Signal
+from signals.symbols import canonical
+
+_FIELD_OF = {"sl": "sl", "targets": "target_prices"}
+
+
+class SignalForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for type checkers
+    """Holds the same rules as every other door; the database has the last word."""
+
+    class Meta:
+        model = Signal
+        fields = (
+            "feed", "action", "refers_to", "currency_pair", "direction", "order_type",
+            "open_price", "stop_price", "sl", "target_prices", "target_fractions",
+            "close_fraction", "time_in_force", "valid_until", "max_slippage_pips",
+            "strategy_id", "trade_plan_id", "risk_category", "note",
+        )  # fmt: skip
+
+    def clean_currency_pair(self) -> str:
+        try:
+            return canonical(self.cleaned_data["currency_pair"])
+        except InvalidInputError as error:
+            raise forms.ValidationError(f"{error.detail} {error.code.hint}") from error
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or self.cleaned_data
+        self._prices(data)
+        self._targets(data)
+        reference = data.get("refers_to")
+        if data.get("action") != Action.OPEN and (not reference or not reference.is_published):
+            self.add_error("refers_to", Code.REFERENCE_REQUIRED.sentence)
+        return data
+
+    def _prices(self, data: dict[str, Any]) -> None:
+        kind = data.get("order_type")
+        if kind == OrderType.LIMIT and not data.get("open_price"):
+            self.add_error("open_price", "A limit order needs its price.")
+        if kind == OrderType.STOP and not data.get("stop_price"):
+            self.add_error("stop_price", "A stop order needs its trigger.")
+        if kind != OrderType.STOP and data.get("stop_price"):
+            self.add_error("stop_price", "Only a stop order has a trigger; the stop loss is below.")
+
+    def _targets(self, data: dict[str, Any]) -> None:
+        prices, fractions = data.get("target_prices") or [], data.get("target_fractions") or []
+        if len(prices) != len(fractions):
+            self.add_error("target_fractions", "Give one fraction for each target.")
+            return
+        if any(not 0 < fraction <= 1 for fraction in fractions) or sum(fractions) > 1:
+            self.add_error("target_fractions", Code.TARGET_FRACTIONS.sentence)
+        if data.get("action") != Action.OPEN or not data.get("direction"):
+            return
+        stop = data.get("order_type") == OrderType.STOP
+        targets = tuple(Target(*pair) for pair in zip(prices, fractions, strict=True))
+        for fault in level_faults(
+            direction=data["direction"],
+            entry=data.get("stop_price" if stop else "open_price"),
+            sl=data.get("sl"),
+            targets=targets,
+        ):
+            self.add_error(_FIELD_OF.get(fault.field), fault.detail)

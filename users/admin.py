@@ -1,0 +1,58 @@
+"""Access: users and their API keys."""
+
+from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+
+from common.admin import ConsoleAdmin, ReadOnlyAdmin
+from common.markup import badge
+from users.models import ApiKey, User
+
+admin.site.unregister(Group)
+
+
+@admin.register(User)
+class UserAdmin(DjangoUserAdmin, ConsoleAdmin):  # type: ignore[type-arg]
+    """Operators are staff; tenants bring accounts; providers own feeds."""
+
+    form = UserChangeForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
+    list_display = ("username", "email", "is_staff", "is_active", "last_login")
+    list_filter = ("is_staff", "is_superuser", "is_active")
+    fieldsets = (
+        (None, {"fields": ("username", "password")}),
+        ("Person", {"fields": (("first_name", "last_name"), ("email", "time_zone"))}),
+        (
+            "Access",
+            {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")},
+        ),
+        ("Dates", {"fields": (("last_login", "date_joined"),)}),
+    )
+    readonly_fields = ("last_login", "date_joined")
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return False  # history hangs on a user; deactivate instead
+
+
+@admin.register(Group)
+class GroupAdmin(DjangoGroupAdmin, ConsoleAdmin):
+    """Sets of permissions."""
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(ReadOnlyAdmin):
+    """Keys of all users. A key's secret was shown once, when it was made; its hash is stored."""
+
+    list_display = ("name", "prefix", "user", "state", "created_at", "expires_at", "last_used_at")
+    list_select_related = ("user",)
+    search_fields = ("name", "=prefix", "user__username")
+    exclude = ("secret_hash",)
+
+    @admin.display(description="State")
+    def state(self, key: ApiKey) -> SafeString:
+        return badge("cancelled", "Revoked") if key.revoked_at else badge("ok", "Open")
