@@ -7,6 +7,7 @@ from typing import Any
 import environ
 
 from config import env as table
+from config.console import unfold
 from config.databases import database
 from config.development import ROOT, read_env_file
 from config.env import Env
@@ -250,5 +251,5 @@ vars().update(environ.Env.email_url_config(env(table.EMAIL_URL)))
 EMAIL_TIMEOUT = 10
 
 # --- the operators' admin
-UNFOLD: dict[str, Any] = {"SITE_TITLE": "Fillcast", "SITE_HEADER": "Fillcast", "SITE_SYMBOL": "hub"}
+UNFOLD = unfold.UNFOLD
 SILENCED_SYSTEM_CHECKS: list[str] = []
