@@ -1,6 +1,11 @@
 """config is an app so that it can have commands."""
 
+from typing import Any
+
+from celery.signals import beat_init, worker_ready
 from django.apps import AppConfig
+
+from common.embedded.ready import announce_ready
 
 
 class ConfigConfig(AppConfig):
@@ -8,3 +13,15 @@ class ConfigConfig(AppConfig):
 
     name = "config"
     verbose_name = "Fillcast"
+
+    def ready(self) -> None:
+        """Have workers and beat tell their supervisor. Config is the last app, so it is told when
+        what other rooms start in a worker has started too.
+        """
+        for started in (worker_ready, beat_init):
+            started.connect(tell_supervisor, weak=False)
+
+
+def tell_supervisor(**_: Any) -> None:
+    """Tell whoever supervises this process that it takes work now."""
+    announce_ready()

@@ -4,10 +4,8 @@ import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import beat_init, setup_logging, worker_ready
+from celery.signals import setup_logging
 from django_structlog.celery.steps import DjangoStructLogInitStep
-
-from common.embedded.ready import announce_ready
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -24,10 +22,3 @@ def keep_our_logging(**_: Any) -> None:
     from django.utils.log import configure_logging
 
     configure_logging(settings.LOGGING_CONFIG, settings.LOGGING)
-
-
-@worker_ready.connect(weak=False)
-@beat_init.connect(weak=False)
-def tell_supervisor(**_: Any) -> None:
-    """Tell whoever supervises this process that it takes work now."""
-    announce_ready()

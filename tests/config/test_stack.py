@@ -183,6 +183,25 @@ def test_without_its_database_everything_stops(stack: SmallStack) -> None:
     assert stack.processes() == []
 
 
+def test_commands_at_the_same_time_share_servers_that_end_with_the_last(stack: SmallStack) -> None:
+    command = [sys.executable, "manage.py", "shell", "--no-imports", "--verbosity", "0", "-c"]
+    code = (
+        "from django.db import connection as c; c.ensure_connection();"
+        "print(c.settings_dict['PORT'])"
+    )
+    both = [
+        subprocess.Popen(
+            [*command, code], cwd=ROOT, env=stack.env, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    stack.running += both
+    ports = {process.communicate(timeout=SECONDS)[0] for process in both}
+    assert [process.returncode for process in both] == [0, 0]
+    assert len(ports) == 1
+    assert stack.processes() == []
+
+
 def test_a_port_that_is_taken_is_told(stack: SmallStack) -> None:
     with socket.create_server(("127.0.0.1", stack.port)):
         process = stack.launch()

@@ -16,15 +16,16 @@ AGAIN = "`manage.py settings_reference` writes this file from config/env.py."
 
 def sections() -> list[tuple[str, list[Setting[Any]]]]:
     """Return the settings by section, in the table's order."""
-    return [(title, [*group]) for title, group in groupby(TABLE.settings, lambda one: one.section)]
+    by_section = groupby(TABLE.settings, lambda setting: setting.section)
+    return [(title, [*group]) for title, group in by_section]
 
 
 def reference() -> str:
     """Return docs/settings.md."""
     lines = ["# Settings", "", AGAIN, ""]
     lines += [
-        "Each is an environment variable, or a line in `.env`. A malformed one stops Fillcast at its",
-        "start with a sentence; with `FILLCAST_ENV=production`, so does a missing one that is",
+        "Each is an environment variable, or a line in `.env`. A malformed one stops Fillcast when",
+        "it starts, with a sentence; with `FILLCAST_ENV=production`, so does a missing one that is",
         "marked as needed. A development installation needs none.",
     ]
     for title, settings in sections():
@@ -75,7 +76,7 @@ class Command(BaseCommand):
         for path in stale:
             name = path.relative_to(ROOT)
             if check:
-                self.stderr.write(f"{name} is not what the table says; run manage.py settings_reference")
+                self.stderr.write(f"{name} is not what the table says; run `make docs`")
             else:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(files[path])
