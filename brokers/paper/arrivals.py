@@ -67,14 +67,33 @@ def take(packets: Sequence[Packet], guard: Guard) -> list[Reply | None]:
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
             skip_locked = True  # first those whose account is free
         except _TooLate:
-            log.warning("paper: stood still while %d orders arrived; they are lost", len(waiting))
+            log.warning("paper: stood still while %d orders arrived", len(waiting))
+        except (psycopg.DataError, psycopg.IntegrityError) as error:
+            _one_by_one(packets, waiting, guard, replies, error)
+            break
     return replies
+
+
+def _one_by_one(
+    packets: Sequence[Packet],
+    waiting: list[int],
+    guard: Guard,
+    replies: list[Reply | None],
+    error: psycopg.Error,
+) -> None:
+    """Take orders each on its own, since one of them cannot be kept and nothing of any was."""
+    if len(waiting) > 1:
+        for index in waiting:
+            replies[index] = take([packets[index]], guard)[0]
+        return
+    log.error("paper: an order cannot be kept: %s", error)
+    replies[waiting[0]] = Reply(Rejected(Code.REJECTED_BY_BROKER, "the book cannot keep it"))
 
 
 def malformed(request: OrderRequest) -> Rejected | None:
     """Return why a request is not even written to the journal: it could not be kept there."""
     prices = (request.limit_price, request.stop_price, request.stop_loss, request.take_profit)
-    if not request.quantity.is_finite() or abs(request.quantity) >= ABSURD:
+    if not (request.quantity.is_finite() and 0 < request.quantity < ABSURD):
         return Rejected(Code.VOLUME_INVALID, "not a quantity")
     if any(p is not None and not (p.is_finite() and 0 < p < ABSURD) for p in prices):
         return Rejected(Code.PRICE_INVALID, "not a price")

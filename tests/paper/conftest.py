@@ -1,0 +1,159 @@
+"""A paper broker with a fixed market time, and somebody who trades on it."""
+
+import asyncio
+from collections.abc import Coroutine, Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal as D
+from itertools import count
+from typing import Any, TypeVar
+
+import pytest
+
+from brokers.base import (
+    AccountState,
+    BrokerAdapter,
+    BrokerPosition,
+    CancelRequest,
+    ConnectionSpec,
+    ModifyRequest,
+    OrderReport,
+    OrderRequest,
+    OrderType,
+    Quote,
+    Side,
+    TimeInForce,
+)
+from brokers.paper import venue
+from brokers.paper.adapter import create
+from brokers.paper.models import PaperAccount, PaperInstrument, PaperOrder
+from brokers.paper.sessions import sessions
+from common.clocks import MarketClock, set_market_clock
+
+T = TypeVar("T")
+NOON = datetime(2014, 5, 2, 12, tzinfo=UTC)
+
+
+def standing_clock(at: datetime) -> MarketClock:
+    """A market clock that does not move."""
+    return MarketClock(at, datetime.now(UTC), 0)
+
+
+class Trader:
+    """Places orders on paper accounts and looks at what came of them. Starts at EUR/USD 1.10000."""
+
+    def __init__(self) -> None:
+        self.adapter: BrokerAdapter = create()
+        self.now = NOON
+        self.guard = lambda _: None
+        self._ids = count(1)
+        self.wait_until(NOON)
+        venue.list_instruments()
+        self.price("1.10000")
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run(work)
+
+    def wait_until(self, moment: datetime) -> None:
+        self.now = moment
+        set_market_clock(standing_clock(moment))
+
+    def price(self, bid: str, ask: str = "", symbol: str = "EUR/USD", after: float = 1) -> int:
+        """A new price comes, a second later; the ask is 2 points above the bid if not said."""
+        self.wait_until(self.now + timedelta(seconds=after))
+        higher = D(ask) if ask else D(bid) + D("0.00002")
+        return venue.on_quotes([Quote(symbol, D(bid), higher, self.now)])
+
+    def account(self, number: str = "A1", **terms: Any) -> str:
+        venue.open_account(number, **{"balance": D(10_000), **terms})
+        return number
+
+    def set(self, number: str = "A1", **fields: Any) -> None:
+        assert PaperAccount.objects.filter(number=number).update(**fields) == 1
+
+    def set_instrument(self, symbol: str, **fields: Any) -> None:
+        assert PaperInstrument.objects.filter(symbol=symbol).update(**fields) == 1
+
+    def spec(self, number: str = "A1", **kwargs: Any) -> ConnectionSpec:
+        return ConnectionSpec(connection_id=f"c-{number}", account=number, **kwargs)
+
+    def request(self, side: Side, quantity: str, number: str = "A1", **kwargs: Any) -> OrderRequest:
+        """A market order, unless a limit or a stop price says otherwise."""
+        order_type = OrderType.MARKET
+        if "limit_price" in kwargs:
+            order_type = OrderType.LIMIT
+        if "stop_price" in kwargs:
+            order_type = OrderType.STOP
+        for name in ("limit_price", "stop_price", "stop_loss", "take_profit"):
+            if kwargs.get(name) is not None:
+                kwargs[name] = D(kwargs[name])
+        known: dict[str, Any] = {
+            "client_order_id": f"id{next(self._ids)}",
+            "connection_id": f"c-{number}",
+            "account": number,
+            "symbol": "EURUSD",
+            "side": side,
+            "order_type": order_type,
+            "time_in_force": TimeInForce.GTC,
+            "quantity": D(quantity),
+        }
+        return OrderRequest(**{**known, **kwargs})
+
+    def submit(self, request: OrderRequest, **spec: Any) -> list[OrderReport]:
+        spec_of = self.spec(request.account, **spec)
+        return self.run(self.adapter.submit(spec_of, request, self.guard))
+
+    def buy(self, quantity: str, number: str = "A1", **kwargs: Any) -> list[OrderReport]:
+        return self.submit(self.request(Side.BUY, quantity, number, **kwargs))
+
+    def sell(self, quantity: str, number: str = "A1", **kwargs: Any) -> list[OrderReport]:
+        return self.submit(self.request(Side.SELL, quantity, number, **kwargs))
+
+    def close(self, position: str, quantity: str, side: Side, **kwargs: Any) -> list[OrderReport]:
+        """Close a position by its id."""
+        return self.submit(
+            self.request(
+                side, quantity, reduce_only=True, broker_position_id=position,
+                time_in_force=TimeInForce.IOC, **kwargs,
+            )
+        )  # fmt: skip
+
+    def cancel(self, report: OrderReport, number: str = "A1") -> list[OrderReport]:
+        request = CancelRequest(report.client_order_id, report.broker_order_id, "EURUSD")
+        return self.run(self.adapter.cancel(self.spec(number), request))
+
+    def modify(
+        self, report: OrderReport, stop: str | None, target: str | None
+    ) -> list[OrderReport]:
+        request = ModifyRequest(
+            report.client_order_id, report.broker_position_id, "EURUSD",
+            D(stop) if stop else None, D(target) if target else None,
+        )  # fmt: skip
+        return self.run(self.adapter.modify(self.spec("A1"), request))
+
+    def find(self, client_order_id: str, number: str = "A1") -> list[OrderReport] | None:
+        return self.run(self.adapter.find_order(self.spec(number), client_order_id))
+
+    def positions(self, number: str = "A1") -> list[BrokerPosition]:
+        return self.run(self.adapter.positions(self.spec(number)))
+
+    def state(self, number: str = "A1") -> AccountState:
+        return self.run(self.adapter.account(self.spec(number)))
+
+    def news(self) -> list[OrderReport]:
+        """What the broker has to tell, and acknowledge it."""
+        told = self.run(self.adapter.events(1000))
+        self.run(self.adapter.acknowledge([report.event_id for report in told]))
+        return told
+
+    def journal(self) -> list[PaperOrder]:
+        return list(PaperOrder.objects.order_by("id"))
+
+
+@pytest.fixture
+def trader(transactional_db: None) -> Iterator[Trader]:
+    """Somebody with a hedging account A1 of 10,000 USD at 1:30."""
+    someone = Trader()
+    someone.account()
+    yield someone
+    set_market_clock(None)
+    sessions.close()
