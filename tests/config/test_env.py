@@ -8,7 +8,8 @@ import pytest
 
 from config import env as table
 from config.databases import database, timeouts
-from config.env import Env, EnvironmentFault
+from config.env import Env
+from config.setting import EnvironmentFault
 
 KEY = base64.b64encode(b"k" * 32).decode()
 PRODUCTION = {
