@@ -5,7 +5,7 @@ because Python's own accepts `NaN`, `1_000`, full-width digits and `1e999`.
 """
 
 import re
-from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 
 from common.codes import Code
 from common.errors import InvalidInputError
@@ -13,6 +13,7 @@ from common.errors import InvalidInputError
 DIGITS, PLACES = 38, 18
 _PLAIN = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,18})?", re.ASCII)
 _QUANTUM = Decimal(1).scaleb(-PLACES)
+_WIDE = Context(prec=DIGITS + PLACES, rounding=ROUND_HALF_EVEN)
 
 
 def read_decimal(value: object, *, field: str = "", positive: bool = False) -> Decimal:
@@ -45,16 +46,12 @@ def floor_to_step(quantity: Decimal, step: Decimal) -> Decimal:
 
 def to_stored(value: Decimal) -> Decimal:
     """Round to what numeric(38,18) keeps, so that what is compared is what is stored."""
-    with localcontext() as context:
-        context.prec = DIGITS + PLACES
-        return value.quantize(_QUANTUM, ROUND_HALF_EVEN)
+    return _WIDE.quantize(value, _QUANTUM)
 
 
 def divide(a: Decimal, b: Decimal) -> Decimal:
     """Divide at full precision and round to what is stored."""
-    with localcontext() as context:
-        context.prec = DIGITS + PLACES
-        return to_stored(a / b)
+    return _WIDE.quantize(_WIDE.divide(a, b), _QUANTUM)
 
 
 def plain(value: Decimal | None) -> str:

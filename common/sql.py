@@ -5,14 +5,25 @@ it cannot prepare. These helpers open a plain psycopg cursor on Django's own con
 they do is part of the surrounding `transaction.atomic()`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
+import orjson
 import psycopg
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.utils import DatabaseErrorWrapper
+from psycopg.adapt import Loader
 from psycopg.rows import namedtuple_row
-from psycopg.types.json import JsonbLoader
+
+
+class _JsonbLoader(Loader):
+    """jsonb as Python values, by the fast parser: a claim reads thousands of small documents."""
+
+    def load(self, data: Any) -> Any:
+        return orjson.loads(bytes(data))
+
 
 Params = Sequence[Any] | Mapping[str, Any] | None
 
@@ -28,7 +39,7 @@ def rows(sql: str, params: Params = None, *, using: str = DEFAULT_DB_ALIAS) -> l
         DatabaseErrorWrapper(connection),
         psycopg.Cursor(connection.connection, row_factory=namedtuple_row) as cursor,
     ):
-        cursor.adapters.register_loader("jsonb", JsonbLoader)  # Django's own leaves text
+        cursor.adapters.register_loader("jsonb", _JsonbLoader)  # Django's own leaves text
         cursor.execute(sql, params)
         return cursor.fetchall() if cursor.description else []
 
@@ -42,6 +53,28 @@ def run(sql: str, params: Params = None, *, using: str = DEFAULT_DB_ALIAS) -> in
         return cursor.rowcount
 
 
-def columns(records: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
-    """Turn records into the `width` column lists that `unnest` takes."""
-    return [list(column) for column in zip(*records, strict=True)] or [[] for _ in range(width)]
+def columns(records: Sequence[Sequence[Any]], width: int) -> list[str]:
+    """Turn records into the `width` arrays that `unnest(%s::type[], …)` takes.
+
+    As array literals: for thousands of values that is several times faster than letting the driver
+    quote one after the other.
+    """
+    return [array(column) for column in zip(*records, strict=True)] or ["{}"] * width
+
+
+def array(values: Iterable[Any]) -> str:
+    """Return PostgreSQL's array literal of texts, numbers, booleans, times, UUIDs and None."""
+    return "{" + ",".join(map(_element, values)) + "}"
+
+
+def _element(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    kind = type(value)
+    if kind is Decimal or kind is int or kind is bool:
+        return str(value)
+    if isinstance(value, str):
+        if '"' in value or "\\" in value:
+            value = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{value}"'
+    return f'"{value.isoformat()}"' if kind is datetime else str(value)  # a UUID needs no quotes

@@ -153,7 +153,15 @@ def _load_market(pending: list[Any]) -> Market:
     sources = {r.data_connection_id for r in pending if r.data_connection_id}
     for row in rows(sql.QUOTES, (list(sources),)):
         quotes.setdefault(row.data_connection_id, {})[row.symbol] = row
-    return Market({s.id: s for s in signals}, instruments, quotes, market_now())
+    closing = [r.position_id for r in pending if r.position_id]
+    positions = rows(sql.POSITIONS, (closing,)) if closing else []
+    return Market(
+        signals={s.id: s for s in signals},
+        instruments=instruments,
+        quotes=quotes,
+        positions={p.id: p for p in positions},
+        now=market_now(),
+    )
 
 
 def _write(settled: Sequence[tuple[Any, Decision]], owner: str) -> dict[int, Any]:
@@ -211,7 +219,7 @@ def _outgoing(
         stop_loss=intent.stop_loss,
         take_profit=intent.take_profit,
         reduce_only=not is_entry,
-        broker_position_id=row.broker_position_id or "",
+        broker_position_id="" if is_entry else market.positions[row.position_id].broker_position_id,
         max_slippage=intent.max_slippage,
         order_id=row.id,
         fence=written.fence,

@@ -18,18 +18,20 @@ SELECT o.id, o.status, o.connection_id, o.position_id, o.signal_id, o.leg, o.pai
   t.multiplier, t.small_multiplier, t.normal_multiplier, t.large_multiplier, t.max_quantity,
   t.max_open_positions, t.max_leverage, t.max_portfolio_risk_percent, t.max_slippage_pips,
   t.max_signal_age_seconds, t.broker_holds_stops,
-  coalesce(b.multiplier, 1) AS subscription_multiplier, b.symbol_map,
-  p.broker_position_id, p.entry_price AS position_entry_price,
-  p.pip AS position_pip, p.conversion_rate AS position_rate
+  coalesce(b.multiplier, 1) AS subscription_multiplier, b.symbol_map
 FROM execution_order o
 JOIN connections_executionconnection c ON c.id = o.connection_id
 LEFT JOIN connections_accountsnapshot a ON a.connection_id = c.id
 LEFT JOIN connections_tradingpreset t ON t.id = c.preset_id
 LEFT JOIN signals_signal s ON s.id = o.signal_id
 LEFT JOIN connections_subscription b ON b.connection_id = c.id AND b.feed_id = s.feed_id
-LEFT JOIN positions_executionposition p ON p.id = o.position_id
 WHERE o.id = ANY(%s) ORDER BY o.priority, o.id
 """  # status is judged in Python: here it would drag in the index of the whole backlog
+
+POSITIONS = """
+SELECT id, broker_position_id, entry_price, pip, conversion_rate
+FROM positions_executionposition WHERE id = ANY(%s)
+"""
 
 SIGNALS = """
 SELECT s.id, s.feed_id, s.direction, s.order_type, s.open_price, s.published_at, s.valid_until,

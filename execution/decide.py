@@ -28,6 +28,7 @@ class Market:
     signals: Mapping[int, Any]
     instruments: Mapping[tuple[str, str], Any]  # by (book, pair) and by (book, symbol)
     quotes: Mapping[int, Mapping[str, Any]]  # by data connection, then by pair
+    positions: Mapping[int, Any]  # those that exits close
     now: datetime  # market clock
 
 
@@ -70,9 +71,10 @@ def decide_exit(row: Any, market: Market) -> Decision:
     instrument = market.instruments.get((row.instrument_book, row.symbol))
     quote = market.quotes.get(row.data_connection_id, {}).get(row.pair)
     side = Side(row.side)
-    price = _touch(quote, side) if quote else row.position_entry_price
-    pip = instrument.pip if instrument else row.position_pip
-    rate = _rate(row, market) or row.position_rate
+    position = market.positions[row.position_id]
+    price = _touch(quote, side) if quote else position.entry_price
+    pip = instrument.pip if instrument else position.pip
+    rate = _rate(row, market) or position.conversion_rate
     return Intent(
         symbol=row.symbol,
         quantity=row.quantity,

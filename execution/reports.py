@@ -19,7 +19,7 @@ from django.db import transaction
 from brokers.base import DECISIONS, Execution, OrderReport, ReportKind, Side
 from common.codes import Code
 from common.money import divide, plain
-from common.sql import columns, rows, run
+from common.sql import array, columns, rows, run
 from execution import reports_sql as sql
 from execution.broker_exits import materialise
 from execution.ids import all_attempts, base_of
@@ -47,14 +47,10 @@ class Change:
     step: Step | None = None
     reports: list[OrderReport] = field(default_factory=list)
     fills: list[Any] = field(default_factory=list)  # new ones only
-
-    @property
-    def quantity(self) -> Decimal:
-        return sum((fill.quantity for fill in self.fills), ZERO)
-
-    @property
-    def value(self) -> Decimal:
-        return sum((fill.quantity * fill.price for fill in self.fills), ZERO)
+    quantity: Decimal = ZERO  # of the new fills
+    value: Decimal = ZERO
+    average: Decimal = ZERO  # price of all fills, old and new
+    slippage: Decimal | None = None  # pips, + is worse; None without a new fill
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,16 +144,28 @@ def _fill_record(row: Any, fill: Execution) -> tuple[Any, ...]:
 
 def _fold(change: Change) -> None:
     """Apply new executions, then the other reports in their order, to the order's state."""
+    change.average = change.row.avg_fill_price
     if change.fills:
-        total = change.state.filled + change.quantity
-        _move(change, after_fill(change.state, total))
-        change.state = replace(change.state, filled=total)
+        _add_fills(change)
     for report in change.reports:
         if report.kind in FACTS_OF_ONE_ATTEMPT and not _same_attempt(change.row, report):
             continue
         step = after_report(change.state, report)
         if step is not None:
             _move(change, step)
+
+
+def _add_fills(change: Change) -> None:
+    row, state = change.row, change.state
+    change.quantity = sum((fill.quantity for fill in change.fills), ZERO)
+    change.value = sum((fill.quantity * fill.price for fill in change.fills), ZERO)
+    total = state.filled + change.quantity
+    change.average = divide(state.filled * row.avg_fill_price + change.value, total)
+    if row.expected_price is not None and row.pip:
+        moved = (change.average - row.expected_price) * Side(row.side).sign
+        change.slippage = divide(moved, row.pip)
+    _move(change, after_fill(state, total))
+    change.state = replace(change.state, filled=total)
 
 
 def _same_attempt(row: Any, report: OrderReport) -> bool:
@@ -181,7 +189,7 @@ def _write(changes: list[Change]) -> int:
     signals = {
         "signal_ids": [level.signal_id for level in levels],
         "sls": [level.sl for level in levels],
-        "targets": ["{" + ",".join(map(str, level.targets)) + "}" for level in levels],
+        "targets": [array(level.targets) for level in levels],
     }
     written = rows(sql.WRITE, {**arrays, **signals})[0].written
     if alerts := [c.row.id for c in changes if _alarming(c)]:
@@ -206,8 +214,8 @@ def _record(change: Change) -> tuple[Any, ...]:
         _last(change, "broker_order_id"),
         _last(change, "broker_position_id"),
         state.filled,
-        _average(change),
-        _slippage(change),
+        change.average,
+        change.slippage,
         change.quantity,
         change.value,
         sum((fill.commission for fill in change.fills), ZERO),
@@ -227,25 +235,8 @@ def _last(change: Change, name: str) -> str:
     return next((v for r in reversed(change.reports) if (v := getattr(r, name))), "")
 
 
-def _average(change: Change) -> Decimal:
-    before = change.state.filled - change.quantity
-    if change.state.filled == 0:
-        return ZERO
-    return divide(before * change.row.avg_fill_price + change.value, change.state.filled)
-
-
-def _slippage(change: Change) -> Decimal | None:
-    """Pips that the average fill is worse than expected; + is worse. None: no new fill."""
-    row = change.row
-    if not change.fills or row.expected_price is None or not row.pip:
-        return None
-    moved = (_average(change) - row.expected_price) * Side(row.side).sign
-    return divide(moved, row.pip)
-
-
 def _alarming(change: Change) -> bool:
-    slippage = _slippage(change)
-    return slippage is not None and abs(slippage) > change.row.alert_pips
+    return change.slippage is not None and abs(change.slippage) > change.row.alert_pips
 
 
 def _numbers(change: Change) -> dict[str, str]:
@@ -254,12 +245,12 @@ def _numbers(change: Change) -> dict[str, str]:
         return {"code": change.step.code.value} if change.step and change.step.code else {}
     numbers = {
         "quantity": plain(change.quantity),
-        "price": plain(_average(change)),
+        "price": plain(change.average),
         "expected_price": plain(change.row.expected_price),
         "broker_fill_ids": ",".join(fill.broker_fill_id for fill in change.fills),
     }
-    if (slippage := _slippage(change)) is not None:
-        numbers["slippage_pips"] = plain(slippage.quantize(Decimal("0.1")))
+    if change.slippage is not None:
+        numbers["slippage_pips"] = plain(change.slippage.quantize(Decimal("0.1")))
     return numbers
 
 
