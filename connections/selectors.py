@@ -1,6 +1,6 @@
 """Reading accounts: what an adapter needs of one, and which symbol it trades."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -107,3 +107,16 @@ def accounts_due(limit: int, *, older_than_seconds: float) -> Sequence[Any]:
         """,
         (older_than_seconds, limit),
     )
+
+
+class BrokersListing(Collection[str]):
+    """The pairs that some broker lists: they are known symbols, whatever our own tables have."""
+
+    def __contains__(self, pair: object) -> bool:
+        return isinstance(pair, str) and Instrument.objects.filter(pair=pair).exists()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(Instrument.objects.values_list("pair", flat=True).distinct())
+
+    def __len__(self) -> int:
+        return Instrument.objects.values("pair").distinct().count()

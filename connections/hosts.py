@@ -1,0 +1,96 @@
+"""Which hosts a tenant's connection may name: never our own network unless operators said so.
+
+A connection's host is typed by a tenant and called from a trading process. Public addresses may be
+named; private, loopback, link-local and reserved ones only inside FILLCAST_BROKER_HOSTS. A name is
+judged when it is typed (no look-up: that is network), and once more by what it resolves to when a
+test runs.
+"""
+
+import ipaddress
+import socket
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+
+from common.codes import Code
+from common.errors import InvalidInputError
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+HOST_KEYS = ("host", "server_host", "gateway", "url", "base_url", "address")
+_OURS = ("localhost", "local", "internal", "lan", "home", "intranet", "corp", "localdomain")
+
+
+def hosts_in(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return the hosts that a connection's settings name, by their key."""
+    return {key: _host_of(str(values[key])) for key in HOST_KEYS if values.get(key)}
+
+
+def check_named(values: Mapping[str, Any]) -> None:
+    """Refuse settings that name a host of our own network, without asking any name server.
+
+    Raises InvalidInputError HOST_NOT_ALLOWED; `field` names the key.
+    """
+    for key, host in hosts_in(values).items():
+        address = _address(host)
+        if address is not None:
+            check_addresses([address], host, field=f"settings.{key}")
+        elif not host or _is_our_name(host):
+            raise _refused(host, f"settings.{key}")
+
+
+def check_resolved(values: Mapping[str, Any]) -> None:
+    """Refuse settings whose hosts resolve into our own network. Asks the name server: call it
+    outside of any transaction. Raises InvalidInputError HOST_NOT_ALLOWED."""
+    for key, host in hosts_in(values).items():
+        try:
+            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError):
+            continue  # the adapter will say that it is not reachable, which is the truth
+        addresses = [ipaddress.ip_address(str(entry[4][0]).split("%")[0]) for entry in found]
+        check_addresses(addresses, host, field=f"settings.{key}")
+
+
+def check_addresses(addresses: Iterable[Address], host: str, *, field: str) -> None:
+    """Raise InvalidInputError HOST_NOT_ALLOWED if any of these must not be called."""
+    for address in addresses:
+        plain = getattr(address, "ipv4_mapped", None) or address
+        public = plain.is_global and not plain.is_multicast
+        if not public and not any(plain in network for network in settings.FILLCAST_BROKER_HOSTS):
+            raise _refused(host, field)
+
+
+def _host_of(text: str) -> str:
+    if "//" in text:
+        return (urlsplit(text).hostname or "").rstrip(".").lower()
+    if text.startswith("["):
+        return text[1:].split("]")[0].lower()
+    head = text.split("/")[0]
+    return (head if head.count(":") > 1 else head.split(":")[0]).rstrip(".").lower()
+
+
+def _address(host: str) -> Address | None:
+    try:
+        return ipaddress.ip_address(host.split("%")[0])
+    except ValueError:
+        pass
+    try:  # the C library also reads 127.1, 0x7f000001 and 2130706433 as addresses
+        return ipaddress.ip_address(socket.inet_aton(host))
+    except (OSError, UnicodeError):
+        return None
+
+
+def _is_our_name(host: str) -> bool:
+    """A name without a dot, or under a zone that only an own network has. Such a name may be
+    allowed by its address only."""
+    return "." not in host or host.rsplit(".", 1)[-1] in _OURS
+
+
+def _refused(host: str, field: str) -> InvalidInputError:
+    return InvalidInputError(
+        Code.HOST_NOT_ALLOWED,
+        f"{host!r} lies in a network that the operators have not allowed "
+        "(FILLCAST_BROKER_HOSTS names the allowed ones).",
+        field=field,
+    )

@@ -1,0 +1,222 @@
+"""Creating, changing, pausing and archiving a connection. Public through `services`."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+
+from brokers.registry import kinds
+from common.clocks import market_now
+from common.codes import Code
+from common.errors import ConflictError, InvalidInputError
+from connections import hosts
+from connections.models import (
+    ConnectionHealth,
+    DataConnection,
+    ExecutionConnection,
+    HealthStatus,
+    Mailbox,
+    Subscription,
+    SubscriptionInterval,
+    TradingPreset,
+)
+from connections.rights import check_operator, check_owner, check_usable
+from signals.locks import candidates_exclusive, candidates_exclusive_many
+from users.models import User
+
+_SECRETS = ("password", "secret", "token", "api_key", "apikey", "passphrase", "private_key")
+
+
+@transaction.atomic
+def create_connection(
+    *,
+    by: User | None,
+    name: str,
+    type: str,
+    account: str,
+    user: User | None = None,
+    admin: User | None = None,
+    exchange_name: str = "",
+    settings: Mapping[str, Any] | None = None,
+    credentials: Mapping[str, str] | None = None,
+    preset: TradingPreset | None = None,
+    data_connection: DataConnection | None = None,
+    is_active: bool = True,
+) -> ExecutionConnection:
+    """Return a new connection with its health and mailbox; it trades once its test has passed.
+
+    Exactly one of user and admin owns it; only operators create for others, and admin-owned ones.
+    Raises InvalidInputError FIELD_INVALID, FIELD_REQUIRED, HOST_NOT_ALLOWED; NotAllowedError;
+    ConflictError STATE_CONFLICT if the account is connected already.
+    """
+    owner = _owner(user, admin)
+    if admin is not None or by is None or by.pk != owner.pk:
+        check_operator(by)
+    _check_words(name=name, type=type, account=account)
+    check_settings(settings or {})
+    check_usable(owner.pk, preset, data_connection)
+    if admin is not None:
+        candidates_exclusive(None)
+    connection = ExecutionConnection(
+        user=user, admin=admin, name=name.strip(), type=type, account=account.strip(),
+        exchange_name=exchange_name.strip(), settings=dict(settings or {}), preset=preset,
+        data_connection=data_connection, is_active=is_active,
+        created_at=market_now(),  # after the lock: audit compares it with publications
+    )  # fmt: skip
+    _insert(connection)
+    if credentials:
+        connection.set_credentials(credentials)
+    ConnectionHealth.objects.create(connection=connection)
+    Mailbox.objects.create(connection=connection)
+    return connection
+
+
+def _insert(connection: ExecutionConnection) -> None:
+    try:
+        with transaction.atomic():
+            connection.save(force_insert=True)
+    except IntegrityError as error:
+        if "one_connection_an_account" not in str(error):
+            raise
+        raise ConflictError(
+            Code.STATE_CONFLICT, "This account is connected here already."
+        ) from error
+
+
+def _owner(user: User | None, admin: User | None) -> User:
+    owner = user or admin
+    if owner is None or (user is not None and admin is not None):
+        raise InvalidInputError(
+            Code.FIELD_INVALID, "A connection has exactly one owner: a user or an admin.",
+            field="user",
+        )  # fmt: skip
+    if admin is not None and not admin.is_operator:
+        raise InvalidInputError(Code.FIELD_INVALID, f"{admin} is no administrator.", field="admin")
+    return owner
+
+
+def _check_words(*, name: str, type: str, account: str) -> None:
+    for field, value in (("name", name), ("account", account)):
+        if not value.strip():
+            raise InvalidInputError(Code.FIELD_REQUIRED, field=field)
+    if type not in kinds():
+        raise InvalidInputError(
+            Code.FIELD_INVALID,
+            f"There is no broker kind {type!r}; known are {', '.join(kinds())}.",
+            field="type",
+        )
+
+
+def check_settings(values: Mapping[str, Any]) -> None:
+    """Refuse settings that hold a secret (settings are shown) or a host that is not allowed."""
+    for key in values:
+        if any(word in key.lower() for word in _SECRETS):
+            raise InvalidInputError(
+                Code.FIELD_INVALID,
+                f"{key!r} belongs to the credentials, which are sealed; settings are shown.",
+                field=f"settings.{key}",
+            )
+    hosts.check_named(values)
+
+
+@transaction.atomic
+def update_connection(
+    connection_id: UUID, *, by: User | None, **changes: Any
+) -> ExecutionConnection:
+    """Change name, settings, preset or data_connection; others are refused (FIELD_UNKNOWN).
+
+    Owner, kind and account are what a connection is: for another account make another one. New
+    settings are untested ones: no entry goes out before the test has passed again.
+    """
+    connection = locked(connection_id, by)
+    allowed = {"name", "settings", "preset", "data_connection"}
+    if unknown := sorted(set(changes) - allowed):
+        raise InvalidInputError(
+            Code.FIELD_UNKNOWN, f"{unknown[0]!r} cannot be changed.", field=unknown[0]
+        )
+    before = connection.settings
+    for field, value in changes.items():
+        setattr(connection, field, value)
+    _check_words(name=connection.name, type=connection.type, account=connection.account)
+    check_usable(connection.owner_id, connection.preset, connection.data_connection)
+    if "settings" in changes and connection.settings != before:
+        check_settings(connection.settings)
+        _untested(connection)
+    connection.save(update_fields=list(changes))
+    return connection
+
+
+@transaction.atomic
+def set_credentials(connection_id: UUID, *, by: User | None, values: Mapping[str, str]) -> None:
+    """Store credentials in place of those that were there; they are untested until a test."""
+    connection = locked(connection_id, by)
+    if not all(isinstance(value, str) for value in values.values()):
+        raise InvalidInputError(Code.FIELD_INVALID, "Credentials are texts.", field="credentials")
+    connection.set_credentials(values)
+    _untested(connection)
+
+
+def _untested(connection: ExecutionConnection) -> None:
+    ConnectionHealth.objects.filter(pk=connection.pk).update(
+        status=HealthStatus.UNTESTED, reconciled_at=None
+    )
+
+
+def pause(connection_id: UUID, *, by: User | None) -> bool:
+    """Take no entries until `resume`; exits go on. Returns False if it was paused already."""
+    return _flip(connection_id, by, is_paused=True)
+
+
+def resume(connection_id: UUID, *, by: User | None) -> bool:
+    """Take signals again from the next one on. Returns False if it was not paused."""
+    return _flip(connection_id, by, is_paused=False)
+
+
+def activate(connection_id: UUID, *, by: User | None) -> bool:
+    """Switch the connection on. Returns False if it was on."""
+    return _flip(connection_id, by, is_active=True)
+
+
+def deactivate(connection_id: UUID, *, by: User | None) -> bool:
+    """Switch the connection off; what is open stays watched. Returns False if it was off."""
+    return _flip(connection_id, by, is_active=False)
+
+
+@transaction.atomic
+def _flip(connection_id: UUID, by: User | None, **to: bool) -> bool:
+    connection = locked(connection_id, by)
+    mine = ExecutionConnection.objects.filter(pk=connection.pk)
+    return mine.exclude(**to).update(**to) == 1
+
+
+@transaction.atomic
+def archive_connection(connection_id: UUID, *, by: User | None) -> bool:
+    """Take the connection out for good, with its subscriptions; its history stays.
+
+    Returns False if it was archived already.
+    """
+    connection = locked(connection_id, by, archived_too=True)
+    if connection.archived_at is not None:
+        return False
+    live = Subscription.objects.filter(connection=connection, archived_at=None)
+    candidates_exclusive_many(  # no subscription is added meanwhile: that takes our row's lock
+        feed_ids=live.values_list("feed_id", flat=True), admin_owned=connection.is_admin_owned()
+    )
+    now = market_now()
+    SubscriptionInterval.objects.filter(subscription__in=live, ended_at=None).update(ended_at=now)
+    live.update(archived_at=now)
+    ExecutionConnection.objects.filter(pk=connection.pk).update(archived_at=now, is_active=False)
+    return True
+
+
+def locked(
+    connection_id: UUID, by: User | None, *, archived_too: bool = False
+) -> ExecutionConnection:
+    """The row, locked until the transaction ends. Orders may still refer to it meanwhile."""
+    rows = ExecutionConnection.objects.select_for_update(no_key=True, of=("self",))
+    connection = rows.get(pk=connection_id)
+    check_owner(connection, by)
+    if connection.archived_at is not None and not archived_too:
+        raise ConflictError(Code.STATE_CONFLICT, "The connection is archived.")
+    return connection

@@ -1,0 +1,28 @@
+"""Who may decide about what. Row-level security says the same once more, a floor below."""
+
+from common.codes import Code
+from common.errors import InvalidInputError, NotAllowedError
+from connections.models import DataConnection, ExecutionConnection, TradingPreset
+from users.models import User
+
+
+def check_owner(connection: ExecutionConnection, by: User | None) -> None:
+    """Raise NotAllowedError unless `by` is the owner or an operator (None: the system itself)."""
+    if by is None or by.is_operator or by.pk == connection.owner_id:
+        return
+    raise NotAllowedError(Code.PERMISSION_DENIED, "This connection is not yours.")
+
+
+def check_operator(by: User | None) -> None:
+    """Raise NotAllowedError unless `by` is an operator (None: the system itself)."""
+    if by is not None and not by.is_operator:
+        raise NotAllowedError(Code.PERMISSION_DENIED, "Only an operator may do this.")
+
+
+def check_usable(
+    owner_id: int, preset: TradingPreset | None, data_connection: DataConnection | None
+) -> None:
+    """Raise InvalidInputError if a preset or price source is somebody else's."""
+    for field, thing in (("preset", preset), ("data_connection", data_connection)):
+        if thing is not None and thing.user_id not in (None, owner_id):
+            raise InvalidInputError(Code.FIELD_INVALID, "There is no such one.", field=field)

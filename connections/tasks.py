@@ -1,0 +1,44 @@
+"""Jobs of trading processes: connection tests and account readings."""
+
+from uuid import UUID
+
+from celery import shared_task
+
+from common.clocks import machine_time
+from connections.polling import refresh_due_accounts
+from connections.selectors import tests_due
+from connections.testing import run_test
+
+QUEUE = "maintenance"
+TESTS_AT_ONCE, LOOK_SECONDS = 20, 15
+
+
+@shared_task(name="connections.test_connection", ignore_result=True)
+def test_connection(connection_id: str) -> None:
+    """Test one connection now."""
+    run_test(UUID(connection_id))
+
+
+@shared_task(name="connections.look_for_tests", ignore_result=True)
+def look_for_tests() -> None:
+    """Run the tests that were asked for and not done: a lost bell is no loss."""
+    until = machine_time() + LOOK_SECONDS
+    for connection_id in tests_due(TESTS_AT_ONCE):
+        run_test(connection_id)
+        if machine_time() > until:  # the rest is still due; the queue has other work too
+            return
+
+
+@shared_task(name="connections.refresh_accounts", ignore_result=True)
+def refresh_accounts() -> None:
+    """Read balances again where the last reading is old."""
+    refresh_due_accounts()
+
+
+def ring_test(connection_id: UUID) -> None:
+    """Ring the bell for a requested test; call it on commit. A Redis that is away costs seconds:
+    `look_for_tests` finds the row."""
+    try:
+        test_connection.apply_async((str(connection_id),), queue=QUEUE, retry=False)
+    except (OSError, test_connection.OperationalError):
+        return

@@ -1,0 +1,198 @@
+"""The connection test: opens the credentials, asks the broker, and writes down what to do.
+
+Runs on a trading process only, as a job: the web process cannot open credentials. Nothing that the
+broker or an exception says is stored before every credential in it is blacked out.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.db import transaction
+from django.utils import timezone
+
+from brokers.base import (
+    AccountState,
+    BrokerAdapter,
+    BrokerError,
+    Check,
+    CheckResult,
+    ConnectionSpec,
+    Instrument,
+)
+from brokers.registry import adapter_for
+from common.errors import FillcastError, MisconfiguredError
+from connections import health, hosts, told
+from connections.models import ConnectionHealth, ExecutionConnection
+from connections.selectors import spec_for
+
+log = structlog.get_logger(__name__)
+Run = Callable[[Coroutine[Any, Any, None]], None]
+SECONDS = 30  # for all of it; each adapter has shorter time-outs of its own
+SHORTEST_SECRET = 3  # shorter ones would black out half of every sentence
+
+
+_runner: Run = asyncio.run
+
+
+def use_runner(run: Run) -> None:
+    """Let this process's broker calls run on its own event loop: adapters keep sessions there."""
+    global _runner
+    _runner = run
+
+
+def on_loop(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Drive broker calls to their end, on the process's event loop if it has one."""
+    _runner(coroutine)
+
+
+@dataclass(slots=True)
+class Findings:
+    """What a test found out."""
+
+    started_at: datetime
+    checks: list[Check] = field(default_factory=list)
+    account: AccountState | None = None
+    instruments: list[Instrument] = field(default_factory=list)
+    book: str = ""
+
+    @property
+    def failed(self) -> Check | None:
+        """The first check that failed."""
+        return next((c for c in self.checks if c.result is CheckResult.FAIL), None)
+
+
+def run_test(
+    connection_id: UUID,
+    *,
+    run: Run = on_loop,
+    adapter: Callable[[str], BrokerAdapter] = adapter_for,
+) -> list[Check]:
+    """Test a connection and store what came of it: checks, status, account, instruments.
+
+    run: drives the adapter's calls; by default what `use_runner` set, else a loop for this call.
+    Returns the checks. A failure of any kind is a check with a hint, never an exception. No
+    database transaction is open while the broker is asked.
+    """
+    connection = ExecutionConnection.objects.get(pk=connection_id)
+    findings = Findings(started_at=timezone.now())
+    secrets: Mapping[str, str] = {}
+    try:
+        spec = spec_for(connection)
+        secrets = spec.credentials
+        hosts.check_resolved(spec.settings)
+        run(_ask(adapter(connection.type), spec, findings))
+    except Exception as error:  # whatever it is, the owner gets a sentence
+        findings.checks.append(_explain(error, connection))
+    findings.checks = [_without(secrets, check) for check in findings.checks]
+    _store(connection, findings)
+    return findings.checks
+
+
+async def _ask(adapter: BrokerAdapter, spec: ConnectionSpec, findings: Findings) -> None:
+    async with asyncio.timeout(SECONDS):
+        findings.checks += await adapter.test(spec)
+        if findings.failed:
+            return
+        findings.account = await adapter.account(spec)
+        findings.checks.append(_judge_account(findings.account))
+        findings.book = adapter.instrument_book(spec)
+        findings.instruments = await adapter.instruments(spec)
+        findings.checks.append(_judge_instruments(findings.instruments))
+
+
+def _judge_account(account: AccountState) -> Check:
+    shown = f"{account.currency} account, leverage 1:{account.leverage.normalize():f}."
+    if account.trading_allowed:
+        return Check("account", CheckResult.OK, shown)
+    return Check(
+        "account", CheckResult.WARN, f"{shown} The broker does not allow trading on it.",
+        "Ask the broker to enable trading, or use the trading password, not the investor's.",
+    )  # fmt: skip
+
+
+def _judge_instruments(listed: list[Instrument]) -> Check:
+    usable = sum(1 for instrument in listed if told.pair_of(instrument))
+    if usable:
+        return Check("instruments", CheckResult.OK, f"{usable} symbols can be traded.")
+    return Check(
+        "instruments", CheckResult.FAIL, "The account lists no symbol that can be traded.",
+        "Ask the broker to enable symbols for this account.",
+    )  # fmt: skip
+
+
+def _explain(error: Exception, connection: ExecutionConnection) -> Check:
+    """Turn any error into a line that says what its owner should do."""
+    if isinstance(error, BrokerError):
+        detail = f"{error.code.sentence} {error.detail}".strip()
+        return Check("broker", CheckResult.FAIL, detail, error.code.hint)
+    if isinstance(error, FillcastError):
+        return Check("settings", CheckResult.FAIL, error.detail, error.code.hint)
+    if isinstance(error, MisconfiguredError):
+        return Check("installation", CheckResult.FAIL, str(error), "Tell the operators.")
+    if isinstance(error, ImportError):
+        return Check(
+            "installation", CheckResult.FAIL,
+            f"This process has no library for {connection.type} accounts.",
+            "Tell the operators to start a worker that has it.",
+        )  # fmt: skip
+    if isinstance(error, TimeoutError):
+        return Check(
+            "broker", CheckResult.FAIL, "The broker did not answer in time.",
+            "Check host and port, and that the broker's program runs; then test again.",
+        )  # fmt: skip
+    if isinstance(error, OSError):
+        return Check(
+            "broker", CheckResult.FAIL,
+            f"The broker could not be reached ({error.strerror or type(error).__name__}).",
+            "Check host, port and network; then test again.",
+        )  # fmt: skip
+    # Its text may hold anything, so only its kind is kept; the operators find the place by that.
+    log.error(
+        "connection_test_failed", connection=str(connection.pk), error=type(error).__name__,
+        where=_place_of(error),
+    )  # fmt: skip
+    return Check(
+        "program", CheckResult.FAIL, f"Our own program failed ({type(error).__name__}).",
+        "Tell the operators; the log has the place.",
+    )  # fmt: skip
+
+
+def _place_of(error: BaseException) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else ""
+
+
+def _without(secrets: Mapping[str, str], check: Check) -> Check:
+    texts = {"name": check.name, "detail": check.detail, "hint": check.hint}
+    for value in sorted(secrets.values(), key=len, reverse=True):
+        if len(value) >= SHORTEST_SECRET:
+            texts = {key: text.replace(value, "***") for key, text in texts.items()}
+    return Check(texts["name"], check.result, texts["detail"], texts["hint"])
+
+
+@transaction.atomic
+def _store(connection: ExecutionConnection, findings: Findings) -> None:
+    failed = findings.failed
+    ConnectionHealth.objects.filter(pk=connection.pk).update(
+        last_test=[{**asdict(check), "result": check.result.value} for check in findings.checks],
+        last_tested_at=findings.started_at,
+    )
+    if findings.book and findings.instruments:
+        told.refresh_instruments(findings.book, findings.instruments)
+        ExecutionConnection.objects.filter(pk=connection.pk).exclude(
+            instrument_book=findings.book
+        ).update(instrument_book=findings.book)
+    if findings.account is not None:
+        told.refresh_account(connection.pk, findings.account, read_at=findings.started_at)
+    if failed:
+        health.mark_errors([(connection.pk, f"{failed.detail} {failed.hint}".strip())])
+    else:
+        health.mark_active([connection.pk])
+        health.mark_connected([connection.pk])

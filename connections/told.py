@@ -1,0 +1,130 @@
+"""Storing what a broker told of an account and of its instruments. Public through `services`."""
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+
+from brokers.base import AccountState, Instrument
+from common.errors import InvalidInputError
+from common.sql import columns, rows, run
+from connections import symbols
+
+_ACCOUNTS = """
+INSERT INTO connections_accountsnapshot AS a (connection_id, currency, balance, equity,
+  margin_used, free_margin, leverage, position_mode, read_at)
+SELECT * FROM unnest(%s::uuid[], %s::text[], %s::numeric[], %s::numeric[], %s::numeric[],
+  %s::numeric[], %s::numeric[], %s::text[], %s::timestamptz[]) AS t (id, currency, balance,
+  equity, margin_used, free_margin, leverage, position_mode, read_at)
+ORDER BY id
+ON CONFLICT (connection_id) DO UPDATE SET currency = excluded.currency,
+  balance = excluded.balance, equity = excluded.equity, margin_used = excluded.margin_used,
+  free_margin = excluded.free_margin, leverage = excluded.leverage,
+  position_mode = excluded.position_mode, read_at = excluded.read_at
+WHERE a.read_at < excluded.read_at
+"""
+
+_COLUMNS = (
+    "symbol", "pair", "digits", "pip", "quantity_min", "quantity_step", "quantity_max",
+    "contract_size", "stops_level", "freeze_level", "margin_rate",
+)  # fmt: skip
+_TYPES = ("text", "text", "smallint", *("numeric",) * 8)
+_UNNEST = ", ".join(f"%s::{kind}[]" for kind in _TYPES)
+_CHANGED = ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS[1:])
+# A book of hundreds of symbols is shared by all accounts of a server and told by each of them: only
+# what differs is written, or what nobody has confirmed for an hour.
+_INSTRUMENTS = f"""
+INSERT INTO connections_instrument AS i (book, is_preferred, read_at, {", ".join(_COLUMNS)})
+SELECT %s, false, clock_timestamp(), t.* FROM unnest({_UNNEST}) AS t ({", ".join(_COLUMNS)})
+ON CONFLICT (book, symbol) DO UPDATE SET {_CHANGED}, read_at = excluded.read_at
+WHERE i.read_at < excluded.read_at - interval '1 hour'
+  OR ({", ".join(f"i.{name}" for name in _COLUMNS[1:])})
+     IS DISTINCT FROM ({", ".join(f"excluded.{name}" for name in _COLUMNS[1:])})
+"""
+_PAIR = re.compile(r"[A-Z0-9.]{1,12}/[A-Z0-9]{2,12}", re.ASCII)
+
+
+def refresh_account(
+    connection_id: UUID, state: AccountState, *, read_at: datetime | None = None
+) -> None:
+    """Store an account as its broker told it; read_at: machine time of the read's start.
+
+    A reading that began before the stored one is dropped.
+    """
+    refresh_accounts([(connection_id, state, read_at or timezone.now())])
+
+
+@transaction.atomic
+def refresh_accounts(read: Sequence[tuple[UUID, AccountState, datetime]]) -> int:
+    """The same for many. Returns how many were newer than what was stored."""
+    records = [
+        (
+            connection_id, state.currency, state.balance, state.equity, state.margin_used,
+            state.free_margin, state.leverage, state.position_mode.value, read_at,
+        )
+        for connection_id, state, read_at in read
+    ]  # fmt: skip
+    return run(_ACCOUNTS, columns(records, 9))
+
+
+@transaction.atomic
+def refresh_instruments(book: str, instruments: Sequence[Instrument]) -> int:
+    """Store a broker's list of symbols in place of what the book had. Returns how many it has.
+
+    Of several symbols of one pair the plainest is preferred (`symbols.preferred`). Symbols that
+    cannot be read as a pair, or whose steps are not above zero, are left out: they cannot be
+    traded. An empty list changes nothing: no broker lists nothing.
+    """
+    usable = _usable(instruments)
+    if not usable:
+        return 0
+    rows("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"instruments of {book}",))
+    chosen = symbols.preferred([symbols.Listed(i.symbol, pair) for i, pair in usable])
+    wanted = list(chosen.values())
+    # First nothing is preferred that will not be: each pair has one preferred symbol at any time.
+    run(
+        "UPDATE connections_instrument SET is_preferred = false WHERE book = %s AND is_preferred"
+        " AND (pair, symbol) NOT IN (SELECT * FROM unnest(%s::text[], %s::text[]))",
+        (book, list(chosen), wanted),
+    )
+    listed = [i.symbol for i, _ in usable]
+    run("DELETE FROM connections_instrument WHERE book = %s AND symbol <> ALL(%s)", (book, listed))
+    run(_INSTRUMENTS, [book, *columns([_record(i, pair) for i, pair in usable], len(_COLUMNS))])
+    run(
+        "UPDATE connections_instrument SET is_preferred = true"
+        " WHERE book = %s AND symbol = ANY(%s) AND NOT is_preferred",
+        (book, wanted),
+    )
+    return len(usable)
+
+
+def _usable(instruments: Sequence[Instrument]) -> list[tuple[Instrument, str]]:
+    by_symbol: dict[str, tuple[Instrument, str]] = {}
+    for instrument in instruments:
+        pair = pair_of(instrument)
+        steps = (instrument.pip, instrument.quantity_min, instrument.quantity_step)
+        if pair and all(step > 0 for step in steps):
+            by_symbol[instrument.symbol] = (instrument, pair)
+    return list(by_symbol.values())
+
+
+def pair_of(instrument: Instrument) -> str | None:
+    """Return the canonical pair: as it is known here, else as the adapter says; None if neither."""
+    for text in (instrument.pair, instrument.symbol):
+        try:
+            return symbols.canonical(text)
+        except InvalidInputError:
+            continue
+    return instrument.pair if _PAIR.fullmatch(instrument.pair) else None
+
+
+def _record(instrument: Instrument, pair: str) -> tuple[str | int | Decimal, ...]:
+    return (
+        instrument.symbol, pair, instrument.digits, instrument.pip, instrument.quantity_min,
+        instrument.quantity_step, instrument.quantity_max, instrument.contract_size,
+        instrument.stops_level, instrument.freeze_level, instrument.margin_rate,
+    )  # fmt: skip
