@@ -3,12 +3,13 @@
 from typing import Any
 
 import structlog
-from celery.signals import worker_ready, worker_shutting_down
+from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
 from django.conf import settings
 
 from execution import runtime, services, sweeps, tasks
 from execution.events import drain_events
 from execution.wishes import grant_wishes
+from prices.signals import prices_started, prices_stopped, quotes_stored
 
 log = structlog.get_logger(__name__)
 
@@ -17,6 +18,10 @@ def connect() -> None:
     """Have every Celery worker of this project start a runtime beside its tasks."""
     worker_ready.connect(on_worker_ready, dispatch_uid="execution.runtime")
     worker_shutting_down.connect(on_worker_shutting_down, dispatch_uid="execution.drain")
+    worker_shutdown.connect(on_worker_shutdown, dispatch_uid="execution.end")
+    prices_started.connect(on_prices_started, dispatch_uid="execution.prices")
+    prices_stopped.connect(on_worker_shutdown, dispatch_uid="execution.prices_end")
+    quotes_stored.connect(on_quotes_stored, dispatch_uid="execution.quotes")
 
 
 def on_worker_ready(*, sender: Any, **_: Any) -> None:
@@ -26,8 +31,24 @@ def on_worker_ready(*, sender: Any, **_: Any) -> None:
 
 
 def on_worker_shutting_down(**_: Any) -> None:
-    """SIGTERM: end the calls in hand, write their outcomes, claim nothing new."""
+    """SIGTERM, in its handler: claim nothing new. What is in hand ends first."""
+    runtime.drain()
+
+
+def on_worker_shutdown(**_: Any) -> None:
+    """The last task is done: end the calls in hand, write their outcomes, end the lease."""
     runtime.end()
+
+
+def on_prices_started(**_: Any) -> None:
+    """The prices process hears first what a paper broker has to tell."""
+    start_trading("prices", exits_only=True)
+
+
+def on_quotes_stored(**_: Any) -> None:
+    """Quotes have reached the paper broker: apply what it told because of them."""
+    if runtime.started():
+        drain_events()
 
 
 def start_trading(role: str, *, exits_only: bool = False) -> runtime.Runtime:

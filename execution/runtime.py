@@ -68,9 +68,13 @@ class Runtime:
         run(RENEW, owner)
         self.switch.update(gather(rows(HALTS)), asked)
 
+    def drain(self) -> None:
+        """Claim nothing new from now on; safe in a signal handler."""
+        self._stopping.set()
+
     def stop(self, timeout: float = 8.0) -> bool:
         """Let the calls in hand end, write their outcomes, end the lease. True: all was told."""
-        self._stopping.set()
+        self.drain()
         idle = self.wire.wait_idle(timeout) and self.flusher.drain(timeout)
         if not idle:
             log.warning("calls are still under way; they will be looked up", id=self.id)
@@ -107,6 +111,11 @@ def present() -> Runtime:
     return _present
 
 
+def started() -> bool:
+    """Whether this process trades."""
+    return _present is not None
+
+
 def begin(role: str, **options: object) -> Runtime:
     """Start this process's runtime once; return it."""
     global _present
@@ -116,6 +125,12 @@ def begin(role: str, **options: object) -> Runtime:
             runtime.start(**options)  # type: ignore[arg-type]
             _present = runtime
         return _present
+
+
+def drain() -> None:
+    """Have this process claim nothing new; safe in a signal handler, takes no lock."""
+    if _present is not None:
+        _present.drain()
 
 
 def end() -> None:

@@ -2,6 +2,12 @@
 
 from django.dispatch import Signal
 
+prices_started = Signal()
+"""Sent once by the prices process, before its first quote."""
+
+prices_stopped = Signal()
+"""Sent once by the prices process, after its last quote."""
+
 quotes_stored = Signal()
 """Sent after quotes went to the paper broker and were stored, outside of any transaction.
 

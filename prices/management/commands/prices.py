@@ -6,6 +6,7 @@ from django.core.management.base import BaseCommand
 
 from common.clocks import market_clock
 from prices.runner import Runner
+from prices.signals import prices_started, prices_stopped
 
 HELP = """The prices process: follows every active data connection until it is stopped.
 
@@ -28,5 +29,9 @@ class Command(BaseCommand):
         pace = f"market clock {clock.spec()}" if clock else "real time"
         self.stderr.write(f"prices: {pace}; stop with Ctrl-C")
         runner = Runner(stop)
-        runner.run()
+        prices_started.send(sender=Runner)
+        try:
+            runner.run()
+        finally:
+            prices_stopped.send(sender=Runner)
         self.stderr.write(f"prices: stopped after {runner.carried:,} quotes")
