@@ -38,7 +38,7 @@ def key_id(public_key: bytes) -> bytes:
     return hashlib.sha256(b"fillcast key id" + public_key).digest()[:KEY_ID]
 
 
-def sealed_for(ciphertext: bytes, public_key: bytes) -> bool:
+def sealed_for(ciphertext: bytes | memoryview, public_key: bytes) -> bool:
     """Return whether a box was closed with this public key: a rotation finds the old ones by it."""
     return bytes(ciphertext[len(VERSION) : len(VERSION) + KEY_ID]) == key_id(public_key)
 
@@ -53,7 +53,9 @@ def seal(plaintext: bytes, *, context: bytes, public_key: bytes) -> bytes:
     return header + cipher.encrypt(nonce, plaintext, header + context)
 
 
-def open_sealed(ciphertext: bytes, *, context: bytes, private_keys: Sequence[bytes]) -> bytes:
+def open_sealed(
+    ciphertext: bytes | memoryview, *, context: bytes, private_keys: Sequence[bytes]
+) -> bytes:
     """Return what was sealed. Raises CannotOpenError, which never holds anything of the contents.
 
     private_keys: the present one and, during a rotation, older ones; the box names its own.

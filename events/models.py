@@ -1,5 +1,7 @@
 """The outbox: rows written in the transaction that made them true, delivered afterwards."""
 
+import uuid
+
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
@@ -19,12 +21,30 @@ class EventKind(models.TextChoices):
     ORDER_EXPIRED = "order.expired"
     POSITION_OPENED = "position.opened"
     POSITION_CLOSED = "position.closed"
+    POSITION_UNPROTECTED = "position.unprotected"
     SLIPPAGE_ALERT = "slippage.alert"
     CONNECTION_ERROR = "connection.error"
     CONNECTION_RECOVERED = "connection.recovered"
     DRIFT_FOUND = "drift.found"
     AUDIT_FAILED = "audit.failed"
     KILL_SWITCH = "kill_switch.changed"
+    CHANNEL_TEST = "channel.test"
+
+
+ALARMS = frozenset(
+    {
+        EventKind.ORDER_FAILED,
+        EventKind.ORDER_UNKNOWN,
+        EventKind.POSITION_UNPROTECTED,
+        EventKind.SLIPPAGE_ALERT,
+        EventKind.CONNECTION_ERROR,
+        EventKind.CONNECTION_RECOVERED,
+        EventKind.DRIFT_FOUND,
+        EventKind.AUDIT_FAILED,
+        EventKind.KILL_SWITCH,
+    }
+)
+"""What operators are told too, whoever it happened to."""
 
 
 class Event(models.Model):
@@ -51,9 +71,7 @@ class Event(models.Model):
 class Notification(models.Model):
     """What a user reads in the application."""
 
-    user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.CASCADE, related_name="notifications"
-    )
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="notifications")
     event_id = models.BigIntegerField()
     kind = models.CharField(max_length=40, choices=EventKind)
     title = models.CharField(max_length=200)
@@ -73,14 +91,24 @@ class Notification(models.Model):
 
 
 class Channel(models.Model):
-    """Where a user is told besides the application: e-mail, Discord, a webhook (apprise URL)."""
+    """Where a user is told besides the application: e-mail, Discord, a webhook (apprise URL).
 
+    A channel that fails rests; what happens meanwhile waits and goes out as one message.
+    """
+
+    key = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="channels")
     name = models.CharField(max_length=100)
     url_sealed = models.BinaryField(help_text="The apprise URL; it may hold tokens.")
     url_shown = models.CharField(max_length=100, help_text="Scheme and host only.")
     kinds = models.JSONField(default=list, blank=True, help_text="Event kinds; empty: all.")
     is_active = models.BooleanField(default=True)
+    failures_in_a_row = models.IntegerField(default=0, db_default=0)
+    last_error = models.TextField(blank=True, default="", db_default="")
+    last_sent_at = models.DateTimeField(null=True, blank=True)
+    rest_until = models.DateTimeField(
+        null=True, blank=True, help_text="Nothing is sent before; machine time."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     def __str__(self) -> str:
@@ -101,7 +129,9 @@ class Delivery(models.Model):
         max_length=10, choices=Status, default=Status.PENDING, db_default=Status.PENDING
     )
     tries = models.SmallIntegerField(default=0, db_default=0)
-    due_at = models.DateTimeField(db_default=ClockTimestamp())
+    due_at = models.DateTimeField(
+        db_default=ClockTimestamp(), help_text="Of the next try, with the channel's rest."
+    )
     last_error = models.TextField(blank=True, default="", db_default="")
     sent_at = models.DateTimeField(null=True)
 
@@ -110,7 +140,11 @@ class Delivery(models.Model):
             models.UniqueConstraint(fields=["event_id", "channel"], name="one_delivery_a_channel"),
         ]
         indexes = [
-            models.Index(fields=["due_at"], name="delivery_due", condition=Q(status="PENDING")),
+            models.Index(
+                fields=["channel", "event_id"],
+                name="delivery_waiting",
+                condition=Q(status="PENDING"),
+            ),
         ]
 
     def __str__(self) -> str:

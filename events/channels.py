@@ -1,0 +1,263 @@
+"""Channels: which URLs are taken, what of them is shown, and how a message goes out.
+
+E-mail goes through Django's mail backend (FILLCAST_EMAIL_URL), everything else through apprise.
+Only services that are reached by HTTPS are taken: apprise also knows local ones (syslog, desktop).
+"""
+
+import hashlib
+import ipaddress
+import logging
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.mail import EmailMessage
+from django.core.validators import validate_email
+
+from common.codes import Code
+from common.errors import ConflictError, InvalidInputError
+from common.sealing import CannotOpenError, open_sealed, public_key_of, seal, sealed_for
+from events.models import Channel
+from events.outbound import RefusedError, guarded, is_allowed
+
+SECONDS = 15.0  # for one message, all its requests together
+WEBHOOKS = {"json": False, "jsons": True}  # scheme → encrypted
+SERVICES = frozenset(
+    {"discord", "gchat", "gotifys", "mmosts", "msteams", "ntfys", "pover", "slack", "tgram"}
+)
+EXPECTED = (
+    "mailto:name@example.com, a webhook https://host/path, or an apprise URL of "
+    + ", ".join(sorted({*SERVICES, *WEBHOOKS}))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One message. events: for machines, each with its `id`: whoever gets one twice can tell."""
+
+    title: str
+    body: str
+    is_alarm: bool
+    events: Sequence[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def reference(self) -> str:
+        """The same for the same events: receivers tell repetitions by it."""
+        ids = ",".join(str(event["id"]) for event in self.events)
+        return hashlib.sha256(ids.encode()).hexdigest()[:16]
+
+
+class SendError(Exception):
+    """It did not go out; it is tried again. The text has nothing of the URL's secrets."""
+
+
+def seal_url(url: str, channel: Channel) -> bytes:
+    """Close a URL so that only a trading process reads it, for this row and owner only."""
+    return seal(url.encode(), context=_context(channel), public_key=_sealing_key())
+
+
+def is_sealed_for_present_key(channel: Channel) -> bool:
+    return sealed_for(channel.url_sealed, _sealing_key())
+
+
+def _sealing_key() -> bytes:
+    if key := settings.FILLCAST_CREDENTIALS_PUBLIC_KEY:
+        return bytes(key)
+    if keys := settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS:
+        return public_key_of(keys[0])
+    raise ConflictError(
+        Code.INSTALLATION_FAULT,
+        "FILLCAST_CREDENTIALS_PUBLIC_KEY is not set, so no channel's URL can be kept.",
+    )
+
+
+def open_url(channel: Channel) -> str:
+    """Raises RefusedError when no key here opens it: trying again would not help."""
+    try:
+        opened = open_sealed(
+            channel.url_sealed,
+            context=_context(channel),
+            private_keys=settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS,
+        )
+    except CannotOpenError as error:
+        raise RefusedError(f"The channel's URL cannot be opened. {error}") from error
+    return opened.decode()
+
+
+def _context(channel: Channel) -> bytes:
+    return f"events.channel {channel.key} {channel.user_id}".encode()
+
+
+def check_url(url: str) -> str:
+    """Return what may be shown of a URL. Raises InvalidInputError; looks nothing up."""
+    if address := _mail_address(url):
+        return f"mailto:{address.rpartition('@')[2]}"
+    plugin = _plugin(url)
+    scheme = _scheme(plugin)
+    if scheme not in WEBHOOKS:
+        return scheme
+    _check_literal(str(plugin.host), encrypted=WEBHOOKS[scheme])
+    return f"{'https' if WEBHOOKS[scheme] else 'http'}://{plugin.host}"
+
+
+def send(url: str, message: Outgoing) -> None:
+    """Send now, within SECONDS. Not inside a transaction. Raises SendError, RefusedError."""
+    if address := _mail_address(url):
+        _send_mail(address, message)
+    else:
+        _send_by_apprise(_plugin(url), message)
+
+
+def _send_mail(address: str, message: Outgoing) -> None:
+    headers = {
+        "Message-ID": f"<{message.reference}@fillcast>",
+        "X-Fillcast-Events": message.reference,
+        "Auto-Submitted": "auto-generated",
+    }
+    mail = EmailMessage(message.title, message.body, None, [address], headers=headers)
+    try:
+        mail.send()
+    except OSError as error:  # smtplib's errors too
+        raise SendError(f"The mail server did not take it: {type(error).__name__}.") from error
+
+
+def _send_by_apprise(plugin: Any, message: Outgoing) -> None:
+    if _scheme(plugin) in WEBHOOKS:
+        plugin.payload_extras = {
+            "reference": message.reference,
+            "events": list(message.events),
+        }
+    from apprise import NotifyType
+
+    kind = NotifyType.WARNING if message.is_alarm else NotifyType.INFO
+    with _heard() as said, guarded(settings.FILLCAST_OUTBOUND_HOSTS, seconds=SECONDS):
+        try:
+            body = message.body or message.title  # apprise sends nothing without one
+            sent = plugin.notify(body=body, title=message.title, notify_type=kind)
+        except RefusedError:
+            raise
+        except Exception as error:
+            raise SendError(f"{_scheme(plugin)}: {type(error).__name__}.") from error
+        if not sent:
+            raise SendError(_without_secrets(said[-1] if said else "It was not taken.", plugin))
+
+
+class _Ear(logging.Handler):
+    """Hears what apprise says in this thread: in others it speaks of other tenants' channels."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.said: list[str] = []
+        self._thread = threading.get_ident()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.thread == self._thread:
+            self.said.append(record.getMessage())
+
+
+@contextmanager
+def _heard() -> Iterator[list[str]]:
+    """Collect apprise's warnings: it returns only whether it worked."""
+    import apprise
+
+    ear, logger = _Ear(), apprise.logger
+    logger.addHandler(ear)
+    try:
+        yield ear.said
+    finally:
+        logger.removeHandler(ear)
+
+
+def _plugin(url: str) -> Any:
+    """Return apprise's object for a URL, made harmless. Raises InvalidInputError."""
+    import apprise  # most processes never need it
+
+    asset = apprise.AppriseAsset(
+        app_id="Fillcast",
+        app_desc="Fillcast",
+        app_url=settings.FILLCAST_PUBLIC_URL,
+        http_redirects=False,
+        async_mode=False,
+        image_url_mask="",
+        image_url_logo="",
+    )
+    url = url.strip()
+    plugin = apprise.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
+    if plugin is None and url.startswith("https://"):
+        plugin = apprise.Apprise.instantiate(
+            _as_webhook(url), asset=asset, suppress_exceptions=True
+        )
+    if plugin is None or _scheme(plugin) not in {*SERVICES, *WEBHOOKS}:
+        raise InvalidInputError(
+            Code.FIELD_INVALID, f"This is not a channel's URL; expected {EXPECTED}.", field="url"
+        )
+    # what a URL may ask for, but must not get
+    plugin.redirects = False
+    plugin.verify_certificate = True
+    plugin.socket_connect_timeout = plugin.socket_read_timeout = 5.0
+    return plugin
+
+
+def _as_webhook(url: str) -> str:
+    """Apprise sends query parameters on only when they are marked by a minus."""
+    parts = urlsplit(url)
+    query = urlencode([(f"-{name}", value) for name, value in parse_qsl(parts.query)])
+    return parts._replace(scheme="jsons", query=query, fragment="").geturl()
+
+
+def _scheme(plugin: Any) -> str:
+    """The plugin's own name, whatever alias the URL used; `json` only where it is not encrypted."""
+    names = plugin.secure_protocol if plugin.secure else plugin.protocol or plugin.secure_protocol
+    return str(names if isinstance(names, str) else names[0])
+
+
+def _check_literal(host: str, *, encrypted: bool) -> None:
+    """Refuse what can be refused without asking anybody; the rest is judged when it is sent."""
+    networks = settings.FILLCAST_OUTBOUND_HOSTS
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        refused = not encrypted and not networks
+    else:
+        refused = not is_allowed(address, networks, encrypted=encrypted)
+    if refused:
+        raise InvalidInputError(
+            Code.HOST_NOT_ALLOWED,
+            "Only https to public hosts is allowed; operators may allow more "
+            "(FILLCAST_OUTBOUND_HOSTS).",
+            field="url",
+        )
+
+
+def _mail_address(url: str) -> str:
+    """Return the address of `mailto:a@example.com`; '' for other URLs. Raises InvalidInputError."""
+    scheme, _, rest = url.strip().partition(":")
+    if scheme.lower() not in ("mailto", "mailtos"):
+        return ""
+    try:
+        validate_email(address := rest.removeprefix("//"))
+    except ValidationError as error:
+        raise InvalidInputError(
+            Code.FIELD_INVALID, "Expected mailto:name@example.com, without a server.", field="url"
+        ) from error
+    return address
+
+
+def _without_secrets(text: str, plugin: Any) -> str:
+    """Cut out every part of the URL that is long enough to be a token."""
+    for part in _parts(plugin):
+        text = text.replace(part, "…")
+    return text[:300]
+
+
+def _parts(plugin: Any) -> set[str]:
+    split = urlsplit(plugin.url(privacy=False))
+    pieces = {split.username or "", split.password or "", *split.path.split("/"), split.query}
+    if _scheme(plugin) not in WEBHOOKS:
+        pieces.add(split.hostname or "")
+    return {piece for piece in pieces if len(piece) >= 6}

@@ -1,0 +1,151 @@
+"""Where messages may go: no address of a private network unless the operators allow it.
+
+Users give the URLs, so a URL may try to make us talk to our own machines. Libraries below apprise
+resolve names themselves, so the check stands where the connection is made: inside `guarded()` the
+host is resolved once, each address is judged, and the judged address is the one connected to. A
+redirect or a second look-up can therefore not lead anywhere else. TLS still checks the host's name.
+"""
+
+import ipaddress
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+class RefusedError(Exception):
+    """A message that must not be sent there, and will not be tried again."""
+
+
+def is_allowed(address: Address, networks: Sequence[Network], *, encrypted: bool) -> bool:
+    """Public addresses are allowed over TLS, those in `networks` either way; others never."""
+    address = _real(address)
+    if any(address.version == network.version and address in network for network in networks):
+        return True
+    return encrypted and address.is_global and not address.is_multicast
+
+
+def _real(address: Address) -> Address:
+    """An IPv6 address may carry an IPv4 one: that is where it leads."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address in NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    if address.teredo:
+        return address.teredo[1]
+    return address.ipv4_mapped or address.sixtofour or address
+
+
+def judged_address(host: str, port: int, networks: Sequence[Network], *, encrypted: bool) -> str:
+    """Resolve a host once and return an address that may be connected to.
+
+    All its addresses must be allowed: with a mixed answer the next one to connect could be the
+    wrong one. Raises RefusedError; OSError when the name does not resolve.
+    """
+    found = [str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    for text in found:
+        address = ipaddress.ip_address(text.partition("%")[0])
+        if not is_allowed(address, networks, encrypted=encrypted):
+            raise RefusedError(_why_not(host, encrypted=encrypted, is_global=address.is_global))
+    return found[0]
+
+
+def _why_not(host: str, *, encrypted: bool, is_global: bool) -> str:
+    if is_global and not encrypted:
+        return f"{host} can only be reached by https."
+    return (
+        f"{host} lies in a network that the operators have not allowed (FILLCAST_OUTBOUND_HOSTS)."
+    )
+
+
+class _Guard:
+    """What one send may do: which networks, and until when its connections live."""
+
+    def __init__(self, networks: Sequence[Network]) -> None:
+        self.networks = networks
+        self.refused: RefusedError | None = None
+        self._lock = threading.Lock()
+        self._doubles: list[socket.socket] = []
+        self._over = False
+
+    def connect(
+        self, to: HTTPConnection, original: Callable[[HTTPConnection], socket.socket]
+    ) -> socket.socket:
+        host = to.host
+        encrypted = isinstance(to, HTTPSConnection)
+        try:
+            address = judged_address(host, to.port, self.networks, encrypted=encrypted)
+        except RefusedError as error:
+            self.refused = error  # a library may swallow it
+            raise
+        to._dns_host = address
+        try:
+            connected = original(to)
+        finally:
+            to.host = host
+        self._watch(connected)
+        return connected
+
+    def _watch(self, connected: socket.socket) -> None:
+        """Keep a double, since TLS takes the socket itself away."""
+        with self._lock:
+            if self._over:
+                connected.close()
+                raise TimeoutError("The time for this message is over.")
+            self._doubles.append(socket.socket(fileno=os.dup(connected.fileno())))
+
+    def end(self) -> None:
+        """End every connection of this send, also one whose answer drips in byte by byte."""
+        with self._lock:
+            self._over = True
+            for double in self._doubles:
+                with suppress(OSError):
+                    double.shutdown(socket.SHUT_RDWR)
+                double.close()
+            self._doubles.clear()
+
+
+_active: ContextVar[_Guard | None] = ContextVar("outbound_guard", default=None)
+
+
+@contextmanager
+def guarded(networks: Sequence[Network], *, seconds: float) -> Iterator[_Guard]:
+    """Judge every HTTP connection that this thread makes inside, and end all after `seconds`.
+
+    Raises RefusedError on leaving if a connection was refused, even if a library hid it.
+    """
+    guard = _Guard(networks)
+    token = _active.set(guard)
+    watchdog = threading.Timer(seconds, guard.end)
+    watchdog.daemon = True
+    watchdog.start()
+    try:
+        yield guard
+    finally:
+        watchdog.cancel()
+        _active.reset(token)
+        guard.end()
+    if guard.refused:
+        raise guard.refused
+
+
+def _install() -> None:
+    """Teach urllib3's connections to ask the guard; without one they are as they were."""
+    original = HTTPConnection._new_conn
+
+    def new_connection(self: HTTPConnection) -> socket.socket:
+        guard = _active.get()
+        return guard.connect(self, original) if guard else original(self)
+
+    HTTPConnection._new_conn = new_connection  # type: ignore[method-assign]
+
+
+_install()

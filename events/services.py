@@ -1,0 +1,145 @@
+"""Events are written where they become true and told afterwards."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import orjson
+from django.db import transaction
+from django.db.models import Q
+
+from common.codes import Code
+from common.database import ClockTimestamp
+from common.errors import InvalidInputError
+from common.sql import columns, rows
+from events import channels, delivery
+from events.models import Channel, EventKind, Notification
+from events.spread import spread
+
+EMIT = """
+INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
+SELECT kind, user_id, connection_id, signal_id, order_id, payload
+FROM unnest(%s::text[], %s::bigint[], %s::uuid[], %s::bigint[], %s::bigint[], %s::jsonb[])
+  WITH ORDINALITY AS t(kind, user_id, connection_id, signal_id, order_id, payload, position)
+ORDER BY position RETURNING id
+"""
+KINDS = frozenset(EventKind) - {EventKind.CHANNEL_TEST}
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """user_id: the owner; None: operators only. payload: JSON, no secrets; numbers as text."""
+
+    kind: EventKind
+    user_id: int | None = None
+    connection_id: UUID | None = None
+    signal_id: int | None = None
+    order_id: int | None = None
+    payload: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    events: int
+    messages: int
+    failures: int
+
+
+def emit(
+    kind: EventKind,
+    *,
+    user_id: int | None = None,
+    connection_id: UUID | None = None,
+    signal_id: int | None = None,
+    order_id: int | None = None,
+    payload: Mapping[str, Any] | None = None,
+) -> int:
+    """Write an event in the caller's transaction, and return its id.
+
+    Raises TransactionManagementError outside one: an event must not outlive a fact that was
+    rolled back.
+    """
+    event = NewEvent(kind, user_id, connection_id, signal_id, order_id, payload or {})
+    return emit_many([event])[0]
+
+
+def emit_many(events: Sequence[NewEvent]) -> list[int]:
+    """The same for many, in one statement; returns their ids in order."""
+    if not transaction.get_connection().in_atomic_block:
+        raise transaction.TransactionManagementError(
+            "An event is written in the transaction that makes it true."
+        )
+    records = [
+        (
+            EventKind(event.kind).value,
+            event.user_id,
+            event.connection_id,
+            event.signal_id,
+            event.order_id,
+            orjson.dumps(dict(event.payload), default=str).decode(),
+        )
+        for event in events
+    ]
+    return [row.id for row in rows(EMIT, columns(records, 6))]
+
+
+def deliver(limit: int = 2_000) -> Delivered:
+    """Tell what has happened: into inboxes, then to the channels that have something waiting.
+
+    Not to be called inside a transaction: messages go over the network.
+    """
+    told = spread(limit)
+    outcomes = delivery.send_waiting()
+    failures = sum(bool(outcome.error) for outcome in outcomes)
+    return Delivered(told, len(outcomes) - failures, failures)
+
+
+def create_channel(*, user_id: int, name: str, url: str, kinds: Sequence[str] = ()) -> Channel:
+    """Add a channel. url: mailto:…, https://… or an apprise URL; kept sealed, shown in part.
+
+    kinds: what is sent there; empty: all. Raises InvalidInputError FIELD_INVALID,
+    HOST_NOT_ALLOWED; ConflictError INSTALLATION_FAULT without a key to seal it.
+    """
+    if unknown := sorted(set(kinds) - KINDS):
+        raise InvalidInputError(
+            Code.FIELD_INVALID, f"There is no kind of event {unknown[0]!r}.", field="kinds"
+        )
+    if not name.strip():
+        raise InvalidInputError(Code.FIELD_REQUIRED, "A channel needs a name.", field="name")
+    shown = channels.check_url(url)[:100]
+    channel = Channel(user_id=user_id, name=name.strip(), url_shown=shown, kinds=sorted(set(kinds)))
+    channel.url_sealed = channels.seal_url(url.strip(), channel)
+    channel.save(force_insert=True)
+    return channel
+
+
+@transaction.atomic
+def reseal_channels() -> int:
+    """Seal every URL for the present key, part of a rotation of keys; return how many were not."""
+    changed = 0
+    for channel in Channel.objects.select_for_update().order_by("pk"):
+        if not channels.is_sealed_for_present_key(channel):
+            channel.url_sealed = channels.seal_url(channels.open_url(channel), channel)
+            channel.save(update_fields=["url_sealed"])
+            changed += 1
+    return changed
+
+
+@transaction.atomic
+def send_test(*, channel_id: int) -> int:
+    """Ask for a test message; a trading process sends it within seconds. Returns the event's id.
+
+    Ends a rest of the channel, so that the answer comes now. `Channel.last_error` and
+    `last_sent_at` tell how it went.
+    """
+    channel = Channel.objects.select_for_update().get(pk=channel_id)
+    Channel.objects.filter(pk=channel_id).update(rest_until=None)
+    return emit(EventKind.CHANNEL_TEST, user_id=channel.user_id, payload={"channel_id": channel_id})
+
+
+def mark_read(*, user_id: int, notification_ids: Sequence[int] | None = None) -> int:
+    """Mark a user's notifications as read, all of them by default; return how many were new."""
+    which = Q() if notification_ids is None else Q(pk__in=notification_ids)
+    unread = Notification.objects.filter(which, user_id=user_id, read_at=None)
+    return unread.update(read_at=ClockTimestamp())

@@ -1,0 +1,289 @@
+"""Events in plain words, pure. Denied is us, rejected is the broker, failed never left, unknown
+nobody knows: never mixed up."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+
+from common.codes import Code
+from common.shown import number, signed
+from events.facts import Happening
+from events.models import EventKind
+
+TITLE_MAX, LINES_MAX = 200, 10
+Sentences = tuple[str, ...]
+
+# kind → (of one, of several). The order is that of a summary: what needs someone comes first.
+COUNTED: dict[str, tuple[str, str]] = {
+    EventKind.AUDIT_FAILED: ("audit failed", "audits failed"),
+    EventKind.POSITION_UNPROTECTED: ("position without its stop", "positions without their stops"),
+    EventKind.ORDER_UNKNOWN: ("order unknown", "orders unknown"),
+    EventKind.ORDER_FAILED: ("order failed, never left", "orders failed, never left"),
+    EventKind.ORDER_REJECTED: ("order rejected by the broker", "orders rejected by the broker"),
+    EventKind.ORDER_DENIED: ("order denied by us", "orders denied by us"),
+    EventKind.CONNECTION_ERROR: ("connection in error", "connections in error"),
+    EventKind.DRIFT_FOUND: ("difference from a broker", "differences from brokers"),
+    EventKind.KILL_SWITCH: ("kill switch changed", "kill switches changed"),
+    EventKind.SLIPPAGE_ALERT: ("slippage alert", "slippage alerts"),
+    EventKind.ORDER_FILLED: ("order filled", "orders filled"),
+    EventKind.ORDER_PARTIALLY_FILLED: ("order partly filled", "orders partly filled"),
+    EventKind.ORDER_EXPIRED: ("order expired", "orders expired"),
+    EventKind.ORDER_CANCELLED: ("order cancelled", "orders cancelled"),
+    EventKind.POSITION_OPENED: ("position opened", "positions opened"),
+    EventKind.POSITION_CLOSED: ("position closed", "positions closed"),
+    EventKind.CONNECTION_RECOVERED: ("connection works again", "connections work again"),
+    EventKind.SIGNAL_PUBLISHED: ("signal published", "signals published"),
+    EventKind.CHANNEL_TEST: ("test message", "test messages"),
+}
+CLOSED_BY = {
+    "sl": "The stop loss was hit.",
+    "tp": "The take profit was hit.",
+    "manual": "Closed through us.",
+    "external_close": "Closed by its owner at the broker.",
+}
+HALTED_FOR = {
+    "ALL": "For everybody.",
+    "FEED": "For one feed.",
+    "USER": "For all accounts of one owner.",
+    "CONNECTION": "For one connection.",
+}
+HALTED = {"REDUCING": "exits only", "HALTED": "nothing is sent"}
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    title: str
+    body: str
+
+
+def describe(happening: Happening) -> Words:
+    """Return title and body of one event. What is not known is left out, never made up."""
+    writer = WRITERS.get(happening.kind, _by_count)
+    title, *body = writer(happening)
+    where = ", ".join(
+        text for text in (happening.tell("account"), happening.tell("signal")) if text
+    )
+    lines = [*body, f"{where}." if where else ""]
+    return Words(title[:TITLE_MAX], "\n".join(line for line in lines if line))
+
+
+def summarize(happenings: Sequence[Happening]) -> Words:
+    """Return one message for several events: counts in the title, a line each in the body."""
+    if len(happenings) == 1:
+        return describe(happenings[0])
+    counts = Counter(happening.kind for happening in happenings)
+    order = list(COUNTED)
+    kinds = sorted(counts, key=lambda kind: order.index(kind) if kind in order else len(order))
+    title = ", ".join(_count(kind, counts[kind]) for kind in kinds)
+    if len({happening.tell("signal") for happening in happenings}) == 1:
+        signal = happenings[0].tell("signal")
+        title += f": {signal}" if signal else ""
+    by_rank = sorted(happenings, key=lambda happening: (kinds.index(happening.kind), happening.id))
+    lines = [_line(happening) for happening in by_rank[:LINES_MAX]]
+    if more := len(happenings) - LINES_MAX:
+        lines += [f"… and {more:,} more."] if more > 0 else []
+    return Words(title[:TITLE_MAX], "\n".join(lines))
+
+
+def _line(happening: Happening) -> str:
+    account = happening.tell("account")
+    return describe(happening).title + (f" · {account}" if account else "")
+
+
+def _count(kind: str, count: int) -> str:
+    one, several = COUNTED.get(kind, (kind, kind))
+    return f"{count:,} {one if count == 1 else several}"
+
+
+def _by_count(happening: Happening) -> Sentences:
+    return (_capital(COUNTED.get(happening.kind, (happening.kind, ""))[0]), "")
+
+
+def _trade(happening: Happening) -> str:
+    leg = happening.tell("leg")
+    exit_leg = f" ({leg})" if leg and not leg.startswith("entry") else ""
+    name = f"order {happening.order_id}" if happening.order_id else "order"
+    return happening.tell("trade", happening.tell("title", name)) + exit_leg
+
+
+def _reason(happening: Happening) -> Sentences:
+    """The code's sentence, this case's detail, what to do, and the code itself below them."""
+    name, detail = happening.tell("code"), happening.tell("detail")
+    code = Code(name) if name in Code.__members__ else None
+    if code is None:
+        return (detail, name)
+    detail = "" if detail == code.sentence else detail
+    return (code.sentence, detail, code.hint, f"Code {code.value}")
+
+
+def _filled(happening: Happening) -> Sentences:
+    word = "Filled" if happening.kind == EventKind.ORDER_FILLED else "Partly filled"
+    price = happening.tell("price", happening.tell("avg_fill_price"))
+    slippage = happening.tell("slippage_pips")
+    return (
+        f"{word}: {_trade(happening)}" + (f" at {price}" if price else ""),
+        f"Slippage {_signed(slippage)} pips, + is worse." if slippage else "",
+    )
+
+
+def _denied(happening: Happening) -> Sentences:
+    return (f"Denied by us: {_trade(happening)}", *_reason(happening), "The broker was not asked.")
+
+
+def _rejected(happening: Happening) -> Sentences:
+    return (f"Rejected by the broker: {_trade(happening)}", *_reason(happening))
+
+
+def _failed(happening: Happening) -> Sentences:
+    return (
+        f"Failed, never left: {_trade(happening)}",
+        "It is proven that the broker does not have it.",
+        *_reason(happening),
+    )
+
+
+def _unknown(happening: Happening) -> Sentences:
+    return (
+        f"Unknown: {_trade(happening)}",
+        "The broker's answer never came, so nobody knows yet whether it is live. The broker is "
+        "asked; it is not sent again.",
+        *_reason(happening),
+    )
+
+
+def _cancelled(happening: Happening) -> Sentences:
+    return (f"Cancelled: {_trade(happening)}", *_reason(happening))
+
+
+def _expired(happening: Happening) -> Sentences:
+    return (f"Expired: {_trade(happening)}", *_reason(happening))
+
+
+def _opened(happening: Happening) -> Sentences:
+    return (f"Position opened: {_trade(happening)}", "")
+
+
+def _closed(happening: Happening) -> Sentences:
+    result = ""
+    gross, costs = _decimal(happening.tell("pnl")), _decimal(happening.tell("commission", "0"))
+    if gross is not None and costs is not None:
+        result = f" with {signed(gross - costs)} {happening.tell('currency')}".rstrip()
+    return (
+        f"Closed{result}: {_trade(happening)}",
+        CLOSED_BY.get(happening.tell("reason"), ""),
+        f"Commission {number(costs, 2)}, part of the result." if costs else "",
+    )
+
+
+def _slippage(happening: Happening) -> Sentences:
+    expected, got = happening.tell("expected_price"), happening.tell("fill_price")
+    return (
+        f"Slippage {_signed(happening.tell('slippage_pips'))} pips: {_trade(happening)}",
+        f"Expected {_plain(expected)}, filled at {_plain(got)}." if expected and got else "",
+    )
+
+
+def _unprotected(happening: Happening) -> Sentences:
+    seconds = happening.tell("seconds")
+    return (
+        f"No stop at the broker: {_trade(happening)}",
+        f"Unprotected for {seconds} s." if seconds else "",
+        happening.tell("detail"),
+    )
+
+
+def _connection_error(happening: Happening) -> Sentences:
+    return (f"{_connection(happening)} is in error", happening.tell("message"))
+
+
+def _recovered(happening: Happening) -> Sentences:
+    return (f"{_connection(happening)} works again", "")
+
+
+def _connection(happening: Happening) -> str:
+    return happening.tell("account", happening.tell("name", "A connection"))
+
+
+def _drift(happening: Happening) -> Sentences:
+    kind = happening.tell("kind", happening.tell("code"))
+    sentence = Code(kind).sentence if kind in Code.__members__ else kind
+    return ("We and the broker differ", sentence, happening.tell("detail"))
+
+
+def _audit(happening: Happening) -> Sentences:
+    counters = happening.payload.get("counters")
+    wrong = [f"{name} {count}" for name, count in _items(counters) if count]
+    return ("The audit failed", ", ".join(wrong), happening.tell("detail"))
+
+
+def _kill_switch(happening: Happening) -> Sentences:
+    mode, scope = happening.tell("mode"), happening.tell("scope")
+    change = "released" if happening.tell("change") == "released" else "set"
+    what = HALTED.get(mode, mode)
+    return (
+        f"Kill switch {change}" + (f": {what}" if change == "set" and what else ""),
+        HALTED_FOR.get(scope, ""),
+        happening.tell("reason"),
+    )
+
+
+def _published(happening: Happening) -> Sentences:
+    text = happening.tell("title", happening.tell("trade"))
+    return (
+        f"{happening.tell('signal', 'Signal')} published" + (f": {text}" if text else ""),
+        f"Feed {happening.tell('feed')}." if happening.tell("feed") else "",
+    )
+
+
+def _test(happening: Happening) -> Sentences:
+    return ("Fillcast can reach you here", "This is the test message that you asked for.")
+
+
+WRITERS: dict[str, Callable[[Happening], Sentences]] = {
+    EventKind.SIGNAL_PUBLISHED: _published,
+    EventKind.ORDER_FILLED: _filled,
+    EventKind.ORDER_PARTIALLY_FILLED: _filled,
+    EventKind.ORDER_DENIED: _denied,
+    EventKind.ORDER_REJECTED: _rejected,
+    EventKind.ORDER_FAILED: _failed,
+    EventKind.ORDER_UNKNOWN: _unknown,
+    EventKind.ORDER_CANCELLED: _cancelled,
+    EventKind.ORDER_EXPIRED: _expired,
+    EventKind.POSITION_OPENED: _opened,
+    EventKind.POSITION_CLOSED: _closed,
+    EventKind.POSITION_UNPROTECTED: _unprotected,
+    EventKind.SLIPPAGE_ALERT: _slippage,
+    EventKind.CONNECTION_ERROR: _connection_error,
+    EventKind.CONNECTION_RECOVERED: _recovered,
+    EventKind.DRIFT_FOUND: _drift,
+    EventKind.AUDIT_FAILED: _audit,
+    EventKind.KILL_SWITCH: _kill_switch,
+    EventKind.CHANNEL_TEST: _test,
+}
+
+
+def _items(value: object) -> list[tuple[object, object]]:
+    return list(value.items()) if isinstance(value, dict) else []
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _decimal(text: str) -> Decimal | None:
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None
+
+
+def _plain(text: str) -> str:
+    value = _decimal(text)
+    return text if value is None else number(value)
+
+
+def _signed(text: str) -> str:
+    value = _decimal(text)
+    return text if value is None else signed(value, None)

@@ -1,0 +1,73 @@
+"""A web server that receives messages, remembers them, and answers as it is told."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+@dataclass
+class Receiver:
+    """journal: what arrived. answers: the next ones, then 200."""
+
+    journal: list[dict[str, Any]] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    answers: list[int] = field(default_factory=list)
+    location: str = ""
+    before_answer: Callable[[], None] = lambda: None
+    drip: bool = False
+    port: int = 0
+
+    def url(self, path: str = "/hook", host: str = "127.0.0.1") -> str:
+        return f"json://{host}:{self.port}{path}"
+
+
+@contextmanager
+def receiver() -> Iterator[Receiver]:
+    state = Receiver()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            state.journal.append(json.loads(body))
+            state.paths.append(self.path)
+            state.before_answer()
+            if state.drip:
+                self._drip()
+                return
+            self.send_response(state.answers.pop(0) if state.answers else 200)
+            if state.location:
+                self.send_header("Location", state.location)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def _drip(self) -> None:
+            """A byte now and then, for ever: each read of the client succeeds in time."""
+            self.send_response(200)
+            self.send_header("Content-Length", "1000000")
+            self.end_headers()
+            try:
+                while not stopped.wait(0.05):
+                    self.wfile.write(b".")
+            except OSError:
+                return
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    stopped = threading.Event()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    state.port = server.server_port
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield state
+    finally:
+        stopped.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()

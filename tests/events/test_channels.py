@@ -1,0 +1,133 @@
+"""Which URLs are taken, what is shown of them, and that they are sealed."""
+
+import pytest
+from django.core import mail
+from pytest_django import Settings
+
+from common.errors import ConflictError, InvalidInputError
+from common.sealing import new_private_key, public_key_of
+from events import channels, services
+from events.channels import Outgoing
+from events.models import Channel
+from events.outbound import RefusedError
+from users.models import User
+
+TOKEN = "canary7f3aQ0XabcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+MESSAGE = Outgoing("Title", "Body", is_alarm=False, events=[{"id": 5}])
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        (f"https://discord.com/api/webhooks/123456789012345678/{TOKEN}", "discord"),
+        (f"discord://123456789012345678/{TOKEN}", "discord"),
+        (f"https://hooks.example.com/a/{TOKEN}?x=1", "https://hooks.example.com"),
+        (f"jsons://user:{TOKEN}@hooks.example.com/a", "https://hooks.example.com"),
+        ("mailto:alice@example.com", "mailto:example.com"),
+        ("mailto://alice@example.com", "mailto:example.com"),
+    ],
+)
+def test_taken_and_shown_without_secrets(url: str, shown: str) -> None:
+    assert channels.check_url(url) == shown
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "", "x", "ftp://example.com/", "syslog://", "dbus://", "file:///etc/passwd",
+        "mailto:not an address", "mailtos://user:password@smtp.example.com", "mailto:",
+        "http://example.com/hook", "xml://example.com", "ntfy://topic",
+    ],
+)  # fmt: skip
+def test_other_urls_are_refused(url: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        channels.check_url(url)
+    assert (caught.value.code, caught.value.field) == ("FIELD_INVALID", "url")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["jsons://10.0.0.1/x", "https://169.254.169.254/latest", "jsons://[::1]/x", "json://8.8.8.8/x"],
+)
+def test_private_and_unencrypted_addresses_are_refused_at_once(url: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        channels.check_url(url)
+    assert caught.value.code == "HOST_NOT_ALLOWED"
+
+
+def test_unencrypted_webhooks_need_an_operators_word(settings: Settings) -> None:
+    assert channels.check_url("json://127.0.0.1/x") == "http://127.0.0.1"
+    settings.FILLCAST_OUTBOUND_HOSTS = ()
+    for url in ("json://127.0.0.1/x", "json://localhost/x"):
+        with pytest.raises(InvalidInputError):
+            channels.check_url(url)
+
+
+def test_what_a_url_asks_for_beyond_its_place_is_not_granted() -> None:
+    plugin = channels._plugin("jsons://example.com/x?verify=no&redirect=yes&cto=900&rto=900")
+    assert plugin.verify_certificate is True
+    assert plugin.redirects is False
+    assert plugin.request_timeout == (5.0, 5.0)
+
+
+def test_query_parameters_of_a_webhook_are_kept() -> None:
+    assert channels._plugin("https://example.com/h?key=v&b=2").params == {"key": "v", "b": "2"}
+
+
+@pytest.mark.django_db
+def test_a_channel_keeps_its_url_sealed_for_its_row_and_owner(alice: User, bob: User) -> None:
+    url = f"https://hooks.example.com/{TOKEN}"
+    one = services.create_channel(user_id=alice.pk, name=" Ops ", url=url, kinds=["order.failed"])
+    stored = Channel.objects.get(pk=one.pk)
+    assert TOKEN.encode() not in bytes(stored.url_sealed)
+    assert TOKEN not in f"{stored.name}{stored.url_shown}"
+    assert (stored.name, stored.kinds, channels.open_url(stored)) == ("Ops", ["order.failed"], url)
+
+    stored.user = bob
+    with pytest.raises(RefusedError):
+        channels.open_url(stored)
+    other = services.create_channel(user_id=alice.pk, name="b", url=url)
+    other.url_sealed = one.url_sealed
+    with pytest.raises(RefusedError) as caught:
+        channels.open_url(other)
+    assert TOKEN not in str(caught.value)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("name", "kinds", "field"), [(" ", [], "name"), ("a", ["nonsense"], "kinds")]
+)
+def test_wrong_fields_are_named(alice: User, name: str, kinds: list[str], field: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        services.create_channel(
+            user_id=alice.pk, name=name, url="mailto:a@example.com", kinds=kinds
+        )
+    assert caught.value.field == field
+    assert Channel.objects.count() == 0
+
+
+@pytest.mark.django_db
+def test_without_a_key_nothing_is_kept(alice: User, settings: Settings) -> None:
+    settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = ()
+    settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = None
+    with pytest.raises(ConflictError):
+        services.create_channel(user_id=alice.pk, name="a", url="mailto:a@example.com")
+    assert Channel.objects.count() == 0
+
+
+@pytest.mark.django_db
+def test_a_rotation_of_keys_seals_urls_anew(alice: User, settings: Settings) -> None:
+    channel = services.create_channel(user_id=alice.pk, name="a", url="mailto:a@example.com")
+    new, old = new_private_key(), settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS[0]
+    settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(new)
+    settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (new, old)
+    assert (services.reseal_channels(), services.reseal_channels()) == (1, 0)
+    settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (new,)
+    assert channels.open_url(Channel.objects.get(pk=channel.pk)) == "mailto:a@example.com"
+
+
+def test_mail_goes_through_djangos_backend_with_a_reference() -> None:
+    channels.send("mailto:alice@example.com", MESSAGE)
+    (sent,) = mail.outbox
+    assert (sent.to, sent.subject, sent.body) == (["alice@example.com"], "Title", "Body")
+    assert sent.extra_headers["X-Fillcast-Events"] == MESSAGE.reference

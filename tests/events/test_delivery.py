@@ -1,0 +1,257 @@
+"""Messages out: against a real web server that remembers what it got. Real transactions."""
+
+import threading
+from datetime import timedelta
+
+import pytest
+from django.core import mail
+from django.db import connection, transaction
+from django.db.models import F
+from hypothesis import given
+from hypothesis import strategies as st
+from pytest_django import Settings
+
+from common.database import ClockTimestamp
+from events import delivery, services
+from events.models import Channel, Delivery, Event, EventKind
+from events.services import Delivered, NewEvent
+from tests.events.receiver import Receiver
+from users.models import User
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def happen(*events: NewEvent) -> list[int]:
+    with transaction.atomic():
+        return services.emit_many(events)
+
+
+def fill(user: User, signal_id: int = 1) -> NewEvent:
+    return NewEvent(EventKind.ORDER_FILLED, user.pk, signal_id=signal_id)
+
+
+def channel_to(user: User, url: str) -> Channel:
+    return services.create_channel(user_id=user.pk, name="hook", url=url)
+
+
+def rested() -> None:
+    """As if every channel's rest were over."""
+    Channel.objects.filter(rest_until__isnull=False).update(
+        rest_until=ClockTimestamp() - timedelta(seconds=1)
+    )
+
+
+def statuses() -> list[tuple[str, int]]:
+    return list(Delivery.objects.order_by("event_id").values_list("status", "tries"))
+
+
+def test_a_burst_is_one_message_with_every_event_in_it(alice: User, hook: Receiver) -> None:
+    channel = channel_to(alice, hook.url())
+    ids = happen(*[fill(alice) for _ in range(200)], NewEvent(EventKind.ORDER_DENIED, alice.pk))
+    assert services.deliver() == Delivered(events=201, messages=1, failures=0)
+    (got,) = hook.journal
+    assert got["title"] == "1 order denied by us, 200 orders filled"
+    assert [event["id"] for event in got["events"]] == ids
+    assert {event["kind"] for event in got["events"]} == {"order.filled", "order.denied"}
+    assert statuses() == [("SENT", 1)] * 201
+    channel.refresh_from_db()
+    assert channel.last_sent_at is not None
+    assert services.deliver() == Delivered(0, 0, 0)
+
+
+def test_what_happens_while_a_channel_rests_goes_out_together(alice: User, hook: Receiver) -> None:
+    channel_to(alice, hook.url())
+    happen(fill(alice))
+    services.deliver()
+    for _ in range(3):
+        happen(fill(alice))
+        assert services.deliver().messages == 0
+    rested()
+    services.deliver()
+    assert [len(got["events"]) for got in hook.journal] == [1, 3]
+
+
+def test_a_failure_is_tried_again_after_a_rest_with_the_same_ids(
+    alice: User, hook: Receiver
+) -> None:
+    hook.answers = [500, 503]
+    channel = channel_to(alice, hook.url())
+    (event_id,) = happen(fill(alice))
+    assert services.deliver() == Delivered(1, 0, 1)
+    assert services.deliver() == Delivered(0, 0, 0)  # it rests
+    channel.refresh_from_db()
+    assert channel.failures_in_a_row == 1
+    assert "500" in channel.last_error
+    rested()
+    services.deliver()
+    assert statuses() == [("PENDING", 2)]
+    rested()
+    assert services.deliver() == Delivered(0, 1, 0)
+    assert [got["events"][0]["id"] for got in hook.journal] == [event_id] * 3
+    assert len({got["reference"] for got in hook.journal}) == 1
+    channel.refresh_from_db()
+    assert (channel.failures_in_a_row, channel.last_error) == (0, "")
+    assert statuses() == [("SENT", 3)]
+
+
+def test_tries_are_spent_in_the_end(alice: User, hook: Receiver) -> None:
+    hook.answers = [500] * (delivery.TRIES + 5)
+    channel_to(alice, hook.url())
+    happen(fill(alice))
+    services.deliver()
+    for _ in range(delivery.TRIES + 3):
+        rested()
+        services.deliver()
+    assert statuses() == [("FAILED", delivery.TRIES)]
+    assert len(hook.journal) == delivery.TRIES
+
+
+def test_a_redirect_is_not_followed(alice: User, hook: Receiver) -> None:
+    hook.answers, hook.location = [302], hook.url("/elsewhere").replace("json", "http")
+    channel_to(alice, hook.url("/hook"))
+    happen(fill(alice))
+    assert services.deliver().failures == 1
+    assert hook.paths == ["/hook"]
+
+
+def test_a_refused_host_is_not_tried_again(alice: User, hook: Receiver, settings: Settings) -> None:
+    channel = channel_to(alice, hook.url(host="localhost"))
+    settings.FILLCAST_OUTBOUND_HOSTS = ()  # operators thought better of it
+    happen(fill(alice))
+    assert services.deliver().failures == 1
+    assert statuses() == [("FAILED", 1)]
+    channel.refresh_from_db()
+    assert "localhost lies in a network" in channel.last_error
+    assert hook.journal == []
+
+
+def test_errors_hold_nothing_of_the_urls_secrets(alice: User, hook: Receiver) -> None:
+    hook.answers = [404]
+    url = f"json://user:canary-pass@127.0.0.1:{hook.port}/canary-path?-key=canary-query"
+    channel = channel_to(alice, url)
+    happen(fill(alice))
+    services.deliver()
+    channel.refresh_from_db()
+    assert channel.last_error != ""
+    assert "canary" not in channel.last_error
+    assert "canary" not in Delivery.objects.get().last_error
+
+
+def test_one_tenants_trouble_is_not_anothers(alice: User, bob: User, hook: Receiver) -> None:
+    broken = channel_to(alice, hook.url())
+    Channel.objects.filter(pk=broken.pk).update(url_sealed=b"no box")
+    unreachable = channel_to(alice, "json://127.0.0.1:1/")
+    channel_to(bob, hook.url("/bob"))
+    happen(fill(alice), fill(bob))
+    assert services.deliver() == Delivered(2, 1, 2)
+    assert hook.paths == ["/bob"]
+    unreachable.refresh_from_db()
+    assert unreachable.last_error != ""
+
+
+def test_no_transaction_is_open_while_a_message_is_under_way(alice: User, hook: Receiver) -> None:
+    channel_to(alice, hook.url())
+    happen(fill(alice))
+    open_ones: list[int] = []
+
+    def look() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+                "AND pid <> pg_backend_pid() AND state LIKE 'idle in transaction%%'"
+            )
+            open_ones.append(cursor.fetchone()[0])
+        connection.close()
+
+    hook.before_answer = look
+    services.deliver()
+    assert open_ones == [0]
+    with pytest.raises(transaction.TransactionManagementError), transaction.atomic():
+        services.deliver()
+
+
+def test_a_process_that_died_after_sending_sends_again_when_its_claim_ends(
+    alice: User, hook: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class KilledError(BaseException):
+        pass
+
+    def die(_: object) -> None:
+        raise KilledError
+
+    channel_to(alice, hook.url())
+    (event_id,) = happen(fill(alice))
+    with monkeypatch.context() as patched:
+        patched.setattr(delivery, "_write", die)
+        with pytest.raises(KilledError):
+            services.deliver()
+    assert services.deliver().messages == 0  # the claim still stands
+    rested()
+    assert services.deliver().messages == 1
+    assert [got["events"][0]["id"] for got in hook.journal] == [event_id, event_id]
+    assert statuses() == [("SENT", 1)]
+
+
+def test_two_processes_do_not_send_the_same(alice: User, hook: Receiver) -> None:
+    channel_to(alice, hook.url())
+    happen(fill(alice))
+    seconds: list[Delivered] = []
+
+    def second() -> None:
+        seconds.append(services.deliver())
+        connection.close()
+
+    def while_first_sends() -> None:
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join(10)
+
+    hook.before_answer = while_first_sends
+    assert services.deliver().messages == 1
+    assert seconds == [Delivered(0, 0, 0)]
+    assert len(hook.journal) == 1
+
+
+def test_a_test_message_comes_at_once_even_to_a_channel_that_rests(
+    alice: User, hook: Receiver
+) -> None:
+    hook.answers = [500]
+    channel = channel_to(alice, hook.url())
+    happen(fill(alice))
+    services.deliver()
+    services.send_test(channel_id=channel.pk)
+    assert services.deliver().messages == 1
+    assert "1 test message" in hook.journal[-1]["title"]
+
+
+def test_mail_is_one_too(alice: User) -> None:
+    channel_to(alice, "mailto:alice@example.com")
+    happen(*[fill(alice) for _ in range(50)])
+    services.deliver()
+    (sent,) = mail.outbox
+    assert sent.subject == "50 orders filled"
+
+
+def test_a_switched_off_channel_is_silent(alice: User, hook: Receiver) -> None:
+    channel = channel_to(alice, hook.url())
+    happen(fill(alice))
+    Channel.objects.filter(pk=channel.pk).update(is_active=False)
+    services.deliver()
+    assert hook.journal == []
+
+
+def test_many_channels_are_told_in_a_few_runs(alice: User, hook: Receiver) -> None:
+    for number in range(delivery.AT_ONCE + 4):
+        channel_to(alice, hook.url(f"/{number}"))
+    happen(fill(alice))
+    assert [services.deliver().messages for _ in range(3)] == [delivery.AT_ONCE, 4, 0]
+    assert len(set(hook.paths)) == delivery.AT_ONCE + 4
+    assert Event.objects.filter(delivered_at=None).count() == 0
+    assert not Channel.objects.filter(rest_until__lt=F("last_sent_at")).exists()
+
+
+@given(failures=st.integers(0, 10**6), chance=st.floats(0, 1))
+def test_rests_grow_and_stay_within_bounds(failures: int, chance: float) -> None:
+    rest = delivery.backoff(failures, chance=chance)
+    assert 2.5 <= rest <= 5400
+    assert delivery.backoff(failures + 1, chance=chance) >= rest

@@ -1,0 +1,110 @@
+"""Where messages may go. Names are resolved by a table here, connections are real."""
+
+import ipaddress
+import socket
+import time
+from typing import Any
+
+import pytest
+import requests
+
+from events.outbound import RefusedError, guarded, is_allowed, judged_address
+from tests.events.receiver import Receiver
+
+LOOPBACK = [ipaddress.ip_network("127.0.0.0/8")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1",
+        "0.0.0.0", "224.0.0.1", "255.255.255.255", "::1", "::", "fe80::1", "fc00::1", "ff02::1",
+        "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe",
+        "2002:7f00:1::", "2001:0:0:0:0:0:80ff:fffe",
+    ],
+)  # fmt: skip
+def test_private_addresses_are_refused_however_they_are_written(text: str) -> None:
+    assert not is_allowed(ipaddress.ip_address(text), [], encrypted=True)
+
+
+def test_public_addresses_are_allowed_over_tls_only_and_named_networks_either_way() -> None:
+    public, named = ipaddress.ip_address("93.184.215.14"), ipaddress.ip_address("10.1.2.3")
+    tens = [ipaddress.ip_network("10.0.0.0/8")]
+    assert is_allowed(public, [], encrypted=True)
+    assert not is_allowed(public, [], encrypted=False)
+    assert is_allowed(named, tens, encrypted=False)
+    assert is_allowed(ipaddress.ip_address("::ffff:10.1.2.3"), tens, encrypted=True)
+    assert not is_allowed(ipaddress.ip_address("11.1.2.3"), tens, encrypted=False)
+    assert is_allowed(ipaddress.ip_address("2606:2800:220:1::1"), tens, encrypted=True)
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[list[str]]]:
+    """Host → what each look-up answers, one after the other; literals resolve to themselves."""
+    table: dict[str, list[list[str]]] = {}
+    real = socket.getaddrinfo
+
+    def look_up(host: str, port: int, *args: Any, **kwargs: Any) -> Any:
+        if host in table:
+            found = table[host].pop(0)
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (text, port)) for text in found]
+        return real(host, port, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    return table
+
+
+def test_one_private_address_among_public_ones_is_enough_to_refuse(
+    names: dict[str, list[list[str]]],
+) -> None:
+    names["mixed.example"] = [["93.184.215.14", "10.0.0.1"]]
+    with pytest.raises(RefusedError, match=r"mixed\.example lies in a network"):
+        judged_address("mixed.example", 443, [], encrypted=True)
+
+
+def test_a_name_is_looked_up_once_and_what_was_judged_is_connected_to(
+    names: dict[str, list[list[str]]], hook: Receiver
+) -> None:
+    names["turncoat.example"] = [["127.0.0.1"], ["10.255.255.1"]]
+    with guarded(LOOPBACK, seconds=5):
+        answer = requests.post(f"http://turncoat.example:{hook.port}/x", json={}, timeout=2)
+    assert answer.status_code == 200
+    assert hook.paths == ["/x"]
+    assert names["turncoat.example"] == [["10.255.255.1"]]  # nobody asked again
+
+
+def test_a_name_that_leads_inside_is_never_connected_to(
+    names: dict[str, list[list[str]]], hook: Receiver
+) -> None:
+    names["inside.example"] = [["127.0.0.1"]]
+    with pytest.raises(RefusedError), guarded([], seconds=5):
+        requests.post(f"https://inside.example:{hook.port}/x", json={}, timeout=2)
+    assert hook.journal == []
+
+
+def test_a_redirect_is_judged_like_any_connection(
+    names: dict[str, list[list[str]]], hook: Receiver
+) -> None:
+    names["inside.example"] = [["127.0.0.2"]]
+    hook.answers, hook.location = [302], f"http://inside.example:{hook.port}/secret"
+    with (
+        pytest.raises(RefusedError),
+        guarded([ipaddress.ip_network("127.0.0.1/32")], seconds=5),
+    ):
+        requests.post(f"http://127.0.0.1:{hook.port}/x", json={}, timeout=2)
+    assert hook.paths == ["/x"]
+
+
+def test_without_a_guard_connections_are_as_they_were(hook: Receiver) -> None:
+    assert requests.post(hook.url().replace("json", "http"), json={}, timeout=2).status_code == 200
+
+
+def test_an_answer_that_drips_in_for_ever_is_ended(hook: Receiver) -> None:
+    hook.drip = True
+    started = time.monotonic()
+    with (
+        pytest.raises(requests.RequestException),
+        guarded(LOOPBACK, seconds=0.5),
+    ):
+        requests.post(f"http://127.0.0.1:{hook.port}/x", json={}, timeout=5)
+    assert time.monotonic() - started < 4
