@@ -20,8 +20,8 @@ from brokers.registry import adapter_for
 from common.clocks import machine_time, market_now
 from common.codes import Code
 from common.sql import columns, rows, run
-from connections.credentials import CredentialsError
 from connections.models import HaltMode
+from connections.selectors import spec_from_row
 from execution import claim_sql as sql
 from execution.decide import (
     Decision,
@@ -36,7 +36,6 @@ from execution.halts import Halts, read_halts
 from execution.ids import at_attempt, new_client_order_id
 from execution.risk import Book
 from execution.sizing import Denial
-from execution.specs import spec_from_row
 
 OVERDUE_SECONDS = 1
 
@@ -72,10 +71,9 @@ def claim(order_ids: Sequence[int], *, owner: str, skip_locked: bool = False) ->
         ]
         if not pending:
             return []
-        specs, closed = _open_specs(pending)
+        specs = {row.connection_id: spec_from_row(row) for row in pending}
         market = _load_market(pending)
-        decisions = _decide_all([r for r in pending if r.id not in closed], market, specs)
-        decisions += [(row, closed[row.id]) for row in pending if row.id in closed]
+        decisions = _decide_all(pending, market, specs)
         if later := [row.id for row, decision in decisions if isinstance(decision, Later)]:
             run(sql.POSTPONE, (later,))
         settled = [(row, d) for row, d in decisions if not isinstance(d, Later)]
@@ -87,26 +85,10 @@ def claim(order_ids: Sequence[int], *, owner: str, skip_locked: bool = False) ->
     ]
 
 
-def _open_specs(
-    pending: list[Any],
-) -> tuple[dict[UUID, ConnectionSpec], dict[int, Denial]]:
-    """The specs of the bundle's connections, and a denial where credentials stay shut."""
-    specs: dict[UUID, ConnectionSpec] = {}
-    closed: dict[int, Denial] = {}
-    for row in pending:
-        try:
-            specs[row.connection_id] = spec_from_row(row)
-        except CredentialsError as error:
-            closed[row.id] = Denial(error.code, detail=error.detail)
-    return specs, closed
-
-
 def _decide_all(
     pending: list[Any], market: Market, specs: dict[UUID, ConnectionSpec]
 ) -> list[tuple[Any, Decision]]:
     """Judge the bundle's rows in order; each allowed entry counts for the ones behind it."""
-    if not pending:
-        return []
     parameters = {"connections": list(specs), "overdue": OVERDUE_SECONDS}
     held = rows(sql.HELD, parameters)
     books = {h.connection_id: Book(h.n, h.notional, h.margin, h.risk) for h in held}
@@ -135,6 +117,8 @@ def _decide(
         return Later() if halt == HaltMode.HALTED else decide_exit(row, market)
     if halt is not None:
         return Denial(Code.TRADING_HALTED if halt == HaltMode.HALTED else Code.ENTRIES_HALTED)
+    if row.sealed_credentials and not spec.credentials:  # they did not open; the log says why
+        return Denial(Code.NO_CREDENTIALS)
     if row.connection_id in overdue:
         return Later()
     can = adapter_for(row.type).capabilities(spec)

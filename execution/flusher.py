@@ -3,7 +3,7 @@
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 from django.db import OperationalError, connection
@@ -50,8 +50,13 @@ def apply_or_halve(
 class Flusher(threading.Thread):
     """Empties the wire's outbox into apply_reports until told to stop."""
 
-    def __init__(self, outbox: "queue.SimpleQueue[list[OrderReport]]") -> None:
+    def __init__(
+        self,
+        outbox: "queue.SimpleQueue[list[OrderReport]]",
+        note: Callable[[Sequence[OrderReport]], None] = lambda _: None,
+    ) -> None:
         super().__init__(daemon=True, name="flusher")
+        self._note = note
         self._outbox, self._stop_asked, self._busy = outbox, threading.Event(), False
 
     def run(self) -> None:
@@ -59,6 +64,7 @@ class Flusher(threading.Thread):
             if batch := self._gather():
                 apply_or_halve(batch)
                 self._busy = False
+                self._note(batch)
         connection.close()
 
     def drain(self, timeout: float) -> bool:

@@ -1,5 +1,6 @@
 """Which processes trade: what a Celery worker and the prices process start and stop."""
 
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -8,10 +9,13 @@ from django.conf import settings
 
 from execution import runtime, services, sweeps, tasks
 from execution.events import drain_events
+from execution.reconcile import reconcile_new
 from execution.wishes import grant_wishes
 from prices.signals import prices_started, prices_stopped, quotes_stored
 
 log = structlog.get_logger(__name__)
+MAINTENANCE = "maintenance"
+Round = tuple[str, float, Callable[[], object]]
 
 
 def connect() -> None:
@@ -53,17 +57,21 @@ def on_quotes_stored(**_: Any) -> None:
 
 def start_trading(role: str, *, exits_only: bool = False) -> runtime.Runtime:
     """Start this process's runtime with its own looks for work; returns it."""
+    every = _rounds(exits_only)
+    if MAINTENANCE in role:
+        every += (("startup gate", settings.FILLCAST_LOOK_EVERY_SECONDS, reconcile_new),)
+    return runtime.begin(role, every=every)
+
+
+def _rounds(exits_only: bool) -> tuple[Round, ...]:
     look_every = settings.FILLCAST_LOOK_EVERY_SECONDS
     bundle = settings.FILLCAST_BUNDLE_SIZE
-    return runtime.begin(
-        role,
-        every=(
-            ("look", look_every, lambda: services.look(bundle, exits_only=exits_only)),
-            ("take over", look_every, _take_over),
-            ("ask brokers", look_every, lambda: sweeps.ask_brokers(runtime.present().wire)),
-            ("wishes", look_every, lambda: services.execute(grant_wishes())),
-            ("events", look_every, drain_events),
-        ),
+    return (
+        ("look", look_every, lambda: services.look(bundle, exits_only=exits_only)),
+        ("take over", look_every, _take_over),
+        ("ask brokers", look_every, lambda: sweeps.ask_brokers(runtime.present().wire)),
+        ("wishes", look_every, lambda: services.execute(grant_wishes())),
+        ("events", look_every, drain_events),
     )
 
 

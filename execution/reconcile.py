@@ -20,10 +20,10 @@ from brokers.base import BrokerPosition
 from brokers.registry import adapter_for
 from common.codes import Code
 from common.sql import rows, run
+from connections.selectors import spec_from_row
 from execution import runtime
 from execution.events import drain_events
 from execution.missing import settle_missing
-from execution.specs import spec_from_row
 
 log = structlog.get_logger(__name__)
 AT_ONCE = 50

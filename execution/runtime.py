@@ -14,9 +14,11 @@ from common.clocks import machine_time
 from common.sql import rows, run
 from execution.flusher import Flusher
 from execution.halts import gather
+from execution.health import Health
 from execution.wire import Switch, Wire
 
 log = structlog.get_logger(__name__)
+HEALTH_SECONDS = 1.0
 
 RENEW = """
 INSERT INTO execution_workerlease (id, role, host, pid, lease_until)
@@ -43,7 +45,8 @@ class Runtime:
             call_timeout=settings.FILLCAST_CALL_TIMEOUT_SECONDS,
             switch=self.switch,
         )
-        self.flusher = Flusher(self.wire.outbox)
+        self.health = Health()
+        self.flusher = Flusher(self.wire.outbox, self.health.note)
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -58,6 +61,7 @@ class Runtime:
         self.wire.start()
         self.flusher.start()
         self._repeat("renew", min(1.0, self._lease / 4), self.renew)
+        self._repeat("health", HEALTH_SECONDS, self.health.write)
         for name, seconds, what in every:
             self._repeat(name, seconds, what)
 
@@ -81,6 +85,7 @@ class Runtime:
         self.wire.disconnect(2)
         self.flusher.stop()
         self.flusher.join(2)
+        self.health.write()
         self.wire.loop.call_soon_threadsafe(self.wire.loop.stop)
         run("DELETE FROM execution_workerlease WHERE id = %s", (self.id,))
         return idle

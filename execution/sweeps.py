@@ -14,8 +14,8 @@ from brokers.base import OrderReport
 from brokers.registry import adapter_for
 from common.codes import Code
 from common.sql import rows, run
+from connections.selectors import spec_from_row
 from execution.flusher import apply_or_halve
-from execution.specs import spec_from_row
 from execution.wire import Wire
 
 ASK_EVERY_SECONDS = 5

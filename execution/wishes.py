@@ -16,11 +16,11 @@ from brokers.base import CancelRequest, ModifyRequest, OrderReport
 from brokers.registry import adapter_for
 from common.codes import Code
 from common.sql import rows, run
+from connections.selectors import spec_from_row
 from execution import runtime
 from execution.exits import ExitWish, open_exits
 from execution.flusher import apply_or_halve
 from execution.models import AT_BROKER, IN_FLIGHT, TERMINAL
-from execution.specs import spec_from_row
 
 log = structlog.get_logger(__name__)
 ASK_AGAIN_SECONDS = 5

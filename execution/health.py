@@ -1,0 +1,61 @@
+"""What calls tell about connections, gathered in the process and written once a second.
+
+A broker that answers is well, whatever it answers; one that refuses our login, or does not answer,
+is in error, and its owner reads why.
+"""
+
+import threading
+from collections.abc import Iterable
+from uuid import UUID
+
+from brokers.base import OrderReport, ReportKind
+from common.codes import Code
+from connections.health import mark_active, mark_errors, mark_used
+
+ACCOUNT_REFUSED = frozenset({Code.CREDENTIALS_REFUSED, Code.UNKNOWN_ACCOUNT, Code.TRADING_DISABLED})
+NOT_THE_BROKERS_FAULT = frozenset({Code.SEND_DEADLINE, Code.KILL_SWITCH, Code.UNEXPECTED})
+
+
+class Health:
+    """Collects by `note` from any thread; `write` empties it into the database."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._well: set[UUID] = set()
+        self._failed: dict[UUID, str] = {}
+
+    def note(self, reports: Iterable[OrderReport]) -> None:
+        """Take over what reports say about their connections; the last word of each holds."""
+        with self._lock:
+            for report in reports:
+                connection_id = UUID(report.connection_id)
+                fault = fault_of(report)
+                if fault is not None:
+                    self._failed[connection_id] = fault
+                    self._well.discard(connection_id)
+                elif report.kind is not ReportKind.NOT_SENT:
+                    self._well.add(connection_id)
+                    self._failed.pop(connection_id, None)
+
+    def write(self) -> None:
+        """Write down what was gathered since the last time."""
+        with self._lock:
+            well, failed = self._well, self._failed
+            self._well, self._failed = set(), {}
+        if failed:
+            mark_errors(sorted(failed.items(), key=str))
+        if well:
+            mark_active(well)
+        if well or failed:
+            mark_used([*well, *failed])
+
+
+def fault_of(report: OrderReport) -> str | None:
+    """Return the sentence for the owner if the report says that the connection is unwell."""
+    code = report.code or Code.REJECTED_BY_BROKER
+    unwell = (
+        (report.kind is ReportKind.REJECTED and code in ACCOUNT_REFUSED)
+        or (report.kind is ReportKind.NOT_SENT and code not in NOT_THE_BROKERS_FAULT)
+        or (report.kind is ReportKind.UNKNOWN and code not in NOT_THE_BROKERS_FAULT)
+    )
+    return f"{code.sentence} {report.detail}".strip() if unwell else None
