@@ -1,0 +1,83 @@
+"""What positions are worth now. Never stored: prices move, rows stay."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.db.models import Case, Expression, F, OuterRef, QuerySet, Subquery, Value, When
+from django.db.models.functions import Cast
+from django.db.models.lookups import Exact
+
+from common.fields import AmountField
+from common.sql import rows
+from positions.models import ExecutionPosition, Side
+from prices.models import LatestQuote
+
+
+class OpenProfit(NamedTuple):
+    """One connection's open positions together, in its account currency."""
+
+    connection_id: UUID
+    positions: int
+    unpriced: int  # positions without any quote; they are no part of the profit
+    unrealized_pnl: Decimal
+    oldest_quote: datetime | None  # market clock
+
+
+def with_prices(positions: QuerySet[ExecutionPosition]) -> QuerySet[ExecutionPosition]:
+    """Annotate `current_price` (where it could be closed: bid for BUY, ask for SELL), `price_time`
+    (market clock) and `unrealized_pnl` (account currency, gross). Without a quote all are NULL.
+
+    For a list on a page: index look-ups for each row. For sums over many use `open_profit`.
+    """
+    return positions.annotate(
+        current_price=_of_quote(_closing_price()),
+        price_time=_of_quote(F("time")),
+        unrealized_pnl=_of_quote(_gain()),
+    )
+
+
+OPEN_PROFIT = """
+SELECT p.connection_id, count(*)::int AS positions,
+  (count(*) FILTER (WHERE q.bid IS NULL))::int AS unpriced,
+  coalesce(sum(CASE p.side WHEN 'BUY' THEN q.bid - p.entry_price ELSE p.entry_price - q.ask END
+    * p.quantity * p.conversion_rate), 0)::numeric(38, 18) AS unrealized_pnl,
+  min(q.time) AS oldest_quote
+FROM positions_executionposition p
+LEFT JOIN prices_latestquote q ON q.data_connection_id = p.price_source_id AND q.symbol = p.pair
+WHERE p.quantity > 0 AND (%(all)s OR p.connection_id = ANY(%(connections)s::uuid[]))
+GROUP BY p.connection_id ORDER BY p.connection_id
+"""
+
+
+def open_profit(connection_ids: Sequence[UUID] | None = None) -> list[OpenProfit]:
+    """Return the open profit of each connection that has open positions (None: of all), in one
+    pass: one connection takes about 1 ms, a million positions 0.2 s."""
+    found = rows(
+        OPEN_PROFIT, {"all": connection_ids is None, "connections": list(connection_ids or ())}
+    )
+    return [OpenProfit(*row) for row in found]
+
+
+def _of_quote(wanted: Expression | F) -> Subquery:
+    quotes = LatestQuote.objects.filter(
+        data_connection_id=OuterRef("price_source_id"), symbol=OuterRef("pair")
+    )
+    return Subquery(quotes.annotate(wanted=wanted).values("wanted")[:1])
+
+
+def _by_side(buy: Expression | F | Value, sell: Expression | F | Value) -> Case:
+    is_buy: Exact[Any] = Exact(OuterRef("side"), Value(Side.BUY.value))
+    return Case(When(is_buy, then=buy), default=sell, output_field=AmountField())
+
+
+def _closing_price() -> Case:
+    return _by_side(F("bid"), F("ask"))
+
+
+def _gain() -> Cast:
+    entry = OuterRef("entry_price")
+    moved = _by_side(F("bid") - entry, entry - F("ask"))
+    return Cast(moved * OuterRef("quantity") * OuterRef("conversion_rate"), AmountField())

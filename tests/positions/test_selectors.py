@@ -1,0 +1,144 @@
+"""What open positions are worth, by the database and by the pure functions."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal as D
+
+import pytest
+from django.db import connection as database
+from django.test.utils import CaptureQueriesContext
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.django import TestCase
+
+from brokers.base import Side
+from connections.models import DataConnection, ExecutionConnection
+from positions import pnl
+from positions.models import ExecutionPosition
+from positions.selectors import open_profit, with_prices
+from prices.models import LatestQuote
+from signals.models import Signal
+from tests.analytics import cast
+
+NOW = datetime(2026, 3, 6, 12, tzinfo=UTC)
+prices = st.decimals("0.00001", "9999", places=5)
+
+
+def quote(
+    source: DataConnection, bid: str, ask: str, *, symbol: str = "EUR/USD", age: int = 0
+) -> None:
+    LatestQuote.objects.create(
+        data_connection=source,
+        symbol=symbol,
+        bid=D(bid),
+        ask=D(ask),
+        time=NOW - timedelta(seconds=age),
+    )
+
+
+def position(
+    of: ExecutionConnection,
+    signal: Signal,
+    source: DataConnection | None,
+    *,
+    side: str = "BUY",
+    pair: str = "EUR/USD",
+    entry: str = "1.1",
+    quantity: str = "1000",
+    rate: str = "0.5",
+) -> ExecutionPosition:
+    made = cast.trade(of, signal, closed_at=NOW, pnl=D(0))
+    made.side, made.pair, made.price_source = side, pair, source
+    made.entry_price, made.quantity, made.conversion_rate = D(entry), D(quantity), D(rate)
+    made.closed_at = None
+    made.save()
+    return made
+
+
+@pytest.fixture
+def source(db: None) -> DataConnection:
+    return DataConnection.objects.create(name="quotes")
+
+
+def test_a_buy_is_worth_the_bid_and_a_sell_the_ask(source: DataConnection) -> None:
+    owner = cast.user()
+    account = cast.connection(owner)
+    quote(source, "1.2", "1.3")
+    for signal, side in zip(cast.signals(owner, 2), ("BUY", "SELL"), strict=True):
+        position(account, signal, source, side=side)
+    with CaptureQueriesContext(
+        database,
+    ) as queries:
+        buy, sell = with_prices(ExecutionPosition.objects.order_by("side"))
+    assert (buy.current_price, buy.unrealized_pnl, buy.price_time) == (D("1.2"), D(50), NOW)  # type: ignore[attr-defined]
+    assert (sell.current_price, sell.unrealized_pnl) == (D("1.3"), D(-100))  # type: ignore[attr-defined]
+    assert len(queries) == 1
+
+
+def test_without_a_quote_of_its_own_source_there_is_no_price(source: DataConnection) -> None:
+    owner = cast.user()
+    account = cast.connection(owner)
+    other = DataConnection.objects.create(name="other")
+    quote(other, "1.2", "1.3")
+    quote(source, "1.2", "1.3", symbol="GBP/USD")
+    for signal, where in zip(cast.signals(owner, 2), (source, None), strict=True):
+        position(account, signal, where)
+    for found in with_prices(ExecutionPosition.objects.all()):
+        assert found.current_price is None  # type: ignore[attr-defined]
+        assert found.unrealized_pnl is None  # type: ignore[attr-defined]
+
+
+def test_sums_by_connection_leave_out_what_has_no_price_and_say_so(source: DataConnection) -> None:
+    owner = cast.user()
+    one, two, empty = (cast.connection(owner) for _ in range(3))
+    first, second, third, fourth = cast.signals(owner, 4)
+    quote(source, "1.2", "1.3", age=9)
+    quote(source, "2", "2", symbol="GBP/USD", age=3)
+    position(one, first, source)  # +50
+    position(one, second, source, side="SELL", pair="GBP/USD", entry="2.5", rate="1")  # +500
+    position(one, third, None)
+    closed = position(one, fourth, source)
+    ExecutionPosition.objects.filter(pk=closed.pk).update(quantity=0, closed_at=NOW)
+    position(two, first, source, side="SELL")  # -100
+
+    found = {row.connection_id: row for row in open_profit()}
+    assert set(found) == {one.pk, two.pk}
+    row = found[one.pk]
+    assert (row.positions, row.unpriced, row.unrealized_pnl) == (3, 1, D(550))
+    assert row.oldest_quote == NOW - timedelta(seconds=9)
+    assert found[two.pk].unrealized_pnl == D(-100)
+    assert open_profit([two.pk, empty.pk]) == [found[two.pk]]
+    assert open_profit([]) == []
+
+
+class AgainstThePureFunctions(TestCase):
+    @settings(max_examples=20, deadline=None)
+    @given(
+        side=st.sampled_from(list(Side)),
+        entry=prices,
+        bid=prices,
+        spread=prices,
+        quantity=st.decimals("0.00000001", "9999999", places=8),
+        rate=st.decimals("0.000001", "200", places=18),
+    )
+    def test_the_database_calculates_what_pnl_does(
+        self, side: Side, entry: D, bid: D, spread: D, quantity: D, rate: D
+    ) -> None:
+        owner = cast.user()
+        account = cast.connection(owner)
+        source = DataConnection.objects.create(name="quotes")
+        quote(source, str(bid), str(bid + spread))
+        (signal,) = cast.signals(owner, 1)
+        values = {"entry": str(entry), "quantity": str(quantity), "rate": str(rate)}
+        position(account, signal, source, side=side.value, **values)
+        expected = pnl.unrealized(
+            side=side,
+            entry=entry,
+            bid=bid,
+            ask=bid + spread,
+            quantity=quantity,
+            conversion_rate=rate,
+        )
+        (found,) = with_prices(ExecutionPosition.objects.all())
+        (summed,) = open_profit([account.pk])
+        assert abs(found.unrealized_pnl - expected) <= D("1e-18")  # type: ignore[attr-defined]
+        assert summed.unrealized_pnl == found.unrealized_pnl  # type: ignore[attr-defined]
