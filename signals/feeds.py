@@ -96,7 +96,7 @@ def token_for(feed_slug: str, secret: str) -> FeedToken:
     """Return the token that opens this feed now, with its feed.
 
     Raises InvalidInputError FEED_UNKNOWN for an unknown feed, another feed's, a revoked, an expired
-    or a wrong token, in the same words and time.
+    or a wrong token, or an owner who may not log in any more: in the same words and time.
     """
     token = (
         FeedToken.objects.select_related("feed", "feed__owner")
@@ -116,7 +116,7 @@ def signature_of(signing_key: str, body: bytes) -> str:
 
 def _is_usable(token: FeedToken) -> bool:
     expired = token.expires_at is not None and token.expires_at <= datetime.now(UTC)
-    return token.revoked_at is None and not expired
+    return token.revoked_at is None and not expired and token.feed.owner.is_active
 
 
 def _hash(secret: str) -> str:

@@ -74,9 +74,11 @@ def canonical(text: str) -> str:
     """
     shape = _SHAPE.fullmatch(text.strip().upper()) if text.isascii() else None
     if shape:
-        for pair in _readings(shape[1]):
-            if len(pair) <= LONGEST and (_is_known(pair) or _is_listed_elsewhere(pair)):
-                return pair
+        readings = [pair for pair in _readings(shape[1]) if len(pair) <= LONGEST]
+        for knows in (_is_known, _is_listed_elsewhere):  # what needs no question first
+            for pair in readings:
+                if knows(pair):
+                    return pair
     shown = text if len(text) <= 40 else text[:40] + "…"
     raise InvalidInputError(Code.SYMBOL_UNKNOWN, f"{shown!r} is not a symbol known here.")
 

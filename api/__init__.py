@@ -1,0 +1,1 @@
+"""REST under /api/v1/ and the doors for machines: routers, authentication, throttles, problems."""

@@ -1,0 +1,33 @@
+"""JSON bodies, read strictly."""
+
+from collections.abc import Mapping
+from typing import IO, Any
+
+from rest_framework.parsers import BaseParser
+
+from common.codes import Code
+from common.errors import InvalidInputError
+from signals import strict_json
+
+
+class StrictJSONParser(BaseParser):
+    """Numbers keep their text, a key that stands twice is refused, 16 KiB are enough."""
+
+    media_type = "application/json"
+
+    def parse(
+        self,
+        stream: IO[bytes],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Return the body's object. Raises InvalidInputError BODY_TOO_LARGE, BODY_NOT_JSON,
+        DUPLICATE_KEY."""
+        data = strict_json.parse(stream.read(strict_json.MAX_BYTES + 1))
+        if not isinstance(data, dict):
+            raise InvalidInputError(Code.BODY_NOT_JSON, "The body must be a JSON object: { … }.")
+        twice = strict_json.first_duplicate(data)
+        if twice is not None:
+            shown = twice.encode(errors="replace").decode()[:60]
+            raise InvalidInputError(Code.DUPLICATE_KEY, f"{shown!r} stands twice.", field=shown)
+        return data

@@ -1,0 +1,170 @@
+"""Every error as problem details (RFC 9457) with a stable code, whatever went wrong."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import structlog
+from django.core import exceptions as django_errors
+from django.core.signals import got_request_exception
+from django.db import DatabaseError, IntegrityError, OperationalError, transaction
+from django.db.models import ProtectedError
+from django.http import Http404, HttpRequest, JsonResponse
+from rest_framework import exceptions
+from rest_framework.response import Response
+
+from common.codes import Code
+from common.errors import ConflictError, FillcastError, InvalidInputError, NotAllowedError
+from signals.alerts import TooManyError
+from signals.faults import Fault, faults_of
+
+log = logging.getLogger(__name__)
+CONTENT_TYPE = "application/problem+json"
+_STATUS_OF_CODE = {
+    Code.BODY_TOO_LARGE: 413,
+    Code.FEED_UNKNOWN: 404,
+    Code.NOT_FOUND: 404,
+    Code.AUTHENTICATION_REQUIRED: 401,
+    Code.INSTALLATION_FAULT: 503,
+}
+_CODE_OF_STATUS = {
+    400: Code.FIELD_INVALID,
+    401: Code.AUTHENTICATION_REQUIRED,
+    403: Code.PERMISSION_DENIED,
+    404: Code.NOT_FOUND,
+    405: Code.METHOD_NOT_ALLOWED,
+    406: Code.NOT_ACCEPTABLE,
+    413: Code.BODY_TOO_LARGE,
+    415: Code.BODY_NOT_JSON,
+    429: Code.THROTTLED,
+}
+_CODE_OF_DRF = {
+    "required": Code.FIELD_REQUIRED,
+    "parse_error": Code.BODY_NOT_JSON,
+    "authentication_failed": Code.AUTHENTICATION_REQUIRED,
+    "not_authenticated": Code.AUTHENTICATION_REQUIRED,
+}
+
+
+def problem(
+    code: Code,
+    status: int,
+    detail: str = "",
+    *,
+    errors: Sequence[Fault] = (),
+    numbers: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return the body of a problem answer."""
+    body: dict[str, Any] = {
+        "type": f"urn:fillcast:problem:{code}",
+        "title": code.sentence,
+        "status": status,
+        "detail": detail or code.sentence,
+        "code": str(code),
+        "hint": code.hint,
+        "errors": [fault.as_dict() for fault in errors],
+        "request_id": request_id(),
+    }
+    if numbers:
+        body["numbers"] = {name: str(value) for name, value in numbers.items()}
+    return body
+
+
+def request_id() -> str:
+    """Return the id under which the logs tell of this request."""
+    return str(structlog.contextvars.get_contextvars().get("request_id", ""))[:64]
+
+
+def handle(error: Exception, context: dict[str, Any]) -> Response:
+    """Answer whatever a view raised; nothing that it wrote is kept. DRF's exception handler."""
+    if transaction.get_connection().in_atomic_block:
+        transaction.set_rollback(True)
+    if isinstance(error, Http404 | django_errors.ObjectDoesNotExist):
+        error = exceptions.NotFound()
+    elif isinstance(error, django_errors.PermissionDenied):
+        error = exceptions.PermissionDenied()
+    elif isinstance(error, django_errors.RequestDataTooBig):
+        error = InvalidInputError(Code.BODY_TOO_LARGE)
+    if isinstance(error, exceptions.APIException):
+        return _of_drf(error)
+    if isinstance(error, FillcastError):
+        return _of_ours(error)
+    return _of_accident(error, context)
+
+
+def _answer(body: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
+    return Response(body, body["status"], headers=headers, content_type=CONTENT_TYPE)
+
+
+def _of_ours(error: FillcastError) -> Response:
+    headers = {}
+    status = _STATUS_OF_CODE.get(error.code, 400)
+    if isinstance(error, ConflictError):
+        status = 409
+    elif isinstance(error, NotAllowedError):
+        status = 403
+    elif isinstance(error, TooManyError):
+        status, headers = 429, {"Retry-After": str(error.retry_after)}
+    faults = faults_of(error) if isinstance(error, InvalidInputError) else ()
+    errors = [fault for fault in faults if fault.field]
+    body = problem(error.code, status, error.detail, errors=errors, numbers=error.numbers)
+    return _answer(body, headers)
+
+
+def _of_drf(error: exceptions.APIException) -> Response:
+    headers: dict[str, str] = {}
+    if auth := getattr(error, "auth_header", None):
+        headers["WWW-Authenticate"] = auth
+    if wait := getattr(error, "wait", None):
+        headers["Retry-After"] = f"{wait:.0f}"
+    if isinstance(error, exceptions.ValidationError):
+        errors = list(_faults(error.detail))
+        first = errors[0]
+        return _answer(problem(first.code, 400, first.detail, errors=errors), headers)
+    codes = error.get_codes()
+    name = codes if isinstance(codes, str) else ""
+    code = _CODE_OF_DRF.get(name) or _CODE_OF_STATUS.get(error.status_code, Code.FIELD_INVALID)
+    return _answer(problem(code, error.status_code, _text(error.detail)), headers)
+
+
+def _text(detail: Any) -> str:
+    return str(detail) if isinstance(detail, str) else ""
+
+
+def _faults(detail: Any, at: str = "") -> Iterator[Fault]:
+    """Flatten what a serializer says: {"targets": [{"price": [ErrorDetail]}]}."""
+    if isinstance(detail, Mapping):
+        for name, inner in detail.items():
+            place = at if name in ("non_field_errors", "__all__") else f"{at}{name}."
+            yield from _faults(inner, place)
+    elif isinstance(detail, list | tuple):
+        for index, inner in enumerate(detail):
+            nested = isinstance(inner, Mapping | list | tuple)
+            yield from _faults(inner, f"{at}{index}." if nested else at)
+    else:
+        name = getattr(detail, "code", "")
+        code = Code.__members__.get(name) or _CODE_OF_DRF.get(name, Code.FIELD_INVALID)
+        yield Fault(code, at.rstrip("."), str(detail))
+
+
+def _of_accident(error: Exception, context: dict[str, Any]) -> Response:
+    """What nobody foresaw: say no more than that it happened, and where to look."""
+    if isinstance(error, ProtectedError | IntegrityError):
+        log.warning("refused by the database", exc_info=error)
+        return _answer(problem(Code.STATE_CONFLICT, 409))
+    request = context.get("request")
+    got_request_exception.send(sender=None, request=getattr(request, "_request", request))
+    log.error("unhandled error in the API", exc_info=error)
+    if isinstance(error, OperationalError):  # no database, or it took too long
+        return _answer(problem(Code.INSTALLATION_FAULT, 503), {"Retry-After": "5"})
+    if isinstance(error, DatabaseError):
+        return _answer(problem(Code.INTERNAL_ERROR, 500))
+    return _answer(problem(Code.INTERNAL_ERROR, 500))
+
+
+def not_found(request: HttpRequest, *_: Any, **__: Any) -> JsonResponse:
+    """Answer an address under /api/ or /hooks/ that leads nowhere."""
+    detail = f"There is nothing at {request.path[:200]}."
+    if not request.path.endswith("/"):
+        detail += " Addresses of the API end with a slash."
+    return JsonResponse(problem(Code.NOT_FOUND, 404, detail), status=404, content_type=CONTENT_TYPE)

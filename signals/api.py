@@ -1,0 +1,265 @@
+"""Feeds and signals over HTTP."""
+
+import dataclasses
+from typing import Any
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django_filters import rest_framework as filters
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import mixins, serializers, status, viewsets
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from common.codes import Code
+from common.errors import InvalidInputError, NotAllowedError
+from common.rest import IsOperator
+from signals import feeds, services
+from signals.draft import SignalDraft
+from signals.intake import read_signal, receive
+from signals.models import Action, Approval, Direction, Door, Feed, Signal
+from signals.selectors import feeds_for, managed_signals, owned_feeds, signals_for
+from signals.serializers import (
+    CreatedFeedTokenSerializer,
+    FeedSerializer,
+    FeedTokenSerializer,
+    NewFeedTokenSerializer,
+    NewSignalSerializer,
+    SignalSerializer,
+)
+from users.models import User
+
+READING = ("GET", "HEAD", "OPTIONS")
+
+
+def caller(request: Request) -> User:
+    """Return who is calling; every view here asks for somebody known."""
+    assert isinstance(request.user, User)
+    return request.user
+
+
+class FeedFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types
+    mine = filters.BooleanFilter(method="only_mine", label="Feeds that you own.")
+
+    class Meta:
+        model = Feed
+        fields = ("is_public", "is_approved")
+
+    def only_mine(self, queryset: QuerySet[Feed], _name: str, value: bool) -> QuerySet[Feed]:
+        user = self.request.user
+        return queryset.filter(owner=user) if value else queryset.exclude(owner=user)
+
+
+class FeedViewSet(
+    mixins.CreateModelMixin,
+    mixins.ListModelMixin,
+    mixins.RetrieveModelMixin,
+    mixins.UpdateModelMixin,
+    viewsets.GenericViewSet[Feed],
+):
+    """Streams of signals: your own, the public ones and those that you take.
+
+    A private feed (`is_public: false`) is for orders by hand and needs no approval; a public one
+    waits for an operator's.
+    """
+
+    queryset = Feed.objects.none()
+    serializer_class = FeedSerializer
+    lookup_field = "slug"
+    lookup_value_regex = "[-a-zA-Z0-9_]+"
+    filterset_class = FeedFilter
+    ordering_fields = ("name", "created_at")
+    http_method_names = ("get", "post", "patch", "head", "options")
+
+    def get_queryset(self) -> QuerySet[Feed]:
+        user = caller(self.request)
+        reading = self.request.method in ("GET", "HEAD", "OPTIONS")
+        seen = feeds_for(user) if reading and self.action != "tokens" else owned_feeds(user)
+        return seen.distinct()
+
+    def perform_create(self, serializer: serializers.BaseSerializer[Feed]) -> None:
+        data = dict(serializer.validated_data)
+        public = data.get("is_public", True)
+        data.setdefault("is_approved", not public)
+        serializer.instance = feeds.create_feed(owner=caller(self.request), **data)
+
+    def perform_update(self, serializer: serializers.BaseSerializer[Feed]) -> None:
+        was_public = self.get_object().is_public
+        goes_public = serializer.validated_data.get("is_public", was_public) and not was_public
+        if goes_public and not caller(self.request).is_operator:
+            serializer.save(is_approved=False)  # it was approved for its owner alone
+        else:
+            serializer.save()
+
+    @extend_schema(request=None, responses=FeedSerializer)
+    @action(detail=True, methods=["post"])
+    def archive(self, request: Request, slug: str) -> Response:
+        """Take the feed out of use. No signal comes in or goes out any more; its history stays."""
+        feed = self.get_object()
+        feeds.archive_feed(feed.pk)
+        feed.refresh_from_db()
+        return Response(self.get_serializer(feed).data)
+
+    @extend_schema(responses=FeedTokenSerializer(many=True), filters=False)
+    @action(detail=True, methods=["get"], filterset_class=None, pagination_class=None)
+    def tokens(self, request: Request, slug: str) -> Response:
+        """List the tokens of the alert door, without their secrets."""
+        tokens = self.get_object().tokens.order_by("-id")
+        return Response(FeedTokenSerializer(tokens, many=True).data)
+
+    @extend_schema(request=NewFeedTokenSerializer, responses={201: CreatedFeedTokenSerializer})
+    @tokens.mapping.post
+    def create_token(self, request: Request, slug: str) -> Response:
+        """Create a token of the alert door. The secrets in the answer are never shown again."""
+        feed = self.get_object()
+        wanted = NewFeedTokenSerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        token, secret = feeds.create_feed_token(feed, **wanted.validated_data)
+        shown: dict[str, Any] = {
+            "token": FeedTokenSerializer(token).data,
+            "secret": secret,
+            "signing_key": token.signing_key,
+            "path": f"/hooks/tradingview/{feed.slug}/{secret}/",
+        }
+        return Response(shown, status=status.HTTP_201_CREATED)
+
+    @extend_schema(
+        request=None,
+        responses=FeedTokenSerializer,
+        parameters=[OpenApiParameter("token_id", int, OpenApiParameter.PATH)],
+    )
+    @action(detail=True, methods=["post"], url_path=r"tokens/(?P<token_id>[0-9]{1,18})/revoke")
+    def revoke_token(self, request: Request, slug: str, token_id: str) -> Response:
+        """Make a token useless from now on."""
+        token = self.get_object().tokens.get(pk=int(token_id))
+        feeds.revoke_feed_token(token.pk)
+        token.refresh_from_db()
+        return Response(FeedTokenSerializer(token).data)
+
+
+class SignalFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types
+    feed = filters.CharFilter(field_name="feed__slug")
+    symbol = filters.CharFilter(field_name="currency_pair")
+    action = filters.ChoiceFilter(choices=Action.choices)
+    direction = filters.ChoiceFilter(choices=Direction.choices)
+    approval = filters.ChoiceFilter(choices=Approval.choices)
+    external_id = filters.CharFilter()
+    is_published = filters.BooleanFilter(
+        field_name="published_at", lookup_expr="isnull", exclude=True
+    )
+    published_after = filters.IsoDateTimeFilter(field_name="published_at", lookup_expr="gte")
+    published_before = filters.IsoDateTimeFilter(field_name="published_at", lookup_expr="lt")
+
+    class Meta:
+        model = Signal
+        fields = ("refers_to",)
+
+
+class SignalViewSet(
+    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Signal]
+):
+    """Signals of your own feeds, and the published ones of the feeds that you take."""
+
+    queryset = Signal.objects.none()
+    serializer_class = SignalSerializer
+    lookup_value_regex = "[0-9]{1,18}"
+    filterset_class = SignalFilter
+    ordering_fields = ("id", "published_at")
+
+    def get_queryset(self) -> QuerySet[Signal]:
+        user = caller(self.request)
+        return signals_for(user) if self.request.method in READING else managed_signals(user)
+
+    @extend_schema(
+        request=NewSignalSerializer,
+        responses={201: SignalSerializer, 200: SignalSerializer},
+        parameters=[
+            OpenApiParameter(
+                "Idempotency-Key",
+                str,
+                OpenApiParameter.HEADER,
+                description="Used as external_id where the body has none.",
+            ),
+            OpenApiParameter("publish", bool, description="Also publish it, at once."),
+        ],
+    )
+    def create(self, request: Request) -> Response:
+        """Send a signal to a feed of yours.
+
+        201: it is new. 200: the same one (by external id) was there already, and is returned. 409:
+        another one has this external id.
+        """
+        draft = _with_key(read_signal(request.data), request.headers.get("Idempotency-Key", ""))
+        user = caller(request)
+        with transaction.atomic():
+            feed = _feed_to_publish_in(draft.feed, user)
+            signal, created = receive(feed, draft, door=Door.API, by=user)
+            if _wants_publication(request):
+                services.publish(signal.pk, by=user)
+        return self._show(signal.pk, status.HTTP_201_CREATED if created else status.HTTP_200_OK)
+
+    @extend_schema(request=None, responses=SignalSerializer)
+    @action(detail=True, methods=["post"])
+    def publish(self, request: Request, pk: str) -> Response:
+        """Have it filled on every account that takes its feed: once, however often it is asked."""
+        signal = self.get_object()
+        services.publish(signal.pk, by=caller(request))
+        return self._show(signal.pk)
+
+    @extend_schema(request=None, responses=SignalSerializer)
+    @action(detail=True, methods=["post"])
+    def cancel(self, request: Request, pk: str) -> Response:
+        """End it: what is not filled yet is withdrawn; positions stay open (send a CLOSE)."""
+        signal = self.get_object()
+        services.cancel(signal.pk, by=caller(request))
+        return self._show(signal.pk)
+
+    @extend_schema(request=None, responses=SignalSerializer)
+    @action(detail=True, methods=["post"], permission_classes=[IsOperator])
+    def approve(self, request: Request, pk: str) -> Response:
+        """Let a signal of an unapproved feed be published. For operators."""
+        signal = self.get_object()
+        services.approve(signal.pk, by=caller(request))
+        return self._show(signal.pk)
+
+    @extend_schema(request=None, responses=SignalSerializer)
+    @action(detail=True, methods=["post"], permission_classes=[IsOperator])
+    def reject(self, request: Request, pk: str) -> Response:
+        """Keep a signal from ever being published. For operators."""
+        signal = self.get_object()
+        services.reject(signal.pk, by=caller(request))
+        return self._show(signal.pk)
+
+    def _show(self, signal_id: int, code: int = status.HTTP_200_OK) -> Response:
+        signal = Signal.objects.select_related("feed").get(pk=signal_id)
+        return Response(self.get_serializer(signal).data, status=code)
+
+
+def _wants_publication(request: Request) -> bool:
+    said = request.query_params.get("publish", "false").lower()
+    if said not in ("true", "false", "1", "0"):
+        raise InvalidInputError(Code.FIELD_INVALID, "publish is true or false.", field="publish")
+    return said in ("true", "1")
+
+
+def _with_key(draft: SignalDraft, key: str) -> SignalDraft:
+    """An external id already makes a request good only once; a key stands in for it."""
+    if not key or draft.external_id:
+        return draft
+    if len(key) > 90 or not key.isascii() or not key.isprintable():
+        detail = "Idempotency-Key must be at most 90 printable ASCII characters."
+        raise InvalidInputError(Code.FIELD_INVALID, detail, field="Idempotency-Key")
+    return dataclasses.replace(draft, external_id=f"key:{key}")
+
+
+def _feed_to_publish_in(slug: str, user: User) -> Feed:
+    if not slug:
+        detail = "feed is required: the slug of a feed of yours."
+        raise InvalidInputError(Code.FIELD_REQUIRED, detail, field="feed")
+    feed = owned_feeds(user).filter(slug=slug).first()
+    if feed is not None:
+        return feed
+    if feeds_for(user).filter(slug=slug).exists():
+        raise NotAllowedError(Code.PERMISSION_DENIED, f"The feed {slug!r} is not yours.")
+    raise InvalidInputError(Code.FEED_UNKNOWN, f"There is no feed {slug!r}.", field="feed")

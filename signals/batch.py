@@ -1,0 +1,149 @@
+"""Many signals of one file: each by itself, so that one's fault is never its neighbour's."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import transaction
+
+from common.codes import Code
+from common.errors import FillcastError, InvalidInputError
+from signals import services, strict_json
+from signals.draft import SignalDraft
+from signals.faults import Fault, faults_of
+from signals.intake import read_signal, receive
+from signals.models import Approval, Door, Feed, Signal
+from users.models import User
+
+MAX_FILE_BYTES = 64 * 1024 * 1024
+PUBLISHED, ALREADY, WAITING, REFUSED = "published", "already", "waiting", "refused"
+OUTCOMES = (PUBLISHED, ALREADY, WAITING, REFUSED)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One signal of a file, or the fault that kept it from being read at all."""
+
+    index: int
+    data: Any = None
+    error: InvalidInputError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one entry."""
+
+    index: int
+    outcome: str
+    signal: Signal | None = None
+    faults: tuple[Fault, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for the machine-readable summary."""
+        told: dict[str, Any] = {"index": self.index, "outcome": self.outcome}
+        if self.signal:
+            told |= {"signal": self.signal.pk, "candidates": self.signal.candidate_count}
+        if self.faults:
+            told["errors"] = [fault.as_dict() for fault in self.faults]
+        return told
+
+
+def entries_of(data: bytes) -> list[Entry]:
+    """Split a file into its entries: one JSON object, a list of them, or one on each line.
+
+    Raises InvalidInputError if it is none of that.
+    """
+    try:
+        whole = strict_json.parse(data, max_bytes=MAX_FILE_BYTES)
+    except InvalidInputError:
+        lines = [line for line in data.splitlines() if line.strip()]
+        by_line = [_line(index, line) for index, line in enumerate(lines)]
+        if len(lines) < 2 or not any(isinstance(one.data, dict) for one in by_line):
+            raise
+        return by_line
+    items = whole if isinstance(whole, list) else [whole]
+    if not items:
+        raise InvalidInputError(Code.BODY_NOT_JSON, "The list is empty.")
+    return [Entry(index, item) for index, item in enumerate(items)]
+
+
+def _line(index: int, line: bytes) -> Entry:
+    try:
+        return Entry(index, strict_json.parse(line))
+    except InvalidInputError as error:
+        return Entry(index, error=error)
+
+
+@dataclass
+class Publisher:
+    """Publishes entries one after the other, each in a transaction of its own.
+
+    default_feed: for entries that name none. approver: approves what waits for it, if given.
+    """
+
+    default_feed: str = ""
+    approver: User | None = None
+    by: User | None = None
+    _same: Counter[str] = field(default_factory=Counter)
+
+    def publish(self, entries: list[Entry]) -> Iterator[Outcome]:
+        """Yield each entry's outcome. Of a refused one, nothing was written."""
+        for entry in entries:
+            try:
+                with transaction.atomic():
+                    yield_this = self._one(entry)
+            except FillcastError as error:
+                yield_this = Outcome(entry.index, REFUSED, faults=_faults(error))
+            yield yield_this
+
+    def _one(self, entry: Entry) -> Outcome:
+        if entry.error:
+            raise entry.error
+        draft = self._named(read_signal(entry.data))
+        feed = self._feed(draft)
+        signal, _ = receive(feed, draft, door=Door.FILE, by=self.by)
+        if signal.is_published:
+            return Outcome(entry.index, ALREADY, signal)
+        if signal.approval == Approval.PENDING and self.approver:
+            services.approve(signal.pk, by=self.approver)
+        elif signal.approval == Approval.PENDING:
+            return Outcome(entry.index, WAITING, signal)
+        fresh = services.publish(signal.pk, by=self.by)
+        signal.refresh_from_db()
+        return Outcome(entry.index, PUBLISHED if fresh else ALREADY, signal)
+
+    def _named(self, draft: SignalDraft) -> SignalDraft:
+        """Give an entry without external id one by its contents, so that a file read again (after
+        a crash in the middle, say) publishes nothing twice. Equal entries are told apart."""
+        if draft.external_id:
+            return draft
+        digest = draft.digest(with_time=True)[:32]
+        self._same[digest] += 1
+        return dataclasses.replace(draft, external_id=f"file:{digest}:{self._same[digest]}")
+
+    def _feed(self, draft: SignalDraft) -> Feed:
+        slug = draft.feed or self.default_feed
+        known = Feed.objects.filter(archived_at=None).order_by("slug")
+        if not slug:
+            detail = f"Name the feed, in the entry or by --feed: {_slugs(known)}."
+            raise InvalidInputError(Code.FIELD_REQUIRED, detail, field="feed")
+        feed = known.filter(slug=slug).first()
+        if feed is None:
+            detail = f"There is no feed {slug!r}; there are: {_slugs(known)}."
+            raise InvalidInputError(Code.FEED_UNKNOWN, detail, field="feed")
+        if self.default_feed and slug != self.default_feed:
+            detail = f"The entry names the feed {slug!r}, but --feed says {self.default_feed!r}."
+            raise InvalidInputError(Code.FIELD_INVALID, detail, field="feed")
+        return feed
+
+
+def _slugs(feeds: Any) -> str:
+    return ", ".join(feeds.values_list("slug", flat=True)[:20]) or "(none yet)"
+
+
+def _faults(error: FillcastError) -> tuple[Fault, ...]:
+    if isinstance(error, InvalidInputError):
+        return faults_of(error)
+    return (Fault(error.code, "", error.detail),)

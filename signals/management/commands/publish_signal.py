@@ -1,0 +1,127 @@
+"""Publish signals from a file or standard input."""
+
+import json
+import sys
+from argparse import RawDescriptionHelpFormatter
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
+
+from common.errors import InvalidInputError
+from signals.batch import (
+    OUTCOMES,
+    PUBLISHED,
+    REFUSED,
+    WAITING,
+    Entry,
+    Outcome,
+    Publisher,
+    entries_of,
+)
+from users.models import User
+
+HELP = """\
+Publish signals: each is filled on every account that follows its feed, exactly once.
+
+FILE holds one JSON object, a list of them, or one object on each line; - reads standard input.
+
+  echo '{"feed": "majors", "symbol": "EUR/USD", "direction": "BUY", "sl": "1.08", "tp": "1.10"}' \\
+    | manage.py publish_signal -
+
+Fields: symbol, direction (BUY, SELL); order_type (MARKET, LIMIT with open_price, STOP with
+stop_price), sl, tp or targets [{"price", "fraction"}], valid_for (seconds) or valid_until,
+max_slippage_pips, risk_category (small, normal, large), external_id, feed. To change or end a
+trade: action MODIFY (sl, tp) or CLOSE (close_fraction) with refers_to or refers_to_external_id.
+docs/api.md tells them all.
+
+The same entry again publishes nothing: it is known by its external_id, else by its contents (a new
+external_id makes it another trade). A faulty entry is named by its index, from 0, and nothing of it
+is written; its neighbours are published all the same.
+
+Progress goes to stderr; the last line of stdout is a JSON summary. Exit code: 0 everything is
+published, 1 something was refused or waits for approval, 2 the file cannot be read."""
+
+
+class Command(BaseCommand):
+    """`manage.py publish_signal FILE`."""
+
+    help = HELP
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        """Keep the help's lines as they are written."""
+        kwargs["formatter_class"] = RawDescriptionHelpFormatter
+        return super().create_parser(prog_name, subcommand, **kwargs)
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("file", metavar="FILE", help="a JSON file, or - for standard input")
+        parser.add_argument("--feed", default="", metavar="SLUG", help="for entries that name none")
+        parser.add_argument(
+            "--dry-run", action="store_true", help="tell what would happen and change nothing"
+        )
+        parser.add_argument(
+            "--approve",
+            action="store_true",
+            help="also publish what waits for approval (with --by)",
+        )
+        parser.add_argument("--by", default="", metavar="USER", help="who does it, for the records")
+
+    def handle(self, *, file: str, feed: str, dry_run: bool, **options: Any) -> None:
+        entries = self._read(file)
+        user = self._user(options["by"])
+        if options["approve"] and (user is None or not user.is_operator):
+            raise CommandError("--approve needs --by with the name of an operator.", returncode=2)
+        publisher = Publisher(
+            default_feed=feed, by=user, approver=user if options["approve"] else None
+        )
+        outcomes = self._dry(publisher, entries) if dry_run else self._all(publisher, entries)
+        counts = Counter(one.outcome for one in outcomes)
+        ok = not counts[REFUSED] and not counts[WAITING]
+        summary = {"ok": ok, "dry_run": dry_run, "entries": len(entries)}
+        summary |= {name: counts[name] for name in OUTCOMES}
+        self.stdout.write(json.dumps(summary | {"results": [one.as_dict() for one in outcomes]}))
+        if not ok:
+            sys.exit(1)
+
+    def _read(self, file: str) -> list[Entry]:
+        try:
+            data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+            return entries_of(data)
+        except OSError as error:
+            raise CommandError(f"{file}: {error.strerror}", returncode=2) from error
+        except InvalidInputError as error:
+            detail = f"{file}: {error.code}: {error.detail} {error.code.hint}".strip()
+            raise CommandError(detail, returncode=2) from error
+
+    def _user(self, username: str) -> User | None:
+        if not username:
+            return None
+        user = User.objects.filter(username=username, is_active=True).first()
+        if user is None:
+            raise CommandError(f"There is no active user {username!r}.", returncode=2)
+        return user
+
+    def _all(self, publisher: Publisher, entries: list[Entry]) -> list[Outcome]:
+        return [self._tell(outcome) for outcome in publisher.publish(entries)]
+
+    def _dry(self, publisher: Publisher, entries: list[Entry]) -> list[Outcome]:
+        """Do everything, orders too, and take it all back: what is rung on commit never rings."""
+        with transaction.atomic():
+            outcomes = self._all(publisher, entries)
+            transaction.set_rollback(True)
+        return outcomes
+
+    def _tell(self, outcome: Outcome) -> Outcome:
+        signal = outcome.signal
+        what = f"{signal.number} {signal}" if signal else ""
+        if outcome.outcome == PUBLISHED and signal:
+            what += f" to {signal.candidate_count or 0} accounts"
+        if outcome.outcome == WAITING:
+            what += ": its feed is not approved; an operator approves the signal, or use --approve"
+        self.stderr.write(f"#{outcome.index} {outcome.outcome} {what}".rstrip(), str)
+        for fault in outcome.faults:
+            where = f" {fault.field}:" if fault.field else ""
+            self.stderr.write(f"   {fault.code}{where} {fault.detail} {fault.hint}".rstrip(), str)
+        return outcome

@@ -1,0 +1,200 @@
+"""How feeds and signals are written and read over HTTP."""
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from common.codes import Code
+from common.errors import NotAllowedError
+from common.money import plain
+from common.rest import Amount, Moment, StrictModelSerializer, StrictSerializer
+from signals.models import (
+    Action,
+    Direction,
+    Feed,
+    FeedToken,
+    OrderType,
+    RiskCategory,
+    Signal,
+    TimeInForce,
+)
+
+
+class FeedSerializer(StrictModelSerializer[Feed]):
+    """A named stream of signals."""
+
+    owner = serializers.CharField(source="owner.username", read_only=True)
+    is_mine = serializers.SerializerMethodField(help_text="Whether you may publish in it.")
+
+    class Meta:
+        model = Feed
+        fields = (
+            "slug",
+            "name",
+            "description",
+            "owner",
+            "is_mine",
+            "is_public",
+            "is_approved",
+            "archived_at",
+            "created_at",
+        )
+        read_only_fields = ("archived_at", "created_at")
+        extra_kwargs = {
+            "slug": {"required": False, "help_text": "Made from the name unless given."},
+            "is_approved": {"help_text": "Its signals need no operator. Set by operators."},
+        }
+
+    def get_is_mine(self, feed: Feed) -> bool:
+        user = self.context["request"].user
+        return bool(user.is_operator or feed.owner_id == user.pk)
+
+    def validate_is_approved(self, value: bool) -> bool:
+        if not self.context["request"].user.is_operator:
+            raise NotAllowedError(Code.PERMISSION_DENIED, "Only operators approve a feed.")
+        return value
+
+    def validate_slug(self, value: str) -> str:
+        if self.instance is not None and value != self.instance.slug:
+            detail = "A slug stays: addresses of alerts are made of it."
+            raise serializers.ValidationError(detail, code=str(Code.FIELD_INVALID))
+        return value
+
+
+class FeedTokenSerializer(StrictModelSerializer[FeedToken]):
+    """A token of the alert door. Its secret is shown once, in the answer that creates it."""
+
+    signed = serializers.SerializerMethodField(help_text="Alerts must carry a signature.")
+
+    class Meta:
+        model = FeedToken
+        fields = ("id", "name", "prefix", "signed", "created_at", "expires_at", "revoked_at")
+        read_only_fields = fields
+
+    def get_signed(self, token: FeedToken) -> bool:
+        return bool(token.signing_key)
+
+
+class NewFeedTokenSerializer(StrictSerializer):
+    """What a new token shall be."""
+
+    name = serializers.CharField(max_length=100, default="alerts")
+    expires_at = Moment(default=None, allow_null=True)
+    signed = serializers.BooleanField(default=False)
+
+
+class CreatedFeedTokenSerializer(StrictSerializer):
+    """A new token with its secrets, which are never shown again."""
+
+    token = FeedTokenSerializer(read_only=True)
+    secret = serializers.CharField(read_only=True)
+    signing_key = serializers.CharField(read_only=True, help_text="Empty unless signed.")
+    path = serializers.CharField(read_only=True, help_text="Where alerts are posted to.")
+
+
+class TargetSerializer(StrictSerializer):
+    """Take `fraction` of the position at `price`."""
+
+    price = Amount(positive=True)
+    fraction = Amount(positive=True)
+
+
+class SignalSerializer(StrictModelSerializer[Signal]):
+    """What a provider wants done. Prices in quote currency, times by the market clock."""
+
+    feed = serializers.SlugRelatedField[Feed](slug_field="slug", read_only=True)
+    number = serializers.CharField(read_only=True)
+    targets = serializers.SerializerMethodField()
+    tp = Amount(read_only=True, allow_null=True, help_text="The first target's price.")
+    is_published = serializers.BooleanField(read_only=True)
+    candidate_count = serializers.SerializerMethodField(
+        help_text="On how many accounts it went; for the feed's owner and operators."
+    )
+
+    class Meta:
+        model = Signal
+        fields = (
+            "id",
+            "number",
+            "feed",
+            "action",
+            "refers_to",
+            "currency_pair",
+            "direction",
+            "order_type",
+            "open_price",
+            "stop_price",
+            "sl",
+            "tp",
+            "targets",
+            "close_fraction",
+            "time_in_force",
+            "valid_until",
+            "max_slippage_pips",
+            "strategy_id",
+            "trade_plan_id",
+            "risk_category",
+            "provider_quantity",
+            "provider_equity",
+            "external_id",
+            "note",
+            "door",
+            "approval",
+            "is_published",
+            "published_at",
+            "cancelled_at",
+            "candidate_count",
+            "created_at",
+        )
+        read_only_fields = fields
+
+    @extend_schema_field(TargetSerializer(many=True))
+    def get_targets(self, signal: Signal) -> list[dict[str, str]]:
+        return [
+            {"price": plain(price), "fraction": plain(fraction)}
+            for price, fraction in signal.targets
+        ]
+
+    def get_candidate_count(self, signal: Signal) -> int | None:
+        user = self.context["request"].user
+        mine = user.is_operator or signal.feed.owner_id == user.pk
+        return signal.candidate_count if mine else None
+
+
+class NewSignalSerializer(StrictSerializer):
+    """A signal as it is sent: what the strict reader of alerts and files reads too."""
+
+    feed = serializers.SlugField(help_text="The feed's slug.")
+    action = serializers.ChoiceField(choices=Action.choices, default=Action.OPEN)
+    symbol = serializers.CharField(
+        required=False, help_text="EUR/USD, EURUSD, FX:EURUSD, AAPL. Required to OPEN."
+    )
+    direction = serializers.ChoiceField(
+        choices=Direction.choices, required=False, help_text="Required to OPEN."
+    )
+    order_type = serializers.ChoiceField(choices=OrderType.choices, default=OrderType.MARKET)
+    open_price = Amount(required=False, allow_null=True, help_text="A limit order's price.")
+    stop_price = Amount(required=False, allow_null=True, help_text="A stop order's trigger.")
+    sl = Amount(required=False, allow_null=True, help_text="Stop loss.")
+    tp = Amount(required=False, allow_null=True, help_text="Shorthand for a single target.")
+    targets = TargetSerializer(many=True, required=False, help_text="At most 10.")
+    close_fraction = Amount(required=False, help_text="CLOSE: the share of what is open.")
+    time_in_force = serializers.ChoiceField(choices=TimeInForce.choices, default=TimeInForce.GTC)
+    valid_until = Moment(required=False, allow_null=True)
+    valid_for = serializers.IntegerField(required=False, help_text="Seconds from now.")
+    max_slippage_pips = Amount(required=False, allow_null=True)
+    strategy_id = serializers.CharField(required=False, max_length=64)
+    trade_plan_id = serializers.CharField(required=False, max_length=64)
+    risk_category = serializers.ChoiceField(
+        choices=RiskCategory.choices, default=RiskCategory.NORMAL
+    )
+    provider_quantity = Amount(required=False, allow_null=True, help_text="Base units.")
+    provider_equity = Amount(required=False, allow_null=True)
+    external_id = serializers.CharField(
+        required=False, max_length=100, help_text="Your own id; the same again is the same signal."
+    )
+    note = serializers.CharField(required=False, max_length=500)
+    refers_to = serializers.IntegerField(
+        required=False, help_text="MODIFY, CLOSE: the id of the OPEN signal in the same feed."
+    )
+    refers_to_external_id = serializers.CharField(required=False, max_length=100)
+    time = Moment(required=False, help_text="When it was sent.")

@@ -1,0 +1,204 @@
+"""The door for alerts: who gets in, what is taken, and that refusals leave nothing behind."""
+
+import json
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+
+from common.clocks import market_now
+from common.codes import Code
+from common.errors import ConflictError, FillcastError, InvalidInputError, NotAllowedError
+from signals import alerts, feeds, services
+from signals.faults import faults_of
+from signals.models import Door, Feed, Signal
+from signals.receiving import REPLAY_WINDOW
+
+ALERT = {"symbol": "OANDA:EURUSD", "direction": "buy", "open_price": "1.386", "sl": "1.38"}
+
+
+@pytest.fixture(autouse=True)
+def fresh_counters() -> Iterator[None]:
+    cache.clear()
+    yield
+    cache.clear()
+
+
+@pytest.fixture
+def secret(feed: Feed) -> str:
+    return feeds.create_feed_token(feed)[1]
+
+
+def body(**changes: Any) -> bytes:
+    return json.dumps({**ALERT, **changes}).encode()
+
+
+def post(feed: Feed, secret: str, data: bytes, **more: Any) -> tuple[Signal, bool]:
+    return alerts.take_alert(feed_slug=feed.slug, secret=secret, body=data, **more)
+
+
+def refusal(feed: Feed, secret: str, data: bytes, **more: Any) -> FillcastError:
+    """What an alert is refused with; nothing may have been written."""
+    before = list(Signal.objects.order_by("pk").values())
+    with pytest.raises(FillcastError) as caught:
+        post(feed, secret, data, **more)
+    assert list(Signal.objects.order_by("pk").values()) == before
+    return caught.value
+
+
+def test_an_alert_is_published_at_once(feed: Feed, secret: str) -> None:
+    signal, created = post(feed, secret, body())
+    assert created
+    assert signal.is_published
+    assert (signal.door, signal.created_by, signal.published_by) == (
+        Door.ALERT,
+        feed.owner,
+        feed.owner,
+    )
+    assert (signal.currency_pair, signal.direction) == ("EUR/USD", "BUY")
+
+
+def test_the_same_alert_again_is_the_same_signal(feed: Feed, secret: str) -> None:
+    for changes in ({}, {"external_id": "bar-1"}):
+        first, _ = post(feed, secret, body(**changes))
+        again, created = post(feed, secret, body(**changes))
+        assert (again.pk, created) == (first.pk, False)
+        assert again.published_at == first.published_at
+    assert Signal.objects.count() == 2
+
+
+def test_a_cancelled_signal_does_not_come_back(feed: Feed, secret: str) -> None:
+    signal, _ = post(feed, secret, body(external_id="e"))
+    services.cancel(signal.pk, by=None)
+    again, created = post(feed, secret, body(external_id="e"))
+    assert (again.pk, created) == (signal.pk, False)
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "field"),
+    [
+        (b"", Code.BODY_NOT_JSON, ""),
+        (b"EURUSD buy now", Code.BODY_NOT_JSON, ""),
+        (b"x" * 20_000, Code.BODY_TOO_LARGE, ""),
+        (body(sl="NaN"), Code.NUMBER_MALFORMED, "sl"),
+        (body(sl="1.39"), Code.STOP_WRONG_SIDE, "sl"),
+        (body(symbol="{{ticker}}"), Code.SYMBOL_UNKNOWN, "symbol"),
+        (body(feed="another"), Code.FIELD_INVALID, "feed"),
+        (body(secret="x"), Code.FIELD_UNKNOWN, "secret"),
+        (body()[:-1] + b', "sl": 1}', Code.DUPLICATE_KEY, "sl"),
+        (body(action="CLOSE", refers_to=1), Code.FIELD_INVALID, "open_price"),
+        (body(valid_until="2020-01-01T00:00:00Z"), Code.SIGNAL_ENDED, "valid_until"),
+        (body(time="2020-01-01T00:00:00Z"), Code.ALERT_TOO_OLD, "time"),
+    ],
+)
+def test_what_cannot_be_taken(feed: Feed, secret: str, data: bytes, code: Code, field: str) -> None:
+    error = refusal(feed, secret, data)
+    assert isinstance(error, InvalidInputError)
+    assert (error.code, error.field) == (code, field)
+    assert faults_of(error)
+    assert not Signal.objects.exists()
+
+
+def test_who_has_no_token_learns_nothing(feed: Feed, secret: str, unapproved: Feed) -> None:
+    errors = [
+        refusal(feed, "0" * len(secret), body()),
+        refusal(unapproved, secret, body()),
+        refusal(Feed(slug="none"), secret, body()),
+    ]
+    assert {(error.code, error.detail) for error in errors} == {
+        (Code.FEED_UNKNOWN, Code.FEED_UNKNOWN.sentence)
+    }
+
+
+def test_an_unapproved_feed_publishes_nothing(unapproved: Feed) -> None:
+    _, secret = feeds.create_feed_token(unapproved)
+    error = refusal(unapproved, secret, body())
+    assert isinstance(error, NotAllowedError)
+    assert error.code == Code.FEED_NOT_APPROVED
+
+
+def test_an_alert_of_now_is_taken_and_one_from_outside_the_window_is_not(
+    feed: Feed, secret: str
+) -> None:
+    edge = REPLAY_WINDOW + timedelta(seconds=5)
+    for distance in (-edge, edge):
+        error = refusal(feed, secret, body(time=(market_now() + distance).isoformat()))
+        assert error.code == Code.ALERT_TOO_OLD
+    assert post(feed, secret, body(time=market_now().isoformat()))[1]
+
+
+def test_an_alert_about_a_trade_that_was_never_published_is_refused_whole(
+    feed: Feed, secret: str
+) -> None:
+    opened = Signal.objects.create(
+        feed=feed, currency_pair="EUR/USD", direction="BUY", external_id="o"
+    )
+    data = json.dumps({"action": "CLOSE", "refers_to_external_id": "o"}).encode()
+    error = refusal(feed, secret, data)
+    assert isinstance(error, ConflictError)
+    assert error.code == Code.SIGNAL_NOT_PUBLISHED
+    assert Signal.objects.get() == opened
+
+
+class TestSigned:
+    """A token that asks for a signature."""
+
+    @pytest.fixture
+    def signed(self, feed: Feed) -> tuple[str, str]:
+        token, secret = feeds.create_feed_token(feed, signed=True)
+        return secret, token.signing_key
+
+    def test_only_the_body_s_own_signature_opens(self, feed: Feed, signed: tuple[str, str]) -> None:
+        secret, key = signed
+        data = body(external_id="e")
+        wrong = [
+            "",
+            "sha256=",
+            feeds.signature_of(key, data + b" "),
+            feeds.signature_of("", data),
+            feeds.signature_of(secret, data),
+            feeds.signature_of(key, data).upper(),
+            "ｓ" * 71,
+        ]
+        for signature in wrong:
+            error = refusal(feed, secret, data, signature=signature)
+            assert (type(error), error.code) == (NotAllowedError, Code.PERMISSION_DENIED)
+        assert post(feed, secret, data, signature=feeds.signature_of(key, data))[1]
+
+    def test_it_must_be_good_only_once(self, feed: Feed, signed: tuple[str, str]) -> None:
+        secret, key = signed
+        error = refusal(feed, secret, body(), signature=feeds.signature_of(key, body()))
+        assert isinstance(error, InvalidInputError)
+        assert (error.code, error.field) == (Code.FIELD_REQUIRED, "time")
+
+
+def test_a_feed_has_so_many_alerts_a_minute(
+    feed: Feed, secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alerts, "ALERTS_A_MINUTE", 2)
+    monkeypatch.setattr(time, "time", lambda: 1_700_000_010.0)  # 30 s before a full minute
+    for number in range(2):
+        post(feed, secret, body(external_id=str(number)))
+    error = refusal(feed, secret, body(external_id="3"))
+    assert isinstance(error, alerts.TooManyError)
+    assert (error.code, error.retry_after) == (Code.THROTTLED, 30)
+    other = Feed.objects.create(slug="other", name="o", owner=feed.owner, is_approved=True)
+    assert post(other, feeds.create_feed_token(other)[1], body())[1]
+    monkeypatch.setattr(time, "time", lambda: 1_700_000_041.0)
+    assert post(feed, secret, body(external_id="3"))[1]
+
+
+def test_without_redis_alerts_are_taken(
+    feed: Feed, secret: str, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    monkeypatch.setattr(alerts, "ALERTS_A_MINUTE", 0)
+    assert refusal(feed, secret, body()).code == Code.THROTTLED
+    nowhere = {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": "redis://127.0.0.1:1/0",
+    }
+    settings.CACHES = {"default": nowhere}
+    assert post(feed, secret, body())[1]
