@@ -14,11 +14,12 @@ from brokers.paper.book import place
 from brokers.paper.reports import answer
 from brokers.paper.sessions import IDLE_MS, Session, sessions
 from brokers.paper.state import Account, Deal, Ledger, Market, Ticket
+from brokers.paper.writing import write
 from common.clocks import machine_time, market_now
 from common.codes import Code
 
 log = logging.getLogger(__name__)
-ROUNDS = 8
+ROUNDS = 40  # every other one waits up to LOCK_MS; the guard ends it sooner
 ABSURD = Decimal(10) ** 18  # numeric(38,18) cannot keep more
 Answer = list[OrderReport] | Rejected
 
@@ -148,7 +149,7 @@ def _decide(
     now = market_now()
     taken = [_one(accounts[p.account_id], p, market, ledger, now) for p in packets]
     with session.pipeline():  # the server writes while we put the answers into words
-        store.write(session, ledger, accounts)
+        write(session, ledger, accounts)
         return [
             Reply(answer(order, deals, accounts[order.account].currency), dropped)
             for order, deals, dropped in taken

@@ -42,7 +42,9 @@ def place(account: Account, order: Ticket, market: Market, ledger: Ledger) -> li
 def refuse(account: Account, order: Ticket, market: Market) -> Refusal | None:
     """Return why the broker does not take an order, or None. Money is looked at on execution."""
     if account.reject_code:
-        return Code(account.reject_code), "refused on demand"
+        known = account.reject_code in Code.__members__
+        code = Code[account.reject_code] if known else Code.REJECTED_BY_BROKER
+        return code, f"refused on demand: {account.reject_code}"
     if not account.trading_allowed:
         return Code.TRADING_DISABLED, f"account {account.number}"
     listed = market.by_symbol.get(order.symbol)
@@ -124,8 +126,10 @@ def execute(
     An exit takes at most what is open. The order ends FILLED, or stays for the next quote
     (partial fills), or ends by its time in force, for want of money or of a position.
     """
-    listed = market.by_symbol[order.symbol]
-    price = listed.price(order.side)
+    if any(lot.id == order.id and not lot.quantity for lot in account.lots.get(order.symbol, ())):
+        order.end("CANCELLED", Code.NO_POSITION, "what it had opened was closed meanwhile")
+        return []  # the rest would open anew what a stop or its owner has ended
+    price = market.by_symbol[order.symbol].price(order.side)
     most = account.partial_fill_max
     quantity = order.left if most is None else min(order.left, most)
     if order.time_in_force is TimeInForce.FOK and quantity < order.left:

@@ -19,6 +19,7 @@ from brokers.paper.matching import broker_exit
 from brokers.paper.sessions import Session, sessions
 from brokers.paper.state import Account, Ledger, Lot, Market, Ticket
 from brokers.paper.ticks import emit
+from brokers.paper.writing import write
 from common.clocks import market_now
 from common.codes import Code
 
@@ -36,7 +37,7 @@ def cancel(account_id: int, request: CancelRequest) -> list[OrderReport]:
             if order.status == "WORKING":
                 order.end("CANCELLED", Code.OWNER_CANCELLED)
                 ledger.changed_orders[order.id] = order
-        store.write(session, ledger, accounts)
+        write(session, ledger, accounts)
         told = reports_of(session, orders, accounts[account_id].currency)
         if any(report.kind is ReportKind.CANCELLED for report in told):
             return told
@@ -91,7 +92,7 @@ def modify(account_id: int, request: ModifyRequest) -> list[OrderReport]:
         for order in working:
             order.stop_loss, order.take_profit = levels
             ledger.changed_orders[order.id] = order
-        store.write(session, ledger, accounts)
+        write(session, ledger, accounts)
         return [_levels_report(request, lots, working)]
 
     return sessions.run(work)
@@ -179,7 +180,7 @@ def owner_closes(account: str, position: str = "") -> int:
             for lot in accounts[account_id].lots.get(symbol, ())
             if position in ("", str(lot.position))
         ]
-        store.write(session, ledger, accounts)
+        write(session, ledger, accounts)
         emit(session, told, accounts)
         return len(told)
 

@@ -14,14 +14,14 @@ from typing import Any, TypeVar
 import psycopg
 from django.db import connections
 
-LOCK_MS, STATEMENT_MS, IDLE_MS = 1_000, 4_000, 4_000
+LOCK_MS, STATEMENT_MS, IDLE_MS = 300, 4_000, 4_000
 OPTIONS = (
     f"-c lock_timeout={LOCK_MS} -c statement_timeout={STATEMENT_MS} "
     f"-c idle_in_transaction_session_timeout={IDLE_MS} -c jit=off -c TimeZone=UTC "
     # Every statement here goes by an index; without statistics the planner would not know.
     "-c enable_seqscan=off"
 )
-ROUNDS = 8
+ROUNDS = 20  # × LOCK_MS: longer than a process that stopped can keep a lock
 T = TypeVar("T")
 Session = psycopg.Connection[tuple[Any, ...]]
 

@@ -15,6 +15,7 @@ from brokers.paper.matching import Happening, Watched, run
 from brokers.paper.reports import news, to_json
 from brokers.paper.sessions import Session, sessions
 from brokers.paper.state import AHEAD_SECONDS, Account, Ledger, Market
+from brokers.paper.writing import write
 from common.clocks import market_now
 
 BATCH = 500  # quotes looked at in one go
@@ -210,6 +211,7 @@ def _settle(session: Session, batch: Batch, chunk: list[int]) -> int:
     if orders:
         store.load_exposures(session, accounts)
     store.load_lots(session, accounts, [(i, symbol) for i in accounts for symbol in moved])
+    store.load_ended_lots(session, accounts, orders)
     wanted = {i for account in chunk for i in batch.found.lots.get(account, ())}
     lots = {
         lot.id: lot
@@ -221,7 +223,7 @@ def _settle(session: Session, batch: Batch, chunk: list[int]) -> int:
     ledger = Ledger(store.tickets(session, 2 * len(lots) + len(orders)))
     watched = Watched(accounts, {order.id: order for order in orders}, lots)
     happened = run(batch.quotes, batch.symbols, watched, market, ledger)
-    store.write(session, ledger, accounts)
+    write(session, ledger, accounts)
     emit(session, happened, accounts)
     return len(happened)
 

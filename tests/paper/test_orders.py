@@ -47,7 +47,10 @@ def test_the_journal_has_machine_time_and_shows_a_duplicate(trader: Trader) -> N
     assert all(row.time == trader.now for row in rows)
     found = trader.find(request.client_order_id)
     assert found is not None
-    assert [r.broker_order_id for r in found] == [first[0].broker_order_id, second[0].broker_order_id]
+    assert [r.broker_order_id for r in found] == [
+        first[0].broker_order_id,
+        second[0].broker_order_id,
+    ]
     assert not trader.adapter.capabilities(trader.spec()).refuses_repeated_ids
 
 
@@ -140,7 +143,10 @@ def test_partial_fills_come_one_a_quote(trader: Trader) -> None:
     assert {r.client_order_id for r in later} == {first.client_order_id}
     [position] = trader.positions()
     assert position.quantity == 1000
-    assert position.entry_price == (400 * D("1.10002") + 400 * D("1.10102") + 200 * D("1.10202")) / 1000
+    assert (
+        position.entry_price
+        == (400 * D("1.10002") + 400 * D("1.10102") + 200 * D("1.10202")) / 1000
+    )
     assert trader.journal()[0].status == "FILLED"
 
 
@@ -335,3 +341,24 @@ def test_many_orders_of_one_call_do_not_share_their_fate(trader: Trader) -> None
     ]
     assert PaperFill.objects.count() == 2
     assert PaperAccount.objects.get(number="A2").balance == 10_000
+
+
+def test_the_rest_of_an_entry_does_not_open_what_its_stop_has_closed(trader: Trader) -> None:
+    trader.set(partial_fill_max=D(400))
+    [first] = trader.buy("1000", stop_loss="1.09000")
+    trader.set(partial_fill_max=D(100))
+    assert trader.price("1.08000") == 2
+    stopped, ended = trader.news()
+    assert stopped.fills[0].quantity == 400
+    assert (ended.kind, ended.code) == (ReportKind.CANCELLED, Code.NO_POSITION)
+    assert ended.client_order_id == first.client_order_id
+    assert trader.positions() == []
+
+
+def test_the_same_when_the_stop_was_hit_in_an_earlier_transaction(trader: Trader) -> None:
+    trader.set(partial_fill_max=D(400))
+    [first] = trader.buy("1000", stop_loss="1.09000")
+    trader.close(first.broker_position_id, "400", Side.SELL)
+    assert trader.price("1.10000") == 1
+    assert [(r.kind, r.code) for r in trader.news()] == [(ReportKind.CANCELLED, Code.NO_POSITION)]
+    assert trader.positions() == []

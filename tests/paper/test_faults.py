@@ -1,0 +1,294 @@
+"""The network and the faults on demand: what arrives, what is told, and what never happened."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal as D
+from typing import Any
+
+import pytest
+from django.db import connection, connections
+
+from brokers.base import (
+    BrokerError,
+    CancelRequest,
+    CheckResult,
+    NotSent,
+    OrderReport,
+    OrderRequest,
+    OutcomeUnknown,
+    ReadFailed,
+    Rejected,
+    ReportKind,
+    Side,
+)
+from brokers.paper.sessions import sessions
+from common.codes import Code
+from tests.paper.conftest import Trader
+
+SOON = {"settings": {"reply_timeout": 0.05}}
+
+
+class Guard:
+    """Lets `passes` calls through, then says NotSent. Counts."""
+
+    def __init__(self, passes: int = 1_000) -> None:
+        self.passes, self.calls = passes, 0
+        self.asked = asyncio.Event()
+
+    def __call__(self, request: OrderRequest) -> None:
+        self.calls += 1
+        if self.calls == 1:
+            self.asked.set()
+        if self.calls > self.passes:
+            raise NotSent(Code.SEND_DEADLINE)
+
+
+def test_a_refusal_on_demand(trader: Trader) -> None:
+    trader.set(reject_code=Code.REQUOTE)
+    with pytest.raises(Rejected) as caught:
+        trader.buy("1000")
+    assert caught.value.code is Code.REQUOTE
+    assert trader.positions() == []
+
+
+def test_a_refusal_with_a_word_of_nobody(trader: Trader) -> None:
+    trader.set(reject_code="GREMLINS")
+    with pytest.raises(Rejected) as caught:
+        trader.buy("1000")
+    assert caught.value.code is Code.REJECTED_BY_BROKER
+    assert "GREMLINS" in caught.value.detail
+
+
+def test_unreachable_is_proven_not_sent(trader: Trader) -> None:
+    [entry] = trader.buy("1000")
+    trader.set(unreachable=True)
+    with pytest.raises(NotSent) as caught:
+        trader.buy("1000")
+    assert caught.value.code is Code.NOT_CONNECTED
+    with pytest.raises(NotSent):
+        trader.cancel(entry)
+    for read in (trader.positions, trader.state, lambda: trader.find("x")):
+        with pytest.raises(ReadFailed):
+            read()
+    assert len(trader.journal()) == 1
+
+
+def test_lost_on_the_way_leaves_no_trace_and_no_answer(trader: Trader) -> None:
+    trader.set(silent_before=True)
+    with pytest.raises(OutcomeUnknown) as caught:
+        trader.submit(trader.request(Side.BUY, "1000", client_order_id="lost"), **SOON)
+    assert caught.value.code is Code.REPLY_LOST
+    assert trader.find("lost") is None
+
+
+def test_a_lost_answer_is_unknown_yet_findable(trader: Trader) -> None:
+    trader.set(silent_after=True)
+    with pytest.raises(OutcomeUnknown):
+        trader.submit(trader.request(Side.BUY, "1000", client_order_id="mute"), **SOON)
+    [found] = trader.find("mute") or []
+    assert (found.kind, found.fills[0].quantity) == (ReportKind.FILLED, D(1000))
+    assert len(trader.positions()) == 1
+
+
+def test_every_nth_answer_is_lost(trader: Trader) -> None:
+    trader.set(drop_every_nth=3)
+    outcomes = []
+    for _ in range(7):
+        try:
+            trader.submit(trader.request(Side.BUY, "1000"), **SOON)
+            outcomes.append("told")
+        except OutcomeUnknown:
+            outcomes.append("lost")
+    assert outcomes == ["told", "told", "lost", "told", "told", "lost", "told"]
+    assert len(trader.positions()) == 7
+
+
+def test_silence_keeps_only_its_own_order_waiting(trader: Trader) -> None:
+    """Of one call: the healthy are told at once, the silent account's only when waiting ends."""
+    trader.account("mute", silent_after=True)
+    trader.account("slow", reply_delay_ms=60_000)
+    told: dict[str, object] = {}
+
+    async def work() -> None:
+        heard = asyncio.Event()
+
+        def tell(request: OrderRequest, outcome: object) -> None:
+            told[request.account] = outcome
+            heard.set()
+
+        requests = [trader.request(Side.BUY, "1000", n) for n in ("mute", "A1", "slow")]
+        call = asyncio.create_task(
+            trader.adapter.submit_many(
+                [(trader.spec(r.account), r) for r in requests], trader.guard, tell
+            )
+        )
+        async with asyncio.timeout(10):
+            await heard.wait()
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+
+    asyncio.run(work())
+    assert set(told) == {"A1"}
+    assert len(trader.positions("mute")) == len(trader.positions("slow")) == 1
+
+
+def test_what_has_left_arrives_though_its_sender_gave_up(trader: Trader) -> None:
+    trader.set(latency_ms=50)
+    told: list[object] = []
+
+    async def work() -> None:
+        guard = Guard()
+        call = asyncio.create_task(
+            trader.adapter.submit_many(
+                [(trader.spec(), trader.request(Side.BUY, "1000", client_order_id="gone"))],
+                guard,
+                lambda _, outcome: told.append(outcome),
+            )
+        )
+        await guard.asked.wait()  # it has left
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert guard.calls == 1  # and has not arrived yet
+        async with asyncio.timeout(10):
+            while await trader.adapter.find_order(trader.spec(), "gone") is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+
+    asyncio.run(work())
+    assert told == []
+    assert [p.quantity for p in trader.positions()] == [D(1000)]
+
+
+def test_an_order_stopped_before_it_leaves_is_not_sent(trader: Trader) -> None:
+    trader.guard = Guard(passes=0)
+    with pytest.raises(NotSent) as caught:
+        trader.buy("1000")
+    assert caught.value.code is Code.SEND_DEADLINE
+    assert trader.journal() == []
+
+
+def test_an_order_past_its_deadline_is_lost_on_the_way(trader: Trader) -> None:
+    """The guard lets it leave and refuses it on arrival: no row, no answer."""
+    trader.guard = guard = Guard(passes=1)
+    with pytest.raises(OutcomeUnknown):
+        trader.submit(trader.request(Side.BUY, "1000"), **SOON)
+    assert guard.calls == 2
+    assert trader.journal() == []
+
+
+def test_the_guard_speaks_for_each_order_alone(trader: Trader) -> None:
+    trader.account("A2")
+    told: dict[str, Any] = {}
+
+    def guard(request: OrderRequest) -> None:
+        if request.account == "A2":
+            raise NotSent(Code.KILL_SWITCH)
+
+    requests = [trader.request(Side.BUY, "1000", n) for n in ("A1", "A2")]
+    trader.run(
+        trader.adapter.submit_many(
+            [(trader.spec(r.account), r) for r in requests],
+            guard,
+            lambda request, outcome: told.update({request.account: outcome}),
+        )
+    )
+    assert told["A1"][0].kind is ReportKind.FILLED
+    assert isinstance(told["A2"], NotSent)
+
+
+def test_latency_decides_at_which_price_an_order_executes(trader: Trader) -> None:
+    """The price in force on arrival counts, not the one at which it left."""
+    trader.set(latency_ms=100)
+
+    async def work() -> list[OrderReport]:
+        guard = Guard()
+        request = trader.request(Side.BUY, "1000")
+        call = asyncio.create_task(trader.adapter.submit(trader.spec(), request, guard))
+        await guard.asked.wait()
+        await asyncio.to_thread(trader.price, "1.20000")
+        return await call
+
+    [report] = asyncio.run(work())
+    assert report.fills[0].price == D("1.20002")
+
+
+@contextmanager
+def nobody_listens() -> Iterator[None]:
+    """Point the broker's sessions at a port without a server."""
+    sessions.close()
+    settings = connections.settings["default"]
+    port, settings["PORT"] = settings["PORT"], "1"
+    yield
+    settings["PORT"] = port
+
+
+def test_without_the_database_nothing_has_left(trader: Trader) -> None:
+    with nobody_listens():
+        with pytest.raises(NotSent) as caught:
+            trader.buy("1000")
+        with pytest.raises(ReadFailed):
+            trader.positions()
+    assert caught.value.code is Code.NOT_CONNECTED
+    assert trader.buy("1000")[0].kind is ReportKind.FILLED
+
+
+def test_a_session_that_the_server_ended_is_replaced(trader: Trader) -> None:
+    trader.buy("1000")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+            "WHERE application_name = 'fillcast-paper-broker' AND datname = current_database()"
+        )
+        assert cursor.fetchall()
+    outcomes: list[str] = []
+    for _ in range(8):  # more than there were sessions
+        try:
+            outcomes.append(trader.buy("1000")[0].kind)
+        except BrokerError as error:
+            outcomes.append(type(error).__name__)
+    assert outcomes[-1] == ReportKind.FILLED
+    assert set(outcomes) <= {"NotSent", "OutcomeUnknown", ReportKind.FILLED}
+
+
+def test_bad_credentials_are_refused_everywhere(trader: Trader) -> None:
+    trader.account("locked", password="right")
+    wrong = {"credentials": {"password": "wrong"}}
+    with pytest.raises(Rejected) as caught:
+        trader.submit(trader.request(Side.BUY, "1000", "locked"), **wrong)
+    assert caught.value.code is Code.CREDENTIALS_REFUSED
+    with pytest.raises(ReadFailed):
+        trader.positions("locked")
+    assert trader.journal() == []
+    right = {"credentials": {"password": "right"}}
+    [report] = trader.submit(trader.request(Side.BUY, "1000", "locked"), **right)
+    assert report.kind is ReportKind.FILLED
+
+
+@pytest.mark.parametrize("knob", ["silent_before", "silent_after"])
+def test_a_lost_cancel_is_unknown_and_may_be_repeated(trader: Trader, knob: str) -> None:
+    [resting] = trader.buy("1000", limit_price="1.05000")
+    trader.set(**{knob: True})
+    request = CancelRequest(resting.client_order_id, resting.broker_order_id, "EURUSD")
+    with pytest.raises(OutcomeUnknown):
+        trader.run(trader.adapter.cancel(trader.spec(**SOON), request))
+    assert trader.journal()[0].status == ("WORKING" if knob == "silent_before" else "CANCELLED")
+    trader.set(**{knob: False})
+    assert [r.kind for r in trader.cancel(resting)] == [ReportKind.CANCELLED]
+
+
+def test_the_connection_test_names_what_is_wrong(trader: Trader) -> None:
+    def failing(number: str = "A1", **spec: Any) -> list[str]:
+        checks = trader.run(trader.adapter.test(trader.spec(number, **spec)))
+        return [check.name for check in checks if check.result is not CheckResult.OK]
+
+    assert failing() == []
+    assert failing("nobody") == ["account"]
+    trader.account("locked", password="right")
+    assert failing("locked") == ["password"]
+    assert failing(settings={"position_mode": "NETTING"}) == ["position mode"]
+    assert failing(settings={"native_stops": False}) == ["native stops"]
+    trader.set(trading_allowed=False)
+    assert failing() == ["trading"]
+    trader.set(trading_allowed=True, unreachable=True)
+    assert failing() == ["reach"]

@@ -1,0 +1,228 @@
+"""Two things at once on one account: they happen one after the other, and nothing falls between."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from decimal import Decimal as D
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import connection, connections
+
+from brokers.base import CancelRequest, OrderReport, ReportKind, Side
+from brokers.paper import desk, ticks
+from brokers.paper.arrivals import Packet, take
+from brokers.paper.models import PaperAccount, PaperFill, PaperOrder
+from brokers.paper.store import VENUE_LOCKS
+from common.codes import Code
+from tests.paper.conftest import Trader
+from tests.paper.test_quotes import quote
+
+
+def waiting_sessions() -> int:
+    """How many of the broker's sessions wait for a lock."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
+            "AND application_name = 'fillcast-paper-broker' AND datname = current_database()"
+        )
+        return int(cursor.fetchone()[0])
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = threading.Event()
+    for _ in range(2_000):
+        if condition():
+            return
+        deadline.wait(0.005)
+    pytest.fail("it did not come to that")
+
+
+@contextmanager
+def held(sql: str, *params: Any) -> Iterator[psycopg.Connection[Any]]:
+    """Hold a lock in a session of our own."""
+    settings = connections.settings["default"]
+    with psycopg.connect(
+        host=settings["HOST"], port=settings["PORT"], user=settings["USER"],
+        password=settings["PASSWORD"], dbname=settings["NAME"],
+    ) as session:  # fmt: skip
+        session.execute(sql, params)  # type: ignore[arg-type]
+        yield session
+        session.rollback()
+
+
+def hold_account(number: str = "A1") -> Any:
+    return held("SELECT 1 FROM paper_account WHERE number = %s FOR NO KEY UPDATE", number)
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(4) as threads:
+        yield threads
+
+
+def account_id(number: str = "A1") -> int:
+    return PaperAccount.objects.get(number=number).pk
+
+
+def test_the_fill_was_first_and_wins(trader: Trader, pool: ThreadPoolExecutor) -> None:
+    [resting] = trader.buy("1000", limit_price="1.09000")
+    request = CancelRequest(resting.client_order_id, resting.broker_order_id, "EURUSD")
+    account = account_id()
+    with hold_account():
+        fill = pool.submit(ticks.on_quotes, [quote("1.08000", trader.now)])
+        wait_for(lambda: waiting_sessions() == 1)
+        cancel = pool.submit(desk.cancel, account, request)
+        wait_for(lambda: waiting_sessions() == 2)
+    assert fill.result(10) == 1
+    told = cancel.result(10)
+    assert [r.kind for r in told] == [ReportKind.CANCEL_REFUSED, ReportKind.FILLED]
+    assert told[1].fills == trader.news()[0].fills
+    assert PaperOrder.objects.get(pk=int(resting.broker_order_id)).status == "FILLED"
+
+
+def test_the_cancel_was_first_and_nothing_fills(trader: Trader, pool: ThreadPoolExecutor) -> None:
+    [resting] = trader.buy("1000", limit_price="1.09000")
+    request = CancelRequest(resting.client_order_id, resting.broker_order_id, "EURUSD")
+    account = account_id()
+    with hold_account():
+        cancel = pool.submit(desk.cancel, account, request)
+        wait_for(lambda: waiting_sessions() == 1)
+        fill = pool.submit(ticks.on_quotes, [quote("1.08000", trader.now)])
+        wait_for(lambda: waiting_sessions() == 2)
+    told = cancel.result(10)
+    assert [(r.kind, r.code) for r in told] == [(ReportKind.CANCELLED, Code.OWNER_CANCELLED)]
+    assert fill.result(10) == 0
+    assert trader.news() == []
+    assert PaperFill.objects.count() == 0
+
+
+def test_cancelling_twice_says_the_same(trader: Trader) -> None:
+    [resting] = trader.buy("1000", limit_price="1.09000")
+    assert trader.cancel(resting) == trader.cancel(resting)
+    assert trader.price("1.08000") == 0
+
+
+def test_cancelling_what_is_not_there_is_refused(trader: Trader) -> None:
+    request = CancelRequest("never", "", "EURUSD")
+    [told] = trader.run(trader.adapter.cancel(trader.spec(), request))
+    assert (told.kind, told.client_order_id) == (ReportKind.CANCEL_REFUSED, "never")
+
+
+def test_a_partly_filled_order_is_cancelled_for_its_rest(trader: Trader) -> None:
+    trader.set(partial_fill_max=D(400))
+    [first] = trader.buy("1000")
+    told = trader.cancel(first)
+    assert [r.kind for r in told] == [ReportKind.FILLED, ReportKind.CANCELLED]
+    assert told[0].fills[0].broker_fill_id == first.fills[0].broker_fill_id
+    assert trader.price("1.10000") == 0
+    assert [p.quantity for p in trader.positions()] == [D(400)]
+
+
+def test_an_order_that_comes_to_rest_is_not_overlooked_by_a_price(
+    trader: Trader, pool: ThreadPoolExecutor
+) -> None:
+    """A price waits for orders that are being taken, and then sees them."""
+    packet = Packet(account_id(), trader.request(Side.BUY, "1000", limit_price="1.09000"))
+    with hold_account():
+        order = pool.submit(take, [packet], trader.guard)
+        wait_for(lambda: waiting_sessions() == 1)
+        price = pool.submit(ticks.on_quotes, [quote("1.08000", trader.now)])
+        wait_for(lambda: waiting_sessions() == 2)  # though it has touched nothing that it knows of
+    [reply] = order.result(10)
+    assert reply is not None
+    assert isinstance(reply.answer, list)
+    assert reply.answer[0].kind is ReportKind.ACCEPTED
+    assert price.result(10) == 1
+
+
+def test_an_order_waits_for_the_price_that_is_coming(
+    trader: Trader, pool: ThreadPoolExecutor
+) -> None:
+    trader.buy("1000", stop_loss="1.09000")
+    trader.account("A2")
+    packet = Packet(account_id("A2"), trader.request(Side.BUY, "1000", "A2"))
+    with hold_account():  # keeps the price from being through
+        price = pool.submit(ticks.on_quotes, [quote("1.08000", trader.now)])
+        wait_for(lambda: waiting_sessions() == 1)
+        order = pool.submit(take, [packet], trader.guard)
+        wait_for(lambda: waiting_sessions() == 2)
+    assert price.result(10) == 1
+    [reply] = order.result(10)
+    assert reply is not None
+    assert isinstance(reply.answer, list)
+    assert reply.answer[0].fills[0].price == D("1.08002")
+
+
+def test_orders_of_other_symbols_do_not_wait(trader: Trader, pool: ThreadPoolExecutor) -> None:
+    trader.price("0.86000", symbol="NZD/USD")
+    with held("SELECT pg_advisory_xact_lock(%s, hashtext('NZDUSD'))", VENUE_LOCKS):
+        [report] = pool.submit(trader.buy, "1000").result(10)
+        assert report.kind is ReportKind.FILLED
+
+
+def test_a_held_account_keeps_only_its_own_order_waiting(
+    trader: Trader, pool: ThreadPoolExecutor
+) -> None:
+    for number in ("A2", "A3"):
+        trader.account(number)
+    packets = [
+        Packet(account_id(n), trader.request(Side.BUY, "1000", n)) for n in ("A1", "A2", "A3")
+    ]
+    with hold_account("A2"):
+        orders = pool.submit(take, packets, trader.guard)
+        wait_for(lambda: PaperFill.objects.count() == 2)
+        assert not orders.done()
+    assert all(reply is not None for reply in orders.result(10))
+    assert PaperFill.objects.count() == 3
+
+
+def test_many_calls_on_the_same_accounts_neither_block_nor_lose(trader: Trader) -> None:
+    numbers = [f"C{i}" for i in range(20)]
+    for number in numbers:
+        trader.account(number)
+
+    async def work() -> list[list[OrderReport]]:
+        told: list[list[OrderReport]] = []
+        calls = []
+        for turn in range(8):
+            order = numbers if turn % 2 else numbers[::-1]
+            requests = [trader.request(Side.BUY, "1000", n) for n in order]
+            calls.append(
+                trader.adapter.submit_many(
+                    [(trader.spec(r.account), r) for r in requests],
+                    trader.guard,
+                    lambda _, outcome: told.append(outcome),  # type: ignore[arg-type]
+                )
+            )
+        await asyncio.gather(*calls)
+        return told
+
+    told = trader.run(work())
+    assert len(told) == 160
+    assert all(isinstance(one, list) and one[0].kind is ReportKind.FILLED for one in told)
+    assert len({one[0].fills[0].broker_fill_id for one in told}) == 160
+    assert PaperFill.objects.count() == 160
+
+
+def test_two_exits_of_one_position_close_it_once(trader: Trader, pool: ThreadPoolExecutor) -> None:
+    [entry] = trader.buy("1000")
+    exits = [
+        Packet(
+            account_id(),
+            trader.request(
+                Side.SELL, "1000", reduce_only=True, broker_position_id=entry.broker_position_id
+            ),
+        )
+        for _ in range(2)
+    ]
+    with hold_account():
+        both: list[Future[Any]] = [pool.submit(take, [e], trader.guard) for e in exits]
+        wait_for(lambda: waiting_sessions() == 2)
+    answers = [future.result(10)[0].answer for future in both]
+    assert sorted(type(answer).__name__ for answer in answers) == ["Rejected", "list"]
+    assert trader.positions() == []
+    assert PaperFill.objects.filter(is_exit=True).count() == 1
