@@ -25,7 +25,7 @@ from connections.selectors import spec_from_row
 from execution import claim_sql as sql
 from execution.decide import (
     Decision,
-    Expired,
+    Ended,
     Intent,
     Later,
     Market,
@@ -169,11 +169,11 @@ def _record(row: Any, decision: Decision) -> tuple[Any, ...]:
             i.limit_price, i.stop_price, i.stop_loss, i.take_profit, i.expected_price, i.pip,
             i.rate, i.margin, i.risk,
         )  # fmt: skip
-    expired = isinstance(decision, Expired)
-    denial = decision.denial if isinstance(decision, Expired) else decision
+    ended = decision if isinstance(decision, Ended) else None
+    denial = ended.denial if ended else decision
     assert isinstance(denial, Denial)  # Later was sorted out by the caller
     return (
-        row.id, "EXPIRED" if expired else "DENIED", denial.code.value, denial.detail,
+        row.id, ended.status.value if ended else "DENIED", denial.code.value, denial.detail,
         json.dumps(denial.numbers()), None, row.symbol, None, row.limit_price, row.stop_price,
         None, None, None, None, None, None, None,
     )  # fmt: skip

@@ -29,7 +29,7 @@ WHERE o.id = ANY(%s) ORDER BY o.priority, o.id
 """  # status is judged in Python: here it would drag in the index of the whole backlog
 
 POSITIONS = """
-SELECT id, broker_position_id, entry_price, pip, conversion_rate
+SELECT id, quantity, broker_position_id, entry_price, pip, conversion_rate
 FROM positions_executionposition WHERE id = ANY(%s)
 """
 

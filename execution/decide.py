@@ -14,6 +14,7 @@ from brokers.base import Capabilities, OrderType, Side, TimeInForce
 from common.codes import Code
 from common.money import plain
 from execution import risk, sizing
+from execution.models import Status
 from execution.sizing import Denial
 from prices.selectors import conversion_rate
 
@@ -52,10 +53,11 @@ class Intent:
 
 
 @dataclass(frozen=True, slots=True)
-class Expired:
-    """Its time has passed before it was sent."""
+class Ended:
+    """It must not be sent any more, and nobody refused it: time or events have overtaken it."""
 
     denial: Denial
+    status: Status = Status.EXPIRED
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,25 +65,28 @@ class Later:
     """Not now: the connection still owes an answer."""
 
 
-Decision = Intent | Denial | Expired | Later
+Decision = Intent | Denial | Ended | Later
 
 
 def decide_exit(row: Any, market: Market) -> Decision:
-    """An exit is never blocked by an entry limit; without a quote it leaves without expectation."""
+    """An exit is never blocked by an entry limit, and never larger than what is still open."""
     instrument = market.instruments.get((row.instrument_book, row.symbol))
     quote = market.quotes.get(row.data_connection_id, {}).get(row.pair)
     side = Side(row.side)
     position = market.positions[row.position_id]
+    if position.quantity <= 0:
+        return Ended(Denial(Code.NOTHING_TO_CLOSE), Status.CANCELLED)
+    quantity = min(row.quantity, position.quantity)
     price = _touch(quote, side) if quote else position.entry_price
     pip = instrument.pip if instrument else position.pip
     rate = _rate(row, market) or position.conversion_rate
     return Intent(
         symbol=row.symbol,
-        quantity=row.quantity,
+        quantity=quantity,
         expected_price=price,
         pip=pip,
         rate=rate,
-        detail=f"{plain(row.quantity)} at {plain(price)}",
+        detail=f"{plain(quantity)} at {plain(price)}",
     )
 
 
@@ -118,9 +123,9 @@ def quote_currency(pair: str) -> str:
 
 def _too_late(row: Any, signal: Any, now: datetime) -> Decision | None:
     if signal.cancelled_at is not None:
-        return Expired(Denial(Code.SIGNAL_CANCELLED))
+        return Ended(Denial(Code.SIGNAL_CANCELLED), Status.CANCELLED)
     if signal.valid_until is not None and signal.valid_until <= now:
-        return Expired(
+        return Ended(
             Denial(Code.SIGNAL_EXPIRED, detail=f"Valid until {signal.valid_until:%H:%M:%S}")
         )
     if row.max_signal_age_seconds is None:

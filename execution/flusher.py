@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 import structlog
-from django.db import OperationalError, connection
+from django.db import InterfaceError, OperationalError, connection
 
 from brokers.base import OrderReport
 from execution.reports import apply_reports, set_aside
@@ -32,7 +32,10 @@ def apply_or_halve(
         batch = waiting.pop()
         try:
             deferred += apply_reports(batch).deferred
-        except OperationalError as error:  # deadlock, lock time-out, or the database is away
+        except (
+            OperationalError,
+            InterfaceError,
+        ) as error:  # deadlock, lock time-out, or the database is away
             log.warning("flush is tried again", reports=len(batch), error=str(error).strip())
             connection.close()
             waiting.append(batch)

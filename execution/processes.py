@@ -59,7 +59,11 @@ def start_trading(role: str, *, exits_only: bool = False) -> runtime.Runtime:
     """Start this process's runtime with its own looks for work; returns it."""
     every = _rounds(exits_only)
     if MAINTENANCE in role:
-        every += (("startup gate", settings.FILLCAST_LOOK_EVERY_SECONDS, reconcile_new),)
+        seconds = settings.FILLCAST_LOOK_EVERY_SECONDS
+        every += (
+            ("startup gate", seconds, reconcile_new),
+            ("outlived", seconds, sweeps.withdraw_outlived),
+        )
     return runtime.begin(role, every=every)
 
 

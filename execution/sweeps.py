@@ -12,6 +12,7 @@ from django.conf import settings
 
 from brokers.base import OrderReport
 from brokers.registry import adapter_for
+from common.clocks import market_now
 from common.codes import Code
 from common.sql import rows, run
 from connections.selectors import spec_from_row
@@ -98,6 +99,22 @@ SELECT id, signal_id, connection_id,
   CASE WHEN status = 'UNKNOWN' THEN '{Code.PROOF_OF_ABSENCE.value}' ELSE reason END, status
 FROM moved
 """
+
+
+# What rests at a broker beyond its signal's validity is taken back; the broker does not know it.
+OUTLIVED = """
+UPDATE execution_order SET wish = 'CANCEL', due_at = clock_timestamp()
+WHERE id IN (
+  SELECT o.id FROM execution_order o JOIN signals_signal s ON s.id = o.signal_id
+  WHERE o.status IN ('SUBMITTED', 'PARTIALLY_FILLED') AND o.position_id IS NULL AND o.wish = ''
+    AND s.valid_until <= %s
+  ORDER BY o.id LIMIT 1000 FOR NO KEY UPDATE OF o SKIP LOCKED)
+"""
+
+
+def withdraw_outlived() -> int:
+    """Wish a cancel for entries that rest beyond valid_until (market clock); return how many."""
+    return run(OUTLIVED, (market_now(),))
 
 
 def due(limit: int, *, exits_only: bool = False) -> list[int]:
