@@ -110,7 +110,8 @@ def accounts_due(limit: int, *, older_than_seconds: float) -> Sequence[Any]:
 
 
 class BrokersListing(Collection[str]):
-    """The pairs that some broker lists: they are known symbols, whatever our own tables have."""
+    """The pairs that some broker lists, for `signals.symbols.add_listing`: a process that calls it
+    takes signals for them too, whatever our own tables of symbols have."""
 
     def __contains__(self, pair: object) -> bool:
         return isinstance(pair, str) and Instrument.objects.filter(pair=pair).exists()

@@ -8,6 +8,7 @@ from common.row_security import (
     MY_CONNECTION,
     MY_CONNECTIONS,
     TENANT,
+    shared_rows,
     tenant_rows,
 )
 
@@ -44,5 +45,5 @@ class Migration(migrations.Migration):
         tenant_rows("connections_tradingpreset", MINE, read=MINE_OR_FOR_ALL),
         tenant_rows("connections_dataconnection", MINE, read=MINE_OR_FOR_ALL),
         tenant_rows("connections_killswitch", "false", read=HALTS_ME, write=I_HALT),
-        tenant_rows("connections_instrument", "false", read=ANYBODY_KNOWN),
+        shared_rows("connections_instrument"),
     ]

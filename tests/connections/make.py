@@ -51,7 +51,8 @@ def connection(owner: User | None = None, **fields: Any) -> ExecutionConnection:
             "account": str(number),
             "sealed_credentials": b"sealed",
             "preset": fields.get("preset") or preset(),
-            "data_connection": DataConnection.objects.create(name=f"prices {number}"),
+            "data_connection": fields.get("data_connection")
+            or DataConnection.objects.create(name=f"prices {number}"),
             **fields,
         }
     )

@@ -8,6 +8,8 @@ import psycopg
 import pytest
 from django.db import connection
 
+from tests.users import world
+
 Session = psycopg.Connection[tuple[Any, ...]]
 Opened = Callable[..., AbstractContextManager[Session]]
 
@@ -39,3 +41,13 @@ def as_role() -> Opened:
                 session.rollback()
 
     return opened
+
+
+@pytest.fixture
+def alice() -> world.Tenant:
+    return world.tenant("alice")
+
+
+@pytest.fixture
+def bob() -> world.Tenant:
+    return world.tenant("bob")

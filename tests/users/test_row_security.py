@@ -1,6 +1,7 @@
 """A tenant reaches only their own rows, whatever the query says: shown on real connections."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -10,13 +11,16 @@ from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
 from common.row_security import KINDS, OPERATOR_ROWS, SHARED_ROWS, TENANT_ROWS
+from connections.models import KillSwitch, SubscriptionInterval
+from signals.models import Feed
+from tests.connections import make
 from tests.users import world
 from tests.users.conftest import Opened, Session
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-# Of these a tenant also sees rows that are not theirs alone; tests of their own say which.
-ALSO_SHARED = {"users_user", "connections_instrument"}
+# Everybody is read before anybody is known: by the login.
+ALSO_SHARED = {"users_user"}
 
 
 def tables() -> list[str]:
@@ -51,16 +55,6 @@ def count(session: Session, table: str) -> int:
     return int(row[0])
 
 
-@pytest.fixture
-def alice() -> world.Tenant:
-    return world.tenant("alice")
-
-
-@pytest.fixture
-def bob() -> world.Tenant:
-    return world.tenant("bob")
-
-
 def test_somebody_decided_about_every_table() -> None:
     decided = decisions()
     for table in tables():
@@ -86,7 +80,6 @@ def test_row_security_is_switched_on_wherever_there_is_a_policy() -> None:
 def test_a_tenant_sees_exactly_their_own_rows(
     alice: world.Tenant, bob: world.Tenant, as_role: Opened
 ) -> None:
-    world.instrument()
     for table in of_kind(TENANT_ROWS):
         with as_role("trade") as everything:
             total = count(everything, table)
@@ -104,7 +97,6 @@ def test_a_tenant_sees_exactly_their_own_rows(
 def test_nobody_sees_nothing_and_an_operator_sees_all(
     alice: world.Tenant, bob: world.Tenant, as_role: Opened
 ) -> None:
-    world.instrument()
     for table in of_kind(TENANT_ROWS):
         with as_role("trade") as everything:
             total = count(everything, table)
@@ -117,8 +109,6 @@ def test_nobody_sees_nothing_and_an_operator_sees_all(
 def owned_rows(tenant: world.Tenant, as_role: Opened) -> Iterator[tuple[str, dict[str, Any]]]:
     """One row of this tenant from each table that belongs to tenants."""
     for table in of_kind(TENANT_ROWS):
-        if table == "connections_instrument":
-            continue
         own = "WHERE id = %s" if table == "users_user" else "WHERE %s > 0"
         with as_role("web", tenant=tenant.user.pk) as session:
             query = f"SELECT to_jsonb(t) FROM {table} t {own} LIMIT 1"
@@ -140,7 +130,7 @@ def test_a_row_of_another_tenant_cannot_be_inserted(
                     (Jsonb(row),),
                 )
             tried += 1
-    assert tried == len(of_kind(TENANT_ROWS)) - 1
+    assert tried == len(of_kind(TENANT_ROWS))
 
 
 def test_a_tenants_own_row_cannot_be_handed_to_another(
@@ -223,3 +213,69 @@ def test_the_tenant_does_not_stay_on_a_pooled_connection(
         with pool.connection() as session:
             assert session.info.backend_pid == pid
             assert session.execute(sees).fetchone() == (0,)
+
+
+def visible(session: Session, table: str) -> set[Any]:
+    return {row[0] for row in session.execute(f"SELECT id FROM {table}").fetchall()}
+
+
+def test_what_operators_offer_to_all_is_seen_and_not_changed(
+    alice: world.Tenant, as_role: Opened
+) -> None:
+    offered = make.preset(None)
+    with as_role("web", tenant=alice.user.pk) as session:
+        assert offered.pk in visible(session, "connections_tradingpreset")
+        changed = session.execute("UPDATE connections_tradingpreset SET multiplier = 9")
+        assert changed.rowcount == 1  # her own
+    with as_role("web") as nobody:
+        assert visible(nobody, "connections_tradingpreset") == set()
+
+
+def test_feeds_and_signals_that_one_is_entitled_to(
+    alice: world.Tenant, bob: world.Tenant, as_role: Opened
+) -> None:
+    """Bob's feed becomes public: Alice finds it, but its signals are for those who take it."""
+    now = datetime.now(UTC)
+    before, during, after = (
+        make.signal(bob.feed, published_at=now - timedelta(minutes=m)) for m in (30, 20, 10)
+    )
+    draft = make.signal(bob.feed)
+
+    def seen() -> tuple[bool, set[int]]:
+        with as_role("web", tenant=alice.user.pk) as session:
+            feeds = visible(session, "signals_feed")
+            signals = visible(session, "signals_signal") - {alice.signal.pk}
+        return bob.feed.pk in feeds, signals
+
+    assert seen() == (False, set())
+    Feed.objects.filter(pk=bob.feed.pk).update(is_public=True)
+    assert seen() == (True, set())
+    taken = make.subscription(alice.connection, bob.feed)
+    assert seen() == (True, {bob.signal.pk, before.pk, during.pk, after.pk})
+    SubscriptionInterval.objects.filter(subscription=taken).update(
+        started_at=now - timedelta(minutes=25), ended_at=now - timedelta(minutes=15)
+    )
+    taken.archived_at = now - timedelta(minutes=15)
+    taken.save()
+    assert seen() == (True, {during.pk})
+    assert draft.pk not in seen()[1]
+
+
+def test_a_tenant_does_not_release_an_operators_halt(alice: world.Tenant, as_role: Opened) -> None:
+    operator = make.user(is_staff=True)
+    KillSwitch.objects.create(
+        scope="USER", mode="HALTED", user=alice.user, reason="r", set_by=operator
+    )
+    everybody = KillSwitch.objects.create(scope="ALL", mode="HALTED", reason="r", set_by=operator)
+    with as_role("web", tenant=alice.user.pk) as session:
+        assert count(session, "connections_killswitch") == 3
+        released = session.execute("UPDATE connections_killswitch SET released_at = now()")
+        assert released.rowcount == 1
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            session.execute(
+                "INSERT INTO connections_killswitch (scope, mode, reason, set_by_id)"
+                " VALUES ('ALL', 'HALTED', 'r', %s)",
+                (alice.user.pk,),
+            )
+    with as_role("web") as nobody:
+        assert everybody.pk not in visible(nobody, "connections_killswitch")

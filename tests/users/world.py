@@ -7,14 +7,15 @@ from decimal import Decimal
 from analytics.models import AnalyticsDaily
 from connections.models import (
     AccountSnapshot,
+    DataConnection,
     ExecutionConnection,
-    Instrument,
     KillSwitch,
     Subscription,
 )
 from events.models import Channel, Delivery, Event, Notification
 from execution.models import DriftItem, ExecutionLog, Fill, Order
 from positions.models import ExecutionPosition
+from prices.models import LatestQuote
 from signals.models import Feed, FeedToken, Signal
 from tests.connections import make
 from users.models import ApiKey, User
@@ -36,9 +37,9 @@ class Tenant:
 def tenant(name: str) -> Tenant:
     """A tenant with a private feed that their own account takes, and all that comes of it."""
     user = make.user(name)
-    connection = make.connection(user, preset=make.preset(user))
-    connection.data_connection.user = user  # type: ignore[union-attr]
-    connection.data_connection.save()  # type: ignore[union-attr]
+    source = DataConnection.objects.create(name=name, user=user)
+    LatestQuote.objects.create(data_connection=source, symbol="EUR/USD", bid=1, ask=1, time=NOW)
+    connection = make.connection(user, preset=make.preset(user), data_connection=source)
     feed = make.feed(user, is_public=False)
     signal = make.signal(feed, published_at=NOW)
     order = _trade(connection, signal)
@@ -50,15 +51,6 @@ def tenant(name: str) -> Tenant:
         scope="CONNECTION", mode="HALTED", connection=connection, reason="r", set_by=user
     )
     return Tenant(user, connection, feed, signal, order, subscription)
-
-
-def instrument() -> Instrument:
-    steps = dict.fromkeys(
-        ("pip", "quantity_min", "quantity_step", "quantity_max", "contract_size"), ONE
-    )
-    return Instrument.objects.create(
-        book="paper", symbol="EURUSD", pair="EUR/USD", digits=5, read_at=NOW, **steps
-    )
 
 
 def _trade(connection: ExecutionConnection, signal: Signal) -> Order:

@@ -1,0 +1,168 @@
+"""What a connection's methods say, and how its health is written."""
+
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from django.db import connection as database
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from connections import services
+from connections.models import ConnectionHealth, ExecutionConnection
+from events.models import Event, EventKind
+from tests.connections import make
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def alices() -> ExecutionConnection:
+    return make.connection()
+
+
+def health_of(row: ExecutionConnection) -> ConnectionHealth:
+    return ConnectionHealth.objects.get(pk=row.pk)
+
+
+def events(row: ExecutionConnection) -> list[str]:
+    return list(
+        Event.objects.filter(connection_id=row.pk).order_by("id").values_list("kind", flat=True)
+    )
+
+
+def test_what_is_set_on_a_connection(alices: ExecutionConnection) -> None:
+    admin = make.connection(admin=make.user(is_staff=True))
+    assert (alices.is_admin_owned(), admin.is_admin_owned()) == (False, True)
+    assert alices.has_preset()
+    assert alices.has_data_connection()
+    assert alices.owner_id == alices.user_id
+    assert admin.owner_id == admin.admin_id
+    alices.preset = alices.data_connection = None
+    assert not alices.has_preset()
+    assert not alices.has_data_connection()
+
+
+def test_can_execute_trades_asks_what_fan_out_asks(alices: ExecutionConnection) -> None:
+    assert alices.can_execute_trades()
+    switch = make.kill_switch("REDUCING", scope="CONNECTION", connection=alices)
+    assert not alices.can_execute_trades()
+    switch.delete()
+    assert alices.can_execute_trades()
+    alices.mark_as_error("The broker does not answer.")
+    assert not alices.can_execute_trades()
+
+
+def test_an_error_is_told_once_and_its_end_once(alices: ExecutionConnection) -> None:
+    assert alices.mark_as_error("The broker does not answer.") is True
+    assert alices.mark_as_error("Still not.") is False
+    assert alices.has_error()
+    health = health_of(alices)
+    assert (health.last_error, health.failures_in_a_row) == ("Still not.", 2)
+    assert alices.get_health_status() == "error"
+    assert alices.mark_as_active() is True
+    assert alices.mark_as_active() is False
+    assert not alices.has_error()
+    assert (health_of(alices).last_error, health_of(alices).failures_in_a_row) == ("", 0)
+    assert events(alices) == [EventKind.CONNECTION_ERROR, EventKind.CONNECTION_RECOVERED]
+    told = Event.objects.filter(connection_id=alices.pk).earliest("id")
+    assert told.user_id == alices.user_id
+    assert told.payload == {"name": alices.name, "message": "The broker does not answer."}
+
+
+def test_the_first_success_of_an_untested_connection_is_no_recovery() -> None:
+    new = make.connection(health_status="UNTESTED", health_reconciled_at=None)
+    assert new.get_health_status() == "untested"
+    assert new.mark_as_active() is False
+    assert health_of(new).status == "ACTIVE"
+    assert events(new) == []
+
+
+def test_after_an_error_it_is_reconciled_before_it_trades(alices: ExecutionConnection) -> None:
+    alices.mark_as_error("Lost.")
+    assert health_of(alices).reconciled_at is None
+    ConnectionHealth.objects.filter(pk=alices.pk).update(reconciled_at=timezone.now())
+    alices.mark_as_error("Lost still.")
+    assert health_of(alices).reconciled_at is not None  # reconciled since; the error went on
+
+
+def test_five_failures_in_a_row_rest_longer_each_time(alices: ExecutionConnection) -> None:
+    rests = []
+    for _ in range(12):
+        before = timezone.now()
+        alices.mark_as_error("No answer.")
+        until = health_of(alices).circuit_open_until
+        rests.append(round((until - before).total_seconds()) if until else 0)
+    assert rests == [0, 0, 0, 0, 30, 60, 120, 240, 480, 600, 600, 600]
+    assert alices.get_health_status() == "resting"
+    alices.mark_as_active()
+    assert health_of(alices).circuit_open_until is None
+
+
+def test_a_row_that_is_well_is_not_written_again(alices: ExecutionConnection) -> None:
+    with CaptureQueriesContext(database):
+        before = _version(alices)
+        services.mark_active([alices.pk])
+        assert _version(alices) == before
+
+
+def _version(row: ExecutionConnection) -> str:
+    with database.cursor() as cursor:
+        cursor.execute(
+            "SELECT ctid::text FROM connections_connectionhealth WHERE connection_id = %s",
+            [row.pk],
+        )
+        return str(cursor.fetchone()[0])
+
+
+def test_times_of_use_and_contact(alices: ExecutionConnection) -> None:
+    assert alices.is_stale(24)
+    alices.update_last_connected()
+    assert not alices.is_stale(24)
+    old = timezone.now() - timedelta(hours=3)
+    ConnectionHealth.objects.filter(pk=alices.pk).update(last_connected_at=old)
+    assert alices.is_stale(2)
+    assert not alices.is_stale(4)
+    alices.update_last_used()
+    first = health_of(alices).last_used_at
+    alices.update_last_used()
+    second = health_of(alices).last_used_at
+    assert first is not None
+    assert second is not None
+    assert second > first
+
+
+def test_use_is_written_at_most_once_a_second(alices: ExecutionConnection) -> None:
+    other = make.connection()
+    assert services.mark_used([alices.pk, other.pk, uuid4()]) == 2
+    assert services.mark_used([alices.pk, other.pk]) == 0
+
+
+def test_the_words_of_health(alices: ExecutionConnection) -> None:
+    assert alices.get_health_status() == "stale"
+    alices.update_last_connected()
+    assert alices.get_health_status() == "healthy"
+    alices.is_paused = True
+    assert alices.get_health_status() == "paused"
+    alices.is_active = False
+    assert alices.get_health_status() == "inactive"
+    alices.archived_at = timezone.now()
+    assert alices.get_health_status() == "archived"
+
+
+def test_many_at_once_are_three_statements_at_most() -> None:
+    rows = [make.connection() for _ in range(20)]
+    with CaptureQueriesContext(database) as asked:
+        changed = services.mark_errors([(row.pk, f"No answer from {row.name}.") for row in rows])
+    assert set(changed) == {row.pk for row in rows}
+    assert len(asked) <= 2  # the savepoint; what common.sql runs is not counted by Django
+    assert Event.objects.filter(kind=EventKind.CONNECTION_ERROR).count() == 20
+    assert {row.get_health_status() for row in rows} == {"error"}
+
+
+def test_of_two_failures_of_one_connection_in_a_batch_the_last_stands(
+    alices: ExecutionConnection,
+) -> None:
+    services.mark_errors([(alices.pk, "first"), (alices.pk, "second")])
+    assert health_of(alices).last_error == "second"
+    assert health_of(alices).failures_in_a_row == 1

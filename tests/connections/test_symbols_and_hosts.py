@@ -1,0 +1,98 @@
+"""Brokers' names of symbols, and hosts that a connection may name."""
+
+import ipaddress
+import socket
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pytest_django import Settings
+
+from common.codes import Code
+from common.errors import InvalidInputError
+from connections import hosts
+from connections.symbols import Listed, canonical, preferred, resolve
+
+NAMES = {
+    "EURUSD": "EUR/USD", "EUR_USD": "EUR/USD", "EURUSD.m": "EUR/USD", "EURUSD-pro": "EUR/USD",
+    "eur/usd": "EUR/USD", "EURUSDm": "EUR/USD", "EURUSD+": "EUR/USD", "EUR/USD.m": "EUR/USD",
+    "GBPUSD_i": "GBP/USD", "XAUUSD.r": "XAU/USD", "BTCUSDT": "BTC/USDT", "AAPL": "AAPL/USD",
+    "#AAPL": "AAPL/USD", "AAPL.NAS": "AAPL/USD", "BRK.B": "BRK.B/USD", "DE40.cash": "DE40/EUR",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "pair"), NAMES.items())
+def test_a_brokers_name_is_read(text: str, pair: str) -> None:
+    assert canonical(text) == pair
+    assert canonical(pair) == pair
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", "HELLO", "EURUSX", "EUREUR", "EURUSDx", "ЕURUSD", "SHOP.TO", "EURUSD.123456789",
+     "EUR/USD/JPY", "A" * 500],
+)  # fmt: skip
+def test_what_cannot_be_read_with_certainty_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInputError) as refused:
+        canonical(text)
+    assert refused.value.code is Code.SYMBOL_UNKNOWN
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_a_pair_or_refused(text: str) -> None:
+    try:
+        pair = canonical(text)
+    except InvalidInputError:
+        return
+    assert canonical(pair) == pair
+
+
+def test_the_plainest_name_is_preferred_whatever_the_order() -> None:
+    listed = [Listed("EURUSD.m", "EUR/USD"), Listed("EURUSD", "EUR/USD"), Listed("X", "GBP/USD")]
+    assert preferred(listed) == {"EUR/USD": "EURUSD", "GBP/USD": "X"}
+    assert preferred(listed[::-1]) == preferred(listed)
+
+
+def test_the_owners_choice_comes_first() -> None:
+    assert resolve("EUR/USD", symbol_map={"EUR/USD": "A"}, preferred_symbol="B") == "A"
+    assert resolve("EUR/USD", symbol_map=None, preferred_symbol="B") == "B"
+    assert resolve("EUR/USD", symbol_map={}, preferred_symbol=None) is None
+
+
+OURS = """
+127.0.0.1 127.1 2130706433 0x7f000001 10.1.2.3 192.168.0.1:4001 169.254.169.254 localhost
+LOCALHOST. broker.internal redis [::1]:80 ::ffff:127.0.0.1 fe80::1%eth0 fd00::1 0.0.0.0
+http://127.0.0.1/x https://user:pw@10.0.0.1:8443/ 224.0.0.1 100.64.0.1
+""".split()  # noqa: SIM905
+
+
+@pytest.mark.parametrize("host", OURS)
+def test_our_own_network_is_refused_in_every_spelling(host: str, settings: Settings) -> None:
+    settings.FILLCAST_BROKER_HOSTS = ()
+    with pytest.raises(InvalidInputError) as refused:
+        hosts.check_named({"host": host})
+    assert refused.value.code is Code.HOST_NOT_ALLOWED
+
+
+@pytest.mark.parametrize(
+    "host", ["8.8.8.8", "broker.example.com", "https://api.example.com/v1", ""]
+)
+def test_public_hosts_need_no_permission(host: str, settings: Settings) -> None:
+    settings.FILLCAST_BROKER_HOSTS = ()
+    hosts.check_named({"host": host})
+
+
+def test_a_public_name_that_leads_home_is_found_out(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def resolved(host: str, *_: Any, **__: Any) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (found, 0)) for found in answers]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolved)
+    answers = ["8.8.8.8", "10.0.0.7"]
+    settings.FILLCAST_BROKER_HOSTS = ()
+    with pytest.raises(InvalidInputError):
+        hosts.check_resolved({"host": "rebind.example.com"})
+    settings.FILLCAST_BROKER_HOSTS = (ipaddress.ip_network("10.0.0.0/8"),)
+    hosts.check_resolved({"host": "rebind.example.com"})
