@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TextIO
 
 from brokers.base import Quote
 from common.errors import FillcastError, MisconfiguredError
@@ -32,12 +33,13 @@ def read_quotes(path: Path) -> Iterator[Quote]:
         raise MisconfiguredError(f"{path}: cannot be read ({error}).") from error
 
 
-def _open(path: Path) -> "gzip._TextIOWrapper":  # type: ignore[name-defined]
-    opener = gzip.open if path.suffix == ".gz" else open
-    return opener(path, "rt", encoding="utf-8", newline="")
+def _open(path: Path) -> TextIO:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8", newline="")
+    return path.open(encoding="utf-8", newline="")
 
 
-def _quotes(path: Path, rows: "Iterator[list[str]]") -> Iterator[Quote]:
+def _quotes(path: Path, rows: Iterator[list[str]]) -> Iterator[Quote]:
     header = next(rows, None)
     if header != COLUMNS:
         raise MisconfiguredError(f"{path}, line 1: expected {','.join(COLUMNS)}, found {header}.")

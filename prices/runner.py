@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import psycopg
 from django.db import Error as DatabaseError
@@ -41,7 +42,7 @@ class Runner:
         if machine_time() - self._looked_at >= LOOK_FOR_SOURCES:
             self._guarded(0, "the list of sources", self._find_sources)
         for feed in list(self._feeds.values()):
-            self._guarded(feed.data_connection_id, feed.name, lambda feed=feed: self._step(feed))
+            self._guarded(feed.data_connection_id, feed.name, partial(self._step, feed))
         if machine_time() - self._beat_at >= HEARTBEAT:
             self._beat_at = machine_time()
             for feed in self._feeds.values():
@@ -67,7 +68,7 @@ class Runner:
         for key in self._feeds.keys() - active.keys():
             log.info("prices: %s is let go", self._feeds.pop(key).name)
         for key in active.keys() - self._feeds.keys():
-            self._guarded(key[0], active[key].name, lambda key=key: self._open(key, active[key]))
+            self._guarded(key[0], active[key].name, partial(self._open, key, active[key]))
         self._looked_at = machine_time()
 
     def _open(self, key: tuple[int, str], source: DataConnection) -> None:

@@ -54,7 +54,9 @@ def lock_accounts(
 
 def to_account(row: Sequence[Any]) -> Account:
     """Read a row of ACCOUNT's columns."""
-    return Account(*row[:5], PositionMode(row[5]), *row[6:])
+    values = list(row)
+    values[5] = PositionMode(values[5])
+    return Account(*values)
 
 
 def load_market(session: Session) -> Market:
@@ -119,23 +121,25 @@ def load_ended_lots(
 
 def to_lot(row: Sequence[Any]) -> Lot:
     """Read a row of LOT's columns."""
-    return Lot(*row[:6], SIDE[row[6]], *row[7:])
+    values = list(row)
+    values[6] = SIDE[values[6]]
+    return Lot(*values)
 
 
 def to_ticket(row: Sequence[Any]) -> Ticket:
     """Read a row of TICKET's columns."""
-    reason, cause = row[18], row[22]
-    return Ticket(
-        *row[:5], SIDE[row[5]], OrderType(row[6]), TimeInForce(row[7]), *row[8:18],
-        Code(reason) if reason else None, *row[19:22],
-        CloseCause(cause) if cause else None, row[23],
-    )  # fmt: skip
+    values = list(row)
+    values[5], values[6] = SIDE[row[5]], OrderType(row[6])
+    values[7] = TimeInForce(row[7])
+    values[18] = Code[row[18]] if row[18] else None
+    values[22] = CloseCause(row[22]) if row[22] else None
+    return Ticket(*values)
 
 
 def load_tickets(session: Session, where: str, params: Sequence[Any]) -> list[Ticket]:
     """Load the journal's orders that fulfil a condition of ours, oldest first."""
     found = session.execute(
-        f"SELECT {TICKET} FROM paper_order WHERE {where} ORDER BY id",  # type: ignore[arg-type]
+        f"SELECT {TICKET} FROM paper_order WHERE {where} ORDER BY id",
         params,
     )
     return [to_ticket(row) for row in found]

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from itertools import islice
 
 import orjson
@@ -69,7 +70,7 @@ def _batch(quotes: Sequence[Quote]) -> int:
     accounts = batch.found.accounts
     for start in range(CHUNK, len(accounts), CHUNK):
         chunk = accounts[start : start + CHUNK]
-        happened += sessions.run(lambda session, c=chunk: _settle(session, batch, c))
+        happened += sessions.run(partial(_settle, batch=batch, chunk=chunk))
     return happened
 
 

@@ -213,7 +213,7 @@ def test_equity_is_what_closing_everything_brings(entries: list[tuple[Side, D]],
     for lot in list(life.account.lots.get("EURUSD", ())):
         life.close(0, lot.quantity)
     assert abs(life.account.balance - equity) <= D("0.005") * max(len(entries), 1)
-    assert equity_and_margin(life.account, life.market) == (life.account.balance, 0)
+    assert equity_and_margin(life.account, life.market) == (life.account.balance, D(0))
 
 
 @given(st.integers(0, 10**9).map(lambda seconds: NOW + timedelta(seconds=seconds)))

@@ -26,7 +26,7 @@ from brokers.paper.sessions import sessions
 from common.codes import Code
 from tests.paper.conftest import Trader
 
-SOON = {"settings": {"reply_timeout": 0.05}}
+SOON: dict[str, Any] = {"settings": {"reply_timeout": 0.05}}
 
 
 class Guard:
@@ -268,12 +268,14 @@ def test_bad_credentials_are_refused_everywhere(trader: Trader) -> None:
 @pytest.mark.parametrize("knob", ["silent_before", "silent_after"])
 def test_a_lost_cancel_is_unknown_and_may_be_repeated(trader: Trader, knob: str) -> None:
     [resting] = trader.buy("1000", limit_price="1.05000")
-    trader.set(**{knob: True})
+    faulty: dict[str, Any] = {knob: True}
+    trader.set(**faulty)
     request = CancelRequest(resting.client_order_id, resting.broker_order_id, "EURUSD")
     with pytest.raises(OutcomeUnknown):
         trader.run(trader.adapter.cancel(trader.spec(**SOON), request))
     assert trader.journal()[0].status == ("WORKING" if knob == "silent_before" else "CANCELLED")
-    trader.set(**{knob: False})
+    faulty[knob] = False
+    trader.set(**faulty)
     assert [r.kind for r in trader.cancel(resting)] == [ReportKind.CANCELLED]
 
 

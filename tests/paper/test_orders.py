@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from decimal import Decimal as D
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from tests.paper.conftest import NOON, Trader
 IOC, FOK, DAY = TimeInForce.IOC, TimeInForce.FOK, TimeInForce.DAY
 
 
-def refused(trader: Trader, code: Code, side: Side, quantity: str, **kwargs: object) -> Rejected:
+def refused(trader: Trader, code: Code, side: Side, quantity: str, **kwargs: Any) -> Rejected:
     """The broker refuses, journals it as refused, and can still tell so when it is asked."""
     request = trader.request(side, quantity, **kwargs)
     with pytest.raises(Rejected) as caught:

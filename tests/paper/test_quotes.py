@@ -13,6 +13,7 @@ from brokers.paper.models import PaperAccount, PaperEvent, PaperPosition, PaperQ
 from prices.replay import DATA, DEFAULT_FILE, read_quotes
 from tests.paper.conftest import Trader
 
+Told = tuple[ReportKind, CloseCause | None, list[tuple[D, D, datetime, D]]]
 RELEASE = datetime(2014, 5, 2, 12, 30, tzinfo=UTC)
 
 
@@ -57,7 +58,7 @@ def test_payrolls_stops_fill_at_the_first_price_beyond_the_gap(trader: Trader) -
     assert trader.state().balance == 10_000 - D("439.00") + D("189.00")
 
 
-def five_minutes(trader: Trader, account: str, *, at_once: bool) -> list[tuple[object, ...]]:
+def five_minutes(trader: Trader, account: str, *, at_once: bool) -> list[Told]:
     """Live through the release on a new account; return what was told about it."""
     venue.forget_prices()
     trader.account(account, balance=D(100_000), partial_fill_max=D(30_000))

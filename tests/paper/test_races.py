@@ -49,7 +49,7 @@ def held(sql: str, *params: Any) -> Iterator[psycopg.Connection[Any]]:
         host=settings["HOST"], port=settings["PORT"], user=settings["USER"],
         password=settings["PASSWORD"], dbname=settings["NAME"],
     ) as session:  # fmt: skip
-        session.execute(sql, params)  # type: ignore[arg-type]
+        session.execute(sql, params)
         yield session
         session.rollback()
 
@@ -203,7 +203,7 @@ def test_many_calls_on_the_same_accounts_neither_block_nor_lose(trader: Trader) 
 
     told = trader.run(work())
     assert len(told) == 160
-    assert all(isinstance(one, list) and one[0].kind is ReportKind.FILLED for one in told)
+    assert all(one[0].kind is ReportKind.FILLED for one in told)
     assert len({one[0].fills[0].broker_fill_id for one in told}) == 160
     assert PaperFill.objects.count() == 160
 
