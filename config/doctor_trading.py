@@ -1,0 +1,262 @@
+"""What the doctor asks about trading: processes, due work, prices, brokers."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+
+from django_celery_beat.models import PeriodicTask
+
+from brokers.base import Check
+from brokers.registry import adapter_for
+from common.clocks import market_now
+from common.sealing import sealed_for
+from common.shown import age
+from common.sql import rows
+from config.doctor import SECONDS, Look, failure, graded, warning, well
+from config.doctor_servers import judge_clock
+from connections.credentials import is_sealed_for, sealing_key
+from prices.selectors import newest_time
+
+START = "Start the processes: `make up`, or the services of your deployment."
+BEAT_SYNC_SECONDS = 300  # beat writes its last runs down every three minutes
+QUEUES = {"exits": "exits", "execution": "entries", "maintenance": "beat's jobs"}
+
+
+def workers() -> list[Check]:
+    """Each queue needs a process with a live lease."""
+    found = rows(
+        "SELECT id, role, lease_until > clock_timestamp() AS alive FROM execution_workerlease"
+    )
+    alive = [row.role for row in found if row.alive]
+    silent = [row.id for row in found if not row.alive]
+    return judge_workers(alive, silent)
+
+
+def judge_workers(alive: Sequence[str], silent: Sequence[str]) -> list[Check]:
+    """alive: roles (queues joined by +) of processes whose lease stands; silent: ids of others."""
+    served = {queue for role in alive for queue in role.split("+")}
+    missing = [f"{queue} ({what})" for queue, what in QUEUES.items() if queue not in served]
+    if not alive:
+        return [failure("workers", "No process holds a lease: nothing trades.", START)]
+    if missing:
+        detail = f"{len(alive)} processes, but none for {', '.join(missing)}."
+        return [failure("workers", detail, START)]
+    found = [well("workers", f"{len(alive)} processes hold their leases.")]
+    if silent:
+        detail = f"{len(silent)} let their leases run out within the last day, first {silent[0]}."
+        remedy = "Read that process's log. Its orders are looked up by the others."
+        found.append(warning("silent processes", detail, remedy))
+    return found
+
+
+def beat() -> Check:
+    """The most frequent schedule tells whether beat runs."""
+    tasks = PeriodicTask.objects.filter(enabled=True, interval__isnull=False)
+    times = [time for time in tasks.values_list("last_run_at", flat=True) if time]
+    (row,) = rows("SELECT clock_timestamp() AS now")
+    last = max(times, default=None)
+    return judge_beat(len(tasks), (row.now - last).total_seconds() if last else None)
+
+
+def judge_beat(schedules: int, seconds_ago: float | None) -> Check:
+    if not schedules:
+        remedy = "Enable the schedules in the admin; `manage.py migrate` writes missing ones."
+        return failure("beat", "No schedule is enabled: nothing is watched.", remedy)
+    if seconds_ago is None:
+        return failure("beat", "Never ran here.", START)
+    detail = f"{schedules} schedules; one ran {age(seconds_ago)} ago."
+    return graded(
+        "beat",
+        seconds_ago,
+        detail,
+        warn=BEAT_SYNC_SECONDS,
+        fail=2 * BEAT_SYNC_SECONDS,
+        remedy=START,
+    )
+
+
+def due_orders() -> list[Check]:
+    (row,) = rows(
+        """
+SELECT extract(epoch FROM clock_timestamp() - (SELECT min(due_at) FROM execution_order
+    WHERE status = 'PENDING'))::float8 AS waiting,
+  (SELECT count(*) FROM execution_order WHERE status IN ('SUBMITTING', 'UNKNOWN')
+    AND answer_by < clock_timestamp() - interval '60 seconds') AS unanswered,
+  (SELECT count(*) FROM execution_driftitem WHERE state = 'OPEN') AS drift
+"""
+    )
+    return [
+        judge_due(row.waiting),
+        graded(
+            "unanswered orders",
+            row.unanswered,
+            f"{row.unanswered} orders whose answer is overdue by more than a minute.",
+            warn=0,
+            fail=100,
+            remedy="They are looked up at the broker; watch them in the admin, state UNKNOWN.",
+        ),
+        graded(
+            "drift",
+            row.drift,
+            f"{row.drift} differences from brokers wait for a decision.",
+            warn=0,
+            fail=float("inf"),
+            remedy="Decide them in the drift inbox.",
+        ),
+    ]
+
+
+def judge_due(waiting: float | None) -> Check:
+    """waiting: seconds that the oldest due order has been due."""
+    if waiting is None or waiting <= 0:
+        return well("due orders", "None waits.")
+    return graded(
+        "due orders",
+        waiting,
+        f"The oldest has been due for {age(waiting)}.",
+        warn=10,
+        fail=60,
+        remedy=f"Workers are away or too few. {START}",
+    )
+
+
+def outbox() -> Check:
+    (row,) = rows(
+        "SELECT count(*) AS many, extract(epoch FROM clock_timestamp() - min(created_at))::float8"
+        " AS oldest FROM events_event WHERE delivered_at IS NULL"
+    )
+    detail = f"{row.many:,} events wait to be told" + (
+        f", the oldest for {age(row.oldest)}." if row.many else "."
+    )
+    remedy = "Look at the maintenance worker and at beat's schedule `deliver events`."
+    return graded("outbox", row.oldest or 0, detail, warn=60, fail=3600, remedy=remedy)
+
+
+def stored_credentials() -> Check:
+    """Whether a rotation of keys went through."""
+    name = "stored credentials"
+    stored = rows(
+        "SELECT sealed_credentials AS box FROM connections_executionconnection"
+        " WHERE sealed_credentials IS NOT NULL AND archived_at IS NULL"
+    )
+    key = sealing_key()
+    old = sum(not is_sealed_for(row.box, key) for row in stored)
+    channels = rows("SELECT url_sealed AS box FROM events_channel")
+    old_channels = sum(not sealed_for(row.box, key) for row in channels)
+    if old or old_channels:
+        detail = (
+            f"Sealed for an older key: {old} of {len(stored)} accounts' credentials, "
+            f"{old_channels} of {len(channels)} channels."
+        )
+        remedy = "Run `manage.py rotate_credentials_key`; keep the older private key until then."
+        return warning(name, detail, remedy)
+    detail = f"{len(stored)} accounts' and {len(channels)} channels', all for the present key."
+    return well(name, detail)
+
+
+SOURCES = """
+SELECT d.id, d.name, d.kind, count(*) AS accounts,
+  (SELECT extract(epoch FROM clock_timestamp() - max(q.received_at))::float8
+    FROM prices_latestquote q WHERE q.data_connection_id = d.id) AS received
+FROM connections_executionconnection c JOIN connections_dataconnection d
+  ON d.id = c.data_connection_id
+WHERE c.archived_at IS NULL AND c.is_active GROUP BY d.id, d.name, d.kind ORDER BY d.name
+"""
+
+
+def market_data() -> list[Check]:
+    """Each price source that an active account uses."""
+    found = [
+        judge_source(row.name, row.kind, row.accounts, row.received, newest_time(row.id))
+        for row in rows(SOURCES)
+    ]
+    return found or [well("market data", "No active account uses a price source yet.")]
+
+
+def judge_source(
+    name: str, kind: str, accounts: int, received: float | None, newest: datetime | None
+) -> Check:
+    """received: seconds since the last quote came in; newest: its time by the market clock."""
+    title = f"market data: {name}"
+    remedy = "Start `manage.py prices`, and check the source's settings."
+    if received is None or newest is None:
+        return failure(title, f"No quote at all, for {accounts} accounts.", remedy)
+    if kind == "static":
+        return well(title, "Constant quotes.")
+    market_age = (market_now() - newest).total_seconds()
+    detail = f"Last quote {age(received)} ago, {age(max(market_age, 0))} old by the market clock."
+    if max(received, market_age) > 60:
+        return warning(title, detail, f"If the market is open: {remedy[0].lower()}{remedy[1:]}")
+    return well(title, detail)
+
+
+def connections() -> list[Check]:
+    found = rows(
+        "SELECT c.name, c.type, h.status, h.last_error FROM connections_executionconnection c"
+        " LEFT JOIN connections_connectionhealth h ON h.connection_id = c.id"
+        " WHERE c.archived_at IS NULL AND c.is_active ORDER BY h.last_error_at DESC NULLS LAST"
+    )
+    broken = [row for row in found if row.status == "ERROR"]
+    if not broken:
+        return [well("connections", f"None of {len(found)} active accounts is in error.")]
+    first = broken[0]
+    detail = (
+        f"{len(broken)} of {len(found)} active accounts are in error, last {first.name} "
+        f"({first.type}): {first.last_error[:120]}"
+    )
+    remedy = "Read each account's last error, mend it, run its connection test."
+    judge = failure if len(broken) * 2 > len(found) else warning
+    return [judge("connections", detail, remedy)]
+
+
+def halts() -> Check:
+    found = rows(
+        "SELECT scope, mode, reason FROM connections_killswitch WHERE released_at IS NULL"
+        " ORDER BY scope = 'ALL' DESC, id"
+    )
+    if not found:
+        return well("kill switch", "None is set.")
+    detail = f"{len(found)} set, first {found[0].mode} for {found[0].scope}: {found[0].reason}"
+    return warning("kill switch", detail, "Release it when its reason is gone.")
+
+
+def broker_clocks() -> list[Check]:
+    """Each broker kind in use tells its time; a simulated one goes by the market clock."""
+    kinds = rows(
+        "SELECT DISTINCT type FROM connections_executionconnection"
+        " WHERE archived_at IS NULL AND is_active ORDER BY 1"
+    )
+    return [check for row in kinds for check in [_broker_clock(row.type)] if check]
+
+
+def _broker_clock(kind: str) -> Check | None:
+    name = f"clock: {kind}"
+
+    async def ask() -> datetime | None:
+        adapter = adapter_for(kind)
+        try:
+            return await asyncio.wait_for(adapter.clock(), SECONDS)
+        finally:
+            await adapter.disconnect()
+
+    try:
+        told = asyncio.run(ask())
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}"[:200]
+        return warning(name, f"No answer: {said}", "Run the connection test of an account there.")
+    if told is None:
+        return None  # this kind tells no time
+    return judge_clock(name, (market_now() - told).total_seconds())
+
+
+CHECKS: list[tuple[str, Look]] = [
+    ("workers", workers),
+    ("beat", beat),
+    ("due orders", due_orders),
+    ("outbox", outbox),
+    ("kill switch", halts),
+    ("stored credentials", stored_credentials),
+    ("connections", connections),
+    ("market data", market_data),
+    ("clock: brokers", broker_clocks),
+]

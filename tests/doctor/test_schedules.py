@@ -1,0 +1,49 @@
+"""What beat starts: every task exists, nothing piles up, and operators' changes stay."""
+
+from importlib import import_module
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django_celery_beat.models import PeriodicTask
+
+from config.celery import app
+
+pytestmark = pytest.mark.django_db
+written: Any = import_module("config.migrations.0001_schedules")
+
+
+@pytest.fixture(autouse=True)
+def _fresh() -> None:
+    PeriodicTask.objects.all().delete()
+    written.write(apps, None)
+
+
+def test_every_schedule_names_a_task_that_workers_know() -> None:
+    app.loader.import_default_modules()
+    tasks = set(PeriodicTask.objects.values_list("task", flat=True))
+    assert len(tasks) == 7
+    assert tasks <= set(app.tasks)
+
+
+def test_messages_go_to_maintenance_and_expire_before_they_pile_up() -> None:
+    for task in PeriodicTask.objects.select_related("interval"):
+        assert task.queue == "maintenance"
+        assert task.expire_seconds
+        if task.interval:
+            assert task.interval.period == "seconds"
+            assert task.expire_seconds <= task.interval.every
+
+
+def test_the_day_is_computed_after_new_yorks_close() -> None:
+    cron = PeriodicTask.objects.get(task="analytics.compute_daily").crontab
+    assert (cron.hour, cron.minute, str(cron.timezone)) == ("17", "10", "America/New_York")
+
+
+def test_what_operators_changed_stays() -> None:
+    PeriodicTask.objects.filter(task="execution.audit").update(enabled=False, expire_seconds=7)
+    before = PeriodicTask.objects.count()
+    written.write(apps, None)
+    kept = PeriodicTask.objects.get(task="execution.audit")
+    assert (kept.enabled, kept.expire_seconds) == (False, 7)
+    assert PeriodicTask.objects.count() == before
