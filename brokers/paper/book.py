@@ -6,17 +6,16 @@ nothing that only reduces can ever open the other side.
 """
 
 from datetime import datetime, timedelta
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 
 from brokers.base import OrderType, PositionMode, Side, TimeInForce
+from brokers.paper.margin import Refusal, refuse_money, to_cents
 from brokers.paper.state import ZERO, Account, Deal, Ledger, Listed, Lot, Market, Ticket
 from common.codes import Code
 from common.money import divide
 
-CENT = Decimal("0.01")
 MILLION = Decimal(1_000_000)
 NOW_OR_NEVER = (TimeInForce.IOC, TimeInForce.FOK)
-Refusal = tuple[Code, str]
 
 
 def place(account: Account, order: Ticket, market: Market, ledger: Ledger) -> list[Deal]:
@@ -52,16 +51,13 @@ def refuse(account: Account, order: Ticket, market: Market) -> Refusal | None:
         return Code.UNKNOWN_SYMBOL_AT_BROKER, order.symbol
     if not listed.is_open(order.time):
         return Code.MARKET_CLOSED, f"last price {listed.quoted_at or 'never'}"
-    is_exit = order.reduce_only
-    if not is_exit and (wrong := refuse_quantity(order.quantity, listed)):
+    if not order.reduce_only and (wrong := refuse_quantity(order.quantity, listed)):
         return wrong
-    if is_exit and order.quantity <= 0:
-        return Code.VOLUME_INVALID, "a quantity is above 0"
     if order.order_type is OrderType.LIMIT and (order.limit_price or ZERO) <= 0:
         return Code.PRICE_INVALID, "a limit order needs a limit price"
     if order.order_type is OrderType.STOP and (order.stop_price or ZERO) <= 0:
         return Code.PRICE_INVALID, "a stop order needs a stop price"
-    if is_exit:
+    if order.reduce_only:
         return None if closable(account, order) else (Code.NO_POSITION, "nothing to close")
     if order.stop_loss is not None or order.take_profit is not None:
         if not account.native_stops:
@@ -290,71 +286,6 @@ def _book(
     deal = Deal(next(ledger.tickets), order, lot, is_exit, quantity, price, commission, profit, now)
     ledger.deals.append(deal)
     return deal
-
-
-def to_cents(amount: Decimal) -> Decimal:
-    """Round money as it is booked."""
-    return amount.quantize(CENT, ROUND_HALF_EVEN)
-
-
-def refuse_money(
-    account: Account, order: Ticket, quantity: Decimal, lots: list[Lot], market: Market
-) -> Refusal | None:
-    """Return NO_MONEY when the margin that executing needs is more than the account has free."""
-    closing = sum((lot.quantity for lot in lots), ZERO)
-    opening = quantity - closing
-    if opening <= 0:
-        return None
-    listed = market.by_symbol[order.symbol]
-    now_used: Decimal | None = ZERO
-    long, short = (opening, ZERO) if order.side is Side.BUY else (ZERO, opening)
-    if before := account.exposures.get(order.symbol):
-        now_used = margin_of(account, listed, before.long, before.short, market)
-        buys = order.side is Side.BUY
-        long += before.long - (ZERO if buys else min(closing, before.long))
-        short += before.short - (min(closing, before.short) if buys else ZERO)
-    more = margin_of(account, listed, long, short, market)
-    if more is None or now_used is None:
-        return Code.REJECTED_BY_BROKER, f"no rate from {listed.quote} to {account.currency}"
-    equity, used = equity_and_margin(account, market)
-    if more - now_used > equity - used:
-        return Code.NO_MONEY, f"needs {to_cents(more - now_used)}, free {to_cents(equity - used)}"
-    return None
-
-
-def margin_of(
-    account: Account, listed: Listed, long: Decimal, short: Decimal, market: Market
-) -> Decimal | None:
-    """Return the margin (account currency) of an exposure: of its larger side, at mid prices.
-
-    None: the quote currency cannot be converted.
-    """
-    larger = max(long, short)
-    if not larger:
-        return ZERO
-    rate = market.rate(listed.quote, account.currency)
-    if rate is None:
-        return None
-    worth = larger * (listed.bid + listed.ask) * rate
-    return worth * listed.margin_rate / 2 if listed.margin_rate else worth / (2 * account.leverage)
-
-
-def equity_and_margin(account: Account, market: Market) -> tuple[Decimal, Decimal]:
-    """Return equity and used margin in account currency, at the prices in force.
-
-    Equity: balance plus what closing everything now would bring, before commission.
-    """
-    equity, used = account.balance, ZERO
-    for symbol, exposure in account.exposures.items():
-        listed = market.by_symbol.get(symbol)
-        if listed is None:
-            continue
-        rate = market.rate(listed.quote, account.currency) or ZERO
-        profit = exposure.long * listed.bid - exposure.long_cost
-        profit += exposure.short_cost - exposure.short * listed.ask
-        equity += profit * rate
-        used += margin_of(account, listed, exposure.long, exposure.short, market) or ZERO
-    return equity, used
 
 
 def day_end(now: datetime, listed: Listed) -> datetime:

@@ -10,7 +10,7 @@ from decimal import Decimal
 from brokers.base import AccountState, BrokerPosition, Instrument, OrderReport, PositionMode
 from brokers.paper import history, store
 from brokers.paper.arrays import numbers, texts
-from brokers.paper.book import equity_and_margin, to_cents
+from brokers.paper.margin import equity_and_margin, to_cents
 from brokers.paper.reports import from_json
 from brokers.paper.sessions import Session, sessions
 from brokers.paper.state import Account, Lot

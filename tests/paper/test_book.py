@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from brokers.base import CloseCause, OrderType, PositionMode, Quote, Side, TimeInForce
 from brokers.paper.arrays import texts, times
-from brokers.paper.book import day_end, equity_and_margin, place
+from brokers.paper.book import day_end, place
+from brokers.paper.margin import equity_and_margin
 from brokers.paper.matching import Watched, run
 from brokers.paper.state import Account, Ledger, Listed, Market, Ticket
 

@@ -12,7 +12,6 @@ from django.db import connection, connections
 from brokers.base import (
     BrokerError,
     CancelRequest,
-    CheckResult,
     NotSent,
     OrderReport,
     OrderRequest,
@@ -251,20 +250,6 @@ def test_a_session_that_the_server_ended_is_replaced(trader: Trader) -> None:
     assert set(outcomes) <= {"NotSent", "OutcomeUnknown", ReportKind.FILLED}
 
 
-def test_bad_credentials_are_refused_everywhere(trader: Trader) -> None:
-    trader.account("locked", password="right")
-    wrong = {"credentials": {"password": "wrong"}}
-    with pytest.raises(Rejected) as caught:
-        trader.submit(trader.request(Side.BUY, "1000", "locked"), **wrong)
-    assert caught.value.code is Code.CREDENTIALS_REFUSED
-    with pytest.raises(ReadFailed):
-        trader.positions("locked")
-    assert trader.journal() == []
-    right = {"credentials": {"password": "right"}}
-    [report] = trader.submit(trader.request(Side.BUY, "1000", "locked"), **right)
-    assert report.kind is ReportKind.FILLED
-
-
 @pytest.mark.parametrize("knob", ["silent_before", "silent_after"])
 def test_a_lost_cancel_is_unknown_and_may_be_repeated(trader: Trader, knob: str) -> None:
     [resting] = trader.buy("1000", limit_price="1.05000")
@@ -279,18 +264,14 @@ def test_a_lost_cancel_is_unknown_and_may_be_repeated(trader: Trader, knob: str)
     assert [r.kind for r in trader.cancel(resting)] == [ReportKind.CANCELLED]
 
 
-def test_the_connection_test_names_what_is_wrong(trader: Trader) -> None:
-    def failing(number: str = "A1", **spec: Any) -> list[str]:
-        checks = trader.run(trader.adapter.test(trader.spec(number, **spec)))
-        return [check.name for check in checks if check.result is not CheckResult.OK]
-
-    assert failing() == []
-    assert failing("nobody") == ["account"]
-    trader.account("locked", password="right")
-    assert failing("locked") == ["password"]
-    assert failing(settings={"position_mode": "NETTING"}) == ["position mode"]
-    assert failing(settings={"native_stops": False}) == ["native stops"]
-    trader.set(trading_allowed=False)
-    assert failing() == ["trading"]
-    trader.set(trading_allowed=True, unreachable=True)
-    assert failing() == ["reach"]
+def test_a_process_that_stood_still_leaves_nothing_behind(
+    trader: Trader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped inside the book's transaction for longer than its lock lives, then continued."""
+    readings = iter([0.0, 5.0, 5.0, 5.1])  # enters, looks back, tries again while it may
+    monkeypatch.setattr("brokers.paper.arrivals.machine_time", lambda: next(readings))
+    trader.guard = guard = Guard(passes=2)  # on leaving, on arrival; then the deadline is over
+    with pytest.raises(OutcomeUnknown):
+        trader.submit(trader.request(Side.BUY, "1000"), **SOON)
+    assert guard.calls == 3
+    assert trader.journal() == []

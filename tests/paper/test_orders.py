@@ -2,29 +2,15 @@
 
 from datetime import timedelta
 from decimal import Decimal as D
-from typing import Any
 
 import pytest
 
-from brokers.base import OrderType, Rejected, ReportKind, Side, TimeInForce
+from brokers.base import Rejected, ReportKind, Side, TimeInForce
 from brokers.paper.models import PaperAccount, PaperFill
 from common.codes import Code
 from tests.paper.conftest import NOON, Trader
 
 IOC, FOK, DAY = TimeInForce.IOC, TimeInForce.FOK, TimeInForce.DAY
-
-
-def refused(trader: Trader, code: Code, side: Side, quantity: str, **kwargs: Any) -> Rejected:
-    """The broker refuses, journals it as refused, and can still tell so when it is asked."""
-    request = trader.request(side, quantity, **kwargs)
-    with pytest.raises(Rejected) as caught:
-        trader.submit(request)
-    assert caught.value.code is code
-    [row] = [row for row in trader.journal() if row.client_order_id == request.client_order_id]
-    assert (row.status, row.reason, row.accepted_at) == ("REJECTED", code, None)
-    [found] = trader.find(request.client_order_id) or []
-    assert (found.kind, found.code, found.fills) == (ReportKind.REJECTED, code, ())
-    return caught.value
 
 
 def test_a_buy_executes_at_the_ask_and_a_sell_at_the_bid(trader: Trader) -> None:
@@ -170,109 +156,6 @@ def test_a_triggered_stop_follows_the_market_with_its_rest(trader: Trader) -> No
     assert [f.price for r in trader.news() for f in r.fills] == [D("1.10202"), D("1.10052")]
 
 
-@pytest.mark.parametrize("quantity", ["999", "1500", "51000000"])
-def test_a_quantity_between_the_steps_is_refused(trader: Trader, quantity: str) -> None:
-    refused(trader, Code.VOLUME_INVALID, Side.BUY, quantity)
-
-
-@pytest.mark.parametrize("quantity", ["0", "-1000", "NaN", "Infinity", "1E+30"])
-def test_what_is_no_quantity_is_refused_before_the_journal(trader: Trader, quantity: str) -> None:
-    with pytest.raises(Rejected) as caught:
-        trader.buy(quantity)
-    assert caught.value.code is Code.VOLUME_INVALID
-    assert trader.journal() == []
-
-
-def test_the_smallest_and_the_largest_quantity_are_taken(trader: Trader) -> None:
-    trader.set(balance=D(10_000_000))
-    assert trader.buy("1000")[0].fills[0].quantity == 1000
-    assert trader.buy("50000000")[0].fills[0].quantity == 50_000_000
-
-
-def test_an_unlisted_symbol_is_refused(trader: Trader) -> None:
-    refused(trader, Code.UNKNOWN_SYMBOL_AT_BROKER, Side.BUY, "1000", symbol="EURUSD.m")
-
-
-def test_the_market_is_closed_without_a_fresh_price(trader: Trader) -> None:
-    refused(trader, Code.MARKET_CLOSED, Side.BUY, "1000", symbol="GBPUSD")  # never quoted
-    trader.wait_until(trader.now + timedelta(seconds=600))
-    assert trader.buy("1000")[0].kind is ReportKind.FILLED
-    trader.wait_until(trader.now + timedelta(seconds=1))
-    refused(trader, Code.MARKET_CLOSED, Side.BUY, "1000")
-    trader.wait_until(NOON - timedelta(seconds=120))  # a price from the future of a replay
-    refused(trader, Code.MARKET_CLOSED, Side.BUY, "1000")
-
-
-def test_trading_may_be_disabled(trader: Trader) -> None:
-    trader.set(trading_allowed=False)
-    refused(trader, Code.TRADING_DISABLED, Side.BUY, "1000")
-    assert not trader.state().trading_allowed
-
-
-def test_a_limit_or_stop_without_its_price_is_refused(trader: Trader) -> None:
-    refused(trader, Code.PRICE_INVALID, Side.BUY, "1000", order_type=OrderType.LIMIT)
-    refused(trader, Code.PRICE_INVALID, Side.BUY, "1000", order_type=OrderType.STOP)
-
-
-@pytest.mark.parametrize(
-    ("side", "stop", "target"),
-    [
-        (Side.BUY, "1.10000", None),  # at the bid, where it would be closed
-        (Side.BUY, None, "1.10000"),
-        (Side.BUY, "1.09996", None),  # 4 points away, 5 asked for
-        (Side.BUY, None, "1.10004"),
-        (Side.SELL, "1.10002", None),
-        (Side.SELL, "1.10006", None),
-        (Side.SELL, None, "1.09998"),
-        (Side.BUY, "1.11000", "1.12000"),
-    ],
-)
-def test_levels_too_near_or_on_the_wrong_side_are_refused(
-    trader: Trader, side: Side, stop: str | None, target: str | None
-) -> None:
-    trader.set_instrument("EURUSD", stops_level=D("0.00005"))
-    refused(trader, Code.STOPS_INVALID, side, "1000", stop_loss=stop, take_profit=target)
-
-
-def test_levels_at_the_least_distance_are_taken(trader: Trader) -> None:
-    trader.set_instrument("EURUSD", stops_level=D("0.00005"))
-    [report] = trader.buy("1000", stop_loss="1.09995", take_profit="1.10005")
-    assert (report.stop_loss, report.take_profit) == (D("1.09995"), D("1.10005"))
-
-
-def test_a_waiting_orders_levels_are_measured_from_its_own_price(trader: Trader) -> None:
-    [report] = trader.buy("1000", limit_price="1.05000", stop_loss="1.04000")
-    assert report.kind is ReportKind.ACCEPTED
-    refused(trader, Code.STOPS_INVALID, Side.BUY, "1000", limit_price="1.05", stop_loss="1.06")
-
-
-def test_an_account_without_native_stops_takes_none(trader: Trader) -> None:
-    trader.set(native_stops=False)
-    refused(trader, Code.STOPS_INVALID, Side.BUY, "1000", stop_loss="1.09000")
-    assert trader.buy("1000")[0].kind is ReportKind.FILLED
-
-
-def test_margin_is_needed_and_used(trader: Trader) -> None:
-    """10,000 USD at 1:30 carry 272,000 EUR at the mid of 1.10001 (9,973 USD), not 273,000."""
-    refused(trader, Code.NO_MONEY, Side.BUY, "273000")
-    assert trader.buy("272000")[0].kind is ReportKind.FILLED
-    state = trader.state()
-    assert state.margin_used == D("9973.42")
-    assert state.equity == D("9994.56")  # the spread of 2 points
-    assert state.free_margin == state.equity - state.margin_used
-    refused(trader, Code.NO_MONEY, Side.BUY, "1000")
-    assert trader.sell("1000")[0].kind is ReportKind.FILLED  # hedged: the larger side counts
-
-
-def test_a_resting_order_without_money_when_it_is_reached_is_refused_then(trader: Trader) -> None:
-    [resting] = trader.buy("200000", limit_price="1.09000")
-    trader.buy("200000")
-    assert trader.price("1.08900") == 1
-    [told] = trader.news()
-    assert (told.kind, told.code) == (ReportKind.REJECTED, Code.NO_MONEY)
-    assert told.client_order_id == resting.client_order_id
-
-
 def test_commission_is_paid_on_each_side_and_told(trader: Trader) -> None:
     trader.set(commission_per_million=D(30))
     [entry] = trader.buy("100000")
@@ -297,19 +180,6 @@ def test_profit_is_converted_to_the_accounts_currency(trader: Trader) -> None:
     expected = (100_000 * yen_in_euro).quantize(D("0.01"))
     assert PaperFill.objects.get(is_exit=True).profit == expected
     assert trader.state("EUR1").balance == 10_000 + expected
-
-
-def test_an_unconvertible_symbol_is_refused(trader: Trader) -> None:
-    trader.account("CHF1", currency="SEK")
-    with pytest.raises(Rejected) as caught:
-        trader.buy("1000", "CHF1")
-    assert caught.value.code is Code.REJECTED_BY_BROKER
-
-
-def test_an_unknown_account_is_refused(trader: Trader) -> None:
-    with pytest.raises(Rejected) as caught:
-        trader.buy("1000", "nobody")
-    assert caught.value.code is Code.UNKNOWN_ACCOUNT
 
 
 def test_many_orders_of_one_call_do_not_share_their_fate(trader: Trader) -> None:

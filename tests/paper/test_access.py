@@ -1,0 +1,40 @@
+"""Who may use an account, and what its connection test says."""
+
+from typing import Any
+
+import pytest
+
+from brokers.base import CheckResult, ReadFailed, Rejected, ReportKind, Side
+from common.codes import Code
+from tests.paper.conftest import Trader
+
+
+def test_bad_credentials_are_refused_everywhere(trader: Trader) -> None:
+    trader.account("locked", password="right")
+    wrong = {"credentials": {"password": "wrong"}}
+    with pytest.raises(Rejected) as caught:
+        trader.submit(trader.request(Side.BUY, "1000", "locked"), **wrong)
+    assert caught.value.code is Code.CREDENTIALS_REFUSED
+    with pytest.raises(ReadFailed):
+        trader.positions("locked")
+    assert trader.journal() == []
+    right = {"credentials": {"password": "right"}}
+    [report] = trader.submit(trader.request(Side.BUY, "1000", "locked"), **right)
+    assert report.kind is ReportKind.FILLED
+
+
+def test_the_connection_test_names_what_is_wrong(trader: Trader) -> None:
+    def failing(number: str = "A1", **spec: Any) -> list[str]:
+        checks = trader.run(trader.adapter.test(trader.spec(number, **spec)))
+        return [check.name for check in checks if check.result is not CheckResult.OK]
+
+    assert failing() == []
+    assert failing("nobody") == ["account"]
+    trader.account("locked", password="right")
+    assert failing("locked") == ["password"]
+    assert failing(settings={"position_mode": "NETTING"}) == ["position mode"]
+    assert failing(settings={"native_stops": False}) == ["native stops"]
+    trader.set(trading_allowed=False)
+    assert failing() == ["trading"]
+    trader.set(trading_allowed=True, unreachable=True)
+    assert failing() == ["reach"]
