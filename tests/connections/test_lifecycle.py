@@ -1,5 +1,6 @@
 """Creating, changing, pausing and archiving connections."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -123,7 +124,7 @@ def test_switches_tell_whether_they_did_something(alice: User) -> None:
 
 def test_another_tenant_can_do_none_of_it(alice: User) -> None:
     row, bob = make.connection(alice), make.user("bob")
-    attempts = [
+    attempts: list[Callable[[], object]] = [
         lambda: services.pause(row.pk, by=bob),
         lambda: services.resume(row.pk, by=bob),
         lambda: services.activate(row.pk, by=bob),
@@ -170,6 +171,6 @@ def test_allowed_networks(alice: User, settings: Settings) -> None:
     import ipaddress
 
     settings.FILLCAST_BROKER_HOSTS = (ipaddress.ip_network("10.0.0.0/24"),)
-    assert create(alice, settings={"host": "10.0.0.5:4002"})
+    assert create(alice, settings={"host": "10.0.0.5:4002"}).account == "7"
     with pytest.raises(InvalidInputError):
         create(alice, account="8", settings={"host": "10.0.1.5"})
