@@ -229,7 +229,7 @@ def test_mail_is_one_too(alice: User) -> None:
     happen(*[fill(alice) for _ in range(50)])
     services.deliver()
     (sent,) = mail.outbox
-    assert sent.subject == "50 orders filled"
+    assert sent.subject == "50 orders filled: S-1"
 
 
 def test_a_switched_off_channel_is_silent(alice: User, hook: Receiver) -> None:

@@ -67,7 +67,7 @@ def test_a_thousand_fills_of_one_signal_are_one_line(alice: User, bob: User) -> 
     kinds = [kind for kind, _ in told(alice)]
     assert kinds.count("order.filled") == 2
     assert kinds.count("order.denied") == 1
-    assert told(alice)[0][1] == "1,000 orders filled"
+    assert told(alice)[0][1] == "1,000 orders filled: S-7"
     body = Notification.objects.filter(user=alice).earliest("id").body
     assert body.splitlines()[-1] == "… and 990 more."
     assert len(told(bob)) == 1
