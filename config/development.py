@@ -20,7 +20,7 @@ STARTING_SECONDS = 60
 # These start the servers themselves, or do not need them.
 WITHOUT_SERVERS = frozenset(
     [
-        *("check", "collectstatic", "compilemessages", "demo", "diffsettings", "help"),
+        *("bench", "check", "collectstatic", "compilemessages", "demo", "diffsettings", "help"),
         *("makemessages", "settings_reference", "stack", "startapp", "version"),
     ]
 )

@@ -1,0 +1,180 @@
+"""The plain way: one Celery task and plain ORM writes for each connection.
+
+As a careful developer writes it at first: rows that are needed are selected, the order is saved
+before the call and its outcome after it, each in one transaction. The connection to the database is
+kept between tasks (CELERY_DB_REUSE_MAX), workers and paper broker are the same as ours.
+"""
+
+from datetime import timedelta
+from decimal import Decimal
+from uuid import UUID
+
+from celery import shared_task
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from brokers.base import (
+    ConnectionSpec,
+    OrderReport,
+    OrderRequest,
+    OrderType,
+    Side,
+    TimeInForce,
+)
+from common.clocks import machine_time
+from connections.models import (
+    AccountSnapshot,
+    ExecutionConnection,
+    Instrument,
+    Subscription,
+    TradingPreset,
+)
+from events.models import Event
+from execution import runtime, sizing
+from execution.ids import new_client_order_id
+from execution.models import ExecutionLog, Fill, Order, Status
+from positions.models import ExecutionPosition
+from prices.models import LatestQuote
+from signals.models import Signal
+
+
+@shared_task(name="benchmarks.fill_one", ignore_result=True)
+def fill_one(signal_id: int, connection_id: str) -> None:
+    """Fill a signal on one connection."""
+    signal = Signal.objects.get(pk=signal_id)
+    connection = ExecutionConnection.objects.select_related("preset").get(pk=connection_id)
+    subscription = Subscription.objects.get(connection=connection, feed_id=signal.feed_id)
+    account = AccountSnapshot.objects.get(connection=connection)
+    instrument = Instrument.objects.get(
+        book=connection.instrument_book, pair=signal.currency_pair, is_preferred=True
+    )
+    quote = LatestQuote.objects.get(
+        data_connection_id=connection.data_connection_id, symbol=signal.currency_pair
+    )
+    assert connection.preset is not None
+    quantity = _quantity(signal, connection.preset, subscription, account, instrument, quote)
+    order = _save_order(signal, connection, instrument, quote, quantity)
+    reports = runtime.present().wire.ask(_call(order, connection))
+    _save_outcome(order, reports, connection)
+
+
+def _quantity(
+    signal: Signal,
+    preset: TradingPreset,
+    subscription: Subscription,
+    account: AccountSnapshot,
+    instrument: Instrument,
+    quote: LatestQuote,
+) -> Decimal:
+    rate = Decimal(1)
+    assert signal.sl is not None
+    quantity = sizing.size(
+        sizing=sizing.Sizing(
+            preset.sizing_mode, preset.fixed_quantity, preset.percent_of_balance,
+            preset.fixed_amount, preset.risk_percent,
+            sizing.multiplier_of(preset, signal.risk_category, subscription.multiplier),
+        ),
+        balance=account.balance,
+        equity=account.equity,
+        price=quote.ask,
+        rate=rate,
+        stop_loss_per_unit=sizing.loss_per_unit(quote.ask, signal.sl, 1, rate),
+        steps=sizing.Steps(
+            instrument.quantity_min, instrument.quantity_step, instrument.quantity_max
+        ),
+    )  # fmt: skip
+    assert isinstance(quantity, Decimal)
+    return quantity
+
+
+def _save_order(
+    signal: Signal,
+    connection: ExecutionConnection,
+    instrument: Instrument,
+    quote: LatestQuote,
+    quantity: Decimal,
+) -> Order:
+    now = timezone.now()
+    return Order.objects.create(
+        signal=signal,
+        connection=connection,
+        leg="entry",
+        client_order_id=new_client_order_id(settings.FILLCAST_INSTALLATION_TAG),
+        pair=signal.currency_pair,
+        symbol=instrument.symbol,
+        side=signal.direction,
+        order_type=signal.order_type,
+        time_in_force=signal.time_in_force,
+        quantity=quantity,
+        stop_loss=signal.sl,
+        take_profit=signal.tp,
+        expected_price=quote.ask,
+        pip=instrument.pip,
+        conversion_rate=Decimal(1),
+        status=Status.SUBMITTING,
+        owner=runtime.present().id,
+        answer_by=now + timedelta(seconds=30),
+        submitted_at=now,
+    )
+
+
+async def _call(order: Order, connection: ExecutionConnection) -> list[OrderReport]:
+    request = OrderRequest(
+        client_order_id=order.client_order_id or "",
+        connection_id=str(connection.pk),
+        account=connection.account,
+        symbol=order.symbol,
+        side=Side(order.side),
+        order_type=OrderType(order.order_type),
+        time_in_force=TimeInForce(order.time_in_force),
+        quantity=order.quantity or Decimal(0),
+        stop_loss=order.stop_loss,
+        take_profit=order.take_profit,
+        order_id=order.pk,
+        send_by=machine_time() + 30,
+    )
+    spec = ConnectionSpec(request.connection_id, request.account, settings=connection.settings)
+    adapter = runtime.present().wire.adapter(connection.type)
+    return await adapter.submit(spec, request, lambda _: None)
+
+
+@transaction.atomic
+def _save_outcome(
+    order: Order, reports: list[OrderReport], connection: ExecutionConnection
+) -> None:
+    assert order.signal_id is not None
+    (report,) = reports
+    (told,) = report.fills
+    Fill.objects.create(
+        connection=connection, broker_fill_id=told.broker_fill_id, order=order, side=order.side,
+        quantity=told.quantity, price=told.price, commission=told.commission,
+        commission_currency=told.commission_currency, time=told.time,
+    )  # fmt: skip
+    ExecutionPosition.objects.create(
+        connection=connection, signal_id=order.signal_id, pair=order.pair, symbol=order.symbol,
+        side=order.side, quantity=told.quantity, opened_quantity=told.quantity,
+        entry_price=told.price, sl=order.stop_loss, tp=order.take_profit, sl_guardian="BROKER",
+        tp_guardian="BROKER", broker_position_id=report.broker_position_id,
+        price_source_id=connection.data_connection_id, pip=order.pip,
+        conversion_rate=order.conversion_rate, opened_at=told.time,
+    )  # fmt: skip
+    order.status, order.broker_order_id = Status.FILLED, report.broker_order_id
+    order.filled_quantity, order.avg_fill_price = told.quantity, told.price
+    order.filled_at = order.done_at = order.acknowledged_at = timezone.now()
+    order.save()
+    ExecutionLog.objects.create(
+        order_id=order.pk, signal_id=order.signal_id, connection_id=connection.pk, code="FILL",
+        status=order.status, numbers={"quantity": str(told.quantity), "price": str(told.price)},
+    )  # fmt: skip
+    Event.objects.create(
+        kind="order.filled", user_id=connection.owner_id, connection_id=connection.pk,
+        signal_id=order.signal_id, order_id=order.pk, payload={"quantity": str(told.quantity)},
+    )  # fmt: skip
+
+
+def fan_out(signal_id: int, connection_ids: list[UUID], queue: str) -> None:
+    """Publish the plain way: mark the signal, then one message for each connection."""
+    Signal.objects.filter(pk=signal_id).update(published_at=timezone.now())
+    for connection_id in connection_ids:
+        fill_one.apply_async((signal_id, str(connection_id)), queue=queue)

@@ -1,0 +1,176 @@
+"""One signal to n accounts: from publish() to the last fill committed."""
+
+import statistics
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import connection as database
+from django.db import transaction
+
+from benchmarks import baseline, usage
+from benchmarks.place import EXECUTION, BenchError, Place, say
+from benchmarks.results import Result, compared, percentile
+from benchmarks.world import World
+from signals.models import Signal
+from signals.services import publish
+from users.tenancy import on_behalf_of
+
+ROUNDS, TARGET, TARGET_LINEAR = 3, 25.0, 1.3
+BASELINE_MAX = 500  # it is linear, and slow
+
+UNFILLED = """
+SELECT EXISTS (SELECT FROM execution_order WHERE signal_id = %s AND status <> 'FILLED')
+"""
+COUNTS = """
+SELECT (SELECT count(*) FROM execution_order WHERE signal_id = %s AND status = 'FILLED'),
+  (SELECT count(*) FROM execution_fill), (SELECT count(*) FROM positions_executionposition),
+  (SELECT count(*) FROM paper_order WHERE status = 'FILLED')
+"""
+STAGES = """
+SELECT extract(epoch FROM o.created_at - %s) * 1000, extract(epoch FROM o.submitted_at - %s) * 1000,
+  extract(epoch FROM p.accepted_at - %s) * 1000, extract(epoch FROM o.filled_at - %s) * 1000
+FROM execution_order o JOIN paper_order p USING (client_order_id) WHERE o.signal_id = %s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One fan-out. seconds: publish to last commit, as seen from outside."""
+
+    seconds: float
+    latencies_ms: list[float]  # from publish to each order's fill
+    stages_ms: dict[str, Any]
+    cpu_s: dict[str, float]
+
+
+def ours(place: Place, world: World, n: int) -> Run:
+    """Publish a signal to n subscribers and wait until all of it is durable."""
+    signal = world.signal(world.feed(n))
+    before, began, start = usage.cpu_seconds(place.pids()), datetime.now(UTC), time.perf_counter()
+    committed = publish_as_web(signal, world)
+    rung = time.perf_counter()
+    place.wait(lambda: not place.sql(UNFILLED, signal.pk)[0][0])
+    seconds = time.perf_counter() - start
+    cpu = usage.spent(before, usage.cpu_seconds(place.pids()))
+    _check(place, signal, n)
+    steps = _steps(place, began, signal)
+    stages: dict[str, Any] = {
+        "published": 1000 * (committed - start),
+        "rung": 1000 * (rung - start),
+        **{name: [values[0], percentile(values, 50), values[-1]] for name, values in steps.items()},
+        "all_committed": 1000 * seconds,
+    }
+    return Run(seconds, steps["filled"], stages, cpu)
+
+
+def publish_as_web(signal: Signal, world: World) -> float:
+    """Publish as the web process does, under row-level security; return when it committed."""
+    committed: list[float] = []
+    with database.cursor() as cursor:
+        cursor.execute("SET ROLE fillcast_web")
+    try:
+        with on_behalf_of(world.operator):
+            transaction.on_commit(lambda: committed.append(time.perf_counter()))
+            publish(signal.pk, by=world.operator)
+    finally:
+        with database.cursor() as cursor:
+            cursor.execute("RESET ROLE")
+    return committed[0]
+
+
+def _steps(place: Place, began: datetime, signal: Signal) -> dict[str, list[float]]:
+    """When each order was written, claimed, taken by the broker and filled: sorted ms."""
+    rows = place.sql(STAGES, *[began] * 4, signal.pk)
+    names = ("created", "intent", "at_broker", "filled")
+    return {
+        name: sorted(map(float, column))
+        for name, column in zip(names, zip(*rows, strict=True), strict=True)
+    }
+
+
+def plain(place: Place, world: World, n: int) -> tuple[float, dict[str, float]]:
+    """The baseline's seconds for n connections, and the CPU time that they took."""
+    signal = world.signal(world.feed(n))
+    connection_ids = world.connections(n)
+    before, start = usage.cpu_seconds(place.pids()), time.perf_counter()
+    baseline.fan_out(signal.pk, connection_ids, EXECUTION)
+    place.wait(lambda: _filled(place, signal) == n, every=0.02)
+    seconds = time.perf_counter() - start
+    _check(place, signal, n)
+    return seconds, usage.spent(before, usage.cpu_seconds(place.pids()))
+
+
+def _filled(place: Place, signal: Signal) -> int:
+    counted = "SELECT count(*) FROM execution_order WHERE signal_id = %s AND status = 'FILLED'"
+    return int(place.sql(counted, signal.pk)[0][0])
+
+
+def _check(place: Place, signal: Signal, n: int) -> None:
+    """All orders, fills, positions and the broker's journal must be there, each once."""
+    (counts,) = place.sql(COUNTS, signal.pk)
+    if set(counts) != {n}:
+        raise BenchError(f"{n} orders, but orders, fills, positions, broker's: {counts}")
+
+
+def fanout(place: Place, world: World, n: int) -> Result:
+    """Against one task and plain ORM writes per connection."""
+    place.run(workers=2)
+    place.reset()
+    ours(place, world, n)  # warm-up
+    place.reset()
+    plain(place, world, min(n, 50))
+    place.reset()
+    runs, plain_seconds = [], []
+    for number in range(ROUNDS):
+        seconds, plain_cpu = plain(place, world, min(n, BASELINE_MAX))
+        plain_seconds.append(seconds)
+        place.reset()
+        runs.append(ours(place, world, n))
+        place.reset()
+        say(f"  round {number + 1}: {runs[-1].seconds:.3f} s, plain {plain_seconds[-1]:.2f} s")
+    middle = sorted(runs, key=lambda run: run.seconds)[len(runs) // 2]
+    return compared(
+        "fanout",
+        n=n,
+        seconds=[run.seconds for run in runs],
+        baseline="one plain task and ORM writes per connection",
+        baseline_n=min(n, BASELINE_MAX),
+        baseline_seconds=plain_seconds,
+        target=TARGET,
+        latencies_ms=middle.latencies_ms,
+        stages_ms=middle.stages_ms,
+        cpu_s=middle.cpu_s,
+        baseline_cpu_s=plain_cpu,
+    )
+
+
+def linear(place: Place, world: World, n: int) -> Result:
+    """n connections against a tenth of them: an order must not cost more."""
+    few = max(n // 10, 1)
+    place.run(workers=2)
+    seconds: dict[int, list[float]] = {n: [], few: []}
+    for number in range(ROUNDS + 1):
+        for size in (few, n):
+            place.reset()
+            run = ours(place, world, size)
+            if number:  # the first is the warm-up
+                seconds[size].append(run.seconds)
+    place.reset()
+    medians = {size: statistics.median(those) for size, those in seconds.items()}
+    result = compared(
+        "linear",
+        n=n,
+        seconds=seconds[n],
+        baseline=f"the same for {few} connections",
+        baseline_n=few,
+        baseline_seconds=seconds[few],
+        target=TARGET_LINEAR,
+    )
+    dearer = (medians[n] / n) / (medians[few] / few)
+    return _less_is_better(result, dearer)
+
+
+def _less_is_better(result: Result, ratio: float) -> Result:
+    return replace(result, ratio=ratio, ok=ratio <= result.target, half=ratio <= 2 * result.target)

@@ -1,0 +1,172 @@
+"""Where benches run: servers and processes of their own, as `manage.py stack` starts them."""
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, LiteralString, Self
+
+import psycopg
+import redis
+
+from benchmarks import usage
+from common.embedded.ports import free_port
+from common.embedded.postgres import NAME, PostgresServer
+from config import env as table
+from config.children import Child
+from config.development import var_folder
+from config.env import Env
+from config.setting import Setting
+from config.stack import Stack, all_children
+
+EXECUTION = "execution"  # the queue, and how its workers are called
+TASKS = ("-I", "benchmarks.baseline,benchmarks.noop")
+# What trading writes. Everything else (people, accounts, subscriptions) stays between rounds.
+WRITTEN = (
+    "execution_order, execution_fill, execution_executionlog, execution_driftitem, "
+    "positions_executionposition, events_event, analytics_analyticsdaily, "
+    "paper_order, paper_fill, paper_position, paper_event"
+)
+
+
+class BenchError(Exception):
+    """A bench cannot be measured; the text says why."""
+
+
+def say(text: str) -> None:
+    """Tell people; programs read standard output."""
+    print(text, file=sys.stderr, flush=True)
+
+
+class Place:
+    """A fresh database with fsync, a Redis, and as many processes as a bench asks for.
+
+    `with Place() as place:` from the main thread; leaving it ends everything.
+    """
+
+    def __init__(self) -> None:
+        self._wanted: Sequence[Child] = ()
+        named: list[Setting[Any]] = [table.DATABASE_URL, table.REDIS_URL, table.WEB_DATABASE_URL,
+                 table.TRADE_DATABASE_URL, table.MARKET_CLOCK]  # fmt: skip
+        self.stack = Stack(
+            what="manage.py bench",
+            children=lambda _: self._wanted,
+            extra={
+                **{setting.name: "" for setting in named},  # never somebody's real database
+                table.ENV.name: "development",
+                table.ENV_FILE.name: os.devnull,
+                table.VAR.name: str(var_folder(os.environ) / "bench" / "stack"),
+                table.PORT.name: str(free_port()),
+                table.LOG_LEVEL.name: "WARNING",
+            },
+            say=say,
+        )
+
+    def __enter__(self) -> Self:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        logging.disable(logging.INFO)  # as in the workers: a line a message would slow the baseline
+        self.stack.__enter__()
+        try:
+            self._begin()
+        except BaseException:
+            self.stack.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stack.stop()
+
+    def _begin(self) -> None:
+        say("Servers start …")
+        with PostgresServer(self.stack.folder / "postgres") as server:
+            url = server.url.removesuffix(NAME) + "postgres"
+            with psycopg.connect(url, autocommit=True) as connection:
+                connection.execute(f"DROP DATABASE IF EXISTS {NAME}")
+        self.stack.prepare()
+        self.stack.use_here()
+        self.owner = psycopg.connect(self.stack.environ[table.DATABASE_URL.name], autocommit=True)
+        self.redis = redis.Redis.from_url(self.stack.environ[table.REDIS_URL.name])
+
+    # ---- processes ------------------------------------------------------------------------
+    def run(self, *, workers: int) -> None:
+        """Have the whole stack run with so many workers for entries; 0: no process at all."""
+        if workers == self.workers:
+            return
+        if self.stack.supervisor is not None:
+            self.stack.supervisor.stop()
+        self._wanted = _children(Env(self.stack.environ), workers)
+        if workers == 0:
+            self.stack.supervisor = None
+            return
+        say(f"The stack starts with {workers} workers for entries …")
+        supervisor = self.stack.start()
+        if not supervisor.wait_ready(120):
+            raise BenchError(f"not ready: {', '.join(supervisor.unready())} {supervisor.failure}")
+
+    @property
+    def workers(self) -> int:
+        """How many workers for entries run."""
+        if self.stack.supervisor is None:
+            return 0
+        return sum(child.name.startswith(EXECUTION) for child in self._wanted)
+
+    def pids(self) -> dict[str, list[int]]:
+        """Return the processes of the stack by kind, servers included, ourselves apart."""
+        (backend,) = self.owner.execute("SELECT pg_backend_pid()").fetchone() or (0,)
+        postmaster = usage.parent_of(backend)
+        running = self.stack.supervisor.children if self.stack.supervisor else {}
+        info: dict[str, Any] = self.redis.info("server")
+        return {
+            "postgres": [postmaster, *usage.offspring(postmaster)],
+            "redis": [int(info["process_id"])],
+            **{name: [one.pid] for name, one in running.items() if one.pid},
+        }
+
+    @contextlib.contextmanager
+    def halted(self) -> Iterator[None]:
+        """Stop the workers for entries meanwhile, so that a queue can be filled first."""
+        pids = [pid for kind, those in self.pids().items() if kind.startswith(EXECUTION)
+                for pid in those]  # fmt: skip
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+
+    # ---- data -----------------------------------------------------------------------------
+    def sql(self, text: LiteralString, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Run a statement as the owner, on a connection apart."""
+        cursor = self.owner.execute(text, parameters or None)
+        return cursor.fetchall() if cursor.description else []
+
+    def reset(self) -> None:
+        """Forget what was traded, and what is still in the queues."""
+        self.sql(f"TRUNCATE {WRITTEN} CASCADE")
+        self.redis.delete(EXECUTION, "exits", "maintenance")
+
+    def wait(self, done: Callable[[], bool], *, seconds: float = 180, every: float = 0.005) -> None:
+        """Wait until something is done. Raises BenchError if it takes too long."""
+        end = time.monotonic() + seconds
+        while not done():
+            if time.monotonic() > end:
+                raise BenchError(f"not done after {seconds:g} s; logs: {self.stack.folder / 'log'}")
+            if self.stack.supervisor is not None and self.stack.supervisor.failure:
+                raise BenchError(self.stack.supervisor.failure)
+            time.sleep(every)
+
+
+def _children(env: Env, workers: int) -> list[Child]:
+    """The stack's own processes; its Celery workers know the baseline's tasks besides."""
+    found = []
+    for child in all_children(env):
+        if "worker" in child.command:
+            child = replace(child, command=(*child.command, *TASKS))
+        if not child.name.startswith(EXECUTION) or int(child.name.rpartition("-")[2]) <= workers:
+            found.append(child)
+    return found if workers else []

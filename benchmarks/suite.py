@@ -1,0 +1,46 @@
+"""All benches by name, and running them."""
+
+import os
+from collections.abc import Callable
+
+from benchmarks import fanout
+from benchmarks.place import Place, say
+from benchmarks.results import Result, as_json, machine
+from benchmarks.world import World
+from config.development import var_folder
+
+Bench = Callable[[Place, World, int], Result]
+BENCHES: dict[str, tuple[Bench, int]] = {  # name → (what, n)
+    "fanout": (fanout.fanout, 1_000),
+    "linear": (fanout.linear, 10_000),
+}
+
+
+def run(names: list[str], n: int | None) -> str:
+    """Run benches in their order and return the JSON line; it is also kept in var/bench/."""
+    facts, results = machine(), []
+    with Place() as place:
+        world = World(place)
+        for name in names:
+            bench, usual = BENCHES[name]
+            say(f"{name}, n = {n or usual:,}")
+            results.append(bench(place, world, n or usual))
+            say(_in_words(results[-1]))
+    told = as_json(facts, results)
+    _keep(told)
+    return told
+
+
+def _in_words(result: Result) -> str:
+    met = "met" if result.ok else "half" if result.half else "MISSED"
+    against = result.baseline.name if result.baseline else "the target"
+    return (
+        f"  {result.seconds:.3f} s, {result.rate:,.0f}/s: {result.ratio:.3g} × {against}"
+        f" (target {result.target:g}: {met})"
+    )
+
+
+def _keep(told: str) -> None:
+    folder = var_folder(os.environ) / "bench"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "latest.json").write_text(f"{told}\n")
