@@ -22,10 +22,12 @@ class Told:
     reports: list[tuple[OrderReport, int | None]] = field(default_factory=list)
     ids: list[int] = field(default_factory=list)
     deferred: list[OrderReport] = field(default_factory=list)
+    seen: set[tuple[int, str]] = field(default_factory=set)  # executions of this batch
+    taken: dict[int, Decimal] = field(default_factory=dict)  # by them, from each position
 
 
 ENTRIES = """
-SELECT e.client_order_id, p.id
+SELECT e.client_order_id, p.id, e.quantity > e.filled_quantity AS may_fill
 FROM execution_order e
 LEFT JOIN positions_executionposition p ON p.connection_id = e.connection_id
   AND p.signal_id = e.signal_id
@@ -65,8 +67,14 @@ SELECT signal_id, connection_id, id, leg, 1, pair, symbol,
 FROM r RETURNING id
 """
 
+# An ended order reserves nothing any more: its further executions free nothing either.
 GROW = """
-UPDATE execution_order SET quantity = quantity + %s WHERE id = %s
+WITH grown AS (
+  UPDATE execution_order SET quantity = quantity + %(by)s WHERE id = %(id)s
+  RETURNING position_id, status
+)
+UPDATE positions_executionposition p SET reserved = least(p.reserved + %(by)s, p.quantity)
+FROM grown g WHERE p.id = g.position_id AND g.status IN ('SUBMITTED', 'PARTIALLY_FILLED')
 """
 
 
@@ -74,7 +82,7 @@ def materialise(reports: Sequence[OrderReport]) -> Told:
     """Give every broker-made exit an order row.
 
     Must run in the transaction that applies the reports. A report whose executions are all known
-    already gets no second row: it was delivered again. One that overtook its entry's own fill is
+    already gets no second row: it was delivered again. One that overtook its entry's own fills is
     deferred: it is not acknowledged, so the broker tells it again.
     """
     told = Told([(r, None) for r in reports if r.close_cause is None])
@@ -82,48 +90,59 @@ def materialise(reports: Sequence[OrderReport]) -> Told:
     if not made:
         return told
     candidates = [cid for r in made for cid in all_attempts(r.client_order_id)]
-    positions = {base_of(row.client_order_id): row.id for row in rows(ENTRIES, (candidates,))}
-    rows(LOCK, ([position for position in positions.values() if position],))
-    seen: set[tuple[int, str]] = set()
+    entries = {base_of(row.client_order_id): row for row in rows(ENTRIES, (candidates,))}
+    rows(LOCK, ([entry.id for entry in entries.values() if entry.id],))
     for report in made:
-        base = base_of(report.client_order_id)
-        if base not in positions:
+        entry = entries.get(base_of(report.client_order_id))
+        if entry is None:
             told.reports.append((report, None))  # not ours: it becomes drift
-        elif (position_id := positions[base]) is None:
+        elif entry.id is None:
             told.deferred.append(report)
-        elif (order_id := _exit_row(report, position_id, seen)) is not None:
-            told.reports.append((report, order_id))
-            told.ids.append(order_id)
+        else:
+            _take(told, report, entry)
     return told
 
 
-def _exit_row(report: OrderReport, position_id: int, seen: set[tuple[int, str]]) -> int | None:
-    """Find or write the exit's order row; None when there is nothing new in the report."""
-    position = rows(LOAD, ([position_id],))[0]
-    fresh = _new_quantity(report, position, seen)
+def _take(told: Told, report: OrderReport, entry: Any) -> None:
+    """Find or write the exit's order row, unless there is nothing new in the report."""
+    position = rows(LOAD, ([entry.id],))[0]
+    fresh, keys = _new_executions(report, position, told.seen)
+    taken = told.taken.get(position.id, Decimal(0)) + fresh
     if fresh <= 0:
-        return None
+        return
+    if taken > position.quantity and entry.may_fill:
+        told.deferred.append(report)
+        return
+    told.seen |= keys
+    told.taken[position.id] = taken
+    order_id = _exit_row(report, position, fresh)
+    told.reports.append((report, order_id))
+    told.ids.append(order_id)
+
+
+def _exit_row(report: OrderReport, position: Any, fresh: Decimal) -> int:
     legs: dict[str, list[Any]] = position.legs or {}
     for order_id, broker_order_id in legs.values():
         if broker_order_id and broker_order_id == report.broker_order_id:
-            run(GROW, (fresh, order_id))
+            run(GROW, {"by": fresh, "id": order_id})
             return int(order_id)
     leg, level = _leg_of(report, position, list(legs))
     record = (position.id, leg, report.broker_order_id, fresh, level)
     return int(rows(INSERT, columns([record], 5))[0].id)
 
 
-def _new_quantity(report: OrderReport, position: Any, seen: set[tuple[int, str]]) -> Decimal:
+def _new_executions(
+    report: OrderReport, position: Any, seen: set[tuple[int, str]]
+) -> tuple[Decimal, set[tuple[int, str]]]:
     """What the report executes that neither the database nor this batch has told before."""
     fill_ids = [fill.broker_fill_id for fill in report.fills]
     known = {row.broker_fill_id for row in rows(KNOWN, (position.connection_id, fill_ids))}
-    total = Decimal(0)
-    for fill in report.fills:
-        key = (position.id, fill.broker_fill_id)
-        if fill.broker_fill_id not in known and key not in seen:
-            seen.add(key)
-            total += fill.quantity
-    return total
+    new = {
+        (position.id, fill.broker_fill_id): fill.quantity
+        for fill in report.fills
+        if fill.broker_fill_id not in known and (position.id, fill.broker_fill_id) not in seen
+    }
+    return sum(new.values(), Decimal(0)), set(new)
 
 
 def _leg_of(report: OrderReport, position: Any, taken: Sequence[str]) -> tuple[str, Decimal | None]:

@@ -9,12 +9,14 @@ import structlog
 from django.db import InterfaceError, OperationalError, connection
 
 from brokers.base import OrderReport
-from execution.reports import apply_reports, set_aside
+from execution.drift import set_aside
+from execution.reports import apply_reports
 
 log = structlog.get_logger(__name__)
 GATHER_SECONDS = 0.010
 FLUSH_MAX = 500
 RETRY_SECONDS = 0.2
+AWAY = (OperationalError, InterfaceError)
 
 
 def apply_or_halve(
@@ -32,22 +34,32 @@ def apply_or_halve(
         batch = waiting.pop()
         try:
             deferred += apply_reports(batch).deferred
-        except (
-            OperationalError,
-            InterfaceError,
-        ) as error:  # deadlock, lock time-out, or the database is away
+        except AWAY as error:  # deadlock, lock time-out, or the database is away
             log.warning("flush is tried again", reports=len(batch), error=str(error).strip())
             connection.close()
             waiting.append(batch)
             stop.wait(RETRY_SECONDS)
         except Exception as error:
-            if len(batch) == 1:
-                set_aside(batch[0], error)
-                log.exception("a report was set aside as drift", order=batch[0].client_order_id)
-            else:
+            if len(batch) > 1:
                 middle = len(batch) // 2
                 waiting += [batch[middle:], batch[:middle]]
+            elif not _kept(batch[0], error):
+                waiting.append(batch)
     return deferred
+
+
+def _kept(report: OrderReport, fault: Exception) -> bool:
+    """Set aside a report that cannot be applied; False: the database is away, so try it again."""
+    log.exception("a report cannot be applied", order=report.client_order_id)
+    try:
+        if not set_aside(report, fault):
+            log.error("a report about nobody's connection was dropped", report=repr(report))
+    except AWAY:
+        connection.close()
+        return False
+    except Exception:
+        log.exception("a report was dropped", report=repr(report))
+    return True
 
 
 class Flusher(threading.Thread):

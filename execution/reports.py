@@ -8,8 +8,7 @@ Facts (acceptance, fills, refusals) are never fenced: they are true whoever brin
 import json
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -22,9 +21,10 @@ from common.money import divide, plain
 from common.sql import array, columns, rows, run
 from execution import reports_sql as sql
 from execution.broker_exits import materialise
-from execution.ids import all_attempts, base_of
+from execution.drift import write_drift
+from execution.ids import all_attempts, at_attempt, base_of
 from execution.models import TERMINAL, Status
-from execution.transitions import State, Step, after_fill, after_report, require
+from execution.transitions import LATE, State, Step, after_fill, after_report, require
 
 ZERO = Decimal(0)
 FACTS_OF_ONE_ATTEMPT = frozenset(
@@ -47,6 +47,7 @@ class Change:
     step: Step | None = None
     reports: list[OrderReport] = field(default_factory=list)
     fills: list[Any] = field(default_factory=list)  # new ones only
+    passed: list[Status] = field(default_factory=list)  # states between the first and the last
     quantity: Decimal = ZERO  # of the new fills
     value: Decimal = ZERO
     average: Decimal = ZERO  # price of all fills, old and new
@@ -74,7 +75,10 @@ def apply_reports(reports: Sequence[OrderReport]) -> Applied:
         _insert_fills(changes)
         for change in changes.values():
             _fold(change)
-        written = _write([c for c in changes.values() if c.step is not None])
+        moved = [change for change in changes.values() if change.step is not None]
+        # Apart, because a statement can change a position's row only once.
+        written = _write([change for change in moved if not change.state.is_exit])
+        written += _write([change for change in moved if change.state.is_exit])
         _write_levels(r for r in reports if r.kind is ReportKind.LEVELS)
     return Applied(written, told.deferred)
 
@@ -101,7 +105,7 @@ def _sort(told: list[tuple[OrderReport, int | None]], found: dict[Any, Any]) -> 
             continue
         row = found.get(order_id if order_id is not None else base_of(report.client_order_id))
         if row is None or str(row.connection_id) != report.connection_id:
-            _drift(Code.UNKNOWN_ORDER, report)
+            write_drift(Code.UNKNOWN_ORDER, report)
             continue
         change = changes.setdefault(row.id, Change(row, _state_of(row)))
         change.reports.append(report)
@@ -143,11 +147,11 @@ def _fill_record(row: Any, fill: Execution) -> tuple[Any, ...]:
 
 
 def _fold(change: Change) -> None:
-    """Apply new executions, then the other reports in their order, to the order's state."""
+    """Apply new executions, then the other facts in their order, then decisions."""
     change.average = change.row.avg_fill_price
     if change.fills:
         _add_fills(change)
-    for report in change.reports:
+    for report in sorted(change.reports, key=lambda report: report.kind in DECISIONS):
         if report.kind in FACTS_OF_ONE_ATTEMPT and not _same_attempt(change.row, report):
             continue
         step = after_report(change.state, report)
@@ -169,12 +173,17 @@ def _add_fills(change: Change) -> None:
 
 
 def _same_attempt(row: Any, report: OrderReport) -> bool:
-    return report.close_cause is not None or row.client_order_id == report.client_order_id
+    """A row that waits for its next attempt still has the id of the last one."""
+    if report.close_cause is not None:
+        return True
+    return bool(report.client_order_id == at_attempt(row.client_order_id, row.attempt))
 
 
 def _move(change: Change, step: Step) -> None:
     if step.status != change.state.status:
         require(change.state.status, step.status)
+        if change.state.status != change.row.status:
+            change.passed.append(change.state.status)
     change.step = step
     change.state = replace(change.state, status=step.status)
 
@@ -184,14 +193,18 @@ def _write(changes: list[Change]) -> int:
         return 0
     records = [_record(change) for change in changes]
     arrays = dict(zip(sql.COLUMNS, columns(records, len(sql.COLUMNS)), strict=True))
-    opening = {c.row.signal_id for c in changes if c.fills and c.row.signal_id}
+    opening = {c.row.signal_id for c in changes if c.fills or _target_done(c)} - {None}
     levels = rows(sql.EFFECTIVE_LEVELS, (list(opening),)) if opening else []
     signals = {
         "signal_ids": [level.signal_id for level in levels],
         "sls": [level.sl for level in levels],
         "targets": [array(level.targets) for level in levels],
     }
+    if implied := [_implied(c.row, status) for c in changes for status in c.passed]:
+        run(sql.IMPLIED, columns(implied, 5))
     written = rows(sql.WRITE, {**arrays, **signals})[0].written
+    if late := [c.row.id for c in changes if c.fills and c.row.status in LATE]:
+        run(sql.CLOSE_AGAIN, (late,))
     if alerts := [c.row.id for c in changes if _alarming(c)]:
         run(sql.ALERT, (alerts,))
         run(sql.ALERT_LOG, (alerts,))
@@ -203,8 +216,7 @@ def _record(change: Change) -> tuple[Any, ...]:
     assert step is not None  # the caller sorted
     ended = state.status in TERMINAL
     times = [fill.time for fill in change.fills]
-    exit_ended = ended and row.position_id is not None and row.status not in TERMINAL
-    freed = change.quantity + (state.quantity - state.filled if exit_ended else ZERO)
+    freed = _live(_state_of(row)) - _live(state)
     return (
         row.id,
         state.status.value,
@@ -224,11 +236,28 @@ def _record(change: Change) -> tuple[Any, ...]:
         freed if row.position_id is not None else ZERO,
         any(report.kind not in DECISIONS for report in change.reports),
         ended,
+        _target_done(change),
         row.attempt + step.next_attempt,
         row.tries + step.next_try,
         _backoff(row.tries) if step.next_try else 0.0,
         json.dumps(_numbers(change)),
     )
+
+
+def _live(state: State) -> Decimal:
+    """What an order may still fill: for an exit, what it has reserved of its position."""
+    return ZERO if state.status in TERMINAL else state.quantity - state.filled
+
+
+def _target_done(change: Change) -> bool:
+    """Whether a take profit has ended with something filled, and had not before."""
+    before = change.row.status in TERMINAL and change.row.filled_quantity > 0
+    now = change.state.status in TERMINAL and change.state.filled > 0
+    return now and not before and change.row.leg.startswith("tp")
+
+
+def _implied(row: Any, status: Status) -> tuple[Any, ...]:
+    return row.id, row.signal_id, row.connection_id, status.value, status.value
 
 
 def _last(change: Change, name: str) -> str:
@@ -264,29 +293,3 @@ def _write_levels(reports: Iterable[OrderReport]) -> None:
     latest = {r.client_order_id: (r.client_order_id, r.stop_loss, r.take_profit) for r in reports}
     if latest:
         run(sql.LEVELS, columns(list(latest.values()), 3))
-
-
-def _drift(code: Code, report: OrderReport) -> None:
-    evidence = json.dumps(asdict(report), default=_json)
-    run(sql.DRIFT, (code.value, None, report.client_order_id[:120], evidence, report.connection_id))
-
-
-def set_aside(report: OrderReport, fault: Exception) -> None:
-    """Write a report that cannot be applied as drift, so that it blocks nobody and is not lost."""
-    evidence = {**asdict(report), "fault": repr(fault)[:1000]}
-    key = report.client_order_id[:120]
-    with transaction.atomic():
-        run(
-            sql.DRIFT,
-            (
-                Code.POISONED_REPORT.value,
-                None,
-                key,
-                json.dumps(evidence, default=_json),
-                report.connection_id,
-            ),
-        )
-
-
-def _json(value: object) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -40,6 +40,7 @@ COLUMNS = {
     "freed": "numeric",  # what an exit that ended gives back to its position
     "answered": "boolean",  # the broker has spoken
     "ended": "boolean",
+    "target_done": "boolean",  # a take profit that ended with something filled, for the first time
     "attempt": "int",
     "tries": "int",
     "wait": "double precision",  # seconds until a row that goes back to PENDING may run
@@ -47,6 +48,9 @@ COLUMNS = {
 }
 
 _UNNEST = ", ".join(f"%({name})s::{kind}[]" for name, kind in COLUMNS.items())
+_AVERAGE = """round((p.opened_quantity * p.entry_price
+      + EXCLUDED.opened_quantity * EXCLUDED.entry_price)
+      / (p.opened_quantity + EXCLUDED.opened_quantity), 18)"""
 
 WRITE = f"""
 WITH d AS (
@@ -91,22 +95,28 @@ WITH d AS (
   ON CONFLICT (connection_id, signal_id) DO UPDATE SET
     quantity = p.quantity + EXCLUDED.quantity,
     opened_quantity = p.opened_quantity + EXCLUDED.opened_quantity,
-    entry_price = round((p.opened_quantity * p.entry_price
-      + EXCLUDED.opened_quantity * EXCLUDED.entry_price)
-      / (p.opened_quantity + EXCLUDED.opened_quantity), 18),
+    entry_price = {_AVERAGE},
+    -- What was closed already was closed against the average as it is only now.
+    realized_pnl = p.realized_pnl - round((p.opened_quantity - p.quantity)
+      * ({_AVERAGE} - p.entry_price) * CASE p.side WHEN 'BUY' THEN 1 ELSE -1 END
+      * p.conversion_rate, 18),
     commission = p.commission + EXCLUDED.commission,
+    opened_at = least(p.opened_at, EXCLUDED.opened_at),
     broker_position_id = coalesce(nullif(EXCLUDED.broker_position_id, ''), p.broker_position_id),
     closed_at = NULL, close_reason = '', touched_at = clock_timestamp()
   RETURNING p.id, p.connection_id, p.signal_id
 ), g AS (
   SELECT u.position_id, sum(d.new_quantity) AS q, sum(d.new_value) AS v, sum(d.freed) AS f,
-    sum(d.new_commission) AS commission, max(d.last_fill) AS closed_at,
-    max(u.conversion_rate) AS rate, count(*) FILTER (WHERE u.leg LIKE 'tp%%' AND d.ended
-      AND d.filled > 0) AS targets_done,
-    (array_agg(CASE WHEN u.leg LIKE 'sl%%' THEN 'sl' WHEN u.leg LIKE 'tp%%' THEN 'tp'
-      WHEN u.leg LIKE 'external%%' THEN 'external_close' ELSE 'manual' END
-      ORDER BY d.last_fill DESC NULLS LAST))[1] AS why
+    sum(d.new_commission) AS commission, max(u.conversion_rate) AS rate,
+    count(*) FILTER (WHERE d.target_done) AS targets_done
   FROM u JOIN d USING (id) WHERE u.position_id IS NOT NULL GROUP BY u.position_id
+), last AS (  -- of all of a position's exits, whichever was told last
+  SELECT DISTINCT ON (x.position_id) x.position_id, f.time,
+    CASE WHEN x.leg LIKE 'sl%%' THEN 'sl' WHEN x.leg LIKE 'tp%%' THEN 'tp'
+      WHEN x.leg LIKE 'external%%' THEN 'external_close' ELSE 'manual' END AS why
+  FROM g JOIN execution_order x ON x.position_id = g.position_id
+  JOIN execution_fill f ON f.order_id = x.id WHERE g.q > 0
+  ORDER BY x.position_id, f.time DESC, f.broker_fill_id DESC
 ), closed AS (
   UPDATE positions_executionposition p SET quantity = p.quantity - g.q,
     reserved = least(greatest(p.reserved - g.f, 0), p.quantity - g.q),
@@ -117,9 +127,11 @@ WITH d AS (
     tp = CASE WHEN g.targets_done > 0 THEN (SELECT (e.targets::numeric[])[p.tp_number
       + g.targets_done] FROM unnest(%(signal_ids)s::bigint[], %(targets)s::text[])
       AS e(signal_id, targets) WHERE e.signal_id = p.signal_id) ELSE p.tp END,
-    close_reason = CASE WHEN p.quantity - g.q = 0 THEN g.why ELSE p.close_reason END,
-    closed_at = CASE WHEN p.quantity - g.q = 0 AND g.q > 0 THEN g.closed_at ELSE p.closed_at END
-  FROM g WHERE p.id = g.position_id
+    close_reason = CASE WHEN p.quantity = g.q THEN coalesce(last.why, p.close_reason)
+      ELSE p.close_reason END,
+    closed_at = CASE WHEN p.quantity = g.q THEN coalesce(last.time, p.closed_at)
+      ELSE p.closed_at END
+  FROM g LEFT JOIN last USING (position_id) WHERE p.id = g.position_id
   RETURNING p.id, p.connection_id, p.signal_id, p.quantity, g.q, p.close_reason, p.realized_pnl,
     p.commission
 ), logged AS (
@@ -166,11 +178,17 @@ FROM d JOIN execution_order o ON o.client_order_id = d.cid
 WHERE p.connection_id = o.connection_id AND p.signal_id = o.signal_id
 """
 
-DRIFT = """
-INSERT INTO execution_driftitem (kind, connection_id, order_id, key, evidence)
-SELECT %s, c.id, %s, %s, %s::jsonb FROM connections_executionconnection c WHERE c.id = %s::uuid
-ON CONFLICT (connection_id, kind, key) WHERE state = 'OPEN'
-DO UPDATE SET seen_at = clock_timestamp(), evidence = EXCLUDED.evidence
+# A fill that came after its order had ended, though the provider has closed the trade since.
+CLOSE_AGAIN = """
+UPDATE execution_order o SET wish = 'CLOSE', due_at = clock_timestamp()
+WHERE o.id = ANY(%s) AND EXISTS (
+  SELECT FROM signals_signal s WHERE s.refers_to_id = o.signal_id AND s.action = 'CLOSE'
+    AND s.close_fraction = 1 AND s.published_at IS NOT NULL)
+"""
+
+IMPLIED = """
+INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status)
+SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::uuid[], %s::text[], %s::text[])
 """
 
 ALERT = """

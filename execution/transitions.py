@@ -15,6 +15,9 @@ ALLOWED: dict[tuple[Status, Status], str] = {
     (S.PENDING, S.CANCELLED): "closed, cancelled or halted before it was sent",
     (S.PENDING, S.EXPIRED): "valid_until passed before it was sent",
     (S.PENDING, S.FAILED): "poisoned before the wire",
+    (S.PENDING, S.SUBMITTED): "an earlier send, thought not to have happened, did arrive",
+    (S.PENDING, S.PARTIALLY_FILLED): "an earlier send, thought not to have happened, did arrive",
+    (S.PENDING, S.FILLED): "an earlier send, thought not to have happened, did arrive",
     (S.SUBMITTING, S.SUBMITTED): "the broker has it",
     (S.SUBMITTING, S.PARTIALLY_FILLED): "filled in part in the reply",
     (S.SUBMITTING, S.FILLED): "market orders may skip SUBMITTED; the log gets the implied step",
@@ -115,7 +118,7 @@ def after_report(state: State, report: OrderReport) -> Step | None:
     """The step that a report without new executions makes; None: it changes nothing."""
     match report.kind:
         case ReportKind.ACCEPTED:
-            return Step(S.SUBMITTED) if state.status in IN_FLIGHT else None
+            return Step(S.SUBMITTED) if state.status in (*IN_FLIGHT, S.PENDING) else None
         case ReportKind.REJECTED:
             return _after_rejection(state, report)
         case ReportKind.CANCELLED | ReportKind.EXPIRED:

@@ -1,0 +1,67 @@
+"""A feed, an instrument, an account at the double, and a wire to it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from connections.models import ExecutionConnection
+from execution import runtime, tasks
+from signals.models import Feed
+from tests.connections import make
+from tests.execution import cast
+from tests.execution.double import Double
+
+cast.register()
+
+
+@pytest.fixture(autouse=True)
+def no_bell(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """Nothing is sent to Celery; what would have been rung is kept."""
+    rung: list[list[int]] = []
+    monkeypatch.setattr(tasks, "ring", lambda ids, queue="": rung.append(list(ids)))
+    monkeypatch.setattr(tasks, "_ring_wishes", lambda: None)
+    return rung
+
+
+@pytest.fixture
+def broker() -> Iterator[Double]:
+    """The double, empty."""
+    cast.double().reset()
+    yield cast.double()
+    cast.double().reset()
+
+
+@pytest.fixture
+def feed(db: None) -> Feed:
+    cast.instrument()
+    return make.feed()
+
+
+@pytest.fixture
+def alice(feed: Feed, broker: Double) -> ExecutionConnection:
+    """Her account takes every signal of the feed at a fixed 100, stops watched by us."""
+    return cast.account(feed)
+
+
+@pytest.fixture
+def wire(broker: Double) -> Iterator[runtime.Runtime]:
+    """A runtime whose wire runs and whose flusher does not: what comes back is applied by hand."""
+    present = runtime.Runtime("test")
+    present.wire.start()
+    before, runtime._present = runtime._present, present
+    yield present
+    runtime._present = before
+    present.wire.loop.call_soon_threadsafe(present.wire.loop.stop)
+    present.wire.join(5)
+    present.wire.loop.close()
+
+
+@pytest.fixture
+def trading(transactional_db: None, broker: Double) -> Iterator[runtime.Runtime]:
+    """A whole runtime as in a worker, without its own looks for work."""
+    present = runtime.Runtime("test")
+    present.start()
+    before, runtime._present = runtime._present, present
+    yield present
+    runtime._present = before
+    present.stop()

@@ -1,0 +1,330 @@
+"""A broker with a memory: a journal of all that it accepted, tickets, and a stream of news.
+
+It implements the adapter protocol under the kind `double`. Tests drive it by hand (`receive`,
+`execute`, `end`, `exit_by_itself`) or through `submit`, whose behaviour they script.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import cache
+from itertools import count
+from typing import Any
+
+from brokers.base import (
+    AccountState,
+    BrokerError,
+    BrokerPosition,
+    CancelRequest,
+    Capabilities,
+    Check,
+    CloseCause,
+    ConnectionSpec,
+    Execution,
+    ExitSafety,
+    Guard,
+    Instrument,
+    ModifyRequest,
+    OrderReport,
+    OrderRequest,
+    OrderType,
+    OutcomeUnknown,
+    PositionMode,
+    ReadFailed,
+    Rejected,
+    ReportKind,
+    Side,
+    TimeInForce,
+)
+from common.clocks import market_now
+from common.codes import Code
+from execution.ids import base_of
+
+KIND, BOOK = "double", "double"
+PRICE = Decimal("1.10000")
+ENDS = {
+    "CANCELLED": ReportKind.CANCELLED,
+    "EXPIRED": ReportKind.EXPIRED,
+    "REJECTED": ReportKind.REJECTED,
+}
+
+
+@dataclass(eq=False)
+class Ticket:
+    """An order in the journal. lot: the entry's ticket, whose position it opened or closes."""
+
+    number: str
+    request: OrderRequest
+    status: str = "WORKING"
+    filled: Decimal = Decimal(0)
+    fills: list[Execution] = field(default_factory=list)
+    cause: CloseCause | None = None
+    lot: "Ticket | None" = None
+    held: Decimal = Decimal(0)  # an entry's position: what is still open
+
+    @property
+    def is_exit(self) -> bool:
+        return self.request.reduce_only
+
+    @property
+    def left(self) -> Decimal:
+        return self.request.quantity - self.filled
+
+
+class Double:
+    """One broker for all connections of a test."""
+
+    kind = KIND
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self.tickets: list[Ticket] = []
+        self.news: dict[str, OrderReport] = {}
+        self.calls: list[tuple[str, str]] = []
+        self.behaviour: Callable[[OrderRequest], list[OrderReport]] = self.fill_at_once
+        self.cancelling = "take"  # refuse, or no answer: "silent"
+        self.reads_fail = False
+        self.shuffle: Callable[[list[OrderReport]], list[OrderReport]] = lambda told: told
+        self.on_call: Callable[[], None] = lambda: None
+        self.price = PRICE
+        self.submit_many_at_once = False
+        self._numbers = count(1)
+
+    # ---- the book, by hand -----------------------------------------------------------------
+    def receive(self, request: OrderRequest) -> Ticket:
+        """Accept an order. Raises Rejected for an exit of nothing."""
+        lot = None
+        if request.reduce_only:
+            lot = self.lot(request.connection_id, request.broker_position_id)
+            if lot is None or lot.held <= 0:
+                raise Rejected(Code.NO_POSITION)
+        ticket = Ticket(str(next(self._numbers)), request, lot=lot)
+        self.tickets.append(ticket)
+        return ticket
+
+    def lot(self, connection_id: str, number: str) -> Ticket | None:
+        """The entry whose position has this number."""
+        return next(
+            (
+                t
+                for t in self.tickets
+                if t.number == number and t.request.connection_id == connection_id and not t.is_exit
+            ),
+            None,
+        )
+
+    def execute(self, ticket: Ticket, quantity: Decimal | None = None) -> OrderReport:
+        """Fill a working order, whole or in part; an exit never takes more than is open."""
+        wanted = ticket.left if quantity is None else min(quantity, ticket.left)
+        if ticket.lot is not None:
+            wanted = min(wanted, ticket.lot.held)
+            ticket.lot.held -= wanted
+        else:
+            ticket.held += wanted
+        fill = Execution(f"f{next(self._numbers)}", wanted, self.price, market_now())
+        ticket.fills.append(fill)
+        ticket.filled += wanted
+        if ticket.left == 0:
+            ticket.status = "FILLED"
+        return self.report(ticket, ReportKind.FILLED, (fill,))
+
+    def end(self, ticket: Ticket, status: str, code: Code | None = None) -> OrderReport:
+        """Cancel, expire or reject what is left of a working order."""
+        ticket.status = status
+        return replace(self.report(ticket, ENDS[status]), code=code)
+
+    def exit_by_itself(self, lot: Ticket, cause: CloseCause, quantity: Decimal) -> OrderReport:
+        """Close (a part of) a position as the broker or its owner would."""
+        request = replace(
+            lot.request,
+            client_order_id="",
+            side=lot.request.side.opposite,
+            quantity=min(quantity, lot.held),
+            reduce_only=True,
+        )
+        ticket = Ticket(str(next(self._numbers)), request, cause=cause, lot=lot)
+        self.tickets.append(ticket)
+        return self.execute(ticket)
+
+    def report(
+        self, ticket: Ticket, kind: ReportKind, fills: tuple[Execution, ...] = ()
+    ) -> OrderReport:
+        lot = ticket.lot or ticket
+        named = lot if ticket.cause else ticket
+        return OrderReport(
+            kind=kind,
+            connection_id=ticket.request.connection_id,
+            client_order_id=named.request.client_order_id,
+            broker_order_id=ticket.number,
+            broker_position_id=lot.number,
+            fills=fills,
+            close_cause=ticket.cause,
+        )
+
+    def publish(self, report: OrderReport) -> None:
+        """Tell it by the stream, again and again until it is acknowledged."""
+        event_id = f"e{next(self._numbers)}"
+        self.news[event_id] = replace(report, event_id=event_id)
+
+    def accepted(self, connection_id: str | None = None) -> list[str]:
+        """The bases of the ids of all orders that were accepted from us, in order."""
+        return [
+            base_of(t.request.client_order_id)
+            for t in self.tickets
+            if t.cause is None
+            and t.status != "REJECTED"
+            and (connection_id is None or t.request.connection_id == connection_id)
+        ]
+
+    # ---- behaviours of `submit` -------------------------------------------------------------
+    def fill_at_once(self, request: OrderRequest) -> list[OrderReport]:
+        return [self.execute(self.receive(request))]
+
+    def rest(self, request: OrderRequest) -> list[OrderReport]:
+        return [self.report(self.receive(request), ReportKind.ACCEPTED)]
+
+    def take_and_fall_silent(self, request: OrderRequest) -> list[OrderReport]:
+        self.execute(self.receive(request))
+        raise OutcomeUnknown(Code.REPLY_LOST)
+
+    # ---- the adapter protocol ---------------------------------------------------------------
+    def capabilities(self, spec: ConnectionSpec) -> Capabilities:
+        return Capabilities(
+            order_types=frozenset(OrderType),
+            times_in_force=frozenset(TimeInForce) - {TimeInForce.FOK},
+            native_stops=bool(spec.settings.get("native_stops", False)),
+            modify=True,
+            position_modes=frozenset(PositionMode),
+            partial_close=True,
+            event_stream=True,
+            price_stream=False,
+            lookup_horizon=timedelta(days=1),
+            refuses_repeated_ids=False,
+            exit_safety=ExitSafety.TICKET,
+            session=False,
+            needs_credentials=False,
+            submit_many=self.submit_many_at_once,
+        )
+
+    def instrument_book(self, spec: ConnectionSpec) -> str:
+        return BOOK
+
+    async def test(self, spec: ConnectionSpec) -> list[Check]:
+        return []
+
+    async def account(self, spec: ConnectionSpec) -> AccountState:
+        raise ReadFailed(Code.BROKER_UNREACHABLE)
+
+    async def instruments(self, spec: ConnectionSpec) -> list[Instrument]:
+        return []
+
+    async def submit(
+        self, spec: ConnectionSpec, request: OrderRequest, guard: Guard
+    ) -> list[OrderReport]:
+        self._called("submit", request.client_order_id)
+        guard(request)
+        return self.behaviour(request)
+
+    async def submit_many(
+        self,
+        requests: Sequence[tuple[ConnectionSpec, OrderRequest]],
+        guard: Guard,
+        tell: Callable[[OrderRequest, "list[OrderReport] | BrokerError"], None],
+    ) -> None:
+        for spec, request in requests:
+            try:
+                answer: list[OrderReport] | BrokerError = await self.submit(spec, request, guard)
+            except BrokerError as error:
+                answer = error
+            tell(request, answer)
+
+    async def cancel(self, spec: ConnectionSpec, request: CancelRequest) -> list[OrderReport]:
+        self._called("cancel", request.client_order_id)
+        ticket = self._known(spec, request.client_order_id)[-1]
+        if self.cancelling == "silent":
+            raise OutcomeUnknown(Code.REPLY_LOST)
+        if self.cancelling == "refuse" or ticket.status != "WORKING":
+            return [self.report(ticket, ReportKind.CANCEL_REFUSED), *self._all_of(ticket)]
+        return [self.end(ticket, "CANCELLED")]
+
+    async def modify(self, spec: ConnectionSpec, request: ModifyRequest) -> list[OrderReport]:
+        self._called("modify", request.client_order_id)
+        ticket = self._known(spec, request.client_order_id)[-1]
+        told = self.report(ticket, ReportKind.LEVELS)
+        return [replace(told, stop_loss=request.stop_loss, take_profit=request.take_profit)]
+
+    async def find_order(
+        self, spec: ConnectionSpec, client_order_id: str
+    ) -> list[OrderReport] | None:
+        self._called("find_order", client_order_id)
+        if self.reads_fail:
+            raise ReadFailed(Code.BROKER_UNREACHABLE)
+        found = self._known(spec, client_order_id)
+        return [report for ticket in found for report in self._all_of(ticket)] or None
+
+    async def positions(self, spec: ConnectionSpec) -> list[BrokerPosition]:
+        self._called("positions", spec.connection_id)
+        if self.reads_fail:
+            raise ReadFailed(Code.BROKER_UNREACHABLE)
+        return [
+            BrokerPosition(
+                broker_position_id=t.number,
+                symbol=t.request.symbol,
+                side=Side(t.request.side),
+                quantity=t.held,
+                entry_price=self.price,
+                client_order_id=t.request.client_order_id,
+            )
+            for t in self.tickets
+            if t.held > 0 and t.request.connection_id == spec.connection_id
+        ]
+
+    async def events(self, limit: int) -> list[OrderReport]:
+        self._called("events", "")
+        return self.shuffle(list(self.news.values()))[:limit]
+
+    async def acknowledge(self, event_ids: Sequence[str]) -> None:
+        for event_id in event_ids:
+            self.news.pop(event_id, None)
+
+    async def clock(self) -> datetime | None:
+        return market_now()
+
+    async def disconnect(self) -> None:
+        await asyncio.sleep(0)
+
+    def journal(self, connections: Sequence[str]) -> list[Any]:
+        """Not kept in tables: the audit reads this one."""
+        return []
+
+    def _called(self, name: str, about: str) -> None:
+        self.calls.append((name, about))
+        self.on_call()
+
+    def _known(self, spec: ConnectionSpec, client_order_id: str) -> list[Ticket]:
+        return [
+            t
+            for t in self.tickets
+            if t.request.client_order_id == client_order_id
+            and t.request.connection_id == spec.connection_id
+        ]
+
+    def _all_of(self, ticket: Ticket) -> list[OrderReport]:
+        """Everything that the book knows of one order."""
+        told = []
+        if ticket.fills:
+            told.append(self.report(ticket, ReportKind.FILLED, tuple(ticket.fills)))
+        if ticket.status in ENDS:
+            told.append(self.report(ticket, ENDS[ticket.status]))
+        return told or [self.report(ticket, ReportKind.ACCEPTED)]
+
+
+@cache
+def create() -> Double:
+    """Make the one double, for the registry."""
+    return Double()
