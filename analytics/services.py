@@ -11,6 +11,7 @@ from common.sql import rows, run
 
 ALWAYS_BACK = 3  # trading days that are computed at each run, whatever has changed
 CORRECTED_BACK = 60  # days in which a later correction of a closed position is looked for
+EARLIEST, LATEST = timedelta(hours=2), timedelta(hours=6)  # 17:00 from UTC+14 to UTC-12, and more
 MARGIN_SECONDS = 60  # longer than any transaction may stay open (config/databases.py)
 
 # One connection's trading day is the wall-clock date in its zone, 7 hours ahead: 17:00 is midnight.
@@ -24,12 +25,18 @@ CLOSED = f"""
 """
 
 COMPUTE = f"""
-WITH trade AS (
+WITH account AS MATERIALIZED (  -- the zone's arithmetic once an account, not once a trade
+  SELECT c.id, (%(day)s::date - 1 + time '17:00') AT TIME ZONE {ZONE} AS starts,
+    (%(day)s::date + time '17:00') AT TIME ZONE {ZONE} AS ends
+  FROM connections_executionconnection c
+  LEFT JOIN connections_tradingpreset preset ON preset.id = c.preset_id
+), trade AS (
   SELECT p.connection_id, p.closed_at, p.id, p.commission,
     p.realized_pnl - p.commission AS net,
     extract(epoch FROM p.closed_at - p.opened_at) AS seconds
-  {CLOSED}
-  WHERE p.closed_at >= %(earliest)s AND p.closed_at < %(latest)s AND its.day = %(day)s
+  FROM positions_executionposition p JOIN account ON account.id = p.connection_id
+  WHERE p.closed_at >= %(earliest)s AND p.closed_at < %(latest)s
+    AND p.closed_at >= account.starts AND p.closed_at < account.ends
 ), running AS (
   SELECT *, sum(net) OVER in_order AS prefix
   FROM trade WINDOW in_order AS (
@@ -97,9 +104,9 @@ def compute_day(day: date) -> int:
                 "day": day,
                 "zone": DEFAULT_ZONE,
                 "read_at": now.read_at,
-                # every zone's 17:00 lies between these; the index on closed_at needs constants
-                "earliest": _midnight(day - timedelta(days=1)),
-                "latest": _midnight(day + timedelta(days=2)),
+                # every zone's day lies between these; the index on closed_at needs constants
+                "earliest": _midnight(day - timedelta(days=1)) + EARLIEST,
+                "latest": _midnight(day + timedelta(days=1)) + LATEST,
             },
         )
 

@@ -1,0 +1,47 @@
+"""The web process works under row-level security: all that a tenant does here must pass it."""
+
+import pytest
+from django.db import DatabaseError, connection, transaction
+
+from events import selectors, services
+from events.models import Channel, Event, EventKind, Notification
+from users.models import User
+from users.tenancy import act_as
+
+pytestmark = pytest.mark.django_db
+
+
+def become_web(user: User) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL ROLE fillcast_web")
+    act_as(user)
+
+
+@pytest.fixture
+def told(alice: User, bob: User) -> None:
+    for owner in (alice, bob):
+        Notification.objects.create(
+            user=owner, event_id=owner.pk, kind=EventKind.ORDER_FILLED, title="Filled"
+        )
+
+
+@pytest.mark.usefixtures("told")
+def test_a_tenant_reads_and_keeps_channels_through_the_web(alice: User, bob: User) -> None:
+    theirs = services.create_channel(user_id=bob.pk, name="b", url="mailto:b@example.com")
+    become_web(alice)
+    assert (selectors.unread_count(alice.pk), selectors.unread_count(bob.pk)) == (1, 0)
+    assert (services.mark_read(user_id=alice.pk), services.mark_read(user_id=bob.pk)) == (1, 0)
+    mine = services.create_channel(user_id=alice.pk, name="a", url="mailto:a@example.com")
+    assert list(Channel.objects.all()) == [mine]
+    event_id = services.send_test(channel_id=mine.pk)
+    assert Event.objects.get().pk == event_id
+    with pytest.raises(Channel.DoesNotExist):
+        services.send_test(channel_id=theirs.pk)
+
+
+def test_a_tenant_cannot_write_events_or_channels_of_others(alice: User, bob: User) -> None:
+    become_web(alice)
+    with pytest.raises(DatabaseError, match="row-level security"), transaction.atomic():
+        services.emit(EventKind.ORDER_FILLED, user_id=bob.pk)
+    with pytest.raises(DatabaseError, match="row-level security"), transaction.atomic():
+        services.create_channel(user_id=bob.pk, name="b", url="mailto:b@example.com")
