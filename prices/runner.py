@@ -13,6 +13,7 @@ from common.clocks import machine_time, market_now
 from common.errors import MisconfiguredError
 from connections.models import DataConnection
 from prices.feeding import Feed, open_feed
+from prices.signals import prices_started, prices_stopped
 
 log = logging.getLogger(__name__)
 PACE = 0.05  # seconds of machine time between two looks at the sources
@@ -32,10 +33,17 @@ class Runner:
         self.carried = 0
 
     def run(self) -> None:
-        """Carry quotes until `stop` is set. An error of one source never ends the others."""
-        while not self._stop.is_set():
-            self.look()
-            self._stop.wait(self._pace)
+        """Carry quotes until `stop` is set. An error of one source never ends the others.
+
+        Receivers hear of the start (one that cannot ends the process) and of the end.
+        """
+        prices_started.send(sender=Runner)
+        try:
+            while not self._stop.is_set():
+                self.look()
+                self._stop.wait(self._pace)
+        finally:
+            prices_stopped.send_robust(sender=Runner)
 
     def look(self) -> None:
         """Do one round."""

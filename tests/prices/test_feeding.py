@@ -29,7 +29,7 @@ from prices.feeding import Feed, open_feed
 from prices.models import LatestQuote
 from prices.runner import Runner
 from prices.selectors import latest
-from prices.signals import quotes_stored
+from prices.signals import prices_started, prices_stopped, quotes_stored
 from prices.streams import StaticStream, stream_for
 
 NOON = datetime(2014, 5, 2, 12, tzinfo=UTC)
@@ -225,6 +225,34 @@ def test_receivers_are_called_without_quotes_too(
 ) -> None:
     Runner(threading.Event()).look()
     assert heard[-1] == []
+
+
+def test_a_run_tells_when_it_starts_and_ends(
+    source: DataConnection, heard: list[list[Quote]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    stop = threading.Event()
+
+    def on_start(**_: object) -> None:
+        assert heard == []
+        said.append("started")
+
+    def on_quotes(**_: object) -> None:
+        said.append("quotes")
+        stop.set()
+
+    def on_end(**_: object) -> None:
+        said.append("stopped")
+
+    for told, receiver in (
+        (prices_started, on_start), (quotes_stored, on_quotes), (prices_stopped, on_end),
+    ):  # fmt: skip
+        monkeypatch.setattr(told, "receivers", [])  # only ours
+        told.connect(receiver)
+    Runner(stop).run()
+    assert said[0] == "started"
+    assert said[-1] == "stopped"
+    assert set(said[1:-1]) == {"quotes"}
 
 
 def test_the_process_stops_within_a_second(source: DataConnection) -> None:
