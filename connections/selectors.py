@@ -73,7 +73,7 @@ def visible_to(user: User) -> Any:
     return live if user.is_operator else live.filter(Q(user=user) | Q(admin=user))
 
 
-def tests_due(limit: int) -> list[UUID]:
+def due_tests(limit: int) -> list[UUID]:
     """Return connections whose test was asked for and not done since, the longest waiting first."""
     found = rows(
         """

@@ -6,7 +6,7 @@ from celery import shared_task
 
 from common.clocks import machine_time
 from connections.polling import refresh_due_accounts
-from connections.selectors import tests_due
+from connections.selectors import due_tests
 from connections.testing import run_test
 
 QUEUE = "maintenance"
@@ -23,7 +23,7 @@ def test_connection(connection_id: str) -> None:
 def look_for_tests() -> None:
     """Run the tests that were asked for and not done: a lost bell is no loss."""
     until = machine_time() + LOOK_SECONDS
-    for connection_id in tests_due(TESTS_AT_ONCE):
+    for connection_id in due_tests(TESTS_AT_ONCE):
         run_test(connection_id)
         if machine_time() > until:  # the rest is still due; the queue has other work too
             return

@@ -156,15 +156,15 @@ def test_archiving_ends_the_subscriptions_for_good(alice: User) -> None:
 
 
 def test_a_requested_test_is_due_until_it_was_done(alice: User) -> None:
-    from connections.selectors import tests_due
+    from connections.selectors import due_tests
 
     row = make.connection(alice)
-    assert tests_due(5) == []
+    assert due_tests(5) == []
     assert services.request_test(row.pk, by=alice) is True
-    assert tests_due(5) == [row.pk]
+    assert due_tests(5) == [row.pk]
     health = ConnectionHealth.objects.get(pk=row.pk)
     ConnectionHealth.objects.filter(pk=row.pk).update(last_tested_at=health.test_requested_at)
-    assert tests_due(5) == []
+    assert due_tests(5) == []
 
 
 def test_allowed_networks(alice: User, settings: Settings) -> None:
