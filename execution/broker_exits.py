@@ -27,7 +27,7 @@ class Told:
 
 
 ENTRIES = """
-SELECT e.client_order_id, p.id, e.quantity > e.filled_quantity AS may_fill
+SELECT e.client_order_id, e.connection_id, p.id, e.quantity > e.filled_quantity AS may_fill
 FROM execution_order e
 LEFT JOIN positions_executionposition p ON p.connection_id = e.connection_id
   AND p.signal_id = e.signal_id
@@ -94,7 +94,7 @@ def materialise(reports: Sequence[OrderReport]) -> Told:
     rows(LOCK, ([entry.id for entry in entries.values() if entry.id],))
     for report in made:
         entry = entries.get(base_of(report.client_order_id))
-        if entry is None:
+        if entry is None or str(entry.connection_id) != report.connection_id:
             told.reports.append((report, None))  # not ours: it becomes drift
         elif entry.id is None:
             told.deferred.append(report)

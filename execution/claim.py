@@ -78,11 +78,11 @@ def claim(order_ids: Sequence[int], *, owner: str, skip_locked: bool = False) ->
             run(sql.POSTPONE, (later,))
         settled = [(row, d) for row, d in decisions if not isinstance(d, Later)]
         written = _write(settled, owner)
-    return [
-        _outgoing(row, decision, specs[row.connection_id], written[row.id], market, send_by)
-        for row, decision in settled
-        if isinstance(decision, Intent) and row.id in written
-    ]
+        return [  # before the commit: what fails here leaves no intent behind
+            _outgoing(row, decision, specs[row.connection_id], written[row.id], market, send_by)
+            for row, decision in settled
+            if isinstance(decision, Intent) and row.id in written
+        ]
 
 
 def _decide_all(

@@ -9,7 +9,7 @@ ORDER BY connection_id FOR NO KEY UPDATE {skip}
 LOAD = """
 SELECT o.id, o.status, o.connection_id, o.position_id, o.signal_id, o.leg, o.pair, o.symbol, o.side,
   o.order_type, o.time_in_force, o.quantity, o.limit_price, o.stop_price, o.attempt, o.tries,
-  o.client_order_id, o.due_at <= clock_timestamp() AS is_due,
+  o.client_order_id, o.due_at <= clock_timestamp() AND o.wish = '' AS is_due,
   c.type, c.account, c.exchange_name, c.settings, c.sealed_credentials, c.instrument_book,
   c.data_connection_id, coalesce(c.user_id, c.admin_id) AS owner_id, c.is_active, c.is_paused,
   a.currency, a.balance, a.equity, a.free_margin, a.leverage,

@@ -4,7 +4,7 @@ in between means being told again, never missing something."""
 import threading
 
 import structlog
-from django.db import connection
+from django.db import DatabaseError, connection
 
 from brokers.base import OrderReport
 from common.sql import rows
@@ -20,13 +20,26 @@ KINDS = "SELECT DISTINCT type FROM connections_executionconnection WHERE archive
 
 
 def drain_events() -> int:
-    """Apply everything that brokers with an event stream have told; return how many reports."""
+    """Apply everything that brokers with an event stream have told; return how many reports.
+
+    A kind that cannot be asked does not keep the others from being heard.
+    """
     if not _one_at_a_time.acquire(blocking=False):
         return 0  # this process drains already
     try:
-        return sum(_drain(row.type) for row in rows(KINDS))
+        return sum(_drain_or_warn(row.type) for row in rows(KINDS))
     finally:
         _one_at_a_time.release()
+
+
+def _drain_or_warn(kind: str) -> int:
+    try:
+        return _drain(kind)
+    except DatabaseError:
+        raise
+    except Exception as error:
+        log.warning("events were not read", kind=kind, error=repr(error))
+        return 0
 
 
 def _drain(kind: str) -> int:

@@ -16,7 +16,7 @@ SEEN_AGAIN_AFTER = timedelta(seconds=5)
 
 MARK = """
 UPDATE positions_executionposition SET missing_since = %s
-WHERE id = ANY(%s) AND missing_since IS NULL AND quantity > 0
+WHERE id = ANY(%s) AND quantity > 0 AND (missing_since IS NULL OR missing_since <= touched_at)
 """
 UNMARK = """
 UPDATE positions_executionposition SET missing_since = NULL
@@ -50,7 +50,9 @@ def settle_missing(missing: Sequence[Any], connections: Sequence[UUID], began: d
     again = [
         p.id
         for p in missing
-        if p.missing_since is not None and began - p.missing_since >= SEEN_AGAIN_AFTER
+        if p.missing_since is not None
+        and p.missing_since > p.touched_at  # seen since our last activity on it
+        and began - p.missing_since >= SEEN_AGAIN_AFTER
     ]
     if again:
         apply_or_halve([_external_close(row) for row in rows(PRICES, (again,))])

@@ -6,16 +6,15 @@ calls. The others write what is wanted; callers ring on commit.
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any
 
 import structlog
-from django.db import DatabaseError, OperationalError, transaction
+from django.db import DatabaseError, OperationalError, connection, transaction
 
 from common.codes import Code
 from common.errors import ConflictError, InvalidInputError
 from common.sql import rows, run
 from execution import runtime, sweeps
-from execution.claim import claim
+from execution.claim import Outgoing, claim
 from execution.exits import ExitWish, open_exits
 from execution.models import Order, Status
 from execution.wishes import grant_wishes
@@ -40,7 +39,7 @@ def execute(order_ids: Sequence[int], *, skip_locked: bool = False) -> None:
     while waiting and not present.draining:
         places = present.wire.reserve(len(waiting))
         chunk, waiting = waiting[:places], waiting[places:]
-        bundle = []
+        bundle: list[Outgoing] = []
         try:
             bundle = _claim_or_halve(chunk, present.id, skip_locked)
         finally:
@@ -48,7 +47,7 @@ def execute(order_ids: Sequence[int], *, skip_locked: bool = False) -> None:
         present.wire.hand_over(bundle)
 
 
-def _claim_or_halve(order_ids: list[int], owner: str, skip_locked: bool) -> list[Any]:
+def _claim_or_halve(order_ids: list[int], owner: str, skip_locked: bool) -> list[Outgoing]:
     """One order's trouble is never its neighbour's: what breaks the claim ends alone, FAILED."""
     try:
         return claim(order_ids, owner=owner, skip_locked=skip_locked)
@@ -60,11 +59,15 @@ def _claim_or_halve(order_ids: list[int], owner: str, skip_locked: bool) -> list
             _poison(order_ids[0], error)
             return []
         middle = len(order_ids) // 2
-        return [
-            outgoing
-            for half in (order_ids[:middle], order_ids[middle:])
-            for outgoing in _claim_or_halve(half, owner, skip_locked)
-        ]
+        bundle: list[Outgoing] = []
+        for half in (order_ids[:middle], order_ids[middle:]):
+            try:
+                bundle += _claim_or_halve(half, owner, skip_locked)
+            except OperationalError:
+                if not bundle:
+                    raise
+                connection.close()  # the other half's intents are on disk: they must go out
+        return bundle
 
 
 POISON = f"""
@@ -160,12 +163,20 @@ SELECT id, signal_id, connection_id, '{Code.OWNER_CANCELLED.value}', 'CANCELLED'
 FROM moved
 """
 
+# Its own statement: whoever held the lock has committed when the next one looks.
+LOCK_POSITION = """
+SELECT id FROM positions_executionposition
+WHERE id = (SELECT position_id FROM execution_order WHERE id = %s) FOR NO KEY UPDATE
+"""
+
 RETRY = f"""
 WITH moved AS (
   UPDATE execution_order SET status = 'PENDING', reason = '{Code.OPERATOR_RETRY.value}',
     detail = %(detail)s, done_at = NULL, tries = 0, attempt = least(attempt + 1, 9),
     due_at = clock_timestamp(), rung_at = clock_timestamp(), fence = fence + 1
   WHERE id = %(id)s AND status = 'FAILED' AND attempt < 9
+    AND (position_id IS NULL OR quantity <= (
+      SELECT p.quantity - p.reserved FROM positions_executionposition p WHERE p.id = position_id))
   RETURNING id, signal_id, connection_id, position_id, quantity
 ), reserved AS (
   UPDATE positions_executionposition p SET reserved = p.reserved + m.quantity
@@ -183,10 +194,11 @@ def retry_order(order_id: int, *, by: User | None = None) -> int:
     """Send a FAILED order once more, under the next attempt digit; return its id to ring.
 
     It passes valid_until, risk and kill switch again. Raises ConflictError for any other state:
-    what may be live is never sent again.
+    what may be live is never sent again; and for an exit of more than is still free to close.
     """
     detail = f"by {by.get_username()}" if by else ""
     with transaction.atomic():
+        rows(LOCK_POSITION, (order_id,))
         moved = rows(RETRY, {"id": order_id, "detail": detail})
     if not moved:
         raise ConflictError(Code.STATE_CONFLICT, "Only a FAILED order can be tried again.")

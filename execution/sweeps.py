@@ -27,6 +27,7 @@ LIMBO_SECONDS = 3600
 DUE = """
 SELECT id FROM execution_order
 WHERE status = 'PENDING' AND due_at <= clock_timestamp() AND priority <= %(priority)s
+  AND wish = ''
   AND coalesce(rung_at, created_at) < clock_timestamp() - make_interval(secs => %(grace)s)
 ORDER BY priority, id LIMIT %(limit)s
 """
@@ -61,7 +62,7 @@ WITH asked AS (
     SELECT id FROM execution_order
     WHERE status = 'UNKNOWN' AND lookup_after <= clock_timestamp()
     ORDER BY id LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED)
-  RETURNING id, connection_id, client_order_id, fence, submitted_at,
+  RETURNING id, connection_id, client_order_id, fence, proofs, submitted_at,
     answer_by < clock_timestamp() AS proves
 )
 SELECT a.*, c.type, c.account, c.exchange_name, c.settings, c.sealed_credentials,
@@ -71,9 +72,13 @@ FROM asked a JOIN connections_executionconnection c ON c.id = a.connection_id
 """
 
 # One more proof of absence. The second, at least a gap later, ends an entry and sends an exit
-# again under the same id. The fence makes a proof by a stale process bounce off.
+# again under the same id. The fence makes a proof by a stale process bounce off, the number of
+# proofs at the time of asking one by a process that asked at the same time as another.
 ABSENT = f"""
-WITH d AS (SELECT * FROM unnest(%(ids)s::bigint[], %(fences)s::bigint[]) AS t(id, fence)),
+WITH d AS (
+  SELECT * FROM unnest(%(ids)s::bigint[], %(fences)s::bigint[], %(proofs)s::int[])
+  AS t(id, fence, proofs)
+),
 moved AS (
   UPDATE execution_order o SET proofs = o.proofs + 1,
     fence = o.fence + CASE WHEN o.proofs = 0 THEN 0 ELSE 1 END,
@@ -85,7 +90,8 @@ moved AS (
       THEN '{Code.NEVER_ARRIVED.value}' ELSE '{Code.RESEND.value}' END,
     due_at = clock_timestamp(),
     done_at = CASE WHEN o.proofs > 0 AND o.position_id IS NULL THEN clock_timestamp() END
-  FROM d WHERE o.id = d.id AND o.fence = d.fence AND o.status = 'UNKNOWN'
+  FROM d WHERE o.id = d.id AND o.fence = d.fence AND o.proofs = d.proofs
+    AND o.status = 'UNKNOWN'
   RETURNING o.id, o.signal_id, o.connection_id, o.status, o.reason, o.proofs
 ), told AS (
   INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
@@ -152,6 +158,7 @@ def ask_brokers(wire: Wire) -> int:
             {
                 "ids": [row.id for row in absent],
                 "fences": [row.fence for row in absent],
+                "proofs": [row.proofs for row in absent],
                 "gap": settings.FILLCAST_PROOF_GAP_SECONDS,
             },
         )

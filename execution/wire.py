@@ -192,7 +192,8 @@ class Wire(threading.Thread):
         if call is not None:
             call[1].cancel()
             self.free(1)
-        if call is not None or not isinstance(answer, BaseException):
+        is_fact = isinstance(answer, Rejected) or not isinstance(answer, BaseException)
+        if call is not None or is_fact:
             self.outbox.put(reports_of(request, answer))
 
 
