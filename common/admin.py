@@ -4,9 +4,11 @@ Operators see everything; what changes something follows Django's permissions (s
 all), so an operator without permissions is a reader. Machine-written tables are read-only for all.
 """
 
+from decimal import Decimal
 from typing import Any, ClassVar
 from uuid import UUID
 
+from django import forms
 from django.contrib.admin.views.main import ChangeList as DjangoChangeList
 from django.db.models import Model
 from django.http import HttpRequest
@@ -16,6 +18,10 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.paginator import InfinitePaginator
 from unfold.views import ChangeList
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from common.fields import AmountField
+from common.money import plain
 
 
 def link(name: str, pk: object, text: object) -> SafeString | str:
@@ -39,15 +45,27 @@ class PageChangeList(ChangeList):  # type: ignore[misc]  # unfold has no types
             return str(super().url_for_result(result))
 
 
+class AmountInput(forms.DecimalField):
+    """A number as people write it: `1.37`, not `1.370000000000000000`."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return plain(value) if isinstance(value, Decimal) else value
+
+
 class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
-    """The base of every list: filters apply on a button, counts of whole tables are not made."""
+    """The base of every list: filters apply on a button, decimals are shown without their zeros."""
 
     list_filter_submit = True
     list_fullwidth = True
     list_per_page = 50
-    show_full_result_count = False
     warn_unsaved_form = True
     page_list: ClassVar[bool] = False
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if isinstance(db_field, AmountField):
+            kwargs |= {"form_class": AmountInput, "widget": UnfoldAdminTextInputWidget()}
+            return db_field.formfield(**kwargs)
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return is_operator(request)
@@ -56,7 +74,7 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         return is_operator(request)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[DjangoChangeList]:
-        return PageChangeList if self.page_list else ChangeList  # type: ignore[no-any-return]
+        return PageChangeList if self.page_list else ChangeList
 
 
 class ReadOnlyAdmin(ConsoleAdmin):
@@ -78,6 +96,7 @@ class BigTableAdmin(ReadOnlyAdmin):
     """A read-only table of millions of rows: its pages are never counted."""
 
     paginator = InfinitePaginator
+    show_full_result_count = False
 
     def get_search_results(
         self, request: HttpRequest, queryset: Any, search_term: str

@@ -41,7 +41,8 @@ STATES: dict[str, Shown] = {
     "FILLED": Shown("filled", "Filled", "filled", 9),
 }
 SHARES = (
-    "filled", "working", "skipped", "denied", "rejected", "failed", "cancelled", "expired", "unknown",
+    "filled", "working", "skipped", "denied", "rejected", "failed", "cancelled", "expired",
+    "unknown",
 )  # fmt: skip
 """The parts that a signal's candidates add up from, in the order in which they are told."""
 

@@ -1,7 +1,7 @@
 """The console joined together: pages in front of the lists, the dashboard, schedules.
 
-The rooms' own `admin.py` hold lists and forms; what sees several rooms at once is added here, in the
-one room that may import everything. This module is read last (config is the last app).
+The rooms' own `admin.py` hold lists and forms; what sees several rooms at once is added here, in
+the one room that may import everything. This module is read last (config is the last app).
 """
 
 from typing import Any, ClassVar
@@ -26,19 +26,22 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from common.admin import ConsoleAdmin
 from config.console import (
+    connection_actions,
     connection_pages,
     dashboard_pages,
+    drift_pages,
     halt_pages,
     order_pages,
     position_pages,
     secret_pages,
     signal_pages,
+    subscription_pages,
 )
 from config.console.pages import View
-from connections.admin import ExecutionConnectionAdmin, KillSwitchAdmin
-from connections.models import ExecutionConnection, KillSwitch
-from execution.admin import OrderAdmin
-from execution.models import Order
+from connections.admin import ExecutionConnectionAdmin, KillSwitchAdmin, SubscriptionAdmin
+from connections.models import ExecutionConnection, KillSwitch, Subscription
+from execution.admin import DriftItemAdmin, OrderAdmin
+from execution.models import DriftItem, Order
 from positions.admin import ExecutionPositionAdmin
 from positions.models import ExecutionPosition
 from signals.admin import FeedAdmin, FeedTokenAdmin, SignalAdmin
@@ -49,9 +52,12 @@ from users.models import ApiKey
 site: Any = admin.site
 site.index_template = "console/dashboard.html"
 site.extra_urls = dashboard_pages.urls
-for replaced in (ApiKey, ExecutionConnection, ExecutionPosition, Feed, FeedToken, KillSwitch, Order,
-                 Signal, PeriodicTask, IntervalSchedule, CrontabSchedule, ClockedSchedule,
-                 SolarSchedule):  # fmt: skip
+REPLACED = (
+    ApiKey, ClockedSchedule, CrontabSchedule, DriftItem, ExecutionConnection, ExecutionPosition,
+    Feed, FeedToken, IntervalSchedule, KillSwitch, Order, PeriodicTask, Signal, SolarSchedule,
+    Subscription,
+)  # fmt: skip
+for replaced in REPLACED:
     site.unregister(replaced)
 
 
@@ -90,8 +96,8 @@ class SignalPages(Paged, SignalAdmin):
 class ConnectionPages(Paged, ExecutionConnectionAdmin):
     custom_urls = connection_pages.URLS
 
-    def has_form(self, request: HttpRequest, object_id: str) -> bool:
-        return bool(self.has_change_permission(request))
+    def add_view(self, request: HttpRequest, *rest: Any, **more: Any) -> HttpResponse:
+        return connection_actions.add(request)
 
 
 @admin.register(Order)
@@ -102,6 +108,35 @@ class OrderPages(Paged, OrderAdmin):
 @admin.register(ExecutionPosition)
 class PositionPages(Paged, ExecutionPositionAdmin):
     custom_urls = position_pages.URLS
+
+
+class LastColumn:
+    """A list with buttons at the end of each row."""
+
+    last_column: ClassVar[str]
+
+    def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
+        known: tuple[str, ...] = super().get_list_display(request)  # type: ignore[misc]
+        return (*known, self.last_column)
+
+
+@admin.register(DriftItem)
+class DriftPages(Paged, DriftItemAdmin):
+    custom_urls = drift_pages.URLS
+
+
+@admin.register(Subscription)
+class SubscriptionPages(LastColumn, SubscriptionAdmin):
+    custom_urls = subscription_pages.URLS
+    last_column = "decide"
+
+    @admin.display(description="")
+    def decide(self, row: Subscription) -> Any:
+        if row.archived_at:
+            return ""
+        word = "Resume…" if row.is_paused else "Pause…"
+        flip = _button("connections_subscription_pause", row.pk, word)
+        return flip + _button("connections_subscription_end", row.pk, "End…")
 
 
 class Buttons:
@@ -116,10 +151,10 @@ class Buttons:
 
 
 @admin.register(KillSwitch)
-class KillSwitchPages(Buttons, KillSwitchAdmin):
+class KillSwitchPages(LastColumn, Buttons, KillSwitchAdmin):
     custom_urls = halt_pages.URLS
     button_names = (("Set the kill switch…", "connections_killswitch_set"),)
-    list_display = (*KillSwitchAdmin.list_display, "release")
+    last_column = "release"
 
     @admin.display(description="")
     def release(self, switch: KillSwitch) -> Any:
@@ -128,9 +163,9 @@ class KillSwitchPages(Buttons, KillSwitchAdmin):
 
 
 @admin.register(Feed)
-class FeedPages(FeedAdmin):
+class FeedPages(LastColumn, FeedAdmin):
     custom_urls = secret_pages.TOKEN_URLS
-    list_display = (*FeedAdmin.list_display, "token")
+    last_column = "token"
 
     @admin.display(description="")
     def token(self, feed: Feed) -> Any:
@@ -138,9 +173,9 @@ class FeedPages(FeedAdmin):
 
 
 @admin.register(FeedToken)
-class FeedTokenPages(FeedTokenAdmin):
+class FeedTokenPages(LastColumn, FeedTokenAdmin):
     custom_urls = secret_pages.REVOKE_URLS
-    list_display = (*FeedTokenAdmin.list_display, "revoke")
+    last_column = "revoke"
 
     @admin.display(description="")
     def revoke(self, token: FeedToken) -> Any:
@@ -150,10 +185,10 @@ class FeedTokenPages(FeedTokenAdmin):
 
 
 @admin.register(ApiKey)
-class ApiKeyPages(Buttons, ApiKeyAdmin):
+class ApiKeyPages(LastColumn, Buttons, ApiKeyAdmin):
     custom_urls = secret_pages.KEY_URLS
     button_names = (("New API key…", "users_apikey_create"),)
-    list_display = (*ApiKeyAdmin.list_display, "revoke")
+    last_column = "revoke"
 
     @admin.display(description="")
     def revoke(self, key: ApiKey) -> Any:

@@ -1,16 +1,14 @@
 """Accounts, presets, subscriptions and kill switches. A connection's page: config/console."""
 
+from datetime import UTC, datetime
 from typing import Any
 
-from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
-from unfold.widgets import UnfoldAdminSelectWidget
 
-from brokers.registry import kinds
 from common.admin import ConsoleAdmin, ReadOnlyAdmin, ReadOnlyInline
 from common.codes import Code
 from common.markup import badge
@@ -76,34 +74,10 @@ class TradesFilter(admin.SimpleListFilter):
         return queryset.filter(pk__in=fits)
 
 
-class ConnectionForm(forms.ModelForm):  # type: ignore[type-arg]
-    """What an owner decides about an account. Credentials have a form of their own."""
-
-    type = forms.ChoiceField(
-        choices=lambda: [(kind, kind) for kind in kinds()], widget=UnfoldAdminSelectWidget
-    )
-
-    class Meta:
-        model = ExecutionConnection
-        fields = (
-            "user", "admin", "name", "type", "exchange_name", "account", "preset",
-            "data_connection", "is_active", "is_paused", "settings",
-        )  # fmt: skip
-
-    def clean(self) -> dict[str, Any]:
-        data = super().clean() or self.cleaned_data
-        if bool(data.get("user")) == bool(data.get("admin")):
-            self.add_error(
-                "user", "An account has exactly one owner: a tenant or an administrator."
-            )
-        return data
-
-
 @admin.register(ExecutionConnection)
 class ExecutionConnectionAdmin(ConsoleAdmin):
-    """Broker accounts with their health at a glance."""
+    """Broker accounts with their health at a glance. Adding and changing: config/console."""
 
-    form = ConnectionForm
     page_list = True
     actions = None
     list_display = ("name", "kind", "account", "owner", "health_shown", "preset", "tested", "used")
@@ -117,12 +91,6 @@ class ExecutionConnectionAdmin(ConsoleAdmin):
     list_select_related = ("user", "admin", "preset", "health")
     search_fields = ("name", "=account", "user__username", "admin__username")
     search_help_text = "Name, account number or owner"
-    autocomplete_fields = ("user", "admin", "preset", "data_connection")
-    fieldsets = (
-        (None, {"fields": ("name", ("user", "admin"))}),
-        ("Account", {"fields": (("type", "exchange_name"), "account", "settings")}),
-        ("Trading", {"fields": (("preset", "data_connection"), ("is_active", "is_paused"))}),
-    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ExecutionConnection]:
         found: QuerySet[ExecutionConnection] = super().get_queryset(request)
@@ -148,13 +116,15 @@ class ExecutionConnectionAdmin(ConsoleAdmin):
     def used(self, connection: ExecutionConnection) -> Any:
         return connection.health.last_used_at
 
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False  # on its page, by services
+
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False  # it is archived; its history stays
 
 
 def health(connection: ExecutionConnection) -> tuple[str, str]:
     """How a connection fares, as shape and word, without asking the database again."""
-    from datetime import UTC, datetime
 
     state = getattr(connection, "health", None)
     if connection.archived_at:

@@ -38,7 +38,8 @@ class ShareFilter(admin.SimpleListFilter):
         return [("working", "Working: on its way or at a broker")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Order]) -> QuerySet[Order]:
-        return queryset.filter(status__in=statuses_of(self.value())) if self.value() else queryset
+        share = self.value()
+        return queryset.filter(status__in=statuses_of(share)) if share else queryset
 
 
 class LegFilter(admin.SimpleListFilter):
@@ -60,7 +61,7 @@ class OrderAdmin(BigTableAdmin):
 
     page_list = True
     list_display = ("shown", "account", "state", "why", "quantity_shown", "price", "slippage",
-                    "client_id", "created_at")  # fmt: skip
+                    "created_at")  # fmt: skip
     list_filter = (("status", ChoicesDropdownFilter), ShareFilter, LegFilter)
     list_select_related = ("connection",)
     ordering = ("-id",)
@@ -104,10 +105,6 @@ class OrderAdmin(BigTableAdmin):
     @admin.display(description="Slippage, pips")
     def slippage(self, order: Order) -> str:
         return signed(order.slippage_pips, 1)
-
-    @admin.display(description="Client order id")
-    def client_id(self, order: Order) -> SafeString:
-        return code(order.client_order_id or "")
 
 
 @admin.register(Fill)

@@ -117,12 +117,11 @@ class SignalAdmin(ConsoleAdmin):
         (
             "Order",
             {"fields": (("order_type", "time_in_force"), ("open_price", "stop_price"),
-                        ("valid_until", "max_slippage_pips"))},
+                        "max_slippage_pips", "valid_until")},
         ),
         (
             "Levels",
-            {"fields": ("sl", ("target_prices", "target_fractions"), "close_fraction"),
-             "description": "Targets: prices and fractions with commas, the same number of each."},
+            {"fields": ("sl", ("target_prices", "target_fractions"), "close_fraction")},
         ),
         ("Meaning", {"fields": ("risk_category", ("strategy_id", "trade_plan_id"), "note")}),
     )  # fmt: skip

@@ -3,7 +3,10 @@
 from typing import Any
 
 from django import forms
+from django.contrib.postgres.forms import SimpleArrayField
+from unfold.widgets import UnfoldAdminTextInputWidget
 
+from common.admin import AmountInput
 from common.codes import Code
 from common.errors import InvalidInputError
 from signals.draft import Target, level_faults
@@ -15,6 +18,19 @@ _FIELD_OF = {"sl": "sl", "targets": "target_prices"}
 
 class SignalForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for type checkers
     """Holds the same rules as every other door; the database has the last word."""
+
+    target_prices = SimpleArrayField(
+        AmountInput(max_digits=38, decimal_places=18, min_value=0),
+        required=False,
+        widget=UnfoldAdminTextInputWidget(),
+        help_text="With commas, nearest first.",
+    )
+    target_fractions = SimpleArrayField(
+        AmountInput(max_digits=19, decimal_places=18),
+        required=False,
+        widget=UnfoldAdminTextInputWidget(),
+        help_text="One for each target, together at most 1: 0.5, 0.5",
+    )
 
     class Meta:
         model = Signal

@@ -2,16 +2,17 @@
 
 from dataclasses import dataclass
 
-from common.codes import Code
-from common.shown import number
 from common.sql import rows
 from connections.eligibility import CANDIDATES_SQL, REASON_SQL, parameters
 from signals.models import Action, Signal
 
-_OPEN = f"SELECT {REASON_SQL} AS reason, count(*) AS many FROM {CANDIDATES_SQL} GROUP BY 1"
+_OPEN = f"""
+SELECT {REASON_SQL} AS reason, count(*) AS many FROM {CANDIDATES_SQL} GROUP BY 1
+"""
 _FOLLOWER = """
 SELECT count(DISTINCT connection_id) AS many FROM (
-  SELECT connection_id FROM positions_executionposition WHERE signal_id = %(signal)s AND quantity > 0
+  SELECT connection_id FROM positions_executionposition
+  WHERE signal_id = %(signal)s AND quantity > 0
   UNION ALL
   SELECT connection_id FROM execution_order
   WHERE signal_id = %(signal)s AND leg::text LIKE 'entry%%' AND status = ANY(%(live)s)
@@ -32,13 +33,9 @@ class Audience:
         return self.trading + sum(self.skipped.values())
 
     @property
-    def skipped_total(self) -> int:
-        return sum(self.skipped.values())
-
-    @property
-    def skipped_in_words(self) -> str:
-        parts = sorted(self.skipped.items(), key=lambda item: -item[1])
-        return "; ".join(f"{number(many)}: {Code(code).sentence}" for code, many in parts)
+    def by_size(self) -> list[tuple[str, int]]:
+        """(code, how many), the most frequent first."""
+        return sorted(self.skipped.items(), key=lambda item: (-item[1], item[0]))
 
 
 def audience(signal: Signal) -> Audience:

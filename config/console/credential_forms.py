@@ -34,15 +34,15 @@ ANY_KIND = (Secret("api_key", "API key or user"), Secret("secret", "API secret o
 
 
 class CredentialsForm(forms.Form):
-    """The fields of one broker kind; what is left empty is kept as it is."""
+    """The fields of one broker kind. They replace everything that is stored."""
 
-    def __init__(self, kind: str, *args: Any, stored: bool = False, **kwargs: Any) -> None:
+    def __init__(self, kind: str, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for secret in BY_KIND.get(kind, ANY_KIND):
             self.fields[secret.key] = forms.CharField(
                 label=secret.label,
                 help_text=secret.hint,
-                required=secret.required and not stored,
+                required=secret.required,
                 max_length=4096,
                 strip=False,
                 widget=forms.PasswordInput(

@@ -9,6 +9,7 @@ from django.urls import reverse
 
 from config.console.alarms import Halt
 from config.console.pages import Point, Question, View, ask, attempt, need
+from connections import services
 from connections.models import ExecutionConnection, HaltMode, KillSwitch
 from signals.models import Feed
 from users.models import User
@@ -66,9 +67,10 @@ def halt(request: HttpRequest, **_: Any) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         return attempt(request, lambda: _halt(form.cleaned_data, request), back=_lists())
     points = [
-        Point("attention", "Exits only: new signals are skipped, working entries are not filled up; "
-              "stops, targets and closes go on."),
-        Point("naked", "Nothing is sent: exits too stay here. Stops that rest at brokers keep working."),
+        Point("attention", "Exits only: new signals are skipped and no entry leaves; stops, "
+              "targets and closes go on."),
+        Point("naked", "Nothing is sent: exits stay here too. Stops that rest at brokers keep "
+              "working."),
         Point("safe", "It is read right before each send: what has not left yet does not leave."),
     ]  # fmt: skip
     question = Question("Set the kill switch", points, "Stop trading", _lists(), form=form,
@@ -77,11 +79,9 @@ def halt(request: HttpRequest, **_: Any) -> HttpResponse:
 
 
 def _halt(data: dict[str, Any], request: HttpRequest) -> str:
-    from connections import services
-
     by: Any = request.user
-    key = {"FEED": "feed", "USER": "user", "CONNECTION": "connection"}.get(data["scope"])
-    target = {key: data["target"]} if key else {}
+    key = {"FEED": "feed_id", "USER": "user_id", "CONNECTION": "connection_id"}.get(data["scope"])
+    target: dict[str, Any] = {key: data["target"].pk} if key else {}
     services.set_kill_switch(
         scope=data["scope"], mode=data["mode"], reason=data["reason"], by=by, **target
     )
@@ -105,8 +105,6 @@ def release(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
 
 
 def _release(switch: KillSwitch, request: HttpRequest) -> str:
-    from connections import services
-
     by: Any = request.user
     services.release_kill_switch(switch.pk, by=by)
     return f"Released: {Halt(switch).scope} may trade again."

@@ -32,7 +32,8 @@ def _columns() -> str:
         ms = f"extract(epoch FROM {end} - {start}) * 1000"
         kept = f"FILTER (WHERE {end} >= {start}{only})"
         parts.append(
-            f"percentile_cont(ARRAY[0.5, 0.9, 0.99, 1]) WITHIN GROUP (ORDER BY {ms}) {kept} AS {step},"
+            "percentile_cont(ARRAY[0.5, 0.9, 0.99, 1])"
+            f" WITHIN GROUP (ORDER BY {ms}) {kept} AS {step},"
             f" count(*) {kept} AS {step}_many"
         )
     return ", ".join(parts)

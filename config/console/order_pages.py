@@ -10,6 +10,7 @@ from common.shown import number
 from config.console.candidates import in_words
 from config.console.pages import Point, Question, View, ask, attempt, need, page
 from config.console.timeline import timeline
+from execution import services, tasks
 from execution.models import ExecutionLog, Order, Status
 
 CHANGE = "execution.change_order"
@@ -31,7 +32,7 @@ def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     order = find(pk)
     fills = list(order.fills.order_by("id"))
     log = ExecutionLog.objects.filter(order_id=pk).order_by("id")[:MOST_LINES]
-    may = request.user.has_perm(CHANGE)  # type: ignore[union-attr]
+    may = request.user.has_perm(CHANGE)
     opened = None
     if order.is_entry and order.signal is not None:
         opened = order.signal.positions.filter(connection=order.connection).first()
@@ -69,8 +70,6 @@ def cancel(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
 
 
 def _cancel(order: Order, request: HttpRequest) -> str:
-    from execution import services, tasks
-
     by: Any = request.user
     status = services.cancel_order(order.pk, by=by)
     tasks.ring_wishes_on_commit()
@@ -88,15 +87,13 @@ def retry(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     points = [
         Point("submitting", "Sends it once more, under the next attempt's id. It is proven that "
               "nothing of it reached the broker."),
-        Point("validated", "It is sized again and passes valid-until, limits and kill switch again."),
+        Point("validated", "Sized again, it passes valid-until, limits and kill switch again."),
     ]  # fmt: skip
     title = f"Try O-{pk} again, {order.side.lower()} {order.pair} on {order.connection.name}?"
     return ask(request, Question(title, points, "Send it again", address(pk)))
 
 
 def _retry(order: Order, request: HttpRequest) -> str:
-    from execution import services, tasks
-
     by: Any = request.user
     tasks.ring_on_commit([services.retry_order(order.pk, by=by)])
     return f"O-{order.pk} is due again."

@@ -9,7 +9,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 
-from common.errors import FillcastError
+from common.errors import FillcastError, MisconfiguredError
 
 View = Callable[..., HttpResponse]
 
@@ -22,7 +22,7 @@ def page(request: HttpRequest, template: str, title: str, **context: Any) -> Tem
 
 def need(request: HttpRequest, permission: str) -> None:
     """Raise PermissionDenied unless the caller may do this; reading needs no permission."""
-    if not request.user.has_perm(permission):  # type: ignore[union-attr]  # admin_view: a user
+    if not request.user.has_perm(permission):
         raise PermissionDenied(permission)
 
 
@@ -52,10 +52,12 @@ def ask(request: HttpRequest, question: Question) -> TemplateResponse:
 
 
 def attempt(request: HttpRequest, act: Callable[[], str], *, back: str) -> HttpResponse:
-    """Do what was confirmed, say what came of it, and go back. A refusal says why, with its code."""
+    """Do what was confirmed, say what came of it, and go back. A refusal tells its code."""
     try:
         messages.success(request, act())
     except FillcastError as error:
         remedy = f" {error.code.hint}" if error.code.hint else ""
         messages.error(request, f"Nothing was changed. {error.detail}{remedy} ({error.code.value})")
+    except MisconfiguredError as error:
+        messages.error(request, f"Nothing was changed. {error}")
     return HttpResponseRedirect(back)

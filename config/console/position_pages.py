@@ -12,6 +12,7 @@ from common.codes import Code
 from common.shown import number
 from config.console.candidates import Candidate
 from config.console.pages import Point, Question, View, ask, attempt, need, page
+from execution import services, tasks
 from execution.models import Fill, Order
 from positions.admin import protection
 from positions.models import ExecutionPosition
@@ -51,7 +52,7 @@ def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     position = find(pk)
     orders = orders_of(position)
     fills = Fill.objects.filter(order_id__in=[o.pk for o in orders]).select_related("order")
-    may = request.user.has_perm(CHANGE)  # type: ignore[union-attr]
+    may = request.user.has_perm(CHANGE)
     return page(
         request,
         "position/page.html",
@@ -101,8 +102,6 @@ def _result(position: Any) -> str:
 
 
 def _close(position: ExecutionPosition, fraction: Decimal, request: HttpRequest) -> str:
-    from execution import services, tasks
-
     by: Any = request.user
     order_id = services.close_position(
         position.pk, fraction=fraction, reason=Code.OWNER_CANCELLED, by=by

@@ -10,6 +10,7 @@ from django.urls import reverse
 from config.console.pages import Point, Question, View, ask, attempt, need, page
 from signals import feeds
 from signals.models import Feed, FeedToken
+from users import services
 from users.models import ApiKey, User
 
 TOKENS, KEYS = "signals.change_feed", "users.change_apikey"
@@ -79,8 +80,6 @@ def create_key(request: HttpRequest, **_: Any) -> HttpResponse:
     back = reverse("admin:users_apikey_changelist")
     form = KeyForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        from users import services
-
         user, name = form.cleaned_data["user"], form.cleaned_data["name"]
         _key, secret = services.create_api_key(user, name)
         shown = [("Send it as Authorization: Bearer …", secret)]
@@ -105,8 +104,6 @@ def revoke_key(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
 
 
 def _revoke_key(key: ApiKey) -> str:
-    from users import services
-
     services.revoke_api_key(key.pk)
     return f"“{key.name}” is revoked."
 

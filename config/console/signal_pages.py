@@ -1,4 +1,4 @@
-"""A signal's page: what each candidate did and why; publish, approve, cancel, each after a question."""
+"""A signal's page: what each candidate did and why; publish and cancel after a question."""
 
 import csv
 from typing import Any
@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from common.clocks import market_now
 from common.money import plain
-from common.shown import milliseconds, number
+from common.shown import milliseconds, number, sentence
 from config.console import alarms, candidates
 from config.console.audience import audience
 from config.console.pages import Point, Question, View, ask, attempt, need, page
@@ -38,7 +38,7 @@ def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         "signal": signal,
         "halts": [halt for halt in alarms.halts() if halt.switch.scope in {"ALL", "FEED"}
                   and halt.switch.feed_id in {None, signal.feed_id}],
-        "can_change": request.user.has_perm(CHANGE),  # type: ignore[union-attr]
+        "can_change": request.user.has_perm(CHANGE),
     }  # fmt: skip
     if not signal.is_published:
         ended = signal.cancelled_at is not None or signal.is_past(market_now())
@@ -112,26 +112,34 @@ def publish(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     if signal.is_published:
         return HttpResponseRedirect(address(signal))
     reach = audience(signal)
-    verb = {"OPEN": "takes it", "MODIFY": "gets the new levels", "CLOSE": "closes"}[signal.action]
     points = [
-        Point("submitting", f"{number(reach.trading)} connection"
-              f"{'' if reach.trading == 1 else 's'} {verb}: an order each, sent within a second."),
-        Point("skipped", f"{number(reach.skipped_total)} are skipped with their reason. "
-              f"{reach.skipped_in_words}"),
-        Point("validated", "A publication cannot be taken back; what is not yet filled can be "
+        Point("submitting", _will_trade(signal, reach.trading)),
+        *(Point("skipped", f"{number(many)} skipped: {sentence(code)}")
+          for code, many in reach.by_size),
+        Point("validated", "A publication cannot be taken back. What is not yet filled can be "
               "cancelled, what is filled needs a CLOSE."),
     ]  # fmt: skip
     return ask(
         request,
         Question(
             title=f"Publish {signal.number}: {signal}?",
-            points=[point for point in points if reach.skipped or point.css != "skipped"],
+            points=points,
             button=f"Publish to {number(reach.trading)} connection"
             f"{'' if reach.trading == 1 else 's'}",
             back=address(signal),
             keep="Not now",
         ),
     )
+
+
+def _will_trade(signal: Signal, many: int) -> str:
+    one, several = {
+        "OPEN": ("takes it: one order, sent", "take it: an order each, sent"),
+        "MODIFY": ("gets the new levels", "get the new levels"),
+        "CLOSE": ("closes: one exit, sent", "close: an exit each, sent"),
+    }[signal.action]
+    told = f"1 connection {one}" if many == 1 else f"{number(many)} connections {several}"
+    return f"{told} within a second."
 
 
 def _publish(signal: Signal, request: HttpRequest) -> str:

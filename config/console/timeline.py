@@ -54,26 +54,24 @@ def _taken(order: Order, fills: Iterable[Fill]) -> Iterator[Line]:
     if order.acknowledged_at:
         at_broker = f"There it is {order.broker_order_id}." if order.broker_order_id else ""
         yield order.acknowledged_at, "The broker answered", at_broker, "", 3
-    for fill in fills:
+    found = list(fills)
+    for fill in found:
         told = f"{fill.broker_fill_id}, the broker's own time {fill.time:%H:%M:%S}."
         if fill.inferred:
             told += " Inferred from a cumulative quantity; the real fill replaces it."
         title = f"Filled {number(fill.quantity)} at {plain(fill.price)}"
         yield fill.recorded_at, title, told, "is-good", 4
-    if order.done_at:
+    if order.done_at and not (found and order.status == "FILLED"):
         yield order.done_at, *_end(order), 5
 
 
 def _sizing(order: Order) -> str:
-    parts = [
-        f"expected {plain(order.expected_price)}" if order.expected_price else "",
-        f"at risk {number(order.risk, 2)}" if order.risk is not None else "",
-        f"margin {number(order.margin, 2)}" if order.margin is not None else "",
-    ]
-    told = ", ".join(part for part in parts if part)
-    return (
-        f"{told[:1].upper()}{told[1:]}, in the account's currency." if told else "All limits hold."
-    )
+    price = f"Expected at {plain(order.expected_price)}. " if order.expected_price else ""
+    if order.risk is None and order.margin is None:
+        return f"{price}All limits hold."
+    figures = [("at risk", order.risk), ("margin", order.margin)]
+    told = ", ".join(f"{name} {number(value, 2)}" for name, value in figures if value is not None)
+    return f"{price}In the account's currency: {told}."
 
 
 def _end(order: Order) -> tuple[str, str, str]:

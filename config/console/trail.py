@@ -41,7 +41,7 @@ def trail(request: HttpRequest) -> HttpResponse:
         events = events.across(models[wanted])  # type: ignore[attr-defined]
     if who := request.GET.get("who", "").strip():
         events = events.filter(user__username=who)
-    newest = events.order_by("-pgh_created_at", "-pgh_slug") if models else []
+    newest = events.order_by("-pgh_created_at", "-pgh_slug")
     found = Paginator(newest, A_PAGE).get_page(request.GET.get("page"))
     return page(
         request,

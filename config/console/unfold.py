@@ -1,4 +1,4 @@
-"""How unfold's shell is set up: names, colours, navigation. Read by settings, so it imports no model."""
+"""How unfold's shell is set up: names, colours, navigation. Settings read it: no models here."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Numbers, states and addresses in the console's templates. How they are written: common/shown.py."""
+"""Numbers, states and addresses in the console's templates, as common/shown.py writes them."""
 
 from datetime import datetime
 from decimal import Decimal

@@ -31,28 +31,30 @@ from users.models import User
 D = Decimal
 CANARY = "s3cret-canary-do-not-show"
 COUNTS: dict[tuple[str, str], int] = {
-    ("FILLED", ""): 842,
-    ("SUBMITTED", ""): 12,
-    ("PARTIALLY_FILLED", ""): 6,
-    ("PENDING", ""): 3,
-    ("SKIPPED", "CONNECTION_PAUSED"): 48,
-    ("SKIPPED", "CIRCUIT_OPEN"): 9,
-    ("SKIPPED", "CONNECTION_UNTESTED"): 6,
-    ("DENIED", "QUANTITY_BELOW_MINIMUM"): 17,
-    ("DENIED", "PORTFOLIO_RISK"): 9,
-    ("DENIED", "SYMBOL_NOT_AT_BROKER"): 8,
-    ("DENIED", "STOP_TOO_NEAR"): 7,
-    ("REJECTED", "STOPS_INVALID"): 7,
-    ("REJECTED", "NO_MONEY"): 5,
+    ("FILLED", ""): 70,
+    ("SUBMITTED", ""): 3,
+    ("PARTIALLY_FILLED", ""): 2,
+    ("PENDING", ""): 1,
+    ("SKIPPED", "CONNECTION_PAUSED"): 4,
+    ("SKIPPED", "CIRCUIT_OPEN"): 2,
+    ("SKIPPED", "CONNECTION_UNTESTED"): 1,
+    ("DENIED", "QUANTITY_BELOW_MINIMUM"): 3,
+    ("DENIED", "PORTFOLIO_RISK"): 2,
+    ("DENIED", "SYMBOL_NOT_AT_BROKER"): 1,
+    ("DENIED", "STOP_TOO_NEAR"): 1,
+    ("REJECTED", "STOPS_INVALID"): 2,
+    ("REJECTED", "NO_MONEY"): 2,
     ("FAILED", "NOT_SENT_RETRIES_SPENT"): 1,
-    ("CANCELLED", "OWNER_CANCELLED"): 4,
-    ("EXPIRED", "NO_PRICE_WITHIN_LIMIT"): 14,
+    ("CANCELLED", "OWNER_CANCELLED"): 1,
+    ("EXPIRED", "NO_PRICE_WITHIN_LIMIT"): 2,
     ("UNKNOWN", "REPLY_LOST"): 2,
 }
+MANY = sum(COUNTS.values())  # 100
 SHARES = {
-    "filled": 842, "working": 21, "skipped": 63, "denied": 41, "rejected": 12, "failed": 1,
-    "cancelled": 4, "expired": 14, "unknown": 2,
+    "filled": 70, "working": 6, "skipped": 7, "denied": 7, "rejected": 4, "failed": 1,
+    "cancelled": 1, "expired": 2, "unknown": 2,
 }  # fmt: skip
+PAUSED, CIRCUIT, UNTESTED = 4, 2, 1  # of 100 connections
 DETAILS = {
     "QUANTITY_BELOW_MINIMUM": "6,300 wanted, the smallest here is 10,000.",
     "PORTFOLIO_RISK": "Open risk would be 10.6 % of equity; the cap is 10 %.",
@@ -77,7 +79,7 @@ def tenants(many: int) -> list[User]:
 
 
 def connections(owners: list[User], many: int) -> list[ExecutionConnection]:
-    """Accounts of every kind: 48 in 1,000 paused, 9 with an open circuit, 6 never tested."""
+    """Accounts of every kind: of 100, 4 are paused, 2 have an open circuit, 1 was never tested."""
     preset = TradingPreset.objects.create(name="1 % at risk", risk_percent=D(1))
     prices = DataConnection.objects.create(name="Recorded quotes", settings={})
     made = ExecutionConnection.objects.bulk_create(
@@ -87,7 +89,7 @@ def connections(owners: list[User], many: int) -> list[ExecutionConnection]:
             type=KINDS[number % 5],
             exchange_name="binance" if KINDS[number % 5] == "crypto" else "",
             account=f"{7000 + number}",
-            is_paused=number < many * 48 // 1000,
+            is_paused=number < many * PAUSED // MANY,
             sealed_credentials=CANARY.encode(),
             preset=preset,
             data_connection=prices,
@@ -105,9 +107,10 @@ def connections(owners: list[User], many: int) -> list[ExecutionConnection]:
 
 def _health(connection: ExecutionConnection, number: int, many: int) -> ConnectionHealth:
     now = datetime.now(UTC)
-    rest = number - many * 48 // 1000
-    circuit = 0 <= rest < many * 9 // 1000
-    untested = many * 9 // 1000 <= rest < many * 15 // 1000
+    rest = number - many * PAUSED // MANY
+    circuit = 0 <= rest < many * CIRCUIT // MANY
+    tested_from = many * (CIRCUIT + UNTESTED) // MANY
+    untested = many * CIRCUIT // MANY <= rest < tested_from
     return ConnectionHealth(
         connection=connection,
         status="UNTESTED" if untested else "ACTIVE",
@@ -172,6 +175,10 @@ def orders(
     )
 
 
+def scaled(counts: dict[tuple[str, str], int], scale: int) -> dict[tuple[str, str], int]:
+    return {state: many * scale for state, many in counts.items()}
+
+
 def _order(
     of: Signal, on: ExecutionConnection, status: str, reason: str, at: datetime, dice: random.Random
 ) -> Order:
@@ -225,6 +232,7 @@ def fills(of: Iterable[Order]) -> None:
             connection_id=order.connection_id, broker_fill_id=f"D{order.pk}", order=order,
             side=order.side, quantity=order.filled_quantity, price=D("1.38254"),
             commission=D("1.40"), commission_currency="USD", time=datetime.now(UTC),
+            recorded_at=order.filled_at or datetime.now(UTC),
         )
         for order in of
         if order.filled_quantity
@@ -236,7 +244,7 @@ def logs(of: Iterable[Order]) -> None:
     ExecutionLog.objects.bulk_create(
         ExecutionLog(
             order_id=order.pk, signal_id=order.signal_id, connection_id=order.connection_id,
-            code=code, status=status, at=at, numbers={"quantity": "40000"} if at else {},
+            code=code, status=status, at=at, numbers={"quantity": "40000"},
         )
         for order in of
         for code, status, at in (
@@ -250,41 +258,52 @@ def logs(of: Iterable[Order]) -> None:
 
 
 OTHERS: list[tuple[dict[str, Any], dict[tuple[str, str], int]]] = [
-    ({"currency_pair": "XAU/USD", "direction": "SELL", "sl": D("1290.00"), "target_prices": [],
-      "target_fractions": []},
-     {("FILLED", ""): 896, ("SKIPPED", "CONNECTION_PAUSED"): 63, ("DENIED", "MARGIN"): 32,
-      ("REJECTED", "NO_MONEY"): 8, ("EXPIRED", "SIGNAL_EXPIRED"): 1}),
-    ({"currency_pair": "NZD/USD", "order_type": "LIMIT", "open_price": D("0.86590"),
-      "sl": D("0.87"), "target_prices": [], "target_fractions": []},
-     {("SKIPPED", "CONNECTION_PAUSED"): 22, ("DENIED", "SLIPPAGE_LIMIT"): 21,
-      ("CANCELLED", "CLOSED_BEFORE_SENT"): 143}),
-    ({"currency_pair": "XAU/USD", "direction": "BUY", "sl": D("1270.00"), "target_prices": [],
-      "target_fractions": []},
-     {("FILLED", ""): 388, ("SKIPPED", "CONNECTION_PAUSED"): 14,
-      ("DENIED", "MARGIN"): 7, ("REJECTED", "NO_MONEY"): 3}),
+    (
+        {"currency_pair": "XAU/USD", "sl": D("1290.00")},
+        {("FILLED", ""): 89, ("SKIPPED", "CONNECTION_PAUSED"): 7, ("DENIED", "MARGIN"): 2,
+         ("REJECTED", "NO_MONEY"): 1, ("EXPIRED", "SIGNAL_EXPIRED"): 1},
+    ),
+    (
+        {"currency_pair": "NZD/USD", "order_type": "LIMIT", "open_price": D("0.86591"),
+         "sl": D("0.87")},
+        {("SKIPPED", "CONNECTION_PAUSED"): 2, ("DENIED", "SLIPPAGE_LIMIT"): 2,
+         ("CANCELLED", "CLOSED_BEFORE_SENT"): 14},
+    ),
+    (
+        {"currency_pair": "XAU/USD", "direction": "BUY", "sl": D("1270.00")},
+        {("FILLED", ""): 38, ("SKIPPED", "CONNECTION_PAUSED"): 1, ("DENIED", "MARGIN"): 1,
+         ("REJECTED", "NO_MONEY"): 1},
+    ),
 ]  # fmt: skip
+OTHERS_MANY = 100 + 18 + 41
 
 
-def seed(*, many: int = 1000) -> dict[str, Any]:
-    """Write the whole world; return its cast. many: connections, 1,000 for the exact COUNTS."""
+def seed(*, scale: int = 1) -> dict[str, Any]:
+    """Write the whole world; return its cast. scale: how often everything in COUNTS is there."""
     provider = User.objects.create_user("provider-1")
     cast: dict[str, Any] = {"operator": operator(), "provider": provider}
     breakout = Feed.objects.create(
         slug="macro-breakout", name="Macro Breakout", owner=provider, is_approved=True
     )
-    accounts = connections(tenants(55), many)
+    accounts = connections(tenants(9), MANY * scale)
     Subscription.objects.bulk_create(
         Subscription(connection=connection, feed=breakout) for connection in accounts
     )
     kiwi = Feed.objects.create(slug="kiwi-carry", name="Kiwi Carry", owner=provider)
+    no_target: dict[str, Any] = {"target_prices": [], "target_fractions": []}
     for fields, counts in OTHERS:
         feed = kiwi if fields["currency_pair"] == "NZD/USD" else breakout
-        other = signal(feed, candidate_count=sum(counts.values()), **fields)
-        orders(other, accounts, counts)
+        many = sum(counts.values()) * scale
+        other = signal(feed, candidate_count=many, **no_target, **fields)
+        orders(other, accounts, scaled(counts, scale))
     main = signal(
-        breakout, provider, order_type="STOP", stop_price=D("1.38564"), candidate_count=1000
+        breakout,
+        provider,
+        order_type="STOP",
+        stop_price=D("1.38564"),
+        candidate_count=MANY * scale,
     )
-    entries = orders(main, accounts, COUNTS)
+    entries = orders(main, accounts, scaled(COUNTS, scale))
     fills(entries)
     logs(entries[:50])
     cast |= {"feed": breakout, "kiwi": kiwi, "connections": accounts}
@@ -299,12 +318,12 @@ def seed(*, many: int = 1000) -> dict[str, Any]:
 def _rest(cast: dict[str, Any]) -> None:
     accounts, now = cast["connections"], datetime.now(UTC)
     for number, kind in enumerate(("QUANTITY_DIFFERS", "UNKNOWN_POSITION", "POSITION_MISSING")):
-        DriftItem.objects.create(
-            kind=kind, connection=accounts[100 + number], key=f"P-{number}",
+        cast["drift"] = DriftItem.objects.create(
+            kind=kind, connection=accounts[50 + number], key=f"P-{number}",
             evidence={"ours": {"quantity": "60000"}, "broker": {"quantity": "50000"}},
             found_at=now - timedelta(minutes=4),
         )  # fmt: skip
-    KillSwitch.objects.create(
+    cast["switch"] = KillSwitch.objects.create(
         scope="FEED", mode="REDUCING", feed=cast["kiwi"], set_by=cast["operator"],
         reason="spread 40 pips on NZD/USD",
     )  # fmt: skip

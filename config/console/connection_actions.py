@@ -1,0 +1,180 @@
+"""What operators do with a connection: add, change, test, credentials, pause, archive."""
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.db import transaction
+from django.forms import Form
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+
+from common.errors import FillcastError, InvalidInputError
+from config.console.connection_forms import AddForm, ChangeForm, initial_of
+from config.console.credential_forms import CredentialsForm
+from config.console.pages import Point, Question, View, ask, attempt, need
+from connections import services, tasks
+from connections.models import ExecutionConnection
+
+ADD = "connections.add_executionconnection"
+CHANGE = "connections.change_executionconnection"
+
+
+def find(pk: UUID) -> ExecutionConnection:
+    related = ("user", "admin", "preset", "data_connection", "health", "snapshot")
+    return get_object_or_404(ExecutionConnection.objects.select_related(*related), pk=pk)
+
+
+def address(pk: UUID) -> str:
+    return reverse("admin:connections_executionconnection_page", args=[pk])
+
+
+def add(request: HttpRequest) -> HttpResponse:
+    """A new connection; its credentials come next, then its test."""
+    need(request, ADD)
+    form = AddForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        made = _refused(form, lambda: _create(form.cleaned_data, request))
+        if made is not None:
+            messages.success(request, "Connected. Enter its credentials, then run the test.")
+            return HttpResponseRedirect(address(made.pk))
+    back = reverse("admin:connections_executionconnection_changelist")
+    points = [Point("pending", "No entry is sent before its first test has passed.")]
+    question = Question("Add a connection", points, "Add it", back, False, form, "Not now")
+    return ask(request, question)
+
+
+def _create(data: dict[str, Any], request: HttpRequest) -> ExecutionConnection:
+    by: Any = request.user
+    owner = {"admin" if data["takes_all"] else "user": data["owner"]}
+    names = ("name", "type", "account", "exchange_name", "settings", "preset", "data_connection",
+             "is_active")  # fmt: skip
+    return services.create_connection(by=by, **owner, **{name: data[name] for name in names})
+
+
+def _refused(form: Form, act: Any) -> Any:
+    """Do it, or put a refusal beside the field that it is about and return None."""
+    try:
+        return act()
+    except FillcastError as error:
+        field = error.field.partition(".")[0] if isinstance(error, InvalidInputError) else ""
+        form.add_error(field if field in form.fields else None, error.detail)
+        return None
+
+
+def change(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
+    """Change what may be changed."""
+    need(request, CHANGE)
+    connection = find(pk)
+    form = ChangeForm(request.POST or None, initial=initial_of(connection))
+    valid = request.method == "POST" and form.is_valid()
+    if valid and _refused(form, lambda: _update(connection, form.cleaned_data, request)):
+        messages.success(request, "Saved. It counts from the next signal on.")
+        return HttpResponseRedirect(address(pk))
+    points = [Point("pending", "New settings are untested: no entry goes out before the test has "
+                    "passed again.")]  # fmt: skip
+    title = f"Change {connection.name}"
+    return ask(request, Question(title, points, "Save", address(pk), False, form, "Leave it"))
+
+
+def _update(connection: ExecutionConnection, data: dict[str, Any], request: HttpRequest) -> bool:
+    by: Any = request.user
+    names = ("name", "preset", "data_connection", "settings")
+    changes = {name: data[name] for name in names if data[name] != getattr(connection, name)}
+    with transaction.atomic():
+        if changes:
+            services.update_connection(connection.pk, by=by, **changes)
+        switch = services.activate if data["is_active"] else services.deactivate
+        switch(connection.pk, by=by)
+    return True
+
+
+def test(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
+    """Have a trading process test the connection; nothing is traded."""
+    need(request, CHANGE)
+    if request.method != "POST":
+        return HttpResponseRedirect(address(pk))
+    return attempt(request, lambda: _request_test(pk, request), back=address(pk) + "#checks")
+
+
+def _request_test(pk: UUID, request: HttpRequest) -> str:
+    by: Any = request.user
+    services.request_test(pk, by=by)
+    transaction.on_commit(lambda: tasks.ring_test(pk))
+    return "A trading process tests the connection; the checks appear below by themselves."
+
+
+def credentials(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
+    """Take new credentials. They are sealed at once; this process could not read them again."""
+    need(request, CHANGE)
+    connection = find(pk)
+    stored = connection.sealed_credentials is not None
+    form = CredentialsForm(connection.type, request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        told = form.told()
+        return attempt(request, lambda: _store(pk, told, request), back=address(pk))
+    points = [
+        Point("safe", "Sealed before they are written; only trading processes can open them. "
+              "Nobody is shown them again."),
+        Point("pending", "They replace all that is stored. The connection takes no "
+              "entry until its next test has passed."),
+    ]  # fmt: skip
+    title = f"{'Replace' if stored else 'Enter'} the credentials of {connection.name}"
+    question = Question(title, points, "Seal and store", address(pk), danger=False, form=form)
+    return ask(request, question)
+
+
+def _store(pk: UUID, told: dict[str, str], request: HttpRequest) -> str:
+    by: Any = request.user
+    services.set_credentials(pk, by=by, values=told)
+    return "The credentials are stored. Run the connection test to see whether they open."
+
+
+def pause(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
+    """Pause or resume: nothing is sent by it, so it needs no question."""
+    need(request, CHANGE)
+    if request.method != "POST":
+        return HttpResponseRedirect(address(pk))
+    return attempt(request, lambda: _pause(pk, request), back=address(pk))
+
+
+def _pause(pk: UUID, request: HttpRequest) -> str:
+    by: Any = request.user
+    if request.POST.get("to") == "resume":
+        services.resume(pk, by=by)
+        return "Resumed: it takes the next signal. What was skipped is not made up for."
+    services.pause(pk, by=by)
+    return "Paused: new signals are skipped; open positions keep their stops."
+
+
+def archive(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
+    """Ask, then take the connection out for good."""
+    need(request, CHANGE)
+    connection = find(pk)
+    if request.method == "POST":
+        by: Any = request.user
+        return attempt(
+            request,
+            lambda: (
+                f"{connection.name} is archived."
+                if services.archive_connection(pk, by=by)
+                else f"{connection.name} was archived already."
+            ),
+            back=address(pk),
+        )
+    points = [
+        Point("cancelled", "It takes no signal any more, and its subscriptions end."),
+        Point("filled", "Orders, positions and results stay as history."),
+    ]
+    question = Question(f"Archive {connection.name}?", points, "Archive it", address(pk))
+    return ask(request, question)
+
+
+URLS: tuple[tuple[str, str, View], ...] = (
+    ("<uuid:pk>/edit/", "connections_executionconnection_edit", change),
+    ("<uuid:pk>/test/", "connections_executionconnection_test", test),
+    ("<uuid:pk>/credentials/", "connections_executionconnection_credentials", credentials),
+    ("<uuid:pk>/pause/", "connections_executionconnection_pause", pause),
+    ("<uuid:pk>/archive/", "connections_executionconnection_archive", archive),
+)

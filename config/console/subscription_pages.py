@@ -1,0 +1,73 @@
+"""What operators do with a subscription: pause, resume, end."""
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+
+from config.console.pages import Point, Question, View, ask, attempt, need
+from connections import services
+from connections.models import Subscription
+
+CHANGE = "connections.change_subscription"
+
+
+def find(pk: int) -> Subscription:
+    return get_object_or_404(Subscription.objects.select_related("connection", "feed"), pk=pk)
+
+
+def pause(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
+    """Ask, then pause, or resume what is paused."""
+    need(request, CHANGE)
+    subscription = find(pk)
+    back = reverse("admin:connections_subscription_changelist")
+    if request.method == "POST":
+        return attempt(request, lambda: _flip(subscription, request), back=back)
+    named = f"{subscription.feed.name} on {subscription.connection.name}"
+    if subscription.is_paused:
+        points = [
+            Point("submitted", "The next signal is taken; what was skipped is not made up for.")
+        ]
+        return ask(request, Question(f"Resume {named}?", points, "Resume it", back, danger=False))
+    points = [
+        Point("skipped", "New signals are skipped on this account."),
+        Point(
+            "filled", "Open positions keep their stops; closes of the provider still reach them."
+        ),
+    ]
+    return ask(request, Question(f"Pause {named}?", points, "Pause it", back, danger=False))
+
+
+def _flip(subscription: Subscription, request: HttpRequest) -> str:
+    by: Any = request.user
+    act = services.resume_subscription if subscription.is_paused else services.pause_subscription
+    act(subscription.pk, by=by)
+    return "Resumed." if subscription.is_paused else "Paused."
+
+
+def end(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
+    """Ask, then end it; it can be taken up again later."""
+    need(request, CHANGE)
+    subscription = find(pk)
+    back = reverse("admin:connections_subscription_changelist")
+    if request.method == "POST":
+        return attempt(request, lambda: _end(subscription, request), back=back)
+    points = [
+        Point("cancelled", "The account is no candidate of this feed any more."),
+        Point("filled", "Open positions stay; closes of the provider still reach them."),
+    ]
+    title = f"End {subscription.feed.name} on {subscription.connection.name}?"
+    return ask(request, Question(title, points, "End it", back))
+
+
+def _end(subscription: Subscription, request: HttpRequest) -> str:
+    by: Any = request.user
+    services.unsubscribe(subscription.pk, by=by)
+    return "The subscription has ended."
+
+
+URLS: tuple[tuple[str, str, View], ...] = (
+    ("<int:pk>/pause/", "connections_subscription_pause", pause),
+    ("<int:pk>/end/", "connections_subscription_end", end),
+)

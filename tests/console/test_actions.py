@@ -1,0 +1,226 @@
+"""What operators do from their pages: orders, positions, connections, halts, secrets."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client
+from nacl.public import PrivateKey
+
+from connections.models import ExecutionConnection, KillSwitch, Subscription
+from execution import tasks
+from execution.models import ExecutionLog, Order
+from signals.feeds import token_for
+from tests.console import seed
+from tests.console.seed import CANARY
+from users.services import user_for_key
+
+Page = Callable[..., str]
+TYPED = "typed-9f2c-never-shown"
+
+
+@pytest.fixture
+def rung(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[int], str]]:
+    """What would have been rung for, instead of ringing."""
+    heard: list[tuple[list[int], str]] = []
+
+    def ring(order_ids: list[int], *, queue: str = tasks.ENTRIES) -> None:
+        heard.append((list(order_ids), queue))
+
+    monkeypatch.setattr(tasks, "ring", ring)
+    return heard
+
+
+@pytest.fixture
+def filled(small: dict[str, Any]) -> dict[str, Any]:
+    """One filled entry with its open position."""
+    published = seed.signal(small["feed"], candidate_count=1)
+    (order,) = seed.orders(published, small["connections"], {("FILLED", ""): 1})
+    seed.fills([order])
+    seed.logs([order])
+    return small | {"order": order, "position": seed.position(order)}
+
+
+def test_an_order_tells_its_way(filled: dict[str, Any], page: Page, client: Client) -> None:
+    client.force_login(filled["operator"])
+    html = page(f"/admin/execution/order/{filled['order'].pk}/")
+    for words in ("Sized and checked: 40,000", "Intent saved, then sent", "The broker answered",
+                  "Filled 40,000 at 1.38254", "Sized, checked and about to be sent."):  # fmt: skip
+        assert words in html
+
+
+def test_closing_asks_then_writes_one_exit_and_rings(
+    filled: dict[str, Any],
+    page: Page,
+    client: Client,
+    rung: list[tuple[list[int], str]],
+    django_capture_on_commit_callbacks: Any,
+) -> None:
+    client.force_login(filled["operator"])
+    path = f"/admin/positions/executionposition/{filled['position'].pk}/"
+    assert "Sends a market order to buy up to 40,000 EURUSD" in page(f"{path}close/")
+    assert not Order.objects.exits().exists()
+    with django_capture_on_commit_callbacks(execute=True):
+        client.post(f"{path}close/", {"fraction": "1"})
+    written = Order.objects.exits().get()
+    assert (written.side, written.quantity, written.position) == (
+        "BUY", seed.D(40_000), filled["position"],
+    )  # fmt: skip
+    assert rung == [([written.pk], "exits")]
+    again = client.post(f"{path}close/", {"fraction": "1"}, follow=True).content.decode()
+    assert "all of it is closed or being closed already" in again
+    assert Order.objects.exits().count() == 1
+
+
+def test_a_failed_order_is_tried_again_after_a_question(
+    small: dict[str, Any],
+    client: Client,
+    rung: list[tuple[list[int], str]],
+    django_capture_on_commit_callbacks: Any,
+) -> None:
+    published = seed.signal(small["feed"], candidate_count=2)
+    reasons = {("FAILED", "NEVER_ARRIVED"): 1, ("UNKNOWN", "REPLY_LOST"): 1}
+    failed, unknown = seed.orders(published, small["connections"], reasons)
+    client.force_login(small["operator"])
+    with django_capture_on_commit_callbacks(execute=True):
+        client.post(f"/admin/execution/order/{failed.pk}/retry/")
+        refused = client.post(f"/admin/execution/order/{unknown.pk}/retry/", follow=True)
+    assert "Only a FAILED order can be tried again." in refused.content.decode()
+    failed.refresh_from_db()
+    unknown.refresh_from_db()
+    assert (failed.status, unknown.status) == ("PENDING", "UNKNOWN")
+    assert rung == [([failed.pk], "execution")]
+    assert ExecutionLog.objects.filter(order_id=failed.pk, code="OPERATOR_RETRY").exists()
+
+
+def test_credentials_go_in_and_never_come_out(
+    small: dict[str, Any], page: Page, client: Client, settings: Any
+) -> None:
+    settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = bytes(PrivateKey.generate().public_key)
+    client.force_login(small["operator"])
+    connection = small["connections"][1]
+    path = f"/admin/connections/executionconnection/{connection.pk}/"
+    wrong = client.post(f"{path}credentials/", {"password": ""})
+    assert wrong.status_code == 200
+    stored = client.post(f"{path}credentials/", {"password": TYPED}, follow=True)
+    for html in (stored.content.decode(), page(path), page(f"{path}credentials/"),
+                 page(f"{path}edit/"), page("/admin/console/trail/")):  # fmt: skip
+        assert TYPED not in html
+        assert CANARY not in html
+    sealed = ExecutionConnection.objects.get(pk=connection.pk).sealed_credentials
+    assert sealed is not None
+    assert bytes(sealed) != CANARY.encode()
+    assert TYPED.encode() not in bytes(sealed)
+
+
+def test_a_test_is_asked_for_and_the_page_waits(
+    small: dict[str, Any], page: Page, client: Client
+) -> None:
+    client.force_login(small["operator"])
+    connection = small["connections"][5]
+    path = f"/admin/connections/executionconnection/{connection.pk}/"
+    before = page(path)
+    for words in ("Trading allowed", "The account is read-only.", "Ask the broker to enable"):
+        assert words in before
+    assert "every 1s" not in before
+    client.post(f"{path}test/")
+    assert 'hx-trigger="every 1s"' in page(path)
+    connection.health.refresh_from_db()
+    assert connection.health.test_requested_at is not None
+    connection.health.last_tested_at = connection.health.test_requested_at
+    connection.health.save(update_fields=["last_tested_at"])
+    assert "every 1s" not in page(f"{path}checks/")
+
+
+def test_a_connection_is_added_and_changed_by_services(
+    small: dict[str, Any], client: Client
+) -> None:
+    client.force_login(small["operator"])
+    told = {"name": "New", "owner": "tenant-01", "type": "paper", "account": "N-1",
+            "settings": "{}", "is_active": "on"}  # fmt: skip
+    client.post("/admin/connections/executionconnection/add/", told)
+    made = ExecutionConnection.objects.get(account="N-1")
+    assert (made.user.username if made.user else "", made.health.status) == (
+        "tenant-01", "UNTESTED",
+    )  # fmt: skip
+    secret = {**told, "account": "N-2", "settings": '{"password": "x"}'}
+    refused = client.post("/admin/connections/executionconnection/add/", secret)
+    assert "belongs to the credentials" in refused.content.decode()
+    twice = client.post("/admin/connections/executionconnection/add/", told)
+    assert "connected here already" in twice.content.decode()
+    assert ExecutionConnection.objects.filter(account__startswith="N-").count() == 1
+
+
+def test_pausing_a_connection(small: dict[str, Any], client: Client) -> None:
+    client.force_login(small["operator"])
+    connection = small["connections"][0]
+    path = f"/admin/connections/executionconnection/{connection.pk}/pause/"
+    for to, paused in (("pause", True), ("pause", True), ("resume", False)):
+        client.post(path, {"to": to})
+        connection.refresh_from_db()
+        assert connection.is_paused is paused
+
+
+def test_ending_a_subscription(small: dict[str, Any], client: Client) -> None:
+    client.force_login(small["operator"])
+    subscription = Subscription.objects.earliest("pk")
+    client.post(f"/admin/connections/subscription/{subscription.pk}/pause/")
+    subscription.refresh_from_db()
+    assert subscription.is_paused
+
+
+def test_the_kill_switch_is_set_seen_and_released(
+    small: dict[str, Any], page: Page, client: Client
+) -> None:
+    client.force_login(small["operator"])
+    told = {"mode": "HALTED", "scope": "FEED", "name": "nobody", "reason": "drill"}
+    path = "/admin/connections/killswitch/set/"
+    assert "There is no feed named so." in client.post(path, told).content.decode()
+    client.post(path, {**told, "name": "swing"})
+    switch = KillSwitch.objects.get(released_at=None)
+    assert (switch.mode, switch.feed, switch.set_by) == ("HALTED", small["feed"], small["operator"])
+    assert "Kill switch: feed Swing, nothing is sent" in page("/admin/")
+    assert "Publish to 0 connections…" in page(f"/admin/signals/signal/{small['waiting'].pk}/")
+    client.post(f"/admin/connections/killswitch/{switch.pk}/release/")
+    assert not KillSwitch.objects.filter(released_at=None).exists()
+    assert "Kill switch:" not in page("/admin/")
+
+
+def test_a_token_is_shown_once(small: dict[str, Any], page: Page, client: Client) -> None:
+    client.force_login(small["operator"])
+    path = f"/admin/signals/feed/{small['feed'].pk}/"
+    answer = client.post(f"{path}token/", {"name": "alerts"})
+    html = answer.content.decode()
+    secret = html.partition("/hooks/tradingview/swing/")[2].partition("/")[0]
+    assert token_for("swing", secret).name == "alerts"
+    assert "no-store" in answer.headers["Cache-Control"]
+    for later in (page(f"{path}change/"), page("/admin/signals/feedtoken/")):
+        assert secret not in later
+
+
+def test_the_audit_trail_names_who_and_what(
+    small: dict[str, Any], page: Page, client: Client
+) -> None:
+    client.force_login(small["operator"])
+    connection = small["connections"][0]
+    client.post(f"/admin/connections/executionconnection/{connection.pk}/pause/", {"to": "pause"})
+    html = page("/admin/console/trail/")
+    assert "is_paused: False → <strong>True</strong>" in html
+    assert "risk-officer" in html
+    assert CANARY not in html
+
+
+def test_an_api_key_is_shown_once_and_revoked(
+    small: dict[str, Any], page: Page, client: Client
+) -> None:
+    client.force_login(small["operator"])
+    told = {"user": "tenant-01", "name": "bot"}
+    html = client.post("/admin/users/apikey/create/", told).content.decode()
+    secret = html.partition('class="fc-secret">')[2].partition("<")[0]
+    user = user_for_key(secret)
+    assert user is not None
+    assert user.get_username() == "tenant-01"
+    assert secret not in page("/admin/users/apikey/")
+    key = user.api_keys.get()
+    client.post(f"/admin/users/apikey/{key.pk}/revoke/")
+    assert user_for_key(secret) is None

@@ -1,0 +1,128 @@
+"""The dashboard adds up exactly, says what is wrong, and stays cheap."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client
+from django_celery_beat.models import PeriodicTask
+
+from config.console import dashboard, latency, machines, trading
+from execution.models import Order, WorkerLease
+from tests.console import seed
+from tests.console.conftest import statements
+
+Page = Callable[..., str]
+
+
+def test_every_candidate_is_in_exactly_one_state(world: dict[str, Any]) -> None:
+    found = dashboard.accounted(dashboard.last_signals())
+    main = next(line for line in found.lines if line.signal == world["signal"])
+    assert main.shares == seed.SHARES
+    assert (main.candidates, main.found, main.adds_up) == (100, 100, True)
+    assert found.total.found == 100 + seed.OTHERS_MANY
+    assert (found.missing, found.extra) == (0, 0)
+
+
+def test_a_missing_row_is_an_alarm(world: dict[str, Any], page: Page, client: Client) -> None:
+    Order.objects.filter(signal=world["signal"], status="UNKNOWN").delete()
+    found = dashboard.accounted(dashboard.last_signals())
+    assert (found.missing, found.extra) == (2, 0)
+    client.force_login(world["operator"])
+    html = page("/admin/console/live/")
+    assert "98 rows for 100 candidates" in html
+    assert "Missing 2, extra 0." in html
+
+
+def test_the_figures_are_those_of_the_rows(world: dict[str, Any]) -> None:
+    assert trading.unknown().many == 2
+    assert trading.working().parts == {"SUBMITTED": 3, "PARTIALLY_FILLED": 2, "PENDING": 1}
+    assert (trading.working().many, trading.working().at_broker) == (6, 5)
+    assert trading.unprotected().many == 1
+    assert trading.drift().many == 3
+    connections = machines.connections()
+    assert (connections.total, connections.not_trading) == (100, 7)
+    assert {line.code: line.many for line in connections.lines} == {
+        "": 93, "CONNECTION_PAUSED": 4, "CIRCUIT_OPEN": 2, "CONNECTION_UNTESTED": 1,
+    }  # fmt: skip
+
+
+def test_leases_and_due_orders(world: dict[str, Any]) -> None:
+    assert [lease.alive for lease in machines.leases()] == [False, True, True, True]
+    exits, entries = machines.queues()
+    assert (exits.many, exits.state) == (0, ("ok", "Empty"))
+    assert (entries.many, entries.state) == (1, ("attention", "Slow"))
+    assert 45 < entries.oldest < 300
+
+
+def test_latency_counts_each_step_of_recent_orders(world: dict[str, Any]) -> None:
+    found = latency.recent()
+    assert found.orders == 259
+    steps = {step.name: step for step in found.steps}
+    assert steps["Published → sent"].many == Order.objects.exclude(submitted_at=None).count()
+    for step in found.steps:
+        assert step.p50 <= step.p90 <= step.p99 <= step.most
+    assert found.sent_p99 == steps["Published → sent"].p99
+
+
+def test_the_page_says_it(world: dict[str, Any], page: Page, client: Client) -> None:
+    client.force_login(world["operator"])
+    html = page("/admin/")
+    assert "259 candidates of the last 4 signals, 259 in exactly one state" in html
+    assert "Kill switch: feed Kiwi Carry, exits only" in html
+    assert "4 paused by owner + 1 never tested + 2 circuit open" in html
+    assert "1 of 4 processes let their lease run out." in html
+    assert 'hx-trigger="every 2s"' in html
+    assert "<html" not in page("/admin/console/live/")
+
+
+def test_an_empty_installation_says_when_something_will_be_here(
+    db: None, page: Page, client: Client
+) -> None:
+    PeriodicTask.objects.all().delete()
+    client.force_login(seed.operator())
+    html = page("/admin/")
+    for words in ("No signal has been published yet", "No connection yet",
+                  "Nothing was sent in the last 15 minutes", "No process has registered yet",
+                  "No schedule is on"):  # fmt: skip
+        assert words in html
+
+
+def test_it_asks_few_questions_however_much_there_is(world: dict[str, Any], client: Client) -> None:
+    client.force_login(world["operator"])
+    client.get("/admin/console/live/")
+    with statements() as sent:
+        client.get("/admin/console/live/")
+    assert len(sent) <= 24, "\n".join(sent)
+    for number in range(20):
+        WorkerLease.objects.create(
+            id=f"w{number}", role="worker", host="h", pid=1, lease_until="2030-01-01T00:00:00Z"
+        )
+    with statements() as more:
+        client.get("/admin/console/live/")
+    assert len(more) == len(sent)
+
+
+@pytest.mark.parametrize(
+    ("path", "most"),
+    [
+        ("/admin/execution/order/", 14),
+        ("/admin/positions/executionposition/", 14),
+        ("/admin/connections/executionconnection/", 14),
+        ("/admin/signals/signal/", 14),
+        ("/admin/connections/subscription/", 14),
+        ("/admin/execution/executionlog/", 14),
+        ("/admin/execution/fill/", 14),
+        ("/admin/execution/driftitem/", 14),
+    ],
+)
+def test_lists_ask_the_same_for_one_row_as_for_fifty(
+    world: dict[str, Any], client: Client, path: str, most: int
+) -> None:
+    client.force_login(world["operator"])
+    client.get(path)
+    with statements() as sent:
+        html = client.get(path).content.decode()
+    assert len(sent) <= most, "\n".join(sent)
+    assert len(re.findall("data-row", html)) >= 1

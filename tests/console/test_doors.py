@@ -1,0 +1,105 @@
+"""Operators get every page; nobody else gets any; nothing secret is in any of them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.test import Client
+from django.urls import reverse
+
+from tests.console.seed import CANARY
+from users.models import User
+
+Page = Callable[..., str]
+LISTS = [
+    f"/admin/{model._meta.app_label}/{model._meta.model_name}/"
+    for model in admin.site._registry
+    if model._meta.app_label != "brokers_paper"
+]
+
+
+def pages_of(cast: dict[str, Any]) -> list[str]:
+    """One address of each of the console's own pages."""
+    signal, waiting, connection = cast["signal"], cast["waiting"], cast["connections"][0]
+    failed = next(order for order in cast["orders"] if order.status == "FAILED")
+    order, position = cast["orders"][0], cast["position"]
+    at = {
+        "signals_signal_page": signal, "signals_signal_export": signal,
+        "signals_signal_cancel": signal, "signals_signal_publish": waiting,
+        "execution_order_page": order, "execution_order_retry": failed,
+        "positions_executionposition_page": position,
+        "positions_executionposition_close": position,
+        "connections_executionconnection_page": connection,
+        "connections_executionconnection_checks": connection,
+        "connections_executionconnection_credentials": connection,
+        "connections_executionconnection_edit": connection,
+        "connections_executionconnection_archive": connection,
+        "execution_driftitem_page": cast["drift"],
+        "connections_killswitch_release": cast["switch"],
+        "signals_feed_token": cast["feed"],
+    }  # fmt: skip
+    named = [reverse(f"admin:{name}", args=[row.pk]) for name, row in at.items()]
+    alone = ["index", "console_live", "console_trail", "connections_killswitch_set",
+             "connections_executionconnection_add", "users_apikey_create",
+             "signals_signal_add"]  # fmt: skip
+    waiting_page = reverse("admin:signals_signal_page", args=[waiting.pk])
+    return [waiting_page, *named, *(reverse(f"admin:{name}") for name in alone)]
+
+
+def test_every_page_opens_for_an_operator_and_shows_no_secret(
+    world: dict[str, Any], client: Client
+) -> None:
+    client.force_login(world["operator"])
+    for path in [*pages_of(world), *LISTS]:
+        response = client.get(path)
+        assert response.status_code == 200, path
+        assert CANARY not in response.content.decode(), path
+
+
+@pytest.mark.parametrize("who", ["nobody", "tenant"])
+def test_nobody_else_gets_in(world: dict[str, Any], client: Client, who: str) -> None:
+    if who == "tenant":
+        client.force_login(User.objects.get(username="tenant-01"))
+    for path in [*pages_of(world), *LISTS]:
+        response = client.get(path)
+        assert response.status_code == 302, path
+        assert "/admin/login/" in response.headers["Location"], path
+
+
+def test_an_operator_without_permissions_reads_and_changes_nothing(
+    small: dict[str, Any], client: Client
+) -> None:
+    client.force_login(User.objects.create_user("reader", is_staff=True))
+    signal, connection = small["waiting"].pk, small["connections"][0].pk
+    assert client.get(f"/admin/signals/signal/{signal}/").status_code == 200
+    for path in (
+        f"/admin/signals/signal/{signal}/publish/",
+        f"/admin/signals/signal/{signal}/cancel/",
+        f"/admin/connections/executionconnection/{connection}/credentials/",
+        f"/admin/connections/executionconnection/{connection}/test/",
+        "/admin/connections/killswitch/set/",
+    ):
+        assert client.post(path).status_code == 403, path
+    small["waiting"].refresh_from_db()
+    assert small["waiting"].published_at is None
+
+
+def test_machine_written_tables_take_no_changes(world: dict[str, Any], client: Client) -> None:
+    client.force_login(world["operator"])
+    for name in ("execution/executionlog", "execution/fill", "execution/order", "events/event",
+                 "positions/executionposition", "analytics/analyticsdaily"):  # fmt: skip
+        assert client.post(f"/admin/{name}/add/").status_code == 403, name
+    order = world["orders"][0].pk
+    assert client.post(f"/admin/execution/order/{order}/delete/").status_code == 403
+    assert client.post(f"/admin/execution/order/{order}/change/").status_code == 403
+
+
+def test_our_own_parts_need_no_inline_code(world: dict[str, Any], client: Client) -> None:
+    client.force_login(world["operator"])
+    for path in pages_of(world):
+        html = client.get(path).content.decode()
+        ours = html.partition('class="fc fc-page')[2] or html
+        ours = ours.partition('id="modal-overlay"')[0].partition("<footer")[0]
+        assert " style=" not in ours.partition("</main>")[0].partition("x-data")[0], path
+        assert " onclick=" not in ours, path

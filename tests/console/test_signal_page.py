@@ -1,0 +1,199 @@
+"""A signal's page: the sum, the filters, the export, and publishing once."""
+
+import csv
+from collections.abc import Callable
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.http import QueryDict
+from django.test import Client
+
+from config.console import candidates
+from config.console.audience import audience
+from execution.models import Order
+from signals import services
+from signals.models import Signal
+from tests.console import seed
+from tests.console.conftest import statements
+
+Page = Callable[..., str]
+
+
+def address(signal: Signal, rest: str = "") -> str:
+    return f"/admin/signals/signal/{signal.pk}/{rest}"
+
+
+def test_the_sum_stands_in_sight(world: dict[str, Any], page: Page, client: Client) -> None:
+    client.force_login(world["operator"])
+    html = page(address(world["signal"]))
+    assert "70 + 6 + 7 + 7 + 4 + 1 + 1 + 2 + 2 = 100" in html
+    assert "4 rejected, 2 unknown" in html
+    assert "1 to 50 of 100" in html
+
+
+def test_the_funnel_loses_everyone_once() -> None:
+    stages = candidates.funnel(seed.SHARES)
+    assert [stage.many for stage in stages] == [100, 93, 86, 85, 79, 70]
+
+
+@pytest.mark.parametrize(
+    ("asked", "many"),
+    [
+        ("", 100),
+        ("state=filled", 70),
+        ("state=working", 6),
+        ("state=ended", 3),
+        ("state=unknown", 2),
+        ("reason=CONNECTION_PAUSED", 4),
+        ("state=rejected&reason=NO_MONEY", 2),
+        ("kind=mt5", 20),
+        ("q=NO_MONEY", 2),
+        ("q=7099", 1),
+        ("state=filled&reason=NO_MONEY", 0),
+        ("state=nonsense", 100),
+    ],
+)
+def test_filters_leave_exactly_those(world: dict[str, Any], asked: str, many: int) -> None:
+    assert candidates.listed(world["signal"], QueryDict(asked)).count() == many
+
+
+def test_those_that_need_someone_come_first(world: dict[str, Any]) -> None:
+    first = candidates.listed(world["signal"], QueryDict(""))[:7]
+    states = [order.status for order in first]
+    assert states == ["UNKNOWN"] * 2 + ["FAILED"] + ["REJECTED"] * 4
+
+
+def test_each_candidate_tells_why(world: dict[str, Any], page: Page, client: Client) -> None:
+    client.force_login(world["operator"])
+    html = page(address(world["signal"]), state="denied", reason="PORTFOLIO_RISK")
+    assert "All stops hit together would lose more" in html
+    assert "Open risk would be 10.6 % of equity; the cap is 10 %." in html
+    assert "<code>PORTFOLIO_RISK</code>" in html
+
+
+def test_acknowledgements_are_all_in_the_histogram(world: dict[str, Any]) -> None:
+    found = candidates.ack_times(world["signal"])
+    assert found is not None
+    assert found.chart is not None
+    answered = Order.objects.filter(signal=world["signal"], acknowledged_at__isnull=False).count()
+    assert found.many == answered == sum(column.count for column in found.chart.columns)
+
+
+def test_the_export_has_everyone_and_no_formula(world: dict[str, Any], client: Client) -> None:
+    client.force_login(world["operator"])
+    evil = world["connections"][0]
+    evil.name = "=HYPERLINK(1)"
+    evil.save(update_fields=["name"])
+    response = client.get(address(world["signal"], "candidates.csv"))
+    table = list(csv.reader(StringIO(response.content.decode())))
+    assert len(table) == 101
+    assert {"'=HYPERLINK(1)"} == {row[0] for row in table if "HYPERLINK" in row[0]}
+    filtered = client.get(address(world["signal"], "candidates.csv?state=unknown"))
+    assert len(filtered.content.decode().splitlines()) == 3
+
+
+def test_the_page_asks_few_questions(world: dict[str, Any], client: Client) -> None:
+    client.force_login(world["operator"])
+    client.get(address(world["signal"]))
+    with statements() as sent:
+        client.get(address(world["signal"]))
+    assert len(sent) <= 16, "\n".join(sent)
+
+
+def test_the_audience_is_asked_before_publishing(
+    small: dict[str, Any], page: Page, client: Client
+) -> None:
+    small["connections"][0].is_paused = True
+    small["connections"][0].save(update_fields=["is_paused"])
+    reach = audience(small["waiting"])
+    assert (reach.trading, reach.skipped) == (9, {"CONNECTION_PAUSED": 1})
+    client.force_login(small["operator"])
+    assert "Publish to 9 connections…" in page(address(small["waiting"]))
+    question = page(address(small["waiting"], "publish/"))
+    assert "9 connections take it: an order each, sent within a second." in question
+    assert "1 skipped: Paused by its owner." in question
+
+
+def test_publishing_twice_publishes_once(small: dict[str, Any], client: Client) -> None:
+    client.force_login(small["operator"])
+    first = client.post(address(small["waiting"], "publish/"), follow=True)
+    second = client.post(address(small["waiting"], "publish/"), follow=True)
+    assert "is published to 10 candidates" in first.content.decode()
+    assert "was published already; nothing was sent twice" in second.content.decode()
+    assert Order.objects.filter(signal=small["waiting"]).count() == 10
+    published = Signal.objects.get(pk=small["waiting"].pk)
+    assert (published.published_by, published.candidate_count) == (small["operator"], 10)
+
+
+def test_opening_the_question_publishes_nothing(small: dict[str, Any], client: Client) -> None:
+    client.force_login(small["operator"])
+    client.get(address(small["waiting"], "publish/"))
+    assert not Signal.objects.published().exists()
+
+
+def test_a_refusal_says_why_and_changes_nothing(small: dict[str, Any], client: Client) -> None:
+    client.force_login(small["operator"])
+    services.cancel(small["waiting"].pk, by=small["operator"])
+    answer = client.post(address(small["waiting"], "publish/"), follow=True).content.decode()
+    assert "Nothing was changed." in answer
+    assert "SIGNAL_ENDED" in answer
+    assert Order.objects.count() == 0
+
+
+def test_approval_and_rejection(small: dict[str, Any], client: Client) -> None:
+    client.force_login(small["operator"])
+    pending = seed.signal(small["feed"], approval="PENDING")
+    assert client.get(address(pending, "approve/")).status_code == 302  # a GET changes nothing
+    pending.refresh_from_db()
+    assert pending.approval == "PENDING"
+    client.post(address(pending, "approve/"))
+    pending.refresh_from_db()
+    assert (pending.approval, pending.approved_by) == ("APPROVED", small["operator"])
+
+
+def test_a_published_signal_has_no_form(world: dict[str, Any], client: Client) -> None:
+    client.force_login(world["operator"])
+    answer = client.get(address(world["signal"], "change/"))
+    assert (answer.status_code, answer.headers["Location"]) == (302, address(world["signal"]))
+    assert client.post(address(world["signal"], "change/"), {}).status_code == 403
+
+
+FORM = {
+    "action": "OPEN", "currency_pair": "eurusd", "direction": "BUY", "order_type": "LIMIT",
+    "open_price": "1.3800", "sl": "1.3700", "target_prices": "1.39,1.40",
+    "target_fractions": "0.5,0.5", "close_fraction": "1", "time_in_force": "GTC",
+    "risk_category": "normal",
+}  # fmt: skip
+
+
+def test_a_signal_by_hand_waits_for_approval(small: dict[str, Any], client: Client) -> None:
+    client.force_login(small["operator"])
+    answer = client.post("/admin/signals/signal/add/", {**FORM, "feed": str(small["feed"].pk)})
+    assert answer.status_code == 302
+    made = Signal.objects.order_by("pk").last()
+    assert made is not None
+    assert (made.currency_pair, made.approval, made.door) == ("EUR/USD", "PENDING", "HAND")
+    assert made.target_prices == [seed.D("1.39"), seed.D("1.40")]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("sl", "1.39", "must lie below"),
+        ("currency_pair", "NOPE", "Write it as BASE/QUOTE"),
+        ("open_price", "", "needs its price"),
+        ("target_fractions", "0.5", "one fraction for each target"),
+        ("target_fractions", "0.7,0.7", "together at most 1"),
+        ("action", "CLOSE", "must say which published signal"),
+    ],
+)
+def test_the_form_holds_every_doors_rules(
+    small: dict[str, Any], client: Client, field: str, value: str, words: str
+) -> None:
+    client.force_login(small["operator"])
+    told = {**FORM, "feed": str(small["feed"].pk), field: value}
+    answer = client.post("/admin/signals/signal/add/", told)
+    assert answer.status_code == 200
+    assert words in answer.content.decode()
+    assert Signal.objects.count() == 1
