@@ -138,6 +138,7 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 USE_I18N = True
 LANGUAGE_CODE = "en-us"
+FORMAT_MODULE_PATH = "config.formats"
 
 # --- static files: served by the web process itself
 STATIC_URL = "static/"
