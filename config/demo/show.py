@@ -1,0 +1,177 @@
+"""The demo from its first to its last line."""
+
+import json
+import sys
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from rich.console import Console
+
+from common.clocks import machine_time, market_now, set_market_clock
+from config.demo import cast, owners, report, session, stage
+from config.demo.figures import Figures, gather, is_settled
+from config.demo.script import Door, Step, read_script
+from config.demo.seeding import seed
+from config.demo.telling import Teller
+from config.env import LOOK_EVERY_SECONDS, MARKET_CLOCK
+from config.stack import Stack
+from config.supervisor import Supervisor
+from connections.models import ConnectionHealth, HealthStatus
+from connections.tasks import ring_test
+from signals.feeds import create_feed_token
+from signals.models import Feed, FeedToken
+
+AFTER_THE_LAST = timedelta(minutes=3)  # market time between the last step and the summary
+SETTLE_SECONDS = 40.0  # machine time that what is still under way gets then
+ROUND_SECONDS = 0.1
+TOKEN_NAME = "demo"  # noqa: S105
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """once: end by itself. verbose: a line an event. speed: market seconds a machine second."""
+
+    once: bool = False
+    verbose: bool = False
+    speed: float = 60.0
+
+
+class Show:
+    """One run: prepare the stack, play the script, tell what happens, sum up."""
+
+    def __init__(self, stack: Stack, console: Console, options: Options) -> None:
+        self._stack, self._options = stack, options
+        self._lead = stage.lead_seconds()
+        self._steps = read_script()
+        self._teller = Teller(console, verbose=options.verbose)
+        self.told: dict[str, Any] | None = None  # the line for machines, once there is one
+
+    def run(self) -> int:
+        """Do all of it; return the exit code. Leaving the stack's `with` stops everything."""
+        self._teller.console.print("Preparing database, accounts and prices …", style="dim")
+        self._stack.prepare()
+        self._stack.use_here()
+        session.claim_database()
+        seed()
+        self._teller.welcome(self._stack.url, self._stack.folder / "log", self._options.speed)
+        for lead in (self._lead, stage.LONGEST_LEAD):
+            supervisor = self._start(lead)
+            with supervisor.signals_handled():
+                if self._everybody_ready(supervisor) or lead == stage.LONGEST_LEAD:
+                    return self._play(supervisor)
+                if supervisor.wait(0):
+                    break
+            self._teller.say("This machine needs longer; the market starts once more", "yellow")
+            supervisor.stop()
+        return _code(supervisor)
+
+    def _start(self, lead: float) -> Supervisor:
+        """Begin a session, on a market clock that leaves the processes time to get ready."""
+        session.begin_session()
+        clock = stage.clock_in(lead, self._options.speed)
+        set_market_clock(clock)
+        self._teller.clock = clock
+        self._stack.environ[MARKET_CLOCK.name] = clock.spec()
+        self._stack.environ.setdefault(LOOK_EVERY_SECONDS.name, stage.LOOK_EVERY_SECONDS)
+        supervisor = self._stack.start()
+        for connection_id in session.to_be_tested():
+            ring_test(connection_id)
+        return supervisor
+
+    def _everybody_ready(self, supervisor: Supervisor) -> bool:
+        """Wait until every connection was tested and compared; False: not in time for the show."""
+        while market_now() < self._steps[0].at:
+            if supervisor.wait(ROUND_SECONDS):
+                return False
+            self._teller.events()
+            if supervisor.unready() or (counts := _tested()) is None:
+                continue
+            total, well = counts
+            self._teller.say(
+                f"{total} connections tested by the workers: {well} are well and compared with"
+                f" their brokers, {total - well} are not",
+                "bold",
+            )
+            return True
+        return False
+
+    def _play(self, supervisor: Supervisor) -> int:
+        """Follow the script to its end, sum up, and go on until told to stop."""
+        door = Door(self._stack.url, cast.FEED, _new_token())
+        for step in self._steps:
+            while market_now() < step.at:
+                if supervisor.wait(ROUND_SECONDS):
+                    return _code(supervisor)
+                self._teller.events()
+            self._perform(step, door)
+        if not self._settle(supervisor):
+            return _code(supervisor)
+        figures = self._sum_up()
+        if self._options.once:
+            return 0 if figures.audit["ok"] else 1
+        console = self._teller.console
+        console.print(f"\nIt runs on: look around at {self._stack.url}, Ctrl-C ends it.\n")
+        while not supervisor.wait(ROUND_SECONDS):
+            self._teller.events()
+        return _code(supervisor)
+
+    def _perform(self, step: Step, door: Door) -> None:
+        if step.act == "owners":
+            ours, theirs = owners.close_through_us(), owners.close_at_the_broker()
+            self._teller.say(
+                f"owners close {ours} positions through us, and {theirs} at the broker behind us",
+                "bold cyan",
+            )
+        else:
+            self._teller.posted(door.post(step))
+
+    def _settle(self, supervisor: Supervisor) -> bool:
+        """Wait until nothing is under way any more, within reason; False: stopped before."""
+        end, patience = self._steps[-1].at + AFTER_THE_LAST, float("inf")
+        while machine_time() < patience:
+            if supervisor.wait(ROUND_SECONDS):
+                return False
+            self._teller.events()
+            if market_now() >= end:
+                patience = min(patience, machine_time() + SETTLE_SECONDS)
+                if is_settled():
+                    break
+        self._teller.events(all_of_them=True)
+        return True
+
+    def _sum_up(self) -> Figures:
+        audit = self._stack.manage("audit", "--json", capture=True).splitlines()[-1]
+        figures = gather(json.loads(audit))
+        self.told = figures.as_dict()
+        console = self._teller.console
+        report.show(figures, console, verbose=self._options.verbose)
+        kept = report.keep(figures, self._stack.folder / "demo")
+        console.print(f"All of it, connection by connection: {kept}", style="dim", soft_wrap=True)
+        return figures
+
+
+def _tested() -> tuple[int, int] | None:
+    """Return how many connections there are and how many are well; None: not all were tested and
+    compared with their brokers."""
+    health = ConnectionHealth.objects.filter(connection__archived_at=None)
+    well = health.filter(status=HealthStatus.ACTIVE)
+    if health.filter(last_tested_at=None).exists():
+        return None
+    if well.filter(connection__is_active=True, reconciled_at=None).exists():
+        return None
+    return health.count(), well.count()
+
+
+def _new_token() -> str:
+    """Return the secret in the address of this run's alerts; those of earlier runs are gone."""
+    feed = Feed.objects.get(slug=cast.FEED)
+    FeedToken.objects.filter(feed=feed, name=TOKEN_NAME).delete()
+    return create_feed_token(feed, TOKEN_NAME)[1]
+
+
+def _code(supervisor: Supervisor) -> int:
+    """Say what failed, if something did, and return the exit code of a run that was ended."""
+    if supervisor.failure:
+        print(supervisor.failure, file=sys.stderr)
+    return 1 if supervisor.failure else 0

@@ -1,0 +1,62 @@
+"""manage.py demo: everything at once, with a market, people and alerts."""
+
+import json
+import signal
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+from django.db import Error as DatabaseError
+from rich.console import Console
+
+from common.embedded.errors import EmbeddedError
+from config.demo.show import Options, Show
+from config.demo.stage import children
+from config.stack import Stack
+
+HELP = (
+    "Show Fillcast at work: start everything (as `manage.py stack` does), replay the market of"
+    " 2 May 2014 around the US payrolls at 60 times its speed into 152 paper accounts, post a file"
+    " of alerts as TradingView would, and tell what happens. Keeps running to be looked at; Ctrl-C"
+    " ends it. --once: end after the summary, whose last line on stdout is JSON; exit code 0 only"
+    " if the audit holds. Each run begins anew; people and settings stay."
+)
+WIDTH = 140
+
+
+class Command(BaseCommand):
+    """Run the demo."""
+
+    help = HELP
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the options."""
+        parser.add_argument("--once", action="store_true", help="end by itself after the summary")
+        parser.add_argument("--verbose", action="store_true", help="a line for each single event")
+        parser.add_argument(
+            "--speed", type=float, default=60.0, help="market seconds in a second (default 60)"
+        )
+
+    def handle(self, *_args: Any, once: bool, verbose: bool, speed: float, **_: Any) -> None:
+        """Run until the end or until told to stop."""
+        if not 1 <= speed <= 600:
+            sys.exit("--speed must lie between 1 and 600.")
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        console = Console(stderr=True, highlight=False)
+        if not console.is_terminal:
+            console = Console(stderr=True, highlight=False, width=WIDTH)
+        options = Options(once=once, verbose=verbose, speed=speed)
+        try:
+            with Stack(what="manage.py demo", children=children) as stack:
+                show = Show(stack, console, options)
+                code = show.run()
+        except EmbeddedError as e:
+            sys.exit(str(e))
+        except DatabaseError as e:
+            sys.exit(f"The database does not work with us: {e}")
+        except KeyboardInterrupt:
+            sys.exit(130)
+        if once and show.told is not None:
+            self.stdout.write(json.dumps(show.told))
+        sys.exit(code)
