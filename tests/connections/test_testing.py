@@ -19,7 +19,7 @@ from connections.models import (
     ExecutionConnection,
     Instrument,
 )
-from connections.selectors import symbol_for, due_tests
+from connections.selectors import due_tests, symbol_for
 from events.models import Event
 from tests.connections import make
 from tests.connections.doubles import Broker, account, instrument

@@ -1,0 +1,71 @@
+"""Seal all credentials and notification URLs for the present key."""
+
+import base64
+import json
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from common.errors import MisconfiguredError
+from common.sealing import new_private_key, public_key_of
+from connections.rotation import Rotation, reseal_all, to_reseal
+
+STEPS = """
+A rotation, without a moment in which anything does not open:
+  1. `manage.py rotate_credentials_key --new` prints a new pair of keys.
+  2. On the workers, put the new private key FIRST in FILLCAST_CREDENTIALS_PRIVATE_KEYS, the old
+     one behind it, and restart them. Never give a private key to the web process.
+  3. Everywhere, set FILLCAST_CREDENTIALS_PUBLIC_KEY to the new public key and restart.
+  4. `manage.py rotate_credentials_key` here, with both settings. It may be interrupted and run
+     again; it goes on where it was.
+  5. When it says that nothing is left, remove the old private key.
+"""
+
+
+class Command(BaseCommand):
+    help = "Seal all broker credentials and notification URLs for the present key." + STEPS
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.formatter_class = _as_written(parser)
+        parser.add_argument("--new", action="store_true", help="print a new pair of keys, and end")
+        parser.add_argument("--check", action="store_true", help="only count what is left")
+        parser.add_argument("--batch", type=int, default=500, help="rows a transaction (500)")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["new"]:
+            return self._print_pair()
+        try:
+            done = Rotation() if options["check"] else self._rotate(options["batch"])
+            left = to_reseal()
+        except MisconfiguredError as error:
+            raise CommandError(str(error)) from error
+        result = {"ok": left == 0, "resealed": done.resealed, "left": left, "closed": done.closed}
+        self.stdout.write(json.dumps(result))
+        if left:
+            raise CommandError(
+                f"{left} rows still need an older key."
+                + (f" No key here opens: {', '.join(done.closed)}." if done.closed else "")
+            )
+        return None
+
+    def _rotate(self, batch: int) -> Rotation:
+        done = Rotation()
+        for done in reseal_all(batch=batch):
+            self.stderr.write(f"{done.looked_at} rows looked at, {done.resealed} sealed again")
+        return done
+
+    def _print_pair(self) -> None:
+        private = new_private_key()
+        shown = {"PRIVATE_KEYS": private, "PUBLIC_KEY": public_key_of(private)}
+        for name, key in shown.items():
+            self.stdout.write(f"FILLCAST_CREDENTIALS_{name}={base64.b64encode(key).decode()}")
+
+
+def _as_written(parser: ArgumentParser) -> Any:
+    """Keep the lines of the help as they are written."""
+
+    class Formatter(parser.formatter_class, RawDescriptionHelpFormatter):  # type: ignore[misc, name-defined]
+        pass
+
+    return Formatter

@@ -1,0 +1,95 @@
+"""What a tenant does, done by the web process under row-level security."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from django.db import connection as database
+
+from common.sql import rows
+from connections import eligibility, services
+from connections.models import ConnectionHealth, ExecutionConnection, TradingPreset
+from signals.models import Feed
+from tests.connections import make
+from users.models import User
+from users.tenancy import on_behalf_of
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def as_web(web: Callable[[], None]) -> Iterator[None]:
+    web()
+    rows("SET ROLE fillcast_web")
+    yield
+    database.ensure_connection()
+    rows("RESET ROLE")
+
+
+@pytest.fixture
+def people() -> tuple[User, User, Feed]:
+    """Alice, Bob, and a public feed of somebody."""
+    return make.user("alice"), make.user("bob"), make.feed()
+
+
+def account_of(user: User) -> ExecutionConnection:
+    return services.create_connection(
+        by=user, user=user, name="mine", type="paper", account=user.username,
+        credentials={"password": "p"},
+    )  # fmt: skip
+
+
+def test_a_tenant_lives_a_whole_life(people: tuple[User, User, Feed], as_web: None) -> None:
+    alice, _bob, feed = people
+    with on_behalf_of(alice):
+        row = account_of(alice)
+        services.update_connection(row.pk, by=alice, preset=TradingPreset.objects.create(
+            name="p", user=alice, risk_percent=1))  # fmt: skip
+        services.set_credentials(row.pk, by=alice, values={"password": "q"})
+        assert services.request_test(row.pk, by=alice)
+        taken = services.subscribe(connection_id=row.pk, feed_id=feed.pk, by=alice)
+        assert services.pause_subscription(taken.pk, by=alice)
+        assert services.pause(row.pk, by=alice)
+        switch = services.set_kill_switch(
+            scope="CONNECTION", mode="HALTED", reason="r", by=alice, connection_id=row.pk
+        )
+        why = eligibility.reason_for(connection_id=row.pk, feed_id=feed.pk, direction="BUY")
+        assert why == "TRADING_HALTED"
+        assert services.release_kill_switch(switch.pk, by=alice)
+        assert services.unsubscribe(taken.pk, by=alice)
+        assert services.archive_connection(row.pk, by=alice)
+
+
+def test_another_tenants_things_are_not_there(
+    people: tuple[User, User, Feed], as_web: None
+) -> None:
+    alice, bob, feed = people
+    with on_behalf_of(alice):
+        row = account_of(alice)
+        taken = services.subscribe(connection_id=row.pk, feed_id=feed.pk, by=alice)
+    attempts: list[Callable[[], object]] = [
+        lambda: services.pause(row.pk, by=None),
+        lambda: services.archive_connection(row.pk, by=None),
+        lambda: services.unsubscribe(taken.pk, by=None),
+        lambda: services.set_kill_switch(
+            scope="CONNECTION", mode="HALTED", reason="r", by=None, connection_id=row.pk
+        ),
+    ]
+    for attempt in attempts:
+        with pytest.raises(Exception, match="does not exist"), on_behalf_of(bob):
+            attempt()
+    with on_behalf_of(bob):
+        assert services.mark_errors([(row.pk, "not mine")]) == []
+    with on_behalf_of(alice):
+        assert ConnectionHealth.objects.get(pk=row.pk).status == "UNTESTED"
+
+
+def test_an_operator_makes_an_admin_owned_account(
+    people: tuple[User, User, Feed], as_web: None
+) -> None:
+    operator = User(pk=people[0].pk, username="alice", is_staff=True)
+    with on_behalf_of(operator):
+        User.objects.filter(pk=operator.pk).update(is_staff=True)
+        made = services.create_connection(
+            by=operator, admin=operator, name="house", type="paper", account="1"
+        )
+        assert made.is_admin_owned()
