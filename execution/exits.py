@@ -43,9 +43,11 @@ ORDER BY id FOR NO KEY UPDATE {skip}
 
 # Its own statement: it must see what the previous holder of the lock committed.
 LOAD = """
-SELECT p.id, p.connection_id, p.quantity, p.reserved, p.opened_quantity, p.side,
+SELECT p.id, p.connection_id, p.quantity, p.reserved, p.opened_quantity, p.side, p.tp_number,
   coalesce(i.quantity_step, 0) AS step, coalesce(i.quantity_min, 0) AS minimum,
-  (SELECT array_agg(o.leg) FROM execution_order o WHERE o.position_id = p.id) AS legs
+  (SELECT array_agg(o.leg) FROM execution_order o WHERE o.position_id = p.id) AS legs,
+  (SELECT array_agg(split_part(o.leg, '.', 1)) FROM execution_order o
+   WHERE o.position_id = p.id AND o.done_at IS NULL) AS under_way
 FROM positions_executionposition p
 JOIN connections_executionconnection c ON c.id = p.connection_id
 LEFT JOIN connections_instrument i ON i.book = c.instrument_book AND i.symbol = p.symbol
@@ -146,7 +148,18 @@ def free_quantity(position: Any, fraction: Decimal | None) -> Decimal:
 
 def _record(position: Any, wish: ExitWish) -> tuple[int, str, Decimal, str, str] | None:
     quantity = free_quantity(position, wish.fraction)
-    if quantity <= 0:
+    if quantity <= 0 or _is_taken_already(position, wish):
         return None
     leg = next_leg(wish.leg, position.legs or [])
     return position.id, leg, quantity, wish.code.value, wish.detail
+
+
+def _is_taken_already(position: Any, wish: ExitWish) -> bool:
+    """Whether it is a target whose exit is on its way, or which is not the next one any more.
+
+    Judged under the position's lock: two watches see the same hit, and the level stays until its
+    exit has filled; without this each look took another share.
+    """
+    if not wish.leg.startswith("tp-"):
+        return False
+    return wish.leg in (position.under_way or ()) or wish.leg != f"tp-{position.tp_number}"

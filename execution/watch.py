@@ -38,7 +38,7 @@ HITS = "\nUNION ALL".join(
 
 # Only hits are looked at closer: which target it is, and whether an exit has just failed.
 DETAILS = """
-SELECT p.id, p.tp_number, s.target_fractions, EXISTS (
+SELECT p.id, p.tp, p.tp_number, s.target_fractions, EXISTS (
     SELECT FROM execution_order o WHERE o.position_id = p.id AND o.filled_quantity = 0
       AND o.done_at > clock_timestamp() - make_interval(secs => %s)) AS just_failed
 FROM positions_executionposition p JOIN signals_signal s ON s.id = p.signal_id
@@ -64,7 +64,16 @@ def _wishes(hits: list[Any]) -> list[ExitWish]:
     """One wish a position; where stop and target are both beyond, the stop wins."""
     by_position = {hit.id: hit for hit in sorted(hits, key=lambda hit: hit.level == "sl")}
     details = rows(DETAILS, (RETRY_SECONDS, list(by_position)))
-    return [_wish(by_position[d.id], d) for d in details if not d.just_failed]
+    return [
+        _wish(by_position[d.id], d)
+        for d in details
+        if not d.just_failed and _is_still_there(by_position[d.id], d)
+    ]
+
+
+def _is_still_there(hit: Any, details: Any) -> bool:
+    """Whether the target that was hit is still the next one: it may have filled meanwhile."""
+    return hit.level == "sl" or bool(hit.price == details.tp)
 
 
 def _wish(hit: Any, details: Any) -> ExitWish:
