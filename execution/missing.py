@@ -44,8 +44,9 @@ def settle_missing(missing: Sequence[Any], connections: Sequence[UUID], began: d
     run(UNMARK, (list(connections), [p.id for p in missing]))
     if not missing:
         return
-    records = [_drift_record(position) for position in missing]
-    run(DRIFT, columns(records, 5))
+    # On a netting account several of ours share one ticket, and so one drift item.
+    records = {(p.connection_id, _key(p)): _drift_record(p) for p in missing}
+    run(DRIFT, columns(list(records.values()), 5))
     run(MARK, (began, [p.id for p in missing]))
     again = [
         p.id
@@ -60,14 +61,17 @@ def settle_missing(missing: Sequence[Any], connections: Sequence[UUID], began: d
 
 def _drift_record(position: Any) -> tuple[str, UUID, int, str, str]:
     evidence = {"symbol": position.symbol, "side": position.side, "ours": str(position.quantity)}
-    key = position.broker_position_id or f"position {position.id}"
     return (
         Code.POSITION_MISSING.value,
         position.connection_id,
         position.id,
-        key,
+        _key(position),
         json.dumps({**evidence, "theirs": "0"}),
     )
+
+
+def _key(position: Any) -> str:
+    return position.broker_position_id or f"position {position.id}"
 
 
 def _external_close(row: Any) -> OrderReport:
