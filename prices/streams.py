@@ -1,5 +1,6 @@
 """The kinds of sources that this process itself drives: recordings and constant prices."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
@@ -31,18 +32,32 @@ class ReplayStream:
 
     since: market time of the last quote that was stored. A process that comes back hands out
     everything after it, so that the paper broker misses no level; a first one begins at now.
+    stands: after its end the last prices are told again each second, so that one can go on trading.
     """
 
-    def __init__(self, tape: Tape, since: datetime | None) -> None:
-        self._tape, self._since = tape, since
+    def __init__(self, tape: Tape, since: datetime | None, *, stands: bool = False) -> None:
+        self._tape, self._since, self._stands = tape, since, stands
         self._started = False
+        self._last: dict[str, Quote] = {}
+        self._told_at = float("-inf")
 
     def due(self, now: datetime) -> list[Quote]:
+        quotes = self._of_tape(now)
+        self._last |= {quote.symbol: quote for quote in quotes}
+        if quotes or not (self._stands and self._tape.is_over):
+            return quotes
+        if machine_time() - self._told_at < STATIC_EVERY:
+            return []
+        self._told_at = machine_time()
+        return [replace(quote, time=now) for quote in self._last.values()]
+
+    def _of_tape(self, now: datetime) -> list[Quote]:
         if self._started:
             return self._tape.until(now)
         self._started = True
         if self._since is not None and self._since <= now:
-            self._tape.until(self._since)
+            before = self._tape.until(self._since)
+            self._last = {quote.symbol: quote for quote in before}
             return self._tape.until(now)
         return self._tape.wind_to(now)
 
@@ -68,13 +83,15 @@ class StaticStream:
 def stream_for(source: DataConnection, since: datetime | None) -> Stream | None:
     """Open a source; None: its broker streams its prices elsewhere.
 
-    Settings: `file` (replay; one of prices/data, or an operator's absolute path), `quotes` (static;
-    {"EUR/USD": ["1.1000", "1.1002"]}). Raises MisconfiguredError.
+    Settings: `file` (replay; one of prices/data, or an operator's absolute path), `after_the_end`
+    (replay; "stand": its last prices stay), `quotes` (static; {"EUR/USD": ["1.1000", "1.1002"]}).
+    Raises MisconfiguredError.
     """
     if source.kind == DataConnection.Kind.REPLAY:
         name = str(source.settings.get("file", DEFAULT_FILE))
         path = find_recording(name, trusted=source.user_id is None)
-        return ReplayStream(Tape(read_quotes(path)), since)
+        stands = source.settings.get("after_the_end") == "stand"
+        return ReplayStream(Tape(read_quotes(path)), since, stands=stands)
     if source.kind == DataConnection.Kind.STATIC:
         try:
             told = source.settings.get("quotes", CONSTANT)

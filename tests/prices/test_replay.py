@@ -151,6 +151,22 @@ def test_coming_back_hands_out_everything_missed() -> None:
     assert [q.bid for q in stream.due(at(12))] == [D(4)]
 
 
+@pytest.mark.parametrize("since", [None, 5, 60])
+def test_after_the_end_the_last_prices_may_stand(
+    since: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = [0.0]
+    monkeypatch.setattr("prices.streams.machine_time", lambda: shown[0])
+    tape = Tape(iter(quotes(0, 5, 9)))
+    stream = ReplayStream(tape, since=None if since is None else at(since), stands=True)
+    stream.due(at(90))
+    shown[0] += 1
+    assert stream.due(at(100)) == [Quote("EUR/USD", D(3), D(4), at(100))]
+    assert stream.due(at(101)) == []
+    shown[0] += 1
+    assert [q.time for q in stream.due(at(160))] == [at(160)]
+
+
 def test_by_hand_in_real_time_quotes_are_dated_as_they_come() -> None:
     """At 60x, a recorded minute passes in a second, in its recorded proportions."""
     shown = [at(0)]
