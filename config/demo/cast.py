@@ -17,7 +17,7 @@ SEEDED_AT = DAY.replace(day=1)  # market clock: long before the first alert
 ACCOUNTS_EACH = 3
 OPERATOR = "operator"
 PASSWORD = "fillcast-demo"  # noqa: S105  # printed; only on 127.0.0.1
-ACCOUNT_PASSWORD = "paper"  # noqa: S105  # of play money
+ACCOUNT_PASSWORD = "play-money-7"  # noqa: S105
 FEED = "payrolls"
 NAMES = (
     "anna", "boris", "carla", "david", "elena", "farid", "greta", "henry", "irina", "jonas",
@@ -47,7 +47,7 @@ class Trait:
 PLAIN = Trait("")
 NETTING = Trait(
     "netting", 12, paper={"position_mode": "NETTING"},
-    connection={"settings": {"position_mode": "NETTING"}},
+    connection={"settings": {"position_mode": "NETTING"}}, subscription={"directions": "BUY"},
 )  # fmt: skip
 NO_STOPS = Trait(
     "no stops at the broker", 10, paper={"native_stops": False},

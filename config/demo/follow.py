@@ -77,8 +77,8 @@ class Follower:
 def detail_of(event: Any) -> str:
     """What tells events of one kind apart: the leg of a fill, why something was refused."""
     if event.kind in ("order.filled", "order.partially_filled"):
-        leg = event.leg or ""
-        return leg if leg.startswith("tp") else leg.partition("-")[0]
+        leg = event.leg or ""  # tp-2.1 is the second order for target 2
+        return leg.partition(".")[0] if leg.startswith("tp") else leg.partition("-")[0]
     if event.kind == "position.closed":
         return str(event.payload.get("reason", ""))
     if event.kind == "connection.error":

@@ -80,15 +80,15 @@ class Words:
             "order.partially_filled": lambda group: f"{len(group.events)} filled in part",
             "position.closed": _closed,
             "slippage.alert": _slipped,
-            "connection.error": lambda group: f"{_connections(group)} in error: {group.detail}",
-            "connection.recovered": lambda group: f"{_connections(group)} well again",
+            "connection.error": lambda group: f"{_connections(group)}in error: {group.detail}",
+            "connection.recovered": lambda group: f"{_connections(group)}well again",
         }
 
     def _whose(self, group: Group) -> str:
         one = group.events[0]
         who = f" {one.username}'s {one.connection}:" if len(group.events) == 1 else ""
         if group.signal_id is None:
-            return f"{who} ".lstrip() if group.kind != "connection.error" else ""
+            return f"{who} ".lstrip()
         signal = self._signal(group.signal_id)
         if group.kind == "signal.published":
             who = ""
@@ -166,7 +166,7 @@ def _slippage(group: Group) -> str:
 
 def _connections(group: Group) -> str:
     number = len(group.events)
-    return f"{number} connections" if number > 1 else "the connection"
+    return f"{number} connections " if number > 1 else ""
 
 
 def _plain(code: str) -> str:

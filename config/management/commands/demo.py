@@ -1,13 +1,16 @@
 """manage.py demo: everything at once, with a market, people and alerts."""
 
 import json
+import logging
 import signal
 import sys
+from textwrap import shorten
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import Error as DatabaseError
 from rich.console import Console
+from rich.text import Text
 
 from common.embedded.errors import EmbeddedError
 from config.demo.show import Options, Show
@@ -46,9 +49,14 @@ class Command(BaseCommand):
         console = Console(stderr=True, highlight=False)
         if not console.is_terminal:
             console = Console(stderr=True, highlight=False, width=WIDTH)
+        logging.disable(logging.INFO)  # here; the processes write theirs into their logs
         options = Options(once=once, verbose=verbose, speed=speed)
         try:
-            with Stack(what="manage.py demo", children=children) as stack:
+            with Stack(
+                what="manage.py demo",
+                children=children,
+                say=lambda text: console.print(Text(shorten(text, WIDTH * 2), "red")),
+            ) as stack:
                 show = Show(stack, console, options)
                 code = show.run()
         except EmbeddedError as e:
