@@ -15,6 +15,7 @@ from common.database import ClockTimestamp
 from events import delivery, services
 from events.models import Channel, Delivery, Event, EventKind
 from events.services import Delivered, NewEvent
+from events.spread import spread
 from tests.events.receiver import Receiver
 from users.models import User
 
@@ -210,6 +211,27 @@ def test_two_processes_do_not_send_the_same(alice: User, hook: Receiver) -> None
     assert services.deliver().messages == 1
     assert seconds == [Delivered(0, 0, 0)]
     assert len(hook.journal) == 1
+
+
+def test_a_channel_that_is_being_claimed_is_passed_over_not_waited_for(
+    alice: User, hook: Receiver
+) -> None:
+    channel_to(alice, hook.url())
+    happen(fill(alice))
+    spread(10)
+    seconds: list[Delivered] = []
+
+    def second() -> None:
+        seconds.append(services.deliver())
+        connection.close()
+
+    with transaction.atomic():
+        assert len(delivery._claim()) == 1
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join(10)
+        assert seconds == [Delivered(0, 0, 0)]
+    assert hook.journal == []
 
 
 def test_a_test_message_comes_at_once_even_to_a_channel_that_rests(

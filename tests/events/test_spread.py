@@ -33,12 +33,17 @@ def test_operators_are_told_of_alarms_and_of_what_has_no_owner(
 ) -> None:
     services.emit(EventKind.ORDER_FAILED, user_id=alice.pk, signal_id=1)
     services.emit(EventKind.AUDIT_FAILED, payload={"counters": {"DUP": 1, "LOST": 0}})
+    services.emit(EventKind.POSITION_CLOSED)
     User.objects.create(username="former", is_staff=True, is_active=False)
     spread(10)
     assert [kind for kind, _ in told(alice)] == ["order.failed"]
-    assert [kind for kind, _ in told(operator)] == ["order.failed", "audit.failed"]
+    assert [kind for kind, _ in told(operator)] == [
+        "order.failed",
+        "audit.failed",
+        "position.closed",
+    ]
     assert told(bob) == []
-    assert Notification.objects.count() == 3
+    assert Notification.objects.count() == 4
     assert Notification.objects.get(kind=EventKind.AUDIT_FAILED).body == "DUP 1"
 
 
