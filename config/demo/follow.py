@@ -7,6 +7,7 @@ from typing import Any
 from common.clocks import machine_time
 from common.sql import rows
 
+POLL_SECONDS = 0.25
 QUIET_SECONDS = 0.4  # a group that nothing was added to is told
 LONGEST_SECONDS = 1.5  # and one that grows on and on is told in parts
 REMEMBERED_SECONDS = 5.0  # a transaction may commit after one with a higher number
@@ -22,7 +23,7 @@ LEFT JOIN execution_order o ON o.id = e.order_id
 LEFT JOIN positions_executionposition p ON p.id = o.position_id
 LEFT JOIN connections_executionconnection c ON c.id = e.connection_id
 LEFT JOIN users_user u ON u.id = coalesce(c.user_id, c.admin_id)
-WHERE e.id > %s AND NOT e.id = ANY(%s) ORDER BY e.id LIMIT 10000
+WHERE e.id > %s AND e.id NOT IN (SELECT unnest(%s::bigint[])) ORDER BY e.id LIMIT 10000
 """
 
 
@@ -55,10 +56,14 @@ class Follower:
         self._low = 0
         self._seen: dict[int, float] = {}
         self._groups: dict[tuple[Any, ...], Group] = {}
+        self._polled_at = float("-inf")
 
     def poll(self, *, all_of_them: bool = False) -> Sequence[Group]:
         """Read what is new and return the groups that are complete, oldest first."""
         now = machine_time()
+        if now - self._polled_at < POLL_SECONDS and not all_of_them:
+            return []
+        self._polled_at = now
         for event in rows(NEW, (self._low, list(self._seen))):
             self._seen[event.id] = now
             key = self._key(event)

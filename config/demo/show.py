@@ -55,15 +55,16 @@ class Show:
         session.claim_database()
         seed()
         self._teller.welcome(self._stack.url, self._stack.folder / "log", self._options.speed)
-        for lead in (self._lead, stage.LONGEST_LEAD):
-            supervisor = self._start(lead)
+        for tries_left in (2, 1, 0):
+            supervisor = self._start(self._lead)
             with supervisor.signals_handled():
-                if self._everybody_ready(supervisor) or lead == stage.LONGEST_LEAD:
+                if self._everybody_ready(supervisor) or not tries_left:
                     return self._play(supervisor)
                 if supervisor.wait(0):
                     break
             self._teller.say("This machine needs longer; the market starts once more", "yellow")
             supervisor.stop()
+            self._lead = min(2 * self._lead, stage.LONGEST_LEAD)
         return _code(supervisor)
 
     def _start(self, lead: float) -> Supervisor:

@@ -55,7 +55,9 @@ class Command(BaseCommand):
             with Stack(
                 what="manage.py demo",
                 children=children,
-                say=lambda text: console.print(Text(shorten(text, WIDTH * 2), "red")),
+                say=lambda text: console.print(
+                    Text(shorten(text, WIDTH * 2), "red"), soft_wrap=True
+                ),
             ) as stack:
                 show = Show(stack, console, options)
                 code = show.run()
