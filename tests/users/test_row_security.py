@@ -77,6 +77,14 @@ def test_row_security_is_switched_on_wherever_there_is_a_policy() -> None:
     assert on == set(tables())
 
 
+def test_a_partition_cannot_be_read_past_its_table() -> None:
+    """A policy guards the table that a query names: a partition is closed to direct access."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT relname FROM pg_class WHERE relispartition AND relkind = 'r'"
+                       " AND NOT relrowsecurity")  # fmt: skip
+        assert cursor.fetchall() == []
+
+
 def test_a_tenant_sees_exactly_their_own_rows(
     alice: world.Tenant, bob: world.Tenant, as_role: Opened
 ) -> None:
