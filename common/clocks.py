@@ -78,6 +78,14 @@ def market_now() -> datetime:
     return clock.now() if clock else datetime.now(UTC)
 
 
+def machine_seconds_until(moment: datetime) -> float:
+    """Return how many seconds of machine time pass before the market clock shows `moment`."""
+    clock = market_clock()
+    left = (moment - market_now()).total_seconds()
+    speed = clock.speed if clock else 1.0
+    return left / speed if speed else float("inf")
+
+
 def machine_time() -> float:
     """Return seconds on a clock that also runs while the machine sleeps.
 

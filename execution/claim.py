@@ -17,7 +17,7 @@ from django.db import transaction
 
 from brokers.base import ConnectionSpec, OrderRequest, OrderType, Side, TimeInForce
 from brokers.registry import adapter_for
-from common.clocks import machine_time, market_now
+from common.clocks import machine_seconds_until, machine_time, market_now
 from common.codes import Code
 from common.sql import columns, rows, run
 from connections.models import HaltMode
@@ -189,6 +189,9 @@ def _outgoing(
     row: Any, intent: Intent, spec: ConnectionSpec, written: Any, market: Market, send_by: float
 ) -> Outgoing:
     is_entry = row.position_id is None
+    signal = market.signals[row.signal_id] if row.signal_id else None
+    if is_entry and signal and signal.valid_until:  # decided in time is not yet sent in time
+        send_by = min(send_by, machine_time() + machine_seconds_until(signal.valid_until))
     request = OrderRequest(
         client_order_id=written.client_order_id,
         connection_id=str(row.connection_id),
@@ -209,5 +212,4 @@ def _outgoing(
         fence=written.fence,
         send_by=send_by,
     )
-    feed_id = market.signals[row.signal_id].feed_id if row.signal_id else None
-    return Outgoing(row.type, spec, request, is_entry, feed_id, row.owner_id)
+    return Outgoing(row.type, spec, request, is_entry, signal and signal.feed_id, row.owner_id)

@@ -30,7 +30,8 @@ from brokers.base import (
     Rejected,
     TimeInForce,
 )
-from brokers.paper import checks, desk, reads
+from brokers.journal import Journal
+from brokers.paper import checks, desk, journal, reads
 from brokers.paper.reads import Line
 from brokers.paper.sessions import sessions
 from brokers.paper.transit import REPLY_TIMEOUT, Desks, Journey, Outcome, Sending, Tell
@@ -145,6 +146,10 @@ class PaperAdapter:
     async def positions(self, spec: ConnectionSpec) -> list[BrokerPosition]:
         line = await self._line_for_reading(spec)
         return await self._read(reads.positions, line.account_id)
+
+    async def journal(self, tag: str) -> Journal:
+        """Show the books, for the audit. Raises ReadFailed."""
+        return await self._read(journal.read, tag)
 
     async def events(self, limit: int) -> list[OrderReport]:
         return await self._read(reads.events, limit)

@@ -68,6 +68,7 @@ def account(feed: Feed | None = None, **fields: Any) -> ExecutionConnection:
             "type": KIND,
             "sealed_credentials": None,
             "instrument_book": BOOK,
+            "created_at": market_now() - timedelta(days=1),
             "preset": make.preset(**{**sized, **groups["preset"]}),
             **fields,
         }

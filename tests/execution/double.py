@@ -5,13 +5,13 @@ It implements the adapter protocol under the kind `double`. Tests drive it by ha
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cache
 from itertools import count
-from typing import Any
 
 from brokers.base import (
     AccountState,
@@ -38,6 +38,7 @@ from brokers.base import (
     Side,
     TimeInForce,
 )
+from brokers.journal import Accepted, Held, Journal
 from common.clocks import market_now
 from common.codes import Code
 from execution.ids import base_of
@@ -298,9 +299,19 @@ class Double:
     async def disconnect(self) -> None:
         await asyncio.sleep(0)
 
-    def journal(self, connections: Sequence[str]) -> list[Any]:
-        """Not kept in tables: the audit reads this one."""
-        return []
+    async def journal(self, tag: str) -> Journal:
+        if self.reads_fail:
+            raise ReadFailed(Code.BROKER_UNREACHABLE)
+        ours = [t for t in self.tickets if t.cause is None and t.status != "REJECTED"]
+        times = Counter((t.request.connection_id, t.request.client_order_id) for t in ours)
+        return Journal(
+            [Accepted(*key, times=n, first_at=market_now()) for key, n in times.items()],
+            [
+                Held(t.request.connection_id, t.number, Side(t.request.side), t.held)
+                for t in self.tickets
+                if t.held > 0
+            ],
+        )
 
     def _called(self, name: str, about: str) -> None:
         self.calls.append((name, about))

@@ -1,0 +1,50 @@
+"""What a broker that keeps books for us to see can show: all that it accepted, all that is open.
+
+Optional: an adapter that can show it has a method `journal`. The audit compares it with our rows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Protocol, runtime_checkable
+
+from brokers.base import Side
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A client order id that the broker accepted. first_at: when it did first, market clock."""
+
+    connection_id: str
+    client_order_id: str
+    times: int
+    first_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An open position; a netting account shows one for all entries of a symbol."""
+
+    connection_id: str
+    broker_position_id: str
+    side: Side
+    quantity: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    accepted: Sequence[Accepted] = field(default_factory=tuple)
+    held: Sequence[Held] = field(default_factory=tuple)
+
+
+@runtime_checkable
+class KeepsJournal(Protocol):
+    """An adapter that can show its books."""
+
+    async def journal(self, tag: str) -> Journal:
+        """Show orders whose client order id begins with `tag`, and everything that is open.
+
+        Raises ReadFailed.
+        """
+        ...
