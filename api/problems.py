@@ -7,14 +7,20 @@ from typing import Any
 import structlog
 from django.core import exceptions as django_errors
 from django.core.signals import got_request_exception
-from django.db import DatabaseError, IntegrityError, OperationalError, transaction
+from django.db import IntegrityError, OperationalError, transaction
 from django.db.models import ProtectedError
 from django.http import Http404, HttpRequest, JsonResponse
 from rest_framework import exceptions
 from rest_framework.response import Response
 
 from common.codes import Code
-from common.errors import ConflictError, FillcastError, InvalidInputError, NotAllowedError
+from common.errors import (
+    ConflictError,
+    FillcastError,
+    InvalidInputError,
+    MisconfiguredError,
+    NotAllowedError,
+)
 from signals.alerts import TooManyError
 from signals.faults import Fault, faults_of
 
@@ -155,10 +161,8 @@ def _of_accident(error: Exception, context: dict[str, Any]) -> Response:
     request = context.get("request")
     got_request_exception.send(sender=None, request=getattr(request, "_request", request))
     log.error("unhandled error in the API", exc_info=error)
-    if isinstance(error, OperationalError):  # no database, or it took too long
+    if isinstance(error, OperationalError | MisconfiguredError):  # no database, no key, …
         return _answer(problem(Code.INSTALLATION_FAULT, 503), {"Retry-After": "5"})
-    if isinstance(error, DatabaseError):
-        return _answer(problem(Code.INTERNAL_ERROR, 500))
     return _answer(problem(Code.INTERNAL_ERROR, 500))
 
 

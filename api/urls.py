@@ -4,17 +4,40 @@ from django.urls import URLPattern, URLResolver, include, path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 from rest_framework.routers import SimpleRouter
 
+from analytics.api import AnalyticsView, EquityView, ExecutionQualityView
 from api import schema  # noqa: F401  # registers how our authentication is documented
 from api.hooks import AlertView
 from api.problems import not_found
+from connections.api import ConnectionViewSet, DataConnectionViewSet, PresetViewSet
+from connections.api_subscriptions import KillSwitchViewSet, SubscriptionViewSet
+from events.api import ChannelViewSet, NotificationViewSet
+from execution.api import OrderViewSet, PositionViewSet
+from execution.api_journal import DriftViewSet, LogViewSet
 from signals.api import FeedViewSet, SignalViewSet
+from users.api import ApiKeyViewSet, MeView
 
 router = SimpleRouter()
+router.register("api-keys", ApiKeyViewSet, basename="api-key")
+router.register("channels", ChannelViewSet, basename="channel")
+router.register("connections", ConnectionViewSet, basename="connection")
+router.register("data-connections", DataConnectionViewSet, basename="data-connection")
+router.register("drift", DriftViewSet, basename="drift")
+router.register("execution-logs", LogViewSet, basename="execution-log")
 router.register("feeds", FeedViewSet, basename="feed")
+router.register("kill-switch", KillSwitchViewSet, basename="kill-switch")
+router.register("notifications", NotificationViewSet, basename="notification")
+router.register("orders", OrderViewSet, basename="order")
+router.register("positions", PositionViewSet, basename="position")
+router.register("presets", PresetViewSet, basename="preset")
 router.register("signals", SignalViewSet, basename="signal")
+router.register("subscriptions", SubscriptionViewSet, basename="subscription")
 
 v1: list[URLPattern | URLResolver] = [
     *router.urls,
+    path("me/", MeView.as_view(), name="me"),
+    path("analytics/", AnalyticsView.as_view(), name="analytics"),
+    path("analytics/equity/", EquityView.as_view(), name="analytics-equity"),
+    path("analytics/execution/", ExecutionQualityView.as_view(), name="analytics-execution"),
     path("schema/", SpectacularAPIView.as_view(), name="schema"),
     path("docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
 ]

@@ -98,9 +98,12 @@ def token_for(feed_slug: str, secret: str) -> FeedToken:
     Raises InvalidInputError FEED_UNKNOWN for an unknown feed, another feed's, a revoked, an expired
     or a wrong token, or an owner who may not log in any more: in the same words and time.
     """
+    prefix = secret[:_PREFIX]
+    if not (prefix.isascii() and prefix.isalnum()):
+        prefix = ""  # no token has it; what PostgreSQL cannot store must not reach it
     token = (
         FeedToken.objects.select_related("feed", "feed__owner")
-        .filter(prefix=secret[:_PREFIX], feed__slug=feed_slug, feed__archived_at=None)
+        .filter(prefix=prefix, feed__slug=feed_slug, feed__archived_at=None)
         .first()
     )
     matches = hmac.compare_digest(_hash(secret), token.secret_hash if token else _NO_TOKEN)
@@ -120,4 +123,4 @@ def _is_usable(token: FeedToken) -> bool:
 
 
 def _hash(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()
+    return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()

@@ -8,7 +8,8 @@ from django.db.models import Q
 from common.clocks import market_now
 from common.codes import Code
 from common.errors import ConflictError
-from events.models import Event, EventKind
+from events.models import EventKind
+from events.services import emit
 from signals.locks import candidates_shared
 from signals.models import Approval, Signal
 from signals.signals import signal_cancelled, signal_published
@@ -41,8 +42,8 @@ def publish(signal_id: int, *, by: User | None) -> bool:
     signal = Signal.objects.select_related("feed").get(pk=signal_id)
     with for_all_tenants():  # whoever may publish writes the orders of all who follow
         signal_published.send(sender=Signal, signal=signal)
-        Event.objects.create(
-            kind=EventKind.SIGNAL_PUBLISHED,
+        emit(
+            EventKind.SIGNAL_PUBLISHED,
             user_id=signal.feed.owner_id,
             signal_id=signal_id,
             payload={"feed": signal.feed.slug, "signal": signal.number, "title": str(signal)},

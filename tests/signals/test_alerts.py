@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -21,9 +20,7 @@ ALERT = {"symbol": "OANDA:EURUSD", "direction": "buy", "open_price": "1.386", "s
 
 
 @pytest.fixture(autouse=True)
-def fresh_counters() -> Iterator[None]:
-    cache.clear()
-    yield
+def fresh_counters() -> None:
     cache.clear()
 
 

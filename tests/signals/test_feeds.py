@@ -25,7 +25,16 @@ def test_a_token_opens_its_own_feed(feed: Feed, unapproved: Feed) -> None:
     assert feeds.token_for(feed.slug, secret) == token
     refused(unapproved.slug, secret)
     refused("no-such-feed", secret)
-    for wrong in ("", secret[:-1], secret + "0", secret[:10], "0" * len(secret), "ｘ" * 58):
+    for wrong in (
+        "",
+        secret[:-1],
+        secret + "0",
+        secret[:10],
+        "0" * len(secret),
+        "ｘ" * 58,
+        "\x00",
+        "\ud800",
+    ):
         refused(feed.slug, wrong)
 
 

@@ -1,0 +1,190 @@
+"""Results and execution quality over HTTP."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+from uuid import UUID
+
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from analytics import selectors
+from common.clocks import market_now
+from common.codes import Code
+from common.rest import Amount, StrictSerializer, invalid
+from connections.api import own_connections
+from users.api import caller
+
+LONGEST = timedelta(days=3660)
+_RANGE = [
+    OpenApiParameter("from", date, description="First trading day; default: 30 days ago."),
+    OpenApiParameter("to", date, description="Last trading day, included; default: today."),
+    OpenApiParameter("connection", UUID, description="Only this one; default: all of yours."),
+]
+
+
+class RangeSerializer(serializers.Serializer[Any]):
+    """Which days and which of one's connections."""
+
+    start = serializers.DateField(required=False)
+    end = serializers.DateField(required=False)
+    connection = serializers.UUIDField(required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Fill in what is not said, and refuse a range that runs backwards or is too long."""
+        end = attrs.setdefault("end", market_now().date())
+        start = attrs.setdefault("start", end - timedelta(days=30))
+        if start > end:
+            error = invalid(Code.FIELD_INVALID, "from lies after to.")
+            raise serializers.ValidationError({"from": error.detail})
+        if end - start > LONGEST:
+            error = invalid(Code.FIELD_INVALID, f"At most {LONGEST.days} days.")
+            raise serializers.ValidationError({"from": error.detail})
+        return attrs
+
+
+class TotalsSerializer(StrictSerializer):
+    """The closed trades of one connection, in its account's currency and net of commission."""
+
+    connection = serializers.UUIDField()
+    currency = serializers.CharField()
+    trades = serializers.IntegerField()
+    wins = serializers.IntegerField()
+    losses = serializers.IntegerField()
+    win_rate = Amount(allow_null=True)
+    gross_profit = Amount()
+    gross_loss = Amount(help_text="A positive number.")
+    profit_factor = Amount(allow_null=True)
+    commission = Amount()
+    total_pnl = Amount()
+    max_drawdown = Amount(help_text="A positive number.")
+    average_duration_seconds = Amount(allow_null=True)
+
+
+class CurvePointSerializer(StrictSerializer):
+    """The end of one trading day."""
+
+    day = serializers.DateField()
+    trades = serializers.IntegerField()
+    pnl = Amount()
+    total = Amount(help_text="The sum of net results since the curve's start.")
+    below_peak = Amount()
+
+
+class CurveSerializer(StrictSerializer):
+    """The running result of all accounts of one currency."""
+
+    currency = serializers.CharField()
+    points = CurvePointSerializer(many=True)
+
+
+class QualitySerializer(StrictSerializer):
+    """Entries of one broker kind and pair; null: of all together. Slippage in pips, + is worse."""
+
+    kind = serializers.CharField(allow_null=True)
+    pair = serializers.CharField(allow_null=True)
+    candidates = serializers.IntegerField()
+    sent = serializers.IntegerField()
+    filled = serializers.IntegerField()
+    denied = serializers.IntegerField()
+    rejected = serializers.IntegerField()
+    failed = serializers.IntegerField()
+    unknown = serializers.IntegerField()
+    measured = serializers.IntegerField()
+    fill_rate = Amount(allow_null=True)
+    slippage_avg = Amount(allow_null=True)
+    slippage_p50 = Amount(allow_null=True)
+    slippage_p95 = Amount(allow_null=True)
+    to_wire_p50_ms = Amount(allow_null=True)
+    to_wire_p99_ms = Amount(allow_null=True)
+    to_fill_p50_ms = Amount(allow_null=True)
+    to_fill_p99_ms = Amount(allow_null=True)
+
+
+class _Ranged(APIView):
+    """Reads `from`, `to` and `connection`."""
+
+    def range(self, request: Request) -> tuple[date, date, Sequence[UUID]]:
+        """Return the days and the connections of the caller that are meant."""
+        names = {"from": "start", "to": "end", "connection": "connection"}
+        known = {
+            inner: request.query_params[name]
+            for name, inner in names.items()
+            if request.query_params.get(name)
+        }
+        read = RangeSerializer(data=known)
+        read.is_valid(raise_exception=True)
+        said = read.validated_data
+        mine = own_connections(caller(request))
+        if "connection" in said:
+            mine = mine.filter(pk=said["connection"])
+        return said["start"], said["end"], list(mine.values_list("pk", flat=True))
+
+
+class AnalyticsView(_Ranged):
+    """Results of each of your connections over trading days."""
+
+    @extend_schema(
+        operation_id="analytics_totals",
+        parameters=_RANGE,
+        responses=TotalsSerializer(many=True),
+    )
+    def get(self, request: Request) -> Response:
+        """Trades, profit and drawdown, from the first trade of `from` to the last of `to`."""
+        start, end, mine = self.range(request)
+        currencies = dict(own_connections(caller(request)).values_list("pk", "snapshot__currency"))
+        found = [
+            {
+                **asdict(rollup),
+                "connection": connection_id,
+                "currency": currencies.get(connection_id) or "",
+                "win_rate": rollup.win_rate,
+                "profit_factor": rollup.profit_factor,
+                "average_duration_seconds": rollup.average_duration_seconds,
+                "total_pnl": rollup.total,
+                "max_drawdown": rollup.drawdown,
+            }
+            for connection_id, rollup in selectors.totals(mine, start, end).items()
+        ]
+        return Response(TotalsSerializer(found, many=True).data)
+
+
+class EquityView(_Ranged):
+    """The running result of your accounts."""
+
+    @extend_schema(
+        operation_id="analytics_equity", parameters=_RANGE, responses=CurveSerializer(many=True)
+    )
+    def get(self, request: Request) -> Response:
+        """The sum of results at the end of each trading day, for each account currency."""
+        start, end, mine = self.range(request)
+        curves = selectors.equity_curve(mine, start, end)
+        shown = [
+            {"currency": currency, "points": [asdict(point) for point in points]}
+            for currency, points in curves.items()
+        ]
+        return Response(CurveSerializer(shown, many=True).data)
+
+
+class ExecutionQualityView(_Ranged):
+    """How well your orders were executed."""
+
+    @extend_schema(
+        operation_id="analytics_execution",
+        parameters=_RANGE,
+        responses=QualitySerializer(many=True),
+    )
+    def get(self, request: Request) -> Response:
+        """Fill rate, slippage, delays: of all together, then by broker kind and pair (UTC days)."""
+        start, end, mine = self.range(request)
+        found = selectors.execution_quality(
+            datetime.combine(start, time(), UTC),
+            datetime.combine(end + timedelta(days=1), time(), UTC),
+            connection_ids=mine,
+        )
+        shown = [{**asdict(one), "fill_rate": one.fill_rate} for one in found]
+        return Response(QualitySerializer(shown, many=True).data)

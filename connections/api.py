@@ -1,0 +1,196 @@
+"""Connections, presets and where prices come from, over HTTP."""
+
+from functools import partial
+from typing import Any, TypeVar, cast
+
+from django.db import transaction
+from django.db.models import Model, Q, QuerySet
+from django_filters import rest_framework as filters
+from drf_spectacular.utils import extend_schema
+from rest_framework import mixins, serializers, status, viewsets
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from connections import services, tasks
+from connections.models import DataConnection, ExecutionConnection, TradingPreset
+from connections.serializers import (
+    ConnectionSerializer,
+    CredentialsSerializer,
+    DataConnectionSerializer,
+    PresetSerializer,
+)
+from signals.models import Feed
+from signals.selectors import feeds_for
+from users.api import caller
+from users.models import User
+
+READING = ("GET", "HEAD", "OPTIONS")
+S = TypeVar("S", bound=Model)
+
+
+def own_connections(user: User) -> QuerySet[ExecutionConnection]:
+    """Return the connections that somebody decides about, archived ones too; all for operators."""
+    rows = ExecutionConnection.objects.select_related("health", "snapshot", "preset")
+    return rows if user.is_operator else rows.filter(Q(user=user) | Q(admin=user))
+
+
+def usable(model: type[S], user: User) -> QuerySet[S]:
+    """Return the rows of a model that this user may refer to: their own and those for everybody."""
+    if model is Feed:
+        return cast("QuerySet[S]", feeds_for(user).filter(archived_at=None))
+    if model is ExecutionConnection:
+        return cast("QuerySet[S]", own_connections(user).filter(archived_at=None))
+    rows = model._default_manager.all()
+    return rows if user.is_operator else rows.filter(Q(user=user) | Q(user=None))
+
+
+class Referring(viewsets.GenericViewSet[S]):
+    """Tells its serializers what the caller may refer to."""
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        """Add `usable`, a function from a model to the rows that may be named."""
+        context = super().get_serializer_context()
+        request: Request | None = self.request  # none while the schema is made
+        user = request.user if request is not None else None
+        if isinstance(user, User):
+            context["usable"] = partial(_usable_by, user)
+        return context
+
+
+def _usable_by(user: User, model: type[S]) -> QuerySet[S]:
+    return usable(model, user)
+
+
+class ConnectionFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types
+    archived = filters.BooleanFilter(field_name="archived_at", lookup_expr="isnull", exclude=True)
+    health = filters.CharFilter(field_name="health__status")
+
+    class Meta:
+        model = ExecutionConnection
+        fields = ("type", "is_active", "is_paused")
+
+
+class ConnectionViewSet(
+    mixins.CreateModelMixin,
+    mixins.ListModelMixin,
+    mixins.RetrieveModelMixin,
+    mixins.UpdateModelMixin,
+    Referring[ExecutionConnection],
+):
+    """Your broker accounts. Credentials go in and never come out.
+
+    A new connection trades once its test has passed: `POST …/test/`, then read `health`.
+    """
+
+    queryset = ExecutionConnection.objects.none()
+    serializer_class = ConnectionSerializer
+    lookup_value_regex = "[0-9a-fA-F-]{36}"
+    filterset_class = ConnectionFilter
+    ordering_fields = ("name", "created_at")
+    ordering = ("-created_at", "id")
+    http_method_names = ("get", "post", "patch", "delete", "head", "options")
+
+    def get_queryset(self) -> QuerySet[ExecutionConnection]:
+        return own_connections(caller(self.request))
+
+    def perform_create(self, serializer: serializers.BaseSerializer[ExecutionConnection]) -> None:
+        user = caller(self.request)
+        said = dict(serializer.validated_data)
+        as_administrator = said.pop("as_administrator", False)
+        serializer.instance = services.create_connection(
+            by=user,
+            user=None if as_administrator else user,
+            admin=user if as_administrator else None,
+            **said,
+        )
+
+    def perform_update(self, serializer: serializers.BaseSerializer[ExecutionConnection]) -> None:
+        user, row = caller(self.request), self.get_object()
+        said = dict(serializer.validated_data)
+        active = said.pop("is_active", None)
+        if said:
+            services.update_connection(row.pk, by=user, **said)
+        if active is not None:
+            (services.activate if active else services.deactivate)(row.pk, by=user)
+        serializer.instance = self.get_object()
+
+    @extend_schema(request=None, responses={204: None})
+    def destroy(self, request: Request, pk: str) -> Response:
+        """Archive it, with its subscriptions: it takes no signal any more. Its history stays."""
+        services.archive_connection(self.get_object().pk, by=caller(request))
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    @extend_schema(request=CredentialsSerializer, responses={204: None})
+    @action(detail=True, methods=["put"], http_method_names=["put", "options"])
+    def credentials(self, request: Request, pk: str) -> Response:
+        """Store credentials in place of those that are there. They are sealed and never shown."""
+        wanted = CredentialsSerializer(data=request.data)
+        row = self.get_object()
+        wanted.is_valid(raise_exception=True)
+        values = wanted.validated_data["credentials"]
+        services.set_credentials(row.pk, by=caller(request), values=values)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    @extend_schema(request=None, responses={202: ConnectionSerializer})
+    @action(detail=True, methods=["post"])
+    def test(self, request: Request, pk: str) -> Response:
+        """Ask for a connection test. A trading process runs it; its checks appear in `health`."""
+        row = self.get_object()
+        services.request_test(row.pk, by=caller(request))
+        transaction.on_commit(partial(tasks.ring_test, row.pk))
+        return self._show(status.HTTP_202_ACCEPTED)
+
+    @extend_schema(request=None, responses=ConnectionSerializer)
+    @action(detail=True, methods=["post"])
+    def pause(self, request: Request, pk: str) -> Response:
+        """Take no entries until it is resumed; exits go on."""
+        services.pause(self.get_object().pk, by=caller(request))
+        return self._show()
+
+    @extend_schema(request=None, responses=ConnectionSerializer)
+    @action(detail=True, methods=["post"])
+    def resume(self, request: Request, pk: str) -> Response:
+        """Take signals again, from the next one on."""
+        services.resume(self.get_object().pk, by=caller(request))
+        return self._show()
+
+    def _show(self, code: int = status.HTTP_200_OK) -> Response:
+        return Response(self.get_serializer(self.get_object()).data, status=code)
+
+
+class PresetViewSet(viewsets.ModelViewSet[TradingPreset]):
+    """How large a trade may be and where it stops: yours, and those for everybody.
+
+    Operators' presets (`is_shared`) are everybody's to use and theirs to change.
+    """
+
+    queryset = TradingPreset.objects.none()
+    serializer_class = PresetSerializer
+    lookup_value_regex = "[0-9]{1,18}"
+    ordering_fields = ("id", "name")
+    filterset_fields = ("sizing_mode",)
+    http_method_names = ("get", "post", "patch", "delete", "head", "options")
+
+    def get_queryset(self) -> QuerySet[TradingPreset]:
+        user = caller(self.request)
+        rows = usable(TradingPreset, user)
+        reading = self.request.method in READING or user.is_operator
+        return rows if reading else rows.filter(user=user)
+
+    def perform_create(self, serializer: serializers.BaseSerializer[TradingPreset]) -> None:
+        user = caller(self.request)
+        serializer.save(user=None if user.is_operator else user)
+
+
+class DataConnectionViewSet(viewsets.ReadOnlyModelViewSet[DataConnection]):
+    """Where prices come from."""
+
+    queryset = DataConnection.objects.none()
+    serializer_class = DataConnectionSerializer
+    lookup_value_regex = "[0-9]{1,18}"
+    ordering_fields = ("id", "name")
+    filterset_fields = ("kind", "is_active")
+
+    def get_queryset(self) -> QuerySet[DataConnection]:
+        return usable(DataConnection, caller(self.request))

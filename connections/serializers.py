@@ -1,0 +1,319 @@
+"""How connections, presets, subscriptions and halts are written and read over HTTP."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db.models import Model, QuerySet
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from common.codes import Code
+from common.rest import (
+    Moment,
+    StrictModelSerializer,
+    StrictSerializer,
+    Whole,
+    invalid,
+    known_zone,
+)
+from connections.models import (
+    AccountSnapshot,
+    ConnectionHealth,
+    DataConnection,
+    ExecutionConnection,
+    HaltMode,
+    KillSwitch,
+    SizingMode,
+    Subscription,
+    TradingPreset,
+)
+from signals.models import Feed
+
+NUMBER_OF_MODE = {
+    SizingMode.FIXED: "fixed_quantity",
+    SizingMode.PERCENT_BALANCE: "percent_of_balance",
+    SizingMode.FIXED_AMOUNT: "fixed_amount",
+    SizingMode.RISK_PERCENT: "risk_percent",
+}
+
+
+class OwnRelated(serializers.PrimaryKeyRelatedField[Any]):
+    """Refers to a row that the caller may use; another's is as unknown as one that is not there."""
+
+    def __init__(self, *, model: type[Model], **kwargs: Any) -> None:
+        self.model = model
+        super().__init__(**kwargs)
+
+    def get_queryset(self) -> QuerySet[Any]:
+        usable = self.context.get("usable")
+        rows: QuerySet[Any] = usable(self.model) if usable else self.model._default_manager.none()
+        return rows
+
+
+class FeedBySlug(serializers.SlugRelatedField[Feed]):
+    """A feed that the caller may see, by its slug."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(slug_field="slug", **kwargs)
+
+    def get_queryset(self) -> QuerySet[Feed]:
+        usable = self.context.get("usable")
+        rows: QuerySet[Feed] = usable(Feed) if usable else Feed.objects.none()
+        return rows
+
+
+class CheckSerializer(StrictSerializer):
+    """One named line of a connection test."""
+
+    name = serializers.CharField(read_only=True)
+    result = serializers.ChoiceField(choices=["ok", "warn", "fail"], read_only=True)
+    detail = serializers.CharField(read_only=True)
+    hint = serializers.CharField(read_only=True)
+
+
+class HealthSerializer(StrictModelSerializer[ConnectionHealth]):
+    """How the connection is doing."""
+
+    last_test = CheckSerializer(many=True, read_only=True)
+
+    class Meta:
+        model = ConnectionHealth
+        fields = (
+            "status",
+            "last_error",
+            "last_error_at",
+            "last_tested_at",
+            "last_connected_at",
+            "last_used_at",
+            "last_test",
+            "test_requested_at",
+            "failures_in_a_row",
+            "circuit_open_until",
+            "reconciled_at",
+        )
+        read_only_fields = fields
+
+
+class SnapshotSerializer(StrictModelSerializer[AccountSnapshot]):
+    """The account as the broker last told it, in the account's currency."""
+
+    class Meta:
+        model = AccountSnapshot
+        fields = (
+            "currency",
+            "balance",
+            "equity",
+            "margin_used",
+            "free_margin",
+            "leverage",
+            "position_mode",
+            "read_at",
+        )
+        read_only_fields = fields
+
+
+@extend_schema_field({"type": "object", "additionalProperties": {"type": "string"}})
+class Secrets(serializers.DictField):
+    """Names and values that go in and never come out."""
+
+    child = serializers.CharField(max_length=4000, trim_whitespace=False)
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"write_only": True, "allow_empty": False, **kwargs})
+
+
+class CredentialsSerializer(StrictSerializer):
+    """The broker's credentials, for example {"login": "…", "password": "…"}."""
+
+    credentials = Secrets()
+
+
+class ConnectionSerializer(StrictModelSerializer[ExecutionConnection]):
+    """One broker account."""
+
+    preset = OwnRelated(model=TradingPreset, required=False, allow_null=True)
+    data_connection = OwnRelated(model=DataConnection, required=False, allow_null=True)
+    credentials = Secrets(required=False)
+    has_credentials = serializers.SerializerMethodField()
+    as_administrator = serializers.BooleanField(
+        write_only=True,
+        required=False,
+        help_text="Operators: an administrator's own account, which takes every signal.",
+    )
+    is_admin_owned = serializers.BooleanField(read_only=True)
+    health_word = serializers.SerializerMethodField(
+        help_text="archived, inactive, paused, untested, error, resting, stale or healthy."
+    )
+    health = HealthSerializer(read_only=True)
+    snapshot = serializers.SerializerMethodField()
+
+    class Meta:
+        model = ExecutionConnection
+        fields = (
+            "id",
+            "name",
+            "type",
+            "exchange_name",
+            "account",
+            "is_admin_owned",
+            "as_administrator",
+            "credentials",
+            "has_credentials",
+            "is_active",
+            "is_paused",
+            "settings",
+            "preset",
+            "data_connection",
+            "health_word",
+            "health",
+            "snapshot",
+            "created_at",
+            "archived_at",
+        )
+        read_only_fields = ("is_paused", "created_at", "archived_at")
+
+    def get_has_credentials(self, row: ExecutionConnection) -> bool:
+        return bool(row.sealed_credentials)
+
+    def get_health_word(self, row: ExecutionConnection) -> str:
+        """Say it as the model does, from the row of health that is already here."""
+        words = {
+            "archived": row.archived_at is not None,
+            "inactive": not row.is_active,
+            "paused": row.is_paused,
+        }
+        now = timezone.now()
+        return next((word for word, holds in words.items() if holds), None) or row.health.word(now)
+
+    @extend_schema_field(SnapshotSerializer(allow_null=True))
+    def get_snapshot(self, row: ExecutionConnection) -> Any:
+        snapshot = getattr(row, "snapshot", None)
+        return SnapshotSerializer(snapshot).data if snapshot else None
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Refuse to change what a connection is."""
+        fixed = ("type", "account", "exchange_name", "credentials", "as_administrator")
+        for name in fixed if self.instance is not None else ():
+            if name in attrs:
+                raise serializers.ValidationError(
+                    {name: [invalid(Code.FIELD_UNKNOWN, "It cannot be changed here.").detail[0]]}  # type: ignore[index]
+                )
+        return attrs
+
+
+class PresetSerializer(StrictModelSerializer[TradingPreset]):
+    """How large a trade may be. Percents are numbers such as "1.5"."""
+
+    is_shared = serializers.SerializerMethodField(help_text="The operators', for everybody's use.")
+
+    class Meta:
+        model = TradingPreset
+        exclude = ("user",)
+        read_only_fields = ("created_at",)
+
+    def get_is_shared(self, preset: TradingPreset) -> bool:
+        return preset.user_id is None
+
+    def validate_trading_day_zone(self, value: str) -> str:
+        return known_zone(value)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Judge the whole preset by the database's own constraints, before they refuse it."""
+        merged = self.instance or TradingPreset()
+        judged = TradingPreset(
+            **{
+                field.attname: attrs.get(field.name, getattr(merged, field.attname))
+                for field in TradingPreset._meta.concrete_fields
+                if not field.is_relation and not field.primary_key
+            }
+        )
+        needed = NUMBER_OF_MODE[SizingMode(judged.sizing_mode)]
+        if getattr(judged, needed) is None:
+            error = invalid(Code.FIELD_REQUIRED, f"{judged.sizing_mode} needs {needed}.")
+            raise serializers.ValidationError({needed: error.detail})
+        try:
+            judged.validate_constraints()
+        except ValidationError as broken:
+            raise serializers.ValidationError(_broken(broken)) from broken
+        return attrs
+
+
+def _broken(error: ValidationError) -> Any:
+    names = ", ".join(one for message in error.messages for one in message.split("“")[1:])
+    detail = f"A number is outside its range: {names.replace('” is violated.', '')}."
+    return invalid(Code.FIELD_INVALID, detail).detail
+
+
+class DataConnectionSerializer(StrictModelSerializer[DataConnection]):
+    """Where prices come from."""
+
+    class Meta:
+        model = DataConnection
+        fields = ("id", "name", "kind", "is_active", "created_at")
+        read_only_fields = fields
+
+
+class SubscriptionSerializer(StrictModelSerializer[Subscription]):
+    """A connection takes a feed's signals."""
+
+    connection = OwnRelated(model=ExecutionConnection)
+    feed = FeedBySlug()
+    expires_at = Moment(required=False, allow_null=True)
+
+    class Meta:
+        model = Subscription
+        fields = (
+            "id",
+            "connection",
+            "feed",
+            "is_paused",
+            "expires_at",
+            "multiplier",
+            "symbol_map",
+            "directions",
+            "archived_at",
+            "created_at",
+        )
+        read_only_fields = ("is_paused", "archived_at", "created_at")
+        validators: list[Any] = []  # one that was left is taken up again
+
+    def validate_symbol_map(self, value: Mapping[str, Any]) -> Mapping[str, Any]:
+        if not all(isinstance(symbol, str) and 0 < len(symbol) <= 40 for symbol in value.values()):
+            raise invalid(Code.FIELD_INVALID, "It maps pairs to the broker's symbols, as texts.")
+        return value
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Refuse to change which account takes which feed."""
+        for name in ("connection", "feed") if self.instance is not None else ():
+            if name in attrs:
+                error = invalid(Code.FIELD_UNKNOWN, "It cannot be changed.")
+                raise serializers.ValidationError({name: error.detail})
+        return attrs
+
+
+class KillSwitchSerializer(StrictModelSerializer[KillSwitch]):
+    """A halt of trading. Released ones are history."""
+
+    mode = serializers.ChoiceField(choices=HaltMode.choices)
+    feed = FeedBySlug(required=False, allow_null=True)
+    connection = OwnRelated(model=ExecutionConnection, required=False, allow_null=True)
+    user = Whole(source="user_id", required=False, allow_null=True, help_text="Default: yourself.")
+    set_by = serializers.CharField(source="set_by.username", read_only=True, allow_null=True)
+
+    class Meta:
+        model = KillSwitch
+        fields = (
+            "id",
+            "scope",
+            "mode",
+            "feed",
+            "user",
+            "connection",
+            "reason",
+            "set_by",
+            "set_at",
+            "released_at",
+        )
+        read_only_fields = ("set_at", "released_at")

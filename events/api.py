@@ -1,0 +1,131 @@
+"""What a user has been told, and where else they want to be told."""
+
+from typing import Any
+
+from django.db.models import QuerySet
+from django_filters import rest_framework as filters
+from drf_spectacular.utils import extend_schema
+from rest_framework import mixins, serializers, status, viewsets
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from common.rest import StrictModelSerializer, StrictSerializer, Whole
+from events.models import Channel, Notification
+from events.selectors import channels_of, inbox
+from events.services import create_channel, mark_read, send_test
+
+
+class NotificationSerializer(StrictModelSerializer[Notification]):
+    """One thing that you were told."""
+
+    class Meta:
+        model = Notification
+        fields = ("id", "kind", "title", "body", "created_at", "read_at")
+        read_only_fields = fields
+
+
+class NotificationFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types
+    unread = filters.BooleanFilter(field_name="read_at", lookup_expr="isnull")
+
+    class Meta:
+        model = Notification
+        fields = ("kind",)
+
+
+class MarkReadSerializer(StrictSerializer):
+    """Which notifications were read; all of them without `ids`."""
+
+    ids = serializers.ListField(child=Whole(), required=False, allow_empty=False, max_length=500)
+
+
+class MarkedSerializer(StrictSerializer):
+    """How many were unread before."""
+
+    marked = serializers.IntegerField(read_only=True)
+
+
+class NotificationViewSet(
+    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Notification]
+):
+    """Your notifications, newest first."""
+
+    queryset = Notification.objects.none()
+    serializer_class = NotificationSerializer
+    lookup_value_regex = "[0-9]{1,18}"
+    filterset_class = NotificationFilter
+    ordering_fields = ("id",)
+
+    def get_queryset(self) -> QuerySet[Notification]:
+        return inbox(_user_id(self.request))
+
+    @extend_schema(request=MarkReadSerializer, responses=MarkedSerializer)
+    @action(detail=False, methods=["post"])
+    def read(self, request: Request) -> Response:
+        """Mark notifications as read. What is not yours is left out."""
+        wanted = MarkReadSerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        marked = mark_read(
+            user_id=_user_id(request), notification_ids=wanted.validated_data.get("ids")
+        )
+        return Response({"marked": marked})
+
+
+class ChannelSerializer(StrictModelSerializer[Channel]):
+    """Where you are told besides the application. Its whole address is never shown again."""
+
+    kinds = serializers.ListField(
+        child=serializers.CharField(), required=False, help_text="Event kinds; empty: all."
+    )
+    url = serializers.CharField(
+        write_only=True, max_length=500, help_text="mailto:…, https://… or an apprise URL."
+    )
+
+    class Meta:
+        model = Channel
+        fields = (
+            "id",
+            "name",
+            "url",
+            "url_shown",
+            "kinds",
+            "is_active",
+            "last_error",
+            "last_sent_at",
+            "created_at",
+        )
+        read_only_fields = ("url_shown", "is_active", "last_error", "last_sent_at", "created_at")
+
+
+class ChannelViewSet(
+    mixins.CreateModelMixin,
+    mixins.DestroyModelMixin,
+    mixins.ListModelMixin,
+    mixins.RetrieveModelMixin,
+    viewsets.GenericViewSet[Channel],
+):
+    """E-mail, chats and webhooks that tell you what happens on your accounts."""
+
+    queryset = Channel.objects.none()
+    serializer_class = ChannelSerializer
+    lookup_value_regex = "[0-9]{1,18}"
+    ordering_fields = ("id",)
+
+    def get_queryset(self) -> QuerySet[Channel]:
+        return channels_of(_user_id(self.request))
+
+    def perform_create(self, serializer: serializers.BaseSerializer[Channel]) -> None:
+        said: dict[str, Any] = dict(serializer.validated_data)
+        serializer.instance = create_channel(user_id=_user_id(self.request), **said)
+
+    @extend_schema(request=None, responses={202: None})
+    @action(detail=True, methods=["post"])
+    def test(self, request: Request, pk: str) -> Response:
+        """Ask for a test message; `last_error` and `last_sent_at` tell how it went."""
+        send_test(channel_id=self.get_object().pk)
+        return Response(status=status.HTTP_202_ACCEPTED)
+
+
+def _user_id(request: Request) -> int:
+    assert request.user.pk is not None
+    return int(request.user.pk)

@@ -1,0 +1,226 @@
+"""How orders, their log and drift are read over HTTP."""
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from common.rest import Amount, Reason, StrictModelSerializer, StrictSerializer, reason
+from execution.models import DriftItem, ExecutionLog, Fill, Order, Status
+
+LIFECYCLES = [
+    "RECEIVED",
+    "VALIDATED",
+    "CLOSED",
+    *(status for status in Status.values if status not in ("PENDING", "SUBMITTING")),
+]
+
+
+def lifecycle_of(order: Any) -> str:
+    """Return what other systems call an order's state: RECEIVED, VALIDATED, …, CLOSED.
+
+    `order` is annotated with `position_closed`: whether the position that it opened, or helped to
+    close, is closed.
+    """
+    if order.position_closed and order.filled_quantity > 0:
+        return "CLOSED"
+    status = str(order.status)
+    return {"PENDING": "RECEIVED", "SUBMITTING": "VALIDATED"}.get(status, status)
+
+
+class FillSerializer(StrictModelSerializer[Fill]):
+    """One execution at the broker."""
+
+    class Meta:
+        model = Fill
+        fields = (
+            "broker_fill_id",
+            "side",
+            "quantity",
+            "price",
+            "commission",
+            "commission_currency",
+            "time",
+            "inferred",
+        )
+        read_only_fields = fields
+
+
+class OrderSerializer(StrictModelSerializer[Order]):
+    """One leg of a signal on one account. quantity: base units; prices: quote currency."""
+
+    number = serializers.SerializerMethodField()
+    connection_name = serializers.CharField(source="connection.name", read_only=True)
+    lifecycle = serializers.SerializerMethodField()
+    reason = serializers.SerializerMethodField(help_text="Why it is in this state.")
+
+    class Meta:
+        model = Order
+        fields = (
+            "id",
+            "number",
+            "signal",
+            "position",
+            "connection",
+            "connection_name",
+            "executed_on",
+            "leg",
+            "status",
+            "lifecycle",
+            "reason",
+            "detail",
+            "pair",
+            "symbol",
+            "side",
+            "order_type",
+            "time_in_force",
+            "quantity",
+            "limit_price",
+            "stop_price",
+            "stop_loss",
+            "take_profit",
+            "expected_price",
+            "filled_quantity",
+            "avg_fill_price",
+            "commission",
+            "slippage_pips",
+            "risk",
+            "margin",
+            "attempt",
+            "client_order_id",
+            "broker_order_id",
+            "created_at",
+            "rung_at",
+            "validated_at",
+            "submitted_at",
+            "acknowledged_at",
+            "filled_at",
+            "done_at",
+        )
+        read_only_fields = fields
+
+    def get_number(self, order: Order) -> str:
+        return f"O-{order.pk}"
+
+    @extend_schema_field(serializers.ChoiceField(choices=LIFECYCLES))
+    def get_lifecycle(self, order: Order) -> str:
+        return lifecycle_of(order)
+
+    @extend_schema_field(Reason(allow_null=True))
+    def get_reason(self, order: Order) -> dict[str, str] | None:
+        return reason(order.reason)
+
+
+class OneOrderSerializer(OrderSerializer):
+    """One order with its executions."""
+
+    fills = FillSerializer(many=True, read_only=True)
+
+    class Meta:
+        model = Order
+        fields = (*OrderSerializer.Meta.fields, "fills")
+        read_only_fields = fields
+
+
+class ChangeOrderSerializer(StrictSerializer):
+    """New levels for what the order opened, or its end. null removes a level."""
+
+    stop_loss = Amount(required=False, allow_null=True, positive=True)
+    take_profit = Amount(required=False, allow_null=True, positive=True)
+    status = serializers.ChoiceField(choices=[Status.CANCELLED.value], required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Refuse to do two different things, or none."""
+        if not attrs or ("status" in attrs and len(attrs) > 1):
+            raise serializers.ValidationError("Send new levels, or status CANCELLED; not both.")
+        return attrs
+
+
+class ChangePositionSerializer(StrictSerializer):
+    """New levels of a position. null removes a level."""
+
+    stop_loss = Amount(required=False, allow_null=True, positive=True)
+    take_profit = Amount(required=False, allow_null=True, positive=True)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Refuse to do nothing."""
+        if not attrs:
+            raise serializers.ValidationError("Send stop_loss, take_profit or both.")
+        return attrs
+
+
+class CloseSerializer(StrictSerializer):
+    """How much of what was opened is closed."""
+
+    fraction = Amount(required=False, positive=True, help_text="Above 0, at most 1 (all).")
+
+
+class ManySerializer(StrictSerializer):
+    """Which ones: of a connection, of a signal. Operators must say which, or `all`."""
+
+    connection = serializers.UUIDField(required=False)
+    signal = serializers.IntegerField(required=False, min_value=1)
+    all = serializers.BooleanField(required=False, default=False)
+
+
+class ManyDoneSerializer(StrictSerializer):
+    """What was asked for. What had ended meanwhile is left out."""
+
+    ids = serializers.ListField(child=serializers.IntegerField(), read_only=True)
+    count = serializers.IntegerField(read_only=True)
+
+
+class LogSerializer(StrictModelSerializer[ExecutionLog]):
+    """One line of the append-only journal."""
+
+    reason = serializers.SerializerMethodField()
+
+    class Meta:
+        model = ExecutionLog
+        fields = (
+            "id",
+            "at",
+            "order_id",
+            "signal_id",
+            "connection_id",
+            "status",
+            "reason",
+            "detail",
+            "numbers",
+        )
+        read_only_fields = fields
+
+    @extend_schema_field(Reason(allow_null=True))
+    def get_reason(self, line: ExecutionLog) -> dict[str, str] | None:
+        return reason(line.code)
+
+
+class DriftSerializer(StrictModelSerializer[DriftItem]):
+    """A difference between us and a broker, with its evidence."""
+
+    reason = serializers.SerializerMethodField()
+    connection_name = serializers.CharField(source="connection.name", read_only=True)
+
+    class Meta:
+        model = DriftItem
+        fields = (
+            "id",
+            "kind",
+            "reason",
+            "connection",
+            "connection_name",
+            "order_id",
+            "position_id",
+            "key",
+            "evidence",
+            "state",
+            "resolution",
+            "found_at",
+            "seen_at",
+            "resolved_at",
+        )
+        read_only_fields = fields
+
+    @extend_schema_field(Reason(allow_null=True))
+    def get_reason(self, item: DriftItem) -> dict[str, str] | None:
+        return reason(item.kind)

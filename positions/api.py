@@ -1,0 +1,74 @@
+"""How positions are read over HTTP. What is done with them is an order: execution/api.py."""
+
+from typing import Any
+
+from django_filters import rest_framework as filters
+from rest_framework import serializers
+
+from common.rest import Amount, StrictModelSerializer
+from positions.models import ExecutionPosition
+
+
+class PositionSerializer(StrictModelSerializer[ExecutionPosition]):
+    """What a signal's entry opened on a connection.
+
+    quantity: base units still open. Prices: quote currency. Profit: account currency, gross of
+    commission.
+    """
+
+    number = serializers.SerializerMethodField()
+    is_open = serializers.BooleanField(read_only=True)
+    connection_name = serializers.CharField(source="connection.name", read_only=True)
+    stop_loss = Amount(source="sl", read_only=True, allow_null=True)
+    take_profit = Amount(source="tp", read_only=True, allow_null=True)
+    current_price = Amount(read_only=True, allow_null=True, help_text="Where it could be closed.")
+    unrealized_pnl = Amount(read_only=True, allow_null=True)
+    price_time = serializers.DateTimeField(read_only=True, allow_null=True)
+
+    class Meta:
+        model = ExecutionPosition
+        fields = (
+            "id",
+            "number",
+            "connection",
+            "connection_name",
+            "signal",
+            "pair",
+            "symbol",
+            "side",
+            "is_open",
+            "quantity",
+            "reserved",
+            "opened_quantity",
+            "entry_price",
+            "stop_loss",
+            "take_profit",
+            "sl_guardian",
+            "tp_guardian",
+            "current_price",
+            "price_time",
+            "unrealized_pnl",
+            "realized_pnl",
+            "commission",
+            "close_reason",
+            "broker_position_id",
+            "opened_at",
+            "closed_at",
+        )
+        read_only_fields = fields
+
+    def get_number(self, position: ExecutionPosition) -> str:
+        return f"P-{position.pk}"
+
+
+class PositionFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types
+    open = filters.BooleanFilter(method="only_open", label="Still open, or closed.")
+    opened_after = filters.IsoDateTimeFilter(field_name="opened_at", lookup_expr="gte")
+    closed_after = filters.IsoDateTimeFilter(field_name="closed_at", lookup_expr="gte")
+
+    class Meta:
+        model = ExecutionPosition
+        fields = ("connection", "signal", "pair", "side", "close_reason")
+
+    def only_open(self, queryset: Any, _name: str, value: bool) -> Any:
+        return queryset.filter(quantity__gt=0) if value else queryset.filter(quantity=0)

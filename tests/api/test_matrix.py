@@ -1,0 +1,281 @@
+"""Every endpoint, every role, another tenant's object: nobody reaches what is Alice's.
+
+The table names each operation of the OpenAPI schema; one that is missing fails the first test.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from drf_spectacular.generators import SchemaGenerator
+
+from tests.api.conftest import AsWeb
+from tests.api.world import World
+
+Values = Callable[[World], dict[str, Any]]
+OTHERS = ("bob", "paula")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One operation. kind:
+
+    own: an object of Alice's; others get 404. operator: the same, and Alice gets 403.
+    list: others do not see Alice's `shows`. any: whoever is known may, about themselves.
+    foreign: others name Alice's object in the body and get `others`.
+    """
+
+    kind: str
+    shows: Callable[[World], Any] = lambda world: None
+    path: Values = lambda world: {}
+    body: Values = lambda world: {}
+    ok: int = 200
+    others: tuple[int, str] = (404, "NOT_FOUND")
+    query: Values = field(default=lambda world: {})
+    operators: int = 0  # what they get, if something else than `ok`
+
+
+def of(name: str, **more: Any) -> dict[str, Any]:
+    """An object of Alice's, by its name in the world."""
+    return {"path": lambda world: {"id": getattr(world, name).pk}, **more}
+
+
+def slug(**more: Any) -> dict[str, Any]:
+    return {"path": lambda world: {"slug": world.feed.slug, "token_id": world.token.pk}, **more}
+
+
+def listed(name: str, **more: Any) -> Case:
+    return Case("list", shows=lambda world: getattr(world, name).pk, **more)
+
+
+INVALID = (400, "FIELD_INVALID")
+NEW_CONNECTION: Values = lambda world: {  # noqa: E731
+    "name": "n", "type": "paper", "account": "77", "preset": world.preset.pk
+}  # fmt: skip
+CASES: dict[str, Case] = {
+    "GET /api/v1/analytics/": Case("any"),
+    "GET /api/v1/analytics/equity/": Case("any"),
+    "GET /api/v1/analytics/execution/": Case(
+        "any", query=lambda world: {"connection": world.connection.pk}
+    ),
+    "GET /api/v1/api-keys/": listed("key"),
+    "POST /api/v1/api-keys/": Case("any", body=lambda world: {"name": "n"}, ok=201),
+    "GET /api/v1/api-keys/{id}/": Case("private", **of("key")),
+    "POST /api/v1/api-keys/{id}/revoke/": Case("private", **of("key")),
+    "GET /api/v1/channels/": listed("channel"),
+    "POST /api/v1/channels/": Case(
+        "any", body=lambda world: {"name": "n", "url": "ftp://x"}, ok=400
+    ),
+    "GET /api/v1/channels/{id}/": Case("private", **of("channel")),
+    "DELETE /api/v1/channels/{id}/": Case("private", **of("channel", ok=204)),
+    "POST /api/v1/channels/{id}/test/": Case("private", **of("channel", ok=202)),
+    "GET /api/v1/connections/": listed("connection"),
+    "POST /api/v1/connections/": Case(
+        "foreign", body=NEW_CONNECTION, ok=201, others=INVALID, operators=400
+    ),
+    "GET /api/v1/connections/{id}/": Case("own", **of("connection")),
+    "PATCH /api/v1/connections/{id}/": Case(
+        "own", **of("connection", body=lambda world: {"name": "changed"})
+    ),
+    "DELETE /api/v1/connections/{id}/": Case("own", **of("connection", ok=204)),
+    "PUT /api/v1/connections/{id}/credentials/": Case(
+        "own", **of("connection", body=lambda world: {"credentials": {"p": "x"}}, ok=204)
+    ),
+    "POST /api/v1/connections/{id}/pause/": Case("own", **of("connection")),
+    "POST /api/v1/connections/{id}/resume/": Case("own", **of("connection")),
+    "POST /api/v1/connections/{id}/test/": Case("own", **of("connection", ok=202)),
+    "GET /api/v1/data-connections/": listed("prices"),
+    "GET /api/v1/data-connections/{id}/": Case("own", **of("prices")),
+    "GET /api/v1/drift/": listed("drift"),
+    "GET /api/v1/drift/{id}/": Case("own", **of("drift")),
+    "GET /api/v1/execution-logs/": listed("log"),
+    "GET /api/v1/execution-logs/{id}/": Case("own", **of("log")),
+    "GET /api/v1/feeds/": Case("list", shows=lambda world: world.feed.slug),
+    "POST /api/v1/feeds/": Case("any", body=lambda world: {"name": "New one"}, ok=201),
+    "GET /api/v1/feeds/{slug}/": Case("own", **slug()),
+    "PATCH /api/v1/feeds/{slug}/": Case("own", **slug(body=lambda world: {"name": "c"})),
+    "POST /api/v1/feeds/{slug}/archive/": Case("own", **slug()),
+    "GET /api/v1/feeds/{slug}/tokens/": Case("own", **slug()),
+    "POST /api/v1/feeds/{slug}/tokens/": Case("own", **slug(ok=201)),
+    "POST /api/v1/feeds/{slug}/tokens/{token_id}/revoke/": Case("own", **slug()),
+    "GET /api/v1/kill-switch/": listed("halt"),
+    "POST /api/v1/kill-switch/": Case(
+        "foreign",
+        body=lambda world: {
+            "scope": "CONNECTION",
+            "mode": "HALTED",
+            "reason": "r",
+            "connection": str(world.connection.pk),
+        },
+        ok=201,
+        others=INVALID,
+    ),
+    "GET /api/v1/kill-switch/{id}/": Case("own", **of("halt")),
+    "POST /api/v1/kill-switch/{id}/release/": Case("own", **of("halt")),
+    "GET /api/v1/me/": Case("any"),
+    "PATCH /api/v1/me/": Case("any", body=lambda world: {"time_zone": "Europe/Berlin"}),
+    "GET /api/v1/notifications/": listed("notification"),
+    "GET /api/v1/notifications/{id}/": Case("private", **of("notification")),
+    "POST /api/v1/notifications/read/": Case(
+        "any", body=lambda world: {"ids": [world.notification.pk]}
+    ),
+    "GET /api/v1/orders/": listed("filled"),
+    "GET /api/v1/orders/{id}/": Case("own", **of("filled")),
+    "PATCH /api/v1/orders/{id}/": Case(
+        "own", **of("filled", body=lambda world: {"stop_loss": "1.37"})
+    ),
+    "POST /api/v1/orders/{id}/cancel/": Case("own", **of("pending")),
+    "POST /api/v1/orders/{id}/retry/": Case("operator", **of("failed")),
+    "POST /api/v1/orders/cancel-all/": Case(
+        "any", body=lambda world: {"connection": str(world.connection.pk)}
+    ),
+    "GET /api/v1/positions/": listed("position"),
+    "GET /api/v1/positions/{id}/": Case("own", **of("position")),
+    "PATCH /api/v1/positions/{id}/": Case(
+        "own", **of("position", body=lambda world: {"take_profit": "1.45"})
+    ),
+    "POST /api/v1/positions/{id}/close/": Case("own", **of("position", ok=202)),
+    "POST /api/v1/positions/close-all/": Case(
+        "any", body=lambda world: {"connection": str(world.connection.pk)}, ok=202
+    ),
+    "GET /api/v1/presets/": listed("preset"),
+    "POST /api/v1/presets/": Case(
+        "any", body=lambda world: {"name": "n", "risk_percent": "1"}, ok=201
+    ),
+    "GET /api/v1/presets/{id}/": Case("own", **of("preset")),
+    "PATCH /api/v1/presets/{id}/": Case("own", **of("preset", body=lambda w: {"name": "c"})),
+    "DELETE /api/v1/presets/{id}/": Case("own", **of("preset", ok=409)),  # a connection has it
+    "GET /api/v1/signals/": listed("signal"),
+    "POST /api/v1/signals/": Case(
+        "foreign",
+        body=lambda world: {"feed": world.feed.slug, "symbol": "EURUSD", "direction": "BUY"},
+        ok=201,
+        others=(404, "FEED_UNKNOWN"),
+    ),
+    "GET /api/v1/signals/{id}/": Case("own", **of("signal")),
+    "POST /api/v1/signals/{id}/approve/": Case("operator", **of("signal")),
+    "POST /api/v1/signals/{id}/reject/": Case("operator", **of("signal")),
+    "POST /api/v1/signals/{id}/cancel/": Case("own", **of("signal")),
+    "POST /api/v1/signals/{id}/publish/": Case("own", **of("published")),
+    "GET /api/v1/subscriptions/": listed("subscription"),
+    "POST /api/v1/subscriptions/": Case(
+        "foreign",
+        body=lambda world: {"connection": str(world.connection.pk), "feed": world.feed.slug},
+        ok=201,
+        others=INVALID,
+    ),
+    "GET /api/v1/subscriptions/{id}/": Case("own", **of("subscription")),
+    "PATCH /api/v1/subscriptions/{id}/": Case(
+        "own", **of("subscription", body=lambda world: {"multiplier": "2"})
+    ),
+    "DELETE /api/v1/subscriptions/{id}/": Case("own", **of("subscription", ok=204)),
+    "POST /api/v1/subscriptions/{id}/pause/": Case("own", **of("subscription")),
+    "POST /api/v1/subscriptions/{id}/resume/": Case("own", **of("subscription")),
+    "POST /hooks/tradingview/{feed}/{token}/": Case("door"),
+}
+
+
+def test_every_endpoint_is_in_the_matrix() -> None:
+    generator: Any = SchemaGenerator
+    schema = generator().get_schema(request=None, public=True)
+    operations = {
+        f"{method.upper()} {path}"
+        for path, methods in schema["paths"].items()
+        for method in methods
+    }
+    assert operations == set(CASES)
+
+
+def call(world: World, who: str, name: str, case: Case) -> Any:
+    method, path = name.split(" ")
+    for key, value in case.path(world).items():
+        path = path.replace("{" + key + "}", str(value))
+    client = world.client(who)
+    data = case.query(world) if method == "GET" else case.body(world)
+    return getattr(client, method.lower())(path, data, format=None if method == "GET" else "json")
+
+
+def snapshot() -> list[Any]:
+    """What of Alice's could have been changed, as it stands."""
+    tables = [
+        "signals_feed", "signals_feedtoken", "signals_signal", "connections_executionconnection",
+        "connections_subscription", "connections_killswitch", "connections_connectionhealth",
+        "execution_order", "positions_executionposition", "events_channel", "events_notification",
+    ]  # fmt: skip
+    found = []
+    with connection.cursor() as cursor:
+        for table in tables:
+            cursor.execute(f"SELECT t::text FROM {table} t ORDER BY 1")
+            found.append((table, cursor.fetchall()))
+    return found
+
+
+KEYED = [name for name, case in CASES.items() if case.kind != "door"]
+
+
+@pytest.mark.parametrize("name", KEYED)
+def test_nobody_reaches_what_is_anothers(world: World, as_web: AsWeb, name: str) -> None:
+    case = CASES[name]
+    before = snapshot()
+    for role in ("owner", "web"):  # what the querysets say alone, and with row-level security
+        for who in ("anonymous", *OTHERS):
+            with transaction.atomic():
+                if role == "web":
+                    with as_web():
+                        response = call(world, who, name, case)
+                else:
+                    response = call(world, who, name, case)
+                judge_other(world, response, who, case)
+                if case.kind != "any":
+                    assert snapshot() == before, (who, role)
+                transaction.set_rollback(True)
+
+
+def judge_other(world: World, response: Any, who: str, case: Case) -> None:
+    told: Any = response.json() if response.content else None
+    if who == "anonymous":
+        assert (response.status_code, told["code"]) == (401, "AUTHENTICATION_REQUIRED")
+        assert response["WWW-Authenticate"] == "Bearer"
+    elif case.kind in ("own", "operator", "private"):
+        assert (response.status_code, told["code"]) == (404, "NOT_FOUND"), told
+    elif case.kind == "foreign":
+        assert (response.status_code, told["code"]) == case.others, told
+    elif case.kind == "list":
+        assert response.status_code == 200, told
+        assert str(case.shows(world)) not in ids(told)
+    else:
+        assert response.status_code == case.ok, told
+        for nothing in ("count", "marked"):
+            if nothing in (told or {}):
+                assert told[nothing] == 0
+
+
+@pytest.mark.parametrize("name", KEYED)
+def test_its_owner_and_operators_reach_it(world: World, as_web: AsWeb, name: str) -> None:
+    """Else the test above would pass for an API that answers nobody."""
+    case = CASES[name]
+    for who in ("olga", "alice"):
+        with transaction.atomic():
+            with as_web():
+                response = call(world, who, name, case)
+            told: Any = response.json() if response.content else None
+            if who == "alice" and case.kind == "operator":
+                assert (response.status_code, told["code"]) == (403, "PERMISSION_DENIED"), told
+            elif who == "olga" and case.kind == "private":
+                assert response.status_code == 404, told
+            elif case.kind == "list":
+                mine = case.shows(world)
+                private = name.split()[1] in (
+                    "/api/v1/api-keys/", "/api/v1/channels/", "/api/v1/notifications/",
+                )  # fmt: skip
+                assert (str(mine) in ids(told)) == (who == "alice" or not private), told
+            else:
+                expected = case.operators or case.ok if who == "olga" else case.ok
+                assert response.status_code == expected, told
+            transaction.set_rollback(True)
+
+
+def ids(told: Any) -> set[str]:
+    return {str(one.get("id", one.get("slug"))) for one in told["results"]}

@@ -1,0 +1,256 @@
+"""Every error is a problem with a stable code, whatever went wrong."""
+
+import json
+from typing import Any
+
+import pytest
+from django.db import OperationalError
+from django.test import Client
+from rest_framework.test import APIClient
+
+from common.codes import Code
+from signals.models import Signal
+from tests.api.world import World
+from users.models import User
+
+MEMBERS = {"type", "title", "status", "detail", "code", "hint", "errors", "request_id"}
+
+
+def problem(response: Any, status: int, code: str) -> dict[str, Any]:
+    """Judge that an answer is this problem, and return its body."""
+    body: dict[str, Any] = json.loads(response.content)
+    assert (response.status_code, body["code"]) == (status, code), body
+    assert response["Content-Type"] == "application/problem+json"
+    assert body.keys() >= MEMBERS
+    assert body["status"] == status
+    assert body["type"] == f"urn:fillcast:problem:{code}"
+    assert body["title"] == Code(code).sentence
+    assert len(body["request_id"]) >= 32
+    return body
+
+
+def test_nothing_there(world: World) -> None:
+    alice = world.client("alice")
+    for path in ("/api/v1/nothing/", "/api/", "/api/v2/orders/", "/hooks/", "/hooks/x/y/z/"):
+        problem(alice.get(path), 404, "NOT_FOUND")
+    without_slash = problem(alice.get("/api/v1/orders"), 404, "NOT_FOUND")
+    assert "slash" in without_slash["detail"]
+    problem(alice.get("/api/v1/orders/999999999/"), 404, "NOT_FOUND")
+    problem(
+        alice.get("/api/v1/connections/00000000-0000-0000-0000-00000000000g/"), 404, "NOT_FOUND"
+    )
+    problem(alice.get(f"/api/v1/connections/{'-' * 36}/"), 404, "NOT_FOUND")
+    problem(alice.get(f"/api/v1/signals/{'9' * 19}/"), 404, "NOT_FOUND")
+    problem(alice.get(f"/api/v1/signals/{'9' * 18}/"), 404, "NOT_FOUND")
+
+
+def test_wrong_method_media_and_representation(world: World) -> None:
+    alice = world.client("alice")
+    refused = alice.delete("/api/v1/signals/")
+    problem(refused, 405, "METHOD_NOT_ALLOWED")
+    assert set(refused["Allow"].split(", ")) == {"GET", "POST", "HEAD", "OPTIONS"}
+    for kind in (
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+    ):
+        problem(alice.post("/api/v1/signals/", "a=b", content_type=kind), 415, "BODY_NOT_JSON")
+    problem(alice.get("/api/v1/orders/", HTTP_ACCEPT="text/csv"), 406, "NOT_ACCEPTABLE")
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code", "field"),
+    [
+        (b"", 400, "FIELD_REQUIRED", "symbol"),
+        (b"{", 400, "BODY_NOT_JSON", ""),
+        (b"[]", 400, "BODY_NOT_JSON", ""),
+        (b'"x"', 400, "BODY_NOT_JSON", ""),
+        (b"\xff", 400, "BODY_NOT_JSON", ""),
+        (b'{"feed": "' + b"x" * 20_000 + b'"}', 413, "BODY_TOO_LARGE", ""),
+        (b'{"feed": "by-hand", "feed": "by-hand"}', 400, "DUPLICATE_KEY", "feed"),
+        (b'{"\\ud800": 1, "\\ud800": 2}', 400, "DUPLICATE_KEY", "?"),
+    ],
+)
+def test_bodies_that_cannot_be_read(
+    world: World, body: bytes, status: int, code: str, field: str
+) -> None:
+    before = Signal.objects.count()
+    response = world.client("alice").post("/api/v1/signals/", body, content_type="application/json")
+    told = problem(response, status, code)
+    assert [one["field"] for one in told["errors"]][:1] == ([field] if field else [])
+    assert Signal.objects.count() == before
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "faults"),
+    [
+        ("presets", {}, [("FIELD_REQUIRED", "name")]),
+        ("presets", {"name": "n"}, [("FIELD_REQUIRED", "risk_percent")]),
+        ("presets", {"name": "n", "risk_percent": 1.5, "x": 1}, [("FIELD_UNKNOWN", "x")]),
+        ("presets", {"name": "n", "risk_percent": "101"}, [("FIELD_INVALID", "")]),
+        ("presets", {"name": "n", "risk_percent": "0"}, [("FIELD_INVALID", "")]),
+        ("presets", {"name": "n", "risk_percent": "1_0"}, [("NUMBER_MALFORMED", "risk_percent")]),
+        ("presets", {"name": "n", "risk_percent": "１"}, [("NUMBER_MALFORMED", "risk_percent")]),
+        ("presets", {"name": "n", "risk_percent": "1e999"}, [("NUMBER_MALFORMED", "risk_percent")]),
+        (
+            "presets",
+            {"name": "n", "risk_percent": "1", "max_open_positions": "1_0"},
+            [("NUMBER_MALFORMED", "max_open_positions")],
+        ),
+        (
+            "presets",
+            {"name": "n", "risk_percent": "1", "trading_day_zone": "Mars"},
+            [("FIELD_INVALID", "trading_day_zone")],
+        ),
+        (
+            "presets",
+            {"name": "n" * 101, "sizing_mode": "ALL_IN"},
+            [("FIELD_INVALID", "name"), ("FIELD_INVALID", "sizing_mode")],
+        ),
+        ("connections", {"name": "n", "type": "x", "account": "1"}, [("FIELD_INVALID", "type")]),
+        (
+            "connections",
+            {"name": "n", "type": "paper", "account": "7", "settings": {"password": "x"}},
+            [("FIELD_INVALID", "settings.password")],
+        ),
+        (
+            "connections",
+            {"name": "n", "type": "paper", "account": "7", "credentials": {}},
+            [("FIELD_INVALID", "credentials")],
+        ),
+        ("subscriptions", {"feed": "majors"}, [("FIELD_REQUIRED", "connection")]),
+        (
+            "kill-switch",
+            {"scope": "ALL"},
+            [("FIELD_REQUIRED", "mode"), ("FIELD_REQUIRED", "reason")],
+        ),
+        ("api-keys", {"name": "n", "expires_at": "2030-01-01"}, [("FIELD_INVALID", "expires_at")]),
+        ("api-keys", {"name": "n", "user": 1}, [("FIELD_UNKNOWN", "user")]),
+    ],
+)
+def test_faulty_fields_are_named(
+    world: World, path: str, body: dict[str, Any], faults: list[tuple[str, str]]
+) -> None:
+    response = world.client("alice").post(f"/api/v1/{path}/", body, format="json")
+    told = problem(response, 400, faults[0][0])
+    assert [(one["code"], one["field"]) for one in told["errors"]] == faults
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "status=NOPE",
+        "connection=7",
+        "signal=x",
+        "created_after=yesterday",
+        "page_size=0&cursor=x",
+    ],
+)
+def test_faulty_filters_are_refused(world: World, query: str) -> None:
+    response = world.client("alice").get(f"/api/v1/orders/?{query}")
+    assert response.status_code in (400, 404)
+    assert response["Content-Type"] == "application/problem+json"
+
+
+def test_conflicts_name_what_stands_against_it(world: World) -> None:
+    alice, olga = world.client("alice"), world.client("olga")
+    problem(alice.post(f"/api/v1/orders/{world.filled.pk}/cancel/"), 409, "STATE_CONFLICT")
+    problem(olga.post(f"/api/v1/orders/{world.filled.pk}/retry/"), 409, "STATE_CONFLICT")
+    again = {"connection": str(world.connection.pk), "feed": world.public.slug}
+    problem(alice.post("/api/v1/subscriptions/", again, format="json"), 409, "STATE_CONFLICT")
+
+
+def test_our_own_failure_tells_nothing_and_keeps_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def break_down(*_: Any, **__: Any) -> None:
+        Signal.objects.update(note="half written")
+        raise RuntimeError("the secret inside")
+
+    monkeypatch.setattr("signals.services.cancel", break_down)
+    alice = world.client("alice")
+    alice.raise_request_exception = False
+    response = alice.post(f"/api/v1/signals/{world.signal.pk}/cancel/")
+    told = problem(response, 500, "INTERNAL_ERROR")
+    assert "secret inside" not in json.dumps(told)
+    assert "secret inside" in caplog.text
+    assert not Signal.objects.filter(note="half written").exists()
+
+
+def test_a_database_that_does_not_answer_is_503(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OperationalError("lock timeout")
+
+    monkeypatch.setattr("signals.services.cancel", refuse)
+    alice = world.client("alice")
+    alice.raise_request_exception = False
+    response = alice.post(f"/api/v1/signals/{world.signal.pk}/cancel/")
+    problem(response, 503, "INSTALLATION_FAULT")
+    assert response["Retry-After"] == "5"
+
+
+def test_a_refused_request_keeps_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a view wrote before it was refused goes with it."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        from common.errors import ConflictError
+
+        Signal.objects.update(note="half written")
+        raise ConflictError(Code.SIGNAL_ENDED)
+
+    monkeypatch.setattr("signals.services.cancel", refuse)
+    response = world.client("alice").post(f"/api/v1/signals/{world.signal.pk}/cancel/")
+    problem(response, 409, "SIGNAL_ENDED")
+    assert not Signal.objects.filter(note="half written").exists()
+
+
+class TestWhoIsCalling:
+    """Keys, sessions and nobody."""
+
+    @pytest.mark.parametrize(
+        "header", ["Bearer", "Bearer x", "bearer fc_0_0", "Basic YTpi", "Bearer \x00"]
+    )
+    def test_wrong_keys(self, world: World, header: str) -> None:
+        client = APIClient()
+        client.credentials(HTTP_AUTHORIZATION=header)
+        response = client.get("/api/v1/me/")
+        problem(response, 401, "AUTHENTICATION_REQUIRED")
+        assert response["WWW-Authenticate"] == "Bearer"
+
+    def test_a_revoked_key_and_a_deactivated_user(self, world: World) -> None:
+        alice = world.client("alice")
+        assert alice.get("/api/v1/me/").json()["username"] == "alice"
+        assert alice.post(f"/api/v1/api-keys/{world.key.pk}/revoke/").status_code == 200
+        problem(alice.get("/api/v1/me/"), 401, "AUTHENTICATION_REQUIRED")
+        bob = world.client("bob")
+        User.objects.filter(username="bob").update(is_active=False)
+        problem(bob.get("/api/v1/me/"), 401, "AUTHENTICATION_REQUIRED")
+
+    def test_a_session_needs_the_csrf_token_to_write(self, world: World) -> None:
+        browser = Client(enforce_csrf_checks=True)
+        browser.force_login(world.alice, backend="django.contrib.auth.backends.ModelBackend")
+        assert browser.get("/api/v1/me/").json()["username"] == "alice"
+        path = f"/api/v1/signals/{world.signal.pk}/cancel/"
+        problem(browser.post(path), 403, "PERMISSION_DENIED")
+        assert Signal.objects.get(pk=world.signal.pk).cancelled_at is None
+
+    def test_too_many_requests(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("api.throttling.UserThrottle.limit", 2)
+        alice = world.client("alice")
+        assert [alice.get("/api/v1/me/").status_code for _ in range(2)] == [200, 200]
+        response = alice.get("/api/v1/me/")
+        problem(response, 429, "THROTTLED")
+        assert 1 <= int(response["Retry-After"]) <= 60
+        assert world.client("bob").get("/api/v1/me/").status_code == 200
+
+    def test_without_redis_nobody_is_held_back(
+        self, world: World, monkeypatch: pytest.MonkeyPatch, settings: Any
+    ) -> None:
+        monkeypatch.setattr("api.throttling.UserThrottle.limit", 0)
+        alice = world.client("alice")
+        problem(alice.get("/api/v1/me/"), 429, "THROTTLED")
+        backend = "django.core.cache.backends.redis.RedisCache"
+        settings.CACHES = {"default": {"BACKEND": backend, "LOCATION": "redis://127.0.0.1:1/0"}}
+        assert alice.get("/api/v1/me/").status_code == 200

@@ -1,0 +1,168 @@
+"""Signals over HTTP: sent once, published once, and read exactly."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from common.clocks import market_now
+from connections.models import SubscriptionInterval
+from connections.services import unsubscribe
+from signals.models import Feed, Signal
+from tests.api.conftest import AsWeb
+from tests.api.test_problems import problem
+from tests.api.world import World
+
+OPEN = {"feed": "majors", "symbol": "EURUSD", "direction": "BUY", "sl": "1.3800", "tp": 1.40}
+
+
+def send(world: World, who: str = "paula", query: str = "", **changes: Any) -> Any:
+    headers = {"HTTP_IDEMPOTENCY_KEY": changes.pop("key")} if "key" in changes else {}
+    return world.client(who).post(
+        f"/api/v1/signals/{query}", {**OPEN, **changes}, format="json", **headers
+    )
+
+
+def test_sent_then_published(world: World, as_web: AsWeb) -> None:
+    with as_web():
+        response = send(world)
+        assert response.status_code == 201
+        told = response.json()
+        assert told["is_published"] is False
+        path = f"/api/v1/signals/{told['id']}/publish/"
+        paula = world.client("paula")
+        first, second = paula.post(path), paula.post(path)
+    assert (first.status_code, second.status_code) == (200, 200)
+    assert first.json()["published_at"] == second.json()["published_at"]
+    signal = Signal.objects.get(pk=told["id"])
+    assert signal.published_by == world.paula
+    assert signal.orders.count() == 1  # Alice takes this feed; written under row-level security
+    assert first.json()["candidate_count"] == 1
+
+
+def test_decimals_and_times_are_written_plainly(world: World) -> None:
+    told = send(world, valid_until="2040-01-01T00:00:00+02:00").json()
+    assert (told["sl"], told["tp"]) == ("1.38", "1.4")
+    assert told["targets"] == [{"price": "1.4", "fraction": "1"}]
+    assert told["valid_until"] == "2039-12-31T22:00:00Z"
+    assert told["open_price"] is None
+    assert (told["currency_pair"], told["number"]) == ("EUR/USD", f"S-{told['id']}")
+    assert told["created_at"].endswith("Z")
+
+
+def test_all_in_one_call(world: World) -> None:
+    told = send(world, query="?publish=true").json()
+    assert told["is_published"] is True
+    problem(send(world, query="?publish=maybe"), 400, "FIELD_INVALID")
+
+
+def test_publication_that_fails_keeps_nothing(world: World) -> None:
+    newcomer = Feed.objects.create(slug="newcomer", name="n", owner=world.paula)
+    response = send(world, query="?publish=true", feed="newcomer")
+    problem(response, 409, "SIGNAL_NOT_APPROVED")
+    assert not Signal.objects.filter(feed=newcomer).exists()
+
+
+def test_the_same_request_again(world: World) -> None:
+    for name in ({"key": "k-1"}, {"external_id": "e-1"}):
+        first, again = send(world, **name), send(world, **name)
+        assert (first.status_code, again.status_code) == (201, 200)
+        assert first.json() == again.json()
+        problem(send(world, sl="1.37", **name), 409, "DUPLICATE_SIGNAL")
+    assert Signal.objects.filter(feed=world.public).count() == 2
+    problem(send(world, key="ü"), 400, "FIELD_INVALID")
+    problem(send(world, key="x" * 91), 400, "FIELD_INVALID")
+
+
+def test_numbers_are_read_as_they_are_written(world: World) -> None:
+    before = Signal.objects.count()
+    for text in ("1e999", "NaN", '"１.２"', '"1_000"', "-1", "1e-5"):
+        body = f'{{"feed": "majors", "symbol": "EURUSD", "direction": "BUY", "sl": {text}}}'
+        response = world.client("paula").post(
+            "/api/v1/signals/", body, content_type="application/json"
+        )
+        told = json.loads(response.content)
+        assert (response.status_code, told["errors"][0]["field"]) == (400, "sl")
+        assert told["code"].startswith("NUMBER_")
+    assert Signal.objects.count() == before
+
+
+def test_only_in_one_s_own_feed(world: World) -> None:
+    before = Signal.objects.count()
+    problem(send(world, "bob"), 403, "PERMISSION_DENIED")
+    problem(send(world, "bob", feed="by-hand"), 404, "FEED_UNKNOWN")
+    problem(send(world, "bob", feed="nowhere"), 404, "FEED_UNKNOWN")
+    problem(send(world, "bob", feed=None), 400, "FIELD_REQUIRED")
+    assert Signal.objects.count() == before
+    assert send(world, "olga").status_code == 201
+
+
+def test_approval_is_for_operators(world: World) -> None:
+    newcomer = Feed.objects.create(slug="newcomer", name="n", owner=world.paula)
+    signal_id = send(world, feed="newcomer").json()["id"]
+    path = f"/api/v1/signals/{signal_id}"
+    paula, olga = world.client("paula"), world.client("olga")
+    problem(paula.post(f"{path}/publish/"), 409, "SIGNAL_NOT_APPROVED")
+    problem(paula.post(f"{path}/approve/"), 403, "PERMISSION_DENIED")
+    assert olga.post(f"{path}/approve/").json()["approval"] == "APPROVED"
+    assert paula.post(f"{path}/publish/").json()["is_published"] is True
+    problem(olga.post(f"{path}/reject/"), 409, "STATE_CONFLICT")
+    assert newcomer.signals.get().published_by == world.paula
+
+
+@pytest.mark.parametrize("role", ["owner", "web"])
+def test_followers_see_what_they_were_entitled_to(world: World, as_web: AsWeb, role: str) -> None:
+    """Unpublished ones never; of a feed that was left, those of the time before."""
+    hour = timedelta(hours=1)
+    SubscriptionInterval.objects.update(started_at=market_now() - 5 * hour)
+    times = {"before": 6 * hour, "while": 2 * hour, "never": None}
+    made = {
+        name: Signal.objects.create(
+            feed=world.public,
+            currency_pair="EUR/USD",
+            direction="BUY",
+            approval="APPROVED",
+            published_at=market_now() - ago if ago else None,
+            candidate_count=7,
+        ).pk
+        for name, ago in times.items()
+    }
+
+    def seen() -> set[int]:
+        if role == "web":
+            with as_web():
+                told = world.client("alice").get("/api/v1/signals/?feed=majors").json()
+        else:
+            told = world.client("alice").get("/api/v1/signals/?feed=majors").json()
+        assert {one["candidate_count"] for one in told["results"]} <= {None}  # the provider's
+        return {one["id"] for one in told["results"]}
+
+    assert seen() == {made["before"], made["while"]}
+    unsubscribe(world.subscription.pk, by=world.alice)
+    Signal.objects.filter(pk=made["never"]).update(published_at=market_now() + hour)
+    assert seen() == {made["while"]}
+    assert world.client("bob").get("/api/v1/signals/?feed=majors").json()["results"] == []
+
+
+def test_feeds_private_ones_need_no_approval_until_they_go_public(world: World) -> None:
+    alice, olga = world.client("alice"), world.client("olga")
+    private = alice.post("/api/v1/feeds/", {"name": "Mine", "is_public": False}, format="json")
+    public = alice.post("/api/v1/feeds/", {"name": "All"}, format="json")
+    assert (private.json()["is_approved"], public.json()["is_approved"]) == (True, False)
+    problem(
+        alice.patch("/api/v1/feeds/all/", {"is_approved": True}, format="json"),
+        403,
+        "PERMISSION_DENIED",
+    )
+    problem(
+        alice.post("/api/v1/feeds/", {"name": "x", "is_approved": True}, format="json"),
+        403,
+        "PERMISSION_DENIED",
+    )
+    gone_public = alice.patch("/api/v1/feeds/mine/", {"is_public": True}, format="json").json()
+    assert (gone_public["is_public"], gone_public["is_approved"]) == (True, False)
+    approved = olga.patch("/api/v1/feeds/mine/", {"is_approved": True}, format="json").json()
+    assert approved["is_approved"] is True
+    problem(alice.patch("/api/v1/feeds/mine/", {"slug": "x"}, format="json"), 400, "FIELD_INVALID")
+    problem(alice.post("/api/v1/feeds/", {"name": "All"}, format="json"), 400, "FIELD_INVALID")

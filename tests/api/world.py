@@ -1,0 +1,182 @@
+"""The cast of the API's tests: Alice owns one of everything; nobody else may reach it.
+
+Bob is another tenant, Paula a provider with feeds of her own, Olga an operator.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from rest_framework.test import APIClient
+
+from common.clocks import market_now
+from connections.models import (
+    AccountSnapshot,
+    ConnectionHealth,
+    DataConnection,
+    ExecutionConnection,
+    HealthStatus,
+    KillSwitch,
+    Mailbox,
+    Subscription,
+    SubscriptionInterval,
+    TradingPreset,
+)
+from events.models import Channel, EventKind, Notification
+from execution.models import DriftItem, ExecutionLog, Order, Status
+from positions.models import ExecutionPosition
+from signals.feeds import create_feed, create_feed_token
+from signals.models import Approval, Feed, FeedToken, Signal
+from users.models import ApiKey, User
+from users.services import create_api_key
+
+CANARY = "canary-s3cret-of-the-broker"
+
+
+@dataclass
+class World:
+    """Everything that a test may ask for by name."""
+
+    alice: User
+    bob: User
+    paula: User
+    olga: User
+    keys: dict[str, str]
+    feed: Feed  # Alice's private one
+    public: Feed  # Paula's, approved
+    token: FeedToken
+    signal: Signal  # waits in Alice's feed
+    published: Signal
+    preset: TradingPreset
+    prices: DataConnection
+    connection: ExecutionConnection
+    subscription: Subscription
+    position: ExecutionPosition
+    pending: Order
+    failed: Order
+    filled: Order
+    log: ExecutionLog
+    drift: DriftItem
+    halt: KillSwitch
+    notification: Notification
+    channel: Channel
+    key: ApiKey
+
+    def client(self, name: str) -> APIClient:
+        """Return a client that calls with this user's key; `anonymous` has none."""
+        client = APIClient()
+        if name != "anonymous":
+            client.credentials(HTTP_AUTHORIZATION=f"Bearer {self.keys[name]}")
+        return client
+
+
+def build() -> World:
+    """Write the cast and Alice's one of everything."""
+    made: dict[str, Any] = {}
+    keys = {}
+    for name in ("alice", "bob", "paula", "olga"):
+        made[name] = User.objects.create_user(name, is_staff=name == "olga")
+        key, keys[name] = create_api_key(made[name], "test")
+        if name == "alice":
+            made["key"] = key
+    alice = made["alice"]
+    made["feed"] = create_feed(owner=alice, name="By hand", is_public=False, is_approved=True)
+    made["public"] = create_feed(owner=made["paula"], name="Majors", is_approved=True)
+    made["token"], _ = create_feed_token(made["feed"])
+    made |= _signals(made["feed"], alice)
+    made |= _account(alice, made["public"])
+    made |= _trades(made["connection"], made["published"], made["prices"])
+    made |= _told(alice)
+    return World(keys=keys, **made)
+
+
+def _signals(feed: Feed, alice: User) -> dict[str, Any]:
+    fields: dict[str, Any] = {"feed": feed, "currency_pair": "EUR/USD", "direction": "BUY"}
+    fields["created_by"] = alice
+    return {
+        "signal": Signal.objects.create(**fields),
+        "published": Signal.objects.create(
+            **fields,
+            approval=Approval.APPROVED,
+            published_at=market_now(),
+            target_prices=[Decimal("1.40000")],
+            target_fractions=[Decimal(1)],
+            candidate_count=1,
+        ),
+    }
+
+
+def _account(alice: User, public: Feed) -> dict[str, Any]:
+    preset = TradingPreset.objects.create(user=alice, name="one", risk_percent=Decimal(1))
+    prices = DataConnection.objects.create(user=alice, name="prices")
+    connection = ExecutionConnection.objects.create(
+        user=alice, name="demo", type="paper", account="1", preset=preset, data_connection=prices
+    )
+    ConnectionHealth.objects.create(connection=connection, status=HealthStatus.ACTIVE)
+    Mailbox.objects.create(connection=connection)
+    AccountSnapshot.objects.create(
+        connection=connection, currency="USD", balance=Decimal("1000.50"), equity=Decimal(1000),
+        margin_used=Decimal(0), free_margin=Decimal(1000), leverage=Decimal(30),
+        position_mode="HEDGING", read_at=market_now(),
+    )  # fmt: skip
+    subscription = Subscription.objects.create(connection=connection, feed=public)
+    SubscriptionInterval.objects.create(subscription=subscription, started_at=market_now())
+    return {
+        "preset": preset,
+        "prices": prices,
+        "connection": connection,
+        "subscription": subscription,
+        "halt": KillSwitch.objects.create(
+            scope="CONNECTION", mode="REDUCING", connection=connection, reason="r", set_by=alice
+        ),
+    }
+
+
+def order(connection: ExecutionConnection, signal: Signal, leg: str, **fields: Any) -> Order:
+    """One entry leg; `quantity` is 1000 unless said."""
+    usual: dict[str, Any] = {
+        "pair": "EUR/USD", "symbol": "EURUSD", "side": "BUY", "order_type": "MARKET",
+        "time_in_force": "GTC", "quantity": Decimal(1000),
+    }  # fmt: skip
+    return Order.objects.create(connection=connection, signal=signal, leg=leg, **usual | fields)
+
+
+def _trades(
+    connection: ExecutionConnection, signal: Signal, prices: DataConnection
+) -> dict[str, Any]:
+    now = market_now()
+    filled = order(
+        connection, signal, "entry", status=Status.FILLED, filled_quantity=Decimal(1000),
+        avg_fill_price=Decimal("1.38600"), done_at=now, filled_at=now,
+    )  # fmt: skip
+    position = ExecutionPosition.objects.create(
+        connection=connection, signal=signal, pair="EUR/USD", symbol="EURUSD", side="BUY",
+        quantity=Decimal(1000), opened_quantity=Decimal(1000), entry_price=Decimal("1.386"),
+        sl=Decimal("1.38"), sl_guardian="ENGINE", price_source=prices, pip=Decimal("0.0001"),
+        conversion_rate=Decimal(1), opened_at=now,
+    )  # fmt: skip
+    return {
+        "filled": filled,
+        "position": position,
+        "pending": order(connection, signal, "entry-2"),
+        "failed": order(
+            connection, signal, "entry-3", status=Status.FAILED, reason="NEVER_ARRIVED", done_at=now
+        ),
+        "log": ExecutionLog.objects.create(
+            order_id=filled.pk, signal_id=signal.pk, connection_id=connection.pk, code="FILL"
+        ),
+        "drift": DriftItem.objects.create(
+            kind="POSITION_MISSING", connection=connection, key="k", evidence={}
+        ),
+    }
+
+
+def _told(alice: User) -> dict[str, Any]:
+    return {
+        "notification": Notification.objects.create(
+            user=alice, event_id=1, kind=EventKind.ORDER_FILLED, title="t"
+        ),
+        "channel": Channel.objects.create(
+            user=alice, name="mail", url_sealed=CANARY.encode(), url_shown="mailto:…"
+        ),
+    }
