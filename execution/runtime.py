@@ -12,6 +12,7 @@ from django.db import connection
 
 from common.clocks import machine_time
 from common.sql import rows, run
+from connections.testing import use_runner
 from execution.flusher import Flusher
 from execution.halts import gather
 from execution.health import Health
@@ -59,6 +60,7 @@ class Runtime:
         """Take the lease, start the threads; `every`: (name, seconds, what) to run besides."""
         self.renew()
         self.wire.start()
+        use_runner(self.wire.ask)  # connection tests share the adapters' sessions
         self.flusher.start()
         self._repeat("renew", min(1.0, self._lease / 4), self.renew)
         self._repeat("health", HEALTH_SECONDS, self.health.write)
