@@ -1,12 +1,17 @@
 """All addresses. Each room brings its own; they meet here."""
 
 from django.contrib import admin
-from django.urls import URLPattern, URLResolver, path
+from django.urls import URLPattern, URLResolver, include, path
 
+from api.hooks import hide_tokens
 from config import health
+from config.logs import add_redactor
+
+add_redactor(hide_tokens)  # the address of an alert holds its secret
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("admin/", admin.site.urls),
+    path("", include("api.urls")),
 ]
