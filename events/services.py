@@ -115,18 +115,6 @@ def create_channel(*, user_id: int, name: str, url: str, kinds: Sequence[str] = 
 
 
 @transaction.atomic
-def reseal_channels() -> int:
-    """Seal every URL for the present key, part of a rotation of keys; return how many were not."""
-    changed = 0
-    for channel in Channel.objects.select_for_update().order_by("pk"):
-        if not channels.is_sealed_for_present_key(channel):
-            channel.url_sealed = channels.seal_url(channels.open_url(channel), channel)
-            channel.save(update_fields=["url_sealed"])
-            changed += 1
-    return changed
-
-
-@transaction.atomic
 def send_test(*, channel_id: int) -> int:
     """Ask for a test message; a trading process sends it within seconds. Returns the event's id.
 

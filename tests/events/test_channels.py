@@ -5,7 +5,6 @@ from django.core import mail
 from pytest_django import Settings
 
 from common.errors import ConflictError, InvalidInputError
-from common.sealing import new_private_key, public_key_of
 from events import channels, services
 from events.channels import Outgoing
 from events.models import Channel
@@ -113,17 +112,6 @@ def test_without_a_key_nothing_is_kept(alice: User, settings: Settings) -> None:
     with pytest.raises(ConflictError):
         services.create_channel(user_id=alice.pk, name="a", url="mailto:a@example.com")
     assert Channel.objects.count() == 0
-
-
-@pytest.mark.django_db
-def test_a_rotation_of_keys_seals_urls_anew(alice: User, settings: Settings) -> None:
-    channel = services.create_channel(user_id=alice.pk, name="a", url="mailto:a@example.com")
-    new, old = new_private_key(), settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS[0]
-    settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(new)
-    settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (new, old)
-    assert (services.reseal_channels(), services.reseal_channels()) == (1, 0)
-    settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (new,)
-    assert channels.open_url(Channel.objects.get(pk=channel.pk)) == "mailto:a@example.com"
 
 
 def test_mail_goes_through_djangos_backend_with_a_reference() -> None:
