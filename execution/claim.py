@@ -34,6 +34,7 @@ from execution.decide import (
 )
 from execution.halts import Halts, read_halts
 from execution.ids import at_attempt, new_client_order_id
+from execution.reserve import balance
 from execution.risk import Book
 from execution.sizing import Denial
 
@@ -78,6 +79,7 @@ def claim(order_ids: Sequence[int], *, owner: str, skip_locked: bool = False) ->
             run(sql.POSTPONE, (later,))
         settled = [(row, d) for row, d in decisions if not isinstance(d, Later)]
         written = _write(settled, owner)
+        balance([row.id for row, _ in settled if row.position_id and row.id not in written])
         return [  # before the commit: what fails here leaves no intent behind
             _outgoing(row, decision, specs[row.connection_id], written[row.id], market, send_by)
             for row, decision in settled
@@ -137,13 +139,13 @@ def _load_market(pending: list[Any]) -> Market:
     sources = {r.data_connection_id for r in pending if r.data_connection_id}
     for row in rows(sql.QUOTES, (list(sources),)):
         quotes.setdefault(row.data_connection_id, {})[row.symbol] = row
-    closing = [r.position_id for r in pending if r.position_id]
-    positions = rows(sql.POSITIONS, (closing,)) if closing else []
+    closing = [r.id for r in pending if r.position_id]
+    exits = rows(sql.EXITS, (closing,)) if closing else []
     return Market(
         signals={s.id: s for s in signals},
         instruments=instruments,
         quotes=quotes,
-        positions={p.id: p for p in positions},
+        exits={exit_.order_id: exit_ for exit_ in exits},
         now=market_now(),
     )
 
@@ -206,7 +208,7 @@ def _outgoing(
         stop_loss=intent.stop_loss,
         take_profit=intent.take_profit,
         reduce_only=not is_entry,
-        broker_position_id="" if is_entry else market.positions[row.position_id].broker_position_id,
+        broker_position_id="" if is_entry else market.exits[row.id].broker_position_id,
         max_slippage=intent.max_slippage,
         order_id=row.id,
         fence=written.fence,

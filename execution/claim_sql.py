@@ -28,9 +28,17 @@ LEFT JOIN connections_subscription b ON b.connection_id = c.id AND b.feed_id = s
 WHERE o.id = ANY(%s) ORDER BY o.priority, o.id
 """  # status is judged in Python: here it would drag in the index of the whole backlog
 
-POSITIONS = """
-SELECT id, quantity, broker_position_id, entry_price, pip, conversion_rate
-FROM positions_executionposition WHERE id = ANY(%s)
+# closable: what is left of the position for this exit, after those that are on their way and those
+# that wait in front of it.
+EXITS = """
+SELECT o.id AS order_id, p.quantity, p.broker_position_id, p.entry_price, p.pip, p.conversion_rate,
+  p.quantity - coalesce((
+    SELECT sum(x.quantity - x.filled_quantity) FROM execution_order x
+    WHERE x.position_id = p.id AND x.id <> o.id
+      AND (x.status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED',
+        'CANCEL_REQUESTED') OR x.status = 'PENDING' AND x.id < o.id)), 0) AS closable
+FROM execution_order o JOIN positions_executionposition p ON p.id = o.position_id
+WHERE o.id = ANY(%s)
 """
 
 SIGNALS = """
@@ -109,11 +117,7 @@ WITH decided AS (
     submitted_at = CASE WHEN d.status = 'SUBMITTING' THEN clock_timestamp() END,
     done_at = CASE WHEN d.status <> 'SUBMITTING' THEN clock_timestamp() END
   FROM decided d WHERE o.id = d.id AND o.status = 'PENDING'
-  RETURNING o.id, o.fence, o.client_order_id, o.status, o.signal_id, o.connection_id,
-    o.position_id, o.quantity
-), freed AS (  -- an exit that ends here gives its quantity back
-  UPDATE positions_executionposition p SET reserved = greatest(p.reserved - m.quantity, 0)
-  FROM moved m WHERE p.id = m.position_id AND m.status <> 'SUBMITTING'
+  RETURNING o.id, o.fence, o.client_order_id, o.status, o.signal_id, o.connection_id
 ), logged AS (
   INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status, detail,
     numbers)

@@ -29,7 +29,7 @@ class Market:
     signals: Mapping[int, Any]
     instruments: Mapping[tuple[str, str], Any]  # by (book, pair) and by (book, symbol)
     quotes: Mapping[int, Mapping[str, Any]]  # by data connection, then by pair
-    positions: Mapping[int, Any]  # those that exits close
+    exits: Mapping[int, Any]  # what each exit's position has left for it, by order
     now: datetime  # market clock
 
 
@@ -62,7 +62,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """Not now: the connection still owes an answer."""
+    """Not now: somebody else's answer comes first."""
 
 
 Decision = Intent | Denial | Ended | Later
@@ -73,10 +73,12 @@ def decide_exit(row: Any, market: Market) -> Decision:
     instrument = market.instruments.get((row.instrument_book, row.symbol))
     quote = market.quotes.get(row.data_connection_id, {}).get(row.pair)
     side = Side(row.side)
-    position = market.positions[row.position_id]
+    position = market.exits[row.id]
     if position.quantity <= 0:
         return Ended(Denial(Code.NOTHING_TO_CLOSE), Status.CANCELLED)
-    quantity = min(row.quantity, position.quantity)
+    if position.closable <= 0:
+        return Later()  # others are closing all of it; if they do not, this one does
+    quantity = min(row.quantity, position.closable)
     price = _touch(quote, side) if quote else position.entry_price
     pip = instrument.pip if instrument else position.pip
     rate = _rate(row, market) or position.conversion_rate

@@ -24,6 +24,7 @@ from execution.broker_exits import materialise
 from execution.drift import write_drift
 from execution.ids import all_attempts, at_attempt, base_of
 from execution.models import TERMINAL, Status
+from execution.reserve import balance
 from execution.transitions import LATE, State, Step, after_fill, after_report, require
 
 ZERO = Decimal(0)
@@ -79,6 +80,8 @@ def apply_reports(reports: Sequence[OrderReport]) -> Applied:
         # Apart, because a statement can change a position's row only once.
         written = _write([change for change in moved if not change.state.is_exit])
         written += _write([change for change in moved if change.state.is_exit])
+        # A first fill opens a position, which has no exits yet.
+        balance([c.row.id for c in moved if c.state.is_exit or c.row.filled_quantity > 0])
         _write_levels(r for r in reports if r.kind is ReportKind.LEVELS)
     return Applied(written, told.deferred)
 
@@ -216,7 +219,6 @@ def _record(change: Change) -> tuple[Any, ...]:
     assert step is not None  # the caller sorted
     ended = state.status in TERMINAL
     times = [fill.time for fill in change.fills]
-    freed = _live(_state_of(row)) - _live(state)
     return (
         row.id,
         state.status.value,
@@ -233,7 +235,6 @@ def _record(change: Change) -> tuple[Any, ...]:
         sum((fill.commission for fill in change.fills), ZERO),
         min(times, default=None),
         max(times, default=None),
-        freed if row.position_id is not None else ZERO,
         any(report.kind not in DECISIONS for report in change.reports),
         ended,
         _target_done(change),
@@ -242,11 +243,6 @@ def _record(change: Change) -> tuple[Any, ...]:
         _backoff(row.tries) if step.next_try else 0.0,
         json.dumps(_numbers(change)),
     )
-
-
-def _live(state: State) -> Decimal:
-    """What an order may still fill: for an exit, what it has reserved of its position."""
-    return ZERO if state.status in TERMINAL else state.quantity - state.filled
 
 
 def _target_done(change: Change) -> bool:

@@ -37,7 +37,6 @@ COLUMNS = {
     "new_commission": "numeric",
     "first_fill": "timestamptz",
     "last_fill": "timestamptz",
-    "freed": "numeric",  # what an exit that ended gives back to its position
     "answered": "boolean",  # the broker has spoken
     "ended": "boolean",
     "target_done": "boolean",  # a take profit that ended with something filled, for the first time
@@ -106,7 +105,7 @@ WITH d AS (
     closed_at = NULL, close_reason = '', touched_at = clock_timestamp()
   RETURNING p.id, p.connection_id, p.signal_id
 ), g AS (
-  SELECT u.position_id, sum(d.new_quantity) AS q, sum(d.new_value) AS v, sum(d.freed) AS f,
+  SELECT u.position_id, sum(d.new_quantity) AS q, sum(d.new_value) AS v,
     sum(d.new_commission) AS commission, max(u.conversion_rate) AS rate,
     count(*) FILTER (WHERE d.target_done) AS targets_done
   FROM u JOIN d USING (id) WHERE u.position_id IS NOT NULL GROUP BY u.position_id
@@ -119,7 +118,7 @@ WITH d AS (
   ORDER BY x.position_id, f.time DESC, f.broker_fill_id DESC
 ), closed AS (
   UPDATE positions_executionposition p SET quantity = p.quantity - g.q,
-    reserved = least(greatest(p.reserved - g.f, 0), p.quantity - g.q),
+    reserved = least(p.reserved, p.quantity - g.q),  -- until it is balanced
     realized_pnl = p.realized_pnl + round((g.v - g.q * p.entry_price)
       * CASE p.side WHEN 'BUY' THEN 1 ELSE -1 END * coalesce(g.rate, p.conversion_rate), 18),
     commission = p.commission + g.commission, touched_at = clock_timestamp(),

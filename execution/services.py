@@ -17,6 +17,7 @@ from execution import runtime, sweeps
 from execution.claim import Outgoing, claim
 from execution.exits import ExitWish, open_exits
 from execution.models import Order, Status
+from execution.reserve import balance
 from execution.wishes import grant_wishes
 from positions.models import ExecutionPosition
 from users.models import User
@@ -75,10 +76,7 @@ WITH moved AS (
   UPDATE execution_order SET status = 'FAILED', reason = '{Code.POISONED.value}', detail = %s,
     done_at = clock_timestamp()
   WHERE id = %s AND status = 'PENDING'
-  RETURNING id, signal_id, connection_id, position_id, quantity
-), freed AS (
-  UPDATE positions_executionposition p SET reserved = greatest(p.reserved - m.quantity, 0)
-  FROM moved m WHERE p.id = m.position_id
+  RETURNING id, signal_id, connection_id
 ), told AS (
   INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
   SELECT 'order.failed', coalesce(c.user_id, c.admin_id), m.connection_id, m.signal_id, m.id,
@@ -96,7 +94,9 @@ def _poison(order_id: int, error: Exception) -> None:
     detail = f"{type(error).__name__}: {error}"[:300]
     if isinstance(error, DatabaseError):
         detail = f"{type(error).__name__} (see the log of order {order_id})"
-    run(POISON, (detail, order_id, detail))
+    with transaction.atomic():
+        run(POISON, (detail, order_id, detail))
+        balance([order_id])
 
 
 def look(limit: int, *, exits_only: bool = False) -> int:
@@ -142,6 +142,7 @@ def cancel_order(order_id: int, *, by: User | None = None) -> str:
             raise ConflictError(Code.STATE_CONFLICT, f"The order is {order.status} already.")
         if order.status == Status.PENDING:
             run(CANCEL_PENDING, {"id": order_id, "detail": detail})
+            balance([order_id])
             return str(Status.CANCELLED)
         Order.objects.filter(pk=order_id).update(wish="CANCEL")
         run("UPDATE execution_order SET due_at = clock_timestamp() WHERE id = %s", (order_id,))
@@ -153,10 +154,7 @@ WITH moved AS (
   UPDATE execution_order SET status = 'CANCELLED', reason = '{Code.OWNER_CANCELLED.value}',
     detail = %(detail)s, done_at = clock_timestamp(), fence = fence + 1
   WHERE id = %(id)s AND status = 'PENDING'
-  RETURNING id, signal_id, connection_id, position_id, quantity
-), freed AS (
-  UPDATE positions_executionposition p SET reserved = greatest(p.reserved - m.quantity, 0)
-  FROM moved m WHERE p.id = m.position_id
+  RETURNING id, signal_id, connection_id
 )
 INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status, detail)
 SELECT id, signal_id, connection_id, '{Code.OWNER_CANCELLED.value}', 'CANCELLED', %(detail)s
@@ -177,10 +175,7 @@ WITH moved AS (
   WHERE id = %(id)s AND status = 'FAILED' AND attempt < 9
     AND (position_id IS NULL OR quantity <= (
       SELECT p.quantity - p.reserved FROM positions_executionposition p WHERE p.id = position_id))
-  RETURNING id, signal_id, connection_id, position_id, quantity
-), reserved AS (
-  UPDATE positions_executionposition p SET reserved = p.reserved + m.quantity
-  FROM moved m WHERE p.id = m.position_id
+  RETURNING id, signal_id, connection_id
 ), logged AS (
   INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status, detail)
   SELECT id, signal_id, connection_id, '{Code.OPERATOR_RETRY.value}', 'PENDING', %(detail)s
@@ -200,6 +195,7 @@ def retry_order(order_id: int, *, by: User | None = None) -> int:
     with transaction.atomic():
         rows(LOCK_POSITION, (order_id,))
         moved = rows(RETRY, {"id": order_id, "detail": detail})
+        balance([order_id])
     if not moved:
         raise ConflictError(Code.STATE_CONFLICT, "Only a FAILED order can be tried again.")
     return int(moved[0].id)

@@ -21,6 +21,7 @@ from execution import runtime
 from execution.exits import ExitWish, open_exits
 from execution.flusher import apply_or_halve
 from execution.models import AT_BROKER, IN_FLIGHT, TERMINAL
+from execution.reserve import balance
 
 log = structlog.get_logger(__name__)
 ASK_AGAIN_SECONDS = 5
@@ -42,10 +43,7 @@ WITH moved AS (
     reason = CASE wish WHEN 'CLOSE' THEN '{Code.CLOSED_BEFORE_SENT.value}'
       ELSE '{Code.OWNER_CANCELLED.value}' END, done_at = clock_timestamp()
   WHERE id = ANY(%s) AND status = 'PENDING'
-  RETURNING id, signal_id, connection_id, position_id, quantity, reason
-), freed AS (
-  UPDATE positions_executionposition p SET reserved = greatest(p.reserved - m.quantity, 0)
-  FROM moved m WHERE p.id = m.position_id
+  RETURNING id, signal_id, connection_id, reason
 )
 INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status)
 SELECT id, signal_id, connection_id, reason, 'CANCELLED' FROM moved
@@ -107,6 +105,7 @@ def _settle(wished: Sequence[Any]) -> list[int]:
         run("UPDATE execution_order SET wish = '' WHERE id = ANY(%s)", ([r.id for r in ended],))
     if unsent := [row.id for row in wished if row.status == "PENDING"]:
         run(CANCEL_UNSENT, (unsent,))
+        balance(unsent)
     if waiting := [row.id for row in wished if row.status in IN_FLIGHT]:
         run(
             "UPDATE execution_order SET due_at = clock_timestamp() + interval '1 second'"

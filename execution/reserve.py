@@ -1,0 +1,45 @@
+"""What a position has reserved is what its live exits may still fill, never more than is open.
+
+Worked out anew from the rows whenever one of them changed: sums that are kept by adding and taking
+away drift as soon as an exit of the broker's overtakes two of ours.
+"""
+
+from collections.abc import Sequence
+
+from common.sql import array, rows, run
+from execution.models import TERMINAL
+
+# Locked first, in id order; the sum is taken by a later statement, which sees what the previous
+# holder of the lock has committed.
+LOCK = """
+SELECT id FROM positions_executionposition WHERE id IN (
+  SELECT position_id FROM execution_order WHERE id = ANY(%(ids)s) AND position_id IS NOT NULL
+  UNION
+  SELECT p.id FROM execution_order o JOIN positions_executionposition p
+    ON p.connection_id = o.connection_id AND p.signal_id = o.signal_id
+  WHERE o.id = ANY(%(ids)s) AND o.position_id IS NULL)
+ORDER BY id FOR NO KEY UPDATE
+"""
+
+BALANCE = """
+UPDATE positions_executionposition p SET reserved = least(p.quantity, l.live)
+FROM (
+  SELECT i.id, coalesce(sum(o.quantity - o.filled_quantity), 0) AS live
+  FROM unnest(%s::bigint[]) AS i(id)
+  LEFT JOIN execution_order o ON o.position_id = i.id AND o.status <> ALL(%s::text[])
+  GROUP BY i.id
+) l
+WHERE p.id = l.id AND p.reserved <> least(p.quantity, l.live)
+"""
+
+
+def balance(order_ids: Sequence[int]) -> None:
+    """Balance the positions that these orders have opened or are closing.
+
+    Must run in the transaction that changed the orders.
+    """
+    if not order_ids:
+        return
+    locked = [row.id for row in rows(LOCK, {"ids": list(order_ids)})]
+    if locked:
+        run(BALANCE, (locked, array(TERMINAL)))
