@@ -4,7 +4,9 @@ Operators see everything; what changes something follows Django's permissions (s
 all), so an operator without permissions is a reader. Machine-written tables are read-only for all.
 """
 
+from collections.abc import Callable
 from decimal import Decimal
+from functools import cache
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -21,6 +23,7 @@ from unfold.views import ChangeList
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from common.fields import AmountField
+from common.markup import amount
 from common.money import plain
 
 
@@ -52,6 +55,25 @@ class AmountInput(forms.DecimalField):
         return plain(value) if isinstance(value, Decimal) else value
 
 
+def trimmed(contents: str) -> str:
+    """`1.500000000000000000` as `1.5`; what is no decimal number stays."""
+    head, point, _ = contents.partition(".")
+    return contents.rstrip("0").rstrip(".") if point and head.lstrip("-").isdigit() else contents
+
+
+@cache
+def amount_column(name: str) -> Callable[[Any], SafeString]:
+    """A column that shows the model's amount of this name."""
+
+    def column(row: Any) -> SafeString:
+        return amount(getattr(row, name))
+
+    column.short_description = name.replace("_", " ").capitalize()  # type: ignore[attr-defined]
+    column.admin_order_field = name  # type: ignore[attr-defined]
+    column.__name__ = f"amount_{name}"
+    return column
+
+
 class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     """The base of every list: filters apply on a button, decimals are shown without their zeros."""
 
@@ -66,6 +88,20 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
             kwargs |= {"form_class": AmountInput, "widget": UnfoldAdminTextInputWidget()}
             return db_field.formfield(**kwargs)
         return super().formfield_for_dbfield(db_field, request, **kwargs)
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        """The columns; amounts among them are written for people."""
+        amounts = self.readonly_preprocess_fields
+        return tuple(
+            amount_column(name) if name in amounts else name
+            for name in super().get_list_display(request)
+        )
+
+    @property
+    def readonly_preprocess_fields(self) -> dict[str, Any]:
+        """How unfold shows a read-only field: amounts without their zeros."""
+        fields = self.model._meta.get_fields()
+        return {field.name: trimmed for field in fields if isinstance(field, AmountField)}
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return is_operator(request)
@@ -92,6 +128,9 @@ class ReadOnlyAdmin(ConsoleAdmin):
         return False
 
 
+NEWEST = 200_000
+
+
 class BigTableAdmin(ReadOnlyAdmin):
     """A read-only table of millions of rows: its pages are never counted."""
 
@@ -107,6 +146,11 @@ class BigTableAdmin(ReadOnlyAdmin):
 
     def search_exact(self, queryset: Any, term: str) -> Any:
         return queryset.none()
+
+    def among_newest(self, queryset: Any, **wanted: Any) -> Any:
+        """Look for what no index knows among the newest rows only."""
+        newest = self.model.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+        return queryset.filter(pk__gt=newest - NEWEST, **wanted)
 
 
 class ReadOnlyInline(TabularInline):  # type: ignore[misc]  # unfold has no types

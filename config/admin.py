@@ -91,6 +91,12 @@ class SignalPages(Paged, SignalAdmin):
         signal = Signal.objects.filter(pk=object_id).first()
         return signal is not None and self.has_change_permission(request, signal)
 
+    def response_post_save_add(self, request: HttpRequest, obj: Signal) -> HttpResponse:
+        return self._to_page(str(obj.pk))
+
+    def response_post_save_change(self, request: HttpRequest, obj: Signal) -> HttpResponse:
+        return self._to_page(str(obj.pk))
+
 
 @admin.register(ExecutionConnection)
 class ConnectionPages(Paged, ExecutionConnectionAdmin):
@@ -115,8 +121,8 @@ class LastColumn:
 
     last_column: ClassVar[str]
 
-    def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
-        known: tuple[str, ...] = super().get_list_display(request)  # type: ignore[misc]
+    def get_list_display(self, request: HttpRequest) -> tuple[Any, ...]:
+        known: tuple[Any, ...] = super().get_list_display(request)  # type: ignore[misc]
         return (*known, self.last_column)
 
 

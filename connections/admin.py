@@ -10,6 +10,7 @@ from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
 
 from common.admin import ConsoleAdmin, ReadOnlyAdmin, ReadOnlyInline
+from common.clocks import market_now
 from common.codes import Code
 from common.markup import badge
 from common.sql import rows
@@ -196,8 +197,7 @@ class IntervalInline(ReadOnlyInline):
 class SubscriptionAdmin(ReadOnlyAdmin):
     """Which connection takes which feed."""
 
-    list_display = ("connection", "feed", "is_paused", "directions", "multiplier", "expires_at",
-                    "archived_at")  # fmt: skip
+    list_display = ("account", "feed", "state", "directions", "multiplier", "expires_at")
     list_filter = (
         ("feed", RelatedDropdownFilter),
         "is_paused",
@@ -206,6 +206,18 @@ class SubscriptionAdmin(ReadOnlyAdmin):
     list_select_related = ("connection", "feed")
     search_fields = ("connection__name", "=connection__account", "feed__name", "feed__slug")
     inlines = (IntervalInline,)
+
+    @admin.display(description="Connection", ordering="connection__name")
+    def account(self, row: Subscription) -> str:
+        return row.connection.name
+
+    @admin.display(description="State")
+    def state(self, row: Subscription) -> SafeString:
+        if row.archived_at:
+            return badge("cancelled", "Ended")
+        if row.expires_at and row.expires_at <= market_now():
+            return badge("expired", "Run out")
+        return badge("paused", "Paused") if row.is_paused else badge("ok", "Open")
 
 
 @admin.register(Instrument)

@@ -23,7 +23,8 @@ class EventAdmin(BigTableAdmin):
         if (pk := read_id(term, "E")) is not None:
             return queryset.filter(pk=pk)
         connection = read_uuid(term)
-        return queryset.filter(connection_id=connection) if connection else queryset.none()
+        found = self.among_newest(queryset, connection_id=connection)
+        return found if connection else queryset.none()
 
 
 @admin.register(Notification)

@@ -154,7 +154,8 @@ class ExecutionLogAdmin(BigTableAdmin):
         if (order := read_id(term, "O")) is not None:
             return queryset.filter(order_id=order)
         connection = read_uuid(term)
-        return queryset.filter(connection_id=connection) if connection else queryset.none()
+        found = self.among_newest(queryset, connection_id=connection)
+        return found if connection else queryset.none()
 
     @admin.display(description="Order")
     def order_link(self, line: ExecutionLog) -> Any:

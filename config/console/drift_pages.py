@@ -1,12 +1,13 @@
 """A drift item's page: what we hold beside what the broker told."""
 
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 
-from common.shown import hint, sentence
+from common.shown import hint, number, sentence
 from config.console.pages import View, page
 from execution.models import DriftItem
 
@@ -67,7 +68,17 @@ def evidence(told: dict[str, Any]) -> tuple[list[Difference], list[tuple[str, st
         ], facts
     if ours is None and theirs is None:
         return [], facts
-    return [Difference("quantity", str(ours or "0"), str(theirs or "0"))], facts
+    return [Difference("quantity", _written(ours or 0), _written(theirs or 0))], facts
+
+
+def _written(value: Any) -> str:
+    """A number with its thousands, anything else as it is."""
+    if value is None:
+        return "none"
+    try:
+        return number(Decimal(str(value)))
+    except InvalidOperation:
+        return str(value)
 
 
 URLS: tuple[tuple[str, str, View], ...] = (("<int:pk>/", "execution_driftitem_page", show),)

@@ -13,7 +13,7 @@ TARGET_MS = 250
 STEPS: dict[str, tuple[str, str]] = {
     "validated": ("Published → sized and checked", "the intent is on disk"),
     "submitted": ("Published → sent", "all candidates that may trade"),
-    "acknowledged": ("Sent → acknowledged", "the broker's own time"),
+    "acknowledged": ("Sent → acknowledged", "the broker’s own time"),
     "filled": ("Acknowledged → filled", "market orders; resting ones wait for their price"),
 }
 

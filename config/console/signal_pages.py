@@ -2,6 +2,7 @@
 
 import csv
 from typing import Any
+from urllib.parse import urlencode
 
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -61,7 +62,19 @@ def _results(request: HttpRequest, signal: Signal) -> dict[str, Any]:
         "candidates": [candidates.Candidate(order) for order in one_page],
         "one_page": one_page,
         "asked": request.GET,
+        "follow_up": _follow_up(signal),
     }
+
+
+def _follow_up(signal: Signal) -> str:
+    """The form of a MODIFY or CLOSE of this signal, filled in."""
+    told = {
+        "feed": signal.feed_id,
+        "refers_to": signal.pk,
+        "currency_pair": signal.currency_pair,
+        "direction": signal.direction,
+    }
+    return f"{reverse('admin:signals_signal_add')}?{urlencode(told)}"
 
 
 COLUMNS = ("connection", "kind", "account", "owner", "state", "code", "words", "quantity", "filled",

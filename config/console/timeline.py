@@ -56,7 +56,7 @@ def _taken(order: Order, fills: Iterable[Fill]) -> Iterator[Line]:
         yield order.acknowledged_at, "The broker answered", at_broker, "", 3
     found = list(fills)
     for fill in found:
-        told = f"{fill.broker_fill_id}, the broker's own time {fill.time:%H:%M:%S}."
+        told = f"{fill.broker_fill_id}, the broker’s own time {fill.time:%H:%M:%S}."
         if fill.inferred:
             told += " Inferred from a cumulative quantity; the real fill replaces it."
         title = f"Filled {number(fill.quantity)} at {plain(fill.price)}"
@@ -71,7 +71,7 @@ def _sizing(order: Order) -> str:
         return f"{price}All limits hold."
     figures = [("at risk", order.risk), ("margin", order.margin)]
     told = ", ".join(f"{name} {number(value, 2)}" for name, value in figures if value is not None)
-    return f"{price}In the account's currency: {told}."
+    return f"{price}In the account’s currency: {told}."
 
 
 def _end(order: Order) -> tuple[str, str, str]:

@@ -76,6 +76,7 @@ NAVIGATION: list[dict[str, Any]] = [
             _item("Price sources", "price_change", "connections_dataconnection_changelist"),
             _item("Instruments", "straighten", "connections_instrument_changelist"),
             _item("API keys", "key", "users_apikey_changelist"),
+            _item("Paper broker", "science", "paper_paperaccount_changelist"),
             _item("Events", "bolt", "events_event_changelist"),
             _item("Notifications", "notifications", "events_notification_changelist"),
             _item("Processes", "memory", "execution_workerlease_changelist"),
@@ -89,6 +90,13 @@ UNFOLD: dict[str, Any] = {
     "SITE_SUBHEADER": "console",
     "SITE_SYMBOL": "hub",
     "SITE_URL": "/",
+    "SITE_FAVICONS": [
+        {
+            "rel": "icon",
+            "type": "image/svg+xml",
+            "href": lambda _request: static("fillcast/mark.svg"),
+        }
+    ],
     "SHOW_HISTORY": False,
     "BORDER_RADIUS": "6px",
     "COLORS": {"base": _GREYS, "primary": _INK},

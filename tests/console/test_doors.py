@@ -13,9 +13,7 @@ from users.models import User
 
 Page = Callable[..., str]
 LISTS = [
-    f"/admin/{model._meta.app_label}/{model._meta.model_name}/"
-    for model in admin.site._registry
-    if model._meta.app_label != "brokers_paper"
+    f"/admin/{model._meta.app_label}/{model._meta.model_name}/" for model in admin.site._registry
 ]
 
 

@@ -1,0 +1,83 @@
+"""How numbers, bars and clocks are drawn: pure."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from django.test import RequestFactory
+
+from common.clocks import MarketClock, set_market_clock
+from common.shown import STATES, age, milliseconds, number, signed
+from config.console import bars, unfold
+from execution.models import Status
+
+
+@pytest.mark.parametrize(
+    ("value", "places", "written"),
+    [
+        (Decimal("1234.500"), None, "1,234.5"),
+        (Decimal("1E+3"), None, "1,000"),
+        (Decimal(-5), None, "−5"),
+        (Decimal("1.005"), 2, "1.00"),
+        (0, None, "0"),
+        (None, None, ""),
+    ],
+)
+def test_numbers(value: Decimal | int | None, places: int | None, written: str) -> None:
+    assert number(value, places) == written
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [("150.08", "+150.08"), ("-48.4", "−48.40"), ("-0.001", "0.00"), ("0", "0.00")],
+)
+def test_won_and_lost(value: str, written: str) -> None:
+    assert signed(Decimal(value)) == written
+
+
+@pytest.mark.parametrize(
+    ("seconds", "written"),
+    [(1.94, "1.9 s"), (59, "59 s"), (382, "6 min 22 s"), (3600, "1 h"), (97200, "1 d 3 h")],
+)
+def test_ages(seconds: float, written: str) -> None:
+    assert age(seconds) == written
+
+
+def test_milliseconds_are_whole() -> None:
+    assert milliseconds(1039.6) == "1,040"
+    assert milliseconds(None) == ""
+
+
+def test_every_state_of_an_order_has_a_shape_and_a_word() -> None:
+    assert set(STATES) == set(Status.values)
+
+
+def test_a_bar_shows_the_smallest_part_and_fills_its_line() -> None:
+    parts = bars.segments({"filled": 9999, "unknown": 1, "failed": 0})
+    assert [part.css for part in parts] == ["filled", "unknown"]
+    last = parts[-1]
+    assert float(last.width.rstrip("%")) >= bars.LEAST * 0.99
+    assert float(last.x.rstrip("%")) + float(last.width.rstrip("%")) == pytest.approx(100, abs=0.1)
+    assert bars.segments({}) == []
+
+
+def test_a_histogram_keeps_every_count() -> None:
+    drawn = bars.histogram({0: 3, 13: 5, 26: 1}, 90, 8192)
+    assert drawn is not None
+    assert sum(column.count for column in drawn.columns) == 9
+    assert drawn.ticks[0].text == "1 ms"
+    assert bars.histogram({}, 1, 1) is None
+
+
+def test_a_replay_is_marked_on_every_page() -> None:
+    request = RequestFactory().get("/admin/")
+    try:
+        set_market_clock(None)
+        assert unfold.environment(request) is None
+        start = datetime(2014, 5, 2, 12, 25, tzinfo=UTC)
+        set_market_clock(MarketClock(start, datetime.now(UTC), 60))
+        told = unfold.environment(request)
+        assert told is not None
+        assert told[0].startswith("replay 60× · 2 May 2014")
+    finally:
+        set_market_clock(None)
