@@ -1,18 +1,20 @@
 """One signal to n accounts: from publish() to the last fill committed."""
 
+import contextlib
 import statistics
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db import connection as database
 from django.db import transaction
 
 from benchmarks import baseline, usage
 from benchmarks.place import EXECUTION, BenchError, Place, say
 from benchmarks.results import Result, compared, percentile
 from benchmarks.world import World
+from common.sql import run
 from signals.models import Signal
 from signals.services import publish
 from users.tenancy import on_behalf_of
@@ -42,18 +44,16 @@ class Run:
     seconds: float
     latencies_ms: list[float]  # from publish to each order's fill
     stages_ms: dict[str, Any]
-    cpu_s: dict[str, float]
 
 
 def ours(place: Place, world: World, n: int) -> Run:
     """Publish a signal to n subscribers and wait until all of it is durable."""
     signal = world.signal(world.feed(n))
-    before, began, start = usage.cpu_seconds(place.pids()), datetime.now(UTC), time.perf_counter()
+    began, start = datetime.now(UTC), time.perf_counter()
     committed = publish_as_web(signal, world)
     rung = time.perf_counter()
     place.wait(lambda: not place.sql(UNFILLED, signal.pk)[0][0])
     seconds = time.perf_counter() - start
-    cpu = usage.spent(before, usage.cpu_seconds(place.pids()))
     _check(place, signal, n)
     steps = _steps(place, began, signal)
     stages: dict[str, Any] = {
@@ -62,22 +62,26 @@ def ours(place: Place, world: World, n: int) -> Run:
         **{name: [values[0], percentile(values, 50), values[-1]] for name, values in steps.items()},
         "all_committed": 1000 * seconds,
     }
-    return Run(seconds, steps["filled"], stages, cpu)
+    return Run(seconds, steps["filled"], stages)
 
 
 def publish_as_web(signal: Signal, world: World) -> float:
     """Publish as the web process does, under row-level security; return when it committed."""
     committed: list[float] = []
-    with database.cursor() as cursor:
-        cursor.execute("SET ROLE fillcast_web")
-    try:
-        with on_behalf_of(world.operator):
-            transaction.on_commit(lambda: committed.append(time.perf_counter()))
-            publish(signal.pk, by=world.operator)
-    finally:
-        with database.cursor() as cursor:
-            cursor.execute("RESET ROLE")
+    with as_web(), on_behalf_of(world.operator):
+        transaction.on_commit(lambda: committed.append(time.perf_counter()))
+        publish(signal.pk, by=world.operator)
     return committed[0]
+
+
+@contextlib.contextmanager
+def as_web() -> Iterator[None]:
+    """Work with the rights of the web process meanwhile."""
+    run("SET ROLE fillcast_web")
+    try:
+        yield
+    finally:
+        run("RESET ROLE")
 
 
 def _steps(place: Place, began: datetime, signal: Signal) -> dict[str, list[float]]:
@@ -90,16 +94,16 @@ def _steps(place: Place, began: datetime, signal: Signal) -> dict[str, list[floa
     }
 
 
-def plain(place: Place, world: World, n: int) -> tuple[float, dict[str, float]]:
-    """The baseline's seconds for n connections, and the CPU time that they took."""
+def plain(place: Place, world: World, n: int) -> float:
+    """The baseline's seconds for n connections."""
     signal = world.signal(world.feed(n))
     connection_ids = world.connections(n)
-    before, start = usage.cpu_seconds(place.pids()), time.perf_counter()
+    start = time.perf_counter()
     baseline.fan_out(signal.pk, connection_ids, EXECUTION)
     place.wait(lambda: _filled(place, signal) == n, every=0.02)
     seconds = time.perf_counter() - start
     _check(place, signal, n)
-    return seconds, usage.spent(before, usage.cpu_seconds(place.pids()))
+    return seconds
 
 
 def _filled(place: Place, signal: Signal) -> int:
@@ -122,12 +126,15 @@ def fanout(place: Place, world: World, n: int) -> Result:
     place.reset()
     plain(place, world, min(n, 50))
     place.reset()
+    few = min(n, BASELINE_MAX)
+    meter, plain_meter = usage.Meter(place.pids), usage.Meter(place.pids)
     runs, plain_seconds = [], []
     for number in range(ROUNDS):
-        seconds, plain_cpu = plain(place, world, min(n, BASELINE_MAX))
-        plain_seconds.append(seconds)
+        with plain_meter.over(few):
+            plain_seconds.append(plain(place, world, few))
         place.reset()
-        runs.append(ours(place, world, n))
+        with meter.over(n):
+            runs.append(ours(place, world, n))
         place.reset()
         say(f"  round {number + 1}: {runs[-1].seconds:.3f} s, plain {plain_seconds[-1]:.2f} s")
     middle = sorted(runs, key=lambda run: run.seconds)[len(runs) // 2]
@@ -136,13 +143,14 @@ def fanout(place: Place, world: World, n: int) -> Result:
         n=n,
         seconds=[run.seconds for run in runs],
         baseline="one plain task and ORM writes per connection",
-        baseline_n=min(n, BASELINE_MAX),
+        baseline_n=few,
         baseline_seconds=plain_seconds,
         target=TARGET,
         latencies_ms=middle.latencies_ms,
         stages_ms=middle.stages_ms,
-        cpu_s=middle.cpu_s,
-        baseline_cpu_s=plain_cpu,
+        cpu_us_an_order=meter.us_each,
+        baseline_cpu_us_an_order=plain_meter.us_each,
+        cpu_ratio=plain_meter.us_in_all / meter.us_in_all,
     )
 
 

@@ -148,7 +148,11 @@ class Place:
     def reset(self) -> None:
         """Forget what was traded, and what is still in the queues."""
         self.sql(f"TRUNCATE {WRITTEN} CASCADE")
-        self.redis.delete(EXECUTION, "exits", "maintenance")
+        self.redis.delete(EXECUTION, "exits", "maintenance", "unacked", "unacked_index")
+
+    def waiting(self, queue: str) -> int:
+        """Return how many messages lie in a queue, or with a worker that has not begun them."""
+        return int(self.redis.llen(queue)) + int(self.redis.hlen("unacked"))
 
     def wait(self, done: Callable[[], bool], *, seconds: float = 180, every: float = 0.005) -> None:
         """Wait until something is done. Raises BenchError if it takes too long."""

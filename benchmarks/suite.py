@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 
-from benchmarks import fanout
+from benchmarks import analysis, fanout, memory, monitor, publishing, sustained
 from benchmarks.place import Place, say
 from benchmarks.results import Result, as_json, machine
 from benchmarks.world import World
@@ -11,8 +11,15 @@ from config.development import var_folder
 
 Bench = Callable[[Place, World, int], Result]
 BENCHES: dict[str, tuple[Bench, int]] = {  # name → (what, n)
+    "publish": (publishing.publish, 1_000),
+    "analytics": (analysis.analytics, 1_000),
     "fanout": (fanout.fanout, 1_000),
+    "memory": (memory.memory, 1_000),
+    "sustained": (sustained.two, 10_000),
+    "sustained_one": (sustained.one, 10_000),
     "linear": (fanout.linear, 10_000),
+    "monitor": (monitor.monitor, 100_000),
+    "monitor_million": (monitor.million, 1_000_000),
 }
 
 

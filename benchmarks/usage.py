@@ -1,7 +1,8 @@
 """What processes cost, as the kernel counts it: CPU seconds and memory."""
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 TICK = os.sysconf("SC_CLK_TCK")
@@ -13,9 +14,33 @@ def cpu_seconds(pids: Pids) -> dict[str, float]:
     return {kind: sum(map(_cpu, those)) for kind, those in pids.items()}
 
 
-def spent(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
-    """Return CPU seconds between two readings, by kind."""
-    return {kind: round(after[kind] - before.get(kind, 0.0), 3) for kind in after}
+class Meter:
+    """CPU seconds per thing over several rounds, since walls lie on a machine that others use."""
+
+    def __init__(self, pids: Callable[[], Pids]) -> None:
+        self._pids = pids
+        self._spent: dict[str, float] = {}
+        self._things = 0
+
+    @contextlib.contextmanager
+    def over(self, things: int) -> Iterator[None]:
+        """Count what is spent inside for so many things."""
+        before = cpu_seconds(self._pids())
+        yield
+        for kind, seconds in cpu_seconds(self._pids()).items():
+            self._spent[kind] = self._spent.get(kind, 0) + seconds - before.get(kind, 0)
+        self._things += things
+
+    @property
+    def us_each(self) -> dict[str, float]:
+        """Microseconds of CPU per thing, by kind of process; those that did nothing left out."""
+        each = {kind: 1e6 * s / max(self._things, 1) for kind, s in self._spent.items()}
+        return {kind: us for kind, us in each.items() if us > 0}
+
+    @property
+    def us_in_all(self) -> float:
+        """Microseconds of CPU per thing."""
+        return sum(self.us_each.values())
 
 
 def memory_mb(pids: Pids) -> dict[str, float]:
@@ -31,6 +56,11 @@ def offspring(parent: int) -> list[int]:
         if fields and int(fields[1]) == parent:
             found.append(int(entry.name))
     return found
+
+
+def me() -> int:
+    """Return our own process, which supervises the others."""
+    return os.getpid()
 
 
 def parent_of(pid: int) -> int:

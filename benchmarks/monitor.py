@@ -1,0 +1,150 @@
+"""Finding stop and target hits, against writing price and profit into each position."""
+
+import statistics
+import time
+from decimal import Decimal
+
+from django.db import transaction
+
+from benchmarks.place import BenchError, Place
+from benchmarks.results import Result, compared
+from benchmarks.world import World
+from brokers.base import Quote
+from common.clocks import market_now
+from execution.watch import find_hits, watch_positions
+from prices.services import store_quotes
+
+CONNECTIONS, SYMBOLS, FINDS, TARGET, MILLION_MS = 1_000, 100, 20, 100.0, 20.0
+QUIET, MOVED = (Decimal("100.00"), Decimal("100.02")), (Decimal("99.90"), Decimal("100.12"))
+
+# One in a thousand has its stop within the move; nobody's is reached while it is quiet. Rows refer
+# to what exists, so their foreign keys are not checked one by one.
+SEED = """
+INSERT INTO positions_executionposition (connection_id, signal_id, pair, symbol, side, quantity,
+  opened_quantity, entry_price, sl, tp, sl_guardian, tp_guardian, price_source_id, pip,
+  conversion_rate, opened_at)
+SELECT c.ids[1 + g %% %(connections)s], s.ids[1 + g / %(connections)s], p.pair, p.pair,
+  CASE WHEN p.buys THEN 'BUY' ELSE 'SELL' END, 1000, 1000, 100,
+  100 + p.away * CASE WHEN g %% 1009 = 0 THEN 0.08 ELSE 1 + (g %% 997) * 0.001 END,
+  100 - p.away * (2 + (g %% 991) * 0.001), 'ENGINE', 'ENGINE', %(source)s, 0.01, 1, now()
+FROM generate_series(0, %(n)s - 1) g
+CROSS JOIN (SELECT array_agg(id) AS ids FROM (SELECT id FROM connections_executionconnection
+  ORDER BY id LIMIT %(connections)s) x) c
+CROSS JOIN (SELECT array_agg(id ORDER BY id) AS ids FROM signals_signal
+  WHERE strategy_id = 'monitor') s
+CROSS JOIN LATERAL (SELECT 'S' || (g / %(connections)s + g) %% %(symbols)s || '/USD' AS pair,
+  (g / 3) %% 2 = 0 AS buys, CASE WHEN (g / 3) %% 2 = 0 THEN -1 ELSE 1 END AS away) p
+"""
+SIGNALS = """
+INSERT INTO signals_signal (feed_id, action, currency_pair, direction, order_type, target_prices,
+  target_fractions, close_fraction, time_in_force, strategy_id, trade_plan_id, risk_category,
+  content_hash, door, note, approval, published_at)
+SELECT %s, 'OPEN', 'S0/USD', 'BUY', 'MARKET', '{102}', '{1}', 1, 'GTC', 'monitor', '', 'normal', '',
+  'HAND', '', 'APPROVED', now() FROM generate_series(1, %s)
+"""
+# What a monitor does that keeps prices in its rows: the last price's profit, for each position.
+WRITE_ALL = """
+UPDATE positions_executionposition p SET touched_at = clock_timestamp(),
+  realized_pnl = (CASE p.side WHEN 'BUY' THEN q.bid - p.entry_price ELSE p.entry_price - q.ask END)
+    * p.quantity * p.conversion_rate
+FROM prices_latestquote q WHERE q.data_connection_id = p.price_source_id AND q.symbol = p.pair
+"""
+SIZE = "SELECT pg_total_relation_size('positions_executionposition')"
+UNDO = "UPDATE positions_executionposition SET reserved = 0 WHERE reserved > 0"
+
+
+def monitor(place: Place, world: World, n: int) -> Result:
+    """Three rounds of finding and of writing."""
+    return _monitor("monitor", place, world, n, rounds=3)
+
+
+def million(place: Place, world: World, n: int) -> Result:
+    """The same, larger; writing takes long, so once."""
+    return _monitor("monitor_million", place, world, n, rounds=1)
+
+
+def _monitor(name: str, place: Place, world: World, n: int, *, rounds: int) -> Result:
+    place.run(workers=0)
+    place.reset()
+    _seed(place, world, n)
+    grown = _pass_in_quiet(place, world)
+    finds, hits, passes, writes = [], 0, [], []
+    for _ in range(rounds):
+        found, hits = _find(world)
+        finds += found
+        passes.append(_pass_with_hits(place, hits))
+        start = time.perf_counter()
+        place.sql(WRITE_ALL)
+        writes.append(time.perf_counter() - start)
+        place.sql("VACUUM ANALYZE positions_executionposition")
+    place.reset()
+    found_ms = 1000 * statistics.median(finds)
+    return compared(
+        name,
+        n=n,
+        seconds=finds,
+        baseline="one UPDATE of all rows",
+        baseline_n=n,
+        baseline_seconds=writes,
+        target=TARGET,
+        also=grown == 0 and (n < 1_000_000 or found_ms <= MILLION_MS),
+        symbols=SYMBOLS,
+        hits=hits,
+        pass_with_exits_s=statistics.median(passes),
+        table_growth_when_nothing_hits=grown,
+    )
+
+
+def _seed(place: Place, world: World, n: int) -> None:
+    world.connections(CONNECTIONS)
+    have = place.sql("SELECT count(*) FROM signals_signal WHERE strategy_id = 'monitor'")[0][0]
+    place.sql(SIGNALS, world.feed(CONNECTIONS).pk, max(n // CONNECTIONS - have, 0))
+    parameters = {
+        "connections": CONNECTIONS, "symbols": SYMBOLS, "n": n, "source": world.source.pk
+    }  # fmt: skip
+    place.sql("SET session_replication_role = replica")
+    place.owner.execute(SEED, parameters)
+    place.sql("SET session_replication_role = DEFAULT")
+    _quote(world, QUIET)
+    place.sql("VACUUM ANALYZE")
+
+
+def _quote(world: World, prices: tuple[Decimal, Decimal]) -> None:
+    now = market_now()
+    store_quotes(
+        world.source.pk, [Quote(f"S{number}/USD", *prices, now) for number in range(SYMBOLS)]
+    )
+
+
+def _pass_in_quiet(place: Place, world: World) -> int:
+    """Passes that find nothing; return by how many bytes the table grew."""
+    _quote(world, QUIET)
+    before = place.sql(SIZE)[0][0]
+    for _ in range(5):
+        if watch_positions():
+            raise BenchError("a level was reached while prices stood still")
+    return int(place.sql(SIZE)[0][0] - before)
+
+
+def _find(world: World) -> tuple[list[float], int]:
+    """Find what a move reaches, some times: seconds of each, and how many."""
+    _quote(world, MOVED)
+    seconds, hits = [], 0
+    for _ in range(FINDS):
+        with transaction.atomic():
+            start = time.perf_counter()
+            hits = len(find_hits())
+            seconds.append(time.perf_counter() - start)
+    return seconds, hits
+
+
+def _pass_with_hits(place: Place, hits: int) -> float:
+    """One whole pass, an exit order written for each hit; it is undone afterwards."""
+    start = time.perf_counter()
+    written = watch_positions()
+    seconds = time.perf_counter() - start
+    if len(written) != hits:
+        raise BenchError(f"{hits} levels were reached, but {len(written)} exits were written")
+    place.sql("TRUNCATE execution_order, execution_executionlog CASCADE")
+    place.sql(UNDO)
+    return seconds

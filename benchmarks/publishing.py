@@ -1,0 +1,91 @@
+"""The publish transaction and the ringing, against a create() loop and a delay() loop."""
+
+import time
+
+from django.db import transaction
+from django.utils import timezone
+
+from benchmarks.fanout import as_web, publish_as_web
+from benchmarks.place import EXECUTION, BenchError, Place
+from benchmarks.results import Result, compared
+from benchmarks.world import World
+from connections.models import Subscription
+from execution.models import Order
+from execution.tasks import execute_signal
+from signals.models import Signal
+from users.tenancy import on_behalf_of
+
+ROUNDS, TARGET = 3, 20.0
+
+
+def publish(place: Place, world: World, n: int) -> Result:
+    """n orders written and rung; no worker runs, so that only this is measured."""
+    place.run(workers=0)
+    place.reset()
+    seconds, plain_seconds = [], []
+    for number in range(ROUNDS + 1):
+        ours, plain = _ours(place, world, n), _plain(place, world, n)
+        if number:  # the first is the warm-up
+            seconds.append(ours)
+            plain_seconds.append(plain)
+    return compared(
+        "publish",
+        n=n,
+        seconds=seconds,
+        baseline="a create() loop and a delay() loop",
+        baseline_n=n,
+        baseline_seconds=plain_seconds,
+        target=TARGET,
+    )
+
+
+def _ours(place: Place, world: World, n: int) -> float:
+    signal = world.signal(world.feed(n))
+    start = time.perf_counter()
+    publish_as_web(signal, world)
+    seconds = time.perf_counter() - start
+    _check_and_reset(place, n)
+    return seconds
+
+
+def _plain(place: Place, world: World, n: int) -> float:
+    signal = world.signal(world.feed(n))
+    start = time.perf_counter()
+    with as_web(), on_behalf_of(world.operator):
+        Signal.objects.filter(pk=signal.pk, published_at=None).update(published_at=timezone.now())
+        order_ids = [_create(signal, subscription) for subscription in _candidates(signal)]
+        transaction.on_commit(lambda: _delay(order_ids))
+    seconds = time.perf_counter() - start
+    _check_and_reset(place, n)
+    return seconds
+
+
+def _candidates(signal: Signal) -> list[Subscription]:
+    found = Subscription.objects.filter(feed_id=signal.feed_id, archived_at=None)
+    return list(found.select_related("connection"))
+
+
+def _create(signal: Signal, subscription: Subscription) -> int:
+    order = Order.objects.create(
+        signal=signal,
+        connection=subscription.connection,
+        leg="entry",
+        pair=signal.currency_pair,
+        side=signal.direction,
+        order_type=signal.order_type,
+        time_in_force=signal.time_in_force,
+        due_at=timezone.now(),
+    )
+    return order.pk
+
+
+def _delay(order_ids: list[int]) -> None:
+    for order_id in order_ids:
+        execute_signal.apply_async(([order_id],), queue=EXECUTION)
+
+
+def _check_and_reset(place: Place, n: int) -> None:
+    ((orders,),) = place.sql("SELECT count(*) FROM execution_order")
+    if orders != n or not place.waiting(EXECUTION):
+        raise BenchError(f"{n} connections, but {orders} orders were written")
+    place.reset()
