@@ -16,6 +16,7 @@ from brokers.base import CancelRequest, OrderReport, ReportKind, Side
 from brokers.paper import desk, ticks
 from brokers.paper.arrivals import Packet, take
 from brokers.paper.models import PaperAccount, PaperFill, PaperOrder
+from brokers.paper.sessions import OPTIONS, sessions
 from brokers.paper.store import VENUE_LOCKS
 from common.codes import Code
 from tests.paper.conftest import Trader
@@ -64,10 +65,21 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield threads
 
 
+@pytest.fixture
+def in_turn(trader: Trader, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Whoever waits for a lock keeps its place, however busy the machine is."""
+    sessions.close()
+    patient = "-c lock_timeout=60000 -c statement_timeout=60000"
+    monkeypatch.setattr("brokers.paper.sessions.OPTIONS", f"{OPTIONS} {patient}")
+    yield
+    sessions.close()
+
+
 def account_id(number: str = "A1") -> int:
     return PaperAccount.objects.get(number=number).pk
 
 
+@pytest.mark.usefixtures("in_turn")
 def test_the_fill_was_first_and_wins(trader: Trader, pool: ThreadPoolExecutor) -> None:
     [resting] = trader.buy("1000", limit_price="1.09000")
     request = CancelRequest(resting.client_order_id, resting.broker_order_id, "EURUSD")
@@ -84,6 +96,7 @@ def test_the_fill_was_first_and_wins(trader: Trader, pool: ThreadPoolExecutor) -
     assert PaperOrder.objects.get(pk=int(resting.broker_order_id)).status == "FILLED"
 
 
+@pytest.mark.usefixtures("in_turn")
 def test_the_cancel_was_first_and_nothing_fills(trader: Trader, pool: ThreadPoolExecutor) -> None:
     [resting] = trader.buy("1000", limit_price="1.09000")
     request = CancelRequest(resting.client_order_id, resting.broker_order_id, "EURUSD")
@@ -122,6 +135,7 @@ def test_a_partly_filled_order_is_cancelled_for_its_rest(trader: Trader) -> None
     assert [p.quantity for p in trader.positions()] == [D(400)]
 
 
+@pytest.mark.usefixtures("in_turn")
 def test_an_order_that_comes_to_rest_is_not_overlooked_by_a_price(
     trader: Trader, pool: ThreadPoolExecutor
 ) -> None:
@@ -139,6 +153,7 @@ def test_an_order_that_comes_to_rest_is_not_overlooked_by_a_price(
     assert price.result(10) == 1
 
 
+@pytest.mark.usefixtures("in_turn")
 def test_an_order_waits_for_the_price_that_is_coming(
     trader: Trader, pool: ThreadPoolExecutor
 ) -> None:
@@ -208,6 +223,7 @@ def test_many_calls_on_the_same_accounts_neither_block_nor_lose(trader: Trader) 
     assert PaperFill.objects.count() == 160
 
 
+@pytest.mark.usefixtures("in_turn")
 def test_two_exits_of_one_position_close_it_once(trader: Trader, pool: ThreadPoolExecutor) -> None:
     [entry] = trader.buy("1000")
     exits = [
