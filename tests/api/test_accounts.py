@@ -1,0 +1,206 @@
+"""Connections, presets, subscriptions and halts over HTTP; credentials never come out."""
+
+import logging
+from typing import Any
+
+import pytest
+
+from connections.credentials import open_credentials
+from connections.models import ExecutionConnection, KillSwitch, Subscription, TradingPreset
+from tests.api.conftest import AsWeb
+from tests.api.test_problems import problem
+from tests.api.world import CANARY, World
+
+SECRETS = {"login": "77", "password": CANARY}
+
+
+def post(world: World, path: str, body: dict[str, Any], who: str = "alice") -> Any:
+    return world.client(who).post(f"/api/v1/{path}/", body, format="json")
+
+
+def test_credentials_go_in_and_never_come_out(
+    world: World, a_key: bytes, settings: Any, caplog: pytest.LogCaptureFixture, as_web: AsWeb
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    body = {"name": "n", "type": "paper", "account": "77", "credentials": SECRETS}
+    alice = world.client("alice")
+    with as_web():
+        created = post(world, "connections", body)
+        assert created.status_code == 201, created.content
+        path = f"/api/v1/connections/{created.json()['id']}/"
+        again = alice.put(f"{path}credentials/", {"credentials": SECRETS}, format="json")
+        answers = [
+            created,
+            again,
+            alice.get(path),
+            alice.get("/api/v1/connections/"),
+            alice.patch(path, {"name": "m"}, format="json"),
+            alice.patch(path, {"credentials": SECRETS}, format="json"),
+            alice.put(f"{path}credentials/", {"credentials": {"p": [CANARY]}}, format="json"),
+            alice.put(f"{path}credentials/", {"password": CANARY}, format="json"),
+            post(world, "connections", body),
+            alice.get("/api/v1/channels/"),
+        ]
+    assert [one.status_code for one in answers] == [
+        201,
+        204,
+        200,
+        200,
+        200,
+        400,
+        400,
+        400,
+        409,
+        200,
+    ]
+    for answer in answers:
+        assert CANARY not in answer.content.decode()
+        assert "sealed" not in answer.content.decode()
+    assert CANARY not in caplog.text
+    settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = [a_key]
+    row = ExecutionConnection.objects.get(account="77")
+    opened = open_credentials(row.sealed_credentials, connection_id=row.pk, owner_id=world.alice.pk)
+    assert opened == SECRETS
+    assert answers[2].json()["has_credentials"] is True
+
+
+def test_a_new_connection_is_one_s_own_and_untested(world: World) -> None:
+    told = post(world, "connections", {"name": "n", "type": "paper", "account": "77"}).json()
+    assert (told["is_admin_owned"], told["health_word"], told["snapshot"]) == (
+        False,
+        "untested",
+        None,
+    )
+    assert ExecutionConnection.objects.get(pk=told["id"]).user == world.alice
+    as_admin = {"name": "n", "type": "paper", "account": "78", "as_administrator": True}
+    problem(post(world, "connections", as_admin), 400, "FIELD_INVALID")
+    assert post(world, "connections", as_admin, "olga").json()["is_admin_owned"] is True
+
+
+def test_what_a_connection_is_cannot_be_changed(world: World) -> None:
+    path = f"/api/v1/connections/{world.connection.pk}/"
+    alice = world.client("alice")
+    for name, value in (("type", "mt5"), ("account", "2"), ("is_paused", True)):
+        problem(alice.patch(path, {name: value}, format="json"), 400, "FIELD_UNKNOWN")
+    told = alice.patch(
+        path, {"name": "m", "is_active": False, "settings": {"a": 1, "b": 1.5}}, format="json"
+    ).json()
+    assert (told["name"], told["is_active"], told["health_word"]) == ("m", False, "inactive")
+    assert told["settings"] == {"a": 1, "b": "1.5"}
+    assert alice.post(f"{path}pause/").json()["is_paused"] is True
+    assert alice.post(f"{path}resume/").json()["is_paused"] is False
+
+
+def test_a_test_is_asked_for(world: World) -> None:
+    response = world.client("alice").post(f"/api/v1/connections/{world.connection.pk}/test/")
+    assert response.status_code == 202
+    assert response.json()["health"]["test_requested_at"] is not None
+
+
+def test_an_archived_connection_leaves_its_feeds(world: World) -> None:
+    alice, path = world.client("alice"), f"/api/v1/connections/{world.connection.pk}/"
+    assert alice.delete(path).status_code == 204
+    assert Subscription.objects.get().archived_at is not None
+    assert alice.get(path).json()["health_word"] == "archived"
+    assert alice.get("/api/v1/connections/?archived=false").json()["results"] == []
+    problem(alice.post(f"{path}pause/"), 409, "STATE_CONFLICT")
+
+
+def test_presets_of_operators_are_for_everybody_and_theirs(world: World) -> None:
+    body = {"name": "shared", "sizing_mode": "FIXED", "fixed_quantity": "1000.50"}
+    shared = post(world, "presets", body, "olga").json()
+    assert (shared["is_shared"], shared["fixed_quantity"]) == (True, "1000.5")
+    alice, path = world.client("alice"), f"/api/v1/presets/{shared['id']}/"
+    assert alice.get(path).status_code == 200
+    problem(alice.patch(path, {"name": "x"}, format="json"), 404, "NOT_FOUND")
+    problem(alice.delete(path), 404, "NOT_FOUND")
+    mine = post(world, "presets", body).json()
+    assert TradingPreset.objects.get(pk=mine["id"]).user == world.alice
+    mode = {"sizing_mode": "PERCENT_BALANCE"}
+    told = problem(
+        alice.patch(f"/api/v1/presets/{mine['id']}/", mode, format="json"), 400, "FIELD_REQUIRED"
+    )
+    assert told["errors"][0]["field"] == "percent_of_balance"
+    assert alice.delete(f"/api/v1/presets/{mine['id']}/").status_code == 204
+    problem(alice.delete(f"/api/v1/presets/{world.preset.pk}/"), 409, "STATE_CONFLICT")
+
+
+def test_a_subscription_is_left_and_taken_up_again(world: World) -> None:
+    alice, path = world.client("alice"), f"/api/v1/subscriptions/{world.subscription.pk}/"
+    changed = alice.patch(
+        path, {"multiplier": 0.5, "symbol_map": {"EURUSD": "EURUSD.m"}}, format="json"
+    ).json()
+    assert (changed["multiplier"], changed["symbol_map"]) == ("0.5", {"EUR/USD": "EURUSD.m"})
+    problem(alice.patch(path, {"feed": "majors"}, format="json"), 400, "FIELD_UNKNOWN")
+    problem(alice.patch(path, {"symbol_map": {"X": "Y"}}, format="json"), 400, "SYMBOL_UNKNOWN")
+    problem(alice.patch(path, {"multiplier": "0"}, format="json"), 400, "NUMBER_NOT_POSITIVE")
+    assert alice.delete(path).status_code == 204
+    assert alice.get(path).json()["archived_at"] is not None
+    body = {"connection": str(world.connection.pk), "feed": "majors", "directions": "SELL"}
+    again = post(world, "subscriptions", body).json()
+    assert (again["id"], again["directions"], again["multiplier"], again["archived_at"]) == (
+        world.subscription.pk,
+        "SELL",
+        "1",
+        None,
+    )
+
+
+def test_halts(world: World) -> None:
+    own = post(world, "kill-switch", {"scope": "USER", "mode": "HALTED", "reason": "holiday"})
+    assert (own.status_code, own.json()["user"]) == (201, world.alice.pk)
+    everybody = {"scope": "ALL", "mode": "HALTED", "reason": "r"}
+    problem(post(world, "kill-switch", everybody), 403, "PERMISSION_DENIED")
+    bobs = {"scope": "USER", "mode": "HALTED", "reason": "r", "user": world.bob.pk}
+    problem(post(world, "kill-switch", bobs), 403, "PERMISSION_DENIED")
+    mixed = {"scope": "USER", "mode": "HALTED", "reason": "r", "feed": "majors"}
+    problem(post(world, "kill-switch", mixed), 400, "FIELD_INVALID")
+    assert set(KillSwitch.objects.values_list("scope", flat=True)) == {"CONNECTION", "USER"}
+    all_halted = post(world, "kill-switch", everybody, "olga").json()["id"]
+    alice, bob = world.client("alice"), world.client("bob")
+    assert [one["id"] for one in bob.get("/api/v1/kill-switch/").json()["results"]] == [all_halted]
+    problem(alice.post(f"/api/v1/kill-switch/{all_halted}/release/"), 403, "PERMISSION_DENIED")
+    released = alice.post(f"/api/v1/kill-switch/{own.json()['id']}/release/").json()
+    assert released["released_at"] is not None
+
+
+def test_keys(world: World) -> None:
+    created = post(world, "api-keys", {"name": "bot"})
+    told = created.json()
+    assert created.status_code == 201
+    listed = world.client("alice").get("/api/v1/api-keys/").content.decode()
+    assert told["secret"] not in listed
+    assert told["key"]["prefix"] in listed
+    world.keys["alice"] = told["secret"]
+    assert world.client("alice").get("/api/v1/me/").json()["username"] == "alice"
+
+
+def test_feed_tokens_show_their_secret_once(world: World) -> None:
+    alice = world.client("alice")
+    path = f"/api/v1/feeds/{world.feed.slug}/tokens/"
+    told = alice.post(path, {"name": "tv", "signed": True}, format="json").json()
+    assert told["path"] == f"/hooks/tradingview/{world.feed.slug}/{told['secret']}/"
+    assert len(told["signing_key"]) == 64
+    listed = alice.get(path)
+    assert {one["name"] for one in listed.json()} == {"tv", "alerts"}
+    assert told["secret"] not in listed.content.decode()
+    assert told["signing_key"] not in listed.content.decode()
+    revoked = alice.post(f"{path}{told['token']['id']}/revoke/").json()
+    assert revoked["revoked_at"] is not None
+
+
+def test_the_docs_work_offline(world: World) -> None:
+    client = world.client("anonymous")
+    page = client.get("/api/v1/docs/", HTTP_ACCEPT="text/html").content.decode()
+    assert "swagger" in page
+    assert "https://" not in page.replace("https://www.w3.org", "")
+    schema = client.get("/api/v1/schema/?format=json").json()
+    assert "/api/v1/orders/{id}/retry/" in schema["paths"]
+    assert schema["paths"]["/api/v1/orders/"]["get"]["responses"].keys() == {"200", "default"}
+
+
+def test_the_schema_is_complete(capsys: pytest.CaptureFixture[str]) -> None:
+    from django.core.management import call_command
+
+    call_command("spectacular", "--fail-on-warn", "--validate", "--file", "/dev/null")
+    assert "Warning" not in capsys.readouterr().err
