@@ -1,5 +1,6 @@
 """manage.py demo: everything at once, with a market, people and alerts."""
 
+import errno
 import json
 import logging
 import signal
@@ -9,6 +10,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import Error as DatabaseError
+from psycopg.errors import DiskFull
 from rich.console import Console
 from rich.text import Text
 
@@ -63,10 +65,18 @@ class Command(BaseCommand):
                 code = show.run()
         except EmbeddedError as e:
             sys.exit(str(e))
-        except DatabaseError as e:
-            sys.exit(f"The database does not work with us: {e}")
+        except (DatabaseError, OSError) as e:
+            sys.exit(_sentence(e))
         except KeyboardInterrupt:
             sys.exit(130)
         if once and show.told is not None:
             self.stdout.write(json.dumps(show.told))
         sys.exit(code)
+
+
+def _sentence(error: Exception) -> str:
+    """Return what to do about a database or a disk that fails us in the middle."""
+    full = isinstance(error.__cause__, DiskFull) or getattr(error, "errno", None) == errno.ENOSPC
+    if full:
+        return "The disk is full; make room and start again, nothing has to be repaired."
+    return f"Something that the demo stands on failed: {error} Start it again."
