@@ -111,6 +111,7 @@ MIDDLEWARE = [
 TEMPLATES: list[dict[str, Any]] = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "config" / "templates"],  # before unfold's own
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
