@@ -239,6 +239,9 @@ def _price_refused(
                 (allowed / instrument.pip).quantize(Decimal("0.1")),
                 "pips",
             )
+    for target in signal.target_prices:
+        if (target - entry) * side.sign <= 0:  # the market has passed it already
+            return Denial(Code.TARGET_WRONG_SIDE, entry, target)
     for level in (sl, *signal.target_prices):
         if level is not None and abs(entry - level) < instrument.stops_level:
             return Denial(Code.STOP_TOO_NEAR, abs(entry - level), instrument.stops_level)

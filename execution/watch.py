@@ -4,7 +4,6 @@ Set-based: hits are found through the partial indexes on (price source, pair, le
 written where nothing hits, and prices are never written into position rows.
 """
 
-from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
@@ -13,6 +12,7 @@ from common.codes import Code
 from common.money import plain
 from common.sql import rows, run
 from execution.exits import ExitWish, open_exits
+from positions.levels import target_fraction
 
 RETRY_SECONDS = 30
 
@@ -93,14 +93,3 @@ def _wish(hit: Any, details: Any) -> ExitWish:
     number = details.tp_number
     fraction = target_fraction(details.target_fractions, number)
     return ExitWish(hit.id, f"tp-{number}", fraction, Code.LEVEL_HIT, detail)
-
-
-def target_fraction(fractions: list[Decimal], number: int) -> Decimal | None:
-    """The share that target `number` (from 1) takes; None: the last of all, it takes the rest.
-
-    >>> target_fraction([Decimal("0.5"), Decimal("0.5")], 1)
-    Decimal('0.5')
-    """
-    if number >= len(fractions) and sum(fractions) >= 1:
-        return None
-    return fractions[number - 1] if number <= len(fractions) else None
