@@ -1,6 +1,7 @@
 """Hedging and netting: what is open, how it is closed, and that no exit ever reverses it."""
 
 from decimal import Decimal as D
+from typing import Any
 
 import pytest
 
@@ -261,3 +262,23 @@ def test_equity_and_balance_agree_once_all_is_closed(trader: Trader) -> None:
     state = trader.state()
     assert (state.balance, state.equity, state.margin_used) == (D(10_500), D(10_500), D(0))
     assert not PaperPosition.objects.filter(quantity__gt=0).exists()
+
+
+def test_exits_of_two_symbols_in_one_call_each_see_their_own(trader: Trader) -> None:
+    trader.price("0.86000", symbol="NZD/USD")
+    trader.buy("1000")
+    trader.buy("2000", symbol="NZDUSD")
+    requests = [
+        trader.request(Side.SELL, "9000", reduce_only=True),
+        trader.request(Side.SELL, "9000", symbol="NZDUSD", reduce_only=True),
+    ]
+    told: list[Any] = []
+    trader.run(
+        trader.adapter.submit_many(
+            [(trader.spec(), request) for request in requests],
+            trader.guard,
+            lambda _, outcome: told.append(outcome),
+        )
+    )
+    assert [[f.quantity for f in reports[0].fills] for reports in told] == [[D(1000)], [D(2000)]]
+    assert trader.positions() == []
