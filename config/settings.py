@@ -264,6 +264,7 @@ CELERY_TASK_PUBLISH_RETRY = False
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 1  # so that a schedule of one second works
+CELERY_BEAT_SYNC_EVERY = 1  # last runs are written as they happen: people look at them
 CELERY_BEAT_SCHEDULE = SCHEDULE
 
 # --- logs and mail
