@@ -58,6 +58,12 @@ SELECT extract(epoch FROM min(o.filled_at) - min(e.created_at)) AS seconds
 FROM events_event e, execution_order o
 WHERE e.kind = 'signal.published' AND o.filled_at IS NOT NULL
 """
+LOST = """
+SELECT count(DISTINCT l.order_id) AS lost,
+  count(DISTINCT l.order_id) FILTER (WHERE o.status <> 'UNKNOWN') AS found
+FROM execution_executionlog l JOIN execution_order o ON o.id = l.order_id
+WHERE l.status = 'UNKNOWN'
+"""
 UNFINISHED = """
 SELECT count(*) AS n FROM execution_order
 WHERE status IN ('PENDING', 'SUBMITTING', 'UNKNOWN', 'CANCEL_REQUESTED') OR wish <> ''
@@ -87,6 +93,7 @@ class Figures:
     closes: Sequence[Any]
     slippage: Sequence[Any]
     results: Sequence[Result]
+    lost: Any  # answers that never came, and how many of those orders were found
     seconds_to_first_fill: float | None
     audit: Mapping[str, Any]
 
@@ -123,6 +130,7 @@ def gather(audit: Mapping[str, Any]) -> Figures:
         closes=rows(CLOSES),
         slippage=rows(SLIPPAGE),
         results=_results(day),
+        lost=rows(LOST)[0],
         seconds_to_first_fill=None if first.seconds is None else round(float(first.seconds), 3),
         audit=audit,
     )

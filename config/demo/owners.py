@@ -1,29 +1,24 @@
-"""What account owners do themselves in the demo: close through us, and at the broker behind us."""
+"""What account owners do themselves in the demo: close by the API, and at the broker behind us."""
 
 from brokers.paper.venue import owner_closes
 from config.demo import cast
-from execution import services, tasks
-from positions.models import ExecutionPosition
-from users.models import User
+from config.demo.script import Door
+from users.models import ApiKey, User
+from users.services import create_api_key
 
-BY_HAND = cast.NAMES[:2]  # close through us
-AT_THE_BROKER = cast.NAMES[10:13]  # close in the broker's own terminal
-MARKET = "EUR/USD"
+BY_API = cast.NAMES[:2]
+AT_THE_BROKER = cast.NAMES[10:13]  # in the broker's own terminal
+KEY_NAME = "demo"
 
 
-def close_through_us() -> int:
-    """Close the open positions of a few tenants, as their owners; return how many."""
-    owners = {user.username: user for user in User.objects.filter(username__in=BY_HAND)}
-    held = ExecutionPosition.objects.open().filter(
-        pair=MARKET, connection__user__in=owners.values()
-    )
-    written = [
-        services.close_position(position.pk, by=position.connection.user)
-        for position in held.select_related("connection__user")
-    ]
-    ids = [order_id for order_id in written if order_id is not None]
-    tasks.ring(ids, queue=tasks.EXITS)
-    return len(ids)
+def close_by_api(door: Door) -> int:
+    """Have a few tenants close all that they hold through the API; return how many exits it made.
+
+    Raises OSError if the API does not take it.
+    """
+    ApiKey.objects.filter(user__username__in=BY_API, name=KEY_NAME).delete()
+    owners = User.objects.filter(username__in=BY_API)
+    return sum(door.close_all(create_api_key(owner, KEY_NAME)[1]) for owner in owners)
 
 
 def close_at_the_broker() -> int:

@@ -36,6 +36,12 @@ def show(figures: Figures, console: Console, *, verbose: bool) -> None:
         console.print()
         console.print(table)
     console.print()
+    if (first := figures.seconds_to_first_fill) is not None:
+        console.print(f"The first fill came {first * 1000:.0f} ms after the first publication.")
+    console.print(
+        f"{figures.lost.lost} answers of brokers never came;"
+        f" what became of {figures.lost.found} of those orders was found out by asking."
+    )
     console.print(f"[bold]Audit[/]: {_verdict(figures)}", highlight=False)
 
 

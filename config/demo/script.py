@@ -14,6 +14,7 @@ from config.demo.cast import DAY
 
 ALERTS = Path(__file__).parent / "alerts" / "payrolls.json"
 CREATED = (201,)
+CLOSING = 202
 SHOWN = ("action", "side", "symbol", "order_type")
 TIMEOUT_SECONDS = 10
 
@@ -77,7 +78,10 @@ def _steps(entries: list[dict[str, Any]]) -> Iterator[Step]:
 
 
 class Door:
-    """The address that alerts are posted to, over one connection that is kept open."""
+    """The web process, from outside: one connection that is kept open.
+
+    token: the secret in the address that alerts are posted to.
+    """
 
     def __init__(self, url: str, feed: str, token: str) -> None:
         parts = urlsplit(url)
@@ -87,18 +91,34 @@ class Door:
         self._path = f"/hooks/tradingview/{feed}/{token}/"
 
     def post(self, step: Step) -> Answer:
-        """Post an alert; status 0 if nobody answered."""
+        """Post a step's alert, as TradingView would; status 0 if nobody answered."""
+        return Answer(step, *self._ask(self._path, step.alert, {}))
+
+    def close_all(self, key: str) -> int:
+        """Close all positions of the owner of an API key; return how many exits were written.
+
+        Raises OSError if that does not work.
+        """
+        headers = {"Authorization": f"Bearer {key}"}
+        status, told = self._ask("/api/v1/positions/close-all/", {}, headers)
+        if status != CLOSING:
+            raise OSError(f"closing positions through the API was answered {status}: {told}")
+        return int(told["count"])
+
+    def _ask(
+        self, path: str, body: dict[str, Any], headers: dict[str, str]
+    ) -> tuple[int, dict[str, Any]]:
         try:
             self._line.request(
-                "POST", self._path, json.dumps(step.alert), {"Content-Type": "application/json"}
+                "POST", path, json.dumps(body), {"Content-Type": "application/json", **headers}
             )
             response = self._line.getresponse()
-            body = response.read()
+            answer = response.read()
         except (OSError, http.client.HTTPException) as error:
             self._line.close()  # the next request opens it again
-            return Answer(step, 0, {"detail": f"the web process does not answer ({error})"})
+            return 0, {"detail": f"the web process does not answer ({error})"}
         try:
-            told = json.loads(body)
+            told: dict[str, Any] = json.loads(answer)
         except ValueError:
             told = {"detail": f"{response.reason}, see the web process's log"}
-        return Answer(step, response.status, told)
+        return response.status, told

@@ -118,14 +118,19 @@ class Show:
         return _code(supervisor)
 
     def _perform(self, step: Step, door: Door) -> None:
-        if step.act == "owners":
-            ours, theirs = owners.close_through_us(), owners.close_at_the_broker()
-            self._teller.say(
-                f"owners close {ours} positions through us, and {theirs} at the broker behind us",
-                "bold cyan",
-            )
-        else:
+        if step.act != "owners":
             self._teller.posted(door.post(step))
+            return
+        try:
+            ours = owners.close_by_api(door)
+        except OSError as error:
+            self._teller.say(str(error), "bold red")
+            ours = 0
+        theirs = owners.close_at_the_broker()
+        self._teller.say(
+            f"owners close {ours} positions by the API, and {theirs} at the broker behind us",
+            "bold cyan",
+        )
 
     def _settle(self, supervisor: Supervisor) -> bool:
         """Wait until nothing is under way any more, within reason; False: stopped before."""

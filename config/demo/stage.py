@@ -16,7 +16,7 @@ from config.stack import all_children
 
 CURTAIN = DAY.replace(hour=12, minute=25)  # by then everybody should be tested and compared
 LOOK_EVERY_SECONDS = "1"
-TYPICAL_START, SHORTEST_LEAD, LONGEST_LEAD, SHARE = 2.0, 5.0, 60.0, 12.0
+TYPICAL_START, SHORTEST_LEAD, LONGEST_LEAD, SHARE = 2.0, 6.0, 60.0, 14.0
 
 # Machine seconds between two rounds of what follows the market, in place of the usual minutes.
 PACE: Mapping[str, float] = {

@@ -1,0 +1,148 @@
+"""What is told of what happens: events alike in one line, each kind readable."""
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from common.clocks import machine_time
+from common.errors import MisconfiguredError
+from common.sql import run
+from config.demo import follow, stage
+from config.demo.cast import DAY
+from config.demo.follow import Follower, Group
+from config.demo.script import ALERTS, Answer, read_script
+from config.demo.words import Words
+from signals.intake import read_signal
+from signals.models import Feed, Signal
+from users.models import User
+
+LOST = "order.unknown"
+
+
+def emit(kind: str, number: int = 1, **payload: Any) -> None:
+    for _ in range(number):
+        values = (kind, json.dumps(payload))
+        run("INSERT INTO events_event (kind, payload) VALUES (%s, %s::jsonb)", values)
+
+
+@pytest.fixture
+def time(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    shown = [machine_time()]
+    monkeypatch.setattr(follow, "machine_time", lambda: shown[0])
+    return shown
+
+
+@pytest.mark.django_db
+class TestFollower:
+    def test_alike_is_one_group_told_when_it_is_quiet(self, time: list[float]) -> None:
+        follower = Follower()
+        emit("connection.error", 3, message="no answer")
+        emit("connection.error", 1, message="not accepted")
+        assert follower.poll() == []
+        time[0] += 1
+        groups = follower.poll()
+        assert [(g.detail, len(g.events)) for g in groups] == [
+            ("no answer", 3),
+            ("not accepted", 1),
+        ]
+        time[0] += 1
+        assert follower.poll(all_of_them=True) == []
+
+    def test_apart_each_is_told(self, time: list[float]) -> None:
+        follower = Follower(apart=True)
+        emit(LOST, 3)
+        assert [len(group.events) for group in follower.poll(all_of_them=True)] == [1, 1, 1]
+
+    def test_one_that_was_committed_late_is_not_missed(self, time: list[float]) -> None:
+        follower = Follower()
+        run("INSERT INTO events_event (id, kind) VALUES (1000000, %s)", (LOST,))
+        assert len(follower.poll(all_of_them=True)) == 1
+        run("INSERT INTO events_event (id, kind) VALUES (999999, %s)", (LOST,))
+        time[0] += 1
+        assert [e.id for g in follower.poll(all_of_them=True) for e in g.events] == [999_999]
+        time[0] += 100
+        assert follower.poll(all_of_them=True) == []
+
+
+def event(**fields: Any) -> SimpleNamespace:
+    plain: dict[str, Any] = {
+        "kind": "order.filled", "signal_id": None, "leg": "entry", "reason": "", "ms": None,
+        "order_type": "MARKET", "slippage_pips": None, "filled_at": None, "created_at": DAY,
+        "payload": {}, "is_open": False, "connection": "Main", "username": "anna",
+    }  # fmt: skip
+    return SimpleNamespace(**{**plain, **fields})
+
+
+def line(kind: str, detail: str, *events: SimpleNamespace) -> str | None:
+    told = Words(lambda at: at).line(Group(kind, None, detail, list(events)))
+    return told.text if told else None
+
+
+@pytest.mark.parametrize(
+    ("told", "kind", "detail", "events"),
+    [
+        ("2 filled, first after 41 ms, slippage -0.1 to +31.0 pips", "order.filled", "entry",
+         [event(ms=41.2, slippage_pips=31), event(ms=90, slippage_pips=-0.1)]),
+        ("2 filled, slippage +31.0 pips", "order.filled", "entry",
+         [event(order_type="STOP", slippage_pips=31)] * 2),
+        ("target 2 taken on 2 accounts", "order.filled", "tp-2", [event()] * 2),
+        (None, "order.filled", "sl", [event()] * 2),
+        ("a part closed on 1 accounts", "order.filled", "close",
+         [event(is_open=True), event()]),
+        ("2 closed, stop loss: 0 won, 1 lost", "position.closed", "sl",
+         [event(payload={"pnl": "-5.1"}), event(payload={"pnl": "0"})]),
+        ("2 denied by our rules: The order needs more margin than the account has free. (MARGIN)",
+         "order.denied", "MARGIN", [event()] * 2),
+        ("2 connections in error: no answer", "connection.error", "no answer", [event()] * 2),
+        ("anna's Main: in error: no answer", "connection.error", "no answer", [event()]),
+        ("drift found, 2 times", "drift.found", "", [event()] * 2),
+    ],
+)  # fmt: skip
+def test_words(told: str | None, kind: str, detail: str, events: list[SimpleNamespace]) -> None:
+    assert line(kind, detail, *events) == told
+
+
+@pytest.mark.django_db
+def test_a_line_names_its_signal() -> None:
+    owner = User.objects.create_user("owner")
+    feed = Feed.objects.create(slug="f", name="F", owner=owner)
+    signal = Signal.objects.create(feed=feed, currency_pair="EUR/USD", direction="BUY")
+    told = Words(lambda at: at).line(Group(LOST, signal.pk, "REPLY_LOST", [event(), event()]))
+    assert told is not None
+    assert told.text.startswith(f"S-{signal.pk} Buy EUR/USD market · 2 without an answer")
+
+
+def test_the_script_is_in_order_and_each_alert_is_readable() -> None:
+    steps = read_script()
+    assert [step.at for step in steps] == sorted(step.at for step in steps)
+    assert steps[0].at > stage.CURTAIN
+    for step in steps:
+        if step.alert and 400 not in step.expect:
+            read_signal(step.alert)
+
+
+def test_a_broken_file_of_alerts_is_named(tmp_path: Any) -> None:
+    broken = tmp_path / "alerts.json"
+    broken.write_text(ALERTS.read_text()[:-5])
+    with pytest.raises(MisconfiguredError, match=r"alerts\.json: not a file of alerts"):
+        read_script(broken)
+
+
+def test_an_answers_sentence_is_the_first_fault() -> None:
+    step = read_script()[0]
+    body = {"code": "X", "detail": "two faults", "errors": [{"detail": "the stop"}]}
+    assert Answer(step, 400, body).sentence == "the stop"
+    assert Answer(step, 500, {}).sentence == ""
+
+
+def test_the_pace_leaves_other_schedules_alone() -> None:
+    schedule = {
+        "watch": {"task": "execution.watch_positions", "schedule": 60},
+        "other": {"task": "other", "schedule": 30},
+    }
+    paced = stage.paced(schedule)
+    assert paced["watch"]["schedule"] == 1
+    assert paced["other"] == schedule["other"]
+    assert schedule["watch"]["schedule"] == 60
