@@ -34,6 +34,7 @@ format: venv ## put the code into the house's format
 
 docs: venv ## write the generated pages anew
 	@$(PYTHON) manage.py settings_reference
+	@$(PYTHON) manage.py reason_codes
 
 bench: venv ## measure; ONLY=fanout, N=1000
 	@$(PYTHON) manage.py bench $(if $(ONLY),--only $(ONLY)) $(if $(N),-n $(N))

@@ -33,6 +33,7 @@ check 'imports only go down' .venv/bin/lint-imports
 check 'migrations are complete' $python manage.py makemigrations --check --dry-run
 check 'check --deploy' as_in_production $python manage.py check --deploy --fail-level WARNING
 check 'docs/settings.md, .env.example' $python manage.py settings_reference --check
+check 'docs/reason-codes.md' $python manage.py reason_codes --check
 
 if ((${#failed[@]})); then
   printf '\n%s of the checks failed: %s\n' "${#failed[@]}" "$(IFS=,; echo "${failed[*]}")"

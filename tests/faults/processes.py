@@ -1,4 +1,4 @@
-"""Real processes to kill: workers on the test database, a Redis of their own, a journal to count by."""
+"""Real processes to kill: workers on the test database, a Redis of their own, a journal."""
 
 import json
 import os
