@@ -16,8 +16,8 @@ help: ## this page
 venv: ## install what Fillcast needs into .venv (again only if the requirements changed)
 	@deploy/venv.sh
 
-demo: venv ## the whole thing with demo data in the browser; ONCE=1: through it once, then a summary
-	@$(PYTHON) manage.py demo $(if $(ONCE),--once)
+demo: venv ## the whole thing with demo data in the browser; ONCE=1: through it once; VERBOSE=1, SPEED=60
+	@$(PYTHON) manage.py demo $(if $(ONCE),--once) $(if $(VERBOSE),--verbose) $(if $(SPEED),--speed $(SPEED))
 
 up: venv ## the same without demo data
 	@$(PYTHON) manage.py stack
