@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import orjson
 import psycopg
@@ -63,18 +64,37 @@ def columns(records: Sequence[Sequence[Any]], width: int) -> list[str]:
 
 
 def array(values: Iterable[Any]) -> str:
-    """Return PostgreSQL's array literal of texts, numbers, booleans, times, UUIDs and None."""
-    return "{" + ",".join(map(_element, values)) + "}"
+    """Return PostgreSQL's array literal of texts, numbers, booleans, times, UUIDs and None.
+
+    A column is of one kind, so most of it is written by one comprehension; None and texts that
+    need escaping go the long way.
+    """
+    listed = list(values)
+    kinds = set(map(type, listed))
+    if len(kinds) == 1:
+        (kind,) = kinds
+        if kind in _PLAIN:
+            return "{" + ",".join([str(value) for value in listed]) + "}"
+        if kind is str and "\\" not in (joined := '","'.join(listed)):
+            if joined.count('"') == 2 * len(listed) - 2:
+                return '{"' + joined + '"}'
+        elif kind is datetime:  # of a bundle most are the same, and writing one takes long
+            once = {value: _element(value) for value in set(listed)}
+            return "{" + ",".join([once[value] for value in listed]) + "}"
+    return "{" + ",".join(map(_element, listed)) + "}"
+
+
+_PLAIN = frozenset({Decimal, int, bool, float, UUID})
 
 
 def _element(value: Any) -> str:
     if value is None:
         return "NULL"
     kind = type(value)
-    if kind is Decimal or kind is int or kind is bool:
+    if kind in _PLAIN:
         return str(value)
     if isinstance(value, str):
         if '"' in value or "\\" in value:
             value = value.replace("\\", "\\\\").replace('"', '\\"')
         return f'"{value}"'
-    return f'"{value.isoformat()}"' if kind is datetime else str(value)  # a UUID needs no quotes
+    return f'"{value.isoformat()}"' if kind is datetime else str(value)

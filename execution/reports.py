@@ -5,13 +5,13 @@ Facts (acceptance, fills, refusals) are never fenced: they are true whoever brin
 (NotSent, unknown) always are: only the process that holds the order's present fence may decide.
 """
 
-import json
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+import orjson
 from django.conf import settings
 from django.db import transaction
 
@@ -28,6 +28,8 @@ from execution.reserve import balance
 from execution.transitions import LATE, State, Step, after_fill, after_report, require
 
 ZERO = Decimal(0)
+STATUS = {status.value: status for status in Status}  # cheaper than the enum's own conversion
+SIGN = {side.value: side.sign for side in Side}
 FACTS_OF_ONE_ATTEMPT = frozenset(
     {
         ReportKind.ACCEPTED,
@@ -90,11 +92,11 @@ def _load(reports: Iterable[OrderReport], ids: list[int]) -> dict[Any, Any]:
     """Lock and load the orders that reports speak of; keyed by id base and by primary key."""
     wanted = {r.client_order_id for r in reports if r.client_order_id}
     parameters = {"ids": ids, "alert_pips": settings.FILLCAST_SLIPPAGE_ALERT_PIPS}
-    loaded = rows(sql.LOAD, {**parameters, "client_order_ids": list(wanted)})
+    loaded = rows(sql.LOAD, {**parameters, "client_order_ids": array(wanted)})
     missing = wanted - {row.client_order_id for row in loaded}
     if missing:  # another attempt of the same order, or not ours at all
         others = [other for one in missing for other in all_attempts(one)]
-        loaded += rows(sql.LOAD, {**parameters, "ids": [], "client_order_ids": others})
+        loaded += rows(sql.LOAD, {**parameters, "ids": [], "client_order_ids": array(others)})
     found: dict[Any, Any] = {row.id: row for row in loaded}
     found.update({base_of(row.client_order_id): row for row in loaded if row.client_order_id})
     return found
@@ -107,17 +109,18 @@ def _sort(told: list[tuple[OrderReport, int | None]], found: dict[Any, Any]) -> 
         if report.kind is ReportKind.LEVELS:
             continue
         row = found.get(order_id if order_id is not None else base_of(report.client_order_id))
-        if row is None or str(row.connection_id) != report.connection_id:
+        if row is None or row.connection_id != report.connection_id:
             write_drift(Code.UNKNOWN_ORDER, report)
             continue
-        change = changes.setdefault(row.id, Change(row, _state_of(row)))
+        if (change := changes.get(row.id)) is None:
+            change = changes[row.id] = Change(row, _state_of(row))
         change.reports.append(report)
     return dict(sorted(changes.items()))
 
 
 def _state_of(row: Any) -> State:
     return State(
-        status=Status(row.status),
+        status=STATUS[row.status],
         quantity=row.quantity or ZERO,
         filled=row.filled_quantity,
         attempt=row.attempt,
@@ -129,7 +132,7 @@ def _state_of(row: Any) -> State:
 
 def _insert_fills(changes: dict[int, Change]) -> None:
     """Insert the executions; those that were there already count no second time."""
-    records: dict[tuple[Any, str], tuple[Any, ...]] = {}
+    records: dict[tuple[str, str], tuple[Any, ...]] = {}
     for change in changes.values():
         for report in change.reports:
             for fill in report.fills:
@@ -137,7 +140,7 @@ def _insert_fills(changes: dict[int, Change]) -> None:
                 records.setdefault(key, _fill_record(change.row, fill))
     if not records:
         return
-    ordered = [records[key] for key in sorted(records, key=str)]
+    ordered = [records[key] for key in sorted(records)]
     for new in rows(sql.FILLS, columns(ordered, 10)):
         changes[new.order_id].fills.append(new)
 
@@ -154,7 +157,9 @@ def _fold(change: Change) -> None:
     change.average = change.row.avg_fill_price
     if change.fills:
         _add_fills(change)
-    for report in sorted(change.reports, key=lambda report: report.kind in DECISIONS):
+    if len(change.reports) > 1:
+        change.reports.sort(key=lambda report: report.kind in DECISIONS)
+    for report in change.reports:
         if report.kind in FACTS_OF_ONE_ATTEMPT and not _same_attempt(change.row, report):
             continue
         step = after_report(change.state, report)
@@ -169,10 +174,10 @@ def _add_fills(change: Change) -> None:
     total = state.filled + change.quantity
     change.average = divide(state.filled * row.avg_fill_price + change.value, total)
     if row.expected_price is not None and row.pip:
-        moved = (change.average - row.expected_price) * Side(row.side).sign
+        moved = (change.average - row.expected_price) * SIGN[row.side]
         change.slippage = divide(moved, row.pip)
     _move(change, after_fill(state, total))
-    change.state = replace(change.state, filled=total)
+    change.state.filled = total
 
 
 def _same_attempt(row: Any, report: OrderReport) -> bool:
@@ -188,7 +193,7 @@ def _move(change: Change, step: Step) -> None:
         if change.state.status != change.row.status:
             change.passed.append(change.state.status)
     change.step = step
-    change.state = replace(change.state, status=step.status)
+    change.state.status = step.status
 
 
 def _write(changes: list[Change]) -> int:
@@ -241,7 +246,7 @@ def _record(change: Change) -> tuple[Any, ...]:
         row.attempt + step.next_attempt,
         row.tries + step.next_try,
         _backoff(row.tries) if step.next_try else 0.0,
-        json.dumps(_numbers(change)),
+        orjson.dumps(_numbers(change)).decode(),
     )
 
 
@@ -257,7 +262,10 @@ def _implied(row: Any, status: Status) -> tuple[Any, ...]:
 
 
 def _last(change: Change, name: str) -> str:
-    return next((v for r in reversed(change.reports) if (v := getattr(r, name))), "")
+    for report in reversed(change.reports):
+        if value := getattr(report, name):
+            return str(value)
+    return ""
 
 
 def _alarming(change: Change) -> bool:

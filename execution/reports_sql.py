@@ -1,14 +1,15 @@
 """The statements of apply_reports. `reports.py` says in which order, and why."""
 
 LOAD = """
-SELECT o.id, o.client_order_id, o.status, o.fence, o.signal_id, o.connection_id, o.position_id,
+SELECT o.id, o.client_order_id, o.status, o.fence, o.signal_id,
+  o.connection_id::text, o.position_id,  -- text is how reports name it; UUIDs are dear to make
   o.leg, o.pair, o.side, o.attempt, o.tries, o.quantity, o.filled_quantity,
   coalesce(o.avg_fill_price, 0) AS avg_fill_price, o.expected_price, o.pip, o.broker_order_id,
   coalesce(t.slippage_alert_threshold_pips, %(alert_pips)s) AS alert_pips, c.data_connection_id
 FROM execution_order o
 JOIN connections_executionconnection c ON c.id = o.connection_id
 LEFT JOIN connections_tradingpreset t ON t.id = c.preset_id
-WHERE o.client_order_id = ANY(%(client_order_ids)s) OR o.id = ANY(%(ids)s)
+WHERE o.client_order_id = ANY(%(client_order_ids)s::text[]) OR o.id = ANY(%(ids)s)
 ORDER BY o.id FOR NO KEY UPDATE OF o
 """
 

@@ -76,9 +76,12 @@ def require(current: Status, to: Status) -> None:
         raise IllegalTransitionError(f"{current} → {to}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class State:
-    """What a report is judged against. quantity and filled: base units."""
+    """What a report is judged against; moved on from one report of a flush to the next.
+
+    quantity and filled: base units.
+    """
 
     status: Status
     quantity: Decimal
