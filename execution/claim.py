@@ -10,20 +10,22 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
 
-from brokers.base import ConnectionSpec, OrderRequest, OrderType, Side, TimeInForce
+from brokers.base import ConnectionSpec, OrderRequest
 from brokers.registry import adapter_for
 from common.clocks import machine_seconds_until, machine_time, market_now
 from common.codes import Code
-from common.sql import columns, rows, run
+from common.sql import array, columns, rows, run
 from connections.models import HaltMode
 from connections.selectors import spec_from_row
 from execution import claim_sql as sql
 from execution.decide import (
+    ORDER_TYPES,
+    SIDES,
+    TIMES_IN_FORCE,
     Decision,
     Ended,
     Intent,
@@ -62,12 +64,13 @@ def claim(order_ids: Sequence[int], *, owner: str, skip_locked: bool = False) ->
     send_by = machine_time() + settings.FILLCAST_SEND_WITHIN_SECONDS  # before the transaction
     with transaction.atomic():
         lock = sql.LOCK.format(skip="SKIP LOCKED" if skip_locked else "")
-        locked = {row.connection_id for row in rows(lock, (list(order_ids),))}
+        ids = array(order_ids)
+        locked = {row.connection_id for row in rows(lock, (ids,))}
         if not locked:
             return []
         pending = [
             row
-            for row in rows(sql.LOAD, (list(order_ids),))
+            for row in rows(sql.LOAD, (ids,))
             if row.status == "PENDING" and row.is_due and row.connection_id in locked
         ]
         if not pending:
@@ -88,10 +91,10 @@ def claim(order_ids: Sequence[int], *, owner: str, skip_locked: bool = False) ->
 
 
 def _decide_all(
-    pending: list[Any], market: Market, specs: dict[UUID, ConnectionSpec]
+    pending: list[Any], market: Market, specs: dict[str, ConnectionSpec]
 ) -> list[tuple[Any, Decision]]:
     """Judge the bundle's rows in order; each allowed entry counts for the ones behind it."""
-    parameters = {"connections": list(specs), "overdue": OVERDUE_SECONDS}
+    parameters = {"connections": array(specs), "overdue": OVERDUE_SECONDS}
     held = rows(sql.HELD, parameters)
     books = {h.connection_id: Book(h.n, h.notional, h.margin, h.risk) for h in held}
     # A connection whose last call is overdue gets no second place on the wire, or the slow ones
@@ -107,10 +110,10 @@ def _decide_all(
 def _decide(
     row: Any,
     market: Market,
-    books: dict[UUID, Book],
+    books: dict[str, Book],
     spec: ConnectionSpec,
     halts: Halts,
-    overdue: set[UUID],
+    overdue: set[str],
 ) -> Decision:
     is_entry = row.position_id is None
     feed_id = market.signals[row.signal_id].feed_id if row.signal_id else None
@@ -196,12 +199,12 @@ def _outgoing(
         send_by = min(send_by, machine_time() + machine_seconds_until(signal.valid_until))
     request = OrderRequest(
         client_order_id=written.client_order_id,
-        connection_id=str(row.connection_id),
+        connection_id=row.connection_id,
         account=row.account,
         symbol=intent.symbol,
-        side=Side(row.side),
-        order_type=OrderType(row.order_type),
-        time_in_force=TimeInForce(row.time_in_force),
+        side=SIDES[row.side],
+        order_type=ORDER_TYPES[row.order_type],
+        time_in_force=TIMES_IN_FORCE[row.time_in_force],
         quantity=intent.quantity,
         limit_price=intent.limit_price,
         stop_price=intent.stop_price,

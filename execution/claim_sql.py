@@ -1,15 +1,15 @@
 """The statements of the claim. `claim.py` says in which order, and why."""
 
 LOCK = """
-SELECT connection_id FROM connections_mailbox WHERE connection_id IN (
-  SELECT connection_id FROM execution_order WHERE id = ANY(%s) AND status = 'PENDING')
+SELECT connection_id::text FROM connections_mailbox WHERE connection_id IN (
+  SELECT connection_id FROM execution_order WHERE id = ANY(%s::bigint[]) AND status = 'PENDING')
 ORDER BY connection_id FOR NO KEY UPDATE {skip}
 """
 
 LOAD = """
-SELECT o.id, o.status, o.connection_id, o.position_id, o.signal_id, o.leg, o.pair, o.symbol, o.side,
-  o.order_type, o.time_in_force, o.quantity, o.limit_price, o.stop_price, o.attempt, o.tries,
-  o.client_order_id, o.due_at <= clock_timestamp() AND o.wish = '' AS is_due,
+SELECT o.id, o.status, o.connection_id::text, o.position_id, o.signal_id, o.leg, o.pair, o.symbol,
+  o.side, o.order_type, o.time_in_force, o.quantity, o.limit_price, o.stop_price, o.attempt,
+  o.tries, o.client_order_id, o.due_at <= clock_timestamp() AND o.wish = '' AS is_due,
   c.type, c.account, c.exchange_name, c.settings, c.sealed_credentials, c.instrument_book,
   c.data_connection_id, coalesce(c.user_id, c.admin_id) AS owner_id, c.is_active, c.is_paused,
   a.currency, a.balance, a.equity, a.free_margin, a.leverage,
@@ -25,7 +25,7 @@ LEFT JOIN connections_accountsnapshot a ON a.connection_id = c.id
 LEFT JOIN connections_tradingpreset t ON t.id = c.preset_id
 LEFT JOIN signals_signal s ON s.id = o.signal_id
 LEFT JOIN connections_subscription b ON b.connection_id = c.id AND b.feed_id = s.feed_id
-WHERE o.id = ANY(%s) ORDER BY o.priority, o.id
+WHERE o.id = ANY(%s::bigint[]) ORDER BY o.priority, o.id
 """  # status is judged in Python: here it would drag in the index of the whole backlog
 
 # closable: what is left of the position for this exit, after those that are on their way and those
@@ -71,7 +71,7 @@ FROM prices_latestquote WHERE data_connection_id = ANY(%s)
 """
 
 HELD = """
-SELECT connection_id, sum(n)::int AS n, sum(notional) AS notional, sum(margin) AS margin,
+SELECT connection_id::text, sum(n)::int AS n, sum(notional) AS notional, sum(margin) AS margin,
   sum(risk) AS risk, bool_or(overdue) AS overdue
 FROM (
   SELECT p.connection_id, 1 AS n, p.quantity * p.entry_price * p.conversion_rate AS notional,
@@ -82,7 +82,7 @@ FROM (
         * p.quantity * p.conversion_rate END AS risk
   FROM positions_executionposition p
   LEFT JOIN connections_accountsnapshot a ON a.connection_id = p.connection_id
-  WHERE p.connection_id = ANY(%(connections)s) AND p.quantity > 0
+  WHERE p.connection_id = ANY(%(connections)s::uuid[]) AND p.quantity > 0
   UNION ALL
   SELECT connection_id, CASE WHEN filled_quantity > 0 THEN 0 ELSE 1 END,
     (quantity - filled_quantity) * coalesce(expected_price, 0) * coalesce(conversion_rate, 0),
@@ -91,7 +91,7 @@ FROM (
       AND submitted_at < clock_timestamp() - make_interval(secs => %(overdue)s),
     coalesce(risk, 0) * (quantity - filled_quantity) / quantity
   FROM execution_order
-  WHERE connection_id = ANY(%(connections)s) AND position_id IS NULL
+  WHERE connection_id = ANY(%(connections)s::uuid[]) AND position_id IS NULL
     AND status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
 ) held GROUP BY connection_id
 """

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal
+from functools import cache
 from typing import Any
 
 from brokers.base import Capabilities, OrderType, Side, TimeInForce
@@ -20,6 +21,10 @@ from prices.selectors import conversion_rate
 
 QUOTE_MAX_AGE_SECONDS = 60
 ACCOUNT_MAX_AGE_SECONDS = 900
+# What a row's texts stand for: a look-up costs a tenth of the enum's own conversion.
+SIDES = {side.value: side for side in Side}
+ORDER_TYPES = {kind.value: kind for kind in OrderType}
+TIMES_IN_FORCE = {time.value: time for time in TimeInForce}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +77,7 @@ def decide_exit(row: Any, market: Market) -> Decision:
     """An exit is never blocked by an entry limit, and never larger than what is still open."""
     instrument = market.instruments.get((row.instrument_book, row.symbol))
     quote = market.quotes.get(row.data_connection_id, {}).get(row.pair)
-    side = Side(row.side)
+    side = SIDES[row.side]
     position = market.exits[row.id]
     if position.quantity <= 0:
         return Ended(Denial(Code.NOTHING_TO_CLOSE), Status.CANCELLED)
@@ -152,9 +157,9 @@ def _cannot_trade(row: Any, can: Capabilities) -> Denial | None:
         return Denial(
             Code.ACCOUNT_STALE, Decimal(row.account_age), Decimal(ACCOUNT_MAX_AGE_SECONDS)
         )
-    if OrderType(row.order_type) not in can.order_types:
+    if ORDER_TYPES[row.order_type] not in can.order_types:
         return Denial(Code.ORDER_TYPE_UNSUPPORTED, detail=row.order_type)
-    if TimeInForce(row.time_in_force) not in can.times_in_force:
+    if TIMES_IN_FORCE[row.time_in_force] not in can.times_in_force:
         return Denial(Code.ORDER_TYPE_UNSUPPORTED, detail=row.time_in_force)
     return None
 
@@ -168,7 +173,7 @@ def _sized(
     book: risk.Book,
     can: Capabilities,
 ) -> Decision:
-    side = Side(row.side)
+    side = SIDES[row.side]
     limit, stop, sl = (
         _to_digits(price, instrument.digits)
         for price in (row.limit_price, row.stop_price, signal.sl)
@@ -306,4 +311,9 @@ def _touch(quote: Any, side: Side) -> Decimal:
 def _to_digits(price: Decimal | None, digits: int) -> Decimal | None:
     if price is None:
         return None
-    return price.quantize(Decimal(1).scaleb(-digits), ROUND_HALF_EVEN)
+    return price.quantize(_quantum(digits), ROUND_HALF_EVEN)
+
+
+@cache
+def _quantum(digits: int) -> Decimal:
+    return Decimal(1).scaleb(-digits)

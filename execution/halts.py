@@ -25,6 +25,8 @@ class Halts:
 
     def mode(self, *, owner_id: int, feed_id: int | None, connection_id: UUID | str) -> str | None:
         """Return the strictest mode that applies: HALTED, REDUCING or None."""
+        if not (self.everyone or self.feeds or self.users or self.connections):
+            return None  # as almost always, and asked three times for each order
         modes = {
             self.everyone,
             self.users.get(owner_id),

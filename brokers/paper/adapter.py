@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, ParamSpec, TypeVar
 
 import psycopg
@@ -47,6 +48,26 @@ def create() -> BrokerAdapter:
     return PaperAdapter()
 
 
+@cache  # asked for each order of a bundle
+def _capabilities(mode: str, native_stops: bool) -> Capabilities:
+    return Capabilities(
+        order_types=frozenset(OrderType),
+        times_in_force=frozenset(TimeInForce),
+        native_stops=native_stops,
+        modify=True,
+        position_modes=frozenset([PositionMode(mode)] if mode else PositionMode),
+        partial_close=True,
+        event_stream=True,
+        price_stream=False,
+        lookup_horizon=timedelta(days=3650),
+        refuses_repeated_ids=False,
+        exit_safety=ExitSafety.TICKET,
+        session=False,
+        needs_credentials=False,
+        submit_many=True,
+    )
+
+
 class PaperAdapter:
     """All paper accounts of one process.
 
@@ -62,22 +83,8 @@ class PaperAdapter:
 
     def capabilities(self, spec: ConnectionSpec) -> Capabilities:
         """What the account can do, by what its connection's settings say of it."""
-        mode = spec.settings.get("position_mode")
-        return Capabilities(
-            order_types=frozenset(OrderType),
-            times_in_force=frozenset(TimeInForce),
-            native_stops=bool(spec.settings.get("native_stops", True)),
-            modify=True,
-            position_modes=frozenset([PositionMode(mode)] if mode else PositionMode),
-            partial_close=True,
-            event_stream=True,
-            price_stream=False,
-            lookup_horizon=timedelta(days=3650),
-            refuses_repeated_ids=False,
-            exit_safety=ExitSafety.TICKET,
-            session=False,
-            needs_credentials=False,
-            submit_many=True,
+        return _capabilities(
+            spec.settings.get("position_mode") or "", bool(spec.settings.get("native_stops", True))
         )
 
     def instrument_book(self, spec: ConnectionSpec) -> str:
