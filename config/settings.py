@@ -87,6 +87,7 @@ INSTALLED_APPS = [
     "execution",
     "analytics",
     "api",
+    "portal",
     "brokers.paper",
     "config",
 ]
@@ -175,6 +176,7 @@ AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = 0.25  # hours
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]  # both: nobody can lock another out
 AXES_RESET_ON_SUCCESS = True
+AXES_LOCKOUT_CALLABLE = "portal.access.locked_out"
 AXES_HANDLER = "axes.handlers.database.AxesDatabaseHandler"  # Redis may be away
 OTP_TOTP_ISSUER = "Fillcast"
 LOGIN_URL = "/login/"

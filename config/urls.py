@@ -14,4 +14,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("readyz", health.readyz, name="readyz"),
     path("admin/", admin.site.urls),
     path("", include("api.urls")),
+    path("", include("portal.urls")),
 ]

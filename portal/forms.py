@@ -1,0 +1,160 @@
+"""What tenants fill in. Choices are a tenant's own rows: another's id is simply not among them."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+
+from brokers.registry import kinds
+from common.errors import InvalidInputError
+from common.money import plain, read_decimal
+from connections.models import DataConnection, Directions, TradingPreset
+from portal.selectors.accounts import Account, presets_for, price_sources_for
+from users.models import User
+
+KINDS = {
+    "paper": "Paper (nothing is real)",
+    "mt5": "MetaTrader 5",
+    "mt4": "MetaTrader 4",
+    "ibkr": "Interactive Brokers",
+    "crypto": "Crypto exchange",
+}
+DIRECTIONS = [("BOTH", "Buys and sells"), ("BUY", "Buys only"), ("SELL", "Sells only")]
+FRACTIONS = [("1", "All of it"), ("0.5", "Half of what was opened"), ("0.25", "A quarter")]
+
+
+class Amount(forms.CharField):
+    """A plain decimal above zero, read by the one strict grammar: `1.5`."""
+
+    def to_python(self, value: Any) -> Any:
+        text = super().to_python(value)
+        if not text:
+            return None
+        try:
+            return read_decimal(text.strip(), positive=True)
+        except InvalidInputError as error:
+            remedy = error.code.hint or "Write it as 1.5."
+            raise forms.ValidationError(f"{error.detail} {remedy}") from error
+
+    def prepare_value(self, value: Any) -> Any:
+        return plain(value) if isinstance(value, Decimal) else value
+
+
+class AccountForm(forms.Form):
+    """What can be changed of an account."""
+
+    name = forms.CharField(max_length=100, help_text="As you want to read it on these pages.")
+    preset = forms.ModelChoiceField(
+        TradingPreset.objects.none(), required=False, empty_label="None: nothing is traded",
+        help_text="Says how large a trade may be, and your limits.",
+    )  # fmt: skip
+    data_connection = forms.ModelChoiceField(
+        DataConnection.objects.none(), required=False, label="Price source",
+        empty_label="None: nothing is traded",
+    )  # fmt: skip
+
+    def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, rows in (("preset", presets_for(user)), ("data_connection",
+                                                           price_sources_for(user))):  # fmt: skip
+            field = self.fields[name]
+            assert isinstance(field, forms.ModelChoiceField)
+            field.queryset = rows
+
+
+def _brokers() -> list[tuple[str, str]]:
+    return [(kind, KINDS.get(kind, kind)) for kind in kinds()]
+
+
+class AddForm(AccountForm):
+    """A new account. Its credentials come next, then its test."""
+
+    type = forms.ChoiceField(label="Broker", choices=_brokers)
+    exchange_name = forms.CharField(
+        max_length=40, required=False, label="Exchange", help_text="Only for crypto: binance…"
+    )
+    account = forms.CharField(
+        max_length=60, label="Account number",
+        help_text="The number or login at the broker. A paper account must have been opened by an "
+        "operator before.",
+    )  # fmt: skip
+    field_order = ("name", "type", "exchange_name", "account", "preset", "data_connection")
+
+
+class CredentialsForm(forms.Form):
+    """Credentials of one broker kind. They go in and never come out: no field has a value."""
+
+    TRADING = (("password", "Trading password", "Not the investor’s: that one only reads.", True),)
+    FIELDS = {
+        "paper": (("password", "Password", "Only if the paper account asks for one.", False),),
+        "mt5": TRADING,
+        "mt4": TRADING,
+        "ibkr": (
+            ("username", "Gateway user", "Only where the gateway logs in by itself.", False),
+            ("password", "Gateway password", "", False),
+        ),
+        "crypto": (
+            ("api_key", "API key", "With the right to trade, without the right to withdraw.", True),
+            ("secret", "API secret", "", True),
+            ("password", "Passphrase", "Only at exchanges that ask for one.", False),
+        ),
+    }
+    OTHERS = (
+        ("api_key", "API key or user", "", True),
+        ("secret", "API secret or password", "", True),
+    )
+
+    def __init__(self, kind: str, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for key, label, help_text, required in self.FIELDS.get(kind, self.OTHERS):
+            self.fields[key] = forms.CharField(
+                label=label, help_text=help_text, required=required, max_length=4096, strip=False,
+                widget=forms.PasswordInput(
+                    attrs={"autocomplete": "new-password", "spellcheck": "false"}
+                ),
+            )  # fmt: skip
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or self.cleaned_data
+        if not self.errors and not any(data.values()):
+            raise forms.ValidationError("Nothing was entered; what is stored was kept.")
+        return data
+
+    def told(self) -> dict[str, str]:
+        """What was typed, by its key."""
+        return {key: value for key, value in self.cleaned_data.items() if value}
+
+
+class TakeForm(forms.Form):
+    """How an account takes a feed."""
+
+    multiplier = Amount(
+        label="Size", initial="1", help_text="Times what the account’s preset says: 0.5 is half."
+    )
+    directions = forms.ChoiceField(choices=DIRECTIONS, initial=Directions.BOTH)
+
+
+class SubscribeForm(TakeForm):
+    """Which account takes it, and how."""
+
+    account = forms.ChoiceField()
+    field_order = ("account", "multiplier", "directions")
+
+    def __init__(self, free: Sequence[Account], *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field = self.fields["account"]
+        assert isinstance(field, forms.ChoiceField)
+        field.choices = [(str(a.connection.pk), a.connection.name) for a in free]
+
+
+class CloseForm(forms.Form):
+    """How much of a position is closed."""
+
+    fraction = forms.ChoiceField(label="How much", choices=FRACTIONS)
+
+
+class PauseForm(forms.Form):
+    """What a pause of everything takes along."""
+
+    cancel_working = forms.BooleanField(required=False, initial=True)

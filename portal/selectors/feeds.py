@@ -1,0 +1,51 @@
+"""Feeds that a tenant may take, and what takes them already."""
+
+from dataclasses import dataclass
+
+from django.db.models import Q, QuerySet
+
+from connections.models import Subscription
+from portal.selectors.accounts import Account
+from signals.models import Feed
+from signals.selectors import feeds_for
+from users.models import User
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A feed with the tenant's subscriptions to it, and the accounts that do not take it yet."""
+
+    feed: Feed
+    taken: list[Subscription]
+    free: list[Account]
+
+
+def takeable(user: User) -> QuerySet[Feed]:
+    """Return the public feeds, the tenant's own, and those that they take."""
+    taken = Q(subscriptions__connection__user=user, subscriptions__archived_at=None)
+    mine = Feed.objects.filter(taken).values("pk")
+    open_ones = Q(is_public=True, archived_at=None) | Q(owner=user, archived_at=None)
+    return feeds_for(user).filter(open_ones | Q(pk__in=mine))
+
+
+def subscriptions_of(user: User) -> QuerySet[Subscription]:
+    """Return what a tenant's accounts take now."""
+    live = Subscription.objects.filter(
+        connection__user=user, connection__archived_at=None, archived_at=None
+    )
+    related = live.select_related("feed", "connection").defer("connection__sealed_credentials")
+    return related.order_by("feed__name", "connection__name")
+
+
+def offers(user: User, accounts: list[Account]) -> list[Offer]:
+    """Return every feed with who takes it, those that are taken first, in two statements."""
+    taken: dict[int, list[Subscription]] = {}
+    for subscription in subscriptions_of(user):
+        taken.setdefault(subscription.feed_id, []).append(subscription)
+    found = []
+    for feed in takeable(user):
+        mine = taken.get(feed.pk, [])
+        ids = {subscription.connection_id for subscription in mine}
+        free = [account for account in accounts if account.connection.pk not in ids]
+        found.append(Offer(feed, mine, free))
+    return sorted(found, key=lambda offer: (not offer.taken, offer.feed.name))

@@ -1,0 +1,99 @@
+"""A tenant's positions, with what they are worth and who watches their stop."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.utils import timezone
+
+from common.clocks import market_now
+from common.money import divide
+from positions.admin import protection
+from positions.models import ExecutionPosition, PositionQuerySet
+from positions.selectors import with_prices
+from users.models import User
+
+STALE_AFTER = timedelta(minutes=5)  # of market time: an older price is told as old
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One position; an open one has been read `with_prices`."""
+
+    position: Any
+
+    @property
+    def shape(self) -> tuple[str, str]:
+        return protection(self.position)
+
+    @property
+    def is_naked(self) -> bool:
+        return self.shape[0] == "naked"
+
+    @property
+    def is_without_stop(self) -> bool:
+        """Nobody watches a stop: it is missing, or none was ever wanted."""
+        return self.is_naked or self.position.sl is None
+
+    @property
+    def untouched_seconds(self) -> float:
+        """Machine time since we last did anything about it: how long a stop may be missing."""
+        age: timedelta = timezone.now() - self.position.touched_at
+        return age.total_seconds()
+
+    @property
+    def currency(self) -> str:
+        snapshot = getattr(self.position.connection, "snapshot", None)
+        return snapshot.currency if snapshot else ""
+
+    @property
+    def is_paper(self) -> bool:
+        return bool(self.position.connection.type == "paper")
+
+    @property
+    def direction(self) -> str:
+        return "short" if self.position.side == "SELL" else "long"
+
+    @property
+    def net(self) -> Decimal:
+        """What it has made so far, after commission."""
+        made: Decimal = self.position.realized_pnl - self.position.commission
+        return made
+
+    @property
+    def free(self) -> Decimal:
+        """What is not being closed already."""
+        left: Decimal = self.position.quantity - self.position.reserved
+        return left
+
+    @property
+    def is_priced_late(self) -> bool:
+        at = self.position.price_time
+        return at is not None and market_now() - at > STALE_AFTER
+
+    @property
+    def pips_to_stop(self) -> Decimal | None:
+        """How far the price may still go; negative: it is past the stop."""
+        position = self.position
+        if position.sl is None or position.current_price is None or not position.pip:
+            return None
+        distance = (position.current_price - position.sl) * position.broker_side.sign
+        return divide(distance, position.pip)
+
+
+def positions_of(user: User) -> PositionQuerySet:
+    """Return all of a tenant's positions, newest first."""
+    mine: PositionQuerySet = (
+        ExecutionPosition.objects.filter(connection__user=user)
+        .select_related("connection__snapshot", "signal__feed")
+        .defer("connection__sealed_credentials")
+        .order_by("-opened_at", "-pk")
+    )
+    return mine
+
+
+def open_positions(user: User) -> list[Held]:
+    """Return the open ones, those without a stop first."""
+    held = [Held(row) for row in with_prices(positions_of(user).open())]
+    return sorted(held, key=lambda one: not one.is_naked)

@@ -1,0 +1,113 @@
+"""What a tenant's accounts are worth and made today. Paper money is never added to real money."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from django.db.models import Count, F, Q, Sum
+
+from analytics.days import DEFAULT_ZONE, bounds, trading_day
+from common.clocks import market_now
+from portal.selectors.accounts import Account
+from portal.selectors.positions import Held
+from positions.models import CloseReason, ExecutionPosition
+
+ZERO = Decimal(0)
+Key = tuple[str, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of today's result; the lines add up."""
+
+    what: str
+    note: str
+    amount: Decimal
+
+
+@dataclass(slots=True)
+class Purse:
+    """Money of one currency, real or paper."""
+
+    currency: str
+    is_paper: bool
+    accounts: list[Account] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
+    closed: Decimal = ZERO
+    open: Decimal = ZERO
+    unpriced: int = 0
+
+    @property
+    def equity(self) -> Decimal:
+        return sum((a.snapshot.equity for a in self.accounts if a.snapshot), ZERO)
+
+    @property
+    def balance(self) -> Decimal:
+        return sum((a.snapshot.balance for a in self.accounts if a.snapshot), ZERO)
+
+    @property
+    def today(self) -> Decimal:
+        return self.closed + self.open
+
+
+def purses(accounts: Sequence[Account], held: Sequence[Held]) -> list[Purse]:
+    """Return the money by currency, the real first: equity as last told, today's result."""
+    found: dict[Key, Purse] = {}
+    for account in accounts:
+        if account.snapshot:
+            purse = _purse(found, account.snapshot.currency, account.is_paper)
+            purse.accounts.append(account)
+    for row in _closed_today(accounts):
+        purse = _purse(found, row["currency"] or "", row["kind"] == "paper")
+        purse.closed += row["made"]
+        purse.lines.append(_closed_line(row))
+    _add_open(found, held)
+    return sorted(found.values(), key=lambda purse: (purse.is_paper, purse.currency))
+
+
+def _purse(found: dict[Key, Purse], currency: str, is_paper: bool) -> Purse:
+    return found.setdefault((currency, is_paper), Purse(currency, is_paper))
+
+
+def _closed_line(row: dict[str, Any]) -> Line:
+    many = row["many"]
+    told = CloseReason(row["close_reason"]).label if row["close_reason"] else "Closed"
+    note = f"{many} position{'' if many == 1 else 's'}, after commission"
+    return Line(f"{row['pair']}: {told[0].lower()}{told[1:]}", note, row["made"])
+
+
+def _closed_today(accounts: Sequence[Account]) -> Sequence[dict[str, Any]]:
+    """What was closed since each account's trading day began, by currency, pair and reason."""
+    zones = defaultdict(list)
+    for account in accounts:
+        preset = account.connection.preset
+        zones[preset.trading_day_zone if preset else DEFAULT_ZONE].append(account.connection.pk)
+    if not zones:
+        return []
+    today, now = Q(), market_now()
+    for zone, ids in zones.items():
+        start, end = bounds(trading_day(now, zone), zone)
+        today |= Q(connection__in=ids, closed_at__gte=start, closed_at__lt=end)
+    rows = ExecutionPosition.objects.filter(today).values(
+        "pair", "close_reason", currency=F("connection__snapshot__currency"),
+        kind=F("connection__type"),
+    )  # fmt: skip
+    summed = rows.annotate(many=Count("pk"), made=Sum(F("realized_pnl") - F("commission")))
+    return list(summed.order_by("pair", "close_reason"))
+
+
+def _add_open(found: dict[Key, Purse], held: Sequence[Held]) -> None:
+    by_pair: dict[tuple[Key, str], list[Held]] = defaultdict(list)
+    for one in held:
+        by_pair[(one.currency, one.is_paper), one.position.pair].append(one)
+    for (key, pair), group in by_pair.items():
+        purse = _purse(found, *key)
+        priced = [o.position.unrealized_pnl for o in group if o.position.unrealized_pnl is not None]
+        purse.unpriced += len(group) - len(priced)
+        purse.open += sum(priced, ZERO)
+        note = f"{len(group)} position{'' if len(group) == 1 else 's'}, at the last price"
+        if missing := len(group) - len(priced):
+            note += f"; {missing} without a price left out"
+        purse.lines.append(Line(f"Open {pair}", note, sum(priced, ZERO)))

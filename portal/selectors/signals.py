@@ -1,0 +1,152 @@
+"""Signals as one tenant's accounts met them."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from statistics import median
+from typing import Any
+
+from django.db.models import Q, QuerySet
+
+from common.shown import SHARES, STATES, number
+from execution.models import Fill, Order, Status
+from portal.selectors.positions import Held, positions_of
+from portal.timeline import Step, timeline
+from portal.words import Said, slippage_cost, tell
+from positions.selectors import with_prices
+from signals.models import Action, Signal
+from signals.selectors import signals_for
+from users.models import User
+
+CANCELLABLE = (Status.PENDING, Status.SUBMITTED, Status.PARTIALLY_FILLED)
+OF_ITS_OWN = Q(leg__startswith="entry") | ~Q(signal__action="OPEN")
+"""What a publication wrote: entries, or the exits of a CLOSE; not the later exits of an OPEN."""
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """A signal in a list, with what became of it on the tenant's accounts."""
+
+    signal: Signal
+    shares: Counter[str]
+
+    @property
+    def accounts(self) -> int:
+        return sum(self.shares.values())
+
+    @property
+    def parts(self) -> list[tuple[str, int]]:
+        return [(share, self.shares[share]) for share in SHARES if self.shares[share]]
+
+    @property
+    def in_words(self) -> str:
+        """The parts and their total: `2 filled + 1 skipped`."""
+        return " + ".join(f"{number(many)} {share}" for share, many in self.parts)
+
+
+def published_to(user: User) -> QuerySet[Signal]:
+    """Return the published signals that the tenant's accounts were candidates of, newest first."""
+    mine = Order.objects.filter(connection__user=user).values("signal_id")
+    moves = Q(action="MODIFY", refers_to__in=mine)
+    found = signals_for(user).filter(Q(pk__in=mine) | moves, published_at__isnull=False)
+    return found.order_by("-published_at", "-pk")
+
+
+def met(user: User, signals: Sequence[Signal]) -> list[Met]:
+    """Count what became of each, in one statement."""
+    shares: dict[int, Counter[str]] = {signal.pk: Counter() for signal in signals}
+    rows = Order.objects.filter(OF_ITS_OWN, signal__in=shares, connection__user=user)
+    for signal_id, status in rows.order_by().values_list("signal_id", "status"):
+        if signal_id is not None:
+            shares[signal_id][STATES[status].share] += 1
+    return [Met(signal, shares[signal.pk]) for signal in signals]
+
+
+@dataclass(frozen=True, slots=True)
+class Did:
+    """What one account did with the signal."""
+
+    order: Order
+    fills: list[Fill]
+    held: Held | None
+
+    @property
+    def said(self) -> Said:
+        return tell(self.order)
+
+    @property
+    def steps(self) -> list[Step]:
+        return timeline(self.order, self.fills)
+
+    @property
+    def cost(self) -> Decimal | None:
+        return slippage_cost(self.order)
+
+    @property
+    def can_cancel(self) -> bool:
+        """Whether something of it still works, and nobody asked for its end yet."""
+        return self.order.status in CANCELLABLE and not self.order.wish
+
+    @property
+    def ack_ms(self) -> float | None:
+        at = self.order.acknowledged_at
+        return (at - self.order.created_at).total_seconds() * 1000 if at else None
+
+
+@dataclass(slots=True)
+class Story:
+    """A signal on all of a tenant's accounts."""
+
+    signal: Signal
+    did: list[Did] = field(default_factory=list)
+    exits: list[Did] = field(default_factory=list)
+
+    @property
+    def met(self) -> Met:
+        return Met(self.signal, Counter(one.said.shown.share for one in self.did))
+
+    @property
+    def ack_ms(self) -> float | None:
+        known = [one.ack_ms for one in self.did if one.ack_ms is not None]
+        return median(known) if known else None
+
+    @property
+    def worst(self) -> Did | None:
+        """The fill furthest from its asked price."""
+        measured = [one for one in self.did if one.order.slippage_pips is not None]
+        return max(measured, key=lambda one: abs(one.order.slippage_pips or 0), default=None)
+
+    @property
+    def held(self) -> list[Held]:
+        return [one.held for one in self.did if one.held]
+
+    @property
+    def results(self) -> list[tuple[str, bool, Decimal]]:
+        """(currency, paper?, result so far): what was taken, and what is open at the last price."""
+        sums: dict[tuple[str, bool], Decimal] = {}
+        for held in self.held:
+            key = held.currency, held.is_paper
+            unrealized = held.position.unrealized_pnl if held.position.is_open else None
+            sums[key] = sums.get(key, Decimal(0)) + held.net + (unrealized or 0)
+        return [(*key, sums[key]) for key in sorted(sums, key=lambda key: (key[1], key[0]))]
+
+
+def story(user: User, signal: Signal) -> Story:
+    """Read what each of the tenant's accounts did, in three statements."""
+    orders = Order.objects.filter(signal=signal, connection__user=user)
+    related = orders.select_related("connection__snapshot").defer("connection__sealed_credentials")
+    found: list[Any] = list(related.order_by("connection__name", "pk"))
+    fills: dict[int, list[Fill]] = {}
+    for fill in Fill.objects.filter(order__in=found).order_by("pk"):
+        fills.setdefault(fill.order_id, []).append(fill)
+    opened_by = signal.refers_to_id or signal.pk
+    rows = with_prices(positions_of(user).filter(signal=opened_by))
+    held = {row.connection_id: Held(row) for row in rows}
+    did = [Did(o, fills.get(o.pk, []), held.get(o.connection_id)) for o in found]
+    rank = {status: shown.rank for status, shown in STATES.items()}
+    needs_someone = {"UNKNOWN", "FAILED", "REJECTED"}
+    did.sort(key=lambda one: rank[one.order.status] if one.order.status in needs_someone else
+             (10 if one.order.filled_quantity else 20))  # fmt: skip
+    own = [one for one in did if one.order.is_entry or signal.action != Action.OPEN]
+    return Story(signal, own, [one for one in did if one not in own])

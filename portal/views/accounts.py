@@ -1,0 +1,97 @@
+"""Accounts: the list, one account with its health and last test, and its pauses."""
+
+from uuid import UUID
+
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import reverse
+
+from connections import services, tasks
+from execution.models import Order
+from portal.pages import done, for_tenants, me, page, panel
+from portal.selectors.accounts import Account, account_of, accounts_of
+from portal.selectors.feeds import subscriptions_of
+from portal.words import tell
+from users.models import User
+
+LAST = 8
+
+
+def find(request: HttpRequest, pk: UUID) -> Account:
+    """The tenant's own account. Raises Http404 for any other."""
+    found = account_of(me(request), pk)
+    if found is None:
+        raise Http404
+    return found
+
+
+def address(pk: UUID) -> str:
+    return reverse("portal:account", args=[pk])
+
+
+@for_tenants
+def accounts(request: HttpRequest) -> HttpResponse:
+    """All of them, with what is to be done."""
+    return page(request, "accounts.html", accounts=accounts_of(me(request)))
+
+
+@for_tenants
+def account(request: HttpRequest, *, pk: UUID) -> HttpResponse:
+    """One account."""
+    found = find(request, pk)
+    orders = Order.objects.filter(connection_id=pk).select_related("signal").order_by("-pk")[:LAST]
+    return page(
+        request,
+        "account.html",
+        account=found,
+        orders=[(order, tell(order)) for order in orders],
+        subscriptions=subscriptions_of(me(request)).filter(connection=pk),
+    )
+
+
+@for_tenants
+def live(request: HttpRequest, *, pk: UUID) -> HttpResponse:
+    """Its health and the checks of its last test, asked for while a test runs."""
+    return panel(request, "account/live.html", account=find(request, pk))
+
+
+@for_tenants
+def test(request: HttpRequest, *, pk: UUID) -> HttpResponse:
+    """Have a trading process test the account; nothing is traded."""
+    user = me(request)
+    find(request, pk)
+    return done(request, lambda: _request_test(pk, user), back=address(pk) + "#checks")
+
+
+def _request_test(pk: UUID, user: User) -> str:
+    services.request_test(pk, by=user)
+    transaction.on_commit(lambda: tasks.ring_test(pk))
+    return "The account is being tested; the checks appear below by themselves."
+
+
+@for_tenants
+def pause(request: HttpRequest, *, pk: UUID) -> HttpResponse:
+    """Take no entries; it needs no question, since nothing is sent and one click takes it back."""
+    user = me(request)
+    name = find(request, pk).connection.name
+    return done(request, lambda: _pause(pk, name, user), back=address(pk))
+
+
+def _pause(pk: UUID, name: str, user: User) -> str:
+    if not services.pause(pk, by=user):
+        return f"{name} was paused already."
+    return f"{name} is paused: new signals are skipped, open positions keep their stops."
+
+
+@for_tenants
+def resume(request: HttpRequest, *, pk: UUID) -> HttpResponse:
+    """Take signals again."""
+    user = me(request)
+    name = find(request, pk).connection.name
+    return done(request, lambda: _resume(pk, name, user), back=address(pk))
+
+
+def _resume(pk: UUID, name: str, user: User) -> str:
+    if not services.resume(pk, by=user):
+        return f"{name} was not paused."
+    return f"{name} takes the next signal. What was skipped is not made up for."

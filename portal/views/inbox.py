@@ -1,0 +1,41 @@
+"""What a tenant was told."""
+
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+
+from events.models import Notification
+from events.selectors import inbox as told_to
+from events.services import mark_read
+from portal.pages import done, for_tenants, me, page
+
+A_PAGE = 40
+
+
+@for_tenants
+def inbox(request: HttpRequest) -> HttpResponse:
+    """All of it, or what is not read yet."""
+    found = told_to(me(request).pk)
+    only_new = request.GET.get("state") == "new"
+    if only_new:
+        found = found.filter(read_at=None)
+    one_page = Paginator(found, A_PAGE).get_page(request.GET.get("page"))
+    return page(request, "inbox.html", one_page=one_page, only_new=only_new)
+
+
+@for_tenants
+def read(request: HttpRequest, *, pk: int | None = None) -> HttpResponse:
+    """Mark one as read, or all of them. Another's is not there."""
+    user = me(request)
+    back = reverse("portal:inbox")
+    if pk is not None and not Notification.objects.filter(user=user, pk=pk).exists():
+        return page(request, "missing.html", status=404)
+    ids = None if pk is None else [pk]
+
+    def act() -> str:
+        many = mark_read(user_id=user.pk, notification_ids=ids)
+        if not many:
+            return "It was read already." if ids else "Nothing was new."
+        return f"{many:,} marked as read."
+
+    return done(request, act, back=back)

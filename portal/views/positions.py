@@ -1,0 +1,102 @@
+"""Open and closed positions, and closing one after a question."""
+
+from decimal import Decimal
+from uuid import UUID
+
+from django.core.paginator import Paginator
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import reverse
+
+from common.codes import Code
+from common.shown import number, signed
+from execution import services, tasks
+from portal.forms import CloseForm
+from portal.pages import Point, Question, asked, for_tenants, me, page
+from portal.selectors.accounts import accounts_of
+from portal.selectors.positions import Held, positions_of
+from positions.selectors import with_prices
+from users.models import User
+
+A_PAGE = 30
+
+
+@for_tenants
+def positions(request: HttpRequest) -> HttpResponse:
+    """The list, by state, account and pair."""
+    user, asked_for = me(request), request.GET
+    mine = positions_of(user)
+    counts = {"open": mine.open().count(), "closed": mine.closed().count()}
+    state = "closed" if asked_for.get("state") == "closed" else "open"
+    found = mine.closed().order_by("-closed_at", "-pk") if state == "closed" else mine.open()
+    accounts = accounts_of(user)
+    if account := asked_for.get("account"):
+        known = {str(one.connection.pk) for one in accounts}
+        found = found.filter(connection=UUID(account)) if account in known else found.none()
+    if pair := asked_for.get("pair", "").strip().upper():
+        found = found.filter(pair__icontains=pair)
+    one_page = Paginator(found if state == "closed" else with_prices(found), A_PAGE).get_page(
+        asked_for.get("page")
+    )
+    return page(
+        request, "positions.html", state=state, counts=counts, accounts=accounts, asked=asked_for,
+        one_page=one_page, held=[Held(row) for row in one_page],
+    )  # fmt: skip
+
+
+@for_tenants
+def close(request: HttpRequest, *, pk: int) -> HttpResponse:
+    """Ask how much, then write an exit and ring for it."""
+    user = me(request)
+    position = with_prices(positions_of(user)).filter(pk=pk).first()
+    if position is None:
+        raise Http404
+    held = Held(position)
+    form = CloseForm(request.POST if request.method == "POST" else None)
+    account = position.connection.name
+    question = Question(
+        title=f"Close {position.pair} {held.direction} at {account}?",
+        points=_what_a_close_does(held),
+        button="Close it",
+        back=reverse("portal:positions"),
+        form=form,
+        keep="Keep it",
+    )
+    return asked(request, question, lambda: _close(held, form, user))
+
+
+def _what_a_close_does(held: Held) -> list[Point]:
+    position = held.position
+    opposite = "buy" if position.side == "SELL" else "sell"
+    if held.free <= 0:
+        return [Point("validated", "All of it is closed or being closed already.")]
+    return [
+        Point("submitting", f"Sends a market order to {opposite} up to {number(held.free)} "
+              f"{position.symbol}, before all entries. It can only reduce the position; it opens "
+              "nothing."),
+        Point("validated", _result(held)),
+        Point("safe", "Its stop stays until the close is filled."),
+    ]  # fmt: skip
+
+
+def _result(held: Held) -> str:
+    position = held.position
+    if position.unrealized_pnl is None:
+        return "Its price source has no price now, so the result cannot be told beforehand."
+    result = f"{signed(position.unrealized_pnl)} {held.currency}"
+    return (
+        f"At the price of {position.price_time:%H:%M:%S} all of it would make about {result}, "
+        "before commission. The market decides the real price."
+    )
+
+
+def _close(held: Held, form: CloseForm, user: User) -> str:
+    order_id = services.close_position(
+        held.position.pk,
+        fraction=Decimal(form.cleaned_data["fraction"]),
+        reason=Code.OWNER_CANCELLED,
+        by=user,
+    )
+    if order_id is None:
+        return "All of it was closed or being closed already; nothing more is sent."
+    tasks.ring_on_commit([order_id], queue=tasks.EXITS)
+    return f"{held.position.pair} is being closed. The position goes when the fill is known."

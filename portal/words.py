@@ -1,0 +1,114 @@
+"""What an account did with a signal and why, in sentences for its owner. Pure.
+
+Denied is us, rejected is the broker, skipped may not, failed never left, unknown nobody knows.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from common.money import plain
+from common.shown import STATES, Shown, hint, number, sentence
+from execution.models import Order
+
+LEAD = {
+    "SKIPPED": "Skipped",
+    "DENIED": "Denied by our own check",
+    "REJECTED": "Rejected by the broker",
+    "FAILED": "Failed, it never left us",
+    "CANCELLED": "Cancelled",
+    "EXPIRED": "Expired",
+    "UNKNOWN": "Unknown",
+}
+NOTHING_SENT = {"SKIPPED", "DENIED", "FAILED"}
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """say: what happened, in one sentence. why: the rest; code: for machines, below it."""
+
+    shown: Shown
+    say: str
+    why: str
+    code: str
+
+
+def tell(order: Order) -> Said:
+    """Return what happened to an order."""
+    return Said(STATES[order.status], _say(order), _why(order), order.reason)
+
+
+def _say(order: Order) -> str:
+    if lead := LEAD.get(order.status):
+        return f"{lead}: {_lowered(sentence(order.reason))}" if order.reason else f"{lead}."
+    filled, quantity = number(order.filled_quantity), number(order.quantity)
+    told = {
+        "PENDING": "Not sent yet: it waits for a worker to take it.",
+        "SUBMITTING": "On its way to the broker.",
+        "SUBMITTED": f"Not filled, still working at the broker{_resting(order)}.",
+        "PARTIALLY_FILLED": f"Filled {filled} of {quantity} units{_at(order)}; the rest works.",
+        "CANCEL_REQUESTED": "Cancel asked for; a fill that comes first is a fill.",
+        "FILLED": f"Filled {filled} units{_at(order)}.",
+    }
+    return told.get(order.status, STATES[order.status].word + ".")
+
+
+def _why(order: Order) -> str:
+    parts = [order.detail, _cost(order), hint(order.reason)]
+    if order.status in NOTHING_SENT:
+        parts.insert(1, "Nothing was sent.")
+    return " ".join(part for part in parts if part)
+
+
+def _at(order: Order) -> str:
+    if order.avg_fill_price is None:
+        return ""
+    return f" at {precise(order.avg_fill_price, order.pip)}{_worse(order.slippage_pips)}"
+
+
+def _worse(pips: Decimal | None) -> str:
+    if pips is None:
+        return ""
+    if not pips:
+        return ", the price that was asked"
+    return f", {number(abs(pips), 1)} pips {'worse' if pips > 0 else 'better'} than asked"
+
+
+def _cost(order: Order) -> str:
+    """What the slippage came to in the account's currency."""
+    cost = slippage_cost(order)
+    if cost is None or not order.expected_price:
+        return ""
+    asked = f"Asked for {precise(order.expected_price, order.pip)}"
+    if not round(cost, 2):
+        return f"{asked}."
+    return f"{asked}; the difference {'cost' if cost > 0 else 'gained'} {number(abs(cost), 2)}."
+
+
+def slippage_cost(order: Order) -> Decimal | None:
+    """Account currency lost to slippage, negative where it was better; None: not known."""
+    pips, pip, rate = order.slippage_pips, order.pip, order.conversion_rate
+    if pips is None or pip is None or rate is None or not order.filled_quantity:
+        return None
+    cost: Decimal = pips * pip * rate * order.filled_quantity
+    return cost
+
+
+def _resting(order: Order) -> str:
+    level = order.stop_price if order.order_type == "STOP" else order.limit_price
+    return f", resting at {precise(level, order.pip)}" if level else ""
+
+
+def _lowered(text: str) -> str:
+    text = text.removeprefix("Broker: ")
+    return text[:1].lower() + text[1:]
+
+
+def precise(price: Decimal | None, pip: Decimal | None) -> str:
+    """Write a price with its instrument's own digits: one more than the pip has."""
+    if price is None:
+        return ""
+    if not pip:
+        return plain(price)
+    exponent = pip.normalize().as_tuple().exponent
+    places = max(-int(exponent) + 1, 0)
+    return f"{price.quantize(Decimal(1).scaleb(-places)):f}"
