@@ -1,6 +1,5 @@
 """The demo from its first to its last line."""
 
-import json
 import sys
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,6 +18,7 @@ from config.stack import Stack
 from config.supervisor import Supervisor
 from connections.models import ConnectionHealth, HealthStatus
 from connections.tasks import ring_test
+from execution.audit import audit
 from signals.feeds import create_feed_token
 from signals.models import Feed, FeedToken
 
@@ -147,8 +147,7 @@ class Show:
         return True
 
     def _sum_up(self) -> Figures:
-        audit = self._stack.manage("audit", "--json", capture=True).splitlines()[-1]
-        figures = gather(json.loads(audit))
+        figures = gather(audit().as_json())
         self.told = figures.as_dict()
         console = self._teller.console
         report.show(figures, console, verbose=self._options.verbose)
