@@ -22,12 +22,17 @@ class StrictJSONParser(BaseParser):
         parser_context: Mapping[str, Any] | None = None,
     ) -> Any:
         """Return the body's object. Raises InvalidInputError BODY_TOO_LARGE, BODY_NOT_JSON,
-        DUPLICATE_KEY."""
+        DUPLICATE_KEY, FIELD_INVALID (a text that cannot be stored)."""
         data = strict_json.parse(stream.read(strict_json.MAX_BYTES + 1))
         if not isinstance(data, dict):
             raise InvalidInputError(Code.BODY_NOT_JSON, "The body must be a JSON object: { … }.")
         twice = strict_json.first_duplicate(data)
         if twice is not None:
-            shown = twice.encode(errors="replace").decode()[:60]
-            raise InvalidInputError(Code.DUPLICATE_KEY, f"{shown!r} stands twice.", field=shown)
+            raise InvalidInputError(
+                Code.DUPLICATE_KEY, f"{twice[:60]!r} stands twice.", field=twice[:60]
+            )
+        unwritable = strict_json.first_unwritable(data)
+        if unwritable is not None:
+            detail = "It holds a NUL or half a letter."
+            raise InvalidInputError(Code.FIELD_INVALID, detail, field=unwritable[:60])
         return data

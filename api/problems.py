@@ -65,15 +65,22 @@ def problem(
         "type": f"urn:fillcast:problem:{code}",
         "title": code.sentence,
         "status": status,
-        "detail": detail or code.sentence,
+        "detail": _writable(detail or code.sentence),
         "code": str(code),
         "hint": code.hint,
-        "errors": [fault.as_dict() for fault in errors],
+        "errors": [
+            {name: _writable(text) for name, text in fault.as_dict().items()} for fault in errors
+        ],
         "request_id": request_id(),
     }
     if numbers:
         body["numbers"] = {name: str(value) for name, value in numbers.items()}
     return body
+
+
+def _writable(text: str) -> str:
+    """An answer repeats what was sent, which may hold half a letter that UTF-8 cannot write."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def request_id() -> str:

@@ -81,6 +81,10 @@ class Moment(serializers.DateTimeField):
             detail = "It must be a time with its zone, like 2026-11-20T12:00:00Z."
             raise invalid(Code.FIELD_INVALID, detail) from error
 
+    def to_representation(self, value: datetime) -> str:
+        """Write it in UTC, whatever zone this request's pages are shown in."""
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
 
 @extend_schema_field(OpenApiTypes.OBJECT)
 class Json(serializers.JSONField):

@@ -42,6 +42,8 @@ def usable(model: type[S], user: User) -> QuerySet[S]:
     if model is ExecutionConnection:
         return cast("QuerySet[S]", own_connections(user).filter(archived_at=None))
     rows = model._default_manager.all()
+    if model is User:
+        return rows if user.is_operator else rows.filter(pk=user.pk)
     return rows if user.is_operator else rows.filter(Q(user=user) | Q(user=None))
 
 

@@ -120,12 +120,14 @@ class KillSwitchViewSet(
     def perform_create(self, serializer: serializers.BaseSerializer[KillSwitch]) -> None:
         user, said = caller(self.request), dict(serializer.validated_data)
         feed, connection = said.pop("feed", None), said.pop("connection", None)
-        if said["scope"] == KillSwitch.Scope.USER and said.get("user_id") is None:
-            said["user_id"] = user.pk
+        target = said.pop("user", None)
+        if said["scope"] == KillSwitch.Scope.USER:
+            target = target or user
         serializer.instance = services.set_kill_switch(
             by=user,
             feed_id=feed.pk if feed else None,
             connection_id=connection.pk if connection else None,
+            user_id=target.pk if target else None,
             **said,
         )
 

@@ -14,7 +14,6 @@ from common.rest import (
     Moment,
     StrictModelSerializer,
     StrictSerializer,
-    Whole,
     invalid,
     known_zone,
 )
@@ -30,6 +29,7 @@ from connections.models import (
     TradingPreset,
 )
 from signals.models import Feed
+from users.models import User
 
 NUMBER_OF_MODE = {
     SizingMode.FIXED: "fixed_quantity",
@@ -299,7 +299,9 @@ class KillSwitchSerializer(StrictModelSerializer[KillSwitch]):
     mode = serializers.ChoiceField(choices=HaltMode.choices)
     feed = FeedBySlug(required=False, allow_null=True)
     connection = OwnRelated(model=ExecutionConnection, required=False, allow_null=True)
-    user = Whole(source="user_id", required=False, allow_null=True, help_text="Default: yourself.")
+    user = OwnRelated(
+        model=User, required=False, allow_null=True, help_text="Yourself unless said."
+    )
     set_by = serializers.CharField(source="set_by.username", read_only=True, allow_null=True)
 
     class Meta:

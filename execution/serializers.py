@@ -5,7 +5,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from common.rest import Amount, Reason, StrictModelSerializer, StrictSerializer, reason
+from common.rest import Amount, Reason, StrictModelSerializer, StrictSerializer, Whole, reason
 from execution.models import DriftItem, ExecutionLog, Fill, Order, Status
 
 LIFECYCLES = [
@@ -159,7 +159,7 @@ class ManySerializer(StrictSerializer):
     """Which ones: of a connection, of a signal. Operators must say which, or `all`."""
 
     connection = serializers.UUIDField(required=False)
-    signal = serializers.IntegerField(required=False, min_value=1)
+    signal = Whole(required=False, min_value=1)
     all = serializers.BooleanField(required=False, default=False)
 
 

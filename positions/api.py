@@ -5,7 +5,7 @@ from typing import Any
 from django_filters import rest_framework as filters
 from rest_framework import serializers
 
-from common.rest import Amount, StrictModelSerializer
+from common.rest import Amount, Moment, StrictModelSerializer
 from positions.models import ExecutionPosition
 
 
@@ -23,7 +23,7 @@ class PositionSerializer(StrictModelSerializer[ExecutionPosition]):
     take_profit = Amount(source="tp", read_only=True, allow_null=True)
     current_price = Amount(read_only=True, allow_null=True, help_text="Where it could be closed.")
     unrealized_pnl = Amount(read_only=True, allow_null=True)
-    price_time = serializers.DateTimeField(read_only=True, allow_null=True)
+    price_time = Moment(read_only=True, allow_null=True)
 
     class Meta:
         model = ExecutionPosition

@@ -44,9 +44,9 @@ def take_alert(
         raise InvalidInputError(Code.BODY_TOO_LARGE)
     with for_all_tenants():
         token = token_for(feed_slug, secret)
+    _judge_signature(token, body, signature)  # first: whoever cannot sign uses up nothing
     if wait := seconds_to_wait(f"alerts:{token.feed_id}", limit=ALERTS_A_MINUTE):
         raise TooManyError(wait)
-    _judge_signature(token, body, signature)
     if not token.feed.is_approved:
         raise NotAllowedError(Code.FEED_NOT_APPROVED)
     with on_behalf_of(token.feed.owner):

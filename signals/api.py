@@ -117,7 +117,9 @@ class FeedViewSet(
             "signing_key": token.signing_key,
             "path": f"/hooks/tradingview/{feed.slug}/{secret}/",
         }
-        return Response(shown, status=status.HTTP_201_CREATED)
+        return Response(
+            shown, status=status.HTTP_201_CREATED, headers={"Cache-Control": "no-store"}
+        )
 
     @extend_schema(
         request=None,

@@ -5,18 +5,36 @@ import time
 from django.core.cache import cache
 from redis.exceptions import RedisError
 
+from common.clocks import machine_time
+
+# After a failure Redis is left alone for so long: waiting for it must not slow every request.
+REST_SECONDS = 5.0
+_rests_until = 0.0
+
 
 def seconds_to_wait(name: str, *, limit: int, seconds: int = 60) -> int:
     """Count one more of `name`; return 0 if it may happen, else after how many seconds it may.
 
-    At most `limit` happen in each stretch of `seconds`. Redis only shortens and protects: while it
-    is away everything may happen.
+    At most `limit` happen in each stretch of `seconds`. Redis only protects: while it is away
+    everything may happen.
     """
+    global _rests_until
+    if machine_time() < _rests_until:
+        return 0
     now = int(time.time())
     key = f"rate:{name}:{now // seconds}"
     try:
         cache.add(key, 0, timeout=seconds * 2)
         count = cache.incr(key)
-    except (RedisError, ValueError):  # ValueError: it was evicted between the two
+    except RedisError:
+        _rests_until = machine_time() + REST_SECONDS
+        return 0
+    except ValueError:  # it was evicted between the two
         return 0
     return 0 if count <= limit else seconds - now % seconds
+
+
+def forget_failures() -> None:
+    """Ask Redis again at once. For tests."""
+    global _rests_until
+    _rests_until = 0.0

@@ -1,6 +1,7 @@
 """JSON from outside, read so that nothing is guessed: numbers keep their text, twins are seen."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from common.codes import Code
@@ -60,15 +61,36 @@ def parse(data: bytes, *, max_bytes: int = MAX_BYTES) -> Any:
         raise InvalidInputError(Code.BODY_NOT_JSON, f"Not JSON: {error}.") from error
 
 
-def first_duplicate(value: Any, at: str = "") -> str | None:
-    """Return where a key stands twice anywhere in a parsed value (`legs.price`), or None."""
-    if isinstance(value, JsonObject) and value.duplicates:
-        return f"{at}{value.duplicates[0]}"
-    if isinstance(value, dict):
-        inner = [(f"{at}{name}.", item) for name, item in value.items()]
-    elif isinstance(value, list):
-        inner = [(f"{at}{index}.", item) for index, item in enumerate(value)]
-    else:
-        return None
-    found = (first_duplicate(item, place) for place, item in inner)
-    return next((place for place in found if place is not None), None)
+def first_duplicate(value: Any) -> str | None:
+    """Return where a key stands twice anywhere in a parsed value (`legs.0.price`), or None."""
+    for place, one in _walk(value, ""):
+        if isinstance(one, JsonObject) and one.duplicates:
+            return f"{place}.{one.duplicates[0]}".lstrip(".")
+    return None
+
+
+def first_unwritable(value: Any) -> str | None:
+    """Return where a text stands that no database takes: with a NUL, or half a letter."""
+    for place, one in _walk(value, ""):
+        texts = [one] if isinstance(one, str) else list(one) if isinstance(one, dict) else []
+        if any("\x00" in text or not _is_whole(text) for text in texts):
+            return place
+    return None
+
+
+def _walk(value: Any, place: str) -> Iterator[tuple[str, Any]]:
+    """Everything in a parsed value, in its order, with where it stands; however deep it is."""
+    waiting = [(place, value)]
+    while waiting:
+        at, one = waiting.pop()
+        yield at.lstrip("."), one
+        inner: list[tuple[Any, Any]] = []
+        if isinstance(one, dict):
+            inner = list(one.items())
+        elif isinstance(one, list):
+            inner = list(enumerate(one))
+        waiting += [(f"{at}.{name}", item) for name, item in reversed(inner)]
+
+
+def _is_whole(text: str) -> bool:
+    return text.isascii() or not any("\ud800" <= one <= "\udfff" for one in text)

@@ -89,7 +89,9 @@ class ApiKeyViewSet(
         wanted.is_valid(raise_exception=True)
         key, secret = create_api_key(caller(request), **wanted.validated_data)
         shown: dict[str, Any] = {"key": ApiKeySerializer(key).data, "secret": secret}
-        return Response(shown, status=status.HTTP_201_CREATED)
+        return Response(
+            shown, status=status.HTTP_201_CREATED, headers={"Cache-Control": "no-store"}
+        )
 
     @extend_schema(request=None, responses=ApiKeySerializer)
     @action(detail=True, methods=["post"])

@@ -10,6 +10,7 @@ from django.db import connection
 from nacl.public import PrivateKey
 
 from tests.api import world as cast
+from signals.rate import forget_failures
 from tests.api.world import World
 
 AsWeb = Callable[[], AbstractContextManager[None]]
@@ -18,6 +19,7 @@ AsWeb = Callable[[], AbstractContextManager[None]]
 @pytest.fixture(autouse=True)
 def fresh_counters() -> None:
     """Throttles count from zero."""
+    forget_failures()
     cache.clear()
 
 

@@ -4,6 +4,7 @@ import logging
 from typing import Any
 
 import pytest
+from django.apps import apps
 
 from connections.credentials import open_credentials
 from connections.models import ExecutionConnection, KillSwitch, Subscription, TradingPreset
@@ -152,7 +153,8 @@ def test_halts(world: World) -> None:
     everybody = {"scope": "ALL", "mode": "HALTED", "reason": "r"}
     problem(post(world, "kill-switch", everybody), 403, "PERMISSION_DENIED")
     bobs = {"scope": "USER", "mode": "HALTED", "reason": "r", "user": world.bob.pk}
-    problem(post(world, "kill-switch", bobs), 403, "PERMISSION_DENIED")
+    problem(post(world, "kill-switch", bobs), 400, "FIELD_INVALID")
+    problem(post(world, "kill-switch", bobs | {"user": 10**9}, "olga"), 400, "FIELD_INVALID")
     mixed = {"scope": "USER", "mode": "HALTED", "reason": "r", "feed": "majors"}
     problem(post(world, "kill-switch", mixed), 400, "FIELD_INVALID")
     assert set(KillSwitch.objects.values_list("scope", flat=True)) == {"CONNECTION", "USER"}
@@ -167,12 +169,22 @@ def test_halts(world: World) -> None:
 def test_keys(world: World) -> None:
     created = post(world, "api-keys", {"name": "bot"})
     told = created.json()
-    assert created.status_code == 201
+    assert (created.status_code, created["Cache-Control"]) == (201, "no-store")
     listed = world.client("alice").get("/api/v1/api-keys/").content.decode()
     assert told["secret"] not in listed
     assert told["key"]["prefix"] in listed
     world.keys["alice"] = told["secret"]
     assert world.client("alice").get("/api/v1/me/").json()["username"] == "alice"
+
+
+def test_the_audit_trail_says_who_changed_a_setting_by_key(world: World, as_web: AsWeb) -> None:
+    with as_web():
+        path = f"/api/v1/presets/{world.preset.pk}/"
+        changed = world.client("alice").patch(path, {"max_leverage": "5"}, format="json")
+    assert changed.status_code == 200
+    trail = apps.get_model("connections", "TradingPresetEvent")
+    line = trail.objects.filter(pgh_obj_id=world.preset.pk).latest("pgh_id")
+    assert (line.max_leverage, line.pgh_context.metadata["user"]) == (5, world.alice.pk)
 
 
 def test_feed_tokens_show_their_secret_once(world: World) -> None:

@@ -69,6 +69,9 @@ def test_wrong_method_media_and_representation(world: World) -> None:
         (b'{"feed": "' + b"x" * 20_000 + b'"}', 413, "BODY_TOO_LARGE", ""),
         (b'{"feed": "by-hand", "feed": "by-hand"}', 400, "DUPLICATE_KEY", "feed"),
         (b'{"\\ud800": 1, "\\ud800": 2}', 400, "DUPLICATE_KEY", "?"),
+        *[(b'{"a":' * n + b"1" + b"}" * n, 400, "", "") for n in (400, 700, 850, 1000, 2500)],
+        (b'{"feed": "by-hand", "note": "\\u0000"}', 400, "FIELD_INVALID", "note"),
+        (b'{"targets": [{"price": "\\udfff"}]}', 400, "FIELD_INVALID", "targets.0.price"),
     ],
 )
 def test_bodies_that_cannot_be_read(
@@ -76,8 +79,9 @@ def test_bodies_that_cannot_be_read(
 ) -> None:
     before = Signal.objects.count()
     response = world.client("alice").post("/api/v1/signals/", body, content_type="application/json")
-    told = problem(response, status, code)
-    assert [one["field"] for one in told["errors"]][:1] == ([field] if field else [])
+    told = problem(response, status, code or response.json()["code"])
+    if code:
+        assert [one["field"] for one in told["errors"]][:1] == ([field] if field else [])
     assert Signal.objects.count() == before
 
 

@@ -14,6 +14,7 @@ from common.errors import ConflictError, FillcastError, InvalidInputError, NotAl
 from signals import alerts, feeds, services
 from signals.faults import faults_of
 from signals.models import Door, Feed, Signal
+from signals.rate import forget_failures
 from signals.receiving import REPLAY_WINDOW
 
 ALERT = {"symbol": "OANDA:EURUSD", "direction": "buy", "open_price": "1.386", "sl": "1.38"}
@@ -21,6 +22,7 @@ ALERT = {"symbol": "OANDA:EURUSD", "direction": "buy", "open_price": "1.386", "s
 
 @pytest.fixture(autouse=True)
 def fresh_counters() -> None:
+    forget_failures()
     cache.clear()
 
 
