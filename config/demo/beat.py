@@ -1,9 +1,27 @@
-"""The Celery application as the demo's beat sees it (`celery -A config.demo.beat beat`).
+"""Beat at the demo's pace (`celery beat --scheduler config.demo.beat:PacedScheduler`).
 
-Beat writes its schedule into the database when it starts, so the next `make up` has its own again.
+What is scheduled is what the database says; only how often it runs differs, and only in this
+process: the next `make up` has its own pace again.
 """
 
-from config.celery import app
-from config.demo.stage import paced
+from typing import Any
 
-app.conf.beat_schedule = paced(app.conf.beat_schedule)
+from celery.schedules import schedule
+from django_celery_beat.schedulers import DatabaseScheduler, ModelEntry
+
+from config.demo.stage import PACE
+
+
+class PacedEntry(ModelEntry):  # type: ignore[misc]  # celery-beat has no types
+    """A schedule of the database that runs as often as PACE says."""
+
+    def __init__(self, model: Any, app: Any = None) -> None:
+        super().__init__(model, app=app)
+        if (seconds := PACE.get(model.task)) is not None:
+            self.schedule = schedule(seconds, app=self.app)
+
+
+class PacedScheduler(DatabaseScheduler):  # type: ignore[misc]
+    """The database's schedules, at the demo's pace."""
+
+    Entry = PacedEntry

@@ -1,27 +1,26 @@
 """How the stack runs in the demo: market clock, faster schedules, processes."""
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from common.clocks import MarketClock, machine_time
 from common.embedded.processes import HAS_PROC, birth
 from config.children import Child
 from config.demo.cast import DAY
-from config.env import DB_ROLE, Env
+from config.env import Env
 from config.stack import all_children
 
 CURTAIN = DAY.replace(hour=12, minute=25)  # by then everybody should be tested and compared
 LOOK_EVERY_SECONDS = "1"
-TYPICAL_START, SHORTEST_LEAD, LONGEST_LEAD, SHARE = 2.0, 6.0, 60.0, 14.0
+TYPICAL_START, SHORTEST_LEAD, LONGEST_LEAD, SHARE = 2.0, 8.0, 60.0, 14.0
 
-# Machine seconds between two rounds of what follows the market, in place of the usual minutes.
+# Machine seconds between two rounds of a task, in place of the usual minutes.
 PACE: Mapping[str, float] = {
     "execution.watch_positions": 1,
     "execution.reconcile": 8,
+    "execution.audit": 15,
     "connections.look_for_tests": 1,
     "connections.refresh_accounts": 5,
 }
@@ -42,18 +41,8 @@ def clock_in(lead_seconds: float, speed: float) -> MarketClock:
 
 def children(env: Env) -> Sequence[Child]:
     """Return the stack's processes, with a beat that keeps the demo's pace."""
-    beat = (sys.executable, "-m", "celery", "-A", "config.demo.beat", "beat", "--max-interval", "1")
+    ours = ("--scheduler", "config.demo.beat:PacedScheduler")
     return [
-        replace(child, command=beat, env={DB_ROLE.name: "trade"}) if child.name == "beat" else child
+        replace(child, command=(*child.command, *ours)) if child.name == "beat" else child
         for child in all_children(env)
     ]
-
-
-def paced(schedule: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return a beat schedule in which PACE holds; what it does not name stays as it is."""
-    known = {entry["task"] for entry in schedule.values()}
-    extra = {task: {"task": task, "schedule": pace} for task, pace in PACE.items()}
-    return {name: entry for name, entry in extra.items() if name not in known} | {
-        name: {**entry, "schedule": PACE.get(entry["task"], entry["schedule"])}
-        for name, entry in schedule.items()
-    }

@@ -5,15 +5,20 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from common.clocks import machine_time
 from common.errors import MisconfiguredError
 from common.sql import run
+from config.celery import app
 from config.demo import follow, stage
+from config.demo.beat import PacedEntry, PacedScheduler
 from config.demo.cast import DAY
 from config.demo.follow import Follower, Group
 from config.demo.script import ALERTS, Answer, read_script
 from config.demo.words import Words
+from config.env import Env
+from config.stack import all_children
 from signals.intake import read_signal
 from signals.models import Feed, Signal
 from users.models import User
@@ -137,12 +142,32 @@ def test_an_answers_sentence_is_the_first_fault() -> None:
     assert Answer(step, 500, {}).sentence == ""
 
 
-def test_the_pace_leaves_other_schedules_alone() -> None:
-    schedule = {
-        "watch": {"task": "execution.watch_positions", "schedule": 60},
-        "other": {"task": "other", "schedule": 30},
+@pytest.mark.django_db
+def test_the_pace_holds_in_the_demos_beat_and_nowhere_else() -> None:
+    scheduler = PacedScheduler(app, lazy=True)
+    runs = {
+        entry.task: entry.schedule.run_every.total_seconds()
+        for entry in scheduler.all_as_schedule().values()
+        if hasattr(entry.schedule, "run_every")
     }
-    paced = stage.paced(schedule)
-    assert paced["watch"]["schedule"] == 1
-    assert paced["other"] == schedule["other"]
-    assert schedule["watch"]["schedule"] == 60
+    assert {task: runs[task] for task in stage.PACE} == dict(stage.PACE)
+    assert runs["events.deliver"] == 2
+    watch = PeriodicTask.objects.get(task="execution.watch_positions")
+    assert watch.interval.every == 60
+
+
+def test_a_run_of_a_schedule_keeps_its_pace() -> None:
+    model = PeriodicTask(
+        name="w",
+        task="execution.watch_positions",
+        interval=IntervalSchedule(every=60, period="seconds"),
+    )
+    assert next(PacedEntry(model, app=app)).schedule.run_every.total_seconds() == 1
+
+
+def test_beat_is_the_only_process_that_differs() -> None:
+    env = Env({"FILLCAST_SECRET_KEY": "x" * 32})
+    usual = {child.name: child.command for child in all_children(env)}
+    demos = {child.name: child.command for child in stage.children(env)}
+    assert {name for name in usual if usual[name] != demos[name]} == {"beat"}
+    assert demos["beat"][: len(usual["beat"])] == usual["beat"]
