@@ -20,8 +20,6 @@ TYPICAL_START, SHORTEST_LEAD, LONGEST_LEAD, SHARE = 2.0, 8.0, 60.0, 14.0
 PACE: Mapping[str, float] = {
     "execution.watch_positions": 1,
     "execution.reconcile": 8,
-    "execution.audit": 15,
-    "connections.look_for_tests": 1,
     "connections.refresh_accounts": 5,
 }
 
