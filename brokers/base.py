@@ -244,19 +244,19 @@ class BrokerError(Exception):
         self.detail = detail
 
 
-class NotSent(BrokerError):  # noqa: N818  # an outcome with a name of its own, as in the docs
+class NotSent(BrokerError):  # an outcome with a name of its own, as in the docs
     """Proven: nothing reached the broker."""
 
 
-class Rejected(BrokerError):  # noqa: N818
+class Rejected(BrokerError):
     """The broker's definitive refusal."""
 
 
-class OutcomeUnknown(BrokerError):  # noqa: N818
+class OutcomeUnknown(BrokerError):
     """It may be live: a time-out, a broken line or an unlisted answer after the send."""
 
 
-class ReadFailed(BrokerError):  # noqa: N818
+class ReadFailed(BrokerError):
     """A read (account, positions, look-up) failed or was partial; it proves nothing."""
 
 
