@@ -14,7 +14,7 @@ LEAD = {
     "SKIPPED": "Skipped",
     "DENIED": "Denied by our own check",
     "REJECTED": "Rejected by the broker",
-    "FAILED": "Failed, it never left us",
+    "FAILED": "Failed",
     "CANCELLED": "Cancelled",
     "EXPIRED": "Expired",
     "UNKNOWN": "Unknown",

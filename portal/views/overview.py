@@ -142,7 +142,7 @@ def _pause(user: User, *, cancel: bool) -> str:
             trading.cancel_order(order_id, by=user)
             asked_for += 1
         tasks.ring_wishes_on_commit()
-    told = f" {_many(asked_for, 'broker is', 'cancels are')} being asked for." if asked_for else ""
+    told = f" {_many(asked_for, 'cancel is', 'cancels are')} being asked for." if asked_for else ""
     return f"Everything is paused; exits go on.{told}"
 
 

@@ -3,8 +3,9 @@
 from decimal import Decimal
 from uuid import UUID
 
+from django.contrib import messages
 from django.core.paginator import Paginator
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
 from common.codes import Code
@@ -51,6 +52,9 @@ def close(request: HttpRequest, *, pk: int) -> HttpResponse:
     if position is None:
         raise Http404
     held = Held(position)
+    if held.free <= 0:
+        messages.info(request, "All of it is closed or being closed already; nothing is sent.")
+        return HttpResponseRedirect(reverse("portal:positions"))
     form = CloseForm(request.POST if request.method == "POST" else None)
     account = position.connection.name
     question = Question(
@@ -67,8 +71,6 @@ def close(request: HttpRequest, *, pk: int) -> HttpResponse:
 def _what_a_close_does(held: Held) -> list[Point]:
     position = held.position
     opposite = "buy" if position.side == "SELL" else "sell"
-    if held.free <= 0:
-        return [Point("validated", "All of it is closed or being closed already.")]
     return [
         Point("submitting", f"Sends a market order to {opposite} up to {number(held.free)} "
               f"{position.symbol}, before all entries. It can only reduce the position; it opens "
@@ -97,6 +99,6 @@ def _close(held: Held, form: CloseForm, user: User) -> str:
         by=user,
     )
     if order_id is None:
-        return "All of it was closed or being closed already; nothing more is sent."
+        return "All of it was closed or being closed already; nothing is sent."
     tasks.ring_on_commit([order_id], queue=tasks.EXITS)
     return f"{held.position.pair} is being closed. The position goes when the fill is known."

@@ -1,0 +1,68 @@
+"""The portal is always asked as in production: under the web process's role."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from nacl.public import PrivateKey
+
+from tests.portal.world import World
+from users.models import User
+
+SignedIn = Callable[[User], Client]
+
+
+@pytest.fixture(autouse=True)
+def a_key(settings: Any) -> None:
+    """What seals is set, as in the web process; what opens is not."""
+    settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = bytes(PrivateKey.generate().public_key)
+    settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = []
+
+
+@pytest.fixture(autouse=True)
+def quick_passwords(settings: Any) -> None:
+    """Five people are written for each test; the slow hash is not what is tested."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture
+def rung(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Which bells were rung; no message leaves the test."""
+    heard: list[Any] = []
+    monkeypatch.setattr(
+        "execution.tasks.ring", lambda ids, queue="execution": heard.append((ids, queue))
+    )
+    monkeypatch.setattr("connections.tasks.ring_test", heard.append)
+    monkeypatch.setattr(
+        "execution.tasks.grant_wishes.apply_async", lambda *_, **__: heard.append("wishes")
+    )
+    return heard
+
+
+@pytest.fixture
+def world(db: None) -> World:
+    return World()
+
+
+@pytest.fixture
+def signed_in() -> SignedIn:
+    """A client with this user's session."""
+
+    def client_of(user: User) -> Client:
+        client = Client()
+        client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+        return client
+
+    return client_of
+
+
+@pytest.fixture
+def as_web(world: World) -> Iterator[None]:
+    """The world is written; from here on row-level security holds."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET ROLE fillcast_web")
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute("RESET ROLE")

@@ -1,0 +1,225 @@
+"""What tenants do: asked before, done once, said afterwards, and nothing that was typed is lost."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+
+from connections.models import ConnectionHealth, KillSwitch, Subscription
+from events.selectors import unread_count
+from execution.models import Order
+from tests.connections import make
+from tests.portal.conftest import SignedIn
+from tests.portal.world import World
+
+pytestmark = pytest.mark.django_db
+Committed = Callable[..., Any]
+
+
+@pytest.fixture
+def alice(world: World, signed_in: SignedIn, as_web: None) -> Client:
+    return signed_in(world.alice)
+
+
+def refresh(row: Any) -> Any:
+    """Read a row again with the rights of the tables' owner."""
+    with connection.cursor() as cursor:
+        cursor.execute("RESET ROLE")
+    return type(row).objects.get(pk=row.pk)
+
+
+def test_pausing_everything_says_what_will_happen(alice: Client) -> None:
+    page = alice.get("/pause/").content.decode()
+    assert "Your 3 open positions stay open" in page
+    assert "1 of them without a stop" in page
+    assert "Pause 5 accounts" in page
+    assert KillSwitch.objects.count() == 0
+
+
+def test_everything_is_paused_and_resumed(
+    world: World, alice: Client, rung: list[Any], django_capture_on_commit_callbacks: Committed
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        told = alice.post("/pause/", {"cancel_working": "on"}, follow=True).content.decode()
+    assert "Everything is paused; exits go on. 1 cancel is being asked for." in told
+    assert "You paused everything" in told
+    assert "ENTRIES_HALTED" in told
+    assert rung == ["wishes"]
+    again = alice.post("/resume/", follow=True).content.decode()
+    assert "Resumed: the next signal is taken." in again
+    assert "You paused everything" not in again
+    assert refresh(world.working).wish == "CANCEL"
+    switch = KillSwitch.objects.get()
+    assert (switch.scope, switch.mode, switch.user) == ("USER", "REDUCING", world.alice)
+    assert switch.released_at is not None
+
+
+def test_what_works_at_a_broker_may_stay(world: World, alice: Client, rung: list[Any]) -> None:
+    alice.post("/pause/")
+    assert refresh(world.working).wish == ""
+    assert rung == []
+
+
+def test_an_operators_halt_is_told_and_not_mine_to_release(
+    world: World, signed_in: SignedIn
+) -> None:
+    KillSwitch.objects.create(
+        scope="USER", mode="HALTED", user=world.alice, reason="odd fills", set_by=world.olga
+    )
+    page = signed_in(world.alice).post("/resume/", follow=True).content.decode()
+    assert "Nothing was paused by you." in page
+    assert "An operator halted all your accounts" in page
+    assert "odd fills" in page
+    assert KillSwitch.objects.get().released_at is None
+
+
+def test_a_position_is_closed_once_and_its_bell_is_rung(
+    world: World, alice: Client, rung: list[Any], django_capture_on_commit_callbacks: Committed
+) -> None:
+    address = f"/positions/{world.naked.pk}/close/"
+    page = alice.get(address).content.decode()
+    assert "Sends a market order to buy up to 40,000 EURUSD" in page
+    assert "−48.40 USD" in page
+    with django_capture_on_commit_callbacks(execute=True):
+        assert alice.post(address, {"fraction": "1"})["Location"] == "/positions/"
+        alice.post(address, {"fraction": "1"})
+    (exit_order,) = Order.objects.filter(position_id=world.naked.pk)
+    assert (exit_order.side, exit_order.quantity) == ("BUY", 40_000)
+    assert rung == [([exit_order.pk], "exits")]
+    assert "nothing is sent" in alice.get("/positions/").content.decode()
+
+
+def test_a_fraction_that_was_made_up_closes_nothing(world: World, alice: Client) -> None:
+    told = alice.post(f"/positions/{world.naked.pk}/close/", {"fraction": "7"})
+    assert told.status_code == 422
+    assert Order.objects.filter(position_id=world.naked.pk).count() == 0
+
+
+def test_a_test_is_asked_for_and_polled(
+    world: World, alice: Client, rung: list[Any], django_capture_on_commit_callbacks: Committed
+) -> None:
+    page = f"/accounts/{world.mt5.pk}/"
+    assert "every 1s" not in alice.get(page).content.decode()
+    with django_capture_on_commit_callbacks(execute=True):
+        assert alice.post(f"{page}test/")["Location"] == f"{page}#checks"
+    assert rung == [world.mt5.pk]
+    waiting = alice.get(f"{page}live/").content.decode()
+    assert "waits for a trading process" in waiting
+    assert 'hx-trigger="every 1s"' in waiting
+    assert "http-equiv" in alice.get(page).content.decode()
+
+
+def test_credentials_go_in_and_never_come_out(world: World, alice: Client) -> None:
+    address = f"/accounts/{world.mt5.pk}/credentials/"
+    empty = alice.post(address, {"password": ""})
+    assert (empty.status_code, b"This field is required" in empty.content) == (422, True)
+    told = alice.post(address, {"password": "canary-s3cret"}, follow=True)
+    assert b"canary-s3cret" not in told.content
+    assert b"Test the account to see whether they open" in told.content
+    stored = refresh(world.mt5)
+    assert stored.sealed_credentials not in (None, world.mt5.sealed_credentials)
+    assert b"canary" not in bytes(stored.sealed_credentials)
+    assert ConnectionHealth.objects.get(pk=world.mt5.pk).status == "UNTESTED"
+
+
+def test_an_account_is_added_and_its_page_says_what_comes_next(world: World, alice: Client) -> None:
+    typed = {"name": "New one", "type": "paper", "account": "P-77", "preset": world.preset.pk,
+             "data_connection": world.prices.pk}  # fmt: skip
+    page = alice.post("/accounts/add/", typed, follow=True).content.decode()
+    assert "New one" in page
+    assert "The account is added. Run its test next." in page
+    assert "CONNECTION_UNTESTED" in page
+    again = alice.post("/accounts/add/", typed)
+    assert again.status_code == 422
+    assert "This account is connected here already." in again.content.decode()
+    assert 'value="P-77"' in again.content.decode()
+
+
+def test_another_tenants_preset_is_not_among_the_choices(world: World, signed_in: SignedIn) -> None:
+    theirs = make.preset(world.bob)
+    typed = {"name": "x", "preset": theirs.pk, "data_connection": ""}
+    told = signed_in(world.alice).post(f"/accounts/{world.mt5.pk}/edit/", typed)
+    assert told.status_code == 422
+    assert refresh(world.mt5).name == "Main MT5"
+
+
+def test_an_account_is_changed(world: World, alice: Client) -> None:
+    typed = {"name": "Renamed", "preset": world.preset.pk, "data_connection": world.prices.pk}
+    page = alice.post(f"/accounts/{world.twin.pk}/edit/", typed, follow=True).content.decode()
+    assert "Saved." in page
+    assert refresh(world.twin).name == "Renamed"
+
+
+@pytest.mark.parametrize("name", ["pause", "resume"])
+def test_looking_at_a_buttons_address_does_nothing(world: World, alice: Client, name: str) -> None:
+    assert alice.get(f"/accounts/{world.mt5.pk}/{name}/").status_code == 302
+    assert alice.get(f"/subscriptions/{world.taken[0].pk}/{name}/").status_code == 302
+    assert not refresh(world.mt5).is_paused
+    assert not Subscription.objects.get(pk=world.taken[0].pk).is_paused
+
+
+def test_an_account_is_paused_and_resumed(world: World, alice: Client) -> None:
+    page = alice.post(f"/accounts/{world.mt5.pk}/pause/", follow=True).content.decode()
+    assert "Main MT5 is paused" in page
+    assert "CONNECTION_PAUSED" in page
+    page = alice.post(f"/accounts/{world.mt5.pk}/resume/", follow=True).content.decode()
+    assert "takes the next signal" in page
+    assert not refresh(world.mt5).is_paused
+
+
+def test_a_feed_is_taken_changed_paused_and_left(world: World, alice: Client) -> None:
+    typed = {"account": str(world.mt5.pk), "multiplier": "0.5", "directions": "BUY"}
+    page = alice.post("/feeds/kiwi-carry/subscribe/", typed, follow=True).content.decode()
+    assert "Kiwi Carry is taken from its next signal on." in page
+    assert "× 0.5" in page
+    taken = Subscription.objects.get(connection=world.mt5, feed=world.carry)
+    base = f"/subscriptions/{taken.pk}"
+    alice.post(f"{base}/edit/", {"multiplier": "2", "directions": "BOTH"})
+    alice.post(f"{base}/pause/")
+    changed = Subscription.objects.get(pk=taken.pk)
+    assert (changed.multiplier, changed.directions, changed.is_paused) == (2, "BOTH", True)
+    alice.post(f"{base}/resume/")
+    assert "takes no signal of Kiwi Carry" in alice.get(f"{base}/end/").content.decode()
+    alice.post(f"{base}/end/")
+    assert alice.get(f"{base}/end/").status_code == 404
+    assert refresh(taken).archived_at is not None
+
+
+@pytest.mark.parametrize("wrong", ["0", "-1", "1e3", "NaN", "", "one"])
+def test_a_size_that_is_none_is_refused_and_stays_in_the_form(
+    world: World, alice: Client, wrong: str
+) -> None:
+    typed = {"account": str(world.mt5.pk), "multiplier": wrong, "directions": "BUY"}
+    told = alice.post("/feeds/kiwi-carry/subscribe/", typed)
+    assert told.status_code == 422
+    assert "Nothing was saved." in told.content.decode()
+    assert Subscription.objects.filter(feed=world.carry, connection=world.mt5).count() == 0
+
+
+def test_another_tenants_account_cannot_be_subscribed(world: World, alice: Client) -> None:
+    typed = {"account": str(world.bobs.pk), "multiplier": "1", "directions": "BOTH"}
+    assert alice.post("/feeds/kiwi-carry/subscribe/", typed).status_code == 422
+
+
+def test_an_order_that_works_is_cancelled_by_asking_the_broker(
+    world: World, alice: Client, rung: list[Any], django_capture_on_commit_callbacks: Committed
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        page = alice.post(f"/orders/{world.working.pk}/cancel/", follow=True).content.decode()
+    assert "The broker is being asked" in page
+    assert rung == ["wishes"]
+    ended = alice.post(f"/orders/{world.euro_order.pk}/cancel/", follow=True).content.decode()
+    assert "Nothing was changed. The order is FILLED already." in ended
+    assert "(STATE_CONFLICT)" in ended
+
+
+def test_notifications_are_read_one_by_one_and_together(world: World, alice: Client) -> None:
+    assert 'aria-label="2 unread"' in alice.get("/").content.decode()
+    alice.post(f"/inbox/{world.notification.pk}/read/")
+    assert 'aria-label="1 unread"' in alice.get("/").content.decode()
+    alice.post("/inbox/read/")
+    assert "All read." in alice.get("/inbox/").content.decode()
+    refresh(world.notification)
+    assert unread_count(world.bob.pk) == 1

@@ -1,0 +1,189 @@
+"""What the pages say: exact figures, words, and how many statements they take."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from events.models import Notification
+from execution.models import Order
+from portal.selectors.accounts import accounts_of
+from portal.selectors.positions import open_positions
+from portal.selectors.results import purses
+from portal.selectors.signals import published_to, story
+from portal.words import precise, tell
+from tests.connections import make
+from tests.console.conftest import statements
+from tests.portal import world as cast
+from tests.portal.conftest import SignedIn
+from tests.portal.world import D, World
+from users.models import User
+
+Read = Callable[[str], str]
+
+
+@pytest.fixture
+def read(world: World, signed_in: SignedIn, as_web: None) -> Read:
+    """Alice opens an address."""
+    client = signed_in(world.alice)
+
+    def page(address: str) -> str:
+        told = client.get(address)
+        assert told.status_code == 200, (address, told.status_code)
+        return str(told.content.decode())
+
+    return page
+
+
+def test_real_money_and_paper_are_never_added(world: World) -> None:
+    found = purses(accounts_of(world.alice), open_positions(world.alice))
+    assert [(p.currency, p.is_paper, p.equity, p.closed, p.open) for p in found] == [
+        ("USD", False, D("66575.23"), D("-211.50"), D("101.675")),
+        ("USD", True, D("10035.80"), D(0), D("-48.40")),
+    ]
+    for purse in found:
+        assert sum(line.amount for line in purse.lines) == purse.today
+
+
+def test_an_account_that_was_never_read_and_a_position_without_a_price_are_left_out(
+    world: World,
+) -> None:
+    world.prices.latest_quotes.all().delete()
+    real, _paper = purses(accounts_of(world.alice), open_positions(world.alice))
+    assert (real.open, real.unpriced, len(real.accounts)) == (D(0), 2, 3)
+
+
+def test_the_overview_tells_what_needs_somebody(read: Read) -> None:
+    page = read("/")
+    assert "Unprotected: EUR/USD short 40,000 units at Main MT5" in page
+    assert "3 of 5 accounts take the next signal" in page
+    assert "66,575.23" in page
+    assert "−109.8" in page
+    assert "CONNECTION_PAUSED" in page
+    assert "2 filled + 1 working + 1 skipped + 1 denied" in page
+
+
+def test_the_panel_is_what_the_page_includes(read: Read) -> None:
+    panel = read("/live/")
+    assert "<html" not in panel
+    assert "Unprotected: EUR/USD" in panel
+
+
+def test_an_empty_portal_says_what_comes_next(
+    world: World, signed_in: SignedIn, as_web: None
+) -> None:
+    client = signed_in(world.nora)
+    assert "Connect your first account" in client.get("/").content.decode()
+    assert "Add an account first" in client.get("/feeds/").content.decode()
+    assert "No open positions" in client.get("/positions/").content.decode()
+    assert "Nothing was told yet" in client.get("/inbox/").content.decode()
+
+
+def test_an_account_without_a_feed_is_led_to_one(world: World, signed_in: SignedIn) -> None:
+    make.connection(world.nora)
+    assert "No account takes a feed yet" in signed_in(world.nora).get("/").content.decode()
+
+
+def test_a_signal_in_words(world: World, read: Read) -> None:
+    page = read(f"/signals/{world.euro.pk}/")
+    assert "Filled 40,000 units at 1.38254, 31.0 pips worse than asked." in page
+    assert "Asked for 1.38564; the difference cost 124.00." in page
+    assert "Not filled, still working at the broker, resting at 1.38564." in page
+    assert "Skipped: paused by its owner." in page
+    assert "Denied by our own check: the account does not list this symbol." in page
+    assert "EUR/USDT exists there, but we don’t guess." in page
+    assert "<code>SYMBOL_NOT_AT_BROKER</code>" in page
+    assert "2 filled + 1 working + 1 skipped + 1 denied = 5" in page
+    assert "Timeline of the order at Main MT5" in page
+
+
+def test_any_of_my_orders_has_its_timeline(world: World, read: Read) -> None:
+    page = read(f"/signals/{world.euro.pk}/?order={world.working.pk}")
+    assert "Timeline of the order at IBKR" in page
+    theirs = read(f"/signals/{world.euro.pk}/?order={world.bobs_order.pk}")
+    assert "Timeline of the order at Main MT5" in theirs
+
+
+def test_a_closed_position_counts_into_the_signals_result(world: World) -> None:
+    told = story(world.alice, world.gold)
+    assert told.results == [("USD", False, D("-211.50") + D("116.16") + D("150.075"))]
+
+
+def test_refusals_are_never_mixed_up() -> None:
+    said = {
+        status: tell(Order(status=status, reason=reason)).say
+        for status, reason in (
+            ("SKIPPED", "CONNECTION_PAUSED"), ("DENIED", "MARGIN"), ("REJECTED", "NO_MONEY"),
+            ("FAILED", "NOT_SENT_RETRIES_SPENT"), ("UNKNOWN", "REPLY_LOST"),
+            ("EXPIRED", "SIGNAL_EXPIRED"), ("CANCELLED", "SIGNAL_CANCELLED"),
+        )
+    }  # fmt: skip
+    assert said == {
+        "SKIPPED": "Skipped: paused by its owner.",
+        "DENIED": "Denied by our own check: the order needs more margin than the account has free.",
+        "REJECTED": "Rejected by the broker: not enough money for the margin.",
+        "FAILED": "Failed: it never left us through all its tries.",
+        "UNKNOWN": "Unknown: sent, and the answer never came; the broker is being asked.",
+        "EXPIRED": "Expired: its valid-until passed before it could be sent.",
+        "CANCELLED": "Cancelled: the provider cancelled the signal.",
+    }
+
+
+@pytest.mark.parametrize(
+    ("price", "pip", "written"),
+    [("1.386", "0.0001", "1.38600"), ("1286.029", "0.01", "1286.029"), ("101.5", "1", "101.5"),
+     ("0.1", None, "0.1")],
+)  # fmt: skip
+def test_a_price_has_its_instruments_own_digits(price: str, pip: str | None, written: str) -> None:
+    assert precise(Decimal(price), Decimal(pip) if pip else None) == written
+
+
+def test_positions_are_filtered(world: World, read: Read) -> None:
+    assert read("/positions/").count("Close…") == 3
+    assert read(f"/positions/?account={world.ibkr.pk}").count("Close…") == 1
+    assert "None of them fits" in read(f"/positions/?account={world.bobs.pk}")
+    assert "None of them fits" in read("/positions/?account=nonsense&pair=%00'")
+    closed = read("/positions/?state=closed")
+    assert "−211.50" in closed
+    assert "Stop loss" in closed
+
+
+def more_of_everything(world: World) -> None:
+    """Ten more accounts, positions, signals and notifications of Alice's."""
+    for number in range(10):
+        row = make.connection(world.alice, type="paper", name=f"more {number}")
+        make.subscription(row, world.breakout)
+        told = cast.signal(world.breakout, datetime.now(UTC), currency_pair="EUR/USD",
+                           direction="BUY")  # fmt: skip
+        bought = cast.order(row, told, "FILLED", D(1000), D("1.38"))
+        cast.position(bought, world.prices)
+        Notification.objects.create(
+            user=world.alice, event_id=100 + number, kind="order.filled", title="t"
+        )
+        extra = cast.order(row, world.euro, "FILLED", D(1000), D("1.38"))
+        cast.position(extra, world.prices)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["/", "/live/", "/signals/", "/signals/{euro}/", "/positions/", "/accounts/",
+     "/accounts/{mt5}/", "/feeds/", "/inbox/"],
+)  # fmt: skip
+def test_more_rows_are_no_more_statements(world: World, signed_in: SignedIn, address: str) -> None:
+    path = address.format(euro=world.euro.pk, mt5=world.mt5.pk)
+    client = signed_in(world.alice)
+    counts = []
+    for _ in range(2):
+        with statements() as sent:
+            assert client.get(path).status_code == 200
+        counts.append(len(sent))
+        more_of_everything(world) if len(counts) == 1 else None
+    assert counts[0] == counts[1], (path, counts)
+    assert counts[0] <= 22, (path, counts)
+
+
+def test_only_signals_that_met_my_accounts_are_listed(world: World) -> None:
+    cast.signal(world.carry, datetime.now(UTC), currency_pair="EUR/USD", direction="BUY")
+    assert [s.pk for s in published_to(world.alice)] == [world.euro.pk, world.gold.pk]
+    assert list(published_to(User.objects.get(username="nora"))) == []
