@@ -142,11 +142,14 @@ def _traits(draw: random.Random) -> list[Trait]:
 
 def _account(index: int, trait: Trait, draw: random.Random) -> Account:
     purpose = PURPOSES[index % ACCOUNTS_EACH]
+    preset, balance = draw.choice(USUAL_PRESETS), draw.choice(BALANCES)
+    if index < len(FIRST_TENANTS):  # large enough for every signal
+        preset, balance = USUAL_PRESETS[0], BALANCES[-2]
     return Account(
         number=f"D-{100 + index}",
         owner=NAMES[index // ACCOUNTS_EACH],
         name=f"{purpose} ({trait.name})" if trait.name else purpose,
         trait=trait,
-        preset=trait.preset or draw.choice(USUAL_PRESETS),
-        balance=Decimal(draw.choice(BALANCES)),
+        preset=trait.preset or preset,
+        balance=Decimal(balance),
     )

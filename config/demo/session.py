@@ -34,7 +34,7 @@ def claim_database() -> None:
         return
     if (others := User.objects.exclude(username__in=[cast.OPERATOR, *cast.NAMES]).count()) > 0:
         raise EmbeddedError(
-            f"This database has an installation of its own ({others} users), and the demo would"
+            f"This database has an installation of its own (users: {others}), and the demo would"
             " replace its trades. Run the demo beside it: FILLCAST_VAR=var/demo make demo"
             " (with DATABASE_URL: name another database)."
         )
