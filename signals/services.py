@@ -14,7 +14,6 @@ from signals.locks import candidates_shared
 from signals.models import Approval, Signal
 from signals.signals import signal_cancelled, signal_published
 from users.models import User
-from users.tenancy import for_all_tenants
 
 
 @transaction.atomic
@@ -22,7 +21,7 @@ def publish(signal_id: int, *, by: User | None) -> bool:
     """Publish an approved signal: once, whoever else tries at the same time.
 
     Returns False if it was published already. The receivers of `signal_published` write the orders
-    in this transaction; if one fails, nothing is published. `by` is None where a feed publishes by
+    in this transaction, those of other tenants too; if one fails, nothing is published. `by` is None where a feed publishes by
     itself. Raises ConflictError SIGNAL_NOT_APPROVED, SIGNAL_ENDED, SIGNAL_NOT_PUBLISHED (what it
     refers to), STATE_CONFLICT (the feed is archived); Signal.DoesNotExist.
     """
@@ -40,14 +39,13 @@ def publish(signal_id: int, *, by: User | None) -> bool:
         _say_why_not(signal_id, now)
         return False
     signal = Signal.objects.select_related("feed").get(pk=signal_id)
-    with for_all_tenants():  # whoever may publish writes the orders of all who follow
-        signal_published.send(sender=Signal, signal=signal)
-        emit(
-            EventKind.SIGNAL_PUBLISHED,
-            user_id=signal.feed.owner_id,
-            signal_id=signal_id,
-            payload={"feed": signal.feed.slug, "signal": signal.number, "title": str(signal)},
-        )
+    signal_published.send(sender=Signal, signal=signal)
+    emit(
+        EventKind.SIGNAL_PUBLISHED,
+        user_id=signal.feed.owner_id,
+        signal_id=signal_id,
+        payload={"feed": signal.feed.slug, "signal": signal.number, "title": str(signal)},
+    )
     return True
 
 
@@ -115,6 +113,5 @@ def cancel(signal_id: int, *, by: User | None) -> bool:
         return False
     signal = Signal.objects.select_related("feed").get(pk=signal_id)
     if signal.is_published:
-        with for_all_tenants():
-            signal_cancelled.send(sender=Signal, signal=signal)
+        signal_cancelled.send(sender=Signal, signal=signal)
     return True

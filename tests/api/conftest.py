@@ -9,8 +9,8 @@ from django.core.cache import cache
 from django.db import connection
 from nacl.public import PrivateKey
 
-from tests.api import world as cast
 from signals.rate import forget_failures
+from tests.api import world as cast
 from tests.api.world import World
 
 AsWeb = Callable[[], AbstractContextManager[None]]
