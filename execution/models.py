@@ -191,6 +191,11 @@ class Order(models.Model):
                 fields=["answer_by"], name="order_in_flight", condition=Q(status__in=IN_FLIGHT)
             ),
             models.Index(fields=["due_at"], name="order_wish", condition=~Q(wish="")),
+            models.Index(
+                fields=["lookup_after"],
+                name="order_lookup",
+                condition=Q(lookup_after__isnull=False),
+            ),
             models.Index(fields=["connection", "-id"], name="order_of_connection"),
         ]
 

@@ -23,7 +23,7 @@ from execution import reports_sql as sql
 from execution.broker_exits import materialise
 from execution.drift import write_drift
 from execution.ids import all_attempts, at_attempt, base_of
-from execution.models import TERMINAL, Status
+from execution.models import IN_FLIGHT, TERMINAL, Status
 from execution.reserve import balance
 from execution.transitions import LATE, State, Step, after_fill, after_report, require
 
@@ -241,6 +241,8 @@ def _record(change: Change) -> tuple[Any, ...]:
         min(times, default=None),
         max(times, default=None),
         any(report.kind not in DECISIONS for report in change.reports),
+        any(report.kind not in DECISIONS and not report.event_id for report in change.reports),
+        row.status in IN_FLIGHT,
         ended,
         _target_done(change),
         row.attempt + step.next_attempt,

@@ -39,6 +39,8 @@ COLUMNS = {
     "first_fill": "timestamptz",
     "last_fill": "timestamptz",
     "answered": "boolean",  # the broker has spoken
+    "heard": "boolean",  # in answer to our call or question, so with all that it knew
+    "was_in_flight": "boolean",
     "ended": "boolean",
     "target_done": "boolean",  # a take profit that ended with something filled, for the first time
     "attempt": "int",
@@ -69,7 +71,11 @@ WITH d AS (
     filled_at = CASE WHEN d.status = 'FILLED' THEN coalesce(o.filled_at, clock_timestamp())
       ELSE o.filled_at END,
     done_at = CASE WHEN d.ended THEN coalesce(o.done_at, clock_timestamp()) END,
-    lookup_after = CASE WHEN d.status = 'UNKNOWN' THEN clock_timestamp() END,
+    -- What the broker tells by itself does not say what our own lost answer would have said.
+    lookup_after = CASE WHEN d.heard OR d.status = 'FILLED' THEN NULL
+      WHEN d.status = 'UNKNOWN' THEN clock_timestamp()
+      WHEN d.was_in_flight AND d.answered THEN greatest(o.answer_by, clock_timestamp())
+      ELSE o.lookup_after END,
     due_at = CASE WHEN d.status = 'PENDING'
       THEN clock_timestamp() + make_interval(secs => d.wait) ELSE o.due_at END
   FROM d WHERE o.id = d.id

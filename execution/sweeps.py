@@ -60,7 +60,7 @@ WITH asked AS (
     lookup_after = clock_timestamp() + make_interval(secs => %(every)s)
   WHERE id IN (
     SELECT id FROM execution_order
-    WHERE status = 'UNKNOWN' AND lookup_after <= clock_timestamp()
+    WHERE lookup_after <= clock_timestamp()
     ORDER BY id LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED)
   RETURNING id, connection_id, client_order_id, fence, proofs, submitted_at,
     answer_by < clock_timestamp() AS proves
@@ -123,6 +123,12 @@ def withdraw_outlived() -> int:
     return run(OUTLIVED, (market_now(),))
 
 
+# Asked and answered: an order that the broker's stream has moved needs it only once.
+TOLD = """
+UPDATE execution_order SET lookup_after = NULL WHERE id = ANY(%s) AND status <> 'UNKNOWN'
+"""
+
+
 def due(limit: int, *, exits_only: bool = False) -> list[int]:
     """Return ids of PENDING rows that may run and whose bell seems not to have been heard."""
     parameters = {
@@ -139,13 +145,15 @@ def take_over(owner: str) -> int:
 
 
 def ask_brokers(wire: Wire) -> int:
-    """Look up orders whose outcome nobody knows; return how many were asked about."""
+    """Look up orders whose outcome, or a part of it, nobody knows; return how many."""
     unknown = rows(ASK, {"every": ASK_EVERY_SECONDS})
     if not unknown:
         return 0
     answers = wire.ask(_look_up(unknown))
     if found := [report for answer in answers if isinstance(answer, list) for report in answer]:
         apply_or_halve(found)
+    told = [row.id for row, a in zip(unknown, answers, strict=True) if not _failed(a)]
+    run(TOLD, (told,))
     # A failed read proves nothing; nor does an absence seen before answer_by, or too late.
     absent = [
         row
@@ -174,6 +182,10 @@ async def _look_up(unknown: Sequence[Any]) -> list[list[OrderReport] | BaseExcep
             return await adapter_for(row.type).find_order(spec, row.client_order_id)
 
     return await asyncio.gather(*(one(row) for row in unknown), return_exceptions=True)
+
+
+def _failed(answer: object) -> bool:
+    return isinstance(answer, BaseException)
 
 
 def _within_horizon(row: Any) -> bool:

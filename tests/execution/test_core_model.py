@@ -1,0 +1,194 @@
+"""The core against every interleaving that hypothesis can think of: a stateful model.
+
+`HYPOTHESIS_PROFILE=deep` looks for longer. Real PostgreSQL, committed transactions, no sleeps.
+"""
+
+import os
+from collections.abc import Iterator
+from decimal import Decimal as D
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from execution import runtime, services
+from tests.connections import make
+from tests.execution import cast
+from tests.execution.double import Double
+from tests.execution.world import NOW_AND_THEN, World
+
+DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
+INDEX, WHICH = st.integers(0, 7), st.integers(0, 1)
+KIND = st.sampled_from(["plain", "targets", "limit"])
+SELDOM = st.sampled_from([False, False, False, True])
+BROKER = st.sampled_from(
+    ["fill", "fill half", "CANCELLED", "EXPIRED", "sl", "tp", "external", "external half"]
+)
+SENT = st.sampled_from(
+    ["fill", "fill", "part", "rest", "reject", "requote", "not sent", "lost", "transit", "late",
+     "silent", "part silent"]
+)  # fmt: skip
+worlds: dict[str, Any] = {}
+
+
+class Core(RuleBasedStateMachine):
+    """What may happen, in any order."""
+
+    @initialize(kind=KIND)
+    def begin(self, kind: str) -> None:
+        self.world = World(**worlds)
+        self.world.publish(kind)
+
+    @precondition(lambda self: len(self.world.opens()) < 3)
+    @rule(kind=KIND)
+    def publish(self, kind: str) -> None:
+        self.world.publish(kind)
+
+    @rule(index=INDEX, what=st.sampled_from(["close", "close half", "modify", "cancel"]))
+    def follow(self, index: int, what: str) -> None:
+        opens = self.world.opens()
+        self.world.follow(opens[index % len(opens)], what)
+
+    @rule(which=WHICH, answers=st.lists(SENT, min_size=1, max_size=3), backwards=st.booleans())
+    def trade(self, which: int, answers: list[str], backwards: bool) -> None:
+        self.world.trade(self.world.processes[which], answers, backwards)
+
+    @precondition(lambda self: self.world.orders("PENDING"))
+    @rule(which=WHICH, part=st.sampled_from([slice(None), slice(1), slice(1, None)]))
+    def claim(self, which: int, part: slice) -> None:
+        self.world.claim(self.world.processes[which], part)
+
+    @precondition(lambda self: any(p.hand for p in self.world.processes))
+    @rule(index=INDEX, what=SENT)
+    def send(self, index: int, what: str) -> None:
+        having = [p for p in self.world.processes if p.hand]
+        self.world.send(having[index % len(having)], index, what)
+
+    @precondition(lambda self: self.world.transit)
+    @rule(index=INDEX)
+    def arrive(self, index: int) -> None:
+        self.world.arrive(index)
+
+    @precondition(lambda self: any(p.outbox for p in self.world.processes))
+    @rule(index=INDEX, backwards=st.booleans(), twice=st.booleans())
+    def flush(self, index: int, backwards: bool, twice: bool) -> None:
+        having = [p for p in self.world.processes if p.outbox]
+        self.world.flush(having[index % len(having)], backwards, twice)
+
+    @precondition(lambda self: self.world.history)
+    @rule(chosen=st.lists(INDEX, min_size=1, max_size=4))
+    def retell(self, chosen: list[int]) -> None:
+        self.world.retell(chosen)
+
+    @rule(which=WHICH, stopped=st.booleans(), then=st.sampled_from([0, *NOW_AND_THEN]))
+    def die(self, which: int, stopped: bool, then: float) -> None:
+        self.world.die(self.world.processes[which], stopped=stopped)
+        self.world.sweep("take over")
+        self.world.pass_time(then)
+
+    @rule(seconds=st.sampled_from(NOW_AND_THEN))
+    def pass_time(self, seconds: float) -> None:
+        self.world.pass_time(seconds)
+
+    @precondition(lambda self: self.world.orders("SUBMITTING", "UNKNOWN"))
+    @rule(what=st.sampled_from(["take over", "ask", "ask"]), reads_fail=SELDOM, then=SELDOM)
+    def look_up(self, what: str, reads_fail: bool, then: bool) -> None:
+        self.world.broker.reads_fail = reads_fail
+        self.world.sweep(what)
+        self.world.broker.reads_fail = False
+        self.world.pass_time(61 if then else 0)
+
+    @precondition(lambda self: any(o.wish for o in self.world.orders()))
+    @rule(cancelling=st.sampled_from(["take", "take", "refuse", "silent"]))
+    def grant_wishes(self, cancelling: str) -> None:
+        self.world.broker.cancelling = cancelling
+        self.world.sweep("wishes")
+
+    @precondition(lambda self: self.world.positions())
+    @rule(bid=st.sampled_from(["1.09990", "1.08000", "1.12500", "1.14000"]))
+    def quote_and_watch(self, bid: str) -> None:
+        for account in self.world.accounts:
+            cast.quote(account, bid)
+        self.world.sweep("watch")
+
+    @precondition(lambda self: self.world.broker.tickets)
+    @rule(index=INDEX, what=BROKER, drained=st.booleans(), backwards=st.booleans())
+    def broker_does(self, index: int, what: str, drained: bool, backwards: bool) -> None:
+        self.world.broker_does(index, what)
+        broker = self.world.broker
+        broker.shuffle = (lambda told: told[::-1]) if backwards else (lambda told: told)
+        if drained:
+            self.world.sweep("drain")
+
+    @precondition(lambda self: self.world.broker.tickets)
+    @rule(reads_fail=SELDOM)
+    def reconcile(self, reads_fail: bool) -> None:
+        self.world.broker.reads_fail = reads_fail
+        self.world.sweep("reconcile")
+        self.world.broker.reads_fail = False
+
+    @rule(index=INDEX, what=st.sampled_from(["cancel", "retry"]))
+    def person_and_order(self, index: int, what: str) -> None:
+        orders = self.world.orders()
+        act = services.cancel_order if what == "cancel" else services.retry_order
+        self.world.ask(act, orders[index % len(orders)].id)
+
+    @precondition(lambda self: self.world.positions())
+    @rule(index=INDEX, fraction=st.sampled_from([D("0.3"), D("0.5"), D(1)]))
+    def close_position(self, index: int, fraction: D) -> None:
+        positions = self.world.positions()
+        position_id = positions[index % len(positions)].id
+        self.world.ask(services.close_position, position_id, fraction=fraction)
+
+    @rule(mode=st.sampled_from([*[None] * 6, "REDUCING", "HALTED"]))
+    def halt(self, mode: str | None) -> None:
+        self.world.halt(mode)
+
+    @invariant()
+    def everything_holds(self) -> None:
+        if hasattr(self, "world"):
+            self.world.check()
+
+    def teardown(self) -> None:
+        if hasattr(self, "world"):
+            self.world.settle()
+            self.world.check_settled()
+
+
+@pytest.fixture
+def universe(
+    transactional_db: None, wire: runtime.Runtime, broker: Double
+) -> Iterator[dict[str, Any]]:
+    cast.instrument()
+    feed = make.feed()
+    ours = cast.account(feed)
+    theirs = cast.account(feed, settings={"native_stops": True})
+    worlds.update(broker=broker, accounts=[ours, theirs], feed=feed)
+    yield worlds
+    worlds.clear()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600 if DEEP else 120)
+def test_the_core_holds_in_every_interleaving(universe: dict[str, Any]) -> None:
+    run_state_machine_as_test(
+        Core,
+        settings=settings(
+            max_examples=600 if DEEP else 20,
+            stateful_step_count=60 if DEEP else 40,
+            deadline=None,
+            derandomize=not DEEP,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+            print_blob=False,
+        ),
+    )

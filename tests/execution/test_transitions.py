@@ -1,0 +1,167 @@
+"""The table of states, complete, and what each report does in each state. Pure."""
+
+from decimal import Decimal as D
+from itertools import product
+
+import pytest
+
+from brokers.base import OrderReport, ReportKind
+from common.codes import Code
+from execution.models import AT_BROKER, IN_FLIGHT, TERMINAL, UNSENT, WORKING, Status
+from execution.transitions import (
+    ALLOWED,
+    IllegalTransitionError,
+    State,
+    Step,
+    after_fill,
+    after_report,
+    require,
+)
+
+S, K = Status, ReportKind
+TABLE = """
+PENDING: SUBMITTING DENIED CANCELLED EXPIRED FAILED SUBMITTED PARTIALLY_FILLED FILLED
+SUBMITTING: SUBMITTED PARTIALLY_FILLED FILLED REJECTED CANCELLED EXPIRED PENDING FAILED UNKNOWN
+UNKNOWN: SUBMITTED PARTIALLY_FILLED FILLED REJECTED CANCELLED EXPIRED PENDING FAILED
+SUBMITTED: PARTIALLY_FILLED FILLED CANCEL_REQUESTED CANCELLED EXPIRED REJECTED UNKNOWN
+PARTIALLY_FILLED: FILLED CANCEL_REQUESTED CANCELLED EXPIRED
+CANCEL_REQUESTED: CANCELLED EXPIRED PARTIALLY_FILLED FILLED SUBMITTED
+CANCELLED: FILLED
+EXPIRED: FILLED
+REJECTED: FILLED PARTIALLY_FILLED
+FAILED: FILLED PARTIALLY_FILLED PENDING
+FILLED:
+SKIPPED:
+DENIED:
+"""
+ARROWS = {
+    (S(line.partition(":")[0]), S(to))
+    for line in TABLE.split("\n")
+    if line
+    for to in line.partition(":")[2].split()
+}
+
+
+def state(status: Status, **fields: object) -> State:
+    usual = {"quantity": D(100), "filled": D(0), "attempt": 0, "tries": 0, "fence": 3}
+    return State(status, **{**usual, "is_exit": False, **fields})  # type: ignore[arg-type]
+
+
+def told(kind: ReportKind, code: Code | None = None, fence: int = 0) -> OrderReport:
+    return OrderReport(kind, "c", "x0", code=code, fence=fence)
+
+
+def test_the_table_is_this_one_and_each_arrow_has_its_reason() -> None:
+    assert set(ALLOWED) == ARROWS
+    assert all(ALLOWED.values())
+
+
+@pytest.mark.parametrize(("before", "after"), list(product(S, S)))
+def test_moves_outside_the_table_raise(before: Status, after: Status) -> None:
+    if (before, after) in ARROWS:
+        require(before, after)
+    else:
+        with pytest.raises(IllegalTransitionError):
+            require(before, after)
+
+
+def test_every_state_is_in_the_groups_where_it_belongs() -> None:
+    assert set(S) == {*TERMINAL, *WORKING, S.UNKNOWN}
+    assert not set(TERMINAL) & set(WORKING)
+    assert {*IN_FLIGHT, *AT_BROKER, *UNSENT, S.FILLED, S.REJECTED} == set(S)
+
+
+@pytest.mark.parametrize("status", [s for s in S if s not in (S.SKIPPED, S.DENIED)])
+def test_a_whole_fill_wins_over_every_state(status: Status) -> None:
+    step = after_fill(state(status), D(100))
+    assert step.status == S.FILLED
+    if status != S.FILLED:
+        require(status, step.status)
+    late = status in (S.CANCELLED, S.EXPIRED, S.REJECTED, S.FAILED)
+    assert step.code == (Code.LATE_FILL if late else None)
+
+
+@pytest.mark.parametrize(
+    ("status", "after"),
+    [
+        (S.SUBMITTING, S.PARTIALLY_FILLED),
+        (S.UNKNOWN, S.PARTIALLY_FILLED),
+        (S.SUBMITTED, S.PARTIALLY_FILLED),
+        (S.PARTIALLY_FILLED, S.PARTIALLY_FILLED),
+        (S.CANCEL_REQUESTED, S.CANCEL_REQUESTED),
+        (S.CANCELLED, S.CANCELLED),
+        (S.EXPIRED, S.EXPIRED),
+        (S.REJECTED, S.PARTIALLY_FILLED),
+        (S.FAILED, S.PARTIALLY_FILLED),
+        (S.PENDING, S.PARTIALLY_FILLED),
+    ],
+)
+def test_a_part_ends_nothing_and_revives_only_what_was_said_wrongly(
+    status: Status, after: Status
+) -> None:
+    assert after_fill(state(status), D(99)).status == after
+
+
+REACTIONS = {
+    K.ACCEPTED: {S.PENDING: S.SUBMITTED, S.SUBMITTING: S.SUBMITTED, S.UNKNOWN: S.SUBMITTED},
+    K.REJECTED: dict.fromkeys((S.SUBMITTING, S.UNKNOWN, S.SUBMITTED), S.REJECTED),
+    K.CANCELLED: dict.fromkeys((*IN_FLIGHT, *AT_BROKER), S.CANCELLED),
+    K.EXPIRED: dict.fromkeys((*IN_FLIGHT, *AT_BROKER), S.EXPIRED),
+    K.CANCEL_REFUSED: {S.CANCEL_REQUESTED: S.SUBMITTED},
+    K.FILLED: {},
+    K.LEVELS: {},
+    K.NOT_SENT: {S.SUBMITTING: S.PENDING},
+    K.UNKNOWN: {S.SUBMITTING: S.UNKNOWN},
+}
+
+
+@pytest.mark.parametrize(("kind", "status"), list(product(K, S)))
+def test_each_report_in_each_state(kind: ReportKind, status: Status) -> None:
+    step = after_report(state(status), told(kind, fence=3))
+    wanted = REACTIONS[kind].get(status)
+    assert (step.status if step else None) == wanted
+    if step:
+        require(status, step.status)
+
+
+@pytest.mark.parametrize("kind", [K.NOT_SENT, K.UNKNOWN])
+@pytest.mark.parametrize("fence", [0, 2, 4])
+def test_a_decision_with_another_fence_bounces(kind: ReportKind, fence: int) -> None:
+    assert after_report(state(S.SUBMITTING), told(kind, fence=fence)) is None
+
+
+@pytest.mark.parametrize("kind", [K.ACCEPTED, K.REJECTED, K.CANCELLED, K.EXPIRED])
+def test_facts_are_not_fenced(kind: ReportKind) -> None:
+    assert after_report(state(S.SUBMITTING), told(kind, fence=99)) is not None
+
+
+@pytest.mark.parametrize(
+    ("status", "attempt", "code", "after"),
+    [
+        (S.SUBMITTING, 0, Code.REQUOTE, Step(S.PENDING, Code.REQUOTE, next_attempt=True)),
+        (S.SUBMITTING, 0, Code.PRICE_INVALID,
+         Step(S.PENDING, Code.PRICE_INVALID, next_attempt=True)),
+        (S.SUBMITTING, 1, Code.REQUOTE, Step(S.REJECTED, Code.REQUOTE)),
+        (S.UNKNOWN, 0, Code.REQUOTE, Step(S.REJECTED, Code.REQUOTE)),
+        (S.SUBMITTING, 0, Code.NO_MONEY, Step(S.REJECTED, Code.NO_MONEY)),
+        (S.SUBMITTING, 0, None, Step(S.REJECTED, Code.REJECTED_BY_BROKER)),
+    ],
+)  # fmt: skip
+def test_a_retryable_refusal_is_tried_again_once(
+    status: Status, attempt: int, code: Code | None, after: Step
+) -> None:
+    assert after_report(state(status, attempt=attempt), told(K.REJECTED, code)) == after
+
+
+def test_not_sent_five_times_is_failed() -> None:
+    report = told(K.NOT_SENT, Code.NOT_CONNECTED, fence=3)
+    step = after_report(state(S.SUBMITTING, tries=3), report)
+    assert step == Step(S.PENDING, Code.NOT_CONNECTED, next_try=True)
+    last = after_report(state(S.SUBMITTING, tries=4), report)
+    assert last is not None
+    assert (last.status, last.code) == (S.FAILED, Code.NOT_SENT_RETRIES_SPENT)
+
+
+def test_a_refused_cancel_goes_back_to_where_it_was() -> None:
+    step = after_report(state(S.CANCEL_REQUESTED, filled=D(10)), told(K.CANCEL_REFUSED))
+    assert step == Step(S.PARTIALLY_FILLED)
