@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from connections import services
 from connections.api import Referring, own_connections
 from connections.models import KillSwitch, Subscription
-from connections.serializers import KillSwitchSerializer, SubscriptionSerializer
+from connections.serializers_subscriptions import KillSwitchSerializer, SubscriptionSerializer
 from signals.selectors import feeds_for
 from users.api import caller
 

@@ -1,6 +1,5 @@
 """How connections, presets, subscriptions and halts are written and read over HTTP."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -11,7 +10,6 @@ from rest_framework import serializers
 
 from common.codes import Code
 from common.rest import (
-    Moment,
     StrictModelSerializer,
     StrictSerializer,
     invalid,
@@ -22,14 +20,10 @@ from connections.models import (
     ConnectionHealth,
     DataConnection,
     ExecutionConnection,
-    HaltMode,
-    KillSwitch,
     SizingMode,
-    Subscription,
     TradingPreset,
 )
 from signals.models import Feed
-from users.models import User
 
 NUMBER_OF_MODE = {
     SizingMode.FIXED: "fixed_quantity",
@@ -253,69 +247,3 @@ class DataConnectionSerializer(StrictModelSerializer[DataConnection]):
         model = DataConnection
         fields = ("id", "name", "kind", "is_active", "created_at")
         read_only_fields = fields
-
-
-class SubscriptionSerializer(StrictModelSerializer[Subscription]):
-    """A connection takes a feed's signals."""
-
-    connection = OwnRelated(model=ExecutionConnection)
-    feed = FeedBySlug()
-    expires_at = Moment(required=False, allow_null=True)
-
-    class Meta:
-        model = Subscription
-        fields = (
-            "id",
-            "connection",
-            "feed",
-            "is_paused",
-            "expires_at",
-            "multiplier",
-            "symbol_map",
-            "directions",
-            "archived_at",
-            "created_at",
-        )
-        read_only_fields = ("is_paused", "archived_at", "created_at")
-        validators: list[Any] = []  # one that was left is taken up again
-
-    def validate_symbol_map(self, value: Mapping[str, Any]) -> Mapping[str, Any]:
-        if not all(isinstance(symbol, str) and 0 < len(symbol) <= 40 for symbol in value.values()):
-            raise invalid(Code.FIELD_INVALID, "It maps pairs to the broker's symbols, as texts.")
-        return value
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Refuse to change which account takes which feed."""
-        for name in ("connection", "feed") if self.instance is not None else ():
-            if name in attrs:
-                error = invalid(Code.FIELD_UNKNOWN, "It cannot be changed.")
-                raise serializers.ValidationError({name: error.detail})
-        return attrs
-
-
-class KillSwitchSerializer(StrictModelSerializer[KillSwitch]):
-    """A halt of trading. Released ones are history."""
-
-    mode = serializers.ChoiceField(choices=HaltMode.choices)
-    feed = FeedBySlug(required=False, allow_null=True)
-    connection = OwnRelated(model=ExecutionConnection, required=False, allow_null=True)
-    user = OwnRelated(
-        model=User, required=False, allow_null=True, help_text="Yourself unless said."
-    )
-    set_by = serializers.CharField(source="set_by.username", read_only=True, allow_null=True)
-
-    class Meta:
-        model = KillSwitch
-        fields = (
-            "id",
-            "scope",
-            "mode",
-            "feed",
-            "user",
-            "connection",
-            "reason",
-            "set_by",
-            "set_at",
-            "released_at",
-        )
-        read_only_fields = ("set_at", "released_at")
