@@ -1,5 +1,7 @@
 """The statements of the claim. `claim.py` says in which order, and why."""
 
+from execution import levels_sql
+
 LOCK = """
 SELECT connection_id::text FROM connections_mailbox WHERE connection_id IN (
   SELECT connection_id FROM execution_order WHERE id = ANY(%s::bigint[]) AND status = 'PENDING')
@@ -41,20 +43,13 @@ FROM execution_order o JOIN positions_executionposition p ON p.id = o.position_i
 WHERE o.id = ANY(%s)
 """
 
-SIGNALS = """
+SIGNALS = f"""
 SELECT s.id, s.feed_id, s.direction, s.order_type, s.open_price, s.published_at, s.valid_until,
-  s.max_slippage_pips, s.risk_category, s.cancelled_at,
-  coalesce(m.sl, s.sl) AS sl, coalesce(m.target_prices, s.target_prices) AS target_prices,
-  s.target_fractions
-FROM signals_signal s
-LEFT JOIN LATERAL (
-  SELECT (array_agg(f.sl ORDER BY f.id DESC) FILTER (WHERE f.sl IS NOT NULL))[1] AS sl,
-    (SELECT g.target_prices FROM signals_signal g
-     WHERE g.refers_to_id = s.id AND g.action = 'MODIFY' AND g.published_at IS NOT NULL
-       AND cardinality(g.target_prices) > 0 ORDER BY g.id DESC LIMIT 1) AS target_prices
-  FROM signals_signal f
-  WHERE f.refers_to_id = s.id AND f.action = 'MODIFY' AND f.published_at IS NOT NULL
-) m ON true
+  s.max_slippage_pips, s.risk_category, s.cancelled_at, {levels_sql.SL} AS sl,
+  {levels_sql.TARGET_PRICES} AS target_prices, {levels_sql.TARGET_FRACTIONS} AS target_fractions,
+  EXISTS (SELECT FROM signals_signal f WHERE f.refers_to_id = s.id AND f.action = 'CLOSE'
+    AND f.close_fraction = 1 AND f.published_at IS NOT NULL) AS is_closed
+FROM signals_signal s {levels_sql.JOIN}
 WHERE s.id = ANY(%s)
 """
 

@@ -74,13 +74,31 @@ WITH touched AS (
 SELECT id, connection_id, wish FROM moved
 """
 
+# Who fills such an order holds its row: either the position is seen by the statement below, or
+# whoever opens it sees this MODIFY.
+LOCK_LIVE = """
+SELECT connection_id FROM execution_order
+WHERE signal_id = %s AND leg LIKE 'entry%%' AND status = ANY(%s)
+ORDER BY id FOR NO KEY UPDATE
+"""
+
+# A level that nobody guarded becomes ours. So do several targets in place of one that the broker
+# holds: it would close all at the first. Fewer targets than were reached: the last one counts.
 MOVE_LEVELS = f"""
-WITH moved AS (
-  UPDATE positions_executionposition p SET sl = coalesce(%(sl)s, p.sl),
-    touched_at = clock_timestamp(),
-    tp = CASE WHEN cardinality(%(targets)s::numeric[]) = 0 THEN p.tp
-         ELSE (%(targets)s::numeric[])[p.tp_number] END
-  WHERE p.signal_id = %(refers_to)s AND p.quantity > 0
+WITH held AS (
+  SELECT id FROM positions_executionposition WHERE signal_id = %(refers_to)s AND quantity > 0
+  ORDER BY id FOR NO KEY UPDATE
+), moved AS (
+  UPDATE positions_executionposition p SET touched_at = clock_timestamp(),
+    sl = coalesce(t.sl, p.sl), tp = CASE WHEN t.n = 0 THEN p.tp
+      ELSE coalesce(t.targets[p.tp_number], t.targets[t.n]) END,
+    sl_guardian = CASE WHEN t.sl IS NULL OR p.sl_guardian <> '' THEN p.sl_guardian
+      ELSE 'ENGINE' END,
+    tp_guardian = CASE WHEN t.n = 0 OR t.n = 1 AND p.tp_guardian <> '' THEN p.tp_guardian
+      ELSE 'ENGINE' END
+  FROM held, (SELECT %(sl)s::numeric AS sl, %(targets)s::numeric[] AS targets,
+    cardinality(%(targets)s::numeric[]) AS n) t
+  WHERE p.id = held.id AND p.quantity > 0
   RETURNING p.id, p.connection_id
 ), logged AS (
   INSERT INTO execution_executionlog (signal_id, connection_id, code, detail)
@@ -145,6 +163,7 @@ def _close(signal: Signal) -> FanOut:
 
 
 def _modify(signal: Signal) -> FanOut:
+    waiting = rows(LOCK_LIVE, (signal.refers_to_id, LIVE))
     moved = rows(
         MOVE_LEVELS,
         {
@@ -153,11 +172,6 @@ def _modify(signal: Signal) -> FanOut:
             "refers_to": signal.refers_to_id,
             "signal_id": signal.pk,
         },
-    )
-    waiting = rows(
-        "SELECT DISTINCT connection_id FROM execution_order WHERE signal_id = %s"
-        " AND leg LIKE 'entry%%' AND status = ANY(%s)",
-        (signal.refers_to_id, LIVE),
     )
     connections = {row.connection_id for row in (*moved, *waiting)}
     return FanOut(len(connections), position_ids=[row.id for row in moved])

@@ -1,5 +1,7 @@
 """The statements of apply_reports. `reports.py` says in which order, and why."""
 
+from execution import levels_sql
+
 LOAD = """
 SELECT o.id, o.client_order_id, o.status, o.fence, o.signal_id,
   o.connection_id::text, o.position_id,  -- text is how reports name it; UUIDs are dear to make
@@ -88,8 +90,8 @@ WITH d AS (
   SELECT u.connection_id, u.signal_id, u.pair, u.symbol, u.side, d.new_quantity, d.new_quantity,
     round(d.new_value / d.new_quantity, 18), l.sl, l.targets[1],
     CASE WHEN l.sl IS NULL THEN '' WHEN u.stop_loss IS NOT NULL THEN 'BROKER' ELSE 'ENGINE' END,
-    CASE WHEN l.targets[1] IS NULL THEN '' WHEN u.take_profit IS NOT NULL THEN 'BROKER'
-      ELSE 'ENGINE' END,
+    CASE WHEN l.targets[1] IS NULL THEN '' WHEN u.take_profit IS NOT NULL
+      AND cardinality(l.targets) = 1 THEN 'BROKER' ELSE 'ENGINE' END,
     u.stop_loss, u.take_profit, d.broker_position_id, c.data_connection_id, u.pip,
     u.conversion_rate, d.new_commission, d.first_fill
   FROM u JOIN d USING (id)
@@ -165,15 +167,10 @@ WITH d AS (
 SELECT count(*) AS written FROM u
 """
 
-EFFECTIVE_LEVELS = """
-SELECT s.id AS signal_id, coalesce(
-    (SELECT f.sl FROM signals_signal f WHERE f.refers_to_id = s.id AND f.action = 'MODIFY'
-      AND f.published_at IS NOT NULL AND f.sl IS NOT NULL ORDER BY f.id DESC LIMIT 1), s.sl) AS sl,
-  coalesce(
-    (SELECT f.target_prices FROM signals_signal f WHERE f.refers_to_id = s.id
-      AND f.action = 'MODIFY' AND f.published_at IS NOT NULL
-      AND cardinality(f.target_prices) > 0 ORDER BY f.id DESC LIMIT 1), s.target_prices) AS targets
-FROM signals_signal s WHERE s.id = ANY(%s)
+EFFECTIVE_LEVELS = f"""
+SELECT s.id AS signal_id, {levels_sql.SL} AS sl, {levels_sql.TARGET_PRICES} AS targets
+FROM signals_signal s {levels_sql.JOIN}
+WHERE s.id = ANY(%s)
 """
 
 LEVELS = """

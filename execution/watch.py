@@ -11,6 +11,7 @@ from django.db import transaction
 from common.codes import Code
 from common.money import plain
 from common.sql import rows, run
+from execution import levels_sql
 from execution.exits import ExitWish, open_exits
 from positions.levels import target_fraction
 
@@ -41,11 +42,12 @@ HITS = "\nUNION ALL".join(
 )
 
 # Only hits are looked at closer: which target it is, and whether an exit has just failed.
-DETAILS = """
-SELECT p.id, p.tp, p.tp_number, s.target_fractions, EXISTS (
+DETAILS = f"""
+SELECT p.id, p.tp, p.tp_number, {levels_sql.TARGET_FRACTIONS} AS target_fractions, EXISTS (
     SELECT FROM execution_order o WHERE o.position_id = p.id AND o.filled_quantity = 0
       AND o.done_at > clock_timestamp() - make_interval(secs => %s)) AS just_failed
 FROM positions_executionposition p JOIN signals_signal s ON s.id = p.signal_id
+{levels_sql.JOIN}
 WHERE p.id = ANY(%s)
 """
 

@@ -76,7 +76,7 @@ JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.
   AND e.leg = 'entry'
 WHERE p.quantity > 0 AND (
   (p.sl_guardian = 'BROKER' AND p.sl IS DISTINCT FROM p.broker_sl)
-  OR (p.tp_guardian = 'BROKER' AND p.tp IS DISTINCT FROM p.broker_tp))
+  OR CASE WHEN p.tp_guardian = 'BROKER' THEN p.tp END IS DISTINCT FROM p.broker_tp)
 ORDER BY p.id LIMIT 1000
 """
 

@@ -1,0 +1,125 @@
+"""MODIFY, CLOSE and cancel meet what they speak of in every state, and none of them gets lost."""
+
+import threading
+from decimal import Decimal as D
+
+import pytest
+from django.db import connection, transaction
+
+from connections.models import ExecutionConnection
+from execution import runtime
+from execution.models import Order
+from execution.watch import watch_positions
+from execution.wishes import grant_wishes
+from positions.models import ExecutionPosition
+from signals import services as signal_services
+from signals.models import Feed, Signal
+from tests.execution import cast
+
+pytestmark = pytest.mark.django_db
+
+
+def modify(of: Signal, *targets: tuple[str, str], sl: str = "") -> Signal:
+    return cast.signal(
+        of.feed, targets, action="MODIFY", refers_to=of, direction=of.direction,
+        sl=D(sl) if sl else None,
+    )  # fmt: skip
+
+
+def position() -> ExecutionPosition:
+    return ExecutionPosition.objects.get()
+
+
+# ---- MODIFY ------------------------------------------------------------------------------------
+def test_levels_that_a_modify_brings_are_watched(alice: ExecutionConnection, feed: Feed) -> None:
+    opened = cast.signal(feed, sl=None)
+    cast.filled(opened)
+    modify(opened, ("1.12", "1"), sl="1.09500")
+    assert (position().sl_guardian, position().tp_guardian) == ("ENGINE", "ENGINE")
+    cast.quote(alice, "1.09400")
+    (exit_id,) = watch_positions()
+    assert Order.objects.get(pk=exit_id).leg == "sl"
+
+
+def test_two_targets_in_place_of_one_take_a_half_each(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    opened = cast.signal(feed, [("1.12", "1")])
+    cast.filled(opened)
+    modify(opened, ("1.11", "0.5"), ("1.13", "0.5"))
+    cast.quote(alice, "1.11500")
+    (exit_id,) = watch_positions()
+    assert Order.objects.get(pk=exit_id).quantity == 50
+
+
+def test_one_target_in_place_of_two_takes_all(alice: ExecutionConnection, feed: Feed) -> None:
+    opened = cast.signal(feed, [("1.12", "0.5"), ("1.13", "0.5")])
+    cast.filled(opened)
+    modify(opened, ("1.11", "1"))
+    cast.quote(alice, "1.11500")
+    (exit_id,) = watch_positions()
+    assert Order.objects.get(pk=exit_id).quantity == 100
+
+
+def test_one_target_after_the_first_was_taken_is_for_the_rest(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    opened = cast.signal(feed, [("1.11", "0.5"), ("1.13", "0.5")])
+    cast.filled(opened)
+    cast.quote(alice, "1.11500")
+    watch_positions()
+    cast.fill_all()
+    modify(opened, ("1.12", "1"))
+    assert (position().tp_number, position().tp) == (2, D("1.12"))
+    cast.quote(alice, "1.12500")
+    (exit_id,) = watch_positions()
+    assert Order.objects.get(pk=exit_id).quantity == 50
+
+
+def test_a_broker_gives_up_the_target_that_became_several(
+    wire: runtime.Runtime, feed: Feed
+) -> None:
+    cast.account(feed, settings={"native_stops": True})
+    opened = cast.signal(feed, [("1.12", "1")])
+    cast.filled(opened)
+    assert position().tp_guardian == "BROKER"
+    modify(opened, ("1.11", "0.5"), ("1.13", "0.5"))
+    grant_wishes()
+    assert (position().tp_guardian, position().broker_tp) == ("ENGINE", None)
+    assert position().broker_sl == D("1.09000")
+
+
+def test_the_modify_that_was_published_last_counts(alice: ExecutionConnection, feed: Feed) -> None:
+    opened = cast.signal(feed)
+    early = Signal.objects.create(
+        feed=feed, action="MODIFY", refers_to=opened, direction="BUY", currency_pair="EUR/USD",
+        sl=D("1.09700"), approval="APPROVED",
+    )  # fmt: skip
+    modify(opened, sl="1.09300")
+    signal_services.publish(early.pk, by=None)
+    assert cast.filled(opened).sl == D("1.09700")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_modify_and_a_fill_at_once(alice: ExecutionConnection, feed: Feed) -> None:
+    opened = cast.signal(feed)
+    cast.claim_all()
+    entry = Order.objects.get()
+    draft = Signal.objects.create(
+        feed=feed, action="MODIFY", refers_to=opened, direction="BUY", currency_pair="EUR/USD",
+        sl=D("1.09500"), approval="APPROVED",
+    )  # fmt: skip
+
+    def publish() -> None:
+        try:
+            signal_services.publish(draft.pk, by=None)
+        finally:
+            connection.close()
+
+    other = threading.Thread(target=publish)
+    with transaction.atomic():
+        cast.tell(cast.fill_report(entry, 100, "f1"))  # not committed while the other publishes
+        other.start()
+        other.join(0.5)
+    other.join(10)
+    assert position().sl == D("1.09500")
