@@ -131,6 +131,8 @@ def quote_currency(pair: str) -> str:
 def _too_late(row: Any, signal: Any, now: datetime) -> Decision | None:
     if signal.cancelled_at is not None:
         return Ended(Denial(Code.SIGNAL_CANCELLED), Status.CANCELLED)
+    if signal.is_closed:  # an operator may try again what had failed before that
+        return Ended(Denial(Code.CLOSED_BEFORE_SENT), Status.CANCELLED)
     if signal.valid_until is not None and signal.valid_until <= now:
         return Ended(
             Denial(Code.SIGNAL_EXPIRED, detail=f"Valid until {signal.valid_until:%H:%M:%S}")

@@ -19,13 +19,14 @@ from common.sql import columns, rows
 @dataclass(frozen=True, slots=True)
 class ExitWish:
     """What is to be closed. leg: `sl`, `tp-2` or `close` (numbered here). fraction: of what was
-    opened; None closes all that is free."""
+    opened, or (of_open) of what is open and not being closed; None closes all that is free."""
 
     position_id: int
     leg: str
     fraction: Decimal | None = None
     code: Code = Code.CREATED
     detail: str = ""
+    of_open: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +107,14 @@ def open_exits(
 
 
 def close_all_of_signal(*, refers_to: int | None, fraction: Decimal, signal_id: int) -> list[Exit]:
-    """Close the given share of every open position of a signal."""
+    """Close the given share of what is open of every position of a signal."""
     positions = rows(
         "SELECT id FROM positions_executionposition WHERE signal_id = %s AND quantity > 0",
         (refers_to,),
     )
     share = None if fraction == 1 else fraction
-    return open_exits([ExitWish(row.id, "close", share) for row in positions], signal_id=signal_id)
+    wishes = [ExitWish(row.id, "close", share, of_open=True) for row in positions]
+    return open_exits(wishes, signal_id=signal_id)
 
 
 def next_leg(leg: str, taken: Sequence[str]) -> str:
@@ -130,16 +132,16 @@ def next_leg(leg: str, taken: Sequence[str]) -> str:
     return f"{leg}{separator}{number}"
 
 
-def free_quantity(position: Any, fraction: Decimal | None) -> Decimal:
-    """Return how much an exit may take: all that is free, or a share of what was opened.
+def free_quantity(position: Any, wish: ExitWish) -> Decimal:
+    """Return how much an exit may take: all that is free, or the share that it wishes.
 
     A share is floored to the broker's step; what would leave less than the smallest quantity
     takes all.
     """
     free: Decimal = position.quantity - position.reserved
-    if fraction is None or fraction >= 1:
+    if wish.fraction is None or wish.fraction >= 1:
         return free
-    wanted: Decimal = position.opened_quantity * fraction
+    wanted: Decimal = (free if wish.of_open else position.opened_quantity) * wish.fraction
     if position.step > 0:
         wanted = floor_to_step(wanted, position.step)
     wanted = max(wanted, position.minimum)
@@ -147,7 +149,7 @@ def free_quantity(position: Any, fraction: Decimal | None) -> Decimal:
 
 
 def _record(position: Any, wish: ExitWish) -> tuple[int, str, Decimal, str, str] | None:
-    quantity = free_quantity(position, wish.fraction)
+    quantity = free_quantity(position, wish)
     if quantity <= 0 or _is_taken_already(position, wish):
         return None
     leg = next_leg(wish.leg, position.legs or [])

@@ -63,7 +63,8 @@ WITH touched AS (
     status = CASE WHEN o.status = 'PENDING' THEN 'CANCELLED' ELSE o.status END,
     reason = CASE WHEN o.status = 'PENDING' THEN %(code)s ELSE o.reason END,
     done_at = CASE WHEN o.status = 'PENDING' THEN clock_timestamp() ELSE o.done_at END,
-    wish = CASE WHEN o.status = 'PENDING' THEN '' ELSE %(wish)s END,
+    wish = CASE WHEN o.status = 'PENDING' THEN '' WHEN o.wish = 'CLOSE' THEN o.wish
+      ELSE %(wish)s END,
     due_at = clock_timestamp()
   FROM touched t WHERE o.id = t.id
   RETURNING o.id, o.connection_id, o.status, o.wish

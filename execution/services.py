@@ -144,10 +144,15 @@ def cancel_order(order_id: int, *, by: User | None = None) -> str:
             run(CANCEL_PENDING, {"id": order_id, "detail": detail})
             balance([order_id])
             return str(Status.CANCELLED)
-        Order.objects.filter(pk=order_id).update(wish="CANCEL")
-        run("UPDATE execution_order SET due_at = clock_timestamp() WHERE id = %s", (order_id,))
+        run(WISH_CANCEL, (order_id,))
         return order.status
 
+
+# A wish to close says more than one to cancel: it stays.
+WISH_CANCEL = """
+UPDATE execution_order SET wish = CASE wish WHEN 'CLOSE' THEN wish ELSE 'CANCEL' END,
+  due_at = clock_timestamp() WHERE id = %s
+"""
 
 CANCEL_PENDING = f"""
 WITH moved AS (

@@ -7,7 +7,7 @@ import pytest
 from django.db import connection, transaction
 
 from connections.models import ExecutionConnection
-from execution import runtime
+from execution import runtime, services
 from execution.models import Order
 from execution.watch import watch_positions
 from execution.wishes import grant_wishes
@@ -123,3 +123,42 @@ def test_a_modify_and_a_fill_at_once(alice: ExecutionConnection, feed: Feed) -> 
         other.join(0.5)
     other.join(10)
     assert position().sl == D("1.09500")
+
+
+# ---- CLOSE -------------------------------------------------------------------------------------
+def test_a_cancel_does_not_take_back_a_close(
+    alice: ExecutionConnection, feed: Feed, wire: runtime.Runtime
+) -> None:
+    opened = cast.signal(feed)
+    (call,) = cast.claim_all()
+    cast.close_signal(opened)
+    signal_services.cancel(opened.pk, by=None)
+    services.cancel_order(Order.objects.get().pk)
+    cast.answer(call, cast.double().fill_at_once(call.request))
+    cast.pass_time(2)
+    (exit_id,) = grant_wishes()
+    assert Order.objects.get(pk=exit_id).quantity == 100
+
+
+def test_a_share_is_one_of_what_is_open(alice: ExecutionConnection, feed: Feed) -> None:
+    opened = cast.signal(feed)
+    cast.filled(opened)
+    left = []
+    for _ in range(4):
+        cast.close_signal(opened, "0.5")
+        cast.fill_all()
+        left.append(position().quantity)
+    assert left == [50, 30, 20, 10]  # shares are floored to the broker's steps of 10
+
+
+def test_what_had_failed_is_not_tried_again_behind_a_close(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    opened = cast.signal(feed)
+    Order.objects.update(status="FAILED", done_at=opened.published_at)
+    cast.close_signal(opened)
+    services.retry_order(Order.objects.get().pk)
+    assert cast.claim_all() == []
+    assert (Order.objects.get().status, Order.objects.get().reason) == (
+        "CANCELLED", "CLOSED_BEFORE_SENT",
+    )  # fmt: skip
