@@ -108,7 +108,7 @@ class Order(models.Model):
     )
     leg = models.CharField(max_length=16)
     priority = models.SmallIntegerField(default=5, db_default=5)
-    client_order_id = models.CharField(max_length=18, unique=True, null=True)  # NULL: none yet
+    client_order_id = models.CharField(max_length=18, null=True)  # NULL: none yet
     broker_order_id = models.CharField(max_length=64, blank=True, default="", db_default="")
     pair = models.CharField(max_length=20)
     symbol = models.CharField(max_length=40, blank=True, default="", db_default="")
@@ -161,6 +161,8 @@ class Order(models.Model):
                 condition=Q(leg__startswith="entry"),
                 name="one_entry",
             ),
+            # Not by `unique=True`, which would keep a second index for LIKE up to date.
+            models.UniqueConstraint(fields=["client_order_id"], name="one_client_order_id"),
             models.UniqueConstraint(
                 fields=["position", "leg"], condition=Q(position__isnull=False), name="one_exit"
             ),
