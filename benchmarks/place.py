@@ -25,6 +25,7 @@ from config.stack import Stack, all_children
 
 EXECUTION = "execution"  # the queue, and how its workers are called
 TASKS = ("-I", "benchmarks.baseline,benchmarks.noop")
+RESETS = 10
 # What trading writes. Everything else (people, accounts, subscriptions) stays between rounds.
 WRITTEN = (
     "execution_order, execution_fill, execution_executionlog, execution_driftitem, "
@@ -147,7 +148,13 @@ class Place:
 
     def reset(self) -> None:
         """Forget what was traded, and what is still in the queues."""
-        self.sql(f"TRUNCATE {WRITTEN} CASCADE")
+        for left in reversed(range(RESETS)):
+            try:
+                self.sql(f"TRUNCATE {WRITTEN} CASCADE")
+                break
+            except psycopg.errors.DeadlockDetected:  # a worker looked for work in another order
+                if not left:
+                    raise
         self.redis.delete(EXECUTION, "exits", "maintenance", "unacked", "unacked_index")
 
     def waiting(self, queue: str) -> int:
