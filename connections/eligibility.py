@@ -69,8 +69,8 @@ CANDIDATES_SQL = """(
     UNION ALL
     SELECT own.id, NULL::bigint
     FROM connections_executionconnection own
-    WHERE own.admin_id IS NOT NULL AND own.archived_at IS NULL AND NOT EXISTS (
-        SELECT FROM connections_subscription sub
+    WHERE %(reaches_admins)s AND own.admin_id IS NOT NULL AND own.archived_at IS NULL
+      AND NOT EXISTS (SELECT FROM connections_subscription sub
         WHERE sub.connection_id = own.id AND sub.feed_id = %(feed_id)s::bigint
           AND sub.archived_at IS NULL)
   ) candidate
@@ -92,14 +92,22 @@ WHERE c.id = %(connection_id)s
 
 
 def parameters(
-    *, feed_id: int | None, direction: str | None, at: datetime | None = None
+    *,
+    feed_id: int | None,
+    direction: str | None,
+    at: datetime | None = None,
+    reaches_admins: bool = True,
 ) -> Mapping[str, Any]:
-    """Return what REASON_SQL and CANDIDATES_SQL need; at: market time, now unless given."""
+    """Return what REASON_SQL and CANDIDATES_SQL need; at: market time, now unless given.
+
+    reaches_admins: whether admin-owned connections are candidates without a subscription.
+    """
     return {
         "feed_id": feed_id,
         "direction": direction,
         "market_now": at or market_now(),
         "kinds_with_credentials": list(kinds_with_credentials()),
+        "reaches_admins": reaches_admins,
     }
 
 

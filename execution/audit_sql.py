@@ -1,13 +1,14 @@
 """The questions of the audit. Each counter's statement yields `about` for every offence.
 
 `scope` is the audited OPEN signals, `should` who was a candidate when they were published:
-subscriptions by their half-open intervals, and administrators' own connections that existed then.
+subscriptions by their half-open intervals, and administrators' own connections that existed then
+(not those of a tenant's private feed).
 `journal` and `held` are what brokers that show their books have shown.
 """
 
 SCOPE = """
 WITH scope AS (
-  SELECT id, feed_id, published_at, valid_until FROM signals_signal
+  SELECT id, feed_id, published_at, valid_until, reaches_admins FROM signals_signal
   WHERE action = 'OPEN' AND published_at IS NOT NULL
     AND (%(signal)s::bigint IS NULL OR id = %(signal)s::bigint)
     AND (%(since)s::timestamptz IS NULL OR published_at >= %(since)s::timestamptz)
@@ -21,7 +22,7 @@ SHOULD = f"""{SCOPE}, should AS (
   UNION
   SELECT s.id, c.id
   FROM scope s JOIN connections_executionconnection c ON c.admin_id IS NOT NULL
-    AND c.created_at <= s.published_at
+    AND s.reaches_admins AND c.created_at <= s.published_at
     AND (c.archived_at IS NULL OR c.archived_at > s.published_at)
 )"""
 

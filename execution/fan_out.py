@@ -131,7 +131,10 @@ def fan_out(signal: Signal) -> FanOut:
 
 def _open(signal: Signal) -> FanOut:
     parameters = eligibility.parameters(
-        feed_id=signal.feed_id, direction=signal.direction, at=signal.published_at
+        feed_id=signal.feed_id,
+        direction=signal.direction,
+        at=signal.published_at,
+        reaches_admins=signal.reaches_admins,
     )
     written = rows(
         INSERT_ENTRIES,

@@ -36,6 +36,12 @@ class Feed(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def reaches_admins(self) -> bool:
+        """Whether admin-owned accounts take its signals. A tenant's private feed needs nobody's
+        approval, so it must not trade with the operators' money."""
+        return self.is_public or self.owner.is_operator
+
 
 class FeedToken(models.Model):
     """A secret in the address that alerts are posted to. Only its hash is stored."""
@@ -165,6 +171,9 @@ class Signal(models.Model):
     )
     cancelled_at = models.DateTimeField(null=True, blank=True)
     candidate_count = models.IntegerField(null=True, blank=True)
+    reaches_admins = models.BooleanField(
+        default=True, db_default=True, editable=False, help_text="As its feed did when published."
+    )
     created_at = models.DateTimeField(db_default=ClockTimestamp())
 
     objects = SignalQuerySet.as_manager()

@@ -21,11 +21,12 @@ def publish(signal_id: int, *, by: User | None) -> bool:
     """Publish an approved signal: once, whoever else tries at the same time.
 
     Returns False if it was published already. The receivers of `signal_published` write the orders
-    in this transaction, those of other tenants too; if one fails, nothing is published. `by` is None where a feed publishes by
-    itself. Raises ConflictError SIGNAL_NOT_APPROVED, SIGNAL_ENDED, SIGNAL_NOT_PUBLISHED (what it
-    refers to), STATE_CONFLICT (the feed is archived); Signal.DoesNotExist.
+    in this transaction, those of other tenants too; if one fails, nothing is published. `by` is
+    None where a feed publishes by itself. Raises ConflictError SIGNAL_NOT_APPROVED, SIGNAL_ENDED,
+    SIGNAL_NOT_PUBLISHED (what it refers to), STATE_CONFLICT (the feed is archived);
+    Signal.DoesNotExist.
     """
-    signal = Signal.objects.select_related("feed", "refers_to").get(pk=signal_id)
+    signal = Signal.objects.select_related("feed__owner", "refers_to").get(pk=signal_id)
     candidates_shared(signal.feed_id)
     now = market_now()  # after the lock: subscriptions that ended before are stamped earlier
     if not signal.is_published:
@@ -35,7 +36,8 @@ def publish(signal_id: int, *, by: User | None) -> bool:
     unpublished = Signal.objects.waiting().filter(
         Q(valid_until=None) | Q(valid_until__gt=now), pk=signal_id
     )
-    if not unpublished.update(published_at=now, published_by=by):
+    reaches = signal.feed.reaches_admins  # kept: audit asks who was a candidate then
+    if not unpublished.update(published_at=now, published_by=by, reaches_admins=reaches):
         _say_why_not(signal_id, now)
         return False
     signal = Signal.objects.select_related("feed").get(pk=signal_id)

@@ -43,6 +43,10 @@ def audience(signal: Signal) -> Audience:
     if signal.action != Action.OPEN:
         asked = {"signal": signal.refers_to_id, "live": LIVE}
         return Audience(rows(_FOLLOWER, asked)[0].many, {})
-    asked_open = parameters(feed_id=signal.feed_id, direction=signal.direction)
+    asked_open = parameters(
+        feed_id=signal.feed_id,
+        direction=signal.direction,
+        reaches_admins=signal.feed.reaches_admins,
+    )
     found = {row.reason: row.many for row in rows(_OPEN, asked_open)}
     return Audience(found.pop(None, 0), found)
