@@ -163,6 +163,11 @@ class Code(StrEnum):
         "All open notional together would exceed the allowed leverage.",
         "Close positions, add money or raise the preset's leverage.",
     )
+    NETTING_OPPOSITE = (
+        "NETTING_OPPOSITE",
+        "The account nets positions: an opposite entry would close the one that is open.",
+        "Close the open position first, or use a hedging account.",
+    )
     MARGIN = (
         "MARGIN",
         "The order needs more margin than the account has free.",

@@ -14,7 +14,7 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
-from brokers.base import ConnectionSpec, OrderRequest
+from brokers.base import ConnectionSpec, OrderRequest, PositionMode
 from brokers.registry import adapter_for
 from common.clocks import machine_seconds_until, machine_time, market_now
 from common.codes import Code
@@ -41,6 +41,7 @@ from execution.risk import Book
 from execution.sizing import Denial
 
 OVERDUE_SECONDS = 1
+NETTING = PositionMode.NETTING.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,7 @@ def _decide_all(
     parameters = {"connections": array(specs), "overdue": OVERDUE_SECONDS}
     held = rows(sql.HELD, parameters)
     books = {h.connection_id: Book(h.n, h.notional, h.margin, h.risk) for h in held}
+    _note_sides(books, {r.connection_id for r in pending if r.position_mode == NETTING})
     # A connection whose last call is overdue gets no second place on the wire, or the slow ones
     # soon hold them all.
     overdue = {h.connection_id for h in held if h.overdue}
@@ -105,6 +107,14 @@ def _decide_all(
         (row, _decide(row, market, books, specs[row.connection_id], halts, overdue))
         for row in pending
     ]
+
+
+def _note_sides(books: dict[str, Book], netting: set[str]) -> None:
+    """Tell the books of netting accounts which pairs they hold on which side."""
+    if not netting:
+        return
+    for row in rows(sql.NETTED, {"connections": array(netting)}):
+        books.setdefault(row.connection_id, Book()).sides.add((row.pair, row.side))
 
 
 def _decide(

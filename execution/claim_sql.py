@@ -14,7 +14,7 @@ SELECT o.id, o.status, o.connection_id::text, o.position_id, o.signal_id, o.leg,
   o.tries, o.client_order_id, o.due_at <= clock_timestamp() AND o.wish = '' AS is_due,
   c.type, c.account, c.exchange_name, c.settings, c.sealed_credentials, c.instrument_book,
   c.data_connection_id, coalesce(c.user_id, c.admin_id) AS owner_id, c.is_active, c.is_paused,
-  a.currency, a.balance, a.equity, a.free_margin, a.leverage,
+  a.currency, a.balance, a.equity, a.free_margin, a.leverage, a.position_mode,
   extract(epoch FROM clock_timestamp() - a.read_at)::int AS account_age,
   t.sizing_mode, t.fixed_quantity, t.percent_of_balance, t.fixed_amount, t.risk_percent,
   t.multiplier, t.small_multiplier, t.normal_multiplier, t.large_multiplier, t.max_quantity,
@@ -89,6 +89,16 @@ FROM (
   WHERE connection_id = ANY(%(connections)s::uuid[]) AND position_id IS NULL
     AND status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
 ) held GROUP BY connection_id
+"""
+
+# On a netting account an opposite entry would close what another signal opened.
+NETTED = """
+SELECT connection_id::text, pair, side FROM positions_executionposition
+WHERE connection_id = ANY(%(connections)s::uuid[]) AND quantity > 0
+UNION
+SELECT connection_id::text, pair, side FROM execution_order
+WHERE connection_id = ANY(%(connections)s::uuid[]) AND position_id IS NULL
+  AND status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
 """
 
 WRITE = """

@@ -11,7 +11,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from functools import cache
 from typing import Any
 
-from brokers.base import Capabilities, OrderType, Side, TimeInForce
+from brokers.base import Capabilities, OrderType, PositionMode, Side, TimeInForce
 from common.codes import Code
 from common.money import plain
 from execution import risk, sizing
@@ -205,9 +205,12 @@ def _sized(
     margin = risk.margin_of(notional, row.leverage, instrument.margin_rate)
     at_risk = margin if loss is None else loss * quantity
     wanted = risk.Entry(quantity, notional, margin, at_risk)
+    if row.position_mode == PositionMode.NETTING and (row.pair, side.opposite) in book.sides:
+        return Denial(Code.NETTING_OPPOSITE, detail=row.pair)
     if denial := risk.check(wanted, book, _limits_of(row), _funds_of(row)):
         return denial
     book.add(wanted)
+    book.sides.add((row.pair, side))
     held_sl, held_tp = levels_at_broker(row, signal, instrument.digits, can)
     return Intent(
         symbol=instrument.symbol,

@@ -3,7 +3,7 @@
 Pure. Exits never pass through here: they are never blocked by an entry limit.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from common.codes import Code
@@ -20,6 +20,7 @@ class Book:
     notional: Decimal = ZERO
     margin_in_flight: Decimal = ZERO
     risk: Decimal = ZERO
+    sides: set[tuple[str, str]] = field(default_factory=set)  # (pair, side); netting accounts only
 
     def add(self, entry: "Entry") -> None:
         """Count an order that was just allowed, so that the next one sees it."""

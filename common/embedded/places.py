@@ -35,7 +35,7 @@ def require_room(folder: Path) -> None:
     if free < ROOM_NEEDED:
         raise EmbeddedError(
             f"The disk with {folder} is full ({free // 1_000_000} MB left, the database needs"
-            f" {ROOM_NEEDED // 1_000_000}); make room or set FILLCAST_VAR to a folder elsewhere."
+            f" {ROOM_NEEDED // 1_000_000} MB); make room or set FILLCAST_VAR to a folder elsewhere."
         )
 
 
