@@ -74,9 +74,18 @@ def audit(signal_id: int | None = None, *, since: datetime | None = None) -> Aud
     return report
 
 
+def recent() -> AuditReport:
+    """Count what must be zero, over a day's signals."""
+    return audit(since=market_now() - ALARM_COVERS)
+
+
 def audit_and_alarm() -> None:
-    """Count what must be zero, over a day's signals; an alarm event if it is not."""
-    report = audit(since=market_now() - ALARM_COVERS)
+    """Count, and write an alarm event if something is not zero.
+
+    Call it when a first look found something: a broker's stop that has just filled and is not told
+    yet looks like a position without one, for a moment.
+    """
+    report = recent()
     if report.ok:
         return
     log.error("audit failed", counters=report.counters, examples=report.examples)

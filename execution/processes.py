@@ -15,7 +15,7 @@ from execution.wishes import grant_wishes
 from prices.signals import prices_started, prices_stopped, quotes_stored
 
 log = structlog.get_logger(__name__)
-MAINTENANCE = "maintenance"
+
 Round = tuple[str, float, Callable[[], object]]
 
 
@@ -59,7 +59,7 @@ def on_quotes_stored(**_: Any) -> None:
 def start_trading(role: str, *, exits_only: bool = False) -> runtime.Runtime:
     """Start this process's runtime with its own looks for work; returns it."""
     every = _rounds(exits_only)
-    if MAINTENANCE in role:
+    if tasks.MAINTENANCE in role:
         seconds = settings.FILLCAST_LOOK_EVERY_SECONDS
         every += (
             ("startup gate", seconds, reconcile_new),

@@ -14,13 +14,14 @@ from django.conf import settings
 from django.db import transaction
 
 from execution import services
-from execution.audit import audit_and_alarm
+from execution.audit import audit_and_alarm, recent
 from execution.reconcile import reconcile_all
 from execution.services import MAX_BUNDLE
 from execution.watch import watch_positions
 
 log = structlog.get_logger(__name__)
-EXITS, ENTRIES = "exits", "execution"
+EXITS, ENTRIES, MAINTENANCE = "exits", "execution", "maintenance"
+SECOND_LOOK_SECONDS = 10
 
 
 @shared_task(name="execution.execute_signal", ignore_result=True)
@@ -49,9 +50,12 @@ def reconcile() -> None:
 
 
 @shared_task(name="execution.audit", ignore_result=True)
-def audit() -> None:
-    """Count what must be zero; an alarm event if it is not."""
-    audit_and_alarm()
+def audit(is_second_look: bool = False) -> None:
+    """Count what must be zero; an alarm event if it still is not some seconds later."""
+    if is_second_look:
+        audit_and_alarm()
+    elif not recent().ok:
+        audit.apply_async((True,), queue=MAINTENANCE, countdown=SECOND_LOOK_SECONDS)
 
 
 def ring(order_ids: Sequence[int], *, queue: str = ENTRIES) -> None:
