@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from common.codes import Code
-from common.money import floor_to_step
+from common.money import floor_to_step, plain
 from connections.models import SizingMode
 from signals.models import RiskCategory
 
@@ -28,7 +28,7 @@ class Denial:
     def numbers(self) -> dict[str, str]:
         """Both figures as JSON-safe text, without those that do not apply."""
         figures = {"current": self.current, "limit": self.maximum}
-        return {name: f"{value:f}" for name, value in figures.items() if value is not None}
+        return {name: plain(value) for name, value in figures.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,237 @@
+"""Who is denied, by which code and with which numbers; what is never denied."""
+
+from datetime import timedelta
+from decimal import Decimal as D
+from typing import Any
+
+import pytest
+
+from brokers.base import Side
+from common.clocks import market_now
+from common.sql import rows, run
+from connections.models import ExecutionConnection
+from execution.models import Order
+from execution.services import close_position
+from signals.models import Feed
+from signals.services import cancel
+from tests.connections import make
+from tests.execution import cast
+from tests.execution.double import Double
+
+pytestmark = pytest.mark.django_db
+CONNECTION, PRESET = "connections_executionconnection", "connections_tradingpreset"
+QUOTE, SNAPSHOT = "prices_latestquote", "connections_accountsnapshot"
+
+
+def seen() -> tuple[str, str]:
+    order = Order.objects.latest("id")
+    return order.status, order.reason
+
+
+def numbers() -> dict[str, str]:
+    """The figures of the last log line."""
+    found = rows("SELECT numbers FROM execution_executionlog ORDER BY id DESC LIMIT 1")
+    return dict(found[0].numbers)
+
+
+@pytest.mark.parametrize(
+    ("twist", "status", "reason"),
+    [
+        ("UPDATE signals_signal SET published_at = published_at - interval '601 s'",
+         "DENIED", "SIGNAL_TOO_OLD"),
+        ("UPDATE signals_signal SET valid_until = now() - interval '1 s'",
+         "EXPIRED", "SIGNAL_EXPIRED"),
+        ("UPDATE signals_signal SET cancelled_at = now()", "CANCELLED", "SIGNAL_CANCELLED"),
+        (f"UPDATE {CONNECTION} SET preset_id = NULL", "DENIED", "NO_PRESET"),
+        (f"UPDATE {CONNECTION} SET is_active = false", "DENIED", "CONNECTION_INACTIVE"),
+        (f"UPDATE {CONNECTION} SET is_paused = true", "DENIED", "CONNECTION_PAUSED"),
+        (f"UPDATE {CONNECTION} SET data_connection_id = NULL", "DENIED", "NO_DATA_CONNECTION"),
+        (f"UPDATE {CONNECTION} SET sealed_credentials = 'rubbish'", "DENIED", "NO_CREDENTIALS"),
+        (f"DELETE FROM {SNAPSHOT}", "DENIED", "ACCOUNT_UNREAD"),
+        (f"UPDATE {SNAPSHOT} SET read_at = now() - interval '902 s'", "DENIED", "ACCOUNT_STALE"),
+        (f"UPDATE {SNAPSHOT} SET currency = 'XYZ'", "DENIED", "NO_CONVERSION_RATE"),
+        ("UPDATE execution_order SET time_in_force = 'FOK'", "DENIED", "ORDER_TYPE_UNSUPPORTED"),
+        ("DELETE FROM connections_instrument", "DENIED", "SYMBOL_NOT_AT_BROKER"),
+        (f"DELETE FROM {QUOTE}", "DENIED", "QUOTE_MISSING"),
+        (f"UPDATE {QUOTE} SET received_at = now() - interval '62 s'", "DENIED", "QUOTE_STALE"),
+        (f"UPDATE {QUOTE} SET bid = 1.08, ask = 1.0901", "SUBMITTING", ""),
+        (f"UPDATE {QUOTE} SET bid = 1.08, ask = 1.09", "DENIED", "STOP_AT_ENTRY"),
+        (f"UPDATE {QUOTE} SET ask = 1.12", "DENIED", "TARGET_WRONG_SIDE"),
+        ("UPDATE connections_instrument SET stops_level = 0.0101", "DENIED", "STOP_TOO_NEAR"),
+        ("UPDATE connections_instrument SET stops_level = 0.01", "SUBMITTING", ""),
+        (f"UPDATE {PRESET} SET fixed_quantity = 9", "DENIED", "QUANTITY_BELOW_MINIMUM"),
+        (f"UPDATE {PRESET} SET max_quantity = 99", "DENIED", "MAX_QUANTITY"),
+        (f"UPDATE {PRESET} SET max_quantity = 100", "SUBMITTING", ""),
+        (f"UPDATE {PRESET} SET max_leverage = 0.0109", "DENIED", "MAX_LEVERAGE"),
+        (f"UPDATE {PRESET} SET max_leverage = 0.011", "SUBMITTING", ""),
+        (f"UPDATE {SNAPSHOT} SET free_margin = 3", "DENIED", "MARGIN"),
+        (f"UPDATE {PRESET} SET max_portfolio_risk_percent = 0.0099", "DENIED", "PORTFOLIO_RISK"),
+        (f"UPDATE {PRESET} SET max_portfolio_risk_percent = 0.01", "SUBMITTING", ""),
+    ],
+)  # fmt: skip
+def test_each_reason_to_refuse(
+    alice: ExecutionConnection, feed: Feed, twist: str, status: str, reason: str
+) -> None:
+    cast.signal(feed, [("1.12", "1")])
+    run(twist)
+    cast.claim_all()
+    assert seen() == (status, reason)
+
+
+def test_sizing_by_risk_needs_a_stop(feed: Feed, broker: Double) -> None:
+    cast.account(feed, preset_sizing_mode="RISK_PERCENT", preset_risk_percent=D(1))
+    cast.signal(feed, sl=None)
+    cast.claim_all()
+    assert seen() == ("DENIED", "STOP_REQUIRED")
+
+
+@pytest.mark.parametrize(("ask", "denied"), [("1.10030", False), ("1.10031", True)])
+def test_a_market_that_ran_away_is_not_chased(
+    alice: ExecutionConnection, feed: Feed, ask: str, denied: bool
+) -> None:
+    cast.quote(alice, "1.09990", ask)
+    cast.signal(feed, open_price=D("1.10000"), max_slippage_pips=D(3))
+    cast.claim_all()
+    assert seen() == (("DENIED", "SLIPPAGE_LIMIT") if denied else ("SUBMITTING", ""))
+    if denied:
+        assert numbers() == {"current": "3.1", "limit": "3"}
+
+
+def test_the_tighter_of_two_slippage_limits_holds(feed: Feed, broker: Double) -> None:
+    cast.account(feed, preset_max_slippage_pips=D(2))
+    cast.signal(feed, open_price=D("1.10000"), max_slippage_pips=D(9))
+    (outgoing,) = cast.claim_all()
+    assert outgoing.request.max_slippage == D("0.0002")
+
+
+def test_a_denial_tells_limit_and_current_value(feed: Feed, broker: Double) -> None:
+    cast.account(feed, preset_max_quantity=D(50))
+    cast.signal(feed)
+    cast.claim_all()
+    assert numbers() == {"current": "100", "limit": "50"}
+    (event,) = cast.events("order.denied")
+    assert event["code"] == "MAX_QUANTITY"
+    assert Order.objects.get().submitted_at is None
+
+
+# ---- what is in flight counts ----
+def test_orders_in_flight_count_as_positions(feed: Feed, broker: Double) -> None:
+    cast.account(feed, preset_max_open_positions=2)
+    for _ in range(3):
+        cast.signal(feed)
+    cast.claim_all()
+    found = Order.objects.order_by("id").values_list("status", "reason")
+    assert list(found) == [("SUBMITTING", ""), ("SUBMITTING", ""), ("DENIED", "MAX_OPEN_POSITIONS")]
+
+
+def test_they_count_across_bundles_and_so_do_positions(feed: Feed, broker: Double) -> None:
+    cast.account(feed, preset_max_open_positions=2)
+    cast.signal(feed)
+    cast.fill_all()
+    cast.signal(feed)
+    cast.claim_all()
+    cast.signal(feed)
+    cast.claim_all()
+    assert seen() == ("DENIED", "MAX_OPEN_POSITIONS")
+
+
+def test_a_connection_that_owes_an_answer_gets_no_second_entry_but_an_exit(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    position = cast.filled(cast.signal(feed))
+    cast.signal(feed)
+    cast.claim_all()
+    run("UPDATE execution_order SET submitted_at = submitted_at - interval '2 s'")
+    cast.signal(feed)
+    leaving = close_position(position.pk)
+    assert [o.request.order_id for o in cast.claim_all()] == [leaving]
+    assert Order.objects.filter(status="PENDING").count() == 1
+
+
+# ---- exits are not blocked ----
+@pytest.mark.parametrize(
+    "twist",
+    [
+        f"UPDATE {PRESET} SET max_open_positions = 1, max_quantity = 1",
+        f"UPDATE {CONNECTION} SET is_paused = true",
+        f"UPDATE {CONNECTION} SET is_active = false",
+        f"UPDATE {CONNECTION} SET preset_id = NULL",
+        f"DELETE FROM {SNAPSHOT}",
+        f"DELETE FROM {QUOTE}",
+        f"UPDATE {QUOTE} SET received_at = now() - interval '1 day'",
+        "DELETE FROM connections_instrument",
+        "UPDATE signals_signal SET published_at = published_at - interval '1 day'",
+        "UPDATE signals_signal SET valid_until = now() - interval '1 s'",
+        "UPDATE signals_signal SET cancelled_at = now()",
+    ],
+)
+def test_nothing_that_stops_an_entry_stops_an_exit(
+    alice: ExecutionConnection, feed: Feed, twist: str
+) -> None:
+    position = cast.filled(cast.signal(feed))
+    close_position(position.pk)
+    run(twist)
+    (outgoing,) = cast.claim_all()
+    assert outgoing.request.reduce_only
+    assert (outgoing.request.quantity, outgoing.request.side) == (D(100), Side.SELL)
+    assert outgoing.request.broker_position_id == position.broker_position_id
+    assert outgoing.request.send_by > 0
+
+
+@pytest.mark.parametrize(
+    ("scope", "mode", "entry", "leaving"),
+    [
+        ("ALL", "REDUCING", "ENTRIES_HALTED", "SUBMITTING"),
+        ("ALL", "HALTED", "TRADING_HALTED", "PENDING"),
+        ("FEED", "REDUCING", "ENTRIES_HALTED", "SUBMITTING"),
+        ("USER", "HALTED", "TRADING_HALTED", "PENDING"),
+        ("CONNECTION", "REDUCING", "ENTRIES_HALTED", "SUBMITTING"),
+    ],
+)
+def test_the_kill_switch_at_the_claim(
+    alice: ExecutionConnection, feed: Feed, scope: str, mode: str, entry: str, leaving: str
+) -> None:
+    position = cast.filled(cast.signal(feed))
+    cast.signal(feed)
+    halted = Order.objects.get(status="PENDING")
+    exit_id = close_position(position.pk)
+    assert exit_id is not None
+    named: dict[str, dict[str, Any]] = {
+        "FEED": {"feed": feed},
+        "USER": {"user": alice.user},
+        "CONNECTION": {"connection": alice},
+    }
+    make.kill_switch(mode, scope=scope, **named.get(scope, {}))
+    cast.claim_all()
+    halted.refresh_from_db()
+    assert (halted.status, halted.reason) == ("DENIED", entry)
+    assert Order.objects.get(pk=exit_id).status == leaving
+
+
+def test_anothers_kill_switch_stops_nobody_else(alice: ExecutionConnection, feed: Feed) -> None:
+    make.kill_switch("HALTED", scope="USER", user=make.user())
+    make.kill_switch("HALTED", scope="FEED", feed=make.feed())
+    cast.signal(feed)
+    assert len(cast.claim_all()) == 1
+
+
+def test_skipped_denied_expired_and_cancelled_are_told_apart(feed: Feed, broker: Double) -> None:
+    cast.account(feed, is_paused=True)
+    row = cast.account(feed)
+    soon = cast.signal(feed, valid_until=market_now() + timedelta(minutes=5))
+    dropped = cast.signal(feed)
+    run("UPDATE signals_signal SET valid_until = now() WHERE id = %s", (soon.pk,))
+    cancel(dropped.pk, by=None)
+    cast.claim_all()
+    run(f"UPDATE {PRESET} SET max_quantity = 1 WHERE id = %s", (row.preset_id,))
+    cast.signal(feed)
+    cast.claim_all()
+    found = Order.objects.order_by("signal_id", "status").values_list("status", "reason")
+    assert list(found) == [
+        ("EXPIRED", "SIGNAL_EXPIRED"),
+        ("SKIPPED", "CONNECTION_PAUSED"),
+        ("CANCELLED", "SIGNAL_CANCELLED"),
+        ("SKIPPED", "CONNECTION_PAUSED"),
+        ("DENIED", "MAX_QUANTITY"),
+        ("SKIPPED", "CONNECTION_PAUSED"),
+    ]
