@@ -1,6 +1,5 @@
 """Accounts, presets, subscriptions and kill switches. A connection's page: config/console."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 from django.contrib import admin
@@ -13,8 +12,6 @@ from common.admin import ConsoleAdmin, ReadOnlyAdmin, ReadOnlyInline
 from common.clocks import market_now
 from common.codes import Code
 from common.markup import badge
-from common.sql import rows
-from connections.eligibility import REASON_SQL, parameters
 from connections.models import (
     DataConnection,
     ExecutionConnection,
@@ -24,20 +21,7 @@ from connections.models import (
     SubscriptionInterval,
     TradingPreset,
 )
-
-_REASONS = f"""
-SELECT c.id, {REASON_SQL} AS reason
-FROM connections_executionconnection c
-LEFT JOIN connections_connectionhealth h ON h.connection_id = c.id
-LEFT JOIN connections_subscription s ON FALSE
-WHERE %(ids)s::uuid[] IS NULL AND c.archived_at IS NULL OR c.id = ANY(%(ids)s::uuid[])
-"""
-
-
-def reasons(ids: list[Any] | None = None) -> dict[Any, str]:
-    """Why each connection would be skipped now ("": it trades); None: of all live ones."""
-    asked = {**parameters(feed_id=None, direction=None), "ids": ids}
-    return {row.id: row.reason or "" for row in rows(_REASONS, asked)}
+from connections.selectors import health, reasons
 
 
 class TradesFilter(admin.SimpleListFilter):
@@ -122,27 +106,6 @@ class ExecutionConnectionAdmin(ConsoleAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False  # it is archived; its history stays
-
-
-def health(connection: ExecutionConnection) -> tuple[str, str]:
-    """How a connection fares, as shape and word, without asking the database again."""
-
-    state = getattr(connection, "health", None)
-    if connection.archived_at:
-        return "cancelled", "Archived"
-    if not connection.is_active:
-        return "cancelled", "Switched off"
-    if connection.is_paused:
-        return "paused", "Paused"
-    if state is None or state.status == "UNTESTED":
-        return "pending", "Never tested"
-    if state.status == "ERROR":
-        return "rejected", "Error"
-    if state.circuit_open_until and state.circuit_open_until > datetime.now(UTC):
-        return "rejected", "Circuit open"
-    if state.reconciled_at is None:
-        return "attention", "Not yet compared"
-    return "ok", "Healthy"
 
 
 @admin.register(DataConnection)

@@ -1,6 +1,7 @@
-"""Reading accounts: what an adapter needs of one, and which symbol it trades."""
+"""Reading accounts: what an adapter needs of one, which symbol it trades, and how it fares."""
 
 from collections.abc import Collection, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -11,10 +12,19 @@ from brokers.base import ConnectionSpec
 from common.errors import MisconfiguredError
 from common.sql import rows
 from connections import credentials, symbols
+from connections.eligibility import REASON_SQL, parameters
 from connections.models import ExecutionConnection, Instrument, Subscription
 from users.models import User
 
 log = structlog.get_logger(__name__)
+
+_REASONS = f"""
+SELECT c.id, {REASON_SQL} AS reason
+FROM connections_executionconnection c
+LEFT JOIN connections_connectionhealth h ON h.connection_id = c.id
+LEFT JOIN connections_subscription s ON FALSE
+WHERE %(ids)s::uuid[] IS NULL AND c.archived_at IS NULL OR c.id = ANY(%(ids)s::uuid[])
+"""
 
 
 def spec_for(connection: ExecutionConnection) -> ConnectionSpec:
@@ -71,6 +81,32 @@ def visible_to(user: User) -> Any:
     """Return the live connections that a user may see: their own, or all for an operator."""
     live = ExecutionConnection.objects.live()
     return live if user.is_operator else live.filter(Q(user=user) | Q(admin=user))
+
+
+def reasons(ids: list[Any] | None = None) -> dict[Any, str]:
+    """Return why each connection would be skipped now ("": it trades); None: of all live ones."""
+    asked = {**parameters(feed_id=None, direction=None), "ids": ids}
+    return {row.id: row.reason or "" for row in rows(_REASONS, asked)}
+
+
+def health(connection: ExecutionConnection) -> tuple[str, str]:
+    """Return how a connection fares, as shape and word, without asking the database again."""
+    state = getattr(connection, "health", None)
+    if connection.archived_at:
+        return "cancelled", "Archived"
+    if not connection.is_active:
+        return "cancelled", "Switched off"
+    if connection.is_paused:
+        return "paused", "Paused"
+    if state is None or state.status == "UNTESTED":
+        return "pending", "Never tested"
+    if state.status == "ERROR":
+        return "rejected", "Error"
+    if state.circuit_open_until and state.circuit_open_until > datetime.now(UTC):
+        return "rejected", "Circuit open"
+    if state.reconciled_at is None:
+        return "attention", "Not yet compared"
+    return "ok", "Healthy"
 
 
 def due_tests(limit: int) -> list[UUID]:

@@ -14,25 +14,7 @@ from common.markup import amount, badge
 from common.money import plain
 from common.shown import signed
 from positions.models import ExecutionPosition
-from positions.selectors import with_prices
-
-NAKED = Q(quantity__gt=0, sl__isnull=False) & (
-    Q(sl_guardian="") | Q(sl_guardian="BROKER", broker_sl__isnull=True)
-)
-"""Open positions that should have a stop and have none anywhere."""
-
-
-def protection(position: ExecutionPosition) -> tuple[str, str]:
-    """Who watches the stop, as shape and word."""
-    if not position.is_open:
-        return "filled", "Closed"
-    if position.sl is None:
-        return "validated", "No stop wanted"
-    if position.sl_guardian == "ENGINE":
-        return "attention", "Stop held by us"
-    if position.sl_guardian == "BROKER" and position.broker_sl is not None:
-        return "safe", "Stop at the broker"
-    return "naked", "Unprotected"
+from positions.selectors import NAKED, protection, with_prices
 
 
 class OpenFilter(admin.SimpleListFilter):

@@ -1,4 +1,4 @@
-"""What positions are worth now. Never stored: prices move, rows stay."""
+"""What positions are worth now, and who watches their stop. Worth is never stored: prices move."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db.models import Case, Expression, F, OuterRef, QuerySet, Subquery, Value, When
+from django.db.models import Case, Expression, F, OuterRef, Q, QuerySet, Subquery, Value, When
 from django.db.models.functions import Cast
 from django.db.models.lookups import Exact
 
@@ -14,6 +14,11 @@ from common.fields import AmountField
 from common.sql import rows
 from positions.models import ExecutionPosition, Side
 from prices.models import LatestQuote
+
+NAKED = Q(quantity__gt=0, sl__isnull=False) & (
+    Q(sl_guardian="") | Q(sl_guardian="BROKER", broker_sl__isnull=True)
+)
+"""Open positions that should have a stop and have none anywhere."""
 
 
 class OpenProfit(NamedTuple):
@@ -59,6 +64,19 @@ def open_profit(connection_ids: Sequence[UUID] | None = None) -> list[OpenProfit
         OPEN_PROFIT, {"all": connection_ids is None, "connections": list(connection_ids or ())}
     )
     return [OpenProfit(*row) for row in found]
+
+
+def protection(position: ExecutionPosition) -> tuple[str, str]:
+    """Return who watches the stop, as shape and word."""
+    if not position.is_open:
+        return "filled", "Closed"
+    if position.sl is None:
+        return "validated", "No stop wanted"
+    if position.sl_guardian == "ENGINE":
+        return "attention", "Stop held by us"
+    if position.sl_guardian == "BROKER" and position.broker_sl is not None:
+        return "safe", "Stop at the broker"
+    return "naked", "Unprotected"
 
 
 def _of_quote(wanted: Expression | F) -> Subquery:

@@ -8,9 +8,9 @@ from django.http import HttpRequest, HttpResponse
 from config.console import connection_actions
 from config.console.connection_actions import CHANGE, find
 from config.console.pages import View, page
-from connections.admin import health
 from connections.eligibility import reason_for
 from connections.models import ConnectionHealth, ExecutionConnection
+from connections.selectors import health
 from execution.models import DriftItem, ExecutionLog, Order
 
 LAST = 10

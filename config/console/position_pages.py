@@ -14,9 +14,8 @@ from config.console.candidates import Candidate
 from config.console.pages import Point, Question, View, ask, attempt, need, page
 from execution import services, tasks
 from execution.models import Fill, Order
-from positions.admin import protection
 from positions.models import ExecutionPosition
-from positions.selectors import with_prices
+from positions.selectors import protection, with_prices
 
 CHANGE = "positions.change_executionposition"
 FRACTIONS = [("1", "All of it"), ("0.5", "Half of what was opened"), ("0.25", "A quarter")]

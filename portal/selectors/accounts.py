@@ -8,8 +8,6 @@ from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
 
 from common.codes import Code
 from common.shown import hint, sentence
-from connections.admin import health as health_of
-from connections.admin import reasons
 from connections.models import (
     AccountSnapshot,
     ConnectionHealth,
@@ -17,6 +15,8 @@ from connections.models import (
     ExecutionConnection,
     TradingPreset,
 )
+from connections.selectors import health as health_of
+from connections.selectors import reasons
 from users.models import User
 
 TO_DO = {  # where the tenant does it, by what stands in the way

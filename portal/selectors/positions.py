@@ -9,9 +9,8 @@ from django.utils import timezone
 
 from common.clocks import market_now
 from common.money import divide
-from positions.admin import protection
 from positions.models import ExecutionPosition, PositionQuerySet
-from positions.selectors import with_prices
+from positions.selectors import protection, with_prices
 from users.models import User
 
 STALE_AFTER = timedelta(minutes=5)  # of market time: an older price is told as old
