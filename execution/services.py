@@ -12,6 +12,7 @@ from django.db import DatabaseError, OperationalError, connection, transaction
 
 from common.codes import Code
 from common.errors import ConflictError, InvalidInputError
+from common.money import plain
 from common.sql import rows, run
 from execution import runtime, sweeps
 from execution.claim import Outgoing, claim
@@ -20,6 +21,7 @@ from execution.models import Order, Status
 from execution.reserve import balance
 from execution.wishes import grant_wishes
 from positions.models import ExecutionPosition
+from positions.selectors import with_prices
 from users.models import User
 
 log = structlog.get_logger(__name__)
@@ -215,7 +217,8 @@ def modify_position(
 ) -> None:
     """Move the levels of an open position; where the broker guards them it is told next.
 
-    Raises InvalidInputError for a level on the wrong side of the other, ConflictError for a
+    Raises InvalidInputError for a level on the wrong side of the other, or one that is moved to
+    where the price has been already (it would close the position at once); ConflictError for a
     position that is closed. Ring the wishes on commit.
     """
     with transaction.atomic():
@@ -225,6 +228,7 @@ def modify_position(
         sign = position.broker_side.sign
         if stop_loss and take_profit and (take_profit - stop_loss) * sign <= 0:
             raise InvalidInputError(Code.STOP_WRONG_SIDE, field="stop_loss")
+        _refuse_passed(position, stop_loss, take_profit)
         position.sl, position.tp = stop_loss, take_profit
         position.sl_guardian = position.sl_guardian or ("ENGINE" if stop_loss else "")
         position.tp_guardian = position.tp_guardian or ("ENGINE" if take_profit else "")
@@ -239,3 +243,19 @@ def modify_position(
                 f"position {position_id} {f'by {by.get_username()}' if by else ''}".strip(),
             ),
         )
+
+
+def _refuse_passed(
+    position: ExecutionPosition, stop_loss: Decimal | None, take_profit: Decimal | None
+) -> None:
+    """Refuse a new level that the latest price has reached. Without a price none is refused."""
+    priced = with_prices(ExecutionPosition.objects.filter(pk=position.pk)).get()
+    price: Decimal | None = getattr(priced, "current_price", None)
+    if price is None:
+        return
+    sign = position.broker_side.sign
+    detail = f"{plain(price)} is the price now; the level lies behind it."
+    if stop_loss not in (None, position.sl) and (price - stop_loss) * sign <= 0:
+        raise InvalidInputError(Code.STOP_WRONG_SIDE, detail, field="stop_loss")
+    if take_profit not in (None, position.tp) and (take_profit - price) * sign <= 0:
+        raise InvalidInputError(Code.TARGET_WRONG_SIDE, detail, field="take_profit")
