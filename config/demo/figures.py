@@ -98,6 +98,12 @@ class Figures:
     audit: Mapping[str, Any]
 
     @property
+    def holds(self) -> bool:
+        """Whether the audit shows something: without a signal, or without the brokers' own books,
+        counters that are 0 prove nothing."""
+        return bool(self.audit["ok"] and self.audit["signals"] and not self.audit["unread"])
+
+    @property
     def slippage_max(self) -> Decimal | None:
         """The worst of all fills, in pips."""
         return max((row.worst for row in self.slippage), default=None)
@@ -107,6 +113,7 @@ class Figures:
         worst = self.slippage_max
         return {
             **self.audit,
+            "ok": self.holds,
             "closes": {row.reason: row.n for row in self.closes},
             "slippage_pips_max": None if worst is None else round(float(worst), 1),
             "seconds_to_first_fill": self.seconds_to_first_fill,

@@ -159,10 +159,12 @@ def _sums(results: Sequence[Result]) -> list[str]:
 
 def _verdict(figures: Figures) -> str:
     audit = figures.audit
-    if audit["ok"]:
+    if figures.holds:
         return (
             f"[green]holds[/]. {audit['candidates']} candidates of {audit['signals']} signals,"
             " each once and accounted for."
         )
-    wrong = {name: n for name, n in audit["counters"].items() if n}
-    return f"[bold red]does not hold[/]: {wrong}"
+    wrong = ", ".join(f"{name} {n}" for name, n in audit["counters"].items() if n)
+    unread = ", ".join(f"the books of {kind} could not be read" for kind in audit["unread"])
+    why = "; ".join(filter(None, (wrong, unread))) or "nothing was published"
+    return f"[bold red]does not hold[/]: {why}"

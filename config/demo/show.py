@@ -113,7 +113,7 @@ class Show:
             return _code(supervisor)
         figures = self._sum_up()
         if self._options.once:
-            return 0 if figures.audit["ok"] else 1
+            return 0 if figures.holds else 1
         console = self._teller.console
         console.print(f"\nIt runs on: look around at {self._stack.url}, Ctrl-C ends it.\n")
         while not supervisor.wait(ROUND_SECONDS):
