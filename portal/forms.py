@@ -82,50 +82,6 @@ class AddForm(AccountForm):
     field_order = ("name", "type", "exchange_name", "account", "preset", "data_connection")
 
 
-class CredentialsForm(forms.Form):
-    """Credentials of one broker kind. They go in and never come out: no field has a value."""
-
-    TRADING = (("password", "Trading password", "Not the investor’s: that one only reads.", True),)
-    FIELDS = {
-        "paper": (("password", "Password", "Only if the paper account asks for one.", False),),
-        "mt5": TRADING,
-        "mt4": TRADING,
-        "ibkr": (
-            ("username", "Gateway user", "Only where the gateway logs in by itself.", False),
-            ("password", "Gateway password", "", False),
-        ),
-        "crypto": (
-            ("api_key", "API key", "With the right to trade, without the right to withdraw.", True),
-            ("secret", "API secret", "", True),
-            ("password", "Passphrase", "Only at exchanges that ask for one.", False),
-        ),
-    }
-    OTHERS = (
-        ("api_key", "API key or user", "", True),
-        ("secret", "API secret or password", "", True),
-    )
-
-    def __init__(self, kind: str, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        for key, label, help_text, required in self.FIELDS.get(kind, self.OTHERS):
-            self.fields[key] = forms.CharField(
-                label=label, help_text=help_text, required=required, max_length=4096, strip=False,
-                widget=forms.PasswordInput(
-                    attrs={"autocomplete": "new-password", "spellcheck": "false"}
-                ),
-            )  # fmt: skip
-
-    def clean(self) -> dict[str, Any]:
-        data = super().clean() or self.cleaned_data
-        if not self.errors and not any(data.values()):
-            raise forms.ValidationError("Nothing was entered; what is stored was kept.")
-        return data
-
-    def told(self) -> dict[str, str]:
-        """What was typed, by its key."""
-        return {key: value for key, value in self.cleaned_data.items() if value}
-
-
 class TakeForm(forms.Form):
     """How an account takes a feed."""
 

@@ -1,20 +1,19 @@
 """How each page of the portal is answered: for tenants only, asked before it acts, strict CSP."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
 from django.db import transaction
-from django.forms import Form
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from common.clocks import market_clock, market_now
-from common.errors import FillcastError, InvalidInputError, MisconfiguredError
+from common.errors import FillcastError, MisconfiguredError
+from common.questions import Question, put_beside, refusal
 from events.selectors import unread_count
 from portal.selectors.halts import halts_on
 from users.models import User
@@ -84,27 +83,6 @@ def panel(request: HttpRequest, template: str, **context: Any) -> TemplateRespon
     return TemplateResponse(request, f"portal/{template}", context)
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
-    """One line of what will happen. css: the shape before it."""
-
-    css: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """Says what will happen before anything does. danger: it moves money, or stops it moving."""
-
-    title: str
-    points: Sequence[Point]
-    button: str
-    back: str
-    danger: bool = True
-    form: Form | None = None
-    keep: str = "Leave it"
-
-
 def asked(request: HttpRequest, question: Question, act: Callable[[], str]) -> HttpResponse:
     """Ask; when it is confirmed do it, say what came of it, and go back.
 
@@ -121,10 +99,10 @@ def asked(request: HttpRequest, question: Question, act: Callable[[], str]) -> H
     except FillcastError as error:
         if form is None:
             return refused(request, error, back=question.back)
-        _beside(form, error)
+        put_beside(form, error)
         return page(request, "confirm.html", question=question, status=422)
     except MisconfiguredError as error:
-        messages.error(request, f"Nothing was changed. {error}")
+        messages.error(request, refusal(error))
     return HttpResponseRedirect(question.back)
 
 
@@ -141,12 +119,5 @@ def done(request: HttpRequest, act: Callable[[], str], *, back: str) -> HttpResp
 
 def refused(request: HttpRequest, error: FillcastError, *, back: str) -> HttpResponse:
     """Say why nothing was changed and what to do, with the code after it."""
-    remedy = f" {error.code.hint}" if error.code.hint else ""
-    messages.error(request, f"Nothing was changed. {error.detail}{remedy} ({error.code.value})")
+    messages.error(request, refusal(error))
     return HttpResponseRedirect(back)
-
-
-def _beside(form: Form, error: FillcastError) -> None:
-    """Put a refusal beside the field that it is about."""
-    field = error.field.partition(".")[0] if isinstance(error, InvalidInputError) else ""
-    form.add_error(field if field in form.fields else None, error.detail)

@@ -10,11 +10,12 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
-from common.errors import FillcastError, InvalidInputError
+from common.errors import FillcastError
+from common.questions import Point, Question, put_beside
 from config.console.connection_forms import AddForm, ChangeForm, initial_of
-from config.console.credential_forms import CredentialsForm
-from config.console.pages import Point, Question, View, ask, attempt, need
+from config.console.pages import View, ask, attempt, need
 from connections import services, tasks
+from connections.credential_forms import CredentialsForm
 from connections.models import ExecutionConnection
 
 ADD = "connections.add_executionconnection"
@@ -58,8 +59,7 @@ def _refused(form: Form, act: Any) -> Any:
     try:
         return act()
     except FillcastError as error:
-        field = error.field.partition(".")[0] if isinstance(error, InvalidInputError) else ""
-        form.add_error(field if field in form.fields else None, error.detail)
+        put_beside(form, error)
         return None
 
 

@@ -7,8 +7,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
+from common.questions import Point, Question
 from config.console.alarms import Halt
-from config.console.pages import Point, Question, View, ask, attempt, need
+from config.console.pages import View, ask, attempt, need
 from connections import services
 from connections.models import ExecutionConnection, HaltMode, KillSwitch
 from signals.models import Feed

@@ -6,9 +6,10 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
+from common.questions import Point, Question
 from common.shown import number
 from config.console.candidates import in_words
-from config.console.pages import Point, Question, View, ask, attempt, need, page
+from config.console.pages import View, ask, attempt, need, page
 from config.console.timeline import timeline
 from execution import services, tasks
 from execution.models import ExecutionLog, Order, Status

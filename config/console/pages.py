@@ -1,7 +1,6 @@
 """How each page of the console is answered: in unfold's shell, for operators only."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin, messages
@@ -10,6 +9,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 
 from common.errors import FillcastError, MisconfiguredError
+from common.questions import Question, refusal
 
 View = Callable[..., HttpResponse]
 
@@ -26,27 +26,6 @@ def need(request: HttpRequest, permission: str) -> None:
         raise PermissionDenied(permission)
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
-    """One line of what will happen. css: the shape before it."""
-
-    css: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """Says what will happen before anything does. danger: it moves money."""
-
-    title: str
-    points: Sequence[Point]
-    button: str
-    back: str
-    danger: bool = True
-    form: Any = None
-    keep: str = "Leave it"
-
-
 def ask(request: HttpRequest, question: Question) -> TemplateResponse:
     return page(request, "confirm.html", question.title, question=question)
 
@@ -55,9 +34,6 @@ def attempt(request: HttpRequest, act: Callable[[], str], *, back: str) -> HttpR
     """Do what was confirmed, say what came of it, and go back. A refusal tells its code."""
     try:
         messages.success(request, act())
-    except FillcastError as error:
-        remedy = f" {error.code.hint}" if error.code.hint else ""
-        messages.error(request, f"Nothing was changed. {error.detail}{remedy} ({error.code.value})")
-    except MisconfiguredError as error:
-        messages.error(request, f"Nothing was changed. {error}")
+    except (FillcastError, MisconfiguredError) as error:
+        messages.error(request, refusal(error))
     return HttpResponseRedirect(back)

@@ -9,9 +9,10 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
 from common.codes import Code
+from common.questions import Point, Question
 from common.shown import number
 from config.console.candidates import Candidate
-from config.console.pages import Point, Question, View, ask, attempt, need, page
+from config.console.pages import View, ask, attempt, need, page
 from execution import services, tasks
 from execution.models import Fill, Order
 from positions.models import ExecutionPosition

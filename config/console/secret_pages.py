@@ -7,7 +7,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
-from config.console.pages import Point, Question, View, ask, attempt, need, page
+from common.questions import Point, Question
+from config.console.pages import View, ask, attempt, need, page
 from signals import feeds
 from signals.models import Feed, FeedToken
 from users import services

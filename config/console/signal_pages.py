@@ -11,10 +11,11 @@ from django.urls import reverse
 
 from common.clocks import market_now
 from common.money import plain
+from common.questions import Point, Question
 from common.shown import milliseconds, number, sentence
 from config.console import alarms, candidates
 from config.console.audience import audience
-from config.console.pages import Point, Question, View, ask, attempt, need, page
+from config.console.pages import View, ask, attempt, need, page
 from connections.models import ExecutionConnection
 from signals import services
 from signals.models import Approval, Signal

@@ -6,7 +6,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
-from config.console.pages import Point, Question, View, ask, attempt, need
+from common.questions import Point, Question
+from config.console.pages import View, ask, attempt, need
 from connections import services
 from connections.models import Subscription
 

@@ -5,9 +5,11 @@ from uuid import UUID
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
+from common.questions import Point, Question
 from connections import services
-from portal.forms import AccountForm, AddForm, CredentialsForm
-from portal.pages import Point, Question, asked, for_tenants, me
+from connections.credential_forms import CredentialsForm
+from portal.forms import AccountForm, AddForm
+from portal.pages import asked, for_tenants, me
 from portal.views.accounts import address, find
 from users.models import User
 

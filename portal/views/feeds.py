@@ -6,10 +6,11 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
+from common.questions import Point, Question
 from connections import services
 from connections.models import Subscription
 from portal.forms import SubscribeForm, TakeForm
-from portal.pages import Point, Question, asked, done, for_tenants, me, page
+from portal.pages import asked, done, for_tenants, me, page
 from portal.selectors.accounts import accounts_of
 from portal.selectors.feeds import offers, subscriptions_of, takeable
 from portal.selectors.halts import halts_on

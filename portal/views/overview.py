@@ -10,6 +10,7 @@ from django.urls import reverse
 
 from analytics.selectors import equity_curve
 from common.clocks import market_now
+from common.questions import Point, Question
 from common.shown import number, signed
 from connections import services
 from connections.models import HaltMode, KillSwitch
@@ -18,7 +19,7 @@ from execution import tasks
 from execution.models import AT_BROKER, Order
 from portal import charts
 from portal.forms import PauseForm
-from portal.pages import Point, Question, asked, for_tenants, me, page, panel
+from portal.pages import asked, for_tenants, me, page, panel
 from portal.selectors.accounts import Account, accounts_of
 from portal.selectors.feeds import subscriptions_of
 from portal.selectors.positions import open_positions

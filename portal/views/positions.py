@@ -9,10 +9,11 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
 from common.codes import Code
+from common.questions import Point, Question
 from common.shown import number, signed
 from execution import services, tasks
 from portal.forms import CloseForm
-from portal.pages import Point, Question, asked, for_tenants, me, page
+from portal.pages import asked, for_tenants, me, page
 from portal.selectors.accounts import accounts_of
 from portal.selectors.positions import Held, positions_of
 from positions.selectors import with_prices

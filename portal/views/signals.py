@@ -5,9 +5,10 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
+from common.questions import Point, Question
 from execution import services, tasks
 from execution.models import Order, Status
-from portal.pages import Point, Question, asked, for_tenants, me, page
+from portal.pages import asked, for_tenants, me, page
 from portal.selectors.signals import Did, Story, met, published_to, story
 from signals.selectors import signals_for
 

@@ -1,0 +1,43 @@
+"""Said before it is done: the question that a page asks, and how a refusal is told."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.forms import Form
+
+from common.errors import FillcastError, InvalidInputError, MisconfiguredError
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One line of what will happen. css: the shape before it."""
+
+    css: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Says what will happen before anything does. danger: it moves money, or stops it moving."""
+
+    title: str
+    points: Sequence[Point]
+    button: str
+    back: str
+    danger: bool = True
+    form: Form | None = None
+    keep: str = "Leave it"
+
+
+def refusal(error: FillcastError | MisconfiguredError) -> str:
+    """Say why nothing was changed and what to do, with the code after it."""
+    if isinstance(error, MisconfiguredError):
+        return f"Nothing was changed. {error}"
+    remedy = f" {error.code.hint}" if error.code.hint else ""
+    return f"Nothing was changed. {error.detail}{remedy} ({error.code.value})"
+
+
+def put_beside(form: Form, error: FillcastError) -> None:
+    """Put a refusal beside the field that it is about."""
+    field = error.field.partition(".")[0] if isinstance(error, InvalidInputError) else ""
+    form.add_error(field if field in form.fields else None, error.detail)
