@@ -11,8 +11,9 @@ from django.db.models import Q, QuerySet
 
 from common.shown import SHARES, STATES, number
 from execution.models import Fill, Order, Status
+from execution.timeline import Step
 from portal.selectors.positions import Held, positions_of
-from portal.timeline import Step, timeline
+from portal.timeline import timeline
 from portal.words import Said, slippage_cost, tell
 from positions.selectors import with_prices
 from signals.models import Action, Signal
