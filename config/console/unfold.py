@@ -104,7 +104,7 @@ UNFOLD: dict[str, Any] = {
         lambda _request: static("fillcast/fillcast.css"),
         lambda _request: static("fillcast/console.css"),
     ],
-    "SCRIPTS": [lambda _request: static("fillcast/console.js")],
+    "SCRIPTS": [lambda _request: static("fillcast/live.js")],
     "ENVIRONMENT": "config.console.unfold.environment",
     "DASHBOARD_CALLBACK": "config.console.dashboard_pages.callback",
     "SIDEBAR": {"show_search": False, "navigation": NAVIGATION},

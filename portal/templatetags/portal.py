@@ -1,4 +1,4 @@
-"""What the portal's templates write beside the console's tags (config/templatetags)."""
+"""What the portal's templates write beside the shared tags (common/templatetags)."""
 
 from decimal import Decimal
 from typing import Any

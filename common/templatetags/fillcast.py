@@ -1,0 +1,83 @@
+"""Numbers, times, states and addresses in templates, as common/shown.py writes them."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from django import template
+from django.http import QueryDict
+from django.utils.safestring import SafeString
+
+from common import shown
+from common.markup import badge
+from common.money import plain
+
+register = template.Library()
+
+
+@register.filter
+def num(value: Decimal | int | None, places: int | None = None) -> str:
+    return shown.number(value, places)
+
+
+@register.filter
+def signed(value: Decimal | int | None, places: int = 2) -> str:
+    return shown.signed(value, places)
+
+
+@register.filter
+def money_css(value: Decimal | None) -> str:
+    """`fc-up` for won, `fc-down` for lost: text only, the sign says it too."""
+    return "" if not value else "fc-up" if value > 0 else "fc-down"
+
+
+@register.filter
+def ms(value: Any) -> str:
+    return shown.milliseconds(value)
+
+
+@register.filter
+def age(seconds: float | None) -> str:
+    return shown.age(seconds)
+
+
+@register.filter
+def clock(at: datetime | None) -> str:
+    return shown.clock(at)
+
+
+@register.filter
+def fine(at: datetime | None) -> str:
+    return shown.clock(at, fine=True)
+
+
+@register.filter
+def price(value: Decimal | None) -> str:
+    """A price with all the digits that it was told with."""
+    return plain(value)
+
+
+@register.simple_tag
+def state(css: str, word: str) -> SafeString:
+    return badge(css, word)
+
+
+@register.filter
+def account(connection: Any) -> str:
+    """`MT5 · 7714`, with spaces that do not break."""
+    kind = connection.exchange_name or connection.type
+    shown_kind = kind.upper() if len(kind) <= 4 else kind.capitalize()
+    return f"{shown_kind}\N{NO-BREAK SPACE}·\N{NO-BREAK SPACE}{connection.account}"
+
+
+@register.simple_tag(takes_context=True)
+def query(context: dict[str, Any], **changes: Any) -> str:
+    """The present address's query with changes; the page number falls away unless it is given."""
+    params: QueryDict = context["request"].GET.copy()
+    params.pop("page", None)
+    for name, value in changes.items():
+        if value in (None, ""):
+            params.pop(name, None)
+        else:
+            params[name] = str(value)
+    return f"?{params.urlencode()}"
