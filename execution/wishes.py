@@ -12,7 +12,7 @@ import structlog
 from django.conf import settings
 from django.db import transaction
 
-from brokers.base import CancelRequest, ModifyRequest, OrderReport
+from brokers.base import CancelRequest, ModifyRequest, OrderReport, Rejected
 from brokers.registry import adapter_for
 from common.codes import Code
 from common.sql import rows, run
@@ -85,6 +85,20 @@ WHERE p.quantity > 0 AND (
 ORDER BY p.id LIMIT 1000
 """
 
+TAKE_OVER = f"""
+WITH moved AS (
+  UPDATE positions_executionposition SET touched_at = clock_timestamp(),
+    sl_guardian = CASE WHEN sl IS DISTINCT FROM broker_sl THEN 'ENGINE' ELSE sl_guardian END,
+    tp_guardian = CASE WHEN tp IS DISTINCT FROM broker_tp THEN 'ENGINE' ELSE tp_guardian END
+  WHERE id = ANY(%s) AND quantity > 0 AND (sl_guardian = 'BROKER' OR tp_guardian = 'BROKER')
+  RETURNING id, signal_id, connection_id
+)
+INSERT INTO execution_executionlog (signal_id, connection_id, code, detail)
+SELECT signal_id, connection_id, '{Code.STOPS_INVALID.value}',
+  'position ' || id || ': the broker does not hold the level, so we watch it'
+FROM moved
+"""
+
 
 def grant_wishes() -> list[int]:
     """Do what can be done now; return ids of exits to ring (they are due anyway)."""
@@ -92,13 +106,25 @@ def grant_wishes() -> list[int]:
         wished = rows(WISHED, ([row.id for row in rows(LOCK)],))
         exits = _settle(wished)
         cancels = _ask_cancels(wished)
-    present = runtime.present()
-    calls = [_cancel(row) for row in cancels] + [_modify(row) for row in rows(LEVELS)]
+    levels = rows(LEVELS)
+    calls = [_cancel(row) for row in cancels] + [_modify(row) for row in levels]
     if calls:
-        reports = present.wire.ask(_gather(calls))
-        if reports:
+        answers = runtime.present().wire.ask(_gather(calls))
+        if reports := [report for a in answers if isinstance(a, list) for report in a]:
             apply_or_halve(reports)
+        _take_what_was_refused(levels, answers[len(cancels) :])
     return exits
+
+
+def _take_what_was_refused(levels: Sequence[Any], answers: Sequence[Any]) -> None:
+    """Watch ourselves what a broker will not hold: too near, or where the price has been."""
+    refused = [
+        row.id
+        for row, answer in zip(levels, answers, strict=True)
+        if isinstance(answer, Rejected) and answer.code == Code.STOPS_INVALID
+    ]
+    if refused:
+        run(TAKE_OVER, (refused,))
 
 
 def _settle(wished: Sequence[Any]) -> list[int]:
@@ -135,8 +161,11 @@ def _modify(row: Any) -> Coroutine[Any, Any, list[OrderReport]]:
     return adapter_for(row.type).modify(spec_from_row(row), request)
 
 
-async def _gather(calls: Sequence[Coroutine[Any, Any, list[OrderReport]]]) -> list[OrderReport]:
-    """Run the calls, bounded in number and time; one that fails is asked again by the next pass."""
+async def _gather(calls: Sequence[Coroutine[Any, Any, list[OrderReport]]]) -> list[Any]:
+    """Run the calls, bounded in number and time; one that fails is asked again by the next pass.
+
+    Returns reports or the exception of each call, in their order.
+    """
     limit = asyncio.Semaphore(AT_ONCE)
 
     async def one(call: Coroutine[Any, Any, list[OrderReport]]) -> list[OrderReport]:
@@ -147,4 +176,4 @@ async def _gather(calls: Sequence[Coroutine[Any, Any, list[OrderReport]]]) -> li
     for answer in answers:
         if isinstance(answer, BaseException):
             log.warning("a cancel or change was not answered", error=repr(answer))
-    return [report for a in answers if isinstance(a, list) for report in a]
+    return answers

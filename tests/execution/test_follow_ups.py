@@ -6,6 +6,8 @@ from decimal import Decimal as D
 import pytest
 from django.db import connection, transaction
 
+from brokers.base import OrderReport, Rejected
+from common.codes import Code
 from connections.models import ExecutionConnection
 from execution import runtime, services
 from execution.models import Order
@@ -87,6 +89,26 @@ def test_a_broker_gives_up_the_target_that_became_several(
     grant_wishes()
     assert (position().tp_guardian, position().broker_tp) == ("ENGINE", None)
     assert position().broker_sl == D("1.09000")
+
+
+def test_a_stop_that_the_broker_refuses_is_watched_by_us(
+    wire: runtime.Runtime, feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice = cast.account(feed, settings={"native_stops": True})
+    opened = cast.signal(feed, [("1.12", "1")])
+    cast.filled(opened)
+    modify(opened, sl="1.09980")
+
+    async def refuse(*_: object) -> list[OrderReport]:
+        raise Rejected(Code.STOPS_INVALID)
+
+    monkeypatch.setattr(cast.double(), "modify", refuse)
+    grant_wishes()
+    assert (position().sl_guardian, position().broker_sl) == ("ENGINE", D("1.09000"))
+    assert position().tp_guardian == "BROKER"
+    cast.quote(alice, "1.09970")
+    (exit_id,) = watch_positions()
+    assert Order.objects.get(pk=exit_id).leg == "sl"
 
 
 def test_the_modify_that_was_published_last_counts(alice: ExecutionConnection, feed: Feed) -> None:
