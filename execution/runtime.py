@@ -11,10 +11,10 @@ from django.conf import settings
 from django.db import connection
 
 from common.clocks import machine_time
-from common.sql import rows, run
+from common.sql import run
 from connections.testing import use_runner
 from execution.flusher import Flusher
-from execution.halts import gather
+from execution.halts import read_halts
 from execution.health import Health
 from execution.wire import Switch, Wire
 
@@ -25,10 +25,6 @@ RENEW = """
 INSERT INTO execution_workerlease (id, role, host, pid, lease_until)
 VALUES (%s, %s, %s, %s, clock_timestamp() + make_interval(secs => %s))
 ON CONFLICT (id) DO UPDATE SET lease_until = EXCLUDED.lease_until
-"""
-HALTS = """
-SELECT scope, mode, feed_id, user_id, connection_id FROM connections_killswitch
-WHERE released_at IS NULL
 """
 BURY = "DELETE FROM execution_workerlease WHERE lease_until < clock_timestamp() - interval '1 day'"
 
@@ -72,7 +68,7 @@ class Runtime:
         asked = machine_time()
         owner = (self.id, self.role, socket.gethostname(), os.getpid(), self._lease)
         run(RENEW, owner)
-        self.switch.update(gather(rows(HALTS)), asked)
+        self.switch.update(read_halts(), asked)
 
     def drain(self) -> None:
         """Claim nothing new from now on; safe in a signal handler."""

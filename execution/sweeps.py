@@ -22,7 +22,6 @@ from execution.wire import Wire
 ASK_EVERY_SECONDS = 5
 ASK_AT_ONCE = 200
 RUNG_GRACE_SECONDS = 1
-LIMBO_SECONDS = 3600
 
 DUE = """
 SELECT id FROM execution_order
