@@ -27,19 +27,29 @@ def drain_events() -> int:
     if not _one_at_a_time.acquire(blocking=False):
         return 0  # this process drains already
     try:
-        return sum(_drain_or_warn(row.type) for row in rows(KINDS))
+        return sum(applied or 0 for applied in _drain_all().values())
     finally:
         _one_at_a_time.release()
 
 
-def _drain_or_warn(kind: str) -> int:
+def drain_first() -> set[str]:
+    """The same for whoever compares afterwards; returns the kinds that could not be asked."""
+    with _one_at_a_time:
+        return {kind for kind, applied in _drain_all().items() if applied is None}
+
+
+def _drain_all() -> dict[str, int | None]:
+    return {row.type: _drain_or_warn(row.type) for row in rows(KINDS)}
+
+
+def _drain_or_warn(kind: str) -> int | None:
     try:
         return _drain(kind)
     except DatabaseError:
         raise
     except Exception as error:
         log.warning("events were not read", kind=kind, error=repr(error))
-        return 0
+        return None
 
 
 def _drain(kind: str) -> int:

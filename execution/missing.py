@@ -9,7 +9,8 @@ from uuid import UUID
 from brokers.base import CloseCause, Execution, OrderReport, ReportKind
 from common.clocks import market_now
 from common.codes import Code
-from common.sql import columns, rows, run
+from common.sql import rows, run
+from execution.drift import Record, write_all
 from execution.flusher import apply_or_halve
 
 SEEN_AGAIN_AFTER = timedelta(seconds=5)
@@ -31,12 +32,6 @@ JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.
 LEFT JOIN prices_latestquote q ON q.data_connection_id = p.price_source_id AND q.symbol = p.pair
 WHERE p.id = ANY(%s) AND p.quantity > 0
 """
-DRIFT = """
-INSERT INTO execution_driftitem (kind, connection_id, position_id, key, evidence)
-SELECT * FROM unnest(%s::text[], %s::uuid[], %s::bigint[], %s::text[], %s::jsonb[])
-ON CONFLICT (connection_id, kind, key) WHERE state = 'OPEN'
-DO UPDATE SET seen_at = clock_timestamp()
-"""
 
 
 def settle_missing(missing: Sequence[Any], connections: Sequence[UUID], began: datetime) -> None:
@@ -44,9 +39,7 @@ def settle_missing(missing: Sequence[Any], connections: Sequence[UUID], began: d
     run(UNMARK, (list(connections), [p.id for p in missing]))
     if not missing:
         return
-    # On a netting account several of ours share one ticket, and so one drift item.
-    records = {(p.connection_id, _key(p)): _drift_record(p) for p in missing}
-    run(DRIFT, columns(list(records.values()), 5))
+    write_all([_drift_record(p) for p in missing])
     run(MARK, (began, [p.id for p in missing]))
     again = [
         p.id
@@ -59,11 +52,11 @@ def settle_missing(missing: Sequence[Any], connections: Sequence[UUID], began: d
         apply_or_halve([_external_close(row) for row in rows(PRICES, (again,))])
 
 
-def _drift_record(position: Any) -> tuple[str, UUID, int, str, str]:
+def _drift_record(position: Any) -> Record:
     evidence = {"symbol": position.symbol, "side": position.side, "ours": str(position.quantity)}
     return (
         Code.POSITION_MISSING.value,
-        position.connection_id,
+        str(position.connection_id),
         position.id,
         _key(position),
         json.dumps({**evidence, "theirs": "0"}),

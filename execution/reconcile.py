@@ -22,7 +22,8 @@ from common.codes import Code
 from common.sql import rows, run
 from connections.selectors import spec_from_row
 from execution import runtime
-from execution.events import drain_events
+from execution.drift import Record, write_all
+from execution.events import drain_first
 from execution.missing import settle_missing
 
 log = structlog.get_logger(__name__)
@@ -30,7 +31,7 @@ AT_ONCE = 50
 
 CONNECTIONS = """
 SELECT c.id AS connection_id, c.type, c.account, c.exchange_name, c.settings, c.sealed_credentials,
-  coalesce(c.user_id, c.admin_id) AS owner_id, clock_timestamp() AS began
+  coalesce(c.user_id, c.admin_id) AS owner_id
 FROM connections_executionconnection c JOIN connections_connectionhealth h ON h.connection_id = c.id
 WHERE c.is_active AND c.archived_at IS NULL AND h.status = 'ACTIVE'
   AND (cardinality(%(ids)s::uuid[]) = 0 OR c.id = ANY(%(ids)s::uuid[]))
@@ -43,19 +44,25 @@ SELECT p.id, p.connection_id, p.symbol, p.side, p.quantity, p.broker_position_id
     SELECT FROM execution_order o WHERE o.connection_id = p.connection_id
       AND o.status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED',
         'CANCEL_REQUESTED') AND (o.position_id = p.id OR o.signal_id = p.signal_id)) AS in_flight
-FROM positions_executionposition p WHERE p.connection_id = ANY(%s) AND p.quantity > 0
+FROM positions_executionposition p WHERE p.id IN (
+  SELECT id FROM positions_executionposition WHERE connection_id = ANY(%s) AND quantity > 0
+  UNION SELECT unnest(%s::bigint[]))
+"""
+
+OPEN = """
+SELECT id FROM positions_executionposition WHERE connection_id = ANY(%s) AND quantity > 0
+"""
+
+# What the broker may hold already and we have not been told of.
+ENTERING = """
+SELECT DISTINCT connection_id, symbol FROM execution_order
+WHERE connection_id = ANY(%s) AND position_id IS NULL
+  AND status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
 """
 
 CLEAN = """
 UPDATE connections_connectionhealth SET reconciled_at = clock_timestamp()
 WHERE connection_id = ANY(%s) AND reconciled_at IS NULL
-"""
-
-DRIFT = """
-INSERT INTO execution_driftitem (kind, connection_id, position_id, key, evidence)
-SELECT * FROM unnest(%s::text[], %s::uuid[], %s::bigint[], %s::text[], %s::jsonb[])
-ON CONFLICT (connection_id, kind, key) WHERE state = 'OPEN'
-DO UPDATE SET seen_at = clock_timestamp(), evidence = EXCLUDED.evidence
 """
 
 RESOLVE = """
@@ -69,7 +76,6 @@ COMPARED = [
     Code.POSITION_MISSING.value,
     Code.QUANTITY_DIFFERS.value,
 ]
-Difference = tuple[str, UUID, int | None, str, str]
 
 
 def reconcile_all() -> int:
@@ -90,15 +96,20 @@ def reconcile(connection_ids: Sequence[UUID] = (), *, first_only: bool = False) 
     compared = rows(CONNECTIONS, {"ids": list(connection_ids), "first": first_only})
     if not compared:
         return 0
-    drain_events()  # what the broker has told already is no difference
-    began = compared[0].began
+    # What the broker has told already is no difference; what it cannot tell now may be one.
+    unheard = drain_first()
+    compared = [row for row in compared if row.type not in unheard]
+    if not compared:
+        return 0
+    began = rows("SELECT clock_timestamp() AS now")[0].now
+    before = [row.id for row in rows(OPEN, ([row.connection_id for row in compared],))]
     answers = runtime.present().wire.ask(_read_all(compared))
     read = {
         row.connection_id: answer
         for row, answer in zip(compared, answers, strict=True)
         if isinstance(answer, list)
     }
-    return _compare(read, began) if read else 0
+    return _compare(read, before, began) if read else 0
 
 
 async def _read_all(compared: Sequence[Any]) -> list[list[BrokerPosition] | BaseException]:
@@ -111,20 +122,24 @@ async def _read_all(compared: Sequence[Any]) -> list[list[BrokerPosition] | Base
     return await asyncio.gather(*(one(row) for row in compared), return_exceptions=True)
 
 
-def _compare(read: dict[UUID, list[BrokerPosition]], began: datetime) -> int:
+def _compare(read: dict[UUID, list[BrokerPosition]], before: Sequence[int], began: datetime) -> int:
+    """before: what was open when the reads began; the broker may show what has closed since."""
     ours: dict[UUID, list[Any]] = {connection_id: [] for connection_id in read}
-    for row in rows(OURS, (list(read),)):
-        ours[row.connection_id].append(row)
-    differences: list[Difference] = []
+    for row in rows(OURS, (list(read), list(before))):
+        if row.connection_id in ours:
+            ours[row.connection_id].append(row)
+    entering = {(row.connection_id, row.symbol) for row in rows(ENTERING, (list(read),))}
+    differences: list[Record] = []
     missing: list[Any] = []
     for connection_id, theirs in read.items():
-        found, gone = differences_of(connection_id, ours[connection_id], theirs, began)
+        settled = [t for t in theirs if not _may_be_new(t, connection_id, ours, entering)]
+        found, gone = differences_of(connection_id, ours[connection_id], settled, began)
         differences += found
         missing += gone
     settle_missing(missing, list(read), began)
     with transaction.atomic():
         if differences:
-            run(DRIFT, tuple(map(list, zip(*differences, strict=True))))
+            write_all(differences)
         run(RESOLVE, (list(read), COMPARED, began))
         run(CLEAN, (list(read),))
     return len(differences)
@@ -132,7 +147,7 @@ def _compare(read: dict[UUID, list[BrokerPosition]], began: datetime) -> int:
 
 def differences_of(
     connection_id: UUID, ours: Sequence[Any], theirs: Sequence[BrokerPosition], began: datetime
-) -> tuple[list[Difference], list[Any]]:
+) -> tuple[list[Record], list[Any]]:
     """Compare one account. Returns drift records, and our positions that the broker lacks. Pure.
 
     Positions that were touched since the read began, or have something in flight, say nothing.
@@ -141,7 +156,7 @@ def differences_of(
     by_ticket: dict[str, list[Any]] = {}
     for position in ours:
         by_ticket.setdefault(position.broker_position_id, []).append(position)
-    found: list[Difference] = []
+    found: list[Record] = []
     for ticket in theirs:
         mine = by_ticket.pop(ticket.broker_position_id, [])
         if any(_moving(position, began) for position in mine):
@@ -157,13 +172,24 @@ def differences_of(
     return found, gone
 
 
+def _may_be_new(
+    ticket: BrokerPosition,
+    connection_id: UUID,
+    ours: dict[UUID, list[Any]],
+    entering: set[tuple[UUID, str]],
+) -> bool:
+    """Whether a ticket that we do not know may be an entry's whose answer is on its way."""
+    known = {position.broker_position_id for position in ours[connection_id]}
+    return ticket.broker_position_id not in known and (connection_id, ticket.symbol) in entering
+
+
 def _moving(position: Any, began: datetime) -> bool:
     return bool(position.in_flight) or position.touched_at >= began
 
 
 def _difference(
     code: Code, connection_id: UUID, position: Any, ticket: BrokerPosition, ours: str = "0"
-) -> Difference:
+) -> Record:
     evidence = {
         "symbol": ticket.symbol,
         "side": ticket.side.value,
@@ -174,4 +200,4 @@ def _difference(
     }
     position_id = position.id if position else None
     key = ticket.broker_position_id
-    return code.value, connection_id, position_id, key, json.dumps(evidence)
+    return code.value, str(connection_id), position_id, key, json.dumps(evidence)

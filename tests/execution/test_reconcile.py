@@ -1,0 +1,228 @@
+"""Reconciliation: what we hold against what the broker holds."""
+
+from decimal import Decimal as D
+
+import pytest
+
+from brokers.base import CloseCause, ReadFailed
+from common.codes import Code
+from connections.models import ConnectionHealth, ExecutionConnection
+from execution import runtime
+from execution.models import DriftItem, Fill, Order
+from execution.reconcile import reconcile, reconcile_new
+from positions.models import ExecutionPosition
+from signals.models import Feed
+from tests.execution import cast
+from tests.execution.double import Double
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def position(
+    alice: ExecutionConnection, feed: Feed, wire: runtime.Runtime, broker: Double
+) -> ExecutionPosition:
+    """100 EUR/USD, ours and the broker's."""
+    found = cast.filled(cast.signal(feed))
+    cast.pass_time(1)
+    return found
+
+
+def kinds() -> list[tuple[str, str]]:
+    return list(DriftItem.objects.order_by("id").values_list("kind", "state"))
+
+
+def vanish(broker: Double, quantity: str = "100") -> None:
+    """It closes at the broker, and nobody tells."""
+    broker.exit_by_itself(broker.tickets[0], CloseCause.EXTERNAL, D(quantity))
+
+
+def test_books_that_agree_are_silent(position: ExecutionPosition) -> None:
+    assert reconcile() == 0
+    assert kinds() == []
+
+
+def test_a_position_missing_once_stays_open(position: ExecutionPosition, broker: Double) -> None:
+    vanish(broker)
+    reconcile()
+    position.refresh_from_db()
+    assert (position.quantity, kinds()) == (100, [("POSITION_MISSING", "OPEN")])
+    reconcile()  # at once: not a second look
+    position.refresh_from_db()
+    assert position.quantity == 100
+
+
+def test_a_position_missing_twice_is_closed_at_the_latest_price(
+    position: ExecutionPosition, broker: Double, alice: ExecutionConnection
+) -> None:
+    vanish(broker)
+    reconcile()
+    cast.quote(alice, "1.10500")
+    cast.pass_time(6)
+    reconcile()
+    position.refresh_from_db()
+    assert (position.quantity, position.close_reason) == (0, "external_close")
+    assert position.realized_pnl == D("0.5")
+    fill = Fill.objects.get(order__leg="external-1")
+    assert (fill.inferred, fill.price, fill.quantity) == (True, D("1.105"), 100)
+    reconcile()
+    assert kinds() == [("POSITION_MISSING", "RESOLVED")]
+
+
+def test_activity_between_two_reads_starts_anew(
+    position: ExecutionPosition, broker: Double
+) -> None:
+    vanish(broker)
+    reconcile()
+    cast.pass_time(6)
+    ExecutionPosition.objects.update(touched_at=DriftItem.objects.get().seen_at)
+    reconcile()
+    position.refresh_from_db()
+    assert position.quantity == 100
+    cast.pass_time(6)
+    reconcile()
+    position.refresh_from_db()
+    assert position.quantity == 0
+
+
+def test_a_position_that_comes_back_is_forgotten_about(
+    position: ExecutionPosition, broker: Double
+) -> None:
+    vanish(broker)
+    reconcile()
+    broker.tickets[0].held = D(100)
+    cast.pass_time(6)
+    reconcile()
+    broker.tickets[0].held = D(0)
+    cast.pass_time(6)
+    reconcile()
+    position.refresh_from_db()
+    assert position.quantity == 100
+
+
+def test_a_read_that_fails_closes_nothing(position: ExecutionPosition, broker: Double) -> None:
+    vanish(broker)
+    reconcile()
+    broker.reads_fail = True
+    cast.pass_time(6)
+    assert reconcile() == 0
+    position.refresh_from_db()
+    assert position.quantity == 100
+
+
+def test_of_two_accounts_the_one_that_answers_is_compared(
+    position: ExecutionPosition, broker: Double, feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = cast.account(feed)
+    real = broker.positions
+
+    async def half(spec):  # type: ignore[no-untyped-def]
+        if spec.connection_id == str(other.pk):
+            raise ReadFailed(Code.BROKER_UNREACHABLE)
+        return await real(spec)
+
+    monkeypatch.setattr(broker, "positions", half)
+    ConnectionHealth.objects.update(reconciled_at=None)
+    vanish(broker)
+    assert reconcile() == 0  # counted are differences of tickets; ours that lack one are marked
+    assert kinds() == [("POSITION_MISSING", "OPEN")]
+    read = ConnectionHealth.objects.filter(reconciled_at__isnull=False)
+    assert list(read.values_list("connection_id", flat=True)) == [position.connection_id]
+
+
+def test_an_unread_stream_compares_nothing(
+    position: ExecutionPosition, broker: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def deaf(limit: int):  # type: ignore[no-untyped-def]
+        raise ReadFailed(Code.BROKER_UNREACHABLE)
+
+    monkeypatch.setattr(broker, "events", deaf)
+    vanish(broker)
+    reconcile()
+    assert kinds() == []
+
+
+def test_what_the_broker_has_told_is_applied_first(
+    position: ExecutionPosition, broker: Double
+) -> None:
+    broker.publish(broker.exit_by_itself(broker.tickets[0], CloseCause.STOP_LOSS, D(100)))
+    assert reconcile() == 0
+    position.refresh_from_db()
+    assert (position.quantity, position.close_reason, kinds()) == (0, "sl", [])
+    assert broker.news == {}
+
+
+def test_something_in_flight_keeps_a_missing_position_open(
+    position: ExecutionPosition, broker: Double
+) -> None:
+    cast.close_signal(position.signal)
+    cast.claim_all()
+    vanish(broker)
+    for _ in range(2):
+        cast.pass_time(6)
+        reconcile()
+    position.refresh_from_db()
+    assert (position.quantity, kinds()) == (100, [])
+
+
+def test_a_position_of_nobodys_is_drift_and_is_told(
+    position: ExecutionPosition, broker: Double
+) -> None:
+    request = broker.tickets[0].request
+    stranger = broker.receive(request)
+    broker.execute(stranger)
+    assert reconcile() == 1
+    reconcile()
+    item = DriftItem.objects.get()
+    assert (item.kind, item.key, item.evidence["theirs"]) == (
+        "UNKNOWN_POSITION", stranger.number, "100.000000000000000000",
+    )  # fmt: skip
+    assert [event["kind"] for event in cast.events("drift.found")] == ["UNKNOWN_POSITION"]
+
+
+def test_a_position_whose_entrys_answer_is_on_its_way_is_not_unknown(
+    alice: ExecutionConnection, feed: Feed, wire: runtime.Runtime, broker: Double
+) -> None:
+    cast.signal(feed)
+    (outgoing,) = cast.claim_all()
+    broker.fill_at_once(outgoing.request)
+    assert reconcile() == 0
+    assert kinds() == []
+
+
+def test_a_position_that_closes_while_the_broker_is_read_is_not_unknown(
+    position: ExecutionPosition, broker: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cast.close_signal(position.signal)
+    (outgoing,) = cast.claim_all()
+    real = runtime.present().wire.ask
+
+    def read_then_fill(call, *rest):  # type: ignore[no-untyped-def]
+        answers = real(call, *rest)
+        if call.__name__ == "_read_all":
+            cast.answer(outgoing, broker.fill_at_once(outgoing.request))
+        return answers
+
+    monkeypatch.setattr(runtime.present().wire, "ask", read_then_fill)
+    assert reconcile() == 0
+    assert kinds() == []
+
+
+def test_a_quantity_that_differs_is_drift(position: ExecutionPosition, broker: Double) -> None:
+    vanish(broker, "30")
+    assert reconcile() == 1
+    assert DriftItem.objects.get().evidence["theirs"] == "70.000000000000000000"
+    broker.tickets[0].held = D(100)
+    reconcile()
+    assert kinds() == [("QUANTITY_DIFFERS", "RESOLVED")]
+
+
+def test_no_entry_before_the_first_comparison(
+    alice: ExecutionConnection, feed: Feed, wire: runtime.Runtime
+) -> None:
+    ConnectionHealth.objects.update(reconciled_at=None)
+    cast.signal(feed)
+    assert Order.objects.get().reason == "CONNECTION_NOT_RECONCILED"
+    reconcile_new()
+    cast.signal(feed)
+    assert Order.objects.latest("id").status == "PENDING"
