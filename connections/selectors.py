@@ -13,7 +13,7 @@ from common.errors import MisconfiguredError
 from common.sql import rows
 from connections import credentials, symbols
 from connections.eligibility import REASON_SQL, parameters
-from connections.models import ExecutionConnection, Instrument, Subscription
+from connections.models import ConnectionHealth, ExecutionConnection, Instrument, Subscription
 from users.models import User
 
 log = structlog.get_logger(__name__)
@@ -107,6 +107,20 @@ def health(connection: ExecutionConnection) -> tuple[str, str]:
     if state.reconciled_at is None:
         return "attention", "Not yet compared"
     return "ok", "Healthy"
+
+
+def test_waits(state: ConnectionHealth | None) -> bool:
+    """Whether a test was asked for and has not been done since."""
+    if state is None or state.test_requested_at is None:
+        return False
+    return state.last_tested_at is None or state.last_tested_at < state.test_requested_at
+
+
+def checks_of(state: ConnectionHealth | None) -> list[dict[str, Any]]:
+    """Return the named checks of the last test, with their shapes."""
+    shapes = {"ok": "ok", "warn": "attention", "fail": "rejected"}
+    found = state.last_test if state else []
+    return [{**c, "css": shapes.get(str(c.get("result")), "pending")} for c in found]
 
 
 def due_tests(limit: int) -> list[UUID]:

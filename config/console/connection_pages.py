@@ -10,7 +10,7 @@ from config.console.connection_actions import CHANGE, find
 from config.console.pages import View, page
 from connections.eligibility import reason_for
 from connections.models import ConnectionHealth, ExecutionConnection
-from connections.selectors import health
+from connections.selectors import checks_of, health, test_waits
 from execution.models import DriftItem, ExecutionLog, Order
 
 LAST = 10
@@ -41,15 +41,7 @@ def show(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
 
 def _test(connection: ExecutionConnection) -> dict[str, Any]:
     state: ConnectionHealth | None = getattr(connection, "health", None)
-    asked = state.test_requested_at if state else None
-    done = state.last_tested_at if state else None
-    waits = asked is not None and (done is None or done < asked)
-    shapes = {"ok": "ok", "warn": "attention", "fail": "rejected"}
-    checks = [
-        {**check, "css": shapes.get(str(check.get("result")), "pending")}
-        for check in (state.last_test if state else [])
-    ]
-    return {"state": state, "test_waits": waits, "checks": checks}
+    return {"state": state, "test_waits": test_waits(state), "checks": checks_of(state)}
 
 
 def checks(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:

@@ -15,8 +15,8 @@ from connections.models import (
     ExecutionConnection,
     TradingPreset,
 )
+from connections.selectors import checks_of, reasons, test_waits
 from connections.selectors import health as health_of
-from connections.selectors import reasons
 from users.models import User
 
 TO_DO = {  # where the tenant does it, by what stands in the way
@@ -28,7 +28,6 @@ TO_DO = {  # where the tenant does it, by what stands in the way
     Code.CONNECTION_ERROR: ("account", "See what is wrong"),
     Code.CIRCUIT_OPEN: ("account", "See what is wrong"),
 }
-RESULTS = {"ok": "ok", "warn": "attention", "fail": "rejected"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +67,12 @@ class Account:
     @property
     def test_waits(self) -> bool:
         """Whether a test was asked for and has not been done since."""
-        state = self.state
-        if state is None or state.test_requested_at is None:
-            return False
-        return state.last_tested_at is None or state.last_tested_at < state.test_requested_at
+        return test_waits(self.state)
 
     @property
     def checks(self) -> list[dict[str, Any]]:
         """The named checks of the last test, with their shapes."""
-        found = self.state.last_test if self.state else []
-        return [{**c, "css": RESULTS.get(str(c.get("result")), "pending")} for c in found]
+        return checks_of(self.state)
 
 
 def connections_of(user: User) -> QuerySet[ExecutionConnection]:
