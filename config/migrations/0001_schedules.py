@@ -18,6 +18,8 @@ EVERY = [
 ]
 DAILY = ("compute daily results", "analytics.compute_daily", "The trading day ends at 17:00 there.")
 QUEUE = "maintenance"
+# Stops must not wait behind e-mail, tests and reads of slow brokers.
+QUEUES = {"execution.watch_positions": "exits"}
 
 
 def write(apps, schema_editor):
@@ -31,7 +33,7 @@ def write(apps, schema_editor):
             defaults={
                 "task": path,
                 "interval": every,
-                "queue": QUEUE,
+                "queue": QUEUES.get(path, QUEUE),
                 "expire_seconds": seconds,
                 "description": description,
             },

@@ -26,9 +26,13 @@ def test_every_schedule_names_a_task_that_workers_know() -> None:
     assert tasks <= set(app.tasks)
 
 
-def test_messages_go_to_maintenance_and_expire_before_they_pile_up() -> None:
+def test_the_watch_of_stops_does_not_wait_behind_anything_slow() -> None:
+    others = PeriodicTask.objects.exclude(queue="maintenance")
+    assert list(others.values_list("task", "queue")) == [("execution.watch_positions", "exits")]
+
+
+def test_messages_expire_before_they_pile_up() -> None:
     for task in PeriodicTask.objects.select_related("interval"):
-        assert task.queue == "maintenance"
         assert task.expire_seconds
         if task.interval:
             assert task.interval.period == "seconds"
