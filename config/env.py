@@ -205,7 +205,7 @@ SLIPPAGE_ALERT_PIPS = execution(
     "FILLCAST_SLIPPAGE_ALERT_PIPS",
     decimal("0", "100000"),
     "5",
-    "A fill that is worse than expected by more than this raises an alert.",
+    "A fill further than this from the expected price, worse or better, raises an alert.",
 )
 
 prices = TABLE.section("Prices and time")

@@ -113,7 +113,6 @@ def close_position(
     position_id: int,
     *,
     fraction: Decimal = Decimal(1),
-    reason: Code = Code.OWNER_CANCELLED,
     by: User | None = None,
 ) -> int | None:
     """Write an exit for a share of a position (of what was opened); return the order's id to ring.

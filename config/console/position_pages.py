@@ -8,7 +8,6 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
-from common.codes import Code
 from common.questions import Point, Question
 from common.shown import number
 from config.console.candidates import Candidate
@@ -103,9 +102,7 @@ def _result(position: Any) -> str:
 
 def _close(position: ExecutionPosition, fraction: Decimal, request: HttpRequest) -> str:
     by: Any = request.user
-    order_id = services.close_position(
-        position.pk, fraction=fraction, reason=Code.OWNER_CANCELLED, by=by
-    )
+    order_id = services.close_position(position.pk, fraction=fraction, by=by)
     if order_id is None:
         return f"P-{position.pk}: all of it is closed or being closed already."
     tasks.ring_on_commit([order_id], queue=tasks.EXITS)

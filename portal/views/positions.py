@@ -8,7 +8,6 @@ from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
-from common.codes import Code
 from common.questions import Point, Question
 from common.shown import number, signed
 from execution import services, tasks
@@ -96,7 +95,6 @@ def _close(held: Held, form: CloseForm, user: User) -> str:
     order_id = services.close_position(
         held.position.pk,
         fraction=Decimal(form.cleaned_data["fraction"]),
-        reason=Code.OWNER_CANCELLED,
         by=user,
     )
     if order_id is None:
