@@ -17,6 +17,7 @@ GATHER_SECONDS = 0.010
 FLUSH_MAX = 500
 RETRY_SECONDS = 0.2
 AWAY = (OperationalError, InterfaceError)
+Told = list[OrderReport] | threading.Event
 
 
 def apply_or_halve(
@@ -67,29 +68,32 @@ class Flusher(threading.Thread):
 
     def __init__(
         self,
-        outbox: "queue.SimpleQueue[list[OrderReport]]",
+        outbox: "queue.SimpleQueue[Told]",
         note: Callable[[Sequence[OrderReport]], None] = lambda _: None,
     ) -> None:
         super().__init__(daemon=True, name="flusher")
         self._note = note
-        self._outbox, self._stop_asked, self._busy = outbox, threading.Event(), False
+        self._outbox, self._stop_asked = outbox, threading.Event()
+        self._waiting: list[threading.Event] = []
 
     def run(self) -> None:
         while not self._stop_asked.is_set():
-            if batch := self._gather():
-                apply_or_halve(batch)
-                self._busy = False
-                self._note(batch)
+            batch = self._gather()
+            if batch:
+                try:
+                    apply_or_halve(batch)
+                    self._note(batch)
+                except Exception:  # without this thread nothing would be written any more
+                    log.exception("a flush failed", reports=len(batch))
+            while self._waiting:
+                self._waiting.pop().set()
         connection.close()
 
     def drain(self, timeout: float) -> bool:
         """Wait until all that was told is written; False when the time is over first."""
-        until = time.monotonic() + timeout
-        while not self._outbox.empty() or self._busy:
-            if time.monotonic() > until:
-                return False
-            time.sleep(0.005)
-        return True
+        written = threading.Event()
+        self._outbox.put(written)
+        return written.wait(timeout)
 
     def stop(self) -> None:
         """End after the batch in hand."""
@@ -97,12 +101,18 @@ class Flusher(threading.Thread):
         self._outbox.put([])
 
     def _gather(self) -> list[OrderReport]:
-        batch = list(self._outbox.get())
-        self._busy = bool(batch)
+        batch: list[OrderReport] = []
+        self._sort(self._outbox.get(), batch)
         until = time.monotonic() + GATHER_SECONDS
         while len(batch) < FLUSH_MAX:
             try:
-                batch += self._outbox.get(timeout=max(0.0, until - time.monotonic()))
+                self._sort(self._outbox.get(timeout=max(0.0, until - time.monotonic())), batch)
             except queue.Empty:
                 break
         return batch
+
+    def _sort(self, told: Told, batch: list[OrderReport]) -> None:
+        if isinstance(told, threading.Event):
+            self._waiting.append(told)  # somebody who waits for all that came before
+        else:
+            batch += told

@@ -28,6 +28,7 @@ from common.clocks import machine_time
 from common.codes import Code
 from connections.models import HaltMode
 from execution.claim import Outgoing
+from execution.flusher import Told
 from execution.halts import Halts
 
 log = structlog.get_logger(__name__)
@@ -63,7 +64,7 @@ class Wire(threading.Thread):
 
     def __init__(self, *, places: int, call_timeout: float, switch: Switch) -> None:
         super().__init__(daemon=True, name="wire")
-        self.outbox: queue.SimpleQueue[list[OrderReport]] = queue.SimpleQueue()
+        self.outbox: queue.SimpleQueue[Told] = queue.SimpleQueue()
         self.loop = asyncio.new_event_loop()
         self._places, self._taken = places, 0
         self._room = threading.Condition()
@@ -189,12 +190,12 @@ class Wire(threading.Thread):
     def _told(self, request: OrderRequest, answer: Answer) -> None:
         """One call has its outcome; facts that come after a time-out are still told."""
         call = self._calls.pop(request.order_id, None)
-        if call is not None:
-            call[1].cancel()
-            self.free(1)
         is_fact = isinstance(answer, Rejected) or not isinstance(answer, BaseException)
         if call is not None or is_fact:
             self.outbox.put(reports_of(request, answer))
+        if call is not None:  # last: who waits for the wire to be idle finds all of it told
+            call[1].cancel()
+            self.free(1)
 
 
 def reports_of(request: OrderRequest, answer: Answer) -> list[OrderReport]:

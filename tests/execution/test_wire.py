@@ -1,0 +1,316 @@
+"""The wire: what stops an order at the last moment, what a lost answer leaves, who waits."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from decimal import Decimal as D
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from brokers.base import NotSent, OrderReport, OrderRequest, OutcomeUnknown, Rejected, ReportKind
+from common.clocks import machine_time
+from common.codes import Code
+from connections.models import ExecutionConnection
+from execution import services, sweeps, watch
+from execution.events import drain_events
+from execution.halts import Halts
+from execution.models import Order
+from execution.reconcile import reconcile
+from execution.runtime import Runtime
+from execution.services import close_position, execute
+from execution.wire import Switch, Wire
+from signals.models import Feed
+from tests.connections import make
+from tests.execution import cast
+from tests.execution.double import Double
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def settle(present: Runtime) -> None:
+    """Wait until every call has ended and its outcome is written."""
+    assert present.wire.wait_idle(10)
+    assert present.flusher.drain(10)
+
+
+def trade(present: Runtime) -> Order:
+    execute(cast.pending())
+    settle(present)
+    return Order.objects.latest("id")
+
+
+def test_an_order_goes_the_whole_way(
+    alice: ExecutionConnection, feed: Feed, trading: Runtime, broker: Double
+) -> None:
+    cast.signal(feed)
+    order = trade(trading)
+    assert (order.status, order.owner) == ("FILLED", trading.id)
+    assert len(broker.accepted()) == 1
+    assert trading.wire.in_flight == 0
+
+
+def test_many_at_once_where_the_broker_takes_many(
+    feed: Feed, trading: Runtime, broker: Double
+) -> None:
+    broker.submit_many_at_once = True
+    for _ in range(20):
+        cast.account(feed)
+    cast.signal(feed)
+    trade(trading)
+    assert Order.objects.filter(status="FILLED").count() == 20
+    assert len(set(broker.accepted())) == 20
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status", "reason"),
+    [
+        (NotSent(Code.NOT_CONNECTED), "PENDING", "NOT_CONNECTED"),
+        (Rejected(Code.NO_MONEY), "REJECTED", "NO_MONEY"),
+        (OutcomeUnknown(Code.REPLY_LOST), "UNKNOWN", "REPLY_LOST"),
+        (TimeoutError(), "UNKNOWN", "REPLY_LOST"),
+        (ZeroDivisionError("a bug of the adapter"), "UNKNOWN", "UNEXPECTED"),
+    ],
+)
+@pytest.mark.parametrize("many", [False, True])
+def test_each_outcome_of_a_call(
+    alice: ExecutionConnection, feed: Feed, trading: Runtime, broker: Double,
+    outcome: Exception, status: str, reason: str, many: bool,
+) -> None:  # fmt: skip
+    def end(request: OrderRequest) -> list[OrderReport]:
+        raise outcome
+
+    broker.behaviour, broker.submit_many_at_once = end, many
+    cast.signal(feed)
+    order = trade(trading)
+    assert order.status == status
+    assert order.reason in (reason, "UNEXPECTED" if many else reason, "REPLY_LOST")
+    assert trading.wire.in_flight == 0
+
+
+# ---- the last moment ----
+def test_the_kill_switch_is_asked_right_before_the_wire(
+    alice: ExecutionConnection, feed: Feed, trading: Runtime, broker: Double
+) -> None:
+    position = cast.filled(cast.signal(feed))
+    cast.signal(feed)
+    close_position(position.pk)
+    broker.reset()
+    broker.on_call = lambda: trading.switch.update(Halts(everyone="REDUCING"), machine_time())
+    ids = cast.pending()
+    entry, leaving = Order.objects.filter(pk__in=ids).order_by("id")
+    execute(ids)
+    settle(trading)
+    entry.refresh_from_db()
+    leaving.refresh_from_db()
+    assert (entry.status, entry.reason) == ("PENDING", "KILL_SWITCH")
+    assert leaving.reason == "NO_POSITION"  # it went out; the double has forgotten the position
+    make.kill_switch("REDUCING", scope="ALL")
+    cast.pass_time(10)
+    execute([entry.pk])
+    entry.refresh_from_db()
+    assert (entry.status, entry.reason) == ("DENIED", "ENTRIES_HALTED")
+
+
+@pytest.mark.parametrize(
+    ("halts", "is_entry", "stopped"),
+    [
+        (Halts(), True, False),
+        (Halts(everyone="REDUCING"), True, True),
+        (Halts(everyone="REDUCING"), False, False),
+        (Halts(everyone="HALTED"), False, True),
+        (Halts(feeds={7: "HALTED"}), False, True),
+        (Halts(feeds={8: "HALTED"}), True, False),
+        (Halts(users={3: "REDUCING"}), True, True),
+        (Halts(connections={"c": "HALTED"}), True, True),
+        (Halts(everyone="REDUCING", users={3: "HALTED"}), False, True),
+    ],
+)
+def test_whom_the_switch_stops(halts: Halts, is_entry: bool, stopped: bool) -> None:
+    switch = Switch(10)
+    switch.update(halts, machine_time())
+    assert switch.stops(an_outgoing(is_entry)) is stopped
+
+
+def test_a_switch_not_read_for_a_lease_counts_as_set() -> None:
+    switch = Switch(10)
+    assert switch.stops(an_outgoing(False))
+    switch.update(Halts(), machine_time() - 11)
+    assert switch.stops(an_outgoing(False))
+    switch.update(Halts(), machine_time() - 9)
+    assert not switch.stops(an_outgoing(False))
+
+
+def an_outgoing(is_entry: bool, send_by: float = 0) -> Any:
+    from types import SimpleNamespace as Some
+
+    request = Some(connection_id="c", order_id=1, send_by=send_by)
+    return Some(owner_id=3, feed_id=7, is_entry=is_entry, request=request)
+
+
+def test_past_its_deadline_an_order_does_not_leave(
+    alice: ExecutionConnection, feed: Feed, trading: Runtime, broker: Double,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """As when the process was stopped between the claim and the wire."""
+    cast.signal(feed)
+    late = machine_time() + 60
+    broker.on_call = lambda: monkeypatch.setattr("execution.wire.machine_time", lambda: late)
+    order = trade(trading)
+    assert (order.status, order.reason, broker.accepted()) == ("PENDING", "SEND_DEADLINE", [])
+
+
+def test_an_ended_call_may_not_send_any_more(wire: Runtime) -> None:
+    with pytest.raises(NotSent):
+        wire.wire._guard(an_outgoing(True, machine_time() + 60).request)
+
+
+# ---- answers that come late ----
+def late_answer(
+    broker: Double, ended: threading.Event, answer: Callable[[OrderRequest], Any]
+) -> Any:
+    """A submit_many that tells after the caller has given up."""
+
+    async def submit_many(requests: Any, guard: Any, tell: Any) -> None:
+        await asyncio.to_thread(ended.wait, 10)
+        for _, request in requests:
+            tell(request, answer(request))
+
+    broker.submit_many_at_once = True
+    return submit_many
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [("fill", "FILLED"), ("reject", "REJECTED"), ("not sent", "UNKNOWN")],
+)
+def test_after_a_time_out_facts_still_count_and_decisions_do_not(
+    alice: ExecutionConnection, feed: Feed, trading: Runtime, broker: Double,
+    monkeypatch: pytest.MonkeyPatch, answer: str, status: str,
+) -> None:  # fmt: skip
+    answers: dict[str, Callable[[OrderRequest], Any]] = {
+        "fill": broker.fill_at_once,
+        "reject": lambda _: Rejected(Code.NO_MONEY),
+        "not sent": lambda _: NotSent(Code.NOT_CONNECTED),
+    }
+    ended = threading.Event()
+    monkeypatch.setattr(broker, "submit_many", late_answer(broker, ended, answers[answer]))
+    monkeypatch.setattr(trading.wire, "_call_timeout", -4.5)
+    cast.signal(feed)
+    execute(cast.pending())
+    settle(trading)
+    order = Order.objects.get()
+    assert (order.status, order.reason) == ("UNKNOWN", "REPLY_LOST")
+    ended.set()
+    until = time.monotonic() + 5
+    while trading.wire._tasks and time.monotonic() < until:
+        time.sleep(0.01)
+    assert trading.flusher.drain(5)
+    order.refresh_from_db()
+    assert order.status == status
+
+
+# ---- neighbours ----
+def test_a_slow_account_does_not_hold_up_its_neighbours(
+    feed: Feed, trading: Runtime, broker: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, *_ = (cast.account(feed) for _ in range(5))
+    release, real = threading.Event(), broker.submit
+
+    async def submit(spec: Any, request: OrderRequest, guard: Any) -> Any:
+        if spec.connection_id == str(slow.pk):
+            await asyncio.to_thread(release.wait, 10)
+        return await real(spec, request, guard)
+
+    monkeypatch.setattr(broker, "submit", submit)
+    cast.signal(feed)
+    execute(cast.pending())
+    until = time.monotonic() + 10
+    while Order.objects.filter(status="FILLED").count() < 4 and time.monotonic() < until:
+        time.sleep(0.01)
+    assert Order.objects.get(status="SUBMITTING").connection == slow
+    release.set()
+    settle(trading)
+    assert Order.objects.filter(status="FILLED").count() == 5
+
+
+def test_no_more_is_claimed_than_the_wire_has_places(
+    feed: Feed, trading: Runtime, broker: Double
+) -> None:
+    trading.wire._places = 2
+    most: list[int] = []
+    broker.on_call = lambda: most.append(trading.wire.in_flight)
+    for _ in range(9):
+        cast.account(feed)
+    cast.signal(feed)
+    trade(trading)
+    assert Order.objects.filter(status="FILLED").count() == 9
+    assert max(most) <= 2
+
+
+def test_a_draining_process_claims_nothing(
+    alice: ExecutionConnection, feed: Feed, trading: Runtime
+) -> None:
+    cast.signal(feed)
+    trading.drain()
+    execute(cast.pending())
+    assert Order.objects.get().status == "PENDING"
+
+
+def test_places_are_given_back_when_the_claim_fails(
+    alice: ExecutionConnection, feed: Feed, trading: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise ValueError("the claim itself")
+
+    cast.signal(feed)
+    monkeypatch.setattr("execution.services.claim", fail)
+    execute(cast.pending())
+    assert (trading.wire.in_flight, Order.objects.get().status) == (0, "FAILED")
+
+
+# ---- never inside a transaction ----
+def test_no_adapter_is_entered_while_a_transaction_is_open(
+    alice: ExecutionConnection, feed: Feed, trading: Runtime, broker: Double,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Not on the loop, and not in the thread that waits for it."""
+    inside: list[str] = []
+    real = Wire.ask
+
+    def ask(self: Wire, call: Any, timeout: float | None = None) -> Any:
+        if connection.in_atomic_block:
+            inside.append(call.__name__)
+        return real(self, call, timeout)
+
+    monkeypatch.setattr(Wire, "ask", ask)
+    broker.on_call = lambda: inside.append("loop") if connection.in_atomic_block else None
+    signal = cast.signal(feed, order_type="LIMIT", open_price=D("1.095"))
+    broker.behaviour = broker.rest
+    trade(trading)
+    cast.close_signal(signal)
+    services.grant_wishes()
+    cast.signal(feed)
+    broker.behaviour = broker.take_and_fall_silent
+    trade(trading)
+    sweeps.ask_brokers(trading.wire)
+    drain_events()
+    reconcile()
+    execute(watch.watch_positions())
+    assert inside == []
+    asked = {name for name, _ in broker.calls}
+    assert asked == {"submit", "cancel", "find_order", "events", "positions"}
+
+
+# ---- the flusher ----
+def test_the_flusher_outlives_a_report_that_nobody_can_write(
+    alice: ExecutionConnection, feed: Feed, trading: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("execution.flusher.set_aside", lambda *_: 1 / 0)
+    nobody = OrderReport(ReportKind.FILLED, "no uuid", "x" * 18)
+    cast.signal(feed)
+    trading.wire.outbox.put([nobody])
+    assert trade(trading).status == "FILLED"
+    assert trading.flusher.is_alive()
