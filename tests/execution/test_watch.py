@@ -1,0 +1,176 @@
+"""The watch over levels that are ours: what is hit becomes one exit, the stop first."""
+
+import threading
+from decimal import Decimal as D
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+
+from brokers.base import Rejected
+from common.codes import Code
+from common.sql import run
+from connections.models import ExecutionConnection
+from execution.models import Order
+from execution.watch import watch_positions
+from positions.models import ExecutionPosition
+from signals.models import Feed
+from tests.execution import cast
+from tests.execution.double import Double
+
+pytestmark = pytest.mark.django_db
+HALVES = [("1.12", "0.5"), ("1.13", "0.5")]
+
+
+def exits() -> list[tuple[str, Any]]:
+    return list(Order.objects.exits().order_by("id").values_list("leg", "quantity"))
+
+
+@pytest.fixture
+def bought(alice: ExecutionConnection, feed: Feed) -> ExecutionPosition:
+    """100 EUR/USD from 1.1, stop 1.09, half at 1.12, half at 1.13; all watched by us."""
+    return cast.filled(cast.signal(feed, HALVES))
+
+
+@pytest.mark.parametrize(
+    ("bid", "wanted"),
+    [
+        ("1.09990", []),
+        ("1.09001", []),
+        ("1.09000", [("sl", D(100))]),
+        ("1.05000", [("sl", D(100))]),  # a gap through the stop
+        ("1.11999", []),
+        ("1.12000", [("tp-1", D(50))]),
+        ("1.14000", [("tp-1", D(50))]),  # one target at a time
+    ],
+)
+def test_a_buys_levels_are_met_by_the_bid(
+    bought: ExecutionPosition, alice: ExecutionConnection, bid: str, wanted: list[tuple[str, D]]
+) -> None:
+    cast.quote(alice, bid)
+    ids = watch_positions()
+    assert exits() == wanted
+    assert ids == list(Order.objects.exits().values_list("id", flat=True))
+
+
+@pytest.mark.parametrize(
+    ("ask", "wanted"),
+    [("1.10999", []), ("1.11", [("sl", D(100))]), ("1.08001", []), ("1.08", [("tp-1", D(100))])],
+)
+def test_a_sells_levels_are_met_by_the_ask(
+    alice: ExecutionConnection, feed: Feed, ask: str, wanted: list[tuple[str, D]]
+) -> None:
+    cast.filled(cast.signal(feed, [("1.08", "1")], direction="SELL", sl=D("1.11")))
+    cast.quote(alice, D(ask) - D("0.0001"), ask)
+    watch_positions()
+    assert exits() == wanted
+
+
+def test_where_stop_and_target_are_both_beyond_the_stop_wins(
+    bought: ExecutionPosition, alice: ExecutionConnection
+) -> None:
+    run("UPDATE positions_executionposition SET tp = 1.08")
+    cast.quote(alice, "1.08500")
+    watch_positions()
+    assert exits() == [("sl", 100)]
+
+
+def test_targets_follow_each_other(bought: ExecutionPosition, alice: ExecutionConnection) -> None:
+    cast.quote(alice, "1.14000")
+    watch_positions()
+    assert watch_positions() == []
+    cast.fill_all()
+    bought.refresh_from_db()
+    assert (bought.tp_number, bought.tp, bought.quantity) == (2, D("1.13"), 50)
+    watch_positions()
+    cast.fill_all()
+    bought.refresh_from_db()
+    assert exits() == [("tp-1", 50), ("tp-2", 50)]
+    assert (bought.quantity, bought.close_reason) == (0, "tp")
+
+
+def test_targets_that_leave_a_rest_leave_it_open(alice: ExecutionConnection, feed: Feed) -> None:
+    position = cast.filled(cast.signal(feed, [("1.12", "0.3"), ("1.13", "0.3")]))
+    cast.quote(alice, "1.14000")
+    for _ in range(3):
+        watch_positions()
+        cast.fill_all()
+    position.refresh_from_db()
+    assert (exits(), position.quantity, position.tp) == ([("tp-1", 30), ("tp-2", 30)], 40, None)
+
+
+def test_levels_that_the_broker_guards_are_left_to_it(feed: Feed, broker: Double) -> None:
+    row = cast.account(feed, settings={"native_stops": True})
+    cast.filled(cast.signal(feed, [("1.12", "1")]))
+    cast.quote(row, "1.05000")
+    assert watch_positions() == []
+
+
+def test_an_exit_under_way_is_not_doubled_and_the_stop_takes_the_rest(
+    bought: ExecutionPosition, alice: ExecutionConnection
+) -> None:
+    cast.quote(alice, "1.12000")
+    watch_positions()
+    cast.quote(alice, "1.09000")
+    watch_positions()
+    assert watch_positions() == []
+    assert exits() == [("tp-1", 50), ("sl", 50)]
+
+
+def test_a_failed_stop_is_tried_again_after_thirty_seconds_as_a_new_leg(
+    bought: ExecutionPosition, alice: ExecutionConnection
+) -> None:
+    cast.quote(alice, "1.09000")
+    watch_positions()
+    (outgoing,) = cast.claim_all()
+    cast.answer(outgoing, Rejected(Code.MARKET_CLOSED))
+    assert watch_positions() == []
+    cast.pass_time(29)
+    assert watch_positions() == []
+    cast.pass_time(2)
+    watch_positions()
+    assert exits() == [("sl", 100), ("sl-2", 100)]
+
+
+def test_anothers_prices_hit_nothing(bought: ExecutionPosition, feed: Feed) -> None:
+    other = cast.account()
+    cast.quote(other, "1.05000")
+    assert watch_positions() == []
+
+
+def test_the_exit_says_what_was_hit(bought: ExecutionPosition, alice: ExecutionConnection) -> None:
+    cast.quote(alice, "1.08950")
+    watch_positions()
+    stop = Order.objects.exits().get()
+    assert stop.detail == "sl 1.09 reached at 1.0895"
+    assert cast.log_codes(stop.pk) == [("LEVEL_HIT", "PENDING")]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_position_that_someone_works_on_is_left_for_the_next_pass(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    first = cast.filled(cast.signal(feed))
+    second = cast.filled(cast.signal(feed))
+    locked, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with transaction.atomic():
+            run(f"SELECT 1 FROM positions_executionposition WHERE id = {first.pk} FOR UPDATE")
+            locked.set()
+            done.wait(20)
+        connection.close()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    cast.quote(alice, "1.09000")
+    try:
+        assert locked.wait(10)
+        watch_positions()
+        found = Order.objects.exits().values_list("position_id", flat=True)
+        assert list(found) == [second.pk]
+    finally:
+        done.set()
+        holder.join()
+    watch_positions()
+    assert Order.objects.exits().count() == 2
