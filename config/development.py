@@ -13,6 +13,7 @@ from pathlib import Path
 import environ
 from nacl.public import PrivateKey
 
+from common.embedded.errors import EmbeddedError
 from config import env as table
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -60,16 +61,29 @@ def made_up_secrets(given: Mapping[str, str]) -> dict[str, str]:
 def _kept_secrets(folder: Path) -> dict[str, str]:
     """Return the secrets of the installation in `folder`."""
     path = folder / "secrets.json"
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        fresh = folder / f"secrets.{os.getpid()}.new"
-        fresh.touch(mode=0o600)
-        fresh.write_text(json.dumps(_fresh_secrets(), indent=1))
-        with contextlib.suppress(FileExistsError):  # another process was faster: its secrets count
-            os.link(fresh, path)
-        fresh.unlink()
-    kept: dict[str, str] = json.loads(path.read_text())
+    with _usable(folder):
+        if not path.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            fresh = folder / f"secrets.{os.getpid()}.new"
+            fresh.touch(mode=0o600)
+            fresh.write_text(json.dumps(_fresh_secrets(), indent=1))
+            with contextlib.suppress(FileExistsError):  # another process was faster: its count
+                os.link(fresh, path)
+            fresh.unlink()
+        kept: dict[str, str] = json.loads(path.read_text())
     return kept
+
+
+@contextlib.contextmanager
+def _usable(folder: Path) -> Iterator[None]:
+    """Say in a sentence that the disk is full, read-only, or not ours."""
+    try:
+        yield
+    except OSError as e:
+        raise EmbeddedError(
+            f"The folder {folder} cannot be used: {e.strerror}. Make room, or let"
+            f" {table.VAR.name} name another one."
+        ) from e
 
 
 def _fresh_secrets() -> dict[str, str]:
@@ -113,9 +127,10 @@ def _borrowed_or_own(what: str) -> Iterator[None]:
     from common.embedded.servers import Servers, running_urls
 
     folder = var_folder(os.environ)
-    folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
-        borrowers = stack.enter_context((folder / "borrowers").open("ab"))
+        with _usable(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            borrowers = stack.enter_context((folder / "borrowers").open("ab"))
         end = time.monotonic() + STARTING_SECONDS
         while True:
             fcntl.flock(borrowers, fcntl.LOCK_SH)  # while we have it, the servers stay

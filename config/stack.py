@@ -108,11 +108,7 @@ class Stack:
         self._end_leftovers()
         self.environ |= made_up_secrets(self.environ)
         (self.folder / "static").mkdir(exist_ok=True)  # whitenoise warns where there is none
-        port = self._env(table.PORT)
-        if not is_free(port, self._env(table.BIND)):
-            raise EmbeddedError(
-                f"Port {port} is taken by another program; end that one, or set {table.PORT.name}."
-            )
+        self._judge_port()
         self._servers = Servers(self.folder, self.environ).start()
         self.environ |= self._servers.urls
         self._holding.tell(url=self.url, **self._servers.urls)
@@ -161,7 +157,8 @@ class Stack:
         app.conf.update(broker_url=redis_url, broker_read_url=redis_url, broker_write_url=redis_url)
 
     def start(self) -> Supervisor:
-        """Start the processes; return at once."""
+        """Start the processes; return at once. Raises EmbeddedError if the port is taken."""
+        self._judge_port()  # again: since `prepare`, another installation may have started
         self.supervisor = Supervisor(
             self._children(self._env),
             environ=self.environ,
@@ -181,6 +178,13 @@ class Stack:
         if self._servers is not None:
             self._servers.stop()
         self._holding.__exit__()
+
+    def _judge_port(self) -> None:
+        port = self._env(table.PORT)
+        if not is_free(port, self._env(table.BIND)):
+            raise EmbeddedError(
+                f"Port {port} is taken by another program; end that one, or set {table.PORT.name}."
+            )
 
     @property
     def _env(self) -> Env:

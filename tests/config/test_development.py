@@ -3,8 +3,10 @@
 import base64
 from pathlib import Path
 
+import pytest
 from nacl.public import PrivateKey, SealedBox
 
+from common.embedded.errors import EmbeddedError
 from config.development import made_up_secrets
 from config.env import Env
 
@@ -41,3 +43,9 @@ def test_a_web_process_cannot_open_credentials(tmp_path: Path) -> None:
 def test_production_makes_nothing_up(tmp_path: Path) -> None:
     assert made_up_secrets({"FILLCAST_VAR": str(tmp_path), "FILLCAST_ENV": "production"}) == {}
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_used_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(EmbeddedError, match="file/var cannot be used: Not a directory"):
+        made_up_secrets({"FILLCAST_VAR": str(tmp_path / "file" / "var")})
