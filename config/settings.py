@@ -12,7 +12,6 @@ from config.databases import database
 from config.development import ROOT, read_env_file
 from config.env import Env
 from config.logs import configure_structlog, logging_config
-from config.schedule import SCHEDULE
 
 BASE_DIR = ROOT
 read_env_file()
@@ -267,7 +266,6 @@ CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 1  # so that a schedule of one second works
 CELERY_BEAT_SYNC_EVERY = 1  # last runs are written as they happen: people look at them
-CELERY_BEAT_SCHEDULE = SCHEDULE
 
 # --- logs and mail
 DJANGO_STRUCTLOG_CELERY_ENABLED = True
