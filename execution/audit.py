@@ -61,8 +61,10 @@ def audit(signal_id: int | None = None, *, since: datetime | None = None) -> Aud
     ORPHAN is counted only over all of them: whose signal an unknown order was for, nobody knows.
     """
     scope = {"signal": signal_id, "since": since}
+    (now,) = rows("SELECT clock_timestamp() AS asked")
     kinds, journals, unread = _journals()
-    parameters = {**scope, **_limits(), **_clock(), **_books(journals), "kinds": kinds}
+    books = {**_books(journals), "kinds": kinds, "asked": now.asked}
+    parameters = {**scope, **_limits(), **_clock(), **books}
     with transaction.atomic():
         (totals,) = rows(sql.TOTALS, scope)
         report = AuditReport(totals.signals, totals.candidates, _states(scope), unread=unread)

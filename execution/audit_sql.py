@@ -96,10 +96,13 @@ SELECT format('%%s on connection %%s', j.client_order_id, j.connection_id) AS ab
 WHERE %(signal)s::bigint IS NULL AND NOT EXISTS (SELECT FROM execution_order o
   WHERE o.connection_id = j.connection_id
     AND left(o.client_order_id, -1) = left(j.client_order_id, -1))""",
+    # Positions that moved since the books were asked for, or are being closed, say nothing.
     "GHOST": f"""{_POSITIONS}{_HELD}
 SELECT format('position %%s', p.id) AS about FROM positions p JOIN shown c ON c.id = p.connection_id
-WHERE p.quantity > 0 AND NOT EXISTS (SELECT FROM held h
-  WHERE h.connection_id = p.connection_id AND h.ticket = p.broker_position_id)""",
+WHERE p.quantity > 0 AND p.touched_at < %(asked)s AND NOT EXISTS (SELECT FROM held h
+  WHERE h.connection_id = p.connection_id AND h.ticket = p.broker_position_id)
+AND NOT EXISTS (SELECT FROM execution_order x WHERE x.position_id = p.id
+  AND x.status IN ('SUBMITTING', 'UNKNOWN'))""",
     "LIMBO": f"""{_ORDERS}
 SELECT format('order %%s', id) AS about FROM orders WHERE status = 'UNKNOWN'
   AND answer_by < clock_timestamp() - make_interval(secs => %(proof)s + %(grace)s)""",

@@ -14,7 +14,7 @@ from common.sql import run
 from connections.models import ExecutionConnection, SubscriptionInterval
 from execution.audit import GRACE_SECONDS, audit, audit_and_alarm
 from execution.models import Order
-from execution.services import retry_order
+from execution.services import close_position, retry_order
 from positions.models import ExecutionPosition
 from signals.models import Feed, Signal
 from tests.connections import make
@@ -152,6 +152,20 @@ def test_orphan(signal: Signal, broker: Double) -> None:
 def test_ghost(signal: Signal, broker: Double) -> None:
     broker.exit_by_itself(broker.tickets[0], CloseCause.EXTERNAL, broker.tickets[0].held)
     assert wrong() == {"GHOST": 1}
+
+
+def test_a_position_that_is_being_closed_or_has_just_moved_is_no_ghost(
+    signal: Signal, broker: Double, alice: ExecutionConnection
+) -> None:
+    broker.exit_by_itself(broker.tickets[0], CloseCause.EXTERNAL, broker.tickets[0].held)
+    positions = ExecutionPosition.objects.filter(connection=alice)
+    close_position(positions.get().pk)
+    cast.claim_all()
+    assert wrong() == {}
+    Order.objects.exits().delete()
+    assert wrong() == {"GHOST": 1}
+    positions.update(touched_at=market_now() + timedelta(minutes=1))
+    assert wrong() == {}
 
 
 def test_limbo(signal: Signal, alice: ExecutionConnection, settings) -> None:  # type: ignore[no-untyped-def]
