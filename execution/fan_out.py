@@ -75,11 +75,11 @@ WITH touched AS (
 SELECT id, connection_id, wish FROM moved
 """
 
-# Who fills such an order holds its row: either the position is seen by the statement below, or
-# whoever opens it sees this MODIFY.
-LOCK_LIVE = """
-SELECT connection_id FROM execution_order
-WHERE signal_id = %s AND leg LIKE 'entry%%' AND status = ANY(%s)
+# Who fills an order holds its row: either its position is seen by the statements that follow, or
+# whoever opens it sees this MODIFY or CLOSE. An order that has ended may still get a late fill.
+LOCK_UNFILLED = """
+SELECT connection_id, status FROM execution_order
+WHERE signal_id = %s AND leg LIKE 'entry%%' AND status <> ALL('{FILLED, SKIPPED, DENIED}')
 ORDER BY id FOR NO KEY UPDATE
 """
 
@@ -152,6 +152,7 @@ def _open(signal: Signal) -> FanOut:
 
 
 def _close(signal: Signal) -> FanOut:
+    rows(LOCK_UNFILLED, (signal.refers_to_id,))
     unfilled = []
     if signal.close_fraction == 1:  # a part of what is not yet filled cannot be told
         unfilled = _withdraw(signal.refers_to_id, signal.pk, "CLOSE", Code.CLOSED_BEFORE_SENT)
@@ -167,7 +168,8 @@ def _close(signal: Signal) -> FanOut:
 
 
 def _modify(signal: Signal) -> FanOut:
-    waiting = rows(LOCK_LIVE, (signal.refers_to_id, LIVE))
+    unfilled = rows(LOCK_UNFILLED, (signal.refers_to_id,))
+    waiting = [row for row in unfilled if row.status in LIVE]
     moved = rows(
         MOVE_LEVELS,
         {

@@ -2,11 +2,12 @@
 
 import threading
 from decimal import Decimal as D
+from typing import Any
 
 import pytest
 from django.db import connection, transaction
 
-from brokers.base import OrderReport, Rejected
+from brokers.base import OrderReport, Rejected, ReportKind
 from common.codes import Code
 from connections.models import ExecutionConnection
 from execution import runtime, services
@@ -122,15 +123,8 @@ def test_the_modify_that_was_published_last_counts(alice: ExecutionConnection, f
     assert cast.filled(opened).sl == D("1.09700")
 
 
-@pytest.mark.django_db(transaction=True)
-def test_a_modify_and_a_fill_at_once(alice: ExecutionConnection, feed: Feed) -> None:
-    opened = cast.signal(feed)
-    cast.claim_all()
-    entry = Order.objects.get()
-    draft = Signal.objects.create(
-        feed=feed, action="MODIFY", refers_to=opened, direction="BUY", currency_pair="EUR/USD",
-        sl=D("1.09500"), approval="APPROVED",
-    )  # fmt: skip
+def publish_beside(draft: Signal, report: OrderReport) -> None:
+    """Publish while another transaction has applied a report and not committed yet."""
 
     def publish() -> None:
         try:
@@ -140,11 +134,37 @@ def test_a_modify_and_a_fill_at_once(alice: ExecutionConnection, feed: Feed) -> 
 
     other = threading.Thread(target=publish)
     with transaction.atomic():
-        cast.tell(cast.fill_report(entry, 100, "f1"))  # not committed while the other publishes
+        cast.tell(report)
         other.start()
         other.join(0.5)
     other.join(10)
+    assert Signal.objects.get(pk=draft.pk).is_published
+
+
+def draft_of(opened: Signal, action: str, **fields: Any) -> Signal:
+    return Signal.objects.create(
+        feed=opened.feed, action=action, refers_to=opened, direction="BUY",
+        currency_pair="EUR/USD", approval="APPROVED", **fields,
+    )  # fmt: skip
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_modify_and_a_fill_at_once(alice: ExecutionConnection, feed: Feed) -> None:
+    opened = cast.signal(feed)
+    cast.claim_all()
+    entry = Order.objects.get()
+    publish_beside(draft_of(opened, "MODIFY", sl=D("1.09500")), cast.fill_report(entry, 100, "f1"))
     assert position().sl == D("1.09500")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_close_and_a_late_fill_at_once(alice: ExecutionConnection, feed: Feed) -> None:
+    opened = cast.signal(feed)
+    cast.claim_all()
+    entry = Order.objects.get()
+    cast.tell(cast.report(entry, ReportKind.CANCELLED))
+    publish_beside(draft_of(opened, "CLOSE"), cast.fill_report(entry, 100, "f1"))
+    assert Order.objects.exits().get().quantity == position().quantity == 100
 
 
 # ---- CLOSE -------------------------------------------------------------------------------------
