@@ -45,12 +45,10 @@ def line(points: Sequence[tuple[date, Decimal]], *, words: str) -> Chart | None:
         f"{(day - first).days / days * WIDTH:.1f} {y(float(value)):.1f}" for day, value in points
     )
     levels = [Mark(f"{y(tick) + TOP:.1f}", f"{tick:,.0f}".replace("-", "−")) for tick in ticks]
+    marks = [Mark("0%", f"{first:%-d %b}"), Mark("100%", f"{last:%-d %b}", "end")]
     middle = first + (last - first) / 2
-    marks = [
-        Mark("0%", f"{first:%-d %b}"),
-        Mark(f"{(middle - first).days / days:.0%}", f"{middle:%-d %b}", "middle"),
-        Mark("100%", f"{last:%-d %b}", "end"),
-    ]
+    if first < middle < last:  # a line of two days has no day in the middle
+        marks.insert(1, Mark(f"{(middle - first).days / days:.0%}", f"{middle:%-d %b}", "middle"))
     return Chart(f"M{path}", levels, marks, f"{y(values[-1]) + TOP:.1f}", words)
 
 

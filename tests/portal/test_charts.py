@@ -1,0 +1,31 @@
+from datetime import date
+from decimal import Decimal as D
+
+from portal.charts import line
+
+ZERO, LOSS = D(0), D(-1017)
+
+
+def days(*points: tuple[date, D]) -> list[tuple[str, str]]:
+    chart = line(points, words="")
+    assert chart is not None
+    return [(mark.at, mark.text) for mark in chart.days]
+
+
+def test_a_line_of_two_days_names_each_once() -> None:
+    assert days((date(2014, 5, 1), ZERO), (date(2014, 5, 2), LOSS)) == [
+        ("0%", "1 May"),
+        ("100%", "2 May"),
+    ]
+
+
+def test_a_longer_one_names_its_middle() -> None:
+    assert days((date(2014, 5, 1), ZERO), (date(2014, 5, 5), LOSS)) == [
+        ("0%", "1 May"),
+        ("50%", "3 May"),
+        ("100%", "5 May"),
+    ]
+
+
+def test_one_day_is_no_line() -> None:
+    assert line([(date(2014, 5, 1), LOSS)], words="") is None
