@@ -224,10 +224,7 @@ class PositionViewSet(
     def close_all(self, request: Request) -> Response:
         """Close all your open positions; returns the ids of the exit orders."""
         open_ones = _picked(positions_for(caller(request)).open(), request)  # type: ignore[attr-defined]
-        written = [
-            services.close_position(position_id, by=caller(request))
-            for position_id in open_ones.order_by("pk").values_list("pk", flat=True)
-        ]
-        ids = [order_id for order_id in written if order_id is not None]
+        position_ids = list(open_ones.values_list("pk", flat=True))
+        ids = services.close_positions(position_ids, by=caller(request))
         tasks.ring_on_commit(ids, queue=tasks.EXITS)
         return Response({"ids": ids, "count": len(ids)}, status=status.HTTP_202_ACCEPTED)

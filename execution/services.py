@@ -27,8 +27,8 @@ from users.models import User
 log = structlog.get_logger(__name__)
 MAX_BUNDLE = 5000
 
-__all__ = ["cancel_order", "close_position", "execute", "grant_wishes", "look", "modify_position",
-           "retry_order"]  # fmt: skip
+__all__ = ["cancel_order", "close_position", "close_positions", "execute", "grant_wishes", "look",
+           "modify_position", "retry_order"]  # fmt: skip
 
 
 def execute(order_ids: Sequence[int], *, skip_locked: bool = False) -> None:
@@ -120,15 +120,23 @@ def close_position(
     None: all of it is closed or being closed already. Raises InvalidInputError for a fraction
     outside (0, 1].
     """
+    written = close_positions([position_id], fraction=fraction, by=by)
+    return written[0] if written else None
+
+
+def close_positions(
+    position_ids: Sequence[int], *, fraction: Decimal = Decimal(1), by: User | None = None
+) -> list[int]:
+    """The same for many at once; return the ids of the orders that were written."""
     if not 0 < fraction <= 1:
         raise InvalidInputError(
             Code.FIELD_INVALID, "The fraction lies in (0, 1].", field="fraction"
         )
     detail = f"by {by.get_username()}" if by else ""
     share = None if fraction == 1 else fraction
+    wishes = [ExitWish(position_id, "close", share, detail=detail) for position_id in position_ids]
     with transaction.atomic():
-        written = open_exits([ExitWish(position_id, "close", share, detail=detail)])
-    return written[0].order_id if written else None
+        return [written.order_id for written in open_exits(wishes)]
 
 
 def cancel_order(order_id: int, *, by: User | None = None) -> str:

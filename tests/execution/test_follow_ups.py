@@ -204,3 +204,17 @@ def test_what_had_failed_is_not_tried_again_behind_a_close(
     assert (Order.objects.get().status, Order.objects.get().reason) == (
         "CANCELLED", "CLOSED_BEFORE_SENT",
     )  # fmt: skip
+
+
+def test_of_many_those_that_are_being_closed_already_are_left(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    for _ in range(2):
+        cast.account(feed)
+    cast.signal(feed)
+    cast.fill_all()
+    first, *others = ExecutionPosition.objects.order_by("pk").values_list("pk", flat=True)
+    assert services.close_position(first) is not None
+    written = services.close_positions([first, *others])
+    closed = Order.objects.filter(pk__in=written).values_list("position_id", "quantity")
+    assert list(closed.order_by("position_id")) == [(pk, 100) for pk in others]
