@@ -10,6 +10,7 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     try:
         from django.core.management import execute_from_command_line
+        from django.db import OperationalError
 
         from common.embedded.errors import EmbeddedError
         from config.development import servers_for
@@ -24,6 +25,13 @@ def main() -> None:
             execute_from_command_line(sys.argv)
     except (EnvironmentFault, EmbeddedError) as e:
         sys.exit(str(e))
+    except OperationalError as e:
+        if "connection failed" not in str(e):
+            raise
+        sys.exit(
+            f"The database does not answer: {str(e).splitlines()[0]}. Start it, or check"
+            " DATABASE_URL; `manage.py doctor` looks at the rest."
+        )
 
 
 if __name__ == "__main__":
