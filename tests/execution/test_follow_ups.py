@@ -217,4 +217,4 @@ def test_of_many_those_that_are_being_closed_already_are_left(
     assert services.close_position(first) is not None
     written = services.close_positions([first, *others])
     closed = Order.objects.filter(pk__in=written).values_list("position_id", "quantity")
-    assert list(closed.order_by("position_id")) == [(pk, 100) for pk in others]
+    assert list(closed.order_by("position_id")) == [(pk, D(100)) for pk in others]
