@@ -1,13 +1,16 @@
 """The minute watch: stop-loss and take-profit hits of levels that we guard become exit orders.
 
 Set-based: hits are found through the partial indexes on (price source, pair, level); nothing is
-written where nothing hits, and prices are never written into position rows.
+written where nothing hits, and prices are never written into position rows. Whatever a CLOSE has
+left open becomes an exit again, too.
 """
 
+from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
 
+from common.clocks import market_now
 from common.codes import Code
 from common.money import plain
 from common.sql import rows, run
@@ -51,18 +54,33 @@ FROM positions_executionposition p JOIN signals_signal s ON s.id = p.signal_id
 WHERE p.id = ANY(%s)
 """
 
+# An exit that the broker refused (its market was closed), or that another one stood in the way of.
+LEFT_OPEN = """
+SELECT p.id, f.id AS signal_id FROM signals_signal f
+CROSS JOIN LATERAL (
+  SELECT id FROM positions_executionposition
+  WHERE signal_id = f.refers_to_id AND quantity > 0 AND reserved < quantity OFFSET 0) p
+WHERE f.action = 'CLOSE' AND f.close_fraction = 1 AND f.published_at > %s
+  AND NOT EXISTS (SELECT FROM execution_order o WHERE o.position_id = p.id
+    AND o.filled_quantity = 0 AND o.done_at > clock_timestamp() - make_interval(secs => %s))
+"""
+CLOSES_COUNT_FOR = timedelta(days=7)
+
 
 def watch_positions() -> list[int]:
-    """Write an exit order for every level of ours that the latest quotes have reached.
+    """Write an exit order for every level of ours that the latest quotes have reached, and for what
+    a CLOSE has left open.
 
     Returns the ids to ring. A position on which someone else is working is left for the next pass.
     """
     with transaction.atomic():
-        hits = find_hits()
-        if not hits:
-            return []
-        wishes = _wishes(hits)
+        wishes = [*_left_open(), *_wishes(find_hits())]  # of two for a position, the level's counts
         return [exit_.order_id for exit_ in open_exits(wishes, skip_locked=True)]
+
+
+def _left_open() -> list[ExitWish]:
+    found = rows(LEFT_OPEN, (market_now() - CLOSES_COUNT_FOR, RETRY_SECONDS))
+    return [ExitWish(row.id, "close", detail=f"S-{row.signal_id} is not done yet") for row in found]
 
 
 def find_hits() -> list[Any]:
@@ -74,6 +92,8 @@ def find_hits() -> list[Any]:
 
 def _wishes(hits: list[Any]) -> list[ExitWish]:
     """One wish a position; where stop and target are both beyond, the stop wins."""
+    if not hits:
+        return []
     by_position = {hit.id: hit for hit in sorted(hits, key=lambda hit: hit.level == "sl")}
     details = rows(DETAILS, (RETRY_SECONDS, list(by_position)))
     return [

@@ -218,3 +218,31 @@ def test_of_many_those_that_are_being_closed_already_are_left(
     written = services.close_positions([first, *others])
     closed = Order.objects.filter(pk__in=written).values_list("position_id", "quantity")
     assert list(closed.order_by("position_id")) == [(pk, D(100)) for pk in others]
+
+
+def test_a_close_that_the_broker_refused_is_tried_again(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    opened = cast.signal(feed)
+    cast.filled(opened)
+    cast.close_signal(opened)
+    (call,) = cast.claim_all()
+    cast.answer(call, Rejected(Code.MARKET_CLOSED))
+    assert watch_positions() == []  # not at once
+    cast.pass_time(31)
+    (exit_id,) = watch_positions()
+    assert watch_positions() == []
+    cast.fill_all()
+    assert (Order.objects.get(pk=exit_id).leg, position().quantity) == ("close-2", 0)
+    cast.pass_time(31)
+    assert watch_positions() == []
+
+
+def test_a_part_that_was_refused_is_not(alice: ExecutionConnection, feed: Feed) -> None:
+    opened = cast.signal(feed)
+    cast.filled(opened)
+    cast.close_signal(opened, "0.5")
+    (call,) = cast.claim_all()
+    cast.answer(call, Rejected(Code.MARKET_CLOSED))
+    cast.pass_time(31)
+    assert watch_positions() == []
