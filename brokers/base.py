@@ -117,7 +117,7 @@ class Execution:
     time: datetime
     commission: Decimal = Decimal(0)
     commission_currency: str = ""
-    inferred: bool = False  # told by a cumulative quantity only; real fills replace it
+    inferred: bool = False  # concluded, not told: no id or price of the broker's own
 
 
 @dataclass(frozen=True, slots=True)

@@ -423,6 +423,12 @@ class Code(StrEnum):
     # ---- drift ------------------------------------------------------------------------------
     UNKNOWN_ORDER = ("UNKNOWN_ORDER", "The broker reports an order with our tag that we lack.")
     POISONED_REPORT = ("POISONED_REPORT", "A broker's report could not be written down.")
+    BEYOND_LOOKUP = (
+        "BEYOND_LOOKUP",
+        "An order without an answer is older than the broker can look back: its absence proves"
+        " nothing.",
+        "Look it up in the broker's own statements, then settle it by hand.",
+    )
     UNKNOWN_POSITION = ("UNKNOWN_POSITION", "The broker holds a position that we do not know.")
     POSITION_MISSING = ("POSITION_MISSING", "We hold a position that the broker does not have.")
     QUANTITY_DIFFERS = ("QUANTITY_DIFFERS", "The broker holds another quantity than we do.")

@@ -68,7 +68,7 @@ def _key(position: Any) -> str:
 
 
 def _external_close(row: Any) -> OrderReport:
-    """What the broker should have told: inferred, at the latest price, replaced by real fills."""
+    """What the broker should have told: inferred, at the latest price; drift keeps the evidence."""
     fill = Execution(
         broker_fill_id=f"inferred:{row.id}:{row.quantity:f}",
         quantity=row.quantity,

@@ -14,7 +14,7 @@ from brokers.base import OrderReport
 from brokers.registry import adapter_for
 from common.clocks import market_now
 from common.codes import Code
-from common.sql import rows, run
+from common.sql import columns, rows, run
 from connections.selectors import spec_from_row
 from execution.flusher import apply_or_halve
 from execution.wire import Wire
@@ -117,6 +117,16 @@ WHERE id IN (
 """
 
 
+DRIFT = """
+INSERT INTO execution_driftitem (kind, connection_id, order_id, key, evidence)
+SELECT kind, connection_id, order_id, key, jsonb_build_object('client_order_id', key)
+FROM unnest(%s::text[], %s::uuid[], %s::bigint[], %s::text[])
+  AS t(kind, connection_id, order_id, key)
+ON CONFLICT (connection_id, kind, key) WHERE state = 'OPEN'
+DO UPDATE SET seen_at = clock_timestamp()
+"""
+
+
 def withdraw_outlived() -> int:
     """Wish a cancel for entries that rest beyond valid_until (market clock); return how many."""
     return run(OUTLIVED, (market_now(),))
@@ -154,11 +164,10 @@ def ask_brokers(wire: Wire) -> int:
     told = [row.id for row, a in zip(unknown, answers, strict=True) if not _failed(a)]
     run(TOLD, (told,))
     # A failed read proves nothing; nor does an absence seen before answer_by, or too late.
-    absent = [
-        row
-        for row, answer in zip(unknown, answers, strict=True)
-        if answer is None and row.proves and _within_horizon(row)
-    ]
+    missing = [r for r, a in zip(unknown, answers, strict=True) if a is None and r.proves]
+    absent = [row for row in missing if _within_horizon(row)]
+    if len(absent) < len(missing):
+        _unprovable([row for row in missing if not _within_horizon(row)])
     if absent:
         run(
             ABSENT,
@@ -181,6 +190,15 @@ async def _look_up(unknown: Sequence[Any]) -> list[list[OrderReport] | BaseExcep
             return await adapter_for(row.type).find_order(spec, row.client_order_id)
 
     return await asyncio.gather(*(one(row) for row in unknown), return_exceptions=True)
+
+
+def _unprovable(rows_without: Sequence[Any]) -> None:
+    """What the broker cannot look back to stays UNKNOWN, and becomes drift for people to settle."""
+    records = [
+        (Code.BEYOND_LOOKUP.value, row.connection_id, row.id, row.client_order_id)
+        for row in rows_without
+    ]
+    run(DRIFT, columns(records, 4))
 
 
 def _failed(answer: object) -> bool:

@@ -106,6 +106,7 @@ class ExecutionPosition(models.Model):
         ]
         indexes = [
             models.Index(fields=["connection"], name="position_open", condition=OPEN),
+            models.Index(fields=["signal"], name="position_open_of_signal", condition=OPEN),
             models.Index(fields=["closed_at"], name="position_closed_at"),
             *(
                 models.Index(
@@ -116,7 +117,7 @@ class ExecutionPosition(models.Model):
                 for level in ("sl", "tp")
                 for side in ("BUY", "SELL")
             ),
-        ]
+        ]  # levels that a broker has yet to be told of: SQL, in migration 0003
 
     def __str__(self) -> str:
         return f"P-{self.pk} {self.side} {self.quantity.normalize():f} {self.pair}"

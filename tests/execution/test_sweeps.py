@@ -9,7 +9,7 @@ from common.codes import Code
 from common.sql import rows, run
 from connections.models import ExecutionConnection
 from execution import runtime, sweeps
-from execution.models import Order
+from execution.models import DriftItem, Order
 from execution.services import close_position
 from signals.models import Feed
 from tests.execution import cast
@@ -179,3 +179,16 @@ def test_an_acceptance_ends_the_asking(entry: Order, wire: runtime.Runtime, brok
     assert state(entry)[0] == "UNKNOWN"
     cast.tell(cast.report(entry, ReportKind.ACCEPTED))
     assert ask(wire) == 0
+
+
+def test_an_absence_beyond_the_brokers_memory_is_left_to_people(
+    entry: Order, wire: runtime.Runtime
+) -> None:
+    cast.pass_time(2 * 24 * 3600)  # the double is sure of one day
+    sweeps.take_over("another")
+    ask(wire)
+    cast.pass_time(60)
+    ask(wire)
+    assert state(entry) == ("UNKNOWN", "OWNER_GONE", 0)
+    drift = DriftItem.objects.get()  # asked twice, told once
+    assert (drift.kind, drift.order_id) == (Code.BEYOND_LOOKUP, entry.pk)
