@@ -157,7 +157,8 @@ def test_ghost(signal: Signal, broker: Double) -> None:
 def test_a_position_that_is_being_closed_or_has_just_moved_is_no_ghost(
     signal: Signal, broker: Double, alice: ExecutionConnection
 ) -> None:
-    broker.exit_by_itself(broker.tickets[0], CloseCause.EXTERNAL, broker.tickets[0].held)
+    (lot,) = (t for t in broker.tickets if t.request.connection_id == str(alice.pk))
+    broker.exit_by_itself(lot, CloseCause.EXTERNAL, lot.held)
     positions = ExecutionPosition.objects.filter(connection=alice)
     close_position(positions.get().pk)
     cast.claim_all()

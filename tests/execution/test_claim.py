@@ -124,6 +124,21 @@ def test_nothing_leaves_after_valid_until(alice: ExecutionConnection, feed: Feed
     assert outgoing.request.send_by - machine_time() < 1.5
 
 
+def test_a_row_that_moves_while_it_is_being_claimed_is_not_sent(
+    alice: ExecutionConnection, feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cast.signal(feed)
+    load = claiming._load_market
+
+    def cancelled_meanwhile(pending: list[Any]) -> Any:
+        services.cancel_order(pending[0].id)
+        return load(pending)
+
+    monkeypatch.setattr(claiming, "_load_market", cancelled_meanwhile)
+    assert cast.claim_all() == []
+    assert seen() == ("CANCELLED", "OWNER_CANCELLED")
+
+
 # ---- exits and what is still open ----
 def test_an_exit_of_what_is_closed_already_is_cancelled(
     alice: ExecutionConnection, feed: Feed
