@@ -47,35 +47,23 @@ KNOWN = """
 SELECT broker_fill_id FROM execution_fill WHERE connection_id = %s AND broker_fill_id = ANY(%s)
 """
 
+# Reservations are balanced when the reports have been applied.
 INSERT = """
-WITH w AS (
-  SELECT * FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::numeric[], %s::numeric[])
-    AS t(position_id, leg, broker_order_id, quantity, expected_price)
-), r AS (
-  UPDATE positions_executionposition p SET reserved = least(p.reserved + w.quantity, p.quantity)
-  FROM w WHERE p.id = w.position_id RETURNING p.*, w.leg, w.broker_order_id, w.quantity AS wanted,
-    w.expected_price
-)
 INSERT INTO execution_order (signal_id, connection_id, position_id, leg, priority, pair, symbol,
   side, order_type, time_in_force, quantity, expected_price, pip, conversion_rate, status,
   broker_order_id, submitted_at)
-SELECT signal_id, connection_id, id, leg, 1, pair, symbol,
-  CASE side WHEN 'BUY' THEN 'SELL' ELSE 'BUY' END,
-  CASE WHEN leg LIKE 'sl%%' THEN 'STOP' WHEN leg LIKE 'tp%%' THEN 'LIMIT' ELSE 'MARKET' END,
-  'GTC', wanted, expected_price, pip, conversion_rate, 'SUBMITTED', broker_order_id,
+SELECT p.signal_id, p.connection_id, p.id, w.leg, 1, p.pair, p.symbol,
+  CASE p.side WHEN 'BUY' THEN 'SELL' ELSE 'BUY' END,
+  CASE WHEN w.leg LIKE 'sl%%' THEN 'STOP' WHEN w.leg LIKE 'tp%%' THEN 'LIMIT' ELSE 'MARKET' END,
+  'GTC', w.quantity, w.expected_price, p.pip, p.conversion_rate, 'SUBMITTED', w.broker_order_id,
   clock_timestamp()
-FROM r RETURNING id
+FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::numeric[], %s::numeric[])
+  AS w(position_id, leg, broker_order_id, quantity, expected_price)
+JOIN positions_executionposition p ON p.id = w.position_id
+RETURNING id
 """
 
-# An ended order reserves nothing any more: its further executions free nothing either.
-GROW = """
-WITH grown AS (
-  UPDATE execution_order SET quantity = quantity + %(by)s WHERE id = %(id)s
-  RETURNING position_id, status
-)
-UPDATE positions_executionposition p SET reserved = least(p.reserved + %(by)s, p.quantity)
-FROM grown g WHERE p.id = g.position_id AND g.status IN ('SUBMITTED', 'PARTIALLY_FILLED')
-"""
+GROW = "UPDATE execution_order SET quantity = quantity + %s WHERE id = %s"
 
 
 def materialise(reports: Sequence[OrderReport]) -> Told:
@@ -124,7 +112,7 @@ def _exit_row(report: OrderReport, position: Any, fresh: Decimal) -> int:
     legs: dict[str, list[Any]] = position.legs or {}
     for order_id, broker_order_id in legs.values():
         if broker_order_id and broker_order_id == report.broker_order_id:
-            run(GROW, {"by": fresh, "id": order_id})
+            run(GROW, (fresh, order_id))
             return int(order_id)
     leg, level = _leg_of(report, position, list(legs))
     record = (position.id, leg, report.broker_order_id, fresh, level)

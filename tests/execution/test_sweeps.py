@@ -4,18 +4,26 @@ from decimal import Decimal as D
 
 import pytest
 
-from brokers.base import NotSent, ReportKind
+from brokers.base import (
+    NotSent,
+    OrderRequest,
+    OrderType,
+    ReportKind,
+    Side,
+    TimeInForce,
+)
 from common.codes import Code
 from common.sql import rows, run
 from connections.models import ExecutionConnection
 from execution import runtime, sweeps
+from execution.events import drain_events
 from execution.models import DriftItem, Order
 from execution.services import close_position
 from signals.models import Feed
 from tests.execution import cast
 from tests.execution.double import Double
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
@@ -45,6 +53,7 @@ def test_a_dead_processes_order_is_taken_over_and_its_late_decision_bounces(entr
     run("DELETE FROM execution_workerlease")
     assert sweeps.take_over("another") == 1
     assert state(entry) == ("UNKNOWN", "OWNER_GONE", 0)
+    assert entry.fence == 2
     cast.answer(cast.in_hand(Order(pk=entry.pk, connection_id=entry.connection_id,
         client_order_id=entry.client_order_id, fence=1)), NotSent(Code.NOT_CONNECTED))  # fmt: skip
     assert state(entry)[0] == "UNKNOWN"
@@ -120,10 +129,8 @@ def test_what_the_broker_finds_is_written(
     assert state(entry)[0] == "FILLED"
 
 
-def sent(order: Order):  # type: ignore[no-untyped-def]
+def sent(order: Order) -> OrderRequest:
     """The request as it would have left."""
-    from brokers.base import OrderRequest, OrderType, Side, TimeInForce
-
     return OrderRequest(
         client_order_id=order.client_order_id or "",
         connection_id=str(order.connection_id),
@@ -135,6 +142,38 @@ def sent(order: Order):  # type: ignore[no-untyped-def]
         quantity=order.quantity or D(0),
         reduce_only=order.position_id is not None,
     )
+
+
+def test_what_only_the_stream_told_is_looked_up_when_our_own_answer_was_lost(
+    entry: Order, wire: runtime.Runtime, broker: Double
+) -> None:
+    """The lost answer had a fill that nobody else tells of."""
+    ticket = broker.receive(sent(entry))
+    broker.execute(ticket, D(50))
+    broker.publish(broker.end(ticket, "CANCELLED"))
+    drain_events()
+    assert state(entry)[0] == "CANCELLED"
+    assert (entry.filled_quantity, ask(wire)) == (0, 0)  # the answer may still come
+    cast.pass_time(60)
+    assert ask(wire) == 1
+    assert state(entry)[0] == "CANCELLED"
+    assert entry.filled_quantity == 50
+    cast.pass_time(60)
+    assert ask(wire) == 0
+
+
+def test_what_the_stream_told_is_not_looked_up_when_the_answer_came_too(
+    entry: Order, wire: runtime.Runtime, broker: Double
+) -> None:
+    ticket = broker.receive(sent(entry))
+    broker.publish(broker.execute(ticket, D(50)))
+    drain_events()
+    cast.tell(cast.report(entry, ReportKind.ACCEPTED))
+    cast.tell(*broker._all_of(ticket))
+    cast.pass_time(60)
+    ask(wire)
+    cast.pass_time(60)
+    assert ask(wire) == 0
 
 
 def test_an_exit_proven_absent_is_sent_again_under_the_same_id(
