@@ -37,7 +37,6 @@ from tests.execution.double import Double, Ticket
 TABLES = ("execution_fill", "execution_order", "positions_executionposition", "execution_driftitem",
           "execution_executionlog", "execution_workerlease", "events_event",
           "connections_killswitch", "signals_signal")  # fmt: skip
-MONEY_BACK = {"FILLED", "PARTIALLY_FILLED", "CANCELLED", "EXPIRED"}
 NOW_AND_THEN = (1.5, 7.0, 31.0, 70.0)
 
 
@@ -287,7 +286,7 @@ class World:
             for what in ("take over", "drain", "ask", "wishes"):
                 self.sweep(what)
             self.pass_time(62)
-            for what in ("take over", "ask", "drain", "wishes"):
+            for what in ("take over", "ask", "drain", "wishes", "watch"):
                 self.sweep(what)
             process = self.processes[0]
             cast.live_lease(process.name)
@@ -315,5 +314,11 @@ class World:
                 assert (order.status in AT_BROKER) == (ticket.status == "WORKING"), (order, ticket)
         held = {t.number: t.held for t in self.tickets(working=False)}
         assert held == {p.broker_position_id: p.quantity for p in self.positions()}
+        left = rows(
+            "SELECT p.* FROM positions_executionposition p JOIN signals_signal s"
+            " ON s.refers_to_id = p.signal_id AND s.action = 'CLOSE' AND s.close_fraction = 1"
+            " WHERE p.quantity > 0"
+        )
+        assert not left, left
         poisoned = rows("SELECT * FROM execution_driftitem WHERE kind = 'POISONED_REPORT'")
         assert not poisoned, poisoned
