@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 from benchmarks import analysis, fanout, memory, monitor, publishing, sustained
 from benchmarks.place import Place, say
@@ -26,6 +27,7 @@ BENCHES: dict[str, tuple[Bench, int]] = {  # name → (what, n)
 def run(names: list[str], n: int | None) -> str:
     """Run benches in their order and return the JSON line; it is also kept in var/bench/."""
     facts, results = machine(), []
+    kept = var_folder(os.environ) / "bench"  # while the environment is still the caller's
     with Place() as place:
         world = World(place)
         for name in names:
@@ -34,7 +36,7 @@ def run(names: list[str], n: int | None) -> str:
             results.append(bench(place, world, n or usual))
             say(_in_words(results[-1]))
     told = as_json(facts, results)
-    _keep(told)
+    _keep(told, kept)
     return told
 
 
@@ -47,7 +49,6 @@ def _in_words(result: Result) -> str:
     )
 
 
-def _keep(told: str) -> None:
-    folder = var_folder(os.environ) / "bench"
+def _keep(told: str, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "latest.json").write_text(f"{told}\n")
