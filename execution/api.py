@@ -143,13 +143,8 @@ class OrderViewSet(
         """Cancel all your entries that are not filled yet. Stops and targets stay."""
         live = _picked(Order.objects.entries().filter(done_at=None, wish=""), request)
         mine = orders_for(caller(request)).filter(pk__in=live.values("pk"))
-        asked = []
-        for order_id in mine.order_by("pk").values_list("pk", flat=True):
-            try:
-                services.cancel_order(order_id, by=caller(request))
-            except ConflictError:  # it ended meanwhile
-                continue
-            asked.append(order_id)
+        ids = mine.order_by("pk").values_list("pk", flat=True)
+        asked = services.cancel_orders(ids, by=caller(request))
         tasks.ring_wishes_on_commit()
         return Response({"ids": asked, "count": len(asked)})
 

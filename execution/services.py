@@ -4,7 +4,7 @@
 calls. The others write what is wanted; callers ring on commit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 import structlog
@@ -162,6 +162,19 @@ WISH_CANCEL = """
 UPDATE execution_order SET wish = CASE wish WHEN 'CLOSE' THEN wish ELSE 'CANCEL' END,
   due_at = clock_timestamp() WHERE id = %s
 """
+
+
+def cancel_orders(order_ids: Iterable[int], *, by: User | None = None) -> list[int]:
+    """Cancel many as `cancel_order` does; return those that had not ended meanwhile."""
+    asked = []
+    for order_id in order_ids:
+        try:
+            cancel_order(order_id, by=by)
+        except ConflictError:
+            continue
+        asked.append(order_id)
+    return asked
+
 
 CANCEL_PENDING = f"""
 WITH moved AS (
