@@ -178,12 +178,12 @@ def universe(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600 if DEEP else 120)
+@pytest.mark.timeout(3600 if DEEP else 300)
 def test_the_core_holds_in_every_interleaving(universe: dict[str, Any]) -> None:
     run_state_machine_as_test(
         Core,
         settings=settings(
-            max_examples=600 if DEEP else 20,
+            max_examples=600 if DEEP else 50,
             stateful_step_count=60 if DEEP else 40,
             deadline=None,
             derandomize=not DEEP,
