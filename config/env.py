@@ -166,7 +166,7 @@ CREDENTIALS_PRIVATE_KEYS = secrets(
 
 execution = TABLE.section("Execution")
 BUNDLE_SIZE = execution(
-    "FILLCAST_BUNDLE_SIZE", whole(1, 5000), "250", "Most orders in one message and one transaction."
+    "FILLCAST_BUNDLE_SIZE", whole(1, 5000), "500", "Most orders in one message and one transaction."
 )
 LEASE_SECONDS = execution(
     "FILLCAST_LEASE_SECONDS",
