@@ -22,9 +22,6 @@ from users.tenancy import on_behalf_of
 ROUNDS, TARGET, TARGET_LINEAR = 3, 25.0, 1.3
 BASELINE_MAX = 500  # it is linear, and slow
 
-UNFILLED = """
-SELECT EXISTS (SELECT FROM execution_order WHERE signal_id = %s AND status <> 'FILLED')
-"""
 COUNTS = """
 SELECT (SELECT count(*) FROM execution_order WHERE signal_id = %s AND status = 'FILLED'),
   (SELECT count(*) FROM execution_fill), (SELECT count(*) FROM positions_executionposition),
@@ -52,7 +49,7 @@ def ours(place: Place, world: World, n: int) -> Run:
     began, start = datetime.now(UTC), time.perf_counter()
     committed = publish_as_web(signal, world)
     rung = time.perf_counter()
-    place.wait(lambda: not place.sql(UNFILLED, signal.pk)[0][0])
+    place.wait(place.nothing_open)
     seconds = time.perf_counter() - start
     _check(place, signal, n)
     steps = _steps(place, began, signal)
@@ -100,7 +97,7 @@ def plain(place: Place, world: World, n: int) -> float:
     connection_ids = world.connections(n)
     start = time.perf_counter()
     baseline.fan_out(signal.pk, connection_ids, EXECUTION)
-    place.wait(lambda: _filled(place, signal) == n, every=0.02)
+    place.wait(lambda: _filled(place, signal) == n, every=0.05)
     seconds = time.perf_counter() - start
     _check(place, signal, n)
     return seconds

@@ -12,8 +12,6 @@ from config.celery import app
 SIGNALS, ROUNDS, NOOPS = 10, 3, 3_000
 TARGETS = {1: 5.0, 2: 3.0}  # by the number of processes
 
-UNFILLED = "SELECT EXISTS (SELECT FROM execution_order WHERE status <> 'FILLED')"
-
 
 def two(place: Place, world: World, n: int) -> Result:
     """n orders by two processes, as the stack has them."""
@@ -64,7 +62,7 @@ def _orders(place: Place, world: World, n: int) -> float:
     start = time.perf_counter()
     for signal in signals:
         fanout.publish_as_web(signal, world)
-    place.wait(lambda: not place.sql(UNFILLED)[0][0], every=0.01)
+    place.wait(place.nothing_open, every=0.02)
     seconds = time.perf_counter() - start
     ((fills,),) = place.sql("SELECT count(*) FROM execution_fill")
     if fills != subscribers * SIGNALS:
