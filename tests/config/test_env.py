@@ -32,7 +32,7 @@ def faults(environ: dict[str, str]) -> list[str]:
 def test_development_needs_nothing() -> None:
     env = Env({})
     assert env(table.PORT) == 8012
-    assert env(table.BUNDLE_SIZE) == 250
+    assert env(table.BUNDLE_SIZE) == 500
     assert env(table.DATABASE_URL) is None
     assert env(table.CREDENTIALS_PRIVATE_KEYS) == ()
     assert env(table.SLIPPAGE_ALERT_PIPS) == Decimal(5)
