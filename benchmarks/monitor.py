@@ -1,5 +1,6 @@
 """Finding stop and target hits, against writing price and profit into each position."""
 
+import math
 import statistics
 import time
 from decimal import Decimal
@@ -98,7 +99,7 @@ def _monitor(name: str, place: Place, world: World, n: int, *, rounds: int) -> R
 def _seed(place: Place, world: World, n: int) -> None:
     world.connections(CONNECTIONS)
     have = place.sql("SELECT count(*) FROM signals_signal WHERE strategy_id = 'monitor'")[0][0]
-    place.sql(SIGNALS, world.feed(CONNECTIONS).pk, max(n // CONNECTIONS - have, 0))
+    place.sql(SIGNALS, world.feed(CONNECTIONS).pk, max(math.ceil(n / CONNECTIONS) - have, 0))
     parameters = {
         "connections": CONNECTIONS, "symbols": SYMBOLS, "n": n, "source": world.source.pk
     }  # fmt: skip

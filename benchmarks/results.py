@@ -1,6 +1,7 @@
 """What a bench found, and how it is told: one JSON object on the last line."""
 
 import json
+import math
 import os
 import platform
 import statistics
@@ -44,7 +45,7 @@ class Result:
 def percentile(values: Sequence[float], percent: float) -> float:
     """Return the smallest value that `percent` of all do not exceed."""
     ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, max(0, round(len(ordered) * percent / 100 + 0.5) - 1))]
+    return ordered[max(math.ceil(len(ordered) * percent / 100), 1) - 1]
 
 
 def compared(
