@@ -1,42 +1,78 @@
-"""The bench command's contract: one JSON line on standard output, words beside it."""
+"""`manage.py bench` in small: everything runs, is told in one shape, and leaves nothing behind."""
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from benchmarks.suite import BENCHES
+from common.embedded.processes import birth, wait_until
+
+ROOT = Path(__file__).parents[2]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+SECONDS = 60
 
 
-def bench(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    folder.chmod(0o755)
-    return subprocess.run(
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    made = Path(tempfile.mkdtemp(prefix="fillcast-bench-"))
+    made.chmod(0o755)
+    yield made
+    shutil.rmtree(made, ignore_errors=True)
+
+
+def launch(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    ours = {name: value for name, value in os.environ.items() if "FILLCAST" not in name}
+    return subprocess.Popen(
         [sys.executable, "manage.py", "bench", *arguments],
-        cwd=ROOT, env={**os.environ, "FILLCAST_VAR": str(folder)}, check=False,
-        capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        env={**ours, "FILLCAST_ENV_FILE": os.devnull, "FILLCAST_VAR": str(folder)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
-@pytest.mark.timeout(180)
-def test_a_bench_prints_its_ratio_to_a_baseline_of_the_same_run(tmp_path: Path) -> None:
-    done = bench(tmp_path, "--only", "publish", "-n", "20")
-    assert done.returncode == 0, done.stderr[-2000:]
-    (line,) = done.stdout.splitlines()
-    told: dict[str, Any] = json.loads(line)
-    (one,) = told["benches"]
-    assert {"machine", "benches"} <= set(told)
-    assert (one["name"], one["n"]) == ("publish", 20)
-    assert one["ratio"] == pytest.approx(one["baseline"]["seconds"] / one["seconds"], rel=0.01)
-    assert one["ok"] == (one["ratio"] >= one["target"])
-    assert json.loads((tmp_path / "bench" / "latest.json").read_text()) == told
+def left_behind(folder: Path) -> list[int]:
+    """Processes that name the folder in their environment or command."""
+    needle = os.fsencode(folder)
+    return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _has(pid, needle)]
 
 
-def test_an_unknown_bench_is_one_sentence_with_the_names(tmp_path: Path) -> None:
-    done = bench(tmp_path, "--only", "speed")
-    assert done.returncode != 0
-    assert "fanout" in done.stderr
-    assert "Traceback" not in done.stderr
+def _has(pid: int, needle: bytes) -> bool:
+    try:
+        texts = [Path(f"/proc/{pid}/{name}").read_bytes() for name in ("environ", "cmdline")]
+    except OSError:
+        return False
+    return any(needle in text for text in texts) and birth(pid) is not None
+
+
+def test_every_bench_runs_and_is_told_in_one_shape(folder: Path) -> None:
+    running = launch(folder, "-n", "40")
+    out, words = running.communicate(timeout=SECONDS * 9)
+    assert running.returncode == 0, words
+    told: dict[str, Any] = json.loads(out.splitlines()[-1])
+    assert [bench["name"] for bench in told["benches"]] == list(BENCHES)
+    for bench in told["benches"]:
+        assert isinstance(bench["ok"], bool)
+        assert bench["ratio"] > 0
+        assert bench["baseline"] is None or bench["baseline"]["rate"] > 0
+    assert json.loads((folder / "bench" / "latest.json").read_text()) == told
+    assert not left_behind(folder)
+
+
+def test_ctrl_c_leaves_no_process(folder: Path) -> None:
+    running = launch(folder, "--only", "fanout", "-n", "20")
+    assert wait_until(lambda: len(left_behind(folder)) > 5, SECONDS)  # the stack is starting
+    running.send_signal(signal.SIGINT)
+    running.communicate(timeout=SECONDS)
+    assert running.returncode == 130
+    assert wait_until(lambda: not left_behind(folder), SECONDS)
