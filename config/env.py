@@ -10,6 +10,7 @@ from config.kinds import (
     choice,
     comma_list,
     decimal,
+    fault,
     key32,
     market_clock,
     network,
@@ -83,6 +84,12 @@ ENV_FILE = installation(
     text("a file"),
     ".env",
     "A file with more settings, read at start; what the environment says comes first.",
+)
+FAULTS = installation(
+    "FILLCAST_FAULTS",
+    comma_list(fault()),
+    "",
+    "For tests of failures: points at which this process dies or stops. Refused in production.",
 )
 
 servers = TABLE.section("Servers")
@@ -188,7 +195,7 @@ CALL_TIMEOUT_SECONDS = execution(
 )
 PROOF_GAP_SECONDS = execution(
     "FILLCAST_PROOF_GAP_SECONDS",
-    whole(10, 3600),
+    whole(4, 3600),
     "60",
     "Time between the two looks that prove an order never arrived.",
 )
@@ -286,4 +293,6 @@ class Env:
             return [f"{name} is not set; a worker in production needs it to open credentials."]
         if self.production and self(DEBUG):
             return [f"{DEBUG.name} is 'yes'; expected no in production, where it shows secrets."]
+        if self.production and self(FAULTS):
+            return [f"{FAULTS.name} is set; expected nothing in production: it ends processes."]
         return []

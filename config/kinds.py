@@ -11,6 +11,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Generic, TypeVar
 from urllib.parse import urlsplit
 
+from common.faults import Fault
+
 T = TypeVar("T")
 U = TypeVar("U")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -167,3 +169,8 @@ def market_clock() -> Kind[MarketClock]:
     return Kind(
         "a start, its unix time and a speed, such as 2014-05-02T12:25:00Z@1767225600x60", read
     )
+
+
+def fault() -> Kind[Fault]:
+    """Read claim.committed:kill:2: a named point, what happens there, at which of its hits."""
+    return Kind("a fault such as claim.committed:kill:2 (docs/faults.md)", Fault.read)

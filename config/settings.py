@@ -6,6 +6,7 @@ from typing import Any
 
 import environ
 
+from common import faults
 from config import env as table
 from config.console import unfold
 from config.databases import database
@@ -38,6 +39,8 @@ FILLCAST_MARKET_CLOCK = env(table.MARKET_CLOCK)
 FILLCAST_BROKER_HOSTS = env(table.BROKER_HOSTS)
 FILLCAST_OUTBOUND_HOSTS = env(table.OUTBOUND_HOSTS)
 FILLCAST_MT4_ROOT = env(table.MT4_ROOT)
+FILLCAST_FAULTS = env(table.FAULTS)
+faults.arm(FILLCAST_FAULTS)
 
 # --- Django
 DEBUG = env(table.DEBUG)

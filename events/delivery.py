@@ -15,6 +15,7 @@ import structlog
 from django.db import transaction
 
 from common.errors import FillcastError
+from common.faults import point
 from common.sql import rows, run
 from events import channels
 from events.channels import Outgoing, SendError
@@ -91,8 +92,10 @@ def send_waiting() -> list[Outcome]:
     jobs = _claim()
     if not jobs:
         return []
+    point("delivery.claimed")
     with ThreadPoolExecutor(min(THREADS, len(jobs)), "events") as pool:
         outcomes = list(pool.map(_send, jobs))  # no ORM in there
+    point("delivery.sent")
     with transaction.atomic():
         for outcome in outcomes:
             _write(outcome)

@@ -18,6 +18,7 @@ from brokers.base import ConnectionSpec, OrderRequest, PositionMode
 from brokers.registry import adapter_for
 from common.clocks import machine_seconds_until, machine_time, market_now
 from common.codes import Code
+from common.faults import point
 from common.sql import array, columns, rows, run
 from connections.models import HaltMode
 from connections.selectors import spec_from_row
@@ -69,6 +70,7 @@ def claim(order_ids: Sequence[int], *, owner: str, skip_locked: bool = False) ->
         locked = {row.connection_id for row in rows(lock, (ids,))}
         if not locked:
             return []
+        point("claim.locked")
         pending = [
             row
             for row in rows(sql.LOAD, (ids,))
@@ -84,6 +86,7 @@ def claim(order_ids: Sequence[int], *, owner: str, skip_locked: bool = False) ->
         settled = [(row, d) for row, d in decisions if not isinstance(d, Later)]
         written = _write(settled, owner)
         balance([row.id for row, _ in settled if row.position_id and row.id not in written])
+        point("claim.written")
         return [  # before the commit: what fails here leaves no intent behind
             _outgoing(row, decision, specs[row.connection_id], written[row.id], market, send_by)
             for row, decision in settled

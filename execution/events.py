@@ -7,6 +7,7 @@ import structlog
 from django.db import DatabaseError, connection
 
 from brokers.base import OrderReport
+from common.faults import point
 from common.sql import rows
 from execution import runtime
 from execution.flusher import apply_or_halve
@@ -58,8 +59,10 @@ def _drain(kind: str) -> int:
     applied = 0
     while events := wire.ask(adapter.events(AT_ONCE), TIMEOUT_SECONDS):
         assert not connection.in_atomic_block
+        point("events.read")
         deferred = {_key(report) for report in apply_or_halve(events)}
         told = [r.event_id for r in events if r.event_id and _key(r) not in deferred]
+        point("events.applied")
         if told:
             wire.ask(adapter.acknowledge(told), TIMEOUT_SECONDS)
         applied += len(told)

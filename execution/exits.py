@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from common.codes import Code
+from common.faults import point
 from common.money import floor_to_step
 from common.sql import columns, rows
 
@@ -103,6 +104,7 @@ def open_exits(
     if not records:
         return []
     written = rows(WRITE, (*columns(records, 5), signal_id))
+    point("exits.written")
     return [Exit(r.order_id, r.position_id, r.connection_id, r.quantity) for r in written]
 
 

@@ -9,6 +9,7 @@ import structlog
 from django.db import InterfaceError, OperationalError, connection
 
 from brokers.base import OrderReport
+from common.faults import point
 from execution.drift import set_aside
 from execution.reports import apply_reports
 
@@ -80,6 +81,7 @@ class Flusher(threading.Thread):
         while not self._stop_asked.is_set():
             batch = self._gather()
             if batch:
+                point("flush.gathered")
                 try:
                     apply_or_halve(batch)
                     self._note(batch)

@@ -19,6 +19,7 @@ from django.db import transaction
 from brokers.base import BrokerPosition
 from brokers.registry import adapter_for
 from common.codes import Code
+from common.faults import point
 from common.sql import rows, run
 from connections.selectors import spec_from_row
 from execution import runtime
@@ -109,6 +110,7 @@ def reconcile(connection_ids: Sequence[UUID] = (), *, first_only: bool = False) 
         for row, answer in zip(compared, answers, strict=True)
         if isinstance(answer, list)
     }
+    point("reconcile.read")
     return _compare(read, before, began) if read else 0
 
 
@@ -142,6 +144,7 @@ def _compare(read: dict[UUID, list[BrokerPosition]], before: Sequence[int], bega
             write_all(differences)
         run(RESOLVE, (list(read), COMPARED, began))
         run(CLEAN, (list(read),))
+    point("reconcile.committed")
     return len(differences)
 
 

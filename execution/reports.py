@@ -17,6 +17,7 @@ from django.db import transaction
 
 from brokers.base import DECISIONS, Execution, OrderReport, ReportKind, Side
 from common.codes import Code
+from common.faults import point
 from common.money import divide, plain
 from common.sql import array, columns, rows, run
 from execution import reports_sql as sql
@@ -85,6 +86,8 @@ def apply_reports(reports: Sequence[OrderReport]) -> Applied:
         # A first fill opens a position, which has no exits yet.
         balance([c.row.id for c in moved if c.state.is_exit or c.row.filled_quantity > 0])
         _write_levels(r for r in reports if r.kind is ReportKind.LEVELS)
+        point("outcome.written")
+    point("outcome.committed")
     return Applied(written, told.deferred)
 
 

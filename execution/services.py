@@ -12,6 +12,7 @@ from django.db import DatabaseError, OperationalError, connection, transaction
 
 from common.codes import Code
 from common.errors import ConflictError, InvalidInputError
+from common.faults import point
 from common.money import plain
 from common.sql import rows, run
 from execution import runtime, sweeps
@@ -47,6 +48,7 @@ def execute(order_ids: Sequence[int], *, skip_locked: bool = False) -> None:
             bundle = _claim_or_halve(chunk, present.id, skip_locked)
         finally:
             present.wire.free(places - len(bundle))
+        point("claim.committed")
         present.wire.hand_over(bundle)
 
 

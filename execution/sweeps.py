@@ -14,6 +14,7 @@ from brokers.base import OrderReport
 from brokers.registry import adapter_for
 from common.clocks import market_now
 from common.codes import Code
+from common.faults import point
 from common.sql import columns, rows, run
 from connections.selectors import spec_from_row
 from execution.flusher import apply_or_halve
@@ -150,7 +151,10 @@ def due(limit: int, *, exits_only: bool = False) -> list[int]:
 
 def take_over(owner: str) -> int:
     """Make UNKNOWN what dead processes left SUBMITTING; return how many."""
-    return run(TAKE_OVER, (owner,))
+    taken = run(TAKE_OVER, (owner,))
+    if taken:
+        point("takeover.committed")
+    return taken
 
 
 def ask_brokers(wire: Wire) -> int:
@@ -159,6 +163,7 @@ def ask_brokers(wire: Wire) -> int:
     if not unknown:
         return 0
     answers = wire.ask(_look_up(unknown))
+    point("ask.answered")
     if found := [report for answer in answers if isinstance(answer, list) for report in answer]:
         apply_or_halve(found)
     told = [row.id for row, a in zip(unknown, answers, strict=True) if not _failed(a)]
@@ -178,6 +183,7 @@ def ask_brokers(wire: Wire) -> int:
                 "gap": settings.FILLCAST_PROOF_GAP_SECONDS,
             },
         )
+        point("proof.committed")
     return len(unknown)
 
 

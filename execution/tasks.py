@@ -13,6 +13,7 @@ from celery import current_app, shared_task
 from django.conf import settings
 from django.db import transaction
 
+from common.faults import point
 from execution import services
 from execution.audit import audit_and_alarm, recent
 from execution.reconcile import reconcile_all
@@ -67,11 +68,13 @@ def ring(order_ids: Sequence[int], *, queue: str = ENTRIES) -> None:
     try:
         with current_app.producer_pool.acquire(block=True, timeout=2) as producer:
             for start in range(0, len(ids), size):
+                point("ring.bundle")
                 execute_signal.apply_async(
                     (ids[start : start + size],), queue=queue, producer=producer, retry=False
                 )
     except Exception as error:  # kombu's and redis' own, all the same to us: rows are the jobs
         log.warning("the bell could not be rung", orders=len(ids), error=repr(error))
+    point("ring.done")
 
 
 def ring_on_commit(order_ids: Sequence[int], *, queue: str = ENTRIES) -> None:

@@ -12,6 +12,7 @@ from django.db import transaction
 
 from common.clocks import market_now
 from common.codes import Code
+from common.faults import point
 from common.money import plain
 from common.sql import rows, run
 from execution import levels_sql
@@ -75,7 +76,10 @@ def watch_positions() -> list[int]:
     """
     with transaction.atomic():
         wishes = [*_left_open(), *_wishes(find_hits())]  # of two for a position, the level's counts
-        return [exit_.order_id for exit_ in open_exits(wishes, skip_locked=True)]
+        written = open_exits(wishes, skip_locked=True)
+    if written:
+        point("watch.committed")
+    return [exit_.order_id for exit_ in written]
 
 
 def _left_open() -> list[ExitWish]:

@@ -26,6 +26,7 @@ from brokers.base import (
 from brokers.registry import adapter_for
 from common.clocks import machine_time
 from common.codes import Code
+from common.faults import point
 from connections.models import HaltMode
 from execution.claim import Outgoing
 from execution.flusher import Told
@@ -132,6 +133,7 @@ class Wire(threading.Thread):
             self.loop.call_soon_threadsafe(self._begin, list(bundle))
 
     def _begin(self, bundle: list[Outgoing]) -> None:
+        point("wire.begin")
         now = machine_time()
         for outgoing in bundle:
             wait = max(0.0, outgoing.request.send_by - now) + self._call_timeout
@@ -182,6 +184,7 @@ class Wire(threading.Thread):
             raise NotSent(Code.SEND_DEADLINE)
         if self._switch.stops(call[0]):
             raise NotSent(Code.KILL_SWITCH)
+        point("wire.guarded")
 
     def _time_out(self, order_id: int) -> None:
         if call := self._calls.get(order_id):
@@ -189,6 +192,7 @@ class Wire(threading.Thread):
 
     def _told(self, request: OrderRequest, answer: Answer) -> None:
         """One call has its outcome; facts that come after a time-out are still told."""
+        point("wire.answered")
         call = self._calls.pop(request.order_id, None)
         is_fact = isinstance(answer, Rejected) or not isinstance(answer, BaseException)
         if call is not None or is_fact:

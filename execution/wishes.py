@@ -15,6 +15,7 @@ from django.db import transaction
 from brokers.base import CancelRequest, ModifyRequest, OrderReport, Rejected
 from brokers.registry import adapter_for
 from common.codes import Code
+from common.faults import point
 from common.sql import rows, run
 from connections.selectors import spec_from_row
 from execution import runtime
@@ -109,7 +110,9 @@ def grant_wishes() -> list[int]:
     levels = rows(LEVELS)
     calls = [_cancel(row) for row in cancels] + [_modify(row) for row in levels]
     if calls:
+        point("wishes.committed")
         answers = runtime.present().wire.ask(_gather(calls))
+        point("wishes.answered")
         if reports := [report for a in answers if isinstance(a, list) for report in a]:
             apply_or_halve(reports)
         _take_what_was_refused(levels, answers[len(cancels) :])

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from brokers.base import Quote
+from common.faults import point
 from common.sql import run
 from prices.models import LatestQuote
 
@@ -19,7 +20,7 @@ def store_quotes(data_connection_id: int, quotes: Sequence[Quote]) -> int:
     if not last:
         return 0
     rows = [last[symbol] for symbol in sorted(last)]  # one order: no deadlock between two writers
-    return run(
+    written = run(
         "INSERT INTO prices_latestquote AS old "
         "(data_connection_id, symbol, bid, ask, time, received_at) "
         "SELECT %s, symbol, bid, ask, time, clock_timestamp() FROM "
@@ -36,6 +37,8 @@ def store_quotes(data_connection_id: int, quotes: Sequence[Quote]) -> int:
             [quote.time for quote in rows],
         ),
     )
+    point("quotes.stored")
+    return written
 
 
 def forget_quotes(data_connection_id: int) -> None:

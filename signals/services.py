@@ -8,6 +8,7 @@ from django.db.models import Q
 from common.clocks import market_now
 from common.codes import Code
 from common.errors import ConflictError
+from common.faults import point
 from events.models import EventKind
 from events.services import emit
 from signals.locks import candidates_shared
@@ -48,6 +49,7 @@ def publish(signal_id: int, *, by: User | None) -> bool:
         signal_id=signal_id,
         payload={"feed": signal.feed.slug, "signal": signal.number, "title": str(signal)},
     )
+    point("publish.written")
     return True
 
 

@@ -17,6 +17,7 @@ from brokers.paper.state import Account, Deal, Ledger, Market, Ticket
 from brokers.paper.writing import write
 from common.clocks import machine_time, market_now
 from common.codes import Code
+from common.faults import point
 
 log = logging.getLogger(__name__)
 ROUNDS = 40  # every other one waits up to LOCK_MS; the guard ends it sooner
@@ -123,8 +124,11 @@ def _take_some(
         if arrived:
             requests = [packets[i] for i in arrived]
             done = dict(zip(arrived, _decide(session, accounts, requests), strict=True))
+            point("broker.received")
         if machine_time() - entered > IDLE_MS / 1000:
             raise _TooLate
+    if done:
+        point("broker.accepted")
     for index, reply in done.items():
         replies[index] = reply
     return [i for i in waiting if packets[i].account_id not in accounts] if skip_locked else []

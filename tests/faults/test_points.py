@@ -1,0 +1,80 @@
+"""The points themselves: where they stand, how they are armed, and where they must not be."""
+
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from common import faults
+from common.faults import POINTS, Fault, FaultError, point
+from config.env import Env
+from config.setting import EnvironmentFault
+from tests.config.test_env import PRODUCTION
+
+ROOT = Path(__file__).resolve().parents[2]
+ROOMS = ("brokers", "connections", "events", "execution", "positions", "prices", "signals")
+
+
+@pytest.fixture
+def disarmed() -> Iterator[None]:
+    yield
+    faults.arm([])
+
+
+def test_every_point_stands_at_one_place_in_the_code_and_in_the_table() -> None:
+    found = Counter(
+        name
+        for room in ROOMS
+        for path in (ROOT / room).rglob("*.py")
+        for name in re.findall(r'\bpoint\("([^"]+)"\)', path.read_text())
+    )
+    assert found == dict.fromkeys(POINTS, 1)
+
+
+def test_what_is_not_armed_does_nothing(disarmed: None) -> None:
+    faults.arm([Fault("ring.done", "raise")])
+    point("ring.bundle")
+    faults.arm([])
+    point("ring.done")
+
+
+def test_an_armed_point_acts_at_its_nth_hit_only(disarmed: None) -> None:
+    faults.arm([Fault.read("ring.done:raise:2")])
+    point("ring.done")
+    with pytest.raises(FaultError, match=r"ring\.done"):
+        point("ring.done")
+    point("ring.done")
+
+
+@pytest.mark.parametrize("text", ["", "ring.done", "ring.done:die", "nowhere:kill", "a:b:c:d",
+                                  "ring.done:kill:0", "ring.done:kill:x"])  # fmt: skip
+def test_what_names_no_point_or_deed_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        Fault.read(text)
+
+
+@pytest.mark.parametrize(("deed", "code"), [("kill", -9), ("exit", 1)])
+def test_the_process_whose_environment_says_so_ends_there(deed: str, code: int) -> None:
+    program = "import django; django.setup(); from common.faults import point; point('ring.done')"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={
+            "FILLCAST_FAULTS": f"ring.done:{deed}",
+            "FILLCAST_ENV_FILE": "/dev/null",
+            "DJANGO_SETTINGS_MODULE": "config.settings",
+        },
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == code
+    assert b"ring.done" in done.stderr
+
+
+def test_production_does_not_start_with_an_armed_point() -> None:
+    with pytest.raises(EnvironmentFault, match="FILLCAST_FAULTS is set"):
+        Env({**PRODUCTION, "FILLCAST_FAULTS": "ring.done:kill"})
