@@ -173,6 +173,25 @@ class BrokerPosition:
 
 
 @dataclass(frozen=True, slots=True)
+class BrokerOrder:
+    """An order that rests at the broker. quantity and filled: base units."""
+
+    broker_order_id: str
+    symbol: str
+    side: Side
+    order_type: OrderType
+    quantity: Decimal
+    filled: Decimal = Decimal(0)
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    stop_loss: Decimal | None = None
+    take_profit: Decimal | None = None
+    client_order_id: str = ""  # where the broker keeps it; not everybody's is ours
+    broker_position_id: str = ""  # the position that it closes, if it names one
+    placed_at: datetime | None = None  # the broker's time
+
+
+@dataclass(frozen=True, slots=True)
 class Instrument:
     """What can be traded and in which steps. Quantities in base units, distances in price."""
 
@@ -217,6 +236,7 @@ class Capabilities:
     session: bool  # needs a session lane
     needs_credentials: bool
     submit_many: bool = False
+    fills_horizon: timedelta | None = None  # how far back fills_since is sure; None: it cannot tell
 
 
 class CheckResult(StrEnum):
@@ -327,6 +347,21 @@ class BrokerAdapter(Protocol):
 
     async def positions(self, spec: ConnectionSpec) -> list[BrokerPosition]:
         """Raises ReadFailed rather than returning a part."""
+        ...
+
+    async def open_orders(self, spec: ConnectionSpec) -> list[BrokerOrder]:
+        """Every order that rests at the broker on this account, whoever placed it. The stops and
+        targets that belong to a position are no orders. Raises ReadFailed rather than returning a
+        part."""
+        ...
+
+    async def fills_since(self, spec: ConnectionSpec, since: datetime) -> list[OrderReport]:
+        """What was executed on this account since a time of the broker's (and perhaps before it):
+        FILLED reports as `find_order` tells them, an order's executions in one or in several.
+
+        Exits that the broker or the owner made have the entry's `client_order_id` where the broker
+        keeps it, `close_cause` and `broker_position_id`. Raises ReadFailed rather than returning a
+        part, and where `fills_horizon` is None."""
         ...
 
     async def events(self, limit: int) -> list[OrderReport]:

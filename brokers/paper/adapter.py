@@ -12,6 +12,7 @@ from brokers.base import (
     AccountState,
     BrokerAdapter,
     BrokerError,
+    BrokerOrder,
     BrokerPosition,
     CancelRequest,
     Capabilities,
@@ -65,6 +66,7 @@ def _capabilities(mode: str, native_stops: bool) -> Capabilities:
         session=False,
         needs_credentials=False,
         submit_many=True,
+        fills_horizon=timedelta(days=3650),
     )
 
 
@@ -153,6 +155,14 @@ class PaperAdapter:
     async def positions(self, spec: ConnectionSpec) -> list[BrokerPosition]:
         line = await self._line_for_reading(spec)
         return await self._read(reads.positions, line.account_id)
+
+    async def open_orders(self, spec: ConnectionSpec) -> list[BrokerOrder]:
+        line = await self._line_for_reading(spec)
+        return await self._read(reads.open_orders, line.account_id)
+
+    async def fills_since(self, spec: ConnectionSpec, since: datetime) -> list[OrderReport]:
+        line = await self._line_for_reading(spec)
+        return await self._read(reads.fills_since, line.account_id, spec.connection_id, since)
 
     async def journal(self, tag: str) -> Journal:
         """Show the books, for the audit. Raises ReadFailed."""

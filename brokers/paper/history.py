@@ -34,6 +34,23 @@ def find(
     return reports_of(session, orders + exits, currency, {client_order_id: orders})
 
 
+def executed_since(
+    session: Session, account_id: int, since: datetime, currency: str
+) -> list[OrderReport]:
+    """Tell the fills of every order of an account that was executed at or after a market time."""
+    orders = store.load_tickets(
+        session,
+        "id IN (SELECT order_id FROM paper_fill WHERE account_id = %s AND time >= %s)",
+        (account_id, since),
+    )
+    exits = [order.entry for order in orders if order.entry is not None]
+    entries: dict[str, list[Ticket]] = {}
+    for entry in store.load_tickets(session, "id = ANY(%s::bigint[])", (numbers(exits),)):
+        entries.setdefault(entry.client_order_id, []).append(entry)
+    told = reports_of(session, orders, currency, entries)
+    return [report for report in told if report.fills]
+
+
 def reports_of(
     session: Session,
     orders: Sequence[Ticket],

@@ -7,6 +7,7 @@ journal's links carry no foreign-key checks: they would cost a third of the brok
 from datetime import time
 from decimal import Decimal
 
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Q
 
@@ -190,6 +191,9 @@ class PaperOrder(models.Model):
                 condition=Q(status="WORKING", expires_at__isnull=False),
             ),
             models.Index(
+                fields=["account"], name="paper_order_open", condition=Q(status="WORKING")
+            ),
+            models.Index(
                 fields=["entry"],
                 name="paper_order_broker_exit",
                 condition=Q(entry__isnull=False),
@@ -223,6 +227,8 @@ class PaperFill(models.Model):
 
     class Meta:
         db_table = "paper_fill"
+        # Executions are appended as time goes on; this costs next to nothing for each of them.
+        indexes = [BrinIndex(fields=["time"], name="paper_fill_time", autosummarize=True)]
         constraints = [
             models.CheckConstraint(
                 condition=Q(quantity__gt=0, price__gt=0), name="paper_fill_in_range"

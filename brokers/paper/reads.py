@@ -3,11 +3,18 @@
 import hashlib
 import hmac
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
-from brokers.base import AccountState, BrokerPosition, Instrument, OrderReport, PositionMode
+from brokers.base import (
+    AccountState,
+    BrokerOrder,
+    BrokerPosition,
+    Instrument,
+    OrderReport,
+    PositionMode,
+)
 from brokers.paper import history, store
 from brokers.paper.arrays import numbers, texts
 from brokers.paper.margin import equity_and_margin, to_cents
@@ -117,6 +124,43 @@ def _position(lots: Sequence[Lot]) -> BrokerPosition:
         client_order_id=first.client_order_id,
         opened_at=first.opened_at,
     )
+
+
+def open_orders(account_id: int) -> list[BrokerOrder]:
+    """Tell every order that waits in the book."""
+    with sessions.transaction() as session:
+        waiting = store.load_tickets(
+            session, "account_id = %s AND status = 'WORKING'", (account_id,)
+        )
+    return [
+        BrokerOrder(
+            broker_order_id=str(order.id),
+            symbol=order.symbol,
+            side=order.side,
+            order_type=order.order_type,
+            quantity=order.quantity,
+            filled=order.filled,
+            limit_price=order.limit_price,
+            stop_price=order.stop_price,
+            stop_loss=order.stop_loss,
+            take_profit=order.take_profit,
+            client_order_id=order.client_order_id,
+            broker_position_id=str(order.closes or ""),
+            placed_at=order.time,
+        )
+        for order in waiting
+    ]
+
+
+def fills_since(account_id: int, connection_id: str, since: datetime) -> list[OrderReport]:
+    """Tell every order that was executed at or after a market time, with all its executions.
+
+    connection_id is told back, also for what the owner did without naming any.
+    """
+    with sessions.transaction() as session:
+        currency = _accounts(session, account_id)[account_id].currency
+        told = history.executed_since(session, account_id, since, currency)
+    return [replace(report, connection_id=connection_id) for report in told]
 
 
 def instruments() -> list[Instrument]:

@@ -16,6 +16,7 @@ from itertools import count
 from brokers.base import (
     AccountState,
     BrokerError,
+    BrokerOrder,
     BrokerPosition,
     CancelRequest,
     Capabilities,
@@ -90,6 +91,8 @@ class Double:
         self.behaviour: Callable[[OrderRequest], list[OrderReport]] = self.fill_at_once
         self.cancelling = "take"  # refuse, or no answer: "silent"
         self.reads_fail = False
+        self.event_stream = True
+        self.fills_horizon: timedelta | None = timedelta(days=1)
         self.shuffle: Callable[[list[OrderReport]], list[OrderReport]] = lambda told: told
         self.on_call: Callable[[], None] = lambda: None
         self.price = PRICE
@@ -202,7 +205,7 @@ class Double:
             modify=True,
             position_modes=frozenset(PositionMode),
             partial_close=True,
-            event_stream=True,
+            event_stream=self.event_stream,
             price_stream=False,
             lookup_horizon=timedelta(days=1),
             refuses_repeated_ids=False,
@@ -210,6 +213,7 @@ class Double:
             session=False,
             needs_credentials=False,
             submit_many=self.submit_many_at_once,
+            fills_horizon=self.fills_horizon,
         )
 
     def instrument_book(self, spec: ConnectionSpec) -> str:
@@ -256,6 +260,9 @@ class Double:
     async def modify(self, spec: ConnectionSpec, request: ModifyRequest) -> list[OrderReport]:
         self._called("modify", request.client_order_id)
         ticket = self._known(spec, request.client_order_id)[-1]
+        ticket.request = replace(
+            ticket.request, stop_loss=request.stop_loss, take_profit=request.take_profit
+        )
         told = self.report(ticket, ReportKind.LEVELS)
         return [replace(told, stop_loss=request.stop_loss, take_profit=request.take_profit)]
 
@@ -278,11 +285,44 @@ class Double:
                 symbol=t.request.symbol,
                 side=Side(t.request.side),
                 quantity=t.held,
-                entry_price=self.price,
+                entry_price=sum((f.quantity * f.price for f in t.fills), Decimal(0)) / t.filled,
+                stop_loss=t.request.stop_loss,
+                take_profit=t.request.take_profit,
                 client_order_id=t.request.client_order_id,
             )
             for t in self.tickets
             if t.held > 0 and t.request.connection_id == spec.connection_id
+        ]
+
+    async def open_orders(self, spec: ConnectionSpec) -> list[BrokerOrder]:
+        self._called("open_orders", spec.connection_id)
+        if self.reads_fail:
+            raise ReadFailed(Code.BROKER_UNREACHABLE)
+        return [
+            BrokerOrder(
+                broker_order_id=t.number,
+                symbol=t.request.symbol,
+                side=Side(t.request.side),
+                order_type=OrderType(t.request.order_type),
+                quantity=t.request.quantity,
+                filled=t.filled,
+                limit_price=t.request.limit_price,
+                stop_price=t.request.stop_price,
+                client_order_id=t.request.client_order_id,
+            )
+            for t in self.tickets
+            if t.status == "WORKING" and t.request.connection_id == spec.connection_id
+        ]
+
+    async def fills_since(self, spec: ConnectionSpec, since: datetime) -> list[OrderReport]:
+        self._called("fills_since", spec.connection_id)
+        if self.reads_fail or self.fills_horizon is None:
+            raise ReadFailed(Code.BROKER_UNREACHABLE)
+        return [
+            self.report(t, ReportKind.FILLED, tuple(t.fills))
+            for t in self.tickets
+            if t.request.connection_id == spec.connection_id
+            and any(fill.time >= since for fill in t.fills)
         ]
 
     async def events(self, limit: int) -> list[OrderReport]:
