@@ -22,6 +22,7 @@ class EventKind(models.TextChoices):
     POSITION_OPENED = "position.opened"
     POSITION_CLOSED = "position.closed"
     POSITION_UNPROTECTED = "position.unprotected"
+    EXIT_DELAYED = "exit.delayed"
     SLIPPAGE_ALERT = "slippage.alert"
     CONNECTION_ERROR = "connection.error"
     CONNECTION_RECOVERED = "connection.recovered"
@@ -36,6 +37,7 @@ ALARMS = frozenset(
         EventKind.ORDER_FAILED,
         EventKind.ORDER_UNKNOWN,
         EventKind.POSITION_UNPROTECTED,
+        EventKind.EXIT_DELAYED,
         EventKind.SLIPPAGE_ALERT,
         EventKind.CONNECTION_ERROR,
         EventKind.CONNECTION_RECOVERED,

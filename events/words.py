@@ -18,6 +18,7 @@ Sentences = tuple[str, ...]
 COUNTED: dict[str, tuple[str, str]] = {
     EventKind.AUDIT_FAILED: ("audit failed", "audits failed"),
     EventKind.POSITION_UNPROTECTED: ("position without its stop", "positions without their stops"),
+    EventKind.EXIT_DELAYED: ("exit that cannot be sent", "exits that cannot be sent"),
     EventKind.ORDER_UNKNOWN: ("order unknown", "orders unknown"),
     EventKind.ORDER_FAILED: ("order failed, never left", "orders failed, never left"),
     EventKind.ORDER_REJECTED: ("order rejected by the broker", "orders rejected by the broker"),
@@ -193,6 +194,14 @@ def _unprotected(happening: Happening) -> Sentences:
     )
 
 
+def _delayed(happening: Happening) -> Sentences:
+    return (
+        f"An exit cannot be sent: {_trade(happening)}",
+        "The position is still open. It is tried again until it is closed.",
+        *_reason(happening),
+    )
+
+
 def _connection_error(happening: Happening) -> Sentences:
     return (f"{_connection(happening)} is in error", happening.tell("message"))
 
@@ -253,6 +262,7 @@ WRITERS: dict[str, Callable[[Happening], Sentences]] = {
     EventKind.POSITION_OPENED: _opened,
     EventKind.POSITION_CLOSED: _closed,
     EventKind.POSITION_UNPROTECTED: _unprotected,
+    EventKind.EXIT_DELAYED: _delayed,
     EventKind.SLIPPAGE_ALERT: _slippage,
     EventKind.CONNECTION_ERROR: _connection_error,
     EventKind.CONNECTION_RECOVERED: _recovered,

@@ -10,9 +10,10 @@ from decimal import Decimal
 from typing import Any
 
 from brokers.base import CloseCause, OrderReport
-from common.sql import columns, rows, run
+from common.sql import array, columns, rows, run
 from execution.exits import next_leg
 from execution.ids import all_attempts, base_of
+from execution.reserve import lock_positions
 
 
 @dataclass(slots=True)
@@ -34,7 +35,19 @@ LEFT JOIN positions_executionposition p ON p.connection_id = e.connection_id
 WHERE e.client_order_id = ANY(%s)
 """
 
-LOCK = "SELECT id FROM positions_executionposition WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
+# Every order that the reports speak of, and the exits that they may add to, before any position.
+LOCK_ORDERS = """
+SELECT id FROM execution_order WHERE id IN (
+  SELECT id FROM execution_order WHERE client_order_id = ANY(%(ids)s::text[])
+  UNION
+  SELECT x.id FROM execution_order e
+  JOIN positions_executionposition p
+    ON p.connection_id = e.connection_id AND p.signal_id = e.signal_id
+  JOIN execution_order x ON x.position_id = p.id
+  WHERE e.client_order_id = ANY(%(ids)s::text[]) AND e.position_id IS NULL
+    AND x.broker_order_id = ANY(%(broker_ids)s::text[]))
+ORDER BY id FOR NO KEY UPDATE
+"""
 
 LOAD = """
 SELECT p.id, p.connection_id, p.quantity, p.sl, p.tp, p.tp_number,
@@ -66,6 +79,21 @@ RETURNING id
 GROW = "UPDATE execution_order SET quantity = quantity + %s WHERE id = %s"
 
 
+def lock_in_order(reports: Sequence[OrderReport]) -> None:
+    """Lock the orders of a batch in which a broker tells of exits of its own, in id order.
+
+    Their positions are locked before the other orders are loaded; without this two such batches
+    could wait for each other.
+    """
+    made = [report for report in reports if report.close_cause is not None]
+    if not made:
+        return
+    ids = {cid for r in made for cid in all_attempts(r.client_order_id)}
+    ids |= {cid for r in reports if r.client_order_id for cid in all_attempts(r.client_order_id)}
+    broker_ids = {report.broker_order_id for report in made if report.broker_order_id}
+    rows(LOCK_ORDERS, {"ids": array(ids), "broker_ids": array(broker_ids)})
+
+
 def materialise(reports: Sequence[OrderReport]) -> Told:
     """Give every broker-made exit an order row.
 
@@ -79,7 +107,7 @@ def materialise(reports: Sequence[OrderReport]) -> Told:
         return told
     candidates = [cid for r in made for cid in all_attempts(r.client_order_id)]
     entries = {base_of(row.client_order_id): row for row in rows(ENTRIES, (candidates,))}
-    rows(LOCK, ([entry.id for entry in entries.values() if entry.id],))
+    lock_positions([entry.id for entry in entries.values() if entry.id])
     for report in made:
         entry = entries.get(base_of(report.client_order_id))
         if entry is None or str(entry.connection_id) != report.connection_id:

@@ -21,12 +21,12 @@ from common.faults import point
 from common.money import divide, plain
 from common.sql import array, columns, rows, run
 from execution import reports_sql as sql
-from execution.broker_exits import materialise
+from execution.broker_exits import lock_in_order, materialise
 from execution.drift import write_drift
 from execution.ids import all_attempts, at_attempt, base_of
 from execution.models import IN_FLIGHT, TERMINAL, Status
-from execution.reserve import balance
-from execution.transitions import LATE, State, Step, after_fill, after_report, require
+from execution.reserve import balance_locked, lock_positions, lock_positions_of
+from execution.transitions import LATE, TRIES, State, Step, after_fill, after_report, require
 
 ZERO = Decimal(0)
 STATUS = {status.value: status for status in Status}  # cheaper than the enum's own conversion
@@ -73,6 +73,7 @@ def apply_reports(reports: Sequence[OrderReport]) -> Applied:
     report aside.
     """
     with transaction.atomic():
+        lock_in_order(reports)
         told = materialise(reports)
         found = _load((r for r, order_id in told.reports if order_id is None), told.ids)
         changes = _sort(told.reports, found)
@@ -80,11 +81,14 @@ def apply_reports(reports: Sequence[OrderReport]) -> Applied:
         for change in changes.values():
             _fold(change)
         moved = [change for change in changes.values() if change.step is not None]
+        # A first fill opens a position: there is none yet to lock, and it has no exits.
+        touched = [c.row.id for c in moved if c.state.is_exit or c.row.filled_quantity > 0]
+        positions = lock_positions_of(touched)
         # Apart, because a statement can change a position's row only once.
         written = _write([change for change in moved if not change.state.is_exit])
         written += _write([change for change in moved if change.state.is_exit])
-        # A first fill opens a position, which has no exits yet.
-        balance([c.row.id for c in moved if c.state.is_exit or c.row.filled_quantity > 0])
+        balance_locked(positions)
+        _name_positions(changes.values())
         _write_levels(r for r in reports if r.kind is ReportKind.LEVELS)
         point("outcome.written")
     point("outcome.committed")
@@ -216,6 +220,8 @@ def _write(changes: list[Change]) -> int:
     written = rows(sql.WRITE, {**arrays, **signals})[0].written
     if late := [c.row.id for c in changes if c.fills and c.row.status in LATE]:
         run(sql.CLOSE_AGAIN, (late,))
+    if delayed := [c.row.id for c in changes if _is_delayed(c)]:
+        run(sql.EXIT_DELAYED, (delayed,))
     if alerts := [c.row.id for c in changes if _alarming(c)]:
         run(sql.ALERT, (alerts,))
         run(sql.ALERT_LOG, (alerts,))
@@ -273,6 +279,13 @@ def _last(change: Change, name: str) -> str:
     return ""
 
 
+def _is_delayed(change: Change) -> bool:
+    """Whether an exit could not be sent as often as an entry would have been before it FAILED."""
+    step = change.step
+    spent = change.row.tries + 1 == TRIES
+    return step is not None and step.next_try and spent and change.state.is_exit
+
+
 def _alarming(change: Change) -> bool:
     return change.slippage is not None and abs(change.slippage) > change.row.alert_pips
 
@@ -293,12 +306,25 @@ def _numbers(change: Change) -> dict[str, str]:
 
 
 def _backoff(tries: int) -> float:
-    """Seconds before the next try: 0.5, 1, 2, 4 with up to half of it as jitter."""
-    base: float = 0.5 * 2**tries
+    """Seconds before the next try: 0.5, 1, 2, 4 with up to half of it as jitter; at most 60."""
+    base: float = min(0.5 * 2.0 ** min(tries, 10), 40.0)
     return base + random.uniform(0, base / 2)  # jitter, not a secret
+
+
+def _name_positions(changes: Iterable[Change]) -> None:
+    """Take over a position's number at the broker from a report that came after its fill."""
+    told = {
+        (c.row.connection_id, c.row.signal_id, number)
+        for c in changes
+        if not (c.fills or c.state.is_exit) and c.state.filled > 0
+        and (number := _last(c, "broker_position_id"))
+    }  # fmt: skip
+    if told:
+        run(sql.NAME_POSITIONS, columns(sorted(told), 3))
 
 
 def _write_levels(reports: Iterable[OrderReport]) -> None:
     latest = {r.client_order_id: (r.client_order_id, r.stop_loss, r.take_profit) for r in reports}
     if latest:
+        lock_positions([row.id for row in rows(sql.POSITIONS_OF, (array(latest),))])
         run(sql.LEVELS, columns(list(latest.values()), 3))

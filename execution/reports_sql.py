@@ -181,6 +181,28 @@ FROM d JOIN execution_order o ON o.client_order_id = d.cid
 WHERE p.connection_id = o.connection_id AND p.signal_id = o.signal_id
 """
 
+POSITIONS_OF = """
+SELECT p.id FROM execution_order o JOIN positions_executionposition p
+  ON p.connection_id = o.connection_id AND p.signal_id = o.signal_id
+WHERE o.client_order_id = ANY(%s::text[])
+"""
+
+NAME_POSITIONS = """
+UPDATE positions_executionposition p SET broker_position_id = d.number
+FROM unnest(%s::uuid[], %s::bigint[], %s::text[]) AS d(connection_id, signal_id, number)
+WHERE p.connection_id = d.connection_id AND p.signal_id = d.signal_id
+  AND p.broker_position_id = ''
+"""
+
+# It is tried again for as long as its position is open; people are told once.
+EXIT_DELAYED = """
+INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
+SELECT 'exit.delayed', coalesce(c.user_id, c.admin_id), o.connection_id, o.signal_id, o.id,
+  jsonb_build_object('code', o.reason, 'detail', o.detail, 'tries', o.tries)
+FROM execution_order o JOIN connections_executionconnection c ON c.id = o.connection_id
+WHERE o.id = ANY(%s)
+"""
+
 # A fill that came after its order had ended, though the provider has closed the trade since.
 CLOSE_AGAIN = """
 UPDATE execution_order o SET wish = 'CLOSE', due_at = clock_timestamp()

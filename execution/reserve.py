@@ -21,6 +21,10 @@ SELECT id FROM positions_executionposition WHERE id IN (
 ORDER BY id FOR NO KEY UPDATE
 """
 
+LOCK_THESE = """
+SELECT id FROM positions_executionposition WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
+"""
+
 BALANCE = """
 UPDATE positions_executionposition p SET reserved = least(p.quantity, l.live)
 FROM (
@@ -38,8 +42,25 @@ def balance(order_ids: Sequence[int]) -> None:
 
     Must run in the transaction that changed the orders.
     """
-    if not order_ids:
-        return
-    locked = [row.id for row in rows(LOCK, {"ids": list(order_ids)})]
-    if locked:
-        run(BALANCE, (locked, array(TERMINAL)))
+    balance_locked(lock_positions_of(order_ids))
+
+
+def lock_positions_of(order_ids: Sequence[int]) -> list[int]:
+    """Lock, in id order, the positions that these orders have opened or are closing; return them.
+
+    Whoever changes several positions comes through here first, so that no two ever wait for each
+    other.
+    """
+    return [row.id for row in rows(LOCK, {"ids": list(order_ids)})] if order_ids else []
+
+
+def lock_positions(position_ids: Sequence[int]) -> None:
+    """The same for positions that are known."""
+    if position_ids:
+        rows(LOCK_THESE, (list(position_ids),))
+
+
+def balance_locked(position_ids: Sequence[int]) -> None:
+    """Balance positions that this transaction holds."""
+    if position_ids:
+        run(BALANCE, (list(position_ids), array(TERMINAL)))

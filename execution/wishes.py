@@ -22,7 +22,7 @@ from execution import runtime
 from execution.exits import ExitWish, open_exits
 from execution.flusher import apply_or_halve
 from execution.models import AT_BROKER, IN_FLIGHT, TERMINAL
-from execution.reserve import balance
+from execution.reserve import balance, lock_positions
 
 log = structlog.get_logger(__name__)
 ASK_AGAIN_SECONDS = 5
@@ -127,7 +127,9 @@ def _take_what_was_refused(levels: Sequence[Any], answers: Sequence[Any]) -> Non
         if isinstance(answer, Rejected) and answer.code == Code.STOPS_INVALID
     ]
     if refused:
-        run(TAKE_OVER, (refused,))
+        with transaction.atomic():
+            lock_positions(refused)
+            run(TAKE_OVER, (refused,))
 
 
 def _settle(wished: Sequence[Any]) -> list[int]:

@@ -153,7 +153,7 @@ def test_a_retryable_refusal_is_tried_again_once(
     assert after_report(state(status, attempt=attempt), told(K.REJECTED, code)) == after
 
 
-def test_not_sent_five_times_is_failed() -> None:
+def test_an_entry_not_sent_five_times_is_failed() -> None:
     report = told(K.NOT_SENT, Code.NOT_CONNECTED, fence=3)
     step = after_report(state(S.SUBMITTING, tries=3), report)
     assert step == Step(S.PENDING, Code.NOT_CONNECTED, next_try=True)

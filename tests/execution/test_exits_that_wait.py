@@ -1,0 +1,151 @@
+"""A wish to close stays until the position is closed: what cannot be sent is tried again."""
+
+import threading
+from decimal import Decimal as D
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from brokers.base import CloseCause, NotSent, ReportKind
+from common.codes import Code
+from common.sql import rows
+from connections.models import ExecutionConnection, KillSwitch
+from execution.claim import claim
+from execution.exits import ExitWish, open_exits
+from execution.models import Order
+from execution.reports import apply_reports
+from execution.services import close_position
+from execution.watch import watch_positions
+from positions.models import ExecutionPosition
+from signals.models import Feed
+from tests.connections import make
+from tests.execution import cast
+from tests.execution.double import Double
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def bought(alice: ExecutionConnection, feed: Feed) -> ExecutionPosition:
+    return cast.filled(cast.signal(feed))
+
+
+def wait_of(order: Order) -> float:
+    (row,) = rows(
+        "SELECT extract(epoch FROM due_at - clock_timestamp()) AS s FROM execution_order"
+        " WHERE id = %s",
+        (order.pk,),
+    )
+    return float(row.s)
+
+
+def try_to_send(order: Order, fault: Exception) -> None:
+    (outgoing,) = claim([order.pk], owner=cast.OWNER)
+    cast.answer(outgoing, fault)
+    order.refresh_from_db()
+
+
+@pytest.mark.parametrize("by", ["person", "CLOSE", "stop"])
+def test_an_exit_that_cannot_be_sent_is_tried_until_it_is(
+    bought: ExecutionPosition, alice: ExecutionConnection, broker: Double, by: str
+) -> None:
+    if by == "person":
+        close_position(bought.pk)
+    elif by == "CLOSE":
+        cast.close_signal(bought.signal)
+    else:
+        cast.quote(alice, "1.09000")
+        watch_positions()
+    exit_ = Order.objects.exits().get()
+    waits = []
+    for _ in range(12):
+        try_to_send(exit_, NotSent(Code.NOT_CONNECTED))
+        assert (exit_.status, exit_.reason) == ("PENDING", "NOT_CONNECTED")
+        assert watch_positions() == []  # it holds its quantity: nobody makes a second one
+        assert close_position(bought.pk) is None
+        waits.append(wait_of(exit_))
+        cast.pass_time(61)
+    assert waits[0] < 1 < waits[4] < 13
+    assert all(30 < wait <= 60 for wait in waits[8:])
+    (told,) = cast.events("exit.delayed")
+    assert (told["code"], told["tries"]) == ("NOT_CONNECTED", 5)
+    (outgoing,) = cast.claim_all()
+    cast.answer(outgoing, broker.fill_at_once(outgoing.request))
+    bought.refresh_from_db()
+    assert (bought.quantity, Order.objects.exits().count()) == (0, 1)
+
+
+def test_the_kill_switch_between_decision_and_wire_costs_no_try(
+    bought: ExecutionPosition, broker: Double
+) -> None:
+    close_position(bought.pk)
+    exit_ = Order.objects.exits().get()
+    for _ in range(7):
+        try_to_send(exit_, NotSent(Code.KILL_SWITCH))
+        assert (exit_.status, exit_.tries) == ("PENDING", 0)
+    make.kill_switch("HALTED", scope="ALL")
+    assert cast.claim_all() == []  # it waits
+    cast.pass_time(2)
+    KillSwitch.objects.all().delete()
+    cast.fill_all()
+    bought.refresh_from_db()
+    assert (bought.quantity, cast.events("exit.delayed")) == (0, [])
+
+
+def test_reducing_does_not_hold_an_exit(bought: ExecutionPosition) -> None:
+    close_position(bought.pk)
+    make.kill_switch("REDUCING", scope="ALL")
+    cast.fill_all()
+    bought.refresh_from_db()
+    assert bought.quantity == 0
+
+
+def test_a_later_report_names_a_position_that_its_fill_did_not(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    cast.signal(feed)
+    cast.claim_all()
+    entry = Order.objects.get()
+    fill = cast.fill_report(entry, 100, "f1", broker_position_id="")
+    cast.tell(fill)
+    assert ExecutionPosition.objects.get().broker_position_id == ""
+    cast.tell(cast.fill_report(entry, 100, "f1", broker_position_id="77"))
+    assert ExecutionPosition.objects.get().broker_position_id == "77"
+    cast.tell(cast.report(entry, ReportKind.ACCEPTED, broker_position_id="78"))
+    assert ExecutionPosition.objects.get().broker_position_id == "77"  # it has one
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_flushes_over_the_same_positions_do_not_wait_for_each_other(
+    alice: ExecutionConnection, feed: Feed, broker: Double
+) -> None:
+    positions = [cast.filled(cast.signal(feed)) for _ in range(20)]
+    faults: list[BaseException] = []
+
+    def flush(reports: list[Any], together: threading.Barrier) -> None:
+        try:
+            together.wait(10)
+            apply_reports(reports)
+        except BaseException as fault:
+            faults.append(fault)
+        finally:
+            connection.close()
+
+    for _ in range(5):
+        open_exits([ExitWish(position.pk, "close", D("0.1")) for position in positions])
+        answers = [broker.fill_at_once(one.request) for one in cast.claim_all()]
+        told = [report for answer in answers for report in answer]
+        lots = [t for t in broker.tickets if t.held > 0]
+        by_itself = [broker.exit_by_itself(t, CloseCause.EXTERNAL, D(10)) for t in lots]
+        together = threading.Barrier(2)
+        threads = [  # the stream tells of the owner's own hand too, the reply only of ours
+            threading.Thread(target=flush, args=(batch, together))
+            for batch in ([*by_itself[::-1], *told], told[::-1])
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+    assert faults == []
+    assert set(ExecutionPosition.objects.values_list("quantity", flat=True)) == {0}
