@@ -55,7 +55,7 @@ def fill_one(signal_id: int, connection_id: str) -> None:
     assert connection.preset is not None
     quantity = _quantity(signal, connection.preset, subscription, account, instrument, quote)
     order = _save_order(signal, connection, instrument, quote, quantity)
-    reports = runtime.present().wire.ask(_call(order, connection))
+    reports = runtime.present().wire.ask(_call(order, connection), 60)
     _save_outcome(order, reports, connection)
 
 

@@ -10,12 +10,13 @@ from uuid import UUID
 from django.utils import timezone
 
 from brokers.base import AccountState, BrokerAdapter, BrokerError
+from brokers.places import Places
 from brokers.registry import adapter_for
 from connections import health, told
 from connections.selectors import accounts_due, spec_from_row
 from connections.testing import Run, on_loop
 
-AT_ONCE = 50
+AT_ONCE, AT_ONE_HOST = 100, 25
 SECONDS = 8  # for one account
 BATCH = 500
 
@@ -54,10 +55,10 @@ def refresh_due_accounts(
 async def _read_all(
     due: Sequence[Any], read: Read, adapter: Callable[[str], BrokerAdapter]
 ) -> None:
-    places = asyncio.Semaphore(AT_ONCE)
+    places = Places(in_all=AT_ONCE, per_host=AT_ONE_HOST)
 
     async def one(row: Any) -> None:
-        async with places:
+        async with places.of(row.broker_host):
             await _read_one(row, read, adapter)
 
     await asyncio.gather(*(one(row) for row in due))

@@ -146,7 +146,7 @@ def accounts_due(limit: int, *, older_than_seconds: float) -> Sequence[Any]:
     return rows(
         """
         SELECT c.id AS connection_id, c.type, c.account, c.exchange_name, c.settings,
-          c.sealed_credentials, coalesce(c.user_id, c.admin_id) AS owner_id
+          c.sealed_credentials, coalesce(c.user_id, c.admin_id) AS owner_id, c.broker_host
         FROM connections_executionconnection c
         JOIN connections_connectionhealth h ON h.connection_id = c.id
         LEFT JOIN connections_accountsnapshot a ON a.connection_id = c.id

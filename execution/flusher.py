@@ -11,6 +11,7 @@ from django.db import InterfaceError, OperationalError, connection
 from brokers.base import OrderReport
 from common.faults import point
 from execution.drift import set_aside
+from execution.errands import Done
 from execution.reports import apply_reports
 
 log = structlog.get_logger(__name__)
@@ -18,7 +19,7 @@ GATHER_SECONDS = 0.010
 FLUSH_MAX = 500
 RETRY_SECONDS = 0.2
 AWAY = (OperationalError, InterfaceError)
-Told = list[OrderReport] | threading.Event
+Told = list[OrderReport] | Done | threading.Event
 
 
 def apply_or_halve(
@@ -64,6 +65,24 @@ def _kept(report: OrderReport, fault: Exception) -> bool:
     return True
 
 
+def write_down(done: Sequence[Done]) -> None:
+    """Hand what came of errands to whoever wanted it, all of one kind at once.
+
+    What cannot be written is told to the log: it is still wanted on its row, and asked again.
+    """
+    by_writer: dict[Callable[[Sequence[Done]], object], list[Done]] = {}
+    for one in done:
+        by_writer.setdefault(one.errand.write, []).append(one)
+    if failed := [one for one in done if one.failed]:  # thousands of a host are one line
+        log.warning("errands were not answered", errands=len(failed), first=repr(failed[0].answer))
+    for write, those in by_writer.items():
+        try:
+            write(those)
+        except Exception:
+            log.exception("what errands brought was not written", errands=len(those))
+            connection.close()
+
+
 class Flusher(threading.Thread):
     """Empties the wire's outbox into apply_reports until told to stop."""
 
@@ -76,6 +95,7 @@ class Flusher(threading.Thread):
         self._note = note
         self._outbox, self._stop_asked = outbox, threading.Event()
         self._waiting: list[threading.Event] = []
+        self._done: list[Done] = []
 
     def run(self) -> None:
         while not self._stop_asked.is_set():
@@ -87,6 +107,8 @@ class Flusher(threading.Thread):
                     self._note(batch)
                 except Exception:  # without this thread nothing would be written any more
                     log.exception("a flush failed", reports=len(batch))
+            done, self._done = self._done, []
+            write_down(done)
             while self._waiting:
                 self._waiting.pop().set()
         connection.close()
@@ -106,7 +128,7 @@ class Flusher(threading.Thread):
         batch: list[OrderReport] = []
         self._sort(self._outbox.get(), batch)
         until = time.monotonic() + GATHER_SECONDS
-        while len(batch) < FLUSH_MAX:
+        while len(batch) + len(self._done) < FLUSH_MAX:
             try:
                 self._sort(self._outbox.get(timeout=max(0.0, until - time.monotonic())), batch)
             except queue.Empty:
@@ -116,5 +138,7 @@ class Flusher(threading.Thread):
     def _sort(self, told: Told, batch: list[OrderReport]) -> None:
         if isinstance(told, threading.Event):
             self._waiting.append(told)  # somebody who waits for all that came before
+        elif isinstance(told, Done):
+            self._done.append(told)
         else:
             batch += told

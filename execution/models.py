@@ -135,6 +135,7 @@ class Order(models.Model):
     reason = models.CharField(max_length=64, blank=True, default="", db_default="")
     detail = models.CharField(max_length=300, blank=True, default="", db_default="")
     wish = models.CharField(max_length=6, choices=Wish, blank=True, default="", db_default="")
+    wish_tries = models.SmallIntegerField(default=0, db_default=0)  # how often a broker was asked
     attempt = models.SmallIntegerField(default=0, db_default=0)
     tries = models.SmallIntegerField(default=0, db_default=0)
     fence = models.BigIntegerField(default=0, db_default=0)

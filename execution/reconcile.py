@@ -17,6 +17,7 @@ from django.conf import settings
 from django.db import transaction
 
 from brokers.base import BrokerPosition
+from brokers.places import Places
 from brokers.registry import adapter_for
 from common.codes import Code
 from common.faults import point
@@ -28,11 +29,12 @@ from execution.events import drain_first
 from execution.missing import settle_missing
 
 log = structlog.get_logger(__name__)
-AT_ONCE = 50
+AT_ONCE, AT_ONE_HOST = 200, 50
+LONGEST_SECONDS = 300
 
 CONNECTIONS = """
 SELECT c.id AS connection_id, c.type, c.account, c.exchange_name, c.settings, c.sealed_credentials,
-  coalesce(c.user_id, c.admin_id) AS owner_id
+  c.broker_host, coalesce(c.user_id, c.admin_id) AS owner_id
 FROM connections_executionconnection c JOIN connections_connectionhealth h ON h.connection_id = c.id
 WHERE c.is_active AND c.archived_at IS NULL AND h.status = 'ACTIVE'
   AND (cardinality(%(ids)s::uuid[]) = 0 OR c.id = ANY(%(ids)s::uuid[]))
@@ -104,7 +106,7 @@ def reconcile(connection_ids: Sequence[UUID] = (), *, first_only: bool = False) 
         return 0
     began = rows("SELECT clock_timestamp() AS now")[0].now
     before = [row.id for row in rows(OPEN, ([row.connection_id for row in compared],))]
-    answers = runtime.present().wire.ask(_read_all(compared))
+    answers = runtime.present().wire.ask(_read_all(compared), LONGEST_SECONDS)
     read = {
         row.connection_id: answer
         for row, answer in zip(compared, answers, strict=True)
@@ -115,10 +117,13 @@ def reconcile(connection_ids: Sequence[UUID] = (), *, first_only: bool = False) 
 
 
 async def _read_all(compared: Sequence[Any]) -> list[list[BrokerPosition] | BaseException]:
-    limit = asyncio.Semaphore(AT_ONCE)
+    places = Places(in_all=AT_ONCE, per_host=AT_ONE_HOST)
 
     async def one(row: Any) -> list[BrokerPosition]:
-        async with limit, asyncio.timeout(settings.FILLCAST_CALL_TIMEOUT_SECONDS):
+        async with (
+            places.of(row.broker_host),
+            asyncio.timeout(settings.FILLCAST_CALL_TIMEOUT_SECONDS),
+        ):
             return await adapter_for(row.type).positions(spec_from_row(row))
 
     return await asyncio.gather(*(one(row) for row in compared), return_exceptions=True)

@@ -5,6 +5,7 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import structlog
 from django.conf import settings
@@ -20,6 +21,7 @@ from execution.wire import Switch, Wire
 
 log = structlog.get_logger(__name__)
 HEALTH_SECONDS = 1.0
+LONGEST_READ_SECONDS = 120
 
 RENEW = """
 INSERT INTO execution_workerlease (id, role, host, pid, lease_until)
@@ -56,7 +58,8 @@ class Runtime:
         """Take the lease, start the threads; `every`: (name, seconds, what) to run besides."""
         self.renew()
         self.wire.start()
-        use_runner(self.wire.ask)  # connection tests share the adapters' sessions
+        # Connection tests and account reads share the adapters' sessions.
+        use_runner(partial(self.wire.ask, timeout=LONGEST_READ_SECONDS))
         self.flusher.start()
         self._repeat("renew", min(1.0, self._lease / 4), self.renew)
         self._repeat("health", HEALTH_SECONDS, self.health.write)

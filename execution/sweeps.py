@@ -4,8 +4,8 @@ Every trading process runs these by itself, with SKIP LOCKED, so none of it hang
 or on any other process. Each step stands on its own: one that fails does not stop the rest.
 """
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -17,11 +17,11 @@ from common.codes import Code
 from common.faults import point
 from common.sql import columns, rows, run
 from connections.selectors import spec_from_row
+from execution.errands import Done, Errand
 from execution.flusher import apply_or_halve
 from execution.wire import Wire
 
 ASK_EVERY_SECONDS = 5
-ASK_AT_ONCE = 200
 RUNG_GRACE_SECONDS = 1
 
 DUE = """
@@ -66,7 +66,7 @@ WITH asked AS (
     answer_by < clock_timestamp() AS proves
 )
 SELECT a.*, c.type, c.account, c.exchange_name, c.settings, c.sealed_credentials,
-  coalesce(c.user_id, c.admin_id) AS owner_id,
+  coalesce(c.user_id, c.admin_id) AS owner_id, c.broker_host,
   extract(epoch FROM clock_timestamp() - a.submitted_at)::int AS age
 FROM asked a JOIN connections_executionconnection c ON c.id = a.connection_id
 """
@@ -158,18 +158,32 @@ def take_over(owner: str) -> int:
 
 
 def ask_brokers(wire: Wire) -> int:
-    """Look up orders whose outcome, or a part of it, nobody knows; return how many."""
+    """Have orders looked up whose outcome, or a part of it, nobody knows; return how many.
+
+    Nobody waits for the answers: each is written as it comes, so that a broker that is silent
+    keeps nobody else's orders unknown.
+    """
     unknown = rows(ASK, {"every": ASK_EVERY_SECONDS})
-    if not unknown:
-        return 0
-    answers = wire.ask(_look_up(unknown))
+    wire.errands.start(
+        [Errand(("look-up", row.id), row, partial(_find, row), settle_lookups) for row in unknown]
+    )
+    return len(unknown)
+
+
+def _find(row: Any) -> Coroutine[Any, Any, list[OrderReport] | None]:
+    return adapter_for(row.type).find_order(spec_from_row(row), row.client_order_id)
+
+
+def settle_lookups(done: Sequence[Done]) -> None:
+    """Write down what look-ups brought: facts, proofs of absence, or nothing."""
     point("ask.answered")
-    if found := [report for answer in answers if isinstance(answer, list) for report in answer]:
+    answered = [one for one in done if not one.failed]
+    if found := [report for one in answered for report in one.answer or ()]:
         apply_or_halve(found)
-    told = [row.id for row, a in zip(unknown, answers, strict=True) if not _failed(a)]
-    run(TOLD, (told,))
+    if answered:
+        run(TOLD, ([one.about.id for one in answered],))
     # A failed read proves nothing; nor does an absence seen before answer_by, or too late.
-    missing = [r for r, a in zip(unknown, answers, strict=True) if a is None and r.proves]
+    missing = [one.about for one in answered if one.answer is None and one.about.proves]
     absent = [row for row in missing if _within_horizon(row)]
     if len(absent) < len(missing):
         _unprovable([row for row in missing if not _within_horizon(row)])
@@ -184,18 +198,6 @@ def ask_brokers(wire: Wire) -> int:
             },
         )
         point("proof.committed")
-    return len(unknown)
-
-
-async def _look_up(unknown: Sequence[Any]) -> list[list[OrderReport] | BaseException | None]:
-    limit = asyncio.Semaphore(ASK_AT_ONCE)
-
-    async def one(row: Any) -> list[OrderReport] | None:
-        async with limit, asyncio.timeout(settings.FILLCAST_CALL_TIMEOUT_SECONDS):
-            spec = spec_from_row(row)
-            return await adapter_for(row.type).find_order(spec, row.client_order_id)
-
-    return await asyncio.gather(*(one(row) for row in unknown), return_exceptions=True)
 
 
 def _unprovable(rows_without: Sequence[Any]) -> None:
@@ -205,10 +207,6 @@ def _unprovable(rows_without: Sequence[Any]) -> None:
         for row in rows_without
     ]
     run(DRIFT, columns(records, 4))
-
-
-def _failed(answer: object) -> bool:
-    return isinstance(answer, BaseException)
 
 
 def _within_horizon(row: Any) -> bool:

@@ -29,6 +29,7 @@ from common.codes import Code
 from common.faults import point
 from connections.models import HaltMode
 from execution.claim import Outgoing
+from execution.errands import Errands
 from execution.flusher import Told
 from execution.halts import Halts
 
@@ -73,13 +74,17 @@ class Wire(threading.Thread):
         self._calls: dict[int, tuple[Outgoing, asyncio.TimerHandle]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._used: set[str] = set()
+        self.errands = Errands(self.loop, self.outbox.put, call_timeout)
 
     def run(self) -> None:
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
 
-    def ask(self, call: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
-        """Run a coroutine on the loop from another thread and return its result."""
+    def ask(self, call: Coroutine[Any, Any, T], timeout: float) -> T:
+        """Run a coroutine on the loop from another thread and return its result.
+
+        Raises TimeoutError after so many seconds; the call is ended then.
+        """
         future = asyncio.run_coroutine_threadsafe(call, self.loop)
         try:
             return future.result(timeout)
@@ -123,8 +128,10 @@ class Wire(threading.Thread):
 
     def wait_idle(self, timeout: float) -> bool:
         """Wait until no call is under way; False when the time is over first."""
+        until = machine_time() + timeout
         with self._room:
-            return self._room.wait_for(lambda: self._taken == 0, timeout)
+            idle = self._room.wait_for(lambda: self._taken == 0, timeout)
+        return self.errands.wait_idle(max(0.0, until - machine_time())) and idle
 
     # ---- calls ----------------------------------------------------------------------------
     def hand_over(self, bundle: Sequence[Outgoing]) -> None:

@@ -1,15 +1,14 @@
 """What is wanted of orders and levels that the broker holds: cancels, closes, moved stops.
 
-A wish stays on the row until it is granted, so that a kill at any point costs nothing but time. The
-network is asked outside of transactions; what the broker answers comes in by apply_reports.
+A wish stays on the row until it is granted, so that a kill at any point costs nothing but time. Who
+asks a broker claims the row for the time that the call may take; nobody waits for the answer, which
+comes in by apply_reports. What is not answered is asked again, less and less often.
 """
 
-import asyncio
 from collections.abc import Coroutine, Sequence
+from functools import partial
 from typing import Any
 
-import structlog
-from django.conf import settings
 from django.db import transaction
 
 from brokers.base import CancelRequest, ModifyRequest, OrderReport, Rejected
@@ -19,14 +18,15 @@ from common.faults import point
 from common.sql import rows, run
 from connections.selectors import spec_from_row
 from execution import runtime
+from execution.errands import Done, Errand
 from execution.exits import ExitWish, open_exits
 from execution.flusher import apply_or_halve
 from execution.models import AT_BROKER, IN_FLIGHT, TERMINAL
 from execution.reserve import balance, lock_positions
 
-log = structlog.get_logger(__name__)
-ASK_AGAIN_SECONDS = 5
-AT_ONCE = 200
+# Seconds before a cancel is asked again: 5, 10, 20, 40, then each minute; a moved level: 1 to 30.
+CANCEL_AGAIN = "least(60, 2.5 * power(2, least(wish_tries, 9)))"
+LEVELS_AGAIN = "least(30, 0.5 * power(2, least(levels_tries, 9)))"
 
 LOCK = """
 SELECT id FROM execution_order WHERE wish <> '' AND due_at <= clock_timestamp()
@@ -58,32 +58,62 @@ SELECT id, signal_id, connection_id, reason, 'CANCELLED' FROM moved
 ASK_CANCEL = f"""
 WITH moved AS (
   UPDATE execution_order SET status = 'CANCEL_REQUESTED',
-    due_at = clock_timestamp() + make_interval(secs => {ASK_AGAIN_SECONDS})
+    wish_tries = least(wish_tries + 1, 100),
+    due_at = clock_timestamp() + make_interval(secs => %s)
   WHERE id = ANY(%s)
   RETURNING id, signal_id, connection_id, client_order_id, broker_order_id, symbol
 ), logged AS (
   INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status)
   SELECT id, signal_id, connection_id, '{Code.CANCEL_ASKED.value}', 'CANCEL_REQUESTED' FROM moved
 )
-SELECT m.*, c.type, c.account, c.exchange_name, c.settings, c.sealed_credentials,
+SELECT m.*, c.type, c.account, c.exchange_name, c.settings, c.sealed_credentials, c.broker_host,
   coalesce(c.user_id, c.admin_id) AS owner_id
 FROM moved m JOIN connections_executionconnection c ON c.id = m.connection_id
 """
 
-LEVELS = """
+# What was answered and has ended is settled in the next round, everything else asked again later.
+ASKED_CANCEL = f"""
+UPDATE execution_order SET due_at = clock_timestamp() + CASE WHEN done_at IS NOT NULL
+  THEN interval '0' ELSE make_interval(secs => {CANCEL_AGAIN}) END
+WHERE id IN (SELECT id FROM execution_order WHERE id = ANY(%s) AND wish <> ''
+  ORDER BY id FOR NO KEY UPDATE)
+"""
+
+_DIFFERS = """(
+  (sl_guardian = 'BROKER' AND sl IS DISTINCT FROM broker_sl)
+  OR CASE WHEN tp_guardian = 'BROKER' THEN tp END IS DISTINCT FROM broker_tp)"""
+
+# Claimed by the time until which the claimer may still be asking: no two processes move one stop.
+LEVELS = f"""
+WITH due AS (
+  SELECT id FROM positions_executionposition
+  WHERE quantity > 0 AND {_DIFFERS}
+    AND (levels_due_at IS NULL OR levels_due_at <= clock_timestamp())
+  ORDER BY id LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED
+), p AS (
+  UPDATE positions_executionposition o SET levels_tries = least(o.levels_tries + 1, 100),
+    levels_due_at = clock_timestamp() + make_interval(secs => %s)
+  FROM due WHERE o.id = due.id RETURNING o.*
+)
 SELECT p.id, p.connection_id, p.symbol, p.broker_position_id, e.client_order_id,
   CASE WHEN p.sl_guardian = 'BROKER' THEN p.sl END AS sl,
   CASE WHEN p.tp_guardian = 'BROKER' THEN p.tp END AS tp,
-  c.type, c.account, c.exchange_name, c.settings, c.sealed_credentials,
+  c.type, c.account, c.exchange_name, c.settings, c.sealed_credentials, c.broker_host,
   coalesce(c.user_id, c.admin_id) AS owner_id
-FROM positions_executionposition p
+FROM p
 JOIN connections_executionconnection c ON c.id = p.connection_id
 JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.signal_id
   AND e.leg = 'entry'
-WHERE p.quantity > 0 AND (
-  (p.sl_guardian = 'BROKER' AND p.sl IS DISTINCT FROM p.broker_sl)
-  OR CASE WHEN p.tp_guardian = 'BROKER' THEN p.tp END IS DISTINCT FROM p.broker_tp)
-ORDER BY p.id LIMIT 1000
+ORDER BY p.id
+"""
+
+ASKED_LEVELS = f"""
+UPDATE positions_executionposition SET
+  levels_tries = CASE WHEN {_DIFFERS} THEN levels_tries ELSE 0 END,
+  levels_due_at = CASE WHEN {_DIFFERS}
+    THEN clock_timestamp() + make_interval(secs => {LEVELS_AGAIN}) END
+WHERE id IN (SELECT id FROM positions_executionposition WHERE id = ANY(%s)
+  ORDER BY id FOR NO KEY UPDATE)
 """
 
 TAKE_OVER = f"""
@@ -102,34 +132,53 @@ FROM moved
 
 
 def grant_wishes() -> list[int]:
-    """Do what can be done now; return ids of exits to ring (they are due anyway)."""
+    """Do what can be done now and have brokers asked for the rest, without waiting for them.
+
+    Returns ids of exits to ring (they are due anyway).
+    """
+    errands = runtime.present().wire.errands
     with transaction.atomic():
         wished = rows(WISHED, ([row.id for row in rows(LOCK)],))
         exits = _settle(wished)
-        cancels = _ask_cancels(wished)
-    levels = rows(LEVELS)
-    calls = [_cancel(row) for row in cancels] + [_modify(row) for row in levels]
-    if calls:
+        cancels = _ask_cancels(wished, errands.longest)
+    levels = rows(LEVELS, (errands.longest,))
+    if cancels or levels:
         point("wishes.committed")
-        answers = runtime.present().wire.ask(_gather(calls))
-        point("wishes.answered")
-        if reports := [report for a in answers if isinstance(a, list) for report in a]:
-            apply_or_halve(reports)
-        _take_what_was_refused(levels, answers[len(cancels) :])
+    errands.start(
+        [Errand(("cancel", row.id), row, partial(_cancel, row), _cancelled) for row in cancels]
+    )
+    errands.start(
+        [Errand(("levels", row.id), row, partial(_modify, row), _levels_moved) for row in levels]
+    )
     return exits
 
 
-def _take_what_was_refused(levels: Sequence[Any], answers: Sequence[Any]) -> None:
-    """Watch ourselves what a broker will not hold: too near, or where the price has been."""
+def _cancelled(done: Sequence[Done]) -> None:
+    """Write down what brokers said to cancels."""
+    _apply(done)
+    run(ASKED_CANCEL, ([one.about.id for one in done],))
+
+
+def _levels_moved(done: Sequence[Done]) -> None:
+    """Write down what brokers said to moved levels; watch ourselves what one will not hold: too
+    near, or where the price has been."""
+    _apply(done)
     refused = [
-        row.id
-        for row, answer in zip(levels, answers, strict=True)
-        if isinstance(answer, Rejected) and answer.code == Code.STOPS_INVALID
+        one.about.id
+        for one in done
+        if isinstance(one.answer, Rejected) and one.answer.code == Code.STOPS_INVALID
     ]
     if refused:
         with transaction.atomic():
             lock_positions(refused)
             run(TAKE_OVER, (refused,))
+    run(ASKED_LEVELS, ([one.about.id for one in done],))
+
+
+def _apply(done: Sequence[Done]) -> None:
+    point("wishes.answered")
+    if reports := [report for one in done if not one.failed for report in one.answer]:
+        apply_or_halve(reports)
 
 
 def _settle(wished: Sequence[Any]) -> list[int]:
@@ -151,9 +200,9 @@ def _settle(wished: Sequence[Any]) -> list[int]:
     return [exit_.order_id for exit_ in exits]
 
 
-def _ask_cancels(wished: Sequence[Any]) -> list[Any]:
+def _ask_cancels(wished: Sequence[Any], claimed_for: float) -> list[Any]:
     ids = [row.id for row in wished if row.status in AT_BROKER]
-    return rows(ASK_CANCEL, (ids,)) if ids else []
+    return rows(ASK_CANCEL, (claimed_for, ids)) if ids else []
 
 
 def _cancel(row: Any) -> Coroutine[Any, Any, list[OrderReport]]:
@@ -164,21 +213,3 @@ def _cancel(row: Any) -> Coroutine[Any, Any, list[OrderReport]]:
 def _modify(row: Any) -> Coroutine[Any, Any, list[OrderReport]]:
     request = ModifyRequest(row.client_order_id, row.broker_position_id, row.symbol, row.sl, row.tp)
     return adapter_for(row.type).modify(spec_from_row(row), request)
-
-
-async def _gather(calls: Sequence[Coroutine[Any, Any, list[OrderReport]]]) -> list[Any]:
-    """Run the calls, bounded in number and time; one that fails is asked again by the next pass.
-
-    Returns reports or the exception of each call, in their order.
-    """
-    limit = asyncio.Semaphore(AT_ONCE)
-
-    async def one(call: Coroutine[Any, Any, list[OrderReport]]) -> list[OrderReport]:
-        async with limit, asyncio.timeout(settings.FILLCAST_CALL_TIMEOUT_SECONDS):
-            return await call
-
-    answers = await asyncio.gather(*map(one, calls), return_exceptions=True)
-    for answer in answers:
-        if isinstance(answer, BaseException):
-            log.warning("a cancel or change was not answered", error=repr(answer))
-    return answers

@@ -74,6 +74,10 @@ class ExecutionPosition(models.Model):
     )
     broker_sl = AmountField(null=True)
     broker_tp = AmountField(null=True)
+    levels_due_at = models.DateTimeField(
+        null=True, help_text="When the broker is told (again) of levels that it does not hold."
+    )
+    levels_tries = models.SmallIntegerField(default=0, db_default=0)
     broker_position_id = models.CharField(max_length=64, blank=True, default="", db_default="")
     price_source = models.ForeignKey(
         DataConnection, models.PROTECT, null=True, db_index=False, db_constraint=False

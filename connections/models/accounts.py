@@ -9,7 +9,7 @@ from typing import Self
 
 from django.conf import settings
 from django.db import models, transaction
-from django.db.models import Q
+from django.db.models import Func, Q
 from django.utils import timezone
 
 from common.clocks import market_now
@@ -28,7 +28,18 @@ class ConnectionQuerySet(models.QuerySet["ExecutionConnection"]):
         return self.filter(archived_at__isnull=True)
 
 
-@tracked(exclude=["sealed_credentials"])
+class BrokerHost(Func):
+    """The host whose trouble is all of its accounts' trouble: the kind of broker and what the
+    settings name (`host`, `server`), else the exchange."""
+
+    template = (
+        "lower(left(type || coalesce(':' || coalesce(nullif(settings ->> 'host', ''),"
+        " nullif(settings ->> 'server', ''), nullif(exchange_name, '')), ''), 120))"
+    )
+    output_field = models.CharField(max_length=120)
+
+
+@tracked(exclude=["sealed_credentials", "broker_host"])
 class ExecutionConnection(models.Model):
     """One broker account of a tenant, or of an administrator (then it takes every signal)."""
 
@@ -59,6 +70,9 @@ class ExecutionConnection(models.Model):
     is_active = models.BooleanField(default=True)
     is_paused = models.BooleanField(default=False)
     settings = models.JSONField(default=dict, blank=True)
+    broker_host = models.GeneratedField(
+        expression=BrokerHost(), output_field=models.CharField(max_length=120), db_persist=True
+    )
     preset = models.ForeignKey(TradingPreset, models.PROTECT, null=True, blank=True)
     data_connection = models.ForeignKey(DataConnection, models.PROTECT, null=True, blank=True)
     instrument_book = models.CharField(

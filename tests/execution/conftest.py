@@ -1,11 +1,13 @@
 """A feed, an instrument, an account at the double, and a wire to it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
 from connections.models import ExecutionConnection
 from execution import runtime, tasks
+from execution.errands import Done, Errand
+from execution.flusher import write_down
 from signals.models import Feed
 from tests.connections import make
 from tests.execution import cast
@@ -44,10 +46,23 @@ def alice(feed: Feed, broker: Double) -> ExecutionConnection:
 
 
 @pytest.fixture
-def wire(broker: Double) -> Iterator[runtime.Runtime]:
-    """A runtime whose wire runs and whose flusher does not: what comes back is applied by hand."""
+def wire(broker: Double, monkeypatch: pytest.MonkeyPatch) -> Iterator[runtime.Runtime]:
+    """A runtime whose wire runs and whose flusher does not: what comes back is applied by hand,
+    and what errands bring before `start` returns."""
     present = runtime.Runtime("test")
     present.wire.start()
+    begin = present.wire.errands.start
+
+    def start(errands: Sequence[Errand]) -> None:
+        begin(errands)
+        assert present.wire.errands.wait_idle(30)
+        told = [present.wire.outbox.get_nowait() for _ in range(present.wire.outbox.qsize())]
+        for one in told:
+            if not isinstance(one, Done):
+                present.wire.outbox.put(one)
+        write_down([one for one in told if isinstance(one, Done)])
+
+    monkeypatch.setattr(present.wire.errands, "start", start)
     before, runtime._present = runtime._present, present
     yield present
     runtime._present = before

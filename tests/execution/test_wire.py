@@ -280,11 +280,17 @@ def test_no_adapter_is_entered_while_a_transaction_is_open(
     inside: list[str] = []
     real = Wire.ask
 
-    def ask(self: Wire, call: Any, timeout: float | None = None) -> Any:
+    def ask(self: Wire, call: Any, timeout: float) -> Any:
         if connection.in_atomic_block:
             inside.append(call.__name__)
         return real(self, call, timeout)
 
+    def start(errands: Any) -> None:
+        inside.extend("errand" for _ in errands if connection.in_atomic_block)
+        begin(errands)
+
+    begin = trading.wire.errands.start
+    monkeypatch.setattr(trading.wire.errands, "start", start)
     monkeypatch.setattr(Wire, "ask", ask)
     broker.on_call = lambda: inside.append("loop") if connection.in_atomic_block else None
     signal = cast.signal(feed, order_type="LIMIT", open_price=D("1.095"))
@@ -292,10 +298,12 @@ def test_no_adapter_is_entered_while_a_transaction_is_open(
     trade(trading)
     cast.close_signal(signal)
     services.grant_wishes()
+    settle(trading)
     cast.signal(feed)
     broker.behaviour = broker.take_and_fall_silent
     trade(trading)
     sweeps.ask_brokers(trading.wire)
+    settle(trading)
     drain_events()
     reconcile()
     execute(watch.watch_positions())

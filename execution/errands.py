@@ -1,0 +1,107 @@
+"""Errands: calls to brokers that are no orders of ours: cancels, moved levels, look-ups.
+
+Nobody waits for them. They have places of their own beside the orders', of which one host gets a
+share; each has a time-out; and what came of it goes through the outbox to the flusher, which hands
+it to whoever writes it down. What is not answered stays wanted on its row and is asked again.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from brokers.base import NotSent
+from brokers.places import Places
+from common.clocks import machine_time
+from common.codes import Code
+
+AT_ONCE, AT_ONE_HOST = 500, 100
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """One call. key: a second one of it is not begun meanwhile; about: the row it was asked for,
+    with its `broker_host`; write: gets what came of this errand and of others, many at once."""
+
+    key: Hashable
+    about: Any
+    call: Callable[[], Coroutine[Any, Any, Any]]
+    write: "Callable[[Sequence[Done]], object]"
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What an errand ended in: the adapter's answer or an exception."""
+
+    errand: Errand
+    answer: Any
+
+    @property
+    def about(self) -> Any:
+        """The row that was asked for."""
+        return self.errand.about
+
+    @property
+    def failed(self) -> bool:
+        """Whether there is no answer."""
+        return isinstance(self.answer, BaseException)
+
+
+class Errands:
+    """The errands of one process, on its wire's event loop."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, tell: Callable[[Done], None], timeout: float
+    ) -> None:
+        self._loop, self._tell, self._timeout = loop, tell, timeout
+        self._places = Places(in_all=AT_ONCE, per_host=AT_ONE_HOST)
+        self._under_way: set[Hashable] = set()
+        self._changed = threading.Condition()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def longest(self) -> float:
+        """Seconds after which an errand has surely ended: it may wait for a place, then be made.
+        A row that is asked about belongs to its asker for so long."""
+        return 2 * self._timeout + 1
+
+    def start(self, errands: Sequence[Errand]) -> None:
+        """Begin what is not under way already; returns at once. From any thread."""
+        with self._changed:
+            fresh = [errand for errand in errands if errand.key not in self._under_way]
+            self._under_way.update(errand.key for errand in fresh)
+        if fresh:
+            send_by = machine_time() + self._timeout
+            self._loop.call_soon_threadsafe(self._begin, fresh, send_by)
+
+    def wait_idle(self, timeout: float) -> bool:
+        """Wait until none is under way; False when the time is over first."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._under_way, timeout)
+
+    def _begin(self, errands: Sequence[Errand], send_by: float) -> None:
+        for errand in errands:
+            task = self._loop.create_task(self._run(errand, send_by))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, errand: Errand, send_by: float) -> None:
+        try:
+            answer = await self._ask(errand, send_by)
+        except Exception as error:  # outcomes, time-outs and our own bugs: all are told
+            answer = error
+        self._tell(Done(errand, answer))
+        with self._changed:  # last: who waits until all is idle finds all of it told
+            self._under_way.discard(errand.key)
+            self._changed.notify_all()
+
+    async def _ask(self, errand: Errand, send_by: float) -> Any:
+        async with (
+            asyncio.timeout(self._timeout) as limit,
+            self._places.of(errand.about.broker_host),
+        ):
+            if machine_time() > send_by:  # this process was stopped: what was wanted may be old
+                raise NotSent(Code.SEND_DEADLINE)
+            limit.reschedule(self._loop.time() + self._timeout)  # it has its place: now its call
+            return await errand.call()

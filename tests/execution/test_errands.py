@@ -1,0 +1,250 @@
+"""Cancels, moved levels and look-ups: nobody waits for them, and nobody asks the same twice."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal as D
+from typing import Any
+
+import pytest
+
+from brokers.base import NotSent
+from common.clocks import machine_time
+from common.sql import rows, run
+from connections.models import ExecutionConnection
+from execution import errands as module
+from execution import sweeps, wishes
+from execution.errands import Done, Errand, Errands
+from execution.models import Order
+from execution.runtime import Runtime
+from execution.services import cancel_order, execute
+from positions.models import ExecutionPosition
+from signals.models import Feed
+from tests.execution import cast
+from tests.execution.double import Double
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def until(true: Callable[[], bool], seconds: float = 10) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "not in time"
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def hang(broker: Double, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
+    """`hang("cancel", account)` lets that call of that account wait for the test's end."""
+    released = threading.Event()
+
+    def set_up(name: str, account: ExecutionConnection) -> None:
+        real = getattr(broker, name)
+
+        async def call(spec: Any, *args: Any) -> Any:
+            if spec.connection_id == str(account.pk):
+                await asyncio.to_thread(released.wait, 20)
+            return await real(spec, *args)
+
+        monkeypatch.setattr(broker, name, call)
+
+    yield set_up
+    released.set()
+
+
+def resting(trading: Runtime, broker: Double) -> None:
+    broker.behaviour = broker.rest
+    execute(cast.pending())
+    assert trading.wire.wait_idle(10)
+    assert trading.flusher.drain(10)
+
+
+def test_a_cancel_that_hangs_holds_up_neither_its_asker_nor_its_neighbours(
+    feed: Feed, trading: Runtime, broker: Double, hang: Callable[..., Any]
+) -> None:
+    silent, well = cast.account(feed), cast.account(feed)
+    cast.signal(feed)
+    resting(trading, broker)
+    hang("cancel", silent)
+    for order in Order.objects.all():
+        cancel_order(order.pk)
+    began = time.monotonic()
+    wishes.grant_wishes()
+    assert time.monotonic() - began < 2
+    until(lambda: Order.objects.get(connection=well).status == "CANCELLED")
+    assert Order.objects.get(connection=silent).status == "CANCEL_REQUESTED"
+
+
+def test_a_look_up_that_hangs_keeps_nobody_elses_order_unknown(
+    feed: Feed, trading: Runtime, broker: Double, hang: Callable[..., Any]
+) -> None:
+    silent, well = cast.account(feed), cast.account(feed)
+    cast.signal(feed)
+    broker.behaviour = broker.take_and_fall_silent
+    execute(cast.pending())
+    assert trading.wire.wait_idle(10)
+    assert trading.flusher.drain(10)
+    hang("find_order", silent)
+    cast.pass_time(60)
+    began = time.monotonic()
+    assert sweeps.ask_brokers(trading.wire) == 2
+    assert time.monotonic() - began < 2
+    until(lambda: Order.objects.get(connection=well).status == "FILLED")
+    assert Order.objects.get(connection=silent).status == "UNKNOWN"
+
+
+def test_a_cancel_is_asked_again_less_and_less_often(
+    alice: ExecutionConnection, feed: Feed, wire: Runtime, broker: Double
+) -> None:
+    cast.signal(feed)
+    (outgoing,) = cast.claim_all()
+    cast.answer(outgoing, broker.rest(outgoing.request))
+    cancel_order(Order.objects.get().pk)
+    broker.cancelling = "silent"
+    waits = []
+    for _ in range(6):
+        run("UPDATE execution_order SET due_at = clock_timestamp()")
+        wishes.grant_wishes()
+        waits.append(seconds_until("execution_order", "due_at"))
+    assert waits == [5, 10, 20, 40, 60, 60]
+
+
+def test_one_stop_is_moved_by_one_process_at_a_time(
+    feed: Feed, trading: Runtime, broker: Double, hang: Callable[..., Any]
+) -> None:
+    account = cast.account(feed, settings={"native_stops": True})
+    signal = cast.signal(feed)
+    cast.fill_all()
+    cast.signal(feed, action="MODIFY", refers_to=signal, sl=D("1.095"))
+    hang("modify", account)
+    wishes.grant_wishes()
+    assert rows(wishes.LEVELS, (11,)) == []  # as another process would look
+    assert seconds_until("positions_executionposition", "levels_due_at") > 10
+
+
+def test_a_stop_that_the_broker_holds_is_nobodys_work_any_more(
+    feed: Feed, wire: Runtime, broker: Double
+) -> None:
+    cast.account(feed, settings={"native_stops": True})
+    signal = cast.signal(feed)
+    cast.fill_all()
+    cast.signal(feed, action="MODIFY", refers_to=signal, sl=D("1.095"))
+    wishes.grant_wishes()
+    position = ExecutionPosition.objects.get()
+    assert (position.levels_due_at, position.levels_tries) == (None, 0)
+    cast.signal(feed, action="MODIFY", refers_to=signal, sl=D("1.096"))
+    wishes.grant_wishes()
+    assert ExecutionPosition.objects.get().broker_sl == D("1.096")
+
+
+def test_a_stop_that_is_not_answered_is_asked_again_less_and_less_often(
+    feed: Feed, wire: Runtime, broker: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cast.account(feed, settings={"native_stops": True})
+    signal = cast.signal(feed)
+    cast.fill_all()
+    cast.signal(feed, action="MODIFY", refers_to=signal, sl=D("1.095"))
+
+    async def silent(*_: Any) -> Any:
+        raise TimeoutError
+
+    monkeypatch.setattr(broker, "modify", silent)
+    waits = []
+    for _ in range(7):
+        run("UPDATE positions_executionposition SET levels_due_at = clock_timestamp()")
+        wishes.grant_wishes()
+        waits.append(seconds_until("positions_executionposition", "levels_due_at"))
+    assert waits == [1, 2, 4, 8, 16, 30, 30]
+
+
+def seconds_until(table: str, column: str) -> int:
+    """Whole seconds from now until a column of the table's only row, the begun one counted."""
+    found = rows(f"SELECT ceil(extract(epoch FROM {column} - clock_timestamp())) AS s FROM {table}")
+    return int(found[0].s)
+
+
+# ---- the places ----
+@dataclass
+class About:
+    broker_host: str
+
+
+@pytest.fixture
+def told(trading: Runtime) -> tuple[Errands, list[Done]]:
+    heard: list[Done] = []
+    return Errands(trading.wire.loop, heard.append, 1.0), heard
+
+
+def an_errand(key: object, host: str, call: Any) -> Errand:
+    return Errand(key, About(host), call, lambda done: None)
+
+
+def test_a_host_that_hangs_holds_its_share_of_the_places_and_no_more(
+    told: tuple[Errands, list[Done]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errands, heard = told
+    hanging, never = [], asyncio.Event()
+
+    async def hang() -> None:
+        hanging.append(1)
+        await never.wait()
+
+    async def answer() -> str:
+        return "yes"
+
+    many = module.AT_ONCE + 50
+    errands.start([an_errand(("hang", n), "slow", hang) for n in range(many)])
+    errands.start([an_errand(("ask", n), "well", answer) for n in range(20)])
+    until(lambda: len(heard) >= 20)  # before the first of the others times out
+    begun = len(hanging)
+    assert {one.answer for one in heard[:20]} == {"yes"}
+    assert begun == module.AT_ONE_HOST
+    assert errands.wait_idle(10)
+    assert len(heard) == many + 20
+    assert all(one.failed for one in heard[20:])
+
+
+def test_what_is_under_way_is_not_begun_again(told: tuple[Errands, list[Done]]) -> None:
+    errands, heard = told
+
+    async def slowly() -> str:
+        await asyncio.sleep(0.2)
+        return "once"
+
+    for _ in range(3):
+        errands.start([an_errand("the same", "host", slowly)])
+    assert errands.wait_idle(5)
+    assert [one.answer for one in heard] == ["once"]
+
+
+def test_a_process_that_was_stopped_asks_for_nothing_that_may_be_old(
+    told: tuple[Errands, list[Done]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errands, heard = told
+    asked: list[str] = []
+
+    async def call() -> None:
+        asked.append("old")
+
+    later = machine_time() + 60
+    send_by = iter([machine_time()])  # start looks first; the loop has been stopped meanwhile
+    monkeypatch.setattr(module, "machine_time", lambda: next(send_by, later))
+    errands.start([an_errand("old", "host", call)])
+    assert errands.wait_idle(5)
+    assert asked == []
+    assert isinstance(heard[0].answer, NotSent)
+
+
+def test_an_answer_that_cannot_be_written_leaves_the_flusher_alive(trading: Runtime) -> None:
+    def fail(done: object) -> None:
+        raise ZeroDivisionError
+
+    async def answer() -> str:
+        return "yes"
+
+    trading.wire.errands.start([Errand("k", About("h"), answer, fail)])
+    assert trading.wire.wait_idle(5)
+    assert trading.flusher.drain(5)
+    assert trading.flusher.is_alive()
