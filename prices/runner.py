@@ -9,6 +9,7 @@ import psycopg
 from django.db import Error as DatabaseError
 from django.db import connections
 
+from brokers.base import BrokerError
 from common.clocks import machine_time, market_now
 from common.errors import MisconfiguredError
 from connections.models import DataConnection
@@ -65,7 +66,7 @@ class Runner:
             return
         try:
             work()
-        except (DatabaseError, psycopg.Error, MisconfiguredError) as error:
+        except (DatabaseError, psycopg.Error, MisconfiguredError, BrokerError) as error:
             log.warning("prices: %s: %s", name, error)
             self._resting[key] = machine_time() + REST
             connections.close_all()  # a connection that broke is opened anew

@@ -35,6 +35,8 @@ from brokers.base import (
 from brokers.journal import Journal
 from brokers.paper import checks, desk, journal, reads
 from brokers.paper.reads import Line
+from brokers.paper.remote.adapter import RemotePaper
+from brokers.paper.remote.where import elsewhere
 from brokers.paper.sessions import sessions
 from brokers.paper.transit import REPLY_TIMEOUT, Desks, Journey, Outcome, Sending, Tell
 from common.clocks import market_now
@@ -45,8 +47,20 @@ T = TypeVar("T")
 
 
 def create() -> BrokerAdapter:
-    """Make the adapter, for the registry."""
+    """Make the adapter, for the registry: of a broker in another process if the settings name one.
+
+    Raises MisconfiguredError.
+    """
+    if where := elsewhere():
+        return RemotePaper(*where, capabilities_of)
     return PaperAdapter()
+
+
+def capabilities_of(spec: ConnectionSpec) -> Capabilities:
+    """What an account can do, by what its connection's settings say of it."""
+    return _capabilities(
+        spec.settings.get("position_mode") or "", bool(spec.settings.get("native_stops", True))
+    )
 
 
 @cache  # asked for each order of a bundle
@@ -85,9 +99,7 @@ class PaperAdapter:
 
     def capabilities(self, spec: ConnectionSpec) -> Capabilities:
         """What the account can do, by what its connection's settings say of it."""
-        return _capabilities(
-            spec.settings.get("position_mode") or "", bool(spec.settings.get("native_stops", True))
-        )
+        return capabilities_of(spec)
 
     def instrument_book(self, spec: ConnectionSpec) -> str:
         return "paper"

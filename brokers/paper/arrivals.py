@@ -4,13 +4,13 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 
 import psycopg
 
 from brokers.base import Guard, NotSent, OrderReport, OrderRequest, PositionMode, Rejected
 from brokers.paper import store
 from brokers.paper.book import place
+from brokers.paper.form import malformed
 from brokers.paper.reports import answer
 from brokers.paper.sessions import IDLE_MS, Session, sessions
 from brokers.paper.state import Account, Deal, Ledger, Market, Ticket
@@ -21,7 +21,6 @@ from common.faults import point
 
 log = logging.getLogger(__name__)
 ROUNDS = 40  # every other one waits up to LOCK_MS; the guard ends it sooner
-ABSURD = Decimal(10) ** 18  # numeric(38,18) cannot keep more
 Answer = list[OrderReport] | Rejected
 
 
@@ -90,18 +89,6 @@ def _one_by_one(
         return
     log.error("paper: an order cannot be kept: %s", error)
     replies[waiting[0]] = Reply(Rejected(Code.REJECTED_BY_BROKER, "the book cannot keep it"))
-
-
-def malformed(request: OrderRequest) -> Rejected | None:
-    """Return why a request is not even written to the journal: it could not be kept there."""
-    prices = (request.limit_price, request.stop_price, request.stop_loss, request.take_profit)
-    if not (request.quantity.is_finite() and 0 < request.quantity < ABSURD):
-        return Rejected(Code.VOLUME_INVALID, "not a quantity")
-    if any(p is not None and not (p.is_finite() and 0 < p < ABSURD) for p in prices):
-        return Rejected(Code.PRICE_INVALID, "not a price")
-    if len(request.client_order_id) > 40 or len(request.connection_id) > 60:
-        return Rejected(Code.REJECTED_BY_BROKER, "an id is too long")
-    return None
 
 
 def _take_some(

@@ -42,15 +42,6 @@ def list_instruments() -> None:
     )  # fmt: skip
 
 
-def open_account(
-    number: str, *, balance: Decimal = Decimal(10_000), password: str = "", **terms: Any
-) -> PaperAccount:
-    """Open an account with a first deposit (account currency); terms: fields of PaperAccount."""
-    return PaperAccount.objects.create(
-        number=number, balance=balance, password_hash=_hash(password), **terms
-    )
-
-
 def open_accounts(
     numbers: Iterable[str], *, balance: Decimal = Decimal(10_000), password: str = "", **terms: Any
 ) -> None:
@@ -64,6 +55,16 @@ def open_accounts(
         ignore_conflicts=True,
         batch_size=5_000,
     )
+
+
+def set_terms(numbers: Iterable[str], **terms: Any) -> int:
+    """Change terms or faults (fields of PaperAccount) of accounts; no numbers: of all.
+
+    Returns how many that were.
+    """
+    wanted = list(numbers)
+    accounts = PaperAccount.objects.all()
+    return (accounts.filter(number__in=wanted) if wanted else accounts).update(**terms)
 
 
 def fund(number: str, amount: Decimal) -> Decimal:

@@ -1,15 +1,83 @@
-"""What the paper broker offers beside the adapter: prices go in, and an owner acts by own hand."""
+"""What the paper broker offers beside the adapter: prices go in, and an owner acts by own hand.
 
-from brokers.paper.desk import owner_closes
-from brokers.paper.seed import fund, list_instruments, open_account, open_accounts
-from brokers.paper.ticks import forget_prices, on_quotes
+For callers without an event loop. The broker is this process, or the one that the settings name;
+then each function raises ReadFailed when it cannot be reached.
+"""
 
-__all__ = [
-    "forget_prices",
-    "fund",
-    "list_instruments",
-    "on_quotes",
-    "open_account",
-    "open_accounts",
-    "owner_closes",
-]
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from functools import cache
+from typing import Any
+
+from brokers.base import Quote
+from brokers.paper.local import VENUE
+from brokers.paper.remote.desk import Desk
+from brokers.paper.remote.where import elsewhere
+
+
+def on_quotes(quotes: Sequence[Quote]) -> int:
+    """Take new prices, in order, and execute what they reach. Returns how many things happened.
+
+    See `ticks.on_quotes`. May be repeated: what was had already is passed over.
+    """
+    happened: int = _ask("on_quotes", list(quotes))
+    return happened
+
+
+def forget_prices() -> None:
+    """Forget all prices: the next market session may lie in the past (a replay started anew)."""
+    _ask("forget_prices")
+
+
+def owner_closes(account: str, position: str = "") -> int:
+    """Close positions as the account's owner would in the broker's own terminal.
+
+    See `desk.owner_closes`. Returns how many entries it ended.
+    """
+    ended: int = _ask("owner_closes", account, position)
+    return ended
+
+
+def list_instruments() -> None:
+    """List the usual symbols; those that are there keep what an operator made of them."""
+    _ask("list_instruments")
+
+
+def open_account(
+    number: str, *, balance: Decimal = Decimal(10_000), password: str = "", **terms: Any
+) -> None:
+    """Open an account with a first deposit (account currency); terms: fields of PaperAccount."""
+    open_accounts([number], balance=balance, password=password, **terms)
+
+
+def open_accounts(
+    numbers: Iterable[str], *, balance: Decimal = Decimal(10_000), password: str = "", **terms: Any
+) -> None:
+    """Open many accounts alike; those that exist stay as they are."""
+    _ask("open_accounts", list(numbers), balance, password, terms)
+
+
+def set_terms(numbers: Iterable[str] = (), **terms: Any) -> int:
+    """Change terms or faults (fields of PaperAccount) of accounts; no numbers: of all.
+
+    Returns how many that were.
+    """
+    changed: int = _ask("set_terms", list(numbers), terms)
+    return changed
+
+
+def fund(number: str, amount: Decimal) -> Decimal:
+    """Pay in (or, below 0, out), account currency; return the new balance."""
+    balance: Decimal = _ask("fund", number, amount)
+    return balance
+
+
+def _ask(name: str, *arguments: Any) -> Any:
+    if where := elsewhere():
+        return _desk(*where).call(name, *arguments)
+    return VENUE[name](*arguments)
+
+
+@cache
+def _desk(host: str, port: int) -> Desk:
+    return Desk(host, port)

@@ -1,7 +1,9 @@
 """A paper broker with a fixed market time, and somebody who trades on it."""
 
 import asyncio
+import threading
 from collections.abc import Coroutine, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 from itertools import count
@@ -26,6 +28,7 @@ from brokers.base import (
 from brokers.paper import venue
 from brokers.paper.adapter import create
 from brokers.paper.models import PaperAccount, PaperInstrument, PaperOrder
+from brokers.paper.remote.server import Server
 from brokers.paper.sessions import sessions
 from common.clocks import MarketClock, set_market_clock
 
@@ -149,11 +152,36 @@ class Trader:
         return list(PaperOrder.objects.order_by("id"))
 
 
-@pytest.fixture
-def trader(transactional_db: None) -> Iterator[Trader]:
-    """Somebody with a hedging account A1 of 10,000 USD at 1:30."""
-    someone = Trader()
-    someone.account()
-    yield someone
-    set_market_clock(None)
-    sessions.close()
+IN_PROCESS, REMOTE = "in process", "remote"
+
+
+@pytest.fixture(params=[IN_PROCESS, REMOTE])
+def trader(
+    request: pytest.FixtureRequest, transactional_db: None, settings: Any
+) -> Iterator[Trader]:
+    """Somebody with a hedging account A1 of 10,000 USD at 1:30, at the broker here or by TCP."""
+    with ExitStack() as stack:
+        if request.param == REMOTE:
+            settings.FILLCAST_PAPER_BROKER = f"127.0.0.1:{stack.enter_context(serving()).port}"
+        someone = Trader()
+        someone.account()
+        yield someone
+        set_market_clock(None)
+        sessions.close()
+
+
+@contextmanager
+def serving(**options: Any) -> Iterator[Server]:
+    """A server in a thread of this process: real sockets, the test's database and clock."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    server = Server(**options)
+    asyncio.run_coroutine_threadsafe(server.open("127.0.0.1", 0), loop).result(10)
+    try:
+        yield server
+    finally:
+        asyncio.run_coroutine_threadsafe(server.close(0.1), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()

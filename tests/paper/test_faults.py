@@ -23,8 +23,9 @@ from brokers.base import (
 )
 from brokers.paper.sessions import sessions
 from common.codes import Code
-from tests.paper.conftest import Trader
+from tests.paper.conftest import IN_PROCESS, Trader
 
+HERE = pytest.mark.parametrize("trader", [IN_PROCESS], indirect=True)  # it looks twice at deadlines
 SOON: dict[str, Any] = {"settings": {"reply_timeout": 0.05}}
 
 
@@ -167,6 +168,7 @@ def test_an_order_stopped_before_it_leaves_is_not_sent(trader: Trader) -> None:
     assert trader.journal() == []
 
 
+@HERE
 def test_an_order_past_its_deadline_is_lost_on_the_way(trader: Trader) -> None:
     """The guard lets it leave and refuses it on arrival: no row, no answer."""
     trader.guard = guard = Guard(passes=1)
@@ -264,6 +266,7 @@ def test_a_lost_cancel_is_unknown_and_may_be_repeated(trader: Trader, knob: str)
     assert [r.kind for r in trader.cancel(resting)] == [ReportKind.CANCELLED]
 
 
+@HERE
 def test_a_process_that_stood_still_leaves_nothing_behind(
     trader: Trader, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,85 @@
+"""What callers without an event loop ask of the paper broker: quotes in, the owner's own hand."""
+
+import os
+import socket
+import threading
+from typing import Any
+
+from brokers.base import ReadFailed
+from brokers.paper.remote.frames import BadFrameError, Unpacker, pack, unpack
+from brokers.paper.remote.words import CALLS, VERSION, ask, read_error
+from common.codes import Code
+
+CONNECT_SECONDS = 2.0
+SILENT_SECONDS = 5.0  # the server says something each second, however long the work takes
+
+
+class Desk:
+    """A connection of its own, used by one thread at a time, made anew when it broke."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._where = (host, port)
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        self._unpacker = Unpacker()
+        self._pid = os.getpid()
+
+    def call(self, name: str, *arguments: Any) -> Any:
+        """Ask and wait for the answer. Every call here may be repeated.
+
+        Raises ReadFailed when the broker cannot be reached or the line broke; what was asked may
+        have happened all the same. Raises what the broker answers otherwise.
+        """
+        told = self._fetch({"do": name, "args": ask(name, arguments)})
+        return CALLS[name].tells.validate_python(told["told"])
+
+    def fault(self, name: str, *numbers: float) -> None:
+        """Ask for trouble of a server that was started with --faults (see `faults.py`)."""
+        self._fetch({"do": "fault", "args": [name, *numbers]})
+
+    def close(self) -> None:
+        """Close the connection; the next call opens one again."""
+        with self._lock:
+            self._drop()
+
+    def _fetch(self, message: dict[str, Any]) -> dict[str, Any]:
+        with self._lock:
+            try:
+                told = self._ask(message)
+            except (OSError, BadFrameError, ValueError, KeyError, TypeError) as error:
+                self._drop()
+                raise ReadFailed(Code.BROKER_UNREACHABLE, type(error).__name__) from error
+        if "error" in told:
+            raise read_error(told)
+        return told
+
+    def _ask(self, message: dict[str, Any]) -> dict[str, Any]:
+        line = self._line()
+        line.sendall(pack({"id": 1, **message}))
+        while True:
+            for message in self._hear(line):
+                if "id" in message:
+                    return message
+
+    def _line(self) -> socket.socket:
+        if self._pid != os.getpid():  # the parent's socket is neither used nor closed
+            self._socket, self._pid = None, os.getpid()
+        if self._socket is None:
+            self._socket = socket.create_connection(self._where, CONNECT_SECONDS)
+            self._socket.settimeout(SILENT_SECONDS)
+            self._unpacker = Unpacker()
+            greeting = self._hear(self._socket)
+            if not greeting or greeting[0].get("paper") != VERSION:
+                raise ConnectionRefusedError("another version, or no paper broker")
+        return self._socket
+
+    def _hear(self, line: socket.socket) -> list[dict[str, Any]]:
+        data = line.recv(65_536)
+        if not data:
+            raise ConnectionResetError("the line was closed")
+        return [unpack(body) for body in self._unpacker.feed(data)]
+
+    def _drop(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None

@@ -1,0 +1,87 @@
+"""Trouble on demand for everybody who talks to the server; that of one account is in its terms."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from brokers.base import ReadFailed
+from brokers.paper.sessions import sessions
+from common.codes import Code
+
+if TYPE_CHECKING:
+    from brokers.paper.remote.server import Server
+
+REPLAY = (
+    "UPDATE paper_event SET acknowledged_at = NULL WHERE id IN"
+    " (SELECT id FROM paper_event WHERE acknowledged_at IS NOT NULL ORDER BY id DESC LIMIT %s)"
+)
+
+
+class Faults:
+    """One method for each kind of trouble, called by its name."""
+
+    def __init__(self, server: "Server") -> None:
+        self._server = server
+        self._halves = 0
+        self._replayed_on_connect = 0
+
+    async def make(self, name: str, *numbers: Any) -> None:
+        """Make trouble. Raises ReadFailed for a kind that there is not."""
+        kinds: dict[str, Callable[..., Awaitable[None]]] = {
+            "refuse": self._refuse,
+            "reset": self._reset,
+            "half_answers": self._half_answers,
+            "stand_still": self._stand_still,
+            "replay": self._replay,
+            "replay_on_connect": self._replay_on_connect,
+        }
+        if name not in kinds:
+            raise ReadFailed(Code.FIELD_INVALID, f"no fault {name}")
+        await kinds[name](*numbers)
+
+    def halve(self) -> bool:
+        """Whether the answer that is about to leave is cut in half."""
+        if self._halves:
+            self._halves -= 1
+            return True
+        return False
+
+    def on_connect(self) -> None:
+        """Somebody came in."""
+        if self._replayed_on_connect:
+            self._server.spawn(self._replay(self._replayed_on_connect))
+
+    async def _refuse(self, seconds: float) -> None:
+        """Refuse new connections, and reset those there are."""
+        self._server.spawn(self._server.shut(float(seconds)))
+        await self._reset()
+
+    async def _reset(self) -> None:
+        """Reset all connections, as soon as the one who asks for it has its answer."""
+        asyncio.get_running_loop().call_later(0.01, self._reset_all)
+
+    def _reset_all(self) -> None:
+        for visitor in list(self._server.visitors):
+            visitor.reset()
+
+    async def _half_answers(self, times: int) -> None:
+        """Answer half a frame and reset the line, so many times; not the one who asks for it."""
+        asyncio.get_running_loop().call_soon(setattr, self, "_halves", int(times))
+
+    async def _stand_still(self, seconds: float) -> None:
+        """Do nothing at all for a while: no answer, no sign of life; the kernel still accepts."""
+        asyncio.get_running_loop().call_later(0.01, time.sleep, float(seconds))
+
+    async def _replay(self, events: int) -> None:
+        """Tell the last events again, as if nobody had acknowledged them."""
+        await self._server.desks.run(_untell, int(events))
+
+    async def _replay_on_connect(self, events: int) -> None:
+        """Do that whenever somebody connects; 0: no more."""
+        self._replayed_on_connect = int(events)
+
+
+def _untell(events: int) -> None:
+    with sessions.transaction() as session:
+        session.execute(REPLAY, (events,))

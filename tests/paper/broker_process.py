@@ -1,0 +1,158 @@
+"""The paper broker as a process of its own, on the test's database, and somebody who calls it."""
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from django.db import connection
+
+from brokers.base import (
+    BrokerError,
+    ConnectionSpec,
+    Guard,
+    OrderRequest,
+    Quote,
+)
+from brokers.paper.adapter import capabilities_of
+from brokers.paper.models import PaperOrder
+from brokers.paper.remote.adapter import RemotePaper
+from brokers.paper.remote.desk import Desk
+from brokers.paper.remote.words import Outcome
+from common.clocks import market_now
+from tests.paper.orders import order
+
+ROOT = Path(__file__).resolve().parents[2]
+T = TypeVar("T")
+
+
+def until(what: Callable[[], object], seconds: float = 20) -> None:
+    """Poll for a state with a deadline."""
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "not in time"
+        time.sleep(0.01)
+
+
+class BrokerProcess:
+    """`manage.py paper_broker`. Comes back on the same port after `kill`."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        self.port = 0
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(10)
+
+    def start(self) -> Self:
+        ours = connection.settings_dict
+        url = (
+            f"postgresql://{ours['USER']}:{ours['PASSWORD']}@{ours['HOST']}:{ours['PORT']}"
+            f"/{ours['NAME']}"
+        )
+        began = self._log.stat().st_size if self._log.exists() else 0
+        with self._log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "manage.py", "paper_broker", "--faults",
+                 "--listen", f"127.0.0.1:{self.port}"],
+                env={**os.environ, "DATABASE_URL": url}, cwd=ROOT, stdout=output, stderr=output,
+            )  # fmt: skip
+
+        def listens() -> bool:
+            said = self._log.read_bytes()[began:].decode()
+            assert self.process is not None
+            assert self.process.poll() is None, said
+            found = re.search(r"127\.0\.0\.1:(\d+), \d+ instruments", said)
+            self.port = int(found[1]) if found else self.port
+            return found is not None
+
+        until(listens, 60)
+        return self
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """kill -9."""
+        self.signal(signal.SIGKILL)
+        assert self.process is not None
+        self.process.wait(10)
+
+    @property
+    def desk(self) -> Desk:
+        """For what has no event loop."""
+        return Desk("127.0.0.1", self.port)
+
+    def ask(self, name: str, *arguments: Any) -> Any:
+        """Ask something of the venue."""
+        desk = self.desk
+        try:
+            return desk.call(name, *arguments)
+        finally:
+            desk.close()
+
+    def open(self, *numbers: str, **terms: Any) -> None:
+        """List instruments, open accounts, quote EUR/USD at 1.10."""
+        self.ask("list_instruments")
+        self.ask("open_accounts", list(numbers), Decimal(1_000_000), "", terms)
+        self.ask("on_quotes", [Quote("EUR/USD", Decimal("1.1"), Decimal("1.1"), market_now())])
+
+
+class Caller:
+    """One process of ours, as the broker sees it: an adapter on a loop of its own."""
+
+    def __init__(self, port: int, **settings: Any) -> None:
+        self.adapter = RemotePaper("127.0.0.1", port, capabilities_of)
+        self._settings = {"reply_timeout": 2, **settings}
+        self._runner = asyncio.Runner()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._runner.close()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self._runner.run(work)
+
+    def spec(self, number: str = "A1") -> ConnectionSpec:
+        return ConnectionSpec(connection_id=f"c-{number}", account=number, settings=self._settings)
+
+    def place(
+        self, *ids: str, number: str = "A1", guard: Guard = lambda _: None
+    ) -> dict[str, Outcome]:
+        """Buy 1,000 EUR under each id, in one call; return how each ended."""
+        told: dict[str, Outcome] = {}
+
+        def tell(request: OrderRequest, outcome: Outcome) -> None:
+            assert request.client_order_id not in told, "told twice"
+            told[request.client_order_id] = outcome
+
+        orders = [(self.spec(number), order(number, one)) for one in ids]
+        self.run(self.adapter.submit_many(orders, guard, tell))
+        return told
+
+
+def kind(outcome: Outcome) -> str:
+    """NotSent, Rejected, OutcomeUnknown, or the kind of the last report."""
+    return type(outcome).__name__ if isinstance(outcome, BrokerError) else str(outcome[-1].kind)
+
+
+def journal() -> list[str]:
+    """Every client order id in the broker's books, as often as it was accepted."""
+    accepted = PaperOrder.objects.filter(accepted_at__isnull=False)
+    return sorted(accepted.values_list("client_order_id", flat=True))
