@@ -23,6 +23,7 @@ from brokers.base import (
     ReadFailed,
 )
 from brokers.paper.remote.frames import Unpacker, pack, unpack
+from brokers.paper.remote.words import CALLS
 from common.codes import Code
 from tests.faults.network import Network
 from tests.paper.broker_process import (
@@ -119,6 +120,13 @@ def test_a_client_killed_in_the_middle_loses_answers_but_no_order(
     client.wait(10)
     until(lambda: len(journal()) == 300)
     assert journal() == [f"bare{number:03d}" for number in range(300)]
+
+
+def test_every_call_of_an_adapter_can_be_asked_from_afar() -> None:
+    """A new method of the protocol is noticed here, not by whoever needs it first."""
+    said_here = {"capabilities", "instrument_book", "submit", "submit_many", "disconnect"}
+    asked = {name for name in dir(BrokerAdapter) if not name.startswith("_")} - said_here
+    assert asked <= CALLS.keys()
 
 
 # ---- NotSent: no byte left ---------------------------------------------------------------------

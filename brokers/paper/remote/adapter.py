@@ -15,6 +15,7 @@ import orjson
 from brokers.base import (
     AccountState,
     BrokerError,
+    BrokerOrder,
     BrokerPosition,
     CancelRequest,
     Capabilities,
@@ -139,6 +140,14 @@ class RemotePaper:
     async def positions(self, spec: ConnectionSpec) -> list[BrokerPosition]:
         found: list[BrokerPosition] = await self._read("positions", spec)
         return found
+
+    async def open_orders(self, spec: ConnectionSpec) -> list[BrokerOrder]:
+        found: list[BrokerOrder] = await self._read("open_orders", spec)
+        return found
+
+    async def fills_since(self, spec: ConnectionSpec, since: datetime) -> list[OrderReport]:
+        told: list[OrderReport] = await self._read("fills_since", spec, since)
+        return told
 
     async def journal(self, tag: str) -> Journal:
         """Show the books, for the audit. Raises ReadFailed."""

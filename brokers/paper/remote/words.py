@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 from brokers.base import (
     AccountState,
     BrokerError,
+    BrokerOrder,
     BrokerPosition,
     CancelRequest,
     Check,
@@ -70,6 +71,8 @@ CALLS: Mapping[str, Call] = {
     "account": _call(ConnectionSpec, tells=AccountState),
     "instruments": _call(ConnectionSpec, tells=list[Instrument]),
     "positions": _call(ConnectionSpec, tells=list[BrokerPosition]),
+    "open_orders": _call(ConnectionSpec, tells=list[BrokerOrder]),
+    "fills_since": _call(ConnectionSpec, datetime, tells=list[OrderReport]),
     "find_order": _call(ConnectionSpec, str, tells=list[OrderReport] | None),
     "cancel": _call(ConnectionSpec, CancelRequest, tells=list[OrderReport]),
     "modify": _call(ConnectionSpec, ModifyRequest, tells=list[OrderReport]),
