@@ -15,6 +15,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from brokers.base import (
+    BrokerAdapter,
     CancelRequest,
     NotSent,
     OrderReport,
