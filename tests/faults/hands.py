@@ -1,0 +1,179 @@
+"""People's hands: a process that publishes, closes, moves levels and brings prices, as it is told.
+
+`python -m tests.faults.hands` reads a JSON object a line ({"do": "publish", …}) and answers with
+one. It is a process of its own, because web processes die as well (`FILLCAST_FAULTS`).
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import django
+
+PAIR, SL, TP = "EUR/USD", "1.095", "1.11"
+
+
+def publish(
+    feed: int = 0,
+    count: int = 1,
+    action: str = "OPEN",
+    refers_to: int | None = None,
+    tp: str = TP,
+    **fields: Any,
+) -> list[int]:
+    """Publish so many signals to the feed of so many subscribers; return their ids."""
+    from signals.models import Approval, Feed, Signal
+    from signals.services import publish as to_publish
+
+    first = Signal.objects.filter(pk=refers_to).first()
+    place = first.feed if first else Feed.objects.get(slug=f"bench-{feed}")
+    made = []
+    for _ in range(count):
+        signal = Signal(
+            feed=place, currency_pair=PAIR, direction=first.direction if first else "BUY",
+            action=action, refers_to=first, approval=Approval.APPROVED,
+        )  # fmt: skip
+        if action != "CLOSE":
+            signal.sl = Decimal(fields.get("sl", SL))
+            signal.target_prices, signal.target_fractions = [Decimal(tp)], [Decimal(1)]
+        for name in ("open_price", "stop_price", "close_fraction"):
+            if name in fields:
+                setattr(signal, name, Decimal(fields[name]))
+        for name in ("direction", "order_type", "valid_until"):
+            if name in fields:
+                setattr(signal, name, fields[name])
+        signal.save()
+        to_publish(signal.pk, by=None)
+        made.append(signal.pk)
+    return made
+
+
+def close(positions: list[int], fraction: str = "1") -> list[int]:
+    """Close by click; return the ids of the exits that were written."""
+    from django.db import transaction
+
+    from execution import services, tasks
+
+    with transaction.atomic():
+        ids = services.close_positions(positions, fraction=Decimal(fraction))
+        tasks.ring_on_commit(ids, queue=tasks.EXITS)
+    return ids
+
+
+def modify(position: int, sl: str | None, tp: str | None) -> None:
+    """Move a position's levels by click."""
+    from django.db import transaction
+
+    from execution import services, tasks
+
+    with transaction.atomic():
+        services.modify_position(
+            position, stop_loss=Decimal(sl) if sl else None, take_profit=Decimal(tp) if tp else None
+        )
+        tasks.ring_wishes_on_commit()
+
+
+def cancel(orders: list[int]) -> list[int]:
+    """Cancel orders by click; return those that had not ended."""
+    from django.db import transaction
+
+    from execution import services, tasks
+
+    with transaction.atomic():
+        asked = services.cancel_orders(orders)
+        tasks.ring_wishes_on_commit()
+    return asked
+
+
+def quote(bid: str = "1.09990", ask: str = "1.10000", to_broker: bool = True) -> None:
+    """Bring a fresh price to the broker and to us."""
+    from brokers.base import Quote
+    from brokers.paper.venue import on_quotes
+    from common.clocks import market_now
+    from connections.models import DataConnection
+    from prices.services import store_quotes
+
+    fresh = [Quote(PAIR, Decimal(bid), Decimal(ask), market_now())]
+    if to_broker:
+        on_quotes(fresh)
+    store_quotes(DataConnection.objects.get(name="static").pk, fresh)
+
+
+def halt(on: bool = True) -> None:
+    """Set or release everybody's kill switch."""
+    from common.sql import run
+
+    if on:
+        run("INSERT INTO connections_killswitch (scope, mode) VALUES ('GLOBAL', 'HALTED')")
+    else:
+        run("DELETE FROM connections_killswitch")
+
+
+def channel(url: str) -> int:
+    """Have the operator told of everything at a URL."""
+    from django.conf import settings
+
+    from common.sealing import seal
+    from events.models import Channel
+    from users.models import User
+
+    made = Channel(user=User.objects.get(username="operator"), name="hook", url_shown="json://…")
+    made.url_sealed = seal(
+        url.encode(), context=b"", public_key=settings.FILLCAST_CREDENTIALS_PUBLIC_KEY
+    )
+    made.save()
+    return made.pk
+
+
+def send(name: str, arguments: list[Any], queue: str) -> None:
+    """Put a message into the real queue, whatever it says."""
+    from celery import current_app
+
+    current_app.send_task(name, args=arguments, queue=queue)
+
+
+def anew() -> None:
+    """The databases have been made anew: forget what was open to them."""
+    from django.db import connection
+
+    from brokers.paper.sessions import sessions
+
+    connection.close()
+    sessions.close()
+
+
+def audit() -> dict[str, Any]:
+    """What `manage.py audit --json` prints."""
+    from execution.audit import audit as to_audit
+
+    return to_audit().as_json()
+
+
+DEEDS: dict[str, Callable[..., Any]] = {
+    deed.__name__: deed
+    for deed in (publish, close, modify, cancel, quote, halt, channel, send, anew, audit)
+}
+
+
+def main() -> None:
+    """Answer until the input ends; what fails is told and the next is done all the same."""
+    from django.db import connection
+
+    import config.celery  # noqa: F401  # so that messages go to our Redis
+
+    print(json.dumps({"ready": True}), flush=True)
+    for line in sys.stdin:
+        asked = json.loads(line)
+        try:
+            told = {"ok": True, "told": DEEDS[asked.pop("do")](**asked)}
+        except Exception as error:
+            connection.close()
+            told = {"ok": False, "error": f"{type(error).__name__}: {error}"}
+        print(json.dumps(told), flush=True)
+
+
+if __name__ == "__main__":
+    django.setup()
+    main()

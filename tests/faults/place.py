@@ -1,0 +1,118 @@
+"""Where a case happens: fresh databases, our processes, the broker's, and what is counted."""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from tests.faults.counting import Counting
+from tests.faults.fleet import Fleet, Hands, Process, until
+from tests.faults.servers import Database, Servers
+
+SETTLE_SECONDS, TAKE_OVER_SECONDS = 60, 15
+
+
+_hands: dict[Servers, Hands] = {}
+
+
+class Place:
+    """`with Place(servers, folder) as place:`. Leaving it kills everything that it started."""
+
+    def __init__(
+        self, servers: Servers, folder: Path, environ: Mapping[str, str] | None = None
+    ) -> None:
+        self.servers, self.folder = servers, folder
+        self.fleet = Fleet(servers, folder, environ or {})
+        self.ours: Database = servers.ours
+        self.books: Database = servers.ours
+        self.count = Counting(self.ours, self.books, lambda: self.hands.do("audit"))
+
+    def __enter__(self) -> Self:
+        self.servers.fresh()
+        self.hands.do("anew")
+        self.ours.rows("UPDATE connections_accountsnapshot SET read_at = clock_timestamp()")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.fleet.end_all()
+
+    @property
+    def hands(self) -> Hands:
+        """People's hands: kept over the cases of a run, started anew when they have died."""
+        kept = _hands.get(self.servers)
+        if kept is None or not kept.alive:
+            kept = _hands[self.servers] = Hands(
+                {**self.fleet.environ, "FILLCAST_DB_ROLE": "trade"}, self.servers.folder
+            )
+        return kept
+
+    # ---- the broker's behaviour -----------------------------------------------------------
+    def broker(self, **faults: Any) -> None:
+        """Set how the broker behaves towards every account (fields of PaperAccount)."""
+        for name, value in faults.items():
+            self.books.rows(f"UPDATE paper_account SET {name} = %s", value)
+
+    def engine_guards(self) -> None:
+        """From now on the broker keeps no levels: we watch them."""
+        self.ours.rows(
+            "UPDATE connections_executionconnection SET settings = '{\"native_stops\": false}'"
+        )
+        self.broker(native_stops=False)
+
+    def netting(self) -> None:
+        """From now on each account has one position a symbol."""
+        self.ours.rows(
+            'UPDATE connections_executionconnection SET settings = \'{"position_mode": "NETTING"}\''
+        )
+        self.ours.rows("UPDATE connections_accountsnapshot SET position_mode = 'NETTING'")
+        self.broker(position_mode="NETTING")
+
+    # ---- waiting --------------------------------------------------------------------------
+    def settle(self, seconds: float = SETTLE_SECONDS) -> float:
+        """Wait until nobody has anything to do; return how long that took."""
+        return until(
+            lambda: self.count.unsettled() == 0,
+            seconds,
+            lambda: f"still open: {self.count.states('%')}\n{self.fleet.log()}",
+        )
+
+    def wait(self, what: Callable[[], Any], otherwise: str, seconds: float = 30) -> float:
+        """Wait for a state of the case."""
+        return until(
+            what, seconds, lambda: f"{otherwise}: {self.count.states('%')}\n{self.fleet.log()}"
+        )
+
+    def taken_over(self, victim: Process) -> bool:
+        """Whether nothing is left that the victim alone was working on."""
+        return not self.ours.rows(
+            "SELECT 1 FROM execution_order o LEFT JOIN execution_workerlease w ON w.id = o.owner"
+            " WHERE o.status = 'SUBMITTING' AND (w.pid = %s OR w.id IS NULL) LIMIT 1",
+            victim.pid,
+        )
+
+    def filled(self, legs: str = "entry%") -> int:
+        return self.count.states(legs).get("FILLED", 0)
+
+
+class Story:
+    """What was in flight at a fault and how long it took, for whoever reads the run."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self.at_fault = place.count.states("%")
+        self.in_flight = place.count.in_flight()
+        self._began = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Since the fault."""
+        return time.monotonic() - self._began
+
+    def end(self) -> float:
+        """All is settled: tell it. Return the seconds since the fault."""
+        seconds = self.seconds
+        print(
+            f"at the fault {self.in_flight} in flight, {self.at_fault};"
+            f" settled after {seconds:.1f} s: {self._place.count.states('%')}"
+        )
+        return seconds

@@ -1,0 +1,65 @@
+"""Guards taken away, to see that the counters notice: imported by a worker that is told WITHOUT.
+
+Nothing of this is in the program: a worker is started with `-I tests.faults.sabotage`.
+"""
+
+import os
+from typing import Any
+
+
+def without_deadline() -> None:
+    """Nothing keeps a call from leaving late: neither the guard nor the time-out of the call."""
+    from execution.wire import Wire
+
+    Wire._guard = lambda self, request: None  # type: ignore[method-assign]
+    Wire._time_out = lambda self, order_id: None  # type: ignore[method-assign]
+
+
+def without_fence() -> None:
+    """A decision counts whoever makes it: what a stale process says of its calls is believed."""
+    from execution import transitions
+
+    real = transitions.after_report
+
+    def unfenced(state: Any, report: Any) -> Any:
+        from dataclasses import replace
+
+        if report.fence:
+            report = replace(report, fence=state.fence)
+        return real(state, report)
+
+    import execution.reports
+
+    execution.reports.after_report = unfenced
+
+
+def without_second_proof() -> None:
+    """One absence is enough, and one that was seen before anybody had to answer, too."""
+    from execution import sweeps
+
+    sweeps.ABSENT = sweeps.ABSENT.replace("o.proofs = 0", "false")
+    sweeps.ASK = sweeps.ASK.replace("answer_by < clock_timestamp() AS proves", "true AS proves")
+
+
+def without_reservation() -> None:
+    """Exits take what they want, whatever others have taken."""
+    from execution import exits
+
+    exits.WRITE = exits.WRITE.replace("AND p.reserved + w.quantity <= p.quantity", "")
+    exits.LOCK = exits.LOCK.replace("AND quantity > reserved", "")
+
+
+def without_events() -> None:
+    """What brokers tell by themselves is acknowledged and thrown away."""
+    from execution import events
+
+    events.apply_or_halve = lambda reports: []  # type: ignore[assignment]
+
+
+TAKEN_AWAY = {
+    name.removeprefix("without_"): deed
+    for name, deed in list(globals().items())
+    if name.startswith("without_")
+}
+if "WITHOUT" in os.environ:
+    TAKEN_AWAY[os.environ["WITHOUT"]]()

@@ -1,0 +1,201 @@
+"""Two PostgreSQL clusters and a Redis that may be killed: ours, and the broker's own books."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.rows import namedtuple_row
+
+from common.embedded.postgres import NAME, PostgresServer
+from common.embedded.redis import RedisServer
+
+ROOT = Path(__file__).resolve().parents[2]
+SEED = "seed"
+# A killed server keeps what its kernel has; only a power loss would not. Commits stay synchronous.
+QUICK = ("fsync = off", "full_page_writes = off", "wal_level = minimal", "max_wal_senders = 0")
+
+
+class Database:
+    """One database of a cluster, asked over a connection that is opened anew when it broke."""
+
+    def __init__(self, server: PostgresServer) -> None:
+        self.server = server
+        self._connection: psycopg.Connection[Any] | None = None
+
+    @property
+    def url(self) -> str:
+        return self.server.url
+
+    def rows(self, statement: str, *parameters: Any) -> list[Any]:
+        """Run a statement by itself. Raises psycopg.OperationalError while the server is away."""
+        if self._connection is None or self._connection.closed or self._connection.broken:
+            self._connection = psycopg.connect(
+                self.url, autocommit=True, row_factory=namedtuple_row, connect_timeout=2
+            )
+        try:
+            cursor = self._connection.execute(statement.encode(), parameters or None)
+            return cursor.fetchall() if cursor.description else []
+        except psycopg.OperationalError:
+            self.close()
+            raise
+
+    def value(self, statement: str, *parameters: Any) -> Any:
+        """The first column of the first row."""
+        return self.rows(statement, *parameters)[0][0]
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+class Servers:
+    """Made once; `fresh` brings both databases and Redis back to how they were seeded."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o755)  # PostgreSQL runs as another user when we are root
+        self.folder = folder
+        self.postgres = PostgresServer(folder / "ours", max_connections=300)
+        self.books_server = PostgresServer(folder / "books", max_connections=100)
+        self.redis = RedisServer(folder / "redis")
+        self.ours, self.books = Database(self.postgres), Database(self.books_server)
+
+    # ---- making ---------------------------------------------------------------------------
+    def start(self, *, connections: int) -> None:
+        """Start the servers and seed so many accounts that may trade."""
+        for server in (self.postgres, self.books_server):
+            server.start()
+            with self._admin(server) as admin:
+                for setting in QUICK:
+                    admin.execute(f"ALTER SYSTEM SET {setting}".encode())
+            server.stop()
+            server.start()
+        self.redis.start()
+        seedings = [self._seeding("ours", connections), self._seeding("books", connections)]
+        for seeding in seedings:
+            if seeding.wait(180):
+                raise RuntimeError(f"the seeding failed; see {self.folder}")
+        for server in (self.postgres, self.books_server):
+            with self._admin(server) as admin:
+                admin.execute(f"ALTER DATABASE {NAME} RENAME TO {SEED}".encode())
+                admin.execute(f"ALTER DATABASE {SEED} IS_TEMPLATE true".encode())
+
+    def _seeding(self, which: str, connections: int) -> "subprocess.Popen[bytes]":
+        line = [sys.executable, "-m", "tests.faults.seeding", which, str(connections)]
+        environ = {**self.environ(), "DATABASE_URL": getattr(self, which).url}
+        with (self.folder / f"seeding-{which}.log").open("ab") as log:
+            return subprocess.Popen(line, env=environ, cwd=ROOT, stdout=log, stderr=log)
+
+    def environ(self) -> dict[str, str]:
+        """What every process is told; nothing of the developer's own settings."""
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("FILLCAST_")}
+        return {
+            **clean,
+            "DATABASE_URL": self.ours.url,
+            "REDIS_URL": self.redis.url,
+            "FILLCAST_ENV_FILE": os.devnull,
+            "FILLCAST_VAR": str(self.folder),
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def fresh(self) -> None:
+        """Begin anew: whatever runs on these servers must have ended."""
+        self.ours.close()
+        self.books.close()
+        if not self.redis.alive:
+            self.redis.start()
+        for server in (self.postgres, self.books_server):
+            if not server.alive:
+                server.start()
+            with self._admin(server) as admin:
+                admin.execute(f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE)".encode())
+                admin.execute(f"CREATE DATABASE {NAME} TEMPLATE {SEED}".encode())
+        self.flush_redis()
+
+    def stop(self) -> None:
+        self.ours.close()
+        self.books.close()
+        for server in (self.postgres, self.books_server, self.redis):
+            server.stop()
+
+    # ---- breaking -------------------------------------------------------------------------
+    def flush_redis(self) -> None:
+        self.redis_client().flushall()
+
+    def redis_client(self) -> Any:
+        import redis
+
+        return redis.Redis.from_url(self.redis.url)
+
+    def kill_redis(self) -> None:
+        """Kill it; it keeps nothing."""
+        assert self.redis.process is not None
+        self.redis.process.kill()
+        self.redis.process.wait()
+
+    def signal_redis(self, number: signal.Signals) -> None:
+        assert self.redis.process is not None
+        self.redis.process.send_signal(number)
+
+    def end_postgres(self, number: signal.Signals) -> None:
+        """SIGINT: a fast shutdown, SIGQUIT: a crash that the next start has to recover from."""
+        assert self.postgres.process is not None
+        self.postgres.process.send_signal(number)
+        self.postgres.process.wait(30)
+        self.ours.close()
+
+    def kill_backend(self) -> None:
+        """Kill one server process of somebody's session: PostgreSQL restarts itself, as a crash."""
+        pid = self.ours.value(
+            "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'"
+            " AND pid <> pg_backend_pid() ORDER BY query_start DESC NULLS LAST LIMIT 1"
+        )
+        os.kill(pid, signal.SIGKILL)
+        self.ours.close()
+
+    def backup(self) -> Path:
+        """A copy of our cluster as it is now; it is stopped for it."""
+        kept = self.folder / "backup"
+        shutil.rmtree(kept, ignore_errors=True)
+        self.postgres.stop()
+        data = self.postgres._data
+        shutil.copytree(data, kept, symlinks=True)
+        self.postgres.start()
+        self.ours.close()
+        return kept
+
+    def restore(self, kept: Path) -> None:
+        """Put that copy in our cluster's place, as after a lost disk."""
+        self.postgres.stop()
+        self.ours.close()
+        data = self.postgres._data
+        owner = data.stat()
+        shutil.rmtree(data)
+        shutil.copytree(kept, data, symlinks=True)
+        for path in (data, *data.rglob("*")):
+            os.lchown(path, owner.st_uid, owner.st_gid)
+        self.postgres.start()
+
+    @contextlib.contextmanager
+    def _admin(self, server: PostgresServer) -> Any:
+        url = server.url.removesuffix(NAME) + "postgres"
+        with psycopg.connect(url, autocommit=True) as admin:
+            yield admin
+
+
+def manage(
+    environ: Mapping[str, str], arguments: Sequence[str], *, text: str = ""
+) -> "subprocess.CompletedProcess[str]":
+    """Run a management command to its end."""
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        input=text, text=True, capture_output=True, env=environ, cwd=ROOT, check=False,
+    )  # fmt: skip

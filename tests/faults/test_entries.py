@@ -1,0 +1,116 @@
+"""A worker that dies or stands still at each point of an entry's way, and a publisher that dies."""
+
+from typing import Any
+
+import pytest
+
+from tests.faults.fleet import HandsDiedError
+from tests.faults.place import TAKE_OVER_SECONDS, Place, Story
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(180)]
+N = 200  # four bundles of 50
+# Where a worker stands, and at which hit it is met.
+WORKER = {
+    "claim.locked": 2,
+    "claim.written": 2,
+    "claim.committed": 2,
+    "wire.begin": 2,
+    "wire.guarded": 70,
+    "wire.answered": 20,
+    "flush.gathered": 1,
+    "outcome.written": 1,
+    "outcome.committed": 1,
+}
+QUICK = {"claim.committed", "outcome.written"}
+# After the guard there is only the write: a process that stands still exactly there for longer
+# than both proofs sends late, and no client can close that gap (docs/faults.md).
+STOPS = {name: hit for name, hit in WORKER.items() if name != "wire.guarded"}
+
+
+def quick(points: dict[str, int]) -> list[Any]:
+    """The points as parameters; some of them are for `make test` too."""
+    return [
+        pytest.param(name, nth, marks=[pytest.mark.quick] if name in QUICK else [], id=name)
+        for name, nth in points.items()
+    ]
+
+
+def all_ended(place: Place, expected: int, *, absent_at_most: int) -> None:
+    """Each entry is filled; only one whose intent was on disk at the fault may have been proven
+    absent, since nobody can tell whether it had left."""
+    states = place.count.states()
+    absent = states.pop("FAILED NEVER_ARRIVED", 0)
+    assert states == {"FILLED": expected - absent}
+    assert absent <= absent_at_most
+    assert place.count.wrong(expected) == {}
+
+
+@pytest.mark.parametrize(("point", "nth"), quick(WORKER))
+def test_a_worker_killed_there_loses_and_doubles_nothing(
+    place: Place, point: str, nth: int
+) -> None:
+    victim = place.fleet.worker("victim", faults=f"{point}:kill:{nth}")
+    place.broker(reply_delay_ms=100)
+    place.hands.do("quote")
+    place.hands.do("publish", feed=N)
+    place.wait(lambda: not victim.alive, f"nobody came to {point}")
+    story = Story(place)
+    assert victim.popen.returncode == -9
+    assert story.in_flight + story.at_fault.get("PENDING", 0) > 0
+    place.fleet.worker("successor")
+    place.wait(lambda: place.taken_over(victim), "its orders are nobody's")
+    assert story.seconds <= TAKE_OVER_SECONDS
+    place.settle()
+    story.end()
+    all_ended(place, N, absent_at_most=story.in_flight)
+
+
+@pytest.mark.parametrize(("point", "nth"), quick(STOPS))
+def test_a_worker_that_stands_still_there_and_goes_on_sends_nothing_late(
+    place: Place, point: str, nth: int
+) -> None:
+    victim = place.fleet.worker("victim", faults=f"{point}:stop:{nth}", wait=False)
+    other = place.fleet.worker("other", wait=False)
+    place.fleet.wait_for_lease(victim, other)
+    place.broker(reply_delay_ms=100)
+    place.hands.do("quote")
+    place.hands.do("publish", feed=N)
+    place.wait(lambda: victim.stopped, f"nobody came to {point}")
+    story = Story(place)
+    place.settle()  # beyond its lease, and beyond both proofs of what it held
+    story.end()
+    accepted = place.count.accepted()
+    assert not place.fleet.has_lease(victim.pid)
+    victim.go_on()
+    other.end()
+    place.fleet.wait_for_lease(victim)
+    place.hands.do("quote")
+    place.hands.do("publish", feed=50)  # what it fills now comes after all that it had in hand
+    place.settle()
+    assert place.count.accepted() == accepted + 50
+    all_ended(place, N + 50, absent_at_most=story.in_flight)
+
+
+@pytest.mark.parametrize(
+    ("point", "published"),
+    [
+        ("publish.written", 0),
+        ("ring.bundle:kill:1", 1),
+        ("ring.bundle:kill:3", 1),
+        ("ring.done", 1),
+    ],
+)
+def test_a_publisher_killed_there_has_published_all_or_nothing(
+    place: Place, point: str, published: int
+) -> None:
+    place.fleet.worker()
+    place.hands.do("quote")
+    armed = point if ":" in point else f"{point}:kill"
+    with pytest.raises(HandsDiedError):
+        place.fleet.hands(faults=armed).do("publish", feed=N)
+    story = Story(place)
+    place.settle()
+    story.end()
+    signals = "SELECT count(*) FROM signals_signal WHERE published_at IS NOT NULL"
+    assert place.ours.value(signals) == published
+    all_ended(place, N * published, absent_at_most=0)
