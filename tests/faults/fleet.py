@@ -191,12 +191,11 @@ class Fleet:
 
     def wait_for_lease(self, *wanted: Process) -> None:
         """Wait until these trade."""
-        for process in wanted:
-            until(
-                lambda pid=process.pid: self.has_lease(pid),
-                START_SECONDS,
-                lambda p=process: f"{p.name} has no lease: {p.said()[-2000:]}",  # type: ignore[misc]
-            )
+        until(
+            lambda: all(self.has_lease(process.pid) for process in wanted),
+            START_SECONDS,
+            lambda: "no lease:\n" + "\n".join(process.said()[-2000:] for process in wanted),
+        )
 
     def has_lease(self, pid: int) -> bool:
         """Whether a process is believed to be alive now."""

@@ -27,7 +27,7 @@ def publish(
     from signals.models import Approval, Feed, Signal
     from signals.services import publish as to_publish
 
-    first = Signal.objects.filter(pk=refers_to).first()
+    first = Signal.objects.get(pk=refers_to) if refers_to else None
     place = first.feed if first else Feed.objects.get(slug=f"bench-{feed}")
     made = []
     for _ in range(count):
@@ -113,18 +113,11 @@ def halt(on: bool = True) -> None:
 
 def channel(url: str) -> int:
     """Have the operator told of everything at a URL."""
-    from django.conf import settings
-
-    from common.sealing import seal
-    from events.models import Channel
+    from events.services import create_channel
     from users.models import User
 
-    made = Channel(user=User.objects.get(username="operator"), name="hook", url_shown="json://…")
-    made.url_sealed = seal(
-        url.encode(), context=b"", public_key=settings.FILLCAST_CREDENTIALS_PUBLIC_KEY
-    )
-    made.save()
-    return made.pk
+    operator = User.objects.get(username="operator")
+    return create_channel(user_id=operator.pk, name="hook", url=url).pk
 
 
 def send(name: str, arguments: list[Any], queue: str) -> None:

@@ -28,9 +28,9 @@ def without_fence() -> None:
             report = replace(report, fence=state.fence)
         return real(state, report)
 
-    import execution.reports
+    import execution.reports as door
 
-    execution.reports.after_report = unfenced
+    door.after_report = unfenced  # type: ignore[attr-defined]
 
 
 def without_second_proof() -> None:
@@ -53,7 +53,11 @@ def without_events() -> None:
     """What brokers tell by themselves is acknowledged and thrown away."""
     from execution import events
 
-    events.apply_or_halve = lambda reports: []  # type: ignore[assignment]
+    events.apply_or_halve = _nothing  # type: ignore[attr-defined, assignment]
+
+
+def _nothing(reports: Any) -> list[Any]:
+    return []
 
 
 TAKEN_AWAY = {

@@ -74,13 +74,15 @@ def test_a_worker_that_stands_still_there_and_goes_on_sends_nothing_late(
     place.fleet.wait_for_lease(victim, other)
     place.broker(reply_delay_ms=100)
     place.hands.do("quote")
+    other.stop()  # so that the work is the victim's
     place.hands.do("publish", feed=N)
     place.wait(lambda: victim.stopped, f"nobody came to {point}")
     story = Story(place)
+    other.go_on()
     place.settle()  # beyond its lease, and beyond both proofs of what it held
     story.end()
+    place.wait(lambda: not place.fleet.has_lease(victim.pid), "it is believed alive")
     accepted = place.count.accepted()
-    assert not place.fleet.has_lease(victim.pid)
     victim.go_on()
     other.end()
     place.fleet.wait_for_lease(victim)
