@@ -433,6 +433,31 @@ class Code(StrEnum):
     POSITION_MISSING = ("POSITION_MISSING", "We hold a position that the broker does not have.")
     QUANTITY_DIFFERS = ("QUANTITY_DIFFERS", "The broker holds another quantity than we do.")
     LEVELS_DIFFER = ("LEVELS_DIFFER", "Stop or target at the broker differ from ours.")
+    PRICE_DIFFERS = ("PRICE_DIFFERS", "The broker says another entry price than our fills do.")
+    ORDER_MISSING = (
+        "ORDER_MISSING",
+        "An order of ours that waits at the broker is not known there.",
+        "Look it up in the broker's own statements; closing it ends it here.",
+    )
+    ORDER_RESTS = (
+        "ORDER_RESTS",
+        "An order that has ended for us still waits at the broker.",
+        "Close it: the broker is asked to cancel it.",
+    )
+    FOREIGN_ORDER = (
+        "FOREIGN_ORDER",
+        "An order that we did not send waits on the account. It is never touched.",
+    )
+    DRIFT_ACTION_UNFIT = (
+        "DRIFT_ACTION_UNFIT",
+        "This difference cannot be settled that way.",
+        "Take one of the actions that its page or `actions` offers.",
+    )
+    DRIFT_TARGET_UNFIT = (
+        "DRIFT_TARGET_UNFIT",
+        "The order or position does not fit what the broker holds.",
+        "It must be of the same connection, symbol and side, and not be linked otherwise.",
+    )
 
     # ---- log lines that are no refusal --------------------------------------------------------
     CREATED = ("CREATED", "Candidate of a published signal.")
@@ -443,5 +468,10 @@ class Code(StrEnum):
     LEVEL_HIT = ("LEVEL_HIT", "The price reached the position's level.")
     LEVELS_MOVED = ("LEVELS_MOVED", "Stop or target were moved.")
     CANCEL_ASKED = ("CANCEL_ASKED", "The broker was asked to cancel.")
+    DRIFT_DECIDED = ("DRIFT_DECIDED", "A difference from the broker was decided by somebody.")
+    DRIFT_CORRECTED = (
+        "DRIFT_CORRECTED",
+        "A difference from the broker was corrected, as the connection allows.",
+    )
     LATE_FILL = ("LATE_FILL", "A fill arrived after the order had ended; the fill wins.")
     PROOF_OF_ABSENCE = ("PROOF_OF_ABSENCE", "The broker was asked and does not have it.")

@@ -205,6 +205,12 @@ LOOK_EVERY_SECONDS = execution(
     "2",
     "How often each worker looks for due orders by itself, rung or not.",
 )
+UPDATE_INTERVAL_SECONDS = execution(
+    "FILLCAST_UPDATE_INTERVAL_SECONDS",
+    decimal("0.2", "3600"),
+    "1",
+    "How often working orders are polled at brokers that tell nothing by themselves.",
+)
 WIRE_PLACES = execution(
     "FILLCAST_WIRE_PLACES", whole(1, 10000), "600", "Most broker calls in flight in one process."
 )

@@ -1,9 +1,10 @@
 """Differences between us and a broker, written down with their evidence for people to decide."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 
@@ -11,26 +12,49 @@ from brokers.base import OrderReport
 from common.codes import Code
 from common.sql import columns, rows
 
-Record = tuple[str, str, int | None, str, str]
-"""kind, connection, position, key, evidence as JSON."""
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One difference. key: what it is about, the same at each look.
+
+    evidence: `ours` and `theirs`, and whatever explains them. `differs` in it says what differs: an
+    ignored difference is opened again when that changes, and only then.
+    """
+
+    kind: Code
+    connection_id: str
+    key: str
+    evidence: Mapping[str, Any]
+    position_id: int | None = None
+    order_id: int | None = None
+    is_note: bool = False  # told to nobody
+
 
 # What is seen for the first time is told; seen again it is only known to be there still.
 WRITE = """
 WITH written AS (
-  INSERT INTO execution_driftitem (kind, connection_id, position_id, key, evidence)
-  SELECT t.kind, c.id, t.position_id, t.key, t.evidence
-  FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::text[], %s::jsonb[])
-    AS t(kind, connection_id, position_id, key, evidence)
+  INSERT INTO execution_driftitem AS d (kind, connection_id, position_id, order_id, key, evidence,
+    state)
+  SELECT t.kind, c.id, t.position_id, t.order_id, t.key, t.evidence, t.state
+  FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::text[], %s::jsonb[],
+    %s::text[]) AS t(kind, connection_id, position_id, order_id, key, evidence, state)
   JOIN connections_executionconnection c ON c.id::text = t.connection_id
-  ON CONFLICT (connection_id, kind, key) WHERE state = 'OPEN'
-  DO UPDATE SET seen_at = clock_timestamp(), evidence = EXCLUDED.evidence
-  RETURNING id, kind, connection_id, key, xmax = 0 AS is_new
+  ON CONFLICT (connection_id, kind, key) WHERE state <> 'RESOLVED'
+  DO UPDATE SET seen_at = clock_timestamp(), evidence = EXCLUDED.evidence,
+    position_id = EXCLUDED.position_id, order_id = EXCLUDED.order_id,
+    (state, decision, found_at) = (SELECT
+      CASE WHEN again THEN 'OPEN' ELSE d.state END, CASE WHEN again THEN '' ELSE d.decision END,
+      CASE WHEN again THEN clock_timestamp() ELSE d.found_at END
+      FROM (SELECT d.state = 'IGNORED' AND d.evidence->>'differs'
+        IS DISTINCT FROM EXCLUDED.evidence->>'differs' AS again) x)
+  RETURNING d.id, d.kind, d.connection_id, d.key, d.state,
+    d.found_at >= statement_timestamp() AS is_new
 ), told AS (
   INSERT INTO events_event (kind, user_id, connection_id, payload)
   SELECT 'drift.found', coalesce(c.user_id, c.admin_id), w.connection_id,
     jsonb_build_object('drift', w.id, 'kind', w.kind, 'key', w.key)
   FROM written w JOIN connections_executionconnection c ON c.id = w.connection_id
-  WHERE w.is_new
+  WHERE w.is_new AND w.state = 'OPEN'
 )
 SELECT count(*) AS n FROM written
 """
@@ -38,15 +62,29 @@ SELECT count(*) AS n FROM written
 
 def write_all(records: Sequence[Record]) -> int:
     """Write differences, each once; return how many were of connections that we have."""
-    by_key = {record[:2] + record[3:4]: record for record in records}
-    return int(rows(WRITE, columns(list(by_key.values()), 5))[0].n)
+    by_key = {(one.kind, one.connection_id, one.key): one for one in records}
+    if not by_key:
+        return 0
+    lines = [_line(by_key[key]) for key in sorted(by_key)]  # one order of locks for everybody
+    return int(rows(WRITE, columns(lines, 7))[0].n)
+
+
+def _line(record: Record) -> tuple[str | int | None, ...]:
+    return (
+        record.kind.value,
+        record.connection_id,
+        record.position_id,
+        record.order_id,
+        record.key[:120],
+        json.dumps(record.evidence, default=_json),
+        "NOTED" if record.is_note else "OPEN",
+    )
 
 
 def write_drift(code: Code, report: OrderReport, **more: str) -> bool:
     """Write a report as drift; False: its connection is not ours, so nobody could look at it."""
-    evidence = json.dumps({**asdict(report), **more}, default=_json)
-    key = report.client_order_id[:120]
-    return write_all([(code.value, report.connection_id, None, key, evidence)]) == 1
+    evidence = {**asdict(report), **more}
+    return write_all([Record(code, report.connection_id, report.client_order_id, evidence)]) == 1
 
 
 def set_aside(report: OrderReport, fault: Exception) -> bool:

@@ -1,8 +1,12 @@
-"""Positions that the broker no longer holds: seen missing twice, they are closed as external."""
+"""Positions, or parts of them, that the broker no longer holds: closed here as external.
 
-import json
-from collections.abc import Sequence
+The broker's own executions come first (`asking.learn_fills`). What they do not tell is concluded:
+missing twice, or said so by somebody; at the latest price, marked as inferred.
+"""
+
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +14,7 @@ from brokers.base import CloseCause, Execution, OrderReport, ReportKind
 from common.clocks import market_now
 from common.codes import Code
 from common.sql import rows, run
+from execution.compare import held_by_us
 from execution.drift import Record, write_all
 from execution.flusher import apply_or_halve
 
@@ -48,30 +53,36 @@ def settle_missing(missing: Sequence[Any], connections: Sequence[UUID], began: d
         and p.missing_since > p.touched_at  # seen since our last activity on it
         and began - p.missing_since >= SEEN_AGAIN_AFTER
     ]
-    if again:
-        apply_or_halve([_external_close(row) for row in rows(PRICES, (again,))])
+    apply_or_halve(closed_outside(dict.fromkeys(again)))
+
+
+def closed_outside(quantities: Mapping[int, Decimal | None]) -> list[OrderReport]:
+    """What the broker should have told of positions, by id: so much of each was closed there.
+
+    None: all that is open. Inferred, at the latest price; drift keeps the evidence.
+    """
+    if not quantities:
+        return []
+    found = rows(PRICES, (list(quantities),))
+    return [_external_close(row, quantities[row.id] or row.quantity) for row in found]
 
 
 def _drift_record(position: Any) -> Record:
-    evidence = {"symbol": position.symbol, "side": position.side, "ours": str(position.quantity)}
-    return (
-        Code.POSITION_MISSING.value,
-        str(position.connection_id),
-        position.id,
-        _key(position),
-        json.dumps({**evidence, "theirs": "0"}),
-    )
+    evidence = {
+        "symbol": position.symbol,
+        "ours": held_by_us([position], position.side),
+        "theirs": None,
+        "broker_position_id": position.broker_position_id,
+        "differs": "",
+    }
+    key = position.broker_position_id or f"position {position.id}"
+    return Record(Code.POSITION_MISSING, str(position.connection_id), key, evidence, position.id)
 
 
-def _key(position: Any) -> str:
-    return position.broker_position_id or f"position {position.id}"
-
-
-def _external_close(row: Any) -> OrderReport:
-    """What the broker should have told: inferred, at the latest price; drift keeps the evidence."""
+def _external_close(row: Any, quantity: Decimal) -> OrderReport:
     fill = Execution(
-        broker_fill_id=f"inferred:{row.id}:{row.quantity:f}",
-        quantity=row.quantity,
+        broker_fill_id=f"inferred:{row.id}:{row.quantity:f}",  # what was open: never twice the same
+        quantity=quantity,
         price=row.price if row.price is not None else row.entry_price,
         time=market_now(),
         inferred=True,

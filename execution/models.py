@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Self
 
+from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 
@@ -258,13 +259,28 @@ class ExecutionLog(models.Model):
         return f"{self.code} of order {self.order_id}"
 
 
+class Decision(models.TextChoices):
+    """What somebody decided about a difference."""
+
+    NONE = ""
+    ADOPT = "ADOPT", "Take the broker's side over"
+    RELINK = "RELINK", "It is really one of ours"
+    CLOSE = "CLOSE", "Close it"
+    IGNORE = "IGNORE", "Leave it as it is"
+
+
 class DriftItem(models.Model):
-    """A difference between us and a broker, with its evidence, waiting for a decision."""
+    """A difference between us and a broker, with its evidence, waiting for a decision.
+
+    It lives until a clean comparison does not see it any more. NOTED: told to nobody and never
+    touched (an order that is not ours). IGNORED comes back as OPEN when its evidence changes.
+    """
 
     class State(models.TextChoices):
         OPEN = "OPEN"
-        RESOLVED = "RESOLVED"
+        NOTED = "NOTED"
         IGNORED = "IGNORED"
+        RESOLVED = "RESOLVED"
 
     kind = models.CharField(max_length=32)
     connection = models.ForeignKey(ExecutionConnection, models.CASCADE, related_name="drift")
@@ -273,7 +289,14 @@ class DriftItem(models.Model):
     key = models.CharField(max_length=120, help_text="What the difference is about.")
     evidence = models.JSONField(default=dict)
     state = models.CharField(max_length=8, choices=State, default=State.OPEN, db_default="OPEN")
-    resolution = models.CharField(max_length=200, blank=True, default="", db_default="")
+    decision = models.CharField(
+        max_length=6, choices=Decision, blank=True, default="", db_default=""
+    )
+    decided_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    decided_at = models.DateTimeField(null=True, blank=True)
+    resolution = models.CharField(max_length=300, blank=True, default="", db_default="")
     found_at = models.DateTimeField(db_default=ClockTimestamp())
     seen_at = models.DateTimeField(db_default=ClockTimestamp())
     resolved_at = models.DateTimeField(null=True, blank=True)
@@ -283,13 +306,37 @@ class DriftItem(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["connection", "kind", "key"],
-                condition=Q(state="OPEN"),
-                name="one_open_drift",
+                condition=~Q(state="RESOLVED"),
+                name="one_live_drift",
             ),
         ]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.key}"
+
+    @property
+    def is_open(self) -> bool:
+        return self.state == self.State.OPEN
+
+
+class AccountReading(models.Model):
+    """How far a broker's account has been read, apart from what it told."""
+
+    connection = models.OneToOneField(
+        ExecutionConnection, models.CASCADE, primary_key=True, related_name="reading"
+    )
+    fills_until = models.DateTimeField(
+        null=True, help_text="Broker's time: all executions before it have been asked for."
+    )
+    poll_after = models.DateTimeField(
+        null=True, help_text="Machine time; brokers without an event stream."
+    )
+    compare_asked_at = models.DateTimeField(
+        null=True, help_text="Somebody wants both sides compared now."
+    )
+
+    def __str__(self) -> str:
+        return str(self.connection_id)
 
 
 class WorkerLease(models.Model):

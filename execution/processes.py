@@ -10,6 +10,7 @@ from django.conf import settings
 
 from execution import runtime, services, sweeps, tasks
 from execution.events import drain_events
+from execution.polling import poll
 from execution.reconcile import reconcile_new
 from execution.wishes import grant_wishes
 from prices.signals import prices_started, prices_stopped, quotes_stored
@@ -89,6 +90,7 @@ def _rounds(exits_only: bool) -> tuple[Round, ...]:
         ("ask brokers", look_every, lambda: sweeps.ask_brokers(runtime.present().wire)),
         ("wishes", look_every, lambda: services.execute(grant_wishes())),
         ("events", look_every, drain_events),
+        ("poll", settings.FILLCAST_UPDATE_INTERVAL_SECONDS, poll),
     )
 
 

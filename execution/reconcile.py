@@ -1,59 +1,81 @@
 """Reconciliation: the union of what we hold and what the broker holds, account by account.
 
-A failed or partial read proves nothing. What the broker lacks counts only when it was missing in
-two reads that began after our last activity on it, with nothing in flight. Differences become
-drift items; a position that is gone at the broker is closed here and never reopened.
+Positions, orders and executions. A failed or partial read proves nothing. What the broker lacks
+counts only when it was missing in two reads that began after our last activity on it, with nothing
+in flight; executions that we have missed are applied as the facts they are. What is left becomes a
+drift item; a position that is gone at the broker is closed here and never reopened.
 """
 
-import asyncio
-import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import structlog
 from django.conf import settings
 from django.db import transaction
 
-from brokers.base import BrokerPosition
-from brokers.places import Places
-from brokers.registry import adapter_for
 from common.codes import Code
 from common.faults import point
-from common.sql import rows, run
-from connections.selectors import spec_from_row
-from execution import runtime
+from common.sql import array, rows, run
+from execution import asking, correcting
+from execution.asking import Snapshot
+from execution.compare import (
+    Differences,
+    OrderDifferences,
+    is_ours,
+    order_record,
+    orders_of,
+    positions_of,
+)
 from execution.drift import Record, write_all
 from execution.events import drain_first
+from execution.ids import base_of
 from execution.missing import settle_missing
-
-log = structlog.get_logger(__name__)
-AT_ONCE, AT_ONE_HOST = 200, 50
-LONGEST_SECONDS = 300
 
 CONNECTIONS = """
 SELECT c.id AS connection_id, c.type, c.account, c.exchange_name, c.settings, c.sealed_credentials,
-  c.broker_host, coalesce(c.user_id, c.admin_id) AS owner_id
+  c.broker_host, coalesce(c.user_id, c.admin_id) AS owner_id, c.auto_correct
 FROM connections_executionconnection c JOIN connections_connectionhealth h ON h.connection_id = c.id
-WHERE c.is_active AND c.archived_at IS NULL AND h.status = 'ACTIVE'
+LEFT JOIN execution_accountreading r ON r.connection_id = c.id
+WHERE c.archived_at IS NULL AND h.status = 'ACTIVE'
   AND (cardinality(%(ids)s::uuid[]) = 0 OR c.id = ANY(%(ids)s::uuid[]))
-  AND (NOT %(first)s OR h.reconciled_at IS NULL)
+  AND (r.compare_asked_at IS NOT NULL OR NOT %(first)s OR h.reconciled_at IS NULL)
+  -- Switched off is only for entries: what is open there is looked after.
+  AND (c.is_active OR r.compare_asked_at IS NOT NULL OR EXISTS (
+    SELECT FROM positions_executionposition p WHERE p.connection_id = c.id AND p.quantity > 0))
 """
 
 OURS = """
-SELECT p.id, p.connection_id, p.symbol, p.side, p.quantity, p.broker_position_id, p.sl, p.tp,
-  p.sl_guardian, p.touched_at, p.missing_since, EXISTS (
-    SELECT FROM execution_order o WHERE o.connection_id = p.connection_id
+SELECT p.id, p.connection_id, p.symbol, p.side, p.quantity, p.entry_price, p.pip,
+  p.broker_position_id, p.broker_sl, p.broker_tp, p.opened_at, p.touched_at, p.missing_since,
+  p.sl_guardian = 'BROKER' AND p.sl IS DISTINCT FROM p.broker_sl
+    OR CASE WHEN p.tp_guardian = 'BROKER' THEN p.tp END IS DISTINCT FROM p.broker_tp AS untold,
+  (SELECT e.client_order_id FROM execution_order e WHERE e.signal_id = p.signal_id
+    AND e.connection_id = p.connection_id AND e.leg = 'entry') AS client_order_id,
+  EXISTS (SELECT FROM execution_order o WHERE o.connection_id = p.connection_id
       AND o.status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED',
         'CANCEL_REQUESTED') AND (o.position_id = p.id OR o.signal_id = p.signal_id)) AS in_flight
 FROM positions_executionposition p WHERE p.id IN (
-  SELECT id FROM positions_executionposition WHERE connection_id = ANY(%s) AND quantity > 0
-  UNION SELECT unnest(%s::bigint[]))
+  SELECT id FROM positions_executionposition
+  WHERE connection_id = ANY(%(connections)s) AND quantity > 0
+  UNION SELECT unnest(%(before)s::bigint[]))
+ORDER BY p.id
 """
 
 OPEN = """
 SELECT id FROM positions_executionposition WHERE connection_id = ANY(%s) AND quantity > 0
+"""
+
+# Ids that the broker gives only to what it makes by itself are nobody's to compare.
+WORKING = """
+SELECT o.id, o.connection_id, o.client_order_id, o.broker_order_id, o.status, o.symbol, o.side,
+  o.order_type, o.quantity, o.filled_quantity, o.limit_price, o.stop_price, o.stop_loss,
+  o.take_profit
+FROM execution_order o
+WHERE o.connection_id = ANY(%s) AND o.status IN ('SUBMITTED', 'PARTIALLY_FILLED',
+  'CANCEL_REQUESTED') AND o.client_order_id IS NOT NULL
+ORDER BY o.id
 """
 
 # What the broker may hold already and we have not been told of.
@@ -68,17 +90,63 @@ UPDATE connections_connectionhealth SET reconciled_at = clock_timestamp()
 WHERE connection_id = ANY(%s) AND reconciled_at IS NULL
 """
 
-RESOLVE = """
-UPDATE execution_driftitem SET state = 'RESOLVED', resolved_at = clock_timestamp(),
-  resolution = 'Not seen any more by a clean comparison.'
-WHERE state = 'OPEN' AND connection_id = ANY(%s) AND kind = ANY(%s) AND seen_at < %s
+ANSWERED = """
+UPDATE execution_accountreading SET compare_asked_at = NULL
+WHERE connection_id = ANY(%s) AND compare_asked_at <= %s
 """
 
-COMPARED = [
-    Code.UNKNOWN_POSITION.value,
-    Code.POSITION_MISSING.value,
-    Code.QUANTITY_DIFFERS.value,
-]
+RESOLVE = """
+UPDATE execution_driftitem d SET state = 'RESOLVED', resolved_at = clock_timestamp(),
+  resolution = CASE WHEN d.resolution = '' THEN 'Not seen any more by a clean comparison.'
+    ELSE d.resolution END
+WHERE d.state <> 'RESOLVED' AND d.connection_id = ANY(%(connections)s) AND (
+  d.kind = ANY(%(compared)s::text[]) AND d.seen_at < %(began)s
+  OR d.kind = %(lookup)s AND NOT EXISTS (
+    SELECT FROM execution_order o WHERE o.id = d.order_id AND o.status = 'UNKNOWN'))
+"""
+
+COMPARED = (
+    Code.UNKNOWN_POSITION,
+    Code.POSITION_MISSING,
+    Code.QUANTITY_DIFFERS,
+    Code.LEVELS_DIFFER,
+    Code.PRICE_DIFFERS,
+    Code.UNKNOWN_ORDER,
+    Code.ORDER_MISSING,
+    Code.ORDER_RESTS,
+    Code.FOREIGN_ORDER,
+)
+
+
+ASK_FOR = """
+INSERT INTO execution_accountreading (connection_id, compare_asked_at)
+SELECT c.id, clock_timestamp() FROM connections_executionconnection c
+WHERE c.archived_at IS NULL AND (%(ids)s::uuid[] IS NULL OR c.id = ANY(%(ids)s::uuid[]))
+ORDER BY c.id
+ON CONFLICT (connection_id) DO UPDATE SET compare_asked_at = EXCLUDED.compare_asked_at
+"""
+
+
+def ask_for(connection_ids: Sequence[UUID] | None = None) -> int:
+    """Have connections compared soon, all of them for None; return how many.
+
+    The row is the job: a trading process finds it within seconds, bell or not.
+    """
+    ids = None if connection_ids is None else array(connection_ids)
+    return run(ASK_FOR, {"ids": ids})
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One comparison: which accounts, when it began, and what was open and working then.
+
+    The broker may show what has ended since, and not yet what has begun since.
+    """
+
+    accounts: dict[UUID, Any]
+    began: datetime
+    positions: list[int]
+    orders: set[int]
 
 
 def reconcile_all() -> int:
@@ -87,7 +155,8 @@ def reconcile_all() -> int:
 
 
 def reconcile_new() -> int:
-    """Compare the connections that have not been since they (re)connected: the startup gate."""
+    """Compare the connections that have not been since they (re)connected, and those that somebody
+    wants compared: the startup gate."""
     return reconcile(first_only=True)
 
 
@@ -96,116 +165,153 @@ def reconcile(connection_ids: Sequence[UUID] = (), *, first_only: bool = False) 
 
     Returns how many differences were seen. A connection whose read failed is left as it is.
     """
-    compared = rows(CONNECTIONS, {"ids": list(connection_ids), "first": first_only})
-    if not compared:
+    wanted = rows(CONNECTIONS, {"ids": list(connection_ids), "first": first_only})
+    if not wanted:
         return 0
     # What the broker has told already is no difference; what it cannot tell now may be one.
     unheard = drain_first()
-    compared = [row for row in compared if row.type not in unheard]
-    if not compared:
+    accounts = {row.connection_id: row for row in wanted if row.type not in unheard}
+    if not accounts:
         return 0
-    began = rows("SELECT clock_timestamp() AS now")[0].now
-    before = [row.id for row in rows(OPEN, ([row.connection_id for row in compared],))]
-    answers = runtime.present().wire.ask(_read_all(compared), LONGEST_SECONDS)
-    read = {
-        row.connection_id: answer
-        for row, answer in zip(compared, answers, strict=True)
-        if isinstance(answer, list)
-    }
+    look = begin(accounts)
+    read = asking.snapshots(list(accounts.values()))
     point("reconcile.read")
-    return _compare(read, before, began) if read else 0
+    return _compare(look, read) if read else 0
 
 
-async def _read_all(compared: Sequence[Any]) -> list[list[BrokerPosition] | BaseException]:
-    places = Places(in_all=AT_ONCE, per_host=AT_ONE_HOST)
-
-    async def one(row: Any) -> list[BrokerPosition]:
-        async with (
-            places.of(row.broker_host),
-            asyncio.timeout(settings.FILLCAST_CALL_TIMEOUT_SECONDS),
-        ):
-            return await adapter_for(row.type).positions(spec_from_row(row))
-
-    return await asyncio.gather(*(one(row) for row in compared), return_exceptions=True)
+def begin(accounts: dict[UUID, Any]) -> Look:
+    """Note what is open and working now, before the brokers are read."""
+    began = rows("SELECT clock_timestamp() AS now")[0].now
+    ids = list(accounts)
+    positions = [row.id for row in rows(OPEN, (ids,))]
+    return Look(accounts, began, positions, {row.id for row in rows(WORKING, (ids,))})
 
 
-def _compare(read: dict[UUID, list[BrokerPosition]], before: Sequence[int], began: datetime) -> int:
-    """before: what was open when the reads began; the broker may show what has closed since."""
-    ours: dict[UUID, list[Any]] = {connection_id: [] for connection_id in read}
-    for row in rows(OURS, (list(read), list(before))):
+def _compare(look: Look, read: dict[UUID, Snapshot]) -> int:
+    """Apply what explains differences, then write down what is left of them."""
+    records = settle_orders(look, {key: one.orders for key, one in read.items()})
+    _rise(look, read)
+    found = _positions(look, read)
+    if (silent := _explain(look, found)) is not None:
+        read = {key: one for key, one in read.items() if key not in silent}
+        found = _positions(look, read)  # what was just applied has moved: it says nothing now
+    for differences in found.values():
+        records += differences.records
+    records = correcting.correct_by_itself(look.accounts, records)
+    settle_missing([p for one in found.values() for p in one.gone], list(read), look.began)
+    with transaction.atomic():
+        write_all([one for one in records if UUID(one.connection_id) in read])
+        run(RESOLVE, {**_resolvable(look.began), "connections": list(read)})
+        run(CLEAN, (list(read),))
+        run(ANSWERED, (list(read), look.began))
+    return sum(not one.is_note for one in records)
+
+
+def _resolvable(began: datetime) -> dict[str, Any]:
+    return {
+        "compared": array(code.value for code in COMPARED),
+        "lookup": Code.BEYOND_LOOKUP.value,
+        "began": began,
+    }
+
+
+def settle_orders(look: Look, theirs: dict[UUID, list[Any]]) -> list[Record]:
+    """Compare orders, and have the broker say of each that differs what became of it.
+
+    Returns the differences that its answers have not settled.
+    """
+    named = [order.client_order_id for orders in theirs.values() for order in orders]
+    known = asking.orders_named(named, look.began)
+    working = [row for row in rows(WORKING, (list(theirs),)) if row.id in look.orders]
+    found: dict[UUID, OrderDifferences] = {}
+    for key, orders in theirs.items():
+        mine = [row for row in working if row.connection_id == key]
+        of_account = {base: row for base, row in known.items() if row.connection_id == key}
+        tag = settings.FILLCAST_INSTALLATION_TAG
+        found[key] = orders_of(str(key), mine, of_account, orders, tag)
+    asked = [
+        (look.accounts[key], row.client_order_id)
+        for key, one in found.items()
+        for row in (*one.missing, *(ended for ended, _ in one.ended))
+    ]
+    answers = asking.look_up(asked)
+    return _unsettled(look, found, answers)
+
+
+def _unsettled(
+    look: Look, found: dict[UUID, OrderDifferences], answers: dict[tuple[UUID, str], bool]
+) -> list[Record]:
+    """What is still different after the answers: an order of ours that the broker says it does not
+    have, and one that rests there though it has ended here. Nothing is guessed of either."""
+    still = {row.id for row in rows(WORKING, (list(found),))}
+    records = [record for one in found.values() for record in one.records]
+    for key, one in found.items():
+        records += [
+            order_record(Code.ORDER_MISSING, str(key), row, None)
+            for row in one.missing
+            if answers.get((key, row.client_order_id)) is False and row.id in still
+        ]
+        records += [
+            order_record(Code.ORDER_RESTS, str(key), row, order)
+            for row, order in one.ended
+            if (key, row.client_order_id) in answers and row.id not in still
+        ]
+    return records
+
+
+def _rise(look: Look, read: dict[UUID, Snapshot]) -> None:
+    """Look up the entries of tickets that we do not hold though their ids are ours: a fill of ours
+    that never came."""
+    tickets = [
+        (key, ticket)
+        for key, one in read.items()
+        for ticket in one.positions
+        if is_ours(ticket.client_order_id, settings.FILLCAST_INSTALLATION_TAG)
+    ]
+    held = {
+        (row.connection_id, base_of(row.client_order_id or " "))
+        for row in _ours(look, list(read))
+        if row.quantity > 0
+    }
+    strange = [(k, t) for k, t in tickets if (k, base_of(t.client_order_id)) not in held]
+    known = asking.orders_named((ticket.client_order_id for _, ticket in strange), look.began)
+    asked = [
+        (look.accounts[key], known[base].client_order_id)
+        for key, ticket in strange
+        if (base := base_of(ticket.client_order_id)) in known and known[base].has_ended
+    ]
+    asking.look_up(asked)
+
+
+def _positions(look: Look, read: dict[UUID, Snapshot]) -> dict[UUID, Differences]:
+    ours: dict[UUID, list[Any]] = {key: [] for key in read}
+    for row in _ours(look, list(read)):
         if row.connection_id in ours:
             ours[row.connection_id].append(row)
     entering = {(row.connection_id, row.symbol) for row in rows(ENTERING, (list(read),))}
-    differences: list[Record] = []
-    missing: list[Any] = []
-    for connection_id, theirs in read.items():
-        settled = [t for t in theirs if not _may_be_new(t, connection_id, ours, entering)]
-        found, gone = differences_of(connection_id, ours[connection_id], settled, began)
-        differences += found
-        missing += gone
-    settle_missing(missing, list(read), began)
-    with transaction.atomic():
-        if differences:
-            write_all(differences)
-        run(RESOLVE, (list(read), COMPARED, began))
-        run(CLEAN, (list(read),))
-    point("reconcile.committed")
-    return len(differences)
+    found = {}
+    for key, one in read.items():
+        known = {position.broker_position_id for position in ours[key]}
+        # A ticket that we do not know may be an entry's whose answer is on its way.
+        theirs = [
+            ticket
+            for ticket in one.positions
+            if ticket.broker_position_id in known or (key, ticket.symbol) not in entering
+        ]
+        found[key] = positions_of(str(key), ours[key], theirs, look.began)
+    return found
 
 
-def differences_of(
-    connection_id: UUID, ours: Sequence[Any], theirs: Sequence[BrokerPosition], began: datetime
-) -> tuple[list[Record], list[Any]]:
-    """Compare one account. Returns drift records, and our positions that the broker lacks. Pure.
+def _ours(look: Look, connections: list[UUID]) -> list[Any]:
+    return rows(OURS, {"connections": connections, "before": look.positions})
 
-    Positions that were touched since the read began, or have something in flight, say nothing.
-    Tickets are matched by the broker's position id; on netting accounts several of ours share one.
+
+def _explain(look: Look, found: dict[UUID, Differences]) -> set[UUID] | None:
+    """Ask for executions that explain differences and apply them.
+
+    Returns None where there was nobody to ask, else the accounts that did not answer: they prove
+    nothing this time.
     """
-    by_ticket: dict[str, list[Any]] = {}
-    for position in ours:
-        by_ticket.setdefault(position.broker_position_id, []).append(position)
-    found: list[Record] = []
-    for ticket in theirs:
-        mine = by_ticket.pop(ticket.broker_position_id, [])
-        if any(_moving(position, began) for position in mine):
-            continue
-        held = sum(p.quantity if p.side == ticket.side else -p.quantity for p in mine)
-        if not mine:
-            found.append(_difference(Code.UNKNOWN_POSITION, connection_id, None, ticket))
-        elif held != ticket.quantity:
-            found.append(
-                _difference(Code.QUANTITY_DIFFERS, connection_id, mine[0], ticket, str(held))
-            )
-    gone = [p for group in by_ticket.values() for p in group if not _moving(p, began)]
-    return found, gone
-
-
-def _may_be_new(
-    ticket: BrokerPosition,
-    connection_id: UUID,
-    ours: dict[UUID, list[Any]],
-    entering: set[tuple[UUID, str]],
-) -> bool:
-    """Whether a ticket that we do not know may be an entry's whose answer is on its way."""
-    known = {position.broker_position_id for position in ours[connection_id]}
-    return ticket.broker_position_id not in known and (connection_id, ticket.symbol) in entering
-
-
-def _moving(position: Any, began: datetime) -> bool:
-    return bool(position.in_flight) or position.touched_at >= began
-
-
-def _difference(
-    code: Code, connection_id: UUID, position: Any, ticket: BrokerPosition, ours: str = "0"
-) -> Record:
-    evidence = {
-        "symbol": ticket.symbol,
-        "side": ticket.side.value,
-        "ours": ours,
-        "theirs": str(ticket.quantity),
-        "broker_position_id": ticket.broker_position_id,
-        "client_order_id": ticket.client_order_id,
-    }
-    position_id = position.id if position else None
-    key = ticket.broker_position_id
-    return code.value, str(connection_id), position_id, key, json.dumps(evidence)
+    since = {key: one.since for key, one in found.items() if one.since is not None}
+    able = [look.accounts[key] for key in since if asking.can_tell_fills(look.accounts[key])]
+    return asking.learn_fills(able, since) if able else None

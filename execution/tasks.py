@@ -16,7 +16,7 @@ from django.db import transaction
 from common.faults import point
 from execution import services
 from execution.audit import audit_and_alarm, recent
-from execution.reconcile import reconcile_all
+from execution.reconcile import reconcile_all, reconcile_new
 from execution.services import MAX_BUNDLE
 from execution.watch import watch_positions
 
@@ -48,6 +48,12 @@ def watch() -> None:
 def reconcile() -> None:
     """Compare every active connection with its broker."""
     reconcile_all()
+
+
+@shared_task(name="execution.compare_asked", ignore_result=True)
+def compare_asked() -> None:
+    """Compare the connections that somebody wants compared."""
+    reconcile_new()
 
 
 @shared_task(name="execution.audit", ignore_result=True)
@@ -91,6 +97,18 @@ def ring_wishes_on_commit() -> None:
 def _ring_wishes() -> None:
     try:
         grant_wishes.apply_async(queue=EXITS, retry=False)
+    except Exception as error:
+        log.warning("the bell could not be rung", error=repr(error))
+
+
+def ring_comparison_on_commit() -> None:
+    """Have what was asked for compared as soon as the present transaction has been committed."""
+    transaction.on_commit(_ring_comparison)
+
+
+def _ring_comparison() -> None:
+    try:
+        compare_asked.apply_async(queue=MAINTENANCE, retry=False)
     except Exception as error:
         log.warning("the bell could not be rung", error=repr(error))
 

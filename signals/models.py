@@ -106,6 +106,7 @@ class Door(models.TextChoices):
     API = "API", "API"
     ALERT = "ALERT", "Alert"
     FILE = "FILE", "File"
+    DRIFT = "DRIFT", "Adopted from a broker"
 
 
 class SignalQuerySet(models.QuerySet["Signal"]):

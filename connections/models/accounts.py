@@ -69,6 +69,11 @@ class ExecutionConnection(models.Model):
     )
     is_active = models.BooleanField(default=True)
     is_paused = models.BooleanField(default=False)
+    auto_correct = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="Take over what the broker says of quantities and levels, without a decision.",
+    )
     settings = models.JSONField(default=dict, blank=True)
     broker_host = models.GeneratedField(
         expression=BrokerHost(), output_field=models.CharField(max_length=120), db_persist=True

@@ -309,7 +309,7 @@ def test_no_adapter_is_entered_while_a_transaction_is_open(
     execute(watch.watch_positions())
     assert inside == []
     asked = {name for name, _ in broker.calls}
-    assert asked == {"submit", "cancel", "find_order", "events", "positions"}
+    assert asked == {"submit", "cancel", "find_order", "events", "positions", "open_orders"}
 
 
 # ---- the flusher ----

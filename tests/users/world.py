@@ -13,7 +13,7 @@ from connections.models import (
     Subscription,
 )
 from events.models import Channel, Delivery, Event, Notification
-from execution.models import DriftItem, ExecutionLog, Fill, Order
+from execution.models import AccountReading, DriftItem, ExecutionLog, Fill, Order
 from positions.models import ExecutionPosition
 from prices.models import LatestQuote
 from signals.models import Feed, FeedToken, Signal
@@ -68,6 +68,7 @@ def _trade(connection: ExecutionConnection, signal: Signal) -> Order:
     )  # fmt: skip
     ExecutionLog.objects.create(order_id=order.pk, connection_id=connection.pk, code="CREATED")
     DriftItem.objects.create(connection=connection, kind="UNKNOWN_ORDER", key="k")
+    AccountReading.objects.create(connection=connection)
     ExecutionPosition.objects.create(
         connection=connection, signal=signal, pair="EUR/USD", symbol="EURUSD", side="BUY",
         quantity=ONE, opened_quantity=ONE, entry_price=ONE, pip=ONE, conversion_rate=ONE,

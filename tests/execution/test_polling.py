@@ -1,0 +1,152 @@
+"""Brokers that tell nothing by themselves: working orders and open positions are polled."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from decimal import Decimal as D
+from typing import Any
+
+import pytest
+
+from brokers.base import CloseCause
+from common.clocks import market_now
+from common.sql import rows, run
+from connections.models import ExecutionConnection
+from execution import polling, runtime
+from execution.models import AccountReading, DriftItem, Fill, Order
+from execution.polling import interval_of, poll
+from positions.models import ExecutionPosition
+from signals.models import Feed
+from tests.execution import cast
+from tests.execution.double import Double
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def silent(broker: Double, wire: runtime.Runtime) -> Iterator[Double]:
+    """The double, which tells nothing by itself."""
+    broker.event_stream = False
+    polling.kinds_without_events.cache_clear()
+    yield broker
+    polling.kinds_without_events.cache_clear()
+
+
+@pytest.fixture
+def resting(alice: ExecutionConnection, feed: Feed, silent: Double) -> Order:
+    """A limit order of 100 EUR/USD that waits at the broker."""
+    cast.signal(feed, order_type="LIMIT", open_price=D("1.09500"))
+    (outgoing,) = cast.claim_all()
+    cast.answer(outgoing, silent.rest(outgoing.request))
+    return Order.objects.get()
+
+
+def due_again() -> None:
+    AccountReading.objects.update(poll_after=None)
+
+
+def asked(broker: Double, name: str) -> int:
+    return sum(1 for called, _ in broker.calls if called == name)
+
+
+def test_a_working_order_that_fills_is_learned_by_polling(resting: Order, silent: Double) -> None:
+    assert poll() == 1
+    resting.refresh_from_db()
+    assert (resting.status, asked(silent, "find_order")) == ("SUBMITTED", 0)
+    silent.execute(silent.tickets[0], D(40))
+    due_again()
+    poll()
+    resting.refresh_from_db()
+    assert (resting.status, resting.filled_quantity) == ("PARTIALLY_FILLED", 40)
+    silent.execute(silent.tickets[0])
+    due_again()
+    poll()
+    resting.refresh_from_db()
+    assert (resting.status, resting.filled_quantity) == ("FILLED", 100)
+    assert (ExecutionPosition.objects.get().quantity, Fill.objects.count()) == (100, 2)
+
+
+@pytest.mark.parametrize("end", ["CANCELLED", "EXPIRED"])
+def test_an_order_that_ends_there_is_looked_up(resting: Order, silent: Double, end: str) -> None:
+    silent.end(silent.tickets[0], end)
+    poll()
+    resting.refresh_from_db()
+    assert (resting.status, DriftItem.objects.count()) == (end, 0)
+
+
+def test_a_stop_that_filled_there_is_learned_by_polling(
+    alice: ExecutionConnection, feed: Feed, silent: Double
+) -> None:
+    found = cast.filled(cast.signal(feed))
+    silent.exit_by_itself(silent.tickets[0], CloseCause.STOP_LOSS, D(100))
+    assert poll() == 1
+    found.refresh_from_db()
+    assert (found.quantity, found.close_reason) == (0, "sl")
+    due_again()
+    assert poll() == 0  # nothing is open and nothing works: nothing is asked
+
+
+def test_where_executions_cannot_be_told_positions_are_compared(
+    alice: ExecutionConnection, feed: Feed, silent: Double
+) -> None:
+    silent.fills_horizon = None
+    found = cast.filled(cast.signal(feed))
+    cast.pass_time(1)
+    silent.exit_by_itself(silent.tickets[0], CloseCause.STOP_LOSS, D(100))
+    for _ in range(2):
+        due_again()
+        poll()
+        cast.pass_time(6)
+    found.refresh_from_db()
+    assert (found.quantity, found.close_reason) == (0, "external_close")
+
+
+def test_an_account_is_due_each_interval_and_taken_by_one(resting: Order, silent: Double) -> None:
+    assert (poll(), poll()) == (1, 0)
+    (row,) = rows(
+        "SELECT extract(epoch FROM poll_after - clock_timestamp())::float8 AS wait"
+        " FROM execution_accountreading"
+    )
+    assert 0 < row.wait <= 1
+    run("UPDATE execution_accountreading SET poll_after = clock_timestamp() - interval '1 s'")
+    assert poll() == 1
+
+
+def test_a_setting_of_the_connection_says_how_often(resting: Order) -> None:
+    assert interval_of({}) == 1
+    assert interval_of({"update_interval_seconds": 30}) == 30
+    assert interval_of({"update_interval_seconds": 0}) == polling.LEAST_SECONDS
+    nonsense: Any
+    for nonsense in ("often", None, True, []):
+        assert interval_of({"update_interval_seconds": nonsense}) == 1
+    ExecutionConnection.objects.update(settings={"update_interval_seconds": 3600})
+    assert (poll(), poll()) == (1, 0)
+    (row,) = rows("SELECT poll_after > clock_timestamp() + interval '59 minutes' AS later"
+                  " FROM execution_accountreading")  # fmt: skip
+    assert row.later
+
+
+def test_a_read_that_fails_changes_nothing_and_is_asked_again(
+    resting: Order, silent: Double
+) -> None:
+    silent.execute(silent.tickets[0])
+    silent.reads_fail = True
+    poll()
+    resting.refresh_from_db()
+    assert (resting.status, AccountReading.objects.get().fills_until) == ("SUBMITTED", None)
+    silent.reads_fail = False
+    due_again()
+    poll()
+    resting.refresh_from_db()
+    assert resting.status == "FILLED"
+    until = AccountReading.objects.get().fills_until
+    assert until is not None
+    assert market_now() - until < timedelta(minutes=5)
+
+
+def test_brokers_with_a_stream_are_never_polled(
+    alice: ExecutionConnection, feed: Feed, wire: runtime.Runtime, broker: Double
+) -> None:
+    polling.kinds_without_events.cache_clear()
+    cast.filled(cast.signal(feed))
+    assert poll() == 0
+    assert AccountReading.objects.count() == 0
