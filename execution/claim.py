@@ -7,7 +7,7 @@ written by one statement.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,7 @@ from execution.sizing import Denial
 
 OVERDUE_SECONDS = 1
 NETTING = PositionMode.NETTING.value
+CrowdedOut = Callable[[Collection[str]], set[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,21 @@ class Outgoing:
     owner_id: int
 
 
-def claim(order_ids: Sequence[int], *, owner: str, skip_locked: bool = False) -> list[Outgoing]:
+def nobody(connection_ids: Collection[str]) -> set[str]:
+    """There is room on the wire for all of them."""
+    return set()
+
+
+def claim(
+    order_ids: Sequence[int],
+    *,
+    owner: str,
+    skip_locked: bool = False,
+    crowded_out: CrowdedOut = nobody,
+) -> list[Outgoing]:
     """Write the intent of every due order of the bundle, or why it is denied; one transaction.
+
+    crowded_out: says which of these connections' entries find no room on the wire now.
 
     Raises OperationalError when a mailbox stays locked beyond the lock time-out: the rows stay
     PENDING, and whoever looks next takes them.
@@ -80,7 +94,8 @@ def claim(order_ids: Sequence[int], *, owner: str, skip_locked: bool = False) ->
             return []
         specs = {row.connection_id: spec_from_row(row) for row in pending}
         market = _load_market(pending)
-        decisions = _decide_all(pending, market, specs)
+        full = crowded_out({r.connection_id for r in pending if r.position_id is None})
+        decisions = _decide_all(pending, market, specs, full)
         if later := [row.id for row, decision in decisions if isinstance(decision, Later)]:
             run(sql.POSTPONE, (later,))
         settled = [(row, d) for row, d in decisions if not isinstance(d, Later)]
@@ -95,7 +110,7 @@ def claim(order_ids: Sequence[int], *, owner: str, skip_locked: bool = False) ->
 
 
 def _decide_all(
-    pending: list[Any], market: Market, specs: dict[str, ConnectionSpec]
+    pending: list[Any], market: Market, specs: dict[str, ConnectionSpec], full: set[str]
 ) -> list[tuple[Any, Decision]]:
     """Judge the bundle's rows in order; each allowed entry counts for the ones behind it."""
     parameters = {"connections": array(specs), "overdue": OVERDUE_SECONDS}
@@ -104,7 +119,7 @@ def _decide_all(
     _note_sides(books, {r.connection_id for r in pending if r.position_mode == NETTING})
     # A connection whose last call is overdue gets no second place on the wire, or the slow ones
     # soon hold them all.
-    overdue = {h.connection_id for h in held if h.overdue}
+    overdue = {h.connection_id for h in held if h.overdue} | full
     halts = read_halts()
     return [
         (row, _decide(row, market, books, specs[row.connection_id], halts, overdue))

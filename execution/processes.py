@@ -84,14 +84,18 @@ def _spare_the_collector() -> None:
 def _rounds(exits_only: bool) -> tuple[Round, ...]:
     look_every = settings.FILLCAST_LOOK_EVERY_SECONDS
     bundle = settings.FILLCAST_BUNDLE_SIZE
-    return (
-        ("look", look_every, lambda: services.look(bundle, exits_only=exits_only)),
+    looks: tuple[Round, ...] = (
+        ("look for exits", look_every, lambda: services.look(bundle, exits_only=True)),
         ("take over", look_every, _take_over),
         ("ask brokers", look_every, lambda: sweeps.ask_brokers(runtime.present().wire)),
-        ("wishes", look_every, lambda: services.execute(grant_wishes())),
+        ("wishes", look_every, lambda: services.execute(grant_wishes(), urgent=True)),
         ("events", look_every, drain_events),
         ("poll", settings.FILLCAST_UPDATE_INTERVAL_SECONDS, poll),
     )
+    if exits_only:
+        return looks
+    # On a thread of its own: a wire that is full of entries must not keep exits from being seen.
+    return (*looks, ("look", look_every, lambda: services.look(bundle)))
 
 
 def _take_over() -> None:

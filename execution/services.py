@@ -16,7 +16,7 @@ from common.faults import point
 from common.money import plain
 from common.sql import rows, run
 from execution import runtime, sweeps
-from execution.claim import Outgoing, claim
+from execution.claim import CrowdedOut, Outgoing, claim, nobody
 from execution.exits import ExitWish, open_exits
 from execution.models import Order, Status
 from execution.reserve import balance
@@ -32,8 +32,10 @@ __all__ = ["cancel_order", "close_position", "close_positions", "execute", "gran
            "modify_position", "retry_order"]  # fmt: skip
 
 
-def execute(order_ids: Sequence[int], *, skip_locked: bool = False) -> None:
+def execute(order_ids: Sequence[int], *, skip_locked: bool = False, urgent: bool = False) -> None:
     """Claim what is due of a bundle and hand it to the wire; returns when the calls are under way.
+
+    urgent: these are exits, for which places are kept.
 
     An intent is written only for a call that has a place on the wire: whatever stands between the
     two when the process dies becomes NEVER_ARRIVED, however healthy the broker.
@@ -41,21 +43,23 @@ def execute(order_ids: Sequence[int], *, skip_locked: bool = False) -> None:
     present = runtime.present()
     waiting = list(order_ids)
     while waiting and not present.draining:
-        places = present.wire.reserve(len(waiting))
+        places = present.wire.room.reserve(len(waiting), urgent=urgent)
         chunk, waiting = waiting[:places], waiting[places:]
         bundle: list[Outgoing] = []
         try:
-            bundle = _claim_or_halve(chunk, present.id, skip_locked)
+            bundle = _claim_or_halve(chunk, present.id, skip_locked, present.wire.crowded_out)
         finally:
-            present.wire.free(places - len(bundle))
+            present.wire.room.free(places - len(bundle))
         point("claim.committed")
         present.wire.hand_over(bundle)
 
 
-def _claim_or_halve(order_ids: list[int], owner: str, skip_locked: bool) -> list[Outgoing]:
+def _claim_or_halve(
+    order_ids: list[int], owner: str, skip_locked: bool, crowded_out: CrowdedOut = nobody
+) -> list[Outgoing]:
     """One order's trouble is never its neighbour's: what breaks the claim ends alone, FAILED."""
     try:
-        return claim(order_ids, owner=owner, skip_locked=skip_locked)
+        return claim(order_ids, owner=owner, skip_locked=skip_locked, crowded_out=crowded_out)
     except OperationalError as error:  # a lock or the database: the rows stay, and are due
         log.warning("a bundle was left", orders=len(order_ids), error=str(error).strip())
         raise
@@ -67,7 +71,7 @@ def _claim_or_halve(order_ids: list[int], owner: str, skip_locked: bool) -> list
         bundle: list[Outgoing] = []
         for half in (order_ids[:middle], order_ids[middle:]):
             try:
-                bundle += _claim_or_halve(half, owner, skip_locked)
+                bundle += _claim_or_halve(half, owner, skip_locked, crowded_out)
             except OperationalError:
                 if not bundle:
                     raise
@@ -107,7 +111,7 @@ def look(limit: int, *, exits_only: bool = False) -> int:
     """Find due rows whose bell was not heard and execute them; return how many were found."""
     found = sweeps.due(limit, exits_only=exits_only)
     if found:
-        execute(found, skip_locked=True)
+        execute(found, skip_locked=True, urgent=exits_only)
     return len(found)
 
 

@@ -35,7 +35,7 @@ def execute_signal(order_ids: list[int]) -> None:
 @shared_task(name="execution.grant_wishes", ignore_result=True)
 def grant_wishes() -> None:
     """Cancel, close or move what was wished for and can now be done."""
-    services.execute(services.grant_wishes())
+    services.execute(services.grant_wishes(), urgent=True)
 
 
 @shared_task(name="execution.watch_positions", ignore_result=True)

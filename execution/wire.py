@@ -8,7 +8,8 @@ learns goes into `outbox`, and the flusher writes it down.
 import asyncio
 import queue
 import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, TypeVar
 
@@ -32,8 +33,11 @@ from execution.claim import Outgoing
 from execution.errands import Errands
 from execution.flusher import Told
 from execution.halts import Halts
+from execution.lanes import Pace, Room, crowded_out
 
 log = structlog.get_logger(__name__)
+MAKE_ROOM_SECONDS = 0.25
+BATCH_SECONDS = 60
 T = TypeVar("T")
 Answer = Sequence[OrderReport] | BaseException
 
@@ -61,6 +65,16 @@ class Switch:
         return mode == HaltMode.HALTED or (mode is not None and outgoing.is_entry)
 
 
+@dataclass(slots=True)
+class Call:
+    """An order's call under way. began: machine_time(); is_aside: it has given its place back."""
+
+    outgoing: Outgoing
+    timer: asyncio.TimerHandle
+    began: float
+    is_aside: bool
+
+
 class Wire(threading.Thread):
     """The loop's thread, its places, and what came back."""
 
@@ -68,16 +82,16 @@ class Wire(threading.Thread):
         super().__init__(daemon=True, name="wire")
         self.outbox: queue.SimpleQueue[Told] = queue.SimpleQueue()
         self.loop = asyncio.new_event_loop()
-        self._places, self._taken = places, 0
-        self._room = threading.Condition()
+        self.room, self.pace = Room(places), Pace()
         self._call_timeout, self._switch = call_timeout, switch
-        self._calls: dict[int, tuple[Outgoing, asyncio.TimerHandle]] = {}
+        self._calls: dict[int, Call] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._used: set[str] = set()
         self.errands = Errands(self.loop, self.outbox.put, call_timeout)
 
     def run(self) -> None:
         asyncio.set_event_loop(self.loop)
+        self._make_room()
         self.loop.run_forever()
 
     def ask(self, call: Coroutine[Any, Any, T], timeout: float) -> T:
@@ -106,32 +120,32 @@ class Wire(threading.Thread):
                 log.warning("disconnect failed", kind=kind, error=repr(error))
 
     # ---- places ---------------------------------------------------------------------------
-    def reserve(self, wanted: int) -> int:
-        """Return how many orders may be claimed now, at least one; waits while the wire is full."""
-        enough = min(wanted, max(self._places // 4, 1))
-        with self._room:
-            self._room.wait_for(lambda: self._places - self._taken >= enough)
-            granted = min(wanted, self._places - self._taken)
-            self._taken += granted
-            return granted
-
-    def free(self, places: int) -> None:
-        """Give back places that were not used, or whose calls have ended."""
-        with self._room:
-            self._taken -= places
-            self._room.notify_all()  # a bundle and the worker's own look may both wait
-
     @property
     def in_flight(self) -> int:
-        """How many places are taken."""
-        return self._taken
+        """How many orders' calls are under way or about to be."""
+        return self.room.in_flight
 
     def wait_idle(self, timeout: float) -> bool:
         """Wait until no call is under way; False when the time is over first."""
         until = machine_time() + timeout
-        with self._room:
-            idle = self._room.wait_for(lambda: self._taken == 0, timeout)
+        idle = self.room.wait_idle(timeout)
         return self.errands.wait_idle(max(0.0, until - machine_time())) and idle
+
+    def crowded_out(self, connection_ids: Collection[str]) -> set[str]:
+        """Return those of these accounts whose entries must wait: slow ones, beyond their share."""
+        if not self.pace.slow:
+            return set()
+        return crowded_out(connection_ids, self.pace.slow, self.room.for_slow)
+
+    def _make_room(self) -> None:
+        """Have calls that are overdue, the oldest first, give their places to the others."""
+        self.loop.call_later(MAKE_ROOM_SECONDS, self._make_room)
+        began_before = machine_time() - self.pace.overdue_after()
+        for call in self._calls.values():
+            if call.began > began_before:
+                break
+            if not call.is_aside:
+                call.is_aside = self.room.step_aside()
 
     # ---- calls ----------------------------------------------------------------------------
     def hand_over(self, bundle: Sequence[Outgoing]) -> None:
@@ -141,11 +155,12 @@ class Wire(threading.Thread):
 
     def _begin(self, bundle: list[Outgoing]) -> None:
         point("wire.begin")
-        now = machine_time()
+        now, slow = machine_time(), self.pace.slow
         for outgoing in bundle:
             wait = max(0.0, outgoing.request.send_by - now) + self._call_timeout
             timer = self.loop.call_later(wait, self._time_out, outgoing.request.order_id)
-            self._calls[outgoing.request.order_id] = (outgoing, timer)
+            is_aside = outgoing.request.connection_id in slow and self.room.step_aside()
+            self._calls[outgoing.request.order_id] = Call(outgoing, timer, now, is_aside)
         for kind, group in groupby(sorted(bundle, key=lambda o: o.kind), key=lambda o: o.kind):
             orders = list(group)
             adapter = self.adapter(kind)
@@ -175,7 +190,8 @@ class Wire(threading.Thread):
         fault: BaseException = TimeoutError()
         try:
             pairs = [(o.spec, o.request) for o in orders]
-            await self.adapter(kind).submit_many(pairs, self._guard, self._told)
+            async with asyncio.timeout(BATCH_SECONDS):  # each order has its own long before that
+                await self.adapter(kind).submit_many(pairs, self._guard, self._told)
         except Exception as error:
             log.exception("submit_many failed", kind=kind, orders=len(orders))
             fault = error
@@ -189,13 +205,13 @@ class Wire(threading.Thread):
         call = self._calls.get(request.order_id)
         if call is None or machine_time() > request.send_by:
             raise NotSent(Code.SEND_DEADLINE)
-        if self._switch.stops(call[0]):
+        if self._switch.stops(call.outgoing):
             raise NotSent(Code.KILL_SWITCH)
         point("wire.guarded")
 
     def _time_out(self, order_id: int) -> None:
         if call := self._calls.get(order_id):
-            self._told(call[0].request, TimeoutError())
+            self._told(call.outgoing.request, TimeoutError())
 
     def _told(self, request: OrderRequest, answer: Answer) -> None:
         """One call has its outcome; facts that come after a time-out are still told."""
@@ -205,8 +221,9 @@ class Wire(threading.Thread):
         if call is not None or is_fact:
             self.outbox.put(reports_of(request, answer))
         if call is not None:  # last: who waits for the wire to be idle finds all of it told
-            call[1].cancel()
-            self.free(1)
+            call.timer.cancel()
+            self.pace.note(request.connection_id, machine_time() - call.began)
+            self.room.free(1, slow=call.is_aside)
 
 
 def reports_of(request: OrderRequest, answer: Answer) -> list[OrderReport]:

@@ -239,7 +239,7 @@ def test_a_slow_account_does_not_hold_up_its_neighbours(
 def test_no_more_is_claimed_than_the_wire_has_places(
     feed: Feed, trading: Runtime, broker: Double
 ) -> None:
-    trading.wire._places = 2
+    trading.wire.room.places = 2
     most: list[int] = []
     broker.on_call = lambda: most.append(trading.wire.in_flight)
     for _ in range(9):
