@@ -161,8 +161,9 @@ class Place:
 
     # ---- data -----------------------------------------------------------------------------
     def sql(self, text: LiteralString, *parameters: Any) -> list[tuple[Any, ...]]:
-        """Run a statement as the owner, on a connection apart."""
-        cursor = self.owner.execute(text, parameters or None)
+        """Run a statement as the owner, on a connection apart; parameters: values, or one dict."""
+        named = parameters[0] if parameters and isinstance(parameters[0], dict) else None
+        cursor = self.owner.execute(text, named or parameters or None)
         return cursor.fetchall() if cursor.description else []
 
     def reset(self) -> None:

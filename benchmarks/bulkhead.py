@@ -1,0 +1,163 @@
+"""Whether some slow and failing accounts delay the others: the same load with them and without.
+
+Several signals go out in a row to n accounts, and in the middle of them the CLOSE of one that was
+filled before, so that entries and exits meet. In every second run 5 % of the accounts fail (half
+refuse the line, half never answer) and 2 % answer after ten seconds. Compared is the time from
+publication to fill of those accounts that are well in both runs.
+"""
+
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from benchmarks import fanout
+from benchmarks.place import BenchError, Place, say
+from benchmarks.results import Baseline, Result, percentile
+from benchmarks.world import World
+from signals.models import Approval, Signal
+
+ROUNDS, SIGNALS, TARGET = 3, 6, 1.5
+FAILING, SLOW, SLOW_MS = 0.05, 0.02, 10_000
+
+# The first accounts fail: odd ones cannot be reached, even ones take everything and say nothing.
+# The next ones are slow.
+BREAK = """
+UPDATE paper_account a SET unreachable = x.n <= %(failing)s AND x.n %% 2 = 1,
+  silent_after = x.n <= %(failing)s AND x.n %% 2 = 0,
+  reply_delay_ms = CASE WHEN x.n > %(failing)s THEN %(ms)s ELSE 0 END
+FROM (SELECT account, row_number() OVER (ORDER BY account) AS n FROM connections_executionconnection
+  WHERE id = ANY(%(ids)s)) x
+WHERE a.number = x.account AND x.n <= %(failing)s + %(slow)s
+"""
+MEND = """
+UPDATE paper_account SET unreachable = false, silent_after = false, reply_delay_ms = 0
+WHERE unreachable OR silent_after OR reply_delay_ms > 0
+"""
+ALL_WELL = """
+UPDATE connections_connectionhealth SET status = 'ACTIVE', failures_in_a_row = 0,
+  circuit_open_until = NULL, reconciled_at = clock_timestamp()
+WHERE status <> 'ACTIVE' OR failures_in_a_row > 0 OR reconciled_at IS NULL
+"""
+WELL = """
+SELECT id FROM connections_executionconnection WHERE id = ANY(%(ids)s)
+ORDER BY account OFFSET %(failing)s + %(slow)s
+"""
+OPEN = """
+SELECT count(*) FROM execution_order
+WHERE connection_id = ANY(%(well)s) AND signal_id = ANY(%(signals)s) AND done_at IS NULL
+"""
+LATENCIES = """
+SELECT (o.position_id IS NOT NULL) AS is_exit, o.status = 'FILLED' AS is_filled,
+  extract(epoch FROM o.filled_at - s.published) * 1000 AS ms
+FROM execution_order o JOIN (SELECT * FROM unnest(%(signals)s::bigint[], %(times)s::float8[])
+  AS t(id, at)) g ON g.id = o.signal_id, LATERAL (SELECT to_timestamp(g.at) AS published) s
+WHERE o.connection_id = ANY(%(well)s)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run's milliseconds from publication to fill, of accounts that are always well."""
+
+    entries: list[float]
+    exits: list[float]
+    seconds: float
+
+    @property
+    def p99(self) -> tuple[float, float]:
+        """Of entries and of exits."""
+        return percentile(self.entries, 99), percentile(self.exits, 99)
+
+
+def bulkhead(place: Place, world: World, n: int) -> Result:
+    """Runs with and without trouble in turn; the median of each kind's p99."""
+    place.run(workers=2)
+    place.reset()
+    sizes = {"failing": round(n * FAILING), "slow": round(n * SLOW), "ms": SLOW_MS}
+    ids = world.connections(n)
+    well = [id_ for (id_,) in place.sql(WELL, {**sizes, "ids": ids})]
+    _run(place, world, n, well)  # warm-up
+    calm, troubled = [], []
+    for number in range(ROUNDS):
+        calm.append(_run(place, world, n, well))
+        troubled.append(_run(place, world, n, well, {**sizes, "ids": ids}))
+        say(f"  round {number + 1}: p99 {_words(calm[-1])}; with trouble {_words(troubled[-1])}")
+    entries, exits = _ratio(troubled, calm, 0), _ratio(troubled, calm, 1)
+    seconds, calm_seconds = (statistics.median(r.seconds for r in x) for x in (troubled, calm))
+    orders = len(well) * (SIGNALS + 1)
+    spread = [ms for run in troubled for ms in run.entries]
+    return Result(
+        name="bulkhead",
+        n=n,
+        seconds=seconds,
+        rate=orders / seconds,
+        p50_ms=percentile(spread, 50),
+        p99_ms=statistics.median(run.p99[0] for run in troubled),
+        baseline=Baseline("the same without slow and failing accounts", calm_seconds,
+                          orders / calm_seconds),
+        ratio=max(entries, exits),
+        target=TARGET,
+        ok=max(entries, exits) <= TARGET,
+        half=max(entries, exits) <= 2 * TARGET,
+        detail={
+            "failing": sizes["failing"], "slow": sizes["slow"], "signals": SIGNALS,
+            "entries_ratio": entries, "exits_ratio": exits,
+            "entries_p99_ms": [run.p99[0] for run in troubled],
+            "entries_p99_ms_without": [run.p99[0] for run in calm],
+            "exits_p99_ms": [run.p99[1] for run in troubled],
+            "exits_p99_ms_without": [run.p99[1] for run in calm],
+        },
+    )  # fmt: skip
+
+
+def _words(run: Run) -> str:
+    return "entries {:.0f} ms, exits {:.0f} ms".format(*run.p99)
+
+
+def _ratio(troubled: Sequence[Run], calm: Sequence[Run], which: int) -> float:
+    return statistics.median(r.p99[which] for r in troubled) / statistics.median(
+        r.p99[which] for r in calm
+    )
+
+
+def _run(
+    place: Place, world: World, n: int, well: list[Any], trouble: dict[str, Any] | None = None
+) -> Run:
+    """Fill one signal, then publish more and close the first among them."""
+    first = world.signal(world.feed(n))
+    fanout.publish_as_web(first, world)
+    place.wait(place.nothing_open)
+    signals = [world.signal(world.feed(n)) for _ in range(SIGNALS)]
+    signals.insert(SIGNALS // 2, _close(first))
+    if trouble:
+        place.sql(BREAK, trouble)
+    try:
+        start, times = time.perf_counter(), []
+        for signal in signals:
+            times.append(time.time())
+            fanout.publish_as_web(signal, world)
+        asked = {"well": well, "signals": [s.pk for s in signals], "times": times}
+        place.wait(lambda: place.sql(OPEN, asked)[0][0] == 0, every=0.05)
+        seconds = time.perf_counter() - start
+    finally:
+        place.sql(MEND)
+    found = place.sql(LATENCIES, asked)
+    if len(found) != len(well) * len(signals) or not all(is_filled for _, is_filled, _ in found):
+        filled = sum(is_filled for _, is_filled, _ in found)
+        raise BenchError(f"{len(well) * len(signals)} orders of healthy accounts, {filled} filled")
+    place.wait(place.nothing_open)  # the others' last calls have ended, their orders are looked up
+    place.reset()
+    place.sql(ALL_WELL)
+    world.refresh()
+    exits = [float(ms) for is_exit, _, ms in found if is_exit]
+    return Run([float(ms) for is_exit, _, ms in found if not is_exit], exits, seconds)
+
+
+def _close(of: Signal) -> Signal:
+    return Signal.objects.create(
+        feed=of.feed, action="CLOSE", refers_to=of, currency_pair=of.currency_pair,
+        direction=of.direction, close_fraction=Decimal(1), approval=Approval.APPROVED,
+    )  # fmt: skip
