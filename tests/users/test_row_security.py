@@ -114,6 +114,15 @@ def test_nobody_sees_nothing_and_an_operator_sees_all(
             assert count(operator, table) == total, table
 
 
+def computed() -> set[str]:
+    """Columns that the database fills by itself, which nobody may name."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT column_name FROM information_schema.columns WHERE is_generated = 'ALWAYS'"
+        )
+        return {name for (name,) in cursor.fetchall()}
+
+
 def owned_rows(tenant: world.Tenant, as_role: Opened) -> Iterator[tuple[str, dict[str, Any]]]:
     """One row of this tenant from each table that belongs to tenants."""
     for table in of_kind(TENANT_ROWS):
@@ -122,7 +131,7 @@ def owned_rows(tenant: world.Tenant, as_role: Opened) -> Iterator[tuple[str, dic
             query = f"SELECT to_jsonb(t) FROM {table} t {own} LIMIT 1"
             found = session.execute(query, (tenant.user.pk,)).fetchone()
         assert found, table
-        yield table, found[0]
+        yield table, {name: value for name, value in found[0].items() if name not in computed()}
 
 
 def test_a_row_of_another_tenant_cannot_be_inserted(
@@ -133,8 +142,10 @@ def test_a_row_of_another_tenant_cannot_be_inserted(
     for table, row in owned_rows(bob, as_role):
         with as_role("web", tenant=alice.user.pk) as session:
             with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
+                names = ", ".join(f'"{name}"' for name in row)
                 session.execute(
-                    f"INSERT INTO {table} SELECT * FROM jsonb_populate_record(NULL::{table}, %s)",
+                    f"INSERT INTO {table} ({names})"
+                    f" SELECT {names} FROM jsonb_populate_record(NULL::{table}, %s)",
                     (Jsonb(row),),
                 )
             tried += 1
