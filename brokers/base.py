@@ -109,7 +109,16 @@ class OrderRequest:
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """One fill. broker_fill_id is unique per connection. time: the broker's, aware UTC."""
+    """One fill. broker_fill_id is unique per connection. time: the broker's, aware UTC.
+
+    inferred: not an execution that the broker named but a sum that it told: `quantity` is all that
+    the order has executed so far, `price` its average, `commission` its sum. Executions with ids
+    replace it as they come. Without a broker's order either (an OrderReport with a `close_cause`
+    and no `broker_order_id`) it is our conclusion about a position: `quantity` is all of it that
+    has been closed, by whatever.
+    revision: a broker's correction of an execution has its id and a higher number; it replaces the
+    price, the commission and the time. A changed quantity is for people to settle.
+    """
 
     broker_fill_id: str
     quantity: Decimal
@@ -117,7 +126,8 @@ class Execution:
     time: datetime
     commission: Decimal = Decimal(0)
     commission_currency: str = ""
-    inferred: bool = False  # concluded, not told: no id or price of the broker's own
+    inferred: bool = False
+    revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -251,6 +251,11 @@ class Code(StrEnum):
         "The order itself makes our program fail; it was set aside before it was sent.",
         "Report the reference in the log to the operators.",
     )
+    RISEN = (
+        "RISEN",
+        "The broker has it, though we had taken it as never sent or never arrived.",
+        "Tell the operators: a guard has failed. It is treated as what it is, a live order.",
+    )
     RESEND = ("RESEND", "Proven absent at the broker; the exit is sent again under its id.")
     OPERATOR_RETRY = ("OPERATOR_RETRY", "An operator asked for another try.")
 
@@ -474,4 +479,9 @@ class Code(StrEnum):
         "A difference from the broker was corrected, as the connection allows.",
     )
     LATE_FILL = ("LATE_FILL", "A fill arrived after the order had ended; the fill wins.")
+    INFERRED_REPLACED = (
+        "INFERRED_REPLACED",
+        "The broker's own executions replaced what had been concluded from a sum.",
+    )
+    FILL_CORRECTED = ("FILL_CORRECTED", "The broker corrected an execution that it had told.")
     PROOF_OF_ABSENCE = ("PROOF_OF_ABSENCE", "The broker was asked and does not have it.")

@@ -17,6 +17,9 @@ class EventKind(models.TextChoices):
     ORDER_REJECTED = "order.rejected"
     ORDER_FAILED = "order.failed"
     ORDER_UNKNOWN = "order.unknown"
+    ORDER_RISEN = "order.risen"
+    ORDER_STUCK = "order.stuck"
+    ORDER_LIMBO = "order.limbo"
     ORDER_CANCELLED = "order.cancelled"
     ORDER_EXPIRED = "order.expired"
     POSITION_OPENED = "position.opened"
@@ -36,6 +39,9 @@ ALARMS = frozenset(
     {
         EventKind.ORDER_FAILED,
         EventKind.ORDER_UNKNOWN,
+        EventKind.ORDER_RISEN,
+        EventKind.ORDER_STUCK,
+        EventKind.ORDER_LIMBO,
         EventKind.POSITION_UNPROTECTED,
         EventKind.EXIT_DELAYED,
         EventKind.SLIPPAGE_ALERT,

@@ -19,6 +19,9 @@ COUNTED: dict[str, tuple[str, str]] = {
     EventKind.AUDIT_FAILED: ("audit failed", "audits failed"),
     EventKind.POSITION_UNPROTECTED: ("position without its stop", "positions without their stops"),
     EventKind.EXIT_DELAYED: ("exit that cannot be sent", "exits that cannot be sent"),
+    EventKind.ORDER_RISEN: ("given-up order is live", "given-up orders are live"),
+    EventKind.ORDER_LIMBO: ("order unknown for long", "orders unknown for long"),
+    EventKind.ORDER_STUCK: ("order stuck at the broker", "orders stuck at the broker"),
     EventKind.ORDER_UNKNOWN: ("order unknown", "orders unknown"),
     EventKind.ORDER_FAILED: ("order failed, never left", "orders failed, never left"),
     EventKind.ORDER_REJECTED: ("order rejected by the broker", "orders rejected by the broker"),
@@ -153,6 +156,18 @@ def _unknown(happening: Happening) -> Sentences:
     )
 
 
+def _risen(happening: Happening) -> Sentences:
+    return (f"Live after all: {_trade(happening)}", *_reason(happening))
+
+
+def _limbo(happening: Happening) -> Sentences:
+    return (f"Still unknown: {_trade(happening)}", *_reason(happening))
+
+
+def _stuck(happening: Happening) -> Sentences:
+    return (f"Stuck at the broker: {_trade(happening)}", *_reason(happening))
+
+
 def _cancelled(happening: Happening) -> Sentences:
     return (f"Cancelled: {_trade(happening)}", *_reason(happening))
 
@@ -257,6 +272,9 @@ WRITERS: dict[str, Callable[[Happening], Sentences]] = {
     EventKind.ORDER_REJECTED: _rejected,
     EventKind.ORDER_FAILED: _failed,
     EventKind.ORDER_UNKNOWN: _unknown,
+    EventKind.ORDER_RISEN: _risen,
+    EventKind.ORDER_LIMBO: _limbo,
+    EventKind.ORDER_STUCK: _stuck,
     EventKind.ORDER_CANCELLED: _cancelled,
     EventKind.ORDER_EXPIRED: _expired,
     EventKind.POSITION_OPENED: _opened,

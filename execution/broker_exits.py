@@ -4,16 +4,31 @@ Such a report names the entry and why the position was closed; the exit's order 
 the broker first tells of it, because until then there is nothing of ours to send (docs/adr/0002).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
 from brokers.base import CloseCause, OrderReport
 from common.sql import array, columns, rows, run
+from execution.concluded import IS_CONCLUSION
 from execution.exits import next_leg
 from execution.ids import all_attempts, base_of
 from execution.reserve import lock_positions
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What a broker-made exit has executed by this batch: max(what was told in sum, Σ named)."""
+
+    effect: Decimal = Decimal(0)
+    named: Decimal = Decimal(0)
+
+    def grow(self, new: Decimal, stated: Decimal) -> Decimal:
+        """Count what a report adds; return by how much the effect grows."""
+        self.named += new
+        before, self.effect = self.effect, max(self.effect, self.named, stated)
+        return self.effect - before
 
 
 @dataclass(slots=True)
@@ -25,6 +40,8 @@ class Told:
     deferred: list[OrderReport] = field(default_factory=list)
     seen: set[tuple[int, str]] = field(default_factory=set)  # executions of this batch
     taken: dict[int, Decimal] = field(default_factory=dict)  # by them, from each position
+    ledgers: dict[tuple[int, str], Ledger] = field(default_factory=dict)  # by position and ticket
+    conclusions: bool = False
 
 
 ENTRIES = """
@@ -49,11 +66,23 @@ SELECT id FROM execution_order WHERE id IN (
 ORDER BY id FOR NO KEY UPDATE
 """
 
-LOAD = """
-SELECT p.id, p.connection_id, p.quantity, p.sl, p.tp, p.tp_number,
+# concluded: closed, but by nothing that was told, so that what is told now may have done it.
+LOAD = f"""
+SELECT p.id, p.connection_id, p.quantity, p.opened_quantity, p.sl, p.tp, p.tp_number,
   (SELECT jsonb_object_agg(o.leg, jsonb_build_array(o.id, o.broker_order_id))
-   FROM execution_order o WHERE o.position_id = p.id) AS legs
+   FROM execution_order o WHERE o.position_id = p.id) AS legs,
+  coalesce((SELECT sum(o.filled_quantity) FROM execution_order o
+    WHERE o.position_id = p.id AND {IS_CONCLUSION}), 0) AS concluded
 FROM positions_executionposition p WHERE p.id = ANY(%s)
+"""
+
+EXIT = """
+SELECT filled_quantity, inferred_quantity FROM execution_order
+WHERE position_id = %s AND broker_order_id = %s
+"""
+
+CONCLUSION = f"""
+SELECT id, filled_quantity FROM execution_order WHERE position_id = %s AND {IS_CONCLUSION}
 """
 
 KNOWN = """
@@ -103,8 +132,25 @@ def materialise(reports: Sequence[OrderReport]) -> Told:
     """
     told = Told([(r, None) for r in reports if r.close_cause is None])
     made = [r for r in reports if r.close_cause is not None]
-    if not made:
-        return told
+    if made:
+        _sort_out(told, made, _take)
+    return told
+
+
+def conclude(reports: Sequence[OrderReport]) -> Told:
+    """The same for conclusions (`concluded.py`): only what exceeds all that was told is written."""
+    told = Told(conclusions=True)
+    largest: dict[tuple[str, str], OrderReport] = {}
+    for report in sorted(reports, key=_concluded):
+        largest[report.connection_id, base_of(report.client_order_id)] = report
+    _sort_out(told, list(largest.values()), _conclude)
+    return told
+
+
+def _sort_out(
+    told: Told, made: Sequence[OrderReport], take: Callable[[Told, OrderReport, Any], None]
+) -> None:
+    """Lock the positions that the reports close, and take those whose entry is known."""
     candidates = [cid for r in made for cid in all_attempts(r.client_order_id)]
     entries = {base_of(row.client_order_id): row for row in rows(ENTRIES, (candidates,))}
     lock_positions([entry.id for entry in entries.values() if entry.id])
@@ -115,33 +161,83 @@ def materialise(reports: Sequence[OrderReport]) -> Told:
         elif entry.id is None:
             told.deferred.append(report)
         else:
-            _take(told, report, entry)
-    return told
+            take(told, report, entry)
 
 
 def _take(told: Told, report: OrderReport, entry: Any) -> None:
     """Find or write the exit's order row, unless there is nothing new in the report."""
     position = rows(LOAD, ([entry.id],))[0]
-    fresh, keys = _new_executions(report, position, told.seen)
-    taken = told.taken.get(position.id, Decimal(0)) + fresh
-    if fresh <= 0:
-        return
-    if taken > position.quantity and entry.may_fill:
+    new, keys = _new_executions(report, position, told.seen)
+    stated = max((fill.quantity for fill in report.fills if fill.inferred), default=Decimal(0))
+    ledger = _ledger(told, report, position)
+    growth = replace(ledger).grow(new, stated)
+    taken = told.taken.get(position.id, Decimal(0)) + growth
+    if taken > position.quantity + position.concluded and entry.may_fill:
         told.deferred.append(report)
         return
+    order_id = _row_of(report, position)
+    if order_id is None and growth <= 0:
+        return
+    if not (new or growth > 0 or any(fill.revision for fill in report.fills)):
+        return
+    ledger.grow(new, stated)
     told.seen |= keys
     told.taken[position.id] = taken
-    order_id = _exit_row(report, position, fresh)
+    if order_id is None:
+        order_id = _new_row(report, position, growth)
+    elif growth > 0:
+        run(GROW, (growth, order_id))
     told.reports.append((report, order_id))
     told.ids.append(order_id)
 
 
-def _exit_row(report: OrderReport, position: Any, fresh: Decimal) -> int:
+def _ledger(told: Told, report: OrderReport, position: Any) -> Ledger:
+    """The exit's, as it was before this batch and with what the batch has told of it."""
+    if not report.broker_order_id:
+        return Ledger()  # it cannot be told again but by its executions' ids
+    key = (position.id, report.broker_order_id)
+    if key not in told.ledgers:
+        found = rows(EXIT, key)
+        filled = found[0].filled_quantity if found else Decimal(0)
+        inferred = found[0].inferred_quantity if found else Decimal(0)
+        told.ledgers[key] = Ledger(filled, filled - inferred)
+    return told.ledgers[key]
+
+
+def _conclude(told: Told, report: OrderReport, entry: Any) -> None:
+    """Find or write the row of what must have been closed beyond all that was told."""
+    position = rows(LOAD, ([entry.id],))[0]
+    if _concluded(report) > position.opened_quantity and entry.may_fill:
+        told.deferred.append(report)
+        return
+    closed = position.opened_quantity - position.quantity
+    growth = min(_concluded(report), position.opened_quantity) - closed
+    if growth <= 0:
+        return
+    if found := rows(CONCLUSION, (position.id,)):
+        order_id, filled = found[0].id, found[0].filled_quantity
+        run(GROW, (growth, order_id))
+    else:
+        order_id, filled = _new_row(report, position, growth), Decimal(0)
+    sum_of_row = replace(report.fills[0], quantity=filled + growth)
+    told.reports.append((replace(report, fills=(sum_of_row,)), order_id))
+    told.ids.append(order_id)
+
+
+def _concluded(report: OrderReport) -> Decimal:
+    return max(fill.quantity for fill in report.fills)
+
+
+def _row_of(report: OrderReport, position: Any) -> int | None:
     legs: dict[str, list[Any]] = position.legs or {}
     for order_id, broker_order_id in legs.values():
         if broker_order_id and broker_order_id == report.broker_order_id:
-            run(GROW, (fresh, order_id))
             return int(order_id)
+    return None
+
+
+def _new_row(report: OrderReport, position: Any, fresh: Decimal) -> int:
+    legs: dict[str, list[Any]] = position.legs or {}
     leg, level = _leg_of(report, position, list(legs))
     record = (position.id, leg, report.broker_order_id, fresh, level)
     return int(rows(INSERT, columns([record], 5))[0].id)
@@ -156,7 +252,9 @@ def _new_executions(
     new = {
         (position.id, fill.broker_fill_id): fill.quantity
         for fill in report.fills
-        if fill.broker_fill_id not in known and (position.id, fill.broker_fill_id) not in seen
+        if not fill.inferred
+        and fill.broker_fill_id not in known
+        and (position.id, fill.broker_fill_id) not in seen
     }
     return sum(new.values(), Decimal(0)), set(new)
 

@@ -31,6 +31,12 @@ def base_of(client_order_id: str) -> str:
     return client_order_id[:-1]
 
 
+def attempt_of(client_order_id: str) -> int:
+    """Return the attempt that an id names; -1 for one that is not of our making."""
+    digit = client_order_id[-1:]
+    return int(digit) if digit in "0123456789" and digit else -1
+
+
 def all_attempts(client_order_id: str) -> list[str]:
     """Return every id that the same order may have had."""
     return [f"{base_of(client_order_id)}{digit}" for digit in range(LAST_ATTEMPT + 1)]

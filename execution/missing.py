@@ -29,7 +29,7 @@ UPDATE positions_executionposition SET missing_since = NULL
 WHERE connection_id = ANY(%s) AND missing_since IS NOT NULL AND NOT id = ANY(%s)
 """
 PRICES = """
-SELECT p.id, e.client_order_id, p.quantity, p.connection_id,
+SELECT p.id, e.client_order_id, p.quantity, p.opened_quantity, p.connection_id,
   CASE p.side WHEN 'BUY' THEN q.bid ELSE q.ask END AS price, p.entry_price
 FROM positions_executionposition p
 JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.signal_id
@@ -80,9 +80,10 @@ def _drift_record(position: Any) -> Record:
 
 
 def _external_close(row: Any, quantity: Decimal) -> OrderReport:
+    """Concluded: closed in all is what we know of and this. What is told later replaces it."""
     fill = Execution(
-        broker_fill_id=f"inferred:{row.id}:{row.quantity:f}",  # what was open: never twice the same
-        quantity=quantity,
+        broker_fill_id="",
+        quantity=row.opened_quantity - row.quantity + quantity,
         price=row.price if row.price is not None else row.entry_price,
         time=market_now(),
         inferred=True,
@@ -91,7 +92,6 @@ def _external_close(row: Any, quantity: Decimal) -> OrderReport:
         kind=ReportKind.FILLED,
         connection_id=str(row.connection_id),
         client_order_id=row.client_order_id,
-        broker_order_id=f"missing-{row.id}",
         close_cause=CloseCause.EXTERNAL,
         fills=(fill,),
     )

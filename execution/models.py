@@ -127,6 +127,11 @@ class Order(models.Model):
     margin = AmountField(null=True, help_text="Estimated, account currency.")
     risk = AmountField(null=True, help_text="Lost if the stop is hit, account currency.")
     filled_quantity = AmountField(default=Decimal(0), db_default=Decimal(0))
+    inferred_quantity = AmountField(
+        default=Decimal(0),
+        db_default=Decimal(0),
+        help_text="The part of what has filled that was told as a sum only, or concluded.",
+    )
     avg_fill_price = AmountField(null=True)
     commission = AmountField(default=Decimal(0), db_default=Decimal(0))
     slippage_pips = AmountField(null=True, help_text="Signed, + is worse.")
@@ -201,6 +206,9 @@ class Order(models.Model):
                 condition=Q(lookup_after__isnull=False),
             ),
             models.Index(fields=["connection", "-id"], name="order_of_connection"),
+            models.Index(
+                fields=["position"], name="order_inferred", condition=Q(inferred_quantity__gt=0)
+            ),
         ]
 
     def __str__(self) -> str:
@@ -212,7 +220,11 @@ class Order(models.Model):
 
 
 class Fill(models.Model):
-    """One execution. time: the broker's, market clock."""
+    """One execution. time: the broker's, market clock.
+
+    An order has at most one inferred one: what the broker told in sum, or we concluded, beyond the
+    executions that it named. It shrinks as those come, and vanishes with the last of them.
+    """
 
     connection = models.ForeignKey(
         ExecutionConnection, models.PROTECT, related_name="fills", db_index=False
@@ -226,6 +238,9 @@ class Fill(models.Model):
     commission_currency = models.CharField(max_length=10, blank=True, default="", db_default="")
     time = models.DateTimeField()
     inferred = models.BooleanField(default=False, db_default=False)
+    revision = models.SmallIntegerField(
+        default=0, db_default=0, help_text="How often the broker has corrected it."
+    )
     recorded_at = models.DateTimeField(db_default=ClockTimestamp())
 
     class Meta:
@@ -337,6 +352,27 @@ class AccountReading(models.Model):
 
     def __str__(self) -> str:
         return str(self.connection_id)
+
+
+class Tally(models.Model):
+    """How often something was dropped that nobody is waiting for, so that operators see it."""
+
+    class Name(models.TextChoices):
+        MALFORMED = "message.malformed", "Message that is no list of ids"
+        UNKNOWN_IDS = "message.unknown_ids", "Order in a message that does not exist"
+        ENDED = "message.ended", "Order in a message that had ended"
+        NOBODYS_REPORT = "report.nobodys", "Report about nobody's connection"
+
+    name = models.CharField(primary_key=True, max_length=40, choices=Name)
+    n = models.BigIntegerField(default=0, db_default=0)
+    last = models.CharField(max_length=200, blank=True, default="", db_default="")
+    last_at = models.DateTimeField(db_default=ClockTimestamp())
+
+    class Meta:
+        verbose_name_plural = "tallies"
+
+    def __str__(self) -> str:
+        return f"{self.get_name_display()}: {self.n}"
 
 
 class WorkerLease(models.Model):

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 import orjson
+import structlog
 from django.conf import settings
 from django.db import transaction
 
@@ -21,16 +22,33 @@ from common.faults import point
 from common.money import divide, plain
 from common.sql import array, columns, rows, run
 from execution import reports_sql as sql
-from execution.broker_exits import lock_in_order, materialise
+from execution.broker_exits import Told, conclude, lock_in_order, materialise
+from execution.concluded import give_back, is_conclusion
 from execution.drift import write_drift
-from execution.ids import all_attempts, at_attempt, base_of
+from execution.ids import all_attempts, at_attempt, attempt_of, base_of
+from execution.inferred import NOTHING, Sums, Unusual, count_new, recount, settle
 from execution.models import IN_FLIGHT, TERMINAL, Status
 from execution.reserve import balance_locked, lock_positions, lock_positions_of
-from execution.transitions import LATE, TRIES, State, Step, after_fill, after_report, require
+from execution.transitions import (
+    LATE,
+    TRIES,
+    State,
+    Step,
+    after_fill,
+    after_report,
+    require,
+    risen_before_retry,
+)
 
+log = structlog.get_logger(__name__)
 ZERO = Decimal(0)
+WITHDRAWN = frozenset({Status.CANCELLED.value, Status.EXPIRED.value})
 STATUS = {status.value: status for status in Status}  # cheaper than the enum's own conversion
 SIGN = {side.value: side.sign for side in Side}
+UNTOLD = frozenset({Status.PENDING, *IN_FLIGHT})
+BEYOND_SUBMITTED = frozenset(
+    {Status.PARTIALLY_FILLED, Status.FILLED, Status.CANCELLED, Status.EXPIRED}
+)
 FACTS_OF_ONE_ATTEMPT = frozenset(
     {
         ReportKind.ACCEPTED,
@@ -51,9 +69,9 @@ class Change:
     step: Step | None = None
     reports: list[OrderReport] = field(default_factory=list)
     fills: list[Any] = field(default_factory=list)  # new ones only
+    unusual: list[Execution] = field(default_factory=list)  # sums and corrections
+    sums: Sums = field(default_factory=lambda: NOTHING)
     passed: list[Status] = field(default_factory=list)  # states between the first and the last
-    quantity: Decimal = ZERO  # of the new fills
-    value: Decimal = ZERO
     average: Decimal = ZERO  # price of all fills, old and new
     slippage: Decimal | None = None  # pips, + is worse; None without a new fill
 
@@ -74,25 +92,36 @@ def apply_reports(reports: Sequence[OrderReport]) -> Applied:
     """
     with transaction.atomic():
         lock_in_order(reports)
-        told = materialise(reports)
-        found = _load((r for r, order_id in told.reports if order_id is None), told.ids)
-        changes = _sort(told.reports, found)
-        _insert_fills(changes)
-        for change in changes.values():
-            _fold(change)
-        moved = [change for change in changes.values() if change.step is not None]
-        # A first fill opens a position: there is none yet to lock, and it has no exits.
-        touched = [c.row.id for c in moved if c.state.is_exit or c.row.filled_quantity > 0]
-        positions = lock_positions_of(touched)
-        # Apart, because a statement can change a position's row only once.
-        written = _write([change for change in moved if not change.state.is_exit])
-        written += _write([change for change in moved if change.state.is_exit])
-        balance_locked(positions)
-        _name_positions(changes.values())
+        concluded = [report for report in reports if is_conclusion(report)]
+        told = materialise([r for r in reports if not is_conclusion(r)] if concluded else reports)
+        written, deferred = _apply(told), told.deferred
+        if concluded:  # afterwards: what is told counts more
+            closes = conclude(concluded)
+            written, deferred = written + _apply(closes), deferred + closes.deferred
         _write_levels(r for r in reports if r.kind is ReportKind.LEVELS)
         point("outcome.written")
     point("outcome.committed")
-    return Applied(written, told.deferred)
+    return Applied(written, deferred)
+
+
+def _apply(told: Told) -> int:
+    found = _load((r for r, order_id in told.reports if order_id is None), told.ids)
+    changes = _sort(told.reports, found)
+    _insert_fills(changes)
+    for change in changes.values():
+        _fold(change)
+    moved = [change for change in changes.values() if change.step is not None]
+    # A first fill opens a position: there is none yet to lock, and it has no exits.
+    touched = [c.row.id for c in moved if c.state.is_exit or c.row.filled_quantity > 0]
+    positions = lock_positions_of(touched)
+    replaced = _take_back(moved, told.conclusions)
+    # Apart, because a statement can change a position's row only once.
+    written = _write([change for change in moved if not change.state.is_exit])
+    written += _write([change for change in moved if change.state.is_exit])
+    recount(replaced)
+    balance_locked(positions)
+    _name_positions(changes.values())
+    return written
 
 
 def _load(reports: Iterable[OrderReport], ids: list[int]) -> dict[Any, Any]:
@@ -134,6 +163,7 @@ def _state_of(row: Any) -> State:
         tries=row.tries,
         fence=row.fence,
         is_exit=row.position_id is not None,
+        unheard=row.unheard,
     )
 
 
@@ -143,13 +173,23 @@ def _insert_fills(changes: dict[int, Change]) -> None:
     for change in changes.values():
         for report in change.reports:
             for fill in report.fills:
+                if fill.inferred or fill.revision:
+                    change.unusual.append(fill)
+                    continue
                 key = (change.row.connection_id, fill.broker_fill_id)
                 records.setdefault(key, _fill_record(change.row, fill))
-    if not records:
-        return
-    ordered = [records[key] for key in sorted(records)]
-    for new in rows(sql.FILLS, columns(ordered, 10)):
-        changes[new.order_id].fills.append(new)
+    if records:
+        ordered = [records[key] for key in sorted(records)]
+        for new in rows(sql.FILLS, columns(ordered, 10)):
+            changes[new.order_id].fills.append(new)
+    unusual = [
+        Unusual(c.row, c.fills, c.unusual)
+        for c in changes.values()
+        if c.unusual or (c.fills and c.row.inferred_quantity > 0)
+    ]
+    if unusual:
+        for order_id, sums in settle(unusual).items():
+            changes[order_id].sums = sums
 
 
 def _fill_record(row: Any, fill: Execution) -> tuple[Any, ...]:
@@ -162,28 +202,35 @@ def _fill_record(row: Any, fill: Execution) -> tuple[Any, ...]:
 def _fold(change: Change) -> None:
     """Apply new executions, then the other facts in their order, then decisions."""
     change.average = change.row.avg_fill_price
-    if change.fills:
+    if change.fills and change.sums is NOTHING:
+        change.sums = count_new(change.fills)
+    if change.sums.changes_anything:
         _add_fills(change)
     if len(change.reports) > 1:
         change.reports.sort(key=lambda report: report.kind in DECISIONS)
     for report in change.reports:
         if report.kind in FACTS_OF_ONE_ATTEMPT and not _same_attempt(change.row, report):
-            continue
-        step = after_report(change.state, report)
+            step = _of_another_attempt(change, report)
+        else:
+            step = after_report(change.state, report)
         if step is not None:
             _move(change, step)
+        if report.kind not in DECISIONS:
+            change.state.unheard = False
 
 
 def _add_fills(change: Change) -> None:
-    row, state = change.row, change.state
-    change.quantity = sum((fill.quantity for fill in change.fills), ZERO)
-    change.value = sum((fill.quantity * fill.price for fill in change.fills), ZERO)
-    total = state.filled + change.quantity
-    change.average = divide(state.filled * row.avg_fill_price + change.value, total)
+    row, state, sums = change.row, change.state, change.sums
+    total = state.filled + sums.quantity
+    change.average = divide(state.filled * row.avg_fill_price + sums.value, total)
     if row.expected_price is not None and row.pip:
         moved = (change.average - row.expected_price) * SIGN[row.side]
         change.slippage = divide(moved, row.pip)
-    _move(change, after_fill(state, total))
+    if sums.quantity > 0:
+        _move(change, after_fill(state, total))
+    else:
+        code = Code.INFERRED_REPLACED if sums.replaced else Code.FILL_CORRECTED
+        _move(change, Step(state.status, code))
     change.state.filled = total
 
 
@@ -192,6 +239,35 @@ def _same_attempt(row: Any, report: OrderReport) -> bool:
     if report.close_cause is not None:
         return True
     return bool(report.client_order_id == at_attempt(row.client_order_id, row.attempt))
+
+
+def _of_another_attempt(change: Change, report: OrderReport) -> Step | None:
+    """An old attempt that turns out to be live: in place of the one that waits, or beside it."""
+    if report.kind is not ReportKind.ACCEPTED:
+        return None
+    row, attempt = change.row, attempt_of(report.client_order_id)
+    step = risen_before_retry(change.state, row.reason, attempt)
+    if step is None and attempt < row.attempt and rows(sql.RETRIED, ([row.id],)):
+        write_drift(Code.RISEN, report)  # two may be live: people must look
+    return step
+
+
+def _take_back(moved: Sequence[Change], conclusions: bool) -> list[int]:
+    """Take what exits are told to have executed out of what was concluded about their positions.
+
+    Returns the orders whose positions are to be worked out anew.
+    """
+    told: dict[int, Decimal] = {}
+    for change in moved if not conclusions else ():
+        if change.state.is_exit and change.sums.quantity > 0:
+            position_id = change.row.position_id
+            told[position_id] = told.get(position_id, ZERO) + change.sums.quantity
+    reduced = give_back(told)
+    return [
+        change.row.id
+        for change in moved
+        if change.sums.is_restated or change.row.position_id in reduced
+    ]
 
 
 def _move(change: Change, step: Step) -> None:
@@ -208,20 +284,23 @@ def _write(changes: list[Change]) -> int:
         return 0
     records = [_record(change) for change in changes]
     arrays = dict(zip(sql.COLUMNS, columns(records, len(sql.COLUMNS)), strict=True))
-    opening = {c.row.signal_id for c in changes if c.fills or _target_done(c)} - {None}
+    opening = {c.row.signal_id for c in changes if c.sums.quantity or _target_done(c)} - {None}
     levels = rows(sql.EFFECTIVE_LEVELS, (list(opening),)) if opening else []
     signals = {
         "signal_ids": [level.signal_id for level in levels],
         "sls": [level.sl for level in levels],
         "targets": [array(level.targets) for level in levels],
     }
-    if implied := [_implied(c.row, status) for c in changes for status in c.passed]:
+    if implied := [_implied(c.row, status) for c in changes for status in _passed(c)]:
         run(sql.IMPLIED, columns(implied, 5))
     written = rows(sql.WRITE, {**arrays, **signals})[0].written
-    if late := [c.row.id for c in changes if c.fills and c.row.status in LATE]:
+    if late := [c.row.id for c in changes if c.sums.quantity and c.row.status in LATE]:
         run(sql.CLOSE_AGAIN, (late,))
     if delayed := [c.row.id for c in changes if _is_delayed(c)]:
         run(sql.EXIT_DELAYED, (delayed,))
+    if risen := [(c.row.id, c.row.status in WITHDRAWN) for c in changes if _has_risen(c)]:
+        log.error("orders that had been given up are live", orders=[id_ for id_, _ in risen])
+        run(sql.RISEN, columns(risen, 2))
     if alerts := [c.row.id for c in changes if _alarming(c)]:
         run(sql.ALERT, (alerts,))
         run(sql.ALERT_LOG, (alerts,))
@@ -232,7 +311,7 @@ def _record(change: Change) -> tuple[Any, ...]:
     row, state, step = change.row, change.state, change.step
     assert step is not None  # the caller sorted
     ended = state.status in TERMINAL
-    times = [fill.time for fill in change.fills]
+    sums = change.sums
     return (
         row.id,
         state.status.value,
@@ -244,11 +323,11 @@ def _record(change: Change) -> tuple[Any, ...]:
         state.filled,
         change.average,
         change.slippage,
-        change.quantity,
-        change.value,
-        sum((fill.commission for fill in change.fills), ZERO),
-        min(times, default=None),
-        max(times, default=None),
+        sums.quantity,
+        sums.value,
+        sums.commission,
+        min(sums.times, default=None),
+        max(sums.times, default=None),
         any(report.kind not in DECISIONS for report in change.reports),
         any(report.kind not in DECISIONS and not report.event_id for report in change.reports),
         row.status in IN_FLIGHT,
@@ -259,6 +338,18 @@ def _record(change: Change) -> tuple[Any, ...]:
         _backoff(row.tries) if step.next_try else 0.0,
         orjson.dumps(_numbers(change)).decode(),
     )
+
+
+def _passed(change: Change) -> list[Status]:
+    """States that it went through without a line of their own: told in this flush, or implied."""
+    skipped = change.row.status in UNTOLD and change.state.status in BEYOND_SUBMITTED
+    if skipped and Status.SUBMITTED not in change.passed:
+        return [Status.SUBMITTED, *change.passed]
+    return change.passed
+
+
+def _has_risen(change: Change) -> bool:
+    return change.step is not None and change.step.code is Code.RISEN
 
 
 def _target_done(change: Change) -> bool:
@@ -292,14 +383,17 @@ def _alarming(change: Change) -> bool:
 
 def _numbers(change: Change) -> dict[str, str]:
     """The figures of a log line and an event, as text."""
-    if not change.fills:
+    sums = change.sums
+    if not sums.changes_anything:
         return {"code": change.step.code.value} if change.step and change.step.code else {}
     numbers = {
-        "quantity": plain(change.quantity),
+        "quantity": plain(sums.quantity),
         "price": plain(change.average),
         "expected_price": plain(change.row.expected_price),
-        "broker_fill_ids": ",".join(fill.broker_fill_id for fill in change.fills),
+        "broker_fill_ids": ",".join(sums.fill_ids),
     }
+    if sums.replaced:
+        numbers["replaced"] = plain(sums.replaced)
     if change.slippage is not None:
         numbers["slippage_pips"] = plain(change.slippage.quantize(Decimal("0.1")))
     return numbers
@@ -316,7 +410,7 @@ def _name_positions(changes: Iterable[Change]) -> None:
     told = {
         (c.row.connection_id, c.row.signal_id, number)
         for c in changes
-        if not (c.fills or c.state.is_exit) and c.state.filled > 0
+        if not (c.sums.quantity or c.state.is_exit) and c.state.filled > 0
         and (number := _last(c, "broker_position_id"))
     }  # fmt: skip
     if told:

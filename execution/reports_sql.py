@@ -5,7 +5,8 @@ from execution import levels_sql
 LOAD = """
 SELECT o.id, o.client_order_id, o.status, o.fence, o.signal_id,
   o.connection_id::text, o.position_id,  -- text is how reports name it; UUIDs are dear to make
-  o.leg, o.pair, o.side, o.attempt, o.tries, o.quantity, o.filled_quantity,
+  o.leg, o.pair, o.side, o.attempt, o.tries, o.quantity, o.filled_quantity, o.inferred_quantity,
+  o.reason, o.acknowledged_at IS NULL AS unheard,
   coalesce(o.avg_fill_price, 0) AS avg_fill_price, o.expected_price, o.pip, o.broker_order_id,
   coalesce(t.slippage_alert_threshold_pips, %(alert_pips)s) AS alert_pips, c.data_connection_id
 FROM execution_order o
@@ -209,6 +210,25 @@ UPDATE execution_order o SET wish = 'CLOSE', due_at = clock_timestamp()
 WHERE o.id = ANY(%s) AND EXISTS (
   SELECT FROM signals_signal s WHERE s.refers_to_id = o.signal_id AND s.action = 'CLOSE'
     AND s.close_fraction = 1 AND s.published_at IS NOT NULL)
+"""
+
+# What we had given up is live. What had been withdrawn is taken back at the broker too.
+RISEN = """
+WITH d AS (SELECT * FROM unnest(%s::bigint[], %s::boolean[]) AS t(id, withdrawn)),
+wished AS (
+  UPDATE execution_order o SET wish = 'CANCEL', due_at = clock_timestamp()
+  FROM d WHERE o.id = d.id AND d.withdrawn AND o.wish = ''
+)
+INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
+SELECT 'order.risen', coalesce(c.user_id, c.admin_id), o.connection_id, o.signal_id, o.id,
+  jsonb_build_object('code', 'RISEN')
+FROM d JOIN execution_order o USING (id)
+JOIN connections_executionconnection c ON c.id = o.connection_id
+"""
+
+RETRIED = """
+SELECT DISTINCT order_id FROM execution_executionlog
+WHERE order_id = ANY(%s) AND code = 'OPERATOR_RETRY'
 """
 
 IMPLIED = """

@@ -18,6 +18,7 @@ ALLOWED: dict[tuple[Status, Status], str] = {
     (S.PENDING, S.SUBMITTED): "an earlier send, thought not to have happened, did arrive",
     (S.PENDING, S.PARTIALLY_FILLED): "an earlier send, thought not to have happened, did arrive",
     (S.PENDING, S.FILLED): "an earlier send, thought not to have happened, did arrive",
+    (S.PENDING, S.REJECTED): "an earlier send, thought not to have happened, did arrive",
     (S.SUBMITTING, S.SUBMITTED): "the broker has it",
     (S.SUBMITTING, S.PARTIALLY_FILLED): "filled in part in the reply",
     (S.SUBMITTING, S.FILLED): "market orders may skip SUBMITTED; the log gets the implied step",
@@ -51,18 +52,26 @@ ALLOWED: dict[tuple[Status, Status], str] = {
     (S.CANCEL_REQUESTED, S.PARTIALLY_FILLED): "a fill overtook our cancel",
     (S.CANCEL_REQUESTED, S.FILLED): "a fill overtook our cancel",
     (S.CANCEL_REQUESTED, S.SUBMITTED): "the cancel was refused",
+    (S.CANCEL_REQUESTED, S.REJECTED): "the broker took its acceptance back",
     (S.CANCELLED, S.FILLED): "a late fill wins",
+    (S.CANCELLED, S.SUBMITTED): "withdrawn as never sent, and the broker has it",
     (S.EXPIRED, S.FILLED): "a late fill wins",
+    (S.EXPIRED, S.SUBMITTED): "withdrawn as never sent, and the broker has it",
     (S.REJECTED, S.FILLED): "a late fill wins",
     (S.REJECTED, S.PARTIALLY_FILLED): "a late fill wins",
     (S.FAILED, S.FILLED): "a late fill wins",
     (S.FAILED, S.PARTIALLY_FILLED): "a late fill wins",
+    (S.FAILED, S.SUBMITTED): "called absent, and the broker has it",
+    (S.FAILED, S.REJECTED): "called absent, and the broker refused it",
+    (S.FAILED, S.CANCELLED): "called absent, and the broker had it",
+    (S.FAILED, S.EXPIRED): "called absent, and the broker had it",
     (S.FAILED, S.PENDING): "an operator's retry",
 }
 
 TRIES = 5
 RETRYABLE = frozenset({Code.REQUOTE, Code.PRICE_INVALID})
 NEVER_FILLED = frozenset({S.SKIPPED, S.DENIED})
+ENDINGS = frozenset({ReportKind.CANCELLED, ReportKind.EXPIRED, ReportKind.REJECTED})
 LATE = frozenset({S.CANCELLED, S.EXPIRED, S.REJECTED, S.FAILED})
 
 
@@ -80,7 +89,8 @@ def require(current: Status, to: Status) -> None:
 class State:
     """What a report is judged against; moved on from one report of a flush to the next.
 
-    quantity and filled: base units.
+    quantity and filled: base units. unheard: the broker has said nothing of it yet, so its end was
+    our own decision.
     """
 
     status: Status
@@ -90,6 +100,7 @@ class State:
     tries: int
     fence: int
     is_exit: bool
+    unheard: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +110,7 @@ class Step:
     status: Status
     code: Code | None = None
     detail: str = ""
-    next_attempt: bool = False  # the next send has another attempt digit
+    next_attempt: int = 0  # 1: the next send has another attempt digit; -1: the last one lives
     next_try: bool = False
 
 
@@ -119,13 +130,15 @@ def after_fill(state: State, filled: Decimal) -> Step:
 
 def after_report(state: State, report: OrderReport) -> Step | None:
     """The step that a report without new executions makes; None: it changes nothing."""
+    if _was_withdrawn(state) and report.kind in ENDINGS:
+        return Step(state.status, report.code, report.detail)  # it stays ended, and is known to be
     match report.kind:
         case ReportKind.ACCEPTED:
-            return Step(S.SUBMITTED) if state.status in (*IN_FLIGHT, S.PENDING) else None
+            return _after_acceptance(state)
         case ReportKind.REJECTED:
             return _after_rejection(state, report)
         case ReportKind.CANCELLED | ReportKind.EXPIRED:
-            if state.status not in (*IN_FLIGHT, *AT_BROKER):
+            if state.status not in (*IN_FLIGHT, *AT_BROKER, S.PENDING, S.FAILED):
                 return None
             ended = S.CANCELLED if report.kind == ReportKind.CANCELLED else S.EXPIRED
             return Step(ended, report.code, report.detail)
@@ -140,11 +153,39 @@ def after_report(state: State, report: OrderReport) -> Step | None:
             return None
 
 
+def _after_acceptance(state: State) -> Step | None:
+    """A fact wins: what we had given up is live again, and people are told."""
+    if state.status in IN_FLIGHT:
+        return Step(S.SUBMITTED)
+    given_up = (S.PENDING, S.FAILED, *NEVER_FILLED)  # of the last no move is allowed: drift
+    if _was_withdrawn(state) or state.status in given_up:
+        return Step(S.SUBMITTED, Code.RISEN)
+    return None
+
+
+def _was_withdrawn(state: State) -> bool:
+    """Whether we ended it ourselves, as never sent."""
+    return state.unheard and state.status in (S.CANCELLED, S.EXPIRED)
+
+
+def risen_before_retry(state: State, reason: str, attempt: int) -> Step | None:
+    """An operator had it tried again, and before that was sent the attempt before shows up alive.
+
+    attempt: the one that the broker has accepted. Sent again it would be there twice.
+    """
+    if state.status == S.PENDING and reason == Code.OPERATOR_RETRY and attempt == state.attempt - 1:
+        return Step(S.SUBMITTED, Code.RISEN, next_attempt=-1)
+    return None
+
+
 def _after_rejection(state: State, report: OrderReport) -> Step | None:
-    if state.status not in (*IN_FLIGHT, S.SUBMITTED):
+    if state.status == S.CANCEL_REQUESTED and state.filled:
         return None
-    if state.status == S.SUBMITTING and report.code in RETRYABLE and state.attempt == 0:
-        return Step(S.PENDING, report.code, report.detail, next_attempt=True)
+    if state.status not in (*IN_FLIGHT, S.SUBMITTED, S.CANCEL_REQUESTED, S.PENDING, S.FAILED):
+        return None
+    waits = state.status in (S.SUBMITTING, S.PENDING)
+    if waits and report.code in RETRYABLE and state.attempt == 0:
+        return Step(S.PENDING, report.code, report.detail, next_attempt=1)
     return Step(S.REJECTED, report.code or Code.REJECTED_BY_BROKER, report.detail)
 
 

@@ -1,0 +1,292 @@
+"""Sums that a broker told without ids, and the executions that replace them.
+
+What an order has executed is max(the largest sum told, Σ of the executions with ids). What the sum
+says beyond those stands in one fill row of the order, marked inferred, at the sum's own average; it
+shrinks as they come and vanishes with the last of them. Thus no order of arrival counts anything
+twice. A corrected execution (a higher revision) replaces the earlier ones under its id.
+
+Orders are locked by the caller, so their fills hold still.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from brokers.base import Execution
+from common.money import divide
+from common.sql import array, columns, rows, run
+
+ZERO = Decimal(0)
+
+
+class QuantityCorrectedError(Exception):
+    """A broker took back or changed the quantity of an execution: people must look."""
+
+
+@dataclass(slots=True)
+class Sums:
+    """What a flush adds to an order. quantity is never negative; value and commission may be."""
+
+    quantity: Decimal = ZERO
+    value: Decimal = ZERO
+    commission: Decimal = ZERO
+    times: list[datetime] = field(default_factory=list)
+    fill_ids: list[str] = field(default_factory=list)
+    inferred: Decimal = ZERO  # of the order, afterwards
+    replaced: Decimal = ZERO  # of what had been inferred, by executions with ids
+    corrected: int = 0  # executions
+
+    @property
+    def is_restated(self) -> bool:
+        """Whether what was counted before has changed: the position is then worked out anew."""
+        return bool(self.replaced or self.corrected or self.inferred)
+
+    @property
+    def changes_anything(self) -> bool:
+        return bool(self.quantity or self.replaced or self.corrected)
+
+
+NOTHING = Sums()
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """The inferred fill of an order. Nothing: a quantity of 0."""
+
+    quantity: Decimal = ZERO
+    price: Decimal = ZERO
+    commission: Decimal = ZERO
+    time: datetime | None = None
+
+
+def stated_after(
+    stated: Stated, sums: Iterable[Execution], filled: Decimal, new: Decimal
+) -> Stated:
+    """What the inferred fill becomes. Pure.
+
+    filled: the order's, with the present inferred part; new: of executions with ids that were not
+    counted yet. The average and the time are those of the largest sum that was ever told.
+    """
+    named = filled - stated.quantity + new
+    largest = max(sums, key=lambda one: one.quantity, default=None)
+    if largest is not None and largest.quantity > max(filled, named):
+        quantity = largest.quantity - named
+        commission = divide(largest.commission * quantity, largest.quantity)
+        return Stated(quantity, largest.price, commission, largest.time)
+    quantity = max(filled - named, ZERO)
+    if quantity == stated.quantity:
+        return stated
+    if quantity == 0:
+        return Stated()
+    commission = divide(stated.commission * quantity, stated.quantity)
+    return Stated(quantity, stated.price, commission, stated.time)
+
+
+LOAD = """
+SELECT order_id, broker_fill_id, quantity, price, commission, revision, inferred, time
+FROM execution_fill WHERE order_id = ANY(%s)
+  AND (inferred OR broker_fill_id = ANY(%s::text[]))
+"""
+
+CORRECT = """
+UPDATE execution_fill f SET price = d.price, commission = d.commission,
+  commission_currency = d.currency, time = d.time, revision = d.revision
+FROM unnest(%s::bigint[], %s::text[], %s::numeric[], %s::numeric[], %s::text[], %s::timestamptz[],
+  %s::int[]) AS d(order_id, broker_fill_id, price, commission, currency, time, revision)
+WHERE f.order_id = d.order_id AND f.broker_fill_id = d.broker_fill_id
+"""
+
+ADD = """
+INSERT INTO execution_fill (connection_id, broker_fill_id, order_id, side, quantity, price,
+  commission, commission_currency, time, revision)
+SELECT * FROM unnest(%s::uuid[], %s::text[], %s::bigint[], %s::text[], %s::numeric[],
+  %s::numeric[], %s::numeric[], %s::text[], %s::timestamptz[], %s::int[])
+"""
+
+STATE = """
+INSERT INTO execution_fill (connection_id, broker_fill_id, order_id, side, quantity, price,
+  commission, time, inferred)
+SELECT *, true FROM unnest(%s::uuid[], %s::text[], %s::bigint[], %s::text[], %s::numeric[],
+  %s::numeric[], %s::numeric[], %s::timestamptz[])
+ON CONFLICT (connection_id, broker_fill_id) DO UPDATE SET quantity = EXCLUDED.quantity,
+  price = EXCLUDED.price, commission = EXCLUDED.commission, time = EXCLUDED.time
+"""
+FORGET = "DELETE FROM execution_fill WHERE order_id = ANY(%s) AND inferred"
+NOTE = """
+UPDATE execution_order o SET inferred_quantity = d.quantity
+FROM unnest(%s::bigint[], %s::numeric[]) AS d(id, quantity) WHERE o.id = d.id
+"""
+
+
+@dataclass(slots=True)
+class Unusual:
+    """What a flush says about one order beyond plain new executions.
+
+    new: executions with ids that were inserted just now.
+    """
+
+    row: Any
+    new: Sequence[Any]
+    unusual: Sequence[Execution]  # sums, and corrected executions
+
+
+def settle(told: Sequence[Unusual]) -> dict[int, Sums]:
+    """Write sums and corrections to the fills; return by order what changes because of all told.
+
+    Raises QuantityCorrectedError: the report becomes drift.
+    """
+    ids = [one.row.id for one in told]
+    revised = {fill.broker_fill_id for one in told for fill in one.unusual if not fill.inferred}
+    there: dict[tuple[int, str], Any] = {}
+    stated: dict[int, Stated] = {}
+    for row in rows(LOAD, (ids, array(revised))):
+        if row.inferred:
+            stated[row.order_id] = Stated(row.quantity, row.price, row.commission, row.time)
+        else:
+            there[row.order_id, row.broker_fill_id] = row
+    sums = {}
+    after: dict[int, Stated] = {}
+    for one in told:
+        before = stated.get(one.row.id, Stated())
+        counted = sums[one.row.id] = count_new(one.new)
+        _correct(one, there, counted)
+        now = after[one.row.id] = stated_after(
+            before,
+            [fill for fill in one.unusual if fill.inferred],
+            one.row.filled_quantity,
+            counted.quantity,
+        )
+        _count_stated(counted, before, now)
+    _write_stated(told, stated, after)
+    return sums
+
+
+def count_new(fills: Sequence[Any]) -> Sums:
+    """What executions with ids add, that were not counted yet."""
+    return Sums(
+        quantity=sum((fill.quantity for fill in fills), ZERO),
+        value=sum((fill.quantity * fill.price for fill in fills), ZERO),
+        commission=sum((fill.commission for fill in fills), ZERO),
+        times=[fill.time for fill in fills],
+        fill_ids=[fill.broker_fill_id for fill in fills],
+    )
+
+
+def _count_stated(counted: Sums, before: Stated, now: Stated) -> None:
+    counted.inferred = now.quantity
+    counted.replaced = max(before.quantity - now.quantity, ZERO)
+    counted.quantity += now.quantity - before.quantity
+    counted.value += now.quantity * now.price - before.quantity * before.price
+    counted.commission += now.commission - before.commission
+    if now.quantity > before.quantity and now.time is not None:
+        counted.times.append(now.time)
+        counted.fill_ids.append("inferred")
+
+
+def _correct(one: Unusual, there: dict[tuple[int, str], Any], counted: Sums) -> None:
+    """Replace executions by their highest revision; one that is not known yet is a new one."""
+    latest: dict[str, Execution] = {}
+    for fill in one.unusual:
+        known = latest.get(fill.broker_fill_id)
+        if not fill.inferred and (known is None or fill.revision > known.revision):
+            latest[fill.broker_fill_id] = fill
+    for fill_id in sorted(latest):
+        fill, known = latest[fill_id], there.get((one.row.id, fill_id))
+        if known is None:
+            _add(one.row, fill, counted)
+        elif known.revision < fill.revision:
+            if known.quantity != fill.quantity:
+                raise QuantityCorrectedError(f"{fill_id}: {known.quantity} → {fill.quantity}")
+            _replace(one.row, known, fill, counted)
+
+
+def _add(row: Any, fill: Execution, counted: Sums) -> None:
+    record = (
+        row.connection_id, fill.broker_fill_id, row.id, row.side, fill.quantity, fill.price,
+        fill.commission, fill.commission_currency, fill.time, fill.revision,
+    )  # fmt: skip
+    run(ADD, columns([record], 10))
+    counted.quantity += fill.quantity
+    counted.value += fill.quantity * fill.price
+    counted.commission += fill.commission
+    counted.times.append(fill.time)
+    counted.fill_ids.append(fill.broker_fill_id)
+
+
+def _replace(row: Any, known: Any, fill: Execution, counted: Sums) -> None:
+    record = (
+        row.id, fill.broker_fill_id, fill.price, fill.commission, fill.commission_currency,
+        fill.time, fill.revision,
+    )  # fmt: skip
+    run(CORRECT, columns([record], 7))
+    counted.value += fill.quantity * (fill.price - known.price)
+    counted.commission += fill.commission - known.commission
+    counted.corrected += 1
+
+
+def _write_stated(
+    told: Sequence[Unusual], before: dict[int, Stated], after: dict[int, Stated]
+) -> None:
+    changed = [one.row for one in told if after[one.row.id] != before.get(one.row.id, Stated())]
+    if not changed:
+        return
+    run(NOTE, columns([(row.id, after[row.id].quantity) for row in changed], 2))
+    if gone := [row.id for row in changed if after[row.id].quantity == 0]:
+        run(FORGET, (gone,))
+    if kept := [(row, after[row.id]) for row in changed if after[row.id].quantity > 0]:
+        records = [
+            (row.connection_id, f"inferred:{row.id}", row.id, row.side, now.quantity, now.price,
+             now.commission, now.time)
+            for row, now in kept
+        ]  # fmt: skip
+        run(STATE, columns(records, 8))
+
+
+# A position is what its fills are. Only where something was replaced: else sums are carried on.
+RECOUNT = """
+WITH mine AS (
+  SELECT p.id FROM execution_order o JOIN positions_executionposition p ON p.id = o.position_id
+  WHERE o.id = ANY(%(ids)s)
+  UNION
+  SELECT p.id FROM execution_order o JOIN positions_executionposition p
+    ON p.connection_id = o.connection_id AND p.signal_id = o.signal_id
+  WHERE o.id = ANY(%(ids)s) AND o.position_id IS NULL
+), came AS (
+  SELECT p.id, sum(f.quantity * f.price) / sum(f.quantity) AS price,
+    sum(f.commission) AS commission, min(f.time) AS first
+  FROM mine JOIN positions_executionposition p USING (id)
+  JOIN execution_order o ON o.connection_id = p.connection_id AND o.signal_id = p.signal_id
+    AND o.position_id IS NULL
+  JOIN execution_fill f ON f.order_id = o.id GROUP BY p.id
+), went AS (
+  SELECT p.id, sum(f.commission) AS commission,
+    sum(f.quantity * (f.price - round(came.price, 18))
+      * coalesce(o.conversion_rate, p.conversion_rate)) AS gain
+  FROM came JOIN positions_executionposition p USING (id)
+  JOIN execution_order o ON o.position_id = p.id
+  JOIN execution_fill f ON f.order_id = o.id GROUP BY p.id
+), last AS (
+  SELECT DISTINCT ON (o.position_id) o.position_id AS id, f.time,
+    CASE WHEN o.leg LIKE 'sl%%' THEN 'sl' WHEN o.leg LIKE 'tp%%' THEN 'tp'
+      WHEN o.leg LIKE 'external%%' THEN 'external_close' ELSE 'manual' END AS why
+  FROM mine JOIN execution_order o ON o.position_id = mine.id
+  JOIN execution_fill f ON f.order_id = o.id
+  ORDER BY o.position_id, f.time DESC, f.broker_fill_id DESC
+)
+UPDATE positions_executionposition p SET entry_price = round(came.price, 18),
+  opened_at = came.first, commission = came.commission + coalesce(went.commission, 0),
+  realized_pnl = round(coalesce(went.gain, 0) * CASE p.side WHEN 'BUY' THEN 1 ELSE -1 END, 18),
+  close_reason = CASE WHEN p.quantity = 0 THEN coalesce(last.why, p.close_reason)
+    ELSE p.close_reason END,
+  closed_at = CASE WHEN p.quantity = 0 THEN coalesce(last.time, p.closed_at) ELSE p.closed_at END,
+  touched_at = clock_timestamp()
+FROM came LEFT JOIN went USING (id) LEFT JOIN last USING (id) WHERE p.id = came.id
+"""
+
+
+def recount(order_ids: Sequence[int]) -> None:
+    """Work out anew, from their fills, the positions that these orders opened or are closing."""
+    if order_ids:
+        run(RECOUNT, {"ids": list(order_ids)})
