@@ -251,6 +251,31 @@ class Code(StrEnum):
         "The order itself makes our program fail; it was set aside before it was sent.",
         "Report the reference in the log to the operators.",
     )
+    LIMBO = (
+        "LIMBO",
+        "Nobody has been able to say for long whether the broker has it.",
+        "Look it up at the broker; reconnect the account. It is asked about until it is known.",
+    )
+    STUCK = (
+        "STUCK",
+        "The broker took it and should have ended it long ago; it is being asked.",
+        "Wait some seconds: it is then cancelled or told, as the preset says.",
+    )
+    STUCK_CANCELLED = (
+        "STUCK_CANCELLED",
+        "It was stuck at the broker, so its cancel was asked for.",
+        "Nothing to do; the preset's stuck policy says so.",
+    )
+    STUCK_ESCALATED = (
+        "STUCK_ESCALATED",
+        "It is stuck at the broker, which says that it still works on it.",
+        "Look at it at the broker, then cancel it here, or choose the stuck policy Cancel.",
+    )
+    CANCEL_UNANSWERED = (
+        "CANCEL_UNANSWERED",
+        "The broker was asked to cancel it again and again, and it is still there.",
+        "Cancel it at the broker; it goes on being asked each minute.",
+    )
     RISEN = (
         "RISEN",
         "The broker has it, though we had taken it as never sent or never arrived.",

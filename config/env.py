@@ -199,6 +199,30 @@ PROOF_GAP_SECONDS = execution(
     "60",
     "Time between the two looks that prove an order never arrived.",
 )
+LOOKUP_LONGEST_SECONDS = execution(
+    "FILLCAST_LOOKUP_LONGEST_SECONDS",
+    whole(2, 600),
+    "20",
+    "Longest pause between two looks for an order whose outcome is unknown; they begin at 2 s.",
+)
+LIMBO_SECONDS = execution(
+    "FILLCAST_LIMBO_SECONDS",
+    whole(10, 86400),
+    "300",
+    "An order that is UNKNOWN for longer is an alarm.",
+)
+STUCK_SECONDS = execution(
+    "FILLCAST_STUCK_SECONDS",
+    whole(1, 86400),
+    "30",
+    "A market, IOC or FOK order that the broker has not ended by then is asked about.",
+)
+STUCK_ANSWER_SECONDS = execution(
+    "FILLCAST_STUCK_ANSWER_SECONDS",
+    whole(1, 3600),
+    "10",
+    "Time to hear of a stuck order before it is cancelled or told, as its preset says.",
+)
 LOOK_EVERY_SECONDS = execution(
     "FILLCAST_LOOK_EVERY_SECONDS",
     whole(1, 5),

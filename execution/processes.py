@@ -8,7 +8,7 @@ import structlog
 from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
 from django.conf import settings
 
-from execution import runtime, services, sweeps, tasks
+from execution import runtime, services, stuck, sweeps, tasks
 from execution.events import drain_events
 from execution.polling import poll
 from execution.reconcile import reconcile_new
@@ -65,6 +65,8 @@ def start_trading(role: str, *, exits_only: bool = False) -> runtime.Runtime:
         every += (
             ("startup gate", seconds, reconcile_new),
             ("outlived", seconds, sweeps.withdraw_outlived),
+            ("stuck", seconds, stuck.unstick),
+            ("limbo", seconds, stuck.tell_of_limbo),
         )
     _spare_the_collector()
     return runtime.begin(role, every=every)

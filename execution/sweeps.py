@@ -15,13 +15,14 @@ from brokers.registry import adapter_for
 from common.clocks import market_now
 from common.codes import Code
 from common.faults import point
-from common.sql import columns, rows, run
+from common.sql import rows, run
 from connections.selectors import spec_from_row
+from execution.drift import Record, write_all
 from execution.errands import Done, Errand
 from execution.flusher import apply_or_halve
 from execution.wire import Wire
 
-ASK_EVERY_SECONDS = 5
+ASK_FIRST_SECONDS = 2
 RUNG_GRACE_SECONDS = 1
 
 DUE = """
@@ -54,10 +55,15 @@ INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, st
 SELECT id, signal_id, connection_id, '{Code.OWNER_GONE.value}', 'UNKNOWN' FROM taken
 """
 
+# Asked less and less often: a pause is half of the time that it has been unknown for, so that each
+# is half as long again as the last. A quarter is left to chance: a broker that comes back does not
+# meet everybody at once.
 ASK = """
 WITH asked AS (
   UPDATE execution_order SET
-    lookup_after = clock_timestamp() + make_interval(secs => %(every)s)
+    lookup_after = clock_timestamp() + make_interval(secs => (0.75 + random() / 2)
+      * least(%(longest)s, greatest(%(first)s, 0.5 * coalesce(
+        extract(epoch FROM clock_timestamp() - answer_by), 0)::float8)))
   WHERE id IN (
     SELECT id FROM execution_order
     WHERE lookup_after <= clock_timestamp()
@@ -78,8 +84,9 @@ ABSENT = f"""
 WITH d AS (
   SELECT * FROM unnest(%(ids)s::bigint[], %(fences)s::bigint[], %(proofs)s::int[])
   AS t(id, fence, proofs)
-),
-moved AS (
+), locked AS (
+  SELECT id FROM execution_order WHERE id = ANY(%(ids)s::bigint[]) ORDER BY id FOR NO KEY UPDATE
+), moved AS (
   UPDATE execution_order o SET proofs = o.proofs + 1,
     fence = o.fence + CASE WHEN o.proofs = 0 THEN 0 ELSE 1 END,
     lookup_after = CASE WHEN o.proofs = 0
@@ -90,7 +97,7 @@ moved AS (
       THEN '{Code.NEVER_ARRIVED.value}' ELSE '{Code.RESEND.value}' END,
     due_at = clock_timestamp(),
     done_at = CASE WHEN o.proofs > 0 AND o.position_id IS NULL THEN clock_timestamp() END
-  FROM d WHERE o.id = d.id AND o.fence = d.fence AND o.proofs = d.proofs
+  FROM d JOIN locked USING (id) WHERE o.id = d.id AND o.fence = d.fence AND o.proofs = d.proofs
     AND o.status = 'UNKNOWN'
   RETURNING o.id, o.signal_id, o.connection_id, o.status, o.reason, o.proofs
 ), told AS (
@@ -118,16 +125,6 @@ WHERE id IN (
 """
 
 
-DRIFT = """
-INSERT INTO execution_driftitem (kind, connection_id, order_id, key, evidence)
-SELECT kind, connection_id, order_id, key, jsonb_build_object('client_order_id', key)
-FROM unnest(%s::text[], %s::uuid[], %s::bigint[], %s::text[])
-  AS t(kind, connection_id, order_id, key)
-ON CONFLICT (connection_id, kind, key) WHERE state = 'OPEN'
-DO UPDATE SET seen_at = clock_timestamp()
-"""
-
-
 def withdraw_outlived() -> int:
     """Wish a cancel for entries that rest beyond valid_until (market clock); return how many."""
     return run(OUTLIVED, (market_now(),))
@@ -135,7 +132,9 @@ def withdraw_outlived() -> int:
 
 # Asked and answered: an order that the broker's stream has moved needs it only once.
 TOLD = """
-UPDATE execution_order SET lookup_after = NULL WHERE id = ANY(%s) AND status <> 'UNKNOWN'
+UPDATE execution_order SET lookup_after = NULL WHERE id IN (
+  SELECT id FROM execution_order WHERE id = ANY(%s) AND status <> 'UNKNOWN'
+  ORDER BY id FOR NO KEY UPDATE)
 """
 
 
@@ -163,7 +162,8 @@ def ask_brokers(wire: Wire) -> int:
     Nobody waits for the answers: each is written as it comes, so that a broker that is silent
     keeps nobody else's orders unknown.
     """
-    unknown = rows(ASK, {"every": ASK_EVERY_SECONDS})
+    pauses = {"first": ASK_FIRST_SECONDS, "longest": settings.FILLCAST_LOOKUP_LONGEST_SECONDS}
+    unknown = rows(ASK, pauses)
     wire.errands.start(
         [Errand(("look-up", row.id), row, partial(_find, row), settle_lookups) for row in unknown]
     )
@@ -202,11 +202,18 @@ def settle_lookups(done: Sequence[Done]) -> None:
 
 def _unprovable(rows_without: Sequence[Any]) -> None:
     """What the broker cannot look back to stays UNKNOWN, and becomes drift for people to settle."""
-    records = [
-        (Code.BEYOND_LOOKUP.value, row.connection_id, row.id, row.client_order_id)
-        for row in rows_without
-    ]
-    run(DRIFT, columns(records, 4))
+    write_all(
+        [
+            Record(
+                Code.BEYOND_LOOKUP,
+                str(row.connection_id),
+                row.client_order_id,
+                {"client_order_id": row.client_order_id, "seconds": row.age},
+                order_id=row.id,
+            )
+            for row in rows_without
+        ]
+    )
 
 
 def _within_horizon(row: Any) -> bool:

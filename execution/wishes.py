@@ -59,6 +59,8 @@ ASK_CANCEL = f"""
 WITH moved AS (
   UPDATE execution_order SET status = 'CANCEL_REQUESTED',
     wish_tries = least(wish_tries + 1, 100),
+    -- Asked in vain: what has become of it, if its end was told to nobody?
+    lookup_after = CASE WHEN wish_tries >= 2 THEN clock_timestamp() ELSE lookup_after END,
     due_at = clock_timestamp() + make_interval(secs => %s)
   WHERE id = ANY(%s)
   RETURNING id, signal_id, connection_id, client_order_id, broker_order_id, symbol

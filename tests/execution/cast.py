@@ -197,7 +197,7 @@ def report(of: Order, kind: ReportKind, **fields: Any) -> OrderReport:
 # ---- time ------------------------------------------------------------------------------------
 MACHINE_TIMES = {
     "execution_order": ("due_at", "answer_by", "lookup_after", "submitted_at", "rung_at",
-                        "created_at", "done_at"),
+                        "created_at", "done_at", "acknowledged_at"),
     "execution_workerlease": ("lease_until",),
     "positions_executionposition": ("missing_since", "touched_at", "levels_due_at"),
     "signals_signal": ("published_at", "valid_until"),
