@@ -8,12 +8,13 @@ import asyncio
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, TypeVar
 from uuid import UUID
 
 from django.conf import settings
 
-from brokers.base import BrokerOrder, BrokerPosition, OrderReport
+from brokers.base import BrokerOrder, BrokerPosition, CancelRequest, OrderReport, ReportKind
 from brokers.places import Places
 from brokers.registry import adapter_for
 from common.sql import columns, rows
@@ -152,6 +153,35 @@ def look_up(wanted: Sequence[tuple[Any, str]]) -> dict[tuple[UUID, str], bool]:
     if told:
         apply_or_halve(told)
     return known
+
+
+def entered(wanted: Sequence[tuple[Any, str]]) -> dict[tuple[UUID, str], Decimal]:
+    """Ask how much entry orders that we have no row of have filled; others are left out."""
+    calls = [
+        (row, adapter_for(row.type).find_order(spec_from_row(row), cid)) for row, cid in wanted
+    ]
+    found: dict[tuple[UUID, str], Decimal] = {}
+    for (row, cid), answer in zip(wanted, _ask(calls), strict=True):
+        if isinstance(answer, list):
+            own = [report for report in answer if report.close_cause is None]
+            fills = {f.broker_fill_id: f.quantity for report in own for f in report.fills}
+            found[row.connection_id, cid] = sum(fills.values(), Decimal(0))
+    return found
+
+
+def cancel(wanted: Sequence[tuple[Any, CancelRequest]]) -> set[tuple[UUID, str]]:
+    """Have orders cancelled that somebody decided about; return those that are."""
+    calls = [(row, adapter_for(row.type).cancel(spec_from_row(row), one)) for row, one in wanted]
+    done: set[tuple[UUID, str]] = set()
+    told: list[OrderReport] = []
+    for (row, one), answer in zip(wanted, _ask(calls), strict=True):
+        if isinstance(answer, list):
+            told += answer
+            if any(report.kind is ReportKind.CANCELLED for report in answer):
+                done.add((row.connection_id, one.client_order_id))
+    if told:
+        apply_or_halve(told)
+    return done
 
 
 NAMED = """

@@ -2,13 +2,13 @@
 
 `scope` is the audited OPEN signals, `should` who was a candidate when they were published:
 subscriptions by their half-open intervals, and administrators' own connections that existed then
-(not those of a tenant's private feed).
+(not those of a tenant's private feed). What was adopted from a broker has that account only.
 `journal` and `held` are what brokers that show their books have shown.
 """
 
 SCOPE = """
 WITH scope AS (
-  SELECT id, feed_id, published_at, valid_until, reaches_admins FROM signals_signal
+  SELECT id, feed_id, published_at, valid_until, reaches_admins, door FROM signals_signal
   WHERE action = 'OPEN' AND published_at IS NOT NULL
     AND (%(signal)s::bigint IS NULL OR id = %(signal)s::bigint)
     AND (%(since)s::timestamptz IS NULL OR published_at >= %(since)s::timestamptz)
@@ -16,7 +16,7 @@ WITH scope AS (
 
 SHOULD = f"""{SCOPE}, should AS (
   SELECT s.id AS signal_id, b.connection_id
-  FROM scope s JOIN connections_subscription b ON b.feed_id = s.feed_id
+  FROM scope s JOIN connections_subscription b ON b.feed_id = s.feed_id AND s.door <> 'DRIFT'
   JOIN connections_subscriptioninterval i ON i.subscription_id = b.id
     AND i.started_at <= s.published_at AND (i.ended_at IS NULL OR i.ended_at > s.published_at)
   UNION
@@ -24,6 +24,9 @@ SHOULD = f"""{SCOPE}, should AS (
   FROM scope s JOIN connections_executionconnection c ON c.admin_id IS NOT NULL
     AND s.reaches_admins AND c.created_at <= s.published_at
     AND (c.archived_at IS NULL OR c.archived_at > s.published_at)
+  UNION
+  SELECT s.id, o.connection_id FROM scope s
+  JOIN execution_order o ON o.signal_id = s.id AND o.leg = 'entry' WHERE s.door = 'DRIFT'
 )"""
 
 TOTALS = f"""{SHOULD}

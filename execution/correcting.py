@@ -56,6 +56,13 @@ FROM (SELECT %(sl)s::numeric AS sl, %(tp)s::numeric AS tp) t
 WHERE p.id = %(id)s AND p.quantity > 0
 """
 
+# Orders before positions, as everywhere.
+LOCK_ORDERS = """
+SELECT o.id FROM execution_order o JOIN positions_executionposition p
+  ON o.position_id = p.id OR o.connection_id = p.connection_id AND o.signal_id = p.signal_id
+WHERE p.connection_id = %s AND p.broker_position_id = %s AND p.quantity > 0
+ORDER BY o.id FOR NO KEY UPDATE OF o
+"""
 LOCK = """
 SELECT id, side, quantity, reserved FROM positions_executionposition
 WHERE connection_id = %s AND broker_position_id = %s AND quantity > 0
@@ -106,6 +113,7 @@ def shrink(connection_id: str, evidence: Mapping[str, Any]) -> bool:
     False: what we hold has changed since, or something is on its way to close it.
     """
     with transaction.atomic():
+        rows(LOCK_ORDERS, (connection_id, evidence["broker_position_id"]))
         mine = rows(LOCK, (connection_id, evidence["broker_position_id"]))
         side = evidence["theirs"]["side"]
         held = sum((p.quantity if p.side == side else -p.quantity for p in mine), Decimal(0))

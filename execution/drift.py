@@ -1,7 +1,7 @@
 """Differences between us and a broker, written down with their evidence for people to decide."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -24,7 +24,7 @@ class Record:
     kind: Code
     connection_id: str
     key: str
-    evidence: Mapping[str, Any]
+    evidence: dict[str, Any]
     position_id: int | None = None
     order_id: int | None = None
     is_note: bool = False  # told to nobody

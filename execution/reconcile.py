@@ -15,8 +15,10 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 
+from brokers.base import CancelRequest
 from common.codes import Code
 from common.faults import point
+from common.money import plain
 from common.sql import array, rows, run
 from execution import asking, correcting
 from execution.asking import Snapshot
@@ -197,7 +199,8 @@ def _compare(look: Look, read: dict[UUID, Snapshot]) -> int:
         found = _positions(look, read)  # what was just applied has moved: it says nothing now
     for differences in found.values():
         records += differences.records
-    records = correcting.correct_by_itself(look.accounts, records)
+    records = correcting.correct_by_itself(look.accounts, _without_cancelled(look, records))
+    records = _with_what_entered(look, records)
     settle_missing([p for one in found.values() for p in one.gone], list(read), look.began)
     with transaction.atomic():
         write_all([one for one in records if UUID(one.connection_id) in read])
@@ -281,6 +284,55 @@ def _rise(look: Look, read: dict[UUID, Snapshot]) -> None:
         if (base := base_of(ticket.client_order_id)) in known and known[base].has_ended
     ]
     asking.look_up(asked)
+
+
+DECIDED = """
+SELECT connection_id::text, key FROM execution_driftitem
+WHERE connection_id = ANY(%s) AND kind = %s AND state = 'OPEN' AND decision = 'CLOSE'
+"""
+
+
+def _without_cancelled(look: Look, records: list[Record]) -> list[Record]:
+    """Ask to cancel what rests though it has ended here, where somebody decided so."""
+    if not any(record.kind is Code.ORDER_RESTS for record in records):
+        return records
+    found = rows(DECIDED, (list(look.accounts), Code.ORDER_RESTS.value))
+    decided = {(row.connection_id, row.key) for row in found}
+    wanted = [
+        (look.accounts[UUID(record.connection_id)], _cancel_request(record))
+        for record in records
+        if record.kind is Code.ORDER_RESTS and (record.connection_id, record.key) in decided
+    ]
+    done = asking.cancel(wanted)
+    return [
+        record
+        for record in records
+        if record.kind is not Code.ORDER_RESTS
+        or (UUID(record.connection_id), record.evidence["client_order_id"]) not in done
+    ]
+
+
+def _cancel_request(record: Record) -> CancelRequest:
+    told = record.evidence
+    return CancelRequest(told["client_order_id"], told["broker_order_id"], told["symbol"])
+
+
+def _with_what_entered(look: Look, records: list[Record]) -> list[Record]:
+    """Say of unknown positions with our tag how much their entry filled, a part of which may be
+    closed: whoever adopts one asks for all of its executions."""
+    tag = settings.FILLCAST_INSTALLATION_TAG
+    ours = [
+        record
+        for record in records
+        if record.kind is Code.UNKNOWN_POSITION and is_ours(record.evidence["client_order_id"], tag)
+    ]
+    asked = [(look.accounts[UUID(r.connection_id)], r.evidence["client_order_id"]) for r in ours]
+    found = asking.entered(asked)
+    for record in ours:
+        quantity = found.get((UUID(record.connection_id), record.evidence["client_order_id"]))
+        if quantity:
+            record.evidence["entered"] = plain(quantity)
+    return records
 
 
 def _positions(look: Look, read: dict[UUID, Snapshot]) -> dict[UUID, Differences]:

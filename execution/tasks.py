@@ -16,6 +16,7 @@ from django.db import transaction
 from common.faults import point
 from execution import services
 from execution.audit import audit_and_alarm, recent
+from execution.drift_decisions import Decided
 from execution.reconcile import reconcile_all, reconcile_new
 from execution.services import MAX_BUNDLE
 from execution.watch import watch_positions
@@ -99,6 +100,15 @@ def _ring_wishes() -> None:
         grant_wishes.apply_async(queue=EXITS, retry=False)
     except Exception as error:
         log.warning("the bell could not be rung", error=repr(error))
+
+
+def ring_decided_on_commit(decided: Decided) -> None:
+    """Ring for what a decision about a difference has started."""
+    ring_on_commit(decided.order_ids, queue=EXITS)
+    if decided.wishes:
+        ring_wishes_on_commit()
+    if decided.comparison:
+        ring_comparison_on_commit()
 
 
 def ring_comparison_on_commit() -> None:

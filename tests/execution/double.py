@@ -342,7 +342,13 @@ class Double:
     async def journal(self, tag: str) -> Journal:
         if self.reads_fail:
             raise ReadFailed(Code.BROKER_UNREACHABLE)
-        ours = [t for t in self.tickets if t.cause is None and t.status != "REJECTED"]
+        ours = [
+            t
+            for t in self.tickets
+            if t.cause is None
+            and t.status != "REJECTED"
+            and t.request.client_order_id.startswith(tag)
+        ]
         times = Counter((t.request.connection_id, t.request.client_order_id) for t in ours)
         return Journal(
             [Accepted(*key, times=n, first_at=market_now()) for key, n in times.items()],
