@@ -284,6 +284,27 @@ class Code(StrEnum):
     RESEND = ("RESEND", "Proven absent at the broker; the exit is sent again under its id.")
     OPERATOR_RETRY = ("OPERATOR_RETRY", "An operator asked for another try.")
 
+    RESTORED = (
+        "RESTORED",
+        "The database was restored: what became of this order since the backup is asked anew.",
+        "Wait: the broker is asked. Never enter it again by hand.",
+    )
+    RESTORED_UNSENT = (
+        "RESTORED_UNSENT",
+        "It waited when the backup was made and may have been sent since; it is never sent again.",
+        "Look for it among the differences from the broker; publish anew only if it is not there.",
+    )
+    RESTORED_EXIT = (
+        "RESTORED_EXIT",
+        "It waited when the backup was made and may have been sent since. It leaves as soon as the"
+        " broker is seen to hold all that it would close.",
+        "If the quantities differ, decide the difference, then close the position by hand.",
+    )
+    RESTORE_CLEARED = (
+        "RESTORE_CLEARED",
+        "The broker still holds what it closes, so it had not been sent; it is sent now.",
+    )
+
     # ---- the broker's refusals, one name for all brokers --------------------------------------
     REJECTED_BY_BROKER = (
         "REJECTED_BY_BROKER",
@@ -437,6 +458,11 @@ class Code(StrEnum):
         "The present state does not allow this.",
         "Read the object again; it has moved on.",
     )
+    EPOCH_OPEN = (
+        "EPOCH_OPEN",
+        "The database was restored, and not all of what it forgot is settled.",
+        "Settle what the page of the epoch lists, then release the epoch.",
+    )
     NOTHING_TO_CLOSE = ("NOTHING_TO_CLOSE", "All of the position is closed or being closed.")
     HOST_NOT_ALLOWED = (
         "HOST_NOT_ALLOWED",
@@ -452,6 +478,11 @@ class Code(StrEnum):
 
     # ---- drift ------------------------------------------------------------------------------
     UNKNOWN_ORDER = ("UNKNOWN_ORDER", "The broker reports an order with our tag that we lack.")
+    FORGOTTEN_ORDER = (
+        "FORGOTTEN_ORDER",
+        "The broker took this order from us and the database has forgotten it: it was restored.",
+        "See in the broker's history what became of it, then decide.",
+    )
     POISONED_REPORT = ("POISONED_REPORT", "A broker's report could not be written down.")
     BEYOND_LOOKUP = (
         "BEYOND_LOOKUP",

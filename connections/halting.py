@@ -6,8 +6,8 @@ from django.db import transaction
 from django.utils import timezone
 
 from common.codes import Code
-from common.errors import InvalidInputError, NotAllowedError
-from connections.models import ExecutionConnection, HaltMode, KillSwitch
+from common.errors import ConflictError, InvalidInputError, NotAllowedError
+from connections.models import Epoch, ExecutionConnection, HaltMode, KillSwitch
 from events.models import Event, EventKind
 from signals.models import Feed
 from users.models import User
@@ -56,13 +56,16 @@ def set_kill_switch(
 def release_kill_switch(switch_id: int, *, by: User | None) -> bool:
     """Let trading go on, unless another halt holds. Returns False if it was released already.
 
-    Operators release every halt, others only what they set themselves.
+    Operators release every halt, others only what they set themselves. Raises ConflictError for
+    the halt of an open epoch: it ends with the epoch.
     """
     switch = KillSwitch.objects.select_for_update().get(pk=switch_id)
     if by is not None and not by.is_operator and switch.set_by_id != by.pk:
         raise NotAllowedError(Code.PERMISSION_DENIED, "An operator set this halt.")
     if switch.released_at is not None:
         return False
+    if Epoch.objects.filter(kill_switch=switch, released_at=None).exists():
+        raise ConflictError(Code.EPOCH_OPEN)
     switch.released_at = timezone.now()
     switch.save(update_fields=["released_at"])
     owner_id = _owner_of(switch.feed_id, switch.user_id, switch.connection_id)

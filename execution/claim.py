@@ -35,7 +35,7 @@ from execution.decide import (
     decide_entry,
     decide_exit,
 )
-from execution.halts import Halts, read_halts
+from execution.halts import Halts, read_halts, uncompared
 from execution.ids import at_attempt, new_client_order_id
 from execution.reserve import balance
 from execution.risk import Book
@@ -121,8 +121,9 @@ def _decide_all(
     # soon hold them all.
     overdue = {h.connection_id for h in held if h.overdue} | full
     halts = read_halts()
+    waiting = uncompared(specs) if halts.everyone else set()  # an epoch halts everyone
     return [
-        (row, _decide(row, market, books, specs[row.connection_id], halts, overdue))
+        (row, _decide(row, market, books, specs[row.connection_id], halts, overdue, waiting))
         for row in pending
     ]
 
@@ -142,12 +143,14 @@ def _decide(
     spec: ConnectionSpec,
     halts: Halts,
     overdue: set[str],
+    waiting: set[str],
 ) -> Decision:
     is_entry = row.position_id is None
     feed_id = market.signals[row.signal_id].feed_id if row.signal_id else None
     halt = halts.mode(owner_id=row.owner_id, feed_id=feed_id, connection_id=row.connection_id)
     if not is_entry:
-        return Later() if halt == HaltMode.HALTED else decide_exit(row, market)
+        held = halt == HaltMode.HALTED or row.connection_id in waiting
+        return Later() if held else decide_exit(row, market)
     if halt is not None:
         return Denial(Code.TRADING_HALTED if halt == HaltMode.HALTED else Code.ENTRIES_HALTED)
     if row.sealed_credentials and not spec.credentials:  # they did not open; the log says why

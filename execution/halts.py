@@ -13,6 +13,12 @@ SELECT scope, mode, feed_id, user_id, connection_id FROM connections_killswitch
 WHERE released_at IS NULL
 """
 
+UNCOMPARED = """
+SELECT h.connection_id::text FROM connections_connectionhealth h
+WHERE h.connection_id = ANY(%s::uuid[]) AND h.reconciled_at IS NULL
+  AND EXISTS (SELECT FROM connections_epoch WHERE released_at IS NULL)
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Halts:
@@ -60,3 +66,12 @@ def gather(found: Iterable[Any]) -> Halts:
             case _:
                 connections[str(row.connection_id)] = row.mode
     return Halts(everyone, feeds, users, connections)
+
+
+def uncompared(connection_ids: Iterable[str]) -> set[str]:
+    """Return those of these connections that an open epoch lets nothing out for, exits neither.
+
+    An exit whose twin was sent by a row that the database forgot would close what it was not meant
+    for; so the account is compared with its broker first.
+    """
+    return {row.connection_id for row in rows(UNCOMPARED, (list(connection_ids),))}

@@ -8,7 +8,7 @@ import structlog
 from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
 from django.conf import settings
 
-from execution import runtime, services, stuck, sweeps, tasks
+from execution import epochs, runtime, services, stuck, sweeps, tasks, witness
 from execution.events import drain_events
 from execution.polling import poll
 from execution.reconcile import reconcile_new
@@ -67,7 +67,9 @@ def start_trading(role: str, *, exits_only: bool = False) -> runtime.Runtime:
             ("outlived", seconds, sweeps.withdraw_outlived),
             ("stuck", seconds, stuck.unstick),
             ("limbo", seconds, stuck.tell_of_limbo),
+            ("epoch", seconds, lambda: services.execute(epochs.settle())),
         )
+    witness.begin()  # before anything is claimed
     _spare_the_collector()
     return runtime.begin(role, every=every)
 
@@ -93,6 +95,7 @@ def _rounds(exits_only: bool) -> tuple[Round, ...]:
         ("wishes", look_every, lambda: services.execute(grant_wishes(), urgent=True)),
         ("events", look_every, drain_events),
         ("poll", settings.FILLCAST_UPDATE_INTERVAL_SECONDS, poll),
+        ("witness", witness.LOOK_SECONDS, witness.look),
     )
     if exits_only:
         return looks

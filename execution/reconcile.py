@@ -87,9 +87,11 @@ WHERE connection_id = ANY(%s) AND position_id IS NULL
   AND status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
 """
 
+# In a new epoch only a read counts that began when nobody could be sending any more.
 CLEAN = """
 UPDATE connections_connectionhealth SET reconciled_at = clock_timestamp()
-WHERE connection_id = ANY(%s) AND reconciled_at IS NULL
+WHERE connection_id = ANY(%s) AND reconciled_at IS NULL AND NOT EXISTS (
+  SELECT FROM connections_epoch WHERE released_at IS NULL AND answer_by > %s)
 """
 
 ANSWERED = """
@@ -205,7 +207,7 @@ def _compare(look: Look, read: dict[UUID, Snapshot]) -> int:
     with transaction.atomic():
         write_all([one for one in records if UUID(one.connection_id) in read])
         run(RESOLVE, {**_resolvable(look.began), "connections": list(read)})
-        run(CLEAN, (list(read),))
+        run(CLEAN, (list(read), look.began))
         run(ANSWERED, (list(read), look.began))
     return sum(not one.is_note for one in records)
 

@@ -1,11 +1,13 @@
 """What a trading process runs beside its tasks: lease, wire, flusher, and its own look for work."""
 
+import asyncio
 import os
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
+from typing import Any, TypeVar
 
 import structlog
 from django.conf import settings
@@ -20,6 +22,7 @@ from execution.health import Health
 from execution.wire import Switch, Wire
 
 log = structlog.get_logger(__name__)
+T = TypeVar("T")
 HEALTH_SECONDS = 1.0
 LONGEST_READ_SECONDS = 120
 
@@ -120,6 +123,13 @@ def present() -> Runtime:
 def started() -> bool:
     """Whether this process trades."""
     return _present is not None
+
+
+def ask(call: Coroutine[Any, Any, T]) -> T:
+    """Run a broker call on the wire's loop where this process trades, else on one of its own."""
+    if _present is not None:
+        return _present.wire.ask(call, LONGEST_READ_SECONDS)
+    return asyncio.run(asyncio.wait_for(call, LONGEST_READ_SECONDS))
 
 
 def begin(role: str, **options: object) -> Runtime:

@@ -15,7 +15,7 @@ from common.errors import ConflictError, InvalidInputError
 from common.faults import point
 from common.money import plain
 from common.sql import rows, run
-from execution import runtime, sweeps
+from execution import runtime, sweeps, witness
 from execution.claim import CrowdedOut, Outgoing, claim, nobody
 from execution.exits import ExitWish, open_exits
 from execution.models import Order, Status
@@ -38,9 +38,12 @@ def execute(order_ids: Sequence[int], *, skip_locked: bool = False, urgent: bool
     urgent: these are exits, for which places are kept.
 
     An intent is written only for a call that has a place on the wire: whatever stands between the
-    two when the process dies becomes NEVER_ARRIVED, however healthy the broker.
+    two when the process dies becomes NEVER_ARRIVED, however healthy the broker. While this may be
+    a restored database nothing is claimed: the rows are due a second later.
     """
     present = runtime.present()
+    if witness.doubts():
+        return
     waiting = list(order_ids)
     while waiting and not present.draining:
         places = present.wire.room.reserve(len(waiting), urgent=urgent)

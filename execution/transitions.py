@@ -18,6 +18,7 @@ ALLOWED: dict[tuple[Status, Status], str] = {
     (S.PENDING, S.SUBMITTED): "an earlier send, thought not to have happened, did arrive",
     (S.PENDING, S.PARTIALLY_FILLED): "an earlier send, thought not to have happened, did arrive",
     (S.PENDING, S.FILLED): "an earlier send, thought not to have happened, did arrive",
+    (S.PENDING, S.UNKNOWN): "the database was restored: it may have been sent since",
     (S.PENDING, S.REJECTED): "an earlier send, thought not to have happened, did arrive",
     (S.SUBMITTING, S.SUBMITTED): "the broker has it",
     (S.SUBMITTING, S.PARTIALLY_FILLED): "filled in part in the reply",
@@ -47,6 +48,8 @@ ALLOWED: dict[tuple[Status, Status], str] = {
     (S.PARTIALLY_FILLED, S.CANCEL_REQUESTED): "we asked",
     (S.PARTIALLY_FILLED, S.CANCELLED): "the broker's word",
     (S.PARTIALLY_FILLED, S.EXPIRED): "the broker's word",
+    (S.PARTIALLY_FILLED, S.UNKNOWN): "the database was restored: asked anew",
+    (S.CANCEL_REQUESTED, S.UNKNOWN): "the database was restored: asked anew",
     (S.CANCEL_REQUESTED, S.CANCELLED): "the broker's word",
     (S.CANCEL_REQUESTED, S.EXPIRED): "its time in force ended first",
     (S.CANCEL_REQUESTED, S.PARTIALLY_FILLED): "a fill overtook our cancel",
@@ -65,7 +68,7 @@ ALLOWED: dict[tuple[Status, Status], str] = {
     (S.FAILED, S.REJECTED): "called absent, and the broker refused it",
     (S.FAILED, S.CANCELLED): "called absent, and the broker had it",
     (S.FAILED, S.EXPIRED): "called absent, and the broker had it",
-    (S.FAILED, S.PENDING): "an operator's retry",
+    (S.FAILED, S.PENDING): "an operator's retry; an exit that a restore held back",
 }
 
 TRIES = 5
@@ -135,6 +138,10 @@ def after_report(state: State, report: OrderReport) -> Step | None:
     match report.kind:
         case ReportKind.ACCEPTED:
             return _after_acceptance(state)
+        case ReportKind.FILLED:  # nothing new: what had filled before it was UNKNOWN
+            if state.status not in IN_FLIGHT or not state.filled:
+                return None
+            return Step(S.FILLED if state.filled >= state.quantity else S.PARTIALLY_FILLED)
         case ReportKind.REJECTED:
             return _after_rejection(state, report)
         case ReportKind.CANCELLED | ReportKind.EXPIRED:
@@ -156,7 +163,7 @@ def after_report(state: State, report: OrderReport) -> Step | None:
 def _after_acceptance(state: State) -> Step | None:
     """A fact wins: what we had given up is live again, and people are told."""
     if state.status in IN_FLIGHT:
-        return Step(S.SUBMITTED)
+        return Step(S.PARTIALLY_FILLED if state.filled else S.SUBMITTED)
     given_up = (S.PENDING, S.FAILED, *NEVER_FILLED)  # of the last no move is allowed: drift
     if _was_withdrawn(state) or state.status in given_up:
         return Step(S.SUBMITTED, Code.RISEN)

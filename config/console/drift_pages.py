@@ -17,6 +17,7 @@ WHERE_TO_LOOK = {
     "QUANTITY_DIFFERS": "A part was closed or added there, or a fill of ours has not come yet.",
     "LEVELS_DIFFER": "Stop or target were moved at the broker.",
     "UNKNOWN_ORDER": "An order with our tag that we have no row of: look at its id first.",
+    "FORGOTTEN_ORDER": "Sent after the backup was made; `may be` names orders that waited then.",
     "POISONED_REPORT": "What the broker told cannot be written down; the evidence is its report.",
 }
 

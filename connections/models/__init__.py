@@ -1,7 +1,7 @@
 """Broker accounts and everything an owner decides about them."""
 
 from connections.models.accounts import ConnectionQuerySet, ExecutionConnection
-from connections.models.halts import HaltMode, KillSwitch
+from connections.models.halts import Epoch, HaltMode, KillSwitch
 from connections.models.health import (
     AccountSnapshot,
     ConnectionHealth,
@@ -28,6 +28,7 @@ __all__ = [
     "ConnectionQuerySet",
     "DataConnection",
     "Directions",
+    "Epoch",
     "ExecutionConnection",
     "FeedSettings",
     "HaltMode",

@@ -21,12 +21,12 @@ from execution.transitions import (
 
 S, K = Status, ReportKind
 TABLE = """
-PENDING: SUBMITTING DENIED CANCELLED EXPIRED FAILED SUBMITTED PARTIALLY_FILLED FILLED REJECTED
+PENDING: SUBMITTING DENIED CANCELLED EXPIRED FAILED SUBMITTED PARTIALLY_FILLED FILLED REJECTED UNKNOWN
 SUBMITTING: SUBMITTED PARTIALLY_FILLED FILLED REJECTED CANCELLED EXPIRED PENDING FAILED UNKNOWN
 UNKNOWN: SUBMITTED PARTIALLY_FILLED FILLED REJECTED CANCELLED EXPIRED PENDING FAILED
 SUBMITTED: PARTIALLY_FILLED FILLED CANCEL_REQUESTED CANCELLED EXPIRED REJECTED UNKNOWN
-PARTIALLY_FILLED: FILLED CANCEL_REQUESTED CANCELLED EXPIRED
-CANCEL_REQUESTED: CANCELLED EXPIRED PARTIALLY_FILLED FILLED SUBMITTED REJECTED
+PARTIALLY_FILLED: FILLED CANCEL_REQUESTED CANCELLED EXPIRED UNKNOWN
+CANCEL_REQUESTED: CANCELLED EXPIRED PARTIALLY_FILLED FILLED SUBMITTED REJECTED UNKNOWN
 CANCELLED: FILLED SUBMITTED
 EXPIRED: FILLED SUBMITTED
 REJECTED: FILLED PARTIALLY_FILLED
@@ -181,6 +181,23 @@ def test_the_attempt_before_an_operators_retry_that_is_live_takes_its_place(
     status: Status, reason: Code, attempt: int, after: Step | None
 ) -> None:
     assert risen_before_retry(state(status, attempt=2), reason, attempt) == after
+
+
+@pytest.mark.parametrize(
+    ("kind", "filled", "after"),
+    [
+        (K.ACCEPTED, 50, S.PARTIALLY_FILLED),
+        (K.FILLED, 50, S.PARTIALLY_FILLED),
+        (K.FILLED, 100, S.FILLED),
+    ],
+)
+def test_what_had_filled_before_it_was_unknown_is_known_again(
+    kind: ReportKind, filled: int, after: Status
+) -> None:
+    """A restore makes a partly filled order UNKNOWN; the broker then tells nothing new of it."""
+    step = after_report(state(S.UNKNOWN, filled=D(filled)), told(kind))
+    assert step is not None
+    assert step.status == after
 
 
 @pytest.mark.parametrize("kind", [K.NOT_SENT, K.UNKNOWN])
