@@ -200,7 +200,7 @@ def _clear_exits(epoch: Epoch) -> list[int]:
     if not held:
         return []
     with transaction.atomic():
-        parameters = {"ids": held, "answer_by": epoch.answer_by}
+        parameters = {"ids": held, "answer_by": epoch.answer_by, "opened_at": epoch.opened_at}
         positions = {row.position_id for row in rows(sql.CLEARED, parameters)}
         lock_positions(sorted(positions))
         cleared = []

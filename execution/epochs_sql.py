@@ -83,8 +83,8 @@ UNMARK = """
 UPDATE positions_executionposition SET missing_since = NULL WHERE missing_since IS NOT NULL
 """
 
-# Held exits whose position the broker was seen to hold, all of it, since the epoch began: they had
-# not been sent. On a netting account several of our positions are one there, which proves nothing.
+# Held exits whose position the broker was seen to hold, all of it, and nothing was executed on it
+# that we did not know at the backup: they had not been sent. On a netting account several of our positions are one there, which proves nothing.
 CLEARED = f"""
 SELECT o.id, o.position_id FROM execution_order o
 JOIN positions_executionposition p ON p.id = o.position_id
@@ -98,6 +98,10 @@ WHERE o.id = ANY(%(ids)s) AND o.status = 'FAILED' AND o.reason = '{Code.RESTORED
       AND (d.position_id = p.id OR d.kind = '{Code.UNKNOWN_ORDER.value}'))
   AND NOT EXISTS (SELECT FROM execution_order x WHERE x.position_id = p.id
     AND x.status IN ('SUBMITTING', 'UNKNOWN'))
+  AND NOT EXISTS (SELECT FROM execution_order x JOIN execution_fill f ON f.order_id = x.id
+    WHERE x.connection_id = p.connection_id AND f.recorded_at > %(opened_at)s
+      AND (x.position_id = p.id OR x.position_id IS NULL AND x.signal_id = p.signal_id)
+      AND x.id <> ALL(%(ids)s))
 ORDER BY o.position_id, o.id
 """
 CLEAR = f"""

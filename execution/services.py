@@ -209,6 +209,7 @@ WITH moved AS (
     detail = %(detail)s, done_at = NULL, tries = 0, attempt = least(attempt + 1, 9),
     due_at = clock_timestamp(), rung_at = clock_timestamp(), fence = fence + 1
   WHERE id = %(id)s AND status = 'FAILED' AND attempt < 9
+    AND reason <> '{Code.RESTORED_EXIT.value}'
     AND (position_id IS NULL OR quantity <= (
       SELECT p.quantity - p.reserved FROM positions_executionposition p WHERE p.id = position_id))
   RETURNING id, signal_id, connection_id

@@ -19,7 +19,7 @@ from execution import runtime, sweeps
 from execution.epochs import open_epoch, present_epoch, release_epoch, settle, unsettled
 from execution.models import DriftItem, Order
 from execution.reconcile import reconcile
-from execution.services import cancel_order, close_position
+from execution.services import cancel_order, close_position, retry_order
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.execution import cast
@@ -208,7 +208,9 @@ class TestExits:
         assert settle() == []
         assert state_of(order) == ("FAILED", "RESTORED_EXIT")
         assert broker.tickets[0].held == 50
-        assert {"DRIFT", "EXITS"} <= set(left(epoch))
+        assert "EXITS" in left(epoch)
+        with pytest.raises(ConflictError):
+            retry_order(order.pk)
 
     def test_on_a_netting_account_it_stays(
         self, feed: Feed, broker: Double, wire: runtime.Runtime
