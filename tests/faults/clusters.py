@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psycopg
 from django.db import connection
+from psycopg.sql import SQL, Identifier
 
 from common.embedded.identity import server_identity
 from common.embedded.postgres import PostgresServer
@@ -18,9 +20,10 @@ from common.sql import rows, run
 ROLES = "CREATE ROLE fillcast_trade NOLOGIN; CREATE ROLE fillcast_web NOLOGIN"
 
 
-def programs() -> Path:
-    """The folder of the programs whose version is that of the test database's server."""
-    major = int(rows("SELECT current_setting('server_version_num')::int / 10000 AS v")[0].v)
+def programs_of(server: str) -> Path:
+    """The folder of the programs whose version is that of a server."""
+    with psycopg.connect(server) as session:
+        major = session.info.server_version // 10_000
     for candidate in PostgresServer(Path("/nowhere"))._candidates():
         told = subprocess.run(
             [candidate / "postgres", "--version"], capture_output=True, text=True, check=False
@@ -38,16 +41,24 @@ def url() -> str:
 
 def dump(to: Path) -> Path:
     """Back up the present database by pg_dump."""
-    command = [f"{programs()}/pg_dump", "--format=custom", f"--file={to}", url()]
+    command = [f"{programs_of(url())}/pg_dump", "--format=custom", f"--file={to}", url()]
     subprocess.run(command, check=True, capture_output=True)
     return to
 
 
 def restore(backup: Path, into: str) -> None:
-    """Restore a dump into a database, in place of what is there."""
-    command = [f"{programs()}/pg_restore", "--clean", "--if-exists", "--exit-on-error"]
+    """Restore a dump into a new database in place of the one that is there.
+
+    Not over it (`--clean`): tables that are made anew would get the rights that default to them,
+    and the log could be rewritten.
+    """
     connection.close()
-    subprocess.run([*command, f"--dbname={into}", str(backup)], check=True, capture_output=True)
+    base, _, name = into.rpartition("/")
+    with psycopg.connect(f"{base}/postgres", autocommit=True) as server:
+        for statement in ("DROP DATABASE IF EXISTS {} WITH (FORCE)", "CREATE DATABASE {}"):
+            server.execute(SQL(statement).format(Identifier(name)))
+    command = [f"{programs_of(into)}/pg_restore", "--exit-on-error", f"--dbname={into}"]
+    subprocess.run([*command, str(backup)], check=True, capture_output=True)
 
 
 class Clusters:
@@ -57,7 +68,7 @@ class Clusters:
         self.folder = Path(tempfile.mkdtemp(prefix="fillcast-clusters-", dir="/var/tmp"))
         self.folder.chmod(0o755)
         self._servers: list[PostgresServer] = []
-        self._programs = programs()
+        self._programs = programs_of(url())
 
     def new(self, name: str) -> PostgresServer:
         """An empty one, as durable as a real one."""
