@@ -84,7 +84,8 @@ UPDATE positions_executionposition SET missing_since = NULL WHERE missing_since 
 """
 
 # Held exits whose position the broker was seen to hold, all of it, and nothing was executed on it
-# that we did not know at the backup: they had not been sent. On a netting account several of our positions are one there, which proves nothing.
+# that we did not know at the backup: they had not been sent. On a netting account several of our
+# positions are one there, which proves nothing.
 CLEARED = f"""
 SELECT o.id, o.position_id FROM execution_order o
 JOIN positions_executionposition p ON p.id = o.position_id

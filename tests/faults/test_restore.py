@@ -29,7 +29,11 @@ from tests.execution.double import Double
 from tests.faults import clusters
 from tests.faults.clusters import Clusters
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(240)]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.timeout(240),
+    pytest.mark.faults,
+]
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ END $$
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("execution", "0006_drift_decisions"),
+        ("execution", "0007_what_becomes_of_an_order"),
         ("signals", "0001_initial"),
         ("positions", "0001_initial"),
         ("events", "0001_initial"),
