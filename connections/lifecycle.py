@@ -43,6 +43,7 @@ def create_connection(
     preset: TradingPreset | None = None,
     data_connection: DataConnection | None = None,
     is_active: bool = True,
+    auto_correct: bool = False,
 ) -> ExecutionConnection:
     """Return a new connection with its health and mailbox; it trades once its test has passed.
 
@@ -61,7 +62,7 @@ def create_connection(
     connection = ExecutionConnection(
         user=user, admin=admin, name=name.strip(), type=type, account=account.strip(),
         exchange_name=exchange_name.strip(), settings=dict(settings or {}), preset=preset,
-        data_connection=data_connection, is_active=is_active,
+        data_connection=data_connection, is_active=is_active, auto_correct=auto_correct,
         created_at=market_now(),  # after the lock: audit compares it with publications
     )  # fmt: skip
     _insert(connection)
@@ -118,19 +119,29 @@ def check_settings(values: Mapping[str, Any]) -> None:
                 field=f"settings.{key}",
             )
     hosts.check_named(values)
+    every = values.get("update_interval_seconds")
+    if every is not None and (
+        isinstance(every, bool) or not isinstance(every, int | float) or not 0.2 <= every <= 3600
+    ):
+        raise InvalidInputError(
+            Code.FIELD_INVALID,
+            "How often working orders are polled is a number of seconds from 0.2 to 3600.",
+            field="settings.update_interval_seconds",
+        )
 
 
 @transaction.atomic
 def update_connection(
     connection_id: UUID, *, by: User | None, **changes: Any
 ) -> ExecutionConnection:
-    """Change name, settings, preset or data_connection; others are refused (FIELD_UNKNOWN).
+    """Change name, settings, auto_correct, preset or data_connection; others are refused
+    (FIELD_UNKNOWN).
 
     Owner, kind and account are what a connection is: for another account make another one. New
     settings are untested ones: no entry goes out before the test has passed again.
     """
     connection = locked(connection_id, by)
-    allowed = {"name", "settings", "preset", "data_connection"}
+    allowed = {"name", "settings", "auto_correct", "preset", "data_connection"}
     if unknown := sorted(set(changes) - allowed):
         raise InvalidInputError(
             Code.FIELD_UNKNOWN, f"{unknown[0]!r} cannot be changed.", field=unknown[0]

@@ -157,6 +157,7 @@ class ConnectionSerializer(StrictModelSerializer[ExecutionConnection]):
             "has_credentials",
             "is_active",
             "is_paused",
+            "auto_correct",
             "settings",
             "preset",
             "data_connection",

@@ -3,12 +3,29 @@
 from typing import Any
 
 from django.db.models import QuerySet
+from django.http import Http404
 from django_filters import rest_framework as filters
-from rest_framework import viewsets
+from drf_spectacular.utils import extend_schema
+from rest_framework import status, viewsets
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
 
+from common.rest import StrictSerializer
 from connections.api import own_connections
+from execution import drift_decisions, reconcile, tasks
+from execution.adopting import Levels
+from execution.drift_decisions import Decided
 from execution.models import DriftItem, ExecutionLog
-from execution.serializers import DriftSerializer, LogSerializer
+from execution.serializers import (
+    AdoptSerializer,
+    CompareDoneSerializer,
+    CompareSerializer,
+    DriftSerializer,
+    IgnoreSerializer,
+    LogSerializer,
+    RelinkSerializer,
+)
 from users.api import caller
 
 
@@ -46,7 +63,11 @@ class DriftFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types
 
 
 class DriftViewSet(viewsets.ReadOnlyModelViewSet[DriftItem]):
-    """Differences between us and your brokers, with their evidence."""
+    """Differences between us and your brokers, with their evidence, and what you decide about them.
+
+    `actions` of an item says what fits it. A decision is carried out at once; what it sends to a
+    broker goes the normal way of an exit, a cancel or a moved level.
+    """
 
     queryset = DriftItem.objects.none()
     serializer_class = DriftSerializer
@@ -58,3 +79,65 @@ class DriftViewSet(viewsets.ReadOnlyModelViewSet[DriftItem]):
         user, rows = caller(self.request), DriftItem.objects.select_related("connection")
         mine: Any = own_connections(user).values("pk")
         return rows if user.is_operator else rows.filter(connection__in=mine)
+
+    @extend_schema(request=AdoptSerializer, responses=DriftSerializer)
+    @action(detail=True, methods=["post"])
+    def adopt(self, request: Request, pk: str) -> Response:
+        """Take the broker's side over: what it holds becomes a trade of yours, or its quantity,
+        levels or price become ours."""
+        item, said = self.get_object(), _said(AdoptSerializer, request)
+        return self._decided(
+            drift_decisions.adopt(item.pk, by=caller(request), levels=Levels(**said))
+        )
+
+    @extend_schema(request=RelinkSerializer, responses=DriftSerializer)
+    @action(detail=True, methods=["post"])
+    def relink(self, request: Request, pk: str) -> Response:
+        """Say which order or position of yours it really is. Of levels that differ: ours hold, and
+        the broker is told them again."""
+        item, said = self.get_object(), _said(RelinkSerializer, request)
+        return self._decided(
+            drift_decisions.relink(
+                item.pk,
+                by=caller(request),
+                order_id=said.get("order"),
+                position_id=said.get("position"),
+            )
+        )
+
+    @extend_schema(request=None, responses=DriftSerializer)
+    @action(detail=True, methods=["post"])
+    def close(self, request: Request, pk: str) -> Response:
+        """End it: what the broker holds is closed or cancelled there, what only we hold here."""
+        return self._decided(drift_decisions.close(self.get_object().pk, by=caller(request)))
+
+    @extend_schema(request=IgnoreSerializer, responses=DriftSerializer)
+    @action(detail=True, methods=["post"])
+    def ignore(self, request: Request, pk: str) -> Response:
+        """Leave it as it is, with a reason, until it changes."""
+        item, said = self.get_object(), _said(IgnoreSerializer, request)
+        return self._decided(drift_decisions.ignore(item.pk, by=caller(request), **said))
+
+    @extend_schema(request=CompareSerializer, responses={202: CompareDoneSerializer}, filters=False)
+    @action(detail=False, methods=["post"])
+    def compare(self, request: Request) -> Response:
+        """Have your connections, or one of them, compared with their brokers now."""
+        said = _said(CompareSerializer, request)
+        mine = own_connections(caller(request)).filter(archived_at=None)
+        if "connection" in said:
+            mine = mine.filter(pk=said["connection"])
+            if not mine.exists():
+                raise Http404
+        asked = reconcile.ask_for(list(mine.values_list("pk", flat=True)))
+        tasks.ring_comparison_on_commit()
+        return Response({"count": asked}, status=status.HTTP_202_ACCEPTED)
+
+    def _decided(self, decided: Decided) -> Response:
+        tasks.ring_decided_on_commit(decided)
+        return Response(self.get_serializer(decided.item).data)
+
+
+def _said(serializer: type[StrictSerializer], request: Request) -> dict[str, Any]:
+    wanted = serializer(data=request.data)
+    wanted.is_valid(raise_exception=True)
+    return dict(wanted.validated_data)

@@ -158,7 +158,7 @@ def _deciding(
 ) -> Iterator[Decided]:
     """Lock an item, let it be dealt with, and write down who decided what."""
     with transaction.atomic():
-        found = DriftItem.objects.select_related("connection__user", "connection__admin")
+        found = DriftItem.objects.select_related("connection")
         item = found.select_for_update(no_key=True, of=("self",)).get(pk=item_id)
         check_owner(item.connection, by)
         if item.state not in (DriftItem.State.OPEN, DriftItem.State.IGNORED):

@@ -6,8 +6,10 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from common.rest import Amount, Reason, StrictModelSerializer, StrictSerializer, Whole, reason
-from execution.models import DriftItem, ExecutionLog, Fill, Order, Status
+from execution.drift_decisions import actions_of
+from execution.models import Decision, DriftItem, ExecutionLog, Fill, Order, Status
 
+ACTIONS = [decision.value.lower() for decision in Decision if decision]
 LIFECYCLES = [
     "RECEIVED",
     "VALIDATED",
@@ -196,10 +198,11 @@ class LogSerializer(StrictModelSerializer[ExecutionLog]):
 
 
 class DriftSerializer(StrictModelSerializer[DriftItem]):
-    """A difference between us and a broker, with its evidence."""
+    """A difference between us and a broker: its evidence, and what was or can be decided."""
 
     reason = serializers.SerializerMethodField()
     connection_name = serializers.CharField(source="connection.name", read_only=True)
+    actions = serializers.SerializerMethodField(help_text="What can be decided about it now.")
 
     class Meta:
         model = DriftItem
@@ -214,6 +217,10 @@ class DriftSerializer(StrictModelSerializer[DriftItem]):
             "key",
             "evidence",
             "state",
+            "actions",
+            "decision",
+            "decided_by",
+            "decided_at",
             "resolution",
             "found_at",
             "seen_at",
@@ -221,6 +228,42 @@ class DriftSerializer(StrictModelSerializer[DriftItem]):
         )
         read_only_fields = fields
 
+    @extend_schema_field(serializers.ListField(child=serializers.ChoiceField(ACTIONS)))
+    def get_actions(self, item: DriftItem) -> list[str]:
+        return [decision.value.lower() for decision in actions_of(item)]
+
     @extend_schema_field(Reason(allow_null=True))
     def get_reason(self, item: DriftItem) -> dict[str, str] | None:
         return reason(item.kind)
+
+
+class AdoptSerializer(StrictSerializer):
+    """The levels that an adopted trade gets, in place of those that the broker holds."""
+
+    stop_loss = Amount(required=False, positive=True)
+    take_profit = Amount(required=False, positive=True)
+
+
+class RelinkSerializer(StrictSerializer):
+    """What it really is: an order or a position of the same connection. Not for levels."""
+
+    order = Whole(required=False, min_value=1)
+    position = Whole(required=False, min_value=1)
+
+
+class IgnoreSerializer(StrictSerializer):
+    """Why the difference is left as it is."""
+
+    reason = serializers.CharField(max_length=200)
+
+
+class CompareSerializer(StrictSerializer):
+    """Which connection; all that one may see without it."""
+
+    connection = serializers.UUIDField(required=False)
+
+
+class CompareDoneSerializer(StrictSerializer):
+    """How many connections are compared next."""
+
+    count = serializers.IntegerField(read_only=True)

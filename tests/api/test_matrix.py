@@ -90,6 +90,15 @@ CASES: dict[str, Case] = {
     "GET /api/v1/data-connections/{id}/": Case("own", **of("prices")),
     "GET /api/v1/drift/": listed("drift"),
     "GET /api/v1/drift/{id}/": Case("own", **of("drift")),
+    "POST /api/v1/drift/{id}/adopt/": Case("own", **of("drift", ok=409)),
+    "POST /api/v1/drift/{id}/relink/": Case("own", **of("drift", ok=409)),
+    "POST /api/v1/drift/{id}/close/": Case("own", **of("drift")),
+    "POST /api/v1/drift/{id}/ignore/": Case(
+        "own", **of("drift", body=lambda world: {"reason": "mine"})
+    ),
+    "POST /api/v1/drift/compare/": Case(
+        "foreign", body=lambda world: {"connection": str(world.connection.pk)}, ok=202
+    ),
     "GET /api/v1/execution-logs/": listed("log"),
     "GET /api/v1/execution-logs/{id}/": Case("own", **of("log")),
     "GET /api/v1/feeds/": Case("list", shows=lambda world: world.feed.slug),

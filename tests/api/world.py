@@ -148,6 +148,7 @@ def _trades(
     filled = order(
         connection, signal, "entry", status=Status.FILLED, filled_quantity=Decimal(1000),
         avg_fill_price=Decimal("1.38600"), done_at=now, filled_at=now,
+        client_order_id="tstabcdefghijklm0",
     )  # fmt: skip
     position = ExecutionPosition.objects.create(
         connection=connection, signal=signal, pair="EUR/USD", symbol="EURUSD", side="BUY",
@@ -166,7 +167,7 @@ def _trades(
             order_id=filled.pk, signal_id=signal.pk, connection_id=connection.pk, code="FILL"
         ),
         "drift": DriftItem.objects.create(
-            kind="POSITION_MISSING", connection=connection, key="k", evidence={}
+            kind="POSITION_MISSING", connection=connection, key="k", position_id=position.pk
         ),
     }
 

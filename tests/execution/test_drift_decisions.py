@@ -165,7 +165,7 @@ def test_an_orphan_that_rests_is_adopted_as_an_order(
 def test_an_unknown_position_that_is_not_wanted_is_closed_there_once(
     position: ExecutionPosition, broker: Double, owner: User
 ) -> None:
-    ticket = stranger(broker)
+    stranger(broker)
     item = found("UNKNOWN_POSITION")
     decided = drift_decisions.close(item.pk, by=owner)
     assert len(decided.order_ids) == 1

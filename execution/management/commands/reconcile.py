@@ -1,0 +1,102 @@
+"""Compare what we hold with what the brokers hold, now."""
+
+import time
+from argparse import RawDescriptionHelpFormatter
+from typing import Any
+from uuid import UUID
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from common.clocks import machine_time
+from common.shown import sentence
+from common.sql import array, rows
+from connections.models import ExecutionConnection
+from execution.models import AccountReading, DriftItem
+from execution.reconcile import ask_for
+from execution.tasks import ring_comparison_on_commit
+
+HELP = """\
+Compare what we hold with what the brokers hold, now: positions, orders and executions.
+
+It happens by itself every five minutes and after each (re)connect. This asks the trading processes
+to do it at once, waits for them, and shows the differences that are open. A running worker is
+needed: only trading processes can speak to brokers.
+
+  manage.py reconcile                      all connections
+  manage.py reconcile --connection ID      one of them, by its id, its name or its account
+
+Exit code: 0 compared, nothing differs; 1 there are differences; 2 not compared in time."""
+
+LATE = """
+SELECT c.name, h.status FROM execution_accountreading r
+JOIN connections_executionconnection c ON c.id = r.connection_id
+LEFT JOIN connections_connectionhealth h ON h.connection_id = c.id
+WHERE r.compare_asked_at IS NOT NULL AND c.id = ANY(%s::uuid[]) ORDER BY c.name
+"""
+LOOK_SECONDS = 0.2
+
+
+class Command(BaseCommand):
+    """`manage.py reconcile`."""
+
+    help = HELP
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        """Keep the help's lines as they are written."""
+        kwargs["formatter_class"] = RawDescriptionHelpFormatter
+        return super().create_parser(prog_name, subcommand, **kwargs)
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--connection", metavar="ID", help="one connection only")
+        parser.add_argument(
+            "--wait", type=float, default=60, metavar="SECONDS", help="how long to wait, usually 60"
+        )
+
+    def handle(self, *, connection: str | None, wait: float, **_: Any) -> None:
+        ids = [_named(connection)] if connection else _all()
+        ask_for(ids)
+        ring_comparison_on_commit()
+        late = _wait_for(ids, wait)
+        for row in late:
+            self.stderr.write(f"not compared: {row.name} ({(row.status or 'untested').lower()})")
+        items = DriftItem.objects.filter(connection_id__in=ids, state="OPEN")
+        for item in items.select_related("connection").order_by("connection__name", "id"):
+            self.stdout.write(
+                f"{item.connection.name}: {sentence(item.kind)} {item.key} (drift {item.pk})"
+            )
+        self.stdout.write(f"{len(ids) - len(late)} compared, {items.count()} differences are open")
+        if late:
+            raise SystemExit(2)
+        if items:
+            raise SystemExit(1)
+
+
+def _all() -> list[UUID]:
+    """Connections that were tested: of the others nothing is known yet."""
+    found = ExecutionConnection.objects.live().exclude(health__status="UNTESTED")
+    return list(found.values_list("pk", flat=True))
+
+
+def _named(text: str) -> UUID:
+    live = ExecutionConnection.objects.live()
+    try:
+        found = list(live.filter(pk=UUID(text)).values_list("pk", flat=True))
+    except ValueError:
+        by_name = live.filter(name=text) | live.filter(account=text)
+        found = list(by_name.values_list("pk", flat=True)[:2])
+    if len(found) != 1:
+        how = "no connection" if not found else "more than one connection"
+        raise CommandError(f"There is {how} {text!r}.")
+    return found[0]
+
+
+def _wait_for(ids: list[UUID], seconds: float) -> list[Any]:
+    """Wait until all were compared or the time is over; return those that were not."""
+    until = machine_time() + seconds
+    while AccountReading.objects.filter(
+        connection_id__in=ids, compare_asked_at__isnull=False
+    ).exists():
+        if machine_time() > until:
+            break
+        time.sleep(LOOK_SECONDS)
+    return rows(LATE, (array(ids),))
