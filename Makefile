@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 STAMP := .venv/.installed
 export PYTHONDONTWRITEBYTECODE ?=
 
-.PHONY: help venv demo up test lint format bench docs lock clean
+.PHONY: help venv demo up test chaos lint format bench docs lock clean
 
 help: ## this page
 	@echo "Fillcast: publish a trading signal once; have it filled on every subscribed account."
@@ -24,6 +24,9 @@ up: venv ## the same without demo data
 
 test: venv ## all tests, on servers of their own; T='tests/config -k name' for a part
 	@$(PYTHON) -m pytest $(T)
+
+chaos: venv ## the stack under load while something breaks every second or two; SECONDS=600 SEED=1
+	@$(PYTHON) -m tests.faults.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
 
 lint: venv ## style, types, layers, migrations, deployment checks, generated docs
 	@deploy/lint.sh

@@ -7,6 +7,7 @@ one. It is a process of its own, because web processes die as well (`FILLCAST_FA
 import json
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -21,12 +22,23 @@ def publish(
     action: str = "OPEN",
     refers_to: int | None = None,
     tp: str = TP,
+    together: bool = False,
+    seconds_valid: float = 0,
     **fields: Any,
 ) -> list[int]:
-    """Publish so many signals to the feed of so many subscribers; return their ids."""
+    """Publish so many signals to the feed of so many subscribers; return their ids.
+
+    together: in one transaction, so that all their orders are there at once.
+    """
+    from django.db import transaction
+
+    from common.clocks import market_now
     from signals.models import Approval, Feed, Signal
     from signals.services import publish as to_publish
 
+    if together:
+        with transaction.atomic():
+            return publish(feed, count, action, refers_to, tp, False, seconds_valid, **fields)
     first = Signal.objects.get(pk=refers_to) if refers_to else None
     place = first.feed if first else Feed.objects.get(slug=f"bench-{feed}")
     made = []
@@ -44,6 +56,8 @@ def publish(
         for name in ("direction", "order_type", "valid_until"):
             if name in fields:
                 setattr(signal, name, fields[name])
+        if seconds_valid:
+            signal.valid_until = market_now() + timedelta(seconds=seconds_valid)
         signal.save()
         to_publish(signal.pk, by=None)
         made.append(signal.pk)

@@ -1,0 +1,126 @@
+"""`python -m tests.faults.chaos [--seconds 600] [--seed N]`: words to stderr, a line to stdout."""
+
+import argparse
+import json
+import secrets
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.faults.chaos.load import Load
+from tests.faults.chaos.plan import Step, plan
+from tests.faults.chaos.stage import Stage, folder_for, forget, keep_logs
+from tests.faults.chaos.trouble import Trouble
+from tests.faults.chaos.verdict import Verdict, judge
+from tests.faults.chaos.watching import Watching
+
+BURST_LEAST, BURST_WAIT = 3_000, 3.0  # orders in flight that a kill in a burst waits for, seconds
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+class Run:
+    """One run: break things for so many seconds, then heal, wait and count."""
+
+    def __init__(self, stage: Stage, seed: int, seconds: float) -> None:
+        self._steps, self._seconds = plan(seed, seconds), seconds
+        self._trouble, self._watching = Trouble(stage), Watching(stage.servers.ours)
+        self._load = Load(stage, seed, say)
+        self._stage = stage
+        self._began = time.monotonic()
+
+    def through(self) -> Verdict:
+        """Go through all of it."""
+        self._began = time.monotonic()
+        self._load.start()
+        for step in self._steps:
+            self._wait_until(step.at)
+            self._strike(step)
+        self._wait_until(self._seconds)
+        self._load.stop()
+        self._trouble.heal()
+        say(f"{self._clock()} quiet; everything that was broken is mended")
+        return judge(self._stage, self._watching, self._load)
+
+    def _clock(self) -> str:
+        return f"{time.monotonic() - self._began:7.1f} s"
+
+    def _wait_until(self, at: float) -> None:
+        looked = 0.0
+        while (now := time.monotonic()) < self._began + at:
+            self._trouble.mend()
+            if now - looked > 0.5:
+                looked = now
+                self._watching.look()
+            time.sleep(0.05)
+
+    def _strike(self, step: Step) -> None:
+        if step.burst:
+            self._load.burst(step.burst)
+            end = time.monotonic() + BURST_WAIT
+            while len(self._watching.look() or ()) < BURST_LEAST and time.monotonic() < end:
+                time.sleep(0.02)
+        seen = self._watching.note(step)
+        if self._trouble.make(step):
+            known = "?" if seen.in_flight is None else f"{seen.in_flight:,}"
+            say(f"{self._clock()} {step}; {known} in flight")
+        else:
+            self._watching.drop(seen)
+            say(f"{self._clock()} {step}: it is down already")
+
+
+def run(seed: int, seconds: float, without: str = "") -> dict[str, Any]:
+    """Run and return what is printed; the folder stays when something is not 0."""
+    folder = folder_for(seed)
+    say(f"chaos: seed {seed}, {seconds:g} s, in {folder}")
+    told: dict[str, Any] = {"ok": False}
+    try:
+        with Stage(folder, say, without) as stage:
+            verdict = Run(stage, seed, seconds).through()
+        told = verdict.as_json(seed, seconds)
+    finally:
+        _tidy(folder, ok=bool(told["ok"]))
+    if not told["ok"]:
+        told["logs"] = str(folder)
+    return told
+
+
+def _tidy(folder: Path, *, ok: bool) -> None:
+    if ok:
+        forget(folder)
+    else:
+        keep_logs(folder)
+        say(f"the logs are in {folder}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="make chaos",
+        description="Load, a random fault every 1-3 seconds, then quiet, then what must be 0.",
+    )
+    parser.add_argument("--seconds", type=float, default=600, help="how long things break (600)")
+    parser.add_argument("--seed", type=int, help="the same seed is the same sequence of faults")
+    parser.add_argument(
+        "--without",
+        default="",
+        choices=["deadline", "fence", "second_proof", "reservation", "events"],
+        help="take this guard away from the workers, to see that a counter notices",
+    )
+    asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    seed = asked.seed if asked.seed is not None else secrets.randbelow(1_000_000)
+    try:
+        told = run(seed, asked.seconds, asked.without)
+    except KeyboardInterrupt:
+        say("stopped; nothing is left running")
+        return 130
+    print(json.dumps(told), flush=True)
+    return 0 if told["ok"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

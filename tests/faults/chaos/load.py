@@ -1,0 +1,161 @@
+"""Somebody trades: a signal a second to everybody, prices that move, clicks of tenants."""
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+
+from tests.faults.chaos.stage import CONNECTIONS, Stage
+from tests.faults.fleet import HandsFailedError
+from tests.faults.servers import Database
+
+EVERY = 1.0
+MOST_OPEN = 8  # signals; an account may hold 20 positions
+PRICE_EVERY = 6.0
+BASE, SPREAD, STEP = Decimal("1.10000"), Decimal("0.00010"), Decimal("0.00050")
+QUOTES = """
+UPDATE connections_dataconnection SET settings =
+  jsonb_build_object('quotes', jsonb_build_object('EUR/USD', jsonb_build_array(%s::text, %s::text)))
+"""
+HELD = """
+SELECT id, side FROM positions_executionposition WHERE quantity > reserved
+ORDER BY random() LIMIT %s
+"""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the load has done."""
+
+    opened: int = 0
+    modified: int = 0
+    closed: int = 0
+    clicks: int = 0
+    prices: int = 0
+    refused: int = 0  # the publisher was told that it did not work, and tried again
+
+    @property
+    def signals(self) -> int:
+        return self.opened + self.modified + self.closed
+
+
+class Load(threading.Thread):
+    """Runs until `stop`. Everything that fails is done again: a publisher does not give up."""
+
+    def __init__(self, stage: Stage, seed: int, say: Callable[[str], None]) -> None:
+        super().__init__(daemon=True, name="load")
+        self.tally = Tally()
+        self.published: list[int] = []
+        self._stage, self._say = stage, say
+        self._rng = random.Random(f"load {seed}")
+        self._ended = threading.Event()
+        self._turn = threading.Lock()  # the hands are one pair
+        self._open: list[tuple[int, str]] = []
+        self._ours = Database(stage.servers.postgres)
+        self._bid = BASE
+        self._price_due = 0.0
+
+    def stop(self) -> None:
+        """Let the turn in hand end."""
+        self._ended.set()
+        self.join(60)
+
+    def run(self) -> None:
+        due = time.monotonic()
+        while not self._ended.is_set():
+            with self._turn:
+                self._one_turn()
+            due = max(due + EVERY, time.monotonic() - 5 * EVERY)
+            self._ended.wait(max(0.0, due - time.monotonic()))
+
+    def burst(self, signals: int) -> None:
+        """Publish several at once: one transaction, so that all of it is in flight together."""
+        with self._turn:
+            self._open_new(count=signals, together=True, **self._entry())
+
+    def _one_turn(self) -> None:
+        if time.monotonic() >= self._price_due:
+            self._move_prices()
+        if len(self._open) > MOST_OPEN or (self._open and self._rng.random() < 0.35):
+            chosen, _ = self._open[0]
+            if self._publish(action="CLOSE", refers_to=chosen):
+                self._open.pop(0)
+                self.tally.closed += 1
+        elif self._open and self._rng.random() < 0.25:
+            chosen, direction = self._rng.choice(self._open)
+            levels = self._levels(direction)
+            if self._publish(action="MODIFY", refers_to=chosen, **levels):
+                self.tally.modified += 1
+        else:
+            self._open_new(**self._entry())
+        if self._rng.random() < 0.4:
+            self._click()
+
+    def _levels(self, direction: str) -> dict[str, str]:
+        """Stop far, target mostly near: some of them are reached by the prices."""
+        sign = 1 if direction == "BUY" else -1
+        stop = self._bid - sign * self._rng.choice((Decimal("0.0050"), Decimal("0.0100")))
+        near = (Decimal("0.0010"), Decimal("0.0030"), Decimal("0.0200"))
+        target = self._bid + sign * self._rng.choice(near)
+        return {"sl": str(stop), "tp": str(target)}
+
+    def _entry(self) -> dict[str, Any]:
+        """A new signal: mostly at the market, some wait for a better price."""
+        direction = self._rng.choice(("BUY", "SELL"))
+        how: dict[str, Any] = {"direction": direction, **self._levels(direction)}
+        if self._rng.random() < 0.3:
+            how["seconds_valid"] = 30
+        if self._rng.random() < 0.15:
+            better = self._bid - (1 if direction == "BUY" else -1) * 2 * STEP
+            how |= {"order_type": "LIMIT", "open_price": str(better), "tp": str(self._bid)}
+        return how
+
+    def _open_new(self, **how: Any) -> None:
+        ids = self._publish(**how)
+        self._open += [(signal, how["direction"]) for signal in ids]
+        self.published += ids
+        self.tally.opened += len(ids)
+
+    def _publish(self, **how: Any) -> list[int]:
+        ids: list[int] = self._do("publish", feed=CONNECTIONS, **how) or []
+        return ids
+
+    def _click(self) -> None:
+        """Tenants close or move what they hold, by hand."""
+        try:
+            held = self._ours.rows(HELD, 10)
+        except psycopg.Error:
+            return
+        if not held:
+            return
+        self.tally.clicks += 1
+        if self._rng.random() < 0.7:
+            self._do("close", positions=[row.id for row in held[:8]])
+        else:
+            self._do("modify", position=held[0].id, **self._levels(held[0].side))
+
+    def _move_prices(self) -> None:
+        """The prices process takes new quotes from its source's settings, within five seconds."""
+        self._price_due = time.monotonic() + PRICE_EVERY
+        low, high = BASE - 10 * STEP, BASE + 10 * STEP
+        moved = self._bid + self._rng.choice((-3, -2, -1, 1, 2, 3)) * STEP
+        self._bid = min(max(moved, low), high)
+        try:
+            self._ours.rows(QUOTES, str(self._bid), str(self._bid + SPREAD))
+            self.tally.prices += 1
+        except psycopg.Error:
+            pass
+
+    def _do(self, what: str, **how: Any) -> Any:
+        assert self._stage.hands is not None
+        try:
+            return self._stage.hands.do(what, **how)
+        except HandsFailedError as error:
+            self.tally.refused += 1
+            self._say(f"  {what} refused: {str(error)[:120]}")
+            return None

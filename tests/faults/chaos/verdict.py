@@ -1,0 +1,123 @@
+"""After the quiet: is everybody settled, and what do the counters say?"""
+
+import json
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+
+from common.embedded import processes
+from tests.faults.chaos.load import Load, Tally
+from tests.faults.chaos.plan import by_kind
+from tests.faults.chaos.stage import CONNECTIONS, Stage
+from tests.faults.chaos.watching import Watching
+from tests.faults.counting import Counting
+
+SETTLE_SECONDS, COUNT_SECONDS, PATIENCE = 60, 60, 240
+PUBLISHED = "SELECT id FROM signals_signal WHERE action = 'OPEN' AND published_at IS NOT NULL"
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What a run came to."""
+
+    counters: dict[str, int]
+    watching: Watching
+    tally: Tally
+    settled_s: float | None
+    audit: dict[str, Any]
+    states: dict[str, int]
+    accepted: int
+    restarts: dict[str, int]
+    examples: dict[str, Any] = field(default_factory=dict)
+
+    def as_json(self, seed: int, seconds: float) -> dict[str, Any]:
+        """The contract of `make chaos`, and what explains it."""
+        seen, slowest = self.watching.seen, self.watching.slowest
+        recovery = self.watching.recovery_s_max
+        return {
+            "ok": not any(self.counters.values()),
+            "seed": seed,
+            "seconds": seconds,
+            "faults": len(seen),
+            "in_flight_max": self.watching.in_flight_max,
+            "recovery_s_max": None if recovery is None else round(recovery, 1),
+            "counters": self.counters,
+            "settled_s": None if self.settled_s is None else round(self.settled_s, 1),
+            "faults_by_kind": by_kind([one.step for one in seen]),
+            "slowest": str(slowest.step) if slowest else "",
+            "kills_in_flight": [one.in_flight for one in seen if one.step.kind == "kill"],
+            "signals": self.tally.signals,
+            "load": {name: getattr(self.tally, name) for name in Tally.__slots__},
+            "accepted": self.accepted,
+            "states": self.states,
+            "restarts": self.restarts,
+            "unread": self.audit.get("unread", []),
+            "examples": self.audit.get("examples", {}),
+        }
+
+
+def judge(stage: Stage, watching: Watching, load: Load) -> Verdict:
+    """Wait until all is settled and all processes run, then count both sides."""
+    count = Counting(stage.servers.ours, stage.servers.books, dict)
+    quiet = time.monotonic()
+    settled = _wait(lambda: watching.look() == set() and count.untold() == 0, PATIENCE)
+    settled_s = time.monotonic() - quiet if settled else None
+    say("not settled" if settled_s is None else f"settled after {settled_s:.1f} s")
+    _wait(lambda: not stage.supervisor.unready() if stage.supervisor else True, PATIENCE)
+    counters = _journal(stage, count, load)
+    _wait(lambda: not any(_journal(stage, count, load).values()), COUNT_SECONDS)
+    counters = _journal(stage, count, load)
+    audit = _audit(stage)
+    late = settled_s is None or settled_s > SETTLE_SECONDS
+    return Verdict(
+        counters={
+            **audit.get("counters", {"AUDIT": 1}),
+            **{f"JOURNAL_{name}": n for name, n in counters.items()},
+            "UNREAD": len(audit.get("unread", [])),
+            "UNSETTLED": max(len(watching.look() or ()), 1) if late else 0,
+        },
+        watching=watching,
+        tally=load.tally,
+        settled_s=settled_s,
+        audit=audit,
+        states=count.states("%"),
+        accepted=count.accepted(),
+        restarts={name: one.restarts for name, one in stage.children.items() if one.restarts},
+    )
+
+
+def _journal(stage: Stage, count: Counting, load: Load) -> dict[str, int]:
+    """Count against the broker's own books. Every publication that was told to have worked has an
+    order for each of its candidates."""
+    there = {row.id for row in stage.servers.ours.rows(PUBLISHED)}
+    return {
+        **count.against_the_journal(len(there) * CONNECTIONS),
+        "PUBLICATION": len(set(load.published) - there),
+    }
+
+
+def _audit(stage: Stage) -> dict[str, Any]:
+    done = stage.manage("audit", "--json")
+    try:
+        told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError):
+        say(f"the audit said nothing: {done.stderr[-500:]}")
+        return {}
+    return told
+
+
+def _wait(what: Any, seconds: float) -> bool:
+    def asked() -> bool:
+        try:
+            return bool(what())
+        except psycopg.Error:
+            return False
+
+    return processes.wait_until(asked, seconds, every=0.5)
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

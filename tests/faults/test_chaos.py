@@ -1,0 +1,53 @@
+"""`make chaos`: its story is the seed's, and a short one of it settles with all counters at 0."""
+
+import json
+import subprocess
+import sys
+from itertools import pairwise
+
+import pytest
+
+from tests.faults.chaos.plan import LASTS, LEAST, MOST, PROCESSES, WEIGHTS, by_kind, plan
+from tests.faults.chaos.trouble import Trouble
+from tests.faults.servers import ROOT
+
+SMOKE = {"--seconds": "20", "--seed": "1"}
+
+
+def test_the_same_seed_is_the_same_sequence_of_faults() -> None:
+    assert plan(7, 600) == plan(7, 600)
+    assert plan(7, 600) != plan(8, 600)
+    assert plan(7, 600)[:20] == plan(7, 60)[:20]
+
+
+def test_something_breaks_every_one_to_three_seconds() -> None:
+    steps = plan(1, 600)
+    gaps = [b.at - a.at for a, b in pairwise(steps)]
+    assert all(LEAST <= gap <= MOST for gap in gaps)
+    assert 200 <= len(steps) <= 600
+
+
+def test_a_long_run_breaks_everything_that_there_is() -> None:
+    steps = plan(1, 3_600)
+    assert by_kind(steps).keys() == WEIGHTS.keys()
+    assert {step.who for step in steps if step.kind == "kill"} == set(PROCESSES)
+    assert all(6 <= step.burst <= 8 for step in steps if step.burst)
+
+
+def test_every_kind_of_fault_can_be_made() -> None:
+    assert LASTS.keys() <= WEIGHTS.keys()
+    assert all(hasattr(Trouble, "_" + kind.replace("-", "_")) for kind in WEIGHTS)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(600)
+def test_a_short_chaos_settles_with_all_counters_at_0() -> None:
+    line = [sys.executable, "-m", "tests.faults.chaos"]
+    line += [part for pair in SMOKE.items() for part in pair]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert {name: n for name, n in told["counters"].items() if n} == {}, done.stderr
+    assert (done.returncode, told["ok"]) == (0, True)
+    assert told["faults"] >= 5
+    assert told["in_flight_max"] >= 3_000
+    assert told["accepted"] > 3_000
