@@ -51,6 +51,11 @@ class Code(StrEnum):
         "Too many calls in a row failed; the connection rests.",
         "It is tried again by itself.",
     )
+    HOST_AWAY = (
+        "HOST_AWAY",
+        "Most accounts at this broker's host cannot be reached; the order waits for it.",
+        "It is sent when the host answers again, if the signal is not too old by then.",
+    )
     NO_CREDENTIALS = (
         "NO_CREDENTIALS",
         "No credentials are stored for this account.",

@@ -209,6 +209,24 @@ def connections() -> list[Check]:
     return [judge("connections", detail, remedy)]
 
 
+def broker_hosts() -> Check:
+    """Hosts whose circuit is open: entries wait for them."""
+    found = rows(
+        "SELECT host, failing, spoken_to, message, extract(epoch FROM clock_timestamp()"
+        " - opened_at)::float8 AS seconds FROM connections_hostcircuit"
+        " WHERE opened_at IS NOT NULL ORDER BY opened_at"
+    )
+    if not found:
+        return well("broker hosts", "No circuit is open.")
+    first = found[0]
+    detail = (
+        f"{len(found)} away, first {first.host} for {age(first.seconds)}: {first.failing} of "
+        f"{first.spoken_to} accounts did not answer. {first.message[:120]}"
+    )
+    remedy = "Entries wait, exits are sent; it is probed by itself. If it lasts, ask the broker."
+    return warning("broker hosts", detail, remedy)
+
+
 def halts() -> Check:
     found = rows(
         "SELECT scope, mode, reason FROM connections_killswitch WHERE released_at IS NULL"
@@ -257,6 +275,7 @@ CHECKS: list[tuple[str, Look]] = [
     ("kill switch", halts),
     ("stored credentials", stored_credentials),
     ("connections", connections),
+    ("broker hosts", broker_hosts),
     ("market data", market_data),
     ("clock: brokers", broker_clocks),
 ]

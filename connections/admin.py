@@ -15,6 +15,7 @@ from common.markup import badge
 from connections.models import (
     DataConnection,
     ExecutionConnection,
+    HostCircuit,
     Instrument,
     KillSwitch,
     Subscription,
@@ -191,6 +192,23 @@ class InstrumentAdmin(ReadOnlyAdmin):
                     "read_at")  # fmt: skip
     list_filter = ("book", "is_preferred")
     search_fields = ("symbol", "pair")
+
+
+@admin.register(HostCircuit)
+class HostCircuitAdmin(ReadOnlyAdmin):
+    """Broker hosts that were away: entries wait while one is."""
+
+    list_display = ("host", "state", "unanswered", "message", "opened_at", "probe_at", "closed_at")
+    search_fields = ("host",)
+    ordering = ("closed_at", "host")
+
+    @admin.display(description="State")
+    def state(self, circuit: HostCircuit) -> SafeString:
+        return badge("rejected", "Away") if circuit.opened_at else badge("ok", "Answers")
+
+    @admin.display(description="Did not answer")
+    def unanswered(self, circuit: HostCircuit) -> str:
+        return f"{circuit.failing:,} of {circuit.spoken_to:,}"
 
 
 @admin.register(KillSwitch)

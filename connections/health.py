@@ -3,7 +3,9 @@
 Each statement locks its rows in the order of their ids, so that two of them never wait in a circle,
 and an event is written only where the status really changed: thousands of failing calls of one
 account are one alarm. Statuses say what happened, not what is wished: ERROR by a failure, ACTIVE
-by an answer.
+by an answer. One lost answer alone is no failure of an account that was well: it counts, and the
+account is read again at once (`connections.probing`); three in a row, or the second after half a
+minute, are.
 """
 
 from collections.abc import Collection, Sequence
@@ -11,9 +13,17 @@ from uuid import UUID
 
 from django.db import transaction
 
+from common.codes import Code
 from common.sql import columns, rows, run
+from connections import host_circuits
 from events.models import EventKind
 
+ACCOUNT_REFUSED = frozenset(
+    {Code.CREDENTIALS_REFUSED, Code.UNKNOWN_ACCOUNT, Code.TRADING_DISABLED, Code.NO_CREDENTIALS}
+)
+"""What a broker says of one account: no second try tells anything else, and its host is well."""
+
+FAILURES_TO_FAIL, FAILING_SECONDS = 3, 30
 FAILURES_TO_REST = 5
 REST_SECONDS, LONGEST_REST_SECONDS = 30, 600
 LONGEST_MESSAGE = 500
@@ -28,23 +38,30 @@ SELECT connection_id FROM changed WHERE was {when}"""
 
 _ERRORS = f"""
 WITH told AS (
-  SELECT * FROM unnest(%(ids)s::uuid[], %(messages)s::text[]) AS t (connection_id, message)
+  SELECT * FROM unnest(%(ids)s::uuid[], %(messages)s::text[], %(sure)s::boolean[])
+  AS t (connection_id, message, is_sure)
 ), before AS (
-  SELECT h.connection_id, h.status AS was, h.failures_in_a_row + 1 AS failures, told.message
+  SELECT h.connection_id, h.status AS was, h.failures_in_a_row + 1 AS failures, told.message,
+    told.is_sure, told.is_sure OR h.status <> 'ACTIVE'
+      OR h.failures_in_a_row + 1 >= {FAILURES_TO_FAIL} OR h.failures_in_a_row > 0
+        AND h.failing_since < clock_timestamp() - interval '{FAILING_SECONDS} seconds' AS fails
   FROM connections_connectionhealth h JOIN told USING (connection_id)
   ORDER BY h.connection_id FOR NO KEY UPDATE OF h
 ), changed AS (
   UPDATE connections_connectionhealth h SET
-    status = 'ERROR', last_error = before.message, last_error_at = clock_timestamp(),
+    status = CASE WHEN before.fails THEN 'ERROR' ELSE h.status END,
+    last_error = before.message, last_error_at = clock_timestamp(),
     failures_in_a_row = before.failures,
-    reconciled_at = CASE WHEN before.was = 'ERROR' THEN h.reconciled_at END,
+    failing_since = coalesce(h.failing_since, clock_timestamp()),
+    unreachable_at = CASE WHEN NOT before.is_sure THEN clock_timestamp() END,
+    reconciled_at = CASE WHEN NOT before.fails OR before.was = 'ERROR' THEN h.reconciled_at END,
     circuit_open_until = CASE WHEN before.failures >= {FAILURES_TO_REST}
       THEN clock_timestamp() + make_interval(secs => least({LONGEST_REST_SECONDS}, {REST_SECONDS}
         * power(2, least(before.failures - {FAILURES_TO_REST}, 10))))
       ELSE h.circuit_open_until END
   FROM before WHERE h.connection_id = before.connection_id
-  RETURNING h.connection_id, before.was, before.message
-){_TELL.format(kind=EventKind.CONNECTION_ERROR.value, when="<> 'ERROR'")}
+  RETURNING h.connection_id, before.was, before.message, before.fails
+){_TELL.format(kind=EventKind.CONNECTION_ERROR.value, when="<> 'ERROR' AND changed.fails")}
 """
 
 # Most answers come from connections that are known to be well: no row is locked for them.
@@ -58,6 +75,7 @@ WITH before AS (
 ), changed AS (
   UPDATE connections_connectionhealth h SET
     status = 'ACTIVE', last_error = '', failures_in_a_row = 0, circuit_open_until = NULL,
+    failing_since = NULL, unreachable_at = NULL,
     last_connected_at = clock_timestamp()
   FROM before WHERE h.connection_id = before.connection_id
   RETURNING h.connection_id, before.was, before.message
@@ -75,22 +93,40 @@ FROM (
 """
 
 
-@transaction.atomic
 def mark_errors(failed: Sequence[tuple[UUID, str]]) -> list[UUID]:
-    """Note a failure of each connection with a sentence for its owner; no secrets in it.
+    """Note what is surely wrong with each connection (a refused login, a failed test) with a
+    sentence for its owner; no secrets in it.
 
     Returns those that were not in error before: for them an event was written, and they take no
     entries until they are reconciled again. From the fifth failure in a row on a connection rests,
     30 seconds first and up to 10 minutes.
     """
+    return _mark(failed, is_sure=True)
+
+
+def mark_failures(failed: Sequence[tuple[UUID, str]]) -> list[UUID]:
+    """Note that these did not answer: an error only if it is not the first time (see above).
+
+    Returns those that are in error because of it. Where most of a host's accounts do not answer,
+    the host's circuit opens (`connections.host_circuits`).
+    """
+    newly = _mark(failed, is_sure=False)
+    host_circuits.open_where_most_fail([connection_id for connection_id, _ in failed])
+    return newly
+
+
+@transaction.atomic
+def _mark(failed: Sequence[tuple[UUID, str]], *, is_sure: bool) -> list[UUID]:
     last = {connection_id: message[:LONGEST_MESSAGE] for connection_id, message in failed}
-    ids, messages = columns(list(last.items()), 2)
-    return [row.connection_id for row in rows(_ERRORS, {"ids": ids, "messages": messages})]
+    ids, messages, sure = columns([(*item, is_sure) for item in last.items()], 3)
+    parameters = {"ids": ids, "messages": messages, "sure": sure}
+    return [row.connection_id for row in rows(_ERRORS, parameters)]
 
 
 @transaction.atomic
 def mark_active(connection_ids: Collection[UUID]) -> list[UUID]:
     """Note that these brokers answered. Returns those that had been in error."""
+    host_circuits.close_where_some_answer(connection_ids)
     return [row.connection_id for row in rows(_ACTIVE, {"ids": list(connection_ids)})]
 
 

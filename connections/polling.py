@@ -27,6 +27,7 @@ class Read:
 
     accounts: list[tuple[UUID, AccountState, datetime]] = field(default_factory=list)
     failures: list[tuple[UUID, str]] = field(default_factory=list)
+    refusals: list[tuple[UUID, str]] = field(default_factory=list)  # of the account itself
 
 
 def refresh_due_accounts(
@@ -37,10 +38,20 @@ def refresh_due_accounts(
 ) -> tuple[int, int]:
     """Read the accounts whose last reading is older than this, at most 500 of them.
 
-    Returns how many answered and how many failed. An answer ends an error, a failure is one; after
-    five in a row a connection rests (`health.mark_errors`).
+    Returns how many answered and how many failed.
     """
     due = accounts_due(BATCH, older_than_seconds=older_than_seconds)
+    return read_accounts(due, run=run, adapter=adapter)
+
+
+def read_accounts(
+    due: Sequence[Any], *, run: Run, adapter: Callable[[str], BrokerAdapter]
+) -> tuple[int, int]:
+    """Read accounts given by rows for `spec_from_row`, and write down what came of it.
+
+    An answer ends an error; a refused login is one, a lost answer only if it is not the first;
+    after five failures in a row a connection rests (`health.mark_errors`).
+    """
     read = Read()
     if due:
         run(_read_all(due, read, adapter))
@@ -48,8 +59,9 @@ def refresh_due_accounts(
     answered = [connection_id for connection_id, *_ in read.accounts]
     health.mark_active(answered)
     health.mark_connected(answered)
-    health.mark_errors(read.failures)
-    return len(read.accounts), len(read.failures)
+    health.mark_errors(read.refusals)
+    health.mark_failures(read.failures)
+    return len(read.accounts), len(read.failures) + len(read.refusals)
 
 
 async def _read_all(
@@ -72,7 +84,8 @@ async def _read_one(row: Any, read: Read, adapter: Callable[[str], BrokerAdapter
     except ImportError:
         return  # another process has this kind's library and reads it
     except BrokerError as error:
-        read.failures.append((row.connection_id, f"{error.code.sentence} {error.code.hint}"))
+        to = read.refusals if error.code in health.ACCOUNT_REFUSED else read.failures
+        to.append((row.connection_id, f"{error.code.sentence} {error.code.hint}"))
     except Exception as error:  # one account's trouble is never its neighbour's
         sentence = f"The account could not be read ({type(error).__name__}). Run the test."
         read.failures.append((row.connection_id, sentence))

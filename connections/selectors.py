@@ -141,7 +141,8 @@ def due_tests(limit: int) -> list[UUID]:
 def accounts_due(limit: int, *, older_than_seconds: float) -> Sequence[Any]:
     """Return rows for `spec_from_row` of accounts to read again, the oldest reading first.
 
-    Those in error at once: their next answer is what ends the error. Resting ones are left alone.
+    Those in error at once: their next answer is what ends the error. Resting ones are left alone,
+    and those of a host whose circuit is open.
     """
     return rows(
         """
@@ -152,6 +153,8 @@ def accounts_due(limit: int, *, older_than_seconds: float) -> Sequence[Any]:
         LEFT JOIN connections_accountsnapshot a ON a.connection_id = c.id
         WHERE c.archived_at IS NULL AND c.is_active AND h.status <> 'UNTESTED'
           AND (h.circuit_open_until IS NULL OR h.circuit_open_until <= clock_timestamp())
+          AND c.broker_host NOT IN (
+            SELECT host FROM connections_hostcircuit WHERE opened_at IS NOT NULL)
           AND (a.read_at IS NULL OR h.status = 'ERROR'
             OR a.read_at < clock_timestamp() - make_interval(secs => %s))
         ORDER BY a.read_at NULLS FIRST LIMIT %s

@@ -5,7 +5,13 @@ from uuid import UUID
 from django.utils import timezone
 
 from connections.halting import release_kill_switch, set_kill_switch
-from connections.health import mark_active, mark_connected, mark_errors, mark_used
+from connections.health import (
+    mark_active,
+    mark_connected,
+    mark_errors,
+    mark_failures,
+    mark_used,
+)
 from connections.lifecycle import (
     activate,
     archive_connection,
@@ -37,6 +43,7 @@ __all__ = [
     "mark_active",
     "mark_connected",
     "mark_errors",
+    "mark_failures",
     "mark_used",
     "pause",
     "pause_subscription",

@@ -29,6 +29,8 @@ class EventKind(models.TextChoices):
     SLIPPAGE_ALERT = "slippage.alert"
     CONNECTION_ERROR = "connection.error"
     CONNECTION_RECOVERED = "connection.recovered"
+    HOST_AWAY = "host.away"
+    HOST_BACK = "host.back"
     DRIFT_FOUND = "drift.found"
     AUDIT_FAILED = "audit.failed"
     KILL_SWITCH = "kill_switch.changed"
@@ -47,6 +49,8 @@ ALARMS = frozenset(
         EventKind.SLIPPAGE_ALERT,
         EventKind.CONNECTION_ERROR,
         EventKind.CONNECTION_RECOVERED,
+        EventKind.HOST_AWAY,
+        EventKind.HOST_BACK,
         EventKind.DRIFT_FOUND,
         EventKind.AUDIT_FAILED,
         EventKind.KILL_SWITCH,

@@ -22,6 +22,7 @@ COUNTED: dict[str, tuple[str, str]] = {
     EventKind.ORDER_RISEN: ("given-up order is live", "given-up orders are live"),
     EventKind.ORDER_LIMBO: ("order unknown for long", "orders unknown for long"),
     EventKind.ORDER_STUCK: ("order stuck at the broker", "orders stuck at the broker"),
+    EventKind.HOST_AWAY: ("broker host that does not answer", "broker hosts that do not answer"),
     EventKind.ORDER_UNKNOWN: ("order unknown", "orders unknown"),
     EventKind.ORDER_FAILED: ("order failed, never left", "orders failed, never left"),
     EventKind.ORDER_REJECTED: ("order rejected by the broker", "orders rejected by the broker"),
@@ -36,6 +37,7 @@ COUNTED: dict[str, tuple[str, str]] = {
     EventKind.ORDER_CANCELLED: ("order cancelled", "orders cancelled"),
     EventKind.POSITION_OPENED: ("position opened", "positions opened"),
     EventKind.POSITION_CLOSED: ("position closed", "positions closed"),
+    EventKind.HOST_BACK: ("broker host answers again", "broker hosts answer again"),
     EventKind.CONNECTION_RECOVERED: ("connection works again", "connections work again"),
     EventKind.SIGNAL_PUBLISHED: ("signal published", "signals published"),
     EventKind.CHANNEL_TEST: ("test message", "test messages"),
@@ -225,6 +227,23 @@ def _recovered(happening: Happening) -> Sentences:
     return (f"{_connection(happening)} works again", "")
 
 
+def _host_away(happening: Happening) -> Sentences:
+    failing, of = happening.tell("failing"), happening.tell("spoken_to")
+    return (
+        f"{happening.tell('host', 'A broker host')} does not answer",
+        f"{failing} of {of} accounts could not be reached." if failing and of else "",
+        "Entries wait for it, exits are sent all the same. It is probed until it answers.",
+        happening.tell("message"),
+    )
+
+
+def _host_back(happening: Happening) -> Sentences:
+    return (
+        f"{happening.tell('host', 'A broker host')} answers again",
+        "What waited for it and is not too old is sent now.",
+    )
+
+
 def _connection(happening: Happening) -> str:
     return happening.tell("account", happening.tell("name", "A connection"))
 
@@ -284,6 +303,8 @@ WRITERS: dict[str, Callable[[Happening], Sentences]] = {
     EventKind.SLIPPAGE_ALERT: _slippage,
     EventKind.CONNECTION_ERROR: _connection_error,
     EventKind.CONNECTION_RECOVERED: _recovered,
+    EventKind.HOST_AWAY: _host_away,
+    EventKind.HOST_BACK: _host_back,
     EventKind.DRIFT_FOUND: _drift,
     EventKind.AUDIT_FAILED: _audit,
     EventKind.KILL_SWITCH: _kill_switch,

@@ -7,7 +7,7 @@ written by one statement.
 """
 
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,7 @@ from execution.decide import (
     Market,
     decide_entry,
     decide_exit,
+    too_late,
 )
 from execution.halts import Halts, read_halts, uncompared
 from execution.ids import at_attempt, new_client_order_id
@@ -43,7 +44,7 @@ from execution.sizing import Denial
 
 OVERDUE_SECONDS = 1
 NETTING = PositionMode.NETTING.value
-CrowdedOut = Callable[[Collection[str]], set[str]]
+HeldBack = Callable[[Sequence[Any]], Mapping[str, Later]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +59,9 @@ class Outgoing:
     owner_id: int
 
 
-def nobody(connection_ids: Collection[str]) -> set[str]:
-    """There is room on the wire for all of them."""
-    return set()
+def nobody(entries: Sequence[Any]) -> Mapping[str, Later]:
+    """All of them may leave."""
+    return {}
 
 
 def claim(
@@ -68,11 +69,11 @@ def claim(
     *,
     owner: str,
     skip_locked: bool = False,
-    crowded_out: CrowdedOut = nobody,
+    held_back: HeldBack = nobody,
 ) -> list[Outgoing]:
     """Write the intent of every due order of the bundle, or why it is denied; one transaction.
 
-    crowded_out: says which of these connections' entries find no room on the wire now.
+    held_back: says which connections' entries of these rows wait, and what for.
 
     Raises OperationalError when a mailbox stays locked beyond the lock time-out: the rows stay
     PENDING, and whoever looks next takes them.
@@ -94,10 +95,9 @@ def claim(
             return []
         specs = {row.connection_id: spec_from_row(row) for row in pending}
         market = _load_market(pending)
-        full = crowded_out({r.connection_id for r in pending if r.position_id is None})
-        decisions = _decide_all(pending, market, specs, full)
-        if later := [row.id for row, decision in decisions if isinstance(decision, Later)]:
-            run(sql.POSTPONE, (later,))
+        postponed = held_back([row for row in pending if row.position_id is None])
+        decisions = _decide_all(pending, market, specs, postponed)
+        _postpone([(row.id, d.code) for row, d in decisions if isinstance(d, Later)])
         settled = [(row, d) for row, d in decisions if not isinstance(d, Later)]
         written = _write(settled, owner)
         balance([row.id for row, _ in settled if row.position_id and row.id not in written])
@@ -110,7 +110,10 @@ def claim(
 
 
 def _decide_all(
-    pending: list[Any], market: Market, specs: dict[str, ConnectionSpec], full: set[str]
+    pending: list[Any],
+    market: Market,
+    specs: dict[str, ConnectionSpec],
+    postponed: Mapping[str, Later],
 ) -> list[tuple[Any, Decision]]:
     """Judge the bundle's rows in order; each allowed entry counts for the ones behind it."""
     parameters = {"connections": array(specs), "overdue": OVERDUE_SECONDS}
@@ -119,13 +122,21 @@ def _decide_all(
     _note_sides(books, {r.connection_id for r in pending if r.position_mode == NETTING})
     # A connection whose last call is overdue gets no second place on the wire, or the slow ones
     # soon hold them all.
-    overdue = {h.connection_id for h in held if h.overdue} | full
+    postponed = {**{h.connection_id: Later() for h in held if h.overdue}, **postponed}
     halts = read_halts()
     waiting = uncompared(specs) if halts.everyone else set()  # an epoch halts everyone
     return [
-        (row, _decide(row, market, books, specs[row.connection_id], halts, overdue, waiting))
+        (row, _decide(row, market, books, specs[row.connection_id], halts, postponed, waiting))
         for row in pending
     ]
+
+
+def _postpone(later: Sequence[tuple[int, Code | None]]) -> None:
+    """Have rows wait a second, those with a code for longer, which they tell their owner once."""
+    if brief := [order_id for order_id, code in later if code is None]:
+        run(sql.POSTPONE, (brief,))
+    if told := [(order_id, code.value) for order_id, code in later if code is not None]:
+        run(sql.POSTPONE_TOLD, columns(told, 2))
 
 
 def _note_sides(books: dict[str, Book], netting: set[str]) -> None:
@@ -142,7 +153,7 @@ def _decide(
     books: dict[str, Book],
     spec: ConnectionSpec,
     halts: Halts,
-    overdue: set[str],
+    postponed: Mapping[str, Later],
     waiting: set[str],
 ) -> Decision:
     is_entry = row.position_id is None
@@ -155,8 +166,8 @@ def _decide(
         return Denial(Code.TRADING_HALTED if halt == HaltMode.HALTED else Code.ENTRIES_HALTED)
     if row.sealed_credentials and not spec.credentials:  # they did not open; the log says why
         return Denial(Code.NO_CREDENTIALS)
-    if row.connection_id in overdue:
-        return Later()
+    if later := postponed.get(row.connection_id):
+        return too_late(row, market.signals[row.signal_id], market.now) or later
     can = adapter_for(row.type).capabilities(spec)
     return decide_entry(row, market, books.setdefault(row.connection_id, Book()), can)
 

@@ -14,6 +14,7 @@ SELECT o.id, o.status, o.connection_id::text, o.position_id, o.signal_id, o.leg,
   o.tries, o.client_order_id, o.due_at <= clock_timestamp() AND o.wish = '' AS is_due,
   c.type, c.account, c.exchange_name, c.settings, c.sealed_credentials, c.instrument_book,
   c.data_connection_id, coalesce(c.user_id, c.admin_id) AS owner_id, c.is_active, c.is_paused,
+  c.broker_host,
   a.currency, a.balance, a.equity, a.free_margin, a.leverage, a.position_mode,
   extract(epoch FROM clock_timestamp() - a.read_at)::int AS account_age,
   t.sizing_mode, t.fixed_quantity, t.percent_of_balance, t.fixed_amount, t.risk_percent,
@@ -147,4 +148,18 @@ WRITE_COLUMNS = (
 
 POSTPONE = """
 UPDATE execution_order SET due_at = clock_timestamp() + interval '1 second' WHERE id = ANY(%s)
+"""
+
+POSTPONE_TOLD = """
+WITH later AS (
+  SELECT o.id, t.code, o.reason AS was
+  FROM unnest(%s::bigint[], %s::text[]) AS t(id, code) JOIN execution_order o USING (id)
+), moved AS (
+  UPDATE execution_order o SET due_at = clock_timestamp() + interval '3 seconds',
+    reason = l.code
+  FROM later l WHERE o.id = l.id
+  RETURNING o.id, o.signal_id, o.connection_id, l.code, l.was
+)
+INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status)
+SELECT id, signal_id, connection_id, code, 'PENDING' FROM moved WHERE was <> code
 """

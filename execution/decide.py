@@ -67,7 +67,9 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """Not now: somebody else's answer comes first."""
+    """Not now: somebody else's answer comes first. code: why, where its owner should read it."""
+
+    code: Code | None = None
 
 
 Decision = Intent | Denial | Ended | Later
@@ -100,7 +102,7 @@ def decide_exit(row: Any, market: Market) -> Decision:
 def decide_entry(row: Any, market: Market, book: risk.Book, can: Capabilities) -> Decision:
     """Size an entry and pass it through the risk gate; an allowed one is added to the book."""
     signal = market.signals[row.signal_id]
-    refusal = _too_late(row, signal, market.now) or _cannot_trade(row, can)
+    refusal = too_late(row, signal, market.now) or _cannot_trade(row, can)
     if refusal:
         return refusal
     instrument = find_instrument(row, market)
@@ -128,7 +130,8 @@ def quote_currency(pair: str) -> str:
     return pair.rpartition("/")[2]
 
 
-def _too_late(row: Any, signal: Any, now: datetime) -> Decision | None:
+def too_late(row: Any, signal: Any, now: datetime) -> Decision | None:
+    """Return why an entry must not be sent any more at market time `now`, if so."""
     if signal.cancelled_at is not None:
         return Ended(Denial(Code.SIGNAL_CANCELLED), Status.CANCELLED)
     if signal.is_closed:  # an operator may try again what had failed before that

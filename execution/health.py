@@ -1,18 +1,24 @@
 """What calls tell about connections, gathered in the process and written once a second.
 
-A broker that answers is well, whatever it answers; one that refuses our login, or does not answer,
-is in error, and its owner reads why.
+A broker that answers is well, whatever it answers; one that refuses our login is in error, and its
+owner reads why; so is one that does not answer, unless it is the first time.
 """
 
 import threading
 from collections.abc import Iterable
+from dataclasses import dataclass
 from uuid import UUID
 
 from brokers.base import OrderReport, ReportKind
 from common.codes import Code
-from connections.health import mark_active, mark_errors, mark_used
+from connections.health import (
+    ACCOUNT_REFUSED,
+    mark_active,
+    mark_errors,
+    mark_failures,
+    mark_used,
+)
 
-ACCOUNT_REFUSED = frozenset({Code.CREDENTIALS_REFUSED, Code.UNKNOWN_ACCOUNT, Code.TRADING_DISABLED})
 NOT_THE_BROKERS_FAULT = frozenset({Code.SEND_DEADLINE, Code.KILL_SWITCH, Code.UNEXPECTED})
 
 
@@ -22,7 +28,7 @@ class Health:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._well: set[UUID] = set()
-        self._failed: dict[UUID, str] = {}
+        self._failed: dict[UUID, Fault] = {}
 
     def note(self, reports: Iterable[OrderReport]) -> None:
         """Take over what reports say about their connections; the last word of each holds."""
@@ -42,20 +48,33 @@ class Health:
         with self._lock:
             well, failed = self._well, self._failed
             self._well, self._failed = set(), {}
-        if failed:
-            mark_errors(sorted(failed.items(), key=str))
+        said = sorted(failed.items(), key=str)
+        if refused := [(one, fault.sentence) for one, fault in said if fault.is_refusal]:
+            mark_errors(refused)
+        if silent := [(one, fault.sentence) for one, fault in said if not fault.is_refusal]:
+            mark_failures(silent)
         if well:
             mark_active(well)
         if well or failed:
             mark_used([*well, *failed])
 
 
-def fault_of(report: OrderReport) -> str | None:
-    """Return the sentence for the owner if the report says that the connection is unwell."""
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with a connection, for its owner. is_refusal: the broker says so itself."""
+
+    sentence: str
+    is_refusal: bool
+
+
+def fault_of(report: OrderReport) -> Fault | None:
+    """Return what is wrong if the report says that the connection is unwell."""
     code = report.code or Code.REJECTED_BY_BROKER
     unwell = (
         (report.kind is ReportKind.REJECTED and code in ACCOUNT_REFUSED)
         or (report.kind is ReportKind.NOT_SENT and code not in NOT_THE_BROKERS_FAULT)
         or (report.kind is ReportKind.UNKNOWN and code not in NOT_THE_BROKERS_FAULT)
     )
-    return f"{code.sentence} {report.detail}".strip() if unwell else None
+    if not unwell:
+        return None
+    return Fault(f"{code.sentence} {report.detail}".strip(), code in ACCOUNT_REFUSED)

@@ -8,6 +8,7 @@ import structlog
 from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
 from django.conf import settings
 
+from connections.probing import look_again
 from execution import epochs, runtime, services, stuck, sweeps, tasks, witness
 from execution.events import drain_events
 from execution.polling import poll
@@ -64,6 +65,7 @@ def start_trading(role: str, *, exits_only: bool = False) -> runtime.Runtime:
         seconds = settings.FILLCAST_LOOK_EVERY_SECONDS
         every += (
             ("startup gate", seconds, reconcile_new),
+            ("look again", seconds, look_again),
             ("outlived", seconds, sweeps.withdraw_outlived),
             ("stuck", seconds, stuck.unstick),
             ("limbo", seconds, stuck.tell_of_limbo),

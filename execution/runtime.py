@@ -14,8 +14,11 @@ from django.conf import settings
 from django.db import connection
 
 from common.clocks import machine_time
+from common.codes import Code
 from common.sql import run
+from connections.host_circuits import open_hosts
 from connections.testing import use_runner
+from execution.decide import Later
 from execution.flusher import Flusher
 from execution.halts import read_halts
 from execution.health import Health
@@ -42,6 +45,7 @@ class Runtime:
         self.role = role
         self._lease = settings.FILLCAST_LEASE_SECONDS
         self.switch = Switch(self._lease)
+        self.hosts_away: frozenset[str] = frozenset()
         self.wire = Wire(
             places=settings.FILLCAST_WIRE_PLACES,
             call_timeout=settings.FILLCAST_CALL_TIMEOUT_SECONDS,
@@ -70,11 +74,22 @@ class Runtime:
             self._repeat(name, seconds, what)
 
     def renew(self) -> None:
-        """Prolong the lease by one UPDATE, and read the kill switch with it."""
+        """Prolong the lease by one UPDATE; read the kill switch and the hosts away with it."""
         asked = machine_time()
         owner = (self.id, self.role, socket.gethostname(), os.getpid(), self._lease)
         run(RENEW, owner)
         self.switch.update(read_halts(), asked)
+        self.hosts_away = open_hosts()
+
+    def held_back(self, entries: Sequence[Any]) -> dict[str, Later]:
+        """Return which connections' entries of these rows wait: their host is away, or they are
+        slow and the slow ones have all the places that they may have."""
+        later: dict[str, Later] = {}
+        if self.hosts_away:
+            away = (row for row in entries if row.broker_host in self.hosts_away)
+            later = {row.connection_id: Later(Code.HOST_AWAY) for row in away}
+        crowded = self.wire.crowded_out({row.connection_id for row in entries} - later.keys())
+        return later | dict.fromkeys(crowded, Later())
 
     def drain(self) -> None:
         """Claim nothing new from now on; safe in a signal handler."""

@@ -16,7 +16,7 @@ from common.faults import point
 from common.money import plain
 from common.sql import rows, run
 from execution import runtime, sweeps, witness
-from execution.claim import CrowdedOut, Outgoing, claim, nobody
+from execution.claim import HeldBack, Outgoing, claim, nobody
 from execution.exits import ExitWish, open_exits
 from execution.models import Order, Status
 from execution.reserve import balance
@@ -50,7 +50,7 @@ def execute(order_ids: Sequence[int], *, skip_locked: bool = False, urgent: bool
         chunk, waiting = waiting[:places], waiting[places:]
         bundle: list[Outgoing] = []
         try:
-            bundle = _claim_or_halve(chunk, present.id, skip_locked, present.wire.crowded_out)
+            bundle = _claim_or_halve(chunk, present.id, skip_locked, present.held_back)
         finally:
             present.wire.room.free(places - len(bundle))
         point("claim.committed")
@@ -58,11 +58,11 @@ def execute(order_ids: Sequence[int], *, skip_locked: bool = False, urgent: bool
 
 
 def _claim_or_halve(
-    order_ids: list[int], owner: str, skip_locked: bool, crowded_out: CrowdedOut = nobody
+    order_ids: list[int], owner: str, skip_locked: bool, held_back: HeldBack = nobody
 ) -> list[Outgoing]:
     """One order's trouble is never its neighbour's: what breaks the claim ends alone, FAILED."""
     try:
-        return claim(order_ids, owner=owner, skip_locked=skip_locked, crowded_out=crowded_out)
+        return claim(order_ids, owner=owner, skip_locked=skip_locked, held_back=held_back)
     except OperationalError as error:  # a lock or the database: the rows stay, and are due
         log.warning("a bundle was left", orders=len(order_ids), error=str(error).strip())
         raise
@@ -74,7 +74,7 @@ def _claim_or_halve(
         bundle: list[Outgoing] = []
         for half in (order_ids[:middle], order_ids[middle:]):
             try:
-                bundle += _claim_or_halve(half, owner, skip_locked, crowded_out)
+                bundle += _claim_or_halve(half, owner, skip_locked, held_back)
             except OperationalError:
                 if not bundle:
                     raise

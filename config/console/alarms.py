@@ -1,8 +1,8 @@
-"""Kill switches that are set, in words."""
+"""Kill switches that are set, in words, and broker hosts that are away."""
 
 from dataclasses import dataclass
 
-from connections.models import KillSwitch
+from connections.models import HostCircuit, KillSwitch
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +40,8 @@ def halts() -> list[Halt]:
     )
     order = ["ALL", "FEED", "USER", "CONNECTION"]
     return [Halt(k) for k in sorted(found, key=lambda k: (order.index(k.scope), -k.pk))]
+
+
+def hosts_away() -> list[HostCircuit]:
+    """Every broker host whose circuit is open, the one that is away for longest first."""
+    return list(HostCircuit.objects.filter(opened_at__isnull=False).order_by("opened_at"))

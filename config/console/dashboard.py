@@ -13,6 +13,7 @@ from common.shown import SHARES, STATES, age
 from common.sql import rows
 from config.console import alarms, latency, machines, trading
 from config.console.bars import Segment, segments
+from connections.models import HostCircuit
 from signals.models import Signal
 
 LAST = 7
@@ -107,6 +108,7 @@ class Dashboard:
     at: datetime
     market_at: datetime | None
     alarms: list[alarms.Halt]
+    hosts_away: list[HostCircuit]
     accounted: Accounted
     latency: latency.Latency
     unknown: trading.Unknown
@@ -136,6 +138,7 @@ def dashboard() -> Dashboard:
         at=now,
         market_at=market_now() if market_clock() else None,
         alarms=alarms.halts(),
+        hosts_away=alarms.hosts_away(),
         accounted=accounted(last_signals()),
         latency=latency.recent(),
         unknown=trading.unknown(),

@@ -59,6 +59,7 @@ NAVIGATION: list[dict[str, Any]] = [
     {
         "separator": True,
         "items": [
+            _item("Broker hosts", "dns", "connections_hostcircuit_changelist"),
             _item("Kill switch", "front_hand", "connections_killswitch_changelist"),
             _item("Audit trail", "history", "console_trail"),
             _item("Schedules", "schedule", "django_celery_beat_periodictask_changelist"),

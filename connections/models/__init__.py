@@ -6,6 +6,7 @@ from connections.models.health import (
     AccountSnapshot,
     ConnectionHealth,
     HealthStatus,
+    HostCircuit,
     Mailbox,
 )
 from connections.models.instruments import Instrument
@@ -33,6 +34,7 @@ __all__ = [
     "FeedSettings",
     "HaltMode",
     "HealthStatus",
+    "HostCircuit",
     "Instrument",
     "KillSwitch",
     "Mailbox",

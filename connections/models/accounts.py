@@ -102,6 +102,7 @@ class ExecutionConnection(models.Model):
                 name="one_connection_an_account",
             ),
         ]
+        indexes = [models.Index(fields=["broker_host"], name="connection_of_host")]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.type} · {self.account})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from django.db import models
+from django.db.models import Q
 
 from common.fields import AmountField
 
@@ -39,11 +40,24 @@ class ConnectionHealth(models.Model):
     )
     test_requested_at = models.DateTimeField(null=True)
     failures_in_a_row = models.IntegerField(default=0, db_default=0)
+    failing_since = models.DateTimeField(null=True)
+    unreachable_at = models.DateTimeField(
+        null=True, help_text="When it last did not answer; empty when its login is what is wrong."
+    )
     circuit_open_until = models.DateTimeField(null=True)
     reconciled_at = models.DateTimeField(
         null=True, help_text="First clean comparison since the last (re)connect; no entry before."
     )
     lane_owner = models.CharField(max_length=80, blank=True, default="", db_default="")
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["last_error_at"],
+                name="health_in_doubt",
+                condition=Q(unreachable_at__isnull=False),
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.connection_id}: {self.status}"
@@ -59,6 +73,22 @@ class ConnectionHealth(models.Model):
     def is_stale(self, now: datetime, after: timedelta) -> bool:
         """Whether the broker was not spoken to for longer than `after`, or never."""
         return self.last_connected_at is None or now - self.last_connected_at > after
+
+
+class HostCircuit(models.Model):
+    """A broker's host that most of its accounts could not reach: while it is open, entries wait."""
+
+    host = models.CharField(primary_key=True, max_length=120)
+    opened_at = models.DateTimeField(null=True, help_text="Empty: closed.")
+    closed_at = models.DateTimeField(null=True)
+    probe_at = models.DateTimeField(null=True, help_text="When one account is read as a probe.")
+    times = models.SmallIntegerField(default=0, help_text="Openings, one soon after another.")
+    failing = models.IntegerField(default=0, help_text="Accounts that did not answer.")
+    spoken_to = models.IntegerField(default=0, help_text="Of so many in half a minute.")
+    message = models.TextField(blank=True, default="")
+
+    def __str__(self) -> str:
+        return self.host
 
 
 class AccountSnapshot(models.Model):

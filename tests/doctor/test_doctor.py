@@ -151,7 +151,8 @@ def test_a_fresh_database_is_well() -> None:
         ("GRANT UPDATE ON execution_executionlog TO fillcast_web", doctor_servers.append_only),
         ("ALTER ROLE fillcast_web BYPASSRLS", doctor_servers.roles),
         (
-            "DELETE FROM django_migrations WHERE app = 'events' AND name LIKE '0003%'",
+            "DELETE FROM django_migrations WHERE app = 'events' AND name = (SELECT max(name)"
+            " FROM django_migrations WHERE app = 'events')",
             doctor_servers.migrations,
         ),
     ],

@@ -1,0 +1,117 @@
+"""The circuit of a broker's host: when most of its accounts do not answer, entries wait for it.
+
+A host is what the database computes for each account (`ExecutionConnection.broker_host`). It opens
+when at least five different accounts, and at least half of those that were spoken to in the last
+half minute, did not answer in that time. While it is open one account at a time is read as a probe
+(`connections.probing`), nobody's order; the first answer closes it, and its accounts stop resting.
+A host that opens again soon after is probed less often. Exits always go, circuit or not.
+
+Every process reads the few open ones with its lease, never for an order.
+"""
+
+from collections.abc import Collection
+from uuid import UUID
+
+from django.db import transaction
+
+from common.sql import rows, run
+from events.models import EventKind
+
+FAILING_ACCOUNTS, WINDOW_SECONDS = 5, 30
+PROBE_SECONDS, LONGEST_PROBE_SECONDS = 5, 60
+SOON_SECONDS = 300  # opened again within so long: the same trouble
+SETTLED_SECONDS = 1  # answers to calls from before it opened close nothing
+
+_OPEN = f"""
+WITH asked AS (
+  SELECT DISTINCT broker_host FROM connections_executionconnection WHERE id = ANY(%s::uuid[])
+), judged AS (
+  SELECT c.broker_host AS host, count(*) AS spoken_to,
+    count(*) FILTER (WHERE h.unreachable_at > now.before) AS failing,
+    max(h.last_error) FILTER (WHERE h.unreachable_at > now.before) AS message
+  FROM asked JOIN connections_executionconnection c USING (broker_host)
+  JOIN connections_connectionhealth h ON h.connection_id = c.id,
+  LATERAL (SELECT clock_timestamp() - interval '{WINDOW_SECONDS} seconds' AS before) now
+  WHERE greatest(h.unreachable_at, h.last_used_at, h.last_connected_at) > now.before
+  GROUP BY 1
+), opened AS (
+  INSERT INTO connections_hostcircuit AS x (host, opened_at, probe_at, times, failing, spoken_to,
+    message)
+  SELECT host, clock_timestamp(), clock_timestamp() + interval '{PROBE_SECONDS} seconds', 1,
+    failing, spoken_to, message
+  FROM judged WHERE failing >= {FAILING_ACCOUNTS} AND failing * 2 >= spoken_to
+  ORDER BY host
+  ON CONFLICT (host) DO UPDATE SET opened_at = excluded.opened_at, probe_at = excluded.probe_at,
+    failing = excluded.failing, spoken_to = excluded.spoken_to, message = excluded.message,
+    times = CASE WHEN x.closed_at > clock_timestamp() - interval '{SOON_SECONDS} seconds'
+      THEN least(x.times + 1, 100) ELSE 1 END
+  WHERE x.opened_at IS NULL
+  RETURNING host, failing, spoken_to, message
+)
+INSERT INTO events_event (kind, payload)
+SELECT '{EventKind.HOST_AWAY.value}', jsonb_build_object('host', host, 'failing', failing,
+  'spoken_to', spoken_to, 'message', message) FROM opened
+"""
+
+_CLOSE = f"""
+WITH closed AS (
+  UPDATE connections_hostcircuit SET opened_at = NULL, closed_at = clock_timestamp()
+  WHERE opened_at < clock_timestamp() - interval '{SETTLED_SECONDS} seconds' AND host IN (
+    SELECT broker_host FROM connections_executionconnection WHERE id = ANY(%s::uuid[]))
+  RETURNING host
+), told AS (
+  INSERT INTO events_event (kind, payload)
+  SELECT '{EventKind.HOST_BACK.value}', jsonb_build_object('host', host) FROM closed
+)
+SELECT host FROM closed
+"""
+
+# Whoever rested because of the host is read again at once.
+_WAKE = """
+UPDATE connections_connectionhealth SET circuit_open_until = NULL WHERE connection_id IN (
+  SELECT h.connection_id FROM connections_connectionhealth h
+  JOIN connections_executionconnection c ON c.id = h.connection_id
+  WHERE c.broker_host = ANY(%s) AND h.unreachable_at IS NOT NULL
+    AND h.circuit_open_until IS NOT NULL
+  ORDER BY h.connection_id FOR NO KEY UPDATE OF h)
+"""
+
+_OPEN_ONES = "SELECT host FROM connections_hostcircuit WHERE opened_at IS NOT NULL"
+
+_TAKE_PROBES = f"""
+UPDATE connections_hostcircuit x SET probe_at = clock_timestamp() + make_interval(
+  secs => least({LONGEST_PROBE_SECONDS}, {PROBE_SECONDS} * power(2, least(x.times - 1, 10))))
+WHERE x.host IN (SELECT host FROM connections_hostcircuit
+  WHERE opened_at IS NOT NULL AND probe_at <= clock_timestamp()
+  ORDER BY host FOR NO KEY UPDATE SKIP LOCKED)
+RETURNING x.host
+"""
+
+
+def open_where_most_fail(connection_ids: Collection[UUID]) -> int:
+    """Judge the hosts of accounts that did not answer; return how many circuits were opened.
+
+    An event tells the operators of each.
+    """
+    return run(_OPEN, (list(connection_ids),)) if connection_ids else 0
+
+
+def close_where_some_answer(connection_ids: Collection[UUID]) -> list[str]:
+    """Close the open circuits of hosts whose accounts have answered; return those hosts."""
+    if not connection_ids or not rows(_OPEN_ONES):
+        return []
+    with transaction.atomic():
+        hosts = [row.host for row in rows(_CLOSE, (list(connection_ids),))]
+        if hosts:
+            run(_WAKE, (hosts,))
+    return hosts
+
+
+def open_hosts() -> frozenset[str]:
+    """Return the hosts whose circuits are open."""
+    return frozenset(row.host for row in rows(_OPEN_ONES))
+
+
+def take_probes() -> list[str]:
+    """Return hosts that the caller, and nobody else meanwhile, is to probe now."""
+    return [row.host for row in rows(_TAKE_PROBES)]

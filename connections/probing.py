@@ -1,0 +1,50 @@
+"""Looking again at accounts that did not answer, and probing hosts whose circuit is open.
+
+A lost answer says little; the next one says more. So whoever failed to answer is read again within
+seconds, while it is in doubt and while it is in error for that reason. A refused login is not: a
+broker locks accounts that try too often.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from brokers.base import BrokerAdapter
+from brokers.registry import adapter_for
+from common.sql import rows
+from connections import host_circuits
+from connections.polling import read_accounts
+from connections.testing import Run, on_loop
+
+AGAIN_SECONDS = 5
+AT_ONCE = 200
+
+_WHAT = """c.id AS connection_id, c.type, c.account, c.exchange_name, c.settings,
+  c.sealed_credentials, coalesce(c.user_id, c.admin_id) AS owner_id, c.broker_host
+FROM connections_connectionhealth h JOIN connections_executionconnection c ON c.id = h.connection_id
+WHERE h.unreachable_at IS NOT NULL AND c.is_active AND c.archived_at IS NULL"""
+
+_DOUBTED = f"""
+SELECT {_WHAT} AND h.last_error_at < clock_timestamp() - interval '{AGAIN_SECONDS} seconds'
+  AND (h.circuit_open_until IS NULL OR h.circuit_open_until <= clock_timestamp())
+  AND c.broker_host NOT IN (SELECT host FROM connections_hostcircuit WHERE opened_at IS NOT NULL)
+ORDER BY h.last_error_at LIMIT {AT_ONCE}
+"""
+
+# The one that failed longest ago: each probe asks another account.
+_PROBED = f"""
+SELECT DISTINCT ON (c.broker_host) {_WHAT} AND c.broker_host = ANY(%s)
+ORDER BY c.broker_host, h.last_error_at
+"""
+
+
+def look_again(
+    *, run: Run = on_loop, adapter: Callable[[str], BrokerAdapter] = adapter_for
+) -> tuple[int, int]:
+    """Read accounts in doubt, and one of each host whose probe is due.
+
+    Returns how many answered and how many did not.
+    """
+    due: list[Any] = list(rows(_DOUBTED))
+    if hosts := host_circuits.take_probes():
+        due += rows(_PROBED, (hosts,))
+    return read_accounts(due, run=run, adapter=adapter)
