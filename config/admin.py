@@ -30,6 +30,7 @@ from config.console import (
     connection_pages,
     dashboard_pages,
     drift_pages,
+    epoch_pages,
     halt_pages,
     order_pages,
     position_pages,
@@ -38,8 +39,13 @@ from config.console import (
     subscription_pages,
 )
 from config.console.pages import View
-from connections.admin import ExecutionConnectionAdmin, KillSwitchAdmin, SubscriptionAdmin
-from connections.models import ExecutionConnection, KillSwitch, Subscription
+from connections.admin import (
+    EpochAdmin,
+    ExecutionConnectionAdmin,
+    KillSwitchAdmin,
+    SubscriptionAdmin,
+)
+from connections.models import Epoch, ExecutionConnection, KillSwitch, Subscription
 from execution.admin import DriftItemAdmin, OrderAdmin
 from execution.models import DriftItem, Order
 from positions.admin import ExecutionPositionAdmin
@@ -53,9 +59,9 @@ site: Any = admin.site
 site.index_template = "console/dashboard.html"
 site.extra_urls = dashboard_pages.urls
 REPLACED = (
-    ApiKey, ClockedSchedule, CrontabSchedule, DriftItem, ExecutionConnection, ExecutionPosition,
-    Feed, FeedToken, IntervalSchedule, KillSwitch, Order, PeriodicTask, Signal, SolarSchedule,
-    Subscription,
+    ApiKey, ClockedSchedule, CrontabSchedule, DriftItem, Epoch, ExecutionConnection,
+    ExecutionPosition, Feed, FeedToken, IntervalSchedule, KillSwitch, Order, PeriodicTask, Signal,
+    SolarSchedule, Subscription,
 )  # fmt: skip
 for replaced in REPLACED:
     site.unregister(replaced)
@@ -164,8 +170,16 @@ class KillSwitchPages(LastColumn, Buttons, KillSwitchAdmin):
 
     @admin.display(description="")
     def release(self, switch: KillSwitch) -> Any:
+        epoch = Epoch.objects.filter(kill_switch=switch, released_at=None).first()
+        if epoch is not None:
+            return _button("connections_epoch_page", epoch.pk, "See what is open…")
         return "" if switch.released_at else _button("connections_killswitch_release", switch.pk,
                                                      "Release…")  # fmt: skip
+
+
+@admin.register(Epoch)
+class EpochPages(Paged, EpochAdmin):
+    custom_urls = epoch_pages.URLS
 
 
 @admin.register(Feed)

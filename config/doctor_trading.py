@@ -15,6 +15,8 @@ from common.sql import rows
 from config.doctor import SECONDS, Look, failure, graded, warning, well
 from config.doctor_servers import judge_clock
 from connections.credentials import is_sealed_for, sealing_key
+from connections.models import Epoch
+from execution.epochs import unsettled
 from prices.selectors import newest_time
 
 START = "Start the processes: `make up`, or the services of your deployment."
@@ -238,6 +240,19 @@ def halts() -> Check:
     return warning("kill switch", detail, "Release it when its reason is gone.")
 
 
+def epoch() -> Check:
+    """Whether the database was restored, and is it settled."""
+    found = Epoch.objects.first()
+    if found is None:
+        return well("epoch", "No process has traded yet.")
+    if found.released_at is not None:
+        return well("epoch", f"{found}, nothing is open.")
+    left = ", ".join(f"{one.what} {one.count}" for one in unsettled(found)) or "all is settled"
+    detail = f"{found} is open since {found.opened_at:%-d %b %H:%M} UTC, entries wait: {left}."
+    remedy = "Run `manage.py new_epoch --status`; docs/operations.md says what each line wants."
+    return warning("epoch", detail, remedy)
+
+
 def broker_clocks() -> list[Check]:
     """Each broker kind in use tells its time; a simulated one goes by the market clock."""
     kinds = rows(
@@ -273,6 +288,7 @@ CHECKS: list[tuple[str, Look]] = [
     ("due orders", due_orders),
     ("outbox", outbox),
     ("kill switch", halts),
+    ("epoch", epoch),
     ("stored credentials", stored_credentials),
     ("connections", connections),
     ("broker hosts", broker_hosts),

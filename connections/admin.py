@@ -14,6 +14,7 @@ from common.codes import Code
 from common.markup import badge
 from connections.models import (
     DataConnection,
+    Epoch,
     ExecutionConnection,
     HostCircuit,
     Instrument,
@@ -232,3 +233,24 @@ class KillSwitchAdmin(ReadOnlyAdmin):
             return badge("cancelled", "Released")
         total = switch.mode == "HALTED"
         return badge("naked", "Halted") if total else badge("attention", "Reducing")
+
+
+@admin.register(Epoch)
+class EpochAdmin(ReadOnlyAdmin):
+    """Restores and failovers: each begins a new life of the database."""
+
+    page_list = True
+    list_display = ("shown", "state", "cause", "opened_at", "opened_by", "released_at")
+    list_filter = (("cause", ChoicesDropdownFilter),)
+    ordering = ("-number",)
+
+    @admin.display(description="Epoch", ordering="number")
+    def shown(self, epoch: Epoch) -> str:
+        return str(epoch.number)
+
+    @admin.display(description="State")
+    def state(self, epoch: Epoch) -> SafeString:
+        if epoch.released_at is None:
+            return badge("attention", "Open")
+        founded = epoch.cause == Epoch.Cause.FOUNDED
+        return badge("ok", "First life") if founded else badge("ok", "Released")

@@ -110,7 +110,7 @@ class KillSwitchViewSet(
 
     def get_queryset(self) -> QuerySet[KillSwitch]:
         user = caller(self.request)
-        rows = KillSwitch.objects.select_related("feed", "set_by")
+        rows = KillSwitch.objects.select_related("feed", "set_by", "epoch")
         if user.is_operator:
             return rows
         mine = Q(user=user) | Q(connection__in=own_connections(user).values("pk"))

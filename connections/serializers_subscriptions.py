@@ -60,6 +60,10 @@ class KillSwitchSerializer(StrictModelSerializer[KillSwitch]):
         model=User, required=False, allow_null=True, help_text="Yourself unless said."
     )
     set_by = serializers.CharField(source="set_by.username", read_only=True, allow_null=True)
+    epoch = serializers.IntegerField(
+        source="epoch.number", read_only=True, allow_null=True, default=None,
+        help_text="The database was restored, and this halt ends with that epoch. For operators.",
+    )  # fmt: skip
 
     class Meta:
         model = KillSwitch
@@ -71,6 +75,7 @@ class KillSwitchSerializer(StrictModelSerializer[KillSwitch]):
             "user",
             "connection",
             "reason",
+            "epoch",
             "set_by",
             "set_at",
             "released_at",

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from connections.models import HostCircuit, KillSwitch
+from connections.models import Epoch, HostCircuit, KillSwitch
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +14,12 @@ class Halt:
     @property
     def is_total(self) -> bool:
         return self.switch.mode == "HALTED"
+
+    @property
+    def epoch(self) -> Epoch | None:
+        """The epoch that it belongs to and ends with, if any."""
+        epoch: Epoch | None = getattr(self.switch, "epoch", None)
+        return epoch
 
     @property
     def scope(self) -> str:
@@ -29,6 +35,8 @@ class Halt:
 
     @property
     def title(self) -> str:
+        if self.epoch:
+            return f"Epoch {self.epoch.number}: the database was restored, exits only"
         word = "nothing is sent" if self.is_total else "exits only"
         return f"Kill switch: {self.scope}, {word}"
 
@@ -36,7 +44,7 @@ class Halt:
 def halts() -> list[Halt]:
     """Every kill switch that is set, the widest first."""
     found = KillSwitch.objects.filter(released_at__isnull=True).select_related(
-        "feed", "user", "connection", "set_by"
+        "feed", "user", "connection", "set_by", "epoch"
     )
     order = ["ALL", "FEED", "USER", "CONNECTION"]
     return [Halt(k) for k in sorted(found, key=lambda k: (order.index(k.scope), -k.pk))]

@@ -61,6 +61,7 @@ NAVIGATION: list[dict[str, Any]] = [
         "items": [
             _item("Broker hosts", "dns", "connections_hostcircuit_changelist"),
             _item("Kill switch", "front_hand", "connections_killswitch_changelist"),
+            _item("Restores", "settings_backup_restore", "connections_epoch_changelist"),
             _item("Audit trail", "history", "console_trail"),
             _item("Schedules", "schedule", "django_celery_beat_periodictask_changelist"),
             _item("Access", "group", "users_user_changelist"),

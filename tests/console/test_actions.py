@@ -7,8 +7,9 @@ import pytest
 from django.test import Client
 from nacl.public import PrivateKey
 
-from connections.models import ExecutionConnection, KillSwitch, Subscription
+from connections.models import Epoch, ExecutionConnection, KillSwitch, Subscription
 from execution import tasks
+from execution.epochs import open_epoch
 from execution.models import ExecutionLog, Order
 from signals.feeds import token_for
 from tests.console import seed
@@ -184,6 +185,31 @@ def test_the_kill_switch_is_set_seen_and_released(
     client.post(f"/admin/connections/killswitch/{switch.pk}/release/")
     assert not KillSwitch.objects.filter(released_at=None).exists()
     assert "Kill switch:" not in page("/admin/")
+
+
+def test_an_epoch_is_seen_and_released_with_a_reason(
+    small: dict[str, Any], page: Page, client: Client
+) -> None:
+    client.force_login(small["operator"])
+    epoch = open_epoch(Epoch.Cause.BEHIND, by="detected", note="drill")
+    assert epoch.kill_switch is not None
+    assert "Epoch 2: the database was restored, exits only" in page("/admin/")
+    assert "See what is open" in page("/admin/connections/killswitch/")
+    client.post(f"/admin/connections/killswitch/{epoch.kill_switch.pk}/release/")
+    path = f"/admin/connections/epoch/{epoch.pk}/"
+    html = page(path)
+    for words in ("Still sending", "Books unread", "Not compared", "Entries ended unsent",
+                  "The database is older than what was seen of it", "drill"):  # fmt: skip
+        assert words in html
+    client.post(f"{path}release/", {"note": "in a hurry"})
+    client.post(f"{path}release/", {"force": "on"})
+    assert Epoch.objects.get(pk=2).released_at is None
+    client.post(f"{path}release/", {"force": "on", "note": "the broker is closed"})
+    epoch.refresh_from_db()
+    assert epoch.released_by == small["operator"].username
+    assert "Left open: " in page(path)
+    assert not KillSwitch.objects.filter(released_at=None).exists()
+    assert "2" in page("/admin/connections/epoch/")
 
 
 def test_a_token_is_shown_once(small: dict[str, Any], page: Page, client: Client) -> None:

@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.test import Client
 from django.urls import reverse
 
+from execution.epochs import present_epoch
 from tests.console.seed import CANARY
 from users.models import User
 
@@ -35,6 +36,8 @@ def pages_of(cast: dict[str, Any]) -> list[str]:
         "connections_executionconnection_archive": connection,
         "execution_driftitem_page": cast["drift"],
         "connections_killswitch_release": cast["switch"],
+        "connections_epoch_page": present_epoch(),
+        "connections_epoch_release": present_epoch(),
         "signals_feed_token": cast["feed"],
     }  # fmt: skip
     named = [reverse(f"admin:{name}", args=[row.pk]) for name, row in at.items()]

@@ -16,8 +16,9 @@ from common.sealing import new_private_key, public_key_of
 from config import doctor, doctor_servers, doctor_trading
 from config.doctor import FAIL, OK, WARN, examine, is_well, well
 from config.management.commands import doctor as command
-from connections.models import ConnectionHealth, DataConnection, HealthStatus, KillSwitch
+from connections.models import ConnectionHealth, DataConnection, Epoch, HealthStatus, KillSwitch
 from events.models import Event, EventKind
+from execution.epochs import open_epoch, release_epoch
 from execution.models import Order, Status, WorkerLease
 from prices.models import LatestQuote
 from tests.analytics import cast
@@ -195,6 +196,18 @@ def test_trading_that_stands_still_is_seen() -> None:
     assert result(doctor_trading.halts()) is OK
     KillSwitch.objects.create(scope="ALL", mode="HALTED", reason="drill")
     assert result(doctor_trading.halts()) is WARN
+
+@pytest.mark.django_db
+def test_an_open_epoch_is_a_warning_with_what_is_unsettled() -> None:
+    assert result(doctor_trading.epoch()) is OK
+    epoch = open_epoch(Epoch.Cause.COMMAND)
+    told = doctor_trading.epoch()
+    assert result(told) is WARN
+    assert isinstance(told, Check)
+    assert "WAIT 1, BOOKS 1" in told.detail
+    release_epoch(by=None, force=True, note="drill")
+    assert result(doctor_trading.epoch()) is OK
+    assert epoch.number == 2
 
 
 @pytest.mark.django_db
