@@ -546,3 +546,17 @@ class Code(StrEnum):
     )
     FILL_CORRECTED = ("FILL_CORRECTED", "The broker corrected an execution that it had told.")
     PROOF_OF_ABSENCE = ("PROOF_OF_ABSENCE", "The broker was asked and does not have it.")
+
+
+_AS_NEW = "once, under the next attempt digit, after validity, limits and kill switch"
+_NEVER_LEFT = "up to five times, less and less often, while the signal is valid"
+TRIED_AGAIN: dict[Code, str] = {
+    Code.REQUOTE: _AS_NEW,
+    Code.PRICE_INVALID: _AS_NEW,
+    Code.NOT_CONNECTED: _NEVER_LEFT,
+    Code.SEND_DEADLINE: _NEVER_LEFT,
+    Code.KILL_SWITCH: "when it is released; an entry that is judged before that is denied",
+    Code.RESEND: "an exit whose absence is proven twice, under the same id",
+    Code.OPERATOR_RETRY: "once, under the next attempt digit",
+}
+"""What is tried again by itself, and how. Every other refusal is final: it cannot change."""

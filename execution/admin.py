@@ -13,7 +13,7 @@ from common.markup import amount, badge, code, state_badge
 from common.money import plain
 from common.shown import STATES, sentence, signed, statuses_of
 from connections.models import ExecutionConnection
-from execution.models import DriftItem, ExecutionLog, Fill, Order, WorkerLease
+from execution.models import DriftItem, ExecutionLog, Fill, Order, Tally, WorkerLease
 
 FOUND_CONNECTIONS = 200  # a search by account looks at that many accounts
 
@@ -192,6 +192,17 @@ class DriftItemAdmin(ReadOnlyAdmin):
     def state_shown(self, item: DriftItem) -> SafeString:
         shapes = {"OPEN": "attention", "RESOLVED": "ok", "IGNORED": "cancelled"}
         return badge(shapes[item.state], item.state.title())
+
+
+@admin.register(Tally)
+class TallyAdmin(ReadOnlyAdmin):
+    """Messages and reports that were dropped, because nobody waits for them."""
+
+    list_display = ("said", "n", "last", "last_at")
+
+    @admin.display(description="What", ordering="name")
+    def said(self, tally: Tally) -> str:
+        return tally.get_name_display()
 
 
 @admin.register(WorkerLease)

@@ -87,10 +87,14 @@ def write_drift(code: Code, report: OrderReport, **more: str) -> bool:
     return write_all([Record(code, report.connection_id, report.client_order_id, evidence)]) == 1
 
 
-def set_aside(report: OrderReport, fault: Exception) -> bool:
-    """Write a report that cannot be applied as drift, so that it blocks nobody and is not lost."""
+def set_aside(report: OrderReport, fault: Exception, reference: str) -> bool:
+    """Write a report that cannot be applied as drift, so that it blocks nobody and is not lost.
+
+    reference: of the traceback in the log.
+    """
+    said = {"fault": repr(fault)[:1000], "reference": reference}
     with transaction.atomic():
-        return write_drift(Code.POISONED_REPORT, report, fault=repr(fault)[:1000])
+        return write_drift(Code.POISONED_REPORT, report, **said)
 
 
 def _json(value: object) -> str:

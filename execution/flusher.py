@@ -12,7 +12,9 @@ from brokers.base import OrderReport
 from common.faults import point
 from execution.drift import set_aside
 from execution.errands import Done
+from execution.models import Tally
 from execution.reports import apply_reports
+from execution.tallies import count, new_reference
 
 log = structlog.get_logger(__name__)
 GATHER_SECONDS = 0.010
@@ -53,10 +55,12 @@ def apply_or_halve(
 
 def _kept(report: OrderReport, fault: Exception) -> bool:
     """Set aside a report that cannot be applied; False: the database is away, so try it again."""
-    log.exception("a report cannot be applied", order=report.client_order_id)
+    reference = new_reference()
+    log.exception("a report cannot be applied", order=report.client_order_id, reference=reference)
     try:
-        if not set_aside(report, fault):
+        if not set_aside(report, fault, reference):
             log.error("a report about nobody's connection was dropped", report=repr(report))
+            count(Tally.Name.NOBODYS_REPORT, repr(report))
     except AWAY:
         connection.close()
         return False

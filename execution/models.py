@@ -361,6 +361,7 @@ class Tally(models.Model):
         MALFORMED = "message.malformed", "Message that is no list of ids"
         UNKNOWN_IDS = "message.unknown_ids", "Order in a message that does not exist"
         ENDED = "message.ended", "Order in a message that had ended"
+        UNKNOWN_TASK = "message.unknown_task", "Message for a task that does not exist"
         NOBODYS_REPORT = "report.nobodys", "Report about nobody's connection"
 
     name = models.CharField(primary_key=True, max_length=40, choices=Name)

@@ -5,12 +5,13 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
-from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
+from celery.signals import task_unknown, worker_ready, worker_shutdown, worker_shutting_down
 from django.conf import settings
 
 from connections.probing import look_again
-from execution import epochs, runtime, services, stuck, sweeps, tasks, witness
+from execution import epochs, runtime, services, stuck, sweeps, tallies, tasks, witness
 from execution.events import drain_events
+from execution.models import Tally
 from execution.polling import poll
 from execution.reconcile import reconcile_new
 from execution.wishes import grant_wishes
@@ -26,6 +27,7 @@ def connect() -> None:
     worker_ready.connect(on_worker_ready, dispatch_uid="execution.runtime")
     worker_shutting_down.connect(on_worker_shutting_down, dispatch_uid="execution.drain")
     worker_shutdown.connect(on_worker_shutdown, dispatch_uid="execution.end")
+    task_unknown.connect(on_task_unknown, dispatch_uid="execution.unknown_task")
     prices_started.connect(on_prices_started, dispatch_uid="execution.prices")
     prices_stopped.connect(on_worker_shutdown, dispatch_uid="execution.prices_end")
     quotes_stored.connect(on_quotes_stored, dispatch_uid="execution.quotes")
@@ -35,6 +37,11 @@ def on_worker_ready(*, sender: Any, **_: Any) -> None:
     """Take a lease and start looking for work; the queues say what for."""
     queues = {queue.name for queue in sender.task_consumer.queues}
     start_trading("+".join(sorted(queues)), exits_only=queues == {tasks.EXITS})
+
+
+def on_task_unknown(*, name: str = "", **_: Any) -> None:
+    """Celery throws such a message away; somebody should know."""
+    tallies.count(Tally.Name.UNKNOWN_TASK, name)
 
 
 def on_worker_shutting_down(**_: Any) -> None:

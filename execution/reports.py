@@ -27,8 +27,9 @@ from execution.concluded import give_back, is_conclusion
 from execution.drift import write_drift
 from execution.ids import all_attempts, at_attempt, attempt_of, base_of
 from execution.inferred import NOTHING, Sums, Unusual, count_new, recount, settle
-from execution.models import IN_FLIGHT, TERMINAL, Status
+from execution.models import IN_FLIGHT, TERMINAL, Status, Tally
 from execution.reserve import balance_locked, lock_positions, lock_positions_of
+from execution.tallies import count
 from execution.transitions import (
     LATE,
     TRIES,
@@ -146,7 +147,8 @@ def _sort(told: list[tuple[OrderReport, int | None]], found: dict[Any, Any]) -> 
             continue
         row = found.get(order_id if order_id is not None else base_of(report.client_order_id))
         if row is None or row.connection_id != report.connection_id:
-            write_drift(Code.UNKNOWN_ORDER, report)
+            if not write_drift(Code.UNKNOWN_ORDER, report):
+                count(Tally.Name.NOBODYS_REPORT, repr(report))
             continue
         if (change := changes.get(row.id)) is None:
             change = changes[row.id] = Change(row, _state_of(row))
@@ -385,7 +387,7 @@ def _numbers(change: Change) -> dict[str, str]:
     """The figures of a log line and an event, as text."""
     sums = change.sums
     if not sums.changes_anything:
-        return {"code": change.step.code.value} if change.step and change.step.code else {}
+        return _said(change.step)
     numbers = {
         "quantity": plain(sums.quantity),
         "price": plain(change.average),
@@ -397,6 +399,14 @@ def _numbers(change: Change) -> dict[str, str]:
     if change.slippage is not None:
         numbers["slippage_pips"] = plain(change.slippage.quantize(Decimal("0.1")))
     return numbers
+
+
+def _said(step: Step | None) -> dict[str, str]:
+    """Why, in the code and the broker's own words."""
+    if step is None or step.code is None:
+        return {}
+    words = {"detail": step.detail[:300]} if step.detail else {}
+    return {"code": step.code.value, **words}
 
 
 def _backoff(tries: int) -> float:

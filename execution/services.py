@@ -20,6 +20,7 @@ from execution.claim import HeldBack, Outgoing, claim, nobody
 from execution.exits import ExitWish, open_exits
 from execution.models import Order, Status
 from execution.reserve import balance
+from execution.tallies import new_reference
 from execution.wishes import grant_wishes
 from positions.models import ExecutionPosition
 from positions.selectors import with_prices
@@ -91,7 +92,7 @@ WITH moved AS (
 ), told AS (
   INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
   SELECT 'order.failed', coalesce(c.user_id, c.admin_id), m.connection_id, m.signal_id, m.id,
-    jsonb_build_object('code', '{Code.POISONED.value}')
+    jsonb_build_object('code', '{Code.POISONED.value}', 'detail', %s::text)
   FROM moved m JOIN connections_executionconnection c ON c.id = m.connection_id
 )
 INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status, detail)
@@ -100,13 +101,13 @@ SELECT id, signal_id, connection_id, '{Code.POISONED.value}', 'FAILED', %s FROM 
 
 
 def _poison(order_id: int, error: Exception) -> None:
-    """Set one order aside before it is sent; the traceback goes to the log under its number."""
-    log.exception("an order breaks our own program", order=order_id)
-    detail = f"{type(error).__name__}: {error}"[:300]
-    if isinstance(error, DatabaseError):
-        detail = f"{type(error).__name__} (see the log of order {order_id})"
+    """Set one order aside before it is sent; its page names its traceback in the log."""
+    reference = new_reference()
+    log.exception("an order breaks our own program", order=order_id, reference=reference)
+    said = "" if isinstance(error, DatabaseError) else f": {error}"[:200]
+    detail = f"{type(error).__name__}{said} (reference {reference})"
     with transaction.atomic():
-        run(POISON, (detail, order_id, detail))
+        run(POISON, (detail, order_id, detail, detail))
         balance([order_id])
 
 

@@ -14,9 +14,10 @@ from django.conf import settings
 from django.db import transaction
 
 from common.faults import point
-from execution import services
+from execution import services, tallies
 from execution.audit import audit_and_alarm, recent
 from execution.drift_decisions import Decided
+from execution.models import Tally
 from execution.reconcile import reconcile_all, reconcile_new
 from execution.services import MAX_BUNDLE
 from execution.watch import watch_positions
@@ -24,13 +25,18 @@ from execution.watch import watch_positions
 log = structlog.get_logger(__name__)
 EXITS, ENTRIES, MAINTENANCE = "exits", "execution", "maintenance"
 SECOND_LOOK_SECONDS = 10
+LARGEST_ID = 2**63 - 1
 
 
 @shared_task(name="execution.execute_signal", ignore_result=True)
-def execute_signal(order_ids: list[int]) -> None:
-    """Take what is due of a bundle of orders."""
-    if (ids := _ids_in(order_ids)) is not None:
-        services.execute(ids)
+def execute_signal(order_ids: object = None, *more: object, **named: object) -> None:
+    """Take what is due of a bundle of orders; any other message is dropped and counted."""
+    ids = None if more or named else _ids_in(order_ids)
+    if ids is None:
+        tallies.count(Tally.Name.MALFORMED, repr((order_ids, *more, *named))[:200])
+        return
+    tallies.count_strangers(ids)
+    services.execute(ids)
 
 
 @shared_task(name="execution.grant_wishes", ignore_result=True)
@@ -128,8 +134,7 @@ def _ids_in(message: object) -> list[int] | None:
     if (
         isinstance(message, list)
         and len(message) <= MAX_BUNDLE
-        and all(isinstance(one, int) and not isinstance(one, bool) for one in message)
+        and all(type(one) is int and 0 < one <= LARGEST_ID for one in message)  # no bool
     ):
         return message
-    log.warning("a message was dropped", message=repr(message)[:200])
     return None

@@ -34,6 +34,7 @@ from execution.errands import Errands
 from execution.flusher import Told
 from execution.halts import Halts
 from execution.lanes import Pace, Room, crowded_out
+from execution.tallies import new_reference
 
 log = structlog.get_logger(__name__)
 MAKE_ROOM_SECONDS = 0.25
@@ -239,16 +240,25 @@ def reports_of(request: OrderRequest, answer: Answer) -> list[OrderReport]:
     elif isinstance(answer, TimeoutError):
         kind, code = ReportKind.UNKNOWN, Code.REPLY_LOST
     else:
-        log.error("an adapter failed", order=request.order_id, error=repr(answer))
         kind, code = ReportKind.UNKNOWN, Code.UNEXPECTED
-    detail = answer.detail if isinstance(answer, BrokerError) else type(answer).__name__
     return [
         OrderReport(
             kind=kind,
             connection_id=request.connection_id,
             client_order_id=request.client_order_id,
             code=code,
-            detail=detail,
+            detail=_detail_of(request, answer),
             fence=request.fence,
         )
     ]
+
+
+def _detail_of(request: OrderRequest, answer: BaseException) -> str:
+    """The broker's own words; of an adapter's own failure its name and where its traceback is."""
+    if isinstance(answer, BrokerError):
+        return answer.detail
+    if isinstance(answer, TimeoutError):
+        return type(answer).__name__
+    reference = new_reference()
+    log.error("an adapter failed", order=request.order_id, reference=reference, exc_info=answer)
+    return f"{type(answer).__name__} (reference {reference})"

@@ -226,7 +226,8 @@ def test_one_poisoned_order_of_fifty_fails_alone(
     poisoned = Order.objects.get(pk=ids[23])
     assert (poisoned.status, poisoned.reason) == ("FAILED", "POISONED")
     assert "ZeroDivisionError" in poisoned.detail
-    assert cast.events("order.failed") == [{"code": "POISONED"}]
+    (told,) = cast.events("order.failed")
+    assert told == {"code": "POISONED", "detail": poisoned.detail}
 
 
 def test_a_poisoned_exit_gives_its_reservation_back(

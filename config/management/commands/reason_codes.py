@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from common import codes
-from common.codes import Code
+from common.codes import TRIED_AGAIN, Code
 from config.development import ROOT
 
 PAGE = ROOT / "docs" / "reason-codes.md"
@@ -41,12 +41,20 @@ def reference(source: str) -> str:
         "",
         "*Skipped*: a candidate that may not trade now. *Denied*: our own rules. *Rejected*: the",
         "broker said no. *Failed*: proven not sent. *Unknown*: nobody knows yet.",
+        "",
+        "What is tried again by itself says so; every other refusal cannot change and is final.",
+        "Each code has a page in the installation: `/reasons/CODE/`.",
     ]
     for title, group in grouped:
         lines += ["", f"## {title[0].upper()}{title[1:]}", "", "| code | meaning | what to do |"]
         lines += ["|---|---|---|"]
-        lines += [f"| `{code.value}` | {code.sentence} | {code.hint or '–'} |" for code in group]
+        lines += [f"| `{code.value}` | {code.sentence} | {_to_do(code)} |" for code in group]
     return "\n".join(lines) + "\n"
+
+
+def _to_do(code: Code) -> str:
+    tried = f"Tried again: {TRIED_AGAIN[code]}." if code in TRIED_AGAIN else ""
+    return f"{code.hint} {tried}".strip() or "–"
 
 
 class Command(BaseCommand):
