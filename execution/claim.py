@@ -36,7 +36,7 @@ from execution.decide import (
     decide_exit,
     too_late,
 )
-from execution.halts import Halts, read_halts, uncompared
+from execution.halts import Halts, not_compared, read_halts, uncompared
 from execution.ids import at_attempt, new_client_order_id
 from execution.reserve import balance
 from execution.risk import Book
@@ -122,7 +122,9 @@ def _decide_all(
     _note_sides(books, {r.connection_id for r in pending if r.position_mode == NETTING})
     # A connection whose last call is overdue gets no second place on the wire, or the slow ones
     # soon hold them all.
-    postponed = {**{h.connection_id: Later() for h in held if h.overdue}, **postponed}
+    later = not_compared({row.connection_id for row in pending if row.position_id is None})
+    later |= {h.connection_id for h in held if h.overdue}
+    postponed = {**dict.fromkeys(later, Later()), **postponed}
     halts = read_halts()
     waiting = uncompared(specs) if halts.everyone else set()  # an epoch halts everyone
     return [

@@ -1,10 +1,12 @@
 """Reconciliation: what we hold against what the broker holds."""
 
+from datetime import timedelta
 from decimal import Decimal as D
 
 import pytest
 
 from brokers.base import CloseCause, ReadFailed
+from common.clocks import market_now
 from common.codes import Code
 from connections.models import ConnectionHealth, ExecutionConnection
 from execution import runtime
@@ -228,3 +230,25 @@ def test_no_entry_before_the_first_comparison(
     reconcile_new()
     cast.signal(feed)
     assert Order.objects.latest("id").status == "PENDING"
+
+
+def test_an_entry_that_was_published_before_the_connection_was_lost_waits_for_a_comparison(
+    alice: ExecutionConnection, feed: Feed, wire: runtime.Runtime
+) -> None:
+    cast.signal(feed)
+    ConnectionHealth.objects.update(reconciled_at=None)
+    assert cast.claim_all() == []
+    assert Order.objects.get().status == "PENDING"
+    reconcile_new()
+    cast.pass_time(5)
+    assert len(cast.claim_all()) == 1
+
+
+def test_an_entry_that_waits_for_a_comparison_ends_with_its_signal(
+    alice: ExecutionConnection, feed: Feed, wire: runtime.Runtime
+) -> None:
+    cast.signal(feed, valid_until=market_now() + timedelta(seconds=30))
+    ConnectionHealth.objects.update(reconciled_at=None)
+    cast.pass_time(31)
+    assert cast.claim_all() == []
+    assert (Order.objects.get().status, Order.objects.get().reason) == ("EXPIRED", "SIGNAL_EXPIRED")
