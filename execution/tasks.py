@@ -5,7 +5,7 @@ itself. Tasks are named explicitly, because a name derived from how a process wa
 messages thrown away.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import structlog
@@ -13,6 +13,7 @@ from celery import current_app, shared_task
 from django.conf import settings
 from django.db import transaction
 
+from common.clocks import machine_time
 from common.faults import point
 from execution import services, tallies
 from execution.audit import audit_and_alarm, recent
@@ -25,6 +26,8 @@ from execution.watch import watch_positions
 log = structlog.get_logger(__name__)
 EXITS, ENTRIES, MAINTENANCE = "exits", "execution", "maintenance"
 SECOND_LOOK_SECONDS = 10
+DEAF_SECONDS = 5.0  # workers look for themselves in less
+_deaf_until = 0.0  # machine time
 LARGEST_ID = 2**63 - 1
 
 
@@ -76,18 +79,31 @@ def ring(order_ids: Sequence[int], *, queue: str = ENTRIES) -> None:
     """Send the ids in bundles over one connection; a Redis that is away costs only latency."""
     size = settings.FILLCAST_BUNDLE_SIZE
     ids = list(order_ids)
-    if not ids:
-        return
-    try:
+
+    def send() -> None:
         with current_app.producer_pool.acquire(block=True, timeout=2) as producer:
             for start in range(0, len(ids), size):
                 point("ring.bundle")
                 execute_signal.apply_async(
                     (ids[start : start + size],), queue=queue, producer=producer, retry=False
                 )
-    except Exception as error:  # kombu's and redis' own, all the same to us: rows are the jobs
-        log.warning("the bell could not be rung", orders=len(ids), error=repr(error))
-    point("ring.done")
+
+    if ids:
+        _try_to_ring(send, orders=len(ids))
+        point("ring.done")
+
+
+def _try_to_ring(send: Callable[[], object], **about: object) -> None:
+    """Rows are the jobs: nobody waits for a bell. After a failure it is left alone for a while,
+    because a Redis that hangs would cost each publication its time-out."""
+    global _deaf_until
+    if machine_time() < _deaf_until:
+        return
+    try:
+        send()
+    except Exception as error:  # kombu's and redis' own, all the same to us
+        _deaf_until = machine_time() + DEAF_SECONDS
+        log.warning("the bell could not be rung", error=repr(error), **about)
 
 
 def ring_on_commit(order_ids: Sequence[int], *, queue: str = ENTRIES) -> None:
@@ -102,10 +118,7 @@ def ring_wishes_on_commit() -> None:
 
 
 def _ring_wishes() -> None:
-    try:
-        grant_wishes.apply_async(queue=EXITS, retry=False)
-    except Exception as error:
-        log.warning("the bell could not be rung", error=repr(error))
+    _try_to_ring(lambda: grant_wishes.apply_async(queue=EXITS, retry=False))
 
 
 def ring_decided_on_commit(decided: Decided) -> None:

@@ -63,6 +63,7 @@ class Run:
             self._load.burst(step.burst)
             end = time.monotonic() + BURST_WAIT
             while len(self._watching.look() or ()) < BURST_LEAST and time.monotonic() < end:
+                self._trouble.mend()
                 time.sleep(0.02)
         seen = self._watching.note(step)
         if self._trouble.make(step):

@@ -54,7 +54,7 @@ class Load(threading.Thread):
         self._stage, self._say = stage, say
         self._rng = random.Random(f"load {seed}")
         self._ended = threading.Event()
-        self._turn = threading.Lock()  # the hands are one pair
+        self._burst = 0
         self._open: list[tuple[int, str]] = []
         self._ours = Database(stage.servers.postgres)
         self._bid = BASE
@@ -68,17 +68,19 @@ class Load(threading.Thread):
     def run(self) -> None:
         due = time.monotonic()
         while not self._ended.is_set():
-            with self._turn:
-                self._one_turn()
+            self._one_turn()
             due = max(due + EVERY, time.monotonic() - 5 * EVERY)
-            self._ended.wait(max(0.0, due - time.monotonic()))
+            while not self._ended.wait(0.05) and not self._burst and time.monotonic() < due:
+                pass
 
     def burst(self, signals: int) -> None:
-        """Publish several at once: one transaction, so that all of it is in flight together."""
-        with self._turn:
-            self._open_new(count=signals, together=True, **self._entry())
+        """Publish several at once, as soon as the turn in hand has ended; returns at once."""
+        self._burst = signals
 
     def _one_turn(self) -> None:
+        if self._burst:  # one transaction, so that all of it is in flight together
+            self._open_new(count=self._burst, together=True, **self._entry())
+            self._burst = 0
         if time.monotonic() >= self._price_due:
             self._move_prices()
         if len(self._open) > MOST_OPEN or (self._open and self._rng.random() < 0.35):

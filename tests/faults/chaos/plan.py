@@ -12,6 +12,7 @@ BURST_EVERY = 12  # faults
 WEIGHTS = {
     "kill": 24,
     "stop": 10,
+    "long-stop": 3,
     "term": 10,
     "redis-kill": 3,
     "redis-flush": 3,
@@ -33,6 +34,7 @@ WEIGHTS = {
 }
 LASTS = {  # seconds, from and to
     "stop": (1.0, 4.0),  # beyond the lease
+    "long-stop": (15.0, 20.0),  # beyond the lease and both proofs of absence
     "redis-kill": (0.5, 4.0),
     "redis-pause": (1.0, 4.0),
     "postgres-restart": (0.0, 2.0),
@@ -45,6 +47,12 @@ LASTS = {  # seconds, from and to
     "partition": (1.0, 8.0),
     "mute": (0.5, 3.0),
     "delay": (1.0, 4.0),
+}
+WHO = {
+    "kill": PROCESSES,
+    "term": PROCESSES,
+    "stop": (*WORKERS, "prices"),
+    "long-stop": WORKERS[:3],
 }
 
 
@@ -79,7 +87,7 @@ def _step(rng: random.Random, at: float, number: int) -> Step:
     if number % BURST_EVERY == 4:
         return Step(at, "kill", rng.choice(WORKERS[:2]), burst=rng.randint(6, 8))
     kind = rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
-    who = {"kill": PROCESSES, "term": PROCESSES, "stop": (*WORKERS, "prices")}.get(kind, ("",))
+    who = WHO.get(kind, ("",))
     return Step(at, kind, rng.choice(who), rng.uniform(*LASTS.get(kind, (0.0, 0.0))))
 
 

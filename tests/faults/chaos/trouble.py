@@ -79,6 +79,8 @@ class Trouble:
     def _stop(self, step: Step) -> bool:
         return self._stop_for(step.who, LEASE_SECONDS + step.lasts)
 
+    _long_stop = _stop
+
     def _stop_for(self, name: str, seconds: float) -> bool:
         pid = self._signal(name, signal.SIGSTOP)
         if pid is None:
