@@ -106,7 +106,7 @@ class SignalPages(Paged, SignalAdmin):
 
 @admin.register(ExecutionConnection)
 class ConnectionPages(Paged, ExecutionConnectionAdmin):
-    custom_urls = connection_pages.URLS
+    custom_urls = (*connection_pages.URLS, *drift_pages.CONNECTION_URLS)
 
     def add_view(self, request: HttpRequest, *rest: Any, **more: Any) -> HttpResponse:
         return connection_actions.add(request)

@@ -5,6 +5,7 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
@@ -12,7 +13,9 @@ from common.admin import BigTableAdmin, ReadOnlyAdmin, link, read_id, read_uuid
 from common.markup import amount, badge, code, state_badge
 from common.money import plain
 from common.shown import STATES, sentence, signed, statuses_of
+from common.shown import age as shown_age
 from connections.models import ExecutionConnection
+from execution import drift_words
 from execution.models import DriftItem, ExecutionLog, Fill, Order, Tally, WorkerLease
 
 FOUND_CONNECTIONS = 200  # a search by account looks at that many accounts
@@ -179,7 +182,7 @@ class DriftItemAdmin(ReadOnlyAdmin):
     """Differences between us and a broker; those that wait come first."""
 
     page_list = True
-    list_display = ("shown", "connection", "state_shown", "found_at", "seen_at", "resolution")
+    list_display = ("shown", "differs", "connection", "state_shown", "age", "seen_at", "resolution")
     list_filter = (("state", ChoicesDropdownFilter), "kind")
     list_select_related = ("connection",)
     search_fields = ("connection__name", "=connection__account", "key")
@@ -190,8 +193,17 @@ class DriftItemAdmin(ReadOnlyAdmin):
 
     @admin.display(description="State", ordering="state")
     def state_shown(self, item: DriftItem) -> SafeString:
-        shapes = {"OPEN": "attention", "RESOLVED": "ok", "IGNORED": "cancelled"}
+        shapes = {"OPEN": "attention", "NOTED": "pending", "RESOLVED": "ok", "IGNORED": "cancelled"}
         return badge(shapes[item.state], item.state.title())
+
+    @admin.display(description="Ours and the broker’s")
+    def differs(self, item: DriftItem) -> str:
+        return drift_words.summary(item)
+
+    @admin.display(description="Age", ordering="found_at")
+    def age(self, item: DriftItem) -> str:
+        until = item.resolved_at or timezone.now()
+        return shown_age((until - item.found_at).total_seconds())
 
 
 @admin.register(Tally)

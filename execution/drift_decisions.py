@@ -45,6 +45,15 @@ FITTING: dict[str, tuple[Decision, ...]] = {
 }
 
 
+ABOUT_THEIRS = (
+    Code.UNKNOWN_POSITION,
+    Code.UNKNOWN_ORDER,
+    Code.QUANTITY_DIFFERS,
+    Code.LEVELS_DIFFER,
+    Code.PRICE_DIFFERS,
+)
+
+
 @dataclass(slots=True)
 class Decided:
     """What a decision started. Ids are to be rung on commit, wishes and comparisons too."""
@@ -60,9 +69,9 @@ def actions_of(item: DriftItem) -> tuple[Decision, ...]:
     if item.state not in (DriftItem.State.OPEN, DriftItem.State.IGNORED):
         return ()
     fitting = FITTING.get(item.kind, (IGNORE,))
-    if item.kind == Code.UNKNOWN_ORDER and not (item.evidence or {}).get("theirs"):
-        fitting = (IGNORE,)  # a report about it came, and nothing of it is left at the broker
-    if item.kind == Code.QUANTITY_DIFFERS and not _broker_has_more(item):
+    if item.kind in ABOUT_THEIRS and not isinstance(item.evidence.get("theirs"), dict):
+        fitting = (IGNORE,)  # a report came about it, and the broker's books do not show it
+    elif item.kind == Code.QUANTITY_DIFFERS and not _broker_has_more(item):
         fitting = (ADOPT, IGNORE)
     if item.state == DriftItem.State.IGNORED:
         return tuple(one for one in fitting if one is not IGNORE)

@@ -63,6 +63,17 @@ class AccountForm(forms.Form):
             field.queryset = rows
 
 
+class ChangeAccountForm(AccountForm):
+    """The same, and what the account may correct by itself."""
+
+    auto_correct = forms.BooleanField(
+        required=False,
+        label="Take over what I change at the broker",
+        help_text="Parts that I close and levels that I move there count without asking me. A stop "
+        "that is gone is put back; unknown positions always wait for me.",
+    )
+
+
 def _brokers() -> list[tuple[str, str]]:
     return [(kind, KINDS.get(kind, kind)) for kind in kinds()]
 
@@ -108,6 +119,28 @@ class CloseForm(forms.Form):
     """How much of a position is closed."""
 
     fraction = forms.ChoiceField(label="How much", choices=FRACTIONS)
+
+
+class AdoptForm(forms.Form):
+    """The levels that an adopted trade gets."""
+
+    stop_loss = Amount(required=False, help_text="Empty: what your broker holds, if anything.")
+    take_profit = Amount(required=False)
+
+
+class RelinkForm(forms.Form):
+    """What it really is."""
+
+    order = forms.IntegerField(
+        required=False, min_value=1, help_text="The number of an order of yours, or:"
+    )
+    position = forms.IntegerField(required=False, min_value=1, help_text="That of a position.")
+
+
+class IgnoreForm(forms.Form):
+    """Why it is left."""
+
+    reason = forms.CharField(max_length=200, help_text="For yourself, later.")
 
 
 class PauseForm(forms.Form):

@@ -1,9 +1,18 @@
 """The addresses of the portal."""
 
-from django.urls import path
+from django.urls import path, re_path
 
 from portal import access
-from portal.views import account_forms, accounts, feeds, inbox, overview, positions, signals
+from portal.views import (
+    account_forms,
+    accounts,
+    differences,
+    feeds,
+    inbox,
+    overview,
+    positions,
+    signals,
+)
 
 app_name = "portal"
 urlpatterns = [
@@ -25,8 +34,15 @@ urlpatterns = [
     path("accounts/<uuid:pk>/test/", accounts.test, name="account_test"),
     path("accounts/<uuid:pk>/pause/", accounts.pause, name="account_pause"),
     path("accounts/<uuid:pk>/resume/", accounts.resume, name="account_resume"),
+    path("accounts/<uuid:pk>/compare/", differences.compare, name="account_compare"),
     path("accounts/<uuid:pk>/edit/", account_forms.edit, name="account_edit"),
     path("accounts/<uuid:pk>/credentials/", account_forms.credentials, name="credentials"),
+    path("differences/<int:pk>/", differences.difference, name="difference"),
+    re_path(
+        r"^differences/(?P<pk>[0-9]{1,18})/(?P<decision>adopt|relink|close|ignore)/$",
+        differences.decide,
+        name="difference_decide",
+    ),
     path("feeds/", feeds.feeds, name="feeds"),
     path("feeds/<slug:slug>/subscribe/", feeds.subscribe, name="subscribe"),
     path("subscriptions/<int:pk>/edit/", feeds.edit, name="subscription_edit"),

@@ -50,7 +50,7 @@ def _create(data: dict[str, Any], request: HttpRequest) -> ExecutionConnection:
     by: Any = request.user
     owner = {"admin" if data["takes_all"] else "user": data["owner"]}
     names = ("name", "type", "account", "exchange_name", "settings", "preset", "data_connection",
-             "is_active")  # fmt: skip
+             "auto_correct", "is_active")  # fmt: skip
     return services.create_connection(by=by, **owner, **{name: data[name] for name in names})
 
 
@@ -80,7 +80,7 @@ def change(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
 
 def _update(connection: ExecutionConnection, data: dict[str, Any], request: HttpRequest) -> bool:
     by: Any = request.user
-    names = ("name", "preset", "data_connection", "settings")
+    names = ("name", "preset", "data_connection", "settings", "auto_correct")
     changes = {name: data[name] for name in names if data[name] != getattr(connection, name)}
     with transaction.atomic():
         if changes:

@@ -30,6 +30,12 @@ class ChangeForm(forms.Form):
         help_text="JSON, for example host and port. Secrets belong to the credentials; here they "
         "are refused.",
     )
+    auto_correct = forms.BooleanField(
+        required=False,
+        label="Correct by itself",
+        help_text="Quantities that shrank and levels that were moved at the broker are taken over "
+        "without a decision, once they were seen twice. Unknown positions never are.",
+    )
     is_active = forms.BooleanField(required=False, initial=True, label="Switched on")
 
     def clean_settings(self) -> dict[str, Any]:
@@ -54,7 +60,7 @@ class AddForm(ChangeForm):
     )
     account = forms.CharField(max_length=60, help_text="The account number or login at the broker.")
     field_order = ("name", "owner", "takes_all", "type", "exchange_name", "account", "preset",
-                   "data_connection", "settings", "is_active")  # fmt: skip
+                   "data_connection", "settings", "auto_correct", "is_active")  # fmt: skip
 
     def clean_owner(self) -> User:
         owner = User.objects.filter(username=self.cleaned_data["owner"], is_active=True).first()
@@ -65,5 +71,5 @@ class AddForm(ChangeForm):
 
 def initial_of(connection: ExecutionConnection) -> dict[str, Any]:
     """What the form of an existing connection begins with."""
-    names = ("name", "preset", "data_connection", "settings", "is_active")
+    names = ("name", "preset", "data_connection", "settings", "auto_correct", "is_active")
     return {name: getattr(connection, name) for name in names}

@@ -1,85 +1,174 @@
-"""A drift item's page: what we hold beside what the broker told."""
+"""A drift item's page: what we hold beside what the broker told, and what is decided about it."""
 
-from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from collections.abc import Callable
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django import forms
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.utils import timezone
 
-from common.shown import hint, number, sentence
-from config.console.pages import View, page
-from execution.models import DriftItem
+from common.questions import Question
+from common.shown import age, hint, sentence
+from config.console.pages import View, ask, attempt, need, page
+from connections.models import ExecutionConnection
+from execution import drift_decisions, drift_words, reconcile, tasks
+from execution.adopting import Levels
+from execution.drift_decisions import Decided, actions_of
+from execution.models import Decision, DriftItem
 
-WHERE_TO_LOOK = {
-    "UNKNOWN_POSITION": "Somebody opened it at the broker, or a fill of ours has not come yet.",
-    "POSITION_MISSING": "Closed at the broker; it counts when two clean reads in a row lack it.",
-    "QUANTITY_DIFFERS": "A part was closed or added there, or a fill of ours has not come yet.",
-    "LEVELS_DIFFER": "Stop or target were moved at the broker.",
-    "UNKNOWN_ORDER": "An order with our tag that we have no row of: look at its id first.",
-    "FORGOTTEN_ORDER": "Sent after the backup was made; `may be` names orders that waited then.",
-    "POISONED_REPORT": "What the broker told cannot be written down; the evidence is its report.",
-}
+CHANGE = "execution.change_driftitem"
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One line of the evidence."""
+class AdoptForm(forms.Form):
+    """The levels that an adopted trade gets."""
 
-    name: str
-    ours: str
-    theirs: str
+    stop_loss = forms.DecimalField(
+        required=False, min_value=0, help_text="Empty: what the broker holds, if anything."
+    )
+    take_profit = forms.DecimalField(required=False, min_value=0)
 
-    @property
-    def differs(self) -> bool:
-        return self.ours != self.theirs
+
+class RelinkForm(forms.Form):
+    """What it really is."""
+
+    order = forms.IntegerField(required=False, min_value=1, help_text="Its number, without O-.")
+    position = forms.IntegerField(required=False, min_value=1, help_text="Its number, without P-.")
+
+
+class IgnoreForm(forms.Form):
+    """Why it is left."""
+
+    reason = forms.CharField(max_length=200)
+
+
+def find(pk: int) -> DriftItem:
+    related = ("connection__user", "connection__admin", "decided_by")
+    found = DriftItem.objects.select_related(*related).defer("connection__sealed_credentials")
+    return get_object_or_404(found, pk=pk)
+
+
+def address(pk: int) -> str:
+    return reverse("admin:execution_driftitem_page", args=[pk])
 
 
 def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     """The page itself."""
-    related = ("connection__user", "connection__admin")
-    found = DriftItem.objects.select_related(*related).defer("connection__sealed_credentials")
-    item = get_object_or_404(found, pk=pk)
-    pairs, facts = evidence(item.evidence)
+    item = find(pk)
+    pairs, facts = drift_words.sides(item)
+    may = request.user.has_perm(CHANGE)
     return page(
         request,
         "drift.html",
         "Drift",
         item=item,
         said=sentence(item.kind),
-        hint=hint(item.kind) or WHERE_TO_LOOK.get(item.kind, ""),
+        hint=drift_words.where_to_look(item) or hint(item.kind),
         pairs=pairs,
         facts=facts,
+        age=age((timezone.now() - item.found_at).total_seconds()) if item.is_open else "",
+        actions=[
+            (drift_words.button(item, one), f"admin:execution_driftitem_{one.value.lower()}", one)
+            for one in actions_of(item)
+            if may
+        ],
     )
 
 
-def evidence(told: dict[str, Any]) -> tuple[list[Difference], list[tuple[str, str]]]:
-    """Sort evidence into what both sides say and what stands alone."""
-    ours, theirs = told.get("ours"), told.get("theirs", told.get("broker"))
-    facts = [
-        (name.replace("_", " "), str(value))
-        for name, value in told.items()
-        if name not in {"ours", "theirs", "broker"} and value not in (None, "")
-    ]
-    if isinstance(ours, dict) or isinstance(theirs, dict):
-        mine, his = ours or {}, theirs or {}
-        names = dict.fromkeys([*mine, *his])
-        return [
-            Difference(n, str(mine.get(n, "none")), str(his.get(n, "none"))) for n in names
-        ], facts
-    if ours is None and theirs is None:
-        return [], facts
-    return [Difference("quantity", _written(ours or 0), _written(theirs or 0))], facts
+Act = Callable[[DriftItem, dict[str, Any], Any], Decided]
 
 
-def _written(value: Any) -> str:
-    """A number with its thousands, anything else as it is."""
-    if value is None:
-        return "none"
-    try:
-        return number(Decimal(str(value)))
-    except InvalidOperation:
-        return str(value)
+def decide(
+    decision: Decision, act: Act, form_for: Callable[[DriftItem], type[forms.Form] | None]
+) -> View:
+    """Make the page that asks, and then decides."""
+
+    def view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
+        need(request, CHANGE)
+        item = find(pk)
+        fields = form_for(item)
+        form = fields(request.POST if request.method == "POST" else None) if fields else None
+        if request.method == "POST" and (form is None or form.is_valid()):
+            said = form.cleaned_data if form else {}
+            return attempt(request, lambda: _done(act(item, said, request.user)), back=address(pk))
+        question = Question(
+            drift_words.title(item, decision),
+            drift_words.points(item, decision),
+            drift_words.button(item, decision),
+            address(pk),
+            danger=decision is Decision.CLOSE,
+            form=form,
+        )
+        return ask(request, question)
+
+    return view
 
 
-URLS: tuple[tuple[str, str, View], ...] = (("<int:pk>/", "execution_driftitem_page", show),)
+def _done(decided: Decided) -> str:
+    tasks.ring_decided_on_commit(decided)
+    return drift_words.done(decided)
+
+
+def _adopt(item: DriftItem, said: dict[str, Any], by: Any) -> Decided:
+    levels = Levels(said.get("stop_loss") or None, said.get("take_profit") or None)
+    return drift_decisions.adopt(item.pk, by=by, levels=levels)
+
+
+def _relink(item: DriftItem, said: dict[str, Any], by: Any) -> Decided:
+    return drift_decisions.relink(
+        item.pk, by=by, order_id=said.get("order"), position_id=said.get("position")
+    )
+
+
+def _close(item: DriftItem, said: dict[str, Any], by: Any) -> Decided:
+    return drift_decisions.close(item.pk, by=by)
+
+
+def _ignore(item: DriftItem, said: dict[str, Any], by: Any) -> Decided:
+    return drift_decisions.ignore(item.pk, by=by, reason=said["reason"])
+
+
+def compare(request: HttpRequest, pk: Any, **_: Any) -> HttpResponse:
+    """Have a connection compared with its broker now; nothing is traded."""
+    need(request, "connections.change_executionconnection")
+    connection = get_object_or_404(ExecutionConnection.objects.defer("sealed_credentials"), pk=pk)
+    back = reverse("admin:connections_executionconnection_page", args=[pk])
+    if request.method != "POST":
+        return HttpResponseRedirect(back)
+    return attempt(request, lambda: _ask_for(connection), back=back)
+
+
+def _ask_for(connection: ExecutionConnection) -> str:
+    reconcile.ask_for([connection.pk])
+    tasks.ring_comparison_on_commit()
+    return "A trading process compares it with the broker; differences go to the drift inbox."
+
+
+FORMS: dict[Decision, Callable[[DriftItem], type[forms.Form] | None]] = {
+    Decision.ADOPT: lambda item: AdoptForm if drift_words.opens_a_trade(item) else None,
+    Decision.RELINK: lambda item: RelinkForm if drift_words.opens_a_trade(item) else None,
+    Decision.CLOSE: lambda item: None,
+    Decision.IGNORE: lambda item: IgnoreForm,
+}
+ACTS: dict[Decision, Act] = {
+    Decision.ADOPT: _adopt,
+    Decision.RELINK: _relink,
+    Decision.CLOSE: _close,
+    Decision.IGNORE: _ignore,
+}
+
+URLS: tuple[tuple[str, str, View], ...] = (
+    ("<int:pk>/", "execution_driftitem_page", show),
+    *(
+        (
+            f"<int:pk>/{decision.value.lower()}/",
+            f"execution_driftitem_{decision.value.lower()}",
+            decide(decision, act, FORMS[decision]),
+        )
+        for decision, act in ACTS.items()
+    ),
+)
+CONNECTION_URLS: tuple[tuple[str, str, View], ...] = (
+    ("<uuid:pk>/compare/", "connections_executionconnection_compare", compare),
+)

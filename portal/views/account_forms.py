@@ -8,7 +8,7 @@ from django.urls import reverse
 from common.questions import Point, Question
 from connections import services
 from connections.credential_forms import CredentialsForm
-from portal.forms import AccountForm, AddForm
+from portal.forms import AddForm, ChangeAccountForm
 from portal.pages import asked, for_tenants, me
 from portal.views.accounts import address, find
 from users.models import User
@@ -45,12 +45,12 @@ def _create(form: AddForm, user: User) -> UUID:
 
 @for_tenants
 def edit(request: HttpRequest, *, pk: UUID) -> HttpResponse:
-    """Name, preset and price source."""
+    """Name, preset, price source, and what it may correct by itself."""
     user = me(request)
     connection = find(request, pk).connection
-    names = ("name", "preset", "data_connection")
+    names = ("name", "preset", "data_connection", "auto_correct")
     before = {name: getattr(connection, name) for name in names}
-    form = AccountForm(user, request.POST or None, initial=before)
+    form = ChangeAccountForm(user, request.POST or None, initial=before)
     points = [Point("validated", "Counts from the next signal on. What is open keeps its size and "
                     "its stops.")]  # fmt: skip
     question = Question(f"Change {connection.name}", points, "Save", address(pk), False, form)

@@ -6,8 +6,10 @@ from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 
+from common.shown import sentence
 from connections import services, tasks
-from execution.models import Order
+from execution import drift_words
+from execution.models import DriftItem, Order
 from portal.pages import done, for_tenants, me, page, panel
 from portal.selectors.accounts import Account, account_of, accounts_of
 from portal.selectors.feeds import subscriptions_of
@@ -46,6 +48,10 @@ def account(request: HttpRequest, *, pk: UUID) -> HttpResponse:
         account=found,
         orders=[(order, tell(order)) for order in orders],
         subscriptions=subscriptions_of(me(request)).filter(connection=pk),
+        differences=[
+            (item, sentence(item.kind), drift_words.summary(item))
+            for item in DriftItem.objects.filter(connection=pk, state=DriftItem.State.OPEN)
+        ],
     )
 
 

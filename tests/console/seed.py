@@ -297,10 +297,20 @@ def seed(*, scale: int = 1) -> dict[str, Any]:
 
 def _rest(cast: dict[str, Any]) -> None:
     accounts, now = cast["connections"], datetime.now(UTC)
-    for number, kind in enumerate(("QUANTITY_DIFFERS", "UNKNOWN_POSITION", "POSITION_MISSING")):
+    held = {"side": "BUY", "quantity": "60000", "entry_price": "1.386", "stop_loss": "1.38",
+            "take_profit": None}  # fmt: skip
+    sides: dict[str, tuple[dict[str, Any] | None, dict[str, Any] | None]] = {
+        "UNKNOWN_POSITION": (None, held),
+        "POSITION_MISSING": (held, None),
+        "LEVELS_DIFFER": (held, {**held, "stop_loss": "1.376"}),
+        "QUANTITY_DIFFERS": (held, {**held, "quantity": "50000"}),
+    }
+    for number, (kind, (ours, theirs)) in enumerate(sides.items()):
         cast["drift"] = DriftItem.objects.create(
-            kind=kind, connection=accounts[50 + number], key=f"P-{number}",
-            evidence={"ours": {"quantity": "60000"}, "broker": {"quantity": "50000"}},
+            kind=kind, connection=accounts[50 + number], key=f"T-{number}",
+            position_id=cast["position"].pk if ours else None,
+            evidence={"symbol": "EURUSD", "ours": ours, "theirs": theirs, "differs": "",
+                      "broker_position_id": f"T-{number}", "client_order_id": ""},
             found_at=now - timedelta(minutes=4),
         )  # fmt: skip
     cast["switch"] = KillSwitch.objects.create(

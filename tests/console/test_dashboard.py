@@ -40,7 +40,7 @@ def test_the_figures_are_those_of_the_rows(world: dict[str, Any]) -> None:
     assert trading.working().parts == {"SUBMITTED": 3, "PARTIALLY_FILLED": 2, "PENDING": 1}
     assert (trading.working().many, trading.working().at_broker) == (6, 5)
     assert trading.unprotected().many == 1
-    assert trading.drift().many == 3
+    assert trading.drift().many == 4
     connections = machines.connections()
     assert (connections.total, connections.not_trading) == (100, 7)
     assert {line.code: line.many for line in connections.lines} == {

@@ -1,0 +1,116 @@
+"""Where an account's broker and we differ: both sides side by side, and what its owner decides."""
+
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils import timezone
+
+from common.questions import Question
+from common.shown import age, hint, sentence
+from execution import drift_decisions, drift_words, reconcile, tasks
+from execution.adopting import Levels
+from execution.drift_decisions import Decided, actions_of
+from execution.models import Decision, DriftItem
+from portal.forms import AdoptForm, IgnoreForm, RelinkForm
+from portal.pages import asked, done, for_tenants, me, page
+from portal.selectors.accounts import connections_of
+from portal.views.accounts import address, find
+from users.models import User
+
+
+def differences_of(user: User) -> QuerySet[DriftItem]:
+    """Return what differs on a tenant's accounts, the longest open first; notes are left out."""
+    mine = connections_of(user).values("pk")
+    found = DriftItem.objects.filter(connection__in=mine).exclude(state=DriftItem.State.NOTED)
+    return found.select_related("connection").defer("connection__sealed_credentials").order_by("pk")
+
+
+def _find(request: HttpRequest, pk: int) -> DriftItem:
+    found = differences_of(me(request)).filter(pk=pk).first()
+    if found is None:
+        raise Http404
+    return found
+
+
+@for_tenants
+def difference(request: HttpRequest, *, pk: int) -> HttpResponse:
+    """One difference."""
+    item = _find(request, pk)
+    pairs, facts = drift_words.sides(item)
+    return page(
+        request,
+        "difference.html",
+        item=item,
+        said=sentence(item.kind),
+        hint=drift_words.where_to_look(item) or hint(item.kind),
+        pairs=pairs,
+        facts=facts,
+        age=age((timezone.now() - item.found_at).total_seconds()),
+        actions=[(drift_words.button(item, one), one) for one in actions_of(item)],
+    )
+
+
+@for_tenants
+def decide(request: HttpRequest, *, pk: int, decision: str) -> HttpResponse:
+    """Ask, then decide."""
+    item, user = _find(request, pk), me(request)
+    chosen = Decision(decision.upper())
+    form = _form(item, chosen, request)
+    question = Question(
+        title=drift_words.title(item, chosen),
+        points=drift_words.points(item, chosen),
+        button=drift_words.button(item, chosen),
+        back=reverse("portal:difference", args=[pk]),
+        danger=chosen is Decision.CLOSE,
+        form=form,
+    )
+
+    def act() -> str:
+        decided = _decide(item, chosen, form.cleaned_data if form else {}, user)
+        tasks.ring_decided_on_commit(decided)
+        return drift_words.done(decided)
+
+    return asked(request, question, act)
+
+
+def _form(item: DriftItem, decision: Decision, request: HttpRequest) -> forms.Form | None:
+    data = request.POST if request.method == "POST" else None
+    if decision is Decision.IGNORE:
+        return IgnoreForm(data)
+    if not drift_words.opens_a_trade(item):
+        return None
+    if decision is Decision.ADOPT:
+        return AdoptForm(data)
+    return RelinkForm(data) if decision is Decision.RELINK else None
+
+
+def _decide(item: DriftItem, decision: Decision, said: dict[str, Any], by: User) -> Decided:
+    match decision:
+        case Decision.ADOPT:
+            levels = Levels(said.get("stop_loss"), said.get("take_profit"))
+            return drift_decisions.adopt(item.pk, by=by, levels=levels)
+        case Decision.RELINK:
+            return drift_decisions.relink(
+                item.pk, by=by, order_id=said.get("order"), position_id=said.get("position")
+            )
+        case Decision.CLOSE:
+            return drift_decisions.close(item.pk, by=by)
+        case _:
+            return drift_decisions.ignore(item.pk, by=by, reason=said["reason"])
+
+
+@for_tenants
+def compare(request: HttpRequest, *, pk: UUID) -> HttpResponse:
+    """Have an account compared with its broker now; nothing is traded."""
+    find(request, pk)
+    return done(request, lambda: _ask_for(pk), back=address(pk))
+
+
+def _ask_for(pk: UUID) -> str:
+    reconcile.ask_for([pk])
+    tasks.ring_comparison_on_commit()
+    return "The account is being compared with its broker; what differs is shown below."

@@ -1,0 +1,84 @@
+"""The drift inbox: what a page shows of a difference, and that a decision asks before it does."""
+
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from execution import tasks
+from execution.models import AccountReading, DriftItem, ExecutionLog
+
+
+def page_of(item: DriftItem, what: str = "page") -> str:
+    return reverse(f"admin:execution_driftitem_{what}", args=[item.pk])
+
+
+@pytest.fixture
+def items(world: dict[str, Any], client: Client) -> dict[str, DriftItem]:
+    client.force_login(world["operator"])
+    return {item.kind: item for item in DriftItem.objects.all()}
+
+
+def test_both_sides_stand_side_by_side_with_what_fits(
+    items: dict[str, DriftItem], client: Client
+) -> None:
+    html = client.get(page_of(items["QUANTITY_DIFFERS"])).content.decode()
+    assert "<strong>60,000</strong>" in html
+    assert "<strong>50,000</strong>" in html
+    assert "Take the broker’s quantity…" in html
+    assert page_of(items["QUANTITY_DIFFERS"], "close") not in html  # the broker has less than we
+    inbox = client.get(reverse("admin:execution_driftitem_changelist")).content.decode()
+    assert "EURUSD 60000 ≠ 50000" in inbox
+
+
+def test_a_decision_asks_first_and_is_kept(items: dict[str, DriftItem], client: Client) -> None:
+    item = items["LEVELS_DIFFER"]
+    question = client.get(page_of(item, "adopt")).content.decode()
+    assert "Take the broker’s levels?" in question
+    assert DriftItem.objects.get(pk=item.pk).state == "OPEN"
+    assert client.post(page_of(item, "adopt")).status_code == 302
+    item.refresh_from_db()
+    assert (item.state, item.decision) == ("RESOLVED", "ADOPT")
+    html = client.get(page_of(item)).content.decode()
+    assert "Take the broker" in html
+    assert page_of(item, "adopt") not in html
+    assert ExecutionLog.objects.filter(code="DRIFT_DECIDED").count() == 1
+
+
+def test_leaving_it_needs_a_reason(items: dict[str, DriftItem], client: Client) -> None:
+    item = items["UNKNOWN_POSITION"]
+    assert client.post(page_of(item, "ignore"), {"reason": ""}).status_code == 200
+    client.post(page_of(item, "ignore"), {"reason": "The owner's own hedge."})
+    item.refresh_from_db()
+    assert (item.state, "own hedge" in item.resolution) == ("IGNORED", True)
+
+
+def test_a_refusal_says_why(items: dict[str, DriftItem], client: Client) -> None:
+    item = items["UNKNOWN_POSITION"]
+    said = client.post(page_of(item, "relink"), {"position": "999999"}, follow=True)
+    assert "DRIFT_TARGET_UNFIT" in said.content.decode()
+    item.refresh_from_db()
+    assert item.state == "OPEN"
+
+
+def test_a_connection_is_compared_by_hand(
+    items: dict[str, DriftItem], client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "_ring_comparison", lambda: None)
+    connection = items["UNKNOWN_POSITION"].connection_id
+    path = reverse("admin:connections_executionconnection_compare", args=[connection])
+    assert client.get(path).status_code == 302
+    assert not AccountReading.objects.exists()
+    client.post(path)
+    assert AccountReading.objects.get().compare_asked_at is not None
+
+
+def test_a_reader_decides_nothing(
+    items: dict[str, DriftItem], client: Client, django_user_model: Any
+) -> None:
+    client.force_login(django_user_model.objects.create_user("reader", is_staff=True))
+    item = items["UNKNOWN_POSITION"]
+    assert page_of(item, "adopt") not in client.get(page_of(item)).content.decode()
+    for what in ("adopt", "relink", "close", "ignore"):
+        assert client.post(page_of(item, what)).status_code == 403
