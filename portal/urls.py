@@ -1,6 +1,6 @@
 """The addresses of the portal."""
 
-from django.urls import path, re_path
+from django.urls import path
 
 from portal import access
 from portal.views import (
@@ -38,10 +38,14 @@ urlpatterns = [
     path("accounts/<uuid:pk>/edit/", account_forms.edit, name="account_edit"),
     path("accounts/<uuid:pk>/credentials/", account_forms.credentials, name="credentials"),
     path("differences/<int:pk>/", differences.difference, name="difference"),
-    re_path(
-        r"^differences/(?P<pk>[0-9]{1,18})/(?P<decision>adopt|relink|close|ignore)/$",
-        differences.decide,
-        name="difference_decide",
+    *(
+        path(
+            f"differences/<int:pk>/{decision}/",
+            differences.decide,
+            {"decision": decision},
+            name=f"difference_{decision}",
+        )
+        for decision in ("adopt", "relink", "close", "ignore")
     ),
     path("feeds/", feeds.feeds, name="feeds"),
     path("feeds/<slug:slug>/subscribe/", feeds.subscribe, name="subscribe"),

@@ -50,7 +50,10 @@ def difference(request: HttpRequest, *, pk: int) -> HttpResponse:
         pairs=pairs,
         facts=facts,
         age=age((timezone.now() - item.found_at).total_seconds()),
-        actions=[(drift_words.button(item, one), one) for one in actions_of(item)],
+        actions=[
+            (drift_words.button(item, one), f"portal:difference_{one.value.lower()}", one)
+            for one in actions_of(item)
+        ],
     )
 
 

@@ -38,6 +38,7 @@ def rung(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     monkeypatch.setattr(
         "execution.tasks.grant_wishes.apply_async", lambda *_, **__: heard.append("wishes")
     )
+    monkeypatch.setattr("execution.tasks._ring_comparison", lambda: heard.append("comparison"))
     return heard
 
 

@@ -39,6 +39,8 @@ def args(world: World, name: str, who: str) -> dict[str, Any]:
     if name in MINE:
         found: dict[str, Any] = MINE[name](world, who)
         return found
+    if name.startswith("difference"):
+        return {"pk": (world.difference if who == "alice" else world.bobs_difference).pk}
     if "subscription" in name:
         return {"pk": (world.taken[0] if who == "alice" else world.bobs_taken).pk}
     return {"pk": (world.mt5 if who == "alice" else world.bobs).pk}
@@ -49,7 +51,7 @@ OF_SOMEBODY = [p.name for p in urlpatterns if p.pattern.converters and p.name !=
 TABLES = (
     "connections_executionconnection", "connections_connectionhealth", "connections_subscription",
     "connections_killswitch", "execution_order", "positions_executionposition",
-    "events_notification",
+    "events_notification", "execution_driftitem",
 )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from connections.models import (
     TradingPreset,
 )
 from events.models import EventKind, Notification
-from execution.models import Fill, Order
+from execution.models import DriftItem, Fill, Order
 from positions.models import ExecutionPosition
 from prices.models import LatestQuote
 from signals.models import Feed, Signal
@@ -53,6 +53,9 @@ class World:
         self._accounts()
         self._signals()
         self._told()
+        self.difference, self.bobs_difference = (
+            difference(row, str(number)) for number, row in enumerate((self.mt5, self.bobs))
+        )
 
     def _quotes(self) -> None:
         for symbol, bid, ask in (("EUR/USD", "1.38372", "1.38375"),
@@ -157,6 +160,20 @@ class World:
                 self.bobs_notification = told
             else:
                 self.notification = told
+
+
+def difference(of: ExecutionConnection, key: str, **fields: Any) -> DriftItem:
+    """A position that the account's owner opened at the broker."""
+    theirs = {
+        "side": "BUY", "quantity": "5000", "entry_price": "1.3821", "stop_loss": "1.3805",
+        "take_profit": None,
+    }  # fmt: skip
+    told = {
+        "symbol": "EURUSD", "ours": None, "theirs": theirs, "broker_position_id": f"77{key}",
+        "client_order_id": "", "differs": "", "opened_at": market_now().isoformat(),
+    }  # fmt: skip
+    values: dict[str, Any] = {"kind": "UNKNOWN_POSITION", "key": f"77{key}", "evidence": told}
+    return DriftItem.objects.create(connection=of, **{**values, **fields})
 
 
 def feed(owner: User, slug: str, name: str) -> Feed:
