@@ -5,13 +5,13 @@ PYTHON := .venv/bin/python
 STAMP := .venv/.installed
 export PYTHONDONTWRITEBYTECODE ?=
 
-.PHONY: help venv demo up test chaos lint format bench docs lock clean
+.PHONY: help venv demo up test test-faults chaos lint format bench docs lock clean
 
 help: ## this page
 	@echo "Fillcast: publish a trading signal once; have it filled on every subscribed account."
 	@echo
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' \
-		| while IFS=$$'\t' read -r name words; do printf '  make %-8s %s\n' "$$name" "$$words"; done
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' \
+		| while IFS=$$'\t' read -r name words; do printf '  make %-12s %s\n' "$$name" "$$words"; done
 
 venv: ## install what Fillcast needs into .venv (again only if the requirements changed)
 	@deploy/venv.sh
@@ -24,6 +24,9 @@ up: venv ## the same without demo data
 
 test: venv ## all tests, on servers of their own; T='tests/config -k name' for a part
 	@$(PYTHON) -m pytest $(T)
+
+test-faults: venv ## every death, stop and cut that we know how to survive: real processes, some 20 minutes
+	@$(PYTHON) -m pytest tests/faults -m "faults or not faults" $(T)
 
 chaos: venv ## the stack under load while something breaks every second or two; SECONDS=600 SEED=1
 	@$(PYTHON) -m tests.faults.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))

@@ -27,7 +27,7 @@ from events.spread import EVENT, for_machines, worded
 log = structlog.get_logger(__name__)
 
 AT_ONCE, THREADS = 16, 8  # channels in one run; so many wait for answers side by side
-CLAIM_SECONDS = 120  # longer than a run takes: AT_ONCE / THREADS × channels.SECONDS
+CLAIM_SECONDS = 45  # longer than a run takes: AT_ONCE / THREADS × channels.SECONDS
 MOST_EVENTS = 1_000  # in one message
 TRIES = 10
 BACKOFF_FIRST, BACKOFF_MOST = 5.0, 3600.0

@@ -210,6 +210,7 @@ def _compare(look: Look, read: dict[UUID, Snapshot]) -> int:
         run(RESOLVE, {**_resolvable(look.began), "connections": list(read)})
         run(CLEAN, (list(read), look.began))
         run(ANSWERED, (list(read), look.began))
+    point("reconcile.committed")
     return sum(not one.is_note for one in records)
 
 

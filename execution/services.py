@@ -54,7 +54,8 @@ def execute(order_ids: Sequence[int], *, skip_locked: bool = False, urgent: bool
             bundle = _claim_or_halve(chunk, present.id, skip_locked, present.held_back)
         finally:
             present.wire.room.free(places - len(bundle))
-        point("claim.committed")
+        if bundle:
+            point("claim.committed")
         present.wire.hand_over(bundle)
 
 

@@ -197,6 +197,7 @@ def test_trading_that_stands_still_is_seen() -> None:
     KillSwitch.objects.create(scope="ALL", mode="HALTED", reason="drill")
     assert result(doctor_trading.halts()) is WARN
 
+
 @pytest.mark.django_db
 def test_an_open_epoch_is_a_warning_with_what_is_unsettled() -> None:
     assert result(doctor_trading.epoch()) is OK

@@ -57,6 +57,13 @@ class Process:
                 line, output=output, folder=ROOT, env=environ, at_death=signal.SIGKILL
             )
 
+    @classmethod
+    def python(
+        cls, name: str, line: tuple[str, ...], environ: Mapping[str, str], log: Path
+    ) -> "Process":
+        """Start a program of our Python."""
+        return cls(name, (sys.executable, *line), environ, log)
+
     @property
     def pid(self) -> int:
         return self.popen.pid
@@ -159,9 +166,11 @@ class Fleet:
         return self.processes[name]
 
     # ---- starting -------------------------------------------------------------------------
-    def start(self, child: Child, *, faults: str = "", without: str = "", **env: str) -> Process:
+    def start(
+        self, child: Child, *, faults: str = "", without: str = "", imports: str = "", **env: str
+    ) -> Process:
         """Start a process of the stack. faults: FILLCAST_FAULTS, of this one process alone.
-        without: a guard that is taken away (`sabotage.py`)."""
+        without: a guard that is taken away (`sabotage.py`). imports: a module for a worker."""
         environ = {**self.environ, **child.env, **env}
         for name in child.without:
             environ.pop(name, None)
@@ -170,7 +179,9 @@ class Fleet:
             environ["FILLCAST_FAULTS"] = faults
         if without:
             environ["WITHOUT"] = without
-            line += ["-I", "tests.faults.sabotage"]
+            imports = "tests.faults.sabotage"
+        if imports:
+            line += ["-I", imports]
         made = Process(child.name, tuple(line), environ, self.folder / f"{child.name}.log")
         self.processes[child.name] = made
         return made

@@ -103,7 +103,7 @@ def cancel(orders: list[int]) -> list[int]:
 
 def quote(bid: str = "1.09990", ask: str = "1.10000", to_broker: bool = True) -> None:
     """Bring a fresh price to the broker and to us."""
-    from brokers.base import Quote
+    from brokers.base import Quote, ReadFailed
     from brokers.paper.venue import on_quotes
     from common.clocks import market_now
     from connections.models import DataConnection
@@ -111,8 +111,25 @@ def quote(bid: str = "1.09990", ask: str = "1.10000", to_broker: bool = True) ->
 
     fresh = [Quote(PAIR, Decimal(bid), Decimal(ask), market_now())]
     if to_broker:
-        on_quotes(fresh)
+        try:
+            on_quotes(fresh)
+        except ReadFailed:  # the broker has been started anew since
+            on_quotes(fresh)
     store_quotes(DataConnection.objects.get(name="static").pk, fresh)
+
+
+def draft(feed: int) -> tuple[str, int]:
+    """Make a signal that waits for its publication; return a key of its provider, and its id."""
+    from signals.models import Approval, Feed, Signal
+    from users.services import create_api_key
+
+    place = Feed.objects.get(slug=f"bench-{feed}")
+    made = Signal.objects.create(
+        feed=place, currency_pair=PAIR, direction="BUY", sl=Decimal(SL),
+        target_prices=[Decimal(TP)], target_fractions=[Decimal(1)], approval=Approval.APPROVED,
+    )  # fmt: skip
+    _, secret = create_api_key(place.owner, "fault")
+    return secret, made.pk
 
 
 def halt(on: bool = True) -> None:
@@ -145,10 +162,7 @@ def anew() -> None:
     """The databases have been made anew: forget what was open to them."""
     from django.db import connection
 
-    from brokers.paper.sessions import sessions
-
     connection.close()
-    sessions.close()
 
 
 def audit() -> dict[str, Any]:
@@ -160,7 +174,7 @@ def audit() -> dict[str, Any]:
 
 DEEDS: dict[str, Callable[..., Any]] = {
     deed.__name__: deed
-    for deed in (publish, close, modify, cancel, quote, halt, channel, send, anew, audit)
+    for deed in (publish, close, modify, cancel, quote, draft, halt, channel, send, anew, audit)
 }
 
 

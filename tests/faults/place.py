@@ -2,55 +2,98 @@
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from tests.faults.broker import Broker
 from tests.faults.counting import Counting
 from tests.faults.fleet import Fleet, Hands, Process, until
-from tests.faults.servers import Database, Servers
+from tests.faults.servers import SEED, Database, Servers
 
 SETTLE_SECONDS, TAKE_OVER_SECONDS = 60, 15
 
 
-_hands: dict[Servers, Hands] = {}
+@dataclass
+class Kept:
+    """What goes on over the cases of a run."""
+
+    broker: Broker
+    hands: Hands | None = None
+
+
+_kept: dict[Servers, Kept] = {}
+
+
+def end_kept(servers: Servers) -> None:
+    """End the broker and the hands of a run."""
+    if kept := _kept.pop(servers, None):
+        kept.broker.kill()
+        if kept.hands is not None and kept.hands.alive:
+            kept.hands.kill()
 
 
 class Place:
     """`with Place(servers, folder) as place:`. Leaving it kills everything that it started."""
 
     def __init__(
-        self, servers: Servers, folder: Path, environ: Mapping[str, str] | None = None
+        self,
+        servers: Servers,
+        folder: Path,
+        environ: Mapping[str, str] | None = None,
+        state: str = SEED,
     ) -> None:
-        self.servers, self.folder = servers, folder
-        self.fleet = Fleet(servers, folder, environ or {})
+        """state: what the databases begin from (`Servers.keep`)."""
+        self.servers, self.folder, self._state = servers, folder, state
+        if servers not in _kept:
+            _kept[servers] = Kept(Broker(servers))
+        self.venue = _kept[servers].broker
+        told = {
+            "FILLCAST_PAPER_BROKER": self.venue.address,
+            "FILLCAST_VAR": str(folder),  # what remembers the database's age must not see it anew
+            **(environ or {}),
+        }
+        self.fleet = Fleet(servers, folder, told)
         self.ours: Database = servers.ours
-        self.books: Database = servers.ours
+        self.books: Database = servers.books
+        self._late = False
         self.count = Counting(self.ours, self.books, lambda: self.hands.do("audit"))
 
     def __enter__(self) -> Self:
-        self.servers.fresh()
+        self.venue.start()
+        self.servers.fresh(self._state)
         self.hands.do("anew")
         self.ours.rows("UPDATE connections_accountsnapshot SET read_at = clock_timestamp()")
         return self
 
     def __exit__(self, *_: object) -> None:
         self.fleet.end_all()
+        if self._late:
+            self.venue.kill()  # nothing of this case may arrive in the next one
 
     @property
     def hands(self) -> Hands:
         """People's hands: kept over the cases of a run, started anew when they have died."""
-        kept = _hands.get(self.servers)
-        if kept is None or not kept.alive:
-            kept = _hands[self.servers] = Hands(
-                {**self.fleet.environ, "FILLCAST_DB_ROLE": "trade"}, self.servers.folder
-            )
-        return kept
+        kept = _kept[self.servers]
+        if kept.hands is None or not kept.hands.alive:
+            environ = {
+                **self.fleet.environ,
+                "FILLCAST_DB_ROLE": "trade",
+                "FILLCAST_PAPER_BROKER": self.venue.address,  # not through a broken network
+            }
+            kept.hands = Hands(environ, self.servers.folder)
+        return kept.hands
 
     # ---- the broker's behaviour -----------------------------------------------------------
     def broker(self, **faults: Any) -> None:
         """Set how the broker behaves towards every account (fields of PaperAccount)."""
+        self._late = self._late or "latency_ms" in faults
         for name, value in faults.items():
             self.books.rows(f"UPDATE paper_account SET {name} = %s", value)
+
+    def quote(self, bid: str = "1.09990", ask: str = "1.10000") -> None:
+        """Bring a fresh price to the broker and to us."""
+        self.hands.do("quote", bid=bid, ask=ask)
 
     def engine_guards(self) -> None:
         """From now on the broker keeps no levels: we watch them."""
@@ -89,6 +132,11 @@ class Place:
             " WHERE o.status = 'SUBMITTING' AND (w.pid = %s OR w.id IS NULL) LIMIT 1",
             victim.pid,
         )
+
+    def positions(self) -> list[int]:
+        """Ids of what we call open."""
+        found = self.ours.rows("SELECT id FROM positions_executionposition WHERE quantity > 0")
+        return [row.id for row in found]
 
     def filled(self, legs: str = "entry%") -> int:
         return self.count.states(legs).get("FILLED", 0)

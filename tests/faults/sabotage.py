@@ -41,6 +41,34 @@ def without_second_proof() -> None:
     sweeps.ASK = sweeps.ASK.replace("answer_by < clock_timestamp() AS proves", "true AS proves")
 
 
+def without_doubt() -> None:
+    """An answer that did not come counts as an order that was not sent."""
+    from brokers.base import NotSent
+    from common.codes import Code
+    from execution import wire
+
+    real = wire.reports_of
+
+    def hasty(request: Any, answer: Any) -> Any:
+        if isinstance(answer, Exception):
+            answer = NotSent(Code.SEND_DEADLINE)
+        return real(request, answer)
+
+    wire.reports_of = hasty
+
+
+def without_luck() -> None:
+    """Every fiftieth order breaks our own program."""
+    from execution import claim
+
+    real = claim._decide
+
+    def unlucky(row: Any, *rest: Any) -> Any:
+        return real(row, *rest) if row.id % 50 else 1 // 0
+
+    claim._decide = unlucky  # type: ignore[assignment]
+
+
 def without_reservation() -> None:
     """Exits take what they want, whatever others have taken."""
     from execution import exits

@@ -2,10 +2,10 @@
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,14 @@ from psycopg.rows import namedtuple_row
 
 from common.embedded.postgres import NAME, PostgresServer
 from common.embedded.redis import RedisServer
+from common.sealing import new_private_key, public_key_of
 
 ROOT = Path(__file__).resolve().parents[2]
 SEED = "seed"
+BOOKS = (
+    "paper_account", "paper_instrument", "paper_quote", "paper_order", "paper_fill",
+    "paper_position", "paper_event",
+)  # fmt: skip
 # A killed server keeps what its kernel has; only a power loss would not. Commits stay synchronous.
 QUICK = ("fsync = off", "full_page_writes = off", "wal_level = minimal", "max_wal_senders = 0")
 
@@ -63,6 +68,7 @@ class Servers:
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o755)  # PostgreSQL runs as another user when we are root
         self.folder = folder
+        self._key = new_private_key()
         self.postgres = PostgresServer(folder / "ours", max_connections=300)
         self.books_server = PostgresServer(folder / "books", max_connections=100)
         self.redis = RedisServer(folder / "redis")
@@ -83,10 +89,7 @@ class Servers:
         for seeding in seedings:
             if seeding.wait(180):
                 raise RuntimeError(f"the seeding failed; see {self.folder}")
-        for server in (self.postgres, self.books_server):
-            with self._admin(server) as admin:
-                admin.execute(f"ALTER DATABASE {NAME} RENAME TO {SEED}".encode())
-                admin.execute(f"ALTER DATABASE {SEED} IS_TEMPLATE true".encode())
+        self.keep(SEED)
 
     def _seeding(self, which: str, connections: int) -> "subprocess.Popen[bytes]":
         line = [sys.executable, "-m", "tests.faults.seeding", which, str(connections)]
@@ -103,21 +106,37 @@ class Servers:
             "REDIS_URL": self.redis.url,
             "FILLCAST_ENV_FILE": os.devnull,
             "FILLCAST_VAR": str(self.folder),
+            "FILLCAST_CREDENTIALS_PUBLIC_KEY": b64encode(public_key_of(self._key)).decode(),
+            "FILLCAST_CREDENTIALS_PRIVATE_KEYS": b64encode(self._key).decode(),
+            "FILLCAST_OUTBOUND_HOSTS": "127.0.0.1/32",
             "PYTHONUNBUFFERED": "1",
         }
 
-    def fresh(self) -> None:
-        """Begin anew: whatever runs on these servers must have ended."""
+    def keep(self, name: str) -> None:
+        """Remember both databases as they are, for `fresh`; none of our processes may run."""
         self.ours.close()
-        self.books.close()
-        if not self.redis.alive:
-            self.redis.start()
-        for server in (self.postgres, self.books_server):
-            if not server.alive:
-                server.start()
-            with self._admin(server) as admin:
-                admin.execute(f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE)".encode())
-                admin.execute(f"CREATE DATABASE {NAME} TEMPLATE {SEED}".encode())
+        with self._admin(self.postgres) as admin:
+            admin.execute(f"CREATE DATABASE {name} TEMPLATE {NAME}".encode())
+        self.books.rows(f"CREATE SCHEMA {name}")
+        for table in BOOKS:
+            self.books.rows(f"CREATE TABLE {name}.{table} AS TABLE public.{table}")
+
+    def kept(self, name: str) -> bool:
+        """Whether there is such a state to begin from."""
+        with self._admin(self.postgres) as admin:
+            found = admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
+            return found.fetchone() is not None
+
+    def fresh(self, state: str = SEED) -> None:
+        """Begin anew from a state: our processes must have ended; the broker may go on."""
+        self.ours.close()
+        self.postgres.start()
+        self.redis.start()
+        with self._admin(self.postgres) as admin:
+            admin.execute(f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE)".encode())
+            admin.execute(f"CREATE DATABASE {NAME} TEMPLATE {state}".encode())
+        anew = [f"INSERT INTO public.{table} SELECT * FROM {state}.{table}" for table in BOOKS]
+        self.books.rows("; ".join([f"TRUNCATE {', '.join(BOOKS)}", *anew]))
         self.flush_redis()
 
     def stop(self) -> None:
@@ -160,29 +179,6 @@ class Servers:
         )
         os.kill(pid, signal.SIGKILL)
         self.ours.close()
-
-    def backup(self) -> Path:
-        """A copy of our cluster as it is now; it is stopped for it."""
-        kept = self.folder / "backup"
-        shutil.rmtree(kept, ignore_errors=True)
-        self.postgres.stop()
-        data = self.postgres._data
-        shutil.copytree(data, kept, symlinks=True)
-        self.postgres.start()
-        self.ours.close()
-        return kept
-
-    def restore(self, kept: Path) -> None:
-        """Put that copy in our cluster's place, as after a lost disk."""
-        self.postgres.stop()
-        self.ours.close()
-        data = self.postgres._data
-        owner = data.stat()
-        shutil.rmtree(data)
-        shutil.copytree(kept, data, symlinks=True)
-        for path in (data, *data.rglob("*")):
-            os.lchown(path, owner.st_uid, owner.st_gid)
-        self.postgres.start()
 
     @contextlib.contextmanager
     def _admin(self, server: PostgresServer) -> Any:

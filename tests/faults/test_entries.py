@@ -40,7 +40,8 @@ def all_ended(place: Place, expected: int, *, absent_at_most: int) -> None:
     absent, since nobody can tell whether it had left."""
     states = place.count.states()
     absent = states.pop("FAILED NEVER_ARRIVED", 0)
-    assert states == {"FILLED": expected - absent}
+    assert states.pop("FILLED", 0) + absent == expected
+    assert states == {}
     assert absent <= absent_at_most
     assert place.count.wrong(expected) == {}
 
@@ -51,7 +52,7 @@ def test_a_worker_killed_there_loses_and_doubles_nothing(
 ) -> None:
     victim = place.fleet.worker("victim", faults=f"{point}:kill:{nth}")
     place.broker(reply_delay_ms=100)
-    place.hands.do("quote")
+    place.quote()
     place.hands.do("publish", feed=N)
     place.wait(lambda: not victim.alive, f"nobody came to {point}")
     story = Story(place)
@@ -73,7 +74,7 @@ def test_a_worker_that_stands_still_there_and_goes_on_sends_nothing_late(
     other = place.fleet.worker("other", wait=False)
     place.fleet.wait_for_lease(victim, other)
     place.broker(reply_delay_ms=100)
-    place.hands.do("quote")
+    place.quote()
     other.stop()  # so that the work is the victim's
     place.hands.do("publish", feed=N)
     place.wait(lambda: victim.stopped, f"nobody came to {point}")
@@ -86,7 +87,7 @@ def test_a_worker_that_stands_still_there_and_goes_on_sends_nothing_late(
     victim.go_on()
     other.end()
     place.fleet.wait_for_lease(victim)
-    place.hands.do("quote")
+    place.quote()
     place.hands.do("publish", feed=50)  # what it fills now comes after all that it had in hand
     place.settle()
     assert place.count.accepted() == accepted + 50
@@ -106,7 +107,7 @@ def test_a_publisher_killed_there_has_published_all_or_nothing(
     place: Place, point: str, published: int
 ) -> None:
     place.fleet.worker()
-    place.hands.do("quote")
+    place.quote()
     armed = point if ":" in point else f"{point}:kill"
     with pytest.raises(HandsDiedError):
         place.fleet.hands(faults=armed).do("publish", feed=N)

@@ -16,6 +16,7 @@ from config.setting import EnvironmentFault
 from tests.config.test_env import PRODUCTION
 
 ROOT = Path(__file__).resolve().parents[2]
+OF_OTHERS = ("test_chaos.py", "test_restore.py", "test_points.py")  # have pages of their own
 ROOMS = ("brokers", "connections", "events", "execution", "positions", "prices", "signals")
 
 
@@ -33,6 +34,17 @@ def test_every_point_stands_at_one_place_in_the_code_and_in_the_table() -> None:
         for name in re.findall(r'\bpoint\("([^"]+)"\)', path.read_text())
     )
     assert found == dict.fromkeys(POINTS, 1)
+
+
+def test_the_page_names_every_point_and_every_case() -> None:
+    page = (ROOT / "docs/faults.md").read_text()
+    cases = {
+        name
+        for path in sorted(Path(__file__).parent.glob("test_*.py"))
+        if "mark.faults" in path.read_text() and path.name not in OF_OTHERS
+        for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)
+    }
+    assert {name for name in [*POINTS, *cases] if f"`{name}`" not in page} == set()
 
 
 def test_what_is_not_armed_does_nothing(disarmed: None) -> None:

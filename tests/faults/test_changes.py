@@ -1,0 +1,125 @@
+"""Deaths while levels move, orders are taken back, and a broker tells what it did by itself."""
+
+import pytest
+
+from tests.faults.conftest import OPENED
+from tests.faults.place import Place, Story
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(180)]
+FIRST_SIGNAL = "SELECT min(id) FROM signals_signal"
+OURS_AT = "SELECT count(*) FROM positions_executionposition WHERE sl = %s AND broker_sl = %s"
+THEIRS_AT = "SELECT count(*) FROM paper_position WHERE quantity > 0 AND stop_loss = %s"
+
+
+def move(place: Place, stop: str) -> None:
+    place.hands.do("publish", action="MODIFY", refers_to=place.ours.value(FIRST_SIGNAL), sl=stop)
+
+
+def everywhere_at(place: Place, stop: str) -> bool:
+    """Whether both sides hold each position's stop there."""
+    ours, theirs = place.ours.value(OURS_AT, stop, stop), place.books.value(THEIRS_AT, stop)
+    return bool(ours == theirs == OPENED)
+
+
+@pytest.mark.parametrize("point", ["wishes.committed", "wishes.answered"])
+def test_levels_are_moved_once_a_worker_died_at_it(opened: Place, point: str) -> None:
+    victim = opened.fleet.worker("victim", faults=f"{point}:kill")
+    opened.broker(reply_delay_ms=100)
+    opened.quote()
+    move(opened, "1.096")
+    opened.wait(lambda: not victim.alive, f"nobody came to {point}")
+    story = Story(opened)
+    opened.fleet.worker("successor")
+    opened.wait(lambda: everywhere_at(opened, "1.096"), "levels differ", 60)
+    story.end()
+    assert opened.count.wrong(OPENED) == {}
+
+
+@pytest.mark.parametrize("point", ["wishes.committed", "wishes.answered"])
+def test_a_level_that_was_moved_twice_stays_there_when_a_stopped_worker_goes_on(
+    opened: Place, point: str
+) -> None:
+    victim = opened.fleet.worker("victim", faults=f"{point}:stop", wait=False)
+    other = opened.fleet.worker("other", wait=False)
+    opened.fleet.wait_for_lease(victim, other)
+    other.stop()
+    opened.quote()
+    move(opened, "1.096")
+    opened.wait(lambda: victim.stopped, f"nobody came to {point}")
+    story = Story(opened)
+    other.go_on()
+    opened.wait(lambda: everywhere_at(opened, "1.096"), "levels differ", 60)
+    move(opened, "1.097")
+    opened.wait(lambda: everywhere_at(opened, "1.097"), "levels differ", 60)
+    opened.wait(lambda: not opened.fleet.has_lease(victim.pid), "it is believed alive")
+    victim.go_on()
+    opened.fleet.wait_for_lease(victim)
+    other.end()  # what it told or sent late is put right by itself alone
+    move(opened, "1.098")
+    opened.wait(lambda: everywhere_at(opened, "1.098"), "levels differ", 60)
+    story.end()
+    assert opened.count.wrong(OPENED) == {}
+
+
+@pytest.mark.parametrize("point", ["wishes.committed", "wishes.answered"])
+@pytest.mark.parametrize("deed", ["kill", "stop"])
+def test_resting_orders_are_taken_back_though_the_one_who_asked_died(
+    place: Place, point: str, deed: str
+) -> None:
+    opener = place.fleet.worker("opener")
+    place.quote()
+    place.hands.do("publish", feed=50, order_type="LIMIT", open_price="1.05", sl="1.04")
+    place.wait(lambda: place.count.states().get("SUBMITTED") == 50, "they do not rest")
+    opener.end()
+    victim = place.fleet.worker("victim", faults=f"{point}:{deed}")
+    ids = [row.id for row in place.ours.rows("SELECT id FROM execution_order")]
+    place.hands.do("cancel", orders=ids)
+    place.wait(lambda: not victim.alive or victim.stopped, f"nobody came to {point}")
+    story = Story(place)
+    place.fleet.worker("successor")
+    place.settle()
+    story.end()
+    if deed == "stop":
+        victim.go_on()
+        place.fleet.wait_for_lease(victim)
+        victim.end()
+    assert place.count.states() == {"CANCELLED OWNER_CANCELLED": 50}
+    working = "SELECT count(*) FROM paper_order WHERE status <> 'CANCELLED'"
+    assert place.books.value(working) == 0
+    assert place.count.wrong(50) == {}
+
+
+@pytest.mark.parametrize("point", ["events.read", "events.applied"])
+@pytest.mark.parametrize("deed", ["kill", "stop"])
+def test_stops_that_the_broker_executed_are_heard_though_the_hearer_died(
+    opened: Place, point: str, deed: str
+) -> None:
+    opened.quote()
+    victim = opened.fleet.worker("victim", faults=f"{point}:{deed}")
+    opened.quote(bid="1.09400", ask="1.09410")
+    opened.wait(lambda: not victim.alive or victim.stopped, f"nobody came to {point}")
+    story = Story(opened)
+    opened.fleet.worker("successor")
+    opened.wait(
+        lambda: opened.count.open_positions() == 0 and opened.count.untold() == 0, "not heard", 60
+    )
+    story.end()
+    if deed == "stop":
+        victim.go_on()
+        opened.fleet.wait_for_lease(victim)
+        victim.end()
+    assert opened.count.wrong(OPENED) == {}
+
+
+def test_events_that_are_told_again_after_each_reconnect_count_once(opened: Place) -> None:
+    opened.quote()
+    opened.fleet.worker()
+    opened.venue.fault("replay_on_connect", 100)
+    opened.quote(bid="1.09400", ask="1.09410")
+    opened.wait(lambda: opened.count.open_positions() == 0, "not heard", 60)
+    for _ in range(3):
+        opened.venue.fault("reset")
+        opened.wait(lambda: opened.count.untold() > 0, "nothing was told again")
+        opened.wait(lambda: opened.count.untold() == 0, "not heard again")
+    opened.venue.fault("replay_on_connect", 0)
+    assert opened.count.wrong(OPENED) == {}

@@ -1,0 +1,142 @@
+"""Deaths on an exit's way, whoever wants it: a CLOSE signal, a click, the watch, all at once."""
+
+import pytest
+
+from tests.faults.conftest import OPENED
+from tests.faults.fleet import HandsDiedError
+from tests.faults.place import TAKE_OVER_SECONDS, Place, Story
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(180)]
+POINTS = {
+    "claim.committed": 2,
+    "wire.begin": 2,
+    "wire.guarded": 70,
+    "wire.answered": 20,
+    "outcome.written": 1,
+    "outcome.committed": 1,
+}
+STOPS = ["claim.committed", "wire.begin", "wire.answered", "outcome.written"]
+FIRST_SIGNAL = "SELECT min(id) FROM signals_signal"
+
+
+def all_closed(place: Place) -> None:
+    """Each position is flat on both sides, closed by what was asked for and no more."""
+    assert place.count.open_positions() == 0
+    wrong_side = "SELECT count(*) FROM paper_position WHERE quantity <> 0"
+    assert place.books.value(wrong_side) == 0
+    reserved = "SELECT count(*) FROM positions_executionposition WHERE reserved <> 0"
+    assert place.ours.value(reserved) == 0
+    assert place.count.wrong(OPENED) == {}
+
+
+def settle_closed(place: Place) -> None:
+    place.wait(
+        lambda: place.count.open_positions() == 0 and place.count.unsettled() == 0, "not flat", 60
+    )
+
+
+@pytest.mark.parametrize(("point", "nth"), POINTS.items())
+def test_an_exits_worker_killed_there_closes_each_position_once(
+    opened: Place, point: str, nth: int
+) -> None:
+    victim = opened.fleet.worker("victim", "exits", faults=f"{point}:kill:{nth}")
+    opened.broker(reply_delay_ms=100)
+    opened.quote()
+    opened.hands.do("publish", action="CLOSE", refers_to=opened.ours.value(FIRST_SIGNAL))
+    opened.wait(lambda: not victim.alive, f"nobody came to {point}")
+    story = Story(opened)
+    opened.fleet.worker("successor", "exits")
+    opened.wait(lambda: opened.taken_over(victim), "its orders are nobody's")
+    assert story.seconds <= TAKE_OVER_SECONDS
+    settle_closed(opened)
+    story.end()
+    all_closed(opened)
+
+
+@pytest.mark.parametrize("point", STOPS)
+def test_an_exits_worker_that_stands_still_there_closes_nothing_twice(
+    opened: Place, point: str
+) -> None:
+    victim = opened.fleet.worker("victim", "exits", faults=f"{point}:stop:1", wait=False)
+    other = opened.fleet.worker("other", "exits", wait=False)
+    opened.fleet.wait_for_lease(victim, other)
+    opened.broker(reply_delay_ms=100)
+    opened.quote()
+    other.stop()
+    opened.hands.do("publish", action="CLOSE", refers_to=opened.ours.value(FIRST_SIGNAL))
+    opened.wait(lambda: victim.stopped, f"nobody came to {point}")
+    story = Story(opened)
+    other.go_on()
+    settle_closed(opened)
+    story.end()
+    opened.wait(lambda: not opened.fleet.has_lease(victim.pid), "it is believed alive")
+    accepted = opened.count.accepted()
+    victim.go_on()
+    other.end()
+    opened.fleet.wait_for_lease(victim)
+    opened.quote()
+    more = opened.hands.do("publish", feed=50)  # and one that the victim itself opens and closes
+    opened.fleet.worker("entries", "execution")
+    opened.wait(lambda: opened.count.open_positions() == 50, "not opened")
+    opened.hands.do("publish", action="CLOSE", refers_to=more[0])
+    settle_closed(opened)
+    assert opened.count.accepted() == accepted + 100
+    assert opened.count.open_positions() == 0
+    assert opened.count.wrong(OPENED + 50) == {}
+
+
+@pytest.mark.parametrize("by", ["signal", "click"])
+def test_who_dies_before_the_close_is_committed_has_closed_nothing(opened: Place, by: str) -> None:
+    dying = opened.fleet.hands(faults="exits.written:kill")
+    if by == "signal":
+        dying.begin("publish", action="CLOSE", refers_to=opened.ours.value(FIRST_SIGNAL))
+    else:
+        dying.begin("close", positions=opened.positions())
+    with pytest.raises(HandsDiedError):
+        dying.answer()
+    exits = "SELECT count(*) FROM execution_order WHERE position_id IS NOT NULL"
+    assert opened.ours.value(exits) == 0
+    opened.fleet.worker("worker", "exits")
+    opened.quote()
+    assert len(opened.hands.do("close", positions=opened.positions())) == OPENED
+    settle_closed(opened)
+    all_closed(opened)
+
+
+@pytest.mark.parametrize("point", ["exits.written", "watch.committed", "claim.committed"])
+def test_the_watch_killed_there_closes_each_position_once(watched: Place, point: str) -> None:
+    victim = watched.fleet.worker("victim", "exits", faults=f"{point}:kill")
+    watched.quote(bid="1.09400", ask="1.09410")
+    watched.hands.do("send", name="execution.watch_positions", arguments=[], queue="exits")
+    watched.wait(lambda: not victim.alive, f"nobody came to {point}")
+    story = Story(watched)
+    watched.fleet.worker("successor", "exits")
+    watched.hands.do("send", name="execution.watch_positions", arguments=[], queue="exits")
+    settle_closed(watched)
+    story.end()
+    all_closed(watched)
+
+
+@pytest.mark.parametrize("mode", ["watched", "netted"])
+def test_watch_signal_and_click_race_for_a_position_while_the_worker_dies(
+    request: pytest.FixtureRequest, mode: str
+) -> None:
+    place: Place = request.getfixturevalue(mode)
+    victim = place.fleet.worker("victim", "exits", faults="wire.answered:kill:60")
+    place.broker(reply_delay_ms=100)
+    if mode == "watched":  # where the broker keeps the levels they are its own business
+        place.quote(bid="1.09400", ask="1.09410")
+    else:
+        place.quote()
+    clicking = place.fleet.hands()
+    place.hands.do("send", name="execution.watch_positions", arguments=[], queue="exits")
+    clicking.begin("close", positions=place.positions(), fraction="0.5")
+    place.hands.do("publish", action="CLOSE", refers_to=place.ours.value(FIRST_SIGNAL))
+    clicking.answer()
+    place.wait(lambda: not victim.alive, "nobody died")
+    story = Story(place)
+    place.fleet.worker("successor", "exits")
+    place.hands.do("send", name="execution.watch_positions", arguments=[], queue="exits")
+    settle_closed(place)
+    story.end()
+    all_closed(place)

@@ -1,0 +1,76 @@
+"""What every process does all the time, seen from inside real ones on the real ways."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from config.children import Child
+from tests.faults.place import Place
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(180)]
+LEASE_MS = 4_000
+FIRST_SIGNAL = "SELECT min(id) FROM signals_signal"
+
+
+@pytest.fixture
+def seen(tmp_path: Path) -> Path:
+    seen = tmp_path / "seen"
+    seen.touch()
+    return seen
+
+
+def watched(place: Place, seen: Path) -> None:
+    """Every kind of trading process, each watched from inside."""
+    env = {"WATCHING": str(seen)}
+    workers = [
+        place.fleet.worker(name, name, wait=False, imports="tests.faults.watching", **env)
+        for name in ("execution", "exits", "maintenance")
+    ]
+    line = (sys.executable, "-m", "tests.faults.watching", "prices")
+    trade = {"FILLCAST_DB_ROLE": "trade", **env}
+    prices = place.fleet.start(Child("prices", line, env=trade))
+    place.fleet.wait_for_lease(*workers, prices)
+
+
+@pytest.mark.quick
+def test_no_broker_is_called_and_no_session_outlives_a_lease_in_a_transaction(
+    place: Place, seen: Path
+) -> None:
+    watched(place, seen)
+    place.broker(silent_after=True)
+    place.quote()
+    (first,) = place.hands.do("publish", feed=50)  # submit, and find_order for lost answers
+    place.settle()
+    place.broker(silent_after=False)
+    place.hands.do("publish", action="MODIFY", refers_to=first, sl="1.096")
+    place.hands.do("publish", feed=50, order_type="LIMIT", open_price="1.05", sl="1.04")
+    place.wait(lambda: place.count.states().get("SUBMITTED") == 50, "they do not rest")
+    resting = place.ours.rows("SELECT id FROM execution_order WHERE status = 'SUBMITTED'")
+    place.hands.do("cancel", orders=[row.id for row in resting])
+    place.quote(bid="1.11100", ask="1.11110")  # the broker's targets: events, acknowledge
+    for name in ("execution.reconcile", "execution.audit", "connections.read_accounts"):
+        place.hands.do("send", name=name, arguments=[], queue="maintenance")
+    place.ours.rows("UPDATE connections_accountsnapshot SET read_at = '2020-01-01'")
+    wanted = {"submit_many", "find_order", "modify", "cancel", "events", "acknowledge",
+              "positions", "journal"}  # fmt: skip
+    place.wait(lambda: wanted <= set(calls(seen)), "not everything was called", 60)
+    inside = {name: depths for name, depths in calls(seen).items() if depths != {0}}
+    assert inside == {}
+    sessions = [line.split()[1:] for line in lines(seen, "session")]
+    assert len(sessions) >= 8  # several threads of four processes
+    for thread, *limits in sessions:
+        assert all(0 < int(limit) < LEASE_MS for limit in limits), thread
+
+
+def lines(seen: Path, kind: str) -> list[str]:
+    return [line for line in seen.read_text().splitlines() if line.startswith(f"{kind} ")]
+
+
+def calls(seen: Path) -> dict[str, set[int]]:
+    """In how many open transactions each call was ever made."""
+    found: dict[str, set[int]] = {}
+    for line in lines(seen, "call"):
+        _, name, depth = line.split()
+        found.setdefault(name, set()).add(int(depth))
+    return found

@@ -1,0 +1,88 @@
+"""Redis and PostgreSQL that die, come back, or do not, in a burst of 3,000 orders and more."""
+
+import signal
+
+import pytest
+
+from tests.faults.place import Place, Story
+from tests.faults.test_entries import all_ended
+from tests.faults.test_processes import burst
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+FIRST_SIGNAL = "SELECT min(id) FROM signals_signal"
+
+
+def in_the_middle(place: Place) -> int:
+    """Two workers in the middle of a burst; return how many orders it has."""
+    workers = [place.fleet.worker(f"worker-{n}", wait=False) for n in (1, 2)]
+    place.fleet.wait_for_lease(*workers)
+    expected = burst(place)
+    place.wait(lambda: place.filled() > 0, "never in the middle of it")
+    return expected
+
+
+@pytest.mark.parametrize("fault", ["killed, back empty", "flushed", "never back", "stands still"])
+def test_redis_fails_in_a_burst(place: Place, fault: str) -> None:
+    expected = in_the_middle(place)
+    servers = place.servers
+    if fault == "flushed":
+        servers.flush_redis()
+    elif fault == "stands still":
+        servers.signal_redis(signal.SIGSTOP)
+    else:
+        servers.kill_redis()
+    story = Story(place)
+    assert story.at_fault["PENDING"] > 0
+    if fault == "killed, back empty":
+        servers.redis.start()
+    try:
+        place.settle()
+    finally:
+        if fault == "stands still":
+            servers.signal_redis(signal.SIGCONT)
+    story.end()
+    all_ended(place, expected, absent_at_most=0)
+
+
+@pytest.mark.quick
+def test_without_any_redis_a_publication_succeeds_and_workers_find_it(place: Place) -> None:
+    place.fleet.worker()
+    place.quote()
+    place.servers.kill_redis()
+    assert len(place.hands.do("publish", feed=200)) == 1
+    place.settle()
+    all_ended(place, 200, absent_at_most=0)
+
+
+@pytest.mark.parametrize("how", ["restarted", "crashed", "a session killed"])
+def test_postgres_fails_in_a_burst(place: Place, how: str) -> None:
+    expected = in_the_middle(place)
+    story = Story(place)
+    if how == "a session killed":
+        place.servers.kill_backend()
+    else:
+        place.servers.end_postgres(signal.SIGINT if how == "restarted" else signal.SIGQUIT)
+        place.servers.postgres.start()
+    place.settle()
+    story.end()
+    assert all(place.fleet[name].alive for name in ("worker-1", "worker-2"))
+    # Intents whose commit their own process never learned of have not left.
+    all_ended(place, expected, absent_at_most=expected)
+    assert place.filled() > expected * 0.8
+
+
+def test_postgres_crashes_while_everything_is_closed(opened: Place) -> None:
+    from tests.faults.conftest import OPENED
+
+    opened.fleet.worker("exits", "exits")
+    opened.broker(reply_delay_ms=200)
+    opened.quote()
+    opened.hands.do("publish", action="CLOSE", refers_to=opened.ours.value(FIRST_SIGNAL))
+    opened.wait(lambda: opened.count.in_flight() > 0, "nothing under way")
+    story = Story(opened)
+    opened.servers.end_postgres(signal.SIGQUIT)
+    opened.servers.postgres.start()
+    opened.wait(lambda: opened.count.open_positions() == 0, "not flat", 60)
+    opened.settle()
+    story.end()
+    assert opened.count.wrong(OPENED) == {}
