@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import analysis, bulkhead, fanout, memory, monitor, publishing, sustained
+from benchmarks import analysis, bulkhead, fanout, memory, monitor, publishing, sustained, sweep
 from benchmarks.place import Place, say
 from benchmarks.results import Result, as_json, machine
 from benchmarks.world import World
@@ -17,6 +17,7 @@ BENCHES: dict[str, tuple[Bench, int]] = {  # name → (what, n)
     "fanout": (fanout.fanout, 1_000),
     "memory": (memory.memory, 1_000),
     "bulkhead": (bulkhead.bulkhead, 1_000),
+    "sweep": (sweep.sweep, 200_000),
     "sustained": (sustained.two, 10_000),
     "sustained_one": (sustained.one, 10_000),
     "linear": (fanout.linear, 10_000),

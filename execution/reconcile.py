@@ -55,7 +55,8 @@ SELECT p.id, p.connection_id, p.symbol, p.side, p.quantity, p.entry_price, p.pip
   p.sl_guardian = 'BROKER' AND p.sl IS DISTINCT FROM p.broker_sl
     OR CASE WHEN p.tp_guardian = 'BROKER' THEN p.tp END IS DISTINCT FROM p.broker_tp AS untold,
   (SELECT e.client_order_id FROM execution_order e WHERE e.signal_id = p.signal_id
-    AND e.connection_id = p.connection_id AND e.leg = 'entry') AS client_order_id,
+    AND e.connection_id = p.connection_id AND e.leg = 'entry' AND e.leg LIKE 'entry%%'
+  ) AS client_order_id,
   EXISTS (SELECT FROM execution_order o WHERE o.connection_id = p.connection_id
       AND o.status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED',
         'CANCEL_REQUESTED') AND (o.position_id = p.id OR o.signal_id = p.signal_id)) AS in_flight

@@ -30,7 +30,7 @@ WITH found AS (
   WHERE o.status = 'UNKNOWN' AND o.answer_by < clock_timestamp() - make_interval(secs => %s)
     AND NOT EXISTS (SELECT FROM execution_executionlog l WHERE l.order_id = o.id
       AND l.code = '{Code.LIMBO.value}' AND l.at > o.submitted_at)
-  ORDER BY o.id LIMIT 1000 FOR NO KEY UPDATE OF o SKIP LOCKED
+  ORDER BY o.id + 0 LIMIT 1000 FOR NO KEY UPDATE OF o SKIP LOCKED
 )""" + _TOLD.format(kind="order.limbo")
 
 # The reason on the row says how far it is: asked about, then acted on.
@@ -38,14 +38,14 @@ QUERY = f"""
 WITH found AS (
   UPDATE execution_order SET reason = '{Code.STUCK.value}', detail = '',
     lookup_after = clock_timestamp(), due_at = clock_timestamp() + make_interval(secs => %(answer)s)
-  WHERE id IN (
+  WHERE id = ANY(ARRAY(
     SELECT id FROM execution_order
     WHERE status IN ('SUBMITTED', 'PARTIALLY_FILLED') AND client_order_id IS NOT NULL
       AND (order_type = 'MARKET' OR time_in_force IN ('IOC', 'FOK')) AND wish = ''
       AND reason NOT IN ('{Code.STUCK.value}', '{Code.STUCK_ESCALATED.value}')
       AND coalesce(acknowledged_at, submitted_at)
         < clock_timestamp() - make_interval(secs => %(stuck)s)
-    ORDER BY id LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED)
+    ORDER BY id + 0 LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED))
   RETURNING id, signal_id, connection_id, status
 )
 INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status)
@@ -60,12 +60,12 @@ WITH due AS (
   LEFT JOIN connections_tradingpreset t ON t.id = c.preset_id
   WHERE o.status IN ('SUBMITTED', 'PARTIALLY_FILLED') AND o.reason = '{Code.STUCK.value}'
     AND o.due_at <= clock_timestamp() AND o.wish = ''
-  ORDER BY o.id LIMIT 1000 FOR NO KEY UPDATE OF o SKIP LOCKED
+  ORDER BY o.id + 0 LIMIT 1000 FOR NO KEY UPDATE OF o SKIP LOCKED
 ), found AS (
   UPDATE execution_order o SET wish = CASE WHEN d.is_cancelled THEN 'CANCEL' ELSE '' END,
     due_at = clock_timestamp(), reason = CASE WHEN d.is_cancelled
       THEN '{Code.STUCK_CANCELLED.value}' ELSE '{Code.STUCK_ESCALATED.value}' END
-  FROM due d WHERE o.id = d.id
+  FROM due d WHERE o.id = d.id AND o.id = ANY(ARRAY(SELECT id FROM due))
   RETURNING o.id, o.signal_id, o.connection_id, o.status, o.reason AS code
 )""" + _TOLD.format(kind="order.stuck")
 
@@ -73,11 +73,11 @@ WITH due AS (
 UNANSWERED = f"""
 WITH found AS (
   UPDATE execution_order SET reason = '{Code.CANCEL_UNANSWERED.value}', detail = ''
-  WHERE id IN (
+  WHERE id = ANY(ARRAY(
     SELECT id FROM execution_order
     WHERE wish <> '' AND wish_tries >= %s AND reason <> '{Code.CANCEL_UNANSWERED.value}'
       AND status IN ('SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
-    ORDER BY id LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED)
+    ORDER BY id + 0 LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED))
   RETURNING id, signal_id, connection_id, status, reason AS code
 )""" + _TOLD.format(kind="order.stuck")
 

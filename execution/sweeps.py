@@ -2,6 +2,11 @@
 
 Every trading process runs these by itself, with SKIP LOCKED, so none of it hangs on Redis, on beat
 or on any other process. Each step stands on its own: one that fails does not stop the rest.
+
+Rows are found by partial indexes over live ones, whatever has piled up behind them. So they
+are ordered by `id + 0` (by `id` the planner may go through the primary key, past every finished
+order, until it has its thousand) and changed by `= ANY(ARRAY(SELECT …))` (for an IN it may read all
+of the table to hash the other side). tests/execution/test_sweep_plans.py asks for the plans.
 """
 
 from collections.abc import Coroutine, Sequence
@@ -39,12 +44,12 @@ TAKE_OVER = f"""
 WITH taken AS (
   UPDATE execution_order SET status = 'UNKNOWN', reason = '{Code.OWNER_GONE.value}', detail = '',
     fence = fence + 1, owner = %s, lookup_after = clock_timestamp()
-  WHERE id IN (
+  WHERE id = ANY(ARRAY(
     SELECT o.id FROM execution_order o
     LEFT JOIN execution_workerlease w ON w.id = o.owner
     WHERE o.status = 'SUBMITTING' AND (o.answer_by < clock_timestamp()
       OR w.lease_until IS NULL OR w.lease_until < clock_timestamp())
-    ORDER BY o.id LIMIT 5000 FOR NO KEY UPDATE OF o SKIP LOCKED)
+    ORDER BY o.id + 0 LIMIT 5000 FOR NO KEY UPDATE OF o SKIP LOCKED))
   RETURNING id, signal_id, connection_id
 ), told AS (
   INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id)
@@ -64,10 +69,10 @@ WITH asked AS (
     lookup_after = clock_timestamp() + make_interval(secs => (0.75 + random() / 2)
       * least(%(longest)s, greatest(%(first)s, 0.5 * coalesce(
         extract(epoch FROM clock_timestamp() - answer_by), 0)::float8)))
-  WHERE id IN (
+  WHERE id = ANY(ARRAY(
     SELECT id FROM execution_order
     WHERE lookup_after <= clock_timestamp()
-    ORDER BY id LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED)
+    ORDER BY id + 0 LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED))
   RETURNING id, connection_id, client_order_id, fence, proofs, submitted_at,
     answer_by < clock_timestamp() AS proves
 )
@@ -115,13 +120,20 @@ FROM moved
 
 
 # What rests at a broker beyond its signal's validity is taken back; the broker does not know it.
+# The resting ones first: joined, the planner may begin with all signals that have ever run out.
 OUTLIVED = """
+WITH resting AS MATERIALIZED (
+  SELECT id, signal_id FROM execution_order
+  WHERE status IN ('SUBMITTED', 'PARTIALLY_FILLED') AND position_id IS NULL AND wish = ''
+), outlived AS MATERIALIZED (
+  SELECT r.id FROM resting r JOIN signals_signal s ON s.id = r.signal_id
+  WHERE s.valid_until <= %s LIMIT 1000
+)
 UPDATE execution_order SET wish = 'CANCEL', due_at = clock_timestamp()
-WHERE id IN (
-  SELECT o.id FROM execution_order o JOIN signals_signal s ON s.id = o.signal_id
-  WHERE o.status IN ('SUBMITTED', 'PARTIALLY_FILLED') AND o.position_id IS NULL AND o.wish = ''
-    AND s.valid_until <= %s
-  ORDER BY o.id LIMIT 1000 FOR NO KEY UPDATE OF o SKIP LOCKED)
+WHERE id = ANY(ARRAY(
+  SELECT id FROM execution_order WHERE id = ANY(ARRAY(SELECT id FROM outlived))
+    AND status IN ('SUBMITTED', 'PARTIALLY_FILLED') AND wish = ''
+  ORDER BY id FOR NO KEY UPDATE SKIP LOCKED))
 """
 
 

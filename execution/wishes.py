@@ -30,7 +30,7 @@ LEVELS_AGAIN = "least(30, 0.5 * power(2, least(levels_tries, 9)))"
 
 LOCK = """
 SELECT id FROM execution_order WHERE wish <> '' AND due_at <= clock_timestamp()
-ORDER BY id LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED
+ORDER BY id + 0 LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED
 """
 
 # Its own statement: a join would show the order as it is and its position as it was before a fill.
@@ -95,7 +95,7 @@ WITH due AS (
 ), p AS (
   UPDATE positions_executionposition o SET levels_tries = least(o.levels_tries + 1, 100),
     levels_due_at = clock_timestamp() + make_interval(secs => %s)
-  FROM due WHERE o.id = due.id RETURNING o.*
+  WHERE o.id = ANY(ARRAY(SELECT id FROM due)) RETURNING o.*
 )
 SELECT p.id, p.connection_id, p.symbol, p.broker_position_id, e.client_order_id,
   CASE WHEN p.sl_guardian = 'BROKER' THEN p.sl END AS sl,
@@ -105,7 +105,7 @@ SELECT p.id, p.connection_id, p.symbol, p.broker_position_id, e.client_order_id,
 FROM p
 JOIN connections_executionconnection c ON c.id = p.connection_id
 JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.signal_id
-  AND e.leg = 'entry'
+  AND e.leg = 'entry' AND e.leg LIKE 'entry%%'  -- as `one_entry` says it
 ORDER BY p.id
 """
 

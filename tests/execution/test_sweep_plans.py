@@ -1,0 +1,109 @@
+"""What is asked every few seconds reads live rows only, whatever has piled up behind them: each
+statement finds its rows by a partial index."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from common.clocks import market_now
+from common.sql import array, rows, run
+from connections.models import ExecutionConnection
+from execution import claim_sql, stuck, sweeps, wishes
+from execution.models import Order
+from signals.models import Feed
+from tests.execution import cast
+from tests.execution.double import Double
+
+pytestmark = pytest.mark.django_db
+
+FINISHED = 30_000
+SEED = """
+INSERT INTO signals_signal (feed_id, action, currency_pair, direction, order_type, target_prices,
+  target_fractions, close_fraction, time_in_force, strategy_id, trade_plan_id, risk_category,
+  content_hash, door, note, approval, published_at, valid_until)
+SELECT %(feed)s, 'OPEN', 'EUR/USD', 'BUY', 'MARKET', '{}', '{}', 1, 'GTC', 'old', '', 'normal', '',
+  'HAND', '', 'APPROVED', now(), now() - interval '1 minute' FROM generate_series(1, %(n)s);
+INSERT INTO execution_order (connection_id, signal_id, leg, pair, symbol, side, order_type,
+  time_in_force, quantity, filled_quantity, status, client_order_id, answer_by, submitted_at,
+  acknowledged_at, done_at)
+SELECT %(connection)s, id, 'entry', 'EUR/USD', 'EURUSD', 'BUY', 'MARKET', 'GTC', 1000, 1000,
+  'FILLED', 'old' || id, now(), now(), now(), now() FROM signals_signal WHERE strategy_id = 'old';
+INSERT INTO positions_executionposition (connection_id, signal_id, pair, symbol, side, quantity,
+  opened_quantity, entry_price, sl, sl_guardian, tp_guardian, pip, conversion_rate, opened_at,
+  closed_at)
+SELECT %(connection)s, id, 'EUR/USD', 'EURUSD', 'BUY', 0, 1000, 1.1, 1.09, 'BROKER', '', 0.0001, 1,
+  now(), now() FROM signals_signal WHERE strategy_id = 'old'
+"""
+BIG = ("execution_order", "positions_executionposition")
+
+
+@pytest.fixture
+def piled_up(alice: ExecutionConnection, feed: Feed, broker: Double) -> Order:
+    """One live order beside many finished ones of the same account."""
+    cast.signal(feed)
+    cast.claim_all()
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute(SEED, {"feed": feed.pk, "n": FINISHED, "connection": alice.pk})
+    run("ANALYZE execution_order, positions_executionposition, signals_signal")
+    return Order.objects.get(status="SUBMITTING")
+
+
+STATEMENTS: dict[str, tuple[str, Any, set[str]]] = {  # name → (SQL, parameters, its indexes)
+    "due": (sweeps.DUE, {"priority": 9, "grace": 1, "limit": 500}, {"order_due"}),
+    "take over": (sweeps.TAKE_OVER, ("me",), {"order_in_flight", "order_flying"}),
+    "ask": (sweeps.ASK, {"first": 2, "longest": 60}, {"order_lookup"}),
+    "outlived": (sweeps.OUTLIVED, (market_now(),), {"order_flying"}),
+    "limbo": (stuck.LIMBO, (60,), {"order_in_flight", "order_flying"}),
+    "stuck": (stuck.QUERY, {"stuck": 60, "answer": 10}, {"order_flying"}),
+    "act": (stuck.ACT, (), {"order_flying"}),
+    "unanswered": (stuck.UNANSWERED, (4,), {"order_wish", "order_flying"}),
+    "wishes": (wishes.LOCK, (), {"order_wish"}),
+    "levels": (wishes.LEVELS, (11,), {"position_levels_to_be_told"}),
+}
+
+
+def test_sweeps_touch_live_rows_only(piled_up: Order) -> None:
+    for name, (sql, parameters, indexes) in STATEMENTS.items():
+        scans = list(scans_of(plan(sql, parameters)))
+        found = [scan for scan in scans if not by_key(scan)]
+        assert {scan.get("Index Name") for scan in found} <= indexes, (name, found)
+        assert found, name
+
+
+def test_the_claims_look_at_what_is_held_too(piled_up: Order) -> None:
+    of = {"connections": array([str(piled_up.connection_id)]), "overdue": 1}
+    for sql in (claim_sql.HELD, claim_sql.NETTED):
+        names = {scan.get("Index Name") for scan in scans_of(plan(sql, of))}
+        assert names <= {"order_flying", "position_open", "position_open_of_signal"}
+    (loaded,) = scans_of(plan(claim_sql.LOAD, (array([piled_up.pk]),)))
+    assert by_key(loaded)
+
+
+def plan(sql: str, parameters: Any) -> dict[str, Any]:
+    """The planner's choice; nothing is run."""
+    (row,) = rows(f"EXPLAIN (FORMAT JSON) {sql}", parameters)
+    told = row[0]
+    found: dict[str, Any] = (json.loads(told) if isinstance(told, str) else told)[0]["Plan"]
+    return found
+
+
+def scans_of(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """How the two big tables are read."""
+    inner: Sequence[dict[str, Any]] = node.get("Plans", ())
+    if node["Node Type"] == "Bitmap Heap Scan" and node.get("Relation Name") in BIG:
+        yield {**inner[0], "Relation Name": node["Relation Name"]}
+        return
+    if node.get("Relation Name") in BIG and node["Node Type"] != "ModifyTable":
+        yield node
+    for one in inner:
+        yield from scans_of(one)
+
+
+def by_key(scan: dict[str, Any]) -> bool:
+    """Whether rows are fetched one by one, by their ids or by the entry of a signal."""
+    keys = {"execution_order_pkey", "positions_executionposition_pkey", "one_entry"}
+    return scan.get("Index Name") in keys and "Index Cond" in scan
