@@ -182,7 +182,7 @@ class DriftItemAdmin(ReadOnlyAdmin):
     """Differences between us and a broker; those that wait come first."""
 
     page_list = True
-    list_display = ("shown", "differs", "connection", "state_shown", "age", "seen_at", "resolution")
+    list_display = ("shown", "differs", "account", "state_shown", "age")
     list_filter = (("state", ChoicesDropdownFilter), "kind")
     list_select_related = ("connection",)
     search_fields = ("connection__name", "=connection__account", "key")
@@ -195,6 +195,10 @@ class DriftItemAdmin(ReadOnlyAdmin):
     def state_shown(self, item: DriftItem) -> SafeString:
         shapes = {"OPEN": "attention", "NOTED": "pending", "RESOLVED": "ok", "IGNORED": "cancelled"}
         return badge(shapes[item.state], item.state.title())
+
+    @admin.display(description="Connection", ordering="connection__name")
+    def account(self, item: DriftItem) -> str:
+        return item.connection.name
 
     @admin.display(description="Ours and the broker’s")
     def differs(self, item: DriftItem) -> str:

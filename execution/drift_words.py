@@ -1,6 +1,7 @@
 """What pages say of differences and of decisions about them: console and portal alike."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -79,6 +80,10 @@ POINTS: dict[tuple[str, Decision], tuple[tuple[str, str], ...]] = {
         ("attention", "Nothing is sent. Look it up in the broker’s own statements first."),
     ),
 }
+IN_ORDER = (
+    "state", "side", "order_type", "quantity", "filled", "entry_price", "limit_price",
+    "stop_price", "stop_loss", "take_profit",
+)  # fmt: skip
 LEFT = (("pending", "It stays as it is. When it changes, it is open again."),)
 
 
@@ -99,7 +104,7 @@ def button(item: DriftItem, decision: Decision) -> str:
 
 def title(item: DriftItem, decision: Decision) -> str:
     """Ask about an action."""
-    return f"{button(item, decision)}? {sentence(item.kind)}"
+    return f"{button(item, decision)}?"
 
 
 def points(item: DriftItem, decision: Decision) -> list[Point]:
@@ -111,8 +116,9 @@ def points(item: DriftItem, decision: Decision) -> list[Point]:
         lines = _quantity(item)
     else:
         lines = POINTS.get((item.kind, decision), ())
+    about = ("attention", f"{sentence(item.kind)} {item.connection.name}, {summary(item)}.")
     who = ("safe", "Who decided what, and when, stays on the item and in the log.")
-    return [Point(css, text) for css, text in (*lines, who)]
+    return [Point(css, text) for css, text in (about, *lines, who)]
 
 
 def _quantity(item: DriftItem) -> tuple[tuple[str, str], ...]:
@@ -133,17 +139,15 @@ def done(decided: Decided) -> str:
 
 
 def summary(item: DriftItem) -> str:
-    """Say in a few words what the two sides hold: `EURUSD 100 ≠ 70`."""
-    ours, theirs = item.evidence.get("ours"), item.evidence.get("theirs")
-    if not isinstance(ours, dict | None) or not isinstance(theirs, dict | None):
+    """Say in a few words what the two sides hold: `EURUSD: quantity 100 ≠ 70`."""
+    pairs, _ = sides(item)
+    differing = [one for one in pairs if one.differs]
+    if not differing:
         return item.key
-    symbol = str(item.evidence.get("symbol", ""))
-    if item.kind in (Code.LEVELS_DIFFER, Code.PRICE_DIFFERS):
-        return symbol
-    sides = [
-        f"{one['quantity']}" if one and "quantity" in one else "none" for one in (ours, theirs)
-    ]
-    return f"{symbol} {sides[0]} ≠ {sides[1]}".strip() if ours or theirs else item.key
+    said = next((one for one in differing if one.name == "quantity"), None)
+    told = [said] if said else differing
+    words = ", ".join(f"{d.name} {d.ours or 'none'} ≠ {d.theirs or 'none'}" for d in told)
+    return f"{item.evidence.get('symbol', '')}: {words}".lstrip(": ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,19 +168,27 @@ def sides(item: DriftItem) -> tuple[list[Difference], list[tuple[str, str]]]:
     told: dict[str, Any] = item.evidence
     ours, theirs = told.get("ours"), told.get("theirs", told.get("broker"))
     facts = [
-        (name.replace("_", " "), str(value))
+        (name.replace("_", " "), _moment(value) if name.endswith("_at") else str(value))
         for name, value in told.items()
         if name not in {"ours", "theirs", "broker", "differs"} and value not in (None, "")
     ]
     if isinstance(ours, dict) or isinstance(theirs, dict):
         mine, his = ours or {}, theirs or {}
-        names = dict.fromkeys([*mine, *his])
+        told_of = {*mine, *his}
+        names = [*(n for n in IN_ORDER if n in told_of), *sorted(told_of - set(IN_ORDER))]
         return [
             Difference(n.replace("_", " "), _side(mine, n), _side(his, n)) for n in names
         ], facts
     if ours is None and theirs is None:
         return [], facts
     return [Difference("quantity", _written(ours or 0), _written(theirs or 0))], facts
+
+
+def _moment(value: Any) -> str:
+    try:
+        return f"{datetime.fromisoformat(str(value)):%-d %b %Y %H:%M:%S}"
+    except ValueError:
+        return str(value)
 
 
 def _side(told: dict[str, Any], name: str) -> str:

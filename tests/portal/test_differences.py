@@ -24,7 +24,8 @@ def listed(world: World) -> None:
     ExecutionConnection.objects.filter(pk=world.mt5.pk).update(instrument_book="book")
     Instrument.objects.create(
         book="book", symbol="EURUSD", pair="EUR/USD", digits=5, pip=D("0.0001"),
-        read_at=market_now(), quantity_min=D(10), quantity_step=D(10), quantity_max=D(1_000_000), contract_size=D(1000),
+        read_at=market_now(), quantity_min=D(10), quantity_step=D(10),
+        quantity_max=D(1_000_000), contract_size=D(1000),
     )  # fmt: skip
 
 
@@ -41,7 +42,7 @@ def as_owner_of_tables() -> None:
 def test_an_account_shows_what_differs_and_leads_to_it(world: World, alice: Client) -> None:
     html = alice.get(f"/accounts/{world.mt5.pk}/").content.decode()
     assert "Your broker and we differ" in html
-    assert "EURUSD none ≠ 5000" in html
+    assert "EURUSD: quantity none ≠ 5,000" in html
     page = alice.get(f"/differences/{world.difference.pk}/").content.decode()
     assert "<strong>5,000</strong>" in page
     assert "Close it at the broker…" in page
