@@ -30,6 +30,7 @@ class Held:
     broker_position_id: str
     side: Side
     quantity: Decimal
+    client_order_id: str = ""  # of the entry, where the position is one entry's
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from common.sql import rows, run
 from connections.models import AccountSnapshot, ExecutionConnection, Instrument
 from execution.compare import is_ours
 from execution.ids import all_attempts, new_client_order_id
-from execution.models import DriftItem
+from execution.models import DriftItem, Order
 from execution.reports import apply_reports
 from prices.selectors import conversion_rate, latest
 from signals.models import Approval, Door, Feed, Signal
@@ -135,6 +135,20 @@ def take_over(
         (connection.pk, signal.pk),
     )
     return int(position.id)
+
+
+def measure(order: Order, found: Found) -> None:
+    """Give an entry that a restore ended unsized what the broker's evidence says of it.
+
+    Nothing if that is another pair. Raises ConflictError NO_CONVERSION_RATE.
+    """
+    book = order.connection.instrument_book
+    instrument = Instrument.objects.filter(book=book, symbol=found.symbol, pair=order.pair).first()
+    if instrument is None:
+        return
+    order.symbol, order.quantity, order.pip = found.symbol, found.quantity, instrument.pip
+    order.conversion_rate = _rate(order.connection, order.pair)
+    order.save(update_fields=["symbol", "quantity", "pip", "conversion_rate"])
 
 
 def _rate(connection: ExecutionConnection, pair: str) -> Decimal:

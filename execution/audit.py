@@ -4,7 +4,7 @@ Reads only (the alarm apart). DUP, ORPHAN, GHOST and RISEN need the broker's own
 asked of the books that an adapter can show (`brokers/journal.py`), never of our own tables alone.
 """
 
-import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -20,16 +20,21 @@ from brokers.journal import Journal, KeepsJournal
 from brokers.registry import adapter_for
 from common.clocks import MarketClock, market_clock, market_now
 from common.shown import SHARES, STATES
-from common.sql import array, rows
+from common.sql import array, rows, run
 from events.models import EventKind
 from events.services import emit
 from execution import audit_sql as sql
-from execution.models import AT_BROKER, TERMINAL
+from execution import runtime
+from execution.models import AT_BROKER, TERMINAL, Status
 
 log = structlog.get_logger(__name__)
 GRACE_SECONDS = 60
 NAKED_SECONDS = 5
 ALARM_COVERS = timedelta(days=1)
+KINDS = """
+SELECT DISTINCT type FROM connections_executionconnection WHERE archived_at IS NULL ORDER BY type
+"""
+LONGER = "SET LOCAL statement_timeout = '120s'"
 COUNT = "SELECT count(*) AS n, coalesce((array_agg(about))[1:5], '{{}}') AS some FROM ({}) x"
 
 
@@ -45,8 +50,14 @@ class AuditReport:
     unread: list[str] = field(default_factory=list)  # broker kinds whose books could not be read
 
     @property
-    def ok(self) -> bool:
+    def is_clean(self) -> bool:
+        """Whether every counter is 0, as far as the books could be read."""
         return not any(self.counters.values())
+
+    @property
+    def ok(self) -> bool:
+        """Whether it is proven that all is well: an unread book proves nothing."""
+        return self.is_clean and not self.unread
 
     def as_json(self) -> dict[str, Any]:
         """The contract of `manage.py audit --json`, and what explains it."""
@@ -58,14 +69,17 @@ class AuditReport:
 def audit(signal_id: int | None = None, *, since: datetime | None = None) -> AuditReport:
     """Count over all published OPEN signals, one of them, or those since a market time.
 
-    ORPHAN is counted only over all of them: whose signal an unknown order was for, nobody knows.
+    Whatever their signal, all orders that somebody has to work on and all open positions are looked
+    at, unless it is one signal. ORPHAN is counted only then: whose signal an unknown order was for,
+    nobody knows. Raises DatabaseError for a database that cannot count in two minutes.
     """
     scope = {"signal": signal_id, "since": since}
     (now,) = rows("SELECT clock_timestamp() AS asked")
     kinds, journals, unread = _journals()
-    books = {**_books(journals), "kinds": kinds, "asked": now.asked}
+    books = {**_books(journals, since), "kinds": kinds, "asked": now.asked}
     parameters = {**scope, **_limits(), **_clock(), **books}
     with transaction.atomic():
+        run(LONGER)  # it holds no lock that anybody waits for
         (totals,) = rows(sql.TOTALS, scope)
         report = AuditReport(totals.signals, totals.candidates, _states(scope), unread=unread)
         for name, question in sql.COUNTERS.items():
@@ -77,23 +91,36 @@ def audit(signal_id: int | None = None, *, since: datetime | None = None) -> Aud
 
 
 def recent() -> AuditReport:
-    """Count what must be zero, over a day's signals."""
+    """Count what must be zero: a day's signals, and all that is live whatever its age."""
     return audit(since=market_now() - ALARM_COVERS)
 
 
-def audit_and_alarm() -> None:
-    """Count, and write an alarm event if something is not zero.
+def audit_and_alarm() -> AuditReport:
+    """Count, write down what was counted, and write an alarm event if all is not well.
 
     Call it when a first look found something: a broker's stop that has just filled and is not told
     yet looks like a position without one, for a moment.
     """
     report = recent()
+    keep(report)
     if report.ok:
-        return
-    log.error("audit failed", counters=report.counters, examples=report.examples)
+        return report
+    log.error("audit failed", counters=report.counters, examples=report.examples,
+              unread=report.unread)  # fmt: skip
     wrong = {name: n for name, n in report.counters.items() if n}
+    detail = f"Books that could not be read: {', '.join(report.unread)}." if report.unread else ""
+    told = {"counters": wrong, "examples": report.examples, "detail": detail}
     with transaction.atomic():
-        emit(EventKind.AUDIT_FAILED, payload={"counters": wrong, "examples": report.examples})
+        emit(EventKind.AUDIT_FAILED, payload=told)
+    return report
+
+
+def keep(report: AuditReport) -> None:
+    """Write a run down, for metrics and for whoever asks when it last ran; a month is kept."""
+    values = (report.ok, json.dumps(report.counters), json.dumps(report.unread))
+    with transaction.atomic():
+        run("INSERT INTO execution_auditrun (ok, counters, unread) VALUES (%s, %s, %s)", values)
+        run("DELETE FROM execution_auditrun WHERE at < clock_timestamp() - interval '30 days'")
 
 
 def _states(scope: dict[str, Any]) -> dict[str, int]:
@@ -112,6 +139,7 @@ def _limits() -> dict[str, Any]:
         "proof": settings.FILLCAST_PROOF_GAP_SECONDS,
         "terminal": array(TERMINAL),
         "at_broker": array(AT_BROKER),
+        "known": array(status.value for status in Status),
     }
 
 
@@ -125,11 +153,11 @@ def _clock() -> dict[str, Any]:
 def _journals() -> tuple[list[str], list[Journal], list[str]]:
     """The books of every kind in use that shows them: kinds, books, and kinds that failed to."""
     kinds, journals, unread = [], [], []
-    for row in rows("SELECT DISTINCT type FROM connections_executionconnection ORDER BY type"):
+    for row in rows(KINDS):
         try:
             adapter = adapter_for(row.type)
             if isinstance(adapter, KeepsJournal):
-                journals.append(asyncio.run(adapter.journal(settings.FILLCAST_INSTALLATION_TAG)))
+                journals.append(runtime.ask(adapter.journal(settings.FILLCAST_INSTALLATION_TAG)))
                 kinds.append(row.type)
         except BrokerError as error:
             log.warning("books cannot be read", kind=row.type, error=str(error))
@@ -140,8 +168,14 @@ def _journals() -> tuple[list[str], list[Journal], list[str]]:
     return kinds, journals, unread
 
 
-def _books(journals: Sequence[Journal]) -> dict[str, str]:
-    accepted = [one for journal in journals for one in journal.accepted if _ours(one)]
+def _books(journals: Sequence[Journal], since: datetime | None) -> dict[str, str]:
+    """As arrays for SQL; of what was accepted only what is not older than `since`."""
+    accepted = [
+        one
+        for journal in journals
+        for one in journal.accepted
+        if (since is None or one.first_at >= since) and _ours(one)
+    ]
     held = [one for journal in journals for one in journal.held if _ours(one)]
     return {
         "connections": array(one.connection_id for one in accepted),
@@ -151,7 +185,13 @@ def _books(journals: Sequence[Journal]) -> dict[str, str]:
         "held_connections": array(one.connection_id for one in held),
         "tickets": array(one.broker_position_id for one in held),
         "sides": array(one.side.value for one in held),
+        "held_ids": array(_with_our_tag(one.client_order_id) for one in held),
     }
+
+
+def _with_our_tag(client_order_id: str) -> str:
+    """The id if it is one of ours, else none: owners trade by hand as well."""
+    return client_order_id if client_order_id.startswith(settings.FILLCAST_INSTALLATION_TAG) else ""
 
 
 def _ours(one: Any) -> bool:

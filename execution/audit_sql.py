@@ -38,25 +38,57 @@ SELECT o.status, count(*) AS n FROM execution_order o JOIN scope s ON s.id = o.s
 WHERE o.leg = 'entry' GROUP BY o.status
 """
 
+# Entries by their signal's index, exits by their position's: never through the whole table.
 _ORDERS = f"""{SCOPE}, orders AS (
   SELECT o.* FROM execution_order o
-  LEFT JOIN positions_executionposition p ON p.id = o.position_id
-  WHERE coalesce(p.signal_id, o.signal_id) IN (SELECT id FROM scope)
+  WHERE o.signal_id IN (SELECT id FROM scope) AND o.leg LIKE 'entry%%'
+  UNION ALL
+  SELECT o.* FROM positions_executionposition p JOIN execution_order o ON o.position_id = p.id
+  WHERE p.signal_id IN (SELECT id FROM scope)
 )"""
 
-_POSITIONS = f"""{SCOPE}, positions AS (
-  SELECT p.* FROM positions_executionposition p WHERE p.signal_id IN (SELECT id FROM scope)
+# What somebody has still to work on, however old its signal is: by partial indexes.
+_LIVE = f"""{_ORDERS}, live AS (
+  SELECT o.* FROM (
+    SELECT * FROM execution_order WHERE status = 'PENDING'
+    UNION ALL SELECT * FROM execution_order WHERE status IN ('SUBMITTING', 'UNKNOWN')
+    UNION ALL SELECT * FROM execution_order
+      WHERE wish <> '' AND status NOT IN ('PENDING', 'SUBMITTING', 'UNKNOWN')
+  ) o WHERE %(signal)s::bigint IS NULL OR o.id IN (SELECT id FROM orders)
+  UNION ALL
+  SELECT * FROM orders WHERE status <> ALL(%(known)s::text[])
 )"""
+
+# Those of the audited signals, and (unless it is one signal) all that are open.
+_AND_POSITIONS = """, positions AS (
+  SELECT p.* FROM positions_executionposition p WHERE p.signal_id IN (SELECT id FROM scope)
+  UNION
+  SELECT p.* FROM positions_executionposition p WHERE p.quantity > 0 AND %(signal)s::bigint IS NULL
+)"""
+_POSITIONS = f"{SCOPE}{_AND_POSITIONS}"
 
 _JOURNAL = """, journal AS (
-  SELECT * FROM unnest(%(connections)s::uuid[], %(ids)s::text[], %(times)s::bigint[],
-    %(firsts)s::timestamptz[]) AS t(connection_id, client_order_id, times, first_at)
+  SELECT *, left(client_order_id, -1) AS base FROM unnest(%(connections)s::uuid[], %(ids)s::text[],
+    %(times)s::bigint[], %(firsts)s::timestamptz[])
+  AS t(connection_id, client_order_id, times, first_at)
 )"""
 
+# All attempts of one order, by the index on its id.
+_SAME = """o.client_order_id BETWEEN j.base || '0' AND j.base || '9'
+  AND left(o.client_order_id, -1) = j.base AND o.connection_id = j.connection_id"""
+
 _HELD = """, held AS (
-  SELECT * FROM unnest(%(held_connections)s::uuid[], %(tickets)s::text[], %(sides)s::text[])
-  AS t(connection_id, ticket, side)
+  SELECT *, left(client_order_id, -1) AS base FROM unnest(%(held_connections)s::uuid[],
+    %(tickets)s::text[], %(sides)s::text[], %(held_ids)s::text[])
+  AS t(connection_id, ticket, side, client_order_id)
 ), shown AS (SELECT id FROM connections_executionconnection WHERE type = ANY(%(kinds)s::text[])
+)"""
+
+# What a person has decided is nobody's riddle any more.
+_DECIDED = """, decided AS (
+  SELECT connection_id, unnest(ARRAY[key, evidence ->> 'client_order_id',
+    evidence #>> '{theirs,client_order_id}', evidence #>> '{theirs,broker_position_id}']) AS about
+  FROM execution_driftitem WHERE decision <> ''
 )"""
 
 _FILLED = """, filled AS (
@@ -64,7 +96,7 @@ _FILLED = """, filled AS (
     coalesce((SELECT sum(f.quantity) FROM execution_order o
       JOIN execution_fill f ON f.order_id = o.id
       WHERE o.signal_id = p.signal_id AND o.connection_id = p.connection_id
-        AND o.position_id IS NULL), 0) AS entered,
+        AND o.leg LIKE 'entry%%'), 0) AS entered,
     coalesce((SELECT sum(f.quantity) FROM execution_order o
       JOIN execution_fill f ON f.order_id = o.id WHERE o.position_id = p.id), 0) AS left_
   FROM positions p
@@ -81,8 +113,8 @@ FROM execution_order o JOIN scope s ON s.id = o.signal_id
 WHERE o.leg = 'entry' AND NOT EXISTS (SELECT FROM should d
   WHERE d.signal_id = o.signal_id AND d.connection_id = o.connection_id)""",
     # Each state that somebody has to end has its own clock; %(grace)s seconds late is nobody.
-    "LOST": f"""{_ORDERS}
-SELECT format('order %%s, %%s', id, status) AS about FROM orders
+    "LOST": f"""{_LIVE}
+SELECT format('order %%s, %%s', id, status) AS about FROM live
 WHERE status <> ALL(%(terminal)s::text[]) AND status <> ALL(%(at_broker)s::text[])
   AND coalesce(CASE status WHEN 'PENDING' THEN due_at WHEN 'SUBMITTING' THEN answer_by
     WHEN 'UNKNOWN' THEN lookup_after END, '-infinity')
@@ -90,15 +122,27 @@ WHERE status <> ALL(%(terminal)s::text[]) AND status <> ALL(%(at_broker)s::text[
   OR wish <> '' AND coalesce(due_at, '-infinity')
     < clock_timestamp() - make_interval(secs => %(grace)s)""",
     "DUP": f"""{_ORDERS}{_JOURNAL}
-SELECT format('order %%s, accepted %%s times', o.id, sum(j.times)) AS about
-FROM journal j JOIN orders o ON left(o.client_order_id, -1) = left(j.client_order_id, -1)
-  AND o.connection_id = j.connection_id
-GROUP BY o.id HAVING sum(j.times) > 1""",
-    "ORPHAN": f"""{_ORDERS}{_JOURNAL}
+SELECT format('order %%s, accepted %%s times', o.id, j.times) AS about
+FROM (SELECT connection_id, base, sum(times) AS times FROM journal
+  GROUP BY connection_id, base HAVING sum(times) > 1) j
+JOIN execution_order o ON {_SAME}
+WHERE %(signal)s::bigint IS NULL OR o.id IN (SELECT id FROM orders)""",
+    # A position whose order is on its way, or has just moved, says nothing.
+    "ORPHAN": f"""{_ORDERS}{_JOURNAL}{_HELD}{_DECIDED}
 SELECT format('%%s on connection %%s', j.client_order_id, j.connection_id) AS about FROM journal j
-WHERE %(signal)s::bigint IS NULL AND NOT EXISTS (SELECT FROM execution_order o
-  WHERE o.connection_id = j.connection_id
-    AND left(o.client_order_id, -1) = left(j.client_order_id, -1))""",
+WHERE %(signal)s::bigint IS NULL AND NOT EXISTS (SELECT FROM execution_order o WHERE {_SAME})
+  AND NOT EXISTS (SELECT FROM decided d
+    WHERE d.connection_id = j.connection_id AND d.about = j.client_order_id)
+UNION ALL
+SELECT format('position %%s on connection %%s', j.ticket, j.connection_id) FROM held j
+WHERE %(signal)s::bigint IS NULL AND j.client_order_id <> ''
+  AND NOT EXISTS (SELECT FROM positions_executionposition p
+    WHERE p.connection_id = j.connection_id AND p.broker_position_id = j.ticket
+      AND (p.quantity > 0 OR p.touched_at >= %(asked)s))
+  AND NOT EXISTS (SELECT FROM execution_order o WHERE {_SAME}
+    AND (o.done_at IS NULL OR o.done_at >= %(asked)s))
+  AND NOT EXISTS (SELECT FROM decided d
+    WHERE d.connection_id = j.connection_id AND d.about IN (j.ticket, j.client_order_id))""",
     # Positions that moved since the books were asked for, or are being closed, say nothing.
     "GHOST": f"""{_POSITIONS}{_HELD}
 SELECT format('position %%s', p.id) AS about FROM positions p JOIN shown c ON c.id = p.connection_id
@@ -106,8 +150,8 @@ WHERE p.quantity > 0 AND p.touched_at < %(asked)s AND NOT EXISTS (SELECT FROM he
   WHERE h.connection_id = p.connection_id AND h.ticket = p.broker_position_id)
 AND NOT EXISTS (SELECT FROM execution_order x WHERE x.position_id = p.id
   AND x.status IN ('SUBMITTING', 'UNKNOWN'))""",
-    "LIMBO": f"""{_ORDERS}
-SELECT format('order %%s', id) AS about FROM orders WHERE status = 'UNKNOWN'
+    "LIMBO": f"""{_LIVE}
+SELECT format('order %%s', id) AS about FROM live WHERE status = 'UNKNOWN'
   AND answer_by < clock_timestamp() - make_interval(secs => %(proof)s + %(grace)s)""",
     # acknowledged: it did reach the broker. submitted_at is machine time, valid_until the market's.
     "LATE": f"""{_ORDERS}
@@ -115,13 +159,11 @@ SELECT format('order %%s', o.id) AS about FROM orders o JOIN scope s ON s.id = o
 WHERE o.position_id IS NULL AND o.acknowledged_at IS NOT NULL AND s.valid_until IS NOT NULL
   AND %(start)s::timestamptz + (o.submitted_at - %(anchor)s::timestamptz) * %(speed)s::float8
     > s.valid_until""",
-    "MISMATCH": f"""{_POSITIONS}{_FILLED}
+    "MISMATCH": f"""{_ORDERS}{_AND_POSITIONS}{_FILLED}
 SELECT format('position %%s', id) AS about FROM filled
 WHERE quantity <> entered - left_ OR opened_quantity <> entered
 UNION ALL
-SELECT format('order %%s', o.id) FROM execution_order o
-LEFT JOIN positions_executionposition p ON p.id = o.position_id
-WHERE coalesce(p.signal_id, o.signal_id) IN (SELECT id FROM scope) AND o.filled_quantity
+SELECT format('order %%s', o.id) FROM orders o WHERE o.filled_quantity
   <> coalesce((SELECT sum(f.quantity) FROM execution_fill f WHERE f.order_id = o.id), 0)""",
     "REVERSED": f"""{_POSITIONS}{_FILLED}{_HELD}
 SELECT format('position %%s', id) AS about FROM filled WHERE left_ > entered
@@ -130,18 +172,17 @@ SELECT format('position %%s', p.id) FROM positions p
 JOIN held h ON h.connection_id = p.connection_id AND h.ticket = p.broker_position_id
 WHERE h.side <> p.side""",
     # Accepted under an attempt that had been given up: only an absence or a refusal gives one up.
-    "RISEN": f"""{_ORDERS}{_JOURNAL}, absent AS (
-  SELECT l.order_id, max(l.id) FILTER (WHERE l.code = 'NEVER_ARRIVED') AS last,
+    "RISEN": f"""{_ORDERS}{_JOURNAL}
+SELECT DISTINCT format('order %%s', o.id) AS about
+FROM journal j JOIN execution_order o ON {_SAME}
+CROSS JOIN LATERAL (
+  SELECT max(l.id) FILTER (WHERE l.code = 'NEVER_ARRIVED') AS last,
     max(l.id) FILTER (WHERE l.code = 'OPERATOR_RETRY') AS retried
-  FROM execution_executionlog l
-  WHERE l.code IN ('NEVER_ARRIVED', 'OPERATOR_RETRY') AND l.order_id IN (SELECT id FROM orders)
-  GROUP BY l.order_id HAVING bool_or(l.code = 'NEVER_ARRIVED')
-)
-SELECT format('order %%s', o.id) AS about FROM absent a JOIN orders o ON o.id = a.order_id
-WHERE EXISTS (SELECT FROM journal j WHERE j.connection_id = o.connection_id
-  AND left(j.client_order_id, -1) = left(o.client_order_id, -1)
+  FROM execution_executionlog l WHERE l.order_id = o.id
+) a
+WHERE a.last IS NOT NULL AND (%(signal)s::bigint IS NULL OR o.id IN (SELECT id FROM orders))
   AND (right(j.client_order_id, 1)::int < o.attempt
-    OR a.last > coalesce(a.retried, 0) AND right(j.client_order_id, 1)::int = o.attempt))""",
+    OR a.last > coalesce(a.retried, 0) AND right(j.client_order_id, 1)::int = o.attempt)""",
     "NAKED": f"""{_POSITIONS}
 SELECT format('position %%s, for %%s s', id,
   extract(epoch FROM clock_timestamp() - touched_at)::int) AS about

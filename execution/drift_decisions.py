@@ -21,7 +21,7 @@ from common.shown import sentence
 from common.sql import array, rows, run
 from connections.rights import check_owner
 from execution import correcting, reconcile
-from execution.adopting import Found, Levels, found_in, take_over
+from execution.adopting import Found, Levels, found_in, measure, take_over
 from execution.exits import ExitWish, open_exits
 from execution.missing import closed_outside
 from execution.models import AT_BROKER, IN_FLIGHT, Decision, DriftItem, Order, Status, Wish
@@ -269,6 +269,8 @@ def _relink_order(decided: Decided, order_id: int) -> None:
     item, found = decided.item, found_in(decided.item.evidence)
     order = Order.objects.select_for_update(no_key=True).filter(pk=order_id).first()
     resting = item.kind == Code.UNKNOWN_ORDER
+    if order is not None and order.reason == Code.RESTORED_UNSENT and order.quantity is None:
+        measure(order, found)
     fits = (
         order is not None
         and order.connection_id == item.connection_id

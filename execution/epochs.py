@@ -150,6 +150,7 @@ def settle() -> list[int]:
         return []
     if epoch.books_read_at is None:
         _read_books(epoch)
+    run(sql.KNOWN_AGAIN)
     return _clear_exits(epoch)
 
 

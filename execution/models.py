@@ -376,6 +376,21 @@ class Tally(models.Model):
         return f"{self.get_name_display()}: {self.n}"
 
 
+class AuditRun(models.Model):
+    """What an hourly audit counted."""
+
+    at = models.DateTimeField(db_default=ClockTimestamp(), db_index=True)
+    ok = models.BooleanField()
+    counters = models.JSONField(default=dict)
+    unread = models.JSONField(default=list, help_text="Broker kinds whose books were not shown.")
+
+    class Meta:
+        ordering = ("-at",)
+
+    def __str__(self) -> str:
+        return f"audit of {self.at:%Y-%m-%d %H:%M}"
+
+
 class WorkerLease(models.Model):
     """One row per process: until when it is believed alive, by the database's clock."""
 

@@ -16,7 +16,7 @@ from django.db import transaction
 from common.clocks import machine_time
 from common.faults import point
 from execution import services, tallies
-from execution.audit import audit_and_alarm, recent
+from execution.audit import audit_and_alarm, keep, recent
 from execution.drift_decisions import Decided
 from execution.models import Tally
 from execution.reconcile import reconcile_all, reconcile_new
@@ -71,8 +71,14 @@ def audit(is_second_look: bool = False) -> None:
     """Count what must be zero; an alarm event if it still is not some seconds later."""
     if is_second_look:
         audit_and_alarm()
-    elif not recent().ok:
-        audit.apply_async((True,), queue=MAINTENANCE, countdown=SECOND_LOOK_SECONDS)
+    elif (report := recent()).ok:
+        keep(report)
+    else:
+        try:
+            audit.apply_async((True,), queue=MAINTENANCE, countdown=SECOND_LOOK_SECONDS)
+        except Exception as error:  # no bell: an alarm too many is better than none
+            log.warning("the bell could not be rung", error=repr(error))
+            audit_and_alarm()
 
 
 def ring(order_ids: Sequence[int], *, queue: str = ENTRIES) -> None:

@@ -12,7 +12,8 @@ WHERE accepted_at IS NOT NULL AND client_order_id LIKE %s AND connection_id <> '
 GROUP BY connection_id, client_order_id
 """
 HELD = """
-SELECT p.connection_id, p.id, p.position, p.side, p.quantity, a.position_mode
+SELECT p.connection_id, p.id, p.position, p.side, p.quantity, a.position_mode,
+  p.client_order_id
 FROM paper_position p JOIN paper_account a ON a.id = p.account_id
 WHERE p.quantity > 0 AND p.connection_id <> ''
 """
@@ -30,12 +31,14 @@ def read(tag: str) -> Journal:
 def _held(session: Session) -> list[Held]:
     """One an entry on a hedging account, one a symbol on a netting one."""
     found: dict[tuple[str, str], Decimal] = {}
-    for connection_id, lot, position, side, quantity, mode in session.execute(HELD):
-        ticket = str(lot if mode == PositionMode.HEDGING else position)
-        key = (connection_id, ticket)
+    entries: dict[tuple[str, str], str] = {}
+    for connection_id, lot, position, side, quantity, mode, entry in session.execute(HELD):
+        is_lot = mode == PositionMode.HEDGING
+        key = (connection_id, str(lot if is_lot else position))
         found[key] = found.get(key, Decimal(0)) + Side(side).sign * quantity
+        entries[key] = entry if is_lot else ""
     return [
-        Held(connection_id, ticket, Side.BUY if quantity > 0 else Side.SELL, abs(quantity))
-        for (connection_id, ticket), quantity in found.items()
+        Held(*key, Side.BUY if quantity > 0 else Side.SELL, abs(quantity), entries[key])
+        for key, quantity in found.items()
         if quantity != 0
     ]

@@ -353,7 +353,13 @@ class Double:
         return Journal(
             [Accepted(*key, times=n, first_at=market_now()) for key, n in times.items()],
             [
-                Held(t.request.connection_id, t.number, Side(t.request.side), t.held)
+                Held(
+                    t.request.connection_id,
+                    t.number,
+                    Side(t.request.side),
+                    t.held,
+                    t.request.client_order_id,
+                )
                 for t in self.tickets
                 if t.held > 0
             ],

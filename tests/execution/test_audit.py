@@ -1,6 +1,7 @@
 """The audit: silent when all is well, and each counter can speak."""
 
 import json
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 from io import StringIO
@@ -9,17 +10,21 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from brokers.base import CloseCause
+from brokers.journal import Journal
 from common.clocks import market_now
 from common.sql import run
 from connections.models import ExecutionConnection, SubscriptionInterval
-from execution.audit import GRACE_SECONDS, audit, audit_and_alarm
-from execution.models import Order
+from execution import audit_sql, tasks
+from execution.audit import GRACE_SECONDS, audit, audit_and_alarm, recent
+from execution.audit_words import COUNTERS
+from execution.management.commands import audit as audit_command
+from execution.models import AuditRun, DriftItem, Order
 from execution.services import close_position, retry_order
 from positions.models import ExecutionPosition
 from signals.models import Feed, Signal
 from tests.connections import make
 from tests.execution import cast
-from tests.execution.double import Double
+from tests.execution.double import Double, Ticket
 
 pytestmark = pytest.mark.django_db
 ZERO = dict.fromkeys(
@@ -144,9 +149,65 @@ def test_dup_under_another_attempts_digit(signal: Signal, broker: Double) -> Non
 
 def test_orphan(signal: Signal, broker: Double) -> None:
     request = broker.tickets[0].request
-    broker.receive(replace(request, client_order_id="fcx00000000000000"))
+    broker.receive(replace(request, client_order_id="devx00000000000000"))
     assert wrong() == {"ORPHAN": 1}
     assert wrong(signal.pk) == {}
+
+
+def held_by_nobody(broker: Double, client_order_id: str) -> Ticket:
+    """A position at the broker of which we have no row."""
+    ticket = broker.receive(replace(broker.tickets[0].request, client_order_id=client_order_id))
+    broker.execute(ticket)
+    return ticket
+
+
+def test_orphan_position(signal: Signal, broker: Double, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The broker keeps the position and not the order (any more)."""
+    lost = held_by_nobody(broker, "devx0000000000000")
+    held_by_nobody(broker, "byhand")  # its owner's own
+    monkeypatch.setattr(broker, "journal", without_orders(broker))
+    assert wrong() == {"ORPHAN": 1}
+    assert audit().examples["ORPHAN"] == [
+        f"position {lost.number} on connection {lost.request.connection_id}"
+    ]
+    assert wrong(signal.pk) == {}
+
+
+def test_a_position_that_we_call_closed_is_an_orphan_once_nothing_moves(
+    signal: Signal, broker: Double, alice: ExecutionConnection
+) -> None:
+    positions = ExecutionPosition.objects.filter(connection=alice)
+    run("UPDATE execution_fill SET quantity = 0.01")  # another counter; only ORPHAN is of interest
+    positions.update(quantity=0)
+    Order.objects.filter(connection=alice).update(done_at=None)
+    positions.update(touched_at=market_now() - timedelta(minutes=1))
+    assert "ORPHAN" not in wrong()  # its entry is under way
+    an_hour_ago = market_now() - timedelta(hours=1)
+    Order.objects.filter(connection=alice).update(done_at=an_hour_ago)
+    assert wrong()["ORPHAN"] == 1
+    positions.update(touched_at=market_now() + timedelta(minutes=1))
+    assert "ORPHAN" not in wrong()  # it has just moved
+
+
+def without_orders(broker: Double) -> Callable[[str], Awaitable[Journal]]:
+    async def journal(tag: str) -> Journal:
+        return replace(await Double.journal(broker, tag), accepted=())
+
+    return journal
+
+
+@pytest.mark.parametrize("kind", ["UNKNOWN_ORDER", "FORGOTTEN_ORDER"])
+def test_an_orphan_that_somebody_has_decided_is_none(
+    kind: str, signal: Signal, broker: Double, alice: ExecutionConnection
+) -> None:
+    request = replace(broker.tickets[0].request, client_order_id="devx00000000000000")
+    broker.receive(request)
+    item = DriftItem.objects.create(
+        kind=kind, connection_id=request.connection_id, key=request.client_order_id
+    )
+    assert wrong() == {"ORPHAN": 1}  # told, and nobody has decided
+    DriftItem.objects.filter(pk=item.pk).update(state="IGNORED", decision="IGNORE")
+    assert wrong() == {}
 
 
 def test_ghost(signal: Signal, broker: Double) -> None:
@@ -265,9 +326,67 @@ def test_naked(signal: Signal, alice: ExecutionConnection) -> None:
     assert wrong() == {}
 
 
-def test_books_that_cannot_be_read_are_named(signal: Signal, broker: Double) -> None:
+class TestWhateverTheSignalsAge:
+    """The hourly audit looks at a day's signals, and at all that is live."""
+
+    @pytest.fixture(autouse=True)
+    def old(self, signal: Signal) -> None:
+        Signal.objects.update(published_at=market_now() - timedelta(days=3))
+
+    def found(self) -> dict[str, int]:
+        report = recent()
+        assert report.signals == 0
+        return {name: n for name, n in report.counters.items() if n}
+
+    def test_all_is_well(self) -> None:
+        assert self.found() == {}
+
+    @pytest.mark.parametrize(
+        ("row", "counter"),
+        [
+            ("status = 'PENDING', due_at = NULL, done_at = NULL", "LOST"),
+            ("status = 'SUBMITTING', answer_by = clock_timestamp() - interval '61 s'", "LOST"),
+            ("status = 'UNKNOWN', lookup_after = NULL", "LOST"),
+            ("wish = 'CLOSE', due_at = NULL", "LOST"),
+            (
+                "status = 'UNKNOWN', lookup_after = clock_timestamp(),"
+                " answer_by = clock_timestamp() - interval '1 hour'",
+                "LIMBO",
+            ),
+        ],
+    )
+    def test_orders(self, row: str, counter: str, alice: ExecutionConnection) -> None:
+        run(f"UPDATE execution_order SET {row} WHERE id = {entry(alice).pk}")
+        assert self.found() == {counter: 1}
+
+    def test_positions(self, alice: ExecutionConnection, broker: Double) -> None:
+        ExecutionPosition.objects.filter(connection=alice).update(sl_guardian="")
+        cast.pass_time(6)
+        assert self.found() == {"NAKED": 1}
+        (lot,) = (t for t in broker.tickets if t.request.connection_id == str(alice.pk))
+        lot.held = lot.request.quantity * 0
+        assert self.found() == {"NAKED": 1, "GHOST": 1}
+
+    def test_one_signal_is_looked_at_alone(self, feed: Feed, alice: ExecutionConnection) -> None:
+        run(f"UPDATE execution_order SET status = 'UNKNOWN' WHERE id = {entry(alice).pk}")
+        ExecutionPosition.objects.update(sl_guardian="")
+        cast.pass_time(6)
+        other = cast.signal(feed)
+        cast.fill_all()
+        assert wrong(other.pk) == {}
+
+
+def test_books_that_cannot_be_read_prove_nothing(signal: Signal, broker: Double) -> None:
     broker.reads_fail = True
-    assert audit().unread == ["double"]
+    report = audit()
+    assert (report.unread, report.is_clean, report.ok) == (["double"], True, False)
+    out = StringIO()
+    with pytest.raises(SystemExit) as ended:
+        call_command("audit", "--json", stdout=out)
+    assert ended.value.code == 3
+    assert json.loads(out.getvalue())["ok"] is False
+    ExecutionConnection.objects.update(archived_at=market_now())
+    assert audit().unread == []  # nobody trades there any more
 
 
 def test_one_signal_is_audited_alone(signal: Signal, bob: ExecutionConnection, feed: Feed) -> None:
@@ -296,7 +415,16 @@ def test_the_exit_code_is_1_when_a_counter_is_not_0(
     with pytest.raises(SystemExit) as ended:
         call_command("audit", f"--signal=S-{signal.pk}", stdout=out)
     assert ended.value.code == 1
-    assert f"connection {bob.pk}" in out.getvalue()
+    said = out.getvalue()
+    assert f"connection {bob.pk}" in said
+    assert all(name in said and means in said for name, (means, _) in COUNTERS.items())
+    assert [remedy for _, remedy in COUNTERS.values() if remedy in said] == [COUNTERS["MISSING"][1]]
+
+
+def test_every_counter_is_explained_in_the_help() -> None:
+    assert set(COUNTERS) == set(ZERO) == set(audit_sql.COUNTERS)
+    for name, (means, _) in COUNTERS.items():
+        assert f"  {name:<10}{means}" in audit_command.HELP
 
 
 @pytest.mark.parametrize("text", ["x", "0", "S-"])
@@ -313,3 +441,45 @@ def test_a_failed_audit_leaves_an_alarm(signal: Signal, bob: ExecutionConnection
     audit_and_alarm()
     (told,) = cast.events("audit.failed")
     assert told["counters"] == {"MISSING": 1}
+    runs = list(AuditRun.objects.order_by("at").values_list("ok", "counters__MISSING"))
+    assert runs == [(True, 0), (False, 1)]
+
+
+def test_unread_books_are_an_alarm_too(signal: Signal, broker: Double) -> None:
+    broker.reads_fail = True
+    audit_and_alarm()
+    (told,) = cast.events("audit.failed")
+    assert (told["counters"], told["detail"]) == ({}, "Books that could not be read: double.")
+    assert AuditRun.objects.get().unread == ["double"]
+
+
+def test_the_hourly_task_looks_twice_before_it_alarms(
+    signal: Signal, bob: ExecutionConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again: list[tuple[object, ...]] = []
+    monkeypatch.setattr(tasks.audit, "apply_async", lambda args, **_: again.append(args))
+    tasks.audit()
+    assert (again, AuditRun.objects.count()) == ([], 1)
+    entry(bob).delete()
+    tasks.audit()
+    assert (again, cast.events("audit.failed")) == ([(True,)], [])
+    tasks.audit(True)
+    assert len(cast.events("audit.failed")) == 1
+
+
+def test_without_a_bell_it_alarms_at_once(
+    signal: Signal, bob: ExecutionConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_bell(*_: object, **__: object) -> None:
+        raise ConnectionError
+
+    monkeypatch.setattr(tasks.audit, "apply_async", no_bell)
+    entry(bob).delete()
+    tasks.audit()
+    assert len(cast.events("audit.failed")) == 1
+
+
+def test_a_run_is_kept_for_a_month() -> None:
+    AuditRun.objects.create(ok=True, at=market_now() - timedelta(days=31))
+    audit_and_alarm()
+    assert AuditRun.objects.count() == 1

@@ -15,7 +15,8 @@ from common.errors import ConflictError, InvalidInputError
 from common.sql import rows, run
 from connections.models import ConnectionHealth, Epoch, ExecutionConnection, KillSwitch
 from connections.services import release_kill_switch
-from execution import runtime, sweeps
+from execution import drift_decisions, runtime, sweeps
+from execution.audit import audit
 from execution.epochs import open_epoch, present_epoch, release_epoch, settle, unsettled
 from execution.models import DriftItem, Order
 from execution.reconcile import reconcile
@@ -287,7 +288,19 @@ def test_what_the_broker_took_and_we_forgot_is_drift_with_what_it_may_be(
     assert refused.value.code == Code.EPOCH_OPEN
     settle()
     assert DriftItem.objects.filter(kind=Code.FORGOTTEN_ORDER.value).count() == 1
+
+    drift_decisions.relink(held.pk, by=None, order_id=order.pk)
+    sweeps.ask_brokers(wire.wire)
+    assert state_of(order)[0] == "FILLED"
+    position = ExecutionPosition.objects.get(signal=order.signal)
+    assert (position.quantity, position.broker_position_id) == (100, broker.tickets[0].number)
+    cast.pass_time(1)
+    reconcile()
+    settle()
+    assert left(epoch) == {}
+    release_epoch(by=None)
     assert len(broker.accepted()) == 1
+    assert audit().ok
 
 
 def test_books_that_cannot_be_read_are_read_later(

@@ -6,6 +6,7 @@ from decimal import Decimal as D
 import pytest
 
 from brokers.base import BrokerError, CloseCause, OrderType, ReadFailed, Side
+from brokers.journal import KeepsJournal
 from tests.paper.conftest import Trader
 
 
@@ -62,3 +63,18 @@ def test_a_read_that_does_not_get_through_is_no_empty_book(trader: Trader, read:
     with pytest.raises(BrokerError) as caught:
         trader.run(call)
     assert isinstance(caught.value, ReadFailed)
+
+
+def test_the_books_show_what_was_accepted_and_whose_each_open_position_is(trader: Trader) -> None:
+    [entry] = trader.buy("3000")
+    [closed] = trader.buy("1000", stop_loss="1.09950")
+    trader.price("1.09900", after=60)
+    assert isinstance(trader.adapter, KeepsJournal)
+    books = trader.run(trader.adapter.journal(entry.client_order_id[:2]))
+    assert {one.client_order_id: one.times for one in books.accepted} == {
+        entry.client_order_id: 1, closed.client_order_id: 1,
+    }  # fmt: skip
+    [held] = books.held
+    assert (held.broker_position_id, held.client_order_id, held.side, held.quantity) == (
+        entry.broker_position_id, entry.client_order_id, Side.BUY, D(3000),
+    )  # fmt: skip

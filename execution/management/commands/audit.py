@@ -7,23 +7,23 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from execution.audit import AuditReport, audit
+from execution.audit_words import COUNTERS
 from signals.models import Signal
 
-HELP = """\
+WRONG, UNREAD = 1, 3
+_COUNTERS = "\n".join(f"  {name:<10}{means}" for name, (means, _) in COUNTERS.items())
+HELP = f"""\
 Prove that every candidate of every published signal is accounted for, exactly once.
 
 Who was a candidate is worked out again from the subscriptions' intervals; the states must add up to
 that, and these counters must be 0:
 
-  MISSING   a candidate without an order          EXTRA     an order without a candidate
-  LOST      an order that nobody works on         DUP       accepted twice by the broker
-  ORPHAN    at the broker, unknown to us          GHOST     open for us, not at the broker
-  LIMBO     unknown for too long                  LATE      an entry sent after valid_until
-  MISMATCH  a quantity that is not its fills'     REVERSED  a position whose side flipped
-  RISEN     called never arrived, yet accepted    NAKED     a position without its stop for > 5 s
+{_COUNTERS}
 
---json: the last line of stdout is {"ok", "signals", "candidates", "states", "counters", …}.
-Exit code: 0 all counters are 0, 1 one is not."""
+DUP, ORPHAN, GHOST, REVERSED and RISEN are asked of brokers that show their books.
+--json: the last line of stdout is {{"ok", "signals", "candidates", "states", "counters", …}}.
+Exit code: 0 all is well, 1 a counter is not 0, 3 all are 0 but books could not be read: that proves
+nothing."""
 
 
 class Command(BaseCommand):
@@ -47,7 +47,7 @@ class Command(BaseCommand):
         else:
             self._explain(report)
         if not report.ok:
-            raise SystemExit(1)
+            raise SystemExit(UNREAD if report.is_clean else WRONG)
 
     def _explain(self, report: AuditReport) -> None:
         self.stdout.write(f"{report.signals} signals, {report.candidates} candidates")
@@ -57,11 +57,14 @@ class Command(BaseCommand):
         accounted = sum(report.states.values())
         self.stdout.write(f"  {'sum':<10}{accounted:>9,}")
         for name, n in report.counters.items():
-            about = "; ".join(report.examples.get(name, []))
+            means, remedy = COUNTERS[name]
             style = self.style.ERROR if n else self.style.SUCCESS
-            self.stdout.write(style(f"  {name:<10}{n:>9,}") + (f"  {about}" if n else ""))
+            self.stdout.write(style(f"  {name:<10}{n:>9,}") + f"  {means}")
+            if n:
+                self.stdout.write(f"    {'; '.join(report.examples.get(name, []))}")
+                self.stdout.write(f"    → {remedy}")
         for kind in report.unread:
-            self.stderr.write(f"The books of {kind} could not be read; nothing is said of them.")
+            self.stderr.write(f"The books of {kind} could not be read: that proves nothing.")
 
 
 def as_line(report: AuditReport) -> str:
