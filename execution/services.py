@@ -113,11 +113,16 @@ def _poison(order_id: int, error: Exception) -> None:
 
 
 def look(limit: int, *, exits_only: bool = False) -> int:
-    """Find due rows whose bell was not heard and execute them; return how many were found."""
-    found = sweeps.due(limit, exits_only=exits_only)
-    if found:
+    """Find due rows whose bell was not heard and execute them; return how many were found.
+
+    So many at a time until no more are found: while there is no Redis nobody else rings. What is
+    still due afterwards (somebody holds its mailbox) is left for the next look.
+    """
+    looked: set[int] = set()
+    while found := [i for i in sweeps.due(limit, exits_only=exits_only) if i not in looked]:
         execute(found, skip_locked=True, urgent=exits_only)
-    return len(found)
+        looked.update(found)
+    return len(looked)
 
 
 def close_position(

@@ -58,7 +58,7 @@ def test_a_worker_killed_there_loses_and_doubles_nothing(
     story = Story(place)
     assert victim.popen.returncode == -9
     assert story.in_flight + story.at_fault.get("PENDING", 0) > 0
-    place.fleet.worker("successor")
+    place.fleet.worker("successor", wait=False)
     place.wait(lambda: place.taken_over(victim), "its orders are nobody's")
     assert story.seconds <= TAKE_OVER_SECONDS
     place.settle()

@@ -45,7 +45,7 @@ def test_workers_killed_at_random_in_a_burst(place: Place, seed: int) -> None:
         victim.kill()
         story = Story(place)
         absent += story.in_flight
-        place.fleet.worker(victim.name, "execution")
+        place.fleet.worker(victim.name, "execution", wait=False)
         place.wait(partial(place.taken_over, victim), "its orders are nobody's")
         assert story.seconds <= TAKE_OVER_SECONDS
     place.settle()
