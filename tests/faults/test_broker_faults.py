@@ -9,7 +9,7 @@ from tests.faults.network import Network
 from tests.faults.place import Place, Story
 from tests.faults.test_entries import all_ended
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(240, func_only=True)]
 N = 200
 FIRST_SIGNAL = "SELECT min(id) FROM signals_signal"
 
