@@ -53,9 +53,9 @@ class ExitSafety(StrEnum):
     """How an exit leaves beside live protection without ever reversing the position."""
 
     TICKET = "TICKET"  # it names the position it closes (MetaTrader hedging, paper)
-    REDUCE_ONLY = "REDUCE_ONLY"
-    OCA = "OCA"
-    CANCEL_FIRST = "CANCEL_FIRST"
+    REDUCE_ONLY = "REDUCE_ONLY"  # the broker takes no more than is open
+    OCA = "OCA"  # it shares an `oca_group` with the protection, so only one of them fills
+    CANCEL_FIRST = "CANCEL_FIRST"  # the protection goes first, then at most what is still held
 
 
 class ReportKind(StrEnum):
@@ -101,6 +101,8 @@ class OrderRequest:
     take_profit: Decimal | None = None
     reduce_only: bool = False
     broker_position_id: str = ""
+    closes: str = ""  # an exit: client_order_id of the entry whose position it closes
+    oca_group: str = ""  # what shares it shares one fate: when one fills, the others shrink or end
     max_slippage: Decimal | None = None  # price distance from the expected price
     order_id: int = 0  # our row; brokers with a magic number carry it
     fence: int = 0
@@ -149,6 +151,7 @@ class OrderReport:
     close_cause: CloseCause | None = None
     stop_loss: Decimal | None = None
     take_profit: Decimal | None = None
+    protected: Decimal | None = None  # LEVELS: how much the stop covers; None: all of it
     fence: int = 0  # decisions only
     event_id: str = ""  # what to acknowledge to a broker that redelivers
 
@@ -397,8 +400,13 @@ class CancelRequest:
 
 @dataclass(frozen=True, slots=True)
 class ModifyRequest:
+    """Levels of a position; None takes one away. A broker whose levels are orders of their own
+    makes them for `quantity` (open, base units) and tells it in the LEVELS report (`protected`).
+    """
+
     client_order_id: str  # of the entry
     broker_position_id: str
     symbol: str
     stop_loss: Decimal | None
     take_profit: Decimal | None
+    quantity: Decimal | None = None

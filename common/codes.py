@@ -531,6 +531,26 @@ class Code(StrEnum):
     ACCEPTED = ("ACCEPTED", "The broker has it.")
     FILL = ("FILL", "Executed at the broker.")
     SLIPPAGE_ALERT = ("SLIPPAGE_ALERT", "Filled further from the expected price than the alert.")
+    STOP_UNCONFIRMED = (
+        "STOP_UNCONFIRMED",
+        "The broker has not confirmed the stop.",
+        "It is asked again each few seconds; look at the account's connection.",
+    )
+    STOP_COVERS_PART = (
+        "STOP_COVERS_PART",
+        "The broker's stop covers only a part of the position.",
+        "The broker is asked to enlarge it.",
+    )
+    STOP_NOT_EXECUTED = (
+        "STOP_NOT_EXECUTED",
+        "The price is beyond the stop that the broker holds, and the broker cannot be asked.",
+        "Look at the account at the broker; close by hand what is still open.",
+    )
+    PRICE_UNWATCHED = (
+        "PRICE_UNWATCHED",
+        "We hold the stop, and nobody sees its price now.",
+        "Check the prices process and the price source.",
+    )
     LEVEL_HIT = ("LEVEL_HIT", "The price reached the position's level.")
     LEVELS_MOVED = ("LEVELS_MOVED", "Stop or target were moved.")
     CANCEL_ASKED = ("CANCEL_ASKED", "The broker was asked to cancel.")

@@ -203,11 +203,16 @@ def _slippage(happening: Happening) -> Sentences:
 
 
 def _unprotected(happening: Happening) -> Sentences:
-    seconds = happening.tell("seconds")
+    seconds, ended = happening.tell("seconds"), bool(happening.payload.get("ended"))
+    name = happening.tell("trade") or f"position {happening.tell('position')}".strip()
+    stop = happening.tell("stop")
+    if ended:
+        return (f"Protected again: {name}", f"It was without its stop for {seconds} s.")
     return (
-        f"No stop at the broker: {_trade(happening)}",
+        f"Without its stop: {name}",
         f"Unprotected for {seconds} s." if seconds else "",
-        happening.tell("detail"),
+        f"Its stop should stand at {stop}." if stop else "",
+        *_reason(happening),
     )
 
 

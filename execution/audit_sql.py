@@ -185,8 +185,9 @@ WHERE a.last IS NOT NULL AND (%(signal)s::bigint IS NULL OR o.id IN (SELECT id F
     OR a.last > coalesce(a.retried, 0) AND right(j.client_order_id, 1)::int = o.attempt)""",
     "NAKED": f"""{_POSITIONS}
 SELECT format('position %%s, for %%s s', id,
-  extract(epoch FROM clock_timestamp() - touched_at)::int) AS about
-FROM positions WHERE quantity > 0 AND sl IS NOT NULL
-  AND (sl_guardian = '' OR (sl_guardian = 'BROKER' AND broker_sl IS NULL))
-  AND touched_at < clock_timestamp() - make_interval(secs => %(naked)s)""",
+  extract(epoch FROM clock_timestamp() - coalesce(unprotected_since, touched_at))::int) AS about
+FROM positions WHERE quantity > 0 AND (unprotected_since IS NOT NULL OR sl IS NOT NULL
+    AND (sl_guardian = '' OR sl_guardian = 'BROKER' AND broker_sl IS NULL))
+  AND coalesce(unprotected_since, touched_at)
+    < clock_timestamp() - make_interval(secs => %(naked)s)""",
 }

@@ -14,7 +14,7 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
-from brokers.base import ConnectionSpec, OrderRequest, PositionMode
+from brokers.base import ConnectionSpec, ExitSafety, OrderRequest, PositionMode
 from brokers.registry import adapter_for
 from common.clocks import machine_seconds_until, machine_time, market_now
 from common.codes import Code
@@ -36,8 +36,9 @@ from execution.decide import (
     decide_exit,
     too_late,
 )
+from execution.exit_safety import Needs
 from execution.halts import Halts, not_compared, read_halts, uncompared
-from execution.ids import at_attempt, new_client_order_id
+from execution.ids import at_attempt, base_of, new_client_order_id
 from execution.reserve import balance
 from execution.risk import Book
 from execution.sizing import Denial
@@ -97,7 +98,7 @@ def claim(
         market = _load_market(pending)
         postponed = held_back([row for row in pending if row.position_id is None])
         decisions = _decide_all(pending, market, specs, postponed)
-        _postpone([(row.id, d.code) for row, d in decisions if isinstance(d, Later)])
+        _postpone([(row.id, d) for row, d in decisions if isinstance(d, Later)])
         settled = [(row, d) for row, d in decisions if not isinstance(d, Later)]
         written = _write(settled, owner)
         balance([row.id for row, _ in settled if row.position_id and row.id not in written])
@@ -133,14 +134,6 @@ def _decide_all(
     ]
 
 
-def _postpone(later: Sequence[tuple[int, Code | None]]) -> None:
-    """Have rows wait a second, those with a code for longer, which they tell their owner once."""
-    if brief := [order_id for order_id, code in later if code is None]:
-        run(sql.POSTPONE, (brief,))
-    if told := [(order_id, code.value) for order_id, code in later if code is not None]:
-        run(sql.POSTPONE_TOLD, columns(told, 2))
-
-
 def _note_sides(books: dict[str, Book], netting: set[str]) -> None:
     """Tell the books of netting accounts which pairs they hold on which side."""
     if not netting:
@@ -163,7 +156,8 @@ def _decide(
     halt = halts.mode(owner_id=row.owner_id, feed_id=feed_id, connection_id=row.connection_id)
     if not is_entry:
         held = halt == HaltMode.HALTED or row.connection_id in waiting
-        return Later() if held else decide_exit(row, market)
+        can = adapter_for(row.type).capabilities(spec)
+        return Later() if held else decide_exit(row, market, can)
     if halt is not None:
         return Denial(Code.TRADING_HALTED if halt == HaltMode.HALTED else Code.ENTRIES_HALTED)
     if row.sealed_credentials and not spec.credentials:  # they did not open; the log says why
@@ -172,6 +166,24 @@ def _decide(
         return too_late(row, market.signals[row.signal_id], market.now) or later
     can = adapter_for(row.type).capabilities(spec)
     return decide_entry(row, market, books.setdefault(row.connection_id, Book()), can)
+
+
+def _postpone(later: Sequence[tuple[int, Later]]) -> None:
+    """Have rows wait a second, those with a code for longer, which they tell their owner once.
+
+    What an exit needs of its position meanwhile is asked for.
+    """
+    if brief := [order_id for order_id, why in later if why.code is None]:
+        run(sql.POSTPONE, (brief,))
+    if told := [(order_id, why.code.value) for order_id, why in later if why.code is not None]:
+        run(sql.POSTPONE_TOLD, columns(told, 2))
+    wanted = [
+        (order_id, why.needs is Needs.LIFT)
+        for order_id, why in later
+        if why.needs in (Needs.LIFT, Needs.READ, Needs.NUMBER)
+    ]
+    if wanted:
+        run(sql.PREPARE, columns(wanted, 2))
 
 
 def _load_market(pending: list[Any]) -> Market:
@@ -241,6 +253,7 @@ def _outgoing(
     signal = market.signals[row.signal_id] if row.signal_id else None
     if is_entry and signal and signal.valid_until:  # decided in time is not yet sent in time
         send_by = min(send_by, machine_time() + machine_seconds_until(signal.valid_until))
+    closes = "" if is_entry else market.exits[row.id].entry_client_order_id
     request = OrderRequest(
         client_order_id=written.client_order_id,
         connection_id=row.connection_id,
@@ -256,9 +269,18 @@ def _outgoing(
         take_profit=intent.take_profit,
         reduce_only=not is_entry,
         broker_position_id="" if is_entry else market.exits[row.id].broker_position_id,
+        closes=closes,
+        oca_group=_oca_group(row, spec, closes or written.client_order_id),
         max_slippage=intent.max_slippage,
         order_id=row.id,
         fence=written.fence,
         send_by=send_by,
     )
     return Outgoing(row.type, spec, request, is_entry, signal and signal.feed_id, row.owner_id)
+
+
+def _oca_group(row: Any, spec: ConnectionSpec, entry_client_order_id: str) -> str:
+    """The group of an entry's protection and of its exits: named after the entry's id."""
+    if adapter_for(row.type).capabilities(spec).exit_safety is not ExitSafety.OCA:
+        return ""
+    return base_of(entry_client_order_id)

@@ -32,9 +32,25 @@ WHERE o.id = ANY(%s::bigint[]) ORDER BY o.priority, o.id
 """  # status is judged in Python: here it would drag in the index of the whole backlog
 
 # closable: what is left of the position for this exit, after those that are on their way and those
-# that wait in front of it.
+# that wait in front of it. The rest says what `exit_safety.needs` asks: whether the broker has been
+# read since our last activity, and whether others of ours are one position with it at the broker.
 EXITS = """
 SELECT o.id AS order_id, p.quantity, p.broker_position_id, p.entry_price, p.pip, p.conversion_rate,
+  p.lifted, p.held_quantity, p.broker_sl IS NOT NULL OR p.broker_tp IS NOT NULL AS is_protected,
+  coalesce(p.held_at > p.touched_at
+    AND p.held_at > clock_timestamp() - interval '10 seconds', false) AS is_read,
+  EXISTS (SELECT FROM execution_order x WHERE x.position_id = p.id AND x.id <> o.id
+    AND (x.status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
+      OR x.status = 'PENDING' AND x.id < o.id)) AS others_leaving,
+  EXISTS (SELECT FROM positions_executionposition n WHERE n.connection_id = p.connection_id
+    AND n.quantity > 0 AND n.id <> p.id AND n.symbol = p.symbol
+    AND n.broker_position_id = p.broker_position_id)
+  OR EXISTS (SELECT FROM execution_order x WHERE x.connection_id = p.connection_id
+    AND x.position_id IS NULL AND x.symbol = p.symbol AND x.signal_id <> p.signal_id
+    AND x.status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED'))
+    AS shares,
+  (SELECT e.client_order_id FROM execution_order e WHERE e.connection_id = p.connection_id
+    AND e.signal_id = p.signal_id AND e.leg = 'entry') AS entry_client_order_id,
   p.quantity - coalesce((
     SELECT sum(x.quantity - x.filled_quantity) FROM execution_order x
     WHERE x.position_id = p.id AND x.id <> o.id
@@ -145,6 +161,22 @@ WRITE_COLUMNS = (
     "limit_price", "stop_price", "stop_loss", "take_profit", "expected_price", "pip", "rate",
     "margin", "risk",
 )  # fmt: skip
+
+# What a waiting exit needs of its position: the broker's word, or its levels out of the way.
+PREPARE = """
+WITH wanted AS (
+  SELECT o.position_id AS id, bool_or(w.lift) AS lift
+  FROM unnest(%s::bigint[], %s::boolean[]) AS w(order_id, lift)
+  JOIN execution_order o ON o.id = w.order_id GROUP BY o.position_id
+), held AS (
+  SELECT id FROM positions_executionposition WHERE id IN (SELECT id FROM wanted)
+  ORDER BY id FOR NO KEY UPDATE
+)
+UPDATE positions_executionposition p SET lifted = p.lifted OR w.lift,
+  levels_due_at = CASE WHEN w.lift AND NOT p.lifted THEN NULL ELSE p.levels_due_at END,
+  ask_after = coalesce(p.ask_after, greatest(clock_timestamp(), p.held_at + interval '2 seconds'))
+FROM wanted w JOIN held USING (id) WHERE p.id = w.id
+"""
 
 POSTPONE = """
 UPDATE execution_order SET due_at = clock_timestamp() + interval '1 second' WHERE id = ANY(%s)

@@ -11,10 +11,18 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from functools import cache
 from typing import Any
 
-from brokers.base import Capabilities, OrderType, PositionMode, Side, TimeInForce
+from brokers.base import (
+    Capabilities,
+    ExitSafety,
+    OrderType,
+    PositionMode,
+    Side,
+    TimeInForce,
+)
 from common.codes import Code
 from common.money import plain
 from execution import risk, sizing
+from execution.exit_safety import Needs, most, needs
 from execution.models import Status
 from execution.sizing import Denial
 from prices.selectors import conversion_rate
@@ -67,16 +75,21 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """Not now: somebody else's answer comes first. code: why, where its owner should read it."""
+    """Not now: somebody else's answer comes first. code: why, where its owner should read it;
+    needs: what an exit waits for."""
 
     code: Code | None = None
+    needs: Needs | None = None
 
 
 Decision = Intent | Denial | Ended | Later
 
 
-def decide_exit(row: Any, market: Market) -> Decision:
-    """An exit is never blocked by an entry limit, and never larger than what is still open."""
+def decide_exit(row: Any, market: Market, can: Capabilities) -> Decision:
+    """An exit is never blocked by an entry limit, and never larger than what is still open.
+
+    Where the broker would let it reverse the position, it waits until it cannot.
+    """
     instrument = market.instruments.get((row.instrument_book, row.symbol))
     quote = market.quotes.get(row.data_connection_id, {}).get(row.pair)
     side = SIDES[row.side]
@@ -85,7 +98,9 @@ def decide_exit(row: Any, market: Market) -> Decision:
         return Ended(Denial(Code.NOTHING_TO_CLOSE), Status.CANCELLED)
     if position.closable <= 0:
         return Later()  # others are closing all of it; if they do not, this one does
-    quantity = min(row.quantity, position.closable)
+    if waits_for := needs(can.exit_safety, position):
+        return Later(needs=waits_for)
+    quantity = min(row.quantity, most(can.exit_safety, position))
     price = _touch(quote, side) if quote else position.entry_price
     pip = instrument.pip if instrument else position.pip
     rate = _rate(row, market) or position.conversion_rate
@@ -266,9 +281,13 @@ def levels_at_broker(
 ) -> tuple[Decimal | None, Decimal | None]:
     """Which levels go out with the entry: the broker guards those, we watch the others.
 
-    A broker holds one target for all of a position, so several targets are ours to watch.
+    A broker holds one target for all of a position, so several targets are ours to watch. Where
+    positions are netted and levels belong to the position, one signal's stop would close all the
+    others too (docs/adr/0007): they are ours to watch as well.
     """
     if not (can.native_stops and row.broker_holds_stops):
+        return None, None
+    if row.position_mode == PositionMode.NETTING and can.exit_safety is ExitSafety.TICKET:
         return None, None
     single = len(signal.target_prices) == 1 and signal.target_fractions[0] == 1
     target = signal.target_prices[0] if single else None

@@ -5,7 +5,7 @@ here: the position row is locked, what is free is looked at, the order row and t
 written in one transaction.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -94,8 +94,7 @@ def open_exits(
     by_position = {wish.position_id: wish for wish in wishes}
     if not by_position:
         return []
-    lock = LOCK.format(skip="SKIP LOCKED" if skip_locked else "")
-    locked = [row.id for row in rows(lock, (sorted(by_position),))]
+    locked = lock(by_position, skip_locked=skip_locked)
     records = [
         record
         for position in rows(LOAD, (locked,))
@@ -106,6 +105,12 @@ def open_exits(
     written = rows(WRITE, (*columns(records, 5), signal_id))
     point("exits.written")
     return [Exit(r.order_id, r.position_id, r.connection_id, r.quantity) for r in written]
+
+
+def lock(position_ids: Iterable[int], *, skip_locked: bool = False) -> list[int]:
+    """Lock positions that have something free to close, in id order; return which those are."""
+    statement = LOCK.format(skip="SKIP LOCKED" if skip_locked else "")
+    return [row.id for row in rows(statement, (sorted(position_ids),))]
 
 
 def close_all_of_signal(*, refers_to: int | None, fraction: Decimal, signal_id: int) -> list[Exit]:

@@ -11,7 +11,7 @@ from django.db.models import F, Q
 
 from common.database import ClockTimestamp
 from common.fields import AmountField
-from connections.models import ExecutionConnection
+from connections.models import DataConnection, ExecutionConnection
 from positions.models import ExecutionPosition
 from signals.models import OrderType, Signal, TimeInForce
 
@@ -389,6 +389,18 @@ class AuditRun(models.Model):
 
     def __str__(self) -> str:
         return f"audit of {self.at:%Y-%m-%d %H:%M}"
+
+
+class SourceWatch(models.Model):
+    """When the levels that we guard were last judged by a price source's quotes, machine time."""
+
+    source = models.OneToOneField(
+        DataConnection, models.CASCADE, primary_key=True, related_name="+"
+    )
+    watched_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"source {self.pk}"
 
 
 class WorkerLease(models.Model):

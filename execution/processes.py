@@ -1,24 +1,30 @@
 """Which processes trade: what a Celery worker and the prices process start and stop."""
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
 from celery.signals import task_unknown, worker_ready, worker_shutdown, worker_shutting_down
 from django.conf import settings
 
+from brokers.base import Quote
 from connections.probing import look_again
-from execution import epochs, runtime, services, stuck, sweeps, tallies, tasks, witness
+from execution import epochs, holdings, runtime, services, stuck, sweeps, tallies, tasks, witness
 from execution.events import drain_events
+from execution.guardians import step_in
 from execution.models import Tally
 from execution.polling import poll
+from execution.protection import keep_account
 from execution.reconcile import reconcile_new
-from execution.wishes import grant_wishes
+from execution.ticks import Ticks
+from execution.wishes import grant_wishes, move_levels
 from prices.signals import prices_started, prices_stopped, quotes_stored
 
 log = structlog.get_logger(__name__)
 
+_ticks = Ticks()
+GUARD_SECONDS = 1.0
 Round = tuple[str, float, Callable[[], object]]
 
 
@@ -30,7 +36,9 @@ def connect() -> None:
     task_unknown.connect(on_task_unknown, dispatch_uid="execution.unknown_task")
     prices_started.connect(on_prices_started, dispatch_uid="execution.prices")
     prices_stopped.connect(on_worker_shutdown, dispatch_uid="execution.prices_end")
-    quotes_stored.connect(on_quotes_stored, dispatch_uid="execution.quotes")
+    # Two, so that the trouble of one does not keep the other from being called.
+    quotes_stored.connect(on_quotes_stored, dispatch_uid="execution.ticks")
+    quotes_stored.connect(on_quotes_at_broker, dispatch_uid="execution.quotes")
 
 
 def on_worker_ready(*, sender: Any, **_: Any) -> None:
@@ -59,7 +67,13 @@ def on_prices_started(**_: Any) -> None:
     start_trading("prices", exits_only=True)
 
 
-def on_quotes_stored(**_: Any) -> None:
+def on_quotes_stored(*, data_connection_id: int, quotes: Sequence[Quote], **_: Any) -> None:
+    """Judge the levels that we guard by these quotes, at once."""
+    if runtime.started():
+        tasks.ring(_ticks.judge(data_connection_id, quotes), queue=tasks.EXITS)
+
+
+def on_quotes_at_broker(**_: Any) -> None:
     """Quotes have reached the paper broker: apply what it told because of them."""
     if runtime.started():
         drain_events()
@@ -68,6 +82,12 @@ def on_quotes_stored(**_: Any) -> None:
 def start_trading(role: str, *, exits_only: bool = False) -> runtime.Runtime:
     """Start this process's runtime with its own looks for work; returns it."""
     every = _rounds(exits_only)
+    if exits_only or tasks.MAINTENANCE in role:
+        every += (
+            ("guardians", GUARD_SECONDS, _guard),
+            ("protection", GUARD_SECONDS, keep_account),
+            ("holdings", GUARD_SECONDS / 2, _clear_the_way),
+        )
     if tasks.MAINTENANCE in role:
         seconds = settings.FILLCAST_LOOK_EVERY_SECONDS
         every += (
@@ -110,6 +130,16 @@ def _rounds(exits_only: bool) -> tuple[Round, ...]:
         return looks
     # On a thread of its own: a wire that is full of entries must not keep exits from being seen.
     return (*looks, ("look", look_every, lambda: services.look(bundle)))
+
+
+def _guard() -> None:
+    services.execute(step_in(), urgent=True)
+
+
+def _clear_the_way() -> None:
+    """What exits wait for at accounts where they may not leave beside live protection."""
+    move_levels()
+    services.execute(holdings.look(), urgent=True)
 
 
 def _take_over() -> None:

@@ -428,7 +428,18 @@ def _name_positions(changes: Iterable[Change]) -> None:
 
 
 def _write_levels(reports: Iterable[OrderReport]) -> None:
-    latest = {r.client_order_id: (r.client_order_id, r.stop_loss, r.take_profit) for r in reports}
-    if latest:
-        lock_positions([row.id for row in rows(sql.POSITIONS_OF, (array(latest),))])
-        run(sql.LEVELS, columns(list(latest.values()), 3))
+    """Write down what brokers confirm; a level that one refused becomes ours to watch at once."""
+    latest = {
+        r.client_order_id: (
+            r.client_order_id, r.stop_loss, r.take_profit, r.protected,
+            r.code is Code.STOPS_INVALID,
+        )
+        for r in reports
+    }  # fmt: skip
+    if not latest:
+        return
+    lock_positions([row.id for row in rows(sql.POSITIONS_OF, (array(latest),))])
+    told = columns(list(latest.values()), 5)
+    run(sql.LEVELS, told)
+    if any(record[-1] for record in latest.values()):  # its fills may be told after this
+        run(sql.NOT_HELD, told)

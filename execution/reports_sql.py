@@ -1,5 +1,6 @@
 """The statements of apply_reports. `reports.py` says in which order, and why."""
 
+from common.codes import Code
 from execution import levels_sql
 
 LOAD = """
@@ -174,12 +175,34 @@ FROM signals_signal s {levels_sql.JOIN}
 WHERE s.id = ANY(%s)
 """
 
-LEVELS = """
-WITH d AS (SELECT * FROM unnest(%s::text[], %s::numeric[], %s::numeric[]) AS t(cid, sl, tp))
-UPDATE positions_executionposition p SET broker_sl = d.sl, broker_tp = d.tp,
-  touched_at = clock_timestamp()
-FROM d JOIN execution_order o ON o.client_order_id = d.cid
-WHERE p.connection_id = o.connection_id AND p.signal_id = o.signal_id
+_LEVELS_TOLD = """WITH d AS (
+  SELECT * FROM unnest(%s::text[], %s::numeric[], %s::numeric[], %s::numeric[], %s::boolean[])
+  AS t(cid, sl, tp, protected, refused)
+)"""
+
+LEVELS = f"""
+{_LEVELS_TOLD}, moved AS (
+  UPDATE positions_executionposition p SET broker_sl = d.sl, broker_tp = d.tp,
+    broker_sl_quantity = d.protected, touched_at = clock_timestamp(),
+    sl_guardian = CASE WHEN d.refused AND NOT p.lifted AND p.sl_guardian = 'BROKER'
+      AND d.sl IS DISTINCT FROM p.sl THEN 'ENGINE' ELSE p.sl_guardian END,
+    tp_guardian = CASE WHEN d.refused AND NOT p.lifted AND p.tp_guardian = 'BROKER'
+      AND d.tp IS DISTINCT FROM p.tp THEN 'ENGINE' ELSE p.tp_guardian END
+  FROM d JOIN execution_order o ON o.client_order_id = d.cid
+  WHERE p.connection_id = o.connection_id AND p.signal_id = o.signal_id
+  RETURNING p.id, p.signal_id, p.connection_id, d.refused
+)
+INSERT INTO execution_executionlog (signal_id, connection_id, code, detail)
+SELECT signal_id, connection_id, '{Code.STOPS_INVALID.value}',
+  'position ' || id || ': the broker does not hold the level, so we watch it'
+FROM moved WHERE refused
+"""
+
+# The levels that an entry carries are those that its position will have at the broker.
+NOT_HELD = f"""
+{_LEVELS_TOLD}
+UPDATE execution_order o SET stop_loss = d.sl, take_profit = d.tp
+FROM d WHERE d.refused AND o.client_order_id = d.cid AND o.position_id IS NULL
 """
 
 POSITIONS_OF = """

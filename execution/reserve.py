@@ -1,7 +1,9 @@
 """What a position has reserved is what its live exits may still fill, never more than is open.
 
 Worked out anew from the rows whenever one of them changed: sums that are kept by adding and taking
-away drift as soon as an exit of the broker's overtakes two of ours.
+away drift as soon as an exit of the broker's overtakes two of ours. Levels that made way for an
+exit come back when no exit is left; where they are orders of their own, they go when the position
+is closed.
 """
 
 from collections.abc import Sequence
@@ -26,14 +28,18 @@ SELECT id FROM positions_executionposition WHERE id = ANY(%s) ORDER BY id FOR NO
 """
 
 BALANCE = """
-UPDATE positions_executionposition p SET reserved = least(p.quantity, l.live)
+UPDATE positions_executionposition p SET reserved = least(p.quantity, l.live),
+  lifted = CASE WHEN p.quantity = 0 THEN p.broker_sl_quantity IS NOT NULL
+      AND (p.broker_sl IS NOT NULL OR p.broker_tp IS NOT NULL)
+    ELSE p.lifted AND l.live > 0 END
 FROM (
   SELECT i.id, coalesce(sum(o.quantity - o.filled_quantity), 0) AS live
   FROM unnest(%s::bigint[]) AS i(id)
   LEFT JOIN execution_order o ON o.position_id = i.id AND o.status <> ALL(%s::text[])
   GROUP BY i.id
 ) l
-WHERE p.id = l.id AND p.reserved <> least(p.quantity, l.live)
+WHERE p.id = l.id AND (p.reserved <> least(p.quantity, l.live) OR p.lifted AND l.live = 0
+  OR p.quantity = 0 AND p.broker_sl_quantity IS NOT NULL)
 """
 
 

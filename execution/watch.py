@@ -1,4 +1,6 @@
-"""The minute watch: stop-loss and take-profit hits of levels that we guard become exit orders.
+"""The watch: stop-loss and take-profit hits of levels that we guard become exit orders.
+
+Quotes are judged as they come (`ticks.py`); each minute all of them once more, by beat.
 
 Set-based: hits are found through the partial indexes on (price source, pair, level); nothing is
 written where nothing hits, and prices are never written into position rows. Whatever a CLOSE has
@@ -14,7 +16,7 @@ from common.clocks import market_now
 from common.codes import Code
 from common.faults import point
 from common.money import plain
-from common.sql import rows, run
+from common.sql import Params, rows, run
 from execution import levels_sql
 from execution.exits import ExitWish, open_exits
 from positions.levels import target_fraction
@@ -22,28 +24,42 @@ from positions.levels import target_fraction
 RETRY_SECONDS = 30
 
 
+LATEST = """
+SELECT data_connection_id, symbol, bid AS low_bid, bid AS high_bid, ask AS low_ask,
+  ask AS high_ask FROM prices_latestquote"""
+FREE = " AND reserved < quantity"
+
+
 # LATERAL with OFFSET 0 keeps the planner at one index look for each quote. It takes a third of all
 # positions to lie beyond a price that it does not know, and would read them all.
-def _hits(side: str, level: str, comparison: str, price: str) -> str:
+def _hits(side: str, level: str, comparison: str, price: str, guardian: str, free: str) -> str:
     return f"""
-  SELECT p.id, '{level}' AS level, p.{level} AS price, q.{price} AS quote
-  FROM prices_latestquote q
-  CROSS JOIN LATERAL (
+  SELECT p.id, '{level}' AS level, p.{level} AS price, q.{price} AS quote, q.symbol AS pair
+  FROM q CROSS JOIN LATERAL (
     SELECT id, {level} FROM positions_executionposition
     WHERE price_source_id = q.data_connection_id AND pair = q.symbol AND side = '{side}'
       AND quantity > 0 AND {level} IS NOT NULL AND {level} {comparison} q.{price}
-      AND {level}_guardian = 'ENGINE' AND reserved < quantity
+      AND {level}_guardian = '{guardian}'{free}
     OFFSET 0) p"""
 
 
-HITS = "\nUNION ALL".join(
-    (
-        _hits("BUY", "sl", ">=", "bid"),
-        _hits("SELL", "sl", "<=", "ask"),
-        _hits("BUY", "tp", "<=", "bid"),
-        _hits("SELL", "tp", ">=", "ask"),
+def hits_of(quotes: str, guardian: str = "ENGINE", free: str = FREE) -> str:
+    """Return the question which levels these quotes (a SELECT, as LATEST) have reached.
+
+    free: leaves out what is being closed already.
+    """
+    sides = (
+        ("BUY", "sl", ">=", "low_bid"),
+        ("SELL", "sl", "<=", "high_ask"),
+        ("BUY", "tp", "<=", "high_bid"),
+        ("SELL", "tp", ">=", "low_ask"),
     )
-)
+    return f"WITH q AS NOT MATERIALIZED ({quotes})" + "\nUNION ALL".join(
+        _hits(*side, guardian, free) for side in sides
+    )
+
+
+HITS = hits_of(LATEST)
 
 # Only hits are looked at closer: which target it is, and whether an exit has just failed.
 DETAILS = f"""
@@ -75,7 +91,10 @@ def watch_positions() -> list[int]:
     Returns the ids to ring. A position on which someone else is working is left for the next pass.
     """
     with transaction.atomic():
-        wishes = [*_left_open(), *_wishes(find_hits())]  # of two for a position, the level's counts
+        wishes = [
+            *_left_open(),
+            *wishes_of(find_hits()),
+        ]  # of two for a position, the level's counts
         written = open_exits(wishes, skip_locked=True)
     if written:
         point("watch.committed")
@@ -87,14 +106,14 @@ def _left_open() -> list[ExitWish]:
     return [ExitWish(row.id, "close", detail=f"S-{row.signal_id} is not done yet") for row in found]
 
 
-def find_hits() -> list[Any]:
+def find_hits(question: str = HITS, parameters: Params = None) -> list[Any]:
     """Return every level of ours that the latest quotes have reached, with the position's id."""
     run("SET LOCAL jit = off")
     run("SET LOCAL max_parallel_workers_per_gather = 0")  # starting them takes longer than all this
-    return rows(HITS)
+    return rows(question, parameters)
 
 
-def _wishes(hits: list[Any]) -> list[ExitWish]:
+def wishes_of(hits: list[Any]) -> list[ExitWish]:
     """One wish a position; where stop and target are both beyond, the stop wins."""
     if not hits:
         return []

@@ -81,15 +81,18 @@ WHERE id IN (SELECT id FROM execution_order WHERE id = ANY(%s) AND wish <> ''
   ORDER BY id FOR NO KEY UPDATE)
 """
 
+# What makes way for an exit is taken away; orders of their own are made as large as is open.
 _DIFFERS = """(
-  (sl_guardian = 'BROKER' AND sl IS DISTINCT FROM broker_sl)
-  OR CASE WHEN tp_guardian = 'BROKER' THEN tp END IS DISTINCT FROM broker_tp)"""
+  lifted AND (broker_sl IS NOT NULL OR broker_tp IS NOT NULL)
+  OR quantity > 0 AND NOT lifted AND (
+    sl_guardian = 'BROKER' AND (sl IS DISTINCT FROM broker_sl OR broker_sl_quantity <> quantity)
+    OR CASE WHEN tp_guardian = 'BROKER' THEN tp END IS DISTINCT FROM broker_tp))"""
 
 # Claimed by the time until which the claimer may still be asking: no two processes move one stop.
 LEVELS = f"""
 WITH due AS (
   SELECT id FROM positions_executionposition
-  WHERE quantity > 0 AND {_DIFFERS}
+  WHERE {_DIFFERS}
     AND (levels_due_at IS NULL OR levels_due_at <= clock_timestamp())
   ORDER BY id LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED
 ), p AS (
@@ -97,9 +100,10 @@ WITH due AS (
     levels_due_at = clock_timestamp() + make_interval(secs => %s)
   WHERE o.id = ANY(ARRAY(SELECT id FROM due)) RETURNING o.*
 )
-SELECT p.id, p.connection_id, p.symbol, p.broker_position_id, e.client_order_id,
-  CASE WHEN p.sl_guardian = 'BROKER' THEN p.sl END AS sl,
-  CASE WHEN p.tp_guardian = 'BROKER' THEN p.tp END AS tp,
+SELECT p.id, p.connection_id, p.symbol, p.broker_position_id, p.quantity, p.lifted,
+  e.client_order_id,
+  CASE WHEN p.sl_guardian = 'BROKER' AND NOT p.lifted THEN p.sl END AS sl,
+  CASE WHEN p.tp_guardian = 'BROKER' AND NOT p.lifted THEN p.tp END AS tp,
   c.type, c.account, c.exchange_name, c.settings, c.sealed_credentials, c.broker_host,
   coalesce(c.user_id, c.admin_id) AS owner_id
 FROM p
@@ -118,12 +122,19 @@ WHERE id IN (SELECT id FROM positions_executionposition WHERE id = ANY(%s)
   ORDER BY id FOR NO KEY UPDATE)
 """
 
+# The exit that waits for this waits next for what the broker still holds.
+ASK_NEXT = """
+UPDATE positions_executionposition SET ask_after = clock_timestamp()
+WHERE id = ANY(%s) AND lifted AND quantity > 0
+"""
+
 TAKE_OVER = f"""
 WITH moved AS (
   UPDATE positions_executionposition SET touched_at = clock_timestamp(),
     sl_guardian = CASE WHEN sl IS DISTINCT FROM broker_sl THEN 'ENGINE' ELSE sl_guardian END,
     tp_guardian = CASE WHEN tp IS DISTINCT FROM broker_tp THEN 'ENGINE' ELSE tp_guardian END
-  WHERE id = ANY(%s) AND quantity > 0 AND (sl_guardian = 'BROKER' OR tp_guardian = 'BROKER')
+  WHERE id = ANY(%s) AND quantity > 0 AND NOT lifted
+    AND (sl_guardian = 'BROKER' OR tp_guardian = 'BROKER')
   RETURNING id, signal_id, connection_id
 )
 INSERT INTO execution_executionlog (signal_id, connection_id, code, detail)
@@ -143,16 +154,24 @@ def grant_wishes() -> list[int]:
         wished = rows(WISHED, ([row.id for row in rows(LOCK)],))
         exits = _settle(wished)
         cancels = _ask_cancels(wished, errands.longest)
-    levels = rows(LEVELS, (errands.longest,))
-    if cancels or levels:
+    if cancels:
         point("wishes.committed")
     errands.start(
         [Errand(("cancel", row.id), row, partial(_cancel, row), _cancelled) for row in cancels]
     )
+    move_levels()
+    return exits
+
+
+def move_levels() -> None:
+    """Have brokers told of the levels that they do not hold as they should, without waiting."""
+    errands = runtime.present().wire.errands
+    levels = rows(LEVELS, (errands.longest,))
+    if levels:
+        point("wishes.committed")
     errands.start(
         [Errand(("levels", row.id), row, partial(_modify, row), _levels_moved) for row in levels]
     )
-    return exits
 
 
 def _cancelled(done: Sequence[Done]) -> None:
@@ -175,6 +194,8 @@ def _levels_moved(done: Sequence[Done]) -> None:
             lock_positions(refused)
             run(TAKE_OVER, (refused,))
     run(ASKED_LEVELS, ([one.about.id for one in done],))
+    if made_way := [one.about.id for one in done if one.about.lifted and not one.failed]:
+        run(ASK_NEXT, (made_way,))
 
 
 def _apply(done: Sequence[Done]) -> None:
@@ -213,5 +234,7 @@ def _cancel(row: Any) -> Coroutine[Any, Any, list[OrderReport]]:
 
 
 def _modify(row: Any) -> Coroutine[Any, Any, list[OrderReport]]:
-    request = ModifyRequest(row.client_order_id, row.broker_position_id, row.symbol, row.sl, row.tp)
+    request = ModifyRequest(
+        row.client_order_id, row.broker_position_id, row.symbol, row.sl, row.tp, row.quantity
+    )
     return adapter_for(row.type).modify(spec_from_row(row), request)

@@ -11,7 +11,6 @@ from portal.views import (
     inbox,
     overview,
     positions,
-    reasons,
     signals,
 )
 
@@ -54,7 +53,6 @@ urlpatterns = [
     path("subscriptions/<int:pk>/pause/", feeds.pause, name="subscription_pause"),
     path("subscriptions/<int:pk>/resume/", feeds.resume, name="subscription_resume"),
     path("subscriptions/<int:pk>/end/", feeds.end, name="subscription_end"),
-    path("reasons/<str:code>/", reasons.reason, name="reason"),
     path("inbox/", inbox.inbox, name="inbox"),
     path("inbox/read/", inbox.read, name="inbox_read"),
     path("inbox/<int:pk>/read/", inbox.read, name="notification_read"),

@@ -44,6 +44,12 @@ class PositionQuerySet(models.QuerySet["ExecutionPosition"]):
 
 
 OPEN = Q(quantity__gt=0)
+UNHELD = Q(OPEN, sl__isnull=False) & (
+    Q(sl_guardian="")
+    | Q(sl_guardian="BROKER", broker_sl__isnull=True)
+    | Q(sl_guardian="BROKER", broker_sl_quantity__lt=F("quantity"))
+)
+"""Open positions whose stop nobody holds, or whose broker has not confirmed it for all of it."""
 
 
 class ExecutionPosition(models.Model):
@@ -73,11 +79,34 @@ class ExecutionPosition(models.Model):
         max_length=6, choices=Guardian, blank=True, default="", db_default=""
     )
     broker_sl = AmountField(null=True)
+    broker_sl_quantity = AmountField(
+        null=True, help_text="How much the broker's stop covers; NULL: all of it."
+    )
     broker_tp = AmountField(null=True)
     levels_due_at = models.DateTimeField(
         null=True, help_text="When the broker is told (again) of levels that it does not hold."
     )
     levels_tries = models.SmallIntegerField(default=0, db_default=0)
+    lifted = models.BooleanField(
+        default=False, db_default=False, help_text="The broker's levels make way for an exit."
+    )
+    beyond = models.CharField(
+        max_length=2, blank=True, default="", db_default="",
+        help_text="The broker's level that the price has passed.",
+    )  # fmt: skip
+    beyond_since = models.DateTimeField(null=True)
+    ask_after = models.DateTimeField(
+        null=True, help_text="From then on its broker is asked what it holds."
+    )
+    held_quantity = AmountField(null=True, help_text="Of it, at the broker, when last asked.")
+    held_at = models.DateTimeField(null=True, help_text="When that read began.")
+    unprotected_since = models.DateTimeField(null=True)
+    unprotected_why = models.CharField(max_length=20, blank=True, default="", db_default="")
+    unprotected_told = models.BooleanField(default=False, db_default=False)
+    unprotected_seconds = models.DecimalField(
+        max_digits=12, decimal_places=1, default=Decimal(0), db_default=Decimal(0),
+        help_text="Machine time without its stop, of all such times that are over.",
+    )  # fmt: skip
     broker_position_id = models.CharField(max_length=64, blank=True, default="", db_default="")
     price_source = models.ForeignKey(
         DataConnection, models.PROTECT, null=True, db_index=False, db_constraint=False
@@ -112,6 +141,19 @@ class ExecutionPosition(models.Model):
             models.Index(fields=["connection"], name="position_open", condition=OPEN),
             models.Index(fields=["signal"], name="position_open_of_signal", condition=OPEN),
             models.Index(fields=["closed_at"], name="position_closed_at"),
+            models.Index(
+                fields=["ask_after"], name="position_asked", condition=Q(ask_after__isnull=False)
+            ),
+            models.Index(
+                fields=["id"], name="position_beyond", condition=Q(beyond_since__isnull=False)
+            ),
+            models.Index(fields=["id"], name="position_lifted", condition=Q(lifted=True)),
+            models.Index(fields=["id"], name="position_bare", condition=UNHELD),
+            models.Index(
+                fields=["id"],
+                name="position_unprotected",
+                condition=Q(unprotected_since__isnull=False),
+            ),
             *(
                 models.Index(
                     fields=["price_source", "pair", level],

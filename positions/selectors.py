@@ -12,13 +12,11 @@ from django.db.models.lookups import Exact
 
 from common.fields import AmountField
 from common.sql import rows
-from positions.models import ExecutionPosition, Side
+from positions.models import UNHELD, ExecutionPosition, Side
 from prices.models import LatestQuote
 
-NAKED = Q(quantity__gt=0, sl__isnull=False) & (
-    Q(sl_guardian="") | Q(sl_guardian="BROKER", broker_sl__isnull=True)
-)
-"""Open positions that should have a stop and have none anywhere."""
+NAKED = UNHELD | Q(quantity__gt=0, unprotected_since__isnull=False)
+"""Open positions that should have a stop and have none, or one that nobody is watching now."""
 
 
 class OpenProfit(NamedTuple):
@@ -72,6 +70,8 @@ def protection(position: ExecutionPosition) -> tuple[str, str]:
         return "filled", "Closed"
     if position.sl is None:
         return "validated", "No stop wanted"
+    if position.unprotected_since is not None:
+        return "naked", "Unprotected"
     if position.sl_guardian == "ENGINE":
         return "attention", "Stop held by us"
     if position.sl_guardian == "BROKER" and position.broker_sl is not None:

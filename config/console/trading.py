@@ -16,10 +16,17 @@ UNION ALL
 SELECT 'PENDING', count(*) FROM execution_order WHERE status = 'PENDING'
 """
 _UNPROTECTED = """
-SELECT count(*) AS many, extract(epoch FROM clock_timestamp() - min(touched_at)) AS longest
-FROM positions_executionposition
-WHERE quantity > 0 AND sl IS NOT NULL
-  AND (sl_guardian = '' OR (sl_guardian = 'BROKER' AND broker_sl IS NULL))
+SELECT count(*) AS many,
+  extract(epoch FROM clock_timestamp() - min(coalesce(unprotected_since, touched_at))) AS longest
+FROM (
+  SELECT id, unprotected_since, touched_at FROM positions_executionposition
+  WHERE quantity > 0 AND sl IS NOT NULL AND (sl_guardian = ''
+    OR sl_guardian = 'BROKER' AND broker_sl IS NULL
+    OR sl_guardian = 'BROKER' AND broker_sl_quantity < quantity)
+  UNION
+  SELECT id, unprotected_since, touched_at FROM positions_executionposition
+  WHERE quantity > 0 AND unprotected_since IS NOT NULL
+) bare
 """
 _DRIFT = """
 SELECT count(*) AS many, extract(epoch FROM clock_timestamp() - min(found_at)) AS oldest

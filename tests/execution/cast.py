@@ -112,6 +112,15 @@ def quote(
     )
 
 
+def watched(of: ExecutionConnection) -> None:
+    """Its price source has been judged just now, as the prices process does each second."""
+    run(
+        "INSERT INTO execution_sourcewatch VALUES (%s, clock_timestamp())"
+        " ON CONFLICT (source_id) DO UPDATE SET watched_at = EXCLUDED.watched_at",
+        (of.data_connection_id,),
+    )
+
+
 def signal(feed: Feed, targets: Sequence[tuple[str, str]] = (), **fields: Any) -> Signal:
     """A buy at market with a stop, published."""
     said = {
@@ -191,6 +200,8 @@ def fill_report(
 
 def report(of: Order, kind: ReportKind, **fields: Any) -> OrderReport:
     told = {"broker_order_id": f"b{of.pk}", "client_order_id": of.client_order_id or ""}
+    if of.is_entry:
+        told["broker_position_id"] = f"t{of.pk}"
     return OrderReport(kind=kind, connection_id=str(of.connection_id), **{**told, **fields})
 
 
@@ -199,7 +210,8 @@ MACHINE_TIMES = {
     "execution_order": ("due_at", "answer_by", "lookup_after", "submitted_at", "rung_at",
                         "created_at", "done_at", "acknowledged_at"),
     "execution_workerlease": ("lease_until",),
-    "positions_executionposition": ("missing_since", "touched_at", "levels_due_at"),
+    "positions_executionposition": ("missing_since", "touched_at", "levels_due_at", "held_at",
+                                     "ask_after", "beyond_since", "unprotected_since"),
     "signals_signal": ("published_at", "valid_until"),
 }  # fmt: skip
 

@@ -43,6 +43,7 @@ from brokers.journal import Accepted, Held, Journal
 from common.clocks import market_now
 from common.codes import Code
 from execution.ids import base_of
+from tests.execution.nets import Nets
 
 KIND, BOOK = "double", "double"
 PRICE = Decimal("1.10000")
@@ -92,6 +93,7 @@ class Double:
         self.cancelling = "take"  # refuse, or no answer: "silent"
         self.reads_fail = False
         self.event_stream = True
+        self.nets: Nets | None = None
         self.fills_horizon: timedelta | None = timedelta(days=1)
         self.shuffle: Callable[[list[OrderReport]], list[OrderReport]] = lambda told: told
         self.on_call: Callable[[], None] = lambda: None
@@ -104,9 +106,11 @@ class Double:
         """Accept an order. Raises Rejected for an exit of nothing."""
         lot = None
         if request.reduce_only:
-            lot = self.lot(request.connection_id, request.broker_position_id)
-            if lot is None or lot.held <= 0:
+            lot = self._lot_of(request)
+            if lot is None or (self.nets is None and lot.held <= 0):
                 raise Rejected(Code.NO_POSITION)
+            if self.nets:
+                self.nets.admit(lot)
         ticket = Ticket(str(next(self._numbers)), request, lot=lot)
         self.tickets.append(ticket)
         return ticket
@@ -125,7 +129,9 @@ class Double:
     def execute(self, ticket: Ticket, quantity: Decimal | None = None) -> OrderReport:
         """Fill a working order, whole or in part; an exit never takes more than is open."""
         wanted = ticket.left if quantity is None else min(quantity, ticket.left)
-        if ticket.lot is not None:
+        if self.nets:
+            wanted = self._execute_net(self.nets, ticket, wanted)
+        elif ticket.lot is not None:
             wanted = min(wanted, ticket.lot.held)
             ticket.lot.held -= wanted
         else:
@@ -137,6 +143,32 @@ class Double:
             ticket.status = "FILLED"
         return self.report(ticket, ReportKind.FILLED, (fill,))
 
+    def _lot_of(self, request: OrderRequest) -> Ticket | None:
+        if self.nets is None:
+            return self.lot(request.connection_id, request.broker_position_id)
+        same = (t for t in self.tickets if t.request.connection_id == request.connection_id)
+        return next((t for t in same if t.request.client_order_id == request.closes), None)
+
+    def _execute_net(self, nets: Nets, ticket: Ticket, wanted: Decimal) -> Decimal:
+        if ticket.lot is None:
+            ticket.held += wanted
+            nets.enter(ticket, wanted)
+            if ticket.number in nets.protected:
+                self.publish(self._levels(ticket))
+        elif ticket.cause is None:
+            return nets.leave(ticket.lot, wanted)
+        return wanted  # what it did by itself has been booked
+
+    def _levels(self, lot: Ticket) -> OrderReport:
+        covered = self.nets.protected.get(lot.number, Decimal(0)) if self.nets else None
+        live = covered is None or covered > 0
+        return replace(
+            self.report(lot, ReportKind.LEVELS),
+            stop_loss=lot.request.stop_loss if live else None,
+            take_profit=lot.request.take_profit if live else None,
+            protected=covered if live else None,
+        )
+
     def end(self, ticket: Ticket, status: str, code: Code | None = None) -> OrderReport:
         """Cancel, expire or reject what is left of a working order."""
         ticket.status = status
@@ -144,11 +176,17 @@ class Double:
 
     def exit_by_itself(self, lot: Ticket, cause: CloseCause, quantity: Decimal) -> OrderReport:
         """Close (a part of) a position as the broker or its owner would."""
+        if self.nets:
+            by_hand = cause is CloseCause.EXTERNAL
+            quantity = self.nets.by_hand(lot, quantity) if by_hand else self.nets.stop_out(lot)
+            taken = quantity
+        else:
+            taken = min(quantity, lot.held)
         request = replace(
             lot.request,
             client_order_id="",
             side=lot.request.side.opposite,
-            quantity=min(quantity, lot.held),
+            quantity=taken,
             reduce_only=True,
         )
         ticket = Ticket(str(next(self._numbers)), request, cause=cause, lot=lot)
@@ -165,7 +203,7 @@ class Double:
             connection_id=ticket.request.connection_id,
             client_order_id=named.request.client_order_id,
             broker_order_id=ticket.number,
-            broker_position_id=lot.number,
+            broker_position_id=self.nets.number(lot) if self.nets else lot.number,
             fills=fills,
             close_cause=ticket.cause,
         )
@@ -209,7 +247,7 @@ class Double:
             price_stream=False,
             lookup_horizon=timedelta(days=1),
             refuses_repeated_ids=False,
-            exit_safety=ExitSafety.TICKET,
+            exit_safety=self.nets.safety if self.nets else ExitSafety.TICKET,
             session=False,
             needs_credentials=False,
             submit_many=self.submit_many_at_once,
@@ -263,8 +301,11 @@ class Double:
         ticket.request = replace(
             ticket.request, stop_loss=request.stop_loss, take_profit=request.take_profit
         )
-        told = self.report(ticket, ReportKind.LEVELS)
-        return [replace(told, stop_loss=request.stop_loss, take_profit=request.take_profit)]
+        if self.nets and self.nets.has_own_stops:
+            wanted = request.stop_loss is not None or request.take_profit is not None
+            quantity = min(request.quantity or Decimal(0), ticket.held) if wanted else Decimal(0)
+            self.nets.protected[ticket.number] = quantity
+        return [self._levels(ticket)]
 
     async def find_order(
         self, spec: ConnectionSpec, client_order_id: str
@@ -279,6 +320,8 @@ class Double:
         self._called("positions", spec.connection_id)
         if self.reads_fail:
             raise ReadFailed(Code.BROKER_UNREACHABLE)
+        if self.nets:
+            return self.nets.positions(spec.connection_id)
         return [
             BrokerPosition(
                 broker_position_id=t.number,
@@ -355,13 +398,13 @@ class Double:
             [
                 Held(
                     t.request.connection_id,
-                    t.number,
+                    number,
                     Side(t.request.side),
                     t.held,
                     t.request.client_order_id,
                 )
                 for t in self.tickets
-                if t.held > 0
+                if t.held > 0 and (number := self.nets.number(t) if self.nets else t.number)
             ],
         )
 

@@ -20,6 +20,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from brokers.base import ExitSafety
+from connections.models import AccountSnapshot
 from execution import runtime, services
 from tests.connections import make
 from tests.execution import cast
@@ -120,6 +122,14 @@ class Core(RuleBasedStateMachine):
             cast.quote(account, bid)
         self.world.sweep("watch")
 
+    @precondition(lambda self: self.world.positions())
+    @rule(reads_fail=SELDOM, then=st.sampled_from([0, 1.5, 3.5]))
+    def guard(self, reads_fail: bool, then: float) -> None:
+        self.world.broker.reads_fail = reads_fail
+        self.world.sweep("guard")
+        self.world.broker.reads_fail = False
+        self.world.pass_time(then)
+
     @precondition(lambda self: self.world.broker.tickets)
     @rule(index=INDEX, what=BROKER, drained=st.booleans(), backwards=st.booleans())
     def broker_does(self, index: int, what: str, drained: bool, backwards: bool) -> None:
@@ -177,13 +187,11 @@ def universe(
     worlds.clear()
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(3600 if DEEP else 300)
-def test_the_core_holds_in_every_interleaving(universe: dict[str, Any]) -> None:
+def explore(examples: int) -> None:
     run_state_machine_as_test(
         Core,
         settings=settings(
-            max_examples=600 if DEEP else 50,
+            max_examples=examples,
             stateful_step_count=60 if DEEP else 40,
             deadline=None,
             derandomize=not DEEP,
@@ -192,3 +200,29 @@ def test_the_core_holds_in_every_interleaving(universe: dict[str, Any]) -> None:
             print_blob=False,
         ),
     )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200 if DEEP else 900)
+def test_the_core_holds_in_every_interleaving(universe: dict[str, Any]) -> None:
+    explore(600 if DEEP else 50)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200 if DEEP else 900)
+@pytest.mark.parametrize(
+    ("safety", "mode"),
+    [  # tickets side by side are the story above
+        (safety, mode)
+        for safety in ExitSafety
+        for mode in ("NETTING", "HEDGING")
+        if (safety, mode) != (ExitSafety.TICKET, "HEDGING")
+    ],
+)
+def test_no_account_is_ever_closed_further_than_flat(
+    universe: dict[str, Any], safety: ExitSafety, mode: str
+) -> None:
+    """The same stories at accounts that do not close by ticket, or net what they hold."""
+    AccountSnapshot.objects.update(position_mode=mode)
+    worlds.update(safety=safety, netting=mode == "NETTING")
+    explore(150 if DEEP else 8)

@@ -10,29 +10,40 @@ from decimal import Decimal as D
 from itertools import count
 from typing import Any
 
-from brokers.base import CloseCause, NotSent, OrderReport, OrderRequest, Rejected, ReportKind
+from brokers.base import (
+    CloseCause,
+    ExitSafety,
+    NotSent,
+    OrderReport,
+    OrderRequest,
+    Rejected,
+    ReportKind,
+)
 from common.clocks import machine_time
 from common.codes import Code
 from common.errors import ConflictError
 from common.sql import rows, run
 from connections.models import ExecutionConnection
-from execution import runtime, sweeps
+from execution import holdings, runtime, sweeps
 from execution.audit import audit
 from execution.claim import Outgoing, claim
 from execution.events import drain_events
 from execution.flusher import apply_or_halve
+from execution.guardians import step_in
 from execution.halts import read_halts
 from execution.models import AT_BROKER, TERMINAL
+from execution.protection import keep_account
 from execution.reconcile import reconcile
 from execution.transitions import ALLOWED
 from execution.watch import watch_positions
 from execution.wire import Switch, reports_of
-from execution.wishes import grant_wishes
+from execution.wishes import grant_wishes, move_levels
 from signals.models import Signal
 from signals.services import cancel
 from tests.connections import make
 from tests.execution import cast
 from tests.execution.double import Double, Ticket
+from tests.execution.nets import Nets
 
 TABLES = ("execution_fill", "execution_order", "positions_executionposition", "execution_driftitem",
           "execution_executionlog", "execution_workerlease", "events_event",
@@ -52,9 +63,17 @@ class Process:
 class World:
     """Everything that the model looks at."""
 
-    def __init__(self, broker: Double, accounts: Sequence[ExecutionConnection], feed: Any) -> None:
+    def __init__(
+        self,
+        broker: Double,
+        accounts: Sequence[ExecutionConnection],
+        feed: Any,
+        safety: ExitSafety | None = None,  # None: tickets that stand side by side
+        netting: bool = True,
+    ) -> None:
         self.broker, self.accounts, self.feed = broker, accounts, feed
         self.broker.reset()
+        self.broker.nets = Nets(safety, netting=netting) if safety else None
         for table in TABLES:
             run(f"DELETE FROM {table}")
         for account in accounts:
@@ -201,6 +220,13 @@ class World:
             grant_wishes()
         elif what == "watch":
             watch_positions()
+        elif what == "guard":
+            step_in()
+            move_levels()
+            holdings.look()
+            for account in self.accounts:  # its prices are told all the time
+                cast.watched(account)
+            keep_account()
         else:
             reconcile()
 
@@ -215,19 +241,40 @@ class World:
         working, held = self.tickets(working=True), self.tickets(working=False)
         if what in ("sl", "tp", "external", "external half") and held:
             lot = held[index % len(held)]
+            if self.broker.nets and not self._may_leave(self.broker.nets, lot, what):
+                return
             cause = {"sl": CloseCause.STOP_LOSS, "tp": CloseCause.TAKE_PROFIT}
             quantity = lot.held / 2 if what == "external half" else lot.held
             by = cause.get(what, CloseCause.EXTERNAL)
             self.broker.publish(self.broker.exit_by_itself(lot, by, quantity))
+            if self.broker.nets and self.broker.nets.safety is ExitSafety.OCA and by in cause:
+                self._end_group(lot)
         elif working:
             ticket = working[index % len(working)]
-            gone = ticket.lot is not None and ticket.lot.held <= 0
+            gone = ticket.lot is not None and self._is_gone(ticket.lot)
             if what in ("fill", "fill half") and not gone:
                 part = ticket.left / 2 if what == "fill half" else None
                 self.broker.publish(self.broker.execute(ticket, part))
             elif what in ("CANCELLED", "EXPIRED") or gone:
                 ended = what if what in ("CANCELLED", "EXPIRED") else "CANCELLED"
                 self.broker.publish(self.broker.end(ticket, ended))
+
+    def _may_leave(self, nets: Nets, lot: Ticket, what: str) -> bool:
+        """Levels are orders that must be there; an owner's hand between our last look at what is
+        held and the wire is seen by nobody, on any of these accounts."""
+        if what in ("sl", "tp"):
+            return nets.protected.get(lot.number, D(0)) > 0
+        live = [o for o in self.orders() if o.position_id and o.done_at is None]
+        return not any(str(o.connection_id) == lot.request.connection_id for o in live)
+
+    def _end_group(self, lot: Ticket) -> None:
+        for ticket in self.tickets(working=True):
+            if ticket.lot is lot:
+                self.broker.publish(self.broker.end(ticket, "CANCELLED"))
+
+    def _is_gone(self, lot: Ticket) -> bool:
+        nets = self.broker.nets
+        return lot.held <= 0 if nets is None else nets.held[nets.key(lot)] <= 0 or lot.held <= 0
 
     # ---- what must hold ----------------------------------------------------------------------
     def check(self) -> None:
@@ -236,6 +283,9 @@ class World:
         self._check_log()
 
     def _check_journal(self) -> None:
+        if nets := self.broker.nets:
+            assert not nets.reversed, nets.reversed
+            assert not nets.stolen, nets.stolen
         twice = {base: n for base, n in Counter(self.broker.accepted()).items() if n > 1}
         assert not twice, twice
         fills = {f.broker_fill_id for t in self.broker.tickets for f in t.fills}
@@ -290,6 +340,7 @@ class World:
                 self.sweep(what)
             process = self.processes[0]
             cast.live_lease(process.name)
+            self.sweep("guard")
             self.claim(process, slice(None))
             while process.hand:
                 self.send(process, 0, "fill")
@@ -299,7 +350,24 @@ class World:
         raise AssertionError("it does not settle")
 
     def _fingerprint(self) -> list[Any]:
-        return [(o.id, o.status, o.filled_quantity, o.wish, o.proofs) for o in self.orders()]
+        return [
+            *((o.id, o.status, o.filled_quantity, o.wish, o.proofs) for o in self.orders()),
+            *(
+                (p.id, p.lifted, p.broker_sl, p.held_quantity, p.ask_after is None)
+                for p in self.positions()
+            ),
+        ]
+
+    def _check_held(self) -> None:
+        if nets := self.broker.nets:
+            theirs = {key: held for key, held in nets.held.items() if held}
+            ours: Counter[Any] = Counter()
+            for p in self.positions():
+                ours[str(p.connection_id), p.symbol, "" if nets.netting else p.side] += p.quantity
+            assert theirs == dict(ours)
+            return
+        held = {t.number: t.held for t in self.tickets(working=False)}
+        assert held == {p.broker_position_id: p.quantity for p in self.positions()}
 
     def check_settled(self) -> None:
         self.check()
@@ -312,8 +380,7 @@ class World:
             if ticket is not None:
                 assert order.filled_quantity == ticket.filled, (order, ticket)
                 assert (order.status in AT_BROKER) == (ticket.status == "WORKING"), (order, ticket)
-        held = {t.number: t.held for t in self.tickets(working=False)}
-        assert held == {p.broker_position_id: p.quantity for p in self.positions()}
+        self._check_held()
         left = rows(
             "SELECT p.* FROM positions_executionposition p JOIN signals_signal s"
             " ON s.refers_to_id = p.signal_id AND s.action = 'CLOSE' AND s.close_fraction = 1"

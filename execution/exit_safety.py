@@ -1,0 +1,49 @@
+"""How an exit leaves beside live protection without ever reversing what it closes. Pure.
+
+What an account can do (`Capabilities.exit_safety`) decides; the broker's name never does.
+"""
+
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from brokers.base import ExitSafety
+
+
+class Needs(StrEnum):
+    """What must happen before an exit may leave."""
+
+    NUMBER = "NUMBER"  # the broker's own number of the position
+    TURN = "TURN"  # the exit in front of it has to end first
+    LIFT = "LIFT"  # the broker has to take the position's levels away, and say so
+    READ = "READ"  # the broker has to say what it holds
+
+
+def needs(safety: ExitSafety, position: Any) -> Needs | None:
+    """Return what an exit of the position waits for; None: it may leave now.
+
+    position: a row of `claim_sql.EXITS`. What a TICKET or REDUCE_ONLY broker refuses by itself is
+    sent at once. Where several of our positions are one at the broker, such an exit could still
+    take a neighbour's share: it waits as if the broker did not look at all.
+    """
+    if safety is ExitSafety.TICKET and not position.broker_position_id:
+        return Needs.NUMBER
+    if _is_seen_to(safety, position):
+        return None
+    if position.others_leaving:
+        return Needs.TURN
+    if position.is_protected and safety is not ExitSafety.OCA:  # the group sees to that
+        return Needs.LIFT
+    # Since the last thing that happened to it; nobody else sees to its owner's own hand.
+    return None if position.is_read and position.held_quantity > 0 else Needs.READ
+
+
+def most(safety: ExitSafety, position: Any) -> Decimal:
+    """Return how much an exit that `needs` nothing may take, in base units."""
+    closable: Decimal = position.closable
+    return closable if _is_seen_to(safety, position) else min(closable, position.held_quantity)
+
+
+def _is_seen_to(safety: ExitSafety, position: Any) -> bool:
+    """Whether the broker itself lets an exit take nothing but what is open of this position."""
+    return safety in (ExitSafety.TICKET, ExitSafety.REDUCE_ONLY) and not position.shares

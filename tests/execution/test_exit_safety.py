@@ -1,0 +1,236 @@
+"""What an exit waits for at each kind of account, and how much it may take."""
+
+from decimal import Decimal as D
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from brokers.base import ExitSafety
+from connections.models import AccountSnapshot, ExecutionConnection
+from execution import holdings
+from execution.exit_safety import Needs, most, needs
+from execution.holdings import held_of
+from execution.models import Order
+from execution.runtime import Runtime
+from execution.services import close_position
+from execution.wishes import grant_wishes, move_levels
+from positions.models import ExecutionPosition
+from signals.models import Feed
+from tests.execution import cast
+from tests.execution.double import Double
+from tests.execution.nets import Nets
+
+TICKET, REDUCE_ONLY, OCA, CANCEL_FIRST = ExitSafety
+
+
+def position(**fields: Any) -> Any:
+    usual = {
+        "broker_position_id": "7", "shares": False, "is_protected": False, "lifted": False,
+        "others_leaving": False, "is_read": False, "held_quantity": None, "closable": D(100),
+    }  # fmt: skip
+    return SimpleNamespace(**{**usual, **fields})
+
+
+READ = {"is_read": True, "held_quantity": D(40)}
+
+
+@pytest.mark.parametrize(
+    ("safety", "fields", "waits_for"),
+    [
+        (TICKET, {}, None),
+        (TICKET, {"is_protected": True, "others_leaving": True}, None),
+        (TICKET, {"broker_position_id": ""}, Needs.NUMBER),
+        (TICKET, {"shares": True}, Needs.READ),
+        (TICKET, {"shares": True, **READ}, None),
+        (REDUCE_ONLY, {"broker_position_id": "", "is_protected": True}, None),
+        (REDUCE_ONLY, {"shares": True, "is_protected": True}, Needs.LIFT),
+        (REDUCE_ONLY, {"shares": True}, Needs.READ),
+        (OCA, {}, Needs.READ),
+        (OCA, {"is_protected": True, **READ}, None),
+        (OCA, {"is_protected": True, "others_leaving": True, **READ}, Needs.TURN),
+        (CANCEL_FIRST, {"is_protected": True, **READ}, Needs.LIFT),
+        (CANCEL_FIRST, {"is_protected": True, "others_leaving": True}, Needs.TURN),
+        (CANCEL_FIRST, {}, Needs.READ),
+        (CANCEL_FIRST, {"is_read": True, "held_quantity": D(0)}, Needs.READ),
+        (CANCEL_FIRST, READ, None),
+    ],
+)
+def test_what_an_exit_waits_for(
+    safety: ExitSafety, fields: dict[str, Any], waits_for: Needs | None
+) -> None:
+    assert needs(safety, position(**fields)) == waits_for
+
+
+@pytest.mark.parametrize(
+    ("safety", "fields", "quantity"),
+    [(TICKET, {}, 100), (TICKET, {"shares": True}, 40), (REDUCE_ONLY, {}, 100),
+     (REDUCE_ONLY, {"shares": True}, 40), (OCA, {}, 40), (CANCEL_FIRST, {}, 40)],
+)  # fmt: skip
+def test_how_much_it_may_take(safety: ExitSafety, fields: dict[str, Any], quantity: int) -> None:
+    assert most(safety, position(**READ, **fields)) == quantity
+
+
+# ---- what of a broker's position is ours -----------------------------------------------------
+def mine(number: int, quantity: int, ticket: str = "n", **fields: Any) -> Any:
+    said = {"id": number, "symbol": "EURUSD", "side": "BUY", "quantity": D(quantity)}
+    more = {"broker_position_id": ticket, "client_order_id": f"c{number}"}
+    return SimpleNamespace(**said, **{**more, **fields})
+
+
+def theirs(quantity: int, ticket: str = "n", side: str = "BUY", **fields: Any) -> Any:
+    said = {"symbol": "EURUSD", "side": side, "quantity": D(quantity)}
+    return SimpleNamespace(broker_position_id=ticket, **said, **{"client_order_id": "", **fields})
+
+
+@pytest.mark.parametrize(
+    ("others", "held", "entering", "quantity"),
+    [
+        ([], [theirs(100)], 0, 100),
+        ([], [theirs(60)], 0, 60),
+        ([], [], 0, 0),
+        ([], [theirs(100, side="SELL")], 0, 0),
+        ([mine(2, 50)], [theirs(150)], 0, 100),
+        ([mine(2, 50)], [theirs(100)], 0, 50),  # what is missing may be this one's
+        ([mine(2, 50)], [theirs(40)], 0, 0),
+        ([], [theirs(150)], 50, 100),
+        ([], [theirs(100)], 50, 50),  # what is entering may be in there already
+        ([mine(2, 50, "other")], [theirs(100), theirs(50, "other")], 0, 100),
+    ],
+)
+def test_how_much_of_what_is_netted_is_certainly_ours(
+    others: list[Any], held: list[Any], entering: int, quantity: int
+) -> None:
+    one = mine(1, 100)
+    told = held_of(one, [one, *others], held, {("EURUSD", "BUY"): D(entering)})
+    assert told[0] == quantity
+
+
+def test_a_position_whose_number_nobody_told_is_found_by_its_entrys_id() -> None:
+    one, other = mine(1, 100, ""), mine(2, 50, "")
+    tickets = [theirs(50, "8", client_order_id="c2"), theirs(100, "7", client_order_id="c1")]
+    assert held_of(one, [one, other], tickets, {}) == (D(100), "7")
+    assert held_of(one, [one, other], tickets[:1], {}) == (D(0), "")
+
+
+# ---- the way of an exit ----------------------------------------------------------------------
+@pytest.fixture
+def account(feed: Feed, broker: Double, wire: Runtime) -> ExecutionConnection:
+    row = cast.account(feed, settings={"native_stops": True})
+    AccountSnapshot.objects.update(position_mode="NETTING")
+    return row
+
+
+def bought(broker: Double, feed: Feed, safety: ExitSafety) -> ExecutionPosition:
+    broker.nets = Nets(safety, netting=True)
+    found = cast.filled(cast.signal(feed, [("1.12", "1")]))
+    cast.tell(*broker.news.values())
+    found.refresh_from_db()
+    assert (found.broker_sl, found.broker_sl_quantity) == (D("1.09"), 100)
+    return found
+
+
+pytestmark = pytest.mark.django_db
+
+
+def test_what_must_be_cleared_first_is_taken_away_then_read_then_sent_then_put_back(
+    account: ExecutionConnection, feed: Feed, broker: Double
+) -> None:
+    kept = bought(broker, feed, CANCEL_FIRST)
+    assert broker.nets
+    close_position(kept.pk, fraction=D("0.5"))
+    assert cast.claim_all() == []
+    assert broker.nets.protected == {"1": 100}
+    move_levels()
+    assert broker.nets.protected == {"1": 0}
+    kept.refresh_from_db()
+    assert (kept.broker_sl, kept.broker_tp, kept.lifted) == (None, None, True)
+    cast.pass_time(1.1)
+    assert cast.claim_all() == []  # what it holds is not known yet
+    assert holdings.look() == cast.pending()
+    (outgoing,) = cast.claim_all()
+    cast.answer(outgoing, broker.fill_at_once(outgoing.request))
+    kept.refresh_from_db()
+    assert (kept.quantity, kept.lifted) == (50, False)
+    grant_wishes()
+    kept.refresh_from_db()
+    assert (kept.broker_sl, kept.broker_sl_quantity) == (D("1.09"), 50)
+    assert broker.nets.protected == {"1": 50}
+
+
+def test_no_more_is_sent_than_the_broker_still_holds(
+    account: ExecutionConnection, feed: Feed, broker: Double
+) -> None:
+    kept = bought(broker, feed, CANCEL_FIRST)
+    assert broker.nets
+    broker.nets.by_hand(broker.tickets[0], D(70))  # its owner closed most of it; nobody told us
+    close_position(kept.pk)
+    cast.claim_all()
+    move_levels()
+    holdings.look()
+    cast.pass_time(1.1)
+    (outgoing,) = cast.claim_all()
+    assert outgoing.request.quantity == 30
+    cast.answer(outgoing, broker.fill_at_once(outgoing.request))
+    assert (broker.nets.reversed, set(broker.nets.held.values())) == ([], {D(0)})
+
+
+def test_a_grouped_exit_carries_the_group_of_its_protection(
+    account: ExecutionConnection, feed: Feed, broker: Double
+) -> None:
+    kept = bought(broker, feed, OCA)
+    entry = broker.tickets[0].request
+    assert entry.oca_group == entry.client_order_id[:-1] != ""
+    close_position(kept.pk)
+    assert cast.claim_all() == []
+    holdings.look()
+    cast.pass_time(1.1)
+    (outgoing,) = cast.claim_all()
+    assert (outgoing.request.oca_group, outgoing.request.closes) == (
+        entry.oca_group, entry.client_order_id,
+    )  # fmt: skip
+
+
+def test_an_account_that_only_reduces_waits_for_nothing_while_it_is_alone(
+    account: ExecutionConnection, feed: Feed, broker: Double
+) -> None:
+    kept = bought(broker, feed, REDUCE_ONLY)
+    close_position(kept.pk)
+    (outgoing,) = cast.claim_all()
+    assert (outgoing.request.reduce_only, outgoing.request.oca_group) == (True, "")
+    assert ("positions", str(account.pk)) not in broker.calls
+    broker.nets.stop_out(broker.tickets[0])  # type: ignore[union-attr]
+    with pytest.raises(Exception, match="NO_POSITION"):
+        broker.fill_at_once(outgoing.request)
+
+
+def test_levels_that_are_orders_of_their_own_go_with_their_position(
+    account: ExecutionConnection, feed: Feed, broker: Double
+) -> None:
+    kept = bought(broker, feed, REDUCE_ONLY)
+    close_position(kept.pk)
+    (outgoing,) = cast.claim_all()
+    cast.answer(outgoing, broker.fill_at_once(outgoing.request))
+    assert ExecutionPosition.objects.get().lifted
+    broker.calls.clear()
+    move_levels()
+    assert [name for name, _ in broker.calls] == ["modify"]
+    gone = ExecutionPosition.objects.get()
+    assert (gone.broker_sl, gone.broker_tp) == (None, None)
+    move_levels()
+    assert [name for name, _ in broker.calls] == ["modify"]
+    assert Order.objects.exits().get().status == "FILLED"
+
+
+def test_a_ticket_account_asks_for_the_number_that_nobody_told(
+    feed: Feed, broker: Double, wire: Runtime
+) -> None:
+    cast.account(feed)
+    kept = cast.filled(cast.signal(feed))
+    ExecutionPosition.objects.update(broker_position_id="")
+    close_position(kept.pk)
+    assert cast.claim_all() == []
+    holdings.look()
+    cast.pass_time(1.1)
+    (outgoing,) = cast.claim_all()
+    assert outgoing.request.broker_position_id == kept.broker_position_id != ""

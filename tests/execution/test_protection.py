@@ -1,0 +1,194 @@
+"""Seconds without a stop: noted, told after five, told again when over, and added up."""
+
+from decimal import Decimal as D
+from typing import Any
+
+import pytest
+
+from brokers.base import ReportKind
+from common.sql import rows, run
+from connections.models import ExecutionConnection
+from execution.audit import audit
+from execution.models import Order
+from execution.protection import keep_account
+from positions.models import ExecutionPosition
+from positions.selectors import NAKED, protection
+from signals.models import Feed
+from tests.execution import cast
+from tests.execution.double import Double
+
+pytestmark = pytest.mark.django_db
+
+
+def told() -> list[tuple[str, bool]]:
+    return [(e["code"], e["ended"]) for e in cast.events("position.unprotected")]
+
+
+def now(position: ExecutionPosition) -> ExecutionPosition:
+    position.refresh_from_db()
+    return position
+
+
+@pytest.fixture
+def ours(alice: ExecutionConnection, feed: Feed) -> ExecutionPosition:
+    """A position whose stop we hold, and whose prices are judged."""
+    cast.watched(alice)
+    return cast.filled(cast.signal(feed))
+
+
+@pytest.fixture
+def theirs(feed: Feed, broker: Double) -> ExecutionPosition:
+    """A position whose stop the broker holds."""
+    cast.account(feed, settings={"native_stops": True})
+    return cast.filled(cast.signal(feed))
+
+
+def source_was_last_watched(seconds: float) -> None:
+    run(
+        "UPDATE execution_sourcewatch SET watched_at = clock_timestamp()"
+        " - make_interval(secs => %s)",
+        (seconds,),
+    )
+
+
+def prices_came(seconds: float) -> None:
+    run(
+        "UPDATE prices_latestquote SET received_at = clock_timestamp() - make_interval(secs => %s)",
+        (seconds,),
+    )
+
+
+@pytest.mark.parametrize(
+    ("watched", "priced", "is_bare"),
+    [(0, 0, False), (2.5, 0, False), (3.5, 0, True), (0, 59, False), (0, 61, True)],
+)
+def test_a_stop_of_ours_is_one_only_while_its_prices_are_judged(
+    ours: ExecutionPosition, watched: float, priced: float, is_bare: bool
+) -> None:
+    source_was_last_watched(watched)
+    prices_came(priced)
+    assert keep_account() == is_bare
+    assert (now(ours).unprotected_since is not None) is is_bare
+
+
+@pytest.mark.parametrize("table", ["prices_latestquote", "execution_sourcewatch"])
+def test_without_a_price_or_a_watch_there_is_none(ours: ExecutionPosition, table: str) -> None:
+    run(f"DELETE FROM {table}")
+    assert keep_account() == 1
+    assert now(ours).unprotected_why == "PRICE_UNWATCHED"
+
+
+def test_it_counts_from_when_it_was_last_watched_is_told_after_five_seconds_and_when_over(
+    ours: ExecutionPosition, alice: ExecutionConnection
+) -> None:
+    source_was_last_watched(4)
+    keep_account()
+    assert told() == []
+    cast.pass_time(1.5)
+    keep_account()
+    keep_account()
+    assert told() == [("PRICE_UNWATCHED", False)]
+    (event,) = cast.events("position.unprotected")
+    assert 5 <= float(event["seconds"]) < 8
+    assert (event["position"], event["stop"]) == (ours.pk, "1.09")
+    assert audit().counters["NAKED"] == 1
+    assert list(ExecutionPosition.objects.filter(NAKED)) == [ours]
+    assert protection(now(ours)) == ("naked", "Unprotected")
+    cast.pass_time(20)
+    cast.watched(alice)
+    prices_came(0)
+    keep_account()
+    assert told() == [("PRICE_UNWATCHED", False), ("PRICE_UNWATCHED", True)]
+    assert now(ours).unprotected_since is None
+    assert 25 <= ours.unprotected_seconds < 35
+    assert audit().counters["NAKED"] == 0
+
+
+def test_a_short_time_is_added_up_and_not_told(
+    ours: ExecutionPosition, alice: ExecutionConnection
+) -> None:
+    for _ in range(3):
+        source_was_last_watched(3.5)
+        keep_account()
+        cast.watched(alice)
+        keep_account()
+    assert told() == []
+    assert 10 <= now(ours).unprotected_seconds < 20
+
+
+def test_a_position_without_a_wish_for_a_stop_needs_none(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    cast.filled(cast.signal(feed, sl=None))
+    assert keep_account() == 0
+
+
+def test_a_confirmed_stop_at_the_broker_needs_nobody_who_watches(theirs: ExecutionPosition) -> None:
+    run("DELETE FROM prices_latestquote")
+    assert keep_account() == 0
+
+
+@pytest.mark.parametrize(
+    ("levels", "why"),
+    [
+        ({"stop_loss": None}, "STOP_UNCONFIRMED"),
+        ({"stop_loss": D("1.09"), "protected": D(60)}, "STOP_COVERS_PART"),
+        ({"stop_loss": D("1.09"), "protected": D(100)}, ""),
+        ({"stop_loss": D("1.09")}, ""),
+    ],
+)
+def test_what_the_broker_says_that_it_holds_counts(
+    theirs: ExecutionPosition, levels: dict[str, Any], why: str
+) -> None:
+    cast.tell(cast.report(Order.objects.get(), ReportKind.LEVELS, **levels))
+    assert keep_account() == bool(why)
+    assert now(theirs).unprotected_why == why
+
+
+def test_an_entry_that_fills_on_is_covered_only_as_far_as_its_stop(
+    feed: Feed, broker: Double
+) -> None:
+    cast.account(feed, settings={"native_stops": True})
+    cast.signal(feed)
+    cast.claim_all()
+    entry = Order.objects.get()
+    cast.tell(cast.fill_report(entry, 40, "f1"))
+    levels = {"stop_loss": D("1.09"), "protected": D(40)}
+    cast.tell(cast.report(entry, ReportKind.LEVELS, **levels))
+    assert keep_account() == 0
+    cast.tell(cast.fill_report(entry, 60, "f2"))
+    assert keep_account() == 1
+    assert ExecutionPosition.objects.get().unprotected_why == "STOP_COVERS_PART"
+
+
+def test_a_closed_position_ends_it(ours: ExecutionPosition) -> None:
+    source_was_last_watched(10)
+    keep_account()
+    cast.close_signal(ours.signal)
+    cast.fill_all()
+    keep_account()
+    assert (now(ours).quantity, ours.unprotected_since) == (0, None)
+    assert told() == [("PRICE_UNWATCHED", False), ("PRICE_UNWATCHED", True)]
+
+
+def test_every_pair_and_source_is_looked_at(feed: Feed, broker: Double) -> None:
+    cast.instrument("GBP/USD")
+    accounts = [cast.account(feed) for _ in range(3)]
+    for account in accounts:
+        cast.quote(account, pair="GBP/USD")
+    for pair, direction, sl in (("EUR/USD", "BUY", "1.09"), ("GBP/USD", "SELL", "1.11")):
+        cast.signal(feed, currency_pair=pair, direction=direction, sl=D(sl))
+    cast.fill_all()
+    assert ExecutionPosition.objects.count() == 6
+    assert keep_account() == 6
+    for account in accounts[:2]:
+        cast.watched(account)
+    assert keep_account() == 2
+    run(
+        "DELETE FROM prices_latestquote WHERE symbol = 'GBP/USD' AND data_connection_id = %s",
+        (accounts[0].data_connection_id,),
+    )
+    assert keep_account() == 3
+    (row,) = rows("SELECT count(*) AS n FROM positions_executionposition"
+                  " WHERE unprotected_since IS NOT NULL")  # fmt: skip
+    assert row.n == 3

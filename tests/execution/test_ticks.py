@@ -1,0 +1,134 @@
+"""Levels that we guard are judged by quotes as they come, with all that lay between two looks."""
+
+import threading
+from decimal import Decimal as D
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connection, transaction
+
+from brokers.base import Quote
+from common.clocks import market_now
+from common.sql import rows, run
+from connections.models import ExecutionConnection
+from execution import ticks
+from execution.models import Order
+from execution.ticks import Ticks
+from positions.models import ExecutionPosition
+from signals.models import Feed
+from tests.execution import cast
+
+pytestmark = pytest.mark.django_db
+HALVES = [("1.12", "0.5"), ("1.13", "0.5")]
+
+
+def told(*bids: str, pair: str = "EUR/USD") -> list[Quote]:
+    return [Quote(pair, D(bid), D(bid) + D("0.0001"), market_now()) for bid in bids]
+
+
+def exits() -> list[tuple[str, Any]]:
+    return list(Order.objects.exits().order_by("id").values_list("leg", "quantity"))
+
+
+@pytest.fixture
+def bought(alice: ExecutionConnection, feed: Feed) -> ExecutionPosition:
+    """100 EUR/USD from 1.1, stop 1.09, half at 1.12, half at 1.13; all watched by us."""
+    return cast.filled(cast.signal(feed, HALVES))
+
+
+def source(of: ExecutionConnection) -> int:
+    assert of.data_connection_id
+    return of.data_connection_id
+
+
+@pytest.mark.parametrize(
+    ("bids", "wanted"),
+    [
+        (["1.1", "1.0901"], []),
+        (["1.1", "1.09", "1.1"], [("sl", 100)]),  # touched between two others
+        (["1.1", "1.12", "1.1"], [("tp-1", 50)]),
+        (["1.12", "1.08"], [("sl", 100)]),  # both: the stop counts
+    ],
+)
+def test_a_level_that_was_touched_between_two_others_is_not_missed(
+    bought: ExecutionPosition, alice: ExecutionConnection, bids: list[str], wanted: list[object]
+) -> None:
+    assert len(Ticks().judge(source(alice), told(*bids))) == len(wanted)
+    assert exits() == wanted
+
+
+def test_a_sells_levels_are_met_by_the_ask(alice: ExecutionConnection, feed: Feed) -> None:
+    cast.filled(cast.signal(feed, [("1.08", "1")], direction="SELL", sl=D("1.11")))
+    judge = Ticks().judge
+    assert judge(source(alice), told("1.1098")) == []
+    assert len(judge(source(alice), told("1.1099", "1.1"))) == 1  # an ask of 1.11
+    assert exits() == [("sl", 100)]
+
+
+def test_others_prices_and_pairs_hit_nothing(
+    bought: ExecutionPosition, alice: ExecutionConnection
+) -> None:
+    judge = Ticks().judge
+    assert judge(source(alice) + 1, told("1.05")) == []
+    assert judge(source(alice), told("1.05", pair="GBP/USD")) == []
+
+
+def test_it_is_one_exit_however_often_the_level_is_touched(
+    bought: ExecutionPosition, alice: ExecutionConnection
+) -> None:
+    judge = Ticks().judge
+    judge(source(alice), told("1.08"))
+    judge(source(alice), told("1.08"))
+    judge(source(alice), [])
+    assert exits() == [("sl", 100)]
+
+
+def test_a_heartbeat_notes_that_somebody_watches(alice: ExecutionConnection) -> None:
+    Ticks().judge(source(alice), [])
+    (row,) = rows(
+        "SELECT clock_timestamp() - watched_at < interval '1 s' AS is_now"
+        " FROM execution_sourcewatch WHERE source_id = %s",
+        (source(alice),),
+    )
+    assert row.is_now
+
+
+def test_what_could_not_be_judged_is_judged_with_the_next_quotes(
+    bought: ExecutionPosition, alice: ExecutionConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Ticks()
+    with monkeypatch.context() as patched:
+        patched.setattr(ticks, "find_hits", _away)
+        with pytest.raises(OperationalError):
+            held.judge(source(alice), told("1.08", "1.1"))
+    assert len(held.judge(source(alice), told("1.1"))) == 1
+
+
+def _away(*_: object) -> list[object]:
+    raise OperationalError("the database is away")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_position_that_someone_works_on_is_judged_again_by_the_same_prices(
+    bought: ExecutionPosition, alice: ExecutionConnection
+) -> None:
+    locked, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with transaction.atomic():
+            run(f"SELECT 1 FROM positions_executionposition WHERE id = {bought.pk} FOR UPDATE")
+            locked.set()
+            done.wait(20)
+        connection.close()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held = Ticks()
+    try:
+        assert locked.wait(10)
+        assert held.judge(source(alice), told("1.08", "1.1")) == []
+    finally:
+        done.set()
+        holder.join()
+    assert len(held.judge(source(alice), [])) == 1  # the heartbeat is enough
+    assert held.judge(source(alice), []) == []
