@@ -5,6 +5,7 @@ its candidate; nobody else hears of it), an entry order and with its fill a posi
 that the system knows to do with a trade, it then does with this one.
 """
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -211,17 +212,19 @@ def _signal(item: DriftItem, found: Found, pair: str, levels: Levels, by: User |
 
 
 def _feed(connection: ExecutionConnection) -> Feed:
-    """The owner's private feed of adopted trades; made when it is first needed."""
-    feed, _ = Feed.objects.get_or_create(
-        slug=f"adopted-{connection.owner_id}",
-        defaults={
-            "owner_id": connection.owner_id,
-            "name": FEED_NAME,
-            "description": "What was opened at a broker by hand and taken over here.",
-            "is_public": False,
-        },
+    """The owner's private feed of adopted trades; made when it is first needed.
+
+    Found by its owner, never by a slug: anybody may have a feed of any slug.
+    """
+    mine = Feed.objects.filter(owner_id=connection.owner_id, name=FEED_NAME, is_public=False)
+    found = mine.filter(archived_at=None).order_by("pk").first()
+    return found or Feed.objects.create(
+        slug=f"adopted-{connection.owner_id}-{secrets.token_hex(6)}",
+        owner_id=connection.owner_id,
+        name=FEED_NAME,
+        description="What was opened at a broker by hand and taken over here.",
+        is_public=False,
     )
-    return feed
 
 
 def _order(

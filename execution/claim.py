@@ -241,9 +241,8 @@ def _record(row: Any, decision: Decision) -> tuple[Any, ...]:
 
 
 def _client_order_id(row: Any) -> str:
-    if row.client_order_id:
-        return at_attempt(row.client_order_id, row.attempt)
-    return new_client_order_id(settings.FILLCAST_INSTALLATION_TAG)
+    known = row.client_order_id or new_client_order_id(settings.FILLCAST_INSTALLATION_TAG)
+    return at_attempt(known, row.attempt)
 
 
 def _outgoing(

@@ -179,7 +179,8 @@ FROM wanted w JOIN held USING (id) WHERE p.id = w.id
 """
 
 POSTPONE = """
-UPDATE execution_order SET due_at = clock_timestamp() + interval '1 second' WHERE id = ANY(%s)
+UPDATE execution_order SET due_at = clock_timestamp() + interval '1 second'
+WHERE id = ANY(%s) AND status = 'PENDING'
 """
 
 POSTPONE_TOLD = """
@@ -189,7 +190,7 @@ WITH later AS (
 ), moved AS (
   UPDATE execution_order o SET due_at = clock_timestamp() + interval '3 seconds',
     reason = l.code
-  FROM later l WHERE o.id = l.id
+  FROM later l WHERE o.id = l.id AND o.status = 'PENDING'
   RETURNING o.id, o.signal_id, o.connection_id, l.code, l.was
 )
 INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status)

@@ -287,7 +287,8 @@ def _relink_order(decided: Decided, order_id: int) -> None:
     if found.is_ours:
         run(
             "UPDATE execution_order SET client_order_id = %s, attempt = right(%s, 1)::int,"
-            " broker_order_id = %s, lookup_after = clock_timestamp() WHERE id = %s",
+            " broker_order_id = %s, lookup_after = clock_timestamp(), proofs = 0,"
+            " fence = fence + 1 WHERE id = %s",  # what was asked about the other id proves nothing
             (found.client_order_id, found.client_order_id, found.broker_order_id, order.pk),
         )
     elif resting:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
-from brokers.base import OrderReport, ReportKind
+from brokers.base import DECISIONS, OrderReport, ReportKind
 from common.codes import Code
 from connections.health import (
     ACCOUNT_REFUSED,
@@ -39,7 +39,7 @@ class Health:
                 if fault is not None:
                     self._failed[connection_id] = fault
                     self._well.discard(connection_id)
-                elif report.kind is not ReportKind.NOT_SENT:
+                elif report.kind not in DECISIONS:  # those are ours: no broker has spoken
                     self._well.add(connection_id)
                     self._failed.pop(connection_id, None)
 

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import structlog
 from django.conf import settings
 from django.db import transaction
 
@@ -32,8 +33,11 @@ from execution.compare import (
 )
 from execution.drift import Record, write_all
 from execution.events import drain_first
+from execution.flusher import AWAY
 from execution.ids import base_of
 from execution.missing import settle_missing
+
+log = structlog.get_logger(__name__)
 
 CONNECTIONS = """
 SELECT c.id AS connection_id, c.type, c.account, c.exchange_name, c.settings, c.sealed_credentials,
@@ -89,11 +93,14 @@ WHERE connection_id = ANY(%s) AND position_id IS NULL
   AND status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
 """
 
-# In a new epoch only a read counts that began when nobody could be sending any more.
+# Only a read counts that began after the connection's last trouble and its last test, and in a new
+# epoch when nobody could be sending any more.
 CLEAN = """
 UPDATE connections_connectionhealth SET reconciled_at = clock_timestamp()
-WHERE connection_id = ANY(%s) AND reconciled_at IS NULL AND NOT EXISTS (
-  SELECT FROM connections_epoch WHERE released_at IS NULL AND answer_by > %s)
+WHERE connection_id = ANY(%(connections)s) AND reconciled_at IS NULL
+  AND coalesce(greatest(last_error_at, last_tested_at), '-infinity') < %(began)s
+  AND NOT EXISTS (
+    SELECT FROM connections_epoch WHERE released_at IS NULL AND answer_by > %(began)s)
 """
 
 ANSWERED = """
@@ -182,7 +189,7 @@ def reconcile(connection_ids: Sequence[UUID] = (), *, first_only: bool = False) 
     look = begin(accounts)
     read = asking.snapshots(list(accounts.values()))
     point("reconcile.read")
-    return _compare(look, read) if read else 0
+    return compare_or_halve(look, read) if read else 0
 
 
 def begin(accounts: dict[UUID, Any]) -> Look:
@@ -191,6 +198,25 @@ def begin(accounts: dict[UUID, Any]) -> Look:
     ids = list(accounts)
     positions = [row.id for row in rows(OPEN, (ids,))]
     return Look(accounts, began, positions, {row.id for row in rows(WORKING, (ids,))})
+
+
+def compare_or_halve(look: Look, read: dict[UUID, Snapshot]) -> int:
+    """Compare accounts; return how many differences were seen.
+
+    What a broker says of one account is never its neighbours' trouble: what breaks the comparison
+    is halved until it stands alone, and left as it is. Raises OperationalError, InterfaceError.
+    """
+    try:
+        return _compare(look, read)
+    except AWAY:
+        raise
+    except Exception:
+        if len(read) == 1:
+            log.exception("an account cannot be compared", connection=str(next(iter(read))))
+            return 0
+    keys = list(read)
+    halves = keys[: len(keys) // 2], keys[len(keys) // 2 :]
+    return sum(compare_or_halve(look, {key: read[key] for key in half}) for half in halves)
 
 
 def _compare(look: Look, read: dict[UUID, Snapshot]) -> int:
@@ -209,7 +235,7 @@ def _compare(look: Look, read: dict[UUID, Snapshot]) -> int:
     with transaction.atomic():
         write_all([one for one in records if UUID(one.connection_id) in read])
         run(RESOLVE, {**_resolvable(look.began), "connections": list(read)})
-        run(CLEAN, (list(read), look.began))
+        run(CLEAN, {"connections": list(read), "began": look.began})
         run(ANSWERED, (list(read), look.began))
     point("reconcile.committed")
     return sum(not one.is_note for one in records)

@@ -43,6 +43,7 @@ from execution.transitions import (
 
 log = structlog.get_logger(__name__)
 ZERO = Decimal(0)
+MOST_TRIES = 1000  # that are counted: an exit is tried for ever, and the column is small
 WITHDRAWN = frozenset({Status.CANCELLED.value, Status.EXPIRED.value})
 STATUS = {status.value: status for status in Status}  # cheaper than the enum's own conversion
 SIGN = {side.value: side.sign for side in Side}
@@ -248,8 +249,11 @@ def _of_another_attempt(change: Change, report: OrderReport) -> Step | None:
     if report.kind is not ReportKind.ACCEPTED:
         return None
     row, attempt = change.row, attempt_of(report.client_order_id)
-    step = risen_before_retry(change.state, row.reason, attempt)
-    if step is None and attempt < row.attempt and rows(sql.RETRIED, ([row.id],)):
+    # By the log: the row's reason is another as soon as the retry has waited or was not sent.
+    if attempt >= row.attempt or not rows(sql.RETRIED, ([row.id],)):
+        return None
+    step = risen_before_retry(change.state, attempt)
+    if step is None:
         write_drift(Code.RISEN, report)  # two may be live: people must look
     return step
 
@@ -336,7 +340,7 @@ def _record(change: Change) -> tuple[Any, ...]:
         ended,
         _target_done(change),
         row.attempt + step.next_attempt,
-        row.tries + step.next_try,
+        min(row.tries + step.next_try, MOST_TRIES),
         _backoff(row.tries) if step.next_try else 0.0,
         orjson.dumps(_numbers(change)).decode(),
     )

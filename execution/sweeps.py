@@ -4,9 +4,10 @@ Every trading process runs these by itself, with SKIP LOCKED, so none of it hang
 or on any other process. Each step stands on its own: one that fails does not stop the rest.
 
 Rows are found by partial indexes over live ones, whatever has piled up behind them. So they
-are ordered by `id + 0` (by `id` the planner may go through the primary key, past every finished
-order, until it has its thousand) and changed by `= ANY(ARRAY(SELECT …))` (for an IN it may read all
-of the table to hash the other side). tests/execution/test_sweep_plans.py asks for the plans.
+are ordered by what their index is, or by `id + 0` (by `id` the planner may go through the primary
+key, past every finished order, until it has its thousand) and changed by `= ANY(ARRAY(SELECT …))`
+(for an IN it may read all of the table to hash the other side). tests/execution/test_sweep_plans.py
+asks for the plans.
 """
 
 from collections.abc import Coroutine, Sequence
@@ -30,12 +31,14 @@ from execution.wire import Wire
 ASK_FIRST_SECONDS = 2
 RUNG_GRACE_SECONDS = 1
 
+# The oldest due first: those that wait (for their host, for a comparison) are due again every few
+# seconds, and would else stand in front of everybody who is looked at by nobody.
 DUE = """
 SELECT id FROM execution_order
 WHERE status = 'PENDING' AND due_at <= clock_timestamp() AND priority <= %(priority)s
   AND wish = ''
   AND coalesce(rung_at, created_at) < clock_timestamp() - make_interval(secs => %(grace)s)
-ORDER BY priority, id LIMIT %(limit)s
+ORDER BY priority, due_at, id LIMIT %(limit)s
 """
 
 # A dead owner, or a row for which nobody can answer any more: a commit whose outcome its own
@@ -62,7 +65,8 @@ SELECT id, signal_id, connection_id, '{Code.OWNER_GONE.value}', 'UNKNOWN' FROM t
 
 # Asked less and less often: a pause is half of the time that it has been unknown for, so that each
 # is half as long again as the last. A quarter is left to chance: a broker that comes back does not
-# meet everybody at once.
+# meet everybody at once. The oldest due first, so that thousands of a silent broker's do not stand
+# in front of everybody else's; who passes over locked rows may take them in any order.
 ASK = """
 WITH asked AS (
   UPDATE execution_order SET
@@ -72,7 +76,7 @@ WITH asked AS (
   WHERE id = ANY(ARRAY(
     SELECT id FROM execution_order
     WHERE lookup_after <= clock_timestamp()
-    ORDER BY id + 0 LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED))
+    ORDER BY lookup_after LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED))
   RETURNING id, connection_id, client_order_id, fence, proofs, submitted_at,
     answer_by < clock_timestamp() AS proves
 )

@@ -175,12 +175,12 @@ def _was_withdrawn(state: State) -> bool:
     return state.unheard and state.status in (S.CANCELLED, S.EXPIRED)
 
 
-def risen_before_retry(state: State, reason: str, attempt: int) -> Step | None:
+def risen_before_retry(state: State, attempt: int) -> Step | None:
     """An operator had it tried again, and before that was sent the attempt before shows up alive.
 
     attempt: the one that the broker has accepted. Sent again it would be there twice.
     """
-    if state.status == S.PENDING and reason == Code.OPERATOR_RETRY and attempt == state.attempt - 1:
+    if state.status == S.PENDING and attempt == state.attempt - 1:
         return Step(S.SUBMITTED, Code.RISEN, next_attempt=-1)
     return None
 

@@ -28,9 +28,10 @@ from execution.reserve import balance, lock_positions
 CANCEL_AGAIN = "least(60, 2.5 * power(2, least(wish_tries, 9)))"
 LEVELS_AGAIN = "least(30, 0.5 * power(2, least(levels_tries, 9)))"
 
+# The oldest due first: what is wished of orders that are UNKNOWN is due again each second.
 LOCK = """
 SELECT id FROM execution_order WHERE wish <> '' AND due_at <= clock_timestamp()
-ORDER BY id + 0 LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED
+ORDER BY due_at LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED
 """
 
 # Its own statement: a join would show the order as it is and its position as it was before a fill.

@@ -12,11 +12,13 @@ from execution import drift_decisions, runtime, services
 from execution.adopting import Levels
 from execution.audit import audit
 from execution.drift_decisions import actions_of
+from execution.errands import Done, Errand
 from execution.events import drain_events
 from execution.models import DriftItem, ExecutionLog, Fill, Order
 from execution.reconcile import reconcile
-from execution.sweeps import ask_brokers
+from execution.sweeps import ask_brokers, settle_lookups, take_over
 from positions.models import ExecutionPosition
+from signals.feeds import create_feed
 from signals.models import Feed, Signal
 from tests.connections import make
 from tests.execution import cast
@@ -100,6 +102,22 @@ def test_a_position_opened_by_hand_becomes_a_trade_like_any_other(
     assert adopted.quantity == 0
     assert [t.held for t in broker.tickets[:2]] == [100, 0]
     settled(broker)
+
+
+def test_adopted_trades_never_go_to_a_feed_of_somebody_elses(
+    position: ExecutionPosition, broker: Double, owner: User
+) -> None:
+    """Anybody may name a feed as he likes; its owner reads its signals and closes them."""
+    thief = make.user()
+    theirs = create_feed(owner=thief, name="Adopted trades", slug=f"adopted-{owner.pk}")
+    stranger(broker)
+    drift_decisions.adopt(found("UNKNOWN_POSITION").pk, by=owner)
+    assert Signal.objects.get(door="DRIFT").feed.owner == owner
+    assert not Signal.objects.filter(feed=theirs).exists()
+    stranger(broker)
+    reconcile()
+    drift_decisions.adopt(DriftItem.objects.get(state="OPEN").pk, by=owner)
+    assert Signal.objects.filter(door="DRIFT").values("feed").distinct().count() == 1
 
 
 def test_levels_can_be_given_to_what_is_adopted(
@@ -316,6 +334,36 @@ def test_an_unknown_position_is_really_that_of_an_entry_that_was_given_up(
     order = Order.objects.get(pk=outgoing.request.order_id)
     assert (order.status, order.filled_quantity) == ("PARTIALLY_FILLED", 50)
     assert ExecutionPosition.objects.get(signal=order.signal).broker_position_id == ticket.number
+
+
+def test_what_was_asked_about_the_id_before_proves_nothing_about_the_linked_one(
+    feed: Feed,
+    alice: ExecutionConnection,
+    wire: runtime.Runtime,
+    broker: Double,
+    owner: User,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cast.signal(feed, order_type="LIMIT", open_price=D("1.09500"))
+    (outgoing,) = cast.claim_all()
+    cast.pass_time(61)
+    take_over("another")
+    ask_brokers(wire.wire)
+    order = Order.objects.get(status="UNKNOWN", proofs=1)
+    cast.pass_time(61)
+    asked: list[Errand] = []
+    with monkeypatch.context() as slowly:
+        slowly.setattr(wire.wire.errands, "start", asked.extend)
+        ask_brokers(wire.wire)
+    tag = outgoing.request.client_order_id[:3]
+    broker.rest(replace(outgoing.request, client_order_id=tag + TAGGED))
+    drift_decisions.relink(found("UNKNOWN_ORDER").pk, by=owner, order_id=order.pk)
+    settle_lookups([Done(one, None) for one in asked])
+    order.refresh_from_db()
+    assert (order.status, order.proofs) == ("UNKNOWN", 0)
+    ask_brokers(wire.wire)
+    order.refresh_from_db()
+    assert (order.status, order.client_order_id) == ("SUBMITTED", tag + TAGGED)
 
 
 def test_an_unknown_position_is_really_one_of_ours_under_another_number(

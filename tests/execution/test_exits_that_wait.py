@@ -46,6 +46,14 @@ def try_to_send(order: Order, fault: Exception) -> None:
     order.refresh_from_db()
 
 
+def test_it_is_tried_more_often_than_anybody_counts(bought: ExecutionPosition) -> None:
+    close_position(bought.pk)
+    exit_ = Order.objects.exits().get()
+    Order.objects.filter(pk=exit_.pk).update(tries=32767)  # what the column can hold
+    try_to_send(exit_, NotSent(Code.NOT_CONNECTED))
+    assert (exit_.status, exit_.reason) == ("PENDING", "NOT_CONNECTED")
+
+
 @pytest.mark.parametrize("by", ["person", "CLOSE", "stop"])
 def test_an_exit_that_cannot_be_sent_is_tried_until_it_is(
     bought: ExecutionPosition, alice: ExecutionConnection, broker: Double, by: str

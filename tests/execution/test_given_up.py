@@ -2,6 +2,7 @@
 what it is. And the states that a broker skips: the log has them."""
 
 from datetime import timedelta
+from decimal import Decimal as D
 
 import pytest
 
@@ -13,10 +14,11 @@ from connections.models import ExecutionConnection
 from execution import runtime, sweeps
 from execution.ids import at_attempt
 from execution.models import DriftItem, Order
-from execution.services import cancel_order, retry_order
+from execution.services import cancel_order, execute, retry_order
 from execution.wishes import grant_wishes
 from signals.models import Feed, Signal
 from tests.execution import cast
+from tests.execution.double import KIND
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -112,6 +114,43 @@ def test_the_attempt_before_a_retry_rises_before_the_retry_is_sent(
     assert (entry.status, entry.reason, entry.attempt) == ("SUBMITTED", "RISEN", 0)
     cast.pass_time(60)
     assert cast.claim_all() == []  # else it would be there twice
+
+
+@pytest.mark.parametrize("meanwhile", ["its host is away", "it was not sent"])
+def test_nor_is_a_retry_sent_that_has_waited_or_was_not_sent_before_the_first_one_rises(
+    entry: Order, wire: runtime.Runtime, meanwhile: str
+) -> None:
+    never_arrived(entry, wire)
+    first = entry.client_order_id or ""
+    retry_order(entry.pk)
+    if meanwhile == "its host is away":
+        wire.hosts_away = frozenset({KIND})
+        execute([entry.pk])
+    else:
+        (again,) = cast.claim_all()
+        cast.answer(again, NotSent(Code.NOT_CONNECTED))
+    entry.refresh_from_db()
+    assert (entry.status, entry.attempt) == ("PENDING", 1)
+    cast.tell(cast.report(entry, ReportKind.ACCEPTED, client_order_id=first))
+    entry.refresh_from_db()
+    assert (entry.status, entry.reason, entry.attempt) == ("SUBMITTED", "RISEN", 0)
+    cast.pass_time(60)
+    assert cast.claim_all() == []
+
+
+@pytest.mark.parametrize("kind", ["ACCEPTED", "REJECTED"])
+def test_a_retry_of_what_broke_before_it_had_an_id_is_heard_of(
+    alice: ExecutionConnection, feed: Feed, kind: str
+) -> None:
+    cast.signal(feed, order_type="LIMIT", open_price=D("1.09500"))
+    order = Order.objects.get()
+    Order.objects.update(status="FAILED", reason="POISONED", done_at=market_now())
+    retry_order(order.pk)
+    cast.claim_all()
+    order.refresh_from_db()
+    cast.tell(cast.report(order, ReportKind(kind)))
+    order.refresh_from_db()
+    assert order.status == {"ACCEPTED": "SUBMITTED", "REJECTED": "REJECTED"}[kind]
 
 
 def test_the_attempt_before_a_retry_that_rises_beside_it_becomes_drift(

@@ -1,15 +1,22 @@
 """What a host's open circuit does to orders: entries wait, exits go, nothing is sent late."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
 
+from brokers.base import OrderReport, ReportKind
 from common.clocks import market_now
+from common.codes import Code
 from common.sql import run
 from connections.host_circuits import open_hosts
 from connections.models import ExecutionConnection, HostCircuit
+from execution.claim import claim
+from execution.decide import Later
 from execution.health import Health
 from execution.models import Order
 from execution.runtime import Runtime
-from execution.services import close_position, execute
+from execution.services import cancel_order, close_position, execute
 from signals.models import Feed
 from tests.execution import cast
 from tests.execution.double import KIND, Double
@@ -105,3 +112,30 @@ def test_what_a_broker_answers_closes_it(
     assert isinstance(trading.health, Health)
     trading.health.write()
     assert open_hosts() == frozenset()
+
+
+def test_our_own_failure_is_no_answer_of_the_host(
+    alice: ExecutionConnection, trading: Runtime
+) -> None:
+    away(trading)
+    run("UPDATE connections_hostcircuit SET opened_at = opened_at - interval '1 minute'")
+    failed = OrderReport(ReportKind.UNKNOWN, str(alice.pk), "", code=Code.UNEXPECTED)
+    trading.health.note([failed])
+    trading.health.write()
+    assert open_hosts() == {KIND}
+
+
+def test_what_was_cancelled_while_it_was_put_off_keeps_its_reason(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    cast.signal(feed)
+    order = Order.objects.get()
+
+    def cancelled_meanwhile(_: Sequence[Any]) -> dict[str, Later]:
+        cancel_order(order.pk)
+        return {str(alice.pk): Later(Code.HOST_AWAY)}
+
+    claim([order.pk], owner="a process", held_back=cancelled_meanwhile)
+    order.refresh_from_db()
+    assert (order.status, order.reason) == ("CANCELLED", "OWNER_CANCELLED")
+    assert ("HOST_AWAY", "PENDING") not in cast.log_codes(order.pk)

@@ -1,13 +1,17 @@
 """Reconciliation: what we hold against what the broker holds."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal as D
 
 import pytest
+from django.db import connections
+from django.utils import timezone
 
-from brokers.base import CloseCause, ReadFailed
+from brokers.base import BrokerPosition, CloseCause, ConnectionSpec, ReadFailed
 from common.clocks import market_now
 from common.codes import Code
+from connections.health import mark_active, mark_errors
 from connections.models import ConnectionHealth, ExecutionConnection
 from execution import runtime
 from execution.models import DriftItem, Fill, Order
@@ -252,3 +256,40 @@ def test_an_entry_that_waits_for_a_comparison_ends_with_its_signal(
     cast.pass_time(31)
     assert cast.claim_all() == []
     assert (Order.objects.get().status, Order.objects.get().reason) == ("EXPIRED", "SIGNAL_EXPIRED")
+
+
+@pytest.mark.parametrize("what", ["it broke", "its settings were tested"])
+def test_a_read_from_before_a_connection_broke_does_not_open_its_gate(
+    position: ExecutionPosition,
+    broker: Double,
+    alice: ExecutionConnection,
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+) -> None:
+    def breaks_and_comes_back() -> None:
+        try:
+            if what == "it broke":
+                mark_errors([(alice.pk, "The line is cut.")])
+            else:
+                now = timezone.now()
+                mine = ConnectionHealth.objects.filter(pk=alice.pk)
+                mine.update(status="UNTESTED", reconciled_at=None)
+                mine.update(last_tested_at=now)
+            mark_active([alice.pk])
+        finally:
+            connections.close_all()
+
+    real = broker.positions
+
+    async def positions(spec: ConnectionSpec) -> list[BrokerPosition]:
+        found = await real(spec)
+        with ThreadPoolExecutor(1) as another:
+            another.submit(breaks_and_comes_back).result()
+        return found
+
+    with monkeypatch.context() as slowly:
+        slowly.setattr(broker, "positions", positions)
+        reconcile()
+    assert ConnectionHealth.objects.get(pk=alice.pk).reconciled_at is None
+    reconcile_new()
+    assert ConnectionHealth.objects.get(pk=alice.pk).reconciled_at is not None
