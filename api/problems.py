@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import structlog
+from django.conf import settings
 from django.core import exceptions as django_errors
 from django.core.signals import got_request_exception
 from django.db import IntegrityError, OperationalError, transaction
@@ -21,6 +22,7 @@ from common.errors import (
     MisconfiguredError,
     NotAllowedError,
 )
+from common.reasons import address_of
 from signals.alerts import TooManyError
 from signals.faults import Fault, faults_of
 
@@ -68,6 +70,7 @@ def problem(
         "detail": _writable(detail or code.sentence),
         "code": str(code),
         "hint": code.hint,
+        "help": settings.FILLCAST_PUBLIC_URL.rstrip("/") + address_of(code),
         "errors": [
             {name: _writable(text) for name, text in fault.as_dict().items()} for fault in errors
         ],

@@ -8,7 +8,17 @@ from drf_spectacular.openapi import AutoSchema
 PROBLEM: dict[str, Any] = {
     "type": "object",
     "description": "What went wrong (RFC 9457). `code` is stable; `errors` names single fields.",
-    "required": ["type", "title", "status", "detail", "code", "hint", "errors", "request_id"],
+    "required": [
+        "type",
+        "title",
+        "status",
+        "detail",
+        "code",
+        "hint",
+        "help",
+        "errors",
+        "request_id",
+    ],
     "properties": {
         "type": {"type": "string", "example": "urn:fillcast:problem:STOP_WRONG_SIDE"},
         "title": {"type": "string"},
@@ -16,6 +26,7 @@ PROBLEM: dict[str, Any] = {
         "detail": {"type": "string"},
         "code": {"type": "string", "example": "STOP_WRONG_SIDE"},
         "hint": {"type": "string"},
+        "help": {"type": "string", "format": "uri", "description": "The reason's page."},
         "errors": {
             "type": "array",
             "items": {

@@ -65,6 +65,11 @@ FROM generate_series(%(from)s::bigint, %(to)s::bigint) g,
   (SELECT %(ids)s::uuid[] AS ids) c, (SELECT %(signals)s::bigint[] AS ids) s,
   (SELECT now() - interval '1 hour' AS at) t
 """
+STAND_STILL = """
+UPDATE pg_index SET indisready = false WHERE NOT indisprimary
+  AND (indpred IS NULL OR indexrelid = 'one_entry'::regclass)
+  AND indrelid IN ('execution_order'::regclass, 'positions_executionposition'::regclass)
+"""
 SIZE = "SELECT pg_total_relation_size('execution_order')"
 
 
@@ -123,8 +128,11 @@ def _signals(place: Place, world: World, many: int) -> list[int]:
 
 
 def _finish(place: Place, shared: dict[str, Any], n: int) -> None:
-    """Rows refer to what exists, so their foreign keys are not checked one by one."""
+    """Rows refer to what exists, so their foreign keys are not checked one by one; indexes of whole
+    tables stand still meanwhile and are built anew, which takes a tenth of the time."""
     place.sql("SET session_replication_role = replica")
+    place.sql("SET maintenance_work_mem = '512MB'")
+    place.sql(STAND_STILL)
     try:
         for begin in range(0, n, CHUNK):
             end = min(begin + CHUNK, n) - 1
@@ -133,6 +141,8 @@ def _finish(place: Place, shared: dict[str, Any], n: int) -> None:
             say(f"  {end + 1:,} rows")
     finally:
         place.sql("SET session_replication_role = DEFAULT")
+        place.sql("REINDEX TABLE execution_order")
+        place.sql("REINDEX TABLE positions_executionposition")
 
 
 def _statements(place: Place, ids: list[Any]) -> dict[str, tuple[str, Any]]:

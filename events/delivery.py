@@ -12,10 +12,12 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 import structlog
+from django.conf import settings
 from django.db import transaction
 
 from common.errors import FillcastError
 from common.faults import point
+from common.reasons import address_of
 from common.sql import rows, run
 from events import channels
 from events.channels import Outgoing, SendError
@@ -28,6 +30,7 @@ log = structlog.get_logger(__name__)
 
 AT_ONCE, THREADS = 16, 8  # channels in one run; so many wait for answers side by side
 CLAIM_SECONDS = 45  # longer than a run takes: AT_ONCE / THREADS × channels.SECONDS
+HELP_MAX = 5
 MOST_EVENTS = 1_000  # in one message
 TRIES = 10
 BACKOFF_FIRST, BACKOFF_MOST = 5.0, 3600.0
@@ -134,10 +137,17 @@ def message_of(events: Sequence[Happening]) -> Outgoing:
     words = worded(events)
     return Outgoing(
         title=words.title,
-        body=words.body,
+        body="\n".join(filter(None, [words.body, *_help_for(events)])),
         is_alarm=any(event.kind in ALARMS for event in events),
         events=[for_machines(event) for event in events],
     )
+
+
+def _help_for(events: Sequence[Happening]) -> list[str]:
+    """Where to read more about the reasons: whoever reads this is not in the application."""
+    codes = dict.fromkeys(event.tell("code") for event in events)
+    pages = [address for code in codes if (address := address_of(code))]
+    return [settings.FILLCAST_PUBLIC_URL.rstrip("/") + page for page in pages[:HELP_MAX]]
 
 
 def _send(job: Job) -> Outcome:

@@ -53,8 +53,8 @@ class Runtime:
         )
         self.health = Health()
         self.flusher = Flusher(self.wire.outbox, self.health.note)
-        self._stopping = threading.Event()
-        self._threads: list[threading.Thread] = []
+        self._stopping, self._ended = threading.Event(), threading.Event()
+        self._renewing: threading.Thread | None = None
 
     @property
     def draining(self) -> bool:
@@ -68,7 +68,9 @@ class Runtime:
         # Connection tests and account reads share the adapters' sessions.
         use_runner(partial(self.wire.ask, timeout=LONGEST_READ_SECONDS))
         self.flusher.start()
-        self._repeat("renew", min(1.0, self._lease / 4), self.renew)
+        # Until the last outcome is written: a process that drains is alive.
+        every_seconds = min(1.0, self._lease / 4)
+        self._renewing = self._repeat("renew", every_seconds, self.renew, until=self._ended)
         self._repeat("health", HEALTH_SECONDS, self.health.write)
         for name, seconds, what in every:
             self._repeat(name, seconds, what)
@@ -106,12 +108,25 @@ class Runtime:
         self.flusher.join(2)
         self.health.write()
         self.wire.loop.call_soon_threadsafe(self.wire.loop.stop)
+        self._ended.set()
+        if self._renewing is not None:
+            self._renewing.join(2)  # or it would write the lease anew
         run("DELETE FROM execution_workerlease WHERE id = %s", (self.id,))
         return idle
 
-    def _repeat(self, name: str, seconds: float, what: Callable[[], object]) -> None:
+    def _repeat(
+        self,
+        name: str,
+        seconds: float,
+        what: Callable[[], object],
+        *,
+        until: threading.Event | None = None,
+    ) -> threading.Thread:
+        """On a thread of its own, so that a round that is stuck holds up no other."""
+        ended = until or self._stopping
+
         def loop() -> None:
-            while not self._stopping.wait(seconds):
+            while not ended.wait(seconds):
                 try:
                     what()
                 except Exception as error:  # the next round tries again
@@ -121,7 +136,7 @@ class Runtime:
 
         thread = threading.Thread(target=loop, daemon=True, name=name)
         thread.start()
-        self._threads.append(thread)
+        return thread
 
 
 _present: Runtime | None = None

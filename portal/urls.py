@@ -11,6 +11,7 @@ from portal.views import (
     inbox,
     overview,
     positions,
+    reasons,
     signals,
 )
 
@@ -53,6 +54,7 @@ urlpatterns = [
     path("subscriptions/<int:pk>/pause/", feeds.pause, name="subscription_pause"),
     path("subscriptions/<int:pk>/resume/", feeds.resume, name="subscription_resume"),
     path("subscriptions/<int:pk>/end/", feeds.end, name="subscription_end"),
+    path("reasons/<str:code>/", reasons.reason, name="reason"),
     path("inbox/", inbox.inbox, name="inbox"),
     path("inbox/read/", inbox.read, name="inbox_read"),
     path("inbox/<int:pk>/read/", inbox.read, name="notification_read"),

@@ -6,8 +6,10 @@ from typing import Any
 
 from django import template
 from django.http import QueryDict
-from django.utils.safestring import SafeString
+from django.utils.html import escape, format_html
+from django.utils.safestring import SafeString, mark_safe
 
+from common import reasons as reason_pages
 from common import shown
 from common.markup import badge
 from common.money import plain
@@ -18,6 +20,23 @@ register = template.Library()
 @register.filter
 def num(value: Decimal | int | None, places: int | None = None) -> str:
     return shown.number(value, places)
+
+
+@register.filter
+def reason(code: str) -> SafeString:
+    """A reason code with the link to its page."""
+    return reason_pages.link_to(code)
+
+
+@register.filter
+def with_reasons(body: str) -> SafeString:
+    """A message's lines; the line that names its code links to its page."""
+    lines = []
+    for line in body.splitlines():
+        word, _, code = line.partition(" ")
+        linked = word == "Code" and reason_pages.address_of(code)
+        lines.append(format_html("Code {}", reason_pages.link_to(code)) if linked else escape(line))
+    return mark_safe("<br>".join(lines))
 
 
 @register.filter

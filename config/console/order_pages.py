@@ -8,6 +8,7 @@ from django.urls import reverse
 
 from common.questions import Point, Question
 from common.shown import number
+from config.console import reason_pages
 from config.console.candidates import in_words
 from config.console.pages import View, ask, attempt, need, page
 from config.console.timeline import timeline
@@ -104,4 +105,5 @@ URLS: tuple[tuple[str, str, View], ...] = (
     ("<int:pk>/", "execution_order_page", show),
     ("<int:pk>/cancel/", "execution_order_cancel", cancel),
     ("<int:pk>/retry/", "execution_order_retry", retry),
+    *reason_pages.URLS,
 )

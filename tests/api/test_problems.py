@@ -13,7 +13,7 @@ from signals.models import Signal
 from tests.api.world import World
 from users.models import User
 
-MEMBERS = {"type", "title", "status", "detail", "code", "hint", "errors", "request_id"}
+MEMBERS = {"type", "title", "status", "detail", "code", "hint", "help", "errors", "request_id"}
 
 
 def problem(response: Any, status: int, code: str) -> dict[str, Any]:

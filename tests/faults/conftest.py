@@ -38,7 +38,6 @@ def _fill(servers: Servers, folder: Path, state: str, prepare: Callable[[Place],
         place.settle()
         worker.end()
         assert place.count.wrong(OPENED) == {}
-        place.hands.do("anew")
     servers.keep(state)
 
 

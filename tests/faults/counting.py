@@ -94,7 +94,7 @@ class Counting:
         accepted: dict[str, int] = {}
         for row in journal:
             accepted[row.base] = accepted.get(row.base, 0) + 1
-        made = self._ours.value("SELECT count(*) FROM execution_order WHERE leg LIKE 'entry%%'")
+        made = self._ours.value("SELECT count(*) FROM execution_order WHERE leg LIKE 'entry%'")
         filled_there = {row.base for row in journal if row.filled_quantity > 0}
         held = {row.client_order_id: row.q for row in self._books.rows(HELD)}
         positions = self._ours.rows(POSITIONS)

@@ -158,13 +158,6 @@ def send(name: str, arguments: list[Any], queue: str) -> None:
     current_app.send_task(name, args=arguments, queue=queue)
 
 
-def anew() -> None:
-    """The databases have been made anew: forget what was open to them."""
-    from django.db import connection
-
-    connection.close()
-
-
 def audit() -> dict[str, Any]:
     """What `manage.py audit --json` prints."""
     from execution.audit import audit as to_audit
@@ -174,7 +167,7 @@ def audit() -> dict[str, Any]:
 
 DEEDS: dict[str, Callable[..., Any]] = {
     deed.__name__: deed
-    for deed in (publish, close, modify, cancel, quote, draft, halt, channel, send, anew, audit)
+    for deed in (publish, close, modify, cancel, quote, draft, halt, channel, send, audit)
 }
 
 
@@ -190,8 +183,8 @@ def main() -> None:
         try:
             told = {"ok": True, "told": DEEDS[asked.pop("do")](**asked)}
         except Exception as error:
-            connection.close()
             told = {"ok": False, "error": f"{type(error).__name__}: {error}"}
+        connection.close()  # the database may be made anew before the next one
         print(json.dumps(told), flush=True)
 
 

@@ -62,7 +62,6 @@ class Place:
     def __enter__(self) -> Self:
         self.venue.start()
         self.servers.fresh(self._state)
-        self.hands.do("anew")
         self.ours.rows("UPDATE connections_accountsnapshot SET read_at = clock_timestamp()")
         return self
 

@@ -87,7 +87,7 @@ class Servers:
         self.redis.start()
         seedings = [self._seeding("ours", connections), self._seeding("books", connections)]
         for seeding in seedings:
-            if seeding.wait(180):
+            if seeding.wait(600):
                 raise RuntimeError(f"the seeding failed; see {self.folder}")
         self.keep(SEED)
 

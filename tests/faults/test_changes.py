@@ -5,7 +5,7 @@ import pytest
 from tests.faults.conftest import OPENED
 from tests.faults.place import Place, Story
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(180, func_only=True)]
 FIRST_SIGNAL = "SELECT min(id) FROM signals_signal"
 OURS_AT = "SELECT count(*) FROM positions_executionposition WHERE sl = %s AND broker_sl = %s"
 THEIRS_AT = "SELECT count(*) FROM paper_position WHERE quantity > 0 AND stop_loss = %s"

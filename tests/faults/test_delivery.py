@@ -5,7 +5,7 @@ import pytest
 from tests.events.receiver import receiver
 from tests.faults.place import Place, Story
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(180, func_only=True)]
 WAITING = "SELECT count(*) FROM events_delivery WHERE status = 'PENDING'"
 SENT = "SELECT event_id FROM events_delivery WHERE status = 'SENT'"
 

@@ -7,7 +7,7 @@ import pytest
 from tests.faults.fleet import HandsDiedError
 from tests.faults.place import TAKE_OVER_SECONDS, Place, Story
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(180, func_only=True)]
 N = 200  # four bundles of 50
 # Where a worker stands, and at which hit it is met.
 WORKER = {

@@ -6,7 +6,7 @@ from tests.faults.conftest import OPENED
 from tests.faults.fleet import HandsDiedError
 from tests.faults.place import TAKE_OVER_SECONDS, Place, Story
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(180, func_only=True)]
 POINTS = {
     "claim.committed": 2,
     "wire.begin": 2,

@@ -8,7 +8,7 @@ import pytest
 from config.children import Child
 from tests.faults.place import Place
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(180, func_only=True)]
 LEASE_MS = 4_000
 FIRST_SIGNAL = "SELECT min(id) FROM signals_signal"
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.faults.place import Place
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(180, func_only=True)]
 
 
 def test_who_publishes_waits_once_for_a_redis_that_hangs(place: Place) -> None:

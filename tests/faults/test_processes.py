@@ -16,7 +16,7 @@ from tests.faults.conftest import OPENED
 from tests.faults.place import TAKE_OVER_SECONDS, Place, Story
 from tests.faults.test_entries import all_ended
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(300, func_only=True)]
 BURST = 5
 FIRST_SIGNAL = "SELECT min(id) FROM signals_signal"
 

@@ -8,7 +8,7 @@ from tests.faults.place import Place, Story
 from tests.faults.test_entries import all_ended
 from tests.faults.test_processes import burst
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(300, func_only=True)]
 FIRST_SIGNAL = "SELECT min(id) FROM signals_signal"
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from tests.faults.place import Place
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(180, func_only=True)]
 N = 50
 
 

@@ -5,7 +5,7 @@ import pytest
 from tests.faults.place import Place, Story
 from tests.faults.test_entries import all_ended
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(180, func_only=True)]
 N = 50
 
 

@@ -12,11 +12,12 @@ from portal.urls import urlpatterns
 from tests.portal.conftest import SignedIn
 from tests.portal.world import PASSWORD, World
 
-OPEN = {"sign_in", "sign_out"}
+OPEN = {"sign_in", "sign_out", "reason"}
 MINE: dict[str, Callable[[World, str], Any]] = {  # whose object stands in the address
     "signal": lambda w, who: {"pk": (w.euro if who == "alice" else w.bobs_signal).pk},
     "order_cancel": lambda w, who: {"pk": (w.working if who == "alice" else w.bobs_order).pk},
     "close": lambda w, who: {"pk": (w.naked if who == "alice" else w.bobs_position).pk},
+    "reason": lambda w, who: {"code": "NO_MONEY"},
     "subscribe": lambda w, who: {"slug": w.carry.slug},
     "notification_read": lambda w, who: {
         "pk": (w.notification if who == "alice" else w.bobs_notification).pk
@@ -47,7 +48,8 @@ def args(world: World, name: str, who: str) -> dict[str, Any]:
 
 
 PRIVATE = [name for name in names() if name not in OPEN]
-OF_SOMEBODY = [p.name for p in urlpatterns if p.pattern.converters and p.name != "subscribe"]
+NOBODYS = {"subscribe", "reason"}
+OF_SOMEBODY = [p.name for p in urlpatterns if p.pattern.converters and p.name not in NOBODYS]
 TABLES = (
     "connections_executionconnection", "connections_connectionhealth", "connections_subscription",
     "connections_killswitch", "execution_order", "positions_executionposition",

@@ -1,0 +1,173 @@
+"""The lease: one row a process, prolonged whatever else is stuck; and every call has its end."""
+
+import ast
+import asyncio
+import inspect
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+
+from common.sql import rows
+from connections.models import ExecutionConnection
+from execution import runtime
+from execution.errands import Errand
+from execution.models import Order, WorkerLease
+from execution.runtime import Runtime
+from execution.services import execute
+from execution.wire import Wire
+from signals.models import Feed
+from tests.execution import cast
+from tests.execution.double import Double
+from tests.execution.test_errands import About, until
+
+ROOT = Path(__file__).parents[2]
+
+
+def lease_of(present: Runtime) -> datetime:
+    return WorkerLease.objects.get(pk=present.id).lease_until
+
+
+def is_prolonged(present: Runtime) -> Callable[[], bool]:
+    before = lease_of(present)
+    return lambda: lease_of(present) > before
+
+
+@pytest.fixture
+def stuck() -> Iterator[threading.Event]:
+    released = threading.Event()
+    yield released
+    released.set()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_neither_a_stuck_round_nor_a_stuck_flusher_keeps_the_lease_from_being_prolonged(
+    broker: Double, stuck: threading.Event
+) -> None:
+    present, entered = Runtime("test"), threading.Semaphore(0)
+
+    def wait(*_: Any) -> None:
+        entered.release()
+        stuck.wait(30)
+
+    async def answer() -> str:
+        return "yes"
+
+    present.start(every=[("one", 0.01, wait), ("another", 0.01, wait)])
+    try:
+        present.wire.errands.start([Errand("k", About("h"), answer, wait)])
+        assert all(entered.acquire(timeout=10) for _ in range(3))  # both rounds and the flusher
+        until(is_prolonged(present))
+        until(is_prolonged(present))
+    finally:
+        stuck.set()
+        present.stop()
+    assert not WorkerLease.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_process_that_drains_is_alive_until_its_last_outcome_is_written(
+    alice: ExecutionConnection, feed: Feed, trading: Runtime, broker: Double,
+    stuck: threading.Event, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    real = broker.submit
+
+    async def submit(*args: Any) -> Any:
+        await asyncio.to_thread(stuck.wait, 20)
+        return await real(*args)
+
+    monkeypatch.setattr(broker, "submit", submit)
+    cast.signal(feed)
+    execute(cast.pending())
+    trading.drain()
+    until(is_prolonged(trading))
+    until(is_prolonged(trading))
+    stuck.set()
+    assert trading.stop()
+    assert Order.objects.get().status == "FILLED"
+    assert not WorkerLease.objects.filter(pk=trading.id).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_lease_is_one_row_of_at_most_ten_seconds_by_the_databases_clock(
+    trading: Runtime,
+) -> None:
+    for _ in range(3):
+        trading.renew()
+    (row,) = rows(
+        "SELECT extract(epoch FROM lease_until - clock_timestamp()) AS left"
+        " FROM execution_workerlease"
+    )
+    assert 0 < row.left <= settings.FILLCAST_LEASE_SECONDS <= 10
+
+
+# ---- every call has its end ----
+def test_nobody_asks_the_wire_without_a_time_out() -> None:
+    assert inspect.signature(Wire.ask).parameters["timeout"].default is inspect.Parameter.empty
+    asked = [
+        (path.name, call.lineno, len(call.args) + len(call.keywords))
+        for path in (ROOT / "execution").glob("*.py")
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Attribute)
+        and call.func.attr == "ask"
+        and ast.unparse(call.func.value).endswith(("wire", "self"))
+    ]
+    assert len(asked) >= 4
+    assert [where for where in asked if where[2] != 2] == []
+
+
+NEEDS_TIMEOUT = {  # what opens connections, and the argument that ends the wait
+    "urlopen": "timeout",
+    "HTTPConnection": "timeout",
+    "HTTPSConnection": "timeout",
+    "SMTP": "timeout",
+    "SMTP_SSL": "timeout",
+}
+ROOMS = ("analytics", "api", "brokers", "common", "config", "connections", "events", "execution",
+         "portal", "positions", "prices", "signals", "users")  # fmt: skip
+
+
+def test_nothing_opens_a_connection_without_a_time_out() -> None:
+    without = []
+    for path in (one for room in ROOMS for one in (ROOT / room).rglob("*.py")):
+        for call in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(call, ast.Call):
+                continue
+            name = ast.unparse(call.func)
+            given = {keyword.arg for keyword in call.keywords}
+            needed = NEEDS_TIMEOUT.get(name.rpartition(".")[2])
+            if needed and needed not in given | {None}:
+                without.append((path.name, call.lineno, name))
+            if name.endswith("Redis.from_url") and not {"socket_timeout", None} & given:
+                without.append((path.name, call.lineno, name))
+            if name == "socket.create_connection" and len(call.args) < 2 and "timeout" not in given:
+                without.append((path.name, call.lineno, name))
+            if name == "psycopg.connect" and not {"connect_timeout", None} & given:
+                without.append((path.name, call.lineno, name))
+    assert without == []
+
+
+def test_mail_cache_and_bell_have_time_outs() -> None:
+    assert 0 < settings.EMAIL_TIMEOUT <= 10
+    whole: Any = settings.CACHES["default"]
+    cache = whole["OPTIONS"]
+    assert 0 < cache["socket_timeout"] <= 5
+    assert 0 < cache["socket_connect_timeout"] <= 5
+    bell = settings.CELERY_BROKER_TRANSPORT_OPTIONS
+    assert 0 < bell["socket_timeout"] <= 5
+    assert 0 < bell["socket_connect_timeout"] <= 5
+
+
+def test_a_call_that_never_ends_is_ended_by_the_wire(wire: Runtime) -> None:
+    never = asyncio.Event()
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        wire.wire.ask(never.wait(), 0.05)
+    assert time.monotonic() - began < 5
+    assert runtime.LONGEST_READ_SECONDS <= 120
