@@ -118,11 +118,7 @@ def take_over(
     STOP_WRONG_SIDE, TARGET_WRONG_SIDE.
     """
     connection = item.connection
-    instrument = Instrument.objects.filter(
-        book=connection.instrument_book, symbol=found.symbol
-    ).first()
-    if instrument is None:
-        raise ConflictError(Code.SYMBOL_NOT_AT_BROKER, f"{found.symbol} is not listed there.")
+    instrument = _instrument(connection, found)
     rate = _rate(connection, instrument.pair)
     signal = _signal(
         item, found, instrument.pair, _levels(connection, found, levels, instrument), by
@@ -148,8 +144,25 @@ def measure(order: Order, found: Found) -> None:
     if instrument is None:
         return
     order.symbol, order.quantity, order.pip = found.symbol, found.quantity, instrument.pip
+    order.stop_loss, order.take_profit = found.stop_loss, found.take_profit
     order.conversion_rate = _rate(order.connection, order.pair)
-    order.save(update_fields=["symbol", "quantity", "pip", "conversion_rate"])
+    if order.client_order_id is None:
+        order.client_order_id = new_client_order_id(settings.FILLCAST_INSTALLATION_TAG)
+        order.attempt = 0
+    order.save(
+        update_fields=[
+            "symbol", "quantity", "pip", "stop_loss", "take_profit", "conversion_rate",
+            "client_order_id", "attempt",
+        ]
+    )  # fmt: skip
+
+
+def _instrument(connection: ExecutionConnection, found: Found) -> Instrument:
+    listed = Instrument.objects.filter(book=connection.instrument_book, symbol=found.symbol)
+    instrument = listed.first()
+    if instrument is None:
+        raise ConflictError(Code.SYMBOL_NOT_AT_BROKER, f"{found.symbol} is not listed there.")
+    return instrument
 
 
 def _rate(connection: ExecutionConnection, pair: str) -> Decimal:

@@ -115,7 +115,9 @@ UPDATE execution_driftitem d SET state = 'RESOLVED', resolved_at = clock_timesta
 WHERE d.state <> 'RESOLVED' AND d.connection_id = ANY(%(connections)s) AND (
   d.kind = ANY(%(compared)s::text[]) AND d.seen_at < %(began)s
   OR d.kind = %(lookup)s AND NOT EXISTS (
-    SELECT FROM execution_order o WHERE o.id = d.order_id AND o.status = 'UNKNOWN'))
+    SELECT FROM execution_order o WHERE o.id = d.order_id AND o.status = 'UNKNOWN')
+  OR d.kind = %(forgotten)s AND EXISTS (
+    SELECT FROM execution_order o WHERE o.client_order_id = d.key))
 """
 
 COMPARED = (
@@ -245,6 +247,7 @@ def _resolvable(began: datetime) -> dict[str, Any]:
     return {
         "compared": array(code.value for code in COMPARED),
         "lookup": Code.BEYOND_LOOKUP.value,
+        "forgotten": Code.FORGOTTEN_ORDER.value,
         "began": began,
     }
 

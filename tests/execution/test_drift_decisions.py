@@ -366,6 +366,27 @@ def test_what_was_asked_about_the_id_before_proves_nothing_about_the_linked_one(
     assert (order.status, order.client_order_id) == ("SUBMITTED", tag + TAGGED)
 
 
+@pytest.mark.parametrize("cid", ["rewritten", TAGGED])
+def test_an_entry_of_a_restored_database_that_was_sent_after_all(
+    position: ExecutionPosition, broker: Double, feed: Feed, owner: User, cid: str
+) -> None:
+    """The backup shows it unsent and never sized; a person sees that the broker has it."""
+    forgotten = cast.signal(feed)
+    Order.objects.filter(signal=forgotten).update(
+        status="EXPIRED", reason="RESTORED_UNSENT", done_at="2020-01-01T00:00Z"
+    )
+    ticket = stranger(broker, cid=tag(broker) if cid == TAGGED else cid)
+    item = found("UNKNOWN_POSITION")
+    order = Order.objects.get(signal=forgotten)
+    drift_decisions.relink(item.pk, by=owner, order_id=order.pk)
+    ask_brokers(runtime.present().wire)
+    order.refresh_from_db()
+    assert (order.status, order.filled_quantity, order.symbol) == ("FILLED", 50, "EURUSD")
+    opened = ExecutionPosition.objects.get(signal=forgotten)
+    assert (opened.quantity, opened.broker_position_id) == (50, ticket.number)
+    settled(broker)
+
+
 def test_an_unknown_position_is_really_one_of_ours_under_another_number(
     position: ExecutionPosition, broker: Double, owner: User
 ) -> None:
