@@ -84,6 +84,22 @@ def without_events() -> None:
     events.apply_or_halve = _nothing  # type: ignore[attr-defined, assignment]
 
 
+def without_unknown() -> None:
+    """A lost answer is taken for an order that never left, and sent again: the naive copier."""
+    from brokers.base import NotSent, OutcomeUnknown
+    from common.codes import Code
+    from execution import wire
+
+    real = wire.reports_of
+
+    def naive(request: Any, answer: Any) -> Any:
+        if isinstance(answer, OutcomeUnknown | TimeoutError):
+            answer = NotSent(Code.REPLY_LOST, "no answer")
+        return real(request, answer)
+
+    wire.reports_of = naive
+
+
 def _nothing(reports: Any) -> list[Any]:
     return []
 

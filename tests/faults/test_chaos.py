@@ -1,9 +1,12 @@
 """`make chaos`: its story is the seed's, and a short one of it settles with all counters at 0."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -51,3 +54,29 @@ def test_a_short_chaos_settles_with_all_counters_at_0() -> None:
     assert told["faults"] >= 5
     assert told["in_flight_max"] >= 3_000
     assert told["accepted"] > 3_000
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(900)
+def test_ctrl_c_leaves_nothing_behind() -> None:
+    line = [sys.executable, "-m", "tests.faults.chaos", "--seed", "424242"]
+    with subprocess.Popen(
+        line, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as chaos:
+        assert chaos.stderr is not None
+        for said in chaos.stderr:
+            if "in flight" in said:  # it runs, and the first thing is broken
+                break
+        os.killpg(chaos.pid, signal.SIGINT)
+        rest = chaos.stderr.read()
+    assert chaos.returncode == 130, rest
+    assert not list((ROOT / "var" / "chaos").glob("seed-424242-*"))
+    told = [*Path("/proc").glob("[0-9]*/cmdline"), *Path("/proc").glob("[0-9]*/environ")]
+    assert [path for path in told if b"seed-424242-" in _read(path)] == []
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""

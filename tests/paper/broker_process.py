@@ -82,6 +82,10 @@ class BrokerProcess:
         until(listens, 60)
         return self
 
+    @property
+    def alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
     def signal(self, number: signal.Signals) -> None:
         assert self.process is not None
         self.process.send_signal(number)
@@ -115,9 +119,8 @@ class BrokerProcess:
 class Caller:
     """One process of ours, as the broker sees it: an adapter on a loop of its own."""
 
-    def __init__(self, port: int, **settings: Any) -> None:
+    def __init__(self, port: int) -> None:
         self.adapter = RemotePaper("127.0.0.1", port, capabilities_of)
-        self._settings = {"reply_timeout": 2, **settings}
         self._runner = asyncio.Runner()
 
     def __enter__(self) -> Self:
@@ -129,11 +132,17 @@ class Caller:
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self._runner.run(work)
 
-    def spec(self, number: str = "A1") -> ConnectionSpec:
-        return ConnectionSpec(connection_id=f"c-{number}", account=number, settings=self._settings)
+    def spec(self, number: str = "A1", patience: float = 30) -> ConnectionSpec:
+        """patience: seconds that an answer is waited for."""
+        settings = {"reply_timeout": patience}
+        return ConnectionSpec(connection_id=f"c-{number}", account=number, settings=settings)
 
     def place(
-        self, *ids: str, number: str = "A1", guard: Guard = lambda _: None
+        self,
+        *ids: str,
+        number: str = "A1",
+        guard: Guard = lambda _: None,
+        patience: float = 30,
     ) -> dict[str, Outcome]:
         """Buy 1,000 EUR under each id, in one call; return how each ended."""
         told: dict[str, Outcome] = {}
@@ -142,7 +151,7 @@ class Caller:
             assert request.client_order_id not in told, "told twice"
             told[request.client_order_id] = outcome
 
-        orders = [(self.spec(number), order(number, one)) for one in ids]
+        orders = [(self.spec(number, patience), order(number, one)) for one in ids]
         self.run(self.adapter.submit_many(orders, guard, tell))
         return told
 

@@ -29,6 +29,7 @@ from brokers.paper import venue
 from brokers.paper.adapter import create
 from brokers.paper.models import PaperAccount, PaperInstrument, PaperOrder
 from brokers.paper.remote.server import Server
+from brokers.paper.remote.where import elsewhere
 from brokers.paper.sessions import sessions
 from common.clocks import MarketClock, set_market_clock
 
@@ -52,6 +53,12 @@ class Trader:
         self.wait_until(NOON)
         venue.list_instruments()
         self.price("1.10000")
+
+    @property
+    def soon(self) -> dict[str, Any]:
+        """Settings to miss an answer by. In-process the wait begins when the broker is done; by TCP
+        what is answered has to be back within it, on a busy machine too."""
+        return {"settings": {"reply_timeout": 3 if elsewhere() else 0.05}}
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)
@@ -153,6 +160,8 @@ class Trader:
 
 
 IN_PROCESS, REMOTE = "in process", "remote"
+# For what is of the broker here alone (its second look at deadlines), or slow and of the book.
+HERE = pytest.mark.parametrize("trader", [IN_PROCESS], indirect=True)
 
 
 @pytest.fixture(params=[IN_PROCESS, REMOTE])

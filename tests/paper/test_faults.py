@@ -23,10 +23,7 @@ from brokers.base import (
 )
 from brokers.paper.sessions import sessions
 from common.codes import Code
-from tests.paper.conftest import IN_PROCESS, Trader
-
-HERE = pytest.mark.parametrize("trader", [IN_PROCESS], indirect=True)  # it looks twice at deadlines
-SOON: dict[str, Any] = {"settings": {"reply_timeout": 0.05}}
+from tests.paper.conftest import HERE, Trader
 
 
 class Guard:
@@ -77,7 +74,7 @@ def test_unreachable_is_proven_not_sent(trader: Trader) -> None:
 def test_lost_on_the_way_leaves_no_trace_and_no_answer(trader: Trader) -> None:
     trader.set(silent_before=True)
     with pytest.raises(OutcomeUnknown) as caught:
-        trader.submit(trader.request(Side.BUY, "1000", client_order_id="lost"), **SOON)
+        trader.submit(trader.request(Side.BUY, "1000", client_order_id="lost"), **trader.soon)
     assert caught.value.code is Code.REPLY_LOST
     assert trader.find("lost") is None
 
@@ -85,7 +82,7 @@ def test_lost_on_the_way_leaves_no_trace_and_no_answer(trader: Trader) -> None:
 def test_a_lost_answer_is_unknown_yet_findable(trader: Trader) -> None:
     trader.set(silent_after=True)
     with pytest.raises(OutcomeUnknown):
-        trader.submit(trader.request(Side.BUY, "1000", client_order_id="mute"), **SOON)
+        trader.submit(trader.request(Side.BUY, "1000", client_order_id="mute"), **trader.soon)
     [found] = trader.find("mute") or []
     assert (found.kind, found.fills[0].quantity) == (ReportKind.FILLED, D(1000))
     assert len(trader.positions()) == 1
@@ -96,7 +93,7 @@ def test_every_nth_answer_is_lost(trader: Trader) -> None:
     outcomes = []
     for _ in range(7):
         try:
-            trader.submit(trader.request(Side.BUY, "1000"), **SOON)
+            trader.submit(trader.request(Side.BUY, "1000"), **trader.soon)
             outcomes.append("told")
         except OutcomeUnknown:
             outcomes.append("lost")
@@ -173,7 +170,7 @@ def test_an_order_past_its_deadline_is_lost_on_the_way(trader: Trader) -> None:
     """The guard lets it leave and refuses it on arrival: no row, no answer."""
     trader.guard = guard = Guard(passes=1)
     with pytest.raises(OutcomeUnknown):
-        trader.submit(trader.request(Side.BUY, "1000"), **SOON)
+        trader.submit(trader.request(Side.BUY, "1000"), **trader.soon)
     assert guard.calls == 2
     assert trader.journal() == []
 
@@ -259,7 +256,7 @@ def test_a_lost_cancel_is_unknown_and_may_be_repeated(trader: Trader, knob: str)
     trader.set(**faulty)
     request = CancelRequest(resting.client_order_id, resting.broker_order_id, "EURUSD")
     with pytest.raises(OutcomeUnknown):
-        trader.run(trader.adapter.cancel(trader.spec(**SOON), request))
+        trader.run(trader.adapter.cancel(trader.spec(**trader.soon), request))
     assert trader.journal()[0].status == ("WORKING" if knob == "silent_before" else "CANCELLED")
     faulty[knob] = False
     trader.set(**faulty)
@@ -275,6 +272,6 @@ def test_a_process_that_stood_still_leaves_nothing_behind(
     monkeypatch.setattr("brokers.paper.arrivals.machine_time", lambda: next(readings))
     trader.guard = guard = Guard(passes=2)  # on leaving, on arrival; then the deadline is over
     with pytest.raises(OutcomeUnknown):
-        trader.submit(trader.request(Side.BUY, "1000"), **SOON)
+        trader.submit(trader.request(Side.BUY, "1000"), **trader.soon)
     assert guard.calls == 3
     assert trader.journal() == []

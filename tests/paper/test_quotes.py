@@ -10,7 +10,7 @@ from brokers.base import CloseCause, Quote, ReportKind, Side
 from brokers.paper import venue
 from brokers.paper.models import PaperAccount, PaperEvent, PaperPosition, PaperQuote
 from prices.replay import DATA, DEFAULT_FILE, read_quotes
-from tests.paper.conftest import Trader
+from tests.paper.conftest import HERE, Trader
 
 Told = tuple[ReportKind, CloseCause | None, list[tuple[D, D, datetime, D]]]
 RELEASE = datetime(2014, 5, 2, 12, 30, tzinfo=UTC)
@@ -76,6 +76,7 @@ def five_minutes(trader: Trader, account: str, *, at_once: bool) -> list[Told]:
     ]
 
 
+@HERE
 def test_one_batch_or_one_at_a_time_is_the_same(trader: Trader) -> None:
     at_once = five_minutes(trader, "once", at_once=True)
     assert five_minutes(trader, "single", at_once=False) == at_once
@@ -159,6 +160,7 @@ def test_events_are_told_until_they_are_acknowledged(trader: Trader) -> None:
     assert PaperEvent.objects.count() == 3  # the evidence stays
 
 
+@HERE
 def test_a_thousand_accounts_are_stopped_out_at_one_price(trader: Trader) -> None:
     """More than one transaction's worth of accounts; each is told once, none twice."""
     numbers = [f"M{i}" for i in range(1_100)]
@@ -182,6 +184,7 @@ def test_a_thousand_accounts_are_stopped_out_at_one_price(trader: Trader) -> Non
     }
 
 
+@HERE
 def test_fifty_thousand_resting_levels_do_not_slow_a_quote_that_hits_none(trader: Trader) -> None:
     account = PaperAccount.objects.get(number="A1").pk
     with connection.cursor() as cursor:

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -39,11 +40,19 @@ from tests.paper.broker_process import (
 pytestmark = [pytest.mark.django_db(transaction=True)]
 
 
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[BrokerProcess]:
-    with BrokerProcess(tmp_path / "broker.log") as process:
-        process.open("A1", "A2")
+@pytest.fixture(scope="module")
+def process(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    with BrokerProcess(tmp_path_factory.mktemp("broker") / "broker.log") as process:
         yield process
+
+
+@pytest.fixture
+def broker(process: BrokerProcess, transactional_db: None) -> BrokerProcess:
+    """A broker that runs, with two accounts and a price; its books are the test's own."""
+    if not process.alive:
+        process.start()
+    process.open("A1", "A2")
+    return process
 
 
 @pytest.fixture
@@ -166,10 +175,10 @@ def test_the_guard_is_asked_last_and_for_each_order(caller: Caller) -> None:
 
 def test_a_frame_that_the_kernel_takes_in_part_never_arrives() -> None:
     """A peer that reads nothing: at some point a frame does not go whole, and its line is cut."""
-    with deaf_server() as (port, received), Caller(port, reply_timeout=0.2) as caller:
+    with deaf_server() as (port, received), Caller(port) as caller:
         told = {}
         for number in range(200):
-            told.update(caller.place(*[f"{number}-{i:02d}" for i in range(99)]))
+            told.update(caller.place(*[f"{number}-{i:02d}" for i in range(99)], patience=0.2))
             if "NotSent" in (seen := {kind(outcome) for outcome in told.values()}):
                 break
         assert seen == {"OutcomeUnknown", "NotSent"}
@@ -220,10 +229,10 @@ def deaf_server() -> Iterator[tuple[int, Callable[[], set[str]]]]:
 
 # ---- OutcomeUnknown: only the broker's word counts ----------------------------------------------
 def test_a_lost_answer_is_unknown_and_the_order_is_found(network: Network) -> None:
-    with Caller(network.port, reply_timeout=0.5) as caller:
+    with Caller(network.port) as caller:
         caller.place("before")
         network.lose_replies()
-        [outcome] = caller.place("mute").values()
+        [outcome] = caller.place("mute", patience=0.5).values()
         assert isinstance(outcome, OutcomeUnknown)
         assert outcome.code is Code.REPLY_LOST
         network.heal()
@@ -233,7 +242,7 @@ def test_a_lost_answer_is_unknown_and_the_order_is_found(network: Network) -> No
 
 def test_a_reset_after_the_write_is_unknown(broker: BrokerProcess, network: Network) -> None:
     broker.ask("set_terms", [], {"reply_delay_ms": 60_000})
-    with Caller(network.port, reply_timeout=30) as caller:
+    with Caller(network.port) as caller:
         with at_the_same_time(journal, network.reset):
             [outcome] = caller.place("cut").values()
         assert isinstance(outcome, OutcomeUnknown)
@@ -267,7 +276,7 @@ def test_half_an_answer_is_unknown_and_logged(
 def test_an_answer_that_makes_no_sense_is_unknown_and_logged(
     words: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with nonsense_server(words) as port, Caller(port, reply_timeout=30) as caller:
+    with nonsense_server(words) as port, Caller(port) as caller:
         [outcome] = caller.place("x").values()
     assert isinstance(outcome, OutcomeUnknown)
     assert words[:20].decode() in caplog.text
@@ -307,17 +316,17 @@ def test_a_packet_that_was_delayed_on_its_way_is_accepted_when_it_arrives(
     network: Network,
 ) -> None:
     """As with a real broker: it knows no send deadline. An early look proves nothing."""
-    with Caller(network.port, reply_timeout=0.2) as caller:
+    with Caller(network.port) as caller:
         caller.place("before")
         network.delay(1.5)
-        [outcome] = caller.place("slow").values()
+        [outcome] = caller.place("slow", patience=0.2).values()
         assert isinstance(outcome, OutcomeUnknown)
     assert journal() == ["before"]  # its sender is gone, it is not there, and yet:
     until(lambda: journal() == ["before", "slow"], 5)
 
 
 def test_in_a_partition_the_line_is_cut_and_what_it_held_never_arrives(network: Network) -> None:
-    with Caller(network.port, reply_timeout=30) as caller:
+    with Caller(network.port) as caller:
         caller.place("before")
         network.partition()
         [outcome] = caller.place("lost").values()  # ends when nothing is heard for five seconds
@@ -347,10 +356,10 @@ def test_the_server_refuses_resets_and_answers_by_half(
 
 
 def test_the_server_stands_still_and_goes_on(broker: BrokerProcess) -> None:
-    with Caller(broker.port, reply_timeout=0.3) as caller:
+    with Caller(broker.port) as caller:
         caller.place("before")
         _fault(broker, "stand_still", 1.0)
-        until(lambda: kind(caller.place("during")["during"]) == "OutcomeUnknown", 5)
+        until(lambda: kind(caller.place("during", patience=0.3)["during"]) == "OutcomeUnknown", 5)
         assert caller.run(_find(caller, "during", 10))
 
 
@@ -363,6 +372,7 @@ def test_events_are_told_again_to_whoever_connects(broker: BrokerProcess, caller
     _fault(broker, "replay_on_connect", 100)
     with Caller(broker.port) as other:
         until(lambda: other.run(other.adapter.events(10)) == told, 5)
+    _fault(broker, "replay_on_connect", 0)
 
 
 def test_trouble_is_for_servers_that_were_started_for_it(broker: BrokerProcess) -> None:

@@ -48,7 +48,7 @@ from common.codes import Code
 
 IN_A_FRAME = 100  # orders
 REPLY_TIMEOUT = 10.0  # seconds that a missing answer is waited for
-READ_TIMEOUT = 20.0
+READ_TIMEOUT, JOURNAL_TIMEOUT = 20.0, 120.0  # the books may hold a million orders
 Tell = Callable[[OrderRequest, Outcome], None]
 
 
@@ -151,7 +151,7 @@ class RemotePaper:
 
     async def journal(self, tag: str) -> Journal:
         """Show the books, for the audit. Raises ReadFailed."""
-        books: Journal = await self._read("journal", tag)
+        books: Journal = await self._read("journal", tag, patience=JOURNAL_TIMEOUT)
         return books
 
     async def events(self, limit: int) -> list[OrderReport]:
@@ -176,11 +176,11 @@ class RemotePaper:
             self._reaches[loop] = Reach(self._host, self._port)
         return self._reaches[loop]
 
-    async def _read(self, name: str, *arguments: Any) -> Any:
+    async def _read(self, name: str, *arguments: Any, patience: float = READ_TIMEOUT) -> Any:
         """Ask something that changes nothing. Raises ReadFailed."""
         try:
             answer = Answer(name, *arguments)
-            return await answer.fetch(await self._reach().link(), READ_TIMEOUT)
+            return await answer.fetch(await self._reach().link(), patience)
         except (OSError, OutcomeUnknown) as error:
             raise ReadFailed(Code.BROKER_UNREACHABLE, str(error)) from error
 

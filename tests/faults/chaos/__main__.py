@@ -6,7 +6,6 @@ import secrets
 import signal
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from tests.faults.chaos.load import Load
@@ -78,24 +77,22 @@ def run(seed: int, seconds: float, without: str = "") -> dict[str, Any]:
     """Run and return what is printed; the folder stays when something is not 0."""
     folder = folder_for(seed)
     say(f"chaos: seed {seed}, {seconds:g} s, in {folder}")
-    told: dict[str, Any] = {"ok": False}
     try:
         with Stage(folder, say, without) as stage:
             verdict = Run(stage, seed, seconds).through()
         told = verdict.as_json(seed, seconds)
-    finally:
-        _tidy(folder, ok=bool(told["ok"]))
-    if not told["ok"]:
-        told["logs"] = str(folder)
-    return told
-
-
-def _tidy(folder: Path, *, ok: bool) -> None:
-    if ok:
+    except KeyboardInterrupt:
         forget(folder)
-    else:
+        raise
+    except BaseException:
         keep_logs(folder)
-        say(f"the logs are in {folder}")
+        say(f"the run failed; the logs are in {folder}")
+        raise
+    if told["ok"]:
+        forget(folder)
+        return told
+    keep_logs(folder)
+    return {**told, "logs": str(folder)}
 
 
 def main() -> int:
@@ -108,7 +105,7 @@ def main() -> int:
     parser.add_argument(
         "--without",
         default="",
-        choices=["deadline", "fence", "second_proof", "reservation", "events"],
+        choices=["deadline", "fence", "second_proof", "reservation", "unknown"],
         help="take this guard away from the workers, to see that a counter notices",
     )
     asked = parser.parse_args()
