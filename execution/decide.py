@@ -283,7 +283,7 @@ def levels_at_broker(
 
     A broker holds one target for all of a position, so several targets are ours to watch. Where
     positions are netted and levels belong to the position, one signal's stop would close all the
-    others too (docs/adr/0007): they are ours to watch as well.
+    others too (docs/adr/0011): they are ours to watch as well.
     """
     if not (can.native_stops and row.broker_holds_stops):
         return None, None

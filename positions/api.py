@@ -24,6 +24,13 @@ class PositionSerializer(StrictModelSerializer[ExecutionPosition]):
     current_price = Amount(read_only=True, allow_null=True, help_text="Where it could be closed.")
     unrealized_pnl = Amount(read_only=True, allow_null=True)
     price_time = Moment(read_only=True, allow_null=True)
+    unprotected_since = Moment(
+        read_only=True, allow_null=True, help_text="It should have a stop and has none since then."
+    )
+    unprotected_seconds = Amount(
+        source="seconds_without_stop", read_only=True,
+        help_text="For how long it has been without its stop, all such times together.",
+    )  # fmt: skip
 
     class Meta:
         model = ExecutionPosition
@@ -45,6 +52,9 @@ class PositionSerializer(StrictModelSerializer[ExecutionPosition]):
             "take_profit",
             "sl_guardian",
             "tp_guardian",
+            "unprotected_since",
+            "unprotected_seconds",
+            "unprotected_why",
             "current_price",
             "price_time",
             "unrealized_pnl",

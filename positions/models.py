@@ -7,6 +7,7 @@ from typing import Self
 
 from django.db import models
 from django.db.models import F, Q
+from django.utils.timezone import now as machine_clock
 
 from brokers.base import Side as BrokerSide
 from common.database import ClockTimestamp
@@ -171,6 +172,13 @@ class ExecutionPosition(models.Model):
     @property
     def broker_side(self) -> BrokerSide:
         return BrokerSide(self.side)
+
+    @property
+    def seconds_without_stop(self) -> Decimal:
+        """Machine time for which it should have had a stop and had none, until now."""
+        since = self.unprotected_since
+        running = (machine_clock() - since).total_seconds() if since is not None else 0
+        return self.unprotected_seconds + Decimal(f"{max(running, 0):.1f}")
 
     @property
     def is_open(self) -> bool:

@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
+from common.codes import Code
 from common.questions import Point, Question
 from common.shown import number
 from config.console.candidates import Candidate
@@ -59,12 +60,19 @@ def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         position=position,
         currency=_currency(position),
         protection=protection(position),
+        why_unprotected=_why(position),
         orders=[Candidate(order) for order in orders],
         fills=fills.order_by("id"),
         free=position.quantity - position.reserved,
         net=position.realized_pnl - position.commission,
         can_close=may and position.quantity > position.reserved,
     )
+
+
+def _why(position: ExecutionPosition) -> str:
+    """Why it has no stop at this moment."""
+    why = position.unprotected_why
+    return Code[why].sentence if why in Code.__members__ else ""
 
 
 def _currency(position: ExecutionPosition) -> str:

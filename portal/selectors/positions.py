@@ -8,6 +8,7 @@ from typing import Any
 from django.utils import timezone
 
 from common.clocks import market_now
+from common.codes import Code
 from common.money import divide
 from positions.models import ExecutionPosition, PositionQuerySet
 from positions.selectors import protection, with_prices
@@ -31,14 +32,21 @@ class Held:
         return self.shape[0] == "naked"
 
     @property
+    def why_naked(self) -> str:
+        """Why it has no stop at this moment, in a sentence."""
+        why = self.position.unprotected_why
+        return Code[why].sentence if why in Code.__members__ else ""
+
+    @property
     def is_without_stop(self) -> bool:
         """Nobody watches a stop: it is missing, or none was ever wanted."""
         return self.is_naked or self.position.sl is None
 
     @property
-    def untouched_seconds(self) -> float:
-        """Machine time since we last did anything about it: how long a stop may be missing."""
-        age: timedelta = timezone.now() - self.position.touched_at
+    def unprotected_seconds(self) -> float:
+        """Machine time without its stop; before that was noted, since we last did anything."""
+        since = self.position.unprotected_since or self.position.touched_at
+        age: timedelta = timezone.now() - since
         return age.total_seconds()
 
     @property
