@@ -101,7 +101,7 @@ def cancel(orders: list[int]) -> list[int]:
     return asked
 
 
-def quote(bid: str = "1.09990", ask: str = "1.10000", to_broker: bool = True) -> None:
+def quote(bid: str = "1.09990", ask: str = "1.10000") -> None:
     """Bring a fresh price to the broker and to us."""
     from brokers.base import Quote, ReadFailed
     from brokers.paper.venue import on_quotes
@@ -110,11 +110,10 @@ def quote(bid: str = "1.09990", ask: str = "1.10000", to_broker: bool = True) ->
     from prices.services import store_quotes
 
     fresh = [Quote(PAIR, Decimal(bid), Decimal(ask), market_now())]
-    if to_broker:
-        try:
-            on_quotes(fresh)
-        except ReadFailed:  # the broker has been started anew since
-            on_quotes(fresh)
+    try:
+        on_quotes(fresh)
+    except ReadFailed:  # the broker has been started anew since
+        on_quotes(fresh)
     store_quotes(DataConnection.objects.get(name="static").pk, fresh)
 
 
@@ -130,16 +129,6 @@ def draft(feed: int) -> tuple[str, int]:
     )  # fmt: skip
     _, secret = create_api_key(place.owner, "fault")
     return secret, made.pk
-
-
-def halt(on: bool = True) -> None:
-    """Set or release everybody's kill switch."""
-    from common.sql import run
-
-    if on:
-        run("INSERT INTO connections_killswitch (scope, mode) VALUES ('GLOBAL', 'HALTED')")
-    else:
-        run("DELETE FROM connections_killswitch")
 
 
 def channel(url: str) -> int:
@@ -167,7 +156,7 @@ def audit() -> dict[str, Any]:
 
 DEEDS: dict[str, Callable[..., Any]] = {
     deed.__name__: deed
-    for deed in (publish, close, modify, cancel, quote, draft, halt, channel, send, audit)
+    for deed in (publish, close, modify, cancel, quote, draft, channel, send, audit)
 }
 
 

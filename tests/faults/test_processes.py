@@ -191,7 +191,9 @@ def test_the_web_process_killed_while_it_publishes(place: Place) -> None:
 
 
 def _env(place: Place, port: str) -> Env:
-    return Env({**place.fleet.environ, "FILLCAST_PORT": port, "FILLCAST_DB_ROLE": "web"})
+    environ = {**place.fleet.environ, "FILLCAST_PORT": port, "FILLCAST_DB_ROLE": "web"}
+    environ.pop("FILLCAST_CREDENTIALS_PRIVATE_KEYS")
+    return Env(environ)
 
 
 def _publish(port: str, key: str, signal_id: int) -> None:
