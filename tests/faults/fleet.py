@@ -27,6 +27,8 @@ FAST = {
     "FILLCAST_LOG_LEVEL": "INFO",
 }
 START_SECONDS = 60
+# After a reconnect entries wait for a comparison, which is maintenance's.
+EVERYTHING = "execution,exits,maintenance"
 
 
 def until(what: Callable[[], Any], seconds: float, otherwise: str | Callable[[], str]) -> float:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.faults.conftest import OPENED
+from tests.faults.fleet import EVERYTHING
 from tests.faults.network import Network
 from tests.faults.place import Place, Story
 from tests.faults.test_entries import all_ended
@@ -29,7 +30,7 @@ def exits_network(opened: Place) -> Iterator[Network]:
 
 
 def publish(place: Place) -> Story:
-    place.fleet.worker()
+    place.fleet.worker(queues=EVERYTHING)
     place.quote()
     place.hands.do("publish", feed=N)
     return Story(place)
@@ -99,7 +100,7 @@ def test_the_network_fails_in_a_fan_out_and_heals(
     place: Place, network: Network, trouble: Callable[[Network], None]
 ) -> None:
     place.broker(reply_delay_ms=300)
-    place.fleet.worker()
+    place.fleet.worker(queues=EVERYTHING)
     place.quote()
     place.hands.do("publish", feed=N)
     place.wait(lambda: place.count.in_flight() > 0, "nothing under way")
@@ -121,7 +122,7 @@ def test_the_network_fails_while_everything_is_closed_and_heals(
     opened: Place, exits_network: Network, trouble: Callable[[Network], None]
 ) -> None:
     opened.broker(reply_delay_ms=300)
-    opened.fleet.worker("exits", "exits")
+    opened.fleet.worker("worker", EVERYTHING)
     opened.quote()
     opened.hands.do("publish", action="CLOSE", refers_to=opened.ours.value(FIRST_SIGNAL))
     opened.wait(lambda: opened.count.in_flight() > 0, "nothing under way")
@@ -137,14 +138,14 @@ def test_the_network_fails_while_everything_is_closed_and_heals(
 
 def test_a_worker_dies_in_a_partition_that_heals_afterwards(place: Place, network: Network) -> None:
     place.broker(reply_delay_ms=300)
-    victim = place.fleet.worker("victim")
+    victim = place.fleet.worker("victim", EVERYTHING)
     place.quote()
     place.hands.do("publish", feed=N)
     place.wait(lambda: place.count.in_flight() > 0, "nothing under way")
     network.partition()
     victim.kill()
     story = Story(place)
-    place.fleet.worker("successor")
+    place.fleet.worker("successor", EVERYTHING)
     network.heal()
     place.settle()
     story.end()

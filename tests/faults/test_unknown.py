@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.faults.fleet import EVERYTHING
 from tests.faults.place import Place, Story
 from tests.faults.test_entries import all_ended
 
@@ -73,7 +74,7 @@ def test_an_absence_is_proven_twice_though_the_prover_died(
 @pytest.mark.parametrize("deed", ["kill", "stop"])
 def test_the_broker_itself_dies_or_stands_still(place: Place, point: str, deed: str) -> None:
     broker = place.venue.start(faults=f"{point}:{deed}:2")
-    place.fleet.worker()
+    place.fleet.worker(queues=EVERYTHING)
     place.quote()
     place.hands.do("publish", feed=200)
     place.wait(lambda: not broker.alive or broker.stopped, "nobody came there")
