@@ -23,5 +23,5 @@ def tried_again(reason: str) -> str:
     """Whether it is tried again by itself, in a sentence."""
     code = known_code(reason)
     if code is None or code not in TRIED_AGAIN:
-        return "It is not tried again by itself: it would end in the same way."
+        return "It is not tried again by itself."
     return f"It is tried again by itself: {TRIED_AGAIN[code]}."

@@ -297,7 +297,7 @@ def _write(changes: list[Change]) -> int:
         "sls": [level.sl for level in levels],
         "targets": [array(level.targets) for level in levels],
     }
-    if implied := [_implied(c.row, status) for c in changes for status in _passed(c)]:
+    if implied := [_implied(c.row, status) for c in changes if c.passed for status in _passed(c)]:
         run(sql.IMPLIED, columns(implied, 5))
     written = rows(sql.WRITE, {**arrays, **signals})[0].written
     if late := [c.row.id for c in changes if c.sums.quantity and c.row.status in LATE]:
@@ -342,16 +342,24 @@ def _record(change: Change) -> tuple[Any, ...]:
         row.attempt + step.next_attempt,
         min(row.tries + step.next_try, MOST_TRIES),
         _backoff(row.tries) if step.next_try else 0.0,
+        not change.passed and _skipped_submitted(change),
         orjson.dumps(_numbers(change)).decode(),
     )
 
 
+def _skipped_submitted(change: Change) -> bool:
+    """Whether the broker told of what comes after SUBMITTED, and never of that."""
+    return (
+        change.row.status in UNTOLD
+        and change.state.status in BEYOND_SUBMITTED
+        and Status.SUBMITTED not in change.passed
+    )
+
+
 def _passed(change: Change) -> list[Status]:
-    """States that it went through without a line of their own: told in this flush, or implied."""
-    skipped = change.row.status in UNTOLD and change.state.status in BEYOND_SUBMITTED
-    if skipped and Status.SUBMITTED not in change.passed:
-        return [Status.SUBMITTED, *change.passed]
-    return change.passed
+    """Every state that one flush has led through, but for the last."""
+    first = [Status.SUBMITTED] if _skipped_submitted(change) else []
+    return [*first, *change.passed]
 
 
 def _has_risen(change: Change) -> bool:

@@ -50,6 +50,7 @@ COLUMNS = {
     "attempt": "int",
     "tries": "int",
     "wait": "double precision",  # seconds until a row that goes back to PENDING may run
+    "implied": "boolean",  # the broker skipped SUBMITTED: it gets its line in the log
     "numbers": "text",
 }
 
@@ -147,6 +148,9 @@ WITH d AS (
 ), logged AS (
   INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status, detail,
     numbers)
+  SELECT u.id, u.signal_id, u.connection_id, 'SUBMITTED', 'SUBMITTED', '', '{{}}'
+  FROM u JOIN d USING (id) WHERE d.implied
+  UNION ALL
   SELECT u.id, u.signal_id, u.connection_id,
     CASE WHEN d.reason <> '' THEN d.reason WHEN d.new_quantity > 0 THEN 'FILL'
       WHEN d.status = 'SUBMITTED' THEN 'ACCEPTED' ELSE d.status END,

@@ -220,6 +220,12 @@ def test_a_state_that_the_broker_skipped_is_in_the_log(
     assert [status for _, status in cast.log_codes(entry.pk)][2:] == lines
 
 
+def test_states_that_one_flush_led_through_stand_in_their_order(entry: Order) -> None:
+    cast.tell(cast.fill_report(entry, 40, "f1"), cast.report(entry, ReportKind.CANCELLED))
+    lines = [status for _, status in cast.log_codes(entry.pk)][2:]
+    assert lines == ["SUBMITTED", "PARTIALLY_FILLED", "CANCELLED"]
+
+
 def test_a_state_that_was_told_is_not_implied_again(entry: Order) -> None:
     cast.tell(cast.report(entry, ReportKind.ACCEPTED))
     cast.tell(cast.fill_report(entry, 100, "f1"))
