@@ -18,7 +18,8 @@ from common.clocks import market_now
 from common.errors import MisconfiguredError
 from common.sql import array, columns, rows, run
 from execution import asking
-from execution.reconcile import begin, reconcile, settle_orders
+from execution.reconcile import reconcile
+from execution.resting import begin, settle_orders
 
 LEAST_SECONDS = 0.2
 ALL_SECONDS = 5  # between comparisons where executions cannot be asked for

@@ -7,7 +7,6 @@ drift item; a position that is gone at the broker is closed here and never reope
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -16,7 +15,6 @@ import structlog
 from django.conf import settings
 from django.db import transaction
 
-from brokers.base import CancelRequest
 from common.codes import Code
 from common.faults import point
 from common.money import plain
@@ -25,10 +23,7 @@ from execution import asking, correcting
 from execution.asking import Snapshot
 from execution.compare import (
     Differences,
-    OrderDifferences,
     is_ours,
-    order_record,
-    orders_of,
     positions_of,
 )
 from execution.drift import Record, write_all
@@ -36,6 +31,7 @@ from execution.events import drain_first
 from execution.flusher import AWAY
 from execution.ids import base_of
 from execution.missing import settle_missing
+from execution.resting import Look, begin, settle_orders, without_cancelled
 
 log = structlog.get_logger(__name__)
 
@@ -69,21 +65,6 @@ FROM positions_executionposition p WHERE p.id IN (
   WHERE connection_id = ANY(%(connections)s) AND quantity > 0
   UNION SELECT unnest(%(before)s::bigint[]))
 ORDER BY p.id
-"""
-
-OPEN = """
-SELECT id FROM positions_executionposition WHERE connection_id = ANY(%s) AND quantity > 0
-"""
-
-# Ids that the broker gives only to what it makes by itself are nobody's to compare.
-WORKING = """
-SELECT o.id, o.connection_id, o.client_order_id, o.broker_order_id, o.status, o.symbol, o.side,
-  o.order_type, o.quantity, o.filled_quantity, o.limit_price, o.stop_price, o.stop_loss,
-  o.take_profit
-FROM execution_order o
-WHERE o.connection_id = ANY(%s) AND o.status IN ('SUBMITTED', 'PARTIALLY_FILLED',
-  'CANCEL_REQUESTED') AND o.client_order_id IS NOT NULL
-ORDER BY o.id
 """
 
 # What the broker may hold already and we have not been told of.
@@ -151,19 +132,6 @@ def ask_for(connection_ids: Sequence[UUID] | None = None) -> int:
     return run(ASK_FOR, {"ids": ids})
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """One comparison: which accounts, when it began, and what was open and working then.
-
-    The broker may show what has ended since, and not yet what has begun since.
-    """
-
-    accounts: dict[UUID, Any]
-    began: datetime
-    positions: list[int]
-    orders: set[int]
-
-
 def reconcile_all() -> int:
     """Compare every active connection; return how many differences were seen."""
     return reconcile()
@@ -192,14 +160,6 @@ def reconcile(connection_ids: Sequence[UUID] = (), *, first_only: bool = False) 
     read = asking.snapshots(list(accounts.values()))
     point("reconcile.read")
     return compare_or_halve(look, read) if read else 0
-
-
-def begin(accounts: dict[UUID, Any]) -> Look:
-    """Note what is open and working now, before the brokers are read."""
-    began = rows("SELECT clock_timestamp() AS now")[0].now
-    ids = list(accounts)
-    positions = [row.id for row in rows(OPEN, (ids,))]
-    return Look(accounts, began, positions, {row.id for row in rows(WORKING, (ids,))})
 
 
 def compare_or_halve(look: Look, read: dict[UUID, Snapshot]) -> int:
@@ -231,7 +191,7 @@ def _compare(look: Look, read: dict[UUID, Snapshot]) -> int:
         found = _positions(look, read)  # what was just applied has moved: it says nothing now
     for differences in found.values():
         records += differences.records
-    records = correcting.correct_by_itself(look.accounts, _without_cancelled(look, records))
+    records = correcting.correct_by_itself(look.accounts, without_cancelled(look, records))
     records = _with_what_entered(look, records)
     settle_missing([p for one in found.values() for p in one.gone], list(read), look.began)
     with transaction.atomic():
@@ -250,50 +210,6 @@ def _resolvable(began: datetime) -> dict[str, Any]:
         "forgotten": Code.FORGOTTEN_ORDER.value,
         "began": began,
     }
-
-
-def settle_orders(look: Look, theirs: dict[UUID, list[Any]]) -> list[Record]:
-    """Compare orders, and have the broker say of each that differs what became of it.
-
-    Returns the differences that its answers have not settled.
-    """
-    named = [order.client_order_id for orders in theirs.values() for order in orders]
-    known = asking.orders_named(named, look.began)
-    working = [row for row in rows(WORKING, (list(theirs),)) if row.id in look.orders]
-    found: dict[UUID, OrderDifferences] = {}
-    for key, orders in theirs.items():
-        mine = [row for row in working if row.connection_id == key]
-        of_account = {base: row for base, row in known.items() if row.connection_id == key}
-        tag = settings.FILLCAST_INSTALLATION_TAG
-        found[key] = orders_of(str(key), mine, of_account, orders, tag)
-    asked = [
-        (look.accounts[key], row.client_order_id)
-        for key, one in found.items()
-        for row in (*one.missing, *(ended for ended, _ in one.ended))
-    ]
-    answers = asking.look_up(asked)
-    return _unsettled(look, found, answers)
-
-
-def _unsettled(
-    look: Look, found: dict[UUID, OrderDifferences], answers: dict[tuple[UUID, str], bool]
-) -> list[Record]:
-    """What is still different after the answers: an order of ours that the broker says it does not
-    have, and one that rests there though it has ended here. Nothing is guessed of either."""
-    still = {row.id for row in rows(WORKING, (list(found),))}
-    records = [record for one in found.values() for record in one.records]
-    for key, one in found.items():
-        records += [
-            order_record(Code.ORDER_MISSING, str(key), row, None)
-            for row in one.missing
-            if answers.get((key, row.client_order_id)) is False and row.id in still
-        ]
-        records += [
-            order_record(Code.ORDER_RESTS, str(key), row, order)
-            for row, order in one.ended
-            if (key, row.client_order_id) in answers and row.id not in still
-        ]
-    return records
 
 
 def _rise(look: Look, read: dict[UUID, Snapshot]) -> None:
@@ -318,37 +234,6 @@ def _rise(look: Look, read: dict[UUID, Snapshot]) -> None:
         if (base := base_of(ticket.client_order_id)) in known and known[base].has_ended
     ]
     asking.look_up(asked)
-
-
-DECIDED = """
-SELECT connection_id::text, key FROM execution_driftitem
-WHERE connection_id = ANY(%s) AND kind = %s AND state = 'OPEN' AND decision = 'CLOSE'
-"""
-
-
-def _without_cancelled(look: Look, records: list[Record]) -> list[Record]:
-    """Ask to cancel what rests though it has ended here, where somebody decided so."""
-    if not any(record.kind is Code.ORDER_RESTS for record in records):
-        return records
-    found = rows(DECIDED, (list(look.accounts), Code.ORDER_RESTS.value))
-    decided = {(row.connection_id, row.key) for row in found}
-    wanted = [
-        (look.accounts[UUID(record.connection_id)], _cancel_request(record))
-        for record in records
-        if record.kind is Code.ORDER_RESTS and (record.connection_id, record.key) in decided
-    ]
-    done = asking.cancel(wanted)
-    return [
-        record
-        for record in records
-        if record.kind is not Code.ORDER_RESTS
-        or (UUID(record.connection_id), record.evidence["client_order_id"]) not in done
-    ]
-
-
-def _cancel_request(record: Record) -> CancelRequest:
-    told = record.evidence
-    return CancelRequest(told["client_order_id"], told["broker_order_id"], told["symbol"])
 
 
 def _with_what_entered(look: Look, records: list[Record]) -> list[Record]:
