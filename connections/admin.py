@@ -199,7 +199,7 @@ class InstrumentAdmin(ReadOnlyAdmin):
 class HostCircuitAdmin(ReadOnlyAdmin):
     """Broker hosts that were away: entries wait while one is."""
 
-    list_display = ("host", "state", "unanswered", "message", "opened_at", "probe_at", "closed_at")
+    list_display = ("host", "state", "unanswered", "message", "opened_at", "closed_at")
     search_fields = ("host",)
     ordering = ("closed_at", "host")
 

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
 from config.console import dashboard, latency, machines, trading
+from connections.models import HostCircuit
 from execution.models import Order, WorkerLease
 from tests.console import seed
 from tests.console.conftest import statements
@@ -33,6 +35,20 @@ def test_a_missing_row_is_an_alarm(world: dict[str, Any], page: Page, client: Cl
     html = page("/admin/console/live/")
     assert "98 rows for 100 candidates" in html
     assert "Missing 2, extra 0." in html
+
+
+def test_a_broker_host_that_is_away_is_shown(
+    world: dict[str, Any], page: Page, client: Client
+) -> None:
+    client.force_login(world["operator"])
+    assert "does not answer" not in page("/admin/console/live/")
+    HostCircuit.objects.create(
+        host="mt5:live-3", opened_at=timezone.now(), failing=40, spoken_to=60, message="No answer."
+    )
+    html = page("/admin/console/live/")
+    assert "mt5:live-3 does not answer" in html
+    assert "40 of 60 accounts could not be reached" in html
+    assert "mt5:live-3" in page("/admin/connections/hostcircuit/")
 
 
 def test_the_figures_are_those_of_the_rows(world: dict[str, Any]) -> None:
