@@ -92,6 +92,14 @@ FAULTS = installation(
     "For tests of failures: points at which this process dies or stops. Refused in production.",
 )
 
+METRICS_TOKEN = installation(
+    "FILLCAST_METRICS_TOKEN",
+    optional(text("16 or more characters without spaces", r"\S+", least=16)),
+    "",
+    "What a scraper of /metrics shows as its bearer token. Without it there is no such address.",
+    secret=True,
+)
+
 servers = TABLE.section("Servers")
 DATABASE_URL = servers(
     "DATABASE_URL",

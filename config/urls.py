@@ -6,12 +6,14 @@ from django.urls import URLPattern, URLResolver, include, path
 from api.hooks import hide_tokens
 from config import health
 from config.logs import add_redactor
+from config.metrics import metrics
 
 add_redactor(hide_tokens)  # the address of an alert holds its secret
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
+    path("metrics", metrics, name="metrics"),
     path("admin/", admin.site.urls),
     path("", include("api.urls")),
     path("", include("portal.urls")),

@@ -15,7 +15,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,6 @@ from execution.epochs import MARK, open_epoch, present_epoch
 
 log = structlog.get_logger(__name__)
 LOOK_SECONDS = 1.0
-KEEP_EVERY = 5  # looks
 FILE = "witness.json"
 
 
@@ -84,16 +83,20 @@ SELECT (SELECT system_identifier::text FROM pg_control_system()) AS cluster,
 """
 
 
-def look_at_database(*, draw: bool = True) -> Witness:
-    """Return what the database is now. draw: raise its mark by one; else only read it."""
+def look_at_database() -> Witness:
+    """Return what the database is now."""
     epoch = present_epoch()
-    mark = f"nextval('{MARK}')" if draw else f"(SELECT last_value FROM {MARK})"
-    (row,) = rows(f"SELECT {mark} AS mark")
+    (row,) = rows(f"SELECT last_value AS mark FROM {MARK}")
     cluster, timeline = "", ""
     with contextlib.suppress(DatabaseError), transaction.atomic():  # not every host lets us ask
         (server,) = rows(SERVER)
         cluster, timeline = server.cluster, server.timeline
     return Witness(str(epoch.lineage), epoch.number, row.mark, cluster, timeline)
+
+
+def draw(seen: Witness) -> Witness:
+    """Raise the database's mark; it is on disk before it is told."""
+    return replace(seen, mark=rows(f"SELECT nextval('{MARK}') AS mark")[0].mark)
 
 
 # ---- where it is kept ------------------------------------------------------------------------
@@ -150,28 +153,27 @@ class Watch:
     def __init__(self) -> None:
         self.known: Witness | None = None
         self.doubts = False
-        self._looks = 0
+        self._has_looked = False
         self._busy = threading.local()
 
     def look(self) -> Epoch | None:
         """Compare, remember, and open a new epoch if something was lost; return that one.
 
-        Raises DatabaseError. Run it before anything is claimed, then again and again.
+        Compared before a mark is drawn: else processes that start together after a restore would
+        soon have drawn as many as were forgotten. Raises DatabaseError. Run it before anything is
+        claimed, then again and again.
         """
         with self._not_again():
             seen = look_at_database()
             known = later(self.known, None)
-            if self._looks == 0:  # what others have seen
+            if not self._has_looked:  # what others have seen
                 known = later(known, _same(read_file(), seen))
                 known = later(known, read_redis(seen.lineage))
             epoch = self._judge(seen, known)
-            self._looks += 1
-            if epoch is None:
-                self.known, self.doubts = later(_same(known, seen), seen), False
-            else:
-                self.known, self.doubts = look_at_database(), False
-        if epoch is not None or self._looks % KEEP_EVERY == 1:
-            keep(self.known or seen)
+            self._has_looked = True
+            drawn = draw(seen if epoch is None else look_at_database())
+            self.known, self.doubts = drawn, False
+        keep(drawn)
         return epoch
 
     def _judge(self, seen: Witness, known: Witness | None) -> Epoch | None:
@@ -193,9 +195,7 @@ class Watch:
             return
         with self._not_again():
             try:
-                self.doubts = (
-                    self.doubts or judge(look_at_database(draw=False), self.known) is not None
-                )
+                self.doubts = self.doubts or judge(look_at_database(), self.known) is not None
             except DatabaseError as error:
                 log.warning("the database could not be recognised", error=str(error).strip())
 

@@ -83,7 +83,7 @@ class TestLooking:
         kept = json.loads(place.read_text())
         assert watch.known is not None
         assert kept["lineage"] == watch.known.lineage == str(Epoch.objects.get().lineage)
-        assert watch.known.mark == kept["mark"] + 2
+        assert watch.known.mark == kept["mark"]
         assert witness.read_redis(watch.known.lineage) == Witness(**kept)
 
     def test_the_server_tells_its_name_and_timeline(self, place: Path) -> None:
@@ -103,6 +103,12 @@ class TestLooking:
         assert KillSwitch.objects.get(released_at=None).mode == "REDUCING"
         assert watch.look() is None  # once
         assert Epoch.objects.filter(cause="BEHIND").count() == 1
+
+    def test_a_single_mark_that_is_gone_is_seen_before_it_is_drawn_again(self, place: Path) -> None:
+        drawn()
+        Watch().look()
+        set_back(1)
+        assert Watch().look() is not None
 
     @pytest.mark.parametrize("gone", ["nothing", "file", "redis"])
     def test_another_process_sees_it_by_what_is_left(self, gone: str, place: Path) -> None:

@@ -39,9 +39,10 @@ def url() -> str:
     return f"postgresql://{s['USER']}:{s['PASSWORD']}@{s['HOST']}:{s['PORT']}/{s['NAME']}"
 
 
-def dump(to: Path) -> Path:
-    """Back up the present database by pg_dump."""
-    command = [f"{programs_of(url())}/pg_dump", "--format=custom", f"--file={to}", url()]
+def dump(to: Path, of: str = "") -> Path:
+    """Back up a database (the one that Django speaks with unless said) by pg_dump."""
+    of = of or url()
+    command = [f"{programs_of(of)}/pg_dump", "--format=custom", f"--file={to}", of]
     subprocess.run(command, check=True, capture_output=True)
     return to
 
