@@ -11,7 +11,8 @@ from typing import IO
 from common.embedded import processes
 from common.embedded.ready import VARIABLE as READY_FILE
 
-FIRST_DELAY, LONGEST_DELAY, HEALTHY_SECONDS = 0.5, 30.0, 30.0
+# Long enough that one that cannot start leaves the machine to the others; no longer, for exits wait.
+FIRST_DELAY, LONGEST_DELAY, HEALTHY_SECONDS = 0.5, 10.0, 30.0
 LIVES_SECONDS = 1.0  # a command that lives so long did not fail at start
 LOG_BYTES_KEPT = 20_000_000
 LINES_SHOWN_AT_ONCE = 20

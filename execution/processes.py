@@ -1,12 +1,14 @@
 """Which processes trade: what a Celery worker and the prices process start and stop."""
 
 import gc
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
 from celery.signals import task_unknown, worker_ready, worker_shutdown, worker_shutting_down
 from django.conf import settings
+from django.db import OperationalError, connection
 
 from brokers.base import Quote
 from connections.probing import look_again
@@ -25,6 +27,7 @@ log = structlog.get_logger(__name__)
 
 _ticks = Ticks()
 GUARD_SECONDS = 1.0
+RETRY_SECONDS = 0.5
 Round = tuple[str, float, Callable[[], object]]
 
 
@@ -44,7 +47,12 @@ def connect() -> None:
 def on_worker_ready(*, sender: Any, **_: Any) -> None:
     """Take a lease and start looking for work; the queues say what for."""
     queues = {queue.name for queue in sender.task_consumer.queues}
-    start_trading("+".join(sorted(queues)), exits_only=queues == {tasks.EXITS})
+    role, exits_only = "+".join(sorted(queues)), queues == {tasks.EXITS}
+    try:
+        start_patiently(role, exits_only=exits_only)
+    except Exception as error:  # Celery would only log it, and go on to fail every task
+        log.exception("this worker cannot trade and ends", role=role)
+        raise SystemExit(1) from error
 
 
 def on_task_unknown(*, name: str = "", **_: Any) -> None:
@@ -77,6 +85,19 @@ def on_quotes_at_broker(**_: Any) -> None:
     """Quotes have reached the paper broker: apply what it told because of them."""
     if runtime.started():
         drain_events()
+
+
+def start_patiently(role: str, *, exits_only: bool) -> None:
+    """Start trading as soon as the database is there: it may come up after its workers."""
+    while True:
+        try:
+            start_trading(role, exits_only=exits_only)
+        except OperationalError as error:
+            log.warning("waiting for the database", role=role, error=str(error))
+            connection.close()
+            time.sleep(RETRY_SECONDS)
+        else:
+            return
 
 
 def start_trading(role: str, *, exits_only: bool = False) -> runtime.Runtime:

@@ -1,9 +1,11 @@
 """Redis and PostgreSQL that die, come back, or do not, in a burst of 3,000 orders and more."""
 
 import signal
+from contextlib import suppress
 
 import pytest
 
+from tests.faults.fleet import HandsFailedError, until
 from tests.faults.place import Place, Story
 from tests.faults.test_entries import all_ended
 from tests.faults.test_processes import burst
@@ -86,3 +88,17 @@ def test_postgres_crashes_while_everything_is_closed(opened: Place) -> None:
     opened.settle()
     story.end()
     assert opened.count.wrong(OPENED) == {}
+
+
+def test_a_worker_that_starts_before_its_database_trades_when_it_is_there(place: Place) -> None:
+    """Celery only logs what fails at a worker's start: it failed every task from then on."""
+    place.hands.do("quote")
+    place.servers.end_postgres(signal.SIGINT)
+    early = place.fleet.worker("early", wait=False)
+    until(lambda: "waiting for the database" in early.said(), 60, early.said)
+    place.servers.postgres.start()
+    place.fleet.wait_for_lease(early)
+    with suppress(HandsFailedError):  # its connection broke, too
+        place.hands.do("quote")
+    place.hands.do("publish", feed=50)
+    place.wait(lambda: place.filled() == 50, "the early worker does not trade")
