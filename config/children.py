@@ -11,7 +11,7 @@ from typing import IO
 from common.embedded import processes
 from common.embedded.ready import VARIABLE as READY_FILE
 
-# Long enough that one that cannot start leaves the machine to the others; no longer, for exits wait.
+# One that cannot start leaves the machine to the others; but exits wait for their worker.
 FIRST_DELAY, LONGEST_DELAY, HEALTHY_SECONDS = 0.5, 10.0, 30.0
 LIVES_SECONDS = 1.0  # a command that lives so long did not fail at start
 LOG_BYTES_KEPT = 20_000_000
