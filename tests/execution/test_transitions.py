@@ -170,18 +170,17 @@ def test_a_rest_that_is_refused_after_a_part_has_filled_is_left_to_the_look_up()
 
 
 @pytest.mark.parametrize(
-    ("status", "reason", "attempt", "after"),
+    ("status", "attempt", "after"),
     [
-        (S.PENDING, Code.OPERATOR_RETRY, 1, Step(S.SUBMITTED, Code.RISEN, next_attempt=-1)),
-        (S.PENDING, Code.OPERATOR_RETRY, 0, None),
-        (S.PENDING, Code.REQUOTE, 1, None),  # the refusal of that attempt came first
-        (S.SUBMITTING, Code.OPERATOR_RETRY, 1, None),
+        (S.PENDING, 1, Step(S.SUBMITTED, Code.RISEN, next_attempt=-1)),
+        (S.PENDING, 0, None),
+        (S.SUBMITTING, 1, None),
     ],
 )
 def test_the_attempt_before_an_operators_retry_that_is_live_takes_its_place(
-    status: Status, reason: Code, attempt: int, after: Step | None
+    status: Status, attempt: int, after: Step | None
 ) -> None:
-    assert risen_before_retry(state(status, attempt=2), reason, attempt) == after
+    assert risen_before_retry(state(status, attempt=2), attempt) == after
 
 
 @pytest.mark.parametrize(
