@@ -77,7 +77,10 @@ class Counting:
     def accepted(self) -> int:
         """Orders that the broker has ever taken."""
         return int(
-            self._books.value("SELECT count(*) FROM paper_order WHERE client_order_id <> ''")
+            self._books.value(
+                "SELECT count(*) FROM paper_order"
+                " WHERE client_order_id <> '' AND entry IS NULL AND accepted_at IS NOT NULL"
+            )
         )
 
     def untold(self) -> int:
