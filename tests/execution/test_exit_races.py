@@ -129,11 +129,11 @@ def test_in_every_order_it_is_closed_once(
     """All 24 orders, replies heard at once and last, when deep; else a third, in turn."""
     AccountSnapshot.objects.update(position_mode=mode)
     feed = account.subscriptions.get().feed
-    stories = list(enumerate(product(permutations(STEPS), (False, True))))
-    for number, (steps, late) in stories if DEEP else stories[::5]:
+    stories = list(product(permutations(STEPS), (False, True)))
+    for number, (steps, late) in enumerate(stories if DEEP else stories[::5]):
         world = World(broker, [account], feed, safety=safety, netting=mode == "NETTING")
         race = Race(world, late=late)
-        halted_at = number % (len(steps) + 1)  # at each place in turn; the last: never
+        halted_at = number % (len(steps) + 3)  # at each place in turn; beyond the last: never
         for place, step in enumerate(steps):
             if place == halted_at:
                 world.halt("HALTED")
