@@ -98,10 +98,12 @@ def claim(
         market = _load_market(pending)
         postponed = held_back([row for row in pending if row.position_id is None])
         decisions = _decide_all(pending, market, specs, postponed)
-        _postpone([(row.id, d) for row, d in decisions if isinstance(d, Later)])
+        later = [(row.id, d) for row, d in decisions if isinstance(d, Later)]
+        _postpone(later)
         settled = [(row, d) for row, d in decisions if not isinstance(d, Later)]
         written = _write(settled, owner)
         balance([row.id for row, _ in settled if row.position_id and row.id not in written])
+        _prepare(later)  # positions after orders, as everywhere
         point("claim.written")
         return [  # before the commit: what fails here leaves no intent behind
             _outgoing(row, decision, specs[row.connection_id], written[row.id], market, send_by)
@@ -169,14 +171,15 @@ def _decide(
 
 
 def _postpone(later: Sequence[tuple[int, Later]]) -> None:
-    """Have rows wait a second, those with a code for longer, which they tell their owner once.
-
-    What an exit needs of its position meanwhile is asked for.
-    """
+    """Have rows wait a second, those with a code for longer, which they tell their owner once."""
     if brief := [order_id for order_id, why in later if why.code is None]:
         run(sql.POSTPONE, (brief,))
     if told := [(order_id, why.code.value) for order_id, why in later if why.code is not None]:
         run(sql.POSTPONE_TOLD, columns(told, 2))
+
+
+def _prepare(later: Sequence[tuple[int, Later]]) -> None:
+    """Ask for what exits that wait need of their positions meanwhile."""
     wanted = [
         (order_id, why.needs is Needs.LIFT)
         for order_id, why in later

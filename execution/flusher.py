@@ -50,6 +50,8 @@ def apply_or_halve(
                 waiting += [batch[middle:], batch[:middle]]
             elif not _kept(batch[0], error):
                 waiting.append(batch)
+    if 0 < len(deferred) < len(reports):  # what they waited for may have been written just now
+        return apply_or_halve(deferred, stop)
     return deferred
 
 

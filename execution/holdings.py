@@ -87,7 +87,7 @@ def look() -> list[int]:
     errands = runtime.present().wire.errands
     errands.start(
         [
-            Errand(("holdings", row.connection_id), row, partial(_read, row), _told)
+            Errand(("holdings", *row.position_ids), row, partial(_read, row), _told)
             for row in rows(ASK, (errands.longest,))
         ]
     )

@@ -39,6 +39,7 @@ WITH due AS (
   SELECT r.connection_id, clock_timestamp() AS began FROM execution_accountreading r
   JOIN connections_executionconnection c ON c.id = r.connection_id
   WHERE c.type = ANY(%(kinds)s::text[]) AND c.archived_at IS NULL
+    AND c.broker_host NOT IN (SELECT host FROM connections_hostcircuit WHERE opened_at IS NOT NULL)
     AND (r.poll_after IS NULL OR r.poll_after <= clock_timestamp())
     AND (EXISTS (SELECT FROM execution_order o WHERE o.connection_id = c.id
         AND o.status IN ('SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED'))

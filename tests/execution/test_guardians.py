@@ -1,11 +1,13 @@
 """Each level has one guardian; where it is the broker, we step in only when it did not act."""
 
+import asyncio
 from decimal import Decimal as D
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
-from brokers.base import CloseCause, Rejected, ReportKind
+from brokers.base import BrokerPosition, CloseCause, ConnectionSpec, Rejected, ReportKind
 from common.codes import Code
 from common.sql import rows
 from connections.models import ExecutionConnection
@@ -198,3 +200,30 @@ def test_a_netted_positions_levels_are_never_the_brokers(feed: Feed, broker: Dou
     position = cast.filled(cast.signal(feed, [("1.12", "1")]))
     assert (position.sl_guardian, position.tp_guardian) == ("ENGINE", "ENGINE")
     assert broker.tickets[0].request.stop_loss is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_position_that_is_asked_about_while_another_of_its_account_is_does_not_wait_for_it(
+    theirs: ExecutionConnection,
+    feed: Feed,
+    trading: Runtime,
+    broker: Double,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, second = cast.filled(cast.signal(feed)), cast.filled(cast.signal(feed))
+    real, begun, both = broker.positions, [], asyncio.Event()
+
+    async def positions(spec: ConnectionSpec) -> list[BrokerPosition]:
+        begun.append(spec.connection_id)
+        if len(begun) == 2:
+            both.set()
+        await both.wait()
+        return await real(spec)
+
+    monkeypatch.setattr(broker, "positions", positions)
+    for one in (first, second):
+        ExecutionPosition.objects.filter(pk=one.pk).update(ask_after=timezone.now())
+        holdings.look()
+    assert trading.wire.errands.wait_idle(20)
+    assert trading.flusher.drain(20)
+    assert set(ExecutionPosition.objects.values_list("held_quantity", flat=True)) == {100}

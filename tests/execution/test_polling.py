@@ -1,6 +1,7 @@
 """Brokers that tell nothing by themselves: working orders and open positions are polled."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal as D
 from typing import Any
@@ -10,14 +11,14 @@ import pytest
 from brokers.base import CloseCause
 from common.clocks import market_now
 from common.sql import rows, run
-from connections.models import ExecutionConnection
+from connections.models import ExecutionConnection, HostCircuit
 from execution import polling, runtime
 from execution.models import AccountReading, DriftItem, Fill, Order
 from execution.polling import interval_of, poll
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.execution import cast
-from tests.execution.double import Double
+from tests.execution.double import KIND, Double
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -83,6 +84,31 @@ def test_a_stop_that_filled_there_is_learned_by_polling(
     assert (found.quantity, found.close_reason) == (0, "sl")
     due_again()
     assert poll() == 0  # nothing is open and nothing works: nothing is asked
+
+
+def test_an_exit_that_is_told_together_with_its_entry_is_not_forgotten(
+    resting: Order, silent: Double
+) -> None:
+    """Both happened while the broker could not be asked, longer ago than what is read twice."""
+    poll()
+    run("UPDATE execution_accountreading SET fills_until = fills_until - interval '10 minutes'")
+    silent.execute(silent.tickets[0])
+    silent.exit_by_itself(silent.tickets[0], CloseCause.STOP_LOSS, D(100))
+    for ticket in silent.tickets:
+        earlier = [replace(one, time=one.time - timedelta(minutes=5)) for one in ticket.fills]
+        ticket.fills = earlier
+    for _ in range(2):
+        due_again()
+        poll()
+    found = ExecutionPosition.objects.get()
+    assert (found.quantity, found.close_reason) == (0, "sl")
+
+
+def test_a_host_that_is_away_is_not_polled(resting: Order, silent: Double) -> None:
+    circuit = HostCircuit.objects.create(host=KIND, opened_at=market_now(), times=1)
+    assert poll() == 0
+    circuit.delete()
+    assert poll() == 1
 
 
 def test_where_executions_cannot_be_told_positions_are_compared(

@@ -1,6 +1,7 @@
 """Levels that we guard are judged by quotes as they come, with all that lay between two looks."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal as D
 from typing import Any
 
@@ -104,6 +105,19 @@ def test_what_could_not_be_judged_is_judged_with_the_next_quotes(
     assert len(held.judge(source(alice), told("1.1"))) == 1
 
 
+def test_old_prices_are_not_held_against_what_was_opened_since(
+    alice: ExecutionConnection, feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Ticks()
+    with monkeypatch.context() as patched:
+        patched.setattr(ticks, "find_hits", _away)
+        with pytest.raises(OperationalError):
+            held.judge(source(alice), told("1.08", "1.1"))
+    cast.filled(cast.signal(feed, HALVES))  # at 1.1, with its stop at 1.09
+    assert held.judge(source(alice), told("1.1")) == []
+    assert held.judge(source(alice), told("1.09")) != []
+
+
 def _away(*_: object) -> list[object]:
     raise OperationalError("the database is away")
 
@@ -132,3 +146,24 @@ def test_a_position_that_someone_works_on_is_judged_again_by_the_same_prices(
         holder.join()
     assert len(held.judge(source(alice), [])) == 1  # the heartbeat is enough
     assert held.judge(source(alice), []) == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_touch_of_one_position_is_not_held_against_the_others_new_stop(
+    bought: ExecutionPosition, alice: ExecutionConnection, feed: Feed
+) -> None:
+    other = cast.filled(cast.signal(feed, HALVES, sl=D("1.05")))
+    held = Ticks()
+    with ThreadPoolExecutor(1) as judge, transaction.atomic():
+        run(f"SELECT 1 FROM positions_executionposition WHERE id = {bought.pk} FOR UPDATE")
+        assert judge.submit(_on_a_connection, held, source(alice)).result() == []
+    ExecutionPosition.objects.filter(pk=other.pk).update(sl=D("1.09"))  # moved after that price
+    (exit_id,) = held.judge(source(alice), [])
+    assert Order.objects.get(pk=exit_id).position == bought
+
+
+def _on_a_connection(held: Ticks, of: int) -> list[int]:
+    try:
+        return held.judge(of, told("1.08", "1.1"))
+    finally:
+        connection.close()
