@@ -36,7 +36,7 @@ from execution.decide import (
     decide_exit,
     too_late,
 )
-from execution.exit_safety import Needs
+from execution.exit_safety import Needs, while_halted
 from execution.halts import Halts, not_compared, read_halts, uncompared
 from execution.ids import at_attempt, base_of, new_client_order_id
 from execution.reserve import balance
@@ -157,9 +157,9 @@ def _decide(
     feed_id = market.signals[row.signal_id].feed_id if row.signal_id else None
     halt = halts.mode(owner_id=row.owner_id, feed_id=feed_id, connection_id=row.connection_id)
     if not is_entry:
-        held = halt == HaltMode.HALTED or row.connection_id in waiting
-        can = adapter_for(row.type).capabilities(spec)
-        return Later() if held else decide_exit(row, market, can)
+        if halt == HaltMode.HALTED or row.connection_id in waiting:
+            return Later(needs=while_halted(market.exits[row.id]))
+        return decide_exit(row, market, adapter_for(row.type).capabilities(spec))
     if halt is not None:
         return Denial(Code.TRADING_HALTED if halt == HaltMode.HALTED else Code.ENTRIES_HALTED)
     if row.sealed_credentials and not spec.credentials:  # they did not open; the log says why
@@ -187,6 +187,8 @@ def _prepare(later: Sequence[tuple[int, Later]]) -> None:
     ]
     if wanted:
         run(sql.PREPARE, columns(wanted, 2))
+    if halted := [order_id for order_id, why in later if why.needs is Needs.RELEASE]:
+        run(sql.PUT_BACK, (halted,))
 
 
 def _load_market(pending: list[Any]) -> Market:

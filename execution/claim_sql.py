@@ -178,6 +178,12 @@ UPDATE positions_executionposition p SET lifted = p.lifted OR w.lift,
 FROM wanted w JOIN held USING (id) WHERE p.id = w.id
 """
 
+PUT_BACK = """
+UPDATE positions_executionposition SET lifted = false, levels_due_at = NULL WHERE id IN (
+  SELECT p.id FROM execution_order o JOIN positions_executionposition p ON p.id = o.position_id
+  WHERE o.id = ANY(%s) AND p.lifted ORDER BY p.id FOR NO KEY UPDATE OF p)
+"""
+
 POSTPONE = """
 UPDATE execution_order SET due_at = clock_timestamp() + interval '1 second'
 WHERE id = ANY(%s) AND status = 'PENDING'

@@ -23,6 +23,7 @@ from connections.rights import check_owner
 from execution import correcting, reconcile
 from execution.adopting import Found, Levels, found_in, measure, take_over
 from execution.exits import ExitWish, open_exits
+from execution.ids import all_attempts
 from execution.missing import closed_outside
 from execution.models import AT_BROKER, IN_FLIGHT, Decision, DriftItem, Order, Status, Wish
 from execution.reports import apply_reports
@@ -267,13 +268,13 @@ LINKABLE = (
 def _relink_order(decided: Decided, order_id: int) -> None:
     """Give an order the id that the broker knows it by, or the fill that its position proves."""
     item, found = decided.item, found_in(decided.item.evidence)
-    order = Order.objects.select_for_update(no_key=True).filter(pk=order_id).first()
+    mine = Order.objects.select_for_update(no_key=True).filter(connection=item.connection_id)
+    order = mine.filter(pk=order_id).first()
     resting = item.kind == Code.UNKNOWN_ORDER
     if order is not None and order.reason == Code.RESTORED_UNSENT and order.quantity is None:
         measure(order, found)
     fits = (
         order is not None
-        and order.connection_id == item.connection_id
         and order.is_entry
         and order.symbol == found.symbol
         and order.side == found.side
@@ -285,6 +286,9 @@ def _relink_order(decided: Decided, order_id: int) -> None:
     if order is None or not fits:
         raise ConflictError(Code.DRIFT_TARGET_UNFIT, f"Order {order_id} does not fit.")
     if found.is_ours:
+        same = Order.objects.filter(client_order_id__in=all_attempts(found.client_order_id))
+        if same.exclude(pk=order.pk).exists():
+            raise ConflictError(Code.STATE_CONFLICT, "We have an order of this id by now.")
         run(
             "UPDATE execution_order SET client_order_id = %s, attempt = right(%s, 1)::int,"
             " broker_order_id = %s, lookup_after = clock_timestamp(), proofs = 0,"

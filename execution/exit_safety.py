@@ -17,6 +17,13 @@ class Needs(StrEnum):
     TURN = "TURN"  # the exit in front of it has to end first
     LIFT = "LIFT"  # the broker has to take the position's levels away, and say so
     READ = "READ"  # the broker has to say what it holds
+    RELEASE = "RELEASE"  # a halt has to end; until then the levels that made way go back
+
+
+def while_halted(position: Any) -> Needs | None:
+    """Return what a halted exit needs: a position must not stand without its stop as long as that.
+    One that is on its way already ends first."""
+    return Needs.RELEASE if position.lifted and not position.others_leaving else None
 
 
 def needs(safety: ExitSafety, position: Any) -> Needs | None:

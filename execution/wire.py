@@ -217,7 +217,11 @@ class Wire(threading.Thread):
     def _told(self, request: OrderRequest, answer: Answer) -> None:
         """One call has its outcome; facts that come after a time-out are still told."""
         point("wire.answered")
-        call = self._calls.pop(request.order_id, None)
+        call = self._calls.get(request.order_id)
+        if call is not None and call.outgoing.request.fence != request.fence:
+            call = None  # the order is on its way again: this is about an earlier call
+        if call is not None:
+            del self._calls[request.order_id]
         is_fact = isinstance(answer, Rejected) or not isinstance(answer, BaseException)
         if call is not None or is_fact:
             self.outbox.put(reports_of(request, answer))

@@ -8,7 +8,7 @@ import pytest
 from brokers.base import CloseCause, ReportKind
 from common.errors import ConflictError, FillcastError, InvalidInputError, NotAllowedError
 from connections.models import ExecutionConnection
-from execution import drift_decisions, runtime, services
+from execution import drift_decisions, holdings, runtime, services
 from execution.adopting import Levels
 from execution.audit import audit
 from execution.drift_decisions import actions_of
@@ -64,8 +64,12 @@ def tag(broker: Double) -> str:
 
 
 def send_exits(broker: Double) -> None:
-    for outgoing in cast.claim_all():
-        cast.answer(outgoing, broker.fill_at_once(outgoing.request))
+    """Those that share a position at the broker wait for its word first."""
+    for _ in range(2):
+        for outgoing in cast.claim_all():
+            cast.answer(outgoing, broker.fill_at_once(outgoing.request))
+        holdings.look()
+        cast.pass_time(1.1)
 
 
 def settled(broker: Double) -> None:
@@ -334,6 +338,22 @@ def test_an_unknown_position_is_really_that_of_an_entry_that_was_given_up(
     order = Order.objects.get(pk=outgoing.request.order_id)
     assert (order.status, order.filled_quantity) == ("PARTIALLY_FILLED", 50)
     assert ExecutionPosition.objects.get(signal=order.signal).broker_position_id == ticket.number
+
+
+def test_one_of_the_brokers_is_linked_with_one_of_ours(
+    feed: Feed, alice: ExecutionConnection, wire: runtime.Runtime, broker: Double, owner: User
+) -> None:
+    for _ in range(2):
+        cast.signal(feed, order_type="LIMIT", open_price=D("1.09500"))
+    one, other = cast.claim_all()
+    tag = one.request.client_order_id[:3]
+    broker.rest(replace(one.request, client_order_id=tag + TAGGED))
+    item = found("UNKNOWN_ORDER")
+    drift_decisions.relink(item.pk, by=owner, order_id=one.request.order_id)
+    DriftItem.objects.filter(pk=item.pk).update(state="OPEN")  # somebody decides once more
+    with pytest.raises(ConflictError) as refused:
+        drift_decisions.relink(item.pk, by=owner, order_id=other.request.order_id)
+    assert refused.value.code == "STATE_CONFLICT"
 
 
 def test_what_was_asked_about_the_id_before_proves_nothing_about_the_linked_one(

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from brokers.base import ExitSafety
+from connections.halting import release_kill_switch
 from connections.models import AccountSnapshot, ExecutionConnection
 from execution import holdings
 from execution.exit_safety import Needs, most, needs
@@ -17,6 +18,7 @@ from execution.services import close_position
 from execution.wishes import grant_wishes, move_levels
 from positions.models import ExecutionPosition
 from signals.models import Feed
+from tests.connections import make
 from tests.execution import cast
 from tests.execution.double import Double
 from tests.execution.nets import Nets
@@ -156,6 +158,32 @@ def test_what_must_be_cleared_first_is_taken_away_then_read_then_sent_then_put_b
     kept.refresh_from_db()
     assert (kept.broker_sl, kept.broker_sl_quantity) == (D("1.09"), 50)
     assert broker.nets.protected == {"1": 50}
+
+
+def test_what_made_way_for_an_exit_is_put_back_while_that_is_halted(
+    account: ExecutionConnection, feed: Feed, broker: Double
+) -> None:
+    kept = bought(broker, feed, CANCEL_FIRST)
+    assert broker.nets
+    close_position(kept.pk)
+    assert cast.claim_all() == []
+    move_levels()
+    assert broker.nets.protected == {"1": 0}
+    switch = make.kill_switch("HALTED", scope="ALL")
+    cast.pass_time(1.1)
+    assert cast.claim_all() == []
+    move_levels()
+    assert broker.nets.protected == {"1": 100}
+    release_kill_switch(switch.pk, by=None)
+    cast.pass_time(1.1)
+    assert cast.claim_all() == []  # it makes way once more
+    move_levels()
+    holdings.look()
+    cast.pass_time(1.1)
+    (outgoing,) = cast.claim_all()
+    cast.answer(outgoing, broker.fill_at_once(outgoing.request))
+    kept.refresh_from_db()
+    assert kept.quantity == 0
 
 
 def test_no_more_is_sent_than_the_broker_still_holds(

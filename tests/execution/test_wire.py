@@ -52,6 +52,43 @@ def test_an_order_goes_the_whole_way(
     assert trading.wire.in_flight == 0
 
 
+def test_a_batch_that_breaks_later_says_nothing_about_an_orders_next_call(
+    alice: ExecutionConnection,
+    feed: Feed,
+    trading: Runtime,
+    broker: Double,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun, broken, answer = threading.Event(), asyncio.Event(), asyncio.Event()
+    batches: list[int] = []
+
+    async def submit_many(requests: Any, guard: Any, tell: Any) -> None:
+        batches.append(1)
+        if len(batches) == 1:
+            tell(requests[0][1], NotSent(Code.NOT_CONNECTED))
+            await broken.wait()
+            answer.set()
+            raise RuntimeError("it breaks")
+        begun.set()
+        await answer.wait()
+        await asyncio.sleep(0.1)  # what the first batch ends in has been told
+        tell(requests[0][1], NotSent(Code.NOT_CONNECTED))
+
+    broker.submit_many_at_once = True
+    monkeypatch.setattr(broker, "submit_many", submit_many)
+    cast.signal(feed)
+    order = trade(trading)
+    assert (order.status, order.tries) == ("PENDING", 1)
+    cast.pass_time(2)
+    execute([order.pk])
+    assert begun.wait(10)
+    trading.wire.loop.call_soon_threadsafe(broken.set)
+    settle(trading)
+    order.refresh_from_db()
+    assert (order.status, order.tries) == ("PENDING", 2)
+    assert trading.wire.in_flight == 0
+
+
 def test_many_at_once_where_the_broker_takes_many(
     feed: Feed, trading: Runtime, broker: Double
 ) -> None:
