@@ -164,17 +164,21 @@ class Watch:
         claimed, then again and again.
         """
         with self._not_again():
+            known = self._remembered()  # first: others draw marks while we look
             seen = look_at_database()
-            known = later(self.known, None)
-            if not self._has_looked:  # what others have seen
-                known = later(known, _same(read_file(), seen))
-                known = later(known, read_redis(seen.lineage))
             epoch = self._judge(seen, known)
             self._has_looked = True
             drawn = draw(seen if epoch is None else look_at_database())
             self.known, self.doubts = drawn, False
         keep(drawn)
         return epoch
+
+    def _remembered(self) -> Witness | None:
+        """What this process knows of the database; at first what others have seen of it."""
+        if self._has_looked:
+            return self.known
+        lineage = str(present_epoch().lineage)
+        return later(_same(read_file(), lineage), read_redis(lineage))
 
     def _judge(self, seen: Witness, known: Witness | None) -> Epoch | None:
         loss = judge(seen, known)
@@ -194,8 +198,9 @@ class Watch:
         if self.known is None or getattr(self._busy, "on", False):
             return
         with self._not_again():
+            known = self.known
             try:
-                self.doubts = self.doubts or judge(look_at_database(), self.known) is not None
+                self.doubts = self.doubts or judge(look_at_database(), known) is not None
             except DatabaseError as error:
                 log.warning("the database could not be recognised", error=str(error).strip())
 
@@ -209,8 +214,8 @@ class Watch:
             self._busy.on = before
 
 
-def _same(kept: Witness | None, seen: Witness) -> Witness | None:
-    return kept if kept is not None and kept.lineage == seen.lineage else None
+def _same(kept: Witness | None, lineage: str) -> Witness | None:
+    return kept if kept is not None and kept.lineage == lineage else None
 
 
 _watch = Watch()

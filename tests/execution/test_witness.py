@@ -4,14 +4,16 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.cache import cache
+from django.db import connection
 
 from common.sql import rows, run
 from connections.models import Epoch, KillSwitch
 from execution import witness
-from execution.epochs import open_epoch
+from execution.epochs import open_epoch, present_epoch
 from execution.witness import Watch, Witness, judge, later
 
 HERE = Witness("one", 2, 100, "server", "00000001")
@@ -130,6 +132,30 @@ class TestLooking:
         cache.clear()
         assert Watch().look() is None
         assert opened() == []
+
+    @pytest.mark.parametrize("known_before", [False, True])
+    def test_others_that_draw_marks_while_it_looks_raise_no_alarm(
+        self, place: Path, known_before: bool
+    ) -> None:
+        """Processes that start together, as they do after a deploy."""
+        drawn()
+        present_epoch()  # it is written when it is asked for first
+        watch, others, waiting = Watch(), [Watch() for _ in range(3)], [True]
+        if known_before:
+            watch.look()
+
+        def others_look(execute: Any, sql: str, *args: Any) -> Any:
+            found = execute(sql, *args)
+            if sql.startswith("SAVEPOINT") and waiting and waiting.pop():  # it has read the mark
+                for other in others:
+                    other.look()
+            return found
+
+        with connection.execute_wrapper(others_look):
+            assert watch.look() is None
+        assert opened() == []
+        watch.look_quickly()
+        assert not watch.doubts
 
     def test_several_processes_open_one_epoch(self, place: Path) -> None:
         drawn()
