@@ -14,6 +14,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Protocol
 
+from common.clocks import machine_time
 from common.codes import Code
 
 
@@ -345,10 +346,14 @@ class BrokerAdapter(Protocol):
         its outcome is known. What was not told when the call ends or fails is unknown."""
         ...
 
-    async def cancel(self, spec: ConnectionSpec, request: "CancelRequest") -> list[OrderReport]: ...
+    async def cancel(self, spec: ConnectionSpec, request: "CancelRequest") -> list[OrderReport]:
+        """Cancel an order. Calls `check_deadline(request)` right before the socket write."""
+        ...
 
     async def modify(self, spec: ConnectionSpec, request: "ModifyRequest") -> list[OrderReport]:
-        """Move stop loss and take profit of a position. Returns a LEVELS report."""
+        """Move stop loss and take profit of a position. Returns a LEVELS report.
+
+        Calls `check_deadline(request)` right before the socket write."""
         ...
 
     async def find_order(
@@ -396,6 +401,7 @@ class CancelRequest:
     client_order_id: str
     broker_order_id: str
     symbol: str
+    send_by: float | None = None  # machine_time(); past it the request must not leave
 
 
 @dataclass(frozen=True, slots=True)
@@ -410,3 +416,14 @@ class ModifyRequest:
     stop_loss: Decimal | None
     take_profit: Decimal | None
     quantity: Decimal | None = None
+    send_by: float | None = None  # machine_time(); past it the request must not leave
+
+
+def check_deadline(request: CancelRequest | ModifyRequest) -> None:
+    """Raise NotSent if a cancel or a moved level must not leave any more.
+
+    The adapter calls it right before the socket write, with nothing awaited in between: a process
+    that was stopped for a while must not put an old stop in a newer one's place.
+    """
+    if request.send_by is not None and machine_time() > request.send_by:
+        raise NotSent(Code.SEND_DEADLINE)

@@ -17,6 +17,7 @@ from django.conf import settings
 from brokers.base import BrokerOrder, BrokerPosition, CancelRequest, OrderReport, ReportKind
 from brokers.places import Places
 from brokers.registry import adapter_for
+from common.clocks import machine_time
 from common.sql import columns, rows
 from connections.selectors import spec_from_row
 from execution import runtime
@@ -171,7 +172,9 @@ def entered(wanted: Sequence[tuple[Any, str]]) -> dict[tuple[UUID, str], Decimal
 
 def cancel(wanted: Sequence[tuple[Any, CancelRequest]]) -> set[tuple[UUID, str]]:
     """Have orders cancelled that somebody decided about; return those that are."""
-    calls = [(row, adapter_for(row.type).cancel(spec_from_row(row), one)) for row, one in wanted]
+    send_by = machine_time() + float(settings.FILLCAST_SEND_WITHIN_SECONDS)
+    timed = [(row, replace(one, send_by=send_by)) for row, one in wanted]
+    calls = [(row, adapter_for(row.type).cancel(spec_from_row(row), one)) for row, one in timed]
     done: set[tuple[UUID, str]] = set()
     told: list[OrderReport] = []
     for (row, one), answer in zip(wanted, _ask(calls), strict=True):

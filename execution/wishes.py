@@ -9,10 +9,12 @@ from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 
 from brokers.base import CancelRequest, ModifyRequest, OrderReport, Rejected
 from brokers.registry import adapter_for
+from common.clocks import machine_time
 from common.codes import Code
 from common.faults import point
 from common.sql import rows, run
@@ -151,6 +153,7 @@ def grant_wishes() -> list[int]:
     Returns ids of exits to ring (they are due anyway).
     """
     errands = runtime.present().wire.errands
+    send_by = _send_by()
     with transaction.atomic():
         wished = rows(WISHED, ([row.id for row in rows(LOCK)],))
         exits = _settle(wished)
@@ -158,7 +161,10 @@ def grant_wishes() -> list[int]:
     if cancels:
         point("wishes.committed")
     errands.start(
-        [Errand(("cancel", row.id), row, partial(_cancel, row), _cancelled) for row in cancels]
+        [
+            Errand(("cancel", row.id), row, partial(_cancel, row, send_by), _cancelled)
+            for row in cancels
+        ]
     )
     move_levels()
     return exits
@@ -167,12 +173,22 @@ def grant_wishes() -> list[int]:
 def move_levels() -> None:
     """Have brokers told of the levels that they do not hold as they should, without waiting."""
     errands = runtime.present().wire.errands
+    send_by = _send_by()
     levels = rows(LEVELS, (errands.longest,))
     if levels:
         point("wishes.committed")
     errands.start(
-        [Errand(("levels", row.id), row, partial(_modify, row), _levels_moved) for row in levels]
+        [
+            Errand(("levels", row.id), row, partial(_modify, row, send_by), _levels_moved)
+            for row in levels
+        ]
     )
+
+
+def _send_by() -> float:
+    """Until when what is claimed now may leave: asked before the claim, for a process may be
+    stopped anywhere behind it, and what it claimed is old when it goes on."""
+    return machine_time() + float(settings.FILLCAST_SEND_WITHIN_SECONDS)
 
 
 def _cancelled(done: Sequence[Done]) -> None:
@@ -229,13 +245,14 @@ def _ask_cancels(wished: Sequence[Any], claimed_for: float) -> list[Any]:
     return rows(ASK_CANCEL, (claimed_for, ids)) if ids else []
 
 
-def _cancel(row: Any) -> Coroutine[Any, Any, list[OrderReport]]:
-    request = CancelRequest(row.client_order_id, row.broker_order_id, row.symbol)
+def _cancel(row: Any, send_by: float) -> Coroutine[Any, Any, list[OrderReport]]:
+    request = CancelRequest(row.client_order_id, row.broker_order_id, row.symbol, send_by)
     return adapter_for(row.type).cancel(spec_from_row(row), request)
 
 
-def _modify(row: Any) -> Coroutine[Any, Any, list[OrderReport]]:
+def _modify(row: Any, send_by: float) -> Coroutine[Any, Any, list[OrderReport]]:
     request = ModifyRequest(
-        row.client_order_id, row.broker_position_id, row.symbol, row.sl, row.tp, row.quantity
-    )
+        row.client_order_id, row.broker_position_id, row.symbol, row.sl, row.tp, row.quantity,
+        send_by,
+    )  # fmt: skip
     return adapter_for(row.type).modify(spec_from_row(row), request)

@@ -31,6 +31,7 @@ from brokers.base import (
     ReadFailed,
     Rejected,
     TimeInForce,
+    check_deadline,
 )
 from brokers.journal import Journal
 from brokers.paper import checks, desk, journal, reads
@@ -44,6 +45,7 @@ from common.codes import Code
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Wish = TypeVar("Wish", CancelRequest, ModifyRequest)
 
 
 def create() -> BrokerAdapter:
@@ -196,14 +198,16 @@ class PaperAdapter:
     async def _ask(
         self,
         spec: ConnectionSpec,
-        work: Callable[[int, T], list[OrderReport]],
-        request: T,
+        work: Callable[[int, Wish], list[OrderReport]],
+        request: Wish,
     ) -> list[OrderReport]:
-        """Cancel or modify: over the same line as orders, with its delays and faults."""
+        """Cancel or modify: over the same line as orders, with its delays and faults. Its deadline
+        counts when it leaves and, as an order's, when it is written."""
         try:
             line = await self._line_for_reading(spec)
         except ReadFailed as error:
             raise NotSent(error.code, error.detail) from error
+        check_deadline(request)
         await asyncio.sleep(line.latency_ms / 1000)
         if not line.silent_before:
             try:

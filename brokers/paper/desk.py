@@ -11,6 +11,7 @@ from brokers.base import (
     Rejected,
     ReportKind,
     Side,
+    check_deadline,
 )
 from brokers.paper import store
 from brokers.paper.book import refuse_levels
@@ -31,6 +32,7 @@ def cancel(account_id: int, request: CancelRequest) -> list[OrderReport]:
 
     def work(session: Session) -> list[OrderReport]:
         accounts = store.lock_accounts(session, [account_id])
+        check_deadline(request)  # what comes late changes nothing
         orders = _orders(session, account_id, request.client_order_id, request.broker_order_id)
         ledger = Ledger(store.tickets(session, 1))
         for order in orders:
@@ -76,6 +78,7 @@ def modify(account_id: int, request: ModifyRequest) -> list[OrderReport]:
     def work(session: Session) -> list[OrderReport]:
         store.lock_symbols(session, [request.symbol], alone=False)
         accounts = store.lock_accounts(session, [account_id])
+        check_deadline(request)  # what comes late changes nothing
         account = accounts[account_id]
         store.load_lots(session, accounts, [(account_id, request.symbol)])
         lots = _lots_of(account, request)

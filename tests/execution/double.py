@@ -38,6 +38,7 @@ from brokers.base import (
     ReportKind,
     Side,
     TimeInForce,
+    check_deadline,
 )
 from brokers.journal import Accepted, Held, Journal
 from common.clocks import market_now
@@ -288,6 +289,7 @@ class Double:
 
     async def cancel(self, spec: ConnectionSpec, request: CancelRequest) -> list[OrderReport]:
         self._called("cancel", request.client_order_id)
+        check_deadline(request)
         ticket = self._known(spec, request.client_order_id)[-1]
         if self.cancelling == "silent":
             raise OutcomeUnknown(Code.REPLY_LOST)
@@ -297,6 +299,7 @@ class Double:
 
     async def modify(self, spec: ConnectionSpec, request: ModifyRequest) -> list[OrderReport]:
         self._called("modify", request.client_order_id)
+        check_deadline(request)
         ticket = self._known(spec, request.client_order_id)[-1]
         ticket.request = replace(
             ticket.request, stop_loss=request.stop_loss, take_profit=request.take_profit

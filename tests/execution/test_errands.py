@@ -159,6 +159,32 @@ def test_a_stop_that_is_not_answered_is_asked_again_less_and_less_often(
     assert waits == [1, 2, 4, 8, 16, 30, 30]
 
 
+@pytest.mark.parametrize("stopped_for", [0, 6])
+def test_a_wish_that_its_process_could_not_write_in_time_is_not_written_late(
+    feed: Feed, wire: Runtime, broker: Double, monkeypatch: pytest.MonkeyPatch, stopped_for: int
+) -> None:
+    """Stopped after the claim, and continued right before the write: a newer one may be there."""
+    cast.account(feed, settings={"native_stops": True})
+    signal = cast.signal(feed)
+    cast.fill_all()
+    cast.signal(feed, action="MODIFY", refers_to=signal, sl=D("1.095"))
+    cast.signal(feed)
+    (outgoing,) = cast.claim_all()
+    cast.answer(outgoing, broker.rest(outgoing.request))
+    cancel_order(Order.objects.get(status="SUBMITTED").pk)
+    with monkeypatch.context() as later:
+        later.setattr("brokers.base.machine_time", lambda: machine_time() + stopped_for)
+        wishes.grant_wishes()
+    in_time = not stopped_for
+    assert (ExecutionPosition.objects.get().broker_sl == D("1.095")) is in_time
+    assert (Order.objects.filter(status="CANCELLED").count() == 1) is in_time
+    run("UPDATE positions_executionposition SET levels_due_at = clock_timestamp()")
+    run("UPDATE execution_order SET due_at = clock_timestamp()")
+    wishes.grant_wishes()  # what is still wanted is asked again
+    assert ExecutionPosition.objects.get().broker_sl == D("1.095")
+    assert Order.objects.filter(status="CANCELLED").count() == 1
+
+
 def seconds_until(table: str, column: str) -> int:
     """Whole seconds from now until a column of the table's only row, the begun one counted."""
     found = rows(f"SELECT ceil(extract(epoch FROM {column} - clock_timestamp())) AS s FROM {table}")

@@ -127,16 +127,22 @@ class Trader:
             )
         )  # fmt: skip
 
-    def cancel(self, report: OrderReport, number: str = "A1") -> list[OrderReport]:
-        request = CancelRequest(report.client_order_id, report.broker_order_id, "EURUSD")
+    def cancel(
+        self, report: OrderReport, number: str = "A1", send_by: float | None = None
+    ) -> list[OrderReport]:
+        request = CancelRequest(report.client_order_id, report.broker_order_id, "EURUSD", send_by)
         return self.run(self.adapter.cancel(self.spec(number), request))
 
     def modify(
-        self, report: OrderReport, stop: str | None, target: str | None
+        self,
+        report: OrderReport,
+        stop: str | None,
+        target: str | None,
+        send_by: float | None = None,
     ) -> list[OrderReport]:
         request = ModifyRequest(
             report.client_order_id, report.broker_position_id, "EURUSD",
-            D(stop) if stop else None, D(target) if target else None,
+            D(stop) if stop else None, D(target) if target else None, send_by=send_by,
         )  # fmt: skip
         return self.run(self.adapter.modify(self.spec("A1"), request))
 

@@ -22,6 +22,7 @@ from brokers.base import (
     Side,
 )
 from brokers.paper.sessions import sessions
+from common.clocks import machine_time
 from common.codes import Code
 from tests.paper.conftest import HERE, Trader
 
@@ -275,3 +276,26 @@ def test_a_process_that_stood_still_leaves_nothing_behind(
         trader.submit(trader.request(Side.BUY, "1000"), **trader.soon)
     assert guard.calls == 3
     assert trader.journal() == []
+
+
+def test_a_cancel_and_a_moved_stop_past_their_deadline_never_leave(trader: Trader) -> None:
+    [resting] = trader.buy("1000", limit_price="1.05000")
+    [filled] = trader.buy("1000", stop_loss="1.09000")
+    with pytest.raises(NotSent) as cancel:
+        trader.cancel(resting, send_by=machine_time() - 1)
+    with pytest.raises(NotSent) as stop:
+        trader.modify(filled, "1.09500", None, send_by=machine_time() - 1)
+    assert {cancel.value.code, stop.value.code} == {Code.SEND_DEADLINE}
+    assert trader.journal()[0].status == "WORKING"
+    assert [lot.stop_loss for lot in trader.positions()] == [D("1.09000")]
+    assert trader.cancel(resting, send_by=machine_time() + 9)[0].kind is ReportKind.CANCELLED
+    assert trader.modify(filled, "1.09500", None, send_by=machine_time() + 9)
+
+
+@HERE
+def test_a_moved_stop_whose_deadline_passes_on_its_way_changes_nothing(trader: Trader) -> None:
+    [filled] = trader.buy("1000", stop_loss="1.09000")
+    trader.set(latency_ms=300)
+    with pytest.raises(NotSent):
+        trader.modify(filled, "1.09500", None, send_by=machine_time() + 0.1)
+    assert [lot.stop_loss for lot in trader.positions()] == [D("1.09000")]

@@ -6,6 +6,7 @@ time-out or nonsense is OutcomeUnknown. The broker accepts what arrives, wheneve
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -30,6 +31,7 @@ from brokers.base import (
     OrderRequest,
     OutcomeUnknown,
     ReadFailed,
+    check_deadline,
 )
 from brokers.journal import Journal
 from brokers.paper.form import malformed
@@ -184,10 +186,14 @@ class RemotePaper:
         except (OSError, OutcomeUnknown) as error:
             raise ReadFailed(Code.BROKER_UNREACHABLE, str(error)) from error
 
-    async def _wish(self, name: str, spec: ConnectionSpec, request: object) -> Any:
+    async def _wish(
+        self, name: str, spec: ConnectionSpec, request: CancelRequest | ModifyRequest
+    ) -> Any:
         """Ask for a change. Raises NotSent, Rejected or OutcomeUnknown."""
+        answer = Answer(name, spec, replace(request, send_by=None))  # the deadline is our clock's
         try:
-            link, answer = await self._reach().link(), Answer(name, spec, request)
+            link = await self._reach().link()
+            check_deadline(request)  # fetch writes before it awaits anything
             return await answer.fetch(link, _patience(spec))
         except OSError as error:
             raise NotSent(Code.NOT_CONNECTED, str(error)) from error
