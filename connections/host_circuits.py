@@ -2,7 +2,9 @@
 
 A host is what the database computes for each account (`ExecutionConnection.broker_host`). It opens
 when at least five different accounts, and at least half of those that were spoken to in the last
-half minute, did not answer in that time. While it is open one account at a time is read as a probe
+half minute, did not answer in that time. A tenant's accounts have one voice together (what he
+entered may be wrong in all of them), an operator's have one each; half of the voices must say so,
+and two, unless all accounts of the host are that tenant's. While it is open one account at a time is read as a probe
 (`connections.probing`), nobody's order; the first answer closes it, and its accounts stop resting.
 A host that opens again soon after is probed less often. Exits always go, circuit or not.
 
@@ -25,15 +27,24 @@ SETTLED_SECONDS = 1  # answers to calls from before it opened close nothing
 _OPEN = f"""
 WITH asked AS (
   SELECT DISTINCT broker_host FROM connections_executionconnection WHERE id = ANY(%s::uuid[])
-), judged AS (
-  SELECT c.broker_host AS host, count(*) AS spoken_to,
+), voices AS (
+  SELECT c.broker_host AS host, coalesce(c.user_id::text, c.id::text) AS voice, c.user_id,
+    count(*) AS spoken_to,
     count(*) FILTER (WHERE h.unreachable_at > now.before) AS failing,
     max(h.last_error) FILTER (WHERE h.unreachable_at > now.before) AS message
   FROM asked JOIN connections_executionconnection c USING (broker_host)
   JOIN connections_connectionhealth h ON h.connection_id = c.id,
   LATERAL (SELECT clock_timestamp() - interval '{WINDOW_SECONDS} seconds' AS before) now
   WHERE greatest(h.unreachable_at, h.last_used_at, h.last_connected_at) > now.before
-  GROUP BY 1
+  GROUP BY 1, 2, 3
+), judged AS (
+  SELECT host, sum(spoken_to) AS spoken_to, sum(failing) AS failing, max(message) AS message
+  FROM voices v GROUP BY host
+  HAVING count(*) FILTER (WHERE failing * 2 >= spoken_to) * 2 >= count(*)
+    AND (count(*) FILTER (WHERE failing * 2 >= spoken_to) >= 2
+      OR NOT EXISTS (SELECT FROM connections_executionconnection c WHERE c.broker_host = v.host
+        AND c.is_active AND c.archived_at IS NULL
+        AND c.user_id IS DISTINCT FROM min(v.user_id)))
 ), opened AS (
   INSERT INTO connections_hostcircuit AS x (host, opened_at, probe_at, times, failing, spoken_to,
     message)

@@ -166,6 +166,34 @@ def test_a_few_of_many_open_nothing() -> None:
     assert host_circuits.open_hosts() == frozenset()
 
 
+def test_what_one_tenant_entered_wrong_in_all_of_his_accounts_opens_nothing_for_others() -> None:
+    """The host is shared; nobody else was spoken to in this half minute, or one other failed too."""
+    others = connect(4)
+    age(31)
+    fail(*connect(6, owner=make.user()))
+    assert host_circuits.open_hosts() == frozenset()
+    services.mark_used([row.pk for row in others])
+    fail(others[0])
+    assert host_circuits.open_hosts() == frozenset(), "two of five tenants"
+    fail(others[1])
+    assert host_circuits.open_hosts() == {"paper:kraken"}
+
+
+def test_who_has_all_accounts_of_a_host_may_open_it() -> None:
+    mine = connect(5, owner=make.user())
+    connect(1, archived_at=timezone.now())
+    connect(1, exchange_name="Binance")
+    fail(*mine)
+    assert host_circuits.open_hosts() == {"paper:kraken"}
+
+
+def test_operators_accounts_have_a_voice_each() -> None:
+    connect(1)
+    age(31)
+    fail(*connect(5, admin=make.user()))
+    assert host_circuits.open_hosts() == {"paper:kraken"}
+
+
 def test_one_account_that_fails_often_opens_nothing() -> None:
     (row,) = connect()
     for _ in range(10):
