@@ -4,8 +4,9 @@ A host is what the database computes for each account (`ExecutionConnection.brok
 when at least five different accounts, and at least half of those that were spoken to in the last
 half minute, did not answer in that time. A tenant's accounts have one voice together (what he
 entered may be wrong in all of them), an operator's have one each; half of the voices must say so,
-and two, unless all accounts of the host are that tenant's. While it is open one account at a time is read as a probe
-(`connections.probing`), nobody's order; the first answer closes it, and its accounts stop resting.
+and two, unless all accounts of the host are that tenant's. While it is open one account at a time
+is read as a probe (`connections.probing`), nobody's order; the first answer closes it, and its
+accounts stop resting.
 A host that opens again soon after is probed less often. Exits always go, circuit or not.
 
 Every process reads the few open ones with its lease, never for an order.

@@ -40,9 +40,5 @@ class Migration(migrations.Migration):
             name='inferred_quantity',
             field=common.fields.AmountField(db_default=Decimal('0'), default=Decimal('0'), help_text='The part of what has filled that was told as a sum only, or concluded.'),
         ),
-        migrations.AddIndex(
-            model_name='order',
-            index=models.Index(condition=models.Q(('inferred_quantity__gt', 0)), fields=['position'], name='order_inferred'),
-        ),
         operator_rows('execution_tally'),
     ]

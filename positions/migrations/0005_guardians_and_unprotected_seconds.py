@@ -4,36 +4,8 @@ from decimal import Decimal
 
 import common.fields
 from django.db import migrations, models
-from django.db.models import F, Q
 
 POSITION = "executionposition"
-UNHELD = Q(Q(quantity__gt=0), sl__isnull=False) & (
-    Q(sl_guardian="")
-    | Q(sl_guardian="BROKER", broker_sl__isnull=True)
-    | Q(sl_guardian="BROKER", broker_sl_quantity__lt=F("quantity"))
-)
-# The predicate of `execution/wishes.py LEVELS`, word for word.
-TO_BE_TOLD = """
-DROP INDEX position_levels_to_be_told;
-CREATE INDEX position_levels_to_be_told ON positions_executionposition (id)
-WHERE (
-  lifted AND (broker_sl IS NOT NULL OR broker_tp IS NOT NULL)
-  OR quantity > 0 AND NOT lifted AND (
-    sl_guardian = 'BROKER' AND (sl IS DISTINCT FROM broker_sl OR broker_sl_quantity <> quantity)
-    OR CASE WHEN tp_guardian = 'BROKER' THEN tp END IS DISTINCT FROM broker_tp))
-"""
-BEFORE = """
-DROP INDEX position_levels_to_be_told;
-CREATE INDEX position_levels_to_be_told ON positions_executionposition (id) WHERE quantity > 0 AND (
-  (sl_guardian = 'BROKER' AND sl IS DISTINCT FROM broker_sl)
-  OR CASE WHEN tp_guardian = 'BROKER' THEN tp END IS DISTINCT FROM broker_tp)
-"""
-
-
-def index(name, condition, field="id"):
-    return migrations.AddIndex(
-        POSITION, models.Index(fields=[field], name=name, condition=condition)
-    )
 
 
 class Migration(migrations.Migration):
@@ -106,10 +78,4 @@ class Migration(migrations.Migration):
                 help_text="Machine time without its stop, of all such times that are over.",
             ),
         ),
-        index("position_asked", Q(ask_after__isnull=False), "ask_after"),
-        index("position_beyond", Q(beyond_since__isnull=False)),
-        index("position_lifted", Q(lifted=True)),
-        index("position_bare", UNHELD),
-        index("position_unprotected", Q(unprotected_since__isnull=False)),
-        migrations.RunSQL(TO_BE_TOLD, BEFORE),
     ]

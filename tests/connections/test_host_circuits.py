@@ -167,7 +167,7 @@ def test_a_few_of_many_open_nothing() -> None:
 
 
 def test_what_one_tenant_entered_wrong_in_all_of_his_accounts_opens_nothing_for_others() -> None:
-    """The host is shared; nobody else was spoken to in this half minute, or one other failed too."""
+    """The host is shared, though nobody else was spoken to in this half minute."""
     others = connect(4)
     age(31)
     fail(*connect(6, owner=make.user()))
