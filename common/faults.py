@@ -94,7 +94,9 @@ def _hit(fault: Fault) -> None:
     if fault.deed == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     elif fault.deed == "stop":
-        os.kill(os.getpid(), signal.SIGSTOP)
+        # To this thread: sent to the process, it stops when another thread gets to it, up to
+        # milliseconds later, and this one would stand still anywhere behind the point.
+        signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
     elif fault.deed == "exit":
         os._exit(1)
     else:

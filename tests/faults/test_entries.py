@@ -22,9 +22,6 @@ WORKER = {
     "outcome.committed": 1,
 }
 QUICK = {"claim.committed", "outcome.written"}
-# After the guard there is only the write: a process that stands still exactly there for longer
-# than both proofs sends late, and no client can close that gap (docs/faults.md).
-STOPS = {name: hit for name, hit in WORKER.items() if name != "wire.guarded"}
 
 
 def quick(points: dict[str, int]) -> list[Any]:
@@ -66,7 +63,7 @@ def test_a_worker_killed_there_loses_and_doubles_nothing(
     all_ended(place, N, absent_at_most=story.in_flight)
 
 
-@pytest.mark.parametrize(("point", "nth"), quick(STOPS))
+@pytest.mark.parametrize(("point", "nth"), quick(WORKER))
 def test_a_worker_that_stands_still_there_and_goes_on_sends_nothing_late(
     place: Place, point: str, nth: int
 ) -> None:

@@ -1,8 +1,11 @@
 """The points themselves: where they stand, how they are armed, and where they must not be."""
 
+import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -84,6 +87,46 @@ def test_the_process_whose_environment_says_so_ends_there(deed: str, code: int) 
     )
     assert done.returncode == code
     assert b"ring.done" in done.stderr
+
+
+STOPS, STILL_SECONDS = 20, 0.05
+STANDS_STILL = f"""
+import threading, time
+from common import faults
+from common.faults import Fault, point
+
+def walk():
+    for _ in range({STOPS}):
+        faults.arm([Fault("ring.done", "stop")])
+        steps, began = 0, time.monotonic()
+        point("ring.done")
+        while time.monotonic() - began < {STILL_SECONDS}:
+            steps += 1
+        print(steps, flush=True)
+
+walking = threading.Thread(target=walk)
+walking.start()
+while walking.is_alive():
+    time.sleep(0.001)  # a process has other threads, and they have work
+"""
+
+
+def test_a_thread_that_stops_its_process_takes_no_step_more() -> None:
+    """A signal to the process stops it when one of its other threads gets to it, up to
+    milliseconds later: this one would stand still anywhere."""
+    with subprocess.Popen(
+        [sys.executable, "-c", STANDS_STILL], cwd=ROOT, stdout=subprocess.PIPE
+    ) as process:
+        try:
+            for _ in range(STOPS):
+                _, status = os.waitpid(process.pid, os.WUNTRACED)
+                assert os.WIFSTOPPED(status)
+                time.sleep(2 * STILL_SECONDS)  # so long it stands still
+                process.send_signal(signal.SIGCONT)
+            said, _ = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert said.split() == [b"0"] * STOPS
 
 
 def test_production_does_not_start_with_an_armed_point() -> None:

@@ -166,11 +166,27 @@ def test_the_guard_is_asked_last_and_for_each_order(caller: Caller) -> None:
             raise NotSent(Code.KILL_SWITCH)
 
     told = caller.place("one", "stopped", "two", guard=guard)
-    assert asked == ["one", "stopped", "two"]
+    assert asked == ["one", "stopped", "two", "one", "two"]  # the frame was made anew
     assert {name: kind(outcome) for name, outcome in told.items()} == {
         "one": "FILLED", "stopped": "NotSent", "two": "FILLED",
     }  # fmt: skip
     assert journal() == ["one", "two"]
+
+
+def test_who_stands_still_while_a_frame_is_made_ready_sends_nothing_of_it(
+    caller: Caller,
+) -> None:
+    """The third of five orders takes too long: the two before it had been let through."""
+    asked: list[str] = []
+
+    def guard(request: OrderRequest) -> None:
+        asked.append(request.client_order_id)
+        if len(asked) >= 3:  # from here on it is too late, for whichever order
+            raise NotSent(Code.SEND_DEADLINE)
+
+    told = caller.place("one", "two", "three", "four", "five", guard=guard)
+    assert [kind(outcome) for outcome in told.values()] == ["NotSent"] * 5
+    assert journal() == []
 
 
 def test_a_frame_that_the_kernel_takes_in_part_never_arrives() -> None:

@@ -52,6 +52,7 @@ IN_A_FRAME = 100  # orders
 REPLY_TIMEOUT = 10.0  # seconds that a missing answer is waited for
 READ_TIMEOUT, JOURNAL_TIMEOUT = 20.0, 120.0  # the books may hold a million orders
 Tell = Callable[[OrderRequest, Outcome], None]
+Written = tuple[ConnectionSpec, OrderRequest, orjson.Fragment]
 
 
 class RemotePaper:
@@ -281,32 +282,48 @@ class Batch:
             self.done.set_result(None)
 
 
-def _leave(
-    link: Link,
-    written: Sequence[tuple[ConnectionSpec, OrderRequest, orjson.Fragment]],
-    guard: Guard,
-    tell: Tell,
-) -> Batch | None:
-    """Ask the guard about each order and write those that may leave. None: none did."""
-    leaving = []
-    for spec, request, words in written:
+def _leave(link: Link, written: Sequence[Written], guard: Guard, tell: Tell) -> Batch | None:
+    """Write those orders of a frame that may leave. None: none did.
+
+    The guard is asked about each when the frame is ready, and nothing but the write comes after
+    it. Where it refuses one, the others are made ready and asked about anew: a process that stood
+    still at one of them has let the earlier ones through long ago.
+    """
+    leaving = _ask_about(written, _well_formed, tell)
+    while leaving:
+        batch = Batch([(spec, request) for spec, request, _ in leaving], tell)
+        message = {"do": SUBMIT, "args": [words for *_, words in leaving]}
+        number, frame = link.make_ready(message)
+        let_through = _ask_about(leaving, guard, tell)
+        if len(let_through) < len(leaving):
+            batch.end()
+            leaving = let_through
+            continue
         try:
-            guard(request)
-            if wrong := malformed(request):
-                raise wrong
+            link.write(number, frame, batch)
+        except OSError as error:
+            batch.end()
+            for _, request, _ in leaving:
+                tell(request, NotSent(Code.NOT_CONNECTED, str(error)))
+            return None
+        batch.left_by(link, number)
+        return batch
+    return None
+
+
+def _ask_about(written: Sequence[Written], guard: Guard, tell: Tell) -> list[Written]:
+    """Return the orders that are let through; the others are told why they are not."""
+    let_through = []
+    for order in written:
+        try:
+            guard(order[1])
         except BrokerError as error:
-            tell(request, error)
+            tell(order[1], error)
         else:
-            leaving.append((spec, request, words))
-    if not leaving:
-        return None
-    batch = Batch([(spec, request) for spec, request, _ in leaving], tell)
-    try:
-        number = link.send({"do": SUBMIT, "args": [words for *_, words in leaving]}, batch)
-    except OSError as error:
-        batch.end()
-        for _, request, _ in leaving:
-            tell(request, NotSent(Code.NOT_CONNECTED, str(error)))
-        return None
-    batch.left_by(link, number)
-    return batch
+            let_through.append(order)
+    return let_through
+
+
+def _well_formed(request: OrderRequest) -> None:
+    if wrong := malformed(request):
+        raise wrong

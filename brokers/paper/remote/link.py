@@ -60,12 +60,21 @@ class Link(asyncio.Protocol):
         return self._transport is not None and not self._transport.is_closing()
 
     def send(self, message: dict[str, Any], waiting: Waiting) -> int:
-        """Write one call; nothing is awaited. Returns its number.
+        """Write one call; nothing is awaited. Returns its number. Raises as `write` does."""
+        number, frame = self.make_ready(message)
+        self.write(number, frame, waiting)
+        return number
+
+    def make_ready(self, message: dict[str, Any]) -> tuple[int, bytes]:
+        """Put a call into bytes. Returns its number and its frame, for `write`."""
+        number = next(self._ids)
+        return number, pack({"id": number, **message})
+
+    def write(self, number: int, frame: bytes, waiting: Waiting) -> None:
+        """Write a frame; nothing is awaited.
 
         Raises ConnectionError when it provably did not arrive whole: the broker never acts on it.
         """
-        number = next(self._ids)
-        frame = pack({"id": number, **message})
         if self._transport is None or self._transport.is_closing():
             raise ConnectionResetError("the line is cut")
         self._waiting[number] = waiting
@@ -74,7 +83,6 @@ class Link(asyncio.Protocol):
             self._waiting.pop(number)
             self.cut("the line takes no more")
             raise ConnectionAbortedError("the line takes no more")
-        return number
 
     def forget(self, number: int) -> None:
         """Nobody waits for this call any more."""
