@@ -126,7 +126,8 @@ def take_over(
     order_id = _order(item, found, signal, instrument, rate, wish)
     if found.is_ours:
         return None
-    apply_reports([_inferred(item, found, order_id)])
+    (order,) = rows("SELECT client_order_id FROM execution_order WHERE id = %s", (order_id,))
+    apply_reports([proven_fill(item, found, order.client_order_id, how="adopted")])
     (position,) = rows(
         "SELECT id FROM positions_executionposition WHERE connection_id = %s AND signal_id = %s",
         (connection.pk, signal.pk),
@@ -284,12 +285,15 @@ def _order(
     return order_id
 
 
-def _inferred(item: DriftItem, found: Found, order_id: int) -> OrderReport:
-    (row,) = rows("SELECT client_order_id FROM execution_order WHERE id = %s", (order_id,))
+def proven_fill(item: DriftItem, found: Found, client_order_id: str, *, how: str) -> OrderReport:
+    """Return the entry's fill that a position proves, as a report. how: 'adopted' or 'linked'.
+
+    Raises ConflictError DRIFT_ACTION_UNFIT where the broker tells no entry price.
+    """
     if found.price is None:
         raise ConflictError(Code.DRIFT_ACTION_UNFIT, "The broker tells no entry price of it.")
     fill = Execution(
-        broker_fill_id=f"adopted:{item.pk}",
+        broker_fill_id=f"{how}:{item.pk}",
         quantity=found.quantity,
         price=found.price,
         time=found.opened_at or market_now(),
@@ -298,7 +302,7 @@ def _inferred(item: DriftItem, found: Found, order_id: int) -> OrderReport:
     return OrderReport(
         kind=ReportKind.FILLED,
         connection_id=str(item.connection_id),
-        client_order_id=row.client_order_id,
+        client_order_id=client_order_id,
         broker_position_id=found.broker_position_id,
         fills=(fill,),
     )

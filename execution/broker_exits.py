@@ -16,6 +16,9 @@ from execution.exits import next_leg
 from execution.ids import all_attempts, base_of
 from execution.reserve import lock_positions
 
+# So long after its end an order's fills may still come in; then nobody waits for them any more.
+FILL_AFTER_END_SECONDS = 60
+
 
 @dataclass(slots=True)
 class Ledger:
@@ -44,8 +47,10 @@ class Told:
     conclusions: bool = False
 
 
-ENTRIES = """
-SELECT e.client_order_id, e.connection_id, p.id, e.quantity > e.filled_quantity AS may_fill
+ENTRIES = f"""
+SELECT e.client_order_id, e.connection_id, p.id, e.quantity > e.filled_quantity
+  AND coalesce(e.done_at > clock_timestamp() - interval '{FILL_AFTER_END_SECONDS} s', true)
+  AS may_fill
 FROM execution_order e
 LEFT JOIN positions_executionposition p ON p.connection_id = e.connection_id
   AND p.signal_id = e.signal_id
@@ -128,7 +133,8 @@ def materialise(reports: Sequence[OrderReport]) -> Told:
 
     Must run in the transaction that applies the reports. A report whose executions are all known
     already gets no second row: it was delivered again. One that overtook its entry's own fills is
-    deferred: it is not acknowledged, so the broker tells it again.
+    deferred: it is not acknowledged, so the broker tells it again. When the entry has ended, and
+    its fills have had their time, what is more than is open cannot be written: it becomes drift.
     """
     told = Told([(r, None) for r in reports if r.close_cause is None])
     made = [r for r in reports if r.close_cause is not None]

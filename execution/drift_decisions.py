@@ -12,8 +12,7 @@ from decimal import Decimal
 from django.db import transaction
 from django.utils import timezone
 
-from brokers.base import Execution, OrderReport, ReportKind
-from common.clocks import market_now
+from brokers.base import OrderReport, ReportKind
 from common.codes import Code
 from common.errors import ConflictError, InvalidInputError
 from common.money import divide
@@ -21,7 +20,7 @@ from common.shown import sentence
 from common.sql import array, rows, run
 from connections.rights import check_owner
 from execution import correcting, reconcile
-from execution.adopting import Found, Levels, found_in, measure, take_over
+from execution.adopting import Found, Levels, found_in, measure, proven_fill, take_over
 from execution.exits import ExitWish, open_exits
 from execution.ids import all_attempts
 from execution.missing import closed_outside
@@ -298,26 +297,9 @@ def _relink_order(decided: Decided, order_id: int) -> None:
     elif resting:
         Order.objects.filter(pk=order.pk).update(broker_order_id=found.broker_order_id)
     else:
-        apply_reports([_fill_of(item, found, order)])
+        fill = proven_fill(item, found, order.client_order_id or "", how="linked")
+        apply_reports([fill])
     item.order_id = order.pk
-
-
-def _fill_of(item: DriftItem, found: Found, order: Order) -> OrderReport:
-    assert found.price is not None  # positions have one
-    fill = Execution(
-        broker_fill_id=f"linked:{item.pk}",
-        quantity=found.quantity,
-        price=found.price,
-        time=found.opened_at or market_now(),
-        inferred=True,
-    )
-    return OrderReport(
-        kind=ReportKind.FILLED,
-        connection_id=str(item.connection_id),
-        client_order_id=order.client_order_id or "",
-        broker_position_id=found.broker_position_id,
-        fills=(fill,),
-    )
 
 
 def _relink_position(decided: Decided, position_id: int) -> None:

@@ -74,7 +74,9 @@ WHERE p.id = d.id AND (p.held_at IS NULL OR p.held_at < %s)
 
 FREED = """
 UPDATE execution_order SET due_at = least(due_at, clock_timestamp())
-WHERE position_id = ANY(%s) AND status = 'PENDING' AND tries = 0 RETURNING id
+WHERE id IN (SELECT id FROM execution_order
+  WHERE position_id = ANY(%s) AND status = 'PENDING' AND tries = 0 ORDER BY id FOR NO KEY UPDATE)
+RETURNING id
 """
 
 

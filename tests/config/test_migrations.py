@@ -16,7 +16,8 @@ OF_THE_FIRST_VERSION = {
 
 def test_indexes_of_large_tables_are_built_while_they_are_written() -> None:
     """CREATE INDEX holds up every order for as long as it reads the table."""
-    locking, concurrent = [], []
+    locking: list[tuple[str, str, str]] = []
+    concurrent: list[tuple[str, str, str]] = []
     for key, migration in MigrationLoader(None).disk_migrations.items():
         made = {o.name_lower for o in migration.operations if isinstance(o, migrations.CreateModel)}
         for operation in migration.operations:

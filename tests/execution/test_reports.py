@@ -128,6 +128,22 @@ def test_a_broker_exit_before_its_entrys_fill_waits(entry: Order) -> None:
     assert (position.quantity, position.close_reason) == (0, "sl")
 
 
+def test_a_broker_exit_of_more_than_is_open_is_settled_when_its_entry_has_ended(
+    entry: Order,
+) -> None:
+    """A fill may follow a cancel, but not for ever: until it is settled it is told each second."""
+    told = replace(
+        cast.fill_report(entry, 100, "x1", broker_order_id="X1"), close_cause=CloseCause.STOP_LOSS
+    )
+    cast.tell(cast.fill_report(entry, 60, "f1"), cast.report(entry, ReportKind.CANCELLED))
+    assert cast.tell(told) == [told]
+    cast.pass_time(61)
+    assert cast.tell(told) == []
+    item = DriftItem.objects.get()
+    assert (item.kind, item.evidence["broker_order_id"]) == ("POISONED_REPORT", "X1")
+    assert ExecutionPosition.objects.get().quantity == 60  # the next comparison closes it
+
+
 def test_a_broker_exit_of_more_than_was_told_waits_for_the_entrys_other_fill(entry: Order) -> None:
     told = replace(
         cast.fill_report(entry, 100, "x1", broker_order_id="X1"), close_cause=CloseCause.STOP_LOSS
