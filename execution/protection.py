@@ -54,7 +54,6 @@ CROSS JOIN LATERAL (
   SELECT id, touched_at FROM positions_executionposition
   WHERE price_source_id IS NOT DISTINCT FROM u.source AND pair = u.pair AND quantity > 0
     AND sl IS NOT NULL AND sl_guardian = 'ENGINE') p
-LIMIT {AT_ONCE}
 """
 
 # Not confirmed; or beyond its price for long, and nobody could be asked why it has not executed.
@@ -70,7 +69,6 @@ SELECT id, beyond_since, '{Code.STOP_NOT_EXECUTED.value}' FROM positions_executi
 WHERE beyond = 'sl' AND quantity > 0
   AND beyond_since < clock_timestamp() - interval '{UNREAD_SECONDS} s'
   AND coalesce(held_at < beyond_since, true)
-LIMIT {AT_ONCE}
 """
 
 NOTED = "SELECT id FROM positions_executionposition WHERE unprotected_since IS NOT NULL"
@@ -144,5 +142,6 @@ def _bare() -> Mapping[int, tuple[datetime, str]]:
 
 
 def _locked(position_ids: set[int]) -> list[int]:
-    """Those of them that nobody works on at this moment; the others are looked at next time."""
-    return [row.id for row in rows(LOCK, (sorted(position_ids),))] if position_ids else []
+    """Some of them that nobody works on at this moment; the others are looked at next time."""
+    some = sorted(position_ids)[:AT_ONCE]  # all are found: whoever is left out has not ended
+    return [row.id for row in rows(LOCK, (some,))] if some else []

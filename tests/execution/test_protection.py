@@ -8,6 +8,7 @@ import pytest
 from brokers.base import ReportKind
 from common.sql import rows, run
 from connections.models import ExecutionConnection
+from execution import protection as module
 from execution.audit import audit
 from execution.models import Order
 from execution.protection import keep_account
@@ -56,6 +57,26 @@ def prices_came(seconds: float) -> None:
         "UPDATE prices_latestquote SET received_at = clock_timestamp() - make_interval(secs => %s)",
         (seconds,),
     )
+
+
+def test_more_bare_positions_than_are_noted_at_once_end_only_when_they_are_covered(
+    alice: ExecutionConnection, feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is beyond the limit of a look has not got its stop back."""
+    cast.watched(alice)
+    for _ in range(3):
+        cast.filled(cast.signal(feed))
+    source_was_last_watched(10)
+    monkeypatch.setattr(module, "AT_ONCE", 1)
+    assert [keep_account() for _ in range(4)] == [3, 3, 3, 3]
+    noted = ExecutionPosition.objects.filter(unprotected_since__isnull=False)
+    assert (noted.count(), [ended for _, ended in told() if ended]) == (3, [])
+    source_was_last_watched(0)
+    assert keep_account() == 0
+    assert noted.count() == 2
+    keep_account()
+    keep_account()
+    assert noted.count() == 0
 
 
 @pytest.mark.parametrize(
