@@ -208,11 +208,13 @@ def _fold(change: Change) -> None:
     if change.fills and change.sums is NOTHING:
         change.sums = count_new(change.fills)
     if change.sums.changes_anything:
+        if _is_of_the_attempt_before(change):
+            change.state.attempt -= 1  # its retry never leaves: what is told of this one counts
         _add_fills(change)
     if len(change.reports) > 1:
         change.reports.sort(key=lambda report: report.kind in DECISIONS)
     for report in change.reports:
-        if report.kind in FACTS_OF_ONE_ATTEMPT and not _same_attempt(change.row, report):
+        if report.kind in FACTS_OF_ONE_ATTEMPT and not _same_attempt(change, report):
             step = _of_another_attempt(change, report)
         else:
             step = after_report(change.state, report)
@@ -237,11 +239,20 @@ def _add_fills(change: Change) -> None:
     change.state.filled = total
 
 
-def _same_attempt(row: Any, report: OrderReport) -> bool:
+def _is_of_the_attempt_before(change: Change) -> bool:
+    """Whether what has filled is an attempt whose retry still waits to be sent."""
+    before = change.state.attempt - 1
+    return change.state.status == Status.PENDING and any(
+        report.fills and attempt_of(report.client_order_id) == before for report in change.reports
+    )
+
+
+def _same_attempt(change: Change, report: OrderReport) -> bool:
     """A row that waits for its next attempt still has the id of the last one."""
     if report.close_cause is not None:
         return True
-    return bool(report.client_order_id == at_attempt(row.client_order_id, row.attempt))
+    current = at_attempt(change.row.client_order_id, change.state.attempt)
+    return bool(report.client_order_id == current)
 
 
 def _of_another_attempt(change: Change, report: OrderReport) -> Step | None:
@@ -339,7 +350,7 @@ def _record(change: Change) -> tuple[Any, ...]:
         row.status in IN_FLIGHT,
         ended,
         _target_done(change),
-        row.attempt + step.next_attempt,
+        state.attempt + step.next_attempt,
         min(row.tries + step.next_try, MOST_TRIES),
         _backoff(row.tries) if step.next_try else 0.0,
         not change.passed and _skipped_submitted(change),

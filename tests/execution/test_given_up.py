@@ -116,6 +116,22 @@ def test_the_attempt_before_a_retry_rises_before_the_retry_is_sent(
     assert cast.claim_all() == []  # else it would be there twice
 
 
+@pytest.mark.parametrize("in_one_flush", [True, False])
+def test_what_the_broker_says_of_an_attempt_that_fills_before_its_retry_is_sent_counts(
+    entry: Order, wire: runtime.Runtime, in_one_flush: bool
+) -> None:
+    never_arrived(entry, wire)
+    first = entry.client_order_id or ""
+    retry_order(entry.pk)
+    fill = cast.fill_report(entry, 40, "f1", client_order_id=first)
+    end = cast.report(entry, ReportKind.CANCELLED, client_order_id=first)
+    for batch in [(fill, end)] if in_one_flush else [(fill,), (end,)]:
+        cast.tell(*batch)
+    entry.refresh_from_db()
+    assert (entry.status, entry.filled_quantity, entry.attempt) == ("CANCELLED", 40, 0)
+    assert not DriftItem.objects.exists()
+
+
 @pytest.mark.parametrize("meanwhile", ["its host is away", "it was not sent"])
 def test_nor_is_a_retry_sent_that_has_waited_or_was_not_sent_before_the_first_one_rises(
     entry: Order, wire: runtime.Runtime, meanwhile: str
