@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -194,8 +195,7 @@ class RemotePaper:
         answer = Answer(name, spec, replace(request, send_by=None))  # the deadline is our clock's
         try:
             link = await self._reach().link()
-            check_deadline(request)  # fetch writes before it awaits anything
-            return await answer.fetch(link, _patience(spec))
+            return await answer.fetch(link, _patience(spec), partial(check_deadline, request))
         except OSError as error:
             raise NotSent(Code.NOT_CONNECTED, str(error)) from error
 
@@ -211,9 +211,16 @@ class Answer:
         self._name, self._arguments = name, ask(name, arguments)
         self._told: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
-    async def fetch(self, link: Link, patience: float) -> Any:
-        """Send it and wait. Raises OSError if it never left, OutcomeUnknown, or what was told."""
-        number = link.send({"do": self._name, "args": self._arguments}, self)
+    async def fetch(
+        self, link: Link, patience: float, guard: Callable[[], None] = lambda: None
+    ) -> Any:
+        """Send it and wait. guard: asked when the frame is ready, with only the write behind it.
+
+        Raises what the guard does, OSError if it never left, OutcomeUnknown, or what was told.
+        """
+        number, frame = link.make_ready({"do": self._name, "args": self._arguments})
+        guard()
+        link.write(number, frame, self)
         try:
             return await asyncio.wait_for(self._told, patience)
         except TimeoutError as error:

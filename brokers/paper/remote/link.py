@@ -59,12 +59,6 @@ class Link(asyncio.Protocol):
         """Whether a frame may be written now."""
         return self._transport is not None and not self._transport.is_closing()
 
-    def send(self, message: dict[str, Any], waiting: Waiting) -> int:
-        """Write one call; nothing is awaited. Returns its number. Raises as `write` does."""
-        number, frame = self.make_ready(message)
-        self.write(number, frame, waiting)
-        return number
-
     def make_ready(self, message: dict[str, Any]) -> tuple[int, bytes]:
         """Put a call into bytes. Returns its number and its frame, for `write`."""
         number = next(self._ids)
