@@ -45,7 +45,8 @@ SELECT o.id AS order_id, p.quantity, p.broker_position_id, p.entry_price, p.pip,
   EXISTS (SELECT FROM positions_executionposition n WHERE n.connection_id = p.connection_id
     AND n.quantity > 0 AND n.id <> p.id AND n.symbol = p.symbol
     AND n.broker_position_id = p.broker_position_id)
-  OR EXISTS (SELECT FROM execution_order x WHERE x.connection_id = p.connection_id
+  OR a.position_mode IS DISTINCT FROM 'HEDGING' AND EXISTS (
+    SELECT FROM execution_order x WHERE x.connection_id = p.connection_id
     AND x.position_id IS NULL AND x.symbol = p.symbol AND x.signal_id <> p.signal_id
     AND x.status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED'))
     AS shares,
@@ -57,6 +58,7 @@ SELECT o.id AS order_id, p.quantity, p.broker_position_id, p.entry_price, p.pip,
       AND (x.status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED',
         'CANCEL_REQUESTED') OR x.status = 'PENDING' AND x.id < o.id)), 0) AS closable
 FROM execution_order o JOIN positions_executionposition p ON p.id = o.position_id
+LEFT JOIN connections_accountsnapshot a ON a.connection_id = p.connection_id
 WHERE o.id = ANY(%s)
 """
 
