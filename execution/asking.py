@@ -141,12 +141,9 @@ def look_up(wanted: Sequence[tuple[Any, str]]) -> dict[tuple[UUID, str], bool]:
 
     Returns whether each is known to its broker; what could not be asked is left out.
     """
-    calls = [
-        (row, adapter_for(row.type).find_order(spec_from_row(row), cid)) for row, cid in wanted
-    ]
     known: dict[tuple[UUID, str], bool] = {}
     told: list[OrderReport] = []
-    for (row, cid), answer in zip(wanted, _ask(calls), strict=True):
+    for (row, cid), answer in zip(wanted, _find(wanted), strict=True):
         if isinstance(answer, BaseException):
             continue
         known[row.connection_id, cid] = answer is not None
@@ -158,16 +155,17 @@ def look_up(wanted: Sequence[tuple[Any, str]]) -> dict[tuple[UUID, str], bool]:
 
 def entered(wanted: Sequence[tuple[Any, str]]) -> dict[tuple[UUID, str], Decimal]:
     """Ask how much entry orders that we have no row of have filled; others are left out."""
-    calls = [
-        (row, adapter_for(row.type).find_order(spec_from_row(row), cid)) for row, cid in wanted
-    ]
     found: dict[tuple[UUID, str], Decimal] = {}
-    for (row, cid), answer in zip(wanted, _ask(calls), strict=True):
+    for (row, cid), answer in zip(wanted, _find(wanted), strict=True):
         if isinstance(answer, list):
             own = [report for report in answer if report.close_cause is None]
             fills = {f.broker_fill_id: f.quantity for report in own for f in report.fills}
             found[row.connection_id, cid] = sum(fills.values(), Decimal(0))
     return found
+
+
+def _find(wanted: Sequence[tuple[Any, str]]) -> list[list[OrderReport] | BaseException | None]:
+    return _ask([(r, adapter_for(r.type).find_order(spec_from_row(r), cid)) for r, cid in wanted])
 
 
 def cancel(wanted: Sequence[tuple[Any, CancelRequest]]) -> set[tuple[UUID, str]]:
