@@ -31,8 +31,9 @@ from connections.models import (
     TradingPreset,
 )
 from events.models import Event
-from execution import runtime, sizing
+from execution.calls import runtime
 from execution.ids import new_client_order_id
+from execution.intents import sizing
 from execution.models import ExecutionLog, Fill, Order, Status
 from positions.models import ExecutionPosition
 from prices.models import LatestQuote

@@ -12,7 +12,7 @@ from benchmarks.results import Result, compared
 from benchmarks.world import World
 from brokers.base import Quote
 from common.clocks import market_now
-from execution.watch import find_hits, watch_positions
+from execution.exits.watch import find_hits, watch_positions
 from prices.services import store_quotes
 
 CONNECTIONS, SYMBOLS, FINDS, TARGET, MILLION_MS = 1_000, 100, 20, 100.0, 20.0

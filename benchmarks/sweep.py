@@ -19,7 +19,9 @@ from benchmarks.results import Baseline, Result
 from benchmarks.world import World
 from common.clocks import market_now
 from common.sql import array, rows, run
-from execution import claim_sql, stuck, sweeps, wishes
+from execution.calls import stuck, sweeps
+from execution.exits import wishes
+from execution.intents import claim_sql
 
 CONNECTIONS, LIVE, CHUNK, CLOSED = 1_000, 1_000, 500_000, 10
 ROUNDS, TARGET = 40, 1.5

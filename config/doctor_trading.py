@@ -16,7 +16,7 @@ from config.doctor import SECONDS, Look, failure, graded, warning, well
 from config.doctor_servers import judge_clock
 from connections.credentials import is_sealed_for, sealing_key
 from connections.models import Epoch
-from execution.epochs import unsettled
+from execution.epochs.unsettled import unsettled
 from prices.selectors import newest_time
 
 START = "Start the processes: `make up`, or the services of your deployment."

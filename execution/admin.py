@@ -15,7 +15,7 @@ from common.money import plain
 from common.shown import STATES, sentence, signed, statuses_of
 from common.shown import age as shown_age
 from connections.models import ExecutionConnection
-from execution import drift_words
+from execution.drift import words as drift_words
 from execution.models import DriftItem, ExecutionLog, Fill, Order, Tally, WorkerLease
 
 FOUND_CONNECTIONS = 200  # a search by account looks at that many accounts

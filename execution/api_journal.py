@@ -13,9 +13,11 @@ from rest_framework.response import Response
 
 from common.rest import StrictSerializer
 from connections.api import own_connections
-from execution import drift_decisions, reconcile, tasks
-from execution.adopting import Levels
-from execution.drift_decisions import Decided
+from execution import tasks
+from execution.drift import decisions as drift_decisions
+from execution.drift import reconcile
+from execution.drift.adopting import Levels
+from execution.drift.effects import Decided
 from execution.models import DriftItem, ExecutionLog
 from execution.serializers import (
     AdoptSerializer,

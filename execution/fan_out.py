@@ -13,7 +13,7 @@ from django.db import connection as database
 from common.codes import Code
 from common.sql import rows, run
 from connections import eligibility
-from execution import exits
+from execution.exits import orders as exits
 from signals.models import Action, Signal
 from users.tenancy import for_all_tenants
 

@@ -12,15 +12,19 @@ from django.db import OperationalError, connection
 
 from brokers.base import Quote
 from connections.probing import look_again
-from execution import epochs, holdings, runtime, services, stuck, sweeps, tallies, tasks, witness
-from execution.events import drain_events
-from execution.guardians import step_in
+from execution import services, tasks
+from execution.audit import tallies
+from execution.calls import runtime, stuck, sweeps
+from execution.calls.polling import poll
+from execution.drift.reconcile import reconcile_new
+from execution.epochs import epochs, witness
+from execution.exits import holdings
+from execution.exits.guardians import step_in
+from execution.exits.protection import keep_account
+from execution.exits.ticks import Ticks
+from execution.exits.wishes import grant_wishes, move_levels
 from execution.models import Tally
-from execution.polling import poll
-from execution.protection import keep_account
-from execution.reconcile import reconcile_new
-from execution.ticks import Ticks
-from execution.wishes import grant_wishes, move_levels
+from execution.reports.streams import drain_events
 from prices.signals import prices_started, prices_stopped, quotes_stored
 
 log = structlog.get_logger(__name__)

@@ -6,7 +6,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from common.rest import Amount, Reason, StrictModelSerializer, StrictSerializer, Whole, reason
-from execution.drift_decisions import actions_of
+from execution.drift.decisions import actions_of
 from execution.models import Decision, DriftItem, ExecutionLog, Fill, Order, Status
 
 ACTIONS = [decision.value.lower() for decision in Decision if decision]

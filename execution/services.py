@@ -15,13 +15,14 @@ from common.errors import ConflictError, InvalidInputError
 from common.faults import point
 from common.money import plain
 from common.sql import rows, run
-from execution import runtime, sweeps, witness
-from execution.claim import HeldBack, Outgoing, claim, nobody
-from execution.exits import ExitWish, open_exits
+from execution.audit.tallies import new_reference
+from execution.calls import runtime, sweeps
+from execution.epochs import witness
+from execution.exits.orders import ExitWish, open_exits
+from execution.exits.reserve import balance
+from execution.exits.wishes import grant_wishes
+from execution.intents.claim import HeldBack, Outgoing, claim, nobody
 from execution.models import Order, Status
-from execution.reserve import balance
-from execution.tallies import new_reference
-from execution.wishes import grant_wishes
 from positions.models import ExecutionPosition
 from positions.selectors import with_prices
 from users.models import User

@@ -15,13 +15,14 @@ from django.db import transaction
 
 from common.clocks import machine_time
 from common.faults import point
-from execution import services, tallies
-from execution.audit import audit_and_alarm, keep, recent
-from execution.drift_decisions import Decided
+from execution import services
+from execution.audit import tallies
+from execution.audit.counters import audit_and_alarm, keep, recent
+from execution.drift.effects import Decided
+from execution.drift.reconcile import reconcile_all, reconcile_new
+from execution.exits.watch import watch_positions
 from execution.models import Tally
-from execution.reconcile import reconcile_all, reconcile_new
 from execution.services import MAX_BUNDLE
-from execution.watch import watch_positions
 
 log = structlog.get_logger(__name__)
 EXITS, ENTRIES, MAINTENANCE = "exits", "execution", "maintenance"

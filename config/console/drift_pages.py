@@ -13,9 +13,13 @@ from common.questions import Question
 from common.shown import age, hint, sentence
 from config.console.pages import View, ask, attempt, need, page
 from connections.models import ExecutionConnection
-from execution import drift_decisions, drift_words, reconcile, tasks
-from execution.adopting import Levels
-from execution.drift_decisions import Decided, actions_of
+from execution import tasks
+from execution.drift import decisions as drift_decisions
+from execution.drift import reconcile
+from execution.drift import words as drift_words
+from execution.drift.adopting import Levels
+from execution.drift.decisions import actions_of
+from execution.drift.effects import Decided
 from execution.models import Decision, DriftItem
 
 CHANGE = "execution.change_driftitem"

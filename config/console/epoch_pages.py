@@ -10,7 +10,8 @@ from django.urls import reverse
 from common.questions import Point, Question
 from config.console.pages import View, ask, attempt, need, page
 from connections.models import Epoch
-from execution.epochs import release_epoch, unsettled
+from execution.epochs.epochs import release_epoch
+from execution.epochs.unsettled import unsettled
 
 CHANGE = "connections.change_killswitch"
 SHAPES = {"WAIT": "submitting", "BOOKS": "attention", "UNKNOWN": "unknown",

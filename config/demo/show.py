@@ -20,7 +20,7 @@ from config.stack import Stack
 from config.supervisor import Supervisor
 from connections.models import ConnectionHealth, HealthStatus
 from connections.tasks import test_connection
-from execution.audit import audit
+from execution.audit.counters import audit
 from signals.feeds import create_feed_token
 from signals.models import Feed, FeedToken
 

@@ -8,7 +8,7 @@ from django.urls import reverse
 
 from common.shown import sentence
 from connections import services, tasks
-from execution import drift_words
+from execution.drift import words as drift_words
 from execution.models import DriftItem, Order
 from portal.pages import done, for_tenants, me, page, panel
 from portal.selectors.accounts import Account, account_of, accounts_of

@@ -1,7 +1,7 @@
 """Indexes over open positions only, for what is asked of them every few seconds.
 
 Django's conditions cannot say IS DISTINCT FROM, so the second one is SQL; its predicate is that of
-`execution/wishes.py LEVELS`, word for word.
+`execution/exits/wishes.py LEVELS`, word for word.
 """
 
 from django.db import migrations, models

@@ -9,7 +9,7 @@ UNHELD = Q(Q(quantity__gt=0), sl__isnull=False) & (
     | Q(sl_guardian="BROKER", broker_sl__isnull=True)
     | Q(sl_guardian="BROKER", broker_sl_quantity__lt=F("quantity"))
 )
-# The predicate of `execution/wishes.py LEVELS`, word for word.
+# The predicate of `execution/exits/wishes.py LEVELS`, word for word.
 TO_BE_TOLD = """(
   lifted AND (broker_sl IS NOT NULL OR broker_tp IS NOT NULL)
   OR quantity > 0 AND NOT lifted AND (

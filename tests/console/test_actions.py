@@ -9,7 +9,7 @@ from nacl.public import PrivateKey
 
 from connections.models import Epoch, ExecutionConnection, KillSwitch, Subscription
 from execution import tasks
-from execution.epochs import open_epoch
+from execution.epochs.epochs import open_epoch
 from execution.models import ExecutionLog, Order
 from signals.feeds import token_for
 from tests.console import seed

@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.test import Client
 from django.urls import reverse
 
-from execution.epochs import present_epoch
+from execution.epochs.epochs import present_epoch
 from tests.console.seed import CANARY
 from users.models import User
 

@@ -18,7 +18,7 @@ from config.doctor import FAIL, OK, WARN, examine, is_well, well
 from config.management.commands import doctor as command
 from connections.models import ConnectionHealth, DataConnection, Epoch, HealthStatus, KillSwitch
 from events.models import Event, EventKind
-from execution.epochs import open_epoch, release_epoch
+from execution.epochs.epochs import open_epoch, release_epoch
 from execution.models import Order, Status, WorkerLease
 from prices.models import LatestQuote
 from tests.analytics import cast

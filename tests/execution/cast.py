@@ -14,10 +14,10 @@ from common.clocks import market_now
 from common.sql import rows, run
 from connections import eligibility
 from connections.models import AccountSnapshot, ExecutionConnection, Instrument
-from execution.claim import Outgoing, claim
-from execution.flusher import apply_or_halve
+from execution.calls.flusher import apply_or_halve
+from execution.calls.wire import reports_of
+from execution.intents.claim import Outgoing, claim
 from execution.models import Order
-from execution.wire import reports_of
 from positions.models import ExecutionPosition
 from prices.models import LatestQuote
 from signals.models import Approval, Feed, Signal

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from connections.models import ExecutionConnection
-from execution import runtime, tasks
-from execution.errands import Done, Errand
-from execution.flusher import write_down
+from execution import tasks
+from execution.calls import runtime
+from execution.calls.errands import Done, Errand
+from execution.calls.flusher import write_down
 from signals.models import Feed
 from tests.connections import make
 from tests.execution import cast

@@ -14,9 +14,10 @@ from brokers.journal import Journal
 from common.clocks import market_now
 from common.sql import run
 from connections.models import ExecutionConnection, SubscriptionInterval
-from execution import audit_sql, tasks
-from execution.audit import GRACE_SECONDS, audit, audit_and_alarm, recent
-from execution.audit_words import COUNTERS
+from execution import tasks
+from execution.audit import sql as audit_sql
+from execution.audit.counters import GRACE_SECONDS, audit, audit_and_alarm, recent
+from execution.audit.words import COUNTERS
 from execution.management.commands import audit as audit_command
 from execution.models import AuditRun, DriftItem, Order
 from execution.services import close_position, retry_order

@@ -9,10 +9,10 @@ from celery.signals import task_unknown
 
 from common.codes import Code
 from connections.models import ExecutionConnection
-from execution import claim as claiming
 from execution import processes, tasks
+from execution.calls.runtime import Runtime
+from execution.intents import claim as claiming
 from execution.models import DriftItem, Order, Tally
-from execution.runtime import Runtime
 from signals.models import Feed
 from tests.execution import cast
 

@@ -12,9 +12,9 @@ from django.db import OperationalError, connection, transaction
 from common.clocks import machine_time, market_now
 from common.sql import run
 from connections.models import ExecutionConnection
-from execution import claim as claiming
 from execution import services
-from execution.claim import claim
+from execution.intents import claim as claiming
+from execution.intents.claim import claim
 from execution.models import Order
 from execution.services import close_position
 from signals.models import Feed

@@ -22,7 +22,8 @@ from hypothesis.stateful import (
 
 from brokers.base import ExitSafety
 from connections.models import AccountSnapshot
-from execution import runtime, services
+from execution import services
+from execution.calls import runtime
 from tests.connections import make
 from tests.execution import cast
 from tests.execution.double import Double

@@ -8,15 +8,18 @@ import pytest
 from brokers.base import CloseCause, ReportKind
 from common.errors import ConflictError, FillcastError, InvalidInputError, NotAllowedError
 from connections.models import ExecutionConnection
-from execution import drift_decisions, holdings, runtime, services
-from execution.adopting import Levels
-from execution.audit import audit
-from execution.drift_decisions import actions_of
-from execution.errands import Done, Errand
-from execution.events import drain_events
+from execution import services
+from execution.audit.counters import audit
+from execution.calls import runtime
+from execution.calls.errands import Done, Errand
+from execution.calls.sweeps import ask_brokers, settle_lookups, take_over
+from execution.drift import decisions as drift_decisions
+from execution.drift.adopting import Levels
+from execution.drift.decisions import actions_of
+from execution.drift.reconcile import reconcile
+from execution.exits import holdings
 from execution.models import DriftItem, ExecutionLog, Fill, Order
-from execution.reconcile import reconcile
-from execution.sweeps import ask_brokers, settle_lookups, take_over
+from execution.reports.streams import drain_events
 from positions.models import ExecutionPosition
 from signals.feeds import create_feed
 from signals.models import Feed, Signal

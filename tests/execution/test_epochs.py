@@ -15,11 +15,13 @@ from common.errors import ConflictError, InvalidInputError
 from common.sql import rows, run
 from connections.models import ConnectionHealth, Epoch, ExecutionConnection, KillSwitch
 from connections.services import release_kill_switch
-from execution import drift_decisions, runtime, sweeps
-from execution.audit import audit
-from execution.epochs import open_epoch, present_epoch, release_epoch, settle, unsettled
+from execution.audit.counters import audit
+from execution.calls import runtime, sweeps
+from execution.drift import decisions as drift_decisions
+from execution.drift.reconcile import reconcile
+from execution.epochs.epochs import open_epoch, present_epoch, release_epoch, settle
+from execution.epochs.unsettled import unsettled
 from execution.models import DriftItem, Order
-from execution.reconcile import reconcile
 from execution.services import cancel_order, close_position, retry_order
 from positions.models import ExecutionPosition
 from signals.models import Feed

@@ -14,11 +14,12 @@ from brokers.base import NotSent
 from common.clocks import machine_time
 from common.sql import rows, run
 from connections.models import ExecutionConnection
-from execution import errands as module
-from execution import sweeps, wishes
-from execution.errands import Done, Errand, Errands
+from execution.calls import errands as module
+from execution.calls import sweeps
+from execution.calls.errands import Done, Errand, Errands
+from execution.calls.runtime import Runtime
+from execution.exits import wishes
 from execution.models import Order
-from execution.runtime import Runtime
 from execution.services import cancel_order, execute
 from positions.models import ExecutionPosition
 from signals.models import Feed

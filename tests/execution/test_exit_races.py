@@ -20,13 +20,13 @@ from brokers.base import ExitSafety, Quote, Rejected
 from common.clocks import market_now
 from common.sql import rows
 from connections.models import AccountSnapshot, ExecutionConnection
-from execution import holdings
-from execution.claim import claim
+from execution.calls.runtime import Runtime
+from execution.exits import holdings
+from execution.exits.ticks import Ticks
+from execution.exits.watch import watch_positions
+from execution.intents.claim import claim
 from execution.models import Order
-from execution.runtime import Runtime
 from execution.services import close_position
-from execution.ticks import Ticks
-from execution.watch import watch_positions
 from positions.models import ExecutionPosition
 from tests.connections import make
 from tests.execution import cast

@@ -9,13 +9,13 @@ import pytest
 from brokers.base import ExitSafety
 from connections.halting import release_kill_switch
 from connections.models import AccountSnapshot, ExecutionConnection
-from execution import holdings
-from execution.exit_safety import Needs, most, needs
-from execution.holdings import held_of
+from execution.calls.runtime import Runtime
+from execution.exits import holdings
+from execution.exits.holdings import held_of
+from execution.exits.safety import Needs, most, needs
+from execution.exits.wishes import grant_wishes, move_levels
 from execution.models import Order
-from execution.runtime import Runtime
 from execution.services import close_position
-from execution.wishes import grant_wishes, move_levels
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.connections import make

@@ -11,7 +11,7 @@ from brokers.base import CloseCause, ReportKind
 from common.codes import Code
 from common.errors import ConflictError, InvalidInputError
 from connections.models import ExecutionConnection
-from execution.exits import ExitWish, free_quantity, next_leg
+from execution.exits.orders import ExitWish, free_quantity, next_leg
 from execution.models import ExecutionLog, Order
 from execution.services import cancel_order, close_position, retry_order
 from positions.models import ExecutionPosition

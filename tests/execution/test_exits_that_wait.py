@@ -11,12 +11,12 @@ from brokers.base import CloseCause, NotSent, ReportKind
 from common.codes import Code
 from common.sql import rows
 from connections.models import ExecutionConnection, KillSwitch
-from execution.claim import claim
-from execution.exits import ExitWish, open_exits
+from execution.exits.orders import ExitWish, open_exits
+from execution.exits.watch import watch_positions
+from execution.intents.claim import claim
 from execution.models import Order
-from execution.reports import apply_reports
+from execution.reports.apply import apply_reports
 from execution.services import close_position
-from execution.watch import watch_positions
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.connections import make

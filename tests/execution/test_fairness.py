@@ -10,10 +10,12 @@ from brokers.base import BrokerOrder, BrokerPosition, ConnectionSpec, OrderType,
 from common.clocks import market_now
 from common.sql import run
 from connections.models import ConnectionHealth, ExecutionConnection, HostCircuit
-from execution import runtime, services, sweeps, wishes
+from execution import services
+from execution.calls import runtime, sweeps
+from execution.drift.reconcile import reconcile
+from execution.exits import wishes
+from execution.exits.wishes import grant_wishes
 from execution.models import DriftItem, Order
-from execution.reconcile import reconcile
-from execution.wishes import grant_wishes
 from signals.models import Feed
 from tests.execution import cast
 from tests.execution.double import KIND, Double

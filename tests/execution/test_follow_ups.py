@@ -10,10 +10,11 @@ from django.db import connection, transaction
 from brokers.base import OrderReport, Rejected, ReportKind
 from common.codes import Code
 from connections.models import ExecutionConnection
-from execution import runtime, services
+from execution import services
+from execution.calls import runtime
+from execution.exits.watch import watch_positions
+from execution.exits.wishes import grant_wishes
 from execution.models import Order
-from execution.watch import watch_positions
-from execution.wishes import grant_wishes
 from positions.models import ExecutionPosition
 from signals import services as signal_services
 from signals.models import Feed, Signal

@@ -11,11 +11,11 @@ from common.clocks import market_now
 from common.codes import Code
 from common.sql import run
 from connections.models import ExecutionConnection
-from execution import runtime, sweeps
+from execution.calls import runtime, sweeps
+from execution.exits.wishes import grant_wishes
 from execution.ids import at_attempt
 from execution.models import DriftItem, Order
 from execution.services import cancel_order, execute, retry_order
-from execution.wishes import grant_wishes
 from signals.models import Feed, Signal
 from tests.execution import cast
 from tests.execution.double import KIND

@@ -11,12 +11,12 @@ from brokers.base import BrokerPosition, CloseCause, ConnectionSpec, Rejected, R
 from common.codes import Code
 from common.sql import rows
 from connections.models import ExecutionConnection
-from execution import holdings
-from execution.guardians import step_in
+from execution.calls.runtime import Runtime
+from execution.exits import holdings
+from execution.exits.guardians import step_in
+from execution.exits.protection import keep_account
+from execution.exits.watch import watch_positions
 from execution.models import Order
-from execution.protection import keep_account
-from execution.runtime import Runtime
-from execution.watch import watch_positions
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.execution import cast

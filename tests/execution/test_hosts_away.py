@@ -11,11 +11,11 @@ from common.codes import Code
 from common.sql import run
 from connections.host_circuits import open_hosts
 from connections.models import ExecutionConnection, HostCircuit
-from execution.claim import claim
-from execution.decide import Later
-from execution.health import Health
+from execution.calls.health import Health
+from execution.calls.runtime import Runtime
+from execution.intents.claim import claim
+from execution.intents.decide import Later
 from execution.models import Order
-from execution.runtime import Runtime
 from execution.services import cancel_order, close_position, execute
 from signals.models import Feed
 from tests.execution import cast

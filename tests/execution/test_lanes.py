@@ -9,9 +9,9 @@ import pytest
 
 from brokers.base import OrderRequest
 from connections.models import ExecutionConnection
-from execution.lanes import Pace, Room, crowded_out, is_slow, slow_after
+from execution.calls.lanes import Pace, Room, crowded_out, is_slow, slow_after
+from execution.calls.runtime import Runtime
 from execution.models import Order
-from execution.runtime import Runtime
 from execution.services import close_position, execute
 from signals.models import Feed
 from tests.execution import cast
@@ -54,7 +54,7 @@ def test_an_account_that_answers_well_again_leaves_the_slow_lane() -> None:
 
 
 def test_only_the_accounts_heard_of_last_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("execution.lanes.ACCOUNTS", 2)
+    monkeypatch.setattr("execution.calls.lanes.ACCOUNTS", 2)
     pace = Pace()
     for name in "abc":
         pace.note(name, 9)

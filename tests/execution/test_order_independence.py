@@ -16,7 +16,7 @@ from brokers.base import CloseCause, OrderReport, ReportKind
 from common.clocks import market_now
 from common.sql import rows
 from connections.models import ExecutionConnection
-from execution.exits import ExitWish, open_exits
+from execution.exits.orders import ExitWish, open_exits
 from execution.models import DriftItem, Order
 from positions.models import ExecutionPosition
 from signals.models import Feed

@@ -12,9 +12,9 @@ from brokers.base import CloseCause
 from common.clocks import market_now
 from common.sql import rows, run
 from connections.models import ExecutionConnection, HostCircuit
-from execution import polling, runtime
+from execution.calls import polling, runtime
+from execution.calls.polling import interval_of, poll
 from execution.models import AccountReading, DriftItem, Fill, Order
-from execution.polling import interval_of, poll
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.execution import cast

@@ -8,10 +8,10 @@ import pytest
 from brokers.base import ReportKind
 from common.sql import rows, run
 from connections.models import ExecutionConnection
-from execution import protection as module
-from execution.audit import audit
+from execution.audit.counters import audit
+from execution.exits import protection as module
+from execution.exits.protection import keep_account
 from execution.models import Order
-from execution.protection import keep_account
 from positions.models import ExecutionPosition
 from positions.selectors import NAKED, protection
 from signals.models import Feed

@@ -13,9 +13,9 @@ from common.clocks import market_now
 from common.codes import Code
 from connections.health import mark_active, mark_errors
 from connections.models import ConnectionHealth, ExecutionConnection
-from execution import runtime
+from execution.calls import runtime
+from execution.drift.reconcile import reconcile, reconcile_new
 from execution.models import DriftItem, Fill, Order
-from execution.reconcile import reconcile, reconcile_new
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.execution import cast

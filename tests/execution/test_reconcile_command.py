@@ -8,8 +8,9 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from connections.models import ExecutionConnection
-from execution import runtime, tasks
-from execution.reconcile import reconcile_new
+from execution import tasks
+from execution.calls import runtime
+from execution.drift.reconcile import reconcile_new
 from signals.models import Feed
 from tests.execution import cast
 from tests.execution.double import Double

@@ -11,9 +11,9 @@ import pytest
 from brokers.base import CloseCause, OrderReport, ReadFailed, ReportKind
 from common.codes import Code
 from connections.models import ConnectionHealth, ExecutionConnection
-from execution import runtime
+from execution.calls import runtime
+from execution.drift.reconcile import ask_for, reconcile, reconcile_new
 from execution.models import AccountReading, DriftItem, Fill, Order
-from execution.reconcile import ask_for, reconcile, reconcile_new
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.execution import cast

@@ -15,9 +15,11 @@ from brokers.registry import adapter_for
 from common.clocks import market_now
 from connections.models import ExecutionConnection, Instrument
 from connections.selectors import spec_for
-from execution import drift_decisions, runtime, services
+from execution import services
+from execution.calls import runtime
+from execution.drift import decisions as drift_decisions
+from execution.drift.reconcile import reconcile
 from execution.models import DriftItem, Order
-from execution.reconcile import reconcile
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.execution import cast

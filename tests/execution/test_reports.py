@@ -11,7 +11,7 @@ from common.clocks import market_now
 from common.codes import Code
 from common.sql import run
 from connections.models import ExecutionConnection
-from execution.exits import ExitWish, open_exits
+from execution.exits.orders import ExitWish, open_exits
 from execution.models import DriftItem, Fill, Order
 from execution.services import close_position
 from positions.models import ExecutionPosition

@@ -6,8 +6,8 @@ from decimal import Decimal as D
 import pytest
 
 from common.codes import Code
-from execution.risk import Book, Entry, Funds, Limits, adverse_pips, check, margin_of
-from execution.sizing import Denial
+from execution.intents.risk import Book, Entry, Funds, Limits, adverse_pips, check, margin_of
+from execution.intents.sizing import Denial
 
 LIMITS = Limits(None, 20, D(30), D(10))
 FUNDS = Funds(equity=D(10_000), free_margin=D(10_000), leverage=D(30))

@@ -15,12 +15,12 @@ from django.conf import settings
 
 from common.sql import rows
 from connections.models import ExecutionConnection
-from execution import runtime
-from execution.errands import Errand
+from execution.calls import runtime
+from execution.calls.errands import Errand
+from execution.calls.runtime import Runtime
+from execution.calls.wire import Wire
 from execution.models import Order, WorkerLease
-from execution.runtime import Runtime
 from execution.services import execute
-from execution.wire import Wire
 from signals.models import Feed
 from tests.execution import cast
 from tests.execution.double import Double

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from common.codes import Code
-from execution.sizing import Denial, Sizing, Steps, loss_per_unit, multiplier_of, size
+from execution.intents.sizing import Denial, Sizing, Steps, loss_per_unit, multiplier_of, size
 
 MICRO = Steps(D(1000), D(1000), D(10_000_000))  # 0.01 lots
 GOLD = Steps(D("0.01"), D("0.01"), D(100))

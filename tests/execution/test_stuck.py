@@ -10,10 +10,10 @@ from common.clocks import market_now
 from common.codes import Code
 from common.sql import rows, run
 from connections.models import ExecutionConnection, TradingPreset
-from execution import runtime, stuck, sweeps
+from execution.calls import runtime, stuck, sweeps
+from execution.exits.wishes import grant_wishes
 from execution.models import Order
 from execution.services import cancel_order, close_position
-from execution.wishes import grant_wishes
 from signals.models import Feed
 from tests.execution import cast
 from tests.execution.double import Double, Ticket

@@ -11,7 +11,9 @@ from django.db import connection
 from common.clocks import market_now
 from common.sql import array, rows, run
 from connections.models import ExecutionConnection
-from execution import claim_sql, stuck, sweeps, wishes
+from execution.calls import stuck, sweeps
+from execution.exits import wishes
+from execution.intents import claim_sql
 from execution.models import Order
 from signals.models import Feed
 from tests.execution import cast

@@ -15,9 +15,9 @@ from brokers.base import (
 from common.codes import Code
 from common.sql import rows, run
 from connections.models import ExecutionConnection
-from execution import runtime, sweeps
-from execution.events import drain_events
+from execution.calls import runtime, sweeps
 from execution.models import DriftItem, Order
+from execution.reports.streams import drain_events
 from execution.services import close_position
 from signals.models import Feed
 from tests.execution import cast

@@ -5,7 +5,7 @@ from decimal import Decimal as D
 import pytest
 
 from connections.models import ExecutionConnection
-from execution.exits import ExitWish, open_exits
+from execution.exits.orders import ExitWish, open_exits
 from execution.models import Order
 from positions.models import ExecutionPosition
 from signals.models import Feed

@@ -12,9 +12,9 @@ from brokers.base import Quote
 from common.clocks import market_now
 from common.sql import rows, run
 from connections.models import ExecutionConnection
-from execution import ticks
+from execution.exits import ticks
+from execution.exits.ticks import Ticks
 from execution.models import Order
-from execution.ticks import Ticks
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.execution import cast

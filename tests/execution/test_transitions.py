@@ -8,7 +8,7 @@ import pytest
 from brokers.base import OrderReport, ReportKind
 from common.codes import Code
 from execution.models import AT_BROKER, IN_FLIGHT, TERMINAL, UNSENT, WORKING, Status
-from execution.transitions import (
+from execution.reports.transitions import (
     ALLOWED,
     IllegalTransitionError,
     State,

@@ -13,7 +13,7 @@ from connections.models import ExecutionConnection
 from events.models import Notification
 from events.spread import spread
 from execution.models import Order, Status
-from execution.transitions import RETRYABLE, TRIES, State, Step, after_report
+from execution.reports.transitions import RETRYABLE, TRIES, State, Step, after_report
 from signals.models import Feed, Signal
 from tests.connections import make
 from tests.execution import cast

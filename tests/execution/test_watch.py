@@ -11,8 +11,8 @@ from brokers.base import Rejected
 from common.codes import Code
 from common.sql import run
 from connections.models import ExecutionConnection
+from execution.exits.watch import watch_positions
 from execution.models import Order
-from execution.watch import watch_positions
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.execution import cast

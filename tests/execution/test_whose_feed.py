@@ -2,7 +2,7 @@
 
 import pytest
 
-from execution.audit import audit
+from execution.audit.counters import audit
 from execution.models import Order
 from signals.feeds import create_feed
 from tests.connections import make

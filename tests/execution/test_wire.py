@@ -14,14 +14,16 @@ from brokers.base import NotSent, OrderReport, OrderRequest, OutcomeUnknown, Rej
 from common.clocks import machine_time
 from common.codes import Code
 from connections.models import ExecutionConnection
-from execution import services, sweeps, watch
-from execution.events import drain_events
+from execution import services
+from execution.calls import sweeps
+from execution.calls.runtime import Runtime
+from execution.calls.wire import Switch, Wire
+from execution.drift.reconcile import reconcile
+from execution.exits import watch
 from execution.halts import Halts
 from execution.models import Order
-from execution.reconcile import reconcile
-from execution.runtime import Runtime
+from execution.reports.streams import drain_events
 from execution.services import close_position, execute
-from execution.wire import Switch, Wire
 from signals.models import Feed
 from tests.connections import make
 from tests.execution import cast
@@ -194,7 +196,7 @@ def test_past_its_deadline_an_order_does_not_leave(
     """As when the process was stopped between the claim and the wire."""
     cast.signal(feed)
     late = machine_time() + 60
-    broker.on_call = lambda: monkeypatch.setattr("execution.wire.machine_time", lambda: late)
+    broker.on_call = lambda: monkeypatch.setattr("execution.calls.wire.machine_time", lambda: late)
     order = trade(trading)
     assert (order.status, order.reason, broker.accepted()) == ("PENDING", "SEND_DEADLINE", [])
 
@@ -353,7 +355,7 @@ def test_no_adapter_is_entered_while_a_transaction_is_open(
 def test_the_flusher_outlives_a_report_that_nobody_can_write(
     alice: ExecutionConnection, feed: Feed, trading: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("execution.flusher.set_aside", lambda *_: 1 / 0)
+    monkeypatch.setattr("execution.calls.flusher.set_aside", lambda *_: 1 / 0)
     nobody = OrderReport(ReportKind.FILLED, "no uuid", "x" * 18)
     cast.signal(feed)
     trading.wire.outbox.put([nobody])

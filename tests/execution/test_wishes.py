@@ -9,10 +9,10 @@ from brokers.base import NotSent, OutcomeUnknown, Rejected, ReportKind
 from common.codes import Code
 from common.sql import run
 from connections.models import ExecutionConnection
+from execution.calls.runtime import Runtime
+from execution.exits.wishes import grant_wishes
 from execution.models import Order
-from execution.runtime import Runtime
 from execution.services import cancel_order, close_position
-from execution.wishes import grant_wishes
 from positions.models import ExecutionPosition
 from signals.models import Feed, Signal
 from signals.services import cancel

@@ -12,9 +12,9 @@ from django.db import connection
 
 from common.sql import rows, run
 from connections.models import Epoch, KillSwitch
-from execution import witness
-from execution.epochs import open_epoch, present_epoch
-from execution.witness import Watch, Witness, judge, later
+from execution.epochs import witness
+from execution.epochs.epochs import open_epoch, present_epoch
+from execution.epochs.witness import Watch, Witness, judge, later
 
 HERE = Witness("one", 2, 100, "server", "00000001")
 

@@ -24,20 +24,21 @@ from common.codes import Code
 from common.errors import ConflictError
 from common.sql import rows, run
 from connections.models import ExecutionConnection
-from execution import holdings, runtime, sweeps
-from execution.audit import audit
-from execution.claim import Outgoing, claim
-from execution.events import drain_events
-from execution.flusher import apply_or_halve
-from execution.guardians import step_in
+from execution.audit.counters import audit
+from execution.calls import runtime, sweeps
+from execution.calls.flusher import apply_or_halve
+from execution.calls.wire import Switch, reports_of
+from execution.drift.reconcile import reconcile
+from execution.exits import holdings
+from execution.exits.guardians import step_in
+from execution.exits.protection import keep_account
+from execution.exits.watch import watch_positions
+from execution.exits.wishes import grant_wishes, move_levels
 from execution.halts import read_halts
+from execution.intents.claim import Outgoing, claim
 from execution.models import AT_BROKER, TERMINAL
-from execution.protection import keep_account
-from execution.reconcile import reconcile
-from execution.transitions import ALLOWED
-from execution.watch import watch_positions
-from execution.wire import Switch, reports_of
-from execution.wishes import grant_wishes, move_levels
+from execution.reports.streams import drain_events
+from execution.reports.transitions import ALLOWED
 from signals.models import Signal
 from signals.services import cancel
 from tests.connections import make

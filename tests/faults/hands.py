@@ -149,7 +149,7 @@ def send(name: str, arguments: list[Any], queue: str) -> None:
 
 def audit() -> dict[str, Any]:
     """What `manage.py audit --json` prints."""
-    from execution.audit import audit as to_audit
+    from execution.audit.counters import audit as to_audit
 
     return to_audit().as_json()
 

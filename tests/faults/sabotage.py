@@ -9,7 +9,7 @@ from typing import Any
 
 def without_deadline() -> None:
     """Nothing keeps a call from leaving late: neither the guard nor the time-out of the call."""
-    from execution.wire import Wire
+    from execution.calls.wire import Wire
 
     Wire._guard = lambda self, request: None  # type: ignore[method-assign]
     Wire._time_out = lambda self, order_id: None  # type: ignore[method-assign]
@@ -17,7 +17,7 @@ def without_deadline() -> None:
 
 def without_fence() -> None:
     """A decision counts whoever makes it: what a stale process says of its calls is believed."""
-    from execution import transitions
+    from execution.reports import transitions
 
     real = transitions.after_report
 
@@ -28,14 +28,14 @@ def without_fence() -> None:
             report = replace(report, fence=state.fence)
         return real(state, report)
 
-    import execution.reports as door
+    from execution.reports import folding as door
 
     door.after_report = unfenced  # type: ignore[attr-defined]
 
 
 def without_second_proof() -> None:
     """One absence is enough, and one that was seen before anybody had to answer, too."""
-    from execution import sweeps
+    from execution.calls import sweeps
 
     sweeps.ABSENT = sweeps.ABSENT.replace("o.proofs = 0", "false")
     sweeps.ASK = sweeps.ASK.replace("answer_by < clock_timestamp() AS proves", "true AS proves")
@@ -45,7 +45,7 @@ def without_doubt() -> None:
     """An answer that did not come counts as an order that was not sent."""
     from brokers.base import NotSent
     from common.codes import Code
-    from execution import wire
+    from execution.calls import wire
 
     real = wire.reports_of
 
@@ -59,7 +59,7 @@ def without_doubt() -> None:
 
 def without_luck() -> None:
     """Every fiftieth order breaks our own program."""
-    from execution import claim
+    from execution.intents import claim
 
     real = claim._decide
 
@@ -71,7 +71,7 @@ def without_luck() -> None:
 
 def without_reservation() -> None:
     """Exits take what they want, whatever others have taken."""
-    from execution import exits
+    from execution.exits import orders as exits
 
     exits.WRITE = exits.WRITE.replace("AND p.reserved + w.quantity <= p.quantity", "")
     exits.LOCK = exits.LOCK.replace("AND quantity > reserved", "")
@@ -79,7 +79,7 @@ def without_reservation() -> None:
 
 def without_events() -> None:
     """What brokers tell by themselves is acknowledged and thrown away."""
-    from execution import events
+    from execution.reports import streams as events
 
     events.apply_or_halve = _nothing  # type: ignore[attr-defined, assignment]
 
@@ -88,7 +88,7 @@ def without_unknown() -> None:
     """A lost answer is taken for an order that never left, and sent again: the naive copier."""
     from brokers.base import NotSent, OutcomeUnknown
     from common.codes import Code
-    from execution import wire
+    from execution.calls import wire
 
     real = wire.reports_of
 

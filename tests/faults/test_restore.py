@@ -13,14 +13,16 @@ from django.utils import timezone
 from brokers.base import CloseCause
 from common.sql import rows, run
 from connections.models import ConnectionHealth, Epoch, ExecutionConnection
-from execution import runtime, sweeps, witness
-from execution.audit import audit
-from execution.epochs import MARK, release_epoch, settle, unsettled
+from execution.audit.counters import audit
+from execution.calls import runtime, sweeps
+from execution.drift.reconcile import reconcile
+from execution.epochs import witness
+from execution.epochs.epochs import MARK, release_epoch, settle
+from execution.epochs.unsettled import unsettled
+from execution.epochs.witness import Watch
+from execution.exits.wishes import grant_wishes
 from execution.models import DriftItem, Order
-from execution.reconcile import reconcile
 from execution.services import close_position
-from execution.wishes import grant_wishes
-from execution.witness import Watch
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.execution import cast

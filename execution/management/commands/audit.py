@@ -6,8 +6,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from execution.audit import AuditReport, audit
-from execution.audit_words import COUNTERS
+from execution.audit.counters import AuditReport, audit
+from execution.audit.words import COUNTERS
 from signals.models import Signal
 
 WRONG, UNREAD = 1, 3

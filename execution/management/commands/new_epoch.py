@@ -11,8 +11,9 @@ from django.utils.dateparse import parse_datetime
 
 from common.errors import FillcastError
 from connections.models import Epoch
-from execution import witness
-from execution.epochs import Unsettled, open_epoch, present_epoch, release_epoch, unsettled
+from execution.epochs import witness
+from execution.epochs.epochs import open_epoch, present_epoch, release_epoch
+from execution.epochs.unsettled import Unsettled, unsettled
 
 HELP = """\
 After a restore from a backup, or after a standby was promoted that may lack the newest rows.

@@ -11,8 +11,8 @@ from common.clocks import machine_time
 from common.shown import sentence
 from common.sql import array, rows
 from connections.models import ExecutionConnection
+from execution.drift.reconcile import ask_for
 from execution.models import AccountReading, DriftItem
-from execution.reconcile import ask_for
 from execution.tasks import ring_comparison_on_commit
 
 HELP = """\

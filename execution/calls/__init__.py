@@ -1,0 +1,1 @@
+"""Everything that talks to brokers: the wire, its lanes and errands, polls, look-ups and sweeps."""

@@ -1,0 +1,219 @@
+"""What brokers are asked when we compare or poll: snapshots, executions, single orders.
+
+Calls are bounded in number and time, and never inside a transaction. A call that fails proves
+nothing: its account is left out, or its order stays as it is.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, TypeVar
+from uuid import UUID
+
+from django.conf import settings
+
+from brokers.base import BrokerOrder, BrokerPosition, CancelRequest, OrderReport, ReportKind
+from brokers.places import Places
+from brokers.registry import adapter_for
+from common.clocks import machine_time
+from common.sql import columns, rows
+from connections.selectors import spec_from_row
+from execution.calls import runtime
+from execution.calls.flusher import apply_or_halve
+from execution.ids import all_attempts, base_of
+
+T = TypeVar("T")
+AT_ONCE, AT_ONE_HOST = 200, 50
+LONGEST_SECONDS = 300
+# What was executed is no whole answer about an order: what is in flight is looked up besides.
+NOT_THE_WHOLE = "executions"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What the broker holds on one account."""
+
+    positions: list[BrokerPosition]
+    orders: list[BrokerOrder]
+
+
+def snapshots(accounts: Sequence[Any]) -> dict[UUID, Snapshot]:
+    """Read positions and orders; accounts of which a part could not be read are left out."""
+    answers = _ask([(row, _snapshot(row)) for row in accounts])
+    return {
+        row.connection_id: answer
+        for row, answer in zip(accounts, answers, strict=True)
+        if isinstance(answer, Snapshot)
+    }
+
+
+async def _snapshot(row: Any) -> Snapshot:
+    adapter, spec = adapter_for(row.type), spec_from_row(row)
+    return Snapshot(await adapter.positions(spec), await adapter.open_orders(spec))
+
+
+def open_orders(accounts: Sequence[Any]) -> dict[UUID, list[BrokerOrder]]:
+    """Read what rests; accounts that could not be read are left out."""
+    answers = _ask([(r, adapter_for(r.type).open_orders(spec_from_row(r))) for r in accounts])
+    pairs = zip(accounts, answers, strict=True)
+    return {row.connection_id: answer for row, answer in pairs if isinstance(answer, list)}
+
+
+def can_tell_fills(row: Any) -> bool:
+    """Whether this account's broker can say what was executed on it."""
+    return adapter_for(row.type).capabilities(spec_from_row(row)).fills_horizon is not None
+
+
+def learn_fills(accounts: Sequence[Any], since: Mapping[UUID, datetime]) -> set[UUID]:
+    """Apply every execution since a time of the broker's that we have missed.
+
+    Returns the accounts that could not be asked. Executions of strangers' orders are left alone.
+    """
+    calls = [
+        (row, adapter_for(row.type).fills_since(spec_from_row(row), since[row.connection_id]))
+        for row in accounts
+    ]
+    told: list[OrderReport] = []
+    failed: set[UUID] = set()
+    for row, answer in zip(accounts, _ask(calls), strict=True):
+        if isinstance(answer, BaseException):
+            failed.add(row.connection_id)
+        else:
+            told += answer
+    if news := _ours(_new(told)):
+        apply_or_halve(news)
+    return failed
+
+
+KNOWN = """
+SELECT f.connection_id::text, f.broker_fill_id FROM execution_fill f
+JOIN unnest(%s::uuid[], %s::text[]) AS t(connection_id, fill_id)
+  ON t.connection_id = f.connection_id AND t.fill_id = f.broker_fill_id
+"""
+
+
+def _new(told: Sequence[OrderReport]) -> list[OrderReport]:
+    """Only what we have not written down yet: most of it we have."""
+    named = [(r.connection_id, f.broker_fill_id) for r in told for f in r.fills]
+    known = {(row.connection_id, row.broker_fill_id) for row in rows(KNOWN, columns(named, 2))}
+    news = []
+    for report in told:
+        fills = [f for f in report.fills if (report.connection_id, f.broker_fill_id) not in known]
+        if fills:
+            news.append(replace(report, fills=tuple(fills), event_id=NOT_THE_WHOLE))
+    return news
+
+
+ENTRY_OF = """
+SELECT p.connection_id::text, p.broker_position_id, e.client_order_id
+FROM positions_executionposition p
+JOIN unnest(%s::uuid[], %s::text[]) AS t(connection_id, ticket)
+  ON t.connection_id = p.connection_id AND t.ticket = p.broker_position_id
+JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.signal_id
+  AND e.leg = 'entry' AND e.leg LIKE 'entry%%'
+WHERE p.quantity > 0 AND e.client_order_id IS NOT NULL
+ORDER BY p.id
+"""
+
+
+def _ours(told: Sequence[OrderReport]) -> list[OrderReport]:
+    """What is about us: by our tag, or an exit of a position of ours whose entry had no id there
+    (adopted ones; a broker that keeps no ids)."""
+    nameless = [r for r in told if not r.client_order_id and r.close_cause is not None]
+    asked = columns([(r.connection_id, r.broker_position_id) for r in nameless], 2)
+    entries = {
+        (row.connection_id, row.broker_position_id): row.client_order_id
+        for row in rows(ENTRY_OF, asked)
+    }
+    tag = settings.FILLCAST_INSTALLATION_TAG
+    ours = [report for report in told if report.client_order_id.startswith(tag)]
+    return ours + [
+        replace(report, client_order_id=entry)
+        for report in nameless
+        if (entry := entries.get((report.connection_id, report.broker_position_id)))
+    ]
+
+
+def look_up(wanted: Sequence[tuple[Any, str]]) -> dict[tuple[UUID, str], bool]:
+    """Ask for single orders, (account, client order id) each, and apply what is told.
+
+    Returns whether each is known to its broker; what could not be asked is left out.
+    """
+    known: dict[tuple[UUID, str], bool] = {}
+    told: list[OrderReport] = []
+    for (row, cid), answer in zip(wanted, _find(wanted), strict=True):
+        if isinstance(answer, BaseException):
+            continue
+        known[row.connection_id, cid] = answer is not None
+        told += answer or []
+    if told:
+        apply_or_halve(told)
+    return known
+
+
+def entered(wanted: Sequence[tuple[Any, str]]) -> dict[tuple[UUID, str], Decimal]:
+    """Ask how much entry orders that we have no row of have filled; others are left out."""
+    found: dict[tuple[UUID, str], Decimal] = {}
+    for (row, cid), answer in zip(wanted, _find(wanted), strict=True):
+        if isinstance(answer, list):
+            own = [report for report in answer if report.close_cause is None]
+            fills = {f.broker_fill_id: f.quantity for report in own for f in report.fills}
+            found[row.connection_id, cid] = sum(fills.values(), Decimal(0))
+    return found
+
+
+def _find(wanted: Sequence[tuple[Any, str]]) -> list[list[OrderReport] | BaseException | None]:
+    return _ask([(r, adapter_for(r.type).find_order(spec_from_row(r), cid)) for r, cid in wanted])
+
+
+def cancel(wanted: Sequence[tuple[Any, CancelRequest]]) -> set[tuple[UUID, str]]:
+    """Have orders cancelled that somebody decided about; return those that are."""
+    send_by = machine_time() + float(settings.FILLCAST_SEND_WITHIN_SECONDS)
+    timed = [(row, replace(one, send_by=send_by)) for row, one in wanted]
+    calls = [(row, adapter_for(row.type).cancel(spec_from_row(row), one)) for row, one in timed]
+    done: set[tuple[UUID, str]] = set()
+    told: list[OrderReport] = []
+    for (row, one), answer in zip(wanted, _ask(calls), strict=True):
+        if isinstance(answer, list):
+            told += answer
+            if any(report.kind is ReportKind.CANCELLED for report in answer):
+                done.add((row.connection_id, one.client_order_id))
+    if told:
+        apply_or_halve(told)
+    return done
+
+
+NAMED = """
+SELECT o.id, o.connection_id, o.client_order_id, o.broker_order_id, o.status, o.symbol, o.side,
+  o.order_type, o.quantity, o.filled_quantity, o.limit_price, o.stop_price, o.stop_loss,
+  o.take_profit, o.status = 'PENDING' OR o.done_at < %s AS has_ended
+FROM execution_order o WHERE o.client_order_id = ANY(%s)
+"""
+
+
+def orders_named(client_order_ids: Iterable[str], began: datetime) -> dict[str, Any]:
+    """Our rows of ids that a broker named, by their base; has_ended: before the read began."""
+    ids = [other for cid in set(client_order_ids) if cid for other in all_attempts(cid)]
+    return {base_of(row.client_order_id): row for row in rows(NAMED, (began, ids))}
+
+
+def _ask(calls: Sequence[tuple[Any, Coroutine[Any, Any, T]]]) -> list[T | BaseException]:
+    """Make calls, each about an account (its row says at which host), in their order."""
+    return runtime.present().wire.ask(_gather(calls), LONGEST_SECONDS) if calls else []
+
+
+async def _gather(
+    calls: Sequence[tuple[Any, Coroutine[Any, Any, T]]],
+) -> list[T | BaseException]:
+    places = Places(in_all=AT_ONCE, per_host=AT_ONE_HOST)
+
+    async def one(row: Any, call: Coroutine[Any, Any, T]) -> T:
+        async with (
+            places.of(row.broker_host),
+            asyncio.timeout(settings.FILLCAST_CALL_TIMEOUT_SECONDS),
+        ):
+            return await call
+
+    return await asyncio.gather(*(one(*pair) for pair in calls), return_exceptions=True)

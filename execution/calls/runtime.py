@@ -1,0 +1,188 @@
+"""What a trading process runs beside its tasks: lease, wire, flusher, and its own look for work."""
+
+import asyncio
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+import structlog
+from django.conf import settings
+from django.db import connection
+
+from common.clocks import machine_time
+from common.codes import Code
+from common.sql import run
+from connections.host_circuits import open_hosts
+from connections.testing import use_runner
+from execution.calls.flusher import Flusher
+from execution.calls.health import Health
+from execution.calls.wire import Switch, Wire
+from execution.halts import read_halts
+from execution.intents.decide import Later
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+HEALTH_SECONDS = 1.0
+LONGEST_READ_SECONDS = 120
+
+RENEW = """
+INSERT INTO execution_workerlease (id, role, host, pid, lease_until)
+VALUES (%s, %s, %s, %s, clock_timestamp() + make_interval(secs => %s))
+ON CONFLICT (id) DO UPDATE SET lease_until = EXCLUDED.lease_until
+"""
+BURY = "DELETE FROM execution_workerlease WHERE lease_until < clock_timestamp() - interval '1 day'"
+
+
+class Runtime:
+    """The threads of one trading process. `start` once, `stop` gives back what was not sent."""
+
+    def __init__(self, role: str) -> None:
+        self.id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        self.role = role
+        self._lease = settings.FILLCAST_LEASE_SECONDS
+        self.switch = Switch(self._lease)
+        self.hosts_away: frozenset[str] = frozenset()
+        self.wire = Wire(
+            places=settings.FILLCAST_WIRE_PLACES,
+            call_timeout=settings.FILLCAST_CALL_TIMEOUT_SECONDS,
+            switch=self.switch,
+        )
+        self.health = Health()
+        self.flusher = Flusher(self.wire.outbox, self.health.note)
+        self._stopping, self._ended = threading.Event(), threading.Event()
+        self._renewing: threading.Thread | None = None
+
+    @property
+    def draining(self) -> bool:
+        """Whether the process has been asked to end: nothing new is claimed."""
+        return self._stopping.is_set()
+
+    def start(self, *, every: Sequence[tuple[str, float, Callable[[], object]]] = ()) -> None:
+        """Take the lease, start the threads; `every`: (name, seconds, what) to run besides."""
+        self.renew()
+        self.wire.start()
+        # Connection tests and account reads share the adapters' sessions.
+        use_runner(partial(self.wire.ask, timeout=LONGEST_READ_SECONDS))
+        self.flusher.start()
+        # Until the last outcome is written: a process that drains is alive.
+        every_seconds = min(1.0, self._lease / 4)
+        self._renewing = self._repeat("renew", every_seconds, self.renew, until=self._ended)
+        self._repeat("health", HEALTH_SECONDS, self.health.write)
+        for name, seconds, what in every:
+            self._repeat(name, seconds, what)
+
+    def renew(self) -> None:
+        """Prolong the lease by one UPDATE; read the kill switch and the hosts away with it."""
+        asked = machine_time()
+        owner = (self.id, self.role, socket.gethostname(), os.getpid(), self._lease)
+        run(RENEW, owner)
+        self.switch.update(read_halts(), asked)
+        self.hosts_away = open_hosts()
+
+    def held_back(self, entries: Sequence[Any]) -> dict[str, Later]:
+        """Return which connections' entries of these rows wait: their host is away, or they are
+        slow and the slow ones have all the places that they may have."""
+        later: dict[str, Later] = {}
+        if self.hosts_away:
+            away = (row for row in entries if row.broker_host in self.hosts_away)
+            later = {row.connection_id: Later(Code.HOST_AWAY) for row in away}
+        crowded = self.wire.crowded_out({row.connection_id for row in entries} - later.keys())
+        return later | dict.fromkeys(crowded, Later())
+
+    def drain(self) -> None:
+        """Claim nothing new from now on; safe in a signal handler."""
+        self._stopping.set()
+
+    def stop(self, timeout: float = 8.0) -> bool:
+        """Let the calls in hand end, write their outcomes, end the lease. True: all was told."""
+        self.drain()
+        idle = self.wire.wait_idle(timeout) and self.flusher.drain(timeout)
+        if not idle:
+            log.warning("calls are still under way; they will be looked up", id=self.id)
+        self.wire.disconnect(2)
+        self.flusher.stop()
+        self.flusher.join(2)
+        self.health.write()
+        self.wire.loop.call_soon_threadsafe(self.wire.loop.stop)
+        self._ended.set()
+        if self._renewing is not None:
+            self._renewing.join(2)  # or it would write the lease anew
+        run("DELETE FROM execution_workerlease WHERE id = %s", (self.id,))
+        return idle
+
+    def _repeat(
+        self,
+        name: str,
+        seconds: float,
+        what: Callable[[], object],
+        *,
+        until: threading.Event | None = None,
+    ) -> threading.Thread:
+        """On a thread of its own, so that a round that is stuck holds up no other."""
+        ended = until or self._stopping
+
+        def loop() -> None:
+            while not ended.wait(seconds):
+                try:
+                    what()
+                except Exception as error:  # the next round tries again
+                    log.warning("a round failed", what=name, error=repr(error))
+                    connection.close()
+            connection.close()
+
+        thread = threading.Thread(target=loop, daemon=True, name=name)
+        thread.start()
+        return thread
+
+
+_present: Runtime | None = None
+_lock = threading.Lock()
+
+
+def present() -> Runtime:
+    """Return this process's runtime. Raises RuntimeError where none was started."""
+    if _present is None:
+        raise RuntimeError("This process does not trade: no runtime was started.")
+    return _present
+
+
+def started() -> bool:
+    """Whether this process trades."""
+    return _present is not None
+
+
+def ask(call: Coroutine[Any, Any, T]) -> T:
+    """Run a broker call on the wire's loop where this process trades, else on one of its own."""
+    if _present is not None:
+        return _present.wire.ask(call, LONGEST_READ_SECONDS)
+    return asyncio.run(asyncio.wait_for(call, LONGEST_READ_SECONDS))
+
+
+def begin(role: str, **options: object) -> Runtime:
+    """Start this process's runtime once; return it."""
+    global _present
+    with _lock:
+        if _present is None:
+            runtime = Runtime(role)
+            runtime.start(**options)  # type: ignore[arg-type]
+            _present = runtime
+        return _present
+
+
+def drain() -> None:
+    """Have this process claim nothing new; safe in a signal handler, takes no lock."""
+    if _present is not None:
+        _present.drain()
+
+
+def end() -> None:
+    """Stop this process's runtime, if there is one."""
+    global _present
+    with _lock:
+        if _present is not None:
+            _present.stop()
+            _present = None

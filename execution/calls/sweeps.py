@@ -1,0 +1,237 @@
+"""What nobody else will do: find due rows, take over from the dead, ask about the unknown.
+
+Every trading process runs these by itself, with SKIP LOCKED, so none of it hangs on Redis, on beat
+or on any other process. Each step stands on its own: one that fails does not stop the rest.
+
+Rows are found by partial indexes over live ones, whatever has piled up behind them. So they
+are ordered by what their index is, or by `id + 0` (by `id` the planner may go through the primary
+key, past every finished order, until it has its thousand) and changed by `= ANY(ARRAY(SELECT …))`
+(for an IN it may read all of the table to hash the other side). tests/execution/test_sweep_plans.py
+asks for the plans.
+"""
+
+from collections.abc import Coroutine, Sequence
+from functools import partial
+from typing import Any
+
+from django.conf import settings
+
+from brokers.base import OrderReport
+from brokers.registry import adapter_for
+from common.clocks import market_now
+from common.codes import Code
+from common.faults import point
+from common.sql import rows, run
+from connections.selectors import spec_from_row
+from execution.calls.errands import Done, Errand
+from execution.calls.flusher import apply_or_halve
+from execution.calls.wire import Wire
+from execution.drift.notes import Record, write_all
+
+ASK_FIRST_SECONDS = 2
+RUNG_GRACE_SECONDS = 1
+
+# The oldest due first: those that wait (for their host, for a comparison) are due again every few
+# seconds, and would else stand in front of everybody who is looked at by nobody.
+DUE = """
+SELECT id FROM execution_order
+WHERE status = 'PENDING' AND due_at <= clock_timestamp() AND priority <= %(priority)s
+  AND wish = ''
+  AND coalesce(rung_at, created_at) < clock_timestamp() - make_interval(secs => %(grace)s)
+ORDER BY priority, due_at, id LIMIT %(limit)s
+"""
+
+# A dead owner, or a row for which nobody can answer any more: a commit whose outcome its own
+# process never learned stays SUBMITTING under a healthy lease.
+TAKE_OVER = f"""
+WITH taken AS (
+  UPDATE execution_order SET status = 'UNKNOWN', reason = '{Code.OWNER_GONE.value}', detail = '',
+    fence = fence + 1, owner = %s, lookup_after = clock_timestamp()
+  WHERE id = ANY(ARRAY(
+    SELECT o.id FROM execution_order o
+    LEFT JOIN execution_workerlease w ON w.id = o.owner
+    WHERE o.status = 'SUBMITTING' AND (o.answer_by < clock_timestamp()
+      OR w.lease_until IS NULL OR w.lease_until < clock_timestamp())
+    ORDER BY o.id + 0 LIMIT 5000 FOR NO KEY UPDATE OF o SKIP LOCKED))
+  RETURNING id, signal_id, connection_id
+), told AS (
+  INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id)
+  SELECT 'order.unknown', coalesce(c.user_id, c.admin_id), t.connection_id, t.signal_id, t.id
+  FROM taken t JOIN connections_executionconnection c ON c.id = t.connection_id
+)
+INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status)
+SELECT id, signal_id, connection_id, '{Code.OWNER_GONE.value}', 'UNKNOWN' FROM taken
+"""
+
+# Asked less and less often: a pause is half of the time that it has been unknown for, so that each
+# is half as long again as the last. A quarter is left to chance: a broker that comes back does not
+# meet everybody at once. The oldest due first, so that thousands of a silent broker's do not stand
+# in front of everybody else's; who passes over locked rows may take them in any order.
+ASK = """
+WITH asked AS (
+  UPDATE execution_order SET
+    lookup_after = clock_timestamp() + make_interval(secs => (0.75 + random() / 2)
+      * least(%(longest)s, greatest(%(first)s, 0.5 * coalesce(
+        extract(epoch FROM clock_timestamp() - answer_by), 0)::float8)))
+  WHERE id = ANY(ARRAY(
+    SELECT id FROM execution_order
+    WHERE lookup_after <= clock_timestamp()
+    ORDER BY lookup_after LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED))
+  RETURNING id, connection_id, client_order_id, fence, proofs, submitted_at,
+    answer_by < clock_timestamp() AS proves
+)
+SELECT a.*, c.type, c.account, c.exchange_name, c.settings, c.sealed_credentials,
+  coalesce(c.user_id, c.admin_id) AS owner_id, c.broker_host,
+  extract(epoch FROM clock_timestamp() - a.submitted_at)::int AS age
+FROM asked a JOIN connections_executionconnection c ON c.id = a.connection_id
+"""
+
+# One more proof of absence. The second, at least a gap later, ends an entry and sends an exit
+# again under the same id. The fence makes a proof by a stale process bounce off, the number of
+# proofs at the time of asking one by a process that asked at the same time as another.
+ABSENT = f"""
+WITH d AS (
+  SELECT * FROM unnest(%(ids)s::bigint[], %(fences)s::bigint[], %(proofs)s::int[])
+  AS t(id, fence, proofs)
+), locked AS (
+  SELECT id FROM execution_order WHERE id = ANY(%(ids)s::bigint[]) ORDER BY id FOR NO KEY UPDATE
+), moved AS (
+  UPDATE execution_order o SET proofs = o.proofs + 1,
+    fence = o.fence + CASE WHEN o.proofs = 0 THEN 0 ELSE 1 END,
+    lookup_after = CASE WHEN o.proofs = 0
+      THEN clock_timestamp() + make_interval(secs => %(gap)s) END,
+    status = CASE WHEN o.proofs = 0 THEN 'UNKNOWN' WHEN o.position_id IS NULL THEN 'FAILED'
+      ELSE 'PENDING' END,
+    reason = CASE WHEN o.proofs = 0 THEN o.reason WHEN o.position_id IS NULL
+      THEN '{Code.NEVER_ARRIVED.value}' ELSE '{Code.RESEND.value}' END,
+    due_at = clock_timestamp(),
+    done_at = CASE WHEN o.proofs > 0 AND o.position_id IS NULL THEN clock_timestamp() END
+  FROM d JOIN locked USING (id) WHERE o.id = d.id AND o.fence = d.fence AND o.proofs = d.proofs
+    AND o.status = 'UNKNOWN'
+  RETURNING o.id, o.signal_id, o.connection_id, o.status, o.reason, o.proofs
+), told AS (
+  INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
+  SELECT 'order.failed', coalesce(c.user_id, c.admin_id), m.connection_id, m.signal_id, m.id,
+    jsonb_build_object('code', m.reason)
+  FROM moved m JOIN connections_executionconnection c ON c.id = m.connection_id
+  WHERE m.status = 'FAILED'
+)
+INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status)
+SELECT id, signal_id, connection_id,
+  CASE WHEN status = 'UNKNOWN' THEN '{Code.PROOF_OF_ABSENCE.value}' ELSE reason END, status
+FROM moved
+"""
+
+
+# What rests at a broker beyond its signal's validity is taken back; the broker does not know it.
+# The resting ones first: joined, the planner may begin with all signals that have ever run out.
+OUTLIVED = """
+WITH resting AS MATERIALIZED (
+  SELECT id, signal_id FROM execution_order
+  WHERE status IN ('SUBMITTED', 'PARTIALLY_FILLED') AND position_id IS NULL AND wish = ''
+), outlived AS MATERIALIZED (
+  SELECT r.id FROM resting r JOIN signals_signal s ON s.id = r.signal_id
+  WHERE s.valid_until <= %s LIMIT 1000
+)
+UPDATE execution_order SET wish = 'CANCEL', due_at = clock_timestamp()
+WHERE id = ANY(ARRAY(
+  SELECT id FROM execution_order WHERE id = ANY(ARRAY(SELECT id FROM outlived))
+    AND status IN ('SUBMITTED', 'PARTIALLY_FILLED') AND wish = ''
+  ORDER BY id FOR NO KEY UPDATE SKIP LOCKED))
+"""
+
+
+def withdraw_outlived() -> int:
+    """Wish a cancel for entries that rest beyond valid_until (market clock); return how many."""
+    return run(OUTLIVED, (market_now(),))
+
+
+# Asked and answered: an order that the broker's stream has moved needs it only once.
+TOLD = """
+UPDATE execution_order SET lookup_after = NULL WHERE id IN (
+  SELECT id FROM execution_order WHERE id = ANY(%s) AND status <> 'UNKNOWN'
+  ORDER BY id FOR NO KEY UPDATE)
+"""
+
+
+def due(limit: int, *, exits_only: bool = False) -> list[int]:
+    """Return ids of PENDING rows that may run and whose bell seems not to have been heard."""
+    parameters = {
+        "priority": 1 if exits_only else 32767,
+        "grace": RUNG_GRACE_SECONDS,
+        "limit": limit,
+    }
+    return [row.id for row in rows(DUE, parameters)]
+
+
+def take_over(owner: str) -> int:
+    """Make UNKNOWN what dead processes left SUBMITTING; return how many."""
+    taken = run(TAKE_OVER, (owner,))
+    if taken:
+        point("takeover.committed")
+    return taken
+
+
+def ask_brokers(wire: Wire) -> int:
+    """Have orders looked up whose outcome, or a part of it, nobody knows; return how many.
+
+    Nobody waits for the answers: each is written as it comes, so that a broker that is silent
+    keeps nobody else's orders unknown.
+    """
+    pauses = {"first": ASK_FIRST_SECONDS, "longest": settings.FILLCAST_LOOKUP_LONGEST_SECONDS}
+    unknown = rows(ASK, pauses)
+    wire.errands.start(
+        [Errand(("look-up", row.id), row, partial(_find, row), settle_lookups) for row in unknown]
+    )
+    return len(unknown)
+
+
+def _find(row: Any) -> Coroutine[Any, Any, list[OrderReport] | None]:
+    return adapter_for(row.type).find_order(spec_from_row(row), row.client_order_id)
+
+
+def settle_lookups(done: Sequence[Done]) -> None:
+    """Write down what look-ups brought: facts, proofs of absence, or nothing."""
+    point("ask.answered")
+    answered = [one for one in done if not one.failed]
+    if found := [report for one in answered for report in one.answer or ()]:
+        apply_or_halve(found)
+    if answered:
+        run(TOLD, ([one.about.id for one in answered],))
+    # A failed read proves nothing; nor does an absence seen before answer_by, or too late.
+    missing = [one.about for one in answered if one.answer is None and one.about.proves]
+    absent = [row for row in missing if _within_horizon(row)]
+    if len(absent) < len(missing):
+        _unprovable([row for row in missing if not _within_horizon(row)])
+    if absent:
+        run(
+            ABSENT,
+            {
+                "ids": [row.id for row in absent],
+                "fences": [row.fence for row in absent],
+                "proofs": [row.proofs for row in absent],
+                "gap": settings.FILLCAST_PROOF_GAP_SECONDS,
+            },
+        )
+        point("proof.committed")
+
+
+def _unprovable(rows_without: Sequence[Any]) -> None:
+    """What the broker cannot look back to stays UNKNOWN, and becomes drift for people to settle."""
+    write_all(
+        [
+            Record(
+                Code.BEYOND_LOOKUP,
+                str(row.connection_id),
+                row.client_order_id,
+                {"client_order_id": row.client_order_id, "seconds": row.age},
+                order_id=row.id,
+            )
+            for row in rows_without
+        ]
+    )
+
+
+def _within_horizon(row: Any) -> bool:
+    horizon = adapter_for(row.type).capabilities(spec_from_row(row)).lookup_horizon
+    return horizon is not None and row.age < horizon.total_seconds()

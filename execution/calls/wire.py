@@ -1,0 +1,268 @@
+"""The wire: this process's event loop, on which every call to a broker runs.
+
+Places are reserved before anything is claimed, because an intent without a place dies as
+NEVER_ARRIVED when the process does. The loop outlives bundles and never touches the ORM: what it
+learns goes into `outbox`, and the flusher writes it down.
+"""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Collection, Coroutine, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, TypeVar
+
+import structlog
+
+from brokers.base import (
+    BrokerAdapter,
+    BrokerError,
+    NotSent,
+    OrderReport,
+    OrderRequest,
+    Rejected,
+    ReportKind,
+)
+from brokers.registry import adapter_for
+from common.clocks import machine_time
+from common.codes import Code
+from common.faults import point
+from connections.models import HaltMode
+from execution.audit.tallies import new_reference
+from execution.calls.errands import Errands
+from execution.calls.flusher import Told
+from execution.calls.lanes import Pace, Room, crowded_out
+from execution.halts import Halts
+from execution.intents.claim import Outgoing
+
+log = structlog.get_logger(__name__)
+MAKE_ROOM_SECONDS = 0.25
+BATCH_SECONDS = 60
+T = TypeVar("T")
+Answer = Sequence[OrderReport] | BaseException
+
+
+class Switch:
+    """This process's copy of the kill switch. One not read for a lease counts as set."""
+
+    def __init__(self, lease_seconds: float) -> None:
+        self._lease = lease_seconds
+        self._halts, self._read_at = Halts(), float("-inf")
+
+    def update(self, halts: Halts, read_at: float) -> None:
+        """Take over what was read; read_at: machine_time() before the read."""
+        self._halts, self._read_at = halts, read_at
+
+    def stops(self, outgoing: Outgoing) -> bool:
+        """Whether this order must not leave now."""
+        if machine_time() > self._read_at + self._lease:
+            return True
+        mode = self._halts.mode(
+            owner_id=outgoing.owner_id,
+            feed_id=outgoing.feed_id,
+            connection_id=outgoing.request.connection_id,
+        )
+        return mode == HaltMode.HALTED or (mode is not None and outgoing.is_entry)
+
+
+@dataclass(slots=True)
+class Call:
+    """An order's call under way. began: machine_time(); is_aside: it has given its place back."""
+
+    outgoing: Outgoing
+    timer: asyncio.TimerHandle
+    began: float
+    is_aside: bool
+
+
+class Wire(threading.Thread):
+    """The loop's thread, its places, and what came back."""
+
+    def __init__(self, *, places: int, call_timeout: float, switch: Switch) -> None:
+        super().__init__(daemon=True, name="wire")
+        self.outbox: queue.SimpleQueue[Told] = queue.SimpleQueue()
+        self.loop = asyncio.new_event_loop()
+        self.room, self.pace = Room(places), Pace()
+        self._call_timeout, self._switch = call_timeout, switch
+        self._calls: dict[int, Call] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._used: set[str] = set()
+        self.errands = Errands(self.loop, self.outbox.put, call_timeout)
+
+    def run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self._make_room()
+        self.loop.run_forever()
+
+    def ask(self, call: Coroutine[Any, Any, T], timeout: float) -> T:
+        """Run a coroutine on the loop from another thread and return its result.
+
+        Raises TimeoutError after so many seconds; the call is ended then.
+        """
+        future = asyncio.run_coroutine_threadsafe(call, self.loop)
+        try:
+            return future.result(timeout)
+        except TimeoutError:
+            future.cancel()
+            raise
+
+    def adapter(self, kind: str) -> BrokerAdapter:
+        """This process's adapter of a kind, remembered for the disconnect at the end."""
+        self._used.add(kind)
+        return adapter_for(kind)
+
+    def disconnect(self, timeout: float) -> None:
+        """End the sessions of every adapter that was used."""
+        for kind in sorted(self._used):
+            try:
+                self.ask(adapter_for(kind).disconnect(), timeout)
+            except Exception as error:
+                log.warning("disconnect failed", kind=kind, error=repr(error))
+
+    # ---- places ---------------------------------------------------------------------------
+    @property
+    def in_flight(self) -> int:
+        """How many orders' calls are under way or about to be."""
+        return self.room.in_flight
+
+    def wait_idle(self, timeout: float) -> bool:
+        """Wait until no call is under way; False when the time is over first."""
+        until = machine_time() + timeout
+        idle = self.room.wait_idle(timeout)
+        return self.errands.wait_idle(max(0.0, until - machine_time())) and idle
+
+    def crowded_out(self, connection_ids: Collection[str]) -> set[str]:
+        """Return those of these accounts whose entries must wait: slow ones, beyond their share."""
+        if not self.pace.slow:
+            return set()
+        return crowded_out(connection_ids, self.pace.slow, self.room.for_slow)
+
+    def _make_room(self) -> None:
+        """Have calls that are overdue, the oldest first, give their places to the others."""
+        self.loop.call_later(MAKE_ROOM_SECONDS, self._make_room)
+        began_before = machine_time() - self.pace.overdue_after()
+        for call in self._calls.values():
+            if call.began > began_before:
+                break
+            if not call.is_aside:
+                call.is_aside = self.room.step_aside()
+
+    # ---- calls ----------------------------------------------------------------------------
+    def hand_over(self, bundle: Sequence[Outgoing]) -> None:
+        """Start the calls of a bundle whose places are reserved; returns at once."""
+        if bundle:
+            self.loop.call_soon_threadsafe(self._begin, list(bundle))
+
+    def _begin(self, bundle: list[Outgoing]) -> None:
+        point("wire.begin")
+        now, slow = machine_time(), self.pace.slow
+        for outgoing in bundle:
+            wait = max(0.0, outgoing.request.send_by - now) + self._call_timeout
+            timer = self.loop.call_later(wait, self._time_out, outgoing.request.order_id)
+            is_aside = outgoing.request.connection_id in slow and self.room.step_aside()
+            self._calls[outgoing.request.order_id] = Call(outgoing, timer, now, is_aside)
+        for kind, group in groupby(sorted(bundle, key=lambda o: o.kind), key=lambda o: o.kind):
+            orders = list(group)
+            adapter = self.adapter(kind)
+            if adapter.capabilities(orders[0].spec).submit_many:
+                self._spawn(self._submit_many(kind, orders))
+            else:
+                for outgoing in orders:
+                    self._spawn(self._submit_one(outgoing))
+
+    def _spawn(self, call: Coroutine[Any, Any, None]) -> None:
+        task = self.loop.create_task(call)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _submit_one(self, outgoing: Outgoing) -> None:
+        request = outgoing.request
+        adapter = self.adapter(outgoing.kind)
+        try:
+            limit = max(0.0, request.send_by - machine_time()) + self._call_timeout
+            async with asyncio.timeout(limit):  # ends the call itself: nothing is sent later
+                answer: Answer = await adapter.submit(outgoing.spec, request, self._guard)
+        except Exception as error:  # outcomes, time-outs and our own bugs: all are told
+            answer = error
+        self._told(request, answer)
+
+    async def _submit_many(self, kind: str, orders: list[Outgoing]) -> None:
+        fault: BaseException = TimeoutError()
+        try:
+            pairs = [(o.spec, o.request) for o in orders]
+            async with asyncio.timeout(BATCH_SECONDS):  # each order has its own long before that
+                await self.adapter(kind).submit_many(pairs, self._guard, self._told)
+        except Exception as error:
+            log.exception("submit_many failed", kind=kind, orders=len(orders))
+            fault = error
+        else:
+            return  # whoever was not told waits for its own time-out: it may still be told
+        for outgoing in orders:
+            self._told(outgoing.request, fault)
+
+    def _guard(self, request: OrderRequest) -> None:
+        """Right before the socket write: the deadline, and the kill switch."""
+        call = self._calls.get(request.order_id)
+        if call is None or machine_time() > request.send_by:
+            raise NotSent(Code.SEND_DEADLINE)
+        if self._switch.stops(call.outgoing):
+            raise NotSent(Code.KILL_SWITCH)
+        point("wire.guarded")
+
+    def _time_out(self, order_id: int) -> None:
+        if call := self._calls.get(order_id):
+            self._told(call.outgoing.request, TimeoutError())
+
+    def _told(self, request: OrderRequest, answer: Answer) -> None:
+        """One call has its outcome; facts that come after a time-out are still told."""
+        point("wire.answered")
+        call = self._calls.get(request.order_id)
+        if call is not None and call.outgoing.request.fence != request.fence:
+            call = None  # the order is on its way again: this is about an earlier call
+        if call is not None:
+            del self._calls[request.order_id]
+        is_fact = isinstance(answer, Rejected) or not isinstance(answer, BaseException)
+        if call is not None or is_fact:
+            self.outbox.put(reports_of(request, answer))
+        if call is not None:  # last: who waits for the wire to be idle finds all of it told
+            call.timer.cancel()
+            self.pace.note(request.connection_id, machine_time() - call.began)
+            self.room.free(1, slow=call.is_aside)
+
+
+def reports_of(request: OrderRequest, answer: Answer) -> list[OrderReport]:
+    """Turn what a call ended in into reports: facts as they are, everything else as a decision."""
+    if not isinstance(answer, BaseException):
+        return list(answer)
+    if isinstance(answer, NotSent):
+        kind, code = ReportKind.NOT_SENT, answer.code
+    elif isinstance(answer, Rejected):
+        kind, code = ReportKind.REJECTED, answer.code
+    elif isinstance(answer, BrokerError):
+        kind, code = ReportKind.UNKNOWN, answer.code
+    elif isinstance(answer, TimeoutError):
+        kind, code = ReportKind.UNKNOWN, Code.REPLY_LOST
+    else:
+        kind, code = ReportKind.UNKNOWN, Code.UNEXPECTED
+    return [
+        OrderReport(
+            kind=kind,
+            connection_id=request.connection_id,
+            client_order_id=request.client_order_id,
+            code=code,
+            detail=_detail_of(request, answer),
+            fence=request.fence,
+        )
+    ]
+
+
+def _detail_of(request: OrderRequest, answer: BaseException) -> str:
+    """The broker's own words; of an adapter's own failure its name and where its traceback is."""
+    if isinstance(answer, BrokerError):
+        return answer.detail
+    if isinstance(answer, TimeoutError):
+        return type(answer).__name__
+    reference = new_reference()
+    log.error("an adapter failed", order=request.order_id, reference=reference, exc_info=answer)
+    return f"{type(answer).__name__} (reference {reference})"

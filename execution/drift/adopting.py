@@ -1,0 +1,308 @@
+"""Taking over what a broker holds and we did not know: it becomes ours, like any other trade.
+
+It gets a signal of the owner's private feed of adopted trades (published, with this one account as
+its candidate; nobody else hears of it), an entry order and with its fill a position. Everything
+that the system knows to do with a trade, it then does with this one.
+"""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from django.conf import settings
+
+from brokers.base import Execution, OrderReport, ReportKind, Side
+from common.clocks import market_now
+from common.codes import Code
+from common.errors import ConflictError, InvalidInputError
+from common.money import plain
+from common.sql import rows, run
+from connections.models import AccountSnapshot, ExecutionConnection, Instrument
+from execution.drift.compare import is_ours
+from execution.ids import all_attempts, new_client_order_id
+from execution.models import DriftItem, Order
+from execution.reports.apply import apply_reports
+from prices.selectors import conversion_rate, latest
+from signals.models import Approval, Door, Feed, Signal
+from users.models import User
+
+FEED_NAME = "Adopted trades"
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """What an adopted trade gets; None: what the broker holds there, if anything."""
+
+    stop_loss: Decimal | None = None
+    take_profit: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a broker holds, as a difference's evidence says it. Prices: quote currency."""
+
+    symbol: str
+    side: Side
+    quantity: Decimal
+    price: Decimal | None
+    stop_loss: Decimal | None
+    take_profit: Decimal | None
+    order_type: str = "MARKET"
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    client_order_id: str = ""
+    broker_order_id: str = ""
+    broker_position_id: str = ""
+    opened_at: datetime | None = None
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the broker can be asked for it by an id that we made."""
+        return is_ours(self.client_order_id, settings.FILLCAST_INSTALLATION_TAG)
+
+
+def found_in(evidence: Mapping[str, Any], *, quantity: Decimal | None = None) -> Found:
+    """Read what a broker holds from a difference's evidence. quantity: in place of all of it."""
+    theirs = evidence["theirs"]
+    opened = evidence.get("opened_at")
+    return Found(
+        symbol=evidence["symbol"],
+        side=Side(theirs["side"]),
+        quantity=quantity or Decimal(evidence.get("entered") or theirs["quantity"]),
+        price=_price(theirs.get("entry_price")),
+        stop_loss=_price(theirs.get("stop_loss")),
+        take_profit=_price(theirs.get("take_profit")),
+        order_type=theirs.get("order_type", "MARKET"),
+        limit_price=_price(theirs.get("limit_price")),
+        stop_price=_price(theirs.get("stop_price")),
+        client_order_id=evidence.get("client_order_id", ""),
+        broker_order_id=evidence.get("broker_order_id", ""),
+        broker_position_id=evidence.get("broker_position_id", ""),
+        opened_at=datetime.fromisoformat(opened) if opened else None,
+    )
+
+
+def _price(text: str | None) -> Decimal | None:
+    return Decimal(text) if text else None
+
+
+ORDER = """
+INSERT INTO execution_order (signal_id, connection_id, leg, pair, symbol, side, order_type,
+  time_in_force, quantity, limit_price, stop_price, stop_loss, take_profit, pip, conversion_rate,
+  client_order_id, broker_order_id, attempt, status, reason, wish, due_at, submitted_at, answer_by,
+  lookup_after)
+VALUES (%(signal)s, %(connection)s, 'entry', %(pair)s, %(symbol)s, %(side)s, %(order_type)s, 'GTC',
+  %(quantity)s, %(limit_price)s, %(stop_price)s, %(stop_loss)s, %(take_profit)s, %(pip)s, %(rate)s,
+  %(client_order_id)s, %(broker_order_id)s, %(attempt)s,
+  CASE WHEN %(asked)s THEN 'UNKNOWN' ELSE 'SUBMITTED' END, %(reason)s, %(wish)s, clock_timestamp(),
+  clock_timestamp(), clock_timestamp(), CASE WHEN %(asked)s THEN clock_timestamp() END)
+RETURNING id
+"""
+
+TAKEN = "SELECT id FROM execution_order WHERE client_order_id = ANY(%s)"
+
+
+def take_over(
+    item: DriftItem, found: Found, levels: Levels, *, by: User | None, wish: str = ""
+) -> int | None:
+    """Make what the broker holds ours; return the position's id, if it is open already.
+
+    wish: CLOSE ends what is not, as soon as its broker has said how it stands.
+
+    Must run in a transaction that reaches all tables. What has our own id is looked up at the
+    broker next; of anything else the evidence is all that there is to know: its fill is inferred.
+    Raises ConflictError SYMBOL_NOT_AT_BROKER, NO_CONVERSION_RATE; InvalidInputError
+    STOP_WRONG_SIDE, TARGET_WRONG_SIDE.
+    """
+    connection = item.connection
+    instrument = _instrument(connection, found)
+    rate = _rate(connection, instrument.pair)
+    signal = _signal(
+        item, found, instrument.pair, _levels(connection, found, levels, instrument), by
+    )
+    order_id = _order(item, found, signal, instrument, rate, wish)
+    if found.is_ours:
+        return None
+    (order,) = rows("SELECT client_order_id FROM execution_order WHERE id = %s", (order_id,))
+    apply_reports([proven_fill(item, found, order.client_order_id, how="adopted")])
+    (position,) = rows(
+        "SELECT id FROM positions_executionposition WHERE connection_id = %s AND signal_id = %s",
+        (connection.pk, signal.pk),
+    )
+    return int(position.id)
+
+
+def measure(order: Order, found: Found) -> None:
+    """Give an entry that a restore ended unsized what the broker's evidence says of it.
+
+    Nothing if that is another pair. Raises ConflictError NO_CONVERSION_RATE.
+    """
+    book = order.connection.instrument_book
+    instrument = Instrument.objects.filter(book=book, symbol=found.symbol, pair=order.pair).first()
+    if instrument is None:
+        return
+    order.symbol, order.quantity, order.pip = found.symbol, found.quantity, instrument.pip
+    order.stop_loss, order.take_profit = found.stop_loss, found.take_profit
+    order.conversion_rate = _rate(order.connection, order.pair)
+    if order.client_order_id is None:
+        order.client_order_id = new_client_order_id(settings.FILLCAST_INSTALLATION_TAG)
+        order.attempt = 0
+    order.save(
+        update_fields=[
+            "symbol", "quantity", "pip", "stop_loss", "take_profit", "conversion_rate",
+            "client_order_id", "attempt",
+        ]
+    )  # fmt: skip
+
+
+def _instrument(connection: ExecutionConnection, found: Found) -> Instrument:
+    listed = Instrument.objects.filter(book=connection.instrument_book, symbol=found.symbol)
+    instrument = listed.first()
+    if instrument is None:
+        raise ConflictError(Code.SYMBOL_NOT_AT_BROKER, f"{found.symbol} is not listed there.")
+    return instrument
+
+
+def _rate(connection: ExecutionConnection, pair: str) -> Decimal:
+    snapshot = AccountSnapshot.objects.filter(connection=connection).first()
+    source, quote_currency = connection.data_connection_id, pair.rpartition("/")[2]
+    rate = None
+    if snapshot is not None:
+        quotes = latest(source) if source is not None else {}
+        rate = conversion_rate(quotes, quote_currency, snapshot.currency)
+    if rate is None:
+        raise ConflictError(Code.NO_CONVERSION_RATE, f"{quote_currency} on this account")
+    return rate
+
+
+def _levels(
+    connection: ExecutionConnection, found: Found, levels: Levels, instrument: Instrument
+) -> Levels:
+    """Return the levels that it gets; a new one must not close it at once."""
+    chosen = Levels(levels.stop_loss or found.stop_loss, levels.take_profit or found.take_profit)
+    sign = found.side.sign
+    both = chosen.stop_loss and chosen.take_profit
+    if both and (chosen.take_profit - chosen.stop_loss) * sign <= 0:  # type: ignore[operator]
+        raise InvalidInputError(Code.STOP_WRONG_SIDE, field="stop_loss")
+    source = connection.data_connection_id
+    quote = latest(source, [instrument.pair]).get(instrument.pair) if source is not None else None
+    if quote is not None:
+        price = quote.bid if found.side is Side.BUY else quote.ask
+        detail = f"{plain(price)} is the price now; the level lies behind it."
+        if levels.stop_loss and (price - levels.stop_loss) * sign <= 0:
+            raise InvalidInputError(Code.STOP_WRONG_SIDE, detail, field="stop_loss")
+        if levels.take_profit and (levels.take_profit - price) * sign <= 0:
+            raise InvalidInputError(Code.TARGET_WRONG_SIDE, detail, field="take_profit")
+    return chosen
+
+
+def _signal(item: DriftItem, found: Found, pair: str, levels: Levels, by: User | None) -> Signal:
+    now = market_now()
+    return Signal.objects.create(
+        feed=_feed(item.connection),
+        currency_pair=pair,
+        direction=found.side.value,
+        order_type=found.order_type,
+        open_price=found.limit_price,
+        stop_price=found.stop_price,
+        sl=levels.stop_loss,
+        target_prices=[levels.take_profit] if levels.take_profit else [],
+        target_fractions=[Decimal(1)] if levels.take_profit else [],
+        external_id=f"drift-{item.pk}",
+        door=Door.DRIFT,
+        note=f"Adopted from {item.connection.name}."[:500],
+        created_by=by,
+        approval=Approval.APPROVED,
+        approved_by=by,
+        approved_at=now,
+        published_by=by,
+        published_at=now,
+        reaches_admins=False,
+        candidate_count=1,
+    )
+
+
+def _feed(connection: ExecutionConnection) -> Feed:
+    """The owner's private feed of adopted trades; made when it is first needed.
+
+    Found by its owner, never by a slug: anybody may have a feed of any slug.
+    """
+    mine = Feed.objects.filter(owner_id=connection.owner_id, name=FEED_NAME, is_public=False)
+    found = mine.filter(archived_at=None).order_by("pk").first()
+    return found or Feed.objects.create(
+        slug=f"adopted-{connection.owner_id}-{secrets.token_hex(6)}",
+        owner_id=connection.owner_id,
+        name=FEED_NAME,
+        description="What was opened at a broker by hand and taken over here.",
+        is_public=False,
+    )
+
+
+def _order(
+    item: DriftItem,
+    found: Found,
+    signal: Signal,
+    instrument: Instrument,
+    rate: Decimal,
+    wish: str,
+) -> int:
+    own = found.is_ours
+    if own and rows(TAKEN, (all_attempts(found.client_order_id),)):
+        raise ConflictError(Code.STATE_CONFLICT, "We have an order of this id by now.")
+    new_id = new_client_order_id(settings.FILLCAST_INSTALLATION_TAG)
+    client_order_id = found.client_order_id if own else new_id
+    parameters = {
+        "signal": signal.pk,
+        "connection": item.connection_id,
+        "pair": instrument.pair,
+        "symbol": found.symbol,
+        "side": found.side.value,
+        "order_type": found.order_type,
+        "quantity": found.quantity,
+        "limit_price": found.limit_price,
+        "stop_price": found.stop_price,
+        "stop_loss": found.stop_loss,
+        "take_profit": found.take_profit,
+        "pip": instrument.pip,
+        "rate": rate,
+        "client_order_id": client_order_id,
+        "attempt": int(client_order_id[-1]),
+        "broker_order_id": found.broker_order_id,
+        "asked": own,
+        "reason": Code.DRIFT_DECIDED.value,
+        "wish": wish if own else "",
+    }
+    order_id = int(rows(ORDER, parameters)[0].id)
+    run(
+        "INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status,"
+        " detail) SELECT id, signal_id, connection_id, reason, status, %s FROM execution_order"
+        " WHERE id = %s",
+        (f"adopted from the broker, drift {item.pk}", order_id),
+    )
+    return order_id
+
+
+def proven_fill(item: DriftItem, found: Found, client_order_id: str, *, how: str) -> OrderReport:
+    """Return the entry's fill that a position proves, as a report. how: 'adopted' or 'linked'.
+
+    Raises ConflictError DRIFT_ACTION_UNFIT where the broker tells no entry price.
+    """
+    if found.price is None:
+        raise ConflictError(Code.DRIFT_ACTION_UNFIT, "The broker tells no entry price of it.")
+    fill = Execution(
+        broker_fill_id=f"{how}:{item.pk}",
+        quantity=found.quantity,
+        price=found.price,
+        time=found.opened_at or market_now(),
+        inferred=True,
+    )
+    return OrderReport(
+        kind=ReportKind.FILLED,
+        connection_id=str(item.connection_id),
+        client_order_id=client_order_id,
+        broker_position_id=found.broker_position_id,
+        fills=(fill,),
+    )

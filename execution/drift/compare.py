@@ -1,0 +1,240 @@
+"""One account, both sides: what the broker holds against what we hold. Pure.
+
+Positions that were touched since the read began, or that have something in flight, say nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from brokers.base import BrokerOrder, BrokerPosition
+from common.codes import Code
+from common.money import plain
+from execution.drift.notes import Record
+from execution.ids import base_of
+
+EXACT = Decimal(10)  # prices are the same when they differ by less than a tenth of a pip
+
+
+@dataclass(slots=True)
+class Differences:
+    """What a comparison found. gone: our positions that the broker lacks.
+
+    since: from when executions could explain it, by the broker's time; None: nothing to explain.
+    """
+
+    records: list[Record] = field(default_factory=list)
+    gone: list[Any] = field(default_factory=list)
+    since: datetime | None = None
+
+    def explain_from(self, positions: Sequence[Any]) -> None:
+        """Note that what was executed since these were opened could explain a difference."""
+        times = [position.opened_at for position in positions]
+        self.since = min([*times, *([self.since] if self.since else [])])
+
+
+def positions_of(
+    connection_id: str, ours: Sequence[Any], theirs: Sequence[BrokerPosition], began: datetime
+) -> Differences:
+    """Compare an account's positions.
+
+    They are matched by the broker's position id, and where we do not know it yet by the entry's
+    client order id. On netting accounts several of ours share one of the broker's.
+    """
+    found = Differences()
+    mine_of = _by_ticket(ours, theirs)
+    for ticket in theirs:
+        mine = mine_of.pop(ticket.broker_position_id, [])
+        if any(_moving(position, began) for position in mine):
+            continue
+        held = sum(p.quantity if p.side == ticket.side else -p.quantity for p in mine)
+        if not mine:
+            found.records.append(_unknown(connection_id, ticket))
+        elif held != ticket.quantity:
+            found.explain_from(mine)
+            found.records.append(_quantity(connection_id, mine, ticket, Decimal(held)))
+        elif len(mine) == 1:
+            found.records += _levels_and_price(connection_id, mine[0], ticket)
+    found.gone = [p for group in mine_of.values() for p in group if not _moving(p, began)]
+    if found.gone:
+        found.explain_from(found.gone)
+    return found
+
+
+def _by_ticket(ours: Sequence[Any], theirs: Sequence[BrokerPosition]) -> dict[str, list[Any]]:
+    named = [t for t in theirs if t.client_order_id]
+    tickets = {base_of(t.client_order_id): t.broker_position_id for t in named}
+    groups: dict[str, list[Any]] = {}
+    for position in ours:
+        ticket = position.broker_position_id or tickets.get(
+            base_of(position.client_order_id or ""), f"position {position.id}"
+        )
+        groups.setdefault(ticket, []).append(position)
+    return groups
+
+
+def _moving(position: Any, began: datetime) -> bool:
+    return bool(position.in_flight) or position.touched_at >= began
+
+
+def same_price(ours: Decimal | None, theirs: Decimal | None, pip: Decimal) -> bool:
+    """Whether two levels are one, up to what brokers round."""
+    if ours is None or theirs is None:
+        return ours is theirs
+    return abs(ours - theirs) < pip / EXACT
+
+
+def _levels_and_price(connection_id: str, mine: Any, ticket: BrokerPosition) -> list[Record]:
+    """Compare with the levels that the broker has confirmed; what it is yet to be told waits."""
+    found = []
+    ours, theirs = (mine.broker_sl, mine.broker_tp), (ticket.stop_loss, ticket.take_profit)
+    same = all(same_price(a, b, mine.pip) for a, b in zip(ours, theirs, strict=True))
+    if not mine.untold and not same:
+        differs = " ".join(_said(level) for level in (*ours, *theirs))
+        found.append(_record(Code.LEVELS_DIFFER, connection_id, [mine], ticket, differs))
+    if not same_price(mine.entry_price, ticket.entry_price, mine.pip):
+        differs = f"{plain(mine.entry_price)} {plain(ticket.entry_price)}"
+        found.append(_record(Code.PRICE_DIFFERS, connection_id, [mine], ticket, differs))
+    return found
+
+
+def _said(price: Decimal | None) -> str:
+    return "none" if price is None else plain(price)
+
+
+def _unknown(connection_id: str, ticket: BrokerPosition) -> Record:
+    return _record(Code.UNKNOWN_POSITION, connection_id, [], ticket, "")
+
+
+def _quantity(
+    connection_id: str, mine: Sequence[Any], ticket: BrokerPosition, held: Decimal
+) -> Record:
+    differs = f"{plain(held)} {plain(ticket.quantity)}"
+    return _record(Code.QUANTITY_DIFFERS, connection_id, mine, ticket, differs)
+
+
+def _record(
+    code: Code, connection_id: str, mine: Sequence[Any], ticket: BrokerPosition, differs: str
+) -> Record:
+    evidence = {
+        "symbol": ticket.symbol,
+        "ours": held_by_us(mine, ticket.side.value) if mine else None,
+        "theirs": {
+            "side": ticket.side.value,
+            "quantity": plain(ticket.quantity),
+            "entry_price": plain(ticket.entry_price),
+            "stop_loss": _or_none(ticket.stop_loss),
+            "take_profit": _or_none(ticket.take_profit),
+        },
+        "broker_position_id": ticket.broker_position_id,
+        "client_order_id": ticket.client_order_id,
+        "opened_at": ticket.opened_at,
+        "differs": differs,
+    }
+    position_id = mine[0].id if len(mine) == 1 else None
+    return Record(code, connection_id, ticket.broker_position_id, evidence, position_id)
+
+
+def held_by_us(mine: Sequence[Any], side: str) -> dict[str, str | None]:
+    """What we hold of one of the broker's positions, as evidence. side: the broker's."""
+    held = sum((p.quantity if p.side == side else -p.quantity for p in mine), Decimal(0))
+    first = mine[0]
+    several = len(mine) > 1
+    return {
+        "side": side if several else first.side,
+        "quantity": plain(held if several else first.quantity),
+        "entry_price": None if several else plain(first.entry_price),
+        "stop_loss": None if several else _or_none(first.broker_sl),
+        "take_profit": None if several else _or_none(first.broker_tp),
+    }
+
+
+def _or_none(price: Decimal | None) -> str | None:
+    return None if price is None else plain(price)
+
+
+@dataclass(slots=True)
+class OrderDifferences:
+    """What a comparison of orders found: records, and ids that the broker is to be asked about.
+
+    missing: ours that do not rest there; ended: theirs that have ended for us.
+    """
+
+    records: list[Record] = field(default_factory=list)
+    missing: list[Any] = field(default_factory=list)
+    ended: list[tuple[Any, BrokerOrder]] = field(default_factory=list)
+
+
+def orders_of(
+    connection_id: str,
+    working: Sequence[Any],
+    known: Mapping[str, Any],
+    theirs: Sequence[BrokerOrder],
+    tag: str,
+) -> OrderDifferences:
+    """Compare an account's orders.
+
+    working: ours that rested at the broker before the read and do now. known: our rows of the ids
+    that the broker names, by their base. tag: what our ids begin with.
+    """
+    found = OrderDifferences()
+    bases = {base_of(order.client_order_id) for order in theirs if order.client_order_id}
+    numbers = {order.broker_order_id for order in theirs}
+    found.missing = [
+        row
+        for row in working
+        if base_of(row.client_order_id) not in bases and row.broker_order_id not in numbers
+    ]
+    resting = {row.broker_order_id for row in working}
+    for order in theirs:
+        row = known.get(base_of(order.client_order_id)) if order.client_order_id else None
+        if row is not None:
+            if row.has_ended:
+                found.ended.append((row, order))
+        elif order.broker_order_id in resting:
+            continue
+        elif is_ours(order.client_order_id, tag):
+            found.records.append(order_record(Code.UNKNOWN_ORDER, connection_id, None, order))
+        else:
+            note = order_record(Code.FOREIGN_ORDER, connection_id, None, order)
+            found.records.append(note)
+    return found
+
+
+def is_ours(client_order_id: str, tag: str) -> bool:
+    """Whether an id was made by this installation."""
+    return client_order_id.startswith(tag) and len(client_order_id) == len(tag) + 15
+
+
+def order_record(
+    code: Code, connection_id: str, row: Any | None, order: BrokerOrder | None
+) -> Record:
+    """A difference about an order. row: ours; order: the broker's; one of them may be None."""
+    key = (order and (order.client_order_id or order.broker_order_id)) or row.client_order_id  # type: ignore[union-attr]
+    evidence = {
+        "symbol": order.symbol if order else row.symbol,  # type: ignore[union-attr]
+        "ours": row and {"state": row.status, **_order_facts(row, row.filled_quantity)},
+        "theirs": order and {"state": "resting", **_order_facts(order, order.filled)},
+        "broker_order_id": order.broker_order_id if order else row.broker_order_id,  # type: ignore[union-attr]
+        "client_order_id": order.client_order_id if order else row.client_order_id,  # type: ignore[union-attr]
+        "placed_at": order.placed_at if order else None,
+        "differs": "",
+    }
+    note = code is Code.FOREIGN_ORDER
+    order_id = row.id if row is not None else None
+    return Record(code, connection_id, key, evidence, None, order_id, note)
+
+
+def _order_facts(order: Any, filled: Decimal) -> dict[str, str | None]:
+    return {
+        "side": str(order.side),
+        "order_type": str(order.order_type),
+        "quantity": plain(order.quantity),
+        "filled": plain(filled),
+        "limit_price": _or_none(order.limit_price),
+        "stop_price": _or_none(order.stop_price),
+        "stop_loss": _or_none(order.stop_loss),
+        "take_profit": _or_none(order.take_profit),
+    }

@@ -1,0 +1,289 @@
+"""Reconciliation: the union of what we hold and what the broker holds, account by account.
+
+Positions, orders and executions. A failed or partial read proves nothing. What the broker lacks
+counts only when it was missing in two reads that began after our last activity on it, with nothing
+in flight; executions that we have missed are applied as the facts they are. What is left becomes a
+drift item; a position that is gone at the broker is closed here and never reopened.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+
+from common.codes import Code
+from common.faults import point
+from common.money import plain
+from common.sql import array, rows, run
+from execution.calls import asking
+from execution.calls.asking import Snapshot
+from execution.calls.flusher import AWAY
+from execution.drift import correcting
+from execution.drift.compare import (
+    Differences,
+    is_ours,
+    positions_of,
+)
+from execution.drift.missing import settle_missing
+from execution.drift.notes import Record, write_all
+from execution.drift.resting import Look, begin, settle_orders, without_cancelled
+from execution.ids import base_of
+from execution.reports.streams import drain_first
+
+log = structlog.get_logger(__name__)
+
+CONNECTIONS = """
+SELECT c.id AS connection_id, c.type, c.account, c.exchange_name, c.settings, c.sealed_credentials,
+  c.broker_host, coalesce(c.user_id, c.admin_id) AS owner_id, c.auto_correct
+FROM connections_executionconnection c JOIN connections_connectionhealth h ON h.connection_id = c.id
+LEFT JOIN execution_accountreading r ON r.connection_id = c.id
+WHERE c.archived_at IS NULL AND h.status = 'ACTIVE'
+  AND (cardinality(%(ids)s::uuid[]) = 0 OR c.id = ANY(%(ids)s::uuid[]))
+  AND (r.compare_asked_at IS NOT NULL OR NOT %(first)s OR h.reconciled_at IS NULL)
+  AND c.broker_host NOT IN (SELECT host FROM connections_hostcircuit WHERE opened_at IS NOT NULL)
+  -- Switched off is only for entries: what is open there is looked after.
+  AND (c.is_active OR r.compare_asked_at IS NOT NULL OR EXISTS (
+    SELECT FROM positions_executionposition p WHERE p.connection_id = c.id AND p.quantity > 0))
+"""
+
+OURS = """
+SELECT p.id, p.connection_id, p.symbol, p.side, p.quantity, p.entry_price, p.pip,
+  p.broker_position_id, p.broker_sl, p.broker_tp, p.opened_at, p.touched_at, p.missing_since,
+  p.sl_guardian = 'BROKER' AND p.sl IS DISTINCT FROM p.broker_sl
+    OR CASE WHEN p.tp_guardian = 'BROKER' THEN p.tp END IS DISTINCT FROM p.broker_tp AS untold,
+  (SELECT e.client_order_id FROM execution_order e WHERE e.signal_id = p.signal_id
+    AND e.connection_id = p.connection_id AND e.leg = 'entry' AND e.leg LIKE 'entry%%'
+  ) AS client_order_id,
+  EXISTS (SELECT FROM execution_order o WHERE o.connection_id = p.connection_id
+      AND o.status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED',
+        'CANCEL_REQUESTED') AND (o.position_id = p.id OR o.signal_id = p.signal_id)) AS in_flight
+FROM positions_executionposition p WHERE p.id IN (
+  SELECT id FROM positions_executionposition
+  WHERE connection_id = ANY(%(connections)s) AND quantity > 0
+  UNION SELECT unnest(%(before)s::bigint[]))
+ORDER BY p.id
+"""
+
+# What the broker may hold already and we have not been told of.
+ENTERING = """
+SELECT DISTINCT connection_id, symbol FROM execution_order
+WHERE connection_id = ANY(%s) AND position_id IS NULL
+  AND status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
+"""
+
+# Only a read counts that began after the connection's last trouble and its last test, and in a new
+# epoch when nobody could be sending any more.
+CLEAN = """
+UPDATE connections_connectionhealth SET reconciled_at = clock_timestamp()
+WHERE connection_id = ANY(%(connections)s) AND reconciled_at IS NULL
+  AND coalesce(greatest(last_error_at, last_tested_at), '-infinity') < %(began)s
+  AND NOT EXISTS (
+    SELECT FROM connections_epoch WHERE released_at IS NULL AND answer_by > %(began)s)
+"""
+
+ANSWERED = """
+UPDATE execution_accountreading SET compare_asked_at = NULL
+WHERE connection_id = ANY(%s) AND compare_asked_at <= %s
+"""
+
+RESOLVE = """
+UPDATE execution_driftitem d SET state = 'RESOLVED', resolved_at = clock_timestamp(),
+  resolution = CASE WHEN d.resolution = '' THEN 'Not seen any more by a clean comparison.'
+    ELSE d.resolution END
+WHERE d.state <> 'RESOLVED' AND d.connection_id = ANY(%(connections)s) AND (
+  d.kind = ANY(%(compared)s::text[]) AND d.seen_at < %(began)s
+  OR d.kind = %(lookup)s AND NOT EXISTS (
+    SELECT FROM execution_order o WHERE o.id = d.order_id AND o.status = 'UNKNOWN')
+  OR d.kind = %(forgotten)s AND EXISTS (
+    SELECT FROM execution_order o WHERE o.client_order_id = d.key))
+"""
+
+COMPARED = (
+    Code.UNKNOWN_POSITION,
+    Code.POSITION_MISSING,
+    Code.QUANTITY_DIFFERS,
+    Code.LEVELS_DIFFER,
+    Code.PRICE_DIFFERS,
+    Code.UNKNOWN_ORDER,
+    Code.ORDER_MISSING,
+    Code.ORDER_RESTS,
+    Code.FOREIGN_ORDER,
+)
+
+
+ASK_FOR = """
+INSERT INTO execution_accountreading (connection_id, compare_asked_at)
+SELECT c.id, clock_timestamp() FROM connections_executionconnection c
+WHERE c.archived_at IS NULL AND (%(ids)s::uuid[] IS NULL OR c.id = ANY(%(ids)s::uuid[]))
+ORDER BY c.id
+ON CONFLICT (connection_id) DO UPDATE SET compare_asked_at = EXCLUDED.compare_asked_at
+"""
+
+
+def ask_for(connection_ids: Sequence[UUID] | None = None) -> int:
+    """Have connections compared soon, all of them for None; return how many.
+
+    The row is the job: a trading process finds it within seconds, bell or not.
+    """
+    ids = None if connection_ids is None else array(connection_ids)
+    return run(ASK_FOR, {"ids": ids})
+
+
+def reconcile_all() -> int:
+    """Compare every active connection; return how many differences were seen."""
+    return reconcile()
+
+
+def reconcile_new() -> int:
+    """Compare the connections that have not been since they (re)connected, and those that somebody
+    wants compared: the startup gate."""
+    return reconcile(first_only=True)
+
+
+def reconcile(connection_ids: Sequence[UUID] = (), *, first_only: bool = False) -> int:
+    """Compare connections (all active ones unless named) with their brokers.
+
+    Returns how many differences were seen. A connection whose read failed is left as it is.
+    """
+    wanted = rows(CONNECTIONS, {"ids": list(connection_ids), "first": first_only})
+    if not wanted:
+        return 0
+    # What the broker has told already is no difference; what it cannot tell now may be one.
+    unheard = drain_first()
+    accounts = {row.connection_id: row for row in wanted if row.type not in unheard}
+    if not accounts:
+        return 0
+    look = begin(accounts)
+    read = asking.snapshots(list(accounts.values()))
+    point("reconcile.read")
+    return compare_or_halve(look, read) if read else 0
+
+
+def compare_or_halve(look: Look, read: dict[UUID, Snapshot]) -> int:
+    """Compare accounts; return how many differences were seen.
+
+    What a broker says of one account is never its neighbours' trouble: what breaks the comparison
+    is halved until it stands alone, and left as it is. Raises OperationalError, InterfaceError.
+    """
+    try:
+        return _compare(look, read)
+    except AWAY:
+        raise
+    except Exception:
+        if len(read) == 1:
+            log.exception("an account cannot be compared", connection=str(next(iter(read))))
+            return 0
+    keys = list(read)
+    halves = keys[: len(keys) // 2], keys[len(keys) // 2 :]
+    return sum(compare_or_halve(look, {key: read[key] for key in half}) for half in halves)
+
+
+def _compare(look: Look, read: dict[UUID, Snapshot]) -> int:
+    """Apply what explains differences, then write down what is left of them."""
+    records = settle_orders(look, {key: one.orders for key, one in read.items()})
+    _rise(look, read)
+    found = _positions(look, read)
+    if (silent := _explain(look, found)) is not None:
+        read = {key: one for key, one in read.items() if key not in silent}
+        found = _positions(look, read)  # what was just applied has moved: it says nothing now
+    for differences in found.values():
+        records += differences.records
+    records = correcting.correct_by_itself(look.accounts, without_cancelled(look, records))
+    records = _with_what_entered(look, records)
+    settle_missing([p for one in found.values() for p in one.gone], list(read), look.began)
+    with transaction.atomic():
+        write_all([one for one in records if UUID(one.connection_id) in read])
+        run(RESOLVE, {**_resolvable(look.began), "connections": list(read)})
+        run(CLEAN, {"connections": list(read), "began": look.began})
+        run(ANSWERED, (list(read), look.began))
+    point("reconcile.committed")
+    return sum(not one.is_note for one in records)
+
+
+def _resolvable(began: datetime) -> dict[str, Any]:
+    return {
+        "compared": array(code.value for code in COMPARED),
+        "lookup": Code.BEYOND_LOOKUP.value,
+        "forgotten": Code.FORGOTTEN_ORDER.value,
+        "began": began,
+    }
+
+
+def _rise(look: Look, read: dict[UUID, Snapshot]) -> None:
+    """Look up the entries of tickets that we do not hold though their ids are ours: a fill of ours
+    that never came."""
+    tickets = [
+        (key, ticket)
+        for key, one in read.items()
+        for ticket in one.positions
+        if is_ours(ticket.client_order_id, settings.FILLCAST_INSTALLATION_TAG)
+    ]
+    held = {
+        (row.connection_id, base_of(row.client_order_id or " "))
+        for row in _ours(look, list(read))
+        if row.quantity > 0
+    }
+    strange = [(k, t) for k, t in tickets if (k, base_of(t.client_order_id)) not in held]
+    known = asking.orders_named((ticket.client_order_id for _, ticket in strange), look.began)
+    asked = [
+        (look.accounts[key], known[base].client_order_id)
+        for key, ticket in strange
+        if (base := base_of(ticket.client_order_id)) in known and known[base].has_ended
+    ]
+    asking.look_up(asked)
+
+
+def _with_what_entered(look: Look, records: list[Record]) -> list[Record]:
+    """Say of unknown positions with our tag how much their entry filled, a part of which may be
+    closed: whoever adopts one asks for all of its executions."""
+    tag = settings.FILLCAST_INSTALLATION_TAG
+    ours = [
+        record
+        for record in records
+        if record.kind is Code.UNKNOWN_POSITION and is_ours(record.evidence["client_order_id"], tag)
+    ]
+    asked = [(look.accounts[UUID(r.connection_id)], r.evidence["client_order_id"]) for r in ours]
+    found = asking.entered(asked)
+    for record in ours:
+        quantity = found.get((UUID(record.connection_id), record.evidence["client_order_id"]))
+        if quantity:
+            record.evidence["entered"] = plain(quantity)
+    return records
+
+
+def _positions(look: Look, read: dict[UUID, Snapshot]) -> dict[UUID, Differences]:
+    ours: dict[UUID, list[Any]] = {key: [] for key in read}
+    for row in _ours(look, list(read)):
+        if row.connection_id in ours:
+            ours[row.connection_id].append(row)
+    entering = {(row.connection_id, row.symbol) for row in rows(ENTERING, (list(read),))}
+    found = {}
+    for key, one in read.items():
+        known = {position.broker_position_id for position in ours[key]}
+        # A ticket that we do not know may be an entry's whose answer is on its way.
+        theirs = [
+            ticket
+            for ticket in one.positions
+            if ticket.broker_position_id in known or (key, ticket.symbol) not in entering
+        ]
+        found[key] = positions_of(str(key), ours[key], theirs, look.began)
+    return found
+
+
+def _ours(look: Look, connections: list[UUID]) -> list[Any]:
+    return rows(OURS, {"connections": connections, "before": look.positions})
+
+
+def _explain(look: Look, found: dict[UUID, Differences]) -> set[UUID] | None:
+    """Ask for executions that explain differences and apply them.
+
+    Returns None where there was nobody to ask, else the accounts that did not answer: they prove
+    nothing this time.
+    """
+    since = {key: one.since for key, one in found.items() if one.since is not None}
+    able = [look.accounts[key] for key in since if asking.can_tell_fills(look.accounts[key])]
+    return asking.learn_fills(able, since) if able else None

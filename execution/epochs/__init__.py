@@ -1,0 +1,1 @@
+"""When the database may have forgotten its newest rows: a restore or a failover."""

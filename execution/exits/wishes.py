@@ -1,0 +1,258 @@
+"""What is wanted of orders and levels that the broker holds: cancels, closes, moved stops.
+
+A wish stays on the row until it is granted, so that a kill at any point costs nothing but time. Who
+asks a broker claims the row for the time that the call may take; nobody waits for the answer, which
+comes in by apply_reports. What is not answered is asked again, less and less often.
+"""
+
+from collections.abc import Coroutine, Sequence
+from functools import partial
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+
+from brokers.base import CancelRequest, ModifyRequest, OrderReport, Rejected
+from brokers.registry import adapter_for
+from common.clocks import machine_time
+from common.codes import Code
+from common.faults import point
+from common.sql import rows, run
+from connections.selectors import spec_from_row
+from execution.calls import runtime
+from execution.calls.errands import Done, Errand
+from execution.calls.flusher import apply_or_halve
+from execution.exits.orders import ExitWish, open_exits
+from execution.exits.reserve import balance, lock_positions
+from execution.models import AT_BROKER, IN_FLIGHT, TERMINAL
+
+# Seconds before a cancel is asked again: 5, 10, 20, 40, then each minute; a moved level: 1 to 30.
+CANCEL_AGAIN = "least(60, 2.5 * power(2, least(wish_tries, 9)))"
+LEVELS_AGAIN = "least(30, 0.5 * power(2, least(levels_tries, 9)))"
+
+# The oldest due first: what is wished of orders that are UNKNOWN is due again each second.
+LOCK = """
+SELECT id FROM execution_order WHERE wish <> '' AND due_at <= clock_timestamp()
+ORDER BY due_at LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED
+"""
+
+# Its own statement: a join would show the order as it is and its position as it was before a fill.
+WISHED = """
+SELECT o.id, o.status, o.wish, o.filled_quantity, p.id AS position_id,
+  coalesce(p.quantity - p.reserved, 0) AS free
+FROM execution_order o
+LEFT JOIN positions_executionposition p
+  ON o.position_id IS NULL AND p.connection_id = o.connection_id AND p.signal_id = o.signal_id
+WHERE o.id = ANY(%s) ORDER BY o.id
+"""
+
+CANCEL_UNSENT = f"""
+WITH moved AS (
+  UPDATE execution_order SET status = 'CANCELLED', wish = '', fence = fence + 1,
+    reason = CASE wish WHEN 'CLOSE' THEN '{Code.CLOSED_BEFORE_SENT.value}'
+      ELSE '{Code.OWNER_CANCELLED.value}' END, done_at = clock_timestamp()
+  WHERE id = ANY(%s) AND status = 'PENDING'
+  RETURNING id, signal_id, connection_id, reason
+)
+INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status)
+SELECT id, signal_id, connection_id, reason, 'CANCELLED' FROM moved
+"""
+
+ASK_CANCEL = f"""
+WITH moved AS (
+  UPDATE execution_order SET status = 'CANCEL_REQUESTED',
+    wish_tries = least(wish_tries + 1, 100),
+    -- Asked in vain: what has become of it, if its end was told to nobody?
+    lookup_after = CASE WHEN wish_tries >= 2 THEN clock_timestamp() ELSE lookup_after END,
+    due_at = clock_timestamp() + make_interval(secs => %s)
+  WHERE id = ANY(%s)
+  RETURNING id, signal_id, connection_id, client_order_id, broker_order_id, symbol
+), logged AS (
+  INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status)
+  SELECT id, signal_id, connection_id, '{Code.CANCEL_ASKED.value}', 'CANCEL_REQUESTED' FROM moved
+)
+SELECT m.*, c.type, c.account, c.exchange_name, c.settings, c.sealed_credentials, c.broker_host,
+  coalesce(c.user_id, c.admin_id) AS owner_id
+FROM moved m JOIN connections_executionconnection c ON c.id = m.connection_id
+"""
+
+# What was answered and has ended is settled in the next round, everything else asked again later.
+ASKED_CANCEL = f"""
+UPDATE execution_order SET due_at = clock_timestamp() + CASE WHEN done_at IS NOT NULL
+  THEN interval '0' ELSE make_interval(secs => {CANCEL_AGAIN}) END
+WHERE id IN (SELECT id FROM execution_order WHERE id = ANY(%s) AND wish <> ''
+  ORDER BY id FOR NO KEY UPDATE)
+"""
+
+# What makes way for an exit is taken away; orders of their own are made as large as is open.
+_DIFFERS = """(
+  lifted AND (broker_sl IS NOT NULL OR broker_tp IS NOT NULL)
+  OR quantity > 0 AND NOT lifted AND (
+    sl_guardian = 'BROKER' AND (sl IS DISTINCT FROM broker_sl OR broker_sl_quantity <> quantity)
+    OR CASE WHEN tp_guardian = 'BROKER' THEN tp END IS DISTINCT FROM broker_tp))"""
+
+# Claimed by the time until which the claimer may still be asking: no two processes move one stop.
+LEVELS = f"""
+WITH due AS (
+  SELECT id FROM positions_executionposition
+  WHERE {_DIFFERS}
+    AND (levels_due_at IS NULL OR levels_due_at <= clock_timestamp())
+  ORDER BY id LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED
+), p AS (
+  UPDATE positions_executionposition o SET levels_tries = least(o.levels_tries + 1, 100),
+    levels_due_at = clock_timestamp() + make_interval(secs => %s)
+  WHERE o.id = ANY(ARRAY(SELECT id FROM due)) RETURNING o.*
+)
+SELECT p.id, p.connection_id, p.symbol, p.broker_position_id, p.quantity, p.lifted,
+  e.client_order_id,
+  CASE WHEN p.sl_guardian = 'BROKER' AND NOT p.lifted THEN p.sl END AS sl,
+  CASE WHEN p.tp_guardian = 'BROKER' AND NOT p.lifted THEN p.tp END AS tp,
+  c.type, c.account, c.exchange_name, c.settings, c.sealed_credentials, c.broker_host,
+  coalesce(c.user_id, c.admin_id) AS owner_id
+FROM p
+JOIN connections_executionconnection c ON c.id = p.connection_id
+JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.signal_id
+  AND e.leg = 'entry' AND e.leg LIKE 'entry%%'  -- as `one_entry` says it
+ORDER BY p.id
+"""
+
+ASKED_LEVELS = f"""
+UPDATE positions_executionposition SET
+  levels_tries = CASE WHEN {_DIFFERS} THEN levels_tries ELSE 0 END,
+  levels_due_at = CASE WHEN {_DIFFERS}
+    THEN clock_timestamp() + make_interval(secs => {LEVELS_AGAIN}) END
+WHERE id IN (SELECT id FROM positions_executionposition WHERE id = ANY(%s)
+  ORDER BY id FOR NO KEY UPDATE)
+"""
+
+# The exit that waits for this waits next for what the broker still holds.
+ASK_NEXT = """
+UPDATE positions_executionposition SET ask_after = clock_timestamp()
+WHERE id = ANY(%s) AND lifted AND quantity > 0
+"""
+
+TAKE_OVER = f"""
+WITH moved AS (
+  UPDATE positions_executionposition SET touched_at = clock_timestamp(),
+    sl_guardian = CASE WHEN sl IS DISTINCT FROM broker_sl THEN 'ENGINE' ELSE sl_guardian END,
+    tp_guardian = CASE WHEN tp IS DISTINCT FROM broker_tp THEN 'ENGINE' ELSE tp_guardian END
+  WHERE id = ANY(%s) AND quantity > 0 AND NOT lifted
+    AND (sl_guardian = 'BROKER' OR tp_guardian = 'BROKER')
+  RETURNING id, signal_id, connection_id
+)
+INSERT INTO execution_executionlog (signal_id, connection_id, code, detail)
+SELECT signal_id, connection_id, '{Code.STOPS_INVALID.value}',
+  'position ' || id || ': the broker does not hold the level, so we watch it'
+FROM moved
+"""
+
+
+def grant_wishes() -> list[int]:
+    """Do what can be done now and have brokers asked for the rest, without waiting for them.
+
+    Returns ids of exits to ring (they are due anyway).
+    """
+    errands = runtime.present().wire.errands
+    send_by = _send_by()
+    with transaction.atomic():
+        wished = rows(WISHED, ([row.id for row in rows(LOCK)],))
+        exits = _settle(wished)
+        cancels = _ask_cancels(wished, errands.longest)
+    if cancels:
+        point("wishes.committed")
+    errands.start(
+        [
+            Errand(("cancel", row.id), row, partial(_cancel, row, send_by), _cancelled)
+            for row in cancels
+        ]
+    )
+    move_levels()
+    return exits
+
+
+def move_levels() -> None:
+    """Have brokers told of the levels that they do not hold as they should, without waiting."""
+    errands = runtime.present().wire.errands
+    send_by = _send_by()
+    levels = rows(LEVELS, (errands.longest,))
+    if levels:
+        point("wishes.committed")
+    errands.start(
+        [
+            Errand(("levels", row.id), row, partial(_modify, row, send_by), _levels_moved)
+            for row in levels
+        ]
+    )
+
+
+def _send_by() -> float:
+    """Until when what is claimed now may leave: asked before the claim, for a process may be
+    stopped anywhere behind it, and what it claimed is old when it goes on."""
+    return machine_time() + float(settings.FILLCAST_SEND_WITHIN_SECONDS)
+
+
+def _cancelled(done: Sequence[Done]) -> None:
+    """Write down what brokers said to cancels."""
+    _apply(done)
+    run(ASKED_CANCEL, ([one.about.id for one in done],))
+
+
+def _levels_moved(done: Sequence[Done]) -> None:
+    """Write down what brokers said to moved levels; watch ourselves what one will not hold: too
+    near, or where the price has been."""
+    _apply(done)
+    refused = [
+        one.about.id
+        for one in done
+        if isinstance(one.answer, Rejected) and one.answer.code == Code.STOPS_INVALID
+    ]
+    if refused:
+        with transaction.atomic():
+            lock_positions(refused)
+            run(TAKE_OVER, (refused,))
+    run(ASKED_LEVELS, ([one.about.id for one in done],))
+    if made_way := [one.about.id for one in done if one.about.lifted and not one.failed]:
+        run(ASK_NEXT, (made_way,))
+
+
+def _apply(done: Sequence[Done]) -> None:
+    point("wishes.answered")
+    if reports := [report for one in done if not one.failed for report in one.answer]:
+        apply_or_halve(reports)
+
+
+def _settle(wished: Sequence[Any]) -> list[int]:
+    """End wishes about orders that have ended or never left; return exits for what had filled."""
+    ended = [row for row in wished if row.status in TERMINAL]
+    closing = [row for row in ended if row.wish == "CLOSE" and row.free > 0]
+    exits = open_exits([ExitWish(row.position_id, "close") for row in closing])
+    if ended:
+        run("UPDATE execution_order SET wish = '' WHERE id = ANY(%s)", ([r.id for r in ended],))
+    if unsent := [row.id for row in wished if row.status == "PENDING"]:
+        run(CANCEL_UNSENT, (unsent,))
+        balance(unsent)
+    if waiting := [row.id for row in wished if row.status in IN_FLIGHT]:
+        run(
+            "UPDATE execution_order SET due_at = clock_timestamp() + interval '1 second'"
+            " WHERE id = ANY(%s)",
+            (waiting,),
+        )
+    return [exit_.order_id for exit_ in exits]
+
+
+def _ask_cancels(wished: Sequence[Any], claimed_for: float) -> list[Any]:
+    ids = [row.id for row in wished if row.status in AT_BROKER]
+    return rows(ASK_CANCEL, (claimed_for, ids)) if ids else []
+
+
+def _cancel(row: Any, send_by: float) -> Coroutine[Any, Any, list[OrderReport]]:
+    request = CancelRequest(row.client_order_id, row.broker_order_id, row.symbol, send_by)
+    return adapter_for(row.type).cancel(spec_from_row(row), request)
+
+
+def _modify(row: Any, send_by: float) -> Coroutine[Any, Any, list[OrderReport]]:
+    request = ModifyRequest(
+        row.client_order_id, row.broker_position_id, row.symbol, row.sl, row.tp, row.quantity,
+        send_by,
+    )  # fmt: skip
+    return adapter_for(row.type).modify(spec_from_row(row), request)

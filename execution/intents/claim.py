@@ -1,0 +1,290 @@
+"""The claim: from PENDING rows to intents on disk, a bundle in one transaction.
+
+Mailboxes are locked in id order by a plain lock with a time-out (SKIP LOCKED is for sweeps only),
+then, in a later statement whose snapshot is younger than the locks, the orders are loaded by
+primary key and filtered here. What is decided is decided by pure functions; what is written is
+written by one statement.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+
+from brokers.base import ConnectionSpec, ExitSafety, OrderRequest, PositionMode
+from brokers.registry import adapter_for
+from common.clocks import machine_seconds_until, machine_time, market_now
+from common.codes import Code
+from common.faults import point
+from common.sql import array, columns, rows, run
+from connections.models import HaltMode
+from connections.selectors import spec_from_row
+from execution.exits.reserve import balance
+from execution.exits.safety import Needs, while_halted
+from execution.halts import Halts, not_compared, read_halts, uncompared
+from execution.ids import at_attempt, base_of, new_client_order_id
+from execution.intents import claim_sql as sql
+from execution.intents.decide import (
+    ORDER_TYPES,
+    SIDES,
+    TIMES_IN_FORCE,
+    Decision,
+    Ended,
+    Intent,
+    Later,
+    Market,
+    decide_entry,
+    decide_exit,
+    too_late,
+)
+from execution.intents.risk import Book
+from execution.intents.sizing import Denial
+
+OVERDUE_SECONDS = 1
+NETTING = PositionMode.NETTING.value
+HeldBack = Callable[[Sequence[Any]], Mapping[str, Later]]
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """An intent that is on disk, on its way to the wire."""
+
+    kind: str
+    spec: ConnectionSpec
+    request: OrderRequest
+    is_entry: bool
+    feed_id: int | None
+    owner_id: int
+
+
+def nobody(entries: Sequence[Any]) -> Mapping[str, Later]:
+    """All of them may leave."""
+    return {}
+
+
+def claim(
+    order_ids: Sequence[int],
+    *,
+    owner: str,
+    skip_locked: bool = False,
+    held_back: HeldBack = nobody,
+) -> list[Outgoing]:
+    """Write the intent of every due order of the bundle, or why it is denied; one transaction.
+
+    held_back: says which connections' entries of these rows wait, and what for.
+
+    Raises OperationalError when a mailbox stays locked beyond the lock time-out: the rows stay
+    PENDING, and whoever looks next takes them.
+    """
+    send_by = machine_time() + settings.FILLCAST_SEND_WITHIN_SECONDS  # before the transaction
+    with transaction.atomic():
+        lock = sql.LOCK.format(skip="SKIP LOCKED" if skip_locked else "")
+        ids = array(order_ids)
+        locked = {row.connection_id for row in rows(lock, (ids,))}
+        if not locked:
+            return []
+        point("claim.locked")
+        pending = [
+            row
+            for row in rows(sql.LOAD, (ids,))
+            if row.status == "PENDING" and row.is_due and row.connection_id in locked
+        ]
+        if not pending:
+            return []
+        specs = {row.connection_id: spec_from_row(row) for row in pending}
+        market = _load_market(pending)
+        postponed = held_back([row for row in pending if row.position_id is None])
+        decisions = _decide_all(pending, market, specs, postponed)
+        later = [(row.id, d) for row, d in decisions if isinstance(d, Later)]
+        _postpone(later)
+        settled = [(row, d) for row, d in decisions if not isinstance(d, Later)]
+        written = _write(settled, owner)
+        balance([row.id for row, _ in settled if row.position_id and row.id not in written])
+        _prepare(later)  # positions after orders, as everywhere
+        point("claim.written")
+        return [  # before the commit: what fails here leaves no intent behind
+            _outgoing(row, decision, specs[row.connection_id], written[row.id], market, send_by)
+            for row, decision in settled
+            if isinstance(decision, Intent) and row.id in written
+        ]
+
+
+def _decide_all(
+    pending: list[Any],
+    market: Market,
+    specs: dict[str, ConnectionSpec],
+    postponed: Mapping[str, Later],
+) -> list[tuple[Any, Decision]]:
+    """Judge the bundle's rows in order; each allowed entry counts for the ones behind it."""
+    parameters = {"connections": array(specs), "overdue": OVERDUE_SECONDS}
+    held = rows(sql.HELD, parameters)
+    books = {h.connection_id: Book(h.n, h.notional, h.margin, h.risk) for h in held}
+    _note_sides(books, {r.connection_id for r in pending if r.position_mode == NETTING})
+    # A connection whose last call is overdue gets no second place on the wire, or the slow ones
+    # soon hold them all.
+    later = not_compared({row.connection_id for row in pending if row.position_id is None})
+    later |= {h.connection_id for h in held if h.overdue}
+    postponed = {**dict.fromkeys(later, Later()), **postponed}
+    halts = read_halts()
+    waiting = uncompared(specs) if halts.everyone else set()  # an epoch halts everyone
+    return [
+        (row, _decide(row, market, books, specs[row.connection_id], halts, postponed, waiting))
+        for row in pending
+    ]
+
+
+def _note_sides(books: dict[str, Book], netting: set[str]) -> None:
+    """Tell the books of netting accounts which pairs they hold on which side."""
+    if not netting:
+        return
+    for row in rows(sql.NETTED, {"connections": array(netting)}):
+        books.setdefault(row.connection_id, Book()).sides.add((row.pair, row.side))
+
+
+def _decide(
+    row: Any,
+    market: Market,
+    books: dict[str, Book],
+    spec: ConnectionSpec,
+    halts: Halts,
+    postponed: Mapping[str, Later],
+    waiting: set[str],
+) -> Decision:
+    is_entry = row.position_id is None
+    feed_id = market.signals[row.signal_id].feed_id if row.signal_id else None
+    halt = halts.mode(owner_id=row.owner_id, feed_id=feed_id, connection_id=row.connection_id)
+    if not is_entry:
+        if halt == HaltMode.HALTED or row.connection_id in waiting:
+            return Later(needs=while_halted(market.exits[row.id]))
+        return decide_exit(row, market, adapter_for(row.type).capabilities(spec))
+    if halt is not None:
+        return Denial(Code.TRADING_HALTED if halt == HaltMode.HALTED else Code.ENTRIES_HALTED)
+    if row.sealed_credentials and not spec.credentials:  # they did not open; the log says why
+        return Denial(Code.NO_CREDENTIALS)
+    if later := postponed.get(row.connection_id):
+        return too_late(row, market.signals[row.signal_id], market.now) or later
+    can = adapter_for(row.type).capabilities(spec)
+    return decide_entry(row, market, books.setdefault(row.connection_id, Book()), can)
+
+
+def _postpone(later: Sequence[tuple[int, Later]]) -> None:
+    """Have rows wait a second, those with a code for longer, which they tell their owner once."""
+    if brief := [order_id for order_id, why in later if why.code is None]:
+        run(sql.POSTPONE, (brief,))
+    if told := [(order_id, why.code.value) for order_id, why in later if why.code is not None]:
+        run(sql.POSTPONE_TOLD, columns(told, 2))
+
+
+def _prepare(later: Sequence[tuple[int, Later]]) -> None:
+    """Ask for what exits that wait need of their positions meanwhile."""
+    wanted = [
+        (order_id, why.needs is Needs.LIFT)
+        for order_id, why in later
+        if why.needs in (Needs.LIFT, Needs.READ, Needs.NUMBER)
+    ]
+    if wanted:
+        run(sql.PREPARE, columns(wanted, 2))
+    if halted := [order_id for order_id, why in later if why.needs is Needs.RELEASE]:
+        run(sql.PUT_BACK, (halted,))
+
+
+def _load_market(pending: list[Any]) -> Market:
+    signals = rows(sql.SIGNALS, (list({r.signal_id for r in pending if r.signal_id}),))
+    books, pairs = {r.instrument_book for r in pending}, {r.pair for r in pending}
+    instruments: dict[tuple[str, str], Any] = {}
+    for row in rows(sql.INSTRUMENTS, (list(books), list(pairs))):
+        instruments[row.book, row.symbol] = row
+        if row.is_preferred:
+            instruments[row.book, row.pair] = row
+    quotes: dict[int, dict[str, Any]] = {}
+    sources = {r.data_connection_id for r in pending if r.data_connection_id}
+    for row in rows(sql.QUOTES, (list(sources),)):
+        quotes.setdefault(row.data_connection_id, {})[row.symbol] = row
+    closing = [r.id for r in pending if r.position_id]
+    exits = rows(sql.EXITS, (closing,)) if closing else []
+    return Market(
+        signals={s.id: s for s in signals},
+        instruments=instruments,
+        quotes=quotes,
+        exits={exit_.order_id: exit_ for exit_ in exits},
+        now=market_now(),
+    )
+
+
+def _write(settled: Sequence[tuple[Any, Decision]], owner: str) -> dict[int, Any]:
+    """Write intents and refusals; return what each intent is sent under, by order id."""
+    records = [_record(row, decision) for row, decision in settled]
+    if not records:
+        return {}
+    arrays = dict(zip(sql.WRITE_COLUMNS, columns(records, len(sql.WRITE_COLUMNS)), strict=True))
+    answer_within = (
+        settings.FILLCAST_SEND_WITHIN_SECONDS + settings.FILLCAST_CALL_TIMEOUT_SECONDS + 1
+    )
+    written = rows(sql.WRITE, {**arrays, "owner": owner, "answer_within": answer_within})
+    return {row.id: row for row in written}
+
+
+def _record(row: Any, decision: Decision) -> tuple[Any, ...]:
+    if isinstance(decision, Intent):
+        i = decision
+        return (
+            row.id, "SUBMITTING", "", i.detail, "{}", _client_order_id(row), i.symbol, i.quantity,
+            i.limit_price, i.stop_price, i.stop_loss, i.take_profit, i.expected_price, i.pip,
+            i.rate, i.margin, i.risk,
+        )  # fmt: skip
+    ended = decision if isinstance(decision, Ended) else None
+    denial = ended.denial if ended else decision
+    assert isinstance(denial, Denial)  # Later was sorted out by the caller
+    return (
+        row.id, ended.status.value if ended else "DENIED", denial.code.value, denial.detail,
+        json.dumps(denial.numbers()), None, row.symbol, None, row.limit_price, row.stop_price,
+        None, None, None, None, None, None, None,
+    )  # fmt: skip
+
+
+def _client_order_id(row: Any) -> str:
+    known = row.client_order_id or new_client_order_id(settings.FILLCAST_INSTALLATION_TAG)
+    return at_attempt(known, row.attempt)
+
+
+def _outgoing(
+    row: Any, intent: Intent, spec: ConnectionSpec, written: Any, market: Market, send_by: float
+) -> Outgoing:
+    is_entry = row.position_id is None
+    signal = market.signals[row.signal_id] if row.signal_id else None
+    if is_entry and signal and signal.valid_until:  # decided in time is not yet sent in time
+        send_by = min(send_by, machine_time() + machine_seconds_until(signal.valid_until))
+    closes = "" if is_entry else market.exits[row.id].entry_client_order_id
+    request = OrderRequest(
+        client_order_id=written.client_order_id,
+        connection_id=row.connection_id,
+        account=row.account,
+        symbol=intent.symbol,
+        side=SIDES[row.side],
+        order_type=ORDER_TYPES[row.order_type],
+        time_in_force=TIMES_IN_FORCE[row.time_in_force],
+        quantity=intent.quantity,
+        limit_price=intent.limit_price,
+        stop_price=intent.stop_price,
+        stop_loss=intent.stop_loss,
+        take_profit=intent.take_profit,
+        reduce_only=not is_entry,
+        broker_position_id="" if is_entry else market.exits[row.id].broker_position_id,
+        closes=closes,
+        oca_group=_oca_group(row, spec, closes or written.client_order_id),
+        max_slippage=intent.max_slippage,
+        order_id=row.id,
+        fence=written.fence,
+        send_by=send_by,
+    )
+    return Outgoing(row.type, spec, request, is_entry, signal and signal.feed_id, row.owner_id)
+
+
+def _oca_group(row: Any, spec: ConnectionSpec, entry_client_order_id: str) -> str:
+    """The group of an entry's protection and of its exits: named after the entry's id."""
+    if adapter_for(row.type).capabilities(spec).exit_safety is not ExitSafety.OCA:
+        return ""
+    return base_of(entry_client_order_id)

@@ -1,0 +1,1 @@
+"""What brokers say, written down by one door: `apply.apply_reports`."""

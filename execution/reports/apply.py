@@ -1,0 +1,192 @@
+"""apply_reports: the single door for everything that a broker says, and for what we decide about
+a call. Set-based, one transaction, idempotent and independent of the order of arrival.
+
+Facts (acceptance, fills, refusals) are never fenced: they are true whoever brings them. Decisions
+(NotSent, unknown) always are: only the process that holds the order's present fence may decide.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+
+from brokers.base import Execution, OrderReport, ReportKind
+from common.codes import Code
+from common.faults import point
+from common.sql import array, columns, rows, run
+from execution.audit.tallies import count
+from execution.drift.notes import write_drift
+from execution.exits.reserve import balance_locked, lock_positions, lock_positions_of
+from execution.ids import all_attempts, base_of
+from execution.models import Tally
+from execution.reports import sql
+from execution.reports.broker_exits import Told, conclude, lock_in_order, materialise
+from execution.reports.concluded import give_back, is_conclusion
+from execution.reports.folding import ZERO, Change, fold, last_told, state_of
+from execution.reports.inferred import Unusual, recount, settle
+from execution.reports.writing import write
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """How many orders changed, and which reports must be told again later."""
+
+    written: int
+    deferred: list[OrderReport]
+
+
+def apply_reports(reports: Sequence[OrderReport]) -> Applied:
+    """Write down what the reports say.
+
+    Raises Django's database errors: `flusher.apply_or_halve` retries, waits or sets the poisoned
+    report aside.
+    """
+    with transaction.atomic():
+        lock_in_order(reports)
+        concluded = [report for report in reports if is_conclusion(report)]
+        told = materialise([r for r in reports if not is_conclusion(r)] if concluded else reports)
+        written, deferred = _apply(told), told.deferred
+        if concluded:  # afterwards: what is told counts more
+            closes = conclude(concluded)
+            written, deferred = written + _apply(closes), deferred + closes.deferred
+        _write_levels(r for r in reports if r.kind is ReportKind.LEVELS)
+        point("outcome.written")
+    point("outcome.committed")
+    return Applied(written, deferred)
+
+
+def _apply(told: Told) -> int:
+    found = _load((r for r, order_id in told.reports if order_id is None), told.ids)
+    changes = _sort(told.reports, found)
+    _insert_fills(changes)
+    for change in changes.values():
+        fold(change)
+    moved = [change for change in changes.values() if change.step is not None]
+    # A first fill opens a position: there is none yet to lock, and it has no exits.
+    touched = [c.row.id for c in moved if c.state.is_exit or c.row.filled_quantity > 0]
+    positions = lock_positions_of(touched)
+    replaced = _take_back(moved, told.conclusions)
+    # Apart, because a statement can change a position's row only once.
+    written = write([change for change in moved if not change.state.is_exit])
+    written += write([change for change in moved if change.state.is_exit])
+    recount(replaced)
+    balance_locked(positions)
+    _name_positions(changes.values())
+    return written
+
+
+def _load(reports: Iterable[OrderReport], ids: list[int]) -> dict[Any, Any]:
+    """Lock and load the orders that reports speak of; keyed by id base and by primary key."""
+    wanted = {r.client_order_id for r in reports if r.client_order_id}
+    parameters = {"ids": ids, "alert_pips": settings.FILLCAST_SLIPPAGE_ALERT_PIPS}
+    loaded = rows(sql.LOAD, {**parameters, "client_order_ids": array(wanted)})
+    missing = wanted - {row.client_order_id for row in loaded}
+    if missing:  # another attempt of the same order, or not ours at all
+        others = [other for one in missing for other in all_attempts(one)]
+        loaded += rows(sql.LOAD, {**parameters, "ids": [], "client_order_ids": array(others)})
+    found: dict[Any, Any] = {row.id: row for row in loaded}
+    found.update({base_of(row.client_order_id): row for row in loaded if row.client_order_id})
+    return found
+
+
+def _sort(told: list[tuple[OrderReport, int | None]], found: dict[Any, Any]) -> dict[int, Change]:
+    """Bring reports to their orders; one without an order becomes drift."""
+    changes: dict[int, Change] = {}
+    for report, order_id in told:
+        if report.kind is ReportKind.LEVELS:
+            continue
+        row = found.get(order_id if order_id is not None else base_of(report.client_order_id))
+        if row is None or row.connection_id != report.connection_id:
+            if not write_drift(Code.UNKNOWN_ORDER, report):
+                count(Tally.Name.NOBODYS_REPORT, repr(report))
+            continue
+        if (change := changes.get(row.id)) is None:
+            change = changes[row.id] = Change(row, state_of(row))
+        change.reports.append(report)
+    return dict(sorted(changes.items()))
+
+
+def _insert_fills(changes: dict[int, Change]) -> None:
+    """Insert the executions; those that were there already count no second time."""
+    records: dict[tuple[str, str], tuple[Any, ...]] = {}
+    for change in changes.values():
+        for report in change.reports:
+            for fill in report.fills:
+                if fill.inferred or fill.revision:
+                    change.unusual.append(fill)
+                    continue
+                key = (change.row.connection_id, fill.broker_fill_id)
+                records.setdefault(key, _fill_record(change.row, fill))
+    if records:
+        ordered = [records[key] for key in sorted(records)]
+        for new in rows(sql.FILLS, columns(ordered, 10)):
+            changes[new.order_id].fills.append(new)
+    unusual = [
+        Unusual(c.row, c.fills, c.unusual)
+        for c in changes.values()
+        if c.unusual or (c.fills and c.row.inferred_quantity > 0)
+    ]
+    if unusual:
+        for order_id, sums in settle(unusual).items():
+            changes[order_id].sums = sums
+
+
+def _fill_record(row: Any, fill: Execution) -> tuple[Any, ...]:
+    return (
+        row.connection_id, fill.broker_fill_id, row.id, row.side, fill.quantity, fill.price,
+        fill.commission, fill.commission_currency, fill.time, fill.inferred,
+    )  # fmt: skip
+
+
+def _take_back(moved: Sequence[Change], conclusions: bool) -> list[int]:
+    """Take what exits are told to have executed out of what was concluded about their positions.
+
+    Returns the orders whose positions are to be worked out anew.
+    """
+    told: dict[int, Decimal] = {}
+    for change in moved if not conclusions else ():
+        if change.state.is_exit and change.sums.quantity > 0:
+            position_id = change.row.position_id
+            told[position_id] = told.get(position_id, ZERO) + change.sums.quantity
+    reduced = give_back(told)
+    return [
+        change.row.id
+        for change in moved
+        if change.sums.is_restated or change.row.position_id in reduced
+    ]
+
+
+def _name_positions(changes: Iterable[Change]) -> None:
+    """Take over a position's number at the broker from a report that came after its fill."""
+    told = {
+        (c.row.connection_id, c.row.signal_id, number)
+        for c in changes
+        if not (c.sums.quantity or c.state.is_exit) and c.state.filled > 0
+        and (number := last_told(c, "broker_position_id"))
+    }  # fmt: skip
+    if told:
+        run(sql.NAME_POSITIONS, columns(sorted(told), 3))
+
+
+def _write_levels(reports: Iterable[OrderReport]) -> None:
+    """Write down what brokers confirm; a level that one refused becomes ours to watch at once."""
+    latest = {
+        r.client_order_id: (
+            r.client_order_id, r.stop_loss, r.take_profit, r.protected,
+            r.code is Code.STOPS_INVALID,
+        )
+        for r in reports
+    }  # fmt: skip
+    if not latest:
+        return
+    lock_positions([row.id for row in rows(sql.POSITIONS_OF, (array(latest),))])
+    told = columns(list(latest.values()), 5)
+    run(sql.LEVELS, told)
+    if any(record[-1] for record in latest.values()):  # its fills may be told after this
+        run(sql.NOT_HELD, told)

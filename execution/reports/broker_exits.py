@@ -1,0 +1,277 @@
+"""Exits that the broker made by itself: its stop or target, or the owner's own hand.
+
+Such a report names the entry and why the position was closed; the exit's order row is written when
+the broker first tells of it, because until then there is nothing of ours to send (docs/adr/0002).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Any
+
+from brokers.base import CloseCause, OrderReport
+from common.sql import array, columns, rows, run
+from execution.exits.orders import next_leg
+from execution.exits.reserve import lock_positions
+from execution.ids import all_attempts, base_of
+from execution.reports.concluded import IS_CONCLUSION
+
+# So long after its end an order's fills may still come in; then nobody waits for them any more.
+FILL_AFTER_END_SECONDS = 60
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What a broker-made exit has executed by this batch: max(what was told in sum, Σ named)."""
+
+    effect: Decimal = Decimal(0)
+    named: Decimal = Decimal(0)
+
+    def grow(self, new: Decimal, stated: Decimal) -> Decimal:
+        """Count what a report adds; return by how much the effect grows."""
+        self.named += new
+        before, self.effect = self.effect, max(self.effect, self.named, stated)
+        return self.effect - before
+
+
+@dataclass(slots=True)
+class Told:
+    """Reports with the order row each is about; None: look it up by client order id."""
+
+    reports: list[tuple[OrderReport, int | None]] = field(default_factory=list)
+    ids: list[int] = field(default_factory=list)
+    deferred: list[OrderReport] = field(default_factory=list)
+    seen: set[tuple[int, str]] = field(default_factory=set)  # executions of this batch
+    taken: dict[int, Decimal] = field(default_factory=dict)  # by them, from each position
+    ledgers: dict[tuple[int, str], Ledger] = field(default_factory=dict)  # by position and ticket
+    conclusions: bool = False
+
+
+ENTRIES = f"""
+SELECT e.client_order_id, e.connection_id, p.id, e.quantity > e.filled_quantity
+  AND coalesce(e.done_at > clock_timestamp() - interval '{FILL_AFTER_END_SECONDS} s', true)
+  AS may_fill
+FROM execution_order e
+LEFT JOIN positions_executionposition p ON p.connection_id = e.connection_id
+  AND p.signal_id = e.signal_id
+WHERE e.client_order_id = ANY(%s)
+"""
+
+# Every order that the reports speak of, and the exits that they may add to, before any position.
+LOCK_ORDERS = """
+SELECT id FROM execution_order WHERE id IN (
+  SELECT id FROM execution_order WHERE client_order_id = ANY(%(ids)s::text[])
+  UNION
+  SELECT x.id FROM execution_order e
+  JOIN positions_executionposition p
+    ON p.connection_id = e.connection_id AND p.signal_id = e.signal_id
+  JOIN execution_order x ON x.position_id = p.id
+  WHERE e.client_order_id = ANY(%(ids)s::text[]) AND e.position_id IS NULL
+    AND x.broker_order_id = ANY(%(broker_ids)s::text[]))
+ORDER BY id FOR NO KEY UPDATE
+"""
+
+# concluded: closed, but by nothing that was told, so that what is told now may have done it.
+LOAD = f"""
+SELECT p.id, p.connection_id, p.quantity, p.opened_quantity, p.sl, p.tp, p.tp_number,
+  (SELECT jsonb_object_agg(o.leg, jsonb_build_array(o.id, o.broker_order_id))
+   FROM execution_order o WHERE o.position_id = p.id) AS legs,
+  coalesce((SELECT sum(o.filled_quantity) FROM execution_order o
+    WHERE o.position_id = p.id AND {IS_CONCLUSION}), 0) AS concluded
+FROM positions_executionposition p WHERE p.id = ANY(%s)
+"""
+
+EXIT = """
+SELECT filled_quantity, inferred_quantity FROM execution_order
+WHERE position_id = %s AND broker_order_id = %s
+"""
+
+CONCLUSION = f"""
+SELECT id, filled_quantity FROM execution_order WHERE position_id = %s AND {IS_CONCLUSION}
+"""
+
+KNOWN = """
+SELECT broker_fill_id FROM execution_fill WHERE connection_id = %s AND broker_fill_id = ANY(%s)
+"""
+
+# Reservations are balanced when the reports have been applied.
+INSERT = """
+INSERT INTO execution_order (signal_id, connection_id, position_id, leg, priority, pair, symbol,
+  side, order_type, time_in_force, quantity, expected_price, pip, conversion_rate, status,
+  broker_order_id, submitted_at)
+SELECT p.signal_id, p.connection_id, p.id, w.leg, 1, p.pair, p.symbol,
+  CASE p.side WHEN 'BUY' THEN 'SELL' ELSE 'BUY' END,
+  CASE WHEN w.leg LIKE 'sl%%' THEN 'STOP' WHEN w.leg LIKE 'tp%%' THEN 'LIMIT' ELSE 'MARKET' END,
+  'GTC', w.quantity, w.expected_price, p.pip, p.conversion_rate, 'SUBMITTED', w.broker_order_id,
+  clock_timestamp()
+FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::numeric[], %s::numeric[])
+  AS w(position_id, leg, broker_order_id, quantity, expected_price)
+JOIN positions_executionposition p ON p.id = w.position_id
+RETURNING id
+"""
+
+GROW = "UPDATE execution_order SET quantity = quantity + %s WHERE id = %s"
+
+
+def lock_in_order(reports: Sequence[OrderReport]) -> None:
+    """Lock the orders of a batch in which a broker tells of exits of its own, in id order.
+
+    Their positions are locked before the other orders are loaded; without this two such batches
+    could wait for each other.
+    """
+    made = [report for report in reports if report.close_cause is not None]
+    if not made:
+        return
+    ids = {cid for r in made for cid in all_attempts(r.client_order_id)}
+    ids |= {cid for r in reports if r.client_order_id for cid in all_attempts(r.client_order_id)}
+    broker_ids = {report.broker_order_id for report in made if report.broker_order_id}
+    rows(LOCK_ORDERS, {"ids": array(ids), "broker_ids": array(broker_ids)})
+
+
+def materialise(reports: Sequence[OrderReport]) -> Told:
+    """Give every broker-made exit an order row.
+
+    Must run in the transaction that applies the reports. A report whose executions are all known
+    already gets no second row: it was delivered again. One that overtook its entry's own fills is
+    deferred: it is not acknowledged, so the broker tells it again. When the entry has ended, and
+    its fills have had their time, what is more than is open cannot be written: it becomes drift.
+    """
+    told = Told([(r, None) for r in reports if r.close_cause is None])
+    made = [r for r in reports if r.close_cause is not None]
+    if made:
+        _sort_out(told, made, _take)
+    return told
+
+
+def conclude(reports: Sequence[OrderReport]) -> Told:
+    """The same for conclusions (`concluded.py`): only what exceeds all that was told is written."""
+    told = Told(conclusions=True)
+    largest: dict[tuple[str, str], OrderReport] = {}
+    for report in sorted(reports, key=_concluded):
+        largest[report.connection_id, base_of(report.client_order_id)] = report
+    _sort_out(told, list(largest.values()), _conclude)
+    return told
+
+
+def _sort_out(
+    told: Told, made: Sequence[OrderReport], take: Callable[[Told, OrderReport, Any], None]
+) -> None:
+    """Lock the positions that the reports close, and take those whose entry is known."""
+    candidates = [cid for r in made for cid in all_attempts(r.client_order_id)]
+    entries = {base_of(row.client_order_id): row for row in rows(ENTRIES, (candidates,))}
+    lock_positions([entry.id for entry in entries.values() if entry.id])
+    for report in made:
+        entry = entries.get(base_of(report.client_order_id))
+        if entry is None or str(entry.connection_id) != report.connection_id:
+            told.reports.append((report, None))  # not ours: it becomes drift
+        elif entry.id is None:
+            told.deferred.append(report)
+        else:
+            take(told, report, entry)
+
+
+def _take(told: Told, report: OrderReport, entry: Any) -> None:
+    """Find or write the exit's order row, unless there is nothing new in the report."""
+    position = rows(LOAD, ([entry.id],))[0]
+    new, keys = _new_executions(report, position, told.seen)
+    stated = max((fill.quantity for fill in report.fills if fill.inferred), default=Decimal(0))
+    ledger = _ledger(told, report, position)
+    growth = replace(ledger).grow(new, stated)
+    taken = told.taken.get(position.id, Decimal(0)) + growth
+    if taken > position.quantity + position.concluded and entry.may_fill:
+        told.deferred.append(report)
+        return
+    order_id = _row_of(report, position)
+    if order_id is None and growth <= 0:
+        return
+    if not (new or growth > 0 or any(fill.revision for fill in report.fills)):
+        return
+    ledger.grow(new, stated)
+    told.seen |= keys
+    told.taken[position.id] = taken
+    if order_id is None:
+        order_id = _new_row(report, position, growth)
+    elif growth > 0:
+        run(GROW, (growth, order_id))
+    told.reports.append((report, order_id))
+    told.ids.append(order_id)
+
+
+def _ledger(told: Told, report: OrderReport, position: Any) -> Ledger:
+    """The exit's, as it was before this batch and with what the batch has told of it."""
+    if not report.broker_order_id:
+        return Ledger()  # it cannot be told again but by its executions' ids
+    key = (position.id, report.broker_order_id)
+    if key not in told.ledgers:
+        found = rows(EXIT, key)
+        filled = found[0].filled_quantity if found else Decimal(0)
+        inferred = found[0].inferred_quantity if found else Decimal(0)
+        told.ledgers[key] = Ledger(filled, filled - inferred)
+    return told.ledgers[key]
+
+
+def _conclude(told: Told, report: OrderReport, entry: Any) -> None:
+    """Find or write the row of what must have been closed beyond all that was told."""
+    position = rows(LOAD, ([entry.id],))[0]
+    if _concluded(report) > position.opened_quantity and entry.may_fill:
+        told.deferred.append(report)
+        return
+    closed = position.opened_quantity - position.quantity
+    growth = min(_concluded(report), position.opened_quantity) - closed
+    if growth <= 0:
+        return
+    if found := rows(CONCLUSION, (position.id,)):
+        order_id, filled = found[0].id, found[0].filled_quantity
+        run(GROW, (growth, order_id))
+    else:
+        order_id, filled = _new_row(report, position, growth), Decimal(0)
+    sum_of_row = replace(report.fills[0], quantity=filled + growth)
+    told.reports.append((replace(report, fills=(sum_of_row,)), order_id))
+    told.ids.append(order_id)
+
+
+def _concluded(report: OrderReport) -> Decimal:
+    return max(fill.quantity for fill in report.fills)
+
+
+def _row_of(report: OrderReport, position: Any) -> int | None:
+    legs: dict[str, list[Any]] = position.legs or {}
+    for order_id, broker_order_id in legs.values():
+        if broker_order_id and broker_order_id == report.broker_order_id:
+            return int(order_id)
+    return None
+
+
+def _new_row(report: OrderReport, position: Any, fresh: Decimal) -> int:
+    legs: dict[str, list[Any]] = position.legs or {}
+    leg, level = _leg_of(report, position, list(legs))
+    record = (position.id, leg, report.broker_order_id, fresh, level)
+    return int(rows(INSERT, columns([record], 5))[0].id)
+
+
+def _new_executions(
+    report: OrderReport, position: Any, seen: set[tuple[int, str]]
+) -> tuple[Decimal, set[tuple[int, str]]]:
+    """What the report executes that neither the database nor this batch has told before."""
+    fill_ids = [fill.broker_fill_id for fill in report.fills]
+    known = {row.broker_fill_id for row in rows(KNOWN, (position.connection_id, fill_ids))}
+    new = {
+        (position.id, fill.broker_fill_id): fill.quantity
+        for fill in report.fills
+        if not fill.inferred
+        and fill.broker_fill_id not in known
+        and (position.id, fill.broker_fill_id) not in seen
+    }
+    return sum(new.values(), Decimal(0)), set(new)
+
+
+def _leg_of(report: OrderReport, position: Any, taken: Sequence[str]) -> tuple[str, Decimal | None]:
+    """The leg's name and the price that was expected of it."""
+    match report.close_cause:
+        case CloseCause.STOP_LOSS:
+            return next_leg("sl", taken), position.sl
+        case CloseCause.TAKE_PROFIT:
+            return next_leg(f"tp-{position.tp_number}", taken), position.tp
+        case _:
+            number = sum(1 for leg in taken if leg.startswith("external")) + 1
+            return f"external-{number}", None

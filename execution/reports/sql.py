@@ -1,0 +1,285 @@
+"""The statements of apply_reports. `reports.py` says in which order, and why."""
+
+from common.codes import Code
+from execution.exits import levels_sql
+
+LOAD = """
+SELECT o.id, o.client_order_id, o.status, o.fence, o.signal_id,
+  o.connection_id::text, o.position_id,  -- text is how reports name it; UUIDs are dear to make
+  o.leg, o.pair, o.side, o.attempt, o.tries, o.quantity, o.filled_quantity, o.inferred_quantity,
+  o.reason, o.acknowledged_at IS NULL AS unheard,
+  coalesce(o.avg_fill_price, 0) AS avg_fill_price, o.expected_price, o.pip, o.broker_order_id,
+  coalesce(t.slippage_alert_threshold_pips, %(alert_pips)s) AS alert_pips, c.data_connection_id
+FROM execution_order o
+JOIN connections_executionconnection c ON c.id = o.connection_id
+LEFT JOIN connections_tradingpreset t ON t.id = c.preset_id
+WHERE o.client_order_id = ANY(%(client_order_ids)s::text[]) OR o.id = ANY(%(ids)s)
+ORDER BY o.id FOR NO KEY UPDATE OF o
+"""
+
+FILLS = """
+INSERT INTO execution_fill (connection_id, broker_fill_id, order_id, side, quantity, price,
+  commission, commission_currency, time, inferred)
+SELECT * FROM unnest(%s::uuid[], %s::text[], %s::bigint[], %s::text[], %s::numeric[],
+  %s::numeric[], %s::numeric[], %s::text[], %s::timestamptz[], %s::boolean[])
+ON CONFLICT (connection_id, broker_fill_id) DO NOTHING
+RETURNING order_id, broker_fill_id, quantity, price, commission, time
+"""
+
+COLUMNS = {
+    "id": "bigint",
+    "status": "text",
+    "moved": "boolean",  # the status changed
+    "reason": "text",
+    "detail": "text",
+    "broker_order_id": "text",
+    "broker_position_id": "text",
+    "filled": "numeric",
+    "average": "numeric",
+    "slippage": "numeric",
+    "new_quantity": "numeric",
+    "new_value": "numeric",
+    "new_commission": "numeric",
+    "first_fill": "timestamptz",
+    "last_fill": "timestamptz",
+    "answered": "boolean",  # the broker has spoken
+    "heard": "boolean",  # in answer to our call or question, so with all that it knew
+    "was_in_flight": "boolean",
+    "ended": "boolean",
+    "target_done": "boolean",  # a take profit that ended with something filled, for the first time
+    "attempt": "int",
+    "tries": "int",
+    "wait": "double precision",  # seconds until a row that goes back to PENDING may run
+    "implied": "boolean",  # the broker skipped SUBMITTED: it gets its line in the log
+    "numbers": "text",
+}
+
+_UNNEST = ", ".join(f"%({name})s::{kind}[]" for name, kind in COLUMNS.items())
+_AVERAGE = """round((p.opened_quantity * p.entry_price
+      + EXCLUDED.opened_quantity * EXCLUDED.entry_price)
+      / (p.opened_quantity + EXCLUDED.opened_quantity), 18)"""
+
+WRITE = f"""
+WITH d AS (
+  SELECT * FROM unnest({_UNNEST}) AS t({", ".join(COLUMNS)})
+), u AS (
+  UPDATE execution_order o SET status = d.status,
+    reason = CASE WHEN d.moved THEN d.reason ELSE o.reason END,
+    detail = CASE WHEN d.moved THEN d.detail ELSE o.detail END,
+    broker_order_id = coalesce(nullif(d.broker_order_id, ''), o.broker_order_id),
+    filled_quantity = d.filled, avg_fill_price = nullif(d.average, 0),
+    commission = o.commission + d.new_commission,
+    slippage_pips = coalesce(d.slippage, o.slippage_pips),
+    attempt = d.attempt, tries = d.tries,
+    acknowledged_at = CASE WHEN d.answered THEN coalesce(o.acknowledged_at, clock_timestamp())
+      ELSE o.acknowledged_at END,
+    filled_at = CASE WHEN d.status = 'FILLED' THEN coalesce(o.filled_at, clock_timestamp())
+      ELSE o.filled_at END,
+    done_at = CASE WHEN d.ended THEN coalesce(o.done_at, clock_timestamp()) END,
+    -- What the broker tells by itself does not say what our own lost answer would have said.
+    lookup_after = CASE WHEN d.heard OR d.status = 'FILLED' THEN NULL
+      WHEN d.status = 'UNKNOWN' THEN clock_timestamp()
+      WHEN d.was_in_flight AND d.answered THEN greatest(o.answer_by, clock_timestamp())
+      ELSE o.lookup_after END,
+    due_at = CASE WHEN d.status = 'PENDING'
+      THEN clock_timestamp() + make_interval(secs => d.wait) ELSE o.due_at END
+  FROM d WHERE o.id = d.id
+  RETURNING o.id, o.status, o.connection_id, o.signal_id, o.position_id, o.pair, o.symbol, o.side,
+    o.leg, o.stop_loss, o.take_profit, o.pip, o.conversion_rate, o.quantity
+), opened AS (
+  INSERT INTO positions_executionposition AS p (connection_id, signal_id, pair, symbol, side,
+    quantity, opened_quantity, entry_price, sl, tp, sl_guardian, tp_guardian, broker_sl, broker_tp,
+    broker_position_id, price_source_id, pip, conversion_rate, commission, opened_at)
+  SELECT u.connection_id, u.signal_id, u.pair, u.symbol, u.side, d.new_quantity, d.new_quantity,
+    round(d.new_value / d.new_quantity, 18), l.sl, l.targets[1],
+    CASE WHEN l.sl IS NULL THEN '' WHEN u.stop_loss IS NOT NULL THEN 'BROKER' ELSE 'ENGINE' END,
+    CASE WHEN l.targets[1] IS NULL THEN '' WHEN u.take_profit IS NOT NULL
+      AND cardinality(l.targets) = 1 THEN 'BROKER' ELSE 'ENGINE' END,
+    u.stop_loss, u.take_profit, d.broker_position_id, c.data_connection_id, u.pip,
+    u.conversion_rate, d.new_commission, d.first_fill
+  FROM u JOIN d USING (id)
+  JOIN connections_executionconnection c ON c.id = u.connection_id
+  JOIN unnest(%(signal_ids)s::bigint[], %(sls)s::numeric[], %(targets)s::text[]) AS
+    e(signal_id, sl, targets) ON e.signal_id = u.signal_id
+  CROSS JOIN LATERAL (SELECT e.sl AS sl, e.targets::numeric[] AS targets) l
+  WHERE d.new_quantity > 0 AND u.position_id IS NULL
+  ON CONFLICT (connection_id, signal_id) DO UPDATE SET
+    quantity = p.quantity + EXCLUDED.quantity,
+    opened_quantity = p.opened_quantity + EXCLUDED.opened_quantity,
+    entry_price = {_AVERAGE},
+    -- What was closed already was closed against the average as it is only now.
+    realized_pnl = p.realized_pnl - round((p.opened_quantity - p.quantity)
+      * ({_AVERAGE} - p.entry_price) * CASE p.side WHEN 'BUY' THEN 1 ELSE -1 END
+      * p.conversion_rate, 18),
+    commission = p.commission + EXCLUDED.commission,
+    opened_at = least(p.opened_at, EXCLUDED.opened_at),
+    broker_position_id = coalesce(nullif(EXCLUDED.broker_position_id, ''), p.broker_position_id),
+    closed_at = NULL, close_reason = '', touched_at = clock_timestamp()
+  RETURNING p.id, p.connection_id, p.signal_id
+), g AS (
+  SELECT u.position_id, sum(d.new_quantity) AS q, sum(d.new_value) AS v,
+    sum(d.new_commission) AS commission, max(u.conversion_rate) AS rate,
+    count(*) FILTER (WHERE d.target_done) AS targets_done
+  FROM u JOIN d USING (id) WHERE u.position_id IS NOT NULL GROUP BY u.position_id
+), last AS (  -- of all of a position's exits, whichever was told last
+  SELECT DISTINCT ON (x.position_id) x.position_id, f.time,
+    CASE WHEN x.leg LIKE 'sl%%' THEN 'sl' WHEN x.leg LIKE 'tp%%' THEN 'tp'
+      WHEN x.leg LIKE 'external%%' THEN 'external_close' ELSE 'manual' END AS why
+  FROM g JOIN execution_order x ON x.position_id = g.position_id
+  JOIN execution_fill f ON f.order_id = x.id WHERE g.q > 0
+  ORDER BY x.position_id, f.time DESC, f.broker_fill_id DESC
+), closed AS (
+  UPDATE positions_executionposition p SET quantity = p.quantity - g.q,
+    reserved = least(p.reserved, p.quantity - g.q),  -- until it is balanced
+    realized_pnl = p.realized_pnl + round((g.v - g.q * p.entry_price)
+      * CASE p.side WHEN 'BUY' THEN 1 ELSE -1 END * coalesce(g.rate, p.conversion_rate), 18),
+    commission = p.commission + g.commission, touched_at = clock_timestamp(),
+    tp_number = p.tp_number + g.targets_done,
+    tp = CASE WHEN g.targets_done > 0 THEN (SELECT (e.targets::numeric[])[p.tp_number
+      + g.targets_done] FROM unnest(%(signal_ids)s::bigint[], %(targets)s::text[])
+      AS e(signal_id, targets) WHERE e.signal_id = p.signal_id) ELSE p.tp END,
+    close_reason = CASE WHEN p.quantity = g.q THEN coalesce(last.why, p.close_reason)
+      ELSE p.close_reason END,
+    closed_at = CASE WHEN p.quantity = g.q THEN coalesce(last.time, p.closed_at)
+      ELSE p.closed_at END
+  FROM g LEFT JOIN last USING (position_id) WHERE p.id = g.position_id
+  RETURNING p.id, p.connection_id, p.signal_id, p.quantity, g.q, p.close_reason, p.realized_pnl,
+    p.commission
+), logged AS (
+  INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status, detail,
+    numbers)
+  SELECT u.id, u.signal_id, u.connection_id, 'SUBMITTED', 'SUBMITTED', '', '{{}}'
+  FROM u JOIN d USING (id) WHERE d.implied
+  UNION ALL
+  SELECT u.id, u.signal_id, u.connection_id,
+    CASE WHEN d.reason <> '' THEN d.reason WHEN d.new_quantity > 0 THEN 'FILL'
+      WHEN d.status = 'SUBMITTED' THEN 'ACCEPTED' ELSE d.status END,
+    u.status, d.detail, d.numbers::jsonb
+  FROM u JOIN d USING (id)
+), told AS (
+  INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
+  SELECT 'order.' || lower(u.status), coalesce(c.user_id, c.admin_id), u.connection_id,
+    u.signal_id, u.id, d.numbers::jsonb
+  FROM u JOIN d USING (id) JOIN connections_executionconnection c ON c.id = u.connection_id
+  WHERE d.moved AND u.status IN ('FILLED', 'PARTIALLY_FILLED', 'REJECTED', 'FAILED', 'CANCELLED',
+    'EXPIRED', 'UNKNOWN')
+  UNION ALL
+  SELECT 'position.closed', coalesce(c.user_id, c.admin_id), p.connection_id, p.signal_id, NULL,
+    jsonb_build_object('position', p.id, 'reason', p.close_reason, 'pnl', p.realized_pnl::text,
+      'commission', p.commission::text)
+  FROM closed p JOIN connections_executionconnection c ON c.id = p.connection_id
+  WHERE p.quantity = 0 AND p.q > 0
+)
+SELECT count(*) AS written FROM u
+"""
+
+EFFECTIVE_LEVELS = f"""
+SELECT s.id AS signal_id, {levels_sql.SL} AS sl, {levels_sql.TARGET_PRICES} AS targets
+FROM signals_signal s {levels_sql.JOIN}
+WHERE s.id = ANY(%s)
+"""
+
+_LEVELS_TOLD = """WITH d AS (
+  SELECT * FROM unnest(%s::text[], %s::numeric[], %s::numeric[], %s::numeric[], %s::boolean[])
+  AS t(cid, sl, tp, protected, refused)
+)"""
+
+LEVELS = f"""
+{_LEVELS_TOLD}, moved AS (
+  UPDATE positions_executionposition p SET broker_sl = d.sl, broker_tp = d.tp,
+    broker_sl_quantity = d.protected, touched_at = clock_timestamp(),
+    sl_guardian = CASE WHEN d.refused AND NOT p.lifted AND p.sl_guardian = 'BROKER'
+      AND d.sl IS DISTINCT FROM p.sl THEN 'ENGINE' ELSE p.sl_guardian END,
+    tp_guardian = CASE WHEN d.refused AND NOT p.lifted AND p.tp_guardian = 'BROKER'
+      AND d.tp IS DISTINCT FROM p.tp THEN 'ENGINE' ELSE p.tp_guardian END
+  FROM d JOIN execution_order o ON o.client_order_id = d.cid
+  WHERE p.connection_id = o.connection_id AND p.signal_id = o.signal_id
+  RETURNING p.id, p.signal_id, p.connection_id, d.refused
+)
+INSERT INTO execution_executionlog (signal_id, connection_id, code, detail)
+SELECT signal_id, connection_id, '{Code.STOPS_INVALID.value}',
+  'position ' || id || ': the broker does not hold the level, so we watch it'
+FROM moved WHERE refused
+"""
+
+# The levels that an entry carries are those that its position will have at the broker.
+NOT_HELD = f"""
+{_LEVELS_TOLD}
+UPDATE execution_order o SET stop_loss = d.sl, take_profit = d.tp
+FROM d WHERE d.refused AND o.client_order_id = d.cid AND o.position_id IS NULL
+"""
+
+POSITIONS_OF = """
+SELECT p.id FROM execution_order o JOIN positions_executionposition p
+  ON p.connection_id = o.connection_id AND p.signal_id = o.signal_id
+WHERE o.client_order_id = ANY(%s::text[])
+"""
+
+NAME_POSITIONS = """
+UPDATE positions_executionposition p SET broker_position_id = d.number
+FROM unnest(%s::uuid[], %s::bigint[], %s::text[]) AS d(connection_id, signal_id, number)
+WHERE p.connection_id = d.connection_id AND p.signal_id = d.signal_id
+  AND p.broker_position_id = ''
+"""
+
+# It is tried again for as long as its position is open; people are told once.
+EXIT_DELAYED = """
+INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
+SELECT 'exit.delayed', coalesce(c.user_id, c.admin_id), o.connection_id, o.signal_id, o.id,
+  jsonb_build_object('code', o.reason, 'detail', o.detail, 'tries', o.tries)
+FROM execution_order o JOIN connections_executionconnection c ON c.id = o.connection_id
+WHERE o.id = ANY(%s)
+"""
+
+# A fill that came after its order had ended, though the provider has closed the trade since.
+CLOSE_AGAIN = """
+UPDATE execution_order o SET wish = 'CLOSE', due_at = clock_timestamp()
+WHERE o.id = ANY(%s) AND EXISTS (
+  SELECT FROM signals_signal s WHERE s.refers_to_id = o.signal_id AND s.action = 'CLOSE'
+    AND s.close_fraction = 1 AND s.published_at IS NOT NULL)
+"""
+
+# What we had given up is live. What had been withdrawn is taken back at the broker too.
+RISEN = """
+WITH d AS (SELECT * FROM unnest(%s::bigint[], %s::boolean[]) AS t(id, withdrawn)),
+wished AS (
+  UPDATE execution_order o SET wish = 'CANCEL', due_at = clock_timestamp()
+  FROM d WHERE o.id = d.id AND d.withdrawn AND o.wish = ''
+)
+INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
+SELECT 'order.risen', coalesce(c.user_id, c.admin_id), o.connection_id, o.signal_id, o.id,
+  jsonb_build_object('code', 'RISEN')
+FROM d JOIN execution_order o USING (id)
+JOIN connections_executionconnection c ON c.id = o.connection_id
+"""
+
+RETRIED = """
+SELECT DISTINCT order_id FROM execution_executionlog
+WHERE order_id = ANY(%s) AND code = 'OPERATOR_RETRY'
+"""
+
+IMPLIED = """
+INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status)
+SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::uuid[], %s::text[], %s::text[])
+"""
+
+ALERT = """
+INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
+SELECT 'slippage.alert', coalesce(c.user_id, c.admin_id), o.connection_id, o.signal_id, o.id,
+  jsonb_build_object('expected_price', o.expected_price::text, 'fill_price',
+    o.avg_fill_price::text, 'slippage_pips', o.slippage_pips::text, 'bid', q.bid::text,
+    'ask', q.ask::text, 'quote_time', q.time)
+FROM execution_order o JOIN connections_executionconnection c ON c.id = o.connection_id
+LEFT JOIN prices_latestquote q
+  ON q.data_connection_id = c.data_connection_id AND q.symbol = o.pair
+WHERE o.id = ANY(%s)
+"""
+
+ALERT_LOG = """
+INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status, detail,
+  numbers)
+SELECT o.id, o.signal_id, o.connection_id, 'SLIPPAGE_ALERT', o.status, '',
+  jsonb_build_object('expected_price', o.expected_price::text, 'fill_price',
+    o.avg_fill_price::text, 'slippage_pips', o.slippage_pips::text)
+FROM execution_order o WHERE o.id = ANY(%s)
+"""

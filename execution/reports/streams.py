@@ -1,0 +1,75 @@
+"""What brokers tell by themselves: drained, applied, acknowledged. In that order, so that a kill
+in between means being told again, never missing something."""
+
+import threading
+
+import structlog
+from django.db import DatabaseError, connection
+
+from brokers.base import OrderReport
+from common.faults import point
+from common.sql import rows
+from execution.calls import runtime
+from execution.calls.flusher import apply_or_halve
+
+log = structlog.get_logger(__name__)
+AT_ONCE = 500
+TIMEOUT_SECONDS = 5
+_one_at_a_time = threading.Lock()
+
+KINDS = "SELECT DISTINCT type FROM connections_executionconnection WHERE archived_at IS NULL"
+
+
+def drain_events() -> int:
+    """Apply everything that brokers with an event stream have told; return how many reports.
+
+    A kind that cannot be asked does not keep the others from being heard.
+    """
+    if not _one_at_a_time.acquire(blocking=False):
+        return 0  # this process drains already
+    try:
+        return sum(applied or 0 for applied in _drain_all().values())
+    finally:
+        _one_at_a_time.release()
+
+
+def drain_first() -> set[str]:
+    """The same for whoever compares afterwards; returns the kinds that could not be asked."""
+    with _one_at_a_time:
+        return {kind for kind, applied in _drain_all().items() if applied is None}
+
+
+def _drain_all() -> dict[str, int | None]:
+    return {row.type: _drain_or_warn(row.type) for row in rows(KINDS)}
+
+
+def _drain_or_warn(kind: str) -> int | None:
+    try:
+        return _drain(kind)
+    except DatabaseError:
+        raise
+    except Exception as error:
+        log.warning("events were not read", kind=kind, error=repr(error))
+        return None
+
+
+def _drain(kind: str) -> int:
+    wire = runtime.present().wire
+    adapter = wire.adapter(kind)
+    applied = 0
+    while events := wire.ask(adapter.events(AT_ONCE), TIMEOUT_SECONDS):
+        assert not connection.in_atomic_block
+        point("events.read")
+        deferred = {_key(report) for report in apply_or_halve(events)}
+        told = [r.event_id for r in events if r.event_id and _key(r) not in deferred]
+        point("events.applied")
+        if told:
+            wire.ask(adapter.acknowledge(told), TIMEOUT_SECONDS)
+        applied += len(told)
+        if len(events) < AT_ONCE or not told:
+            break
+    return applied
+
+
+def _key(report: OrderReport) -> str:
+    return report.event_id

@@ -1,0 +1,164 @@
+"""Changed orders and everything that follows from them, written in one statement a table."""
+
+import random
+from decimal import Decimal
+from typing import Any
+
+import orjson
+import structlog
+
+from brokers.base import DECISIONS
+from common.codes import Code
+from common.money import plain
+from common.sql import array, columns, rows, run
+from execution.models import IN_FLIGHT, TERMINAL, Status
+from execution.reports import sql
+from execution.reports.folding import Change, last_told
+from execution.reports.transitions import (
+    LATE,
+    TRIES,
+    Step,
+)
+
+log = structlog.get_logger(__name__)
+MOST_TRIES = 1000  # that are counted: an exit is tried for ever, and the column is small
+WITHDRAWN = frozenset({Status.CANCELLED.value, Status.EXPIRED.value})
+UNTOLD = frozenset({Status.PENDING, *IN_FLIGHT})
+BEYOND_SUBMITTED = frozenset(
+    {Status.PARTIALLY_FILLED, Status.FILLED, Status.CANCELLED, Status.EXPIRED}
+)
+
+
+def write(changes: list[Change]) -> int:
+    if not changes:
+        return 0
+    records = [_record(change) for change in changes]
+    arrays = dict(zip(sql.COLUMNS, columns(records, len(sql.COLUMNS)), strict=True))
+    opening = {c.row.signal_id for c in changes if c.sums.quantity or _target_done(c)} - {None}
+    levels = rows(sql.EFFECTIVE_LEVELS, (list(opening),)) if opening else []
+    signals = {
+        "signal_ids": [level.signal_id for level in levels],
+        "sls": [level.sl for level in levels],
+        "targets": [array(level.targets) for level in levels],
+    }
+    if implied := [_implied(c.row, status) for c in changes if c.passed for status in _passed(c)]:
+        run(sql.IMPLIED, columns(implied, 5))
+    written = rows(sql.WRITE, {**arrays, **signals})[0].written
+    if late := [c.row.id for c in changes if c.sums.quantity and c.row.status in LATE]:
+        run(sql.CLOSE_AGAIN, (late,))
+    if delayed := [c.row.id for c in changes if _is_delayed(c)]:
+        run(sql.EXIT_DELAYED, (delayed,))
+    if risen := [(c.row.id, c.row.status in WITHDRAWN) for c in changes if _has_risen(c)]:
+        log.error("orders that had been given up are live", orders=[id_ for id_, _ in risen])
+        run(sql.RISEN, columns(risen, 2))
+    if alerts := [c.row.id for c in changes if _alarming(c)]:
+        run(sql.ALERT, (alerts,))
+        run(sql.ALERT_LOG, (alerts,))
+    return int(written)
+
+
+def _record(change: Change) -> tuple[Any, ...]:
+    row, state, step = change.row, change.state, change.step
+    assert step is not None  # the caller sorted
+    ended = state.status in TERMINAL
+    sums = change.sums
+    return (
+        row.id,
+        state.status.value,
+        state.status != row.status,
+        step.code.value if step.code else "",
+        step.detail[:300],
+        last_told(change, "broker_order_id"),
+        last_told(change, "broker_position_id"),
+        state.filled,
+        change.average,
+        change.slippage,
+        sums.quantity,
+        sums.value,
+        sums.commission,
+        min(sums.times, default=None),
+        max(sums.times, default=None),
+        any(report.kind not in DECISIONS for report in change.reports),
+        any(report.kind not in DECISIONS and not report.event_id for report in change.reports),
+        row.status in IN_FLIGHT,
+        ended,
+        _target_done(change),
+        state.attempt + step.next_attempt,
+        min(row.tries + step.next_try, MOST_TRIES),
+        _backoff(row.tries) if step.next_try else 0.0,
+        not change.passed and _skipped_submitted(change),
+        orjson.dumps(_numbers(change)).decode(),
+    )
+
+
+def _skipped_submitted(change: Change) -> bool:
+    """Whether the broker told of what comes after SUBMITTED, and never of that."""
+    return (
+        change.row.status in UNTOLD
+        and change.state.status in BEYOND_SUBMITTED
+        and Status.SUBMITTED not in change.passed
+    )
+
+
+def _passed(change: Change) -> list[Status]:
+    """Every state that one flush has led through, but for the last."""
+    first = [Status.SUBMITTED] if _skipped_submitted(change) else []
+    return [*first, *change.passed]
+
+
+def _has_risen(change: Change) -> bool:
+    return change.step is not None and change.step.code is Code.RISEN
+
+
+def _target_done(change: Change) -> bool:
+    """Whether a take profit has ended with something filled, and had not before."""
+    before = change.row.status in TERMINAL and change.row.filled_quantity > 0
+    now = change.state.status in TERMINAL and change.state.filled > 0
+    return now and not before and change.row.leg.startswith("tp")
+
+
+def _implied(row: Any, status: Status) -> tuple[Any, ...]:
+    return row.id, row.signal_id, row.connection_id, status.value, status.value
+
+
+def _is_delayed(change: Change) -> bool:
+    """Whether an exit could not be sent as often as an entry would have been before it FAILED."""
+    step = change.step
+    spent = change.row.tries + 1 == TRIES
+    return step is not None and step.next_try and spent and change.state.is_exit
+
+
+def _alarming(change: Change) -> bool:
+    return change.slippage is not None and abs(change.slippage) > change.row.alert_pips
+
+
+def _numbers(change: Change) -> dict[str, str]:
+    """The figures of a log line and an event, as text."""
+    sums = change.sums
+    if not sums.changes_anything:
+        return _said(change.step)
+    numbers = {
+        "quantity": plain(sums.quantity),
+        "price": plain(change.average),
+        "expected_price": plain(change.row.expected_price),
+        "broker_fill_ids": ",".join(sums.fill_ids),
+    }
+    if sums.replaced:
+        numbers["replaced"] = plain(sums.replaced)
+    if change.slippage is not None:
+        numbers["slippage_pips"] = plain(change.slippage.quantize(Decimal("0.1")))
+    return numbers
+
+
+def _said(step: Step | None) -> dict[str, str]:
+    """Why, in the code and the broker's own words."""
+    if step is None or step.code is None:
+        return {}
+    words = {"detail": step.detail[:300]} if step.detail else {}
+    return {"code": step.code.value, **words}
+
+
+def _backoff(tries: int) -> float:
+    """Seconds before the next try: 0.5, 1, 2, 4 with up to half of it as jitter; at most 60."""
+    base: float = min(0.5 * 2.0 ** min(tries, 10), 40.0)
+    return base + random.uniform(0, base / 2)  # jitter, not a secret
