@@ -14,14 +14,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from brokers.base import (
-    ConnectionSpec,
-    OrderReport,
-    OrderRequest,
-    OrderType,
-    Side,
-    TimeInForce,
-)
+from brokers.messages import ConnectionSpec, OrderReport, OrderRequest, OrderType, Side, TimeInForce
 from common.clocks import machine_time
 from connections.models import (
     AccountSnapshot,

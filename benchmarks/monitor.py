@@ -10,7 +10,7 @@ from django.db import transaction
 from benchmarks.place import BenchError, Place
 from benchmarks.results import Result, compared
 from benchmarks.world import World
-from brokers.base import Quote
+from brokers.messages import Quote
 from common.clocks import market_now
 from execution.exits.watch import find_hits, watch_positions
 from prices.services import store_quotes

@@ -1,5 +1,7 @@
 """The one interface to every broker: frozen values in and out, three outcomes, no Django.
 
+The values stand in `brokers/messages.py`.
+
 The rule that everything hangs on: `submit` ends in exactly one of
 - an `OrderReport`: the broker has spoken;
 - `NotSent`: proven that no byte left, or the broker says that it took nothing. May be tried again;
@@ -7,266 +9,25 @@ The rule that everything hangs on: `submit` ends in exactly one of
 - `OutcomeUnknown`: it may be live. It is looked up by client order id, never sent again blindly.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from decimal import Decimal
-from enum import StrEnum
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Protocol
 
+from brokers.messages import (
+    AccountState,
+    BrokerOrder,
+    BrokerPosition,
+    CancelRequest,
+    Capabilities,
+    Check,
+    ConnectionSpec,
+    Instrument,
+    ModifyRequest,
+    OrderReport,
+    OrderRequest,
+)
 from common.clocks import machine_time
 from common.codes import Code
-
-
-class Side(StrEnum):
-    BUY = "BUY"
-    SELL = "SELL"
-
-    @property
-    def opposite(self) -> "Side":
-        return Side.SELL if self is Side.BUY else Side.BUY
-
-    @property
-    def sign(self) -> int:
-        """+1 for BUY, -1 for SELL."""
-        return 1 if self is Side.BUY else -1
-
-
-class OrderType(StrEnum):
-    MARKET = "MARKET"
-    LIMIT = "LIMIT"
-    STOP = "STOP"
-
-
-class TimeInForce(StrEnum):
-    GTC = "GTC"
-    DAY = "DAY"
-    IOC = "IOC"
-    FOK = "FOK"
-
-
-class PositionMode(StrEnum):
-    HEDGING = "HEDGING"
-    NETTING = "NETTING"
-
-
-class ExitSafety(StrEnum):
-    """How an exit leaves beside live protection without ever reversing the position."""
-
-    TICKET = "TICKET"  # it names the position it closes (MetaTrader hedging, paper)
-    REDUCE_ONLY = "REDUCE_ONLY"  # the broker takes no more than is open
-    OCA = "OCA"  # it shares an `oca_group` with the protection, so only one of them fills
-    CANCEL_FIRST = "CANCEL_FIRST"  # the protection goes first, then at most what is still held
-
-
-class ReportKind(StrEnum):
-    """What a report says. All but the last three are the broker's facts."""
-
-    ACCEPTED = "ACCEPTED"
-    FILLED = "FILLED"
-    REJECTED = "REJECTED"
-    CANCELLED = "CANCELLED"
-    EXPIRED = "EXPIRED"
-    CANCEL_REFUSED = "CANCEL_REFUSED"
-    LEVELS = "LEVELS"  # the broker confirms stop_loss / take_profit of a position
-    NOT_SENT = "NOT_SENT"  # our decision
-    UNKNOWN = "UNKNOWN"  # our decision
-
-
-DECISIONS = frozenset({ReportKind.NOT_SENT, ReportKind.UNKNOWN})
-
-
-class CloseCause(StrEnum):
-    """Why the broker executed an exit that we did not send."""
-
-    STOP_LOSS = "STOP_LOSS"
-    TAKE_PROFIT = "TAKE_PROFIT"
-    EXTERNAL = "EXTERNAL"
-
-
-@dataclass(frozen=True, slots=True)
-class OrderRequest:
-    """One order as it goes to the broker. quantity: base units; prices: quote currency."""
-
-    client_order_id: str
-    connection_id: str
-    account: str
-    symbol: str  # the broker's own name
-    side: Side
-    order_type: OrderType
-    time_in_force: TimeInForce
-    quantity: Decimal
-    limit_price: Decimal | None = None
-    stop_price: Decimal | None = None
-    stop_loss: Decimal | None = None
-    take_profit: Decimal | None = None
-    reduce_only: bool = False
-    broker_position_id: str = ""
-    closes: str = ""  # an exit: client_order_id of the entry whose position it closes
-    oca_group: str = ""  # what shares it shares one fate: when one fills, the others shrink or end
-    max_slippage: Decimal | None = None  # price distance from the expected price
-    order_id: int = 0  # our row; brokers with a magic number carry it
-    fence: int = 0
-    send_by: float = 0.0  # machine_time(); past it the order must not leave
-
-
-@dataclass(frozen=True, slots=True)
-class Execution:
-    """One fill. broker_fill_id is unique per connection. time: the broker's, aware UTC.
-
-    inferred: not an execution that the broker named but a sum that it told: `quantity` is all that
-    the order has executed so far, `price` its average, `commission` its sum. Executions with ids
-    replace it as they come. Without a broker's order either (an OrderReport with a `close_cause`
-    and no `broker_order_id`) it is our conclusion about a position: `quantity` is all of it that
-    has been closed, by whatever.
-    revision: a broker's correction of an execution has its id and a higher number; it replaces the
-    price, the commission and the time. A changed quantity is for people to settle.
-    """
-
-    broker_fill_id: str
-    quantity: Decimal
-    price: Decimal
-    time: datetime
-    commission: Decimal = Decimal(0)
-    commission_currency: str = ""
-    inferred: bool = False
-    revision: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class OrderReport:
-    """What a broker says about one order (or what we decided about a call), for apply_reports.
-
-    A report about an exit that the broker made by itself (its stop or target, or the owner's own
-    hand) has `client_order_id` of the *entry*, `close_cause` and `broker_position_id`.
-    """
-
-    kind: ReportKind
-    connection_id: str
-    client_order_id: str
-    broker_order_id: str = ""
-    broker_position_id: str = ""
-    fills: tuple[Execution, ...] = ()
-    code: Code | None = None
-    detail: str = ""
-    close_cause: CloseCause | None = None
-    stop_loss: Decimal | None = None
-    take_profit: Decimal | None = None
-    protected: Decimal | None = None  # LEVELS: how much the stop covers; None: all of it
-    fence: int = 0  # decisions only
-    event_id: str = ""  # what to acknowledge to a broker that redelivers
-
-
-@dataclass(frozen=True, slots=True)
-class AccountState:
-    """The account in its own currency. leverage: 30 means 1:30."""
-
-    account: str
-    currency: str
-    balance: Decimal
-    equity: Decimal
-    margin_used: Decimal
-    free_margin: Decimal
-    leverage: Decimal
-    position_mode: PositionMode
-    time: datetime
-    trading_allowed: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class BrokerPosition:
-    broker_position_id: str
-    symbol: str
-    side: Side
-    quantity: Decimal
-    entry_price: Decimal
-    stop_loss: Decimal | None = None
-    take_profit: Decimal | None = None
-    client_order_id: str = ""  # of the entry, where the broker keeps it
-    opened_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class BrokerOrder:
-    """An order that rests at the broker. quantity and filled: base units."""
-
-    broker_order_id: str
-    symbol: str
-    side: Side
-    order_type: OrderType
-    quantity: Decimal
-    filled: Decimal = Decimal(0)
-    limit_price: Decimal | None = None
-    stop_price: Decimal | None = None
-    stop_loss: Decimal | None = None
-    take_profit: Decimal | None = None
-    client_order_id: str = ""  # where the broker keeps it; not everybody's is ours
-    broker_position_id: str = ""  # the position that it closes, if it names one
-    placed_at: datetime | None = None  # the broker's time
-
-
-@dataclass(frozen=True, slots=True)
-class Instrument:
-    """What can be traded and in which steps. Quantities in base units, distances in price."""
-
-    symbol: str  # the broker's own name
-    pair: str  # canonical BASE/QUOTE (or AAPL/USD)
-    digits: int
-    pip: Decimal
-    quantity_min: Decimal
-    quantity_step: Decimal
-    quantity_max: Decimal
-    contract_size: Decimal  # base units in one lot
-    stops_level: Decimal = Decimal(0)  # least distance of stops from the price
-    freeze_level: Decimal = Decimal(0)
-    margin_rate: Decimal = Decimal(0)  # 0: by the account's leverage
-
-
-@dataclass(frozen=True, slots=True)
-class Quote:
-    """Top of book. symbol: canonical pair. time: market clock, aware UTC."""
-
-    symbol: str
-    bid: Decimal
-    ask: Decimal
-    time: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Capabilities:
-    """What an account can do. Code asks this, never `isinstance` or a broker's name."""
-
-    order_types: frozenset[OrderType]
-    times_in_force: frozenset[TimeInForce]
-    native_stops: bool
-    modify: bool
-    position_modes: frozenset[PositionMode]
-    partial_close: bool
-    event_stream: bool
-    price_stream: bool
-    lookup_horizon: timedelta | None  # how far back find_order is sure; None: cannot look up
-    refuses_repeated_ids: bool
-    exit_safety: ExitSafety
-    session: bool  # needs a session lane
-    needs_credentials: bool
-    submit_many: bool = False
-    fills_horizon: timedelta | None = None  # how far back fills_since is sure; None: it cannot tell
-
-
-class CheckResult(StrEnum):
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One named line of a connection test."""
-
-    name: str
-    result: CheckResult
-    detail: str
-    hint: str = ""
 
 
 class BrokerError(Exception):
@@ -298,16 +59,9 @@ Guard = Callable[[OrderRequest], None]
 """Raises NotSent if the order must not leave any more (deadline, kill switch); called by the
 adapter right before the socket write, with nothing awaited in between."""
 
-
-@dataclass(frozen=True, slots=True)
-class ConnectionSpec:
-    """What an adapter needs to know of one connection; credentials are opened by the caller."""
-
-    connection_id: str
-    account: str
-    exchange_name: str = ""
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    credentials: Mapping[str, str] = field(default_factory=dict)
+Outcome = list[OrderReport] | BrokerError
+Tell = Callable[[OrderRequest, Outcome], None]
+"""How `submit_many` tells what became of an order; called once for each."""
 
 
 class BrokerAdapter(Protocol):
@@ -340,17 +94,17 @@ class BrokerAdapter(Protocol):
         self,
         requests: Sequence[tuple[ConnectionSpec, OrderRequest]],
         guard: Guard,
-        tell: Callable[[OrderRequest, "list[OrderReport] | BrokerError"], None],
+        tell: Tell,
     ) -> None:
         """Place many at once where capabilities say so; `tell` is called once for each, as soon as
         its outcome is known. What was not told when the call ends or fails is unknown."""
         ...
 
-    async def cancel(self, spec: ConnectionSpec, request: "CancelRequest") -> list[OrderReport]:
+    async def cancel(self, spec: ConnectionSpec, request: CancelRequest) -> list[OrderReport]:
         """Cancel an order. Calls `check_deadline(request)` right before the socket write."""
         ...
 
-    async def modify(self, spec: ConnectionSpec, request: "ModifyRequest") -> list[OrderReport]:
+    async def modify(self, spec: ConnectionSpec, request: ModifyRequest) -> list[OrderReport]:
         """Move stop loss and take profit of a position. Returns a LEVELS report.
 
         Calls `check_deadline(request)` right before the socket write."""
@@ -396,27 +150,17 @@ class BrokerAdapter(Protocol):
     async def disconnect(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class CancelRequest:
-    client_order_id: str
-    broker_order_id: str
-    symbol: str
-    send_by: float | None = None  # machine_time(); past it the request must not leave
+async def submit_one(
+    adapter: BrokerAdapter, spec: ConnectionSpec, request: OrderRequest, guard: Guard
+) -> list[OrderReport]:
+    """`submit` of an adapter that can place many: one of them.
 
-
-@dataclass(frozen=True, slots=True)
-class ModifyRequest:
-    """Levels of a position; None takes one away. A broker whose levels are orders of their own
-    makes them for `quantity` (open, base units) and tells it in the LEVELS report (`protected`).
-    """
-
-    client_order_id: str  # of the entry
-    broker_position_id: str
-    symbol: str
-    stop_loss: Decimal | None
-    take_profit: Decimal | None
-    quantity: Decimal | None = None
-    send_by: float | None = None  # machine_time(); past it the request must not leave
+    Raises NotSent, Rejected or OutcomeUnknown."""
+    told: list[Outcome] = []
+    await adapter.submit_many([(spec, request)], guard, lambda _, outcome: told.append(outcome))
+    if isinstance(told[0], BrokerError):
+        raise told[0]
+    return told[0]
 
 
 def check_deadline(request: CancelRequest | ModifyRequest) -> None:

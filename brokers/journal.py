@@ -9,7 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Protocol, runtime_checkable
 
-from brokers.base import Side
+from brokers.messages import Side
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from django.db import DatabaseError, InterfaceError, connection
 
-from brokers.base import Check, CheckResult
+from brokers.messages import Check, CheckResult
 
 OK, WARN, FAIL = CheckResult.OK, CheckResult.WARN, CheckResult.FAIL
 SECONDS = 5  # for one statement or one question to somebody else

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from brokers.base import Check
+from brokers.messages import Check
 from common.sealing import (
     CannotOpenError,
     new_private_key,

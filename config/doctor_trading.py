@@ -6,7 +6,7 @@ from datetime import datetime
 
 from django_celery_beat.models import PeriodicTask
 
-from brokers.base import Check
+from brokers.messages import Check
 from brokers.registry import adapter_for
 from common.clocks import market_now
 from common.sealing import sealed_for

@@ -23,7 +23,7 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from brokers.base import ConnectionSpec
+from brokers.messages import ConnectionSpec
 from brokers.registry import adapter_for, kinds
 from common.clocks import market_now
 from common.codes import Code

@@ -9,7 +9,8 @@ from uuid import UUID
 
 from django.utils import timezone
 
-from brokers.base import AccountState, BrokerAdapter, BrokerError
+from brokers.base import BrokerAdapter, BrokerError
+from brokers.messages import AccountState
 from brokers.places import Places
 from brokers.registry import adapter_for
 from connections import health, told

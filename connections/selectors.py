@@ -8,7 +8,7 @@ from uuid import UUID
 import structlog
 from django.db.models import Q
 
-from brokers.base import ConnectionSpec
+from brokers.messages import ConnectionSpec
 from common.errors import MisconfiguredError
 from common.sql import rows
 from connections import credentials, symbols

@@ -15,15 +15,8 @@ import structlog
 from django.db import transaction
 from django.utils import timezone
 
-from brokers.base import (
-    AccountState,
-    BrokerAdapter,
-    BrokerError,
-    Check,
-    CheckResult,
-    ConnectionSpec,
-    Instrument,
-)
+from brokers.base import BrokerAdapter, BrokerError
+from brokers.messages import AccountState, Check, CheckResult, ConnectionSpec, Instrument
 from brokers.registry import adapter_for
 from common.errors import FillcastError, MisconfiguredError
 from connections import health, hosts, told

@@ -9,7 +9,7 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
-from brokers.base import AccountState, Instrument
+from brokers.messages import AccountState, Instrument
 from common.errors import InvalidInputError
 from common.sql import columns, rows, run
 from connections import symbols

@@ -10,7 +10,7 @@ from celery.signals import task_unknown, worker_ready, worker_shutdown, worker_s
 from django.conf import settings
 from django.db import OperationalError, connection
 
-from brokers.base import Quote
+from brokers.messages import Quote
 from connections.probing import look_again
 from execution import services, tasks
 from execution.audit import tallies

@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils.timezone import now as machine_clock
 
-from brokers.base import Side as BrokerSide
+from brokers.messages import Side as BrokerSide
 from common.database import ClockTimestamp
 from common.fields import AmountField
 from connections.models import DataConnection, ExecutionConnection

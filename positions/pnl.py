@@ -6,7 +6,7 @@ Prices are in quote currency, quantities in base units, profit in account curren
 
 from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 
-from brokers.base import Side
+from brokers.messages import Side
 from common.money import DIGITS, divide, to_stored
 
 # Two differences and two products of numeric(38,18) need this many digits to stay exact.

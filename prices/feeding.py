@@ -3,7 +3,7 @@
 import logging
 from datetime import datetime
 
-from brokers.base import Quote
+from brokers.messages import Quote
 from brokers.paper.venue import forget_prices, on_quotes
 from connections.models import DataConnection
 from prices.selectors import newest_time

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TextIO
 
-from brokers.base import Quote
+from brokers.messages import Quote
 from common.errors import FillcastError, MisconfiguredError
 from common.money import read_decimal
 

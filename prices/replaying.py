@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from brokers.base import Quote
+from brokers.messages import Quote
 from common.clocks import MarketClock, market_clock
 from common.errors import MisconfiguredError
 from connections.models import DataConnection

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from brokers.base import Quote
+from brokers.messages import Quote
 from brokers.paper.rates import conversion_rate
 from prices.models import LatestQuote
 

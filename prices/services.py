@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from brokers.base import Quote
+from brokers.messages import Quote
 from common.faults import point
 from common.sql import run
 from prices.models import LatestQuote

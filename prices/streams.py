@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
-from brokers.base import Quote
+from brokers.messages import Quote
 from common.clocks import machine_time
 from common.errors import FillcastError, MisconfiguredError
 from common.money import read_decimal

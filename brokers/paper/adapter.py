@@ -9,9 +9,19 @@ from typing import Any, ParamSpec, TypeVar
 import psycopg
 
 from brokers.base import (
-    AccountState,
     BrokerAdapter,
-    BrokerError,
+    Guard,
+    NotSent,
+    OutcomeUnknown,
+    ReadFailed,
+    Rejected,
+    Tell,
+    check_deadline,
+    submit_one,
+)
+from brokers.journal import Journal
+from brokers.messages import (
+    AccountState,
     BrokerOrder,
     BrokerPosition,
     CancelRequest,
@@ -19,27 +29,20 @@ from brokers.base import (
     Check,
     ConnectionSpec,
     ExitSafety,
-    Guard,
     Instrument,
     ModifyRequest,
-    NotSent,
     OrderReport,
     OrderRequest,
     OrderType,
-    OutcomeUnknown,
     PositionMode,
-    ReadFailed,
-    Rejected,
     TimeInForce,
-    check_deadline,
 )
-from brokers.journal import Journal
 from brokers.paper import checks, desk, journal, reads
 from brokers.paper.reads import Line
 from brokers.paper.remote.adapter import RemotePaper
 from brokers.paper.remote.where import elsewhere
 from brokers.paper.sessions import sessions
-from brokers.paper.transit import REPLY_TIMEOUT, Desks, Journey, Outcome, Sending, Tell
+from brokers.paper.transit import REPLY_TIMEOUT, Desks, Journey, Sending
 from common.clocks import market_now
 from common.codes import Code
 
@@ -121,11 +124,7 @@ class PaperAdapter:
         self, spec: ConnectionSpec, request: OrderRequest, guard: Guard
     ) -> list[OrderReport]:
         """Place one order. Raises NotSent, Rejected or OutcomeUnknown."""
-        told: list[Outcome] = []
-        await self.submit_many([(spec, request)], guard, lambda _, outcome: told.append(outcome))
-        if isinstance(told[0], BrokerError):
-            raise told[0]
-        return told[0]
+        return await submit_one(self, spec, request, guard)
 
     async def submit_many(
         self,

@@ -7,7 +7,8 @@ from datetime import datetime
 
 import psycopg
 
-from brokers.base import Guard, NotSent, OrderReport, OrderRequest, PositionMode, Rejected
+from brokers.base import Guard, NotSent, Rejected
+from brokers.messages import OrderReport, OrderRequest, PositionMode
 from brokers.paper import store
 from brokers.paper.book import place
 from brokers.paper.form import malformed

@@ -8,7 +8,7 @@ nothing that only reduces can ever open the other side.
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from brokers.base import OrderType, PositionMode, Side, TimeInForce
+from brokers.messages import OrderType, PositionMode, Side, TimeInForce
 from brokers.paper.margin import Refusal, refuse_money, to_cents
 from brokers.paper.state import ZERO, Account, Deal, Ledger, Listed, Lot, Market, Ticket
 from common.codes import Code

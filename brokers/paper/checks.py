@@ -4,7 +4,7 @@ from datetime import datetime
 
 import psycopg
 
-from brokers.base import Check, CheckResult, ConnectionSpec
+from brokers.messages import Check, CheckResult, ConnectionSpec
 from brokers.paper import reads
 from common.clocks import market_now
 

@@ -3,16 +3,8 @@
 from collections.abc import Sequence
 from decimal import Decimal
 
-from brokers.base import (
-    CancelRequest,
-    CloseCause,
-    ModifyRequest,
-    OrderReport,
-    Rejected,
-    ReportKind,
-    Side,
-    check_deadline,
-)
+from brokers.base import Rejected, check_deadline
+from brokers.messages import CancelRequest, CloseCause, ModifyRequest, OrderReport, ReportKind, Side
 from brokers.paper import store
 from brokers.paper.book import refuse_levels
 from brokers.paper.history import reports_of

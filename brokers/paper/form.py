@@ -2,7 +2,8 @@
 
 from decimal import Decimal
 
-from brokers.base import OrderRequest, Rejected
+from brokers.base import Rejected
+from brokers.messages import OrderRequest
 from common.codes import Code
 
 ABSURD = Decimal(10) ** 18  # numeric(38,18) cannot keep more

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 
-from brokers.base import Execution, OrderReport, ReportKind
+from brokers.messages import Execution, OrderReport, ReportKind
 from brokers.paper import store
 from brokers.paper.arrays import numbers
 from brokers.paper.sessions import Session

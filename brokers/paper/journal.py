@@ -2,8 +2,8 @@
 
 from decimal import Decimal
 
-from brokers.base import PositionMode, Side
 from brokers.journal import Accepted, Held, Journal
+from brokers.messages import PositionMode, Side
 from brokers.paper.sessions import Session, sessions
 
 ACCEPTED = """

@@ -2,7 +2,7 @@
 
 from decimal import ROUND_HALF_EVEN, Decimal
 
-from brokers.base import Side
+from brokers.messages import Side
 from brokers.paper.state import ZERO, Account, Listed, Lot, Market, Ticket
 from common.codes import Code
 

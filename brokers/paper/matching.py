@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
-from brokers.base import CloseCause, OrderType, PositionMode, Quote, TimeInForce
+from brokers.messages import CloseCause, OrderType, PositionMode, Quote, TimeInForce
 from brokers.paper.book import close_lot, execute, is_reached
 from brokers.paper.state import Account, Deal, Ledger, Listed, Lot, Market, Ticket
 from common.codes import Code

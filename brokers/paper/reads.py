@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
-from brokers.base import (
+from brokers.messages import (
     AccountState,
     BrokerOrder,
     BrokerPosition,

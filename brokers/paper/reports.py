@@ -5,7 +5,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from brokers.base import CloseCause, Execution, OrderReport, Rejected, ReportKind
+from brokers.base import Rejected
+from brokers.messages import CloseCause, Execution, OrderReport, ReportKind
 from brokers.paper.matching import Happening
 from brokers.paper.state import Account, Deal, Ticket
 from common.codes import Code

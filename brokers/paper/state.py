@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, time
 from decimal import Decimal
 
-from brokers.base import CloseCause, OrderType, PositionMode, Side, TimeInForce
+from brokers.messages import CloseCause, OrderType, PositionMode, Side, TimeInForce
 from brokers.paper.rates import conversion_rate
 from common.codes import Code
 

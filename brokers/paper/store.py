@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from brokers.base import CloseCause, OrderType, PositionMode, Side, TimeInForce
+from brokers.messages import CloseCause, OrderType, PositionMode, Side, TimeInForce
 from brokers.paper.arrays import numbers, texts
 from brokers.paper.sessions import Session
 from brokers.paper.state import Account, Exposure, Listed, Lot, Market, Ticket

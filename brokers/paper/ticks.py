@@ -9,7 +9,7 @@ from itertools import islice
 
 import orjson
 
-from brokers.base import Quote
+from brokers.messages import Quote
 from brokers.paper import store
 from brokers.paper.arrays import numbers, texts, times
 from brokers.paper.matching import Happening, Watched, run

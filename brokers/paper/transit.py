@@ -11,16 +11,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
-from brokers.base import (
-    BrokerError,
-    ConnectionSpec,
-    Guard,
-    NotSent,
-    OrderReport,
-    OrderRequest,
-    OutcomeUnknown,
-    Rejected,
-)
+from brokers.base import BrokerError, Guard, NotSent, Outcome, OutcomeUnknown, Rejected, Tell
+from brokers.messages import ConnectionSpec, OrderRequest
 from brokers.paper.arrivals import Packet, Reply, take
 from brokers.paper.reads import Line
 from common.codes import Code
@@ -30,8 +22,6 @@ THREADS = 6
 REPLY_TIMEOUT = 10.0  # seconds that a missing answer is waited for
 P = ParamSpec("P")
 T = TypeVar("T")
-Outcome = list[OrderReport] | BrokerError
-Tell = Callable[[OrderRequest, Outcome], None]
 Sending = tuple[ConnectionSpec, OrderRequest, Line]
 
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 from functools import cache
 from typing import Any
 
-from brokers.base import Quote
+from brokers.messages import Quote
 from brokers.paper.local import VENUE
 from brokers.paper.remote.desk import Desk
 from brokers.paper.remote.where import elsewhere

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from brokers.base import BrokerOrder, BrokerPosition, CancelRequest, OrderReport, ReportKind
+from brokers.messages import BrokerOrder, BrokerPosition, CancelRequest, OrderReport, ReportKind
 from brokers.places import Places
 from brokers.registry import adapter_for
 from common.clocks import machine_time

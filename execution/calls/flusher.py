@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import structlog
 from django.db import InterfaceError, OperationalError, connection
 
-from brokers.base import OrderReport
+from brokers.messages import OrderReport
 from common.faults import point
 from execution.audit.tallies import count, new_reference
 from execution.calls.errands import Done

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
-from brokers.base import DECISIONS, OrderReport, ReportKind
+from brokers.messages import DECISIONS, OrderReport, ReportKind
 from common.codes import Code
 from connections.health import (
     ACCOUNT_REFUSED,

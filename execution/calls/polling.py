@@ -12,7 +12,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from brokers.base import ConnectionSpec
+from brokers.messages import ConnectionSpec
 from brokers.registry import adapter_for, kinds
 from common.clocks import market_now
 from common.errors import MisconfiguredError

@@ -16,7 +16,7 @@ from typing import Any
 
 from django.conf import settings
 
-from brokers.base import OrderReport
+from brokers.messages import OrderReport
 from brokers.registry import adapter_for
 from common.clocks import market_now
 from common.codes import Code

@@ -15,15 +15,8 @@ from typing import Any, TypeVar
 
 import structlog
 
-from brokers.base import (
-    BrokerAdapter,
-    BrokerError,
-    NotSent,
-    OrderReport,
-    OrderRequest,
-    Rejected,
-    ReportKind,
-)
+from brokers.base import BrokerAdapter, BrokerError, NotSent, Rejected
+from brokers.messages import OrderReport, OrderRequest, ReportKind
 from brokers.registry import adapter_for
 from common.clocks import machine_time
 from common.codes import Code

@@ -14,7 +14,7 @@ from typing import Any
 
 from django.conf import settings
 
-from brokers.base import Execution, OrderReport, ReportKind, Side
+from brokers.messages import Execution, OrderReport, ReportKind, Side
 from common.clocks import market_now
 from common.codes import Code
 from common.errors import ConflictError, InvalidInputError

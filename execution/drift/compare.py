@@ -9,7 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from brokers.base import BrokerOrder, BrokerPosition
+from brokers.messages import BrokerOrder, BrokerPosition
 from common.codes import Code
 from common.money import plain
 from execution.drift.notes import Record

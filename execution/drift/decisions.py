@@ -195,5 +195,3 @@ def _write_down(item: DriftItem, decision: Decision, by: User | None, reason: st
             f"drift {item.pk}, {item.kind} {item.key}: {item.resolution}",
         ),
     )
-
-

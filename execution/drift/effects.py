@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from django.utils import timezone
 
-from brokers.base import OrderReport, ReportKind
+from brokers.messages import OrderReport, ReportKind
 from common.codes import Code
 from common.errors import ConflictError
 from common.money import divide

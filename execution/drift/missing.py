@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from brokers.base import CloseCause, Execution, OrderReport, ReportKind
+from brokers.messages import CloseCause, Execution, OrderReport, ReportKind
 from common.clocks import market_now
 from common.codes import Code
 from common.sql import rows, run

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import transaction
 
-from brokers.base import OrderReport
+from brokers.messages import OrderReport
 from common.codes import Code
 from common.sql import columns, rows
 

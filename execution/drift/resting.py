@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from brokers.base import CancelRequest
+from brokers.messages import CancelRequest
 from common.codes import Code
 from common.sql import rows
 from execution.calls import asking

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from brokers.base import BrokerPosition
+from brokers.messages import BrokerPosition
 from brokers.registry import adapter_for
 from common.sql import columns, rows, run
 from connections.selectors import spec_from_row

@@ -7,7 +7,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from brokers.base import ExitSafety
+from brokers.messages import ExitSafety
 
 
 class Needs(StrEnum):

@@ -15,7 +15,7 @@ from typing import Any
 
 from django.db import transaction
 
-from brokers.base import Quote
+from brokers.messages import Quote
 from common.clocks import machine_time
 from common.sql import columns, rows, run
 from execution.exits import orders as exits

@@ -12,7 +12,8 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
-from brokers.base import CancelRequest, ModifyRequest, OrderReport, Rejected
+from brokers.base import Rejected
+from brokers.messages import CancelRequest, ModifyRequest, OrderReport
 from brokers.registry import adapter_for
 from common.clocks import machine_time
 from common.codes import Code

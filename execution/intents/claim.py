@@ -14,7 +14,7 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
-from brokers.base import ConnectionSpec, ExitSafety, OrderRequest, PositionMode
+from brokers.messages import ConnectionSpec, ExitSafety, OrderRequest, PositionMode
 from brokers.registry import adapter_for
 from common.clocks import machine_seconds_until, machine_time, market_now
 from common.codes import Code

@@ -11,14 +11,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from functools import cache
 from typing import Any
 
-from brokers.base import (
-    Capabilities,
-    ExitSafety,
-    OrderType,
-    PositionMode,
-    Side,
-    TimeInForce,
-)
+from brokers.messages import Capabilities, ExitSafety, OrderType, PositionMode, Side, TimeInForce
 from common.codes import Code
 from common.money import plain
 from execution.exits.safety import Needs, most, needs

@@ -14,7 +14,7 @@ import structlog
 from django.conf import settings
 from django.db import transaction
 
-from brokers.base import Execution, OrderReport, ReportKind
+from brokers.messages import Execution, OrderReport, ReportKind
 from common.codes import Code
 from common.faults import point
 from common.sql import array, columns, rows, run

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
-from brokers.base import CloseCause, OrderReport
+from brokers.messages import CloseCause, OrderReport
 from common.sql import array, columns, rows, run
 from execution.exits.orders import next_leg
 from execution.exits.reserve import lock_positions

@@ -8,7 +8,7 @@ quantity back from the conclusion, whose row shrinks and vanishes.
 from collections.abc import Mapping
 from decimal import Decimal
 
-from brokers.base import OrderReport
+from brokers.messages import OrderReport
 from common.codes import Code
 from common.sql import columns, rows, run
 from execution.exits.reserve import lock_positions

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from brokers.base import DECISIONS, Execution, OrderReport, ReportKind, Side
+from brokers.messages import DECISIONS, Execution, OrderReport, ReportKind, Side
 from common.codes import Code
 from common.money import divide
 from common.sql import rows

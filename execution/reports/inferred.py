@@ -14,7 +14,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from brokers.base import Execution
+from brokers.messages import Execution
 from common.money import divide
 from common.sql import array, columns, rows, run
 

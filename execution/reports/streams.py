@@ -6,7 +6,7 @@ import threading
 import structlog
 from django.db import DatabaseError, connection
 
-from brokers.base import OrderReport
+from brokers.messages import OrderReport
 from common.faults import point
 from common.sql import rows
 from execution.calls import runtime

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
-from brokers.base import OrderReport, ReportKind
+from brokers.messages import OrderReport, ReportKind
 from common.codes import Code
 from execution.models import AT_BROKER, IN_FLIGHT, Status
 

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import structlog
 
-from brokers.base import DECISIONS
+from brokers.messages import DECISIONS
 from common.codes import Code
 from common.money import plain
 from common.sql import array, columns, rows, run

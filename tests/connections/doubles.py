@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, cast
 
-from brokers.base import (
+from brokers.base import BrokerAdapter
+from brokers.messages import (
     AccountState,
-    BrokerAdapter,
     Check,
     CheckResult,
     ConnectionSpec,

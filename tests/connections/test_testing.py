@@ -9,7 +9,8 @@ import pytest
 from django.db import connection as database
 from django.utils import timezone
 
-from brokers.base import Check, CheckResult, ReadFailed
+from brokers.base import ReadFailed
+from brokers.messages import Check, CheckResult
 from common.codes import Code
 from common.sql import rows
 from connections import polling, services, tasks, testing

@@ -11,7 +11,7 @@ from django.db import DatabaseError, connection
 from pytest_django import Settings
 from rich.console import Console
 
-from brokers.base import Check, CheckResult
+from brokers.messages import Check, CheckResult
 from common.sealing import new_private_key, public_key_of
 from config import doctor, doctor_servers, doctor_trading
 from config.doctor import FAIL, OK, WARN, examine, is_well, well

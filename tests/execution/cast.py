@@ -8,7 +8,7 @@ from decimal import Decimal as D
 from types import SimpleNamespace
 from typing import Any
 
-from brokers.base import Execution, OrderReport, ReportKind
+from brokers.messages import Execution, OrderReport, ReportKind
 from brokers.registry import BUILT_IN, adapter_for, kinds
 from common.clocks import market_now
 from common.sql import rows, run

@@ -13,9 +13,10 @@ from decimal import Decimal
 from functools import cache
 from itertools import count
 
-from brokers.base import (
+from brokers.base import BrokerError, Guard, OutcomeUnknown, ReadFailed, Rejected, check_deadline
+from brokers.journal import Accepted, Held, Journal
+from brokers.messages import (
     AccountState,
-    BrokerError,
     BrokerOrder,
     BrokerPosition,
     CancelRequest,
@@ -25,22 +26,16 @@ from brokers.base import (
     ConnectionSpec,
     Execution,
     ExitSafety,
-    Guard,
     Instrument,
     ModifyRequest,
     OrderReport,
     OrderRequest,
     OrderType,
-    OutcomeUnknown,
     PositionMode,
-    ReadFailed,
-    Rejected,
     ReportKind,
     Side,
     TimeInForce,
-    check_deadline,
 )
-from brokers.journal import Accepted, Held, Journal
 from common.clocks import market_now
 from common.codes import Code
 from execution.ids import base_of

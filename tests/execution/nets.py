@@ -8,7 +8,8 @@ from collections import defaultdict
 from decimal import Decimal
 from typing import Any
 
-from brokers.base import BrokerPosition, ExitSafety, Rejected, Side
+from brokers.base import Rejected
+from brokers.messages import BrokerPosition, ExitSafety, Side
 from common.codes import Code
 
 ZERO = Decimal(0)

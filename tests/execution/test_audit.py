@@ -9,8 +9,8 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
-from brokers.base import CloseCause
 from brokers.journal import Journal
+from brokers.messages import CloseCause
 from common.clocks import market_now
 from common.sql import run
 from connections.models import ExecutionConnection, SubscriptionInterval

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from brokers.base import ExitSafety
+from brokers.messages import ExitSafety
 from connections.models import AccountSnapshot
 from execution import services
 from execution.calls import runtime

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from brokers.base import Side
+from brokers.messages import Side
 from common.clocks import market_now
 from common.sql import rows, run
 from connections.models import ExecutionConnection

@@ -5,7 +5,7 @@ from decimal import Decimal as D
 
 import pytest
 
-from brokers.base import CloseCause, ReportKind
+from brokers.messages import CloseCause, ReportKind
 from common.errors import ConflictError, FillcastError, InvalidInputError, NotAllowedError
 from connections.models import ExecutionConnection
 from execution import services

@@ -9,7 +9,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from brokers.base import CloseCause
+from brokers.messages import CloseCause
 from common.codes import Code
 from common.errors import ConflictError, InvalidInputError
 from common.sql import rows, run

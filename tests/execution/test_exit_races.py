@@ -16,7 +16,8 @@ from threading import Barrier
 import pytest
 from django.db import connection
 
-from brokers.base import ExitSafety, Quote, Rejected
+from brokers.base import Rejected
+from brokers.messages import ExitSafety, Quote
 from common.clocks import market_now
 from common.sql import rows
 from connections.models import AccountSnapshot, ExecutionConnection

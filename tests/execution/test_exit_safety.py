@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from brokers.base import ExitSafety
+from brokers.messages import ExitSafety
 from connections.halting import release_kill_switch
 from connections.models import AccountSnapshot, ExecutionConnection
 from execution.calls.runtime import Runtime

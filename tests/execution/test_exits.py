@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from brokers.base import CloseCause, ReportKind
+from brokers.messages import CloseCause, ReportKind
 from common.codes import Code
 from common.errors import ConflictError, InvalidInputError
 from connections.models import ExecutionConnection

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from brokers.base import CloseCause, NotSent, ReportKind
+from brokers.base import NotSent
+from brokers.messages import CloseCause, ReportKind
 from common.codes import Code
 from common.sql import rows
 from connections.models import ExecutionConnection, KillSwitch

@@ -6,7 +6,7 @@ from decimal import Decimal as D
 
 import pytest
 
-from brokers.base import BrokerOrder, BrokerPosition, ConnectionSpec, OrderType, Side
+from brokers.messages import BrokerOrder, BrokerPosition, ConnectionSpec, OrderType, Side
 from common.clocks import market_now
 from common.sql import run
 from connections.models import ConnectionHealth, ExecutionConnection, HostCircuit

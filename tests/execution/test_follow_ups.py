@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from brokers.base import OrderReport, Rejected, ReportKind
+from brokers.base import Rejected
+from brokers.messages import OrderReport, ReportKind
 from common.codes import Code
 from connections.models import ExecutionConnection
 from execution import services

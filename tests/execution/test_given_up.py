@@ -6,7 +6,8 @@ from decimal import Decimal as D
 
 import pytest
 
-from brokers.base import NotSent, ReportKind
+from brokers.base import NotSent
+from brokers.messages import ReportKind
 from common.clocks import market_now
 from common.codes import Code
 from common.sql import run

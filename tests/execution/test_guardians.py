@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from brokers.base import BrokerPosition, CloseCause, ConnectionSpec, Rejected, ReportKind
+from brokers.base import Rejected
+from brokers.messages import BrokerPosition, CloseCause, ConnectionSpec, ReportKind
 from common.codes import Code
 from common.sql import rows
 from connections.models import ExecutionConnection

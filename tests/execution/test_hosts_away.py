@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from brokers.base import OrderReport, ReportKind
+from brokers.messages import OrderReport, ReportKind
 from common.clocks import market_now
 from common.codes import Code
 from common.sql import run

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from brokers.base import OrderRequest
+from brokers.messages import OrderRequest
 from connections.models import ExecutionConnection
 from execution.calls.lanes import Pace, Room, crowded_out, is_slow, slow_after
 from execution.calls.runtime import Runtime

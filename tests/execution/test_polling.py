@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from brokers.base import CloseCause
+from brokers.messages import CloseCause
 from common.clocks import market_now
 from common.sql import rows, run
 from connections.models import ExecutionConnection, HostCircuit

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from brokers.base import ReportKind
+from brokers.messages import ReportKind
 from common.sql import rows, run
 from connections.models import ExecutionConnection
 from execution.audit.counters import audit

@@ -8,7 +8,8 @@ import pytest
 from django.db import connections
 from django.utils import timezone
 
-from brokers.base import BrokerPosition, CloseCause, ConnectionSpec, ReadFailed
+from brokers.base import ReadFailed
+from brokers.messages import BrokerPosition, CloseCause, ConnectionSpec
 from common.clocks import market_now
 from common.codes import Code
 from connections.health import mark_active, mark_errors

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from brokers.base import CloseCause, OrderReport, ReadFailed, ReportKind
+from brokers.base import ReadFailed
+from brokers.messages import CloseCause, OrderReport, ReportKind
 from common.codes import Code
 from connections.models import ConnectionHealth, ExecutionConnection
 from execution.calls import runtime

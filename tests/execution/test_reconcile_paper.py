@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from brokers.base import OrderRequest, OrderType, Quote, Side, TimeInForce
+from brokers.messages import OrderRequest, OrderType, Quote, Side, TimeInForce
 from brokers.paper import venue
 from brokers.paper.models import PaperPosition
 from brokers.paper.sessions import sessions

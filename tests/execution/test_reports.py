@@ -6,7 +6,8 @@ from decimal import Decimal as D
 
 import pytest
 
-from brokers.base import CloseCause, NotSent, OrderReport, Rejected, ReportKind
+from brokers.base import NotSent, Rejected
+from brokers.messages import CloseCause, OrderReport, ReportKind
 from common.clocks import market_now
 from common.codes import Code
 from common.sql import run

@@ -5,7 +5,7 @@ from decimal import Decimal as D
 
 import pytest
 
-from brokers.base import OrderRequest, ReportKind
+from brokers.messages import OrderRequest, ReportKind
 from common.clocks import market_now
 from common.codes import Code
 from common.sql import rows, run

@@ -4,14 +4,8 @@ from decimal import Decimal as D
 
 import pytest
 
-from brokers.base import (
-    NotSent,
-    OrderRequest,
-    OrderType,
-    ReportKind,
-    Side,
-    TimeInForce,
-)
+from brokers.base import NotSent
+from brokers.messages import OrderRequest, OrderType, ReportKind, Side, TimeInForce
 from common.codes import Code
 from common.sql import rows, run
 from connections.models import ExecutionConnection

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection, transaction
 
-from brokers.base import Quote
+from brokers.messages import Quote
 from common.clocks import market_now
 from common.sql import rows, run
 from connections.models import ExecutionConnection

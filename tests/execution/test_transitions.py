@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 
-from brokers.base import OrderReport, ReportKind
+from brokers.messages import OrderReport, ReportKind
 from common.codes import Code
 from execution.models import AT_BROKER, IN_FLIGHT, TERMINAL, UNSENT, WORKING, Status
 from execution.reports.transitions import (

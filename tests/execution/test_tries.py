@@ -5,7 +5,8 @@ from decimal import Decimal as D
 
 import pytest
 
-from brokers.base import NotSent, OrderReport, Rejected, ReportKind
+from brokers.base import NotSent, Rejected
+from brokers.messages import OrderReport, ReportKind
 from common.clocks import market_now
 from common.codes import TRIED_AGAIN, Code
 from common.sql import rows, run

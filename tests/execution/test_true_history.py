@@ -17,7 +17,7 @@ from django.db import transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from brokers.base import CloseCause, Execution, OrderReport, ReportKind
+from brokers.messages import CloseCause, Execution, OrderReport, ReportKind
 from common.clocks import market_now
 from common.sql import rows
 from connections.models import ExecutionConnection

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from brokers.base import NotSent, OrderReport, OrderRequest, OutcomeUnknown, Rejected, ReportKind
+from brokers.base import NotSent, OutcomeUnknown, Rejected
+from brokers.messages import OrderReport, OrderRequest, ReportKind
 from common.clocks import machine_time
 from common.codes import Code
 from connections.models import ExecutionConnection

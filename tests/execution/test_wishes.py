@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from brokers.base import NotSent, OutcomeUnknown, Rejected, ReportKind
+from brokers.base import NotSent, OutcomeUnknown, Rejected
+from brokers.messages import ReportKind
 from common.codes import Code
 from common.sql import run
 from connections.models import ExecutionConnection

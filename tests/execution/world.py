@@ -10,15 +10,8 @@ from decimal import Decimal as D
 from itertools import count
 from typing import Any
 
-from brokers.base import (
-    CloseCause,
-    ExitSafety,
-    NotSent,
-    OrderReport,
-    OrderRequest,
-    Rejected,
-    ReportKind,
-)
+from brokers.base import NotSent, Rejected
+from brokers.messages import CloseCause, ExitSafety, OrderReport, OrderRequest, ReportKind
 from common.clocks import machine_time
 from common.codes import Code
 from common.errors import ConflictError

@@ -2,7 +2,7 @@
 
 import sys
 
-from brokers.base import Capabilities, ConnectionSpec
+from brokers.messages import Capabilities, ConnectionSpec
 from brokers.paper.remote.adapter import RemotePaper
 
 

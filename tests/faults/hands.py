@@ -103,7 +103,8 @@ def cancel(orders: list[int]) -> list[int]:
 
 def quote(bid: str = "1.09990", ask: str = "1.10000") -> None:
     """Bring a fresh price to the broker and to us."""
-    from brokers.base import Quote, ReadFailed
+    from brokers.base import ReadFailed
+    from brokers.messages import Quote
     from brokers.paper.venue import on_quotes
     from common.clocks import market_now
     from connections.models import DataConnection

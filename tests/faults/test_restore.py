@@ -10,7 +10,7 @@ import pytest
 from django.core.cache import cache
 from django.utils import timezone
 
-from brokers.base import CloseCause
+from brokers.messages import CloseCause
 from common.sql import rows, run
 from connections.models import ConnectionHealth, Epoch, ExecutionConnection
 from execution.audit.counters import audit

@@ -14,18 +14,12 @@ from typing import Any, Self, TypeVar
 
 from django.db import connection
 
-from brokers.base import (
-    BrokerError,
-    ConnectionSpec,
-    Guard,
-    OrderRequest,
-    Quote,
-)
+from brokers.base import BrokerError, Guard, Outcome
+from brokers.messages import ConnectionSpec, OrderRequest, Quote
 from brokers.paper.adapter import capabilities_of
 from brokers.paper.models import PaperOrder
 from brokers.paper.remote.adapter import RemotePaper
 from brokers.paper.remote.desk import Desk
-from brokers.paper.remote.words import Outcome
 from common.clocks import market_now
 from tests.paper.orders import order
 

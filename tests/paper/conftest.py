@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 import pytest
 
-from brokers.base import (
+from brokers.base import BrokerAdapter
+from brokers.messages import (
     AccountState,
-    BrokerAdapter,
     BrokerPosition,
     CancelRequest,
     ConnectionSpec,

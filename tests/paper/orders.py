@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from brokers.base import OrderRequest, OrderType, Side, TimeInForce
+from brokers.messages import OrderRequest, OrderType, Side, TimeInForce
 
 
 def order(number: str, client_order_id: str) -> OrderRequest:

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from brokers.base import CheckResult, ReadFailed, Rejected, ReportKind, Side
+from brokers.base import ReadFailed, Rejected
+from brokers.messages import CheckResult, ReportKind, Side
 from common.codes import Code
 from tests.paper.conftest import Trader
 

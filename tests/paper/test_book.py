@@ -7,7 +7,7 @@ from itertools import count
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from brokers.base import CloseCause, OrderType, PositionMode, Quote, Side, TimeInForce
+from brokers.messages import CloseCause, OrderType, PositionMode, Quote, Side, TimeInForce
 from brokers.paper.arrays import texts, times
 from brokers.paper.book import day_end, place
 from brokers.paper.margin import equity_and_margin

@@ -9,18 +9,8 @@ from typing import Any
 import pytest
 from django.db import connection, connections
 
-from brokers.base import (
-    BrokerError,
-    CancelRequest,
-    NotSent,
-    OrderReport,
-    OrderRequest,
-    OutcomeUnknown,
-    ReadFailed,
-    Rejected,
-    ReportKind,
-    Side,
-)
+from brokers.base import BrokerError, NotSent, OutcomeUnknown, ReadFailed, Rejected
+from brokers.messages import CancelRequest, OrderReport, OrderRequest, ReportKind, Side
 from brokers.paper.sessions import sessions
 from common.clocks import machine_time
 from common.codes import Code

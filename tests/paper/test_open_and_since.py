@@ -5,8 +5,9 @@ from decimal import Decimal as D
 
 import pytest
 
-from brokers.base import BrokerError, CloseCause, OrderType, ReadFailed, Side
+from brokers.base import BrokerError, ReadFailed
 from brokers.journal import KeepsJournal
+from brokers.messages import CloseCause, OrderType, Side
 from tests.paper.conftest import Trader
 
 

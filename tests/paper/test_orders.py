@@ -5,7 +5,8 @@ from decimal import Decimal as D
 
 import pytest
 
-from brokers.base import Rejected, ReportKind, Side, TimeInForce
+from brokers.base import Rejected
+from brokers.messages import ReportKind, Side, TimeInForce
 from brokers.paper.models import PaperAccount, PaperFill
 from common.codes import Code
 from tests.paper.conftest import NOON, Trader

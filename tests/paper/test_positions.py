@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from brokers.base import CloseCause, Rejected, ReportKind, Side
+from brokers.base import Rejected
+from brokers.messages import CloseCause, ReportKind, Side
 from brokers.paper import venue
 from brokers.paper.models import PaperFill, PaperPosition
 from common.codes import Code

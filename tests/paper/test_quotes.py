@@ -6,7 +6,7 @@ from decimal import Decimal as D
 
 from django.db import connection
 
-from brokers.base import CloseCause, Quote, ReportKind, Side
+from brokers.messages import CloseCause, Quote, ReportKind, Side
 from brokers.paper import venue
 from brokers.paper.models import PaperAccount, PaperEvent, PaperPosition, PaperQuote
 from prices.replay import DATA, DEFAULT_FILE, read_quotes

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from django.db import connection, connections
 
-from brokers.base import CancelRequest, OrderReport, ReportKind, Side
+from brokers.messages import CancelRequest, OrderReport, ReportKind, Side
 from brokers.paper import desk, ticks
 from brokers.paper.arrivals import Packet, take
 from brokers.paper.models import PaperAccount, PaperFill, PaperOrder

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from brokers.base import OrderType, Rejected, ReportKind, Side
+from brokers.base import Rejected
+from brokers.messages import OrderType, ReportKind, Side
 from common.codes import Code
 from tests.paper.conftest import NOON, Trader
 

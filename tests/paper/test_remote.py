@@ -15,15 +15,8 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from brokers.base import (
-    BrokerAdapter,
-    CancelRequest,
-    NotSent,
-    OrderReport,
-    OrderRequest,
-    OutcomeUnknown,
-    ReadFailed,
-)
+from brokers.base import BrokerAdapter, NotSent, OutcomeUnknown, ReadFailed
+from brokers.messages import CancelRequest, OrderReport, OrderRequest
 from brokers.paper.remote.frames import Unpacker, pack, unpack
 from brokers.paper.remote.words import CALLS
 from common.codes import Code

@@ -7,7 +7,7 @@ from functools import partial
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokers.base import Side
+from brokers.messages import Side
 from positions import pnl
 
 prices = st.decimals("0.000000000000000001", "99999", places=18)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from brokers.base import Side
+from brokers.messages import Side
 from connections.models import DataConnection, ExecutionConnection
 from positions import pnl
 from positions.models import ExecutionPosition

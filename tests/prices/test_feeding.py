@@ -18,7 +18,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from brokers.base import Quote
+from brokers.messages import Quote
 from brokers.paper import venue
 from brokers.paper.models import PaperQuote
 from brokers.paper.sessions import sessions

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokers.base import Quote
+from brokers.messages import Quote
 from common.clocks import MarketClock, set_market_clock
 from common.errors import MisconfiguredError
 from prices.replay import DATA, DEFAULT_FILE, Tape, find_recording, read_quotes

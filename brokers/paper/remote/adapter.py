@@ -5,18 +5,25 @@ time-out or nonsense is OutcomeUnknown. The broker accepts what arrives, wheneve
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import orjson
-
 from brokers.base import (
+    Guard,
+    NotSent,
+    OutcomeUnknown,
+    ReadFailed,
+    Tell,
+    check_deadline,
+    submit_one,
+)
+from brokers.journal import Journal
+from brokers.messages import (
     AccountState,
-    BrokerError,
     BrokerOrder,
     BrokerPosition,
     CancelRequest,
@@ -24,36 +31,17 @@ from brokers.base import (
     Check,
     CheckResult,
     ConnectionSpec,
-    Guard,
     Instrument,
     ModifyRequest,
-    NotSent,
     OrderReport,
     OrderRequest,
-    OutcomeUnknown,
-    ReadFailed,
-    check_deadline,
 )
-from brokers.journal import Journal
-from brokers.paper.form import malformed
-from brokers.paper.remote.link import Link, Reach
-from brokers.paper.remote.words import (
-    CALLS,
-    PAIR,
-    SUBMIT,
-    Outcome,
-    ask,
-    fragment,
-    read_error,
-    read_outcome,
-)
+from brokers.paper.remote.answers import Answer, patience
+from brokers.paper.remote.link import Reach
+from brokers.paper.remote.orders import place
 from common.codes import Code
 
-IN_A_FRAME = 100  # orders
-REPLY_TIMEOUT = 10.0  # seconds that a missing answer is waited for
 READ_TIMEOUT, JOURNAL_TIMEOUT = 20.0, 120.0  # the books may hold a million orders
-Tell = Callable[[OrderRequest, Outcome], None]
-Written = tuple[ConnectionSpec, OrderRequest, orjson.Fragment]
 
 
 class RemotePaper:
@@ -80,11 +68,7 @@ class RemotePaper:
         self, spec: ConnectionSpec, request: OrderRequest, guard: Guard
     ) -> list[OrderReport]:
         """Place one order. Raises NotSent, Rejected or OutcomeUnknown."""
-        told: list[Outcome] = []
-        await self.submit_many([(spec, request)], guard, lambda _, outcome: told.append(outcome))
-        if isinstance(told[0], BrokerError):
-            raise told[0]
-        return told[0]
+        return await submit_one(self, spec, request, guard)
 
     async def submit_many(
         self, requests: Sequence[tuple[ConnectionSpec, OrderRequest]], guard: Guard, tell: Tell
@@ -96,16 +80,7 @@ class RemotePaper:
             for _, request in requests:
                 tell(request, NotSent(Code.NOT_CONNECTED, str(error)))
             return
-        written = [(spec, request, fragment(PAIR, (spec, request))) for spec, request in requests]
-        parts = [written[at : at + IN_A_FRAME] for at in range(0, len(written), IN_A_FRAME)]
-        left = [_leave(link, part, guard, tell) for part in parts]  # nothing is awaited in between
-        batches = [batch for batch in left if batch]
-        try:
-            for batch in batches:
-                await batch.done
-        finally:
-            for batch in batches:
-                batch.end()
+        await place(link, requests, guard, tell)
 
     async def cancel(self, spec: ConnectionSpec, request: CancelRequest) -> list[OrderReport]:
         """Cancel an order. CANCEL_REFUSED, with what it did instead, when a fill was first."""
@@ -155,7 +130,7 @@ class RemotePaper:
 
     async def journal(self, tag: str) -> Journal:
         """Show the books, for the audit. Raises ReadFailed."""
-        books: Journal = await self._read("journal", tag, patience=JOURNAL_TIMEOUT)
+        books: Journal = await self._read("journal", tag, seconds=JOURNAL_TIMEOUT)
         return books
 
     async def events(self, limit: int) -> list[OrderReport]:
@@ -180,11 +155,11 @@ class RemotePaper:
             self._reaches[loop] = Reach(self._host, self._port)
         return self._reaches[loop]
 
-    async def _read(self, name: str, *arguments: Any, patience: float = READ_TIMEOUT) -> Any:
+    async def _read(self, name: str, *arguments: Any, seconds: float = READ_TIMEOUT) -> Any:
         """Ask something that changes nothing. Raises ReadFailed."""
         try:
             answer = Answer(name, *arguments)
-            return await answer.fetch(await self._reach().link(), patience)
+            return await answer.fetch(await self._reach().link(), seconds)
         except (OSError, OutcomeUnknown) as error:
             raise ReadFailed(Code.BROKER_UNREACHABLE, str(error)) from error
 
@@ -195,142 +170,6 @@ class RemotePaper:
         answer = Answer(name, spec, replace(request, send_by=None))  # the deadline is our clock's
         try:
             link = await self._reach().link()
-            return await answer.fetch(link, _patience(spec), partial(check_deadline, request))
+            return await answer.fetch(link, patience(spec), partial(check_deadline, request))
         except OSError as error:
             raise NotSent(Code.NOT_CONNECTED, str(error)) from error
-
-
-def _patience(spec: ConnectionSpec) -> float:
-    return float(spec.settings.get("reply_timeout", REPLY_TIMEOUT))
-
-
-class Answer:
-    """One call and its one answer."""
-
-    def __init__(self, name: str, *arguments: Any) -> None:
-        self._name, self._arguments = name, ask(name, arguments)
-        self._told: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-
-    async def fetch(
-        self, link: Link, patience: float, guard: Callable[[], None] = lambda: None
-    ) -> Any:
-        """Send it and wait. guard: asked when the frame is ready, with only the write behind it.
-
-        Raises what the guard does, OSError if it never left, OutcomeUnknown, or what was told.
-        """
-        number, frame = link.make_ready({"do": self._name, "args": self._arguments})
-        guard()
-        link.write(number, frame, self)
-        try:
-            return await asyncio.wait_for(self._told, patience)
-        except TimeoutError as error:
-            raise OutcomeUnknown(Code.REPLY_LOST, "no answer") from error
-        finally:
-            link.forget(number)
-
-    def hear(self, message: Mapping[str, Any]) -> None:
-        if self._told.done():
-            return
-        if "error" in message:
-            self._told.set_exception(read_error(message))
-        else:
-            self._told.set_result(CALLS[self._name].tells.validate_python(message["told"]))
-
-    def lose(self, why: str) -> None:
-        if not self._told.done():
-            self._told.set_exception(OutcomeUnknown(Code.REPLY_LOST, why))
-
-
-class Batch:
-    """Orders that left in one frame, and whom to tell how each of them ended, once."""
-
-    def __init__(self, orders: Sequence[tuple[ConnectionSpec, OrderRequest]], tell: Tell) -> None:
-        loop = asyncio.get_running_loop()
-        self.done: asyncio.Future[None] = loop.create_future()
-        self._open = {index: request for index, (_, request) in enumerate(orders)}
-        self._tell = tell
-        self._forget: Callable[[], None] = lambda: None
-        patience: dict[float, list[int]] = {}
-        for index, (spec, _) in enumerate(orders):
-            patience.setdefault(_patience(spec), []).append(index)
-        self._timers = [
-            loop.call_later(seconds, self._give_up, indexes, "no answer")
-            for seconds, indexes in patience.items()
-        ]
-
-    def left_by(self, link: Link, number: int) -> None:
-        """Remember where the answers come from."""
-        self._forget = lambda: link.forget(number)
-
-    def hear(self, message: Mapping[str, Any]) -> None:
-        for index, words in message["outcomes"]:
-            if index in self._open:
-                outcome = read_outcome(words)
-                self._say(index, outcome)
-
-    def lose(self, why: str) -> None:
-        self._give_up(list(self._open), why)
-
-    def end(self) -> None:
-        """Nobody listens any more."""
-        self._open.clear()
-        self._forget()
-        for timer in self._timers:
-            timer.cancel()
-
-    def _give_up(self, indexes: Sequence[int], why: str) -> None:
-        for index in indexes:
-            if index in self._open:
-                self._say(index, OutcomeUnknown(Code.REPLY_LOST, why))
-
-    def _say(self, index: int, outcome: Outcome) -> None:
-        self._tell(self._open.pop(index), outcome)
-        if not self._open and not self.done.done():
-            self.done.set_result(None)
-
-
-def _leave(link: Link, written: Sequence[Written], guard: Guard, tell: Tell) -> Batch | None:
-    """Write those orders of a frame that may leave. None: none did.
-
-    The guard is asked about each when the frame is ready, and nothing but the write comes after
-    it. Where it refuses one, the others are made ready and asked about anew: a process that stood
-    still at one of them has let the earlier ones through long ago.
-    """
-    leaving = _ask_about(written, _well_formed, tell)
-    while leaving:
-        batch = Batch([(spec, request) for spec, request, _ in leaving], tell)
-        message = {"do": SUBMIT, "args": [words for *_, words in leaving]}
-        number, frame = link.make_ready(message)
-        let_through = _ask_about(leaving, guard, tell)
-        if len(let_through) < len(leaving):
-            batch.end()
-            leaving = let_through
-            continue
-        try:
-            link.write(number, frame, batch)
-        except OSError as error:
-            batch.end()
-            for _, request, _ in leaving:
-                tell(request, NotSent(Code.NOT_CONNECTED, str(error)))
-            return None
-        batch.left_by(link, number)
-        return batch
-    return None
-
-
-def _ask_about(written: Sequence[Written], guard: Guard, tell: Tell) -> list[Written]:
-    """Return the orders that are let through; the others are told why they are not."""
-    let_through = []
-    for order in written:
-        try:
-            guard(order[1])
-        except BrokerError as error:
-            tell(order[1], error)
-        else:
-            let_through.append(order)
-    return let_through
-
-
-def _well_formed(request: OrderRequest) -> None:
-    if wrong := malformed(request):
-        raise wrong

@@ -9,7 +9,8 @@ import psycopg
 from django.db import Error as DatabaseError
 from django.db import connection
 
-from brokers.base import BrokerError, OrderRequest, OutcomeUnknown, ReadFailed
+from brokers.base import BrokerError, Outcome, OutcomeUnknown, ReadFailed
+from brokers.messages import OrderRequest
 from brokers.paper.adapter import PaperAdapter
 from brokers.paper.local import VENUE
 from brokers.paper.remote.faults import Faults
@@ -20,7 +21,6 @@ from brokers.paper.remote.words import (
     PAIRS,
     SUBMIT,
     VERSION,
-    Outcome,
     error_words,
     fragment,
     outcome_words,

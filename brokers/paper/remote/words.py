@@ -13,9 +13,10 @@ from typing import Any
 import orjson
 from pydantic import TypeAdapter
 
-from brokers.base import (
+from brokers.base import BrokerError, NotSent, Outcome, OutcomeUnknown, ReadFailed, Rejected
+from brokers.journal import Journal
+from brokers.messages import (
     AccountState,
-    BrokerError,
     BrokerOrder,
     BrokerPosition,
     CancelRequest,
@@ -23,20 +24,14 @@ from brokers.base import (
     ConnectionSpec,
     Instrument,
     ModifyRequest,
-    NotSent,
     OrderReport,
     OrderRequest,
-    OutcomeUnknown,
     Quote,
-    ReadFailed,
-    Rejected,
 )
-from brokers.journal import Journal
 from common.codes import Code
 
 VERSION = 1
 SUBMIT = "submit_many"
-Outcome = list[OrderReport] | BrokerError
 ERRORS: dict[str, type[BrokerError]] = {
     kind.__name__: kind for kind in (NotSent, Rejected, OutcomeUnknown, ReadFailed)
 }

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from brokers.base import Check, CheckResult
+from brokers.messages import Check, CheckResult
 from config.doctor import examine, is_well
 
 STYLES = {CheckResult.OK: "green", CheckResult.WARN: "yellow", CheckResult.FAIL: "bold red"}
