@@ -136,9 +136,10 @@ class BrokerAdapter(Protocol):
         part, and where `fills_horizon` is None."""
         ...
 
-    async def events(self, limit: int) -> list[OrderReport]:
-        """What the broker told since the last acknowledgement, for all connections of this kind,
-        oldest first; redelivered until acknowledged."""
+    async def events(self, limit: int, after: str = "") -> list[OrderReport]:
+        """What the broker told and was not acknowledged, for all connections of this kind, oldest
+        first; redelivered until acknowledged. after: an event_id that came before: only what
+        stands behind it, so that reports which must wait hide nothing."""
         ...
 
     async def acknowledge(self, event_ids: Sequence[str]) -> None: ...

@@ -181,8 +181,8 @@ class PaperAdapter:
         """Show the books, for the audit. Raises ReadFailed."""
         return await self._read(journal.read, tag)
 
-    async def events(self, limit: int) -> list[OrderReport]:
-        return await self._read(reads.events, limit)
+    async def events(self, limit: int, after: str = "") -> list[OrderReport]:
+        return await self._read(reads.events, limit, after)
 
     async def acknowledge(self, event_ids: Sequence[str]) -> None:
         await self._read(reads.acknowledge, event_ids)

@@ -191,12 +191,13 @@ def find_order(account_id: int, client_order_id: str) -> list[OrderReport] | Non
         return history.find(session, account_id, client_order_id, currency)
 
 
-def events(limit: int) -> list[OrderReport]:
-    """Tell what has not been acknowledged, oldest first."""
+def events(limit: int, after: str = "") -> list[OrderReport]:
+    """Tell what has not been acknowledged, oldest first. after: only what stands behind it."""
     with sessions.transaction() as session:
         rows = session.execute(
-            "SELECT id, report FROM paper_event WHERE acknowledged_at IS NULL ORDER BY id LIMIT %s",
-            (limit,),
+            "SELECT id, report FROM paper_event WHERE acknowledged_at IS NULL AND id > %s "
+            "ORDER BY id LIMIT %s",
+            (int(after or 0), limit),
         )
         return [from_json(report, str(event_id)) for event_id, report in rows]
 

@@ -6,7 +6,6 @@ import threading
 import structlog
 from django.db import DatabaseError, connection
 
-from brokers.messages import OrderReport
 from common.faults import point
 from common.sql import rows
 from execution.calls import runtime
@@ -54,22 +53,31 @@ def _drain_or_warn(kind: str) -> int | None:
 
 
 def _drain(kind: str) -> int:
+    told, waiting = _hear(kind)
+    if told and waiting:  # what was told later may be what the earlier waited for
+        told += _hear(kind)[0]
+    return told
+
+
+def _hear(kind: str) -> tuple[int, int]:
+    """Go once through what is not acknowledged, from the oldest; return how many reports were
+    applied and how many must wait.
+
+    Those are passed over and told again by the broker the next time. An account's later reports do
+    not wait for its earlier: they may be what these wait for, and their order changes no result.
+    """
     wire = runtime.present().wire
     adapter = wire.adapter(kind)
-    applied = 0
-    while events := wire.ask(adapter.events(AT_ONCE), TIMEOUT_SECONDS):
+    applied, waiting, after = 0, 0, ""
+    while events := wire.ask(adapter.events(AT_ONCE, after), TIMEOUT_SECONDS):
         assert not connection.in_atomic_block
         point("events.read")
-        deferred = {_key(report) for report in apply_or_halve(events)}
-        told = [r.event_id for r in events if r.event_id and _key(r) not in deferred]
+        deferred = {report.event_id for report in apply_or_halve(events)}
+        told = [r.event_id for r in events if r.event_id and r.event_id not in deferred]
         point("events.applied")
         if told:
             wire.ask(adapter.acknowledge(told), TIMEOUT_SECONDS)
-        applied += len(told)
-        if len(events) < AT_ONCE or not told:
+        applied, waiting, after = applied + len(told), waiting + len(deferred), events[-1].event_id
+        if len(events) < AT_ONCE or not after:
             break
-    return applied
-
-
-def _key(report: OrderReport) -> str:
-    return report.event_id
+    return applied, waiting

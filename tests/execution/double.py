@@ -13,7 +13,15 @@ from decimal import Decimal
 from functools import cache
 from itertools import count
 
-from brokers.base import BrokerError, Guard, OutcomeUnknown, ReadFailed, Rejected, check_deadline
+from brokers.base import (
+    BrokerError,
+    Guard,
+    OutcomeUnknown,
+    ReadFailed,
+    Rejected,
+    Tell,
+    check_deadline,
+)
 from brokers.journal import Accepted, Held, Journal
 from brokers.messages import (
     AccountState,
@@ -273,7 +281,7 @@ class Double:
         self,
         requests: Sequence[tuple[ConnectionSpec, OrderRequest]],
         guard: Guard,
-        tell: Callable[[OrderRequest, "list[OrderReport] | BrokerError"], None],
+        tell: Tell,
     ) -> None:
         for spec, request in requests:
             try:
@@ -366,9 +374,11 @@ class Double:
             and any(fill.time >= since for fill in t.fills)
         ]
 
-    async def events(self, limit: int) -> list[OrderReport]:
+    async def events(self, limit: int, after: str = "") -> list[OrderReport]:
         self._called("events", "")
-        return self.shuffle(list(self.news.values()))[:limit]
+        behind = int(after.removeprefix("e") or 0)
+        news = [self.news[key] for key in self.news if int(key.removeprefix("e")) > behind]
+        return self.shuffle(news)[:limit]
 
     async def acknowledge(self, event_ids: Sequence[str]) -> None:
         for event_id in event_ids:

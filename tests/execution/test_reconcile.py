@@ -141,7 +141,7 @@ def test_of_two_accounts_the_one_that_answers_is_compared(
 def test_an_unread_stream_compares_nothing(
     position: ExecutionPosition, broker: Double, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def deaf(limit: int):  # type: ignore[no-untyped-def]
+    async def deaf(limit: int, after: str = ""):  # type: ignore[no-untyped-def]
         raise ReadFailed(Code.BROKER_UNREACHABLE)
 
     monkeypatch.setattr(broker, "events", deaf)

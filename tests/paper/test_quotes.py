@@ -150,6 +150,9 @@ def test_events_are_told_until_they_are_acknowledged(trader: Trader) -> None:
     first = trader.run(trader.adapter.events(2))
     assert len(first) == 2
     assert trader.run(trader.adapter.events(2)) == first  # nobody acknowledged
+    behind = trader.run(trader.adapter.events(2, first[1].event_id))
+    assert len({report.event_id for report in first + behind}) == 3
+    assert trader.run(trader.adapter.events(2, behind[-1].event_id)) == []
     trader.run(trader.adapter.acknowledge([first[0].event_id]))
     second = trader.run(trader.adapter.events(10))
     assert second[0] == first[1]

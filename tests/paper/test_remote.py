@@ -18,7 +18,7 @@ from django.core.management import CommandError, call_command
 from brokers.base import BrokerAdapter, NotSent, OutcomeUnknown, ReadFailed
 from brokers.messages import CancelRequest, OrderReport, OrderRequest
 from brokers.paper.remote.frames import Unpacker, pack, unpack
-from brokers.paper.remote.words import CALLS
+from brokers.paper.remote.words import CALLS, VERSION
 from common.codes import Code
 from tests.faults.network import Network
 from tests.paper.broker_process import (
@@ -207,7 +207,7 @@ def deaf_server() -> Iterator[tuple[int, Callable[[], set[str]]]]:
     def serve() -> None:
         one, _ = listener.accept()
         accepted.append(one)
-        one.sendall(pack({"paper": 1}))
+        one.sendall(pack({"paper": VERSION}))
         with suppress(OSError):
             while not done.wait(0.5):
                 one.sendall(pack({}))
@@ -299,7 +299,7 @@ def nonsense_server(words: bytes) -> Iterator[int]:
         def serve() -> None:
             one, _ = listener.accept()
             with one:
-                one.sendall(pack({"paper": 1}))
+                one.sendall(pack({"paper": VERSION}))
                 one.recv(1 << 16)
                 one.sendall(len(words).to_bytes(4, "big") + words)
                 with suppress(OSError):

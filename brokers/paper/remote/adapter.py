@@ -133,8 +133,8 @@ class RemotePaper:
         books: Journal = await self._read("journal", tag, seconds=JOURNAL_TIMEOUT)
         return books
 
-    async def events(self, limit: int) -> list[OrderReport]:
-        told: list[OrderReport] = await self._read("events", limit)
+    async def events(self, limit: int, after: str = "") -> list[OrderReport]:
+        told: list[OrderReport] = await self._read("events", limit, after)
         return told
 
     async def acknowledge(self, event_ids: Sequence[str]) -> None:

@@ -30,7 +30,7 @@ from brokers.messages import (
 )
 from common.codes import Code
 
-VERSION = 1
+VERSION = 2
 SUBMIT = "submit_many"
 ERRORS: dict[str, type[BrokerError]] = {
     kind.__name__: kind for kind in (NotSent, Rejected, OutcomeUnknown, ReadFailed)
@@ -71,7 +71,7 @@ CALLS: Mapping[str, Call] = {
     "find_order": _call(ConnectionSpec, str, tells=list[OrderReport] | None),
     "cancel": _call(ConnectionSpec, CancelRequest, tells=list[OrderReport]),
     "modify": _call(ConnectionSpec, ModifyRequest, tells=list[OrderReport]),
-    "events": _call(int, tells=list[OrderReport]),
+    "events": _call(int, str, tells=list[OrderReport]),
     "acknowledge": _call(list[str], tells=None),
     "journal": _call(str, tells=Journal),
     "clock": _call(tells=datetime | None),

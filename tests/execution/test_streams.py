@@ -1,0 +1,64 @@
+"""What a broker's stream tells is heard whole, whatever must wait."""
+
+from decimal import Decimal as D
+
+import pytest
+
+from brokers.messages import CloseCause
+from connections.models import ExecutionConnection
+from execution.calls.runtime import Runtime
+from execution.models import Order
+from execution.reports.streams import AT_ONCE, drain_events
+from positions.models import ExecutionPosition
+from signals.models import Feed
+from tests.execution import cast
+from tests.execution.double import Double, Ticket
+from tests.execution.test_sweeps import sent
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def tickets(alice: ExecutionConnection, feed: Feed, broker: Double) -> list[Ticket]:
+    """Alice's and Bob's entries at the broker; our process has heard nothing of them yet."""
+    cast.account(feed)
+    cast.signal(feed)
+    cast.claim_all()
+    return [broker.receive(sent(order)) for order in Order.objects.order_by("id")]
+
+
+def test_a_whole_batch_that_must_wait_keeps_nobody_behind_it_from_being_heard(
+    tickets: list[Ticket], wire: Runtime, broker: Double
+) -> None:
+    hers, his = tickets
+    came_in = broker.execute(hers)
+    went_out = broker.exit_by_itself(hers, CloseCause.STOP_LOSS, D(100))
+    for _ in range(AT_ONCE):  # an exit before its entry: it waits for the entry's own fills
+        broker.publish(went_out)
+    broker.publish(broker.execute(his))
+    assert drain_events() == 1
+    his_id = his.request.client_order_id
+    assert Order.objects.get(status="FILLED").client_order_id == his_id
+    assert len(broker.news) == AT_ONCE  # not acknowledged
+    broker.publish(came_in)
+    assert drain_events() == AT_ONCE + 1  # tried again, in the same breath as what it waited for
+    assert broker.news == {}
+    position = ExecutionPosition.objects.get(connection__id=hers.request.connection_id)
+    assert (position.opened_quantity, position.quantity) == (100, 0)
+    assert Order.objects.filter(position=position).count() == 1
+    assert drain_events() == 0
+
+
+def test_what_waits_is_told_again_and_nobody_is_told_twice(
+    tickets: list[Ticket], wire: Runtime, broker: Double
+) -> None:
+    hers, his = tickets
+    broker.execute(hers)
+    broker.publish(broker.exit_by_itself(hers, CloseCause.STOP_LOSS, D(100)))
+    for _ in range(AT_ONCE):
+        broker.publish(broker.execute(his, D("0.1")))
+    assert drain_events() == AT_ONCE
+    assert [report.close_cause for report in broker.news.values()] == [CloseCause.STOP_LOSS]
+    assert drain_events() == 0
+    entry = Order.objects.get(client_order_id=his.request.client_order_id)
+    assert entry.filled_quantity == 50
