@@ -38,11 +38,11 @@ SELECT connection_id FROM changed WHERE was {when}"""
 
 _ERRORS = f"""
 WITH told AS (
-  SELECT * FROM unnest(%(ids)s::uuid[], %(messages)s::text[], %(sure)s::boolean[])
-  AS t (connection_id, message, is_sure)
+  SELECT connection_id, message, %(sure)s::boolean AS is_sure, %(silent)s::boolean AS is_silent
+  FROM unnest(%(ids)s::uuid[], %(messages)s::text[]) AS t (connection_id, message)
 ), before AS (
   SELECT h.connection_id, h.status AS was, h.failures_in_a_row + 1 AS failures, told.message,
-    told.is_sure, told.is_sure OR h.status <> 'ACTIVE'
+    told.is_silent, told.is_sure OR h.status <> 'ACTIVE'
       OR h.failures_in_a_row + 1 >= {FAILURES_TO_FAIL} OR h.failures_in_a_row > 0
         AND h.failing_since < clock_timestamp() - interval '{FAILING_SECONDS} seconds' AS fails
   FROM connections_connectionhealth h JOIN told USING (connection_id)
@@ -53,7 +53,7 @@ WITH told AS (
     last_error = before.message, last_error_at = clock_timestamp(),
     failures_in_a_row = before.failures,
     failing_since = coalesce(h.failing_since, clock_timestamp()),
-    unreachable_at = CASE WHEN NOT before.is_sure THEN clock_timestamp() END,
+    unreachable_at = CASE WHEN before.is_silent THEN clock_timestamp() END,
     reconciled_at = CASE WHEN NOT before.fails OR before.was = 'ERROR' THEN h.reconciled_at END,
     circuit_open_until = CASE WHEN before.failures >= {FAILURES_TO_REST}
       THEN clock_timestamp() + make_interval(secs => least({LONGEST_REST_SECONDS}, {REST_SECONDS}
@@ -93,15 +93,16 @@ FROM (
 """
 
 
-def mark_errors(failed: Sequence[tuple[UUID, str]]) -> list[UUID]:
+def mark_errors(failed: Sequence[tuple[UUID, str]], *, silent: bool = False) -> list[UUID]:
     """Note what is surely wrong with each connection (a refused login, a failed test) with a
-    sentence for its owner; no secrets in it.
+    sentence for its owner; no secrets in it. silent: nobody answered, so it is looked at again
+    within seconds (`connections.probing`); who refused an account is asked again rarely.
 
     Returns those that were not in error before: for them an event was written, and they take no
     entries until they are reconciled again. From the fifth failure in a row on a connection rests,
     30 seconds first and up to 10 minutes.
     """
-    return _mark(failed, is_sure=True)
+    return _mark(failed, is_sure=True, is_silent=silent)
 
 
 def mark_failures(failed: Sequence[tuple[UUID, str]]) -> list[UUID]:
@@ -110,16 +111,16 @@ def mark_failures(failed: Sequence[tuple[UUID, str]]) -> list[UUID]:
     Returns those that are in error because of it. Where most of a host's accounts do not answer,
     the host's circuit opens (`connections.host_circuits`).
     """
-    newly = _mark(failed, is_sure=False)
+    newly = _mark(failed, is_sure=False, is_silent=True)
     host_circuits.open_where_most_fail([connection_id for connection_id, _ in failed])
     return newly
 
 
 @transaction.atomic
-def _mark(failed: Sequence[tuple[UUID, str]], *, is_sure: bool) -> list[UUID]:
+def _mark(failed: Sequence[tuple[UUID, str]], *, is_sure: bool, is_silent: bool) -> list[UUID]:
     last = {connection_id: message[:LONGEST_MESSAGE] for connection_id, message in failed}
-    ids, messages, sure = columns([(*item, is_sure) for item in last.items()], 3)
-    parameters = {"ids": ids, "messages": messages, "sure": sure}
+    ids, messages = columns(list(last.items()), 2)
+    parameters = {"ids": ids, "messages": messages, "sure": is_sure, "silent": is_silent}
     return [row.connection_id for row in rows(_ERRORS, parameters)]
 
 

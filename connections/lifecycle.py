@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from brokers.registry import kinds
 from common.clocks import market_now
@@ -138,7 +139,7 @@ def update_connection(
     (FIELD_UNKNOWN).
 
     Owner, kind and account are what a connection is: for another account make another one. New
-    settings are untested ones: no entry goes out before the test has passed again.
+    settings are untested ones: a test is asked for, and no entry goes out before it has passed.
     """
     connection = locked(connection_id, by)
     allowed = {"name", "settings", "auto_correct", "preset", "data_connection"}
@@ -160,7 +161,7 @@ def update_connection(
 
 @transaction.atomic
 def set_credentials(connection_id: UUID, *, by: User | None, values: Mapping[str, str]) -> None:
-    """Store credentials in place of those that were there; they are untested until a test."""
+    """Store credentials in place of those that were there; a test of them is asked for."""
     connection = locked(connection_id, by)
     if not all(isinstance(value, str) for value in values.values()):
         raise InvalidInputError(Code.FIELD_INVALID, "Credentials are texts.", field="credentials")
@@ -170,7 +171,7 @@ def set_credentials(connection_id: UUID, *, by: User | None, values: Mapping[str
 
 def _untested(connection: ExecutionConnection) -> None:
     ConnectionHealth.objects.filter(pk=connection.pk).update(
-        status=HealthStatus.UNTESTED, reconciled_at=None
+        status=HealthStatus.UNTESTED, reconciled_at=None, test_requested_at=timezone.now()
     )
 
 

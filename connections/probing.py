@@ -7,27 +7,33 @@ broker locks accounts that try too often.
 
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 from brokers.base import BrokerAdapter
 from brokers.registry import adapter_for
-from common.sql import rows
+from common.clocks import machine_time
+from common.sql import array, rows
 from connections import host_circuits
 from connections.polling import read_accounts
 from connections.testing import Run, on_loop
 
 AGAIN_SECONDS = 5
 AT_ONCE = 200
+GO_ON_SECONDS = 10  # a look begins no further batch after so long: probes are due meanwhile
 
+# What is untested waits for its test: an answer alone would let it trade.
 _WHAT = """c.id AS connection_id, c.type, c.account, c.exchange_name, c.settings,
   c.sealed_credentials, coalesce(c.user_id, c.admin_id) AS owner_id, c.broker_host
 FROM connections_connectionhealth h JOIN connections_executionconnection c ON c.id = h.connection_id
-WHERE h.unreachable_at IS NOT NULL AND c.is_active AND c.archived_at IS NULL"""
+WHERE h.unreachable_at IS NOT NULL AND h.status <> 'UNTESTED'
+  AND c.is_active AND c.archived_at IS NULL"""
 
 _DOUBTED = f"""
-SELECT {_WHAT} AND h.last_error_at < clock_timestamp() - interval '{AGAIN_SECONDS} seconds'
+SELECT {_WHAT} AND h.last_error_at < clock_timestamp() - make_interval(secs => %(again)s)
+  AND c.id <> ALL(%(asked)s::uuid[])
   AND (h.circuit_open_until IS NULL OR h.circuit_open_until <= clock_timestamp())
   AND c.broker_host NOT IN (SELECT host FROM connections_hostcircuit WHERE opened_at IS NOT NULL)
-ORDER BY h.last_error_at LIMIT {AT_ONCE}
+ORDER BY h.last_error_at LIMIT %(limit)s
 """
 
 # The one that failed longest ago: each probe asks another account.
@@ -40,11 +46,26 @@ ORDER BY c.broker_host, h.last_error_at
 def look_again(
     *, run: Run = on_loop, adapter: Callable[[str], BrokerAdapter] = adapter_for
 ) -> tuple[int, int]:
-    """Read accounts in doubt, and one of each host whose probe is due.
+    """Read accounts in doubt, and one of each host whose probe is due, until none is due.
 
-    Returns how many answered and how many did not.
+    A probe that is answered wakes its neighbours, who are read in the same look. Nobody is asked
+    twice in one. Returns how many answered and how many did not.
     """
-    due: list[Any] = list(rows(_DOUBTED))
+    until = machine_time() + GO_ON_SECONDS
+    asked: set[UUID] = set()
+    answered = failed = 0
+    while due := _due(asked):
+        asked.update(row.connection_id for row in due)
+        well, unwell = read_accounts(due, run=run, adapter=adapter)
+        answered, failed = answered + well, failed + unwell
+        if machine_time() >= until:
+            break
+    return answered, failed
+
+
+def _due(asked: set[UUID]) -> list[Any]:
+    due: list[Any] = []
     if hosts := host_circuits.take_probes():
         due += rows(_PROBED, (hosts,))
-    return read_accounts(due, run=run, adapter=adapter)
+    wanted = {"again": AGAIN_SECONDS, "asked": array(asked), "limit": AT_ONCE}
+    return due + list(rows(_DOUBTED, wanted))

@@ -18,6 +18,11 @@ from users.models import User
 
 log = structlog.get_logger(__name__)
 
+REFUSED_AGAIN_SECONDS, REFUSED_LONGEST_SECONDS = 1800, 12 * 3600
+"""Between readings of an account whose broker refuses it. Nothing but its owner or its broker can
+end that, and a broker locks accounts whose login fails again and again: within half an hour most
+have forgotten the last try. After it, as long again as it has been refused for."""
+
 _REASONS = f"""
 SELECT c.id, {REASON_SQL} AS reason
 FROM connections_executionconnection c
@@ -141,8 +146,8 @@ def due_tests(limit: int) -> list[UUID]:
 def accounts_due(limit: int, *, older_than_seconds: float) -> Sequence[Any]:
     """Return rows for `spec_from_row` of accounts to read again, the oldest reading first.
 
-    Those in error at once: their next answer is what ends the error. Resting ones are left alone,
-    and those of a host whose circuit is open.
+    Who does not answer is left to `connections.probing`, who rests is left alone, and so is a host
+    whose circuit is open. Who is refused is asked rarely: its owner's test is what ends the error.
     """
     return rows(
         """
@@ -152,14 +157,23 @@ def accounts_due(limit: int, *, older_than_seconds: float) -> Sequence[Any]:
         JOIN connections_connectionhealth h ON h.connection_id = c.id
         LEFT JOIN connections_accountsnapshot a ON a.connection_id = c.id
         WHERE c.archived_at IS NULL AND c.is_active AND h.status <> 'UNTESTED'
+          AND h.unreachable_at IS NULL
           AND (h.circuit_open_until IS NULL OR h.circuit_open_until <= clock_timestamp())
           AND c.broker_host NOT IN (
             SELECT host FROM connections_hostcircuit WHERE opened_at IS NOT NULL)
-          AND (a.read_at IS NULL OR h.status = 'ERROR'
-            OR a.read_at < clock_timestamp() - make_interval(secs => %s))
-        ORDER BY a.read_at NULLS FIRST LIMIT %s
+          AND CASE WHEN h.status = 'ERROR' THEN h.last_error_at IS NULL
+            OR h.last_error_at < clock_timestamp() - greatest(make_interval(secs => %(refused)s),
+              least(make_interval(secs => %(longest)s), h.last_error_at - h.failing_since))
+            ELSE a.read_at IS NULL
+            OR a.read_at < clock_timestamp() - make_interval(secs => %(older)s) END
+        ORDER BY a.read_at NULLS FIRST LIMIT %(limit)s
         """,
-        (older_than_seconds, limit),
+        {
+            "refused": REFUSED_AGAIN_SECONDS,
+            "longest": REFUSED_LONGEST_SECONDS,
+            "older": older_than_seconds,
+            "limit": limit,
+        },
     )
 
 

@@ -52,6 +52,7 @@ class Findings:
     account: AccountState | None = None
     instruments: list[Instrument] = field(default_factory=list)
     book: str = ""
+    silent: bool = False  # it failed because nobody answered
 
     @property
     def failed(self) -> Check | None:
@@ -81,6 +82,7 @@ def run_test(
         run(_ask(adapter(connection.type), spec, findings))
     except Exception as error:  # whatever it is, the owner gets a sentence
         findings.checks.append(_explain(error, connection))
+        findings.silent = _is_silence(error)
     findings.checks = [_without(secrets, check) for check in findings.checks]
     _store(connection, findings)
     return findings.checks
@@ -155,6 +157,13 @@ def _explain(error: Exception, connection: ExecutionConnection) -> Check:
     )  # fmt: skip
 
 
+def _is_silence(error: Exception) -> bool:
+    """Whether the broker said nothing of the account: the next try may tell."""
+    if isinstance(error, BrokerError):
+        return error.code not in health.ACCOUNT_REFUSED
+    return isinstance(error, OSError)  # a TimeoutError is one
+
+
 def _place_of(error: BaseException) -> str:
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
@@ -185,7 +194,8 @@ def _store(connection: ExecutionConnection, findings: Findings) -> None:
     if findings.account is not None:
         told.refresh_account(connection.pk, findings.account, read_at=findings.started_at)
     if failed:
-        health.mark_errors([(connection.pk, f"{failed.detail} {failed.hint}".strip())])
+        told_owner = f"{failed.detail} {failed.hint}".strip()
+        health.mark_errors([(connection.pk, told_owner)], silent=findings.silent)
     else:
         health.mark_active([connection.pk])
         health.mark_connected([connection.pk])

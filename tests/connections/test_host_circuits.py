@@ -1,6 +1,7 @@
 """A lost answer is no error yet; a host that most accounts cannot reach is one trouble."""
 
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from django.utils import timezone
 
 from brokers.base import ReadFailed
 from common.codes import Code
-from connections import host_circuits, polling, probing, selectors, services
+from connections import host_circuits, polling, probing, selectors, services, testing
 from connections.models import ConnectionHealth, ExecutionConnection, HostCircuit
 from events.models import Event
 from tests.connections import make
@@ -101,6 +102,74 @@ def test_a_refused_login_is_an_error_at_once(broker: Broker) -> None:
     assert status(row) == "ERROR"
     age(60)
     assert probing.look_again(adapter=broker) == (0, 0), "brokers lock who tries too often"
+
+
+def test_a_refused_login_is_tried_by_itself_after_half_an_hour_and_then_ever_later(
+    broker: Broker,
+) -> None:
+    connect()
+    broker.state = ReadFailed(Code.CREDENTIALS_REFUSED)
+    assert polling.refresh_due_accounts(adapter=broker) == (0, 1)
+    waited = []
+    for minutes in range(10, 300, 10):
+        age(600)
+        if polling.refresh_due_accounts(adapter=broker) == (0, 1):
+            waited.append(minutes)
+    assert (waited[0], len(waited) in (3, 4)) == (30, True), waited
+    assert all(later >= 2 * earlier - 10 for earlier, later in pairwise(waited)), waited
+    assert probing.look_again(adapter=broker) == (0, 0)
+    broker.state = account()
+    age(selectors.REFUSED_LONGEST_SECONDS)
+    assert polling.refresh_due_accounts(adapter=broker) == (1, 0)
+
+
+def test_who_does_not_answer_is_looked_at_again_and_not_read_besides(broker: Broker) -> None:
+    doubted, away = connect(2)
+    fail(doubted, away)
+    for _ in range(3):
+        fail(away)
+    age(3600)
+    assert (status(doubted), status(away)) == ("ACTIVE", "ERROR")
+    assert polling.refresh_due_accounts(adapter=broker) == (0, 0)
+    assert probing.look_again(adapter=broker) == (2, 0)
+
+
+def test_a_test_that_no_broker_answered_is_an_error_that_is_looked_at_again(
+    broker: Broker,
+) -> None:
+    """Its owner pressed the button while the broker was away: half an hour is not for him."""
+    for failure in (TimeoutError(), OSError(), ReadFailed(Code.BROKER_UNREACHABLE)):
+        (row,) = connect()
+        broker.checks = failure
+        testing.run_test(row.pk, adapter=broker)
+        assert status(row) == "ERROR"
+        age(6)
+        assert probing.look_again(adapter=broker) == (1, 0)
+        assert status(row) == "ACTIVE"
+    broker.checks = ReadFailed(Code.CREDENTIALS_REFUSED)
+    testing.run_test(row.pk, adapter=broker)
+    age(6)
+    assert probing.look_again(adapter=broker) == (0, 0)
+
+
+def test_new_credentials_are_tested_not_looked_at_again(broker: Broker) -> None:
+    (row,) = connect()
+    fail(row)
+    services.set_credentials(row.pk, by=row.user, values={"password": "another"})
+    age(60)
+    assert probing.look_again(adapter=broker) == (0, 0)
+    assert (status(row), selectors.due_tests(5)) == ("UNTESTED", [row.pk])
+    testing.run_test(row.pk, adapter=broker)
+    assert status(row) == "ACTIVE"
+
+
+def test_a_refused_account_is_well_at_once_when_its_test_passes(broker: Broker) -> None:
+    (row,) = connect()
+    services.mark_errors([(row.pk, "Refused.")])
+    services.request_test(row.pk, by=row.user)
+    assert selectors.due_tests(5) == [row.pk]
+    testing.run_test(row.pk, adapter=broker)
+    assert (status(row), selectors.due_tests(5)) == ("ACTIVE", [])
 
 
 def test_an_account_that_was_never_well_is_not_spared() -> None:
@@ -233,11 +302,10 @@ def test_one_account_is_read_as_a_probe_and_its_answer_closes_it(broker: Broker)
     assert probing.look_again(adapter=broker) == (0, 0)  # the next probe is not due
     age(5.1)
     broker.state = account()
-    assert probing.look_again(adapter=broker) == (1, 0)
+    assert probing.look_again(adapter=broker) == (6, 0)  # the probe, then all of its neighbours
     assert host_circuits.open_hosts() == frozenset()
-    assert kinds()[-2:] == ["host.back", "connection.recovered"]
-    assert probing.look_again(adapter=broker) == (5, 0)  # the others rest no longer
-    assert {status(row) for row in accounts} == {"ACTIVE"}
+    assert kinds()[-7:] == ["host.back", *["connection.recovered"] * 6]
+    assert {status(row) for row in accounts} == {"ACTIVE"}  # the others rest no longer
 
 
 def test_an_answer_to_an_older_call_does_not_close_it() -> None:
@@ -266,3 +334,29 @@ def test_a_host_that_opens_again_and_again_is_probed_less_often() -> None:
     age(600)
     fail(*accounts)
     assert HostCircuit.objects.get().times == 1
+
+
+def test_a_host_of_hundreds_is_back_in_one_look(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probing, "AT_ONCE", 4)
+    accounts = connect(18)
+    for _ in range(5):
+        fail(*accounts)
+    age(5.1)
+    assert probing.look_again(adapter=broker) == (18, 0)
+    assert len(broker.asked) == len({spec.connection_id for spec in broker.asked}) == 18
+    assert {status(row) for row in accounts} == {"ACTIVE"}
+
+
+def test_one_look_asks_nobody_twice_and_ends(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probing, "AT_ONCE", 2)
+    monkeypatch.setattr(probing, "AGAIN_SECONDS", 0)
+    fail(*connect(4))
+    broker.state = ReadFailed(Code.BROKER_UNREACHABLE)
+    assert probing.look_again(adapter=broker) == (0, 4)
+    age(1)
+    monkeypatch.setattr(probing, "GO_ON_SECONDS", 0)
+    assert probing.look_again(adapter=broker) == (0, 2)
