@@ -15,6 +15,10 @@ from common.money import plain
 from execution.drift.notes import Record
 from execution.ids import base_of
 
+OF_ONE = (Code.LEVELS_DIFFER, Code.PRICE_DIFFERS)
+OF_POSITIONS = (
+    Code.UNKNOWN_POSITION, Code.POSITION_MISSING, Code.QUANTITY_DIFFERS, *OF_ONE,
+)  # fmt: skip
 EXACT = Decimal(10)  # prices are the same when they differ by less than a tenth of a pip
 
 
@@ -23,16 +27,22 @@ class Differences:
     """What a comparison found. gone: our positions that the broker lacks.
 
     since: from when executions could explain it, by the broker's time; None: nothing to explain.
+    unseen: (kind, key) of what it did not look at: of that it proves nothing.
     """
 
     records: list[Record] = field(default_factory=list)
     gone: list[Any] = field(default_factory=list)
     since: datetime | None = None
+    unseen: set[tuple[Code, str]] = field(default_factory=set)
 
     def explain_from(self, positions: Sequence[Any]) -> None:
         """Note that what was executed since these were opened could explain a difference."""
         times = [position.opened_at for position in positions]
         self.since = min([*times, *([self.since] if self.since else [])])
+
+    def pass_over(self, kinds: Sequence[Code], *keys: str) -> None:
+        """Note that differences of these kinds were not looked for, about these."""
+        self.unseen |= {(kind, key) for kind in kinds for key in keys}
 
 
 def positions_of(
@@ -46,8 +56,10 @@ def positions_of(
     found = Differences()
     mine_of = _by_ticket(ours, theirs)
     for ticket in theirs:
-        mine = mine_of.pop(ticket.broker_position_id, [])
+        number = ticket.broker_position_id
+        mine = mine_of.pop(number, [])
         if any(_moving(position, began) for position in mine):
+            found.pass_over(OF_POSITIONS, number, *map(key_of, mine))
             continue
         held = sum(p.quantity if p.side == ticket.side else -p.quantity for p in mine)
         if not mine:
@@ -55,9 +67,16 @@ def positions_of(
         elif held != ticket.quantity:
             found.explain_from(mine)
             found.records.append(_quantity(connection_id, mine, ticket, Decimal(held)))
+            found.pass_over(OF_ONE, number)
         elif len(mine) == 1:
             found.records += _levels_and_price(connection_id, mine[0], ticket)
-    found.gone = [p for group in mine_of.values() for p in group if not _moving(p, began)]
+            if mine[0].untold:
+                found.pass_over([Code.LEVELS_DIFFER], number)
+    left = [(number, p) for number, group in mine_of.items() for p in group]
+    found.gone = [p for _, p in left if not _moving(p, began)]
+    for number, position in left:
+        if _moving(position, began):
+            found.pass_over(OF_POSITIONS, number, key_of(position))
     if found.gone:
         found.explain_from(found.gone)
     return found
@@ -73,6 +92,11 @@ def _by_ticket(ours: Sequence[Any], theirs: Sequence[BrokerPosition]) -> dict[st
         )
         groups.setdefault(ticket, []).append(position)
     return groups
+
+
+def key_of(position: Any) -> str:
+    """What differences about a position of ours are kept under."""
+    return position.broker_position_id or f"position {position.id}"
 
 
 def _moving(position: Any, began: datetime) -> bool:

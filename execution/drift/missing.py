@@ -15,7 +15,7 @@ from common.clocks import market_now
 from common.codes import Code
 from common.sql import rows, run
 from execution.calls.flusher import apply_or_halve
-from execution.drift.compare import held_by_us
+from execution.drift.compare import held_by_us, key_of
 from execution.drift.notes import Record, write_all
 
 SEEN_AGAIN_AFTER = timedelta(seconds=5)
@@ -75,8 +75,9 @@ def _drift_record(position: Any) -> Record:
         "broker_position_id": position.broker_position_id,
         "differs": "",
     }
-    key = position.broker_position_id or f"position {position.id}"
-    return Record(Code.POSITION_MISSING, str(position.connection_id), key, evidence, position.id)
+    return Record(
+        Code.POSITION_MISSING, str(position.connection_id), key_of(position), evidence, position.id
+    )
 
 
 def _external_close(row: Any, quantity: Decimal) -> OrderReport:

@@ -40,7 +40,12 @@ WITH written AS (
     %s::text[]) AS t(kind, connection_id, position_id, order_id, key, evidence, state)
   JOIN connections_executionconnection c ON c.id::text = t.connection_id
   ON CONFLICT (connection_id, kind, key) WHERE state <> 'RESOLVED'
-  DO UPDATE SET seen_at = clock_timestamp(), evidence = EXCLUDED.evidence,
+  DO UPDATE SET seen_at = clock_timestamp(),
+    -- What was once told to be executed stays told: a later look says nothing of it.
+    evidence = CASE WHEN coalesce(jsonb_array_length(d.evidence->'fills'), 0) > 0
+        AND coalesce(jsonb_array_length(EXCLUDED.evidence->'fills'), 0) = 0
+      THEN EXCLUDED.evidence || jsonb_build_object('fills', d.evidence->'fills')
+      ELSE EXCLUDED.evidence END,
     position_id = EXCLUDED.position_id, order_id = EXCLUDED.order_id,
     (state, decision, found_at) = (SELECT
       CASE WHEN again THEN 'OPEN' ELSE d.state END, CASE WHEN again THEN '' ELSE d.decision END,

@@ -7,7 +7,6 @@ drift item; a position that is gone at the broker is closed here and never reope
 """
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -24,12 +23,14 @@ from execution.calls.asking import Snapshot
 from execution.calls.flusher import AWAY
 from execution.drift import correcting
 from execution.drift.compare import (
+    OF_POSITIONS,
     Differences,
     is_ours,
     positions_of,
 )
 from execution.drift.missing import settle_missing
 from execution.drift.notes import Record, write_all
+from execution.drift.resolving import resolve
 from execution.drift.resting import Look, begin, settle_orders, without_cancelled
 from execution.ids import base_of
 from execution.reports.streams import drain_first
@@ -53,7 +54,9 @@ WHERE c.archived_at IS NULL AND h.status = 'ACTIVE'
 OURS = """
 SELECT p.id, p.connection_id, p.symbol, p.side, p.quantity, p.entry_price, p.pip,
   p.broker_position_id, p.broker_sl, p.broker_tp, p.opened_at, p.touched_at, p.missing_since,
-  p.sl_guardian = 'BROKER' AND p.sl IS DISTINCT FROM p.broker_sl
+  -- What the broker is being told of levels, and levels that make way for an exit, are our doing.
+  p.lifted OR coalesce(p.levels_due_at > clock_timestamp(), false)
+    OR p.sl_guardian = 'BROKER' AND p.sl IS DISTINCT FROM p.broker_sl
     OR CASE WHEN p.tp_guardian = 'BROKER' THEN p.tp END IS DISTINCT FROM p.broker_tp AS untold,
   (SELECT e.client_order_id FROM execution_order e WHERE e.signal_id = p.signal_id
     AND e.connection_id = p.connection_id AND e.leg = 'entry' AND e.leg LIKE 'entry%%'
@@ -89,30 +92,6 @@ ANSWERED = """
 UPDATE execution_accountreading SET compare_asked_at = NULL
 WHERE connection_id = ANY(%s) AND compare_asked_at <= %s
 """
-
-RESOLVE = """
-UPDATE execution_driftitem d SET state = 'RESOLVED', resolved_at = clock_timestamp(),
-  resolution = CASE WHEN d.resolution = '' THEN 'Not seen any more by a clean comparison.'
-    ELSE d.resolution END
-WHERE d.state <> 'RESOLVED' AND d.connection_id = ANY(%(connections)s) AND (
-  d.kind = ANY(%(compared)s::text[]) AND d.seen_at < %(began)s
-  OR d.kind = %(lookup)s AND NOT EXISTS (
-    SELECT FROM execution_order o WHERE o.id = d.order_id AND o.status = 'UNKNOWN')
-  OR d.kind = %(forgotten)s AND EXISTS (
-    SELECT FROM execution_order o WHERE o.client_order_id = d.key))
-"""
-
-COMPARED = (
-    Code.UNKNOWN_POSITION,
-    Code.POSITION_MISSING,
-    Code.QUANTITY_DIFFERS,
-    Code.LEVELS_DIFFER,
-    Code.PRICE_DIFFERS,
-    Code.UNKNOWN_ORDER,
-    Code.ORDER_MISSING,
-    Code.ORDER_RESTS,
-    Code.FOREIGN_ORDER,
-)
 
 
 ASK_FOR = """
@@ -184,7 +163,8 @@ def compare_or_halve(look: Look, read: dict[UUID, Snapshot]) -> int:
 
 def _compare(look: Look, read: dict[UUID, Snapshot]) -> int:
     """Apply what explains differences, then write down what is left of them."""
-    records = settle_orders(look, {key: one.orders for key, one in read.items()})
+    orders = settle_orders(look, {key: one.orders for key, one in read.items()})
+    records = orders.records
     _rise(look, read)
     found = _positions(look, read)
     if (silent := _explain(look, found)) is not None:
@@ -197,20 +177,12 @@ def _compare(look: Look, read: dict[UUID, Snapshot]) -> int:
     settle_missing([p for one in found.values() for p in one.gone], list(read), look.began)
     with transaction.atomic():
         write_all([one for one in records if UUID(one.connection_id) in read])
-        run(RESOLVE, {**_resolvable(look.began), "connections": list(read)})
+        unseen = {(key, *one) for key, found_of in found.items() for one in found_of.unseen}
+        resolve(list(read), look.began, unseen | orders.unseen)
         run(CLEAN, {"connections": list(read), "began": look.began})
         run(ANSWERED, (list(read), look.began))
     point("reconcile.committed")
     return sum(not one.is_note for one in records)
-
-
-def _resolvable(began: datetime) -> dict[str, Any]:
-    return {
-        "compared": array(code.value for code in COMPARED),
-        "lookup": Code.BEYOND_LOOKUP.value,
-        "forgotten": Code.FORGOTTEN_ORDER.value,
-        "began": began,
-    }
 
 
 def _rise(look: Look, read: dict[UUID, Snapshot]) -> None:
@@ -271,6 +243,9 @@ def _positions(look: Look, read: dict[UUID, Snapshot]) -> dict[UUID, Differences
             if ticket.broker_position_id in known or (key, ticket.symbol) not in entering
         ]
         found[key] = positions_of(str(key), ours[key], theirs, look.began)
+        passed = {ticket.broker_position_id for ticket in one.positions}
+        passed -= {ticket.broker_position_id for ticket in theirs}
+        found[key].pass_over(OF_POSITIONS, *passed)
     return found
 
 

@@ -60,7 +60,15 @@ def begin(accounts: dict[UUID, Any]) -> Look:
     return Look(accounts, began, positions, {row.id for row in rows(WORKING, (ids,))})
 
 
-def settle_orders(look: Look, theirs: dict[UUID, list[Any]]) -> list[Record]:
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Differences of orders. unseen: (connection, kind, key) of those that nobody could answer."""
+
+    records: list[Record]
+    unseen: set[tuple[UUID, Code, str]]
+
+
+def settle_orders(look: Look, theirs: dict[UUID, list[Any]]) -> Compared:
     """Compare orders, and have the broker say of each that differs what became of it.
 
     Returns the differences that its answers have not settled.
@@ -80,7 +88,20 @@ def settle_orders(look: Look, theirs: dict[UUID, list[Any]]) -> list[Record]:
         for row in (*one.missing, *(ended for ended, _ in one.ended))
     ]
     answers = asking.look_up(asked)
-    return _unsettled(look, found, answers)
+    return Compared(_unsettled(look, found, answers), _unanswered(found, answers))
+
+
+def _unanswered(
+    found: dict[UUID, OrderDifferences], answers: dict[tuple[UUID, str], bool]
+) -> set[tuple[UUID, Code, str]]:
+    unseen = set()
+    for key, one in found.items():
+        about = [(Code.ORDER_MISSING, row) for row in one.missing]
+        about += [(Code.ORDER_RESTS, row) for row, _ in one.ended]
+        for kind, row in about:
+            if (key, row.client_order_id) not in answers:
+                unseen.add((key, kind, row.client_order_id))
+    return unseen
 
 
 def _unsettled(
