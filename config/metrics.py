@@ -69,7 +69,7 @@ SELECT h.status, count(*) AS value FROM connections_executionconnection c
 JOIN connections_connectionhealth h ON h.connection_id = c.id
 WHERE c.is_active AND c.archived_at IS NULL GROUP BY h.status"""),
 )  # fmt: skip
-DROPPED = "SELECT name, n AS value FROM execution_tally"
+DROPPED = "SELECT name, sum(n) AS value FROM execution_tally GROUP BY name"
 
 
 class Figures(Collector):

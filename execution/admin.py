@@ -16,7 +16,7 @@ from common.shown import STATES, sentence, signed, statuses_of
 from common.shown import age as shown_age
 from connections.models import ExecutionConnection
 from execution.drift import words as drift_words
-from execution.models import DriftItem, ExecutionLog, Fill, Order, Tally, WorkerLease
+from execution.models import DriftItem, ExecutionLog, Fill, Order, Tally, TallyQuerySet, WorkerLease
 
 FOUND_CONNECTIONS = 200  # a search by account looks at that many accounts
 
@@ -214,11 +214,19 @@ class DriftItemAdmin(ReadOnlyAdmin):
 class TallyAdmin(ReadOnlyAdmin):
     """Messages and reports that were dropped, because nobody waits for them."""
 
-    list_display = ("said", "n", "last", "last_at")
+    list_display = ("said", "times", "last", "last_at")
+    list_display_links = None
+
+    def get_queryset(self, request: HttpRequest) -> TallyQuerySet:
+        return Tally.objects.summed()
 
     @admin.display(description="What", ordering="name")
     def said(self, tally: Tally) -> str:
         return tally.get_name_display()
+
+    @admin.display(description="Times", ordering="total")
+    def times(self, tally: Any) -> int:
+        return int(tally.total)
 
 
 @admin.register(WorkerLease)

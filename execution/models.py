@@ -7,7 +7,7 @@ from typing import Self
 
 from django.conf import settings
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, OuterRef, Q, Subquery, Sum
 
 from common.database import ClockTimestamp
 from common.fields import AmountField
@@ -354,8 +354,21 @@ class AccountReading(models.Model):
         return str(self.connection_id)
 
 
+class TallyQuerySet(models.QuerySet["Tally"]):
+    def summed(self) -> Self:
+        """One row a name, the newest, with `total`: what all rows of the name add up to."""
+        newest = Tally.objects.order_by("name", "-last_at", "-id").distinct("name")
+        of_name = Tally.objects.filter(name=OuterRef("name")).order_by().values("name")
+        return self.filter(pk__in=newest.values("pk")).annotate(
+            total=Subquery(of_name.annotate(total=Sum("n")).values("total"))
+        )
+
+
 class Tally(models.Model):
-    """How often something was dropped that nobody is waiting for, so that operators see it."""
+    """How often something was dropped that nobody is waiting for, so that operators see it.
+
+    Rows are appended, so that no flush waits for another's count, and added up now and then.
+    """
 
     class Name(models.TextChoices):
         MALFORMED = "message.malformed", "Message that is no list of ids"
@@ -364,10 +377,12 @@ class Tally(models.Model):
         UNKNOWN_TASK = "message.unknown_task", "Message for a task that does not exist"
         NOBODYS_REPORT = "report.nobodys", "Report about nobody's connection"
 
-    name = models.CharField(primary_key=True, max_length=40, choices=Name)
+    name = models.CharField(max_length=40, choices=Name)
     n = models.BigIntegerField(default=0, db_default=0)
     last = models.CharField(max_length=200, blank=True, default="", db_default="")
     last_at = models.DateTimeField(db_default=ClockTimestamp())
+
+    objects = TallyQuerySet.as_manager()
 
     class Meta:
         verbose_name_plural = "tallies"

@@ -121,6 +121,7 @@ def start_trading(role: str, *, exits_only: bool = False) -> runtime.Runtime:
             ("outlived", seconds, sweeps.withdraw_outlived),
             ("stuck", seconds, stuck.unstick),
             ("limbo", seconds, stuck.tell_of_limbo),
+            ("add up what was dropped", seconds, tallies.add_up),
             ("epoch", seconds, lambda: services.execute(epochs.settle())),
         )
     witness.begin()  # before anything is claimed

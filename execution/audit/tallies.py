@@ -10,10 +10,23 @@ from execution.models import Tally
 
 log = structlog.get_logger(__name__)
 
-COUNT = """
-INSERT INTO execution_tally AS t (name, n, last) VALUES (%s, %s, %s)
-ON CONFLICT (name) DO UPDATE SET n = t.n + EXCLUDED.n, last = EXCLUDED.last,
-  last_at = clock_timestamp()
+MANY = 100
+
+COUNT = "INSERT INTO execution_tally (name, n, last) VALUES (%s, %s, %s)"
+
+# One statement: whoever sums sees the many rows or the one. Rows that another process adds up just
+# now are left to it, those of an open transaction to the next time.
+ADD_UP = """
+WITH gone AS (
+  DELETE FROM execution_tally WHERE id = ANY(ARRAY(
+    SELECT id FROM execution_tally
+    WHERE (SELECT count(*) FROM execution_tally) > %s
+    ORDER BY id LIMIT 10000 FOR UPDATE SKIP LOCKED))
+  RETURNING id, name, n, last, last_at
+)
+INSERT INTO execution_tally (name, n, last, last_at)
+SELECT name, sum(n), (array_agg(last ORDER BY last_at DESC, id DESC))[1], max(last_at)
+FROM gone GROUP BY name
 """
 
 STRANGERS = """
@@ -29,10 +42,19 @@ def new_reference() -> str:
 
 
 def count(name: Tally.Name, last: str, n: int = 1) -> None:
-    """Count something that was dropped; last: what it was, 200 characters of it are kept."""
+    """Count something that was dropped; last: what it was, 200 characters of it are kept.
+
+    Part of the present transaction: what is rolled back with it was not dropped yet. A row of its
+    own, so that nobody who counts the same waits for that transaction to end.
+    """
     text = last.replace("\x00", "")[:200]
     log.warning("dropped", what=name.value, last=text, n=n)
     run(COUNT, (name.value, n, text))
+
+
+def add_up() -> None:
+    """Make one row of the many of each name, once there are more than a hundred."""
+    run(ADD_UP, (MANY,))
 
 
 def count_strangers(order_ids: Sequence[int]) -> None:

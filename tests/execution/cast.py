@@ -17,7 +17,7 @@ from connections.models import AccountSnapshot, ExecutionConnection, Instrument
 from execution.calls.flusher import apply_or_halve
 from execution.calls.wire import reports_of
 from execution.intents.claim import Outgoing, claim
-from execution.models import Order
+from execution.models import Order, Tally
 from positions.models import ExecutionPosition
 from prices.models import LatestQuote
 from signals.models import Approval, Feed, Signal
@@ -203,6 +203,12 @@ def report(of: Order, kind: ReportKind, **fields: Any) -> OrderReport:
     if of.is_entry:
         told["broker_position_id"] = f"t{of.pk}"
     return OrderReport(kind=kind, connection_id=str(of.connection_id), **{**told, **fields})
+
+
+def tallied() -> dict[str, tuple[int, str]]:
+    """What was dropped as the console shows it: how often, and what was last."""
+    shown: Any = Tally.objects.summed()
+    return {row.name: (row.total, row.last) for row in shown}
 
 
 # ---- time ------------------------------------------------------------------------------------
