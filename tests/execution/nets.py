@@ -1,7 +1,8 @@
 """Accounts that do not close by ticket, for the double: what is open is one number a symbol.
 
-Levels are orders of their own there, as large as what was filled. `reversed` and `stolen` keep what
-must never happen: an exit that turned a position round, one that took a neighbour's share.
+Levels are orders of their own there, as large as what was filled. `reversed`, `stolen` and `exposed`
+keep what must never happen: an exit that turned a position round, one that took a neighbour's share,
+one that left a live stop behind which would turn it round at the next price.
 """
 
 from collections import defaultdict
@@ -27,6 +28,7 @@ class Nets:
         self.dead_groups: set[str] = set()
         self.reversed: list[str] = []
         self.stolen: list[str] = []
+        self.exposed: list[str] = []
 
     def key(self, lot: Any) -> Key:
         """Of the position that an entry is a part of."""
@@ -68,6 +70,8 @@ class Nets:
             self.protected[lot.number] = max(ZERO, left - wanted)
         elif self.safety is ExitSafety.REDUCE_ONLY:
             self.protected[lot.number] = min(left, lot.held)
+        elif left > lot.held:
+            self.exposed.append(f"a stop of {left} lives, and {lot.number} has {lot.held}")
         return wanted
 
     def stop_out(self, lot: Any) -> Decimal:

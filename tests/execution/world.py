@@ -280,6 +280,7 @@ class World:
         if nets := self.broker.nets:
             assert not nets.reversed, nets.reversed
             assert not nets.stolen, nets.stolen
+            assert not nets.exposed, nets.exposed
         twice = {base: n for base, n in Counter(self.broker.accepted()).items() if n > 1}
         assert not twice, twice
         fills = {f.broker_fill_id for t in self.broker.tickets for f in t.fills}
