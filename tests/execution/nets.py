@@ -1,8 +1,8 @@
 """Accounts that do not close by ticket, for the double: what is open is one number a symbol.
 
-Levels are orders of their own there, as large as what was filled. `reversed`, `stolen` and `exposed`
-keep what must never happen: an exit that turned a position round, one that took a neighbour's share,
-one that left a live stop behind which would turn it round at the next price.
+Levels are orders of their own there, as large as what was filled. What must never happen is kept:
+`reversed`, an exit that turned a position round; `stolen`, one that took a neighbour's share;
+`exposed`, one that left a live stop behind which would turn it round at the next price.
 """
 
 from collections import defaultdict
