@@ -134,8 +134,8 @@ class Execution:
     replace it as they come. Without a broker's order either (an OrderReport with a `close_cause`
     and no `broker_order_id`) it is our conclusion about a position: `quantity` is all of it that
     has been closed, by whatever.
-    revision: a broker's correction of an execution has its id and a higher number; it replaces the
-    price, the commission and the time. A changed quantity is for people to settle.
+    revision: a broker's correction of an execution has its id and a higher number; it replaces all
+    of it: quantity, price, commission and time. One that takes back all of an order is for people.
     """
 
     broker_fill_id: str

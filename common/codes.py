@@ -489,6 +489,12 @@ class Code(StrEnum):
         "See in the broker's history what became of it, then decide.",
     )
     POISONED_REPORT = ("POISONED_REPORT", "A broker's report could not be written down.")
+    EXIT_BEYOND_OPEN = (
+        "EXIT_BEYOND_OPEN",
+        "The broker says that an exit closed more than was open here.",
+        "Have the account compared: what is left over at the broker is a difference of its own, to"
+        " be closed or adopted. Then leave this one, with a reason.",
+    )
     BEYOND_LOOKUP = (
         "BEYOND_LOOKUP",
         "An order without an answer is older than the broker can look back: its absence proves"

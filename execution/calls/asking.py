@@ -88,19 +88,24 @@ def learn_fills(accounts: Sequence[Any], since: Mapping[UUID, datetime]) -> set[
 
 
 KNOWN = """
-SELECT f.connection_id::text, f.broker_fill_id FROM execution_fill f
+SELECT f.connection_id::text, f.broker_fill_id, f.revision FROM execution_fill f
 JOIN unnest(%s::uuid[], %s::text[]) AS t(connection_id, fill_id)
   ON t.connection_id = f.connection_id AND t.fill_id = f.broker_fill_id
 """
 
 
 def _new(told: Sequence[OrderReport]) -> list[OrderReport]:
-    """Only what we have not written down yet: most of it we have."""
+    """Only what we have not written down yet, or not as corrected: most of it we have."""
     named = [(r.connection_id, f.broker_fill_id) for r in told for f in r.fills]
-    known = {(row.connection_id, row.broker_fill_id) for row in rows(KNOWN, columns(named, 2))}
+    found = rows(KNOWN, columns(named, 2))
+    known = {(row.connection_id, row.broker_fill_id): row.revision for row in found}
     news = []
     for report in told:
-        fills = [f for f in report.fills if (report.connection_id, f.broker_fill_id) not in known]
+        fills = [
+            f
+            for f in report.fills
+            if known.get((report.connection_id, f.broker_fill_id), -1) < f.revision
+        ]
         if fills:
             news.append(replace(report, fills=tuple(fills), event_id=NOT_THE_WHOLE))
     return news

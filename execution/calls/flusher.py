@@ -15,6 +15,7 @@ from execution.calls.errands import Done
 from execution.drift.notes import set_aside
 from execution.models import Tally
 from execution.reports.apply import apply_reports
+from execution.reports.beyond import apply_within_open, closes_too_much
 
 log = structlog.get_logger(__name__)
 GATHER_SECONDS = 0.010
@@ -30,7 +31,8 @@ def apply_or_halve(
     """Apply reports whatever happens; return those that must be told again later.
 
     A deadlock is retried and a lost database waited for. What cannot be written for its own sake
-    (a constraint, our own arithmetic) is halved until it stands alone, and becomes drift.
+    (a constraint, our own arithmetic) is halved until it stands alone, and becomes drift; of an
+    exit beyond what is open, only what is beyond.
     """
     stop = stop or threading.Event()
     deferred: list[OrderReport] = []
@@ -56,9 +58,22 @@ def apply_or_halve(
 
 
 def _kept(report: OrderReport, fault: Exception) -> bool:
-    """Set aside a report that cannot be applied; False: the database is away, so try it again."""
+    """Apply what can be applied of a report, else set it aside; False: the database is away, so try
+    it again."""
+    try:
+        if closes_too_much(fault) and apply_within_open(report):
+            log.error("an exit executed more than is open", order=report.client_order_id)
+            return True
+    except AWAY:
+        connection.close()
+        return False
+    except Exception as another:
+        fault = another
     reference = new_reference()
-    log.exception("a report cannot be applied", order=report.client_order_id, reference=reference)
+    log.error(
+        "a report cannot be applied", order=report.client_order_id, reference=reference,
+        exc_info=fault,
+    )  # fmt: skip
     try:
         if not set_aside(report, fault, reference):
             log.error("a report about nobody's connection was dropped", report=repr(report))

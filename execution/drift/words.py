@@ -22,6 +22,7 @@ WHERE_TO_LOOK: dict[str, str] = {
     Code.LEVELS_DIFFER: "Stop or target were moved at the broker.",
     Code.PRICE_DIFFERS: "Only profits are shown differently; nothing is sent because of it.",
     Code.UNKNOWN_ORDER: "An order with our tag that we have no row of: look at its id first.",
+    Code.EXIT_BEYOND_OPEN: "What was open is closed here. Compare: what is left there shows then.",
     Code.POISONED_REPORT: "A report that cannot be written down is the evidence itself.",
 }
 

@@ -27,7 +27,8 @@ from execution.reports import sql
 from execution.reports.broker_exits import Told, conclude, lock_in_order, materialise
 from execution.reports.concluded import give_back, is_conclusion
 from execution.reports.folding import ZERO, Change, fold, last_told, state_of
-from execution.reports.inferred import Unusual, recount, settle
+from execution.reports.inferred import Unusual, settle
+from execution.reports.recounting import recount
 from execution.reports.writing import write
 
 log = structlog.get_logger(__name__)

@@ -33,6 +33,10 @@ class Ledger:
         before, self.effect = self.effect, max(self.effect, self.named, stated)
         return self.effect - before
 
+    def shift(self, by: Decimal) -> None:
+        """Count what the broker corrected of executions that it had told."""
+        self.named, self.effect = self.named + by, self.effect + by
+
 
 @dataclass(slots=True)
 class Told:
@@ -41,7 +45,8 @@ class Told:
     reports: list[tuple[OrderReport, int | None]] = field(default_factory=list)
     ids: list[int] = field(default_factory=list)
     deferred: list[OrderReport] = field(default_factory=list)
-    seen: set[tuple[int, str]] = field(default_factory=set)  # executions of this batch
+    # Executions of this batch, by position and id: their highest revision and its quantity.
+    seen: dict[tuple[int, str], tuple[int, Decimal]] = field(default_factory=dict)
     taken: dict[int, Decimal] = field(default_factory=dict)  # by them, from each position
     ledgers: dict[tuple[int, str], Ledger] = field(default_factory=dict)  # by position and ticket
     conclusions: bool = False
@@ -91,7 +96,8 @@ SELECT id, filled_quantity FROM execution_order WHERE position_id = %s AND {IS_C
 """
 
 KNOWN = """
-SELECT broker_fill_id FROM execution_fill WHERE connection_id = %s AND broker_fill_id = ANY(%s)
+SELECT broker_fill_id, revision, quantity FROM execution_fill
+WHERE connection_id = %s AND broker_fill_id = ANY(%s)
 """
 
 # Reservations are balanced when the reports have been applied.
@@ -110,7 +116,10 @@ JOIN positions_executionposition p ON p.id = w.position_id
 RETURNING id
 """
 
-GROW = "UPDATE execution_order SET quantity = quantity + %s WHERE id = %s"
+# Never below what it has filled so far: `recounting.FIT` does that when the fills are corrected.
+GROW = """
+UPDATE execution_order SET quantity = greatest(quantity + %s, filled_quantity) WHERE id = %s
+"""
 
 
 def lock_in_order(reports: Sequence[OrderReport]) -> None:
@@ -173,11 +182,11 @@ def _sort_out(
 def _take(told: Told, report: OrderReport, entry: Any) -> None:
     """Find or write the exit's order row, unless there is nothing new in the report."""
     position = rows(LOAD, ([entry.id],))[0]
-    new, keys = _new_executions(report, position, told.seen)
+    new, shift, seen = _new_executions(report, position, told.seen)
     stated = max((fill.quantity for fill in report.fills if fill.inferred), default=Decimal(0))
     ledger = _ledger(told, report, position)
     growth = replace(ledger).grow(new, stated)
-    taken = told.taken.get(position.id, Decimal(0)) + growth
+    taken = told.taken.get(position.id, Decimal(0)) + growth + shift
     if taken > position.quantity + position.concluded and entry.may_fill:
         told.deferred.append(report)
         return
@@ -187,12 +196,13 @@ def _take(told: Told, report: OrderReport, entry: Any) -> None:
     if not (new or growth > 0 or any(fill.revision for fill in report.fills)):
         return
     ledger.grow(new, stated)
-    told.seen |= keys
+    ledger.shift(shift)
+    told.seen.update(seen)
     told.taken[position.id] = taken
     if order_id is None:
         order_id = _new_row(report, position, growth)
-    elif growth > 0:
-        run(GROW, (growth, order_id))
+    elif growth + shift != 0:
+        run(GROW, (growth + shift, order_id))
     told.reports.append((report, order_id))
     told.ids.append(order_id)
 
@@ -250,19 +260,28 @@ def _new_row(report: OrderReport, position: Any, fresh: Decimal) -> int:
 
 
 def _new_executions(
-    report: OrderReport, position: Any, seen: set[tuple[int, str]]
-) -> tuple[Decimal, set[tuple[int, str]]]:
-    """What the report executes that neither the database nor this batch has told before."""
+    report: OrderReport, position: Any, seen: dict[tuple[int, str], tuple[int, Decimal]]
+) -> tuple[Decimal, Decimal, dict[tuple[int, str], tuple[int, Decimal]]]:
+    """What the report executes that neither the database nor this batch has told before, what it
+    corrects of the rest, and both as they are now."""
     fill_ids = [fill.broker_fill_id for fill in report.fills]
-    known = {row.broker_fill_id for row in rows(KNOWN, (position.connection_id, fill_ids))}
-    new = {
-        (position.id, fill.broker_fill_id): fill.quantity
-        for fill in report.fills
-        if not fill.inferred
-        and fill.broker_fill_id not in known
-        and (position.id, fill.broker_fill_id) not in seen
-    }
-    return sum(new.values(), Decimal(0)), set(new)
+    found = rows(KNOWN, (position.connection_id, fill_ids))
+    known = {(position.id, row.broker_fill_id): (row.revision, row.quantity) for row in found}
+    known.update({key: now for key, now in seen.items() if key[0] == position.id})
+    new, shift, changed = Decimal(0), Decimal(0), {}
+    for fill in report.fills:
+        if fill.inferred:
+            continue
+        before = known.get((position.id, fill.broker_fill_id))
+        if before is None:
+            new += fill.quantity
+        elif before[0] < fill.revision:
+            shift += fill.quantity - before[1]
+        else:
+            continue
+        now = fill.revision, fill.quantity
+        known[position.id, fill.broker_fill_id] = changed[position.id, fill.broker_fill_id] = now
+    return new, shift, changed
 
 
 def _leg_of(report: OrderReport, position: Any, taken: Sequence[str]) -> tuple[str, Decimal | None]:

@@ -12,7 +12,7 @@ from execution.drift.notes import write_drift
 from execution.ids import at_attempt, attempt_of
 from execution.models import Status
 from execution.reports import sql
-from execution.reports.inferred import NOTHING, Sums, count_new
+from execution.reports.inferred import NOTHING, QuantityCorrectedError, Sums, count_new
 from execution.reports.transitions import (
     State,
     Step,
@@ -90,6 +90,8 @@ def fold(change: Change) -> None:
 def _add_fills(change: Change) -> None:
     row, state, sums = change.row, change.state, change.sums
     total = state.filled + sums.quantity
+    if total <= 0:
+        raise QuantityCorrectedError(f"nothing is left of {state.filled}")
     change.average = divide(state.filled * row.avg_fill_price + sums.value, total)
     if row.expected_price is not None and row.pip:
         moved = (change.average - row.expected_price) * SIGN[row.side]

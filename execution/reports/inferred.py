@@ -3,7 +3,9 @@
 What an order has executed is max(the largest sum told, Σ of the executions with ids). What the sum
 says beyond those stands in one fill row of the order, marked inferred, at the sum's own average; it
 shrinks as they come and vanishes with the last of them. Thus no order of arrival counts anything
-twice. A corrected execution (a higher revision) replaces the earlier ones under its id.
+twice. A corrected execution (a higher revision) replaces the earlier ones under its id, in all that
+follows from them: what was counted shrinks or grows with it. A sum that was told before a
+correction and comes after it cannot be told from a new one: the next comparison shows it.
 
 Orders are locked by the caller, so their fills hold still.
 """
@@ -22,12 +24,12 @@ ZERO = Decimal(0)
 
 
 class QuantityCorrectedError(Exception):
-    """A broker took back or changed the quantity of an execution: people must look."""
+    """A broker took back all that an order had executed: people must look."""
 
 
 @dataclass(slots=True)
 class Sums:
-    """What a flush adds to an order. quantity is never negative; value and commission may be."""
+    """What a flush adds to an order. Corrections may make each of it negative."""
 
     quantity: Decimal = ZERO
     value: Decimal = ZERO
@@ -37,6 +39,7 @@ class Sums:
     inferred: Decimal = ZERO  # of the order, afterwards
     replaced: Decimal = ZERO  # of what had been inferred, by executions with ids
     corrected: int = 0  # executions
+    shift: Decimal = ZERO  # of their quantities; part of `quantity`
 
     @property
     def is_restated(self) -> bool:
@@ -66,8 +69,9 @@ def stated_after(
 ) -> Stated:
     """What the inferred fill becomes. Pure.
 
-    filled: the order's, with the present inferred part; new: of executions with ids that were not
-    counted yet. The average and the time are those of the largest sum that was ever told.
+    filled: the order's, with the present inferred part and as corrected; new: of executions with
+    ids that were not counted yet. The average and the time are those of the largest sum that was
+    ever told.
     """
     named = filled - stated.quantity + new
     largest = max(sums, key=lambda one: one.quantity, default=None)
@@ -91,10 +95,11 @@ FROM execution_fill WHERE order_id = ANY(%s)
 """
 
 CORRECT = """
-UPDATE execution_fill f SET price = d.price, commission = d.commission,
+UPDATE execution_fill f SET quantity = d.quantity, price = d.price, commission = d.commission,
   commission_currency = d.currency, time = d.time, revision = d.revision
-FROM unnest(%s::bigint[], %s::text[], %s::numeric[], %s::numeric[], %s::text[], %s::timestamptz[],
-  %s::int[]) AS d(order_id, broker_fill_id, price, commission, currency, time, revision)
+FROM unnest(%s::bigint[], %s::text[], %s::numeric[], %s::numeric[], %s::numeric[], %s::text[],
+  %s::timestamptz[], %s::int[])
+  AS d(order_id, broker_fill_id, quantity, price, commission, currency, time, revision)
 WHERE f.order_id = d.order_id AND f.broker_fill_id = d.broker_fill_id
 """
 
@@ -155,8 +160,8 @@ def settle(told: Sequence[Unusual]) -> dict[int, Sums]:
         now = after[one.row.id] = stated_after(
             before,
             [fill for fill in one.unusual if fill.inferred],
-            one.row.filled_quantity,
-            counted.quantity,
+            one.row.filled_quantity + counted.shift,
+            counted.quantity - counted.shift,
         )
         _count_stated(counted, before, now)
     _write_stated(told, stated, after)
@@ -197,7 +202,7 @@ def _correct(one: Unusual, there: dict[tuple[int, str], Any], counted: Sums) -> 
         if known is None:
             _add(one.row, fill, counted)
         elif known.revision < fill.revision:
-            if known.quantity != fill.quantity:
+            if fill.quantity <= 0:
                 raise QuantityCorrectedError(f"{fill_id}: {known.quantity} → {fill.quantity}")
             _replace(one.row, known, fill, counted)
 
@@ -217,11 +222,15 @@ def _add(row: Any, fill: Execution, counted: Sums) -> None:
 
 def _replace(row: Any, known: Any, fill: Execution, counted: Sums) -> None:
     record = (
-        row.id, fill.broker_fill_id, fill.price, fill.commission, fill.commission_currency,
-        fill.time, fill.revision,
+        row.id, fill.broker_fill_id, fill.quantity, fill.price, fill.commission,
+        fill.commission_currency, fill.time, fill.revision,
     )  # fmt: skip
-    run(CORRECT, columns([record], 7))
-    counted.value += fill.quantity * (fill.price - known.price)
+    run(CORRECT, columns([record], 8))
+    shift = fill.quantity - known.quantity
+    counted.quantity, counted.shift = counted.quantity + shift, counted.shift + shift
+    if shift > 0:  # it opens or closes something, as an execution does
+        counted.times.append(fill.time)
+    counted.value += fill.quantity * fill.price - known.quantity * known.price
     counted.commission += fill.commission - known.commission
     counted.corrected += 1
 
@@ -242,51 +251,3 @@ def _write_stated(
             for row, now in kept
         ]  # fmt: skip
         run(STATE, columns(records, 8))
-
-
-# A position is what its fills are. Only where something was replaced: else sums are carried on.
-RECOUNT = """
-WITH mine AS (
-  SELECT p.id FROM execution_order o JOIN positions_executionposition p ON p.id = o.position_id
-  WHERE o.id = ANY(%(ids)s)
-  UNION
-  SELECT p.id FROM execution_order o JOIN positions_executionposition p
-    ON p.connection_id = o.connection_id AND p.signal_id = o.signal_id
-  WHERE o.id = ANY(%(ids)s) AND o.position_id IS NULL
-), came AS (
-  SELECT p.id, sum(f.quantity * f.price) / sum(f.quantity) AS price,
-    sum(f.commission) AS commission, min(f.time) AS first
-  FROM mine JOIN positions_executionposition p USING (id)
-  JOIN execution_order o ON o.connection_id = p.connection_id AND o.signal_id = p.signal_id
-    AND o.position_id IS NULL
-  JOIN execution_fill f ON f.order_id = o.id GROUP BY p.id
-), went AS (
-  SELECT p.id, sum(f.commission) AS commission,
-    sum(f.quantity * (f.price - round(came.price, 18))
-      * coalesce(o.conversion_rate, p.conversion_rate)) AS gain
-  FROM came JOIN positions_executionposition p USING (id)
-  JOIN execution_order o ON o.position_id = p.id
-  JOIN execution_fill f ON f.order_id = o.id GROUP BY p.id
-), last AS (
-  SELECT DISTINCT ON (o.position_id) o.position_id AS id, f.time,
-    CASE WHEN o.leg LIKE 'sl%%' THEN 'sl' WHEN o.leg LIKE 'tp%%' THEN 'tp'
-      WHEN o.leg LIKE 'external%%' THEN 'external_close' ELSE 'manual' END AS why
-  FROM mine JOIN execution_order o ON o.position_id = mine.id
-  JOIN execution_fill f ON f.order_id = o.id
-  ORDER BY o.position_id, f.time DESC, f.broker_fill_id DESC
-)
-UPDATE positions_executionposition p SET entry_price = round(came.price, 18),
-  opened_at = came.first, commission = came.commission + coalesce(went.commission, 0),
-  realized_pnl = round(coalesce(went.gain, 0) * CASE p.side WHEN 'BUY' THEN 1 ELSE -1 END, 18),
-  close_reason = CASE WHEN p.quantity = 0 THEN coalesce(last.why, p.close_reason)
-    ELSE p.close_reason END,
-  closed_at = CASE WHEN p.quantity = 0 THEN coalesce(last.time, p.closed_at) ELSE p.closed_at END,
-  touched_at = clock_timestamp()
-FROM came LEFT JOIN went USING (id) LEFT JOIN last USING (id) WHERE p.id = came.id
-"""
-
-
-def recount(order_ids: Sequence[int]) -> None:
-    """Work out anew, from their fills, the positions that these orders opened or are closing."""
-    if order_ids:
-        run(RECOUNT, {"ids": list(order_ids)})

@@ -124,7 +124,7 @@ def after_fill(state: State, filled: Decimal) -> Step:
     whichever of the two reports came first. A rejection or an absence was wrong, so it moves.
     """
     late = Code.LATE_FILL if state.status in LATE else None
-    if filled >= state.quantity:
+    if filled >= state.quantity or state.status == S.FILLED:  # full, and corrected since
         return Step(S.FILLED, late)
     if state.status in (S.CANCEL_REQUESTED, S.CANCELLED, S.EXPIRED):
         return Step(state.status, late)

@@ -141,8 +141,8 @@ def test_a_broker_exit_of_more_than_is_open_is_settled_when_its_entry_has_ended(
     cast.pass_time(61)
     assert cast.tell(told) == []
     item = DriftItem.objects.get()
-    assert (item.kind, item.evidence["broker_order_id"]) == ("POISONED_REPORT", "X1")
-    assert ExecutionPosition.objects.get().quantity == 60  # the next comparison closes it
+    assert (item.kind, item.evidence["broker_order_id"]) == ("EXIT_BEYOND_OPEN", "X1")
+    assert ExecutionPosition.objects.get().quantity == 0
 
 
 def test_a_broker_exit_of_more_than_was_told_waits_for_the_entrys_other_fill(entry: Order) -> None:

@@ -313,11 +313,3 @@ def test_a_corrected_price_moves_everything_that_follows_from_it(entry: Order) -
     assert Order.objects.get(leg="entry").avg_fill_price == D("1.101")
     cast.tell(cast.fill_report(entry, 100, "e1", price="1.10000"))
     assert Fill.objects.get(broker_fill_id="e1").price == D("1.101")
-
-
-def test_a_corrected_quantity_is_left_to_people(entry: Order) -> None:
-    cast.tell(cast.fill_report(entry, 100, "e1"))
-    told = cast.fill_report(entry, 90, "e1")
-    cast.tell(replace(told, fills=(replace(told.fills[0], revision=1),)))
-    assert DriftItem.objects.get().kind == "POISONED_REPORT"
-    assert Order.objects.get().filled_quantity == 100

@@ -1,0 +1,148 @@
+"""An exit that executed more than is open: the broker closed more than we hold.
+
+It cannot be written as it is, for no position is ever closed below nothing. As much as is open is
+closed; what is beyond is kept as a difference of its own, because it may be another's share or have
+turned the account round. That is for a person, after the next comparison has shown what is there.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, replace
+from decimal import Decimal
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from brokers.messages import Execution, OrderReport, ReportKind
+from common.codes import Code
+from common.money import plain
+from common.sql import array, rows
+from execution.drift.notes import Record, write_all
+from execution.exits.reserve import lock_positions
+from execution.ids import all_attempts
+from execution.reports.apply import apply_reports
+from execution.reports.broker_exits import lock_in_order
+from execution.reports.concluded import IS_CONCLUSION, is_conclusion
+
+ZERO = Decimal(0)
+NEVER_BELOW_NOTHING = "reserved_within_quantity"
+
+# The order of the report's own number, before a position: as everywhere.
+LOCK = """
+SELECT id FROM execution_order WHERE client_order_id = ANY(%s::text[])
+ORDER BY id FOR NO KEY UPDATE
+"""
+
+# What has been concluded is given back to what is told.
+EXIT = f"""
+SELECT o.id, coalesce(o.quantity, 0) AS quantity, coalesce(o.filled_quantity, 0) AS filled,
+  coalesce(o.inferred_quantity, 0) AS inferred, p.id AS position_id, p.symbol,
+  p.quantity + coalesce((SELECT sum(filled_quantity) FROM execution_order
+    WHERE position_id = p.id AND {IS_CONCLUSION}), 0) AS room
+FROM execution_order r
+JOIN positions_executionposition p ON p.id = coalesce(r.position_id, (
+  SELECT id FROM positions_executionposition
+  WHERE connection_id = r.connection_id AND signal_id = r.signal_id))
+LEFT JOIN execution_order o ON o.position_id = p.id AND CASE WHEN r.position_id IS NOT NULL
+  THEN o.id = r.id ELSE o.broker_order_id = nullif(%(number)s, '') END
+WHERE r.client_order_id = ANY(%(ids)s::text[]) AND r.connection_id = %(connection)s::uuid
+"""
+
+KNOWN = """
+SELECT broker_fill_id FROM execution_fill
+WHERE connection_id = %s::uuid AND broker_fill_id = ANY(%s::text[])
+"""
+
+
+def closes_too_much(fault: Exception) -> bool:
+    """Whether a report could not be written because it closes more than is open."""
+    told = getattr(fault.__cause__, "diag", None)
+    return isinstance(fault, IntegrityError) and (
+        getattr(told, "constraint_name", "") == NEVER_BELOW_NOTHING
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What of an exit's executions fits in what is open. told and counted: of the exit in all."""
+
+    fills: tuple[Execution, ...]
+    told: Decimal
+    counted: Decimal
+
+
+def cut(fills: Sequence[Execution], exit_: Any, known: Collection[str]) -> Cut:
+    """Cut executions to what is open. Pure.
+
+    exit_: `filled` and `inferred` of it so far, `room`: open. known: ids that are counted already.
+    """
+    named = told_by_name = exit_.filled - exit_.inferred
+    most = exit_.filled + exit_.room
+    told = counted = exit_.filled
+    kept = []
+    for fill in fills:
+        if fill.inferred:
+            fits = min(fill.quantity, most)
+            told, counted = max(told, fill.quantity), max(counted, fits)
+        elif fill.broker_fill_id in known:
+            fits = fill.quantity
+        else:
+            fits = min(fill.quantity, most - named)
+            named, told_by_name = named + fits, told_by_name + fill.quantity
+        if fits > 0:
+            kept.append(replace(fill, quantity=fits))
+    return Cut(tuple(kept), max(told, told_by_name), max(counted, named))
+
+
+def apply_within_open(report: OrderReport) -> bool:
+    """Apply an exit's report as far as its position is open, and keep the rest as a difference.
+
+    Returns False for what closes no more than is open after all, and for corrections: whoever
+    called sets it aside. Raises what `apply_reports` raises.
+    """
+    if is_conclusion(report) or any(fill.revision for fill in report.fills):
+        return False
+    ids = all_attempts(report.client_order_id)
+    asked = {
+        "ids": array(ids), "number": report.broker_order_id, "connection": report.connection_id,
+    }  # fmt: skip
+    with transaction.atomic():
+        lock_in_order([report])
+        rows(LOCK, (array(ids),))
+        found = rows(EXIT, asked)
+        if len(found) != 1:
+            return False
+        lock_positions([found[0].position_id])
+        (exit_,) = rows(EXIT, asked)  # again: what the lock's last holder has left
+        named = array(fill.broker_fill_id for fill in report.fills)
+        known = {row.broker_fill_id for row in rows(KNOWN, (report.connection_id, named))}
+        within = cut(report.fills, exit_, known)
+        if within.told <= within.counted:
+            return False
+        write_all([_difference(report, exit_, within)])
+        apply_reports([replace(report, fills=within.fills), *_end(report, exit_, within)])
+    return True
+
+
+def _end(report: OrderReport, exit_: Any, within: Cut) -> list[OrderReport]:
+    """End an exit of ours that is done at the broker, and never will be here."""
+    if report.close_cause is not None or within.told < exit_.quantity:
+        return []
+    said = f"The broker executed {plain(within.told)}, and {plain(within.counted)} was open."
+    code = Code.EXIT_BEYOND_OPEN
+    return [replace(report, kind=ReportKind.CANCELLED, fills=(), code=code, detail=said)]
+
+
+def _difference(report: OrderReport, exit_: Any, within: Cut) -> Record:
+    ours, theirs = plain(within.counted), plain(within.told)
+    evidence = {
+        **asdict(report),
+        "symbol": exit_.symbol,
+        "ours": {"closed": ours},
+        "theirs": {"closed": theirs},
+        "differs": f"{ours} {theirs}",
+    }
+    made = report.close_cause is not None  # it names the entry, which may have several
+    key = (made and report.broker_order_id) or report.client_order_id
+    return Record(
+        Code.EXIT_BEYOND_OPEN, report.connection_id, key, evidence, exit_.position_id, exit_.id
+    )

@@ -1,0 +1,152 @@
+"""A broker says that an exit closed more than we hold: what is open is closed, and no more."""
+
+from dataclasses import replace
+from decimal import Decimal as D
+from types import SimpleNamespace
+
+import pytest
+
+from brokers.messages import CloseCause, Execution, OrderReport
+from common.clocks import market_now
+from connections.models import ExecutionConnection
+from execution.drift import decisions, words
+from execution.models import Decision, DriftItem, Order
+from execution.reports.beyond import cut
+from execution.services import close_position
+from positions.models import ExecutionPosition
+from signals.models import Feed
+from tests.execution import cast
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def stopped(entry: Order, quantity: int, fill_id: str = "s1") -> OrderReport:
+    told = cast.fill_report(entry, quantity, fill_id, price="1.09000", broker_order_id="X1")
+    return replace(told, close_cause=CloseCause.STOP_LOSS)
+
+
+@pytest.fixture
+def position(alice: ExecutionConnection, feed: Feed) -> ExecutionPosition:
+    return cast.filled(cast.signal(feed))
+
+
+@pytest.fixture
+def leaving(position: ExecutionPosition) -> Order:
+    """An exit of 100 at the broker, while the broker's stop has taken 60 of them."""
+    close_position(position.pk)
+    cast.claim_all()
+    cast.tell(stopped(cast.order(leg="entry"), 60))
+    position.refresh_from_db()
+    assert position.quantity == 40
+    return cast.order(leg="close-1")
+
+
+def outcome(position: ExecutionPosition, exit_: Order) -> tuple[object, ...]:
+    position.refresh_from_db()
+    exit_.refresh_from_db()
+    return position.quantity, exit_.filled_quantity, exit_.status, exit_.reason
+
+
+CLOSED = (D(0), D(40), "CANCELLED", "EXIT_BEYOND_OPEN")
+
+
+def test_what_is_open_is_closed_and_the_rest_is_told(
+    position: ExecutionPosition, leaving: Order
+) -> None:
+    told = cast.fill_report(leaving, 100, "x1")
+    cast.tell(told)
+    assert outcome(position, leaving) == CLOSED
+    item = DriftItem.objects.get()
+    assert (item.kind, item.key) == ("EXIT_BEYOND_OPEN", leaving.client_order_id)
+    assert (item.position_id, item.order_id) == (position.pk, leaving.pk)
+    assert words.summary(item) == "EURUSD: closed 40 ≠ 100"
+    assert decisions.actions_of(item) == (Decision.IGNORE,)
+    assert words.where_to_look(item)
+    cast.tell(told)  # told again
+    assert outcome(position, leaving) == CLOSED
+    assert DriftItem.objects.count() == 1
+
+
+def test_the_rest_of_its_report_and_its_neighbours_are_written(
+    position: ExecutionPosition, leaving: Order, feed: Feed
+) -> None:
+    cast.signal(feed)
+    (outgoing,) = cast.claim_all()
+    neighbour = cast.order(pk=outgoing.request.order_id)
+    told = cast.fill_report(leaving, 30, "x1")
+    more = [replace(told.fills[0], broker_fill_id=name, quantity=D(35)) for name in ("x2", "x3")]
+    cast.tell(replace(told, fills=(*told.fills, *more)), cast.fill_report(neighbour, 100, "n1"))
+    assert outcome(position, leaving) == CLOSED
+    assert [str(fill.quantity.normalize()) for fill in leaving.fills.order_by("id")] == [
+        "3E+1",
+        "1E+1",
+    ]
+    neighbour.refresh_from_db()
+    assert neighbour.status == "FILLED"
+    assert DriftItem.objects.get().evidence["theirs"] == {"closed": "100"}
+
+
+def test_a_sum_without_ids_is_cut_as_well(position: ExecutionPosition, leaving: Order) -> None:
+    told = cast.fill_report(leaving, 100, "", inferred=True)
+    cast.tell(told)
+    cast.tell(told, cast.fill_report(leaving, 100, "x1"))
+    assert outcome(position, leaving) == CLOSED
+    assert DriftItem.objects.get().kind == "EXIT_BEYOND_OPEN"
+
+
+def test_an_exit_whose_position_is_closed_ends_with_nothing(
+    position: ExecutionPosition, leaving: Order
+) -> None:
+    cast.tell(stopped(cast.order(leg="entry"), 40, "s2"))
+    cast.tell(cast.fill_report(leaving, 100, "x1"))
+    assert outcome(position, leaving) == (0, 0, "CANCELLED", "EXIT_BEYOND_OPEN")
+    position.refresh_from_db()
+    assert (position.close_reason, position.reserved) == ("sl", 0)
+
+
+def test_the_brokers_own_stop_closes_no_more_than_is_open(position: ExecutionPosition) -> None:
+    entry = cast.order(leg="entry")
+    told = stopped(entry, 120)
+    assert cast.tell(told) == []
+    cast.tell(told)
+    position.refresh_from_db()
+    exit_ = cast.order(leg="sl")
+    assert (position.quantity, position.close_reason) == (0, "sl")
+    assert (exit_.status, exit_.quantity, exit_.filled_quantity) == ("FILLED", 100, 100)
+    item = DriftItem.objects.get()
+    assert (item.kind, item.key) == ("EXIT_BEYOND_OPEN", "X1")
+
+
+def test_an_exit_told_in_parts_goes_on_until_its_broker_has_executed_all(
+    position: ExecutionPosition, leaving: Order
+) -> None:
+    cast.tell(cast.fill_report(leaving, 70, "x1"))
+    assert outcome(position, leaving)[:3] == (0, 40, "PARTIALLY_FILLED")
+    cast.tell(cast.fill_report(leaving, 100, "", inferred=True))
+    assert outcome(position, leaving) == CLOSED
+
+
+def fill(name: str, quantity: int, *, inferred: bool = False) -> Execution:
+    return Execution(name, D(quantity), D(1), market_now(), inferred=inferred)
+
+
+@pytest.mark.parametrize(
+    ("filled", "inferred", "room", "fills", "kept", "told", "counted"),
+    [
+        (0, 0, 40, [fill("a", 100)], [40], 100, 40),
+        (0, 0, 40, [fill("a", 30), fill("b", 30)], [30, 10], 60, 40),
+        (30, 0, 10, [fill("known", 30), fill("b", 30)], [30, 10], 60, 40),
+        (0, 0, 40, [fill("", 100, inferred=True)], [40], 100, 40),
+        (30, 30, 10, [fill("a", 100)], [40], 100, 40),  # it replaces what was inferred
+        (40, 0, 0, [fill("a", 10)], [], 50, 40),
+        (40, 0, 60, [fill("a", 10)], [10], 50, 50),
+    ],
+)
+def test_how_executions_are_cut(
+    filled: int, inferred: int, room: int, fills: list[Execution], kept: list[int], told: int,
+    counted: int,
+) -> None:  # fmt: skip
+    so_far = SimpleNamespace(filled=D(filled), inferred=D(inferred), room=D(room))
+    found = cut(fills, so_far, {"known"})
+    assert [one.quantity for one in found.fills] == kept
+    assert [found.told, found.counted] == [told, counted]
