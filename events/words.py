@@ -179,7 +179,8 @@ def _expired(happening: Happening) -> Sentences:
 
 
 def _opened(happening: Happening) -> Sentences:
-    return (f"Position opened: {_trade(happening)}", "")
+    price = happening.tell("price")
+    return (f"Position opened: {_trade(happening)}" + (f" at {price}" if price else ""), "")
 
 
 def _closed(happening: Happening) -> Sentences:

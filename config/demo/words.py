@@ -78,6 +78,7 @@ class Words:
             "signal.published": self._published,
             "order.filled": _filled,
             "order.partially_filled": lambda group: f"{len(group.events)} filled in part",
+            "position.opened": lambda _: None,  # its fill tells it
             "position.closed": _closed,
             "slippage.alert": _slipped,
             "connection.error": lambda group: f"{_connections(group)}in error: {group.detail}",

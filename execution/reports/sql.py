@@ -115,7 +115,8 @@ WITH d AS (
     opened_at = least(p.opened_at, EXCLUDED.opened_at),
     broker_position_id = coalesce(nullif(EXCLUDED.broker_position_id, ''), p.broker_position_id),
     closed_at = NULL, close_reason = '', touched_at = clock_timestamp()
-  RETURNING p.id, p.connection_id, p.signal_id
+  RETURNING p.id, p.connection_id, p.signal_id, p.quantity, p.entry_price,
+    p.xmax = 0 AS is_new  -- 0: inserted, not found
 ), g AS (
   SELECT u.position_id, sum(d.new_quantity) AS q, sum(d.new_value) AS v,
     sum(d.new_commission) AS commission, max(u.conversion_rate) AS rate,
@@ -163,6 +164,12 @@ WITH d AS (
   FROM u JOIN d USING (id) JOIN connections_executionconnection c ON c.id = u.connection_id
   WHERE d.moved AND u.status IN ('FILLED', 'PARTIALLY_FILLED', 'REJECTED', 'FAILED', 'CANCELLED',
     'EXPIRED', 'UNKNOWN')
+  UNION ALL
+  SELECT 'position.opened', coalesce(c.user_id, c.admin_id), p.connection_id, p.signal_id, NULL,
+    jsonb_build_object('position', p.id, 'quantity', trim_scale(p.quantity)::text,
+      'price', trim_scale(p.entry_price)::text)
+  FROM opened p JOIN connections_executionconnection c ON c.id = p.connection_id
+  WHERE p.is_new
   UNION ALL
   SELECT 'position.closed', coalesce(c.user_id, c.admin_id), p.connection_id, p.signal_id, NULL,
     jsonb_build_object('position', p.id, 'reason', p.close_reason, 'pnl', p.realized_pnl::text,

@@ -12,6 +12,8 @@ from common.clocks import market_now
 from common.codes import Code
 from common.sql import run
 from connections.models import ExecutionConnection
+from events.models import Notification
+from events.spread import spread
 from execution.exits.orders import ExitWish, open_exits
 from execution.models import DriftItem, Fill, Order
 from execution.services import close_position
@@ -294,3 +296,15 @@ def test_a_report_that_not_even_drift_can_hold_does_not_stop_the_others(entry: O
     nobody = replace(nobody, client_order_id="x" * 18)
     cast.tell(nobody, cast.report(entry, ReportKind.ACCEPTED))
     assert Order.objects.get().status == "SUBMITTED"
+
+
+def test_a_position_is_told_to_be_opened_once(entry: Order) -> None:
+    told = cast.fill_report(entry, 40, "f1")
+    cast.tell(told)
+    cast.tell(told, cast.fill_report(entry, 60, "f2", price="1.20000"))
+    position = ExecutionPosition.objects.get()
+    (opened,) = cast.events("position.opened")
+    assert opened == {"position": position.pk, "quantity": "40", "price": "1.1"}
+    spread(100)
+    told_to = Notification.objects.filter(kind="position.opened").values_list("title", flat=True)
+    assert list(told_to) == ["Position opened: Buy 100 EUR/USD at 1.1"]
