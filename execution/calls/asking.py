@@ -87,6 +87,29 @@ def learn_fills(accounts: Sequence[Any], since: Mapping[UUID, datetime]) -> set[
     return failed
 
 
+def named_and_known(
+    accounts: Sequence[Any], since: Mapping[UUID, datetime]
+) -> dict[UUID, set[str]]:
+    """Ask for every execution since a time of the broker's; return their ids, by account, of those
+    accounts on which we know them all. What we did not know is applied."""
+    calls = [
+        (row, adapter_for(row.type).fills_since(spec_from_row(row), since[row.connection_id]))
+        for row in accounts
+    ]
+    found: dict[UUID, set[str]] = {}
+    missed: list[OrderReport] = []
+    for row, answer in zip(accounts, _ask(calls), strict=True):
+        if isinstance(answer, BaseException):
+            continue
+        if news := _new(answer):
+            missed += news
+        else:
+            found[row.connection_id] = {f.broker_fill_id for one in answer for f in one.fills}
+    if ours := _ours(missed):
+        apply_or_halve(ours)
+    return found
+
+
 KNOWN = """
 SELECT f.connection_id::text, f.broker_fill_id, f.revision FROM execution_fill f
 JOIN unnest(%s::uuid[], %s::text[]) AS t(connection_id, fill_id)

@@ -27,6 +27,7 @@ from connections.models import Epoch, HaltMode, KillSwitch
 from execution.calls import runtime
 from execution.drift.notes import Record, write_all
 from execution.epochs import sql
+from execution.epochs.netted import unsent
 from execution.epochs.unsettled import unsettled
 from execution.exits.reserve import balance, lock_positions
 from users.models import User
@@ -191,8 +192,12 @@ def _clear_exits(epoch: Epoch) -> list[int]:
     held = epoch.treated.get("exits_held", [])
     if not held:
         return []
+    proven = unsent(held, epoch.answer_by)  # asks brokers: not in the transaction
     with transaction.atomic():
-        parameters = {"ids": held, "answer_by": epoch.answer_by, "opened_at": epoch.opened_at}
+        parameters = {
+            "ids": held, "answer_by": epoch.answer_by, "opened_at": epoch.opened_at,
+            "proven": proven,
+        }  # fmt: skip
         positions = {row.position_id for row in rows(sql.CLEARED, parameters)}
         lock_positions(sorted(positions))
         cleared = []

@@ -85,7 +85,8 @@ UPDATE positions_executionposition SET missing_since = NULL WHERE missing_since 
 
 # Held exits whose position the broker was seen to hold, all of it, and nothing was executed on it
 # that we did not know at the backup: they had not been sent. On a netting account several of our
-# positions are one there, which proves nothing.
+# positions are one there, which proves nothing: its executions must (`netted.py`), and none that
+# came since may be without an id of ours: it could be the exit's, taken for another position's.
 CLEARED = f"""
 SELECT o.id, o.position_id FROM execution_order o
 JOIN positions_executionposition p ON p.id = o.position_id
@@ -93,7 +94,13 @@ JOIN connections_connectionhealth h ON h.connection_id = o.connection_id
 LEFT JOIN connections_accountsnapshot a ON a.connection_id = o.connection_id
 WHERE o.id = ANY(%(ids)s) AND o.status = 'FAILED' AND o.reason = '{Code.RESTORED_EXIT.value}'
   AND h.reconciled_at > %(answer_by)s AND p.missing_since IS NULL AND p.broker_position_id <> ''
-  AND a.position_mode IS DISTINCT FROM 'NETTING' AND o.quantity <= p.quantity - p.reserved
+  AND (a.position_mode IS DISTINCT FROM 'NETTING' OR o.id = ANY(%(proven)s::bigint[])
+    AND NOT EXISTS (SELECT FROM execution_driftitem d
+      WHERE d.connection_id = o.connection_id AND d.state = 'OPEN')
+    AND NOT EXISTS (SELECT FROM execution_order x JOIN execution_fill f ON f.order_id = x.id
+      WHERE x.connection_id = o.connection_id AND x.client_order_id IS NULL
+        AND f.recorded_at > %(opened_at)s))
+  AND o.quantity <= p.quantity - p.reserved
   AND NOT EXISTS (SELECT FROM execution_driftitem d
     WHERE d.connection_id = o.connection_id AND d.state = 'OPEN'
       AND (d.position_id = p.id OR d.kind = '{Code.UNKNOWN_ORDER.value}'))

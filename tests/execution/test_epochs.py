@@ -215,17 +215,6 @@ class TestExits:
         with pytest.raises(ConflictError):
             retry_order(order.pk)
 
-    def test_on_a_netting_account_it_stays(
-        self, feed: Feed, broker: Double, wire: runtime.Runtime
-    ) -> None:
-        cast.account(feed, snapshot_position_mode="NETTING")
-        position = cast.filled(cast.signal(feed))
-        close_position(position.pk)
-        restored()
-        cast.pass_time(1)
-        reconcile()
-        assert settle() == []
-
     def test_two_of_one_position_never_close_more_than_it_holds(
         self, alice: ExecutionConnection, feed: Feed, broker: Double, wire: runtime.Runtime
     ) -> None:

@@ -1,0 +1,149 @@
+"""Exits that a restore held back on netting accounts: sent when they certainly had not been."""
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal as D
+
+import pytest
+from django.utils import timezone
+
+from brokers.messages import CloseCause, ExitSafety
+from connections.models import Epoch, ExecutionConnection
+from execution.calls import runtime
+from execution.drift.reconcile import reconcile
+from execution.epochs import netted
+from execution.epochs.epochs import open_epoch, settle
+from execution.models import DriftItem, Order
+from execution.services import close_position
+from positions.models import ExecutionPosition
+from signals.models import Feed
+from tests.execution import cast
+from tests.execution.double import Double
+from tests.execution.nets import Nets
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def account(feed: Feed, broker: Double, wire: runtime.Runtime) -> ExecutionConnection:
+    broker.nets = Nets(ExitSafety.REDUCE_ONLY, netting=True)
+    return cast.account(feed, snapshot_position_mode="NETTING")
+
+
+@pytest.fixture
+def position(account: ExecutionConnection, feed: Feed) -> ExecutionPosition:
+    """100, and an exit of it that waits."""
+    found = cast.filled(cast.signal(feed))
+    close_position(found.pk)
+    return found
+
+
+def restored_and_compared() -> None:
+    """Brokers show no books: what they took and we forgot is not told."""
+    now = timezone.now()
+    epoch = open_epoch(Epoch.Cause.COMMAND)
+    Epoch.objects.filter(pk=epoch.pk).update(answer_by=timezone.now(), books_read_at=now)
+    cast.pass_time(1)
+    reconcile()
+
+
+def exit_() -> tuple[str, str]:
+    order = cast.order(leg="close-1")
+    return order.status, order.reason
+
+
+HELD = ("FAILED", "RESTORED_EXIT")
+
+
+def test_it_goes_when_the_broker_names_all_that_was_executed_and_we_know_it(
+    position: ExecutionPosition, broker: Double
+) -> None:
+    restored_and_compared()
+    assert settle() == [cast.order(leg="close-1").pk]
+    assert exit_() == ("PENDING", "RESTORE_CLEARED")
+    assert settle() == []
+
+
+def test_the_sum_that_a_forgotten_entry_and_its_own_twin_leave_proves_nothing(
+    position: ExecutionPosition, broker: Double
+) -> None:
+    assert broker.nets
+    request = broker.tickets[0].request
+    tag = request.client_order_id[:3]
+    forgotten = replace(request, client_order_id=f"{tag}abcdefghijklmn0")
+    broker.execute(broker.receive(forgotten))
+    twin = replace(
+        request, client_order_id=f"{tag}abcdefghijklmo0", side=request.side.opposite,
+        reduce_only=True, closes=request.client_order_id,
+    )  # fmt: skip
+    broker.execute(broker.receive(twin))
+    assert list(broker.nets.held.values()) == [D(100)]
+    restored_and_compared()
+    assert not DriftItem.objects.exists()  # both sides hold 100
+    assert settle() == []
+    assert exit_() == HELD
+    kinds = DriftItem.objects.values_list("kind", "state")
+    assert list(kinds) == [("UNKNOWN_ORDER", "OPEN")] * 2
+    netted._asked.clear()
+    reconcile()
+    assert (settle(), exit_()) == ([], HELD)
+
+
+def test_what_its_owner_traded_since_leaves_it_to_a_person(
+    position: ExecutionPosition, broker: Double
+) -> None:
+    by_hand = replace(broker.tickets[0].request, client_order_id="")
+    lot = broker.receive(by_hand)
+    broker.execute(lot)
+    broker.exit_by_itself(lot, CloseCause.EXTERNAL, D(100))
+    restored_and_compared()
+    assert (settle(), exit_()) == ([], HELD)
+
+
+def test_an_exit_that_was_made_at_the_broker_since_may_be_its_twin(
+    account: ExecutionConnection, broker: Double, feed: Feed
+) -> None:
+    first, _ = cast.filled(cast.signal(feed)), cast.filled(cast.signal(feed))
+    close_position(first.pk)
+    broker.exit_by_itself(broker.tickets[-1], CloseCause.EXTERNAL, D(100))
+    restored_and_compared()
+    cast.pass_time(1)
+    reconcile()
+    assert ExecutionPosition.objects.filter(quantity=0).count() == 1
+    assert not DriftItem.objects.filter(state="OPEN").exists()
+    assert (settle(), exit_()) == ([], HELD)
+
+
+def test_a_broker_that_cannot_say_what_was_executed_leaves_it_to_a_person(
+    position: ExecutionPosition, broker: Double
+) -> None:
+    broker.fills_horizon = None
+    restored_and_compared()
+    assert (settle(), exit_()) == ([], HELD)
+
+
+def test_a_memory_that_does_not_reach_to_its_entry_proves_nothing(
+    position: ExecutionPosition, broker: Double
+) -> None:
+    broker.tickets[0].fills.clear()
+    restored_and_compared()
+    assert (settle(), exit_()) == ([], HELD)
+
+
+def test_a_broker_is_not_asked_each_second(position: ExecutionPosition, broker: Double) -> None:
+    broker.fills_horizon = timedelta(days=1)
+    fills = list(broker.tickets[0].fills)
+    broker.tickets[0].fills.clear()
+    restored_and_compared()
+    assert settle() == []
+    broker.tickets[0].fills = fills
+    assert settle() == []
+    netted._asked.clear()
+    assert settle() == [cast.order(leg="close-1").pk]
+
+
+def test_nothing_goes_before_the_comparison(position: ExecutionPosition) -> None:
+    epoch = open_epoch(Epoch.Cause.COMMAND)
+    Epoch.objects.filter(pk=epoch.pk).update(answer_by=timezone.now())
+    assert (settle(), exit_()) == ([], HELD)
+    assert Order.objects.count() == 2
