@@ -1,25 +1,26 @@
 """Reading the accounts of many connections at once, without one of them holding up the others."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from django.utils import timezone
 
+from brokers.answers import Answers, NotAsked
 from brokers.base import BrokerAdapter, BrokerError
 from brokers.messages import AccountState
-from brokers.places import Places
 from brokers.registry import adapter_for
 from connections import health, told
 from connections.selectors import accounts_due, spec_from_row
 from connections.testing import Run, on_loop
 
-AT_ONCE, AT_ONE_HOST = 100, 25
+AT_ONCE, AT_ONE_HOST = 200, 25
 SECONDS = 8  # for one account
 BATCH = 500
+Reading = tuple[AccountState, datetime]
 
 
 @dataclass(slots=True)
@@ -48,47 +49,47 @@ def refresh_due_accounts(
 def read_accounts(
     due: Sequence[Any], *, run: Run, adapter: Callable[[str], BrokerAdapter]
 ) -> tuple[int, int]:
-    """Read accounts given by rows for `spec_from_row`, and write down what came of it.
+    """Read accounts given by rows for `spec_from_row`, and write down what comes of it as it comes.
 
     An answer ends an error; a refused login is one, a lost answer only if it is not the first;
     after five failures in a row a connection rests (`health.mark_errors`).
     """
-    read = Read()
-    if due:
-        run(_read_all(due, read, adapter))
+    answers: Answers[Reading] = Answers(run, in_all=AT_ONCE, per_host=AT_ONE_HOST, seconds=SECONDS)
+    answers.start([(row, partial(_account, row, adapter)) for row in due])
+    answered = failed = 0
+    for group in answers.groups():
+        read = Read()
+        for row, answer in group:
+            _sort(row.connection_id, answer, read)
+        _write(read)
+        answered += len(read.accounts)
+        failed += len(read.failures) + len(read.refusals)
+    return answered, failed
+
+
+def _write(read: Read) -> None:
     told.refresh_accounts(read.accounts)
     answered = [connection_id for connection_id, *_ in read.accounts]
     health.mark_active(answered)
     health.mark_connected(answered)
     health.mark_errors(read.refusals)
     health.mark_failures(read.failures)
-    return len(read.accounts), len(read.failures) + len(read.refusals)
 
 
-async def _read_all(
-    due: Sequence[Any], read: Read, adapter: Callable[[str], BrokerAdapter]
-) -> None:
-    places = Places(in_all=AT_ONCE, per_host=AT_ONE_HOST)
-
-    async def one(row: Any) -> None:
-        async with places.of(row.broker_host):
-            await _read_one(row, read, adapter)
-
-    await asyncio.gather(*(one(row) for row in due))
-
-
-async def _read_one(row: Any, read: Read, adapter: Callable[[str], BrokerAdapter]) -> None:
+async def _account(row: Any, adapter: Callable[[str], BrokerAdapter]) -> Reading:
     started = timezone.now()
-    try:
-        async with asyncio.timeout(SECONDS):
-            state = await adapter(row.type).account(spec_from_row(row))
-    except ImportError:
-        return  # another process has this kind's library and reads it
-    except BrokerError as error:
-        to = read.refusals if error.code in health.ACCOUNT_REFUSED else read.failures
-        to.append((row.connection_id, f"{error.code.sentence} {error.code.hint}"))
-    except Exception as error:  # one account's trouble is never its neighbour's
-        sentence = f"The account could not be read ({type(error).__name__}). Run the test."
-        read.failures.append((row.connection_id, sentence))
+    return await adapter(row.type).account(spec_from_row(row)), started
+
+
+def _sort(connection_id: UUID, answer: Reading | Exception, read: Read) -> None:
+    """One account's trouble is never its neighbour's."""
+    if isinstance(answer, tuple):
+        read.accounts.append((connection_id, *answer))
+    elif isinstance(answer, ImportError | NotAsked):
+        return  # another process has this kind's library and reads it; the next round asks
+    elif isinstance(answer, BrokerError):
+        to = read.refusals if answer.code in health.ACCOUNT_REFUSED else read.failures
+        to.append((connection_id, f"{answer.code.sentence} {answer.code.hint}"))
     else:
-        read.accounts.append((row.connection_id, state, started))
+        sentence = f"The account could not be read ({type(answer).__name__}). Run the test."
+        read.failures.append((connection_id, sentence))

@@ -144,7 +144,8 @@ def due_tests(limit: int) -> list[UUID]:
 
 
 def accounts_due(limit: int, *, older_than_seconds: float) -> Sequence[Any]:
-    """Return rows for `spec_from_row` of accounts to read again, the oldest reading first.
+    """Return rows for `spec_from_row` of accounts to read again, the oldest reading of each host
+    first: many of one host crowd out nobody else.
 
     Who does not answer is left to `connections.probing`, who rests is left alone, and so is a host
     whose circuit is open. Who is refused is asked rarely: its owner's test is what ends the error.
@@ -166,7 +167,9 @@ def accounts_due(limit: int, *, older_than_seconds: float) -> Sequence[Any]:
               least(make_interval(secs => %(longest)s), h.last_error_at - h.failing_since))
             ELSE a.read_at IS NULL
             OR a.read_at < clock_timestamp() - make_interval(secs => %(older)s) END
-        ORDER BY a.read_at NULLS FIRST LIMIT %(limit)s
+        ORDER BY row_number() OVER (
+          PARTITION BY c.broker_host ORDER BY a.read_at NULLS FIRST), a.read_at NULLS FIRST
+        LIMIT %(limit)s
         """,
         {
             "refused": REFUSED_AGAIN_SECONDS,

@@ -5,15 +5,17 @@ nothing: its account is left out, or its order stays as it is.
 """
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
 from django.conf import settings
 
+from brokers.answers import Answers
 from brokers.messages import BrokerOrder, BrokerPosition, CancelRequest, OrderReport, ReportKind
 from brokers.places import Places
 from brokers.registry import adapter_for
@@ -25,7 +27,7 @@ from execution.calls.flusher import apply_or_halve
 from execution.ids import all_attempts, base_of
 
 T = TypeVar("T")
-AT_ONCE, AT_ONE_HOST = 200, 50
+AT_ONCE, AT_ONE_HOST = 500, 50
 LONGEST_SECONDS = 300
 # What was executed is no whole answer about an order: what is in flight is looked up besides.
 NOT_THE_WHOLE = "executions"
@@ -39,14 +41,24 @@ class Snapshot:
     orders: list[BrokerOrder]
 
 
-def snapshots(accounts: Sequence[Any]) -> dict[UUID, Snapshot]:
-    """Read positions and orders; accounts of which a part could not be read are left out."""
-    answers = _ask([(row, _snapshot(row)) for row in accounts])
-    return {
-        row.connection_id: answer
-        for row, answer in zip(accounts, answers, strict=True)
-        if isinstance(answer, Snapshot)
-    }
+def calls_one_by_one() -> Answers[Any]:
+    """Calls on this process's loop whose answers come one by one."""
+    return Answers(
+        partial(runtime.present().wire.ask, timeout=LONGEST_SECONDS),
+        in_all=AT_ONCE,
+        per_host=AT_ONE_HOST,
+        seconds=settings.FILLCAST_CALL_TIMEOUT_SECONDS,
+    )
+
+
+def snapshots(accounts: Sequence[Any]) -> Iterator[dict[UUID, Snapshot]]:
+    """Read positions and orders, and yield them as they come, some accounts at a time; those of
+    which a part could not be read are left out."""
+    asked = calls_one_by_one()
+    asked.start([(row, partial(_snapshot, row)) for row in accounts])
+    for group in asked.groups():
+        if read := {row.connection_id: one for row, one in group if isinstance(one, Snapshot)}:
+            yield read
 
 
 async def _snapshot(row: Any) -> Snapshot:

@@ -126,7 +126,8 @@ def reconcile_new() -> int:
 def reconcile(connection_ids: Sequence[UUID] = (), *, first_only: bool = False) -> int:
     """Compare connections (all active ones unless named) with their brokers.
 
-    Returns how many differences were seen. A connection whose read failed is left as it is.
+    Returns how many differences were seen. Each is compared as soon as it has answered; one whose
+    read failed is left as it is.
     """
     wanted = rows(CONNECTIONS, {"ids": list(connection_ids), "first": first_only})
     if not wanted:
@@ -137,9 +138,11 @@ def reconcile(connection_ids: Sequence[UUID] = (), *, first_only: bool = False) 
     if not accounts:
         return 0
     look = begin(accounts)
-    read = asking.snapshots(list(accounts.values()))
-    point("reconcile.read")
-    return compare_or_halve(look, read) if read else 0
+    seen = 0
+    for read in asking.snapshots(list(accounts.values())):
+        point("reconcile.read")
+        seen += compare_or_halve(look, read)
+    return seen
 
 
 def compare_or_halve(look: Look, read: dict[UUID, Snapshot]) -> int:
@@ -250,7 +253,8 @@ def _positions(look: Look, read: dict[UUID, Snapshot]) -> dict[UUID, Differences
 
 
 def _ours(look: Look, connections: list[UUID]) -> list[Any]:
-    return rows(OURS, {"connections": connections, "before": look.positions})
+    before = [one for key in connections for one in look.positions.get(key, ())]
+    return rows(OURS, {"connections": connections, "before": before})
 
 
 def _explain(look: Look, found: dict[UUID, Differences]) -> set[UUID] | None:

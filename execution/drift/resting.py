@@ -19,7 +19,7 @@ from execution.drift.compare import OrderDifferences, order_record, orders_of
 from execution.drift.notes import Record
 
 OPEN = """
-SELECT id FROM positions_executionposition WHERE connection_id = ANY(%s) AND quantity > 0
+SELECT id, connection_id FROM positions_executionposition WHERE connection_id = ANY(%s) AND quantity > 0
 """
 
 # Ids that the broker gives only to what it makes by itself are nobody's to compare.
@@ -48,7 +48,7 @@ class Look:
 
     accounts: dict[UUID, Any]
     began: datetime
-    positions: list[int]
+    positions: dict[UUID, list[int]]
     orders: set[int]
 
 
@@ -56,7 +56,9 @@ def begin(accounts: dict[UUID, Any]) -> Look:
     """Note what is open and working now, before the brokers are read."""
     began = rows("SELECT clock_timestamp() AS now")[0].now
     ids = list(accounts)
-    positions = [row.id for row in rows(OPEN, (ids,))]
+    positions: dict[UUID, list[int]] = {}
+    for row in rows(OPEN, (ids,)):
+        positions.setdefault(row.connection_id, []).append(row.id)
     return Look(accounts, began, positions, {row.id for row in rows(WORKING, (ids,))})
 
 

@@ -15,6 +15,7 @@ from brokers.messages import (
     Instrument,
     PositionMode,
 )
+from tests.hang import Hang
 
 ONE = Decimal(1)
 
@@ -48,6 +49,7 @@ class Broker:
         self.asked: list[ConnectionSpec] = []
         self.at_once = self.most_at_once = 0
         self.on_call: Callable[[], None] = lambda: None
+        self.hang, self.hung = Hang(), set[str]()  # connections that are not answered
 
     async def test(self, spec: ConnectionSpec) -> list[Check]:
         self.asked.append(spec)
@@ -61,6 +63,8 @@ class Broker:
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         await asyncio.sleep(0)
+        if spec.connection_id in self.hung:
+            await self.hang()
         self.at_once -= 1
         if isinstance(self.state, BaseException):
             raise self.state

@@ -25,6 +25,8 @@ from connections.selectors import due_tests, symbol_for
 from events.models import Event
 from tests.connections import make
 from tests.connections.doubles import Broker, account, instrument
+from tests.hang import beside
+from tests.paper.broker_process import until
 
 CANARY = "c4nary-Pa55word"
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -176,6 +178,33 @@ def test_all_accounts_are_read_at_once_within_bounds(
     assert broker.most_at_once == 5
     assert AccountSnapshot.objects.filter(connection__in=many).count() == 12
     assert polling.refresh_due_accounts(adapter=broker) == (0, 0), "nothing is due yet"
+
+
+def test_who_answers_is_written_down_while_another_hangs(broker: Broker) -> None:
+    hung = make.connection(sealed_credentials=None)
+    many = [make.connection(sealed_credentials=None) for _ in range(20)]
+    broker.hung = {str(hung.pk)}
+    found: list[tuple[int, int]] = []
+    reading = beside(lambda: found.append(polling.refresh_due_accounts(adapter=broker)))
+    try:
+        until(lambda: AccountSnapshot.objects.filter(connection__in=many).count() == 20)
+        assert (reading.is_alive(), found) == (True, [])
+    finally:
+        broker.hang.end()
+        reading.join(30)
+    assert found == [(21, 0)]
+
+
+def test_many_of_one_host_crowd_nobody_out_of_a_round(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(polling, "BATCH", 10)
+    crowd = [make.connection(sealed_credentials=None, exchange_name="A") for _ in range(30)]
+    other = make.connection(sealed_credentials=None, exchange_name="B")
+    assert polling.refresh_due_accounts(adapter=broker) == (10, 0)
+    read = AccountSnapshot.objects
+    assert read.filter(connection__in=crowd).count() == 9
+    assert read.filter(connection=other).exists()
 
 
 def test_an_account_that_answers_again_recovers(

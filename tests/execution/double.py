@@ -48,6 +48,7 @@ from common.clocks import market_now
 from common.codes import Code
 from execution.ids import base_of
 from tests.execution.nets import Nets
+from tests.hang import Hang
 
 KIND, BOOK = "double", "double"
 PRICE = Decimal("1.10000")
@@ -97,6 +98,7 @@ class Double:
         self.cancelling = "take"  # refuse, or no answer: "silent"
         self.reads_fail = False
         self.event_stream = True
+        self.hang, self.hung = Hang(), set[str]()  # connections whose reads are not answered
         self.nets: Nets | None = None
         self.fills_horizon: timedelta | None = timedelta(days=1)
         self.shuffle: Callable[[list[OrderReport]], list[OrderReport]] = lambda told: told
@@ -322,8 +324,13 @@ class Double:
         found = self._known(spec, client_order_id)
         return [report for ticket in found for report in self._all_of(ticket)] or None
 
+    async def _hang(self, spec: ConnectionSpec) -> None:
+        if spec.connection_id in self.hung:
+            await self.hang()
+
     async def positions(self, spec: ConnectionSpec) -> list[BrokerPosition]:
         self._called("positions", spec.connection_id)
+        await self._hang(spec)
         if self.reads_fail:
             raise ReadFailed(Code.BROKER_UNREACHABLE)
         if self.nets:
@@ -345,6 +352,7 @@ class Double:
 
     async def open_orders(self, spec: ConnectionSpec) -> list[BrokerOrder]:
         self._called("open_orders", spec.connection_id)
+        await self._hang(spec)
         if self.reads_fail:
             raise ReadFailed(Code.BROKER_UNREACHABLE)
         return [
@@ -365,6 +373,7 @@ class Double:
 
     async def fills_since(self, spec: ConnectionSpec, since: datetime) -> list[OrderReport]:
         self._called("fills_since", spec.connection_id)
+        await self._hang(spec)
         if self.reads_fail or self.fills_horizon is None:
             raise ReadFailed(Code.BROKER_UNREACHABLE)
         return [

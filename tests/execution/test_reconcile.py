@@ -21,6 +21,8 @@ from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.execution import cast
 from tests.execution.double import Double
+from tests.hang import beside
+from tests.paper.broker_process import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -294,3 +296,21 @@ def test_a_read_from_before_a_connection_broke_does_not_open_its_gate(
     assert ConnectionHealth.objects.get(pk=alice.pk).reconciled_at is None
     reconcile_new()
     assert ConnectionHealth.objects.get(pk=alice.pk).reconciled_at is not None
+
+
+def test_who_answers_is_compared_while_another_hangs(
+    feed: Feed, broker: Double, wire: runtime.Runtime
+) -> None:
+    many = [cast.account(feed) for _ in range(20)]
+    hung = cast.account(feed)
+    ConnectionHealth.objects.update(reconciled_at=None)
+    broker.hung = {str(hung.pk)}
+    clean = ConnectionHealth.objects.filter(reconciled_at__isnull=False)
+    comparing = beside(reconcile_new)
+    try:
+        until(lambda: clean.count() == len(many))
+        assert comparing.is_alive()
+    finally:
+        broker.hang.end()
+        comparing.join(30)
+    assert clean.count() == 21

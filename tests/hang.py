@@ -1,0 +1,43 @@
+"""A call that does not answer until it is told to, and who waits for it."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+
+from django.db import connection
+
+
+class Hang:
+    """`await hang()` in a double; `end` lets all of them go, from any thread."""
+
+    def __init__(self) -> None:
+        self._held: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+
+    async def __call__(self) -> None:
+        event = asyncio.Event()
+        self._held.append((asyncio.get_running_loop(), event))
+        await event.wait()
+
+    async def late(self) -> str:
+        """A whole call of this kind."""
+        await self()
+        return "late"
+
+    def end(self) -> None:
+        for loop, event in self._held:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(event.set)
+
+
+def beside(what: Callable[[], object]) -> threading.Thread:
+    """Do it on a thread of its own, with a database connection of its own."""
+
+    def run() -> None:
+        try:
+            what()
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
