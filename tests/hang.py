@@ -12,8 +12,11 @@ class Hang:
 
     def __init__(self) -> None:
         self._held: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+        self._over = False
 
     async def __call__(self) -> None:
+        if self._over:
+            return
         event = asyncio.Event()
         self._held.append((asyncio.get_running_loop(), event))
         await event.wait()
@@ -24,6 +27,7 @@ class Hang:
         return "late"
 
     def end(self) -> None:
+        self._over = True
         for loop, event in self._held:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(event.set)

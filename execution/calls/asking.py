@@ -66,13 +66,6 @@ async def _snapshot(row: Any) -> Snapshot:
     return Snapshot(await adapter.positions(spec), await adapter.open_orders(spec))
 
 
-def open_orders(accounts: Sequence[Any]) -> dict[UUID, list[BrokerOrder]]:
-    """Read what rests; accounts that could not be read are left out."""
-    answers = _ask([(r, adapter_for(r.type).open_orders(spec_from_row(r))) for r in accounts])
-    pairs = zip(accounts, answers, strict=True)
-    return {row.connection_id: answer for row, answer in pairs if isinstance(answer, list)}
-
-
 def can_tell_fills(row: Any) -> bool:
     """Whether this account's broker can say what was executed on it."""
     return adapter_for(row.type).capabilities(spec_from_row(row)).fills_horizon is not None
@@ -94,9 +87,14 @@ def learn_fills(accounts: Sequence[Any], since: Mapping[UUID, datetime]) -> set[
             failed.add(row.connection_id)
         else:
             told += answer
+    apply_missed(told)
+    return failed
+
+
+def apply_missed(told: Sequence[OrderReport]) -> None:
+    """Apply what brokers told of executions and we have not written down yet."""
     if news := _ours(_new(told)):
         apply_or_halve(news)
-    return failed
 
 
 def named_and_known(

@@ -5,33 +5,34 @@ apply_reports like everything else. An account is due each `update_interval_seco
 settings, FILLCAST_UPDATE_INTERVAL_SECONDS unless it says so.
 """
 
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, partial
+from time import monotonic
 from typing import Any
-from uuid import UUID
+from weakref import WeakKeyDictionary
 
 from django.conf import settings
 
-from brokers.messages import ConnectionSpec
+from brokers.answers import Answers
+from brokers.messages import BrokerOrder, ConnectionSpec, OrderReport
 from brokers.registry import adapter_for, kinds
 from common.clocks import market_now
 from common.errors import MisconfiguredError
 from common.sql import array, columns, rows, run
-from execution.calls import asking
+from connections.selectors import spec_from_row
+from execution.calls import asking, runtime
 from execution.drift.reconcile import reconcile
-from execution.drift.resting import begin, settle_orders
+from execution.drift.resting import Look, begin, settle_orders
 
 LEAST_SECONDS = 0.2
 ALL_SECONDS = 5  # between comparisons where executions cannot be asked for
+FAILED_SECONDS = 5  # after who could not be asked
+PATIENCE_SECONDS = 1.0
+AT_MOST = 2000  # under way in one process
 OVERLAP = timedelta(seconds=60)  # the broker's clock and books may lag behind ours
-
-READINGS = """
-INSERT INTO execution_accountreading (connection_id)
-SELECT c.id FROM connections_executionconnection c
-WHERE c.type = ANY(%(kinds)s::text[]) AND c.archived_at IS NULL
-  AND NOT EXISTS (SELECT FROM execution_accountreading r WHERE r.connection_id = c.id)
-ON CONFLICT DO NOTHING
-"""
 
 # While an account is being asked nobody else takes it; if its process dies, somebody does then.
 DUE = """
@@ -71,36 +72,94 @@ WHERE r.connection_id = t.connection_id
 """
 
 
+@dataclass(eq=False, slots=True)
+class Asked:
+    """An account under way. since: from when on its executions are asked for, None where they
+    cannot be; fills: what it told of them, None if nothing."""
+
+    row: Any
+    look: Look
+    read_to: datetime
+    since: datetime | None
+    fills: list[OrderReport] | None = None
+
+    @property
+    def broker_host(self) -> str:
+        """Where it is asked."""
+        return str(self.row.broker_host)
+
+
+Orders = list[BrokerOrder]
+# What this process has asked and not written yet: who hangs is written in a later round.
+_under_way: WeakKeyDictionary[runtime.Runtime, Answers[Orders]] = WeakKeyDictionary()
+
+
 def poll(limit: int = 200) -> int:
-    """Ask the accounts that are due what became of their orders; return how many were asked."""
+    """Ask the accounts that are due what became of their orders; return how many were asked.
+
+    Waits a second for them; what comes later is written by the next round.
+    """
     silent = kinds_without_events()
     if not silent:
         return 0
-    run(READINGS, {"kinds": array(silent)})
+    calls = _under_way.setdefault(runtime.present(), asking.calls_one_by_one())
+    until = monotonic() + PATIENCE_SECONDS
+    asked = 0
+    while calls.left < AT_MOST:
+        begun = _begin(calls, silent, limit)
+        asked += begun
+        if begun < limit:
+            break
+    while calls.left and (seconds := until - monotonic()) > 0:
+        if group := calls.group(seconds):
+            _write(group)
+    return asked
+
+
+def _begin(calls: Answers[Orders], silent: Sequence[str], limit: int) -> int:
     lease = 3 * settings.FILLCAST_CALL_TIMEOUT_SECONDS
     due = rows(DUE, {"kinds": array(silent), "limit": limit, "lease": lease})
     if not due:
         return 0
     read_to = market_now()
-    able = [row for row in due if asking.can_tell_fills(row)]
-    since = {row.connection_id: (row.since or read_to) - OVERLAP for row in able}
-    failed = asking.learn_fills(able, since)
-    accounts = {row.connection_id: row for row in due}
-    look = begin(accounts)
-    settle_orders(look, asking.open_orders(due))  # what is left of it is the comparison's
-    others = [row for row in due if row not in able]
-    if others:
-        reconcile([row.connection_id for row in others])
-    heard = {row.connection_id for row in able} - failed
-    run(DONE, columns([_done(row, look.began, read_to, heard) for row in due], 4))
+    look = begin({row.connection_id: row for row in due})
+    asked = [Asked(row, look, read_to, _since(row, read_to)) for row in due]
+    calls.start([(one, partial(_ask, one)) for one in asked])
     return len(due)
 
 
-def _done(row: Any, began: datetime, read_to: datetime, heard: set[UUID]) -> tuple[Any, ...]:
-    seconds = interval_of(row.settings)
-    if not asking.can_tell_fills(row):
+def _since(row: Any, read_to: datetime) -> datetime | None:
+    return (row.since or read_to) - OVERLAP if asking.can_tell_fills(row) else None
+
+
+async def _ask(asked: Asked) -> Orders:
+    adapter, spec = adapter_for(asked.row.type), spec_from_row(asked.row)
+    if asked.since is not None:
+        with suppress(Exception):  # they are asked for again, from the same time on
+            asked.fills = await adapter.fills_since(spec, asked.since)
+    return await adapter.open_orders(spec)
+
+
+def _write(group: Sequence[tuple[Asked, Orders | Exception]]) -> None:
+    """Executions first: what they do not explain of the orders is looked up."""
+    asking.apply_missed([report for asked, _ in group for report in asked.fills or ()])
+    told = {asked: answer for asked, answer in group if isinstance(answer, list)}
+    for look in {id(asked.look): asked.look for asked in told}.values():
+        theirs = {a.row.connection_id: orders for a, orders in told.items() if a.look is look}
+        settle_orders(look, theirs)  # what is left of it is the comparison's
+    if others := [asked.row.connection_id for asked in told if asked.since is None]:
+        reconcile(others)
+    run(DONE, columns([_done(asked, asked in told) for asked, _ in group], 4))
+
+
+def _done(asked: Asked, is_told: bool) -> tuple[Any, ...]:
+    seconds = interval_of(asked.row.settings)
+    if asked.since is None:
         seconds = max(ALL_SECONDS, seconds)
-    return row.connection_id, read_to if row.connection_id in heard else None, began, seconds
+    if not is_told:
+        seconds = max(FAILED_SECONDS, seconds)
+    read_to = None if asked.fills is None else asked.read_to
+    return asked.row.connection_id, read_to, asked.look.began, seconds
 
 
 def interval_of(connection_settings: Any) -> float:

@@ -19,7 +19,8 @@ from execution.drift.compare import OrderDifferences, order_record, orders_of
 from execution.drift.notes import Record
 
 OPEN = """
-SELECT id, connection_id FROM positions_executionposition WHERE connection_id = ANY(%s) AND quantity > 0
+SELECT id, connection_id FROM positions_executionposition
+WHERE connection_id = ANY(%s) AND quantity > 0
 """
 
 # Ids that the broker gives only to what it makes by itself are nobody's to compare.

@@ -19,6 +19,7 @@ from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.execution import cast
 from tests.execution.double import KIND, Double
+from tests.paper.broker_process import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -175,4 +176,25 @@ def test_brokers_with_a_stream_are_never_polled(
     polling.kinds_without_events.cache_clear()
     cast.filled(cast.signal(feed))
     assert poll() == 0
-    assert AccountReading.objects.count() == 0
+    assert not AccountReading.objects.exclude(poll_after=None).exists()
+
+
+def test_a_connection_has_its_reading_from_when_it_is_made(alice: ExecutionConnection) -> None:
+    assert AccountReading.objects.get().connection_id == alice.pk
+
+
+def test_who_answers_is_written_down_while_another_hangs(
+    feed: Feed, wire: runtime.Runtime, silent: Double
+) -> None:
+    accounts = [cast.account(feed) for _ in range(21)]
+    cast.signal(feed, order_type="LIMIT", open_price=D("1.09500"))
+    for outgoing in cast.claim_all():
+        cast.answer(outgoing, silent.rest(outgoing.request))
+    for ticket in silent.tickets:
+        silent.execute(ticket)
+    silent.hung = {str(accounts[0].pk)}
+    filled = Order.objects.filter(status="FILLED")
+    assert poll() == 21
+    assert filled.count() == 20  # and this round did not wait for the last
+    silent.hang.end()
+    until(lambda: (poll(), filled.count())[1] == 21)  # a later round writes it

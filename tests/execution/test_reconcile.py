@@ -1,8 +1,11 @@
 """Reconciliation: what we hold against what the broker holds."""
 
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal as D
+from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import connections
@@ -14,7 +17,7 @@ from common.clocks import market_now
 from common.codes import Code
 from connections.health import mark_active, mark_errors
 from connections.models import ConnectionHealth, ExecutionConnection
-from execution.calls import runtime
+from execution.calls import asking, runtime
 from execution.drift.reconcile import reconcile, reconcile_new
 from execution.models import DriftItem, Fill, Order
 from positions.models import ExecutionPosition
@@ -205,17 +208,18 @@ def test_a_position_that_closes_while_the_broker_is_read_is_not_unknown(
 ) -> None:
     cast.close_signal(position.signal)
     (outgoing,) = cast.claim_all()
-    real = runtime.present().wire.ask
+    real = asking.snapshots
 
-    def read_then_fill(call, *rest):  # type: ignore[no-untyped-def]
-        answers = real(call, *rest)
-        if call.__name__ == "_read_all":
+    def read_then_fill(accounts: Sequence[Any]) -> Iterator[dict[UUID, asking.Snapshot]]:
+        for read in real(accounts):
             cast.answer(outgoing, broker.fill_at_once(outgoing.request))
-        return answers
+            yield read
 
-    monkeypatch.setattr(runtime.present().wire, "ask", read_then_fill)
+    monkeypatch.setattr(asking, "snapshots", read_then_fill)
     assert reconcile() == 0
     assert kinds() == []
+    position.refresh_from_db()
+    assert position.quantity == 0
 
 
 def test_a_quantity_that_differs_is_drift(position: ExecutionPosition, broker: Double) -> None:

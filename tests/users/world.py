@@ -68,7 +68,7 @@ def _trade(connection: ExecutionConnection, signal: Signal) -> Order:
     )  # fmt: skip
     ExecutionLog.objects.create(order_id=order.pk, connection_id=connection.pk, code="CREATED")
     DriftItem.objects.create(connection=connection, kind="UNKNOWN_ORDER", key="k")
-    AccountReading.objects.create(connection=connection)
+    AccountReading.objects.get(connection=connection)
     ExecutionPosition.objects.create(
         connection=connection, signal=signal, pair="EUR/USD", symbol="EURUSD", side="BUY",
         quantity=ONE, opened_quantity=ONE, entry_price=ONE, pip=ONE, conversion_rate=ONE,
