@@ -24,6 +24,10 @@ SELECT client_order_id, left(client_order_id, -1) AS base, status, filled_quanti
   accepted_at IS NOT NULL AS accepted
 FROM paper_order WHERE client_order_id <> '' AND entry IS NULL
 """
+REFUSED_AGAIN = """
+SELECT count(*) FROM paper_order o WHERE o.accepted_at IS NULL AND o.client_order_id <> ''
+  AND o.client_order_id IN (SELECT client_order_id FROM paper_order WHERE accepted_at IS NOT NULL)
+"""
 # Each of our positions beside what the broker still holds for its entry.
 HELD = "SELECT client_order_id, sum(quantity) AS q FROM paper_position GROUP BY 1"
 POSITIONS = """
@@ -82,6 +86,10 @@ class Counting:
                 " WHERE client_order_id <> '' AND entry IS NULL AND accepted_at IS NOT NULL"
             )
         )
+
+    def refused_again(self) -> int:
+        """Arrivals that the broker refused though it had taken an order of the same id."""
+        return int(self._books.value(REFUSED_AGAIN))
 
     def untold(self) -> int:
         """Events that the broker has to tell and nobody has acknowledged."""

@@ -85,10 +85,12 @@ def without_events() -> None:
 
 
 def without_unknown() -> None:
-    """A lost answer is taken for an order that never left, and sent again: the naive copier."""
+    """A lost answer, or a dead sender, is taken for an order that never left: it is sent again, at
+    once. The naive copier."""
     from brokers.base import NotSent, OutcomeUnknown
     from common.codes import Code
-    from execution.calls import wire
+    from execution.calls import sweeps, wire
+    from execution.reports import writing
 
     real = wire.reports_of
 
@@ -98,6 +100,10 @@ def without_unknown() -> None:
         return real(request, answer)
 
     wire.reports_of = naive
+    writing._backoff = lambda tries: 0.0
+    sweeps.TAKE_OVER = sweeps.TAKE_OVER.replace(
+        "SET status = 'UNKNOWN'", "SET status = 'PENDING', due_at = clock_timestamp()"
+    ).replace("lookup_after = clock_timestamp()", "lookup_after = NULL")
 
 
 def _nothing(reports: Any) -> list[Any]:

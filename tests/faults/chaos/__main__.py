@@ -10,12 +10,13 @@ from typing import Any
 
 from tests.faults.chaos.load import Load
 from tests.faults.chaos.plan import Step, plan
+from tests.faults.chaos.spans import Broken
 from tests.faults.chaos.stage import Stage, folder_for, forget, keep_logs
 from tests.faults.chaos.trouble import Trouble
 from tests.faults.chaos.verdict import Verdict, judge
 from tests.faults.chaos.watching import Watching
 
-BURST_LEAST, BURST_WAIT = 3_000, 3.0  # orders in flight that a kill in a burst waits for, seconds
+BURST_LEAST, BURST_WAIT = 3_000, 3.0  # orders in flight that a fault in a burst waits for, seconds
 
 
 def say(text: str) -> None:
@@ -34,7 +35,7 @@ class Run:
 
     def through(self) -> Verdict:
         """Go through all of it."""
-        self._began = time.monotonic()
+        self._began, since = time.monotonic(), time.time()
         self._load.start()
         for step in self._steps:
             self._wait_until(step.at)
@@ -42,8 +43,11 @@ class Run:
         self._wait_until(self._seconds)
         self._load.stop()
         self._trouble.heal()
+        broken = Broken(self._trouble.spans, since, time.time())
         say(f"{self._clock()} quiet; everything that was broken is mended")
-        return judge(self._stage, self._watching, self._load)
+        return judge(
+            self._stage, self._watching, self._load, broken, hurried=bool(self._stage.without)
+        )
 
     def _clock(self) -> str:
         return f"{time.monotonic() - self._began:7.1f} s"

@@ -28,6 +28,7 @@ WEIGHTS = {
     "silent-before": 3,
     "silent-after": 3,
     "slow": 4,
+    "late": 5,
     "partition": 4,
     "mute": 3,
     "delay": 3,
@@ -44,6 +45,7 @@ LASTS = {  # seconds, from and to
     "silent-before": (1.0, 4.0),
     "silent-after": (1.0, 4.0),
     "slow": (2.0, 5.0),
+    "late": (3.0, 6.0),
     "partition": (1.0, 8.0),
     "mute": (0.5, 3.0),
     "delay": (1.0, 4.0),
@@ -85,10 +87,17 @@ def plan(seed: int, seconds: float) -> list[Step]:
 
 def _step(rng: random.Random, at: float, number: int) -> Step:
     if number % BURST_EVERY == 4:
-        return Step(at, "kill", rng.choice(WORKERS[:2]), burst=rng.randint(6, 8))
+        return _in_a_burst(rng, at, "kill")
+    if number % BURST_EVERY == 8:
+        return _in_a_burst(rng, at, "long-stop")
     kind = rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
     who = WHO.get(kind, ("",))
     return Step(at, kind, rng.choice(who), rng.uniform(*LASTS.get(kind, (0.0, 0.0))))
+
+
+def _in_a_burst(rng: random.Random, at: float, kind: str) -> Step:
+    who, lasts = rng.choice(WORKERS[:2]), rng.uniform(*LASTS.get(kind, (0.0, 0.0)))
+    return Step(at, kind, who, lasts, burst=rng.randint(6, 8))
 
 
 def by_kind(steps: Sequence[Step]) -> dict[str, int]:

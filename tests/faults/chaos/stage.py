@@ -47,7 +47,7 @@ class Stage:
 
     def __init__(self, folder: Path, say: Callable[[str], None], without: str = "") -> None:
         """without: a guard that is taken away from the workers (`sabotage.py`)."""
-        self.folder, self._without = folder, without
+        self.folder, self.without = folder, without
         self.servers = Servers(folder)
         self._say = say
         self.broker_port = free_port()
@@ -112,10 +112,10 @@ class Stage:
         self.servers.ours.rows("UPDATE connections_accountsnapshot SET read_at = clock_timestamp()")
 
     def _sabotaged(self, child: Child) -> Child:
-        if not self._without or "worker" not in child.command:
+        if not self.without or "worker" not in child.command:
             return child
         line = (*child.command, "-I", "tests.faults.sabotage")
-        return replace(child, command=line, env={**child.env, "WITHOUT": self._without})
+        return replace(child, command=line, env={**child.env, "WITHOUT": self.without})
 
     def _broker(self) -> Child:
         line = (sys.executable, str(ROOT / "manage.py"), "paper_broker", "--faults")

@@ -12,6 +12,7 @@ from brokers.base import ReadFailed
 from brokers.paper.remote.desk import Desk
 from common.embedded.errors import EmbeddedError
 from tests.faults.chaos.plan import WORKERS, Step
+from tests.faults.chaos.spans import FOREVER, Span
 from tests.faults.chaos.stage import BROKER, LEASE_SECONDS, Stage
 
 Undo = Callable[[], None]
@@ -23,6 +24,7 @@ class Trouble:
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
+        self.spans: list[Span] = []
         self._undo: list[tuple[float, Undo]] = []
         self._stopped: dict[str, int] = {}
         self._desk = Desk("127.0.0.1", stage.broker_port)
@@ -30,14 +32,29 @@ class Trouble:
     def make(self, step: Step) -> bool:
         """Break it. False: there was nothing left to break (a process that is down already)."""
         method = getattr(self, "_" + step.kind.replace("-", "_"))
+        span = Span(step.kind, time.time(), over=self._is_over(step))
         try:
             done: bool = method(step)
         except (ReadFailed, psycopg.Error, redis.RedisError):  # broken already
             return False
+        if done:
+            self.spans.append(span)
         return done
+
+    def _is_over(self, step: Step) -> Callable[[], bool]:
+        """How to see that it has ended, whoever has mended it."""
+        if step.kind == "broker-kill":
+            broker = self._stage.children[BROKER]
+            dead = broker.pid
+            return lambda: broker.pid != dead and broker.ready
+        if step.kind.startswith("postgres"):
+            return lambda: self._stage.servers.postgres.alive
+        end = time.time() + step.lasts
+        return lambda: time.time() >= end
 
     def mend(self, *, everything: bool = False) -> None:
         """Undo what has lasted long enough."""
+        self._note_ends()
         now = time.monotonic()
         due = [undo for at, undo in self._undo if everything or at <= now]
         self._undo = [] if everything else [one for one in self._undo if one[0] > now]
@@ -49,6 +66,11 @@ class Trouble:
         while self._undo:
             self.mend(everything=True)
             time.sleep(0.2)
+
+    def _note_ends(self) -> None:
+        for span in self.spans:
+            if span.until == FOREVER and span.over():
+                span.until = time.time()
 
     def _later(self, seconds: float, undo: Undo) -> bool:
         def patiently() -> None:
@@ -170,6 +192,9 @@ class Trouble:
 
     def _slow(self, step: Step) -> bool:
         return self._terms(step, "reply_delay_ms", "2500", "0")
+
+    def _late(self, step: Step) -> bool:
+        return self._terms(step, "latency_ms", "10000", "0")
 
     def _terms(self, step: Step, name: str, on: Any, off: Any) -> bool:
         books = self._stage.servers.books

@@ -11,11 +11,14 @@ import psycopg
 from common.embedded import processes
 from tests.faults.chaos.load import Load, Tally
 from tests.faults.chaos.plan import by_kind
+from tests.faults.chaos.spans import Broken
 from tests.faults.chaos.stage import CONNECTIONS, Stage
+from tests.faults.chaos.traded import Trade
 from tests.faults.chaos.watching import Watching
 from tests.faults.counting import Counting
 
 SETTLE_SECONDS, COUNT_SECONDS, PATIENCE = 60, 60, 240
+HURRIED = 5  # so many times less patience with what need not settle
 PUBLISHED = "SELECT id FROM signals_signal WHERE action = 'OPEN' AND published_at IS NOT NULL"
 
 
@@ -28,8 +31,10 @@ class Verdict:
     tally: Tally
     settled_s: float | None
     audit: dict[str, Any]
+    trade: Trade
     states: dict[str, int]
     accepted: int
+    refused_again: int
     restarts: dict[str, int]
     examples: dict[str, Any] = field(default_factory=dict)
 
@@ -52,6 +57,8 @@ class Verdict:
             "signals": self.tally.signals,
             "load": {name: getattr(self.tally, name) for name in Tally.__slots__},
             "accepted": self.accepted,
+            "refused_again": self.refused_again,
+            **self.trade.as_json(),
             "states": self.states,
             "restarts": self.restarts,
             "unread": self.audit.get("unread", []),
@@ -59,18 +66,25 @@ class Verdict:
         }
 
 
-def judge(stage: Stage, watching: Watching, load: Load) -> Verdict:
-    """Wait until all is settled and all processes run, then count both sides."""
+def judge(
+    stage: Stage, watching: Watching, load: Load, broken: Broken, *, hurried: bool = False
+) -> Verdict:
+    """Wait until all is settled and all processes run, then count both sides.
+
+    hurried: a guard was taken away, so that it may well never settle.
+    """
+    patience = 1 / HURRIED if hurried else 1.0
     count = Counting(stage.servers.ours, stage.servers.books, dict)
     quiet = time.monotonic()
-    settled = _wait(lambda: watching.look() == set() and count.untold() == 0, PATIENCE)
+    settled = _wait(lambda: watching.look() == set() and count.untold() == 0, PATIENCE * patience)
     settled_s = time.monotonic() - quiet if settled else None
     say("not settled" if settled_s is None else f"settled after {settled_s:.1f} s")
     _wait(lambda: not stage.supervisor.unready() if stage.supervisor else True, PATIENCE)
     counters = _journal(stage, count, load)
-    _wait(lambda: not any(_journal(stage, count, load).values()), COUNT_SECONDS)
+    _wait(lambda: not any(_journal(stage, count, load).values()), COUNT_SECONDS * patience)
     counters = _journal(stage, count, load)
     audit = _audit(stage)
+    trade = Trade.of(stage.servers.ours, stage.servers.books, broken)
     late = settled_s is None or settled_s > SETTLE_SECONDS
     return Verdict(
         counters={
@@ -78,13 +92,17 @@ def judge(stage: Stage, watching: Watching, load: Load) -> Verdict:
             **{f"JOURNAL_{name}": n for name, n in counters.items()},
             "UNREAD": len(audit.get("unread", [])),
             "UNSETTLED": max(len(watching.look() or ()), 1) if late else 0,
+            "IDLE": trade.idle,
+            "SHUT_OUT": trade.shut_out,
         },
         watching=watching,
         tally=load.tally,
         settled_s=settled_s,
         audit=audit,
+        trade=trade,
         states=count.states("%"),
         accepted=count.accepted(),
+        refused_again=count.refused_again(),
         restarts={name: one.restarts for name, one in stage.children.items() if one.restarts},
     )
 
