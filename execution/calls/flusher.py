@@ -4,6 +4,8 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
 
 import structlog
 from django.db import InterfaceError, OperationalError, connection
@@ -15,24 +17,35 @@ from execution.calls.errands import Done
 from execution.drift.notes import set_aside
 from execution.models import Tally
 from execution.reports.apply import apply_reports
-from execution.reports.beyond import apply_within_open, closes_too_much
+from execution.reports.beyond import apply_within_open, closes_too_much, may_be_early
 
 log = structlog.get_logger(__name__)
 GATHER_SECONDS = 0.010
 FLUSH_MAX = 500
 RETRY_SECONDS = 0.2
+HOLD_SECONDS, HELD_SECONDS = 60, 1  # for what is told out of order; how often it is tried
+HELD_MOST = 1000  # of them; what is more is asked for again by those who compare
 AWAY = (OperationalError, InterfaceError)
 Told = list[OrderReport] | Done | threading.Event
 
 
+class Fate(Enum):
+    """What becomes of a report that could not be written."""
+
+    KEPT = auto()  # as far as it fits, or as a difference
+    LATER = auto()  # what it waits for may still be told
+    AGAIN = auto()  # the database is away
+
+
 def apply_or_halve(
-    reports: Sequence[OrderReport], stop: threading.Event | None = None
+    reports: Sequence[OrderReport], stop: threading.Event | None = None, *, patient: bool = True
 ) -> list[OrderReport]:
     """Apply reports whatever happens; return those that must be told again later.
 
     A deadlock is retried and a lost database waited for. What cannot be written for its own sake
     (a constraint, our own arithmetic) is halved until it stands alone, and becomes drift; of an
-    exit beyond what is open, only what is beyond.
+    exit beyond what is open, only what is beyond, and only once it has been told to somebody who
+    is not `patient`, or no fill of its entry can come any more.
     """
     stop = stop or threading.Event()
     deferred: list[OrderReport] = []
@@ -50,23 +63,27 @@ def apply_or_halve(
             if len(batch) > 1:
                 middle = len(batch) // 2
                 waiting += [batch[middle:], batch[:middle]]
-            elif not _kept(batch[0], error):
-                waiting.append(batch)
+            else:
+                fate = _keep(batch[0], error, patient)
+                waiting += [batch] if fate is Fate.AGAIN else []
+                deferred += batch if fate is Fate.LATER else []
     if 0 < len(deferred) < len(reports):  # what they waited for may have been written just now
-        return apply_or_halve(deferred, stop)
+        return apply_or_halve(deferred, stop, patient=patient)
     return deferred
 
 
-def _kept(report: OrderReport, fault: Exception) -> bool:
-    """Apply what can be applied of a report, else set it aside; False: the database is away, so try
-    it again."""
+def _keep(report: OrderReport, fault: Exception, patient: bool) -> Fate:
+    """Apply what can be applied of a report, else set it aside."""
     try:
-        if closes_too_much(fault) and apply_within_open(report):
-            log.error("an exit executed more than is open", order=report.client_order_id)
-            return True
+        if closes_too_much(fault):
+            if patient and may_be_early(report):
+                return Fate.LATER
+            if apply_within_open(report):
+                log.error("an exit executed more than is open", order=report.client_order_id)
+                return Fate.KEPT
     except AWAY:
         connection.close()
-        return False
+        return Fate.AGAIN
     except Exception as another:
         fault = another
     reference = new_reference()
@@ -80,10 +97,10 @@ def _kept(report: OrderReport, fault: Exception) -> bool:
             count(Tally.Name.NOBODYS_REPORT, repr(report))
     except AWAY:
         connection.close()
-        return False
+        return Fate.AGAIN
     except Exception:
         log.exception("a report was dropped", report=repr(report))
-    return True
+    return Fate.KEPT
 
 
 def write_down(done: Sequence[Done]) -> None:
@@ -104,6 +121,14 @@ def write_down(done: Sequence[Done]) -> None:
             connection.close()
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A report that waits for another. until: time.monotonic(); then it is applied as it is."""
+
+    report: OrderReport
+    until: float
+
+
 class Flusher(threading.Thread):
     """Empties the wire's outbox into apply_reports until told to stop."""
 
@@ -117,14 +142,15 @@ class Flusher(threading.Thread):
         self._outbox, self._stop_asked = outbox, threading.Event()
         self._waiting: list[threading.Event] = []
         self._done: list[Done] = []
+        self._held: list[Held] = []
 
     def run(self) -> None:
         while not self._stop_asked.is_set():
             batch = self._gather()
-            if batch:
+            if batch or self._held:
                 point("flush.gathered")
                 try:
-                    apply_or_halve(batch)
+                    self._apply(batch)
                     self._note(batch)
                 except Exception:  # without this thread nothing would be written any more
                     log.exception("a flush failed", reports=len(batch))
@@ -133,6 +159,21 @@ class Flusher(threading.Thread):
             while self._waiting:
                 self._waiting.pop().set()
         connection.close()
+
+    def _apply(self, batch: list[OrderReport]) -> None:
+        """Apply these and what was held back; hold what must wait, but not for ever.
+
+        What is held is in no row yet: should this process die, its order is looked up.
+        """
+        now = time.monotonic()
+        held, self._held = self._held[-HELD_MOST:], []
+        over = [one.report for one in held if one.until <= now]
+        waiting = [one for one in held if one.until > now]
+        deferred = apply_or_halve([*(one.report for one in waiting), *batch])
+        since = {id(one.report): one.until for one in waiting}
+        self._held = [Held(r, since.get(id(r), now + HOLD_SECONDS)) for r in deferred]
+        if over:
+            apply_or_halve(over, patient=False)
 
     def drain(self, timeout: float) -> bool:
         """Wait until all that was told is written; False when the time is over first."""
@@ -147,7 +188,10 @@ class Flusher(threading.Thread):
 
     def _gather(self) -> list[OrderReport]:
         batch: list[OrderReport] = []
-        self._sort(self._outbox.get(), batch)
+        try:
+            self._sort(self._outbox.get(timeout=HELD_SECONDS if self._held else None), batch)
+        except queue.Empty:
+            return batch
         until = time.monotonic() + GATHER_SECONDS
         while len(batch) + len(self._done) < FLUSH_MAX:
             try:

@@ -3,6 +3,8 @@
 It cannot be written as it is, for no position is ever closed below nothing. As much as is open is
 closed; what is beyond is kept as a difference of its own, because it may be another's share or have
 turned the account round. That is for a person, after the next comparison has shown what is there.
+
+First it is given time: while the entry may still fill, its fills may only be told later than ours.
 """
 
 from collections.abc import Collection, Sequence
@@ -20,7 +22,7 @@ from execution.drift.notes import Record, write_all
 from execution.exits.reserve import lock_positions
 from execution.ids import all_attempts
 from execution.reports.apply import apply_reports
-from execution.reports.broker_exits import lock_in_order
+from execution.reports.broker_exits import MAY_FILL, lock_in_order
 from execution.reports.concluded import IS_CONCLUSION, is_conclusion
 
 ZERO = Decimal(0)
@@ -47,6 +49,13 @@ LEFT JOIN execution_order o ON o.position_id = p.id AND CASE WHEN r.position_id 
 WHERE r.client_order_id = ANY(%(ids)s::text[]) AND r.connection_id = %(connection)s::uuid
 """
 
+WAITS = f"""
+SELECT x.id FROM execution_order x JOIN positions_executionposition p ON p.id = x.position_id
+JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.signal_id
+  AND e.leg = 'entry'
+WHERE x.client_order_id = ANY(%s::text[]) AND x.connection_id = %s::uuid AND {MAY_FILL}
+"""
+
 KNOWN = """
 SELECT broker_fill_id FROM execution_fill
 WHERE connection_id = %s::uuid AND broker_fill_id = ANY(%s::text[])
@@ -59,6 +68,12 @@ def closes_too_much(fault: Exception) -> bool:
     return isinstance(fault, IntegrityError) and (
         getattr(told, "constraint_name", "") == NEVER_BELOW_NOTHING
     )
+
+
+def may_be_early(report: OrderReport) -> bool:
+    """Whether fills of its entry that nobody told yet may make room for this exit's executions."""
+    ids = array(all_attempts(report.client_order_id))
+    return report.close_cause is None and bool(rows(WAITS, (ids, report.connection_id)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,10 +52,12 @@ class Told:
     conclusions: bool = False
 
 
+# Of an entry `e`: whether executions of it may still be told.
+MAY_FILL = f"""e.quantity > e.filled_quantity
+  AND coalesce(e.done_at > clock_timestamp() - interval '{FILL_AFTER_END_SECONDS} s', true)"""
+
 ENTRIES = f"""
-SELECT e.client_order_id, e.connection_id, p.id, e.quantity > e.filled_quantity
-  AND coalesce(e.done_at > clock_timestamp() - interval '{FILL_AFTER_END_SECONDS} s', true)
-  AS may_fill
+SELECT e.client_order_id, e.connection_id, p.id, {MAY_FILL} AS may_fill
 FROM execution_order e
 LEFT JOIN positions_executionposition p ON p.connection_id = e.connection_id
   AND p.signal_id = e.signal_id

@@ -1,5 +1,6 @@
 """A broker says that an exit closed more than we hold: what is open is closed, and no more."""
 
+import queue
 from dataclasses import replace
 from decimal import Decimal as D
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ import pytest
 from brokers.messages import CloseCause, Execution, OrderReport
 from common.clocks import market_now
 from connections.models import ExecutionConnection
+from execution.calls.flusher import Flusher, Told
 from execution.drift import decisions, words
 from execution.models import Decision, DriftItem, Order
 from execution.reports.beyond import cut
@@ -16,6 +18,7 @@ from execution.services import close_position
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.execution import cast
+from tests.paper.broker_process import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -150,3 +153,55 @@ def test_how_executions_are_cut(
     found = cut(fills, so_far, {"known"})
     assert [one.quantity for one in found.fills] == kept
     assert [found.told, found.counted] == [told, counted]
+
+
+# ---- an exit that is told before its entry's fills ----------------------------------------------
+@pytest.fixture
+def half(alice: ExecutionConnection, feed: Feed) -> Order:
+    """An exit of 40 at the broker; the entry's 100 have filled for 40, as far as we were told."""
+    cast.signal(feed)
+    cast.claim_all()
+    entry = cast.order(leg="entry")
+    cast.tell(cast.fill_report(entry, 40, "e1"))
+    close_position(ExecutionPosition.objects.get().pk)
+    cast.claim_all()
+    cast.tell(stopped(entry, 20))
+    return cast.order(leg="close-1")
+
+
+def test_an_exit_waits_in_the_flusher_for_its_entrys_fills(half: Order) -> None:
+    outbox: queue.SimpleQueue[Told] = queue.SimpleQueue()
+    flusher = Flusher(outbox)
+    flusher.start()
+    try:
+        outbox.put([cast.fill_report(half, 40, "x1")])
+        assert flusher.drain(20)
+        half.refresh_from_db()
+        assert (half.filled_quantity, DriftItem.objects.count()) == (0, 0)
+        outbox.put([cast.fill_report(cast.order(leg="entry"), 60, "e2")])
+        assert flusher.drain(20)
+    finally:
+        flusher.stop()
+        flusher.join(20)
+    half.refresh_from_db()
+    assert (half.filled_quantity, half.status, DriftItem.objects.count()) == (40, "FILLED", 0)
+    assert ExecutionPosition.objects.get().quantity == 40
+
+
+def test_it_waits_a_minute_and_is_applied_as_it_is_by_itself(
+    half: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("execution.calls.flusher.HOLD_SECONDS", 0)
+    monkeypatch.setattr("execution.calls.flusher.HELD_SECONDS", 0.01)
+    outbox: queue.SimpleQueue[Told] = queue.SimpleQueue()
+    flusher = Flusher(outbox)
+    flusher.start()
+    try:
+        outbox.put([cast.fill_report(half, 40, "x1")])
+        until(DriftItem.objects.exists)
+    finally:
+        flusher.stop()
+        flusher.join(20)
+    half.refresh_from_db()
+    assert (half.filled_quantity, half.status) == (20, "CANCELLED")
+    assert DriftItem.objects.get().kind == "EXIT_BEYOND_OPEN"
