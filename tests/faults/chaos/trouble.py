@@ -197,11 +197,15 @@ class Trouble:
         return self._terms(step, "latency_ms", "10000", "0")
 
     def _terms(self, step: Step, name: str, on: Any, off: Any) -> bool:
-        books = self._stage.servers.books
-        books.rows(f"UPDATE paper_account SET {name} = {on} WHERE id % {SHARE} = 0")
-        return self._later(
-            step.lasts, lambda: void(books.rows(f"UPDATE paper_account SET {name} = {off}"))
-        )
+        def write(value: Any, share: int) -> None:
+            # A broker that stands still holds its rows, and goes on only if we do.
+            self._stage.servers.books.rows(
+                "SET lock_timeout = '1s';"
+                f" UPDATE paper_account SET {name} = {value} WHERE id % {share} = 0"
+            )
+
+        write(on, SHARE)
+        return self._later(step.lasts, lambda: write(off, 1))
 
     # ---- the network between --------------------------------------------------------------
     def _partition(self, step: Step) -> bool:
