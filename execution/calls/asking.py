@@ -23,7 +23,7 @@ from common.clocks import machine_time
 from common.sql import columns, rows
 from connections.selectors import spec_from_row
 from execution.calls import runtime
-from execution.calls.flusher import apply_or_halve
+from execution.calls.flusher import apply_or_hold
 from execution.ids import all_attempts, base_of
 
 T = TypeVar("T")
@@ -94,7 +94,7 @@ def learn_fills(accounts: Sequence[Any], since: Mapping[UUID, datetime]) -> set[
 def apply_missed(told: Sequence[OrderReport]) -> None:
     """Apply what brokers told of executions and we have not written down yet."""
     if news := _ours(_new(told)):
-        apply_or_halve(news)
+        apply_or_hold(news)
 
 
 def named_and_known(
@@ -116,7 +116,7 @@ def named_and_known(
         else:
             found[row.connection_id] = {f.broker_fill_id for one in answer for f in one.fills}
     if ours := _ours(missed):
-        apply_or_halve(ours)
+        apply_or_hold(ours)
     return found
 
 
@@ -187,7 +187,7 @@ def look_up(wanted: Sequence[tuple[Any, str]]) -> dict[tuple[UUID, str], bool]:
         known[row.connection_id, cid] = answer is not None
         told += answer or []
     if told:
-        apply_or_halve(told)
+        apply_or_hold(told)
     return known
 
 
@@ -219,7 +219,7 @@ def cancel(wanted: Sequence[tuple[Any, CancelRequest]]) -> set[tuple[UUID, str]]
             if any(report.kind is ReportKind.CANCELLED for report in answer):
                 done.add((row.connection_id, one.client_order_id))
     if told:
-        apply_or_halve(told)
+        apply_or_hold(told)
     return done
 
 

@@ -4,7 +4,6 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import Enum, auto
 
 import structlog
@@ -13,6 +12,7 @@ from django.db import InterfaceError, OperationalError, connection
 from brokers.messages import OrderReport
 from common.faults import point
 from execution.audit.tallies import count, new_reference
+from execution.calls import held
 from execution.calls.errands import Done
 from execution.drift.notes import set_aside
 from execution.models import Tally
@@ -23,8 +23,6 @@ log = structlog.get_logger(__name__)
 GATHER_SECONDS = 0.010
 FLUSH_MAX = 500
 RETRY_SECONDS = 0.2
-HOLD_SECONDS, HELD_SECONDS = 60, 1  # for what is told out of order; how often it is tried
-HELD_MOST = 1000  # of them; what is more is asked for again by those who compare
 AWAY = (OperationalError, InterfaceError)
 Told = list[OrderReport] | Done | threading.Event
 
@@ -53,7 +51,7 @@ def apply_or_halve(
     while waiting and not stop.is_set():
         batch = waiting.pop()
         try:
-            deferred += apply_reports(batch).deferred
+            deferred += apply_reports(batch, patient=patient).deferred
         except AWAY as error:  # deadlock, lock time-out, or the database is away
             log.warning("flush is tried again", reports=len(batch), error=str(error).strip())
             connection.close()
@@ -103,6 +101,26 @@ def _keep(report: OrderReport, fault: Exception, patient: bool) -> Fate:
     return Fate.KEPT
 
 
+def apply_or_hold(reports: Sequence[OrderReport]) -> None:
+    """Apply reports that nobody tells again; what must wait for others is held in this process."""
+    held.waiting.keep(apply_or_halve(reports))
+
+
+def try_held() -> None:
+    """Apply what was held: all of it once more, and as far as it fits what has waited its time."""
+    try:
+        still, over = held.waiting.take()
+        if still:
+            deferred = {id(report) for report in apply_or_halve([one.report for one in still])}
+            held.waiting.put_back([one for one in still if id(one.report) in deferred])
+        for report in apply_or_halve(over, patient=False) if over else ():
+            log.error("what waited was not applied", report=repr(report))
+            count(Tally.Name.NOBODYS_REPORT, repr(report))
+    except Exception:
+        log.exception("what was held could not be tried")
+        connection.close()
+
+
 def write_down(done: Sequence[Done]) -> None:
     """Hand what came of errands to whoever wanted it, all of one kind at once.
 
@@ -121,14 +139,6 @@ def write_down(done: Sequence[Done]) -> None:
             connection.close()
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A report that waits for another. until: time.monotonic(); then it is applied as it is."""
-
-    report: OrderReport
-    until: float
-
-
 class Flusher(threading.Thread):
     """Empties the wire's outbox into apply_reports until told to stop."""
 
@@ -142,38 +152,23 @@ class Flusher(threading.Thread):
         self._outbox, self._stop_asked = outbox, threading.Event()
         self._waiting: list[threading.Event] = []
         self._done: list[Done] = []
-        self._held: list[Held] = []
 
     def run(self) -> None:
         while not self._stop_asked.is_set():
             batch = self._gather()
-            if batch or self._held:
+            if batch:
                 point("flush.gathered")
                 try:
-                    self._apply(batch)
+                    apply_or_hold(batch)
                     self._note(batch)
                 except Exception:  # without this thread nothing would be written any more
                     log.exception("a flush failed", reports=len(batch))
             done, self._done = self._done, []
             write_down(done)
+            try_held()
             while self._waiting:
                 self._waiting.pop().set()
         connection.close()
-
-    def _apply(self, batch: list[OrderReport]) -> None:
-        """Apply these and what was held back; hold what must wait, but not for ever.
-
-        What is held is in no row yet: should this process die, its order is looked up.
-        """
-        now = time.monotonic()
-        held, self._held = self._held[-HELD_MOST:], []
-        over = [one.report for one in held if one.until <= now]
-        waiting = [one for one in held if one.until > now]
-        deferred = apply_or_halve([*(one.report for one in waiting), *batch])
-        since = {id(one.report): one.until for one in waiting}
-        self._held = [Held(r, since.get(id(r), now + HOLD_SECONDS)) for r in deferred]
-        if over:
-            apply_or_halve(over, patient=False)
 
     def drain(self, timeout: float) -> bool:
         """Wait until all that was told is written; False when the time is over first."""
@@ -189,7 +184,7 @@ class Flusher(threading.Thread):
     def _gather(self) -> list[OrderReport]:
         batch: list[OrderReport] = []
         try:
-            self._sort(self._outbox.get(timeout=HELD_SECONDS if self._held else None), batch)
+            self._sort(self._outbox.get(timeout=held.AGAIN_SECONDS), batch)
         except queue.Empty:
             return batch
         until = time.monotonic() + GATHER_SECONDS

@@ -24,7 +24,7 @@ from common.faults import point
 from common.sql import rows, run
 from connections.selectors import spec_from_row
 from execution.calls.errands import Done, Errand
-from execution.calls.flusher import apply_or_halve
+from execution.calls.flusher import apply_or_hold
 from execution.calls.wire import Wire
 from execution.drift.notes import Record, write_all
 
@@ -195,7 +195,7 @@ def settle_lookups(done: Sequence[Done]) -> None:
     point("ask.answered")
     answered = [one for one in done if not one.failed]
     if found := [report for one in answered for report in one.answer or ()]:
-        apply_or_halve(found)
+        apply_or_hold(found)
     if answered:
         run(TOLD, ([one.about.id for one in answered],))
     # A failed read proves nothing; nor does an absence seen before answer_by, or too late.

@@ -22,7 +22,7 @@ from common.sql import rows, run
 from connections.selectors import spec_from_row
 from execution.calls import runtime
 from execution.calls.errands import Done, Errand
-from execution.calls.flusher import apply_or_halve
+from execution.calls.flusher import apply_or_hold
 from execution.exits.orders import ExitWish, open_exits
 from execution.exits.reserve import balance, lock_positions
 from execution.models import AT_BROKER, IN_FLIGHT, TERMINAL
@@ -219,7 +219,7 @@ def _levels_moved(done: Sequence[Done]) -> None:
 def _apply(done: Sequence[Done]) -> None:
     point("wishes.answered")
     if reports := [report for one in done if not one.failed for report in one.answer]:
-        apply_or_halve(reports)
+        apply_or_hold(reports)
 
 
 def _settle(wished: Sequence[Any]) -> list[int]:

@@ -42,8 +42,10 @@ class Applied:
     deferred: list[OrderReport]
 
 
-def apply_reports(reports: Sequence[OrderReport]) -> Applied:
+def apply_reports(reports: Sequence[OrderReport], *, patient: bool = True) -> Applied:
     """Write down what the reports say.
+
+    patient: brokers' own exits beyond what is open wait for fills of their entries (deferred).
 
     Raises Django's database errors: `flusher.apply_or_halve` retries, waits or sets the poisoned
     report aside.
@@ -51,7 +53,8 @@ def apply_reports(reports: Sequence[OrderReport]) -> Applied:
     with transaction.atomic():
         lock_in_order(reports)
         concluded = [report for report in reports if is_conclusion(report)]
-        told = materialise([r for r in reports if not is_conclusion(r)] if concluded else reports)
+        news = [r for r in reports if not is_conclusion(r)] if concluded else reports
+        told = materialise(news, patient=patient)
         written, deferred = _apply(told), told.deferred
         if concluded:  # afterwards: what is told counts more
             closes = conclude(concluded)

@@ -50,6 +50,7 @@ class Told:
     taken: dict[int, Decimal] = field(default_factory=dict)  # by them, from each position
     ledgers: dict[tuple[int, str], Ledger] = field(default_factory=dict)  # by position and ticket
     conclusions: bool = False
+    patient: bool = True  # what is more than is open waits for fills of its entry
 
 
 # Of an entry `e`: whether executions of it may still be told.
@@ -139,7 +140,7 @@ def lock_in_order(reports: Sequence[OrderReport]) -> None:
     rows(LOCK_ORDERS, {"ids": array(ids), "broker_ids": array(broker_ids)})
 
 
-def materialise(reports: Sequence[OrderReport]) -> Told:
+def materialise(reports: Sequence[OrderReport], *, patient: bool = True) -> Told:
     """Give every broker-made exit an order row.
 
     Must run in the transaction that applies the reports. A report whose executions are all known
@@ -147,7 +148,7 @@ def materialise(reports: Sequence[OrderReport]) -> Told:
     deferred: it is not acknowledged, so the broker tells it again. When the entry has ended, and
     its fills have had their time, what is more than is open cannot be written: it becomes drift.
     """
-    told = Told([(r, None) for r in reports if r.close_cause is None])
+    told = Told([(r, None) for r in reports if r.close_cause is None], patient=patient)
     made = [r for r in reports if r.close_cause is not None]
     if made:
         _sort_out(told, made, _take)
@@ -189,7 +190,8 @@ def _take(told: Told, report: OrderReport, entry: Any) -> None:
     ledger = _ledger(told, report, position)
     growth = replace(ledger).grow(new, stated)
     taken = told.taken.get(position.id, Decimal(0)) + growth + shift
-    if taken > position.quantity + position.concluded and entry.may_fill:
+    beyond = taken > position.quantity + position.concluded
+    if beyond and entry.may_fill and told.patient:
         told.deferred.append(report)
         return
     order_id = _row_of(report, position)

@@ -2,19 +2,25 @@
 in between means being told again, never missing something."""
 
 import threading
+from collections.abc import Sequence
 
 import structlog
 from django.db import DatabaseError, connection
 
+from brokers.messages import OrderReport
+from common.clocks import machine_time
 from common.faults import point
 from common.sql import rows
 from execution.calls import runtime
 from execution.calls.flusher import apply_or_halve
+from execution.calls.held import HOLD_SECONDS
 
 log = structlog.get_logger(__name__)
 AT_ONCE = 500
 TIMEOUT_SECONDS = 5
+FORGET_SECONDS = 3600  # since when an event waits
 _one_at_a_time = threading.Lock()
+_waits_since: dict[tuple[str, str], float] = {}  # machine_time(), by kind and event; under the lock
 
 KINDS = "SELECT DISTINCT type FROM connections_executionconnection WHERE archived_at IS NULL"
 
@@ -63,8 +69,9 @@ def _hear(kind: str) -> tuple[int, int]:
     """Go once through what is not acknowledged, from the oldest; return how many reports were
     applied and how many must wait.
 
-    Those are passed over and told again by the broker the next time. An account's later reports do
-    not wait for its earlier: they may be what these wait for, and their order changes no result.
+    Those are passed over and told again by the broker the next time, for a minute: then they are
+    applied as far as they fit. An account's later reports do not wait for its earlier: they may be
+    what these wait for, and their order changes no result.
     """
     wire = runtime.present().wire
     adapter = wire.adapter(kind)
@@ -72,7 +79,7 @@ def _hear(kind: str) -> tuple[int, int]:
     while events := wire.ask(adapter.events(AT_ONCE, after), TIMEOUT_SECONDS):
         assert not connection.in_atomic_block
         point("events.read")
-        deferred = {report.event_id for report in apply_or_halve(events)}
+        deferred = _still_waiting(kind, apply_or_halve(events))
         told = [r.event_id for r in events if r.event_id and r.event_id not in deferred]
         point("events.applied")
         if told:
@@ -81,3 +88,18 @@ def _hear(kind: str) -> tuple[int, int]:
         if len(events) < AT_ONCE or not after:
             break
     return applied, waiting
+
+
+def _still_waiting(kind: str, deferred: Sequence[OrderReport]) -> set[str]:
+    """Return the events that may wait on; those that have waited their time are applied."""
+    now = machine_time()
+    for key in [key for key, since in _waits_since.items() if now - since > FORGET_SECONDS]:
+        del _waits_since[key]
+    over = [
+        report
+        for report in deferred
+        if now - _waits_since.setdefault((kind, report.event_id), now) > HOLD_SECONDS
+    ]
+    ids = {report.event_id for report in deferred}
+    left = apply_or_halve(over, patient=False) if over else []  # of entries without any fill yet
+    return ids - {report.event_id for report in over} | {report.event_id for report in left}

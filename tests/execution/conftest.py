@@ -6,7 +6,7 @@ import pytest
 
 from connections.models import ExecutionConnection
 from execution import tasks
-from execution.calls import runtime
+from execution.calls import held, runtime
 from execution.calls.errands import Done, Errand
 from execution.calls.flusher import write_down
 from signals.models import Feed
@@ -24,6 +24,12 @@ def no_bell(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     monkeypatch.setattr(tasks, "ring", lambda ids, queue="": rung.append(list(ids)))
     monkeypatch.setattr(tasks, "_ring_wishes", lambda: None)
     return rung
+
+
+@pytest.fixture(autouse=True)
+def nothing_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No report of another test waits in the process."""
+    monkeypatch.setattr(held, "waiting", held.Waiting())
 
 
 @pytest.fixture

@@ -6,11 +6,15 @@ from decimal import Decimal as D
 from types import SimpleNamespace
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from brokers.messages import CloseCause, Execution, OrderReport
 from common.clocks import market_now
 from connections.models import ExecutionConnection
-from execution.calls.flusher import Flusher, Told
+from execution.calls.errands import Done, Errand
+from execution.calls.flusher import Flusher, Told, apply_or_halve, apply_or_hold, try_held
+from execution.calls.sweeps import settle_lookups
 from execution.drift import decisions, words
 from execution.models import Decision, DriftItem, Order
 from execution.reports.beyond import cut
@@ -179,7 +183,7 @@ def test_an_exit_waits_in_the_flusher_for_its_entrys_fills(half: Order) -> None:
         half.refresh_from_db()
         assert (half.filled_quantity, DriftItem.objects.count()) == (0, 0)
         outbox.put([cast.fill_report(cast.order(leg="entry"), 60, "e2")])
-        assert flusher.drain(20)
+        until(lambda: Order.objects.filter(pk=half.pk, status="FILLED").exists())
     finally:
         flusher.stop()
         flusher.join(20)
@@ -191,8 +195,8 @@ def test_an_exit_waits_in_the_flusher_for_its_entrys_fills(half: Order) -> None:
 def test_it_waits_a_minute_and_is_applied_as_it_is_by_itself(
     half: Order, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("execution.calls.flusher.HOLD_SECONDS", 0)
-    monkeypatch.setattr("execution.calls.flusher.HELD_SECONDS", 0.01)
+    monkeypatch.setattr("execution.calls.held.HOLD_SECONDS", 0)
+    monkeypatch.setattr("execution.calls.held.AGAIN_SECONDS", 0.01)
     outbox: queue.SimpleQueue[Told] = queue.SimpleQueue()
     flusher = Flusher(outbox)
     flusher.start()
@@ -205,3 +209,38 @@ def test_it_waits_a_minute_and_is_applied_as_it_is_by_itself(
     half.refresh_from_db()
     assert (half.filled_quantity, half.status) == (20, "CANCELLED")
     assert DriftItem.objects.get().kind == "EXIT_BEYOND_OPEN"
+
+
+def test_what_a_look_up_tells_too_early_is_held_too(
+    half: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("execution.calls.held.AGAIN_SECONDS", 0)
+    about = SimpleNamespace(id=half.pk)
+    errand = Errand(half.pk, about, lambda: 1 / 0, settle_lookups)  # type: ignore[arg-type,return-value]
+    settle_lookups([Done(errand, [cast.fill_report(half, 40, "x1")])])
+    half.refresh_from_db()
+    assert (half.filled_quantity, DriftItem.objects.count()) == (0, 0)
+    cast.tell(cast.fill_report(cast.order(leg="entry"), 60, "e2"))
+    try_held()
+    half.refresh_from_db()
+    assert (half.filled_quantity, half.status, DriftItem.objects.count()) == (40, "FILLED", 0)
+
+
+def test_what_is_held_halves_nobody_elses_flush(
+    half: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("execution.calls.held.AGAIN_SECONDS", 60)
+    apply_or_hold([cast.fill_report(half, 40, "x1")])
+    try_held()  # this once; from now on not before a minute is over
+    with CaptureQueriesContext(connection) as asked:
+        try_held()
+    assert len(asked) == 0
+
+
+def test_a_stop_of_the_brokers_waits_a_minute_for_its_entry(half: Order) -> None:
+    entry = cast.order(leg="entry")
+    early = stopped(entry, 50, "s2")
+    assert cast.tell(early) == [early]
+    assert apply_or_halve([early], patient=False) == []
+    assert DriftItem.objects.get().kind == "EXIT_BEYOND_OPEN"
+    assert ExecutionPosition.objects.get().quantity == 0
