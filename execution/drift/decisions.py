@@ -16,7 +16,7 @@ from common.shown import sentence
 from common.sql import run
 from connections.rights import check_owner
 from execution.drift import reconcile
-from execution.drift.adopting import Levels, found_in, take_over
+from execution.drift.adopting import Levels, take_over
 from execution.drift.effects import (
     Decided,
     adopt_price,
@@ -31,6 +31,7 @@ from execution.drift.effects import (
     surplus_of,
     take_levels,
 )
+from execution.drift.found import found_in
 from execution.models import Decision, DriftItem
 from users.models import User
 from users.tenancy import for_all_tenants

@@ -11,7 +11,8 @@ from common.errors import ConflictError
 from common.money import divide
 from common.sql import array, rows, run
 from execution.drift import correcting
-from execution.drift.adopting import Found, Levels, found_in, measure, proven_fill, take_over
+from execution.drift.adopting import Levels, measure, proven_fill, take_over
+from execution.drift.found import Found, found_in
 from execution.drift.missing import closed_outside
 from execution.exits.orders import ExitWish, open_exits
 from execution.ids import all_attempts
