@@ -72,6 +72,8 @@ def positions_of(
             found.records += _levels_and_price(connection_id, mine[0], ticket)
             if mine[0].untold:
                 found.pass_over([Code.LEVELS_DIFFER], number)
+        else:  # the broker names one price and one pair of levels for all of them
+            found.pass_over(OF_ONE, number)
     left = [(number, p) for number, group in mine_of.items() for p in group]
     found.gone = [p for _, p in left if not _moving(p, began)]
     for number, position in left:
@@ -92,6 +94,16 @@ def _by_ticket(ours: Sequence[Any], theirs: Sequence[BrokerPosition]) -> dict[st
         )
         groups.setdefault(ticket, []).append(position)
     return groups
+
+
+def is_of(ours: Sequence[Any], ticket: BrokerPosition) -> bool:
+    """Whether one of the broker's positions is one of ours, by its number or its entry's id."""
+    number, base = ticket.broker_position_id, base_of(ticket.client_order_id or " ")
+    return any(
+        p.broker_position_id == number
+        or (not p.broker_position_id and base_of(p.client_order_id or "") == base)
+        for p in ours
+    )  # fmt: skip
 
 
 def key_of(position: Any) -> str:

@@ -25,6 +25,7 @@ from execution.drift import correcting
 from execution.drift.compare import (
     OF_POSITIONS,
     Differences,
+    is_of,
     is_ours,
     positions_of,
 )
@@ -238,12 +239,11 @@ def _positions(look: Look, read: dict[UUID, Snapshot]) -> dict[UUID, Differences
     entering = {(row.connection_id, row.symbol) for row in rows(ENTERING, (list(read),))}
     found = {}
     for key, one in read.items():
-        known = {position.broker_position_id for position in ours[key]}
         # A ticket that we do not know may be an entry's whose answer is on its way.
         theirs = [
             ticket
             for ticket in one.positions
-            if ticket.broker_position_id in known or (key, ticket.symbol) not in entering
+            if (key, ticket.symbol) not in entering or is_of(ours[key], ticket)
         ]
         found[key] = positions_of(str(key), ours[key], theirs, look.began)
         passed = {ticket.broker_position_id for ticket in one.positions}

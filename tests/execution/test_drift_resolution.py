@@ -19,6 +19,7 @@ from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.execution import cast
 from tests.execution.double import Double
+from tests.execution.nets import Nets
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -139,6 +140,40 @@ def test_an_order_that_could_not_be_asked_for_is_still_missing(
     monkeypatch.setattr(broker, "find_order", unheard)
     reconcile()
     assert kinds() == [("ORDER_MISSING", "OPEN")]
+
+
+def test_several_of_ours_in_one_of_the_brokers_settle_nothing_about_levels_and_price(
+    feed: Feed, broker: Double, wire: runtime.Runtime
+) -> None:
+    broker.nets, broker.fills_horizon = Nets(ExitSafety.REDUCE_ONLY, netting=True), None
+    cast.account(feed, snapshot_position_mode="NETTING")
+    cast.filled(cast.signal(feed))
+    ExecutionPosition.objects.update(
+        entry_price=D("1.2"), broker_sl=D("1.09"), sl=D("1.09"), sl_guardian="BROKER"
+    )
+    cast.pass_time(1)
+    reconcile()
+    differing = [("LEVELS_DIFFER", "OPEN"), ("PRICE_DIFFERS", "OPEN")]
+    assert sorted(kinds()) == differing
+    cast.filled(cast.signal(feed))  # the broker has one position still, and names one price of it
+    cast.pass_time(1)
+    reconcile()
+    assert sorted(kinds()) == differing
+
+
+# ---- what the broker holds --------------------------------------------------------------------
+def test_a_position_without_a_number_is_not_gone_while_another_entry_rests(
+    position: ExecutionPosition, broker: Double, feed: Feed
+) -> None:
+    ExecutionPosition.objects.update(broker_position_id="")
+    cast.signal(feed, order_type="LIMIT", open_price=D("1.09500"))
+    (outgoing,) = cast.claim_all()
+    cast.answer(outgoing, broker.rest(outgoing.request))
+    for _ in range(3):
+        cast.pass_time(6)
+        reconcile()
+    position.refresh_from_db()
+    assert (position.quantity, kinds()) == (100, [])
 
 
 # ---- levels that make way ---------------------------------------------------------------------
