@@ -10,6 +10,7 @@ from django.db import transaction
 
 from brokers.messages import OrderReport
 from common.codes import Code
+from common.money import plain
 from common.sql import columns, rows
 
 
@@ -18,7 +19,7 @@ class Record:
     """One difference. key: what it is about, the same at each look.
 
     evidence: `ours` and `theirs`, and whatever explains them. `differs` in it says what differs: an
-    ignored difference is opened again when that changes, and only then.
+    ignored difference is opened again when that changes, and only then. A list only gets longer.
     """
 
     kind: Code
@@ -30,8 +31,31 @@ class Record:
     is_note: bool = False  # told to nobody
 
 
+# Executions that were told stay told: a later look says nothing of them, a later report only its
+# own. One without an id is a sum of all so far: another sum is another.
+FILLS = """
+CASE WHEN jsonb_array_length(coalesce(d.evidence->'fills', '[]')) > 0 THEN
+  jsonb_build_object('fills', d.evidence->'fills' || coalesce((
+    SELECT jsonb_agg(f ORDER BY at)
+    FROM jsonb_array_elements(coalesce(EXCLUDED.evidence->'fills', '[]')) WITH ORDINALITY t(f, at)
+    WHERE NOT d.evidence->'fills' @> jsonb_build_array(
+      jsonb_build_object('broker_fill_id', f->'broker_fill_id', 'revision', f->'revision')
+      || CASE f->>'broker_fill_id' WHEN '' THEN jsonb_build_object('quantity', f->'quantity')
+        ELSE '{}' END)), '[]'))
+ELSE '{}' END"""
+
+# A list of what was told only grows.
+DIFFERS = """
+CASE WHEN jsonb_typeof(d.evidence->'differs') = 'array' THEN
+  jsonb_build_object('differs', d.evidence->'differs' || coalesce((
+    SELECT jsonb_agg(one ORDER BY at)
+    FROM jsonb_array_elements(CASE jsonb_typeof(EXCLUDED.evidence->'differs')
+      WHEN 'array' THEN EXCLUDED.evidence->'differs' ELSE '[]' END) WITH ORDINALITY t(one, at)
+    WHERE NOT d.evidence->'differs' @> one), '[]'))
+ELSE '{}' END"""
+
 # What is seen for the first time is told; seen again it is only known to be there still.
-WRITE = """
+WRITE = f"""
 WITH written AS (
   INSERT INTO execution_driftitem AS d (kind, connection_id, position_id, order_id, key, evidence,
     state)
@@ -41,17 +65,13 @@ WITH written AS (
   JOIN connections_executionconnection c ON c.id::text = t.connection_id
   ON CONFLICT (connection_id, kind, key) WHERE state <> 'RESOLVED'
   DO UPDATE SET seen_at = clock_timestamp(),
-    -- What was once told to be executed stays told: a later look says nothing of it.
-    evidence = CASE WHEN coalesce(jsonb_array_length(d.evidence->'fills'), 0) > 0
-        AND coalesce(jsonb_array_length(EXCLUDED.evidence->'fills'), 0) = 0
-      THEN EXCLUDED.evidence || jsonb_build_object('fills', d.evidence->'fills')
-      ELSE EXCLUDED.evidence END,
     position_id = EXCLUDED.position_id, order_id = EXCLUDED.order_id,
-    (state, decision, found_at) = (SELECT
+    (evidence, state, decision, found_at) = (SELECT x.evidence,
       CASE WHEN again THEN 'OPEN' ELSE d.state END, CASE WHEN again THEN '' ELSE d.decision END,
       CASE WHEN again THEN clock_timestamp() ELSE d.found_at END
-      FROM (SELECT d.state = 'IGNORED' AND d.evidence->>'differs'
-        IS DISTINCT FROM EXCLUDED.evidence->>'differs' AS again) x)
+      FROM (SELECT EXCLUDED.evidence || {FILLS} || {DIFFERS} AS evidence) x, LATERAL (
+        SELECT d.state = 'IGNORED' AND d.evidence->>'differs'
+          IS DISTINCT FROM x.evidence->>'differs' AS again) y)
   RETURNING d.id, d.kind, d.connection_id, d.key, d.state,
     d.found_at >= statement_timestamp() AS is_new
 ), told AS (
@@ -86,9 +106,13 @@ def _line(record: Record) -> tuple[str | int | None, ...]:
     )
 
 
-def write_drift(code: Code, report: OrderReport, **more: str) -> bool:
-    """Write a report as drift; False: its connection is not ours, so nobody could look at it."""
-    evidence = {**asdict(report), **more}
+def write_drift(code: Code, report: OrderReport, **more: object) -> bool:
+    """Write a report as drift; False: its connection is not ours, so nobody could look at it.
+
+    Several reports about one order are one difference with the executions of all of them; each
+    that was not told before opens it again.
+    """
+    evidence = {**asdict(report), "differs": _told(report) or "", **more}
     return write_all([Record(code, report.connection_id, report.client_order_id, evidence)]) == 1
 
 
@@ -98,8 +122,17 @@ def set_aside(report: OrderReport, fault: Exception, reference: str) -> bool:
     reference: of the traceback in the log.
     """
     said = {"fault": repr(fault)[:1000], "reference": reference}
+    # One without executions says what it says by its kind.
+    differs = _told(report) or [report.kind.value]
     with transaction.atomic():
-        return write_drift(Code.POISONED_REPORT, report, **said)
+        return write_drift(Code.POISONED_REPORT, report, **said, differs=differs)
+
+
+def _told(report: OrderReport) -> list[str]:
+    """Name the executions of a report, a sum by its quantity."""
+    return [
+        f"{fill.broker_fill_id or plain(fill.quantity)} {fill.revision}" for fill in report.fills
+    ]
 
 
 def _json(value: object) -> str:

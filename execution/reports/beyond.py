@@ -7,8 +7,8 @@ turned the account round. That is for a person, after the next comparison has sh
 First it is given time: while the entry may still fill, its fills may only be told later than ours.
 """
 
-from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -56,9 +56,15 @@ JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.
 WHERE x.client_order_id = ANY(%s::text[]) AND x.connection_id = %s::uuid AND {MAY_FILL}
 """
 
-KNOWN = """
-SELECT broker_fill_id FROM execution_fill
+COUNTED = """
+SELECT broker_fill_id, quantity FROM execution_fill
 WHERE connection_id = %s::uuid AND broker_fill_id = ANY(%s::text[])
+"""
+
+TOLD = f"""
+SELECT evidence->'theirs'->>'closed' AS closed, evidence->'fills' AS fills FROM execution_driftitem
+WHERE connection_id = %s::uuid AND kind = '{Code.EXIT_BEYOND_OPEN.value}' AND key = left(%s, 120)
+  AND state <> 'RESOLVED'
 """
 
 
@@ -85,14 +91,30 @@ class Cut:
     counted: Decimal
 
 
-def cut(fills: Sequence[Execution], exit_: Any, known: Collection[str]) -> Cut:
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What has been told of an exit before, as its difference keeps it. closed: in all.
+
+    fills: executions by id, as large as they were told.
+    """
+
+    closed: Decimal = ZERO
+    fills: Mapping[str, Decimal] = field(default_factory=dict)
+
+
+def cut(
+    fills: Sequence[Execution], exit_: Any, known: Mapping[str, Decimal], before: Before
+) -> Cut:
     """Cut executions to what is open. Pure.
 
-    exit_: `filled` and `inferred` of it so far, `room`: open. known: ids that are counted already.
+    exit_: `filled` and `inferred` of it so far, `room`: open. known: what is counted already of
+    executions, by id. What is told again, whole or in part, leaves `told` as it is.
     """
-    named = told_by_name = exit_.filled - exit_.inferred
+    named = exit_.filled - exit_.inferred
     most = exit_.filled + exit_.room
-    told = counted = exit_.filled
+    told, counted = max(before.closed, exit_.filled), exit_.filled
+    whole = {**before.fills, **{f.broker_fill_id: f.quantity for f in fills if not f.inferred}}
+    told_by_name = named + sum(q - known.get(name, ZERO) for name, q in whole.items())
     kept = []
     for fill in fills:
         if fill.inferred:
@@ -102,7 +124,7 @@ def cut(fills: Sequence[Execution], exit_: Any, known: Collection[str]) -> Cut:
             fits = fill.quantity
         else:
             fits = min(fill.quantity, most - named)
-            named, told_by_name = named + fits, told_by_name + fill.quantity
+            named += fits
         if fits > 0:
             kept.append(replace(fill, quantity=fits))
     return Cut(tuple(kept), max(told, told_by_name), max(counted, named))
@@ -128,14 +150,33 @@ def apply_within_open(report: OrderReport) -> bool:
             return False
         lock_positions([found[0].position_id])
         (exit_,) = rows(EXIT, asked)  # again: what the lock's last holder has left
-        named = array(fill.broker_fill_id for fill in report.fills)
-        known = {row.broker_fill_id for row in rows(KNOWN, (report.connection_id, named))}
-        within = cut(report.fills, exit_, known)
+        before = _told_before(report)
+        named = array([*before.fills, *(fill.broker_fill_id for fill in report.fills)])
+        counted = rows(COUNTED, (report.connection_id, named))
+        known = {row.broker_fill_id: row.quantity for row in counted}
+        within = cut(report.fills, exit_, known, before)
         if within.told <= within.counted:
             return False
         write_all([_difference(report, exit_, within)])
         apply_reports([replace(report, fills=within.fills), *_end(report, exit_, within)])
     return True
+
+
+def _told_before(report: OrderReport) -> Before:
+    found = rows(TOLD, (report.connection_id, _key(report)))
+    if not found:
+        return Before()
+    fills = [one for one in found[0].fills if not one["inferred"]]
+    return Before(
+        Decimal(found[0].closed),
+        {one["broker_fill_id"]: Decimal(one["quantity"]) for one in fills},
+    )
+
+
+def _key(report: OrderReport) -> str:
+    """What its difference is about: an exit that the broker made names the entry, which may have
+    several."""
+    return (report.close_cause is not None and report.broker_order_id) or report.client_order_id
 
 
 def _end(report: OrderReport, exit_: Any, within: Cut) -> list[OrderReport]:
@@ -156,8 +197,5 @@ def _difference(report: OrderReport, exit_: Any, within: Cut) -> Record:
         "theirs": {"closed": theirs},
         "differs": f"{ours} {theirs}",
     }
-    made = report.close_cause is not None  # it names the entry, which may have several
-    key = (made and report.broker_order_id) or report.client_order_id
-    return Record(
-        Code.EXIT_BEYOND_OPEN, report.connection_id, key, evidence, exit_.position_id, exit_.id
-    )
+    key, about = _key(report), (exit_.position_id, exit_.id)
+    return Record(Code.EXIT_BEYOND_OPEN, report.connection_id, key, evidence, *about)

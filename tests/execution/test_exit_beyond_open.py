@@ -17,7 +17,7 @@ from execution.calls.flusher import Flusher, Told, apply_or_halve, apply_or_hold
 from execution.calls.sweeps import settle_lookups
 from execution.drift import decisions, words
 from execution.models import Decision, DriftItem, Order
-from execution.reports.beyond import cut
+from execution.reports.beyond import Before, cut
 from execution.services import close_position
 from positions.models import ExecutionPosition
 from signals.models import Feed
@@ -93,6 +93,42 @@ def test_the_rest_of_its_report_and_its_neighbours_are_written(
     assert DriftItem.objects.get().evidence["theirs"] == {"closed": "100"}
 
 
+def beyond(exit_: Order, **quantities: int) -> OrderReport:
+    """An exit's executions by id."""
+    told = cast.fill_report(exit_, 1, "x")
+    fills = [replace(told.fills[0], broker_fill_id=n, quantity=D(q)) for n, q in quantities.items()]
+    return replace(told, fills=tuple(fills))
+
+
+@pytest.mark.parametrize(
+    "again", [{"x1": 30, "x2": 35, "x3": 35}, {"x1": 30, "x2": 35}, {"x2": 35}, {"x3": 35}]
+)
+def test_what_is_told_again_in_any_part_changes_nothing(
+    position: ExecutionPosition, leaving: Order, again: dict[str, int]
+) -> None:
+    cast.tell(beyond(leaving, x1=30, x2=35, x3=35))
+    item = DriftItem.objects.get()
+    assert item.evidence["differs"] == "40 100"
+    decisions.ignore(item.pk, by=None, reason="It was mine.")
+    before = DriftItem.objects.values("state", "evidence", "found_at").get()
+    told = len(cast.events("drift.found"))
+    cast.tell(beyond(leaving, **again))
+    after = DriftItem.objects.values("state", "evidence", "found_at").get()
+    assert (after, after["state"]) == (before, "IGNORED")
+    assert len(cast.events("drift.found")) == told
+    assert outcome(position, leaving) == CLOSED
+
+
+def test_what_is_new_adds_to_what_was_told(position: ExecutionPosition, leaving: Order) -> None:
+    cast.tell(beyond(leaving, x1=30, x2=35, x3=35))
+    decisions.ignore(DriftItem.objects.get().pk, by=None, reason="It was mine.")
+    cast.tell(beyond(leaving, x3=35, x4=20))
+    item = DriftItem.objects.get()
+    assert (item.state, item.evidence["differs"]) == ("OPEN", "40 120")
+    names = [fill["broker_fill_id"] for fill in item.evidence["fills"]]
+    assert names == ["x1", "x2", "x3", "x4"]
+
+
 def test_a_sum_without_ids_is_cut_as_well(position: ExecutionPosition, leaving: Order) -> None:
     told = cast.fill_report(leaving, 100, "", inferred=True)
     cast.tell(told)
@@ -154,7 +190,7 @@ def test_how_executions_are_cut(
     counted: int,
 ) -> None:  # fmt: skip
     so_far = SimpleNamespace(filled=D(filled), inferred=D(inferred), room=D(room))
-    found = cut(fills, so_far, {"known"})
+    found = cut(fills, so_far, {"known": D(30)}, Before())
     assert [one.quantity for one in found.fills] == kept
     assert [found.told, found.counted] == [told, counted]
 
