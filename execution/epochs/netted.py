@@ -4,8 +4,9 @@ What an account holds in all proves nothing there: an exit that had left and an 
 forgotten with it leave the same sum. But the twin of an exit must have been executed after its
 position was opened, or rest. So the broker names every execution since then, those that opened the
 position among them, which shows that its memory reaches so far; and we know each. A comparison
-that began when nobody could be sending any more has found nothing that rests. An execution that we
-do not know, its owner's own too, leaves the exit to a person.
+that began when nobody could be sending any more has found nothing that rests: no order that seems
+to be somebody else's either, for not every broker keeps our ids. Such an order of the same symbol,
+or an execution that we do not know, its owner's own too, leaves the exit to a person.
 """
 
 from collections.abc import Sequence
@@ -36,7 +37,8 @@ JOIN connections_accountsnapshot a ON a.connection_id = c.id
 WHERE o.id = ANY(%(ids)s) AND o.status = 'FAILED' AND o.reason = '{Code.RESTORED_EXIT.value}'
   AND p.quantity > 0 AND a.position_mode = 'NETTING' AND h.reconciled_at > %(answer_by)s
   AND NOT EXISTS (SELECT FROM execution_driftitem d
-    WHERE d.connection_id = c.id AND d.state = 'OPEN')
+    WHERE d.connection_id = c.id AND (d.state = 'OPEN' OR d.state <> 'RESOLVED'
+      AND d.kind = '{Code.FOREIGN_ORDER.value}' AND d.evidence->>'symbol' = p.symbol))
 ORDER BY o.id
 """
 

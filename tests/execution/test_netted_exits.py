@@ -18,7 +18,7 @@ from execution.services import close_position
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.execution import cast
-from tests.execution.double import Double
+from tests.execution.double import Double, Ticket
 from tests.execution.nets import Nets
 
 pytestmark = pytest.mark.django_db
@@ -112,6 +112,39 @@ def test_an_exit_that_was_made_at_the_broker_since_may_be_its_twin(
     assert ExecutionPosition.objects.filter(quantity=0).count() == 1
     assert not DriftItem.objects.filter(state="OPEN").exists()
     assert (settle(), exit_()) == ([], HELD)
+
+
+def rests_without_an_id(broker: Double, **fields: object) -> Ticket:
+    """An order at a broker that keeps no ids of ours: it looks like its owner's own."""
+    request = broker.tickets[0].request
+    mine = replace(
+        request, client_order_id="", side=request.side.opposite, reduce_only=True,
+        closes=request.client_order_id,
+    )  # fmt: skip
+    return broker.receive(replace(mine, **fields))  # type: ignore[arg-type]
+
+
+def test_what_rests_there_without_an_id_may_be_its_twin(
+    position: ExecutionPosition, broker: Double
+) -> None:
+    twin = rests_without_an_id(broker)
+    restored_and_compared()
+    assert DriftItem.objects.values_list("kind", "state").get() == ("FOREIGN_ORDER", "NOTED")
+    assert (settle(), exit_()) == ([], HELD)
+    broker.end(twin, "CANCELLED")
+    cast.pass_time(1)
+    reconcile()
+    netted._asked.clear()
+    assert settle() == [cast.order(leg="close-1").pk]
+
+
+def test_what_rests_there_of_another_symbol_is_no_twin(
+    position: ExecutionPosition, broker: Double
+) -> None:
+    rests_without_an_id(broker, symbol="GBPUSD", reduce_only=False)
+    restored_and_compared()
+    assert DriftItem.objects.get().kind == "FOREIGN_ORDER"
+    assert settle() == [cast.order(leg="close-1").pk]
 
 
 def test_a_broker_that_cannot_say_what_was_executed_leaves_it_to_a_person(
