@@ -17,6 +17,7 @@ from common.sql import columns, rows, run
 from execution.drift.missing import SEEN_AGAIN_AFTER, closed_outside
 from execution.drift.notes import Record
 from execution.reports.apply import apply_reports
+from execution.reports.concluded import IS_CONCLUSION
 
 SEEN_BEFORE = """
 SELECT d.kind, d.connection_id::text, d.key FROM execution_driftitem d
@@ -56,11 +57,12 @@ FROM (SELECT %(sl)s::numeric AS sl, %(tp)s::numeric AS tp) t
 WHERE p.id = %(id)s AND p.quantity > 0
 """
 
-# Orders before positions, as everywhere.
-LOCK_ORDERS = """
+# Orders before positions, as everywhere, but conclusions: those change under their position's lock.
+LOCK_ORDERS = f"""
 SELECT o.id FROM execution_order o JOIN positions_executionposition p
   ON o.position_id = p.id OR o.connection_id = p.connection_id AND o.signal_id = p.signal_id
 WHERE p.connection_id = %s AND p.broker_position_id = %s AND p.quantity > 0
+  AND ({IS_CONCLUSION}) IS NOT TRUE
 ORDER BY o.id FOR NO KEY UPDATE OF o
 """
 LOCK = """

@@ -1,0 +1,43 @@
+"""Locks are taken in one order by everybody: those who meet wait, and none is killed."""
+
+from decimal import Decimal as D
+
+import pytest
+from django.db import transaction
+
+from common.sql import rows
+from connections.models import ExecutionConnection
+from execution.drift import correcting
+from execution.drift.missing import closed_outside
+from execution.exits.reserve import lock_positions
+from execution.reports.concluded import FIND
+from signals.models import Feed
+from tests.execution import cast
+from tests.hang import beside
+from tests.paper.broker_process import until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+WAITING = "SELECT pid FROM pg_locks WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+
+
+def test_who_takes_the_brokers_quantity_waits_for_a_position_without_its_conclusions(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    """Who gives back from a conclusion has its position locked, and changes its row next."""
+    position = cast.filled(cast.signal(feed))
+    cast.tell(*closed_outside({position.pk: D(30)}))
+    evidence = {
+        "broker_position_id": position.broker_position_id,
+        "ours": {"side": "BUY", "quantity": "70"},
+        "theirs": {"side": "BUY", "quantity": "40"},
+    }
+    taken = []
+    with transaction.atomic():
+        lock_positions([position.pk])
+        taking = beside(lambda: taken.append(correcting.shrink(str(alice.pk), evidence)))
+        until(lambda: bool(rows(WAITING)))
+        (conclusion,) = rows(f"{FIND} FOR UPDATE NOWAIT", ([position.pk],))
+    taking.join(30)
+    position.refresh_from_db()
+    assert (conclusion.filled_quantity, taken, position.quantity) == (30, [True], 40)
