@@ -1,4 +1,5 @@
-"""Guards taken away, to see that the counters notice: imported by a worker that is told WITHOUT.
+"""Guards taken away, to see that the counters notice: imported by a worker that is told WITHOUT
+(one or several, with commas between).
 
 Nothing of this is in the program: a worker is started with `-I tests.faults.sabotage`.
 """
@@ -70,11 +71,32 @@ def without_luck() -> None:
 
 
 def without_reservation() -> None:
-    """Exits take what they want, whatever others have taken."""
+    """Exits take what they want, whatever others have taken: when written and when claimed."""
+    take_what_is_reserved()
+    forget_who_is_leaving()
+
+
+def take_what_is_reserved() -> None:
+    """The first line: an exit is written for all of a position that others have reserved. The
+    reservation stays within the quantity, so that the table's constraint never sees it."""
     from execution.exits import orders as exits
 
-    exits.WRITE = exits.WRITE.replace("AND p.reserved + w.quantity <= p.quantity", "")
     exits.LOCK = exits.LOCK.replace("AND quantity > reserved", "")
+    exits.LOAD = exits.LOAD.replace("p.quantity, p.reserved,", "p.quantity, 0 AS reserved,")
+    exits.WRITE = exits.WRITE.replace(
+        "SET reserved = p.reserved + w.quantity",
+        "SET reserved = least(p.quantity, p.reserved + w.quantity)",
+    ).replace("AND p.reserved + w.quantity <= p.quantity", "")
+
+
+def forget_who_is_leaving() -> None:
+    """The second line: the claim does not ask which other exits of a position are on their way."""
+    from execution.intents import claim_sql
+
+    exits = claim_sql.EXITS
+    others = exits[exits.index("EXISTS") : exits.index(" AS others_leaving")]
+    taken = exits[exits.index("p.quantity - coalesce") : exits.index(" AS closable")]
+    claim_sql.EXITS = exits.replace(others, "false").replace(taken, "p.quantity")
 
 
 def without_events() -> None:
@@ -116,4 +138,5 @@ TAKEN_AWAY = {
     if name.startswith("without_")
 }
 if "WITHOUT" in os.environ:
-    TAKEN_AWAY[os.environ["WITHOUT"]]()
+    for name in os.environ["WITHOUT"].split(","):
+        TAKEN_AWAY[name]()

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.faults.conftest import OPENED
 from tests.faults.place import Place
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(180, func_only=True)]
@@ -58,3 +59,39 @@ def test_where_nobody_listens_positions_are_ghosts(opened: Place) -> None:
     wrong = opened.count.wrong(200)
     assert wrong["journal GHOST"] == 200
     assert wrong["audit GHOST"] == 200
+
+
+@pytest.mark.parametrize(
+    ("without", "dup"), [("events", 0), ("fence,events", 1)], ids=["with the fence", "without it"]
+)
+def test_what_a_stale_process_says_of_a_call_counts_only_without_the_fence(
+    opened: Place, without: str, dup: int
+) -> None:
+    """It stands still at the socket; its successor sends in its stead and stands still in its
+    turn with the answers unread. Then the first one says truly that it has not sent: of its own
+    call. Deaf, or the broker's events would tell it what has been closed meanwhile."""
+    stale = opened.fleet.worker(
+        "stale", "exits", faults="wire.begin:stop", without=without, wait=False
+    )
+    successor = opened.fleet.worker(
+        "successor", "exits", faults="wire.answered:stop", without="events", wait=False
+    )
+    opened.fleet.wait_for_lease(stale, successor)
+    opened.broker(reply_delay_ms=500)  # many have arrived before the first is answered
+    opened.quote()
+    successor.stop()
+    opened.hands.do("close", positions=opened.positions()[:N], fraction="0.5")
+    opened.wait(lambda: stale.stopped, "nobody came there")
+    successor.go_on()
+    opened.wait(lambda: not opened.fleet.has_lease(stale.pid), "it is believed alive")
+    opened.wait(lambda: "stop at wire.answered" in successor.said(), "nobody was answered")
+    sent = opened.count.accepted() - OPENED
+    assert sent > 0
+    stale.go_on()
+    opened.settle()
+    successor.go_on()
+    successor.end()
+    wrong = opened.count.wrong(OPENED)
+    assert opened.count.accepted() == OPENED + N + dup * sent
+    assert wrong.get("journal DUP", 0) == wrong.get("audit DUP", 0) == dup * sent
+    assert dup or wrong == {}

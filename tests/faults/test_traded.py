@@ -1,9 +1,13 @@
 """Chaos' verdict on a run in which nothing was lost because nothing was done."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from common.codes import Code
-from tests.faults.chaos.spans import Broken, Span
+from tests.faults.chaos.last import locked_out
+from tests.faults.chaos.plan import WEIGHTS
+from tests.faults.chaos.spans import ALL, SOME, Broken, Span
 from tests.faults.chaos.traded import GRACE, Publication, Trade, idle, shut_out
 
 QUIET = Broken([], 0, 100)
@@ -42,7 +46,7 @@ def test_everybody_skipped_while_nothing_is_broken_is_shut_out() -> None:
     assert shut_out(told, QUIET) == 2
 
 
-@pytest.mark.parametrize("kind", ["partition", "broker-kill", "postgres-crash", "late"])
+@pytest.mark.parametrize("kind", ["partition", "broker-kill", "postgres-crash", "mute"])
 def test_an_outage_excuses_while_it_lasts_and_for_a_while(kind: str) -> None:
     assert shut_out([nobody(Code.CONNECTION_ERROR)], broken(kind)) == 0
     assert shut_out([nobody(Code.CONNECTION_ERROR, at=41)], broken(kind)) == 0
@@ -55,6 +59,15 @@ def test_an_outage_excuses_while_it_lasts_and_for_a_while(kind: str) -> None:
 )
 def test_no_death_of_ours_and_no_redis_excuses(kind: str) -> None:
     assert shut_out([nobody(Code.CONNECTION_ERROR)], broken(kind)) == 1
+
+
+@pytest.mark.parametrize("kind", ["silent-before", "silent-after", "slow", "late"])
+def test_what_hits_every_fifth_account_does_not_excuse_that_all_were_skipped(kind: str) -> None:
+    assert shut_out([nobody(Code.CONNECTION_ERROR)], broken(kind)) == 1
+
+
+def test_what_excuses_and_what_does_not_are_faults_that_there_are() -> None:
+    assert WEIGHTS.keys() >= ALL | SOME
 
 
 def test_a_halt_is_excused_by_no_outage() -> None:
@@ -85,3 +98,26 @@ def test_what_was_skipped_is_told_by_code() -> None:
         "skipped": {"CONNECTION_ERROR": 1_000},
         "broken_share": {"broker": 0.25, "database": 0.0},
     }
+
+
+def became(status: str, reason: str, n: int) -> SimpleNamespace:
+    """So many orders of the last signal."""
+    return SimpleNamespace(status=status, reason=reason, n=n)
+
+
+def test_whom_the_last_signal_skips_when_all_is_mended_is_locked_out() -> None:
+    orders = [became("FILLED", "", 490), became("SKIPPED", "CIRCUIT_OPEN", 10)]
+    assert locked_out(orders, 500) == {"CIRCUIT_OPEN": 10}
+
+
+def test_a_halt_that_is_left_over_locks_out_at_publication_and_at_the_claim() -> None:
+    orders = [became("SKIPPED", "ENTRIES_HALTED", 300), became("DENIED", "ENTRIES_HALTED", 200)]
+    assert locked_out(orders, 500) == {"ENTRIES_HALTED": 500}
+
+
+def test_whom_a_rule_denies_was_reached() -> None:
+    assert locked_out([became("DENIED", "MAX_POSITIONS", 500)], 500) == {}
+
+
+def test_who_has_no_order_of_the_last_signal_is_locked_out() -> None:
+    assert locked_out([became("FILLED", "", 480)], 500) == {"NOT_CANDIDATES": 20}

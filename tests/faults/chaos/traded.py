@@ -70,8 +70,8 @@ def idle(publications: Sequence[Publication], accepted: int) -> int:
 def shut_out(publications: Sequence[Publication], broken: Broken) -> int:
     """How many publications found every account skipped, and no outage explains it.
 
-    Only one of the broker or the database does, and only for what it does to accounts: a halt is
-    never explained by one.
+    Only one of the broker or the database that reaches every account does, and only for what it
+    does to accounts: a halt is never explained by one.
     """
     return sum(
         one.reached_nobody and not (one.skipped.keys() <= OUTAGE and broken.excuses(one.at, GRACE))

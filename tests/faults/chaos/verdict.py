@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 
 from common.embedded import processes
+from tests.faults.chaos.last import Last
 from tests.faults.chaos.load import Load, Tally
 from tests.faults.chaos.plan import by_kind
 from tests.faults.chaos.spans import Broken
@@ -32,6 +33,7 @@ class Verdict:
     settled_s: float | None
     audit: dict[str, Any]
     trade: Trade
+    last: Last
     states: dict[str, int]
     accepted: int
     refused_again: int
@@ -59,6 +61,7 @@ class Verdict:
             "accepted": self.accepted,
             "refused_again": self.refused_again,
             **self.trade.as_json(),
+            "last": self.last.as_json(),
             "states": self.states,
             "restarts": self.restarts,
             "unread": self.audit.get("unread", []),
@@ -76,11 +79,15 @@ def judge(
     patience = 1 / HURRIED if hurried else 1.0
     count = Counting(stage.servers.ours, stage.servers.books, dict)
     quiet = time.monotonic()
-    settled = _wait(lambda: watching.look() == set() and count.untold() == 0, PATIENCE * patience)
+
+    def settle() -> bool:
+        return _wait(lambda: watching.look() == set() and count.untold() == 0, PATIENCE * patience)
+
+    settled = settle()
     settled_s = time.monotonic() - quiet if settled else None
     say("not settled" if settled_s is None else f"settled after {settled_s:.1f} s")
     _wait(lambda: not stage.supervisor.unready() if stage.supervisor else True, PATIENCE)
-    counters = _journal(stage, count, load)
+    last = Last.publish(stage, load, settle)
     _wait(lambda: not any(_journal(stage, count, load).values()), COUNT_SECONDS * patience)
     counters = _journal(stage, count, load)
     audit = _audit(stage)
@@ -94,12 +101,14 @@ def judge(
             "UNSETTLED": max(len(watching.look() or ()), 1) if late else 0,
             "IDLE": trade.idle,
             "SHUT_OUT": trade.shut_out,
+            "LOCKED_OUT": sum(last.locked_out.values()),
         },
         watching=watching,
         tally=load.tally,
         settled_s=settled_s,
         audit=audit,
         trade=trade,
+        last=last,
         states=count.states("%"),
         accepted=count.accepted(),
         refused_again=count.refused_again(),

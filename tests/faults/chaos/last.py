@@ -1,0 +1,79 @@
+"""One more signal when all is mended and settled: it finds every account, or says which not."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import psycopg
+
+from common.codes import Code
+from tests.faults.chaos.load import Load
+from tests.faults.chaos.stage import CONNECTIONS, Stage
+from tests.faults.fleet import HandsFailedError
+
+WELL_SECONDS = 30  # in which accounts come back after all of it
+HALTS = {Code.ENTRIES_HALTED, Code.TRADING_HALTED}
+NOT_PUBLISHED, NOT_CANDIDATES = "NOT_PUBLISHED", "NOT_CANDIDATES"
+FAR = {"sl": "1.05000", "tp": "1.15000"}  # whatever the prices have come to
+UNWELL = """
+SELECT (SELECT count(*) FROM connections_connectionhealth
+        WHERE status <> 'ACTIVE' OR circuit_open_until > clock_timestamp()
+          OR reconciled_at IS NULL)
+  + (SELECT count(*) FROM connections_killswitch WHERE released_at IS NULL)
+"""
+BECAME = """
+SELECT status, reason, count(*) AS n FROM execution_order
+WHERE signal_id = ANY(%s) AND leg LIKE 'entry%%' GROUP BY 1, 2 ORDER BY 1, 2
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Last:
+    """What became of it. waited_s: until the accounts were well; None: they were not in time."""
+
+    waited_s: float | None
+    states: dict[str, int] = field(default_factory=dict)
+    locked_out: dict[str, int] = field(default_factory=dict)  # accounts, by code
+
+    @classmethod
+    def publish(cls, stage: Stage, load: Load, settle: Callable[[], Any]) -> Self:
+        """Wait until the accounts are well, publish to all of them, and have it settled."""
+        assert stage.hands is not None
+        began = time.monotonic()
+        while not (well := _are_well(stage)) and time.monotonic() - began < WELL_SECONDS:
+            time.sleep(0.2)
+        waited = round(time.monotonic() - began, 1) if well else None
+        try:
+            ids = stage.hands.do("publish", feed=CONNECTIONS, **FAR)
+        except HandsFailedError:
+            return cls(waited, locked_out={NOT_PUBLISHED: CONNECTIONS})
+        load.published += ids
+        settle()
+        found = stage.servers.ours.rows(BECAME, ids)
+        states = {f"{row.status} {row.reason}".strip(): row.n for row in found}
+        return cls(waited, states, locked_out(found))
+
+    def as_json(self) -> dict[str, Any]:
+        return {"waited_s": self.waited_s, "states": self.states, "locked_out": self.locked_out}
+
+
+def locked_out(found: Iterable[Any], wanted: int = CONNECTIONS) -> dict[str, int]:
+    """How many accounts a signal did not get to, by code. found: its orders by status and reason.
+
+    Nobody has paused anything, so nobody is to be SKIPPED. A rule may deny an entry, a halt may
+    not: none is left.
+    """
+    left, told = wanted, dict[str, int]()
+    for row in found:
+        left -= row.n
+        if row.status == "SKIPPED" or (row.status == "DENIED" and row.reason in HALTS):
+            told[row.reason] = told.get(row.reason, 0) + row.n
+    return told | ({NOT_CANDIDATES: left} if left else {})
+
+
+def _are_well(stage: Stage) -> bool:
+    try:
+        return int(stage.servers.ours.value(UNWELL)) == 0
+    except psycopg.Error:
+        return False
