@@ -42,11 +42,13 @@ class Answers(Generic[T]):
     """Calls under way and what has come back. For one consuming thread.
 
     run: drives a coroutine to its end; it is called on a thread of its own. seconds: for each call
-    once it has its place.
+    once it has its place, or for each of its parts, if it has several.
     """
 
-    def __init__(self, run: Run, *, in_all: int, per_host: int, seconds: float) -> None:
-        self._run, self._seconds = run, seconds
+    def __init__(
+        self, run: Run, *, in_all: int, per_host: int, seconds: float, parts: int = 1
+    ) -> None:
+        self._run, self._seconds, self._parts = run, seconds, parts
         self._places = Places(in_all=in_all, per_host=per_host)
         self._told: SimpleQueue[tuple[_Batch, Any, T | Exception | _Ended]] = SimpleQueue()
         self._spoke: dict[str, float] = {}
@@ -124,7 +126,7 @@ class Answers(Generic[T]):
         if self._silent.get(host, float("-inf")) > began - self._seconds:
             raise NotAsked(host)
         try:
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout(self._parts * self._seconds):
                 answer = await call()
         except Exception:
             # An adapter has time-outs of its own: what took long was no answer either.

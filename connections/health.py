@@ -9,24 +9,45 @@ minute, are.
 """
 
 from collections.abc import Collection, Sequence
+from enum import StrEnum, auto
 from uuid import UUID
 
-from django.db import transaction
+from django.db import DataError, IntegrityError, transaction
 
 from common.codes import Code
 from common.sql import columns, rows, run
 from connections import host_circuits
 from events.models import EventKind
 
-ACCOUNT_REFUSED = frozenset(
-    {Code.CREDENTIALS_REFUSED, Code.UNKNOWN_ACCOUNT, Code.TRADING_DISABLED, Code.NO_CREDENTIALS}
-)
-"""What a broker says of one account: no second try tells anything else, and its host is well."""
+
+class Again(StrEnum):
+    """When an account is asked again by itself.
+
+    LOOK: within seconds, for nobody answered (`connections.probing`). SOON: with the next round:
+    its login is well. RARELY: its login is refused, which nothing but its owner or its broker can
+    end, and a broker locks accounts whose login fails again and again: within half an hour most
+    have forgotten the last try. After it, as long again as it has been refused for, up to 12 hours.
+    """
+
+    LOOK = auto()
+    SOON = auto()
+    RARELY = auto()
+
+
+SOON_SECONDS = 45  # so each round of reading, a minute apart, is one
+RARELY_SECONDS, RAREST_SECONDS = 1800, 12 * 3600
+_LOGIN = frozenset({Code.CREDENTIALS_REFUSED, Code.UNKNOWN_ACCOUNT, Code.NO_CREDENTIALS})
 
 FAILURES_TO_FAIL, FAILING_SECONDS = 3, 30
 FAILURES_TO_REST = 5
 REST_SECONDS, LONGEST_REST_SECONDS = 30, 600
 LONGEST_MESSAGE = 500
+
+UNUSABLE = (
+    DataError, IntegrityError, ValueError, ArithmeticError, TypeError, LookupError, AttributeError,
+)  # fmt: skip
+"""What comes of an answer that cannot be used. Anything else that is raised while answers are
+written (the database is away, this process ends) is no account's fault."""
 
 _TELL = """, told_outside AS (
   INSERT INTO events_event (kind, user_id, connection_id, payload)
@@ -38,11 +59,11 @@ SELECT connection_id FROM changed WHERE was {when}"""
 
 _ERRORS = f"""
 WITH told AS (
-  SELECT connection_id, message, %(sure)s::boolean AS is_sure, %(silent)s::boolean AS is_silent
+  SELECT connection_id, message, %(sure)s::boolean AS is_sure, %(again)s::text AS again
   FROM unnest(%(ids)s::uuid[], %(messages)s::text[]) AS t (connection_id, message)
 ), before AS (
   SELECT h.connection_id, h.status AS was, h.failures_in_a_row + 1 AS failures, told.message,
-    told.is_silent, told.is_sure OR h.status <> 'ACTIVE'
+    told.again, told.is_sure OR h.status <> 'ACTIVE'
       OR h.failures_in_a_row + 1 >= {FAILURES_TO_FAIL} OR h.failures_in_a_row > 0
         AND h.failing_since < clock_timestamp() - interval '{FAILING_SECONDS} seconds' AS fails
   FROM connections_connectionhealth h JOIN told USING (connection_id)
@@ -53,10 +74,16 @@ WITH told AS (
     last_error = before.message, last_error_at = clock_timestamp(),
     failures_in_a_row = before.failures,
     failing_since = coalesce(h.failing_since, clock_timestamp()),
-    unreachable_at = CASE WHEN before.is_silent THEN clock_timestamp() END,
+    unreachable_at = CASE WHEN before.again = '{Again.LOOK}' THEN clock_timestamp() END,
+    read_after = clock_timestamp() + CASE before.again
+      WHEN '{Again.SOON}' THEN interval '{SOON_SECONDS} seconds'
+      WHEN '{Again.RARELY}' THEN greatest(interval '{RARELY_SECONDS} seconds',
+        least(interval '{RAREST_SECONDS} seconds',
+          clock_timestamp() - coalesce(h.failing_since, clock_timestamp()))) END,
     reconciled_at = CASE WHEN NOT before.fails OR before.was = 'ERROR' THEN h.reconciled_at END,
     circuit_open_until = CASE WHEN before.failures >= {FAILURES_TO_REST}
-      THEN clock_timestamp() + make_interval(secs => least({LONGEST_REST_SECONDS}, {REST_SECONDS}
+      THEN clock_timestamp() + make_interval(secs => least(CASE before.again
+        WHEN '{Again.SOON}' THEN {SOON_SECONDS} ELSE {LONGEST_REST_SECONDS} END, {REST_SECONDS}
         * power(2, least(before.failures - {FAILURES_TO_REST}, 10))))
       ELSE h.circuit_open_until END
   FROM before WHERE h.connection_id = before.connection_id
@@ -75,7 +102,7 @@ WITH before AS (
 ), changed AS (
   UPDATE connections_connectionhealth h SET
     status = 'ACTIVE', last_error = '', failures_in_a_row = 0, circuit_open_until = NULL,
-    failing_since = NULL, unreachable_at = NULL,
+    failing_since = NULL, unreachable_at = NULL, read_after = NULL,
     last_connected_at = clock_timestamp()
   FROM before WHERE h.connection_id = before.connection_id
   RETURNING h.connection_id, before.was, before.message
@@ -93,16 +120,23 @@ FROM (
 """
 
 
-def mark_errors(failed: Sequence[tuple[UUID, str]], *, silent: bool = False) -> list[UUID]:
+def again_of(code: Code) -> Again:
+    """Return when to ask again whom a broker answered this. All but LOOK is about the account
+    itself: no second try tells anything else at once, and its host is well."""
+    if code in _LOGIN:
+        return Again.RARELY
+    return Again.SOON if code is Code.TRADING_DISABLED else Again.LOOK
+
+
+def mark_errors(failed: Sequence[tuple[UUID, str]], *, again: Again = Again.RARELY) -> list[UUID]:
     """Note what is surely wrong with each connection (a refused login, a failed test) with a
-    sentence for its owner; no secrets in it. silent: nobody answered, so it is looked at again
-    within seconds (`connections.probing`); who refused an account is asked again rarely.
+    sentence for its owner; no secrets in it. again: when it is asked again by itself.
 
     Returns those that were not in error before: for them an event was written, and they take no
     entries until they are reconciled again. From the fifth failure in a row on a connection rests,
-    30 seconds first and up to 10 minutes.
+    30 seconds first and up to 10 minutes, or SOON_SECONDS at most.
     """
-    return _mark(failed, is_sure=True, is_silent=silent)
+    return _mark(failed, is_sure=True, again=again)
 
 
 def mark_failures(failed: Sequence[tuple[UUID, str]]) -> list[UUID]:
@@ -111,16 +145,16 @@ def mark_failures(failed: Sequence[tuple[UUID, str]]) -> list[UUID]:
     Returns those that are in error because of it. Where most of a host's accounts do not answer,
     the host's circuit opens (`connections.host_circuits`).
     """
-    newly = _mark(failed, is_sure=False, is_silent=True)
+    newly = _mark(failed, is_sure=False, again=Again.LOOK)
     host_circuits.open_where_most_fail([connection_id for connection_id, _ in failed])
     return newly
 
 
 @transaction.atomic
-def _mark(failed: Sequence[tuple[UUID, str]], *, is_sure: bool, is_silent: bool) -> list[UUID]:
+def _mark(failed: Sequence[tuple[UUID, str]], *, is_sure: bool, again: Again) -> list[UUID]:
     last = {connection_id: message[:LONGEST_MESSAGE] for connection_id, message in failed}
     ids, messages = columns(list(last.items()), 2)
-    parameters = {"ids": ids, "messages": messages, "sure": is_sure, "silent": is_silent}
+    parameters = {"ids": ids, "messages": messages, "sure": is_sure, "again": again.value}
     return [row.connection_id for row in rows(_ERRORS, parameters)]
 
 

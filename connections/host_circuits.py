@@ -17,7 +17,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from common.sql import rows, run
+from common.sql import array, rows, run
 from events.models import EventKind
 
 FAILING_ACCOUNTS, WINDOW_SECONDS = 5, 30
@@ -94,7 +94,10 @@ _TAKE_PROBES = f"""
 UPDATE connections_hostcircuit x SET probe_at = clock_timestamp() + make_interval(
   secs => least({LONGEST_PROBE_SECONDS}, {PROBE_SECONDS} * power(2, least(x.times - 1, 10))))
 WHERE x.host IN (SELECT host FROM connections_hostcircuit
-  WHERE opened_at IS NOT NULL AND probe_at <= clock_timestamp()
+  WHERE opened_at IS NOT NULL AND probe_at <= clock_timestamp() AND EXISTS (
+    SELECT FROM connections_connectionhealth h
+    JOIN connections_executionconnection c ON c.id = h.connection_id
+    WHERE c.broker_host = host AND h.unreachable_at IS NOT NULL AND c.id <> ALL(%s::uuid[]))
   ORDER BY host FOR NO KEY UPDATE SKIP LOCKED)
 RETURNING x.host
 """
@@ -124,6 +127,9 @@ def open_hosts() -> frozenset[str]:
     return frozenset(row.host for row in rows(_OPEN_ONES))
 
 
-def take_probes() -> list[str]:
-    """Return hosts that the caller, and nobody else meanwhile, is to probe now."""
-    return [row.host for row in rows(_TAKE_PROBES)]
+def take_probes(asked: Collection[UUID] = ()) -> list[str]:
+    """Return hosts that the caller, and nobody else meanwhile, is to probe now.
+
+    asked: accounts that the caller has asked just now; whose host has no other is probed later.
+    """
+    return [row.host for row in rows(_TAKE_PROBES, (array(asked),))]

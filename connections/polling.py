@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+import structlog
 from django.utils import timezone
 
 from brokers.answers import Answers, NotAsked
@@ -17,19 +18,28 @@ from connections import health, told
 from connections.selectors import accounts_due, spec_from_row
 from connections.testing import Run, on_loop
 
+log = structlog.get_logger(__name__)
+
 AT_ONCE, AT_ONE_HOST = 200, 25
 SECONDS = 8  # for one account
 BATCH = 500
+UNUSABLE = "What the broker says of the account cannot be used"
+TELL = "Tell the operators; the log has the place."
 Reading = tuple[AccountState, datetime]
+Account = tuple[UUID, AccountState, datetime]
 
 
 @dataclass(slots=True)
 class Read:
     """What came back."""
 
-    accounts: list[tuple[UUID, AccountState, datetime]] = field(default_factory=list)
+    accounts: list[Account] = field(default_factory=list)
     failures: list[tuple[UUID, str]] = field(default_factory=list)
-    refusals: list[tuple[UUID, str]] = field(default_factory=list)  # of the account itself
+    errors: dict[health.Again, list[tuple[UUID, str]]] = field(default_factory=dict)  # sure ones
+
+    def blame(self, connection_id: UUID, sentence: str, again: health.Again) -> None:
+        """Note what is surely wrong with an account."""
+        self.errors.setdefault(again, []).append((connection_id, sentence))
 
 
 def refresh_due_accounts(
@@ -63,17 +73,38 @@ def read_accounts(
             _sort(row.connection_id, answer, read)
         _write(read)
         answered += len(read.accounts)
-        failed += len(read.failures) + len(read.refusals)
+        failed += len(read.failures) + sum(map(len, read.errors.values()))
     return answered, failed
 
 
 def _write(read: Read) -> None:
-    told.refresh_accounts(read.accounts)
+    unusable = _store_or_halve(read.accounts) if read.accounts else {}
+    read.accounts = [one for one in read.accounts if one[0] not in unusable]
+    for connection_id, sentence in unusable.items():
+        read.blame(connection_id, sentence, health.Again.SOON)
     answered = [connection_id for connection_id, *_ in read.accounts]
     health.mark_active(answered)
     health.mark_connected(answered)
-    health.mark_errors(read.refusals)
+    for again, errors in read.errors.items():
+        health.mark_errors(errors, again=again)
     health.mark_failures(read.failures)
+
+
+def _store_or_halve(accounts: Sequence[Account]) -> dict[UUID, str]:
+    """Store what accounts told; return those whose answer cannot be, with a sentence for each.
+
+    What breaks a group is halved until it stands alone.
+    """
+    try:
+        told.refresh_accounts(accounts)
+        return {}
+    except health.UNUSABLE as error:
+        if len(accounts) == 1:
+            ((connection_id, *_),) = accounts
+            log.exception("an account's answer cannot be stored", connection=str(connection_id))
+            return {connection_id: f"{UNUSABLE} ({type(error).__name__}). {TELL}"}
+    middle = len(accounts) // 2
+    return _store_or_halve(accounts[:middle]) | _store_or_halve(accounts[middle:])
 
 
 async def _account(row: Any, adapter: Callable[[str], BrokerAdapter]) -> Reading:
@@ -88,8 +119,11 @@ def _sort(connection_id: UUID, answer: Reading | Exception, read: Read) -> None:
     elif isinstance(answer, ImportError | NotAsked):
         return  # another process has this kind's library and reads it; the next round asks
     elif isinstance(answer, BrokerError):
-        to = read.refusals if answer.code in health.ACCOUNT_REFUSED else read.failures
-        to.append((connection_id, f"{answer.code.sentence} {answer.code.hint}"))
+        sentence = f"{answer.code.sentence} {answer.code.hint}"
+        if (again := health.again_of(answer.code)) is health.Again.LOOK:
+            read.failures.append((connection_id, sentence))
+        else:
+            read.blame(connection_id, sentence, again)
     else:
         sentence = f"The account could not be read ({type(answer).__name__}). Run the test."
         read.failures.append((connection_id, sentence))

@@ -38,7 +38,8 @@ ORDER BY h.last_error_at LIMIT %(limit)s
 
 # The one that failed longest ago: each probe asks another account.
 _PROBED = f"""
-SELECT DISTINCT ON (c.broker_host) {_WHAT} AND c.broker_host = ANY(%s)
+SELECT DISTINCT ON (c.broker_host) {_WHAT} AND c.broker_host = ANY(%(hosts)s)
+  AND c.id <> ALL(%(asked)s::uuid[])
 ORDER BY c.broker_host, h.last_error_at
 """
 
@@ -65,7 +66,7 @@ def look_again(
 
 def _due(asked: set[UUID]) -> list[Any]:
     due: list[Any] = []
-    if hosts := host_circuits.take_probes():
-        due += rows(_PROBED, (hosts,))
+    if hosts := host_circuits.take_probes(asked):
+        due += rows(_PROBED, {"hosts": hosts, "asked": array(asked)})
     wanted = {"again": AGAIN_SECONDS, "asked": array(asked), "limit": AT_ONCE}
     return due + list(rows(_DOUBTED, wanted))

@@ -18,11 +18,6 @@ from users.models import User
 
 log = structlog.get_logger(__name__)
 
-REFUSED_AGAIN_SECONDS, REFUSED_LONGEST_SECONDS = 1800, 12 * 3600
-"""Between readings of an account whose broker refuses it. Nothing but its owner or its broker can
-end that, and a broker locks accounts whose login fails again and again: within half an hour most
-have forgotten the last try. After it, as long again as it has been refused for."""
-
 _REASONS = f"""
 SELECT c.id, {REASON_SQL} AS reason
 FROM connections_executionconnection c
@@ -148,7 +143,7 @@ def accounts_due(limit: int, *, older_than_seconds: float) -> Sequence[Any]:
     first: many of one host crowd out nobody else.
 
     Who does not answer is left to `connections.probing`, who rests is left alone, and so is a host
-    whose circuit is open. Who is refused is asked rarely: its owner's test is what ends the error.
+    whose circuit is open. Who is in error is asked when its time has come (`health.Again`).
     """
     return rows(
         """
@@ -162,21 +157,15 @@ def accounts_due(limit: int, *, older_than_seconds: float) -> Sequence[Any]:
           AND (h.circuit_open_until IS NULL OR h.circuit_open_until <= clock_timestamp())
           AND c.broker_host NOT IN (
             SELECT host FROM connections_hostcircuit WHERE opened_at IS NOT NULL)
-          AND CASE WHEN h.status = 'ERROR' THEN h.last_error_at IS NULL
-            OR h.last_error_at < clock_timestamp() - greatest(make_interval(secs => %(refused)s),
-              least(make_interval(secs => %(longest)s), h.last_error_at - h.failing_since))
+          AND CASE WHEN h.status = 'ERROR'
+            THEN h.read_after IS NULL OR h.read_after <= clock_timestamp()
             ELSE a.read_at IS NULL
             OR a.read_at < clock_timestamp() - make_interval(secs => %(older)s) END
         ORDER BY row_number() OVER (
           PARTITION BY c.broker_host ORDER BY a.read_at NULLS FIRST), a.read_at NULLS FIRST
         LIMIT %(limit)s
         """,
-        {
-            "refused": REFUSED_AGAIN_SECONDS,
-            "longest": REFUSED_LONGEST_SECONDS,
-            "older": older_than_seconds,
-            "limit": limit,
-        },
+        {"older": older_than_seconds, "limit": limit},
     )
 
 

@@ -52,7 +52,7 @@ class Findings:
     account: AccountState | None = None
     instruments: list[Instrument] = field(default_factory=list)
     book: str = ""
-    silent: bool = False  # it failed because nobody answered
+    again: health.Again = health.Again.RARELY  # if it failed
 
     @property
     def failed(self) -> Check | None:
@@ -82,7 +82,7 @@ def run_test(
         run(_ask(adapter(connection.type), spec, findings))
     except Exception as error:  # whatever it is, the owner gets a sentence
         findings.checks.append(_explain(error, connection))
-        findings.silent = _is_silence(error)
+        findings.again = _again(error)
     findings.checks = [_without(secrets, check) for check in findings.checks]
     _store(connection, findings)
     return findings.checks
@@ -157,11 +157,12 @@ def _explain(error: Exception, connection: ExecutionConnection) -> Check:
     )  # fmt: skip
 
 
-def _is_silence(error: Exception) -> bool:
-    """Whether the broker said nothing of the account: the next try may tell."""
+def _again(error: Exception) -> health.Again:
+    """Where the broker has said nothing of the account, and be it for our own fault, the next try
+    may tell; what its owner has entered wrongly stays wrong."""
     if isinstance(error, BrokerError):
-        return error.code not in health.ACCOUNT_REFUSED
-    return isinstance(error, OSError)  # a TimeoutError is one
+        return health.again_of(error.code)
+    return health.Again.RARELY if isinstance(error, FillcastError) else health.Again.LOOK
 
 
 def _place_of(error: BaseException) -> str:
@@ -195,7 +196,7 @@ def _store(connection: ExecutionConnection, findings: Findings) -> None:
         told.refresh_account(connection.pk, findings.account, read_at=findings.started_at)
     if failed:
         told_owner = f"{failed.detail} {failed.hint}".strip()
-        health.mark_errors([(connection.pk, told_owner)], silent=findings.silent)
+        health.mark_errors([(connection.pk, told_owner)], again=findings.again)
     else:
         health.mark_active([connection.pk])
         health.mark_connected([connection.pk])

@@ -44,6 +44,9 @@ class ConnectionHealth(models.Model):
     unreachable_at = models.DateTimeField(
         null=True, help_text="When it last did not answer; empty when its login is what is wrong."
     )
+    read_after = models.DateTimeField(
+        null=True, help_text="Its account is not read by itself before; set with an error."
+    )
     circuit_open_until = models.DateTimeField(null=True)
     reconciled_at = models.DateTimeField(
         null=True, help_text="First clean comparison since the last (re)connect; no entry before."

@@ -5,7 +5,7 @@ nothing: its account is left out, or its order stays as it is.
 """
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -15,9 +15,8 @@ from uuid import UUID
 
 from django.conf import settings
 
-from brokers.answers import Answers
+from brokers.answers import Answers, Call, NotAsked
 from brokers.messages import BrokerOrder, BrokerPosition, CancelRequest, OrderReport, ReportKind
-from brokers.places import Places
 from brokers.registry import adapter_for
 from common.clocks import machine_time
 from common.sql import columns, rows
@@ -41,20 +40,28 @@ class Snapshot:
     orders: list[BrokerOrder]
 
 
-def calls_one_by_one() -> Answers[Any]:
-    """Calls on this process's loop whose answers come one by one."""
+def calls_one_by_one(*, parts: int = 1) -> Answers[Any]:
+    """Calls on this process's loop whose answers come one by one; each of their `parts` has the
+    time of a call (`in_time`)."""
     return Answers(
         partial(runtime.present().wire.ask, timeout=LONGEST_SECONDS),
         in_all=AT_ONCE,
         per_host=AT_ONE_HOST,
         seconds=settings.FILLCAST_CALL_TIMEOUT_SECONDS,
+        parts=parts,
     )
+
+
+async def in_time(part: Awaitable[T]) -> T:
+    """Await a part of a call. Raises TimeoutError after FILLCAST_CALL_TIMEOUT_SECONDS."""
+    async with asyncio.timeout(settings.FILLCAST_CALL_TIMEOUT_SECONDS):
+        return await part
 
 
 def snapshots(accounts: Sequence[Any]) -> Iterator[dict[UUID, Snapshot]]:
     """Read positions and orders, and yield them as they come, some accounts at a time; those of
     which a part could not be read are left out."""
-    asked = calls_one_by_one()
+    asked = calls_one_by_one(parts=2)
     asked.start([(row, partial(_snapshot, row)) for row in accounts])
     for group in asked.groups():
         if read := {row.connection_id: one for row, one in group if isinstance(one, Snapshot)}:
@@ -63,7 +70,8 @@ def snapshots(accounts: Sequence[Any]) -> Iterator[dict[UUID, Snapshot]]:
 
 async def _snapshot(row: Any) -> Snapshot:
     adapter, spec = adapter_for(row.type), spec_from_row(row)
-    return Snapshot(await adapter.positions(spec), await adapter.open_orders(spec))
+    positions = await in_time(adapter.positions(spec))
+    return Snapshot(positions, await in_time(adapter.open_orders(spec)))
 
 
 def can_tell_fills(row: Any) -> bool:
@@ -76,19 +84,21 @@ def learn_fills(accounts: Sequence[Any], since: Mapping[UUID, datetime]) -> set[
 
     Returns the accounts that could not be asked. Executions of strangers' orders are left alone.
     """
-    calls = [
-        (row, adapter_for(row.type).fills_since(spec_from_row(row), since[row.connection_id]))
-        for row in accounts
-    ]
+    calls = [(row, _fills(row, since)) for row in accounts]
     told: list[OrderReport] = []
     failed: set[UUID] = set()
     for row, answer in zip(accounts, _ask(calls), strict=True):
-        if isinstance(answer, BaseException):
+        if isinstance(answer, Exception):
             failed.add(row.connection_id)
         else:
             told += answer
     apply_missed(told)
     return failed
+
+
+def _fills(row: Any, since: Mapping[UUID, datetime]) -> Call[list[OrderReport]]:
+    adapter = adapter_for(row.type)
+    return partial(adapter.fills_since, spec_from_row(row), since[row.connection_id])
 
 
 def apply_missed(told: Sequence[OrderReport]) -> None:
@@ -102,14 +112,11 @@ def named_and_known(
 ) -> dict[UUID, set[str]]:
     """Ask for every execution since a time of the broker's; return their ids, by account, of those
     accounts on which we know them all. What we did not know is applied."""
-    calls = [
-        (row, adapter_for(row.type).fills_since(spec_from_row(row), since[row.connection_id]))
-        for row in accounts
-    ]
+    calls = [(row, _fills(row, since)) for row in accounts]
     found: dict[UUID, set[str]] = {}
     missed: list[OrderReport] = []
     for row, answer in zip(accounts, _ask(calls), strict=True):
-        if isinstance(answer, BaseException):
+        if isinstance(answer, Exception):
             continue
         if news := _new(answer):
             missed += news
@@ -182,7 +189,7 @@ def look_up(wanted: Sequence[tuple[Any, str]]) -> dict[tuple[UUID, str], bool]:
     known: dict[tuple[UUID, str], bool] = {}
     told: list[OrderReport] = []
     for (row, cid), answer in zip(wanted, _find(wanted), strict=True):
-        if isinstance(answer, BaseException):
+        if isinstance(answer, Exception):
             continue
         known[row.connection_id, cid] = answer is not None
         told += answer or []
@@ -202,15 +209,21 @@ def entered(wanted: Sequence[tuple[Any, str]]) -> dict[tuple[UUID, str], Decimal
     return found
 
 
-def _find(wanted: Sequence[tuple[Any, str]]) -> list[list[OrderReport] | BaseException | None]:
-    return _ask([(r, adapter_for(r.type).find_order(spec_from_row(r), cid)) for r, cid in wanted])
+def _find(wanted: Sequence[tuple[Any, str]]) -> list[list[OrderReport] | Exception | None]:
+    calls = [
+        (row, partial(adapter_for(row.type).find_order, spec_from_row(row), cid))
+        for row, cid in wanted
+    ]
+    return _ask(calls)
 
 
 def cancel(wanted: Sequence[tuple[Any, CancelRequest]]) -> set[tuple[UUID, str]]:
     """Have orders cancelled that somebody decided about; return those that are."""
     send_by = machine_time() + float(settings.FILLCAST_SEND_WITHIN_SECONDS)
     timed = [(row, replace(one, send_by=send_by)) for row, one in wanted]
-    calls = [(row, adapter_for(row.type).cancel(spec_from_row(row), one)) for row, one in timed]
+    calls = [
+        (row, partial(adapter_for(row.type).cancel, spec_from_row(row), one)) for row, one in timed
+    ]
     done: set[tuple[UUID, str]] = set()
     told: list[OrderReport] = []
     for (row, one), answer in zip(wanted, _ask(calls), strict=True):
@@ -237,21 +250,21 @@ def orders_named(client_order_ids: Iterable[str], began: datetime) -> dict[str, 
     return {base_of(row.client_order_id): row for row in rows(NAMED, (began, ids))}
 
 
-def _ask(calls: Sequence[tuple[Any, Coroutine[Any, Any, T]]]) -> list[T | BaseException]:
-    """Make calls, each about an account (its row says at which host), in their order."""
-    return runtime.present().wire.ask(_gather(calls), LONGEST_SECONDS) if calls else []
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a call stands among others."""
+
+    number: int
+    broker_host: str
 
 
-async def _gather(
-    calls: Sequence[tuple[Any, Coroutine[Any, Any, T]]],
-) -> list[T | BaseException]:
-    places = Places(in_all=AT_ONCE, per_host=AT_ONE_HOST)
-
-    async def one(row: Any, call: Coroutine[Any, Any, T]) -> T:
-        async with (
-            places.of(row.broker_host),
-            asyncio.timeout(settings.FILLCAST_CALL_TIMEOUT_SECONDS),
-        ):
-            return await call
-
-    return await asyncio.gather(*(one(*pair) for pair in calls), return_exceptions=True)
+def _ask(calls: Sequence[tuple[Any, Call[T]]]) -> list[T | Exception]:
+    """Make calls, each about an account (its row says at which host), and wait for all of them;
+    return their answers in their order. A host that answers nobody is given up."""
+    told: list[T | Exception] = [NotAsked(row.broker_host) for row, _ in calls]
+    asked = calls_one_by_one()
+    asked.start([(_Place(n, row.broker_host), call) for n, (row, call) in enumerate(calls)])
+    for group in asked.groups():
+        for place, answer in group:
+            told[place.number] = answer
+    return told

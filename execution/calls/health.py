@@ -12,7 +12,8 @@ from uuid import UUID
 from brokers.messages import DECISIONS, OrderReport, ReportKind
 from common.codes import Code
 from connections.health import (
-    ACCOUNT_REFUSED,
+    Again,
+    again_of,
     mark_active,
     mark_errors,
     mark_failures,
@@ -49,9 +50,10 @@ class Health:
             well, failed = self._well, self._failed
             self._well, self._failed = set(), {}
         said = sorted(failed.items(), key=str)
-        if refused := [(one, fault.sentence) for one, fault in said if fault.is_refusal]:
-            mark_errors(refused)
-        if silent := [(one, fault.sentence) for one, fault in said if not fault.is_refusal]:
+        for again in (Again.RARELY, Again.SOON):
+            if errors := [(one, fault.sentence) for one, fault in said if fault.again is again]:
+                mark_errors(errors, again=again)
+        if silent := [(one, fault.sentence) for one, fault in said if fault.again is Again.LOOK]:
             mark_failures(silent)
         if well:
             mark_active(well)
@@ -61,20 +63,21 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong with a connection, for its owner. is_refusal: the broker says so itself."""
+    """What is wrong with a connection, for its owner. again: LOOK, unless its broker says it."""
 
     sentence: str
-    is_refusal: bool
+    again: Again
 
 
 def fault_of(report: OrderReport) -> Fault | None:
     """Return what is wrong if the report says that the connection is unwell."""
     code = report.code or Code.REJECTED_BY_BROKER
+    again = again_of(code)
     unwell = (
-        (report.kind is ReportKind.REJECTED and code in ACCOUNT_REFUSED)
+        (report.kind is ReportKind.REJECTED and again is not Again.LOOK)
         or (report.kind is ReportKind.NOT_SENT and code not in NOT_THE_BROKERS_FAULT)
         or (report.kind is ReportKind.UNKNOWN and code not in NOT_THE_BROKERS_FAULT)
     )
     if not unwell:
         return None
-    return Fault(f"{code.sentence} {report.detail}".strip(), code in ACCOUNT_REFUSED)
+    return Fault(f"{code.sentence} {report.detail}".strip(), again)

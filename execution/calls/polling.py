@@ -14,6 +14,7 @@ from time import monotonic
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import structlog
 from django.conf import settings
 
 from brokers.answers import Answers
@@ -22,22 +23,26 @@ from brokers.registry import adapter_for, kinds
 from common.clocks import market_now
 from common.errors import MisconfiguredError
 from common.sql import array, columns, rows, run
+from connections.health import UNUSABLE, Again, mark_errors
 from connections.selectors import spec_from_row
 from execution.calls import asking, runtime
 from execution.drift.reconcile import reconcile
 from execution.drift.resting import Look, begin, settle_orders
+
+log = structlog.get_logger(__name__)
 
 LEAST_SECONDS = 0.2
 ALL_SECONDS = 5  # between comparisons where executions cannot be asked for
 FAILED_SECONDS = 5  # after who could not be asked
 PATIENCE_SECONDS = 1.0
 AT_MOST = 2000  # under way in one process
+TELL = "Tell the operators; the log has the place."
 OVERLAP = timedelta(seconds=60)  # the broker's clock and books may lag behind ours
 
 # While an account is being asked nobody else takes it; if its process dies, somebody does then.
 DUE = """
 WITH due AS (
-  SELECT r.connection_id, clock_timestamp() AS began FROM execution_accountreading r
+  SELECT r.connection_id FROM execution_accountreading r
   JOIN connections_executionconnection c ON c.id = r.connection_id
   WHERE c.type = ANY(%(kinds)s::text[]) AND c.archived_at IS NULL
     AND c.broker_host NOT IN (SELECT host FROM connections_hostcircuit WHERE opened_at IS NOT NULL)
@@ -90,6 +95,7 @@ class Asked:
 
 
 Orders = list[BrokerOrder]
+Told = Sequence[tuple[Asked, Orders | Exception]]
 # What this process has asked and not written yet: who hangs is written in a later round.
 _under_way: WeakKeyDictionary[runtime.Runtime, Answers[Orders]] = WeakKeyDictionary()
 
@@ -102,7 +108,7 @@ def poll(limit: int = 200) -> int:
     silent = kinds_without_events()
     if not silent:
         return 0
-    calls = _under_way.setdefault(runtime.present(), asking.calls_one_by_one())
+    calls = _under_way.setdefault(runtime.present(), asking.calls_one_by_one(parts=2))
     until = monotonic() + PATIENCE_SECONDS
     asked = 0
     while calls.left < AT_MOST:
@@ -112,12 +118,13 @@ def poll(limit: int = 200) -> int:
             break
     while calls.left and (seconds := until - monotonic()) > 0:
         if group := calls.group(seconds):
-            _write(group)
+            write_or_halve(group)
+            _compare(group)
     return asked
 
 
 def _begin(calls: Answers[Orders], silent: Sequence[str], limit: int) -> int:
-    lease = 3 * settings.FILLCAST_CALL_TIMEOUT_SECONDS
+    lease = 4 * settings.FILLCAST_CALL_TIMEOUT_SECONDS
     due = rows(DUE, {"kinds": array(silent), "limit": limit, "lease": lease})
     if not due:
         return 0
@@ -136,20 +143,55 @@ async def _ask(asked: Asked) -> Orders:
     adapter, spec = adapter_for(asked.row.type), spec_from_row(asked.row)
     if asked.since is not None:
         with suppress(Exception):  # they are asked for again, from the same time on
-            asked.fills = await adapter.fills_since(spec, asked.since)
-    return await adapter.open_orders(spec)
+            asked.fills = await asking.in_time(adapter.fills_since(spec, asked.since))
+    return await asking.in_time(adapter.open_orders(spec))
 
 
-def _write(group: Sequence[tuple[Asked, Orders | Exception]]) -> None:
+def write_or_halve(group: Told) -> None:
+    """Write what accounts told; one whose answer cannot be used is in error, and nobody else's.
+
+    What breaks a group is halved until it stands alone; what is no account's fault is raised.
+    """
+    try:
+        _write(group)
+    except UNUSABLE as error:
+        if len(group) == 1:
+            _set_aside(group[0][0], error)
+        else:
+            write_or_halve(group[: len(group) // 2])
+            write_or_halve(group[len(group) // 2 :])
+
+
+def _set_aside(asked: Asked, error: Exception) -> None:
+    """Its owner reads why. Noted at each poll, the error lasts until the next read of the
+    account after the last."""
+    log.error(
+        "an account cannot be polled", connection=str(asked.row.connection_id), exc_info=error
+    )
+    sentence = f"What the broker says of the orders cannot be used ({type(error).__name__}). {TELL}"
+    mark_errors([(asked.row.connection_id, sentence)], again=Again.SOON)
+    asked.fills = None  # nothing of it is known to be written
+    run(DONE, columns([_done(asked, is_told=False)], 4))
+
+
+def _write(group: Told) -> None:
     """Executions first: what they do not explain of the orders is looked up."""
     asking.apply_missed([report for asked, _ in group for report in asked.fills or ()])
     told = {asked: answer for asked, answer in group if isinstance(answer, list)}
     for look in {id(asked.look): asked.look for asked in told}.values():
         theirs = {a.row.connection_id: orders for a, orders in told.items() if a.look is look}
         settle_orders(look, theirs)  # what is left of it is the comparison's
-    if others := [asked.row.connection_id for asked in told if asked.since is None]:
-        reconcile(others)
     run(DONE, columns([_done(asked, asked in told) for asked, _ in group], 4))
+
+
+def _compare(group: Told) -> None:
+    """Where executions cannot be asked for, positions are compared."""
+    if others := [
+        asked.row.connection_id
+        for asked, answer in group
+        if asked.since is None and isinstance(answer, list)
+    ]:
+        reconcile(others)
 
 
 def _done(asked: Asked, is_told: bool) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""The statements of apply_reports. `reports.py` says in which order, and why."""
+"""The statements of apply_reports. `apply.py` says in which order, and why."""
 
 from common.codes import Code
 from execution.exits import levels_sql

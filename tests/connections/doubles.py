@@ -45,6 +45,7 @@ class Broker:
     def __init__(self) -> None:
         self.checks: list[Check] | BaseException = [Check("login", CheckResult.OK, "Logged in.")]
         self.state: AccountState | BaseException = account()
+        self.states: dict[str, AccountState] = {}  # of single connections
         self.listed: list[Instrument] = [instrument("EURUSD", "EUR/USD")]
         self.asked: list[ConnectionSpec] = []
         self.at_once = self.most_at_once = 0
@@ -68,7 +69,7 @@ class Broker:
         self.at_once -= 1
         if isinstance(self.state, BaseException):
             raise self.state
-        return self.state
+        return self.states.get(spec.connection_id, self.state)
 
     async def instruments(self, spec: ConnectionSpec) -> list[Instrument]:
         return self.listed

@@ -3,13 +3,14 @@
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.utils import timezone
 
 from brokers.base import ReadFailed
 from common.codes import Code
-from connections import host_circuits, polling, probing, selectors, services, testing
+from connections import health, host_circuits, polling, probing, selectors, services, testing
 from connections.models import ConnectionHealth, ExecutionConnection, HostCircuit
 from events.models import Event
 from tests.connections import make
@@ -40,7 +41,7 @@ def age(seconds: float) -> None:
     past = timedelta(seconds=seconds)
     for model, names in (
         (ConnectionHealth, ("last_error_at", "failing_since", "unreachable_at", "last_used_at",
-                            "last_connected_at", "circuit_open_until")),
+                            "read_after", "last_connected_at", "circuit_open_until")),
         (HostCircuit, ("opened_at", "probe_at", "closed_at")),
     ):  # fmt: skip
         for row in model.objects.all():
@@ -64,8 +65,8 @@ def test_one_lost_answer_takes_no_account_out_of_the_next_signal() -> None:
     fail(row)
     assert row.can_execute_trades()
     assert kinds() == []
-    health = ConnectionHealth.objects.get(pk=row.pk)
-    assert (health.last_error, health.failures_in_a_row) == ("No answer.", 1)
+    noted = ConnectionHealth.objects.get(pk=row.pk)
+    assert (noted.last_error, noted.failures_in_a_row) == ("No answer.", 1)
 
 
 def test_three_in_a_row_are_an_error() -> None:
@@ -119,8 +120,57 @@ def test_a_refused_login_is_tried_by_itself_after_half_an_hour_and_then_ever_lat
     assert all(later >= 2 * earlier - 10 for earlier, later in pairwise(waited)), waited
     assert probing.look_again(adapter=broker) == (0, 0)
     broker.state = account()
-    age(selectors.REFUSED_LONGEST_SECONDS)
+    age(health.RAREST_SECONDS)
     assert polling.refresh_due_accounts(adapter=broker) == (1, 0)
+
+
+def test_an_account_that_may_not_trade_for_a_while_is_read_each_round(broker: Broker) -> None:
+    """Its login is well: a broker that closes for the night locks nobody."""
+    (row,) = connect()
+    broker.state = ReadFailed(Code.TRADING_DISABLED)
+    assert polling.refresh_due_accounts(adapter=broker) == (0, 1)
+    waits = []
+    for _ in range(9):
+        waited = 0
+        while polling.refresh_due_accounts(adapter=broker) == (0, 0):
+            age(5)
+            waited += 5
+        waits.append(waited)
+    assert (status(row), set(waits)) == ("ERROR", {45})
+    assert probing.look_again(adapter=broker) == (0, 0)
+    broker.state = account()
+    age(60)
+    assert polling.refresh_due_accounts(adapter=broker) == (1, 0)
+    assert status(row) == "ACTIVE"
+
+
+def test_an_order_refused_because_trading_is_disabled_waits_as_long(broker: Broker) -> None:
+    (row,) = connect()
+    health.mark_errors([(row.pk, "No trading.")], again=health.again_of(Code.TRADING_DISABLED))
+    age(40)
+    assert polling.refresh_due_accounts(adapter=broker) == (0, 0)
+    age(5)
+    assert polling.refresh_due_accounts(adapter=broker) == (1, 0)
+
+
+def test_an_error_of_which_nothing_else_is_known_is_read_at_once(broker: Broker) -> None:
+    """As it was written before a row said when, or by hand."""
+    (row,) = connect()
+    ConnectionHealth.objects.update(
+        status="ERROR", last_error_at=timezone.now(), failing_since=None
+    )
+    assert polling.refresh_due_accounts(adapter=broker) == (1, 0)
+    assert status(row) == "ACTIVE"
+
+
+def test_a_failure_of_our_own_in_a_test_is_looked_at_again_at_once(broker: Broker) -> None:
+    (row,) = connect()
+    broker.checks = KeyError("ours")
+    (check,) = testing.run_test(row.pk, adapter=broker)
+    assert (check.name, status(row)) == ("program", "ERROR")
+    age(5.1)
+    assert probing.look_again(adapter=broker) == (1, 0)
+    assert status(row) == "ACTIVE"
 
 
 def test_who_does_not_answer_is_looked_at_again_and_not_read_besides(broker: Broker) -> None:
@@ -360,3 +410,23 @@ def test_one_look_asks_nobody_twice_and_ends(
     age(1)
     monkeypatch.setattr(probing, "GO_ON_SECONDS", 0)
     assert probing.look_again(adapter=broker) == (0, 2)
+
+
+def test_a_probe_asks_nobody_twice_in_one_look_and_is_not_wasted(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = host_circuits.take_probes
+
+    def due(asked: set[UUID]) -> list[str]:
+        HostCircuit.objects.update(probe_at=timezone.now() - timedelta(seconds=1))
+        return take(asked)
+
+    monkeypatch.setattr(host_circuits, "take_probes", due)
+    monkeypatch.setattr(probing, "GO_ON_SECONDS", 3)
+    fail(*connect(6))
+    broker.state = ReadFailed(Code.BROKER_UNREACHABLE)
+    assert probing.look_again(adapter=broker) == (0, 6)
+    assert len({spec.connection_id for spec in broker.asked}) == len(broker.asked) == 6
+    probe_at = HostCircuit.objects.get().probe_at
+    assert probe_at is not None
+    assert probe_at < timezone.now()  # there was nobody left to ask: the next look does

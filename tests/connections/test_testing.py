@@ -195,6 +195,18 @@ def test_who_answers_is_written_down_while_another_hangs(broker: Broker) -> None
     assert found == [(21, 0)]
 
 
+def test_a_balance_that_cannot_be_stored_is_nobody_elses_trouble(broker: Broker) -> None:
+    many = [make.connection(sealed_credentials=None) for _ in range(6)]
+    odd = many[3]
+    broker.states[str(odd.pk)] = account(balance=Decimal(10) ** 25)
+    assert polling.refresh_due_accounts(adapter=broker) == (5, 1)
+    read = AccountSnapshot.objects.values_list("connection_id", flat=True)
+    assert set(read) == {row.pk for row in many if row is not odd}
+    health = ConnectionHealth.objects.filter(status="ERROR").get()
+    assert health.connection_id == odd.pk
+    assert health.last_error.startswith("What the broker says of the account cannot be used (")
+
+
 def test_many_of_one_host_crowd_nobody_out_of_a_round(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

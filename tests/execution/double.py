@@ -99,6 +99,7 @@ class Double:
         self.reads_fail = False
         self.event_stream = True
         self.hang, self.hung = Hang(), set[str]()  # connections whose reads are not answered
+        self.hanging = {"positions", "open_orders", "fills_since"}  # which of their reads
         self.nets: Nets | None = None
         self.fills_horizon: timedelta | None = timedelta(days=1)
         self.shuffle: Callable[[list[OrderReport]], list[OrderReport]] = lambda told: told
@@ -319,18 +320,19 @@ class Double:
         self, spec: ConnectionSpec, client_order_id: str
     ) -> list[OrderReport] | None:
         self._called("find_order", client_order_id)
+        await self._hang(spec, "find_order")
         if self.reads_fail:
             raise ReadFailed(Code.BROKER_UNREACHABLE)
         found = self._known(spec, client_order_id)
         return [report for ticket in found for report in self._all_of(ticket)] or None
 
-    async def _hang(self, spec: ConnectionSpec) -> None:
-        if spec.connection_id in self.hung:
+    async def _hang(self, spec: ConnectionSpec, read: str) -> None:
+        if spec.connection_id in self.hung and read in self.hanging:
             await self.hang()
 
     async def positions(self, spec: ConnectionSpec) -> list[BrokerPosition]:
         self._called("positions", spec.connection_id)
-        await self._hang(spec)
+        await self._hang(spec, "positions")
         if self.reads_fail:
             raise ReadFailed(Code.BROKER_UNREACHABLE)
         if self.nets:
@@ -352,7 +354,7 @@ class Double:
 
     async def open_orders(self, spec: ConnectionSpec) -> list[BrokerOrder]:
         self._called("open_orders", spec.connection_id)
-        await self._hang(spec)
+        await self._hang(spec, "open_orders")
         if self.reads_fail:
             raise ReadFailed(Code.BROKER_UNREACHABLE)
         return [
@@ -373,7 +375,7 @@ class Double:
 
     async def fills_since(self, spec: ConnectionSpec, since: datetime) -> list[OrderReport]:
         self._called("fills_since", spec.connection_id)
-        await self._hang(spec)
+        await self._hang(spec, "fills_since")
         if self.reads_fail or self.fills_horizon is None:
             raise ReadFailed(Code.BROKER_UNREACHABLE)
         return [

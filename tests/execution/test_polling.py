@@ -7,13 +7,15 @@ from decimal import Decimal as D
 from typing import Any
 
 import pytest
+from django.db import ProgrammingError
 
-from brokers.messages import CloseCause
+from brokers.messages import BrokerOrder, CloseCause, ConnectionSpec, OrderType, Side
 from common.clocks import market_now
 from common.sql import rows, run
-from connections.models import ExecutionConnection, HostCircuit
-from execution.calls import polling, runtime
+from connections.models import ConnectionHealth, ExecutionConnection, HostCircuit
+from execution.calls import asking, polling, runtime
 from execution.calls.polling import interval_of, poll
+from execution.drift import reconcile
 from execution.models import AccountReading, DriftItem, Fill, Order
 from positions.models import ExecutionPosition
 from signals.models import Feed
@@ -22,6 +24,9 @@ from tests.execution.double import KIND, Double
 from tests.paper.broker_process import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+
+UNUSABLE = BrokerOrder("9", "EURUSD", Side.BUY, OrderType.LIMIT, D(1), client_order_id="a\0b")
 
 
 @pytest.fixture
@@ -198,3 +203,72 @@ def test_who_answers_is_written_down_while_another_hangs(
     assert filled.count() == 20  # and this round did not wait for the last
     silent.hang.end()
     until(lambda: (poll(), filled.count())[1] == 21)  # a later round writes it
+
+
+def test_executions_that_hang_keep_no_orders_from_being_read(
+    resting: Order, silent: Double, settings: Any
+) -> None:
+    settings.FILLCAST_CALL_TIMEOUT_SECONDS = 1
+    silent.end(silent.tickets[0], "CANCELLED")
+    silent.hung, silent.hanging = {str(resting.connection_id)}, {"fills_since"}
+
+    def ended() -> bool:
+        poll()
+        resting.refresh_from_db()
+        return resting.status == "CANCELLED"
+
+    until(ended)
+    assert asked(silent, "fills_since") == 1
+    assert AccountReading.objects.get().fills_until is None  # asked for again, from then on
+
+
+def test_look_ups_at_a_host_that_hangs_are_given_up_together(
+    alice: ExecutionConnection, silent: Double, settings: Any
+) -> None:
+    """150 of them, 50 at a time, would be three time-outs."""
+    settings.FILLCAST_CALL_TIMEOUT_SECONDS = 1
+    silent.hung, silent.hanging = {str(alice.pk)}, {"find_order"}
+    (row,) = rows(reconcile.CONNECTIONS, {"ids": [alice.pk], "first": False})
+    assert asking.look_up([(row, f"order {n}") for n in range(150)]) == {}
+    assert asked(silent, "find_order") == asking.AT_ONE_HOST
+
+
+def test_one_accounts_unusable_answer_is_nobody_elses(
+    feed: Feed, wire: runtime.Runtime, silent: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts = [cast.account(feed) for _ in range(5)]
+    cast.signal(feed, order_type="LIMIT", open_price=D("1.09500"))
+    for outgoing in cast.claim_all():
+        cast.answer(outgoing, silent.rest(outgoing.request))
+    odd, well = accounts[2], Order.objects.exclude(connection=accounts[2])
+    for ticket in silent.tickets:
+        silent.end(ticket, "CANCELLED")
+    open_orders = silent.open_orders
+
+    async def garbled(spec: ConnectionSpec) -> list[BrokerOrder]:
+        told = await open_orders(spec)
+        return [UNUSABLE] if spec.connection_id == str(odd.pk) else told
+
+    monkeypatch.setattr(silent, "open_orders", garbled)
+    poll()
+    until(lambda: not rows("SELECT FROM execution_accountreading WHERE poll_after IS NULL"))
+    assert {order.status for order in well} == {"CANCELLED"}
+    health = ConnectionHealth.objects.filter(status="ERROR").get()
+    assert health.connection_id == odd.pk
+    assert health.last_error.startswith("What the broker says of the orders cannot be used (")
+    (row,) = rows(
+        "SELECT poll_after < clock_timestamp() + interval '6 s' AS soon"
+        " FROM execution_accountreading WHERE connection_id = %s", (odd.pk,)
+    )  # fmt: skip
+    assert row.soon
+
+
+def test_what_is_no_accounts_fault_puts_none_in_error(resting: Order, silent: Double) -> None:
+    """A schema of another version, say: their answers are well."""
+    run("ALTER TABLE execution_fill RENAME TO fills_of_tomorrow")
+    try:
+        with pytest.raises(ProgrammingError):
+            poll()
+    finally:
+        run("ALTER TABLE fills_of_tomorrow RENAME TO execution_fill")
+    assert ConnectionHealth.objects.get().status == "ACTIVE"
