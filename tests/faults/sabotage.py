@@ -99,6 +99,13 @@ def forget_who_is_leaving() -> None:
     claim_sql.EXITS = exits.replace(others, "false").replace(taken, "p.quantity")
 
 
+def without_comeback() -> None:
+    """An account that is in error stays in error, whatever answers."""
+    from connections import health
+
+    health._ACTIVE = "SELECT NULL::uuid AS connection_id WHERE %(ids)s::uuid[] IS NULL"
+
+
 def without_events() -> None:
     """What brokers tell by themselves is acknowledged and thrown away."""
     from execution.reports import streams as events

@@ -109,7 +109,7 @@ def main() -> int:
     parser.add_argument(
         "--without",
         default="",
-        choices=["deadline", "fence", "second_proof", "reservation", "unknown"],
+        choices=["comeback", "deadline", "fence", "second_proof", "reservation", "unknown"],
         help="take this guard away from the workers, to see that a counter notices",
     )
     asked = parser.parse_args()
