@@ -15,7 +15,7 @@ from common.rest import StrictSerializer
 from connections.api import own_connections
 from execution import tasks
 from execution.drift import decisions as drift_decisions
-from execution.drift import reconcile
+from execution.drift import wanted
 from execution.drift.adopting import Levels
 from execution.drift.effects import Decided
 from execution.models import DriftItem, ExecutionLog
@@ -130,7 +130,7 @@ class DriftViewSet(viewsets.ReadOnlyModelViewSet[DriftItem]):
             mine = mine.filter(pk=said["connection"])
             if not mine.exists():
                 raise Http404
-        asked = reconcile.ask_for(list(mine.values_list("pk", flat=True)))
+        asked = wanted.ask_for(list(mine.values_list("pk", flat=True)))
         tasks.ring_comparison_on_commit()
         return Response({"count": asked}, status=status.HTTP_202_ACCEPTED)
 

@@ -15,7 +15,7 @@ from config.console.pages import View, ask, attempt, need, page
 from connections.models import ExecutionConnection
 from execution import tasks
 from execution.drift import decisions as drift_decisions
-from execution.drift import reconcile
+from execution.drift import wanted
 from execution.drift import words as drift_words
 from execution.drift.adopting import Levels
 from execution.drift.decisions import actions_of
@@ -144,7 +144,7 @@ def compare(request: HttpRequest, pk: Any, **_: Any) -> HttpResponse:
 
 
 def _ask_for(connection: ExecutionConnection) -> str:
-    reconcile.ask_for([connection.pk])
+    wanted.ask_for([connection.pk])
     tasks.ring_comparison_on_commit()
     return "A trading process compares it with the broker; differences go to the drift inbox."
 

@@ -45,7 +45,12 @@ def claim_database() -> None:
 def begin_session() -> None:
     """Put away the last session's trades and prices; accounts stand as they did at the start."""
     tables = ", ".join(f'"{model._meta.db_table}"' for model in _of_a_session())
+    run("SET CONSTRAINTS ALL IMMEDIATE")  # rows that were written just now may be put away too
     run(f"TRUNCATE {tables} RESTART IDENTITY CASCADE")
+    run(
+        "INSERT INTO execution_accountreading (connection_id)"
+        " SELECT id FROM connections_executionconnection WHERE archived_at IS NULL ORDER BY id"
+    )
     terms = {one.number: one.paper["balance"] for one in cast.accounts()}
     run(
         "UPDATE paper_account a SET balance = t.balance, orders_taken = 0"

@@ -15,7 +15,7 @@ from common.errors import ConflictError, InvalidInputError
 from common.shown import sentence
 from common.sql import run
 from connections.rights import check_owner
-from execution.drift import reconcile
+from execution.drift import wanted
 from execution.drift.adopting import Levels, take_over
 from execution.drift.effects import (
     Decided,
@@ -137,7 +137,7 @@ def close(item_id: int, *, by: User | None) -> Decided:
             case Code.POSITION_MISSING:
                 close_here(item)
             case Code.ORDER_RESTS:
-                reconcile.ask_for([item.connection_id])  # which then asks to cancel it
+                wanted.ask_for([item.connection_id])  # which then asks to cancel it
                 decided.comparison = True
             case _:
                 end_order(item, by)

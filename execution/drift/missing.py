@@ -17,6 +17,7 @@ from common.sql import rows, run
 from execution.calls.flusher import apply_or_halve
 from execution.drift.compare import held_by_us, key_of
 from execution.drift.notes import Record, write_all
+from execution.drift.wanted import ask_for
 
 SEEN_AGAIN_AFTER = timedelta(seconds=5)
 
@@ -40,7 +41,10 @@ WHERE p.id = ANY(%s) AND p.quantity > 0
 
 
 def settle_missing(missing: Sequence[Any], connections: Sequence[UUID], began: datetime) -> None:
-    """Mark what is missing for the first time, close what was missing before, unmark the rest."""
+    """Mark what is missing for the first time, close what was missing before, unmark the rest.
+
+    Accounts with something that is marked and not closed yet are compared again soon.
+    """
     run(UNMARK, (list(connections), [p.id for p in missing]))
     if not missing:
         return
@@ -54,6 +58,8 @@ def settle_missing(missing: Sequence[Any], connections: Sequence[UUID], began: d
         and began - p.missing_since >= SEEN_AGAIN_AFTER
     ]
     apply_or_halve(closed_outside(dict.fromkeys(again)))
+    if early := {p.connection_id for p in missing if p.id not in again}:
+        ask_for(sorted(early))  # it takes two looks; the next by itself is minutes away
 
 
 def closed_outside(quantities: Mapping[int, Decimal | None]) -> list[OrderReport]:

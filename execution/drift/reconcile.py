@@ -17,7 +17,7 @@ from django.db import transaction
 from common.codes import Code
 from common.faults import point
 from common.money import plain
-from common.sql import array, rows, run
+from common.sql import rows, run
 from execution.calls import asking
 from execution.calls.asking import Snapshot
 from execution.calls.flusher import AWAY
@@ -93,24 +93,6 @@ ANSWERED = """
 UPDATE execution_accountreading SET compare_asked_at = NULL
 WHERE connection_id = ANY(%s) AND compare_asked_at <= %s
 """
-
-
-ASK_FOR = """
-INSERT INTO execution_accountreading (connection_id, compare_asked_at)
-SELECT c.id, clock_timestamp() FROM connections_executionconnection c
-WHERE c.archived_at IS NULL AND (%(ids)s::uuid[] IS NULL OR c.id = ANY(%(ids)s::uuid[]))
-ORDER BY c.id
-ON CONFLICT (connection_id) DO UPDATE SET compare_asked_at = EXCLUDED.compare_asked_at
-"""
-
-
-def ask_for(connection_ids: Sequence[UUID] | None = None) -> int:
-    """Have connections compared soon, all of them for None; return how many.
-
-    The row is the job: a trading process finds it within seconds, bell or not.
-    """
-    ids = None if connection_ids is None else array(connection_ids)
-    return run(ASK_FOR, {"ids": ids})
 
 
 def reconcile_all() -> int:

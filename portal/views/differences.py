@@ -13,7 +13,7 @@ from common.questions import Question
 from common.shown import age, hint, sentence
 from execution import tasks
 from execution.drift import decisions as drift_decisions
-from execution.drift import reconcile
+from execution.drift import wanted
 from execution.drift import words as drift_words
 from execution.drift.adopting import Levels
 from execution.drift.decisions import actions_of
@@ -118,6 +118,6 @@ def compare(request: HttpRequest, *, pk: UUID) -> HttpResponse:
 
 
 def _ask_for(pk: UUID) -> str:
-    reconcile.ask_for([pk])
+    wanted.ask_for([pk])
     tasks.ring_comparison_on_commit()
     return "The account is being compared with its broker; what differs is shown below."

@@ -19,7 +19,7 @@ from connections.health import mark_active, mark_errors
 from connections.models import ConnectionHealth, ExecutionConnection
 from execution.calls import asking, runtime
 from execution.drift.reconcile import reconcile, reconcile_new
-from execution.models import DriftItem, Fill, Order
+from execution.models import AccountReading, DriftItem, Fill, Order
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.execution import cast
@@ -80,6 +80,20 @@ def test_a_position_missing_twice_is_closed_at_the_latest_price(
     assert (fill.inferred, fill.price, fill.quantity) == (True, D("1.105"), 100)
     reconcile()
     assert kinds() == [("POSITION_MISSING", "RESOLVED")]
+
+
+def test_the_second_look_is_asked_for_by_the_first(
+    position: ExecutionPosition, broker: Double
+) -> None:
+    vanish(broker)
+    reconcile()
+    reconcile_new()  # too soon: it asks once more
+    assert AccountReading.objects.filter(compare_asked_at__isnull=False).exists()
+    cast.pass_time(6)
+    reconcile_new()
+    position.refresh_from_db()
+    assert (position.quantity, position.close_reason) == (0, "external_close")
+    assert not AccountReading.objects.filter(compare_asked_at__isnull=False).exists()
 
 
 def test_activity_between_two_reads_starts_anew(

@@ -13,7 +13,8 @@ from brokers.messages import CloseCause, OrderReport, ReportKind
 from common.codes import Code
 from connections.models import ConnectionHealth, ExecutionConnection
 from execution.calls import runtime
-from execution.drift.reconcile import ask_for, reconcile, reconcile_new
+from execution.drift.reconcile import reconcile, reconcile_new
+from execution.drift.wanted import ask_for
 from execution.models import AccountReading, DriftItem, Fill, Order
 from positions.models import ExecutionPosition
 from signals.models import Feed

@@ -111,7 +111,7 @@ def test_nobody_asks_the_wire_without_a_time_out() -> None:
     assert inspect.signature(Wire.ask).parameters["timeout"].default is inspect.Parameter.empty
     asked = [
         (path.name, call.lineno, len(call.args) + len(call.keywords))
-        for path in (ROOT / "execution").glob("*.py")
+        for path in (ROOT / "execution").rglob("*.py")
         for call in ast.walk(ast.parse(path.read_text()))
         if isinstance(call, ast.Call)
         and isinstance(call.func, ast.Attribute)

@@ -11,7 +11,7 @@ from common.clocks import machine_time
 from common.shown import sentence
 from common.sql import array, rows
 from connections.models import ExecutionConnection
-from execution.drift.reconcile import ask_for
+from execution.drift.wanted import ask_for
 from execution.models import AccountReading, DriftItem
 from execution.tasks import ring_comparison_on_commit
 
