@@ -14,6 +14,7 @@ from brokers.answers import Answers, NotAsked
 from brokers.base import BrokerAdapter, BrokerError
 from brokers.messages import AccountState
 from brokers.registry import adapter_for
+from common.halving import all_or_halves
 from connections import health, told
 from connections.selectors import accounts_due, spec_from_row
 from connections.testing import Run, on_loop
@@ -91,20 +92,18 @@ def _write(read: Read) -> None:
 
 
 def _store_or_halve(accounts: Sequence[Account]) -> dict[UUID, str]:
-    """Store what accounts told; return those whose answer cannot be, with a sentence for each.
+    """Store what accounts told; return those whose answer cannot be, with a sentence for each."""
+    unusable: dict[UUID, str] = {}
 
-    What breaks a group is halved until it stands alone.
-    """
-    try:
-        told.refresh_accounts(accounts)
-        return {}
-    except health.UNUSABLE as error:
-        if len(accounts) == 1:
-            ((connection_id, *_),) = accounts
-            log.exception("an account's answer cannot be stored", connection=str(connection_id))
-            return {connection_id: f"{UNUSABLE} ({type(error).__name__}). {TELL}"}
-    middle = len(accounts) // 2
-    return _store_or_halve(accounts[:middle]) | _store_or_halve(accounts[middle:])
+    def leave(account: Account, fault: Exception) -> None:
+        connection_id, *_ = account
+        log.error(
+            "an account's answer cannot be stored", connection=str(connection_id), exc_info=fault
+        )
+        unusable[connection_id] = f"{UNUSABLE} ({type(fault).__name__}). {TELL}"
+
+    all_or_halves(accounts, told.refresh_accounts, leave, faults=health.UNUSABLE)
+    return unusable
 
 
 async def _account(row: Any, adapter: Callable[[str], BrokerAdapter]) -> Reading:

@@ -22,6 +22,7 @@ from brokers.messages import BrokerOrder, ConnectionSpec, OrderReport
 from brokers.registry import adapter_for, kinds
 from common.clocks import market_now
 from common.errors import MisconfiguredError
+from common.halving import all_or_halves
 from common.sql import array, columns, rows, run
 from connections.health import UNUSABLE, Again, mark_errors
 from connections.selectors import spec_from_row
@@ -150,16 +151,9 @@ async def _ask(asked: Asked) -> Orders:
 def write_or_halve(group: Told) -> None:
     """Write what accounts told; one whose answer cannot be used is in error, and nobody else's.
 
-    What breaks a group is halved until it stands alone; what is no account's fault is raised.
+    What is no account's fault is raised.
     """
-    try:
-        _write(group)
-    except UNUSABLE as error:
-        if len(group) == 1:
-            _set_aside(group[0][0], error)
-        else:
-            write_or_halve(group[: len(group) // 2])
-            write_or_halve(group[len(group) // 2 :])
+    all_or_halves(group, _write, lambda told, fault: _set_aside(told[0], fault), faults=UNUSABLE)
 
 
 def _set_aside(asked: Asked, error: Exception) -> None:

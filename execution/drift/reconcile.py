@@ -16,6 +16,7 @@ from django.db import transaction
 
 from common.codes import Code
 from common.faults import point
+from common.halving import all_or_halves
 from common.money import plain
 from common.sql import rows, run
 from execution.calls import asking
@@ -132,19 +133,17 @@ def compare_or_halve(look: Look, read: dict[UUID, Snapshot]) -> int:
     """Compare accounts; return how many differences were seen.
 
     What a broker says of one account is never its neighbours' trouble: what breaks the comparison
-    is halved until it stands alone, and left as it is. Raises OperationalError, InterfaceError.
+    is left as it is. Raises OperationalError, InterfaceError.
     """
-    try:
-        return _compare(look, read)
-    except AWAY:
-        raise
-    except Exception:
-        if len(read) == 1:
-            log.exception("an account cannot be compared", connection=str(next(iter(read))))
-            return 0
-    keys = list(read)
-    halves = keys[: len(keys) // 2], keys[len(keys) // 2 :]
-    return sum(compare_or_halve(look, {key: read[key] for key in half}) for half in halves)
+
+    def leave(connection_id: UUID, fault: Exception) -> int:
+        log.error("an account cannot be compared", connection=str(connection_id), exc_info=fault)
+        return 0
+
+    def compare(ids: Sequence[UUID]) -> int:
+        return _compare(look, {key: read[key] for key in ids})
+
+    return sum(all_or_halves(list(read), compare, leave, spared=AWAY))
 
 
 def _compare(look: Look, read: dict[UUID, Snapshot]) -> int:
