@@ -17,7 +17,7 @@ from connections.models import AccountSnapshot, ExecutionConnection, Instrument
 from execution.calls.flusher import apply_or_halve
 from execution.calls.wire import reports_of
 from execution.intents.claim import Outgoing, claim
-from execution.models import Order, Tally
+from execution.models import DriftItem, Order, Tally
 from positions.models import ExecutionPosition
 from prices.models import LatestQuote
 from signals.models import Approval, Feed, Signal
@@ -151,6 +151,11 @@ def pending() -> list[int]:
 def claim_all(owner: str = OWNER) -> list[Outgoing]:
     """Claim everything that is due."""
     return claim(pending(), owner=owner)
+
+
+def differences() -> list[tuple[str, str]]:
+    """Every difference, the oldest first: what it is and its state."""
+    return list(DriftItem.objects.order_by("id").values_list("kind", "state"))
 
 
 def tell(*reports: OrderReport) -> list[OrderReport]:

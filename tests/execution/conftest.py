@@ -9,6 +9,7 @@ from execution import tasks
 from execution.calls import held, runtime
 from execution.calls.errands import Done, Errand
 from execution.calls.flusher import write_down
+from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.connections import make
 from tests.execution import cast
@@ -87,3 +88,14 @@ def trading(transactional_db: None, broker: Double) -> Iterator[runtime.Runtime]
     yield present
     runtime._present = before
     present.stop()
+
+
+@pytest.fixture
+def position(
+    alice: ExecutionConnection, feed: Feed, wire: runtime.Runtime, broker: Double
+) -> ExecutionPosition:
+    """100 EUR/USD, ours and the broker's, which cannot say what was executed."""
+    broker.fills_horizon = None
+    found = cast.filled(cast.signal(feed))
+    cast.pass_time(1)
+    return found

@@ -18,25 +18,11 @@ from execution.services import close_position
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.execution import cast
+from tests.execution.cast import differences
 from tests.execution.double import Double
 from tests.execution.nets import Nets
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def position(
-    alice: ExecutionConnection, feed: Feed, wire: runtime.Runtime, broker: Double
-) -> ExecutionPosition:
-    """100 EUR/USD, ours and the broker's, which cannot say what was executed."""
-    broker.fills_horizon = None
-    found = cast.filled(cast.signal(feed))
-    cast.pass_time(1)
-    return found
-
-
-def kinds() -> list[tuple[str, str]]:
-    return list(DriftItem.objects.order_by("id").values_list("kind", "state"))
 
 
 def strange(entry: Order) -> str:
@@ -53,7 +39,7 @@ def test_what_was_executed_for_an_unknown_order_stays_until_somebody_decides(
     cast.tell(fill)
     cast.tell(replace(fill, kind=ReportKind.ACCEPTED, fills=()))  # told later, and it filled before
     reconcile()
-    assert kinds() == [("UNKNOWN_ORDER", "OPEN")]
+    assert differences() == [("UNKNOWN_ORDER", "OPEN")]
     assert DriftItem.objects.get().evidence["fills"][0]["broker_fill_id"] == "f9"
 
 
@@ -63,7 +49,7 @@ def test_an_unknown_order_that_was_told_and_does_not_rest_is_settled_with_that_r
     entry = cast.order(leg="entry")
     cast.tell(cast.report(entry, ReportKind.ACCEPTED, client_order_id=strange(entry)))
     reconcile()
-    assert kinds() == [("UNKNOWN_ORDER", "RESOLVED")]
+    assert differences() == [("UNKNOWN_ORDER", "RESOLVED")]
     assert DriftItem.objects.get().resolution.startswith("It does not wait at the broker")
 
 
@@ -74,7 +60,7 @@ def test_an_order_of_which_we_have_a_row_again_is_unknown_no_more(
     cast.tell(cast.fill_report(entry, 100, "f9", client_order_id=strange(entry)))
     Order.objects.update(client_order_id=strange(entry))
     reconcile()
-    assert kinds() == [("UNKNOWN_ORDER", "RESOLVED")]
+    assert differences() == [("UNKNOWN_ORDER", "RESOLVED")]
     assert DriftItem.objects.get().resolution == "We have a row of it again."
 
 
@@ -82,7 +68,7 @@ def test_a_poisoned_report_waits_for_a_person(position: ExecutionPosition) -> No
     told = cast.fill_report(cast.order(leg="entry"), 100, "f9")
     set_aside(told, ValueError("no"), "r-1")
     reconcile()
-    assert kinds() == [("POISONED_REPORT", "OPEN")]
+    assert differences() == [("POISONED_REPORT", "OPEN")]
 
 
 # ---- what was passed over ---------------------------------------------------------------------
@@ -91,11 +77,11 @@ def test_a_comparison_that_passes_a_position_over_settles_nothing_about_it(
 ) -> None:
     broker.exit_by_itself(broker.tickets[0], CloseCause.EXTERNAL, D(40))
     reconcile()
-    assert kinds() == [("QUANTITY_DIFFERS", "OPEN")]
+    assert differences() == [("QUANTITY_DIFFERS", "OPEN")]
     close_position(position.pk)
     cast.claim_all()  # its exit is in flight
     reconcile()
-    assert kinds() == [("QUANTITY_DIFFERS", "OPEN")]
+    assert differences() == [("QUANTITY_DIFFERS", "OPEN")]
 
 
 def test_a_missing_position_whose_exit_is_in_flight_is_still_missing(
@@ -106,7 +92,7 @@ def test_a_missing_position_whose_exit_is_in_flight_is_still_missing(
     close_position(position.pk)
     cast.claim_all()
     reconcile()
-    assert kinds() == [("POSITION_MISSING", "OPEN")]
+    assert differences() == [("POSITION_MISSING", "OPEN")]
 
 
 def test_levels_are_not_settled_by_a_look_at_quantities(
@@ -116,7 +102,7 @@ def test_levels_are_not_settled_by_a_look_at_quantities(
     reconcile()
     broker.exit_by_itself(broker.tickets[0], CloseCause.EXTERNAL, D(40))
     reconcile()
-    assert kinds() == [("LEVELS_DIFFER", "OPEN"), ("QUANTITY_DIFFERS", "OPEN")]
+    assert differences() == [("LEVELS_DIFFER", "OPEN"), ("QUANTITY_DIFFERS", "OPEN")]
 
 
 def test_an_order_that_could_not_be_asked_for_is_still_missing(
@@ -132,14 +118,14 @@ def test_an_order_that_could_not_be_asked_for_is_still_missing(
     cast.pass_time(1)
     broker.tickets.clear()
     reconcile()
-    assert kinds() == [("ORDER_MISSING", "OPEN")]
+    assert differences() == [("ORDER_MISSING", "OPEN")]
 
     async def unheard(*_: object) -> None:
         raise ReadFailed(Code.BROKER_UNREACHABLE)
 
     monkeypatch.setattr(broker, "find_order", unheard)
     reconcile()
-    assert kinds() == [("ORDER_MISSING", "OPEN")]
+    assert differences() == [("ORDER_MISSING", "OPEN")]
 
 
 def test_several_of_ours_in_one_of_the_brokers_settle_nothing_about_levels_and_price(
@@ -154,11 +140,11 @@ def test_several_of_ours_in_one_of_the_brokers_settle_nothing_about_levels_and_p
     cast.pass_time(1)
     reconcile()
     differing = [("LEVELS_DIFFER", "OPEN"), ("PRICE_DIFFERS", "OPEN")]
-    assert sorted(kinds()) == differing
+    assert sorted(differences()) == differing
     cast.filled(cast.signal(feed))  # the broker has one position still, and names one price of it
     cast.pass_time(1)
     reconcile()
-    assert sorted(kinds()) == differing
+    assert sorted(differences()) == differing
 
 
 # ---- what the broker holds --------------------------------------------------------------------
@@ -173,7 +159,7 @@ def test_a_position_without_a_number_is_not_gone_while_another_entry_rests(
         cast.pass_time(6)
         reconcile()
     position.refresh_from_db()
-    assert (position.quantity, kinds()) == (100, [])
+    assert (position.quantity, differences()) == (100, [])
 
 
 # ---- levels that make way ---------------------------------------------------------------------
@@ -210,7 +196,7 @@ def test_levels_that_were_lifted_for_an_exit_are_no_difference(
     assert reconcile() == 0
     move_levels()
     cast.pass_time(1)
-    assert (reconcile(), kinds()) == (0, [])
+    assert (reconcile(), differences()) == (0, [])
 
 
 def test_lifted_levels_are_not_put_back_by_a_connection_that_corrects_itself(
@@ -226,7 +212,7 @@ def test_lifted_levels_are_not_put_back_by_a_connection_that_corrects_itself(
         cast.pass_time(6)
         DriftItem.objects.update(found_at=held.opened_at)
     held.refresh_from_db()
-    assert (held.lifted, held.broker_sl, kinds()) == (True, D("1.09"), [])
+    assert (held.lifted, held.broker_sl, differences()) == (True, D("1.09"), [])
 
 
 def test_levels_that_never_come_back_are_a_difference_again(
@@ -241,4 +227,4 @@ def test_levels_that_never_come_back_are_a_difference_again(
     cast.pass_time(10)
     broker.tickets[0].request = replace(broker.tickets[0].request, stop_loss=None)
     reconcile()
-    assert kinds() == [("LEVELS_DIFFER", "OPEN")]
+    assert differences() == [("LEVELS_DIFFER", "OPEN")]

@@ -23,26 +23,12 @@ from execution.models import AccountReading, DriftItem, Fill, Order
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.execution import cast
+from tests.execution.cast import differences
 from tests.execution.double import Double
 from tests.hang import beside
 from tests.paper.broker_process import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def position(
-    alice: ExecutionConnection, feed: Feed, wire: runtime.Runtime, broker: Double
-) -> ExecutionPosition:
-    """100 EUR/USD, ours and the broker's, which cannot say what was executed."""
-    broker.fills_horizon = None
-    found = cast.filled(cast.signal(feed))
-    cast.pass_time(1)
-    return found
-
-
-def kinds() -> list[tuple[str, str]]:
-    return list(DriftItem.objects.order_by("id").values_list("kind", "state"))
 
 
 def vanish(broker: Double, quantity: str = "100") -> None:
@@ -52,14 +38,14 @@ def vanish(broker: Double, quantity: str = "100") -> None:
 
 def test_books_that_agree_are_silent(position: ExecutionPosition) -> None:
     assert reconcile() == 0
-    assert kinds() == []
+    assert differences() == []
 
 
 def test_a_position_missing_once_stays_open(position: ExecutionPosition, broker: Double) -> None:
     vanish(broker)
     reconcile()
     position.refresh_from_db()
-    assert (position.quantity, kinds()) == (100, [("POSITION_MISSING", "OPEN")])
+    assert (position.quantity, differences()) == (100, [("POSITION_MISSING", "OPEN")])
     reconcile()  # at once: not a second look
     position.refresh_from_db()
     assert position.quantity == 100
@@ -79,7 +65,7 @@ def test_a_position_missing_twice_is_closed_at_the_latest_price(
     fill = Fill.objects.get(order__leg="external-1")
     assert (fill.inferred, fill.price, fill.quantity) == (True, D("1.105"), 100)
     reconcile()
-    assert kinds() == [("POSITION_MISSING", "RESOLVED")]
+    assert differences() == [("POSITION_MISSING", "RESOLVED")]
 
 
 def test_the_second_look_is_asked_for_by_the_first(
@@ -152,7 +138,7 @@ def test_of_two_accounts_the_one_that_answers_is_compared(
     ConnectionHealth.objects.update(reconciled_at=None)
     vanish(broker)
     assert reconcile() == 0  # counted are differences of tickets; ours that lack one are marked
-    assert kinds() == [("POSITION_MISSING", "OPEN")]
+    assert differences() == [("POSITION_MISSING", "OPEN")]
     read = ConnectionHealth.objects.filter(reconciled_at__isnull=False)
     assert list(read.values_list("connection_id", flat=True)) == [position.connection_id]
 
@@ -166,7 +152,7 @@ def test_an_unread_stream_compares_nothing(
     monkeypatch.setattr(broker, "events", deaf)
     vanish(broker)
     reconcile()
-    assert kinds() == []
+    assert differences() == []
 
 
 def test_what_the_broker_has_told_is_applied_first(
@@ -175,7 +161,7 @@ def test_what_the_broker_has_told_is_applied_first(
     broker.publish(broker.exit_by_itself(broker.tickets[0], CloseCause.STOP_LOSS, D(100)))
     assert reconcile() == 0
     position.refresh_from_db()
-    assert (position.quantity, position.close_reason, kinds()) == (0, "sl", [])
+    assert (position.quantity, position.close_reason, differences()) == (0, "sl", [])
     assert broker.news == {}
 
 
@@ -189,7 +175,7 @@ def test_something_in_flight_keeps_a_missing_position_open(
         cast.pass_time(6)
         reconcile()
     position.refresh_from_db()
-    assert (position.quantity, kinds()) == (100, [])
+    assert (position.quantity, differences()) == (100, [])
 
 
 def test_a_position_of_nobodys_is_drift_and_is_told(
@@ -214,7 +200,7 @@ def test_a_position_whose_entrys_answer_is_on_its_way_is_not_unknown(
     (outgoing,) = cast.claim_all()
     broker.fill_at_once(outgoing.request)
     assert reconcile() == 0
-    assert kinds() == []
+    assert differences() == []
 
 
 def test_a_position_that_closes_while_the_broker_is_read_is_not_unknown(
@@ -231,7 +217,7 @@ def test_a_position_that_closes_while_the_broker_is_read_is_not_unknown(
 
     monkeypatch.setattr(asking, "snapshots", read_then_fill)
     assert reconcile() == 0
-    assert kinds() == []
+    assert differences() == []
     position.refresh_from_db()
     assert position.quantity == 0
 
@@ -243,7 +229,7 @@ def test_a_quantity_that_differs_is_drift(position: ExecutionPosition, broker: D
     assert (evidence["ours"]["quantity"], evidence["theirs"]["quantity"]) == ("100", "70")
     broker.tickets[0].held = D(100)
     reconcile()
-    assert kinds() == [("QUANTITY_DIFFERS", "RESOLVED")]
+    assert differences() == [("QUANTITY_DIFFERS", "RESOLVED")]
 
 
 def test_no_entry_before_the_first_comparison(

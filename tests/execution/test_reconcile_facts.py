@@ -19,6 +19,7 @@ from execution.models import AccountReading, DriftItem, Fill, Order
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.execution import cast
+from tests.execution.cast import differences
 from tests.execution.double import Double, Ticket
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -44,10 +45,6 @@ def resting(alice: ExecutionConnection, feed: Feed, wire: runtime.Runtime, broke
     return Order.objects.get()
 
 
-def kinds() -> list[tuple[str, str]]:
-    return list(DriftItem.objects.order_by("id").values_list("kind", "state"))
-
-
 def closed_by_owner(broker: Double, quantity: str = "100", price: str = "1.10300") -> None:
     """They close at the broker, and nobody tells."""
     broker.price = D(price)
@@ -64,11 +61,11 @@ def test_what_its_owner_closed_is_closed_by_the_brokers_own_execution(
     assert (position.quantity, position.close_reason) == (0, "external_close")
     fill = Fill.objects.get(order__leg="external-1")
     assert (fill.inferred, fill.price) == (False, D("1.103"))
-    assert kinds() == []
+    assert differences() == []
     cast.pass_time(6)
     reconcile()
     assert ExecutionPosition.objects.get().quantity == 0  # never reopened
-    assert (Fill.objects.count(), kinds()) == (2, [])
+    assert (Fill.objects.count(), differences()) == (2, [])
 
 
 def test_a_part_that_was_closed_there_is_a_fact_too(
@@ -77,7 +74,7 @@ def test_a_part_that_was_closed_there_is_a_fact_too(
     closed_by_owner(broker, "30")
     reconcile()
     position.refresh_from_db()
-    assert (position.quantity, position.reserved, kinds()) == (70, 0, [])
+    assert (position.quantity, position.reserved, differences()) == (70, 0, [])
 
 
 def test_a_stop_that_filled_unheard_closes_as_a_stop(
@@ -102,7 +99,7 @@ def test_a_history_that_cannot_be_read_proves_nothing(
         reconcile()
         cast.pass_time(6)
     position.refresh_from_db()
-    assert (position.quantity, kinds()) == (100, [])
+    assert (position.quantity, differences()) == (100, [])
     assert ConnectionHealth.objects.get().reconciled_at is None  # no entry before a whole read
 
 
@@ -120,7 +117,7 @@ def test_half_an_answer_closes_nothing(
         assert reconcile() == 0
         cast.pass_time(6)
     position.refresh_from_db()
-    assert (position.quantity, kinds()) == (100, [])
+    assert (position.quantity, differences()) == (100, [])
 
 
 def test_closed_by_its_owner_while_our_exit_is_under_way(
@@ -133,7 +130,10 @@ def test_closed_by_its_owner_while_our_exit_is_under_way(
         reconcile()
         cast.pass_time(6)
     position.refresh_from_db()
-    assert (position.quantity, kinds()) == (100, [])  # something is in flight: nothing is said
+    assert (position.quantity, differences()) == (
+        100,
+        [],
+    )  # something is in flight: nothing is said
     with pytest.raises(Exception) as refused:
         broker.fill_at_once(outgoing.request)
     cast.answer(outgoing, refused.value)
@@ -154,14 +154,14 @@ def test_an_entry_that_was_given_up_and_did_arrive_is_found_by_its_position(
     broker.fill_at_once(outgoing.request)
     Order.objects.update(status="FAILED", reason="NEVER_ARRIVED", done_at="2020-01-01T00:00Z")
     reconcile()
-    assert (Order.objects.get().status, kinds()) == ("FILLED", [])
+    assert (Order.objects.get().status, differences()) == ("FILLED", [])
     assert ExecutionPosition.objects.get().quantity == 100
 
 
 # ---- orders ------------------------------------------------------------------------------------
 def test_orders_that_agree_are_silent(resting: Order, broker: Double) -> None:
     assert reconcile() == 0
-    assert kinds() == []
+    assert differences() == []
     assert ("find_order", resting.client_order_id) not in broker.calls
 
 
@@ -179,7 +179,7 @@ def test_an_order_of_ours_that_rests_no_more_is_looked_up(
     happen(broker, broker.tickets[0])
     assert reconcile() == 0
     resting.refresh_from_db()
-    assert (resting.status, kinds()) == (status, [])
+    assert (resting.status, differences()) == (status, [])
 
 
 def test_an_order_of_ours_that_the_broker_does_not_have_is_drift_and_stays(
@@ -202,7 +202,7 @@ def test_an_order_that_cannot_be_looked_up_is_no_drift(
     monkeypatch.setattr(broker, "find_order", unsure)
     broker.tickets.clear()
     assert reconcile() == 0
-    assert kinds() == []
+    assert differences() == []
 
 
 def test_an_order_accepted_while_the_broker_is_read_is_not_missing(
@@ -224,7 +224,7 @@ def test_an_order_accepted_while_the_broker_is_read_is_not_missing(
 
     monkeypatch.setattr(broker, "open_orders", read_then_accept)
     assert reconcile() == 0
-    assert (Order.objects.get().status, kinds()) == ("SUBMITTED", [])
+    assert (Order.objects.get().status, differences()) == ("SUBMITTED", [])
 
 
 def test_an_order_with_our_tag_and_no_row_is_an_orphan(resting: Order, broker: Double) -> None:
@@ -237,14 +237,14 @@ def test_an_order_with_our_tag_and_no_row_is_an_orphan(resting: Order, broker: D
     assert item.evidence["theirs"]["limit_price"] == "1.095"
     broker.end(broker.tickets[1], "CANCELLED")
     reconcile()
-    assert kinds() == [("UNKNOWN_ORDER", "RESOLVED")]
+    assert differences() == [("UNKNOWN_ORDER", "RESOLVED")]
 
 
 def test_a_strangers_order_is_a_note_and_nobody_is_told(resting: Order, broker: Double) -> None:
     broker.receive(replace(broker.tickets[0].request, client_order_id="by hand"))
     assert reconcile() == 0
     reconcile()
-    assert kinds() == [("FOREIGN_ORDER", "NOTED")]
+    assert differences() == [("FOREIGN_ORDER", "NOTED")]
     assert cast.events("drift.found") == []
     assert [name for name, _ in broker.calls if name in ("cancel", "modify", "submit")] == []
 
@@ -255,7 +255,7 @@ def test_an_order_that_has_ended_here_and_rests_there_is_drift(
     cast.tell(cast.report(resting, ReportKind.CANCELLED))
     cast.pass_time(1)
     assert reconcile() == 1
-    assert kinds() == [("ORDER_RESTS", "OPEN")]
+    assert differences() == [("ORDER_RESTS", "OPEN")]
 
 
 # ---- levels and prices -------------------------------------------------------------------------
@@ -289,7 +289,7 @@ def test_a_stop_that_was_moved_there_is_drift_and_is_not_moved_back(
     assert (guarded.sl, guarded.broker_sl) == (D("1.09"), D("1.09"))
     move_there(broker, stop_loss=D("1.090000001"))  # what brokers round is no difference
     assert reconcile() == 0
-    assert kinds() == [("LEVELS_DIFFER", "RESOLVED")]
+    assert differences() == [("LEVELS_DIFFER", "RESOLVED")]
 
 
 def test_a_level_that_is_yet_to_be_told_is_no_difference(
@@ -304,7 +304,7 @@ def test_another_entry_price_is_drift(guarded: ExecutionPosition, broker: Double
     ticket = broker.tickets[0]
     ticket.fills = [replace(ticket.fills[0], price=D("1.10050"))]
     assert reconcile() == 1
-    assert kinds() == [("PRICE_DIFFERS", "OPEN")]
+    assert differences() == [("PRICE_DIFFERS", "OPEN")]
 
 
 # ---- by hand -----------------------------------------------------------------------------------
