@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from brokers.messages import CloseCause, Execution, OrderReport
 from common.clocks import market_now
 from connections.models import ExecutionConnection
+from execution.calls import held
 from execution.calls.errands import Done, Errand
 from execution.calls.flusher import Flusher, Told, apply_or_halve, apply_or_hold, try_held
 from execution.calls.sweeps import settle_lookups
@@ -280,3 +281,15 @@ def test_a_stop_of_the_brokers_waits_a_minute_for_its_entry(half: Order) -> None
     assert apply_or_halve([early], patient=False) == []
     assert DriftItem.objects.get().kind == "EXIT_BEYOND_OPEN"
     assert ExecutionPosition.objects.get().quantity == 0
+
+
+def test_what_is_told_again_waits_no_second_time_and_too_much_is_not_applied_early(
+    half: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("execution.calls.held.AGAIN_SECONDS", 0)
+    monkeypatch.setattr("execution.calls.held.MOST", 1)
+    told = cast.fill_report(half, 40, "x1")
+    for again in (told, replace(told, event_id="e"), cast.fill_report(half, 30, "x2")):
+        apply_or_hold([again])
+    still, over = held.waiting.take()
+    assert ([one.report for one in still], over) == ([told], [])
