@@ -14,8 +14,10 @@ from brokers.answers import Answers, NotAsked
 from brokers.base import BrokerAdapter, BrokerError
 from brokers.messages import AccountState
 from brokers.registry import adapter_for
+from common.codes import Code
 from common.halving import all_or_halves
 from connections import health, told
+from connections.host_circuits import close_where_some_answer
 from connections.selectors import accounts_due, spec_from_row
 from connections.testing import Run, on_loop
 
@@ -37,6 +39,7 @@ class Read:
     accounts: list[Account] = field(default_factory=list)
     failures: list[tuple[UUID, str]] = field(default_factory=list)
     errors: dict[health.Again, list[tuple[UUID, str]]] = field(default_factory=dict)  # sure ones
+    refused: list[UUID] = field(default_factory=list)  # the broker spoke: its host is well
 
     def blame(self, connection_id: UUID, sentence: str, again: health.Again) -> None:
         """Note what is surely wrong with an account."""
@@ -86,6 +89,7 @@ def _write(read: Read) -> None:
     answered = [connection_id for connection_id, *_ in read.accounts]
     health.mark_active(answered)
     health.mark_connected(answered)
+    close_where_some_answer(read.refused)
     for again, errors in read.errors.items():
         health.mark_errors(errors, again=again)
     health.mark_failures(read.failures)
@@ -123,6 +127,8 @@ def _sort(connection_id: UUID, answer: Reading | Exception, read: Read) -> None:
             read.failures.append((connection_id, sentence))
         else:
             read.blame(connection_id, sentence, again)
+            if answer.code is not Code.NO_CREDENTIALS:
+                read.refused.append(connection_id)
     else:
         sentence = f"The account could not be read ({type(answer).__name__}). Run the test."
         read.failures.append((connection_id, sentence))

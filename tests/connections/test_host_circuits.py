@@ -399,6 +399,18 @@ def test_a_host_of_hundreds_is_back_in_one_look(
     assert {status(row) for row in accounts} == {"ACTIVE"}
 
 
+def test_a_host_that_refuses_is_not_away(broker: Broker) -> None:
+    accounts = connect(5)
+    fail(*accounts)
+    fail(*accounts)
+    assert HostCircuit.objects.filter(opened_at__isnull=False).exists()
+    age(5.1)
+    broker.state = ReadFailed(Code.TRADING_DISABLED)
+    probing.look_again(adapter=broker)
+    assert not HostCircuit.objects.filter(opened_at__isnull=False).exists()
+    assert probing.look_again(adapter=broker) == (0, 0), "refused accounts are no silent ones"
+
+
 def test_one_look_asks_nobody_twice_and_ends(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
