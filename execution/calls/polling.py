@@ -69,12 +69,18 @@ SELECT t.connection_id, c.type, c.account, c.exchange_name, c.settings, c.sealed
 FROM taken t JOIN connections_executionconnection c ON c.id = t.connection_id
 """
 
+# Rows are locked in the order of their ids, as by whoever asks for comparisons.
 DONE = """
+WITH told AS (
+  SELECT * FROM unnest(%s::uuid[], %s::timestamptz[], %s::timestamptz[], %s::double precision[])
+  AS t(connection_id, fills_until, began, every)
+), locked AS (
+  SELECT r.connection_id FROM execution_accountreading r JOIN told USING (connection_id)
+  ORDER BY r.connection_id FOR NO KEY UPDATE OF r
+)
 UPDATE execution_accountreading r SET fills_until = coalesce(t.fills_until, r.fills_until),
   poll_after = greatest(clock_timestamp(), t.began + make_interval(secs => t.every))
-FROM unnest(%s::uuid[], %s::timestamptz[], %s::timestamptz[], %s::double precision[])
-  AS t(connection_id, fills_until, began, every)
-WHERE r.connection_id = t.connection_id
+FROM told t JOIN locked USING (connection_id) WHERE r.connection_id = t.connection_id
 """
 
 

@@ -91,8 +91,10 @@ WHERE connection_id = ANY(%(connections)s) AND reconciled_at IS NULL
 """
 
 ANSWERED = """
-UPDATE execution_accountreading SET compare_asked_at = NULL
-WHERE connection_id = ANY(%s) AND compare_asked_at <= %s
+UPDATE execution_accountreading SET compare_asked_at = NULL WHERE connection_id IN (
+  SELECT connection_id FROM execution_accountreading
+  WHERE connection_id = ANY(%s) AND compare_asked_at <= %s
+  ORDER BY connection_id FOR NO KEY UPDATE)
 """
 
 
