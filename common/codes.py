@@ -365,6 +365,16 @@ class Code(StrEnum):
         "The broker could not be reached.",
         "Check host and network; it is tried again by itself.",
     )
+    CLIENT_ID_IN_USE = (
+        "CLIENT_ID_IN_USE",
+        "Broker: another session uses this client id.",
+        "End the other program, or give the connection a client id of its own.",
+    )
+    OTHER_CLIENT_ID = (
+        "OTHER_CLIENT_ID",
+        "The order was placed under another client id: only that one can change or cancel it.",
+        "Change it in TWS itself; an exit of the position closes its group.",
+    )
 
     # ---- input at our doors ------------------------------------------------------------------
     NUMBER_MALFORMED = (

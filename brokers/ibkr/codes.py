@@ -1,0 +1,66 @@
+"""TWS's numbers in our words.
+
+Source: IBKR Campus, "TWS API: Error Handling / Message Codes", read against ib_async 2.1
+wrapper.py `error`, 2026-11-20. What stands in no table here is never believed: the broker is asked.
+"""
+
+from common.codes import Code
+
+REJECTED: dict[int, Code] = {
+    109: Code.PRICE_INVALID,  # the price is out of the range defined by the precautionary settings
+    110: Code.PRICE_INVALID,  # does not conform to the minimum price variation
+    111: Code.ORDER_TYPE_UNSUPPORTED,  # TIF and order type do not go together
+    200: Code.UNKNOWN_SYMBOL_AT_BROKER,  # no security definition
+    201: Code.REJECTED_BY_BROKER,  # order rejected - reason: (see REASONS)
+    203: Code.TRADING_DISABLED,  # the security is not available or allowed for this account
+    321: Code.REJECTED_BY_BROKER,  # error validating a request (a new order's; also read-only)
+    355: Code.VOLUME_INVALID,  # order size does not conform to the market rule
+    387: Code.ORDER_TYPE_UNSUPPORTED,  # not for this exchange and security type
+    388: Code.VOLUME_INVALID,  # below the minimum
+    391: Code.ORDER_TYPE_UNSUPPORTED,  # time in force
+    412: Code.TRADING_DISABLED,  # the contract is not available for trading
+    434: Code.VOLUME_INVALID,  # the order size cannot be zero
+    435: Code.UNKNOWN_ACCOUNT,  # you must specify an account
+    10052: Code.ORDER_TYPE_UNSUPPORTED,  # invalid time in force
+}
+"""They end a new order: it was not taken."""
+
+REASONS: tuple[tuple[tuple[str, ...], Code], ...] = (
+    (("read-only", "read only"), Code.TRADING_DISABLED),
+    (("permission", "not allowed", "restricted", "no trading"), Code.TRADING_DISABLED),
+    (
+        ("margin", "insufficient", "available funds", "equity with loan", "buying power"),
+        Code.NO_MONEY,
+    ),
+    (("market is closed", "exchange is closed", "not open for trading"), Code.MARKET_CLOSED),
+    (("order size", "minimum size", "quantity"), Code.VOLUME_INVALID),
+    (("account",), Code.UNKNOWN_ACCOUNT),
+)
+"""Words in the text of 201 and 321, first match; else the number's own code."""
+
+GOES_ON = frozenset({105, 165, 399, 404, 10167, 10349})
+"""The order is live all the same: 399 waits for the open, 404 for shares, 10349 is a preset."""
+
+CANCELLED = 202
+CANCEL_FAILED = frozenset({135, 161, 10147, 10148})
+"""A cancel that found nothing to cancel: unknown there, or not in a state for it."""
+
+LINE_LOST = frozenset({1100, 2110})
+LINE_BACK = frozenset({1101, 1102})
+"""TWS and IBKR's servers; the socket to us stays open all the while. 1101: data were lost."""
+
+CLIENT_ID_IN_USE = 326
+
+
+def goes_on(number: int) -> bool:
+    """Whether it is a notice that ends nothing."""
+    return number in GOES_ON or 2100 <= number < 2200
+
+
+def refusal(number: int, text: str) -> Code | None:
+    """Return why a new order was refused; None: the number is no proof of that."""
+    known = REJECTED.get(number)
+    if known is Code.REJECTED_BY_BROKER:
+        said = text.lower()
+        return next((code for words, code in REASONS if any(w in said for w in words)), known)
+    return known

@@ -1,0 +1,122 @@
+"""The socket to TWS: ib_async's client, but a byte leaves at once or not at all.
+
+ib_async queues messages that exceed its own rate and drops those of a closed socket in silence.
+Here nothing waits in the process: a guard that has looked must not be followed by a late write.
+Source: ib_async 2.1 client.py `sendMsg`, connection.py `sendMsg`, decoder.py `interpret`.
+"""
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from ib_async.client import Client
+from ib_async.decoder import Decoder
+
+LINGER_NOT = struct.pack("ii", 1, 0)
+RAW_LENGTH = 500  # characters of what cannot be read that are kept
+
+
+class HalfSentError(ConnectionError):
+    """The kernel took only a part; the line was cut, so that the rest never leaves."""
+
+
+class TwsDecoder(Decoder):  # type: ignore[misc]
+    """ib_async's decoder; what cannot be read is told instead of being logged away."""
+
+    def interpret(self, fields: list[str]) -> None:
+        """Read one message. Calls `wrapper.unreadable(raw)` where it makes no sense."""
+        raw = "|".join(fields)[:RAW_LENGTH]
+        try:
+            self.handlers[int(fields[0])](fields)
+        except Exception:
+            self.wrapper.unreadable(raw)
+
+
+class TwsClient(Client):  # type: ignore[misc]
+    """ib_async's client for one connection. It belongs to the event loop that it connects on."""
+
+    def __init__(self, wrapper: Any) -> None:
+        super().__init__(wrapper)
+        self.decoder = TwsDecoder(wrapper, 0)
+        self._held: list[bytes] | None = None
+
+    def sendMsg(self, msg: str) -> None:  # noqa: N802 (ib_async's name)
+        """Write a message at once, or keep it while `frame` gathers. Raises ConnectionError."""
+        body = msg.encode()
+        packed = struct.pack(">I", len(body)) + body
+        if self._held is not None:
+            self._held.append(packed)
+        else:
+            self.write(packed)
+
+    def frame(self, say: Callable[[], None]) -> bytes:
+        """Return the bytes of what `say` would send; nothing leaves."""
+        self._held = []
+        try:
+            say()
+            return b"".join(self._held)
+        finally:
+            self._held = None
+
+    @property
+    def writable(self) -> bool:
+        """Whether bytes may be written now: the line is open and nothing waits in it."""
+        transport = self.conn.transport
+        return bool(
+            self.isConnected()
+            and transport is not None
+            and not transport.is_closing()
+            and not transport.get_write_buffer_size()
+        )
+
+    def write(self, frame: bytes) -> None:
+        """Hand bytes to the kernel; nothing is awaited.
+
+        Raises ConnectionError if none of them has left, HalfSentError if some may have.
+        """
+        if not self.writable:
+            raise ConnectionError("the line is cut or takes nothing")
+        self.conn.sendMsg(frame)
+        if self.conn.transport is None or self.conn.transport.get_write_buffer_size():
+            self.cut()
+            raise HalfSentError("the line takes no more")
+
+    def cut(self) -> None:
+        """End the connection by a reset: unsent bytes are dropped on both sides."""
+        transport = self.conn.transport
+        if transport is None:
+            return
+        sock = transport.get_extra_info("socket")
+        with suppress(OSError, AttributeError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
+        transport.abort()
+
+    def prepare(self, unconfirmed_seconds: float) -> None:
+        """Send small messages at once; what the other side does not confirm ends the line."""
+        sock = self.conn.transport.get_extra_info("socket")
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if option := getattr(socket, "TCP_USER_TIMEOUT", None):  # Linux
+            sock.setsockopt(socket.IPPROTO_TCP, option, int(unconfirmed_seconds * 1000))
+
+
+async def open_line(
+    client: TwsClient, host: str, port: int, client_id: int, refused: asyncio.Future[None]
+) -> None:
+    """Connect and wait until TWS says what is next. refused: ends the wait with its exception.
+
+    Raises what `refused` holds, OSError or TimeoutError (the caller's).
+    """
+    opening = asyncio.ensure_future(client.connectAsync(host, port, client_id, 0))
+    try:
+        await asyncio.wait({opening, refused}, return_when=asyncio.FIRST_COMPLETED)
+        if refused.done():
+            refused.result()
+        opening.result()
+    finally:
+        if not opening.done():
+            opening.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await opening
