@@ -1,0 +1,176 @@
+"""What ib_async's decoder calls: answers go to whoever asked, the rest to the session.
+
+It takes the place of ib_async's own Wrapper, which keeps everything for ever and turns an order
+into "Cancelled" at any number that it does not know (wrapper.py `error`).
+"""
+
+import asyncio
+from datetime import UTC
+from types import SimpleNamespace
+from typing import Any, Protocol
+
+from ib_async.contract import Contract
+
+from brokers.base import ReadFailed
+from brokers.ibkr import codes
+from brokers.ibkr.hearing import Hearing
+from common.codes import Code
+
+OPEN, COMPLETED, POSITIONS, VALUES, TIME = "open", "completed", "positions", "values", "time"
+
+
+class Listener(Protocol):
+    """The session, as its ear sees it."""
+
+    def on_error(self, req_id: int, number: int, text: str) -> None: ...
+
+    def on_lost(self) -> None: ...
+
+    def on_garbage(self, raw: str) -> None: ...
+
+
+class AnswerError(Exception):
+    """TWS refused a request. number: its own."""
+
+    def __init__(self, number: int, text: str) -> None:
+        super().__init__(f"{number}: {text}")
+        self.number, self.text = number, text
+
+
+class Ear:
+    """ib_async's wrapper interface, as far as it is used here. Names are ib_async's."""
+
+    defaultTimezone = UTC  # noqa: N815
+
+    def __init__(self, listener: Listener, hearing: Hearing, timezone: str) -> None:
+        self.ib = SimpleNamespace(TimezoneTWS=timezone)  # for times that name no zone
+        self._listener, self._hearing = listener, hearing
+        self._asked: dict[int | str, tuple[asyncio.Future[list[Any]], list[Any]]] = {}
+
+    # ---- questions ------------------------------------------------------------------------
+    def begin(self, key: int | str) -> asyncio.Future[list[Any]]:
+        """Collect answers under a request id or a name, until their end is told."""
+        told: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+        self._asked[key] = (told, [])
+        return told
+
+    def give_up(self, key: int | str) -> None:
+        """Nobody waits any more."""
+        self._asked.pop(key, None)
+
+    def fail_all(self, error: Exception) -> None:
+        """Fail every question: its answer is lost or cannot be read."""
+        asked, self._asked = self._asked, {}
+        for told, _ in asked.values():
+            if not told.done():
+                told.set_exception(error)
+                told.exception()  # the asker may be gone
+
+    def _more(self, key: int | str, item: Any) -> None:
+        if key in self._asked:
+            self._asked[key][1].append(item)
+
+    def _end(self, key: int | str) -> None:
+        told, items = self._asked.pop(key, (None, []))
+        if told is not None and not told.done():
+            told.set_result(items)
+
+    # ---- orders ---------------------------------------------------------------------------
+    def openOrder(self, orderId: int, contract: Contract, order: Any, state: Any) -> None:
+        if order.whatIf:
+            self._more(orderId, state)
+            self._end(orderId)
+            return
+        self._more(OPEN, (contract, order, state))
+        self._hearing.open_order(contract, order, state.status)
+
+    def openOrderEnd(self) -> None:
+        self._end(OPEN)
+
+    def completedOrder(self, contract: Contract, order: Any, state: Any) -> None:
+        self._more(COMPLETED, order.orderRef)
+        self._hearing.completed_order(contract, order, state)
+
+    def completedOrdersEnd(self) -> None:
+        self._end(COMPLETED)
+
+    def orderStatus(
+        self,
+        orderId: int,
+        status: str,
+        filled: float,
+        remaining: float,
+        avgFillPrice: float,
+        permId: int,
+        parentId: int,
+        lastFillPrice: float,
+        clientId: int,
+        whyHeld: str,
+        mktCapPrice: float = 0.0,
+    ) -> None:
+        self._more(OPEN, (permId, filled))
+        self._hearing.status(orderId, status, filled, permId, clientId)
+
+    def execDetails(self, reqId: int, contract: Contract, execution: Any) -> None:
+        self._more(reqId, (contract, execution))
+        self._hearing.execution(contract, execution)
+
+    def execDetailsEnd(self, reqId: int) -> None:
+        self._end(reqId)
+
+    def commissionReport(self, report: Any) -> None:
+        self._hearing.commission(report.execId, report.commission, report.currency)
+
+    # ---- the rest -------------------------------------------------------------------------
+    def contractDetails(self, reqId: int, details: Any) -> None:
+        self._more(reqId, details)
+
+    def contractDetailsEnd(self, reqId: int) -> None:
+        self._end(reqId)
+
+    def position(self, account: str, contract: Contract, posCont: float, avgCost: float) -> None:
+        self._more(POSITIONS, (account, contract, posCont, avgCost))
+
+    def positionEnd(self) -> None:
+        self._end(POSITIONS)
+
+    def updateAccountValue(self, tag: str, val: str, currency: str, account: str) -> None:
+        self._more(VALUES, (tag, val, currency, account))
+
+    def accountDownloadEnd(self, account: str) -> None:
+        self._end(VALUES)
+
+    def currentTime(self, time: int) -> None:
+        self._more(TIME, time)
+        self._end(TIME)
+
+    def priceSizeTick(self, reqId: int, tickType: int, price: float, size: float) -> None:
+        self._more(reqId, (tickType, price))
+
+    def tickSnapshotEnd(self, reqId: int) -> None:
+        self._end(reqId)
+
+    def error(self, reqId: int, errorCode: int, errorString: str, advanced: str) -> None:
+        if reqId in self._asked:
+            if not codes.goes_on(errorCode):
+                told, _ = self._asked.pop(reqId)
+                if not told.done():
+                    told.set_exception(AnswerError(errorCode, errorString))
+            return
+        self._listener.on_error(reqId, errorCode, errorString)
+
+    def unreadable(self, raw: str) -> None:
+        """A message made no sense: what it was an answer to is lost."""
+        self.fail_all(ReadFailed(Code.BROKER_UNREACHABLE, f"not understood: {raw}"))
+        self._listener.on_garbage(raw)
+
+    def connectionClosed(self) -> None:
+        self._listener.on_lost()
+
+    def connectAck(self) -> None: ...
+
+    def setEventsDone(self) -> None: ...
+
+    def updatePortfolio(self, *said: Any) -> None: ...
+
+    def bondContractDetails(self, *said: Any) -> None: ...

@@ -1,0 +1,169 @@
+"""The orders that this process knows of, over all its connections, and what they tell.
+
+Live ones and as many ended ones as 10,000 records leave room for: the broker can be asked for the
+others.
+"""
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterator
+
+from brokers.ibkr.news import News
+from brokers.ibkr.records import ENTRY, STOP, TARGET, Fill, Record, levels_report
+from brokers.messages import ReportKind
+
+MOST_RECORDS = 10_000
+Key = tuple[str, str, str]
+OrderKey = tuple[str, int, int]
+
+
+class Ledger:
+    """Records by client order id and leg, and by IBKR's own numbers."""
+
+    def __init__(self, news: News, most: int = MOST_RECORDS) -> None:
+        self.news = news
+        self._most = most
+        self._live: OrderedDict[Key, Record] = OrderedDict()
+        self._ended: OrderedDict[Key, Record] = OrderedDict()
+        self._orders: dict[OrderKey, Record] = {}
+        self._fills: dict[tuple[str, str], tuple[Record, Fill]] = {}
+        self._watchers: dict[tuple[str, str], list[Callable[[], None]]] = defaultdict(list)
+
+    def __len__(self) -> int:
+        return len(self._live) + len(self._ended)
+
+    def get(self, connection_id: str, client_order_id: str, leg: str = ENTRY) -> Record | None:
+        """Return what is known of an order."""
+        key = (connection_id, client_order_id, leg)
+        return self._live.get(key) or self._ended.get(key)
+
+    def make(self, connection_id: str, client_order_id: str, leg: str) -> Record:
+        """Return its record, new if there is none."""
+        known = self.get(connection_id, client_order_id, leg)
+        if known is None:
+            known = Record(connection_id, client_order_id, leg)
+            self._live[known.key] = known
+            self._make_room()
+        return known
+
+    def number(self, record: Record, client_id: int, order_id: int) -> None:
+        """Note the numbers by which IBKR speaks of it."""
+        self._orders.pop((record.connection_id, record.client_id, record.order_id), None)
+        record.client_id, record.order_id = client_id, order_id
+        self._orders[record.connection_id, client_id, order_id] = record
+
+    def by_number(self, connection_id: str, client_id: int, order_id: int) -> Record | None:
+        return self._orders.get((connection_id, client_id, order_id))
+
+    def of(self, connection_id: str) -> list[Record]:
+        """Return every record of a connection."""
+        return [r for r in self._all() if r.connection_id == connection_id]
+
+    def forget(self, record: Record) -> None:
+        """Drop a record: it never left, or its room is needed."""
+        self._live.pop(record.key, None)
+        self._ended.pop(record.key, None)
+        key = (record.connection_id, record.client_id, record.order_id)
+        if self._orders.get(key) is record:
+            del self._orders[key]
+        for fill in record.fills.values():
+            self._fills.pop((record.connection_id, fill.broker_fill_id), None)
+
+    # ---- what changes ---------------------------------------------------------------------
+    def add_fill(self, record: Record, fill: Fill) -> Fill | None:
+        """Take an execution. None: it is known, or an older telling of it."""
+        known = record.fills.get(fill.broker_fill_id)
+        if known is not None and known.correction >= fill.correction:
+            return None
+        record.fills[fill.broker_fill_id] = fill
+        record.accepted, record.in_doubt = True, False
+        self._fills[record.connection_id, fill.broker_fill_id] = (record, fill)
+        return fill
+
+    def fill(self, connection_id: str, broker_fill_id: str) -> tuple[Record, Fill] | None:
+        return self._fills.get((connection_id, broker_fill_id))
+
+    def moved(self, record: Record, before: tuple[object, ...]) -> None:
+        """Tell what has changed since `state_of`, and wake who waits for it."""
+        now = state_of(record)
+        if record.ended is not None and self._live.pop(record.key, None):
+            self._ended[record.key] = record
+        if now == before:
+            return
+        if record.leg == ENTRY:
+            if record.accepted and not before[0] and record.ended is None:
+                self.news.push(record.accepted_report())
+            end = record.end_report()
+            told_in_reply = record.awaited and record.ended is ReportKind.REJECTED
+            if end is not None and before[1] is None and not told_in_reply:
+                self.news.push(end)
+        else:
+            self.tell_levels(record.connection_id, record.client_order_id)
+        self.wake(record)
+
+    def tell_fill(self, record: Record, fill: Fill) -> None:
+        """Tell an execution, once it is complete or nobody waits for its commission any more."""
+        fill.told = True
+        self.news.push(record.filled_report(fill))
+        self.tell_levels(record.connection_id, record.client_order_id)
+        self.wake(record)
+
+    def tell_levels(self, connection_id: str, client_order_id: str) -> None:
+        """Tell what protects an entry's position, where its levels are known as orders."""
+        stop = self.get(connection_id, client_order_id, STOP)
+        target = self.get(connection_id, client_order_id, TARGET)
+        if stop is None and target is None:
+            return
+        entry = self.get(connection_id, client_order_id)
+        about = entry or stop or target
+        if about is not None:
+            self.news.push(levels_report(about, stop, target))
+
+    def tell_again(self, connection_id: str) -> None:
+        """Tell everything that is known of a connection: some of it was dropped untold."""
+        for record in self.of(connection_id):
+            if record.leg == ENTRY or record.fills:
+                for report in record.reports():
+                    self.news.push(report)
+            if record.leg == ENTRY:
+                self.tell_levels(connection_id, record.client_order_id)
+
+    # ---- waiting --------------------------------------------------------------------------
+    def watch(self, record: Record, wake: Callable[[], None]) -> Callable[[], None]:
+        """Have `wake` called when anything of the order changes; returns how to end that."""
+        key = (record.connection_id, record.client_order_id)
+        self._watchers[key].append(wake)
+
+        def end() -> None:
+            self._watchers[key].remove(wake)
+            if not self._watchers[key]:
+                del self._watchers[key]
+
+        return end
+
+    def wake(self, record: Record) -> None:
+        """Wake who waits for something of this order."""
+        for wake in list(self._watchers.get((record.connection_id, record.client_order_id), ())):
+            wake()
+
+    def wake_all(self, connection_id: str) -> None:
+        """Wake everybody who waits on a connection: its line has changed."""
+        for key in [key for key in self._watchers if key[0] == connection_id]:
+            for wake in list(self._watchers.get(key, ())):
+                wake()
+
+    def _all(self) -> Iterator[Record]:
+        yield from list(self._live.values())
+        yield from list(self._ended.values())
+
+    def _make_room(self) -> None:
+        while len(self) > self._most:
+            shelf = self._ended or self._live
+            self.forget(next(iter(shelf.values())))
+
+
+def state_of(record: Record) -> tuple[object, ...]:
+    """What `moved` compares: everything of a record that anybody is told."""
+    return (
+        record.accepted, record.ended, record.in_doubt, record.limit_price, record.stop_price,
+        record.quantity, record.status, record.refused_change, record.filled,
+    )  # fmt: skip

@@ -1,0 +1,50 @@
+"""What the broker told and nobody has acknowledged: a bounded queue in this process.
+
+It dies with the process. Then the first sync of each connection tells today's facts again.
+"""
+
+import secrets
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import count
+
+from brokers.messages import OrderReport
+
+MOST_EVENTS = 20_000
+
+
+class News:
+    """Reports in the order in which they came."""
+
+    def __init__(self, most: int = MOST_EVENTS) -> None:
+        self._run, self._numbers = secrets.token_hex(4), count(1)
+        self._waiting: OrderedDict[str, OrderReport] = OrderedDict()
+        self._most = most
+        self.dropped: set[str] = set()  # connections that must be told anew
+
+    def push(self, report: OrderReport) -> None:
+        """Keep a report. Beyond the bound the oldest goes, and its connection is noted."""
+        event_id = f"{self._run}-{next(self._numbers):012d}"
+        self._waiting[event_id] = replace(report, event_id=event_id)
+        if len(self._waiting) > self._most:
+            _, oldest = self._waiting.popitem(last=False)
+            self.dropped.add(oldest.connection_id)
+
+    def read(self, limit: int, after: str) -> list[OrderReport]:
+        """Return the oldest that stand behind `after`."""
+        found = []
+        for event_id, report in self._waiting.items():
+            if event_id > after:
+                found.append(report)
+                if len(found) == limit:
+                    break
+        return found
+
+    def acknowledge(self, event_ids: Sequence[str]) -> None:
+        """Forget what has been written down."""
+        for event_id in event_ids:
+            self._waiting.pop(event_id, None)
+
+    def __len__(self) -> int:
+        return len(self._waiting)

@@ -1,0 +1,224 @@
+"""IBKR's words into ours. Pure: no socket, no clock.
+
+ib_async reads numbers as floats; `repr` gives back the digits that were on the wire, up to 15.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+from typing import Any
+
+from ib_async.contract import Contract, ContractDetails
+from ib_async.util import UNSET_DOUBLE
+
+from brokers.ibkr.contracts import LEVERAGE
+from brokers.ibkr.records import ENTRY, Fill, Record
+from brokers.messages import (
+    AccountState,
+    BrokerPosition,
+    Instrument,
+    OrderType,
+    PositionMode,
+    ReportKind,
+    Side,
+    TimeInForce,
+)
+from common.codes import Code
+
+OUR_REF = re.compile(r"([a-z0-9]{4,18})(?::(sl|tp))?")
+EXEC_ID = re.compile(r"(.+)\.(\d+)")
+ORDER_TYPES = {"MKT": OrderType.MARKET, "LMT": OrderType.LIMIT, "STP": OrderType.STOP}
+TIMES_IN_FORCE = {one.value: one for one in TimeInForce}
+WORKS = frozenset({"PreSubmitted", "Submitted", "PendingCancel", "Filled"})
+CANCELLED = frozenset({"Cancelled", "ApiCancelled"})
+AT_ONCE = frozenset({TimeInForce.IOC, TimeInForce.FOK})
+NO_LIMIT = Decimal(10) ** 9  # IBKR names no maximum
+
+
+def exact(value: Any) -> Decimal | None:
+    """Read a number; None where IBKR says nothing. Raises ValueError."""
+    if value in (None, "", UNSET_DOUBLE):
+        return None
+    number = Decimal(str(value))
+    if not number.is_finite():
+        raise ValueError(value)
+    return number
+
+
+def price(value: Any) -> Decimal | None:
+    """Read a price; 0 is none."""
+    return exact(value) or None
+
+
+def on_the_wire(number: Decimal) -> str:
+    """Write a number without an exponent and without idle zeros."""
+    text = format(number, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def to_tick(value: Decimal, tick: Decimal, side: Side | None) -> Decimal:
+    """Bring a price onto the grid. side: of a limit, which must not get worse; None: nearest."""
+    if tick <= 0:
+        return value
+    rounding = {None: ROUND_HALF_EVEN, Side.BUY: ROUND_FLOOR, Side.SELL: ROUND_CEILING}[side]
+    return (value / tick).to_integral_value(rounding) * tick
+
+
+def parts_of(ref: str) -> tuple[str, str] | None:
+    """Return client order id and leg of an `orderRef`; None: it is not one of ours."""
+    found = OUR_REF.fullmatch(ref)
+    return (found[1], found[2] or ENTRY) if found else None
+
+
+def multiplier_of(contract: Contract) -> Decimal:
+    """Base units in one of IBKR's: a future's multiplier, else 1."""
+    if contract.secType != "FUT":
+        return Decimal(1)
+    return exact(contract.multiplier) or Decimal(1)
+
+
+def fill_of(execution: Any, multiplier: Decimal) -> Fill:
+    """Read an execution. Raises ValueError.
+
+    The last part of its id counts tellings of the same execution ("...01", a correction "...02").
+    """
+    named = EXEC_ID.fullmatch(execution.execId)
+    quantity, paid = exact(execution.shares), exact(execution.price)
+    if not execution.execId or quantity is None or paid is None or quantity < 0:
+        raise ValueError(execution.execId)
+    return Fill(
+        broker_fill_id=named[1] if named else execution.execId,
+        correction=max(1, int(named[2])) if named else 1,
+        quantity=quantity * multiplier,
+        price=paid,
+        time=execution.time.astimezone(UTC),
+    )
+
+
+def execution_side(said: str) -> Side:
+    """Read an execution's side: BOT or SLD."""
+    return Side.BUY if said in ("BOT", "BUY") else Side.SELL
+
+
+def take_order(record: Record, contract: Contract, order: Any, multiplier: Decimal) -> None:
+    """Write what an open or completed order says into its record."""
+    record.perm_id = order.permId or record.perm_id
+    record.con_id = contract.conId or record.con_id
+    record.multiplier = multiplier
+    record.side = Side.SELL if order.action.startswith("S") else Side.BUY
+    record.order_type = ORDER_TYPES.get(order.orderType)
+    record.time_in_force = TIMES_IN_FORCE.get(order.tif, TimeInForce.DAY)
+    record.quantity = (exact(order.totalQuantity) or Decimal(0)) * multiplier or record.quantity
+    if record.order_type is OrderType.LIMIT:
+        record.limit_price = price(order.lmtPrice)
+    if record.order_type is OrderType.STOP:
+        record.stop_price = price(order.auxPrice)
+    record.oca_group = order.ocaGroup or record.oca_group
+    record.parent_id = order.parentId or record.parent_id
+
+
+def take_status(record: Record, status: str) -> None:
+    """Move a record by the status that IBKR tells. An end stays an end."""
+    record.status = status
+    if status in WORKS:
+        record.accepted = True
+        record.in_doubt = False
+    elif status == "Inactive":  # refused, or waiting for something: the broker is asked
+        record.in_doubt = record.in_doubt or record.live
+    if record.ended is not None:
+        return
+    if status == "Filled":
+        record.ended = ReportKind.FILLED
+    elif status in CANCELLED:
+        if record.time_in_force in AT_ONCE and not record.cancelling:
+            record.ended, record.code = ReportKind.EXPIRED, Code.NO_PRICE_WITHIN_LIMIT
+        else:
+            record.ended = ReportKind.CANCELLED
+
+
+def take_completed(record: Record, state: Any, filled: Decimal | None) -> None:
+    """Move a record by IBKR's list of ended orders."""
+    record.detail = record.detail or state.completedStatus
+    record.filled = max(record.filled, filled or Decimal(0))
+    if state.status == "Inactive" and record.live and not record.executed and not record.filled:
+        record.ended, record.code = ReportKind.REJECTED, Code.REJECTED_BY_BROKER
+        record.in_doubt = False
+    else:
+        take_status(record, state.status)
+
+
+def instrument(symbol: str, details: ContractDetails, settings: Mapping[str, Any]) -> Instrument:
+    """Read what can be traded and in which steps. Raises ValueError."""
+    contract = details.contract
+    assert contract is not None
+    tick = exact(details.minTick)
+    if not tick:
+        raise ValueError(f"{symbol}: no minTick")
+    units = multiplier_of(contract)
+    step = exact(details.sizeIncrement) or Decimal(1)
+    smallest = exact(details.minSize) or step
+    is_pair = contract.secType == "CASH"
+    pip = (Decimal("0.01") if contract.currency == "JPY" else Decimal("0.0001")) if is_pair else tick
+    base = contract.symbol if contract.secType != "FUT" else symbol.replace("/", "")
+    rates = settings.get("margin_rates") or {}
+    return Instrument(
+        symbol=symbol,
+        pair=f"{base}/{contract.currency}",
+        digits=max(0, -int(tick.normalize().as_tuple().exponent)),
+        pip=pip,
+        quantity_min=smallest * units,
+        quantity_step=step * units,
+        quantity_max=NO_LIMIT,
+        contract_size=units,
+        margin_rate=Decimal(str(rates.get(symbol, LEVERAGE.get(contract.secType, 0)))),
+    )
+
+
+def position(
+    symbol: str, contract: Contract, quantity: Decimal, average_cost: Decimal
+) -> BrokerPosition:
+    """Read a position. IBKR's average cost of a future is for a whole contract."""
+    units = multiplier_of(contract)
+    return BrokerPosition(
+        broker_position_id=str(contract.conId),
+        symbol=symbol,
+        side=Side.BUY if quantity > 0 else Side.SELL,
+        quantity=abs(quantity) * units,
+        entry_price=average_cost / units,
+    )
+
+
+def account_state(
+    account: str, values: Mapping[str, tuple[str, str]], now: datetime, *, allowed: bool
+) -> AccountState:
+    """Read the account's own sums, each (value, currency). Raises ValueError, KeyError."""
+
+    def of(tag: str, default: str | None = None) -> Decimal:
+        value = values[tag][0] if default is None else values.get(tag, (default, ""))[0]
+        number = exact(value)
+        if number is None:
+            raise ValueError(tag)
+        return number
+
+    equity = of("NetLiquidation")
+    used = of("InitMarginReq", "0")
+    return AccountState(
+        account=account,
+        currency=values["NetLiquidation"][1],
+        balance=equity - of("UnrealizedPnL", "0"),
+        equity=equity,
+        margin_used=used,
+        free_margin=of("AvailableFunds", on_the_wire(equity - used)),
+        leverage=Decimal(1),  # margins come from each instrument's rate
+        position_mode=PositionMode.NETTING,
+        time=now,
+        trading_allowed=allowed,
+    )
+
+
+def is_paper(account: str) -> bool:
+    """Paper accounts' numbers begin with DU (advisors' with DF)."""
+    return account.startswith(("DU", "DF"))
+
+

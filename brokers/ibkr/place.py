@@ -1,0 +1,47 @@
+"""Where a connection's session is: the gateway, the client id and the account."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from brokers.base import ReadFailed
+from brokers.messages import ConnectionSpec
+from common.codes import Code
+
+PORTS = {7497: "TWS paper", 7496: "TWS live", 4002: "Gateway paper", 4001: "Gateway live"}
+DEFAULT_HOST, DEFAULT_PORT, DEFAULT_CLIENT_ID = "127.0.0.1", 4002, 1
+NEW_YORK = "America/New_York"  # the zone in which IBKR's day ends, unless the gateway says another
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One session's whereabouts. timezone: the one chosen at the gateway's log-in."""
+
+    connection_id: str
+    account: str
+    host: str
+    port: int
+    client_id: int
+    timezone: str
+    settings: Mapping[str, Any]
+
+    @property
+    def key(self) -> tuple[str, str, str, int, int]:
+        return self.connection_id, self.account, self.host, self.port, self.client_id
+
+
+def place_of(spec: ConnectionSpec) -> Place:
+    """Read a connection's settings. Raises ReadFailed FIELD_INVALID."""
+    said = spec.settings
+    try:
+        return Place(
+            connection_id=spec.connection_id,
+            account=spec.account,
+            host=str(said.get("host") or DEFAULT_HOST),
+            port=int(said.get("port") or DEFAULT_PORT),
+            client_id=int(said.get("client_id") or DEFAULT_CLIENT_ID),
+            timezone=str(said.get("timezone") or NEW_YORK),
+            settings=said,
+        )
+    except (TypeError, ValueError) as error:
+        raise ReadFailed(Code.FIELD_INVALID, f"port or client_id: {error}") from error

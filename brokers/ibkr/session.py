@@ -1,0 +1,321 @@
+"""One connection's session with TWS: kept open, in step with the broker, and asked politely.
+
+A disconnect wipes what ib_async knows and nothing reconnects by itself; while TWS has lost IBKR
+(1100) the socket stays open and TWS answers from memory. So a session is `usable` only when the
+line is open, IBKR is behind it, and orders and executions have been read since both came back.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from ib_async.contract import Contract
+from ib_async.objects import ExecutionFilter
+
+from brokers.base import ReadFailed
+from brokers.ibkr import codes
+from brokers.ibkr.budget import Budget
+from brokers.ibkr.contracts import symbol_of
+from brokers.ibkr.ear import COMPLETED, OPEN, TIME, Ear
+from brokers.ibkr.hearing import Hearing
+from brokers.ibkr.ledger import Ledger
+from brokers.ibkr.place import Place
+from brokers.ibkr.wire import TwsClient, open_line
+from common.codes import Code
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long things take, in seconds."""
+
+    connect: float = 5.0
+    read: float = 10.0
+    reply: float = 10.0
+    first_delay: float = 1.0  # before a line is opened anew; doubled each time
+    longest_delay: float = 30.0
+    client_id_delay: float = 5.0  # at least, when TWS still knows the old session (326)
+    ping: float = 10.0
+    resync: float = 60.0
+    cut_off: float = 60.0  # so long may TWS be without IBKR before the line is made anew
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """What the broker has of orders: the open ones as they came, today's executions."""
+
+    open: list[Any]
+    executions: list[Any]
+    began: float
+
+
+class Session:
+    """One clientId at one gateway, on the event loop that made it."""
+
+    def __init__(self, place: Place, ledger: Ledger, budget: Budget, pace: Pace) -> None:
+        self.place, self.ledger, self.pace = place, ledger, pace
+        self.budget = budget
+        self.names: dict[int, str] = {}  # conId → the symbol that our map gives it
+        self.details: dict[str, Any] = {}  # symbol → ContractDetails
+        self.read_only = False
+        self.accounts: list[str] = []
+        self.garbage = ""
+        self._hearing = Hearing(
+            place.connection_id, place.account, ledger, self.name_of, self.want_sync
+        )
+        self._ear = Ear(self, self._hearing, place.timezone)
+        self._client: TwsClient | None = None
+        self._synced = self._cut_off = False
+        self._why: tuple[Code, str] = (Code.NOT_CONNECTED, "not connected yet")
+        self._keeper: asyncio.Task[None] | None = None
+        self._attempt: asyncio.Future[None] | None = None
+        self._refused: asyncio.Future[None] | None = None
+        self._stir = asyncio.Event()
+        self._sync_wanted = False
+        self._round: asyncio.Task[Snapshot] | None = None
+        self._one_at_a_time: dict[str, asyncio.Lock] = {}
+
+    # ---- asked by callers -----------------------------------------------------------------
+    @property
+    def usable(self) -> bool:
+        """Whether orders may be sent and lists be believed."""
+        return self._open and self._synced and not self._cut_off
+
+    @property
+    def client(self) -> TwsClient:
+        """The open line. Raises ReadFailed."""
+        if self._client is None or not self._open:
+            raise ReadFailed(*self._why)
+        return self._client
+
+    @property
+    def _open(self) -> bool:
+        return self._client is not None and self._client.isReady()
+
+    async def ready(self) -> None:
+        """Wait until the session is usable. Raises ReadFailed with the reason if it is not soon."""
+        if self._keeper is None or self._keeper.done():
+            self._keeper = asyncio.get_running_loop().create_task(self._keep())
+            await asyncio.sleep(0)  # its first attempt begins
+        if self.usable:
+            return
+        if self._attempt is not None and not self._attempt.done():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(self._attempt), self.pace.connect)
+        self.require_usable()
+
+    def require_usable(self) -> None:
+        """Raise ReadFailed with the reason unless the session is usable now."""
+        if not self.usable:
+            raise ReadFailed(*self._why)
+
+    async def ask(
+        self, send: Callable[[TwsClient, int], None], *, key: str = "", urgent: bool = False
+    ) -> list[Any]:
+        """Ask TWS and return its answers. key: of answers without a request id; one at a time.
+
+        Raises ReadFailed; AnswerError where TWS refused.
+        """
+        if key:
+            lock = self._one_at_a_time.setdefault(key, asyncio.Lock())
+            async with lock:
+                return await self._ask(send, key, urgent)
+        return await self._ask(send, "", urgent)
+
+    async def snapshot(self) -> Snapshot:
+        """Read open, ended and executed orders anew. Who asks before it is sent shares it.
+
+        Raises ReadFailed.
+        """
+        if self._round is None:
+            self._round = asyncio.get_running_loop().create_task(self._read_orders())
+            self._round.add_done_callback(_retrieve)
+        return await asyncio.shield(self._round)
+
+    def want_sync(self) -> None:
+        """Have the orders read anew soon."""
+        self._sync_wanted = True
+        self._stir.set()
+
+    def name_of(self, contract: Contract) -> str:
+        """Return our symbol of a contract."""
+        return self.names.get(contract.conId) or symbol_of(contract, self.place.settings)
+
+    async def close(self) -> None:
+        """End the session in peace."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._keeper
+            self._keeper = None
+        self._drop((Code.NOT_CONNECTED, "closed"))
+
+    # ---- what TWS says --------------------------------------------------------------------
+    def on_error(self, req_id: int, number: int, text: str) -> None:
+        """An error that answers no question: about the line, the session or an order."""
+        if "read-only" in text.lower():
+            self.read_only = True
+        if number in codes.LINE_LOST:
+            self._cut_off, self._synced = True, False
+            self._why = (Code.BROKER_UNREACHABLE, f"{number}: {text}")
+        elif number in codes.LINE_BACK:
+            self._cut_off = False
+            self.want_sync()
+        elif number == codes.CLIENT_ID_IN_USE:
+            if self._refused is not None and not self._refused.done():
+                self._refused.set_exception(ReadFailed(Code.CLIENT_ID_IN_USE, text))
+        elif req_id > 0:
+            place = self.place
+            record = self.ledger.by_number(place.connection_id, place.client_id, req_id)
+            if record is not None:
+                self._hearing.order_error(record, number, text)
+        self.ledger.wake_all(self.place.connection_id)
+
+    def on_lost(self) -> None:
+        """The line has ended."""
+        self._drop((Code.NOT_CONNECTED, "the line was closed"))
+
+    def on_garbage(self, raw: str) -> None:
+        """Something could not be read: it may have been about any order."""
+        log.warning("ibkr: not understood: %r", raw)
+        self.garbage = raw
+        self.want_sync()
+        self.ledger.wake_all(self.place.connection_id)
+
+    # ---- keeping it open ------------------------------------------------------------------
+    async def _keep(self) -> None:
+        """Connect, stay, connect again: later and later, never all at the same moment."""
+        delay = self.pace.first_delay
+        while True:
+            loop = asyncio.get_running_loop()
+            self._attempt = loop.create_future()
+            try:
+                await self._connect()
+                self._attempt.set_result(None)
+                delay = self.pace.first_delay
+                await self._stay()
+            except Exception as error:
+                code = error.code if isinstance(error, ReadFailed) else Code.NOT_CONNECTED
+                detail = getattr(error, "detail", "") or f"{type(error).__name__} {error}"
+                self._drop((code, f"{self.place.host}:{self.place.port} {detail}"))
+                if code is Code.CLIENT_ID_IN_USE:
+                    delay = max(delay, self.pace.client_id_delay)
+            finally:
+                if not self._attempt.done():
+                    self._attempt.set_result(None)
+            await asyncio.sleep(delay * random.uniform(0.75, 1.25))
+            delay = min(delay * 2, self.pace.longest_delay)
+
+    async def _connect(self) -> None:
+        self._refused = asyncio.get_running_loop().create_future()
+        client = self._client = TwsClient(self._ear)
+        client.conn.disconnected += self._on_socket_closed
+        self._cut_off = False
+        place = self.place
+        async with asyncio.timeout(self.pace.connect):
+            await self.budget.acquire(2, urgent=False)
+            await open_line(client, place.host, place.port, place.client_id, self._refused)
+        client.prepare(self.pace.reply)
+        self.accounts = client.getAccounts()
+        if place.account not in self.accounts:
+            raise ReadFailed(Code.UNKNOWN_ACCOUNT, f"the login has {', '.join(self.accounts)}")
+        await self._sync()
+
+    def _on_socket_closed(self, message: str) -> None:
+        if self._refused is not None and not self._refused.done():
+            self._refused.set_exception(ConnectionError(message or "closed at the greeting"))
+            self._refused.exception()
+
+    async def _sync(self) -> None:
+        """Read the orders; from then on what is in no list is not there."""
+        self._sync_wanted = False
+        place = self.place
+        await self.snapshot()
+        if place.connection_id in self.ledger.news.dropped:
+            self.ledger.news.dropped.discard(place.connection_id)
+            self.ledger.tell_again(place.connection_id)
+        if not self._cut_off:
+            self._synced = True
+
+    async def _stay(self) -> None:
+        """Look after an open line until it ends. Raises what ends it."""
+        loop = asyncio.get_running_loop()
+        synced_at = heard_at = loop.time()
+        cut_off_since: float | None = None
+        while self._open:
+            self._stir.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stir.wait(), self.pace.ping)
+            if not self._open:
+                break
+            now = loop.time()
+            if self._cut_off:
+                cut_off_since = cut_off_since or now
+                if now - cut_off_since > self.pace.cut_off:
+                    raise ReadFailed(*self._why)
+                continue
+            cut_off_since = None
+            if self._sync_wanted or not self._synced or now - synced_at >= self.pace.resync:
+                await self._sync()
+                synced_at = heard_at = loop.time()
+            elif now - heard_at >= self.pace.ping:
+                await self.ask(lambda client, _: client.reqCurrentTime(), key=TIME)
+                heard_at = loop.time()
+        raise ReadFailed(*self._why)
+
+    def _drop(self, why: tuple[Code, str]) -> None:
+        """The line is over: nothing more is believed, who waits is woken."""
+        client, self._client = self._client, None
+        self._synced = False
+        self._why = why
+        if client is not None:
+            client.cut()
+        self._ear.fail_all(ReadFailed(*why))
+        self._stir.set()
+        self.ledger.wake_all(self.place.connection_id)
+
+    # ---- reading --------------------------------------------------------------------------
+    async def _ask(
+        self, send: Callable[[TwsClient, int], None], key: str, urgent: bool
+    ) -> list[Any]:
+        client = self.client
+        await self.budget.acquire(1, urgent=urgent)
+        if client is not self._client or not self._open:
+            raise ReadFailed(*self._why)
+        req_id = client.getReqId()
+        told = self._ear.begin(key or req_id)
+        try:
+            send(client, req_id)
+            return await asyncio.wait_for(told, self.pace.read)
+        except TimeoutError as error:
+            raise ReadFailed(Code.BROKER_UNREACHABLE, "TWS does not answer") from error
+        except OSError as error:
+            raise ReadFailed(Code.NOT_CONNECTED, str(error)) from error
+        finally:
+            self._ear.give_up(key or req_id)
+
+    async def _read_orders(self) -> Snapshot:
+        """Open ones first: what ends meanwhile stands in one of the later lists."""
+        lock = self._one_at_a_time.setdefault("orders", asyncio.Lock())
+        async with lock:
+            self._round = None  # who asks from here on gets a newer one
+            began = asyncio.get_running_loop().time()
+            opened = await self._ask(lambda client, _: client.reqAllOpenOrders(), OPEN, True)
+            await self._ask(lambda client, _: client.reqCompletedOrders(False), COMPLETED, True)
+            wanted = ExecutionFilter(acctCode=self.place.account)
+            executions = await self._ask(
+                lambda client, number: client.reqExecutions(number, wanted), "", True
+            )
+            if self._cut_off:  # TWS answered from its memory
+                raise ReadFailed(*self._why)
+            return Snapshot(opened, executions, began)
+
+
+def _retrieve(task: "asyncio.Task[Snapshot]") -> None:
+    if not task.cancelled():
+        task.exception()
