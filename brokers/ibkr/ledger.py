@@ -45,6 +45,12 @@ class Ledger:
             self._make_room()
         return known
 
+    def keep(self, record: Record, client_id: int) -> None:
+        """Take in a record that was made elsewhere: an order that is about to leave."""
+        self._live[record.key] = record
+        self.number(record, client_id, record.order_id)
+        self._make_room()
+
     def number(self, record: Record, client_id: int, order_id: int) -> None:
         """Note the numbers by which IBKR speaks of it."""
         self._orders.pop((record.connection_id, record.client_id, record.order_id), None)

@@ -20,7 +20,7 @@ from brokers.base import ReadFailed
 from brokers.ibkr import codes
 from brokers.ibkr.budget import Budget
 from brokers.ibkr.contracts import symbol_of
-from brokers.ibkr.ear import COMPLETED, OPEN, TIME, Ear
+from brokers.ibkr.ear import COMPLETED, OPEN, TIME, AnswerError, Ear
 from brokers.ibkr.hearing import Hearing
 from brokers.ibkr.ledger import Ledger
 from brokers.ibkr.place import Place
@@ -51,7 +51,6 @@ class Snapshot:
 
     open: list[Any]
     executions: list[Any]
-    began: float
 
 
 class Session:
@@ -107,6 +106,8 @@ class Session:
         if self._attempt is not None and not self._attempt.done():
             with suppress(TimeoutError):
                 await asyncio.wait_for(asyncio.shield(self._attempt), self.pace.connect)
+        elif self._open and not self._cut_off:  # IBKR is back; the orders are to be read first
+            await self._sync()
         self.require_usable()
 
     def require_usable(self) -> None:
@@ -164,7 +165,7 @@ class Session:
             self._cut_off, self._synced = True, False
             self._why = (Code.BROKER_UNREACHABLE, f"{number}: {text}")
         elif number in codes.LINE_BACK:
-            self._cut_off = False
+            self._cut_off = self._synced = False
             self.want_sync()
         elif number == codes.CLIENT_ID_IN_USE:
             if self._refused is not None and not self._refused.done():
@@ -304,16 +305,16 @@ class Session:
         lock = self._one_at_a_time.setdefault("orders", asyncio.Lock())
         async with lock:
             self._round = None  # who asks from here on gets a newer one
-            began = asyncio.get_running_loop().time()
-            opened = await self._ask(lambda client, _: client.reqAllOpenOrders(), OPEN, True)
-            await self._ask(lambda client, _: client.reqCompletedOrders(False), COMPLETED, True)
             wanted = ExecutionFilter(acctCode=self.place.account)
-            executions = await self._ask(
-                lambda client, number: client.reqExecutions(number, wanted), "", True
-            )
+            try:
+                opened = await self._ask(lambda c, _: c.reqAllOpenOrders(), OPEN, True)
+                await self._ask(lambda c, _: c.reqCompletedOrders(False), COMPLETED, True)
+                executions = await self._ask(lambda c, n: c.reqExecutions(n, wanted), "", True)
+            except AnswerError as error:
+                raise ReadFailed(Code.BROKER_UNREACHABLE, str(error)) from error
             if self._cut_off:  # TWS answered from its memory
                 raise ReadFailed(*self._why)
-            return Snapshot(opened, executions, began)
+            return Snapshot(opened, executions)
 
 
 def _retrieve(task: "asyncio.Task[Snapshot]") -> None:

@@ -1,0 +1,174 @@
+"""A position's stop and target: orders of their own in one OCA group, changed under their ids."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+from brokers.base import NotSent, ReadFailed, Rejected, check_deadline
+from brokers.ibkr.ledger import Ledger
+from brokers.ibkr.orders import leg_of, to_order
+from brokers.ibkr.placing import details_of, require_own, until
+from brokers.ibkr.reads import positions
+from brokers.ibkr.records import ENTRY, STOP, TARGET, Record, levels_report
+from brokers.ibkr.session import Session
+from brokers.ibkr.wire import TwsClient
+from brokers.messages import ModifyRequest, OrderReport, OrderType, ReportKind
+from common.codes import Code
+
+
+@dataclass(slots=True)
+class Change:
+    """What becomes of one level. record: as it shall be; cancel: it goes."""
+
+    record: Record
+    cancel: bool = False
+    is_new: bool = False
+
+    def is_told(self, ledger: Ledger) -> bool:
+        """Whether the broker has answered."""
+        now = ledger.get(*self.record.key)
+        if now is None:
+            return False
+        if now.ended is not None or now.refused_change:
+            return True
+        return not self.cancel and now.accepted and _same(now, self.record)
+
+
+async def modify(session: Session, request: ModifyRequest) -> list[OrderReport]:
+    """Set both levels; None takes one away. Returns what the broker holds then.
+
+    Raises NotSent, Rejected or OutcomeUnknown.
+    """
+    try:
+        await session.ready()
+        details = await details_of(session, request.symbol)
+        entry = await _entry(session, request, details)
+    except ReadFailed as error:
+        raise NotSent(error.code, error.detail) from error
+    changes = _changes(session, entry, request, Decimal(str(details.minTick)))
+    if changes:
+        await _make(session, request, details.contract, changes)
+    ledger = session.ledger
+    held = [ledger.get(entry.connection_id, entry.client_order_id, leg) for leg in (STOP, TARGET)]
+    refused = [r for r in held if r and (r.refused_change or r.ended is ReportKind.REJECTED)]
+    report = levels_report(entry, *held)
+    if refused and len(refused) == len(changes):
+        why = refused[0].refused_change or refused[0].detail
+        raise Rejected(Code.STOPS_INVALID, why)
+    return [report]
+
+
+async def _make(session: Session, request: ModifyRequest, contract: Any, changes: Any) -> None:
+    await session.budget.acquire(len(changes), urgent=True)
+    try:
+        session.require_usable()
+        client = session.client
+    except ReadFailed as error:
+        raise NotSent(error.code, error.detail) from error
+    ledger = session.ledger
+    for change in changes:
+        if change.is_new:
+            change.record.order_id = client.getReqId()
+    frame = client.frame(partial(_say, session, client, contract, changes))
+    try:
+        check_deadline(request)
+        client.write(frame)
+    except OSError as error:
+        raise NotSent(Code.NOT_CONNECTED, str(error)) from error
+    for change in changes:
+        if change.is_new:
+            if (old := ledger.get(*change.record.key)) is not None:
+                ledger.forget(old)
+            ledger.keep(change.record, session.place.client_id)
+            continue
+        now = ledger.get(*change.record.key)
+        assert now is not None
+        now.refused_change, now.changing, now.cancelling = "", not change.cancel, change.cancel
+    await _answers(session, client, changes)
+
+
+async def _answers(session: Session, client: TwsClient, changes: list[Change]) -> None:
+    """Wait for every change's answer; one that was refused is looked at again."""
+    ledger = session.ledger
+    try:
+        for change in changes:
+            await until(session, client, change.record, partial(change.is_told, ledger))
+    finally:
+        records = [r for c in changes if (r := ledger.get(*c.record.key)) is not None]
+        for record in records:
+            record.changing = record.cancelling = False
+    if any(record.refused_change for record in records):
+        session.want_sync()
+
+
+def _say(session: Session, client: TwsClient, contract: Any, changes: list[Change]) -> None:
+    outside = bool(session.place.settings.get("outside_rth", False))
+    for change in changes:
+        if change.cancel:
+            client.cancelOrder(change.record.order_id, "")
+        else:
+            order = to_order(change.record, session.place.account, outside_rth=outside)
+            client.placeOrder(change.record.order_id, contract, order)
+
+
+def _changes(
+    session: Session, entry: Record, request: ModifyRequest, tick: Decimal
+) -> list[Change]:
+    """What must be said to the broker. Raises Rejected for levels that another session placed."""
+    changes = []
+    for leg, price in ((STOP, request.stop_loss), (TARGET, request.take_profit)):
+        now = session.ledger.get(entry.connection_id, entry.client_order_id, leg)
+        if now is not None and now.live:
+            require_own(session, now)
+            if price is None:
+                changes.append(Change(now, cancel=True))
+                continue
+            wanted = leg_of(entry, leg, price, _quantity(entry, request, now), tick)
+            wanted.order_id, wanted.parent_id = now.order_id, now.parent_id
+            wanted.oca_group = now.oca_group or wanted.oca_group
+            if not _same(now, wanted):
+                changes.append(Change(wanted))
+        elif price is not None:
+            quantity = _quantity(entry, request, None)
+            changes.append(Change(leg_of(entry, leg, price, quantity, tick), is_new=True))
+    return changes
+
+
+def _quantity(entry: Record, request: ModifyRequest, now: Record | None) -> Decimal:
+    """How much a level is for. An order's quantity at IBKR holds what it has executed, too."""
+    if request.quantity is None:
+        return now.quantity if now is not None else entry.executed or entry.quantity
+    return request.quantity + (max(now.filled, now.executed) if now is not None else 0)
+
+
+def _same(now: Record, wanted: Record) -> bool:
+    price = "stop_price" if wanted.order_type is OrderType.STOP else "limit_price"
+    return bool(getattr(now, price) == getattr(wanted, price) and now.quantity == wanted.quantity)
+
+
+async def _entry(session: Session, request: ModifyRequest, details: Any) -> Record:
+    """The entry's record; of one that is older than today's lists, as its position shows it.
+
+    Raises ReadFailed; Rejected where there is no such position.
+    """
+    known = session.ledger.get(session.place.connection_id, request.client_order_id)
+    if known is not None:
+        known.oca_group = known.oca_group or request.client_order_id[:-1]
+        return known
+    found = [p for p in await positions(session) if p.symbol == request.symbol]
+    if not found:
+        raise Rejected(Code.NO_POSITION, request.symbol)
+    return Record(
+        session.place.connection_id,
+        request.client_order_id,
+        ENTRY,
+        con_id=details.contract.conId,
+        symbol=request.symbol,
+        multiplier=Decimal(details.contract.multiplier or 1)
+        if details.contract.secType == "FUT"
+        else Decimal(1),
+        side=found[0].side,
+        quantity=found[0].quantity,
+        oca_group=request.client_order_id[:-1],
+    )

@@ -1,0 +1,93 @@
+"""Our orders in IBKR's form. Pure. Numbers go as text, so that they arrive as they were meant."""
+
+from decimal import Decimal
+from typing import Any
+
+from ib_async.order import Order
+
+from brokers.base import Rejected
+from brokers.ibkr.parse import multiplier_of, on_the_wire, to_tick
+from brokers.ibkr.records import ENTRY, STOP, TARGET, Record
+from brokers.messages import OrderRequest, OrderType, Side, TimeInForce
+from common.codes import Code
+
+WORDS = {OrderType.MARKET: "MKT", OrderType.LIMIT: "LMT", OrderType.STOP: "STP"}
+REDUCE_WITH_BLOCK = 2
+"""ocaType: what one of the group executes is taken off the others, and only one is at work at a
+time. 1 would cancel the stop of what is still held after a partial exit."""
+
+
+def record_of(request: OrderRequest, details: Any) -> Record:
+    """Return an order's record as it is before it leaves. Raises Rejected."""
+    contract = details.contract
+    units = multiplier_of(contract)
+    step = Decimal(str(details.sizeIncrement or 1)) * units
+    if not request.quantity.is_finite() or request.quantity <= 0 or request.quantity % step:
+        raise Rejected(Code.VOLUME_INVALID, f"not a multiple of {on_the_wire(step)}")
+    tick, is_exit = Decimal(str(details.minTick)), bool(request.closes or request.reduce_only)
+    limit, stop = request.limit_price, request.stop_price
+    return Record(
+        connection_id=request.connection_id,
+        client_order_id=request.client_order_id,
+        leg=ENTRY,
+        con_id=contract.conId,
+        symbol=request.symbol,
+        multiplier=units,
+        side=request.side,
+        order_type=request.order_type,
+        time_in_force=request.time_in_force,
+        quantity=request.quantity,
+        limit_price=None if limit is None else to_tick(limit, tick, request.side),
+        stop_price=None if stop is None else to_tick(stop, tick, None),
+        oca_group=group_of(request),
+        is_exit=is_exit,
+    )
+
+
+def group_of(request: OrderRequest) -> str:
+    """The OCA group of a position's protection and of its exits."""
+    return request.oca_group or (request.closes or request.client_order_id)[:-1]
+
+
+def leg_of(entry: Record, leg: str, price: Decimal, quantity: Decimal, tick: Decimal) -> Record:
+    """Return the record of a stop or a target of an entry's position."""
+    nearest = to_tick(price, tick, None)
+    return Record(
+        connection_id=entry.connection_id,
+        client_order_id=entry.client_order_id,
+        leg=leg,
+        con_id=entry.con_id,
+        symbol=entry.symbol,
+        multiplier=entry.multiplier,
+        side=entry.side.opposite,
+        order_type=OrderType.STOP if leg == STOP else OrderType.LIMIT,
+        time_in_force=TimeInForce.GTC,
+        quantity=quantity,
+        limit_price=nearest if leg == TARGET else None,
+        stop_price=nearest if leg == STOP else None,
+        oca_group=entry.oca_group,
+        is_exit=True,
+    )
+
+
+def to_order(record: Record, account: str, *, transmit: bool = True, outside_rth: bool) -> Order:
+    """Write a record as an order. `tif` is always set: a preset would make it DAY (10349)."""
+    order = Order(
+        orderId=record.order_id,
+        action="BUY" if record.side is Side.BUY else "SELL",
+        totalQuantity=on_the_wire(record.quantity / record.multiplier),
+        orderType=WORDS[record.order_type or OrderType.MARKET],
+        tif=record.time_in_force.value,
+        orderRef=f"{record.client_order_id}:{record.leg}" if record.leg else record.client_order_id,
+        account=account,
+        transmit=transmit,
+        parentId=record.parent_id,
+        outsideRth=outside_rth,
+    )
+    if record.order_type is OrderType.LIMIT and record.limit_price is not None:
+        order.lmtPrice = on_the_wire(record.limit_price)
+    if record.order_type is OrderType.STOP and record.stop_price is not None:
+        order.auxPrice = on_the_wire(record.stop_price)
+    if record.is_exit:
+        order.ocaGroup, order.ocaType = record.oca_group, REDUCE_WITH_BLOCK
+    return order

@@ -1,0 +1,252 @@
+"""Orders to TWS: they leave in one write after the guard has looked, and end in three outcomes."""
+
+import asyncio
+from contextlib import suppress
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+from brokers.base import (
+    BrokerError,
+    Guard,
+    NotSent,
+    OutcomeUnknown,
+    ReadFailed,
+    Rejected,
+    check_deadline,
+)
+from brokers.ibkr.contracts import BadSymbolError, contract_of
+from brokers.ibkr.ear import AnswerError
+from brokers.ibkr.orders import leg_of, record_of, to_order
+from brokers.ibkr.records import STOP, TARGET, Record
+from brokers.ibkr.session import Session
+from brokers.ibkr.wire import HalfSentError, TwsClient
+from brokers.messages import CancelRequest, OrderReport, OrderRequest, ReportKind
+from common.codes import Code
+
+
+async def details_of(session: Session, symbol: str) -> Any:
+    """Return what IBKR says of a symbol's contract, asked once in a session.
+
+    Raises Rejected where there is none (or not one that we can price), ReadFailed.
+    """
+    if symbol in session.details:
+        return session.details[symbol]
+    try:
+        contract = contract_of(symbol, session.place.settings)
+        found = await session.ask(lambda client, n: client.reqContractDetails(n, contract))
+    except BadSymbolError as error:
+        raise Rejected(Code.UNKNOWN_SYMBOL_AT_BROKER, str(error)) from error
+    except AnswerError as error:
+        if error.number == 200:
+            raise Rejected(Code.UNKNOWN_SYMBOL_AT_BROKER, f"{symbol}: {error}") from error
+        raise ReadFailed(Code.BROKER_UNREACHABLE, str(error)) from error
+    if len(found) != 1:
+        raise Rejected(Code.UNKNOWN_SYMBOL_AT_BROKER, f"{symbol} means {len(found)} contracts")
+    if found[0].priceMagnifier not in (0, 1):  # pence, cents: its money is not its price
+        raise Rejected(Code.UNKNOWN_SYMBOL_AT_BROKER, f"{symbol} is priced in parts of its money")
+    session.details[symbol] = found[0]
+    session.names[found[0].contract.conId] = symbol
+    return found[0]
+
+
+async def submit(session: Session, request: OrderRequest, guard: Guard) -> list[OrderReport]:
+    """Place an order with its levels. Raises NotSent, Rejected or OutcomeUnknown."""
+    try:
+        await session.ready()
+        details = await details_of(session, request.symbol)
+    except ReadFailed as error:
+        raise NotSent(error.code, error.detail) from error
+    if (known := _known(session, request)) is not None:
+        return known
+    records = _records(request, details)
+    await session.budget.acquire(len(records), urgent=records[0].is_exit)
+    client = _client(session)
+    if (known := _known(session, request)) is not None:  # meanwhile
+        return known
+    _number(client, records)
+    frame = client.frame(partial(_say, session, client, details.contract, records))
+    _enter(session, records)
+    try:
+        guard(request)
+        client.write(frame)
+    except HalfSentError as error:
+        if len(records) > 1:  # the first of them may have arrived whole
+            raise OutcomeUnknown(Code.REPLY_LOST, str(error)) from error
+        _leave(session, records)
+        raise NotSent(Code.NOT_CONNECTED, str(error)) from error
+    except OSError as error:
+        _leave(session, records)
+        raise NotSent(Code.NOT_CONNECTED, str(error)) from error
+    except BaseException:
+        _leave(session, records)
+        raise
+    return await _outcome(session, client, records[0])
+
+
+async def cancel(session: Session, request: CancelRequest) -> list[OrderReport]:
+    """Cancel an order. CANCEL_REFUSED, with what it did instead, when a fill was first.
+
+    Raises NotSent, Rejected or OutcomeUnknown.
+    """
+    try:
+        await session.ready()
+        record = session.ledger.get(session.place.connection_id, request.client_order_id)
+        if record is None:
+            await session.snapshot()
+            record = session.ledger.get(session.place.connection_id, request.client_order_id)
+    except ReadFailed as error:
+        raise NotSent(error.code, error.detail) from error
+    if record is None:
+        raise Rejected(Code.REJECTED_BY_BROKER, "there is no such order today")
+    if record.ended is not None:
+        return _cancelled_or_not(record)
+    require_own(session, record)
+    await session.budget.acquire(1, urgent=True)
+    client = _client(session)
+    frame = client.frame(lambda: client.cancelOrder(record.order_id, ""))
+    record.cancelling, record.refused_change = True, ""
+    try:
+        check_deadline(request)
+        client.write(frame)
+    except OSError as error:
+        record.cancelling = False
+        raise NotSent(Code.NOT_CONNECTED, str(error)) from error
+    except BrokerError:
+        record.cancelling = False
+        raise
+    await until(session, client, record, lambda: bool(record.ended or record.refused_change))
+    if record.ended is None:  # refused: is it still there?
+        record.cancelling = False
+        with suppress(ReadFailed):
+            await session.snapshot()
+    return _cancelled_or_not(record)
+
+
+def require_own(session: Session, record: Record) -> None:
+    """Raise Rejected for an order that another clientId placed: only that one may change it."""
+    if record.client_id != session.place.client_id:
+        raise Rejected(Code.OTHER_CLIENT_ID, f"placed by client id {record.client_id}")
+
+
+async def until(session: Session, client: TwsClient, record: Record, is_told: Any) -> None:
+    """Wait until `is_told`. Raises OutcomeUnknown when the line ends or nothing comes."""
+    changed = asyncio.Event()
+    end = session.ledger.watch(record, changed.set)
+    try:
+        async with asyncio.timeout(session.pace.reply):
+            while not is_told():
+                if not client.isReady():
+                    raise OutcomeUnknown(Code.REPLY_LOST, "the line was cut")
+                changed.clear()
+                await changed.wait()
+    except TimeoutError as error:
+        detail = record.detail or session.garbage or "no answer"
+        raise OutcomeUnknown(Code.REPLY_LOST, detail) from error
+    finally:
+        end()
+
+
+async def _outcome(session: Session, client: TwsClient, record: Record) -> list[OrderReport]:
+    """Wait for the broker's word. Raises Rejected or OutcomeUnknown."""
+    session.garbage = ""
+    try:
+        await until(session, client, record, lambda: _decided(record) or _doubted(session, record))
+        if not _decided(record):  # the broker is asked what it has
+            with suppress(ReadFailed, TimeoutError):
+                await asyncio.wait_for(session.snapshot(), session.pace.reply)
+    finally:
+        record.awaited = False
+        if record.in_doubt:
+            session.want_sync()
+    if record.ended is ReportKind.REJECTED:
+        raise Rejected(record.code or Code.REJECTED_BY_BROKER, record.detail)
+    if not _decided(record):
+        raise OutcomeUnknown(Code.REPLY_LOST, record.detail or session.garbage)
+    return record.reports() or [record.accepted_report()]
+
+
+def _decided(record: Record) -> bool:
+    return record.accepted or record.ended is not None
+
+
+def _doubted(session: Session, record: Record) -> bool:
+    return record.in_doubt or bool(session.garbage)
+
+
+def _known(session: Session, request: OrderRequest) -> list[OrderReport] | None:
+    """What the broker already said of this id: it is never placed twice. Raises Rejected."""
+    record = session.ledger.get(session.place.connection_id, request.client_order_id)
+    if record is None or not _decided(record):
+        return None
+    if record.ended is ReportKind.REJECTED:
+        raise Rejected(record.code or Code.REJECTED_BY_BROKER, record.detail)
+    return record.reports() or [record.accepted_report()]
+
+
+def _records(request: OrderRequest, details: Any) -> list[Record]:
+    """The order, then its stop and target. Raises Rejected."""
+    entry = record_of(request, details)
+    tick = Decimal(str(details.minTick))
+    levels = {STOP: request.stop_loss, TARGET: request.take_profit}
+    legs = [
+        leg_of(entry, leg, price, request.quantity, tick)
+        for leg, price in levels.items()
+        if price is not None and not entry.is_exit
+    ]
+    return [entry, *legs]
+
+
+def _number(client: TwsClient, records: list[Record]) -> None:
+    for record in records:
+        record.order_id = client.getReqId()
+    for leg in records[1:]:
+        leg.parent_id = records[0].order_id
+
+
+def _say(session: Session, client: TwsClient, contract: Any, records: list[Record]) -> None:
+    """Say the order and its levels; only the last transmits, so that none is alone for a moment."""
+    place = session.place
+    for record in records:
+        order = to_order(
+            record,
+            place.account,
+            transmit=record is records[-1],
+            outside_rth=bool(place.settings.get("outside_rth", False)),
+        )
+        client.placeOrder(record.order_id, contract, order)
+
+
+def _enter(session: Session, records: list[Record]) -> None:
+    for record in records:
+        if (old := session.ledger.get(*record.key)) is not None:  # proven absent before
+            session.ledger.forget(old)
+        session.ledger.keep(record, session.place.client_id)
+    records[0].awaited = True
+
+
+def _leave(session: Session, records: list[Record]) -> None:
+    for record in records:
+        session.ledger.forget(record)
+
+
+def _client(session: Session) -> TwsClient:
+    """The line, at the last moment before a write. Raises NotSent."""
+    try:
+        session.require_usable()
+        return session.client
+    except ReadFailed as error:
+        raise NotSent(error.code, error.detail) from error
+
+
+def _cancelled_or_not(record: Record) -> list[OrderReport]:
+    if record.ended in (ReportKind.CANCELLED, ReportKind.EXPIRED):
+        return record.reports()
+    refused = OrderReport(
+        kind=ReportKind.CANCEL_REFUSED,
+        connection_id=record.connection_id,
+        client_order_id=record.client_order_id,
+        broker_order_id=str(record.perm_id or ""),
+        detail=record.refused_change or str(record.ended or record.status),
+    )
+    return [refused, *record.reports()]
