@@ -40,7 +40,7 @@ class AnswerError(Exception):
 class Ear:
     """ib_async's wrapper interface, as far as it is used here. Names are ib_async's."""
 
-    defaultTimezone = UTC  # noqa: N815
+    defaultTimezone = UTC
 
     def __init__(self, listener: Listener, hearing: Hearing, timezone: str) -> None:
         self.ib = SimpleNamespace(TimezoneTWS=timezone)  # for times that name no zone

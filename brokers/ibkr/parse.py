@@ -159,7 +159,9 @@ def instrument(symbol: str, details: ContractDetails, settings: Mapping[str, Any
     step = exact(details.sizeIncrement) or Decimal(1)
     smallest = exact(details.minSize) or step
     is_pair = contract.secType == "CASH"
-    pip = (Decimal("0.01") if contract.currency == "JPY" else Decimal("0.0001")) if is_pair else tick
+    pip = (
+        (Decimal("0.01") if contract.currency == "JPY" else Decimal("0.0001")) if is_pair else tick
+    )
     base = contract.symbol if contract.secType != "FUT" else symbol.replace("/", "")
     rates = settings.get("margin_rates") or {}
     return Instrument(
@@ -220,5 +222,3 @@ def account_state(
 def is_paper(account: str) -> bool:
     """Paper accounts' numbers begin with DU (advisors' with DF)."""
     return account.startswith(("DU", "DF"))
-
-

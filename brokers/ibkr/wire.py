@@ -43,7 +43,7 @@ class TwsClient(Client):  # type: ignore[misc]
         self.decoder = TwsDecoder(wrapper, 0)
         self._held: list[bytes] | None = None
 
-    def sendMsg(self, msg: str) -> None:  # noqa: N802 (ib_async's name)
+    def sendMsg(self, msg: str) -> None:
         """Write a message at once, or keep it while `frame` gathers. Raises ConnectionError."""
         body = msg.encode()
         packed = struct.pack(">I", len(body)) + body

@@ -1,0 +1,93 @@
+"""The lines of an IBKR connection test."""
+
+from datetime import UTC, datetime
+
+from brokers.base import ReadFailed, Rejected
+from brokers.ibkr import parse, reads
+from brokers.ibkr.budget import MESSAGES_PER_SECOND
+from brokers.ibkr.contracts import listed
+from brokers.ibkr.place import PORTS
+from brokers.ibkr.placing import details_of
+from brokers.ibkr.session import Session
+from brokers.messages import Check, CheckResult
+from common.codes import Code
+
+OK, WARN, FAIL = CheckResult.OK, CheckResult.WARN, CheckResult.FAIL
+SKEW_SECONDS = 5.0
+HINTS = {
+    Code.CLIENT_ID_IN_USE: "End the other program with this client id, or set another client_id.",
+    Code.UNKNOWN_ACCOUNT: "Enter an account that this login has.",
+    Code.NOT_CONNECTED: "Start TWS or IB Gateway, enable its API socket, check host and port, and"
+    " add this machine to its trusted IPs.",
+    Code.BROKER_UNREACHABLE: "Log TWS or IB Gateway in; it has no connection to IBKR.",
+}
+
+
+async def run(session: Session) -> list[Check]:
+    """Test a connection, stopping at the first line that makes the others pointless."""
+    place = session.place
+    where = f"{place.host}:{place.port}"
+    try:
+        await session.ready()
+    except ReadFailed as error:
+        name = {Code.CLIENT_ID_IN_USE: "client id", Code.UNKNOWN_ACCOUNT: "account"}.get(
+            error.code, "reach"
+        )
+        return [Check(name, FAIL, error.detail, HINTS.get(error.code, error.code.hint))]
+    checks = [
+        Check("reach", OK, f"{where} ({PORTS.get(place.port, 'own port')})"),
+        Check("client id", OK, f"{place.client_id}: orders can be changed by it alone"),
+        _kind(session),
+    ]
+    try:
+        state = await reads.account(session)
+        checks.append(Check("account", OK, f"{state.currency}, equity {state.equity}"))
+        checks.append(_trading(session))
+        checks.append(Check("position mode", OK, "NETTING: one position for each symbol"))
+        checks.append(await _symbols(session))
+        checks.append(await _skew(session))
+    except ReadFailed as error:
+        checks.append(Check("reads", FAIL, error.detail, error.code.hint))
+    checks.append(
+        Check(
+            "limits", OK, f"{MESSAGES_PER_SECOND} messages a second for all of {where};"
+            " executions and ended orders are told for today only",
+        )
+    )  # fmt: skip
+    return checks
+
+
+def _kind(session: Session) -> Check:
+    account = session.place.account
+    if parse.is_paper(account):
+        return Check("account kind", OK, "paper")
+    return Check("account kind", WARN, "live", "Orders move real money.")
+
+
+def _trading(session: Session) -> Check:
+    if session.read_only:
+        hint = "Switch off Read-Only API in the API settings of TWS or IB Gateway."
+        return Check("trading", FAIL, "the API is read-only", hint)
+    return Check("trading", OK, "nothing says that it is not allowed")
+
+
+async def _symbols(session: Session) -> Check:
+    symbols, missing = listed(session.place.settings), []
+    for symbol in symbols:
+        try:
+            await details_of(session, symbol)
+        except Rejected as error:
+            missing.append(f"{symbol} ({error.detail})")
+    if missing:
+        result = FAIL if len(missing) == len(symbols) else WARN
+        hint = "Correct the symbol map in the connection's settings."
+        return Check("symbols", result, "not found: " + ", ".join(missing), hint)
+    return Check("symbols", OK, ", ".join(symbols))
+
+
+async def _skew(session: Session) -> Check:
+    theirs = await reads.clock(session)
+    apart = abs((datetime.now(UTC) - theirs).total_seconds())
+    if apart > SKEW_SECONDS:
+        return Check("clock", WARN, f"{apart:.0f} s apart", "Synchronise both machines' clocks.")
+    return Check("clock", OK, "within a few seconds")

@@ -1,0 +1,304 @@
+"""Questions to TWS. A part is never an answer: each of them raises ReadFailed instead."""
+
+import asyncio
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from brokers.base import ReadFailed, Rejected
+from brokers.ibkr import parse
+from brokers.ibkr.contracts import listed
+from brokers.ibkr.ear import POSITIONS, TIME, VALUES, AnswerError
+from brokers.ibkr.hearing import COMMISSION_PATIENCE
+from brokers.ibkr.orders import record_of, to_order
+from brokers.ibkr.placing import details_of
+from brokers.ibkr.records import ENTRY, STOP, TARGET, Record, levels_report
+from brokers.ibkr.session import Session, Snapshot
+from brokers.messages import (
+    AccountState,
+    BrokerOrder,
+    BrokerPosition,
+    CloseCause,
+    Instrument,
+    OrderReport,
+    OrderRequest,
+    OrderType,
+    ReportKind,
+    Side,
+)
+from common.clocks import market_now
+from common.codes import Code
+
+HELD_BACK = frozenset({"PendingSubmit", "ApiPending"})  # TWS has it, IBKR has not confirmed it
+NOT_RESTING = frozenset({"Filled", "Cancelled", "ApiCancelled", "Inactive"})
+
+
+async def account(session: Session) -> AccountState:
+    """Read the account's sums. Raises ReadFailed."""
+    await session.ready()
+    number = session.place.account
+    found = await _asked(
+        session, lambda client, _: client.reqAccountUpdates(True, number), key=VALUES
+    )
+    with suppress(OSError):
+        session.client.reqAccountUpdates(False, number)
+    values: dict[str, tuple[str, str]] = {}
+    for tag, value, currency, of in found:
+        if of in ("", number) and (tag != "UnrealizedPnL" or currency == "BASE"):
+            values[tag] = (value, currency)
+    try:
+        return parse.account_state(number, values, market_now(), allowed=not session.read_only)
+    except (KeyError, ValueError, ArithmeticError) as error:
+        raise ReadFailed(Code.BROKER_UNREACHABLE, f"account: {error!r}") from error
+
+
+async def instruments(session: Session) -> list[Instrument]:
+    """Read what the account's symbols are. Those that IBKR does not know are left out."""
+    await session.ready()
+    symbols = listed(session.place.settings)
+    found = await asyncio.gather(
+        *(details_of(session, symbol) for symbol in symbols), return_exceptions=True
+    )
+    told = []
+    for symbol, details in zip(symbols, found, strict=True):
+        if isinstance(details, Rejected):
+            continue
+        if isinstance(details, BaseException):
+            raise details
+        try:
+            told.append(parse.instrument(symbol, details, session.place.settings))
+        except (ValueError, ArithmeticError) as error:
+            raise ReadFailed(Code.BROKER_UNREACHABLE, f"{symbol}: {error!r}") from error
+    return told
+
+
+async def positions(session: Session) -> list[BrokerPosition]:
+    """Read what is held, with the one stop and target where a position has but one of each."""
+    await session.ready()
+    found = await _asked(session, lambda client, _: client.reqPositions(), key=POSITIONS)
+    with suppress(OSError):
+        session.client.cancelPositions()
+    held: dict[int, BrokerPosition] = {}
+    for number, contract, quantity, cost in found:
+        if number != session.place.account:
+            continue
+        exact = parse.exact(quantity) or Decimal(0)
+        held.pop(contract.conId, None)  # told again: the later word counts
+        if exact:
+            name = session.name_of(contract)
+            average = parse.exact(cost) or Decimal(0)
+            held[contract.conId] = parse.position(name, contract, exact, average)
+    return [_with_levels(session, position) for position in held.values()]
+
+
+async def open_orders(session: Session) -> list[BrokerOrder]:
+    """Read every order that rests, whoever placed it; stops and targets stand with their entry."""
+    await session.ready()
+    snapshot = await session.snapshot()
+    executed = {one[0]: one[1] for one in snapshot.open if len(one) == 2}
+    told: dict[int, BrokerOrder] = {}
+    for contract, order, state in (one for one in snapshot.open if len(one) == 3):
+        if order.account not in ("", session.place.account):
+            continue
+        parts = parse.parts_of(order.orderRef)
+        record = session.ledger.get(session.place.connection_id, *parts) if parts else None
+        if parts and parts[1] != ENTRY:
+            continue
+        if record is not None:
+            if record.live and record.status not in HELD_BACK:
+                told[order.permId] = _resting(session, record)
+        elif state.status not in NOT_RESTING:
+            done = parse.exact(executed.get(order.permId, 0)) or Decimal(0)
+            told[order.permId] = _foreign(session, contract, order, done)
+    return list(told.values())
+
+
+async def find_order(session: Session, client_order_id: str) -> list[OrderReport] | None:
+    """Read everything that the broker knows of one order; None: it has never had it today."""
+    await session.ready()
+    snapshot = await session.snapshot()
+    connection_id = session.place.connection_id
+    record = session.ledger.get(connection_id, client_order_id)
+    seen = {one[1].orderRef for one in snapshot.open if len(one) == 3}
+    if record is None:
+        return None
+    await _told(session, [record])
+    known = record.accepted or record.ended is not None
+    if record.live and client_order_id not in seen:
+        if not known:
+            return None
+        raise ReadFailed(Code.BROKER_UNREACHABLE, "it was accepted, and stands in no list now")
+    if not known:
+        raise ReadFailed(Code.BROKER_UNREACHABLE, f"TWS has it, IBKR says nothing: {record.status}")
+    legs = [session.ledger.get(connection_id, client_order_id, leg) for leg in (STOP, TARGET)]
+    reports = record.reports()
+    if any(legs):
+        reports.append(levels_report(record, *legs))
+        reports += [r for leg in legs if leg and leg.fills for r in leg.reports() if r.fills]
+    return reports
+
+
+async def fills_since(session: Session, since: datetime) -> list[OrderReport]:
+    """Read today's executions: ours, and those of others that made a position smaller."""
+    await session.ready()
+    snapshot = await session.snapshot()
+    ours = [r for r in session.ledger.of(session.place.connection_id) if r.fills]
+    await _told(session, ours)
+    told = [
+        report
+        for record in ours
+        if any(fill.time >= since for fill in record.fills.values())
+        for report in record.reports()
+        if report.kind is ReportKind.FILLED
+    ]
+    if any(_is_foreign(session, one) for one in snapshot.executions):
+        told += _by_others(session, snapshot, await _held(session))
+    return told
+
+
+async def clock(session: Session) -> datetime:
+    """Read IBKR's time, to the second."""
+    await session.ready()
+    found = await _asked(session, lambda client, _: client.reqCurrentTime(), key=TIME)
+    return datetime.fromtimestamp(found[0], UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Margin:
+    """What an order would do to the account, in its currency. None: IBKR did not say."""
+
+    initial: Decimal | None
+    maintenance: Decimal | None
+    equity_after: Decimal | None
+    commission: Decimal | None
+    warning: str
+
+
+async def what_if(session: Session, request: OrderRequest) -> Margin:
+    """Ask what an order would need; it is not placed. Raises Rejected or ReadFailed."""
+    await session.ready()
+    details = await details_of(session, request.symbol)
+    order = to_order(record_of(request, details), session.place.account, outside_rth=False)
+    order.whatIf = True
+    try:
+        found = await session.ask(
+            lambda client, number: client.placeOrder(number, details.contract, order)
+        )
+    except AnswerError as error:
+        raise Rejected(Code.REJECTED_BY_BROKER, str(error)) from error
+    state = found[0]
+    return Margin(
+        parse.exact(state.initMarginChange),
+        parse.exact(state.maintMarginChange),
+        parse.exact(state.equityWithLoanAfter),
+        parse.exact(state.commission),
+        state.warningText,
+    )
+
+
+async def _asked(session: Session, send: Any, *, key: str) -> list[Any]:
+    try:
+        return await session.ask(send, key=key)
+    except AnswerError as error:
+        raise ReadFailed(Code.BROKER_UNREACHABLE, str(error)) from error
+
+
+async def _told(session: Session, records: Iterable[Record]) -> None:
+    """Wait until executions have their commissions, or nobody waits for those any more."""
+    if any(not fill.told for record in records for fill in record.fills.values()):
+        await asyncio.sleep(2 * COMMISSION_PATIENCE)
+
+
+def _with_levels(session: Session, position: BrokerPosition) -> BrokerPosition:
+    legs = [
+        record
+        for record in session.ledger.of(session.place.connection_id)
+        if str(record.con_id) == position.broker_position_id
+        and record.leg != ENTRY
+        and record.live
+        and record.accepted
+    ]
+    entries = {record.client_order_id for record in legs}
+    if len(entries) != 1:
+        return position
+    stop = next((r.stop_price for r in legs if r.leg == STOP), None)
+    target = next((r.limit_price for r in legs if r.leg == TARGET), None)
+    return BrokerPosition(
+        position.broker_position_id, position.symbol, position.side, position.quantity,
+        position.entry_price, stop, target,
+    )  # fmt: skip
+
+
+def _resting(session: Session, record: Record) -> BrokerOrder:
+    order = record.order()
+    of = session.place.connection_id, record.client_order_id
+    stop, target = session.ledger.get(*of, STOP), session.ledger.get(*of, TARGET)
+    return BrokerOrder(
+        order.broker_order_id, order.symbol, order.side, order.order_type, order.quantity,
+        order.filled, order.limit_price, order.stop_price,
+        stop.stop_price if stop and stop.live else None,
+        target.limit_price if target and target.live else None,
+        order.client_order_id,
+    )  # fmt: skip
+
+
+def _foreign(session: Session, contract: Any, order: Any, executed: Decimal) -> BrokerOrder:
+    """An order that somebody else placed, as a record would tell it."""
+    record = Record(session.place.connection_id, "", ENTRY, symbol=session.name_of(contract))
+    units = parse.multiplier_of(contract)
+    parse.take_order(record, contract, order, units)
+    record.filled = executed * units
+    if record.order_type is None:
+        trails = "STP" in order.orderType or "TRAIL" in order.orderType
+        record.order_type = OrderType.STOP if trails else OrderType.LIMIT
+    record.client_order_id = order.orderRef
+    return record.order()
+
+
+async def _held(session: Session) -> dict[str, Decimal]:
+    """What is held now, signed, by position id."""
+    return {p.broker_position_id: p.quantity * p.side.sign for p in await positions(session)}
+
+
+def _is_foreign(session: Session, one: Any) -> bool:
+    account = session.place.account
+    return parse.parts_of(one[1].orderRef) is None and one[1].acctNumber in ("", account)
+
+
+def _by_others(session: Session, snapshot: Snapshot, held: dict[str, Decimal]) -> list[OrderReport]:
+    """Tell executions of others' orders that made a position smaller: it is their exit of it.
+
+    Going back from what is held now shows what was held before each of them.
+    """
+    told = []
+    account = session.place.account
+    mine = [one for one in snapshot.executions if one[1].acctNumber in ("", account)]
+    for contract, execution in reversed(sorted(mine, key=lambda one: (one[1].time, one[1].execId))):
+        fill = parse.fill_of(execution, parse.multiplier_of(contract))
+        sign = 1 if parse.execution_side(execution.side) is Side.BUY else -1
+        number = str(contract.conId)
+        before = held.get(number, Decimal(0)) - sign * fill.quantity
+        held[number] = before
+        if _is_foreign(session, (contract, execution)) and before * sign < 0:
+            fill.told = True
+            record = Record(
+                session.place.connection_id, "", ENTRY, con_id=contract.conId,
+                perm_id=execution.permId,
+            )  # fmt: skip
+            told.append(_external(record, fill))
+    return told[::-1]
+
+
+def _external(record: Record, fill: Any) -> OrderReport:
+    return OrderReport(
+        kind=ReportKind.FILLED,
+        connection_id=record.connection_id,
+        client_order_id="",
+        broker_order_id=str(record.perm_id or ""),
+        broker_position_id=str(record.con_id),
+        fills=(fill.execution(),),
+        close_cause=CloseCause.EXTERNAL,
+    )
