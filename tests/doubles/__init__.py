@@ -1,0 +1,1 @@
+"""Doubles of brokers, each at the level of its own protocol."""
