@@ -18,7 +18,7 @@ DETAIL_LENGTH = 300
 
 
 class Hearing:
-    """One connection's side of the ledger. name: the symbol of a contract by the connection's map."""
+    """One connection's side of the ledger. name: what its map calls a contract."""
 
     def __init__(
         self,

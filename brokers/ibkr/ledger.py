@@ -4,14 +4,16 @@ Live ones and as many ended ones as 10,000 records leave room for: the broker ca
 others.
 """
 
+import asyncio
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator
 
 from brokers.ibkr.news import News
 from brokers.ibkr.records import ENTRY, STOP, TARGET, Fill, Record, levels_report
-from brokers.messages import ReportKind
+from brokers.messages import OrderReport, ReportKind
 
 MOST_RECORDS = 10_000
+LEVELS_TOGETHER = 0.02  # seconds in which a position's stop and target are told as one
 Key = tuple[str, str, str]
 OrderKey = tuple[str, int, int]
 
@@ -26,6 +28,8 @@ class Ledger:
         self._ended: OrderedDict[Key, Record] = OrderedDict()
         self._orders: dict[OrderKey, Record] = {}
         self._fills: dict[tuple[str, str], tuple[Record, Fill]] = {}
+        self._levels_due: dict[tuple[str, str], bool] = {}
+        self._levels_told: dict[tuple[str, str], OrderReport] = {}
         self._watchers: dict[tuple[str, str], list[Callable[[], None]]] = defaultdict(list)
 
     def __len__(self) -> int:
@@ -68,6 +72,7 @@ class Ledger:
         """Drop a record: it never left, or its room is needed."""
         self._live.pop(record.key, None)
         self._ended.pop(record.key, None)
+        self._levels_told.pop(record.key[:2], None)
         key = (record.connection_id, record.client_id, record.order_id)
         if self._orders.get(key) is record:
             del self._orders[key]
@@ -110,19 +115,28 @@ class Ledger:
         """Tell an execution, once it is complete or nobody waits for its commission any more."""
         fill.told = True
         self.news.push(record.filled_report(fill))
-        self.tell_levels(record.connection_id, record.client_order_id)
+        self.tell_levels(record.connection_id, record.client_order_id, anew=True)
         self.wake(record)
 
-    def tell_levels(self, connection_id: str, client_order_id: str) -> None:
-        """Tell what protects an entry's position, where its levels are known as orders."""
-        stop = self.get(connection_id, client_order_id, STOP)
-        target = self.get(connection_id, client_order_id, TARGET)
-        if stop is None and target is None:
+    def tell_levels(self, connection_id: str, client_order_id: str, *, anew: bool = False) -> None:
+        """Tell soon what protects an entry's position. anew: even if nothing of it has changed."""
+        key = (connection_id, client_order_id)
+        if key in self._levels_due:
+            self._levels_due[key] |= anew
             return
-        entry = self.get(connection_id, client_order_id)
-        about = entry or stop or target
-        if about is not None:
-            self.news.push(levels_report(about, stop, target))
+        self._levels_due[key] = anew
+        asyncio.get_running_loop().call_later(LEVELS_TOGETHER, self._tell_levels_now, key)
+
+    def _tell_levels_now(self, key: tuple[str, str]) -> None:
+        anew = self._levels_due.pop(key)
+        stop, target = self.get(*key, STOP), self.get(*key, TARGET)
+        about = self.get(*key) or stop or target
+        if about is None or (stop is None and target is None):
+            return
+        report = levels_report(about, stop, target)
+        if anew or self._levels_told.get(key) != report:
+            self._levels_told[key] = report
+            self.news.push(report)
 
     def tell_again(self, connection_id: str) -> None:
         """Tell everything that is known of a connection: some of it was dropped untold."""
@@ -131,7 +145,7 @@ class Ledger:
                 for report in record.reports():
                     self.news.push(report)
             if record.leg == ENTRY:
-                self.tell_levels(connection_id, record.client_order_id)
+                self.tell_levels(connection_id, record.client_order_id, anew=True)
 
     # ---- waiting --------------------------------------------------------------------------
     def watch(self, record: Record, wake: Callable[[], None]) -> Callable[[], None]:

@@ -275,8 +275,12 @@ def _by_others(session: Session, snapshot: Snapshot, held: dict[str, Decimal]) -
     """
     told = []
     account = session.place.account
-    mine = [one for one in snapshot.executions if one[1].acctNumber in ("", account)]
-    for contract, execution in reversed(sorted(mine, key=lambda one: (one[1].time, one[1].execId))):
+    mine = {  # of a corrected one the last telling
+        parse.fill_of(one[1], Decimal(1)).broker_fill_id: one
+        for one in sorted(snapshot.executions, key=lambda one: one[1].execId)
+        if one[1].acctNumber in ("", account)
+    }
+    for contract, execution in sorted(mine.values(), key=lambda one: one[1].time, reverse=True):
         fill = parse.fill_of(execution, parse.multiplier_of(contract))
         sign = 1 if parse.execution_side(execution.side) is Side.BUY else -1
         number = str(contract.conId)

@@ -38,6 +38,8 @@ class Tws:
         self.muted: set[int] = set()  # message kinds that are not answered
         self.connects: list[float] = []
         self.writes: list[float] = []  # when messages came, for the budget
+        self.listening = asyncio.Event()  # cleared: nothing is read any more
+        self.listening.set()
         self.port = 0
         self._door: asyncio.Server | None = None
         venue.tell, venue.tell_execution = self._tell, self._tell_execution
@@ -116,6 +118,7 @@ class Visitor:
         await self._read()
         self.say(wire.pack(wire.VERSION, "20261120 16:00:00 UTC"))
         while True:
+            await self._tws.listening.wait()
             fields = await self._read()
             self._tws.writes.append(time.monotonic())
             kind = int(fields[0])

@@ -10,7 +10,9 @@ from tests.doubles.tws.wire import Said, Security
 
 LIVE = ("PreSubmitted", "Submitted", "PendingSubmit")
 SECURITIES = (
-    Security(12087792, "EUR", "CASH", "IDEALPRO", "USD", "0.00005", "0.01", "0.01", local="EUR.USD"),
+    Security(
+        12087792, "EUR", "CASH", "IDEALPRO", "USD", "0.00005", "0.01", "0.01", local="EUR.USD"
+    ),
     Security(15016059, "USD", "CASH", "IDEALPRO", "JPY", "0.005", "0.01", "0.01", local="USD.JPY"),
     Security(265598, "AAPL", "STK", "SMART", "USD", "0.01", "0.0001", "0.0001"),
     Security(495512563, "ES", "FUT", "CME", "USD", "0.25", month="202612", multiplier="50"),

@@ -1,0 +1,303 @@
+"""Three outcomes, never mixed: what becomes of an order on its way to IBKR and back."""
+
+import asyncio
+from decimal import Decimal
+
+import pytest
+
+from brokers.base import NotSent, OutcomeUnknown, ReadFailed, Rejected
+from brokers.messages import OrderRequest, OrderType, ReportKind, TimeInForce
+from common.codes import Code
+from tests.ibkr.cast import Stage, limit, order, played, protected
+
+ID = "abc00000000000001"
+
+
+@played
+async def test_a_market_order_is_filled_and_its_levels_rest_in_one_group(stage: Stage) -> None:
+    (told,) = await stage.submit(protected())
+
+    assert told.kind is ReportKind.FILLED
+    (fill,) = told.fills
+    assert (fill.quantity, fill.price) == (Decimal(20000), Decimal("1.1002"))
+    assert (fill.commission, fill.commission_currency) == (Decimal("1.25"), "USD")
+    assert stage.venue.accepted == [ID, f"{ID}:sl", f"{ID}:tp"]
+    entry, stop, target = stage.venue.orders
+    assert [o.transmit for o in stage.venue.orders] == [False, False, True]
+    assert (stop.parent_id, target.parent_id) == (entry.order_id, entry.order_id)
+    assert (entry.oca_group, stop.oca_group, target.oca_group) == ("", ID[:-1], ID[:-1])
+    assert (stop.oca_type, target.oca_type) == (2, 2)
+    assert (stop.kind, stop.aux, target.kind, target.limit) == ("STP", "1.09", "LMT", "1.12")
+    assert {o.tif for o in stage.venue.orders} == {"GTC"}
+
+
+@played
+async def test_limit_and_stop_orders_rest_with_their_prices_on_the_grid(stage: Stage) -> None:
+    (bought,) = await stage.submit(limit(price="1.090037"))
+    stop = order(
+        "abc00000000000002", order_type=OrderType.STOP, stop_price=Decimal("1.120037"),
+        time_in_force=TimeInForce.DAY,
+    )  # fmt: skip
+    (stopped,) = await stage.submit(stop)
+
+    assert (bought.kind, stopped.kind) == (ReportKind.ACCEPTED, ReportKind.ACCEPTED)
+    assert [o.limit or o.aux for o in stage.venue.orders] == ["1.09", "1.12005"]
+    assert [o.tif for o in stage.venue.orders] == ["GTC", "DAY"]
+
+
+@played
+async def test_an_immediate_order_without_a_price_expires(stage: Stage) -> None:
+    hurried = limit()
+    (end,) = await stage.submit(
+        order(
+            order_type=OrderType.LIMIT, limit_price=hurried.limit_price,
+            time_in_force=TimeInForce.IOC,
+        )
+    )  # fmt: skip
+    # It was accepted first: the end follows as an event, if it was not told at once.
+    if end.kind is ReportKind.ACCEPTED:
+        (end,) = await stage.heard(ReportKind.EXPIRED)
+    assert (end.kind, end.code) == (ReportKind.EXPIRED, Code.NO_PRICE_WITHIN_LIMIT)
+
+
+@played
+async def test_a_listed_refusal_is_final_and_told_once(stage: Stage) -> None:
+    cases = [
+        (201, "Order rejected - reason:YOUR ORDER IS NOT ACCEPTED. INSUFFICIENT MARGIN", "NO_MONEY"),
+        (110, "The price does not conform to the minimum price variation", "PRICE_INVALID"),
+        (203, "The security AAPL is not available or allowed for this account", "TRADING_DISABLED"),
+        (321, "Error validating request: The API interface is currently in Read-Only mode.",
+         "TRADING_DISABLED"),
+    ]  # fmt: skip
+    for n, (number, text, code) in enumerate(cases):
+        stage.fault("reject", number, text)
+        with pytest.raises(Rejected) as refused:
+            await stage.submit(order(f"abc0000000000001{n}"))
+        assert (refused.value.code, refused.value.detail) == (Code(code), f"{number}: {text}")
+    assert stage.venue.accepted == []
+    assert await stage.hear() == []  # the reply is the telling; a retry has another id
+
+
+@played
+async def test_accepted_and_cut_is_unknown_and_then_found(stage: Stage) -> None:
+    stage.fault("accept and cut")
+    with pytest.raises(OutcomeUnknown) as unknown:
+        await stage.submit(order())
+    assert unknown.value.code is Code.REPLY_LOST
+
+    (found,) = await stage.find(ID) or []
+    assert (found.kind, found.fills[0].quantity) == (ReportKind.FILLED, Decimal(20000))
+    assert stage.venue.accepted == [ID]
+
+
+@played
+async def test_cut_before_it_arrived_is_unknown_and_then_certainly_absent(stage: Stage) -> None:
+    stage.fault("lose")
+    with pytest.raises(OutcomeUnknown):
+        await stage.submit(order())
+
+    assert await stage.find(ID) is None
+    await stage.submit(order())  # a resend after proven absence keeps the id
+    assert stage.venue.accepted == [ID]
+
+
+@played
+async def test_silence_is_unknown_after_its_time(stage: Stage) -> None:
+    stage.fault("accept in silence")
+    with pytest.raises(OutcomeUnknown):
+        await stage.submit(limit())
+    (found,) = await stage.find(ID) or []
+    assert found.kind is ReportKind.ACCEPTED
+
+
+@played
+async def test_a_late_answer_is_told_as_an_event(stage: Stage) -> None:
+    stage.fault("late", seconds=1.2)
+    with pytest.raises(OutcomeUnknown):
+        await stage.submit(limit())
+    (late,) = await stage.heard(ReportKind.ACCEPTED)
+    assert late.client_order_id == ID
+
+
+@played
+async def test_half_an_answer_is_unknown(stage: Stage) -> None:
+    stage.fault("half")
+    with pytest.raises(OutcomeUnknown):
+        await stage.submit(limit())
+    (found,) = await stage.find(ID) or []
+    assert found.kind is ReportKind.ACCEPTED
+
+
+@played
+async def test_an_unlisted_code_is_not_believed_the_broker_is_asked(stage: Stage) -> None:
+    stage.fault("unlisted", 10999, "something new")
+    (told,) = await stage.submit(limit())
+    assert told.kind is ReportKind.ACCEPTED  # ib_async's own books would say Cancelled
+    assert stage.venue.order(ID).live
+
+
+@played
+async def test_an_unlisted_code_without_an_order_is_unknown_then_absent(stage: Stage) -> None:
+    stage.fault("reject", 10999, "something new")
+    with pytest.raises(OutcomeUnknown) as unknown:
+        await stage.submit(limit())
+    assert unknown.value.detail == "10999: something new"
+    assert await stage.find(ID) is None
+
+
+@played
+async def test_inactive_is_asked_about_and_then_a_refusal(stage: Stage) -> None:
+    stage.fault("inactive", text="Rejected by the exchange")
+    with pytest.raises(Rejected) as refused:
+        await stage.submit(limit())
+    assert refused.value.code is Code.REJECTED_BY_BROKER
+    assert refused.value.detail == "Rejected by the exchange"
+
+
+@played
+async def test_an_answer_that_makes_no_sense_is_asked_about(stage: Stage) -> None:
+    stage.fault("garbage")
+    (told,) = await stage.submit(limit())
+    assert told.kind is ReportKind.ACCEPTED
+    assert "not|an|order" in stage.session.garbage
+
+
+@played
+async def test_nonsense_and_no_answer_is_unknown_with_the_raw_text(stage: Stage) -> None:
+    await stage.submit(limit("abc00000000000002"))
+    stage.fault("garbage")
+    stage.tws.muted = {16}
+    with pytest.raises(OutcomeUnknown) as unknown:
+        await stage.submit(limit())
+    assert "not|an|order" in unknown.value.detail
+
+
+@played
+async def test_what_the_guard_refuses_never_leaves(stage: Stage) -> None:
+    def refuse(_: OrderRequest) -> None:
+        raise NotSent(Code.KILL_SWITCH)
+
+    with pytest.raises(NotSent):
+        await stage.adapter.submit(stage.spec, protected(), refuse)
+    assert await stage.find(ID) is None  # asked behind it on the same line
+    assert stage.venue.received == []
+
+
+@played
+async def test_nothing_is_awaited_between_guard_and_write(stage: Stage) -> None:
+    await stage.adapter.positions(stage.spec)
+    sent = []
+
+    def guard(_: OrderRequest) -> None:
+        loop, conn = asyncio.get_running_loop(), stage.session.client.conn
+        sent.append(conn.numBytesSent)
+        loop.call_soon(lambda: sent.append(conn.numBytesSent))
+
+    await stage.adapter.submit(stage.spec, protected(), guard)
+    before, after = sent
+    assert after - before > 300  # the bytes of all three had left when the loop came round
+
+
+@played
+async def test_without_a_gateway_nothing_is_sent(stage: Stage) -> None:
+    await stage.tws.close()
+    with pytest.raises(NotSent) as not_sent:
+        await stage.submit(order())
+    assert not_sent.value.code is Code.NOT_CONNECTED
+    assert stage.venue.received == []
+
+
+@played
+async def test_a_line_that_holds_bytes_back_is_not_written_to(stage: Stage) -> None:
+    await stage.submit(limit("abc00000000000002"))
+    stage.tws.listening.clear()
+    transport = stage.session.client.conn.transport
+    transport.write(b"\0" * 30_000_000)  # more than both kernels take
+    assert transport.get_write_buffer_size() > 0
+    with pytest.raises(NotSent):
+        await stage.submit(order())
+    transport.abort()
+    stage.tws.listening.set()
+    assert await stage.find(ID) is None
+    assert stage.venue.received == ["abc00000000000002"]
+
+
+@played
+async def test_tws_without_ibkr_takes_no_order_and_proves_nothing(stage: Stage) -> None:
+    await stage.submit(limit("abc00000000000002"))
+    stage.tws.announce(1100, "Connectivity between IBKR and TWS has been lost.")
+    await stage.until(lambda: not stage.session.usable)
+    assert stage.session.client.isConnected()
+    with pytest.raises(NotSent) as not_sent:
+        await stage.submit(order())
+    assert not_sent.value.code is Code.BROKER_UNREACHABLE
+    with pytest.raises(ReadFailed):
+        await stage.find(ID)
+    assert stage.venue.received == ["abc00000000000002"]
+
+    for back in (1102, 1101):
+        stage.venue.fill("abc00000000000002", "5000", "1.0900")
+        stage.tws.announce(back, "restored")
+        await stage.until(lambda: stage.session.usable)
+        stage.tws.announce(1100, "lost again")
+        await stage.until(lambda: not stage.session.usable)
+    stage.tws.announce(1102, "restored")
+    await stage.until(lambda: stage.session.usable)
+    await stage.submit(order())
+    assert stage.venue.received == ["abc00000000000002", ID]
+
+
+@played
+async def test_an_id_is_never_placed_twice(stage: Stage) -> None:
+    first = await stage.submit(order())
+    assert await stage.submit(order()) == first
+    assert stage.venue.received == [ID]
+
+
+@played
+async def test_what_ibkr_cannot_trade_is_refused_before_it_leaves(stage: Stage) -> None:
+    cases = [
+        (order(symbol="NOPE"), Code.UNKNOWN_SYMBOL_AT_BROKER),
+        (order(symbol="VOD"), Code.UNKNOWN_SYMBOL_AT_BROKER),  # priced in pence
+        (order(symbol="ES 202612", quantity=Decimal(75)), Code.VOLUME_INVALID),  # 1.5 contracts
+        (order(quantity=Decimal("0")), Code.VOLUME_INVALID),
+    ]
+    for request, code in cases:
+        with pytest.raises(Rejected) as refused:
+            await stage.submit(request)
+        assert refused.value.code is code
+    assert stage.venue.received == []
+
+
+@played
+async def test_contracts_of_a_future_are_base_units_here(stage: Stage) -> None:
+    stage.venue.quote("ES", "5000.00", "5000.25")
+    (told,) = await stage.submit(order(symbol="ES 202612", quantity=Decimal(100)))
+    assert stage.venue.orders[0].quantity == 2
+    assert told.fills[0].quantity == 100
+    (held,) = await stage.adapter.positions(stage.spec)
+    assert (held.symbol, held.quantity, held.entry_price) == (
+        "ES 202612", Decimal(100), Decimal("5000.25"),
+    )  # fmt: skip
+
+
+@played
+async def test_shares_and_cfds_by_the_symbol_map(stage: Stage) -> None:
+    stage.venue.quote("AAPL", "200.00", "200.02")
+    stage.venue.quote("IBUS500", "5000.00", "5000.50")
+    await stage.submit(order(symbol="AAPL", quantity=Decimal(10)))
+    await stage.submit(order("abc00000000000002", symbol="IBUS500", quantity=Decimal("0.5")))
+    held = {p.symbol: p.quantity for p in await stage.adapter.positions(stage.spec)}
+    assert held == {"AAPL": Decimal(10), "IBUS500": Decimal("0.5")}
+
+
+@played
+async def test_many_are_told_one_by_one(stage: Stage) -> None:
+    stage.fault("reject", 201, "rejected")
+    outcomes = {}
+    requests = [(stage.spec, order(f"abc0000000000002{n}")) for n in range(3)]
+    await stage.adapter.submit_many(
+        requests, lambda _: None, lambda r, o: outcomes.setdefault(r.client_order_id, o)
+    )
+    refused = [o for o in outcomes.values() if isinstance(o, Rejected)]
+    assert (len(outcomes), len(refused)) == (3, 1)
