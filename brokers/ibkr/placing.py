@@ -154,7 +154,8 @@ async def _outcome(session: Session, client: TwsClient, record: Record) -> list[
         await until(session, client, record, lambda: _decided(record) or _doubted(session, record))
         if not _decided(record):  # the broker is asked what it has
             with suppress(ReadFailed, TimeoutError):
-                await asyncio.wait_for(session.snapshot(), session.pace.reply)
+                async with asyncio.timeout(session.pace.reply):
+                    await session.snapshot()
     finally:
         record.awaited = False
         if record.in_doubt:

@@ -105,7 +105,8 @@ class Session:
             return
         if self._attempt is not None and not self._attempt.done():
             with suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(self._attempt), self.pace.connect)
+                async with asyncio.timeout(self.pace.connect):
+                    await asyncio.shield(self._attempt)
         elif self._open and not self._cut_off:  # IBKR is back; the orders are to be read first
             await self._sync()
         self.require_usable()
@@ -251,7 +252,8 @@ class Session:
         while self._open:
             self._stir.clear()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stir.wait(), self.pace.ping)
+                async with asyncio.timeout(self.pace.ping):  # wait_for of 3.11 can lose a cancel
+                    await self._stir.wait()
             if not self._open:
                 break
             now = loop.time()
@@ -292,7 +294,8 @@ class Session:
         told = self._ear.begin(key or req_id)
         try:
             send(client, req_id)
-            return await asyncio.wait_for(told, self.pace.read)
+            async with asyncio.timeout(self.pace.read):
+                return await told
         except TimeoutError as error:
             raise ReadFailed(Code.BROKER_UNREACHABLE, "TWS does not answer") from error
         except OSError as error:

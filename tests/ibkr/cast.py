@@ -62,6 +62,8 @@ class Stage:
         return await self.adapter.submit(self.spec, request, lambda _: None)
 
     async def find(self, client_order_id: str) -> list[OrderReport] | None:
+        """Look an order up as soon as the session is in step again."""
+        await self.until(lambda: self.session.usable)
         return await self.adapter.find_order(self.spec, client_order_id)
 
     async def hear(self) -> list[OrderReport]:

@@ -218,6 +218,7 @@ async def test_a_line_that_holds_bytes_back_is_not_written_to(stage: Stage) -> N
         await stage.submit(order())
     transport.abort()
     stage.tws.listening.set()
+    await stage.until(lambda: not stage.session.usable)
     assert await stage.find(ID) is None
     assert stage.venue.received == ["abc00000000000002"]
 
@@ -232,7 +233,7 @@ async def test_tws_without_ibkr_takes_no_order_and_proves_nothing(stage: Stage) 
         await stage.submit(order())
     assert not_sent.value.code is Code.BROKER_UNREACHABLE
     with pytest.raises(ReadFailed):
-        await stage.find(ID)
+        await stage.adapter.find_order(stage.spec, ID)
     assert stage.venue.received == ["abc00000000000002"]
 
     for back in (1102, 1101):

@@ -80,7 +80,7 @@ class Tws:
         self.connects.append(time.monotonic())
         try:
             await visitor.serve()
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
             pass
         finally:
             if visitor in self.visitors:
@@ -201,14 +201,13 @@ class Visitor:
             self.say(wire.open_order(security, order, "PreSubmitted", margin))
             return
         self._venue.received.append(said.ref)
-        is_new = self._venue.find(self.client_id, said.order_id) is None
         fault = self._tws.faults.popleft() if self._tws.faults else None
         if fault is None:
             self._venue.place(self.client_id, said)
         else:
-            self._faulty(fault, said, is_new)
+            self._faulty(fault, said)
 
-    def _faulty(self, fault: Fault, said: Said, is_new: bool) -> None:
+    def _faulty(self, fault: Fault, said: Said) -> None:
         if fault.kind == "reject":  # nothing is accepted; an error, then an end
             self.say(wire.error(said.order_id, fault.number, fault.text))
         elif fault.kind == "lose":  # it never arrived
@@ -236,7 +235,9 @@ class Visitor:
             self.silent = False
             self.say(wire.pack(5, said.order_id, "not", "an", "order"))
         elif fault.kind == "inactive":
+            self.silent = True
             order = self._venue.place(self.client_id, said)
+            self.silent = False
             order.status, order.why = "Inactive", fault.text
             self.tell_order(order, "status")
         else:
