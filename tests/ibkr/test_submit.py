@@ -261,7 +261,7 @@ async def test_what_ibkr_cannot_trade_is_refused_before_it_leaves(stage: Stage) 
         (order(symbol="NOPE"), Code.UNKNOWN_SYMBOL_AT_BROKER),
         (order(symbol="VOD"), Code.UNKNOWN_SYMBOL_AT_BROKER),  # priced in pence
         (order(symbol="ES 202612", quantity=Decimal(75)), Code.VOLUME_INVALID),  # 1.5 contracts
-        (order(quantity=Decimal("0")), Code.VOLUME_INVALID),
+        (order(quantity=Decimal(0)), Code.VOLUME_INVALID),
     ]
     for request, code in cases:
         with pytest.raises(Rejected) as refused:

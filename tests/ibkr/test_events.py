@@ -1,0 +1,210 @@
+"""What IBKR tells by itself, and that nothing of it is lost, doubled or believed too early."""
+
+import time
+from decimal import Decimal
+
+from brokers.messages import CloseCause, OrderReport, ReportKind
+from tests.doubles.tws import wire
+from tests.ibkr.cast import Stage, exit_of, limit, order, played, protected
+
+ID = "abc00000000000001"
+
+
+def filled_sum(reports: list[OrderReport], client_order_id: str = ID) -> Decimal:
+    """What a reader who knows executions by their ids has of an order."""
+    known = {
+        fill.broker_fill_id: (fill.revision, fill.quantity)
+        for report in reports
+        if report.client_order_id == client_order_id and report.close_cause is None
+        for fill in sorted(report.fills, key=lambda fill: fill.revision)
+    }
+    return sum((quantity for _, quantity in known.values()), Decimal(0))
+
+
+@played
+async def test_a_fill_is_told_in_less_than_100_ms(stage: Stage) -> None:
+    await stage.submit(limit())
+    for with_commission in (True, False):
+        stage.tws.commissions = with_commission
+        began, n = time.perf_counter(), 1 if with_commission else 2
+        stage.venue.fill(ID, "1000", "1.0900")
+        await stage.heard(ReportKind.FILLED, n)
+        assert time.perf_counter() - began < 0.1
+
+
+@played
+async def test_partial_fills_add_up_and_the_rest_is_cancelled(stage: Stage) -> None:
+    await stage.submit(limit())
+    stage.venue.fill(ID, "5000", "1.0900")
+    stage.venue.fill(ID, "2500", "1.0899")
+    stage.venue.end(ID)
+    (end,) = await stage.heard(ReportKind.CANCELLED)
+    await stage.heard(ReportKind.FILLED, 2)
+    assert end.client_order_id == ID
+    assert filled_sum(stage.told) == 7500
+
+
+@played
+async def test_executions_told_again_are_no_news(stage: Stage) -> None:
+    await stage.submit(order())
+    await stage.heard(ReportKind.FILLED)
+    before = len(stage.told)
+    stage.tws.replay()
+    await stage.find(ID)  # behind them on the same line
+    assert len(await stage.hear()) == before
+
+
+@played
+async def test_a_late_commission_is_a_revision(stage: Stage) -> None:
+    stage.tws.commissions = False
+    await stage.submit(order())
+    (first,) = await stage.heard(ReportKind.FILLED)
+    assert (first.fills[0].revision, first.fills[0].commission) == (0, Decimal(0))
+
+    stage.tws.commissions = True
+    stage.tws.replay()
+    _, then = await stage.heard(ReportKind.FILLED, 2)
+    assert then.fills[0].broker_fill_id == first.fills[0].broker_fill_id
+    assert (then.fills[0].revision, then.fills[0].commission) == (1, Decimal("1.25"))
+    assert then.fills[0].quantity == first.fills[0].quantity
+
+
+@played
+async def test_a_correction_replaces_and_does_not_add(stage: Stage) -> None:
+    await stage.submit(order())
+    (first,) = await stage.heard(ReportKind.FILLED)
+    stage.venue.correct(stage.venue.executions[0], "1.1001")
+    _, then = await stage.heard(ReportKind.FILLED, 2)
+    assert then.fills[0].broker_fill_id == first.fills[0].broker_fill_id
+    assert then.fills[0].revision > first.fills[0].revision
+    assert then.fills[0].price == Decimal("1.1001")
+    assert filled_sum(stage.told) == 20000
+
+
+@played
+async def test_a_stop_that_fills_is_an_exit_of_its_entry(stage: Stage) -> None:
+    await stage.submit(protected())
+    stage.venue.quote("EURUSD", "1.0880", "1.0882")  # a gap
+    (told,) = await stage.heard(ReportKind.FILLED, of=lambda r: r.close_cause is not None)
+    assert (told.client_order_id, told.close_cause) == (ID, CloseCause.STOP_LOSS)
+    assert told.fills[0].price == Decimal("1.0880")
+    assert told.broker_position_id == "12087792"
+    assert stage.venue.held("EURUSD") == 0
+    assert stage.venue.order(f"{ID}:tp").status == "Cancelled"
+
+
+@played
+async def test_exits_share_the_group_so_the_position_never_turns(stage: Stage) -> None:
+    await stage.submit(protected())
+    await stage.submit(exit_of(ID, "abc00000000000081", 5000))
+    (shrunk,) = await stage.heard(ReportKind.LEVELS, of=lambda r: r.protected == 15000)
+    assert (shrunk.stop_loss, shrunk.take_profit) == (Decimal("1.09"), Decimal("1.12"))
+
+    await stage.submit(exit_of(ID, "abc00000000000082", 15000))
+    assert stage.venue.held("EURUSD") == 0
+    stage.venue.quote("EURUSD", "1.0700", "1.0702")
+    assert stage.venue.held("EURUSD") == 0
+    assert not stage.venue.order(f"{ID}:sl").live
+
+
+@played
+async def test_a_refused_stop_is_told_as_what_is_held(stage: Stage) -> None:
+    entry = limit()
+    await stage.submit(
+        order(
+            order_type=entry.order_type, limit_price=entry.limit_price,
+            stop_loss=Decimal("1.08"), take_profit=Decimal("1.12"),
+        )
+    )  # fmt: skip
+    stop = stage.venue.order(f"{ID}:sl")
+    stop.status = "Inactive"
+    stage.tws.say(wire.error(stop.order_id, 201, "Order rejected - reason:stop"))
+    (told,) = await stage.heard(ReportKind.LEVELS, of=lambda r: r.code == "STOPS_INVALID")
+    assert (told.stop_loss, told.take_profit) == (None, Decimal("1.12"))
+
+
+@played
+async def test_an_accepted_order_that_ibkr_refuses_later_is_rejected(stage: Stage) -> None:
+    await stage.submit(limit())
+    placed = stage.venue.order(ID)
+    stage.venue.end(ID, "Inactive")
+    stage.tws.say(_refusal(placed.order_id))
+    (told,) = await stage.heard(ReportKind.REJECTED)
+    assert (told.client_order_id, told.code) == (ID, "NO_MONEY")
+
+
+@played
+async def test_a_notice_ends_nothing(stage: Stage) -> None:
+    await stage.submit(limit())
+    placed = stage.venue.order(ID)
+    for number in (399, 10349, 2109):
+        stage.tws.say(wire.error(placed.order_id, number, "Order Message: will not be placed"))
+    (found,) = await stage.find(ID) or []
+    assert found.kind is ReportKind.ACCEPTED
+
+
+@played
+async def test_an_unlisted_code_about_a_live_order_has_the_broker_asked(stage: Stage) -> None:
+    await stage.submit(limit())
+    placed = stage.venue.order(ID)
+    asked = len(stage.tws.writes)
+    stage.tws.say(wire.error(placed.order_id, 10777, "who knows"))
+    await stage.until(lambda: len(stage.tws.writes) >= asked + 3)  # the three lists
+    (found,) = await stage.find(ID) or []
+    assert found.kind is ReportKind.ACCEPTED
+    assert [r for r in await stage.hear() if r.kind is not ReportKind.ACCEPTED] == []
+
+
+@played
+async def test_events_come_again_until_they_are_acknowledged(stage: Stage) -> None:
+    for n in range(3):
+        await stage.submit(limit(f"abc0000000000001{n}"))
+    first = await stage.adapter.events(2)
+    assert [r.event_id for r in first] == [r.event_id for r in await stage.adapter.events(2)]
+    rest = await stage.adapter.events(2, first[-1].event_id)
+    assert [r.client_order_id for r in rest] == ["abc00000000000012"]
+    await stage.adapter.acknowledge([r.event_id for r in first])
+    assert await stage.adapter.events(500) == rest
+
+
+@played
+async def test_another_process_is_told_all_of_today(stage: Stage) -> None:
+    await stage.submit(protected())
+    await stage.submit(limit("abc00000000000002"))
+    await stage.submit(limit("abc00000000000003"))
+    stage.venue.end("abc00000000000003")
+    await stage.die()
+    stage.venue.fill("abc00000000000002", "20000", "1.0900")  # nobody listened
+
+    await stage.adapter.account(stage.spec)
+    await stage.heard(ReportKind.FILLED, 2)
+    assert filled_sum(stage.told) == 20000
+    assert filled_sum(stage.told, "abc00000000000002") == 20000
+    (ended,) = await stage.heard(ReportKind.CANCELLED)
+    assert ended.client_order_id == "abc00000000000003"
+    (levels,) = await stage.heard(ReportKind.LEVELS, of=lambda r: r.take_profit is not None)
+    assert (levels.client_order_id, levels.protected) == (ID, Decimal(20000))
+
+
+@played
+async def test_what_happened_while_the_line_was_down_is_told(stage: Stage) -> None:
+    await stage.submit(limit())
+    await stage.tws.close()
+    await stage.until(lambda: not stage.session.usable)
+    stage.venue.fill(ID, "20000", "1.0900")
+    await stage.tws.open(stage.tws.port)
+    (told,) = await stage.heard(ReportKind.FILLED)
+    assert told.fills[0].quantity == 20000
+    assert len(stage.venue.accepted) == 1
+
+
+@played
+async def test_an_order_id_of_another_account_is_not_ours(stage: Stage) -> None:
+    await stage.submit(limit())
+    stage.venue.order(ID).account = "DU7654321"
+    await stage.die()
+    assert await stage.find(ID) is None
+
+
+def _refusal(order_id: int) -> bytes:
+    return wire.error(order_id, 201, "Order rejected - reason:insufficient margin")

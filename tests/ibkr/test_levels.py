@@ -1,0 +1,187 @@
+"""Stops, targets and cancels: changed under the same id, by the session that placed them."""
+
+from decimal import Decimal
+
+import pytest
+
+from brokers.base import NotSent, OutcomeUnknown, Rejected
+from brokers.messages import CancelRequest, ModifyRequest, ReportKind
+from common.clocks import machine_time
+from common.codes import Code
+from tests.ibkr.cast import Stage, exit_of, limit, order, played, protected
+
+ID = "abc00000000000001"
+
+
+def move(stop: str | None, target: str | None, **more: object) -> ModifyRequest:
+    prices = [None if price is None else Decimal(price) for price in (stop, target)]
+    return ModifyRequest(ID, "12087792", "EURUSD", prices[0], prices[1], **more)  # type: ignore[arg-type]
+
+
+def stopping(client_order_id: str = ID) -> CancelRequest:
+    return CancelRequest(client_order_id, "", "EURUSD")
+
+
+@played
+async def test_levels_move_under_their_own_ids(stage: Stage) -> None:
+    await stage.submit(protected())
+    stop_id = stage.venue.order(f"{ID}:sl").order_id
+    (told,) = await stage.adapter.modify(stage.spec, move("1.095", "1.13"))
+    assert (told.kind, told.stop_loss, told.take_profit, told.protected) == (
+        ReportKind.LEVELS, Decimal("1.095"), Decimal("1.13"), Decimal(20000),
+    )  # fmt: skip
+    assert len(stage.venue.orders) == 3  # nothing was placed beside them
+    assert stage.venue.order(f"{ID}:sl").order_id == stop_id
+    assert stage.venue.order(f"{ID}:sl").oca_group == ID[:-1]
+
+
+@played
+async def test_the_same_levels_need_no_word(stage: Stage) -> None:
+    await stage.submit(protected())
+    await stage.heard(ReportKind.LEVELS)
+    received = list(stage.venue.received)
+    (told,) = await stage.adapter.modify(stage.spec, move("1.09", "1.12"))
+    assert (told.stop_loss, told.take_profit) == (Decimal("1.09"), Decimal("1.12"))
+    assert stage.venue.received == received
+
+
+@played
+async def test_a_level_is_taken_away_and_made_anew(stage: Stage) -> None:
+    await stage.submit(protected())
+    (told,) = await stage.adapter.modify(stage.spec, move(None, "1.12"))
+    assert (told.stop_loss, told.take_profit, told.protected) == (None, Decimal("1.12"), None)
+    assert stage.venue.order(f"{ID}:sl").status == "Cancelled"
+
+    (told,) = await stage.adapter.modify(stage.spec, move("1.08", "1.12", quantity=Decimal(20000)))
+    assert (told.stop_loss, told.protected) == (Decimal("1.08"), Decimal(20000))
+    fresh = stage.venue.order(f"{ID}:sl")
+    assert (fresh.status, fresh.oca_group, fresh.oca_type) == ("PreSubmitted", ID[:-1], 2)
+    stage.venue.quote("EURUSD", "1.0790", "1.0792")
+    assert stage.venue.held("EURUSD") == 0
+    assert not stage.venue.order(f"{ID}:tp").live
+
+
+@played
+async def test_levels_of_an_entry_that_had_none(stage: Stage) -> None:
+    await stage.submit(order())
+    (told,) = await stage.adapter.modify(stage.spec, move("1.08", None, quantity=Decimal(20000)))
+    assert (told.stop_loss, told.take_profit) == (Decimal("1.08"), None)
+    assert stage.venue.order(f"{ID}:sl").action == "SELL"
+
+
+@played
+async def test_levels_of_a_position_older_than_todays_lists(stage: Stage) -> None:
+    await stage.submit(order())
+    stage.venue.orders.clear()
+    stage.venue.executions.clear()
+    await stage.die()
+    (told,) = await stage.adapter.modify(stage.spec, move("1.08", None, quantity=Decimal(20000)))
+    assert (told.stop_loss, told.protected) == (Decimal("1.08"), Decimal(20000))
+    with pytest.raises(Rejected) as refused:
+        await stage.adapter.modify(
+            stage.spec, ModifyRequest("abc00000000000009", "", "AAPL", Decimal(1), None)
+        )
+    assert refused.value.code is Code.NO_POSITION
+
+
+@played
+async def test_a_refused_level_leaves_the_old_one(stage: Stage) -> None:
+    await stage.submit(protected())
+    await stage.heard(ReportKind.LEVELS)
+    stage.fault("reject", 110, "The price does not conform to the minimum price variation")
+    with pytest.raises(Rejected) as refused:
+        await stage.adapter.modify(stage.spec, move("1.095", "1.12"))
+    assert refused.value.code is Code.STOPS_INVALID
+    (held,) = await stage.adapter.positions(stage.spec)
+    assert held.stop_loss == Decimal("1.09")
+
+
+@played
+async def test_an_old_stop_never_leaves_after_its_deadline(stage: Stage) -> None:
+    await stage.submit(protected())
+    received = list(stage.venue.received)
+    with pytest.raises(NotSent) as not_sent:
+        await stage.adapter.modify(stage.spec, move("1.095", None, send_by=machine_time() - 1))
+    assert not_sent.value.code is Code.SEND_DEADLINE
+    late = CancelRequest(ID, "", "EURUSD", send_by=machine_time() - 1)
+    await stage.submit(limit("abc00000000000002"))
+    with pytest.raises(NotSent):
+        await stage.adapter.cancel(
+            stage.spec, CancelRequest("abc00000000000002", "", "EURUSD", late.send_by)
+        )
+    assert stage.venue.received == [*received, "abc00000000000002"]
+    assert stage.venue.order("abc00000000000002").live
+
+
+@played
+async def test_a_silent_move_is_unknown(stage: Stage) -> None:
+    await stage.submit(protected())
+    stage.fault("accept in silence")
+    with pytest.raises(OutcomeUnknown):
+        await stage.adapter.modify(stage.spec, move("1.095", "1.12"))
+
+
+@played
+async def test_a_cancel_ends_the_order_and_its_levels(stage: Stage) -> None:
+    entry = limit()
+    await stage.submit(
+        order(order_type=entry.order_type, limit_price=entry.limit_price, stop_loss=Decimal("1.08"))
+    )
+    (told,) = await stage.adapter.cancel(stage.spec, stopping())
+    assert (told.kind, told.client_order_id) == (ReportKind.CANCELLED, ID)
+    await stage.until(lambda: not stage.venue.order(f"{ID}:sl").live)
+
+
+@played
+async def test_a_fill_that_was_first_refuses_the_cancel(stage: Stage) -> None:
+    await stage.submit(limit())
+    stage.venue.order(ID).status = "Submitted"
+    stage.tws.muted = {4}
+    with pytest.raises(OutcomeUnknown):
+        await stage.adapter.cancel(stage.spec, stopping())
+    stage.tws.muted = set()
+    stage.venue.fill(ID, "20000", "1.09")
+    refused, filled = await stage.adapter.cancel(stage.spec, stopping())
+    assert (refused.kind, filled.kind) == (ReportKind.CANCEL_REFUSED, ReportKind.FILLED)
+
+
+@played
+async def test_a_cancel_that_ibkr_refuses_says_what_the_order_does(stage: Stage) -> None:
+    await stage.submit(limit())
+    placed = stage.venue.order(ID)
+    stage.venue.tell = lambda order, what: None  # the fill is on its way, the cancel overtook it
+    stage.venue.tell_execution = lambda execution: None
+    stage.venue.fill(ID, "20000", "1.09")
+    refused, *did = await stage.adapter.cancel(stage.spec, stopping())
+    assert refused.kind is ReportKind.CANCEL_REFUSED
+    assert refused.detail.startswith("10148")
+    assert placed.filled == 20000
+    told = did or await stage.heard(ReportKind.FILLED)
+    assert told[0].fills[0].quantity == 20000
+
+
+@played
+async def test_what_is_not_there_cannot_be_cancelled(stage: Stage) -> None:
+    with pytest.raises(Rejected):
+        await stage.adapter.cancel(stage.spec, stopping("abc00000000000009"))
+
+
+@played
+async def test_another_client_ids_orders_are_seen_and_not_touched(stage: Stage) -> None:
+    await stage.submit(protected())
+    await stage.submit(limit("abc00000000000002"))
+    await stage.die()
+    stage.client_id = 8
+    await stage.adapter.account(stage.spec)
+    (found, *_) = await stage.find("abc00000000000002") or []
+    assert found.kind is ReportKind.ACCEPTED
+    with pytest.raises(Rejected) as refused:
+        await stage.adapter.cancel(stage.spec, stopping("abc00000000000002"))
+    assert refused.value.code is Code.OTHER_CLIENT_ID
+    with pytest.raises(Rejected) as refused:
+        await stage.adapter.modify(stage.spec, move("1.095", None))
+    assert refused.value.code is Code.OTHER_CLIENT_ID
+    # The exit of a takeover: the group ends the orders that cannot be changed.
+    await stage.submit(exit_of(ID))
+    assert stage.venue.held("EURUSD") == 0
+    assert not stage.venue.order(f"{ID}:sl").live
