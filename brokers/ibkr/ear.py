@@ -109,7 +109,7 @@ class Ear:
         mktCapPrice: float = 0.0,
     ) -> None:
         self._more(OPEN, (permId, filled))
-        self._hearing.status(orderId, status, filled, permId, clientId)
+        self._hearing.status(orderId, status, filled, avgFillPrice, permId, clientId)
 
     def execDetails(self, reqId: int, contract: Contract, execution: Any) -> None:
         self._more(reqId, (contract, execution))

@@ -11,6 +11,7 @@ from brokers.ibkr import codes, parse
 from brokers.ibkr.ledger import Ledger, state_of
 from brokers.ibkr.records import Fill, Record
 from brokers.messages import ReportKind
+from common.clocks import market_now
 
 log = logging.getLogger(__name__)
 COMMISSION_PATIENCE = 0.05  # seconds that an execution waits for its commission before it is told
@@ -65,14 +66,19 @@ class Hearing:
         parse.take_completed(record, state, None if filled is None else filled * units)
         self._ledger.moved(record, before)
 
-    def status(self, order_id: int, status: str, filled: Any, perm_id: int, client_id: int) -> None:
-        """Take a status message."""
+    def status(
+        self, order_id: int, status: str, filled: Any, average: Any, perm_id: int, client_id: int
+    ) -> None:
+        """Take a status message. filled: in all, at that average price."""
         record = self._ledger.by_number(self._connection_id, client_id, order_id)
         if record is None:
             return
         before = state_of(record)
         record.perm_id = perm_id or record.perm_id
-        record.filled = max(record.filled, (parse.exact(filled) or 0) * record.multiplier)
+        done = (parse.exact(filled) or 0) * record.multiplier
+        if done > record.filled:
+            record.filled, record.average = done, parse.exact(average) or record.average
+            record.fill_time = market_now()
         parse.take_status(record, status)
         self._ledger.moved(record, before)
         if record.in_doubt and not record.awaited:

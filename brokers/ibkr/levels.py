@@ -5,14 +5,14 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from brokers.base import NotSent, ReadFailed, Rejected, check_deadline
+from brokers.base import NotSent, OutcomeUnknown, ReadFailed, Rejected, check_deadline
 from brokers.ibkr.ledger import Ledger
 from brokers.ibkr.orders import leg_of, to_order
 from brokers.ibkr.placing import details_of, require_own, until
 from brokers.ibkr.reads import positions
 from brokers.ibkr.records import ENTRY, STOP, TARGET, Record, levels_report
 from brokers.ibkr.session import Session
-from brokers.ibkr.wire import TwsClient
+from brokers.ibkr.wire import HalfSentError, TwsClient
 from brokers.messages import ModifyRequest, OrderReport, OrderType, ReportKind
 from common.codes import Code
 
@@ -74,6 +74,10 @@ async def _make(session: Session, request: ModifyRequest, contract: Any, changes
     try:
         check_deadline(request)
         client.write(frame)
+    except HalfSentError as error:
+        if len(changes) > 1:  # the first of them may have arrived whole
+            raise OutcomeUnknown(Code.REPLY_LOST, str(error)) from error
+        raise NotSent(Code.NOT_CONNECTED, str(error)) from error
     except OSError as error:
         raise NotSent(Code.NOT_CONNECTED, str(error)) from error
     for change in changes:

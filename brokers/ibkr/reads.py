@@ -2,14 +2,13 @@
 
 import asyncio
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 from brokers.base import ReadFailed, Rejected
-from brokers.ibkr import parse
+from brokers.ibkr import codes, parse
 from brokers.ibkr.contracts import listed
 from brokers.ibkr.ear import POSITIONS, TIME, VALUES, AnswerError
 from brokers.ibkr.hearing import COMMISSION_PATIENCE
@@ -43,8 +42,7 @@ async def account(session: Session) -> AccountState:
     found = await _asked(
         session, lambda client, _: client.reqAccountUpdates(True, number), key=VALUES
     )
-    with suppress(OSError):
-        session.client.reqAccountUpdates(False, number)
+    await session.say(lambda client: client.reqAccountUpdates(False, number))
     values: dict[str, tuple[str, str]] = {}
     for tag, value, currency, of in found:
         if of in ("", number) and (tag != "UnrealizedPnL" or currency == "BASE"):
@@ -78,9 +76,9 @@ async def instruments(session: Session) -> list[Instrument]:
 async def positions(session: Session) -> list[BrokerPosition]:
     """Read what is held, with the one stop and target where a position has but one of each."""
     await session.ready()
+    await _learn_names(session)
     found = await _asked(session, lambda client, _: client.reqPositions(), key=POSITIONS)
-    with suppress(OSError):
-        session.client.cancelPositions()
+    await session.say(lambda client: client.cancelPositions())
     held: dict[int, BrokerPosition] = {}
     for number, contract, quantity, cost in found:
         if number != session.place.account:
@@ -97,6 +95,7 @@ async def positions(session: Session) -> list[BrokerPosition]:
 async def open_orders(session: Session) -> list[BrokerOrder]:
     """Read every order that rests, whoever placed it; stops and targets stand with their entry."""
     await session.ready()
+    await _learn_names(session)
     snapshot = await session.snapshot()
     executed = {one[0]: one[1] for one in snapshot.open if len(one) == 2}
     told: dict[int, BrokerOrder] = {}
@@ -134,7 +133,7 @@ async def find_order(session: Session, client_order_id: str) -> list[OrderReport
     if not known:
         raise ReadFailed(Code.BROKER_UNREACHABLE, f"TWS has it, IBKR says nothing: {record.status}")
     legs = [session.ledger.get(connection_id, client_order_id, leg) for leg in (STOP, TARGET)]
-    reports = record.reports()
+    reports = [*record.reports(), *([total] if (total := record.sum_report()) else [])]
     if any(legs):
         reports.append(levels_report(record, *legs))
         reports += [r for leg in legs if leg and leg.fills for r in leg.reports() if r.fills]
@@ -188,7 +187,8 @@ async def what_if(session: Session, request: OrderRequest) -> Margin:
             lambda client, number: client.placeOrder(number, details.contract, order)
         )
     except AnswerError as error:
-        raise Rejected(Code.REJECTED_BY_BROKER, str(error)) from error
+        code = codes.refusal(error.number, error.text) or Code.REJECTED_BY_BROKER
+        raise Rejected(code, str(error)) from error
     state = found[0]
     return Margin(
         parse.exact(state.initMarginChange),
@@ -204,6 +204,16 @@ async def _asked(session: Session, send: Any, *, key: str) -> list[Any]:
         return await session.ask(send, key=key)
     except AnswerError as error:
         raise ReadFailed(Code.BROKER_UNREACHABLE, str(error)) from error
+
+
+async def _learn_names(session: Session) -> None:
+    """Learn which contracts the map's symbols mean, so that what is held is named by it."""
+    for symbol in session.place.settings.get("symbols") or ():
+        if symbol not in session.details and symbol not in session.unknown:
+            try:
+                await details_of(session, symbol)
+            except Rejected:
+                session.unknown.add(symbol)
 
 
 async def _told(session: Session, records: Iterable[Record]) -> None:

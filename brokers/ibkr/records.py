@@ -87,7 +87,9 @@ class Record:
     cancelling: bool = False
     changing: bool = False  # a modify is under way: errors are about that
     filled: Decimal = ZERO  # what its status says
+    average: Decimal = ZERO  # and at which price
     fills: dict[str, Fill] = field(default_factory=dict)
+    fill_time: datetime | None = None  # when that was told
     refused_change: str = ""
     awaited: bool = False  # whoever placed it still waits and is told its refusal himself
 
@@ -140,6 +142,14 @@ class Record:
         if (end := self.end_report()) is not None:
             found.append(end)
         return found or ([self.accepted_report()] if self.accepted else [])
+
+    def sum_report(self) -> OrderReport | None:
+        """Tell the sum that IBKR states where its executions of today are not all of it."""
+        if self.filled <= self.executed or self.average <= 0 or not self.fill_time:
+            return None
+        name = f"sum-{self.perm_id}"
+        total = Execution(name, self.filled, self.average, self.fill_time, inferred=True)
+        return self._report(ReportKind.FILLED, (total,))
 
     def order(self) -> BrokerOrder:
         """Tell it as an order that rests."""

@@ -61,6 +61,7 @@ class Session:
         self.budget = budget
         self.names: dict[int, str] = {}  # conId → the symbol that our map gives it
         self.details: dict[str, Any] = {}  # symbol → ContractDetails
+        self.unknown: set[str] = set()  # symbols that IBKR does not have
         self.read_only = False
         self.accounts: list[str] = []
         self.garbage = ""
@@ -129,6 +130,14 @@ class Session:
                 return await self._ask(send, key, urgent)
         return await self._ask(send, "", urgent)
 
+    async def say(self, send: Callable[[TwsClient], None]) -> None:
+        """Say something that is not answered; where it cannot be said, it need not be."""
+        client = self._client
+        await self.budget.acquire(1, urgent=False)
+        if client is not None and client is self._client and self._open:
+            with suppress(OSError):
+                send(client)
+
     async def snapshot(self) -> Snapshot:
         """Read open, ended and executed orders anew. Who asks before it is sent shares it.
 
@@ -171,6 +180,7 @@ class Session:
         elif number == codes.CLIENT_ID_IN_USE:
             if self._refused is not None and not self._refused.done():
                 self._refused.set_exception(ReadFailed(Code.CLIENT_ID_IN_USE, text))
+                self._refused.exception()
         elif req_id > 0:
             place = self.place
             record = self.ledger.by_number(place.connection_id, place.client_id, req_id)

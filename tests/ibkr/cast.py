@@ -94,7 +94,7 @@ class Stage:
     async def until(self, is_so: Callable[[], object]) -> None:
         """Wait for a condition."""
         async with asyncio.timeout(5):
-            while not is_so():
+            while not is_so():  # noqa: ASYNC110 (what is waited for is anybody's)
                 await asyncio.sleep(0.002)
 
     def fault(self, kind: str, number: int = 0, text: str = "", seconds: float = 0.0) -> None:

@@ -203,6 +203,7 @@ async def test_an_order_id_of_another_account_is_not_ours(stage: Stage) -> None:
     await stage.submit(limit())
     stage.venue.order(ID).account = "DU7654321"
     await stage.die()
+    await stage.adapter.account(stage.spec)
     assert await stage.find(ID) is None
 
 

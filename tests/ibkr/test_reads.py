@@ -1,0 +1,193 @@
+"""What is read from the broker: whole, in base units, and named by the connection's map."""
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from brokers.base import ReadFailed, Rejected
+from brokers.ibkr.adapter import create
+from brokers.messages import (
+    BrokerOrder,
+    CloseCause,
+    ExitSafety,
+    OrderType,
+    PositionMode,
+    ReportKind,
+    Side,
+)
+from common.codes import Code
+from tests.doubles.tws import wire
+from tests.ibkr.cast import Stage, limit, order, played, protected
+
+ID = "abc00000000000001"
+
+
+@played
+async def test_the_accounts_own_sums(stage: Stage) -> None:
+    state = await stage.adapter.account(stage.spec)
+    assert (state.currency, state.equity, state.balance) == (
+        "USD", Decimal("100250.50"), Decimal("100000.00"),
+    )  # fmt: skip
+    assert (state.margin_used, state.free_margin) == (Decimal(2000), Decimal("98250.50"))
+    assert (state.position_mode, state.trading_allowed) == (PositionMode.NETTING, True)
+
+
+@played
+async def test_instruments_of_the_map_without_those_that_ibkr_has_not(stage: Stage) -> None:
+    told = {one.symbol: one for one in await stage.adapter.instruments(stage.spec)}
+    assert set(told) == {"EURUSD", "AAPL", "ES 202612", "IBUS500"}  # VOD is priced in pence
+    pair, future = told["EURUSD"], told["ES 202612"]
+    assert (pair.pair, pair.digits, pair.pip) == ("EUR/USD", 5, Decimal("0.0001"))
+    assert (future.contract_size, future.quantity_step) == (Decimal(50), Decimal(50))
+
+
+@played
+async def test_positions_are_netted_with_their_levels(stage: Stage) -> None:
+    await stage.submit(protected())
+    await stage.heard(ReportKind.LEVELS)
+    (held,) = await stage.adapter.positions(stage.spec)
+    assert (held.symbol, held.side, held.quantity) == ("EURUSD", Side.BUY, Decimal(20000))
+    assert (held.stop_loss, held.take_profit) == (Decimal("1.09"), Decimal("1.12"))
+    await stage.submit(protected("abc00000000000002"))
+    (held,) = await stage.adapter.positions(stage.spec)
+    assert (held.quantity, held.stop_loss) == (Decimal(40000), None)  # two stops are not one
+    stage.venue.positions["DU9", 1] = Decimal(1), Decimal(1)
+    stage.venue.securities[1] = stage.venue.security("AAPL")
+    assert len(await stage.adapter.positions(stage.spec)) == 1
+
+
+@played
+async def test_orders_that_rest_whoever_placed_them(stage: Stage) -> None:
+    entry = limit()
+    await stage.submit(
+        order(
+            order_type=entry.order_type, limit_price=entry.limit_price, stop_loss=Decimal("1.08"),
+            take_profit=Decimal("1.12"),
+        )
+    )  # fmt: skip
+    mine = await stage.adapter.open_orders(stage.spec)
+    stage.venue.fill(ID, "500", "1.09")
+    placed = replace(stage.venue.order(ID), ref="by hand", order_id=0, perm_id=5, client_id=0)
+    trailing = replace(placed, kind="TRAIL", perm_id=6)
+    stage.venue.orders += [placed, trailing]
+    told = {one.broker_order_id: one for one in await stage.adapter.open_orders(stage.spec)}
+
+    assert [(one.client_order_id, one.stop_loss, one.take_profit) for one in mine] == [
+        (ID, Decimal("1.08"), Decimal("1.12"))
+    ]
+    assert told["5"] == BrokerOrder(
+        "5", "EURUSD", Side.BUY, OrderType.LIMIT, Decimal(20000), Decimal(500), Decimal("1.09"),
+        client_order_id="by hand",
+    )  # fmt: skip
+    assert told["6"].order_type is OrderType.STOP
+    assert len(told) == 3
+
+
+@played
+async def test_fills_of_today_ours_and_the_owners_exit(stage: Stage) -> None:
+    await stage.submit(order())
+    hand = replace(
+        stage.venue.orders[0], ref="", action="SELL", perm_id=77, client_id=0, order_id=0
+    )
+    stage.venue.orders.append(hand)
+    stage.venue.execute(hand, Decimal(20000), Decimal("1.1050"))
+    bought = replace(hand, action="BUY", perm_id=78)
+    stage.venue.orders.append(bought)
+    stage.venue.execute(bought, Decimal(1000), Decimal("1.1060"))
+    midnight = datetime.now(UTC) - timedelta(hours=20)
+
+    ours, exit_ = await stage.adapter.fills_since(stage.spec, midnight)
+    assert (ours.client_order_id, ours.fills[0].quantity) == (ID, Decimal(20000))
+    assert (exit_.close_cause, exit_.client_order_id) == (CloseCause.EXTERNAL, "")
+    assert (exit_.broker_position_id, exit_.broker_order_id) == ("12087792", "77")
+    assert exit_.fills[0].quantity == Decimal(20000)
+    later = await stage.adapter.fills_since(stage.spec, datetime.now(UTC) + timedelta(hours=1))
+    assert [r for r in later if r.client_order_id] == []
+
+
+@played
+async def test_what_if_says_the_margin_and_places_nothing(stage: Stage) -> None:
+    margin = await stage.adapter.what_if(stage.spec, order())
+    assert (margin.initial, margin.maintenance) == (Decimal(2000), Decimal(1800))
+    assert margin.commission == Decimal("1.25")
+    assert stage.venue.orders == []
+
+
+@played
+async def test_an_answer_that_cannot_be_read_fails_the_read(stage: Stage) -> None:
+    await stage.adapter.account(stage.spec)
+    stage.tws.muted = {61}
+    stage.tws.venue.tell = lambda order, what: None
+
+    async def talk_nonsense() -> None:
+        await stage.until(lambda: stage.session._ear._asked.get("positions"))
+        stage.tws.say(wire.pack(61, 3, "DU1234567", "nonsense"))
+
+    nonsense = asyncio.create_task(talk_nonsense())
+    with pytest.raises(ReadFailed) as failed:
+        await stage.adapter.positions(stage.spec)
+    await nonsense
+    assert "61|3|DU1234567|nonsense" in failed.value.detail
+
+
+@played
+async def test_what_tws_holds_back_is_neither_there_nor_absent(stage: Stage) -> None:
+    stage.fault("accept in silence")
+    await stage.adapter.account(stage.spec)
+    with pytest.raises(Exception, match="no answer"):
+        await stage.submit(limit())
+    stage.venue.order(ID).status = "PendingSubmit"
+    with pytest.raises(ReadFailed):
+        await stage.adapter.find_order(stage.spec, ID)
+    assert await stage.adapter.open_orders(stage.spec) == []
+
+
+@played
+async def test_every_line_of_the_connection_test(stage: Stage) -> None:
+    checks = {check.name: check for check in await stage.adapter.test(stage.spec)}
+    assert [name for name, check in checks.items() if check.result == "fail"] == []
+    assert list(checks) == [
+        "reach", "client id", "account kind", "account", "trading", "position mode", "symbols",
+        "clock", "limits",
+    ]  # fmt: skip
+    assert checks["account kind"].detail == "paper"
+    assert "VOD" in checks["symbols"].detail
+
+    stage.venue.clock_offset = 60
+    stage.fault("reject", 321, "Error validating request: The API is in Read-Only mode.")
+    with pytest.raises(Rejected) as refused:
+        await stage.submit(order())
+    assert refused.value.code is Code.TRADING_DISABLED
+    checks = {check.name: check for check in await stage.adapter.test(stage.spec)}
+    assert (checks["trading"].result, checks["clock"].result) == ("fail", "warn")
+    assert not (await stage.adapter.account(stage.spec)).trading_allowed
+
+
+@played
+async def test_the_test_of_a_gateway_that_is_not_there(stage: Stage) -> None:
+    await stage.tws.close()
+    (check,) = await stage.adapter.test(stage.spec)
+    assert (check.name, check.result) == ("reach", "fail")
+    assert "API socket" in check.hint
+
+
+@played
+async def test_the_test_says_which_read_failed(stage: Stage) -> None:
+    stage.tws.muted = {6}
+    checks = {check.name: check.result for check in await stage.adapter.test(stage.spec)}
+    assert checks["reads"] == "fail"
+
+
+def test_capabilities_end_at_midnight() -> None:
+    stage = Stage()
+    can = create().capabilities(stage.spec)
+    assert (can.exit_safety, can.session, can.event_stream) == (ExitSafety.OCA, True, True)
+    assert can.lookup_horizon == can.fills_horizon
+    assert can.lookup_horizon is not None
+    assert can.lookup_horizon < timedelta(days=1)
+    odd = replace(stage.spec, settings={"timezone": "Nowhere/Land"})
+    assert create().capabilities(odd).lookup_horizon is not None
+    assert create().instrument_book(odd) == "ibkr c1"
