@@ -17,8 +17,9 @@ from brokers.ibkr import checks, levels, placing, reads
 from brokers.ibkr.budget import Budget, Window
 from brokers.ibkr.ledger import Ledger
 from brokers.ibkr.news import News
+from brokers.ibkr.pace import Pace
 from brokers.ibkr.place import NEW_YORK, place_of
-from brokers.ibkr.session import Pace, Session
+from brokers.ibkr.session import Session
 from brokers.messages import (
     AccountState,
     BrokerOrder,

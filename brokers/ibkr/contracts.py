@@ -41,7 +41,7 @@ FUTURES = {
 }  # fmt: skip
 DEFAULT_SYMBOLS = ("EURUSD", "GBPUSD", "USDJPY", "USDCHF", "USDCAD", "AUDUSD", "NZDUSD")
 FUTURE = re.compile(r"([A-Z0-9]{1,5}) (\d{6}(?:\d{2})?)")
-FIELDS = {field.name: type(field.default) for field in fields(Contract)}
+FIELDS: dict[str, Any] = {field.name: type(field.default) for field in fields(Contract)}
 LEVERAGE = {
     "CASH": Decimal("0.05"), "STK": Decimal("0.5"), "CFD": Decimal("0.2"), "FUT": Decimal("0.1"),
 }  # fmt: skip

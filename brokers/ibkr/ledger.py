@@ -96,7 +96,8 @@ class Ledger:
     def moved(self, record: Record, before: tuple[object, ...]) -> None:
         """Tell what has changed since `state_of`, and wake who waits for it."""
         now = state_of(record)
-        if record.ended is not None and self._live.pop(record.key, None):
+        if record.ended is not None and self._live.get(record.key):
+            del self._live[record.key]
             self._ended[record.key] = record
         if now == before:
             return

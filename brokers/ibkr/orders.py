@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Any
 
-from ib_async.order import Order
+from ib_async import order as theirs
 
 from brokers.base import Rejected
 from brokers.ibkr.parse import multiplier_of, on_the_wire, to_tick
@@ -11,6 +11,7 @@ from brokers.ibkr.records import ENTRY, STOP, TARGET, Record
 from brokers.messages import OrderRequest, OrderType, Side, TimeInForce
 from common.codes import Code
 
+Order: Any = theirs.Order  # it says float, its client sends text as it is
 WORDS = {OrderType.MARKET: "MKT", OrderType.LIMIT: "LMT", OrderType.STOP: "STP"}
 REDUCE_WITH_BLOCK = 2
 """ocaType: what one of the group executes is taken off the others, and only one is at work at a
@@ -70,7 +71,7 @@ def leg_of(entry: Record, leg: str, price: Decimal, quantity: Decimal, tick: Dec
     )
 
 
-def to_order(record: Record, account: str, *, transmit: bool = True, outside_rth: bool) -> Order:
+def to_order(record: Record, account: str, *, transmit: bool = True, outside_rth: bool) -> Any:
     """Write a record as an order. `tif` is always set: a preset would make it DAY (10349)."""
     order = Order(
         orderId=record.order_id,

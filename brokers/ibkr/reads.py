@@ -13,20 +13,18 @@ from brokers.ibkr.contracts import listed
 from brokers.ibkr.ear import POSITIONS, TIME, VALUES, AnswerError
 from brokers.ibkr.hearing import COMMISSION_PATIENCE
 from brokers.ibkr.orders import record_of, to_order
+from brokers.ibkr.others import is_foreign, resting_order, their_exits
 from brokers.ibkr.placing import details_of
 from brokers.ibkr.records import ENTRY, STOP, TARGET, Record, levels_report
-from brokers.ibkr.session import Session, Snapshot
+from brokers.ibkr.session import Session
 from brokers.messages import (
     AccountState,
     BrokerOrder,
     BrokerPosition,
-    CloseCause,
     Instrument,
     OrderReport,
     OrderRequest,
-    OrderType,
     ReportKind,
-    Side,
 )
 from common.clocks import market_now
 from common.codes import Code
@@ -111,7 +109,7 @@ async def open_orders(session: Session) -> list[BrokerOrder]:
                 told[order.permId] = _resting(session, record)
         elif state.status not in NOT_RESTING:
             done = parse.exact(executed.get(order.permId, 0)) or Decimal(0)
-            told[order.permId] = _foreign(session, contract, order, done)
+            told[order.permId] = resting_order(session, contract, order, done)
     return list(told.values())
 
 
@@ -153,8 +151,8 @@ async def fills_since(session: Session, since: datetime) -> list[OrderReport]:
         for report in record.reports()
         if report.kind is ReportKind.FILLED
     ]
-    if any(_is_foreign(session, one) for one in snapshot.executions):
-        told += _by_others(session, snapshot, await _held(session))
+    if any(is_foreign(session, one) for one in snapshot.executions):
+        told += their_exits(session, snapshot, await _held(session))
     return told
 
 
@@ -255,64 +253,6 @@ def _resting(session: Session, record: Record) -> BrokerOrder:
     )  # fmt: skip
 
 
-def _foreign(session: Session, contract: Any, order: Any, executed: Decimal) -> BrokerOrder:
-    """An order that somebody else placed, as a record would tell it."""
-    record = Record(session.place.connection_id, "", ENTRY, symbol=session.name_of(contract))
-    units = parse.multiplier_of(contract)
-    parse.take_order(record, contract, order, units)
-    record.filled = executed * units
-    if record.order_type is None:
-        trails = "STP" in order.orderType or "TRAIL" in order.orderType
-        record.order_type = OrderType.STOP if trails else OrderType.LIMIT
-    record.client_order_id = order.orderRef
-    return record.order()
-
-
 async def _held(session: Session) -> dict[str, Decimal]:
     """What is held now, signed, by position id."""
     return {p.broker_position_id: p.quantity * p.side.sign for p in await positions(session)}
-
-
-def _is_foreign(session: Session, one: Any) -> bool:
-    account = session.place.account
-    return parse.parts_of(one[1].orderRef) is None and one[1].acctNumber in ("", account)
-
-
-def _by_others(session: Session, snapshot: Snapshot, held: dict[str, Decimal]) -> list[OrderReport]:
-    """Tell executions of others' orders that made a position smaller: it is their exit of it.
-
-    Going back from what is held now shows what was held before each of them.
-    """
-    told = []
-    account = session.place.account
-    mine = {  # of a corrected one the last telling
-        parse.fill_of(one[1], Decimal(1)).broker_fill_id: one
-        for one in sorted(snapshot.executions, key=lambda one: one[1].execId)
-        if one[1].acctNumber in ("", account)
-    }
-    for contract, execution in sorted(mine.values(), key=lambda one: one[1].time, reverse=True):
-        fill = parse.fill_of(execution, parse.multiplier_of(contract))
-        sign = 1 if parse.execution_side(execution.side) is Side.BUY else -1
-        number = str(contract.conId)
-        before = held.get(number, Decimal(0)) - sign * fill.quantity
-        held[number] = before
-        if _is_foreign(session, (contract, execution)) and before * sign < 0:
-            fill.told = True
-            record = Record(
-                session.place.connection_id, "", ENTRY, con_id=contract.conId,
-                perm_id=execution.permId,
-            )  # fmt: skip
-            told.append(_external(record, fill))
-    return told[::-1]
-
-
-def _external(record: Record, fill: Any) -> OrderReport:
-    return OrderReport(
-        kind=ReportKind.FILLED,
-        connection_id=record.connection_id,
-        client_order_id="",
-        broker_order_id=str(record.perm_id or ""),
-        broker_position_id=str(record.con_id),
-        fills=(fill.execution(),),
-        close_cause=CloseCause.EXTERNAL,
-    )

@@ -10,7 +10,6 @@ import logging
 import random
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from ib_async.contract import Contract
@@ -23,34 +22,12 @@ from brokers.ibkr.contracts import symbol_of
 from brokers.ibkr.ear import COMPLETED, OPEN, TIME, AnswerError, Ear
 from brokers.ibkr.hearing import Hearing
 from brokers.ibkr.ledger import Ledger
+from brokers.ibkr.pace import Pace, Snapshot
 from brokers.ibkr.place import Place
 from brokers.ibkr.wire import TwsClient, open_line
 from common.codes import Code
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How long things take, in seconds."""
-
-    connect: float = 5.0
-    read: float = 10.0
-    reply: float = 10.0
-    first_delay: float = 1.0  # before a line is opened anew; doubled each time
-    longest_delay: float = 30.0
-    client_id_delay: float = 5.0  # at least, when TWS still knows the old session (326)
-    ping: float = 10.0
-    resync: float = 60.0
-    cut_off: float = 60.0  # so long may TWS be without IBKR before the line is made anew
-
-
-@dataclass(slots=True)
-class Snapshot:
-    """What the broker has of orders: the open ones as they came, today's executions."""
-
-    open: list[Any]
-    executions: list[Any]
 
 
 class Session:

@@ -12,10 +12,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from ib_async.client import Client
-from ib_async.decoder import Decoder
+from ib_async import client as theirs
+from ib_async import decoder as reading
 
 LINGER_NOT = struct.pack("ii", 1, 0)
+Client: Any = theirs.Client  # their code is half typed: taken as not typed at all
+Decoder: Any = reading.Decoder
 RAW_LENGTH = 500  # characters of what cannot be read that are kept
 
 

@@ -8,7 +8,8 @@ from decimal import Decimal
 from typing import Any
 
 from brokers.ibkr.adapter import IbkrAdapter
-from brokers.ibkr.session import Pace, Session
+from brokers.ibkr.pace import Pace
+from brokers.ibkr.session import Session
 from brokers.messages import (
     ConnectionSpec,
     OrderReport,
@@ -109,7 +110,7 @@ def played(test: Test) -> Callable[[], None]:
     def run() -> None:
         asyncio.run(_play(test))
 
-    del run.__wrapped__  # type: ignore[attr-defined]  # pytest would look for `stage` as a fixture
+    del run.__wrapped__  # pytest would look for `stage` as a fixture
     return run
 
 

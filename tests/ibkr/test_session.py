@@ -187,7 +187,7 @@ async def test_events_that_found_no_room_are_told_after_the_next_sync(stage: Sta
         return {report.client_order_id for report in told}
 
     async with asyncio.timeout(5):
-        while named(await stage.hear()) != set(ids):
+        while named(await stage.hear()) != set(ids):  # noqa: ASYNC110
             await asyncio.sleep(0.002)
 
 

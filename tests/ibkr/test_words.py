@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
-from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from ib_async.contract import Contract, ContractDetails
@@ -87,14 +87,13 @@ def test_an_execution_and_its_tellings() -> None:
     assert fill.execution().revision == 5
     odd = parse.fill_of(TheirExecution(execId="odd", shares=1.0, price=1.0, time=when), Decimal(1))
     assert (odd.broker_fill_id, odd.correction) == ("odd", 1)
-    for wrong in (
+    cases: list[dict[str, Any]] = [
         {"execId": ""}, {"shares": UNSET_DOUBLE}, {"price": UNSET_DOUBLE}, {"shares": -1.0},
-    ):  # fmt: skip
+    ]  # fmt: skip
+    for wrong in cases:
+        good: dict[str, Any] = {"execId": "a.1", "shares": 1.0, "price": 1.0}
         with pytest.raises(ValueError):
-            parse.fill_of(
-                TheirExecution(**{"execId": "a.1", "shares": 1.0, "price": 1.0, **wrong}),
-                Decimal(1),
-            )
+            parse.fill_of(TheirExecution(**{**good, **wrong}), Decimal(1))
     assert (parse.execution_side("BOT"), parse.execution_side("SLD")) == (Side.BUY, Side.SELL)
 
 
@@ -268,7 +267,7 @@ def test_a_map_that_means_nothing(symbol: str, said: dict[str, object]) -> None:
 
 
 def test_names_of_contracts_that_the_map_does_not_have() -> None:
-    stock = SimpleNamespace(secType="STK", symbol="AAPL")
+    stock = Contract(secType="STK", symbol="AAPL")
     named = [contracts.symbol_of(one, {}) for one in (EUR, ES, stock)]
     assert named == ["EURUSD", "ES 202612", "AAPL"]
     assert contracts.listed({"symbols": {"AAPL": {}}}) == ("AAPL",)

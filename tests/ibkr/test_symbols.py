@@ -1,0 +1,46 @@
+"""Stocks, pairs, futures and CFDs, by the connection's map and in base units."""
+
+from decimal import Decimal
+
+import pytest
+
+from brokers.base import Rejected
+from common.codes import Code
+from tests.ibkr.cast import Stage, order, played
+
+
+@played
+async def test_what_ibkr_cannot_trade_is_refused_before_it_leaves(stage: Stage) -> None:
+    cases = [
+        (order(symbol="NOPE"), Code.UNKNOWN_SYMBOL_AT_BROKER),
+        (order(symbol="VOD"), Code.UNKNOWN_SYMBOL_AT_BROKER),  # priced in pence
+        (order(symbol="ES 202612", quantity=Decimal(75)), Code.VOLUME_INVALID),  # 1.5 contracts
+        (order(quantity=Decimal(0)), Code.VOLUME_INVALID),
+    ]
+    for request, code in cases:
+        with pytest.raises(Rejected) as refused:
+            await stage.submit(request)
+        assert refused.value.code is code
+    assert stage.venue.received == []
+
+
+@played
+async def test_contracts_of_a_future_are_base_units_here(stage: Stage) -> None:
+    stage.venue.quote("ES", "5000.00", "5000.25")
+    (told,) = await stage.submit(order(symbol="ES 202612", quantity=Decimal(100)))
+    assert stage.venue.orders[0].quantity == 2
+    assert told.fills[0].quantity == 100
+    (held,) = await stage.adapter.positions(stage.spec)
+    assert (held.symbol, held.quantity, held.entry_price) == (
+        "ES 202612", Decimal(100), Decimal("5000.25"),
+    )  # fmt: skip
+
+
+@played
+async def test_shares_and_cfds_by_the_symbol_map(stage: Stage) -> None:
+    stage.venue.quote("AAPL", "200.00", "200.02")
+    stage.venue.quote("IBUS500", "5000.00", "5000.50")
+    await stage.submit(order(symbol="AAPL", quantity=Decimal(10)))
+    await stage.submit(order("abc00000000000002", symbol="IBUS500", quantity=Decimal("0.5")))
+    held = {p.symbol: p.quantity for p in await stage.adapter.positions(stage.spec)}
+    assert held == {"AAPL": Decimal(10), "IBUS500": Decimal("0.5")}
