@@ -31,7 +31,7 @@ def resting_order(session: Session, contract: Any, order: Any, executed: Decimal
 
 
 def is_foreign(session: Session, one: Any) -> bool:
-    """Whether an execution (contract, execution) on this account is of an order that is not ours."""
+    """Whether (contract, execution) is of an order on this account that is not ours."""
     account = session.place.account
     return parse.parts_of(one[1].orderRef) is None and one[1].acctNumber in ("", account)
 

@@ -1,5 +1,6 @@
 """A session's times, and what one reading of the orders brings."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,3 +26,9 @@ class Snapshot:
 
     open: list[Any]
     executions: list[Any]
+
+
+def retrieve(task: "asyncio.Task[Snapshot]") -> None:
+    """Look at a reading's failure, so that nobody is warned where all who asked are gone."""
+    if not task.cancelled():
+        task.exception()

@@ -115,7 +115,7 @@ async def cancel(session: Session, request: CancelRequest) -> list[OrderReport]:
     except BrokerError:
         record.cancelling = False
         raise
-    await until(session, client, record, lambda: bool(record.ended or record.refused_change))
+    await until(session, client, record, partial(_has_ended, record))
     if record.ended is None:  # refused: is it still there?
         record.cancelling = False
         with suppress(ReadFailed):
@@ -165,6 +165,11 @@ async def _outcome(session: Session, client: TwsClient, record: Record) -> list[
     if not _decided(record):
         raise OutcomeUnknown(Code.REPLY_LOST, record.detail or session.garbage)
     return record.reports() or [record.accepted_report()]
+
+
+def _has_ended(record: Record) -> bool:
+    """Whether a cancel is answered: the order has ended, or the cancel was refused."""
+    return record.ended is not None or bool(record.refused_change)
 
 
 def _decided(record: Record) -> bool:

@@ -22,7 +22,7 @@ from brokers.ibkr.contracts import symbol_of
 from brokers.ibkr.ear import COMPLETED, OPEN, TIME, AnswerError, Ear
 from brokers.ibkr.hearing import Hearing
 from brokers.ibkr.ledger import Ledger
-from brokers.ibkr.pace import Pace, Snapshot
+from brokers.ibkr.pace import Pace, Snapshot, retrieve
 from brokers.ibkr.place import Place
 from brokers.ibkr.wire import TwsClient, open_line
 from common.codes import Code
@@ -122,7 +122,7 @@ class Session:
         """
         if self._round is None:
             self._round = asyncio.get_running_loop().create_task(self._read_orders())
-            self._round.add_done_callback(_retrieve)
+            self._round.add_done_callback(retrieve)
         return await asyncio.shield(self._round)
 
     def want_sync(self) -> None:
@@ -236,13 +236,13 @@ class Session:
         loop = asyncio.get_running_loop()
         synced_at = heard_at = loop.time()
         cut_off_since: float | None = None
-        while self._open:
+        while True:
             self._stir.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self.pace.ping):  # wait_for of 3.11 can lose a cancel
                     await self._stir.wait()
             if not self._open:
-                break
+                raise ReadFailed(*self._why)
             now = loop.time()
             if self._cut_off:
                 cut_off_since = cut_off_since or now
@@ -256,7 +256,6 @@ class Session:
             elif now - heard_at >= self.pace.ping:
                 await self.ask(lambda client, _: client.reqCurrentTime(), key=TIME)
                 heard_at = loop.time()
-        raise ReadFailed(*self._why)
 
     def _drop(self, why: tuple[Code, str]) -> None:
         """The line is over: nothing more is believed, who waits is woken."""
@@ -305,8 +304,3 @@ class Session:
             if self._cut_off:  # TWS answered from its memory
                 raise ReadFailed(*self._why)
             return Snapshot(opened, executions)
-
-
-def _retrieve(task: "asyncio.Task[Snapshot]") -> None:
-    if not task.cancelled():
-        task.exception()

@@ -19,7 +19,8 @@ from brokers.messages import (
     Side,
     TimeInForce,
 )
-from tests.doubles.tws.server import Fault, Tws
+from tests.doubles.tws.faults import Fault
+from tests.doubles.tws.server import Tws
 from tests.doubles.tws.venue import Venue
 
 ACCOUNT, CONNECTION = "DU1234567", "c1"

@@ -7,24 +7,13 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
 
 from tests.doubles.tws import wire
-from tests.doubles.tws.venue import Execution, Order, Venue
+from tests.doubles.tws.faults import Fault
+from tests.doubles.tws.venue import VALUES, Execution, Order, Venue
 from tests.doubles.tws.wire import Said
 
 ENDED = ("Filled", "Cancelled", "ApiCancelled", "Inactive")
-
-
-@dataclass
-class Fault:
-    """What happens to the next order. kind: see `Visitor._place`."""
-
-    kind: str
-    number: int = 0
-    text: str = ""
-    seconds: float = 0.0
 
 
 class Tws:
@@ -305,11 +294,6 @@ class Visitor:
         self.say(wire.pack(62, 1))
 
     def _values(self, account: str) -> None:
-        values: list[tuple[str, Any, str]] = [
-            ("AccountType", "INDIVIDUAL", ""), ("NetLiquidation", "100250.50", "USD"),
-            ("InitMarginReq", "2000", "USD"), ("AvailableFunds", "98250.50", "USD"),
-            ("UnrealizedPnL", "250.50", "BASE"), ("UnrealizedPnL", "200", "EUR"),
-        ]  # fmt: skip
-        for tag, value, currency in values:
+        for tag, value, currency in VALUES:
             self.say(wire.pack(6, 2, tag, value, currency, account))
         self.say(wire.pack(54, 1, account))

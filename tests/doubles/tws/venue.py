@@ -20,6 +20,15 @@ SECURITIES = (
     Security(120549942, "IBUS500", "CFD", "SMART", "USD", "0.01", "0.1", "0.1"),
 )
 
+VALUES = (  # of every account
+    ("AccountType", "INDIVIDUAL", ""),
+    ("NetLiquidation", "100250.50", "USD"),
+    ("InitMarginReq", "2000", "USD"),
+    ("AvailableFunds", "98250.50", "USD"),
+    ("UnrealizedPnL", "250.50", "BASE"),
+    ("UnrealizedPnL", "200", "EUR"),
+)
+
 
 @dataclass
 class Order:

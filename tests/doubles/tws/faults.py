@@ -1,0 +1,13 @@
+"""Trouble on demand, for one order."""
+
+from dataclasses import dataclass
+
+
+@dataclass
+class Fault:
+    """What happens to the next order. kind: see `Visitor._faulty` in server.py."""
+
+    kind: str
+    number: int = 0
+    text: str = ""
+    seconds: float = 0.0
