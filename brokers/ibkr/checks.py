@@ -9,7 +9,15 @@ from brokers.ibkr.contracts import listed
 from brokers.ibkr.place import PORTS
 from brokers.ibkr.placing import details_of
 from brokers.ibkr.session import Session
-from brokers.messages import Check, CheckResult
+from brokers.messages import (
+    Check,
+    CheckResult,
+    Instrument,
+    OrderRequest,
+    OrderType,
+    Side,
+    TimeInForce,
+)
 from common.codes import Code
 
 OK, WARN, FAIL = CheckResult.OK, CheckResult.WARN, CheckResult.FAIL
@@ -42,7 +50,7 @@ async def run(session: Session) -> list[Check]:
     try:
         state = await reads.account(session)
         checks.append(Check("account", OK, f"{state.currency}, equity {state.equity}"))
-        checks.append(_trading(session))
+        checks.append(await _trading(session))
         checks.append(Check("position mode", OK, "NETTING: one position for each symbol"))
         checks.append(await _symbols(session))
         checks.append(await _skew(session))
@@ -64,11 +72,30 @@ def _kind(session: Session) -> Check:
     return Check("account kind", WARN, "live", "Orders move real money.")
 
 
-def _trading(session: Session) -> Check:
-    if session.read_only:
-        hint = "Switch off Read-Only API in the API settings of TWS or IB Gateway."
-        return Check("trading", FAIL, "the API is read-only", hint)
-    return Check("trading", OK, "nothing says that it is not allowed")
+async def _trading(session: Session) -> Check:
+    """Ask what a smallest order would need: a read-only API refuses even that."""
+    hint = "Switch off Read-Only API in the API settings of TWS or IB Gateway."
+    told = await reads.instruments(session)
+    if not told:
+        return Check("trading", WARN, "no symbol to ask with", "Correct the symbol map.")
+    try:
+        margin = await reads.what_if(session, _smallest(session, told[0]))
+    except Rejected as error:
+        if error.code is Code.TRADING_DISABLED:
+            return Check("trading", FAIL, error.detail, hint)
+        return Check("trading", WARN, error.detail, error.code.hint)
+    except ReadFailed as error:
+        return Check("trading", WARN, f"what-if: {error.detail}", "Run the test again.")
+    warning = f"; IBKR says: {margin.warning}" if margin.warning else ""
+    return Check("trading", OK, f"a what-if order is answered{warning}")
+
+
+def _smallest(session: Session, told: Instrument) -> OrderRequest:
+    place = session.place
+    return OrderRequest(
+        "whatif", place.connection_id, place.account, told.symbol, Side.BUY, OrderType.MARKET,
+        TimeInForce.DAY, told.quantity_min,
+    )  # fmt: skip
 
 
 async def _symbols(session: Session) -> Check:

@@ -144,12 +144,6 @@ class Ear:
         self._more(TIME, time)
         self._end(TIME)
 
-    def priceSizeTick(self, reqId: int, tickType: int, price: float, size: float) -> None:
-        self._more(reqId, (tickType, price))
-
-    def tickSnapshotEnd(self, reqId: int) -> None:
-        self._end(reqId)
-
     def error(self, reqId: int, errorCode: int, errorString: str, advanced: str) -> None:
         if reqId in self._asked:
             if not codes.goes_on(errorCode):

@@ -16,6 +16,7 @@ from common.clocks import market_now
 log = logging.getLogger(__name__)
 COMMISSION_PATIENCE = 0.05  # seconds that an execution waits for its commission before it is told
 DETAIL_LENGTH = 300
+MOST_EARLY = 1000  # most of them belong to orders that are not ours
 
 
 class Hearing:
@@ -116,8 +117,10 @@ class Hearing:
         found = self._ledger.fill(self._connection_id, named[1] if named else exec_id)
         number = parse.exact(amount)
         if found is None or number is None or (named and int(named[2]) != found[1].correction):
-            if number is not None and len(self._early) < 1000:
+            if number is not None:
                 self._early[exec_id] = (number, currency)
+                if len(self._early) > MOST_EARLY:
+                    del self._early[next(iter(self._early))]
             return
         record, fill = found
         if fill.commission == number:

@@ -139,8 +139,11 @@ class Ledger:
             self._levels_told[key] = report
             self.news.push(report)
 
-    def tell_again(self, connection_id: str) -> None:
-        """Tell everything that is known of a connection: some of it was dropped untold."""
+    def tell_dropped(self, connection_id: str) -> None:
+        """Tell everything that is known of a connection, if some of it was dropped untold."""
+        if connection_id not in self.news.dropped:
+            return
+        self.news.dropped.discard(connection_id)
         for record in self.of(connection_id):
             if record.leg == ENTRY or record.fills:
                 for report in record.reports():

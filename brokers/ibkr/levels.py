@@ -134,8 +134,11 @@ def _changes(
             if not _same(now, wanted):
                 changes.append(Change(wanted))
         elif price is not None:
-            quantity = _quantity(entry, request, None)
-            changes.append(Change(leg_of(entry, leg, price, quantity, tick), is_new=True))
+            fresh = leg_of(entry, leg, price, _quantity(entry, request, None), tick)
+            if entry.live and not entry.executed:  # alone it would open a position of its own
+                require_own(session, entry)
+                fresh.parent_id = entry.order_id
+            changes.append(Change(fresh, is_new=True))
     return changes
 
 
@@ -174,5 +177,6 @@ async def _entry(session: Session, request: ModifyRequest, details: Any) -> Reco
         else Decimal(1),
         side=found[0].side,
         quantity=found[0].quantity,
+        ended=ReportKind.FILLED,
         oca_group=request.client_order_id[:-1],
     )

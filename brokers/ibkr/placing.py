@@ -181,10 +181,15 @@ def _doubted(session: Session, record: Record) -> bool:
 
 
 def _known(session: Session, request: OrderRequest) -> list[OrderReport] | None:
-    """What the broker already said of this id: it is never placed twice. Raises Rejected."""
+    """What the broker already said of this id: it is never placed twice.
+
+    Raises Rejected; OutcomeUnknown where it was sent before and nobody has found it absent since.
+    """
     record = session.ledger.get(session.place.connection_id, request.client_order_id)
-    if record is None or not _decided(record):
+    if record is None:
         return None
+    if not _decided(record):
+        raise OutcomeUnknown(Code.REPLY_LOST, "sent before, and not yet looked up")
     if record.ended is ReportKind.REJECTED:
         raise Rejected(record.code or Code.REJECTED_BY_BROKER, record.detail)
     return record.reports() or [record.accepted_report()]
@@ -225,8 +230,6 @@ def _say(session: Session, client: TwsClient, contract: Any, records: list[Recor
 
 def _enter(session: Session, records: list[Record]) -> None:
     for record in records:
-        if (old := session.ledger.get(*record.key)) is not None:  # proven absent before
-            session.ledger.forget(old)
         session.ledger.keep(record, session.place.client_id)
     records[0].awaited = True
 

@@ -126,6 +126,8 @@ async def find_order(session: Session, client_order_id: str) -> list[OrderReport
     known = record.accepted or record.ended is not None
     if record.live and client_order_id not in seen:
         if not known:
+            for absent in _family(session, client_order_id):  # from here on it may be sent again
+                session.ledger.forget(absent)
             return None
         raise ReadFailed(Code.BROKER_UNREACHABLE, "it was accepted, and stands in no list now")
     if not known:
@@ -202,6 +204,12 @@ async def _asked(session: Session, send: Any, *, key: str) -> list[Any]:
         return await session.ask(send, key=key)
     except AnswerError as error:
         raise ReadFailed(Code.BROKER_UNREACHABLE, str(error)) from error
+
+
+def _family(session: Session, client_order_id: str) -> list[Record]:
+    """An order's record and those of its levels."""
+    of = session.place.connection_id, client_order_id
+    return [r for leg in (ENTRY, STOP, TARGET) if (r := session.ledger.get(*of, leg)) is not None]
 
 
 async def _learn_names(session: Session) -> None:

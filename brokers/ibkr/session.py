@@ -40,7 +40,6 @@ class Session:
         self.details: dict[str, Any] = {}  # symbol → ContractDetails
         self.unknown: set[str] = set()  # symbols that IBKR does not have
         self.read_only = False
-        self.accounts: list[str] = []
         self.garbage = ""
         self._hearing = Hearing(
             place.connection_id, place.account, ledger, self.name_of, self.want_sync
@@ -159,8 +158,8 @@ class Session:
                 self._refused.set_exception(ReadFailed(Code.CLIENT_ID_IN_USE, text))
                 self._refused.exception()
         elif req_id > 0:
-            place = self.place
-            record = self.ledger.by_number(place.connection_id, place.client_id, req_id)
+            mine = self.place.connection_id, self.place.client_id
+            record = self.ledger.by_number(*mine, req_id)
             if record is not None:
                 self._hearing.order_error(record, number, text)
         self.ledger.wake_all(self.place.connection_id)
@@ -210,9 +209,8 @@ class Session:
             await self.budget.acquire(2, urgent=False)
             await open_line(client, place.host, place.port, place.client_id, self._refused)
         client.prepare(self.pace.reply)
-        self.accounts = client.getAccounts()
-        if place.account not in self.accounts:
-            raise ReadFailed(Code.UNKNOWN_ACCOUNT, f"the login has {', '.join(self.accounts)}")
+        if place.account not in (accounts := client.getAccounts()):
+            raise ReadFailed(Code.UNKNOWN_ACCOUNT, f"the login has {', '.join(accounts)}")
         await self._sync()
 
     def _on_socket_closed(self, message: str) -> None:
@@ -223,11 +221,8 @@ class Session:
     async def _sync(self) -> None:
         """Read the orders; from then on what is in no list is not there."""
         self._sync_wanted = False
-        place = self.place
         await self.snapshot()
-        if place.connection_id in self.ledger.news.dropped:
-            self.ledger.news.dropped.discard(place.connection_id)
-            self.ledger.tell_again(place.connection_id)
+        self.ledger.tell_dropped(self.place.connection_id)
         if not self._cut_off:
             self._synced = True
 

@@ -70,6 +70,18 @@ async def test_levels_of_an_entry_that_had_none(stage: Stage) -> None:
 
 
 @played
+async def test_levels_of_an_entry_that_waits_hang_on_it(stage: Stage) -> None:
+    await stage.submit(limit())
+    await stage.adapter.modify(stage.spec, move("1.08", "1.12"))
+    entry = stage.venue.order(ID)
+    assert stage.venue.order(f"{ID}:sl").parent_id == entry.order_id
+    stage.venue.quote("EURUSD", "1.1300", "1.1302")  # beyond the target, and nothing is held
+    assert stage.venue.held("EURUSD") == 0
+    stage.venue.fill(ID, "20000", "1.09")
+    assert stage.venue.held("EURUSD") == 0  # now it is: the target took it
+
+
+@played
 async def test_levels_of_a_position_older_than_todays_lists(stage: Stage) -> None:
     await stage.submit(order())
     stage.venue.orders.clear()

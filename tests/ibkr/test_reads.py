@@ -157,7 +157,7 @@ async def test_every_line_of_the_connection_test(stage: Stage) -> None:
     assert "VOD" in checks["symbols"].detail
 
     stage.venue.clock_offset = 60
-    stage.fault("reject", 321, "Error validating request: The API is in Read-Only mode.")
+    stage.tws.read_only = True
     with pytest.raises(Rejected) as refused:
         await stage.submit(order())
     assert refused.value.code is Code.TRADING_DISABLED

@@ -250,6 +250,16 @@ async def test_tws_without_ibkr_takes_no_order_and_proves_nothing(stage: Stage) 
 
 
 @played
+async def test_a_blind_resend_is_refused_until_its_absence_is_proven(stage: Stage) -> None:
+    stage.fault("accept in silence")
+    with pytest.raises(OutcomeUnknown):
+        await stage.submit(limit())
+    with pytest.raises(OutcomeUnknown):
+        await stage.submit(limit())
+    assert stage.venue.received == [ID]
+
+
+@played
 async def test_an_id_is_never_placed_twice(stage: Stage) -> None:
     first = await stage.submit(order())
     assert await stage.submit(order()) == first

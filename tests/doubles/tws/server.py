@@ -24,6 +24,7 @@ class Tws:
         self.visitors: list[Visitor] = []
         self.faults: deque[Fault] = deque()
         self.commissions = True  # told with the executions
+        self.read_only = False
         self.muted: set[int] = set()  # message kinds that are not answered
         self.connects: list[float] = []
         self.writes: list[float] = []  # when messages came, for the budget
@@ -183,6 +184,10 @@ class Visitor:
         self.say(wire.error(-1, 2104, "Market data farm connection is OK:usfarm"))
 
     def _place(self, said: Said) -> None:
+        if self._tws.read_only:
+            text = "Error validating request: The API interface is currently in Read-Only mode."
+            self.say(wire.error(said.order_id, 321, text))
+            return
         if said.what_if:
             order = Order(self.client_id, 0, **vars(said))
             margin = ["1000", "900", "50000", "2000", "1800", "-1.25", "3000", "2700", "49998.75"]
