@@ -6,8 +6,8 @@ its own sessions: one for each connection, kept open until `disconnect`.
 """
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from weakref import WeakKeyDictionary
 from zoneinfo import ZoneInfo
@@ -59,8 +59,20 @@ class IbkrAdapter:
 
     kind = "ibkr"
 
-    def __init__(self, pace: Pace | None = None) -> None:
+    def __init__(
+        self,
+        pace: Pace | None = None,
+        *,
+        budget_for: Callable[[str, int], Budget] = lambda host, port: Window(),
+        client_id_for: Callable[[ConnectionSpec, int], int] = lambda spec, base: base,
+    ) -> None:
+        """budget_for: the allowance of a gateway (host, port), shared by all who talk to it.
+
+        client_id_for: the clientId that a connection has leased; it gets the settings' own. It must
+        be the same one each time: another cannot change or cancel the orders of the first.
+        """
         self._pace = pace or Pace()
+        self._budget_for, self._client_id_for = budget_for, client_id_for
         self._desks: WeakKeyDictionary[asyncio.AbstractEventLoop, Desk] = WeakKeyDictionary()
 
     def capabilities(self, spec: ConnectionSpec) -> Capabilities:
@@ -180,10 +192,14 @@ class IbkrAdapter:
     async def _session(self, spec: ConnectionSpec) -> Session:
         """Return the connection's session, anew where its settings changed. Raises ReadFailed."""
         desk, place = self._desk(), place_of(spec)
+        place = replace(place, client_id=self._client_id_for(spec, place.client_id))
         known = desk.sessions.get(place.connection_id)
         if known is not None and known.place == place:
             return known
-        budget = desk.budgets.setdefault((place.host, place.port), Window())
+        gateway = place.host, place.port
+        if gateway not in desk.budgets:
+            desk.budgets[gateway] = self._budget_for(*gateway)
+        budget = desk.budgets[gateway]
         desk.sessions[place.connection_id] = Session(place, desk.ledger, budget, self._pace)
         if known is not None:
             await known.close()

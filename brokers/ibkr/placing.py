@@ -136,7 +136,7 @@ async def until(session: Session, client: TwsClient, record: Record, is_told: An
     try:
         async with asyncio.timeout(session.pace.reply):
             while not is_told():
-                if not client.isReady():
+                if not client.alive:
                     raise OutcomeUnknown(Code.REPLY_LOST, "the line was cut")
                 changed.clear()
                 await changed.wait()

@@ -34,8 +34,7 @@ class Session:
     """One clientId at one gateway, on the event loop that made it."""
 
     def __init__(self, place: Place, ledger: Ledger, budget: Budget, pace: Pace) -> None:
-        self.place, self.ledger, self.pace = place, ledger, pace
-        self.budget = budget
+        self.place, self.ledger, self.pace, self.budget = place, ledger, pace, budget
         self.names: dict[int, str] = {}  # conId → the symbol that our map gives it
         self.details: dict[str, Any] = {}  # symbol → ContractDetails
         self.unknown: set[str] = set()  # symbols that IBKR does not have
@@ -71,7 +70,7 @@ class Session:
 
     @property
     def _open(self) -> bool:
-        return self._client is not None and self._client.isReady()
+        return self._client is not None and self._client.alive
 
     async def ready(self) -> None:
         """Wait until the session is usable. Raises ReadFailed with the reason if it is not soon."""
@@ -263,7 +262,6 @@ class Session:
         self._stir.set()
         self.ledger.wake_all(self.place.connection_id)
 
-    # ---- reading --------------------------------------------------------------------------
     async def _ask(
         self, send: Callable[[TwsClient, int], None], key: str, urgent: bool
     ) -> list[Any]:

@@ -64,6 +64,12 @@ class TwsClient(Client):  # type: ignore[misc]
             self._held = None
 
     @property
+    def alive(self) -> bool:
+        """Whether TWS talks to us and the line has not been cut."""
+        transport = self.conn.transport
+        return bool(self.isReady() and transport is not None and not transport.is_closing())
+
+    @property
     def writable(self) -> bool:
         """Whether bytes may be written now: the line is open and nothing waits in it."""
         transport = self.conn.transport

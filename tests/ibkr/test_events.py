@@ -1,6 +1,7 @@
 """What IBKR tells by itself, and that nothing of it is lost, doubled or believed too early."""
 
 import time
+from dataclasses import replace
 from decimal import Decimal
 
 from brokers.messages import CloseCause, OrderReport, ReportKind
@@ -196,6 +197,16 @@ async def test_what_happened_while_the_line_was_down_is_told(stage: Stage) -> No
     (told,) = await stage.heard(ReportKind.FILLED)
     assert told.fills[0].quantity == 20000
     assert len(stage.venue.accepted) == 1
+
+
+@played
+async def test_two_orders_with_one_reference_are_both_counted(stage: Stage) -> None:
+    await stage.submit(order())
+    twin = replace(stage.venue.orders[0], order_id=99, perm_id=99)
+    stage.venue.orders.append(twin)
+    stage.venue.execute(twin, Decimal(500), Decimal("1.1003"))
+    await stage.heard(ReportKind.FILLED, 2)
+    assert filled_sum(stage.told) == 20500  # more than was asked for: the core sees it
 
 
 @played

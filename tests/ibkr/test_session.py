@@ -14,7 +14,7 @@ from brokers.ibkr.ledger import Ledger
 from brokers.ibkr.news import News
 from brokers.messages import OrderReport, ReportKind
 from common.codes import Code
-from tests.ibkr.cast import QUICK, Stage, limit, order, played
+from tests.ibkr.cast import QUICK, Stage, exit_of, limit, order, played, protected
 
 ID = "abc00000000000001"
 
@@ -118,6 +118,27 @@ async def test_changed_settings_are_another_session(stage: Stage) -> None:
     assert failed.value.code is Code.FIELD_INVALID
     (check,) = await stage.adapter.test(wrong)
     assert (check.name, check.result) == ("settings", "fail")
+
+
+@played
+async def test_client_id_and_budget_may_come_from_a_lease(stage: Stage) -> None:
+    asked = []
+
+    class Counted(Window):
+        async def acquire(self, n: int, *, urgent: bool) -> None:
+            asked.append((n, urgent))
+            await super().acquire(n, urgent=urgent)
+
+    stage.adapter = IbkrAdapter(
+        QUICK,
+        budget_for=lambda host, port: Counted(),
+        client_id_for=lambda spec, base: base + 100,
+    )
+    await stage.submit(protected())
+    await stage.submit(exit_of(ID))
+    assert [visitor.client_id for visitor in stage.tws.visitors] == [107]
+    assert (3, False) in asked  # an entry and its levels
+    assert (1, True) in asked
 
 
 @played

@@ -1,13 +1,12 @@
 """Three outcomes, never mixed: what becomes of an order on its way to IBKR and back."""
 
-import asyncio
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from brokers.base import NotSent, OutcomeUnknown, ReadFailed, Rejected
-from brokers.messages import OrderRequest, OrderType, ReportKind, TimeInForce
+from brokers.messages import OrderType, ReportKind, TimeInForce
 from common.codes import Code
 from tests.ibkr.cast import Stage, limit, order, played, protected
 
@@ -174,54 +173,12 @@ async def test_nonsense_and_no_answer_is_unknown_with_the_raw_text(stage: Stage)
 
 
 @played
-async def test_what_the_guard_refuses_never_leaves(stage: Stage) -> None:
-    def refuse(_: OrderRequest) -> None:
-        raise NotSent(Code.KILL_SWITCH)
-
-    with pytest.raises(NotSent):
-        await stage.adapter.submit(stage.spec, protected(), refuse)
-    assert await stage.find(ID) is None  # asked behind it on the same line
-    assert stage.venue.received == []
-
-
-@played
-async def test_nothing_is_awaited_between_guard_and_write(stage: Stage) -> None:
-    await stage.adapter.positions(stage.spec)
-    sent = []
-
-    def guard(_: OrderRequest) -> None:
-        loop, conn = asyncio.get_running_loop(), stage.session.client.conn
-        sent.append(conn.numBytesSent)
-        loop.call_soon(lambda: sent.append(conn.numBytesSent))
-
-    await stage.adapter.submit(stage.spec, protected(), guard)
-    before, after = sent
-    assert after - before > 300  # the bytes of all three had left when the loop came round
-
-
-@played
 async def test_without_a_gateway_nothing_is_sent(stage: Stage) -> None:
     await stage.tws.close()
     with pytest.raises(NotSent) as not_sent:
         await stage.submit(order())
     assert not_sent.value.code is Code.NOT_CONNECTED
     assert stage.venue.received == []
-
-
-@played
-async def test_a_line_that_holds_bytes_back_is_not_written_to(stage: Stage) -> None:
-    await stage.submit(limit("abc00000000000002"))
-    stage.tws.listening.clear()
-    transport: Any = stage.session.client.conn.transport
-    transport.write(b"\0" * 30_000_000)  # more than both kernels take
-    assert transport.get_write_buffer_size() > 0
-    with pytest.raises(NotSent):
-        await stage.submit(order())
-    transport.abort()
-    stage.tws.listening.set()
-    await stage.until(lambda: not stage.session.usable)
-    assert await stage.find(ID) is None
-    assert stage.venue.received == ["abc00000000000002"]
 
 
 @played

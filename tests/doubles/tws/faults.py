@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+SILENT = ("accept and cut", "accept in silence", "unlisted", "half", "garbage", "inactive")
+"""What is accepted, and not told in the usual way."""
+
 
 @dataclass
 class Fault:

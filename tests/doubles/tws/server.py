@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from tests.doubles.tws import wire
-from tests.doubles.tws.faults import Fault
+from tests.doubles.tws.faults import SILENT, Fault
 from tests.doubles.tws.venue import VALUES, Execution, Order, Venue
 from tests.doubles.tws.wire import Said
 
@@ -70,7 +70,7 @@ class Tws:
         self.connects.append(time.monotonic())
         try:
             await visitor.serve()
-        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
+        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError, IndexError):
             pass
         finally:
             if visitor in self.visitors:
@@ -206,7 +206,7 @@ class Visitor:
             self.say(wire.error(said.order_id, fault.number, fault.text))
         elif fault.kind == "lose":  # it never arrived
             self.cut()
-        elif fault.kind in ("accept and cut", "accept in silence", "unlisted", "half"):
+        elif fault.kind in SILENT:
             self.silent = True
             order = self._venue.place(self.client_id, said)
             self.silent = False
@@ -214,6 +214,11 @@ class Visitor:
                 self.cut()
             elif fault.kind == "unlisted":
                 self.say(wire.error(said.order_id, fault.number, fault.text))
+            elif fault.kind == "garbage":
+                self.say(wire.pack(5, said.order_id, "not", "an", "order"))
+            elif fault.kind == "inactive":
+                order.status, order.why = "Inactive", fault.text
+                self.tell_order(order, "status")
             elif fault.kind == "half":
                 security = self._venue.securities[order.con_id]
                 message = wire.open_order(security, order, order.status)
@@ -223,17 +228,6 @@ class Visitor:
             self._late = []
             self._venue.place(self.client_id, said)
             asyncio.get_running_loop().call_later(fault.seconds, self._catch_up)
-        elif fault.kind == "garbage":
-            self.silent = True
-            self._venue.place(self.client_id, said)
-            self.silent = False
-            self.say(wire.pack(5, said.order_id, "not", "an", "order"))
-        elif fault.kind == "inactive":
-            self.silent = True
-            order = self._venue.place(self.client_id, said)
-            self.silent = False
-            order.status, order.why = "Inactive", fault.text
-            self.tell_order(order, "status")
         else:
             raise AssertionError(fault.kind)
 
