@@ -6,7 +6,7 @@ from typing import Any
 from ib_async import order as theirs
 
 from brokers.base import Rejected
-from brokers.ibkr.parse import multiplier_of, on_the_wire, to_tick
+from brokers.ibkr.parse import multiplier_of, on_the_wire, parts_of, to_tick
 from brokers.ibkr.records import ENTRY, STOP, TARGET, Record
 from brokers.messages import OrderRequest, OrderType, Side, TimeInForce
 from common.codes import Code
@@ -20,6 +20,7 @@ time. 1 would cancel the stop of what is still held after a partial exit."""
 
 def record_of(request: OrderRequest, details: Any) -> Record:
     """Return an order's record as it is before it leaves. Raises Rejected."""
+    _require_sense(request)
     contract = details.contract
     units = multiplier_of(contract)
     step = Decimal(str(details.sizeIncrement or 1)) * units
@@ -43,6 +44,18 @@ def record_of(request: OrderRequest, details: Any) -> Record:
         oca_group=group_of(request),
         is_exit=is_exit,
     )
+
+
+def _require_sense(request: OrderRequest) -> None:
+    """Raise Rejected for what could not be written down, or never be recognised again."""
+    if parts_of(request.client_order_id) != (request.client_order_id, ENTRY):
+        raise Rejected(Code.FIELD_INVALID, "a client order id is 4 to 18 of a-z and 0-9")
+    needed = {OrderType.LIMIT: request.limit_price, OrderType.STOP: request.stop_price}
+    if needed.get(request.order_type, 1) is None:
+        raise Rejected(Code.PRICE_INVALID, f"{request.order_type} without a price")
+    prices = (request.limit_price, request.stop_price, request.stop_loss, request.take_profit)
+    if any(p is not None and not (p.is_finite() and p > 0) for p in prices):
+        raise Rejected(Code.PRICE_INVALID, "not a price")
 
 
 def group_of(request: OrderRequest) -> str:

@@ -24,10 +24,7 @@ class Place:
     client_id: int
     timezone: str
     settings: Mapping[str, Any]
-
-    @property
-    def key(self) -> tuple[str, str, str, int, int]:
-        return self.connection_id, self.account, self.host, self.port, self.client_id
+    reply_timeout: float | None = None  # seconds that an order's answer is waited for
 
 
 def place_of(spec: ConnectionSpec) -> Place:
@@ -42,6 +39,7 @@ def place_of(spec: ConnectionSpec) -> Place:
             client_id=int(said.get("client_id") or DEFAULT_CLIENT_ID),
             timezone=str(said.get("timezone") or NEW_YORK),
             settings=said,
+            reply_timeout=float(said["reply_timeout"]) if said.get("reply_timeout") else None,
         )
     except (TypeError, ValueError) as error:
-        raise ReadFailed(Code.FIELD_INVALID, f"port or client_id: {error}") from error
+        raise ReadFailed(Code.FIELD_INVALID, f"port, client_id, reply_timeout: {error}") from error

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -146,6 +146,7 @@ async def fills_since(session: Session, since: datetime) -> list[OrderReport]:
     snapshot = await session.snapshot()
     ours = [r for r in session.ledger.of(session.place.connection_id) if r.fills]
     await _told(session, ours)
+    since -= timedelta(seconds=1)  # IBKR tells whole seconds
     told = [
         report
         for record in ours

@@ -10,6 +10,7 @@ import logging
 import random
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from ib_async.contract import Contract
@@ -34,7 +35,8 @@ class Session:
     """One clientId at one gateway, on the event loop that made it."""
 
     def __init__(self, place: Place, ledger: Ledger, budget: Budget, pace: Pace) -> None:
-        self.place, self.ledger, self.pace, self.budget = place, ledger, pace, budget
+        self.place, self.ledger, self.budget = place, ledger, budget
+        self.pace = replace(pace, reply=place.reply_timeout or pace.reply)
         self.names: dict[int, str] = {}  # conId → the symbol that our map gives it
         self.details: dict[str, Any] = {}  # symbol → ContractDetails
         self.unknown: set[str] = set()  # symbols that IBKR does not have
@@ -53,7 +55,7 @@ class Session:
         self._stir = asyncio.Event()
         self._sync_wanted = False
         self._round: asyncio.Task[Snapshot] | None = None
-        self._one_at_a_time: dict[str, asyncio.Lock] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
 
     # ---- asked by callers -----------------------------------------------------------------
     @property
@@ -100,8 +102,7 @@ class Session:
         Raises ReadFailed; AnswerError where TWS refused.
         """
         if key:
-            lock = self._one_at_a_time.setdefault(key, asyncio.Lock())
-            async with lock:
+            async with self._locks.setdefault(key, asyncio.Lock()):
                 return await self._ask(send, key, urgent)
         return await self._ask(send, "", urgent)
 
@@ -284,8 +285,7 @@ class Session:
 
     async def _read_orders(self) -> Snapshot:
         """Open ones first: what ends meanwhile stands in one of the later lists."""
-        lock = self._one_at_a_time.setdefault("orders", asyncio.Lock())
-        async with lock:
+        async with self._locks.setdefault("orders", asyncio.Lock()):
             self._round = None  # who asks from here on gets a newer one
             wanted = ExecutionFilter(acctCode=self.place.account)
             try:

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from brokers.base import NotSent, ReadFailed
+from brokers.base import NotSent, OutcomeUnknown, ReadFailed
 from brokers.ibkr.adapter import IbkrAdapter
 from brokers.ibkr.budget import Window
 from brokers.ibkr.ledger import Ledger
@@ -102,6 +102,16 @@ async def test_tws_that_stays_without_ibkr_is_connected_to_anew(stage: Stage) ->
     stage.tws.announce(1100, "lost")
     await stage.until(lambda: len(stage.tws.connects) > connects)
     assert await stage.find(ID) is not None
+
+
+@played
+async def test_a_connection_may_wait_less_for_its_answers(stage: Stage) -> None:
+    spec = replace(stage.spec, settings={**stage.spec.settings, "reply_timeout": "0.05"})
+    stage.fault("accept in silence")
+    began = time.monotonic()
+    with pytest.raises(OutcomeUnknown):
+        await stage.adapter.submit(spec, limit(), lambda _: None)
+    assert time.monotonic() - began < QUICK.reply
 
 
 @played

@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 
 from brokers.base import Rejected
+from brokers.messages import OrderType
 from common.codes import Code
 from tests.ibkr.cast import Stage, order, played
 
@@ -16,6 +17,11 @@ async def test_what_ibkr_cannot_trade_is_refused_before_it_leaves(stage: Stage) 
         (order(symbol="VOD"), Code.UNKNOWN_SYMBOL_AT_BROKER),  # priced in pence
         (order(symbol="ES 202612", quantity=Decimal(75)), Code.VOLUME_INVALID),  # 1.5 contracts
         (order(quantity=Decimal(0)), Code.VOLUME_INVALID),
+        (order(quantity=Decimal("NaN")), Code.VOLUME_INVALID),
+        (order(stop_loss=Decimal("NaN")), Code.PRICE_INVALID),
+        (order(take_profit=Decimal(-1)), Code.PRICE_INVALID),
+        (order(order_type=OrderType.LIMIT), Code.PRICE_INVALID),
+        (order("Not Ours"), Code.FIELD_INVALID),
     ]
     for request, code in cases:
         with pytest.raises(Rejected) as refused:
