@@ -52,6 +52,9 @@ async def details_of(session: Session, symbol: str) -> Any:
 
 async def submit(session: Session, request: OrderRequest, guard: Guard) -> list[OrderReport]:
     """Place an order with its levels. Raises NotSent, Rejected or OutcomeUnknown."""
+    place = session.place
+    if (request.connection_id, request.account) != (place.connection_id, place.account):
+        raise Rejected(Code.FIELD_INVALID, "the order names another connection or account")
     try:
         await session.ready()
         details = await details_of(session, request.symbol)

@@ -22,6 +22,8 @@ async def test_what_ibkr_cannot_trade_is_refused_before_it_leaves(stage: Stage) 
         (order(take_profit=Decimal(-1)), Code.PRICE_INVALID),
         (order(order_type=OrderType.LIMIT), Code.PRICE_INVALID),
         (order("Not Ours"), Code.FIELD_INVALID),
+        (order(account="DU7654321"), Code.FIELD_INVALID),
+        (order(connection_id="c2"), Code.FIELD_INVALID),
     ]
     for request, code in cases:
         with pytest.raises(Rejected) as refused:
