@@ -10,6 +10,7 @@ from itertools import count
 from typing import Protocol
 
 MESSAGES_PER_SECOND = 45
+PARTS = 3  # of a second, each with its part of them: nothing leaves in one burst, exits wait less
 
 
 class Budget(Protocol):
@@ -21,9 +22,11 @@ class Budget(Protocol):
 
 
 class Window:
-    """At most so many messages in any second, exits first."""
+    """At most so many messages in any such time, exits first."""
 
-    def __init__(self, most: int = MESSAGES_PER_SECOND, seconds: float = 1.0) -> None:
+    def __init__(
+        self, most: int = MESSAGES_PER_SECOND // PARTS, seconds: float = 1 / PARTS
+    ) -> None:
         self._most, self._seconds = most, seconds
         self._left_at: deque[float] = deque()
         self._waiting: list[tuple[bool, int, int, asyncio.Future[None]]] = []

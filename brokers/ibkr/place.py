@@ -26,6 +26,11 @@ class Place:
     settings: Mapping[str, Any]
     reply_timeout: float | None = None  # seconds that an order's answer is waited for
 
+    @property
+    def address(self) -> tuple[str, int, int]:
+        """Host, port and clientId."""
+        return self.host, self.port, self.client_id
+
 
 def place_of(spec: ConnectionSpec) -> Place:
     """Read a connection's settings. Raises ReadFailed FIELD_INVALID."""

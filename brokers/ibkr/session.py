@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from ib_async.contract import Contract
@@ -206,8 +207,8 @@ class Session:
         self._cut_off = False
         place = self.place
         async with asyncio.timeout(self.pace.connect):
-            await self.budget.acquire(2, urgent=False)
-            await open_line(client, place.host, place.port, place.client_id, self._refused)
+            admit = partial(self.budget.acquire, 1, urgent=False)
+            await open_line(client, place.address, self._refused, admit)
         client.prepare(self.pace.reply)
         if place.account not in (accounts := client.getAccounts()):
             raise ReadFailed(Code.UNKNOWN_ACCOUNT, f"the login has {', '.join(accounts)}")

@@ -8,7 +8,7 @@ Source: ib_async 2.1 client.py `sendMsg`, connection.py `sendMsg`, decoder.py `i
 import asyncio
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -44,6 +44,16 @@ class TwsClient(Client):  # type: ignore[misc]
         super().__init__(wrapper)
         self.decoder = TwsDecoder(wrapper, 0)
         self._held: list[bytes] | None = None
+        self.greeted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def startApi(self) -> None:
+        """TWS has greeted: the introduction waits until the gateway's budget has room for it."""
+        if not self.greeted.done():
+            self.greeted.set_result(None)
+
+    def introduce(self) -> None:
+        """Say who we are. Raises ConnectionError."""
+        super().startApi()
 
     def sendMsg(self, msg: str) -> None:
         """Write a message at once, or keep it while `frame` gathers. Raises ConnectionError."""
@@ -111,20 +121,35 @@ class TwsClient(Client):  # type: ignore[misc]
 
 
 async def open_line(
-    client: TwsClient, host: str, port: int, client_id: int, refused: asyncio.Future[None]
+    client: TwsClient,
+    address: tuple[str, int, int],
+    refused: asyncio.Future[None],
+    admit: Callable[[], Awaitable[None]],
 ) -> None:
-    """Connect and wait until TWS says what is next. refused: ends the wait with its exception.
+    """Connect and wait until TWS says what is next. address: host, port, clientId.
 
-    Raises what `refused` holds, OSError or TimeoutError (the caller's).
+    refused: ends the wait with its exception. admit: awaited before the first message. Raises what
+    `refused` holds, or OSError.
     """
-    opening = asyncio.ensure_future(client.connectAsync(host, port, client_id, 0))
+    opening = asyncio.ensure_future(client.connectAsync(*address, 0))
     try:
-        await asyncio.wait({opening, refused}, return_when=asyncio.FIRST_COMPLETED)
-        if refused.done():
-            refused.result()
+        await _first(opening, refused, client.greeted)
+        await admit()
+        client.introduce()
+        await _first(opening, refused)
         opening.result()
     finally:
         if not opening.done():
             opening.cancel()
             with suppress(asyncio.CancelledError, Exception):
                 await opening
+
+
+async def _first(
+    opening: asyncio.Future[None], refused: asyncio.Future[None], *told: asyncio.Future[None]
+) -> None:
+    """Wait for the first of them. Raises what the first two hold."""
+    await asyncio.wait({opening, refused, *told}, return_when=asyncio.FIRST_COMPLETED)
+    for one in (refused, opening):
+        if one.done():
+            one.result()
