@@ -14,7 +14,7 @@ from brokers.messages import ReportKind
 from common.clocks import market_now
 
 log = logging.getLogger(__name__)
-COMMISSION_PATIENCE = 0.05  # seconds that an execution waits for its commission before it is told
+COMMISSION_PATIENCE = 0.03  # seconds that an execution waits for its commission before it is told
 DETAIL_LENGTH = 300
 MOST_EARLY = 1000  # most of them belong to orders that are not ours
 

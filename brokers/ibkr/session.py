@@ -205,12 +205,11 @@ class Session:
         client = self._client = TwsClient(self._ear)
         client.conn.disconnected += self._on_socket_closed
         self._cut_off = False
-        place = self.place
         async with asyncio.timeout(self.pace.connect):
             admit = partial(self.budget.acquire, 1, urgent=False)
-            await open_line(client, place.address, self._refused, admit)
+            await open_line(client, self.place.address, self._refused, admit)
         client.prepare(self.pace.reply)
-        if place.account not in (accounts := client.getAccounts()):
+        if self.place.account not in (accounts := client.getAccounts()):
             raise ReadFailed(Code.UNKNOWN_ACCOUNT, f"the login has {', '.join(accounts)}")
         await self._sync()
 

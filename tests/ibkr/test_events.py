@@ -1,5 +1,6 @@
 """What IBKR tells by itself, and that nothing of it is lost, doubled or believed too early."""
 
+import logging
 import time
 from dataclasses import replace
 from decimal import Decimal
@@ -207,6 +208,22 @@ async def test_two_orders_with_one_reference_are_both_counted(stage: Stage) -> N
     stage.venue.execute(twin, Decimal(500), Decimal("1.1003"))
     await stage.heard(ReportKind.FILLED, 2)
     assert filled_sum(stage.told) == 20500  # more than was asked for: the core sees it
+
+
+@played
+async def test_two_live_orders_with_one_reference_are_an_error(stage: Stage) -> None:
+    await stage.submit(limit())
+    twin = replace(stage.venue.orders[0], order_id=99, perm_id=99)
+    stage.venue.orders.append(twin)
+    heard: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: heard.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("brokers.ibkr").addHandler(handler)
+    try:
+        await stage.find(ID)
+    finally:
+        logging.getLogger("brokers.ibkr").removeHandler(handler)
+    assert heard[0] == f"ibkr: two orders with one reference: {ID}"
 
 
 @played

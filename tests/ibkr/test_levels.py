@@ -36,6 +36,21 @@ async def test_levels_move_under_their_own_ids(stage: Stage) -> None:
 
 
 @played
+async def test_a_level_made_anew_is_known_to_the_next_process(stage: Stage) -> None:
+    await stage.submit(protected())
+    await stage.adapter.modify(stage.spec, move(None, "1.12"))
+    await stage.adapter.modify(stage.spec, move("1.08", "1.12", quantity=Decimal(20000)))
+    await stage.die()
+    (held,) = await stage.adapter.positions(stage.spec)
+    assert (held.stop_loss, held.take_profit) == (Decimal("1.08"), Decimal("1.12"))
+    (told,) = await stage.adapter.modify(stage.spec, move("1.085", "1.12"))
+    assert told.stop_loss == Decimal("1.085")
+    stage.venue.cancel(stage.venue.order(f"{ID}:sl"))  # and by another's hand
+    (gone, *_) = await stage.heard(ReportKind.LEVELS, of=lambda r: r.stop_loss is None)
+    assert gone.take_profit == Decimal("1.12")
+
+
+@played
 async def test_the_same_levels_need_no_word(stage: Stage) -> None:
     await stage.submit(protected())
     await stage.heard(ReportKind.LEVELS)

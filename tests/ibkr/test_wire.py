@@ -3,14 +3,18 @@
 import asyncio
 import os
 from contextlib import suppress
+from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from brokers.base import NotSent, OutcomeUnknown
-from brokers.messages import OrderRequest
+from brokers.ibkr.adapter import IbkrAdapter
+from brokers.ibkr.budget import Window
+from brokers.messages import CancelRequest, ModifyRequest, OrderRequest
 from common.codes import Code
-from tests.ibkr.cast import Stage, limit, order, played, protected
+from tests.ibkr.cast import QUICK, Stage, limit, order, played, protected
 
 ID = "abc00000000000001"
 
@@ -57,26 +61,93 @@ async def test_a_line_that_holds_bytes_back_is_not_written_to(stage: Stage) -> N
     assert stage.venue.received == ["abc00000000000002"]
 
 
-def fill_the_kernel(stage: Stage) -> None:
-    """Have both kernels full, with nothing waiting in the process."""
-    stage.tws.listening.clear()
-    transport: Any = stage.session.client.conn.transport
-    with suppress(BlockingIOError):
-        while True:
-            os.write(transport.get_extra_info("socket").fileno(), b"\0" * 65536)
-    assert transport.get_write_buffer_size() == 0
+class Brim:
+    """A budget that, when told to, fills both kernels right before what it admits is written."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage, self.fills = stage, False
+        stage.adapter = IbkrAdapter(
+            replace(QUICK, ping=5.0), budget_for=lambda host, port: self
+        )  # no ping meets the full kernel
+
+    async def acquire(self, n: int, *, urgent: bool) -> None:
+        if not self.fills:
+            return
+        self.fills = False
+        self._stage.tws.listening.clear()
+        transport: Any = self._stage.session.client.conn.transport
+        with suppress(BlockingIOError):
+            while True:
+                os.write(transport.get_extra_info("socket").fileno(), b"\0" * 65536)
+        assert transport.get_write_buffer_size() == 0
 
 
 @played
 async def test_what_the_kernel_does_not_take_whole_never_leaves_later(stage: Stage) -> None:
+    brim = Brim(stage)
     for n, (request, outcome) in enumerate(
         [(order(), NotSent), (protected("abc00000000000003"), OutcomeUnknown)]
     ):
         await stage.adapter.positions(stage.spec)  # its contract is known then
-        fill_the_kernel(stage)
+        brim.fills = True
         with pytest.raises(outcome):
             await stage.submit(request)
         assert not stage.session.usable, n  # the line was cut at once
         stage.tws.listening.set()
         assert await stage.find(request.client_order_id) is None
+    assert stage.venue.received == []
+
+
+@played
+async def test_a_cut_line_leaves_a_cancel_not_sent_and_two_moves_unknown(stage: Stage) -> None:
+    brim = Brim(stage)
+    await stage.submit(protected())
+    await stage.submit(limit("abc00000000000002"))
+    levels = ModifyRequest(ID, "", "EURUSD", Decimal("1.095"), Decimal("1.13"))
+    cancel = CancelRequest("abc00000000000002", "", "EURUSD")
+    one = replace(levels, take_profit=Decimal("1.12"))
+    for call, outcome in (
+        (lambda: stage.adapter.modify(stage.spec, levels), OutcomeUnknown),
+        (lambda: stage.adapter.modify(stage.spec, one), NotSent),
+        (lambda: stage.adapter.cancel(stage.spec, cancel), NotSent),
+    ):
+        brim.fills = True
+        with pytest.raises(outcome):
+            await call()
+        stage.tws.listening.set()
+        await stage.until(lambda: not stage.session.usable)
+        await stage.until(lambda: stage.session.usable)
+    assert stage.venue.order(f"{ID}:sl").aux == "1.09"
+    assert stage.venue.order("abc00000000000002").live
+
+
+@played
+async def test_calls_between_two_lines_are_not_sent(stage: Stage) -> None:
+    await stage.submit(protected())
+    await stage.tws.close()
+    await stage.until(lambda: not stage.session.usable)
+    with pytest.raises(NotSent):
+        await stage.adapter.cancel(stage.spec, CancelRequest(ID, "", "EURUSD"))
+    with pytest.raises(NotSent):
+        await stage.adapter.modify(stage.spec, ModifyRequest(ID, "", "EURUSD", None, None))
+
+
+@played
+async def test_a_line_that_is_cut_while_the_budget_waits_is_not_written_to(stage: Stage) -> None:
+    class Slow(Window):
+        hold = asyncio.Event()
+
+        async def acquire(self, n: int, *, urgent: bool) -> None:
+            if n == 3:
+                await self.hold.wait()
+
+    stage.adapter = IbkrAdapter(QUICK, budget_for=lambda host, port: Slow())
+    await stage.adapter.positions(stage.spec)
+    waiting = asyncio.create_task(stage.submit(protected()))
+    await asyncio.sleep(0)
+    stage.tws.announce(1100, "lost")
+    await stage.until(lambda: not stage.session.usable)
+    Slow.hold.set()
+    with pytest.raises(NotSent):
+        await waiting
     assert stage.venue.received == []

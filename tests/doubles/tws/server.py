@@ -108,8 +108,8 @@ class Visitor:
         await self._read()
         self.say(wire.pack(wire.VERSION, "20261120 16:00:00 UTC"))
         while True:
-            await self._tws.listening.wait()
             fields = await self._read()
+            await self._tws.listening.wait()
             self._tws.writes.append(time.monotonic())
             kind = int(fields[0])
             if kind not in self._tws.muted:
