@@ -78,8 +78,8 @@ class Session:
     async def ready(self) -> None:
         """Wait until the session is usable. Raises ReadFailed with the reason if it is not soon."""
         if self._keeper is None or self._keeper.done():
+            self._attempt = asyncio.get_running_loop().create_future()  # all who come now wait
             self._keeper = asyncio.get_running_loop().create_task(self._keep())
-            await asyncio.sleep(0)  # its first attempt begins
         if self.usable:
             return
         if self._attempt is not None and not self._attempt.done():
@@ -181,8 +181,8 @@ class Session:
         """Connect, stay, connect again: later and later, never all at the same moment."""
         delay = self.pace.first_delay
         while True:
-            loop = asyncio.get_running_loop()
-            self._attempt = loop.create_future()
+            if self._attempt is None or self._attempt.done():
+                self._attempt = asyncio.get_running_loop().create_future()
             try:
                 await self._connect()
                 self._attempt.set_result(None)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
@@ -106,11 +107,12 @@ async def test_a_cut_line_leaves_a_cancel_not_sent_and_two_moves_unknown(stage: 
     levels = ModifyRequest(ID, "", "EURUSD", Decimal("1.095"), Decimal("1.13"))
     cancel = CancelRequest("abc00000000000002", "", "EURUSD")
     one = replace(levels, take_profit=Decimal("1.12"))
-    for call, outcome in (
+    calls: list[tuple[Callable[[], Awaitable[object]], type[Exception]]] = [
         (lambda: stage.adapter.modify(stage.spec, levels), OutcomeUnknown),
         (lambda: stage.adapter.modify(stage.spec, one), NotSent),
         (lambda: stage.adapter.cancel(stage.spec, cancel), NotSent),
-    ):
+    ]
+    for call, outcome in calls:
         brim.fills = True
         with pytest.raises(outcome):
             await call()
