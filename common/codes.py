@@ -375,6 +375,21 @@ class Code(StrEnum):
         "The order was placed under another client id: only that one can change or cancel it.",
         "Change it in TWS itself; an exit of the position closes its group.",
     )
+    RATE_LIMITED = (
+        "RATE_LIMITED",
+        "Broker: too many requests; it took nothing.",
+        "It is tried again by itself; fewer programs on the same account or address help.",
+    )
+    BROKER_MAINTENANCE = (
+        "BROKER_MAINTENANCE",
+        "Broker: it is being maintained and takes nothing now.",
+        "Wait until the broker is back.",
+    )
+    BROKER_CLOCK = (
+        "BROKER_CLOCK",
+        "Broker: the request came too late or our clock differs from its own; it took nothing.",
+        "Set this machine's clock by NTP; it is tried again by itself.",
+    )
 
     # ---- input at our doors ------------------------------------------------------------------
     NUMBER_MALFORMED = (

@@ -1,0 +1,1 @@
+"""Crypto exchanges by `ccxt`, an optional extra: spot and linear perpetuals."""

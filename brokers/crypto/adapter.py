@@ -1,0 +1,307 @@
+"""Crypto exchanges by ccxt's REST clients, polled. See `exchanges.py` for what each is known to do.
+
+Spot: the balance of a base currency is the position (`spot.py`), an exit leaves after a read of it
+(CANCEL_FIRST). Linear perpetuals: exits are reduce-only. Stops and targets are ours to watch.
+"""
+
+import importlib
+import importlib.util
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, TypeVar
+
+from brokers.base import (
+    BrokerError,
+    Guard,
+    OutcomeUnknown,
+    ReadFailed,
+    Rejected,
+    Tell,
+    check_deadline,
+)
+from brokers.crypto import history, lookup, orders, parse, reads, sending
+from brokers.crypto.checks import run as run_checks
+from brokers.crypto.clients import Client, Clients
+from brokers.crypto.exchanges import EXPIRES_SECONDS, Lookup, rules
+from brokers.crypto.flight import Flight
+from brokers.crypto.memory import Memory
+from brokers.crypto.settings import Settings
+from brokers.messages import (
+    AccountState,
+    BrokerOrder,
+    BrokerPosition,
+    CancelRequest,
+    Capabilities,
+    Check,
+    ConnectionSpec,
+    ExitSafety,
+    Instrument,
+    ModifyRequest,
+    OrderReport,
+    OrderRequest,
+    OrderType,
+    PositionMode,
+    ReportKind,
+    TimeInForce,
+)
+from common.clocks import machine_time
+from common.codes import Code
+
+T = TypeVar("T")
+LAG_SECONDS = 2.0  # how long an accepted order may take to be seen by a look-up
+
+
+def create() -> "Crypto":
+    """Return the adapter. Raises ImportError where ccxt is not installed; imports nothing of it."""
+    if importlib.util.find_spec("ccxt") is None:
+        raise ImportError(
+            "Crypto exchanges need ccxt, which is not installed: pip install 'ccxt>=4.5.90,<5'"
+        )
+    return Crypto(Clients())
+
+
+class Crypto:
+    """All exchange accounts of one process."""
+
+    kind = "crypto"
+
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
+        self._memory = Memory()
+
+    def capabilities(self, spec: ConnectionSpec) -> Capabilities:
+        """What the account can do, by its exchange and its settings."""
+        known, said = rules(spec.exchange_name), Settings.of(spec)
+        swap = said.market == "swap"
+        return Capabilities(
+            order_types=frozenset({OrderType.MARKET, OrderType.LIMIT}),
+            times_in_force=frozenset({TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK}),
+            native_stops=False,
+            modify=False,
+            position_modes=frozenset(
+                {PositionMode.NETTING, PositionMode.HEDGING} if swap else {PositionMode.NETTING}
+            ),
+            partial_close=True,
+            event_stream=False,
+            price_stream=False,
+            lookup_horizon=known.lookup_horizon(said.market),
+            refuses_repeated_ids=False,  # among open orders at most
+            exit_safety=ExitSafety.REDUCE_ONLY if swap else ExitSafety.CANCEL_FIRST,
+            session=False,
+            needs_credentials=True,
+            submit_many=False,
+            fills_horizon=known.fills_horizon,
+        )
+
+    def instrument_book(self, spec: ConnectionSpec) -> str:
+        """Accounts at one exchange with the same kind of market and the same symbols share a book."""
+        said = Settings.of(spec)
+        where = f"{spec.exchange_name}{'-sandbox' if said.sandbox else ''}-{said.market}"
+        return ":".join((where, said.currency, *sorted(said.symbols)))
+
+    # ---- orders ---------------------------------------------------------------------------
+    async def submit(
+        self, spec: ConnectionSpec, request: OrderRequest, guard: Guard
+    ) -> list[OrderReport]:
+        """Place one order. Raises NotSent, Rejected or OutcomeUnknown."""
+        client = await self._before(spec)
+        ready = orders.make_ready(client, request)
+
+        def may_leave() -> None:
+            guard(request)
+            self._memory.leaves(spec.connection_id, request.client_order_id, request.symbol)
+
+        flight = Flight(may_leave)
+        try:
+            order = await sending.send(client, spec, flight, partial(_create, client, ready))
+        except sending.DuplicateId as error:
+            return await self._settled(spec, request, str(error))
+        try:
+            mine = lookup.named(order, request.client_order_id)
+        except ValueError as error:
+            raise sending.unreadable(flight, spec, error) from error
+        self._memory.owners.put(spec.connection_id, str(mine["id"]), request.client_order_id)
+        return await self._taken(client, spec, request, mine)
+
+    async def submit_many(
+        self, requests: Sequence[tuple[ConnectionSpec, OrderRequest]], guard: Guard, tell: Tell
+    ) -> None:
+        """Place them one by one: no exchange takes many for several accounts."""
+        for spec, request in requests:
+            try:
+                tell(request, await self.submit(spec, request, guard))
+            except BrokerError as error:
+                tell(request, error)
+
+    async def cancel(self, spec: ConnectionSpec, request: CancelRequest) -> list[OrderReport]:
+        """Cancel an order, and tell all that became of it. CANCEL_REFUSED, with what it did instead,
+        when it had ended. Raises NotSent, Rejected or OutcomeUnknown."""
+        client = await self._before(spec)
+        orders.market_of(client, request.symbol)
+        flight = Flight(partial(check_deadline, request), again=True)
+        refused = ""
+        try:
+            await sending.send(client, spec, flight, partial(_cancel, client, request))
+        except sending.NoSuchOrder as error:
+            refused = str(error)
+        try:
+            told = await self.find_order(spec, request.client_order_id, symbol=request.symbol)
+        except ReadFailed as error:
+            raise OutcomeUnknown(Code.REPLY_LOST, error.detail) from error
+        if told is None:
+            raise OutcomeUnknown(Code.REPLY_LOST, "it is neither cancelled nor to be found")
+        if refused and all(report.kind is ReportKind.FILLED for report in told):
+            last = told[-1]
+            told = [*told, OrderReport(ReportKind.CANCEL_REFUSED, spec.connection_id,
+                                       request.client_order_id, last.broker_order_id,
+                                       detail=refused)]  # fmt: skip
+        return told
+
+    async def modify(self, spec: ConnectionSpec, request: ModifyRequest) -> list[OrderReport]:
+        """No levels are kept at an exchange: taking them away is done already. Raises Rejected."""
+        if request.stop_loss is not None or request.take_profit is not None:
+            raise Rejected(Code.STOPS_INVALID, "stops and targets are watched here, not there")
+        return [OrderReport(ReportKind.LEVELS, spec.connection_id, request.client_order_id,
+                            broker_position_id=request.broker_position_id)]  # fmt: skip
+
+    # ---- reads ----------------------------------------------------------------------------
+    async def test(self, spec: ConnectionSpec) -> list[Check]:
+        """Check reach, keys, rights, kind of account, symbols and clock, one line for each."""
+        return await run_checks(self._clients, spec)
+
+    async def account(self, spec: ConnectionSpec) -> AccountState:
+        """Balances in the account's currency. Raises ReadFailed."""
+        return await self._read(spec, reads.account)
+
+    async def instruments(self, spec: ConnectionSpec) -> list[Instrument]:
+        """The connection's symbols. Raises ReadFailed."""
+        return await self._read(spec, reads.instruments)
+
+    async def positions(self, spec: ConnectionSpec) -> list[BrokerPosition]:
+        """What is held on the connection's symbols. Raises ReadFailed."""
+        return await self._read(spec, reads.positions)
+
+    async def open_orders(self, spec: ConnectionSpec) -> list[BrokerOrder]:
+        """What rests on the account, whoever placed it. Raises ReadFailed."""
+        return await self._read(spec, reads.open_orders)
+
+    async def fills_since(self, spec: ConnectionSpec, since: datetime) -> list[OrderReport]:
+        """What was executed on the connection's symbols. Raises ReadFailed."""
+        if rules(spec.exchange_name).fills_horizon is None:
+            raise ReadFailed(Code.BEYOND_LOOKUP, f"{spec.exchange_name} was not checked for it")
+        return await self._read(
+            spec, partial(history.fills_since, spec=spec, since=since, memory=self._memory)
+        )
+
+    async def find_order(
+        self, spec: ConnectionSpec, client_order_id: str, symbol: str = ""
+    ) -> list[OrderReport] | None:
+        """Everything the exchange knows of one order; None: it certainly does not have it.
+
+        symbol: where it was sent, if that is known. Raises ReadFailed, also while a request that
+        left could still arrive or be on its way into the exchange's lists.
+        """
+        if rules(spec.exchange_name).lookup is Lookup.NONE:
+            raise ReadFailed(Code.BEYOND_LOOKUP, f"{spec.exchange_name} has no look-up by our id")
+        sent = self._memory.sent.get(spec.connection_id, client_order_id)
+        symbol = symbol or (sent.symbol if sent else "")
+        told = await self._read(
+            spec, partial(self._find, spec=spec, name=client_order_id, symbol=symbol)
+        )
+        if told is None and sent and machine_time() - sent.at < EXPIRES_SECONDS + LAG_SECONDS:
+            raise ReadFailed(Code.REPLY_LOST, "it is not there yet, and may still arrive")
+        return told
+
+    async def events(self, limit: int, after: str = "") -> list[OrderReport]:
+        return []
+
+    async def acknowledge(self, event_ids: Sequence[str]) -> None:
+        return None
+
+    async def clock(self) -> datetime | None:
+        return None  # each exchange has its own: the connection test compares it
+
+    async def disconnect(self) -> None:
+        """Close this loop's connections; the next call opens them again."""
+        await self._clients.close()
+
+    # ---- within ---------------------------------------------------------------------------
+    async def _before(self, spec: ConnectionSpec) -> Client:
+        """The client of an account, for a call that changes something. Raises NotSent, Rejected."""
+        return await sending.before(spec, self._clients.of(spec))
+
+    async def _read(self, spec: ConnectionSpec, ask: Callable[[Client], Awaitable[T]]) -> T:
+        return await sending.reading(spec, self._clients.of(spec), ask)
+
+    async def _find(
+        self, client: Client, *, spec: ConnectionSpec, name: str, symbol: str
+    ) -> list[OrderReport] | None:
+        symbols = [symbol] if symbol else list(client.settings.symbols)
+        if not symbols:
+            raise ValueError("the connection lists no symbols")
+        missing = importlib.import_module("ccxt").OrderNotFound
+        order = await lookup.find(client, name, symbols, missing)
+        if order is None:
+            return None
+        self._memory.owners.put(spec.connection_id, str(order["id"]), name)
+        fills = await lookup.executions(client, order, str(order["symbol"]))
+        return _tell(client, spec, name, order, fills)
+
+    async def _taken(
+        self, client: Client, spec: ConnectionSpec, request: OrderRequest, order: Mapping[str, Any]
+    ) -> list[OrderReport]:
+        """Tell an accepted order. What the reply lacks is asked for once; else polling tells it."""
+        accepted = OrderReport(ReportKind.ACCEPTED, spec.connection_id, request.client_order_id,
+                               broker_order_id=str(order["id"]))  # fmt: skip
+        size = parse.contract_size(client.market(request.symbol))
+        try:
+            if trades := [t for t in order.get("trades") or () if t.get("price")]:
+                named = [{**t, "order": order["id"], "symbol": request.symbol} for t in trades]
+                fills = tuple(parse.execution(trade, size) for trade in named)
+                return _tell(client, spec, request.client_order_id, order, fills, request)
+            found = await self.find_order(spec, request.client_order_id, symbol=request.symbol)
+        except (ReadFailed, ValueError, KeyError):
+            return [accepted]
+        return found or [accepted]
+
+    async def _settled(
+        self, spec: ConnectionSpec, request: OrderRequest, detail: str
+    ) -> list[OrderReport]:
+        """The exchange has this id already: an earlier write of ours arrived."""
+        try:
+            found = await self.find_order(spec, request.client_order_id, symbol=request.symbol)
+        except ReadFailed as error:
+            raise OutcomeUnknown(Code.REPLY_LOST, f"{detail}; {error.detail}") from error
+        if found is None:
+            raise OutcomeUnknown(Code.REPLY_LOST, detail)
+        return found
+
+
+def _tell(
+    client: Client,
+    spec: ConnectionSpec,
+    name: str,
+    order: Mapping[str, Any],
+    fills: Sequence[Any],
+    request: OrderRequest | None = None,
+) -> list[OrderReport]:
+    symbol = request.symbol if request else str(order["symbol"])
+    size = parse.contract_size(client.market(symbol))
+    position = reads.position_of(client, order)
+    now = datetime.now(UTC)
+    return parse.reports(
+        spec.connection_id, name, order, fills, size=size, now=now, position=position
+    )
+
+
+async def _create(client: Client, ready: orders.Ready) -> Any:
+    return await client.exchange.create_order(
+        ready.symbol, ready.type, ready.side, ready.amount, ready.price,
+        orders.expiring(client, ready),
+    )  # fmt: skip
+
+
+async def _cancel(client: Client, request: CancelRequest) -> Any:
+    params = {client.rules.cancel_name: request.client_order_id}
+    return await client.exchange.cancel_order(None, request.symbol, params)

@@ -1,0 +1,145 @@
+"""The lines of a connection test, each with what the account's owner can do. Nothing is sent."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from brokers.base import ReadFailed
+from brokers.crypto import orders, reads
+from brokers.crypto.clients import Client, Clients
+from brokers.crypto.exchanges import CHECKED
+from brokers.crypto.sending import scrub
+from brokers.messages import Check, CheckResult, ConnectionSpec, PositionMode
+
+OK, WARN, FAIL = CheckResult.OK, CheckResult.WARN, CheckResult.FAIL
+SKEW_MS = 2_000
+TEST_SECONDS = 30.0
+
+
+async def run(clients: Clients, spec: ConnectionSpec) -> list[Check]:
+    """Test a connection, stopping at the first line that makes the others pointless."""
+    try:
+        async with asyncio.timeout(TEST_SECONDS):
+            client = await clients.of(spec)
+    except ReadFailed as error:
+        return [Check("settings", FAIL, error.detail, "Correct the connection's settings.")]
+    except Exception as error:  # ccxt's many; a time-out is one, too
+        detail = scrub(f"{type(error).__name__} {error}", spec)
+        hint = "Check the network, the exchange's status page, and whether it serves this country."
+        return [Check("reach", FAIL, detail, hint)]
+    checks = [Check("reach", OK, f"{client.rules.name} answers"), _known(client), _clock(client)]
+    balance = await _one(spec, "credentials", reads.account, client)
+    checks.append(balance)
+    if balance.result is FAIL:
+        return checks
+    checks += [_allowed(balance), *_symbols(client), *_fees(client)]
+    for name, look in (("position mode", _position_mode), ("account kind", _account_kind)):
+        checks += await _maybe(spec, name, look, client)
+    return checks
+
+
+def _known(client: Client) -> Check:
+    name = client.rules.name
+    if name in CHECKED:
+        return Check("exchange", OK, f"{name}'s rules for order ids were checked")
+    return Check(
+        "exchange", WARN, f"{name} was not checked: an order whose answer is lost is not found again",
+        f"Choose one of {', '.join(sorted(CHECKED))}, or look such orders up by hand.",
+    )  # fmt: skip
+
+
+def _clock(client: Client) -> Check:
+    skew = int(client.exchange.options.get("timeDifference") or 0)
+    if abs(skew) <= SKEW_MS:
+        return Check("clock", OK, f"{skew} ms from the exchange's")
+    return Check(
+        "clock", WARN, f"{skew} ms from the exchange's", "Set this machine's clock by NTP."
+    )
+
+
+async def _one(
+    spec: ConnectionSpec, name: str, read: Callable[[Client], Awaitable[Any]], client: Client
+) -> Check:
+    try:
+        async with asyncio.timeout(TEST_SECONDS):
+            state = await read(client)
+    except Exception as error:
+        detail = scrub(f"{type(error).__name__} {error}", spec)
+        hint = "Enter key and secret again; the key needs reading and trading, never withdrawing."
+        return Check(name, FAIL, detail, hint)
+    hint = "" if state.trading_allowed else "no trading"
+    return Check(name, OK, f"{state.equity:f} {state.currency}", hint)
+
+
+def _allowed(balance: Check) -> Check:
+    if balance.hint:
+        return Check("trading", FAIL, "not allowed", "Allow trading for this account and its key.")
+    return Check("trading", OK, "not forbidden")
+
+
+def _symbols(client: Client) -> list[Check]:
+    """Each listed symbol must be one that an order could go to."""
+    names = client.settings.symbols
+    if not names:
+        hint = "List the symbols that the account trades, for example BTC/USDT, in `symbols`."
+        return [Check("symbols", FAIL, "none is listed", hint)]
+    wrong = [name for name in names if not _is_tradable(client, name)]
+    if wrong:
+        example = "BTC/USDT:USDT" if client.settings.market == "swap" else "BTC/USDT"
+        hint = f"Write them as the exchange's {client.settings.market} market does, like {example}."
+        return [Check("symbols", FAIL, f"not to be traded here: {', '.join(wrong)}", hint)]
+    return [Check("symbols", OK, f"{len(names)} listed")]
+
+
+def _is_tradable(client: Client, name: str) -> bool:
+    try:
+        return orders.market_of(client, name).get("active") is not False
+    except orders.Rejected:
+        return False
+
+
+def _fees(client: Client) -> list[Check]:
+    if client.settings.market != "spot":
+        return []
+    return [Check(
+        "fees", WARN, "some exchanges take the fee from the coin that is bought",
+        "An exit sells what is left; pay fees in the exchange's own coin to have none missing.",
+    )]  # fmt: skip
+
+
+async def _maybe(
+    spec: ConnectionSpec,
+    name: str,
+    look: Callable[[Client], Awaitable[list[Check]]],
+    client: Client,
+) -> list[Check]:
+    try:
+        async with asyncio.timeout(TEST_SECONDS):
+            return await look(client)
+    except Exception as error:
+        detail = scrub(f"{type(error).__name__} {error}", spec)
+        return [Check(name, WARN, f"not told: {detail}", "Look it up at the exchange.")]
+
+
+async def _position_mode(client: Client) -> list[Check]:
+    """Hedge or one-way, where the exchange tells."""
+    exchange, said = client.exchange, client.settings
+    if said.market != "swap" or not exchange.has.get("fetchPositionMode"):
+        return []
+    told = await reads.ask(client, "fetch_position_mode", said.symbols[0])
+    mode = PositionMode.HEDGING if told["hedged"] else PositionMode.NETTING
+    if mode is said.position_mode:
+        return [Check("position mode", OK, mode)]
+    hint = "Correct position_mode in the connection's settings, or the mode at the exchange."
+    return [Check("position mode", FAIL, f"the account is {mode}, settings say otherwise", hint)]
+
+
+async def _account_kind(client: Client) -> list[Check]:
+    """Bybit takes the amount of a spot market buy as money unless the account is unified."""
+    if client.rules.name != "bybit":
+        return []
+    told = await reads.ask(client, "privateGetV5UserQueryApi")
+    if str(told["result"].get("uta")) == "1":
+        return [Check("account kind", OK, "unified")]
+    hint = "Upgrade the account to a unified trading account at Bybit."
+    return [Check("account kind", FAIL, "not a unified trading account", hint)]

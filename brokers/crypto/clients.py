@@ -1,0 +1,185 @@
+"""ccxt's exchange objects: one an account, made when first needed, with markets shared between them.
+
+ccxt (about 70 MB) is imported here at the first call, on a thread of its own, since that takes
+seconds. Its throttle and its retries are off; numbers stay text.
+"""
+
+import asyncio
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from brokers.base import ReadFailed
+from brokers.crypto.budget import Bucket, Budget
+from brokers.crypto.exchanges import EXPIRES_SECONDS, Exchange, rules
+from brokers.crypto.flight import current
+from brokers.crypto.settings import Settings
+from brokers.messages import ConnectionSpec
+from common.clocks import machine_time
+from common.codes import Code
+
+TIMEOUT_MS = 10_000
+MARKETS_SECONDS = 3600.0
+CLIENTS_AT_MOST = 500
+
+
+@dataclass(slots=True)
+class Client:
+    """One account at one exchange. one_at_a_time: held where requests must not overtake."""
+
+    exchange: Any  # ccxt's object
+    rules: Exchange
+    settings: Settings
+    budget: Budget
+    lock: asyncio.Lock
+    markets_at: float = 0.0
+
+    def market(self, symbol: str) -> Mapping[str, Any]:
+        """Return ccxt's market of a listed symbol. Raises KeyError."""
+        found: Mapping[str, Any] = self.exchange.markets[symbol]
+        return found
+
+
+@dataclass(slots=True)
+class _Loop:
+    """What belongs to one event loop."""
+
+    session: Any
+    clients: dict[tuple[Any, ...], Client] = field(default_factory=dict)
+    making: dict[str, asyncio.Lock] = field(default_factory=dict)  # one exchange delays no other
+
+
+class Clients:
+    """All accounts of this process. at: where an exchange is reached instead (tests): the base
+    address by exchange name."""
+
+    def __init__(self, at: Mapping[str, str] | None = None) -> None:
+        self._at = at or {}
+        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = WeakKeyDictionary()
+
+    async def of(self, spec: ConnectionSpec) -> Client:
+        """Return the client of an account, its markets loaded. Raises ReadFailed, and ccxt's own
+        errors where the exchange does not answer."""
+        home = await self._home()
+        settings = Settings.of(spec)
+        key = (spec.connection_id, spec.exchange_name, settings, *sorted(spec.credentials.items()))
+        async with home.making.setdefault(spec.exchange_name, asyncio.Lock()):
+            client = home.clients.pop(key, None)
+            if client is None:
+                client = self._make(home, spec, settings)
+                if len(home.clients) >= CLIENTS_AT_MOST:
+                    home.clients.pop(next(iter(home.clients)))  # the one unused for longest
+            home.clients[key] = client
+            if machine_time() - client.markets_at > MARKETS_SECONDS:
+                await _load(home, client)
+        return client
+
+    async def close(self) -> None:
+        """End this loop's connections; the next call opens them again."""
+        home = self._loops.pop(asyncio.get_running_loop(), None)
+        if home is not None:
+            await home.session.close()
+            for client in home.clients.values():
+                client.exchange.session = None  # not ccxt's own: it would warn
+
+    async def _home(self) -> _Loop:
+        loop = asyncio.get_running_loop()
+        if loop not in self._loops:
+            line = await asyncio.to_thread(importlib.import_module, "brokers.crypto.line")
+            await asyncio.to_thread(importlib.import_module, "ccxt.async_support")
+            self._loops.setdefault(loop, _Loop(line.session()))
+        return self._loops[loop]
+
+    def _make(self, home: _Loop, spec: ConnectionSpec, settings: Settings) -> Client:
+        known = rules(spec.exchange_name)
+        base = getattr(importlib.import_module("ccxt.async_support"), known.name, None)
+        if known.name not in importlib.import_module("ccxt").exchanges or base is None:
+            raise ReadFailed(Code.FIELD_INVALID, f"ccxt knows no exchange {known.name!r}")
+        kind = type(known.name, (_Watched, base), {})
+        exchange = kind(
+            {
+                "apiKey": spec.credentials.get("api_key", ""),
+                "secret": spec.credentials.get("secret", ""),
+                "password": spec.credentials.get("password", ""),
+                "enableRateLimit": False,
+                "number": str,
+                "timeout": TIMEOUT_MS,
+                "session": home.session,
+                "asyncio_loop": asyncio.get_running_loop(),
+                "options": {**_options(known, settings), **known.options},
+            }
+        )
+        exchange.has = {**exchange.has, "fetchCurrencies": False}  # needs rights beyond trading
+        if settings.sandbox:
+            exchange.set_sandbox_mode(True)
+        if base_url := self._at.get(known.name):
+            exchange.urls["api"] = _moved(exchange.urls["api"], base_url)
+        budget = Bucket(known.per_second)
+        return Client(exchange, known, settings, budget, asyncio.Lock())
+
+
+class _Watched:
+    """Keeps the answer to a call that changes something beside it: ccxt's errors lose parts of it,
+    and ccxt's own `last_http_response` is shared between calls."""
+
+    def sign(self, path: str, *rest: Any, **named: Any) -> Any:
+        """OKX is told by a header when an order has become too old; it is not signed."""
+        request = super().sign(path, *rest, **named)  # type: ignore[misc]
+        if current() is not None and self.id == "okx" and path == "trade/order":  # type: ignore[attr-defined]
+            request["headers"]["expTime"] = str(expires_ms(self))
+        return request
+
+    def on_rest_response(self, code: int, *rest: Any) -> Any:
+        # rest: reason, url, method, response headers, response body, request headers and body
+        flight = current()
+        if flight is not None and rest[2] != "GET":
+            flight.status, flight.body = code, rest[4]
+        return super().on_rest_response(code, *rest)  # type: ignore[misc]
+
+
+def expires_ms(exchange: Any) -> int:
+    """Until when an exchange may take what leaves now, by its own clock."""
+    now: int = exchange.milliseconds() - int(exchange.options.get("timeDifference") or 0)
+    return now + int(EXPIRES_SECONDS * 1000)
+
+
+async def _load(home: _Loop, client: Client) -> None:
+    """Load the markets and the difference of the clocks; another account's markets are shared."""
+    exchange, mine = client.exchange, client.settings
+    for other in home.clients.values():
+        theirs = other.settings
+        same = other.rules is client.rules or other.rules.name == client.rules.name
+        if same and (theirs.market, theirs.sandbox) == (mine.market, mine.sandbox):
+            if machine_time() - other.markets_at < MARKETS_SECONDS:
+                exchange.set_markets_from_exchange(other.exchange)
+                break
+    else:
+        await exchange.load_markets(True)
+    if exchange.has.get("fetchTime"):
+        await exchange.load_time_difference()
+    client.markets_at = machine_time()
+
+
+def _options(known: Exchange, settings: Settings) -> dict[str, Any]:
+    """ccxt's options. Only the kind of market that is asked for is loaded."""
+    types = ["linear"] if settings.market == "swap" else ["spot"]
+    if known.name == "okx":  # which names them by `instType`
+        types = [settings.market]
+    return {
+        "defaultType": settings.market,
+        "defaultSubType": "linear",
+        "defaultSettle": settings.currency,
+        "adjustForTimeDifference": False,  # asked for by us, once, for all
+        "maxRetriesOnFailure": 0,
+        "fetchMarkets": {"types": types},
+    }
+
+
+def _moved(urls: Any, base: str) -> Any:
+    """Every address of an exchange, at another host with the same path."""
+    if isinstance(urls, dict):
+        return {name: _moved(url, base) for name, url in urls.items()}
+    path = str(urls).partition("://")[2].partition("/")[2]
+    return f"{base}/{path}" if path else base

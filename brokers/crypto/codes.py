@@ -1,0 +1,202 @@
+"""What an exchange's refusal means: its own code first, then the class that ccxt gives it.
+
+Whatever stands in no table may be live: OutcomeUnknown. The tables were read 2026-11-20 from the
+exchanges' references of error codes and from `describe()['exceptions']` of ccxt 4.5.90.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from brokers.crypto.exchanges import Dialect
+from common.codes import Code
+
+
+class Means(StrEnum):
+    """What a refusal proves."""
+
+    REJECTED = "REJECTED"  # final
+    NOT_SENT = "NOT_SENT"  # the exchange says that it took nothing; may be tried again
+    DUPLICATE = "DUPLICATE"  # it has an order with this id: look it up
+    MISSING = "MISSING"  # it has no such order
+    UNKNOWN = "UNKNOWN"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What an answer means, and our code for it."""
+
+    means: Means
+    code: Code
+
+
+UNKNOWN = Verdict(Means.UNKNOWN, Code.REPLY_LOST)
+DUPLICATE = Verdict(Means.DUPLICATE, Code.REPLY_LOST)
+MISSING = Verdict(Means.MISSING, Code.ORDER_MISSING)
+_BUSY = Verdict(Means.NOT_SENT, Code.RATE_LIMITED)
+_CLOCK = Verdict(Means.NOT_SENT, Code.BROKER_CLOCK)
+_CLOSED = Verdict(Means.NOT_SENT, Code.BROKER_MAINTENANCE)
+
+
+def _no(code: Code) -> Verdict:
+    return Verdict(Means.REJECTED, code)
+
+
+_MONEY, _VOLUME, _PRICE = _no(Code.NO_MONEY), _no(Code.VOLUME_INVALID), _no(Code.PRICE_INVALID)
+_KEY, _DISABLED = _no(Code.CREDENTIALS_REFUSED), _no(Code.TRADING_DISABLED)
+_SYMBOL, _MARKET = _no(Code.UNKNOWN_SYMBOL_AT_BROKER), _no(Code.MARKET_CLOSED)
+_FLAT, _FILLED_NOT = _no(Code.NO_POSITION), _no(Code.NO_PRICE_WITHIN_LIMIT)
+_OTHER = _no(Code.REJECTED_BY_BROKER)
+
+# Spot "Error codes" and "Filters"; USDS-M futures "Error codes". -1000, -1001, -1006 and -1007 are
+# left out: their execution status is unknown.
+_BINANCE: Mapping[str, Verdict] = {
+    "-1003": _BUSY, "-1008": _BUSY, "-1015": _BUSY,  # too many requests, overloaded, many orders
+    "-1016": _CLOSED,  # this service is no longer available
+    "-1021": _CLOCK,  # outside of recvWindow
+    "-1002": _KEY, "-1022": _KEY, "-2014": _KEY, "-2015": _KEY,
+    "-1013": _VOLUME, "-1111": _VOLUME, "-4003": _VOLUME, "-4004": _VOLUME, "-4005": _VOLUME,
+    "-4023": _VOLUME, "-4164": _VOLUME,  # step, minimum notional
+    "-4001": _PRICE, "-4002": _PRICE, "-4014": _PRICE, "-4016": _PRICE, "-4024": _PRICE,
+    "-4131": _PRICE,
+    "-1121": _SYMBOL,
+    "-2010": _OTHER,  # new order rejected; its message says why
+    "-2018": _MONEY, "-2019": _MONEY, "-2027": _MONEY, "-2028": _MONEY,
+    "-2022": _FLAT,  # reduce-only rejected
+    "-2020": _FILLED_NOT, "-5021": _FILLED_NOT,  # fill-or-kill
+    "-5022": _OTHER,  # post-only would match
+    "-1100": _OTHER, "-1101": _OTHER, "-1102": _OTHER, "-1104": _OTHER, "-1106": _OTHER,
+    "-1116": _OTHER, "-1117": _OTHER, "-1115": _OTHER, "-4015": _OTHER,
+    "-4061": _OTHER,  # the position side does not fit the account's position mode
+    "-4140": _MARKET, "-4141": _MARKET,  # the symbol is not trading
+    "-4400": _DISABLED, "-4401": _DISABLED, "-4402": _DISABLED,
+    "-4116": DUPLICATE,
+    "-2011": MISSING, "-2013": MISSING,
+}  # fmt: skip
+
+# v5 "Error Codes". 10000 (server time-out), 10016 (internal), 170007 and 170146 (time-outs) are
+# left out.
+_BYBIT: Mapping[str, Verdict] = {
+    "10006": _BUSY, "10018": _BUSY, "170222": _BUSY, "10429": _BUSY,
+    "10002": _CLOCK, "170213": MISSING,
+    "10003": _KEY, "10004": _KEY, "10005": _KEY, "10007": _KEY, "10009": _KEY, "10010": _KEY,
+    "33004": _KEY,
+    "10024": _DISABLED, "10008": _DISABLED, "10029": _SYMBOL, "110066": _DISABLED,
+    "10001": _OTHER, "110009": _OTHER,
+    "110003": _PRICE, "170132": _PRICE, "170133": _PRICE, "170134": _PRICE, "170193": _PRICE,
+    "170194": _PRICE, "110094": _VOLUME, "170136": _VOLUME, "170137": _VOLUME, "170140": _VOLUME,
+    "170124": _VOLUME, "170135": _VOLUME, "110020": _VOLUME, "110022": _VOLUME,
+    "110004": _MONEY, "110006": _MONEY, "110007": _MONEY, "110012": _MONEY, "110014": _MONEY,
+    "110044": _MONEY, "110045": _MONEY, "110052": _MONEY, "170131": _MONEY, "170033": _MONEY,
+    "110017": _FLAT, "110018": _KEY, "110074": _MARKET, "170121": _SYMBOL,
+    "170105": _MARKET, "170201": _MARKET, "170202": _MARKET,
+    "110072": DUPLICATE, "170141": DUPLICATE,
+    "110001": MISSING, "170142": MISSING, "170139": MISSING, "110008": MISSING, "110010": MISSING,
+}  # fmt: skip
+
+# "Error Code". 50004 (time-out, neither success nor failure), 50026 and 51149 (time-outs) are left
+# out.
+_OKX: Mapping[str, Verdict] = {
+    "50011": _BUSY, "50013": _BUSY, "50040": _BUSY, "50061": _BUSY, "50062": _BUSY,
+    "50001": _CLOSED,
+    "50102": _CLOCK, "50112": _CLOCK, "51503": MISSING,
+    "50036": _CLOCK,  # expTime is before the exchange's time
+    "50100": _KEY, "50101": _KEY, "50103": _KEY, "50104": _KEY, "50105": _KEY, "50106": _KEY,
+    "50107": _KEY, "50110": _KEY, "50111": _KEY, "50113": _KEY, "50114": _KEY, "50119": _KEY,
+    "50120": _KEY, "50121": _KEY,
+    "50005": _DISABLED, "50006": _DISABLED, "50007": _DISABLED, "50008": _DISABLED,
+    "50030": _DISABLED, "51024": _DISABLED, "51155": _DISABLED, "51010": _DISABLED,
+    "50014": _OTHER, "50015": _OTHER, "51000": _OTHER, "51169": _FLAT, "51112": _FLAT,
+    "51001": _SYMBOL, "51002": _SYMBOL, "51014": _SYMBOL,
+    "51021": _MARKET, "51022": _MARKET, "51027": _MARKET, "51028": _MARKET, "51030": _MARKET,
+    "51005": _VOLUME, "51020": _VOLUME, "51121": _VOLUME, "51201": _VOLUME, "51202": _VOLUME,
+    "51006": _PRICE, "51015": _PRICE, "51116": _PRICE, "51119": _MONEY, "51131": _MONEY,
+    "51008": _MONEY, "51127": _MONEY, "51101": _VOLUME, "51103": _VOLUME, "51004": _VOLUME,
+    "51016": DUPLICATE,
+    "51400": MISSING, "51401": MISSING, "51402": MISSING, "51410": MISSING, "51603": MISSING,
+}  # fmt: skip
+
+# "API errors". EService:Unavailable, EService:Busy, EGeneral:Internal error and
+# EDatabase:Internal error are left out: they do not say that nothing was taken.
+_KRAKEN: Mapping[str, Verdict] = {
+    "EAPI:Rate limit exceeded": _BUSY, "EOrder:Rate limit exceeded": _BUSY,
+    "EGeneral:Too many requests": _BUSY, "EGeneral:Temporary lockout": _BUSY,
+    "EAPI:Invalid nonce": _CLOCK, "EService:Deadline elapsed": _CLOCK,
+    "EService:Market in cancel_only mode": _MARKET, "EService:Market in post_only mode": _MARKET,
+    "EService:Market in limit_only mode": _MARKET,
+    "EAPI:Invalid key": _KEY, "EAPI:Invalid signature": _KEY, "ESession:Invalid session": _KEY,
+    "EGeneral:Permission denied": _DISABLED, "ETrade:User Locked": _DISABLED,
+    "EOrder:Trading agreement required": _DISABLED,
+    "EOrder:Insufficient funds": _MONEY, "EOrder:Insufficient margin": _MONEY,
+    "EOrder:Order minimum not met": _VOLUME, "EOrder:Cost minimum not met": _VOLUME,
+    "EGeneral:Invalid arguments:volume": _VOLUME,
+    "EGeneral:Invalid arguments:price": _PRICE, "EOrder:Invalid price": _PRICE,
+    "EOrder:Tick size check failed": _PRICE,
+    "EQuery:Unknown asset pair": _SYMBOL, "EQuery:Invalid asset pair": _SYMBOL,
+    "EOrder:Positions limit exceeded": _OTHER, "EOrder:Orders limit exceeded": _OTHER,
+    "EGeneral:Invalid arguments": _OTHER,
+    "EOrder:Duplicate cl_ord_id": DUPLICATE, "EOrder:cl_ord_id already in use": DUPLICATE,
+    "EOrder:Unknown order": MISSING, "EOrder:Invalid order": MISSING,
+}  # fmt: skip
+
+TABLES: Mapping[Dialect, Mapping[str, Verdict]] = {
+    Dialect.BINANCE: _BINANCE, Dialect.BYBIT: _BYBIT, Dialect.OKX: _OKX, Dialect.KRAKEN: _KRAKEN,
+    Dialect.CCXT: {},
+}  # fmt: skip
+
+# Binance -2010 and -1013: one code, many reasons ("Error codes", messages for -1010, -2010, -2011).
+MESSAGES: Mapping[Dialect, tuple[tuple[str, Verdict], ...]] = {
+    Dialect.BINANCE: (
+        ("insufficient balance", _MONEY),
+        ("Duplicate order sent", DUPLICATE),
+        ("Market is closed", _MARKET),
+        ("This symbol is not permitted", _DISABLED),
+        ("is disabled on this account", _DISABLED),
+        ("account may not place", _DISABLED),
+        ("Rest API trading is not enabled", _DISABLED),
+        ("would trigger immediately", _PRICE),
+        ("PRICE_FILTER", _PRICE),
+        ("PERCENT_PRICE", _PRICE),
+    ),
+}
+
+# Binance futures, "General info", HTTP 503: of its three messages one is unknown, two are failures.
+FAILURES_503: Mapping[Dialect, tuple[str, ...]] = {
+    Dialect.BINANCE: ("Service Unavailable.", "Internal error; unable to process your request"),
+}
+
+# Statuses that mean refused before anything was taken. Binance "Limits": 429 and 418 (banned);
+# OKX "Rate limits": 429; Bybit "Rate limit": 403 "access too frequent" is not listed, since other
+# gateways answer 403 too.
+BUSY_STATUSES: Mapping[Dialect, frozenset[int]] = {
+    Dialect.BINANCE: frozenset({418, 429}), Dialect.OKX: frozenset({429}),
+    Dialect.BYBIT: frozenset({429}), Dialect.KRAKEN: frozenset({429}),
+}  # fmt: skip
+
+# ccxt/base/errors.py. Each is what an exchange said of a request that it read.
+CLASSES: Mapping[str, Verdict] = {
+    "DuplicateOrderId": DUPLICATE, "OrderNotFound": MISSING,
+    "InsufficientFunds": _MONEY, "BadSymbol": _SYMBOL, "MarketClosed": _MARKET,
+    "AccountSuspended": _DISABLED, "AccountNotEnabled": _DISABLED, "RestrictedLocation": _DISABLED,
+    "PermissionDenied": _DISABLED, "AuthenticationError": _KEY,
+    "OrderNotFillable": _FILLED_NOT, "OrderImmediatelyFillable": _PRICE, "ContractUnavailable": _MARKET,
+    "InvalidOrder": _OTHER, "InvalidNonce": _CLOCK,
+}  # fmt: skip
+# InvalidNonce is what ccxt calls a request outside of the exchange's time window. RateLimitExceeded,
+# DDoSProtection, OnMaintenance and ExchangeNotAvailable are not here: ccxt raises them for HTTP
+# statuses of any gateway, and only the tables above say which of them took nothing.
+
+
+def said(dialect: Dialect, code: str, message: str) -> Verdict | None:
+    """Return what an exchange's own code means; None: it is in no table."""
+    found = TABLES[dialect].get(code)
+    if found is None and dialect is Dialect.KRAKEN:  # "EOrder:Invalid price:Invalid price argument"
+        found = next((v for name, v in _KRAKEN.items() if code.startswith(f"{name}:")), None)
+    if code in ("-2010", "-1013"):
+        return next((v for part, v in MESSAGES.get(dialect, ()) if part in message), found)
+    return found
+
+
+def by_class(names: tuple[str, ...]) -> Verdict | None:
+    """Return what ccxt's error means. names: its class and that class's bases, nearest first."""
+    return next((CLASSES[name] for name in names if name in CLASSES), None)

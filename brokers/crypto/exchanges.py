@@ -1,0 +1,225 @@
+"""What each exchange does with client order ids, look-ups and late requests: data, with its source.
+
+Sources: `ccxt` is the source of ccxt 4.5.90 (method names in its file of the exchange); `docs` is
+the exchange's own reference, read 2026-11-20. An exchange that is not here works by ccxt's unified
+names alone: its orders cannot be looked up by our id, so an unknown outcome is left to people.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+
+class Lookup(StrEnum):
+    """How an order is found by our client order id."""
+
+    BY_SYMBOL = "BY_SYMBOL"  # one call, which wants the symbol
+    REALTIME_HISTORY = "REALTIME_HISTORY"  # two lists, no symbol
+    OPEN_CLOSED = "OPEN_CLOSED"  # two lists, no symbol
+    NONE = "NONE"
+
+
+class Dialect(StrEnum):
+    """How an exchange writes a refusal."""
+
+    BINANCE = "BINANCE"  # {"code": -2010, "msg": "..."}
+    BYBIT = "BYBIT"  # {"retCode": 110007, "retMsg": "..."}
+    OKX = "OKX"  # {"code": "1", "data": [{"sCode": "51008", "sMsg": "..."}]}
+    KRAKEN = "KRAKEN"  # {"error": ["EOrder:Insufficient funds"]}
+    CCXT = "CCXT"  # only what ccxt makes of it
+
+
+class Total(StrEnum):
+    """What ccxt's `total` of a derivatives account is."""
+
+    EQUITY = "EQUITY"
+    WALLET = "WALLET"
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One exchange's rules.
+
+    id_name: the parameter of a new order that carries our client order id. cancel_name: that of a
+    cancel. id_length, id_letters: what it takes. horizon: how far back absence proves something,
+    from the shortest memory (an order cancelled without a fill). expires_seconds: the exchange
+    itself refuses an order that arrives later than this; 0: it cannot be told to.
+    """
+
+    name: str
+    id_name: str = "clientOrderId"
+    cancel_name: str = "clientOrderId"
+    id_length: int = 18
+    id_letters: str = "a-z0-9"
+    lookup: Lookup = Lookup.NONE
+    dialect: Dialect = Dialect.CCXT
+    swap: bool = True
+    total: Total = Total.EQUITY
+    horizon: timedelta | None = None
+    swap_horizon: timedelta | None = None
+    fills_horizon: timedelta | None = None
+    fills_page: int = 100
+    fills_span: timedelta | None = None  # the longest time that one question may cover
+    fills_by_symbol: bool = False
+    recent_fills: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # parameters for an order's trades
+    open_page: int = 0  # how many open orders one answer holds at most; 0: all
+    expires_seconds: float = 0.0
+    hedge_takes_reduce_only: bool = True
+    one_at_a_time: bool = False
+    per_second: float = 5.0
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def lookup_horizon(self, market: str) -> timedelta | None:
+        """How far back `find_order` is sure for 'spot' or 'swap'; None: it cannot look up."""
+        return self.swap_horizon if market == "swap" else self.horizon
+
+
+EXPIRES_SECONDS = 5.0
+
+BINANCE = Exchange(
+    name="binance",
+    # ccxt createOrderRequest: newClientOrderId. docs spot "New order" and futures "New Order":
+    # ^[\.A-Z\:/a-z0-9_-]{1,36}$, unique among open orders only; once the first is closed the same
+    # id is accepted again.
+    id_name="newClientOrderId",
+    # ccxt cancelOrder: origClientOrderId.
+    cancel_name="origClientOrderId",
+    id_length=36,
+    id_letters=r"\.A-Z\:/a-z0-9_-",
+    # ccxt fetchOrder: origClientOrderId, symbol required (features.fetchOrder.symbolRequired).
+    lookup=Lookup.BY_SYMBOL,
+    dialect=Dialect.BINANCE,
+    # ccxt parseBalanceCustom, linear: total is marginBalance.
+    total=Total.EQUITY,
+    # docs spot errors -2026: an order cancelled or expired without a fill is archived after 90 days.
+    horizon=timedelta(days=89),
+    # ccxt features.fetchClosedOrders.daysBackCanceled 3; docs futures "Query Order": not found when
+    # cancelled or expired without a fill and older than 3 days.
+    swap_horizon=timedelta(days=2, hours=12),
+    fills_horizon=timedelta(days=80),
+    # ccxt features.fetchMyTrades: limit 1000, untilDays 1 (spot) and 7 (linear), symbolRequired.
+    fills_page=1000,
+    fills_span=timedelta(hours=23),
+    fills_by_symbol=True,
+    # docs "Timing security": a request later than timestamp + recvWindow is refused (-1021).
+    expires_seconds=EXPIRES_SECONDS,
+    # docs futures "New Order": reduceOnly cannot be sent in hedge mode; ccxt leaves it out.
+    hedge_takes_reduce_only=False,
+    # docs: 50 orders in 10 s (spot), 300 in 10 s (futures); 6000 and 2400 weight a minute.
+    per_second=5.0,
+    options={
+        "recvWindow": int(EXPIRES_SECONDS * 1000),
+        # ccxt fetchOpenOrders refuses to ask for all symbols unless told so: it weighs 40 to 80.
+        "warnOnFetchOpenOrdersWithoutSymbol": False,
+    },
+)
+
+BYBIT = Exchange(
+    name="bybit",
+    # ccxt createOrderRequest: clientOrderId becomes orderLinkId; docs v5 "Place Order": at most 36
+    # characters of letters, digits, - and _, "always unique" for derivatives, spot too.
+    id_name="clientOrderId",
+    # ccxt cancelOrderRequest passes orderLinkId through.
+    cancel_name="orderLinkId",
+    id_length=36,
+    id_letters="A-Za-z0-9_-",
+    # docs v5 /order/realtime (open and the 500 last closed), then /order/history; both by
+    # orderLinkId. ccxt's fetchOrder warns of exactly that for a unified account.
+    lookup=Lookup.REALTIME_HISTORY,
+    dialect=Dialect.BYBIT,
+    # ccxt parseBalance: total is walletBalance.
+    total=Total.WALLET,
+    # ccxt features.fetchClosedOrders.daysBackCanceled 1.
+    horizon=timedelta(hours=20),
+    swap_horizon=timedelta(hours=20),
+    fills_horizon=timedelta(days=700),
+    # ccxt features.fetchMyTrades: limit 100, daysBack 730, untilDays 7.
+    fills_page=100,
+    fills_span=timedelta(days=6, hours=23),
+    # ccxt features.fetchOpenOrders: limit 50.
+    open_page=50,
+    # docs "Integration Guidance": server_time - recv_window <= timestamp (10002).
+    expires_seconds=EXPIRES_SECONDS,
+    hedge_takes_reduce_only=True,
+    # docs "Rate Limit": 10 orders a second and account.
+    per_second=8.0,
+    # ccxt createOrderRequest: on an account that is not unified, the amount of a spot market buy is
+    # taken as money. Said here, so that it is never asked nor guessed; the connection test looks.
+    options={
+        "recvWindow": int(EXPIRES_SECONDS * 1000),
+        "enableUnifiedMargin": False,
+        "enableUnifiedAccount": True,
+        "unifiedMarginStatus": 6,
+    },
+)
+
+OKX = Exchange(
+    name="okx",
+    # ccxt createOrderRequest: clOrdId. docs "Place order": at most 32 case-sensitive letters and
+    # digits; no hyphen. Its uniqueness is checked among open orders.
+    id_name="clOrdId",
+    cancel_name="clOrdId",
+    id_length=32,
+    id_letters="A-Za-z0-9",
+    # ccxt fetchOrder: clOrdId, symbol required.
+    lookup=Lookup.BY_SYMBOL,
+    dialect=Dialect.OKX,
+    # ccxt parseTradingBalance: total is eq.
+    total=Total.EQUITY,
+    # ccxt features.fetchClosedOrders.daysBackCanceled 0.0833: two hours.
+    horizon=timedelta(hours=1, minutes=45),
+    swap_horizon=timedelta(hours=1, minutes=45),
+    # ccxt features.fetchMyTrades: limit 100, daysBack 90.
+    fills_horizon=timedelta(days=85),
+    fills_page=100,
+    # ccxt features.fetchOpenOrders: limit 100.
+    open_page=100,
+    # docs "Get transaction details (last 3 days)": at once; ccxt's own choice, the last 3 months, lags.
+    recent_fills={"method": "privateGetTradeFills"},
+    # docs "Order expiry": header expTime, refused afterwards; not part of the signature.
+    expires_seconds=EXPIRES_SECONDS,
+    # ccxt createOrderRequest: in hedge mode reduceOnly is left out, posSide says what is closed.
+    hedge_takes_reduce_only=False,
+    # docs "Place order": 60 in 2 s for each instrument.
+    per_second=20.0,
+    # ccxt createOrder sends a batch of one by default, whose partial success (code 2) raises
+    # nothing; the single endpoint says yes or no.
+    options={"createOrder": "privatePostTradeOrder"},
+)
+
+KRAKEN = Exchange(
+    name="kraken",
+    # ccxt orderRequest: clientOrderId becomes cl_ord_id. docs "Spot Client Order Identifiers": a
+    # UUID or free text of at most 18 characters, unique among open orders.
+    id_name="clientOrderId",
+    cancel_name="clientOrderId",
+    id_length=18,
+    id_letters="A-Za-z0-9_-",
+    # ccxt fetchOrder sends clientOrderId as `userref` (a number), so it is not used; openOrders and
+    # closedOrders filter by cl_ord_id.
+    lookup=Lookup.OPEN_CLOSED,
+    dialect=Dialect.KRAKEN,
+    # ccxt: kraken is spot only (futures are another exchange, krakenfutures).
+    swap=False,
+    # docs "Get Closed Orders" name no end; this is what we rely on.
+    horizon=timedelta(days=14),
+    fills_horizon=timedelta(days=80),
+    fills_page=50,
+    # docs "Add Order": `deadline` (RFC 3339), 500 ms to 60 s ahead.
+    expires_seconds=EXPIRES_SECONDS,
+    # docs: a nonce that is not greater than the last one is refused, so requests must not overtake.
+    one_at_a_time=True,
+    # docs "Rate limits": the counter falls by 0.33 (starter) to 1 a second.
+    per_second=1.0,
+)
+
+CHECKED: Mapping[str, Exchange] = {one.name: one for one in (BINANCE, BYBIT, OKX, KRAKEN)}
+
+
+def rules(name: str) -> Exchange:
+    """Return an exchange's rules; those of ccxt's unified names for one that we did not check."""
+    return CHECKED.get(name) or Exchange(name=name)

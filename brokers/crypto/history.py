@@ -1,0 +1,114 @@
+"""What was executed since a time, whole: a full page is asked again in halves."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from brokers.base import ReadFailed
+from brokers.crypto import parse
+from brokers.crypto.clients import Client
+from brokers.crypto.memory import Memory
+from brokers.crypto.orders import OURS
+from brokers.crypto.reads import ask, position_of
+from brokers.messages import CloseCause, ConnectionSpec, OrderReport, ReportKind
+from common.codes import Code
+
+SHORTEST = timedelta(seconds=2)  # some count in seconds
+SLACK = timedelta(seconds=5)  # clocks differ: telling more does no harm
+Trade = Mapping[str, Any]
+
+
+async def fills_since(
+    client: Client, *, spec: ConnectionSpec, since: datetime, memory: Memory
+) -> list[OrderReport]:
+    """FILLED reports, an order's executions in one. Raises ReadFailed beyond the horizon."""
+    now = datetime.now(UTC)
+    horizon = client.rules.fills_horizon
+    if horizon is not None and now - since > horizon:
+        raise ReadFailed(Code.BEYOND_LOOKUP, f"further back than {horizon}")
+    symbols: Sequence[str | None] = [None]
+    if client.rules.fills_by_symbol:
+        symbols = client.settings.symbols
+    by_order: dict[tuple[str, str], dict[tuple[str, str], Trade]] = {}
+    for symbol in symbols:
+        for trade in await _spans(client, symbol, since - SLACK, now + SLACK):
+            order = by_order.setdefault((str(trade["symbol"]), str(trade["order"])), {})
+            order[(str(trade["id"]), str(trade["side"]))] = trade
+    return [
+        await _report(client, spec, memory, key, sorted(trades.values(), key=_time))
+        for key, trades in by_order.items()
+    ]
+
+
+async def _spans(client: Client, symbol: str | None, start: datetime, end: datetime) -> list[Trade]:
+    span = client.rules.fills_span or (end - start)
+    found: list[Trade] = []
+    while start < end:
+        until = min(end, start + span)
+        found += await _between(client, symbol, start, until)
+        start = until
+    return found
+
+
+async def _between(
+    client: Client, symbol: str | None, start: datetime, end: datetime
+) -> list[Trade]:
+    """All trades of a time: some exchanges tell the first of a page, some the last."""
+    page = client.rules.fills_page
+    params = {"until": int(end.timestamp() * 1000)}
+    since = int(start.timestamp() * 1000)
+    trades: list[Trade] = await ask(client, "fetch_my_trades", symbol, since, page, params)
+    if len(trades) < page:
+        return trades
+    if end - start < SHORTEST:
+        raise ValueError(f"{page} executions within {end - start}")
+    middle = start + (end - start) / 2
+    return [
+        *await _between(client, symbol, start, middle),
+        *await _between(client, symbol, middle, end),
+    ]
+
+
+def _time(trade: Trade) -> int:
+    return int(trade["timestamp"])
+
+
+async def _report(
+    client: Client,
+    spec: ConnectionSpec,
+    memory: Memory,
+    key: tuple[str, str],
+    trades: Sequence[Trade],
+) -> OrderReport:
+    symbol, number = key
+    size = parse.contract_size(client.market(symbol))
+    owner = await _owner(client, spec, memory, key, trades[0])
+    is_ours = bool(OURS.fullmatch(owner))
+    taken_off = not is_ours and parse.closes(trades[0], spot=client.settings.market == "spot")
+    return OrderReport(
+        kind=ReportKind.FILLED,
+        connection_id=spec.connection_id,
+        client_order_id="" if taken_off else owner,
+        broker_order_id=number,
+        broker_position_id=position_of(client, trades[0]),
+        fills=tuple(parse.execution(trade, size) for trade in trades),
+        close_cause=CloseCause.EXTERNAL if taken_off else None,
+    )
+
+
+async def _owner(
+    client: Client, spec: ConnectionSpec, memory: Memory, key: tuple[str, str], trade: Trade
+) -> str:
+    """The client order id of a trade's order: OKX and Bybit tell it with the trade, the others are
+    asked for the order once."""
+    info = trade.get("info") or {}
+    for name in ("clOrdId", "orderLinkId"):
+        if name in info:
+            return str(info[name] or "")
+    symbol, number = key
+    known = memory.owners.get(spec.connection_id, number)
+    if known is None:
+        order = await ask(client, "fetch_order", number, symbol)
+        known = str(order.get("clientOrderId") or "")
+        memory.owners.put(spec.connection_id, number, known)
+    return known

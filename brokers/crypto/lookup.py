@@ -1,0 +1,141 @@
+"""One order, found by our client order id, with its executions. Raises ccxt's errors, ValueError."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from brokers.crypto import parse
+from brokers.crypto.clients import Client
+from brokers.crypto.exchanges import Lookup
+from brokers.messages import Execution
+
+
+async def find(
+    client: Client, client_order_id: str, symbols: Sequence[str], missing: type[Exception]
+) -> Mapping[str, Any] | None:
+    """Return ccxt's order; None: the exchange was asked everywhere and has none.
+
+    symbols: where it may be, for an exchange that wants to know; missing: ccxt's OrderNotFound.
+    """
+    match client.rules.lookup:
+        case Lookup.BY_SYMBOL:
+            return await _by_symbol(client, client_order_id, symbols, missing)
+        case Lookup.REALTIME_HISTORY:
+            return await _bybit(client, client_order_id)
+        case Lookup.OPEN_CLOSED:
+            return await _kraken(client, client_order_id)
+        case Lookup.NONE:
+            raise ValueError(f"{client.rules.name} is not looked up by our id")
+
+
+async def _by_symbol(
+    client: Client, client_order_id: str, symbols: Sequence[str], missing: type[Exception]
+) -> Mapping[str, Any] | None:
+    params = {client.rules.cancel_name: client_order_id}  # in a look-up it has the cancel's name
+    for symbol in symbols:
+        await client.budget.acquire()
+        try:
+            order = await client.exchange.fetch_order(None, symbol, params)
+        except missing:
+            continue
+        return named(order, client_order_id)
+    return None
+
+
+async def _bybit(client: Client, client_order_id: str) -> Mapping[str, Any] | None:
+    """The open and the last closed ones, then the history; an order moves from the first to the
+    second, so the first is asked again."""
+    swap = client.settings.market == "swap"
+    params: dict[str, Any] = {
+        "category": "linear" if swap else "spot", "orderLinkId": client_order_id,
+    }  # fmt: skip
+    if swap:
+        params["settleCoin"] = client.settings.currency
+    exchange = client.exchange
+    for ask in (
+        exchange.privateGetV5OrderRealtime,
+        exchange.privateGetV5OrderHistory,
+        exchange.privateGetV5OrderRealtime,
+    ):
+        await client.budget.acquire()
+        answer = await ask(params)
+        found = answer["result"]["list"]
+        if found:
+            return named(exchange.parse_order(found[0]), client_order_id)
+    return None
+
+
+async def _kraken(client: Client, client_order_id: str) -> Mapping[str, Any] | None:
+    """Open, closed, and open again: an order may just be moving from one list to the other."""
+    exchange = client.exchange
+    params = {"clientOrderId": client_order_id, "trades": True}
+    for ask in (
+        exchange.fetch_open_orders,
+        exchange.fetch_closed_orders,
+        exchange.fetch_open_orders,
+    ):
+        async with client.lock:
+            await client.budget.acquire()
+            orders = await ask(None, None, None, params)
+        mine = [one for one in orders if one.get("clientOrderId") == client_order_id]
+        if mine:
+            return named(mine[0], client_order_id)
+    return None
+
+
+def named(order: Any, client_order_id: str) -> Mapping[str, Any]:
+    """Return an order that the exchange told, if it is the one that was meant. Raises ValueError.
+
+    ccxt makes an order of whatever text came back, with nothing in it.
+    """
+    if (
+        not isinstance(order, dict)
+        or not order.get("id")
+        or not isinstance(order.get("info"), dict)
+    ):
+        raise ValueError("no order in the answer")
+    told = order.get("clientOrderId")
+    if told is not None and told != client_order_id:
+        raise ValueError(f"order {told} instead of {client_order_id}")
+    return order
+
+
+async def executions(
+    client: Client, order: Mapping[str, Any], symbol: str
+) -> tuple[Execution, ...]:
+    """Return an order's trades as far as the exchange tells them now. Raises ValueError."""
+    market = client.market(symbol)
+    exchange, number = client.exchange, str(order["id"])
+    if not parse.number_or(order.get("filled")):
+        return ()
+    async with in_turn(client):
+        await client.budget.acquire()
+        if client.rules.lookup is Lookup.OPEN_CLOSED:
+            ids = [trade["id"] for trade in order.get("trades") or ()]
+            if not ids:
+                return ()
+            trades = await exchange.fetch_order_trades(number, symbol, None, None, {"trades": ids})
+        elif client.rules.fills_by_symbol:  # ccxt's binance has fetchOrderTrades for spot only
+            trades = await exchange.fetch_my_trades(symbol, None, None, {"orderId": number})
+        elif exchange.has.get("fetchOrderTrades"):
+            params = dict(client.rules.recent_fills)
+            trades = await exchange.fetch_order_trades(number, symbol, None, None, params)
+        else:
+            return ()
+    size = parse.contract_size(market)
+    mine = [trade for trade in trades if str(trade.get("order")) == number]
+    return tuple(parse.execution(trade, size) for trade in mine)
+
+
+class _Freely:
+    """In no turn at all."""
+
+    async def __aenter__(self) -> None:
+        return None
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+
+def in_turn(client: Client) -> Any:
+    """Hold the account's turn where its requests must not overtake each other (nonces)."""
+    return client.lock if client.rules.one_at_a_time else _Freely()

@@ -1,0 +1,135 @@
+"""A request in ccxt's words: what cannot be taken is refused here, before anything is sent."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from typing import Any
+
+from brokers.base import Rejected
+from brokers.crypto import parse
+from brokers.crypto.clients import Client, expires_ms
+from brokers.messages import OrderRequest, OrderType, Side, TimeInForce
+from common.codes import Code
+
+TYPES = {OrderType.MARKET: "market", OrderType.LIMIT: "limit"}
+TIMES = frozenset({TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK})
+
+OURS = re.compile(r"[a-z0-9]{18}")  # what our client order ids look like
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The arguments of `create_order`. amount, price: text, as the exchange writes them."""
+
+    symbol: str
+    type: str
+    side: str
+    amount: str
+    price: str | None
+    params: Mapping[str, Any]
+
+
+def market_of(client: Client, symbol: str) -> Mapping[str, Any]:
+    """Return the market of a listed symbol. Raises Rejected UNKNOWN_SYMBOL_AT_BROKER."""
+    listed = symbol in client.settings.symbols
+    market = client.exchange.markets.get(symbol) if listed else None
+    if market is None or not _fits(client, market):
+        raise Rejected(
+            Code.UNKNOWN_SYMBOL_AT_BROKER, f"{symbol} is not among the connection's symbols"
+        )
+    found: Mapping[str, Any] = market
+    return found
+
+
+def _fits(client: Client, market: Mapping[str, Any]) -> bool:
+    """Whether it is the account's kind of market, in its currency."""
+    if client.settings.market == "spot":
+        return bool(market["spot"]) and market["quote"] == client.settings.currency
+    linear = market["swap"] and market["linear"]
+    return bool(linear) and market["settle"] == client.settings.currency
+
+
+def make_ready(client: Client, request: OrderRequest) -> Ready:
+    """Write an order in ccxt's words. Raises Rejected: nothing was sent and it cannot change."""
+    market = market_of(client, request.symbol)
+    if market.get("active") is False:
+        raise Rejected(Code.MARKET_CLOSED, f"{request.symbol} is not traded now")
+    if request.order_type not in TYPES or request.time_in_force not in TIMES:
+        raise Rejected(Code.ORDER_TYPE_UNSUPPORTED, f"{request.order_type} {request.time_in_force}")
+    _check_id(client, request.client_order_id)
+    price = _price(market, request)
+    return Ready(
+        symbol=request.symbol,
+        type=TYPES[request.order_type],
+        side=request.side.value.lower(),
+        amount=_amount(client, market, request, price),
+        price=None if price is None else f"{price:f}",
+        params=_params(client, request),
+    )
+
+
+def _check_id(client: Client, name: str) -> None:
+    rules = client.rules
+    if not re.fullmatch(f"[{rules.id_letters}]{{1,{rules.id_length}}}", name):
+        raise Rejected(Code.REJECTED_BY_BROKER, f"{rules.name} takes no such client order id")
+
+
+def _price(market: Mapping[str, Any], request: OrderRequest) -> Decimal | None:
+    """A limit price in whole ticks, never worse than what was asked."""
+    if request.order_type is not OrderType.LIMIT:
+        return None
+    asked = request.limit_price
+    if asked is None or not asked.is_finite() or asked <= 0:
+        raise Rejected(Code.PRICE_INVALID, f"limit price {asked}")
+    tick = parse.number(market["precision"]["price"])
+    rounding = ROUND_FLOOR if request.side is Side.BUY else ROUND_CEILING
+    price = (asked / tick).to_integral_value(rounding) * tick
+    if price <= 0:
+        raise Rejected(Code.PRICE_INVALID, f"limit price {asked} is below a tick")
+    return price
+
+
+def _amount(
+    client: Client, market: Mapping[str, Any], request: OrderRequest, price: Decimal | None
+) -> str:
+    """The quantity in ccxt's amounts (contracts on perpetuals), checked by the market's limits."""
+    if not request.quantity.is_finite() or request.quantity <= 0:
+        raise Rejected(Code.VOLUME_INVALID, f"quantity {request.quantity}")
+    instrument = parse.instrument(market)
+    amount = request.quantity / parse.contract_size(market)
+    step = parse.number(market["precision"]["amount"])
+    if amount % step:
+        raise Rejected(Code.VOLUME_INVALID, f"the step is {instrument.quantity_step:f}")
+    if not instrument.quantity_min <= request.quantity <= instrument.quantity_max:
+        least, most = instrument.quantity_min, instrument.quantity_max
+        raise Rejected(Code.VOLUME_INVALID, f"from {least:f} to {most:f}")
+    cost = parse.least_cost(market)
+    if price is not None and not request.reduce_only and price * request.quantity < cost:
+        raise Rejected(Code.VOLUME_INVALID, f"worth less than {cost:f} {market['quote']}")
+    written: str = client.exchange.amount_to_precision(request.symbol, f"{amount:f}")
+    if Decimal(written) != amount:
+        raise Rejected(Code.VOLUME_INVALID, f"ccxt would send {written} for {amount:f}")
+    return written
+
+
+def _params(client: Client, request: OrderRequest) -> dict[str, Any]:
+    rules, settings = client.rules, client.settings
+    params: dict[str, Any] = {rules.id_name: request.client_order_id}
+    if request.order_type is OrderType.LIMIT:
+        params["timeInForce"] = request.time_in_force.value
+    if settings.market == "swap":
+        if settings.hedged:
+            params["hedged"] = True  # ccxt names the side of the position by it and reduceOnly
+        if request.reduce_only:
+            params["reduceOnly"] = True
+    return params
+
+
+def expiring(client: Client, ready: Ready) -> dict[str, Any]:
+    """The parameters just before sending: Kraken is told here when an order is too old."""
+    if client.rules.name != "kraken":
+        return dict(ready.params)
+    until = datetime.fromtimestamp(expires_ms(client.exchange) / 1000, UTC)
+    return {**ready.params, "deadline": until.isoformat(timespec="milliseconds")[:-6] + "Z"}

@@ -1,0 +1,267 @@
+"""The exchanges' words into ours. Pure; what it cannot read raises ValueError.
+
+It reads ccxt's unified structures, made with `number=str`, so that no price passes through a float.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import orjson
+
+from brokers.crypto.exchanges import Dialect
+from brokers.messages import (
+    BrokerOrder,
+    BrokerPosition,
+    Execution,
+    Instrument,
+    OrderReport,
+    OrderType,
+    ReportKind,
+    Side,
+)
+from common.codes import Code
+
+ENDED = {
+    "canceled": ReportKind.CANCELLED,
+    "expired": ReportKind.EXPIRED,
+    "rejected": ReportKind.REJECTED,
+}
+ALIVE = frozenset({"open", "closed", *ENDED})
+HUGE = Decimal(10) ** 15  # "no maximum"
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """An exchange's own code and words in an answer."""
+
+    code: str
+    message: str
+
+
+def number(value: Any) -> Decimal:
+    """Read a finite number. Raises ValueError."""
+    try:
+        found = Decimal(str(value))
+    except InvalidOperation as error:
+        raise ValueError(f"not a number: {value!r}") from error
+    if not found.is_finite():
+        raise ValueError(f"not a number: {value!r}")
+    return found
+
+
+def number_or(value: Any, otherwise: Decimal = Decimal(0)) -> Decimal:
+    """Read a number that may be missing."""
+    return otherwise if value is None or value == "" else number(value)
+
+
+def moment(milliseconds: Any) -> datetime:
+    """Read a time, aware UTC. Raises ValueError."""
+    seconds, rest = divmod(int(number(milliseconds)), 1000)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest * 1000)
+
+
+def refusal(dialect: Dialect, body: str) -> Said | None:
+    """Return what an answer's envelope says was wrong; None: it is not the exchange's own."""
+    try:
+        read = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(read, dict):
+        return None
+    match dialect:
+        case Dialect.BINANCE if "code" in read:
+            return Said(str(read["code"]), str(read.get("msg", "")))
+        case Dialect.BYBIT if "retCode" in read:
+            return Said(str(read["retCode"]), str(read.get("retMsg", "")))
+        case Dialect.OKX if "code" in read:
+            return _okx(read)
+        case Dialect.KRAKEN if read.get("error"):
+            return Said(str(read["error"][0]), "")
+        case _:
+            return None
+
+
+def _okx(read: Mapping[str, Any]) -> Said:
+    """An order's own code stands in `data`, the request's on top."""
+    lines = read.get("data") or [{}]
+    first = lines[0] if isinstance(lines, list) and isinstance(lines[0], dict) else {}
+    if first.get("sCode") not in (None, "", "0"):
+        return Said(str(first["sCode"]), str(first.get("sMsg", "")))
+    return Said(str(read["code"]), str(read.get("msg", "")))
+
+
+# ---- markets --------------------------------------------------------------------------------
+def contract_size(market: Mapping[str, Any]) -> Decimal:
+    """Base units in one of ccxt's amounts: a contract's size, 1 on spot."""
+    return (
+        number_or(market.get("contractSize"), Decimal(1)) if market.get("contract") else Decimal(1)
+    )
+
+
+def instrument(market: Mapping[str, Any]) -> Instrument:
+    """Read a market. Quantities in base units; ccxt counts contracts. Raises ValueError."""
+    size = contract_size(market)
+    amounts = (market.get("limits") or {}).get("amount") or {}
+    step = number(market["precision"]["amount"]) * size
+    tick = number(market["precision"]["price"])
+    if step <= 0 or tick <= 0:
+        raise ValueError(f"{market['symbol']} has no steps")
+    exponent = tick.normalize().as_tuple().exponent
+    return Instrument(
+        symbol=market["symbol"],
+        pair=f"{market['base']}/{market['quote']}",
+        digits=max(0, -int(exponent)),
+        pip=tick,
+        quantity_min=max(number_or(amounts.get("min")) * size, step),
+        quantity_step=step,
+        quantity_max=number_or(amounts.get("max"), HUGE) * size,
+        contract_size=size,
+    )
+
+
+def least_cost(market: Mapping[str, Any]) -> Decimal:
+    """The smallest notional in quote currency that the market takes; 0: none is said."""
+    costs = (market.get("limits") or {}).get("cost") or {}
+    return number_or(costs.get("min"))
+
+
+# ---- orders ---------------------------------------------------------------------------------
+def position_id(symbol: str, side: str = "") -> str:
+    """The name of a position: exchanges give none. side: 'long' or 'short' in hedge mode."""
+    return f"{symbol}:{side}" if side else symbol
+
+
+def execution(trade: Mapping[str, Any], size: Decimal) -> Execution:
+    """Read one trade. size: base units in one of ccxt's amounts. Raises ValueError.
+
+    Trade ids repeat across symbols, and a trade with oneself has two sides.
+    """
+    fee = trade.get("fee") or {}
+    name = ":".join(str(trade[part]) for part in ("symbol", "order", "id", "side"))
+    return Execution(
+        broker_fill_id=name,
+        quantity=number(trade["amount"]) * size,
+        price=number(trade["price"]),
+        time=moment(trade["timestamp"]),
+        commission=number_or(fee.get("cost")),
+        commission_currency=str(fee.get("currency") or ""),
+    )
+
+
+def total(order: Mapping[str, Any], size: Decimal, now: datetime) -> Execution | None:
+    """An order's sum, where it tells no trades: all that it has executed, at its average."""
+    filled = number_or(order.get("filled")) * size
+    if not filled or not order.get("average"):
+        return None
+    told = order.get("lastUpdateTimestamp") or order.get("lastTradeTimestamp")
+    told = told or order.get("timestamp")
+    return Execution(
+        broker_fill_id=f"{order['symbol']}:{order['id']}:sum",
+        quantity=filled,
+        price=number(order["average"]),
+        time=moment(told) if told else now,
+        inferred=True,
+    )
+
+
+def reports(
+    connection_id: str,
+    client_order_id: str,
+    order: Mapping[str, Any],
+    fills: Sequence[Execution],
+    *,
+    size: Decimal,
+    now: datetime,
+    position: str,
+) -> list[OrderReport]:
+    """Tell all that is known of one order: accepted, its executions, its end. Raises ValueError.
+
+    Where its trades are not all there yet, its sum says the rest, until they replace it.
+    """
+    status = order.get("status")
+    if status not in ALIVE or not order.get("id"):
+        raise ValueError(f"status {status!r} of order {order.get('id')!r}")
+
+    def told(kind: ReportKind, executions: tuple[Execution, ...] = ()) -> OrderReport:
+        return OrderReport(
+            kind=kind,
+            connection_id=connection_id,
+            client_order_id=client_order_id,
+            broker_order_id=str(order["id"]),
+            broker_position_id=position if executions else "",
+            fills=executions,
+            code=_why(kind),
+            detail=str(status) if kind in ENDED.values() else "",
+        )
+
+    executed = sum((fill.quantity for fill in fills), Decimal(0))
+    summed = total(order, size, now)
+    if summed is not None and summed.quantity > executed:
+        fills = [*fills, summed]
+    found = [told(ReportKind.FILLED, tuple(fills))] if fills else []
+    if status in ENDED:
+        return [*found, told(ENDED[status])]
+    if status == "closed" and not fills and not number_or(order.get("filled")):
+        return [told(ReportKind.EXPIRED)]  # it ended and nothing was executed
+    return found or [told(ReportKind.ACCEPTED)]
+
+
+def _why(kind: ReportKind) -> Code | None:
+    if kind is ReportKind.EXPIRED:
+        return Code.TIME_IN_FORCE_ENDED
+    return Code.REJECTED_BY_BROKER if kind is ReportKind.REJECTED else None
+
+
+def resting(order: Mapping[str, Any], size: Decimal) -> BrokerOrder:
+    """Read an open order, whoever placed it. Raises ValueError."""
+    stop = order.get("triggerPrice") or order.get("stopLossPrice") or order.get("takeProfitPrice")
+    kind = OrderType.STOP if stop else OrderType.LIMIT
+    if not stop and order.get("type") == "market":
+        kind = OrderType.MARKET
+    return BrokerOrder(
+        broker_order_id=str(order["id"]),
+        symbol=str(order["symbol"]),
+        side=side(order["side"]),
+        order_type=kind,
+        quantity=number(order["amount"]) * size,
+        filled=number_or(order.get("filled")) * size,
+        limit_price=number(order["price"]) if order.get("price") else None,
+        stop_price=number(stop) if stop else None,
+        client_order_id=str(order.get("clientOrderId") or ""),
+        placed_at=moment(order["timestamp"]) if order.get("timestamp") else None,
+    )
+
+
+def side(word: Any) -> Side:
+    """Read 'buy' or 'sell'. Raises ValueError."""
+    return Side(str(word).upper())
+
+
+# ---- positions ------------------------------------------------------------------------------
+def position(read: Mapping[str, Any], size: Decimal, *, hedged: bool) -> BrokerPosition | None:
+    """Read a derivatives position; None: it is flat. Raises ValueError."""
+    quantity = abs(number_or(read.get("contracts"))) * size
+    if not quantity:
+        return None
+    if read.get("side") not in ("long", "short"):
+        raise ValueError(f"side {read.get('side')!r} of a position")
+    return BrokerPosition(
+        broker_position_id=position_id(read["symbol"], read["side"] if hedged else ""),
+        symbol=read["symbol"],
+        side=Side.BUY if read["side"] == "long" else Side.SELL,
+        quantity=quantity,
+        entry_price=number(read["entryPrice"]),
+    )
+
+
+def closes(trade: Mapping[str, Any], *, spot: bool) -> bool:
+    """Whether an execution took something off a position: its realised profit says so, or, on
+    spot, that it sold. Binance `realizedPnl`, Bybit `closedSize`, OKX `fillPnl`."""
+    if spot:
+        return bool(trade["side"] == "sell")
+    info = trade.get("info") or {}
+    told = (info.get(name) for name in ("realizedPnl", "closedSize", "fillPnl"))
+    return any(number_or(value) != 0 for value in told)

@@ -1,0 +1,151 @@
+"""What an account holds, rests and has executed. Raises ccxt's errors, KeyError or ValueError."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from brokers.crypto import parse, spot
+from brokers.crypto.clients import Client
+from brokers.crypto.exchanges import Total
+from brokers.crypto.lookup import in_turn
+from brokers.messages import AccountState, BrokerOrder, BrokerPosition, Instrument
+
+
+async def ask(client: Client, name: str, *arguments: Any) -> Any:
+    """Call a method of ccxt's within the budget, in turn where that matters."""
+    async with in_turn(client):
+        await client.budget.acquire()
+        return await getattr(client.exchange, name)(*arguments)
+
+
+async def instruments(client: Client) -> list[Instrument]:
+    """The listed symbols that the exchange has."""
+    markets = client.exchange.markets
+    return [parse.instrument(markets[name]) for name in client.settings.symbols if name in markets]
+
+
+# ---- the account ----------------------------------------------------------------------------
+async def account(client: Client) -> AccountState:
+    """Balances in the account's currency: on spot the quote currency and what the listed symbols'
+    bases are worth, on perpetuals the settling currency."""
+    read = await _balance(client)
+    currency = client.settings.currency
+    total = parse.number_or(read["total"].get(currency))
+    free = parse.number_or(read["free"].get(currency), total)
+    if free > total and client.settings.market == "spot":
+        raise ValueError(f"more {currency} is free than there is")
+    if client.settings.market == "spot":
+        balance, equity = total, total + await _worth(client, read["total"])
+    else:
+        open_profit = await _open_profit(client)
+        is_equity = client.rules.total is Total.EQUITY
+        equity = total if is_equity else total + open_profit
+        balance = total - open_profit if is_equity else total
+    return AccountState(
+        account=currency,
+        currency=currency,
+        balance=balance,
+        equity=equity,
+        margin_used=max(Decimal(0), (equity if client.settings.market == "swap" else total) - free),
+        free_margin=free,
+        leverage=client.settings.leverage,
+        position_mode=client.settings.position_mode,
+        time=datetime.now(UTC),
+        trading_allowed=_may_trade(read),
+    )
+
+
+async def _balance(client: Client) -> Mapping[str, Any]:
+    read = await ask(client, "fetch_balance", {"type": client.settings.market})
+    if not isinstance(read, dict) or not isinstance(read.get("total"), dict):
+        raise ValueError("no balances in the answer")
+    return read
+
+
+def _may_trade(read: Mapping[str, Any]) -> bool:
+    """Binance says so beside the balances; the others say it in the connection test."""
+    info = read.get("info")
+    return not (isinstance(info, dict) and info.get("canTrade") is False)
+
+
+async def _worth(client: Client, totals: Mapping[str, Any]) -> Decimal:
+    """What the bases of the listed symbols are worth at the last price."""
+    held = {name: parse.number_or(totals.get(name.partition("/")[0])) for name in _listed(client)}
+    held = {name: amount for name, amount in held.items() if amount}
+    if not held:
+        return Decimal(0)
+    tickers = await ask(client, "fetch_tickers", list(held))
+    prices = {name: parse.number(tickers[name]["last"]) for name in held}
+    return sum((amount * prices[name] for name, amount in held.items()), Decimal(0))
+
+
+async def _open_profit(client: Client) -> Decimal:
+    found = await ask(client, "fetch_positions")
+    return sum((parse.number_or(one.get("unrealizedPnl")) for one in found), Decimal(0))
+
+
+def _listed(client: Client) -> list[str]:
+    return [name for name in client.settings.symbols if name in client.exchange.markets]
+
+
+# ---- positions ------------------------------------------------------------------------------
+async def positions(client: Client) -> list[BrokerPosition]:
+    """What is held: on spot by the balances, on perpetuals by the exchange's positions."""
+    if client.settings.market == "spot":
+        return await _spot_positions(client)
+    found = []
+    for read in await ask(client, "fetch_positions"):
+        size = parse.contract_size(client.market(read["symbol"]))
+        position = parse.position(read, size, hedged=client.settings.hedged)
+        if position is not None:
+            found.append(position)
+    return found
+
+
+async def _spot_positions(client: Client) -> list[BrokerPosition]:
+    totals = (await _balance(client))["total"]
+    found = []
+    for name in _listed(client):
+        instrument = parse.instrument(client.market(name))
+        balance = parse.number_or(totals.get(name.partition("/")[0]))
+        if spot.sellable(balance, instrument):
+            trades = await ask(client, "fetch_my_trades", name, None, client.rules.fills_page)
+            ordered = sorted(trades, key=lambda trade: int(trade["timestamp"]))
+            found.append(spot.held(instrument, balance, ordered))
+    return found
+
+
+def position_of(client: Client, told: Mapping[str, Any]) -> str:
+    """The name of the position that an order or a trade belongs to."""
+    symbol = str(told["symbol"])
+    if not client.settings.hedged:
+        return parse.position_id(symbol)
+    return parse.position_id(symbol, _side_of(told))
+
+
+def _side_of(told: Mapping[str, Any]) -> str:
+    """The side of a hedged position: Binance positionSide, OKX posSide, Bybit positionIdx; else
+    what the order does to it."""
+    info = told.get("info") or {}
+    word = str(info.get("positionSide") or info.get("posSide") or "").lower()
+    if word in ("long", "short"):
+        return word
+    index = {"1": "long", "2": "short"}.get(str(info.get("positionIdx")))
+    if index:
+        return index
+    closing = bool(told.get("reduceOnly")) or parse.closes(told, spot=False)
+    return "long" if (told["side"] == "buy") is not closing else "short"
+
+
+# ---- orders ---------------------------------------------------------------------------------
+async def open_orders(client: Client) -> list[BrokerOrder]:
+    """What rests on the account, on every symbol."""
+    params = {"type": client.settings.market}
+    page = client.rules.open_page
+    read = await ask(client, "fetch_open_orders", None, None, page or None, params)
+    if page and len(read) >= page:
+        raise ValueError(f"{page} or more orders rest: one answer does not hold them all")
+    return [
+        parse.resting(order, parse.contract_size(client.market(order["symbol"]))) for order in read
+    ]

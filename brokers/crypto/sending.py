@@ -1,0 +1,155 @@
+"""Calls that change something: one flight each, and what its end means."""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from brokers.base import BrokerError, NotSent, OutcomeUnknown, ReadFailed, Rejected
+from brokers.crypto import codes, parse
+from brokers.crypto.clients import Client
+from brokers.crypto.codes import Means, Verdict
+from brokers.crypto.flight import Flight, flying
+from brokers.crypto.lookup import in_turn
+from brokers.messages import ConnectionSpec
+from common.codes import Code
+
+T = TypeVar("T")
+CALL_SECONDS = 15.0  # ccxt's own time-out is 10; this ends whatever it does not see
+READ_SECONDS = 30.0
+REST_SECONDS = 10.0
+SIGNED = re.compile(r"(?i)(signature|sign)=[^&\s\"']+")
+
+
+class DuplicateId(Exception):
+    """The exchange has an order with this client order id."""
+
+
+class NoSuchOrder(Exception):
+    """The exchange has no such order, or it has ended."""
+
+
+async def send(
+    client: Client, spec: ConnectionSpec, flight: Flight, call: Callable[[], Awaitable[T]]
+) -> T:
+    """Make a call that changes something. `call` is awaited once.
+
+    Raises NotSent, Rejected, OutcomeUnknown, DuplicateId or NoSuchOrder.
+    """
+    try:
+        async with in_turn(client):
+            await client.budget.acquire(urgent=flight.again)
+            with flying(flight):
+                async with asyncio.timeout(CALL_SECONDS):
+                    return await call()
+    except BrokerError:
+        raise
+    except Exception as error:  # whatever ccxt makes of it: what has left decides
+        raise _end(client, spec, flight, error) from error
+
+
+def _end(
+    client: Client, spec: ConnectionSpec, flight: Flight, error: Exception
+) -> BrokerError | DuplicateId | NoSuchOrder:
+    """What a failed call means."""
+    detail = scrub(flight.body or str(error) or type(error).__name__, spec)
+    if not flight.left:
+        if flight.refused is not None:
+            return flight.refused
+        return _before(error, detail)
+    verdict = judge(client, flight, error)
+    if verdict.code in (Code.RATE_LIMITED, Code.BROKER_MAINTENANCE):
+        client.budget.rest(REST_SECONDS)
+    match verdict.means:
+        case Means.REJECTED:
+            return Rejected(verdict.code, detail)
+        case Means.NOT_SENT:
+            return NotSent(verdict.code, detail)
+        case Means.DUPLICATE:
+            return DuplicateId(detail)
+        case Means.MISSING if flight.again:
+            return NoSuchOrder(detail)
+    return OutcomeUnknown(Code.REPLY_LOST, detail)
+
+
+def _before(error: Exception, detail: str) -> BrokerError:
+    """Nothing has left: ccxt refused it by itself, or there was no way to the exchange."""
+    found = codes.by_class(_names(error))
+    if found is not None and found.means is Means.REJECTED:
+        return Rejected(found.code, detail)
+    return NotSent(Code.NOT_CONNECTED, detail)
+
+
+def judge(client: Client, flight: Flight, error: Exception) -> Verdict:
+    """What an answer proves. Only the exchange's own envelope counts, or a status that its
+    reference names; a gateway's page, half an answer and silence prove nothing."""
+    dialect = client.rules.dialect
+    words = parse.refusal(dialect, flight.body)
+    if words is not None:
+        if found := codes.said(dialect, words.code, words.message):
+            return found
+        if any(part in words.message for part in codes.FAILURES_503.get(dialect, ())):
+            return Verdict(Means.NOT_SENT, Code.BROKER_MAINTENANCE)
+    if flight.status in codes.BUSY_STATUSES.get(dialect, ()):
+        return Verdict(Means.NOT_SENT, Code.RATE_LIMITED)
+    is_told = words is not None or dialect is codes.Dialect.CCXT
+    if is_told and 200 <= flight.status < 500:
+        return codes.by_class(_names(error)) or codes.UNKNOWN
+    return codes.UNKNOWN
+
+
+def _names(error: Exception) -> tuple[str, ...]:
+    return tuple(kind.__name__ for kind in type(error).__mro__)
+
+
+def scrub(text: str, spec: ConnectionSpec) -> str:
+    """The text without keys, secrets and signatures, and not too long."""
+    for secret in spec.credentials.values():
+        if secret:
+            text = text.replace(secret, "***")
+    return SIGNED.sub(r"\1=***", text)[:500]
+
+
+def unreadable(flight: Flight, spec: ConnectionSpec, why: Exception) -> OutcomeUnknown:
+    """An answer came that makes no sense."""
+    return OutcomeUnknown(Code.REPLY_LOST, scrub(f"{why}: {flight.body}", spec))
+
+
+def error_code(error: Exception) -> Code:
+    """Our code for a failed read: what the exchange itself says is wrong with the account."""
+    found = codes.by_class(_names(error))
+    if found is not None and found.code in (Code.CREDENTIALS_REFUSED, Code.TRADING_DISABLED):
+        return found.code
+    return Code.BROKER_UNREACHABLE
+
+
+async def before(spec: ConnectionSpec, opening: Awaitable[Client]) -> Client:
+    """Open an account for a call that changes something; nothing of it has left yet.
+
+    Raises NotSent, or Rejected where the settings or keys cannot work.
+    """
+    try:
+        async with asyncio.timeout(CALL_SECONDS):
+            return await opening
+    except BrokerError as error:
+        raise Rejected(error.code, error.detail) from error
+    except Exception as error:
+        code = error_code(error)
+        kind = NotSent if code is Code.BROKER_UNREACHABLE else Rejected
+        code = Code.NOT_CONNECTED if kind is NotSent else code
+        raise kind(code, scrub(str(error) or type(error).__name__, spec)) from error
+
+
+async def reading(
+    spec: ConnectionSpec, opening: Awaitable[Client], ask: Callable[[Client], Awaitable[T]]
+) -> T:
+    """Ask something that changes nothing. Raises ReadFailed."""
+    try:
+        async with asyncio.timeout(READ_SECONDS):
+            return await ask(await opening)
+    except ReadFailed:
+        raise
+    except Exception as error:  # ccxt's many, and an answer that makes no sense
+        raise ReadFailed(
+            error_code(error), scrub(f"{type(error).__name__} {error}", spec)
+        ) from error

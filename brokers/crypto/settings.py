@@ -1,0 +1,55 @@
+"""What a connection's settings say of an account at an exchange."""
+
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from brokers.base import ReadFailed
+from brokers.messages import ConnectionSpec, PositionMode
+from common.codes import Code
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """market: 'spot' or 'swap' (linear perpetuals). currency: the account's: what spot is quoted in
+    and perpetuals settle in. symbols: what the account trades, by ccxt's names; nothing else is
+    listed, sent or looked up, since most exchanges look an order up by symbol only. leverage: what
+    the owner has set at the exchange."""
+
+    market: str = "spot"
+    currency: str = "USDT"
+    symbols: tuple[str, ...] = ()
+    sandbox: bool = False
+    position_mode: PositionMode = PositionMode.NETTING
+    leverage: Decimal = Decimal(1)
+
+    @property
+    def hedged(self) -> bool:
+        return self.market == "swap" and self.position_mode is PositionMode.HEDGING
+
+    @classmethod
+    def of(cls, spec: ConnectionSpec) -> "Settings":
+        """Read them. Raises ReadFailed FIELD_INVALID with what is expected."""
+        said = spec.settings
+        market = str(said.get("market") or "spot")
+        if market not in ("spot", "swap"):
+            raise ReadFailed(Code.FIELD_INVALID, "market is 'spot' or 'swap'")
+        try:
+            mode = PositionMode(said.get("position_mode") or PositionMode.NETTING)
+            leverage = Decimal(str(said.get("leverage") or 1))
+        except (ValueError, InvalidOperation) as error:
+            raise ReadFailed(Code.FIELD_INVALID, "position_mode or leverage") from error
+        return cls(
+            market=market,
+            currency=str(said.get("currency") or "USDT").upper(),
+            symbols=_symbols(said.get("symbols")),
+            sandbox=bool(said.get("sandbox", False)),
+            position_mode=mode if market == "swap" else PositionMode.NETTING,
+            leverage=max(Decimal(1), leverage) if market == "swap" else Decimal(1),
+        )
+
+
+def _symbols(said: Any) -> tuple[str, ...]:
+    """Read a list, or a text with commas or spaces between."""
+    names = said if isinstance(said, (list, tuple)) else str(said or "").replace(",", " ").split()
+    return tuple(dict.fromkeys(str(name).strip() for name in names))
