@@ -256,9 +256,8 @@ class Crypto:
                                broker_order_id=str(order["id"]))  # fmt: skip
         size = parse.contract_size(client.market(request.symbol))
         try:
-            if trades := [t for t in order.get("trades") or () if t.get("price")]:
-                named = [{**t, "order": order["id"], "symbol": request.symbol} for t in trades]
-                fills = tuple(parse.execution(trade, size) for trade in named)
+            if trades := _told_at_once(order, request):
+                fills = tuple(parse.execution(trade, size) for trade in trades)
                 return _tell(client, spec, request.client_order_id, order, fills, request)
             found = await self.find_order(spec, request.client_order_id, symbol=request.symbol)
         except (ReadFailed, ValueError, KeyError):
@@ -276,6 +275,17 @@ class Crypto:
         if found is None:
             raise OutcomeUnknown(Code.REPLY_LOST, detail)
         return found
+
+
+def _told_at_once(order: Mapping[str, Any], request: OrderRequest) -> list[dict[str, Any]]:
+    """The trades in the reply to an order, which lack what the order says: Binance's spot."""
+    known = {"order": order["id"], "symbol": request.symbol, "side": request.side.value.lower()}
+    at = order.get("timestamp") or order.get("lastTradeTimestamp")
+    return [
+        {**trade, **known, "timestamp": trade.get("timestamp") or at}
+        for trade in order.get("trades") or ()
+        if trade.get("price") and trade.get("id")
+    ]
 
 
 def _tell(

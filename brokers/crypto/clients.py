@@ -167,9 +167,10 @@ def _options(known: Exchange, settings: Settings) -> dict[str, Any]:
     types = ["linear"] if settings.market == "swap" else ["spot"]
     if known.name == "okx":  # which names them by `instType`
         types = [settings.market]
+    swap = {"defaultSubType": "linear"} if settings.market == "swap" else {}
     return {
+        **swap,
         "defaultType": settings.market,
-        "defaultSubType": "linear",
         "defaultSettle": settings.currency,
         "adjustForTimeDifference": False,  # asked for by us, once, for all
         "maxRetriesOnFailure": 0,

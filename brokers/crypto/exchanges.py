@@ -109,12 +109,15 @@ BINANCE = Exchange(
     expires_seconds=EXPIRES_SECONDS,
     # docs futures "New Order": reduceOnly cannot be sent in hedge mode; ccxt leaves it out.
     hedge_takes_reduce_only=False,
-    # docs: 50 orders in 10 s (spot), 300 in 10 s (futures); 6000 and 2400 weight a minute.
-    per_second=5.0,
+    # docs: 50 orders in 10 s (spot), 300 in 10 s (futures); 6000 and 2400 weight a minute
+    # for one address.
+    per_second=20.0,
     options={
         "recvWindow": int(EXPIRES_SECONDS * 1000),
         # ccxt fetchOpenOrders refuses to ask for all symbols unless told so: it weighs 40 to 80.
         "warnOnFetchOpenOrdersWithoutSymbol": False,
+        # ccxt fetchMarkets asks for margin pairs too, with the key, for nothing that we trade.
+        "fetchMargins": False,
     },
 )
 

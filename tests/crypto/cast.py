@@ -1,0 +1,148 @@
+"""A venue of each kind, and the adapter that trades on it."""
+
+import asyncio
+from collections.abc import Coroutine, Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, TypeVar
+
+import pytest
+
+pytest.importorskip("ccxt", reason="crypto exchanges are an optional extra")
+
+from brokers.crypto.adapter import Crypto
+from brokers.crypto.clients import Clients
+from brokers.messages import (
+    CancelRequest,
+    ConnectionSpec,
+    OrderReport,
+    OrderRequest,
+    OrderType,
+    Side,
+    TimeInForce,
+)
+from tests.doubles.exchange.binance import Binance
+from tests.doubles.exchange.bybit import Bybit
+from tests.doubles.exchange.kraken import Kraken
+from tests.doubles.exchange.okx import Okx
+from tests.doubles.exchange.server import Dialect, Server
+from tests.doubles.exchange.venue import Market, Venue
+
+D = Decimal
+T = TypeVar("T")
+SPEAK: dict[str, type[Dialect]] = {
+    "binance": Binance, "bybit": Bybit, "okx": Okx, "kraken": Kraken,
+}  # fmt: skip
+NAMES = {  # the exchange's own names of the symbol, and a contract's size
+    ("binance", False): ("BTCUSDT", D(1)),
+    ("binance", True): ("BTCUSDT", D(1)),
+    ("bybit", False): ("BTCUSDT", D(1)),
+    ("bybit", True): ("BTCUSDT", D(1)),
+    ("okx", False): ("BTC-USDT", D(1)),
+    ("okx", True): ("BTC-USDT-SWAP", D("0.01")),
+    ("kraken", False): ("XBTUSDT", D(1)),
+}
+
+
+def nothing_against(_: OrderRequest) -> None:
+    """A guard that lets everything through."""
+
+
+@dataclass
+class House:
+    """One account at one venue. run: drives a coroutine on this account's loop."""
+
+    venue: Venue
+    server: Server
+    adapter: Crypto
+    spec: ConnectionSpec
+    symbol: str
+    their_symbol: str
+    runner: asyncio.Runner
+    made: int = field(default=0)
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return self.runner.run(coroutine)
+
+    def order(self, **said: Any) -> OrderRequest:
+        """A market buy of 0.5 unless said otherwise."""
+        self.made += 1
+        standard: dict[str, Any] = {
+            "client_order_id": f"abc{self.made:014d}0",
+            "connection_id": self.spec.connection_id,
+            "account": self.spec.account,
+            "symbol": self.symbol,
+            "side": Side.BUY,
+            "order_type": OrderType.LIMIT if "limit_price" in said else OrderType.MARKET,
+            "time_in_force": TimeInForce.GTC,
+            "quantity": D("0.5"),
+        }
+        return OrderRequest(**{**standard, **said})
+
+    def submit(self, request: OrderRequest, guard: Any = nothing_against) -> list[OrderReport]:
+        return self.run(self.adapter.submit(self.spec, request, guard))
+
+    def find(self, client_order_id: str) -> list[OrderReport] | None:
+        return self.run(self.adapter.find_order(self.spec, client_order_id))
+
+    def cancel(self, request: OrderRequest, send_by: float | None = None) -> list[OrderReport]:
+        wanted = CancelRequest(request.client_order_id, "", request.symbol, send_by)
+        return self.run(self.adapter.cancel(self.spec, wanted))
+
+    def warm(self) -> None:
+        """Open the account, so that what follows is the order alone."""
+        self.run(self.adapter.instruments(self.spec))
+
+    def another(self) -> Crypto:
+        """An adapter of a fresh process: it remembers nothing."""
+        return Crypto(Clients({self.spec.exchange_name: self.server.base}))
+
+
+def house_of(name: str, *, swap: bool = False, **settings: Any) -> House:
+    """Open a venue with one symbol and an account with 100,000 USDT."""
+    symbol, size = NAMES[(name, swap)]
+    step = D("0.001") if size == 1 else D("0.1")
+    market = Market("BTC", "USDT", step, D("0.1"), D(5), size)
+    hedged = settings.get("position_mode") == "HEDGING"
+    venue = Venue(
+        {symbol: market}, {symbol: D("50000.0")}, {"USDT": D(100000)}, derivatives=swap,
+        hedged=hedged, unique="always" if name == "bybit" else "open",
+    )  # fmt: skip
+    server = Server(SPEAK[name], venue)
+    ours = "BTC/USDT:USDT" if swap else "BTC/USDT"
+    spec = ConnectionSpec(
+        connection_id="11111111-1111-4111-8111-111111111111",
+        account="main",
+        exchange_name=name,
+        settings={"market": "swap" if swap else "spot", "symbols": [ours], **settings},
+        credentials={"api_key": venue.key, "secret": venue.secret, "password": venue.password},
+    )
+    adapter = Crypto(Clients({name: server.base}))
+    return House(venue, server, adapter, spec, ours, symbol, asyncio.Runner())
+
+
+def close(house: House) -> None:
+    house.run(house.adapter.disconnect())
+    house.runner.close()
+    house.server.stop()
+
+
+KINDS = [
+    pytest.param((name, swap), id=f"{name}-{'swap' if swap else 'spot'}") for name, swap in NAMES
+]
+
+
+@pytest.fixture(params=KINDS)
+def house(request: pytest.FixtureRequest) -> Iterator[House]:
+    """Each venue in turn."""
+    name, swap = request.param
+    made = house_of(name, swap=swap)
+    yield made
+    close(made)
+
+
+@pytest.fixture(params=["spot", "swap"])
+def binance(request: pytest.FixtureRequest) -> Iterator[House]:
+    made = house_of("binance", swap=request.param == "swap")
+    yield made
+    close(made)

@@ -1,0 +1,131 @@
+"""The HTTP server of a venue, on a thread of its own, with faults on demand.
+
+Fault kinds: `drop` (closed, nothing taken), `drop_after` and `reset_after` (taken, no answer),
+`status` and `status_after` (an answer of ours without and with taking it), `half` (taken, the line
+ends within the answer), `torn` (taken, half of the JSON), `late` (taken, answers after a while),
+`redirect`.
+"""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import Any, Protocol
+
+from aiohttp import web
+
+from tests.doubles.exchange.venue import Fault, Venue
+
+Handler = Callable[[web.Request, Mapping[str, str]], Awaitable[web.StreamResponse]]
+
+
+class Dialect(Protocol):
+    """How one exchange speaks. `kind` says whether a request is an 'order', a 'cancel' or a
+    'read'; `answer` does it."""
+
+    def __init__(self, venue: Venue) -> None: ...
+
+    def kind(self, method: str, path: str) -> str: ...
+
+    def answer(
+        self, method: str, path: str, query: str, body: str, headers: Mapping[str, str]
+    ) -> tuple[int, Any]: ...
+
+
+class Server:
+    """Serves a venue until `stop`. base: its address."""
+
+    def __init__(self, dialect: type[Dialect], venue: Venue) -> None:
+        self.venue = venue
+        self._dialect = dialect(venue)
+        self._loop = asyncio.new_event_loop()
+        self._up = threading.Event()
+        self._port = 0
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+        self._up.wait(10)
+
+    @property
+    def base(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._open())
+        self._up.set()
+        self._loop.run_forever()
+        self._loop.run_until_complete(self._runner.cleanup())
+        self._loop.close()
+
+    async def _open(self) -> None:
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        self._port = self._runner.addresses[0][1]
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        body = await request.text()
+        kind = self._dialect.kind(request.method, request.path)
+        with self.venue.lock:
+            self.venue.seen.append(f"{request.method} {request.path_qs}")
+            if kind in ("order", "cancel"):
+                self.venue.arrived.append(f"{request.path_qs} {body}")
+                self.venue.last_write = dict(request.headers)
+        fault = self.venue.take_fault(kind)
+        if fault is not None and fault.kind in ("drop", "status", "redirect"):
+            return self._instead(request, fault)
+        status, told = self._dialect.answer(
+            request.method, request.path, request.rel_url.raw_query_string, body, request.headers
+        )
+        response = web.json_response(told, status=status)
+        return response if fault is None else await self._after(request, fault, response)
+
+    def _instead(self, request: web.Request, fault: Fault) -> web.StreamResponse:
+        """Answer without having taken anything."""
+        if fault.kind == "drop":
+            return _hang_up(request)
+        if fault.kind == "redirect":
+            return web.Response(status=307, headers={"Location": f"{self.base}{request.path_qs}"})
+        kind = "application/json" if fault.body.startswith("{") else "text/html"
+        return web.Response(status=fault.status, text=fault.body, content_type=kind)
+
+    async def _after(
+        self, request: web.Request, fault: Fault, response: web.Response
+    ) -> web.StreamResponse:
+        """Spoil the answer to what was taken."""
+        text = response.text or ""
+        match fault.kind:
+            case "drop_after":
+                return _hang_up(request)
+            case "reset_after":
+                assert request.transport is not None
+                request.transport.abort()
+                return response
+            case "status_after":
+                kind = "application/json" if fault.body.startswith("{") else "text/html"
+                return web.Response(status=fault.status, text=fault.body, content_type=kind)
+            case "torn":
+                half = text[: len(text) // 2]
+                return web.Response(text=half, content_type="application/json")
+            case "half":
+                assert request.transport is not None
+                head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(text)}\r\n\r\n"
+                request.transport.write((head + text[: len(text) // 2]).encode())
+                return _hang_up(request)
+            case "late":
+                with suppress(asyncio.CancelledError):
+                    await asyncio.sleep(fault.seconds)
+        return response
+
+
+def _hang_up(request: web.Request) -> web.StreamResponse:
+    assert request.transport is not None
+    request.transport.close()
+    return web.Response()

@@ -1,0 +1,314 @@
+"""An exchange's books: what it accepted, executed and holds. No HTTP here.
+
+One lock, since the server runs on a thread of its own and tests look in from theirs.
+"""
+
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+D = Decimal
+OPEN = ("NEW", "PARTIALLY_FILLED")
+
+
+class Refused(Exception):
+    """The venue's no. reason: a word that each dialect has a code for."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Market:
+    """What is traded. size: base units in one amount (a contract's)."""
+
+    base: str
+    quote: str
+    step: Decimal
+    tick: Decimal
+    least_cost: Decimal
+    size: Decimal = D(1)
+
+
+@dataclass
+class Order:
+    number: int
+    symbol: str
+    side: str  # BUY SELL
+    type: str  # MARKET LIMIT
+    tif: str
+    amount: Decimal
+    price: Decimal | None
+    cid: str
+    reduce_only: bool
+    side_of: str  # BOTH LONG SHORT
+    at: int
+    filled: Decimal = D(0)
+    cost: Decimal = D(0)
+    status: str = "NEW"
+
+    @property
+    def average(self) -> Decimal:
+        return self.cost / self.filled if self.filled else D(0)
+
+    @property
+    def is_open(self) -> bool:
+        return self.status in OPEN
+
+
+@dataclass
+class Trade:
+    number: int
+    order: Order
+    amount: Decimal
+    price: Decimal
+    fee: Decimal
+    fee_currency: str
+    realized: Decimal
+    at: int
+
+
+@dataclass
+class Fault:
+    """What goes wrong with the next order that arrives, or the next read. See server.py."""
+
+    kind: str
+    status: int = 500
+    body: str = ""
+    seconds: float = 0.0
+    on: str = "order"  # or "cancel", "read", "time"
+
+
+@dataclass
+class Position:
+    amount: Decimal = D(0)  # signed in one-way mode
+    entry: Decimal = D(0)
+
+
+@dataclass
+class Venue:
+    """unique: whether a client order id is refused beside an 'open' order with it or 'always'.
+    fill: how much of an order finds liquidity; pieces: in how many trades."""
+
+    markets: dict[str, Market]
+    prices: dict[str, Decimal]
+    balances: dict[str, Decimal] = field(default_factory=dict)
+    derivatives: bool = False
+    hedged: bool = False
+    unique: str = "open"
+    fee_rate: Decimal = D(0)
+    fee_in_base: bool = False
+    fill: Decimal = D(1)
+    pieces: int = 1
+    closed: bool = False
+    can_trade: bool = True
+    skew_ms: int = 0
+    lag: int = 0  # how many look-ups still miss an order
+    key: str = "key-1"
+    secret: str = "c2VjcmV0LTE="  # base64, which Kraken wants
+    password: str = "pass-1"
+    orders: list[Order] = field(default_factory=list)
+    trades: list[Trade] = field(default_factory=list)
+    positions: dict[tuple[str, str], Position] = field(default_factory=dict)
+    faults: deque[Fault] = field(default_factory=deque)
+    arrived: list[str] = field(default_factory=list)  # bytes of writes that reached us
+    seen: list[str] = field(default_factory=list)  # every request line
+    last_write: dict[str, str] = field(default_factory=dict)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    # ---- what tests ask -------------------------------------------------------------------
+    def accepted(self, cid: str) -> int:
+        """How many orders with this client order id were ever accepted: the journal."""
+        with self.lock:
+            return sum(1 for order in self.orders if order.cid == cid)
+
+    def now(self) -> int:
+        return int(time.time() * 1000) + self.skew_ms
+
+    def take_fault(self, on: str) -> Fault | None:
+        with self.lock:
+            if self.faults and self.faults[0].on == on:
+                return self.faults.popleft()
+            return None
+
+    # ---- orders ---------------------------------------------------------------------------
+    def place(
+        self,
+        symbol: str,
+        side: str,
+        type: str,
+        amount: Decimal,
+        price: Decimal | None = None,
+        *,
+        tif: str = "GTC",
+        cid: str = "",
+        reduce_only: bool = False,
+        side_of: str = "BOTH",
+    ) -> Order:
+        with self.lock:
+            market = self._check(symbol, amount, price, cid, reduce_only)
+            order = Order(
+                len(self.orders) + 1001, symbol, side, type, tif, amount, price, cid, reduce_only,
+                side_of, self.now(),
+            )  # fmt: skip
+            self._check_money(order, market)
+            self.orders.append(order)
+            self.match(order)
+            return order
+
+    def _check(
+        self, symbol: str, amount: Decimal, price: Decimal | None, cid: str, reduce_only: bool
+    ) -> Market:
+        if symbol not in self.markets:
+            raise Refused("symbol")
+        if self.closed:
+            raise Refused("closed")
+        if not self.can_trade:
+            raise Refused("disabled")
+        market = self.markets[symbol]
+        if amount <= 0 or amount % market.step or (price is not None and price % market.tick):
+            raise Refused("lot")
+        cost = amount * market.size * (price or self.prices[symbol])
+        if cost < market.least_cost and not reduce_only:
+            raise Refused("notional")
+        mine = [one for one in self.orders if one.cid == cid and cid]
+        if any(one.is_open for one in mine) or (mine and self.unique == "always"):
+            raise Refused("duplicate")
+        return market
+
+    def _check_money(self, order: Order, market: Market) -> None:
+        price = order.price or self.prices[order.symbol]
+        if self.derivatives:
+            if order.reduce_only or self.hedged:
+                self._check_reduces(order)
+            elif order.amount * market.size * price / 100 > self.balances.get(market.quote, D(0)):
+                raise Refused("money")
+            return
+        need, currency = order.amount, market.base
+        if order.side == "BUY":
+            need, currency = order.amount * price, market.quote
+        if need > self.balances.get(currency, D(0)):
+            raise Refused("money")
+
+    def _check_reduces(self, order: Order) -> None:
+        opening = {"LONG": "BUY", "SHORT": "SELL"}.get(order.side_of)
+        if self.hedged and opening is None:
+            raise Refused("mode")
+        if self.hedged and opening == order.side:
+            return
+        held = self.positions.get((order.symbol, order.side_of), Position()).amount
+        against = held > 0 if order.side == "SELL" else held < 0
+        if not (against if not self.hedged else held > 0):
+            raise Refused("flat")
+
+    def match(self, order: Order, part: Decimal | None = None) -> None:
+        """Execute what finds liquidity at the present price."""
+        with self.lock:
+            market, price = self.markets[order.symbol], self.prices[order.symbol]
+            if order.price is not None:
+                is_good = order.price >= price if order.side == "BUY" else order.price <= price
+                if not is_good:
+                    order.status = "EXPIRED" if order.tif in ("IOC", "FOK") else order.status
+                    return
+            share = self.fill if part is None else part
+            amount = order.amount * share // market.step * market.step
+            amount = min(amount, order.amount - order.filled)
+            if order.reduce_only or (self.hedged and self._is_closing(order)):
+                held = self.positions.get((order.symbol, order.side_of), Position()).amount
+                amount = min(amount, abs(held))
+            if order.tif == "FOK" and amount < order.amount:
+                amount = D(0)
+            self._execute(order, market, amount, price)
+            rests = order.type == "LIMIT" and order.tif == "GTC"
+            if order.filled == order.amount:
+                order.status = "FILLED"
+            elif not rests:
+                order.status = "EXPIRED"
+            elif order.filled:
+                order.status = "PARTIALLY_FILLED"
+
+    def _execute(self, order: Order, market: Market, amount: Decimal, price: Decimal) -> None:
+        left = amount
+        for piece in range(self.pieces, 0, -1):
+            part = left if piece == 1 else left / piece // market.step * market.step
+            if part:
+                self._trade(order, market, part, price)
+                left -= part
+
+    def _trade(self, order: Order, market: Market, amount: Decimal, price: Decimal) -> None:
+        order.filled += amount
+        order.cost += amount * price
+        cost = amount * market.size * price
+        fee, currency = cost * self.fee_rate, market.quote
+        if self.fee_in_base and order.side == "BUY":
+            fee, currency = amount * self.fee_rate, market.base
+        realized = D(0)
+        sign = 1 if order.side == "BUY" else -1
+        if self.derivatives:
+            realized = self._move(order, amount, price)
+            self._add(market.quote, realized * market.size - fee)
+        else:
+            self._add(market.base, sign * amount)
+            self._add(market.quote, -sign * cost)
+            self._add(currency, -fee)
+        self.trades.append(
+            Trade(len(self.trades) + 1, order, amount, price, fee, currency, realized, self.now())
+        )
+
+    def _add(self, currency: str, amount: Decimal) -> None:
+        self.balances[currency] = self.balances.get(currency, D(0)) + amount
+
+    def _is_closing(self, order: Order) -> bool:
+        return (order.side_of, order.side) in (("LONG", "SELL"), ("SHORT", "BUY"))
+
+    def _move(self, order: Order, amount: Decimal, price: Decimal) -> Decimal:
+        """Change a position; returns what was realised for one unit of size."""
+        held = self.positions.setdefault((order.symbol, order.side_of), Position())
+        if self.hedged:
+            change = -amount if self._is_closing(order) else amount
+            direction = 1 if order.side_of == "LONG" else -1
+        else:
+            change = amount if order.side == "BUY" else -amount
+            direction = 1 if held.amount > 0 else -1
+        if held.amount and (held.amount > 0) != (change > 0):
+            closed = min(abs(held.amount), abs(change))
+            held.amount += change
+            return (price - held.entry) * closed * direction
+        total = abs(held.amount) + abs(change)
+        held.entry = (held.entry * abs(held.amount) + price * abs(change)) / total
+        held.amount += change
+        return D(0)
+
+    def cancel(self, order: Order | None) -> Order:
+        with self.lock:
+            if order is None or not order.is_open:
+                raise Refused("no_order")
+            order.status = "CANCELED"
+            return order
+
+    def find(self, symbol: str | None, cid: str = "", number: str = "") -> Order | None:
+        """The latest order with an id."""
+        with self.lock:
+            for order in reversed(self.orders):
+                named = order.cid == cid if cid else str(order.number) == number
+                if named and symbol in (None, order.symbol):
+                    if self.lag > 0:
+                        self.lag -= 1
+                        return None
+                    return order
+            return None
+
+    def trades_of(
+        self, symbol: str | None = None, number: str = "", start: int = 0, end: int = 2**62
+    ) -> list[Trade]:
+        with self.lock:
+            return [
+                trade
+                for trade in self.trades
+                if symbol in (None, trade.order.symbol)
+                and number in ("", str(trade.order.number))
+                and start <= trade.at <= end
+            ]
