@@ -143,6 +143,8 @@ BYBIT = Exchange(
     # ccxt features.fetchMyTrades: limit 100, daysBack 730, untilDays 7.
     fills_page=100,
     fills_span=timedelta(days=6, hours=23),
+    # ccxt parseTrade guesses the market of a symbol that spot and perpetuals share.
+    fills_by_symbol=True,
     # ccxt features.fetchOpenOrders: limit 50.
     open_page=50,
     # docs "Integration Guidance": server_time - recv_window <= timestamp (10002).

@@ -60,7 +60,8 @@ async def _bybit(client: Client, client_order_id: str) -> Mapping[str, Any] | No
         answer = await ask(params)
         found = answer["result"]["list"]
         if found:
-            return named(exchange.parse_order(found[0]), client_order_id)
+            market = exchange.markets_by_id[found[0]["symbol"]][0]  # of one kind: all we loaded
+            return named(exchange.parse_order(found[0], market), client_order_id)
     return None
 
 

@@ -175,8 +175,13 @@ class Bybit:
         return {"list": [self._order(order) for order in found], "nextPageCursor": "",
                 "category": "linear"}  # fmt: skip
 
+    def _of_derivatives(self) -> dict[str, str]:
+        """Spot's answers lack these keys; ccxt tells the markets apart by them."""
+        return {"createType": "CreateByUser", "tpslMode": ""} if self._venue.derivatives else {}
+
     def _order(self, order: Order) -> Any:
         return {
+            **self._of_derivatives(),
             "orderId": str(order.number), "orderLinkId": order.cid, "symbol": order.symbol,
             "price": str(order.price or 0), "qty": str(order.amount), "side": order.side.title(),
             "orderStatus": STATES[order.status], "avgPrice": f"{order.average:f}",
@@ -197,7 +202,7 @@ class Bybit:
     def _trade(self, trade: Trade) -> Any:
         order = trade.order
         return {
-            "symbol": order.symbol, "orderId": str(order.number), "orderLinkId": order.cid,
+            **self._of_derivatives(), "symbol": order.symbol, "orderId": str(order.number), "orderLinkId": order.cid,
             "side": order.side.title(), "execId": f"e-{trade.number}",
             "execPrice": str(trade.price), "execQty": str(trade.amount), "execType": "Trade",
             "execValue": f"{trade.amount * trade.price:f}", "execFee": f"{trade.fee:f}",

@@ -1,0 +1,335 @@
+"""Every way an order's answer can fail to come, or come wrong, and what is then known."""
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from brokers.base import NotSent, OutcomeUnknown, ReadFailed, Rejected
+from brokers.crypto import adapter as adapter_module
+from brokers.crypto import clients
+from brokers.messages import OrderRequest, ReportKind, Side
+from common.clocks import machine_time
+from common.codes import Code
+from tests.crypto.cast import D, House, binance, close, house, house_of
+from tests.doubles.exchange.venue import Fault, Refused
+
+__all__ = ["binance", "house"]
+
+LOST = [
+    Fault("drop_after"),
+    Fault("reset_after"),
+    Fault("half"),
+    Fault("torn"),
+    Fault("status_after", 500, "{}"),
+    Fault("status_after", 502, "<html>Bad gateway</html>"),
+    Fault("status_after", 504, ""),
+    Fault("status_after", 200, "<html>We are being maintained</html>"),
+    Fault("status_after", 403, "<html>Forbidden</html>"),
+    Fault("status_after", 200, "{}"),
+    Fault("status_after", 200, "null"),
+]
+
+
+def _id(fault: Fault) -> str:
+    return f"{fault.kind}-{fault.status}-{fault.body[:8]}"
+
+
+@pytest.mark.parametrize("fault", LOST, ids=_id)
+def test_an_accepted_order_whose_answer_is_lost_is_unknown_and_found(
+    house: House, fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.warm()
+    house.venue.faults.append(fault)
+    request = house.order()
+    with pytest.raises(OutcomeUnknown):
+        house.submit(request)
+    assert house.venue.accepted(request.client_order_id) == 1
+    found = house.find(request.client_order_id)
+    assert found is not None
+    assert [report.kind for report in found] == [ReportKind.FILLED]
+
+
+@pytest.mark.parametrize("fault", [Fault("drop"), Fault("status", 503, "<html>busy</html>")], ids=_id)
+def test_an_order_that_was_not_taken_is_unknown_too_and_absent_only_when_it_can_no_more_arrive(
+    house: House, fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.warm()
+    house.venue.faults.append(fault)
+    request = house.order()
+    with pytest.raises(OutcomeUnknown):
+        house.submit(request)
+    assert house.venue.accepted(request.client_order_id) == 0
+    with pytest.raises(ReadFailed, match="may still arrive"):
+        house.find(request.client_order_id)
+    late = machine_time() + 60
+    monkeypatch.setattr(adapter_module, "machine_time", lambda: late)
+    assert house.find(request.client_order_id) is None
+
+
+def test_a_late_answer_ends_in_time_as_unknown(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients, "TIMEOUT_MS", 400)
+    house.warm()
+    house.venue.faults.append(Fault("late", seconds=5))
+    request = house.order()
+    began = machine_time()
+    with pytest.raises(OutcomeUnknown):
+        house.submit(request)
+    assert machine_time() - began < 2
+    assert house.venue.accepted(request.client_order_id) == 1
+    assert house.find(request.client_order_id) is not None
+
+
+def test_the_guard_is_asked_when_only_the_write_is_left_and_its_no_is_proven(house: House) -> None:
+    house.warm()
+    request = house.order()
+    asked: list[int] = []
+
+    def refuse(_: OrderRequest) -> None:
+        asked.append(len(house.venue.arrived))
+        raise NotSent(Code.KILL_SWITCH)
+
+    with pytest.raises(NotSent) as outcome:
+        house.submit(request, refuse)
+    assert (outcome.value.code, asked) == (Code.KILL_SWITCH, [0])
+    assert house.venue.arrived == []
+    assert house.venue.accepted(request.client_order_id) == 0
+    assert [r.kind for r in house.submit(request)] == [ReportKind.FILLED]  # the line still works
+
+
+def test_the_guard_is_asked_after_the_connect(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.warm()
+    house.run(house.adapter.disconnect())  # the next call connects anew
+    house.warm()
+    happened: list[str] = []
+    connect = socket.socket
+
+    line = house.run(house.adapter._clients._home()).session
+    made = line.connector._socket_factory
+
+    def noted(address: Any) -> socket.socket:
+        happened.append("connect")
+        found: socket.socket = made(address)
+        return found
+
+    line.connector._socket_factory = noted
+    house.run(line.connector.close()) if False else None
+    for waiting in line.connector._conns.values():
+        for protocol, _ in list(waiting):
+            protocol.close()
+    house.submit(house.order(), lambda _: happened.append("guard"))
+    assert connect is socket.socket
+    assert happened == ["connect", "guard"]
+
+
+def test_a_connect_that_fails_is_proven_unsent(house: House) -> None:
+    house.warm()
+    house.server.stop()
+    with pytest.raises(NotSent) as outcome:
+        house.submit(house.order())
+    assert outcome.value.code is Code.NOT_CONNECTED
+
+
+def test_an_exchange_that_cannot_be_reached_at_first_is_unsent(house: House) -> None:
+    house.server.stop()
+    with pytest.raises(NotSent) as outcome:
+        house.submit(house.order())
+    assert outcome.value.code is Code.NOT_CONNECTED
+
+
+def test_an_order_never_follows_a_redirect(house: House) -> None:
+    house.warm()
+    house.venue.faults.append(Fault("redirect"))
+    with pytest.raises(OutcomeUnknown):
+        house.submit(house.order())
+    assert len(house.venue.arrived) == 1
+    assert house.venue.orders == []
+
+
+REFUSALS: list[tuple[str, Callable[[House], OrderRequest], Code]] = [
+    ("money", lambda h: h.order(quantity=D(4000)), Code.NO_MONEY),
+    ("closed", lambda h: _with(h, closed=True), Code.MARKET_CLOSED),
+    ("disabled", lambda h: _with(h, can_trade=False), Code.TRADING_DISABLED),
+]
+
+
+def _with(house: House, **changed: bool) -> OrderRequest:
+    for name, value in changed.items():
+        setattr(house.venue, name, value)
+    return house.order()
+
+
+@pytest.mark.parametrize(("_", "make", "code"), REFUSALS, ids=[name for name, *_ in REFUSALS])
+def test_what_an_exchange_refuses_is_final_with_our_code(
+    house: House, _: str, make: Callable[[House], OrderRequest], code: Code
+) -> None:
+    house.warm()
+    with pytest.raises(Rejected) as outcome:
+        house.submit(make(house))
+    assert outcome.value.code is code
+    assert outcome.value.detail
+    assert house.venue.orders == []
+
+
+def test_a_wrong_key_is_refused_and_never_shown(house: House) -> None:
+    house.warm()
+    house.venue.key = "another"
+    with pytest.raises(Rejected) as outcome:
+        house.submit(house.order())
+    assert outcome.value.code is Code.CREDENTIALS_REFUSED
+    for secret in house.spec.credentials.values():
+        assert secret not in outcome.value.detail
+    with pytest.raises(ReadFailed) as read:
+        house.run(house.adapter.account(house.spec))
+    assert read.value.code is Code.CREDENTIALS_REFUSED
+    assert "signature=" not in read.value.detail.replace("signature=***", "")
+
+
+def test_a_repeated_id_is_looked_up_not_believed_new(house: House) -> None:
+    request = house.order(limit_price=D(40000))
+    first = house.submit(request)
+    again = house.submit(request)
+    assert [r.broker_order_id for r in again] == [r.broker_order_id for r in first]
+    assert house.venue.accepted(request.client_order_id) == 1
+
+
+@pytest.mark.parametrize("name", ["binance", "okx", "kraken"])
+def test_a_repeated_id_is_accepted_again_once_the_first_has_closed(name: str) -> None:
+    made = house_of(name)
+    request = made.order(quantity=D("0.1"))
+    made.submit(request)
+    made.submit(request)
+    assert made.venue.accepted(request.client_order_id) == 2
+    assert made.adapter.capabilities(made.spec).refuses_repeated_ids is False
+    close(made)
+
+
+BUSY = [
+    ("binance", Fault("status", 429, '{"code":-1003,"msg":"Too many requests."}')),
+    ("binance", Fault("status", 418, "")),
+    ("binance", Fault("status", 400, '{"code":-1015,"msg":"Too many new orders."}')),
+    ("bybit", Fault("status", 200, '{"retCode":10006,"retMsg":"Too many visits!"}')),
+    ("okx", Fault("status", 429, '{"code":"50011","msg":"Too Many Requests","data":[]}')),
+    ("kraken", Fault("status", 200, '{"error":["EAPI:Rate limit exceeded"]}')),
+]
+
+
+@pytest.mark.parametrize(("name", "fault"), BUSY)
+def test_too_many_requests_took_nothing_and_the_account_rests(name: str, fault: Fault) -> None:
+    made = house_of(name)
+    made.warm()
+    made.venue.faults.append(fault)
+    with pytest.raises(NotSent) as outcome:
+        made.submit(made.order())
+    assert outcome.value.code is Code.RATE_LIMITED
+    client = made.run(made.adapter._clients.of(made.spec))
+    assert client.budget._take(1, urgent=True) > 5
+    close(made)
+
+
+UNSURE = [
+    ("binance", Fault("status_after", 503, '{"code":-1000,"msg":"Unknown error, please check your request or try again later."}')),
+    ("binance", Fault("status_after", 400, '{"code":-1007,"msg":"Timeout waiting for response from backend server."}')),
+    ("binance", Fault("status_after", 400, '{"code":-1006,"msg":"An unexpected response was received"}')),
+    ("binance", Fault("status_after", 400, '{"code":-9999,"msg":"A code of tomorrow"}')),
+    ("bybit", Fault("status_after", 200, '{"retCode":10016,"retMsg":"Internal server error."}')),
+    ("bybit", Fault("status_after", 200, '{"retCode":10000,"retMsg":"Server Timeout"}')),
+    ("bybit", Fault("status_after", 200, '{"retCode":999999,"retMsg":"tomorrow"}')),
+    ("okx", Fault("status_after", 200, '{"code":"50004","msg":"Endpoint request timeout","data":[]}')),
+    ("okx", Fault("status_after", 200, '{"code":"59999","msg":"tomorrow","data":[]}')),
+    ("okx", Fault("status_after", 200, '{"code":"2","data":[{"sCode":"59999","sMsg":"x"}],"msg":""}')),
+    ("kraken", Fault("status_after", 200, '{"error":["EService:Unavailable"]}')),
+    ("kraken", Fault("status_after", 200, '{"error":["EGeneral:Internal error"]}')),
+    ("kraken", Fault("status_after", 520, "")),
+    ("kraken", Fault("status_after", 200, '{"error":["ETomorrow:Code"]}')),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "fault"), UNSURE)
+def test_unlisted_codes_and_their_time_outs_prove_nothing(name: str, fault: Fault) -> None:
+    made = house_of(name)
+    made.warm()
+    made.venue.faults.append(fault)
+    request = made.order()
+    with pytest.raises(OutcomeUnknown) as outcome:
+        made.submit(request)
+    assert made.venue.accepted(request.client_order_id) == 1
+    assert outcome.value.detail
+    close(made)
+
+
+def test_binance_says_itself_that_a_failed_503_took_nothing() -> None:
+    made = house_of("binance", swap=True)
+    made.warm()
+    body = '{"code":-1001,"msg":"Internal error; unable to process your request. Please try again."}'
+    made.venue.faults.append(Fault("status", 503, body))
+    with pytest.raises(NotSent) as outcome:
+        made.submit(made.order())
+    assert outcome.value.code is Code.BROKER_MAINTENANCE
+    close(made)
+
+
+@pytest.mark.parametrize("name", ["binance", "bybit", "okx"])
+def test_a_clock_that_went_wrong_is_refused_by_the_exchange_and_took_nothing(name: str) -> None:
+    made = house_of(name)
+    made.warm()
+    made.venue.skew_ms = 120_000  # after the difference was measured
+    request = made.order()
+    with pytest.raises(NotSent) as outcome:
+        made.submit(request)
+    assert outcome.value.code is Code.BROKER_CLOCK
+    assert made.venue.accepted(request.client_order_id) == 0
+    close(made)
+
+
+@pytest.mark.parametrize("name", ["binance", "bybit", "okx", "kraken"])
+def test_a_clock_that_is_wrong_all_along_is_made_up_for(name: str) -> None:
+    made = house_of(name)
+    made.venue.skew_ms = -90_000
+    assert [r.kind for r in made.submit(made.order())] == [ReportKind.FILLED]
+    (clock,) = [c for c in made.run(made.adapter.test(made.spec)) if c.name == "clock"]
+    assert clock.result == "warn"
+    close(made)
+
+
+def test_each_exchange_is_told_when_an_order_is_too_old(house: House) -> None:
+    house.submit(house.order())
+    name, (written, *_) = house.spec.exchange_name, house.venue.arrived
+    where = {
+        "binance": "recvWindow=5000" in written,
+        "bybit": house.venue.last_write.get("X-BAPI-RECV-WINDOW") == "5000",
+        "okx": int(house.venue.last_write.get("expTime", 0)) > house.venue.now(),
+        "kraken": "deadline=20" in written,
+    }
+    assert where[name]
+
+
+def test_a_cancel_past_its_time_never_leaves(house: House) -> None:
+    request = house.order(limit_price=D(40000))
+    house.submit(request)
+    before = len(house.venue.arrived)
+    with pytest.raises(NotSent) as outcome:
+        house.cancel(request, send_by=machine_time() - 1)
+    assert outcome.value.code is Code.SEND_DEADLINE
+    assert len(house.venue.arrived) == before
+    assert house.venue.orders[0].is_open
+
+
+def test_a_cancel_whose_answer_is_lost_is_unknown_and_may_be_asked_again(house: House) -> None:
+    request = house.order(limit_price=D(40000))
+    house.submit(request)
+    house.venue.faults.append(Fault("drop_after", on="cancel"))
+    with pytest.raises(OutcomeUnknown):
+        house.cancel(request)
+    told = house.cancel(request)
+    assert told[0].kind is ReportKind.CANCELLED
+
+
+def test_a_venue_refuses_what_it_should() -> None:
+    """The double itself: it is no yes-man."""
+    made = house_of("binance", swap=True)
+    with pytest.raises(Refused, match="flat"):
+        made.venue.place("BTCUSDT", "SELL", "MARKET", D(1), reduce_only=True)
+    assert made.order(side=Side.SELL).side is Side.SELL
+    close(made)
