@@ -95,7 +95,7 @@ class Crypto:
         )
 
     def instrument_book(self, spec: ConnectionSpec) -> str:
-        """Accounts at one exchange with the same kind of market and the same symbols share a book."""
+        """Accounts at one exchange with the same kind of market and symbols share a book."""
         said = Settings.of(spec)
         where = f"{spec.exchange_name}{'-sandbox' if said.sandbox else ''}-{said.market}"
         return ":".join((where, said.currency, *sorted(said.symbols)))
@@ -135,8 +135,8 @@ class Crypto:
                 tell(request, error)
 
     async def cancel(self, spec: ConnectionSpec, request: CancelRequest) -> list[OrderReport]:
-        """Cancel an order, and tell all that became of it. CANCEL_REFUSED, with what it did instead,
-        when it had ended. Raises NotSent, Rejected or OutcomeUnknown."""
+        """Cancel an order, and tell all that became of it. CANCEL_REFUSED, with what it did
+        instead, when it had ended. Raises NotSent, Rejected or OutcomeUnknown."""
         client = await self._before(spec)
         orders.market_of(client, request.symbol)
         flight = Flight(partial(check_deadline, request), again=True)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from brokers.base import ReadFailed
+from brokers.base import ReadFailed, Rejected
 from brokers.crypto import orders, reads
 from brokers.crypto.clients import Client, Clients
 from brokers.crypto.exchanges import CHECKED
@@ -43,7 +43,7 @@ def _known(client: Client) -> Check:
     if name in CHECKED:
         return Check("exchange", OK, f"{name}'s rules for order ids were checked")
     return Check(
-        "exchange", WARN, f"{name} was not checked: an order whose answer is lost is not found again",
+        "exchange", WARN, f"{name} was not checked: an order whose answer is lost is not found",
         f"Choose one of {', '.join(sorted(CHECKED))}, or look such orders up by hand.",
     )  # fmt: skip
 
@@ -94,7 +94,7 @@ def _symbols(client: Client) -> list[Check]:
 def _is_tradable(client: Client, name: str) -> bool:
     try:
         return orders.market_of(client, name).get("active") is not False
-    except orders.Rejected:
+    except Rejected:
         return False
 
 

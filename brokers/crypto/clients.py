@@ -1,4 +1,4 @@
-"""ccxt's exchange objects: one an account, made when first needed, with markets shared between them.
+"""ccxt's exchange objects: one an account, made when first needed, markets shared between them.
 
 ccxt (about 70 MB) is imported here at the first call, on a thread of its own, since that takes
 seconds. Its throttle and its retries are off; numbers stay text.
@@ -150,11 +150,11 @@ async def _load(home: _Loop, client: Client) -> None:
     exchange, mine = client.exchange, client.settings
     for other in home.clients.values():
         theirs = other.settings
-        same = other.rules is client.rules or other.rules.name == client.rules.name
-        if same and (theirs.market, theirs.sandbox) == (mine.market, mine.sandbox):
-            if machine_time() - other.markets_at < MARKETS_SECONDS:
-                exchange.set_markets_from_exchange(other.exchange)
-                break
+        same = (theirs.market, theirs.sandbox) == (mine.market, mine.sandbox)
+        fresh = machine_time() - other.markets_at < MARKETS_SECONDS
+        if same and fresh and other.rules.name == client.rules.name:
+            exchange.set_markets_from_exchange(other.exchange)
+            break
     else:
         await exchange.load_markets(True)
     if exchange.has.get("fetchTime"):

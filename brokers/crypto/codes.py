@@ -179,11 +179,12 @@ CLASSES: Mapping[str, Verdict] = {
     "InsufficientFunds": _MONEY, "BadSymbol": _SYMBOL, "MarketClosed": _MARKET,
     "AccountSuspended": _DISABLED, "AccountNotEnabled": _DISABLED, "RestrictedLocation": _DISABLED,
     "PermissionDenied": _DISABLED, "AuthenticationError": _KEY,
-    "OrderNotFillable": _FILLED_NOT, "OrderImmediatelyFillable": _PRICE, "ContractUnavailable": _MARKET,
+    "OrderNotFillable": _FILLED_NOT, "OrderImmediatelyFillable": _PRICE,
+    "ContractUnavailable": _MARKET,
     "InvalidOrder": _OTHER, "InvalidNonce": _CLOCK,
 }  # fmt: skip
-# InvalidNonce is what ccxt calls a request outside of the exchange's time window. RateLimitExceeded,
-# DDoSProtection, OnMaintenance and ExchangeNotAvailable are not here: ccxt raises them for HTTP
+# InvalidNonce is what ccxt calls a request outside of the exchange's time window.
+# RateLimitExceeded, DDoSProtection, OnMaintenance and ExchangeNotAvailable are not here: ccxt raises them for HTTP
 # statuses of any gateway, and only the tables above say which of them took nothing.
 
 

@@ -95,7 +95,7 @@ BINANCE = Exchange(
     dialect=Dialect.BINANCE,
     # ccxt parseBalanceCustom, linear: total is marginBalance.
     total=Total.EQUITY,
-    # docs spot errors -2026: an order cancelled or expired without a fill is archived after 90 days.
+    # docs spot errors -2026: what ended without a fill is archived after 90 days.
     horizon=timedelta(days=89),
     # ccxt features.fetchClosedOrders.daysBackCanceled 3; docs futures "Query Order": not found when
     # cancelled or expired without a fill and older than 3 days.
@@ -183,7 +183,7 @@ OKX = Exchange(
     fills_page=100,
     # ccxt features.fetchOpenOrders: limit 100.
     open_page=100,
-    # docs "Get transaction details (last 3 days)": at once; ccxt's own choice, the last 3 months, lags.
+    # docs "Get transaction details (last 3 days)": at once; ccxt's own choice, of 3 months, lags.
     recent_fills={"method": "privateGetTradeFills"},
     # docs "Order expiry": header expTime, refused afterwards; not part of the signature.
     expires_seconds=EXPIRES_SECONDS,

@@ -1,4 +1,4 @@
-"""The HTTP line under ccxt: the guard is asked when the bytes are ready and nothing is awaited after.
+"""The HTTP line under ccxt: the guard is asked when the bytes are ready, right before the write.
 
 ccxt's own throttle is off, so between our call and the socket stand only signing, name look-up,
 connect and TLS. aiohttp awaits two trace hooks when all of that is done: `on_request_headers_sent`

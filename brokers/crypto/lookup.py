@@ -1,4 +1,4 @@
-"""One order, found by our client order id, with its executions. Raises ccxt's errors, ValueError."""
+"""One order by our client order id, and its executions. Raises ccxt's errors or ValueError."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,6 +1,6 @@
 """What this process remembers of orders it sent: their symbols, when they left, whose they are.
 
-A look-up wants the symbol on most exchanges, and trades name an order by the exchange's number only.
+A look-up wants the symbol on most exchanges, and trades name an order by the exchange's number.
 It is a help, not a truth: what is not remembered is asked for on every listed symbol.
 """
 

@@ -9,6 +9,7 @@ from brokers.base import BrokerError, NotSent, OutcomeUnknown, ReadFailed, Rejec
 from brokers.crypto import codes, parse
 from brokers.crypto.clients import Client
 from brokers.crypto.codes import Means, Verdict
+from brokers.crypto.exchanges import Dialect
 from brokers.crypto.flight import Flight, flying
 from brokers.crypto.lookup import in_turn
 from brokers.messages import ConnectionSpec
@@ -53,13 +54,15 @@ def _end(
 ) -> BrokerError | DuplicateId | NoSuchOrder:
     """What a failed call means."""
     detail = scrub(flight.body or str(error) or type(error).__name__, spec)
-    if not flight.left:
+    if not flight.left or _never_written(error):
         if flight.refused is not None:
             return flight.refused
         return _before(error, detail)
     verdict = judge(client, flight, error)
     if verdict.code in (Code.RATE_LIMITED, Code.BROKER_MAINTENANCE):
         client.budget.rest(REST_SECONDS)
+    if verdict.code is Code.BROKER_CLOCK:
+        client.markets_at = 0.0  # the difference of the clocks is measured anew
     match verdict.means:
         case Means.REJECTED:
             return Rejected(verdict.code, detail)
@@ -80,6 +83,18 @@ def _before(error: Exception, detail: str) -> BrokerError:
     return NotSent(Code.NOT_CONNECTED, detail)
 
 
+def _never_written(error: BaseException | None) -> bool:
+    """Whether aiohttp found the line closed when it was to write the one frame of the request: the
+    exchange ended an idle connection. Source: `StreamWriter._write` in aiohttp 3.14, which looks
+    before it writes; headers and body are one write."""
+    while error is not None:
+        told = str(error)
+        if type(error).__name__ == "ClientConnectionResetError" and "closing transport" in told:
+            return True
+        error = error.__cause__
+    return False
+
+
 def judge(client: Client, flight: Flight, error: Exception) -> Verdict:
     """What an answer proves. Only the exchange's own envelope counts, or a status that its
     reference names; a gateway's page, half an answer and silence prove nothing."""
@@ -92,7 +107,7 @@ def judge(client: Client, flight: Flight, error: Exception) -> Verdict:
             return Verdict(Means.NOT_SENT, Code.BROKER_MAINTENANCE)
     if flight.status in codes.BUSY_STATUSES.get(dialect, ()):
         return Verdict(Means.NOT_SENT, Code.RATE_LIMITED)
-    is_told = words is not None or dialect is codes.Dialect.CCXT
+    is_told = words is not None or dialect is Dialect.CCXT
     if is_told and 200 <= flight.status < 500:
         return codes.by_class(_names(error)) or codes.UNKNOWN
     return codes.UNKNOWN

@@ -141,6 +141,18 @@ def house(request: pytest.FixtureRequest) -> Iterator[House]:
     close(made)
 
 
+@pytest.fixture(
+    params=[("binance", True), ("bybit", True), ("okx", False), ("kraken", False)],
+    ids=lambda kind: kind[0],
+)
+def each(request: pytest.FixtureRequest) -> Iterator[House]:
+    """Each exchange once."""
+    name, swap = request.param
+    made = house_of(name, swap=swap)
+    yield made
+    close(made)
+
+
 @pytest.fixture(params=["spot", "swap"])
 def binance(request: pytest.FixtureRequest) -> Iterator[House]:
     made = house_of("binance", swap=request.param == "swap")

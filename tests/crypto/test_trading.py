@@ -6,9 +6,9 @@ from decimal import Decimal
 import pytest
 
 from brokers.messages import CheckResult, OrderType, ReportKind, Side, TimeInForce
-from tests.crypto.cast import House, binance, house, nothing_against
+from tests.crypto.cast import House, house, nothing_against
 
-__all__ = ["binance", "house"]
+__all__ = ["house"]
 D = Decimal
 
 

@@ -64,7 +64,9 @@ class Binance:
             code, message = known[no.reason]
             return (401 if no.reason == "key" else 400), {"code": code, "msg": message}
 
-    def _authenticate(self, signed: str, ask: Mapping[str, str], headers: Mapping[str, str]) -> None:
+    def _authenticate(
+        self, signed: str, ask: Mapping[str, str], headers: Mapping[str, str]
+    ) -> None:
         if headers.get("X-MBX-APIKEY") != self._venue.key:
             raise Refused("key")
         text, _, signature = signed.rpartition("&signature=")
@@ -128,7 +130,8 @@ class Binance:
             "canTrade": venue.can_trade, "multiAssetsMargin": False,
             "assets": [{"asset": "USDT", "walletBalance": f"{wallet:f}",
                         "unrealizedProfit": f"{profit:f}", "marginBalance": f"{wallet + profit:f}",
-                        "initialMargin": "0", "maintMargin": "0", "crossWalletBalance": f"{wallet:f}",
+                        "initialMargin": "0", "maintMargin": "0",
+                        "crossWalletBalance": f"{wallet:f}",
                         "availableBalance": f"{wallet:f}", "updateTime": venue.now()}],
             "positions": [],
         }  # fmt: skip
@@ -180,8 +183,8 @@ class Binance:
         told = self._order(order)
         if not self._venue.derivatives:
             told["fills"] = [
-                {"price": str(trade.price), "qty": str(trade.amount), "commission": f"{trade.fee:f}",
-                 "commissionAsset": trade.fee_currency, "tradeId": trade.number}
+                {"price": str(trade.price), "qty": str(trade.amount),
+                 "commission": f"{trade.fee:f}", "commissionAsset": trade.fee_currency, "tradeId": trade.number}
                 for trade in self._venue.trades_of(number=str(order.number))
             ]  # fmt: skip
         return told

@@ -94,13 +94,15 @@ class Bybit:
             }  # fmt: skip
             lot = {"minOrderQty": step, "maxOrderQty": "9000"}
             if self._venue.derivatives:
+                least = f"{market.least_cost:f}"
                 one |= {"contractType": "LinearPerpetual", "settleCoin": market.quote,
                         "launchTime": "1584230400000", "deliveryTime": "0", "priceScale": "1",
                         "leverageFilter": {"minLeverage": "1", "maxLeverage": "100"},
                         "lotSizeFilter": {**lot, "qtyStep": step,
-                                          "minNotionalValue": f"{market.least_cost:f}"}}  # fmt: skip
+                                          "minNotionalValue": least}}  # fmt: skip
             else:
-                one |= {"lotSizeFilter": {**lot, "basePrecision": step, "quotePrecision": "0.0000001",
+                one |= {"lotSizeFilter": {**lot, "basePrecision": step,
+                                          "quotePrecision": "0.0000001",
                                           "minOrderAmt": f"{market.least_cost:f}",
                                           "maxOrderAmt": "4000000"}}  # fmt: skip
             found.append(one)
@@ -202,7 +204,8 @@ class Bybit:
     def _trade(self, trade: Trade) -> Any:
         order = trade.order
         return {
-            **self._of_derivatives(), "symbol": order.symbol, "orderId": str(order.number), "orderLinkId": order.cid,
+            **self._of_derivatives(), "symbol": order.symbol,
+            "orderId": str(order.number), "orderLinkId": order.cid,
             "side": order.side.title(), "execId": f"e-{trade.number}",
             "execPrice": str(trade.price), "execQty": str(trade.amount), "execType": "Trade",
             "execValue": f"{trade.amount * trade.price:f}", "execFee": f"{trade.fee:f}",

@@ -1,4 +1,4 @@
-"""Kraken's spot REST, as far as is used. Orders are acknowledged only; what became of them is asked.
+"""Kraken's spot REST, as far as is used. Orders are acknowledged only.
 
 Source: docs.kraken.com/api, read 2026-11-20.
 """
@@ -40,7 +40,9 @@ class Kraken:
         self._nonce = 0
 
     def kind(self, method: str, path: str) -> str:
-        return {"/0/private/AddOrder": "order", "/0/private/CancelOrder": "cancel"}.get(path, "read")
+        return {"/0/private/AddOrder": "order", "/0/private/CancelOrder": "cancel"}.get(
+            path, "read"
+        )
 
     def answer(
         self, method: str, path: str, query: str, body: str, headers: Mapping[str, str]

@@ -95,7 +95,8 @@ class Okx:
             found.append({
                 "instId": name, "instType": "SWAP" if swap else "SPOT", "state": "live",
                 "baseCcy": "" if swap else market.base, "quoteCcy": "" if swap else market.quote,
-                "settleCcy": market.quote if swap else "", "ctVal": f"{market.size:f}" if swap else "",
+                "settleCcy": market.quote if swap else "",
+                "ctVal": f"{market.size:f}" if swap else "",
                 "ctMult": "1" if swap else "", "ctValCcy": market.base if swap else "",
                 "ctType": "linear" if swap else "", "tickSz": f"{market.tick:f}",
                 "lotSz": f"{market.step:f}", "minSz": f"{market.step:f}", "maxLmtSz": "100000",

@@ -50,8 +50,9 @@ class Server:
         return f"http://127.0.0.1:{self._port}"
 
     def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(10)
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 D = Decimal
+ZERO, ONE = Decimal(0), Decimal(1)
 OPEN = ("NEW", "PARTIALLY_FILLED")
 
 
@@ -30,7 +31,7 @@ class Market:
     step: Decimal
     tick: Decimal
     least_cost: Decimal
-    size: Decimal = D(1)
+    size: Decimal = ONE
 
 
 @dataclass
@@ -46,8 +47,8 @@ class Order:
     reduce_only: bool
     side_of: str  # BOTH LONG SHORT
     at: int
-    filled: Decimal = D(0)
-    cost: Decimal = D(0)
+    filled: Decimal = ZERO
+    cost: Decimal = ZERO
     status: str = "NEW"
 
     @property
@@ -84,8 +85,8 @@ class Fault:
 
 @dataclass
 class Position:
-    amount: Decimal = D(0)  # signed in one-way mode
-    entry: Decimal = D(0)
+    amount: Decimal = ZERO  # signed in one-way mode
+    entry: Decimal = ZERO
 
 
 @dataclass
@@ -99,9 +100,9 @@ class Venue:
     derivatives: bool = False
     hedged: bool = False
     unique: str = "open"
-    fee_rate: Decimal = D(0)
+    fee_rate: Decimal = ZERO
     fee_in_base: bool = False
-    fill: Decimal = D(1)
+    fill: Decimal = ONE
     pieces: int = 1
     closed: bool = False
     can_trade: bool = True

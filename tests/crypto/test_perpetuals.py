@@ -1,0 +1,104 @@
+"""Linear perpetuals: contracts, one-way and hedge mode, reduce-only exits."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from brokers.base import Rejected
+from brokers.messages import CheckResult, CloseCause, ExitSafety, PositionMode, Side
+from common.codes import Code
+from tests.crypto.cast import D, House, close, house_of
+
+NAMES = ["binance", "bybit", "okx"]
+
+
+@pytest.fixture(params=NAMES)
+def one_way(request: pytest.FixtureRequest) -> Iterator[House]:
+    made = house_of(request.param, swap=True)
+    yield made
+    close(made)
+
+
+@pytest.fixture(params=NAMES)
+def hedge(request: pytest.FixtureRequest) -> Iterator[House]:
+    made = house_of(request.param, swap=True, position_mode="HEDGING")
+    yield made
+    close(made)
+
+
+def test_an_exit_never_reverses_a_position(one_way: House) -> None:
+    can = one_way.adapter.capabilities(one_way.spec)
+    assert (can.exit_safety, can.native_stops) == (ExitSafety.REDUCE_ONLY, False)
+    one_way.submit(one_way.order(quantity=D("0.2")))
+    one_way.submit(one_way.order(side=Side.SELL, quantity=D("0.5"), reduce_only=True))
+    assert one_way.run(one_way.adapter.positions(one_way.spec)) == []
+    with pytest.raises(Rejected) as outcome:
+        one_way.submit(one_way.order(side=Side.SELL, reduce_only=True))
+    assert outcome.value.code is Code.NO_POSITION
+
+
+def test_a_short_is_a_position_too(one_way: House) -> None:
+    one_way.submit(one_way.order(side=Side.SELL, quantity=D("0.3")))
+    one_way.venue.prices[one_way.their_symbol] = D(49000)
+    (position,) = one_way.run(one_way.adapter.positions(one_way.spec))
+    assert (position.side, position.quantity, position.broker_position_id) == (
+        Side.SELL, D("0.3"), one_way.symbol,
+    )  # fmt: skip
+
+
+def test_hedge_mode_holds_both_sides_and_closes_the_right_one(hedge: House) -> None:
+    long = hedge.submit(hedge.order(quantity=D("0.2")))
+    short = hedge.submit(hedge.order(side=Side.SELL, quantity=D("0.3")))
+    held = {p.side: p for p in hedge.run(hedge.adapter.positions(hedge.spec))}
+    assert (held[Side.BUY].quantity, held[Side.SELL].quantity) == (D("0.2"), D("0.3"))
+    assert long[0].broker_position_id == held[Side.BUY].broker_position_id
+    assert short[0].broker_position_id == held[Side.SELL].broker_position_id
+    closing = hedge.order(side=Side.SELL, quantity=D("0.2"), reduce_only=True)
+    told = hedge.submit(closing)
+    assert told[0].broker_position_id == held[Side.BUY].broker_position_id
+    (left,) = hedge.run(hedge.adapter.positions(hedge.spec))
+    assert (left.side, left.quantity) == (Side.SELL, D("0.3"))
+
+
+def test_the_test_tells_a_position_mode_that_differs(hedge: House) -> None:
+    hedge.venue.hedged = False
+    checks = hedge.run(hedge.adapter.test(hedge.spec))
+    modes = [check.result for check in checks if check.name == "position mode"]
+    assert modes == ([] if hedge.spec.exchange_name == "bybit" else [CheckResult.FAIL])
+    state = hedge.run(hedge.adapter.account(hedge.spec))
+    assert state.position_mode is PositionMode.HEDGING
+
+
+def test_open_profit_is_in_the_equity_not_in_the_balance(one_way: House) -> None:
+    if one_way.spec.exchange_name == "okx":
+        pytest.skip("the double's eq is its cash")
+    one_way.submit(one_way.order())
+    one_way.venue.prices[one_way.their_symbol] = D(50100)
+    state = one_way.run(one_way.adapter.account(one_way.spec))
+    assert (state.balance, state.equity) == (D(100000), D(100050))
+
+
+def test_what_the_owner_closed_by_hand_is_told_as_external(one_way: House) -> None:
+    one_way.submit(one_way.order())
+    one_way.venue.prices[one_way.their_symbol] = D(50100)
+    amount = D("0.5") / one_way.venue.markets[one_way.their_symbol].size
+    one_way.venue.place(
+        one_way.their_symbol, "SELL", "MARKET", amount, cid="web_1", reduce_only=True
+    )
+    since = datetime.now(UTC) - timedelta(minutes=5)
+    told = one_way.run(one_way.adapter.fills_since(one_way.spec, since))
+    causes = {report.client_order_id: report.close_cause for report in told}
+    assert causes[""] is CloseCause.EXTERNAL
+    assert len(told) == 2
+    assert all(report.broker_position_id == one_way.symbol for report in told)
+
+
+def test_contracts_are_counted_in_base_units() -> None:
+    made = house_of("okx", swap=True)
+    made.submit(made.order(quantity=D("0.5")))
+    assert made.venue.orders[0].amount == D(50)  # of 0.01 BTC
+    with pytest.raises(Rejected) as outcome:
+        made.submit(made.order(quantity=D("0.0005")))
+    assert outcome.value.code is Code.VOLUME_INVALID
+    close(made)
