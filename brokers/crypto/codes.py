@@ -184,8 +184,9 @@ CLASSES: Mapping[str, Verdict] = {
     "InvalidOrder": _OTHER, "InvalidNonce": _CLOCK,
 }  # fmt: skip
 # InvalidNonce is what ccxt calls a request outside of the exchange's time window.
-# RateLimitExceeded, DDoSProtection, OnMaintenance and ExchangeNotAvailable are not here: ccxt raises them for HTTP
-# statuses of any gateway, and only the tables above say which of them took nothing.
+# RateLimitExceeded, DDoSProtection, OnMaintenance and ExchangeNotAvailable are not here: ccxt
+# raises them for HTTP statuses of any gateway, and only the tables above say which of them took
+# nothing.
 
 
 def said(dialect: Dialect, code: str, message: str) -> Verdict | None:

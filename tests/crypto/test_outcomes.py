@@ -225,9 +225,9 @@ def test_too_many_requests_took_nothing_and_the_account_rests(name: str, fault: 
 
 
 UNSURE = [
-    ("binance", Fault("status_after", 503, '{"code":-1000,"msg":"Unknown error, please check your request"}')),
+    ("binance", Fault("status_after", 503, '{"code":-1000,"msg":"Unknown error, please check"}')),
     ("binance", Fault("status_after", 400, '{"code":-1007,"msg":"Timeout waiting for response"}')),
-    ("binance", Fault("status_after", 400, '{"code":-1006,"msg":"An unexpected response was received"}')),
+    ("binance", Fault("status_after", 400, '{"code":-1006,"msg":"An unexpected response"}')),
     ("binance", Fault("status_after", 400, '{"code":-9999,"msg":"A code of tomorrow"}')),
     ("bybit", Fault("status_after", 200, '{"retCode":10016,"retMsg":"Internal server error."}')),
     ("bybit", Fault("status_after", 200, '{"retCode":10000,"retMsg":"Server Timeout"}')),

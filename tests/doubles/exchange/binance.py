@@ -140,8 +140,11 @@ class Binance:
         return sum((self._profit_of(key, held) for key, held in self._held()), Decimal(0))
 
     def _profit_of(self, key: tuple[str, str], held: Position) -> Decimal:
-        direction = -1 if key[1] == "SHORT" else 1
-        return (self._venue.prices[key[0]] - held.entry) * held.amount * direction
+        return (self._venue.prices[key[0]] - held.entry) * held.amount * self._sign(key)
+
+    def _sign(self, key: tuple[str, str]) -> int:
+        """In one-way mode amounts are signed already."""
+        return -1 if key[1] == "SHORT" else 1
 
     def _held(self) -> list[tuple[tuple[str, str], Position]]:
         return [(key, held) for key, held in self._venue.positions.items() if held.amount]
@@ -153,11 +156,11 @@ class Binance:
         venue = self._venue
         return [
             {"symbol": key[0], "positionSide": key[1],
-             "positionAmt": f"{-held.amount if key[1] == 'SHORT' else held.amount:f}",
+             "positionAmt": f"{self._sign(key) * held.amount:f}",
              "entryPrice": f"{held.entry:f}", "breakEvenPrice": f"{held.entry:f}",
              "markPrice": str(venue.prices[key[0]]),
              "unRealizedProfit": f"{self._profit_of(key, held):f}", "liquidationPrice": "0",
-             "isolatedMargin": "0", "notional": f"{held.amount * venue.prices[key[0]]:f}",
+             "isolatedMargin": "0", "notional": f"{self._sign(key) * held.amount * venue.prices[key[0]]:f}",
              "marginAsset": "USDT", "isolatedWallet": "0", "initialMargin": "0",
              "maintMargin": "0", "positionInitialMargin": "0", "openOrderInitialMargin": "0",
              "adl": 0, "bidNotional": "0", "askNotional": "0", "updateTime": venue.now()}
@@ -184,7 +187,8 @@ class Binance:
         if not self._venue.derivatives:
             told["fills"] = [
                 {"price": str(trade.price), "qty": str(trade.amount),
-                 "commission": f"{trade.fee:f}", "commissionAsset": trade.fee_currency, "tradeId": trade.number}
+                 "commission": f"{trade.fee:f}", "commissionAsset": trade.fee_currency,
+                 "tradeId": trade.number}
                 for trade in self._venue.trades_of(number=str(order.number))
             ]  # fmt: skip
         return told

@@ -1,0 +1,281 @@
+"""Look-ups, histories and the connection test: whole or not at all."""
+
+import asyncio
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from brokers.base import ReadFailed
+from brokers.crypto import adapter as adapter_module
+from brokers.crypto import exchanges
+from brokers.crypto.adapter import Crypto
+from brokers.crypto.clients import Clients
+from brokers.crypto.memory import Bounded
+from brokers.messages import CheckResult, ReportKind, Side
+from common.codes import Code
+from tests.crypto.cast import D, House, close, each, house_of, nothing_against
+from tests.doubles.exchange.venue import Fault
+
+__all__ = ["each"]
+HOUR_AGO = timedelta(hours=1)
+
+
+def _results(checks: list[adapter_module.Check]) -> dict[str, CheckResult]:
+    return {check.name: check.result for check in checks}
+
+
+# ---- look-ups -------------------------------------------------------------------------------
+def test_an_order_that_never_was_is_absent_for_sure(each: House) -> None:
+    assert each.find("abc00000000000zzz0") is None
+
+
+def test_an_order_that_the_lists_do_not_show_yet_is_not_called_absent(each: House) -> None:
+    request = each.order()
+    each.venue.lag = 10
+    told = each.submit(request)  # its own look-up finds nothing either
+    assert told[0].kind in (ReportKind.ACCEPTED, ReportKind.FILLED)
+    each.venue.lag = 10
+    with pytest.raises(ReadFailed):
+        each.find(request.client_order_id)
+    each.venue.lag = 0
+    assert each.find(request.client_order_id) is not None
+
+
+@pytest.mark.parametrize(
+    "body", ["<html>We are being maintained</html>", "", "{}", "null", "[]", '{"orderId":']
+)
+def test_nonsense_instead_of_an_order_is_no_absence(each: House, body: str) -> None:
+    request = each.order()
+    each.submit(request)
+    for _ in range(3):
+        each.venue.faults.append(Fault("status", 200, body, on="read"))
+    with pytest.raises(ReadFailed):
+        each.find(request.client_order_id)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 429, 500, 503])
+def test_a_gateways_no_is_no_absence(each: House, status: int) -> None:
+    each.warm()
+    for _ in range(3):
+        each.venue.faults.append(Fault("status", status, "<html>no</html>", on="read"))
+    with pytest.raises(ReadFailed):
+        each.find("abc00000000000zzz0")
+
+
+def test_every_listed_symbol_is_asked_where_nothing_is_remembered() -> None:
+    made = house_of("binance")
+    eth = replace(made.venue.markets["BTCUSDT"], base="ETH")
+    made.venue.markets["ETHUSDT"], made.venue.prices["ETHUSDT"] = eth, D(3000)
+    spec = replace(made.spec, settings={**made.spec.settings, "symbols": "BTC/USDT, ETH/USDT"})
+    request = replace(made.order(), symbol="ETH/USDT")
+    made.run(made.adapter.submit(spec, request, nothing_against))
+    fresh = made.another()
+    found = made.run(fresh.find_order(spec, request.client_order_id))
+    assert found is not None
+    asked = [line for line in made.venue.seen if line.startswith("GET /api/v3/order?")]
+    assert ["BTCUSDT" in line for line in asked] == [True, False]
+    made.venue.seen.clear()
+    made.run(fresh.find_order(spec, "abc00000000000zzz0", symbol="ETH/USDT"))
+    assert len([line for line in made.venue.seen if "/order?" in line]) == 1
+    with pytest.raises(ReadFailed, match="lists no symbols"):
+        bare = replace(spec, settings={"market": "spot"})
+        made.run(fresh.find_order(bare, "abc00000000000zzz0"))
+    made.run(fresh.disconnect())
+    close(made)
+
+
+def test_an_exchange_that_was_not_checked_promises_nothing() -> None:
+    made = house_of("binance")
+    spec = replace(made.spec, exchange_name="gate")
+    can = made.adapter.capabilities(spec)
+    assert (can.lookup_horizon, can.fills_horizon) == (None, None)
+    with pytest.raises(ReadFailed) as outcome:
+        made.run(made.adapter.find_order(spec, "abc"))
+    assert outcome.value.code is Code.BEYOND_LOOKUP
+    with pytest.raises(ReadFailed):
+        made.run(made.adapter.fills_since(spec, datetime.now(UTC)))
+    with pytest.raises(ReadFailed, match="ccxt knows no exchange"):
+        made.run(made.adapter.account(replace(made.spec, exchange_name="mtgox")))
+    close(made)
+
+
+# ---- executions -----------------------------------------------------------------------------
+def test_a_full_page_is_asked_again_in_halves(each: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = each.spec.exchange_name
+    small = replace(exchanges.CHECKED[name], fills_page=4, per_second=1000.0)
+    monkeypatch.setattr(exchanges, "CHECKED", {**exchanges.CHECKED, name: small})
+    each.venue.pieces = 3
+    for _ in range(4):
+        each.submit(each.order(quantity=D("0.3")))
+    start = each.venue.now() - 3_000_000
+    for number, trade in enumerate(each.venue.trades):
+        trade.at = start + number * 200_000
+    if name == "kraken":
+        pytest.skip("its page is always 50")
+    told = each.run(each.adapter.fills_since(each.spec, datetime.now(UTC) - HOUR_AGO))
+    assert sorted(len(report.fills) for report in told) == [3, 3, 3, 3]
+
+
+def test_what_is_further_back_than_the_exchange_tells_is_not_asked(each: House) -> None:
+    with pytest.raises(ReadFailed) as outcome:
+        each.run(each.adapter.fills_since(each.spec, datetime.now(UTC) - timedelta(days=800)))
+    assert outcome.value.code is Code.BEYOND_LOOKUP
+
+
+def test_a_part_of_the_history_is_no_history(each: House) -> None:
+    each.submit(each.order())
+    each.venue.faults.append(Fault("status", 502, "<html>", on="read"))
+    with pytest.raises(ReadFailed):
+        each.run(each.adapter.fills_since(each.spec, datetime.now(UTC) - HOUR_AGO))
+
+
+def test_the_owners_own_sale_is_an_external_close_on_spot() -> None:
+    made = house_of("kraken")
+    made.submit(made.order())
+    made.venue.place("XBTUSDT", "SELL", "MARKET", D("0.5"), cid="")
+    told = made.run(made.another().fills_since(made.spec, datetime.now(UTC) - HOUR_AGO))
+    assert sorted((r.client_order_id, r.close_cause) for r in told)[0] == ("", "EXTERNAL")
+    close(made)
+
+
+# ---- reads that break -------------------------------------------------------------------------
+@pytest.mark.parametrize("name", ["account", "positions", "open_orders"])
+@pytest.mark.parametrize("fault", [Fault("drop", on="read"), Fault("status", 200, "{}", on="read")])
+def test_a_read_is_whole_or_fails(each: House, name: str, fault: Fault) -> None:
+    each.submit(each.order())
+    for _ in range(2):  # aiohttp asks a GET once more
+        each.venue.faults.append(replace(fault))
+    try:
+        told = each.run(getattr(each.adapter, name)(each.spec))
+    except ReadFailed:
+        return
+    assert name == "open_orders", "an empty object was taken for holdings"
+    assert told == []
+
+
+def test_too_many_open_orders_for_one_answer_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = replace(exchanges.OKX, open_page=2)
+    monkeypatch.setattr(exchanges, "CHECKED", {**exchanges.CHECKED, "okx": small})
+    made = house_of("okx")
+    for _ in range(2):
+        made.submit(made.order(limit_price=D(40000), quantity=D("0.1")))
+    with pytest.raises(ReadFailed, match="2 or more"):
+        made.run(made.adapter.open_orders(made.spec))
+    close(made)
+
+
+# ---- the connection test ----------------------------------------------------------------------
+def test_the_test_says_what_is_wrong_and_shows_no_secret(each: House) -> None:
+    each.venue.key = "another"
+    checks = each.run(each.adapter.test(each.spec))
+    assert _results(checks)["credentials"] is CheckResult.FAIL
+    told = " ".join(f"{check.detail} {check.hint}" for check in checks)
+    assert each.spec.credentials["secret"] not in told
+    assert each.spec.credentials["api_key"] not in told
+
+
+def test_the_test_says_that_nobody_answers(each: House) -> None:
+    each.server.stop()
+    (check,) = each.run(each.adapter.test(each.spec))
+    assert (check.name, check.result) == ("reach", CheckResult.FAIL)
+    assert check.hint
+
+
+@pytest.mark.parametrize("symbols", [[], ["BTC/EUR"], "BTC/USDT DOGE/USDT"])
+def test_the_test_checks_the_symbols(each: House, symbols: object) -> None:
+    spec = replace(each.spec, settings={**each.spec.settings, "symbols": symbols})
+    assert _results(each.run(each.adapter.test(spec)))["symbols"] is CheckResult.FAIL
+
+
+def test_the_test_says_when_trading_is_not_allowed() -> None:
+    made = house_of("binance")
+    made.venue.can_trade = False
+    assert _results(made.run(made.adapter.test(made.spec)))["trading"] is CheckResult.FAIL
+    assert made.run(made.adapter.account(made.spec)).trading_allowed is False
+    close(made)
+
+
+# ---- one process, many accounts ----------------------------------------------------------------
+def test_one_exchange_that_hangs_delays_no_other() -> None:
+    slow, quick = house_of("bybit"), house_of("binance")
+    adapter = Crypto(Clients({"bybit": slow.server.base, "binance": quick.server.base}))
+    slow.venue.faults.append(Fault("late", seconds=3, on="read"))
+    done: list[str] = []
+
+    async def ask(house: House) -> None:
+        await adapter.account(house.spec)
+        done.append(house.spec.exchange_name)
+
+    async def both() -> None:
+        await adapter._clients._home()
+        waiting = asyncio.create_task(ask(slow))
+        await asyncio.sleep(0)
+        await ask(quick)
+        assert done == ["binance"]
+        await waiting
+        await adapter.disconnect()
+
+    asyncio.run(both())
+    close(slow)
+    close(quick)
+
+
+def test_accounts_of_one_exchange_share_its_markets() -> None:
+    made = house_of("binance")
+    other = replace(made.spec, connection_id="22222222-2222-4222-8222-222222222222")
+    made.warm()
+    made.run(made.adapter.instruments(other))
+    assert sum("exchangeInfo" in line for line in made.venue.seen) == 1
+    assert made.adapter.instrument_book(other) == made.adapter.instrument_book(made.spec)
+    close(made)
+
+
+def test_krakens_requests_never_overtake_each_other() -> None:
+    made = house_of("kraken")
+    made.warm()
+    requests = [made.order(quantity=D("0.01")) for _ in range(3)]
+
+    async def together() -> None:
+        await asyncio.gather(
+            *(made.adapter.submit(made.spec, one, nothing_against) for one in requests)
+        )
+
+    made.run(together())
+    assert sum(made.venue.accepted(one.client_order_id) for one in requests) == 3
+    close(made)
+
+
+def test_the_memory_is_bounded() -> None:
+    kept: Bounded[int] = Bounded(at_most=2)
+    for number in range(3):
+        kept.put("c", str(number), number)
+    assert (len(kept), kept.get("c", "0"), kept.get("c", "2")) == (2, None, 2)
+
+
+def test_nothing_of_ccxt_is_imported_before_it_is_needed() -> None:
+    look = (
+        "import sys, brokers.crypto.adapter as a, brokers.crypto.codes\n"
+        "from brokers.messages import ConnectionSpec\n"
+        "crypto = a.create()\n"
+        "crypto.capabilities(ConnectionSpec('c', 'a', exchange_name='okx'))\n"
+        "print(sorted({'ccxt', 'aiohttp'} & set(sys.modules)))"
+    )
+    told = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"
+
+
+def test_without_ccxt_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match="pip install"):
+        adapter_module.create()
+
+
+def test_there_is_no_stream_and_no_common_clock(each: House) -> None:
+    assert each.run(each.adapter.events(10)) == []
+    each.run(each.adapter.acknowledge(["x"]))
+    assert each.run(each.adapter.clock()) is None
+    assert each.adapter.capabilities(each.spec).event_stream is False
+    assert each.order(side=Side.SELL).side is Side.SELL

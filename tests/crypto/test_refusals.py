@@ -1,0 +1,86 @@
+"""What is refused here, before any byte leaves."""
+
+from collections.abc import Callable
+
+import pytest
+
+from brokers.base import ReadFailed, Rejected
+from brokers.messages import ModifyRequest, OrderRequest, OrderType, Side, TimeInForce
+from common.codes import Code
+from tests.crypto.cast import D, House, each
+
+__all__ = ["each"]
+
+WRONG: dict[str, tuple[Callable[[House], OrderRequest], Code]] = {
+    "between steps": (lambda h: h.order(quantity=D("0.00015")), Code.VOLUME_INVALID),
+    "below the least": (lambda h: h.order(quantity=D("0.0001")), Code.VOLUME_INVALID),
+    "above the most": (lambda h: h.order(quantity=D(10) ** 17), Code.VOLUME_INVALID),
+    "nothing": (lambda h: h.order(quantity=D(0)), Code.VOLUME_INVALID),
+    "no number": (lambda h: h.order(quantity=D("NaN")), Code.VOLUME_INVALID),
+    "worth too little": (
+        lambda h: h.order(quantity=D("0.001"), limit_price=D(100)),
+        Code.VOLUME_INVALID,
+    ),
+    "no price": (lambda h: h.order(order_type=OrderType.LIMIT), Code.PRICE_INVALID),
+    "a price below a tick": (lambda h: h.order(limit_price=D("0.01")), Code.PRICE_INVALID),
+    "a negative price": (lambda h: h.order(limit_price=D(-1)), Code.PRICE_INVALID),
+    "a stop entry": (
+        lambda h: h.order(order_type=OrderType.STOP, stop_price=D(60000)),
+        Code.ORDER_TYPE_UNSUPPORTED,
+    ),
+    "a day order": (lambda h: h.order(time_in_force=TimeInForce.DAY), Code.ORDER_TYPE_UNSUPPORTED),
+    "an unlisted symbol": (lambda h: h.order(symbol="ETH/USDT"), Code.UNKNOWN_SYMBOL_AT_BROKER),
+    "an id with a space": (lambda h: h.order(client_order_id="a b"), Code.REJECTED_BY_BROKER),
+    "an id too long": (lambda h: h.order(client_order_id="a" * 37), Code.REJECTED_BY_BROKER),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_it_is_refused_and_nothing_leaves(each: House, name: str) -> None:
+    make, code = WRONG[name]
+    asked: list[object] = []
+    with pytest.raises(Rejected) as outcome:
+        each.submit(make(each), asked.append)
+    assert outcome.value.code is code
+    assert (asked, each.venue.arrived) == ([], [])
+
+
+def test_a_reducing_order_may_be_worth_little(each: House) -> None:
+    each.submit(each.order())
+    small = each.order(
+        side=Side.SELL, quantity=D("0.001"), limit_price=D("60000"), reduce_only=True
+    )
+    assert each.submit(small)
+
+
+@pytest.mark.parametrize(
+    ("side", "asked", "sent"),
+    [(Side.BUY, "40000.19", "40000.1"), (Side.SELL, "60000.11", "60000.2")],
+)
+def test_a_limit_is_never_worse_than_asked(each: House, side: Side, asked: str, sent: str) -> None:
+    each.venue.balances["BTC"] = D(1)
+    each.submit(each.order(side=side, limit_price=D(asked)))
+    assert each.venue.orders[0].price == D(sent)
+
+
+def test_levels_are_refused(each: House) -> None:
+    wanted = ModifyRequest("abc", each.symbol, each.symbol, D(49000), None)
+    with pytest.raises(Rejected) as outcome:
+        each.run(each.adapter.modify(each.spec, wanted))
+    assert outcome.value.code is Code.STOPS_INVALID
+
+
+@pytest.mark.parametrize(
+    "settings", [{"market": "margin"}, {"position_mode": "BOTH"}, {"leverage": "much"}]
+)
+def test_settings_that_make_no_sense_are_told(each: House, settings: dict[str, str]) -> None:
+    from dataclasses import replace
+
+    spec = replace(each.spec, settings={**each.spec.settings, **settings})
+    with pytest.raises(ReadFailed) as outcome:
+        each.run(each.adapter.account(spec))
+    assert outcome.value.code is Code.FIELD_INVALID
+    with pytest.raises(Rejected):
+        each.run(each.adapter.submit(spec, each.order(), lambda _: None))
+    (check,) = each.run(each.adapter.test(spec))
+    assert (check.name, check.result) == ("settings", "fail")
