@@ -15,6 +15,7 @@ from brokers.base import ReadFailed
 from brokers.crypto.budget import Bucket, Budget
 from brokers.crypto.exchanges import EXPIRES_SECONDS, Exchange, rules
 from brokers.crypto.flight import current
+from brokers.crypto.parse import is_whole
 from brokers.crypto.settings import Settings
 from brokers.messages import ConnectionSpec
 from common.clocks import machine_time
@@ -130,6 +131,15 @@ class _Watched:
         if current() is not None and self.id == "okx" and path == "trade/order":  # type: ignore[attr-defined]
             request["headers"]["expTime"] = str(expires_ms(self))
         return request
+
+    def handle_errors(self, code: int, *rest: Any) -> Any:
+        """Raise ccxt's errors, and BadResponse for an answer without the exchange's envelope: ccxt
+        would read it as an empty account."""
+        # rest: reason, url, method, headers, body, what was read of it, request headers and body
+        super().handle_errors(code, *rest)  # type: ignore[misc]
+        path = str(rest[1]).partition("?")[0]
+        if code < 300 and not is_whole(rules(self.id).dialect, path, rest[5]):  # type: ignore[attr-defined]
+            raise importlib.import_module("ccxt").BadResponse(f"{self.id} {rest[4]}")  # type: ignore[attr-defined]
 
     def on_rest_response(self, code: int, *rest: Any) -> Any:
         # rest: reason, url, method, response headers, response body, request headers and body

@@ -30,6 +30,7 @@ ENDED = {
     "rejected": ReportKind.REJECTED,
 }
 ALIVE = frozenset({"open", "closed", *ENDED})
+BINANCE_LISTS = frozenset({"openOrders", "myTrades", "userTrades", "positionRisk"})
 HUGE = Decimal(10) ** 15  # "no maximum"
 
 
@@ -82,6 +83,27 @@ def refusal(dialect: Dialect, body: str) -> Said | None:
             return Said(str(read["error"][0]), "")
         case _:
             return None
+
+
+def is_whole(dialect: Dialect, path: str, read: Any) -> bool:
+    """Whether an answer has the exchange's own envelope for success. An empty object, or a page of
+    a gateway, is not an account without positions. path: of the address, without its query."""
+    if dialect is Dialect.CCXT:
+        return isinstance(read, (dict, list))
+    if dialect is Dialect.BINANCE:
+        name = path.rpartition("/")[2]
+        if name in BINANCE_LISTS:
+            return isinstance(read, list)
+        if name == "account":
+            return isinstance(read, dict) and ("balances" in read or "assets" in read)
+        return isinstance(read, (dict, list)) and bool(read)
+    if not isinstance(read, dict):
+        return False
+    if dialect is Dialect.BYBIT:
+        return str(read.get("retCode")) == "0" and isinstance(read.get("result"), dict)
+    if dialect is Dialect.OKX:
+        return str(read.get("code")) == "0" and isinstance(read.get("data"), list)
+    return read.get("error") == [] and "result" in read
 
 
 def _okx(read: Mapping[str, Any]) -> Said:

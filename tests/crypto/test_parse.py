@@ -175,6 +175,32 @@ def test_what_is_not_their_envelope_says_nothing(dialect: Dialect, body: str) ->
     assert parse.refusal(dialect, body) is None
 
 
+WHOLE: list[tuple[Dialect, str, object, bool]] = [
+    (Dialect.BINANCE, "/api/v3/account", {"balances": []}, True),
+    (Dialect.BINANCE, "/fapi/v3/account", {"x": 1}, False),
+    (Dialect.BINANCE, "/api/v3/openOrders", [], True),
+    (Dialect.BINANCE, "/api/v3/openOrders", {}, False),
+    (Dialect.BINANCE, "/api/v3/order", {}, False),
+    (Dialect.BINANCE, "/api/v3/order", {"orderId": 1}, True),
+    (Dialect.BYBIT, "/v5/x", {"retCode": 0, "result": {}}, True),
+    (Dialect.BYBIT, "/v5/x", {"retCode": 0, "result": None}, False),
+    (Dialect.BYBIT, "/v5/x", [], False),
+    (Dialect.OKX, "/x", {"code": "0", "data": []}, True),
+    (Dialect.OKX, "/x", {"code": "2", "data": []}, False),
+    (Dialect.KRAKEN, "/x", {"error": [], "result": {}}, True),
+    (Dialect.KRAKEN, "/x", {"error": []}, False),
+    (Dialect.CCXT, "/x", [], True),
+    (Dialect.CCXT, "/x", None, False),
+]
+
+
+@pytest.mark.parametrize(("dialect", "path", "read", "whole"), WHOLE)
+def test_an_answer_has_its_envelope_or_is_none(
+    dialect: Dialect, path: str, read: object, whole: bool
+) -> None:
+    assert parse.is_whole(dialect, path, read) is whole
+
+
 def test_codes_with_many_reasons_are_read_by_their_message() -> None:
     def meant(message: str) -> Code:
         found = codes.said(Dialect.BINANCE, "-2010", message)

@@ -1,6 +1,7 @@
 """What is refused here, before any byte leaves."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -37,6 +38,8 @@ WRONG: dict[str, tuple[Callable[[House], OrderRequest], Code]] = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_it_is_refused_and_nothing_leaves(each: House, name: str) -> None:
+    if name == "worth too little" and each.spec.exchange_name == "okx":
+        pytest.skip("OKX tells no least worth, only a least size")
     make, code = WRONG[name]
     asked: list[object] = []
     with pytest.raises(Rejected) as outcome:
@@ -74,8 +77,6 @@ def test_levels_are_refused(each: House) -> None:
     "settings", [{"market": "margin"}, {"position_mode": "BOTH"}, {"leverage": "much"}]
 )
 def test_settings_that_make_no_sense_are_told(each: House, settings: dict[str, str]) -> None:
-    from dataclasses import replace
-
     spec = replace(each.spec, settings={**each.spec.settings, **settings})
     with pytest.raises(ReadFailed) as outcome:
         each.run(each.adapter.account(spec))

@@ -160,7 +160,8 @@ class Binance:
              "entryPrice": f"{held.entry:f}", "breakEvenPrice": f"{held.entry:f}",
              "markPrice": str(venue.prices[key[0]]),
              "unRealizedProfit": f"{self._profit_of(key, held):f}", "liquidationPrice": "0",
-             "isolatedMargin": "0", "notional": f"{self._sign(key) * held.amount * venue.prices[key[0]]:f}",
+             "isolatedMargin": "0",
+             "notional": f"{self._sign(key) * held.amount * venue.prices[key[0]]:f}",
              "marginAsset": "USDT", "isolatedWallet": "0", "initialMargin": "0",
              "maintMargin": "0", "positionInitialMargin": "0", "openOrderInitialMargin": "0",
              "adl": 0, "bidNotional": "0", "askNotional": "0", "updateTime": venue.now()}

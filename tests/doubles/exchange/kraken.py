@@ -135,6 +135,9 @@ class Kraken:
 
     def _named(self, ask: Mapping[str, str], *, is_open: bool) -> Any:
         cid = ask.get("cl_ord_id", "")
+        if self._venue.lag > 0:
+            self._venue.lag -= 1
+            return {}
         found = [one for one in self._venue.orders if one.is_open is is_open]
         found = [one for one in found if not cid or one.cid == cid]
         return {str(order.number): self._order(order) for order in found}
