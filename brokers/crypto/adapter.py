@@ -4,11 +4,13 @@ Spot: the balance of a base currency is the position (`spot.py`), an exit leaves
 (CANCEL_FIRST). Linear perpetuals: exits are reduce-only. Stops and targets are ours to watch.
 """
 
+import asyncio
 import importlib
 import importlib.util
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
+from hashlib import sha256
 from typing import Any, TypeVar
 
 from brokers.base import (
@@ -20,7 +22,7 @@ from brokers.base import (
     Tell,
     check_deadline,
 )
-from brokers.crypto import history, lookup, orders, parse, reads, sending
+from brokers.crypto import history, lookup, orders, parse, reads, sending, telling
 from brokers.crypto.checks import run as run_checks
 from brokers.crypto.clients import Client, Clients
 from brokers.crypto.exchanges import EXPIRES_SECONDS, Lookup, rules
@@ -49,6 +51,7 @@ from common.clocks import machine_time
 from common.codes import Code
 
 T = TypeVar("T")
+ASK_SECONDS = 3.0  # for what the reply to an order did not tell; polling tells it too
 LAG_SECONDS = 2.0  # how long an accepted order may take to be seen by a look-up
 
 
@@ -97,8 +100,9 @@ class Crypto:
     def instrument_book(self, spec: ConnectionSpec) -> str:
         """Accounts at one exchange with the same kind of market and symbols share a book."""
         said = Settings.of(spec)
+        listed = " ".join((said.currency, *sorted(said.symbols)))
         where = f"{spec.exchange_name}{'-sandbox' if said.sandbox else ''}-{said.market}"
-        return ":".join((where, said.currency, *sorted(said.symbols)))
+        return f"{where}-{sha256(listed.encode()).hexdigest()[:16]}"
 
     # ---- orders ---------------------------------------------------------------------------
     async def submit(
@@ -112,7 +116,7 @@ class Crypto:
             guard(request)
             self._memory.leaves(spec.connection_id, request.client_order_id, request.symbol)
 
-        flight = Flight(may_leave)
+        flight = Flight(may_leave, urgent=request.reduce_only)
         try:
             order = await sending.send(client, spec, flight, partial(_create, client, ready))
         except sending.DuplicateId as error:
@@ -139,7 +143,7 @@ class Crypto:
         instead, when it had ended. Raises NotSent, Rejected or OutcomeUnknown."""
         client = await self._before(spec)
         orders.market_of(client, request.symbol)
-        flight = Flight(partial(check_deadline, request), again=True)
+        flight = Flight(partial(check_deadline, request), again=True, urgent=True)
         refused = ""
         try:
             await sending.send(client, spec, flight, partial(_cancel, client, request))
@@ -172,7 +176,7 @@ class Crypto:
 
     async def account(self, spec: ConnectionSpec) -> AccountState:
         """Balances in the account's currency. Raises ReadFailed."""
-        return await self._read(spec, reads.account)
+        return await self._read(spec, partial(reads.account, name=spec.account))
 
     async def instruments(self, spec: ConnectionSpec) -> list[Instrument]:
         """The connection's symbols. Raises ReadFailed."""
@@ -246,7 +250,7 @@ class Crypto:
             return None
         self._memory.owners.put(spec.connection_id, str(order["id"]), name)
         fills = await lookup.executions(client, order, str(order["symbol"]))
-        return _tell(client, spec, name, order, fills)
+        return telling.tell(client, spec, name, order, fills)
 
     async def _taken(
         self, client: Client, spec: ConnectionSpec, request: OrderRequest, order: Mapping[str, Any]
@@ -256,11 +260,13 @@ class Crypto:
                                broker_order_id=str(order["id"]))  # fmt: skip
         size = parse.contract_size(client.market(request.symbol))
         try:
-            if trades := _told_at_once(order, request):
+            if trades := telling.at_once(order, request):
                 fills = tuple(parse.execution(trade, size) for trade in trades)
-                return _tell(client, spec, request.client_order_id, order, fills, request)
-            found = await self.find_order(spec, request.client_order_id, symbol=request.symbol)
-        except (ReadFailed, ValueError, KeyError):
+                return telling.tell(client, spec, request.client_order_id, order, fills, request)
+            async with asyncio.timeout(ASK_SECONDS):
+                name, symbol = request.client_order_id, request.symbol
+                found = await self.find_order(spec, name, symbol=symbol)
+        except (ReadFailed, TimeoutError, ValueError, KeyError):
             return [accepted]
         return found or [accepted]
 
@@ -275,34 +281,6 @@ class Crypto:
         if found is None:
             raise OutcomeUnknown(Code.REPLY_LOST, detail)
         return found
-
-
-def _told_at_once(order: Mapping[str, Any], request: OrderRequest) -> list[dict[str, Any]]:
-    """The trades in the reply to an order, which lack what the order says: Binance's spot."""
-    known = {"order": order["id"], "symbol": request.symbol, "side": request.side.value.lower()}
-    at = order.get("timestamp") or order.get("lastTradeTimestamp")
-    return [
-        {**trade, **known, "timestamp": trade.get("timestamp") or at}
-        for trade in order.get("trades") or ()
-        if trade.get("price") and trade.get("id")
-    ]
-
-
-def _tell(
-    client: Client,
-    spec: ConnectionSpec,
-    name: str,
-    order: Mapping[str, Any],
-    fills: Sequence[Any],
-    request: OrderRequest | None = None,
-) -> list[OrderReport]:
-    symbol = request.symbol if request else str(order["symbol"])
-    size = parse.contract_size(client.market(symbol))
-    position = reads.position_of(client, order)
-    now = datetime.now(UTC)
-    return parse.reports(
-        spec.connection_id, name, order, fills, size=size, now=now, position=position
-    )
 
 
 async def _create(client: Client, ready: orders.Ready) -> Any:

@@ -6,7 +6,7 @@ seconds. Its throttle and its retries are off; numbers stay text.
 
 import asyncio
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -52,12 +52,21 @@ class _Loop:
     making: dict[str, asyncio.Lock] = field(default_factory=dict)  # one exchange delays no other
 
 
+def own_bucket(known: Exchange, spec: ConnectionSpec) -> Budget:
+    """A budget that this process keeps for one account."""
+    return Bucket(known.per_second)
+
+
 class Clients:
     """All accounts of this process. at: where an exchange is reached instead (tests): the base
-    address by exchange name."""
+    address by exchange name. budget: makes an account's; one shared between processes goes here."""
 
-    def __init__(self, at: Mapping[str, str] | None = None) -> None:
-        self._at = at or {}
+    def __init__(
+        self,
+        at: Mapping[str, str] | None = None,
+        budget: Callable[[Exchange, ConnectionSpec], Budget] = own_bucket,
+    ) -> None:
+        self._at, self._budget = at or {}, budget
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = WeakKeyDictionary()
 
     async def of(self, spec: ConnectionSpec) -> Client:
@@ -82,8 +91,6 @@ class Clients:
         home = self._loops.pop(asyncio.get_running_loop(), None)
         if home is not None:
             await home.session.close()
-            for client in home.clients.values():
-                client.exchange.session = None  # not ccxt's own: it would warn
 
     async def _home(self) -> _Loop:
         loop = asyncio.get_running_loop()
@@ -117,13 +124,15 @@ class Clients:
             exchange.set_sandbox_mode(True)
         if base_url := self._at.get(known.name):
             exchange.urls["api"] = _moved(exchange.urls["api"], base_url)
-        budget = Bucket(known.per_second)
-        return Client(exchange, known, settings, budget, asyncio.Lock())
+        return Client(exchange, known, settings, self._budget(known, spec), asyncio.Lock())
 
 
 class _Watched:
     """Keeps the answer to a call that changes something beside it: ccxt's errors lose parts of it,
     and ccxt's own `last_http_response` is shared between calls."""
+
+    def __del__(self) -> None:
+        """The session is not ccxt's to close: no warning about it."""
 
     def sign(self, path: str, *rest: Any, **named: Any) -> Any:
         """OKX is told by a header when an order has become too old; it is not signed."""

@@ -13,11 +13,13 @@ class Flight:
     """What is known of a call on its way. may_leave: raises a BrokerError right before the write.
 
     left: bytes may have left; refused: why they did not. status, body: what came back. again:
-    whether the same request may be written a second time (a cancel may, an order never).
+    whether the same request may be written a second time (a cancel may, an order never). urgent: it
+    takes from what the budget keeps for exits and cancels.
     """
 
     may_leave: Callable[[], None]
     again: bool = False
+    urgent: bool = False
     left: bool = False
     refused: BrokerError | None = None
     status: int = 0

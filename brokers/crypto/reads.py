@@ -26,9 +26,9 @@ async def instruments(client: Client) -> list[Instrument]:
 
 
 # ---- the account ----------------------------------------------------------------------------
-async def account(client: Client) -> AccountState:
+async def account(client: Client, name: str = "") -> AccountState:
     """Balances in the account's currency: on spot the quote currency and what the listed symbols'
-    bases are worth, on perpetuals the settling currency."""
+    bases are worth, on perpetuals the settling currency. name: what we call the account."""
     read = await _balance(client)
     currency = client.settings.currency
     total = parse.number_or(read["total"].get(currency))
@@ -43,7 +43,7 @@ async def account(client: Client) -> AccountState:
         equity = total if is_equity else total + open_profit
         balance = total - open_profit if is_equity else total
     return AccountState(
-        account=currency,
+        account=name,
         currency=currency,
         balance=balance,
         equity=equity,

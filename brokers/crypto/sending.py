@@ -19,6 +19,7 @@ T = TypeVar("T")
 CALL_SECONDS = 15.0  # ccxt's own time-out is 10; this ends whatever it does not see
 READ_SECONDS = 30.0
 REST_SECONDS = 10.0
+TOO_MANY = frozenset({"RateLimitExceeded", "DDoSProtection"})
 SIGNED = re.compile(r"(?i)(signature|sign)=[^&\s\"']+")
 
 
@@ -38,11 +39,10 @@ async def send(
     Raises NotSent, Rejected, OutcomeUnknown, DuplicateId or NoSuchOrder.
     """
     try:
-        async with in_turn(client):
-            await client.budget.acquire(urgent=flight.again)
+        async with asyncio.timeout(CALL_SECONDS), in_turn(client):
+            await client.budget.acquire(urgent=flight.urgent)
             with flying(flight):
-                async with asyncio.timeout(CALL_SECONDS):
-                    return await call()
+                return await call()
     except BrokerError:
         raise
     except Exception as error:  # whatever ccxt makes of it: what has left decides
@@ -159,12 +159,16 @@ async def reading(
     spec: ConnectionSpec, opening: Awaitable[Client], ask: Callable[[Client], Awaitable[T]]
 ) -> T:
     """Ask something that changes nothing. Raises ReadFailed."""
+    client = None
     try:
         async with asyncio.timeout(READ_SECONDS):
-            return await ask(await opening)
+            client = await opening
+            return await ask(client)
     except ReadFailed:
         raise
     except Exception as error:  # ccxt's many, and an answer that makes no sense
+        if client is not None and not TOO_MANY.isdisjoint(_names(error)):
+            client.budget.rest(REST_SECONDS)
         raise ReadFailed(
             error_code(error), scrub(f"{type(error).__name__} {error}", spec)
         ) from error

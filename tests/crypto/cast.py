@@ -11,7 +11,9 @@ import pytest
 pytest.importorskip("ccxt", reason="crypto exchanges are an optional extra")
 
 from brokers.crypto.adapter import Crypto
+from brokers.crypto.budget import Bucket, Budget
 from brokers.crypto.clients import Clients
+from brokers.crypto.exchanges import Exchange
 from brokers.messages import (
     CancelRequest,
     ConnectionSpec,
@@ -42,6 +44,11 @@ NAMES = {  # the exchange's own names of the symbol, and a contract's size
     ("okx", True): ("BTC-USDT-SWAP", D("0.01")),
     ("kraken", False): ("XBTUSDT", D(1)),
 }
+
+
+def plenty(_: Exchange, __: ConnectionSpec) -> Budget:
+    """So many requests that no test waits."""
+    return Bucket(1000.0)
 
 
 def nothing_against(_: OrderRequest) -> None:
@@ -95,7 +102,7 @@ class House:
 
     def another(self) -> Crypto:
         """An adapter of a fresh process: it remembers nothing."""
-        return Crypto(Clients({self.spec.exchange_name: self.server.base}))
+        return Crypto(Clients({self.spec.exchange_name: self.server.base}, plenty))
 
 
 def house_of(name: str, *, swap: bool = False, **settings: Any) -> House:
@@ -117,7 +124,7 @@ def house_of(name: str, *, swap: bool = False, **settings: Any) -> House:
         settings={"market": "swap" if swap else "spot", "symbols": [ours], **settings},
         credentials={"api_key": venue.key, "secret": venue.secret, "password": venue.password},
     )
-    adapter = Crypto(Clients({name: server.base}))
+    adapter = Crypto(Clients({name: server.base}, plenty))
     return House(venue, server, adapter, spec, ours, symbol, asyncio.Runner())
 
 

@@ -10,6 +10,7 @@ import pytest
 from brokers.base import NotSent, OutcomeUnknown, ReadFailed, Rejected
 from brokers.crypto import adapter as adapter_module
 from brokers.crypto import clients, line
+from brokers.crypto.budget import Bucket
 from brokers.messages import OrderRequest, ReportKind, Side
 from common.clocks import machine_time
 from common.codes import Code
@@ -220,6 +221,7 @@ def test_too_many_requests_took_nothing_and_the_account_rests(name: str, fault: 
         made.submit(made.order())
     assert outcome.value.code is Code.RATE_LIMITED
     client = made.run(made.adapter._clients.of(made.spec))
+    assert isinstance(client.budget, Bucket)
     assert client.budget._take(1, urgent=True) > 5
     close(made)
 

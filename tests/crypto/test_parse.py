@@ -40,7 +40,11 @@ def test_what_is_no_number_is_refused(word: object) -> None:
 
 def test_numbers_stay_exact_and_may_be_missing() -> None:
     assert parse.number("0.1") + parse.number("0.2") == D("0.3")
-    assert (parse.number_or(None), parse.number_or("", D(7)), parse.number_or("2")) == (0, 7, 2)
+    assert (parse.number_or(None), parse.number_or("", D(7)), parse.number_or("2")) == (
+        D(0),
+        D(7),
+        D(2),
+    )
     assert parse.moment("1795192696189") == datetime(2026, 11, 20, 16, 38, 16, 189000, tzinfo=UTC)
 
 
@@ -58,7 +62,7 @@ def test_an_instrument_is_in_base_units_whatever_a_contract_holds() -> None:
         "precision": {"amount": "1", "price": "10"},
     }
     plain = parse.instrument(spot)
-    assert (plain.contract_size, plain.quantity_min, plain.digits) == (1, 1, 0)
+    assert (plain.contract_size, plain.quantity_min, plain.digits) == (D(1), D(1), 0)
     with pytest.raises(ValueError, match="no steps"):
         parse.instrument({**MARKET, "precision": {"amount": "0", "price": "1"}})
 
@@ -73,7 +77,7 @@ def test_an_execution_is_named_by_symbol_order_trade_and_side() -> None:
     )
     selfish = parse.execution({**TRADE, "side": "sell", "fee": None}, D(1))
     assert selfish.broker_fill_id != fill.broker_fill_id
-    assert (selfish.commission, selfish.commission_currency) == (0, "")
+    assert (selfish.commission, selfish.commission_currency) == (D(0), "")
 
 
 def _told(order: dict[str, Any], fills: list[Any] | None = None) -> list[Any]:
@@ -123,12 +127,12 @@ def test_what_rests_is_told_whatever_it_is() -> None:
     assert (rests.order_type, rests.quantity, rests.limit_price) == (
         OrderType.LIMIT,
         D("0.1"),
-        50000,
+        D(50000),
     )
     stop = parse.resting(
         {**ORDER, "triggerPrice": "49000", "price": None, "timestamp": None}, D("0.01")
     )
-    assert (stop.order_type, stop.stop_price, stop.placed_at) == (OrderType.STOP, 49000, None)
+    assert (stop.order_type, stop.stop_price, stop.placed_at) == (OrderType.STOP, D(49000), None)
     assert parse.resting({**ORDER, "type": "market"}, D(1)).order_type is OrderType.MARKET
     assert parse.side("sell") is Side.SELL
     with pytest.raises(ValueError, match="UP"):
@@ -140,7 +144,7 @@ def test_a_position_has_a_side_or_is_refused() -> None:
     assert parse.position({**read, "contracts": "0"}, D(1), hedged=False) is None
     short = parse.position(read, D(2), hedged=True)
     assert short is not None
-    assert (short.broker_position_id, short.side, short.quantity) == ("X:short", Side.SELL, 6)
+    assert (short.broker_position_id, short.side, short.quantity) == ("X:short", Side.SELL, D(6))
     with pytest.raises(ValueError, match="side"):
         parse.position({**read, "side": None}, D(1), hedged=False)
 

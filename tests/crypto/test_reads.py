@@ -14,7 +14,7 @@ from brokers.crypto import exchanges
 from brokers.crypto.adapter import Crypto
 from brokers.crypto.clients import Clients
 from brokers.crypto.memory import Bounded
-from brokers.messages import CheckResult, CloseCause, ReportKind, Side
+from brokers.messages import Check, CheckResult, CloseCause, ReportKind, Side
 from common.codes import Code
 from tests.crypto.cast import D, House, close, each, house_of, nothing_against
 from tests.doubles.exchange.venue import Fault
@@ -23,7 +23,7 @@ __all__ = ["each"]
 HOUR_AGO = timedelta(hours=1)
 
 
-def _results(checks: list[adapter_module.Check]) -> dict[str, CheckResult]:
+def _results(checks: list[Check]) -> dict[str, CheckResult]:
     return {check.name: check.result for check in checks}
 
 
