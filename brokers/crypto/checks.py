@@ -33,7 +33,10 @@ async def run(clients: Clients, spec: ConnectionSpec) -> list[Check]:
     if balance.result is FAIL:
         return checks
     checks += [_allowed(balance), *_symbols(client), *_fees(client)]
-    for name, look in (("position mode", _position_mode), ("account kind", _account_kind)):
+    looks = (
+        ("position mode", _position_mode), ("account kind", _account_kind), ("nonces", _nonces),
+    )  # fmt: skip
+    for name, look in looks:
         checks += await _maybe(spec, name, look, client)
     return checks
 
@@ -143,3 +146,11 @@ async def _account_kind(client: Client) -> list[Check]:
         return [Check("account kind", OK, "unified")]
     hint = "Upgrade the account to a unified trading account at Bybit."
     return [Check("account kind", FAIL, "not a unified trading account", hint)]
+
+
+async def _nonces(client: Client) -> list[Check]:
+    """Kraken counts a key's requests: two processes with one key overtake each other."""
+    if not client.rules.one_at_a_time:
+        return []
+    hint = "Make a key for this installation alone, with a nonce window of 10 seconds."
+    return [Check("nonces", WARN, "each request of a key needs a greater number", hint)]

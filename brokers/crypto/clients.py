@@ -6,6 +6,8 @@ seconds. Its throttle and its retries are off; numbers stay text.
 
 import asyncio
 import importlib
+import logging
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,8 +23,10 @@ from brokers.messages import ConnectionSpec
 from common.clocks import machine_time
 from common.codes import Code
 
+log = logging.getLogger(__name__)
 TIMEOUT_MS = 10_000
 MARKETS_SECONDS = 3600.0
+RENEW_SECONDS = 60.0
 CLIENTS_AT_MOST = 500
 
 
@@ -49,6 +53,7 @@ class _Loop:
 
     session: Any
     clients: dict[tuple[Any, ...], Client] = field(default_factory=dict)
+    renewing: set[asyncio.Task[None]] = field(default_factory=set)
     making: dict[str, asyncio.Lock] = field(default_factory=dict)  # one exchange delays no other
 
 
@@ -75,15 +80,21 @@ class Clients:
         home = await self._home()
         settings = Settings.of(spec)
         key = (spec.connection_id, spec.exchange_name, settings, *sorted(spec.credentials.items()))
-        async with home.making.setdefault(spec.exchange_name, asyncio.Lock()):
-            client = home.clients.pop(key, None)
-            if client is None:
-                client = self._make(home, spec, settings)
-                if len(home.clients) >= CLIENTS_AT_MOST:
-                    home.clients.pop(next(iter(home.clients)))  # the one unused for longest
-            home.clients[key] = client
-            if machine_time() - client.markets_at > MARKETS_SECONDS:
-                await _load(home, client)
+        client = home.clients.pop(key, None)
+        if client is None:
+            client = self._make(home, spec, settings)
+            if len(home.clients) >= CLIENTS_AT_MOST:
+                home.clients.pop(next(iter(home.clients)))  # the one unused for longest
+        home.clients[key] = client
+        if not client.markets_at:
+            async with home.making.setdefault(spec.exchange_name, asyncio.Lock()):
+                if not client.markets_at:
+                    await _load(home, client)
+        elif machine_time() - client.markets_at > MARKETS_SECONDS:
+            client.markets_at = machine_time()
+            task = asyncio.create_task(_renew(home, client))  # no order waits for it
+            home.renewing.add(task)
+            task.add_done_callback(home.renewing.discard)
         return client
 
     async def close(self) -> None:
@@ -121,6 +132,8 @@ class Clients:
         )
         exchange.has = {**exchange.has, "fetchCurrencies": False}  # needs rights beyond trading
         if settings.sandbox:
+            if not exchange.urls.get("test"):
+                raise ReadFailed(Code.FIELD_INVALID, f"{known.name} has no sandbox")
             exchange.set_sandbox_mode(True)
         if base_url := self._at.get(known.name):
             exchange.urls["api"] = _moved(exchange.urls["api"], base_url)
@@ -133,6 +146,13 @@ class _Watched:
 
     def __del__(self) -> None:
         """The session is not ccxt's to close: no warning about it."""
+
+    def incrementing_nonce(self) -> int:
+        """Kraken wants each request of a key to have a greater number. Microseconds instead of
+        ccxt's milliseconds, whose count runs ahead of the clock and shuts out our next process."""
+        last = int(self.options.get("lastNonce") or 0)  # type: ignore[attr-defined]
+        self.options["lastNonce"] = nonce = max(last + 1, time.time_ns() // 1000)  # type: ignore[attr-defined]
+        return nonce
 
     def sign(self, path: str, *rest: Any, **named: Any) -> Any:
         """OKX is told by a header when an order has become too old; it is not signed."""
@@ -164,10 +184,10 @@ def expires_ms(exchange: Any) -> int:
     return now + int(EXPIRES_SECONDS * 1000)
 
 
-async def _load(home: _Loop, client: Client) -> None:
+async def _load(home: _Loop, client: Client, *, share: bool = True) -> None:
     """Load the markets and the difference of the clocks; another account's markets are shared."""
     exchange, mine = client.exchange, client.settings
-    for other in home.clients.values():
+    for other in home.clients.values() if share else ():
         theirs = other.settings
         same = (theirs.market, theirs.sandbox) == (mine.market, mine.sandbox)
         fresh = machine_time() - other.markets_at < MARKETS_SECONDS
@@ -179,6 +199,17 @@ async def _load(home: _Loop, client: Client) -> None:
     if exchange.has.get("fetchTime"):
         await exchange.load_time_difference()
     client.markets_at = machine_time()
+
+
+async def _renew(home: _Loop, client: Client) -> None:
+    """Load what is an hour old anew; the old serves until then, and after a failure for a while."""
+    before = client.markets_at
+    try:
+        async with asyncio.timeout(RENEW_SECONDS):
+            await _load(home, client, share=False)
+    except Exception as error:
+        log.warning("markets of %s are not renewed: %s", client.rules.name, type(error).__name__)
+        client.markets_at = before - MARKETS_SECONDS + RENEW_SECONDS
 
 
 def _options(known: Exchange, settings: Settings) -> dict[str, Any]:

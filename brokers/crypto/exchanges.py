@@ -217,6 +217,7 @@ KRAKEN = Exchange(
     # docs "Add Order": `deadline` (RFC 3339), 500 ms to 60 s ahead.
     expires_seconds=EXPIRES_SECONDS,
     # docs: a nonce that is not greater than the last one is refused, so requests must not overtake.
+    # Between processes the key's own nonce window helps (ten seconds; a key for us alone).
     one_at_a_time=True,
     # docs "Rate limits": the counter falls by 0.33 (starter) to 1 a second.
     per_second=1.0,

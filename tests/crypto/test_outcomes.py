@@ -1,5 +1,6 @@
 """Every way an order's answer can fail to come, or come wrong, and what is then known."""
 
+import asyncio
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -118,6 +119,28 @@ def test_the_guard_is_asked_after_the_connect(each: House, monkeypatch: pytest.M
     happened.clear()
     each.submit(each.order(), lambda _: happened.append("guard"))
     assert happened[:2] == ["connect", "guard"]
+
+
+def test_nothing_runs_between_the_guard_and_the_write(
+    each: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    each.warm()
+    happened: list[str] = []
+    kind = asyncio.selector_events._SelectorSocketTransport  # type: ignore[attr-defined]
+    write = kind.write
+
+    def noted(self: Any, data: bytes) -> None:
+        if data.startswith(b"POST") and b"abc0" in data:
+            happened.append("write")
+        write(self, data)
+
+    def guard(_: OrderRequest) -> None:
+        happened.append("guard")
+        asyncio.get_running_loop().call_soon(happened.append, "something else")
+
+    monkeypatch.setattr(kind, "write", noted)
+    each.submit(each.order(), guard)
+    assert happened[:3] == ["guard", "write", "something else"]
 
 
 def test_a_connect_that_fails_is_proven_unsent(each: House) -> None:

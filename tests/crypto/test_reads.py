@@ -10,7 +10,7 @@ import pytest
 
 from brokers.base import ReadFailed
 from brokers.crypto import adapter as adapter_module
-from brokers.crypto import exchanges
+from brokers.crypto import clients, exchanges
 from brokers.crypto.adapter import Crypto
 from brokers.crypto.clients import Clients
 from brokers.crypto.memory import Bounded
@@ -227,6 +227,39 @@ def test_accounts_of_one_exchange_share_its_markets() -> None:
     assert sum("exchangeInfo" in line for line in made.venue.seen) == 1
     assert made.adapter.instrument_book(other) == made.adapter.instrument_book(made.spec)
     close(made)
+
+
+def test_markets_are_renewed_without_anybody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = house_of("binance")
+    made.warm()
+    client = made.run(made.adapter._clients.of(made.spec))
+
+    async def later(fault: bool) -> None:
+        client.markets_at -= clients.MARKETS_SECONDS + 1
+        if fault:
+            made.venue.faults.append(Fault("status", 503, "<html>", on="read"))
+        assert await made.adapter._clients.of(made.spec) is client
+        await asyncio.gather(*(await made.adapter._clients._home()).renewing)
+
+    made.run(later(True))
+    assert clients.machine_time() - client.markets_at > clients.MARKETS_SECONDS - 120
+    made.run(later(False))
+    assert sum("exchangeInfo" in line for line in made.venue.seen) == 3
+    assert clients.machine_time() - client.markets_at < 60
+    close(made)
+
+
+def test_where_there_is_no_sandbox_the_test_says_so() -> None:
+    made = house_of("kraken", sandbox=True)
+    (check,) = made.run(made.adapter.test(made.spec))
+    assert (check.result, "sandbox" in check.detail) == (CheckResult.FAIL, True)
+    close(made)
+
+
+def test_a_clock_that_went_wrong_is_measured_anew_for_reads(each: House) -> None:
+    each.warm()
+    each.venue.skew_ms = 120_000
+    assert each.run(each.adapter.account(each.spec)).balance == D(100000)
 
 
 def test_krakens_requests_never_overtake_each_other() -> None:
