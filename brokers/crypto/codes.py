@@ -48,8 +48,7 @@ _SYMBOL, _MARKET = _no(Code.UNKNOWN_SYMBOL_AT_BROKER), _no(Code.MARKET_CLOSED)
 _FLAT, _FILLED_NOT = _no(Code.NO_POSITION), _no(Code.NO_PRICE_WITHIN_LIMIT)
 _OTHER = _no(Code.REJECTED_BY_BROKER)
 
-# Spot "Error codes" and "Filters"; USDS-M futures "Error codes". -1000, -1001, -1006 and -1007 are
-# left out: their execution status is unknown.
+# Spot "Error codes" and "Filters"; USDS-M futures "Error codes".
 _BINANCE: Mapping[str, Verdict] = {
     "-1003": _BUSY, "-1008": _BUSY, "-1015": _BUSY,  # too many requests, overloaded, many orders
     "-1016": _CLOSED,  # this service is no longer available
@@ -74,8 +73,7 @@ _BINANCE: Mapping[str, Verdict] = {
     "-2011": MISSING, "-2013": MISSING,
 }  # fmt: skip
 
-# v5 "Error Codes". 10000 (server time-out), 10016 (internal), 170007 and 170146 (time-outs) are
-# left out.
+# v5 "Error Codes".
 _BYBIT: Mapping[str, Verdict] = {
     "10006": _BUSY, "10018": _BUSY, "170222": _BUSY, "10429": _BUSY,
     "10002": _CLOCK, "170213": MISSING,
@@ -94,8 +92,7 @@ _BYBIT: Mapping[str, Verdict] = {
     "110001": MISSING, "170142": MISSING, "170139": MISSING, "110008": MISSING, "110010": MISSING,
 }  # fmt: skip
 
-# "Error Code". 50004 (time-out, neither success nor failure), 50026 and 51149 (time-outs) are left
-# out.
+# "Error Code".
 _OKX: Mapping[str, Verdict] = {
     "50011": _BUSY, "50013": _BUSY, "50040": _BUSY, "50061": _BUSY, "50062": _BUSY,
     "50001": _CLOSED,
@@ -105,7 +102,7 @@ _OKX: Mapping[str, Verdict] = {
     "50107": _KEY, "50110": _KEY, "50111": _KEY, "50113": _KEY, "50114": _KEY, "50119": _KEY,
     "50120": _KEY, "50121": _KEY,
     "50005": _DISABLED, "50006": _DISABLED, "50007": _DISABLED, "50008": _DISABLED,
-    "50030": _DISABLED, "51024": _DISABLED, "51155": _DISABLED, "51010": _DISABLED,
+    "50030": _DISABLED, "51024": _DISABLED, "51155": _OTHER, "51010": _DISABLED,
     "50014": _OTHER, "50015": _OTHER, "51000": _OTHER, "51169": _FLAT, "51112": _FLAT,
     "51001": _SYMBOL, "51002": _SYMBOL, "51014": _SYMBOL,
     "51021": _MARKET, "51022": _MARKET, "51027": _MARKET, "51028": _MARKET, "51030": _MARKET,
@@ -116,8 +113,7 @@ _OKX: Mapping[str, Verdict] = {
     "51400": MISSING, "51401": MISSING, "51402": MISSING, "51410": MISSING, "51603": MISSING,
 }  # fmt: skip
 
-# "API errors". EService:Unavailable, EService:Busy, EGeneral:Internal error and
-# EDatabase:Internal error are left out: they do not say that nothing was taken.
+# "API errors".
 _KRAKEN: Mapping[str, Verdict] = {
     "EAPI:Rate limit exceeded": _BUSY, "EOrder:Rate limit exceeded": _BUSY,
     "EGeneral:Too many requests": _BUSY, "EGeneral:Temporary lockout": _BUSY,
@@ -139,6 +135,18 @@ _KRAKEN: Mapping[str, Verdict] = {
     "EOrder:Unknown order": MISSING, "EOrder:Invalid order": MISSING,
 }  # fmt: skip
 
+# What each says when it does not know itself, whatever class ccxt gives it (InvalidOrder for Bybit's
+# 170146 "Order creation timeout"): unknown execution status, time-outs, internal errors.
+UNSURE: Mapping[Dialect, frozenset[str]] = {
+    Dialect.BINANCE: frozenset({"-1000", "-1001", "-1006", "-1007"}),
+    Dialect.BYBIT: frozenset({"10000", "10016", "170001", "170007", "170146", "170147", "110079"}),
+    Dialect.OKX: frozenset({"50000", "50004", "50026", "51149"}),
+    Dialect.KRAKEN: frozenset(
+        {"EService:Unavailable", "EService:Busy", "EService:Timeout", "EGeneral:Internal error",
+         "EDatabase:Internal error"}
+    ),
+}  # fmt: skip
+
 TABLES: Mapping[Dialect, Mapping[str, Verdict]] = {
     Dialect.BINANCE: _BINANCE, Dialect.BYBIT: _BYBIT, Dialect.OKX: _OKX, Dialect.KRAKEN: _KRAKEN,
     Dialect.CCXT: {},
@@ -150,7 +158,7 @@ MESSAGES: Mapping[Dialect, tuple[tuple[str, Verdict], ...]] = {
         ("insufficient balance", _MONEY),
         ("Duplicate order sent", DUPLICATE),
         ("Market is closed", _MARKET),
-        ("This symbol is not permitted", _DISABLED),
+        ("This symbol is not permitted", _OTHER),  # the account itself is well
         ("is disabled on this account", _DISABLED),
         ("account may not place", _DISABLED),
         ("Rest API trading is not enabled", _DISABLED),
@@ -191,6 +199,8 @@ CLASSES: Mapping[str, Verdict] = {
 
 def said(dialect: Dialect, code: str, message: str) -> Verdict | None:
     """Return what an exchange's own code means; None: it is in no table."""
+    if code in UNSURE.get(dialect, ()):
+        return UNKNOWN
     found = TABLES[dialect].get(code)
     if found is None and dialect is Dialect.KRAKEN:  # "EOrder:Invalid price:Invalid price argument"
         found = next((v for name, v in _KRAKEN.items() if code.startswith(f"{name}:")), None)

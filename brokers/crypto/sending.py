@@ -101,10 +101,11 @@ def judge(client: Client, flight: Flight, error: Exception) -> Verdict:
     dialect = client.rules.dialect
     words = parse.refusal(dialect, flight.body)
     if words is not None:
+        failures = codes.FAILURES_503.get(dialect, ())
+        if flight.status == 503 and any(part in words.message for part in failures):
+            return Verdict(Means.NOT_SENT, Code.BROKER_MAINTENANCE)
         if found := codes.said(dialect, words.code, words.message):
             return found
-        if any(part in words.message for part in codes.FAILURES_503.get(dialect, ())):
-            return Verdict(Means.NOT_SENT, Code.BROKER_MAINTENANCE)
     if flight.status in codes.BUSY_STATUSES.get(dialect, ()):
         return Verdict(Means.NOT_SENT, Code.RATE_LIMITED)
     is_told = words is not None or dialect is Dialect.CCXT

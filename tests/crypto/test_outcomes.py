@@ -256,6 +256,8 @@ UNSURE = [
     ("binance", Fault("status_after", 400, '{"code":-9999,"msg":"A code of tomorrow"}')),
     ("bybit", Fault("status_after", 200, '{"retCode":10016,"retMsg":"Internal server error."}')),
     ("bybit", Fault("status_after", 200, '{"retCode":10000,"retMsg":"Server Timeout"}')),
+    # ccxt calls this one an InvalidOrder
+    ("bybit", Fault("status_after", 200, '{"retCode":170146,"retMsg":"Order creation timeout"}')),
     ("bybit", Fault("status_after", 200, '{"retCode":999999,"retMsg":"tomorrow"}')),
     ("okx", Fault("status_after", 200, '{"code":"50004","msg":"time-out","data":[]}')),
     ("okx", Fault("status_after", 200, '{"code":"59999","msg":"tomorrow","data":[]}')),

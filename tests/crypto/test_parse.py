@@ -220,7 +220,8 @@ def test_codes_with_many_reasons_are_read_by_their_message() -> None:
     long = codes.said(Dialect.KRAKEN, "EOrder:Invalid price:Invalid price argument", "")
     assert long is not None
     assert long.code is Code.PRICE_INVALID
-    assert codes.said(Dialect.KRAKEN, "EService:Unavailable", "") is None
+    assert codes.said(Dialect.KRAKEN, "EService:Unavailable", "") is codes.UNKNOWN
+    assert codes.said(Dialect.KRAKEN, "ETomorrow", "") is None
 
 
 @pytest.mark.parametrize(
@@ -232,8 +233,13 @@ def test_codes_with_many_reasons_are_read_by_their_message() -> None:
         (Dialect.OKX, "50026"), (Dialect.OKX, "51149"),
     ],
 )  # fmt: skip
-def test_codes_that_may_mean_a_live_order_are_in_no_table(dialect: Dialect, code: str) -> None:
-    assert codes.said(dialect, code, "") is None
+def test_codes_that_may_mean_a_live_order_prove_nothing(dialect: Dialect, code: str) -> None:
+    assert codes.said(dialect, code, "") is codes.UNKNOWN
+
+
+def test_no_code_is_sure_and_unsure_at_once() -> None:
+    for dialect, names in codes.UNSURE.items():
+        assert names.isdisjoint(codes.TABLES[dialect])
 
 
 def test_ccxts_classes_are_known_by_their_nearest_name() -> None:
