@@ -135,8 +135,9 @@ _KRAKEN: Mapping[str, Verdict] = {
     "EOrder:Unknown order": MISSING, "EOrder:Invalid order": MISSING,
 }  # fmt: skip
 
-# What each says when it does not know itself, whatever class ccxt gives it (InvalidOrder for Bybit's
-# 170146 "Order creation timeout"): unknown execution status, time-outs, internal errors.
+# What each says when it does not know itself: unknown execution status, time-outs, internal
+# errors; whatever class ccxt gives it (Bybit's 170146, "Order creation timeout", is an InvalidOrder
+# there).
 UNSURE: Mapping[Dialect, frozenset[str]] = {
     Dialect.BINANCE: frozenset({"-1000", "-1001", "-1006", "-1007"}),
     Dialect.BYBIT: frozenset({"10000", "10016", "170001", "170007", "170146", "170147", "110079"}),

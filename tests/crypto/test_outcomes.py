@@ -32,6 +32,7 @@ LOST = [
     Fault("status_after", 403, "<html>Forbidden</html>"),
     Fault("status_after", 200, "{}"),
     Fault("status_after", 200, "null"),
+    Fault("status_after", 200, '{"news": 1}'),
 ]
 
 
@@ -350,6 +351,49 @@ def test_a_cancel_whose_answer_is_lost_is_unknown_and_may_be_asked_again(house: 
     told = house.cancel(request)
     assert told[0].kind is ReportKind.CANCELLED
     assert house.venue.orders[0].status == "CANCELED"
+
+
+def test_a_cancel_that_cannot_be_looked_up_is_unknown(each: House) -> None:
+    request = each.order(limit_price=D(40000))
+    each.submit(request)
+    for _ in range(2):
+        each.venue.faults.append(Fault("status", 502, "<html>", on="read"))
+    with pytest.raises(OutcomeUnknown):
+        each.cancel(request)
+
+
+def test_a_cancel_of_what_is_nowhere_is_unknown(each: House) -> None:
+    with pytest.raises(OutcomeUnknown, match="neither cancelled nor"):
+        each.cancel(each.order())
+
+
+def test_a_repeated_id_that_cannot_be_looked_up_is_unknown(each: House) -> None:
+    request = each.order(limit_price=D(40000))
+    each.submit(request)
+    for _ in range(2):
+        each.venue.faults.append(Fault("status", 502, "<html>", on="read"))
+    with pytest.raises(OutcomeUnknown):
+        each.submit(request)
+    assert each.venue.accepted(request.client_order_id) == 1
+
+
+def test_one_of_many_that_is_refused_is_told_and_the_others_go_on(each: House) -> None:
+    requests = [each.order(), each.order(quantity=D("0.0001")), each.order(quantity=D("0.1"))]
+    told: list[Any] = []
+    pairs = [(each.spec, request) for request in requests]
+    each.run(each.adapter.submit_many(pairs, lambda _: None, lambda _, end: told.append(end)))
+    assert [type(end) for end in told] == [list, Rejected, list]
+
+
+def test_a_reply_without_fills_is_accepted_when_the_look_up_fails(each: House) -> None:
+    if each.spec.exchange_name == "binance":
+        pytest.skip("its perpetuals' reply tells the sum")
+    each.warm()
+    for _ in range(2):
+        each.venue.faults.append(Fault("status", 502, "<html>", on="read"))
+    told = each.submit(each.order())
+    assert told[0].kind in (ReportKind.ACCEPTED, ReportKind.FILLED)
+    assert told[0].broker_order_id
 
 
 def test_a_venue_refuses_what_it_should() -> None:
