@@ -79,6 +79,12 @@ def test_open_profit_is_in_the_equity_not_in_the_balance(one_way: House) -> None
     assert (state.balance, state.equity) == (D(100000), D(100050))
 
 
+def test_what_positions_bind_is_not_free(one_way: House) -> None:
+    one_way.submit(one_way.order())
+    state = one_way.run(one_way.adapter.account(one_way.spec))
+    assert (state.margin_used, state.free_margin) == (D(2500), D(97500))
+
+
 def test_what_the_owner_closed_by_hand_is_told_as_external(one_way: House) -> None:
     one_way.submit(one_way.order())
     one_way.venue.prices[one_way.their_symbol] = D(50100)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from brokers.base import ReadFailed
+from brokers.base import OutcomeUnknown, ReadFailed, Rejected
 from brokers.crypto import adapter as adapter_module
 from brokers.crypto import clients, exchanges
 from brokers.crypto.adapter import Crypto
@@ -16,7 +16,7 @@ from brokers.crypto.clients import Clients
 from brokers.crypto.memory import Bounded
 from brokers.messages import Check, CheckResult, CloseCause, ReportKind, Side
 from common.codes import Code
-from tests.crypto.cast import D, House, close, each, house_of, nothing_against
+from tests.crypto.cast import D, House, close, each, house_of, nothing_against, plenty
 from tests.doubles.exchange.venue import Fault
 
 __all__ = ["each"]
@@ -99,6 +99,28 @@ def test_an_exchange_that_was_not_checked_promises_nothing() -> None:
         made.run(made.adapter.fills_since(spec, datetime.now(UTC)))
     with pytest.raises(ReadFailed, match="ccxt knows no exchange"):
         made.run(made.adapter.account(replace(made.spec, exchange_name="mtgox")))
+    close(made)
+
+
+def test_any_other_exchange_trades_by_ccxts_unified_names() -> None:
+    made = house_of("binance")
+    adapter = Crypto(Clients({"binanceus": made.server.base}, plenty))
+    spec = replace(made.spec, exchange_name="binanceus")
+    request = made.order()
+    (told,) = made.run(adapter.submit(spec, request, nothing_against))
+    assert (told.kind, made.venue.accepted(request.client_order_id)) == (ReportKind.FILLED, 1)
+    with pytest.raises(Rejected) as outcome:
+        made.run(adapter.submit(spec, made.order(quantity=D(500)), nothing_against))
+    assert outcome.value.code is Code.NO_MONEY
+    made.venue.faults.append(Fault("drop_after"))
+    with pytest.raises(OutcomeUnknown):
+        made.run(adapter.submit(spec, made.order(quantity=D("0.1")), nothing_against))
+    made.venue.faults.append(Fault("status", 429, "slow down"))
+    with pytest.raises(OutcomeUnknown):  # nobody has read there that 429 takes nothing
+        made.run(adapter.submit(spec, made.order(quantity=D("0.1")), nothing_against))
+    checks = _results(made.run(adapter.test(spec)))
+    assert (checks["exchange"], checks["credentials"]) == (CheckResult.WARN, CheckResult.OK)
+    made.run(adapter.disconnect())
     close(made)
 
 

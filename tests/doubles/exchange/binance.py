@@ -132,7 +132,8 @@ class Binance:
                         "unrealizedProfit": f"{profit:f}", "marginBalance": f"{wallet + profit:f}",
                         "initialMargin": "0", "maintMargin": "0",
                         "crossWalletBalance": f"{wallet:f}",
-                        "availableBalance": f"{wallet:f}", "updateTime": venue.now()}],
+                        "availableBalance": f"{wallet - venue.margin():f}",
+                        "updateTime": venue.now()}],
             "positions": [],
         }  # fmt: skip
 

@@ -119,7 +119,8 @@ class Bybit:
     def _account_wallet_balance(self, _: Mapping[str, Any]) -> Any:
         coins = [
             {"coin": name, "walletBalance": f"{amount:f}", "locked": "0", "equity": f"{amount:f}",
-             "totalOrderIM": "0", "totalPositionIM": "0", "availableToWithdraw": ""}
+             "totalOrderIM": "0", "totalPositionIM": f"{self._venue.margin():f}",
+             "availableToWithdraw": ""}
             for name, amount in self._venue.balances.items()
         ]  # fmt: skip
         return {"list": [{"accountType": "UNIFIED", "coin": coins}]}

@@ -116,11 +116,14 @@ class Okx:
 
     def _get_account_balance(self, _: Mapping[str, Any]) -> Any:
         details = [
-            {"ccy": name, "eq": f"{amount:f}", "cashBal": f"{amount:f}", "availEq": f"{amount:f}",
-             "availBal": f"{amount:f}", "frozenBal": "0"}
+            {"ccy": name, "eq": f"{amount:f}", "cashBal": f"{amount:f}",
+             "availEq": f"{amount - self._bound():f}", "availBal": f"{amount:f}", "frozenBal": "0"}
             for name, amount in self._venue.balances.items()
         ]  # fmt: skip
         return [{"uTime": str(self._venue.now()), "totalEq": "0", "details": details}]
+
+    def _bound(self) -> Decimal:
+        return self._venue.margin() if self._venue.derivatives else Decimal(0)
 
     def _get_account_positions(self, _: Mapping[str, Any]) -> Any:
         found = []

@@ -126,6 +126,17 @@ class Venue:
         with self.lock:
             return sum(1 for order in self.orders if order.cid == cid)
 
+    def margin(self) -> Decimal:
+        """What open positions bind, at ten to one."""
+        with self.lock:
+            return sum(
+                (
+                    abs(held.amount) * self.markets[name].size * self.prices[name] / 10
+                    for (name, _), held in self.positions.items()
+                ),
+                ZERO,
+            )
+
     def now(self) -> int:
         return int(time.time() * 1000) + self.skew_ms
 
