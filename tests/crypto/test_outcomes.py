@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -11,7 +10,6 @@ import pytest
 from brokers.base import NotSent, OutcomeUnknown, ReadFailed, Rejected
 from brokers.crypto import adapter as adapter_module
 from brokers.crypto import clients, line
-from brokers.crypto.budget import Bucket
 from brokers.messages import OrderRequest, ReportKind, Side
 from common.clocks import machine_time
 from common.codes import Code
@@ -168,45 +166,6 @@ def test_an_order_never_follows_a_redirect(each: House) -> None:
     assert each.venue.orders == []
 
 
-REFUSALS: list[tuple[str, Callable[[House], OrderRequest], Code]] = [
-    ("money", lambda h: h.order(quantity=D(500)), Code.NO_MONEY),
-    ("closed", lambda h: _with(h, closed=True), Code.MARKET_CLOSED),
-    ("disabled", lambda h: _with(h, can_trade=False), Code.TRADING_DISABLED),
-]
-
-
-def _with(house: House, **changed: bool) -> OrderRequest:
-    for name, value in changed.items():
-        setattr(house.venue, name, value)
-    return house.order()
-
-
-@pytest.mark.parametrize(("_", "make", "code"), REFUSALS, ids=[name for name, *_ in REFUSALS])
-def test_what_an_exchange_refuses_is_final_with_our_code(
-    house: House, _: str, make: Callable[[House], OrderRequest], code: Code
-) -> None:
-    house.warm()
-    with pytest.raises(Rejected) as outcome:
-        house.submit(make(house))
-    assert outcome.value.code is code
-    assert outcome.value.detail
-    assert house.venue.orders == []
-
-
-def test_a_wrong_key_is_refused_and_never_shown(each: House) -> None:
-    each.warm()
-    each.venue.key = "another"
-    with pytest.raises(Rejected) as outcome:
-        each.submit(each.order())
-    assert outcome.value.code is Code.CREDENTIALS_REFUSED
-    for secret in each.spec.credentials.values():
-        assert secret not in outcome.value.detail
-    with pytest.raises(ReadFailed) as read:
-        each.run(each.adapter.account(each.spec))
-    assert read.value.code is Code.CREDENTIALS_REFUSED
-    assert "signature=" not in read.value.detail.replace("signature=***", "")
-
-
 def test_a_repeated_id_is_looked_up_not_believed_new(each: House) -> None:
     request = each.order(limit_price=D(40000))
     first = each.submit(request)
@@ -223,99 +182,6 @@ def test_a_repeated_id_is_accepted_again_once_the_first_has_closed(name: str) ->
     made.submit(request)
     assert made.venue.accepted(request.client_order_id) == 2
     assert made.adapter.capabilities(made.spec).refuses_repeated_ids is False
-    close(made)
-
-
-BUSY = [
-    ("binance", Fault("status", 429, '{"code":-1003,"msg":"Too many requests."}')),
-    ("binance", Fault("status", 418, "")),
-    ("binance", Fault("status", 400, '{"code":-1015,"msg":"Too many new orders."}')),
-    ("bybit", Fault("status", 200, '{"retCode":10006,"retMsg":"Too many visits!"}')),
-    ("okx", Fault("status", 429, '{"code":"50011","msg":"Too Many Requests","data":[]}')),
-    ("kraken", Fault("status", 200, '{"error":["EAPI:Rate limit exceeded"]}')),
-]
-
-
-@pytest.mark.parametrize(("name", "fault"), BUSY)
-def test_too_many_requests_took_nothing_and_the_account_rests(name: str, fault: Fault) -> None:
-    made = house_of(name)
-    made.warm()
-    made.venue.faults.append(fault)
-    with pytest.raises(NotSent) as outcome:
-        made.submit(made.order())
-    assert outcome.value.code is Code.RATE_LIMITED
-    client = made.run(made.adapter._clients.of(made.spec))
-    assert isinstance(client.budget, Bucket)
-    assert client.budget._take(1, urgent=True) > 5
-    close(made)
-
-
-UNSURE = [
-    ("binance", Fault("status_after", 503, '{"code":-1000,"msg":"Unknown error, please check"}')),
-    ("binance", Fault("status_after", 400, '{"code":-1007,"msg":"Timeout waiting for response"}')),
-    ("binance", Fault("status_after", 400, '{"code":-1006,"msg":"An unexpected response"}')),
-    ("binance", Fault("status_after", 400, '{"code":-9999,"msg":"A code of tomorrow"}')),
-    ("bybit", Fault("status_after", 200, '{"retCode":10016,"retMsg":"Internal server error."}')),
-    ("bybit", Fault("status_after", 200, '{"retCode":10000,"retMsg":"Server Timeout"}')),
-    # ccxt calls this one an InvalidOrder
-    ("bybit", Fault("status_after", 200, '{"retCode":170146,"retMsg":"Order creation timeout"}')),
-    ("bybit", Fault("status_after", 200, '{"retCode":999999,"retMsg":"tomorrow"}')),
-    ("okx", Fault("status_after", 200, '{"code":"50004","msg":"time-out","data":[]}')),
-    ("okx", Fault("status_after", 200, '{"code":"59999","msg":"tomorrow","data":[]}')),
-    ("okx", Fault("status_after", 200, '{"code":"2","data":[{"sCode":"59999"}]}')),
-    ("kraken", Fault("status_after", 200, '{"error":["EService:Unavailable"]}')),
-    ("kraken", Fault("status_after", 200, '{"error":["EGeneral:Internal error"]}')),
-    ("kraken", Fault("status_after", 520, "")),
-    ("kraken", Fault("status_after", 200, '{"error":["ETomorrow:Code"]}')),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("name", "fault"), UNSURE)
-def test_unlisted_codes_and_their_time_outs_prove_nothing(name: str, fault: Fault) -> None:
-    made = house_of(name)
-    made.warm()
-    made.venue.faults.append(fault)
-    request = made.order()
-    with pytest.raises(OutcomeUnknown) as outcome:
-        made.submit(request)
-    assert made.venue.accepted(request.client_order_id) == 1
-    assert outcome.value.detail
-    close(made)
-
-
-def test_binance_says_itself_that_a_failed_503_took_nothing() -> None:
-    made = house_of("binance", swap=True)
-    made.warm()
-    body = (
-        '{"code":-1001,"msg":"Internal error; unable to process your request. Please try again."}'
-    )
-    made.venue.faults.append(Fault("status", 503, body))
-    with pytest.raises(NotSent) as outcome:
-        made.submit(made.order())
-    assert outcome.value.code is Code.BROKER_MAINTENANCE
-    close(made)
-
-
-@pytest.mark.parametrize("name", ["binance", "bybit", "okx"])
-def test_a_clock_that_went_wrong_is_refused_by_the_exchange_and_took_nothing(name: str) -> None:
-    made = house_of(name)
-    made.warm()
-    made.venue.skew_ms = 120_000  # after the difference was measured
-    request = made.order()
-    with pytest.raises(NotSent) as outcome:
-        made.submit(request)
-    assert outcome.value.code is Code.BROKER_CLOCK
-    assert made.venue.accepted(request.client_order_id) == 0
-    close(made)
-
-
-@pytest.mark.parametrize("name", ["binance", "bybit", "okx", "kraken"])
-def test_a_clock_that_is_wrong_all_along_is_made_up_for(name: str) -> None:
-    made = house_of(name)
-    made.venue.skew_ms = -90_000
-    assert [r.kind for r in made.submit(made.order())] == [ReportKind.FILLED]
-    (clock,) = [c for c in made.run(made.adapter.test(made.spec)) if c.name == "clock"]
-    assert clock.result == "warn"
     close(made)
 
 

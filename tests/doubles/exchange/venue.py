@@ -9,84 +9,10 @@ from collections import deque
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from tests.doubles.exchange.books import ONE, ZERO, Fault, Market, Order, Position, Refused, Trade
+
 D = Decimal
-ZERO, ONE = Decimal(0), Decimal(1)
-OPEN = ("NEW", "PARTIALLY_FILLED")
-
-
-class Refused(Exception):
-    """The venue's no. reason: a word that each dialect has a code for."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
-@dataclass(frozen=True)
-class Market:
-    """What is traded. size: base units in one amount (a contract's)."""
-
-    base: str
-    quote: str
-    step: Decimal
-    tick: Decimal
-    least_cost: Decimal
-    size: Decimal = ONE
-
-
-@dataclass
-class Order:
-    number: int
-    symbol: str
-    side: str  # BUY SELL
-    type: str  # MARKET LIMIT
-    tif: str
-    amount: Decimal
-    price: Decimal | None
-    cid: str
-    reduce_only: bool
-    side_of: str  # BOTH LONG SHORT
-    at: int
-    filled: Decimal = ZERO
-    cost: Decimal = ZERO
-    status: str = "NEW"
-
-    @property
-    def average(self) -> Decimal:
-        return self.cost / self.filled if self.filled else D(0)
-
-    @property
-    def is_open(self) -> bool:
-        return self.status in OPEN
-
-
-@dataclass
-class Trade:
-    number: int
-    order: Order
-    amount: Decimal
-    price: Decimal
-    fee: Decimal
-    fee_currency: str
-    realized: Decimal
-    at: int
-
-
-@dataclass
-class Fault:
-    """What goes wrong with the next order that arrives, or the next read. See server.py."""
-
-    kind: str
-    status: int = 500
-    body: str = ""
-    seconds: float = 0.0
-    on: str = "order"  # or "cancel", "read", "time"
-
-
-@dataclass
-class Position:
-    amount: Decimal = ZERO  # signed in one-way mode
-    entry: Decimal = ZERO
+__all__ = ["Fault", "Market", "Order", "Position", "Refused", "Trade", "Venue"]
 
 
 @dataclass

@@ -1,0 +1,137 @@
+"""One process with many accounts: shared, bounded, and none in the other's way."""
+
+import asyncio
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from brokers.crypto import adapter as adapter_module
+from brokers.crypto import clients
+from brokers.crypto.adapter import Crypto
+from brokers.crypto.clients import Clients
+from brokers.crypto.memory import Bounded
+from brokers.messages import CheckResult, Side
+from common.clocks import machine_time
+from tests.crypto.cast import D, House, close, each, house_of, nothing_against
+from tests.doubles.exchange.venue import Fault
+
+__all__ = ["each"]
+HOUR_AGO = timedelta(hours=1)
+
+
+def test_one_exchange_that_hangs_delays_no_other() -> None:
+    slow, quick = house_of("bybit"), house_of("binance")
+    adapter = Crypto(Clients({"bybit": slow.server.base, "binance": quick.server.base}))
+    slow.venue.faults.append(Fault("late", seconds=3, on="read"))
+    done: list[str] = []
+
+    async def ask(house: House) -> None:
+        await adapter.account(house.spec)
+        done.append(house.spec.exchange_name)
+
+    async def both() -> None:
+        await adapter._clients._home()
+        waiting = asyncio.create_task(ask(slow))
+        await asyncio.sleep(0)
+        await ask(quick)
+        assert done == ["binance"]
+        await waiting
+        await adapter.disconnect()
+
+    asyncio.run(both())
+    close(slow)
+    close(quick)
+
+
+def test_accounts_of_one_exchange_share_its_markets() -> None:
+    made = house_of("binance")
+    other = replace(made.spec, connection_id="22222222-2222-4222-8222-222222222222")
+    made.warm()
+    made.run(made.adapter.instruments(other))
+    assert sum("exchangeInfo" in line for line in made.venue.seen) == 1
+    assert made.adapter.instrument_book(other) == made.adapter.instrument_book(made.spec)
+    close(made)
+
+
+def test_markets_are_renewed_without_anybody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = house_of("binance")
+    made.warm()
+    client = made.run(made.adapter._clients.of(made.spec))
+
+    async def later(fault: bool) -> None:
+        client.markets_at -= clients.MARKETS_SECONDS + 1
+        if fault:
+            made.venue.faults.append(Fault("status", 503, "<html>", on="read"))
+        assert await made.adapter._clients.of(made.spec) is client
+        await asyncio.gather(*(await made.adapter._clients._home()).renewing)
+
+    made.run(later(True))
+    assert machine_time() - client.markets_at > clients.MARKETS_SECONDS - 120
+    made.run(later(False))
+    assert sum("exchangeInfo" in line for line in made.venue.seen) == 3
+    assert machine_time() - client.markets_at < 60
+    close(made)
+
+
+def test_where_there_is_no_sandbox_the_test_says_so() -> None:
+    made = house_of("kraken", sandbox=True)
+    (check,) = made.run(made.adapter.test(made.spec))
+    assert (check.result, "sandbox" in check.detail) == (CheckResult.FAIL, True)
+    close(made)
+
+
+def test_a_clock_that_went_wrong_is_measured_anew_for_reads(each: House) -> None:
+    each.warm()
+    each.venue.skew_ms = 120_000
+    assert each.run(each.adapter.account(each.spec)).balance == D(100000)
+
+
+def test_krakens_requests_never_overtake_each_other() -> None:
+    made = house_of("kraken")
+    made.warm()
+    requests = [made.order(quantity=D("0.01")) for _ in range(3)]
+
+    async def together() -> None:
+        await asyncio.gather(
+            *(made.adapter.submit(made.spec, one, nothing_against) for one in requests)
+        )
+
+    made.run(together())
+    assert sum(made.venue.accepted(one.client_order_id) for one in requests) == 3
+    close(made)
+
+
+def test_the_memory_is_bounded() -> None:
+    kept: Bounded[int] = Bounded(at_most=2)
+    for number in range(3):
+        kept.put("c", str(number), number)
+    assert (len(kept), kept.get("c", "0"), kept.get("c", "2")) == (2, None, 2)
+
+
+def test_nothing_of_ccxt_is_imported_before_it_is_needed() -> None:
+    look = (
+        "import sys, brokers.crypto.adapter as a, brokers.crypto.codes\n"
+        "from brokers.messages import ConnectionSpec\n"
+        "crypto = a.create()\n"
+        "crypto.capabilities(ConnectionSpec('c', 'a', exchange_name='okx'))\n"
+        "print(sorted({'ccxt', 'aiohttp'} & set(sys.modules)))"
+    )
+    told = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"
+
+
+def test_without_ccxt_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match="pip install"):
+        adapter_module.create()
+
+
+def test_there_is_no_stream_and_no_common_clock(each: House) -> None:
+    assert each.run(each.adapter.events(10)) == []
+    each.run(each.adapter.acknowledge(["x"]))
+    assert each.run(each.adapter.clock()) is None
+    assert each.adapter.capabilities(each.spec).event_stream is False
+    assert each.order(side=Side.SELL).side is Side.SELL
