@@ -35,7 +35,6 @@ DUPLICATE = Verdict(Means.DUPLICATE, Code.REPLY_LOST)
 MISSING = Verdict(Means.MISSING, Code.ORDER_MISSING)
 _BUSY = Verdict(Means.NOT_SENT, Code.RATE_LIMITED)
 _CLOCK = Verdict(Means.NOT_SENT, Code.BROKER_CLOCK)
-_CLOSED = Verdict(Means.NOT_SENT, Code.BROKER_MAINTENANCE)
 
 
 def _no(code: Code) -> Verdict:
@@ -51,7 +50,6 @@ _OTHER = _no(Code.REJECTED_BY_BROKER)
 # Spot "Error codes" and "Filters"; USDS-M futures "Error codes".
 _BINANCE: Mapping[str, Verdict] = {
     "-1003": _BUSY, "-1008": _BUSY, "-1015": _BUSY,  # too many requests, overloaded, many orders
-    "-1016": _CLOSED,  # this service is no longer available
     "-1021": _CLOCK,  # outside of recvWindow
     "-1002": _KEY, "-1022": _KEY, "-2014": _KEY, "-2015": _KEY,
     "-1013": _VOLUME, "-1111": _VOLUME, "-4003": _VOLUME, "-4004": _VOLUME, "-4005": _VOLUME,
@@ -94,8 +92,7 @@ _BYBIT: Mapping[str, Verdict] = {
 
 # "Error Code".
 _OKX: Mapping[str, Verdict] = {
-    "50011": _BUSY, "50013": _BUSY, "50040": _BUSY, "50061": _BUSY, "50062": _BUSY,
-    "50001": _CLOSED,
+    "50011": _BUSY, "50040": _BUSY, "50061": _BUSY,
     "50102": _CLOCK, "50112": _CLOCK, "51503": MISSING,
     "50036": _CLOCK,  # expTime is before the exchange's time
     "50100": _KEY, "50101": _KEY, "50103": _KEY, "50104": _KEY, "50105": _KEY, "50106": _KEY,
@@ -103,6 +100,7 @@ _OKX: Mapping[str, Verdict] = {
     "50120": _KEY, "50121": _KEY,
     "50005": _DISABLED, "50006": _DISABLED, "50007": _DISABLED, "50008": _DISABLED,
     "50030": _DISABLED, "51024": _DISABLED, "51155": _OTHER, "51010": _DISABLED,
+    "50062": _OTHER,
     "50014": _OTHER, "50015": _OTHER, "51000": _OTHER, "51169": _FLAT, "51112": _FLAT,
     "51001": _SYMBOL, "51002": _SYMBOL, "51014": _SYMBOL,
     "51021": _MARKET, "51022": _MARKET, "51027": _MARKET, "51028": _MARKET, "51030": _MARKET,
@@ -135,13 +133,13 @@ _KRAKEN: Mapping[str, Verdict] = {
     "EOrder:Unknown order": MISSING, "EOrder:Invalid order": MISSING,
 }  # fmt: skip
 
-# What each says when it does not know itself: unknown execution status, time-outs, internal
-# errors; whatever class ccxt gives it (Bybit's 170146, "Order creation timeout", is an InvalidOrder
-# there).
+# What each says when it does not know itself, or does not say that nothing was taken: unknown
+# execution status, time-outs, internal errors, maintenance. It counts whatever class ccxt gives it
+# (Bybit's 170146, "Order creation timeout", is an InvalidOrder there).
 UNSURE: Mapping[Dialect, frozenset[str]] = {
-    Dialect.BINANCE: frozenset({"-1000", "-1001", "-1006", "-1007"}),
+    Dialect.BINANCE: frozenset({"-1000", "-1001", "-1006", "-1007", "-1016"}),
     Dialect.BYBIT: frozenset({"10000", "10016", "170001", "170007", "170146", "170147", "110079"}),
-    Dialect.OKX: frozenset({"50000", "50004", "50026", "51149"}),
+    Dialect.OKX: frozenset({"50000", "50001", "50004", "50013", "50026", "51149"}),
     Dialect.KRAKEN: frozenset(
         {"EService:Unavailable", "EService:Busy", "EService:Timeout", "EGeneral:Internal error",
          "EDatabase:Internal error"}

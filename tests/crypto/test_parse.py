@@ -230,7 +230,7 @@ def test_codes_with_many_reasons_are_read_by_their_message() -> None:
         (Dialect.BINANCE, "-1006"), (Dialect.BINANCE, "-1007"), (Dialect.BINANCE, "-1000"),
         (Dialect.BINANCE, "-1001"), (Dialect.BYBIT, "10000"), (Dialect.BYBIT, "10016"),
         (Dialect.BYBIT, "170007"), (Dialect.BYBIT, "170146"), (Dialect.OKX, "50004"),
-        (Dialect.OKX, "50026"), (Dialect.OKX, "51149"),
+        (Dialect.OKX, "50026"), (Dialect.OKX, "50001"), (Dialect.OKX, "51149"),
     ],
 )  # fmt: skip
 def test_codes_that_may_mean_a_live_order_prove_nothing(dialect: Dialect, code: str) -> None:
