@@ -142,7 +142,6 @@ class Crypto:
         """Cancel an order, and tell all that became of it. CANCEL_REFUSED, with what it did
         instead, when it had ended. Raises NotSent, Rejected or OutcomeUnknown."""
         client = await self._before(spec)
-        orders.market_of(client, request.symbol)
         flight = Flight(partial(check_deadline, request), again=True, urgent=True)
         refused = ""
         try:

@@ -4,6 +4,7 @@ import asyncio
 import importlib
 import socket
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from brokers.base import NotSent, OutcomeUnknown, ReadFailed, Rejected
 from brokers.crypto import adapter as adapter_module
 from brokers.crypto import clients
-from brokers.messages import OrderRequest, ReportKind, Side
+from brokers.messages import CancelRequest, OrderRequest, ReportKind, Side
 from common.clocks import machine_time
 from common.codes import Code
 from tests.crypto.cast import D, House, close, each, house, house_of
@@ -229,6 +230,15 @@ def test_a_cancel_that_cannot_be_looked_up_is_unknown(each: House) -> None:
         each.venue.faults.append(Fault("status", 502, "<html>", on="read"))
     with pytest.raises(OutcomeUnknown):
         each.cancel(request)
+
+
+def test_an_order_is_cancelled_though_its_symbol_is_no_longer_listed(each: House) -> None:
+    request = each.order(limit_price=D(40000))
+    each.submit(request)
+    spec = replace(each.spec, settings={**each.spec.settings, "symbols": []})
+    wanted = CancelRequest(request.client_order_id, "", request.symbol)
+    told = each.run(each.adapter.cancel(spec, wanted))
+    assert [report.kind for report in told] == [ReportKind.CANCELLED]
 
 
 def test_a_cancel_of_what_is_nowhere_is_unknown(each: House) -> None:
