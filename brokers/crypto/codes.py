@@ -1,7 +1,9 @@
 """What an exchange's refusal means: its own code first, then the class that ccxt gives it.
 
-Whatever stands in no table may be live: OutcomeUnknown. The tables were read 2026-11-20 from the
-exchanges' references of error codes and from `describe()['exceptions']` of ccxt 4.5.90.
+Whatever stands in no table may be live: OutcomeUnknown. Source: the comments beside each code in
+`describe()['exceptions']` of ccxt 4.5.90, read 2026-11-20. What ccxt does not have is marked
+`remembered`: it is of the exchanges' references, but was not read there again; none of those is
+taken for a proof that nothing was taken.
 """
 
 from collections.abc import Mapping
@@ -49,7 +51,7 @@ _OTHER = _no(Code.REJECTED_BY_BROKER)
 
 # Spot "Error codes" and "Filters"; USDS-M futures "Error codes".
 _BINANCE: Mapping[str, Verdict] = {
-    "-1003": _BUSY, "-1008": _BUSY, "-1015": _BUSY,  # too many requests, overloaded, many orders
+    "-1003": _BUSY, "-1015": _BUSY,  # too many requests, too many orders
     "-1021": _CLOCK,  # outside of recvWindow
     "-1002": _KEY, "-1022": _KEY, "-2014": _KEY, "-2015": _KEY,
     "-1013": _VOLUME, "-1111": _VOLUME, "-4003": _VOLUME, "-4004": _VOLUME, "-4005": _VOLUME,
@@ -73,49 +75,48 @@ _BINANCE: Mapping[str, Verdict] = {
 
 # v5 "Error Codes".
 _BYBIT: Mapping[str, Verdict] = {
-    "10006": _BUSY, "10018": _BUSY, "170222": _BUSY, "10429": _BUSY,
+    "10006": _BUSY, "10018": _BUSY, "170222": _BUSY,
     "10002": _CLOCK, "170213": MISSING,
     "10003": _KEY, "10004": _KEY, "10005": _KEY, "10007": _KEY, "10009": _KEY, "10010": _KEY,
     "33004": _KEY,
-    "10024": _DISABLED, "10008": _DISABLED, "10029": _SYMBOL, "110066": _DISABLED,
+    "10024": _DISABLED, "10008": _DISABLED, "10029": _SYMBOL, "110066": _MARKET,
     "10001": _OTHER, "110009": _OTHER,
     "110003": _PRICE, "170132": _PRICE, "170133": _PRICE, "170134": _PRICE, "170193": _PRICE,
     "170194": _PRICE, "110094": _VOLUME, "170136": _VOLUME, "170137": _VOLUME, "170140": _VOLUME,
-    "170124": _VOLUME, "170135": _VOLUME, "110020": _VOLUME, "110022": _VOLUME,
+    "170124": _VOLUME, "170135": _VOLUME, "110020": _OTHER, "110022": _OTHER,
     "110004": _MONEY, "110006": _MONEY, "110007": _MONEY, "110012": _MONEY, "110014": _MONEY,
     "110044": _MONEY, "110045": _MONEY, "110052": _MONEY, "170131": _MONEY, "170033": _MONEY,
-    "110017": _FLAT, "110018": _KEY, "110074": _MARKET, "170121": _SYMBOL,
-    "170105": _MARKET, "170201": _MARKET, "170202": _MARKET,
+    "110017": _FLAT, "110018": _KEY, "170121": _SYMBOL,
+    "170105": _OTHER, "170201": _DISABLED, "170202": _OTHER,
     "110072": DUPLICATE, "170141": DUPLICATE,
     "110001": MISSING, "170142": MISSING, "170139": MISSING, "110008": MISSING, "110010": MISSING,
 }  # fmt: skip
 
 # "Error Code".
 _OKX: Mapping[str, Verdict] = {
-    "50011": _BUSY, "50040": _BUSY, "50061": _BUSY,
+    "50011": _BUSY, "50061": _BUSY,
     "50102": _CLOCK, "50112": _CLOCK, "51503": MISSING,
-    "50036": _CLOCK,  # expTime is before the exchange's time
     "50100": _KEY, "50101": _KEY, "50103": _KEY, "50104": _KEY, "50105": _KEY, "50106": _KEY,
     "50107": _KEY, "50110": _KEY, "50111": _KEY, "50113": _KEY, "50114": _KEY, "50119": _KEY,
-    "50120": _KEY, "50121": _KEY,
-    "50005": _DISABLED, "50006": _DISABLED, "50007": _DISABLED, "50008": _DISABLED,
-    "50030": _DISABLED, "51024": _DISABLED, "51155": _OTHER, "51010": _DISABLED,
+    "50120": _KEY, "50121": _KEY,  # 50119 to 50121, 51169: remembered
+    "50006": _OTHER, "50007": _DISABLED, "50008": _DISABLED,
+    "51024": _DISABLED, "51155": _OTHER, "51010": _DISABLED,
     "50062": _OTHER,
     "50014": _OTHER, "50015": _OTHER, "51000": _OTHER, "51169": _FLAT, "51112": _FLAT,
     "51001": _SYMBOL, "51002": _SYMBOL, "51014": _SYMBOL,
     "51021": _MARKET, "51022": _MARKET, "51027": _MARKET, "51028": _MARKET, "51030": _MARKET,
     "51005": _VOLUME, "51020": _VOLUME, "51121": _VOLUME, "51201": _VOLUME, "51202": _VOLUME,
-    "51006": _PRICE, "51015": _PRICE, "51116": _PRICE, "51119": _MONEY, "51131": _MONEY,
+    "51006": _PRICE, "51015": _SYMBOL, "51116": _PRICE, "51119": _MONEY, "51131": _MONEY,
     "51008": _MONEY, "51127": _MONEY, "51101": _VOLUME, "51103": _VOLUME, "51004": _VOLUME,
     "51016": DUPLICATE,
     "51400": MISSING, "51401": MISSING, "51402": MISSING, "51410": MISSING, "51603": MISSING,
 }  # fmt: skip
 
-# "API errors".
+# "API errors". Remembered: those that name cl_ord_id, costs, ticks, limits or a deadline.
 _KRAKEN: Mapping[str, Verdict] = {
     "EAPI:Rate limit exceeded": _BUSY, "EOrder:Rate limit exceeded": _BUSY,
     "EGeneral:Too many requests": _BUSY, "EGeneral:Temporary lockout": _BUSY,
-    "EAPI:Invalid nonce": _CLOCK, "EService:Deadline elapsed": _CLOCK,
+    "EAPI:Invalid nonce": _CLOCK,
     "EService:Market in cancel_only mode": _MARKET, "EService:Market in post_only mode": _MARKET,
     "EService:Market in limit_only mode": _MARKET,
     "EAPI:Invalid key": _KEY, "EAPI:Invalid signature": _KEY, "ESession:Invalid session": _KEY,
@@ -137,9 +138,9 @@ _KRAKEN: Mapping[str, Verdict] = {
 # execution status, time-outs, internal errors, maintenance. It counts whatever class ccxt gives it
 # (Bybit's 170146, "Order creation timeout", is an InvalidOrder there).
 UNSURE: Mapping[Dialect, frozenset[str]] = {
-    Dialect.BINANCE: frozenset({"-1000", "-1001", "-1006", "-1007", "-1016"}),
+    Dialect.BINANCE: frozenset({"-1000", "-1001", "-1006", "-1007", "-1008", "-1016"}),
     Dialect.BYBIT: frozenset({"10000", "10016", "170001", "170007", "170146", "170147", "110079"}),
-    Dialect.OKX: frozenset({"50000", "50001", "50004", "50013", "50026", "51149"}),
+    Dialect.OKX: frozenset({"50000", "50001", "50004", "50005", "50013", "50026", "51149"}),
     Dialect.KRAKEN: frozenset(
         {"EService:Unavailable", "EService:Busy", "EService:Timeout", "EGeneral:Internal error",
          "EDatabase:Internal error"}

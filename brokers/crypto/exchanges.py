@@ -1,7 +1,9 @@
 """What each exchange does with client order ids, look-ups and late requests: data, with its source.
 
-Sources: `ccxt` is the source of ccxt 4.5.90 (method names in its file of the exchange); `docs` is
-the exchange's own reference, read 2026-11-20. An exchange that is not here works by ccxt's unified
+Sources: `ccxt` is the source of ccxt 4.5.90, read 2026-11-20 (method names in its file of the
+exchange). `docs` is the exchange's own reference: read that day for Binance's futures "Query Order"
+and Kraken's "Client Order Identifiers", otherwise remembered, and to be read again before the
+adapter trades real money. An exchange that is not here works by ccxt's unified
 names alone: its orders cannot be looked up by our id, so an unknown outcome is left to people.
 """
 

@@ -1,6 +1,6 @@
 """Bybit's v5 REST, as far as is used. Orders are acknowledged only; what became of them is asked.
 
-Source: bybit-exchange.github.io/docs/v5, read 2026-11-20.
+Source: bybit-exchange.github.io/docs/v5; the shapes as ccxt 4.5.90 reads them.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ CODES = {
     "notional": (110094, "Order does not meet minimum order value"),
     "money": (110007, "ab not enough for new order"),
     "duplicate": (110072, "OrderLinkedID is duplicate"),
-    "closed": (110074, "This contract is not live"),
+    "closed": (110066, "No trading is allowed at the current time"),
     "disabled": (10024, "The product or service you are seeking to access is not available to you"),
     "flat": (110017, "current position is zero, cannot fix reduce-only order qty"),
     "mode": (10001, "position idx not match position mode"),

@@ -1,6 +1,6 @@
 """Kraken's spot REST, as far as is used. Orders are acknowledged only.
 
-Source: docs.kraken.com/api, read 2026-11-20.
+Source: docs.kraken.com/api; the shapes as ccxt 4.5.90 reads them.
 """
 
 import base64
