@@ -380,11 +380,6 @@ class Code(StrEnum):
         "Broker: too many requests; it took nothing.",
         "It is tried again by itself; fewer programs on the same account or address help.",
     )
-    BROKER_MAINTENANCE = (
-        "BROKER_MAINTENANCE",
-        "Broker: it is being maintained and takes nothing now.",
-        "Wait until the broker is back.",
-    )
     BROKER_CLOCK = (
         "BROKER_CLOCK",
         "Broker: the request came too late or our clock differs from its own; it took nothing.",

@@ -168,17 +168,11 @@ MESSAGES: Mapping[Dialect, tuple[tuple[str, Verdict], ...]] = {
     ),
 }
 
-# Binance futures, "General info", HTTP 503: of its three messages one is unknown, two are failures.
-FAILURES_503: Mapping[Dialect, tuple[str, ...]] = {
-    Dialect.BINANCE: ("Service Unavailable.", "Internal error; unable to process your request"),
-}
-
-# Statuses that mean refused before anything was taken. Binance "Limits": 429 and 418 (banned);
-# OKX "Rate limits": 429; Bybit "Rate limit": 403 "access too frequent" is not listed, since other
-# gateways answer 403 too.
+# Statuses that mean refused before anything was taken. Binance "HTTP Return Codes", read
+# 2026-11-20: 429 and 418 (banned), while a 5xx says nothing of what was done. OKX's 429 comes with
+# 50011. The others say it in their envelope.
 BUSY_STATUSES: Mapping[Dialect, frozenset[int]] = {
     Dialect.BINANCE: frozenset({418, 429}), Dialect.OKX: frozenset({429}),
-    Dialect.BYBIT: frozenset({429}), Dialect.KRAKEN: frozenset({429}),
 }  # fmt: skip
 
 # ccxt/base/errors.py. Each is what an exchange said of a request that it read.

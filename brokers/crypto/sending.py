@@ -59,7 +59,7 @@ def _end(
             return flight.refused
         return _before(error, detail)
     verdict = judge(client, flight, error)
-    if verdict.code in (Code.RATE_LIMITED, Code.BROKER_MAINTENANCE):
+    if verdict.code is Code.RATE_LIMITED:
         client.budget.rest(REST_SECONDS)
     if verdict.code is Code.BROKER_CLOCK:
         client.markets_at = 0.0  # the difference of the clocks is measured anew
@@ -99,17 +99,15 @@ def judge(client: Client, flight: Flight, error: Exception) -> Verdict:
     """What an answer proves. Only the exchange's own envelope counts, or a status that its
     reference names; a gateway's page, half an answer and silence prove nothing."""
     dialect = client.rules.dialect
+    if flight.status >= 500:
+        return codes.UNKNOWN
     words = parse.refusal(dialect, flight.body)
-    if words is not None:
-        failures = codes.FAILURES_503.get(dialect, ())
-        if flight.status == 503 and any(part in words.message for part in failures):
-            return Verdict(Means.NOT_SENT, Code.BROKER_MAINTENANCE)
-        if found := codes.said(dialect, words.code, words.message):
-            return found
+    if words is not None and (found := codes.said(dialect, words.code, words.message)):
+        return found
     if flight.status in codes.BUSY_STATUSES.get(dialect, ()):
         return Verdict(Means.NOT_SENT, Code.RATE_LIMITED)
     is_told = words is not None or dialect is Dialect.CCXT
-    if is_told and 200 <= flight.status < 500:
+    if is_told and flight.status >= 200:
         return codes.by_class(_names(error)) or codes.UNKNOWN
     return codes.UNKNOWN
 
