@@ -16,6 +16,7 @@ from common.errors import InvalidInputError
 ENTRY_POINTS = "fillcast.brokers"
 
 BUILT_IN: dict[str, str] = {
+    "crypto": "brokers.crypto.adapter:create",
     "ibkr": "brokers.ibkr.adapter:create",
     "paper": "brokers.paper.adapter:create",
 }

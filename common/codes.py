@@ -385,6 +385,11 @@ class Code(StrEnum):
         "Broker: the request came too late or our clock differs from its own; it took nothing.",
         "Set this machine's clock by NTP; it is tried again by itself.",
     )
+    LIBRARY_MISSING = (
+        "LIBRARY_MISSING",
+        "The library that talks to this kind of broker is not installed where orders are sent.",
+        "Operators: install what the message names on every trading process's machine.",
+    )
 
     # ---- input at our doors ------------------------------------------------------------------
     NUMBER_MALFORMED = (
@@ -601,6 +606,8 @@ TRIED_AGAIN: dict[Code, str] = {
     Code.PRICE_INVALID: _AS_NEW,
     Code.NOT_CONNECTED: _NEVER_LEFT,
     Code.SEND_DEADLINE: _NEVER_LEFT,
+    Code.RATE_LIMITED: _NEVER_LEFT,
+    Code.BROKER_CLOCK: _NEVER_LEFT,
     Code.KILL_SWITCH: "when it is released; an entry that is judged before that is denied",
     Code.RESEND: "an exit whose absence is proven twice, under the same id",
     Code.OPERATOR_RETRY: "once, under the next attempt digit",

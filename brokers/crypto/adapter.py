@@ -6,7 +6,6 @@ Spot: the balance of a base currency is the position (`spot.py`), an exit leaves
 
 import asyncio
 import importlib
-import importlib.util
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -56,11 +55,8 @@ LAG_SECONDS = 2.0  # how long an accepted order may take to be seen by a look-up
 
 
 def create() -> "Crypto":
-    """Return the adapter. Raises ImportError where ccxt is not installed; imports nothing of it."""
-    if importlib.util.find_spec("ccxt") is None:
-        raise ImportError(
-            "Crypto exchanges need ccxt, which is not installed: pip install 'ccxt>=4.5.90,<5'"
-        )
+    """Return the adapter. ccxt is imported when an account is first used; where it is missing,
+    every call says what to install (LIBRARY_MISSING)."""
     return Crypto(Clients())
 
 

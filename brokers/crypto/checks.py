@@ -10,6 +10,7 @@ from brokers.crypto.clients import Client, Clients
 from brokers.crypto.exchanges import CHECKED
 from brokers.crypto.sending import scrub
 from brokers.messages import Check, CheckResult, ConnectionSpec, PositionMode
+from common.codes import Code
 
 OK, WARN, FAIL = CheckResult.OK, CheckResult.WARN, CheckResult.FAIL
 SKEW_MS = 2_000
@@ -22,6 +23,8 @@ async def run(clients: Clients, spec: ConnectionSpec) -> list[Check]:
         async with asyncio.timeout(TEST_SECONDS):
             client = await clients.of(spec)
     except ReadFailed as error:
+        if error.code is Code.LIBRARY_MISSING:
+            return [Check("library", FAIL, error.detail, error.code.hint)]
         return [Check("settings", FAIL, error.detail, "Correct the connection's settings.")]
     except Exception as error:  # ccxt's many; a time-out is one, too
         detail = scrub(f"{type(error).__name__} {error}", spec)

@@ -6,6 +6,7 @@ seconds. Its throttle and its retries are off; numbers stay text.
 
 import asyncio
 import importlib
+import importlib.util
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -28,6 +29,10 @@ TIMEOUT_MS = 10_000
 MARKETS_SECONDS = 3600.0
 RENEW_SECONDS = 60.0
 CLIENTS_AT_MOST = 500
+MISSING = (
+    "crypto exchanges need the extra `crypto`: pip install --require-hashes -r "
+    "requirements-crypto.txt (ccxt>=4.5.90,<5)"
+)
 
 
 @dataclass(slots=True)
@@ -75,8 +80,8 @@ class Clients:
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = WeakKeyDictionary()
 
     async def of(self, spec: ConnectionSpec) -> Client:
-        """Return the client of an account, its markets loaded. Raises ReadFailed, and ccxt's own
-        errors where the exchange does not answer."""
+        """Return the client of an account, its markets loaded. Raises ReadFailed (LIBRARY_MISSING
+        without ccxt), and ccxt's own errors where the exchange does not answer."""
         home = await self._home()
         settings = Settings.of(spec)
         key = (spec.connection_id, spec.exchange_name, settings, *sorted(spec.credentials.items()))
@@ -106,6 +111,8 @@ class Clients:
     async def _home(self) -> _Loop:
         loop = asyncio.get_running_loop()
         if loop not in self._loops:
+            if importlib.util.find_spec("ccxt") is None:
+                raise ReadFailed(Code.LIBRARY_MISSING, MISSING)
             line = await asyncio.to_thread(importlib.import_module, "brokers.crypto.line")
             await asyncio.to_thread(importlib.import_module, "ccxt.async_support")
             self._loops.setdefault(loop, _Loop(line.session()))

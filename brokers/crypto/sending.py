@@ -152,7 +152,8 @@ async def before(spec: ConnectionSpec, opening: Awaitable[Client]) -> Client:
         async with asyncio.timeout(CALL_SECONDS):
             return await opening
     except BrokerError as error:
-        raise Rejected(error.code, error.detail) from error
+        wrong = NotSent if error.code is Code.LIBRARY_MISSING else Rejected
+        raise wrong(error.code, error.detail) from error
     except Exception as error:
         code = error_code(error)
         kind = NotSent if code is Code.BROKER_UNREACHABLE else Rejected

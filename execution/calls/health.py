@@ -20,7 +20,11 @@ from connections.health import (
     mark_used,
 )
 
-NOT_THE_BROKERS_FAULT = frozenset({Code.SEND_DEADLINE, Code.KILL_SWITCH, Code.UNEXPECTED})
+NOT_THE_BROKERS_FAULT = frozenset({
+    Code.SEND_DEADLINE, Code.KILL_SWITCH, Code.UNEXPECTED,
+    Code.RATE_LIMITED,  # it answers, and wants less of us: its budget rests
+    Code.BROKER_CLOCK,  # our clock is wrong, or we were too slow
+})  # fmt: skip
 
 
 class Health:

@@ -8,8 +8,6 @@ from typing import Any, TypeVar
 
 import pytest
 
-pytest.importorskip("ccxt", reason="crypto exchanges are an optional extra")
-
 from brokers.crypto.adapter import Crypto
 from brokers.crypto.budget import Bucket, Budget
 from brokers.crypto.clients import Clients

@@ -3,12 +3,13 @@
 import asyncio
 import subprocess
 import sys
+import tomllib
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
-from brokers.crypto import adapter as adapter_module
 from brokers.crypto import clients
 from brokers.crypto.adapter import Crypto
 from brokers.crypto.clients import Clients
@@ -123,10 +124,45 @@ def test_nothing_of_ccxt_is_imported_before_it_is_needed() -> None:
     assert told.stdout.strip() == "[]"
 
 
-def test_without_ccxt_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ImportError, match="pip install"):
-        adapter_module.create()
+WITHOUT = """
+import asyncio, sys
+sys.modules["ccxt"] = None  # as on a machine that does not have it
+from tests.crypto.request import AN_ORDER, A_SPEC
+from brokers.base import BrokerError
+from brokers.crypto.adapter import create
+
+crypto = create()
+
+async def look():
+    (check,) = await crypto.test(A_SPEC)
+    print(check.name, check.result, check.detail, check.hint)
+    for call in (crypto.account(A_SPEC), crypto.submit(A_SPEC, AN_ORDER, lambda _: None)):
+        try:
+            await call
+        except BrokerError as error:
+            print(type(error).__name__, error)
+
+asyncio.run(look())
+"""
+
+
+def test_without_ccxt_each_call_says_what_to_install() -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", WITHOUT], capture_output=True, text=True, check=True
+    )
+    check, read, order = told.stdout.splitlines()
+    assert check.startswith("library fail")
+    assert read.startswith("ReadFailed LIBRARY_MISSING")
+    assert order.startswith("NotSent LIBRARY_MISSING")
+    assert all("requirements-crypto.txt" in line for line in (check, read, order))
+
+
+def test_the_extra_is_what_is_pinned() -> None:
+    project = tomllib.loads(Path("pyproject.toml").read_text())
+    (extra,) = project["project"]["optional-dependencies"]["crypto"]
+    wanted = [line.split()[0] for line in Path("requirements-crypto.in").read_text().splitlines()
+              if line.startswith("ccxt")]  # fmt: skip
+    assert wanted == [extra]
 
 
 def test_there_is_no_stream_and_no_common_clock(each: House) -> None:

@@ -1,0 +1,23 @@
+"""An order and an account with no venue behind them: for processes that have no ccxt."""
+
+from decimal import Decimal
+
+from brokers.messages import ConnectionSpec, OrderRequest, OrderType, Side, TimeInForce
+
+A_SPEC = ConnectionSpec(
+    connection_id="11111111-1111-4111-8111-111111111111",
+    account="main",
+    exchange_name="binance",
+    settings={"symbols": ["BTC/USDT"]},
+    credentials={"api_key": "key-1", "secret": "secret-1"},
+)
+AN_ORDER = OrderRequest(
+    client_order_id="abc000000000000010",
+    connection_id=A_SPEC.connection_id,
+    account=A_SPEC.account,
+    symbol="BTC/USDT",
+    side=Side.BUY,
+    order_type=OrderType.MARKET,
+    time_in_force=TimeInForce.GTC,
+    quantity=Decimal("0.5"),
+)
