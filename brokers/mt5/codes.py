@@ -1,0 +1,109 @@
+"""MetaTrader 5's codes in our words. What is in no table is OutcomeUnknown.
+
+Source: mql5.com/en/docs/constants/errorswarnings/enum_trade_return_codes (10046 is only there, not
+in the package) and .../python_metatrader5/mt5lasterror_py, read 2026-11-20. Which of them prove
+that nothing was taken is our judgement, the cautious one.
+"""
+
+from brokers.base import BrokerError, NotSent, OutcomeUnknown, Rejected
+from brokers.mt5.constants import AUTH_FAILED, BAD_ARGUMENTS, NOT_FOUND, OK
+from common.codes import Code
+
+CHECKED = 0  # what `order_check` answers when it has nothing to say against a request
+PLACED, DONE, DONE_PARTIAL, NO_CHANGES = 10008, 10009, 10010, 10025
+TAKEN = frozenset({PLACED, DONE, DONE_PARTIAL})
+
+REJECTED: dict[int, Code] = {
+    10004: Code.REQUOTE,
+    10006: Code.REJECTED_BY_BROKER,
+    10013: Code.REJECTED_BY_BROKER,  # invalid request
+    10014: Code.VOLUME_INVALID,
+    10015: Code.PRICE_INVALID,
+    10016: Code.STOPS_INVALID,
+    10017: Code.TRADING_DISABLED,
+    10018: Code.MARKET_CLOSED,
+    10019: Code.NO_MONEY,
+    10020: Code.REQUOTE,  # prices changed
+    10021: Code.PRICE_INVALID,  # there are no quotes to process the request
+    10022: Code.ORDER_TYPE_UNSUPPORTED,  # expiration
+    10026: Code.TRADING_DISABLED,  # the server allows this account no automated trading
+    10029: Code.REJECTED_BY_BROKER,  # frozen: the price is nearer to a level than the freeze level
+    10030: Code.ORDER_TYPE_UNSUPPORTED,  # filling mode
+    10032: Code.TRADING_DISABLED,  # only for real accounts
+    10033: Code.REJECTED_BY_BROKER,  # as many pending orders as it allows
+    10034: Code.VOLUME_INVALID,  # as much volume of the symbol as it allows
+    10035: Code.ORDER_TYPE_UNSUPPORTED,
+    10036: Code.NO_POSITION,
+    10038: Code.VOLUME_INVALID,  # more than the position holds
+    10039: Code.REJECTED_BY_BROKER,  # an order that closes the position is there already
+    10040: Code.REJECTED_BY_BROKER,  # as many positions as it allows
+    10042: Code.TRADING_DISABLED,  # long only
+    10043: Code.TRADING_DISABLED,  # short only
+    10044: Code.TRADING_DISABLED,  # close only
+    10045: Code.REJECTED_BY_BROKER,  # first in, first out
+    10046: Code.REJECTED_BY_BROKER,  # no opposite positions
+}
+"""The server's (or, before it, the terminal's) definitive no."""
+
+NOT_SENT: dict[int, Code] = {
+    10024: Code.NOT_CONNECTED,  # too many requests: it took none, and later it may
+    10027: Code.TRADING_DISABLED,  # the terminal's own button: nothing left this machine
+}
+"""Proven that nothing was taken."""
+
+AMBIGUOUS = frozenset({10007, 10011, 10012, 10023, 10028, 10031, 10041})
+"""Named here so that they are seen to be known: each may stand for an order that is live. They are
+treated as every code that is in no table. 10012: cancelled by time-out, at which end is not said.
+10031: no connection, lost perhaps after the request had gone."""
+
+ERRORS_BEFORE_SENDING: dict[int, Code] = {
+    BAD_ARGUMENTS: Code.UNEXPECTED,  # the package could not read our request: our own fault
+    -8: Code.TRADING_DISABLED,  # RES_E_AUTO_TRADING_DISABLED
+}
+"""`last_error` of an `order_send` that answered None and cannot have sent anything. Not so -10001
+to -10005: the line to the terminal broke, before or after the request."""
+
+
+def verdict(retcode: int, comment: str) -> BrokerError | None:
+    """Return what a request ended in; None: it was taken."""
+    words = f"{retcode} {comment}".strip()
+    if retcode in TAKEN:
+        return None
+    if code := REJECTED.get(retcode):
+        return Rejected(code, words)
+    if code := NOT_SENT.get(retcode):
+        return NotSent(code, words)
+    return OutcomeUnknown(Code.REPLY_LOST, words)
+
+
+def verdict_of_silence(error: tuple[int, str]) -> BrokerError:
+    """Return what an `order_send` that answered None ended in."""
+    words = f"no answer: {error[0]} {error[1]}"
+    if code := ERRORS_BEFORE_SENDING.get(error[0]):
+        return NotSent(code, words)
+    return OutcomeUnknown(Code.REPLY_LOST, words)
+
+
+def check_verdict(retcode: int, comment: str) -> BrokerError | None:
+    """Return what `order_check` has against a request; nothing was sent by it. None: nothing.
+
+    Its other codes say that it could not check, which is no reason against trying.
+    """
+    if retcode != CHECKED and (code := REJECTED.get(retcode)):
+        return Rejected(code, f"{retcode} {comment}".strip())
+    return None
+
+
+def of_login(error: tuple[int, str]) -> Code:
+    """Return why `initialize` or `login` failed."""
+    return Code.CREDENTIALS_REFUSED if error[0] == AUTH_FAILED else Code.BROKER_UNREACHABLE
+
+
+def is_fine(error: tuple[int, str]) -> bool:
+    """Whether the call before this `last_error` did what was asked."""
+    return error[0] == OK
+
+
+def is_not_found(error: tuple[int, str]) -> bool:
+    """Whether what was asked for does not exist."""
+    return error[0] == NOT_FOUND

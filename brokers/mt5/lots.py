@@ -1,0 +1,112 @@
+"""Lots and base units, prices and points: an instrument as the terminal tells it. Pure."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from brokers.base import Rejected
+from brokers.messages import Instrument, OrderType, TimeInForce
+from brokers.mt5.constants import Execution, Filling, FillingMask, LifetimeMask, TradeMode
+from common.codes import Code
+
+FOREX = frozenset({0, 5})  # SYMBOL_CALC_MODE_FOREX, SYMBOL_CALC_MODE_FOREX_NO_LEVERAGE
+
+
+def decimal(value: float) -> Decimal:
+    """Return what a double stands for: MetaTrader keeps 8 digits behind the point."""
+    return Decimal(str(round(value, 8))).normalize() + 0
+
+
+def level(value: float) -> Decimal | None:
+    """Return a stop or target; 0.0 is how the terminal says that there is none."""
+    return decimal(value) if value else None
+
+
+@dataclass(frozen=True, slots=True)
+class Lots:
+    """How one symbol counts. `info`: the terminal's SymbolInfo."""
+
+    info: Any
+
+    @property
+    def contract(self) -> Decimal:
+        return decimal(self.info.trade_contract_size)
+
+    def base(self, lots: float) -> Decimal:
+        """Return lots as base units."""
+        return decimal(lots) * self.contract
+
+    def of(self, quantity: Decimal) -> float:
+        """Return base units as lots. Raises Rejected if they are none that the symbol takes: what
+        is sent is what was decided, never something near it."""
+        lots = quantity / self.contract
+        least, step = decimal(self.info.volume_min), decimal(self.info.volume_step)
+        if not least <= lots <= decimal(self.info.volume_max) or lots % step:
+            raise Rejected(
+                Code.VOLUME_INVALID,
+                f"{lots.normalize():f} lots; {least:f} to {self.info.volume_max:g} by {step:f}",
+            )
+        return float(lots)
+
+    def price(self, price: Decimal | None) -> float:
+        """Return a price with the symbol's digits; 0.0 for none."""
+        return float(round(price, self.info.digits)) if price is not None else 0.0
+
+    def points(self, distance: Decimal) -> int:
+        """Return a distance as whole points, rounded down."""
+        return int(distance / decimal(self.info.point))
+
+    def filling(self, wanted: TimeInForce) -> Filling:
+        """Return how a market order may be filled. Raises Rejected if the symbol allows none.
+
+        Source: the table of filling types by execution mode, mql5.com/en/docs/constants/
+        tradingconstants/orderproperties. The symbol's mask (FOK 1, IOC 2) is not the order's
+        enumeration (FOK 0, IOC 1, RETURN 2). Where the rest of a partly filled order may neither
+        stay nor be cancelled (FOK), that is stricter than IOC and taken for it.
+        """
+        mask, mode = FillingMask(self.info.filling_mode & 3), self.info.trade_exemode
+        if mode in (Execution.REQUEST, Execution.INSTANT):
+            return Filling.FOK
+        if wanted is not TimeInForce.FOK and FillingMask.IOC in mask:
+            return Filling.IOC
+        if FillingMask.FOK in mask:
+            return Filling.FOK
+        if mode == Execution.EXCHANGE and wanted in (TimeInForce.GTC, TimeInForce.DAY):
+            return Filling.RETURN
+        raise Rejected(Code.ORDER_TYPE_UNSUPPORTED, f"{wanted} on {self.info.name}")
+
+    def may_rest(self, order_type: OrderType, wanted: TimeInForce) -> bool:
+        """Whether a pending order may have this time in force here: until cancelled or today."""
+        mask = LifetimeMask(self.info.expiration_mode & 3)
+        needed = {TimeInForce.GTC: LifetimeMask.GTC, TimeInForce.DAY: LifetimeMask.DAY}
+        return order_type is not OrderType.MARKET and wanted in needed and needed[wanted] in mask
+
+    def instrument(self, pair: str = "") -> Instrument:
+        """pair: the owner's word for it, else what the symbol's currencies say."""
+        info, point = self.info, decimal(self.info.point)
+        return Instrument(
+            symbol=info.name,
+            pair=pair or pair_of(info),
+            digits=info.digits,
+            pip=point * 10 if info.digits in (3, 5) else point,
+            quantity_min=self.base(info.volume_min),
+            quantity_step=self.base(info.volume_step),
+            quantity_max=self.base(info.volume_max),
+            contract_size=self.contract,
+            stops_level=info.trade_stops_level * point,
+            freeze_level=info.trade_freeze_level * point,
+        )
+
+
+def pair_of(info: Any) -> str:
+    """Return BASE/QUOTE: of a currency pair or metal its two currencies, of anything else its name
+    without what the broker hung on it, and the currency of its profit."""
+    base, quote, name = info.currency_base, info.currency_profit, info.name
+    if info.trade_calc_mode in FOREX or name.upper().startswith(f"{base}{quote}"):
+        return f"{base}/{quote}"
+    return f"{name.lstrip('#.').split('.')[0].split('-')[0]}/{quote}"
+
+
+def is_tradable(info: Any) -> bool:
+    """Whether positions can be opened in it at all."""
+    return info.trade_mode not in (TradeMode.DISABLED, TradeMode.CLOSE_ONLY)
