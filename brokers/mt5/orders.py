@@ -1,0 +1,96 @@
+"""Our requests in the terminal's words. Pure."""
+
+from typing import Any
+
+from brokers.base import Rejected
+from brokers.messages import OrderRequest, OrderType, PositionMode, TimeInForce
+from brokers.mt5.constants import Action, Filling, Kind, Lifetime
+from brokers.mt5.lots import Lots
+from brokers.mt5.names import comment_of
+from brokers.mt5.parse import KINDS
+from common.codes import Code
+
+ANY_PRICE = 10_000  # points: an order without a limit of its own
+
+
+def place(
+    request: OrderRequest, lots: Lots, *, magic: int, price: float, position: int
+) -> dict[str, Any]:
+    """An order that opens or closes. price: the present one, for a market order; position: the
+    ticket that it closes, or 0. Raises Rejected for what the symbol does not take."""
+    words: dict[str, Any] = {
+        "symbol": request.symbol,
+        "volume": lots.of(request.quantity),
+        "type": int(KINDS[request.side, request.order_type]),
+        "magic": magic,
+        "comment": comment_of(request.client_order_id),
+        **_levels(request, lots),
+    }
+    if position:
+        words["position"] = position
+    if request.order_type is OrderType.MARKET:
+        return words | {
+            "action": int(Action.DEAL),
+            "price": price,
+            "deviation": _deviation(request, lots),
+            "type_time": int(Lifetime.GTC),
+            "type_filling": int(lots.filling(request.time_in_force)),
+        }
+    if not lots.may_rest(request.order_type, request.time_in_force):
+        raise Rejected(Code.ORDER_TYPE_UNSUPPORTED, f"{request.time_in_force} on {request.symbol}")
+    is_limit = request.order_type is OrderType.LIMIT
+    wanted = request.limit_price if is_limit else request.stop_price
+    today = request.time_in_force is TimeInForce.DAY
+    return words | {
+        "action": int(Action.PENDING),
+        "price": lots.price(wanted),
+        "type_time": int(Lifetime.DAY if today else Lifetime.GTC),
+        "type_filling": int(Filling.RETURN),  # pending orders: whatever the execution mode
+    }
+
+
+def names_its_position(request: OrderRequest, mode: PositionMode) -> bool:
+    """Whether the order goes out with the ticket of the position that it closes.
+
+    Raises Rejected for an exit of a hedging account that names none: it would open the other way.
+    """
+    if mode is not PositionMode.HEDGING:
+        return False
+    if request.reduce_only and not request.broker_position_id:
+        raise Rejected(Code.NO_POSITION, "an exit needs the position's ticket")
+    return bool(request.broker_position_id)
+
+
+def levels(*, ticket: int, symbol: str, stop_loss: float, take_profit: float) -> dict[str, Any]:
+    """Stop and target of a position; 0.0 takes one away."""
+    return {
+        "action": int(Action.SLTP), "position": ticket, "symbol": symbol,
+        "sl": stop_loss, "tp": take_profit,
+    }  # fmt: skip
+
+
+def levels_of_order(order: Any, *, stop_loss: float, take_profit: float) -> dict[str, Any]:
+    """Stop and target of an entry that still waits: everything else of it stays."""
+    words = {
+        "action": int(Action.MODIFY), "order": order.ticket, "symbol": order.symbol,
+        "price": order.price_open, "sl": stop_loss, "tp": take_profit,
+        "type_time": order.type_time, "expiration": order.time_expiration,
+    }  # fmt: skip
+    is_two = order.type in (Kind.BUY_STOP_LIMIT, Kind.SELL_STOP_LIMIT)
+    return words | ({"stoplimit": order.price_stoplimit} if is_two else {})
+
+
+def remove(ticket: int) -> dict[str, Any]:
+    return {"action": int(Action.REMOVE), "order": ticket}
+
+
+def _levels(request: OrderRequest, lots: Lots) -> dict[str, float]:
+    said = {"sl": lots.price(request.stop_loss), "tp": lots.price(request.take_profit)}
+    return {name: price for name, price in said.items() if price}
+
+
+def _deviation(request: OrderRequest, lots: Lots) -> int:
+    """How far from the price it may be filled; brokers with market execution don't look at it."""
+    if request.max_slippage is None:
+        return ANY_PRICE
+    return max(0, lots.points(request.max_slippage))

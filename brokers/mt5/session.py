@@ -1,0 +1,246 @@
+"""The terminal of this process: who is logged in, what it lists, what it answers.
+
+Everything here runs on the terminal's own thread (`lane.py`). Before a call the account is made the
+connection's, after it it is looked at again: a person at the terminal may log in as somebody else.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+from brokers.base import BrokerError, ReadFailed, Rejected
+from brokers.messages import ConnectionSpec, PositionMode
+from brokers.mt5 import codes
+from brokers.mt5.constants import MarginMode
+from brokers.mt5.lots import Lots
+from brokers.mt5.names import Names
+from brokers.mt5.server_time import ServerTime, read_zone
+from common.codes import Code
+
+START_MS = 30_000  # how long `initialize` and `login` may take
+LIST_SECONDS = 600  # how long a symbol's steps are believed
+
+
+class Away(BrokerError):
+    """The terminal, its server or the account is not there; nothing was asked of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where this process's terminal is: the operator's setting. path: terminal64.exe."""
+
+    path: str = ""
+    portable: bool = False
+
+
+class Terminal:
+    """One terminal and the accounts that take turns in it.
+
+    module: the package `MetaTrader5`.
+    """
+
+    def __init__(self, module: Any, place: Place) -> None:
+        self.mt, self._place = module, place
+        self.names = Names()
+        self.modes: dict[str, PositionMode] = {}  # as seen, by account
+        self.entries: dict[str, str] = {}  # position -> client order id of its entry
+        self._times: dict[tuple[str, str], ServerTime] = {}
+        self._symbols: dict[tuple[int, str], tuple[float, Lots]] = {}
+        self._steady: tuple[int, float] | None = None
+
+    # ---- who is logged in -----------------------------------------------------------------
+    def enter(self, spec: ConnectionSpec) -> Any:
+        """Log in as the connection's account if need be and return its `account_info`. Raises Away.
+
+        The terminal may be without its server: then it answers from memory, and that is no answer.
+        """
+        login = login_of(spec)
+        info = self.mt.account_info()
+        if info is None:
+            self._steady = None
+            self._start(spec, login)
+            info = self.mt.account_info()
+        if info is not None and not _is(info, spec, login):
+            self._steady = None
+            self._log_in(spec, login)
+            info = self.mt.account_info()
+        if info is None or not _is(info, spec, login):
+            raise Away(Code.BROKER_UNREACHABLE, f"account {login} is not logged in")
+        terminal = self.mt.terminal_info()
+        if terminal is None or not terminal.connected:
+            self._steady = None
+            raise Away(Code.BROKER_UNREACHABLE, "the terminal has no connection to its server")
+        if self._steady is None or self._steady[0] != login:
+            self._steady = login, monotonic()
+        self.modes[spec.account] = mode_of(info)
+        return info
+
+    def still(self, spec: ConnectionSpec) -> None:
+        """Raise Away if the terminal is not (any more) the connection's account, and connected."""
+        info, terminal = self.mt.account_info(), self.mt.terminal_info()
+        if info is None or not _is(info, spec, login_of(spec)):
+            self._steady = None
+            raise Away(Code.BROKER_UNREACHABLE, "somebody else was logged in meanwhile")
+        if terminal is None or not terminal.connected:
+            self._steady = None
+            raise Away(Code.BROKER_UNREACHABLE, "the terminal lost its server meanwhile")
+
+    def steady_seconds(self) -> float:
+        """How long the terminal has been seen with this account and its server without a break:
+        after a login its history is still being fetched."""
+        return monotonic() - self._steady[1] if self._steady else 0.0
+
+    def close(self) -> None:
+        self._steady = None
+        self.mt.shutdown()
+
+    def _start(self, spec: ConnectionSpec, login: int) -> None:
+        path = (self._place.path,) if self._place.path else ()
+        words = {"timeout": START_MS, "portable": self._place.portable, **_credentials(spec, login)}
+        if not self.mt.initialize(*path, **words):
+            self._refuse("initialize")
+
+    def _log_in(self, spec: ConnectionSpec, login: int) -> None:
+        words = _credentials(spec, login)
+        if "password" not in words:
+            raise Away(Code.CREDENTIALS_REFUSED, f"no password to log in as {login}")
+        del words["login"]
+        if not self.mt.login(login, timeout=START_MS, **words):
+            self._refuse("login")
+
+    def _refuse(self, what: str) -> None:
+        error = self.mt.last_error()
+        raise Away(codes.of_login(error), f"{what}: {error[0]} {error[1]}")
+
+    # ---- what it answers ------------------------------------------------------------------
+    def rows(
+        self, ask: Callable[..., Any], *arguments: Any, count: Callable[[], Any], **words: Any
+    ) -> list[Any]:
+        """Read a list. Raises ReadFailed.
+
+        None is how the package says that it failed; some builds say it also where there is nothing,
+        which is believed only if there was no error and the count says so too.
+        """
+        found = ask(*arguments, **words)
+        if found is not None:
+            return list(found)
+        error = self.mt.last_error()
+        if codes.is_fine(error) and count() == 0:
+            return []
+        raise ReadFailed(Code.BROKER_UNREACHABLE, f"{error[0]} {error[1]}")
+
+    def orders(self) -> list[Any]:
+        return self.rows(self.mt.orders_get, count=self.mt.orders_total)
+
+    def positions(self) -> list[Any]:
+        return self.rows(self.mt.positions_get, count=self.mt.positions_total)
+
+    def past_orders(self, begin: int, end: int) -> list[Any]:
+        """begin, end: as the server counts."""
+        count = lambda: self.mt.history_orders_total(begin, end)  # noqa: E731
+        return self.rows(self.mt.history_orders_get, begin, end, count=count)
+
+    def deals(self, begin: int, end: int) -> list[Any]:
+        """begin, end: as the server counts."""
+        count = lambda: self.mt.history_deals_total(begin, end)  # noqa: E731
+        return self.rows(self.mt.history_deals_get, begin, end, count=count)
+
+    def deals_of(self, **of: int) -> list[Any]:
+        """The deals of one order (ticket=) or one position (position=)."""
+        return self.rows(self.mt.history_deals_get, count=lambda: 0, **of)
+
+    def lots(self, info: Any, symbol: str) -> Lots:
+        """How a symbol counts. Raises Rejected if there is none of this name, ReadFailed."""
+        key = info.login, symbol
+        kept = self._symbols.get(key)
+        if kept is not None and monotonic() - kept[0] < LIST_SECONDS:
+            return kept[1]
+        found = self.mt.symbol_info(symbol)
+        if found is None:
+            error = self.mt.last_error()
+            if codes.is_not_found(error):
+                raise Rejected(Code.UNKNOWN_SYMBOL_AT_BROKER, symbol)
+            raise ReadFailed(Code.BROKER_UNREACHABLE, f"{symbol}: {error[0]} {error[1]}")
+        if not found.visible:
+            self.mt.symbol_select(symbol, True)  # without it there are no prices
+        lots = Lots(found)
+        self._symbols[key] = monotonic(), lots
+        return lots
+
+    def forget_symbol(self, info: Any, symbol: str) -> None:
+        """Read its steps anew next time: the server has refused what they allow."""
+        self._symbols.pop((info.login, symbol), None)
+
+    def contracts(self, info: Any) -> Callable[[str], Lots]:
+        """Return how symbols count, for what is read. Raises ReadFailed."""
+
+        def of(symbol: str) -> Lots:
+            try:
+                return self.lots(info, symbol)
+            except Rejected as error:  # it holds what it does not list: nothing can be told of it
+                raise ReadFailed(Code.BROKER_UNREACHABLE, f"no symbol {symbol}") from error
+
+        return of
+
+    # ---- its clock ------------------------------------------------------------------------
+    def time(self, spec: ConnectionSpec, info: Any) -> ServerTime:
+        """The clock of the account's server. Raises Away for a zone that nobody can read."""
+        said = str(spec.settings.get("server_timezone") or "")
+        key = info.server, said
+        if key not in self._times:
+            try:
+                self._times[key] = ServerTime(read_zone(said) if said else None)
+            except ValueError as error:
+                raise Away(Code.FIELD_INVALID, f"server_timezone: {error}") from error
+        return self._times[key]
+
+    def tick(self, time: ServerTime, symbol: str) -> Any:
+        """The latest quote, or None; it also sets our idea of the server's clock."""
+        tick = self.mt.symbol_info_tick(symbol)
+        if tick is not None and tick.time_msc:
+            time.see(symbol, tick.time_msc)
+        return tick
+
+    def look_at_clock(self, spec: ConnectionSpec, info: Any) -> ServerTime:
+        """See some ticks of symbols that were asked for lately."""
+        time = self.time(spec, info)
+        symbols = [symbol for login, symbol in self._symbols if login == info.login][-5:]
+        if said := spec.settings.get("clock_symbol"):
+            symbols.append(str(said))
+        for symbol in symbols:
+            self.tick(time, symbol)
+        return time
+
+
+def login_of(spec: ConnectionSpec) -> int:
+    """The account's number. Raises Away."""
+    if not (spec.account.isascii() and spec.account.isdigit()):
+        raise Away(Code.UNKNOWN_ACCOUNT, "a MetaTrader account is a number")
+    return int(spec.account)
+
+
+def mode_of(info: Any) -> PositionMode:
+    hedging = info.margin_mode == MarginMode.RETAIL_HEDGING
+    return PositionMode.HEDGING if hedging else PositionMode.NETTING
+
+
+def server_of(spec: ConnectionSpec) -> str:
+    return str(spec.settings.get("server") or spec.credentials.get("server") or "")
+
+
+def _is(info: Any, spec: ConnectionSpec, login: int) -> bool:
+    """Whether it is this account: numbers are unique only within a server."""
+    server = server_of(spec)
+    return bool(info.login == login and (not server or info.server.lower() == server.lower()))
+
+
+def _credentials(spec: ConnectionSpec, login: int) -> dict[str, Any]:
+    words: Mapping[str, Any] = {
+        "login": login,
+        "password": spec.credentials.get("password"),
+        "server": server_of(spec),
+    }
+    if not words["password"]:  # the terminal has saved it
+        return {}
+    return {name: value for name, value in words.items() if value}
