@@ -14,6 +14,7 @@ from brokers.mt5.constants import COMMENT_LENGTH
 
 _OURS = 1 << 52  # the top bit of 53: what an integer keeps even where it passes through a double
 _ID = re.compile(r"[a-z0-9]{4,18}", re.ASCII)
+WHOLE = 18  # the length of an id
 KEPT = 50_000
 
 
@@ -50,7 +51,13 @@ class Names:
         return magic
 
     def read(self, magic: int, comment: str) -> str:
-        """Return the client order id of an order, deal or position; '' if it is not known."""
+        """Return the client order id of an order, deal or position; '' if it is not known.
+
+        Where the magic number was taken away a whole id is believed without it: whose it is, its
+        first letters say.
+        """
+        if not is_ours(magic):
+            return comment if len(comment) == WHOLE and _ID.fullmatch(comment) else ""
         for word in _ID.findall(comment):
             if magic_of(word) == magic:
                 return str(word)

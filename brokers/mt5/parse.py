@@ -6,6 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from brokers.base import ReadFailed
 from brokers.messages import (
     AccountState,
     BrokerOrder,
@@ -14,13 +15,13 @@ from brokers.messages import (
     Execution,
     OrderReport,
     OrderType,
+    PositionMode,
     ReportKind,
     Side,
 )
-from brokers.mt5.constants import Entry, Kind, Reason, State
+from brokers.mt5.constants import Entry, Kind, MarginMode, Reason, State
 from brokers.mt5.lots import Lots, decimal, level
 from brokers.mt5.names import Names, is_ours
-from brokers.mt5.session import mode_of
 from common.codes import Code
 
 TYPES: dict[int, tuple[Side, OrderType]] = {
@@ -58,6 +59,18 @@ class Reader:
     names: Names
     currency: str = ""
 
+    def when(self, milliseconds: int) -> datetime | None:
+        """A time that may be left out where the server's zone is not known yet."""
+        try:
+            return self.utc(milliseconds / 1000)
+        except ReadFailed:
+            return None
+
+
+def mode_of(info: Any) -> PositionMode:
+    hedging = info.margin_mode == MarginMode.RETAIL_HEDGING
+    return PositionMode.HEDGING if hedging else PositionMode.NETTING
+
 
 def account(info: Any, account_name: str, at: datetime, *, trading_allowed: bool) -> AccountState:
     return AccountState(
@@ -85,7 +98,7 @@ def position(read: Reader, row: Any) -> BrokerPosition:
         stop_loss=level(row.sl),
         take_profit=level(row.tp),
         client_order_id=read.names.read(row.magic, row.comment),
-        opened_at=read.utc(row.time_msc / 1000),
+        opened_at=read.when(row.time_msc),
     )
 
 
@@ -110,7 +123,7 @@ def resting(read: Reader, row: Any) -> BrokerOrder | None:
         take_profit=level(row.tp),
         client_order_id=read.names.read(row.magic, row.comment),
         broker_position_id=str(row.position_id) if row.position_id else "",
-        placed_at=read.utc(row.time_setup_msc / 1000),
+        placed_at=read.when(row.time_setup_msc),
     )
 
 
@@ -195,8 +208,8 @@ def _of_group(
     read: Reader, deals: Sequence[Any], entry_of: Callable[[int], str]
 ) -> OrderReport | None:
     first = deals[0]
-    by_us = first.reason not in NOT_BY_US and is_ours(first.magic)
-    name = read.names.read(first.magic, first.comment) if by_us else ""
+    name = "" if first.reason in NOT_BY_US else read.names.read(first.magic, first.comment)
+    by_us = first.reason not in NOT_BY_US and (bool(name) or is_ours(first.magic))
     if (by_us and not name) or (not by_us and first.entry == Entry.IN):
         return None
     return OrderReport(

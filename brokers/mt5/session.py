@@ -12,9 +12,9 @@ from typing import Any
 from brokers.base import BrokerError, ReadFailed, Rejected
 from brokers.messages import ConnectionSpec, PositionMode
 from brokers.mt5 import codes
-from brokers.mt5.constants import MarginMode
 from brokers.mt5.lots import Lots
 from brokers.mt5.names import Names
+from brokers.mt5.parse import mode_of
 from brokers.mt5.server_time import ServerTime, read_zone
 from common.codes import Code
 
@@ -43,8 +43,8 @@ class Terminal:
     def __init__(self, module: Any, place: Place) -> None:
         self.mt, self._place = module, place
         self.names = Names()
-        self.modes: dict[str, PositionMode] = {}  # as seen, by account
-        self.entries: dict[str, str] = {}  # position -> client order id of its entry
+        self.modes: dict[str, PositionMode] = {}  # as seen, by connection
+        self.sent: dict[str, float] = {}  # client order id -> when, for look-ups soon after
         self._times: dict[tuple[str, str], ServerTime] = {}
         self._symbols: dict[tuple[int, str], tuple[float, Lots]] = {}
         self._steady: tuple[int, float] | None = None
@@ -73,7 +73,7 @@ class Terminal:
             raise Away(Code.BROKER_UNREACHABLE, "the terminal has no connection to its server")
         if self._steady is None or self._steady[0] != login:
             self._steady = login, monotonic()
-        self.modes[spec.account] = mode_of(info)
+        self.modes[spec.connection_id] = mode_of(info)
         return info
 
     def still(self, spec: ConnectionSpec) -> None:
@@ -218,11 +218,6 @@ def login_of(spec: ConnectionSpec) -> int:
     if not (spec.account.isascii() and spec.account.isdigit()):
         raise Away(Code.UNKNOWN_ACCOUNT, "a MetaTrader account is a number")
     return int(spec.account)
-
-
-def mode_of(info: Any) -> PositionMode:
-    hedging = info.margin_mode == MarginMode.RETAIL_HEDGING
-    return PositionMode.HEDGING if hedging else PositionMode.NETTING
 
 
 def server_of(spec: ConnectionSpec) -> str:

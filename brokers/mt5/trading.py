@@ -1,0 +1,200 @@
+"""Orders, cancels and levels: what leaves for the server, on the terminal's own thread.
+
+Nothing stands between the guard and `order_send`. What fails before it is NotSent; after it only
+the server's word counts.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from time import monotonic
+from typing import Any
+
+from brokers.base import (
+    BrokerError,
+    Guard,
+    NotSent,
+    OutcomeUnknown,
+    Rejected,
+    check_deadline,
+)
+from brokers.messages import (
+    CancelRequest,
+    ConnectionSpec,
+    ModifyRequest,
+    OrderReport,
+    OrderRequest,
+    OrderType,
+    ReportKind,
+    Side,
+)
+from brokers.mt5 import codes, lookup, orders, parse
+from brokers.mt5.lane import Job
+from brokers.mt5.lots import Lots, level
+from brokers.mt5.names import magic_of
+from brokers.mt5.parse import mode_of
+from brokers.mt5.session import Terminal
+from common.codes import Code
+
+BY_STEPS = frozenset({Code.VOLUME_INVALID, Code.STOPS_INVALID, Code.ORDER_TYPE_UNSUPPORTED})
+KEPT = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """One job's way to the server."""
+
+    terminal: Terminal
+    spec: ConnectionSpec
+    job: Job
+
+    def submit(self, request: OrderRequest, guard: Guard, judged_as: Any) -> list[OrderReport]:
+        """judged_as: the position mode that the capabilities spoke of when the order was sized."""
+        info = self.terminal.enter(self.spec)
+        if mode_of(info) is not judged_as:  # `capabilities` says so from now on
+            raise NotSent(Code.NOT_CONNECTED, f"the account is {mode_of(info)}, to be judged anew")
+        lots = self.terminal.lots(info, request.symbol)
+        magic = self.terminal.names.keep(request.client_order_id)
+        words = self._words(request, lots, info, magic)
+        is_exit = request.reduce_only or bool(request.broker_position_id)
+        if not is_exit:
+            self._check(words)
+        try:
+            result = self._send(words, partial(guard, request), request.client_order_id)
+        except Rejected as error:
+            if error.code in BY_STEPS:
+                self.terminal.forget_symbol(info, request.symbol)
+            raise
+        taken = self._report(ReportKind.ACCEPTED, request.client_order_id, result.order)
+        return self._known(info, request.client_order_id, result.order) or [taken]
+
+    def cancel(self, request: CancelRequest) -> list[OrderReport]:
+        """Take a resting order away; CANCEL_REFUSED with what it did instead if it rests no more."""
+        info = self.terminal.enter(self.spec)
+        name, magic = request.client_order_id, magic_of(request.client_order_id)
+        resting = [
+            order.ticket
+            for order in self.terminal.orders()
+            if str(order.ticket) == request.broker_order_id or parse.is_order_of(order, name, magic)
+        ]
+        if not resting:
+            return self._too_late(request)
+        try:
+            self._send(orders.remove(resting[0]), partial(check_deadline, request))
+        except Rejected:
+            return self._too_late(request)
+        known = self._known(info, name, resting[0])
+        if any(report.kind is ReportKind.CANCELLED for report in known):
+            return known
+        return [self._report(ReportKind.CANCELLED, name, resting[0])]
+
+    def modify(self, request: ModifyRequest) -> list[OrderReport]:
+        """Set both levels of a position, or of an entry that still waits."""
+        info = self.terminal.enter(self.spec)
+        lots = self.terminal.lots(info, request.symbol)
+        stop, target = lots.price(request.stop_loss), lots.price(request.take_profit)
+        self._send(self._levels(request, stop, target), partial(check_deadline, request))
+        return [
+            replace(
+                self._report(ReportKind.LEVELS, request.client_order_id, 0),
+                broker_position_id=request.broker_position_id,
+                stop_loss=level(stop),
+                take_profit=level(target),
+            )
+        ]
+
+    # ---- what goes out --------------------------------------------------------------------
+    def _words(self, request: OrderRequest, lots: Lots, info: Any, magic: int) -> dict[str, Any]:
+        ticket = 0
+        if orders.names_its_position(request, mode_of(info)):
+            ticket = self._ticket(request.broker_position_id)
+        price = 0.0
+        if request.order_type is OrderType.MARKET:
+            tick = self.terminal.tick(self.terminal.time(self.spec, info), request.symbol)
+            if tick is None or not (tick.bid and tick.ask):
+                raise NotSent(Code.NOT_CONNECTED, f"{request.symbol} has no price here yet")
+            price = tick.ask if request.side is Side.BUY else tick.bid
+        return orders.place(request, lots, magic=magic, price=price, position=ticket)
+
+    def _ticket(self, position_id: str) -> int:
+        """The ticket of a position now: it may have changed overnight, its identifier never does.
+        One that is not seen is named by its identifier, for the server to refuse."""
+        for position in self.terminal.positions():
+            if str(position.identifier) == position_id:
+                return int(position.ticket)
+        if not position_id.isdigit():
+            raise Rejected(Code.NO_POSITION, f"{position_id!r} is no ticket")
+        return int(position_id)
+
+    def _levels(self, request: ModifyRequest, stop: float, target: float) -> dict[str, Any]:
+        if request.broker_position_id:
+            ticket = self._ticket(request.broker_position_id)
+            return orders.levels(
+                ticket=ticket, symbol=request.symbol, stop_loss=stop, take_profit=target
+            )
+        name, magic = request.client_order_id, magic_of(request.client_order_id)
+        for order in self.terminal.orders():
+            if parse.is_order_of(order, name, magic):
+                return orders.levels_of_order(order, stop_loss=stop, take_profit=target)
+        raise Rejected(Code.NO_POSITION, "neither a position nor a waiting entry")
+
+    def _check(self, words: dict[str, Any]) -> None:
+        """Let the terminal judge an entry first: what it refuses here was never sent. Exits go
+        without: they must leave even where its margin sums are wrong."""
+        found = self.terminal.mt.order_check(words)
+        if found is not None and (refusal := codes.check_verdict(found.retcode, found.comment)):
+            raise refusal
+
+    def _send(self, words: dict[str, Any], guard: Callable[[], None], name: str = "") -> Any:
+        """Send one request. Raises NotSent, Rejected or OutcomeUnknown."""
+        mt = self.terminal.mt
+        self.terminal.still(self.spec)
+        self.job.about_to_send()
+        if name:
+            self._note(name)
+        guard()
+        result = mt.order_send(words)
+        if result is None:
+            raise codes.verdict_of_silence(mt.last_error())
+        if result.retcode == codes.NO_CHANGES and not name:
+            return result
+        if refusal := codes.verdict(result.retcode, result.comment):
+            raise refusal
+        try:
+            self.terminal.still(self.spec)
+        except BrokerError as error:
+            raise OutcomeUnknown(Code.REPLY_LOST, f"taken, but {error.detail}") from error
+        return result
+
+    def _note(self, name: str) -> None:
+        sent = self.terminal.sent
+        sent[name] = monotonic()
+        while len(sent) > KEPT:
+            del sent[next(iter(sent))]
+
+    # ---- what came of it ------------------------------------------------------------------
+    def _known(self, info: Any, name: str, ticket: int) -> list[OrderReport]:
+        """What history already says; [] if it says nothing yet, the next poll will."""
+        try:
+            return lookup.about(self.terminal, self.spec, info, name, ticket) if ticket else []
+        except BrokerError:
+            return []
+
+    def _too_late(self, request: CancelRequest) -> list[OrderReport]:
+        """It rests no more: what became of it. Raises NotSent if nobody can say."""
+        try:
+            known = lookup.find(self.terminal, self.spec, request.client_order_id) or []
+        except BrokerError as error:
+            raise NotSent(Code.NOT_CONNECTED, error.detail) from error
+        if any(report.kind in (ReportKind.CANCELLED, ReportKind.EXPIRED) for report in known):
+            return known
+        ticket = int(request.broker_order_id) if request.broker_order_id.isdigit() else 0
+        return [*known, self._report(ReportKind.CANCEL_REFUSED, request.client_order_id, ticket)]
+
+    def _report(self, kind: ReportKind, name: str, ticket: int) -> OrderReport:
+        return OrderReport(
+            kind=kind,
+            connection_id=self.spec.connection_id,
+            client_order_id=name,
+            broker_order_id=str(ticket) if ticket else "",
+        )
