@@ -55,7 +55,7 @@ def _permissions(info: Any, shown: Any) -> list[Check]:
         (
             "algo trading",
             shown.trade_allowed,
-            "Press Algo Trading in the terminal, and switch off 'disable when the account changes'.",
+            "Press Algo Trading in the terminal, and switch off 'disable when account changes'.",
         ),
         (
             "Python API",

@@ -69,7 +69,7 @@ class Desk:
         return self._known(info, request.client_order_id, result.order) or [taken]
 
     def cancel(self, request: CancelRequest) -> list[OrderReport]:
-        """Take a resting order away; CANCEL_REFUSED with what it did instead if it rests no more."""
+        """Take a resting order away; CANCEL_REFUSED with what it did instead if it is too late."""
         info = self.terminal.enter(self.spec)
         name, magic = request.client_order_id, magic_of(request.client_order_id)
         resting = [

@@ -1,0 +1,179 @@
+"""The process of the fake terminal: `python -m tests.doubles.mt5.server`. It prints its port.
+
+A line is a JSON list: the function's name, arguments, keywords. Names that begin with `set.` are
+the test's own hand: they change the world or its faults, and are answered by the same line.
+"""
+
+import json
+import socketserver
+import threading
+from typing import Any
+
+from tests.doubles.mt5.world import FINE, World
+
+WAIT_SECONDS = 60.0
+
+
+class Terminal(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+    world = World()
+    lock = threading.Lock()
+
+
+class Line(socketserver.StreamRequestHandler):
+    server: Terminal
+
+    def handle(self) -> None:
+        for line in self.rfile:
+            name, arguments, words = json.loads(line)
+            answer = (
+                self._by_hand(name[4:], words)
+                if name.startswith("set.")
+                else self._call(name, arguments, words)
+            )
+            if answer is None:
+                return
+            self.wfile.write(json.dumps(answer).encode() + b"\n")
+
+    # ---- the package's calls --------------------------------------------------------------
+    def _call(self, name: str, arguments: list[Any], words: dict[str, Any]) -> Any:
+        world = self.server.world
+        with self.server.lock:
+            world.calls.append(name)
+            fault = self._fault(name)
+        if fault is None:
+            return self._do(name, arguments, words)
+        accepts = bool(fault.get("accepts"))
+        if fault["do"] == "hold":
+            if not accepts:
+                self._hold()
+            answer = self._do(name, arguments, words)
+            if accepts:
+                self._hold()
+            return answer
+        told = self._do(name, arguments, words) if accepts else None
+        return self._faulty(fault, name, arguments, told)
+
+    def _faulty(self, fault: dict[str, Any], name: str, arguments: list[Any], told: Any) -> Any:
+        world = self.server.world
+        match fault["do"]:
+            case "die":
+                return {"die": True}
+            case "drop":
+                return None
+            case "none":
+                return {"told": None, "error": [fault["code"], fault.get("words", "no")]}
+            case "empty":
+                return {"told": [], "error": list(FINE)}
+            case "half":
+                return {"told": {"retcode": 10009}, "error": list(FINE)}
+            case "switch":
+                world.current = world.accounts[fault["login"]]
+                return told or self._do(name, arguments, {})
+            case "retcode":
+                result = world.result(arguments[0], fault["code"])
+                return {"told": result, "error": list(FINE)}
+        raise ValueError(fault)
+
+    def _hold(self) -> None:
+        world = self.server.world
+        world.holding.set()
+        world.released.wait(WAIT_SECONDS)
+
+    def _do(self, name: str, arguments: list[Any], words: dict[str, Any]) -> Any:
+        world = self.server.world
+        with self.server.lock:
+            world.error = FINE
+            told = getattr(world, name)(*arguments, **words)
+            return {"told": told, "error": list(world.error)}
+
+    def _fault(self, name: str) -> dict[str, Any] | None:
+        world = self.server.world
+        for fault in world.faults:
+            if fault["call"] == name:
+                fault["skip"] = fault.get("skip", 0) - 1
+                if fault["skip"] >= 0:
+                    return None
+                fault["times"] = fault.get("times", 1) - 1
+                if fault["times"] <= 0:
+                    world.faults.remove(fault)
+                return fault
+        return None
+
+    # ---- the test's hand ------------------------------------------------------------------
+    def _by_hand(self, name: str, words: dict[str, Any]) -> Any:
+        world = self.server.world
+        if name == "wait_held":
+            return world.holding.wait(WAIT_SECONDS)
+        with self.server.lock:
+            return getattr(self, f"_{name}")(world, **words) or {"ok": True}
+
+    def _world(self, world: World, **values: Any) -> None:
+        for field, value in values.items():
+            setattr(world, field, value)
+
+    def _books(self, world: World, login: int, **values: Any) -> None:
+        for field, value in values.items():
+            setattr(world.accounts[login], field, value)
+
+    def _comments(self, world: World, login: int, cut: int, text: str = "") -> None:
+        world.accounts[login].comments = lambda comment: text or comment[:cut]
+
+    def _late(self, world: World, login: int, hides: bool) -> None:
+        books = world.accounts[login]
+        books.hides_deals = hides
+        if not hides:
+            books.late.clear()
+
+    def _symbol(self, world: World, name: str, **values: Any) -> None:
+        world.symbols[name].update(values)
+
+    def _quote(self, world: World, name: str, bid: float, ask: float) -> None:
+        world.symbols[name].update(bid=bid, ask=ask)
+        world.ticks[name] = world.now()
+        for books in world.accounts.values():
+            books.quote(name, bid, ask)
+
+    def _close(self, world: World, login: int, ticket: int, **words: Any) -> None:
+        books = world.accounts[login]
+        for position in [one for one in books.positions if one["ticket"] == ticket]:
+            price = world.symbols[position["symbol"]]["bid"]
+            books.close(position, price, **words)
+
+    def _rename(self, world: World, login: int, ticket: int, new: int) -> None:
+        """What a server does overnight: the position has another ticket, and its identifier."""
+        for position in world.accounts[login].positions:
+            if position["ticket"] == ticket:
+                position["ticket"] = new
+
+    def _end(self, world: World, login: int, ticket: int, state: int) -> None:
+        books = world.accounts[login]
+        for order in [one for one in books.orders if one["ticket"] == ticket]:
+            books.end(order, state)
+
+    def _log(self, world: World, login: int) -> None:
+        world.current = world.accounts[login]
+
+    def _fault_add(self, world: World, **fault: Any) -> None:
+        world.faults.append(fault)
+
+    def _release(self, world: World) -> None:
+        world.released.set()
+
+    def _show(self, world: World, login: int) -> dict[str, Any]:
+        books = world.accounts[login]
+        return {
+            "accepted": books.accepted, "orders": books.orders, "history": books.history,
+            "positions": books.positions, "deals": books.deals, "calls": world.calls,
+        }  # fmt: skip
+
+
+def main() -> None:
+    with Terminal(("127.0.0.1", 0), Line) as server:
+        print(server.server_address[1], flush=True)
+        server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""The test's side of the fake terminal: starts its process, sets its faults, reads its journal."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+PACKAGE = Path(__file__).parent / "package"
+ROOT = Path(__file__).parents[3]
+
+
+class Venue:
+    """One terminal process. Its accounts: 1001 hedging, 1002 netting, 1003 hedging."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.doubles.mt5.server"],
+            cwd=ROOT, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert self._process.stdout is not None
+        self.port = int(self._process.stdout.readline())
+        self._line = socket.create_connection(("127.0.0.1", self.port)).makefile("rwb")
+
+    def stop(self) -> None:
+        self._line.close()
+        self._process.terminate()
+        self._process.wait(10)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+    def environment(self) -> dict[str, str]:
+        """For a client process of its own."""
+        paths = os.pathsep.join([str(PACKAGE), str(ROOT)])
+        return {**os.environ, "FAKE_MT5": str(self.port), "PYTHONPATH": paths}
+
+    def hand(self, what: str, /, **words: Any) -> Any:
+        self._line.write(json.dumps([f"set.{what}", [], words]).encode() + b"\n")
+        self._line.flush()
+        return json.loads(self._line.readline())
+
+    def world(self, **values: Any) -> None:
+        self.hand("world", **values)
+
+    def books(self, login: int = 1001, **values: Any) -> None:
+        self.hand("books", login=login, **values)
+
+    def symbol(self, name: str, **values: Any) -> None:
+        self.hand("symbol", name=name, **values)
+
+    def quote(self, name: str, bid: float, ask: float) -> None:
+        self.hand("quote", name=name, bid=bid, ask=ask)
+
+    def fault(self, call: str, do: str, **words: Any) -> None:
+        """do: retcode, none, drop, die, hold, empty, half, switch; accepts: the call is done first;
+        times, skip: how often, and after how many calls."""
+        self.hand("fault_add", call=call, do=do, **words)
+
+    def show(self, login: int = 1001) -> Any:
+        return self.hand("show", login=login)
+
+    def accepted(self, login: int = 1001) -> list[str]:
+        """The journal: comments of the orders that the server took, in its order."""
+        return [r["comment"] for r in self.show(login)["accepted"] if r["action"] in (1, 5)]

@@ -1,0 +1,309 @@
+"""The fake terminal and its trade server: accounts, symbols, who is logged in, faults on demand."""
+
+import threading
+import time
+from typing import Any
+
+from tests.doubles.mt5.books import BUY, CANCELED, HEDGING, SELL, Books
+
+DEAL, PENDING, SLTP, MODIFY, REMOVE = 1, 5, 6, 7, 8
+FINE = (1, "Success")
+
+
+def symbol(name: str, bid: float, ask: float, **other: Any) -> dict[str, Any]:
+    said = {
+        "select": True, "visible": True, "time": 0, "digits": 5, "spread": 10,
+        "trade_calc_mode": 0, "trade_mode": 4, "trade_stops_level": 10, "trade_freeze_level": 5,
+        "trade_exemode": 2, "expiration_mode": 15, "filling_mode": 3, "order_mode": 127,
+        "bid": bid, "ask": ask, "point": 0.00001, "trade_tick_size": 0.00001,
+        "trade_contract_size": 100_000.0, "volume_min": 0.01, "volume_max": 100.0,
+        "volume_step": 0.01, "volume_limit": 0.0, "margin_initial": 0.0, "currency_base": name[:3],
+        "currency_profit": name[3:6], "currency_margin": name[:3], "description": name,
+        "name": name, "path": f"Forex\\{name}",
+    }  # fmt: skip
+    return said | other
+
+
+class World:
+    """Everything that outlives a client."""
+
+    def __init__(self) -> None:
+        self.zone_seconds, self.skew_seconds = 0.0, 0.0
+        self.connected = self.algo_trading = self.ticking = True
+        self.api_disabled = self.market_closed = False
+        self.ping_microseconds = 32_000
+        self.symbols = {
+            one["name"]: one
+            for one in (
+                symbol("EURUSD", 1.10000, 1.10010),
+                symbol("EURUSD.m", 1.10000, 1.10010, filling_mode=1),
+                symbol(
+                    "US500", 5000.0, 5000.5, digits=1, point=0.1, trade_calc_mode=2,
+                    trade_contract_size=1.0, volume_min=0.1, volume_step=0.1, trade_exemode=3,
+                    filling_mode=0, currency_base="USD", currency_profit="USD",
+                ),
+                symbol("USDJPY", 150.0, 150.01, digits=3, point=0.001, trade_exemode=1),
+                symbol("OLD", 1.0, 1.1, trade_mode=0),
+            )
+        }  # fmt: skip
+        self.accounts = {
+            login: Books(login, mode, self.now) for login, mode in ((1001, 2), (1002, 0), (1003, 2))
+        }
+        self.current: Books | None = None
+        self.ticks = {name: self.now() for name in self.symbols}
+        self.faults: list[dict[str, Any]] = []
+        self.error: tuple[int, str] = FINE
+        self.released = threading.Event()
+        self.holding = threading.Event()
+        self.calls: list[str] = []
+
+    def now(self) -> int:
+        return int((time.time() + self.zone_seconds + self.skew_seconds) * 1000)
+
+    # ---- the package's functions ----------------------------------------------------------
+    def initialize(self, path: Any = None, **words: Any) -> bool:
+        return self._log_in(int(words["login"]), words) if "login" in words else True
+
+    def login(self, login: int, **words: Any) -> bool:
+        return self._log_in(login, words)
+
+    def _log_in(self, login: int, words: dict[str, Any]) -> bool:
+        books = self.accounts.get(login)
+        server = words.get("server")
+        if (
+            books is None
+            or words.get("password") != books.password
+            or server not in (None, books.server)
+        ):
+            self.error = (-6, "Terminal: Authorization failed")
+            return False
+        self.current = books
+        return True
+
+    def version(self) -> list[Any]:
+        return [500, 5200, "20 Nov 2026"]
+
+    def terminal_info(self) -> dict[str, Any]:
+        return {
+            "community_account": False, "community_connection": False, "connected": self.connected,
+            "dlls_allowed": False, "trade_allowed": self.algo_trading,
+            "tradeapi_disabled": self.api_disabled, "email_enabled": False, "ftp_enabled": False,
+            "notifications_enabled": False, "mqid": False, "build": 5200, "maxbars": 100_000,
+            "codepage": 0, "ping_last": self.ping_microseconds, "community_balance": 0.0,
+            "retransmission": 0.0, "company": "Double", "name": "MetaTrader 5",
+            "language": "English", "path": "C:\\mt5", "data_path": "C:\\mt5",
+            "commondata_path": "C:\\common",
+        }  # fmt: skip
+
+    def account_info(self) -> dict[str, Any] | None:
+        books = self.current
+        if books is None:
+            self.error = (-10004, "No IPC connection")
+            return None
+        margin = sum(self._margin(one["symbol"], one["volume"]) for one in books.positions)
+        return {
+            "login": books.login, "trade_mode": 0, "leverage": books.leverage, "limit_orders": 200,
+            "margin_so_mode": 0, "trade_allowed": books.may_trade,
+            "trade_expert": books.may_expert, "margin_mode": books.margin_mode,
+            "currency_digits": 2, "fifo_close": False, "balance": books.balance, "credit": 0.0,
+            "profit": 0.0, "equity": books.balance, "margin": margin,
+            "margin_free": books.balance - margin, "margin_level": 0.0, "margin_so_call": 50.0,
+            "margin_so_so": 30.0, "margin_initial": 0.0, "margin_maintenance": 0.0, "assets": 0.0,
+            "liabilities": 0.0, "commission_blocked": 0.0, "name": "A. Double",
+            "server": books.server, "currency": "USD", "company": "Double",
+        }  # fmt: skip
+
+    def symbols_total(self) -> int:
+        return len(self.symbols)
+
+    def symbols_get(self) -> list[dict[str, Any]]:
+        return list(self.symbols.values())
+
+    def symbol_info(self, name: str) -> dict[str, Any] | None:
+        if name not in self.symbols:
+            self.error = (-4, "Terminal: Not found")
+        return self.symbols.get(name)
+
+    def symbol_select(self, name: str, enable: bool = True) -> bool:
+        if name in self.symbols:
+            self.symbols[name]["visible"] = self.symbols[name]["select"] = enable
+        return name in self.symbols
+
+    def symbol_info_tick(self, name: str) -> dict[str, Any] | None:
+        one = self.symbols.get(name)
+        if one is None or not one["visible"]:
+            self.error = (-4, "Terminal: Not found")
+            return None
+        if self.ticking:
+            self.ticks[name] = max(self.now(), self.ticks[name] + 1)
+        at = self.ticks[name]
+        return {
+            "time": at // 1000, "bid": one["bid"], "ask": one["ask"], "last": 0.0, "volume": 0,
+            "time_msc": at, "flags": 6, "volume_real": 0.0,
+        }  # fmt: skip
+
+    def orders_total(self) -> int:
+        return len(self._books().orders)
+
+    def orders_get(self, ticket: int = 0) -> list[dict[str, Any]]:
+        return [one for one in self._books().orders if ticket in (0, one["ticket"])]
+
+    def positions_total(self) -> int:
+        return len(self._books().positions)
+
+    def positions_get(self, ticket: int = 0) -> list[dict[str, Any]]:
+        return [one for one in self._books().positions if ticket in (0, one["ticket"])]
+
+    def history_orders_total(self, begin: int, end: int) -> int:
+        return len(self.history_orders_get(begin, end))
+
+    def history_orders_get(
+        self, begin: int = 0, end: int = 2**40, *, ticket: int = 0, position: int = 0
+    ) -> list[dict[str, Any]]:
+        return [
+            one
+            for one in self._books().history
+            if begin <= one["time_done"] <= end and ticket in (0, one["ticket"])
+        ]
+
+    def history_deals_total(self, begin: int, end: int) -> int:
+        return len(self.history_deals_get(begin, end))
+
+    def history_deals_get(
+        self, begin: int = 0, end: int = 2**40, *, ticket: int = 0, position: int = 0
+    ) -> list[dict[str, Any]]:
+        """ticket: of an order; position: an identifier."""
+        books = self._books()
+        return [
+            one
+            for one in books.deals
+            if begin <= one["time"] <= end
+            and ticket in (0, one["order"])
+            and position in (0, one["position_id"])
+            and one["ticket"] not in books.late
+        ]
+
+    def order_calc_margin(self, kind: int, name: str, volume: float, price: float) -> float:
+        return self._margin(name, volume)
+
+    def order_check(self, request: dict[str, Any]) -> dict[str, Any]:
+        code = self._refusal(request)
+        return {
+            "retcode": code, "balance": 0.0, "equity": 0.0, "profit": 0.0, "margin": 0.0,
+            "margin_free": 0.0, "margin_level": 0.0, "comment": "Done" if not code else "No",
+            "request": request,
+        }  # fmt: skip
+
+    def order_send(self, request: dict[str, Any]) -> dict[str, Any]:
+        if code := self._refusal(request):
+            return self.result(request, code)
+        self._books().accepted.append(request)
+        return {
+            DEAL: self._deal, PENDING: self._pend, SLTP: self._levels, MODIFY: self._change,
+            REMOVE: self._remove,
+        }[request["action"]](request)  # fmt: skip
+
+    def result(
+        self, request: dict[str, Any], code: int, order: int = 0, deal: int = 0, volume: float = 0.0
+    ) -> dict[str, Any]:
+        words = {10009: "Request executed", 10008: "Order placed"}.get(code, "no")
+        return {
+            "retcode": code, "deal": deal, "order": order, "volume": volume, "price": 0.0,
+            "bid": 0.0, "ask": 0.0, "comment": words, "request_id": 1, "retcode_external": 0,
+            "request": request,
+        }  # fmt: skip
+
+    # ---- the server's rules ---------------------------------------------------------------
+    def _books(self) -> Books:
+        assert self.current is not None
+        return self.current
+
+    def _margin(self, name: str, volume: float) -> float:
+        one = self.symbols[name]
+        return float(volume * one["trade_contract_size"] * one["bid"] / self._books().leverage)
+
+    def _refusal(self, request: dict[str, Any]) -> int:
+        """The first reason against a request, 0 if there is none."""
+        if not self.algo_trading or self.api_disabled:
+            return 10027
+        if not self.connected:
+            return 10031
+        action = request["action"]
+        if action in (REMOVE, MODIFY):
+            there = any(one["ticket"] == request["order"] for one in self._books().orders)
+            return 0 if there else 10013
+        if self.market_closed:
+            return 10018
+        if action == SLTP:
+            there = any(one["ticket"] == request["position"] for one in self._books().positions)
+            return (self._stops(request) if there else 10036) or 0
+        return self._new(request)
+
+    def _new(self, request: dict[str, Any]) -> int:
+        one, books = self.symbols.get(request["symbol"]), self._books()
+        if one is None:
+            return 10013
+        volume, step = request["volume"], one["volume_step"]
+        even = abs(volume / step - round(volume / step)) < 1e-6
+        if not (one["volume_min"] <= volume <= one["volume_max"] and even):
+            return 10014
+        filling = request["type_filling"]
+        if request["action"] == DEAL and one["trade_exemode"] in (2, 3):
+            allowed = {0: one["filling_mode"] & 1, 1: one["filling_mode"] & 2}
+            allowed[2] = one["trade_exemode"] == 3
+            if not allowed[filling]:
+                return 10030
+        ticket = request.get("position", 0)
+        if ticket and books.margin_mode == HEDGING:
+            held = [p for p in books.positions if p["ticket"] == ticket]
+            if not held:
+                return 10036
+            return 10038 if volume > held[0]["volume"] + 1e-9 else 0
+        if stops := self._stops(request):
+            return stops
+        margin = sum(self._margin(p["symbol"], p["volume"]) for p in books.positions)
+        needed = self._margin(request["symbol"], volume) if not ticket else 0.0
+        return 10019 if books.margin_mode == HEDGING and margin + needed > books.balance else 0
+
+    def _stops(self, request: dict[str, Any]) -> int:
+        one = self.symbols[request["symbol"]]
+        least = one["trade_stops_level"] * one["point"]
+        price = request.get("price") or one["bid"]
+        levels = [request.get("sl", 0.0), request.get("tp", 0.0)]
+        return 10016 if any(at and abs(at - price) < least - 1e-9 for at in levels) else 0
+
+    def _deal(self, request: dict[str, Any]) -> dict[str, Any]:
+        books, one = self._books(), self.symbols[request["symbol"]]
+        order = books.order(request)
+        price = one["ask"] if request["type"] == BUY else one["bid"]
+        assert request["type"] in (BUY, SELL)
+        deals = books.execute(order, price, books.fill_share)
+        whole = books.fill_share == 1.0
+        done = 10009 if whole else 10010
+        return self.result(request, done, order["ticket"], deals[-1], order["volume_initial"])
+
+    def _pend(self, request: dict[str, Any]) -> dict[str, Any]:
+        order = self._books().order(request)
+        self._books().orders.append(order)
+        return self.result(request, 10009, order["ticket"])
+
+    def _levels(self, request: dict[str, Any]) -> dict[str, Any]:
+        for position in self._books().positions:
+            if position["ticket"] == request["position"]:
+                wanted = {"sl": request["sl"], "tp": request["tp"]}
+                if {name: position[name] for name in wanted} == wanted:
+                    return self.result(request, 10025)
+                position.update(wanted)
+        return self.result(request, 10009)
+
+    def _change(self, request: dict[str, Any]) -> dict[str, Any]:
+        for order in self._books().orders:
+            if order["ticket"] == request["order"]:
+                order.update(sl=request["sl"], tp=request["tp"], price_open=request["price"])
+        return self.result(request, 10009, request["order"])
+
+    def _remove(self, request: dict[str, Any]) -> dict[str, Any]:
+        books = self._books()
+        for order in [one for one in books.orders if one["ticket"] == request["order"]]:
+            books.end(order, CANCELED)
+        return self.result(request, 10009, request["order"])

@@ -1,0 +1,60 @@
+"""Values that the tests of the MetaTrader 5 adapter share."""
+
+import asyncio
+from collections.abc import Coroutine
+from decimal import Decimal
+from typing import Any, TypeVar
+
+from brokers.messages import ConnectionSpec, OrderReport, OrderRequest, OrderType, Side, TimeInForce
+from brokers.mt5.adapter import Mt5Adapter
+
+T = TypeVar("T")
+CID = "fcxabcdefghijklmn0"
+EXIT = "fcxzyxwvutsrqponm0"
+
+
+def run(call: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(call)
+
+
+def spec(login: int = 1001, **settings: Any) -> ConnectionSpec:
+    return ConnectionSpec(
+        connection_id=f"c{login}",
+        account=str(login),
+        settings={
+            "server": "Double-Demo",
+            "server_timezone": "UTC",
+            "settle_seconds": 0,
+            "reply_timeout": 30,
+            **settings,
+        },
+        credentials={"password": "secret"},
+    )
+
+
+def order(client_order_id: str = CID, **changes: Any) -> OrderRequest:
+    words: dict[str, Any] = {
+        "client_order_id": client_order_id,
+        "connection_id": "c1001",
+        "account": "1001",
+        "symbol": "EURUSD",
+        "side": Side.BUY,
+        "order_type": OrderType.MARKET,
+        "time_in_force": TimeInForce.IOC,
+        "quantity": Decimal(10_000),
+        "order_id": 7,
+    }
+    return OrderRequest(**{**words, **changes})
+
+
+def no_guard(request: OrderRequest) -> None:
+    return None
+
+
+def submit(adapter: Mt5Adapter, request: OrderRequest, **of: Any) -> list[OrderReport]:
+    return run(adapter.submit(spec(**of), request, no_guard))
+
+
+def bought(adapter: Mt5Adapter, **changes: Any) -> str:
+    """Buy and return the position's number."""
+    return submit(adapter, order(**changes))[-1].broker_position_id

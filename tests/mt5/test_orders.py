@@ -1,0 +1,317 @@
+"""What the server takes and what it tells of it, against a terminal of our own."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from brokers.base import Rejected
+from brokers.messages import (
+    CancelRequest,
+    CloseCause,
+    ModifyRequest,
+    OrderType,
+    ReportKind,
+    Side,
+    TimeInForce,
+)
+from brokers.mt5.adapter import Mt5Adapter
+from brokers.mt5.names import magic_of
+from common.codes import Code
+from tests.doubles.mt5.venue import Venue
+from tests.mt5.orders import CID, EXIT, bought, order, run, spec, submit
+
+K = ReportKind
+AGO = timedelta(hours=1)
+
+
+def test_market_order_is_filled_in_base_units(venue: Venue, adapter: Mt5Adapter) -> None:
+    (report,) = submit(adapter, order(stop_loss=Decimal("1.09"), take_profit=Decimal("1.12")))
+    assert report.kind is K.FILLED
+    (fill,) = report.fills
+    assert (fill.quantity, fill.price) == (10_000, Decimal("1.1001"))
+    assert (fill.commission, fill.commission_currency) == (Decimal("0.35"), "USD")
+    assert abs(fill.time - datetime.now(UTC)) < timedelta(seconds=30)
+    sent = venue.show()["accepted"][0]
+    assert (sent["volume"], sent["magic"], sent["comment"]) == (0.1, magic_of(CID), CID)
+    assert (sent["sl"], sent["tp"], sent["type_filling"]) == (1.09, 1.12, 1)
+
+
+def test_fill_in_pieces_has_an_id_for_each(venue: Venue, adapter: Mt5Adapter) -> None:
+    venue.books(pieces=2)
+    (report,) = submit(adapter, order())
+    assert [f.quantity for f in report.fills] == [5_000, 5_000]
+    assert len({f.broker_fill_id for f in report.fills}) == 2
+    again = run(adapter.fills_since(spec(), datetime.now(UTC) - AGO))
+    assert [one.fills for one in again] == [report.fills]
+
+
+def test_partly_filled_order_tells_the_rest_as_cancelled(
+    venue: Venue, adapter: Mt5Adapter
+) -> None:
+    venue.books(fill_share=0.3)
+    filled, rest = submit(adapter, order())
+    assert (filled.kind, filled.fills[0].quantity) == (K.FILLED, 3_000)
+    assert rest.kind is K.CANCELLED
+
+
+@pytest.mark.parametrize(
+    ("symbol", "wanted", "filling"),
+    [
+        ("EURUSD", TimeInForce.GTC, 1),
+        ("EURUSD", TimeInForce.FOK, 0),
+        ("EURUSD.m", TimeInForce.IOC, 0),  # the symbol allows only FOK (mask 1, enumeration 0)
+        ("USDJPY", TimeInForce.IOC, 0),  # instant execution
+        ("US500", TimeInForce.GTC, 2),  # exchange execution without either bit
+    ],
+)
+def test_filling_by_mask_and_execution(
+    venue: Venue, adapter: Mt5Adapter, symbol: str, wanted: TimeInForce, filling: int
+) -> None:
+    quantity = Decimal(1) if symbol == "US500" else Decimal(1_000)
+    submit(adapter, order(symbol=symbol, time_in_force=wanted, quantity=quantity))
+    assert venue.show()["accepted"][0]["type_filling"] == filling
+
+
+def test_filling_that_the_symbol_lacks_is_refused_here(venue: Venue, adapter: Mt5Adapter) -> None:
+    with pytest.raises(Rejected) as refused:
+        submit(adapter, order(symbol="US500", time_in_force=TimeInForce.FOK, quantity=Decimal(1)))
+    assert refused.value.code is Code.ORDER_TYPE_UNSUPPORTED
+    assert venue.accepted() == []
+
+
+@pytest.mark.parametrize(
+    ("side", "order_type", "price", "kind"),
+    [
+        (Side.BUY, OrderType.LIMIT, "1.05", 2),
+        (Side.SELL, OrderType.LIMIT, "1.15", 3),
+        (Side.BUY, OrderType.STOP, "1.15", 4),
+        (Side.SELL, OrderType.STOP, "1.05", 5),
+    ],
+)
+def test_pending_order_rests_fills_and_is_found(
+    venue: Venue, adapter: Mt5Adapter, side: Side, order_type: OrderType, price: str, kind: int
+) -> None:
+    at = Decimal(price)
+    field = "limit_price" if order_type is OrderType.LIMIT else "stop_price"
+    request = order(
+        side=side, order_type=order_type, time_in_force=TimeInForce.DAY, **{field: at}
+    )
+    (accepted,) = submit(adapter, request)
+    assert accepted.kind is K.ACCEPTED
+    sent = venue.show()["accepted"][0]
+    assert (sent["type"], sent["type_time"], sent["type_filling"]) == (kind, 1, 2)
+    (rests,) = run(adapter.open_orders(spec()))
+    assert (rests.client_order_id, rests.side, rests.order_type) == (CID, side, order_type)
+    assert (rests.quantity, rests.filled) == (10_000, 0)
+    assert {rests.limit_price, rests.stop_price} == {at, None}
+    bid = float(price)
+    venue.quote("EURUSD", bid, bid)
+    found = run(adapter.find_order(spec(), CID))
+    assert found is not None
+    assert [report.kind for report in found] == [K.FILLED]
+    assert found[0].broker_order_id == accepted.broker_order_id
+    assert run(adapter.open_orders(spec())) == []
+
+
+def test_pending_order_cannot_be_immediate(venue: Venue, adapter: Mt5Adapter) -> None:
+    with pytest.raises(Rejected) as refused:
+        submit(adapter, order(order_type=OrderType.LIMIT, limit_price=Decimal("1.05")))
+    assert refused.value.code is Code.ORDER_TYPE_UNSUPPORTED
+    assert venue.accepted() == []
+
+
+def test_exit_closes_by_its_ticket_and_nothing_else(venue: Venue, adapter: Mt5Adapter) -> None:
+    first, second = bought(adapter), bought(adapter, client_order_id="fcxother0000000000")
+    request = order(
+        EXIT, side=Side.SELL, reduce_only=True, broker_position_id=first, quantity=Decimal(4_000)
+    )
+    (report,) = submit(adapter, request)
+    assert (report.kind, report.broker_position_id) == (K.FILLED, first)
+    held = {p.broker_position_id: p.quantity for p in run(adapter.positions(spec()))}
+    assert held == {first: 6_000, second: 10_000}
+
+
+def test_exit_finds_the_ticket_that_changed_overnight(venue: Venue, adapter: Mt5Adapter) -> None:
+    number = bought(adapter)
+    venue.hand("rename", login=1001, ticket=int(number), new=999_999)
+    submit(adapter, order(EXIT, side=Side.SELL, reduce_only=True, broker_position_id=number))
+    assert venue.show()["accepted"][-1]["position"] == 999_999
+    assert run(adapter.positions(spec())) == []
+
+
+def test_exit_of_a_closed_position_is_refused_by_the_server(
+    venue: Venue, adapter: Mt5Adapter
+) -> None:
+    number = bought(adapter)
+    venue.hand("close", login=1001, ticket=int(number), reason=0, comment="", magic=0)
+    with pytest.raises(Rejected) as refused:
+        submit(adapter, order(EXIT, side=Side.SELL, reduce_only=True, broker_position_id=number))
+    assert refused.value.code is Code.NO_POSITION
+    assert run(adapter.positions(spec())) == []
+
+
+def test_exit_beyond_what_is_open_is_refused_by_the_server(
+    venue: Venue, adapter: Mt5Adapter
+) -> None:
+    number = bought(adapter)
+    beyond = order(
+        EXIT, side=Side.SELL, reduce_only=True, broker_position_id=number, quantity=Decimal(20_000)
+    )
+    with pytest.raises(Rejected) as refused:
+        submit(adapter, beyond)
+    assert refused.value.code is Code.VOLUME_INVALID
+    assert [p.quantity for p in run(adapter.positions(spec()))] == [10_000]
+
+
+def test_exit_without_a_ticket_never_leaves_a_hedging_account(
+    venue: Venue, adapter: Mt5Adapter
+) -> None:
+    bought(adapter)
+    with pytest.raises(Rejected) as refused:
+        submit(adapter, order(EXIT, side=Side.SELL, reduce_only=True))
+    assert refused.value.code is Code.NO_POSITION
+    assert venue.accepted() == [CID]
+
+
+def test_levels_are_set_taken_away_and_told_when_unchanged(
+    venue: Venue, adapter: Mt5Adapter
+) -> None:
+    number = bought(adapter)
+    stop, target = Decimal("1.09123"), Decimal("1.12")
+    wish = ModifyRequest(CID, number, "EURUSD", stop, target)
+    for _ in range(2):  # the second changes nothing (10025) and is as good
+        (told,) = run(adapter.modify(spec(), wish))
+        assert (told.kind, told.stop_loss, told.take_profit) == (K.LEVELS, stop, target)
+    (held,) = run(adapter.positions(spec()))
+    assert (held.stop_loss, held.take_profit) == (stop, target)
+    (told,) = run(adapter.modify(spec(), ModifyRequest(CID, number, "EURUSD", None, None)))
+    assert (told.stop_loss, told.take_profit) == (None, None)
+    assert run(adapter.positions(spec()))[0].stop_loss is None
+
+
+def test_levels_of_a_waiting_entry_keep_its_price(venue: Venue, adapter: Mt5Adapter) -> None:
+    limit = {"order_type": OrderType.LIMIT, "limit_price": Decimal("1.05")}
+    submit(adapter, order(time_in_force=TimeInForce.GTC, **limit))
+    run(adapter.modify(spec(), ModifyRequest(CID, "", "EURUSD", Decimal("1.04"), None)))
+    (rests,) = run(adapter.open_orders(spec()))
+    assert (rests.limit_price, rests.stop_loss) == (Decimal("1.05"), Decimal("1.04"))
+
+
+def test_levels_of_nothing_are_refused(venue: Venue, adapter: Mt5Adapter) -> None:
+    for number in ("", "4711", "x"):
+        with pytest.raises(Rejected) as refused:
+            run(adapter.modify(spec(), ModifyRequest(CID, number, "EURUSD", None, None)))
+        assert refused.value.code is Code.NO_POSITION
+
+
+def test_cancel_and_what_came_before_it(venue: Venue, adapter: Mt5Adapter) -> None:
+    limit = {"order_type": OrderType.LIMIT, "limit_price": Decimal("1.05")}
+    request = order(time_in_force=TimeInForce.GTC, **limit)
+    (accepted,) = submit(adapter, request)
+    wish = CancelRequest(CID, accepted.broker_order_id, "EURUSD")
+    assert K.CANCELLED in [told.kind for told in run(adapter.cancel(spec(), wish))]
+    assert K.CANCELLED in [told.kind for told in run(adapter.cancel(spec(), wish))]  # and again
+    found = run(adapter.find_order(spec(), CID))
+    assert found is not None
+    assert [told.kind for told in found] == [K.ACCEPTED, K.CANCELLED]
+
+
+def test_fill_before_the_cancel_wins(venue: Venue, adapter: Mt5Adapter) -> None:
+    limit = {"order_type": OrderType.LIMIT, "limit_price": Decimal("1.05")}
+    (accepted,) = submit(adapter, order(time_in_force=TimeInForce.GTC, **limit))
+    venue.quote("EURUSD", 1.04, 1.04)
+    told = run(adapter.cancel(spec(), CancelRequest(CID, accepted.broker_order_id, "EURUSD")))
+    assert [one.kind for one in told] == [K.FILLED, K.CANCEL_REFUSED]
+
+
+def test_fill_between_our_look_and_the_cancel_wins(venue: Venue, adapter: Mt5Adapter) -> None:
+    limit = {"order_type": OrderType.LIMIT, "limit_price": Decimal("1.05")}
+    submit(adapter, order(time_in_force=TimeInForce.GTC, **limit))
+    venue.fault("order_send", "retcode", code=10013)
+    told = run(adapter.cancel(spec(), CancelRequest(CID, "", "EURUSD")))
+    assert [one.kind for one in told] == [K.ACCEPTED, K.CANCEL_REFUSED]
+
+
+def test_expired_order(venue: Venue, adapter: Mt5Adapter) -> None:
+    limit = {"order_type": OrderType.LIMIT, "limit_price": Decimal("1.05")}
+    (accepted,) = submit(adapter, order(time_in_force=TimeInForce.DAY, **limit))
+    venue.hand("end", login=1001, ticket=int(accepted.broker_order_id), state=6)
+    found = run(adapter.find_order(spec(), CID))
+    assert found is not None
+    assert [(told.kind, told.code) for told in found][-1] == (K.EXPIRED, Code.TIME_IN_FORCE_ENDED)
+
+
+@pytest.mark.parametrize(
+    ("bid", "cause"), [(1.08, CloseCause.STOP_LOSS), (1.13, CloseCause.TAKE_PROFIT)]
+)
+def test_exit_by_the_broker_names_the_entry(
+    venue: Venue, adapter: Mt5Adapter, bid: float, cause: CloseCause
+) -> None:
+    number = bought(adapter, stop_loss=Decimal("1.09"), take_profit=Decimal("1.12"))
+    venue.quote("EURUSD", bid, bid + 0.0001)
+    told = run(adapter.fills_since(spec(), datetime.now(UTC) - AGO))
+    assert [one.close_cause for one in told] == [None, cause]
+    made = told[1]
+    assert (made.client_order_id, made.broker_position_id) == (CID, number)
+    assert (made.fills[0].quantity, made.fills[0].price) == (10_000, Decimal(str(bid)))
+    found = run(adapter.find_order(spec(), CID))
+    assert found is not None  # its stop's order has our magic number too and is not the entry
+    assert [one.fills for one in found] == [told[0].fills]
+
+
+@pytest.mark.parametrize(("reason", "magic"), [(0, 0), (1, 0), (0, None), (3, 4711), (6, None)])
+def test_exit_by_the_owner_is_external(
+    venue: Venue, adapter: Mt5Adapter, reason: int, magic: int | None
+) -> None:
+    """By hand, by phone, with our magic number kept, by another program, by stop out."""
+    number = bought(adapter)
+    venue.hand(
+        "close", login=1001, ticket=int(number), reason=reason, comment=CID, magic=magic,
+        volume=0.04,
+    )  # fmt: skip
+    told = run(adapter.fills_since(spec(), datetime.now(UTC) - AGO))
+    assert [(one.close_cause, one.client_order_id) for one in told] == [
+        (None, CID),
+        (CloseCause.EXTERNAL, CID),
+    ]
+    assert told[1].fills[0].quantity == 4_000
+
+
+def test_positions_and_account(venue: Venue, adapter: Mt5Adapter) -> None:
+    number = bought(adapter, stop_loss=Decimal("1.09"))
+    (held,) = run(adapter.positions(spec()))
+    assert (held.broker_position_id, held.client_order_id) == (number, CID)
+    assert (held.side, held.quantity, held.entry_price) == (Side.BUY, 10_000, Decimal("1.1001"))
+    assert held.opened_at is not None
+    state = run(adapter.account(spec()))
+    assert (state.currency, state.balance, state.leverage) == ("USD", 10_000, 30)
+    assert state.trading_allowed
+    assert state.free_margin == state.equity - state.margin_used
+
+
+def test_instruments(venue: Venue, adapter: Mt5Adapter) -> None:
+    found = {i.symbol: i for i in run(adapter.instruments(spec(symbols={"US500": "SPX/USD"})))}
+    assert "OLD" not in found
+    euro = found["EURUSD.m"]
+    assert (euro.pair, euro.contract_size, euro.pip) == ("EUR/USD", 100_000, Decimal("0.0001"))
+    assert (euro.quantity_min, euro.quantity_step) == (1_000, 1_000)
+    assert (euro.stops_level, euro.freeze_level) == (Decimal("0.0001"), Decimal("0.00005"))
+    assert found["USDJPY"].pip == Decimal("0.01")
+    assert (found["US500"].pair, found["US500"].quantity_max) == ("SPX/USD", 100)
+
+
+@pytest.mark.parametrize("quantity", ["500", "10500", "20000000", "1234.5"])
+def test_quantity_that_is_no_step_is_refused_unrounded(
+    venue: Venue, adapter: Mt5Adapter, quantity: str
+) -> None:
+    with pytest.raises(Rejected) as refused:
+        submit(adapter, order(quantity=Decimal(quantity)))
+    assert refused.value.code is Code.VOLUME_INVALID
+    assert venue.accepted() == []
+
+
+def test_unknown_symbol(venue: Venue, adapter: Mt5Adapter) -> None:
+    with pytest.raises(Rejected) as refused:
+        submit(adapter, order(symbol="EURUSD-x"))
+    assert refused.value.code is Code.UNKNOWN_SYMBOL_AT_BROKER
