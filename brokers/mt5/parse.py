@@ -134,7 +134,7 @@ def is_order_of(row: Any, client_order_id: str, magic: int) -> bool:
     """
     if row.reason in NOT_BY_US:
         return False
-    return bool(row.magic == magic or (not is_ours(row.magic) and row.comment == client_order_id))
+    return bool(row.magic == magic or (row.magic == 0 and row.comment == client_order_id))
 
 
 def execution(read: Reader, deal: Any) -> Execution:
@@ -209,6 +209,8 @@ def _of_group(
 ) -> OrderReport | None:
     first = deals[0]
     name = "" if first.reason in NOT_BY_US else read.names.read(first.magic, first.comment)
+    if name and not first.magic and first.entry != Entry.IN and name == entry_of(first.position_id):
+        name = ""  # somebody else's exit with the comment of what it closes: ours has its own
     by_us = first.reason not in NOT_BY_US and (bool(name) or is_ours(first.magic))
     if (by_us and not name) or (not by_us and first.entry == Entry.IN):
         return None

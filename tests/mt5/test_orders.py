@@ -260,11 +260,13 @@ def test_exit_by_the_broker_names_the_entry(
     assert [one.fills for one in found] == [told[0].fills]
 
 
-@pytest.mark.parametrize(("reason", "magic"), [(0, 0), (1, 0), (0, None), (3, 4711), (6, None)])
+@pytest.mark.parametrize(
+    ("reason", "magic"), [(0, 0), (1, 0), (0, None), (3, 4711), (3, 0), (6, None)]
+)
 def test_exit_by_the_owner_is_external(
     venue: Venue, adapter: Mt5Adapter, reason: int, magic: int | None
 ) -> None:
-    """By hand, by phone, with our magic number kept, by another program, by stop out."""
+    """By hand, by phone, with our magic number kept, by other programs, by stop out."""
     number = bought(adapter)
     venue.hand(
         "close", login=1001, ticket=int(number), reason=reason, comment=CID, magic=magic,

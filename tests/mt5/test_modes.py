@@ -1,0 +1,145 @@
+"""What an account can do, and netting accounts, where an order the other way may reverse."""
+
+import sys
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from brokers.base import NotSent, Rejected
+from brokers.messages import (
+    ConnectionSpec,
+    ExitSafety,
+    OrderReport,
+    OrderRequest,
+    OrderType,
+    PositionMode,
+    Side,
+    TimeInForce,
+)
+from brokers.mt5.adapter import Mt5Adapter, create
+from common.codes import Code
+from tests.doubles.mt5.venue import Venue
+from tests.mt5.orders import CID, EXIT, no_guard, order, run, spec, submit
+
+
+def test_hedging_exits_by_ticket(adapter: Mt5Adapter) -> None:
+    can = adapter.capabilities(spec())
+    assert (can.exit_safety, can.native_stops) == (ExitSafety.TICKET, True)
+    assert can.position_modes == {PositionMode.HEDGING}
+    assert can.order_types == set(OrderType)
+    assert can.times_in_force == set(TimeInForce)
+    assert not can.event_stream
+    assert can.lookup_horizon == can.fills_horizon is not None
+
+
+def test_netting_cancels_first_and_leaves_levels_to_us(adapter: Mt5Adapter) -> None:
+    can = adapter.capabilities(spec(1002, position_mode="NETTING"))
+    assert (can.exit_safety, can.native_stops) == (ExitSafety.CANCEL_FIRST, False)
+    assert can.position_modes == {PositionMode.NETTING}
+    assert adapter.capabilities(spec(1002, position_mode="NETTING", native_stops=True)).native_stops
+
+
+def test_capabilities_of_nobody(adapter: Mt5Adapter) -> None:
+    assert not adapter.capabilities(ConnectionSpec(connection_id="", account="")).event_stream
+
+
+def test_account_of_another_mode_is_judged_anew(venue: Venue, adapter: Mt5Adapter) -> None:
+    """Believed to be hedging, it is netting: nothing leaves on that belief, and it is corrected."""
+    assert adapter.capabilities(spec(1002)).exit_safety is ExitSafety.TICKET
+    with pytest.raises(NotSent) as unsent:
+        submit(adapter, order(), login=1002)
+    assert unsent.value.code is Code.NOT_CONNECTED  # which is tried again
+    assert venue.accepted(1002) == []
+    assert adapter.capabilities(spec(1002)).exit_safety is ExitSafety.CANCEL_FIRST
+    submit(adapter, order(), login=1002)
+    assert venue.accepted(1002) == [CID]
+
+
+def test_netting_adds_reduces_and_closes(venue: Venue, adapter: Mt5Adapter) -> None:
+    def trade(client_order_id: str, side: Side, quantity: int, **more: Any) -> OrderReport:
+        request = order(client_order_id, side=side, quantity=Decimal(quantity), **more)
+        (report,) = submit(adapter, request, login=1002, position_mode="NETTING")
+        return report
+
+    number = trade(CID, Side.BUY, 10_000).broker_position_id
+    trade("fcxother0000000000", Side.BUY, 5_000)
+    (held,) = run(adapter.positions(spec(1002)))
+    assert (held.broker_position_id, held.quantity) == (number, 15_000)
+    more = {"reduce_only": True, "broker_position_id": number}
+    report = trade(EXIT, Side.SELL, 15_000, **more)
+    assert report.broker_position_id == number
+    assert run(adapter.positions(spec(1002))) == []
+    assert "position" not in venue.show(1002)["accepted"][-1]
+
+
+def test_without_the_package_a_sentence_says_where_it_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "MetaTrader5", None)
+    with pytest.raises(ImportError, match="worker on Windows"):
+        create()
+
+
+def test_what_is_not_offered(adapter: Mt5Adapter) -> None:
+    assert run(adapter.events(10)) == []
+    run(adapter.acknowledge(["x"]))
+    assert run(adapter.clock()) is None
+    assert adapter.instrument_book(spec()) == "mt5:double-demo:1001"
+
+
+def test_many_are_placed_one_after_another(venue: Venue, adapter: Mt5Adapter) -> None:
+    told: dict[str, Any] = {}
+    good, bad = order(), order("fcxbad00000000000", quantity=Decimal(1))
+
+    def tell(request: OrderRequest, outcome: Any) -> None:
+        told[request.client_order_id] = outcome
+
+    run(adapter.submit_many([(spec(), bad), (spec(), good)], no_guard, tell))
+    assert isinstance(told[bad.client_order_id], Rejected)
+    assert told[CID][0].fills[0].quantity == 10_000
+
+
+def test_account_that_is_no_number(adapter: Mt5Adapter) -> None:
+    nobody = ConnectionSpec(connection_id="c", account="DU12", settings={}, credentials={})
+    with pytest.raises(NotSent) as unsent:
+        run(adapter.submit(nobody, order(), no_guard))
+    assert unsent.value.code is Code.UNKNOWN_ACCOUNT
+
+
+def test_terminal_that_keeps_the_password(venue: Venue, adapter: Mt5Adapter) -> None:
+    """Without a password the account must be the one that the terminal is logged in as."""
+    venue.hand("log", login=1001)
+    bare = ConnectionSpec("c1001", "1001", settings={"settle_seconds": 0})
+    assert run(adapter.positions(bare)) == []
+    other = ConnectionSpec("c1003", "1003")
+    with pytest.raises(NotSent) as unsent:
+        run(adapter.submit(other, order(), no_guard))
+    assert unsent.value.code is Code.CREDENTIALS_REFUSED
+
+
+def test_terminal_that_is_not_there(
+    venue: Venue, adapter: Mt5Adapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_MT5", "1")
+    with pytest.raises(NotSent) as unsent:
+        submit(adapter, order())
+    assert unsent.value.code is Code.NOT_CONNECTED
+    assert "-10003" in unsent.value.detail
+
+
+def test_symbol_without_a_price_yet(venue: Venue, adapter: Mt5Adapter) -> None:
+    venue.symbol("EURUSD", bid=0.0, ask=0.0)
+    with pytest.raises(NotSent):
+        submit(adapter, order())
+    venue.symbol("EURUSD", bid=1.1, ask=1.1001, visible=False)
+    (report,) = submit(adapter, order("fcxother0000000000"))  # it is put on the list of quotes
+    assert report.fills
+    venue.fault("symbol_info", "none", code=-10005)
+    with pytest.raises(NotSent):
+        submit(adapter, order(symbol="USDJPY"))
+
+
+def test_slippage_goes_out_in_points(venue: Venue, adapter: Mt5Adapter) -> None:
+    submit(adapter, order(max_slippage=Decimal("0.000157")))
+    assert venue.show()["accepted"][0]["deviation"] == 15

@@ -1,0 +1,146 @@
+"""The server's wall clock in UTC, over changes of summer time, configured and measured."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from brokers.base import ReadFailed
+from brokers.mt5.adapter import Mt5Adapter
+from brokers.mt5.server_time import ServerTime, read_zone
+from tests.doubles.mt5.venue import Venue
+from tests.mt5.orders import CID, bought, run, spec
+
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+
+
+def told(text: str) -> float:
+    """The server's wall clock as it counts it."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("zone", "server", "utc"),
+    [
+        ("UTC", "2026-07-01T12:00", "2026-07-01T12:00"),
+        ("gmt", "2026-07-01T12:00", "2026-07-01T12:00"),
+        ("UTC+2", "2026-07-01T12:00", "2026-07-01T10:00"),
+        ("+05:30", "2026-07-01T12:00", "2026-07-01T06:30"),
+        ("-3", "2026-07-01T12:00", "2026-07-01T15:00"),
+        ("Etc/GMT+2", "2026-07-01T12:00", "2026-07-01T14:00"),  # POSIX counts the other way
+        # New York's summer time begins on 8 March and ends on 1 November, Europe's later and before
+        ("America/New_York+7", "2026-03-06T12:00", "2026-03-06T10:00"),
+        ("America/New_York+7", "2026-03-09T12:00", "2026-03-09T09:00"),
+        ("Europe/Athens", "2026-03-09T12:00", "2026-03-09T10:00"),
+        ("America/New_York+7", "2026-10-26T12:00", "2026-10-26T09:00"),
+        ("Europe/Athens", "2026-10-26T12:00", "2026-10-26T10:00"),
+        ("America/New_York+7", "2026-11-02T00:00", "2026-11-01T22:00"),
+        ("America/New_York-1", "2026-07-01T12:00", "2026-07-01T17:00"),
+    ],
+)
+def test_zone_both_ways(zone: str, server: str, utc: str) -> None:
+    clock = ServerTime(read_zone(zone))
+    moment = datetime.fromisoformat(utc).replace(tzinfo=UTC)
+    assert clock.utc(told(server)) == moment
+    assert clock.seconds(moment) == told(server)
+
+
+@pytest.mark.parametrize("text", ["Mars/Olympus", "Mars/Olympus+7", "two hours", "../etc/passwd"])
+def test_no_zone(text: str) -> None:
+    with pytest.raises(ValueError):
+        read_zone(text)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.at = NOW
+
+    def __call__(self) -> datetime:
+        return self.at
+
+
+def ticks(clock: Clock, one: ServerTime, *, ahead: timedelta, symbol: str = "EURUSD") -> None:
+    """Two looks a second apart, each with a tick that has just come."""
+    for _ in range(2):
+        clock.at += timedelta(seconds=1)
+        one.see(symbol, int((clock.at + ahead).timestamp() * 1000))
+
+
+@pytest.mark.parametrize("hours", [-4.0, 0.0, 2.0, 3.0, 5.5])
+def test_measured_by_ticks_that_have_just_come(hours: float) -> None:
+    clock = Clock()
+    one = ServerTime(None, clock)
+    with pytest.raises(ReadFailed):
+        one.utc(told("2026-11-20T12:00"))
+    ticks(clock, one, ahead=timedelta(hours=hours, seconds=20))
+    assert one.utc(told("2026-11-20T12:00")) == NOW - timedelta(hours=hours)
+    assert one.skew == timedelta(seconds=20)
+
+
+def test_old_ticks_measure_nothing() -> None:
+    clock = Clock()
+    one = ServerTime(None, clock)
+    friday = int((NOW - timedelta(hours=40)).timestamp() * 1000)
+    for _ in range(3):  # the market is closed: the same tick again and again
+        one.see("EURUSD", friday)
+    clock.at += timedelta(hours=1)
+    one.see("EURUSD", friday + 1)  # a new one, but nobody knows when it came
+    one.see("EURUSD", friday + 2)  # an odd distance: no zone
+    assert one.zone is None
+
+
+def test_tick_between_two_quarters_of_an_hour_is_no_zone() -> None:
+    clock = Clock()
+    one = ServerTime(None, clock)
+    ticks(clock, one, ahead=timedelta(hours=2, minutes=7))
+    assert one.zone is None
+
+
+def test_measured_anew_when_summer_time_begins() -> None:
+    clock = Clock()
+    one = ServerTime(None, clock)
+    ticks(clock, one, ahead=timedelta(hours=2))
+    ticks(clock, one, ahead=timedelta(hours=3))
+    assert one.utc(told("2026-11-20T12:00")) == NOW - timedelta(hours=3)
+
+
+def test_configured_zone_is_not_measured_away() -> None:
+    clock = Clock()
+    one = ServerTime(read_zone("UTC+2"), clock)
+    ticks(clock, one, ahead=timedelta(hours=3))
+    assert one.utc(told("2026-11-20T12:00")) == NOW - timedelta(hours=2)
+    assert one.skew == timedelta(hours=1)
+
+
+def test_executions_of_a_server_in_another_zone(venue: Venue, adapter: Mt5Adapter) -> None:
+    venue.world(zone_seconds=3 * 3600)
+    there = {"server_timezone": "UTC+3"}
+    before = datetime.now(UTC) - timedelta(seconds=5)
+    bought(adapter)
+    (report,) = run(adapter.fills_since(spec(**there), before))
+    assert before < report.fills[0].time < before + timedelta(seconds=60)
+    later = datetime.now(UTC) + timedelta(hours=2)
+    assert run(adapter.fills_since(spec(**there), later)) == []
+
+
+def test_server_whose_zone_is_measured(venue: Venue, adapter: Mt5Adapter) -> None:
+    venue.world(zone_seconds=2 * 3600)
+    unsaid = spec(server_timezone="", clock_symbol="EURUSD")
+    assert run(adapter.find_order(unsaid, CID)) is None
+    run(adapter.account(unsaid))
+    (held,) = [bought(adapter, client_order_id=CID)]
+    (report,) = run(adapter.fills_since(unsaid, datetime.now(UTC) - timedelta(minutes=1)))
+    assert report.broker_position_id == held
+    assert abs(report.fills[0].time - datetime.now(UTC)) < timedelta(seconds=60)
+
+
+def test_unknown_zone_fails_executions_and_no_positions(
+    venue: Venue, adapter: Mt5Adapter
+) -> None:
+    venue.world(ticking=False)
+    bought(adapter)
+    unsaid = spec(server_timezone="")
+    assert [p.opened_at for p in run(adapter.positions(unsaid))] == [None]
+    with pytest.raises(ReadFailed, match="server_timezone"):
+        run(adapter.fills_since(unsaid, datetime.now(UTC)))
+    with pytest.raises(ReadFailed, match="not a time zone"):
+        run(adapter.positions(spec(server_timezone="Mars/Olympus")))
