@@ -53,8 +53,8 @@ class Names:
     def read(self, magic: int, comment: str) -> str:
         """Return the client order id of an order, deal or position; '' if it is not known.
 
-        Where the magic number was taken away (0) a whole id is believed without it: whose it is, its
-        first letters say.
+        Where the magic number was taken away (0) a whole id is believed without it: whose it is,
+        its first letters say.
         """
         if magic == 0:
             return comment if len(comment) == WHOLE and _ID.fullmatch(comment) else ""

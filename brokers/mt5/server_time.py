@@ -15,10 +15,9 @@ from brokers.base import ReadFailed
 from common.clocks import market_now
 from common.codes import Code
 
-_FIXED = re.compile(
-    r"(?:UTC|GMT)?(?P<sign>[+-])(?P<hours>\d{1,2})(?::(?P<minutes>\d\d))?", re.ASCII
-)
-_SHIFTED = re.compile(r"(?P<zone>[A-Za-z_]+/[A-Za-z_/]+)(?P<sign>[+-])(?P<hours>\d{1,2})", re.ASCII)
+_HOURS = r"(?P<sign>[+-])(?P<hours>\d{1,2})"
+_FIXED = re.compile(rf"(?:UTC|GMT)?{_HOURS}(?::(?P<minutes>\d\d))?", re.ASCII)
+_SHIFTED = re.compile(rf"(?P<zone>(?!Etc)[A-Za-z_]+/[A-Za-z_/]+){_HOURS}", re.ASCII)
 STEP = timedelta(minutes=15)  # zones differ by no less
 NEAR = timedelta(seconds=90)  # a tick that has just come is no older, and no clock further off
 FRESH = timedelta(minutes=2)  # two looks at a symbol so far apart show a tick that came meanwhile

@@ -198,6 +198,8 @@ class Terminal:
     def tick(self, time: ServerTime, symbol: str) -> Any:
         """The latest quote, or None; it also sets our idea of the server's clock."""
         tick = self.mt.symbol_info_tick(symbol)
+        if tick is None and self.mt.symbol_select(symbol, True):  # it was taken off the list
+            tick = self.mt.symbol_info_tick(symbol)
         if tick is not None and tick.time_msc:
             time.see(symbol, tick.time_msc)
         return tick

@@ -11,6 +11,12 @@ from brokers.mt5.adapter import Mt5Adapter
 T = TypeVar("T")
 CID = "fcxabcdefghijklmn0"
 EXIT = "fcxzyxwvutsrqponm0"
+D = Decimal
+LIMIT: dict[str, Any] = {
+    "order_type": OrderType.LIMIT,
+    "limit_price": D("1.05"),
+    "time_in_force": TimeInForce.GTC,
+}
 
 
 def run(call: Coroutine[Any, Any, T]) -> T:

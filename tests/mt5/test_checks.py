@@ -97,8 +97,6 @@ def test_terminal_that_hangs(
     venue: Venue, adapter: Mt5Adapter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("brokers.mt5.adapter.READ_SECONDS", 0.2)
-    venue.fault("account_info", "hold", skip=0)
-    lines(adapter)
     venue.fault("symbols_get", "hold")
     (only,) = lines(adapter).values()
     assert (only.name, only.result) == ("terminal", CheckResult.FAIL)

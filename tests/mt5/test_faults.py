@@ -4,7 +4,6 @@ import asyncio
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -14,16 +13,14 @@ from brokers.messages import (
     CancelRequest,
     ModifyRequest,
     OrderRequest,
-    OrderType,
     ReportKind,
     Side,
-    TimeInForce,
 )
 from brokers.mt5.adapter import Mt5Adapter
 from common.clocks import machine_time
 from common.codes import Code
 from tests.doubles.mt5.venue import ROOT, Venue
-from tests.mt5.orders import CID, EXIT, bought, no_guard, order, run, spec, submit
+from tests.mt5.orders import CID, EXIT, LIMIT, D, bought, no_guard, order, run, spec, submit
 
 K = ReportKind
 AGO = timedelta(hours=1)
@@ -97,9 +94,7 @@ def test_half_an_answer_is_unknown(venue: Venue, adapter: Mt5Adapter) -> None:
     assert kinds(adapter) == [K.FILLED]
 
 
-@pytest.mark.parametrize(
-    ("code", "ours"), [(-2, Code.UNEXPECTED), (-8, Code.TRADING_DISABLED)]
-)
+@pytest.mark.parametrize(("code", "ours"), [(-2, Code.UNEXPECTED), (-8, Code.TRADING_DISABLED)])
 def test_package_that_refuses_by_itself_sent_nothing(
     venue: Venue, adapter: Mt5Adapter, code: int, ours: Code
 ) -> None:
@@ -127,8 +122,8 @@ def test_state_of_the_terminal(
 
 
 def test_order_check_refuses_before_anything_leaves(venue: Venue, adapter: Mt5Adapter) -> None:
-    assert outcome(adapter, order(quantity=Decimal(1_000_000))).code is Code.NO_MONEY
-    stop = order(stop_loss=Decimal("1.10005"))
+    assert outcome(adapter, order(quantity=D(1_000_000))).code is Code.NO_MONEY
+    stop = order(stop_loss=D("1.10005"))
     assert outcome(adapter, stop).code is Code.STOPS_INVALID
     assert "order_send" not in venue.show()["calls"]
 
@@ -167,8 +162,7 @@ def test_guard_and_deadlines_stop_what_would_leave(venue: Venue, adapter: Mt5Ada
 
     with pytest.raises(NotSent):
         run(adapter.submit(spec(), order(), guard))
-    limit = {"order_type": OrderType.LIMIT, "limit_price": Decimal("1.05")}
-    submit(adapter, order(time_in_force=TimeInForce.GTC, **limit))
+    submit(adapter, order(**LIMIT))
     late = machine_time() - 1
     with pytest.raises(NotSent):
         run(adapter.cancel(spec(), CancelRequest(CID, "", "EURUSD", send_by=late)))
@@ -311,8 +305,7 @@ def test_order_seen_by_its_deal_only_is_not_absent(venue: Venue, adapter: Mt5Ada
 
 
 def test_order_not_taken_yet_is_not_told(venue: Venue, adapter: Mt5Adapter) -> None:
-    limit = {"order_type": OrderType.LIMIT, "limit_price": Decimal("1.05")}
-    submit(adapter, order(time_in_force=TimeInForce.GTC, **limit))
+    submit(adapter, order(**LIMIT))
     rows = venue.show()["orders"]
     venue.books(orders=[{**rows[0], "state": 0}])
     with pytest.raises(ReadFailed, match="not taken it yet"):
@@ -348,9 +341,7 @@ def test_history_that_cannot_be_read_after_the_send_is_no_failure(
 
 
 @pytest.mark.parametrize(("cut", "text"), [(10, ""), (0, "from dealer"), (31, "")])
-def test_comment_cut_or_rewritten(
-    venue: Venue, adapter: Mt5Adapter, cut: int, text: str
-) -> None:
+def test_comment_cut_or_rewritten(venue: Venue, adapter: Mt5Adapter, cut: int, text: str) -> None:
     venue.hand("comments", login=1001, cut=cut, text=text)
     number = bought(adapter)
     assert run(adapter.positions(spec()))[0].client_order_id == CID

@@ -65,7 +65,7 @@ def test_netting_adds_reduces_and_closes(venue: Venue, adapter: Mt5Adapter) -> N
     number = trade(CID, Side.BUY, 10_000).broker_position_id
     trade("fcxother0000000000", Side.BUY, 5_000)
     (held,) = run(adapter.positions(spec(1002)))
-    assert (held.broker_position_id, held.quantity) == (number, 15_000)
+    assert (held.broker_position_id, held.quantity) == (number, Decimal(15_000))
     more = {"reduce_only": True, "broker_position_id": number}
     report = trade(EXIT, Side.SELL, 15_000, **more)
     assert report.broker_position_id == number

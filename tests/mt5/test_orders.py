@@ -1,7 +1,7 @@
 """What the server takes and what it tells of it, against a terminal of our own."""
 
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -19,18 +19,18 @@ from brokers.mt5.adapter import Mt5Adapter
 from brokers.mt5.names import magic_of
 from common.codes import Code
 from tests.doubles.mt5.venue import Venue
-from tests.mt5.orders import CID, EXIT, bought, order, run, spec, submit
+from tests.mt5.orders import CID, EXIT, LIMIT, D, bought, order, run, spec, submit
 
 K = ReportKind
 AGO = timedelta(hours=1)
 
 
 def test_market_order_is_filled_in_base_units(venue: Venue, adapter: Mt5Adapter) -> None:
-    (report,) = submit(adapter, order(stop_loss=Decimal("1.09"), take_profit=Decimal("1.12")))
+    (report,) = submit(adapter, order(stop_loss=D("1.09"), take_profit=D("1.12")))
     assert report.kind is K.FILLED
     (fill,) = report.fills
-    assert (fill.quantity, fill.price) == (10_000, Decimal("1.1001"))
-    assert (fill.commission, fill.commission_currency) == (Decimal("0.35"), "USD")
+    assert (fill.quantity, fill.price) == (D(10_000), D("1.1001"))
+    assert (fill.commission, fill.commission_currency) == (D("0.35"), "USD")
     assert abs(fill.time - datetime.now(UTC)) < timedelta(seconds=30)
     sent = venue.show()["accepted"][0]
     assert (sent["volume"], sent["magic"], sent["comment"]) == (0.1, magic_of(CID), CID)
@@ -46,12 +46,10 @@ def test_fill_in_pieces_has_an_id_for_each(venue: Venue, adapter: Mt5Adapter) ->
     assert [one.fills for one in again] == [report.fills]
 
 
-def test_partly_filled_order_tells_the_rest_as_cancelled(
-    venue: Venue, adapter: Mt5Adapter
-) -> None:
+def test_partly_filled_order_tells_the_rest_as_cancelled(venue: Venue, adapter: Mt5Adapter) -> None:
     venue.books(fill_share=0.3)
     filled, rest = submit(adapter, order())
-    assert (filled.kind, filled.fills[0].quantity) == (K.FILLED, 3_000)
+    assert (filled.kind, filled.fills[0].quantity) == (K.FILLED, D(3_000))
     assert rest.kind is K.CANCELLED
 
 
@@ -68,14 +66,14 @@ def test_partly_filled_order_tells_the_rest_as_cancelled(
 def test_filling_by_mask_and_execution(
     venue: Venue, adapter: Mt5Adapter, symbol: str, wanted: TimeInForce, filling: int
 ) -> None:
-    quantity = Decimal(1) if symbol == "US500" else Decimal(1_000)
+    quantity = D(1) if symbol == "US500" else D(1_000)
     submit(adapter, order(symbol=symbol, time_in_force=wanted, quantity=quantity))
     assert venue.show()["accepted"][0]["type_filling"] == filling
 
 
 def test_filling_that_the_symbol_lacks_is_refused_here(venue: Venue, adapter: Mt5Adapter) -> None:
     with pytest.raises(Rejected) as refused:
-        submit(adapter, order(symbol="US500", time_in_force=TimeInForce.FOK, quantity=Decimal(1)))
+        submit(adapter, order(symbol="US500", time_in_force=TimeInForce.FOK, quantity=D(1)))
     assert refused.value.code is Code.ORDER_TYPE_UNSUPPORTED
     assert venue.accepted() == []
 
@@ -92,18 +90,17 @@ def test_filling_that_the_symbol_lacks_is_refused_here(venue: Venue, adapter: Mt
 def test_pending_order_rests_fills_and_is_found(
     venue: Venue, adapter: Mt5Adapter, side: Side, order_type: OrderType, price: str, kind: int
 ) -> None:
-    at = Decimal(price)
+    at = D(price)
     field = "limit_price" if order_type is OrderType.LIMIT else "stop_price"
-    request = order(
-        side=side, order_type=order_type, time_in_force=TimeInForce.DAY, **{field: at}
-    )
+    prices: dict[str, Any] = {field: at}
+    request = order(side=side, order_type=order_type, time_in_force=TimeInForce.DAY, **prices)
     (accepted,) = submit(adapter, request)
     assert accepted.kind is K.ACCEPTED
     sent = venue.show()["accepted"][0]
     assert (sent["type"], sent["type_time"], sent["type_filling"]) == (kind, 1, 2)
     (rests,) = run(adapter.open_orders(spec()))
     assert (rests.client_order_id, rests.side, rests.order_type) == (CID, side, order_type)
-    assert (rests.quantity, rests.filled) == (10_000, 0)
+    assert (rests.quantity, rests.filled) == (D(10_000), D(0))
     assert {rests.limit_price, rests.stop_price} == {at, None}
     bid = float(price)
     venue.quote("EURUSD", bid, bid)
@@ -116,7 +113,7 @@ def test_pending_order_rests_fills_and_is_found(
 
 def test_pending_order_cannot_be_immediate(venue: Venue, adapter: Mt5Adapter) -> None:
     with pytest.raises(Rejected) as refused:
-        submit(adapter, order(order_type=OrderType.LIMIT, limit_price=Decimal("1.05")))
+        submit(adapter, order(order_type=OrderType.LIMIT, limit_price=D("1.05")))
     assert refused.value.code is Code.ORDER_TYPE_UNSUPPORTED
     assert venue.accepted() == []
 
@@ -124,7 +121,7 @@ def test_pending_order_cannot_be_immediate(venue: Venue, adapter: Mt5Adapter) ->
 def test_exit_closes_by_its_ticket_and_nothing_else(venue: Venue, adapter: Mt5Adapter) -> None:
     first, second = bought(adapter), bought(adapter, client_order_id="fcxother0000000000")
     request = order(
-        EXIT, side=Side.SELL, reduce_only=True, broker_position_id=first, quantity=Decimal(4_000)
+        EXIT, side=Side.SELL, reduce_only=True, broker_position_id=first, quantity=D(4_000)
     )
     (report,) = submit(adapter, request)
     assert (report.kind, report.broker_position_id) == (K.FILLED, first)
@@ -156,7 +153,7 @@ def test_exit_beyond_what_is_open_is_refused_by_the_server(
 ) -> None:
     number = bought(adapter)
     beyond = order(
-        EXIT, side=Side.SELL, reduce_only=True, broker_position_id=number, quantity=Decimal(20_000)
+        EXIT, side=Side.SELL, reduce_only=True, broker_position_id=number, quantity=D(20_000)
     )
     with pytest.raises(Rejected) as refused:
         submit(adapter, beyond)
@@ -178,7 +175,7 @@ def test_levels_are_set_taken_away_and_told_when_unchanged(
     venue: Venue, adapter: Mt5Adapter
 ) -> None:
     number = bought(adapter)
-    stop, target = Decimal("1.09123"), Decimal("1.12")
+    stop, target = D("1.09123"), D("1.12")
     wish = ModifyRequest(CID, number, "EURUSD", stop, target)
     for _ in range(2):  # the second changes nothing (10025) and is as good
         (told,) = run(adapter.modify(spec(), wish))
@@ -191,11 +188,10 @@ def test_levels_are_set_taken_away_and_told_when_unchanged(
 
 
 def test_levels_of_a_waiting_entry_keep_its_price(venue: Venue, adapter: Mt5Adapter) -> None:
-    limit = {"order_type": OrderType.LIMIT, "limit_price": Decimal("1.05")}
-    submit(adapter, order(time_in_force=TimeInForce.GTC, **limit))
-    run(adapter.modify(spec(), ModifyRequest(CID, "", "EURUSD", Decimal("1.04"), None)))
+    submit(adapter, order(**LIMIT))
+    run(adapter.modify(spec(), ModifyRequest(CID, "", "EURUSD", D("1.04"), None)))
     (rests,) = run(adapter.open_orders(spec()))
-    assert (rests.limit_price, rests.stop_loss) == (Decimal("1.05"), Decimal("1.04"))
+    assert (rests.limit_price, rests.stop_loss) == (D("1.05"), D("1.04"))
 
 
 def test_levels_of_nothing_are_refused(venue: Venue, adapter: Mt5Adapter) -> None:
@@ -206,8 +202,7 @@ def test_levels_of_nothing_are_refused(venue: Venue, adapter: Mt5Adapter) -> Non
 
 
 def test_cancel_and_what_came_before_it(venue: Venue, adapter: Mt5Adapter) -> None:
-    limit = {"order_type": OrderType.LIMIT, "limit_price": Decimal("1.05")}
-    request = order(time_in_force=TimeInForce.GTC, **limit)
+    request = order(**LIMIT)
     (accepted,) = submit(adapter, request)
     wish = CancelRequest(CID, accepted.broker_order_id, "EURUSD")
     assert K.CANCELLED in [told.kind for told in run(adapter.cancel(spec(), wish))]
@@ -218,24 +213,21 @@ def test_cancel_and_what_came_before_it(venue: Venue, adapter: Mt5Adapter) -> No
 
 
 def test_fill_before_the_cancel_wins(venue: Venue, adapter: Mt5Adapter) -> None:
-    limit = {"order_type": OrderType.LIMIT, "limit_price": Decimal("1.05")}
-    (accepted,) = submit(adapter, order(time_in_force=TimeInForce.GTC, **limit))
+    (accepted,) = submit(adapter, order(**LIMIT))
     venue.quote("EURUSD", 1.04, 1.04)
     told = run(adapter.cancel(spec(), CancelRequest(CID, accepted.broker_order_id, "EURUSD")))
     assert [one.kind for one in told] == [K.FILLED, K.CANCEL_REFUSED]
 
 
 def test_fill_between_our_look_and_the_cancel_wins(venue: Venue, adapter: Mt5Adapter) -> None:
-    limit = {"order_type": OrderType.LIMIT, "limit_price": Decimal("1.05")}
-    submit(adapter, order(time_in_force=TimeInForce.GTC, **limit))
+    submit(adapter, order(**LIMIT))
     venue.fault("order_send", "retcode", code=10013)
     told = run(adapter.cancel(spec(), CancelRequest(CID, "", "EURUSD")))
     assert [one.kind for one in told] == [K.ACCEPTED, K.CANCEL_REFUSED]
 
 
 def test_expired_order(venue: Venue, adapter: Mt5Adapter) -> None:
-    limit = {"order_type": OrderType.LIMIT, "limit_price": Decimal("1.05")}
-    (accepted,) = submit(adapter, order(time_in_force=TimeInForce.DAY, **limit))
+    (accepted,) = submit(adapter, order(**{**LIMIT, "time_in_force": TimeInForce.DAY}))
     venue.hand("end", login=1001, ticket=int(accepted.broker_order_id), state=6)
     found = run(adapter.find_order(spec(), CID))
     assert found is not None
@@ -248,13 +240,13 @@ def test_expired_order(venue: Venue, adapter: Mt5Adapter) -> None:
 def test_exit_by_the_broker_names_the_entry(
     venue: Venue, adapter: Mt5Adapter, bid: float, cause: CloseCause
 ) -> None:
-    number = bought(adapter, stop_loss=Decimal("1.09"), take_profit=Decimal("1.12"))
+    number = bought(adapter, stop_loss=D("1.09"), take_profit=D("1.12"))
     venue.quote("EURUSD", bid, bid + 0.0001)
     told = run(adapter.fills_since(spec(), datetime.now(UTC) - AGO))
     assert [one.close_cause for one in told] == [None, cause]
     made = told[1]
     assert (made.client_order_id, made.broker_position_id) == (CID, number)
-    assert (made.fills[0].quantity, made.fills[0].price) == (10_000, Decimal(str(bid)))
+    assert (made.fills[0].quantity, made.fills[0].price) == (D(10_000), D(str(bid)))
     found = run(adapter.find_order(spec(), CID))
     assert found is not None  # its stop's order has our magic number too and is not the entry
     assert [one.fills for one in found] == [told[0].fills]
@@ -281,13 +273,13 @@ def test_exit_by_the_owner_is_external(
 
 
 def test_positions_and_account(venue: Venue, adapter: Mt5Adapter) -> None:
-    number = bought(adapter, stop_loss=Decimal("1.09"))
+    number = bought(adapter, stop_loss=D("1.09"))
     (held,) = run(adapter.positions(spec()))
     assert (held.broker_position_id, held.client_order_id) == (number, CID)
-    assert (held.side, held.quantity, held.entry_price) == (Side.BUY, 10_000, Decimal("1.1001"))
+    assert (held.side, held.quantity, held.entry_price) == (Side.BUY, D(10_000), D("1.1001"))
     assert held.opened_at is not None
     state = run(adapter.account(spec()))
-    assert (state.currency, state.balance, state.leverage) == ("USD", 10_000, 30)
+    assert (state.currency, state.balance, state.leverage) == ("USD", D(10_000), D(30))
     assert state.trading_allowed
     assert state.free_margin == state.equity - state.margin_used
 
@@ -296,11 +288,11 @@ def test_instruments(venue: Venue, adapter: Mt5Adapter) -> None:
     found = {i.symbol: i for i in run(adapter.instruments(spec(symbols={"US500": "SPX/USD"})))}
     assert "OLD" not in found
     euro = found["EURUSD.m"]
-    assert (euro.pair, euro.contract_size, euro.pip) == ("EUR/USD", 100_000, Decimal("0.0001"))
-    assert (euro.quantity_min, euro.quantity_step) == (1_000, 1_000)
-    assert (euro.stops_level, euro.freeze_level) == (Decimal("0.0001"), Decimal("0.00005"))
-    assert found["USDJPY"].pip == Decimal("0.01")
-    assert (found["US500"].pair, found["US500"].quantity_max) == ("SPX/USD", 100)
+    assert (euro.pair, euro.contract_size, euro.pip) == ("EUR/USD", D(100_000), D("0.0001"))
+    assert (euro.quantity_min, euro.quantity_step) == (D(1_000), D(1_000))
+    assert (euro.stops_level, euro.freeze_level) == (D("0.0001"), D("0.00005"))
+    assert found["USDJPY"].pip == D("0.01")
+    assert (found["US500"].pair, found["US500"].quantity_max) == ("SPX/USD", D(100))
 
 
 @pytest.mark.parametrize("quantity", ["500", "10500", "20000000", "1234.5"])
@@ -308,7 +300,7 @@ def test_quantity_that_is_no_step_is_refused_unrounded(
     venue: Venue, adapter: Mt5Adapter, quantity: str
 ) -> None:
     with pytest.raises(Rejected) as refused:
-        submit(adapter, order(quantity=Decimal(quantity)))
+        submit(adapter, order(quantity=D(quantity)))
     assert refused.value.code is Code.VOLUME_INVALID
     assert venue.accepted() == []
 

@@ -113,13 +113,13 @@ def test_configured_zone_is_not_measured_away() -> None:
 
 def test_executions_of_a_server_in_another_zone(venue: Venue, adapter: Mt5Adapter) -> None:
     venue.world(zone_seconds=3 * 3600)
-    there = {"server_timezone": "UTC+3"}
+    there = spec(server_timezone="UTC+3")
     before = datetime.now(UTC) - timedelta(seconds=5)
     bought(adapter)
-    (report,) = run(adapter.fills_since(spec(**there), before))
+    (report,) = run(adapter.fills_since(there, before))
     assert before < report.fills[0].time < before + timedelta(seconds=60)
     later = datetime.now(UTC) + timedelta(hours=2)
-    assert run(adapter.fills_since(spec(**there), later)) == []
+    assert run(adapter.fills_since(there, later)) == []
 
 
 def test_server_whose_zone_is_measured(venue: Venue, adapter: Mt5Adapter) -> None:
@@ -133,9 +133,7 @@ def test_server_whose_zone_is_measured(venue: Venue, adapter: Mt5Adapter) -> Non
     assert abs(report.fills[0].time - datetime.now(UTC)) < timedelta(seconds=60)
 
 
-def test_unknown_zone_fails_executions_and_no_positions(
-    venue: Venue, adapter: Mt5Adapter
-) -> None:
+def test_unknown_zone_fails_executions_and_no_positions(venue: Venue, adapter: Mt5Adapter) -> None:
     venue.world(ticking=False)
     bought(adapter)
     unsaid = spec(server_timezone="")

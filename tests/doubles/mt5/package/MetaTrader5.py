@@ -22,10 +22,8 @@ ORDER_FILLING_FOK, ORDER_FILLING_IOC, ORDER_FILLING_RETURN = 0, 1, 2
 ORDER_TIME_GTC, ORDER_TIME_DAY, ORDER_TIME_SPECIFIED = 0, 1, 2
 TRADE_RETCODE_DONE, RES_S_OK = 10009, 1
 
-_DOUBLES = (
-    "volume price stoplimit sl tp".split(),
-    "action magic order deviation type type_filling type_time expiration position".split(),
-)
+_DOUBLES = frozenset({"volume", "price", "stoplimit", "sl", "tp"})
+_TEXTS = frozenset({"symbol", "comment"})
 _error: tuple[int, str] = (1, "Success")
 _line: Any = None
 _under_way = threading.Lock()
@@ -78,15 +76,13 @@ def _shape(name: str, told: Any) -> Any:
 def _is_request(words: Any) -> bool:
     """The real package looks at each argument before anything leaves."""
     global _error
-    doubles, integers = _DOUBLES
     for name, value in words.items():
-        good = (
-            isinstance(value, float)
-            if name in doubles
-            else type(value) is int and 0 <= value < 2**63
-            if name in integers
-            else isinstance(value, str) and (name != "comment" or len(value) <= 31)
-        )
+        if name in _DOUBLES:
+            good = isinstance(value, float)
+        elif name in _TEXTS:
+            good = isinstance(value, str) and (name != "comment" or len(value) <= 31)
+        else:
+            good = type(value) is int and 0 <= value < 2**63
         if not good:
             _error = (-2, f'Invalid "{name}" argument')
             return False

@@ -1,0 +1,341 @@
+"""Codes, names, lots and rows by themselves: tables whole, readings exact."""
+
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from brokers.base import BrokerError, NotSent, OutcomeUnknown, Rejected
+from brokers.messages import CloseCause, OrderType, PositionMode, ReportKind, Side, TimeInForce
+from brokers.mt5 import codes, names, orders, parse
+from brokers.mt5.lots import Lots, decimal, level, pair_of
+from brokers.mt5.names import Names, is_ours, magic_of
+from common.codes import Code
+from execution.ids import new_client_order_id
+from tests.doubles.mt5.world import symbol
+from tests.mt5.orders import CID, EXIT, D, order
+
+K = ReportKind
+# enum_trade_return_codes, all of it: 10004 to 10046 without those that do not exist.
+PUBLISHED = {*range(10004, 10047)} - {10005, 10037}
+
+
+# ---- codes -------------------------------------------------------------------------------------
+def test_each_published_code_stands_in_one_table() -> None:
+    tables = [codes.TAKEN, codes.AMBIGUOUS, codes.REJECTED.keys(), codes.NOT_SENT.keys()]
+    assert sorted(code for table in tables for code in table) == sorted(
+        PUBLISHED - {codes.NO_CHANGES}
+    )
+
+
+@pytest.mark.parametrize("retcode", sorted(PUBLISHED | {0, 1, 10005, 10037, 10047, 65535}))
+def test_verdict(retcode: int) -> None:
+    found = codes.verdict(retcode, "words")
+    if retcode in (10008, 10009, 10010):
+        assert found is None
+        return
+    assert found is not None
+    wanted: type[BrokerError] = OutcomeUnknown
+    if retcode in codes.REJECTED:
+        wanted = Rejected
+    elif retcode in (10024, 10027):
+        wanted = NotSent
+    assert type(found) is wanted
+    assert found.detail == f"{retcode} words"
+
+
+@pytest.mark.parametrize("error", [1, -1, -3, -4, -6, -10000, -10001, -10005, -99])
+def test_silence_is_unknown(error: int) -> None:
+    assert type(codes.verdict_of_silence((error, "x"))) is OutcomeUnknown
+
+
+def test_silence_that_is_proof() -> None:
+    assert type(codes.verdict_of_silence((-2, "Invalid argument"))) is NotSent
+    assert codes.verdict_of_silence((-8, "off")).code is Code.TRADING_DISABLED
+
+
+def test_check_answers_zero_when_all_is_well() -> None:
+    assert codes.check_verdict(0, "Done") is None
+    assert codes.check_verdict(10009, "") is None
+    assert codes.check_verdict(10031, "no connection") is None
+    refused = codes.check_verdict(10019, "No money")
+    assert type(refused) is Rejected
+    assert refused.code is Code.NO_MONEY
+
+
+def test_login_errors() -> None:
+    assert codes.of_login((-6, "")) is Code.CREDENTIALS_REFUSED
+    assert codes.of_login((-10005, "")) is Code.BROKER_UNREACHABLE
+
+
+# ---- names -------------------------------------------------------------------------------------
+def test_magic_numbers_are_whole_in_a_double_and_differ_by_attempt() -> None:
+    ids = [new_client_order_id("fcx") for _ in range(2_000)]
+    numbers = {magic_of(one) for one in ids}
+    assert len(numbers) == 2_000
+    assert all(is_ours(n) and int(float(n)) == n for n in numbers)
+    assert magic_of(CID) != magic_of(f"{CID[:-1]}1")
+    assert not any(is_ours(n) for n in (0, 1, 234000, 2**32, 2**53, 2**63))
+
+
+def test_comment_is_believed_with_its_magic_number_only() -> None:
+    known = Names()
+    assert known.read(magic_of(CID), f"[{CID}]") == CID
+    assert known.read(magic_of(CID), EXIT) == ""
+    assert known.read(4711, CID) == ""
+    assert known.read(0, CID) == CID
+    assert known.read(0, CID[:10]) == known.read(0, "bought by hand, me") == ""
+    known.keep(CID)
+    assert known.read(magic_of(CID), "rewritten") == CID
+
+
+def test_names_are_kept_up_to_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(names, "KEPT", 2)
+    known = Names()
+    for one in ("aaaa0", "bbbb0", "aaaa0", "cccc0"):
+        known.keep(one)
+    assert [known.read(magic_of(n), "") for n in ("aaaa0", "bbbb0", "cccc0")] == [
+        "aaaa0",
+        "",
+        "cccc0",
+    ]
+
+
+# ---- lots --------------------------------------------------------------------------------------
+def lots(**changes: Any) -> Lots:
+    return Lots(SimpleNamespace(**symbol("EURUSD", 1.1, 1.1001, **changes)))
+
+
+def test_doubles_become_what_they_stand_for() -> None:
+    assert decimal(0.1 + 0.2) == D("0.3")
+    assert str(decimal(100_000.0)) == "100000"
+    assert str(decimal(1e-8)) == "1E-8"
+    assert (level(0.0), level(1.1)) == (None, D("1.1"))
+
+
+@pytest.mark.parametrize(
+    ("quantity", "sent"), [("1000", 0.01), ("29000", 0.29), ("10000000", 100.0)]
+)
+def test_base_units_as_lots(quantity: str, sent: float) -> None:
+    assert lots().of(D(quantity)) == sent
+    assert lots().base(sent) == D(quantity)
+
+
+def test_prices_have_the_symbols_digits() -> None:
+    assert lots().price(D("1.123456")) == 1.12346
+    assert lots().price(None) == 0.0
+    assert lots().points(D("0.00019")) == 19
+
+
+@pytest.mark.parametrize(
+    ("mode", "mask", "wanted", "filling"),
+    [
+        *((mode, mask, TimeInForce.IOC, 0) for mode in (0, 1) for mask in (0, 3)),
+        (2, 1, TimeInForce.IOC, 0),
+        (2, 2, TimeInForce.IOC, 1),
+        (2, 3, TimeInForce.IOC, 1),
+        (2, 3, TimeInForce.FOK, 0),
+        (2, 2, TimeInForce.FOK, None),
+        (2, 0, TimeInForce.GTC, None),  # RETURN is never allowed in market execution
+        (2, 4, TimeInForce.GTC, None),  # a bit that came later (book or cancel)
+        (3, 0, TimeInForce.DAY, 2),
+        (3, 0, TimeInForce.IOC, None),
+        (3, 6, TimeInForce.GTC, 1),
+    ],
+)
+def test_filling(mode: int, mask: int, wanted: TimeInForce, filling: int | None) -> None:
+    one = lots(trade_exemode=mode, filling_mode=mask)
+    if filling is None:
+        with pytest.raises(Rejected):
+            one.filling(wanted)
+    else:
+        assert one.filling(wanted) == filling
+
+
+@pytest.mark.parametrize(
+    ("mask", "wanted", "may"),
+    [
+        (15, TimeInForce.GTC, True),
+        (15, TimeInForce.DAY, True),
+        (2, TimeInForce.GTC, False),
+        (1, TimeInForce.DAY, False),
+        (15, TimeInForce.FOK, False),
+    ],
+)
+def test_what_may_rest(mask: int, wanted: TimeInForce, may: bool) -> None:
+    assert lots(expiration_mode=mask).may_rest(OrderType.LIMIT, wanted) is may
+    assert not lots(expiration_mode=mask).may_rest(OrderType.MARKET, wanted)
+
+
+@pytest.mark.parametrize(
+    ("name", "currencies", "calc", "pair"),
+    [
+        ("EURUSD.m", ("EUR", "USD"), 0, "EUR/USD"),
+        ("weird", ("EUR", "USD"), 5, "EUR/USD"),
+        ("XAUUSD-pro", ("XAU", "USD"), 2, "XAU/USD"),
+        ("#AAPL", ("USD", "USD"), 2, "AAPL/USD"),
+        ("GER40.cash", ("EUR", "EUR"), 2, "GER40/EUR"),
+    ],
+)
+def test_pair(name: str, currencies: tuple[str, str], calc: int, pair: str) -> None:
+    base, profit = currencies
+    info = SimpleNamespace(
+        name=name, currency_base=base, currency_profit=profit, trade_calc_mode=calc
+    )
+    assert pair_of(info) == pair
+
+
+# ---- requests ----------------------------------------------------------------------------------
+def test_stop_limit_order_keeps_its_second_price() -> None:
+    row = SimpleNamespace(
+        ticket=5, symbol="EURUSD", price_open=1.1, type_time=0, time_expiration=0, type=6,
+        price_stoplimit=1.09,
+    )  # fmt: skip
+    words = orders.levels_of_order(row, stop_loss=1.0, take_profit=0.0)
+    assert (words["stoplimit"], words["price"], words["sl"]) == (1.09, 1.1, 1.0)
+
+
+def test_netting_names_no_position() -> None:
+    exit_ = order(EXIT, reduce_only=True, broker_position_id="5")
+    assert orders.names_its_position(exit_, PositionMode.HEDGING)
+    assert not orders.names_its_position(exit_, PositionMode.NETTING)
+    assert not orders.names_its_position(order(), PositionMode.HEDGING)
+
+
+# ---- rows --------------------------------------------------------------------------------------
+def read() -> parse.Reader:
+    return parse.Reader(
+        connection_id="c",
+        lots=lambda _: lots(),
+        utc=lambda seconds: datetime.fromtimestamp(seconds, UTC),
+        names=Names(),
+        currency="USD",
+    )
+
+
+def row(**changes: Any) -> SimpleNamespace:
+    words: dict[str, Any] = {
+        "ticket": 5, "type": 0, "state": 4, "magic": magic_of(CID), "comment": CID, "reason": 3,
+        "position_id": 5, "volume_initial": 0.1, "volume_current": 0.0, "symbol": "EURUSD",
+        "price_open": 1.1, "price_stoplimit": 0.0, "sl": 0.0, "tp": 0.0, "time_setup_msc": 0,
+    }  # fmt: skip
+    return SimpleNamespace(**{**words, **changes})
+
+
+def deal(**changes: Any) -> SimpleNamespace:
+    words: dict[str, Any] = {
+        "ticket": 9, "order": 5, "time_msc": 1000, "type": 0, "entry": 0, "magic": magic_of(CID),
+        "position_id": 5, "reason": 3, "volume": 0.1, "price": 1.1, "commission": -0.3,
+        "fee": -0.1, "symbol": "EURUSD", "comment": CID,
+    }  # fmt: skip
+    return SimpleNamespace(**{**words, **changes})
+
+
+@pytest.mark.parametrize(
+    ("state", "left", "deals", "kinds"),
+    [
+        (4, 0.0, [deal()], [K.FILLED]),
+        (4, 0.0, [], [K.ACCEPTED]),  # its deal is late
+        (4, 0.0, [deal(volume=0.04)], [K.FILLED]),  # one of its deals is late
+        (2, 0.1, [], [K.ACCEPTED, K.CANCELLED]),
+        (2, 0.06, [deal(volume=0.04)], [K.FILLED, K.CANCELLED]),
+        (3, 0.06, [deal(volume=0.04)], [K.FILLED, K.CANCELLED]),
+        (2, 0.06, [], [K.ACCEPTED]),  # cancelled, but what it did before is not told yet
+        (6, 0.1, [], [K.ACCEPTED, K.EXPIRED]),
+        (5, 0.1, [], [K.REJECTED]),
+        (5, 0.06, [deal(volume=0.04)], [K.FILLED, K.REJECTED]),
+        (4, 0.0, [deal(type=2), deal()], [K.FILLED]),  # a deal that is money and no trade
+    ],
+)
+def test_ended_order(state: int, left: float, deals: list[Any], kinds: list[K]) -> None:
+    ended = row(state=state, volume_current=left)
+    told = parse.order_reports(read(), CID, ended, deals, rests=False)
+    assert [one.kind for one in told] == kinds
+    assert {one.broker_position_id for one in told} == {"5"}
+    assert all(one.fills for one in told if one.kind is K.FILLED)
+
+
+def test_resting_order_with_a_part_filled() -> None:
+    waits = row(state=3, volume_current=0.06, position_id=0)
+    told = parse.order_reports(read(), CID, waits, [deal(volume=0.04)], rests=True)
+    assert [one.kind for one in told] == [K.ACCEPTED, K.FILLED]
+    told = parse.order_reports(read(), CID, row(state=1, position_id=0), [], rests=True)
+    assert [(one.kind, one.broker_position_id) for one in told] == [(K.ACCEPTED, "")]
+
+
+def test_commission_is_a_cost_above_zero() -> None:
+    one = parse.execution(read(), deal())
+    assert (one.commission, one.broker_fill_id) == (D("0.4"), "9")
+    assert one.time == datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("kind", "limit", "stop"),
+    [(2, "1.1", None), (4, None, "1.1"), (6, "1.09", "1.1"), (0, None, None)],
+)
+def test_prices_of_resting_orders(kind: int, limit: str | None, stop: str | None) -> None:
+    second = 1.09 if kind == 6 else 0.0
+    found = parse.resting(read(), row(type=kind, price_stoplimit=second, volume_current=0.06))
+    assert found is not None
+    assert found.limit_price == (D(limit) if limit else None)
+    assert found.stop_price == (D(stop) if stop else None)
+    assert (found.side, found.filled, found.broker_position_id) == (Side.BUY, D(4_000), "5")
+
+
+def test_two_positions_closing_each_other_are_no_order() -> None:
+    assert parse.resting(read(), row(type=8)) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_it"),
+    [
+        ({}, True),
+        ({"comment": "rewritten"}, True),
+        ({"magic": 0}, True),
+        ({"magic": 0, "comment": "rewritten"}, False),
+        ({"magic": 4711}, False),
+        ({"magic": magic_of(EXIT)}, False),
+        *(({"reason": reason}, False) for reason in (0, 1, 2, 4, 5, 6)),
+    ],
+)
+def test_whose_order(changes: dict[str, Any], is_it: bool) -> None:
+    assert parse.is_order_of(row(**changes), CID, magic_of(CID)) is is_it
+
+
+def told_of(*deals: Any, entry: str = "") -> list[tuple[str, CloseCause | None, str]]:
+    told = parse.deal_reports(read(), deals, lambda _: entry)
+    return [(one.client_order_id, one.close_cause, one.broker_order_id) for one in told]
+
+
+def test_deals_of_one_order_are_one_report() -> None:
+    told = parse.deal_reports(read(), [deal(), deal(ticket=10), deal(type=2)], lambda _: "")
+    assert [[fill.broker_fill_id for fill in one.fills] for one in told] == [["9", "10"]]
+
+
+def test_deals_of_others() -> None:
+    out = {"entry": 1, "order": 6}
+    assert told_of(deal(magic=0, comment="", reason=0)) == []  # they opened something
+    assert told_of(deal(**out, reason=4), entry=CID) == [(CID, CloseCause.STOP_LOSS, "6")]
+    assert told_of(deal(**out, reason=5), entry="") == [("", CloseCause.TAKE_PROFIT, "6")]
+    assert told_of(deal(**out, magic=0, comment="", reason=1)) == [("", CloseCause.EXTERNAL, "6")]
+    assert told_of(deal(entry=3, order=0, magic=0, reason=0)) == [("", CloseCause.EXTERNAL, "")]
+
+
+def test_deal_of_ours_without_a_name_is_nobodys() -> None:
+    assert told_of(deal(comment="cut", entry=1)) == []
+    assert told_of(deal(comment="cut")) == []
+
+
+def test_exit_of_ours_is_ours() -> None:
+    exit_ = deal(entry=1, order=6, magic=magic_of(EXIT), comment=EXIT)
+    assert told_of(exit_, entry=CID) == [(EXIT, None, "6")]
+    bare = deal(entry=1, order=6, magic=0, comment=EXIT)
+    assert told_of(bare, entry=CID) == [(EXIT, None, "6")]
+
+
+def test_entry_of_a_position() -> None:
+    opened, closed = deal(), deal(entry=1, magic=magic_of(EXIT), comment=EXIT)
+    assert parse.entry_name(Names(), [closed, opened]) == CID
+    assert parse.entry_name(Names(), [deal(reason=0, magic=0, comment="")]) == ""
+    assert parse.entry_name(Names(), [closed]) == ""
