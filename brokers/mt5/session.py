@@ -4,6 +4,7 @@ Everything here runs on the terminal's own thread (`lane.py`). Before a call the
 connection's, after it it is looked at again: a person at the terminal may log in as somebody else.
 """
 
+import ntpath
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import monotonic
@@ -61,6 +62,7 @@ class Terminal:
             self._steady = None
             self._start(spec, login)
             info = self.mt.account_info()
+        self._be_ours()
         if info is not None and not _is(info, spec, login):
             self._steady = None
             self._log_in(spec, login)
@@ -94,6 +96,14 @@ class Terminal:
     def close(self) -> None:
         self._steady = None
         self.mt.shutdown()
+
+    def _be_ours(self) -> None:
+        """Raise Away if the package has found another worker's terminal, before anything is done
+        to it: users report that it may where several run for one Windows user."""
+        terminal, path = self.mt.terminal_info(), self._place.path
+        if path and terminal is not None and _folder(path) != ntpath.normcase(terminal.path):
+            self.close()
+            raise Away(Code.BROKER_UNREACHABLE, f"this is the terminal at {terminal.path}")
 
     def _start(self, spec: ConnectionSpec, login: int) -> None:
         path = (self._place.path,) if self._place.path else ()
@@ -224,6 +234,10 @@ def login_of(spec: ConnectionSpec) -> int:
 
 def server_of(spec: ConnectionSpec) -> str:
     return str(spec.settings.get("server") or spec.credentials.get("server") or "")
+
+
+def _folder(path: str) -> str:
+    return ntpath.normcase(ntpath.dirname(path))
 
 
 def _is(info: Any, spec: ConnectionSpec, login: int) -> bool:

@@ -21,6 +21,7 @@ def venue() -> Iterator[Venue]:
 @pytest.fixture
 def adapter(venue: Venue, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mt5Adapter]:
     monkeypatch.setenv("FAKE_MT5", str(venue.port))
+    monkeypatch.setenv("FILLCAST_MT5_TERMINAL", "c:\\MT5\\terminal64.exe")
     monkeypatch.syspath_prepend(str(PACKAGE))
     sys.modules.pop("MetaTrader5", None)
     made = create()

@@ -430,6 +430,74 @@ def test_wrong_password_concerns_one_login(venue: Venue, adapter: Mt5Adapter) ->
     assert submit(adapter, order())[0].kind is K.FILLED
 
 
+def test_another_workers_terminal_is_left_alone(venue: Venue, adapter: Mt5Adapter) -> None:
+    venue.hand("log", login=1003)
+    venue.world(path="C:\\mt5-other")
+    error = outcome(adapter, order())
+    assert type(error) is NotSent
+    assert "C:\\mt5-other" in error.detail
+    assert "login" not in venue.show()["calls"]
+
+
+def test_login_that_is_told_as_done_and_is_not(venue: Venue, adapter: Mt5Adapter) -> None:
+    run(adapter.positions(spec()))
+    venue.fault("login", "none", code=1)
+    with pytest.raises(ReadFailed):
+        run(adapter.positions(spec(1003)))
+    assert run(adapter.positions(spec(1003))) == []
+
+
+def test_server_lost_while_we_read(venue: Venue, adapter: Mt5Adapter) -> None:
+    venue.fault("positions_get", "offline")
+    with pytest.raises(ReadFailed, match="lost its server"):
+        run(adapter.positions(spec()))
+
+
+def test_answer_that_cannot_be_read(venue: Venue, adapter: Mt5Adapter) -> None:
+    bought(adapter)
+    (held,) = venue.show()["positions"]
+    venue.books(positions=[{**held, "volume": "much"}])
+    with pytest.raises(ReadFailed) as failed:
+        run(adapter.positions(spec()))
+    assert failed.value.code is Code.UNEXPECTED
+
+
+def test_position_in_a_symbol_that_is_not_listed(venue: Venue, adapter: Mt5Adapter) -> None:
+    """Its size cannot be told, so nothing is: a part would look like the whole."""
+    bought(adapter)
+    (held,) = venue.show()["positions"]
+    venue.books(positions=[held, {**held, "symbol": "GONE"}])
+    with pytest.raises(ReadFailed, match="GONE"):
+        run(adapter.positions(spec()))
+
+
+def test_cancel_whose_history_comes_late_is_told(venue: Venue, adapter: Mt5Adapter) -> None:
+    submit(adapter, order(**LIMIT))
+    venue.fault("history_orders_get", "empty")
+    (told,) = run(adapter.cancel(spec(), CancelRequest(CID, "", "EURUSD")))
+    assert told.kind is K.CANCELLED
+
+
+def test_cancel_of_what_nobody_can_look_up_is_asked_again(
+    venue: Venue, adapter: Mt5Adapter
+) -> None:
+    venue.fault("history_orders_get", "none", code=-10005)
+    with pytest.raises(NotSent):
+        run(adapter.cancel(spec(), CancelRequest(CID, "4711", "EURUSD")))
+
+
+def test_terminal_that_hangs_is_left(
+    venue: Venue, adapter: Mt5Adapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("brokers.mt5.adapter.READ_SECONDS", 0.2)
+    venue.fault("positions_get", "hold")
+    with pytest.raises(ReadFailed):
+        run(adapter.positions(spec()))
+    run(adapter.disconnect())  # ends
+    with pytest.raises(ReadFailed, match="earlier call"):
+        run(adapter.account(spec()))
+
+
 def test_disconnect_and_again(venue: Venue, adapter: Mt5Adapter) -> None:
     bought(adapter)
     run(adapter.disconnect())

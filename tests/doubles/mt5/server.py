@@ -71,6 +71,9 @@ class Line(socketserver.StreamRequestHandler):
             case "switch":
                 world.current = world.accounts[fault["login"]]
                 return told or self._do(name, arguments, {})
+            case "offline":
+                world.connected = False
+                return told or self._do(name, arguments, {})
             case "retcode":
                 result = world.result(arguments[0], fault["code"])
                 return {"told": result, "error": list(FINE)}

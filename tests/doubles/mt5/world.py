@@ -31,7 +31,7 @@ class World:
         self.zone_seconds, self.skew_seconds = 0.0, 0.0
         self.connected = self.algo_trading = self.ticking = True
         self.api_disabled = self.market_closed = False
-        self.ping_microseconds = 32_000
+        self.ping_microseconds, self.path = 32_000, "C:\\mt5"
         self.symbols = {
             one["name"]: one
             for one in (
@@ -91,7 +91,7 @@ class World:
             "notifications_enabled": False, "mqid": False, "build": 5200, "maxbars": 100_000,
             "codepage": 0, "ping_last": self.ping_microseconds, "community_balance": 0.0,
             "retransmission": 0.0, "company": "Double", "name": "MetaTrader 5",
-            "language": "English", "path": "C:\\mt5", "data_path": "C:\\mt5",
+            "language": "English", "path": self.path, "data_path": "C:\\mt5",
             "commondata_path": "C:\\common",
         }  # fmt: skip
 
