@@ -5,7 +5,18 @@ from collections.abc import Coroutine
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from brokers.messages import ConnectionSpec, OrderReport, OrderRequest, OrderType, Side, TimeInForce
+import pytest
+
+from brokers.base import BrokerError
+from brokers.messages import (
+    ConnectionSpec,
+    OrderReport,
+    OrderRequest,
+    OrderType,
+    ReportKind,
+    Side,
+    TimeInForce,
+)
 from brokers.mt5.adapter import Mt5Adapter
 
 T = TypeVar("T")
@@ -64,3 +75,14 @@ def submit(adapter: Mt5Adapter, request: OrderRequest, **of: Any) -> list[OrderR
 def bought(adapter: Mt5Adapter, **changes: Any) -> str:
     """Buy and return the position's number."""
     return submit(adapter, order(**changes))[-1].broker_position_id
+
+
+def outcome(adapter: Mt5Adapter, request: OrderRequest, **of: Any) -> BrokerError:
+    with pytest.raises(BrokerError) as ended:
+        submit(adapter, request, **of)
+    return ended.value
+
+
+def kinds(adapter: Mt5Adapter, client_order_id: str = CID) -> list[ReportKind] | None:
+    found = run(adapter.find_order(spec(), client_order_id))
+    return None if found is None else [report.kind for report in found]

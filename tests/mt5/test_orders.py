@@ -7,9 +7,7 @@ import pytest
 
 from brokers.base import Rejected
 from brokers.messages import (
-    CancelRequest,
     CloseCause,
-    ModifyRequest,
     OrderType,
     ReportKind,
     Side,
@@ -169,61 +167,6 @@ def test_exit_without_a_ticket_never_leaves_a_hedging_account(
         submit(adapter, order(EXIT, side=Side.SELL, reduce_only=True))
     assert refused.value.code is Code.NO_POSITION
     assert venue.accepted() == [CID]
-
-
-def test_levels_are_set_taken_away_and_told_when_unchanged(
-    venue: Venue, adapter: Mt5Adapter
-) -> None:
-    number = bought(adapter)
-    stop, target = D("1.09123"), D("1.12")
-    wish = ModifyRequest(CID, number, "EURUSD", stop, target)
-    for _ in range(2):  # the second changes nothing (10025) and is as good
-        (told,) = run(adapter.modify(spec(), wish))
-        assert (told.kind, told.stop_loss, told.take_profit) == (K.LEVELS, stop, target)
-    (held,) = run(adapter.positions(spec()))
-    assert (held.stop_loss, held.take_profit) == (stop, target)
-    (told,) = run(adapter.modify(spec(), ModifyRequest(CID, number, "EURUSD", None, None)))
-    assert (told.stop_loss, told.take_profit) == (None, None)
-    assert run(adapter.positions(spec()))[0].stop_loss is None
-
-
-def test_levels_of_a_waiting_entry_keep_its_price(venue: Venue, adapter: Mt5Adapter) -> None:
-    submit(adapter, order(**LIMIT))
-    run(adapter.modify(spec(), ModifyRequest(CID, "", "EURUSD", D("1.04"), None)))
-    (rests,) = run(adapter.open_orders(spec()))
-    assert (rests.limit_price, rests.stop_loss) == (D("1.05"), D("1.04"))
-
-
-def test_levels_of_nothing_are_refused(venue: Venue, adapter: Mt5Adapter) -> None:
-    for number in ("", "4711", "x"):
-        with pytest.raises(Rejected) as refused:
-            run(adapter.modify(spec(), ModifyRequest(CID, number, "EURUSD", None, None)))
-        assert refused.value.code is Code.NO_POSITION
-
-
-def test_cancel_and_what_came_before_it(venue: Venue, adapter: Mt5Adapter) -> None:
-    request = order(**LIMIT)
-    (accepted,) = submit(adapter, request)
-    wish = CancelRequest(CID, accepted.broker_order_id, "EURUSD")
-    assert K.CANCELLED in [told.kind for told in run(adapter.cancel(spec(), wish))]
-    assert K.CANCELLED in [told.kind for told in run(adapter.cancel(spec(), wish))]  # and again
-    found = run(adapter.find_order(spec(), CID))
-    assert found is not None
-    assert [told.kind for told in found] == [K.ACCEPTED, K.CANCELLED]
-
-
-def test_fill_before_the_cancel_wins(venue: Venue, adapter: Mt5Adapter) -> None:
-    (accepted,) = submit(adapter, order(**LIMIT))
-    venue.quote("EURUSD", 1.04, 1.04)
-    told = run(adapter.cancel(spec(), CancelRequest(CID, accepted.broker_order_id, "EURUSD")))
-    assert [one.kind for one in told] == [K.FILLED, K.CANCEL_REFUSED]
-
-
-def test_fill_between_our_look_and_the_cancel_wins(venue: Venue, adapter: Mt5Adapter) -> None:
-    submit(adapter, order(**LIMIT))
-    venue.fault("order_send", "retcode", code=10013)
-    told = run(adapter.cancel(spec(), CancelRequest(CID, "", "EURUSD")))
-    assert [one.kind for one in told] == [K.ACCEPTED, K.CANCEL_REFUSED]
 
 
 def test_expired_order(venue: Venue, adapter: Mt5Adapter) -> None:

@@ -5,23 +5,10 @@ import time
 from typing import Any
 
 from tests.doubles.mt5.books import BUY, CANCELED, HEDGING, SELL, Books
+from tests.doubles.mt5.symbols import listed
 
 DEAL, PENDING, SLTP, MODIFY, REMOVE = 1, 5, 6, 7, 8
 FINE = (1, "Success")
-
-
-def symbol(name: str, bid: float, ask: float, **other: Any) -> dict[str, Any]:
-    said = {
-        "select": True, "visible": True, "time": 0, "digits": 5, "spread": 10,
-        "trade_calc_mode": 0, "trade_mode": 4, "trade_stops_level": 10, "trade_freeze_level": 5,
-        "trade_exemode": 2, "expiration_mode": 15, "filling_mode": 3, "order_mode": 127,
-        "bid": bid, "ask": ask, "point": 0.00001, "trade_tick_size": 0.00001,
-        "trade_contract_size": 100_000.0, "volume_min": 0.01, "volume_max": 100.0,
-        "volume_step": 0.01, "volume_limit": 0.0, "margin_initial": 0.0, "currency_base": name[:3],
-        "currency_profit": name[3:6], "currency_margin": name[:3], "description": name,
-        "name": name, "path": f"Forex\\{name}",
-    }  # fmt: skip
-    return said | other
 
 
 class World:
@@ -32,20 +19,7 @@ class World:
         self.connected = self.algo_trading = self.ticking = True
         self.api_disabled = self.market_closed = False
         self.ping_microseconds, self.path = 32_000, "C:\\mt5"
-        self.symbols = {
-            one["name"]: one
-            for one in (
-                symbol("EURUSD", 1.10000, 1.10010),
-                symbol("EURUSD.m", 1.10000, 1.10010, filling_mode=1),
-                symbol(
-                    "US500", 5000.0, 5000.5, digits=1, point=0.1, trade_calc_mode=2,
-                    trade_contract_size=1.0, volume_min=0.1, volume_step=0.1, trade_exemode=3,
-                    filling_mode=0, currency_base="USD", currency_profit="USD",
-                ),
-                symbol("USDJPY", 150.0, 150.01, digits=3, point=0.001, trade_exemode=1),
-                symbol("OLD", 1.0, 1.1, trade_mode=0),
-            )
-        }  # fmt: skip
+        self.symbols = {one["name"]: one for one in listed()}
         self.accounts = {
             login: Books(login, mode, self.now) for login, mode in ((1001, 2), (1002, 0), (1003, 2))
         }
@@ -100,7 +74,7 @@ class World:
         if books is None:
             self.error = (-10004, "No IPC connection")
             return None
-        margin = sum(self._margin(one["symbol"], one["volume"]) for one in books.positions)
+        margin = self._used(books)
         return {
             "login": books.login, "trade_mode": 0, "leverage": books.leverage, "limit_orders": 200,
             "margin_so_mode": 0, "trade_allowed": books.may_trade,
@@ -222,6 +196,10 @@ class World:
         one = self.symbols[name]
         return float(volume * one["trade_contract_size"] * one["bid"] / self._books().leverage)
 
+    def _used(self, books: Books) -> float:
+        held = [one for one in books.positions if one["symbol"] in self.symbols]
+        return sum(self._margin(one["symbol"], one["volume"]) for one in held)
+
     def _refusal(self, request: dict[str, Any]) -> int:
         """The first reason against a request, 0 if there is none."""
         if not self.algo_trading or self.api_disabled:
@@ -261,7 +239,7 @@ class World:
             return 10038 if volume > held[0]["volume"] + 1e-9 else 0
         if stops := self._stops(request):
             return stops
-        margin = sum(self._margin(p["symbol"], p["volume"]) for p in books.positions)
+        margin = self._used(books)
         needed = self._margin(request["symbol"], volume) if not ticket else 0.0
         return 10019 if books.margin_mode == HEDGING and margin + needed > books.balance else 0
 

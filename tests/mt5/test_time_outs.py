@@ -1,0 +1,154 @@
+"""Deadlines, calls that hang, processes that die: what leaves, and what never does."""
+
+import asyncio
+import subprocess
+import sys
+from datetime import timedelta
+
+import pytest
+
+from brokers.base import NotSent, OutcomeUnknown
+from brokers.messages import (
+    CancelRequest,
+    ModifyRequest,
+    OrderRequest,
+    ReportKind,
+)
+from brokers.mt5.adapter import Mt5Adapter
+from common.clocks import machine_time
+from common.codes import Code
+from tests.doubles.mt5.venue import ROOT, Venue
+from tests.mt5.orders import (
+    CID,
+    LIMIT,
+    kinds,
+    no_guard,
+    order,
+    outcome,
+    run,
+    spec,
+    submit,
+)
+
+K = ReportKind
+AGO = timedelta(hours=1)
+
+
+def test_guard_is_the_last_thing_before_the_send(venue: Venue, adapter: Mt5Adapter) -> None:
+    seen: list[list[str]] = []
+
+    def guard(_: OrderRequest) -> None:
+        seen.append(venue.show()["calls"])
+
+    run(adapter.submit(spec(), order(), guard))
+    (before,) = seen
+    assert venue.show()["calls"][len(before)] == "order_send"
+
+
+def test_guard_and_deadlines_stop_what_would_leave(venue: Venue, adapter: Mt5Adapter) -> None:
+    def guard(_: OrderRequest) -> None:
+        raise NotSent(Code.KILL_SWITCH)
+
+    with pytest.raises(NotSent):
+        run(adapter.submit(spec(), order(), guard))
+    submit(adapter, order(**LIMIT))
+    late = machine_time() - 1
+    with pytest.raises(NotSent):
+        run(adapter.cancel(spec(), CancelRequest(CID, "", "EURUSD", send_by=late)))
+    with pytest.raises(NotSent):
+        run(adapter.modify(spec(), ModifyRequest(CID, "", "EURUSD", None, None, send_by=late)))
+    assert [r["action"] for r in venue.show()["accepted"]] == [5]
+
+
+@pytest.mark.parametrize("accepts", [True, False])
+def test_call_that_hangs_is_unknown_and_holds_up_the_next_ones_not_for_ever(
+    venue: Venue, adapter: Mt5Adapter, accepts: bool
+) -> None:
+    venue.fault("order_send", "hold", accepts=accepts)
+    error = outcome(adapter, order(), reply_timeout=1)
+    assert type(error) is OutcomeUnknown
+    other = order("fcxother0000000000")
+    error = outcome(adapter, other, reply_timeout=0.2)
+    assert (type(error), error.code) == (NotSent, Code.NOT_CONNECTED)
+    venue.hand("release")
+    assert kinds(adapter) == [K.FILLED]  # the server took it whenever it was let go
+    assert kinds(adapter, "fcxother0000000000") is None
+    assert venue.accepted() == [CID]
+
+
+def test_order_that_waits_for_its_turn_too_long_never_leaves(
+    venue: Venue, adapter: Mt5Adapter
+) -> None:
+    venue.fault("positions_get", "hold")
+
+    async def all_at_once() -> BaseException | None:
+        reading = asyncio.create_task(adapter.positions(spec()))
+        await asyncio.to_thread(venue.hand, "wait_held")
+        ended = await asyncio.gather(
+            adapter.submit(spec(reply_timeout=0.3), order(), no_guard), return_exceptions=True
+        )
+        venue.hand("release")
+        assert await reading == []
+        assert await adapter.find_order(spec(), CID) is None  # the thread is past its turn
+        return ended[0] if isinstance(ended[0], BaseException) else None
+
+    assert type(run(all_at_once())) is NotSent
+    assert venue.accepted() == []
+
+
+def test_order_given_up_before_the_send_never_leaves(venue: Venue, adapter: Mt5Adapter) -> None:
+    """Its time is over while the terminal is still being asked for the price."""
+    venue.fault("symbol_info_tick", "hold")
+    error = outcome(adapter, order(), reply_timeout=0.5)
+    assert type(error) is NotSent
+    venue.hand("release")
+    assert kinds(adapter) is None
+    assert venue.accepted() == []
+
+
+def test_order_whose_caller_is_cancelled_before_the_send_never_leaves(
+    venue: Venue, adapter: Mt5Adapter
+) -> None:
+    venue.fault("symbol_info_tick", "hold")
+
+    async def cancelled() -> None:
+        sending = asyncio.create_task(adapter.submit(spec(), order(), no_guard))
+        await asyncio.to_thread(venue.hand, "wait_held")
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        venue.hand("release")
+        assert await adapter.find_order(spec(), CID) is None
+
+    run(cancelled())
+    assert venue.accepted() == []
+
+
+def test_calls_of_many_tasks_never_overlap(venue: Venue, adapter: Mt5Adapter) -> None:
+    """The package notes an overlap; the fixture looks at it."""
+
+    async def many() -> None:
+        ids = [f"fcxmany{n:010d}0" for n in range(20)]
+        sends = [adapter.submit(spec(), order(one), no_guard) for one in ids]
+        await asyncio.gather(*sends, *(adapter.positions(spec()) for _ in ids))
+
+    run(many())
+    assert len(set(venue.accepted())) == 20
+
+
+@pytest.mark.parametrize("accepts", [True, False])
+def test_killed_in_the_send_and_asked_by_the_next_process(
+    venue: Venue, adapter: Mt5Adapter, accepts: bool
+) -> None:
+    venue.fault("order_send", "die", accepts=accepts)
+    program = (
+        "import asyncio; from brokers.mt5.adapter import create;"
+        " from tests.mt5.orders import spec, order, no_guard;"
+        " asyncio.run(create().submit(spec(), order(), no_guard))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=venue.environment(), timeout=60, check=False
+    )
+    assert ended.returncode == 9
+    assert kinds(adapter) == ([K.FILLED] if accepts else None)
+    assert venue.accepted() == ([CID] if accepts else [])
