@@ -65,8 +65,10 @@ class Desk:
             if error.code in BY_STEPS:
                 self.terminal.forget_symbol(info, request.symbol)
             raise
-        taken = self._report(ReportKind.ACCEPTED, request.client_order_id, result.order)
-        return self._known(info, request.client_order_id, result.order) or [taken]
+        known = self._known(info, request.client_order_id, result.order)
+        if not known:
+            return [self._report(ReportKind.ACCEPTED, request.client_order_id, result.order)]
+        return known + ([] if is_exit else self._levels_held(request, lots, known))
 
     def cancel(self, request: CancelRequest) -> list[OrderReport]:
         """Take a resting order away; CANCEL_REFUSED with what it did instead if it is too late."""
@@ -179,6 +181,28 @@ class Desk:
             return lookup.about(self.terminal, self.spec, info, name, ticket) if ticket else []
         except BrokerError:
             return []
+
+    def _levels_held(
+        self, request: OrderRequest, lots: Lots, known: list[OrderReport]
+    ) -> list[OrderReport]:
+        """Where the position opened without the levels that the order carried, as some servers with
+        market execution do it: what it does hold, so that the rest is asked for at once."""
+        wanted = lots.price(request.stop_loss), lots.price(request.take_profit)
+        opened = {report.broker_position_id for report in known if report.fills}
+        try:
+            held = [p for p in self.terminal.positions() if str(p.identifier) in opened]
+        except BrokerError:
+            return []
+        return [
+            replace(
+                self._report(ReportKind.LEVELS, request.client_order_id, 0),
+                broker_position_id=str(position.identifier),
+                stop_loss=level(position.sl),
+                take_profit=level(position.tp),
+            )
+            for position in held
+            if any(wanted) and (position.sl, position.tp) != wanted
+        ]
 
     def _too_late(self, request: CancelRequest) -> list[OrderReport]:
         """It rests no more: what became of it. Raises NotSent if nobody can say."""

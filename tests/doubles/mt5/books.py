@@ -30,10 +30,13 @@ class Books:
         self.fill_share = 1.0  # how much of a market order finds a price
         self.pieces = 1  # in how many deals
         self.hides_deals = False
+        self.strips_levels = False  # from market orders, without a word
 
     # ---- orders ---------------------------------------------------------------------------
     def order(self, request: dict[str, Any], reason: int = EXPERT) -> dict[str, Any]:
         now = self._now()
+        if self.strips_levels and request.get("action") == 1:
+            request = {**request, "sl": 0.0, "tp": 0.0}
         return {
             "ticket": next(_tickets), "time_setup": now // 1000, "time_setup_msc": now,
             "time_done": 0, "time_done_msc": 0, "time_expiration": request.get("expiration", 0),
