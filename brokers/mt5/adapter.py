@@ -52,7 +52,8 @@ def create() -> "Mt5Adapter":
     """Return this process's adapter. Raises ImportError where there is no MetaTrader 5.
 
     FILLCAST_MT5_TERMINAL: path of this worker's terminal64.exe; FILLCAST_MT5_PORTABLE=1: it keeps
-    its data beside itself. Both are the operator's: no account names a path.
+    its data beside itself; FILLCAST_MT5_NAME: the name that connections call it by (`terminal`).
+    All are the operator's: no account names a path.
     """
     try:
         module = import_module(PACKAGE)
@@ -61,8 +62,12 @@ def create() -> "Mt5Adapter":
             "MetaTrader 5 accounts are served by a worker on Windows (or Wine) that has the"
             " package MetaTrader5 and a terminal; see docs/metatrader5.md."
         ) from error
-    path = os.environ.get("FILLCAST_MT5_TERMINAL", "")
-    return Mt5Adapter(module, Place(path, os.environ.get("FILLCAST_MT5_PORTABLE") == "1"))
+    place = Place(
+        path=os.environ.get("FILLCAST_MT5_TERMINAL", ""),
+        portable=os.environ.get("FILLCAST_MT5_PORTABLE") == "1",
+        name=os.environ.get("FILLCAST_MT5_NAME", ""),
+    )
+    return Mt5Adapter(module, place)
 
 
 @cache
@@ -94,7 +99,7 @@ def _capabilities(mode: PositionMode, native_stops: bool) -> Capabilities:
 class Mt5Adapter:
     """All MetaTrader 5 accounts of one worker.
 
-    A connection's settings may say `server`, `server_timezone` (else it is measured),
+    A connection's settings may say `terminal`, `server`, `server_timezone` (else it is measured),
     `position_mode` (else as seen, HEDGING before that), `native_stops`, `symbols` (the broker's
     name -> pair), `clock_symbol`, `settle_seconds`, `reply_timeout`; credentials: `password` and,
     if the settings don't, `server`.

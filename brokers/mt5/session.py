@@ -29,10 +29,12 @@ class Away(BrokerError):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where this process's terminal is: the operator's setting. path: terminal64.exe."""
+    """This process's terminal: the operator's setting. path: its terminal64.exe; name: by which
+    connections ask for it."""
 
     path: str = ""
     portable: bool = False
+    name: str = ""
 
 
 class Terminal:
@@ -56,7 +58,9 @@ class Terminal:
 
         The terminal may be without its server: then it answers from memory, and that is no answer.
         """
-        login = login_of(spec)
+        login, wanted = login_of(spec), str(spec.settings.get("terminal") or "")
+        if wanted and self._place.name not in ("", wanted):
+            raise Away(Code.NOT_CONNECTED, f"it is served by the worker of {wanted}")
         info = self.mt.account_info()
         if info is None:
             self._steady = None

@@ -10,7 +10,7 @@ from brokers.messages import (
     CancelRequest,
     ReportKind,
 )
-from brokers.mt5.adapter import Mt5Adapter
+from brokers.mt5.adapter import Mt5Adapter, create
 from common.codes import Code
 from tests.doubles.mt5.venue import Venue
 from tests.mt5.orders import CID, LIMIT, bought, order, outcome, run, spec, submit
@@ -66,6 +66,18 @@ def test_wrong_password_concerns_one_login(venue: Venue, adapter: Mt5Adapter) ->
     assert (type(error), error.code) == (NotSent, Code.CREDENTIALS_REFUSED)
     assert "secret" not in error.detail
     assert submit(adapter, order())[0].kind is K.FILLED
+
+
+def test_account_of_another_worker_is_left_to_it(
+    venue: Venue, adapter: Mt5Adapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FILLCAST_MT5_NAME", "alpha")
+    named = create()
+    assert run(named.positions(spec(terminal="alpha"))) == []
+    with pytest.raises(ReadFailed, match="worker of beta"):
+        run(named.positions(spec(1003, terminal="beta")))
+    assert "login" not in venue.show()["calls"]
+    run(named.disconnect())
 
 
 def test_another_workers_terminal_is_left_alone(venue: Venue, adapter: Mt5Adapter) -> None:
