@@ -49,7 +49,8 @@ def find(
 ) -> list[OrderReport] | None:
     """Return all that is known of an order; None: it is certainly not there. Raises ReadFailed.
 
-    If there are two under one id, both are told: that must be seen.
+    If there are two under one id, both are told: that must be seen. Whoever asks looks afterwards
+    whether the terminal is `still` this account's.
     """
     info = terminal.enter(spec)
     magic = terminal.names.keep(client_order_id)
@@ -73,7 +74,6 @@ def find(
         told += parse.order_reports(
             read, client_order_id, order, deals, rests=order.ticket not in ended
         )
-    terminal.still(spec)
     return told
 
 
@@ -105,7 +105,6 @@ def fills_since(terminal: Terminal, spec: ConnectionSpec, since: datetime) -> li
         return known[position]
 
     told = parse.deal_reports(read, deals, entry_of)
-    terminal.still(spec)
     first = since - LATE
     return [report for report in told if any(fill.time >= first for fill in report.fills)]
 

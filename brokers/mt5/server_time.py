@@ -20,6 +20,7 @@ _FIXED = re.compile(rf"(?:UTC|GMT)?{_HOURS}(?::(?P<minutes>\d\d))?", re.ASCII)
 _SHIFTED = re.compile(rf"(?P<zone>(?!Etc)[A-Za-z_]+/[A-Za-z_/]+){_HOURS}", re.ASCII)
 STEP = timedelta(minutes=15)  # zones differ by no less
 NEAR = timedelta(seconds=90)  # a tick that has just come is no older, and no clock further off
+NONE = timedelta(0)
 FRESH = timedelta(minutes=2)  # two looks at a symbol so far apart show a tick that came meanwhile
 
 
@@ -66,14 +67,15 @@ class ServerTime:
         self._configured, self._now = zone, now
         self._measured: Zone | None = None
         self._seen: dict[str, tuple[int, datetime]] = {}
-        self.skew: timedelta | None = None  # of the freshest tick: its time less ours
+        self.skew: timedelta | None = None  # by how much the two clocks differ, at the least
 
     @property
     def zone(self) -> Zone | None:
         return self._configured or self._measured
 
     def see(self, symbol: str, time_msc: int) -> None:
-        """Look at a symbol's latest tick. Two looks with a new tick between them measure."""
+        """Look at a symbol's latest tick. Two looks with a new tick between them measure: it came
+        then, so that one behind our clock may be as old as the first look."""
         now = self._now()
         before = self._seen.get(symbol)
         self._seen[symbol] = time_msc, now
@@ -84,7 +86,8 @@ class ServerTime:
         if abs(ahead - away) <= NEAR and abs(away) <= timedelta(hours=14):
             self._measured = Zone(timezone(away))
         if self.zone is not None:
-            self.skew = self.zone.utc(_wall(time_msc / 1000)) - now
+            skew = self.zone.utc(_wall(time_msc / 1000)) - now
+            self.skew = skew if skew > NONE else min(NONE, skew + (now - before[1]))
 
     def utc(self, seconds: float) -> datetime:
         """Return the server's time as aware UTC. Raises ReadFailed if its zone is not known yet."""

@@ -208,6 +208,7 @@ class Desk:
         """It rests no more: what became of it. Raises NotSent if nobody can say."""
         try:
             known = lookup.find(self.terminal, self.spec, request.client_order_id) or []
+            self.terminal.still(self.spec)
         except BrokerError as error:
             raise NotSent(Code.NOT_CONNECTED, error.detail) from error
         if any(report.kind in (ReportKind.CANCELLED, ReportKind.EXPIRED) for report in known):

@@ -144,7 +144,7 @@ def test_terminal_that_hangs_is_left(
     with pytest.raises(ReadFailed):
         run(adapter.positions(spec()))
     run(adapter.disconnect())  # ends
-    with pytest.raises(ReadFailed, match="earlier call"):
+    with pytest.raises(ReadFailed, match="has not ended"):
         run(adapter.account(spec()))
 
 

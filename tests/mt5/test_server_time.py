@@ -83,8 +83,8 @@ def test_old_ticks_measure_nothing() -> None:
     for _ in range(3):  # the market is closed: the same tick again and again
         one.see("EURUSD", friday)
     clock.at += timedelta(hours=1)
-    one.see("EURUSD", friday + 1)  # a new one, but nobody knows when it came
-    one.see("EURUSD", friday + 2)  # an odd distance: no zone
+    unseen = clock.at - timedelta(hours=2)  # a new one, two hours old, and nobody saw it come
+    one.see("EURUSD", int(unseen.timestamp() * 1000))
     assert one.zone is None
 
 
@@ -101,6 +101,20 @@ def test_measured_anew_when_summer_time_begins() -> None:
     ticks(clock, one, ahead=timedelta(hours=2))
     ticks(clock, one, ahead=timedelta(hours=3))
     assert one.utc(told("2026-11-20T12:00")) == NOW - timedelta(hours=3)
+
+
+@pytest.mark.parametrize(
+    ("ahead", "apart", "skew"), [(7, 60, 7), (-7, 60, 0), (-70, 60, -10), (0, 1, 0)]
+)
+def test_tick_behind_our_clock_may_be_as_old_as_the_look_before(
+    ahead: int, apart: int, skew: int
+) -> None:
+    clock = Clock()
+    one = ServerTime(read_zone("UTC"), clock)
+    one.see("EURUSD", 1)
+    clock.at += timedelta(seconds=apart)
+    one.see("EURUSD", int((clock.at + timedelta(seconds=ahead)).timestamp() * 1000))
+    assert one.skew == timedelta(seconds=skew)
 
 
 def test_configured_zone_is_not_measured_away() -> None:

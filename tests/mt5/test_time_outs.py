@@ -93,6 +93,7 @@ def test_order_that_waits_for_its_turn_too_long_never_leaves(
         return ended[0] if isinstance(ended[0], BaseException) else None
 
     assert type(run(all_at_once())) is NotSent
+    assert "symbol_info_tick" not in venue.show()["calls"]  # not even begun
     assert venue.accepted() == []
 
 
