@@ -1,7 +1,8 @@
 """The numbers of MetaTrader 5's enumerations, so that nothing else needs its package.
 
 Source: MQL5 reference and the Python integration's pages (mql5.com/en/docs/python_metatrader5,
-/constants/tradingconstants, /constants/environment_state/marketinfoconstants), read 2026-11-20.
+/constants/tradingconstants, /constants/environment_state/marketinfoconstants), read 2026-11-20 and
+compared with the constants of the package's wheel 5.0.6231. The two masks are in the manual only.
 """
 
 from enum import IntEnum, IntFlag
