@@ -1,8 +1,9 @@
 """One thread for all calls of a terminal: never two at once, and a wait that ends.
 
 The package blocks, holds the interpreter's lock (its wheel never lets go of it) and keeps its last
-error in one place for all threads. A call that never returns cannot be taken back: who waits for it is told whether the order
-may have left, and who comes after it is told at once that nothing was begun.
+error in one place for all threads. A call that never returns cannot be taken back: who waits for it
+is told whether the order may have left, and who comes after it is told at once that nothing was
+begun.
 """
 
 import asyncio

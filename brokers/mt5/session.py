@@ -19,8 +19,8 @@ from brokers.mt5.parse import mode_of
 from brokers.mt5.server_time import ServerTime, read_zone
 from common.codes import Code
 
-# How long `initialize` and `login` may take. The package keeps the interpreter's lock meanwhile, so it
-# is less than a process's lease; a terminal that starts more slowly is found by a later call.
+# How long `initialize` and `login` may take. The package keeps the interpreter's lock meanwhile, so
+# it is less than a process's lease; a terminal that starts more slowly is found by a later call.
 START_MS = 8_000
 LIST_SECONDS = 600  # how long a symbol's steps are believed
 
