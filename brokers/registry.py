@@ -18,6 +18,7 @@ ENTRY_POINTS = "fillcast.brokers"
 BUILT_IN: dict[str, str] = {
     "crypto": "brokers.crypto.adapter:create",
     "ibkr": "brokers.ibkr.adapter:create",
+    "mt5": "brokers.mt5.adapter:create",
     "paper": "brokers.paper.adapter:create",
 }
 

@@ -286,6 +286,24 @@ MT4_ROOT = outside(
     "",
     "Folder that every MT4 connection's bridge folder must lie in. Without it, MT4 is off.",
 )
+MT5_TERMINAL = outside(
+    "FILLCAST_MT5_TERMINAL",
+    optional(text("a path of terminal64.exe", r"[A-Za-z]:.+|/.+")),
+    "",
+    "The MetaTrader 5 terminal of this worker; another one that is found is left alone.",
+)
+MT5_PORTABLE = outside(
+    "FILLCAST_MT5_PORTABLE",
+    yes_or_no(),
+    "no",
+    "That terminal keeps its data beside its program (it is started with /portable).",
+)
+MT5_NAME = outside(
+    "FILLCAST_MT5_NAME",
+    optional(text("a-z, 0-9, _ or -, at most 32 characters", "[a-z0-9][a-z0-9_-]{0,31}")),
+    "",
+    "What connections call that terminal; its worker serves the queue mt5.NAME.",
+)
 
 
 class Env:

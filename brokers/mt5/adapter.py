@@ -49,25 +49,32 @@ READ_SECONDS, REPLY_SECONDS = 20.0, 60.0
 
 
 def create() -> "Mt5Adapter":
-    """Return this process's adapter. Raises ImportError where there is no MetaTrader 5.
+    """Return this process's adapter. Calls fail where there is no package or no terminal.
 
-    FILLCAST_MT5_TERMINAL: path of this worker's terminal64.exe; FILLCAST_MT5_PORTABLE=1: it keeps
+    FILLCAST_MT5_TERMINAL: path of this worker's terminal64.exe; FILLCAST_MT5_PORTABLE: it keeps
     its data beside itself; FILLCAST_MT5_NAME: the name that connections call it by (`terminal`).
     All are the operator's: no account names a path.
     """
-    try:
-        module = import_module(PACKAGE)
-    except ImportError as error:
-        raise ImportError(
-            "MetaTrader 5 accounts are served by a worker on Windows (or Wine) that has the"
-            " package MetaTrader5 and a terminal; see docs/metatrader5.md."
-        ) from error
     place = Place(
         path=os.environ.get("FILLCAST_MT5_TERMINAL", ""),
-        portable=os.environ.get("FILLCAST_MT5_PORTABLE") == "1",
+        portable=os.environ.get("FILLCAST_MT5_PORTABLE", "").lower() in ("yes", "true", "1"),
         name=os.environ.get("FILLCAST_MT5_NAME", ""),
     )
-    return Mt5Adapter(module, place)
+    return Mt5Adapter(_Late(), place)
+
+
+class _Late:
+    """The package, imported at the first call: it exists on Windows only."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return getattr(import_module(PACKAGE), name)
+        except ImportError as error:
+            raise Away(
+                Code.NOT_CONNECTED,
+                "MetaTrader 5 accounts are served by a worker on Windows (or Wine) that has the"
+                " package MetaTrader5 and a terminal; see docs/metatrader5.md",
+            ) from error
 
 
 @cache

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from brokers.base import NotSent, Rejected
+from brokers.base import NotSent, ReadFailed, Rejected
 from brokers.messages import (
     ConnectionSpec,
     ExitSafety,
@@ -20,7 +20,7 @@ from brokers.messages import (
 from brokers.mt5.adapter import Mt5Adapter, create
 from common.codes import Code
 from tests.doubles.mt5.venue import Venue
-from tests.mt5.orders import CID, EXIT, no_guard, order, run, spec, submit
+from tests.mt5.orders import CID, EXIT, no_guard, order, outcome, run, spec, submit
 
 
 def test_hedging_exits_by_ticket(adapter: Mt5Adapter) -> None:
@@ -77,8 +77,13 @@ def test_without_the_package_a_sentence_says_where_it_runs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "MetaTrader5", None)
-    with pytest.raises(ImportError, match="worker on Windows"):
-        create()
+    adapter = create()
+    assert adapter.capabilities(spec()).session
+    error = outcome(adapter, order())
+    assert (type(error), error.code) == (NotSent, Code.NOT_CONNECTED)
+    assert "worker on Windows" in error.detail
+    with pytest.raises(ReadFailed, match="worker on Windows"):
+        run(adapter.positions(spec()))
 
 
 def test_what_is_not_offered(adapter: Mt5Adapter) -> None:
