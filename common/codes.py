@@ -390,6 +390,11 @@ class Code(StrEnum):
         "The library that talks to this kind of broker is not installed where orders are sent.",
         "Operators: install what the message names on every trading process's machine.",
     )
+    TERMINAL_LIMIT = (
+        "TERMINAL_LIMIT",
+        "The expert advisor in the terminal allows no more orders, or no lots so large.",
+        "Raise MaximumOrders and MaximumLotSize in the inputs of DWX_Server in MetaTrader.",
+    )
 
     # ---- input at our doors ------------------------------------------------------------------
     NUMBER_MALFORMED = (

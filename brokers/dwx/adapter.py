@@ -1,0 +1,199 @@
+"""MetaTrader 4 by files: the interface, and which outcome each trouble means.
+
+Settings of a connection: `folder` (a name under FILLCAST_DWX_ROOT), `symbols` (lots.py),
+`server_zone` (times.py), `history_days`, and the seconds of patience.py. Credentials: `password`,
+the key in the folder. Events are not pushed: positions and fills are polled.
+"""
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+
+from brokers.base import Guard, NotSent, ReadFailed, Tell
+from brokers.dwx import checks, lookups, orders
+from brokers.dwx.folders import AwayError, check_key, folder_of
+from brokers.dwx.line import Line, days_of
+from brokers.dwx.patience import Patience
+from brokers.dwx.reports import HiddenError
+from brokers.dwx.terminal import Terminal
+from brokers.dwx.times import NEW_YORK_CLOSE, Zone
+from brokers.messages import (
+    AccountState,
+    BrokerOrder,
+    BrokerPosition,
+    CancelRequest,
+    Capabilities,
+    Check,
+    CheckResult,
+    ConnectionSpec,
+    ExitSafety,
+    Instrument,
+    ModifyRequest,
+    OrderReport,
+    OrderRequest,
+    OrderType,
+    PositionMode,
+    TimeInForce,
+)
+from common.codes import Code
+
+
+def create(root: str | None = None) -> "DwxAdapter":
+    """Make the adapter, for the registry. root: else the environment's FILLCAST_DWX_ROOT."""
+    where = os.environ.get("FILLCAST_DWX_ROOT", "") if root is None else root
+    return DwxAdapter(Path(where) if where else None)
+
+
+@cache  # asked for each order of a bundle
+def _capabilities(days: int) -> Capabilities:
+    return Capabilities(
+        order_types=frozenset(OrderType),
+        times_in_force=frozenset({TimeInForce.GTC}),
+        native_stops=True,
+        modify=True,
+        position_modes=frozenset({PositionMode.HEDGING}),
+        partial_close=True,
+        event_stream=False,
+        price_stream=False,
+        lookup_horizon=timedelta(days=days),
+        refuses_repeated_ids=False,
+        exit_safety=ExitSafety.TICKET,
+        session=True,
+        needs_credentials=True,
+        fills_horizon=timedelta(days=days),
+    )
+
+
+class DwxAdapter:
+    """All terminals of one process."""
+
+    kind = "mt4"
+
+    def __init__(self, root: Path | None) -> None:
+        self._root = root
+        self._terminals: dict[Path, Terminal] = {}
+        self._lock = threading.Lock()
+
+    def capabilities(self, spec: ConnectionSpec) -> Capabilities:
+        return _capabilities(days_of(spec))
+
+    def instrument_book(self, spec: ConnectionSpec) -> str:
+        """Each terminal has its own: what a lot is stands in the connection's settings."""
+        return f"mt4:{spec.settings.get('folder', '')}"
+
+    # ---- orders ---------------------------------------------------------------------------
+    async def submit(
+        self, spec: ConnectionSpec, request: OrderRequest, guard: Guard
+    ) -> list[OrderReport]:
+        """Place or close. Raises NotSent, Rejected or OutcomeUnknown."""
+        async with self._wish(spec) as line:
+            act = orders.close if request.reduce_only else orders.place
+            return await act(line, request, guard)
+
+    async def submit_many(
+        self, requests: Sequence[tuple[ConnectionSpec, OrderRequest]], guard: Guard, tell: Tell
+    ) -> None:
+        """Not offered (`Capabilities.submit_many`): a terminal takes one command at a time."""
+        raise NotImplementedError
+
+    async def cancel(self, spec: ConnectionSpec, request: CancelRequest) -> list[OrderReport]:
+        """Delete a waiting order. CANCEL_REFUSED, with the fill, when that was first."""
+        async with self._wish(spec) as line:
+            return await orders.cancel(line, request)
+
+    async def modify(self, spec: ConnectionSpec, request: ModifyRequest) -> list[OrderReport]:
+        """Set both levels of a position or of a waiting order; None takes one away."""
+        async with self._wish(spec) as line:
+            return await orders.modify(line, request)
+
+    # ---- reads ----------------------------------------------------------------------------
+    async def test(self, spec: ConnectionSpec) -> list[Check]:
+        """Check folder, key, expert advisor, account, limits, symbols and the server's time."""
+        try:
+            line = await self._line(spec)
+        except AwayError as error:
+            return [Check("folder", CheckResult.FAIL, error.detail, checks.FOLDER)]
+        return await checks.run(line)
+
+    async def account(self, spec: ConnectionSpec) -> AccountState:
+        async with self._read(spec) as line:
+            return await lookups.account(line)
+
+    async def instruments(self, spec: ConnectionSpec) -> list[Instrument]:
+        """The symbols that the connection's settings name, with the terminal's own lot bounds."""
+        async with self._read(spec) as line, line.terminal.turn():
+            return (await checks.symbols(line)).instruments
+
+    async def find_order(
+        self, spec: ConnectionSpec, client_order_id: str
+    ) -> list[OrderReport] | None:
+        async with self._read(spec) as line, line.terminal.turn():
+            return await lookups.find(line, client_order_id)
+
+    async def positions(self, spec: ConnectionSpec) -> list[BrokerPosition]:
+        async with self._read(spec) as line:
+            return (await lookups.positions(line)).positions()
+
+    async def open_orders(self, spec: ConnectionSpec) -> list[BrokerOrder]:
+        async with self._read(spec) as line:
+            return (await line.books(await line.snapshot())).open_orders()
+
+    async def fills_since(self, spec: ConnectionSpec, since: datetime) -> list[OrderReport]:
+        async with self._read(spec) as line, line.terminal.turn():
+            return await lookups.fills(line, since)
+
+    async def events(self, limit: int, after: str = "") -> list[OrderReport]:
+        return []
+
+    async def acknowledge(self, event_ids: Sequence[str]) -> None:
+        return None
+
+    async def clock(self) -> datetime | None:
+        return None
+
+    async def disconnect(self) -> None:
+        """Let other processes have the folders; the next call takes them again."""
+        for terminal in list(self._terminals.values()):
+            await asyncio.to_thread(terminal.release)
+
+    # ---- which terminal -------------------------------------------------------------------
+    @asynccontextmanager
+    async def _wish(self, spec: ConnectionSpec) -> AsyncIterator[Line]:
+        """A turn at the terminal. What fails before it begins was never sent."""
+        try:
+            line = await self._line(spec)
+            turn = line.terminal.turn()
+            await turn.__aenter__()
+        except AwayError as error:
+            raise NotSent(error.code, error.detail) from error
+        try:
+            yield line
+        finally:
+            await turn.__aexit__(None, None, None)
+
+    @asynccontextmanager
+    async def _read(self, spec: ConnectionSpec) -> AsyncIterator[Line]:
+        try:
+            yield await self._line(spec)
+        except AwayError as error:
+            raise ReadFailed(error.code, error.detail) from error
+        except HiddenError as error:
+            raise ReadFailed(Code.NOT_CONNECTED, str(error)) from error
+
+    async def _line(self, spec: ConnectionSpec) -> Line:
+        """Raises AwayError."""
+        folder = await asyncio.to_thread(folder_of, self._root, spec.settings.get("folder"))
+        await asyncio.to_thread(check_key, folder, spec.credentials.get("password", ""))
+        with self._lock:
+            terminal = self._terminals.setdefault(folder, Terminal(folder))
+        terminal.patience = Patience.of(spec.settings)
+        try:
+            zone = Zone(str(spec.settings.get("server_zone") or NEW_YORK_CLOSE))
+        except ValueError as error:
+            raise AwayError(Code.NOT_CONNECTED, str(error)) from error
+        return Line(spec, terminal, zone)

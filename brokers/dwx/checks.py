@@ -1,0 +1,140 @@
+"""The connection test, and what the terminal says of symbols and of its own limits.
+
+The expert advisor tells its limits only when it refuses. So it is asked for a waiting order at the
+price 0, which it refuses in every case before the broker hears of it: with 0 lots it names the
+broker's bounds, with the most lots its own MaximumLotSize, with too many open orders MaximumOrders.
+"""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from brokers.dwx import lookups, parse
+from brokers.dwx.folders import AwayError
+from brokers.dwx.line import ALL_HISTORY, Line
+from brokers.dwx.lots import Lots, LotsError, lots_of, symbols_of
+from brokers.dwx.parse import Message, Snapshot
+from brokers.messages import Check, CheckResult, Instrument
+from common.codes import Code
+
+OK, WARN, FAIL = CheckResult.OK, CheckResult.WARN, CheckResult.FAIL
+FOLDER = "Ask the operators for the folder's name and its key; docs/metatrader4.md says how."
+EXPERT = "Start MetaTrader, attach DWX_Server to a chart and switch AutoTrading on."
+LIMITS = "Raise {} in the inputs of DWX_Server (F7 on its chart)."
+TOO_MANY, TOO_LARGE = "OPEN_ORDER_MAXIMUM_NUMBER", "OPEN_ORDER_LOTSIZE_TOO_LARGE"
+OUT_OF_RANGE = "OPEN_ORDER_LOTSIZE_OUT_OF_RANGE"
+
+
+@dataclass(slots=True)
+class Symbols:
+    """What came of asking about each symbol."""
+
+    instruments: list[Instrument] = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list)
+
+
+async def run(line: Line) -> list[Check]:
+    """Test a connection, stopping at the first line that makes the others pointless."""
+    found = [Check("folder", OK, "found, and the key fits")]
+    try:
+        snapshot = await line.terminal.orders()
+    except AwayError as error:
+        return [*found, Check("expert advisor", FAIL, error.detail, EXPERT)]
+    found.append(Check("expert advisor", OK, "it writes"))
+    if snapshot.account.number != line.spec.account:
+        said = f"The terminal is logged in to account {snapshot.account.number}."
+        return [*found, Check("account", FAIL, said, "Correct the account's number, or log in.")]
+    found += [Check("account", OK, snapshot.account.number), _time(line, snapshot)]
+    try:
+        async with line.terminal.turn():
+            await line.with_history()
+            found.append(Check("commands", OK, "taken and answered"))
+            found.append(Check("history", OK, f"looked up {line.days} days back. {ALL_HISTORY}"))
+            return found + (await symbols(line)).checks
+    except AwayError as error:
+        return [*found, Check("commands", FAIL, error.detail, EXPERT)]
+
+
+async def symbols(line: Line) -> Symbols:
+    """Ask about each symbol of the settings. In a turn. Raises AwayError."""
+    found = Symbols()
+    try:
+        wanted = list(symbols_of(line.spec.settings))
+    except LotsError as error:
+        found.checks.append(Check("symbols", FAIL, str(error), "Correct the setting `symbols`."))
+        return found
+    if not wanted:
+        hint = 'Name them as MetaTrader does, for example "EURUSD, XAUUSD".'
+        found.checks.append(Check("symbols", FAIL, "The setting `symbols` names none.", hint))
+        return found
+    await lookups.subscribe(line, wanted)
+    worth = await line.terminal.tick_values()
+    account = (await line.snapshot()).account
+    for symbol in wanted:
+        try:
+            lots = lots_of(line.spec.settings, symbol)
+        except LotsError as error:
+            found.checks.append(Check(symbol, FAIL, str(error), "Correct the setting `symbols`."))
+            continue
+        await _ask(line, lots, found)
+        found.checks += _worth(lots, account.currency, worth.get(symbol))
+    return found
+
+
+async def _ask(line: Line, lots: Lots, found: Symbols) -> None:
+    symbol = lots.symbol
+    told = await _probe(line, symbol, Decimal(0))
+    bounds = parse.limits(told)
+    if told.kind == TOO_MANY:
+        detail = f"{told.text} No order can be placed, and bounds are taken from the settings."
+        found.checks.append(Check(symbol, WARN, detail, LIMITS.format("MaximumOrders")))
+    elif told.kind == OUT_OF_RANGE and len(bounds) >= 2 and 0 < bounds[0] <= bounds[1]:
+        lots = lots.within(bounds[0], bounds[1])
+        found.checks.append(await _limit(line, lots))
+    else:
+        hint = "Write it as in MetaTrader's Market Watch, suffix and all."
+        found.checks.append(Check(symbol, FAIL, "The terminal does not know this symbol.", hint))
+        return
+    found.instruments.append(lots.instrument())
+
+
+async def _limit(line: Line, lots: Lots) -> Check:
+    told = await _probe(line, lots.symbol, lots.maximum)
+    bounds = f"{lots.minimum:f} to {lots.maximum:f} lots"
+    own = parse.limits(told)
+    if told.kind == TOO_LARGE and len(own) >= 2:
+        detail = f"{bounds}, but DWX_Server allows only {own[1]:f} in one order."
+        return Check(lots.symbol, WARN, detail, LIMITS.format("MaximumLotSize"))
+    return Check(lots.symbol, OK, bounds)
+
+
+def _worth(lots: Lots, currency: str, worth: Decimal | None) -> list[Check]:
+    """Compare the size of a lot with what a point of it is worth, where both are one currency."""
+    point = Decimal(1).scaleb(-lots.digits)
+    if not worth or lots.pair.rpartition("/")[2] != currency or worth == lots.contract_size * point:
+        return []
+    detail = (
+        f"a lot is taken as {lots.contract_size:f} units at {lots.digits} digits, which makes a "
+        f"point worth {lots.contract_size * point:f}; the terminal says {worth:f}"
+    )
+    hint = f"Give contract_size and digits of {lots.symbol} in the setting `symbols`."
+    return [Check(f"{lots.symbol} lot", FAIL, detail, hint)]
+
+
+async def _probe(line: Line, symbol: str, lots: Decimal) -> Message:
+    content = f"{symbol},buylimit,{lots:f},0,0,0,0,fillcast probe,0"
+    told = await line.terminal.ask("OPEN_ORDER", content)
+    if told is None:
+        raise AwayError(Code.NOT_CONNECTED, "The expert advisor's messages do not come.")
+    return told
+
+
+def _time(line: Line, snapshot: Snapshot) -> Check:
+    """Compare the newest opening with our clock: nothing was opened in the future."""
+    newest = max((line.zone.utc(one.opened_at) for one in snapshot.tickets), default=None)
+    if newest is not None and newest > datetime.now(UTC) + timedelta(minutes=5):
+        return Check(
+            "server time", FAIL, "An order is shown as opened in the future.",
+            "Set `server_zone` to the time zone of MetaTrader's Market Watch, such as UTC+2.",
+        )  # fmt: skip
+    return Check("server time", OK, str(line.spec.settings.get("server_zone") or "NY+7"))

@@ -1,0 +1,86 @@
+"""Files that another program is writing while we read them.
+
+MT4 empties a file and writes it anew, so a reader may find nothing or a part. It is then read again
+for a bounded time. Nothing here keeps the event loop waiting: each touch of the disk is a thread's.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from brokers.dwx.folders import AwayError
+from brokers.dwx.parse import MalformedError
+from common.codes import Code
+
+T = TypeVar("T")
+Signature = tuple[int, int, int]
+LOOK_SECONDS = 0.015  # the expert advisor's own timer is 25 ms
+SKEW_SECONDS = 1.0
+
+
+def signature(path: Path) -> Signature | None:
+    """What changes with each writing; None where there is no file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+async def whole(path: Path, read: Callable[[bytes], T], seconds: float) -> T:
+    """Read a file; again and again for so long if it is half-written. Raises AwayError."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            return await asyncio.to_thread(lambda: read(path.read_bytes()))
+        except (MalformedError, OSError) as error:
+            if time.monotonic() > until:
+                said = f"{path.name} cannot be read: {str(error)[:200]}"
+                raise AwayError(Code.NOT_CONNECTED, said) from error
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def changed(path: Path, before: Signature | None, seconds: float) -> bool:
+    """Wait until a file has been written since it had this signature; False: not in this time."""
+    until = time.monotonic() + seconds
+    while (await asyncio.to_thread(signature, path)) in (before, None):
+        if time.monotonic() > until:
+            return False
+        await asyncio.sleep(LOOK_SECONDS)
+    return True
+
+
+async def gone(path: Path, seconds: float) -> bool:
+    """Wait until a file is no longer there; False: it still is."""
+    until = time.monotonic() + seconds
+    while await asyncio.to_thread(path.exists):
+        if time.monotonic() > until:
+            return False
+        await asyncio.sleep(LOOK_SECONDS)
+    return True
+
+
+class Pulse:
+    """How long ago a file was written at most, whatever the clock of its disk says."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._last: Signature | None = None
+        self._looked = self._moved = float("-inf")
+
+    def age(self) -> float:
+        """Return seconds. The disk's clock is believed unless it is ahead of ours; besides that
+        the file was written after our previous look if it has changed since. Touches the disk."""
+        found, now = signature(self._path), time.monotonic()
+        if found is None:
+            self._last = None
+            return float("inf")
+        if self._last is not None and found != self._last:
+            self._moved = self._looked
+        self._last, self._looked = found, now
+        by_disk = time.time() - found[0] / 1e9
+        if by_disk < -SKEW_SECONDS:
+            by_disk = float("inf")
+        return min(now - self._moved, max(0.0, by_disk))

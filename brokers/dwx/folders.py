@@ -1,0 +1,53 @@
+"""Which folder a connection means: a name under the operators' root, and nothing else.
+
+Operators set FILLCAST_DWX_ROOT; each terminal has a folder in it, which is its DWX folder or holds
+it. Links that lead out of the root are refused. A tenant names only the folder. Whoever may use a folder proves it by the key that its operator or
+owner has put into it as `fillcast.key`: else one tenant could name another's terminal.
+"""
+
+import hmac
+import re
+from pathlib import Path
+
+from common.codes import Code
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+INSIDE = ("", "DWX", "MQL4/Files/DWX", "Files/DWX")
+KEY = "fillcast.key"
+
+
+class AwayError(Exception):
+    """A terminal cannot be used now: nothing was sent and nothing was read."""
+
+    def __init__(self, code: Code, detail: str) -> None:
+        super().__init__(detail)
+        self.code, self.detail = code, detail
+
+
+def folder_of(root: Path | None, name: object) -> Path:
+    """Return the folder in which a terminal's expert advisor writes. Touches the disk.
+
+    Raises AwayError: no root is set, the name is not one, or it leads out of the root.
+    """
+    if root is None:
+        raise AwayError(Code.NOT_CONNECTED, "FILLCAST_DWX_ROOT is not set on this machine.")
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise AwayError(Code.UNKNOWN_ACCOUNT, "The setting `folder` is not a folder's name.")
+    top = root.resolve()
+    for inside in INSIDE:
+        found = (top / name / inside).resolve()
+        if not found.is_relative_to(top) or found == top:
+            raise AwayError(Code.UNKNOWN_ACCOUNT, "The folder leads out of the operators' root.")
+        if (found / KEY).is_file():
+            return found
+    raise AwayError(Code.UNKNOWN_ACCOUNT, f"There is no folder of this name with a {KEY} in it.")
+
+
+def check_key(folder: Path, password: str) -> None:
+    """Raise AwayError CREDENTIALS_REFUSED unless the password is the folder's key."""
+    try:
+        key = (folder / KEY).read_bytes().strip()
+    except OSError as error:
+        raise AwayError(Code.NOT_CONNECTED, f"The folder cannot be read: {error}") from error
+    if not key or not hmac.compare_digest(key, password.encode()):
+        raise AwayError(Code.CREDENTIALS_REFUSED, f"The password is not the one in {KEY}.")

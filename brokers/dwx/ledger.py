@@ -1,0 +1,115 @@
+"""What we have asked a terminal for, on disk beside its files, written before it is asked.
+
+MT4 keeps no name of a close: only here stands which exit of ours closed which ticket. And what was
+never written down here was never sent. Lines of JSON; a torn last line is one that never counted.
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+KEEP_SECONDS = 400 * 86_400
+REWRITE_ABOVE = 4_000_000  # bytes
+OPEN, CLOSE = "open", "close"
+UNSENT, REFUSED = "unsent", "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """One command that may place or close. at: seconds since 1970. end: how it ended for certain
+    without effect; '' while it may have had one."""
+
+    number: int
+    at: float
+    what: str
+    client_order_id: str
+    magic: int
+    symbol: str
+    lots: Decimal
+    ticket: int = 0
+    root: int = 0
+    end: str = ""
+
+    @property
+    def may_live(self) -> bool:
+        """Whether it may have had its effect."""
+        return self.end == ""
+
+
+class Ledger:
+    """The intents of one folder. Its file is written by the folder's owner only; calls touch the
+    disk and may raise OSError."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def write(self, intent: Intent) -> None:
+        """Put an intent on disk before it may have its effect."""
+        said = asdict(intent)
+        said["lots"] = str(intent.lots)
+        self._append(said)
+
+    def end(self, number: int, how: str) -> None:
+        """Note that a command certainly had no effect."""
+        self._append({"number": number, "end": how})
+
+    def intents(self) -> list[Intent]:
+        """Return all that is kept, oldest first."""
+        found: dict[int, Intent] = {}
+        for said in self._lines():
+            number = int(said["number"])
+            if "what" in said:
+                found[number] = Intent(**{**said, "lots": Decimal(said["lots"])})
+            elif number in found:
+                found[number] = replace(found[number], end=str(said["end"]))
+        return list(found.values())
+
+    def last_number(self) -> int:
+        """Return the last command's number; the clock's where nothing is known, since the expert
+        advisor ignores a number that it has seen among the last thousand."""
+        clock = int(time.time()) % 2_000_000_000
+        return max([int(said["number"]) for said in self._lines()], default=clock)
+
+    def tidy(self) -> None:
+        """Forget what is older than anybody looks back, once the file has grown large."""
+        if not self._path.exists() or self._path.stat().st_size < REWRITE_ABOVE:
+            return
+        oldest = time.time() - KEEP_SECONDS
+        kept = [intent for intent in self.intents() if intent.at >= oldest]
+        fresh = Ledger(self._path.with_suffix(".new"))
+        fresh._path.unlink(missing_ok=True)
+        for intent in kept:
+            fresh.write(intent)
+        os.replace(fresh._path, self._path)
+
+    def _append(self, said: dict[str, Any]) -> None:
+        with self._path.open("ab") as file:
+            file.write(b"\n" + json.dumps(said).encode())  # a torn line before it stays alone
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _lines(self) -> Iterator[dict[str, Any]]:
+        if not self._path.exists():
+            return
+        for line in self._path.read_bytes().splitlines():
+            try:
+                said = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(said, dict) and "number" in said:
+                yield said
+
+
+def names(intents: Iterable[Intent]) -> dict[int, str]:
+    """Return the client order ids of entries by their magic numbers."""
+    return {one.magic: one.client_order_id for one in intents if one.what == OPEN}
+
+
+def closes(intents: Iterable[Intent]) -> dict[int, Intent]:
+    """Return, by ticket, the exit that may have closed it."""
+    return {one.ticket: one for one in intents if one.what == CLOSE and one.may_live}

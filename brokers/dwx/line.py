@@ -1,0 +1,128 @@
+"""One connection at its terminal: whose it is, and all that is known of it at a moment."""
+
+import asyncio
+import math
+import time
+from dataclasses import dataclass
+from decimal import Decimal
+
+from brokers.base import Rejected
+from brokers.dwx.folders import AwayError
+from brokers.dwx.ledger import Intent
+from brokers.dwx.lots import Lots, LotsError, lots_of
+from brokers.dwx.parse import Snapshot, Ticket
+from brokers.dwx.reports import Books, HiddenError
+from brokers.dwx.terminal import Terminal
+from brokers.dwx.times import Zone
+from brokers.messages import ConnectionSpec
+from common.codes import Code
+
+HISTORY_DAYS = 90
+ALL_HISTORY = "In MetaTrader, Account History, right click: All History."
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What a call needs. Everything here raises AwayError where the terminal cannot be used."""
+
+    spec: ConnectionSpec
+    terminal: Terminal
+    zone: Zone
+
+    async def snapshot(self) -> Snapshot:
+        """Return what is open now, of this connection's account and no other."""
+        return self._of_account(await self.terminal.orders())
+
+    async def snapshot_after(self, mark: object, seconds: float) -> Snapshot:
+        """The same by a file written since the orders file had this signature, within a time."""
+        return self._of_account(await self.terminal.orders_after(mark, seconds))
+
+    async def peek(self) -> Snapshot:
+        """The same however old it is: it may show an effect and never that there is none."""
+        return self._of_account(await self.terminal.latest())
+
+    async def books(self, snapshot: Snapshot, closed: tuple[Ticket, ...] = ()) -> Books:
+        """Put together what is known."""
+        intents = await self.intents()
+        return Books(
+            self.spec, self.zone, snapshot, closed, intents, dict(self.terminal.roots)
+        )  # fmt: skip
+
+    async def traced(self, snapshot: Snapshot) -> Books:
+        """Put together what is known, with the history if a position's past is not in sight
+        otherwise. In a turn only if `traceable` says no."""
+        books = await self.books(snapshot)
+        if not traceable(books):
+            books = await self.books(snapshot, await self.history())
+        return self.remember(books)
+
+    async def with_history(self, days: int = 0) -> Books:
+        """Put together all that is known. In a turn. First what is open, then what was closed: what
+        moves between both is seen twice and never missed."""
+        snapshot = await self.snapshot()
+        return self.remember(await self.books(snapshot, await self.history(days)))
+
+    async def history(self, days: int = 0) -> tuple[Ticket, ...]:
+        """Ask for the history, back to the opening of all that was ever seen open here."""
+        seconds = time.time() - self.terminal.oldest
+        return await self.terminal.history(max(days, self.days, math.ceil(seconds / 86_400) + 2))
+
+    async def intents(self) -> list[Intent]:
+        """Return what was sent from this folder."""
+        try:
+            return await asyncio.to_thread(self.terminal.ledger.intents)
+        except OSError as error:
+            raise AwayError(Code.NOT_CONNECTED, f"The folder fails: {error}") from error
+
+    def remember(self, books: Books) -> Books:
+        """Keep where open tickets came from, for when a partial close gives them new numbers."""
+        if not traceable(books):
+            raise AwayError(Code.NOT_CONNECTED, f"The terminal's history is cut. {ALL_HISTORY}")
+        roots = books.roots_now
+        self.terminal.roots = {one.number: roots[one.number] for one in books.snapshot.tickets}
+        for one in books.snapshot.tickets:
+            opened = self.zone.utc(one.opened_at).timestamp()
+            self.terminal.oldest = min(self.terminal.oldest, opened)
+        return books
+
+    def lots(self, symbol: str) -> Lots:
+        """Raises Rejected for a symbol of which nobody says what a lot is."""
+        try:
+            return lots_of(self.spec.settings, symbol)
+        except LotsError as error:
+            raise Rejected(Code.UNKNOWN_SYMBOL_AT_BROKER, str(error)) from error
+
+    def in_lots(self, symbol: str, quantity: Decimal) -> Decimal:
+        """Base units into lots. Raises Rejected."""
+        lots = self.lots(symbol).lots(quantity)
+        if lots is None:
+            raise Rejected(Code.VOLUME_INVALID, f"{quantity} is not a whole number of lot steps")
+        return lots
+
+    @property
+    def days(self) -> int:
+        """How far back the history is asked for, and absence therefore known."""
+        return days_of(self.spec)
+
+    def _of_account(self, snapshot: Snapshot) -> Snapshot:
+        if snapshot.account.number != self.spec.account:
+            said = f"The terminal is logged in to account {snapshot.account.number}."
+            raise AwayError(Code.UNKNOWN_ACCOUNT, said)
+        return snapshot
+
+
+def days_of(spec: ConnectionSpec) -> int:
+    """The setting `history_days`."""
+    try:
+        return min(3600, max(1, int(spec.settings.get("history_days") or HISTORY_DAYS)))
+    except (TypeError, ValueError):
+        return HISTORY_DAYS
+
+
+def traceable(books: Books) -> bool:
+    """Whether each of our positions can be traced to the ticket that it began as."""
+    try:
+        books.roots_now  # noqa: B018
+    except HiddenError:
+        return False
+    return True

@@ -1,0 +1,143 @@
+"""What one lot is: the expert advisor does not say, so rules and the connection's settings do. Pure.
+
+`settings["symbols"]` is a list of the broker's names ("EURUSD.m, XAUUSD") or an object of them,
+each with what differs from the rules: `pair`, `contract_size`, `digits`, `pip`, `lot_min`,
+`lot_step`, `lot_max`. Currency pairs have 100,000 base units in a lot and five digits (three
+in yen and forint), gold 100 ounces, silver 5,000; anything else must be said.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from brokers.messages import Instrument
+
+CURRENCIES = frozenset(
+    "AUD CAD CHF CNH CZK DKK EUR GBP HKD HUF ILS JPY MXN NOK NZD PLN RON SEK SGD THB TRY USD ZAR"
+    .split()
+)  # fmt: skip
+METALS = {"XAU": (100, 2), "XAG": (5000, 3), "XPT": (100, 2), "XPD": (100, 2)}
+COARSE = frozenset({"JPY", "HUF"})
+FINEST = Decimal("0.01")  # the expert advisor shows lots with two decimals
+NAME = re.compile(r"[^\s,|:<>\"\\]{1,32}")
+PAIR = re.compile(r"[#._m]?([A-Z]{3})[/_]?([A-Z]{3})(?![A-Z])")
+
+
+class LotsError(ValueError):
+    """A symbol's settings are missing or wrong; the text says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lots:
+    """A symbol as this account trades it."""
+
+    symbol: str
+    pair: str
+    contract_size: Decimal
+    digits: int
+    pip: Decimal
+    minimum: Decimal
+    step: Decimal
+    maximum: Decimal
+
+    def lots(self, quantity: Decimal) -> Decimal | None:
+        """Base units into lots; None where it is not one or more whole steps."""
+        lots = quantity / self.contract_size
+        fits = lots.is_finite() and lots > 0 and lots % self.step == 0
+        return lots.normalize() if fits else None
+
+    def quantity(self, lots: Decimal) -> Decimal:
+        """Lots into base units."""
+        return lots * self.contract_size
+
+    def price(self, price: Decimal | None) -> str:
+        """A price as the command file takes it; '0' is none."""
+        return "0" if price is None else f"{round(price, self.digits):f}"
+
+    def within(self, minimum: Decimal, maximum: Decimal) -> "Lots":
+        """The same with the terminal's own bounds. The step is the minimum where that is less."""
+        return replace(self, minimum=max(minimum, FINEST), maximum=maximum)
+
+    def instrument(self) -> Instrument:
+        """Tell it in base units."""
+        size = self.contract_size
+        return Instrument(
+            self.symbol, self.pair, self.digits, self.pip, self.minimum * size, self.step * size,
+            self.maximum * size, size,
+        )  # fmt: skip
+
+
+def symbols_of(settings: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return the symbols that a connection names, each with what it says of them.
+
+    Raises LotsError.
+    """
+    said = settings.get("symbols") or {}
+    if isinstance(said, str):
+        said = re.split(r"[\s,;]+", said.strip())
+    if isinstance(said, list | tuple):
+        said = dict.fromkeys(said, {})
+    if not isinstance(said, Mapping):
+        raise LotsError("The setting `symbols` is neither a list nor an object.")
+    for name, one in said.items():
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            raise LotsError(f"{str(name)[:40]!r} is no symbol's name.")
+        if not isinstance(one, Mapping):
+            raise LotsError(f"What is said of {name} is no object.")
+    return dict(said)
+
+
+def lots_of(settings: Mapping[str, Any], symbol: str) -> Lots:
+    """Return a symbol by the settings and, for what they leave out, by the rules.
+
+    Raises LotsError where neither says what a lot is.
+    """
+    if not NAME.fullmatch(symbol):
+        raise LotsError(f"{symbol[:40]!r} is no symbol's name.")
+    said = symbols_of(settings).get(symbol, {})
+    pair, size, digits = _by_rule(symbol)
+    size = _above_zero(said, "contract_size", size, symbol)
+    digits = _above_zero(said, "digits", digits, symbol)
+    if size is None or digits is None:
+        raise LotsError(f"Settings must say contract_size and digits of {symbol}.")
+    if digits % 1 or digits > 5:
+        raise LotsError(f"The digits of {symbol} must be 1 to 5: the terminal's files show five.")
+    point = Decimal(1).scaleb(-int(digits))
+    tenths = pair.startswith("XAU/") or digits % 2 == 1
+    step = _above_zero(said, "lot_step", FINEST, symbol) or FINEST
+    if step % FINEST:
+        raise LotsError(f"lot_step of {symbol} must be a multiple of 0.01.")
+    return Lots(
+        symbol, str(said.get("pair") or pair), size, int(digits),
+        _above_zero(said, "pip", point * 10 if tenths else point, symbol) or point,
+        _above_zero(said, "lot_min", step, symbol) or step, step,
+        _above_zero(said, "lot_max", Decimal(100), symbol) or Decimal(100),
+    )  # fmt: skip
+
+
+def _by_rule(symbol: str) -> tuple[str, Decimal | None, Decimal | None]:
+    found = PAIR.match(symbol)
+    if found is None or found[2] not in CURRENCIES:
+        return "", None, None
+    pair = f"{found[1]}/{found[2]}"
+    if metal := METALS.get(found[1]):
+        return pair, Decimal(metal[0]), Decimal(metal[1])
+    if found[1] in CURRENCIES:
+        return pair, Decimal(100_000), Decimal(3 if found[2] in COARSE else 5)
+    return "", None, None
+
+
+def _above_zero(
+    said: Mapping[str, Any], key: str, rule: Decimal | None, symbol: str
+) -> Decimal | None:
+    if said.get(key) in (None, ""):
+        return rule
+    try:
+        number = Decimal(str(said[key]))
+    except InvalidOperation:
+        number = Decimal(0)
+    if not number.is_finite() or number <= 0:
+        raise LotsError(f"{key} of {symbol} is not a number above zero.")
+    return number

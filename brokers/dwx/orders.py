@@ -1,0 +1,293 @@
+"""Placing, closing, cancelling and changing: one command each, and its outcome by what is open.
+
+The orders file is the truth. A message is used for the reason of a refusal, and believed only when
+an orders file that was written after the command was taken shows no effect; none at all is normal.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from functools import partial
+
+from brokers.base import (
+    BrokerError,
+    Guard,
+    NotSent,
+    OutcomeUnknown,
+    Rejected,
+    check_deadline,
+)
+from brokers.dwx import codes, parse
+from brokers.dwx.files import LOOK_SECONDS
+from brokers.dwx.folders import AwayError
+from brokers.dwx.ledger import CLOSE, OPEN, REFUSED, UNSENT, Intent
+from brokers.dwx.line import Line
+from brokers.dwx.parse import Message, Snapshot, Ticket
+from brokers.dwx.patience import Sent
+from brokers.dwx.reports import Books, HiddenError
+from brokers.messages import (
+    CancelRequest,
+    ModifyRequest,
+    OrderReport,
+    OrderRequest,
+    OrderType,
+    ReportKind,
+    TimeInForce,
+)
+from common.codes import Code
+
+NOTHING_OF_A_POSITION = "-1"
+"""Lots for a cancel. The command that deletes a waiting order closes it if it has been filled
+meanwhile; with lots below zero the terminal refuses that, and a deletion does not look at them."""
+
+ABOUT_TRADES = tuple(f"Successfully {did} order" for did in ("sent", "closed", "modified"))
+
+Effect = Callable[[Snapshot], Awaitable[list[OrderReport] | None]]
+
+
+async def place(line: Line, request: OrderRequest, guard: Guard) -> list[OrderReport]:
+    """Place an entry, in a turn. Raises NotSent, Rejected or OutcomeUnknown."""
+    lots, word, price = line.lots(request.symbol), _word(request), _price(request)
+    magic = parse.magic_of(request.client_order_id)
+    asked = line.in_lots(request.symbol, request.quantity)
+    with _unsent():
+        if found := await _seen(line, request.client_order_id, await line.snapshot()):
+            return found  # a resend of what is there after all
+    content = ",".join(
+        (
+            request.symbol, word, f"{asked:f}", lots.price(price), lots.price(request.stop_loss),
+            lots.price(request.take_profit), str(magic), request.client_order_id, "0",
+        )
+    )  # fmt: skip
+    number = line.terminal.next_number()
+    intent = Intent(
+        number, time.time(), OPEN, request.client_order_id, magic, request.symbol, asked
+    )
+    sent = await line.terminal.send(
+        number, "OPEN_ORDER", content, partial(guard, request), intent
+    )  # fmt: skip
+    effect = partial(_seen, line, request.client_order_id)
+    return await _outcome(line, sent, codes.OPENING, effect, intent)
+
+
+async def close(line: Line, request: OrderRequest, guard: Guard) -> list[OrderReport]:
+    """Close a position or a part of it, in a turn. Raises NotSent, Rejected or OutcomeUnknown.
+
+    The command names the position's present ticket. A ticket closes once, so a repetition of the
+    same close can only be refused.
+    """
+    if request.order_type is not OrderType.MARKET or _word(request) not in ("buy", "sell"):
+        raise Rejected(Code.ORDER_TYPE_UNSUPPORTED, "an exit is at market")
+    asked = line.in_lots(request.symbol, request.quantity)
+    with _unsent():
+        books = await line.traced(await line.snapshot())
+        earlier = [one for one in books.intents if one.client_order_id == request.client_order_id]
+        if any(one.may_live for one in earlier):
+            books = await line.with_history()
+            if told := books.exits(request.client_order_id):
+                return told
+    ticket = _held(books, request)
+    if ticket.side is request.side or asked > ticket.lots:
+        raise Rejected(Code.VOLUME_INVALID, "more than is open, or on its own side")
+    number, root = line.terminal.next_number(), books.roots_now[ticket.number]
+    intent = Intent(
+        number, time.time(), CLOSE, request.client_order_id, ticket.magic, request.symbol, asked,
+        ticket.number, root,
+    )  # fmt: skip
+    sent = await line.terminal.send(
+        number, "CLOSE_ORDER", f"{ticket.number},{asked:f}", partial(guard, request), intent
+    )
+    effect = partial(_closed, line, request.client_order_id, ticket.number)
+    return await _outcome(line, sent, codes.CLOSING, effect, intent)
+
+
+async def cancel(line: Line, request: CancelRequest) -> list[OrderReport]:
+    """Delete a waiting order, in a turn. Raises NotSent, Rejected or OutcomeUnknown."""
+    with _unsent():
+        ticket = _waiting(await line.snapshot(), request)
+        if ticket is None or ticket.is_position:
+            return await _too_late(line, request)
+    sent = await line.terminal.send(
+        line.terminal.next_number(), "CLOSE_ORDER", f"{ticket.number},{NOTHING_OF_A_POSITION}",
+        partial(check_deadline, request),
+    )  # fmt: skip
+    effect = partial(_deleted, line, request, ticket.number)
+    return await _outcome(line, sent, codes.CLOSING, effect)
+
+
+async def modify(line: Line, request: ModifyRequest) -> list[OrderReport]:
+    """Set both levels of a position or of a waiting order, in a turn.
+
+    Raises NotSent, Rejected or OutcomeUnknown.
+    """
+    lots = line.lots(request.symbol)
+    with _unsent():
+        books = await line.traced(await line.snapshot())
+    ticket = _levelled(books, request)
+    stop, target = lots.price(request.stop_loss), lots.price(request.take_profit)
+    sent = await line.terminal.send(
+        line.terminal.next_number(), "MODIFY_ORDER", f"{ticket.number},0,{stop},{target},0",
+        partial(check_deadline, request),
+    )  # fmt: skip
+
+    async def effect(snapshot: Snapshot) -> list[OrderReport] | None:
+        now = next((one for one in snapshot.tickets if one.number == ticket.number), None)
+        if now is None:
+            raise Rejected(Code.NO_POSITION, f"ticket {ticket.number} is no longer open")
+        wanted = parse.same(now.stop_loss, Decimal(stop) or None) and parse.same(
+            now.take_profit, Decimal(target) or None
+        )
+        return [books.levels(now, request.client_order_id)] if wanted else None
+
+    return await _outcome(line, sent, codes.MODIFYING, effect)
+
+
+# ---- the outcome ----------------------------------------------------------------------------
+async def _outcome(
+    line: Line, sent: Sent, kinds: frozenset[str], effect: Effect, intent: Intent | None = None
+) -> list[OrderReport]:
+    """Wait until what is open, or a message, tells what a command did."""
+    try:
+        taken = await line.terminal.taken(sent)
+        told = await _watch(line, sent, kinds, effect, taken)
+    except (AwayError, HiddenError) as error:
+        raise OutcomeUnknown(Code.REPLY_LOST, str(error)) from error
+    except BrokerError as error:
+        if isinstance(error, NotSent | Rejected):
+            line.terminal.settled()
+            if intent:
+                how = UNSENT if isinstance(error, NotSent) else REFUSED
+                await line.terminal.ended(sent.number, how)
+        raise
+    line.terminal.settled()
+    return told
+
+
+async def _watch(
+    line: Line, sent: Sent, kinds: frozenset[str], effect: Effect, taken: bool
+) -> list[OrderReport]:
+    mark, until = await line.terminal.mark(), time.monotonic() + line.terminal.patience.answer
+    if told := await effect(await line.peek()):
+        return told
+    while (left := until - time.monotonic()) > 0:
+        snapshot = await line.snapshot_after(mark, left)
+        message = _newest(await line.terminal.news(sent), kinds)
+        # A file that came while the messages were read may be the first to show the effect.
+        if told := await effect(snapshot):
+            return told
+        if not taken:
+            raise NotSent(Code.NOT_CONNECTED, "The expert advisor did not take the command.")
+        if message is not None and message.kind:
+            raise codes.judge(message)
+        mark = await line.terminal.mark()
+        await asyncio.sleep(LOOK_SECONDS)
+    said = "; ".join(one.text for one in await line.terminal.news(sent))
+    raise OutcomeUnknown(Code.REPLY_LOST, f"No effect was seen. {said}"[:500])
+
+
+def _newest(news: list[Message], kinds: frozenset[str]) -> Message | None:
+    """The last message about a command: earlier ones may be of an earlier command, told late."""
+    about = [one for one in news if one.kind in kinds or one.text.startswith(ABOUT_TRADES)]
+    return about[-1] if about else None
+
+
+async def _seen(line: Line, client_order_id: str, snapshot: Snapshot) -> list[OrderReport] | None:
+    if not any(parse.is_order(one, client_order_id) for one in snapshot.tickets):
+        return None
+    return (await line.traced(snapshot)).entry(client_order_id)
+
+
+async def _closed(
+    line: Line, client_order_id: str, number: int, snapshot: Snapshot
+) -> list[OrderReport] | None:
+    if any(one.number == number for one in snapshot.tickets):
+        return None
+    books = await line.with_history()
+    if told := books.exits(client_order_id):
+        return told
+    if any(one.number == number for one in books.closed):
+        raise Rejected(Code.NO_POSITION, f"ticket {number} was closed by something else")
+    raise OutcomeUnknown(Code.REPLY_LOST, f"ticket {number} is gone and not in the history")
+
+
+async def _deleted(
+    line: Line, request: CancelRequest, number: int, snapshot: Snapshot
+) -> list[OrderReport] | None:
+    now = next((one for one in snapshot.tickets if one.number == number), None)
+    if now is not None and not now.is_position:
+        return None
+    return await _too_late(line, request)
+
+
+async def _too_late(line: Line, request: CancelRequest) -> list[OrderReport]:
+    """Tell what became of an order that no longer waits. Raises Rejected, OutcomeUnknown."""
+    books = await line.with_history()
+    told = books.entry(request.client_order_id)
+    if told is None:
+        raise OutcomeUnknown(Code.REPLY_LOST, "The order is not open and not in the history.")
+    if any(one.fills for one in told):
+        refused = OrderReport(
+            ReportKind.CANCEL_REFUSED, line.spec.connection_id, request.client_order_id,
+            request.broker_order_id, detail="It had been filled.",
+        )  # fmt: skip
+        return [*told, refused]
+    return told
+
+
+# ---- before it leaves -----------------------------------------------------------------------
+def _word(request: OrderRequest) -> str:
+    if request.time_in_force is not TimeInForce.GTC:
+        raise Rejected(Code.ORDER_TYPE_UNSUPPORTED, "the expert advisor places orders GTC only")
+    return parse.TYPES[request.side, request.order_type]
+
+
+def _price(request: OrderRequest) -> Decimal | None:
+    market = request.order_type is OrderType.MARKET
+    price = request.limit_price if request.order_type is OrderType.LIMIT else request.stop_price
+    prices = (None if market else price, request.stop_loss, request.take_profit)
+    if (price is None and not market) or any(p is not None and not p > 0 for p in prices):
+        raise Rejected(Code.PRICE_INVALID, "an order needs its price, and prices are above zero")
+    if not parse.OURS.fullmatch(request.client_order_id):
+        raise Rejected(Code.REJECTED_BY_BROKER, "not a client order id")
+    return prices[0]
+
+
+@contextmanager
+def _unsent() -> Iterator[None]:
+    """Before anything has left, a terminal that cannot be used means NotSent."""
+    try:
+        yield
+    except AwayError as error:
+        raise NotSent(error.code, error.detail) from error
+    except HiddenError as error:
+        raise NotSent(Code.NOT_CONNECTED, str(error)) from error
+
+
+def _held(books: Books, request: OrderRequest) -> Ticket:
+    """The present ticket of the position that an exit names. Raises Rejected."""
+    for one in books.snapshot.tickets:
+        named = str(books.roots_now[one.number]) == request.broker_position_id
+        entered = request.closes and parse.is_order(one, request.closes)
+        if one.is_position and (named if request.broker_position_id else entered):
+            return one
+    raise Rejected(Code.NO_POSITION, "The terminal holds no such position.")
+
+
+def _waiting(snapshot: Snapshot, request: CancelRequest) -> Ticket | None:
+    for one in snapshot.tickets:
+        named = request.broker_order_id == str(one.number)
+        if named or parse.is_order(one, request.client_order_id):
+            return one
+    return None
+
+
+def _levelled(books: Books, request: ModifyRequest) -> Ticket:
+    """The present ticket whose levels are to be changed. Raises Rejected."""
+    for one in books.snapshot.tickets:
+        named = str(books.roots_now[one.number]) == request.broker_position_id
+        entered = parse.is_order(one, request.client_order_id)
+        if named if request.broker_position_id else entered:
+            return one
+    raise Rejected(Code.NO_POSITION, "The terminal holds no such position.")

@@ -1,0 +1,270 @@
+"""The expert advisor's files into our words. Pure.
+
+Source: DWX_Server_MT4.mq4 1.0 of github.com/darwinex/dwxconnect (its StringFormat lines), read on
+2026-11-20. Texts are put into the JSON unescaped, prices with five decimals, lots with two.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from brokers.messages import CloseCause, OrderType, Side
+
+TYPES: dict[tuple[Side, OrderType], str] = {
+    (Side.BUY, OrderType.MARKET): "buy",
+    (Side.SELL, OrderType.MARKET): "sell",
+    (Side.BUY, OrderType.LIMIT): "buylimit",
+    (Side.SELL, OrderType.LIMIT): "selllimit",
+    (Side.BUY, OrderType.STOP): "buystop",
+    (Side.SELL, OrderType.STOP): "sellstop",
+}
+MEANS = {word: meaning for meaning, word in TYPES.items()}
+OURS = re.compile(r"[a-z0-9]{1,18}")
+FROM, TO = re.compile(r"from #(\d+)"), re.compile(r"to #(\d+)")
+SENT = re.compile(r"Successfully sent order (\d+): (.+), ([a-z]+), ([\d.]+), ([\d.]+)")
+HALF_POINT = Decimal("0.000005")
+
+
+class MalformedError(ValueError):
+    """The file is half-written, or not what the expert advisor writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    number: str
+    currency: str
+    leverage: Decimal
+    balance: Decimal
+    equity: Decimal
+    free_margin: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """An order, a position or what became of one: MT4 keeps them under one number.
+
+    Times are the broker server's, without a zone. closed_at: None while it is open.
+    """
+
+    number: int
+    magic: int
+    symbol: str
+    lots: Decimal
+    side: Side
+    order_type: OrderType
+    price: Decimal
+    opened_at: datetime
+    stop_loss: Decimal | None
+    take_profit: Decimal | None
+    commission: Decimal
+    comment: str
+    close_price: Decimal = Decimal(0)
+    closed_at: datetime | None = None
+
+    @property
+    def is_position(self) -> bool:
+        """Whether it has been filled; what waits or was deleted unfilled keeps another type."""
+        return self.order_type is OrderType.MARKET
+
+    @property
+    def origin(self) -> int | None:
+        """The ticket of which this is what a partial close left over, where the comment says it."""
+        found = FROM.search(self.comment)
+        return int(found[1]) if found else None
+
+    @property
+    def remainder(self) -> int | None:
+        """The ticket that a partial close of this one left over, where the comment says it."""
+        found = TO.search(self.comment)
+        return int(found[1]) if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """DWX_Orders.txt: the account and all that is open."""
+
+    account: Account
+    tickets: tuple[Ticket, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A line of DWX_Messages.txt. kind: the error type, '' for INFO."""
+
+    key: int
+    kind: str
+    text: str
+
+
+def magic_of(client_order_id: str) -> int:
+    """Return the magic number of an order: positive, 31 bits, from all of its id.
+
+    Not our row's number: whoever looks an order up knows only its client order id, a restored
+    database uses row numbers again, and MT4's magic is an int32.
+    """
+    digest = hashlib.blake2b(client_order_id.encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "big") & 0x7FFFFFFF or 1
+
+
+def client_order_id_of(ticket: Ticket, names: Mapping[int, str]) -> str:
+    """Return whose order a ticket is: by its comment where the magic number confirms it, else by
+    the magic number among those that we remember (brokers cut and rewrite comments); '' if not
+    known to be ours."""
+    comment = ticket.comment
+    if OURS.fullmatch(comment) and magic_of(comment) == ticket.magic:
+        return comment
+    return names.get(ticket.magic, "") if ticket.magic else ""
+
+
+def is_order(ticket: Ticket, client_order_id: str) -> bool:
+    """Whether a ticket is, or came from, the order of this id."""
+    if ticket.magic == magic_of(client_order_id):
+        other = OURS.fullmatch(ticket.comment) and magic_of(ticket.comment) == ticket.magic
+        return not other or ticket.comment == client_order_id
+    return ticket.comment == client_order_id and ticket.magic == 0
+
+
+def cause_of(ticket: Ticket) -> CloseCause:
+    """Say why a closed ticket was closed when it was not by an order of ours.
+
+    By the broker's mark in the comment, else by the price: a close at exactly a level was it.
+    """
+    comment = ticket.comment.lower()
+    if "[sl" in comment:
+        return CloseCause.STOP_LOSS
+    if "[tp" in comment:
+        return CloseCause.TAKE_PROFIT
+    if same(ticket.close_price, ticket.stop_loss):
+        return CloseCause.STOP_LOSS
+    if same(ticket.close_price, ticket.take_profit):
+        return CloseCause.TAKE_PROFIT
+    return CloseCause.EXTERNAL
+
+
+def same(one: Decimal | None, other: Decimal | None) -> bool:
+    """Whether two prices are one, as far as the files can show it; None is no price."""
+    if one is None or other is None:
+        return one is other
+    return abs(one - other) <= HALF_POINT
+
+
+def load(raw: bytes) -> dict[str, Any]:
+    """Read a file's JSON. Raises MalformedError for a half-written one."""
+    try:
+        found = json.loads(_text(raw), parse_float=Decimal, strict=False)
+    except ValueError as error:
+        raise MalformedError(str(error)) from error
+    if not isinstance(found, dict):
+        raise MalformedError("not an object")
+    return found
+
+
+def _text(raw: bytes) -> str:
+    """MT4 writes the machine's code page, some builds UTF-16; our own fields are all ASCII."""
+    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return raw.decode("utf-16", "replace")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return raw.decode("cp1252", "replace")
+
+
+def snapshot(raw: bytes) -> Snapshot:
+    """Read DWX_Orders.txt. Raises MalformedError."""
+    found = load(raw)
+    try:
+        said = found["account_info"]
+        account = Account(
+            str(said["number"]), str(said["currency"]), _number(said["leverage"]),
+            _number(said["balance"]), _number(said["equity"]), _number(said["free_margin"]),
+        )  # fmt: skip
+        tickets = [_ticket(number, one) for number, one in found["orders"].items()]
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise MalformedError(repr(error)) from error
+    return Snapshot(account, tuple(one for one in tickets if one is not None))
+
+
+def history(raw: bytes) -> tuple[Ticket, ...]:
+    """Read DWX_Historic_Trades.txt; deposits and the like are left out. Raises MalformedError."""
+    try:
+        found = [_ticket(number, one) for number, one in load(raw).items()]
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise MalformedError(repr(error)) from error
+    return tuple(one for one in found if one is not None)
+
+
+def is_metatrader_5(raw: bytes) -> bool:
+    """Whether a history file lists deals, as the expert advisor of MT5 writes it."""
+    return any(isinstance(one, dict) and "deal_price" in one for one in load(raw).values())
+
+
+def messages(raw: bytes) -> list[Message]:
+    """Read DWX_Messages.txt, oldest first. Raises MalformedError."""
+    try:
+        found = [
+            Message(
+                int(key),
+                str(one["error_type"]) if one["type"] == "ERROR" else "",
+                str(one["description"] if one["type"] == "ERROR" else one["message"]),
+            )
+            for key, one in load(raw).items()
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise MalformedError(repr(error)) from error
+    return sorted(found, key=lambda one: one.key)
+
+
+def tick_values(raw: bytes) -> dict[str, Decimal]:
+    """Read DWX_Market_Data.txt: account currency per point and lot. Raises MalformedError."""
+    try:
+        return {symbol: _number(one["tick_value"]) for symbol, one in load(raw).items()}
+    except (KeyError, TypeError, ValueError) as error:
+        raise MalformedError(repr(error)) from error
+
+
+def ticket_sent(message: Message) -> int | None:
+    """Return the ticket that 'Successfully sent order' names."""
+    found = SENT.match(message.text) if not message.kind else None
+    return int(found[1]) if found else None
+
+
+def limits(message: Message) -> tuple[Decimal, ...]:
+    """Return the numbers behind a limit that the expert advisor names, as they stand there."""
+    try:
+        return tuple(Decimal(one) for one in re.findall(r"(?<=: |\()-?[\d.]+", message.text))
+    except InvalidOperation:
+        return ()
+
+
+def _ticket(number: str, said: Mapping[str, Any]) -> Ticket | None:
+    meaning = MEANS.get(said["type"])
+    if meaning is None:
+        return None  # a deposit or a credit
+    closed = said.get("close_time")
+    return Ticket(
+        int(number), int(said["magic"]), str(said["symbol"]), _number(said["lots"]), *meaning,
+        _number(said["open_price"]), moment(said["open_time"]), _level(said["SL"]),
+        _level(said["TP"]), _number(said.get("commission", 0)), str(said["comment"]),
+        _number(said.get("close_price", 0)), moment(closed) if closed else None,
+    )  # fmt: skip
+
+
+def moment(text: str) -> datetime:
+    """Read '2022.09.01 17:57:12': the broker server's time. Raises ValueError."""
+    return datetime.strptime(text, "%Y.%m.%d %H:%M:%S")  # noqa: DTZ007
+
+
+def _level(said: Any) -> Decimal | None:
+    return _number(said) or None
+
+
+def _number(said: Any) -> Decimal:
+    try:
+        return Decimal(said)
+    except (InvalidOperation, ValueError) as error:
+        raise MalformedError(f"{said!r} is not a number") from error

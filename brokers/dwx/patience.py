@@ -1,0 +1,36 @@
+"""How long a terminal is waited for, and what is remembered of a command that has left."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds. take: until a command file is taken, else it is withdrawn; answer: until the
+    outcome is seen; stale: how old the orders file may be; settle: how long after an unanswered
+    order its absence proves nothing, since the terminal itself may be waiting for the broker."""
+
+    take: float = 2.0
+    answer: float = 20.0
+    stale: float = 5.0
+    settle: float = 60.0
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> "Patience":
+        """Read `take_seconds`, `answer_seconds`, `stale_seconds`, `settle_seconds`."""
+        said = {}
+        for name in ("take", "answer", "stale", "settle"):
+            try:
+                said[name] = min(600.0, max(0.05, float(settings[f"{name}_seconds"])))
+            except (KeyError, TypeError, ValueError):
+                continue
+        return cls(**said)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A command that has left: its number, the messages there were before it."""
+
+    number: int
+    before: frozenset[tuple[int, str]]

@@ -1,0 +1,293 @@
+"""One terminal: its folder, whose it is, and one command at a time.
+
+The expert advisor has one thread. It takes a command file away, carries the command out, and only
+then writes its orders file: an orders file that was written after the command had vanished shows
+what the command did. Replies name no command, so there is only ever one under way, in slot 0; and
+after one whose end we do not know the next waits until the expert advisor has written again.
+
+A command file that vanished proves nothing by itself: a starting expert advisor deletes them all.
+"""
+
+import asyncio
+import fcntl
+import os
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from brokers.base import NotSent, OutcomeUnknown
+from brokers.dwx import parse
+from brokers.dwx.files import LOOK_SECONDS, Pulse, changed, gone, signature, whole
+from brokers.dwx.folders import AwayError
+from brokers.dwx.ledger import UNSENT, Intent, Ledger
+from brokers.dwx.parse import MalformedError, Message, Snapshot, Ticket
+from brokers.dwx.patience import Patience, Sent
+from common.codes import Code
+
+DAYS = 3650
+LARGEST_NUMBER = 2**31 - 1
+
+
+class Terminal:
+    """The expert advisor behind one folder. Made once in a process for each folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, own = folder, folder / "fillcast"
+        self.patience = Patience()
+        self.ledger = Ledger(own / "ledger.jsonl")
+        self.roots: dict[int, int] = {}  # of open tickets: the ticket that the position began as
+        self.oldest = time.time()  # when the oldest ticket that was ever seen here was opened
+        self._orders, self._messages = folder / "DWX_Orders.txt", folder / "DWX_Messages.txt"
+        self._history, self._slot = folder / "DWX_Historic_Trades.txt", self._command(0)
+        self._next, self._withdrawn = own / "next.txt", own / "withdrawn.txt"
+        self._pulse, self._market = Pulse(self._orders), Pulse(folder / "DWX_Market_Data.txt")
+        self._busy, self._claiming = threading.Lock(), threading.Lock()
+        self._held: int | None = None
+        self._number = 0
+        self._settled = False
+
+    # ---- reading --------------------------------------------------------------------------
+    async def orders(self) -> Snapshot:
+        """Return what is open, no older than `patience.stale`. Raises AwayError."""
+        if await asyncio.to_thread(self._pulse.age) > self.patience.stale:
+            return await self.orders_after(await asyncio.to_thread(signature, self._orders))
+        return await self.latest()
+
+    async def latest(self) -> Snapshot:
+        """Return what was open when it was last written, whenever that was. Raises AwayError."""
+        return await whole(self._orders, parse.snapshot, self.patience.stale)
+
+    async def orders_after(self, before: Any, seconds: float | None = None) -> Snapshot:
+        """Return what is open by a file written since it had this signature. Raises AwayError."""
+        patience = seconds or self.patience.stale
+        if not await changed(self._orders, before, patience):
+            said = f"The expert advisor has written nothing for {patience:.1f} seconds."
+            raise AwayError(Code.NOT_CONNECTED, said)
+        return await self.latest()
+
+    async def mark(self) -> Any:
+        """The orders file's signature now, for `orders_after`."""
+        return await asyncio.to_thread(signature, self._orders)
+
+    async def market_age(self) -> float:
+        """Seconds since a price last changed: while they move, the terminal has its broker."""
+        return await asyncio.to_thread(self._market.age)
+
+    async def tick_values(self) -> dict[str, Any]:
+        """Return what the subscribed symbols' points are worth. Raises AwayError."""
+        path = self.folder / "DWX_Market_Data.txt"
+        return await whole(path, parse.tick_values, self.patience.stale)
+
+    async def news(self, sent: Sent) -> list[Message]:
+        """Return the messages since a command left, oldest first. None is a normal case."""
+        try:
+            found = await asyncio.to_thread(lambda: parse.messages(self._messages.read_bytes()))
+        except (MalformedError, OSError):
+            return []
+        return [one for one in found if (one.key, one.text) not in sent.before]
+
+    # ---- whose turn -----------------------------------------------------------------------
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Hold the terminal for one command and its outcome. Raises AwayError: another process
+        has the folder, it is busy, or nobody is there."""
+        until = time.monotonic() + self.patience.answer + self.patience.take
+        while not self._busy.acquire(blocking=False):
+            if time.monotonic() > until:
+                raise AwayError(Code.NOT_CONNECTED, "The terminal is busy with earlier commands.")
+            await asyncio.sleep(LOOK_SECONDS)
+        try:
+            await asyncio.to_thread(self._claim)
+            if not self._settled:
+                await self._settle()
+            yield
+        finally:
+            self._busy.release()
+
+    def settled(self) -> None:
+        """The last command's outcome has been seen."""
+        self._settled = True
+
+    def release(self) -> None:
+        """Let another process have the folder."""
+        with self._claiming:
+            if self._held is not None:
+                os.close(self._held)
+            self._held, self._settled = None, False
+
+    def _claim(self) -> None:
+        with self._claiming:
+            if self._held is not None:
+                return
+            own = self.folder / "fillcast"
+            try:
+                own.mkdir(exist_ok=True)
+                held = os.open(own / "owner.lock", os.O_RDWR | os.O_CREAT, 0o600)
+                try:
+                    fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    os.close(held)
+                    said = "Another process of Fillcast has this terminal's folder."
+                    raise AwayError(Code.NOT_CONNECTED, said) from None
+                self.ledger.tidy()
+                self._number = self.ledger.last_number()
+                self._held = held
+            except OSError as error:
+                raise AwayError(Code.NOT_CONNECTED, f"The folder fails: {error}") from error
+
+    async def _settle(self) -> None:
+        """Wait until whatever was asked before, by us or by a process before us, has ended."""
+        if not await gone(self._slot, self.patience.take):
+            await asyncio.to_thread(_move_away, self._slot, self._withdrawn)
+        await self.orders_after(await self.mark())
+        self._settled = True
+
+    # ---- commands -------------------------------------------------------------------------
+    def next_number(self) -> int:
+        """A command's number: none of the last thousand may come again, or it is ignored."""
+        self._number = self._number % LARGEST_NUMBER + 1
+        return self._number
+
+    async def send(
+        self,
+        number: int,
+        command: str,
+        content: str,
+        leave: Callable[[], None],
+        intent: Intent | None = None,
+    ) -> Sent:
+        """Put a command into slot 0. In a turn only. leave: the last look; raises NotSent.
+
+        Raises NotSent or OutcomeUnknown.
+        """
+        text = f"<:{number}|{command}|{content}:>"
+        try:
+            before = await asyncio.to_thread(self._prepare, text, intent)
+        except OSError as error:
+            raise NotSent(Code.NOT_CONNECTED, f"The folder fails: {error}") from error
+        try:
+            leave()
+            os.replace(self._next, self._slot)  # the write: the file is there whole or not at all
+        except (NotSent, OSError) as error:
+            if isinstance(error, OSError) and not await asyncio.to_thread(self._next.exists):
+                self._settled = False  # a network disk may fail after it has done it
+                raise OutcomeUnknown(Code.REPLY_LOST, f"The folder fails: {error}") from error
+            if intent:
+                await self.ended(number, UNSENT)
+            if isinstance(error, NotSent):
+                raise
+            raise NotSent(Code.NOT_CONNECTED, f"The folder fails: {error}") from error
+        self._settled = False
+        return Sent(number, before)
+
+    async def taken(self, sent: Sent) -> bool:
+        """Wait until a command has been taken. False: it was withdrawn and provably never read.
+
+        Raises OutcomeUnknown.
+        """
+        if await gone(self._slot, self.patience.take):
+            return True
+        try:
+            if not await asyncio.to_thread(_move_away, self._slot, self._withdrawn):
+                return True
+            # It may have been read before we moved it: the file is deleted after the reading.
+            # So the expert advisor must get through its round, and then not know the number yet.
+            await self.orders_after(await self.mark())
+            return await self._knows(sent.number)
+        except (AwayError, OSError) as error:
+            said = f"Withdrawn, but it may have been read: {error}"
+            raise OutcomeUnknown(Code.REPLY_LOST, said) from error
+
+    async def ended(self, number: int, how: str) -> None:
+        """Note that a command certainly had no effect."""
+        try:
+            await asyncio.to_thread(self.ledger.end, number, how)
+        except OSError:
+            pass  # it then counts as one that may have had: looked up, and never sent blindly
+
+    async def history(self, days: int) -> tuple[Ticket, ...]:
+        """Ask for what was closed of that opened in so many days. In a turn. Raises AwayError."""
+        before = await asyncio.to_thread(signature, self._history)
+        sent = await self._ask(self.next_number(), "GET_HISTORIC_TRADES", str(min(days, DAYS)))
+        if not sent or not await changed(self._history, before, self.patience.answer):
+            raise AwayError(Code.NOT_CONNECTED, "The expert advisor did not tell the history.")
+        self._settled = True  # it has come to this command, so none before it is under way
+        return await whole(self._history, _closed, self.patience.stale)
+
+    async def ask(self, command: str, content: str) -> Message | None:
+        """Send a command that trades nothing; return the first message that follows, if any. In a
+        turn. Raises AwayError."""
+        sent = await self._ask(self.next_number(), command, content)
+        if sent is None:
+            raise AwayError(Code.NOT_CONNECTED, "The expert advisor takes no commands.")
+        until = time.monotonic() + self.patience.stale
+        while not (found := await self.news(sent)) and time.monotonic() < until:
+            await asyncio.sleep(LOOK_SECONDS)
+        self._settled = bool(found)
+        return found[0] if found else None
+
+    async def _ask(self, number: int, command: str, content: str) -> Sent | None:
+        try:
+            sent = await self.send(number, command, content, lambda: None)
+        except (NotSent, OutcomeUnknown) as error:
+            raise AwayError(error.code, error.detail) from error
+        if await gone(self._slot, self.patience.take):
+            return sent
+        await asyncio.to_thread(_move_away, self._slot, self._withdrawn)
+        return None
+
+    async def _knows(self, number: int) -> bool:
+        """Whether the expert advisor has read a command of this number: it ignores a second one.
+
+        Raises AwayError.
+        """
+        before = await asyncio.to_thread(signature, self._history)
+        if await self._ask(number, "GET_HISTORIC_TRADES", "1") is None:
+            raise AwayError(Code.NOT_CONNECTED, "The expert advisor takes no commands.")
+        known = not await changed(self._history, before, self.patience.stale)
+        self._settled = not known
+        return known
+
+    def _prepare(self, text: str, intent: Intent | None) -> frozenset[tuple[int, str]]:
+        if self._slot.exists():
+            raise FileExistsError("another program writes commands into this folder")
+        before = self._told()
+        if intent is not None:
+            self.ledger.write(intent)
+        self._next.write_bytes(text.encode("ascii", "replace"))
+        return before
+
+    def _told(self) -> frozenset[tuple[int, str]]:
+        """The messages there are. Were one overlooked it would later count as news: so a file
+        that stays half-written is an OSError."""
+        for _ in range(50):
+            try:
+                found = parse.messages(self._messages.read_bytes())
+            except FileNotFoundError:
+                return frozenset()
+            except (MalformedError, OSError):
+                time.sleep(LOOK_SECONDS)
+            else:
+                return frozenset((one.key, one.text) for one in found)
+        raise OSError("DWX_Messages.txt stays half-written")
+
+    def _command(self, slot: int) -> Path:
+        return self.folder / f"DWX_Commands_{slot}.txt"
+
+
+def _closed(raw: bytes) -> tuple[Ticket, ...]:
+    if parse.is_metatrader_5(raw):
+        raise AwayError(Code.NOT_CONNECTED, "This is MetaTrader 5, which tells its deals otherwise.")
+    return parse.history(raw)
+
+
+def _move_away(path: Path, to: Path) -> bool:
+    """Take a command file out of its slot; False: it has just been taken."""
+    try:
+        os.replace(path, to)
+    except FileNotFoundError:
+        return False
+    return True
