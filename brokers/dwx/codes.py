@@ -77,6 +77,8 @@ MODIFYING = frozenset(
 
 def judge(message: Message) -> BrokerError:
     """Return the outcome that an error message means; in doubt it is unknown."""
+    if message.kind == "OPEN_ORDER_LOTSIZE_OUT_OF_RANGE" and "max: 0.000000" in message.text:
+        return Rejected(Code.UNKNOWN_SYMBOL_AT_BROKER, message.text)  # bounds of what is not known
     if code := BY_EXPERT_ADVISOR.get(message.kind):
         return Rejected(code, message.text)
     words = message.text.rpartition(": ")[2]

@@ -1,8 +1,9 @@
 """Which folder a connection means: a name under the operators' root, and nothing else.
 
 Operators set FILLCAST_DWX_ROOT; each terminal has a folder in it, which is its DWX folder or holds
-it. Links that lead out of the root are refused. A tenant names only the folder. Whoever may use a folder proves it by the key that its operator or
-owner has put into it as `fillcast.key`: else one tenant could name another's terminal.
+it. Links that lead out of the root are refused. A tenant names only the folder. Whoever may use it
+proves it by the key that its owner or an operator has put into it as `fillcast.key`: else one
+tenant could name another's terminal.
 """
 
 import hmac

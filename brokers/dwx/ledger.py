@@ -69,10 +69,14 @@ class Ledger:
                 found[number] = replace(found[number], end=str(said["end"]))
         return list(found.values())
 
+    def reserve(self, number: int) -> None:
+        """Note that commands up to this number may be sent: not each of them is written down."""
+        self._append({"number": number, "end": "reserved"})
+
     def last_number(self) -> int:
-        """Return the last command's number; the clock's where nothing is known, since the expert
-        advisor ignores a number that it has seen among the last thousand."""
-        clock = int(time.time()) % 2_000_000_000
+        """Return the last number that may have been used; the clock's where nothing is known, since
+        the expert advisor ignores a number that it has seen among the last thousand."""
+        clock = int(time.time()) % 1_000_000_000
         return max([int(said["number"]) for said in self._lines()], default=clock)
 
     def tidy(self) -> None:
@@ -80,11 +84,12 @@ class Ledger:
         if not self._path.exists() or self._path.stat().st_size < REWRITE_ABOVE:
             return
         oldest = time.time() - KEEP_SECONDS
-        kept = [intent for intent in self.intents() if intent.at >= oldest]
+        kept, last = [one for one in self.intents() if one.at >= oldest], self.last_number()
         fresh = Ledger(self._path.with_suffix(".new"))
         fresh._path.unlink(missing_ok=True)
         for intent in kept:
             fresh.write(intent)
+        fresh.reserve(last)
         os.replace(fresh._path, self._path)
 
     def _append(self, said: dict[str, Any]) -> None:

@@ -50,7 +50,7 @@ def _was_overtaken(intent: Intent, books: Books) -> bool:
 async def _be_certain(line: Line, sent: Sequence[Intent]) -> None:
     age = time.time() - max(one.at for one in sent)
     if age < line.terminal.patience.settle:
-        raise AwayError(Code.NOT_CONNECTED, f"Sent {age:.0f} s ago: its absence proves nothing yet.")
+        raise AwayError(Code.NOT_CONNECTED, f"Sent {age:.0f} s ago: absence proves nothing yet.")
     quiet = await line.terminal.market_age()
     if quiet > QUIET_SECONDS:
         if math.isinf(quiet):

@@ -1,4 +1,4 @@
-"""What one lot is: the expert advisor does not say, so rules and the connection's settings do. Pure.
+"""What one lot is: the terminal does not say, so rules and the connection's settings do. Pure.
 
 `settings["symbols"]` is a list of the broker's names ("EURUSD.m, XAUUSD") or an object of them,
 each with what differs from the rules: `pair`, `contract_size`, `digits`, `pip`, `lot_min`,
@@ -15,8 +15,9 @@ from typing import Any
 from brokers.messages import Instrument
 
 CURRENCIES = frozenset(
-    "AUD CAD CHF CNH CZK DKK EUR GBP HKD HUF ILS JPY MXN NOK NZD PLN RON SEK SGD THB TRY USD ZAR"
-    .split()
+    re.findall(
+        "...", "AUDCADCHFCNHCZKDKKEURGBPHKDHUFILSJPYMXNNOKNZDPLNRONSEKSGDTHBTRYUSDZAR"
+    )
 )  # fmt: skip
 METALS = {"XAU": (100, 2), "XAG": (5000, 3), "XPT": (100, 2), "XPD": (100, 2)}
 COARSE = frozenset({"JPY", "HUF"})
@@ -78,7 +79,7 @@ def symbols_of(settings: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     if isinstance(said, str):
         said = re.split(r"[\s,;]+", said.strip())
     if isinstance(said, list | tuple):
-        said = dict.fromkeys(said, {})
+        said = {name: {} for name in said}
     if not isinstance(said, Mapping):
         raise LotsError("The setting `symbols` is neither a list nor an object.")
     for name, one in said.items():

@@ -28,7 +28,8 @@ from brokers.dwx.patience import Patience, Sent
 from common.codes import Code
 
 DAYS = 3650
-LARGEST_NUMBER = 2**31 - 1
+LARGEST_NUMBER, NUMBERS = 2**31 - 1, 1000
+OF_PRICES = "GET_BID_ASK"  # an error that comes by itself, about no command
 
 
 class Terminal:
@@ -46,7 +47,7 @@ class Terminal:
         self._pulse, self._market = Pulse(self._orders), Pulse(folder / "DWX_Market_Data.txt")
         self._busy, self._claiming = threading.Lock(), threading.Lock()
         self._held: int | None = None
-        self._number = 0
+        self._number = self._reserved = 0
         self._settled = False
 
     # ---- reading --------------------------------------------------------------------------
@@ -133,7 +134,7 @@ class Terminal:
                     said = "Another process of Fillcast has this terminal's folder."
                     raise AwayError(Code.NOT_CONNECTED, said) from None
                 self.ledger.tidy()
-                self._number = self.ledger.last_number()
+                self._number = self._reserved = self.ledger.last_number()
                 self._held = held
             except OSError as error:
                 raise AwayError(Code.NOT_CONNECTED, f"The folder fails: {error}") from error
@@ -218,16 +219,18 @@ class Terminal:
         return await whole(self._history, _closed, self.patience.stale)
 
     async def ask(self, command: str, content: str) -> Message | None:
-        """Send a command that trades nothing; return the first message that follows, if any. In a
+        """Send a command that trades nothing; return the last message that follows, if any. In a
         turn. Raises AwayError."""
         sent = await self._ask(self.next_number(), command, content)
         if sent is None:
             raise AwayError(Code.NOT_CONNECTED, "The expert advisor takes no commands.")
         until = time.monotonic() + self.patience.stale
-        while not (found := await self.news(sent)) and time.monotonic() < until:
+        while True:
+            found = [one for one in await self.news(sent) if one.kind != OF_PRICES]
+            self._settled = bool(found)
+            if found or time.monotonic() > until:
+                return found[-1] if found else None
             await asyncio.sleep(LOOK_SECONDS)
-        self._settled = bool(found)
-        return found[0] if found else None
 
     async def _ask(self, number: int, command: str, content: str) -> Sent | None:
         try:
@@ -254,6 +257,9 @@ class Terminal:
     def _prepare(self, text: str, intent: Intent | None) -> frozenset[tuple[int, str]]:
         if self._slot.exists():
             raise FileExistsError("another program writes commands into this folder")
+        if self._number > self._reserved:
+            self._reserved = self._number + NUMBERS
+            self.ledger.reserve(self._reserved)
         before = self._told()
         if intent is not None:
             self.ledger.write(intent)
@@ -280,7 +286,7 @@ class Terminal:
 
 def _closed(raw: bytes) -> tuple[Ticket, ...]:
     if parse.is_metatrader_5(raw):
-        raise AwayError(Code.NOT_CONNECTED, "This is MetaTrader 5, which tells its deals otherwise.")
+        raise AwayError(Code.NOT_CONNECTED, "This is MetaTrader 5: its deals read otherwise.")
     return parse.history(raw)
 
 

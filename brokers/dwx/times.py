@@ -24,7 +24,7 @@ class Zone:
             elif name != "UTC":
                 self._zone = ZoneInfo(name)
         except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-            raise ValueError(f"{name[:40]!r} is no time zone: say NY+7, UTC+3 or a name.") from error
+            raise ValueError(f"{name[:40]!r} is no time zone; NY+7, UTC+3 are.") from error
 
     def utc(self, shown: datetime) -> datetime:
         """Return what the server's clock showed as aware UTC."""

@@ -1,0 +1,91 @@
+"""Start, stop and trouble the terminal's process, and read what it wrote down."""
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+def until(is_so: Callable[[], bool], seconds: float = 10) -> None:
+    """Wait for a condition. Raises TimeoutError."""
+    end = time.monotonic() + seconds
+    while not is_so():
+        if time.monotonic() > end:
+            raise TimeoutError
+        time.sleep(0.005)
+
+
+class Terminal:
+    """A MetaTrader on root/name, logged in to account 4711."""
+
+    key = "s3cret-key"
+
+    def __init__(self, root: Path, place: Path, name: str = "alice", **inputs: float) -> None:
+        self.folder, self.place = root / name, place
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (place / "wishes").mkdir(parents=True, exist_ok=True)
+        (self.folder / "fillcast.key").write_text(self.key + "\n")
+        self._count = itertools.count()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.inputs(**{"MaximumOrders": 100, "MaximumLotSize": 50.0, **inputs})
+
+    def inputs(self, **said: float) -> None:
+        (self.place / "inputs.json").write_text(json.dumps(said))
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "tests.doubles.dwx.ea", str(self.folder), str(self.place)]
+        self._process = subprocess.Popen(command, cwd=REPOSITORY)
+        orders = self.folder / "DWX_Orders.txt"
+        before = orders.stat().st_mtime_ns if orders.exists() else 0
+        until(lambda: orders.exists() and orders.stat().st_mtime_ns != before)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def close(self) -> None:
+        """As its owner would: the folder is emptied."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+            self._process = None
+
+    def fault(self, **faults: Any) -> None:
+        fresh = self.place / "faults.new"
+        fresh.write_text(json.dumps(faults))
+        os.replace(fresh, self.place / "faults.json")
+
+    def wish(self, wish: str, **said: Any) -> None:
+        """Have something happen, and wait until it has, and the files show it."""
+        name = f"{next(self._count):06}"
+        fresh = self.place / f"{name}.new"
+        fresh.write_text(json.dumps({"wish": wish, **said}))
+        path = self.place / "wishes" / f"{name}.json"
+        os.replace(fresh, path)
+        until(lambda: not path.exists())
+
+    def journal(self, what: str = "open") -> list[dict[str, Any]]:
+        """What the broker accepted."""
+        return [one for one in self._lines("journal.jsonl") if one["what"] == what]
+
+    def commands(self) -> list[list[str]]:
+        """What the expert advisor carried out."""
+        return self._lines("commands.jsonl")
+
+    def open_tickets(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.place / "state.json").read_text())["tickets"]
+        return found
+
+    def _lines(self, name: str) -> list[Any]:
+        path = self.place / name
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [json.loads(line) for line in lines]

@@ -1,0 +1,389 @@
+"""What goes wrong between us, the expert advisor and the broker: nothing twice, nothing guessed."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from decimal import Decimal as D
+from typing import Any
+
+import pytest
+
+from brokers.base import NotSent, OutcomeUnknown, ReadFailed, Rejected
+from brokers.dwx.adapter import create
+from brokers.messages import OrderRequest, OrderType, ReportKind
+from common.codes import Code
+from tests.doubles.dwx.terminal import until
+from tests.dwx.cast import Owner, failing, go, run
+
+
+def meanwhile(act: Callable[[], object]) -> threading.Thread:
+    thread = threading.Thread(target=act)
+    thread.start()
+    return thread
+
+
+def absent(owner: Owner, client_order_id: str) -> None:
+    """Wait until its absence is certain; prices move meanwhile."""
+    prices = iter(range(1000))
+
+    def is_certain() -> bool:
+        step = next(prices)
+        owner.terminal.wish("price", symbol="EURUSD", bid=1.1 + step / 1e5, ask=1.2 + step / 1e5)
+        try:
+            assert owner.find(client_order_id) is None
+        except ReadFailed:
+            return False
+        return True
+
+    until(is_certain, 20)
+
+
+# ---- messages and files ---------------------------------------------------------------------
+def test_a_lost_message_is_normal(owner: Owner) -> None:
+    owner.terminal.fault(lose_messages=True)
+    entry = owner.buy()
+    assert entry.kind is ReportKind.FILLED
+    [left] = owner.submit(owner.exit(entry.broker_position_id))
+    assert left.fills[0].quantity == 10000
+
+
+def test_a_refusal_without_its_message_is_unknown_and_then_absent(owner: Owner) -> None:
+    owner.terminal.fault(lose_messages=True, error="not enough money")
+    request = owner.order()
+    with failing(OutcomeUnknown):
+        owner.submit(request)
+    owner.terminal.fault()
+    absent(owner, request.client_order_id)
+    assert owner.terminal.journal() == []
+
+
+def test_half_written_files_are_read_again(owner: Owner) -> None:
+    owner.terminal.fault(half=["Orders", "Messages", "Historic_Trades"], half_seconds=0.1)
+    entry = owner.buy()
+    assert entry.kind is ReportKind.FILLED
+    assert owner.find(entry.client_order_id) == [entry]
+    assert [one.broker_position_id for one in owner.positions()] == ["1001"]
+
+
+def test_a_file_that_stays_half_written_is_no_answer(owner: Owner) -> None:
+    request = owner.order()
+    owner.submit(request)
+    owner.terminal.fault(half=["Orders"])
+    orders = owner.terminal.folder / "DWX_Orders.txt"
+    until(lambda: not orders.read_bytes().endswith(b"\n"))
+    with failing(ReadFailed, Code.NOT_CONNECTED):
+        owner.positions()
+    with failing(ReadFailed):
+        owner.find(request.client_order_id)
+    with failing(NotSent):
+        owner.buy()
+    assert len(owner.terminal.journal()) == 1
+
+
+def test_messages_that_stay_half_written_hold_orders_back(owner: Owner) -> None:
+    owner.buy()
+    owner.terminal.fault(half=["Messages"])
+    owner.terminal.wish("place", symbol="EURUSD", lots=0.1, type="buy")
+    with failing(Rejected, Code.STOPS_INVALID, Code.REJECTED_BY_BROKER, Code.NO_MONEY):
+        owner.terminal.fault()
+        owner.buy(stop_loss=D("1.5"))
+    (owner.terminal.folder / "DWX_Messages.txt").write_bytes(b'{"1": {"type"')
+    with failing(NotSent, Code.NOT_CONNECTED):
+        owner.buy()
+
+
+# ---- the expert advisor ---------------------------------------------------------------------
+def test_nobody_there(owner: Owner) -> None:
+    owner.buy()
+    owner.terminal.kill()
+    orders = owner.terminal.folder / "DWX_Orders.txt"
+    until(lambda: time.time() - orders.stat().st_mtime > 1.6)
+    with failing(NotSent, Code.NOT_CONNECTED):
+        owner.buy()
+    for read in (owner.adapter.account, owner.adapter.positions, owner.adapter.open_orders):
+        with failing(ReadFailed, Code.NOT_CONNECTED):
+            run(read(owner.spec))
+    with failing(ReadFailed):
+        owner.find("abc")
+    assert not (owner.terminal.folder / "DWX_Commands_0.txt").exists()
+    owner.terminal.start()
+    assert len(owner.positions()) == 1
+    assert owner.buy().broker_order_id == "1002"
+
+
+def test_a_command_that_nobody_takes_is_withdrawn(owner: Owner) -> None:
+    entry = owner.buy()
+    withdrawn = owner.terminal.folder / "fillcast/withdrawn.txt"
+
+    def wake() -> None:
+        until(withdrawn.exists)
+        owner.terminal.fault()
+
+    owner.terminal.fault(deaf=True)
+    thread = meanwhile(wake)
+    request = owner.order()
+    with failing(NotSent, Code.NOT_CONNECTED):
+        owner.submit(request)
+    thread.join()
+    assert [one["comment"] for one in owner.terminal.journal()] == [entry.client_order_id]
+    assert owner.find(request.client_order_id) is None  # at once: it is proven
+    assert owner.submit(request)[0].kind is ReportKind.FILLED
+
+
+def test_a_command_that_was_read_before_it_was_withdrawn_is_not_sent_again(owner: Owner) -> None:
+    owner.buy()
+    owner.terminal.fault(read_then_wait=1.0)  # longer than take_seconds
+    request = owner.order()
+    [told] = owner.submit(request)
+    assert (owner.terminal.folder / "fillcast/withdrawn.txt").exists()
+    assert told.kind is ReportKind.FILLED
+    ours = [one for one in owner.terminal.journal() if one["comment"] == request.client_order_id]
+    assert len(ours) == 1
+
+
+def test_a_command_that_was_read_by_one_who_hangs_is_unknown(owner: Owner) -> None:
+    owner.buy()
+    owner.terminal.fault(read_then_wait=60)
+    request = owner.order()
+    with failing(OutcomeUnknown):
+        owner.submit(request)
+    with failing(NotSent):  # the next one waits until the first has ended
+        owner.buy()
+    with failing(ReadFailed):
+        owner.find(request.client_order_id)
+    owner.terminal.fault()
+    until(lambda: len(owner.terminal.journal()) == 2)
+    [told] = owner.find(request.client_order_id) or []
+    assert told.kind is ReportKind.FILLED
+
+
+def test_one_who_hangs_before_reading(owner: Owner) -> None:
+    owner.buy()
+    owner.terminal.fault(hang=True)
+    request = owner.order()
+    with failing(OutcomeUnknown, Code.REPLY_LOST):
+        owner.submit(request)
+    owner.terminal.fault()
+    absent(owner, request.client_order_id)
+    assert len(owner.terminal.journal()) == 1
+
+
+def test_killed_between_taking_and_the_broker(owner: Owner) -> None:
+    owner.buy()
+    owner.terminal.fault(slow_trade=60)
+
+    def kill() -> None:
+        until(lambda: len([c for c, _ in owner.terminal.commands() if c == "OPEN_ORDER"]) == 2)
+        owner.terminal.kill()
+
+    thread = meanwhile(kill)
+    request = owner.order()
+    with failing(OutcomeUnknown):
+        owner.submit(request)
+    thread.join()
+    owner.terminal.fault()
+    owner.terminal.start()
+    absent(owner, request.client_order_id)
+    assert len(owner.positions()) == 1
+
+
+def test_a_start_deletes_commands_and_that_proves_nothing(owner: Owner) -> None:
+    owner.buy()
+    owner.terminal.fault(deaf=True)
+    slot = owner.terminal.folder / "DWX_Commands_0.txt"
+
+    def restart() -> None:
+        until(slot.exists)
+        owner.terminal.close()  # empties its folder
+        owner.terminal.fault()
+        owner.terminal.start()
+
+    thread = meanwhile(restart)
+    request = owner.order()
+    with failing(OutcomeUnknown):
+        owner.submit(request)
+    thread.join()
+    absent(owner, request.client_order_id)
+
+
+# ---- the broker -----------------------------------------------------------------------------
+@pytest.mark.parametrize("error", ["trade timeout", "common error", "no connection with trade server",
+                                   "ErrorCode: 142", "something of tomorrow"])  # fmt: skip
+def test_errors_that_do_not_say_no_are_unknown(owner: Owner, error: str) -> None:
+    owner.terminal.fault(error=error)
+    with failing(OutcomeUnknown, Code.REPLY_LOST) as caught:
+        owner.buy()
+    assert error in caught[0].detail
+
+
+def test_a_time_out_that_was_executed_late_is_found(owner: Owner) -> None:
+    owner.says(settle_seconds=30)
+    owner.terminal.fault(error="trade timeout", late=1.5)
+    request = owner.order()
+    with failing(OutcomeUnknown):
+        owner.submit(request)
+    with failing(ReadFailed):  # not yet there, and that proves nothing
+        owner.find(request.client_order_id)
+    until(lambda: len(owner.terminal.journal()) == 1)
+    [told] = owner.find(request.client_order_id) or []
+    assert told.kind is ReportKind.FILLED
+
+
+def test_absence_is_no_proof_while_no_price_moves(owner: Owner) -> None:
+    owner.terminal.fault(error="trade timeout")
+    request = owner.order()
+    with failing(OutcomeUnknown):
+        owner.submit(request)
+    until(lambda: time.time() > 0, 1)
+    owner.says(settle_seconds=0.05)
+    for _ in range(2):
+        with failing(ReadFailed) as caught:
+            owner.find(request.client_order_id)
+        if "No price" in caught[0].detail:
+            break
+    else:
+        pytest.fail(caught[0].detail)
+    absent(owner, request.client_order_id)
+
+
+@pytest.mark.parametrize("fault", [{"cut_comment": 7}, {"rewrite_comment": "MANAGED"}])
+def test_comments_that_the_broker_changes(owner: Owner, fault: dict[str, Any]) -> None:
+    owner.terminal.fault(**fault)
+    request = owner.order()
+    [told] = owner.submit(request)
+    assert told.client_order_id == request.client_order_id
+    owner.restart()
+    assert owner.find(request.client_order_id) == [told]
+    assert [one.client_order_id for one in owner.positions()] == [request.client_order_id]
+    assert owner.find(owner.order().client_order_id) is None
+
+
+# ---- late and twice -------------------------------------------------------------------------
+def test_a_late_refusal_of_one_order_is_not_the_next_ones(owner: Owner) -> None:
+    owner.says(answer_seconds=0.5)
+    owner.terminal.fault(slow_trade=1.2, error="not enough money")
+    first, second = owner.order(), owner.order()
+    with failing(OutcomeUnknown):
+        owner.submit(first)
+    (owner.terminal.place / "faults.json").write_text('{"slow_trade": 1.2}')
+    owner.says(answer_seconds=5)
+    [told] = owner.submit(second)
+    assert told.client_order_id == second.client_order_id
+    assert [one["comment"] for one in owner.terminal.journal()] == [second.client_order_id]
+
+
+def test_an_order_that_is_there_is_not_placed_again(owner: Owner) -> None:
+    request = owner.order()
+    assert owner.submit(request) == owner.submit(request)
+    assert len(owner.terminal.journal()) == 1
+
+
+@pytest.mark.parametrize("quantity", ["10000", "4000"])
+def test_an_exit_without_an_answer_closes_once_however_often_it_is_sent(
+    owner: Owner, quantity: str
+) -> None:
+    entry = owner.buy()
+    owner.says(answer_seconds=0.4)
+    owner.terminal.fault(slow_trade=1.0)
+    request = owner.exit(entry.broker_position_id, quantity)
+    with failing(OutcomeUnknown):
+        owner.submit(request)
+    owner.says(answer_seconds=5)
+    owner.terminal.fault()
+    [told] = owner.submit(request)
+    assert told.fills[0].quantity == D(quantity)
+    assert owner.find(request.client_order_id) == [told]
+    assert len(owner.terminal.journal("close")) == 1
+
+
+def test_an_exit_that_never_arrived_is_certain_once_its_ticket_closed_otherwise(
+    owner: Owner,
+) -> None:
+    entry = owner.buy()
+    owner.terminal.fault(error="trade timeout")
+    request = owner.exit(entry.broker_position_id)
+    with failing(OutcomeUnknown):
+        owner.submit(request)
+    owner.says(settle_seconds=60)
+    with failing(ReadFailed):
+        owner.find(request.client_order_id)
+    owner.terminal.fault()
+    owner.terminal.wish("end", ticket=1001, mark="[tp]")
+    assert owner.find(request.client_order_id) is None
+
+
+def test_our_process_dies_after_the_write(owner: Owner) -> None:
+    owner.buy()
+    owner.terminal.fault(slow_trade=1.0)
+    request = owner.order()
+
+    async def die() -> None:
+        async with asyncio.timeout(0.5):
+            await owner.adapter.submit(owner.spec, request, go)
+
+    with pytest.raises(TimeoutError):
+        run(die())
+    owner.restart()
+    [told] = owner.find(request.client_order_id) or []
+    assert told.kind is ReportKind.FILLED
+    assert len(owner.terminal.journal()) == 2
+
+
+def test_a_command_left_by_a_dead_process_is_not_overtaken(owner: Owner) -> None:
+    owner.terminal.fault(deaf=True)
+    slot = owner.terminal.folder / "DWX_Commands_0.txt"
+    slot.write_text("<:5|OPEN_ORDER|EURUSD,buy,0.50,0,0,0,7,old,0:>")
+    with failing(NotSent, OutcomeUnknown) if False else failing(OutcomeUnknown):
+        owner.buy()
+    assert owner.terminal.journal() == []
+    owner.terminal.fault()
+    assert owner.buy().kind is ReportKind.FILLED
+    assert [one["comment"] == "old" for one in owner.terminal.journal()] == [False]
+
+
+def test_a_second_program_on_the_folder_is_noticed(owner: Owner) -> None:
+    owner.buy()
+    owner.terminal.fault(deaf=True)
+    (owner.terminal.folder / "DWX_Commands_0.txt").write_text("<:5|GET_HISTORIC_TRADES|1:>")
+    with failing(NotSent) as caught:
+        owner.buy()
+    assert "another program" in caught[0].detail
+
+
+def test_another_process_has_the_folder(owner: Owner) -> None:
+    entry = owner.buy()
+    other = create(str(owner.root))
+    with failing(NotSent, Code.NOT_CONNECTED) as caught:
+        run(other.submit(owner.spec, owner.order(), go))
+    assert "Another process" in caught[0].detail
+    with failing(ReadFailed):
+        run(other.find_order(owner.spec, entry.client_order_id))
+    assert len(run(other.positions(owner.spec))) == 1  # what needs no command may be read
+    run(owner.adapter.disconnect())
+    assert run(other.find_order(owner.spec, entry.client_order_id)) == [entry]
+    run(other.disconnect())
+
+
+def test_orders_at_once_take_turns(owner: Owner) -> None:
+    requests = [owner.order("1000") for _ in range(5)]
+
+    async def all_of_them() -> list[Any]:
+        calls = (owner.adapter.submit(owner.spec, one, go) for one in requests)
+        return await asyncio.gather(*calls)
+
+    told = run(all_of_them())
+    assert [one.client_order_id for [one] in told] == [one.client_order_id for one in requests]
+    assert len({one["comment"] for one in owner.terminal.journal()}) == 5
+
+
+def test_a_guard_that_stops_in_a_crowd_stops_only_its_own(owner: Owner) -> None:
+    refused = owner.order()
+
+    def guard(request: OrderRequest) -> None:
+        if request is refused:
+            raise NotSent(Code.SEND_DEADLINE)
+
+    with failing(NotSent, Code.SEND_DEADLINE):
+        owner.submit(refused, guard)
+    assert owner.buy(order_type=OrderType.LIMIT, limit_price=D("1.05")).kind is ReportKind.ACCEPTED
