@@ -235,10 +235,8 @@ def ticket_sent(message: Message) -> int | None:
 
 def limits(message: Message) -> tuple[Decimal, ...]:
     """Return the numbers behind a limit that the expert advisor names, as they stand there."""
-    try:
-        return tuple(Decimal(one) for one in re.findall(r"(?<=: |\()-?[\d.]+", message.text))
-    except InvalidOperation:
-        return ()
+    found = re.findall(r"(?:: |\()(-?\d+(?:\.\d+)?)", message.text)
+    return tuple(Decimal(one).normalize() for one in found)
 
 
 def _ticket(number: str, said: Mapping[str, Any]) -> Ticket | None:

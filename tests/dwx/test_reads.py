@@ -1,0 +1,313 @@
+"""What is learned by asking: account, fills, exits that others made, the connection test."""
+
+import asyncio
+import json
+import shutil
+import threading
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal as D
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from brokers.base import NotSent, ReadFailed
+from brokers.dwx.adapter import create
+from brokers.messages import (
+    Check,
+    CheckResult,
+    CloseCause,
+    ConnectionSpec,
+    ExitSafety,
+    OrderReport,
+    OrderType,
+    PositionMode,
+    ReportKind,
+)
+from common.codes import Code
+from tests.doubles.dwx.terminal import Terminal
+from tests.dwx.cast import Owner, failing, run
+
+AN_HOUR_AGO = datetime.now(UTC) - timedelta(hours=1)
+
+
+def fills(owner: Owner, since: datetime = AN_HOUR_AGO) -> list[OrderReport]:
+    return run(owner.adapter.fills_since(owner.spec, since))
+
+
+def checks(owner: Owner) -> dict[str, Check]:
+    return {one.name: one for one in run(owner.adapter.test(owner.spec))}
+
+
+def test_the_account(owner: Owner) -> None:
+    state = run(owner.adapter.account(owner.spec))
+    assert (state.account, state.currency, state.leverage) == ("4711", "USD", 100)
+    assert (state.balance, state.margin_used, state.free_margin) == (10000, 100, 9900)
+    assert state.position_mode is PositionMode.HEDGING
+    assert run(owner.adapter.events(10)) == []
+    assert run(owner.adapter.clock()) is None
+    run(owner.adapter.acknowledge([]))
+
+
+def test_what_it_can_do(owner: Owner) -> None:
+    can = owner.adapter.capabilities(owner.spec)
+    assert (can.exit_safety, can.event_stream, can.session) == (ExitSafety.TICKET, False, True)
+    assert can.lookup_horizon == can.fills_horizon == timedelta(days=90)
+    owner.says(history_days=7)
+    assert owner.adapter.capabilities(owner.spec).lookup_horizon == timedelta(days=7)
+    owner.says(history_days="many")
+    assert owner.adapter.capabilities(owner.spec).lookup_horizon == timedelta(days=90)
+    assert owner.adapter.instrument_book(owner.spec) == "mt4:alice"
+    with pytest.raises(NotImplementedError):
+        run(owner.adapter.submit_many([], lambda _: None, lambda *_: None))
+
+
+@pytest.mark.parametrize(
+    ("mark", "at", "cause"),
+    [
+        ("[sl]", None, CloseCause.STOP_LOSS),
+        ("[tp]", None, CloseCause.TAKE_PROFIT),
+        ("", 1.09, CloseCause.STOP_LOSS),
+        ("", 1.12, CloseCause.TAKE_PROFIT),
+        ("", 1.1, CloseCause.EXTERNAL),
+        ("so: 48%", None, CloseCause.EXTERNAL),
+    ],
+)
+def test_exits_that_others_made(
+    owner: Owner, mark: str, at: float | None, cause: CloseCause
+) -> None:
+    entry = owner.buy(stop_loss=D("1.09"), take_profit=D("1.12"))
+    owner.terminal.wish("end", ticket=1001, mark=mark, at=at)
+    entered, left = fills(owner)
+    assert entered.fills == entry.fills
+    assert entered.client_order_id == left.client_order_id == entry.client_order_id
+    assert (left.kind, left.close_cause) == (ReportKind.FILLED, cause)
+    assert left.broker_position_id == entry.broker_position_id
+    assert left.broker_order_id
+    assert (left.fills[0].broker_fill_id, left.fills[0].quantity) == ("1001:out", 10000)
+
+
+def test_fills_are_told_alike_everywhere(owner: Owner) -> None:
+    entry = owner.buy()
+    [part] = owner.submit(owner.exit(entry.broker_position_id, "4000"))
+    owner.terminal.wish("end", ticket=1002, mark="[tp]", lots=0.01)
+    owner.terminal.wish("place", symbol="EURUSD", lots=0.3, type="buy", comment="by hand")
+    owner.restart()
+    told = fills(owner)
+    ids = {one.fills[0].broker_fill_id: one for one in told}
+    assert sorted(ids) == ["1001:in", "1001:out", "1002:out", "1004:in"]
+    assert ids["1001:in"].fills == entry.fills
+    assert ids["1001:out"] == part
+    assert ids["1002:out"].client_order_id == entry.client_order_id
+    assert ids["1002:out"].close_cause is CloseCause.TAKE_PROFIT
+    assert ids["1002:out"].broker_position_id == entry.broker_position_id
+    assert ids["1004:in"].client_order_id == ""
+    assert fills(owner, datetime.now(UTC) + timedelta(hours=1)) == []
+
+
+def test_what_is_not_ours_is_told_too(owner: Owner) -> None:
+    owner.terminal.wish("place", symbol="DAX", lots=0.3, type="sell", comment="index", magic=5)
+    owner.terminal.wish("place", symbol="EURUSD", lots=0.2, type="buystop", comment="x")
+    [index] = owner.positions()
+    assert (index.symbol, index.quantity, index.client_order_id) == ("DAX", D("0.3"), "")
+    [waits] = run(owner.adapter.open_orders(owner.spec))
+    assert (waits.order_type, waits.client_order_id) == (OrderType.STOP, "")
+    owner.terminal.wish("end", ticket=1001, mark="", lots=0.1)
+    owner.restart()
+    [rest] = owner.positions()
+    assert rest.quantity == D("0.2")
+
+
+def test_a_history_that_is_cut_is_no_answer(owner: Owner) -> None:
+    entry = owner.buy()
+    owner.terminal.wish("end", ticket=1001, mark="", lots=0.04)
+    owner.terminal.fault(hide_history=True)
+    owner.restart()
+    with failing(ReadFailed) as caught:
+        owner.positions()
+    assert "All History" in caught[0].detail
+    with failing(NotSent):
+        owner.submit(owner.exit(entry.broker_position_id, "6000"))
+    with failing(ReadFailed):
+        fills(owner)
+    owner.terminal.fault()
+    assert [one.broker_position_id for one in owner.positions()] == ["1001"]
+
+
+def test_lots_that_are_not_in_sight_are_no_smaller_fill(owner: Owner) -> None:
+    owner.terminal.fault(no_from=True)
+    entry = owner.buy()
+    owner.terminal.wish("end", ticket=1001, mark="", lots=0.04)
+    owner.terminal.fault(no_from=True, hide_history=True)
+    owner.restart()
+    with failing(ReadFailed) as caught:
+        owner.find(entry.client_order_id)
+    assert "more lots" in caught[0].detail
+
+
+def test_an_expert_advisor_that_does_not_tell(owner: Owner) -> None:
+    owner.terminal.fault(deaf_to_history=True)
+    with failing(ReadFailed):
+        fills(owner)
+    owner.terminal.fault(deals=True)
+    with failing(ReadFailed) as caught:
+        fills(owner)
+    assert "MetaTrader 5" in caught[0].detail
+
+
+# ---- whose terminal -------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "folder", ["", "..", "../alice", "alice/../alice", "/etc", "bob", "out", None, 5, ".hidden"]
+)
+def test_names_that_are_not_a_folder_of_the_root(owner: Owner, folder: Any, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "fillcast.key").write_text(Terminal.key)
+    (owner.root / "out").symlink_to(outside)
+    (owner.root / "fillcast.key").write_text(Terminal.key)
+    (owner.root / "bob").mkdir()  # without a key it is nobody's
+    owner.says(folder=folder)
+    with failing(ReadFailed, Code.UNKNOWN_ACCOUNT):
+        owner.positions()
+    with failing(NotSent, Code.UNKNOWN_ACCOUNT):
+        owner.buy()
+    assert not list(outside.glob("DWX*"))
+    assert checks(owner)["folder"].result is CheckResult.FAIL
+
+
+@pytest.mark.parametrize("password", ["", "wrong", "é"])
+def test_the_key_is_asked_for(owner: Owner, password: str) -> None:
+    secret = {"password": password}
+    spec = ConnectionSpec("c1", "4711", settings=owner.spec.settings, credentials=secret)
+    with failing(ReadFailed, Code.CREDENTIALS_REFUSED):
+        run(owner.adapter.account(spec))
+    (owner.terminal.folder / "fillcast.key").write_text("")
+    with failing(ReadFailed, Code.CREDENTIALS_REFUSED):
+        run(owner.adapter.account(owner.spec))
+
+
+def test_no_root_no_terminals(owner: Owner) -> None:
+    with failing(ReadFailed, Code.NOT_CONNECTED):
+        run(create("").account(owner.spec))
+
+
+def test_another_account_is_logged_in(owner: Owner) -> None:
+    owner.buy()
+    owner.terminal.wish("account", number="999")
+    for read in (owner.adapter.account, owner.adapter.positions):
+        with failing(ReadFailed, Code.UNKNOWN_ACCOUNT):
+            run(read(owner.spec))
+    with failing(NotSent, Code.UNKNOWN_ACCOUNT):
+        owner.buy()
+    assert len(owner.terminal.journal()) == 1
+    assert checks(owner)["account"].result is CheckResult.FAIL
+
+
+def test_a_wrong_zone_is_said(owner: Owner) -> None:
+    owner.says(server_zone="Mars/Olympus")
+    with failing(ReadFailed) as caught:
+        owner.positions()
+    assert "time zone" in caught[0].detail
+
+
+# ---- the connection test --------------------------------------------------------------------
+def test_a_good_connection(owner: Owner) -> None:
+    owner.terminal.close()
+    owner.terminal.inputs(MaximumOrders=100, MaximumLotSize=1000)
+    owner.terminal.start()
+    found = checks(owner)
+    assert {one.result for one in found.values()} == {CheckResult.OK}, found
+    assert {"folder", "expert advisor", "account", "server time", "commands", "history"} <= {*found}
+    assert found["EURUSD"].detail == "0.01 to 100 lots"
+    assert owner.terminal.journal() == []  # its questions traded nothing
+
+
+def test_limits_and_symbols_that_will_bite(owner: Owner) -> None:
+    owner.terminal.close()
+    owner.terminal.inputs(MaximumOrders=1, MaximumLotSize=0.01)
+    owner.terminal.start()
+    owner.says(symbols={"EURUSD": {"contract_size": "1000"}, "GBPUSD": {}, "DAX": {}, "USDJPY": {}})
+    found = checks(owner)
+    assert found["EURUSD"].result is CheckResult.WARN
+    assert "0.01" in found["EURUSD"].detail
+    assert "MaximumLotSize" in found["EURUSD"].hint
+    assert found["EURUSD lot"].result is CheckResult.FAIL
+    assert "the terminal says 1" in found["EURUSD lot"].detail
+    assert found["GBPUSD"].result is CheckResult.FAIL
+    assert "contract_size" in found["DAX"].detail
+    owner.says(symbols="EURUSD")
+    owner.buy("1000")
+    found = checks(owner)
+    assert "MaximumOrders" in found["EURUSD"].hint
+    assert len(owner.terminal.journal()) == 1
+
+
+def test_settings_that_name_no_symbol(owner: Owner) -> None:
+    for symbols in ("", 5, ["EUR,USD"], {"EURUSD": 5}):
+        owner.says(symbols=symbols)
+        assert checks(owner)["symbols"].result is CheckResult.FAIL
+        assert run(owner.adapter.instruments(owner.spec)) == []
+
+
+def test_instruments_in_base_units(owner: Owner) -> None:
+    euro, gold = run(owner.adapter.instruments(owner.spec))
+    assert (euro.symbol, euro.pair, euro.digits, euro.pip) == ("EURUSD", "EUR/USD", 5, D("0.0001"))
+    assert (euro.quantity_min, euro.quantity_step, euro.quantity_max) == (1000, 1000, 10_000_000)
+    assert (gold.pair, gold.contract_size, gold.quantity_min) == ("XAU/USD", 100, 1)
+
+
+def test_a_clock_in_the_wrong_zone(owner: Owner) -> None:
+    owner.buy()
+    owner.says(server_zone="UTC")
+    assert checks(owner)["server time"].result is CheckResult.FAIL
+
+
+def test_a_dead_terminal(owner: Owner) -> None:
+    owner.terminal.close()
+    found = checks(owner)
+    assert found["expert advisor"].result is CheckResult.FAIL
+    assert "DWX_Server" in found["expert advisor"].hint
+
+
+def test_a_terminal_that_takes_no_commands(owner: Owner) -> None:
+    owner.terminal.fault(deaf=True)
+    assert checks(owner)["commands"].result is CheckResult.FAIL
+
+
+# ---- many -----------------------------------------------------------------------------------
+def test_two_hundred_folders_need_no_thread_each(owner: Owner) -> None:
+    orders = (owner.terminal.folder / "DWX_Orders.txt").read_bytes()
+    specs = []
+    for number in range(200):
+        folder = owner.root / f"t{number}"
+        folder.mkdir()
+        shutil.copy(owner.terminal.folder / "fillcast.key", folder)
+        (folder / "DWX_Orders.txt").write_bytes(orders)
+        settings = {**owner.spec.settings, "folder": folder.name, "stale_seconds": 60}
+        specs.append(ConnectionSpec(f"c{number}", "4711", "", settings, owner.spec.credentials))
+    most = 0
+
+    async def all_of_them() -> list[Any]:
+        nonlocal most
+        calls = asyncio.gather(*(owner.adapter.account(spec) for spec in specs))
+        while not calls.done():
+            most = max(most, threading.active_count())
+            await asyncio.sleep(0)
+        return await calls
+
+    states = run(all_of_them())
+    assert {state.account for state in states} == {"4711"}
+    assert most < 50
+
+
+def test_a_ledger_with_a_torn_line(owner: Owner) -> None:
+    entry = owner.buy()
+    ledger = owner.terminal.folder / "fillcast/ledger.jsonl"
+    with ledger.open("a") as file:
+        file.write('\n{"number": 12, "at"')
+    owner.restart()
+    owner.terminal.wish("place", symbol="EURUSD", lots=0.1, type="buy")
+    assert owner.buy().kind is ReportKind.FILLED
+    assert owner.find(entry.client_order_id) == [entry]
+    lines = [line for line in ledger.read_text().splitlines() if '"what"' in line]
+    assert [json.loads(line)["what"] for line in lines] == ["open", "open"]
