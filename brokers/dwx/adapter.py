@@ -126,8 +126,8 @@ class DwxAdapter:
 
     async def instruments(self, spec: ConnectionSpec) -> list[Instrument]:
         """The symbols that the connection's settings name, with the terminal's own lot bounds."""
-        async with self._read(spec) as line, line.terminal.turn():
-            return (await checks.symbols(line)).instruments
+        async with self._read(spec) as line:
+            return await checks.instruments(line)
 
     async def find_order(
         self, spec: ConnectionSpec, client_order_id: str

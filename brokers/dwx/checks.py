@@ -5,12 +5,16 @@ price 0, which it refuses in every case before the broker hears of it: with 0 lo
 broker's bounds, with the most lots its own MaximumLotSize, with too many open orders MaximumOrders.
 """
 
+import asyncio
+import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 
 from brokers.dwx import lookups, parse
-from brokers.dwx.folders import AwayError
+from brokers.dwx.files import whole
+from brokers.dwx.folders import AwayError, HeldError
 from brokers.dwx.line import ALL_HISTORY, Line
 from brokers.dwx.lots import Lots, LotsError, lots_of, symbols_of
 from brokers.dwx.parse import Message, Snapshot
@@ -51,8 +55,33 @@ async def run(line: Line) -> list[Check]:
             found.append(Check("commands", OK, "taken and answered"))
             found.append(Check("history", OK, f"looked up {line.days} days back. {ALL_HISTORY}"))
             return found + (await symbols(line)).checks
+    except HeldError as error:
+        return [*found, Check("commands", WARN, error.detail, "Its own tests can ask for more.")]
     except AwayError as error:
         return [*found, Check("commands", FAIL, error.detail, EXPERT)]
+
+
+async def instruments(line: Line) -> list[Instrument]:
+    """The symbols of the settings with the terminal's bounds; those of the last time where another
+    process of ours has the terminal. Raises AwayError."""
+    kept = line.terminal.folder / "fillcast" / "bounds.json"
+    try:
+        async with line.terminal.turn():
+            found = (await symbols(line)).instruments
+    except HeldError:
+        return await whole(kept, partial(_kept, line), 0)
+    bounds = {one.symbol: [str(one.quantity_min), str(one.quantity_max)] for one in found}
+    await asyncio.to_thread(kept.write_text, json.dumps(bounds))
+    return found
+
+
+def _kept(line: Line, raw: bytes) -> list[Instrument]:
+    found = []
+    for symbol, (least, most) in parse.load(raw).items():
+        lots = line.lots(symbol)
+        size = lots.contract_size
+        found.append(lots.within(Decimal(least) / size, Decimal(most) / size).instrument())
+    return found
 
 
 async def symbols(line: Line) -> Symbols:
@@ -68,7 +97,8 @@ async def symbols(line: Line) -> Symbols:
         found.checks.append(Check("symbols", FAIL, "The setting `symbols` names none.", hint))
         return found
     await lookups.subscribe(line, wanted)
-    worth = await line.terminal.tick_values()
+    prices = line.terminal.folder / "DWX_Market_Data.txt"
+    worth = await whole(prices, parse.tick_values, line.terminal.patience.stale)
     account = (await line.snapshot()).account
     for symbol in wanted:
         try:

@@ -25,6 +25,10 @@ class AwayError(Exception):
         self.code, self.detail = code, detail
 
 
+class HeldError(AwayError):
+    """Another process of ours has the terminal: files may be read, commands not sent."""
+
+
 def folder_of(root: Path | None, name: object) -> Path:
     """Return the folder in which a terminal's expert advisor writes. Touches the disk.
 

@@ -33,6 +33,9 @@ async def find(line: Line, client_order_id: str) -> list[OrderReport] | None:
     open_ended = [one for one in sent if one.may_live and not _was_overtaken(one, books)]
     if open_ended:
         await _be_certain(line, open_ended)
+    if open_ended and not closing:  # what came while the history was told
+        now = await line.snapshot_after(await line.terminal.mark(), line.terminal.patience.stale)
+        return (await line.books(now, tuple(books.closed))).entry(client_order_id)
     return None
 
 

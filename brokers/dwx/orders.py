@@ -88,8 +88,8 @@ async def close(line: Line, request: OrderRequest, guard: Guard) -> list[OrderRe
             books = await line.with_history()
             if told := books.exits(request.client_order_id):
                 return told
-    ticket = _held(books, request)
-    if ticket.side is request.side or asked > ticket.lots:
+    ticket = _held(books, request.broker_position_id, request.closes)
+    if not ticket.is_position or ticket.side is request.side or asked > ticket.lots:
         raise Rejected(Code.VOLUME_INVALID, "more than is open, or on its own side")
     number, root = line.terminal.next_number(), books.roots_now[ticket.number]
     intent = Intent(
@@ -114,7 +114,10 @@ async def cancel(line: Line, request: CancelRequest) -> list[OrderReport]:
         partial(check_deadline, request),
     )  # fmt: skip
     effect = partial(_deleted, line, request, ticket.number)
-    return await _outcome(line, sent, codes.CLOSING, effect)
+    try:
+        return await _outcome(line, sent, codes.CLOSING, effect)
+    except Rejected as error:
+        return [_refused(line, request, error.detail, error.code)]
 
 
 async def modify(line: Line, request: ModifyRequest) -> list[OrderReport]:
@@ -125,7 +128,7 @@ async def modify(line: Line, request: ModifyRequest) -> list[OrderReport]:
     lots = line.lots(request.symbol)
     with _unsent():
         books = await line.traced(await line.snapshot())
-    ticket = _levelled(books, request)
+    ticket = _held(books, request.broker_position_id, request.client_order_id)
     stop, target = lots.price(request.stop_loss), lots.price(request.take_profit)
     sent = await line.terminal.send(
         line.terminal.next_number(), "MODIFY_ORDER", f"{ticket.number},0,{stop},{target},0",
@@ -228,12 +231,17 @@ async def _too_late(line: Line, request: CancelRequest) -> list[OrderReport]:
     if told is None:
         raise OutcomeUnknown(Code.REPLY_LOST, "The order is not open and not in the history.")
     if any(one.fills for one in told):
-        refused = OrderReport(
-            ReportKind.CANCEL_REFUSED, line.spec.connection_id, request.client_order_id,
-            request.broker_order_id, detail="It had been filled.",
-        )  # fmt: skip
-        return [*told, refused]
+        return [*told, _refused(line, request, "It had been filled.")]
     return told
+
+
+def _refused(
+    line: Line, request: CancelRequest, detail: str, code: Code | None = None
+) -> OrderReport:
+    return OrderReport(
+        ReportKind.CANCEL_REFUSED, line.spec.connection_id, request.client_order_id,
+        request.broker_order_id, code=code, detail=detail,
+    )  # fmt: skip
 
 
 # ---- before it leaves -----------------------------------------------------------------------
@@ -265,12 +273,12 @@ def _unsent() -> Iterator[None]:
         raise NotSent(Code.NOT_CONNECTED, str(error)) from error
 
 
-def _held(books: Books, request: OrderRequest) -> Ticket:
-    """The present ticket of the position that an exit names. Raises Rejected."""
+def _held(books: Books, position: str, client_order_id: str) -> Ticket:
+    """The present ticket of a position, by the first one's number, or of an order where that is
+    not known. Raises Rejected."""
     for one in books.snapshot.tickets:
-        named = str(books.roots_now[one.number]) == request.broker_position_id
-        entered = request.closes and parse.is_order(one, request.closes)
-        if one.is_position and (named if request.broker_position_id else entered):
+        named = str(books.roots_now[one.number]) == position
+        if named if position else client_order_id and parse.is_order(one, client_order_id):
             return one
     raise Rejected(Code.NO_POSITION, "The terminal holds no such position.")
 
@@ -281,13 +289,3 @@ def _waiting(snapshot: Snapshot, request: CancelRequest) -> Ticket | None:
         if named or parse.is_order(one, request.client_order_id):
             return one
     return None
-
-
-def _levelled(books: Books, request: ModifyRequest) -> Ticket:
-    """The present ticket whose levels are to be changed. Raises Rejected."""
-    for one in books.snapshot.tickets:
-        named = str(books.roots_now[one.number]) == request.broker_position_id
-        entered = parse.is_order(one, request.client_order_id)
-        if named if request.broker_position_id else entered:
-            return one
-    raise Rejected(Code.NO_POSITION, "The terminal holds no such position.")

@@ -115,18 +115,20 @@ def client_order_id_of(ticket: Ticket, names: Mapping[int, str]) -> str:
     """Return whose order a ticket is: by its comment where the magic number confirms it, else by
     the magic number among those that we remember (brokers cut and rewrite comments); '' if not
     known to be ours."""
-    comment = ticket.comment
-    if OURS.fullmatch(comment) and magic_of(comment) == ticket.magic:
-        return comment
-    return names.get(ticket.magic, "") if ticket.magic else ""
+    return _confirmed(ticket) or (names.get(ticket.magic, "") if ticket.magic else "")
 
 
 def is_order(ticket: Ticket, client_order_id: str) -> bool:
     """Whether a ticket is, or came from, the order of this id."""
     if ticket.magic == magic_of(client_order_id):
-        other = OURS.fullmatch(ticket.comment) and magic_of(ticket.comment) == ticket.magic
-        return not other or ticket.comment == client_order_id
+        return _confirmed(ticket) in ("", client_order_id)
     return ticket.comment == client_order_id and ticket.magic == 0
+
+
+def _confirmed(ticket: Ticket) -> str:
+    """The id at the comment's beginning ("[sl]" may follow), if the magic number is that id's."""
+    found = OURS.match(ticket.comment)
+    return found[0] if found and magic_of(found[0]) == ticket.magic else ""
 
 
 def cause_of(ticket: Ticket) -> CloseCause:
@@ -183,7 +185,11 @@ def snapshot(raw: bytes) -> Snapshot:
             str(said["number"]), str(said["currency"]), _number(said["leverage"]),
             _number(said["balance"]), _number(said["equity"]), _number(said["free_margin"]),
         )  # fmt: skip
+        if any("commission" not in one for one in found["orders"].values()):
+            raise MalformedError("it is MetaTrader 5's, and this is for MetaTrader 4")
         tickets = [_ticket(number, one) for number, one in found["orders"].items()]
+    except MalformedError:
+        raise
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise MalformedError(repr(error)) from error
     return Snapshot(account, tuple(one for one in tickets if one is not None))
@@ -247,7 +253,7 @@ def _ticket(number: str, said: Mapping[str, Any]) -> Ticket | None:
     return Ticket(
         int(number), int(said["magic"]), str(said["symbol"]), _number(said["lots"]), *meaning,
         _number(said["open_price"]), moment(said["open_time"]), _level(said["SL"]),
-        _level(said["TP"]), _number(said.get("commission", 0)), str(said["comment"]),
+        _level(said["TP"]), _number(said["commission"]), str(said["comment"]),
         _number(said.get("close_price", 0)), moment(closed) if closed else None,
     )  # fmt: skip
 

@@ -21,7 +21,7 @@ from typing import Any
 from brokers.base import NotSent, OutcomeUnknown
 from brokers.dwx import parse
 from brokers.dwx.files import LOOK_SECONDS, Pulse, changed, gone, signature, whole
-from brokers.dwx.folders import AwayError
+from brokers.dwx.folders import AwayError, HeldError
 from brokers.dwx.ledger import UNSENT, Intent, Ledger
 from brokers.dwx.parse import MalformedError, Message, Snapshot, Ticket
 from brokers.dwx.patience import Patience, Sent
@@ -48,7 +48,7 @@ class Terminal:
         self._busy, self._claiming = threading.Lock(), threading.Lock()
         self._held: int | None = None
         self._number = self._reserved = 0
-        self._settled = False
+        self._settled = self._is_known = False
 
     # ---- reading --------------------------------------------------------------------------
     async def orders(self) -> Snapshot:
@@ -77,11 +77,6 @@ class Terminal:
         """Seconds since a price last changed: while they move, the terminal has its broker."""
         return await asyncio.to_thread(self._market.age)
 
-    async def tick_values(self) -> dict[str, Any]:
-        """Return what the subscribed symbols' points are worth. Raises AwayError."""
-        path = self.folder / "DWX_Market_Data.txt"
-        return await whole(path, parse.tick_values, self.patience.stale)
-
     async def news(self, sent: Sent) -> list[Message]:
         """Return the messages since a command left, oldest first. None is a normal case."""
         try:
@@ -102,7 +97,7 @@ class Terminal:
             await asyncio.sleep(LOOK_SECONDS)
         try:
             await asyncio.to_thread(self._claim)
-            if not self._settled:
+            if not (self._settled and self._is_known):
                 await self._settle()
             yield
         finally:
@@ -132,7 +127,7 @@ class Terminal:
                 except BlockingIOError:
                     os.close(held)
                     said = "Another process of Fillcast has this terminal's folder."
-                    raise AwayError(Code.NOT_CONNECTED, said) from None
+                    raise HeldError(Code.NOT_CONNECTED, said) from None
                 self.ledger.tidy()
                 self._number = self._reserved = self.ledger.last_number()
                 self._held = held
@@ -144,7 +139,9 @@ class Terminal:
         if not await gone(self._slot, self.patience.take):
             await asyncio.to_thread(_move_away, self._slot, self._withdrawn)
         await self.orders_after(await self.mark())
-        self._settled = True
+        if not self._is_known:
+            await self.history(DAYS)  # refuses MetaTrader 5 before anything is traded on it
+        self._settled = self._is_known = True
 
     # ---- commands -------------------------------------------------------------------------
     def next_number(self) -> int:

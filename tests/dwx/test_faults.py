@@ -12,7 +12,7 @@ import pytest
 
 from brokers.base import NotSent, OutcomeUnknown, ReadFailed
 from brokers.dwx.adapter import create
-from brokers.messages import OrderRequest, OrderType, ReportKind
+from brokers.messages import CheckResult, OrderRequest, OrderType, ReportKind
 from common.codes import Code
 from tests.doubles.dwx.terminal import until
 from tests.dwx.cast import Owner, failing, go, run
@@ -232,7 +232,7 @@ def test_a_time_out_that_was_executed_late_is_found(owner: Owner) -> None:
         owner.submit(request)
     with failing(ReadFailed):  # not yet there, and that proves nothing
         owner.find(request.client_order_id)
-    until(lambda: len(owner.terminal.journal()) == 1)
+    until(lambda: bool(owner.positions()))
     [told] = owner.find(request.client_order_id) or []
     assert told.kind is ReportKind.FILLED
 
@@ -340,7 +340,7 @@ def test_a_command_left_by_a_dead_process_is_not_overtaken(owner: Owner) -> None
     owner.terminal.fault(deaf=True)
     slot = owner.terminal.folder / "DWX_Commands_0.txt"
     slot.write_text("<:5|OPEN_ORDER|EURUSD,buy,0.50,0,0,0,7,old,0:>")
-    with failing(OutcomeUnknown):
+    with failing(NotSent):
         owner.buy()
     assert owner.terminal.journal() == []
     owner.terminal.fault()
@@ -366,6 +366,12 @@ def test_another_process_has_the_folder(owner: Owner) -> None:
     with failing(ReadFailed):
         run(other.find_order(owner.spec, entry.client_order_id))
     assert len(run(other.positions(owner.spec))) == 1  # what needs no command may be read
+    found = {one.name: one for one in run(other.test(owner.spec))}
+    assert found["commands"].result is CheckResult.WARN
+    with failing(ReadFailed):
+        run(other.instruments(owner.spec))
+    listed = run(owner.adapter.instruments(owner.spec))
+    assert run(other.instruments(owner.spec)) == listed != []
     run(owner.adapter.disconnect())
     assert run(other.find_order(owner.spec, entry.client_order_id)) == [entry]
     run(other.disconnect())

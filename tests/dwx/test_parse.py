@@ -59,8 +59,8 @@ def test_an_open_position() -> None:
 
 def test_an_account() -> None:
     account = parse.snapshot(orders()).account
-    assert (account.number, account.currency, account.leverage) == ("4711", "USD", 100)
-    assert (account.balance, account.equity, account.free_margin) == (2, 3, D("1.5"))
+    assert (account.number, account.currency, account.leverage) == ("4711", "USD", D(100))
+    assert (account.balance, account.equity, account.free_margin) == (D(2), D(3), D("1.5"))
 
 
 @pytest.mark.parametrize(
@@ -80,6 +80,13 @@ def test_what_is_not_an_orders_file(raw: bytes) -> None:
 def test_code_pages(encoding: str) -> None:
     raw = json.dumps({"1": {"type": "INFO", "message": "Zoé"}}, ensure_ascii=False).encode(encoding)
     assert parse.messages(raw) == [Message(1, "", "Zoé")]
+
+
+def test_an_orders_file_of_metatrader_5() -> None:
+    order = {key: value for key, value in ORDER.items() if key != "commission"}
+    raw = json.dumps({"account_info": ACCOUNT, "orders": {"5": order}}).encode()
+    with pytest.raises(MalformedError, match="MetaTrader 5"):
+        parse.snapshot(raw)
 
 
 def test_a_history() -> None:
@@ -120,9 +127,9 @@ def test_tick_values() -> None:
 
 def test_limits_in_words() -> None:
     text = "Lot size out of range (min: 0.010000, max: 100.000000): 0.000000"
-    assert parse.limits(Message(1, "", text)) == (D("0.01"), 100, 0)
+    assert parse.limits(Message(1, "", text)) == (D("0.01"), D(100), D(0))
     text = "Number of orders (3) larger than or equal to MaximumOrders (1)."
-    assert parse.limits(Message(1, "", text)) == (3, 1)
+    assert parse.limits(Message(1, "", text)) == (D(3), D(1))
 
 
 def test_magic_numbers_are_positive_int32_and_of_the_whole_id() -> None:
@@ -140,6 +147,7 @@ def test_whose_ticket_it_is() -> None:
     assert parse.client_order_id_of(ticket(comment="from #4"), {}) == ""
     assert parse.client_order_id_of(ticket(magic=0, comment="hand"), {0: "y"}) == ""
     assert parse.client_order_id_of(ticket(magic=other), {other: "x"}) == "x"
+    assert parse.client_order_id_of(ticket(comment=f"{CID}[sl]"), {}) == CID
     assert parse.is_order(ticket(), CID)
     assert parse.is_order(ticket(comment="cut"), CID)
     assert parse.is_order(ticket(magic=0), CID)
@@ -219,7 +227,7 @@ def test_bounds_of_an_unknown_symbol() -> None:
 def test_rules_of_lots(symbol: str, pair: str, size: int, digits: int, pip: str) -> None:
     lots = lots_of({}, symbol)
     found = (lots.pair, lots.contract_size, lots.digits, lots.pip)
-    assert found == (pair, size, digits, D(pip))
+    assert found == (pair, D(size), digits, D(pip))
 
 
 def test_lots_and_base_units() -> None:
@@ -254,7 +262,7 @@ def test_lots_by_settings() -> None:
     said = {"contract_size": 5, "digits": 1, "pair": "DAX/EUR", "lot_step": "0.1", "lot_max": 9}
     lots = lots_of({"symbols": {"DAX": said}}, "DAX")
     instrument = lots.instrument()
-    assert (instrument.pair, instrument.contract_size, instrument.pip) == ("DAX/EUR", 5, 1)
+    assert (instrument.pair, instrument.contract_size, instrument.pip) == ("DAX/EUR", D(5), D(1))
     assert (instrument.quantity_min, instrument.quantity_step) == (D("0.5"), D("0.5"))
     assert instrument.quantity_max == 45
     with pytest.raises(LotsError):
@@ -269,7 +277,8 @@ def test_symbols_as_text_list_or_object() -> None:
     ]
     assert list(symbols_of({"symbols": ["EURUSD"]})) == ["EURUSD"]
     assert symbols_of({}) == {}
-    for bad in (5, [5], ["a|b"], {"EURUSD": []}):
+    wrong: list[Any] = [5, [5], ["a|b"], {"EURUSD": []}]
+    for bad in wrong:
         with pytest.raises(LotsError):
             symbols_of({"symbols": bad})
 

@@ -41,8 +41,8 @@ def checks(owner: Owner) -> dict[str, Check]:
 
 def test_the_account(owner: Owner) -> None:
     state = run(owner.adapter.account(owner.spec))
-    assert (state.account, state.currency, state.leverage) == ("4711", "USD", 100)
-    assert (state.balance, state.margin_used, state.free_margin) == (10000, 100, 9900)
+    assert (state.account, state.currency, state.leverage) == ("4711", "USD", D(100))
+    assert (state.balance, state.margin_used, state.free_margin) == (D(10000), D(100), D(9900))
     assert state.position_mode is PositionMode.HEDGING
     assert run(owner.adapter.events(10)) == []
     assert run(owner.adapter.clock()) is None
@@ -84,7 +84,7 @@ def test_exits_that_others_made(
     assert (left.kind, left.close_cause) == (ReportKind.FILLED, cause)
     assert left.broker_position_id == entry.broker_position_id
     assert left.broker_order_id
-    assert (left.fills[0].broker_fill_id, left.fills[0].quantity) == ("1001:out", 10000)
+    assert (left.fills[0].broker_fill_id, left.fills[0].quantity) == ("1001:out", D(10000))
 
 
 def test_fills_are_told_alike_everywhere(owner: Owner) -> None:
@@ -149,10 +149,17 @@ def test_an_expert_advisor_that_does_not_tell(owner: Owner) -> None:
     owner.terminal.fault(deaf_to_history=True)
     with failing(ReadFailed):
         fills(owner)
+
+
+def test_a_metatrader_5_is_refused_before_it_trades(owner: Owner) -> None:
     owner.terminal.fault(deals=True)
     with failing(ReadFailed) as caught:
         fills(owner)
     assert "MetaTrader 5" in caught[0].detail
+    with failing(NotSent):
+        owner.buy()
+    assert owner.terminal.journal() == []
+    assert "MetaTrader 5" in checks(owner)["commands"].detail
 
 
 # ---- whose terminal -------------------------------------------------------------------------
@@ -252,8 +259,12 @@ def test_settings_that_name_no_symbol(owner: Owner) -> None:
 def test_instruments_in_base_units(owner: Owner) -> None:
     euro, gold = run(owner.adapter.instruments(owner.spec))
     assert (euro.symbol, euro.pair, euro.digits, euro.pip) == ("EURUSD", "EUR/USD", 5, D("0.0001"))
-    assert (euro.quantity_min, euro.quantity_step, euro.quantity_max) == (1000, 1000, 10_000_000)
-    assert (gold.pair, gold.contract_size, gold.quantity_min) == ("XAU/USD", 100, 1)
+    assert (euro.quantity_min, euro.quantity_step, euro.quantity_max) == (
+        D(1000),
+        D(1000),
+        D(10_000_000),
+    )
+    assert (gold.pair, gold.contract_size, gold.quantity_min) == ("XAU/USD", D(100), D(1))
 
 
 def test_a_clock_in_the_wrong_zone(owner: Owner) -> None:
