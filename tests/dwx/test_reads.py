@@ -193,9 +193,12 @@ def test_the_key_is_asked_for(owner: Owner, password: str) -> None:
         run(owner.adapter.account(owner.spec))
 
 
-def test_no_root_no_terminals(owner: Owner) -> None:
+def test_the_root_is_the_operators(owner: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FILLCAST_DWX_ROOT", str(owner.root))
+    assert run(create().account(owner.spec)).account == "4711"
+    monkeypatch.delenv("FILLCAST_DWX_ROOT")
     with failing(ReadFailed, Code.NOT_CONNECTED):
-        run(create("").account(owner.spec))
+        run(create().account(owner.spec))
 
 
 def test_another_account_is_logged_in(owner: Owner) -> None:

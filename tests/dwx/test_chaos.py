@@ -1,0 +1,76 @@
+"""Whatever goes wrong at random: each order ends as the broker's journal says, and never twice."""
+
+import random
+import time
+from collections import Counter
+
+import pytest
+
+from brokers.base import BrokerError, NotSent, ReadFailed, Rejected
+from tests.doubles.dwx.terminal import until
+from tests.dwx.cast import Owner
+
+FAULTS: list[dict[str, object]] = [
+    {},
+    {"lose_messages": True},
+    {"slow_trade": 0.4},
+    {"slow_trade": 1.0, "lose_messages": True},
+    {"error": "not enough money"},
+    {"error": "not enough money", "lose_messages": True},
+    {"error": "trade timeout"},
+    {"error": "trade timeout", "late": 0.3},
+    {"read_then_wait": 0.9},
+    {"half": ["Orders", "Messages", "Historic_Trades"], "half_seconds": 0.05},
+    {"deaf": True},
+    {"hang": True},
+    {"rewrite_comment": ""},
+]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_each_order_ends_as_the_journal_says(owner: Owner, seed: int) -> None:
+    chance = random.Random(seed)
+    owner.says(answer_seconds=0.7, stale_seconds=1.3, settle_seconds=1.5)
+    ended: dict[str, bool | None] = {}
+    for _ in range(14):
+        owner.terminal.fault(**chance.choice(FAULTS))
+        if chance.random() < 0.15:
+            owner.terminal.kill()
+            owner.terminal.start()
+        request = owner.order("1000")
+        try:
+            owner.submit(request)
+            ended[request.client_order_id] = True
+        except (NotSent, Rejected):
+            ended[request.client_order_id] = False
+        except BrokerError:
+            ended[request.client_order_id] = None
+        if chance.random() < 0.2:
+            owner.restart()
+    owner.terminal.fault()
+    for client_order_id in [one for one, was in ended.items() if was is None]:
+        ended[client_order_id] = settled(owner, client_order_id)
+    magics = Counter(one["magic"] for one in owner.terminal.journal())
+    assert max(magics.values(), default=0) <= 1
+    from brokers.dwx.parse import magic_of
+
+    assert {one: magic_of(one) in magics for one in ended} == ended
+
+
+def settled(owner: Owner, client_order_id: str) -> bool:
+    """Ask until it is known whether the broker has it; prices move meanwhile."""
+    answers: list[bool] = []
+
+    def is_known() -> bool:
+        bid = 1 + (time.time() % 1000) / 1e5
+        owner.terminal.wish("price", symbol="EURUSD", bid=bid, ask=bid)
+        try:
+            answers.append(owner.find(client_order_id) is not None)
+        except ReadFailed:
+            return False
+        return True
+
+    until(is_known, 20)
+    return answers[-1]
