@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 KEEP_SECONDS = 400 * 86_400
-REWRITE_ABOVE = 4_000_000  # bytes
+REWRITE_ABOVE = 1_000_000  # bytes
 OPEN, CLOSE = "open", "close"
 UNSENT, REFUSED = "unsent", "refused"
 

@@ -42,8 +42,9 @@ class Terminal:
         self.roots: dict[int, int] = {}  # of open tickets: the ticket that the position began as
         self.oldest = time.time()  # when the oldest ticket that was ever seen here was opened
         self._orders, self._messages = folder / "DWX_Orders.txt", folder / "DWX_Messages.txt"
-        self._history, self._slot = folder / "DWX_Historic_Trades.txt", self._command(0)
-        self._next, self._withdrawn = own / "next.txt", own / "withdrawn.txt"
+        self._history = folder / "DWX_Historic_Trades.txt"
+        self._slot = folder / "DWX_Commands_0.txt"
+        self._withdrawn = own / "withdrawn.txt"
         self._pulse, self._market = Pulse(self._orders), Pulse(folder / "DWX_Market_Data.txt")
         self._busy, self._claiming = threading.Lock(), threading.Lock()
         self._held: int | None = None
@@ -128,6 +129,8 @@ class Terminal:
                     os.close(held)
                     said = "Another process of Fillcast has this terminal's folder."
                     raise HeldError(Code.NOT_CONNECTED, said) from None
+                for left in own.glob("next-*.txt"):
+                    left.unlink()
                 self.ledger.tidy()
                 self._number = self._reserved = self.ledger.last_number()
                 self._held = held
@@ -145,7 +148,7 @@ class Terminal:
 
     # ---- commands -------------------------------------------------------------------------
     def next_number(self) -> int:
-        """A command's number: none of the last thousand may come again, or it is ignored."""
+        """A command's number: one of the last thousand that comes again is ignored."""
         self._number = self._number % LARGEST_NUMBER + 1
         return self._number
 
@@ -161,20 +164,23 @@ class Terminal:
 
         Raises NotSent or OutcomeUnknown.
         """
+        # A file of its own: the thread of a call that was given up may still be writing another's.
+        ready = self.folder / "fillcast" / f"next-{number}.txt"
         text = f"<:{number}|{command}|{content}:>"
         try:
-            before = await asyncio.to_thread(self._prepare, text, intent)
+            before = await asyncio.to_thread(self._prepare, ready, text, intent)
         except OSError as error:
             raise NotSent(Code.NOT_CONNECTED, f"The folder fails: {error}") from error
         try:
             leave()
-            os.replace(self._next, self._slot)  # the write: the file is there whole or not at all
+            os.replace(ready, self._slot)  # the write: the file is there whole or not at all
         except (NotSent, OSError) as error:
-            if isinstance(error, OSError) and not await asyncio.to_thread(self._next.exists):
+            if isinstance(error, OSError) and not await asyncio.to_thread(ready.exists):
                 self._settled = False  # a network disk may fail after it has done it
                 raise OutcomeUnknown(Code.REPLY_LOST, f"The folder fails: {error}") from error
             if intent:
                 await self.ended(number, UNSENT)
+            await asyncio.to_thread(ready.unlink)
             if isinstance(error, NotSent):
                 raise
             raise NotSent(Code.NOT_CONNECTED, f"The folder fails: {error}") from error
@@ -251,7 +257,7 @@ class Terminal:
         self._settled = not known
         return known
 
-    def _prepare(self, text: str, intent: Intent | None) -> frozenset[tuple[int, str]]:
+    def _prepare(self, ready: Path, text: str, intent: Intent | None) -> frozenset[tuple[int, str]]:
         if self._slot.exists():
             raise FileExistsError("another program writes commands into this folder")
         if self._number > self._reserved:
@@ -260,7 +266,7 @@ class Terminal:
         before = self._told()
         if intent is not None:
             self.ledger.write(intent)
-        self._next.write_bytes(text.encode("ascii", "replace"))
+        ready.write_bytes(text.encode("ascii", "replace"))
         return before
 
     def _told(self) -> frozenset[tuple[int, str]]:
@@ -276,9 +282,6 @@ class Terminal:
             else:
                 return frozenset((one.key, one.text) for one in found)
         raise OSError("DWX_Messages.txt stays half-written")
-
-    def _command(self, slot: int) -> Path:
-        return self.folder / f"DWX_Commands_{slot}.txt"
 
 
 def _closed(raw: bytes) -> tuple[Ticket, ...]:

@@ -7,6 +7,8 @@ from collections import Counter
 import pytest
 
 from brokers.base import BrokerError, NotSent, ReadFailed, Rejected
+from brokers.dwx.parse import magic_of
+from brokers.messages import OrderRequest
 from tests.doubles.dwx.terminal import until
 from tests.dwx.cast import Owner
 
@@ -54,9 +56,59 @@ def test_each_order_ends_as_the_journal_says(owner: Owner, seed: int) -> None:
         ended[client_order_id] = settled(owner, client_order_id)
     magics = Counter(one["magic"] for one in owner.terminal.journal())
     assert max(magics.values(), default=0) <= 1
-    from brokers.dwx.parse import magic_of
-
     assert {one: magic_of(one) in magics for one in ended} == ended
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_each_exit_closes_once_or_not_at_all(owner: Owner, seed: int) -> None:
+    chance = random.Random(seed)
+    owner.says(answer_seconds=0.7, stale_seconds=1.3, settle_seconds=1.5)
+    for _ in range(8):
+        owner.terminal.fault()
+        position = owner.buy().broker_position_id
+        before = len(owner.terminal.journal("close"))
+        request = owner.exit(position, chance.choice(["10000", "4000"]))
+        owner.terminal.fault(**chance.choice([*FAULTS, {"stopped_first": "[sl]"}]))
+        closed: bool | None = None
+        try:
+            closed = bool(owner.submit(request))
+        except (NotSent, Rejected):
+            closed = False
+        except BrokerError:
+            closed = None
+        if chance.random() < 0.3:
+            owner.restart()
+        stopped = owner.terminal.journal("close")[before:]
+        owner.terminal.fault()
+        if closed is None and chance.random() < 0.5:
+            closed = sent_again(owner, request)
+        if closed is None:
+            closed = settled(owner, request.client_order_id)
+        made = owner.terminal.journal("close")[before:]
+        ours = [one for one in made if "[sl]" not in one["comment"]]
+        assert len(ours) == closed, (stopped, made)
+        assert {one["lots"] for one in ours} <= {float(request.quantity) / 100_000}
+
+
+def sent_again(owner: Owner, request: OrderRequest) -> bool | None:
+    """As after a proof of absence that came too early: under the same id."""
+    answers: list[bool | None] = []
+
+    def has_left() -> bool:
+        try:
+            answers.append(bool(owner.submit(request)))
+        except Rejected:
+            answers.append(False)
+        except NotSent:
+            return False
+        except BrokerError:
+            answers.append(None)
+        return True
+
+    until(has_left, 20)
+    return answers[-1]
 
 
 def settled(owner: Owner, client_order_id: str) -> bool:

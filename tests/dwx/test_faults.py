@@ -377,6 +377,20 @@ def test_another_process_has_the_folder(owner: Owner) -> None:
     run(other.disconnect())
 
 
+@pytest.mark.parametrize("what", ["fillcast", "fillcast/ledger.jsonl"])
+def test_a_folder_that_fails(owner: Owner, what: str) -> None:
+    if what == "fillcast":
+        (owner.terminal.folder / what).write_text("in the way")
+    else:
+        (owner.terminal.folder / what).mkdir(parents=True)
+    with failing(NotSent, Code.NOT_CONNECTED) as caught:
+        owner.buy()
+    assert "The folder fails" in caught[0].detail
+    with failing(ReadFailed):
+        owner.find("abc")
+    assert owner.terminal.journal() == []
+
+
 def test_orders_at_once_take_turns(owner: Owner) -> None:
     requests = [owner.order("1000") for _ in range(5)]
 

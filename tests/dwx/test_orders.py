@@ -250,15 +250,14 @@ def test_the_guard_stands_right_before_the_write(owner: Owner) -> None:
     seen = []
 
     def guard(request: OrderRequest) -> None:
-        seen.append(
-            (request.client_order_id, (owner.terminal.folder / "fillcast/next.txt").exists())
-        )
+        ready = owner.terminal.folder.glob("fillcast/next-*.txt")
+        seen.append([one.read_text().split(",")[7] for one in ready])
         raise NotSent(Code.KILL_SWITCH)
 
     request = owner.order()
     with failing(NotSent, Code.KILL_SWITCH):
         owner.submit(request, guard)
-    assert seen == [(request.client_order_id, True)]  # all is ready: only the rename is left
+    assert seen == [[request.client_order_id]]  # all is ready: only the rename is left
     assert "OPEN_ORDER" not in [command for command, _ in owner.terminal.commands()]
     assert owner.find(request.client_order_id) is None
 
