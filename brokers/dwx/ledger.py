@@ -6,6 +6,7 @@ never written down here was never sent. Lines of JSON; a torn last line is one t
 
 import json
 import os
+import secrets
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -74,10 +75,10 @@ class Ledger:
         self._append({"number": number, "end": "reserved"})
 
     def last_number(self) -> int:
-        """Return the last number that may have been used; the clock's where nothing is known, since
-        the expert advisor ignores a number that it has seen among the last thousand."""
-        clock = int(time.time()) % 1_000_000_000
-        return max([int(said["number"]) for said in self._lines()], default=clock)
+        """Return the last number that may have been used; a random one where nothing is known,
+        since the expert advisor ignores a number that it has seen among the last thousand."""
+        anything = secrets.randbelow(1_000_000_000)
+        return max([int(said["number"]) for said in self._lines()], default=anything)
 
     def tidy(self) -> None:
         """Forget what is older than anybody looks back, once the file has grown large."""

@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 from itertools import count
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from brokers.base import NotSent, OutcomeUnknown, ReadFailed
 from brokers.dwx.adapter import create
-from brokers.messages import CheckResult, OrderRequest, OrderType, ReportKind
+from brokers.messages import CheckResult, OrderReport, OrderRequest, OrderType, ReportKind
 from common.codes import Code
 from tests.doubles.dwx.terminal import until
 from tests.dwx.cast import Owner, failing, go, run
@@ -317,6 +318,46 @@ def test_an_exit_that_never_arrived_is_certain_once_its_ticket_closed_otherwise(
     owner.terminal.fault()
     owner.terminal.wish("end", ticket=1001, mark="[tp]")
     assert owner.find(request.client_order_id) is None
+
+
+def test_what_the_history_hides_is_unknown_until_it_shows(owner: Owner) -> None:
+    entry = owner.buy()
+    waiting = owner.buy(order_type=OrderType.LIMIT, limit_price=D("1.05"))
+    owner.terminal.fault(hide_history=True)
+    request = owner.exit(entry.broker_position_id)
+    with failing(OutcomeUnknown):
+        owner.submit(request)
+    with failing(ReadFailed) as caught:
+        owner.find(request.client_order_id)
+    assert "not in sight" in caught[0].detail
+    with failing(OutcomeUnknown):
+        owner.cancel(waiting)
+    with failing(OutcomeUnknown):  # it no longer waits, and that is all that can be seen
+        owner.cancel(waiting)
+    owner.terminal.fault()
+    [told] = owner.find(request.client_order_id) or []
+    assert told.client_order_id == request.client_order_id
+    assert [one.kind for one in owner.cancel(waiting)] == [ReportKind.CANCELLED]
+
+
+def test_a_lost_ledger_costs_the_names_of_exits_and_nothing_else(owner: Owner) -> None:
+    entry = owner.buy()
+    owner.submit(owner.exit(entry.broker_position_id, "4000"))
+    owner.restart()
+    (owner.terminal.folder / "fillcast/ledger.jsonl").unlink()
+    [left] = owner.positions()
+    assert left.quantity == 6000
+    assert left.broker_position_id == entry.broker_position_id
+    [found] = owner.find(entry.client_order_id) or []
+    assert found.fills == entry.fills
+    [told] = [one for one in fills(owner) if one.close_cause]
+    assert told.broker_position_id == entry.broker_position_id
+    assert owner.buy().kind is ReportKind.FILLED  # its number is a new one
+
+
+def fills(owner: Owner) -> list[OrderReport]:
+    since = datetime.now(UTC) - timedelta(hours=1)
+    return run(owner.adapter.fills_since(owner.spec, since))
 
 
 def test_our_process_dies_after_the_write(owner: Owner) -> None:

@@ -341,7 +341,7 @@ def intent(number: int, **said: Any) -> Intent:
 def test_the_ledger_forgets_only_what_is_old(tmp_path: Path, monkeypatch: Any) -> None:
     book = Ledger(tmp_path / "ledger.jsonl")
     book.tidy()  # there is none yet
-    assert abs(book.last_number() - time.time() % 1_000_000_000) < 5
+    assert 0 <= book.last_number() < 1_000_000_000
     old, new = intent(1, at=0.0), intent(2, what=CLOSE, ticket=5)
     for one in (old, new):
         book.write(one)
