@@ -48,7 +48,8 @@ async def run(line: Line) -> list[Check]:
     if snapshot.account.number != line.spec.account:
         said = f"The terminal is logged in to account {snapshot.account.number}."
         return [*found, Check("account", FAIL, said, "Correct the account's number, or log in.")]
-    found += [Check("account", OK, snapshot.account.number), _time(line, snapshot)]
+    found.append(Check("account", OK, snapshot.account.number))
+    found += [Check("position mode", OK, "HEDGING"), _time(line, snapshot)]
     try:
         async with line.terminal.turn():
             await line.with_history()

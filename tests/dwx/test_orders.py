@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from brokers.base import NotSent, Rejected
+from brokers.dwx.parse import magic_of
 from brokers.messages import OrderRequest, OrderType, ReportKind, Side, TimeInForce
 from common.clocks import machine_time
 from common.codes import Code
@@ -17,6 +18,10 @@ from tests.dwx.cast import Owner, failing, run
 def test_a_market_order_is_filled_with_its_levels_and_found_again(owner: Owner) -> None:
     request = owner.order("12000", stop_loss=D("1.09"), take_profit=D("1.12"))
     [told] = owner.submit(request)
+    magic = magic_of(request.client_order_id)
+    assert owner.terminal.commands()[1:] == [
+        ["OPEN_ORDER", f"EURUSD,buy,0.12,0,1.09000,1.12000,{magic},{request.client_order_id},0"],
+    ]
     [placed] = owner.terminal.journal()
     assert (placed["symbol"], placed["lots"], placed["type"]) == ("EURUSD", 0.12, "buy")
     assert (placed["sl"], placed["tp"]) == (1.09, 1.12)
