@@ -3,6 +3,7 @@
 import random
 import time
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from brokers.messages import OrderRequest
 from tests.doubles.dwx.terminal import until
 from tests.dwx.cast import Owner
 
-FAULTS: list[dict[str, object]] = [
+FAULTS: list[dict[str, Any]] = [
     {},
     {"lose_messages": True},
     {"slow_trade": 0.4},
