@@ -31,9 +31,9 @@ SETTINGS = {
     "folder": "alice",
     "symbols": "EURUSD XAUUSD.m",
     "server_zone": "UTC+2",
-    "take_seconds": 0.6,
+    "take_seconds": 0.8,
     "answer_seconds": 3,
-    "stale_seconds": 1.5,
+    "stale_seconds": 2,
     "settle_seconds": 0.5,
 }
 

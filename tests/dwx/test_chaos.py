@@ -32,7 +32,7 @@ FAULTS: list[dict[str, Any]] = [
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1])
 def test_each_order_ends_as_the_journal_says(owner: Owner, seed: int) -> None:
     chance = random.Random(seed)
     owner.says(answer_seconds=0.7, stale_seconds=1.3, settle_seconds=1.5)
@@ -62,7 +62,7 @@ def test_each_order_ends_as_the_journal_says(owner: Owner, seed: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1])
 def test_each_exit_closes_once_or_not_at_all(owner: Owner, seed: int) -> None:
     chance = random.Random(seed)
     owner.says(answer_seconds=0.7, stale_seconds=1.3, settle_seconds=1.5)

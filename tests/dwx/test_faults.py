@@ -97,7 +97,7 @@ def test_nobody_there(owner: Owner) -> None:
     owner.buy()
     owner.terminal.kill()
     orders = owner.terminal.folder / "DWX_Orders.txt"
-    until(lambda: time.time() - orders.stat().st_mtime > 1.6)
+    until(lambda: time.time() - orders.stat().st_mtime > 2.1)
     with failing(NotSent, Code.NOT_CONNECTED):
         owner.buy()
     for read in (owner.adapter.account, owner.adapter.positions, owner.adapter.open_orders):

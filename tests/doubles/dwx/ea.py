@@ -17,7 +17,7 @@ from typing import Any
 
 from tests.doubles.dwx.server import DIGITS, TICK_VALUES, Server, Ticket, TradeError
 
-TIMER, REFRESH = 0.01, 1.0
+TIMER, REFRESH = 0.01, 0.25  # the real one: 25 ms and 1 s
 KINDS = ("buy", "sell", "buylimit", "selllimit", "buystop", "sellstop")
 
 
