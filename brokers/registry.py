@@ -19,6 +19,7 @@ BUILT_IN: dict[str, str] = {
     "crypto": "brokers.crypto.adapter:create",
     "ibkr": "brokers.ibkr.adapter:create",
     "mt5": "brokers.mt5.adapter:create",
+    "mt4": "brokers.dwx.adapter:create",
     "paper": "brokers.paper.adapter:create",
 }
 

@@ -19,7 +19,7 @@ class Secret:
 BY_KIND: dict[str, tuple[Secret, ...]] = {
     "paper": (Secret("password", "Password", "Only if the paper account asks for one.", False),),
     "mt5": (Secret("password", "Trading password", "Not the investor’s: that one only reads."),),
-    "mt4": (Secret("password", "Trading password", "Not the investor’s: that one only reads."),),
+    "mt4": (Secret("password", "Folder key", "What stands in fillcast.key in the DWX folder."),),
     "ibkr": (
         Secret("username", "Gateway user", "Only where the gateway logs in by itself.", False),
         Secret("password", "Gateway password", "", False),

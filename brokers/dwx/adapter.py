@@ -1,6 +1,6 @@
 """MetaTrader 4 by files: the interface, and which outcome each trouble means.
 
-Settings of a connection: `folder` (a name under FILLCAST_DWX_ROOT), `symbols` (lots.py),
+Settings of a connection: `folder` (a name under FILLCAST_MT4_ROOT), `symbols` (lots.py),
 `server_zone` (times.py), `history_days`, and the seconds of patience.py. Credentials: `password`,
 the key in the folder. Events are not pushed: positions and fills are polled.
 """
@@ -44,8 +44,8 @@ from common.codes import Code
 
 
 def create(root: str | None = None) -> "DwxAdapter":
-    """Make the adapter, for the registry. root: else the environment's FILLCAST_DWX_ROOT."""
-    where = os.environ.get("FILLCAST_DWX_ROOT", "") if root is None else root
+    """Make the adapter, for the registry. root: else the environment's FILLCAST_MT4_ROOT."""
+    where = os.environ.get("FILLCAST_MT4_ROOT", "") if root is None else root
     return DwxAdapter(Path(where) if where else None)
 
 

@@ -12,12 +12,12 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 
-from brokers.dwx import lookups, parse
+from brokers.dwx import disk, lookups, parse
 from brokers.dwx.files import whole
 from brokers.dwx.folders import AwayError, HeldError
 from brokers.dwx.line import ALL_HISTORY, Line
 from brokers.dwx.lots import Lots, LotsError, lots_of, symbols_of
-from brokers.dwx.parse import Message, Snapshot
+from brokers.dwx.parse import MalformedError, Message, Snapshot
 from brokers.messages import Check, CheckResult, Instrument
 from common.codes import Code
 
@@ -72,16 +72,22 @@ async def instruments(line: Line) -> list[Instrument]:
     except HeldError:
         return await whole(kept, partial(_kept, line), 0)
     bounds = {one.symbol: [str(one.quantity_min), str(one.quantity_max)] for one in found}
-    await asyncio.to_thread(kept.write_text, json.dumps(bounds))
+    try:
+        await asyncio.to_thread(disk.replace, kept, json.dumps(bounds).encode())
+    except OSError:
+        pass  # another process then has no bounds to tell
     return found
 
 
 def _kept(line: Line, raw: bytes) -> list[Instrument]:
-    found = []
-    for symbol, (least, most) in parse.load(raw).items():
-        lots = line.lots(symbol)
-        size = lots.contract_size
-        found.append(lots.within(Decimal(least) / size, Decimal(most) / size).instrument())
+    bounds, found = parse.load(raw), []
+    try:
+        for symbol, (least, most) in bounds.items():
+            lots = lots_of(line.spec.settings, symbol)
+            size = lots.contract_size
+            found.append(lots.within(Decimal(least) / size, Decimal(most) / size).instrument())
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise MalformedError(str(error)) from error
     return found
 
 

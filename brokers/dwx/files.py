@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from brokers.dwx import disk
 from brokers.dwx.folders import AwayError
 from brokers.dwx.parse import MalformedError
 from common.codes import Code
@@ -34,7 +35,7 @@ async def whole(path: Path, read: Callable[[bytes], T], seconds: float) -> T:
     until = time.monotonic() + seconds
     while True:
         try:
-            return await asyncio.to_thread(lambda: read(path.read_bytes()))
+            return await asyncio.to_thread(lambda: read(disk.read(path)))
         except (MalformedError, OSError) as error:
             if time.monotonic() > until:
                 said = f"{path.name} cannot be read: {str(error)[:200]}"

@@ -1,6 +1,6 @@
 """Which folder a connection means: a name under the operators' root, and nothing else.
 
-Operators set FILLCAST_DWX_ROOT; each terminal has a folder in it, which is its DWX folder or holds
+Operators set FILLCAST_MT4_ROOT; each terminal has a folder in it, which is its DWX folder or holds
 it. Links that lead out of the root are refused. A tenant names only the folder. Whoever may use it
 proves it by the key that its owner or an operator has put into it as `fillcast.key`: else one
 tenant could name another's terminal.
@@ -10,6 +10,7 @@ import hmac
 import re
 from pathlib import Path
 
+from brokers.dwx import disk
 from common.codes import Code
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -35,10 +36,16 @@ def folder_of(root: Path | None, name: object) -> Path:
     Raises AwayError: no root is set, the name is not one, or it leads out of the root.
     """
     if root is None:
-        raise AwayError(Code.NOT_CONNECTED, "FILLCAST_DWX_ROOT is not set on this machine.")
+        raise AwayError(Code.NOT_CONNECTED, "FILLCAST_MT4_ROOT is not set on this machine.")
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise AwayError(Code.UNKNOWN_ACCOUNT, "The setting `folder` is not a folder's name.")
-    top = root.resolve()
+    try:
+        return _inside(root.resolve(), name)
+    except (OSError, RuntimeError) as error:  # links in a circle
+        raise AwayError(Code.UNKNOWN_ACCOUNT, "The folder cannot be reached.") from error
+
+
+def _inside(top: Path, name: str) -> Path:
     for inside in INSIDE:
         found = (top / name / inside).resolve()
         if not found.is_relative_to(top) or found == top:
@@ -51,7 +58,7 @@ def folder_of(root: Path | None, name: object) -> Path:
 def check_key(folder: Path, password: str) -> None:
     """Raise AwayError CREDENTIALS_REFUSED unless the password is the folder's key."""
     try:
-        key = (folder / KEY).read_bytes().strip()
+        key = disk.read(folder / KEY).strip()
     except OSError as error:
         raise AwayError(Code.NOT_CONNECTED, f"The folder cannot be read: {error}") from error
     if not key or not hmac.compare_digest(key, password.encode()):

@@ -14,6 +14,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from brokers.dwx import disk
+
 KEEP_SECONDS = 400 * 86_400
 REWRITE_ABOVE = 1_000_000  # bytes
 OPEN, CLOSE = "open", "close"
@@ -60,14 +62,14 @@ class Ledger:
         self._append({"number": number, "end": how})
 
     def intents(self) -> list[Intent]:
-        """Return all that is kept, oldest first."""
+        """Return all that is kept, oldest first. Raises OSError for what we have not written."""
         found: dict[int, Intent] = {}
         for said in self._lines():
-            number = int(said["number"])
+            number = said["number"]
             if "what" in said:
-                found[number] = Intent(**{**said, "lots": Decimal(said["lots"])})
+                found[number] = _intent(said)
             elif number in found:
-                found[number] = replace(found[number], end=str(said["end"]))
+                found[number] = replace(found[number], end=str(said.get("end", "")))
         return list(found.values())
 
     def reserve(self, number: int) -> None:
@@ -78,7 +80,7 @@ class Ledger:
         """Return the last number that may have been used; a random one where nothing is known,
         since the expert advisor ignores a number that it has seen among the last thousand."""
         anything = secrets.randbelow(1_000_000_000)
-        return max([int(said["number"]) for said in self._lines()], default=anything)
+        return max([said["number"] for said in self._lines()], default=anything)
 
     def tidy(self) -> None:
         """Forget what is older than anybody looks back, once the file has grown large."""
@@ -94,21 +96,26 @@ class Ledger:
         os.replace(fresh._path, self._path)
 
     def _append(self, said: dict[str, Any]) -> None:
-        with self._path.open("ab") as file:
-            file.write(b"\n" + json.dumps(said).encode())  # a torn line before it stays alone
-            file.flush()
-            os.fsync(file.fileno())
+        # It begins with the line's end: a torn line before it stays alone.
+        disk.append(self._path, b"\n" + json.dumps(said).encode())
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         if not self._path.exists():
             return
-        for line in self._path.read_bytes().splitlines():
+        for line in disk.read(self._path).splitlines():
             try:
                 said = json.loads(line)
             except ValueError:
                 continue
-            if isinstance(said, dict) and "number" in said:
+            if isinstance(said, dict) and type(said.get("number")) is int:
                 yield said
+
+
+def _intent(said: dict[str, Any]) -> Intent:
+    try:
+        return Intent(**{**said, "lots": Decimal(said["lots"])})
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+        raise OSError(f"ledger.jsonl has a line that is not ours: {error}") from error
 
 
 def names(intents: Iterable[Intent]) -> dict[int, str]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from brokers.base import NotSent, OutcomeUnknown
-from brokers.dwx import parse
+from brokers.dwx import disk, parse
 from brokers.dwx.files import LOOK_SECONDS, Pulse, changed, gone, signature, whole
 from brokers.dwx.folders import AwayError, HeldError
 from brokers.dwx.ledger import UNSENT, Intent, Ledger
@@ -81,7 +81,7 @@ class Terminal:
     async def news(self, sent: Sent) -> list[Message]:
         """Return the messages since a command left, oldest first. None is a normal case."""
         try:
-            found = await asyncio.to_thread(lambda: parse.messages(self._messages.read_bytes()))
+            found = await asyncio.to_thread(lambda: parse.messages(disk.read(self._messages)))
         except (MalformedError, OSError):
             return []
         return [one for one in found if (one.key, one.text) not in sent.before]
@@ -119,10 +119,9 @@ class Terminal:
         with self._claiming:
             if self._held is not None:
                 return
-            own = self.folder / "fillcast"
             try:
-                own.mkdir(exist_ok=True)
-                held = os.open(own / "owner.lock", os.O_RDWR | os.O_CREAT, 0o600)
+                own = disk.own_folder(self.folder)
+                held = disk.locked_file(own / "owner.lock")
                 try:
                     fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
@@ -266,7 +265,7 @@ class Terminal:
         before = self._told()
         if intent is not None:
             self.ledger.write(intent)
-        ready.write_bytes(text.encode("ascii", "replace"))
+        disk.create(ready, text.encode("ascii", "replace"))
         return before
 
     def _told(self) -> frozenset[tuple[int, str]]:
@@ -274,7 +273,7 @@ class Terminal:
         that stays half-written is an OSError."""
         for _ in range(50):
             try:
-                found = parse.messages(self._messages.read_bytes())
+                found = parse.messages(disk.read(self._messages))
             except FileNotFoundError:
                 return frozenset()
             except (MalformedError, OSError):

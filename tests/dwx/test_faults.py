@@ -1,17 +1,20 @@
 """What goes wrong between us, the expert advisor and the broker: nothing twice, nothing guessed."""
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from brokers.base import NotSent, OutcomeUnknown, ReadFailed
+from brokers.dwx import disk
 from brokers.dwx.adapter import create
 from brokers.messages import CheckResult, OrderReport, OrderRequest, OrderType, ReportKind
 from common.codes import Code
@@ -454,3 +457,80 @@ def test_a_guard_that_stops_in_a_crowd_stops_only_its_own(owner: Owner) -> None:
     with failing(NotSent, Code.SEND_DEADLINE):
         owner.submit(refused, guard)
     assert owner.buy(order_type=OrderType.LIMIT, limit_price=D("1.05")).kind is ReportKind.ACCEPTED
+
+
+# ---- a folder that others can write to ------------------------------------------------------
+@pytest.mark.parametrize("kind", ["link", "pipe", "huge"])
+@pytest.mark.parametrize("name", ["DWX_Orders.txt", "fillcast.key", "fillcast/ledger.jsonl"])
+def test_only_real_files_are_read_and_written(
+    owner: Owner, name: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner.buy()
+    owner.restart()
+    if name == "DWX_Orders.txt":
+        owner.terminal.kill()  # it would write into the link
+        owner.says(stale_seconds=1)
+    path, others = owner.terminal.folder / name, owner.root / "others"
+    others.write_bytes(path.read_bytes())
+    before = others.read_bytes()
+    if kind == "huge":
+        monkeypatch.setattr(disk, "LARGEST", len(before) - 1)
+    else:
+        path.unlink()
+        path.symlink_to(others) if kind == "link" else os.mkfifo(path)
+    with failing(ReadFailed) as caught:
+        owner.positions()
+    reasons = ("symbolic link", "is no file", "larger than", "no folder of this name")
+    assert any(said in caught[0].detail for said in reasons)
+    with failing(NotSent):
+        owner.buy()
+    assert others.read_bytes() == before
+
+
+def test_our_own_folder_is_no_link(owner: Owner, tmp_path: Path) -> None:
+    (owner.terminal.folder / "fillcast").symlink_to(tmp_path)
+    before = {*tmp_path.iterdir()}
+    with failing(NotSent, Code.NOT_CONNECTED):
+        owner.buy()
+    assert {*tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['{"number": 9, "what": "open"}', '{"number": 9, "what": "open", "lots": "x"}',
+     '{"number": 9, "what": "open", "lots": "1", "new": 1}'],
+)  # fmt: skip
+def test_a_ledger_with_strange_lines_holds_orders_back(owner: Owner, line: str) -> None:
+    owner.buy()
+    with (owner.terminal.folder / "fillcast/ledger.jsonl").open("a") as file:
+        file.write(f"\n{line}")
+    with failing(NotSent, Code.NOT_CONNECTED) as caught:
+        owner.submit(owner.exit("1001"))
+    assert "not ours" in caught[0].detail
+    with failing(ReadFailed):
+        owner.positions()
+
+
+def test_numbers_that_are_none_are_left_out(owner: Owner) -> None:
+    entry = owner.buy()
+    with (owner.terminal.folder / "fillcast/ledger.jsonl").open("a") as file:
+        file.write('\n{"number": "9"}\n[]\n{"end": "refused"}')
+    owner.restart()
+    assert owner.find(entry.client_order_id) == [entry]
+
+
+@pytest.mark.parametrize(
+    "kept", ["{", "[]", '{"EURUSD": 5}', '{"EURUSD": ["x", "y"]}', '{"DAX": []}']
+)
+def test_bounds_that_cannot_be_read(owner: Owner, kept: str) -> None:
+    owner.buy()
+    (owner.terminal.folder / "fillcast/bounds.json").write_text(kept)
+    other = create(str(owner.root))
+    with failing(ReadFailed, Code.NOT_CONNECTED):
+        run(other.instruments(owner.spec))
+
+
+def test_bounds_that_cannot_be_kept(owner: Owner) -> None:
+    (owner.terminal.folder / "fillcast").mkdir()
+    (owner.terminal.folder / "fillcast/bounds.json").mkdir()
+    assert len(run(owner.adapter.instruments(owner.spec))) == 2

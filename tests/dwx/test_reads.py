@@ -164,22 +164,36 @@ def test_a_metatrader_5_is_refused_before_it_trades(owner: Owner) -> None:
 
 # ---- whose terminal -------------------------------------------------------------------------
 @pytest.mark.parametrize(
-    "folder", ["", "..", "../alice", "alice/../alice", "/etc", "bob", "out", None, 5, ".hidden"]
-)
+    "folder",
+    ["", ".", "..", "../alice", "alice/../alice", "./alice", "alice/", "alice\\..", "/etc", "~",
+     "alice\0", "alice\n", "\0", "ALICE ", "a" * 300, ".hidden", None, 5, ["alice"],
+     "bob", "out", "inner", "itself", "loop"],
+)  # fmt: skip
 def test_names_that_are_not_a_folder_of_the_root(owner: Owner, folder: Any, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
-    outside.mkdir()
-    (outside / "fillcast.key").write_text(Terminal.key)
-    (owner.root / "out").symlink_to(outside)
-    (owner.root / "fillcast.key").write_text(Terminal.key)
+    (outside / "DWX").mkdir(parents=True)
+    for place in (outside, outside / "DWX", owner.root):
+        (place / "fillcast.key").write_text(Terminal.key)
     (owner.root / "bob").mkdir()  # without a key it is nobody's
+    (owner.root / "out").symlink_to(outside)
+    (owner.root / "inner").mkdir()
+    (owner.root / "inner" / "DWX").symlink_to(outside / "DWX")
+    (owner.root / "itself").symlink_to(owner.root)
+    (owner.root / "loop").symlink_to(owner.root / "loop")
     owner.says(folder=folder)
     with failing(ReadFailed, Code.UNKNOWN_ACCOUNT):
         owner.positions()
     with failing(NotSent, Code.UNKNOWN_ACCOUNT):
         owner.buy()
-    assert not list(outside.glob("DWX*"))
+    assert not list(outside.rglob("DWX_*"))
+    assert not list(outside.rglob("fillcast"))
     assert checks(owner)["folder"].result is CheckResult.FAIL
+
+
+def test_an_absolute_path_into_the_root_is_no_name(owner: Owner) -> None:
+    owner.says(folder=str(owner.terminal.folder))
+    with failing(ReadFailed, Code.UNKNOWN_ACCOUNT):
+        owner.positions()
 
 
 @pytest.mark.parametrize("password", ["", "wrong", "é"])
@@ -194,9 +208,9 @@ def test_the_key_is_asked_for(owner: Owner, password: str) -> None:
 
 
 def test_the_root_is_the_operators(owner: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FILLCAST_DWX_ROOT", str(owner.root))
+    monkeypatch.setenv("FILLCAST_MT4_ROOT", str(owner.root))
     assert run(create().account(owner.spec)).account == "4711"
-    monkeypatch.delenv("FILLCAST_DWX_ROOT")
+    monkeypatch.delenv("FILLCAST_MT4_ROOT")
     with failing(ReadFailed, Code.NOT_CONNECTED):
         run(create().account(owner.spec))
 

@@ -1,0 +1,66 @@
+"""Reading and writing in a folder that others can write to as well.
+
+Whoever runs the terminal may put a link, a pipe or a huge file where the expert advisor's file or
+ours should be: through it we would read or overwrite another owner's, or wait for ever. So only
+real files are opened, none larger than a terminal's whole history. All calls touch the disk.
+"""
+
+import os
+import stat
+from pathlib import Path
+
+LARGEST = 64_000_000  # bytes; a closed trade takes some 350 of them
+
+
+def read(path: Path) -> bytes:
+    """Return what stands in a file. Raises OSError."""
+    with os.fdopen(_open(path, os.O_RDONLY), "rb") as file:
+        found = file.read(LARGEST + 1)
+    if len(found) > LARGEST:
+        raise OSError(f"{path.name} is larger than {LARGEST} bytes")
+    return found
+
+
+def create(path: Path, raw: bytes) -> None:
+    """Write a new file; one that is there already is in the way. Raises OSError."""
+    with os.fdopen(_open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
+        file.write(raw)
+
+
+def replace(path: Path, raw: bytes) -> None:
+    """Write a file that is there whole or not at all. Raises OSError."""
+    fresh = path.with_suffix(".fresh")
+    fresh.unlink(missing_ok=True)
+    create(fresh, raw)
+    os.replace(fresh, path)
+
+
+def append(path: Path, raw: bytes) -> None:
+    """Add to a file, and have it on the disk itself before this returns. Raises OSError."""
+    with os.fdopen(_open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab") as file:
+        file.write(raw)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def locked_file(path: Path) -> int:
+    """Open a file for its lock and return its descriptor. Raises OSError."""
+    return _open(path, os.O_RDWR | os.O_CREAT)
+
+
+def own_folder(folder: Path) -> Path:
+    """Return our own folder in a terminal's; it is made if it is not there. Raises OSError."""
+    own = folder / "fillcast"
+    own.mkdir(exist_ok=True)
+    if own.is_symlink():
+        raise OSError(f"{own.name} is a link")
+    return own
+
+
+def _open(path: Path, flags: int) -> int:
+    # The umask decides who else may read: a terminal may run under a user of its own.
+    found = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    if not stat.S_ISREG(os.fstat(found).st_mode):
+        os.close(found)
+        raise OSError(f"{path.name} is no file")
+    return found
