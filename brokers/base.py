@@ -111,10 +111,11 @@ class BrokerAdapter(Protocol):
         ...
 
     async def find_order(
-        self, spec: ConnectionSpec, client_order_id: str
+        self, spec: ConnectionSpec, client_order_id: str, symbol: str = ""
     ) -> list[OrderReport] | None:
         """Everything the broker knows of one order; None: it certainly does not have it (within
-        the lookup horizon). Raises ReadFailed when it cannot be sure."""
+        the lookup horizon). symbol: the broker's own, that the order was sent for, where we still
+        know it: some find an order by it only. Raises ReadFailed when it cannot be sure."""
         ...
 
     async def positions(self, spec: ConnectionSpec) -> list[BrokerPosition]:

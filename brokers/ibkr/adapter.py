@@ -154,7 +154,7 @@ class IbkrAdapter:
         return await reads.open_orders(await self._session(spec))
 
     async def find_order(
-        self, spec: ConnectionSpec, client_order_id: str
+        self, spec: ConnectionSpec, client_order_id: str, symbol: str = ""
     ) -> list[OrderReport] | None:
         return await reads.find_order(await self._session(spec), client_order_id)
 

@@ -196,7 +196,7 @@ class Mt5Adapter:
         return await self._read(spec, self._instruments)
 
     async def find_order(
-        self, spec: ConnectionSpec, client_order_id: str
+        self, spec: ConnectionSpec, client_order_id: str, symbol: str = ""
     ) -> list[OrderReport] | None:
         return await self._read(spec, lambda one: lookup.find(self._terminal, one, client_order_id))
 

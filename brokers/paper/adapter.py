@@ -160,7 +160,7 @@ class PaperAdapter:
         return await self._ask(spec, desk.modify, request)
 
     async def find_order(
-        self, spec: ConnectionSpec, client_order_id: str
+        self, spec: ConnectionSpec, client_order_id: str, symbol: str = ""
     ) -> list[OrderReport] | None:
         line = await self._line_for_reading(spec)
         return await self._read(reads.find_order, line.account_id, client_order_id)

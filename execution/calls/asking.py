@@ -181,14 +181,18 @@ def _ours(told: Sequence[OrderReport]) -> list[OrderReport]:
     ]
 
 
-def look_up(wanted: Sequence[tuple[Any, str]]) -> dict[tuple[UUID, str], bool]:
-    """Ask for single orders, (account, client order id) each, and apply what is told.
+Wanted = tuple[Any, str, str]
+"""An order to ask for: its account, its client order id, the broker's symbol."""
+
+
+def look_up(wanted: Sequence[Wanted]) -> dict[tuple[UUID, str], bool]:
+    """Ask for single orders and apply what is told.
 
     Returns whether each is known to its broker; what could not be asked is left out.
     """
     known: dict[tuple[UUID, str], bool] = {}
     told: list[OrderReport] = []
-    for (row, cid), answer in zip(wanted, _find(wanted), strict=True):
+    for (row, cid, _), answer in zip(wanted, _find(wanted), strict=True):
         if isinstance(answer, Exception):
             continue
         known[row.connection_id, cid] = answer is not None
@@ -198,10 +202,10 @@ def look_up(wanted: Sequence[tuple[Any, str]]) -> dict[tuple[UUID, str], bool]:
     return known
 
 
-def entered(wanted: Sequence[tuple[Any, str]]) -> dict[tuple[UUID, str], Decimal]:
+def entered(wanted: Sequence[Wanted]) -> dict[tuple[UUID, str], Decimal]:
     """Ask how much entry orders that we have no row of have filled; others are left out."""
     found: dict[tuple[UUID, str], Decimal] = {}
-    for (row, cid), answer in zip(wanted, _find(wanted), strict=True):
+    for (row, cid, _), answer in zip(wanted, _find(wanted), strict=True):
         if isinstance(answer, list):
             own = [report for report in answer if report.close_cause is None]
             fills = {f.broker_fill_id: f.quantity for report in own for f in report.fills}
@@ -209,10 +213,10 @@ def entered(wanted: Sequence[tuple[Any, str]]) -> dict[tuple[UUID, str], Decimal
     return found
 
 
-def _find(wanted: Sequence[tuple[Any, str]]) -> list[list[OrderReport] | Exception | None]:
+def _find(wanted: Sequence[Wanted]) -> list[list[OrderReport] | Exception | None]:
     calls = [
-        (row, partial(adapter_for(row.type).find_order, spec_from_row(row), cid))
-        for row, cid in wanted
+        (row, partial(adapter_for(row.type).find_order, spec_from_row(row), cid, symbol))
+        for row, cid, symbol in wanted
     ]
     return _ask(calls)
 

@@ -77,7 +77,7 @@ WITH asked AS (
     SELECT id FROM execution_order
     WHERE lookup_after <= clock_timestamp()
     ORDER BY lookup_after LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED))
-  RETURNING id, connection_id, client_order_id, fence, proofs, submitted_at,
+  RETURNING id, connection_id, client_order_id, symbol, fence, proofs, submitted_at,
     answer_by < clock_timestamp() AS proves
 )
 SELECT a.*, c.type, c.account, c.exchange_name, c.settings, c.sealed_credentials,
@@ -187,7 +187,8 @@ def ask_brokers(wire: Wire) -> int:
 
 
 def _find(row: Any) -> Coroutine[Any, Any, list[OrderReport] | None]:
-    return adapter_for(row.type).find_order(spec_from_row(row), row.client_order_id)
+    find = adapter_for(row.type).find_order
+    return find(spec_from_row(row), row.client_order_id, row.symbol)
 
 
 def settle_lookups(done: Sequence[Done]) -> None:

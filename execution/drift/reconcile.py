@@ -189,7 +189,7 @@ def _rise(look: Look, read: dict[UUID, Snapshot]) -> None:
     strange = [(k, t) for k, t in tickets if (k, base_of(t.client_order_id)) not in held]
     known = asking.orders_named((ticket.client_order_id for _, ticket in strange), look.began)
     asked = [
-        (look.accounts[key], known[base].client_order_id)
+        (look.accounts[key], known[base].client_order_id, known[base].symbol)
         for key, ticket in strange
         if (base := base_of(ticket.client_order_id)) in known and known[base].has_ended
     ]
@@ -205,7 +205,10 @@ def _with_what_entered(look: Look, records: list[Record]) -> list[Record]:
         for record in records
         if record.kind is Code.UNKNOWN_POSITION and is_ours(record.evidence["client_order_id"], tag)
     ]
-    asked = [(look.accounts[UUID(r.connection_id)], r.evidence["client_order_id"]) for r in ours]
+    asked = [
+        (look.accounts[UUID(r.connection_id)], r.evidence["client_order_id"], r.evidence["symbol"])
+        for r in ours
+    ]
     found = asking.entered(asked)
     for record in ours:
         quantity = found.get((UUID(record.connection_id), record.evidence["client_order_id"]))

@@ -86,7 +86,7 @@ def settle_orders(look: Look, theirs: dict[UUID, list[Any]]) -> Compared:
         tag = settings.FILLCAST_INSTALLATION_TAG
         found[key] = orders_of(str(key), mine, of_account, orders, tag)
     asked = [
-        (look.accounts[key], row.client_order_id)
+        (look.accounts[key], row.client_order_id, row.symbol)
         for key, one in found.items()
         for row in (*one.missing, *(ended for ended, _ in one.ended))
     ]

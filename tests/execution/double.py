@@ -317,13 +317,14 @@ class Double:
         return [self._levels(ticket)]
 
     async def find_order(
-        self, spec: ConnectionSpec, client_order_id: str
+        self, spec: ConnectionSpec, client_order_id: str, symbol: str = ""
     ) -> list[OrderReport] | None:
         self._called("find_order", client_order_id)
         await self._hang(spec, "find_order")
-        if self.reads_fail:
+        if self.reads_fail or not symbol:  # as exchanges do: it is found by its symbol only
             raise ReadFailed(Code.BROKER_UNREACHABLE)
-        found = self._known(spec, client_order_id)
+        known = self._known(spec, client_order_id)
+        found = [ticket for ticket in known if ticket.request.symbol == symbol]
         return [report for ticket in found for report in self._all_of(ticket)] or None
 
     async def _hang(self, spec: ConnectionSpec, read: str) -> None:

@@ -229,7 +229,7 @@ def test_look_ups_at_a_host_that_hangs_are_given_up_together(
     settings.FILLCAST_CALL_TIMEOUT_SECONDS = 1
     silent.hung, silent.hanging = {str(alice.pk)}, {"find_order"}
     (row,) = rows(reconcile.CONNECTIONS, {"ids": [alice.pk], "first": False})
-    assert asking.look_up([(row, f"order {n}") for n in range(150)]) == {}
+    assert asking.look_up([(row, f"order {n}", "") for n in range(150)]) == {}
     assert asked(silent, "find_order") == asking.AT_ONE_HOST
 
 

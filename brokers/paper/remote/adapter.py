@@ -111,7 +111,7 @@ class RemotePaper:
         return found
 
     async def find_order(
-        self, spec: ConnectionSpec, client_order_id: str
+        self, spec: ConnectionSpec, client_order_id: str, symbol: str = ""
     ) -> list[OrderReport] | None:
         found: list[OrderReport] | None = await self._read("find_order", spec, client_order_id)
         return found
