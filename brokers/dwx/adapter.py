@@ -130,7 +130,7 @@ class DwxAdapter:
             return await checks.instruments(line)
 
     async def find_order(
-        self, spec: ConnectionSpec, client_order_id: str
+        self, spec: ConnectionSpec, client_order_id: str, symbol: str = ""
     ) -> list[OrderReport] | None:
         async with self._read(spec) as line, line.terminal.turn():
             return await lookups.find(line, client_order_id)
