@@ -9,10 +9,11 @@ The rule that everything hangs on: `submit` ends in exactly one of
 - `OutcomeUnknown`: it may be live. It is looked up by client order id, never sent again blindly.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
+from brokers.form import Form
 from brokers.messages import (
     AccountState,
     BrokerOrder,
@@ -25,6 +26,8 @@ from brokers.messages import (
     ModifyRequest,
     OrderReport,
     OrderRequest,
+    Quote,
+    WhatIf,
 )
 from common.clocks import machine_time
 from common.codes import Code
@@ -66,14 +69,24 @@ Tell = Callable[[OrderRequest, Outcome], None]
 
 class BrokerAdapter(Protocol):
     """One broker kind. One instance serves all its connections in a process; calls are async and
-    run on the process's event loop, never inside a database transaction of ours."""
+    run on the process's event loop, never inside a database transaction of ours.
+
+    What is known of a kind without its library stands in the module of its factory: `FORM`, which
+    the adapter shows as `form`, and `capabilities_of(spec)`, which it answers `capabilities` with.
+    """
 
     kind: str
+    form: Form
 
     def capabilities(self, spec: ConnectionSpec) -> Capabilities: ...
 
     def instrument_book(self, spec: ConnectionSpec) -> str:
         """Name the list of instruments that this account shares with others ('paper')."""
+        ...
+
+    async def connect(self, spec: ConnectionSpec) -> None:
+        """Open what this account's calls need (a session, a log-in) and keep it; calls that find
+        none open it themselves. Raises ReadFailed with the code that says what is wrong."""
         ...
 
     async def test(self, spec: ConnectionSpec) -> list[Check]: ...
@@ -83,6 +96,24 @@ class BrokerAdapter(Protocol):
         ...
 
     async def instruments(self, spec: ConnectionSpec) -> list[Instrument]: ...
+
+    async def quote(self, spec: ConnectionSpec, symbol: str) -> Quote:
+        """Tell the top of book now. symbol: the broker's own; the quote has the canonical pair, as
+        `Instrument.pair`. Raises ReadFailed: UNKNOWN_SYMBOL_AT_BROKER, MARKET_CLOSED where there is
+        no price, NOT_OFFERED where capabilities say that there are none."""
+        ...
+
+    def stream_quotes(self, spec: ConnectionSpec, symbols: Sequence[str]) -> AsyncIterator[Quote]:
+        """Tell quotes as they come, until it is closed. symbols: the broker's own.
+
+        Raises ReadFailed, at the first step where capabilities have no `price_stream`."""
+        ...
+
+    async def what_if(self, spec: ConnectionSpec, request: OrderRequest) -> WhatIf:
+        """Reckon what an order would cost; nothing leaves for execution.
+
+        Raises Rejected with the code that the order would be refused with, ReadFailed."""
+        ...
 
     async def submit(
         self, spec: ConnectionSpec, request: OrderRequest, guard: Guard
@@ -145,11 +176,30 @@ class BrokerAdapter(Protocol):
 
     async def acknowledge(self, event_ids: Sequence[str]) -> None: ...
 
+    def stream_events(self) -> AsyncIterator[None]:
+        """Ring: yield once whenever something new waits in `events`, and once at the beginning.
+
+        It only says when to read: `events` and `acknowledge` stay the one way to hear. A bell that
+        was not answered yet rings once for all that has come since. Raises ReadFailed when it
+        cannot ring any more (begin anew), and at the first step where capabilities have no
+        `event_stream`."""
+        ...
+
     async def clock(self) -> datetime | None:
         """The broker's own time, for the clock comparison; None where it tells none."""
         ...
 
-    async def disconnect(self) -> None: ...
+    async def disconnect(self, spec: ConnectionSpec | None = None) -> None:
+        """End one account's session; None: all of this process's. The next call opens it anew."""
+        ...
+
+
+async def not_offered(what: str) -> AsyncIterator[Any]:
+    """Be the stream of a broker that has none. Raises ReadFailed NOT_OFFERED at the first step."""
+    nothing: tuple[Any, ...] = ()
+    for one in nothing:
+        yield one
+    raise ReadFailed(Code.NOT_OFFERED, what)
 
 
 async def submit_one(

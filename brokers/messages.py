@@ -248,6 +248,21 @@ class Quote:
 
 
 @dataclass(frozen=True, slots=True)
+class WhatIf:
+    """What an order would cost if it were executed now, by the broker's own reckoning.
+
+    Margins: by how much the account's would change, in `currency`; below zero where the order frees
+    some. maintenance_margin: None where the broker knows no such thing. commission: None where it
+    is not told before.
+    """
+
+    initial_margin: Decimal
+    maintenance_margin: Decimal | None
+    commission: Decimal | None
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
 class Capabilities:
     """What an account can do. Code asks this, never `isinstance` or a broker's name."""
 
@@ -257,8 +272,8 @@ class Capabilities:
     modify: bool
     position_modes: frozenset[PositionMode]
     partial_close: bool
-    event_stream: bool
-    price_stream: bool
+    event_stream: bool  # `events` tells by itself what happened, and `stream_events` rings
+    price_stream: bool  # `stream_quotes` works
     lookup_horizon: timedelta | None  # how far back find_order is sure; None: cannot look up
     refuses_repeated_ids: bool
     exit_safety: ExitSafety
@@ -266,6 +281,8 @@ class Capabilities:
     needs_credentials: bool
     submit_many: bool = False
     fills_horizon: timedelta | None = None  # how far back fills_since is sure; None: it cannot tell
+    quotes: bool = False  # `quote` works
+    what_if: bool = False  # `what_if` works
 
 
 class CheckResult(StrEnum):

@@ -8,8 +8,11 @@ from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
+from types import ModuleType
 
 from brokers.base import BrokerAdapter
+from brokers.form import Form
+from brokers.messages import Capabilities, ConnectionSpec
 from common.codes import Code
 from common.errors import InvalidInputError
 
@@ -34,9 +37,35 @@ def kinds() -> tuple[str, ...]:
 def adapter_for(kind: str) -> BrokerAdapter:
     """Return this process's adapter of a kind; it is created, and its libraries imported, once.
 
-    Raises InvalidInputError FIELD_INVALID for a kind that is not installed.
+    Raises InvalidInputError FIELD_INVALID for a kind that is not installed; ImportError where its
+    library is missing.
     """
     return _factory(kind)()
+
+
+def form_of(kind: str) -> Form:
+    """Return what a kind asks an owner for, also where its library is missing in this process.
+
+    Raises InvalidInputError FIELD_INVALID for a kind that is not installed.
+    """
+    told: Form | None = getattr(_module(kind), "FORM", None)
+    return told if told is not None else adapter_for(kind).form
+
+
+def capabilities_of(kind: str, spec: ConnectionSpec) -> Capabilities:
+    """Return what an account can do, also where the kind's library is missing in this process.
+
+    Raises InvalidInputError FIELD_INVALID for a kind that is not installed.
+    """
+    told: Callable[[ConnectionSpec], Capabilities] | None = getattr(
+        _module(kind), "capabilities_of", None
+    )
+    return told(spec) if told is not None else adapter_for(kind).capabilities(spec)
+
+
+def _module(kind: str) -> ModuleType:
+    """The module of a kind's factory; importing it needs no broker's library."""
+    return import_module(_factory(kind).__module__)
 
 
 def _factory(kind: str) -> Callable[[], BrokerAdapter]:

@@ -395,6 +395,11 @@ class Code(StrEnum):
         "The expert advisor in the terminal allows no more orders, or no lots so large.",
         "Raise MaximumOrders and MaximumLotSize in the inputs of DWX_Server in MetaTrader.",
     )
+    NOT_OFFERED = (
+        "NOT_OFFERED",
+        "Broker: it does not offer this.",
+        "See the table of what each broker offers in the README.",
+    )
 
     # ---- input at our doors ------------------------------------------------------------------
     NUMBER_MALFORMED = (

@@ -1,9 +1,8 @@
 """The door to the paper broker: the same interface as every other broker's."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
-from functools import cache
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import datetime
 from typing import Any, ParamSpec, TypeVar
 
 import psycopg
@@ -17,6 +16,7 @@ from brokers.base import (
     Rejected,
     Tell,
     check_deadline,
+    not_offered,
     submit_one,
 )
 from brokers.journal import Journal
@@ -28,21 +28,21 @@ from brokers.messages import (
     Capabilities,
     Check,
     ConnectionSpec,
-    ExitSafety,
     Instrument,
     ModifyRequest,
     OrderReport,
     OrderRequest,
-    OrderType,
-    PositionMode,
-    TimeInForce,
+    Quote,
+    WhatIf,
 )
-from brokers.paper import checks, desk, journal, reads
+from brokers.paper import bell, checks, desk, journal, reads
+from brokers.paper.kind import FORM, REPLY_TIMEOUT, capabilities_of
 from brokers.paper.reads import Line
 from brokers.paper.remote.adapter import RemotePaper
 from brokers.paper.remote.where import elsewhere
 from brokers.paper.sessions import sessions
-from brokers.paper.transit import REPLY_TIMEOUT, Desks, Journey, Sending
+from brokers.paper.transit import Desks, Journey, Sending
+from brokers.paper.what_if import what_if
 from common.clocks import market_now
 from common.codes import Code
 
@@ -57,46 +57,18 @@ def create() -> BrokerAdapter:
     Raises MisconfiguredError.
     """
     if where := elsewhere():
-        return RemotePaper(*where, capabilities_of)
+        return RemotePaper(*where)
     return PaperAdapter()
-
-
-def capabilities_of(spec: ConnectionSpec) -> Capabilities:
-    """What an account can do, by what its connection's settings say of it."""
-    return _capabilities(
-        spec.settings.get("position_mode") or "", bool(spec.settings.get("native_stops", True))
-    )
-
-
-@cache  # asked for each order of a bundle
-def _capabilities(mode: str, native_stops: bool) -> Capabilities:
-    return Capabilities(
-        order_types=frozenset(OrderType),
-        times_in_force=frozenset(TimeInForce),
-        native_stops=native_stops,
-        modify=True,
-        position_modes=frozenset([PositionMode(mode)] if mode else PositionMode),
-        partial_close=True,
-        event_stream=True,
-        price_stream=False,
-        lookup_horizon=timedelta(days=3650),
-        refuses_repeated_ids=False,
-        exit_safety=ExitSafety.TICKET,
-        session=False,
-        needs_credentials=False,
-        submit_many=True,
-        fills_horizon=timedelta(days=3650),
-    )
 
 
 class PaperAdapter:
     """All paper accounts of one process.
 
-    A connection's settings may say `position_mode` (HEDGING, NETTING), `native_stops` (true,
-    false) and `reply_timeout` (seconds); credentials may hold the account's `password`.
+    Its prices are those that our own prices process gives it, so it streams none back.
     """
 
     kind = "paper"
+    form = FORM
 
     def __init__(self) -> None:
         self._desks = Desks()
@@ -109,6 +81,10 @@ class PaperAdapter:
     def instrument_book(self, spec: ConnectionSpec) -> str:
         return "paper"
 
+    async def connect(self, spec: ConnectionSpec) -> None:
+        """Log in once, to say what is wrong; nothing is kept open for an account."""
+        await self._line_for_reading(spec)
+
     async def test(self, spec: ConnectionSpec) -> list[Check]:
         """Check reach, password, permission, mode and prices, one line for each."""
         return await self._desks.run(checks.run, spec)
@@ -119,6 +95,17 @@ class PaperAdapter:
 
     async def instruments(self, spec: ConnectionSpec) -> list[Instrument]:
         return await self._read(reads.instruments)
+
+    async def quote(self, spec: ConnectionSpec, symbol: str) -> Quote:
+        await self._line_for_reading(spec)
+        return await self._read(reads.quote, symbol)
+
+    def stream_quotes(self, spec: ConnectionSpec, symbols: Sequence[str]) -> AsyncIterator[Quote]:
+        return not_offered("the paper broker streams no prices")
+
+    async def what_if(self, spec: ConnectionSpec, request: OrderRequest) -> WhatIf:
+        line = await self._line_for_reading(spec)
+        return await self._read(what_if, line.account_id, request)
 
     async def submit(
         self, spec: ConnectionSpec, request: OrderRequest, guard: Guard
@@ -187,12 +174,17 @@ class PaperAdapter:
     async def acknowledge(self, event_ids: Sequence[str]) -> None:
         await self._read(reads.acknowledge, event_ids)
 
+    def stream_events(self) -> AsyncIterator[None]:
+        return bell.rings()
+
     async def clock(self) -> datetime | None:
         return market_now()
 
-    async def disconnect(self) -> None:
-        """Close the connections to the books; the next call opens them again."""
-        await self._desks.run(sessions.close)
+    async def disconnect(self, spec: ConnectionSpec | None = None) -> None:
+        """Close the connections to the books; the next call opens them again. An account has none
+        of its own."""
+        if spec is None:
+            await self._desks.run(sessions.close)
 
     async def _ask(
         self,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
+from brokers.base import ReadFailed
 from brokers.messages import (
     AccountState,
     BrokerOrder,
@@ -14,6 +15,7 @@ from brokers.messages import (
     Instrument,
     OrderReport,
     PositionMode,
+    Quote,
 )
 from brokers.paper import history, store
 from brokers.paper.arrays import numbers, texts
@@ -22,6 +24,7 @@ from brokers.paper.reports import from_json
 from brokers.paper.sessions import Session, sessions
 from brokers.paper.state import Account, Lot
 from common.clocks import market_now
+from common.codes import Code
 from common.money import divide
 
 
@@ -62,9 +65,8 @@ def lines(accounts: Iterable[str]) -> dict[str, Line]:
 def account_state(account_id: int) -> AccountState:
     """Compute an account's state from the broker's own books, at the prices in force."""
     with sessions.transaction() as session:
-        accounts = _accounts(session, account_id)
-        store.load_exposures(session, accounts)
-        account = accounts[account_id]
+        account = load_account(session, account_id)
+        store.load_exposures(session, {account_id: account})
         equity, used = equity_and_margin(account, store.load_market(session))
     equity, used = to_cents(equity), to_cents(used)
     return AccountState(
@@ -81,18 +83,19 @@ def account_state(account_id: int) -> AccountState:
     )
 
 
-def _accounts(session: Session, account_id: int) -> dict[int, Account]:
+def load_account(session: Session, account_id: int) -> Account:
+    """Load an account without its lock."""
     row = session.execute(
         f"SELECT {store.ACCOUNT} FROM paper_account WHERE id = %s", (account_id,)
     ).fetchone()
     assert row is not None  # accounts are never deleted
-    return {account_id: store.to_account(row)}
+    return store.to_account(row)
 
 
 def positions(account_id: int) -> list[BrokerPosition]:
     """Tell the open positions: one an entry on a hedging account, one a symbol on a netting one."""
     with sessions.transaction() as session:
-        mode = _accounts(session, account_id)[account_id].mode
+        mode = load_account(session, account_id).mode
         rows = session.execute(
             f"SELECT {store.LOT} FROM paper_position WHERE account_id = %s AND quantity > 0 "
             "ORDER BY id",
@@ -158,7 +161,7 @@ def fills_since(account_id: int, connection_id: str, since: datetime) -> list[Or
     connection_id is told back, also for what the owner did without naming any.
     """
     with sessions.transaction() as session:
-        currency = _accounts(session, account_id)[account_id].currency
+        currency = load_account(session, account_id).currency
         told = history.executed_since(session, account_id, since, currency)
     return [replace(report, connection_id=connection_id) for report in told]
 
@@ -184,10 +187,25 @@ def instruments() -> list[Instrument]:
     ]
 
 
+def quote(symbol: str) -> Quote:
+    """Tell the price in force. Raises ReadFailed UNKNOWN_SYMBOL_AT_BROKER or MARKET_CLOSED."""
+    with sessions.transaction() as session:
+        row = session.execute(
+            "SELECT pair, bid, ask, q.time FROM paper_instrument i "
+            "LEFT JOIN paper_quote q ON q.symbol = i.symbol WHERE i.symbol = %s",
+            (symbol,),
+        ).fetchone()
+    if row is None:
+        raise ReadFailed(Code.UNKNOWN_SYMBOL_AT_BROKER, symbol[:60])
+    if row[3] is None:
+        raise ReadFailed(Code.MARKET_CLOSED, f"{symbol} was never quoted")
+    return Quote(*row)
+
+
 def find_order(account_id: int, client_order_id: str) -> list[OrderReport] | None:
     """Tell everything known of an order; None: it never reached this account."""
     with sessions.transaction() as session:
-        currency = _accounts(session, account_id)[account_id].currency
+        currency = load_account(session, account_id).currency
         return history.find(session, account_id, client_order_id, currency)
 
 
@@ -221,4 +239,4 @@ def last_prices() -> dict[str, datetime | None]:
 def keeps_stops(account_id: int) -> bool:
     """Whether the account keeps stop loss and take profit at the broker."""
     with sessions.transaction() as session:
-        return _accounts(session, account_id)[account_id].native_stops
+        return load_account(session, account_id).native_stops

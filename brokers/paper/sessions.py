@@ -37,7 +37,7 @@ class Sessions:
     @contextmanager
     def transaction(self) -> Iterator[Session]:
         """Lend a connection for one transaction: committed at the end, rolled back on an error."""
-        where = _where()
+        where = whereabouts()
         session = self._take(where)
         try:
             with session.transaction():
@@ -93,7 +93,7 @@ def _close_if_broken(session: Session) -> None:
         session.close()
 
 
-def _where() -> dict[str, Any]:
+def whereabouts() -> dict[str, Any]:
     """Return psycopg's arguments for Django's default database."""
     settings = connections.settings["default"]
     options = dict(settings["OPTIONS"])

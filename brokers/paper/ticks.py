@@ -12,6 +12,7 @@ import orjson
 from brokers.messages import Quote
 from brokers.paper import store
 from brokers.paper.arrays import numbers, texts, times
+from brokers.paper.bell import ring
 from brokers.paper.matching import Happening, Watched, run
 from brokers.paper.reports import news, to_json
 from brokers.paper.sessions import Session, sessions
@@ -236,6 +237,8 @@ def emit(session: Session, happened: Sequence[Happening], accounts: Mapping[int,
         for one in happened
         for report in news(one, accounts[one.order.account].currency)
     ]
+    if events:
+        ring(session)
     rest = iter(events)
     while part := list(islice(rest, 1_000)):
         session.execute(

@@ -14,12 +14,12 @@ from typing import Any, ParamSpec, TypeVar
 from brokers.base import BrokerError, Guard, NotSent, Outcome, OutcomeUnknown, Rejected, Tell
 from brokers.messages import ConnectionSpec, OrderRequest
 from brokers.paper.arrivals import Packet, Reply, take
+from brokers.paper.kind import REPLY_TIMEOUT
 from brokers.paper.reads import Line
 from common.codes import Code
 
 log = logging.getLogger(__name__)
 THREADS = 6
-REPLY_TIMEOUT = 10.0  # seconds that a missing answer is waited for
 P = ParamSpec("P")
 T = TypeVar("T")
 Sending = tuple[ConnectionSpec, OrderRequest, Line]

@@ -6,7 +6,7 @@ It implements the adapter protocol under the kind `double`. Tests drive it by ha
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -21,7 +21,9 @@ from brokers.base import (
     Rejected,
     Tell,
     check_deadline,
+    not_offered,
 )
+from brokers.form import Form
 from brokers.journal import Accepted, Held, Journal
 from brokers.messages import (
     AccountState,
@@ -40,9 +42,11 @@ from brokers.messages import (
     OrderRequest,
     OrderType,
     PositionMode,
+    Quote,
     ReportKind,
     Side,
     TimeInForce,
+    WhatIf,
 )
 from common.clocks import market_now
 from common.codes import Code
@@ -85,6 +89,7 @@ class Double:
     """One broker for all connections of a test."""
 
     kind = KIND
+    form = Form()
 
     def __init__(self) -> None:
         self.reset()
@@ -264,6 +269,18 @@ class Double:
     def instrument_book(self, spec: ConnectionSpec) -> str:
         return BOOK
 
+    async def connect(self, spec: ConnectionSpec) -> None:
+        return None
+
+    async def quote(self, spec: ConnectionSpec, symbol: str) -> Quote:
+        raise ReadFailed(Code.NOT_OFFERED)
+
+    def stream_quotes(self, spec: ConnectionSpec, symbols: Sequence[str]) -> AsyncIterator[Quote]:
+        return not_offered("no prices")
+
+    async def what_if(self, spec: ConnectionSpec, request: OrderRequest) -> WhatIf:
+        raise ReadFailed(Code.NOT_OFFERED)
+
     async def test(self, spec: ConnectionSpec) -> list[Check]:
         return []
 
@@ -396,10 +413,19 @@ class Double:
         for event_id in event_ids:
             self.news.pop(event_id, None)
 
+    async def stream_events(self) -> AsyncIterator[None]:
+        told: set[str] | None = None
+        while True:
+            waiting = set(self.news)
+            if told is None or waiting - told:
+                yield
+            told = waiting
+            await asyncio.sleep(0.005)  # the hands that write news are on another thread
+
     async def clock(self) -> datetime | None:
         return market_now()
 
-    async def disconnect(self) -> None:
+    async def disconnect(self, spec: ConnectionSpec | None = None) -> None:
         await asyncio.sleep(0)
 
     async def journal(self, tag: str) -> Journal:

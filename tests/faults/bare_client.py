@@ -2,7 +2,7 @@
 
 import sys
 
-from brokers.messages import Capabilities, ConnectionSpec
+from brokers.messages import ConnectionSpec
 from brokers.paper.remote.adapter import RemotePaper
 
 
@@ -10,12 +10,8 @@ async def submit(port: int, count: int) -> None:
     """Place so many orders in one call and wait for their answers."""
     from tests.paper.orders import order
 
-    adapter = RemotePaper("127.0.0.1", port, _nothing)
+    adapter = RemotePaper("127.0.0.1", port)
     spec = ConnectionSpec(connection_id="c-A1", account="A1", settings={"reply_timeout": 60})
     orders = [(spec, order("A1", f"bare{number:03d}")) for number in range(count)]
     assert "django" not in sys.modules
     await adapter.submit_many(orders, lambda _: None, lambda *_: None)
-
-
-def _nothing(_: ConnectionSpec) -> Capabilities:
-    raise NotImplementedError

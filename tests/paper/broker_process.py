@@ -16,7 +16,6 @@ from django.db import connection
 
 from brokers.base import BrokerError, Guard, Outcome
 from brokers.messages import ConnectionSpec, OrderRequest, Quote
-from brokers.paper.adapter import capabilities_of
 from brokers.paper.models import PaperOrder
 from brokers.paper.remote.adapter import RemotePaper
 from brokers.paper.remote.desk import Desk
@@ -114,7 +113,7 @@ class Caller:
     """One process of ours, as the broker sees it: an adapter on a loop of its own."""
 
     def __init__(self, port: int) -> None:
-        self.adapter = RemotePaper("127.0.0.1", port, capabilities_of)
+        self.adapter = RemotePaper("127.0.0.1", port)
         self._runner = asyncio.Runner()
 
     def __enter__(self) -> Self:

@@ -24,6 +24,7 @@ from brokers.messages import (
     Quote,
     Side,
     TimeInForce,
+    WhatIf,
 )
 from brokers.paper import venue
 from brokers.paper.adapter import create
@@ -160,6 +161,12 @@ class Trader:
         told = self.run(self.adapter.events(1000))
         self.run(self.adapter.acknowledge([report.event_id for report in told]))
         return told
+
+    def quote(self, symbol: str = "EURUSD", number: str = "A1", **spec: Any) -> Quote:
+        return self.run(self.adapter.quote(self.spec(number, **spec), symbol))
+
+    def what_if(self, request: OrderRequest) -> WhatIf:
+        return self.run(self.adapter.what_if(self.spec(request.account), request))
 
     def journal(self) -> list[PaperOrder]:
         return list(PaperOrder.objects.order_by("id"))

@@ -5,7 +5,7 @@ time-out or nonsense is OutcomeUnknown. The broker accepts what arrives, wheneve
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -19,6 +19,7 @@ from brokers.base import (
     ReadFailed,
     Tell,
     check_deadline,
+    not_offered,
     submit_one,
 )
 from brokers.journal import Journal
@@ -35,8 +36,13 @@ from brokers.messages import (
     ModifyRequest,
     OrderReport,
     OrderRequest,
+    Quote,
+    WhatIf,
 )
+from brokers.paper.form import malformed
+from brokers.paper.kind import FORM, capabilities_of
 from brokers.paper.remote.answers import Answer, patience
+from brokers.paper.remote.bells import Bell
 from brokers.paper.remote.link import Reach
 from brokers.paper.remote.orders import place
 from common.codes import Code
@@ -48,17 +54,15 @@ class RemotePaper:
     """All paper accounts of one process, at a broker that listens on host:port."""
 
     kind = "paper"
+    form = FORM
 
-    def __init__(
-        self, host: str, port: int, capabilities: Callable[[ConnectionSpec], Capabilities]
-    ) -> None:
+    def __init__(self, host: str, port: int) -> None:
         self._host, self._port = host, port
-        self._capabilities = capabilities
         self._reaches: WeakKeyDictionary[asyncio.AbstractEventLoop, Reach] = WeakKeyDictionary()
 
     def capabilities(self, spec: ConnectionSpec) -> Capabilities:
         """What the account can do, by what its connection's settings say of it."""
-        return self._capabilities(spec)
+        return capabilities_of(spec)
 
     def instrument_book(self, spec: ConnectionSpec) -> str:
         return "paper"
@@ -92,7 +96,17 @@ class RemotePaper:
         told: list[OrderReport] = await self._wish("modify", spec, request)
         return told
 
+    async def what_if(self, spec: ConnectionSpec, request: OrderRequest) -> WhatIf:
+        if wrong := malformed(request):  # it cannot even be written down
+            raise wrong
+        reckoned: WhatIf = await self._read("what_if", spec, replace(request, send_by=0.0))
+        return reckoned
+
     # ---- reads ----------------------------------------------------------------------------
+    async def connect(self, spec: ConnectionSpec) -> None:
+        """Make this loop's line, and log in once to say what is wrong."""
+        await self._read("connect", spec)
+
     async def test(self, spec: ConnectionSpec) -> list[Check]:
         """Check reach, password, permission, mode and prices, one line for each."""
         try:
@@ -109,6 +123,13 @@ class RemotePaper:
     async def instruments(self, spec: ConnectionSpec) -> list[Instrument]:
         found: list[Instrument] = await self._read("instruments", spec)
         return found
+
+    async def quote(self, spec: ConnectionSpec, symbol: str) -> Quote:
+        quote: Quote = await self._read("quote", spec, symbol)
+        return quote
+
+    def stream_quotes(self, spec: ConnectionSpec, symbols: Sequence[str]) -> AsyncIterator[Quote]:
+        return not_offered("the paper broker streams no prices")
 
     async def find_order(
         self, spec: ConnectionSpec, client_order_id: str, symbol: str = ""
@@ -140,13 +161,24 @@ class RemotePaper:
     async def acknowledge(self, event_ids: Sequence[str]) -> None:
         await self._read("acknowledge", list(event_ids))
 
+    async def stream_events(self) -> AsyncIterator[None]:
+        """Ring when the server does. Raises ReadFailed when the line breaks."""
+        try:
+            link = await self._reach().link()
+        except OSError as error:
+            raise ReadFailed(Code.BROKER_UNREACHABLE, str(error)) from error
+        async for _ in Bell().rings(link):
+            yield
+
     async def clock(self) -> datetime | None:
         shown: datetime | None = await self._read("clock")
         return shown
 
-    async def disconnect(self) -> None:
-        """Close this loop's connection; the next call opens one again."""
-        self._reach().close()
+    async def disconnect(self, spec: ConnectionSpec | None = None) -> None:
+        """Close this loop's connection; the next call opens one again. All accounts share it, so
+        that one account's end closes nothing."""
+        if spec is None:
+            self._reach().close()
 
     # ---- the line -------------------------------------------------------------------------
     def _reach(self) -> Reach:

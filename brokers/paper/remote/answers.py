@@ -6,11 +6,10 @@ from typing import Any
 
 from brokers.base import OutcomeUnknown
 from brokers.messages import ConnectionSpec
+from brokers.paper.kind import REPLY_TIMEOUT
 from brokers.paper.remote.link import Link
 from brokers.paper.remote.words import CALLS, ask, read_error
 from common.codes import Code
-
-REPLY_TIMEOUT = 10.0  # seconds that a missing answer is waited for
 
 
 def patience(spec: ConnectionSpec) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from brokers.base import ReadFailed
+from brokers.paper.bell import ring
 from brokers.paper.sessions import sessions
 from common.codes import Code
 
@@ -85,3 +86,4 @@ class Faults:
 def _untell(events: int) -> None:
     with sessions.transaction() as session:
         session.execute(REPLAY, (events,))
+        ring(session)

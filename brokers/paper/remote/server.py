@@ -13,11 +13,14 @@ from brokers.base import BrokerError, Outcome, OutcomeUnknown, ReadFailed
 from brokers.messages import OrderRequest
 from brokers.paper.adapter import PaperAdapter
 from brokers.paper.local import VENUE
+from brokers.paper.remote.bells import Bells
 from brokers.paper.remote.faults import Faults
 from brokers.paper.remote.frames import BadFrameError, Unpacker, pack, unpack
 from brokers.paper.remote.link import hang_up
 from brokers.paper.remote.words import (
     CALLS,
+    HUSH,
+    LISTEN,
     PAIRS,
     SUBMIT,
     VERSION,
@@ -39,6 +42,7 @@ class Server:
     def __init__(self, *, faults: bool = False) -> None:
         """faults: whether callers may ask for trouble (see `faults.py`); for tests only."""
         self.adapter, self.desks = PaperAdapter(), Desks()
+        self.bells = Bells(self.adapter.stream_events)
         self.visitors: set[Visitor] = set()
         self.faults = Faults(self) if faults else None
         self._host, self._port = "", 0
@@ -77,6 +81,7 @@ class Server:
             await asyncio.wait(pending, timeout=patience)
         for visitor in list(self.visitors):
             visitor.leave()
+        self.bells.close()
         for task in list(self._tasks):
             task.cancel()
         await self.adapter.disconnect()
@@ -100,6 +105,10 @@ class Server:
         try:
             if name == SUBMIT:
                 await self._submit_many(message["args"], say)
+            elif name == LISTEN:
+                self.bells.listen(say.visitor, say)
+            elif name == HUSH:
+                self.bells.hush(say.visitor, int(message["args"][0]))
             elif name == "fault":
                 await self._fault(message["args"], say)
             else:
@@ -169,10 +178,10 @@ class Say:
     """Answers to one call of one visitor."""
 
     def __init__(self, visitor: "Visitor", number: int) -> None:
-        self._visitor, self._number = visitor, number
+        self.visitor, self.number = visitor, number
 
     def __call__(self, words: dict[str, Any]) -> None:
-        self._visitor.say({"id": self._number, **words})
+        self.visitor.say({"id": self.number, **words})
 
 
 class Visitor(asyncio.Protocol):
@@ -194,6 +203,7 @@ class Visitor(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server.visitors.discard(self)  # what it asked for happens all the same
+        self._server.bells.hush(self)
 
     def data_received(self, data: bytes) -> None:
         try:

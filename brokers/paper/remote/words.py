@@ -27,11 +27,12 @@ from brokers.messages import (
     OrderReport,
     OrderRequest,
     Quote,
+    WhatIf,
 )
 from common.codes import Code
 
-VERSION = 2
-SUBMIT = "submit_many"
+VERSION = 3
+SUBMIT, LISTEN, HUSH = "submit_many", "stream_events", "hush"
 ERRORS: dict[str, type[BrokerError]] = {
     kind.__name__: kind for kind in (NotSent, Rejected, OutcomeUnknown, ReadFailed)
 }
@@ -62,9 +63,12 @@ def _call(*asks: Any, tells: Any, of_venue: bool = False) -> Call:
 
 CALLS: Mapping[str, Call] = {
     # of the adapter
+    "connect": _call(ConnectionSpec, tells=None),
     "test": _call(ConnectionSpec, tells=list[Check]),
     "account": _call(ConnectionSpec, tells=AccountState),
     "instruments": _call(ConnectionSpec, tells=list[Instrument]),
+    "quote": _call(ConnectionSpec, str, tells=Quote),
+    "what_if": _call(ConnectionSpec, OrderRequest, tells=WhatIf),
     "positions": _call(ConnectionSpec, tells=list[BrokerPosition]),
     "open_orders": _call(ConnectionSpec, tells=list[BrokerOrder]),
     "fills_since": _call(ConnectionSpec, datetime, tells=list[OrderReport]),

@@ -1,0 +1,274 @@
+"""What an owner fills in to connect an account: its settings, which are shown, and its secrets.
+
+Each kind of broker has one `Form`, and nothing of a broker's library is needed for it: pages show
+it, and every way in checks with it, where that library is missing.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from enum import StrEnum
+from math import isfinite
+from typing import Any
+
+from common.codes import Code
+from common.errors import InvalidInputError
+
+LONGEST = 1000  # characters of a text
+MOST_NAMES = 2000
+FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}")
+
+
+class SettingKind(StrEnum):
+    """What a setting holds, and how it is written in JSON."""
+
+    TEXT = "text"
+    WHOLE = "whole number"
+    NUMBER = "number"
+    SWITCH = "switch"  # true, false
+    CHOICE = "choice"  # one of the setting's choices
+    HOST = "host"  # a name or an address; which may be called is the operators' decision
+    FOLDER = "folder"  # the name of a folder right under the operators' root, never a path
+    NAMES = "names"  # a list of texts
+    TABLE = "table"  # an object: by name what is said of it (a text, a number, an object)
+    SYMBOLS = "symbols"  # the broker's symbols: a list, or an object with what is said of each
+
+
+class Unusable(Exception):  # an outcome with a name of its own
+    """A value that a setting cannot have; the text says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One field that is shown. key: its name in the connection's settings.
+
+    default: what counts where nothing is said. choices: value and label, of a CHOICE. least and
+    most: the bounds of a number. check: returns a sentence where a value that was read cannot be
+    used, else ''.
+    """
+
+    key: str
+    label: str
+    hint: str = ""
+    kind: SettingKind = SettingKind.TEXT
+    default: Any = None
+    choices: tuple[tuple[str, str], ...] = ()
+    required: bool = False
+    least: float | None = None
+    most: float | None = None
+    check: Callable[[Any], str] | None = None
+
+    def read(self, value: Any) -> Any:
+        """Return the value as it is kept. None: nothing is said.
+
+        Raises InvalidInputError FIELD_INVALID or FIELD_REQUIRED; `field` is `settings.<key>`.
+        """
+        if isinstance(value, str):
+            value = value.strip()
+        if value is None or value in ("", [], {}):
+            if self.required:
+                raise self._wrong(f"{self.label} is missing. {self.hint}", Code.FIELD_REQUIRED)
+            return None
+        try:
+            read = _READERS[self.kind](self, value)
+        except Unusable as error:
+            raise self._wrong(f"{self.label}: {error}") from error
+        if self.check is not None and (wrong := self.check(read)):
+            raise self._wrong(f"{self.label}: {wrong}")
+        return read
+
+    def _wrong(self, sentence: str, code: Code = Code.FIELD_INVALID) -> InvalidInputError:
+        return InvalidInputError(code, sentence.strip(), field=f"settings.{self.key}")
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """One field that is sealed and never shown again. key: its name in the credentials."""
+
+    key: str
+    label: str
+    hint: str = ""
+    required: bool = True
+
+
+UPDATE_INTERVAL = Setting(
+    "update_interval_seconds",
+    "Ask every … seconds",
+    "How often orders and fills are asked for at a broker that tells nothing by itself: from 0.2 to"
+    " 3600 seconds. Empty: as the operators have set it.",
+    SettingKind.NUMBER,
+    least=0.2,
+    most=3600,
+)
+COMMON = (UPDATE_INTERVAL,)
+"""What every kind's connections may say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What one kind of broker asks an owner for, in the order in which it is shown."""
+
+    settings: tuple[Setting, ...] = ()
+    secrets: tuple[Secret, ...] = ()
+
+    @property
+    def fields(self) -> tuple[Setting, ...]:
+        """The kind's own settings and those of every kind."""
+        own = {setting.key for setting in self.settings}
+        return (*self.settings, *(one for one in COMMON if one.key not in own))
+
+    def read(self, settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[InvalidInputError]]:
+        """Return the settings as they are kept, and what is wrong: one error for each field.
+
+        What is left empty is left out, so that a default of a later version counts for it.
+        """
+        kept: dict[str, Any] = {}
+        wrong = []
+        for setting in self.fields:
+            try:
+                value = setting.read(settings.get(setting.key))
+            except InvalidInputError as error:
+                wrong.append(error)
+            else:
+                if value is not None:
+                    kept[setting.key] = value
+        known = [setting.key for setting in self.fields]
+        return kept, wrong + [_unknown(key, known) for key in settings if key not in known]
+
+    def validate(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the settings as they are kept.
+
+        Raises InvalidInputError FIELD_REQUIRED, FIELD_INVALID or FIELD_UNKNOWN for the first field
+        that is wrong; `field` is `settings.<key>`, the sentence says what to do.
+        """
+        kept, wrong = self.read(settings)
+        if wrong:
+            raise wrong[0]
+        return kept
+
+
+def _unknown(key: str, known: list[str]) -> InvalidInputError:
+    near = get_close_matches(str(key), known, 1)
+    remedy = f"Did you mean {near[0]!r}?" if near else f"Known are {', '.join(known)}."
+    return InvalidInputError(
+        Code.FIELD_UNKNOWN,
+        f"This kind of account has no setting {str(key)[:60]!r}. {remedy}",
+        field=f"settings.{str(key)[:60]}",
+    )
+
+
+# ---- one reader a kind: the value as it is kept, or Unusable with what to do ---------------------
+def _text(setting: Setting, value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise Unusable("Write it as a text.")
+    text = str(value)
+    if len(text) > LONGEST or not text.isprintable():
+        raise Unusable(f"Write it on one line, with at most {LONGEST} characters.")
+    return text
+
+
+def _number(setting: Setting, value: Any) -> int | float:
+    try:
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise Unusable
+        if isinstance(value, str) and not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", value):
+            raise Unusable
+        number = float(value)
+    except (Unusable, OverflowError):
+        raise Unusable("Write a plain number, such as 1.5.") from None
+    if not isfinite(number) or not _within(setting, number):
+        raise Unusable(f"Write a number {_bounds(setting.least, setting.most)}.")
+    return int(number) if number.is_integer() else number
+
+
+def _within(setting: Setting, number: float) -> bool:
+    low, high = setting.least, setting.most
+    return (low is None or low <= number) and (high is None or number <= high)
+
+
+def _bounds(low: float | None, high: float | None) -> str:
+    least = "" if low is None else f"from {low:g}"
+    most = "" if high is None else f"up to {high:g}"
+    return f"{least} {most}".strip() or "that is finite"
+
+
+def _whole(setting: Setting, value: Any) -> int:
+    number = _number(setting, value)
+    if not isinstance(number, int):
+        raise Unusable("Write a whole number.")
+    return number
+
+
+def _switch(setting: Setting, value: Any) -> bool:
+    words = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in words:
+        return words[value.lower()]
+    raise Unusable("Say true or false.")
+
+
+def _choice(setting: Setting, value: Any) -> str:
+    allowed = [choice for choice, _ in setting.choices]
+    if value not in allowed:
+        raise Unusable(f"Choose one of {', '.join(allowed)}.")
+    return str(value)
+
+
+def _host(setting: Setting, value: Any) -> str:
+    text = _text(setting, value)
+    if re.search(r"[\s/@\\?#]", text):
+        raise Unusable("Write only the host: a name such as gw.example.com, or an address.")
+    return text
+
+
+def _folder(setting: Setting, value: Any) -> str:
+    if not isinstance(value, str) or not FOLDER.fullmatch(value) or ".." in value:
+        raise Unusable("Write only the folder's name; it lies under the operators' root.")
+    return value
+
+
+def _names(setting: Setting, value: Any) -> list[str]:
+    told = re.split(r"[\s,;]+", value) if isinstance(value, str) else value
+    if not isinstance(told, list | tuple) or not all(isinstance(one, str) for one in told):
+        raise Unusable("Write a list of names.")
+    names = list(dict.fromkeys(name for one in told if (name := one.strip())))
+    if len(names) > MOST_NAMES or any(len(name) > 60 for name in names):
+        raise Unusable(f"Write at most {MOST_NAMES} names of at most 60 characters.")
+    return names
+
+
+def _table(setting: Setting, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict) or not all(_is_line(*one) for one in value.items()):
+        raise Unusable("Write an object: by name what is said of it.")
+    if len(value) > MOST_NAMES:
+        raise Unusable(f"Write at most {MOST_NAMES} names.")
+    return dict(value)
+
+
+def _is_line(name: Any, said: Any) -> bool:
+    return (
+        isinstance(name, str)
+        and 0 < len(name) <= 60
+        and (isinstance(said, str | int | float | dict) and not isinstance(said, bool))
+        and (not isinstance(said, dict) or all(isinstance(key, str) for key in said))
+    )
+
+
+def _symbols(setting: Setting, value: Any) -> list[str] | dict[str, Any]:
+    return _table(setting, value) if isinstance(value, dict) else _names(setting, value)
+
+
+_READERS: Mapping[SettingKind, Callable[[Setting, Any], Any]] = {
+    SettingKind.TEXT: _text,
+    SettingKind.WHOLE: _whole,
+    SettingKind.NUMBER: _number,
+    SettingKind.SWITCH: _switch,
+    SettingKind.CHOICE: _choice,
+    SettingKind.HOST: _host,
+    SettingKind.FOLDER: _folder,
+    SettingKind.NAMES: _names,
+    SettingKind.TABLE: _table,
+    SettingKind.SYMBOLS: _symbols,
+}

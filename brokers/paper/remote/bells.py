@@ -1,0 +1,101 @@
+"""The bell over the line: the server rings for everybody who listens, a listener waits for it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from brokers.base import BrokerError, ReadFailed
+from brokers.paper.remote.link import Link
+from brokers.paper.remote.words import HUSH, LISTEN, error_words, read_error
+from common.codes import Code
+
+if TYPE_CHECKING:
+    from brokers.paper.remote.server import Say, Visitor
+
+RING = {"ring": True}
+
+
+class Bells:
+    """Who listens at the server. One look at the books serves them all."""
+
+    def __init__(self, rings: Callable[[], AsyncIterator[None]]) -> None:
+        self._rings = rings
+        self._listeners: dict[tuple[Visitor, int], Say] = {}
+        self._watch: asyncio.Task[None] | None = None
+
+    def listen(self, visitor: "Visitor", say: "Say") -> None:
+        """Ring now, and whenever something new waits."""
+        self._listeners[visitor, say.number] = say
+        if self._watch is None:
+            self._watch = asyncio.get_running_loop().create_task(self._watch_over())
+        say(RING)
+
+    def hush(self, visitor: "Visitor", number: int | None = None) -> None:
+        """Ring no more for one who listens; number None: for all of a visitor's."""
+        for key in [key for key in self._listeners if key[0] is visitor]:
+            if number in (None, key[1]):
+                del self._listeners[key]
+        if not self._listeners:
+            self.close()
+
+    def close(self) -> None:
+        """Look at the books no more."""
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.cancel()
+
+    async def _watch_over(self) -> None:
+        try:
+            async for _ in self._rings():
+                self._tell(RING)
+        except BrokerError as error:
+            self._watch = None
+            self._tell(error_words(error))
+            self._listeners.clear()
+
+    def _tell(self, words: dict[str, Any]) -> None:
+        for say in list(self._listeners.values()):
+            say(words)
+
+
+class Bell:
+    """One listener's end. Rings that come while nobody waits are one."""
+
+    def __init__(self) -> None:
+        self._rung = asyncio.Event()
+        self._fault: BrokerError | None = None
+
+    async def rings(self, link: Link) -> AsyncIterator[None]:
+        """Yield whenever it rings, until the line breaks. Raises ReadFailed."""
+        number, frame = link.make_ready({"do": LISTEN, "args": []})
+        try:
+            link.write(number, frame, self)
+            while True:
+                await self._rung.wait()
+                self._rung.clear()
+                if self._fault is not None:
+                    raise self._fault
+                yield
+        except ConnectionError as error:
+            raise ReadFailed(Code.BROKER_UNREACHABLE, str(error)) from error
+        finally:
+            self._hang_up(link, number)
+
+    def hear(self, message: Mapping[str, Any]) -> None:
+        if "error" in message:
+            self._fault = read_error(message)
+        self._rung.set()
+
+    def lose(self, why: str) -> None:
+        self._fault = ReadFailed(Code.BROKER_UNREACHABLE, why)
+        self._rung.set()
+
+    def _hang_up(self, link: Link, number: int) -> None:
+        link.forget(number)
+        if link.usable:
+            mine, frame = link.make_ready({"do": HUSH, "args": [number]})
+            try:
+                link.write(mine, frame, self)
+            except ConnectionError:
+                return
+            link.forget(mine)

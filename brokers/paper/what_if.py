@@ -1,0 +1,51 @@
+"""What an order would cost: it is placed in books that are thrown away."""
+
+from decimal import Decimal
+from itertools import count
+
+from brokers.base import Rejected
+from brokers.messages import OrderRequest, WhatIf
+from brokers.paper import store
+from brokers.paper.arrivals import Packet, to_ticket
+from brokers.paper.book import execute, refuse
+from brokers.paper.form import malformed
+from brokers.paper.margin import equity_and_margin, to_cents
+from brokers.paper.reads import load_account
+from brokers.paper.sessions import sessions
+from brokers.paper.state import Account, Ledger, Market, Ticket
+from common.clocks import market_now
+from common.codes import Code
+
+
+def what_if(account_id: int, request: OrderRequest) -> WhatIf:
+    """Reckon what an order would cost if all of it were executed now, at the price in force.
+
+    Raises Rejected as the order itself would be.
+    """
+    if wrong := malformed(request):
+        raise wrong
+    with sessions.transaction() as session:
+        account = load_account(session, account_id)
+        accounts = {account_id: account}
+        store.load_exposures(session, accounts)
+        store.load_lots(session, accounts, [(account_id, request.symbol)])
+        market = store.load_market(session)
+    return reckon(account, to_ticket(Packet(account_id, request), 0, market_now()), market)
+
+
+def reckon(account: Account, order: Ticket, market: Market) -> WhatIf:
+    """The same, of books in memory; they are changed."""
+    if refusal := refuse(account, order, market):
+        raise Rejected(*refusal)
+    before = equity_and_margin(account, market)[1]
+    account.partial_fill_max = None  # how many executions it takes changes no margin
+    deals = execute(account, order, market, order.time, Ledger(count(1)))
+    if not deals:
+        raise Rejected(order.code or Code.REJECTED_BY_BROKER, order.detail)
+    after = equity_and_margin(account, market)[1]
+    return WhatIf(
+        initial_margin=to_cents(after - before),
+        maintenance_margin=None,  # these books close nobody's positions for want of margin
+        commission=sum((deal.commission for deal in deals), Decimal(0)),
+        currency=account.currency,
+    )

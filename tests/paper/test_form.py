@@ -1,0 +1,133 @@
+"""What an owner fills in: read by kind, one error for each field, each with what to do."""
+
+from typing import Any
+
+import pytest
+
+from brokers.form import Form, Setting, SettingKind
+from brokers.paper.adapter import create
+from brokers.registry import form_of
+from common.codes import Code
+from common.errors import InvalidInputError
+
+K = SettingKind
+FORM = Form(
+    settings=(
+        Setting("host", "Host", "Where the gateway runs.", K.HOST, required=True),
+        Setting("port", "Port", "", K.WHOLE, default=4002, least=1, most=65535),
+        Setting("ratio", "Ratio", "", K.NUMBER, least=0),
+        Setting("sandbox", "Sandbox", "", K.SWITCH, default=False),
+        Setting("market", "Market", "", K.CHOICE, choices=(("spot", "Spot"), ("swap", "Swap"))),
+        Setting("folder", "Folder", "", K.FOLDER),
+        Setting("names", "Names", "", K.NAMES),
+        Setting("rates", "Rates", "", K.TABLE),
+        Setting("symbols", "Symbols", "", K.SYMBOLS),
+        Setting("zone", "Zone", check=lambda zone: "" if zone == "UTC" else "Only UTC is known."),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "kept"),
+    [
+        ("host", " gw.example.com ", "gw.example.com"),
+        ("host", "2001:db8::7", "2001:db8::7"),
+        ("port", "4001", 4001),
+        ("port", 4001.0, 4001),
+        ("ratio", "1.5", 1.5),
+        ("ratio", 0, 0),
+        ("sandbox", "on", True),
+        ("sandbox", False, False),
+        ("market", "swap", "swap"),
+        ("folder", "terminal-7", "terminal-7"),
+        ("names", "EURUSD, XAUUSD;GBPUSD\nEURUSD", ["EURUSD", "XAUUSD", "GBPUSD"]),
+        ("names", ["BTC/USDT"], ["BTC/USDT"]),
+        ("rates", {"EURUSD": 0.05}, {"EURUSD": 0.05}),
+        ("symbols", "EURUSD.m", ["EURUSD.m"]),
+        ("symbols", {"ES": {"secType": "FUT"}}, {"ES": {"secType": "FUT"}}),
+        ("zone", "UTC", "UTC"),
+        ("zone", "", None),
+        ("names", [], None),
+    ],
+)
+def test_a_value_is_kept_as_its_kind_says(key: str, value: Any, kept: Any) -> None:
+    read = FORM.validate({"host": "x.example.com", key: value})
+    assert read.get(key) == kept
+    assert type(read.get(key)) is type(kept)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("host", "http://gw.example.com/"),
+        ("host", "user@gw.example.com"),
+        ("host", "a b"),
+        ("port", "70000"),
+        ("port", "4001.5"),
+        ("port", True),
+        ("port", "1e3"),
+        ("port", "４００１"),
+        ("ratio", "nan"),
+        ("ratio", float("inf")),
+        ("ratio", -1),
+        ("ratio", "1,5"),
+        ("sandbox", 1),
+        ("sandbox", "perhaps"),
+        ("market", "futures"),
+        ("market", ["spot"]),
+        ("folder", "../other"),
+        ("folder", "/etc"),
+        ("folder", "C:\\Terminal"),
+        ("folder", "a..b"),
+        ("folder", 7),
+        ("names", {"EURUSD": 1}),
+        ("names", [7]),
+        ("names", ["x" * 61]),
+        ("rates", "EURUSD"),
+        ("rates", {"": 1}),
+        ("rates", {"EURUSD": [1]}),
+        ("rates", {"EURUSD": {1: 2}}),
+        ("symbols", 7),
+        ("zone", "Mars"),
+        ("zone", "two\nlines"),
+        ("zone", {"a": 1}),
+        ("update_interval_seconds", 0.1),
+    ],
+)
+def test_what_cannot_be_used_is_refused_with_its_field(key: str, value: Any) -> None:
+    with pytest.raises(InvalidInputError) as refused:
+        FORM.validate({"host": "x.example.com", key: value})
+    assert (refused.value.code, refused.value.field) == (Code.FIELD_INVALID, f"settings.{key}")
+    assert refused.value.detail.endswith(".")
+
+
+def test_each_wrong_field_has_an_error_of_its_own() -> None:
+    kept, wrong = FORM.read({"port": "x", "sandbox": "x", "market": "spot", "prot": 4001})
+    assert kept == {"market": "spot"}
+    assert [(error.field, error.code) for error in wrong] == [
+        ("settings.host", Code.FIELD_REQUIRED),
+        ("settings.port", Code.FIELD_INVALID),
+        ("settings.sandbox", Code.FIELD_INVALID),
+        ("settings.prot", Code.FIELD_UNKNOWN),
+    ]
+    assert wrong[0].detail == "Host is missing. Where the gateway runs."
+    assert "Did you mean 'port'?" in wrong[3].detail
+
+
+def test_nothing_is_kept_of_what_was_not_said() -> None:
+    assert FORM.validate({"host": "x.example.com", "port": None, "names": ""}) == {
+        "host": "x.example.com"
+    }
+
+
+def test_a_form_takes_its_own_defaults() -> None:
+    for setting in form_of("paper").fields:
+        assert setting.label
+        if setting.default is not None:
+            assert setting.read(setting.default) == setting.default, setting
+
+
+def test_the_registrys_form_is_the_adapters(settings: Any) -> None:
+    here = create()
+    settings.FILLCAST_PAPER_BROKER = "127.0.0.1:1"
+    assert create().form is here.form is form_of("paper")
