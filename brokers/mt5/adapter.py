@@ -3,12 +3,14 @@
 It runs where the terminal runs, on Windows or Wine, in a worker of its own (docs/metatrader5.md).
 """
 
+import asyncio
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import cache
-from importlib import import_module
-from typing import Any, TypeVar
+from time import monotonic
+from typing import TypeVar
 
 from brokers.base import (
     BrokerError,
@@ -36,16 +38,21 @@ from brokers.messages import (
     TimeInForce,
 )
 from brokers.mt5 import checks, lookup, parse
-from brokers.mt5.lane import Job, Lane, NoAnswer, Stage
+from brokers.mt5.lane import Job, Lane, NoAnswer, Stage, Turn
+from brokers.mt5.library import Library
 from brokers.mt5.lots import Lots, is_tradable
 from brokers.mt5.session import Away, Place, Terminal, server_of
-from brokers.mt5.trading import Desk
-from common.clocks import market_now
+from brokers.mt5.trading import Desk, is_exit
+from common.clocks import machine_time, market_now
 from common.codes import Code
 
 T = TypeVar("T")
-PACKAGE = "MetaTrader5"
-READ_SECONDS, REPLY_SECONDS = 20.0, 60.0
+SAID_AS_IT_IS = frozenset({
+    Code.CREDENTIALS_REFUSED, Code.UNKNOWN_ACCOUNT, Code.TRADING_DISABLED, Code.LIBRARY_MISSING,
+    Code.UNEXPECTED,
+})  # fmt: skip
+READ_SECONDS, REPLY_SECONDS = 20.0, 30.0
+LEAST_SECONDS = 5.0  # that a call has which came to its turn late: a healthy process is not ended
 
 
 def create() -> "Mt5Adapter":
@@ -60,21 +67,7 @@ def create() -> "Mt5Adapter":
         portable=os.environ.get("FILLCAST_MT5_PORTABLE", "").lower() in ("yes", "true", "1"),
         name=os.environ.get("FILLCAST_MT5_NAME", ""),
     )
-    return Mt5Adapter(_Late(), place)
-
-
-class _Late:
-    """The package, imported at the first call: it exists on Windows only."""
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return getattr(import_module(PACKAGE), name)
-        except ImportError as error:
-            raise Away(
-                Code.NOT_CONNECTED,
-                "MetaTrader 5 accounts are served by a worker on Windows (or Wine) that has the"
-                " package MetaTrader5 and a terminal; see docs/metatrader5.md",
-            ) from error
+    return Mt5Adapter(place)
 
 
 @cache
@@ -99,6 +92,7 @@ def _capabilities(mode: PositionMode, native_stops: bool) -> Capabilities:
         exit_safety=ExitSafety.TICKET if hedging else ExitSafety.CANCEL_FIRST,
         session=True,
         needs_credentials=True,
+        submit_many=True,
         fills_horizon=lookup.HORIZON,
     )
 
@@ -114,8 +108,9 @@ class Mt5Adapter:
 
     kind = "mt5"
 
-    def __init__(self, module: Any, place: Place) -> None:
-        self._terminal = Terminal(module, place)
+    def __init__(self, place: Place) -> None:
+        self._library = Library()
+        self._terminal = Terminal(self._library, place)
         self._lane = Lane()
 
     def capabilities(self, spec: ConnectionSpec) -> Capabilities:
@@ -138,29 +133,43 @@ class Mt5Adapter:
         self, spec: ConnectionSpec, request: OrderRequest, guard: Guard
     ) -> list[OrderReport]:
         """Place one order. Raises NotSent, Rejected or OutcomeUnknown."""
-        mode = self._mode(spec)
-        return await self._order(spec, lambda desk: desk.submit(request, guard, mode))
+        mode, turn = self._mode(spec), Turn.EXIT if is_exit(request) else Turn.ENTRY
+        return await self._order(
+            spec, lambda desk: desk.submit(request, guard, mode), turn, request.send_by or None
+        )
 
     async def submit_many(
         self, requests: Sequence[tuple[ConnectionSpec, OrderRequest]], guard: Guard, tell: Tell
     ) -> None:
-        """One after another: a terminal takes no more."""
-        for spec, request in requests:
+        """One after another, exits first: a terminal takes no more. What the server says after the
+        caller's patience is still told."""
+
+        async def one(spec: ConnectionSpec, request: OrderRequest) -> None:
             try:
                 tell(request, await self.submit(spec, request, guard))
             except BrokerError as error:
                 tell(request, error)
 
+        await asyncio.gather(*(one(spec, request) for spec, request in requests))
+
     async def cancel(self, spec: ConnectionSpec, request: CancelRequest) -> list[OrderReport]:
         """Cancel an order. CANCEL_REFUSED, with what it did instead, when a fill was first."""
-        return await self._order(spec, lambda desk: desk.cancel(request))
+        return await self._order(
+            spec, lambda desk: desk.cancel(request), Turn.EXIT, request.send_by
+        )
 
     async def modify(self, spec: ConnectionSpec, request: ModifyRequest) -> list[OrderReport]:
         """Set both levels of a position (or of a waiting entry); None takes one away."""
-        return await self._order(spec, lambda desk: desk.modify(request))
+        return await self._order(
+            spec, lambda desk: desk.modify(request), Turn.EXIT, request.send_by
+        )
 
     async def _order(
-        self, spec: ConnectionSpec, work: Callable[[Desk], list[OrderReport]]
+        self,
+        spec: ConnectionSpec,
+        work: Callable[[Desk], list[OrderReport]],
+        turn: Turn,
+        send_by: float | None,
     ) -> list[OrderReport]:
         def do(job: Job) -> list[OrderReport]:
             try:
@@ -170,22 +179,37 @@ class Mt5Adapter:
             except BrokerError:
                 raise
             except Exception as error:
-                raise _unsent(job, Code.UNEXPECTED, type(error).__name__) from error
+                raise _unsent(job, Code.UNEXPECTED, f"{type(error).__name__}: {error}") from error
 
         try:
-            return await self._lane.run(do, seconds=_patience(spec))
+            return await self._run(do, _patience(spec), turn, send_by)
         except NoAnswer as error:
             if error.stage is Stage.SENT:
                 raise OutcomeUnknown(Code.REPLY_LOST, error.detail) from error
-            raise NotSent(Code.NOT_CONNECTED, error.detail) from error
+            late = send_by is not None and machine_time() >= send_by
+            code = Code.SEND_DEADLINE if late else Code.NOT_CONNECTED
+            raise NotSent(code, error.detail) from error
+
+    async def _run(
+        self,
+        work: Callable[[Job], T],
+        seconds: float,
+        turn: Turn = Turn.READ,
+        send_by: float | None = None,
+    ) -> T:
+        """On the terminal's thread; a call of the package that hangs is ended there."""
+
+        def do(job: Job) -> T:
+            self._library.until = max(job.until, monotonic() + LEAST_SECONDS)
+            return work(job)
+
+        return await self._lane.run(do, seconds=seconds, turn=turn, send_by=send_by)
 
     # ---- reads ----------------------------------------------------------------------------
     async def test(self, spec: ConnectionSpec) -> list[Check]:
         """Check terminal, login, permissions, mode, symbols, clock and line, one line for each."""
         try:
-            return await self._lane.run(
-                lambda _: checks.run(self._terminal, spec), seconds=2 * READ_SECONDS
-            )
+            return await self._run(lambda _: checks.run(self._terminal, spec), 2 * READ_SECONDS)
         except NoAnswer as error:
             return [checks.hangs(error.detail)]
 
@@ -223,9 +247,15 @@ class Mt5Adapter:
     async def disconnect(self) -> None:
         """Leave the terminal; the next call finds it again."""
         try:
-            await self._lane.run(lambda _: self._terminal.close(), seconds=READ_SECONDS)
+            await self._run(lambda _: self._leave(), READ_SECONDS)
         except NoAnswer:
             return  # it hangs: there is nobody to take leave of
+
+    def _leave(self) -> None:
+        if self._library.is_running:
+            with suppress(ReadFailed):
+                self._terminal.close()
+            self._library.close()
 
     def _account(self, spec: ConnectionSpec) -> AccountState:
         info, shown = self._terminal.enter(spec), self._terminal.mt.terminal_info()
@@ -257,7 +287,7 @@ class Mt5Adapter:
             return found
 
         try:
-            return await self._lane.run(do, seconds=READ_SECONDS)
+            return await self._run(do, READ_SECONDS)
         except ReadFailed:
             raise
         except BrokerError as error:
@@ -271,10 +301,8 @@ class Mt5Adapter:
 def _unsent(job: Job, code: Code, detail: str) -> BrokerError:
     """What an error means for an order: before the send nothing has left, after it nobody knows."""
     if job.stage is Stage.SENT:
-        return OutcomeUnknown(code, detail)
-    if code in (Code.CREDENTIALS_REFUSED, Code.UNKNOWN_ACCOUNT, Code.TRADING_DISABLED):
-        return NotSent(code, detail)
-    return NotSent(Code.UNEXPECTED if code is Code.UNEXPECTED else Code.NOT_CONNECTED, detail)
+        return OutcomeUnknown(Code.REPLY_LOST if code is Code.BROKER_UNREACHABLE else code, detail)
+    return NotSent(code if code in SAID_AS_IT_IS else Code.NOT_CONNECTED, detail)
 
 
 def _patience(spec: ConnectionSpec) -> float:

@@ -1,21 +1,22 @@
-"""One thread for all calls of a terminal: never two at once, and a wait that ends.
+"""One thread for all calls of a terminal: never two at once, the urgent first, no endless wait.
 
-The package blocks, holds the interpreter's lock (its wheel never lets go of it) and keeps its last
-error in one place for all threads. A call that never returns cannot be taken back: who waits for it
-is told whether the order may have left, and who comes after it is told at once that nothing was
-begun.
+The package serves one call after another and keeps its last error in one place. Who waits too long
+is told whether the order may have left; what had not left by then never will.
 """
 
 import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from enum import Enum, auto
-from queue import SimpleQueue
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum, auto
+from itertools import count
+from queue import PriorityQueue
 from time import monotonic
 from typing import Any, TypeVar
 
 from brokers.base import NotSent
+from common.clocks import machine_time
 from common.codes import Code
 
 T = TypeVar("T")
@@ -28,6 +29,14 @@ class Stage(Enum):
     GIVEN_UP = auto()
 
 
+class Turn(IntEnum):
+    """Who goes first when several wait."""
+
+    EXIT = 0  # exits, cancels, levels
+    ENTRY = 1
+    READ = 2
+
+
 class NoAnswer(Exception):
     """The time for a call is over. stage: how far it had come; if it was not SENT it never is."""
 
@@ -37,11 +46,14 @@ class NoAnswer(Exception):
 
 
 class Job:
-    """One call (or several in a row), which whoever waits for it may give up."""
+    """One call (or several in a row), which whoever waits for it may give up.
 
-    def __init__(self) -> None:
+    until: time.monotonic(); nobody waits for it any longer.
+    """
+
+    def __init__(self, until: float = float("inf")) -> None:
         self._lock = threading.Lock()
-        self.stage = Stage.WAITING
+        self.stage, self.until = Stage.WAITING, until
 
     def begin(self) -> bool:
         with self._lock:
@@ -71,33 +83,47 @@ def _hear(answer: asyncio.Future[Any]) -> None:
         answer.exception()
 
 
+@dataclass(order=True, slots=True)
+class _Place:
+    """A job in the queue: by turn, then as they came."""
+
+    turn: Turn
+    number: int
+    job: Job = field(compare=False)
+    work: Callable[[Job], Any] = field(compare=False)
+    told: Future[Any] = field(compare=False)
+
+
 class Lane:
     """The terminal's thread. `run` may be called from any event loop."""
 
     def __init__(self) -> None:
-        self._jobs: SimpleQueue[tuple[Job, Callable[[Job], Any], Future[Any]]] = SimpleQueue()
+        self._places: PriorityQueue[_Place] = PriorityQueue()
+        self._numbers = count()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._began: float | None = None
 
-    async def run(self, work: Callable[[Job], T], *, seconds: float) -> T:
-        """Do work on the thread and return what it returns. Raises NoAnswer after `seconds`, at
-        once if the call before it has hung that long already."""
-        began = self._began
-        if began is not None and monotonic() - began > seconds:
-            raise NoAnswer(Stage.WAITING, "the terminal has not ended an earlier call")
-        job: Job = Job()
+    async def run(
+        self, work: Callable[[Job], T], *, seconds: float, turn: Turn, send_by: float | None = None
+    ) -> T:
+        """Do work on the thread and return what it returns. Raises NoAnswer after `seconds`.
+
+        send_by: machine_time(); what is not sent by then is given up.
+        """
+        job: Job = Job(monotonic() + seconds)
         told: Future[T] = Future()
         self._start()
-        self._jobs.put((job, work, told))
+        self._places.put(_Place(turn, next(self._numbers), job, work, told))
         answer = asyncio.wrap_future(told)
         answer.add_done_callback(_hear)
         try:
-            return await asyncio.wait_for(asyncio.shield(answer), seconds)
+            if send_by is not None:
+                await asyncio.wait([answer], timeout=max(0.0, send_by - machine_time()))
+                if not answer.done() and (stage := job.give_up()) is not Stage.SENT:
+                    raise _no_answer(stage, "before its deadline")
+            return await asyncio.wait_for(asyncio.shield(answer), job.until - monotonic())
         except TimeoutError as error:
-            stage = job.give_up()
-            where = "waited for an earlier call" if stage is Stage.WAITING else "no answer"
-            raise NoAnswer(stage, f"{where} within {seconds:g} s") from error
+            raise _no_answer(job.give_up(), f"within {seconds:g} s") from error
         except asyncio.CancelledError:
             job.give_up()
             raise
@@ -110,13 +136,15 @@ class Lane:
 
     def _work(self) -> None:
         while True:
-            job, work, told = self._jobs.get()
-            if not job.begin():
+            place = self._places.get()
+            if not place.job.begin():
                 continue
-            self._began = monotonic()
             try:
-                told.set_result(work(job))
+                place.told.set_result(place.work(place.job))
             except BaseException as error:
-                told.set_exception(error)
-            finally:
-                self._began = None
+                place.told.set_exception(error)
+
+
+def _no_answer(stage: Stage, when: str) -> NoAnswer:
+    where = "waited for an earlier call" if stage is Stage.WAITING else "no answer"
+    return NoAnswer(stage, f"{where} {when}")

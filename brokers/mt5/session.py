@@ -13,15 +13,16 @@ from typing import Any
 from brokers.base import BrokerError, ReadFailed, Rejected
 from brokers.messages import ConnectionSpec, PositionMode
 from brokers.mt5 import codes
+from brokers.mt5.library import Library
 from brokers.mt5.lots import Lots
 from brokers.mt5.names import Names
 from brokers.mt5.parse import mode_of
 from brokers.mt5.server_time import ServerTime, read_zone
 from common.codes import Code
 
-# How long `initialize` and `login` may take. The package keeps the interpreter's lock meanwhile, so
-# it is less than a process's lease; a terminal that starts more slowly is found by a later call.
-START_MS = 8_000
+# How long `initialize` and `login` may take: less than a read may. A terminal that starts more
+# slowly is found by a later call.
+START_MS = 15_000
 LIST_SECONDS = 600  # how long a symbol's steps are believed
 
 
@@ -40,13 +41,10 @@ class Place:
 
 
 class Terminal:
-    """One terminal and the accounts that take turns in it.
+    """One terminal and the accounts that take turns in it. mt: the package's functions."""
 
-    module: the package `MetaTrader5`.
-    """
-
-    def __init__(self, module: Any, place: Place) -> None:
-        self.mt, self._place = module, place
+    def __init__(self, library: Library, place: Place) -> None:
+        self.mt, self._place = library, place
         self.names = Names()
         self.modes: dict[str, PositionMode] = {}  # as seen, by connection
         self.sent: dict[str, float] = {}  # client order id -> when, for look-ups soon after

@@ -40,6 +40,10 @@ BY_STEPS = frozenset({Code.VOLUME_INVALID, Code.STOPS_INVALID, Code.ORDER_TYPE_U
 KEPT = 10_000
 
 
+def is_exit(request: OrderRequest) -> bool:
+    return request.reduce_only or bool(request.broker_position_id)
+
+
 @dataclass(frozen=True, slots=True)
 class Desk:
     """One job's way to the server."""
@@ -56,11 +60,12 @@ class Desk:
         lots = self.terminal.lots(info, request.symbol)
         magic = self.terminal.names.keep(request.client_order_id)
         words = self._words(request, lots, info, magic)
-        is_exit = request.reduce_only or bool(request.broker_position_id)
-        if not is_exit:
+        if not is_exit(request):
             self._check(words)
         try:
-            result = self._send(words, partial(guard, request), request.client_order_id)
+            result = self._send(
+                words, partial(guard, request), request.send_by or None, request.client_order_id
+            )
         except Rejected as error:
             if error.code in BY_STEPS:
                 self.terminal.forget_symbol(info, request.symbol)
@@ -68,7 +73,7 @@ class Desk:
         known = self._known(info, request.client_order_id, result.order)
         if not known:
             return [self._report(ReportKind.ACCEPTED, request.client_order_id, result.order)]
-        return known + ([] if is_exit else self._levels_held(request, lots, known))
+        return known + ([] if is_exit(request) else self._levels_held(request, lots, known))
 
     def cancel(self, request: CancelRequest) -> list[OrderReport]:
         """Take a resting order away; CANCEL_REFUSED with what it did instead if it is too late."""
@@ -82,7 +87,7 @@ class Desk:
         if not resting:
             return self._too_late(request)
         try:
-            self._send(orders.remove(resting[0]), partial(check_deadline, request))
+            self._send(orders.remove(resting[0]), partial(check_deadline, request), request.send_by)
         except Rejected:
             return self._too_late(request)
         known = self._known(info, name, resting[0])
@@ -95,7 +100,8 @@ class Desk:
         info = self.terminal.enter(self.spec)
         lots = self.terminal.lots(info, request.symbol)
         stop, target = lots.price(request.stop_loss), lots.price(request.take_profit)
-        self._send(self._levels(request, stop, target), partial(check_deadline, request))
+        words = self._levels(request, stop, target)
+        self._send(words, partial(check_deadline, request), request.send_by)
         return [
             replace(
                 self._report(ReportKind.LEVELS, request.client_order_id, 0),
@@ -147,15 +153,22 @@ class Desk:
         if found is not None and (refusal := codes.check_verdict(found.retcode, found.comment)):
             raise refusal
 
-    def _send(self, words: dict[str, Any], guard: Callable[[], None], name: str = "") -> Any:
-        """Send one request. Raises NotSent, Rejected or OutcomeUnknown."""
+    def _send(
+        self,
+        words: dict[str, Any],
+        guard: Callable[[], None],
+        send_by: float | None,
+        name: str = "",
+    ) -> Any:
+        """Send one request. send_by: looked at once more where it leaves this machine, by the
+        process that holds the package. Raises NotSent, Rejected or OutcomeUnknown."""
         mt = self.terminal.mt
         self.terminal.still(self.spec)
         self.job.about_to_send()
         if name:
             self._note(name)
         guard()
-        result = mt.order_send(words)
+        result = mt.order_send(words, before=send_by)
         if result is None:
             raise codes.verdict_of_silence(mt.last_error())
         if result.retcode == codes.NO_CHANGES and not name:

@@ -1,8 +1,7 @@
 """A fake terminal for each test, and the adapter that runs the fake package against it."""
 
-import sys
+import asyncio
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -23,11 +22,14 @@ def adapter(venue: Venue, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mt5Adapte
     monkeypatch.setenv("FAKE_MT5", str(venue.port))
     monkeypatch.setenv("FILLCAST_MT5_TERMINAL", "c:\\MT5\\terminal64.exe")
     monkeypatch.syspath_prepend(str(PACKAGE))
-    sys.modules.pop("MetaTrader5", None)
     made = create()
     yield made
     venue.hand("release")  # a thread that still waits for an answer has the line
-    module: Any = sys.modules.pop("MetaTrader5", None)
-    if module is not None:
-        assert not module.overlapped, "two calls were under way at once"
-        module.shutdown()
+    asyncio.run(made.disconnect())
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call of the package that hangs is ended within a second."""
+    monkeypatch.setattr("brokers.mt5.adapter.READ_SECONDS", 1.0)
+    monkeypatch.setattr("brokers.mt5.adapter.LEAST_SECONDS", 0.5)

@@ -136,16 +136,12 @@ def test_cancel_of_what_nobody_can_look_up_is_asked_again(
         run(adapter.cancel(spec(), CancelRequest(CID, "4711", "EURUSD")))
 
 
-def test_terminal_that_hangs_is_left(
-    venue: Venue, adapter: Mt5Adapter, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("brokers.mt5.adapter.READ_SECONDS", 0.2)
+def test_terminal_that_hangs_is_left(venue: Venue, adapter: Mt5Adapter, hasty: None) -> None:
     venue.fault("positions_get", "hold")
     with pytest.raises(ReadFailed):
         run(adapter.positions(spec()))
     run(adapter.disconnect())  # ends
-    with pytest.raises(ReadFailed, match="has not ended"):
-        run(adapter.account(spec()))
+    assert run(adapter.positions(spec())) == []  # by another process
 
 
 def test_disconnect_and_again(venue: Venue, adapter: Mt5Adapter) -> None:

@@ -8,7 +8,7 @@ from brokers.base import ReadFailed
 from brokers.messages import (
     ReportKind,
 )
-from brokers.mt5.adapter import Mt5Adapter
+from brokers.mt5.adapter import Mt5Adapter, create
 from tests.doubles.mt5.venue import Venue
 from tests.mt5.orders import CID, LIMIT, bought, kinds, order, run, spec, submit
 
@@ -102,13 +102,14 @@ def test_rewritten_comment_after_a_restart(venue: Venue, adapter: Mt5Adapter) ->
     """Another process knows the order by its id, tells no wrong name, and takes it for nobody's."""
     venue.hand("comments", login=1001, cut=0, text="from dealer")
     bought(adapter)
-    fresh = Mt5Adapter(adapter._terminal.mt, adapter._terminal._place)
+    fresh = create()
     assert run(fresh.fills_since(spec(), datetime.now(UTC) - AGO)) == []
     assert [p.client_order_id for p in run(fresh.positions(spec()))] == [""]
     found = run(fresh.find_order(spec(), CID))
     assert found is not None
     assert [r.kind for r in found] == [K.FILLED]
     assert run(fresh.find_order(spec(), "fcxneverneverneve0")) is None
+    run(fresh.disconnect())
 
 
 def test_magic_number_taken_away(venue: Venue, adapter: Mt5Adapter) -> None:

@@ -1,6 +1,5 @@
 """What an account can do, and netting accounts, where an order the other way may reverse."""
 
-import sys
 from decimal import Decimal
 from typing import Any
 
@@ -8,6 +7,7 @@ import pytest
 
 from brokers.base import NotSent, ReadFailed, Rejected
 from brokers.messages import (
+    CheckResult,
     ConnectionSpec,
     ExitSafety,
     OrderReport,
@@ -73,17 +73,18 @@ def test_netting_adds_reduces_and_closes(venue: Venue, adapter: Mt5Adapter) -> N
     assert "position" not in venue.show(1002)["accepted"][-1]
 
 
-def test_without_the_package_a_sentence_says_where_it_runs(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setitem(sys.modules, "MetaTrader5", None)
+def test_without_the_package_a_sentence_says_where_it_runs() -> None:
     adapter = create()
     assert adapter.capabilities(spec()).session
     error = outcome(adapter, order())
-    assert (type(error), error.code) == (NotSent, Code.NOT_CONNECTED)
+    assert (type(error), error.code) == (NotSent, Code.LIBRARY_MISSING)
     assert "worker on Windows" in error.detail
     with pytest.raises(ReadFailed, match="worker on Windows"):
         run(adapter.positions(spec()))
+    (line,) = run(adapter.test(spec()))
+    assert (line.name, line.result) == ("terminal", CheckResult.FAIL)
+    assert "worker on Windows" in line.detail
+    run(adapter.disconnect())
 
 
 def test_what_is_not_offered(adapter: Mt5Adapter) -> None:

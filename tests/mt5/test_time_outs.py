@@ -1,13 +1,11 @@
 """Deadlines, calls that hang, processes that die: what leaves, and what never does."""
 
 import asyncio
-import subprocess
-import sys
 from datetime import timedelta
 
 import pytest
 
-from brokers.base import NotSent, OutcomeUnknown
+from brokers.base import NotSent
 from brokers.messages import (
     CancelRequest,
     ModifyRequest,
@@ -17,7 +15,7 @@ from brokers.messages import (
 from brokers.mt5.adapter import Mt5Adapter
 from common.clocks import machine_time
 from common.codes import Code
-from tests.doubles.mt5.venue import ROOT, Venue
+from tests.doubles.mt5.venue import Venue
 from tests.mt5.orders import (
     CID,
     LIMIT,
@@ -58,22 +56,6 @@ def test_guard_and_deadlines_stop_what_would_leave(venue: Venue, adapter: Mt5Ada
     with pytest.raises(NotSent):
         run(adapter.modify(spec(), ModifyRequest(CID, "", "EURUSD", None, None, send_by=late)))
     assert [r["action"] for r in venue.show()["accepted"]] == [5]
-
-
-@pytest.mark.parametrize("accepts", [True, False])
-def test_call_that_hangs_is_unknown_and_holds_up_the_next_ones_not_for_ever(
-    venue: Venue, adapter: Mt5Adapter, accepts: bool
-) -> None:
-    venue.fault("order_send", "hold", accepts=accepts)
-    error = outcome(adapter, order(), reply_timeout=1)
-    assert type(error) is OutcomeUnknown
-    other = order("fcxother0000000000")
-    error = outcome(adapter, other, reply_timeout=0.2)
-    assert (type(error), error.code) == (NotSent, Code.NOT_CONNECTED)
-    venue.hand("release")
-    assert kinds(adapter) == [K.FILLED]  # the server took it whenever it was let go
-    assert kinds(adapter, "fcxother0000000000") is None
-    assert venue.accepted() == [CID]
 
 
 def test_order_that_waits_for_its_turn_too_long_never_leaves(
@@ -135,21 +117,3 @@ def test_calls_of_many_tasks_never_overlap(venue: Venue, adapter: Mt5Adapter) ->
 
     run(many())
     assert len(set(venue.accepted())) == 20
-
-
-@pytest.mark.parametrize("accepts", [True, False])
-def test_killed_in_the_send_and_asked_by_the_next_process(
-    venue: Venue, adapter: Mt5Adapter, accepts: bool
-) -> None:
-    venue.fault("order_send", "die", accepts=accepts)
-    program = (
-        "import asyncio; from brokers.mt5.adapter import create;"
-        " from tests.mt5.orders import spec, order, no_guard;"
-        " asyncio.run(create().submit(spec(), order(), no_guard))"
-    )
-    ended = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, env=venue.environment(), timeout=60, check=False
-    )
-    assert ended.returncode == 9
-    assert kinds(adapter) == ([K.FILLED] if accepts else None)
-    assert venue.accepted() == ([CID] if accepts else [])

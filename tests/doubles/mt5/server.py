@@ -66,6 +66,8 @@ class Line(socketserver.StreamRequestHandler):
                 return {"told": None, "error": [fault["code"], fault.get("words", "no")]}
             case "empty":
                 return {"told": [], "error": list(FINE)}
+            case "freeze" | "print":
+                return {**(told or self._do(name, arguments, {})), fault["do"]: fault["words"]}
             case "half":
                 return {"told": {"retcode": 10009}, "error": list(FINE)}
             case "switch":

@@ -54,8 +54,9 @@ class Venue:
         self.hand("quote", name=name, bid=bid, ask=ask)
 
     def fault(self, call: str, do: str, **words: Any) -> None:
-        """do: retcode, none, drop, die, hold, empty, half, switch; accepts: the call is done first;
-        times, skip: how often, and after how many calls."""
+        """do: retcode, none, drop, die, hold, empty, half, switch, offline, freeze (the client's
+        interpreter for `words` seconds), print (`words`); accepts: the call is done first; times,
+        skip: how often, and after how many calls."""
         self.hand("fault_add", call=call, do=do, **words)
 
     def show(self, login: int = 1001) -> Any:

@@ -1,10 +1,10 @@
 """The package's functions, over a socket to the terminal of `tests/doubles/mt5/server.py`.
 
 As in the real one: one connection for the process, one `last_error` for all threads, None for a
-failure, named tuples for answers. It notes when two calls overlap, which the real one would not
-survive.
+failure, named tuples for answers. Two calls at once raise: the real one would not survive them.
 """
 
+import ctypes
 import json
 import os
 import socket
@@ -27,13 +27,11 @@ _TEXTS = frozenset({"symbol", "comment"})
 _error: tuple[int, str] = (1, "Success")
 _line: Any = None
 _under_way = threading.Lock()
-overlapped = False
 
 
 def _call(name: str, *arguments: Any, **words: Any) -> Any:
-    global _error, _line, overlapped
+    global _error
     if not _under_way.acquire(blocking=False):
-        overlapped = True
         raise RuntimeError("two calls at once")
     try:
         if _line is None:
@@ -56,6 +54,10 @@ def _ask(name: str, arguments: tuple[Any, ...], words: dict[str, Any]) -> Any:
         return None
     if answer.get("die"):
         os._exit(9)
+    if "freeze" in answer:  # as the real one: nobody else in this interpreter gets a turn
+        ctypes.PyDLL(None).usleep(int(answer["freeze"] * 1e6))
+    if "print" in answer:
+        os.write(1, answer["print"].encode())
     _error = tuple(answer["error"])
     return _shape(name, answer["told"])
 
