@@ -15,9 +15,9 @@ from brokers.base import (
     Rejected,
     check_deadline,
 )
-from brokers.ibkr.contracts import BadSymbolError, contract_of
+from brokers.ibkr.contracts import BadSymbolError
 from brokers.ibkr.ear import AnswerError
-from brokers.ibkr.orders import leg_of, record_of, to_order
+from brokers.ibkr.orders import contract_of, leg_of, record_of, to_order
 from brokers.ibkr.records import STOP, TARGET, Record
 from brokers.ibkr.session import Session
 from brokers.ibkr.wire import HalfSentError, TwsClient
@@ -96,8 +96,10 @@ async def cancel(session: Session, request: CancelRequest) -> list[OrderReport]:
         await session.ready()
         record = session.ledger.get(session.place.connection_id, request.client_order_id)
         if record is None:
-            await session.snapshot()
-            record = session.ledger.get(session.place.connection_id, request.client_order_id)
+            of = session.place.connection_id, request.client_order_id
+            with session.ledger.pinned(*of):
+                await session.snapshot()
+                record = session.ledger.get(*of)
     except ReadFailed as error:
         raise NotSent(error.code, error.detail) from error
     if record is None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from brokers.ibkr.adapter import IbkrAdapter
+from brokers.ibkr.calls import IbkrAdapter
 from brokers.ibkr.pace import Pace
 from brokers.ibkr.session import Session
 from brokers.messages import (
@@ -29,11 +29,12 @@ SYMBOLS: Mapping[str, Any] = {
     "AAPL": {"secType": "STK", "exchange": "SMART", "currency": "USD"},
     "ES 202612": {"secType": "FUT"},
     "IBUS500": {"secType": "CFD"},
+    "AAPL CFD": {"symbol": "AAPL", "secType": "CFD"},
     "VOD": {"secType": "STK", "exchange": "LSE", "currency": "GBP"},
 }
 QUICK = Pace(
-    connect=2.0, read=1.0, reply=1.0, first_delay=0.02, longest_delay=0.1, client_id_delay=0.1,
-    ping=0.05, resync=30.0,
+    connect=2.0, read=1.0, reply=1.0, price=0.5, first_delay=0.02, longest_delay=0.1,
+    client_id_delay=0.1, ping=0.05, resync=30.0,
 )  # fmt: skip
 Test = Callable[["Stage"], Awaitable[None]]
 

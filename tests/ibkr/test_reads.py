@@ -111,8 +111,8 @@ async def test_fills_of_today_ours_and_the_owners_exit(stage: Stage) -> None:
 @played
 async def test_what_if_says_the_margin_and_places_nothing(stage: Stage) -> None:
     margin = await stage.adapter.what_if(stage.spec, order())
-    assert (margin.initial, margin.maintenance) == (Decimal(2000), Decimal(1800))
-    assert margin.commission == Decimal("1.25")
+    assert (margin.initial_margin, margin.maintenance_margin) == (Decimal(2000), Decimal(1800))
+    assert (margin.commission, margin.currency) == (Decimal("1.25"), "USD")
     assert stage.venue.orders == []
 
 

@@ -8,13 +8,12 @@ from decimal import Decimal
 import pytest
 
 from brokers.base import NotSent, OutcomeUnknown, ReadFailed
-from brokers.ibkr.adapter import IbkrAdapter
 from brokers.ibkr.budget import Window
-from brokers.ibkr.ledger import Ledger
-from brokers.ibkr.news import News
-from brokers.messages import OrderReport, ReportKind
+from brokers.ibkr.calls import IbkrAdapter
+from brokers.ibkr.place import client_id_of
+from brokers.messages import ConnectionSpec, ReportKind
 from common.codes import Code
-from tests.ibkr.cast import QUICK, Stage, exit_of, limit, order, played, protected
+from tests.ibkr.cast import ACCOUNT, QUICK, Stage, exit_of, limit, order, played, protected
 
 ID = "abc00000000000001"
 
@@ -131,7 +130,61 @@ async def test_changed_settings_are_another_session(stage: Stage) -> None:
 
 
 @played
-async def test_client_id_and_budget_may_come_from_a_lease(stage: Stage) -> None:
+async def test_a_connection_has_a_client_id_of_its_own_and_keeps_it(stage: Stage) -> None:
+    settings = {k: v for k, v in stage.spec.settings.items() if k != "client_id"}
+    specs = [ConnectionSpec(f"c{n}", ACCOUNT, settings=settings) for n in range(3)]
+    for spec in specs:
+        await stage.adapter.connect(spec)
+    ids = {visitor.client_id for visitor in stage.tws.visitors}
+    assert len(ids) == 3
+    await stage.die()
+    for spec in reversed(specs):  # another process, in another order
+        await stage.adapter.connect(spec)
+    assert {visitor.client_id for visitor in stage.tws.visitors} == ids
+    assert len({client_id_of(f"c{n}") for n in range(10_000)}) == 10_000
+
+
+@played
+async def test_two_connections_of_one_gateway_never_share_a_client_id(stage: Stage) -> None:
+    await stage.adapter.connect(stage.spec)
+    other = replace(stage.spec, connection_id="c2")
+    with pytest.raises(ReadFailed) as failed:
+        await stage.adapter.connect(other)
+    assert failed.value.code is Code.CLIENT_ID_IN_USE
+    assert [visitor.client_id for visitor in stage.tws.visitors] == [stage.client_id]
+    (check,) = await stage.adapter.test(other)
+    assert (check.name, check.result) == ("client id", "fail")
+
+
+@played
+async def test_one_accounts_session_ends_and_the_others_go_on(stage: Stage) -> None:
+    other = replace(
+        stage.spec, connection_id="c2", settings={**stage.spec.settings, "client_id": 8}
+    )
+    await stage.adapter.connect(stage.spec)
+    await stage.adapter.connect(other)
+    await stage.adapter.disconnect(other)
+    await stage.adapter.disconnect(other)  # again does no harm
+    await stage.until(lambda: [v.client_id for v in stage.tws.visitors] == [stage.client_id])
+    assert stage.session.usable
+    await stage.adapter.connect(other)
+    assert len(stage.tws.visitors) == 2
+
+
+@played
+async def test_connect_says_what_is_wrong(stage: Stage) -> None:
+    without = {k: v for k, v in stage.spec.settings.items() if k != "host"}
+    with pytest.raises(ReadFailed) as failed:
+        await stage.adapter.connect(replace(stage.spec, settings=without))
+    assert failed.value.code is Code.FIELD_REQUIRED
+    await stage.tws.close()
+    with pytest.raises(ReadFailed) as failed:
+        await stage.adapter.connect(stage.spec)
+    assert failed.value.code is Code.NOT_CONNECTED
+
+
+@played
+async def test_the_budget_may_be_shared_with_other_processes(stage: Stage) -> None:
     asked = []
 
     class Counted(Window):
@@ -142,11 +195,9 @@ async def test_client_id_and_budget_may_come_from_a_lease(stage: Stage) -> None:
     stage.adapter = IbkrAdapter(
         QUICK,
         budget_for=lambda host, port: Counted(),
-        client_id_for=lambda spec, base: base + 100,
     )
     await stage.submit(protected())
     await stage.submit(exit_of(ID))
-    assert [visitor.client_id for visitor in stage.tws.visitors] == [107]
     assert (3, False) in asked  # an entry and its levels
     assert (1, True) in asked
 
@@ -188,45 +239,6 @@ def test_exits_leave_before_entries_that_waited_longer() -> None:
 
     left = asyncio.run(play())
     assert left == ["first", "exit", "entry 0", "entry 1", "entry 2"]
-
-
-def test_memory_is_bounded_and_ended_orders_go_first() -> None:
-    async def play() -> None:
-        ledger = Ledger(News(), most=3)
-        for n in range(3):
-            ledger.make("c1", f"abcd{n}", "")
-        ended = ledger.get("c1", "abcd1")
-        assert ended is not None
-        ended.ended = ReportKind.CANCELLED
-        ledger.moved(ended, (False, None))
-        ledger.make("c1", "abcd3", "")
-        assert ledger.get("c1", "abcd1") is None
-        assert ledger.get("c1", "abcd0") is not None
-        ledger.make("c1", "abcd4", "")
-        assert ledger.get("c1", "abcd0") is None
-        assert len(ledger) == 3
-
-    asyncio.run(play())
-
-
-@played
-async def test_events_that_found_no_room_are_told_after_the_next_sync(stage: Stage) -> None:
-    await stage.adapter.account(stage.spec)
-    news = stage.adapter._desk().news
-    news._most = 2
-    ids = [f"abc0000000000001{n}" for n in range(5)]
-    for one in ids:
-        await stage.submit(limit(one))
-    assert len(news) == 2
-    news._most = 100
-    stage.session.want_sync()
-
-    def named(told: list[OrderReport]) -> set[str]:
-        return {report.client_order_id for report in told}
-
-    async with asyncio.timeout(5):
-        while named(await stage.hear()) != set(ids):  # noqa: ASYNC110
-            await asyncio.sleep(0.002)
 
 
 @played

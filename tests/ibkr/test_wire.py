@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from brokers.base import NotSent, OutcomeUnknown
-from brokers.ibkr.adapter import IbkrAdapter
 from brokers.ibkr.budget import Window
+from brokers.ibkr.calls import IbkrAdapter
 from brokers.messages import CancelRequest, ModifyRequest, OrderRequest
 from common.codes import Code
 from tests.ibkr.cast import QUICK, Stage, limit, order, played, protected
