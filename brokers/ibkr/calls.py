@@ -6,7 +6,7 @@ its own sessions: one for each connection, kept open until `disconnect`.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -158,14 +158,14 @@ class IbkrAdapter:
 
     async def stream_quotes(
         self, spec: ConnectionSpec, symbols: Sequence[str]
-    ) -> AsyncIterator[Quote]:
+    ) -> AsyncGenerator[Quote, None]:
         """Tell live prices, over every new line to the gateway, until it is closed."""
         async with aclosing(quotes.stream(await self._session(spec), symbols)) as told:
             async for one in told:
                 yield one
 
     # ---- what the broker tells ------------------------------------------------------------
-    def stream_events(self) -> AsyncIterator[None]:
+    def stream_events(self) -> AsyncGenerator[None, None]:
         """Ring when something new waits in `events`."""
         return self._desk().news.rings()
 

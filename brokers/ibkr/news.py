@@ -6,7 +6,7 @@ It dies with the process. Then the first sync of each connection tells today's f
 import asyncio
 import secrets
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from itertools import count
 
@@ -35,7 +35,7 @@ class News:
         for bell in self._bells:
             bell.set()
 
-    async def rings(self) -> AsyncIterator[None]:
+    async def rings(self) -> AsyncGenerator[None, None]:
         """Ring at the beginning, and then once for all that has come since the last ring."""
         bell = asyncio.Event()
         self._bells.add(bell)

@@ -39,6 +39,15 @@ QUICK = Pace(
 Test = Callable[["Stage"], Awaitable[None]]
 
 
+def spec_at(port: int, client_id: int = 7) -> ConnectionSpec:
+    """The account's connection to a gateway on this machine."""
+    settings = {
+        "host": "127.0.0.1", "port": port, "client_id": client_id, "symbols": SYMBOLS,
+        "timezone": "UTC",
+    }  # fmt: skip
+    return ConnectionSpec(CONNECTION, ACCOUNT, settings=settings)
+
+
 class Stage:
     """The double, its venue and our side. The venue outlives `die`."""
 
@@ -51,11 +60,7 @@ class Stage:
 
     @property
     def spec(self) -> ConnectionSpec:
-        settings = {
-            "host": "127.0.0.1", "port": self.tws.port, "client_id": self.client_id,
-            "symbols": SYMBOLS, "timezone": "UTC",
-        }  # fmt: skip
-        return ConnectionSpec(CONNECTION, ACCOUNT, settings=settings)
+        return spec_at(self.tws.port, self.client_id)
 
     @property
     def session(self) -> Session:
