@@ -63,7 +63,9 @@ async def submit(session: Session, request: OrderRequest, guard: Guard) -> list[
     if (known := _known(session, request)) is not None:
         return known
     records = _records(request, details)
-    await session.budget.acquire(len(records), urgent=records[0].is_exit)
+    await session.budget.acquire(
+        len(records), urgent=records[0].is_exit, until=request.send_by or None
+    )
     client = _client(session)
     if (known := _known(session, request)) is not None:  # meanwhile
         return known
@@ -107,7 +109,7 @@ async def cancel(session: Session, request: CancelRequest) -> list[OrderReport]:
     if record.ended is not None:
         return _cancelled_or_not(record)
     require_own(session, record)
-    await session.budget.acquire(1, urgent=True)
+    await session.budget.acquire(1, urgent=True, until=request.send_by)
     client = _client(session)
     frame = client.frame(lambda: client.cancelOrder(record.order_id, ""))
     record.cancelling, record.refused_change = True, ""

@@ -121,7 +121,7 @@ async def _subscribed(
         raise ReadFailed(Code.BROKER_UNREACHABLE, f"{symbol}: {error!r}") from error
     line = Line(symbol, pair, stir)
     client = session.client
-    await session.budget.acquire(1, urgent=False)
+    await session.budget.acquire()
     if client is not session.client:
         raise ReadFailed(Code.NOT_CONNECTED, "the line was made anew meanwhile")
     number = client.getReqId()
@@ -137,7 +137,7 @@ async def _subscribed(
         yield line
     finally:
         session.lines.pop(number, None)
-        await session.budget.acquire(1, urgent=False)
+        await session.budget.acquire()
         with suppress(ReadFailed, OSError):  # a line that was made anew knows nothing of it
             if session.client is client:
                 client.cancelMktData(number)

@@ -12,14 +12,13 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from decimal import Decimal
-from functools import partial
 from typing import Any
 
 from ib_async.contract import Contract
 
 from brokers.base import ReadFailed
+from brokers.budgets import Budget
 from brokers.ibkr import codes
-from brokers.ibkr.budget import Budget
 from brokers.ibkr.contracts import symbol_of
 from brokers.ibkr.ear import TIME, Ear
 from brokers.ibkr.hearing import Hearing
@@ -118,7 +117,7 @@ class Session:
     async def say(self, send: Callable[[TwsClient], None]) -> None:
         """Say something that is not answered; where it cannot be said, it need not be."""
         client = self._client
-        await self.budget.acquire(1, urgent=False)
+        await self.budget.acquire()
         if client is not None and client is self._client and self._open:
             with suppress(OSError):
                 send(client)
@@ -221,8 +220,7 @@ class Session:
         client.conn.disconnected += self._on_socket_closed
         self._cut_off = False
         async with asyncio.timeout(self.pace.connect):
-            admit = partial(self.budget.acquire, 1, urgent=False)
-            await open_line(client, self.place.address, self._refused, admit)
+            await open_line(client, self.place.address, self._refused, self.budget.acquire)
         client.prepare(self.pace.reply)
         if self.place.account not in (accounts := client.getAccounts()):
             raise ReadFailed(Code.UNKNOWN_ACCOUNT, f"the login has {', '.join(accounts)}")
