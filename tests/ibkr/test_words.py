@@ -11,7 +11,6 @@ from ib_async.order import Order, OrderState
 from ib_async.util import UNSET_DOUBLE
 
 from brokers.ibkr import codes, contracts, parse
-from brokers.ibkr.orders import contract_of
 from brokers.ibkr.records import Record
 from brokers.messages import OrderType, ReportKind, Side, TimeInForce
 from common.codes import Code
@@ -252,7 +251,7 @@ def test_contracts_by_map_or_by_looks(
     symbol: str, said: dict[str, object] | None, meant: tuple[str, ...]
 ) -> None:
     settings = {} if said is None else {"symbols": {symbol: said}}
-    c = contract_of(symbol, settings)
+    c = contracts.contract_of(symbol, settings)
     found = (c.secType, c.symbol, c.currency, c.exchange, c.lastTradeDateOrContractMonth)
     assert found == meant
 
@@ -264,7 +263,7 @@ def test_contracts_by_map_or_by_looks(
 )  # fmt: skip
 def test_a_map_that_means_nothing(symbol: str, said: dict[str, object]) -> None:
     with pytest.raises(contracts.BadSymbolError):
-        contract_of(symbol, {"symbols": {symbol: said}})
+        contracts.contract_of(symbol, {"symbols": {symbol: said}})
 
 
 def test_names_of_contracts_that_the_map_does_not_have() -> None:
