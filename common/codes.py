@@ -370,6 +370,11 @@ class Code(StrEnum):
         "Broker: another session uses this client id.",
         "End the other program, or give the connection a client id of its own.",
     )
+    NO_MARKET_DATA = (
+        "NO_MARKET_DATA",
+        "Broker: it does not tell this account live prices of the symbol.",
+        "Subscribe to the exchange's live data at the broker and end other sessions of the login.",
+    )
     OTHER_CLIENT_ID = (
         "OTHER_CLIENT_ID",
         "The order was placed under another client id: only that one can change or cancel it.",

@@ -1,4 +1,7 @@
 from django.apps import AppConfig
+from django.conf import settings
+
+PROCESSES_UNKNOWN = 8  # a guess of who does not read the leases
 
 
 class ExecutionConfig(AppConfig):
@@ -7,6 +10,9 @@ class ExecutionConfig(AppConfig):
 
     def ready(self) -> None:
         """Connect the observer of publications, of quotes and of Celery workers."""
+        from brokers import budgets
         from execution import processes, receivers  # noqa: F401  # connects by being imported
 
         processes.connect()
+        # Also where nobody trades: a connection test in the web process asks brokers too.
+        budgets.use(settings.REDIS_URL, PROCESSES_UNKNOWN)

@@ -3,9 +3,9 @@
 from datetime import UTC, datetime
 
 from brokers.base import ReadFailed, Rejected
-from brokers.ibkr import parse, reads
-from brokers.ibkr.budget import MESSAGES_PER_SECOND
+from brokers.ibkr import margins, parse, reads
 from brokers.ibkr.contracts import listed
+from brokers.ibkr.pace import MOST_MESSAGES
 from brokers.ibkr.place import PORTS
 from brokers.ibkr.placing import details_of
 from brokers.ibkr.session import Session
@@ -22,6 +22,12 @@ from common.codes import Code
 
 OK, WARN, FAIL = CheckResult.OK, CheckResult.WARN, CheckResult.FAIL
 SKEW_SECONDS = 5.0
+NAMES = {
+    Code.CLIENT_ID_IN_USE: "client id",
+    Code.UNKNOWN_ACCOUNT: "account",
+    Code.FIELD_INVALID: "settings",
+    Code.FIELD_REQUIRED: "settings",
+}
 HINTS = {
     Code.CLIENT_ID_IN_USE: "End the other program with this client id, or set another client_id.",
     Code.UNKNOWN_ACCOUNT: "Enter an account that this login has.",
@@ -38,10 +44,7 @@ async def run(session: Session) -> list[Check]:
     try:
         await session.ready()
     except ReadFailed as error:
-        name = {Code.CLIENT_ID_IN_USE: "client id", Code.UNKNOWN_ACCOUNT: "account"}.get(
-            error.code, "reach"
-        )
-        return [Check(name, FAIL, error.detail, HINTS.get(error.code, error.code.hint))]
+        return [closed(error)]
     checks = [
         Check("reach", OK, f"{where} ({PORTS.get(place.port, 'own port')})"),
         Check("client id", OK, f"{place.client_id}: orders can be changed by it alone"),
@@ -58,11 +61,17 @@ async def run(session: Session) -> list[Check]:
         checks.append(Check("reads", FAIL, error.detail, error.code.hint))
     checks.append(
         Check(
-            "limits", OK, f"{MESSAGES_PER_SECOND} messages a second for all of {where};"
+            "limits", OK, f"{MOST_MESSAGES} messages a second for all of {where};"
             " executions and ended orders are told for today only",
         )
     )  # fmt: skip
     return checks
+
+
+def closed(error: ReadFailed) -> Check:
+    """Say why there is no session, and what its owner can do."""
+    name = NAMES.get(error.code, "reach")
+    return Check(name, FAIL, error.detail, HINTS.get(error.code, error.code.hint))
 
 
 def _kind(session: Session) -> Check:
@@ -79,14 +88,14 @@ async def _trading(session: Session) -> Check:
     if not told:
         return Check("trading", WARN, "no symbol to ask with", "Correct the symbol map.")
     try:
-        margin = await reads.what_if(session, _smallest(session, told[0]))
+        state = await margins.reckon(session, _smallest(session, told[0]))
     except Rejected as error:
         if error.code is Code.TRADING_DISABLED:
             return Check("trading", FAIL, error.detail, hint)
         return Check("trading", WARN, error.detail, error.code.hint)
     except ReadFailed as error:
         return Check("trading", WARN, f"what-if: {error.detail}", "Run the test again.")
-    warning = f"; IBKR says: {margin.warning}" if margin.warning else ""
+    warning = f"; IBKR says: {state.warningText}" if state.warningText else ""
     return Check("trading", OK, f"a what-if order is answered{warning}")
 
 

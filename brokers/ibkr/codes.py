@@ -51,6 +51,12 @@ LINE_BACK = frozenset({1101, 1102})
 
 CLIENT_ID_IN_USE = 326
 
+NO_PRICES = frozenset({354, 10089, 10090, 10091, 10167, 10168, 10186, 10189, 10197})
+"""A subscription is missing, would bring delayed prices, or another session of the login has it."""
+
+STILL_LIVE_PRICES = frozenset({2103, 2104, 2105, 2106, 2107, 2108, 2119, 2158})
+"""States of the data farms: prices stop for a while and go on."""
+
 
 def goes_on(number: int) -> bool:
     """Whether it is a notice that ends nothing."""

@@ -1,47 +1,31 @@
-"""Our symbols and IBKR's contracts: what the connection's `symbols` say, else by its looks."""
+"""Our symbols and IBKR's contracts: what the connection's `symbols` say, else by its looks.
+
+Settings are checked with it where ib_async is not installed, so it needs none of it.
+"""
 
 import re
 from collections.abc import Mapping
-from dataclasses import fields
 from decimal import Decimal
 from typing import Any
 
-from ib_async.contract import Contract
-
-CURRENCIES = frozenset(
-    [
-        "AUD",
-        "CAD",
-        "CHF",
-        "CNH",
-        "CZK",
-        "DKK",
-        "EUR",
-        "GBP",
-        "HKD",
-        "HUF",
-        "ILS",
-        "JPY",
-        "KRW",
-        "MXN",
-        "NOK",
-        "NZD",
-        "PLN",
-        "SEK",
-        "SGD",
-        "TRY",
-        "USD",
-        "ZAR",
-    ]
-)
+CURRENCIES = frozenset({
+    "AUD", "CAD", "CHF", "CNH", "CZK", "DKK", "EUR", "GBP", "HKD", "HUF", "ILS", "JPY", "KRW",
+    "MXN", "NOK", "NZD", "PLN", "SEK", "SGD", "TRY", "USD", "ZAR",
+})  # fmt: skip
 FUTURES = {
     "ES": "CME", "MES": "CME", "NQ": "CME", "MNQ": "CME", "RTY": "CME", "6E": "CME", "6B": "CME",
     "6J": "CME", "YM": "CBOT", "MYM": "CBOT", "ZB": "CBOT", "ZN": "CBOT", "CL": "NYMEX",
     "MCL": "NYMEX", "NG": "NYMEX", "GC": "COMEX", "MGC": "COMEX", "SI": "COMEX", "HG": "COMEX",
 }  # fmt: skip
 DEFAULT_SYMBOLS = ("EURUSD", "GBPUSD", "USDJPY", "USDCHF", "USDCAD", "AUDUSD", "NZDUSD")
-FUTURE = re.compile(r"([A-Z0-9]{1,5}) (\d{6}(?:\d{2})?)")
-FIELDS: dict[str, Any] = {field.name: type(field.default) for field in fields(Contract)}
+FUTURE = re.compile(r"([A-Z0-9]{1,5})[ -](\d{6}(?:\d{2})?)")
+FIELDS: Mapping[str, type[int] | type[str]] = {
+    "conId": int, "secType": str, "symbol": str, "exchange": str, "primaryExchange": str,
+    "currency": str, "lastTradeDateOrContractMonth": str, "multiplier": str, "localSymbol": str,
+    "tradingClass": str, "secIdType": str, "secId": str,
+}  # fmt: skip
+"""What may be said of a contract: fields of ib_async's `Contract`."""
+KINDS = ("CASH", "STK", "FUT", "CFD")
 LEVERAGE = {
     "CASH": Decimal("0.05"), "STK": Decimal("0.5"), "CFD": Decimal("0.2"), "FUT": Decimal("0.1"),
 }  # fmt: skip
@@ -57,23 +41,28 @@ def listed(settings: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(settings.get("symbols") or ()) or DEFAULT_SYMBOLS
 
 
-def contract_of(symbol: str, settings: Mapping[str, Any]) -> Contract:
-    """Return the contract that a symbol means. Raises BadSymbolError."""
-    said = dict((settings.get("symbols") or {}).get(symbol) or {})
+def fields_of(symbol: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of the contract that a symbol means. Raises BadSymbolError."""
+    symbols = settings.get("symbols") or {}
+    told = symbols.get(symbol) or {} if isinstance(symbols, Mapping) else {}
+    said = {"secType": told} if isinstance(told, str) else told
+    if not isinstance(said, Mapping):
+        raise BadSymbolError(f"{symbol}: an object with a contract's fields is wanted")
     if unknown := set(said) - set(FIELDS):
         raise BadSymbolError(f"{symbol}: no field {', '.join(sorted(unknown))}")
-    guessed = _by_looks(symbol, str(said.get("secType", "")))
     try:
         typed = {name: FIELDS[name](value) for name, value in said.items()}
     except (TypeError, ValueError) as error:
         raise BadSymbolError(f"{symbol}: {error}") from error
-    contract = Contract(**{**guessed, **typed})
-    if not contract.secType or not contract.exchange:
-        raise BadSymbolError(f"{symbol}: secType or exchange is missing")
-    return contract
+    found = {**_by_looks(symbol, str(said.get("secType", ""))), **typed}
+    if found["secType"] not in KINDS:
+        raise BadSymbolError(f"{symbol}: secType is one of {', '.join(KINDS)}")
+    if not found["exchange"]:
+        raise BadSymbolError(f"{symbol}: exchange is missing")
+    return found
 
 
-def symbol_of(contract: Contract, settings: Mapping[str, Any]) -> str:
+def symbol_of(contract: Any, settings: Mapping[str, Any]) -> str:
     """Name a contract that the map does not: EURUSD, AAPL, ES 202512."""
     if contract.secType == "CASH":
         return f"{contract.symbol}{contract.currency}"

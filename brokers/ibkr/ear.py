@@ -5,15 +5,18 @@ into "Cancelled" at any number that it does not know (wrapper.py `error`).
 """
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC
 from types import SimpleNamespace
 from typing import Any, Protocol
 
 from ib_async.contract import Contract
 
-from brokers.base import ReadFailed
+from brokers.base import BrokerError, ReadFailed
 from brokers.ibkr import codes
 from brokers.ibkr.hearing import Hearing
+from brokers.ibkr.lines import Line
 from common.codes import Code
 
 OPEN, COMPLETED, POSITIONS, VALUES, TIME = "open", "completed", "positions", "values", "time"
@@ -45,6 +48,8 @@ class Ear:
     def __init__(self, listener: Listener, hearing: Hearing, timezone: str) -> None:
         self.ib = SimpleNamespace(TimezoneTWS=timezone)  # for times that name no zone
         self._listener, self._hearing = listener, hearing
+        self.lines: dict[int, Line] = {}  # by request id
+        self._costs: dict[str, tuple[Any, str]] | None = None
         self._asked: dict[int | str, tuple[asyncio.Future[list[Any]], list[Any]]] = {}
 
     # ---- questions ------------------------------------------------------------------------
@@ -58,7 +63,7 @@ class Ear:
         """Nobody waits any more."""
         self._asked.pop(key, None)
 
-    def fail_all(self, error: Exception) -> None:
+    def fail_all(self, error: BrokerError) -> None:
         """Fail every question: its answer is lost or cannot be read."""
         asked, self._asked = self._asked, {}
         for told, _ in asked.values():
@@ -113,12 +118,24 @@ class Ear:
 
     def execDetails(self, reqId: int, contract: Contract, execution: Any) -> None:
         self._more(reqId, (contract, execution))
-        self._hearing.execution(contract, execution)
+        self._hearing.execution(contract, execution, is_listed=reqId in self._asked)
 
     def execDetailsEnd(self, reqId: int) -> None:
         self._end(reqId)
 
+    @contextmanager
+    def costs_kept(self) -> Iterator[dict[str, tuple[Any, str]]]:
+        """Keep the commissions that are told meanwhile, by their execution's id."""
+        costs: dict[str, tuple[Any, str]] = {}
+        self._costs = costs
+        try:
+            yield costs
+        finally:
+            self._costs = None
+
     def commissionReport(self, report: Any) -> None:
+        if self._costs is not None:
+            self._costs[report.execId] = (report.commission, report.currency)
         self._hearing.commission(report.execId, report.commission, report.currency)
 
     # ---- the rest -------------------------------------------------------------------------
@@ -144,12 +161,24 @@ class Ear:
         self._more(TIME, time)
         self._end(TIME)
 
+    def priceSizeTick(self, reqId: int, tickType: int, price: float, size: float) -> None:
+        if (line := self.lines.get(reqId)) is not None:
+            line.tick(tickType, price)
+
+    def rerouteMktDataReq(self, reqId: int, conId: int, exchange: str) -> None:
+        """A CFD's prices are those of what stands behind it: TWS wants to be asked for that."""
+        if (line := self.lines.get(reqId)) is not None:
+            line.reroute(conId, exchange)
+
     def error(self, reqId: int, errorCode: int, errorString: str, advanced: str) -> None:
         if reqId in self._asked:
             if not codes.goes_on(errorCode):
                 told, _ = self._asked.pop(reqId)
                 if not told.done():
                     told.set_exception(AnswerError(errorCode, errorString))
+            return
+        if (line := self.lines.get(reqId)) is not None:
+            line.refused(errorCode, errorString)
             return
         self._listener.on_error(reqId, errorCode, errorString)
 

@@ -56,6 +56,9 @@ class Hearing:
 
     def completed_order(self, contract: Contract, order: Any, state: Any) -> None:
         """Take an order that has ended today."""
+        parts = parse.parts_of(order.orderRef)
+        if parts is None or self._ledger.is_gone(self._connection_id, *parts):
+            return
         record = self._record(order)
         if record is None or (record.perm_id and record.perm_id != order.permId):
             return
@@ -85,15 +88,22 @@ class Hearing:
         if record.in_doubt and not record.awaited:
             self._ask_again()
 
-    def execution(self, contract: Contract, execution: Any) -> None:
-        """Take an execution; it is told when its commission is there, or after a moment."""
+    def execution(self, contract: Contract, execution: Any, *, is_listed: bool) -> None:
+        """Take an execution; it is told when its commission is there, or after a moment.
+
+        is_listed: it stands in a list that was asked for, and has perhaps been told long ago.
+        """
         parts = parse.parts_of(execution.orderRef)
         if parts is None or execution.acctNumber not in ("", self._account):
             return
+        units = parse.multiplier_of(contract)
+        heard = parse.fill_of(execution, units)
+        known_one = is_listed and heard.correction == 1
+        if known_one and self._ledger.is_gone(self._connection_id, *parts):
+            return
         record = self._ledger.make(self._connection_id, *parts)
         before = state_of(record)
-        units = parse.multiplier_of(contract)
-        fill = self._ledger.add_fill(record, parse.fill_of(execution, units))
+        fill = self._ledger.add_fill(record, heard)
         if fill is None:
             return
         record.perm_id = execution.permId or record.perm_id

@@ -1,18 +1,21 @@
 """The orders that this process knows of, over all its connections, and what they tell.
 
-Live ones and as many ended ones as 10,000 records leave room for: the broker can be asked for the
-others.
+Live ones and as many ended ones as 10,000 records leave room for. Of the others only that they have
+been told is kept: today's lists have them again each minute. Who wants one asks the broker, and
+pins it meanwhile.
 """
 
 import asyncio
-from collections import OrderedDict, defaultdict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from brokers.ibkr.news import News
 from brokers.ibkr.records import ENTRY, STOP, TARGET, Fill, Record, levels_report
 from brokers.messages import OrderReport, ReportKind
 
 MOST_RECORDS = 10_000
+MOST_GONE = 200_000  # numbers of 8 bytes: a day's ended orders
 LEVELS_TOGETHER = 0.02  # seconds in which a position's stop and target are told as one
 Key = tuple[str, str, str]
 OrderKey = tuple[str, int, int]
@@ -27,6 +30,8 @@ class Ledger:
         self._live: OrderedDict[Key, Record] = OrderedDict()
         self._ended: OrderedDict[Key, Record] = OrderedDict()
         self._orders: dict[OrderKey, Record] = {}
+        self._gone: OrderedDict[int, None] = OrderedDict()  # hashes of ended ones without a record
+        self._pinned: Counter[tuple[str, str]] = Counter()
         self._fills: dict[tuple[str, str], tuple[Record, Fill]] = {}
         self._levels_due: dict[tuple[str, str], bool] = {}
         self._levels_told: dict[tuple[str, str], OrderReport] = {}
@@ -66,7 +71,7 @@ class Ledger:
 
     def of(self, connection_id: str) -> list[Record]:
         """Return every record of a connection."""
-        return [r for r in self._all() if r.connection_id == connection_id]
+        return [record for record in self._all() if record.connection_id == connection_id]
 
     def forget(self, record: Record) -> None:
         """Drop a record: it never left, or its room is needed."""
@@ -78,6 +83,21 @@ class Ledger:
             del self._orders[key]
         for fill in record.fills.values():
             self._fills.pop((record.connection_id, fill.broker_fill_id), None)
+
+    def is_gone(self, connection_id: str, client_order_id: str, leg: str) -> bool:
+        """Whether an order has ended, was told, and had to leave: a list need not tell it again."""
+        key = (connection_id, client_order_id, leg)
+        return hash(key) in self._gone and not self._pinned[key[:2]] and self.get(*key) is None
+
+    @contextmanager
+    def pinned(self, connection_id: str, client_order_id: str) -> Iterator[None]:
+        """Keep an order and its levels here, also if they are told only now."""
+        self._pinned[connection_id, client_order_id] += 1
+        try:
+            yield
+        finally:
+            self._pinned[connection_id, client_order_id] -= 1
+            self._pinned += Counter()  # without the zeros
 
     # ---- what changes ---------------------------------------------------------------------
     def add_fill(self, record: Record, fill: Fill) -> Fill | None:
@@ -176,13 +196,21 @@ class Ledger:
                 wake()
 
     def _all(self) -> Iterator[Record]:
-        yield from list(self._live.values())
-        yield from list(self._ended.values())
+        """Every record, in the order in which they leave: ended ones first, the oldest first."""
+        yield from self._ended.values()
+        yield from self._live.values()
 
     def _make_room(self) -> None:
         while len(self) > self._most:
-            shelf = self._ended or self._live
-            self.forget(next(iter(shelf.values())))
+            free = (r for r in self._all() if not self._pinned[r.key[:2]])
+            leaving = next(free, None)
+            if leaving is None:
+                break
+            if leaving.ended is not None:
+                self._gone[hash(leaving.key)] = None
+                if len(self._gone) > MOST_GONE:
+                    self._gone.popitem(last=False)
+            self.forget(leaving)
 
 
 def state_of(record: Record) -> tuple[object, ...]:

@@ -60,7 +60,7 @@ async def modify(session: Session, request: ModifyRequest) -> list[OrderReport]:
 
 
 async def _make(session: Session, request: ModifyRequest, contract: Any, changes: Any) -> None:
-    await session.budget.acquire(len(changes), urgent=True)
+    await session.budget.acquire(len(changes), urgent=True, until=request.send_by)
     try:
         session.require_usable()
         client = session.client

@@ -3,9 +3,10 @@
 It dies with the process. Then the first sync of each connection tells today's facts again.
 """
 
+import asyncio
 import secrets
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from itertools import count
 
@@ -21,6 +22,7 @@ class News:
         self._run, self._numbers = secrets.token_hex(4), count(1)
         self._waiting: OrderedDict[str, OrderReport] = OrderedDict()
         self._most = most
+        self._bells: set[asyncio.Event] = set()
         self.dropped: set[str] = set()  # connections that must be told anew
 
     def push(self, report: OrderReport) -> None:
@@ -30,6 +32,20 @@ class News:
         if len(self._waiting) > self._most:
             _, oldest = self._waiting.popitem(last=False)
             self.dropped.add(oldest.connection_id)
+        for bell in self._bells:
+            bell.set()
+
+    async def rings(self) -> AsyncGenerator[None, None]:
+        """Ring at the beginning, and then once for all that has come since the last ring."""
+        bell = asyncio.Event()
+        self._bells.add(bell)
+        try:
+            while True:
+                yield
+                await bell.wait()
+                bell.clear()
+        finally:
+            self._bells.discard(bell)
 
     def read(self, limit: int, after: str) -> list[OrderReport]:
         """Return the oldest that stand behind `after`."""

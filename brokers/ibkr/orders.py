@@ -1,11 +1,14 @@
 """Our orders in IBKR's form. Pure. Numbers go as text, so that they arrive as they were meant."""
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
 from ib_async import order as theirs
+from ib_async.contract import Contract
 
 from brokers.base import Rejected
+from brokers.ibkr.contracts import fields_of
 from brokers.ibkr.parse import multiplier_of, on_the_wire, parts_of, to_tick
 from brokers.ibkr.records import ENTRY, STOP, TARGET, Record
 from brokers.messages import OrderRequest, OrderType, Side, TimeInForce
@@ -16,6 +19,11 @@ WORDS = {OrderType.MARKET: "MKT", OrderType.LIMIT: "LMT", OrderType.STOP: "STP"}
 REDUCE_WITH_BLOCK = 2
 """ocaType: what one of the group executes is taken off the others, and only one is at work at a
 time. 1 would cancel the stop of what is still held after a partial exit."""
+
+
+def contract_of(symbol: str, settings: Mapping[str, Any]) -> Contract:
+    """Return the contract that a symbol means. Raises BadSymbolError."""
+    return Contract(**fields_of(symbol, settings))
 
 
 def record_of(request: OrderRequest, details: Any) -> Record:

@@ -4,9 +4,9 @@ from decimal import Decimal
 from typing import Any
 
 from brokers.ibkr import parse
-from brokers.ibkr.pace import Snapshot
 from brokers.ibkr.records import ENTRY, Record
 from brokers.ibkr.session import Session
+from brokers.ibkr.snapshots import Snapshot
 from brokers.messages import (
     BrokerOrder,
     CloseCause,

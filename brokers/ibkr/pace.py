@@ -1,8 +1,16 @@
-"""A session's times, and what one reading of the orders brings."""
+"""A session's times, and how fast a gateway may be talked to."""
 
-import asyncio
 from dataclasses import dataclass
-from typing import Any
+
+from brokers.budgets import Rate
+
+RATE = Rate(per_second=40, burst=5)
+MOST_MESSAGES = 45
+"""In any second, of all who talk to a gateway: it cuts the line of who sends more than 50.
+
+Source: IBKR Campus, "TWS API: Pacing Limitations". What is admitted may leave a tenth of a second
+later, and 5 + 40 × 1.1 are 49.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,23 +20,10 @@ class Pace:
     connect: float = 5.0
     read: float = 10.0
     reply: float = 10.0
+    price: float = 5.0  # a first bid and ask are there by then, or the market is closed
     first_delay: float = 1.0  # before a line is opened anew; doubled each time
     longest_delay: float = 30.0
     client_id_delay: float = 5.0  # at least, when TWS still knows the old session (326)
     ping: float = 10.0
     resync: float = 60.0
     cut_off: float = 60.0  # so long may TWS be without IBKR before the line is made anew
-
-
-@dataclass(slots=True)
-class Snapshot:
-    """What the broker has of orders: the open ones as they came, today's executions."""
-
-    open: list[Any]
-    executions: list[Any]
-
-
-def retrieve(task: "asyncio.Task[Snapshot]") -> None:
-    """Look at a reading's failure, so that nobody is warned where all who asked are gone."""
-    if not task.cancelled():
-        task.exception()

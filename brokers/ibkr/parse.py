@@ -4,7 +4,7 @@ ib_async reads numbers as floats; `repr` gives back the digits that were on the 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from typing import Any
@@ -23,6 +23,7 @@ from brokers.messages import (
     ReportKind,
     Side,
     TimeInForce,
+    WhatIf,
 )
 from common.codes import Code
 
@@ -33,14 +34,17 @@ TIMES_IN_FORCE = {one.value: one for one in TimeInForce}
 WORKS = frozenset({"PreSubmitted", "Submitted", "PendingCancel", "Filled"})
 CANCELLED = frozenset({"Cancelled", "ApiCancelled"})
 AT_ONCE = frozenset({TimeInForce.IOC, TimeInForce.FOK})
+UNSET = Decimal(str(UNSET_DOUBLE))
 NO_LIMIT = Decimal(10) ** 9  # IBKR names no maximum
 
 
 def exact(value: Any) -> Decimal | None:
-    """Read a number; None where IBKR says nothing. Raises ValueError."""
-    if value in (None, "", UNSET_DOUBLE):
+    """Read a number; None where IBKR says nothing. Raises ValueError, ArithmeticError."""
+    if value in (None, ""):
         return None
     number = Decimal(str(value))
+    if number == UNSET:
+        return None
     if not number.is_finite():
         raise ValueError(value)
     return number
@@ -216,6 +220,31 @@ def account_state(
         position_mode=PositionMode.NETTING,
         time=now,
         trading_allowed=allowed,
+    )
+
+
+def exchange_rates(found: Iterable[tuple[str, str, str, str]]) -> dict[str, Decimal]:
+    """Read what one unit of each currency is in the account's own. Raises ValueError."""
+    said = {currency: exact(value) for tag, value, currency, _ in found if tag == "ExchangeRate"}
+    return {currency: rate for currency, rate in said.items() if rate}
+
+
+def what_if(state: Any, currency: str, rates: Mapping[str, Decimal]) -> WhatIf:
+    """Read TWS's reckoning; its margins are in the account's currency, the commission in its own.
+
+    Raises ValueError where it says no margin.
+    """
+    initial = exact(state.initMarginChange)
+    if initial is None:
+        raise ValueError(state.warningText or "no margin is told")
+    commission, rate = exact(state.commission), Decimal(1)
+    if state.commissionCurrency not in ("", currency):
+        rate = rates.get(state.commissionCurrency, Decimal(0))
+    return WhatIf(
+        initial_margin=initial,
+        maintenance_margin=exact(state.maintMarginChange),
+        commission=commission * rate if commission is not None and rate else None,
+        currency=currency,
     )
 
 

@@ -1,5 +1,6 @@
 """Where a connection's session is: the gateway, the client id and the account."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,8 @@ from brokers.messages import ConnectionSpec
 from common.codes import Code
 
 PORTS = {7497: "TWS paper", 7496: "TWS live", 4002: "Gateway paper", 4001: "Gateway live"}
-DEFAULT_HOST, DEFAULT_PORT, DEFAULT_CLIENT_ID = "127.0.0.1", 4002, 1
+DEFAULT_PORT = 4002
+CLIENT_IDS = range(1_000, 1_000_000_000)  # below: what people give to programs of their own
 NEW_YORK = "America/New_York"  # the zone in which IBKR's day ends, unless the gateway says another
 
 
@@ -33,18 +35,30 @@ class Place:
 
 
 def place_of(spec: ConnectionSpec) -> Place:
-    """Read a connection's settings. Raises ReadFailed FIELD_INVALID."""
+    """Read a connection's settings. Raises ReadFailed FIELD_INVALID or FIELD_REQUIRED."""
     said = spec.settings
+    if not said.get("host"):  # never ours by default: whoever reaches a gateway trades there
+        raise ReadFailed(Code.FIELD_REQUIRED, "the gateway's host")
     try:
         return Place(
             connection_id=spec.connection_id,
             account=spec.account,
-            host=str(said.get("host") or DEFAULT_HOST),
+            host=str(said["host"]),
             port=int(said.get("port") or DEFAULT_PORT),
-            client_id=int(said.get("client_id") or DEFAULT_CLIENT_ID),
+            client_id=int(said.get("client_id") or client_id_of(spec.connection_id)),
             timezone=str(said.get("timezone") or NEW_YORK),
             settings=said,
             reply_timeout=float(said["reply_timeout"]) if said.get("reply_timeout") else None,
         )
     except (TypeError, ValueError) as error:
         raise ReadFailed(Code.FIELD_INVALID, f"port, client_id, reply_timeout: {error}") from error
+
+
+def client_id_of(connection_id: str) -> int:
+    """Return a connection's own clientId: another for each, and always the same.
+
+    Only the clientId that placed an order can change or cancel it, so that it must not depend on
+    the process, the lane or the order in which connections are opened.
+    """
+    digest = hashlib.sha256(connection_id.encode()).digest()
+    return CLIENT_IDS[int.from_bytes(digest[:8]) % len(CLIENT_IDS)]

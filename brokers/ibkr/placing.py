@@ -15,9 +15,9 @@ from brokers.base import (
     Rejected,
     check_deadline,
 )
-from brokers.ibkr.contracts import BadSymbolError, contract_of
+from brokers.ibkr.contracts import BadSymbolError
 from brokers.ibkr.ear import AnswerError
-from brokers.ibkr.orders import leg_of, record_of, to_order
+from brokers.ibkr.orders import contract_of, leg_of, record_of, to_order
 from brokers.ibkr.records import STOP, TARGET, Record
 from brokers.ibkr.session import Session
 from brokers.ibkr.wire import HalfSentError, TwsClient
@@ -63,7 +63,9 @@ async def submit(session: Session, request: OrderRequest, guard: Guard) -> list[
     if (known := _known(session, request)) is not None:
         return known
     records = _records(request, details)
-    await session.budget.acquire(len(records), urgent=records[0].is_exit)
+    await session.budget.acquire(
+        len(records), urgent=records[0].is_exit, until=request.send_by or None
+    )
     client = _client(session)
     if (known := _known(session, request)) is not None:  # meanwhile
         return known
@@ -96,8 +98,10 @@ async def cancel(session: Session, request: CancelRequest) -> list[OrderReport]:
         await session.ready()
         record = session.ledger.get(session.place.connection_id, request.client_order_id)
         if record is None:
-            await session.snapshot()
-            record = session.ledger.get(session.place.connection_id, request.client_order_id)
+            of = session.place.connection_id, request.client_order_id
+            with session.ledger.pinned(*of):
+                await session.snapshot()
+                record = session.ledger.get(*of)
     except ReadFailed as error:
         raise NotSent(error.code, error.detail) from error
     if record is None:
@@ -105,7 +109,7 @@ async def cancel(session: Session, request: CancelRequest) -> list[OrderReport]:
     if record.ended is not None:
         return _cancelled_or_not(record)
     require_own(session, record)
-    await session.budget.acquire(1, urgent=True)
+    await session.budget.acquire(1, urgent=True, until=request.send_by)
     client = _client(session)
     frame = client.frame(lambda: client.cancelOrder(record.order_id, ""))
     record.cancelling, record.refused_change = True, ""

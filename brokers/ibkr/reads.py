@@ -2,17 +2,16 @@
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from brokers.base import ReadFailed, Rejected
-from brokers.ibkr import codes, parse
+from brokers.ibkr import parse
 from brokers.ibkr.contracts import listed
 from brokers.ibkr.ear import POSITIONS, TIME, VALUES, AnswerError
+from brokers.ibkr.forgotten import forgotten
 from brokers.ibkr.hearing import COMMISSION_PATIENCE
-from brokers.ibkr.orders import record_of, to_order
 from brokers.ibkr.others import is_foreign, resting_order, their_exits
 from brokers.ibkr.placing import details_of
 from brokers.ibkr.records import ENTRY, STOP, TARGET, Record, levels_report
@@ -23,7 +22,6 @@ from brokers.messages import (
     BrokerPosition,
     Instrument,
     OrderReport,
-    OrderRequest,
     ReportKind,
 )
 from common.clocks import market_now
@@ -46,9 +44,12 @@ async def account(session: Session) -> AccountState:
         if of in ("", number) and (tag != "UnrealizedPnL" or currency == "BASE"):
             values[tag] = (value, currency)
     try:
-        return parse.account_state(number, values, market_now(), allowed=not session.read_only)
+        session.rates = parse.exchange_rates(found)
+        state = parse.account_state(number, values, market_now(), allowed=not session.read_only)
     except (KeyError, ValueError, ArithmeticError) as error:
         raise ReadFailed(Code.BROKER_UNREACHABLE, f"account: {error!r}") from error
+    session.currency = state.currency
+    return state
 
 
 async def instruments(session: Session) -> list[Instrument]:
@@ -87,7 +88,12 @@ async def positions(session: Session) -> list[BrokerPosition]:
             name = session.name_of(contract)
             average = parse.exact(cost) or Decimal(0)
             held[contract.conId] = parse.position(name, contract, exact, average)
-    return [_with_levels(session, position) for position in held.values()]
+    levels = [
+        record
+        for record in session.ledger.of(session.place.connection_id)
+        if record.leg != ENTRY and record.live and record.accepted
+    ]
+    return [_with_levels(position, levels) for position in held.values()]
 
 
 async def open_orders(session: Session) -> list[BrokerOrder]:
@@ -116,15 +122,23 @@ async def open_orders(session: Session) -> list[BrokerOrder]:
 async def find_order(session: Session, client_order_id: str) -> list[OrderReport] | None:
     """Read everything that the broker knows of one order; None: it has never had it today."""
     await session.ready()
-    snapshot = await session.snapshot()
+    with session.ledger.pinned(session.place.connection_id, client_order_id):
+        snapshot = await session.snapshot()
+        seen = {one[1].orderRef for one in snapshot.open if len(one) == 3}
+        return await _found(session, client_order_id, is_open=client_order_id in seen)
+
+
+async def _found(
+    session: Session, client_order_id: str, *, is_open: bool
+) -> list[OrderReport] | None:
+    """What a reading has shown of an order. is_open: it stands in the list of open ones."""
     connection_id = session.place.connection_id
     record = session.ledger.get(connection_id, client_order_id)
-    seen = {one[1].orderRef for one in snapshot.open if len(one) == 3}
     if record is None:
         return None
     await _told(session, [record])
     known = record.accepted or record.ended is not None
-    if record.live and client_order_id not in seen:
+    if record.live and not is_open:
         if not known:
             for absent in _family(session, client_order_id):  # from here on it may be sent again
                 session.ledger.forget(absent)
@@ -146,6 +160,7 @@ async def fills_since(session: Session, since: datetime) -> list[OrderReport]:
     snapshot = await session.snapshot()
     ours = [r for r in session.ledger.of(session.place.connection_id) if r.fills]
     await _told(session, ours)
+    ours += forgotten(session, snapshot)
     since -= timedelta(seconds=1)  # IBKR tells whole seconds
     told = [
         report
@@ -164,40 +179,6 @@ async def clock(session: Session) -> datetime:
     await session.ready()
     found = await _asked(session, lambda client, _: client.reqCurrentTime(), key=TIME)
     return datetime.fromtimestamp(found[0], UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class Margin:
-    """What an order would do to the account, in its currency. None: IBKR did not say."""
-
-    initial: Decimal | None
-    maintenance: Decimal | None
-    equity_after: Decimal | None
-    commission: Decimal | None
-    warning: str
-
-
-async def what_if(session: Session, request: OrderRequest) -> Margin:
-    """Ask what an order would need; it is not placed. Raises Rejected or ReadFailed."""
-    await session.ready()
-    details = await details_of(session, request.symbol)
-    order = to_order(record_of(request, details), session.place.account, outside_rth=False)
-    order.whatIf = True
-    try:
-        found = await session.ask(
-            lambda client, number: client.placeOrder(number, details.contract, order)
-        )
-    except AnswerError as error:
-        code = codes.refusal(error.number, error.text) or Code.REJECTED_BY_BROKER
-        raise Rejected(code, str(error)) from error
-    state = found[0]
-    return Margin(
-        parse.exact(state.initMarginChange),
-        parse.exact(state.maintMarginChange),
-        parse.exact(state.equityWithLoanAfter),
-        parse.exact(state.commission),
-        state.warningText,
-    )
 
 
 async def _asked(session: Session, send: Any, *, key: str) -> list[Any]:
@@ -229,15 +210,8 @@ async def _told(session: Session, records: Iterable[Record]) -> None:
         await asyncio.sleep(2 * COMMISSION_PATIENCE)
 
 
-def _with_levels(session: Session, position: BrokerPosition) -> BrokerPosition:
-    legs = [
-        record
-        for record in session.ledger.of(session.place.connection_id)
-        if str(record.con_id) == position.broker_position_id
-        and record.leg != ENTRY
-        and record.live
-        and record.accepted
-    ]
+def _with_levels(position: BrokerPosition, levels: list[Record]) -> BrokerPosition:
+    legs = [one for one in levels if str(one.con_id) == position.broker_position_id]
     entries = {record.client_order_id for record in legs}
     if len(entries) != 1:
         return position

@@ -9,23 +9,23 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
-from functools import partial
+from decimal import Decimal
 from typing import Any
 
 from ib_async.contract import Contract
-from ib_async.objects import ExecutionFilter
 
 from brokers.base import ReadFailed
+from brokers.budgets import Budget
 from brokers.ibkr import codes
-from brokers.ibkr.budget import Budget
 from brokers.ibkr.contracts import symbol_of
-from brokers.ibkr.ear import COMPLETED, OPEN, TIME, AnswerError, Ear
+from brokers.ibkr.ear import TIME, Ear
 from brokers.ibkr.hearing import Hearing
 from brokers.ibkr.ledger import Ledger
-from brokers.ibkr.pace import Pace, Snapshot, retrieve
+from brokers.ibkr.pace import Pace
 from brokers.ibkr.place import Place
+from brokers.ibkr.snapshots import Readings, Snapshot
 from brokers.ibkr.wire import TwsClient, open_line
 from common.codes import Code
 
@@ -41,12 +41,14 @@ class Session:
         self.names: dict[int, str] = {}  # conId → the symbol that our map gives it
         self.details: dict[str, Any] = {}  # symbol → ContractDetails
         self.unknown: set[str] = set()  # symbols that IBKR does not have
-        self.read_only = False
+        self.read_only, self.currency = False, ""
+        self.rates: dict[str, Decimal] = {}  # currency → what one of it is in the account's own
         self.garbage = ""
         self._hearing = Hearing(
             place.connection_id, place.account, ledger, self.name_of, self.want_sync
         )
         self._ear = Ear(self, self._hearing, place.timezone)
+        self.lines = self._ear.lines  # what prices are subscribed to
         self._client: TwsClient | None = None
         self._synced = self._cut_off = False
         self._why: tuple[Code, str] = (Code.NOT_CONNECTED, "not connected yet")
@@ -55,7 +57,7 @@ class Session:
         self._refused: asyncio.Future[None] | None = None
         self._stir = asyncio.Event()
         self._sync_wanted = False
-        self._round: asyncio.Task[Snapshot] | None = None
+        self._readings = Readings(self)
         self._locks: dict[str, asyncio.Lock] = {}
 
     # ---- asked by callers -----------------------------------------------------------------
@@ -90,6 +92,11 @@ class Session:
             await self._sync()
         self.require_usable()
 
+    def require_ibkr(self) -> None:
+        """Raise ReadFailed while TWS answers from its memory."""
+        if self._cut_off:
+            raise ReadFailed(*self._why)
+
     def require_usable(self) -> None:
         """Raise ReadFailed with the reason unless the session is usable now."""
         if not self.usable:
@@ -110,7 +117,7 @@ class Session:
     async def say(self, send: Callable[[TwsClient], None]) -> None:
         """Say something that is not answered; where it cannot be said, it need not be."""
         client = self._client
-        await self.budget.acquire(1, urgent=False)
+        await self.budget.acquire()
         if client is not None and client is self._client and self._open:
             with suppress(OSError):
                 send(client)
@@ -120,10 +127,11 @@ class Session:
 
         Raises ReadFailed.
         """
-        if self._round is None:
-            self._round = asyncio.get_running_loop().create_task(self._read_orders())
-            self._round.add_done_callback(retrieve)
-        return await asyncio.shield(self._round)
+        return await self._readings.fresh()
+
+    def costs_kept(self) -> AbstractContextManager[dict[str, tuple[Any, str]]]:
+        """Keep the commissions that are told meanwhile, by their execution's id."""
+        return self._ear.costs_kept()
 
     def want_sync(self) -> None:
         """Have the orders read anew soon."""
@@ -151,6 +159,7 @@ class Session:
         if number in codes.LINE_LOST:
             self._cut_off, self._synced = True, False
             self._why = (Code.BROKER_UNREACHABLE, f"{number}: {text}")
+            self._end_prices()
         elif number in codes.LINE_BACK:
             self._cut_off = self._synced = False
             self.want_sync()
@@ -164,6 +173,11 @@ class Session:
             if record is not None:
                 self._hearing.order_error(record, number, text)
         self.ledger.wake_all(self.place.connection_id)
+
+    def _end_prices(self) -> None:
+        """What was told is no price any more: the subscriptions begin anew."""
+        for line in list(self.lines.values()):
+            line.fail(ReadFailed(*self._why))
 
     def on_lost(self) -> None:
         """The line has ended."""
@@ -206,8 +220,7 @@ class Session:
         client.conn.disconnected += self._on_socket_closed
         self._cut_off = False
         async with asyncio.timeout(self.pace.connect):
-            admit = partial(self.budget.acquire, 1, urgent=False)
-            await open_line(client, self.place.address, self._refused, admit)
+            await open_line(client, self.place.address, self._refused, self.budget.acquire)
         client.prepare(self.pace.reply)
         if self.place.account not in (accounts := client.getAccounts()):
             raise ReadFailed(Code.UNKNOWN_ACCOUNT, f"the login has {', '.join(accounts)}")
@@ -260,6 +273,7 @@ class Session:
         if client is not None:
             client.cut()
         self._ear.fail_all(ReadFailed(*why))
+        self._end_prices()
         self._stir.set()
         self.ledger.wake_all(self.place.connection_id)
 
@@ -282,18 +296,3 @@ class Session:
             raise ReadFailed(Code.NOT_CONNECTED, str(error)) from error
         finally:
             self._ear.give_up(key or req_id)
-
-    async def _read_orders(self) -> Snapshot:
-        """Open ones first: what ends meanwhile stands in one of the later lists."""
-        async with self._locks.setdefault("orders", asyncio.Lock()):
-            self._round = None  # who asks from here on gets a newer one
-            wanted = ExecutionFilter(acctCode=self.place.account)
-            try:
-                opened = await self._ask(lambda c, _: c.reqAllOpenOrders(), OPEN, True)
-                await self._ask(lambda c, _: c.reqCompletedOrders(False), COMPLETED, True)
-                executions = await self._ask(lambda c, n: c.reqExecutions(n, wanted), "", True)
-            except AnswerError as error:
-                raise ReadFailed(Code.BROKER_UNREACHABLE, str(error)) from error
-            if self._cut_off:  # TWS answered from its memory
-                raise ReadFailed(*self._why)
-            return Snapshot(opened, executions)

@@ -18,6 +18,12 @@ from ib_async import decoder as reading
 LINGER_NOT = struct.pack("ii", 1, 0)
 Client: Any = theirs.Client  # their code is half typed: taken as not typed at all
 Decoder: Any = reading.Decoder
+READERS: dict[type, Callable[[str], Any]] = {
+    str: str,
+    int: lambda said: int(said or 0),
+    float: lambda said: float(said or 0),
+    bool: lambda said: bool(int(said or 0)),
+}
 RAW_LENGTH = 500  # characters of what cannot be read that are kept
 
 
@@ -27,6 +33,17 @@ class HalfSentError(ConnectionError):
 
 class TwsDecoder(Decoder):  # type: ignore[misc]
     """ib_async's decoder; what cannot be read is told instead of being logged away."""
+
+    def wrap(self, methodName: str, types: Any, skip: int = 2) -> Callable[[list[str]], None]:
+        """Make the reader of one kind of message. Theirs logs what it cannot read and goes on."""
+
+        def read(fields: list[str]) -> None:
+            method = getattr(self.wrapper, methodName, None)
+            if method is not None:
+                said = zip(types, fields[skip:], strict=False)
+                method(*(READERS[kind](field) for kind, field in said))
+
+        return read
 
     def interpret(self, fields: list[str]) -> None:
         """Read one message. Calls `wrapper.unreadable(raw)` where it makes no sense."""

@@ -26,6 +26,9 @@ START_MS = 15_000
 LIST_SECONDS = 600  # how long a symbol's steps are believed
 
 
+MAIN = "main"  # the terminal of an installation that has one
+
+
 class Away(BrokerError):
     """The terminal, its server or the account is not there; nothing was asked of it."""
 
@@ -37,7 +40,7 @@ class Place:
 
     path: str = ""
     portable: bool = False
-    name: str = ""
+    name: str = MAIN
 
 
 class Terminal:
@@ -58,8 +61,8 @@ class Terminal:
 
         The terminal may be without its server: then it answers from memory, and that is no answer.
         """
-        login, wanted = login_of(spec), str(spec.settings.get("terminal") or "")
-        if wanted and self._place.name not in ("", wanted):
+        login, wanted = login_of(spec), terminal_of(spec)
+        if wanted != self._place.name:
             raise Away(Code.NOT_CONNECTED, f"it is served by the worker of {wanted}")
         info = self.mt.account_info()
         if info is None:
@@ -234,6 +237,11 @@ def login_of(spec: ConnectionSpec) -> int:
     if not (spec.account.isascii() and spec.account.isdigit()):
         raise Away(Code.UNKNOWN_ACCOUNT, "a MetaTrader account is a number")
     return int(spec.account)
+
+
+def terminal_of(spec: ConnectionSpec) -> str:
+    """The name of the terminal that serves an account."""
+    return str(spec.settings.get("terminal") or MAIN)
 
 
 def server_of(spec: ConnectionSpec) -> str:

@@ -13,9 +13,10 @@ import structlog
 from django.conf import settings
 from django.db import connection
 
+from brokers import budgets
 from common.clocks import machine_time
 from common.codes import Code
-from common.sql import run
+from common.sql import rows, run
 from connections.host_circuits import open_hosts
 from connections.testing import use_runner
 from execution.calls.flusher import Flusher
@@ -33,6 +34,8 @@ RENEW = """
 INSERT INTO execution_workerlease (id, role, host, pid, lease_until)
 VALUES (%s, %s, %s, %s, clock_timestamp() + make_interval(secs => %s))
 ON CONFLICT (id) DO UPDATE SET lease_until = EXCLUDED.lease_until
+RETURNING 1 + (SELECT count(*) FROM execution_workerlease other
+  WHERE other.id <> execution_workerlease.id AND other.lease_until > clock_timestamp()) AS processes
 """
 BURY = "DELETE FROM execution_workerlease WHERE lease_until < clock_timestamp() - interval '1 day'"
 
@@ -76,10 +79,12 @@ class Runtime:
             self._repeat(name, seconds, what)
 
     def renew(self) -> None:
-        """Prolong the lease by one UPDATE; read the kill switch and the hosts away with it."""
+        """Prolong the lease by one UPDATE, which counts who else trades and so has a share of the
+        brokers' rates; read the kill switch and the hosts away with it."""
         asked = machine_time()
         owner = (self.id, self.role, socket.gethostname(), os.getpid(), self._lease)
-        run(RENEW, owner)
+        [live] = rows(RENEW, owner)
+        budgets.use(settings.REDIS_URL, live.processes)
         self.switch.update(read_halts(), asked)
         self.hosts_away = open_hosts()
 

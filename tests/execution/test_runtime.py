@@ -6,13 +6,14 @@ import inspect
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.conf import settings
 
+from brokers import budgets
 from common.sql import rows
 from connections.models import ExecutionConnection
 from execution.calls import runtime
@@ -107,6 +108,18 @@ def test_a_lease_is_one_row_of_at_most_ten_seconds_by_the_databases_clock(
 
 
 # ---- every call has its end ----
+@pytest.mark.django_db
+def test_a_process_knows_how_many_share_the_brokers_rates() -> None:
+    now = datetime.now(UTC)
+    for name, seconds in (("alive", 9), ("alive too", 9), ("dead", -1)):
+        until = now + timedelta(seconds=seconds)
+        WorkerLease.objects.create(id=name, role="test", host="h", pid=1, lease_until=until)
+    present = Runtime("test")
+    for _ in range(2):  # its own row is there the second time
+        present.renew()
+        assert budgets._processes == 3
+
+
 def test_nobody_asks_the_wire_without_a_time_out() -> None:
     assert inspect.signature(Wire.ask).parameters["timeout"].default is inspect.Parameter.empty
     asked = [

@@ -7,7 +7,8 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from brokers.ibkr.adapter import IbkrAdapter
+from brokers.budgets import Budget
+from brokers.ibkr.calls import IbkrAdapter
 from brokers.ibkr.pace import Pace
 from brokers.ibkr.session import Session
 from brokers.messages import (
@@ -29,13 +30,41 @@ SYMBOLS: Mapping[str, Any] = {
     "AAPL": {"secType": "STK", "exchange": "SMART", "currency": "USD"},
     "ES 202612": {"secType": "FUT"},
     "IBUS500": {"secType": "CFD"},
+    "AAPL CFD": {"symbol": "AAPL", "secType": "CFD"},
     "VOD": {"secType": "STK", "exchange": "LSE", "currency": "GBP"},
 }
 QUICK = Pace(
-    connect=2.0, read=1.0, reply=1.0, first_delay=0.02, longest_delay=0.1, client_id_delay=0.1,
-    ping=0.05, resync=30.0,
+    connect=2.0, read=1.0, reply=1.0, price=0.5, first_delay=0.02, longest_delay=0.1,
+    client_id_delay=0.1, ping=0.05, resync=30.0,
 )  # fmt: skip
+
+
+class Ample:
+    """A budget that lets everybody go: what is tested is not how fast."""
+
+    async def acquire(
+        self, n: float = 1, *, urgent: bool = False, until: float | None = None
+    ) -> None: ...
+
+    def rest(self, seconds: float) -> None: ...
+
+
+def adapter(budget: Budget | None = None, pace: Pace = QUICK) -> IbkrAdapter:
+    """Our side, with nothing in its memory."""
+    held = budget or Ample()
+    return IbkrAdapter(pace, budget_for=lambda name, rate: held)
+
+
 Test = Callable[["Stage"], Awaitable[None]]
+
+
+def spec_at(port: int, client_id: int = 7) -> ConnectionSpec:
+    """The account's connection to a gateway on this machine."""
+    settings = {
+        "host": "127.0.0.1", "port": port, "client_id": client_id, "symbols": SYMBOLS,
+        "timezone": "UTC",
+    }  # fmt: skip
+    return ConnectionSpec(CONNECTION, ACCOUNT, settings=settings)
 
 
 class Stage:
@@ -44,17 +73,13 @@ class Stage:
     def __init__(self) -> None:
         self.venue = Venue()
         self.tws = Tws(self.venue)
-        self.adapter = IbkrAdapter(QUICK)
+        self.adapter = adapter()
         self.client_id = 7
         self.told: list[OrderReport] = []
 
     @property
     def spec(self) -> ConnectionSpec:
-        settings = {
-            "host": "127.0.0.1", "port": self.tws.port, "client_id": self.client_id,
-            "symbols": SYMBOLS, "timezone": "UTC",
-        }  # fmt: skip
-        return ConnectionSpec(CONNECTION, ACCOUNT, settings=settings)
+        return spec_at(self.tws.port, self.client_id)
 
     @property
     def session(self) -> Session:
@@ -88,7 +113,7 @@ class Stage:
 
     async def die(self) -> None:
         """Our process ends without a word; another begins with nothing in its memory."""
-        old, self.adapter = self.adapter, IbkrAdapter(QUICK)
+        old, self.adapter = self.adapter, adapter()
         await old.disconnect()
         await self.until(lambda: not self.tws.visitors)
         self.told = []

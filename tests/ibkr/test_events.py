@@ -1,5 +1,6 @@
 """What IBKR tells by itself, and that nothing of it is lost, doubled or believed too early."""
 
+import asyncio
 import logging
 import time
 from dataclasses import replace
@@ -237,3 +238,38 @@ async def test_an_order_id_of_another_account_is_not_ours(stage: Stage) -> None:
 
 def _refusal(order_id: int) -> bytes:
     return wire.error(order_id, 201, "Order rejected - reason:insufficient margin")
+
+
+@played
+async def test_the_bell_rings_once_for_all_that_waits(stage: Stage) -> None:
+    await stage.adapter.connect(stage.spec)
+    bell = stage.adapter.stream_events()
+    await anext(bell)  # at the beginning
+    await stage.submit(limit())
+    stage.venue.fill(limit().client_order_id, "5000", "1.0900")
+    async with asyncio.timeout(5):
+        while not any(r.kind is ReportKind.FILLED for r in await stage.hear()):
+            await anext(bell)
+    await stage.hear()
+    ring = asyncio.ensure_future(anext(bell))
+    done, _ = await asyncio.wait([ring], timeout=0.1)
+    if done:  # one was due for what has been read meanwhile
+        assert await stage.hear() == stage.told
+        ring = asyncio.ensure_future(anext(bell))
+        done, _ = await asyncio.wait([ring], timeout=0.1)
+    assert not done  # nothing new: no ring
+    stage.venue.fill(limit().client_order_id, "5000", "1.0900")
+    async with asyncio.timeout(5):
+        await ring
+    await bell.aclose()
+    assert not stage.adapter._desk().news._bells
+
+
+@played
+async def test_a_status_that_cannot_be_read_has_the_broker_asked(stage: Stage) -> None:
+    await stage.submit(limit())
+    stage.tws.say(wire.pack(3, "one", "Submitted", "many"))
+    stage.venue.order(limit().client_order_id).status = "Cancelled"  # what it would have said
+    ended = await stage.heard(ReportKind.CANCELLED)
+    assert ended[0].client_order_id == limit().client_order_id
+    assert "many" in stage.session.garbage

@@ -20,7 +20,7 @@ from brokers.messages import (
 )
 from common.codes import Code
 from tests.doubles.tws import wire
-from tests.ibkr.cast import Stage, limit, order, played, protected
+from tests.ibkr.cast import SYMBOLS, Stage, limit, order, played, protected
 
 ID = "abc00000000000001"
 
@@ -38,7 +38,8 @@ async def test_the_accounts_own_sums(stage: Stage) -> None:
 @played
 async def test_instruments_of_the_map_without_those_that_ibkr_has_not(stage: Stage) -> None:
     told = {one.symbol: one for one in await stage.adapter.instruments(stage.spec)}
-    assert set(told) == {"EURUSD", "AAPL", "ES 202612", "IBUS500"}  # VOD is priced in pence
+    priced_in_pence = "VOD"
+    assert set(told) == set(SYMBOLS) - {priced_in_pence}
     pair, future = told["EURUSD"], told["ES 202612"]
     assert (pair.pair, pair.digits, pair.pip) == ("EUR/USD", 5, Decimal("0.0001"))
     assert (future.contract_size, future.quantity_step) == (Decimal(50), Decimal(50))
@@ -111,8 +112,8 @@ async def test_fills_of_today_ours_and_the_owners_exit(stage: Stage) -> None:
 @played
 async def test_what_if_says_the_margin_and_places_nothing(stage: Stage) -> None:
     margin = await stage.adapter.what_if(stage.spec, order())
-    assert (margin.initial, margin.maintenance) == (Decimal(2000), Decimal(1800))
-    assert margin.commission == Decimal("1.25")
+    assert (margin.initial_margin, margin.maintenance_margin) == (Decimal(2000), Decimal(1800))
+    assert (margin.commission, margin.currency) == (Decimal("1.25"), "USD")
     assert stage.venue.orders == []
 
 

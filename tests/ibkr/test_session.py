@@ -8,20 +8,21 @@ from decimal import Decimal
 import pytest
 
 from brokers.base import NotSent, OutcomeUnknown, ReadFailed
-from brokers.ibkr.adapter import IbkrAdapter
-from brokers.ibkr.budget import Window
-from brokers.ibkr.ledger import Ledger
-from brokers.ibkr.news import News
-from brokers.messages import OrderReport, ReportKind
+from brokers.budgets import Rate, budget_for
+from brokers.ibkr.calls import IbkrAdapter
+from brokers.ibkr.pace import MOST_MESSAGES, RATE
+from brokers.ibkr.place import client_id_of
+from brokers.messages import ConnectionSpec, ReportKind
+from common.clocks import machine_time
 from common.codes import Code
-from tests.ibkr.cast import QUICK, Stage, exit_of, limit, order, played, protected
+from tests.ibkr.cast import ACCOUNT, QUICK, Stage, adapter, exit_of, limit, order, played, protected
 
 ID = "abc00000000000001"
 
 
 @played
 async def test_the_same_client_id_twice_is_refused_and_heals(stage: Stage) -> None:
-    other = IbkrAdapter(QUICK)
+    other = adapter()
     await other.account(stage.spec)
     with pytest.raises(NotSent) as refused:
         await stage.submit(order())
@@ -131,102 +132,113 @@ async def test_changed_settings_are_another_session(stage: Stage) -> None:
 
 
 @played
-async def test_client_id_and_budget_may_come_from_a_lease(stage: Stage) -> None:
-    asked = []
+async def test_a_connection_has_a_client_id_of_its_own_and_keeps_it(stage: Stage) -> None:
+    settings = {k: v for k, v in stage.spec.settings.items() if k != "client_id"}
+    specs = [ConnectionSpec(f"c{n}", ACCOUNT, settings=settings) for n in range(3)]
+    for spec in specs:
+        await stage.adapter.connect(spec)
+    ids = {visitor.client_id for visitor in stage.tws.visitors}
+    assert len(ids) == 3
+    await stage.die()
+    for spec in reversed(specs):  # another process, in another order
+        await stage.adapter.connect(spec)
+    assert {visitor.client_id for visitor in stage.tws.visitors} == ids
+    assert len({client_id_of(f"c{n}") for n in range(10_000)}) == 10_000
 
-    class Counted(Window):
-        async def acquire(self, n: int, *, urgent: bool) -> None:
-            asked.append((n, urgent))
-            await super().acquire(n, urgent=urgent)
 
-    stage.adapter = IbkrAdapter(
-        QUICK,
-        budget_for=lambda host, port: Counted(),
-        client_id_for=lambda spec, base: base + 100,
+@played
+async def test_two_connections_of_one_gateway_never_share_a_client_id(stage: Stage) -> None:
+    await stage.adapter.connect(stage.spec)
+    other = replace(stage.spec, connection_id="c2")
+    with pytest.raises(ReadFailed) as failed:
+        await stage.adapter.connect(other)
+    assert failed.value.code is Code.CLIENT_ID_IN_USE
+    assert [visitor.client_id for visitor in stage.tws.visitors] == [stage.client_id]
+    (check,) = await stage.adapter.test(other)
+    assert (check.name, check.result) == ("client id", "fail")
+
+
+@played
+async def test_one_accounts_session_ends_and_the_others_go_on(stage: Stage) -> None:
+    other = replace(
+        stage.spec, connection_id="c2", settings={**stage.spec.settings, "client_id": 8}
     )
+    await stage.adapter.connect(stage.spec)
+    await stage.adapter.connect(other)
+    await stage.adapter.disconnect(other)
+    await stage.adapter.disconnect(other)  # again does no harm
+    await stage.until(lambda: [v.client_id for v in stage.tws.visitors] == [stage.client_id])
+    assert stage.session.usable
+    await stage.adapter.connect(other)
+    assert len(stage.tws.visitors) == 2
+
+
+@played
+async def test_connect_says_what_is_wrong(stage: Stage) -> None:
+    without = {k: v for k, v in stage.spec.settings.items() if k != "host"}
+    with pytest.raises(ReadFailed) as failed:
+        await stage.adapter.connect(replace(stage.spec, settings=without))
+    assert failed.value.code is Code.FIELD_REQUIRED
+    await stage.tws.close()
+    with pytest.raises(ReadFailed) as failed:
+        await stage.adapter.connect(stage.spec)
+    assert failed.value.code is Code.NOT_CONNECTED
+
+
+class Counted:
+    """A budget that notes what it was asked for and when it admitted it."""
+
+    def __init__(self, name: str, rate: Rate) -> None:
+        self._budget = budget_for(name, rate)
+        self.asked: list[tuple[float, bool]] = []
+        self.admitted: list[float] = []
+
+    async def acquire(
+        self, n: float = 1, *, urgent: bool = False, until: float | None = None
+    ) -> None:
+        self.asked.append((n, urgent))
+        await self._budget.acquire(n, urgent=urgent, until=until)
+        self.admitted.extend([asyncio.get_running_loop().time()] * int(n))
+
+    def rest(self, seconds: float) -> None:
+        self._budget.rest(seconds)
+
+
+@played
+async def test_exits_are_urgent_and_nothing_goes_past_the_budget(stage: Stage) -> None:
+    budget = Counted(f"ibkr 127.0.0.1:{stage.tws.port}", RATE)
+    stage.adapter = adapter(budget)
     await stage.submit(protected())
     await stage.submit(exit_of(ID))
-    assert [visitor.client_id for visitor in stage.tws.visitors] == [107]
-    assert (3, False) in asked  # an entry and its levels
-    assert (1, True) in asked
+    assert (3, False) in budget.asked  # an entry and its levels
+    assert (1, True) in budget.asked
+    assert len(stage.tws.writes) <= len(budget.admitted)
 
 
 @played
 async def test_the_gateway_gets_at_most_45_messages_a_second(stage: Stage) -> None:
-    admitted: list[float] = []
-
-    class Counted(Window):
-        async def acquire(self, n: int, *, urgent: bool) -> None:
-            await super().acquire(n, urgent=urgent)
-            admitted.extend([asyncio.get_running_loop().time()] * n)
-
-    stage.adapter = IbkrAdapter(QUICK, budget_for=lambda host, port: Counted())
+    budget = Counted(f"ibkr 127.0.0.1:{stage.tws.port}", RATE)
+    stage.adapter = adapter(budget)
     ids = [f"abc000000000001{n:02d}" for n in range(60)]
     await asyncio.gather(*(stage.submit(limit(one)) for one in ids))
-    busiest = max(sum(1 for at in admitted if start <= at < start + 0.99) for start in admitted)
-    assert busiest <= 45
-    assert len(stage.tws.writes) <= len(admitted)  # nothing went past it
+    busiest = max(
+        sum(1 for at in budget.admitted if start <= at < start + 0.99) for start in budget.admitted
+    )
+    assert 30 < busiest <= MOST_MESSAGES
     assert sorted(stage.venue.accepted) == sorted(ids)
 
 
-def test_exits_leave_before_entries_that_waited_longer() -> None:
-    async def play() -> list[str]:
-        window, left = Window(most=2, seconds=0.05), []
-
-        async def leave(name: str, *, urgent: bool, n: int = 1) -> None:
-            await window.acquire(n, urgent=urgent)
-            left.append(name)
-
-        await leave("first", urgent=False, n=2)
-        entries = [asyncio.create_task(leave(f"entry {n}", urgent=False)) for n in range(3)]
-        await asyncio.sleep(0)
-        gone = asyncio.create_task(leave("gave up", urgent=True))
-        await asyncio.sleep(0)
-        gone.cancel()
-        await asyncio.gather(*entries, leave("exit", urgent=True, n=2))
-        return left
-
-    left = asyncio.run(play())
-    assert left == ["first", "exit", "entry 0", "entry 1", "entry 2"]
-
-
-def test_memory_is_bounded_and_ended_orders_go_first() -> None:
-    async def play() -> None:
-        ledger = Ledger(News(), most=3)
-        for n in range(3):
-            ledger.make("c1", f"abcd{n}", "")
-        ended = ledger.get("c1", "abcd1")
-        assert ended is not None
-        ended.ended = ReportKind.CANCELLED
-        ledger.moved(ended, (False, None))
-        ledger.make("c1", "abcd3", "")
-        assert ledger.get("c1", "abcd1") is None
-        assert ledger.get("c1", "abcd0") is not None
-        ledger.make("c1", "abcd4", "")
-        assert ledger.get("c1", "abcd0") is None
-        assert len(ledger) == 3
-
-    asyncio.run(play())
-
-
 @played
-async def test_events_that_found_no_room_are_told_after_the_next_sync(stage: Stage) -> None:
-    await stage.adapter.account(stage.spec)
-    news = stage.adapter._desk().news
-    news._most = 2
-    ids = [f"abc0000000000001{n}" for n in range(5)]
-    for one in ids:
-        await stage.submit(limit(one))
-    assert len(news) == 2
-    news._most = 100
-    stage.session.want_sync()
-
-    def named(told: list[OrderReport]) -> set[str]:
-        return {report.client_order_id for report in told}
-
-    async with asyncio.timeout(5):
-        while named(await stage.hear()) != set(ids):  # noqa: ASYNC110
-            await asyncio.sleep(0.002)
+async def test_an_entry_whose_turn_comes_too_late_is_not_sent(stage: Stage) -> None:
+    stage.adapter = IbkrAdapter(QUICK)  # as in production
+    await stage.adapter.connect(stage.spec)
+    soon = replace(protected(), send_by=machine_time() + 0.05)
+    many = [replace(soon, client_order_id=f"abc000000000001{n:02d}") for n in range(20)]
+    told = await asyncio.gather(*(stage.submit(one) for one in many), return_exceptions=True)
+    late = [one for one in told if isinstance(one, NotSent)]
+    assert late
+    assert {error.code for error in late} == {Code.RATE_LIMITED}
+    assert len(stage.venue.received) == 3 * (len(many) - len(late))
 
 
 @played

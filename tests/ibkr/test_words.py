@@ -11,6 +11,7 @@ from ib_async.order import Order, OrderState
 from ib_async.util import UNSET_DOUBLE
 
 from brokers.ibkr import codes, contracts, parse
+from brokers.ibkr.orders import contract_of
 from brokers.ibkr.records import Record
 from brokers.messages import OrderType, ReportKind, Side, TimeInForce
 from common.codes import Code
@@ -251,7 +252,7 @@ def test_contracts_by_map_or_by_looks(
     symbol: str, said: dict[str, object] | None, meant: tuple[str, ...]
 ) -> None:
     settings = {} if said is None else {"symbols": {symbol: said}}
-    c = contracts.contract_of(symbol, settings)
+    c = contract_of(symbol, settings)
     found = (c.secType, c.symbol, c.currency, c.exchange, c.lastTradeDateOrContractMonth)
     assert found == meant
 
@@ -263,7 +264,7 @@ def test_contracts_by_map_or_by_looks(
 )  # fmt: skip
 def test_a_map_that_means_nothing(symbol: str, said: dict[str, object]) -> None:
     with pytest.raises(contracts.BadSymbolError):
-        contracts.contract_of(symbol, {"symbols": {symbol: said}})
+        contract_of(symbol, {"symbols": {symbol: said}})
 
 
 def test_names_of_contracts_that_the_map_does_not_have() -> None:

@@ -13,11 +13,11 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from tests.doubles.dwx.server import DIGITS, TICK_VALUES, Server, Ticket, TradeError
 
-TIMER, REFRESH = 0.01, 0.25  # the real one: 25 ms and 1 s
+TIMER, REFRESH = 0.004, 0.05  # the real one: 25 ms and 1 s
 KINDS = ("buy", "sell", "buylimit", "selllimit", "buystop", "sellstop")
 
 
@@ -308,8 +308,8 @@ def _rest(one: Ticket) -> str:
     )
 
 
-def main() -> None:
-    folder, place = Path(sys.argv[1]), Path(sys.argv[2])
+def play(folder: Path, place: Path) -> NoReturn:
+    """Be the expert advisor of a folder until this process ends."""
     (place / "wishes").mkdir(exist_ok=True)
     advisor = ExpertAdvisor(folder, place)
 
@@ -324,4 +324,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    play(Path(sys.argv[1]), Path(sys.argv[2]))

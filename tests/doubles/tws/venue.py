@@ -15,6 +15,7 @@ SECURITIES = (
     ),
     Security(15016059, "USD", "CASH", "IDEALPRO", "JPY", "0.005", "0.01", "0.01", local="USD.JPY"),
     Security(265598, "AAPL", "STK", "SMART", "USD", "0.01", "0.0001", "0.0001"),
+    Security(266145, "AAPL", "CFD", "SMART", "USD", "0.01", "1", "1"),
     Security(495512563, "ES", "FUT", "CME", "USD", "0.25", month="202612", multiplier="50"),
     Security(29612256, "VOD", "STK", "LSE", "GBP", "0.01", magnifier=100),
     Security(120549942, "IBUS500", "CFD", "SMART", "USD", "0.01", "0.1", "0.1"),
@@ -27,6 +28,8 @@ VALUES = (  # of every account
     ("AvailableFunds", "98250.50", "USD"),
     ("UnrealizedPnL", "250.50", "BASE"),
     ("UnrealizedPnL", "200", "EUR"),
+    ("ExchangeRate", "1.00", "USD"),
+    ("ExchangeRate", "1.10", "EUR"),
 )
 
 
@@ -96,6 +99,8 @@ class Venue:
         self.quotes: dict[int, tuple[Decimal, Decimal]] = {}
         self.commission = Decimal("1.25")
         self.clock_offset = 0.0
+        self.now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self.tell_price: Callable[[int], None] = lambda con_id: None
         self.tell: Callable[[Order, str], None] = lambda order, what: None
         self.tell_execution: Callable[[Execution], None] = lambda execution: None
         self._perms, self._numbers = count(900001), count(1)
@@ -105,6 +110,7 @@ class Venue:
         """Set a price; what it reaches is executed."""
         security = self.security(symbol)
         self.quotes[security.con_id] = Decimal(bid), Decimal(ask)
+        self.tell_price(security.con_id)
         for order in [order for order in self.orders if order.con_id == security.con_id]:
             self._match(order)
 
@@ -123,9 +129,16 @@ class Venue:
         self.tell_execution(execution)
         return execution
 
-    def end(self, ref: str, status: str = "Cancelled") -> None:
+    def end(self, ref: str, status: str = "Cancelled", why: str = "") -> None:
         """End an order as the broker does."""
-        self._end(self.order(ref), status)
+        order = self.order(ref)
+        order.why = why
+        self._end(order, status)
+
+    def give(self, account: str, symbol: str, quantity: str, cost: str) -> None:
+        """Have an account hold something."""
+        held = Decimal(quantity), Decimal(cost)
+        self.positions[account, self.security(symbol).con_id] = held
 
     def held(self, symbol: str) -> Decimal:
         """What the first account holds, signed."""
@@ -137,6 +150,19 @@ class Venue:
         return next(
             s for s in self.securities.values() if symbol in (s.symbol, f"{s.symbol}{s.currency}")
         )
+
+    def behind(self, con_id: int) -> Security | None:
+        """The share whose prices are those of a CFD."""
+        cfd = self.securities[con_id]
+        same = [
+            s for s in self.securities.values()
+            if s.kind == "STK" and (s.symbol, s.currency) == (cfd.symbol, cfd.currency)
+        ]  # fmt: skip
+        return same[0] if cfd.kind == "CFD" and same else None
+
+    def receive(self, ref: str) -> None:
+        """Note what arrived, whatever becomes of it."""
+        self.received.append(ref)
 
     # ---- what clients do ------------------------------------------------------------------
     def place(self, client_id: int, said: Said) -> Order:
@@ -180,7 +206,7 @@ class Venue:
         done = order.filled >= order.quantity
         order.status = "Filled" if done else "Submitted"
         execution = Execution(
-            order, next(self._numbers), quantity, price, datetime.now(UTC), order.filled,
+            order, next(self._numbers), quantity, price, self.now(), order.filled,
             self.commission,
         )  # fmt: skip
         self.executions.append(execution)

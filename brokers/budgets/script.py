@@ -1,0 +1,165 @@
+"""The budgets' rule in Redis, on Redis' own clock, and the line to it.
+
+One script for each budget, all of an ask in one round trip. What it keeps under `budget:<name>`:
+level, at (of the bucket), own_until (all use their own shares until then), rest_until (the broker
+wants no more), line, line_until (the process whose others come next, so that a large request is not
+overtaken for ever by small ones).
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from brokers.budgets.rates import Rate, Turn, Wanted
+
+KEPT_SECONDS = 3600  # longer than any bucket needs to be full
+CONNECT_SECONDS = 0.25
+SCRIPT = """
+local key, number = KEYS[1], tonumber
+local rate, burst, kept = number(ARGV[1]), number(ARGV[2]), number(ARGV[3])
+local me, returned, settle = ARGV[4], ARGV[5] == '1', number(ARGV[6])
+local rest, ahead, urgent = number(ARGV[7]), number(ARGV[8]), number(ARGV[9])
+local time = redis.call('TIME')
+local now = number(time[1]) + number(time[2]) / 1000000
+local function text(value) return string.format('%.6f', value) end
+
+local state = redis.call('HMGET', key, 'level', 'at', 'own_until', 'rest_until', 'line',
+                         'line_until')
+local level, at = number(state[1] or ''), number(state[2] or '')
+local own_until, rest_until = number(state[3] or 0), number(state[4] or 0)
+local line, line_until = state[5] or '', number(state[6] or 0)
+if line_until < now then line = '' end
+
+if rest > 0 then rest_until = math.max(rest_until, now + rest) end
+if returned then own_until = now + settle end -- others may still use their own shares, as this did
+if own_until > now then
+  level = math.min(level or 0, 0, (own_until - rest_until) * rate)
+  redis.call('HSET', key, 'level', text(level), 'at', text(own_until),
+             'own_until', text(own_until), 'rest_until', text(rest_until))
+  redis.call('EXPIRE', key, KEPT)
+  return {'own', text(math.max(0, rest_until - now))}
+end
+if not level then level, at = kept, now end -- Redis has forgotten what left a moment ago
+level = math.min(burst, level + math.max(0, now - at) * rate)
+if rest > 0 then level = math.min(level, -rest * rate) end
+
+local answer, place = {'shared', '0', 0, 0}, 10
+for i = 1, urgent do
+  local n, longest = number(ARGV[place]), number(ARGV[place + 1])
+  local wait = math.max(0, math.min(n, burst) - level) / rate
+  if longest >= 0 and wait > longest then
+    wait = -1
+  else
+    level = level - n
+  end
+  answer[4 + i] = text(wait)
+  place = place + 2
+end
+
+local wait, mine = 0, line == me
+if line ~= '' and not mine and ARGV[place] then
+  wait = math.max(0.001, line_until - now)
+  place = #ARGV + 1
+end
+while ARGV[place] do
+  local n = number(ARGV[place])
+  local floor = math.min(kept, burst - n)
+  if level - n < floor then
+    wait = (floor + n - level) / rate
+    break
+  end
+  level = level - n
+  answer[3] = answer[3] + 1
+  place = place + 1
+end
+if mine and answer[3] > 0 then
+  line, line_until = '', 0 -- had its turn: now whoever asks first
+elseif wait > 0 and (mine or line == '') then
+  line, line_until = me, now + wait + 0.02
+end
+if wait == 0 and ahead > 0 and level - ahead >= burst / 2 then
+  level = level - ahead
+  answer[4] = ahead
+end
+redis.call('HSET', key, 'level', text(level), 'at', text(now), 'rest_until', text(rest_until),
+           'line', line, 'line_until', text(line_until))
+redis.call('EXPIRE', key, KEPT)
+answer[2] = text(wait)
+return answer
+""".replace("KEPT)", f"{KEPT_SECONDS})")
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """Everybody uses his own share for some seconds. rest: the broker wants no more for so long."""
+
+    rest: float
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked about one budget. returned: this process has lately used its own share."""
+
+    name: str
+    rate: Rate
+    wanted: Wanted
+    returned: bool = False
+    settle: float = 0.0
+
+
+class Line:
+    """One loop's connection to Redis."""
+
+    def __init__(self, url: str, me: str) -> None:
+        self._url, self._me = url, me
+        self._redis: Redis | None = None
+
+    async def connect(self) -> Redis:
+        """Return the connection. Raises whatever keeps it from being made, within a quarter of
+        a second."""
+        if self._redis is None:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                redis = Redis.from_url(
+                    self._url, socket_timeout=CONNECT_SECONDS, retry=Retry(NoBackoff(), 0)
+                )
+                await redis.ping()
+            self._redis = redis
+        return self._redis
+
+    async def ask(self, asked: Sequence[Asked]) -> list[Turn | Own]:
+        """Return what each budget grants, or that everybody uses his own share now.
+
+        Raises whatever is wrong with Redis.
+        """
+        pipe = (await self.connect()).pipeline(transaction=False)
+        for one in asked:
+            pipe.eval(SCRIPT, 1, f"budget:{one.name}", *words(one, self._me))
+        return [_turn(answer) for answer in await pipe.execute()]
+
+    async def close(self) -> None:
+        """Forget the connection; the next ask makes another."""
+        redis, self._redis = self._redis, None
+        if redis is not None:
+            await redis.aclose()
+
+
+def words(asked: Asked, me: str) -> list[str | float]:
+    """The script's arguments."""
+    rate, wanted = asked.rate, asked.wanted
+    said: list[str | float] = [rate.per_second, rate.burst, rate.kept * rate.burst, me]
+    said += [int(asked.returned), asked.settle, wanted.rest, wanted.ahead, len(wanted.urgent)]
+    for n, longest in wanted.urgent:
+        said += [n, -1 if longest is None else longest]
+    return [*said, *wanted.others]
+
+
+def _turn(answer: Sequence[bytes | int]) -> Turn | Own:
+    mode, *numbers = answer
+    if mode == b"own":
+        return Own(float(numbers[0]))
+    wait, others, ahead, *urgent = (float(number) for number in numbers)
+    return Turn([None if w < 0 else w for w in urgent], int(others), wait, ahead)

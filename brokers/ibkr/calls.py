@@ -1,0 +1,211 @@
+"""Interactive Brokers: TWS or IB Gateway over its socket.
+
+Everything runs on the caller's event loop; no loop or thread is started here. A process without a
+loop of its own gives one a thread and calls in with `asyncio.run_coroutine_threadsafe`. A loop has
+its own sessions: one for each connection, kept open until `disconnect`.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import datetime
+from weakref import WeakKeyDictionary
+
+from brokers import budgets
+from brokers.base import BrokerError, Guard, NotSent, ReadFailed, Tell
+from brokers.budgets import Budget, Rate
+from brokers.ibkr import checks, levels, margins, placing, quotes, reads
+from brokers.ibkr.adapter import capabilities_of
+from brokers.ibkr.form import FORM
+from brokers.ibkr.ledger import Ledger
+from brokers.ibkr.news import News
+from brokers.ibkr.pace import RATE, Pace
+from brokers.ibkr.place import place_of
+from brokers.ibkr.session import Session
+from brokers.messages import (
+    AccountState,
+    BrokerOrder,
+    BrokerPosition,
+    CancelRequest,
+    Capabilities,
+    Check,
+    ConnectionSpec,
+    Instrument,
+    ModifyRequest,
+    OrderReport,
+    OrderRequest,
+    Quote,
+    WhatIf,
+)
+from common.codes import Code
+
+
+@dataclass(slots=True)
+class Desk:
+    """What one event loop has: its sessions, their orders and what they have told."""
+
+    news: News = field(default_factory=News)
+    sessions: dict[str, Session] = field(default_factory=dict)
+    ledger: Ledger = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ledger = Ledger(self.news)
+
+
+class IbkrAdapter:
+    """All IBKR connections of one process."""
+
+    kind = "ibkr"
+    form = FORM
+
+    def __init__(
+        self,
+        pace: Pace | None = None,
+        *,
+        budget_for: Callable[[str, Rate], Budget] = budgets.budget_for,
+    ) -> None:
+        """budget_for: the allowance of a gateway, shared by all who talk to it."""
+        self._pace, self._budget_for = pace or Pace(), budget_for
+        self._desks: WeakKeyDictionary[asyncio.AbstractEventLoop, Desk] = WeakKeyDictionary()
+
+    def capabilities(self, spec: ConnectionSpec) -> Capabilities:
+        """What the account can do."""
+        return capabilities_of(spec)
+
+    def instrument_book(self, spec: ConnectionSpec) -> str:
+        """Its own: the symbols are those of the connection's map."""
+        return f"ibkr {spec.connection_id}"
+
+    async def connect(self, spec: ConnectionSpec) -> None:
+        """Open the account's session and keep it. Raises ReadFailed."""
+        await (await self._session(spec)).ready()
+
+    async def disconnect(self, spec: ConnectionSpec | None = None) -> None:
+        """Close one account's session, or all of this loop's; the next call opens it again."""
+        sessions = self._desk().sessions
+        for connection_id in [spec.connection_id] if spec is not None else list(sessions):
+            if (session := sessions.pop(connection_id, None)) is not None:
+                await session.close()
+
+    # ---- orders ---------------------------------------------------------------------------
+    async def submit(
+        self, spec: ConnectionSpec, request: OrderRequest, guard: Guard
+    ) -> list[OrderReport]:
+        """Place one order. Raises NotSent, Rejected or OutcomeUnknown."""
+        try:
+            session = await self._session(spec)
+        except ReadFailed as error:
+            raise NotSent(error.code, error.detail) from error
+        return await placing.submit(session, request, guard)
+
+    async def submit_many(
+        self, requests: Sequence[tuple[ConnectionSpec, OrderRequest]], guard: Guard, tell: Tell
+    ) -> None:
+        """Place many beside each other; TWS itself takes one at a time."""
+
+        async def one(spec: ConnectionSpec, request: OrderRequest) -> None:
+            try:
+                tell(request, await self.submit(spec, request, guard))
+            except BrokerError as error:
+                tell(request, error)
+
+        await asyncio.gather(*(one(spec, request) for spec, request in requests))
+
+    async def cancel(self, spec: ConnectionSpec, request: CancelRequest) -> list[OrderReport]:
+        """Cancel an order. CANCEL_REFUSED, with what it did instead, when a fill was first."""
+        return await placing.cancel(await self._session_to_write(spec), request)
+
+    async def modify(self, spec: ConnectionSpec, request: ModifyRequest) -> list[OrderReport]:
+        """Set both levels of a position; None takes one away."""
+        return await levels.modify(await self._session_to_write(spec), request)
+
+    # ---- reads ----------------------------------------------------------------------------
+    async def test(self, spec: ConnectionSpec) -> list[Check]:
+        """Check reach, client id, account, permission, symbols and clock, one line for each."""
+        try:
+            session = await self._session(spec)
+        except ReadFailed as error:
+            return [checks.closed(error)]
+        return await checks.run(session)
+
+    async def account(self, spec: ConnectionSpec) -> AccountState:
+        return await reads.account(await self._session(spec))
+
+    async def instruments(self, spec: ConnectionSpec) -> list[Instrument]:
+        return await reads.instruments(await self._session(spec))
+
+    async def positions(self, spec: ConnectionSpec) -> list[BrokerPosition]:
+        return await reads.positions(await self._session(spec))
+
+    async def open_orders(self, spec: ConnectionSpec) -> list[BrokerOrder]:
+        return await reads.open_orders(await self._session(spec))
+
+    async def find_order(
+        self, spec: ConnectionSpec, client_order_id: str, symbol: str = ""
+    ) -> list[OrderReport] | None:
+        return await reads.find_order(await self._session(spec), client_order_id)
+
+    async def fills_since(self, spec: ConnectionSpec, since: datetime) -> list[OrderReport]:
+        return await reads.fills_since(await self._session(spec), since)
+
+    async def what_if(self, spec: ConnectionSpec, request: OrderRequest) -> WhatIf:
+        """Ask what an order would need; it is not placed. Raises Rejected or ReadFailed."""
+        return await margins.what_if(await self._session(spec), request)
+
+    async def quote(self, spec: ConnectionSpec, symbol: str) -> Quote:
+        return await quotes.quote(await self._session(spec), symbol)
+
+    async def stream_quotes(
+        self, spec: ConnectionSpec, symbols: Sequence[str]
+    ) -> AsyncGenerator[Quote, None]:
+        """Tell live prices, over every new line to the gateway, until it is closed."""
+        async with aclosing(quotes.stream(await self._session(spec), symbols)) as told:
+            async for one in told:
+                yield one
+
+    # ---- what the broker tells ------------------------------------------------------------
+    def stream_events(self) -> AsyncGenerator[None, None]:
+        """Ring when something new waits in `events`."""
+        return self._desk().news.rings()
+
+    async def events(self, limit: int, after: str = "") -> list[OrderReport]:
+        return self._desk().news.read(limit, after)
+
+    async def acknowledge(self, event_ids: Sequence[str]) -> None:
+        self._desk().news.acknowledge(event_ids)
+
+    async def clock(self) -> datetime | None:
+        """IBKR's time by any session that is open; None: there is none."""
+        for session in self._desk().sessions.values():
+            if session.usable:
+                return await reads.clock(session)
+        return None
+
+    # ---- sessions -------------------------------------------------------------------------
+    def _desk(self) -> Desk:
+        return self._desks.setdefault(asyncio.get_running_loop(), Desk())
+
+    async def _session(self, spec: ConnectionSpec) -> Session:
+        """Return the connection's session, anew where its settings changed. Raises ReadFailed."""
+        desk, place = self._desk(), place_of(spec)
+        known = desk.sessions.get(place.connection_id)
+        if known is not None and known.place == place:
+            return known
+        for other in desk.sessions.values():
+            if other is not known and other.place.address == place.address:
+                raise ReadFailed(
+                    Code.CLIENT_ID_IN_USE,
+                    f"connection {other.place.connection_id} has client id {place.client_id} there",
+                )
+        budget = self._budget_for(f"ibkr {place.host.lower()}:{place.port}", RATE)
+        desk.sessions[place.connection_id] = Session(place, desk.ledger, budget, self._pace)
+        if known is not None:
+            await known.close()
+        return desk.sessions[place.connection_id]
+
+    async def _session_to_write(self, spec: ConnectionSpec) -> Session:
+        try:
+            return await self._session(spec)
+        except ReadFailed as error:
+            raise NotSent(error.code, error.detail) from error

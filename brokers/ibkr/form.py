@@ -1,0 +1,107 @@
+"""What an owner fills in for an IBKR account. No library of the broker's is needed for it."""
+
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from brokers.form import Form, Setting, SettingKind
+from brokers.ibkr.contracts import BadSymbolError, fields_of, listed
+from brokers.ibkr.place import DEFAULT_PORT, NEW_YORK
+
+
+def _symbols_are_wrong(symbols: Any) -> str:
+    try:
+        for symbol in listed({"symbols": symbols}):
+            fields_of(symbol, {"symbols": symbols})
+    except BadSymbolError as error:
+        return f"{error}."
+    return ""
+
+
+def _zone_is_wrong(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        return f"There is no time zone {name!r}; write one such as {NEW_YORK}."
+    return ""
+
+
+def _rates_are_wrong(rates: Any) -> str:
+    for symbol, rate in rates.items():
+        try:
+            fits = 0 < float(rate) <= 1
+        except (TypeError, ValueError):
+            fits = False
+        if not fits:
+            return f"Write the rate of {symbol} as a number above 0 and up to 1: 0.05 is 1:20."
+    return ""
+
+
+FORM = Form(
+    settings=(
+        Setting(
+            "host",
+            "Gateway",
+            "Where TWS or IB Gateway listens for API clients; its owner logs it in.",
+            SettingKind.HOST,
+            required=True,
+        ),
+        Setting(
+            "port",
+            "Port",
+            "4002 Gateway paper, 4001 Gateway live, 7497 TWS paper, 7496 TWS live.",
+            SettingKind.WHOLE,
+            default=DEFAULT_PORT,
+            least=1,
+            most=65535,
+        ),
+        Setting(
+            "client_id",
+            "Client id",
+            "Only the client id that placed an order can change it. Empty: one that no other "
+            "account has. Set it only where the gateway asks for a certain one, and never change it"
+            " while orders rest.",
+            SettingKind.WHOLE,
+            least=1,
+            most=2**31 - 1,
+        ),
+        Setting(
+            "symbols",
+            "Symbols",
+            "What is traded: a list such as EURUSD, AAPL, ES 202612, or an object with the fields "
+            'of each contract: {"DAX": {"secType": "FUT", "exchange": "EUREX", "currency": "EUR", '
+            '"lastTradeDateOrContractMonth": "202612"}}. Empty: the major currency pairs.',
+            SettingKind.SYMBOLS,
+            check=_symbols_are_wrong,
+        ),
+        Setting(
+            "timezone",
+            "Time zone",
+            "The one chosen when the gateway was logged in: IBKR's day ends there.",
+            default=NEW_YORK,
+            check=_zone_is_wrong,
+        ),
+        Setting(
+            "margin_rates",
+            "Margin by symbol",
+            'Margin for one unit of value, where it is not the usual one: {"AAPL": 0.25}.',
+            SettingKind.TABLE,
+            check=_rates_are_wrong,
+        ),
+        Setting(
+            "outside_rth",
+            "Also outside of regular hours",
+            "Orders are executed before and after the exchange's regular hours, too.",
+            SettingKind.SWITCH,
+            default=False,
+        ),
+        Setting(
+            "reply_timeout",
+            "Wait for an answer … seconds",
+            "After that an order counts as unknown and is looked up.",
+            SettingKind.NUMBER,
+            default=10,
+            least=0.01,
+            most=60,
+        ),
+    ),
+)

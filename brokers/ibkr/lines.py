@@ -1,0 +1,53 @@
+"""One symbol's prices as TWS tells them.
+
+Bid and ask come apart from each other, -1 where a side is empty. Delayed prices are never asked for
+and never taken: nothing may be decided by them.
+Source: IBKR Campus, "TWS API: Live Market Data"; ib_async 2.1 decoder.py `priceSizeTick`.
+"""
+
+from collections.abc import Callable
+from decimal import Decimal
+
+from brokers.base import BrokerError, ReadFailed
+from brokers.ibkr import codes, parse
+from brokers.messages import Quote
+from common.clocks import market_now
+from common.codes import Code
+
+BID, ASK = 1, 2
+
+
+class Line:
+    """One symbol's top of book, for as long as it is subscribed to. The ear calls it."""
+
+    def __init__(self, symbol: str, pair: str, stir: Callable[["Line"], None]) -> None:
+        self.symbol, self._pair, self._stir = symbol, pair, stir
+        self.error: BrokerError | None = None
+        self.reroute: Callable[[int, str], None] = lambda con_id, exchange: None
+        self._sides: dict[int, Decimal | None] = {}
+
+    def tick(self, kind: int, price: float) -> None:
+        """Take one side's price."""
+        if kind in (BID, ASK):
+            self._sides[kind] = (parse.exact(price) or Decimal(0)) if price > 0 else None
+            self._stir(self)
+
+    def refused(self, number: int, text: str) -> None:
+        """TWS will tell no prices, or has ended them."""
+        if number in codes.STILL_LIVE_PRICES:
+            return
+        code = Code.NO_MARKET_DATA if number in codes.NO_PRICES else Code.REJECTED_BY_BROKER
+        self.fail(ReadFailed(code, f"{self.symbol}: {number}: {text}"))
+
+    def fail(self, error: BrokerError) -> None:
+        """It will tell nothing any more."""
+        self.error = self.error or error
+        self._stir(self)
+
+    @property
+    def quote(self) -> Quote | None:
+        """The top of book; None while a side is empty, or the two do not belong together."""
+        bid, ask = self._sides.get(BID), self._sides.get(ASK)
+        if bid is None or ask is None or bid > ask:  # crossed: the other side comes next
+            return None
+        return Quote(self._pair, bid, ask, market_now())

@@ -1,0 +1,67 @@
+"""What the broker has of orders, read anew: one reading at a time, shared by who asks in time."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ib_async.objects import ExecutionFilter
+
+from brokers.base import ReadFailed
+from brokers.ibkr.ear import COMPLETED, OPEN, AnswerError
+from common.codes import Code
+
+if TYPE_CHECKING:
+    from brokers.ibkr.session import Session
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """The open orders as they came, today's executions, and what those cost by their ids."""
+
+    open: list[Any]
+    executions: list[Any]
+    costs: dict[str, tuple[Any, str]]
+
+
+class Readings:
+    """One session's readings of its orders."""
+
+    def __init__(self, session: "Session") -> None:
+        self._session = session
+        self._next: asyncio.Task[Snapshot] | None = None
+        self._one_at_a_time = asyncio.Lock()
+
+    async def fresh(self) -> Snapshot:
+        """Return a reading that is sent after this call. Raises ReadFailed."""
+        if self._next is None:
+            self._next = asyncio.get_running_loop().create_task(self._read())
+            self._next.add_done_callback(_retrieve)
+        return await asyncio.shield(self._next)
+
+    async def _read(self) -> Snapshot:
+        """Open ones first: what ends meanwhile stands in one of the later lists."""
+        session = self._session
+        async with self._one_at_a_time:
+            self._next = None  # who asks from here on gets a newer one
+            wanted = ExecutionFilter(acctCode=session.place.account)
+            try:
+                opened = await session.ask(
+                    lambda client, _: client.reqAllOpenOrders(), key=OPEN, urgent=True
+                )
+                await session.ask(
+                    lambda client, _: client.reqCompletedOrders(False), key=COMPLETED, urgent=True
+                )
+                with session.costs_kept() as costs:
+                    executions = await session.ask(
+                        lambda client, n: client.reqExecutions(n, wanted), urgent=True
+                    )
+            except AnswerError as error:
+                raise ReadFailed(Code.BROKER_UNREACHABLE, str(error)) from error
+            session.require_ibkr()  # else TWS answered from its memory
+            return Snapshot(opened, executions, costs)
+
+
+def _retrieve(task: "asyncio.Task[Snapshot]") -> None:
+    """Look at a reading's failure, so that nobody is warned where all who asked are gone."""
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,113 @@
+"""The rule: how much is admitted, and who goes first. In one process, and the same in Redis."""
+
+import random
+from collections.abc import Iterator
+
+import pytest
+from django.conf import settings
+from redis import Redis
+
+from brokers.budgets.rates import Level, Rate, Turn, Wanted
+from brokers.budgets.script import SCRIPT, Asked, words
+
+RATE = Rate(per_second=10, burst=8)
+
+
+def test_a_full_bucket_admits_all_but_what_is_kept_for_exits() -> None:
+    turn = Level().take(0.0, RATE, Wanted(others=[1] * 10))
+    assert turn.others == 6
+    assert turn.wait == pytest.approx(0.1)
+
+
+def test_exits_take_what_is_kept_and_reserve_their_turn_before_all_others() -> None:
+    level = Level()
+    level.take(0.0, RATE, Wanted(others=[1] * 6))
+    turn = level.take(0.0, RATE, Wanted(urgent=[(1, None)] * 4, others=[1]))
+    assert turn.urgent == pytest.approx([0, 0, 0.1, 0.2])
+    assert turn.others == 0
+    assert turn.wait == pytest.approx(0.5)  # two owed, two kept, one wanted
+
+
+def test_an_exit_that_would_come_too_late_takes_nothing() -> None:
+    level = Level()
+    level.empty(0.0)
+    turn = level.take(0.0, RATE, Wanted(urgent=[(5, 0.4), (1, 0.4)]))
+    assert turn.urgent[0] is None
+    assert turn.urgent[1] == pytest.approx(0.1)
+
+
+def test_more_than_the_bucket_holds_waits_until_it_is_full_and_pays_afterwards() -> None:
+    level = Level()
+    assert level.take(0.0, RATE, Wanted(others=[20])).others == 1
+    assert level.take(0.0, RATE, Wanted(others=[1])).wait == pytest.approx(1.5)
+
+
+def test_a_rest_holds_everybody_back() -> None:
+    level = Level()
+    turn = level.take(0.0, RATE, Wanted(urgent=[(1, None)], others=[1], rest=30))
+    assert turn.urgent == pytest.approx([30.1])
+    assert turn.others == 0
+    again = level.take(10.0, RATE, Wanted(others=[1], rest=20))  # told again: the same end
+    assert again.wait == pytest.approx(20.4)  # one owed, two kept, one wanted
+
+
+def test_tokens_are_taken_ahead_only_of_a_large_budget_that_is_half_full() -> None:
+    large = Rate(per_second=200, burst=100)
+    level = Level()
+    assert level.take(0.0, large, Wanted(others=[1], ahead=large.ahead)).ahead == 4
+    level.empty(0.0)
+    assert level.take(0.2, large, Wanted(others=[1], ahead=large.ahead)).ahead == 0
+    assert RATE.ahead == 0
+
+
+@pytest.fixture
+def redis() -> Iterator[Redis]:
+    with Redis.from_url(settings.REDIS_URL) as client:
+        client.delete("budget:same rule")
+        yield client
+
+
+def test_redis_keeps_the_same_rule(redis: Redis) -> None:
+    """Random asks, the clock given: both grant the same."""
+    script = SCRIPT.replace("redis.call('TIME')", "{table.remove(ARGV), 0}")
+    assert script != SCRIPT
+    dice, now, level = random.Random(4), 1_800_000_000.0, Level()
+    redis.hset("budget:same rule", mapping={"level": RATE.burst, "at": now})
+    for _ in range(1000):
+        now += dice.choice([0.0, 0.01, 0.05, 0.3, 2.0])
+        wanted = Wanted(
+            urgent=[
+                (dice.randint(1, 10), dice.choice([None, 0.1, 1.0]))
+                for _ in range(dice.choice([0, 0, 1, 3]))
+            ],
+            others=[dice.randint(1, 10) for _ in range(dice.randint(0, 4))],
+            ahead=dice.choice([0, 2]),
+            rest=dice.choice([0.0] * 20 + [1.5]),
+        )
+        asked = words(Asked("same rule", RATE, wanted), "me")
+        told = redis.eval(script, 1, "budget:same rule", *asked, f"{now:.6f}")
+        wait, others, ahead, *urgent = (float(word) for word in told[1:])
+        mine = level.take(now, RATE, wanted)
+        assert (others, ahead) == (mine.others, mine.ahead)
+        assert wait == pytest.approx(mine.wait, abs=1e-3)
+        as_told = [-1.0 if w is None else w for w in mine.urgent]
+        assert urgent == pytest.approx(as_told, abs=1e-3)
+
+
+def ask(redis: Redis, me: str, wanted: Wanted) -> Turn:
+    told = redis.eval(SCRIPT, 1, "budget:same rule", *words(Asked("x", RATE, wanted), me))
+    return Turn([float(word) for word in told[4:]], told[2], float(told[1]), told[3])
+
+
+def test_a_large_request_is_not_overtaken_for_ever_by_small_ones(redis: Redis) -> None:
+    """Who was refused comes next, before every other process."""
+    slow = Wanted(others=[6])
+    ask(redis, "a", Wanted(others=[1] * 6))
+    assert ask(redis, "a", slow).others == 0  # 2 of 8 are left: it waits, and has the next turn
+    redis.hset("budget:same rule", "level", 7)  # now there is something for a small one
+    assert ask(redis, "b", Wanted(others=[1])).others == 0
+    assert ask(redis, "b", Wanted(urgent=[(1, None)])).urgent == [0]  # an exit never waits for it
+    redis.hset("budget:same rule", "level", 8)
+    assert ask(redis, "a", slow).others == 1
+    redis.hset("budget:same rule", "level", 8)
+    assert ask(redis, "b", Wanted(others=[1])).others == 1

@@ -1,0 +1,75 @@
+"""The double's process, as a test or a bench starts, plays and kills it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from tests.doubles.tws.control import GREETING
+
+ROOT = Path(__file__).parents[3]
+SECONDS = 20
+
+
+class RemoteTws:
+    """A double that outlives whoever talks to it, and with its journal also itself."""
+
+    def __init__(self, journal: Path, accounts: str = "DU1234567") -> None:
+        self._journal, self._accounts = journal, accounts
+        self.port = 0
+        self.start()
+
+    def start(self) -> None:
+        """Begin, or go on where the journal ends, on the same port."""
+        command = [
+            sys.executable, "-m", "tests.doubles.tws", "--port", str(self.port),
+            "--journal", str(self._journal), "--accounts", self._accounts,
+        ]  # fmt: skip
+        self._process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        self.port = int(self._process.stdout.readline())
+        self._line = socket.create_connection(("127.0.0.1", self.port), timeout=SECONDS)
+        self._line.sendall(GREETING)
+        self._words = self._line.makefile("rb")
+
+    def kill(self) -> None:
+        """End it without a word (-9)."""
+        os.kill(self._process.pid, signal.SIGKILL)
+        self._ended()
+
+    def close(self) -> None:
+        """End it in peace."""
+        self._process.terminate()
+        self._ended()
+
+    def _ended(self) -> None:
+        self._process.wait(SECONDS)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        self._words.close()
+        self._line.close()
+
+    def do(self, name: str, *args: Any) -> dict[str, Any]:
+        """Have the broker do something; returns what it tells."""
+        self._line.sendall(orjson.dumps({"do": name, "args": args}, default=str) + b"\n")
+        told: dict[str, Any] = orjson.loads(self._words.readline())
+        return told or {}
+
+    def state(self) -> dict[str, Any]:
+        return self.do("state")
+
+    def until(self, is_so: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+        """Wait for a condition on its state."""
+        end = time.monotonic() + SECONDS
+        while time.monotonic() < end:
+            if is_so(state := self.state()):
+                return state
+            time.sleep(0.005)
+        raise AssertionError(f"did not come to pass: {self.state()}")

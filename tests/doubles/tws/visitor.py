@@ -1,0 +1,245 @@
+"""One client's session at the double: questions are answered, orders go to the venue."""
+
+import asyncio
+import socket
+import struct
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from tests.doubles.tws import wire
+from tests.doubles.tws.faults import SILENT, Fault
+from tests.doubles.tws.venue import VALUES, Order
+from tests.doubles.tws.wire import Said
+
+if TYPE_CHECKING:
+    from tests.doubles.tws.server import Tws
+
+ENDED = ("Filled", "Cancelled", "ApiCancelled", "Inactive")
+
+
+class Visitor:
+    """One client's session."""
+
+    def __init__(
+        self, tws: "Tws", reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self._tws, self._venue = tws, tws.venue
+        self._reader, self._writer = reader, writer
+        self.client_id = -1
+        self.silent = False  # what happens now is not told
+        self._late: list[bytes] | None = None
+        self.prices: dict[int, int] = {}  # request id → conId
+
+    async def serve(self) -> None:
+        await self._read()
+        self.say(wire.pack(wire.VERSION, "20261120 16:00:00 UTC"))
+        while True:
+            fields = await self._read()
+            await self._tws.listening.wait()
+            self._tws.writes.append(time.monotonic())
+            kind = int(fields[0])
+            if kind not in self._tws.muted:
+                self._answer(kind, fields)
+
+    def say(self, message: bytes) -> None:
+        if self._late is not None:
+            self._late.append(message)
+        else:
+            self._writer.write(message)
+
+    def cut(self) -> None:
+        """Reset the line."""
+        sock = self._writer.get_extra_info("socket")
+        with suppress(OSError, AttributeError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._writer.transport.abort()
+
+    def hang_up(self) -> None:
+        """Close after what was said."""
+        self._writer.close()
+
+    def tell_order(self, order: Order, what: str) -> None:
+        if self.silent:
+            return
+        if what in ("accepted", "changed"):
+            self._say_open(order)
+        self.say(wire.order_status(order, order.status, order.filled, order.average))
+
+    def _say_open(self, order: Order) -> None:
+        self.say(wire.open_order(self._venue.securities[order.con_id], order, order.status))
+
+    async def _read(self) -> Sequence[str]:
+        (length,) = struct.unpack(">I", await self._reader.readexactly(4))
+        body = await self._reader.readexactly(length)
+        return body.decode().split("\0")[:-1]
+
+    # ---- answers --------------------------------------------------------------------------
+    def _answer(self, kind: int, fields: Sequence[str]) -> None:
+        match kind:
+            case 71:
+                self._start(int(fields[2]))
+            case 1:
+                self._subscribe(int(fields[2]), int(fields[3]))
+            case 2:
+                self.prices.pop(int(fields[2]), None)
+            case 3:
+                self._place(wire.read_order(fields))
+            case 4:
+                self._cancel(int(fields[2]))
+            case 16:
+                self._open_orders()
+            case 99:
+                self._completed()
+            case 7:
+                self._executions(int(fields[2]))
+            case 9:
+                self._contract(fields)
+            case 61:
+                self._positions()
+            case 6 if fields[2] == "1":
+                self._values(fields[3])
+            case 49:
+                self.say(wire.pack(49, 1, int(time.time() + self._venue.clock_offset)))
+
+    def _start(self, client_id: int) -> None:
+        if any(visitor.client_id == client_id for visitor in self._tws.visitors):
+            self.say(wire.error(-1, 326, "Unable to connect as the client id is already in use."))
+            self.hang_up()
+            return
+        self.client_id = client_id
+        self._tws.visitors.append(self)
+        used = [o.order_id for o in self._venue.orders if o.client_id == client_id]
+        self.say(wire.pack(15, 1, ",".join(self._venue.accounts)))
+        self.say(wire.pack(9, 1, max(used, default=0) + 1))
+        self.say(wire.error(-1, 2104, "Market data farm connection is OK:usfarm"))
+
+    def _place(self, said: Said) -> None:
+        if self._tws.read_only:
+            text = "Error validating request: The API interface is currently in Read-Only mode."
+            self.say(wire.error(said.order_id, 321, text))
+            return
+        if said.what_if:
+            order = Order(self.client_id, 0, **vars(said))
+            margin = ["1000", "900", "50000", "2000", "1800", "-1.25", "3000", "2700", "49998.75"]
+            security = self._venue.securities[said.con_id]
+            self.say(wire.open_order(security, order, "PreSubmitted", margin))
+            return
+        self._venue.receive(said.ref)
+        fault = self._tws.faults.popleft() if self._tws.faults else None
+        if fault is None:
+            self._venue.place(self.client_id, said)
+        else:
+            self._faulty(fault, said)
+
+    def _faulty(self, fault: Fault, said: Said) -> None:
+        if fault.kind == "reject":  # nothing is accepted; an error, then an end
+            self.say(wire.error(said.order_id, fault.number, fault.text))
+        elif fault.kind == "lose":  # it never arrived
+            self.cut()
+        elif fault.kind in SILENT:
+            self.silent = True
+            order = self._venue.place(self.client_id, said)
+            self.silent = False
+            if fault.kind == "accept and cut":
+                self.cut()
+            elif fault.kind == "unlisted":
+                self.say(wire.error(said.order_id, fault.number, fault.text))
+            elif fault.kind == "garbage":
+                self.say(wire.pack(5, said.order_id, "not", "an", "order"))
+            elif fault.kind == "inactive":
+                self._venue.end(order.ref, "Inactive", fault.text)
+            elif fault.kind == "half":
+                security = self._venue.securities[order.con_id]
+                message = wire.open_order(security, order, order.status)
+                self.say(message[: len(message) // 2])
+                self.hang_up()
+        elif fault.kind == "late":
+            self._late = []
+            self._venue.place(self.client_id, said)
+            asyncio.get_running_loop().call_later(fault.seconds, self._catch_up)
+        else:
+            raise AssertionError(fault.kind)
+
+    def _catch_up(self) -> None:
+        messages, self._late = self._late or [], None
+        for message in messages:
+            self.say(message)
+
+    def _cancel(self, order_id: int) -> None:
+        order = self._venue.find(self.client_id, order_id)
+        if order is None:
+            text = f"OrderId {order_id} that needs to be cancelled is not found."
+            self.say(wire.error(order_id, 10147, text))
+        elif not order.live:
+            text = f"OrderId {order_id} that needs to be cancelled cannot be cancelled,"
+            self.say(wire.error(order_id, 10148, f"{text} state: {order.status}."))
+        else:
+            self._venue.cancel(order)
+            self.say(wire.error(order_id, 202, "Order Canceled - reason:"))
+
+    def _subscribe(self, req_id: int, con_id: int) -> None:
+        if (refused := self._tws.refused_prices.get(con_id)) is not None:
+            self.say(wire.error(req_id, *refused))
+        elif (behind := self._venue.behind(con_id)) is not None:
+            self.say(wire.pack(91, req_id, behind.con_id, behind.exchange))
+        else:
+            self.prices[req_id] = con_id
+            self.tell_price(con_id)
+
+    def tell_price(self, con_id: int) -> None:
+        bid, ask = self._venue.quotes.get(con_id, (Decimal(-1), Decimal(-1)))
+        for req_id in [key for key, of in self.prices.items() if of == con_id]:
+            self.say(wire.pack(1, 6, req_id, 1, bid, 1_000_000, 0))
+            self.say(wire.pack(1, 6, req_id, 2, ask, 1_000_000, 0))
+
+    def _open_orders(self) -> None:
+        for order in self._venue.orders:
+            if order.live:
+                self._say_open(order)
+                self.say(wire.order_status(order, order.status, order.filled, order.average))
+        self.say(wire.pack(53, 1))
+
+    def _completed(self) -> None:
+        for order in self._venue.orders:
+            if order.status in ENDED:
+                security = self._venue.securities[order.con_id]
+                self.say(
+                    wire.completed_order(security, order, order.status, order.filled, order.why)
+                )
+        self.say(wire.pack(102))
+
+    def _executions(self, req_id: int) -> None:
+        for execution in self._venue.executions:
+            security = self._venue.securities[execution.order.con_id]
+            self.say(wire.executed(req_id, security, execution))
+            if self._tws.commissions:
+                self.say(wire.commission(execution))
+        self.say(wire.pack(55, 1, req_id))
+
+    def _contract(self, fields: Sequence[str]) -> None:
+        req_id, symbol, kind, month = int(fields[2]), fields[4], fields[5], fields[6]
+        currency = fields[12]
+        found = [
+            s for s in self._venue.securities.values()
+            if (s.symbol, s.kind, s.currency) == (symbol, kind, currency)
+            and (not month or s.month == month)
+        ]  # fmt: skip
+        if not found:
+            self.say(wire.error(req_id, 200, "No security definition has been found"))
+            return
+        for security in found:
+            self.say(wire.contract_details(req_id, security))
+        self.say(wire.pack(52, 1, req_id))
+
+    def _positions(self) -> None:
+        for (account, con_id), (held, cost) in self._venue.positions.items():
+            self.say(wire.position(account, self._venue.securities[con_id], held, cost))
+        self.say(wire.pack(62, 1))
+
+    def _values(self, account: str) -> None:
+        for tag, value, currency in VALUES:
+            self.say(wire.pack(6, 2, tag, value, currency, account))
+        self.say(wire.pack(54, 1, account))

@@ -1,0 +1,101 @@
+"""How much is kept in a process, and that nothing is lost by what is not."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from brokers.ibkr.ledger import Ledger
+from brokers.ibkr.news import News
+from brokers.messages import CancelRequest, OrderReport, ReportKind
+from tests.ibkr.cast import CONNECTION, Stage, limit, order, played
+
+ID = "abc00000000000001"
+
+
+def test_memory_is_bounded_and_ended_orders_go_first() -> None:
+    async def play() -> None:
+        ledger = Ledger(News(), most=3)
+        for n in range(3):
+            ledger.make("c1", f"abcd{n}", "")
+        ended = ledger.get("c1", "abcd1")
+        assert ended is not None
+        ended.ended = ReportKind.CANCELLED
+        ledger.moved(ended, (False, None))
+        ledger.make("c1", "abcd3", "")
+        assert ledger.get("c1", "abcd1") is None
+        assert ledger.get("c1", "abcd0") is not None
+        ledger.make("c1", "abcd4", "")
+        assert ledger.get("c1", "abcd0") is None
+        assert len(ledger) == 3
+
+    asyncio.run(play())
+
+
+@played
+async def test_what_had_to_leave_is_asked_of_the_gateway(stage: Stage) -> None:
+    await stage.adapter.connect(stage.spec)
+    ledger = stage.session.ledger
+    ledger._most = 4
+    ids = [f"abc000000000001{n:02d}" for n in range(8)]
+    for one in ids:
+        await stage.submit(order(one))
+    await stage.heard(ReportKind.FILLED, 8)
+    resting = limit("abc00000000000900")
+    await stage.submit(resting)
+    assert len(ledger) == 4
+    assert ledger.get(CONNECTION, ids[0]) is None
+    assert ledger.get(CONNECTION, resting.client_order_id) is not None  # live: the last to leave
+
+    for one in ids:  # known to the gateway for all that, with its price and cost
+        found = await stage.find(one)
+        assert found is not None
+        assert found[0].fills[0].commission == Decimal("1.25")
+    told = await stage.adapter.fills_since(stage.spec, datetime.now(UTC) - timedelta(hours=1))
+    assert {r.client_order_id: r.fills[0].commission for r in told} == dict.fromkeys(
+        ids, Decimal("1.25")
+    )
+    cancelled = await stage.adapter.cancel(stage.spec, CancelRequest(ids[0], "", "EURUSD"))
+    assert cancelled[0].kind is ReportKind.CANCEL_REFUSED
+    assert await stage.find("abc00000000000999") is None
+    assert len(ledger) == 4
+    before = len(await stage.hear())
+    await stage.session.snapshot()
+    await stage.session.snapshot()
+    assert len(await stage.hear()) == before  # each minute's lists are no news
+
+
+@played
+async def test_a_correction_of_what_had_to_leave_is_told(stage: Stage) -> None:
+    await stage.adapter.connect(stage.spec)
+    stage.session.ledger._most = 1
+    await stage.submit(order())
+    await stage.heard(ReportKind.FILLED)
+    await stage.submit(order("abc00000000000002"))
+    execution = stage.venue.executions[0]
+    stage.venue.correct(execution, "1.0999")
+    corrected = await stage.heard(ReportKind.FILLED, 3)
+    assert corrected[-1].client_order_id == order().client_order_id
+    assert corrected[-1].fills[0].revision >= 2
+    told = await stage.adapter.fills_since(stage.spec, datetime.now(UTC) - timedelta(hours=1))
+    prices = {r.client_order_id: [f.price for f in r.fills] for r in told}
+    assert prices[order().client_order_id] == [Decimal("1.0999")]
+
+
+@played
+async def test_events_that_found_no_room_are_told_after_the_next_sync(stage: Stage) -> None:
+    await stage.adapter.account(stage.spec)
+    news = stage.adapter._desk().news
+    news._most = 2
+    ids = [f"abc0000000000001{n}" for n in range(5)]
+    for one in ids:
+        await stage.submit(limit(one))
+    assert len(news) == 2
+    news._most = 100
+    stage.session.want_sync()
+
+    def named(told: list[OrderReport]) -> set[str]:
+        return {report.client_order_id for report in told}
+
+    async with asyncio.timeout(5):
+        while named(await stage.hear()) != set(ids):  # noqa: ASYNC110
+            await asyncio.sleep(0.002)

@@ -1,0 +1,112 @@
+"""Processes that die: ours while an order is under way, the broker's with its journal."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from brokers.base import OutcomeUnknown
+from brokers.messages import OrderReport, ReportKind
+from tests.doubles.tws.remote import ROOT, RemoteTws
+from tests.ibkr.cast import adapter, limit, protected, spec_at
+
+ID = "abc00000000000001"
+
+
+@pytest.fixture
+def tws(tmp_path: Path) -> Iterator[RemoteTws]:
+    tws = RemoteTws(tmp_path / "tws.jsonl")
+    tws.do("quote", "EURUSD", "1.1000", "1.1002")
+    yield tws
+    tws.close()
+
+
+@contextmanager
+def our_process(tws: RemoteTws, when: str) -> Iterator[subprocess.Popen[str]]:
+    """A process of ours that has begun to place an order."""
+    command = [sys.executable, "-m", "tests.ibkr.client", str(tws.port), ID, when]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == "guard\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait(20) == -signal.SIGKILL
+
+
+async def found_by_the_next(tws: RemoteTws) -> list[OrderReport] | None:
+    """What the process after it finds of the order; it may reach the old session's end first."""
+    ours, spec = adapter(), spec_at(tws.port)
+    try:
+        return await ours.find_order(spec, ID)
+    finally:
+        await ours.disconnect()
+
+
+def test_killed_while_it_waits_the_next_process_finds_the_order(tws: RemoteTws) -> None:
+    tws.do("fault", "accept in silence")
+    with our_process(tws, "wait") as process:
+        tws.until(lambda state: state["accepted"] == [ID])
+        kill(process)
+    tws.until(lambda state: not state["clients"])
+    found = asyncio.run(found_by_the_next(tws))
+    assert found is not None
+    assert [report.kind for report in found] == [ReportKind.ACCEPTED]
+
+    async def placed_again() -> list[OrderReport]:
+        ours, spec = adapter(), spec_at(tws.port)
+        try:
+            await ours.find_order(spec, ID)
+            return await ours.submit(spec, limit(ID), lambda _: None)
+        finally:
+            await ours.disconnect()
+
+    assert [r.kind for r in asyncio.run(placed_again())] == [ReportKind.ACCEPTED]
+    state = tws.state()
+    assert (state["accepted"], state["received"]) == ([ID], [ID])  # never twice
+
+
+def test_killed_before_the_write_the_next_process_finds_nothing(tws: RemoteTws) -> None:
+    with our_process(tws, "guard") as process:
+        kill(process)
+    tws.until(lambda state: not state["clients"])
+    assert asyncio.run(found_by_the_next(tws)) is None
+    assert tws.state()["received"] == []
+
+
+def test_the_brokers_journal_outlives_its_process(tws: RemoteTws) -> None:
+    async def play() -> None:
+        ours, spec = adapter(), spec_at(tws.port)
+        await ours.submit(spec, protected(ID), lambda _: None)
+        tws.do("fault", "accept in silence")
+        resting = limit("abc00000000000002")
+        with pytest.raises(OutcomeUnknown):
+            await ours.submit(spec, resting, lambda _: None)
+        before = await ours.find_order(spec, ID), await ours.positions(spec)
+        tws.kill()
+        tws.start()
+        again = adapter()
+        assert (await again.find_order(spec, ID), await again.positions(spec)) == before
+        found = await again.find_order(spec, resting.client_order_id)
+        assert found is not None
+        assert found[0].kind is ReportKind.ACCEPTED
+        tws.do("fill", resting.client_order_id, "20000", "1.0900")
+        assert sum(p.quantity for p in await again.positions(spec)) == Decimal(40000)
+        await again.disconnect()
+        await ours.disconnect()
+
+    asyncio.run(play())
+    legs = [ID, f"{ID}:sl", f"{ID}:tp", "abc00000000000002"]
+    assert tws.state()["accepted"] == legs

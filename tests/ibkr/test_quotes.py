@@ -1,0 +1,125 @@
+"""Prices: asked for once, as they come, over lost lines, and refused."""
+
+import asyncio
+from contextlib import aclosing
+from decimal import Decimal
+
+import pytest
+
+from brokers.base import ReadFailed
+from common.codes import Code
+from tests.ibkr.cast import Stage, played
+
+AAPL, AAPL_CFD, EURUSD = 265598, 266145, 12087792
+
+
+@played
+async def test_the_top_of_book_now(stage: Stage) -> None:
+    told = await stage.adapter.quote(stage.spec, "EURUSD")
+    assert (told.symbol, told.bid, told.ask) == ("EUR/USD", Decimal("1.1"), Decimal("1.1002"))
+    await stage.until(lambda: not stage.tws.visitors[0].prices)  # it takes no line for longer
+
+
+@played
+async def test_quotes_as_they_come_and_no_longer_than_they_are_wanted(stage: Stage) -> None:
+    stage.venue.quote("AAPL", "190.10", "190.12")
+    async with aclosing(stage.adapter.stream_quotes(stage.spec, ["EURUSD", "AAPL"])) as told:
+        first = {(await anext(told)).symbol, (await anext(told)).symbol}
+        assert first == {"EUR/USD", "AAPL/USD"}
+        stage.venue.quote("EURUSD", "1.2000", "1.2001")
+        while (new := await anext(told)).bid != Decimal("1.2"):
+            pass
+        assert (new.symbol, new.ask) == ("EUR/USD", Decimal("1.2001"))
+        asked = len(stage.tws.writes)
+        running = await stage.adapter.quote(stage.spec, "EURUSD")  # from the line that runs
+        assert (running.bid, len(stage.tws.writes)) == (Decimal("1.2"), asked)
+    await stage.until(lambda: not stage.tws.visitors[0].prices)
+
+
+@played
+async def test_sides_that_do_not_belong_together_are_no_quote(stage: Stage) -> None:
+    """TWS tells bid and ask apart: between the two, the book looks crossed."""
+    async with aclosing(stage.adapter.stream_quotes(stage.spec, ["EURUSD"])) as told:
+        await anext(told)
+        for n in range(20):  # each bid is above the ask before it
+            stage.venue.quote("EURUSD", f"1.{n + 20}00", f"1.{n + 20}02")
+        async with asyncio.timeout(5):
+            async for one in told:
+                assert one.bid <= one.ask
+                if one.bid == Decimal("1.39"):
+                    break
+
+
+@played
+async def test_an_empty_side_is_a_closed_market(stage: Stage) -> None:
+    stage.venue.quote("EURUSD", "1.1000", "-1")
+    with pytest.raises(ReadFailed) as failed:
+        await stage.adapter.quote(stage.spec, "EURUSD")
+    assert failed.value.code is Code.MARKET_CLOSED
+
+
+@played
+async def test_a_cfds_prices_are_those_of_what_stands_behind_it(stage: Stage) -> None:
+    stage.venue.quote("AAPL", "190.10", "190.12")
+    told = await stage.adapter.quote(stage.spec, "AAPL CFD")
+    assert (told.bid, told.ask) == (Decimal("190.1"), Decimal("190.12"))
+
+
+@played
+async def test_what_is_not_subscribed_to_is_left_out_and_named(stage: Stage) -> None:
+    stage.tws.refused_prices[AAPL] = (354, "Requested market data is not subscribed.")
+    with pytest.raises(ReadFailed) as failed:
+        await stage.adapter.quote(stage.spec, "AAPL")
+    assert failed.value.code is Code.NO_MARKET_DATA
+    assert "AAPL: 354" in failed.value.detail
+    async with aclosing(
+        stage.adapter.stream_quotes(stage.spec, ["AAPL", "NONE", "EURUSD"])
+    ) as told:
+        assert (await anext(told)).symbol == "EUR/USD"
+    for none_of_them in (["AAPL"], ["NONE"], []):
+        with pytest.raises(ReadFailed):
+            await anext(stage.adapter.stream_quotes(stage.spec, none_of_them))
+
+
+@played
+async def test_an_unlisted_refusal_is_told_in_its_words(stage: Stage) -> None:
+    stage.tws.refused_prices[EURUSD] = (101, "Max number of tickers has been reached")
+    with pytest.raises(ReadFailed) as failed:
+        await stage.adapter.quote(stage.spec, "EURUSD")
+    assert failed.value.code is Code.REJECTED_BY_BROKER
+    assert "Max number" in failed.value.detail
+
+
+@played
+async def test_quotes_go_on_over_a_new_line(stage: Stage) -> None:
+    async with aclosing(stage.adapter.stream_quotes(stage.spec, ["EURUSD"])) as told:
+        await anext(told)
+        await stage.tws.restart()
+        stage.venue.quotes[EURUSD] = Decimal("1.3"), Decimal("1.4")
+        assert (await anext(told)).bid == Decimal("1.3")
+
+
+@pytest.mark.parametrize("back", [1101, 1102])
+def test_what_was_told_before_ibkr_was_away_is_no_price(back: int) -> None:
+    @played
+    async def test(stage: Stage) -> None:
+        async with aclosing(stage.adapter.stream_quotes(stage.spec, ["EURUSD"])) as told:
+            await anext(told)
+            stage.tws.announce(1100, "Connectivity between IBKR and TWS has been lost.")
+            await stage.until(lambda: not stage.session.usable)
+            with pytest.raises(ReadFailed):
+                await stage.adapter.quote(stage.spec, "EURUSD")
+            stage.venue.quotes[EURUSD] = Decimal("1.3"), Decimal("1.4")
+            stage.tws.announce(back, "Connectivity between IBKR and TWS has been restored.")
+            assert (await anext(told)).bid == Decimal("1.3")
+
+    test()
+
+
+@played
+async def test_without_a_gateway_there_are_no_quotes(stage: Stage) -> None:
+    await stage.tws.close()
+    with pytest.raises(ReadFailed):
+        await stage.adapter.quote(stage.spec, "EURUSD")
+    with pytest.raises(ReadFailed):
+        await anext(stage.adapter.stream_quotes(stage.spec, ["EURUSD"]))
