@@ -223,7 +223,8 @@ class Session:
             await open_line(client, self.place.address, self._refused, self.budget.acquire)
         client.prepare(self.pace.reply)
         if self.place.account not in (accounts := client.getAccounts()):
-            raise ReadFailed(Code.UNKNOWN_ACCOUNT, f"the login has {', '.join(accounts)}")
+            others = f"the login has {len(accounts)} others"  # whose they are is not ours to tell
+            raise ReadFailed(Code.UNKNOWN_ACCOUNT, f"no {self.place.account}; {others}")
         await self._sync()
 
     def _on_socket_closed(self, message: str) -> None:
