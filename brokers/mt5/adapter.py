@@ -28,7 +28,8 @@ from brokers.messages import (
 from brokers.mt5 import calls, checks, lookup, reads
 from brokers.mt5.kind import FORM, capabilities_of
 from brokers.mt5.lane import Job, NoAnswer, Turn
-from brokers.mt5.session import MAIN, Place, server_of
+from brokers.mt5.proofs import server_of
+from brokers.mt5.session import MAIN, Place
 from brokers.mt5.trading import Desk, is_exit
 
 __all__ = ["FORM", "Mt5Adapter", "capabilities_of", "create"]

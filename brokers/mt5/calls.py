@@ -11,7 +11,8 @@ from brokers.messages import ConnectionSpec, OrderReport
 from brokers.mt5.kind import REPLY_SECONDS
 from brokers.mt5.lane import Job, Lane, NoAnswer, Stage, Turn
 from brokers.mt5.library import Library
-from brokers.mt5.session import Away, Place, Terminal
+from brokers.mt5.proofs import Away
+from brokers.mt5.session import Place, Terminal
 from brokers.mt5.trading import Desk
 from common.clocks import machine_time
 from common.codes import Code

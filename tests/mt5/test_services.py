@@ -1,4 +1,4 @@
-"""The service files of docs/metatrader5.md: they start the same worker, with settings that exist."""
+"""The service files of docs/metatrader5.md: all start the same worker, and know its settings."""
 
 import re
 from pathlib import Path
