@@ -100,9 +100,15 @@ async def _events(scene: Scene) -> list[OrderReport]:
 
 
 async def _waiting(scene: Scene) -> list[OrderReport]:
-    """The events, as soon as there are any."""
-    await scene.until(lambda: _events(scene), "no event comes")
-    return await _events(scene)
+    """The events, as soon as there are any; read once and not acknowledged."""
+    told: list[OrderReport] = []
+
+    async def any_there() -> bool:
+        told[:] = await _events(scene)
+        return bool(told)
+
+    await scene.until(any_there, "no event comes")
+    return told
 
 
 async def _is_told(scene: Scene, entry: OrderRequest) -> None:

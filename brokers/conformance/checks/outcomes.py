@@ -243,5 +243,5 @@ async def _not_sent(scene: Scene, entry: OrderRequest, guard: Guard) -> NotSent:
 
 async def _is_there_once(scene: Scene, entry: OrderRequest) -> None:
     """It is found, filled, and was accepted once."""
-    await scene.told(entry, lambda reports: filled(reports) == entry.quantity)
     await scene.accepted(entry, 1)
+    await scene.told(entry, lambda reports: filled(reports) == entry.quantity)

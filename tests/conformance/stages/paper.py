@@ -21,6 +21,7 @@ from common.clocks import market_now
 from tests.conformance.paper_host import Host
 
 T = TypeVar("T")
+Wrap = Callable[[BrokerAdapter], BrokerAdapter]
 PASSWORD = "correct horse"
 BID = D("1.10000")
 QUIET = {
@@ -60,8 +61,8 @@ class PaperStage(Stage):
     symbol = "EURUSD"
     quantity = D(12_000)
 
-    def __init__(self, mode: str, host: Host | None) -> None:
-        self.host, self.mode = host, mode
+    def __init__(self, mode: str, host: Host | None, wrap: Wrap) -> None:
+        self.host, self.mode, self._wrap = host, mode, wrap
         self.account = f"conform-{next(_numbers)}"
         self.adapter = self._adapter()
         self.spec = self._spec(self.account, PASSWORD)
@@ -76,7 +77,7 @@ class PaperStage(Stage):
     def _adapter(self) -> BrokerAdapter:
         where = "" if self.host is None else f"127.0.0.1:{self.host.port}"
         with override_settings(FILLCAST_PAPER_BROKER=where):
-            return create()
+            return self._wrap(create())
 
     def _spec(self, account: str, password: str) -> ConnectionSpec:
         wait = 0.1 if self.host is None else 1.5
@@ -206,11 +207,13 @@ class PaperStage(Stage):
             await asyncio.sleep(0.01)
 
 
-def _opening(mode: str, *, by_tcp: bool) -> Open:
+def opening(mode: str = "HEDGING", *, by_tcp: bool = False, wrap: Wrap = lambda one: one) -> Open:
+    """How a stage is opened. wrap: puts another adapter in the adapter's place."""
+
     @contextlib.asynccontextmanager
     async def opened() -> AsyncIterator[Stage]:
         host = await asyncio.to_thread(Host) if by_tcp else None
-        stage = PaperStage(mode, host)
+        stage = PaperStage(mode, host, wrap)
         await stage.open()
         try:
             yield stage
@@ -223,7 +226,7 @@ def _opening(mode: str, *, by_tcp: bool) -> Open:
 
 
 STAGES = {
-    "paper": _opening("HEDGING", by_tcp=False),
-    "paper by TCP": _opening("HEDGING", by_tcp=True),
-    "paper netting": _opening("NETTING", by_tcp=False),
+    "paper": opening(),
+    "paper by TCP": opening(by_tcp=True),
+    "paper netting": opening("NETTING"),
 }
