@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from brokers.base import ReadFailed, Rejected
 from brokers.ibkr import margins, parse, reads
 from brokers.ibkr.contracts import listed
+from brokers.ibkr.details import details_of
 from brokers.ibkr.pace import MOST_MESSAGES
 from brokers.ibkr.place import PORTS
-from brokers.ibkr.placing import details_of
 from brokers.ibkr.session import Session
 from brokers.messages import (
     Check,
