@@ -19,7 +19,6 @@ from brokers.ibkr import checks, levels, margins, placing, quotes, reads
 from brokers.ibkr.adapter import capabilities_of
 from brokers.ibkr.form import FORM
 from brokers.ibkr.ledger import Ledger
-from brokers.ibkr.news import News
 from brokers.ibkr.pace import RATE, Pace
 from brokers.ibkr.place import place_of
 from brokers.ibkr.session import Session
@@ -38,6 +37,7 @@ from brokers.messages import (
     Quote,
     WhatIf,
 )
+from brokers.news import News
 from common.codes import Code
 
 

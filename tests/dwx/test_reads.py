@@ -51,7 +51,7 @@ def test_the_account(owner: Owner) -> None:
 
 def test_what_it_can_do(owner: Owner) -> None:
     can = owner.adapter.capabilities(owner.spec)
-    assert (can.exit_safety, can.event_stream, can.session) == (ExitSafety.TICKET, False, True)
+    assert (can.exit_safety, can.event_stream, can.session) == (ExitSafety.TICKET, True, True)
     assert can.lookup_horizon == can.fills_horizon == timedelta(days=90)
     owner.says(history_days=7)
     assert owner.adapter.capabilities(owner.spec).lookup_horizon == timedelta(days=7)
