@@ -43,10 +43,11 @@ FAILURES_TO_FAIL, FAILING_SECONDS = 3, 30
 FAILURES_TO_REST = 5
 REST_SECONDS, LONGEST_REST_SECONDS = 30, 600
 LONGEST_MESSAGE = 500
+TELL = "Tell the operators; the log has the place."
 
-UNUSABLE = (
-    DataError, IntegrityError, ValueError, ArithmeticError, TypeError, LookupError, AttributeError,
-)  # fmt: skip
+OURS = (TypeError, LookupError, AttributeError)
+"""What is our own program's fault where it breaks the answers of several accounts alike."""
+UNUSABLE = (DataError, IntegrityError, ValueError, ArithmeticError, *OURS)
 """What comes of an answer that cannot be used. Anything else that is raised while answers are
 written (the database is away, this process ends) is no account's fault."""
 
