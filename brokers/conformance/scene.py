@@ -6,7 +6,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from brokers.base import Guard, Rejected
+from brokers.base import Guard, NotSent, OutcomeUnknown, Rejected
 from brokers.conformance.case import expect
 from brokers.conformance.known import Known
 from brokers.conformance.stage import Stage
@@ -102,6 +102,22 @@ class Scene(Known):
         self._is_about(told, request.client_order_id)
         return told
 
+    async def sent(self, request: OrderRequest) -> list[OrderReport]:
+        """Place an order, again while nothing of it left. What is unknown is looked up."""
+        told: list[OrderReport] = []
+
+        async def left() -> bool:
+            try:
+                told[:] = await self.submit(request)
+            except NotSent:
+                return False
+            except OutcomeUnknown:
+                told[:] = await self.found(request.client_order_id)
+            return True
+
+        await self.until(left, lambda: f"it cannot be sent: {self.errors[-1]}")
+        return told
+
     async def refusal(self, request: OrderRequest) -> tuple[Code | None, str]:
         """Place an order that must be refused; return why, as it was told. Raises Failed."""
         try:
@@ -116,14 +132,14 @@ class Scene(Known):
     async def bought(self, **changes: Any) -> OrderRequest:
         """Buy, and wait until it is known to be filled."""
         request = self.order(**changes)
-        told = await self.submit(request)
+        told = await self.sent(request)
         await self.told(request, lambda reports: filled(reports) >= request.quantity, told)
         return request
 
     async def rests(self, **changes: Any) -> OrderRequest:
         """Place a limit order that rests, and wait until it is seen to."""
         request = await self.resting(**changes)
-        await self.submit(request)
+        await self.sent(request)
         await self.until(lambda: self.is_open(request), "it does not rest")
         return request
 

@@ -1,11 +1,12 @@
 """C97–C104: connecting, losing the line, and being let go."""
 
-from brokers.base import BrokerError, NotSent, ReadFailed
+from dataclasses import replace
+
+from brokers.base import BrokerError, NotSent, OutcomeUnknown, ReadFailed
 from brokers.conformance.case import Ability, Failed, case, expect
 from brokers.conformance.scene import Scene, new_id
 from brokers.conformance.stage import Offer, Trouble
 from brokers.conformance.words import filled, kinds
-from brokers.messages import Capabilities
 
 
 @case(97, "connect")
@@ -58,14 +59,7 @@ async def restart(scene: Scene) -> None:
     await scene.until(lambda: scene.is_open(entry), "what rested is not seen again")
     await scene.absent(new_id())
 
-    async def works() -> bool:
-        try:
-            await scene.bought()
-        except NotSent:
-            return False
-        return True
-
-    await scene.until(works, "orders are not sent again")
+    await scene.bought()
 
 
 @case(102, "filled while we were away", Ability.MARKET, Ability.LOOKUP, Offer.RESTART, Offer.ANEW)
@@ -81,14 +75,14 @@ async def away(scene: Scene) -> None:
 
 @case(103, "the broker is away", Ability.MARKET, Trouble.DOWN)
 async def down(scene: Scene) -> None:
-    """While the broker is out of reach reads fail and orders are NotSent; then all works again."""
+    """While the broker is out of reach reads fail and no order is told as taken; then all works."""
     await scene.ask(scene.stage.adapter.account(scene.spec))
     await scene.stage.begin(Trouble.DOWN)
     entry = scene.order()
     try:
         told = await scene.submit(entry)
-    except NotSent:
-        pass
+    except (NotSent, OutcomeUnknown):
+        pass  # unknown: it was written before anybody knew that the line is dead
     except BrokerError as error:
         raise Failed(f"an order is told as {type(error).__name__} {error}") from error
     else:
@@ -113,8 +107,9 @@ async def down(scene: Scene) -> None:
 @case(104, "what it claims")
 async def claims(scene: Scene) -> None:
     """What an account claims fits together, and is the same when it is asked again."""
-    can: Capabilities = scene.stage.adapter.capabilities(scene.spec)
-    expect(can == scene.stage.adapter.capabilities(scene.spec), "it claims something else now")
+    can, now = scene.can, scene.stage.adapter.capabilities(scene.spec)
+    now = replace(now, lookup_horizon=can.lookup_horizon, fills_horizon=can.fills_horizon)
+    expect(can == now, "it claims something else now")  # a horizon may begin at midnight
     expect(can.order_types and can.times_in_force, "no order type or time in force at all")
     expect(can.position_modes, "no position mode at all")
     for horizon in (can.lookup_horizon, can.fills_horizon):
