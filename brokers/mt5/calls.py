@@ -3,7 +3,6 @@ failure means for an order or a read."""
 
 from collections.abc import Callable
 from contextlib import suppress
-from time import monotonic
 from typing import TypeVar
 
 from brokers.base import BrokerError, NotSent, OutcomeUnknown, ReadFailed, Rejected
@@ -19,7 +18,6 @@ from common.codes import Code
 
 T = TypeVar("T")
 READ_SECONDS = 20.0
-LEAST_SECONDS = 5.0  # that a call has which came to its turn late: a healthy process is not ended
 SAID_AS_IT_IS = frozenset({
     Code.CREDENTIALS_REFUSED, Code.UNKNOWN_ACCOUNT, Code.TRADING_DISABLED, Code.LIBRARY_MISSING,
     Code.UNEXPECTED,
@@ -99,7 +97,7 @@ class Calls:
         NoAnswer, and what `work` raises."""
 
         def do(job: Job) -> T:
-            self.library.until = max(job.until, monotonic() + LEAST_SECONDS)
+            self.library.until = lambda: job.until
             return work(job)
 
         return await self._lane.run(do, seconds=seconds, turn=turn, send_by=send_by)

@@ -19,9 +19,7 @@ from common.codes import Code
 Levels = tuple[Decimal | None, Decimal | None]
 
 
-def cancel(
-    account_id: int, request: CancelRequest, connection_id: str = ""
-) -> list[OrderReport]:
+def cancel(account_id: int, request: CancelRequest, connection_id: str = "") -> list[OrderReport]:
     """Cancel a working order. A fill that was first wins: CANCEL_REFUSED, the fill beside it.
 
     connection_id: who is told about an order that there is not."""
