@@ -25,6 +25,10 @@ from common.codes import Code
 OK, WARN, FAIL = CheckResult.OK, CheckResult.WARN, CheckResult.FAIL
 FOLDER = "Ask the operators for the folder's name and its key; docs/metatrader4.md says how."
 EXPERT = "Start MetaTrader, attach DWX_Server to a chart and switch AutoTrading on."
+ALLOWED = (
+    "Switch AutoTrading on, allow live trading for DWX_Server (F7 on its chart), log in with the"
+    " trading password, not the investor's. The next order that goes through clears this."
+)
 LIMITS = "Raise {} in the inputs of DWX_Server (F7 on its chart)."
 TOO_MANY, TOO_LARGE = "OPEN_ORDER_MAXIMUM_NUMBER", "OPEN_ORDER_LOTSIZE_TOO_LARGE"
 OUT_OF_RANGE = "OPEN_ORDER_LOTSIZE_OUT_OF_RANGE"
@@ -51,6 +55,8 @@ async def run(line: Line) -> list[Check]:
         return [*found, Check("account", FAIL, said, "Correct the account's number, or log in.")]
     found.append(Check("account", OK, snapshot.account.number))
     found += [Check("position mode", OK, "HEDGING"), _time(line, snapshot)]
+    if line.terminal.barred:  # the files do not tell it before an order is tried
+        found.append(Check("trading", FAIL, f"The last order: {line.terminal.barred}", ALLOWED))
     try:
         async with line.terminal.turn():
             await line.with_history()

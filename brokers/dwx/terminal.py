@@ -46,6 +46,7 @@ class Terminal:
         self._slot = folder / "DWX_Commands_0.txt"
         self._withdrawn = own / "withdrawn.txt"
         self.prices, self.watched = folder / "DWX_Market_Data.txt", set[str]()
+        self.barred = ""  # why the terminal itself refused to trade, the last time we tried
         self._pulse, self._market = Pulse(self._orders), Pulse(self.prices)
         self._busy, self._claiming = threading.Lock(), threading.Lock()
         self._held: int | None = None

@@ -76,17 +76,19 @@ class Terminal:
         self._end(signal.SIGTERM)
 
     def _end(self, how: signal.Signals) -> None:
-        if self._process is not None:
+        if self.is_alive and self._process is not None:
             os.kill(self._process, how)
-            until(self._is_gone)
-            self._process = None
+            until(lambda: not self.is_alive)
+        self._process = None
 
-    def _is_gone(self) -> bool:
+    @property
+    def is_alive(self) -> bool:
+        """Whether its process runs."""
         try:
-            os.kill(self._process or 0, 0)
+            os.kill(self._process, 0) if self._process else None
         except ProcessLookupError:
-            return True
-        return False
+            return False
+        return self._process is not None
 
     def fault(self, **faults: Any) -> None:
         fresh = self.place / "faults.new"
