@@ -133,8 +133,11 @@ class Keeper:
         return queue
 
     async def _keep(self) -> None:
+        task = asyncio.current_task()
         try:
-            while True:
+            # Asked of the task as well: a client of Redis that is cancelled while it connects may
+            # swallow it, and the end of a loop would wait for this one for ever.
+            while task is None or not task.cancelling():
                 await self._until_due()
                 await self._serve(machine_time())
         finally:

@@ -6,7 +6,7 @@ Spot: the balance of a base currency is the position (`spot.py`), an exit leaves
 
 import asyncio
 import importlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from hashlib import sha256
@@ -20,12 +20,14 @@ from brokers.base import (
     Rejected,
     Tell,
     check_deadline,
+    not_offered,
 )
-from brokers.crypto import history, lookup, orders, parse, reads, sending, telling
+from brokers.crypto import history, lookup, orders, parse, prices, reads, sending, telling
 from brokers.crypto.checks import run as run_checks
 from brokers.crypto.clients import Client, Clients
 from brokers.crypto.exchanges import EXPIRES_SECONDS, Lookup, rules
 from brokers.crypto.flight import Flight
+from brokers.crypto.kind import FORM, capabilities_of
 from brokers.crypto.memory import Memory
 from brokers.crypto.settings import Settings
 from brokers.messages import (
@@ -36,15 +38,13 @@ from brokers.messages import (
     Capabilities,
     Check,
     ConnectionSpec,
-    ExitSafety,
     Instrument,
     ModifyRequest,
     OrderReport,
     OrderRequest,
-    OrderType,
-    PositionMode,
+    Quote,
     ReportKind,
-    TimeInForce,
+    WhatIf,
 )
 from common.clocks import machine_time
 from common.codes import Code
@@ -64,6 +64,7 @@ class Crypto:
     """All exchange accounts of one process."""
 
     kind = "crypto"
+    form = FORM
 
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
@@ -71,27 +72,7 @@ class Crypto:
 
     def capabilities(self, spec: ConnectionSpec) -> Capabilities:
         """What the account can do, by its exchange and its settings."""
-        known, said = rules(spec.exchange_name), Settings.of(spec)
-        swap = said.market == "swap"
-        return Capabilities(
-            order_types=frozenset({OrderType.MARKET, OrderType.LIMIT}),
-            times_in_force=frozenset({TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK}),
-            native_stops=False,
-            modify=False,
-            position_modes=frozenset(
-                {PositionMode.NETTING, PositionMode.HEDGING} if swap else {PositionMode.NETTING}
-            ),
-            partial_close=True,
-            event_stream=False,
-            price_stream=False,
-            lookup_horizon=known.lookup_horizon(said.market),
-            refuses_repeated_ids=False,  # among open orders at most
-            exit_safety=ExitSafety.REDUCE_ONLY if swap else ExitSafety.CANCEL_FIRST,
-            session=False,
-            needs_credentials=True,
-            submit_many=False,
-            fills_horizon=known.fills_horizon,
-        )
+        return capabilities_of(spec)
 
     def instrument_book(self, spec: ConnectionSpec) -> str:
         """Accounts at one exchange with the same kind of market and symbols share a book."""
@@ -112,7 +93,8 @@ class Crypto:
             guard(request)
             self._memory.leaves(spec.connection_id, request.client_order_id, request.symbol)
 
-        flight = Flight(may_leave, urgent=request.reduce_only)
+        until = request.send_by or None
+        flight = Flight(may_leave, urgent=request.reduce_only, until=until)
         try:
             order = await sending.send(client, spec, flight, partial(_create, client, ready))
         except sending.DuplicateId as error:
@@ -138,7 +120,8 @@ class Crypto:
         """Cancel an order, and tell all that became of it. CANCEL_REFUSED, with what it did
         instead, when it had ended. Raises NotSent, Rejected or OutcomeUnknown."""
         client = await self._before(spec)
-        flight = Flight(partial(check_deadline, request), again=True, urgent=True)
+        may_leave = partial(check_deadline, request)
+        flight = Flight(may_leave, again=True, urgent=True, until=request.send_by)
         refused = ""
         try:
             await sending.send(client, spec, flight, partial(_cancel, client, request))
@@ -165,6 +148,11 @@ class Crypto:
                             broker_position_id=request.broker_position_id)]  # fmt: skip
 
     # ---- reads ----------------------------------------------------------------------------
+    async def connect(self, spec: ConnectionSpec) -> None:
+        """Load markets and the difference of the clocks, and log in once, to say what is wrong.
+        Only the lines to the exchange stay open. Raises ReadFailed."""
+        await self._read(spec, reads.log_in)
+
     async def test(self, spec: ConnectionSpec) -> list[Check]:
         """Check reach, keys, rights, kind of account, symbols and clock, one line for each."""
         return await run_checks(self._clients, spec)
@@ -176,6 +164,19 @@ class Crypto:
     async def instruments(self, spec: ConnectionSpec) -> list[Instrument]:
         """The connection's symbols. Raises ReadFailed."""
         return await self._read(spec, reads.instruments)
+
+    async def quote(self, spec: ConnectionSpec, symbol: str) -> Quote:
+        """The best bid and ask now. Raises ReadFailed."""
+        return await self._read(spec, partial(prices.quote, symbol=symbol))
+
+    def stream_quotes(self, spec: ConnectionSpec, symbols: Sequence[str]) -> AsyncIterator[Quote]:
+        """Ask for all of them each second (prices.EVERY_SECONDS). Raises ReadFailed."""
+        look = partial(prices.quotes, symbols=tuple(symbols))
+        return prices.stream(lambda: self._read(spec, look))
+
+    async def what_if(self, spec: ConnectionSpec, request: OrderRequest) -> WhatIf:
+        """Raises ReadFailed: exchanges tell an order's margin only when they have taken it."""
+        raise ReadFailed(Code.NOT_OFFERED, f"{spec.exchange_name} reckons no order before it")
 
     async def positions(self, spec: ConnectionSpec) -> list[BrokerPosition]:
         """What is held on the connection's symbols. Raises ReadFailed."""
@@ -215,15 +216,20 @@ class Crypto:
     async def events(self, limit: int, after: str = "") -> list[OrderReport]:
         return []
 
+    def stream_events(self) -> AsyncIterator[None]:
+        """Nothing rings: orders and fills are polled (`capabilities.event_stream` is False)."""
+        return not_offered("exchanges are polled for orders and fills")
+
     async def acknowledge(self, event_ids: Sequence[str]) -> None:
         return None
 
     async def clock(self) -> datetime | None:
         return None  # each exchange has its own: the connection test compares it
 
-    async def disconnect(self) -> None:
-        """Close this loop's connections; the next call opens them again."""
-        await self._clients.close()
+    async def disconnect(self, spec: ConnectionSpec | None = None) -> None:
+        """Forget one account (the lines are every account's), or close this loop's connections;
+        the next call opens them again."""
+        await self._clients.close(spec)
 
     # ---- within ---------------------------------------------------------------------------
     async def _before(self, spec: ConnectionSpec) -> Client:

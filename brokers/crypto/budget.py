@@ -1,64 +1,83 @@
-"""How many requests may leave in a second: exits first, nobody for ever.
+"""How many requests may leave for an exchange: budgets that all processes share, exits first.
 
-`Budget` is what the adapter asks. `Bucket` keeps it for one process; a budget that processes share
-(Redis) has the same two methods.
+ccxt knows what each request costs (`calculate_rate_limiter_cost`); its own throttle is off, since
+it counts for one process and knows no exits. Whose limit the cost counts on is the exchange's rule:
+an address's (Binance) or an account's.
 """
 
-import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from dataclasses import dataclass, replace
+from hashlib import sha256
 
+from brokers.budgets import Budget, budget_for
+from brokers.crypto.exchanges import Exchange
+from brokers.crypto.flight import Flight
+from brokers.crypto.limits import Limits, limits_of
+from brokers.messages import ConnectionSpec
 from common.clocks import machine_time
 
-SHARE_KEPT = 0.25  # of a full bucket: only what is urgent may take it
+READ_WAITS_SECONDS = 20.0
 
 
-class Budget(Protocol):
-    """Requests that may leave for one host and account."""
+@dataclass(frozen=True, slots=True)
+class Budgets:
+    """What one account's requests are counted on. host: all that goes to the exchange from here;
+    points: ccxt's costs, None: they count on the host's; orders: what may be sent to the books."""
 
-    async def acquire(self, n: int = 1, *, urgent: bool = False) -> None:
-        """Wait until n requests may leave. urgent: exits and cancels, which go first."""
-        ...
+    host: Budget
+    points: Budget | None
+    orders: Budget
+    limits: Limits
 
-    def rest(self, seconds: float) -> None:
-        """The exchange wants no more for so long."""
-        ...
+    async def admit(self, cost: float, flight: Flight | None) -> None:
+        """Wait until a request may leave. Raises NotSent RATE_LIMITED when its turn is too late.
+
+        flight: the call that it belongs to; None: a read.
+        """
+        urgent = flight is not None and flight.urgent
+        until = flight.until if flight else machine_time() + READ_WAITS_SECONDS
+        if flight is not None and (not flight.again or self.limits.cancels_count):
+            await self.orders.acquire(urgent=urgent, until=until)
+        if flight is not None and not flight.again and self.limits.order_cost is not None:
+            cost = self.limits.order_cost
+        if self.points is not None:
+            if cost > 0:
+                await self.points.acquire(cost, urgent=urgent, until=until)
+            cost = 1.0
+        if cost > 0:
+            await self.host.acquire(cost, urgent=urgent, until=until)
+
+    def rest(self, seconds: float, *, everybody: bool) -> None:
+        """The exchange wants no more for so long: from this account, or from this address."""
+        if everybody:
+            self.host.rest(seconds)
+        elif self.points is not None:
+            self.points.rest(seconds)
+        self.orders.rest(seconds)
 
 
-class Bucket:
-    """A token bucket of this process: `per_second` requests, at most `burst` at once."""
+Make = Callable[[Exchange, ConnectionSpec], Budgets]
 
-    def __init__(
-        self,
-        per_second: float,
-        burst: float | None = None,
-        *,
-        clock: Callable[[], float] = machine_time,
-    ) -> None:
-        self._rate = per_second
-        self._most = burst if burst is not None else max(2.0, 2 * per_second)
-        self._clock = clock
-        self._left, self._at = self._most, clock()
 
-    async def acquire(self, n: int = 1, *, urgent: bool = False) -> None:
-        while (wait := self._take(n, urgent=urgent)) > 0:  # noqa: ASYNC110 - nobody sets an event
-            await asyncio.sleep(wait)
-
-    def rest(self, seconds: float) -> None:
-        self._refill()
-        self._left = min(self._left, -seconds * self._rate)
-
-    def _take(self, n: int, *, urgent: bool) -> float:
-        """Take n; or return how many seconds are missing."""
-        self._refill()
-        floor = 0.0 if urgent else min(self._most * SHARE_KEPT, self._most - n)
-        missing = n + floor - self._left
-        if missing <= 0:
-            self._left -= n
-            return 0.0
-        return missing / self._rate
-
-    def _refill(self) -> None:
-        now = self._clock()
-        self._left = min(self._most, self._left + (now - self._at) * self._rate)
-        self._at = now
+def budgets_of(known: Exchange, spec: ConnectionSpec) -> Budgets:
+    """Return the shared budgets of an account. Connections with the same key share them."""
+    market = str(spec.settings.get("market") or "spot")
+    limits = limits_of(known.name, market)
+    sandbox = " sandbox" if spec.settings.get("sandbox") else ""
+    host = (
+        f"crypto {known.name} {market}{sandbox}"
+        if limits.points is None
+        else (f"crypto {known.name}{sandbox}")
+    )
+    key = spec.credentials.get("api_key") or spec.connection_id
+    account = f"{host} account {sha256(key.encode()).hexdigest()[:16]}"
+    points = limits.points
+    if points is not None and limits.tiered:
+        freed = float(spec.settings.get("points_per_second") or 0) * limits.tiered
+        points = replace(points, per_second=freed or points.per_second)
+    return Budgets(
+        host=budget_for(host, limits.host),
+        points=None if points is None else budget_for(f"{account} points", points),
+        orders=budget_for(f"{account} orders", limits.orders),
+        limits=limits,
+    )

@@ -8,18 +8,17 @@ import asyncio
 import importlib
 import importlib.util
 import logging
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from brokers.base import ReadFailed
-from brokers.crypto.budget import Bucket, Budget
-from brokers.crypto.exchanges import EXPIRES_SECONDS, Exchange, rules
-from brokers.crypto.flight import current
-from brokers.crypto.parse import is_whole
+from brokers.crypto.budget import Budgets, Make, budgets_of
+from brokers.crypto.exchanges import Exchange, rules
 from brokers.crypto.settings import Settings
+from brokers.crypto.turn import Turn
+from brokers.crypto.watched import Watched
 from brokers.messages import ConnectionSpec
 from common.clocks import machine_time
 from common.codes import Code
@@ -37,13 +36,12 @@ MISSING = (
 
 @dataclass(slots=True)
 class Client:
-    """One account at one exchange. one_at_a_time: held where requests must not overtake."""
+    """One account at one exchange."""
 
     exchange: Any  # ccxt's object
     rules: Exchange
     settings: Settings
-    budget: Budget
-    lock: asyncio.Lock
+    budgets: Budgets
     markets_at: float = 0.0
 
     def market(self, symbol: str) -> Mapping[str, Any]:
@@ -62,21 +60,16 @@ class _Loop:
     making: dict[str, asyncio.Lock] = field(default_factory=dict)  # one exchange delays no other
 
 
-def own_bucket(known: Exchange, spec: ConnectionSpec) -> Budget:
-    """A budget that this process keeps for one account."""
-    return Bucket(known.per_second)
-
-
 class Clients:
     """All accounts of this process. at: where an exchange is reached instead (tests): the base
-    address by exchange name. budget: makes an account's; one shared between processes goes here."""
+    address by exchange name. budgets: makes an account's."""
 
     def __init__(
         self,
         at: Mapping[str, str] | None = None,
-        budget: Callable[[Exchange, ConnectionSpec], Budget] = own_bucket,
+        budgets: Make = budgets_of,
     ) -> None:
-        self._at, self._budget = at or {}, budget
+        self._at, self._budgets = at or {}, budgets
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = WeakKeyDictionary()
 
     async def of(self, spec: ConnectionSpec) -> Client:
@@ -102,9 +95,16 @@ class Clients:
             task.add_done_callback(home.renewing.discard)
         return client
 
-    async def close(self) -> None:
-        """End this loop's connections; the next call opens them again."""
-        home = self._loops.pop(asyncio.get_running_loop(), None)
+    async def close(self, spec: ConnectionSpec | None = None) -> None:
+        """Forget one account, or end this loop's connections; the next call opens them again."""
+        loop = asyncio.get_running_loop()
+        if spec is not None and loop in self._loops:
+            clients = self._loops[loop].clients
+            for key in [key for key in clients if key[0] == spec.connection_id]:
+                del clients[key]
+        if spec is not None:
+            return
+        home = self._loops.pop(loop, None)
         if home is not None:
             await home.session.close()
 
@@ -123,7 +123,7 @@ class Clients:
         base = getattr(importlib.import_module("ccxt.async_support"), known.name, None)
         if known.name not in importlib.import_module("ccxt").exchanges or base is None:
             raise ReadFailed(Code.FIELD_INVALID, f"ccxt knows no exchange {known.name!r}")
-        kind = type(known.name, (_Watched, base), {})
+        kind = type(known.name, (Watched, base), {})
         exchange = kind(
             {
                 "apiKey": spec.credentials.get("api_key", ""),
@@ -141,54 +141,12 @@ class Clients:
         if settings.sandbox:
             if not exchange.urls.get("test"):
                 raise ReadFailed(Code.FIELD_INVALID, f"{known.name} has no sandbox")
-            exchange.set_sandbox_mode(True)
+            exchange.enable_demo_trading(True) if known.demo else exchange.set_sandbox_mode(True)
         if base_url := self._at.get(known.name):
             exchange.urls["api"] = _moved(exchange.urls["api"], base_url)
-        return Client(exchange, known, settings, self._budget(known, spec), asyncio.Lock())
-
-
-class _Watched:
-    """Keeps the answer to a call that changes something beside it: ccxt's errors lose parts of it,
-    and ccxt's own `last_http_response` is shared between calls."""
-
-    def __del__(self) -> None:
-        """The session is not ccxt's to close: no warning about it."""
-
-    def incrementing_nonce(self) -> int:
-        """Kraken wants each request of a key to have a greater number. Microseconds instead of
-        ccxt's milliseconds, whose count runs ahead of the clock and shuts out our next process."""
-        last = int(self.options.get("lastNonce") or 0)  # type: ignore[attr-defined]
-        self.options["lastNonce"] = nonce = max(last + 1, time.time_ns() // 1000)  # type: ignore[attr-defined]
-        return nonce
-
-    def sign(self, path: str, *rest: Any, **named: Any) -> Any:
-        """OKX is told by a header when an order has become too old; it is not signed."""
-        request = super().sign(path, *rest, **named)  # type: ignore[misc]
-        if current() is not None and self.id == "okx" and path == "trade/order":  # type: ignore[attr-defined]
-            request["headers"]["expTime"] = str(expires_ms(self))
-        return request
-
-    def handle_errors(self, code: int, *rest: Any) -> Any:
-        """Raise ccxt's errors, and BadResponse for an answer without the exchange's envelope: ccxt
-        would read it as an empty account."""
-        # rest: reason, url, method, headers, body, what was read of it, request headers and body
-        super().handle_errors(code, *rest)  # type: ignore[misc]
-        path = str(rest[1]).partition("?")[0]
-        if code < 300 and not is_whole(rules(self.id).dialect, path, rest[5]):  # type: ignore[attr-defined]
-            raise importlib.import_module("ccxt").BadResponse(f"{self.id} {rest[4]}")  # type: ignore[attr-defined]
-
-    def on_rest_response(self, code: int, *rest: Any) -> Any:
-        # rest: reason, url, method, response headers, response body, request headers and body
-        flight = current()
-        if flight is not None and rest[2] != "GET":
-            flight.status, flight.body = code, rest[4]
-        return super().on_rest_response(code, *rest)  # type: ignore[misc]
-
-
-def expires_ms(exchange: Any) -> int:
-    """Until when an exchange may take what leaves now, by its own clock."""
-    now: int = exchange.milliseconds() - int(exchange.options.get("timeDifference") or 0)
-    return now + int(EXPIRES_SECONDS * 1000)
+        exchange.budgets = self._budgets(known, spec)
+        exchange.turn = Turn() if known.one_at_a_time else None
+        return Client(exchange, known, settings, exchange.budgets)
 
 
 async def _load(home: _Loop, client: Client, *, share: bool = True) -> None:

@@ -75,7 +75,7 @@ _BINANCE: Mapping[str, Verdict] = {
 
 # v5 "Error Codes".
 _BYBIT: Mapping[str, Verdict] = {
-    "10006": _BUSY, "10018": _BUSY, "170222": _BUSY,
+    "10006": _BUSY, "10018": _BUSY, "10429": _BUSY, "170222": _BUSY,
     "10002": _CLOCK, "170213": MISSING,
     "10003": _KEY, "10004": _KEY, "10005": _KEY, "10007": _KEY, "10009": _KEY, "10010": _KEY,
     "33004": _KEY,
@@ -139,7 +139,9 @@ _KRAKEN: Mapping[str, Verdict] = {
 # (Bybit's 170146, "Order creation timeout", is an InvalidOrder there).
 UNSURE: Mapping[Dialect, frozenset[str]] = {
     Dialect.BINANCE: frozenset({"-1000", "-1001", "-1006", "-1007", "-1008", "-1016"}),
-    Dialect.BYBIT: frozenset({"10000", "10016", "170001", "170007", "170146", "170147", "110079"}),
+    Dialect.BYBIT: frozenset(
+        {"429", "10000", "10016", "170001", "170007", "170146", "170147", "110079"}
+    ),
     Dialect.OKX: frozenset({"50000", "50001", "50004", "50005", "50013", "50026", "51149"}),
     Dialect.KRAKEN: frozenset(
         {"EService:Unavailable", "EService:Busy", "EService:Timeout", "EGeneral:Internal error",
@@ -171,9 +173,19 @@ MESSAGES: Mapping[Dialect, tuple[tuple[str, Verdict], ...]] = {
 # Statuses that mean refused before anything was taken. Binance "HTTP Return Codes", read
 # 2026-11-20: 429 and 418 (banned), while a 5xx says nothing of what was done. OKX's 429 comes with
 # 50011. The others say it in their envelope.
+# Bybit "HTTP Code", read 2026-11-20: 429 is its frequency protection. A 403 may be anybody's page.
 BUSY_STATUSES: Mapping[Dialect, frozenset[int]] = {
     Dialect.BINANCE: frozenset({418, 429}), Dialect.OKX: frozenset({429}),
+    Dialect.BYBIT: frozenset({429}),
 }  # fmt: skip
+
+# Statuses after which all accounts behind our address are silent, and for how many seconds where no
+# Retry-After says it. Bybit "Rate Limit Rules": after a 403 wait at least ten minutes.
+ANY_ADDRESS_RESTS: Mapping[int, float] = {418: 120.0, 429: 10.0}
+ADDRESS_RESTS: Mapping[Dialect, Mapping[int, float]] = {
+    Dialect.BYBIT: {403: 600.0, 429: 10.0},
+    Dialect.OKX: {},  # its 429 is an account's or an endpoint's
+}
 
 # ccxt/base/errors.py. Each is what an exchange said of a request that it read.
 CLASSES: Mapping[str, Verdict] = {

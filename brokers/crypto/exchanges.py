@@ -72,7 +72,10 @@ class Exchange:
     expires_seconds: float = 0.0
     hedge_takes_reduce_only: bool = True
     one_at_a_time: bool = False
-    per_second: float = 5.0
+    unique_ids: bool = False  # an id that it has ever taken is refused
+    demo: bool = False  # its sandbox is what ccxt calls demo trading
+    prices_at_once: str = "fetch_tickers"  # ccxt's call for the bids and asks of many symbols
+    price: str = "fetch_ticker"  # and of one
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def lookup_horizon(self, market: str) -> timedelta | None:
@@ -111,9 +114,11 @@ BINANCE = Exchange(
     expires_seconds=EXPIRES_SECONDS,
     # docs futures "New Order": reduceOnly cannot be sent in hedge mode; ccxt leaves it out.
     hedge_takes_reduce_only=False,
-    # docs: 50 orders in 10 s (spot), 300 in 10 s (futures); 6000 and 2400 weight a minute
-    # for one address.
-    per_second=20.0,
+    # ccxt sign: "testnet/sandbox mode is not supported for futures anymore".
+    demo=True,
+    # ccxt: ticker/24hr has no bid and ask on futures, ticker/bookTicker has.
+    price="fetch_bids_asks",
+    prices_at_once="fetch_bids_asks",
     options={
         "recvWindow": int(EXPIRES_SECONDS * 1000),
         # ccxt fetchOpenOrders refuses to ask for all symbols unless told so: it weighs 40 to 80.
@@ -152,8 +157,7 @@ BYBIT = Exchange(
     # docs "Integration Guidance": server_time - recv_window <= timestamp (10002).
     expires_seconds=EXPIRES_SECONDS,
     hedge_takes_reduce_only=True,
-    # docs "Rate Limit": 10 orders a second and account.
-    per_second=8.0,
+    unique_ids=True,
     # ccxt createOrderRequest: on an account that is not unified, the amount of a spot market buy is
     # taken as money. Said here, so that it is never asked nor guessed; the connection test looks.
     options={
@@ -191,8 +195,6 @@ OKX = Exchange(
     expires_seconds=EXPIRES_SECONDS,
     # ccxt createOrderRequest: in hedge mode reduceOnly is left out, posSide says what is closed.
     hedge_takes_reduce_only=False,
-    # docs "Place order": 60 in 2 s for each instrument.
-    per_second=20.0,
     # ccxt createOrder sends a batch of one by default, whose partial success (code 2) raises
     # nothing; the single endpoint says yes or no.
     options={"createOrder": "privatePostTradeOrder"},
@@ -221,8 +223,6 @@ KRAKEN = Exchange(
     # docs: a nonce that is not greater than the last one is refused, so requests must not overtake.
     # Between processes the key's own nonce window helps (ten seconds; a key for us alone).
     one_at_a_time=True,
-    # docs "Rate limits": the counter falls by 0.33 (starter) to 1 a second.
-    per_second=1.0,
 )
 
 CHECKED: Mapping[str, Exchange] = {one.name: one for one in (BINANCE, BYBIT, OKX, KRAKEN)}

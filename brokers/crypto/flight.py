@@ -14,12 +14,13 @@ class Flight:
 
     left: bytes may have left; refused: why they did not. status, body: what came back. again:
     whether the same request may be written a second time (a cancel may, an order never). urgent: it
-    takes from what the budget keeps for exits and cancels.
+    goes before others in the budgets. until: machine_time() after which it need not leave.
     """
 
     may_leave: Callable[[], None]
     again: bool = False
     urgent: bool = False
+    until: float | None = None
     left: bool = False
     refused: BrokerError | None = None
     status: int = 0

@@ -32,7 +32,6 @@ async def _by_symbol(
 ) -> Mapping[str, Any] | None:
     params = {client.rules.cancel_name: client_order_id}  # in a look-up it has the cancel's name
     for symbol in symbols:
-        await client.budget.acquire()
         try:
             order = await client.exchange.fetch_order(None, symbol, params)
         except missing:
@@ -42,8 +41,9 @@ async def _by_symbol(
 
 
 async def _bybit(client: Client, client_order_id: str) -> Mapping[str, Any] | None:
-    """The open and the last closed ones, then the history; an order moves from the first to the
-    second, so the first is asked again."""
+    """Among the open ones, the last 500 that have ended, and the history, which may be late and is
+    all there is after a restart of theirs. An order moves from the first to the others meanwhile,
+    so the open ones are asked again. docs v5 "Get Open & Closed Orders", "Get Order History"."""
     swap = client.settings.market == "swap"
     params: dict[str, Any] = {
         "category": "linear" if swap else "spot", "orderLinkId": client_order_id,
@@ -51,13 +51,13 @@ async def _bybit(client: Client, client_order_id: str) -> Mapping[str, Any] | No
     if swap:
         params["settleCoin"] = client.settings.currency
     exchange = client.exchange
-    for ask in (
-        exchange.privateGetV5OrderRealtime,
-        exchange.privateGetV5OrderHistory,
-        exchange.privateGetV5OrderRealtime,
+    for ask, which in (
+        (exchange.privateGetV5OrderRealtime, {"openOnly": 0}),
+        (exchange.privateGetV5OrderRealtime, {"openOnly": 1}),
+        (exchange.privateGetV5OrderHistory, {}),
+        (exchange.privateGetV5OrderRealtime, {"openOnly": 0}),
     ):
-        await client.budget.acquire()
-        answer = await ask(params)
+        answer = await ask({**params, **which})
         found = answer["result"]["list"]
         if found:
             market = exchange.markets_by_id[found[0]["symbol"]][0]  # of one kind: all we loaded
@@ -74,9 +74,7 @@ async def _kraken(client: Client, client_order_id: str) -> Mapping[str, Any] | N
         exchange.fetch_closed_orders,
         exchange.fetch_open_orders,
     ):
-        async with client.lock:
-            await client.budget.acquire()
-            orders = await ask(None, None, None, params)
+        orders = await ask(None, None, None, params)
         mine = [one for one in orders if one.get("clientOrderId") == client_order_id]
         if mine:
             return named(mine[0], client_order_id)
@@ -108,35 +106,18 @@ async def executions(
     exchange, number = client.exchange, str(order["id"])
     if not parse.number_or(order.get("filled")):
         return ()
-    async with in_turn(client):
-        await client.budget.acquire()
-        if client.rules.lookup is Lookup.OPEN_CLOSED:
-            ids = [trade["id"] for trade in order.get("trades") or ()]
-            if not ids:
-                return ()
-            trades = await exchange.fetch_order_trades(number, symbol, None, None, {"trades": ids})
-        elif client.rules.fills_by_symbol:  # ccxt's binance has fetchOrderTrades for spot only
-            trades = await exchange.fetch_my_trades(symbol, None, None, {"orderId": number})
-        elif exchange.has.get("fetchOrderTrades"):
-            params = dict(client.rules.recent_fills)
-            trades = await exchange.fetch_order_trades(number, symbol, None, None, params)
-        else:
+    if client.rules.lookup is Lookup.OPEN_CLOSED:
+        ids = [trade["id"] for trade in order.get("trades") or ()]
+        if not ids:
             return ()
+        trades = await exchange.fetch_order_trades(number, symbol, None, None, {"trades": ids})
+    elif client.rules.fills_by_symbol:  # ccxt's binance has fetchOrderTrades for spot only
+        trades = await exchange.fetch_my_trades(symbol, None, None, {"orderId": number})
+    elif exchange.has.get("fetchOrderTrades"):
+        params = dict(client.rules.recent_fills)
+        trades = await exchange.fetch_order_trades(number, symbol, None, None, params)
+    else:
+        return ()
     size = parse.contract_size(market)
     mine = [trade for trade in trades if str(trade.get("order")) == number]
     return tuple(parse.execution(trade, size) for trade in mine)
-
-
-class _Freely:
-    """In no turn at all."""
-
-    async def __aenter__(self) -> None:
-        return None
-
-    async def __aexit__(self, *_: object) -> None:
-        return None
-
-
-def in_turn(client: Client) -> Any:
-    """Hold the account's turn where its requests must not overtake each other (nonces)."""
-    return client.lock if client.rules.one_at_a_time else _Freely()

@@ -9,7 +9,8 @@ from typing import Any
 
 from brokers.base import Rejected
 from brokers.crypto import parse
-from brokers.crypto.clients import Client, expires_ms
+from brokers.crypto.clients import Client
+from brokers.crypto.watched import expires_ms
 from brokers.messages import OrderRequest, OrderType, Side, TimeInForce
 from common.codes import Code
 

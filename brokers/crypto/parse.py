@@ -4,14 +4,10 @@ It reads ccxt's unified structures, made with `number=str`, so that no price pas
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-import orjson
-
-from brokers.crypto.exchanges import Dialect
 from brokers.messages import (
     BrokerOrder,
     BrokerPosition,
@@ -19,6 +15,7 @@ from brokers.messages import (
     Instrument,
     OrderReport,
     OrderType,
+    Quote,
     ReportKind,
     Side,
 )
@@ -30,16 +27,7 @@ ENDED = {
     "rejected": ReportKind.REJECTED,
 }
 ALIVE = frozenset({"open", "closed", *ENDED})
-BINANCE_LISTS = frozenset({"openOrders", "myTrades", "userTrades", "positionRisk"})
 HUGE = Decimal(10) ** 15  # "no maximum"
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """An exchange's own code and words in an answer."""
-
-    code: str
-    message: str
 
 
 def number(value: Any) -> Decimal:
@@ -64,55 +52,13 @@ def moment(milliseconds: Any) -> datetime:
     return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest * 1000)
 
 
-def refusal(dialect: Dialect, body: str) -> Said | None:
-    """Return what an answer's envelope says was wrong; None: it is not the exchange's own."""
-    try:
-        read = orjson.loads(body)
-    except orjson.JSONDecodeError:
+def quote(ticker: Mapping[str, Any], pair: str, now: datetime) -> Quote | None:
+    """Read the best bid and ask; None: one side of the book is empty. Raises ValueError."""
+    bid, ask = number_or(ticker.get("bid")), number_or(ticker.get("ask"))
+    if bid <= 0 or ask <= 0:
         return None
-    if not isinstance(read, dict):
-        return None
-    match dialect:
-        case Dialect.BINANCE if "code" in read:
-            return Said(str(read["code"]), str(read.get("msg", "")))
-        case Dialect.BYBIT if "retCode" in read:
-            return Said(str(read["retCode"]), str(read.get("retMsg", "")))
-        case Dialect.OKX if "code" in read:
-            return _okx(read)
-        case Dialect.KRAKEN if read.get("error"):
-            return Said(str(read["error"][0]), "")
-        case _:
-            return None
-
-
-def is_whole(dialect: Dialect, path: str, read: Any) -> bool:
-    """Whether an answer has the exchange's own envelope for success. An empty object, or a page of
-    a gateway, is not an account without positions. path: of the address, without its query."""
-    if dialect is Dialect.CCXT:
-        return isinstance(read, (dict, list))
-    if dialect is Dialect.BINANCE:
-        name = path.rpartition("/")[2]
-        if name in BINANCE_LISTS:
-            return isinstance(read, list)
-        if name == "account":
-            return isinstance(read, dict) and ("balances" in read or "assets" in read)
-        return isinstance(read, (dict, list)) and bool(read)
-    if not isinstance(read, dict):
-        return False
-    if dialect is Dialect.BYBIT:
-        return str(read.get("retCode")) == "0" and isinstance(read.get("result"), dict)
-    if dialect is Dialect.OKX:
-        return str(read.get("code")) == "0" and isinstance(read.get("data"), list)
-    return read.get("error") == [] and "result" in read
-
-
-def _okx(read: Mapping[str, Any]) -> Said:
-    """An order's own code stands in `data`, the request's on top."""
-    lines = read.get("data") or [{}]
-    first = lines[0] if isinstance(lines, list) and isinstance(lines[0], dict) else {}
-    if first.get("sCode") not in (None, "", "0"):
-        return Said(str(first["sCode"]), str(first.get("sMsg", "")))
-    return Said(str(read["code"]), str(read.get("msg", "")))
+    told = ticker.get("timestamp")
+    return Quote(symbol=pair, bid=bid, ask=ask, time=moment(told) if told else now)
 
 
 # ---- markets --------------------------------------------------------------------------------

@@ -8,15 +8,12 @@ from typing import Any
 from brokers.crypto import parse, spot
 from brokers.crypto.clients import Client
 from brokers.crypto.exchanges import Total
-from brokers.crypto.lookup import in_turn
 from brokers.messages import AccountState, BrokerOrder, BrokerPosition, Instrument
 
 
 async def ask(client: Client, name: str, *arguments: Any) -> Any:
-    """Call a method of ccxt's within the budget, in turn where that matters."""
-    async with in_turn(client):
-        await client.budget.acquire()
-        return await getattr(client.exchange, name)(*arguments)
+    """Call a method of ccxt's by its name."""
+    return await getattr(client.exchange, name)(*arguments)
 
 
 async def instruments(client: Client) -> list[Instrument]:
@@ -61,6 +58,11 @@ async def _balance(client: Client) -> Mapping[str, Any]:
     if not isinstance(read, dict) or not isinstance(read.get("total"), dict):
         raise ValueError("no balances in the answer")  # noqa: TRY004 - an answer, not a type
     return read
+
+
+async def log_in(client: Client) -> None:
+    """Ask for something that needs the key."""
+    await _balance(client)
 
 
 def _may_trade(read: Mapping[str, Any]) -> bool:

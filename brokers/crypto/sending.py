@@ -6,12 +6,11 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from brokers.base import BrokerError, NotSent, OutcomeUnknown, ReadFailed, Rejected
-from brokers.crypto import codes, parse
+from brokers.crypto import codes, envelope
 from brokers.crypto.clients import Client
 from brokers.crypto.codes import Means, Verdict
 from brokers.crypto.exchanges import Dialect
 from brokers.crypto.flight import Flight, flying
-from brokers.crypto.lookup import in_turn
 from brokers.messages import ConnectionSpec
 from common.codes import Code
 
@@ -39,8 +38,7 @@ async def send(
     Raises NotSent, Rejected, OutcomeUnknown, DuplicateId or NoSuchOrder.
     """
     try:
-        async with asyncio.timeout(CALL_SECONDS), in_turn(client):
-            await client.budget.acquire(urgent=flight.urgent)
+        async with asyncio.timeout(CALL_SECONDS):
             with flying(flight):
                 return await call()
     except BrokerError:
@@ -60,7 +58,7 @@ def _end(
         return _before(error, detail)
     verdict = judge(client, flight, error)
     if verdict.code is Code.RATE_LIMITED:
-        client.budget.rest(REST_SECONDS)
+        client.budgets.rest(REST_SECONDS, everybody=False)
     if verdict.code is Code.BROKER_CLOCK:
         client.markets_at = 0.0  # the difference of the clocks is measured anew
     match verdict.means:
@@ -101,7 +99,7 @@ def judge(client: Client, flight: Flight, error: Exception) -> Verdict:
     dialect = client.rules.dialect
     if flight.status >= 500:
         return codes.UNKNOWN
-    words = parse.refusal(dialect, flight.body)
+    words = envelope.refusal(dialect, flight.body)
     if words is not None and (found := codes.said(dialect, words.code, words.message)):
         return found
     if flight.status in codes.BUSY_STATUSES.get(dialect, ()):
@@ -152,7 +150,8 @@ async def before(spec: ConnectionSpec, opening: Awaitable[Client]) -> Client:
         async with asyncio.timeout(CALL_SECONDS):
             return await opening
     except BrokerError as error:
-        wrong = NotSent if error.code is Code.LIBRARY_MISSING else Rejected
+        ours = error.code in (Code.LIBRARY_MISSING, Code.RATE_LIMITED)
+        wrong = NotSent if ours else Rejected
         raise wrong(error.code, error.detail) from error
     except Exception as error:
         code = error_code(error)
@@ -176,11 +175,11 @@ async def reading(
                     raise
             await _set_clock(client)  # or another process of ours was faster: reads may be repeated
             return await ask(client)
-    except ReadFailed:
-        raise
+    except BrokerError as error:
+        raise ReadFailed(error.code, error.detail) from error
     except Exception as error:  # ccxt's many, and an answer that makes no sense
         if client is not None and not TOO_MANY.isdisjoint(_names(error)):
-            client.budget.rest(REST_SECONDS)
+            client.budgets.rest(REST_SECONDS, everybody=False)
         raise ReadFailed(
             error_code(error), scrub(f"{type(error).__name__} {error}", spec)
         ) from error

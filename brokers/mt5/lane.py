@@ -20,8 +20,6 @@ from common.clocks import machine_time
 from common.codes import Code
 
 T = TypeVar("T")
-LEAST_SECONDS = 5.0  # that a call has which came to its turn late: a healthy process is not ended
-GRACE_SECONDS = 0.5  # for the answer to an order that nobody waits for any more
 
 
 class Stage(Enum):
@@ -50,19 +48,17 @@ class NoAnswer(Exception):
 class Job:
     """One call (or several in a row), which whoever waits for it may give up.
 
-    until: time.monotonic() at which the terminal's thread lets go of it.
+    until: time.monotonic(); nobody waits for it any longer.
     """
 
-    def __init__(self, seconds: float = float("inf")) -> None:
+    def __init__(self, until: float = float("inf")) -> None:
         self._lock = threading.Lock()
-        self.stage = Stage.WAITING
-        self.until, self._least = monotonic() + seconds, min(seconds, LEAST_SECONDS)
+        self.stage, self.until = Stage.WAITING, until
 
     def begin(self) -> bool:
         with self._lock:
             if self.stage is Stage.WAITING:
                 self.stage = Stage.BEGUN
-                self.until = max(self.until, monotonic() + self._least)
             return self.stage is Stage.BEGUN
 
     def about_to_send(self) -> None:
@@ -73,13 +69,10 @@ class Job:
             self.stage = Stage.SENT
 
     def give_up(self) -> Stage:
-        """Return how far it had come; what was not sent by now never will be. For what was sent
-        nobody waits any more: who comes next should not."""
+        """Return how far it had come; what was not sent by now never will be."""
         with self._lock:
             found = self.stage
-            if found is Stage.SENT:
-                self.until = min(self.until, monotonic() + GRACE_SECONDS)
-            else:
+            if found is not Stage.SENT:
                 self.stage = Stage.GIVEN_UP
             return found
 
@@ -117,7 +110,7 @@ class Lane:
 
         send_by: machine_time(); what is not sent by then is given up.
         """
-        job, until = Job(seconds), monotonic() + seconds
+        job: Job = Job(monotonic() + seconds)
         told: Future[T] = Future()
         self._start()
         self._places.put(_Place(turn, next(self._numbers), job, work, told))
@@ -128,7 +121,7 @@ class Lane:
                 await asyncio.wait([answer], timeout=max(0.0, send_by - machine_time()))
                 if not answer.done() and (stage := job.give_up()) is not Stage.SENT:
                     raise _no_answer(stage, "before its deadline")
-            return await asyncio.wait_for(asyncio.shield(answer), until - monotonic())
+            return await asyncio.wait_for(asyncio.shield(answer), job.until - monotonic())
         except TimeoutError as error:
             raise _no_answer(job.give_up(), f"within {seconds:g} s") from error
         except asyncio.CancelledError:

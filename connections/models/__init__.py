@@ -10,7 +10,6 @@ from connections.models.health import (
     Mailbox,
 )
 from connections.models.instruments import Instrument
-from connections.models.maintenance import MaintenanceWindow
 from connections.models.presets import (
     DataConnection,
     SizingMode,
@@ -39,7 +38,6 @@ __all__ = [
     "Instrument",
     "KillSwitch",
     "Mailbox",
-    "MaintenanceWindow",
     "SizingMode",
     "StuckPolicy",
     "Subscription",

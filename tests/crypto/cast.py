@@ -4,14 +4,17 @@ import asyncio
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import count
 from typing import Any, TypeVar
 
 import pytest
 
+from brokers.budgets import Rate, budget_for
 from brokers.crypto.adapter import Crypto
-from brokers.crypto.budget import Bucket, Budget
+from brokers.crypto.budget import Budgets
 from brokers.crypto.clients import Clients
 from brokers.crypto.exchanges import Exchange
+from brokers.crypto.limits import limits_of
 from brokers.messages import (
     CancelRequest,
     ConnectionSpec,
@@ -29,6 +32,7 @@ from tests.doubles.exchange.server import Dialect, Server
 from tests.doubles.exchange.venue import Market, Venue
 
 D = Decimal
+NUMBERS = count()
 T = TypeVar("T")
 SPEAK: dict[str, type[Dialect]] = {
     "binance": Binance, "bybit": Bybit, "okx": Okx, "kraken": Kraken,
@@ -44,9 +48,12 @@ NAMES = {  # the exchange's own names of the symbol, and a contract's size
 }
 
 
-def plenty(_: Exchange, __: ConnectionSpec) -> Budget:
-    """So many requests that no test waits."""
-    return Bucket(1000.0)
+def plenty(known: Exchange, spec: ConnectionSpec) -> Budgets:
+    """So many requests that no test waits; each account of a test has its own."""
+    much = Rate(1000.0, 1000.0)
+    name = f"test {next(NUMBERS)}"
+    host, points, orders = (budget_for(f"{name} {of}", much) for of in ("host", "points", "orders"))
+    return Budgets(host, points, orders, limits_of(known.name, str(spec.settings.get("market"))))
 
 
 def nothing_against(_: OrderRequest) -> None:

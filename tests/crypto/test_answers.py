@@ -1,14 +1,21 @@
 """What an exchange says no to, and what its no proves."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from uuid import uuid4
 
 import pytest
 
 from brokers.base import NotSent, OutcomeUnknown, ReadFailed, Rejected
-from brokers.crypto.budget import Bucket
-from brokers.messages import OrderRequest, ReportKind
+from brokers.budgets import Rate, budget_for
+from brokers.crypto.adapter import Crypto
+from brokers.crypto.budget import Budgets
+from brokers.crypto.clients import Clients
+from brokers.crypto.exchanges import Exchange
+from brokers.messages import ConnectionSpec, OrderRequest, ReportKind
+from common.clocks import machine_time
 from common.codes import Code
-from tests.crypto.cast import D, House, close, each, house, house_of
+from tests.crypto.cast import D, House, close, each, house, house_of, nothing_against, plenty
 from tests.doubles.exchange.venue import Fault
 
 __all__ = ["each", "house"]
@@ -67,12 +74,47 @@ def test_too_many_requests_took_nothing_and_the_account_rests(name: str, fault: 
     made = house_of(name)
     made.warm()
     made.venue.faults.append(fault)
+    for _ in range(2):  # the second is not even asked: its turn would come too late
+        with pytest.raises(NotSent) as outcome:
+            made.submit(made.order(send_by=machine_time() + 2))
+        assert outcome.value.code is Code.RATE_LIMITED
+    assert len(made.venue.arrived) == 1
+    close(made)
+
+
+ADDRESS = [
+    ("binance", Fault("status", 418, "", headers={"Retry-After": "30"})),
+    ("binance", Fault("status", 429, "{}", headers={"Retry-After": "30"})),
+    ("bybit", Fault("status", 403, "access too frequent")),
+    ("kraken", Fault("status", 429, "<html>")),
+]
+
+
+@pytest.mark.parametrize(("name", "fault"), ADDRESS)
+def test_an_address_that_is_to_be_silent_is_for_all_its_accounts(name: str, fault: Fault) -> None:
+    """Retry-After counts, or what the exchange's reference names; ReadFailed says why."""
+    made = house_of(name)
+    much = Rate(1000.0, 1000.0)
+    host = budget_for(f"address {fault.status} {name}", much)
+
+    def at_one_address(known: Exchange, spec: ConnectionSpec) -> Budgets:
+        return replace(plenty(known, spec), host=host)
+
+    made.adapter = Crypto(Clients({name: made.server.base}, at_one_address))
+    other = replace(made.spec, connection_id=str(uuid4()),
+                    credentials={**made.spec.credentials, "api_key": "another"})  # fmt: skip
+    made.warm()
+    made.run(made.adapter.instruments(other))
+    made.venue.faults.append(replace(fault, on="read"))
+    with pytest.raises(ReadFailed):
+        made.run(made.adapter.account(made.spec))
+    seen = len(made.venue.seen)
     with pytest.raises(NotSent) as outcome:
-        made.submit(made.order())
+        made.run(made.adapter.submit(
+            other, made.order(send_by=machine_time() + 2), nothing_against
+        ))  # fmt: skip
     assert outcome.value.code is Code.RATE_LIMITED
-    client = made.run(made.adapter._clients.of(made.spec))
-    assert isinstance(client.budget, Bucket)
-    assert client.budget._take(1, urgent=True) > 5
+    assert len(made.venue.seen) == seen
     close(made)
 
 

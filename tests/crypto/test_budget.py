@@ -1,53 +1,175 @@
-"""The token bucket: exits first, rests when told, never more than it may."""
+"""What an exchange lets through: each request counts by its cost, exits go first, in turn."""
 
 import asyncio
 
-from brokers.crypto.budget import Bucket
+import pytest
+
+from brokers.budgets import Rate, budget_for
+from brokers.crypto.budget import Budgets, budgets_of
+from brokers.crypto.exchanges import rules
+from brokers.crypto.flight import Flight
+from brokers.crypto.limits import CAREFUL, CHECKED, limits_of
+from brokers.crypto.turn import Turn
+from brokers.messages import ConnectionSpec
+from common.clocks import machine_time
 
 
-class Clock:
+class Taken:
+    """A budget that writes down what is asked of it."""
+
     def __init__(self) -> None:
-        self.at = 100.0
+        self.asked: list[tuple[float, bool]] = []
 
-    def __call__(self) -> float:
-        return self.at
+    async def acquire(
+        self, n: float = 1, *, urgent: bool = False, until: float | None = None
+    ) -> None:
+        self.asked.append((n, urgent))
 
-
-def test_a_part_is_kept_for_what_is_urgent() -> None:
-    clock = Clock()
-    bucket = Bucket(1.0, 4.0, clock=clock)
-    taken = [bucket._take(1, urgent=False) for _ in range(3)]
-    assert taken == [0.0, 0.0, 0.0]
-    assert bucket._take(1, urgent=False) > 0
-    assert bucket._take(1, urgent=True) == 0.0
-    assert bucket._take(1, urgent=True) == 1.0
+    def rest(self, seconds: float) -> None:
+        self.asked.append((-seconds, False))
 
 
-def test_it_fills_again_with_time_and_no_more_than_full() -> None:
-    clock = Clock()
-    bucket = Bucket(2.0, 4.0, clock=clock)
-    for _ in range(4):
-        bucket._take(1, urgent=True)
-    clock.at += 1.0
-    assert [bucket._take(1, urgent=True) for _ in range(2)] == [0.0, 0.0]
-    clock.at += 1000.0
-    assert sum(bucket._take(1, urgent=True) == 0.0 for _ in range(10)) == 4
+def admitted(name: str, market: str, cost: float, flight: Flight | None) -> list[list[float]]:
+    """What a request takes of the host's, the account's and the orders' budgets."""
+    host, points, orders = Taken(), Taken(), Taken()
+    limits = limits_of(name, market)
+    made = Budgets(host, points if limits.points else None, orders, limits)
+    asyncio.run(made.admit(cost, flight))
+    return [[n for n, _ in one.asked] for one in (host, points, orders)]
 
 
-def test_it_rests_when_the_exchange_wants_no_more() -> None:
-    clock = Clock()
-    bucket = Bucket(5.0, clock=clock)
-    bucket.rest(10)
-    assert 10 < bucket._take(1, urgent=True) < 11
-    clock.at += 10.5
-    assert bucket._take(1, urgent=True) == 0.0
+ORDER = Flight(lambda: None)
+CANCEL = Flight(lambda: None, again=True, urgent=True)
 
 
-def test_whoever_waits_gets_it() -> None:
-    bucket = Bucket(200.0, 1.0)
+@pytest.mark.parametrize(
+    ("name", "market", "cost", "flight", "taken"),
+    [
+        ("binance", "spot", 4.0, None, [[4.0], [], []]),  # a weight of 20, of the address
+        ("binance", "spot", 0.2, ORDER, [[0.2], [], [1]]),
+        ("binance", "swap", 4.0, ORDER, [[], [], [1]]),  # orders weigh nothing there
+        ("binance", "swap", 1.0, CANCEL, [[1.0], [], []]),
+        ("bybit", "swap", 5.0, None, [[1.0], [5.0], []]),
+        ("bybit", "spot", 2.5, ORDER, [[1.0], [2.5], [1]]),
+        ("okx", "spot", 1 / 3, CANCEL, [[1.0], [1 / 3], []]),
+        ("kraken", "spot", 3.0, None, [[1.0], [3.0], []]),
+        ("kraken", "spot", 0.0, ORDER, [[1.0], [], [1]]),  # the engine counts, not the key
+        ("kraken", "spot", 0.0, CANCEL, [[1.0], [], [1]]),  # and cancels too
+        ("gate", "spot", 2.0, None, [[1.0], [2.0], []]),
+    ],
+)
+def test_what_a_request_counts(
+    name: str, market: str, cost: float, flight: Flight | None, taken: list[list[float]]
+) -> None:
+    assert admitted(name, market, cost, flight) == taken
 
-    async def three() -> None:
-        for _ in range(3):
-            await bucket.acquire(urgent=True)
 
-    asyncio.run(asyncio.wait_for(three(), 2))
+def spec(name: str, key: str = "key-1", **settings: object) -> ConnectionSpec:
+    return ConnectionSpec("c", "main", name, settings, {"api_key": key})
+
+
+def made(name: str, key: str = "key-1", **settings: object) -> Budgets:
+    return budgets_of(rules(name), spec(name, key, **settings))
+
+
+def test_connections_with_one_key_share_what_its_account_may_ask() -> None:
+    one, two, other = made("bybit"), made("bybit", market="swap"), made("bybit", "key-2")
+    assert (one.points is two.points, one.orders is two.orders, one.host is two.host) == (
+        True, True, True,
+    )  # fmt: skip
+    assert (one.points is other.points, one.host is other.host) == (False, True)
+
+
+def test_markets_and_sandboxes_that_are_counted_apart_are() -> None:
+    real = made("binance")
+    others = [made("binance", market="swap"), made("binance", sandbox=True), made("okx")]
+    assert all(one.host is not real.host for one in others)
+    assert limits_of("gate", "spot") is CAREFUL
+    assert ("kraken", "swap") not in CHECKED
+
+
+def test_an_owners_tier_at_kraken_says_how_much_is_freed() -> None:
+    rates = []
+    for tier in (None, 1.0):
+        said = {} if tier is None else {"points_per_second": tier}
+        budgets = made("kraken", f"tier {tier}", **said)
+        rates.append(budgets.points._place.rate.per_second)  # type: ignore[union-attr]
+    assert rates == [0.99, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "everybody", "resting"),
+    [
+        ("okx", True, ["host", "orders"]),
+        ("okx", False, ["points", "orders"]),
+        ("binance", False, ["orders"]),  # it has no points of an account
+    ],
+)
+def test_a_rest_is_the_accounts_or_the_addresss(
+    name: str, everybody: bool, resting: list[str]
+) -> None:
+    all_of_it = {of: Taken() for of in ("host", "points", "orders")}
+    limits = limits_of(name, "spot")
+    points = all_of_it["points"] if limits.points else None
+    budgets = Budgets(all_of_it["host"], points, all_of_it["orders"], limits)
+    budgets.rest(7, everybody=everybody)
+    assert [of for of, one in all_of_it.items() if one.asked == [(-7, False)]] == resting
+
+
+def test_an_exit_leaves_while_reads_wait() -> None:
+    """The points are spent, and what is kept is for exits and cancels."""
+    rate = Rate(per_second=2.0, burst=8.0)
+    much = Rate(per_second=1000.0, burst=1000.0)
+    host, points, orders = (
+        budget_for(f"exits first {name}", one)
+        for name, one in (("host", much), ("points", rate), ("orders", much))
+    )
+    budgets = Budgets(host, points, orders, limits_of("okx", "spot"))
+
+    async def together() -> None:
+        for _ in range(6):
+            await budgets.admit(1.0, None)
+        read = asyncio.create_task(budgets.admit(1.0, None))
+        await budgets.admit(1.0, Flight(lambda: None, urgent=True, until=machine_time() + 5))
+        assert not read.done()
+        await read
+
+    asyncio.run(together())
+
+
+def test_one_at_a_time_and_what_is_urgent_first() -> None:
+    turn = Turn()
+    done: list[str] = []
+
+    async def take(name: str, *, urgent: bool = False) -> None:
+        async with turn.taken(urgent=urgent):
+            done.append(name)
+
+    async def together() -> None:
+        async with turn.taken(urgent=False):
+            tasks = [asyncio.create_task(take(name)) for name in ("a", "gone", "b")]
+            tasks.append(asyncio.create_task(take("exit", urgent=True)))
+            await asyncio.sleep(0)  # all of them wait
+            tasks[1].cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await take("last")
+
+    asyncio.run(together())
+    assert done == ["exit", "a", "b", "last"]
+
+
+def test_a_turn_that_is_given_to_one_who_goes_away_is_passed_on() -> None:
+    turn = Turn()
+    done: list[str] = []
+
+    async def together() -> None:
+        async with turn.taken(urgent=False):
+            waits = asyncio.create_task(turn.taken(urgent=False).__aenter__())
+            await asyncio.sleep(0)
+        waits.cancel()  # it has been given the turn and has not run since
+        await asyncio.gather(waits, return_exceptions=True)
+        async with turn.taken(urgent=False):
+            done.append("other")
+
+    asyncio.run(asyncio.wait_for(together(), 5))
+    assert done == ["other"]

@@ -29,7 +29,7 @@ LOST = [
     Fault("status_after", 502, "<html>Bad gateway</html>"),
     Fault("status_after", 504, ""),
     Fault("status_after", 200, "<html>We are being maintained</html>"),
-    Fault("status_after", 403, "<html>Forbidden</html>"),
+    Fault("status_after", 404, "<html>Not here</html>"),
     Fault("status_after", 200, "{}"),
     Fault("status_after", 200, "null"),
     Fault("status_after", 200, '{"news": 1}'),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from brokers.crypto import codes, parse
+from brokers.crypto import codes, envelope, parse
 from brokers.crypto.codes import Means
 from brokers.crypto.exchanges import CHECKED, Dialect, Lookup, rules
 from brokers.messages import OrderType, ReportKind, Side
@@ -168,7 +168,7 @@ def test_an_execution_closes_when_it_realises_something() -> None:
     ],
 )
 def test_each_dialect_says_its_code(dialect: Dialect, body: str, code: str) -> None:
-    said = parse.refusal(dialect, body)
+    said = envelope.refusal(dialect, body)
     assert said is not None
     assert said.code == code
 
@@ -176,7 +176,7 @@ def test_each_dialect_says_its_code(dialect: Dialect, body: str, code: str) -> N
 @pytest.mark.parametrize("body", ["", "<html>", "[1]", "null", "{}", '{"retCode":'])
 @pytest.mark.parametrize("dialect", list(Dialect))
 def test_what_is_not_their_envelope_says_nothing(dialect: Dialect, body: str) -> None:
-    assert parse.refusal(dialect, body) is None
+    assert envelope.refusal(dialect, body) is None
 
 
 WHOLE: list[tuple[Dialect, str, object, bool]] = [
@@ -202,7 +202,7 @@ WHOLE: list[tuple[Dialect, str, object, bool]] = [
 def test_an_answer_has_its_envelope_or_is_none(
     dialect: Dialect, path: str, read: object, whole: bool
 ) -> None:
-    assert parse.is_whole(dialect, path, read) is whole
+    assert envelope.is_whole(dialect, path, read) is whole
 
 
 def test_codes_with_many_reasons_are_read_by_their_message() -> None:

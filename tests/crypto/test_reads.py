@@ -110,11 +110,11 @@ def test_any_other_exchange_trades_by_ccxts_unified_names() -> None:
     made.venue.faults.append(Fault("drop_after"))
     with pytest.raises(OutcomeUnknown):
         made.run(adapter.submit(spec, made.order(quantity=D("0.1")), nothing_against))
+    checks = _results(made.run(adapter.test(spec)))
+    assert (checks["exchange"], checks["credentials"]) == (CheckResult.WARN, CheckResult.OK)
     made.venue.faults.append(Fault("status", 429, "slow down"))
     with pytest.raises(OutcomeUnknown):  # nobody has read there that 429 takes nothing
         made.run(adapter.submit(spec, made.order(quantity=D("0.1")), nothing_against))
-    checks = _results(made.run(adapter.test(spec)))
-    assert (checks["exchange"], checks["credentials"]) == (CheckResult.WARN, CheckResult.OK)
     made.run(adapter.disconnect())
     close(made)
 
@@ -122,7 +122,7 @@ def test_any_other_exchange_trades_by_ccxts_unified_names() -> None:
 # ---- executions -----------------------------------------------------------------------------
 def test_a_full_page_is_asked_again_in_halves(each: House, monkeypatch: pytest.MonkeyPatch) -> None:
     name = each.spec.exchange_name
-    small = replace(exchanges.CHECKED[name], fills_page=4, per_second=1000.0)
+    small = replace(exchanges.CHECKED[name], fills_page=4)
     monkeypatch.setattr(exchanges, "CHECKED", {**exchanges.CHECKED, name: small})
     each.venue.pieces = 3
     for _ in range(4):

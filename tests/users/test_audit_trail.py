@@ -131,7 +131,7 @@ TRAILS = [
     for app, models in (
         ("users", ["user", "apikey", "schedule"]),
         ("connections", ["tradingpreset", "executionconnection", "subscription", "killswitch",
-                         "dataconnection", "feedsettings", "maintenancewindow"]),
+                         "dataconnection", "feedsettings"]),
     )
     for model in models
 ]  # fmt: skip

@@ -6,6 +6,7 @@ Sources: developers.binance.com, "Spot REST API" and "USDS-Margined Futures"; th
 
 import hashlib
 import hmac
+import json
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
@@ -36,7 +37,7 @@ DERIVATIVES = {
     "notional": (-4164, "Order's notional must be no smaller than 5"),
     "closed": (-4140, "Invalid symbol status for opening position."),
 }
-PUBLIC = ("exchangeInfo", "time", "ticker/24hr", "ping")
+PUBLIC = ("exchangeInfo", "time", "ticker/24hr", "ticker/bookTicker", "ping")
 
 
 class Binance:
@@ -116,6 +117,17 @@ class Binance:
             {"symbol": name, "lastPrice": str(price), "closeTime": self._venue.now()}
             for name, price in self._venue.prices.items()
         ]
+
+    def _get_ticker_bookticker(self, ask: Mapping[str, str]) -> Any:
+        if "symbol" in ask:
+            return self._top(ask["symbol"])
+        names = json.loads(ask["symbols"]) if "symbols" in ask else self._venue.markets
+        return [self._top(name) for name in names]
+
+    def _top(self, name: str) -> Any:
+        bid, best = (price or "0.00000000" for price in self._venue.top(name))
+        told = {"symbol": name, "bidPrice": bid, "bidQty": "1", "askPrice": best, "askQty": "1"}
+        return {**told, "time": self._venue.now()} if self._venue.derivatives else told
 
     # ---- the account ----------------------------------------------------------------------
     def _get_account(self, _: Mapping[str, str]) -> Any:

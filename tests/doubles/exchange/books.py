@@ -1,6 +1,6 @@
 """What stands in an exchange's books, and what can go wrong with them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 ZERO, ONE = Decimal(0), Decimal(1)
@@ -74,6 +74,7 @@ class Fault:
     body: str = ""
     seconds: float = 0.0
     on: str = "order"  # or "cancel", "read", "time"
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass

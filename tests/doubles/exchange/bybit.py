@@ -109,8 +109,13 @@ class Bybit:
         return {"category": "linear", "list": found, "nextPageCursor": ""}
 
     def _market_tickers(self, _: Mapping[str, Any]) -> Any:
-        found = [{"symbol": n, "lastPrice": str(p)} for n, p in self._venue.prices.items()]
-        return {"category": "spot", "list": found}
+        found = []
+        for name, price in self._venue.prices.items():
+            bid, best = self._venue.top(name)
+            found.append({"symbol": name, "lastPrice": str(price), "bid1Price": bid,
+                          "bid1Size": "1", "ask1Price": best, "ask1Size": "1",
+                          **self._of_derivatives()})  # fmt: skip
+        return {"category": "linear" if self._venue.derivatives else "spot", "list": found}
 
     # ---- the account ----------------------------------------------------------------------
     def _user_query_api(self, _: Mapping[str, Any]) -> Any:
@@ -162,25 +167,30 @@ class Bybit:
         return {"orderId": str(done.number), "orderLinkId": done.cid}
 
     def _order_realtime(self, ask: Mapping[str, Any]) -> Any:
-        """Open orders; the recently closed ones too when asked for by id."""
-        return self._orders(ask, open_only="orderLinkId" not in ask)
+        """Open orders, or by openOnly=1 the last that have ended."""
+        return self._orders(ask, is_open=str(ask.get("openOnly", "0")) == "0")
 
     def _order_history(self, ask: Mapping[str, Any]) -> Any:
-        return self._orders(ask, open_only=False)
+        """What has ended; it may be late (`history_late`)."""
+        if self._venue.history_late:
+            return {"list": [], "nextPageCursor": "", "category": "linear"}
+        return self._orders(ask, is_open=False)
 
-    def _orders(self, ask: Mapping[str, Any], *, open_only: bool) -> Any:
+    def _orders(self, ask: Mapping[str, Any], *, is_open: bool) -> Any:
         cid = ask.get("orderLinkId", "")
         if cid:
             one = self._venue.find(None, cid)
             found = [one] if one else []
         else:
-            found = [o for o in self._venue.orders if o.is_open or not open_only]
+            found = list(self._venue.orders)
+        found = [order for order in found if order.is_open is is_open]
         return {"list": [self._order(order) for order in found], "nextPageCursor": "",
                 "category": "linear"}  # fmt: skip
 
     def _of_derivatives(self) -> dict[str, str]:
         """Spot's answers lack these keys; ccxt tells the markets apart by them."""
-        return {"createType": "CreateByUser", "tpslMode": ""} if self._venue.derivatives else {}
+        own = {"createType": "CreateByUser", "tpslMode": "", "openInterestValue": "1"}
+        return own if self._venue.derivatives else {}
 
     def _order(self, order: Order) -> Any:
         return {

@@ -89,12 +89,13 @@ class Kraken:
         }  # fmt: skip
 
     def _ticker(self, _: Mapping[str, str]) -> Any:
-        return {
-            name: {"a": [str(p), "1", "1"], "b": [str(p), "1", "1"], "c": [str(p), "1"],
-                   "v": ["1", "1"], "p": [str(p), str(p)], "t": [1, 1], "l": [str(p), str(p)],
-                   "h": [str(p), str(p)], "o": str(p)}
-            for name, p in self._venue.prices.items()
-        }  # fmt: skip
+        return {name: self._prices(name) for name in self._venue.prices}
+
+    def _prices(self, name: str) -> Any:
+        p, (bid, best) = str(self._venue.prices[name]), self._venue.top(name)
+        return {"a": [best or "0", "1", "1"], "b": [bid or "0", "1", "1"], "c": [p, "1"],
+                "v": ["1", "1"], "p": [p, p], "t": [1, 1], "l": [p, p], "h": [p, p],
+                "o": p}  # fmt: skip
 
     # ---- the account ----------------------------------------------------------------------
     def _balanceex(self, _: Mapping[str, str]) -> Any:

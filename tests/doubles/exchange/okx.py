@@ -106,8 +106,15 @@ class Okx:
         return found
 
     def _get_market_tickers(self, _: Mapping[str, Any]) -> Any:
-        return [{"instId": n, "last": str(p), "ts": str(self._venue.now())}
-                for n, p in self._venue.prices.items()]  # fmt: skip
+        return [self._ticker(name) for name in self._venue.prices]
+
+    def _get_market_ticker(self, ask: Mapping[str, Any]) -> Any:
+        return [self._ticker(ask["instId"])]
+
+    def _ticker(self, name: str) -> Any:
+        bid, best = self._venue.top(name)
+        return {"instId": name, "last": str(self._venue.prices[name]), "bidPx": bid,
+                "askPx": best, "ts": str(self._venue.now())}  # fmt: skip
 
     # ---- the account ----------------------------------------------------------------------
     def _get_account_config(self, _: Mapping[str, Any]) -> Any:

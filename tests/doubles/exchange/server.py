@@ -95,7 +95,9 @@ class Server:
         if fault.kind == "redirect":
             return web.Response(status=307, headers={"Location": f"{self.base}{request.path_qs}"})
         kind = "application/json" if fault.body.startswith("{") else "text/html"
-        return web.Response(status=fault.status, text=fault.body, content_type=kind)
+        return web.Response(
+            status=fault.status, text=fault.body, content_type=kind, headers=fault.headers
+        )
 
     async def _after(
         self, request: web.Request, fault: Fault, response: web.Response

@@ -31,9 +31,11 @@ class Venue:
     fill: Decimal = ONE
     pieces: int = 1
     closed: bool = False
+    book_gone: bool = False  # nobody bids or asks: no price, and nothing is executed
     can_trade: bool = True
     skew_ms: int = 0
     lag: int = 0  # how many look-ups still miss an order
+    history_late: bool = False  # Bybit's list of ended orders has nothing yet
     key: str = "key-1"
     secret: str = "c2VjcmV0LTE="  # base64, which Kraken wants
     password: str = "pass-1"
@@ -65,6 +67,13 @@ class Venue:
 
     def now(self) -> int:
         return int(time.time() * 1000) + self.skew_ms
+
+    def top(self, symbol: str) -> tuple[str, str]:
+        """The best bid and ask; empty texts where the book is gone."""
+        if self.book_gone:
+            return "", ""
+        price = self.prices[symbol]
+        return str(price), str(price + self.markets[symbol].tick)
 
     def take_fault(self, on: str) -> Fault | None:
         with self.lock:
@@ -152,6 +161,8 @@ class Venue:
                     order.status = "EXPIRED" if order.tif in ("IOC", "FOK") else order.status
                     return
             share = self.fill if part is None else part
+            if self.book_gone:
+                share = ZERO
             amount = order.amount * share // market.step * market.step
             amount = min(amount, order.amount - order.filled)
             if order.reduce_only or (self.hedged and self._is_closing(order)):

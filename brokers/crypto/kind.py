@@ -1,0 +1,113 @@
+"""Crypto exchanges, without ccxt: what they ask an owner for, and what an account can do."""
+
+from functools import cache
+
+from brokers.crypto.exchanges import rules
+from brokers.form import Form, Secret, Setting, SettingKind
+from brokers.messages import (
+    Capabilities,
+    ConnectionSpec,
+    ExitSafety,
+    OrderType,
+    PositionMode,
+    TimeInForce,
+)
+
+FORM = Form(
+    settings=(
+        Setting(
+            "market",
+            "Market",
+            "Perpetuals: those that are settled in the currency below (linear). One connection for"
+            " each, with the same key if you like.",
+            SettingKind.CHOICE,
+            default="spot",
+            choices=(("spot", "Spot"), ("swap", "Perpetuals")),
+        ),
+        Setting(
+            "symbols",
+            "Symbols",
+            "What the account trades, by ccxt's names: BTC/USDT on spot, BTC/USDT:USDT on"
+            " perpetuals. Nothing else is listed or traded.",
+            SettingKind.NAMES,
+            required=True,
+        ),
+        Setting(
+            "currency",
+            "Currency",
+            "What spot is quoted in and perpetuals are settled in.",
+            default="USDT",
+        ),
+        Setting(
+            "sandbox",
+            "Sandbox",
+            "The exchange's own test system instead of real money. Its keys are made there: Binance"
+            " at demo.binance.com, Bybit at testnet.bybit.com, OKX under demo trading. Kraken has"
+            " none.",
+            SettingKind.SWITCH,
+            default=False,
+        ),
+        Setting(
+            "position_mode",
+            "Positions",
+            "As the account is set at the exchange; only perpetuals have a choice.",
+            SettingKind.CHOICE,
+            default=PositionMode.NETTING.value,
+            choices=(("NETTING", "One-way"), ("HEDGING", "Hedge mode: long and short apart")),
+        ),
+        Setting(
+            "leverage",
+            "Leverage",
+            "As it is set at the exchange for these symbols; it is never changed from here.",
+            SettingKind.NUMBER,
+            default=1,
+            least=1,
+            most=200,
+        ),
+        Setting(
+            "points_per_second",
+            "Requests a second",
+            "Kraken only: what your account's tier frees each second: 0.33, 0.5 or 1.",
+            SettingKind.NUMBER,
+            default=0.33,
+            least=0.1,
+            most=10,
+        ),
+    ),
+    secrets=(
+        Secret("api_key", "API key", "It may read and trade, never withdraw."),
+        Secret("secret", "Secret"),
+        Secret("password", "Passphrase", "OKX only: the one that was chosen with the key.", False),
+    ),
+)
+
+
+def capabilities_of(spec: ConnectionSpec) -> Capabilities:
+    """What an account can do, by its exchange and its settings."""
+    return _capabilities(spec.exchange_name, str(spec.settings.get("market") or "spot"))
+
+
+@cache  # asked for each order of a bundle
+def _capabilities(exchange_name: str, market: str) -> Capabilities:
+    known, swap = rules(exchange_name), market == "swap"
+    return Capabilities(
+        order_types=frozenset({OrderType.MARKET, OrderType.LIMIT}),
+        times_in_force=frozenset({TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK}),
+        native_stops=False,
+        modify=False,
+        position_modes=frozenset(
+            {PositionMode.NETTING, PositionMode.HEDGING} if swap else {PositionMode.NETTING}
+        ),
+        partial_close=True,
+        event_stream=False,  # orders and fills are polled, each `update_interval_seconds`
+        price_stream=True,  # asked for each prices.EVERY_SECONDS
+        lookup_horizon=known.lookup_horizon(market),
+        refuses_repeated_ids=known.unique_ids,  # the others: among open orders
+        exit_safety=ExitSafety.REDUCE_ONLY if swap else ExitSafety.CANCEL_FIRST,
+        session=False,
+        needs_credentials=True,
+        submit_many=False,
+        fills_horizon=known.fills_horizon,
+        quotes=True,
+        what_if=False,  # no exchange tells margin and commission of any order before it is sent
+    )

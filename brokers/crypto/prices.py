@@ -1,0 +1,61 @@
+"""The top of the book: asked for, and asked for again and again. No websocket is used."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from brokers.base import ReadFailed, Rejected
+from brokers.crypto import orders, parse
+from brokers.crypto.clients import Client
+from brokers.crypto.reads import ask
+from brokers.messages import Quote
+from common.clocks import machine_time
+from common.codes import Code
+
+EVERY_SECONDS = 1.0  # from one question to the next: a quote is at most this and an answer old
+
+
+async def quote(client: Client, *, symbol: str) -> Quote:
+    """Tell a symbol's best bid and ask. Raises ReadFailed MARKET_CLOSED for an empty book."""
+    market = _market(client, symbol)
+    if client.rules.price == "fetch_ticker":
+        ticker = await ask(client, "fetch_ticker", symbol)
+    else:
+        ticker = (await ask(client, client.rules.price, [symbol]))[symbol]
+    found = parse.quote(ticker, _pair(market), datetime.now(UTC))
+    if found is None:
+        raise ReadFailed(Code.MARKET_CLOSED, f"nobody bids or asks for {symbol} now")
+    return found
+
+
+async def quotes(client: Client, *, symbols: Sequence[str]) -> list[Quote]:
+    """Tell those of several symbols, without those whose book is empty."""
+    markets = {symbol: _market(client, symbol) for symbol in symbols}
+    tickers = await ask(client, client.rules.prices_at_once, list(symbols))
+    now = datetime.now(UTC)
+    read = (parse.quote(tickers.get(name, {}), _pair(markets[name]), now) for name in symbols)
+    return [one for one in read if one is not None]
+
+
+async def stream(look: Callable[[], Awaitable[list[Quote]]]) -> AsyncIterator[Quote]:
+    """Tell each quote that differs from the last one of its symbol. Raises what `look` raises."""
+    last: dict[str, Quote] = {}
+    while True:
+        began = machine_time()
+        for one in await look():
+            if last.get(one.symbol) != one:
+                last[one.symbol] = one
+                yield one
+        await asyncio.sleep(max(0.0, began + EVERY_SECONDS - machine_time()))
+
+
+def _market(client: Client, symbol: str) -> Mapping[str, Any]:
+    try:
+        return orders.market_of(client, symbol)
+    except Rejected as error:
+        raise ReadFailed(error.code, error.detail) from error
+
+
+def _pair(market: Mapping[str, Any]) -> str:
+    return f"{market['base']}/{market['quote']}"

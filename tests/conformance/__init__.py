@@ -1,1 +1,0 @@
-"""The conformance suite over every adapter, each against its double."""
