@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 STAMP := .venv/.installed
 export PYTHONDONTWRITEBYTECODE ?=
 
-.PHONY: help venv demo up test test-faults chaos lint format bench docs lock clean
+.PHONY: help venv demo up test test-faults chaos conformance lint format bench docs lock clean
 
 help: ## this page
 	@echo "Fillcast: publish a trading signal once; have it filled on every subscribed account."
@@ -41,6 +41,10 @@ format: venv ## put the code into the house's format
 docs: venv ## write the generated pages anew
 	@$(PYTHON) manage.py settings_reference
 	@$(PYTHON) manage.py reason_codes
+	@$(PYTHON) -m tests.conformance --docs
+
+conformance: venv ## what every broker adapter must do, each against its double, as one table; ADAPTER=ibkr
+	@$(PYTHON) -m tests.conformance $(if $(ADAPTER),--adapter $(ADAPTER))
 
 bench: venv ## measure; ONLY=fanout, N=1000
 	@$(PYTHON) manage.py bench $(if $(ONLY),--only $(ONLY)) $(if $(N),-n $(N))

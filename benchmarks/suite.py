@@ -2,9 +2,21 @@
 
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks import analysis, bulkhead, fanout, memory, monitor, publishing, sustained, sweep
+from benchmarks import (
+    analysis,
+    budget,
+    bulkhead,
+    fanout,
+    imports,
+    memory,
+    monitor,
+    publishing,
+    sustained,
+    sweep,
+)
 from benchmarks.place import Place, say
 from benchmarks.results import Result, as_json, machine
 from benchmarks.world import World
@@ -24,18 +36,31 @@ BENCHES: dict[str, tuple[Bench, int]] = {  # name → (what, n)
     "monitor": (monitor.monitor, 100_000),
     "monitor_million": (monitor.million, 1_000_000),
 }
+ALONE: dict[str, tuple[Callable[[int], Result], int]] = {  # those that need no stack
+    "imports": (imports.imports, 7),
+    "budget": (budget.budget, 20_000),
+}
+NAMES = [*BENCHES, *ALONE]
 
 
 def run(names: list[str], n: int | None) -> str:
     """Run benches in their order and return the JSON line; it is also kept in var/bench/."""
     facts, results = machine(), []
     kept = var_folder(os.environ) / "bench"  # while the environment is still the caller's
-    with Place() as place:
-        world = World(place)
+    with ExitStack() as stack:
+        stacked: tuple[Place, World] | None = None
         for name in names:
-            bench, usual = BENCHES[name]
-            say(f"{name}, n = {n or usual:,}")
-            results.append(bench(place, world, n or usual))
+            if name in ALONE:
+                alone, usual = ALONE[name]
+                say(f"{name}, n = {n or usual:,}")
+                results.append(alone(n or usual))
+            else:
+                bench, usual = BENCHES[name]
+                if stacked is None:
+                    place = stack.enter_context(Place())
+                    stacked = place, World(place)
+                say(f"{name}, n = {n or usual:,}")
+                results.append(bench(*stacked, n or usual))
             say(_in_words(results[-1]))
     told = as_json(facts, results)
     _keep(told, kept)

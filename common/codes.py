@@ -56,6 +56,11 @@ class Code(StrEnum):
         "Most accounts at this broker's host cannot be reached; the order waits for it.",
         "It is sent when the host answers again, if the signal is not too old by then.",
     )
+    BROKER_MAINTENANCE = (
+        "BROKER_MAINTENANCE",
+        "The broker is in a maintenance window; the order waits.",
+        "It is sent afterwards, if the signal is not too old by then.",
+    )
     NO_CREDENTIALS = (
         "NO_CREDENTIALS",
         "No credentials are stored for this account.",

@@ -1,11 +1,20 @@
 """One item's trouble is never its neighbours'."""
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
 Faults = tuple[type[Exception], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Broken(Generic[T]):
+    """An item that cannot be done even alone."""
+
+    item: T
+    fault: Exception
 
 
 def all_or_halves(
@@ -15,22 +24,35 @@ def all_or_halves(
     *,
     faults: Faults = (Exception,),
     spared: Faults = (),
+    ours: Faults = (),
 ) -> list[R]:
     """Do something with all items at once; return what came of each group that it was done with.
 
     What breaks a group by one of `faults` is halved until it stands alone, and is left to `alone`
     with its fault. Whatever else is raised, and what is `spared`, is no item's fault and passes.
+    ours: faults that are our own program's where each of several items breaks by one of them; then
+    the first is raised again, and none is left to `alone`.
     """
+    parts = _done_or_broken(items, do, faults, spared)
+    broken = [part for part in parts if isinstance(part, _Broken)]
+    if 1 < len(items) == len(broken) and all(isinstance(one.fault, ours) for one in broken):
+        raise broken[0].fault
+    return [alone(one.item, one.fault) if isinstance(one, _Broken) else one for one in parts]
+
+
+def _done_or_broken(
+    items: Sequence[T], do: Callable[[Sequence[T]], R], faults: Faults, spared: Faults
+) -> "list[R | _Broken[T]]":
     try:
         return [do(items)]
     except spared:
         raise
     except faults as error:
         if len(items) == 1:
-            return [alone(items[0], error)]
+            return [_Broken(items[0], error)]
     middle = len(items) // 2
     return [
-        result
+        part
         for half in (items[:middle], items[middle:])
-        for result in all_or_halves(half, do, alone, faults=faults, spared=spared)
+        for part in _done_or_broken(half, do, faults, spared)
     ]

@@ -19,6 +19,7 @@ from connections.models import (
     HostCircuit,
     Instrument,
     KillSwitch,
+    MaintenanceWindow,
     Subscription,
     SubscriptionInterval,
     TradingPreset,
@@ -210,6 +211,32 @@ class HostCircuitAdmin(ReadOnlyAdmin):
     @admin.display(description="Did not answer")
     def unanswered(self, circuit: HostCircuit) -> str:
         return f"{circuit.failing:,} of {circuit.spoken_to:,}"
+
+
+@admin.register(MaintenanceWindow)
+class MaintenanceWindowAdmin(ConsoleAdmin):
+    """When a broker may not answer, beside the times that brokers publish (brokers/windows.py)."""
+
+    list_display = ("note", "whose", "when", "minutes", "is_closed", "is_active")
+    list_filter = ("is_active", "kind")
+    search_fields = ("note", "kind", "exchange_name", "host")
+    ordering = ("kind", "exchange_name", "host", "starts_at")
+    fieldsets = (
+        (None, {"fields": ("note", "is_active")}),
+        ("Whose", {"fields": (("kind", "exchange_name"), "host")}),
+        ("When", {"fields": (("weekday", "on_date"), ("starts_at", "zone"), "minutes",
+                             "is_closed")}),
+    )  # fmt: skip
+
+    @admin.display(description="Whose")
+    def whose(self, window: MaintenanceWindow) -> str:
+        named = (window.kind, window.exchange_name, window.host)
+        return " · ".join(filter(None, named)) or "all brokers"
+
+    @admin.display(description="When")
+    def when(self, window: MaintenanceWindow) -> str:
+        day = window.on_date or window.get_weekday_display() or "every day"
+        return f"{day}, {window.starts_at:%H:%M} {window.zone}"
 
 
 @admin.register(KillSwitch)

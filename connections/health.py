@@ -8,15 +8,16 @@ account is read again at once (`connections.probing`); three in a row, or the se
 minute, are.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum, auto
 from uuid import UUID
 
 from django.db import DataError, IntegrityError, transaction
 
+from brokers.windows import Maintenance
 from common.codes import Code
 from common.sql import columns, rows, run
-from connections import host_circuits
+from connections import host_circuits, maintenance
 from events.models import EventKind
 
 
@@ -42,10 +43,11 @@ FAILURES_TO_FAIL, FAILING_SECONDS = 3, 30
 FAILURES_TO_REST = 5
 REST_SECONDS, LONGEST_REST_SECONDS = 30, 600
 LONGEST_MESSAGE = 500
+TELL = "Tell the operators; the log has the place."
 
-UNUSABLE = (
-    DataError, IntegrityError, ValueError, ArithmeticError, TypeError, LookupError, AttributeError,
-)  # fmt: skip
+OURS = (TypeError, LookupError, AttributeError)
+"""What is our own program's fault where it breaks the answers of several accounts alike."""
+UNUSABLE = (DataError, IntegrityError, ValueError, ArithmeticError, *OURS)
 """What comes of an answer that cannot be used. Anything else that is raised while answers are
 written (the database is away, this process ends) is no account's fault."""
 
@@ -59,21 +61,24 @@ SELECT connection_id FROM changed WHERE was {when}"""
 
 _ERRORS = f"""
 WITH told AS (
-  SELECT connection_id, message, %(sure)s::boolean AS is_sure, %(again)s::text AS again
-  FROM unnest(%(ids)s::uuid[], %(messages)s::text[]) AS t (connection_id, message)
+  SELECT connection_id, message, is_forgiven, %(sure)s::boolean AS is_sure, %(again)s::text AS again
+  FROM unnest(%(ids)s::uuid[], %(messages)s::text[], %(forgiven)s::boolean[])
+    AS t (connection_id, message, is_forgiven)
 ), before AS (
   SELECT h.connection_id, h.status AS was, h.failures_in_a_row + 1 AS failures, told.message,
-    told.again, told.is_sure OR h.status <> 'ACTIVE'
+    told.again, told.is_forgiven, NOT told.is_forgiven AND (told.is_sure OR h.status <> 'ACTIVE'
       OR h.failures_in_a_row + 1 >= {FAILURES_TO_FAIL} OR h.failures_in_a_row > 0
-        AND h.failing_since < clock_timestamp() - interval '{FAILING_SECONDS} seconds' AS fails
+        AND h.failing_since < clock_timestamp() - interval '{FAILING_SECONDS} seconds') AS fails
   FROM connections_connectionhealth h JOIN told USING (connection_id)
   ORDER BY h.connection_id FOR NO KEY UPDATE OF h
 ), changed AS (
   UPDATE connections_connectionhealth h SET
     status = CASE WHEN before.fails THEN 'ERROR' ELSE h.status END,
     last_error = before.message, last_error_at = clock_timestamp(),
-    failures_in_a_row = before.failures,
-    failing_since = coalesce(h.failing_since, clock_timestamp()),
+    failures_in_a_row = CASE WHEN before.is_forgiven THEN h.failures_in_a_row
+      ELSE before.failures END,
+    failing_since = CASE WHEN before.is_forgiven THEN h.failing_since
+      ELSE coalesce(h.failing_since, clock_timestamp()) END,
     unreachable_at = CASE WHEN before.again = '{Again.LOOK}' THEN clock_timestamp() END,
     read_after = clock_timestamp() + CASE before.again
       WHEN '{Again.SOON}' THEN interval '{SOON_SECONDS} seconds'
@@ -81,7 +86,7 @@ WITH told AS (
         least(interval '{RAREST_SECONDS} seconds',
           clock_timestamp() - coalesce(h.failing_since, clock_timestamp()))) END,
     reconciled_at = CASE WHEN NOT before.fails OR before.was = 'ERROR' THEN h.reconciled_at END,
-    circuit_open_until = CASE WHEN before.failures >= {FAILURES_TO_REST}
+    circuit_open_until = CASE WHEN before.failures >= {FAILURES_TO_REST} AND NOT before.is_forgiven
       THEN clock_timestamp() + make_interval(secs => least(CASE before.again
         WHEN '{Again.SOON}' THEN {SOON_SECONDS} ELSE {LONGEST_REST_SECONDS} END, {REST_SECONDS}
         * power(2, least(before.failures - {FAILURES_TO_REST}, 10))))
@@ -97,7 +102,8 @@ WITH before AS (
   SELECT h.connection_id, h.status AS was, h.last_error AS message
   FROM connections_connectionhealth h
   WHERE h.connection_id = ANY(%(ids)s::uuid[])
-    AND (h.status <> 'ACTIVE' OR h.failures_in_a_row > 0 OR h.circuit_open_until IS NOT NULL)
+    AND (h.status <> 'ACTIVE' OR h.failures_in_a_row > 0 OR h.circuit_open_until IS NOT NULL
+      OR h.unreachable_at IS NOT NULL)
   ORDER BY h.connection_id FOR NO KEY UPDATE
 ), changed AS (
   UPDATE connections_connectionhealth h SET
@@ -134,28 +140,44 @@ def mark_errors(failed: Sequence[tuple[UUID, str]], *, again: Again = Again.RARE
 
     Returns those that were not in error before: for them an event was written, and they take no
     entries until they are reconciled again. From the fifth failure in a row on a connection rests,
-    30 seconds first and up to 10 minutes, or SOON_SECONDS at most.
+    30 seconds first and up to 10 minutes, or SOON_SECONDS at most. In a maintenance window of the
+    broker's it counts for nothing, unless it is the login that is refused.
     """
-    return _mark(failed, is_sure=True, again=again)
+    spared = {} if again is Again.RARELY else maintenance.forgiven([one for one, _ in failed])
+    return _mark(failed, spared, is_sure=True, again=again)
 
 
 def mark_failures(failed: Sequence[tuple[UUID, str]]) -> list[UUID]:
     """Note that these did not answer: an error only if it is not the first time (see above).
 
     Returns those that are in error because of it. Where most of a host's accounts do not answer,
-    the host's circuit opens (`connections.host_circuits`).
+    the host's circuit opens (`connections.host_circuits`). In a maintenance window of the broker's
+    neither happens: the account is in doubt, and read again until it answers.
     """
-    newly = _mark(failed, is_sure=False, again=Again.LOOK)
-    host_circuits.open_where_most_fail([connection_id for connection_id, _ in failed])
+    spared = maintenance.forgiven([connection_id for connection_id, _ in failed])
+    newly = _mark(failed, spared, is_sure=False, again=Again.LOOK)
+    host_circuits.open_where_most_fail([one for one, _ in failed if one not in spared])
     return newly
 
 
 @transaction.atomic
-def _mark(failed: Sequence[tuple[UUID, str]], *, is_sure: bool, again: Again) -> list[UUID]:
-    last = {connection_id: message[:LONGEST_MESSAGE] for connection_id, message in failed}
-    ids, messages = columns(list(last.items()), 2)
-    parameters = {"ids": ids, "messages": messages, "sure": is_sure, "again": again.value}
-    return [row.connection_id for row in rows(_ERRORS, parameters)]
+def _mark(
+    failed: Sequence[tuple[UUID, str]],
+    spared: Mapping[UUID, Maintenance],
+    *,
+    is_sure: bool,
+    again: Again,
+) -> list[UUID]:
+    last = {}
+    for connection_id, message in failed:
+        if one := spared.get(connection_id):
+            message = f"Maintenance {maintenance.words(one)} {message}"
+        last[connection_id] = (message[:LONGEST_MESSAGE], connection_id in spared)
+    told = [(connection_id, *said) for connection_id, said in last.items()]
+    ids, messages, forgiven = columns(told, 3)
+    parameters = {"ids": ids, "messages": messages, "forgiven": forgiven}
+    found = rows(_ERRORS, {**parameters, "sure": is_sure, "again": again.value})
+    return [row.connection_id for row in found]
 
 
 @transaction.atomic

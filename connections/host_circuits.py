@@ -97,7 +97,8 @@ WHERE x.host IN (SELECT host FROM connections_hostcircuit
   WHERE opened_at IS NOT NULL AND probe_at <= clock_timestamp() AND EXISTS (
     SELECT FROM connections_connectionhealth h
     JOIN connections_executionconnection c ON c.id = h.connection_id
-    WHERE c.broker_host = host AND h.unreachable_at IS NOT NULL AND c.id <> ALL(%s::uuid[]))
+    WHERE c.broker_host = host AND h.unreachable_at IS NOT NULL AND h.status <> 'UNTESTED'
+      AND c.is_active AND c.archived_at IS NULL AND c.id <> ALL(%s::uuid[]))
   ORDER BY host FOR NO KEY UPDATE SKIP LOCKED)
 RETURNING x.host
 """

@@ -27,7 +27,6 @@ AT_ONCE, AT_ONE_HOST = 200, 25
 SECONDS = 8  # for one account
 BATCH = 500
 UNUSABLE = "What the broker says of the account cannot be used"
-TELL = "Tell the operators; the log has the place."
 Reading = tuple[AccountState, datetime]
 Account = tuple[UUID, AccountState, datetime]
 
@@ -39,7 +38,13 @@ class Read:
     accounts: list[Account] = field(default_factory=list)
     failures: list[tuple[UUID, str]] = field(default_factory=list)
     errors: dict[health.Again, list[tuple[UUID, str]]] = field(default_factory=dict)  # sure ones
-    refused: list[UUID] = field(default_factory=list)  # the broker spoke: its host is well
+    refused: list[UUID] = field(default_factory=list)  # yet the broker spoke: its host is well
+
+    @property
+    def well(self) -> set[UUID]:
+        """Those that answered and of which nothing is surely wrong."""
+        wrong = {connection_id for errors in self.errors.values() for connection_id, _ in errors}
+        return {connection_id for connection_id, *_ in self.accounts} - wrong
 
     def blame(self, connection_id: UUID, sentence: str, again: health.Again) -> None:
         """Note what is surely wrong with an account."""
@@ -66,29 +71,44 @@ def read_accounts(
     """Read accounts given by rows for `spec_from_row`, and write down what comes of it as it comes.
 
     An answer ends an error; a refused login is one, a lost answer only if it is not the first;
-    after five failures in a row a connection rests (`health.mark_errors`).
+    after five failures in a row a connection rests (`health.mark_errors`). What is our own
+    program's fault is raised when all the others are written.
     """
     answers: Answers[Reading] = Answers(run, in_all=AT_ONCE, per_host=AT_ONE_HOST, seconds=SECONDS)
     answers.start([(row, partial(_account, row, adapter)) for row in due])
     answered = failed = 0
+    fault: Exception | None = None
     for group in answers.groups():
         read = Read()
         for row, answer in group:
             _sort(row.connection_id, answer, read)
-        _write(read)
-        answered += len(read.accounts)
+        try:
+            _write(read)
+        except health.OURS as error:
+            fault = error
+        answered += len(read.well)
         failed += len(read.failures) + sum(map(len, read.errors.values()))
+    if fault is not None:
+        raise fault
     return answered, failed
 
 
 def _write(read: Read) -> None:
-    unusable = _store_or_halve(read.accounts) if read.accounts else {}
+    try:
+        unusable = _store_or_halve(read.accounts) if read.accounts else {}
+    except health.OURS:
+        read.accounts.clear()  # nothing is known to be written of them, and nothing is their fault
+        _write_health(read)
+        raise
     read.accounts = [one for one in read.accounts if one[0] not in unusable]
     for connection_id, sentence in unusable.items():
         read.blame(connection_id, sentence, health.Again.SOON)
-    answered = [connection_id for connection_id, *_ in read.accounts]
-    health.mark_active(answered)
-    health.mark_connected(answered)
+    _write_health(read)
+
+
+def _write_health(read: Read) -> None:
+    health.mark_active(read.well)
+    health.mark_connected([connection_id for connection_id, *_ in read.accounts])
     close_where_some_answer(read.refused)
     for again, errors in read.errors.items():
         health.mark_errors(errors, again=again)
@@ -104,9 +124,9 @@ def _store_or_halve(accounts: Sequence[Account]) -> dict[UUID, str]:
         log.error(
             "an account's answer cannot be stored", connection=str(connection_id), exc_info=fault
         )
-        unusable[connection_id] = f"{UNUSABLE} ({type(fault).__name__}). {TELL}"
+        unusable[connection_id] = f"{UNUSABLE} ({type(fault).__name__}). {health.TELL}"
 
-    all_or_halves(accounts, told.refresh_accounts, leave, faults=health.UNUSABLE)
+    all_or_halves(accounts, told.refresh_accounts, leave, faults=health.UNUSABLE, ours=health.OURS)
     return unusable
 
 
@@ -119,6 +139,11 @@ def _sort(connection_id: UUID, answer: Reading | Exception, read: Read) -> None:
     """One account's trouble is never its neighbour's."""
     if isinstance(answer, tuple):
         read.accounts.append((connection_id, *answer))
+        if not answer[0].trading_allowed:  # else each signal would be refused, and forgotten here
+            disabled = Code.TRADING_DISABLED
+            sentence = f"{disabled.sentence} {disabled.hint}"
+            read.blame(connection_id, sentence, health.again_of(disabled))
+            read.refused.append(connection_id)
     elif isinstance(answer, ImportError | NotAsked):
         return  # another process has this kind's library and reads it; the next round asks
     elif isinstance(answer, BrokerError):

@@ -18,6 +18,7 @@ from django.utils import timezone
 from brokers.base import BrokerAdapter, BrokerError
 from brokers.messages import AccountState, Check, CheckResult, ConnectionSpec, Instrument
 from brokers.registry import adapter_for
+from common.codes import Code
 from common.errors import FillcastError, MisconfiguredError
 from connections import health, hosts, told
 from connections.models import ConnectionHealth, ExecutionConnection
@@ -95,6 +96,8 @@ async def _ask(adapter: BrokerAdapter, spec: ConnectionSpec, findings: Findings)
             return
         findings.account = await adapter.account(spec)
         findings.checks.append(_judge_account(findings.account))
+        if not findings.account.trading_allowed:
+            findings.again = health.again_of(Code.TRADING_DISABLED)
         findings.book = adapter.instrument_book(spec)
         findings.instruments = await adapter.instruments(spec)
         findings.checks.append(_judge_instruments(findings.instruments))
@@ -105,7 +108,7 @@ def _judge_account(account: AccountState) -> Check:
     if account.trading_allowed:
         return Check("account", CheckResult.OK, shown)
     return Check(
-        "account", CheckResult.WARN, f"{shown} The broker does not allow trading on it.",
+        "account", CheckResult.FAIL, f"{shown} The broker does not allow trading on it.",
         "Ask the broker to enable trading, or use the trading password, not the investor's.",
     )  # fmt: skip
 

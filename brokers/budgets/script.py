@@ -9,12 +9,12 @@ overtaken for ever by small ones).
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from typing import TYPE_CHECKING
 
 from brokers.budgets.rates import Rate, Turn, Wanted
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
 
 KEPT_SECONDS = 3600  # longer than any bucket needs to be full
 CONNECT_SECONDS = 0.25
@@ -118,10 +118,14 @@ class Line:
         self._url, self._me = url, me
         self._redis: Redis | None = None
 
-    async def connect(self) -> Redis:
+    async def connect(self) -> "Redis":
         """Return the connection. Raises whatever keeps it from being made, within a quarter of
         a second."""
         if self._redis is None:
+            from redis.asyncio import Redis  # adapters are imported where nobody needs it
+            from redis.asyncio.retry import Retry
+            from redis.backoff import NoBackoff
+
             async with asyncio.timeout(CONNECT_SECONDS):
                 redis = Redis.from_url(
                     self._url, socket_timeout=CONNECT_SECONDS, retry=Retry(NoBackoff(), 0)

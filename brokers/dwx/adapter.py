@@ -2,7 +2,7 @@
 
 Settings of a connection: `folder` (a name under FILLCAST_MT4_ROOT), `symbols` (lots.py),
 `server_zone` (times.py), `history_days`, and the seconds of patience.py. Credentials: `password`,
-the key in the folder. Events are not pushed: positions and fills are polled.
+the key in the folder. What happens there without our asking is seen by the files (watch.py).
 """
 
 import asyncio
@@ -10,18 +10,19 @@ import os
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
-from functools import cache
+from datetime import datetime
 from pathlib import Path
 
 from brokers.base import Guard, NotSent, ReadFailed, Tell
-from brokers.dwx import checks, lookups, orders
+from brokers.dwx import checks, lookups, orders, prices
 from brokers.dwx.folders import AwayError, check_key, folder_of
-from brokers.dwx.line import Line, days_of
+from brokers.dwx.kind import FORM, capabilities_of
+from brokers.dwx.line import Line
 from brokers.dwx.patience import Patience
 from brokers.dwx.reports import HiddenError
 from brokers.dwx.terminal import Terminal
 from brokers.dwx.times import NEW_YORK_CLOSE, Zone
+from brokers.dwx.watch import Watch
 from brokers.messages import (
     AccountState,
     BrokerOrder,
@@ -31,14 +32,12 @@ from brokers.messages import (
     Check,
     CheckResult,
     ConnectionSpec,
-    ExitSafety,
     Instrument,
     ModifyRequest,
     OrderReport,
     OrderRequest,
-    OrderType,
-    PositionMode,
-    TimeInForce,
+    Quote,
+    WhatIf,
 )
 from common.codes import Code
 
@@ -49,38 +48,21 @@ def create(root: str | None = None) -> "DwxAdapter":
     return DwxAdapter(Path(where) if where else None)
 
 
-@cache  # asked for each order of a bundle
-def _capabilities(days: int) -> Capabilities:
-    return Capabilities(
-        order_types=frozenset(OrderType),
-        times_in_force=frozenset({TimeInForce.GTC}),
-        native_stops=True,
-        modify=True,
-        position_modes=frozenset({PositionMode.HEDGING}),
-        partial_close=True,
-        event_stream=False,
-        price_stream=False,
-        lookup_horizon=timedelta(days=days),
-        refuses_repeated_ids=False,
-        exit_safety=ExitSafety.TICKET,
-        session=True,
-        needs_credentials=True,
-        fills_horizon=timedelta(days=days),
-    )
-
-
 class DwxAdapter:
     """All terminals of one process."""
 
     kind = "mt4"
+    form = FORM
 
     def __init__(self, root: Path | None) -> None:
         self._root = root
         self._terminals: dict[Path, Terminal] = {}
+        self._folders: dict[str, Path] = {}  # by connection
         self._lock = threading.Lock()
+        self._watch = Watch()
 
     def capabilities(self, spec: ConnectionSpec) -> Capabilities:
-        return _capabilities(days_of(spec))
+        return capabilities_of(spec)
 
     def instrument_book(self, spec: ConnectionSpec) -> str:
         """Each terminal has its own: what a lot is stands in the connection's settings."""
@@ -112,6 +94,11 @@ class DwxAdapter:
             return await orders.modify(line, request)
 
     # ---- reads ----------------------------------------------------------------------------
+    async def connect(self, spec: ConnectionSpec) -> None:
+        """Take the folder for this process, and watch what happens there."""
+        async with self._asking(spec) as line:
+            await line.snapshot()
+
     async def test(self, spec: ConnectionSpec) -> list[Check]:
         """Check folder, key, expert advisor, account, limits, symbols and the server's time."""
         try:
@@ -132,7 +119,7 @@ class DwxAdapter:
     async def find_order(
         self, spec: ConnectionSpec, client_order_id: str, symbol: str = ""
     ) -> list[OrderReport] | None:
-        async with self._read(spec) as line, line.terminal.turn():
+        async with self._asking(spec) as line:
             return await lookups.find(line, client_order_id)
 
     async def positions(self, spec: ConnectionSpec) -> list[BrokerPosition]:
@@ -144,22 +131,48 @@ class DwxAdapter:
             return (await line.books(await line.snapshot())).open_orders()
 
     async def fills_since(self, spec: ConnectionSpec, since: datetime) -> list[OrderReport]:
-        async with self._read(spec) as line, line.terminal.turn():
+        async with self._asking(spec) as line:
             return await lookups.fills(line, since)
 
+    async def quote(self, spec: ConnectionSpec, symbol: str) -> Quote:
+        """The last price of a symbol, as old as the last change of any price in the terminal."""
+        async with self._read(spec) as line:
+            return await prices.quote(line, symbol)
+
+    async def stream_quotes(
+        self, spec: ConnectionSpec, symbols: Sequence[str]
+    ) -> AsyncIterator[Quote]:
+        """Tell prices as the expert advisor writes them, within `prices.LOOK_SECONDS`."""
+        async with self._read(spec) as line:
+            async for one in prices.stream(line, symbols):
+                yield one
+
+    async def what_if(self, spec: ConnectionSpec, request: OrderRequest) -> WhatIf:
+        raise ReadFailed(Code.NOT_OFFERED, "the expert advisor does not tell what an order costs")
+
+    # ---- events ---------------------------------------------------------------------------
+    def stream_events(self) -> AsyncIterator[None]:
+        """Ring for the terminals that this process holds; watch.py bounds the delay."""
+        return self._watch.rings()
+
     async def events(self, limit: int, after: str = "") -> list[OrderReport]:
-        return []
+        return self._watch.news.read(limit, after)
 
     async def acknowledge(self, event_ids: Sequence[str]) -> None:
-        return None
+        self._watch.news.acknowledge(event_ids)
 
     async def clock(self) -> datetime | None:
         return None
 
-    async def disconnect(self) -> None:
-        """Let other processes have the folders; the next call takes them again."""
-        for terminal in list(self._terminals.values()):
-            await asyncio.to_thread(terminal.release)
+    async def disconnect(self, spec: ConnectionSpec | None = None) -> None:
+        """Let other processes have the folder, or all; the next call takes it again."""
+        self._watch.drop(spec.connection_id if spec else None)
+        if spec is None:
+            folders = list(self._terminals)
+        else:
+            folders = [one for one in [self._folders.get(spec.connection_id)] if one]
+        for folder in folders:
+            await asyncio.to_thread(self._terminals[folder].release)
 
     # ---- which terminal -------------------------------------------------------------------
     @asynccontextmanager
@@ -171,10 +184,18 @@ class DwxAdapter:
             await turn.__aenter__()
         except AwayError as error:
             raise NotSent(error.code, error.detail) from error
+        self._watch.add(line)
         try:
             yield line
         finally:
             await turn.__aexit__(None, None, None)
+
+    @asynccontextmanager
+    async def _asking(self, spec: ConnectionSpec) -> AsyncIterator[Line]:
+        """A turn for a read that needs a command. Raises ReadFailed."""
+        async with self._read(spec) as line, line.terminal.turn():
+            self._watch.add(line)
+            yield line
 
     @asynccontextmanager
     async def _read(self, spec: ConnectionSpec) -> AsyncIterator[Line]:
@@ -191,9 +212,10 @@ class DwxAdapter:
         await asyncio.to_thread(check_key, folder, spec.credentials.get("password", ""))
         with self._lock:
             terminal = self._terminals.setdefault(folder, Terminal(folder))
+            self._folders[spec.connection_id] = folder
         terminal.patience = Patience.of(spec.settings)
         try:
             zone = Zone(str(spec.settings.get("server_zone") or NEW_YORK_CLOSE))
         except ValueError as error:
             raise AwayError(Code.NOT_CONNECTED, str(error)) from error
-        return Line(spec, terminal, zone)
+        return Line(spec, terminal, zone, self._watch.heard)

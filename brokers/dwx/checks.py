@@ -12,18 +12,23 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 
-from brokers.dwx import disk, lookups, parse
+from brokers.dwx import disk, parse
 from brokers.dwx.files import whole
 from brokers.dwx.folders import AwayError, HeldError
 from brokers.dwx.line import ALL_HISTORY, Line
 from brokers.dwx.lots import Lots, LotsError, lots_of, symbols_of
 from brokers.dwx.parse import MalformedError, Message, Snapshot
+from brokers.dwx.prices import subscribe
 from brokers.messages import Check, CheckResult, Instrument
 from common.codes import Code
 
 OK, WARN, FAIL = CheckResult.OK, CheckResult.WARN, CheckResult.FAIL
 FOLDER = "Ask the operators for the folder's name and its key; docs/metatrader4.md says how."
 EXPERT = "Start MetaTrader, attach DWX_Server to a chart and switch AutoTrading on."
+ALLOWED = (
+    "Switch AutoTrading on, allow live trading for DWX_Server (F7 on its chart), log in with the"
+    " trading password, not the investor's. The next order that goes through clears this."
+)
 LIMITS = "Raise {} in the inputs of DWX_Server (F7 on its chart)."
 TOO_MANY, TOO_LARGE = "OPEN_ORDER_MAXIMUM_NUMBER", "OPEN_ORDER_LOTSIZE_TOO_LARGE"
 OUT_OF_RANGE = "OPEN_ORDER_LOTSIZE_OUT_OF_RANGE"
@@ -50,6 +55,8 @@ async def run(line: Line) -> list[Check]:
         return [*found, Check("account", FAIL, said, "Correct the account's number, or log in.")]
     found.append(Check("account", OK, snapshot.account.number))
     found += [Check("position mode", OK, "HEDGING"), _time(line, snapshot)]
+    if line.terminal.barred:  # the files do not tell it before an order is tried
+        found.append(Check("trading", FAIL, f"The last order: {line.terminal.barred}", ALLOWED))
     try:
         async with line.terminal.turn():
             await line.with_history()
@@ -103,9 +110,8 @@ async def symbols(line: Line) -> Symbols:
         hint = 'Name them as MetaTrader does, for example "EURUSD, XAUUSD".'
         found.checks.append(Check("symbols", FAIL, "The setting `symbols` names none.", hint))
         return found
-    await lookups.subscribe(line, wanted)
-    prices = line.terminal.folder / "DWX_Market_Data.txt"
-    worth = await whole(prices, parse.tick_values, line.terminal.patience.stale)
+    await subscribe(line, wanted)
+    worth = await whole(line.terminal.prices, parse.tick_values, line.terminal.patience.stale)
     account = (await line.snapshot()).account
     for symbol in wanted:
         try:
@@ -161,9 +167,9 @@ def _worth(lots: Lots, currency: str, worth: Decimal | None) -> list[Check]:
 async def _probe(line: Line, symbol: str, lots: Decimal) -> Message:
     content = f"{symbol},buylimit,{lots:f},0,0,0,0,fillcast probe,0"
     told = await line.terminal.ask("OPEN_ORDER", content)
-    if told is None:
+    if not told:
         raise AwayError(Code.NOT_CONNECTED, "The expert advisor's messages do not come.")
-    return told
+    return told[-1]
 
 
 def _time(line: Line, snapshot: Snapshot) -> Check:

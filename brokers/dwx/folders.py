@@ -7,13 +7,12 @@ tenant could name another's terminal.
 """
 
 import hmac
-import re
 from pathlib import Path
 
 from brokers.dwx import disk
+from brokers.form import FOLDER
 from common.codes import Code
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 INSIDE = ("", "DWX", "MQL4/Files/DWX", "Files/DWX")
 KEY = "fillcast.key"
 
@@ -37,7 +36,7 @@ def folder_of(root: Path | None, name: object) -> Path:
     """
     if root is None:
         raise AwayError(Code.NOT_CONNECTED, "FILLCAST_MT4_ROOT is not set on this machine.")
-    if not isinstance(name, str) or not NAME.fullmatch(name):
+    if not isinstance(name, str) or not FOLDER.fullmatch(name):
         raise AwayError(Code.UNKNOWN_ACCOUNT, "The setting `folder` is not a folder's name.")
     try:
         return _inside(root.resolve(), name)

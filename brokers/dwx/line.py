@@ -3,6 +3,7 @@
 import asyncio
 import math
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -21,6 +22,10 @@ HISTORY_DAYS = 90
 ALL_HISTORY = "In MetaTrader, Account History, right click: All History."
 
 
+def _nobody(*_: object) -> None:
+    """Who is told where nobody watches."""
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """What a call needs. Everything here raises AwayError where the terminal cannot be used."""
@@ -28,6 +33,7 @@ class Line:
     spec: ConnectionSpec
     terminal: Terminal
     zone: Zone
+    heard: Callable[["Line", Books], None] = _nobody
 
     async def snapshot(self) -> Snapshot:
         """Return what is open now, of this connection's account and no other."""
@@ -60,7 +66,9 @@ class Line:
         """Put together all that is known. In a turn. First what is open, then what was closed: what
         moves between both is seen twice and never missed."""
         snapshot = await self.snapshot()
-        return self.remember(await self.books(snapshot, await self.history(days)))
+        books = self.remember(await self.books(snapshot, await self.history(days)))
+        self.heard(self, books)
+        return books
 
     async def history(self, days: int = 0) -> tuple[Ticket, ...]:
         """Ask for the history, back to the opening of all that was ever seen open here."""
@@ -84,6 +92,12 @@ class Line:
             opened = self.zone.utc(one.opened_at).timestamp()
             self.terminal.oldest = min(self.terminal.oldest, opened)
         return books
+
+    def shows_all(
+        self, before: Mapping[int, tuple[bool, Decimal]], now: Mapping[int, tuple[bool, Decimal]]
+    ) -> bool:
+        """Whether what is open tells all that has happened: nothing has left since."""
+        return all(number in now and now[number][1] >= lots for number, (_, lots) in before.items())
 
     def lots(self, symbol: str) -> Lots:
         """Raises Rejected for a symbol of which nobody says what a lot is."""

@@ -5,10 +5,10 @@ import time
 from collections.abc import Sequence
 from datetime import datetime
 
+from brokers.dwx import prices
 from brokers.dwx.folders import AwayError
 from brokers.dwx.ledger import CLOSE, Intent
 from brokers.dwx.line import Line, traceable
-from brokers.dwx.lots import LotsError, symbols_of
 from brokers.dwx.reports import Books
 from brokers.messages import AccountState, OrderReport, PositionMode
 from common.clocks import market_now
@@ -57,18 +57,9 @@ async def _be_certain(line: Line, sent: Sequence[Intent]) -> None:
     quiet = await line.terminal.market_age()
     if quiet > QUIET_SECONDS:
         if math.isinf(quiet):
-            await subscribe(line, [one.symbol for one in sent])
+            await prices.subscribe(line, [one.symbol for one in sent])
         said = "No price has moved: whether the terminal has its broker cannot be told."
         raise AwayError(Code.NOT_CONNECTED, said)
-
-
-async def subscribe(line: Line, symbols: Sequence[str]) -> None:
-    """Have the prices of these, and of the connection's symbols, written. In a turn."""
-    try:
-        wanted = dict.fromkeys([*symbols_of(line.spec.settings), *symbols])
-    except LotsError:
-        wanted = dict.fromkeys(symbols)
-    await line.terminal.ask("SUBSCRIBE_SYMBOLS", ",".join(wanted))
 
 
 async def fills(line: Line, since: datetime) -> list[OrderReport]:

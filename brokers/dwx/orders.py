@@ -160,11 +160,14 @@ async def _outcome(
     except BrokerError as error:
         if isinstance(error, NotSent | Rejected):
             line.terminal.settled()
+            if error.code is Code.TRADING_DISABLED:
+                line.terminal.barred = error.detail
             if intent:
                 how = UNSENT if isinstance(error, NotSent) else REFUSED
                 await line.terminal.ended(sent.number, how)
         raise
     line.terminal.settled()
+    line.terminal.barred = ""
     return told
 
 

@@ -233,6 +233,21 @@ def tick_values(raw: bytes) -> dict[str, Decimal]:
         raise MalformedError(repr(error)) from error
 
 
+def prices(raw: bytes) -> dict[str, tuple[Decimal, Decimal]]:
+    """Read DWX_Market_Data.txt: bid and ask by symbol. Raises MalformedError."""
+    try:
+        return {
+            symbol: (_number(one["bid"]), _number(one["ask"])) for symbol, one in load(raw).items()
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise MalformedError(repr(error)) from error
+
+
+def listed(message: Message) -> list[str]:
+    """Return the symbols behind 'Could not subscribe to symbols: '."""
+    return [name.strip() for name in message.text.partition(": ")[2].split(",") if name.strip()]
+
+
 def ticket_sent(message: Message) -> int | None:
     """Return the ticket that 'Successfully sent order' names."""
     found = SENT.match(message.text) if not message.kind else None

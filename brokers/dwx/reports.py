@@ -28,6 +28,22 @@ from brokers.messages import (
     ReportKind,
 )
 
+ENDED = (ReportKind.CANCELLED, ReportKind.EXPIRED)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far a terminal has been told. open: what was open, by ticket whether it waits and its
+    lots; last: the highest execution's number, where executions have some."""
+
+    open: Mapping[int, tuple[bool, Decimal]]
+    last: int = 0
+
+
+def open_now(snapshot: Snapshot) -> dict[int, tuple[bool, Decimal]]:
+    """What is open, as a Mark keeps it."""
+    return {one.number: (not one.is_position, one.lots) for one in snapshot.tickets}
+
 
 class HiddenError(Exception):
     """A part of a position's past is not in sight; with the whole history it may be."""
@@ -131,17 +147,46 @@ class Books:
     # ---- all there is ----------------------------------------------------------------------
     def since(self, moment: datetime) -> list[OrderReport]:
         """Tell every fill since a time, of all positions, open or closed. Raises HiddenError."""
-        positions = [one for one in self.tickets if one.is_position]
-        told = [
-            self._entered(root, parts)
-            for root, parts in self._groups(positions)
-            if self.zone.utc(parts[0].opened_at) >= moment
-        ]
-        return told + [
-            self.left(one)
-            for one in positions
-            if one.closed_at is not None and self.zone.utc(one.closed_at) >= moment
-        ]
+        return self._fills(None, moment)
+
+    @property
+    def mark(self) -> Mark:
+        """How far these books tell: what is open."""
+        closed = {one.number for one in self.closed}
+        now = open_now(self.snapshot)
+        return Mark({number: said for number, said in now.items() if number not in closed})
+
+    def news(self, mark: Mark | None, moment: datetime) -> list[OrderReport]:
+        """Tell what happened to orders of ours since a mark, whatever the clocks say, and what
+        they say happened since a moment. Raises HiddenError."""
+        before = mark.open if mark else None
+        told = [one for one in self._fills(before, moment) if one.client_order_id]
+        for one in self.closed:
+            waited, _ = (before or {}).get(one.number, (False, None))
+            if waited and (client_order_id := parse.client_order_id_of(one, self.names)):
+                reports = self.entry(client_order_id) or []
+                told += [report for report in reports if report.kind in ENDED]
+        return told
+
+    def _fills(
+        self, mark: Mapping[int, tuple[bool, Decimal]] | None, moment: datetime
+    ) -> list[OrderReport]:
+        """Tell what was opened and closed since a moment, what was not yet filled `before`, and
+        what was open then and is closed."""
+        positions, before = [one for one in self.tickets if one.is_position], mark or {}
+
+        def entered(one: Ticket) -> bool:
+            waited, _ = before.get(one.number, (False, None))
+            is_new = mark is not None and one.closed_at is None and one.number not in before
+            return waited or is_new or self.zone.utc(one.opened_at) >= moment
+
+        def left(one: Ticket) -> bool:
+            at = one.closed_at
+            return at is not None and (one.number in before or self.zone.utc(at) >= moment)
+
+        groups = self._groups(positions)
+        told = [self._entered(root, parts) for root, parts in groups if any(map(entered, parts))]
+        return told + [self.left(one) for one in positions if left(one)]
 
     def positions(self) -> list[BrokerPosition]:
         """Tell every open position. Raises HiddenError."""

@@ -45,7 +45,9 @@ class Terminal:
         self._history = folder / "DWX_Historic_Trades.txt"
         self._slot = folder / "DWX_Commands_0.txt"
         self._withdrawn = own / "withdrawn.txt"
-        self._pulse, self._market = Pulse(self._orders), Pulse(folder / "DWX_Market_Data.txt")
+        self.prices, self.watched = folder / "DWX_Market_Data.txt", set[str]()
+        self.barred = ""  # why the terminal itself refused to trade, the last time we tried
+        self._pulse, self._market = Pulse(self._orders), Pulse(self.prices)
         self._busy, self._claiming = threading.Lock(), threading.Lock()
         self._held: int | None = None
         self._number = self._reserved = 0
@@ -220,9 +222,9 @@ class Terminal:
         self._settled = True  # it has come to this command, so none before it is under way
         return await whole(self._history, _closed, self.patience.stale)
 
-    async def ask(self, command: str, content: str) -> Message | None:
-        """Send a command that trades nothing; return the last message that follows, if any. In a
-        turn. Raises AwayError."""
+    async def ask(self, command: str, content: str) -> list[Message]:
+        """Send a command that trades nothing; return the messages that follow, if any. In a turn.
+        Raises AwayError."""
         sent = await self._ask(self.next_number(), command, content)
         if sent is None:
             raise AwayError(Code.NOT_CONNECTED, "The expert advisor takes no commands.")
@@ -231,7 +233,7 @@ class Terminal:
             found = [one for one in await self.news(sent) if one.kind != OF_PRICES]
             self._settled = bool(found)
             if found or time.monotonic() > until:
-                return found[-1] if found else None
+                return found
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _ask(self, number: int, command: str, content: str) -> Sent | None:

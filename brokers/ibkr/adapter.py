@@ -22,6 +22,7 @@ from common.clocks import market_now
 if TYPE_CHECKING:
     from brokers.ibkr.calls import IbkrAdapter
 
+MINUTE = timedelta(minutes=1)
 __all__ = ["FORM", "capabilities_of", "create"]
 
 
@@ -49,14 +50,14 @@ def capabilities_of(spec: ConnectionSpec) -> Capabilities:
 
 
 def _since_midnight(timezone: str) -> timedelta:
-    """How long TWS's day is already. A zone that does not exist is New York."""
+    """How long TWS's day is already, in whole minutes. A zone that does not exist is New York."""
     try:
         zone = ZoneInfo(timezone)
     except (KeyError, ValueError, OSError):
         zone = ZoneInfo(NEW_YORK)
     now = market_now()
     midnight = now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
-    return now - midnight
+    return (now - midnight) // MINUTE * MINUTE
 
 
 def create() -> "IbkrAdapter":

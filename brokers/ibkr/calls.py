@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from weakref import WeakKeyDictionary
 
+from brokers import budgets
 from brokers.base import BrokerError, Guard, NotSent, ReadFailed, Tell
+from brokers.budgets import Budget, Rate
 from brokers.ibkr import checks, levels, margins, placing, quotes, reads
 from brokers.ibkr.adapter import capabilities_of
-from brokers.ibkr.budget import Budget, Window
 from brokers.ibkr.form import FORM
 from brokers.ibkr.ledger import Ledger
-from brokers.ibkr.news import News
-from brokers.ibkr.pace import Pace
+from brokers.ibkr.pace import RATE, Pace
 from brokers.ibkr.place import place_of
 from brokers.ibkr.session import Session
 from brokers.messages import (
@@ -37,6 +37,7 @@ from brokers.messages import (
     Quote,
     WhatIf,
 )
+from brokers.news import News
 from common.codes import Code
 
 
@@ -46,7 +47,6 @@ class Desk:
 
     news: News = field(default_factory=News)
     sessions: dict[str, Session] = field(default_factory=dict)
-    budgets: dict[tuple[str, int], Budget] = field(default_factory=dict)
     ledger: Ledger = field(init=False)
 
     def __post_init__(self) -> None:
@@ -63,9 +63,9 @@ class IbkrAdapter:
         self,
         pace: Pace | None = None,
         *,
-        budget_for: Callable[[str, int], Budget] = lambda host, port: Window(),
+        budget_for: Callable[[str, Rate], Budget] = budgets.budget_for,
     ) -> None:
-        """budget_for: the allowance of a gateway (host, port), shared by all who talk to it."""
+        """budget_for: the allowance of a gateway, shared by all who talk to it."""
         self._pace, self._budget_for = pace or Pace(), budget_for
         self._desks: WeakKeyDictionary[asyncio.AbstractEventLoop, Desk] = WeakKeyDictionary()
 
@@ -198,10 +198,7 @@ class IbkrAdapter:
                     Code.CLIENT_ID_IN_USE,
                     f"connection {other.place.connection_id} has client id {place.client_id} there",
                 )
-        gateway = place.host, place.port
-        if gateway not in desk.budgets:
-            desk.budgets[gateway] = self._budget_for(*gateway)
-        budget = desk.budgets[gateway]
+        budget = self._budget_for(f"ibkr {place.host.lower()}:{place.port}", RATE)
         desk.sessions[place.connection_id] = Session(place, desk.ledger, budget, self._pace)
         if known is not None:
             await known.close()

@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 
 from brokers.base import ReadFailed, Rejected
 from brokers.ibkr import margins, parse, reads
-from brokers.ibkr.budget import MESSAGES_PER_SECOND
 from brokers.ibkr.contracts import listed
+from brokers.ibkr.details import details_of
+from brokers.ibkr.pace import MOST_MESSAGES
 from brokers.ibkr.place import PORTS
-from brokers.ibkr.placing import details_of
 from brokers.ibkr.session import Session
 from brokers.messages import (
     Check,
@@ -61,7 +61,7 @@ async def run(session: Session) -> list[Check]:
         checks.append(Check("reads", FAIL, error.detail, error.code.hint))
     checks.append(
         Check(
-            "limits", OK, f"{MESSAGES_PER_SECOND} messages a second for all of {where};"
+            "limits", OK, f"{MOST_MESSAGES} messages a second for all of {where};"
             " executions and ended orders are told for today only",
         )
     )  # fmt: skip

@@ -71,6 +71,13 @@ class Ear:
                 told.set_exception(error)
                 told.exception()  # the asker may be gone
 
+    def fail_lists(self, error: BrokerError) -> None:
+        """Fail the questions for orders: TWS refuses them without saying which it means."""
+        for key in (OPEN, COMPLETED):
+            told, _ = self._asked.pop(key, (None, []))
+            if told is not None and not told.done():
+                told.set_exception(error)
+
     def _more(self, key: int | str, item: Any) -> None:
         if key in self._asked:
             self._asked[key][1].append(item)

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 from brokers.form import Form, Setting, SettingKind
 from brokers.ibkr.contracts import BadSymbolError, fields_of, listed
 from brokers.ibkr.place import DEFAULT_PORT, NEW_YORK
+from brokers.windows import DEFAULT_REGION, REGION
 
 
 def _symbols_are_wrong(symbols: Any) -> str:
@@ -79,6 +80,14 @@ FORM = Form(
             "The one chosen when the gateway was logged in: IBKR's day ends there.",
             default=NEW_YORK,
             check=_zone_is_wrong,
+        ),
+        Setting(
+            REGION,
+            "Resets of",
+            "Where IBKR holds the account: its daily reset is then (brokers/windows.py).",
+            SettingKind.CHOICE,
+            default=DEFAULT_REGION,
+            choices=(("america", "North America"), ("europe", "Europe"), ("asia", "Asia-Pacific")),
         ),
         Setting(
             "margin_rates",

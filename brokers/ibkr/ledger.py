@@ -10,9 +10,9 @@ from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from brokers.ibkr.news import News
 from brokers.ibkr.records import ENTRY, STOP, TARGET, Fill, Record, levels_report
 from brokers.messages import OrderReport, ReportKind
+from brokers.news import News
 
 MOST_RECORDS = 10_000
 MOST_GONE = 200_000  # numbers of 8 bytes: a day's ended orders

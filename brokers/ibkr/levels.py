@@ -6,9 +6,11 @@ from functools import partial
 from typing import Any
 
 from brokers.base import NotSent, OutcomeUnknown, ReadFailed, Rejected, check_deadline
+from brokers.ibkr.details import details_of
 from brokers.ibkr.ledger import Ledger
-from brokers.ibkr.orders import leg_of, to_order
-from brokers.ibkr.placing import details_of, require_own, until
+from brokers.ibkr.orders import leg_of, require_level_sides, to_order
+from brokers.ibkr.placing import require_own, until
+from brokers.ibkr.quotes import last_quote
 from brokers.ibkr.reads import positions
 from brokers.ibkr.records import ENTRY, STOP, TARGET, Record, levels_report
 from brokers.ibkr.session import Session
@@ -41,11 +43,13 @@ async def modify(session: Session, request: ModifyRequest) -> list[OrderReport]:
     Raises NotSent, Rejected or OutcomeUnknown.
     """
     try:
-        await session.ready()
+        await session.ready_to_write()
         details = await details_of(session, request.symbol)
         entry = await _entry(session, request, details)
     except ReadFailed as error:
         raise NotSent(error.code, error.detail) from error
+    if not entry.live and (now := last_quote(session, request.symbol)) is not None:
+        require_level_sides(entry.side, request.stop_loss, request.take_profit, now.bid, now.ask)
     changes = _changes(session, entry, request, Decimal(str(details.minTick)))
     if changes:
         await _make(session, request, details.contract, changes)
@@ -60,7 +64,8 @@ async def modify(session: Session, request: ModifyRequest) -> list[OrderReport]:
 
 
 async def _make(session: Session, request: ModifyRequest, contract: Any, changes: Any) -> None:
-    await session.budget.acquire(len(changes), urgent=True)
+    check_deadline(request)
+    await session.budget.acquire(len(changes), urgent=True, until=request.send_by)
     try:
         session.require_usable()
         client = session.client

@@ -4,9 +4,9 @@ from typing import Any
 
 from brokers.base import ReadFailed, Rejected
 from brokers.ibkr import codes, parse, reads
+from brokers.ibkr.details import details_of
 from brokers.ibkr.ear import AnswerError
 from brokers.ibkr.orders import record_of, to_order
-from brokers.ibkr.placing import details_of
 from brokers.ibkr.session import Session
 from brokers.messages import OrderRequest, WhatIf
 from common.codes import Code

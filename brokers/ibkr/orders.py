@@ -9,9 +9,9 @@ from ib_async.contract import Contract
 
 from brokers.base import Rejected
 from brokers.ibkr.contracts import fields_of
-from brokers.ibkr.parse import multiplier_of, on_the_wire, parts_of, to_tick
+from brokers.ibkr.parse import NO_LIMIT, multiplier_of, on_the_wire, parts_of, to_tick
 from brokers.ibkr.records import ENTRY, STOP, TARGET, Record
-from brokers.messages import OrderRequest, OrderType, Side, TimeInForce
+from brokers.messages import OrderRequest, OrderType, Quote, Side, TimeInForce
 from common.codes import Code
 
 Order: Any = theirs.Order  # it says float, its client sends text as it is
@@ -34,6 +34,8 @@ def record_of(request: OrderRequest, details: Any) -> Record:
     step = Decimal(str(details.sizeIncrement or 1)) * units
     if not request.quantity.is_finite() or request.quantity <= 0 or request.quantity % step:
         raise Rejected(Code.VOLUME_INVALID, f"not a multiple of {on_the_wire(step)}")
+    if request.quantity > NO_LIMIT:
+        raise Rejected(Code.VOLUME_INVALID, f"above {on_the_wire(NO_LIMIT)}")
     tick, is_exit = Decimal(str(details.minTick)), bool(request.closes or request.reduce_only)
     limit, stop = request.limit_price, request.stop_price
     return Record(
@@ -64,6 +66,28 @@ def _require_sense(request: OrderRequest) -> None:
     prices = (request.limit_price, request.stop_price, request.stop_loss, request.take_profit)
     if any(p is not None and not (p.is_finite() and p > 0) for p in prices):
         raise Rejected(Code.PRICE_INVALID, "not a price")
+
+
+def require_sides(request: OrderRequest, quote: Quote | None) -> None:
+    """Raise Rejected for levels that would close the position at once: IBKR takes those.
+
+    quote: the price now, where it is known; an order with a price of its own is judged by that.
+    """
+    own = request.limit_price or request.stop_price
+    bid, ask = (own, own) if own is not None else (quote.bid, quote.ask) if quote else (None, None)
+    if bid is not None and ask is not None:
+        require_level_sides(request.side, request.stop_loss, request.take_profit, bid, ask)
+
+
+def require_level_sides(
+    side: Side, stop: Decimal | None, target: Decimal | None, bid: Decimal, ask: Decimal
+) -> None:
+    """Raise Rejected unless the stop is behind the price and the target ahead of it."""
+    above, below = (stop, target) if side is Side.BUY else (target, stop)
+    if above is not None and above >= ask:
+        raise Rejected(Code.STOPS_INVALID, f"{on_the_wire(above)} is above {on_the_wire(ask)}")
+    if below is not None and below <= bid:
+        raise Rejected(Code.STOPS_INVALID, f"{on_the_wire(below)} is below {on_the_wire(bid)}")
 
 
 def group_of(request: OrderRequest) -> str:

@@ -45,12 +45,14 @@ def their_exits(
     """
     told = []
     account = session.place.account
-    mine = {  # of a corrected one the last telling
-        parse.fill_of(one[1], Decimal(1)).broker_fill_id: one
-        for one in sorted(snapshot.executions, key=lambda one: one[1].execId)
-        if one[1].acctNumber in ("", account)
-    }
-    for contract, execution in sorted(mine.values(), key=lambda one: one[1].time, reverse=True):
+    mine: dict[str, Any] = {}  # as they came, since times are whole seconds
+    for one in snapshot.executions:
+        if one[1].acctNumber in ("", account):
+            fill = parse.fill_of(one[1], Decimal(1))
+            known = mine.get(fill.broker_fill_id)
+            if known is None or known[1].execId < one[1].execId:  # a correction takes its place
+                mine[fill.broker_fill_id] = one
+    for contract, execution in sorted(mine.values(), key=lambda one: one[1].time)[::-1]:
         fill = parse.fill_of(execution, parse.multiplier_of(contract))
         sign = 1 if parse.execution_side(execution.side) is Side.BUY else -1
         number = str(contract.conId)

@@ -1,6 +1,16 @@
-"""A session's times."""
+"""A session's times, and how fast a gateway may be talked to."""
 
 from dataclasses import dataclass
+
+from brokers.budgets import Rate
+
+RATE = Rate(per_second=40, burst=5)
+MOST_MESSAGES = 45
+"""In any second, of all who talk to a gateway: it cuts the line of who sends more than 50.
+
+Source: IBKR Campus, "TWS API: Pacing Limitations". What is admitted may leave a tenth of a second
+later, and 5 + 40 × 1.1 are 49.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,39 +15,14 @@ from brokers.base import (
     Rejected,
     check_deadline,
 )
-from brokers.ibkr.contracts import BadSymbolError
-from brokers.ibkr.ear import AnswerError
-from brokers.ibkr.orders import contract_of, leg_of, record_of, to_order
+from brokers.ibkr.details import details_of
+from brokers.ibkr.orders import leg_of, record_of, require_sides, to_order
+from brokers.ibkr.quotes import last_quote
 from brokers.ibkr.records import STOP, TARGET, Record
 from brokers.ibkr.session import Session
 from brokers.ibkr.wire import HalfSentError, TwsClient
 from brokers.messages import CancelRequest, OrderReport, OrderRequest, ReportKind
 from common.codes import Code
-
-
-async def details_of(session: Session, symbol: str) -> Any:
-    """Return what IBKR says of a symbol's contract, asked once in a session.
-
-    Raises Rejected where there is none (or not one that we can price), ReadFailed.
-    """
-    if symbol in session.details:
-        return session.details[symbol]
-    try:
-        contract = contract_of(symbol, session.place.settings)
-        found = await session.ask(lambda client, n: client.reqContractDetails(n, contract))
-    except BadSymbolError as error:
-        raise Rejected(Code.UNKNOWN_SYMBOL_AT_BROKER, str(error)) from error
-    except AnswerError as error:
-        if error.number == 200:
-            raise Rejected(Code.UNKNOWN_SYMBOL_AT_BROKER, f"{symbol}: {error}") from error
-        raise ReadFailed(Code.BROKER_UNREACHABLE, str(error)) from error
-    if len(found) != 1:
-        raise Rejected(Code.UNKNOWN_SYMBOL_AT_BROKER, f"{symbol} means {len(found)} contracts")
-    if found[0].priceMagnifier not in (0, 1):  # pence, cents: its money is not its price
-        raise Rejected(Code.UNKNOWN_SYMBOL_AT_BROKER, f"{symbol} is priced in parts of its money")
-    session.details[symbol] = found[0]
-    session.names[found[0].contract.conId] = symbol
-    return found[0]
 
 
 async def submit(session: Session, request: OrderRequest, guard: Guard) -> list[OrderReport]:
@@ -56,14 +31,17 @@ async def submit(session: Session, request: OrderRequest, guard: Guard) -> list[
     if (request.connection_id, request.account) != (place.connection_id, place.account):
         raise Rejected(Code.FIELD_INVALID, "the order names another connection or account")
     try:
-        await session.ready()
+        await session.ready_to_write()
         details = await details_of(session, request.symbol)
     except ReadFailed as error:
         raise NotSent(error.code, error.detail) from error
     if (known := _known(session, request)) is not None:
         return known
     records = _records(request, details)
-    await session.budget.acquire(len(records), urgent=records[0].is_exit)
+    require_sides(request, last_quote(session, request.symbol))
+    await session.budget.acquire(
+        len(records), urgent=records[0].is_exit, until=request.send_by or None
+    )
     client = _client(session)
     if (known := _known(session, request)) is not None:  # meanwhile
         return known
@@ -93,7 +71,7 @@ async def cancel(session: Session, request: CancelRequest) -> list[OrderReport]:
     Raises NotSent, Rejected or OutcomeUnknown.
     """
     try:
-        await session.ready()
+        await session.ready_to_write()
         record = session.ledger.get(session.place.connection_id, request.client_order_id)
         if record is None:
             of = session.place.connection_id, request.client_order_id
@@ -107,7 +85,8 @@ async def cancel(session: Session, request: CancelRequest) -> list[OrderReport]:
     if record.ended is not None:
         return _cancelled_or_not(record)
     require_own(session, record)
-    await session.budget.acquire(1, urgent=True)
+    check_deadline(request)
+    await session.budget.acquire(1, urgent=True, until=request.send_by)
     client = _client(session)
     frame = client.frame(lambda: client.cancelOrder(record.order_id, ""))
     record.cancelling, record.refused_change = True, ""

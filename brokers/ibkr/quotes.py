@@ -10,21 +10,21 @@ from ib_async.contract import Contract
 
 from brokers.base import ReadFailed, Rejected
 from brokers.ibkr import parse
+from brokers.ibkr.details import details_of
 from brokers.ibkr.lines import Line
-from brokers.ibkr.placing import details_of
 from brokers.ibkr.session import Session
 from brokers.messages import Quote
 from common.codes import Code
 
 log = logging.getLogger(__name__)
+KNOWN_SECONDS = 1.0  # so old may a price that was read be to judge by
 LINE_LOST = frozenset({Code.NOT_CONNECTED, Code.BROKER_UNREACHABLE, Code.CLIENT_ID_IN_USE})
 
 
 async def quote(session: Session, symbol: str) -> Quote:
     """Read the top of book now. Raises ReadFailed."""
     await session.ready()
-    running = next((x for x in session.lines.values() if x.symbol == symbol and not x.error), None)
-    if running is not None and (now := running.quote) is not None:
+    if (now := _running(session, symbol)) is not None:
         return now
     told = asyncio.Event()
     async with _subscribed(session, symbol, lambda _: told.set()) as line:
@@ -37,7 +37,20 @@ async def quote(session: Session, symbol: str) -> Quote:
             raise line.error
         if (now := line.quote) is None:
             raise ReadFailed(Code.MARKET_CLOSED, f"{symbol}: no bid and ask")
+        session.prices[symbol] = now, asyncio.get_running_loop().time()
         return now
+
+
+def last_quote(session: Session, symbol: str) -> Quote | None:
+    """The top of book where it is known now without being asked for."""
+    read, at = session.prices.get(symbol, (None, 0.0))
+    is_new = at > asyncio.get_running_loop().time() - KNOWN_SECONDS
+    return _running(session, symbol) or (read if is_new and session.usable else None)
+
+
+def _running(session: Session, symbol: str) -> Quote | None:
+    lines = (one for one in session.lines.values() if one.symbol == symbol and not one.error)
+    return next((line.quote for line in lines), None)
 
 
 async def stream(session: Session, symbols: Sequence[str]) -> AsyncGenerator[Quote, None]:
@@ -121,7 +134,7 @@ async def _subscribed(
         raise ReadFailed(Code.BROKER_UNREACHABLE, f"{symbol}: {error!r}") from error
     line = Line(symbol, pair, stir)
     client = session.client
-    await session.budget.acquire(1, urgent=False)
+    await session.budget.acquire()
     if client is not session.client:
         raise ReadFailed(Code.NOT_CONNECTED, "the line was made anew meanwhile")
     number = client.getReqId()
@@ -137,7 +150,4 @@ async def _subscribed(
         yield line
     finally:
         session.lines.pop(number, None)
-        await session.budget.acquire(1, urgent=False)
-        with suppress(ReadFailed, OSError):  # a line that was made anew knows nothing of it
-            if session.client is client:
-                client.cancelMktData(number)
+        await session.say(client, lambda client: client.cancelMktData(number))

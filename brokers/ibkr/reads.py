@@ -9,11 +9,11 @@ from typing import Any
 from brokers.base import ReadFailed, Rejected
 from brokers.ibkr import parse
 from brokers.ibkr.contracts import listed
+from brokers.ibkr.details import details_of
 from brokers.ibkr.ear import POSITIONS, TIME, VALUES, AnswerError
 from brokers.ibkr.forgotten import forgotten
 from brokers.ibkr.hearing import COMMISSION_PATIENCE
 from brokers.ibkr.others import is_foreign, resting_order, their_exits
-from brokers.ibkr.placing import details_of
 from brokers.ibkr.records import ENTRY, STOP, TARGET, Record, levels_report
 from brokers.ibkr.session import Session
 from brokers.messages import (
@@ -34,11 +34,11 @@ NOT_RESTING = frozenset({"Filled", "Cancelled", "ApiCancelled", "Inactive"})
 async def account(session: Session) -> AccountState:
     """Read the account's sums. Raises ReadFailed."""
     await session.ready()
-    number = session.place.account
+    number, client = session.place.account, session.client
     found = await _asked(
         session, lambda client, _: client.reqAccountUpdates(True, number), key=VALUES
     )
-    await session.say(lambda client: client.reqAccountUpdates(False, number))
+    await session.say(client, lambda client: client.reqAccountUpdates(False, number))
     values: dict[str, tuple[str, str]] = {}
     for tag, value, currency, of in found:
         if of in ("", number) and (tag != "UnrealizedPnL" or currency == "BASE"):
@@ -76,8 +76,9 @@ async def positions(session: Session) -> list[BrokerPosition]:
     """Read what is held, with the one stop and target where a position has but one of each."""
     await session.ready()
     await _learn_names(session)
+    client = session.client
     found = await _asked(session, lambda client, _: client.reqPositions(), key=POSITIONS)
-    await session.say(lambda client: client.cancelPositions())
+    await session.say(client, lambda client: client.cancelPositions())
     held: dict[int, BrokerPosition] = {}
     for number, contract, quantity, cost in found:
         if number != session.place.account:

@@ -8,26 +8,26 @@ line is open, IBKR is behind it, and orders and executions have been read since 
 import asyncio
 import logging
 import random
-from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
-from functools import partial
 from typing import Any
 
 from ib_async.contract import Contract
 
 from brokers.base import ReadFailed
+from brokers.budgets import Budget
 from brokers.ibkr import codes
-from brokers.ibkr.budget import Budget
 from brokers.ibkr.contracts import symbol_of
 from brokers.ibkr.ear import TIME, Ear
 from brokers.ibkr.hearing import Hearing
 from brokers.ibkr.ledger import Ledger
 from brokers.ibkr.pace import Pace
 from brokers.ibkr.place import Place
+from brokers.ibkr.questions import Questions
 from brokers.ibkr.snapshots import Readings, Snapshot
 from brokers.ibkr.wire import TwsClient, open_line
+from brokers.messages import Quote
 from common.codes import Code
 
 log = logging.getLogger(__name__)
@@ -50,6 +50,7 @@ class Session:
         )
         self._ear = Ear(self, self._hearing, place.timezone)
         self.lines = self._ear.lines  # what prices are subscribed to
+        self.prices: dict[str, tuple[Quote, float]] = {}  # read last, and when on the loop's clock
         self._client: TwsClient | None = None
         self._synced = self._cut_off = False
         self._why: tuple[Code, str] = (Code.NOT_CONNECTED, "not connected yet")
@@ -58,8 +59,9 @@ class Session:
         self._refused: asyncio.Future[None] | None = None
         self._stir = asyncio.Event()
         self._sync_wanted = False
-        self._readings = Readings(self)
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._readings = Readings(self, self._ear)
+        questions = Questions(self, self._ear)
+        self.ask, self.say = questions.ask, questions.say
 
     # ---- asked by callers -----------------------------------------------------------------
     @property
@@ -93,6 +95,14 @@ class Session:
             await self._sync()
         self.require_usable()
 
+    async def ready_to_write(self) -> None:
+        """Wait until orders may be sent. Raises ReadFailed."""
+        await self.ready()
+        if self.read_only:
+            await self._sync()
+        if self.read_only:
+            raise ReadFailed(Code.TRADING_DISABLED, "the API is read-only")
+
     def require_ibkr(self) -> None:
         """Raise ReadFailed while TWS answers from its memory."""
         if self._cut_off:
@@ -103,36 +113,12 @@ class Session:
         if not self.usable:
             raise ReadFailed(*self._why)
 
-    async def ask(
-        self, send: Callable[[TwsClient, int], None], *, key: str = "", urgent: bool = False
-    ) -> list[Any]:
-        """Ask TWS and return its answers. key: of answers without a request id; one at a time.
-
-        Raises ReadFailed; AnswerError where TWS refused.
-        """
-        if key:
-            async with self._locks.setdefault(key, asyncio.Lock()):
-                return await self._ask(send, key, urgent)
-        return await self._ask(send, "", urgent)
-
-    async def say(self, send: Callable[[TwsClient], None]) -> None:
-        """Say something that is not answered; where it cannot be said, it need not be."""
-        client = self._client
-        await self.budget.acquire(1, urgent=False)
-        if client is not None and client is self._client and self._open:
-            with suppress(OSError):
-                send(client)
-
     async def snapshot(self) -> Snapshot:
         """Read open, ended and executed orders anew. Who asks before it is sent shares it.
 
         Raises ReadFailed.
         """
         return await self._readings.fresh()
-
-    def costs_kept(self) -> AbstractContextManager[dict[str, tuple[Any, str]]]:
-        """Keep the commissions that are told meanwhile, by their execution's id."""
-        return self._ear.costs_kept()
 
     def want_sync(self) -> None:
         """Have the orders read anew soon."""
@@ -157,6 +143,7 @@ class Session:
         """An error that answers no question: about the line, the session or an order."""
         if "read-only" in text.lower():
             self.read_only = True
+            self._ear.fail_lists(ReadFailed(Code.TRADING_DISABLED, text))
         if number in codes.LINE_LOST:
             self._cut_off, self._synced = True, False
             self._why = (Code.BROKER_UNREACHABLE, f"{number}: {text}")
@@ -221,11 +208,11 @@ class Session:
         client.conn.disconnected += self._on_socket_closed
         self._cut_off = False
         async with asyncio.timeout(self.pace.connect):
-            admit = partial(self.budget.acquire, 1, urgent=False)
-            await open_line(client, self.place.address, self._refused, admit)
+            await open_line(client, self.place.address, self._refused, self.budget.acquire)
         client.prepare(self.pace.reply)
         if self.place.account not in (accounts := client.getAccounts()):
-            raise ReadFailed(Code.UNKNOWN_ACCOUNT, f"the login has {', '.join(accounts)}")
+            others = f"the login has {len(accounts)} others"  # whose they are is not ours to tell
+            raise ReadFailed(Code.UNKNOWN_ACCOUNT, f"no {self.place.account}; {others}")
         await self._sync()
 
     def _on_socket_closed(self, message: str) -> None:
@@ -234,10 +221,16 @@ class Session:
             self._refused.exception()
 
     async def _sync(self) -> None:
-        """Read the orders; from then on what is in no list is not there."""
+        """Read the orders; from then on what is in no list is not there. A read-only API does not
+        tell them, and takes none."""
         self._sync_wanted = False
-        await self.snapshot()
-        self.ledger.tell_dropped(self.place.connection_id)
+        try:
+            await self.snapshot()
+            self.read_only = False
+            self.ledger.tell_dropped(self.place.connection_id)
+        except ReadFailed as error:
+            if error.code is not Code.TRADING_DISABLED:
+                raise
         if not self._cut_off:
             self._synced = True
 
@@ -278,23 +271,3 @@ class Session:
         self._end_prices()
         self._stir.set()
         self.ledger.wake_all(self.place.connection_id)
-
-    async def _ask(
-        self, send: Callable[[TwsClient, int], None], key: str, urgent: bool
-    ) -> list[Any]:
-        client = self.client
-        await self.budget.acquire(1, urgent=urgent)
-        if client is not self._client or not self._open:
-            raise ReadFailed(*self._why)
-        req_id = client.getReqId()
-        told = self._ear.begin(key or req_id)
-        try:
-            send(client, req_id)
-            async with asyncio.timeout(self.pace.read):
-                return await told
-        except TimeoutError as error:
-            raise ReadFailed(Code.BROKER_UNREACHABLE, "TWS does not answer") from error
-        except OSError as error:
-            raise ReadFailed(Code.NOT_CONNECTED, str(error)) from error
-        finally:
-            self._ear.give_up(key or req_id)

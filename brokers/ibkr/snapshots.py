@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ib_async.objects import ExecutionFilter
 
 from brokers.base import ReadFailed
-from brokers.ibkr.ear import COMPLETED, OPEN, AnswerError
+from brokers.ibkr.ear import COMPLETED, OPEN, AnswerError, Ear
 from common.codes import Code
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ class Snapshot:
 class Readings:
     """One session's readings of its orders."""
 
-    def __init__(self, session: "Session") -> None:
-        self._session = session
+    def __init__(self, session: "Session", ear: Ear) -> None:
+        self._session, self._ear = session, ear
         self._next: asyncio.Task[Snapshot] | None = None
         self._one_at_a_time = asyncio.Lock()
 
@@ -51,7 +51,7 @@ class Readings:
                 await session.ask(
                     lambda client, _: client.reqCompletedOrders(False), key=COMPLETED, urgent=True
                 )
-                with session.costs_kept() as costs:
+                with self._ear.costs_kept() as costs:
                     executions = await session.ask(
                         lambda client, n: client.reqExecutions(n, wanted), urgent=True
                     )

@@ -8,7 +8,8 @@ from brokers.base import BrokerError
 from brokers.messages import Check, CheckResult, ConnectionSpec
 from brokers.mt5.lots import is_tradable
 from brokers.mt5.parse import mode_of
-from brokers.mt5.session import Away, Terminal
+from brokers.mt5.proofs import Away
+from brokers.mt5.session import Terminal
 from common.codes import Code
 
 OK, WARN, FAIL = CheckResult.OK, CheckResult.WARN, CheckResult.FAIL

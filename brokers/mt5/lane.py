@@ -20,6 +20,8 @@ from common.clocks import machine_time
 from common.codes import Code
 
 T = TypeVar("T")
+LEAST_SECONDS = 5.0  # that a call has which came to its turn late: a healthy process is not ended
+GRACE_SECONDS = 0.5  # for the answer to an order that nobody waits for any more
 
 
 class Stage(Enum):
@@ -48,17 +50,19 @@ class NoAnswer(Exception):
 class Job:
     """One call (or several in a row), which whoever waits for it may give up.
 
-    until: time.monotonic(); nobody waits for it any longer.
+    until: time.monotonic() at which the terminal's thread lets go of it.
     """
 
-    def __init__(self, until: float = float("inf")) -> None:
+    def __init__(self, seconds: float = float("inf")) -> None:
         self._lock = threading.Lock()
-        self.stage, self.until = Stage.WAITING, until
+        self.stage = Stage.WAITING
+        self.until, self._least = monotonic() + seconds, min(seconds, LEAST_SECONDS)
 
     def begin(self) -> bool:
         with self._lock:
             if self.stage is Stage.WAITING:
                 self.stage = Stage.BEGUN
+                self.until = max(self.until, monotonic() + self._least)
             return self.stage is Stage.BEGUN
 
     def about_to_send(self) -> None:
@@ -69,10 +73,13 @@ class Job:
             self.stage = Stage.SENT
 
     def give_up(self) -> Stage:
-        """Return how far it had come; what was not sent by now never will be."""
+        """Return how far it had come; what was not sent by now never will be. For what was sent
+        nobody waits any more: who comes next should not."""
         with self._lock:
             found = self.stage
-            if found is not Stage.SENT:
+            if found is Stage.SENT:
+                self.until = min(self.until, monotonic() + GRACE_SECONDS)
+            else:
                 self.stage = Stage.GIVEN_UP
             return found
 
@@ -110,7 +117,7 @@ class Lane:
 
         send_by: machine_time(); what is not sent by then is given up.
         """
-        job: Job = Job(monotonic() + seconds)
+        job, until = Job(seconds), monotonic() + seconds
         told: Future[T] = Future()
         self._start()
         self._places.put(_Place(turn, next(self._numbers), job, work, told))
@@ -121,7 +128,7 @@ class Lane:
                 await asyncio.wait([answer], timeout=max(0.0, send_by - machine_time()))
                 if not answer.done() and (stage := job.give_up()) is not Stage.SENT:
                     raise _no_answer(stage, "before its deadline")
-            return await asyncio.wait_for(asyncio.shield(answer), job.until - monotonic())
+            return await asyncio.wait_for(asyncio.shield(answer), until - monotonic())
         except TimeoutError as error:
             raise _no_answer(job.give_up(), f"within {seconds:g} s") from error
         except asyncio.CancelledError:

@@ -36,11 +36,11 @@ ABSENT = (
 class Library:
     """The package's functions. One call at a time, on the terminal's thread.
 
-    until: time.monotonic() after which the present call ends with its process.
+    until: says the time.monotonic() at which the present call ends with its process.
     """
 
     def __init__(self) -> None:
-        self.until = float("inf")
+        self.until: Callable[[], float] = lambda: float("inf")
         self._child: Child | None = None
         self._error: tuple[int, str] = (1, "Success")
         self._absent = "", float("-inf")
@@ -94,14 +94,17 @@ class Library:
             return self._child
         if monotonic() > self._absent[1]:
             self._child = child = Child()
-            hello = self._heard(child, None, min(self.until, monotonic() + START_SECONDS))
+            begun = monotonic()
+            hello = self._heard(child, None, lambda: min(self.until(), begun + START_SECONDS))
             if not hello["absent"]:
                 return child
             self.close()
             self._absent = hello["absent"], monotonic() + ABSENT_SECONDS
         raise ReadFailed(Code.LIBRARY_MISSING, f"{ABSENT} ({self._absent[0]})")
 
-    def _heard(self, child: "Child", asked: dict[str, Any] | None, until: float) -> dict[str, Any]:
+    def _heard(
+        self, child: "Child", asked: dict[str, Any] | None, until: Callable[[], float]
+    ) -> dict[str, Any]:
         """Raises ReadFailed when no answer comes; the process is ended then."""
         try:
             if asked is not None:
@@ -143,10 +146,10 @@ class Child:
     def say(self, asked: dict[str, Any]) -> None:
         frames.write(self._in, asked)
 
-    def hear(self, until: float) -> dict[str, Any]:
-        """Raises TimeoutError after `until` (monotonic), EOFError, ValueError."""
+    def hear(self, until: Callable[[], float]) -> dict[str, Any]:
+        """Raises TimeoutError after `until` (monotonic; looked at again), EOFError, ValueError."""
         while True:
-            left = until - monotonic()
+            left = until() - monotonic()
             try:
                 told = self._answers.get(timeout=max(0.0, min(left, LOOK_SECONDS)))
             except Empty:

@@ -15,7 +15,7 @@ from brokers.mt5.constants import COMMENT_LENGTH
 _OURS = 1 << 52  # the top bit of 53: what an integer keeps even where it passes through a double
 _ID = re.compile(r"[a-z0-9]{4,18}", re.ASCII)
 WHOLE = 18  # the length of an id
-KEPT = 50_000
+KEPT = 10_000
 
 
 def magic_of(client_order_id: str) -> int:
@@ -61,4 +61,6 @@ class Names:
         for word in _ID.findall(comment):
             if magic_of(word) == magic:
                 return str(word)
+        if magic in self._known:  # what is asked about lives: what has ended is forgotten first
+            self._known.move_to_end(magic)
         return self._known.get(magic, "")

@@ -5,18 +5,19 @@ connection's, after it it is looked at again: a person at the terminal may log i
 """
 
 import ntpath
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-from brokers.base import BrokerError, ReadFailed, Rejected
+from brokers.base import ReadFailed, Rejected
 from brokers.messages import ConnectionSpec, PositionMode
 from brokers.mt5 import codes
 from brokers.mt5.library import Library
 from brokers.mt5.lots import Lots
 from brokers.mt5.names import Names
 from brokers.mt5.parse import mode_of
+from brokers.mt5.proofs import Away, Proofs, login_of, server_of
 from brokers.mt5.server_time import ServerTime, read_zone
 from common.codes import Code
 
@@ -26,8 +27,7 @@ START_MS = 15_000
 LIST_SECONDS = 600  # how long a symbol's steps are believed
 
 
-class Away(BrokerError):
-    """The terminal, its server or the account is not there; nothing was asked of it."""
+MAIN = "main"  # the terminal of an installation that has one
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Place:
 
     path: str = ""
     portable: bool = False
-    name: str = ""
+    name: str = MAIN
 
 
 class Terminal:
@@ -51,6 +51,7 @@ class Terminal:
         self._times: dict[tuple[str, str], ServerTime] = {}
         self._symbols: dict[tuple[int, str], tuple[float, Lots]] = {}
         self._steady: tuple[int, float] | None = None
+        self._proofs = Proofs()
 
     # ---- who is logged in -----------------------------------------------------------------
     def enter(self, spec: ConnectionSpec) -> Any:
@@ -58,18 +59,19 @@ class Terminal:
 
         The terminal may be without its server: then it answers from memory, and that is no answer.
         """
-        login, wanted = login_of(spec), str(spec.settings.get("terminal") or "")
-        if wanted and self._place.name not in ("", wanted):
+        login, wanted = login_of(spec), terminal_of(spec)
+        if wanted != self._place.name:
             raise Away(Code.NOT_CONNECTED, f"it is served by the worker of {wanted}")
+        proof = self._proofs.of(spec, login)
         info = self.mt.account_info()
         if info is None:
             self._steady = None
-            self._start(spec, login)
+            self._start(spec, login, proof)
             info = self.mt.account_info()
         self._be_ours()
-        if info is not None and not _is(info, spec, login):
+        if info is not None and not (_is(info, spec, login) and self._proofs.has(proof)):
             self._steady = None
-            self._log_in(spec, login)
+            self._log_in(spec, login, proof)
             info = self.mt.account_info()
         if info is None or not _is(info, spec, login):
             raise Away(Code.BROKER_UNREACHABLE, f"account {login} is not logged in")
@@ -109,23 +111,25 @@ class Terminal:
             self.close()
             raise Away(Code.BROKER_UNREACHABLE, f"this is the terminal at {terminal.path}")
 
-    def _start(self, spec: ConnectionSpec, login: int) -> None:
+    def _start(self, spec: ConnectionSpec, login: int, proof: bytes) -> None:
         path = (self._place.path,) if self._place.path else ()
-        words = {"timeout": START_MS, "portable": self._place.portable, **_credentials(spec, login)}
-        if not self.mt.initialize(*path, **words):
-            self._refuse("initialize")
+        words = {"portable": self._place.portable, "login": login, **_credentials(spec)}
+        good = self.mt.initialize(*path, timeout=START_MS, **words)
+        self._judge("initialize", proof, is_good=bool(good))
 
-    def _log_in(self, spec: ConnectionSpec, login: int) -> None:
-        words = _credentials(spec, login)
-        if "password" not in words:
-            raise Away(Code.CREDENTIALS_REFUSED, f"no password to log in as {login}")
-        del words["login"]
-        if not self.mt.login(login, timeout=START_MS, **words):
-            self._refuse("login")
+    def _log_in(self, spec: ConnectionSpec, login: int, proof: bytes) -> None:
+        good = self.mt.login(login, timeout=START_MS, **_credentials(spec))
+        self._judge("login", proof, is_good=bool(good))
 
-    def _refuse(self, what: str) -> None:
+    def _judge(self, what: str, proof: bytes, *, is_good: bool) -> None:
+        if is_good:
+            self._proofs.accept(proof)
+            return
         error = self.mt.last_error()
-        raise Away(codes.of_login(error), f"{what}: {error[0]} {error[1]}")
+        code = codes.of_login(error)
+        if code is Code.CREDENTIALS_REFUSED:
+            self._proofs.refuse(proof)
+        raise Away(code, f"{what}: {error[0]} {error[1]}")
 
     # ---- what it answers ------------------------------------------------------------------
     def rows(
@@ -229,15 +233,9 @@ class Terminal:
         return time
 
 
-def login_of(spec: ConnectionSpec) -> int:
-    """The account's number. Raises Away."""
-    if not (spec.account.isascii() and spec.account.isdigit()):
-        raise Away(Code.UNKNOWN_ACCOUNT, "a MetaTrader account is a number")
-    return int(spec.account)
-
-
-def server_of(spec: ConnectionSpec) -> str:
-    return str(spec.settings.get("server") or spec.credentials.get("server") or "")
+def terminal_of(spec: ConnectionSpec) -> str:
+    """The name of the terminal that serves an account."""
+    return str(spec.settings.get("terminal") or MAIN)
 
 
 def _folder(path: str) -> str:
@@ -250,12 +248,6 @@ def _is(info: Any, spec: ConnectionSpec, login: int) -> bool:
     return bool(info.login == login and (not server or info.server.lower() == server.lower()))
 
 
-def _credentials(spec: ConnectionSpec, login: int) -> dict[str, Any]:
-    words: Mapping[str, Any] = {
-        "login": login,
-        "password": spec.credentials.get("password"),
-        "server": server_of(spec),
-    }
-    if not words["password"]:  # the terminal has saved it
-        return {}
-    return {name: value for name, value in words.items() if value}
+def _credentials(spec: ConnectionSpec) -> dict[str, str]:
+    said = {"password": spec.credentials["password"], "server": server_of(spec)}
+    return {name: value for name, value in said.items() if value}

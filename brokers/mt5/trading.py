@@ -15,6 +15,7 @@ from brokers.base import (
     Guard,
     NotSent,
     OutcomeUnknown,
+    ReadFailed,
     Rejected,
     check_deadline,
 )
@@ -25,12 +26,15 @@ from brokers.messages import (
     OrderReport,
     OrderRequest,
     OrderType,
+    PositionMode,
     ReportKind,
     Side,
+    WhatIf,
 )
 from brokers.mt5 import codes, lookup, orders, parse
+from brokers.mt5.constants import Kind
 from brokers.mt5.lane import Job
-from brokers.mt5.lots import Lots, level
+from brokers.mt5.lots import Lots, decimal, level
 from brokers.mt5.names import magic_of
 from brokers.mt5.parse import mode_of
 from brokers.mt5.session import Terminal
@@ -74,6 +78,37 @@ class Desk:
         if not known:
             return [self._report(ReportKind.ACCEPTED, request.client_order_id, result.order)]
         return known + ([] if is_exit(request) else self._levels_held(request, lots, known))
+
+    def what_if(self, request: OrderRequest) -> WhatIf:
+        """What an order would cost by the terminal's reckoning, and on a netting account beside
+        what is held there; nothing is sent. It knows neither the server's discount for opposite
+        positions nor its commission. Raises Rejected, ReadFailed."""
+        info = self.terminal.enter(self.spec)
+        lots = self.terminal.lots(info, request.symbol)
+        words = self._words(request, lots, info, magic_of(request.client_order_id))
+        if not is_exit(request):
+            self._check(words)
+        volume, price, held = words["volume"] * request.side.sign, words["price"], 0.0
+        if mode_of(info) is PositionMode.NETTING:
+            theirs = [p for p in self.terminal.positions() if p.symbol == request.symbol]
+            held = sum(p.volume if p.type == Kind.BUY else -p.volume for p in theirs)
+        elif is_exit(request):
+            held = -volume
+        before, after = (
+            self._margin(request.symbol, lots, price) for lots in (held, held + volume)
+        )
+        return WhatIf(decimal(after - before), None, None, info.currency)
+
+    def _margin(self, symbol: str, lots: float, price: float) -> float:
+        """The margin of a holding, below zero lots a short one. Raises ReadFailed."""
+        if not round(lots, 8):
+            return 0.0
+        kind = Kind.BUY if lots > 0 else Kind.SELL
+        found = self.terminal.mt.order_calc_margin(int(kind), symbol, abs(lots), price)
+        if found is None:
+            error = self.terminal.mt.last_error()
+            raise ReadFailed(Code.BROKER_UNREACHABLE, f"margin: {error[0]} {error[1]}")
+        return float(found)
 
     def cancel(self, request: CancelRequest) -> list[OrderReport]:
         """Take a resting order away; CANCEL_REFUSED with what it did instead if it is too late."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 import psycopg
@@ -140,7 +141,8 @@ class PaperAdapter:
 
     async def cancel(self, spec: ConnectionSpec, request: CancelRequest) -> list[OrderReport]:
         """Cancel an order. CANCEL_REFUSED, with what it did instead, when a fill was first."""
-        return await self._ask(spec, desk.cancel, request)
+        work = partial(desk.cancel, connection_id=spec.connection_id)
+        return await self._ask(spec, work, request)
 
     async def modify(self, spec: ConnectionSpec, request: ModifyRequest) -> list[OrderReport]:
         """Set both levels of a position (or of a waiting entry); None takes one away."""

@@ -19,8 +19,10 @@ from common.codes import Code
 Levels = tuple[Decimal | None, Decimal | None]
 
 
-def cancel(account_id: int, request: CancelRequest) -> list[OrderReport]:
-    """Cancel a working order. A fill that was first wins: CANCEL_REFUSED, the fill beside it."""
+def cancel(account_id: int, request: CancelRequest, connection_id: str = "") -> list[OrderReport]:
+    """Cancel a working order. A fill that was first wins: CANCEL_REFUSED, the fill beside it.
+
+    connection_id: who is told about an order that there is not."""
 
     def work(session: Session) -> list[OrderReport]:
         accounts = store.lock_accounts(session, [account_id])
@@ -37,7 +39,7 @@ def cancel(account_id: int, request: CancelRequest) -> list[OrderReport]:
             return told
         refused = OrderReport(
             kind=ReportKind.CANCEL_REFUSED,
-            connection_id=orders[0].connection_id if orders else "",
+            connection_id=orders[0].connection_id if orders else connection_id,
             client_order_id=request.client_order_id,
             broker_order_id=request.broker_order_id,
             code=Code.REJECTED_BY_BROKER,

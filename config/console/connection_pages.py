@@ -9,6 +9,7 @@ from config.console import connection_actions
 from config.console.connection_actions import CHANGE, find
 from config.console.pages import View, page
 from connections.eligibility import reason_for
+from connections.maintenance import shown_of
 from connections.models import ConnectionHealth, ExecutionConnection
 from connections.selectors import checks_of, health, test_waits
 from execution.models import DriftItem, ExecutionLog, Order
@@ -29,6 +30,7 @@ def show(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
         snapshot=getattr(connection, "snapshot", None),
         health=health(connection),
         reason=reason_for(connection_id=pk) or "",
+        maintenance=shown_of(connection),
         has_credentials=connection.sealed_credentials is not None,
         subscriptions=connection.subscriptions.select_related("feed").order_by("feed__name"),
         orders=orders.select_related("signal")[:LAST],

@@ -60,6 +60,7 @@ NAVIGATION: list[dict[str, Any]] = [
         "separator": True,
         "items": [
             _item("Broker hosts", "dns", "connections_hostcircuit_changelist"),
+            _item("Maintenance", "engineering", "connections_maintenancewindow_changelist"),
             _item("Kill switch", "front_hand", "connections_killswitch_changelist"),
             _item("Restores", "settings_backup_restore", "connections_epoch_changelist"),
             _item("Audit trail", "history", "console_trail"),

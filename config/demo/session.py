@@ -62,7 +62,8 @@ def begin_session() -> None:
     ConnectionHealth.objects.update(
         status=HealthStatus.UNTESTED, last_error="", last_error_at=None, last_tested_at=None,
         last_connected_at=None, last_used_at=None, last_test=[], failures_in_a_row=0,
-        circuit_open_until=None, reconciled_at=None, test_requested_at=timezone.now(),
+        failing_since=None, unreachable_at=None, read_after=None, circuit_open_until=None,
+        reconciled_at=None, test_requested_at=timezone.now(),
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from connections.models.health import (
     Mailbox,
 )
 from connections.models.instruments import Instrument
+from connections.models.maintenance import MaintenanceWindow
 from connections.models.presets import (
     DataConnection,
     SizingMode,
@@ -38,6 +39,7 @@ __all__ = [
     "Instrument",
     "KillSwitch",
     "Mailbox",
+    "MaintenanceWindow",
     "SizingMode",
     "StuckPolicy",
     "Subscription",

@@ -24,7 +24,7 @@ from common.clocks import market_now
 from common.errors import MisconfiguredError
 from common.halving import all_or_halves
 from common.sql import array, columns, rows, run
-from connections.health import UNUSABLE, Again, mark_errors
+from connections.health import OURS, TELL, UNUSABLE, Again, mark_errors
 from connections.selectors import spec_from_row
 from execution.calls import asking, runtime
 from execution.drift.reconcile import reconcile
@@ -35,9 +35,9 @@ log = structlog.get_logger(__name__)
 LEAST_SECONDS = 0.2
 ALL_SECONDS = 5  # between comparisons where executions cannot be asked for
 FAILED_SECONDS = 5  # after who could not be asked
+UNUSABLE_SECONDS = 30  # at most, after an answer that could not be used: less than SOON_SECONDS
 PATIENCE_SECONDS = 1.0
 AT_MOST = 2000  # under way in one process
-TELL = "Tell the operators; the log has the place."
 OVERLAP = timedelta(seconds=60)  # the broker's clock and books may lag behind ours
 
 # While an account is being asked nobody else takes it; if its process dies, somebody does then.
@@ -84,6 +84,13 @@ FROM told t JOIN locked USING (connection_id) WHERE r.connection_id = t.connecti
 """
 
 
+HELD = """
+UPDATE execution_accountreading SET poll_after = clock_timestamp() + make_interval(secs => %s)
+WHERE connection_id IN (SELECT connection_id FROM execution_accountreading
+  WHERE connection_id = ANY(%s::uuid[]) ORDER BY connection_id FOR NO KEY UPDATE)
+"""
+
+
 @dataclass(eq=False, slots=True)
 class Asked:
     """An account under way. since: from when on its executions are asked for, None where they
@@ -94,6 +101,7 @@ class Asked:
     read_to: datetime
     since: datetime | None
     fills: list[OrderReport] | None = None
+    is_usable: bool = True
 
     @property
     def broker_host(self) -> str:
@@ -131,8 +139,7 @@ def poll(limit: int = 200) -> int:
 
 
 def _begin(calls: Answers[Orders], silent: Sequence[str], limit: int) -> int:
-    lease = 4 * settings.FILLCAST_CALL_TIMEOUT_SECONDS
-    due = rows(DUE, {"kinds": array(silent), "limit": limit, "lease": lease})
+    due = rows(DUE, {"kinds": array(silent), "limit": limit, "lease": _lease()})
     if not due:
         return 0
     read_to = market_now()
@@ -159,18 +166,21 @@ def write_or_halve(group: Told) -> None:
 
     What is no account's fault is raised.
     """
-    all_or_halves(group, _write, lambda told, fault: _set_aside(told[0], fault), faults=UNUSABLE)
+    all_or_halves(
+        group, _write, lambda told, fault: _set_aside(told[0], fault), faults=UNUSABLE, ours=OURS
+    )
 
 
 def _set_aside(asked: Asked, error: Exception) -> None:
-    """Its owner reads why. Noted at each poll, the error lasts until the next read of the
-    account after the last."""
+    """Its owner reads why. It is noted at each poll, and polled oftener than accounts are read:
+    so the error stays until its orders can be used again, and ends with the next read."""
     log.error(
         "an account cannot be polled", connection=str(asked.row.connection_id), exc_info=error
     )
     sentence = f"What the broker says of the orders cannot be used ({type(error).__name__}). {TELL}"
     mark_errors([(asked.row.connection_id, sentence)], again=Again.SOON)
     asked.fills = None  # nothing of it is known to be written
+    asked.is_usable = False
     run(DONE, columns([_done(asked, is_told=False)], 4))
 
 
@@ -181,17 +191,26 @@ def _write(group: Told) -> None:
     for look in {id(asked.look): asked.look for asked in told}.values():
         theirs = {a.row.connection_id: orders for a, orders in told.items() if a.look is look}
         settle_orders(look, theirs)  # what is left of it is the comparison's
-    run(DONE, columns([_done(asked, asked in told) for asked, _ in group], 4))
+    compared = {asked for asked in told if asked.since is None}
+    run(HELD, (_lease(), array([asked.row.connection_id for asked in compared])))
+    done = [_done(asked, asked in told) for asked, _ in group if asked not in compared]
+    run(DONE, columns(done, 4))
 
 
 def _compare(group: Told) -> None:
-    """Where executions cannot be asked for, positions are compared."""
+    """Where executions cannot be asked for, positions are compared; only then are they done."""
     if others := [
-        asked.row.connection_id
+        asked
         for asked, answer in group
-        if asked.since is None and isinstance(answer, list)
+        if asked.since is None and asked.is_usable and isinstance(answer, list)
     ]:
-        reconcile(others)
+        reconcile([asked.row.connection_id for asked in others])
+        run(DONE, columns([_done(asked, is_told=True) for asked in others], 4))
+
+
+def _lease() -> float:
+    """Seconds for which nobody else asks an account that is being asked."""
+    return 4 * float(settings.FILLCAST_CALL_TIMEOUT_SECONDS)
 
 
 def _done(asked: Asked, is_told: bool) -> tuple[Any, ...]:
@@ -200,6 +219,8 @@ def _done(asked: Asked, is_told: bool) -> tuple[Any, ...]:
         seconds = max(ALL_SECONDS, seconds)
     if not is_told:
         seconds = max(FAILED_SECONDS, seconds)
+    if not asked.is_usable:
+        seconds = min(UNUSABLE_SECONDS, seconds)
     read_to = None if asked.fills is None else asked.read_to
     return asked.row.connection_id, read_to, asked.look.began, seconds
 

@@ -14,9 +14,11 @@ from django.conf import settings
 from django.db import connection
 
 from brokers import budgets
+from brokers.windows import Maintenance
 from common.clocks import machine_time
 from common.codes import Code
 from common.sql import rows, run
+from connections import maintenance
 from connections.host_circuits import open_hosts
 from connections.testing import use_runner
 from execution.calls.flusher import Flusher
@@ -49,6 +51,7 @@ class Runtime:
         self._lease = settings.FILLCAST_LEASE_SECONDS
         self.switch = Switch(self._lease)
         self.hosts_away: frozenset[str] = frozenset()
+        self.maintenance: tuple[Maintenance, ...] = ()
         self.wire = Wire(
             places=settings.FILLCAST_WIRE_PLACES,
             call_timeout=settings.FILLCAST_CALL_TIMEOUT_SECONDS,
@@ -87,14 +90,22 @@ class Runtime:
         budgets.use(settings.REDIS_URL, live.processes)
         self.switch.update(read_halts(), asked)
         self.hosts_away = open_hosts()
+        self.maintenance = maintenance.open_now()
 
     def held_back(self, entries: Sequence[Any]) -> dict[str, Later]:
-        """Return which connections' entries of these rows wait: their host is away, or they are
-        slow and the slow ones have all the places that they may have."""
+        """Return which connections' entries of these rows wait: their broker is in a maintenance
+        window, their host is away, or they are slow and the slow ones have all the places that
+        they may have."""
         later: dict[str, Later] = {}
         if self.hosts_away:
             away = (row for row in entries if row.broker_host in self.hosts_away)
             later = {row.connection_id: Later(Code.HOST_AWAY) for row in away}
+        if self.maintenance:
+            closed = maintenance.held_back(entries, self.maintenance)
+            later |= {
+                connection_id: Later(Code.BROKER_MAINTENANCE, detail=maintenance.words(one))
+                for connection_id, one in closed.items()
+            }
         crowded = self.wire.crowded_out({row.connection_id for row in entries} - later.keys())
         return later | dict.fromkeys(crowded, Later())
 

@@ -59,7 +59,8 @@ def settle_missing(missing: Sequence[Any], connections: Sequence[UUID], began: d
     ]
     apply_or_halve(closed_outside(dict.fromkeys(again)))
     if early := {p.connection_id for p in missing if p.id not in again}:
-        ask_for(sorted(early))  # it takes two looks; the next by itself is minutes away
+        # It takes two looks, and the next by itself is minutes away.
+        ask_for(sorted(early), in_seconds=SEEN_AGAIN_AFTER.total_seconds())
 
 
 def closed_outside(quantities: Mapping[int, Decimal | None]) -> list[OrderReport]:

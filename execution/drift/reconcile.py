@@ -46,10 +46,10 @@ FROM connections_executionconnection c JOIN connections_connectionhealth h ON h.
 LEFT JOIN execution_accountreading r ON r.connection_id = c.id
 WHERE c.archived_at IS NULL AND h.status = 'ACTIVE'
   AND (cardinality(%(ids)s::uuid[]) = 0 OR c.id = ANY(%(ids)s::uuid[]))
-  AND (r.compare_asked_at IS NOT NULL OR NOT %(first)s OR h.reconciled_at IS NULL)
+  AND (r.compare_asked_at <= clock_timestamp() OR NOT %(first)s OR h.reconciled_at IS NULL)
   AND c.broker_host NOT IN (SELECT host FROM connections_hostcircuit WHERE opened_at IS NOT NULL)
   -- Switched off is only for entries: what is open there is looked after.
-  AND (c.is_active OR r.compare_asked_at IS NOT NULL OR EXISTS (
+  AND (c.is_active OR r.compare_asked_at <= clock_timestamp() OR EXISTS (
     SELECT FROM positions_executionposition p WHERE p.connection_id = c.id AND p.quantity > 0))
 """
 

@@ -174,8 +174,8 @@ def _postpone(later: Sequence[tuple[int, Later]]) -> None:
     """Have rows wait a second, those with a code for longer, which they tell their owner once."""
     if brief := [order_id for order_id, why in later if why.code is None]:
         run(sql.POSTPONE, (brief,))
-    if told := [(order_id, why.code.value) for order_id, why in later if why.code is not None]:
-        run(sql.POSTPONE_TOLD, columns(told, 2))
+    if told := [(order_id, why.code.value, why.detail) for order_id, why in later if why.code]:
+        run(sql.POSTPONE_TOLD, columns(told, 3))
 
 
 def _prepare(later: Sequence[tuple[int, Later]]) -> None:

@@ -193,14 +193,15 @@ WHERE id = ANY(%s) AND status = 'PENDING'
 
 POSTPONE_TOLD = """
 WITH later AS (
-  SELECT o.id, t.code, o.reason AS was
-  FROM unnest(%s::bigint[], %s::text[]) AS t(id, code) JOIN execution_order o USING (id)
+  SELECT o.id, t.code, t.detail, o.reason AS was
+  FROM unnest(%s::bigint[], %s::text[], %s::text[]) AS t(id, code, detail)
+  JOIN execution_order o USING (id)
 ), moved AS (
   UPDATE execution_order o SET due_at = clock_timestamp() + interval '3 seconds',
-    reason = l.code
+    reason = l.code, detail = l.detail
   FROM later l WHERE o.id = l.id AND o.status = 'PENDING'
-  RETURNING o.id, o.signal_id, o.connection_id, l.code, l.was
+  RETURNING o.id, o.signal_id, o.connection_id, l.code, l.detail, l.was
 )
-INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status)
-SELECT id, signal_id, connection_id, code, 'PENDING' FROM moved WHERE was <> code
+INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, detail, status)
+SELECT id, signal_id, connection_id, code, detail, 'PENDING' FROM moved WHERE was <> code
 """

@@ -68,11 +68,12 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """Not now: somebody else's answer comes first. code: why, where its owner should read it;
-    needs: what an exit waits for."""
+    """Not now: somebody else's answer comes first. code and detail: why, where its owner should
+    read it; needs: what an exit waits for."""
 
     code: Code | None = None
     needs: Needs | None = None
+    detail: str = ""
 
 
 Decision = Intent | Denial | Ended | Later

@@ -2,7 +2,7 @@
 in between means being told again, never missing something."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 import structlog
 from django.db import DatabaseError, connection
@@ -20,7 +20,8 @@ AT_ONCE = 500
 TIMEOUT_SECONDS = 5
 FORGET_SECONDS = 3600  # since when an event waits
 _one_at_a_time = threading.Lock()
-_waits_since: dict[tuple[str, str], float] = {}  # machine_time(), by kind and event; under the lock
+Key = tuple[str, str | OrderReport]
+_waits_since: dict[Key, float] = {}  # machine_time(), by kind and event; under the lock
 
 KINDS = "SELECT DISTINCT type FROM connections_executionconnection WHERE archived_at IS NULL"
 
@@ -79,7 +80,7 @@ def _hear(kind: str) -> tuple[int, int]:
     while events := wire.ask(adapter.events(AT_ONCE, after), TIMEOUT_SECONDS):
         assert not connection.in_atomic_block
         point("events.read")
-        deferred = _still_waiting(kind, apply_or_halve(events))
+        deferred = _still_waiting(kind, events, apply_or_halve(events))
         told = [r.event_id for r in events if r.event_id and r.event_id not in deferred]
         point("events.applied")
         if told:
@@ -90,16 +91,34 @@ def _hear(kind: str) -> tuple[int, int]:
     return applied, waiting
 
 
-def _still_waiting(kind: str, deferred: Sequence[OrderReport]) -> set[str]:
+def _still_waiting(
+    kind: str, events: Sequence[OrderReport], deferred: Sequence[OrderReport]
+) -> set[str]:
     """Return the events that may wait on; those that have waited their time are applied."""
     now = machine_time()
-    for key in [key for key, since in _waits_since.items() if now - since > FORGET_SECONDS]:
-        del _waits_since[key]
     over = [
         report
         for report in deferred
-        if now - _waits_since.setdefault((kind, report.event_id), now) > HOLD_SECONDS
+        if now - _waits_since.setdefault(_key(kind, report), now) > HOLD_SECONDS
     ]
-    ids = {report.event_id for report in deferred}
     left = apply_or_halve(over, patient=False) if over else []  # of entries without any fill yet
-    return ids - {report.event_id for report in over} | {report.event_id for report in left}
+    ended = _keys(kind, over) - _keys(kind, left)
+    waiting = [report for report in deferred if _key(kind, report) not in ended]
+    _forget(_keys(kind, events) - _keys(kind, waiting), now)
+    return {report.event_id for report in waiting}
+
+
+def _keys(kind: str, reports: Sequence[OrderReport]) -> set[Key]:
+    return {_key(kind, report) for report in reports}
+
+
+def _key(kind: str, report: OrderReport) -> Key:
+    """What is told again is the same: by its id, or where the broker gives none by all it says."""
+    return kind, report.event_id or report
+
+
+def _forget(heard: Set[Key], now: float) -> None:
+    """Forget what waits no longer, and what is not told any more."""
+    gone = {key for key, since in _waits_since.items() if now - since > FORGET_SECONDS}
+    for key in gone | heard:
+        _waits_since.pop(key, None)

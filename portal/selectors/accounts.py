@@ -8,6 +8,7 @@ from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
 
 from common.codes import Code
 from common.shown import hint, sentence
+from connections.maintenance import Shown, shown_of
 from connections.models import (
     AccountSnapshot,
     ConnectionHealth,
@@ -63,6 +64,11 @@ class Account:
     def to_do(self) -> tuple[str, str] | None:
         """(address name, what the link says), None where waiting is all there is to do."""
         return TO_DO.get(Code(self.reason)) if self.reason in Code.__members__ else None
+
+    @property
+    def maintenance(self) -> Shown:
+        """When its broker is maintained."""
+        return shown_of(self.connection)
 
     @property
     def test_waits(self) -> bool:

@@ -143,7 +143,10 @@ def test_an_account_that_may_not_trade_or_lists_nothing(
     alices: ExecutionConnection, broker: Broker
 ) -> None:
     broker.state = account(trading_allowed=False)
-    assert run(alices, broker)[1].result is CheckResult.WARN
+    assert run(alices, broker)[1].result is CheckResult.FAIL
+    assert health_of(alices).status == "ERROR"
+    broker.state = account()
+    assert run(alices, broker)[-1].result is CheckResult.OK
     assert health_of(alices).status == "ACTIVE"
     broker.listed = []
     assert run(alices, broker)[-1].result is CheckResult.FAIL

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.utils import timezone
 from nacl.public import PrivateKey
 
 from brokers.paper.models import PaperAccount
@@ -82,13 +83,19 @@ class TestSession:
         feed = Feed.objects.get(slug=cast.FEED)
         Signal.objects.create(feed=feed, currency_pair="EUR/USD", direction="BUY")
         PaperAccount.objects.update(balance=Decimal(1))
-        ConnectionHealth.objects.update(status="ERROR", last_error="once upon a time")
+        then = timezone.now()
+        ConnectionHealth.objects.update(
+            status="ERROR", last_error="once upon a time", failing_since=then, unreachable_at=then,
+            read_after=then + timedelta(hours=12),
+        )  # fmt: skip
         run("SET CONSTRAINTS ALL IMMEDIATE")  # a test is one transaction
         session.begin_session()
         assert not Signal.objects.exists()
         assert set(ConnectionHealth.objects.values_list("status", "last_error")) == {
             ("UNTESTED", "")
         }
+        put_away = ("failing_since", "unreachable_at", "read_after")
+        assert set(ConnectionHealth.objects.values_list(*put_away)) == {(None, None, None)}
         for one in cast.accounts():
             assert PaperAccount.objects.get(number=one.number).balance == one.paper["balance"]
         assert len(session.to_be_tested()) == 152

@@ -27,6 +27,7 @@ from brokers.messages import (
 from tests.doubles.dwx.terminal import Terminal
 
 T = TypeVar("T")
+HASTE = {"take_seconds": 0.2, "answer_seconds": 0.4, "stale_seconds": 0.3}
 SETTINGS = {
     "folder": "alice",
     "symbols": "EURUSD XAUUSD.m",
@@ -60,6 +61,14 @@ class Owner:
 
     def says(self, **settings: Any) -> None:
         self.spec = replace(self.spec, settings={**self.spec.settings, **settings})
+
+    def hurries(self, *what: str) -> None:
+        """Wait only shortly for what will not come; all of it, or what is named."""
+        self.says(**{key: HASTE[key] for key in what or HASTE})
+
+    def calms(self) -> None:
+        """Wait again as long as a busy machine may need."""
+        self.says(**{key: SETTINGS[key] for key in HASTE})
 
     def order(self, quantity: str = "10000", **said: Any) -> OrderRequest:
         """A market buy of 0.1 lots of EURUSD unless told otherwise."""

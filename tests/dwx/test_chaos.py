@@ -16,18 +16,19 @@ from tests.dwx.cast import Owner
 FAULTS: list[dict[str, Any]] = [
     {},
     {"lose_messages": True},
-    {"slow_trade": 0.4},
-    {"slow_trade": 1.0, "lose_messages": True},
+    {"slow_trade": 0.2},
+    {"slow_trade": 0.5, "lose_messages": True},
     {"error": "not enough money"},
     {"error": "not enough money", "lose_messages": True},
     {"error": "trade timeout"},
     {"error": "trade timeout", "late": 0.3},
-    {"read_then_wait": 0.9},
+    {"read_then_wait": 0.45},
     {"half": ["Orders", "Messages", "Historic_Trades"], "half_seconds": 0.05},
     {"deaf": True},
     {"hang": True},
     {"rewrite_comment": ""},
 ]
+TIMES = {"take_seconds": 0.3, "answer_seconds": 0.4, "stale_seconds": 0.7, "settle_seconds": 0.7}
 
 
 @pytest.mark.slow
@@ -35,7 +36,7 @@ FAULTS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("seed", [1])
 def test_each_order_ends_as_the_journal_says(owner: Owner, seed: int) -> None:
     chance = random.Random(seed)
-    owner.says(answer_seconds=0.7, stale_seconds=1.3, settle_seconds=1.5)
+    owner.says(**TIMES)
     ended: dict[str, bool | None] = {}
     for _ in range(14):
         owner.terminal.fault(**chance.choice(FAULTS))
@@ -53,6 +54,7 @@ def test_each_order_ends_as_the_journal_says(owner: Owner, seed: int) -> None:
         if chance.random() < 0.2:
             owner.restart()
     owner.terminal.fault()
+    owner.calms()
     for client_order_id in [one for one, was in ended.items() if was is None]:
         ended[client_order_id] = settled(owner, client_order_id)
     magics = Counter(one["magic"] for one in owner.terminal.journal())
@@ -65,7 +67,7 @@ def test_each_order_ends_as_the_journal_says(owner: Owner, seed: int) -> None:
 @pytest.mark.parametrize("seed", [1])
 def test_each_exit_closes_once_or_not_at_all(owner: Owner, seed: int) -> None:
     chance = random.Random(seed)
-    owner.says(answer_seconds=0.7, stale_seconds=1.3, settle_seconds=1.5)
+    owner.says(**TIMES)
     for _ in range(8):
         owner.terminal.fault()
         position = owner.buy().broker_position_id

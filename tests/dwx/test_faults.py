@@ -55,6 +55,7 @@ def test_a_lost_message_is_normal(owner: Owner) -> None:
 
 def test_a_refusal_without_its_message_is_unknown_and_then_absent(owner: Owner) -> None:
     owner.terminal.fault(lose_messages=True, error="not enough money")
+    owner.hurries("answer_seconds")
     request = owner.order()
     with failing(OutcomeUnknown):
         owner.submit(request)
@@ -77,6 +78,7 @@ def test_a_file_that_stays_half_written_is_no_answer(owner: Owner) -> None:
     owner.terminal.fault(half=["Orders"])
     orders = owner.terminal.folder / "DWX_Orders.txt"
     until(lambda: not orders.read_bytes().endswith(b"\n"))
+    owner.hurries()
     with failing(ReadFailed, Code.NOT_CONNECTED):
         owner.positions()
     with failing(ReadFailed):
@@ -99,8 +101,9 @@ def test_messages_that_stay_half_written_hold_orders_back(owner: Owner) -> None:
 def test_nobody_there(owner: Owner) -> None:
     owner.buy()
     owner.terminal.kill()
+    owner.hurries()
     orders = owner.terminal.folder / "DWX_Orders.txt"
-    until(lambda: time.time() - orders.stat().st_mtime > 2.1)
+    until(lambda: time.time() - orders.stat().st_mtime > 0.4)
     with failing(NotSent, Code.NOT_CONNECTED):
         owner.buy()
     for read in (owner.adapter.account, owner.adapter.positions, owner.adapter.open_orders):
@@ -110,6 +113,7 @@ def test_nobody_there(owner: Owner) -> None:
         owner.find("abc")
     assert not (owner.terminal.folder / "DWX_Commands_0.txt").exists()
     owner.terminal.start()
+    owner.calms()
     assert len(owner.positions()) == 1
     assert owner.buy().broker_order_id == "1002"
 
@@ -123,6 +127,7 @@ def test_a_command_that_nobody_takes_is_withdrawn(owner: Owner) -> None:
         owner.terminal.fault()
 
     owner.terminal.fault(deaf=True)
+    owner.hurries("take_seconds")
     thread = meanwhile(wake)
     request = owner.order()
     with failing(NotSent, Code.NOT_CONNECTED):
@@ -142,6 +147,7 @@ def test_a_command_that_was_read_before_it_was_withdrawn_is_not_sent_again(owner
         owner.terminal.fault()
 
     owner.terminal.fault(read_then_wait=60)  # longer than take_seconds
+    owner.says(take_seconds=0.2, stale_seconds=1)
     thread = meanwhile(wake)
     request = owner.order()
     [told] = owner.submit(request)
@@ -154,6 +160,7 @@ def test_a_command_that_was_read_before_it_was_withdrawn_is_not_sent_again(owner
 def test_a_command_that_was_read_by_one_who_hangs_is_unknown(owner: Owner) -> None:
     owner.buy()
     owner.terminal.fault(read_then_wait=60)
+    owner.hurries()
     request = owner.order()
     with failing(OutcomeUnknown):
         owner.submit(request)
@@ -163,6 +170,7 @@ def test_a_command_that_was_read_by_one_who_hangs_is_unknown(owner: Owner) -> No
         owner.find(request.client_order_id)
     owner.terminal.fault()
     until(lambda: len(owner.terminal.journal()) == 2)
+    owner.calms()
     [told] = owner.find(request.client_order_id) or []
     assert told.kind is ReportKind.FILLED
 
@@ -170,10 +178,12 @@ def test_a_command_that_was_read_by_one_who_hangs_is_unknown(owner: Owner) -> No
 def test_one_who_hangs_before_reading(owner: Owner) -> None:
     owner.buy()
     owner.terminal.fault(hang=True)
+    owner.hurries()
     request = owner.order()
     with failing(OutcomeUnknown, Code.REPLY_LOST):
         owner.submit(request)
     owner.terminal.fault()
+    owner.calms()
     absent(owner, request.client_order_id)
     assert len(owner.terminal.journal()) == 1
 
@@ -181,6 +191,7 @@ def test_one_who_hangs_before_reading(owner: Owner) -> None:
 def test_killed_between_taking_and_the_broker(owner: Owner) -> None:
     owner.buy()
     owner.terminal.fault(slow_trade=60)
+    owner.says(answer_seconds=0.8, stale_seconds=0.8)
 
     def kill() -> None:
         until(lambda: len([c for c, _ in owner.terminal.commands() if c == "OPEN_ORDER"]) == 2)
@@ -191,6 +202,7 @@ def test_killed_between_taking_and_the_broker(owner: Owner) -> None:
     with failing(OutcomeUnknown):
         owner.submit(request)
     thread.join()
+    owner.calms()
     owner.terminal.fault()
     owner.terminal.start()
     absent(owner, request.client_order_id)
@@ -208,6 +220,7 @@ def test_a_start_deletes_commands_and_that_proves_nothing(owner: Owner) -> None:
         owner.terminal.fault()
         owner.terminal.start()
 
+    owner.says(answer_seconds=0.8)
     thread = meanwhile(restart)
     request = owner.order()
     with failing(OutcomeUnknown):
@@ -230,7 +243,7 @@ def test_errors_that_do_not_say_no_are_unknown(owner: Owner, error: str) -> None
 
 def test_a_time_out_that_was_executed_late_is_found(owner: Owner) -> None:
     owner.says(settle_seconds=30)
-    owner.terminal.fault(error="trade timeout", late=4)
+    owner.terminal.fault(error="trade timeout", late=1.5)
     request = owner.order()
     with failing(OutcomeUnknown):
         owner.submit(request)
@@ -271,12 +284,12 @@ def test_comments_that_the_broker_changes(owner: Owner, fault: dict[str, Any]) -
 
 # ---- late and twice -------------------------------------------------------------------------
 def test_a_late_refusal_of_one_order_is_not_the_next_ones(owner: Owner) -> None:
-    owner.says(answer_seconds=0.5)
-    owner.terminal.fault(slow_trade=1.2, error="not enough money")
+    owner.says(answer_seconds=0.3)
+    owner.terminal.fault(slow_trade=0.7, error="not enough money")
     first, second = owner.order(), owner.order()
     with failing(OutcomeUnknown):
         owner.submit(first)
-    (owner.terminal.place / "faults.json").write_text('{"slow_trade": 1.2}')
+    (owner.terminal.place / "faults.json").write_text('{"slow_trade": 0.7}')
     owner.says(answer_seconds=5, stale_seconds=5)  # the terminal still waits for its broker
     [told] = owner.submit(second)
     assert told.client_order_id == second.client_order_id
@@ -365,11 +378,11 @@ def fills(owner: Owner) -> list[OrderReport]:
 
 def test_our_process_dies_after_the_write(owner: Owner) -> None:
     owner.buy()
-    owner.terminal.fault(slow_trade=1.0)
+    owner.terminal.fault(slow_trade=0.6)
     request = owner.order()
 
     async def die() -> None:
-        async with asyncio.timeout(0.5):
+        async with asyncio.timeout(0.3):
             await owner.adapter.submit(owner.spec, request, go)
 
     with pytest.raises(TimeoutError):
@@ -384,9 +397,11 @@ def test_a_command_left_by_a_dead_process_is_not_overtaken(owner: Owner) -> None
     owner.terminal.fault(deaf=True)
     slot = owner.terminal.folder / "DWX_Commands_0.txt"
     slot.write_text("<:5|OPEN_ORDER|EURUSD,buy,0.50,0,0,0,7,old,0:>")
+    owner.hurries()
     with failing(NotSent):
         owner.buy()
     assert owner.terminal.journal() == []
+    owner.calms()
     owner.terminal.fault()
     assert owner.buy().kind is ReportKind.FILLED
     assert [one["comment"] == "old" for one in owner.terminal.journal()] == [False]
@@ -469,12 +484,13 @@ def test_only_real_files_are_read_and_written(
     owner.restart()
     if name == "DWX_Orders.txt":
         owner.terminal.kill()  # it would write into the link
-        owner.says(stale_seconds=1)
+        owner.says(stale_seconds=0.6)
     path, others = owner.terminal.folder / name, owner.root / "others"
-    others.write_bytes(path.read_bytes())
+    others.write_bytes(path.read_bytes() + b"\n" * 5000)
     before = others.read_bytes()
     if kind == "huge":
-        monkeypatch.setattr(disk, "LARGEST", len(before) - 1)
+        path.write_bytes(before)
+        monkeypatch.setattr(disk, "LARGEST", 5000)
     else:
         path.unlink()
         path.symlink_to(others) if kind == "link" else os.mkfifo(path)

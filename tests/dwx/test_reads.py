@@ -25,7 +25,7 @@ from brokers.messages import (
     ReportKind,
 )
 from common.codes import Code
-from tests.doubles.dwx.terminal import Terminal
+from tests.doubles.dwx.terminal import Terminal, until
 from tests.dwx.cast import Owner, failing, run
 
 AN_HOUR_AGO = datetime.now(UTC) - timedelta(hours=1)
@@ -51,7 +51,7 @@ def test_the_account(owner: Owner) -> None:
 
 def test_what_it_can_do(owner: Owner) -> None:
     can = owner.adapter.capabilities(owner.spec)
-    assert (can.exit_safety, can.event_stream, can.session) == (ExitSafety.TICKET, False, True)
+    assert (can.exit_safety, can.event_stream, can.session) == (ExitSafety.TICKET, True, True)
     assert can.lookup_horizon == can.fills_horizon == timedelta(days=90)
     owner.says(history_days=7)
     assert owner.adapter.capabilities(owner.spec).lookup_horizon == timedelta(days=7)
@@ -147,6 +147,7 @@ def test_lots_that_are_not_in_sight_are_no_smaller_fill(owner: Owner) -> None:
 
 def test_an_expert_advisor_that_does_not_tell(owner: Owner) -> None:
     owner.terminal.fault(deaf_to_history=True)
+    owner.hurries("answer_seconds")
     with failing(ReadFailed):
         fills(owner)
 
@@ -292,6 +293,7 @@ def test_a_clock_in_the_wrong_zone(owner: Owner) -> None:
 
 def test_a_dead_terminal(owner: Owner) -> None:
     owner.terminal.close()
+    owner.hurries()
     found = checks(owner)
     assert found["expert advisor"].result is CheckResult.FAIL
     assert "DWX_Server" in found["expert advisor"].hint
@@ -299,12 +301,18 @@ def test_a_dead_terminal(owner: Owner) -> None:
 
 def test_a_terminal_that_takes_no_commands(owner: Owner) -> None:
     owner.terminal.fault(deaf=True)
+    owner.hurries()
     assert checks(owner)["commands"].result is CheckResult.FAIL
 
 
 # ---- many -----------------------------------------------------------------------------------
 def test_two_hundred_folders_need_no_thread_each(owner: Owner) -> None:
-    orders = (owner.terminal.folder / "DWX_Orders.txt").read_bytes()
+    path = owner.terminal.folder / "DWX_Orders.txt"
+    owner.terminal.kill()
+    owner.terminal.start()
+    until(lambda: path.read_bytes().endswith(b"\n"))
+    owner.terminal.kill()
+    orders = path.read_bytes()
     specs = []
     for number in range(200):
         folder = owner.root / f"t{number}"

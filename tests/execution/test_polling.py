@@ -21,6 +21,7 @@ from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.execution import cast
 from tests.execution.double import KIND, Double
+from tests.hang import beside
 from tests.paper.broker_process import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -272,3 +273,68 @@ def test_what_is_no_accounts_fault_puts_none_in_error(resting: Order, silent: Do
     finally:
         run("ALTER TABLE fills_of_tomorrow RENAME TO execution_fill")
     assert ConnectionHealth.objects.get().status == "ACTIVE"
+
+
+def test_orders_that_cannot_be_used_keep_an_account_in_error_however_rarely_it_is_polled(
+    resting: Order, silent: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two polls nobody reads the account and says that all is well."""
+    ExecutionConnection.objects.update(settings={"update_interval_seconds": 300})
+
+    async def garbled(_: ConnectionSpec) -> list[BrokerOrder]:
+        return [UNUSABLE]
+
+    monkeypatch.setattr(silent, "open_orders", garbled)
+    for _ in range(2):
+        due_again()
+        poll()
+        (row,) = rows(
+            "SELECT r.poll_after < h.read_after AS polled_first FROM connections_connectionhealth h"
+            " JOIN execution_accountreading r USING (connection_id) WHERE h.status = 'ERROR'"
+        )
+        assert row.polled_first
+    monkeypatch.undo()
+    due_again()
+    assert poll() == 1
+    (row,) = rows("SELECT poll_after > clock_timestamp() + interval '250 s' AS rarely"
+                  " FROM execution_accountreading")  # fmt: skip
+    assert row.rarely
+
+
+def test_what_breaks_every_answer_alike_is_our_own_fault(
+    feed: Feed, wire: runtime.Runtime, silent: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        cast.account(feed)
+    cast.signal(feed, order_type="LIMIT", open_price=D("1.09500"))
+    for outgoing in cast.claim_all():
+        cast.answer(outgoing, silent.rest(outgoing.request))
+
+    async def nothing_we_know(_: ConnectionSpec) -> list[Any]:
+        return [None]
+
+    monkeypatch.setattr(silent, "open_orders", nothing_we_know)
+    with pytest.raises(AttributeError):
+        poll()
+    assert {one.status for one in ConnectionHealth.objects.all()} == {"ACTIVE"}
+
+
+def test_nobody_else_polls_an_account_while_its_positions_are_compared(
+    alice: ExecutionConnection, feed: Feed, silent: Double
+) -> None:
+    silent.fills_horizon = None
+    cast.filled(cast.signal(feed))
+    silent.hung, silent.hanging = {str(alice.pk)}, {"positions"}
+    due_again()
+    polling_it = beside(poll)
+    try:
+        until(lambda: asked(silent, "positions") > 0)
+        (row,) = rows("SELECT poll_after - clock_timestamp() > interval '6 s' AS held"
+                      " FROM execution_accountreading")  # fmt: skip
+        assert row.held
+    finally:
+        silent.hang.end()
+        polling_it.join(30)
+    (row,) = rows("SELECT poll_after - clock_timestamp() <= interval '6 s' AS done"
+                  " FROM execution_accountreading")  # fmt: skip
+    assert row.done

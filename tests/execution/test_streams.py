@@ -1,13 +1,18 @@
 """What a broker's stream tells is heard whole, whatever must wait."""
 
+from dataclasses import replace
 from decimal import Decimal as D
+from typing import Any
 
 import pytest
 
-from brokers.messages import CloseCause
+from brokers.messages import CloseCause, OrderReport
+from common.clocks import machine_time
 from connections.models import ExecutionConnection
+from execution.calls.held import HOLD_SECONDS
 from execution.calls.runtime import Runtime
-from execution.models import Order
+from execution.models import DriftItem, Order
+from execution.reports import streams
 from execution.reports.streams import AT_ONCE, drain_events
 from positions.models import ExecutionPosition
 from signals.models import Feed
@@ -62,3 +67,46 @@ def test_what_waits_is_told_again_and_nobody_is_told_twice(
     assert drain_events() == 0
     entry = Order.objects.get(client_order_id=his.request.client_order_id)
     assert entry.filled_quantity == 50
+
+
+def test_each_event_waits_its_own_time_where_the_broker_gives_them_no_ids(
+    tickets: list[Ticket], wire: Runtime, broker: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first has waited its minute when the second comes; that one has its own."""
+    hers, his = tickets
+    told, events, shift = [], broker.events, [0.0]
+    monkeypatch.setattr(streams, "machine_time", lambda: machine_time() + shift[0])
+
+    async def nameless(limit: int, after: str = "") -> list[OrderReport]:
+        return [replace(report, event_id="") for report in await events(limit, after)]
+
+    monkeypatch.setattr(broker, "events", nameless)
+    for ticket in (hers, his):
+        broker.publish(broker.execute(ticket, D(50)))
+        drain_events()
+        broker.news.clear()
+        broker.execute(ticket)  # the rest is told by nobody
+        told.append(broker.exit_by_itself(ticket, CloseCause.STOP_LOSS, D(100)))
+    broker.publish(told[0])
+    drain_events()
+    shift[0] = HOLD_SECONDS + 1
+    broker.publish(told[1])
+    drain_events()
+    assert [str(one.connection_id) for one in DriftItem.objects.all()] == [
+        hers.request.connection_id
+    ]
+
+
+def test_what_waits_no_longer_is_forgotten(
+    tickets: list[Ticket], wire: Runtime, broker: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting: dict[Any, float] = {}
+    monkeypatch.setattr(streams, "_waits_since", waiting)
+    hers, _ = tickets
+    came_in = broker.execute(hers)
+    broker.publish(broker.exit_by_itself(hers, CloseCause.STOP_LOSS, D(100)))
+    drain_events()
+    assert len(waiting) == 1
+    broker.publish(came_in)
+    drain_events()
+    assert waiting == {}

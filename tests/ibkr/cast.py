@@ -7,6 +7,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+from brokers.budgets import Budget
 from brokers.ibkr.calls import IbkrAdapter
 from brokers.ibkr.pace import Pace
 from brokers.ibkr.session import Session
@@ -36,6 +37,24 @@ QUICK = Pace(
     connect=2.0, read=1.0, reply=1.0, price=0.5, first_delay=0.02, longest_delay=0.1,
     client_id_delay=0.1, ping=0.05, resync=30.0,
 )  # fmt: skip
+
+
+class Ample:
+    """A budget that lets everybody go: what is tested is not how fast."""
+
+    async def acquire(
+        self, n: float = 1, *, urgent: bool = False, until: float | None = None
+    ) -> None: ...
+
+    def rest(self, seconds: float) -> None: ...
+
+
+def adapter(budget: Budget | None = None, pace: Pace = QUICK) -> IbkrAdapter:
+    """Our side, with nothing in its memory."""
+    held = budget or Ample()
+    return IbkrAdapter(pace, budget_for=lambda name, rate: held)
+
+
 Test = Callable[["Stage"], Awaitable[None]]
 
 
@@ -54,7 +73,7 @@ class Stage:
     def __init__(self) -> None:
         self.venue = Venue()
         self.tws = Tws(self.venue)
-        self.adapter = IbkrAdapter(QUICK)
+        self.adapter = adapter()
         self.client_id = 7
         self.told: list[OrderReport] = []
 
@@ -94,7 +113,7 @@ class Stage:
 
     async def die(self) -> None:
         """Our process ends without a word; another begins with nothing in its memory."""
-        old, self.adapter = self.adapter, IbkrAdapter(QUICK)
+        old, self.adapter = self.adapter, adapter()
         await old.disconnect()
         await self.until(lambda: not self.tws.visitors)
         self.told = []

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from brokers.ibkr.ledger import Ledger
-from brokers.ibkr.news import News
 from brokers.messages import CancelRequest, OrderReport, ReportKind
+from brokers.news import News
 from tests.ibkr.cast import CONNECTION, Stage, limit, order, played
 
 ID = "abc00000000000001"

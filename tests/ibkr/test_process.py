@@ -13,10 +13,9 @@ from pathlib import Path
 import pytest
 
 from brokers.base import OutcomeUnknown
-from brokers.ibkr.calls import IbkrAdapter
 from brokers.messages import OrderReport, ReportKind
 from tests.doubles.tws.remote import ROOT, RemoteTws
-from tests.ibkr.cast import QUICK, limit, protected, spec_at
+from tests.ibkr.cast import adapter, limit, protected, spec_at
 
 ID = "abc00000000000001"
 
@@ -49,11 +48,11 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 async def found_by_the_next(tws: RemoteTws) -> list[OrderReport] | None:
     """What the process after it finds of the order; it may reach the old session's end first."""
-    adapter, spec = IbkrAdapter(QUICK), spec_at(tws.port)
+    ours, spec = adapter(), spec_at(tws.port)
     try:
-        return await adapter.find_order(spec, ID)
+        return await ours.find_order(spec, ID)
     finally:
-        await adapter.disconnect()
+        await ours.disconnect()
 
 
 def test_killed_while_it_waits_the_next_process_finds_the_order(tws: RemoteTws) -> None:
@@ -67,12 +66,12 @@ def test_killed_while_it_waits_the_next_process_finds_the_order(tws: RemoteTws) 
     assert [report.kind for report in found] == [ReportKind.ACCEPTED]
 
     async def placed_again() -> list[OrderReport]:
-        adapter, spec = IbkrAdapter(QUICK), spec_at(tws.port)
+        ours, spec = adapter(), spec_at(tws.port)
         try:
-            await adapter.find_order(spec, ID)
-            return await adapter.submit(spec, limit(ID), lambda _: None)
+            await ours.find_order(spec, ID)
+            return await ours.submit(spec, limit(ID), lambda _: None)
         finally:
-            await adapter.disconnect()
+            await ours.disconnect()
 
     assert [r.kind for r in asyncio.run(placed_again())] == [ReportKind.ACCEPTED]
     state = tws.state()
@@ -89,16 +88,16 @@ def test_killed_before_the_write_the_next_process_finds_nothing(tws: RemoteTws) 
 
 def test_the_brokers_journal_outlives_its_process(tws: RemoteTws) -> None:
     async def play() -> None:
-        adapter, spec = IbkrAdapter(QUICK), spec_at(tws.port)
-        await adapter.submit(spec, protected(ID), lambda _: None)
+        ours, spec = adapter(), spec_at(tws.port)
+        await ours.submit(spec, protected(ID), lambda _: None)
         tws.do("fault", "accept in silence")
         resting = limit("abc00000000000002")
         with pytest.raises(OutcomeUnknown):
-            await adapter.submit(spec, resting, lambda _: None)
-        before = await adapter.find_order(spec, ID), await adapter.positions(spec)
+            await ours.submit(spec, resting, lambda _: None)
+        before = await ours.find_order(spec, ID), await ours.positions(spec)
         tws.kill()
         tws.start()
-        again = IbkrAdapter(QUICK)
+        again = adapter()
         assert (await again.find_order(spec, ID), await again.positions(spec)) == before
         found = await again.find_order(spec, resting.client_order_id)
         assert found is not None
@@ -106,7 +105,7 @@ def test_the_brokers_journal_outlives_its_process(tws: RemoteTws) -> None:
         tws.do("fill", resting.client_order_id, "20000", "1.0900")
         assert sum(p.quantity for p in await again.positions(spec)) == Decimal(40000)
         await again.disconnect()
-        await adapter.disconnect()
+        await ours.disconnect()
 
     asyncio.run(play())
     legs = [ID, f"{ID}:sl", f"{ID}:tp", "abc00000000000002"]

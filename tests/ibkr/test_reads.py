@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from brokers.base import ReadFailed, Rejected
+from brokers.base import NotSent, ReadFailed, Rejected
 from brokers.ibkr.adapter import create
 from brokers.messages import (
     BrokerOrder,
@@ -165,6 +165,30 @@ async def test_every_line_of_the_connection_test(stage: Stage) -> None:
     checks = {check.name: check for check in await stage.adapter.test(stage.spec)}
     assert (checks["trading"].result, checks["clock"].result) == ("fail", "warn")
     assert not (await stage.adapter.account(stage.spec)).trading_allowed
+
+
+@played
+async def test_a_read_only_api_is_read_and_takes_no_order(stage: Stage) -> None:
+    """TWS refuses even the lists of orders then, without saying which question it means."""
+    stage.tws.read_only = True
+    await stage.adapter.connect(stage.spec)
+    state = await stage.adapter.account(stage.spec)
+    assert not state.trading_allowed
+    assert await stage.adapter.positions(stage.spec) == []
+    for read in (stage.adapter.open_orders(stage.spec), stage.adapter.find_order(stage.spec, ID)):
+        with pytest.raises(ReadFailed) as failed:
+            await read
+        assert failed.value.code is Code.TRADING_DISABLED
+    with pytest.raises(NotSent) as refused:
+        await stage.submit(order())
+    assert refused.value.code is Code.TRADING_DISABLED
+    assert stage.venue.received == []
+    lines = {one.name: one for one in await stage.adapter.test(stage.spec)}
+    assert lines["trading"].result == "fail"
+
+    stage.tws.read_only = False  # switched off in TWS, over the same line
+    assert (await stage.submit(order()))[0].kind is ReportKind.FILLED
+    assert (await stage.adapter.account(stage.spec)).trading_allowed
 
 
 @played

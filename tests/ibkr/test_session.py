@@ -8,19 +8,21 @@ from decimal import Decimal
 import pytest
 
 from brokers.base import NotSent, OutcomeUnknown, ReadFailed
-from brokers.ibkr.budget import Window
+from brokers.budgets import Rate, budget_for
 from brokers.ibkr.calls import IbkrAdapter
+from brokers.ibkr.pace import MOST_MESSAGES, RATE
 from brokers.ibkr.place import client_id_of
 from brokers.messages import ConnectionSpec, ReportKind
+from common.clocks import machine_time
 from common.codes import Code
-from tests.ibkr.cast import ACCOUNT, QUICK, Stage, exit_of, limit, order, played, protected
+from tests.ibkr.cast import ACCOUNT, QUICK, Stage, adapter, exit_of, limit, order, played, protected
 
 ID = "abc00000000000001"
 
 
 @played
 async def test_the_same_client_id_twice_is_refused_and_heals(stage: Stage) -> None:
-    other = IbkrAdapter(QUICK)
+    other = adapter()
     await other.account(stage.spec)
     with pytest.raises(NotSent) as refused:
         await stage.submit(order())
@@ -183,62 +185,60 @@ async def test_connect_says_what_is_wrong(stage: Stage) -> None:
     assert failed.value.code is Code.NOT_CONNECTED
 
 
+class Counted:
+    """A budget that notes what it was asked for and when it admitted it."""
+
+    def __init__(self, name: str, rate: Rate) -> None:
+        self._budget = budget_for(name, rate)
+        self.asked: list[tuple[float, bool]] = []
+        self.admitted: list[float] = []
+
+    async def acquire(
+        self, n: float = 1, *, urgent: bool = False, until: float | None = None
+    ) -> None:
+        self.asked.append((n, urgent))
+        await self._budget.acquire(n, urgent=urgent, until=until)
+        self.admitted.extend([asyncio.get_running_loop().time()] * int(n))
+
+    def rest(self, seconds: float) -> None:
+        self._budget.rest(seconds)
+
+
 @played
-async def test_the_budget_may_be_shared_with_other_processes(stage: Stage) -> None:
-    asked = []
-
-    class Counted(Window):
-        async def acquire(self, n: int, *, urgent: bool) -> None:
-            asked.append((n, urgent))
-            await super().acquire(n, urgent=urgent)
-
-    stage.adapter = IbkrAdapter(
-        QUICK,
-        budget_for=lambda host, port: Counted(),
-    )
+async def test_exits_are_urgent_and_nothing_goes_past_the_budget(stage: Stage) -> None:
+    budget = Counted(f"ibkr 127.0.0.1:{stage.tws.port}", RATE)
+    stage.adapter = adapter(budget)
     await stage.submit(protected())
     await stage.submit(exit_of(ID))
-    assert (3, False) in asked  # an entry and its levels
-    assert (1, True) in asked
+    assert (3, False) in budget.asked  # an entry and its levels
+    assert (1, True) in budget.asked
+    assert len(stage.tws.writes) <= len(budget.admitted)
 
 
 @played
 async def test_the_gateway_gets_at_most_45_messages_a_second(stage: Stage) -> None:
-    admitted: list[float] = []
-
-    class Counted(Window):
-        async def acquire(self, n: int, *, urgent: bool) -> None:
-            await super().acquire(n, urgent=urgent)
-            admitted.extend([asyncio.get_running_loop().time()] * n)
-
-    stage.adapter = IbkrAdapter(QUICK, budget_for=lambda host, port: Counted())
+    budget = Counted(f"ibkr 127.0.0.1:{stage.tws.port}", RATE)
+    stage.adapter = adapter(budget)
     ids = [f"abc000000000001{n:02d}" for n in range(60)]
     await asyncio.gather(*(stage.submit(limit(one)) for one in ids))
-    busiest = max(sum(1 for at in admitted if start <= at < start + 0.99) for start in admitted)
-    assert busiest <= 45
-    assert len(stage.tws.writes) <= len(admitted)  # nothing went past it
+    busiest = max(
+        sum(1 for at in budget.admitted if start <= at < start + 0.99) for start in budget.admitted
+    )
+    assert 30 < busiest <= MOST_MESSAGES
     assert sorted(stage.venue.accepted) == sorted(ids)
 
 
-def test_exits_leave_before_entries_that_waited_longer() -> None:
-    async def play() -> list[str]:
-        window, left = Window(most=2, seconds=0.05), []
-
-        async def leave(name: str, *, urgent: bool, n: int = 1) -> None:
-            await window.acquire(n, urgent=urgent)
-            left.append(name)
-
-        await leave("first", urgent=False, n=2)
-        entries = [asyncio.create_task(leave(f"entry {n}", urgent=False)) for n in range(3)]
-        await asyncio.sleep(0)
-        gone = asyncio.create_task(leave("gave up", urgent=True))
-        await asyncio.sleep(0)
-        gone.cancel()
-        await asyncio.gather(*entries, leave("exit", urgent=True, n=2))
-        return left
-
-    left = asyncio.run(play())
-    assert left == ["first", "exit", "entry 0", "entry 1", "entry 2"]
+@played
+async def test_an_entry_whose_turn_comes_too_late_is_not_sent(stage: Stage) -> None:
+    stage.adapter = IbkrAdapter(QUICK)  # as in production
+    await stage.adapter.connect(stage.spec)
+    soon = replace(protected(), send_by=machine_time() + 0.05)
+    many = [replace(soon, client_order_id=f"abc000000000001{n:02d}") for n in range(20)]
+    told = await asyncio.gather(*(stage.submit(one) for one in many), return_exceptions=True)
+    late = [one for one in told if isinstance(one, NotSent)]
+    assert late
+    assert {error.code for error in late} == {Code.RATE_LIMITED}
+    assert len(stage.venue.received) == 3 * (len(many) - len(late))
 
 
 @played

@@ -11,11 +11,9 @@ from typing import Any
 import pytest
 
 from brokers.base import NotSent, OutcomeUnknown
-from brokers.ibkr.budget import Window
-from brokers.ibkr.calls import IbkrAdapter
 from brokers.messages import CancelRequest, ModifyRequest, OrderRequest
 from common.codes import Code
-from tests.ibkr.cast import QUICK, Stage, limit, order, played, protected
+from tests.ibkr.cast import QUICK, Ample, Stage, adapter, limit, order, played, protected
 
 ID = "abc00000000000001"
 
@@ -62,16 +60,16 @@ async def test_a_line_that_holds_bytes_back_is_not_written_to(stage: Stage) -> N
     assert stage.venue.received == ["abc00000000000002"]
 
 
-class Brim:
+class Brim(Ample):
     """A budget that, when told to, fills both kernels right before what it admits is written."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage, self.fills = stage, False
-        stage.adapter = IbkrAdapter(
-            replace(QUICK, ping=5.0), budget_for=lambda host, port: self
-        )  # no ping meets the full kernel
+        stage.adapter = adapter(self, replace(QUICK, ping=5.0))  # no ping meets the full kernel
 
-    async def acquire(self, n: int, *, urgent: bool) -> None:
+    async def acquire(
+        self, n: float = 1, *, urgent: bool = False, until: float | None = None
+    ) -> None:
         if not self.fills:
             return
         self.fills = False
@@ -136,14 +134,16 @@ async def test_calls_between_two_lines_are_not_sent(stage: Stage) -> None:
 
 @played
 async def test_a_line_that_is_cut_while_the_budget_waits_is_not_written_to(stage: Stage) -> None:
-    class Slow(Window):
+    class Slow(Ample):
         hold = asyncio.Event()
 
-        async def acquire(self, n: int, *, urgent: bool) -> None:
+        async def acquire(
+            self, n: float = 1, *, urgent: bool = False, until: float | None = None
+        ) -> None:
             if n == 3:
                 await self.hold.wait()
 
-    stage.adapter = IbkrAdapter(QUICK, budget_for=lambda host, port: Slow())
+    stage.adapter = adapter(Slow())
     await stage.adapter.positions(stage.spec)
     waiting = asyncio.create_task(stage.submit(protected()))
     await asyncio.sleep(0)

@@ -96,7 +96,7 @@ def test_list_that_cannot_be_read(venue: Venue, adapter: Mt5Adapter) -> None:
 def test_terminal_that_hangs(
     venue: Venue, adapter: Mt5Adapter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("brokers.mt5.adapter.READ_SECONDS", 0.2)
+    monkeypatch.setattr("brokers.mt5.calls.READ_SECONDS", 0.2)
     venue.fault("symbols_get", "hold")
     (only,) = lines(adapter).values()
     assert (only.name, only.result) == ("terminal", CheckResult.FAIL)

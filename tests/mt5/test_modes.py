@@ -113,17 +113,6 @@ def test_account_that_is_no_number(adapter: Mt5Adapter) -> None:
     assert unsent.value.code is Code.UNKNOWN_ACCOUNT
 
 
-def test_terminal_that_keeps_the_password(venue: Venue, adapter: Mt5Adapter) -> None:
-    """Without a password the account must be the one that the terminal is logged in as."""
-    venue.hand("log", login=1001)
-    bare = ConnectionSpec("c1001", "1001", settings={"settle_seconds": 0})
-    assert run(adapter.positions(bare)) == []
-    other = ConnectionSpec("c1003", "1003")
-    with pytest.raises(NotSent) as unsent:
-        run(adapter.submit(other, order(), no_guard))
-    assert unsent.value.code is Code.CREDENTIALS_REFUSED
-
-
 def test_terminal_that_is_not_there(
     venue: Venue, adapter: Mt5Adapter, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,7 +28,7 @@ OTHER = "fcxother0000000000"
 
 def process_of(adapter: Mt5Adapter) -> int:
     run(adapter.positions(spec()))
-    pid = adapter._library.pid
+    pid = adapter.calls.library.pid
     assert pid is not None
     return pid
 
@@ -150,7 +150,7 @@ def test_worker_killed_in_the_send_and_asked_by_the_next(venue: Venue, adapter: 
     program = (
         "import asyncio; from brokers.mt5.adapter import create;"
         " from tests.mt5.orders import spec, order, no_guard; made = create();"
-        " asyncio.run(made.positions(spec())); print(made._library.pid, flush=True);"
+        " asyncio.run(made.positions(spec())); print(made.calls.library.pid, flush=True);"
         " asyncio.run(made.submit(spec(), order(), no_guard))"
     )
     with subprocess.Popen(

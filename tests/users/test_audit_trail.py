@@ -131,7 +131,7 @@ TRAILS = [
     for app, models in (
         ("users", ["user", "apikey", "schedule"]),
         ("connections", ["tradingpreset", "executionconnection", "subscription", "killswitch",
-                         "dataconnection", "feedsettings"]),
+                         "dataconnection", "feedsettings", "maintenancewindow"]),
     )
     for model in models
 ]  # fmt: skip

@@ -20,18 +20,18 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
-        from benchmarks.suite import BENCHES
+        from benchmarks.suite import NAMES
 
-        parser.add_argument("--only", choices=sorted(BENCHES), help="run this one alone")
+        parser.add_argument("--only", choices=sorted(NAMES), help="run this one alone")
         parser.add_argument("-n", type=int, help="how many connections (or positions)")
 
     def handle(self, *_args: Any, only: str | None, n: int | None, **_options: Any) -> None:
         """Run and print."""
         from benchmarks.place import BenchError
-        from benchmarks.suite import BENCHES, run
+        from benchmarks.suite import NAMES, run
 
         try:
-            self.stdout.write(run([only] if only else list(BENCHES), n))
+            self.stdout.write(run([only] if only else NAMES, n))
         except (EmbeddedError, BenchError) as e:
             sys.exit(str(e))
         except KeyboardInterrupt:

@@ -92,8 +92,7 @@ class Server:
         if ticket.type in ("buy", "sell"):
             ticket.price = ask if buys else bid
             ticket.commission = -round(ticket.lots * 7, 2)
-        if ticket.sl and (ticket.sl >= ticket.price) == buys:
-            raise TradeError("invalid stops")
+        self._check_levels(ticket, ticket.price, ticket.sl, ticket.tp)
         if ticket.lots > 50:
             raise TradeError("not enough money")
         self.state.last += 1
@@ -144,6 +143,9 @@ class Server:
             raise TradeError("invalid ticket")
         if (ticket.sl, ticket.tp) == (sl, tp):
             raise TradeError("no error")
+        bid, ask = self.state.prices[ticket.symbol]
+        price = bid if ticket.type == "buy" else ask if ticket.type == "sell" else ticket.price
+        self._check_levels(ticket, price, sl, tp)
         ticket.sl, ticket.tp = sl, tp
         self.note("modify", ticket)
 
@@ -155,6 +157,31 @@ class Server:
             self.now(),
         )
         self.note("trigger", ticket)
+
+    def react(self, symbol: str) -> None:
+        """A price has come: what it reaches is filled or closed."""
+        bid, ask = self.state.prices[symbol]
+        for one in list(self.state.tickets.values()):
+            if one.symbol != symbol:
+                continue
+            reached = {
+                "buylimit": ask <= one.price, "sellstop": bid <= one.price,
+                "selllimit": bid >= one.price, "buystop": ask >= one.price,
+            }  # fmt: skip
+            if reached.get(one.type):
+                self.trigger(one.number)
+            lost = {"buy": 0 < bid <= one.sl, "sell": 0 < one.sl <= ask}
+            won = {"buy": 0 < one.tp <= bid, "sell": 0 < ask <= one.tp}
+            if lost.get(one.type):
+                self.close(one.number, one.lots, "[sl]")
+            elif won.get(one.type):
+                self.close(one.number, one.lots, "[tp]", one.tp)
+
+    def _check_levels(self, ticket: Ticket, price: float, sl: float, tp: float) -> None:
+        sign, least = 1 if ticket.type.startswith("buy") else -1, self.faults.get("stops_level", 0)
+        for level, side in ((sl, sign), (tp, -sign)):
+            if level and (price - level) * side <= least:
+                raise TradeError("invalid stops")
 
     def _kept(self, comment: str) -> str:
         if "rewrite_comment" in self.faults:

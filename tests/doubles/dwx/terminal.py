@@ -1,12 +1,15 @@
 """Start, stop and trouble the terminal's process, and read what it wrote down."""
 
+import atexit
 import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,26 @@ def until(is_so: Callable[[], bool], seconds: float = 10) -> None:
         time.sleep(0.005)
 
 
+@cache
+def _nursery() -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.doubles.dwx.nursery"]
+    found = subprocess.Popen(
+        command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    atexit.register(found.communicate)
+    return found
+
+
+def _born(folder: Path, place: Path) -> int:
+    """Start a terminal's process; return its id."""
+    nursery = _nursery()
+    assert nursery.stdin
+    assert nursery.stdout
+    nursery.stdin.write(f"{folder}\t{place}\n")
+    nursery.stdin.flush()
+    return int(nursery.stdout.readline())
+
+
 class Terminal:
     """A MetaTrader on root/name, logged in to account 4711."""
 
@@ -33,31 +56,39 @@ class Terminal:
         (place / "wishes").mkdir(parents=True, exist_ok=True)
         (self.folder / "fillcast.key").write_text(self.key + "\n")
         self._count = itertools.count()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: int | None = None
         self.inputs(**{"MaximumOrders": 100, "MaximumLotSize": 50.0, **inputs})
 
     def inputs(self, **said: float) -> None:
         (self.place / "inputs.json").write_text(json.dumps(said))
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "tests.doubles.dwx.ea", str(self.folder), str(self.place)]
-        self._process = subprocess.Popen(command, cwd=REPOSITORY)
         orders = self.folder / "DWX_Orders.txt"
         before = orders.stat().st_mtime_ns if orders.exists() else 0
+        self._process = _born(self.folder, self.place)
         until(lambda: orders.exists() and orders.stat().st_mtime_ns != before)
 
     def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+        self._end(signal.SIGKILL)
 
     def close(self) -> None:
         """As its owner would: the folder is emptied."""
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait()
-            self._process = None
+        self._end(signal.SIGTERM)
+
+    def _end(self, how: signal.Signals) -> None:
+        if self.is_alive and self._process is not None:
+            os.kill(self._process, how)
+            until(lambda: not self.is_alive)
+        self._process = None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its process runs."""
+        try:
+            os.kill(self._process, 0) if self._process else None
+        except ProcessLookupError:
+            return False
+        return self._process is not None
 
     def fault(self, **faults: Any) -> None:
         fresh = self.place / "faults.new"

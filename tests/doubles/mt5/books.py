@@ -12,6 +12,12 @@ _tickets = count(500_001)
 _deals = count(700_001)
 
 
+def number_on(highest: int) -> None:
+    """Begin again behind the numbers that were given."""
+    global _tickets, _deals
+    _tickets, _deals = count(max(500_001, highest + 100_001)), count(max(700_001, highest + 1))
+
+
 class Books:
     """One account. now: the server's wall clock in milliseconds."""
 
@@ -57,14 +63,19 @@ class Books:
         self.orders = [one for one in self.orders if one is not order]
         self.history.append(order)
 
-    def execute(self, order: dict[str, Any], price: float, share: float = 1.0) -> list[int]:
-        """Fill an order, or a share of it whose rest is taken away; returns its deals."""
+    def execute(
+        self, order: dict[str, Any], price: float, share: float = 1.0, *, rests: bool = False
+    ) -> list[int]:
+        """Fill an order, or a share of it whose rest is taken away or rests; returns its deals."""
         volume = round(order["volume_initial"] * share, 8)
         made = []
         for _ in range(self.pieces):
             piece = round(volume / self.pieces, 8)
             made.append(self._trade(order, piece, price))
         order["volume_current"] = round(order["volume_initial"] - volume, 8)
+        if rests and order["volume_current"]:
+            order["state"] = PARTIAL
+            return made
         self.end(order, FILLED if share == 1.0 else CANCELED)
         return made
 

@@ -1,17 +1,22 @@
-"""The process of the fake terminal: `python -m tests.doubles.mt5.server`. It prints its port.
+"""The process of the fake terminal: `python -m tests.doubles.mt5.server [PORT]` prints its port.
 
-A line is a JSON list: the function's name, arguments, keywords. Names that begin with `set.` are
-the test's own hand: they change the world or its faults, and are answered by the same line.
+PORT: begin again where another one was. A line is a JSON list: the function's name, arguments,
+keywords. Names that begin with `set.` are the test's own hand: they change the world or its faults,
+and are answered by the same line.
 """
 
 import json
 import socketserver
+import sys
 import threading
+import time
 from typing import Any
 
+from tests.doubles.mt5.books import number_on
 from tests.doubles.mt5.world import FINE, World
 
 WAIT_SECONDS = 60.0
+KEPT = ("balance", "password", "orders", "history", "positions", "deals", "accepted")
 
 
 class Terminal(socketserver.ThreadingTCPServer):
@@ -53,6 +58,11 @@ class Line(socketserver.StreamRequestHandler):
                 self._hold()
             return answer
         told = self._do(name, arguments, words) if accepts else None
+        if fault["do"] == "silent":
+            return self._wait_for_ever()
+        if fault["do"] == "late":
+            time.sleep(fault["seconds"])
+            return told
         return self._faulty(fault, name, arguments, told)
 
     def _faulty(self, fault: dict[str, Any], name: str, arguments: list[Any], told: Any) -> Any:
@@ -80,6 +90,11 @@ class Line(socketserver.StreamRequestHandler):
                 result = world.result(arguments[0], fault["code"])
                 return {"told": result, "error": list(FINE)}
         raise ValueError(fault)
+
+    def _wait_for_ever(self) -> None:
+        """Until the client has gone: nothing is done and nothing is said."""
+        while self.connection.recv(4096):
+            pass
 
     def _hold(self) -> None:
         world = self.server.world
@@ -166,6 +181,26 @@ class Line(socketserver.StreamRequestHandler):
     def _release(self, world: World) -> None:
         world.released.set()
 
+    def _symbols(self, world: World) -> list[dict[str, Any]]:
+        return list(world.symbols.values())
+
+    def _dump(self, world: World) -> dict[str, Any]:
+        """What a server keeps while the terminal's machine is off."""
+        return {
+            "symbols": world.symbols, "ticks": world.ticks,
+            "accounts": {
+                login: {name: getattr(books, name) for name in KEPT}
+                for login, books in world.accounts.items()
+            },
+        }  # fmt: skip
+
+    def _load(self, world: World, kept: dict[str, Any]) -> None:
+        world.symbols, world.ticks = kept["symbols"], kept["ticks"]
+        for login, values in kept["accounts"].items():
+            for name, value in values.items():
+                setattr(world.accounts[int(login)], name, value)
+        number_on(max(one["ticket"] for one in _all(world, "history", "orders", "deals")))
+
     def _show(self, world: World, login: int) -> dict[str, Any]:
         books = world.accounts[login]
         return {
@@ -174,8 +209,16 @@ class Line(socketserver.StreamRequestHandler):
         }  # fmt: skip
 
 
+def _all(world: World, *names: str) -> list[dict[str, Any]]:
+    found = [
+        row for books in world.accounts.values() for name in names for row in getattr(books, name)
+    ]
+    return found or [{"ticket": 0}]
+
+
 def main() -> None:
-    with Terminal(("127.0.0.1", 0), Line) as server:
+    port = int(sys.argv[1]) if len(sys.argv) > 1 else 0
+    with Terminal(("127.0.0.1", port), Line) as server:
         print(server.server_address[1], flush=True)
         server.serve_forever()
 

@@ -16,13 +16,23 @@ class Venue:
     """One terminal process. Its accounts: 1001 hedging, 1002 netting, 1003 hedging."""
 
     def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self, *port: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.doubles.mt5.server"],
+            [sys.executable, "-m", "tests.doubles.mt5.server", *port],
             cwd=ROOT, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert self._process.stdout is not None
         self.port = int(self._process.stdout.readline())
         self._line = socket.create_connection(("127.0.0.1", self.port)).makefile("rwb")
+
+    def restart(self) -> None:
+        """Its process ends, and another one has its books and its port."""
+        kept = self.hand("dump")
+        self.stop()
+        self._begin(str(self.port))
+        self.hand("load", kept=kept)
 
     def stop(self) -> None:
         self._line.close()
@@ -55,8 +65,9 @@ class Venue:
 
     def fault(self, call: str, do: str, **words: Any) -> None:
         """do: retcode, none, drop, die, hold, empty, half, switch, offline, freeze (the client's
-        interpreter for `words` seconds), print (`words`); accepts: the call is done first; times,
-        skip: how often, and after how many calls."""
+        interpreter for `words` seconds), print (`words`), silent (never answered), late (after
+        `seconds`); accepts: the call is done first; times, skip: how often, and after how many
+        calls."""
         self.hand("fault_add", call=call, do=do, **words)
 
     def show(self, login: int = 1001) -> Any:

@@ -9,6 +9,7 @@ from tests.doubles.mt5.symbols import listed
 
 DEAL, PENDING, SLTP, MODIFY, REMOVE = 1, 5, 6, 7, 8
 FINE = (1, "Success")
+BUYS = (0, 2, 4, 6)
 
 
 class World:
@@ -237,18 +238,48 @@ class World:
             if not held:
                 return 10036
             return 10038 if volume > held[0]["volume"] + 1e-9 else 0
-        if stops := self._stops(request):
-            return stops
-        margin = self._used(books)
-        needed = self._margin(request["symbol"], volume) if not ticket else 0.0
-        return 10019 if books.margin_mode == HEDGING and margin + needed > books.balance else 0
+        if bad := self._level(request, one) or self._stops(request):
+            return bad
+        needed = 0.0 if ticket else self._margin(request["symbol"], self._added(request))
+        return 10019 if self._used(books) + needed > books.balance else 0
+
+    def _added(self, request: dict[str, Any]) -> float:
+        """How many lots an order adds to what is held."""
+        books, sign = self._books(), 1 if request["type"] in BUYS else -1
+        if books.margin_mode == HEDGING:
+            return float(request["volume"])
+        theirs = [p for p in books.positions if p["symbol"] == request["symbol"]]
+        held = sum(p["volume"] if p["type"] == BUY else -p["volume"] for p in theirs)
+        return float(max(0.0, abs(held + sign * request["volume"]) - abs(held)))
+
+    def _level(self, request: dict[str, Any], one: dict[str, Any]) -> int:
+        """A waiting order whose price was passed already; an exchange's limits may be beyond it."""
+        if request["action"] != PENDING:
+            return 0
+        at, kind = request["price"], request["type"]
+        passed = {
+            2: at >= one["ask"],
+            3: at <= one["bid"],
+            4: at <= one["ask"],
+            5: at >= one["bid"],
+        }
+        limit_at_exchange = kind in (2, 3) and one["trade_exemode"] == 3
+        return 10015 if not at or (passed[kind] and not limit_at_exchange) else 0
 
     def _stops(self, request: dict[str, Any]) -> int:
+        """Stop and target must lie on their sides of the price, the stops level away."""
         one = self.symbols[request["symbol"]]
-        least = one["trade_stops_level"] * one["point"]
-        price = request.get("price") or one["bid"]
-        levels = [request.get("sl", 0.0), request.get("tp", 0.0)]
-        return 10016 if any(at and abs(at - price) < least - 1e-9 for at in levels) else 0
+        least = one["trade_stops_level"] * one["point"] - 1e-9
+        held = [p for p in self._books().positions if p["ticket"] == request.get("position")]
+        kind = held[0]["type"] if request["action"] == SLTP else request["type"]
+        sign = 1 if kind in BUYS else -1
+        at_market = one["bid"] if sign > 0 else one["ask"]
+        price = request["price"] if request["action"] == PENDING else at_market
+        stop, target = request.get("sl", 0.0), request.get("tp", 0.0)
+        wrong = (stop and (price - stop) * sign < least) or (
+            target and (target - price) * sign < least
+        )
+        return 10016 if wrong else 0
 
     def _deal(self, request: dict[str, Any]) -> dict[str, Any]:
         books, one = self._books(), self.symbols[request["symbol"]]
@@ -261,8 +292,13 @@ class World:
         return self.result(request, done, order["ticket"], deals[-1], order["volume_initial"])
 
     def _pend(self, request: dict[str, Any]) -> dict[str, Any]:
-        order = self._books().order(request)
-        self._books().orders.append(order)
+        books, one = self._books(), self.symbols[request["symbol"]]
+        order = books.order(request)
+        books.orders.append(order)
+        kind, at = request["type"], request["price"]
+        if (kind == 2 and at >= one["ask"]) or (kind == 3 and at <= one["bid"]):
+            price = one["ask"] if kind == 2 else one["bid"]
+            books.execute(order, price, books.fill_share, rests=True)
         return self.result(request, 10009, order["ticket"])
 
     def _levels(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,9 @@ class Tws:
         self.faults: deque[Fault] = deque()
         self.commissions = True  # told with the executions
         self.read_only = False
+        self.answers_in_part = False  # lists have no end
+        self.is_overtaken = False  # the next cancel comes after a fill
+        self.refuses: Fault | None = None  # each order
         self.muted: set[int] = set()  # message kinds that are not answered
         self.connects: list[float] = []
         self.writes: list[float] = []  # when messages came, for the budget
@@ -35,6 +38,10 @@ class Tws:
     async def open(self, port: int = 0) -> None:
         self._door = await asyncio.start_server(self._serve, "127.0.0.1", port)
         self.port = self._door.sockets[0].getsockname()[1]
+
+    @property
+    def is_open(self) -> bool:
+        return self._door is not None
 
     async def close(self) -> None:
         if self._door is not None:
@@ -91,9 +98,12 @@ class Tws:
             visitor.tell_price(con_id)
 
     def _tell_execution(self, execution: Execution) -> None:
-        security = self.venue.securities[execution.order.con_id]
         for visitor in self.visitors:
             if visitor.client_id == execution.order.client_id and not visitor.silent:
-                visitor.say(wire.executed(-1, security, execution))
-                if self.commissions:
-                    visitor.say(wire.commission(execution))
+                self.tell_execution_to(visitor, execution)
+
+    def tell_execution_to(self, visitor: Visitor, execution: Execution) -> None:
+        """Tell an execution, and what it cost."""
+        visitor.say(wire.executed(-1, self.venue.securities[execution.order.con_id], execution))
+        if self.commissions:
+            visitor.say(wire.commission(execution))

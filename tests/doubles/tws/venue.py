@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import count
 
-from tests.doubles.tws.wire import Said, Security
+from tests.doubles.tws.wire import Said, Security, by_hand
 
 LIVE = ("PreSubmitted", "Submitted", "PendingSubmit")
 SECURITIES = (
@@ -98,6 +98,8 @@ class Venue:
         self.received: list[str] = []  # what arrived, accepted or not
         self.quotes: dict[int, tuple[Decimal, Decimal]] = {}
         self.commission = Decimal("1.25")
+        self.pieces = 1  # in so many executions what is reached is filled
+        self.portion = Decimal(1)  # of an order, that the market has for now
         self.clock_offset = 0.0
         self.now: Callable[[], datetime] = lambda: datetime.now(UTC)
         self.tell_price: Callable[[int], None] = lambda con_id: None
@@ -150,6 +152,13 @@ class Venue:
         return next(
             s for s in self.securities.values() if symbol in (s.symbol, f"{s.symbol}{s.currency}")
         )
+
+    def owner_closes(self, account: str, symbol: str) -> None:
+        """The account's owner closes what is held of a symbol by hand, in TWS itself."""
+        con_id = self.security(symbol).con_id
+        held, _ = self.positions[account, con_id]
+        side = "SELL" if held > 0 else "BUY"
+        self.place(0, by_hand(len(self.orders) + 1, con_id, side, abs(held), account))
 
     def behind(self, con_id: int) -> Security | None:
         """The share whose prices are those of a CFD."""
@@ -264,10 +273,20 @@ class Venue:
             or (order.kind == "LMT" and order.sign * (Decimal(order.limit) - price) >= 0)
             or (order.kind == "STP" and order.sign * (price - Decimal(order.aux)) >= 0)
         )
-        if reached:
-            self.execute(order, order.quantity - order.filled, price)
+        there = order.quantity * self.portion - order.filled
+        if reached and order.tif == "FOK" and there < order.quantity:
+            self._end(order, "Cancelled")
+        elif reached and there > 0:
+            for part in self._parts(there):
+                self.execute(order, part, price)
+            if order.tif == "IOC":
+                self._end(order, "Cancelled")
         elif order.tif in ("IOC", "FOK"):
             self._end(order, "Cancelled")
+
+    def _parts(self, quantity: Decimal) -> list[Decimal]:
+        part = quantity // self.pieces
+        return [*[part] * (self.pieces - 1), quantity - part * (self.pieces - 1)]
 
     def _book(self, order: Order, quantity: Decimal, price: Decimal) -> None:
         key = order.account, order.con_id

@@ -17,6 +17,9 @@ from tests.doubles.tws.wire import Said
 if TYPE_CHECKING:
     from tests.doubles.tws.server import Tws
 
+READ_ONLY = (
+    "Error validating request.-'bO' : cause - The API interface is currently in Read-Only mode."
+)
 ENDED = ("Filled", "Cancelled", "ApiCancelled", "Inactive")
 
 
@@ -30,7 +33,6 @@ class Visitor:
         self._reader, self._writer = reader, writer
         self.client_id = -1
         self.silent = False  # what happens now is not told
-        self._late: list[bytes] | None = None
         self.prices: dict[int, int] = {}  # request id → conId
 
     async def serve(self) -> None:
@@ -45,10 +47,9 @@ class Visitor:
                 self._answer(kind, fields)
 
     def say(self, message: bytes) -> None:
-        if self._late is not None:
-            self._late.append(message)
-        else:
-            self._writer.write(message)
+        if self._tws.answers_in_part and wire.kind_of(message) in wire.ENDS:
+            return
+        self._writer.write(message)
 
     def cut(self) -> None:
         """Reset the line."""
@@ -89,6 +90,8 @@ class Visitor:
                 self._place(wire.read_order(fields))
             case 4:
                 self._cancel(int(fields[2]))
+            case 16 | 99 if self._tws.read_only:
+                self.say(wire.error(-1, 321, READ_ONLY))
             case 16:
                 self._open_orders()
             case 99:
@@ -118,8 +121,7 @@ class Visitor:
 
     def _place(self, said: Said) -> None:
         if self._tws.read_only:
-            text = "Error validating request: The API interface is currently in Read-Only mode."
-            self.say(wire.error(said.order_id, 321, text))
+            self.say(wire.error(said.order_id, 321, READ_ONLY))
             return
         if said.what_if:
             order = Order(self.client_id, 0, **vars(said))
@@ -128,7 +130,7 @@ class Visitor:
             self.say(wire.open_order(security, order, "PreSubmitted", margin))
             return
         self._venue.receive(said.ref)
-        fault = self._tws.faults.popleft() if self._tws.faults else None
+        fault = self._tws.faults.popleft() if self._tws.faults else self._tws.refuses
         if fault is None:
             self._venue.place(self.client_id, said)
         else:
@@ -139,6 +141,8 @@ class Visitor:
             self.say(wire.error(said.order_id, fault.number, fault.text))
         elif fault.kind == "lose":  # it never arrived
             self.cut()
+        elif fault.kind == "ignore":
+            pass
         elif fault.kind in SILENT:
             self.silent = True
             order = self._venue.place(self.client_id, said)
@@ -157,19 +161,27 @@ class Visitor:
                 self.say(message[: len(message) // 2])
                 self.hang_up()
         elif fault.kind == "late":
-            self._late = []
-            self._venue.place(self.client_id, said)
-            asyncio.get_running_loop().call_later(fault.seconds, self._catch_up)
+            self.silent = True
+            order = self._venue.place(self.client_id, said)
+            self.silent = False
+            asyncio.get_running_loop().call_later(fault.seconds, self._tell_all, order)
         else:
             raise AssertionError(fault.kind)
 
-    def _catch_up(self) -> None:
-        messages, self._late = self._late or [], None
-        for message in messages:
-            self.say(message)
+    def _tell_all(self, order: Order) -> None:
+        """Tell an order, its levels and executions as they are by now."""
+        for one in (order, *order.children):
+            self._say_open(one)
+            self.say(wire.order_status(one, one.status, one.filled, one.average))
+        for execution in self._venue.executions:
+            if execution.order in (order, *order.children):
+                self._tws.tell_execution_to(self, execution)
 
     def _cancel(self, order_id: int) -> None:
         order = self._venue.find(self.client_id, order_id)
+        if order is not None and self._tws.is_overtaken:
+            self._tws.is_overtaken = False
+            self._venue.execute(order, order.quantity - order.filled, Decimal(order.limit))
         if order is None:
             text = f"OrderId {order_id} that needs to be cancelled is not found."
             self.say(wire.error(order_id, 10147, text))

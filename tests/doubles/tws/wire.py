@@ -18,6 +18,15 @@ def pack(*fields: Any) -> bytes:
     return struct.pack(">I", len(body)) + body
 
 
+ENDS = (b"52", b"53", b"54", b"55", b"62", b"102")
+"""Kinds of messages that end a list."""
+
+
+def kind_of(message: bytes) -> bytes:
+    """The first field of a message."""
+    return message[4:].split(b"\0", 1)[0]
+
+
 def _text(field: Any) -> str:
     if field is None:
         return ""
@@ -72,6 +81,14 @@ class Said:
     parent_id: int
     oca_type: int
     what_if: bool
+
+
+def by_hand(order_id: int, con_id: int, action: str, quantity: Decimal, account: str) -> Said:
+    """A market order as somebody places it in TWS itself: without a reference."""
+    return Said(
+        order_id, con_id, action, quantity, "MKT", "", "", "DAY", "", account, "", True, 0, 0,
+        False,
+    )  # fmt: skip
 
 
 def read_order(fields: Sequence[str]) -> Said:

@@ -1,0 +1,14 @@
+"""The checks by what they are about. Importing this puts all of them into the list."""
+
+from brokers.conformance.checks import (  # noqa: F401
+    bad_input,
+    changes,
+    closing,
+    events,
+    orders,
+    outcomes,
+    prices,
+    quantities,
+    reads,
+    sessions,
+)

@@ -1,0 +1,124 @@
+"""Running the checks on a stage: each ends as ok, FAIL or not applicable, with the reason."""
+
+import asyncio
+import contextlib
+import importlib
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from enum import StrEnum
+
+from brokers.base import BrokerError
+from brokers.conformance.case import HAS, Ability, Case, Failed, noted
+from brokers.conformance.scene import Scene
+from brokers.conformance.stage import NotApplicable, Stage, Trouble
+from brokers.messages import Instrument
+from common.codes import Code
+
+Open = Callable[[], AbstractAsyncContextManager[Stage]]
+"""Opens a stage for one check and clears it away afterwards."""
+
+LONGEST_SECONDS = 60.0
+
+
+class Mark(StrEnum):
+    OK = "ok"
+    FAIL = "FAIL"
+    NOT_APPLICABLE = "n/a"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a check ended. why: what went wrong, or why it does not apply."""
+
+    number: str
+    name: str
+    mark: Mark
+    why: str
+    milliseconds: float
+
+
+def cases() -> list[Case]:
+    """Every check, by number."""
+    importlib.import_module("brokers.conformance.checks")
+    return noted()
+
+
+async def run(
+    chosen: Sequence[Case],
+    open_stage: Open,
+    tell: Callable[[Result], None] = lambda _: None,
+    longest: float = LONGEST_SECONDS,
+) -> list[Result]:
+    """Make the checks one after another, each on a stage of its own; tell each as it ends.
+
+    longest: seconds that one may take, with what it has to clear away."""
+    results = []
+    for one in chosen:
+        result = await _timed(one, open_stage, longest)
+        tell(result)
+        results.append(result)
+    return results
+
+
+async def _timed(one: Case, open_stage: Open, longest: float) -> Result:
+    began = time.perf_counter()
+    mark, why = await _marked(one, open_stage, longest)
+    took = (time.perf_counter() - began) * 1000
+    return Result(one.number, one.name, mark, why, round(took, 1))
+
+
+async def _marked(one: Case, open_stage: Open, longest: float) -> tuple[Mark, str]:
+    try:
+        async with asyncio.timeout(longest):
+            return await _on_a_stage(one, open_stage)
+    except NotApplicable as why:
+        return Mark.NOT_APPLICABLE, str(why)
+    except TimeoutError:
+        return Mark.FAIL, f"not done after {longest:.0f} s"
+    except Failed as error:
+        return Mark.FAIL, str(error)
+    except Exception as error:  # whatever an adapter raises that it must not
+        return Mark.FAIL, f"{type(error).__name__}: {error}"
+
+
+async def _on_a_stage(one: Case, open_stage: Open) -> tuple[Mark, str]:
+    async with open_stage() as stage:
+        if why := missing(one, stage):
+            return Mark.NOT_APPLICABLE, why
+        scene = Scene(stage, await _instrument(stage))
+        try:
+            await one.work(scene)
+        except BrokerError as error:
+            if error.code is Code.MARKET_CLOSED and Trouble.CLOSED in stage.lacks:
+                raise NotApplicable("the market is closed now") from error
+            raise Failed(f"{type(error).__name__} {error}") from error
+        finally:
+            await stage.clear(scene.placed)
+    return Mark.OK, ""
+
+
+def missing(one: Case, stage: Stage) -> str:
+    """Why a check cannot be made on a stage, or ''."""
+    can = stage.adapter.capabilities(stage.spec)
+    for need in one.needs:
+        if isinstance(need, Ability):
+            if not HAS[need](can):
+                return f"the account does not claim {need}"
+        elif need in stage.lacks:
+            return stage.lacks[need]
+    return ""
+
+
+async def _instrument(stage: Stage) -> Instrument:
+    for one in await stage.adapter.instruments(stage.spec):
+        if one.symbol == stage.symbol:
+            return one
+    raise Failed(f"the instruments do not have {stage.symbol}")
+
+
+@contextlib.asynccontextmanager
+async def always(stage: Stage) -> AsyncIterator[Stage]:
+    """Open the same stage for each check: an account that there is one of."""
+    yield stage

@@ -1,0 +1,111 @@
+"""Prices: what the expert advisor writes of the symbols that it was asked to watch.
+
+The file names no time and is written only when a price of any symbol changes: that moment is the
+time of a quote, and in a stream each symbol's own change.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+from decimal import Decimal
+
+from brokers.base import ReadFailed
+from brokers.dwx import parse
+from brokers.dwx.files import signature, whole
+from brokers.dwx.line import Line
+from brokers.dwx.lots import LotsError, lots_of, symbols_of
+from brokers.messages import Quote
+from common.clocks import market_now
+from common.codes import Code
+
+LOOK_SECONDS = 0.05
+OLDEST_SECONDS = 86_400.0  # where the disk's clock says nothing
+NOT_KNOWN = "SUBSCRIBE_SYMBOL"  # the expert advisor's error type
+
+
+async def subscribe(line: Line, symbols: Sequence[str]) -> set[str]:
+    """Have the prices of these written beside those that were asked for before; return which of
+    all the terminal does not know. In a turn. Raises AwayError.
+
+    A list with an unknown name leaves a hole in the expert advisor's own, of which it complains at
+    each tick: so the known ones are asked for again.
+    """
+    try:
+        named = symbols_of(line.spec.settings)
+    except LotsError:
+        named = {}
+    wanted = dict.fromkeys([*line.terminal.watched, *named, *symbols])
+    unknown: set[str] = set()
+    for _ in range(2):
+        left = [name for name in wanted if name not in unknown]
+        told = await line.terminal.ask("SUBSCRIBE_SYMBOLS", ",".join(left))
+        wrong = [name for one in told if one.kind == NOT_KNOWN for name in parse.listed(one)]
+        unknown |= set(wrong)
+        if not wrong:
+            break
+    line.terminal.watched = {name for name in wanted if name not in unknown}
+    return unknown
+
+
+async def quote(line: Line, symbol: str) -> Quote:
+    """Return the price now. Raises AwayError, ReadFailed."""
+    pair = _pair(line, symbol)
+    await line.snapshot()  # it is alive, and the account's
+    prices = await _prices(line)
+    if symbol not in prices:
+        async with line.terminal.turn():
+            if symbol in await subscribe(line, [symbol]):
+                said = f"The terminal does not know {symbol}."
+                raise ReadFailed(Code.UNKNOWN_SYMBOL_AT_BROKER, said)
+        prices = await _written(line, symbol)
+    bid, ask = prices.get(symbol, (Decimal(0), Decimal(0)))
+    if not (bid > 0 and ask > 0):
+        raise ReadFailed(Code.MARKET_CLOSED, f"The terminal has no price of {symbol}.")
+    age = await line.terminal.market_age()
+    return Quote(pair, bid, ask, market_now() - timedelta(seconds=min(age, OLDEST_SECONDS)))
+
+
+async def stream(line: Line, symbols: Sequence[str]) -> AsyncIterator[Quote]:
+    """Tell each symbol's price now, and again whenever it changes. Raises AwayError, ReadFailed."""
+    last = {symbol: await quote(line, symbol) for symbol in symbols}
+    for one in last.values():
+        yield one
+    before = None
+    while True:
+        now = await asyncio.to_thread(signature, line.terminal.prices)
+        if now == before:
+            await line.snapshot()  # raises where nobody is there
+            await asyncio.sleep(LOOK_SECONDS)
+            continue
+        if now is None:  # the expert advisor began anew and forgot
+            for symbol in symbols:
+                await quote(line, symbol)
+        before, prices = now, await _prices(line)
+        for symbol, one in last.items():
+            bid, ask = prices.get(symbol, (one.bid, one.ask))
+            if (bid, ask) != (one.bid, one.ask) and bid > 0 and ask > 0:
+                last[symbol] = Quote(one.symbol, bid, ask, market_now())
+                yield last[symbol]
+
+
+async def _written(line: Line, symbol: str) -> dict[str, tuple[Decimal, Decimal]]:
+    until = time.monotonic() + line.terminal.patience.stale
+    while True:
+        prices = await _prices(line)
+        if symbol in prices or time.monotonic() > until:
+            return prices
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _prices(line: Line) -> dict[str, tuple[Decimal, Decimal]]:
+    if await asyncio.to_thread(signature, line.terminal.prices) is None:
+        return {}
+    return await whole(line.terminal.prices, parse.prices, line.terminal.patience.stale)
+
+
+def _pair(line: Line, symbol: str) -> str:
+    try:
+        return lots_of(line.spec.settings, symbol).pair
+    except LotsError as error:
+        raise ReadFailed(Code.UNKNOWN_SYMBOL_AT_BROKER, str(error)) from error

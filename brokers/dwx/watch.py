@@ -1,0 +1,139 @@
+"""What happens at the terminals without our asking: seen by their orders files, told as events.
+
+One look at all files each LOOK_SECONDS, in one thread. What is open and has changed is told then;
+for what is no longer open the history is asked for, one command. So an event waits at most
+LOOK_SECONDS after the expert advisor has written it (it does within its timer, 25 ms), plus that
+command. What happened while nobody looked is found by the comparison that every new owner of a
+terminal makes, and what happened in the SINCE before the first look is told.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from brokers.base import BrokerError
+from brokers.dwx.files import signature
+from brokers.dwx.folders import AwayError
+from brokers.dwx.line import Line
+from brokers.dwx.reports import Books, HiddenError, Mark, open_now
+from brokers.news import News
+
+LOOK_SECONDS = 0.25
+SINCE = timedelta(minutes=2)
+MOST_REPORTS = 10_000  # in this process, not acknowledged; beyond them the oldest go
+MOST_TOLD = 200  # executions that are remembered as told, of each terminal
+AGAIN_SECONDS = (1.0, 60.0)  # after a look that failed, doubled each time
+ORDERS = "DWX_Orders.txt"
+
+
+@dataclass(eq=False, slots=True)
+class Watched:
+    """One terminal. mark: how far it has been told; told: executions, oldest first."""
+
+    line: Line
+    mark: Mark | None = None
+    before: Any = None
+    since: datetime = field(default_factory=lambda: datetime.now(UTC) - SINCE)
+    told: dict[str, None] = field(default_factory=dict)
+    not_before: float = 0.0
+    pause: float = AGAIN_SECONDS[0]
+    is_busy: bool = False
+
+
+class Watch:
+    """All terminals that this process holds. It looks on the event loop of whoever adds one."""
+
+    def __init__(self) -> None:
+        self.news = News(MOST_REPORTS)
+        self._watched: dict[str, Watched] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._looker: asyncio.Task[None] | None = None
+
+    def add(self, line: Line) -> None:
+        """Watch a connection's terminal from now on."""
+        known = self._watched.get(line.spec.connection_id)
+        if known is None or known.line.terminal is not line.terminal:
+            self._watched[line.spec.connection_id] = Watched(line)
+        else:
+            known.line = line  # its settings may have changed
+        loop = asyncio.get_running_loop()
+        if self._looker is None or self._looker.done() or self._looker.get_loop() is not loop:
+            for one in self._watched.values():
+                one.is_busy = False
+            self._looker = loop.create_task(self._look_always())
+
+    def drop(self, connection_id: str | None = None) -> None:
+        """Watch a terminal, or all, no longer."""
+        if connection_id is None:
+            self._watched.clear()
+        else:
+            self._watched.pop(connection_id, None)
+
+    def heard(self, line: Line, books: Books) -> None:
+        """Tell what somebody has just learned of this terminal."""
+        one = self._watched.get(line.spec.connection_id)
+        if one is None:
+            return
+        began = datetime.now(UTC)
+        for report in books.news(one.mark, one.since):
+            fills = {fill.broker_fill_id: None for fill in report.fills}
+            if not fills or not fills.keys() <= one.told.keys():
+                self.news.push(report)
+                one.told |= fills
+        for fill_id in list(one.told)[:-MOST_TOLD]:
+            del one.told[fill_id]
+        one.mark, one.since = books.mark, began - SINCE
+
+    def rings(self) -> AsyncIterator[None]:
+        """Ring at the beginning and whenever something new waits in `news`."""
+        return self.news.rings()
+
+    async def _look_always(self) -> None:
+        while self._watched:
+            await asyncio.sleep(LOOK_SECONDS)
+            due = [one for one in self._watched.values() if not one.is_busy]
+            for one in await asyncio.to_thread(_moved, due, time.monotonic()):
+                one.is_busy = True
+                task = asyncio.get_running_loop().create_task(self._look(one))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+    async def _look(self, one: Watched) -> None:
+        try:
+            await self._tell(one)
+            one.pause = AGAIN_SECONDS[0]
+        except (AwayError, HiddenError, BrokerError):
+            one.before = None  # it is looked at again though its file may not change
+            one.not_before = time.monotonic() + one.pause
+            one.pause = min(AGAIN_SECONDS[1], 2 * one.pause)
+        finally:
+            one.is_busy = False
+
+    async def _tell(self, one: Watched) -> None:
+        line = one.line
+        snapshot = await line.peek()
+        if one.mark is not None:
+            now = open_now(snapshot)
+            if now == one.mark.open:
+                return
+            if line.shows_all(one.mark.open, now):
+                self.heard(line, await line.books(snapshot))
+                return
+        async with line.terminal.turn():
+            await line.with_history()  # which is heard
+
+
+def _moved(watched: list[Watched], now: float) -> list[Watched]:
+    """Those whose orders file has been written since the last look. Touches the disk."""
+    found = []
+    for one in watched:
+        if now < one.not_before:
+            continue
+        written = signature(one.line.terminal.folder / ORDERS)
+        if written is not None and written != one.before:
+            one.before = written
+            found.append(one)
+    return found

@@ -1,0 +1,91 @@
+"""Maintenance windows that operators enter, beside those that brokers publish."""
+
+from __future__ import annotations
+
+from zoneinfo import ZoneInfo
+
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import Q
+
+from brokers.registry import kinds
+from brokers.windows import EVERY_DAY, Window
+from common.history import tracked
+
+WEEK_MINUTES = 7 * 1440
+
+
+@tracked()
+class MaintenanceWindow(models.Model):
+    """A time in which a broker may not answer. What is left empty does not narrow it."""
+
+    class Weekday(models.IntegerChoices):
+        MONDAY = 0
+        TUESDAY = 1
+        WEDNESDAY = 2
+        THURSDAY = 3
+        FRIDAY = 4
+        SATURDAY = 5
+        SUNDAY = 6
+
+    kind = models.CharField(max_length=20, blank=True, help_text="A kind of broker; empty: all.")
+    exchange_name = models.CharField("exchange", max_length=40, blank=True)
+    host = models.CharField(max_length=120, blank=True, help_text="As under Broker hosts.")
+    weekday = models.SmallIntegerField(
+        choices=Weekday, null=True, blank=True, help_text="Empty: every day, or on the date."
+    )
+    on_date = models.DateField("only on", null=True, blank=True)
+    starts_at = models.TimeField(help_text="On the zone's clock.")
+    zone = models.CharField(max_length=60, default="UTC", help_text="Such as Europe/Berlin.")
+    minutes = models.PositiveIntegerField()
+    is_closed = models.BooleanField(
+        "entries wait for its end",
+        default=True,
+        help_text="Otherwise only while the account does not answer.",
+    )
+    note = models.CharField(max_length=200, help_text="Shown to the owners of the accounts.")
+    is_active = models.BooleanField("counts", default=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(minutes__gte=1, minutes__lte=WEEK_MINUTES),
+                name="window_has_a_length",
+                violation_error_message="At least a minute and at most a week.",
+            ),
+            models.CheckConstraint(
+                condition=Q(weekday=None) | Q(on_date=None),
+                name="window_weekday_or_date",
+                violation_error_message="Either a weekday or a date.",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.note
+
+    def clean(self) -> None:
+        """Refuse what would never hold."""
+        wrong = {}
+        if self.kind and self.kind not in kinds():
+            wrong["kind"] = f"One of {', '.join(kinds())}."
+        try:
+            ZoneInfo(self.zone)
+        except (ValueError, OSError, LookupError):
+            wrong["zone"] = "No such time zone. Write it as Europe/Berlin, or UTC."
+        if wrong:
+            raise ValidationError(wrong)
+
+    def as_window(self) -> Window:
+        """Return the rule. Of one with a date the weekdays do not count."""
+        return Window(
+            kind=self.kind,
+            exchange_name=self.exchange_name,
+            host=self.host.lower(),
+            weekdays=EVERY_DAY if self.weekday is None else frozenset({self.weekday}),
+            on=self.on_date,
+            start=self.starts_at,
+            zone=self.zone,
+            minutes=self.minutes,
+            closed=self.is_closed,
+            note=self.note,
+        )

@@ -1,0 +1,1 @@
+"""The conformance suite over every adapter, each against its double."""

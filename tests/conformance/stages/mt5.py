@@ -1,0 +1,176 @@
+"""MetaTrader 5: hedging on a dealer's symbol, netting on an exchange's. The package's process and
+the terminal are real processes."""
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from decimal import Decimal as D
+from typing import Any
+
+from brokers.conformance.run import Open
+from brokers.conformance.stage import Offer, Stage, Trouble
+from brokers.messages import ConnectionSpec
+from brokers.mt5.adapter import create
+from tests.doubles.mt5.venue import PACKAGE, Venue
+
+HEDGING, NETTING, OTHER, NOBODY = 1001, 1002, 1003, 4711
+NO_HOST = "the terminal knows where its server is: a connection names no host"
+NO_PARTS = (
+    "a dealer's server fills a limit order whole or not at all, and takes none whose price has been"
+    " reached already (10015); the exchange's symbol of 'mt5 netting' has parts"
+)
+READS = ("positions_get", "orders_get", "history_orders_get", "history_deals_get")
+ORDER_FAULTS: dict[Trouble, dict[str, Any]] = {
+    Trouble.REFUSED: {"do": "retcode", "code": 10006},
+    Trouble.LOST: {"do": "silent"},
+    Trouble.MUTE: {"do": "silent", "accepts": True},
+    Trouble.CUT: {"do": "drop", "accepts": True},
+    Trouble.LATE: {"do": "late", "accepts": True, "seconds": 2.5},
+    Trouble.HALF: {"do": "half", "accepts": True},
+    Trouble.UNLISTED: {"do": "retcode", "code": 10099, "accepts": True},
+}
+QUIET_WORLD = {"market_closed": False, "algo_trading": True, "connected": True, "faults": []}
+
+
+class Mt5Stage(Stage):
+    """An account of 100,000 USD."""
+
+    def __init__(self, login: int, symbol: str, quantity: D, *, is_exchange: bool) -> None:
+        self.venue, self.login, self.symbol, self.quantity = Venue(), login, symbol, quantity
+        self.adapter = create()
+        self.spec = self._spec(login)
+        self.lacks = {Offer.HOST: NO_HOST}
+        if not is_exchange:
+            self.lacks |= {Trouble.PARTIAL: NO_PARTS}
+        self.venue.world(ticking=True)
+        self._first = {one["name"]: one for one in self.venue.hand("symbols")}[symbol]
+        self._quieten()
+
+    def _spec(self, login: int, password: str = "secret") -> ConnectionSpec:
+        return ConnectionSpec(
+            f"c-{login}",
+            str(login),
+            settings={
+                "server": "Double-Demo",
+                "server_timezone": "UTC",
+                "settle_seconds": 0,
+                "reply_timeout": 1.5,
+                "position_mode": "NETTING" if login == NETTING else "HEDGING",
+                "native_stops": True,
+            },
+            credentials={"password": password},
+        )
+
+    def _quieten(self) -> None:
+        self.venue.world(**QUIET_WORLD)
+        self.venue.books(self.login, balance=100_000.0, fill_share=1.0, pieces=1)
+        self.venue.symbol(self.symbol, trade_stops_level=0)
+
+    # ---- offers -----------------------------------------------------------------------------
+    async def accepted(self, client_order_id: str) -> int:
+        accepted: list[str] = await self._hand(self.venue.accepted, self.login)
+        return accepted.count(client_order_id)
+
+    async def move(self, factor: D) -> None:
+        bid, ask = (round(self._first[side] * float(factor), 5) for side in ("bid", "ask"))
+        await self._hand(self.venue.quote, self.symbol, bid, ask)
+
+    async def second(self) -> ConnectionSpec:
+        return self._spec(OTHER)
+
+    async def mistaken(self, what: Offer) -> ConnectionSpec:
+        if what is Offer.ACCOUNT:
+            return self._spec(NOBODY)
+        return replace(self._spec(self.login, "wrong battery"), connection_id="c-mistaken")
+
+    async def anew(self) -> None:
+        await self.adapter.disconnect()
+        self.adapter = create()
+
+    async def restart(self) -> None:
+        await self._hand(self.venue.restart)
+
+    async def owner_closes(self, broker_position_id: str) -> None:
+        words = {"reason": 0, "comment": "", "magic": 0}
+        ticket = int(broker_position_id)
+        await self._hand(self.venue.hand, "close", login=self.login, ticket=ticket, **words)
+
+    # ---- trouble ----------------------------------------------------------------------------
+    async def begin(self, trouble: Trouble) -> None:
+        if trouble in ORDER_FAULTS:
+            await self._hand(self.venue.fault, "order_send", **ORDER_FAULTS[trouble])
+            return
+        match trouble:
+            case Trouble.PIECES:
+                await self._hand(self.venue.books, self.login, pieces=3)
+            case Trouble.PARTIAL:
+                await self._hand(self.venue.books, self.login, fill_share=0.5)
+            case Trouble.OVERTAKEN:
+                await self.move(1 - self.far * 2)
+            case Trouble.REPLAY:
+                pass  # each read of history tells everything once more
+            case Trouble.READS:
+                for call in READS:
+                    await self._hand(self.venue.fault, call, "none", code=-10005, times=99)
+                await self._hand(self.venue.fault, "account_info", "none", code=-10005, skip=1)
+            case Trouble.CLOSED:
+                await self._hand(self.venue.world, market_closed=True)
+            case Trouble.POOR:
+                await self._hand(self.venue.books, self.login, balance=10.0)
+            case Trouble.DISABLED:
+                await self._hand(self.venue.world, algo_trading=False)
+            case Trouble.STOPS_NEAR:
+                await self._hand(self.venue.symbol, self.symbol, trade_stops_level=100)
+            case Trouble.DOWN:
+                await self._hand(self.venue.world, connected=False)
+            case _:
+                raise AssertionError(trouble)
+
+    async def end(self) -> None:
+        await self._hand(self._quieten)
+
+    async def close(self) -> None:
+        await self.adapter.disconnect()
+        await self._hand(self.venue.stop)
+
+    @staticmethod
+    async def _hand(work: Any, *arguments: Any, **words: Any) -> Any:
+        return await asyncio.to_thread(work, *arguments, **words)
+
+
+@contextlib.contextmanager
+def _package(port: int) -> Iterator[None]:
+    """Where the package's process finds the double and its terminal."""
+    before, os.environ["FAKE_MT5"] = os.environ.get("FAKE_MT5"), str(port)
+    sys.path.insert(0, str(PACKAGE))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(PACKAGE))
+        del os.environ["FAKE_MT5"]
+        if before is not None:
+            os.environ["FAKE_MT5"] = before
+
+
+def _opening(login: int, symbol: str, quantity: D, *, is_exchange: bool = False) -> Open:
+    @contextlib.asynccontextmanager
+    async def opened() -> AsyncIterator[Stage]:
+        stage = await asyncio.to_thread(
+            lambda: Mt5Stage(login, symbol, quantity, is_exchange=is_exchange)
+        )
+        with _package(stage.venue.port):
+            try:
+                yield stage
+            finally:
+                await stage.close()
+
+    return opened
+
+
+STAGES = {
+    "mt5 hedging": _opening(HEDGING, "EURUSD", D(12_000)),
+    "mt5 netting": _opening(NETTING, "US500", D(12), is_exchange=True),
+}

@@ -1,0 +1,232 @@
+"""Paper: the broker in this process, and the broker by TCP. Both on the test's own database."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from decimal import Decimal as D
+from itertools import count
+from typing import Any, TypeVar
+
+from django.db import connection
+from django.test import override_settings
+
+from brokers.base import BrokerAdapter
+from brokers.conformance.run import Open
+from brokers.conformance.stage import Offer, Stage, Trouble
+from brokers.messages import ConnectionSpec, Quote
+from brokers.paper.adapter import create
+from brokers.paper.local import VENUE
+from brokers.paper.models import PaperAccount, PaperEvent, PaperInstrument, PaperOrder
+from common.clocks import market_now
+from tests.conformance.paper_host import Host
+
+T = TypeVar("T")
+Wrap = Callable[[BrokerAdapter], BrokerAdapter]
+PASSWORD = "correct horse"
+BID = D("1.10000")
+QUIET = {
+    "reject_code": "", "unreachable": False, "silent_before": False, "silent_after": False,
+    "latency_ms": 0, "reply_delay_ms": 0, "partial_fill_max": None, "trading_allowed": True,
+}  # fmt: skip
+TERMS: dict[Trouble, dict[str, Any]] = {
+    Trouble.REFUSED: {"reject_code": "REQUOTE"},
+    Trouble.LOST: {"silent_before": True},
+    Trouble.MUTE: {"silent_after": True},
+    Trouble.LATE: {"reply_delay_ms": 2_000},
+    Trouble.CUT: {"reply_delay_ms": 30_000},
+    Trouble.DISABLED: {"trading_allowed": False},
+}
+NO_CODES = "the paper broker's codes are our own: there is none that is not listed"
+NO_LINE = "the broker is in this process: there is no line to it"
+NO_HOST = "where the paper broker is says the installation, not the connection"
+_numbers = count(1)
+
+
+async def books(work: Callable[..., T], *arguments: Any, **words: Any) -> T:
+    """Do something in the database, on a thread that has none of our event loop."""
+
+    def run() -> T:
+        try:
+            return work(*arguments, **words)
+        finally:
+            connection.close()
+
+    return await asyncio.to_thread(run)
+
+
+class PaperStage(Stage):
+    """A hedging account of 100,000 USD. host: the broker's process by TCP; None: it is in ours."""
+
+    name = "paper"
+    symbol = "EURUSD"
+    quantity = D(12_000)
+
+    def __init__(self, mode: str, host: Host | None, wrap: Wrap) -> None:
+        self.host, self.mode, self._wrap = host, mode, wrap
+        self.account = f"conform-{next(_numbers)}"
+        self.adapter = self._adapter()
+        self.spec = self._spec(self.account, PASSWORD)
+        self.lacks = {Trouble.UNLISTED: NO_CODES, Offer.HOST: NO_HOST}
+        if host is None:
+            near = (Trouble.CUT, Trouble.LATE, Trouble.HALF, Trouble.READS, Offer.RESTART)
+            self.lacks |= dict.fromkeys(near, NO_LINE)
+        self._ticking: asyncio.Task[None] | None = None
+        self._cutting: asyncio.Task[None] | None = None
+        self._factor = D(1)
+
+    def _adapter(self) -> BrokerAdapter:
+        where = "" if self.host is None else f"127.0.0.1:{self.host.port}"
+        with override_settings(FILLCAST_PAPER_BROKER=where):
+            return self._wrap(create())
+
+    def _spec(self, account: str, password: str) -> ConnectionSpec:
+        wait = 0.1 if self.host is None else 1.5
+        return ConnectionSpec(
+            f"c-{account}",
+            account,
+            settings={"reply_timeout": wait, "position_mode": self.mode},
+            credentials={"password": password},
+        )
+
+    async def open(self) -> None:
+        await books(VENUE["list_instruments"])
+        terms = {"position_mode": self.mode}
+        await books(VENUE["open_accounts"], [self.account], D(100_000), PASSWORD, terms)
+        await self._instrument(quote_max_age_seconds=600, stops_level=D(0))
+        await self.move(D(1))
+
+    async def close(self) -> None:
+        await self.end()
+        await self.adapter.disconnect()
+
+    # ---- offers -----------------------------------------------------------------------------
+    async def quote(self) -> Quote:
+        bid = (BID * self._factor).quantize(D("0.00001"))
+        return Quote("EUR/USD", bid, bid + D("0.00002"), market_now())
+
+    async def accepted(self, client_order_id: str) -> int:
+        orders = PaperOrder.objects.filter(client_order_id=client_order_id)
+        return await books(orders.exclude(status=PaperOrder.Status.REJECTED).count)
+
+    async def move(self, factor: D) -> None:
+        self._factor = factor
+        await books(VENUE["on_quotes"], [await self.quote()])
+
+    async def second(self) -> ConnectionSpec:
+        other = f"{self.account}-second"
+        await books(VENUE["open_accounts"], [other], D(10_000), "", {"position_mode": self.mode})
+        return self._spec(other, "")
+
+    async def mistaken(self, what: Offer) -> ConnectionSpec:
+        if what is Offer.ACCOUNT:
+            return self._spec("conform-nobody", PASSWORD)
+        return self._spec(self.account, "wrong battery")
+
+    async def anew(self) -> None:
+        await self.adapter.disconnect()
+        self.adapter = self._adapter()
+
+    async def restart(self) -> None:
+        assert self.host is not None
+        await self._go_down()
+        await asyncio.to_thread(self.host.open)
+
+    async def owner_closes(self, broker_position_id: str) -> None:
+        await books(VENUE["owner_closes"], self.account, broker_position_id)
+
+    # ---- trouble ----------------------------------------------------------------------------
+    async def begin(self, trouble: Trouble) -> None:
+        if trouble in TERMS:
+            await self._terms(**TERMS[trouble])
+        match trouble:
+            case Trouble.CUT:
+                self._cutting = asyncio.create_task(self._cut_soon(await self._taken()))
+            case Trouble.HALF | Trouble.READS:
+                await self._host_fault("half_answers", 1)
+            case Trouble.PIECES:
+                await self._terms(partial_fill_max=self.quantity / 3)
+                self._ticking = asyncio.create_task(self._tick())
+            case Trouble.PARTIAL:
+                await self._terms(partial_fill_max=self.quantity / 2)
+            case Trouble.OVERTAKEN:
+                await self.move(1 - self.far * 2)
+            case Trouble.REPLAY:
+                told = PaperEvent.objects.filter(account__number=self.account)
+                await books(told.update, acknowledged_at=None)
+            case Trouble.CLOSED:
+                await self._instrument(quote_max_age_seconds=0)
+            case Trouble.POOR:
+                await books(VENUE["fund"], self.account, D(-99_990))
+            case Trouble.STOPS_NEAR:
+                await self._instrument(stops_level=D("0.001"))
+            case Trouble.DOWN if self.host is None:
+                await self._terms(unreachable=True)
+            case Trouble.DOWN:
+                await self._go_down()
+            case _:
+                assert trouble in TERMS, trouble
+
+    async def end(self) -> None:
+        for task in (self._ticking, self._cutting):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        self._ticking = self._cutting = None
+        if self.host is not None:
+            await asyncio.to_thread(self.host.open)
+            await self._host_fault("half_answers", 0)
+        await self._terms(**QUIET)
+        await self._instrument(quote_max_age_seconds=600, stops_level=D(0))
+
+    async def _terms(self, **terms: Any) -> None:
+        await books(PaperAccount.objects.filter(number=self.account).update, **terms)
+
+    async def _instrument(self, **fields: Any) -> None:
+        await books(PaperInstrument.objects.filter(symbol=self.symbol).update, **fields)
+
+    async def _host_fault(self, name: str, *numbers: Any) -> None:
+        assert self.host is not None
+        await asyncio.to_thread(self.host.fault, name, *numbers)
+
+    async def _go_down(self) -> None:
+        assert self.host is not None
+        await asyncio.to_thread(self.host.close)
+
+    async def _taken(self) -> int:
+        return await books(PaperOrder.objects.filter(account__number=self.account).count)
+
+    async def _cut_soon(self, before: int) -> None:
+        """Break the line as soon as one more order is in the books."""
+        while await self._taken() == before:  # noqa: ASYNC110 (the books are the broker's)
+            await asyncio.sleep(0.005)
+        await self._host_fault("reset")
+
+    async def _tick(self) -> None:
+        while True:
+            await self.move(self._factor)
+            await asyncio.sleep(0.01)
+
+
+def opening(mode: str = "HEDGING", *, by_tcp: bool = False, wrap: Wrap = lambda one: one) -> Open:
+    """How a stage is opened. wrap: puts another adapter in the adapter's place."""
+
+    @contextlib.asynccontextmanager
+    async def opened() -> AsyncIterator[Stage]:
+        host = await asyncio.to_thread(Host) if by_tcp else None
+        stage = PaperStage(mode, host, wrap)
+        await stage.open()
+        try:
+            yield stage
+        finally:
+            await stage.close()
+            if host is not None:
+                await asyncio.to_thread(host.stop)
+
+    return opened
+
+
+STAGES = {
+    "paper": opening(),
+    "paper by TCP": opening(by_tcp=True),
+    "paper netting": opening("NETTING"),
+}

@@ -1,0 +1,41 @@
+"""Every check over every adapter: none fails, and what does not apply is as it was reviewed."""
+
+import asyncio
+
+import pytest
+
+from brokers.conformance.run import Mark, Open, cases, run
+from brokers.conformance.table import line, reasons_of, summary
+from tests.conformance.reviewed import DOCS, page, reviewed
+from tests.conformance.stages import kinds, needs_database, stages_of
+
+WITH_DATABASE = pytest.mark.django_db(transaction=True)
+EVERY = [
+    pytest.param(name, opened, id=name, marks=WITH_DATABASE if needs_database(kind) else ())
+    for kind in kinds()
+    for name, opened in stages_of(kind).items()
+]
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "opened"), EVERY)
+def test_every_check(name: str, opened: Open) -> None:
+    results = asyncio.run(run(cases(), opened, tell=lambda result: print(line(result))))
+    print(name, summary(results))
+    assert [line(one) for one in results if one.mark is Mark.FAIL] == []
+    assert reasons_of({name: results})[name] == reviewed()[name]
+
+
+def test_the_numbers_have_no_gaps() -> None:
+    """A number is never reused: a check that is given up leaves its number to nobody."""
+    assert [one.number for one in cases()] == [f"C{n:02d}" for n in range(1, len(cases()) + 1)]
+
+
+def test_each_check_says_what_it_shows() -> None:
+    assert [one.number for one in cases() if not one.shows.endswith(".")] == []
+
+
+def test_the_page_of_the_documentation_is_up_to_date() -> None:
+    """`make docs` writes it."""
+    assert DOCS.read_text() == page(cases())

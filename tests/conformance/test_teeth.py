@@ -1,0 +1,96 @@
+"""The checks can fail: each of these adapters is wrong in one thing, and one check says so."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import cast
+
+import pytest
+
+from brokers.base import BrokerAdapter
+from brokers.conformance.run import Mark, Open, Result, cases, run
+from brokers.conformance.stage import Stage
+from tests.conformance import wrong, wrong_reads
+from tests.conformance.stages.paper import opening
+
+BITES = [  # the check, the adapter, and words of what the check says of it
+    ("C01", wrong.TellsHalf, "only this was told"),
+    ("C01", wrong.SpeaksForAnother, "connection 'c-somebody'"),
+    ("C11", wrong.ClaimsLess, "was not refused"),
+    ("C12", wrong.ForgetsStops, "does not show both levels"),
+    ("C13", wrong.GivesNoReason, "none of the broker's own words"),
+    ("C14", wrong.BelievesSilence, "told as Rejected"),
+    ("C15", wrong.SendsAgain, "accepted it 2 times"),
+    ("C20", wrong.AsksNobody, "it was sent"),
+    ("C21", wrong.AsksAboutAnother, "about something else"),
+    ("C22", wrong.ClaimsMore, "accepted it 2 times"),
+    ("C23", wrong.SendsAgainLater, "accepted it 1 times, not 0"),
+    ("C24", wrong.SendsAgainLater, "accepted it 1 times, not 0"),
+    ("C29", wrong.IsUnsure, "ended as OutcomeUnknown"),
+    ("C30", wrong.RoundsUp, "was filled of"),
+    ("C31", wrong.RoundsUp, "was not refused"),
+    ("C39", wrong.NumbersByOrder, "only this was told"),
+    ("C41", wrong.CancelsNothing, "it still rests"),
+    ("C42", wrong.CancelsNothing, "it says CANCELLED"),
+    ("C44", wrong.CancelsNothing, "it says CANCELLED"),
+    ("C45", wrong.CancelsLate, "it was sent"),
+    ("C46", wrong.MovesNothing, "the position shows"),
+    ("C47", wrong.MovesNothing, "the position shows"),
+    ("C48", wrong.MovesNothing, "the position shows"),
+    ("C49", wrong.ModifiesLate, "it was sent"),
+    ("C54", wrong.ClosesAll, "is held, not"),
+    ("C55", wrong.ClosesByOpposite, "was filled"),
+    ("C57", wrong.ClosesByOpposite, "was filled"),
+    ("C59", wrong_reads.HidesCauses, "do not have the exit"),
+    ("C63", wrong_reads.CountsInFloats, "AccountState.equity is a float"),
+    ("C64", wrong_reads.HasNoSteps, "Decimal('0')"),
+    ("C68", wrong_reads.IsNeverSure, "never sure"),
+    ("C69", wrong_reads.RemembersOnly, "does not find it"),
+    ("C72", wrong_reads.LeavesOneOut, "are missing"),
+    ("C73", wrong_reads.HasOtherIds, "other ids"),
+    ("C77", wrong_reads.TurnsPrices, "bid"),
+    ("C77", wrong_reads.HasNoZone, "not aware UTC"),
+    ("C81", wrong_reads.TriesIt, "accepted it 1 times, not 0"),
+    ("C85", wrong_reads.TellsOnce, "nobody acknowledged"),
+    ("C87", wrong_reads.NeverRings, "does not ring"),
+    ("C90", wrong_reads.HintsNothing, "what to do is not said"),
+    ("C90", wrong_reads.TellsSecrets, "contain the credential password"),
+    ("C99", wrong_reads.StaysAway, "is held"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.timeout(300)
+def test_each_wrong_adapter_is_seen() -> None:
+    """In one go: emptying the database between forty tests would take longer than they do."""
+    missed = []
+    for number, kind, words in BITES:
+        result = _result(number, opening(wrap=partial(_stand, kind)))
+        if result.mark is not Mark.FAIL or words not in result.why:
+            missed.append((kind.__name__, result))
+    assert missed == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_read_that_hides_its_failure_is_seen() -> None:
+    """By TCP, where half an answer can come."""
+    opened = opening(by_tcp=True, wrap=partial(_stand, wrong_reads.ReadsNothing))
+    result = _result("C71", opened)
+    assert (result.mark, result.why) == (Mark.FAIL, "positions returned []")
+
+
+def _stand(kind: type[wrong.Wrong], right: BrokerAdapter) -> BrokerAdapter:
+    return cast(BrokerAdapter, kind(right))
+
+
+def _result(number: str, opened: Open) -> Result:
+    @contextlib.asynccontextmanager
+    async def impatient() -> AsyncIterator[Stage]:
+        async with opened() as stage:
+            stage.patience = stage.absence = 1.0
+            yield stage
+
+    [chosen] = [one for one in cases() if one.number == number]
+    return asyncio.run(run([chosen], impatient))[0]

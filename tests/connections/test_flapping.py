@@ -1,0 +1,144 @@
+"""What is wrong with an account stays said until it is over, and our own bugs are nobody's."""
+
+from typing import Any, cast
+
+import pytest
+
+from brokers.base import ReadFailed
+from brokers.messages import AccountState
+from common.codes import Code
+from connections import health, host_circuits, polling, testing
+from connections.models import AccountSnapshot, ConnectionHealth, ExecutionConnection
+from tests.connections import make
+from tests.connections.doubles import Broker, account
+from tests.connections.test_host_circuits import age, connect, fail, kinds, status
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def broker() -> Broker:
+    return Broker()
+
+
+@pytest.fixture
+def row() -> ExecutionConnection:
+    return make.connection(sealed_credentials=None)
+
+
+def read(broker: Broker) -> tuple[int, int]:
+    """The next round of reading, a minute later."""
+    age(60)
+    return polling.refresh_due_accounts(older_than_seconds=0, adapter=broker)
+
+
+# ---- trading that is disabled ------------------------------------------------------------------
+def test_an_account_that_can_be_read_and_not_traded_is_in_error_until_it_can(
+    broker: Broker, row: ExecutionConnection
+) -> None:
+    broker.state = account(trading_allowed=False)
+    assert [read(broker) for _ in range(3)] == [(0, 1)] * 3
+    assert not row.can_execute_trades()
+    assert kinds() == ["connection.error"]
+    noted = ConnectionHealth.objects.get(pk=row.pk)
+    assert noted.last_error == f"{Code.TRADING_DISABLED.sentence} {Code.TRADING_DISABLED.hint}"
+    assert AccountSnapshot.objects.get(connection=row).equity == 990, "what it told is stored"
+    broker.state = account()
+    assert read(broker) == (1, 0)
+    assert (status(row), kinds()) == ("ACTIVE", ["connection.error", "connection.recovered"])
+
+
+def test_a_refused_order_of_such_an_account_is_not_forgotten_by_the_next_read(
+    broker: Broker, row: ExecutionConnection
+) -> None:
+    broker.state = account(trading_allowed=False)
+    health.mark_errors([(row.pk, "No trading.")], again=health.again_of(Code.TRADING_DISABLED))
+    read(broker)
+    assert (status(row), kinds()) == ("ERROR", ["connection.error"])
+
+
+def test_a_test_says_the_same_as_the_next_read(broker: Broker, row: ExecutionConnection) -> None:
+    broker.state = account(trading_allowed=False)
+    checks = testing.run_test(row.pk, adapter=broker)
+    assert [(one.name, one.result.value) for one in checks if one.result != "ok"] == [
+        ("account", "fail")
+    ]
+    assert status(row) == "ERROR"
+    read(broker)
+    assert kinds() == ["connection.error"]
+    broker.state = account()
+    assert read(broker) == (1, 0), "a minute after a test that failed so it is read again"
+    assert status(row) == "ACTIVE"
+
+
+def test_a_host_whose_accounts_may_not_trade_is_not_away(broker: Broker) -> None:
+    accounts = connect(5)
+    fail(*accounts)
+    fail(*accounts)
+    assert host_circuits.open_hosts()
+    broker.state = account(trading_allowed=False)
+    age(10)
+    polling.read_accounts(_rows(accounts), run=testing.on_loop, adapter=broker)
+    assert not host_circuits.open_hosts()
+
+
+def _rows(accounts: list[ExecutionConnection]) -> list[Any]:
+    for one in accounts:
+        one.connection_id = one.pk  # type: ignore[attr-defined]
+    return list(accounts)
+
+
+# ---- whose fault it is -------------------------------------------------------------------------
+def no_state() -> AccountState:
+    """What our program cannot write of any account: it breaks by an AttributeError."""
+    return account(position_mode=cast(Any, None))
+
+
+def test_what_breaks_every_answer_alike_is_our_own_fault(broker: Broker) -> None:
+    many = [make.connection(sealed_credentials=None) for _ in range(3)]
+    broker.state = no_state()
+    with pytest.raises(AttributeError):
+        polling.refresh_due_accounts(adapter=broker)
+    assert {status(one) for one in many} == {"ACTIVE"}
+
+
+def test_what_breaks_one_of_many_is_that_accounts(broker: Broker) -> None:
+    many = [make.connection(sealed_credentials=None) for _ in range(3)]
+    broker.states[str(many[1].pk)] = no_state()
+    assert polling.refresh_due_accounts(adapter=broker) == (2, 1)
+    assert [status(one) for one in many] == ["ACTIVE", "ERROR", "ACTIVE"]
+
+
+def test_our_own_fault_keeps_no_refused_login_from_being_written(broker: Broker) -> None:
+    """The others of the round are written all the same; then it is raised."""
+    many = [make.connection(sealed_credentials=None) for _ in range(2)]
+    broker.state = no_state()
+    refused = make.connection(sealed_credentials=None)
+    answer = broker.account
+
+    async def some(spec: Any) -> AccountState:
+        if spec.connection_id == str(refused.pk):
+            raise ReadFailed(Code.CREDENTIALS_REFUSED)
+        return await answer(spec)
+
+    broker.account = some  # type: ignore[method-assign]
+    with pytest.raises(AttributeError):
+        polling.refresh_due_accounts(adapter=broker)
+    assert [status(one) for one in many] == ["ACTIVE", "ACTIVE"]
+    assert status(refused) == "ERROR"
+
+
+# ---- probes ------------------------------------------------------------------------------------
+@pytest.mark.parametrize("fields", [{"is_active": False}, {"health_status": "UNTESTED"}])
+def test_a_probe_is_kept_for_an_account_that_can_be_asked(fields: dict[str, Any]) -> None:
+    """Who may not be asked takes no probe: the host's turn would be lost."""
+    accounts = connect(5)
+    fail(*accounts)
+    fail(*accounts)
+    age(30)
+    change = {name.removeprefix("health_"): value for name, value in fields.items()}
+    model = ConnectionHealth if "health_status" in fields else ExecutionConnection
+    model.objects.update(**change)
+    assert host_circuits.take_probes() == []
+    model.objects.update(**{"status": "ERROR"} if "status" in change else {"is_active": True})
+    assert len(host_circuits.take_probes()) == 1

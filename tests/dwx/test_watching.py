@@ -1,0 +1,324 @@
+"""What is told without asking: prices, and what happens at the terminal; and whose it is."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal as D
+from typing import Any
+
+import pytest
+
+from brokers.base import NotSent, ReadFailed
+from brokers.dwx import watch
+from brokers.dwx.adapter import create
+from brokers.messages import CloseCause, ConnectionSpec, OrderReport, OrderType, Quote, ReportKind
+from brokers.registry import capabilities_of, form_of
+from common.codes import Code
+from common.errors import InvalidInputError
+from tests.doubles.dwx.terminal import until
+from tests.dwx.cast import Owner, failing, run
+
+SOON = 10.0
+
+
+async def soon(is_so: Callable[[], bool]) -> None:
+    await asyncio.to_thread(until, is_so)
+
+
+def price(owner: Owner, bid: str, ask: str, symbol: str = "EURUSD") -> None:
+    owner.terminal.wish("price", symbol=symbol, bid=float(bid), ask=float(ask))
+
+
+# ---- connect and disconnect -----------------------------------------------------------------
+def test_a_folder_is_held_from_connect_to_disconnect(owner: Owner) -> None:
+    run(owner.adapter.connect(owner.spec))
+    other = create(str(owner.root))
+    with failing(ReadFailed, Code.NOT_CONNECTED) as caught:
+        run(other.connect(owner.spec))
+    assert "Another process" in caught[0].detail
+    run(owner.adapter.disconnect(owner.spec))
+    run(other.connect(owner.spec))
+    with failing(NotSent):
+        owner.buy()
+    run(other.disconnect())
+    assert owner.buy().kind is ReportKind.FILLED
+
+
+def test_one_account_that_ends_ends_no_other(owner: Owner) -> None:
+    run(owner.adapter.connect(owner.spec))
+    owner.says(folder="nobody")
+    run(owner.adapter.disconnect(ConnectionSpec("c2", "1")))
+    owner.says(folder="alice")
+    with failing(ReadFailed):
+        run(create(str(owner.root)).connect(owner.spec))
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [({"folder": "bob"}, Code.UNKNOWN_ACCOUNT), ({"server_zone": "Mars"}, Code.NOT_CONNECTED)],
+)
+def test_connecting_says_what_is_wrong(owner: Owner, said: dict[str, Any], code: Code) -> None:
+    owner.says(**said)
+    with failing(ReadFailed, code):
+        run(owner.adapter.connect(owner.spec))
+
+
+def test_connecting_to_another_account(owner: Owner) -> None:
+    owner.terminal.wish("account", number="999")
+    with failing(ReadFailed, Code.UNKNOWN_ACCOUNT):
+        run(owner.adapter.connect(owner.spec))
+
+
+# ---- prices ---------------------------------------------------------------------------------
+def quote(owner: Owner, symbol: str = "EURUSD") -> Quote:
+    return run(owner.adapter.quote(owner.spec, symbol))
+
+
+def test_a_price(owner: Owner) -> None:
+    told = quote(owner)
+    assert (told.symbol, told.bid, told.ask) == ("EUR/USD", D("1.1"), D("1.1001"))
+    assert abs(told.time - datetime.now(UTC)) < timedelta(seconds=5)
+    price(owner, "1.2", "1.2001")
+    assert quote(owner).bid == D("1.2")
+    asked = [content for command, content in owner.terminal.commands() if "SUBSCRIBE" in command]
+    assert asked == ["EURUSD,XAUUSD.m"]  # once: then it is in the file
+    assert quote(owner, "XAUUSD.m").symbol == "XAU/USD"
+    other = create(str(owner.root))  # who does not hold the folder may read it
+    assert run(other.quote(owner.spec, "EURUSD")).bid == D("1.2")
+    with failing(ReadFailed):
+        run(other.quote(owner.spec, "USDJPY"))
+    assert quote(owner, "USDJPY").ask == D("150.02")
+    assert quote(owner).bid == D("1.2")  # and the earlier ones are still told
+
+
+@pytest.mark.parametrize(
+    ("symbol", "code"),
+    [("GBPUSD", Code.UNKNOWN_SYMBOL_AT_BROKER), ("DAX", Code.UNKNOWN_SYMBOL_AT_BROKER)],
+)
+def test_symbols_without_a_price(owner: Owner, symbol: str, code: Code) -> None:
+    with failing(ReadFailed, code):
+        quote(owner, symbol)
+    assert quote(owner).bid == D("1.1")
+    last = owner.terminal.commands()[-1][1]
+    assert symbol not in last.split(",")  # a hole in its list would have it complain at each tick
+
+
+def test_a_market_without_prices_is_closed(owner: Owner) -> None:
+    price(owner, "0", "0")
+    with failing(ReadFailed, Code.MARKET_CLOSED):
+        quote(owner)
+
+
+def test_prices_of_a_dead_terminal_are_none(owner: Owner) -> None:
+    quote(owner)
+    owner.terminal.kill()
+    owner.hurries()
+    with failing(ReadFailed, Code.NOT_CONNECTED):
+        while True:
+            quote(owner)
+
+
+def test_prices_as_they_come(owner: Owner) -> None:
+    async def listen() -> list[tuple[str, D]]:
+        told, begun, moved = [], asyncio.Event(), asyncio.Event()
+
+        async def change() -> None:
+            await begun.wait()
+            await asyncio.to_thread(price, owner, "1.3", "1.3001")
+            await moved.wait()
+            await asyncio.to_thread(owner.terminal.close)  # the terminal is started anew
+            await asyncio.to_thread(owner.terminal.start)
+            await asyncio.to_thread(price, owner, "1.4", "1.4001")
+
+        changes = asyncio.create_task(change())
+        async with asyncio.timeout(SOON):
+            async for one in owner.adapter.stream_quotes(owner.spec, ["EURUSD", "XAUUSD.m"]):
+                told.append((one.symbol, one.bid))
+                if len(told) == 2:
+                    begun.set()
+                if one.bid == D("1.3"):
+                    moved.set()
+                if one.bid == D("1.4"):
+                    break
+        await changes
+        return told
+
+    owner.says(stale_seconds=5)
+    told = run(listen())
+    assert told[:3] == [("EUR/USD", D("1.1")), ("XAU/USD", D(1900)), ("EUR/USD", D("1.3"))]
+    assert [one for one in told if one[0] == "XAU/USD"] == [("XAU/USD", D(1900))]
+
+
+def test_a_stream_of_a_dead_terminal_ends(owner: Owner) -> None:
+    async def listen() -> None:
+        async with asyncio.timeout(SOON):
+            async for _ in owner.adapter.stream_quotes(owner.spec, ["EURUSD"]):
+                owner.hurries()
+                owner.terminal.kill()
+
+    owner.says(stale_seconds=0.5)
+    with failing(ReadFailed, Code.NOT_CONNECTED):
+        run(listen())
+
+
+def test_what_an_order_costs_is_not_offered(owner: Owner) -> None:
+    with failing(ReadFailed, Code.NOT_OFFERED):
+        run(owner.adapter.what_if(owner.spec, owner.order()))
+    assert not owner.adapter.capabilities(owner.spec).what_if
+
+
+# ---- events ---------------------------------------------------------------------------------
+async def told(owner: Owner, is_it: Callable[[OrderReport], bool]) -> OrderReport:
+    """Listen to the bell until an event of this kind waits."""
+    async with asyncio.timeout(SOON):
+        async for _ in owner.adapter.stream_events():
+            for one in await owner.adapter.events(100):
+                if is_it(one):
+                    return one
+    raise AssertionError("the bell ended")
+
+
+def during(
+    owner: Owner, act: Callable[[], object], is_it: Callable[[OrderReport], bool]
+) -> OrderReport:
+    """The event that follows an act of somebody else's, while we are connected."""
+
+    async def listen() -> OrderReport:
+        await owner.adapter.connect(owner.spec)
+        await soon(lambda: owner.adapter._watch._watched["c1"].mark is not None)
+        await asyncio.to_thread(act)
+        return await told(owner, is_it)
+
+    return run(listen())
+
+
+def left(one: OrderReport) -> bool:
+    return one.close_cause is not None
+
+
+@pytest.mark.parametrize("zone", ["UTC+2", "UTC-9", "UTC+11"])  # also where the setting is wrong
+@pytest.mark.parametrize(
+    ("mark", "cause"), [("[sl]", CloseCause.STOP_LOSS), ("", CloseCause.EXTERNAL)]
+)
+def test_an_exit_of_others_is_told(owner: Owner, mark: str, cause: CloseCause, zone: str) -> None:
+    entry = owner.buy()
+    owner.says(server_zone=zone)
+    event = during(owner, lambda: owner.terminal.wish("end", ticket=1001, mark=mark), left)
+    assert (event.kind, event.close_cause) == (ReportKind.FILLED, cause)
+    assert event.client_order_id == entry.client_order_id
+    assert event.broker_position_id == entry.broker_position_id
+    assert event.fills[0].broker_fill_id == "1001:out"
+    run(owner.adapter.acknowledge([event.event_id]))
+    assert event.event_id not in {one.event_id for one in run(owner.adapter.events(100))}
+
+
+def test_a_waiting_order_that_fills_is_told_without_a_command(owner: Owner) -> None:
+    waits = owner.buy(order_type=OrderType.LIMIT, limit_price=D("1.05"))
+    commands: list[int] = []
+
+    def act() -> None:
+        commands.append(len(owner.terminal.commands()))
+        owner.terminal.wish("trigger", ticket=1001)
+
+    event = during(owner, act, lambda one: bool(one.fills))
+    assert event.client_order_id == waits.client_order_id
+    assert event.fills[0].broker_fill_id == "1001:in"
+    assert len(owner.terminal.commands()) == commands[0]
+
+
+@pytest.mark.parametrize(
+    ("mark", "kind"),
+    [("[expiration]", ReportKind.EXPIRED), ("cancelled", ReportKind.CANCELLED)],
+)
+def test_a_waiting_order_that_ends_is_told(owner: Owner, mark: str, kind: ReportKind) -> None:
+    waits = owner.buy(order_type=OrderType.LIMIT, limit_price=D("1.05"))
+    owner.terminal.fault(rewrite_comment="")
+    event = during(
+        owner, lambda: owner.terminal.wish("end", ticket=1001, mark=mark), lambda one: True
+    )
+    assert (event.kind, event.client_order_id) == (kind, waits.client_order_id)
+
+
+def test_a_part_that_its_owner_closes_is_told(owner: Owner) -> None:
+    entry = owner.buy()
+    event = during(owner, lambda: owner.terminal.wish("end", ticket=1001, mark="", lots=0.04), left)
+    assert event.fills[0].quantity == 4000
+    assert event.broker_position_id == entry.broker_position_id
+
+
+def test_what_is_not_ours_rings_for_nobody(owner: Owner) -> None:
+    def act() -> None:
+        owner.terminal.wish("place", symbol="EURUSD", lots=0.3, type="buy")
+        owner.terminal.wish("end", ticket=1001, mark="")
+        owner.terminal.wish("end", ticket=1002, mark="[tp]")
+
+    owner.terminal.wish("place", symbol="EURUSD", lots=0.3, type="buy")
+    entry = owner.buy()
+    event = during(owner, act, left)
+    assert event.client_order_id == entry.client_order_id
+    assert {one.client_order_id for one in run(owner.adapter.events(100))} == {
+        entry.client_order_id
+    }
+
+
+def test_what_happened_right_before_the_first_look_is_told(owner: Owner) -> None:
+    owner.buy()
+    run(owner.adapter.disconnect())
+    owner.terminal.wish("end", ticket=1001, mark="[sl]")
+
+    async def listen() -> OrderReport:
+        await owner.adapter.connect(owner.spec)
+        return await told(owner, left)
+
+    assert run(listen()).fills[0].broker_fill_id == "1001:out"
+
+
+def test_a_terminal_that_cannot_be_read_is_looked_at_again(
+    owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "AGAIN_SECONDS", (0.1, 0.2))
+    owner.buy()
+    owner.hurries("answer_seconds", "take_seconds")
+
+    async def listen() -> OrderReport:
+        await owner.adapter.connect(owner.spec)
+        await asyncio.to_thread(owner.terminal.fault, deaf_to_history=True)
+        await asyncio.to_thread(owner.terminal.wish, "end", ticket=1001, mark="[sl]")
+        await soon(lambda: owner.adapter._watch._watched["c1"].not_before > 0)
+        await asyncio.to_thread(owner.terminal.fault)
+        owner.calms()
+        return await told(owner, left)
+
+    assert run(listen()).fills[0].broker_fill_id == "1001:out"
+
+
+def test_who_is_disconnected_is_watched_no_longer(owner: Owner) -> None:
+    async def connect_and_end() -> None:
+        await owner.adapter.connect(owner.spec)
+        looker = owner.adapter._watch._looker
+        await owner.adapter.disconnect(owner.spec)
+        assert looker is not None
+        async with asyncio.timeout(SOON):
+            await looker
+
+    run(connect_and_end())
+
+
+# ---- what an owner fills in -----------------------------------------------------------------
+def test_the_form_knows_what_the_adapter_reads(owner: Owner) -> None:
+    form = form_of("mt4")
+    assert owner.adapter.form is form
+    assert form.validate(dict(owner.spec.settings))["folder"] == "alice"
+    assert [one.key for one in form.secrets] == ["password"]
+    assert capabilities_of("mt4", owner.spec) == owner.adapter.capabilities(owner.spec)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{"folder": "../alice"}, {"folder": ""}, {"symbols": ""}, {"symbols": "DAX"},
+     {"symbols": ["a|b"]}, {"server_zone": "Mars"}, {"history_days": 0}, {"take_seconds": 0},
+     {"answer_seconds": 1e9}, {"hedge": True}],
+)  # fmt: skip
+def test_settings_that_are_refused(owner: Owner, said: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInputError):
+        form_of("mt4").validate({**owner.spec.settings, **said})

@@ -1,0 +1,34 @@
+"""The service files of docs/metatrader5.md: all start the same worker, and know its settings."""
+
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+from config.env import TABLE
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "deploy" / "windows"
+FILES = ("fillcast-mt5-alpha.xml", "fillcast-mt5-alpha.cmd", "fillcast-mt5-alpha.service")
+
+
+def test_all_start_the_terminals_worker() -> None:
+    known = {setting.name for setting in TABLE.settings}
+    for name in FILES:
+        text = (FOLDER / name).read_text()
+        assert "-m celery -A config worker -Q mt5.alpha --pool threads" in text, name
+        assert "FILLCAST_MT5_NAME" in text
+        assert set(re.findall(r"FILLCAST_[A-Z0-9_]+", text)) <= known
+
+
+def test_winsw_reads_it() -> None:
+    root = ElementTree.fromstring((FOLDER / FILES[0]).read_text())
+    said = {one.attrib["name"]: one.attrib["value"] for one in root.findall("env")}
+    read = TABLE.read(said | {"FILLCAST_ENV_FILE": "x"})
+    assert (read["FILLCAST_MT5_NAME"], read["FILLCAST_MT5_PORTABLE"]) == ("alpha", True)
+    assert read["FILLCAST_MT5_TERMINAL"] == "C:\\mt5\\alpha\\terminal64.exe"
+
+
+def test_docs_name_the_files() -> None:
+    page = (ROOT / "docs" / "metatrader5.md").read_text()
+    for name in FILES:
+        assert f"../deploy/windows/{name}" in page

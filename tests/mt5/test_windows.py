@@ -1,0 +1,67 @@
+"""The worker beside a terminal runs on Windows: nothing on its way needs what only Unix has."""
+
+import subprocess
+import sys
+
+from tests.doubles.mt5.venue import ROOT
+
+PROGRAM = r"""
+import builtins, os, signal, sys, time
+
+import asyncio, multiprocessing, subprocess, celery.apps.worker, celery.concurrency.thread
+
+OURS = {"common", "brokers", "events", "users", "signals", "connections", "prices", "positions",
+        "execution", "analytics", "api", "portal", "config"}
+UNIX = {"fcntl", "grp", "pty", "pwd", "resource", "syslog", "termios", "uvloop"}
+imported, missing = builtins.__import__, []
+
+def as_on_windows(name, globals=None, *others, **words):
+    asker = (globals or {}).get("__name__", "")
+    if name.partition(".")[0] in UNIX and asker.partition(".")[0] in OURS:
+        missing.append(f"{asker} imports {name}")
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+    return imported(name, globals, *others, **words)
+
+builtins.__import__ = as_on_windows
+for module, names in (
+    (signal, "SIGALRM SIGCHLD SIGCONT SIGHUP SIGKILL SIGPIPE SIGQUIT SIGSTOP SIGUSR1 SIGUSR2"
+             " pthread_kill pthread_sigmask setitimer"),
+    (os, "fork forkpty geteuid getegid getgid getuid getpgid killpg mkfifo setsid getloadavg"
+         " sched_getaffinity"),
+    (time, "CLOCK_BOOTTIME clock_gettime"),
+):
+    for name in names.split():
+        if hasattr(module, name):
+            delattr(module, name)
+
+from config.celery import app
+
+app.loader.import_default_modules()
+app.finalize()
+
+import brokers.mt5.child
+from brokers.messages import ConnectionSpec
+from brokers.registry import adapter_for
+from common.clocks import machine_time
+from execution import processes
+from execution.calls import flusher, polling, runtime, wire
+
+nobody = ConnectionSpec("", "")
+assert adapter_for("mt5").capabilities(nobody).session
+assert machine_time() > 0
+assert "mt5" in polling.kinds_without_events()
+missing = set(missing) - {"brokers.dwx.terminal imports fcntl"}  # MetaTrader 4 is served on Unix
+assert not missing, missing
+print("fine")
+"""
+
+
+def test_worker_needs_nothing_that_only_unix_has() -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+        env={"DJANGO_SETTINGS_MODULE": "config.settings", "FILLCAST_ENV_FILE": "/dev/null",
+             "FILLCAST_MT5_NAME": "alpha", "DATABASE_URL": "postgresql://nobody@localhost/none",
+             "REDIS_URL": "redis://localhost", "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert told.stdout.strip() == "fine", told.stderr[-2000:]
