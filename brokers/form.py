@@ -7,6 +7,7 @@ it, and every way in checks with it, where that library is missing.
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from difflib import get_close_matches
 from enum import StrEnum
 from math import isfinite
@@ -111,6 +112,9 @@ class Form:
 
     settings: tuple[Setting, ...] = ()
     secrets: tuple[Secret, ...] = ()
+    label: str = ""  # the kind, as people call it: "Interactive Brokers"
+    account: str = "The number or login at the broker."  # what the account's number is
+    exchange: Setting | None = None  # which of the kind's exchanges; kept beside the settings
 
     @property
     def fields(self) -> tuple[Setting, ...]:
@@ -140,10 +144,12 @@ class Form:
         """Return the settings as they are kept.
 
         Raises InvalidInputError FIELD_REQUIRED, FIELD_INVALID or FIELD_UNKNOWN for the first field
-        that is wrong; `field` is `settings.<key>`, the sentence says what to do.
+        that is wrong; `field` is `settings.<key>`, the sentence says what to do, and `others` are
+        the other fields' errors.
         """
         kept, wrong = self.read(settings)
         if wrong:
+            wrong[0].others = tuple(wrong[1:])
             raise wrong[0]
         return kept
 
@@ -170,7 +176,7 @@ def _text(setting: Setting, value: Any) -> str:
 
 def _number(setting: Setting, value: Any) -> int | float:
     try:
-        if isinstance(value, bool) or not isinstance(value, str | int | float):
+        if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
             raise Unusable
         if isinstance(value, str) and not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", value):
             raise Unusable
@@ -218,7 +224,7 @@ def _choice(setting: Setting, value: Any) -> str:
 
 def _host(setting: Setting, value: Any) -> str:
     text = _text(setting, value)
-    if re.search(r"[\s/@\\?#]", text):
+    if re.search(r"[\s/@\\?#]", text) or text.count(":") == 1:
         raise Unusable("Write only the host: a name such as gw.example.com, or an address.")
     return text
 
@@ -230,7 +236,7 @@ def _folder(setting: Setting, value: Any) -> str:
 
 
 def _names(setting: Setting, value: Any) -> list[str]:
-    told = re.split(r"[\s,;]+", value) if isinstance(value, str) else value
+    told = re.split(r"[,;\n]+", value) if isinstance(value, str) else value
     if not isinstance(told, list | tuple) or not all(isinstance(one, str) for one in told):
         raise Unusable("Write a list of names.")
     names = list(dict.fromkeys(name for one in told if (name := one.strip())))

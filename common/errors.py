@@ -1,5 +1,6 @@
 """Errors that carry a stable code, so that every door can explain itself the same way."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from common.codes import Code
@@ -24,11 +25,20 @@ class FillcastError(Exception):
 
 
 class InvalidInputError(FillcastError):
-    """The caller's input is wrong; `field` says where."""
+    """The caller's input is wrong; `field` says where. others: what else is wrong with it."""
 
-    def __init__(self, code: Code, detail: str = "", *, field: str = "", **numbers: Any) -> None:
+    def __init__(
+        self,
+        code: Code,
+        detail: str = "",
+        *,
+        field: str = "",
+        others: "Sequence[InvalidInputError]" = (),
+        **numbers: Any,
+    ) -> None:
         super().__init__(code, detail, **numbers)
         self.field = field
+        self.others = tuple(others)
 
 
 class ConflictError(FillcastError):

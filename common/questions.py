@@ -38,6 +38,10 @@ def refusal(error: FillcastError | MisconfiguredError) -> str:
 
 
 def put_beside(form: Form, error: FillcastError) -> None:
-    """Put a refusal beside the field that it is about."""
-    field = error.field.partition(".")[0] if isinstance(error, InvalidInputError) else ""
+    """Put a refusal beside the field that it is about, or beside each of several."""
+    field = error.field if isinstance(error, InvalidInputError) else ""
+    if field not in form.fields:
+        field = field.partition(".")[0]
     form.add_error(field if field in form.fields else None, error.detail)
+    for other in error.others if isinstance(error, InvalidInputError) else ():
+        put_beside(form, other)

@@ -24,7 +24,7 @@ from typing import Any
 from uuid import UUID
 
 from brokers.messages import ConnectionSpec
-from brokers.registry import adapter_for, kinds
+from brokers.registry import capabilities_of, kinds
 from common.clocks import market_now
 from common.codes import Code
 from common.errors import MisconfiguredError
@@ -135,10 +135,10 @@ def kinds_with_credentials() -> tuple[str, ...]:
 
 @cache
 def needs_credentials(kind: str) -> bool:
-    """Whether accounts of a kind need credentials. A kind whose library is not installed in this
-    process is believed to: a worker that has it would refuse to go without."""
+    """Whether accounts of a kind need credentials. A kind that does not say so without a library
+    that is not installed here is believed to: a worker that has it would refuse to go without."""
     try:
-        capabilities = adapter_for(kind).capabilities(ConnectionSpec(connection_id="", account=""))
+        capabilities = capabilities_of(kind, ConnectionSpec(connection_id="", account=""))
     except (ImportError, MisconfiguredError):
         return True
     return capabilities.needs_credentials

@@ -22,17 +22,18 @@ HOST_KEYS = ("host", "server_host", "gateway", "url", "base_url", "address")
 _OURS = ("localhost", "local", "internal", "lan", "home", "intranet", "corp", "localdomain")
 
 
-def hosts_in(values: Mapping[str, Any]) -> dict[str, str]:
-    """Return the hosts that a connection's settings name, by their key."""
-    return {key: _host_of(str(values[key])) for key in HOST_KEYS if values.get(key)}
+def hosts_in(values: Mapping[str, Any], keys: Iterable[str] = ()) -> dict[str, str]:
+    """Return the hosts that a connection's settings name, by their key. keys: of its kind's own."""
+    asked = {*HOST_KEYS, *keys}
+    return {key: _host_of(str(values[key])) for key in sorted(asked) if values.get(key)}
 
 
-def check_named(values: Mapping[str, Any]) -> None:
+def check_named(values: Mapping[str, Any], keys: Iterable[str] = ()) -> None:
     """Refuse settings that name a host of our own network, without asking any name server.
 
     Raises InvalidInputError HOST_NOT_ALLOWED; `field` names the key.
     """
-    for key, host in hosts_in(values).items():
+    for key, host in hosts_in(values, keys).items():
         address = _address(host)
         if address is not None:
             check_addresses([address], host, field=f"settings.{key}")
@@ -40,10 +41,10 @@ def check_named(values: Mapping[str, Any]) -> None:
             raise _refused(host, f"settings.{key}")
 
 
-def check_resolved(values: Mapping[str, Any]) -> None:
+def check_resolved(values: Mapping[str, Any], keys: Iterable[str] = ()) -> None:
     """Refuse settings whose hosts resolve into our own network. Asks the name server: call it
     outside of any transaction. Raises InvalidInputError HOST_NOT_ALLOWED."""
-    for key, host in hosts_in(values).items():
+    for key, host in hosts_in(values, keys).items():
         try:
             found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError):

@@ -7,11 +7,10 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from brokers.registry import kinds
 from common.clocks import market_now
 from common.codes import Code
 from common.errors import ConflictError, InvalidInputError
-from connections import hosts
+from connections.account_settings import read_exchange, read_settings
 from connections.models import (
     ConnectionHealth,
     DataConnection,
@@ -25,8 +24,6 @@ from connections.models import (
 from connections.rights import check_operator, check_owner, check_usable
 from signals.locks import candidates_exclusive, candidates_exclusive_many
 from users.models import User
-
-_SECRETS = ("password", "secret", "token", "api_key", "apikey", "passphrase", "private_key")
 
 
 @transaction.atomic
@@ -55,14 +52,15 @@ def create_connection(
     owner = _owner(user, admin)
     if admin is not None or by is None or by.pk != owner.pk:
         check_operator(by)
-    _check_words(name=name, type=type, account=account)
-    check_settings(settings or {})
+    _check_words(name=name, account=account)
+    exchange_name = read_exchange(type, exchange_name)
+    kept = read_settings(type, settings or {})
     check_usable(owner.pk, preset, data_connection)
     if admin is not None:
         candidates_exclusive(None)
     connection = ExecutionConnection(
         user=user, admin=admin, name=name.strip(), type=type, account=account.strip(),
-        exchange_name=exchange_name.strip(), settings=dict(settings or {}), preset=preset,
+        exchange_name=exchange_name, settings=kept, preset=preset,
         data_connection=data_connection, is_active=is_active, auto_correct=auto_correct,
         created_at=market_now(),  # after the lock: audit compares it with publications
     )  # fmt: skip
@@ -98,37 +96,10 @@ def _owner(user: User | None, admin: User | None) -> User:
     return owner
 
 
-def _check_words(*, name: str, type: str, account: str) -> None:
+def _check_words(*, name: str, account: str) -> None:
     for field, value in (("name", name), ("account", account)):
         if not value.strip():
             raise InvalidInputError(Code.FIELD_REQUIRED, field=field)
-    if type not in kinds():
-        raise InvalidInputError(
-            Code.FIELD_INVALID,
-            f"There is no broker kind {type!r}; known are {', '.join(kinds())}.",
-            field="type",
-        )
-
-
-def check_settings(values: Mapping[str, Any]) -> None:
-    """Refuse settings that hold a secret (settings are shown) or a host that is not allowed."""
-    for key in values:
-        if any(word in key.lower() for word in _SECRETS):
-            raise InvalidInputError(
-                Code.FIELD_INVALID,
-                f"{key!r} belongs to the credentials, which are sealed; settings are shown.",
-                field=f"settings.{key}",
-            )
-    hosts.check_named(values)
-    every = values.get("update_interval_seconds")
-    if every is not None and (
-        isinstance(every, bool) or not isinstance(every, int | float) or not 0.2 <= every <= 3600
-    ):
-        raise InvalidInputError(
-            Code.FIELD_INVALID,
-            "How often working orders are polled is a number of seconds from 0.2 to 3600.",
-            field="settings.update_interval_seconds",
-        )
 
 
 @transaction.atomic
@@ -150,11 +121,12 @@ def update_connection(
     before = connection.settings
     for field, value in changes.items():
         setattr(connection, field, value)
-    _check_words(name=connection.name, type=connection.type, account=connection.account)
+    _check_words(name=connection.name, account=connection.account)
     check_usable(connection.owner_id, connection.preset, connection.data_connection)
     if "settings" in changes and connection.settings != before:
-        check_settings(connection.settings)
-        _untested(connection)
+        connection.settings = read_settings(connection.type, connection.settings)
+        if connection.settings != before:
+            _untested(connection)
     connection.save(update_fields=list(changes))
     return connection
 

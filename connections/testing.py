@@ -20,7 +20,8 @@ from brokers.messages import AccountState, Check, CheckResult, ConnectionSpec, I
 from brokers.registry import adapter_for
 from common.codes import Code
 from common.errors import FillcastError, MisconfiguredError
-from connections import health, hosts, told
+from connections import health, told
+from connections.account_settings import check_resolved
 from connections.models import ConnectionHealth, ExecutionConnection
 from connections.selectors import spec_for
 
@@ -79,7 +80,7 @@ def run_test(
     try:
         spec = spec_for(connection)
         secrets = spec.credentials
-        hosts.check_resolved(spec.settings)
+        check_resolved(connection.type, spec.settings)
         run(_ask(adapter(connection.type), spec, findings))
     except Exception as error:  # whatever it is, the owner gets a sentence
         findings.checks.append(_explain(error, connection))

@@ -6,20 +6,14 @@ from typing import Any
 
 from django import forms
 
-from brokers.registry import kinds
+from brokers.registry import form_of
 from common.errors import InvalidInputError
 from common.money import plain, read_decimal
-from connections.models import DataConnection, Directions, TradingPreset
+from connections.models import DataConnection, Directions, ExecutionConnection, TradingPreset
+from connections.setting_fields import ACCOUNT, AccountSettings
 from portal.selectors.accounts import Account, presets_for, price_sources_for
 from users.models import User
 
-KINDS = {
-    "paper": "Paper (nothing is real)",
-    "mt5": "MetaTrader 5",
-    "mt4": "MetaTrader 4",
-    "ibkr": "Interactive Brokers",
-    "crypto": "Crypto exchange",
-}
 DIRECTIONS = [("BOTH", "Buys and sells"), ("BUY", "Buys only"), ("SELL", "Sells only")]
 FRACTIONS = [("1", "All of it"), ("0.5", "Half of what was opened"), ("0.25", "A quarter")]
 
@@ -41,7 +35,7 @@ class Amount(forms.CharField):
         return plain(value) if isinstance(value, Decimal) else value
 
 
-class AccountForm(forms.Form):
+class AccountForm(AccountSettings):
     """What can be changed of an account."""
 
     name = forms.CharField(max_length=100, help_text="As you want to read it on these pages.")
@@ -73,24 +67,29 @@ class ChangeAccountForm(AccountForm):
         "that is gone is put back; unknown positions always wait for me.",
     )
 
+    def __init__(self, user: User, connection: ExecutionConnection, *args: Any) -> None:
+        super().__init__(user, *args, initial=before(connection))
+        self.add_settings(form_of(connection.type), connection.settings)
+        self.order_fields(["name", *self.setting_names])
 
-def _brokers() -> list[tuple[str, str]]:
-    return [(kind, KINDS.get(kind, kind)) for kind in kinds()]
+
+def before(connection: ExecutionConnection) -> dict[str, Any]:
+    """What an account says now of what can be changed."""
+    names = ("name", "preset", "data_connection", "auto_correct")
+    return {name: getattr(connection, name) for name in names}
 
 
 class AddForm(AccountForm):
-    """A new account. Its credentials come next, then its test."""
+    """A new account of one kind. Its credentials come next, then its test."""
 
-    type = forms.ChoiceField(label="Broker", choices=_brokers)
-    exchange_name = forms.CharField(
-        max_length=40, required=False, label="Exchange", help_text="Only for crypto: binance…"
-    )
-    account = forms.CharField(
-        max_length=60, label="Account number",
-        help_text="The number or login at the broker. A paper account must have been opened by an "
-        "operator before.",
-    )  # fmt: skip
-    field_order = ("name", "type", "exchange_name", "account", "preset", "data_connection")
+    account = forms.CharField(max_length=60, label="Account number")
+
+    def __init__(self, user: User, kind: str, *args: Any) -> None:
+        super().__init__(user, *args)
+        form = form_of(kind)
+        self.add_account(form)
+        self.add_settings(form, {})
+        self.order_fields(["name", *ACCOUNT, *self.setting_names, "preset", "data_connection"])
 
 
 class TakeForm(forms.Form):

@@ -38,4 +38,5 @@ def faults_of(error: InvalidInputError) -> tuple[Fault, ...]:
     """Return all faults that an error stands for: its own, if it does not say more."""
     if isinstance(error, InvalidSignalError):
         return error.errors
-    return (Fault(error.code, error.field, error.detail),)
+    own = Fault(error.code, error.field, error.detail)
+    return (own, *(fault for other in error.others for fault in faults_of(other)))

@@ -77,6 +77,8 @@ FORM = Form(
             "password", "Folder key", "What stands in fillcast.key in the terminal's DWX folder."
         ),
     ),
+    label="MetaTrader 4",
+    account="The login number that the terminal shows.",
 )  # fmt: skip
 
 

@@ -113,4 +113,6 @@ FORM = Form(
             most=60,
         ),
     ),
+    label="Interactive Brokers",
+    account="As TWS shows it: U1234567, or DU1234567 where it is a paper account.",
 )

@@ -116,6 +116,8 @@ FORM = Form(
             "The master password; the investor's only reads.",
         ),
     ),
+    label="MetaTrader 5",
+    account="The login number that the terminal shows.",
 )
 
 

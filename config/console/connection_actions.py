@@ -1,6 +1,7 @@
 """What operators do with a connection: add, change, test, credentials, pause, archive."""
 
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import messages
@@ -10,6 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
+from brokers.registry import form_of
 from common.errors import FillcastError
 from common.questions import Point, Question, put_beside
 from config.console.connection_forms import AddForm, ChangeForm, initial_of
@@ -17,6 +19,7 @@ from config.console.pages import View, ask, attempt, need
 from connections import services, tasks
 from connections.credential_forms import CredentialsForm
 from connections.models import ExecutionConnection
+from connections.setting_fields import KindForm, is_only_a_kind, wanted_kind
 
 ADD = "connections.add_executionconnection"
 CHANGE = "connections.change_executionconnection"
@@ -32,26 +35,43 @@ def address(pk: UUID) -> str:
 
 
 def add(request: HttpRequest) -> HttpResponse:
-    """A new connection; its credentials come next, then its test."""
+    """A new connection: first its kind, then what that asks for; credentials and test follow."""
     need(request, ADD)
-    form = AddForm(request.POST or None)
+    kind = wanted_kind(request)
+    if kind is None or is_only_a_kind(request):
+        return _choose(request)
+    form = AddForm(kind, request.POST or None)
     if request.method == "POST" and form.is_valid():
-        made = _refused(form, lambda: _create(form.cleaned_data, request))
+        made = _refused(form, lambda: _create(form, kind, request))
         if made is not None:
             messages.success(request, "Connected. Enter its credentials, then run the test.")
             return HttpResponseRedirect(address(made.pk))
     back = reverse("admin:connections_executionconnection_changelist")
     points = [Point("pending", "No entry is sent before its first test has passed.")]
-    question = Question("Add a connection", points, "Add it", back, False, form, "Not now")
+    title = f"Add a connection: {form_of(kind).label or kind}"
+    return ask(request, Question(title, points, "Add it", back, False, form, "Not now"))
+
+
+def _choose(request: HttpRequest) -> HttpResponse:
+    """Ask for the kind."""
+    form = KindForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        return HttpResponseRedirect(f"{request.path}?{urlencode(form.cleaned_data)}")
+    back = reverse("admin:connections_executionconnection_changelist")
+    points = [Point("pending", "What the broker needs to know is asked for next.")]
+    question = Question("Add a connection", points, "Go on", back, False, form, "Not now")
     return ask(request, question)
 
 
-def _create(data: dict[str, Any], request: HttpRequest) -> ExecutionConnection:
+def _create(form: AddForm, kind: str, request: HttpRequest) -> ExecutionConnection:
     by: Any = request.user
+    data = form.cleaned_data
     owner = {"admin" if data["takes_all"] else "user": data["owner"]}
-    names = ("name", "type", "account", "exchange_name", "settings", "preset", "data_connection",
-             "auto_correct", "is_active")  # fmt: skip
-    return services.create_connection(by=by, **owner, **{name: data[name] for name in names})
+    names = ("name", "account", "preset", "data_connection", "auto_correct", "is_active")
+    return services.create_connection(
+        by=by, type=kind, exchange_name=data.get("exchange_name") or "",
+        settings=form.settings_told(), **owner, **{name: data[name] for name in names},
+    )  # fmt: skip
 
 
 def _refused(form: Form, act: Any) -> Any:
@@ -67,9 +87,11 @@ def change(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
     """Change what may be changed."""
     need(request, CHANGE)
     connection = find(pk)
-    form = ChangeForm(request.POST or None, initial=initial_of(connection))
+    form = ChangeForm(
+        connection.type, connection.settings, request.POST or None, initial=initial_of(connection)
+    )
     valid = request.method == "POST" and form.is_valid()
-    if valid and _refused(form, lambda: _update(connection, form.cleaned_data, request)):
+    if valid and _refused(form, lambda: _update(connection, form, request)):
         messages.success(request, "Saved. It counts from the next signal on.")
         return HttpResponseRedirect(address(pk))
     points = [Point("pending", "New settings are untested: no entry goes out before the test has "
@@ -78,8 +100,9 @@ def change(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
     return ask(request, Question(title, points, "Save", address(pk), False, form, "Leave it"))
 
 
-def _update(connection: ExecutionConnection, data: dict[str, Any], request: HttpRequest) -> bool:
+def _update(connection: ExecutionConnection, form: ChangeForm, request: HttpRequest) -> bool:
     by: Any = request.user
+    data = {**form.cleaned_data, "settings": form.settings_told()}
     names = ("name", "preset", "data_connection", "settings", "auto_correct")
     changes = {name: data[name] for name in names if data[name] != getattr(connection, name)}
     with transaction.atomic():

@@ -1,19 +1,17 @@
 """The forms by which operators add a connection and change what may be changed of it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django import forms
 
-from brokers.registry import kinds
+from brokers.registry import form_of
 from connections.models import DataConnection, ExecutionConnection, TradingPreset
+from connections.setting_fields import ACCOUNT, AccountSettings
 from users.models import User
 
 
-def _kinds() -> list[tuple[str, str]]:
-    return [(kind, kind) for kind in kinds()]
-
-
-class ChangeForm(forms.Form):
+class ChangeForm(AccountSettings):
     """What can be changed. For another owner, kind or account, make another connection."""
 
     name = forms.CharField(max_length=100)
@@ -23,13 +21,6 @@ class ChangeForm(forms.Form):
     data_connection = forms.ModelChoiceField(
         DataConnection.objects.all(), required=False, label="Price source"
     )
-    settings = forms.JSONField(
-        required=False,
-        initial=dict,
-        widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false"}),
-        help_text="JSON, for example host and port. Secrets belong to the credentials; here they "
-        "are refused.",
-    )
     auto_correct = forms.BooleanField(
         required=False,
         label="Correct by itself",
@@ -38,11 +29,10 @@ class ChangeForm(forms.Form):
     )
     is_active = forms.BooleanField(required=False, initial=True, label="Switched on")
 
-    def clean_settings(self) -> dict[str, Any]:
-        value = self.cleaned_data["settings"] or {}
-        if not isinstance(value, dict):
-            raise forms.ValidationError("Settings are a JSON object: { … }.")
-        return value
+    def __init__(self, kind: str, kept: Mapping[str, Any], *args: Any, **kw: Any) -> None:
+        super().__init__(*args, **kw)
+        self.add_settings(form_of(kind), kept)
+        self.order_fields(["name", *self.setting_names])
 
 
 class AddForm(ChangeForm):
@@ -54,13 +44,14 @@ class AddForm(ChangeForm):
         label="Takes every published signal",
         help_text="Only for an administrator's own account; tenants subscribe to feeds.",
     )
-    type = forms.ChoiceField(choices=_kinds, label="Kind")
-    exchange_name = forms.CharField(
-        max_length=40, required=False, label="Exchange", help_text="Only for crypto."
-    )
-    account = forms.CharField(max_length=60, help_text="The account number or login at the broker.")
-    field_order = ("name", "owner", "takes_all", "type", "exchange_name", "account", "preset",
-                   "data_connection", "settings", "auto_correct", "is_active")  # fmt: skip
+    account = forms.CharField(max_length=60, label="Account number")
+
+    def __init__(self, kind: str, *args: Any) -> None:
+        super().__init__(kind, {}, *args)
+        self.add_account(form_of(kind))
+        names = ("name", "owner", "takes_all", *ACCOUNT, *self.setting_names, "preset",
+                 "data_connection", "auto_correct", "is_active")  # fmt: skip
+        self.order_fields(names)
 
     def clean_owner(self) -> User:
         owner = User.objects.filter(username=self.cleaned_data["owner"], is_active=True).first()
@@ -71,5 +62,5 @@ class AddForm(ChangeForm):
 
 def initial_of(connection: ExecutionConnection) -> dict[str, Any]:
     """What the form of an existing connection begins with."""
-    names = ("name", "preset", "data_connection", "settings", "auto_correct", "is_active")
+    names = ("name", "preset", "data_connection", "auto_correct", "is_active")
     return {name: getattr(connection, name) for name in names}

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
 
+from brokers.registry import form_of
 from config.console import connection_actions
 from config.console.connection_actions import CHANGE, find
 from config.console.pages import View, page
@@ -12,6 +13,7 @@ from connections.eligibility import reason_for
 from connections.maintenance import shown_of
 from connections.models import ConnectionHealth, ExecutionConnection
 from connections.selectors import checks_of, health, test_waits
+from connections.setting_fields import shown
 from execution.models import DriftItem, ExecutionLog, Order
 
 LAST = 10
@@ -37,8 +39,18 @@ def show(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
         troubles=lines.filter(status__in=["REJECTED", "FAILED", "UNKNOWN"]).order_by("-pk")[:LAST],
         drift=DriftItem.objects.filter(connection_id=pk, state="OPEN"),
         can_change=request.user.has_perm(CHANGE),
+        **_kind(connection),
         **_test(connection),
     )
+
+
+def _kind(connection: ExecutionConnection) -> dict[str, Any]:
+    form = form_of(connection.type)
+    return {
+        "broker": form.label or connection.type,
+        "settings": shown(connection.type, connection.settings),
+        "takes_credentials": bool(form.secrets),
+    }
 
 
 def _test(connection: ExecutionConnection) -> dict[str, Any]:

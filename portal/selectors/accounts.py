@@ -6,6 +6,7 @@ from uuid import UUID
 
 from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
 
+from brokers.registry import form_of
 from common.codes import Code
 from common.shown import hint, sentence
 from connections.maintenance import Shown, shown_of
@@ -18,6 +19,7 @@ from connections.models import (
 )
 from connections.selectors import checks_of, reasons, test_waits
 from connections.selectors import health as health_of
+from connections.setting_fields import shown
 from users.models import User
 
 TO_DO = {  # where the tenant does it, by what stands in the way
@@ -50,6 +52,21 @@ class Account:
     def health(self) -> tuple[str, str]:
         """Shape and word."""
         return health_of(self.connection)
+
+    @property
+    def broker(self) -> str:
+        """The broker's kind, as people call it."""
+        return form_of(self.connection.type).label or str(self.connection.type)
+
+    @property
+    def settings(self) -> list[tuple[str, str]]:
+        """What the broker is told of it: label and value."""
+        return shown(self.connection.type, self.connection.settings)
+
+    @property
+    def takes_credentials(self) -> bool:
+        """Whether there is anything to enter."""
+        return bool(form_of(self.connection.type).secrets)
 
     @property
     def is_paper(self) -> bool:

@@ -1,63 +1,85 @@
 """Adding an account, changing it, and its credentials, each said before it is done."""
 
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
+from brokers.registry import form_of
 from common.questions import Point, Question
 from connections import services
 from connections.credential_forms import CredentialsForm
-from portal.forms import AddForm, ChangeAccountForm
-from portal.pages import asked, for_tenants, me
+from connections.setting_fields import KindForm, is_only_a_kind, wanted_kind
+from portal.forms import AddForm, ChangeAccountForm, before
+from portal.pages import asked, for_tenants, me, page
 from portal.views.accounts import address, find
 from users.models import User
 
 
 @for_tenants
 def add(request: HttpRequest) -> HttpResponse:
-    """A new account; then its page says what comes next."""
-    user = me(request)
-    form = AddForm(user, request.POST or None)
+    """A new account: first its broker, then what that asks for; its page says what is next."""
+    user, kind = me(request), wanted_kind(request)
+    if kind is None or is_only_a_kind(request):
+        return _choose(request)
+    form = AddForm(user, kind, request.POST or None)
     made: list[UUID] = []
     points = [
         Point("pending", "It trades nothing yet: enter its credentials if the broker wants some, "
               "then run its test. No entry is sent before the test has passed."),
         Point("skipped", "It takes signals only of feeds that you subscribe it to."),
     ]  # fmt: skip
-    question = Question("Add an account", points, "Add it", reverse("portal:accounts"), False,
-                        form, "Not now")  # fmt: skip
+    title = f"Add an account: {form_of(kind).label or kind}"
+    question = Question(title, points, "Add it", reverse("portal:accounts"), False, form, "Not now")
 
     def act() -> str:
-        made.append(_create(form, user))
+        made.append(_create(form, kind, user))
         return "The account is added. Run its test next."
 
     answer = asked(request, question, act)
     return HttpResponseRedirect(address(made[0])) if made and answer.status_code == 302 else answer
 
 
-def _create(form: AddForm, user: User) -> UUID:
+def _choose(request: HttpRequest) -> HttpResponse:
+    """Ask for the broker."""
+    form = KindForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        return HttpResponseRedirect(f"{request.path}?{urlencode(form.cleaned_data)}")
+    points = [Point("pending", "What the broker needs to know is asked for next.")]
+    question = Question("Add an account", points, "Go on", reverse("portal:accounts"), False,
+                        form, "Not now")  # fmt: skip
+    return page(request, "confirm.html", question=question, status=422 if form.errors else 200)
+
+
+def _create(form: AddForm, kind: str, user: User) -> UUID:
     said = form.cleaned_data
-    names = ("name", "type", "account", "exchange_name", "preset", "data_connection")
-    made = services.create_connection(by=user, user=user, **{name: said[name] for name in names})
+    made = services.create_connection(
+        by=user, user=user, type=kind, name=said["name"], account=said["account"],
+        exchange_name=said.get("exchange_name") or "", settings=form.settings_told(),
+        preset=said["preset"], data_connection=said["data_connection"],
+    )  # fmt: skip
     return made.pk
 
 
 @for_tenants
 def edit(request: HttpRequest, *, pk: UUID) -> HttpResponse:
-    """Name, preset, price source, and what it may correct by itself."""
+    """Name, settings, preset, price source, and what it may correct by itself."""
     user = me(request)
     connection = find(request, pk).connection
-    names = ("name", "preset", "data_connection", "auto_correct")
-    before = {name: getattr(connection, name) for name in names}
-    form = ChangeAccountForm(user, request.POST or None, initial=before)
-    points = [Point("validated", "Counts from the next signal on. What is open keeps its size and "
-                    "its stops.")]  # fmt: skip
+    form = ChangeAccountForm(user, connection, request.POST or None)
+    points = [
+        Point("validated", "Counts from the next signal on. What is open keeps its size and its "
+              "stops."),
+        Point("pending", "Where you change what the broker needs to know, no entry is sent before "
+              "the next test has passed; it runs by itself."),
+    ]  # fmt: skip
     question = Question(f"Change {connection.name}", points, "Save", address(pk), False, form)
 
     def act() -> str:
-        said = {name: form.cleaned_data[name] for name in names}
-        changes = {name: value for name, value in said.items() if value != before[name]}
+        now = {**before(connection), "settings": connection.settings}
+        said = {**form.cleaned_data, "settings": form.settings_told()}
+        changes = {name: said[name] for name in now if said[name] != now[name]}
         if not changes:
             return "Nothing was different; all stays as it was."
         services.update_connection(pk, by=user, **changes)

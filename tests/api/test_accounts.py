@@ -84,10 +84,12 @@ def test_what_a_connection_is_cannot_be_changed(world: World) -> None:
     for name, value in (("type", "mt5"), ("account", "2"), ("is_paused", True)):
         problem(alice.patch(path, {name: value}, format="json"), 400, "FIELD_UNKNOWN")
     told = alice.patch(
-        path, {"name": "m", "is_active": False, "settings": {"a": 1, "b": 1.5}}, format="json"
+        path,
+        {"name": "m", "is_active": False, "settings": {"reply_timeout": 1.5, "native_stops": True}},
+        format="json",
     ).json()
     assert (told["name"], told["is_active"], told["health_word"]) == ("m", False, "inactive")
-    assert told["settings"] == {"a": 1, "b": "1.5"}
+    assert told["settings"] == {"reply_timeout": 1.5, "native_stops": True}
     assert alice.post(f"{path}pause/").json()["is_paused"] is True
     assert alice.post(f"{path}resume/").json()["is_paused"] is False
 

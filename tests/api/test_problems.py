@@ -119,6 +119,20 @@ def test_bodies_that_cannot_be_read(
         ),
         (
             "connections",
+            {
+                "name": "n",
+                "type": "paper",
+                "account": "7",
+                "settings": {"reply_timeout": "soon", "native_stops": 7, "stops": 1},
+            },
+            [
+                ("FIELD_INVALID", "settings.native_stops"),
+                ("FIELD_INVALID", "settings.reply_timeout"),
+                ("FIELD_UNKNOWN", "settings.stops"),
+            ],
+        ),
+        (
+            "connections",
             {"name": "n", "type": "paper", "account": "7", "credentials": {}},
             [("FIELD_INVALID", "credentials")],
         ),

@@ -215,10 +215,10 @@ def test_a_kind_that_is_not_installed_is_believed_to_need_credentials(
 ) -> None:
     monkeypatch.undo()
 
-    def missing(kind: str) -> None:
+    def missing(kind: str, spec: object) -> None:
         raise ModuleNotFoundError(kind)
 
-    monkeypatch.setattr(eligibility, "adapter_for", missing)
+    monkeypatch.setattr(eligibility, "capabilities_of", missing)
     eligibility.needs_credentials.cache_clear()
     assert eligibility.needs_credentials("nowhere") is True
     eligibility.needs_credentials.cache_clear()

@@ -49,7 +49,9 @@ def test_a_new_connection_has_health_and_mailbox_and_is_untested(alice: User) ->
         ({"account": ""}, "account"),
         ({"settings": {"password": "x"}}, "settings.password"),
         ({"settings": {"Api_Key": "x"}}, "settings.Api_Key"),
-        ({"settings": {"host": "10.0.0.5"}}, "settings.host"),
+        ({"settings": {"Reply_timeout": 3}}, "settings.Reply_timeout"),
+        ({"settings": [1]}, "settings"),
+        ({"type": "ibkr", "settings": {"host": "10.0.0.5"}}, "settings.host"),
         ({"user": None}, "user"),
     ],
 )
@@ -95,7 +97,7 @@ def test_a_change_of_settings_has_to_be_tested_again(alice: User) -> None:
     row = make.connection(alice)
     services.update_connection(row.pk, by=alice, name="renamed", settings={})
     assert ConnectionHealth.objects.get(pk=row.pk).status == HealthStatus.ACTIVE
-    services.update_connection(row.pk, by=alice, settings={"host": "broker.example.com"})
+    services.update_connection(row.pk, by=alice, settings={"reply_timeout": "5"})
     health = ConnectionHealth.objects.get(pk=row.pk)
     assert (health.status, health.reconciled_at) == (HealthStatus.UNTESTED, None)
     services.mark_active([row.pk])
@@ -171,6 +173,6 @@ def test_allowed_networks(alice: User, settings: Settings) -> None:
     import ipaddress
 
     settings.FILLCAST_BROKER_HOSTS = (ipaddress.ip_network("10.0.0.0/24"),)
-    assert create(alice, settings={"host": "10.0.0.5:4002"}).account == "7"
+    assert create(alice, type="ibkr", settings={"host": "10.0.0.5"}).account == "7"
     with pytest.raises(InvalidInputError):
-        create(alice, account="8", settings={"host": "10.0.1.5"})
+        create(alice, type="ibkr", account="8", settings={"host": "10.0.1.5"})

@@ -138,15 +138,19 @@ def test_a_connection_is_added_and_changed_by_services(
 ) -> None:
     client.force_login(small["operator"])
     told = {"name": "New", "owner": "tenant-01", "type": "paper", "account": "N-1",
-            "settings": "{}", "is_active": "on"}  # fmt: skip
-    client.post("/admin/connections/executionconnection/add/", told)
+            "settings.native_stops": "on", "is_active": "on"}  # fmt: skip
+    add = "/admin/connections/executionconnection/add/"
+    chosen = client.post(add, {"type": "paper"})
+    assert chosen.headers["Location"] == f"{add}?type=paper"
+    assert "Wait for an answer" in client.get(chosen.headers["Location"]).content.decode()
+    client.post(add, told)
     made = ExecutionConnection.objects.get(account="N-1")
     assert (made.user.username if made.user else "", made.health.status) == (
         "tenant-01", "UNTESTED",
     )  # fmt: skip
-    secret = {**told, "account": "N-2", "settings": '{"password": "x"}'}
-    refused = client.post("/admin/connections/executionconnection/add/", secret)
-    assert "belongs to the credentials" in refused.content.decode()
+    assert made.settings == {}
+    wrong = {**told, "account": "N-2", "settings.reply_timeout": "soon"}
+    assert "Write a plain number" in client.post(add, wrong).content.decode()
     twice = client.post("/admin/connections/executionconnection/add/", told)
     assert "connected here already" in twice.content.decode()
     assert ExecutionConnection.objects.filter(account__startswith="N-").count() == 1

@@ -62,6 +62,7 @@ def test_a_value_is_kept_as_its_kind_says(key: str, value: Any, kept: Any) -> No
         ("host", "http://gw.example.com/"),
         ("host", "user@gw.example.com"),
         ("host", "a b"),
+        ("host", "gw.example.com:4002"),
         ("port", "70000"),
         ("port", "4001.5"),
         ("port", True),

@@ -146,7 +146,8 @@ def test_another_tenants_preset_is_not_among_the_choices(world: World, signed_in
 
 
 def test_an_account_is_changed(world: World, alice: Client) -> None:
-    typed = {"name": "Renamed", "preset": world.preset.pk, "data_connection": world.prices.pk}
+    typed = {"name": "Renamed", "preset": world.preset.pk, "data_connection": world.prices.pk,
+             "settings.native_stops": "on"}  # fmt: skip
     page = alice.post(f"/accounts/{world.twin.pk}/edit/", typed, follow=True).content.decode()
     assert "Saved." in page
     assert refresh(world.twin).name == "Renamed"

@@ -1,0 +1,85 @@
+"""What an account's settings may say: its kind's form decides, and the operators' allowed hosts.
+
+Every way in (console, portal, API) comes through here, so none of them lets in what another would
+refuse.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from brokers.form import Form, SettingKind
+from brokers.registry import form_of, kinds
+from common.codes import Code
+from common.errors import InvalidInputError
+from connections import hosts
+
+_SECRETS = ("password", "secret", "token", "api_key", "apikey", "passphrase", "private_key")
+
+
+def form_for(kind: str) -> Form:
+    """Return a kind's form. Raises InvalidInputError FIELD_INVALID about `type`."""
+    if kind not in kinds():
+        raise InvalidInputError(
+            Code.FIELD_INVALID,
+            f"There is no broker kind {kind!r}; known are {', '.join(kinds())}.",
+            field="type",
+        )
+    return form_of(kind)
+
+
+def read_settings(kind: str, said: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings as they are kept.
+
+    Raises InvalidInputError with one error for each field that is wrong (`others`): FIELD_REQUIRED,
+    FIELD_INVALID, FIELD_UNKNOWN, HOST_NOT_ALLOWED.
+    """
+    form = form_for(kind)
+    if not isinstance(said, Mapping):
+        raise InvalidInputError(
+            Code.FIELD_INVALID, "Settings are an object: { … }.", field="settings"
+        )
+    _check_secrets(said, form)
+    kept = form.validate(said)
+    hosts.check_named(*named_hosts(form, kept))
+    return kept
+
+
+def check_resolved(kind: str, settings: Mapping[str, Any]) -> None:
+    """Refuse settings whose hosts resolve into our own network. Asks the name server: call it
+    outside of any transaction. Raises InvalidInputError HOST_NOT_ALLOWED."""
+    hosts.check_resolved(*named_hosts(form_for(kind), settings))
+
+
+def named_hosts(form: Form, settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return the settings with the hosts that count where they name none, and the keys of hosts.
+
+    A default is a host like any other: who may not name our own gateway may not leave it out
+    either.
+    """
+    fields = [setting for setting in form.settings if setting.kind is SettingKind.HOST]
+    known = {setting.key: setting.default for setting in fields}
+    return {**known, **settings}, list(known)
+
+
+def read_exchange(kind: str, said: str) -> str:
+    """Return the exchange as it is kept. Raises InvalidInputError about `exchange_name`."""
+    form = form_for(kind)
+    if form.exchange is None:
+        return said.strip()
+    try:
+        return str(form.exchange.read(said) or "")
+    except InvalidInputError as error:
+        error.field = "exchange_name"
+        raise
+
+
+def _check_secrets(said: Mapping[str, Any], form: Form) -> None:
+    """Refuse what belongs to the credentials: settings are shown."""
+    known = {setting.key for setting in form.fields}
+    for key in said:
+        if key not in known and any(word in str(key).lower() for word in _SECRETS):
+            raise InvalidInputError(
+                Code.FIELD_INVALID,
+                f"{key!r} belongs to the credentials, which are sealed; settings are shown.",
+                field=f"settings.{key}",
+            )

@@ -1,0 +1,187 @@
+"""A kind's settings as fields of a page's form: labels, hints, defaults and choices, no JSON."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from django import forms
+from django.http import HttpRequest
+
+from brokers.form import Form, Setting, SettingKind
+from brokers.registry import form_of, kinds
+from common.codes import Code
+from common.errors import InvalidInputError
+
+ACCOUNT = ("exchange_name", "account")  # which account it is
+PREFIX = "settings."  # a field's name is the one that an error names
+_LONG = (SettingKind.NAMES, SettingKind.TABLE, SettingKind.SYMBOLS)
+_NUMBERS = (SettingKind.WHOLE, SettingKind.NUMBER)
+_PLAIN_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+
+
+class SettingField(forms.Field):
+    """One setting. Its kind's own reader judges what was typed."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+        super().__init__(
+            required=False,  # the reader knows, and says it better
+            label=setting.label,
+            help_text=_hint(setting),
+            initial=setting.default if setting.kind is SettingKind.SWITCH else None,
+            widget=_widget(setting),
+        )
+
+    def clean(self, value: Any) -> Any:
+        """Return the value as it is kept; None: nothing is said."""
+        try:
+            return self.setting.read(_parsed(self.setting, value))
+        except InvalidInputError as error:
+            empty = error.code is Code.FIELD_REQUIRED  # its hint stands beside it
+            sentence = self.error_messages["required"] if empty else error.detail
+            raise forms.ValidationError(sentence) from error
+
+    def prepare_value(self, value: Any) -> Any:
+        if isinstance(self.widget, forms.Select) and isinstance(value, bool):
+            return str(value).lower()
+        return _as_text(value)
+
+
+class KindForm(forms.Form):
+    """Which kind of account is added; the fields that follow are that kind's."""
+
+    type = forms.ChoiceField(label="Broker", choices=lambda: _kind_choices())
+
+
+def wanted_kind(request: HttpRequest) -> str | None:
+    """Return the kind that a page for a new account is about; None: it is still to be chosen."""
+    said = request.POST.get("type") or request.GET.get("type")
+    return said if said in kinds() else None
+
+
+def is_only_a_kind(request: HttpRequest) -> bool:
+    """Whether nothing but the kind was sent: its fields are still to be shown."""
+    return request.method == "POST" and "name" not in request.POST
+
+
+def _kind_choices() -> list[tuple[str, str]]:
+    """Every kind of this installation with what people call it."""
+    labels = {kind: form_of(kind).label or kind for kind in kinds()}
+    return sorted(labels.items(), key=lambda one: one[1].lower())
+
+
+class AccountSettings(forms.Form):
+    """A form that also has the settings of one kind of account."""
+
+    def add_account(self, form: Form) -> None:
+        """Say what the kind's account number is, and ask for the exchange where it has several."""
+        self.fields["account"].help_text = form.account
+        if form.exchange is not None:
+            self.fields["exchange_name"] = SettingField(form.exchange)
+
+    def add_settings(self, form: Form, kept: Mapping[str, Any]) -> None:
+        """Add the kind's fields. kept: what a connection's settings say now."""
+        for setting in form.fields:
+            self.fields[PREFIX + setting.key] = SettingField(setting)
+            if setting.key in kept:
+                self.initial[PREFIX + setting.key] = kept[setting.key]
+
+    @property
+    def setting_names(self) -> list[str]:
+        """The names of the added fields, in the form's order."""
+        return [name for name in self.fields if name.startswith(PREFIX)]
+
+    def settings_told(self) -> dict[str, Any]:
+        """What was typed of them, by key; what was left empty or as it is anyway is left out."""
+        told = {}
+        for name in self.setting_names:
+            field, value = self.fields[name], self.cleaned_data[name]
+            assert isinstance(field, SettingField)
+            if value is not None and (name in self.initial or value != field.setting.default):
+                told[field.setting.key] = value
+        return told
+
+
+def shown(kind: str, settings: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what an account's settings say, as people read it: label and value."""
+    said = [(one, settings[one.key]) for one in form_of(kind).fields if one.key in settings]
+    return [
+        (setting.label.replace(" … ", ", "), _in_words(setting, value)) for setting, value in said
+    ]
+
+
+def _in_words(setting: Setting, value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(value)
+    if setting.kind is SettingKind.CHOICE:
+        return str(dict(setting.choices).get(value, value))
+    return str(_as_text(value))
+
+
+def _hint(setting: Setting) -> str:
+    if setting.kind in (SettingKind.TABLE, SettingKind.SYMBOLS):
+        return f"{setting.hint} One a line: NAME, or NAME = what is said of it.".strip()
+    return setting.hint
+
+
+def _widget(setting: Setting) -> forms.Widget:
+    if setting.kind is SettingKind.SWITCH and setting.default is not None:
+        return forms.CheckboxInput()
+    if setting.kind is SettingKind.SWITCH:
+        return forms.Select(choices=[("", "Not said"), ("true", "Yes"), ("false", "No")])
+    if setting.kind is SettingKind.CHOICE:
+        labels = dict(setting.choices)
+        nothing = labels.get(setting.default, "")
+        empty = f"As usual: {nothing}" if nothing else "Choose" if setting.required else "Not said"
+        return forms.Select(choices=[("", empty), *setting.choices])
+    attrs: dict[str, Any] = {"spellcheck": "false", "autocomplete": "off"}
+    if setting.default is not None:
+        said = setting.default
+        attrs["placeholder"] = f"{said:g}" if isinstance(said, float) else _as_text(said)
+    if setting.kind in _LONG:
+        return forms.Textarea(attrs={**attrs, "rows": 4})
+    if setting.kind in _NUMBERS:
+        attrs["inputmode"] = "decimal"
+    return forms.TextInput(attrs=attrs)
+
+
+def _as_text(value: Any) -> Any:
+    """Write a list or an object as lines; everything else is shown as it is."""
+    if isinstance(value, list):
+        return "\n".join(value)
+    if isinstance(value, dict):
+        return "\n".join(f"{name} = {_said_of(said)}" for name, said in value.items())
+    return value
+
+
+def _said_of(said: Any) -> str:
+    return said if isinstance(said, str) else json.dumps(said)
+
+
+def _parsed(setting: Setting, value: Any) -> Any:
+    """Read the lines of a table. JSON is read as JSON."""
+    if setting.kind not in (SettingKind.TABLE, SettingKind.SYMBOLS) or not isinstance(value, str):
+        return value
+    text = value.strip()
+    if text.startswith(("{", "[")):
+        return _json(text)
+    lines = [line.strip() for line in re.split(r"[\n;]", text) if line.strip()]
+    if setting.kind is SettingKind.SYMBOLS and not any("=" in line for line in lines):
+        return text
+    parts = [line.partition("=") for line in lines]
+    return {name.strip(): _value(said.strip()) for name, _, said in parts}
+
+
+def _value(said: str) -> Any:
+    is_json = said.startswith("{") or _PLAIN_NUMBER.fullmatch(said)
+    return _json(said) if is_json else said
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,149 @@
+"""Settings by their kind's form, through every way in; pages show fields, not JSON."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from brokers.form import Form, Setting, SettingKind
+from brokers.registry import BUILT_IN, form_of
+from common.codes import Code
+from common.errors import InvalidInputError
+from connections import hosts
+from connections.account_settings import named_hosts, read_settings
+from connections.credential_forms import CredentialsForm
+from connections.setting_fields import AccountSettings, KindForm
+
+ROOT = Path(__file__).resolve().parents[2]
+WITH_FORMS = BUILT_IN.keys() - {"crypto"}  # its form comes with its next step
+K = SettingKind
+FORM = Form(
+    settings=(
+        Setting("gateway_host", "Gateway", kind=K.HOST, default="127.0.0.1"),
+        Setting("port", "Port", kind=K.WHOLE, default=4002, least=1, most=65535),
+        Setting("stops", "Stops", kind=K.SWITCH, default=True),
+        Setting("hedged", "Hedged", kind=K.SWITCH),
+        Setting("market", "Market", kind=K.CHOICE, choices=(("spot", "Spot"), ("swap", "Swap"))),
+        Setting("symbols", "Symbols", kind=K.SYMBOLS),
+        Setting("rates", "Rates", kind=K.TABLE),
+    )
+)
+TYPED = {
+    "settings.gateway_host": "gw.example.com",
+    "settings.port": "",
+    "settings.stops": "on",
+    "settings.hedged": "false",
+    "settings.market": "swap",
+    "settings.symbols": "EURUSD\nES 202612",
+    "settings.rates": 'EURUSD = 0.05\nXAU = { "a": 1 }\nDAX = DAX/EUR',
+}
+KEPT = {
+    "gateway_host": "gw.example.com",
+    "hedged": False,
+    "market": "swap",
+    "symbols": ["EURUSD", "ES 202612"],
+    "rates": {"EURUSD": 0.05, "XAU": {"a": 1}, "DAX": "DAX/EUR"},
+}
+
+
+def page(typed: dict[str, Any] | None, kept: dict[str, Any]) -> AccountSettings:
+    form = AccountSettings(typed)
+    form.add_settings(FORM, kept)
+    return form
+
+
+def test_what_is_typed_is_kept_as_the_form_says() -> None:
+    form = page(TYPED, {})
+    assert form.is_valid(), form.errors
+    assert form.settings_told() == KEPT
+
+
+def test_what_is_kept_is_shown_and_stays_the_same_when_it_is_sent_again() -> None:
+    shown = page(None, KEPT)
+    html = shown.as_p()
+    assert 'placeholder="4002"' in html
+    again = {name: shown[name].value() for name in shown.setting_names if name != "settings.stops"}
+    again["settings.stops"] = "on"
+    sent = page({name: "" if value is None else value for name, value in again.items()}, KEPT)
+    assert sent.is_valid(), sent.errors
+    assert sent.settings_told() == KEPT
+
+
+@pytest.mark.parametrize(("kept", "is_on"), [({}, True), ({"stops": False}, False)])
+def test_a_switch_is_shown_as_it_stands(kept: dict[str, Any], is_on: bool) -> None:
+    form = page(None, {**kept, "hedged": False})
+    assert ("checked" in str(form["settings.stops"])) is is_on
+    assert '<option value="false" selected>' in str(form["settings.hedged"])
+    again = page({**TYPED, "settings.stops": ""}, kept)
+    assert "checked" not in str(again["settings.stops"])
+
+
+def test_a_switch_that_was_turned_off_is_kept_and_one_left_as_usual_is_not() -> None:
+    off = page({**TYPED, "settings.stops": ""}, {})
+    assert off.is_valid()
+    assert off.settings_told()["stops"] is False
+    on = page(TYPED, {"stops": False})
+    assert on.is_valid()
+    assert on.settings_told()["stops"] is True
+
+
+def test_each_wrong_field_of_a_page_has_its_own_sentence() -> None:
+    form = page({**TYPED, "settings.port": "x", "settings.market": "y"}, {})
+    assert not form.is_valid()
+    assert form.errors.as_data().keys() == {"settings.port", "settings.market"}
+    assert form.errors["settings.port"] == ["Port: Write a plain number, such as 1.5."]
+
+
+def test_a_host_that_counts_by_default_is_judged_like_a_typed_one(settings: Any) -> None:
+    settings.FILLCAST_BROKER_HOSTS = ()
+    with pytest.raises(InvalidInputError) as refused:
+        hosts.check_named(*named_hosts(FORM, {}))
+    assert refused.value.code is Code.HOST_NOT_ALLOWED
+    assert refused.value.field == "settings.gateway_host"
+    hosts.check_named(*named_hosts(FORM, {"gateway_host": "gw.example.com"}))
+
+
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    with pytest.raises(InvalidInputError) as refused:
+        read_settings("paper", {"native_stops": "perhaps", "reply_timeout": 0, "x": 1})
+    fields = [error.field for error in (refused.value, *refused.value.others)]
+    assert fields == ["settings.native_stops", "settings.reply_timeout", "settings.x"]
+
+
+def test_every_kind_is_among_the_choices_with_its_own_fields() -> None:
+    choices = dict(KindForm().fields["type"].choices)  # type: ignore[attr-defined]
+    assert choices.keys() >= BUILT_IN.keys()
+    for kind in WITH_FORMS:
+        assert choices[kind] != kind, "a kind has a name that people use"
+        form = form_of(kind)
+        for setting in form.fields:
+            assert setting.label, (kind, setting.key)
+            if setting.default is not None:
+                assert setting.read(setting.default) == setting.default, (kind, setting.key)
+        assert set(CredentialsForm(kind).fields) == {secret.key for secret in form.secrets}
+
+
+WITHOUT_LIBRARIES = """
+import sys
+for name in ("ib_async", "ibapi", "ccxt", "MetaTrader5"):
+    sys.modules[name] = None
+from brokers.messages import ConnectionSpec
+from brokers.registry import BUILT_IN, capabilities_of, form_of
+for kind in BUILT_IN:
+    assert form_of(kind).fields, kind
+    if kind == "crypto":
+        continue
+    capabilities_of(kind, ConnectionSpec(connection_id="", account="", exchange_name="binance"))
+print(*sorted(BUILT_IN))
+"""
+
+
+def test_forms_and_what_accounts_can_do_need_no_brokers_library() -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", f"import django; django.setup()\n{WITHOUT_LIBRARIES}"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.split() == sorted(BUILT_IN)
