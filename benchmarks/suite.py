@@ -10,6 +10,7 @@ from benchmarks import (
     budget,
     bulkhead,
     fanout,
+    ibkr,
     imports,
     memory,
     monitor,
@@ -34,6 +35,9 @@ BENCHES: dict[str, tuple[Bench, int]] = {  # name → (what, n)
     "sustained_one": (sustained.one, 10_000),
     "linear": (fanout.linear, 10_000),
     "monitor": (monitor.monitor, 100_000),
+    "ibkr": (ibkr.overhead, 1_000),
+    "ibkr_memory": (ibkr.memory, 50),
+    "ibkr_reconnect": (ibkr.reconnect, 50),
     "monitor_million": (monitor.million, 1_000_000),
 }
 ALONE: dict[str, tuple[Callable[[int], Result], int]] = {  # those that need no stack

@@ -52,7 +52,7 @@ class Session:
         self.lines = self._ear.lines  # what prices are subscribed to
         self.prices: dict[str, tuple[Quote, float]] = {}  # read last, and when on the loop's clock
         self._client: TwsClient | None = None
-        self._synced = self._cut_off = False
+        self._synced = self._cut_off = self._trouble_told = False
         self._why: tuple[Code, str] = (Code.NOT_CONNECTED, "not connected yet")
         self._keeper: asyncio.Task[None] | None = None
         self._attempt: asyncio.Future[None] | None = None
@@ -136,7 +136,7 @@ class Session:
             with suppress(asyncio.CancelledError):
                 await self._keeper
             self._keeper = None
-        self._drop((Code.NOT_CONNECTED, "closed"))
+        self._drop((Code.NOT_CONNECTED, "closed"))  # also where it was never open
 
     # ---- what TWS says --------------------------------------------------------------------
     def on_error(self, req_id: int, number: int, text: str) -> None:
@@ -187,12 +187,20 @@ class Session:
                 self._attempt = asyncio.get_running_loop().create_future()
             try:
                 await self._connect()
+                log.info("ibkr: in step with %s:%s as client %s", *self.place.address)
+                self._trouble_told = False
                 self._attempt.set_result(None)
                 delay = self.pace.first_delay
                 await self._stay()
+            except asyncio.CancelledError:  # closed, or the loop ends
+                self._drop((Code.NOT_CONNECTED, "closed"))
+                raise
             except Exception as error:
                 code = error.code if isinstance(error, ReadFailed) else Code.NOT_CONNECTED
                 detail = getattr(error, "detail", "") or f"{type(error).__name__} {error}"
+                if not self._trouble_told:  # once, and not each time that it is tried
+                    log.warning("ibkr: %s:%s as client %s: %s", *self.place.address, detail)
+                self._trouble_told = True
                 self._drop((code, f"{self.place.host}:{self.place.port} {detail}"))
                 if code is Code.CLIENT_ID_IN_USE:
                     delay = max(delay, self.pace.client_id_delay)

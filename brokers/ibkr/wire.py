@@ -6,6 +6,7 @@ Source: ib_async 2.1 client.py `sendMsg`, connection.py `sendMsg`, decoder.py `i
 """
 
 import asyncio
+import logging
 import socket
 import struct
 from collections.abc import Awaitable, Callable
@@ -15,6 +16,7 @@ from typing import Any
 from ib_async import client as theirs
 from ib_async import decoder as reading
 
+logging.getLogger("ib_async").setLevel(logging.CRITICAL)  # sessions say what matters of it
 LINGER_NOT = struct.pack("ii", 1, 0)
 Client: Any = theirs.Client  # their code is half typed: taken as not typed at all
 Decoder: Any = reading.Decoder

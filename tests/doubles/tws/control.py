@@ -62,6 +62,12 @@ class Control:
         await asyncio.sleep(seconds)
         await self._tws.open(port)
 
+    def delays(self) -> dict[str, Any]:
+        """How long the double took for each order, in seconds; begins anew."""
+        told = {"seconds": list(self._tws.delays)}
+        self._tws.delays.clear()
+        return told
+
     def state(self) -> dict[str, Any]:
         """What the broker has, for a test's last word."""
         venue = self._venue

@@ -21,20 +21,26 @@ SECONDS = 20
 class RemoteTws:
     """A double that outlives whoever talks to it, and with its journal also itself."""
 
-    def __init__(self, journal: Path, accounts: str = "DU1234567") -> None:
+    def __init__(self, journal: Path, accounts: str = "DU1234567", gateways: int = 1) -> None:
         self._journal, self._accounts = journal, accounts
-        self.port = 0
+        self.ports = [0] * gateways
         self.start()
 
+    @property
+    def port(self) -> int:
+        """The first gateway's."""
+        return self.ports[0]
+
     def start(self) -> None:
-        """Begin, or go on where the journal ends, on the same port."""
+        """Begin, or go on where the journal ends, on the same ports."""
+        ports = ",".join(map(str, self.ports))
         command = [
-            sys.executable, "-m", "tests.doubles.tws", "--port", str(self.port),
+            sys.executable, "-m", "tests.doubles.tws", "--port", ports,
             "--journal", str(self._journal), "--accounts", self._accounts,
         ]  # fmt: skip
         self._process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
-        self.port = int(self._process.stdout.readline())
+        self.ports = [int(port) for port in self._process.stdout.readline().split()]
         self._line = socket.create_connection(("127.0.0.1", self.port), timeout=SECONDS)
         self._line.sendall(GREETING)
         self._words = self._line.makefile("rb")

@@ -26,6 +26,7 @@ class Tws:
         self.refuses: Fault | None = None  # each order
         self.muted: set[int] = set()  # message kinds that are not answered
         self.connects: list[float] = []
+        self.delays: deque[float] = deque(maxlen=100_000)  # what each order has cost the double
         self.writes: list[float] = []  # when messages came, for the budget
         self.listening = asyncio.Event()  # cleared: nothing is read any more
         self.listening.set()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 READ_ONLY = (
     "Error validating request.-'bO' : cause - The API interface is currently in Read-Only mode."
 )
+PLACE = 3
 ENDED = ("Filled", "Cancelled", "ApiCancelled", "Inactive")
 
 
@@ -44,7 +45,10 @@ class Visitor:
             self._tws.writes.append(time.monotonic())
             kind = int(fields[0])
             if kind not in self._tws.muted:
+                began = time.perf_counter()
                 self._answer(kind, fields)
+                if kind == PLACE:
+                    self._tws.delays.append(time.perf_counter() - began)
 
     def say(self, message: bytes) -> None:
         if self._tws.answers_in_part and wire.kind_of(message) in wire.ENDS:

@@ -1,0 +1,229 @@
+"""Interactive Brokers: what our adapter adds to the gateway's own time, how soon an event is heard,
+and what fifty sessions cost. The gateway is the tests' double of TWS, a process of its own."""
+
+import asyncio
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+
+from benchmarks.ibkr_sessions import ACCOUNT, spec_of
+from benchmarks.place import Place
+from benchmarks.results import Result, percentile
+from benchmarks.world import World
+from brokers import budgets
+from brokers.budgets import Rate, budget_for
+from brokers.ibkr.calls import IbkrAdapter
+from brokers.ibkr.pace import RATE
+from brokers.messages import (
+    ConnectionSpec,
+    OrderRequest,
+    OrderType,
+    ReportKind,
+    Side,
+    TimeInForce,
+)
+from config.env import REDIS_URL
+from tests.doubles.tws.remote import RemoteTws
+
+ROOT = Path(__file__).parents[1]
+ADDED_MS = 5.0  # p99 of an order
+HEARD_MS = 100.0  # p99 from TWS to our events
+SESSION_MB = 1.0
+BACK_SECONDS = 10.0
+AMPLE = Rate(per_second=100_000, burst=10_000)  # IBKR's own would be all that is measured
+TURNS = 40
+EVENTS = 200
+
+
+@contextmanager
+def _gateways(count: int = 1) -> Iterator[RemoteTws]:
+    with tempfile.TemporaryDirectory() as folder:
+        tws = RemoteTws(Path(folder) / "tws.jsonl", gateways=count)
+        try:
+            yield tws
+        finally:
+            tws.close()
+
+
+def _resting(number: int, spec: ConnectionSpec) -> OrderRequest:
+    return OrderRequest(
+        client_order_id=f"bench{number:09d}", connection_id=spec.connection_id, account=ACCOUNT,
+        symbol="EURUSD", side=Side.BUY, order_type=OrderType.LIMIT,
+        time_in_force=TimeInForce.GTC, quantity=Decimal(1000), limit_price=Decimal("1.0000"),
+    )  # fmt: skip
+
+
+# ---- one order, one event ---------------------------------------------------------------------
+def overhead(place: Place, world: World, n: int) -> Result:
+    """n orders, one after the other: from our call to TWS's word, without the double's own time."""
+    budgets.use(place.stack.environ[REDIS_URL.name], 1)
+    with _gateways() as tws:
+        took, heard = asyncio.run(_orders(tws, n))
+        turns = asyncio.run(_turns())
+        delays = tws.do("delays")["seconds"]
+    added = [1000 * (ours - theirs) for ours, theirs in zip(took, delays, strict=True)]
+    p99, events_p99 = percentile(added, 99), percentile(heard, 99)
+    return Result(
+        name="ibkr",
+        n=n,
+        seconds=sum(took),
+        rate=n / sum(took),
+        p50_ms=percentile(added, 50),
+        p99_ms=p99,
+        baseline=None,
+        ratio=p99,
+        target=ADDED_MS,
+        ok=p99 <= ADDED_MS and events_p99 <= HEARD_MS,
+        half=p99 <= 2 * ADDED_MS,
+        detail={
+            "unit": "ms that the adapter adds to an order (p99), less is better",
+            "double_p50_ms": 1000 * percentile(delays, 50),
+            "turn_p50_ms": percentile(turns, 50),  # beside it: a message's turn, from Redis
+            "event_p50_ms": percentile(heard, 50),
+            "event_p99_ms": events_p99,
+            "event_target_ms": HEARD_MS,
+        },
+    )
+
+
+async def _orders(tws: RemoteTws, n: int) -> tuple[list[float], list[float]]:
+    adapter = IbkrAdapter(budget_for=lambda name, _: budget_for(name, AMPLE))
+    spec, took = spec_of(0, tws.port), []
+    await adapter.connect(spec)
+    await adapter.instruments(spec)
+    for number in range(n):
+        request, began = _resting(number, spec), time.perf_counter()
+        await adapter.submit(spec, request, lambda _: None)
+        took.append(time.perf_counter() - began)
+    heard = await _events(adapter, tws, min(n, EVENTS))
+    await adapter.disconnect()
+    return took, heard
+
+
+async def _turns() -> list[float]:
+    """How long the gateway's real budget takes for a message that need not wait, in ms."""
+    budget, took = budget_for("bench turn", RATE), []
+    for _ in range(TURNS):
+        began = time.perf_counter()
+        await budget.acquire()
+        took.append(1000 * (time.perf_counter() - began))
+        await asyncio.sleep(2 / RATE.per_second)
+    return took
+
+
+async def _events(adapter: IbkrAdapter, tws: RemoteTws, n: int) -> list[float]:
+    """From TWS's execution of an order to our reading of it, woken by the bell, in ms."""
+    await _read(adapter)
+    bell, heard = adapter.stream_events(), []
+    await anext(bell)
+    for number in range(n):
+        began = time.perf_counter()
+        fill = asyncio.to_thread(tws.do, "fill", f"bench{number:09d}", "1000", "1.0000")
+        filling = asyncio.ensure_future(fill)
+        while not await _read(adapter):
+            await anext(bell)
+        heard.append(1000 * (time.perf_counter() - began))
+        await filling
+    await bell.aclose()
+    return heard
+
+
+async def _read(adapter: IbkrAdapter) -> bool:
+    """Take what waits, as the drain does; whether a fill is among it."""
+    told = await adapter.events(500)
+    await adapter.acknowledge([report.event_id for report in told])
+    return any(report.kind is ReportKind.FILLED for report in told)
+
+
+# ---- fifty sessions ---------------------------------------------------------------------------
+class Holder:
+    """A process that holds sessions, and says how it is (benchmarks/ibkr_sessions.py)."""
+
+    def __init__(self, place: Place, ports: list[int], sessions: int) -> None:
+        command = [sys.executable, "-m", "benchmarks.ibkr_sessions", str(sessions)]
+        self._process = subprocess.Popen(
+            [*command, *map(str, ports)], cwd=ROOT, text=True, env=place.stack.environ,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        self.told = self.next()
+
+    def next(self) -> dict[str, float]:
+        """What it says next."""
+        assert self._process.stdout is not None
+        told: dict[str, float] = json.loads(self._process.stdout.readline())
+        return told
+
+    def watch(self) -> None:
+        """Have it say when all its sessions are back."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("watch\n")
+        self._process.stdin.flush()
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(30)
+
+
+def memory(place: Place, world: World, n: int) -> Result:
+    """What a trading process grows by with n sessions, a gateway each, and with a full ledger."""
+    with _gateways(n) as tws:
+        holder = Holder(place, tws.ports, n)
+        holder.close()
+    told = holder.told
+    each = (told["connected_mb"] - told["before_mb"]) / n
+    return Result(
+        name="ibkr_memory",
+        n=n,
+        seconds=told["connected_seconds"],
+        rate=n / told["connected_seconds"],
+        p50_ms=None,
+        p99_ms=None,
+        baseline=None,
+        ratio=each,
+        target=SESSION_MB,
+        ok=each <= SESSION_MB,
+        half=each <= 2 * SESSION_MB,
+        detail={"unit": "MB a session, less is better", **told},
+    )
+
+
+def reconnect(place: Place, world: World, n: int) -> Result:
+    """From the gateways' return to n sessions in step again: a gateway each, then one for all."""
+    seconds, one_gateway = _back_after(place, n, n), _back_after(place, n, 1)
+    return Result(
+        name="ibkr_reconnect",
+        n=n,
+        seconds=seconds,
+        rate=n / seconds,
+        p50_ms=None,
+        p99_ms=None,
+        baseline=None,
+        ratio=seconds,
+        target=BACK_SECONDS,
+        ok=seconds <= BACK_SECONDS,
+        half=seconds <= 2 * BACK_SECONDS,
+        detail={
+            "unit": "s until the last of them is back, less is better",
+            "all_at_one_gateway_s": one_gateway,  # at most 45 messages a second, 4 a session
+        },
+    )
+
+
+def _back_after(place: Place, sessions: int, gateways: int) -> float:
+    with _gateways(gateways) as tws:
+        holder = Holder(place, tws.ports, sessions)
+        tws.kill()
+        holder.watch()
+        tws.start()
+        began = time.perf_counter()
+        holder.next()
+        seconds = time.perf_counter() - began
+        holder.close()
+    return seconds
