@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from functools import partial
 
-from brokers.base import BrokerError, Guard, Tell, not_offered
+from brokers.base import BrokerError, Guard, Rejected, Tell, not_offered
 from brokers.messages import (
     AccountState,
     BrokerOrder,
@@ -31,6 +31,7 @@ from brokers.mt5.lane import Job, NoAnswer, Turn
 from brokers.mt5.proofs import server_of
 from brokers.mt5.session import MAIN, Place
 from brokers.mt5.trading import Desk, is_exit
+from common.codes import Code
 
 __all__ = ["FORM", "Mt5Adapter", "capabilities_of", "create"]
 QUOTE_SECONDS = 0.25  # between two looks at the prices of a stream
@@ -84,6 +85,7 @@ class Mt5Adapter:
         self, spec: ConnectionSpec, request: OrderRequest, guard: Guard
     ) -> list[OrderReport]:
         """Place one order. Raises NotSent, Rejected or OutcomeUnknown."""
+        self._refuse_levels(spec, request)
         (mode,) = self.capabilities(spec).position_modes
         turn = Turn.EXIT if is_exit(request) else Turn.ENTRY
         return await self.calls.order(
@@ -112,15 +114,24 @@ class Mt5Adapter:
 
     async def modify(self, spec: ConnectionSpec, request: ModifyRequest) -> list[OrderReport]:
         """Set both levels of a position (or of a waiting entry); None takes one away."""
+        self._refuse_levels(spec, request)
         return await self.calls.order(
             spec, lambda desk: desk.modify(request), Turn.EXIT, request.send_by
         )
 
     async def what_if(self, spec: ConnectionSpec, request: OrderRequest) -> WhatIf:
         """By the terminal's own reckoning. Raises Rejected, ReadFailed."""
+        self._refuse_levels(spec, request)
         return await self.calls.ask(
             spec, lambda terminal, one: Desk(terminal, one, Job()).what_if(request)
         )
+
+    def _refuse_levels(self, spec: ConnectionSpec, asked: OrderRequest | ModifyRequest) -> None:
+        """Raise Rejected for levels of an account whose levels we watch ourselves."""
+        if asked.stop_loss is None and asked.take_profit is None:
+            return
+        if not self.capabilities(spec).native_stops:
+            raise Rejected(Code.STOPS_INVALID, "stops and targets are watched here, not there")
 
     # ---- reads ----------------------------------------------------------------------------
     async def test(self, spec: ConnectionSpec) -> list[Check]:

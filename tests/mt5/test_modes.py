@@ -10,10 +10,12 @@ from brokers.messages import (
     CheckResult,
     ConnectionSpec,
     ExitSafety,
+    ModifyRequest,
     OrderReport,
     OrderRequest,
     OrderType,
     PositionMode,
+    ReportKind,
     Side,
     TimeInForce,
 )
@@ -138,3 +140,20 @@ def test_symbol_without_a_price_yet(venue: Venue, adapter: Mt5Adapter) -> None:
 def test_slippage_goes_out_in_points(venue: Venue, adapter: Mt5Adapter) -> None:
     submit(adapter, order(max_slippage=Decimal("0.000157")))
     assert venue.show()["accepted"][0]["deviation"] == 15
+
+
+def test_levels_that_are_ours_to_watch_do_not_leave(venue: Venue, adapter: Mt5Adapter) -> None:
+    """On a netting account they would belong to every signal's position together."""
+    with_stop = order(stop_loss=Decimal("1.05"))
+    error = outcome(adapter, with_stop, login=1002, position_mode="NETTING")
+    assert (type(error), error.code) == (Rejected, Code.STOPS_INVALID)
+    netting = spec(1002, position_mode="NETTING")
+    number = submit(adapter, order(), login=1002, position_mode="NETTING")[-1].broker_position_id
+    wish = ModifyRequest(CID, number, "EURUSD", Decimal("1.05"), None)
+    with pytest.raises(Rejected):
+        run(adapter.modify(netting, wish))
+    with pytest.raises(Rejected):
+        run(adapter.what_if(netting, with_stop))
+    bare = ModifyRequest(CID, number, "EURUSD", None, None)
+    assert run(adapter.modify(netting, bare))[0].kind is ReportKind.LEVELS
+    assert [one["action"] for one in venue.show(1002)["accepted"]] == [1, 6]
