@@ -14,6 +14,7 @@ from benchmarks import (
     imports,
     memory,
     monitor,
+    mt5,
     publishing,
     sustained,
     sweep,
@@ -43,6 +44,7 @@ BENCHES: dict[str, tuple[Bench, int]] = {  # name → (what, n)
 ALONE: dict[str, tuple[Callable[[int], Result], int]] = {  # those that need no stack
     "imports": (imports.imports, 7),
     "budget": (budget.budget, 20_000),
+    "mt5": (mt5.overhead, 1_000),
 }
 NAMES = [*BENCHES, *ALONE]
 

@@ -108,7 +108,7 @@ def _symbols(terminal: Terminal, spec: ConnectionSpec) -> list[Check]:
 
 
 def _clock(terminal: Terminal, spec: ConnectionSpec, info: Any) -> Check:
-    time = terminal.look_at_clock(spec, info)
+    time = terminal.look_at_clock(spec, info, every=0.0)
     if time.zone is None:
         return Check(
             "clock", WARN, "the server's time zone is not known yet: no fresh tick was seen",

@@ -67,6 +67,7 @@ class ServerTime:
         self._configured, self._now = zone, now
         self._measured: Zone | None = None
         self._seen: dict[str, tuple[int, datetime]] = {}
+        self.looked = float("-inf")  # time.monotonic(), for whoever looks
         self.skew: timedelta | None = None  # by how much the two clocks differ, at the least
 
     @property

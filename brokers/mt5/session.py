@@ -24,6 +24,7 @@ from common.codes import Code
 # How long `initialize` and `login` may take: less than a read may. A terminal that starts more
 # slowly is found by a later call.
 START_MS = 15_000
+CLOCK_SECONDS = 5.0  # between two looks at a clock whose zone is known
 LIST_SECONDS = 600  # how long a symbol's steps are believed
 
 
@@ -68,14 +69,13 @@ class Terminal:
             self._steady = None
             self._start(spec, login, proof)
             info = self.mt.account_info()
-        self._be_ours()
+        terminal = self._be_ours()
         if info is not None and not (_is(info, spec, login) and self._proofs.has(proof)):
             self._steady = None
             self._log_in(spec, login, proof)
-            info = self.mt.account_info()
+            info, terminal = self.mt.account_info(), self.mt.terminal_info()
         if info is None or not _is(info, spec, login):
             raise Away(Code.BROKER_UNREACHABLE, f"account {login} is not logged in")
-        terminal = self.mt.terminal_info()
         if terminal is None or not terminal.connected:
             self._steady = None
             raise Away(Code.BROKER_UNREACHABLE, "the terminal has no connection to its server")
@@ -103,13 +103,15 @@ class Terminal:
         self._steady = None
         self.mt.shutdown()
 
-    def _be_ours(self) -> None:
-        """Raise Away if the package has found another worker's terminal, before anything is done
-        to it: users report that it may where several run for one Windows user."""
+    def _be_ours(self) -> Any:
+        """Return the terminal's state. Raise Away if the package has found another worker's,
+        before anything is done to it: users report that it may where several run for one Windows
+        user."""
         terminal, path = self.mt.terminal_info(), self._place.path
         if path and terminal is not None and _folder(path) != ntpath.normcase(terminal.path):
             self.close()
             raise Away(Code.BROKER_UNREACHABLE, f"this is the terminal at {terminal.path}")
+        return terminal
 
     def _start(self, spec: ConnectionSpec, login: int, proof: bytes) -> None:
         path = (self._place.path,) if self._place.path else ()
@@ -222,9 +224,15 @@ class Terminal:
             time.see(symbol, tick.time_msc)
         return tick
 
-    def look_at_clock(self, spec: ConnectionSpec, info: Any) -> ServerTime:
-        """See some ticks of symbols that were asked for lately."""
+    def look_at_clock(
+        self, spec: ConnectionSpec, info: Any, every: float = CLOCK_SECONDS
+    ) -> ServerTime:
+        """See some ticks of symbols that were asked for lately; where the zone is known, not more
+        often than `every` so many seconds."""
         time = self.time(spec, info)
+        if time.zone is not None and monotonic() - time.looked < every:
+            return time
+        time.looked = monotonic()
         symbols = [symbol for login, symbol in self._symbols if login == info.login][-5:]
         if said := spec.settings.get("clock_symbol"):
             symbols.append(str(said))

@@ -3,9 +3,7 @@ the terminal are real processes."""
 
 import asyncio
 import contextlib
-import os
-import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from decimal import Decimal as D
 from typing import Any
@@ -14,7 +12,7 @@ from brokers.conformance.run import Open
 from brokers.conformance.stage import Offer, Stage, Trouble
 from brokers.messages import ConnectionSpec
 from brokers.mt5.adapter import create
-from tests.doubles.mt5.venue import PACKAGE, Venue
+from tests.doubles.mt5.venue import Venue
 
 HEDGING, NETTING, OTHER, NOBODY = 1001, 1002, 1003, 4711
 NO_HOST = "the terminal knows where its server is: a connection names no host"
@@ -141,27 +139,13 @@ class Mt5Stage(Stage):
         return await asyncio.to_thread(work, *arguments, **words)
 
 
-@contextlib.contextmanager
-def _package(port: int) -> Iterator[None]:
-    """Where the package's process finds the double and its terminal."""
-    before, os.environ["FAKE_MT5"] = os.environ.get("FAKE_MT5"), str(port)
-    sys.path.insert(0, str(PACKAGE))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(PACKAGE))
-        del os.environ["FAKE_MT5"]
-        if before is not None:
-            os.environ["FAKE_MT5"] = before
-
-
 def _opening(login: int, symbol: str, quantity: D, *, is_exchange: bool = False) -> Open:
     @contextlib.asynccontextmanager
     async def opened() -> AsyncIterator[Stage]:
         stage = await asyncio.to_thread(
             lambda: Mt5Stage(login, symbol, quantity, is_exchange=is_exchange)
         )
-        with _package(stage.venue.port):
+        with stage.venue.installed():
             try:
                 yield stage
             finally:

@@ -31,7 +31,8 @@ class Line(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         for line in self.rfile:
-            name, arguments, words = json.loads(line)
+            name, arguments, words, *spent = json.loads(line)
+            self.server.world.spent += spent
             answer = (
                 self._by_hand(name[4:], words)
                 if name.startswith("set.")
@@ -206,6 +207,7 @@ class Line(socketserver.StreamRequestHandler):
         return {
             "accepted": books.accepted, "orders": books.orders, "history": books.history,
             "positions": books.positions, "deals": books.deals, "calls": world.calls,
+            "spent": world.spent[1:],
         }  # fmt: skip
 
 

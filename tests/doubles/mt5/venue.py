@@ -5,6 +5,8 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,19 @@ class Venue:
         self._process.wait(10)
         assert self._process.stdout is not None
         self._process.stdout.close()
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """While it lasts, the package and this terminal are what a child of ours finds."""
+        before, os.environ["FAKE_MT5"] = os.environ.get("FAKE_MT5"), str(self.port)
+        sys.path.insert(0, str(PACKAGE))
+        try:
+            yield
+        finally:
+            sys.path.remove(str(PACKAGE))
+            del os.environ["FAKE_MT5"]
+            if before is not None:
+                os.environ["FAKE_MT5"] = before
 
     def environment(self) -> dict[str, str]:
         """For a client process of its own."""

@@ -31,6 +31,7 @@ class World:
         self.released = threading.Event()
         self.holding = threading.Event()
         self.calls: list[str] = []
+        self.spent: list[float] = []  # seconds in the package: [n + 1] is of call n
 
     def now(self) -> int:
         return int((time.time() + self.zone_seconds + self.skew_seconds) * 1000)

@@ -9,6 +9,7 @@ import json
 import os
 import socket
 import threading
+import time
 from typing import Any
 
 from tests.doubles.mt5.rows import LISTS, ROWS, TradeRequest
@@ -27,10 +28,12 @@ _TEXTS = frozenset({"symbol", "comment"})
 _error: tuple[int, str] = (1, "Success")
 _line: Any = None
 _under_way = threading.Lock()
+_spent = 0.0  # by the call before, for benches: it is told with the next one
 
 
 def _call(name: str, *arguments: Any, **words: Any) -> Any:
-    global _error
+    global _error, _spent
+    began = time.perf_counter()
     if not _under_way.acquire(blocking=False):
         raise RuntimeError("two calls at once")
     try:
@@ -40,12 +43,13 @@ def _call(name: str, *arguments: Any, **words: Any) -> Any:
         return _ask(name, arguments, words)
     finally:
         _under_way.release()
+        _spent = time.perf_counter() - began
 
 
 def _ask(name: str, arguments: tuple[Any, ...], words: dict[str, Any]) -> Any:
     global _error, _line
     try:
-        _line.write(json.dumps([name, arguments, words]).encode() + b"\n")
+        _line.write(json.dumps([name, arguments, words, _spent]).encode() + b"\n")
         _line.flush()
         answer = json.loads(_line.readline())
     except (OSError, ValueError):

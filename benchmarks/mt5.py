@@ -1,0 +1,149 @@
+"""MetaTrader 5: what our adapter adds to the package's own time, how long a poll takes, and what a
+call that hangs costs. The terminal is the tests' double; the package has its process as ever."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import pairwise
+from typing import Any
+
+from benchmarks import usage
+from benchmarks.results import Result, percentile
+from brokers.base import OutcomeUnknown
+from brokers.messages import ConnectionSpec, OrderRequest, OrderType, Side, TimeInForce
+from brokers.mt5.adapter import Mt5Adapter, create
+from tests.doubles.mt5.venue import Venue
+
+ADDED_MS = 10.0  # p99 of an order
+GAP_MS = 250.0  # the loop's longest pause while the package keeps its interpreter
+FREEZE_SECONDS = 2.0
+FEW = 50  # orders in the history that a poll reads
+SPEC = ConnectionSpec(
+    "bench",
+    "1001",
+    settings={"server": "Double-Demo", "server_timezone": "UTC", "reply_timeout": 1.0},
+    credentials={"password": "secret"},
+)
+
+
+def overhead(n: int) -> Result:
+    """n orders, entries and their exits in turn: from our call to the server's word, without the
+    time that was spent in the package."""
+    venue = Venue()
+    try:
+        venue.books(balance=1e9)
+        with venue.installed():
+            took, added, more = asyncio.run(_measure(venue, n))
+    finally:
+        venue.stop()
+    p99, gap = percentile(added, 99), more["longest_gap_ms"]
+    return Result(
+        name="mt5",
+        n=n,
+        seconds=sum(took),
+        rate=n / sum(took),
+        p50_ms=percentile(added, 50),
+        p99_ms=p99,
+        baseline=None,
+        ratio=p99,
+        target=ADDED_MS,
+        ok=p99 <= ADDED_MS and gap <= GAP_MS,
+        half=p99 <= 2 * ADDED_MS,
+        detail={"unit": "ms that the adapter adds to an order (p99), less is better", **more},
+    )
+
+
+async def _measure(venue: Venue, n: int) -> tuple[list[float], list[float], dict[str, Any]]:
+    adapter = create()
+    await adapter.connect(SPEC)
+    await _orders(adapter, FEW, first=n)
+    polls = [await _timed(_poll(adapter)) for _ in range(min(n, 200))]
+    began = len(venue.show()["calls"])
+    took = await _orders(adapter, n)
+    await adapter.account(SPEC)  # the last call's time is told with the one after it
+    shown = venue.show()
+    calls = _calls_of_orders(shown["calls"][began:], shown["spent"][began:], n)
+    added = [1000 * (one - sum(spent)) for one, spent in zip(took, calls, strict=True)]
+    more = {
+        "package_p50_ms": 1000 * percentile([sum(spent) for spent in calls], 50),
+        "package_calls_p50": percentile([len(spent) for spent in calls], 50),
+        "poll_p50_ms": 1000 * percentile(polls, 50),
+        "poll_p99_ms": 1000 * percentile(polls, 99),
+        "process_mb": _memory_mb(adapter),
+        "longest_gap_ms": await _longest_gap(adapter, venue),
+        "hung_to_next_answer_ms": await _after_a_hang(adapter, venue),
+    }
+    await adapter.disconnect()
+    return took, added, more
+
+
+async def _orders(adapter: Mt5Adapter, n: int, first: int = 0) -> list[float]:
+    took, position = [], ""
+    for number in range(first, first + n):
+        request = _order(number, position)
+        began = time.perf_counter()
+        told = await adapter.submit(SPEC, request, lambda _: None)
+        took.append(time.perf_counter() - began)
+        position = "" if position else told[-1].broker_position_id
+    return took
+
+
+def _order(number: int, position: str = "") -> OrderRequest:
+    return OrderRequest(
+        client_order_id=f"zbm{number:014d}0", connection_id="bench", account="1001",
+        symbol="EURUSD", side=Side.SELL if position else Side.BUY, order_type=OrderType.MARKET,
+        time_in_force=TimeInForce.GTC, quantity=Decimal(1000), reduce_only=bool(position),
+        broker_position_id=position,
+    )  # fmt: skip
+
+
+def _calls_of_orders(calls: Sequence[str], spent: Sequence[float], n: int) -> list[list[float]]:
+    """The package's time of each order: each begins by asking who is logged in, and before it is
+    sent and after it that is asked twice more."""
+    begins = [at for at, name in enumerate(calls) if name == "account_info"][::3]
+    return [list(spent[a:b]) for a, b in pairwise(begins[: n + 1])]
+
+
+async def _poll(adapter: Mt5Adapter) -> None:
+    await adapter.fills_since(SPEC, datetime.now(UTC) - timedelta(minutes=1))
+    await adapter.open_orders(SPEC)
+
+
+async def _timed(call: Awaitable[Any]) -> float:
+    began = time.perf_counter()
+    await call
+    return time.perf_counter() - began
+
+
+async def _longest_gap(adapter: Mt5Adapter, venue: Venue) -> float:
+    """How long this process's loop stood still, in ms, while an order froze the package."""
+    venue.fault("order_send", "freeze", words=FREEZE_SECONDS)
+    longest = 0.0
+
+    async def beat() -> None:
+        nonlocal longest
+        while True:
+            longest = max(longest, await _timed(asyncio.sleep(0.005)))
+
+    beating = asyncio.create_task(beat())
+    with suppress(OutcomeUnknown):
+        await adapter.submit(SPEC, _order(10**9), lambda _: None)
+    beating.cancel()
+    return 1000 * longest
+
+
+async def _after_a_hang(adapter: Mt5Adapter, venue: Venue) -> float:
+    """From the time-out of an order that hangs to the next answer, by another process, in ms."""
+    venue.fault("order_send", "silent")
+    with suppress(OutcomeUnknown):
+        await adapter.submit(SPEC, _order(10**9 + 1), lambda _: None)
+    return 1000 * await _timed(adapter.positions(SPEC))
+
+
+def _memory_mb(adapter: Mt5Adapter) -> float:
+    pid = adapter.calls.library.pid
+    assert pid is not None
+    return usage.memory_mb({"package": [pid]})["package"]
