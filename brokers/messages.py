@@ -174,7 +174,8 @@ class OrderReport:
 
 @dataclass(frozen=True, slots=True)
 class AccountState:
-    """The account in its own currency. leverage: 30 means 1:30."""
+    """The account in its own currency. leverage: 30 means 1:30. demo: whether its money is play
+    money; None: the broker does not tell."""
 
     account: str
     currency: str
@@ -186,6 +187,7 @@ class AccountState:
     position_mode: PositionMode
     time: datetime
     trading_allowed: bool = True
+    demo: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

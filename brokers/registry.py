@@ -40,6 +40,14 @@ def adapter_for(kind: str) -> BrokerAdapter:
     Raises InvalidInputError FIELD_INVALID for a kind that is not installed; ImportError where its
     library is missing.
     """
+    return new_adapter(kind)
+
+
+def new_adapter(kind: str) -> BrokerAdapter:
+    """Make an adapter of a kind that knows nothing of what this process's own one knows.
+
+    Raises as `adapter_for` does.
+    """
     return _factory(kind)()
 
 

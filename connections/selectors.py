@@ -62,6 +62,20 @@ def _spec(source: Any, connection_id: UUID, opened: dict[str, str]) -> Connectio
     )
 
 
+def named(text: str) -> UUID:
+    """Return the live connection of an id, a name or an account. Raises LookupError."""
+    live = ExecutionConnection.objects.live()
+    try:
+        found = list(live.filter(pk=UUID(text)).values_list("pk", flat=True))
+    except ValueError:
+        by_name = live.filter(name=text) | live.filter(account=text)
+        found = list(by_name.values_list("pk", flat=True)[:2])
+    if len(found) != 1:
+        how = "no connection" if not found else "more than one connection"
+        raise LookupError(f"There is {how} {text!r}.")
+    return found[0]
+
+
 def symbol_for(
     connection: ExecutionConnection, pair: str, *, feed_id: int | None = None
 ) -> str | None:

@@ -19,7 +19,7 @@ from brokers.messages import (
 )
 
 T = TypeVar("T")
-LOOK_SECONDS = 0.01
+LOOK_SECONDS, LONGEST_PAUSE = 0.01, 0.5
 
 
 class Known:
@@ -182,7 +182,7 @@ class Known:
             if loop.time() > end:
                 raise Failed((words if isinstance(words, str) else words()) + trouble)
             await asyncio.sleep(pause)
-            pause = min(pause * 1.5, self.stage.patience / 10)
+            pause = min(pause * 1.5, LONGEST_PAUSE)
 
     def _is_about(self, told: Sequence[OrderReport], client_order_id: str) -> None:
         other = next((r for r in told if r.client_order_id != client_order_id), None)

@@ -50,6 +50,7 @@ async def account(client: Client, name: str = "") -> AccountState:
         position_mode=client.settings.position_mode,
         time=datetime.now(UTC),
         trading_allowed=_may_trade(read),
+        demo=client.settings.sandbox,
     )
 
 

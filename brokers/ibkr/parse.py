@@ -220,6 +220,7 @@ def account_state(
         position_mode=PositionMode.NETTING,
         time=now,
         trading_allowed=allowed,
+        demo=is_paper(account),
     )
 
 

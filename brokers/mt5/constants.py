@@ -112,6 +112,14 @@ class MarginMode(IntEnum):
     RETAIL_HEDGING = 2
 
 
+class AccountKind(IntEnum):
+    """`account_info().trade_mode`."""
+
+    DEMO = 0
+    CONTEST = 1
+    REAL = 2
+
+
 class TradeMode(IntEnum):
     """`symbol_info().trade_mode`."""
 

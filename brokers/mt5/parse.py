@@ -19,7 +19,7 @@ from brokers.messages import (
     ReportKind,
     Side,
 )
-from brokers.mt5.constants import Entry, Kind, MarginMode, Reason, State
+from brokers.mt5.constants import AccountKind, Entry, Kind, MarginMode, Reason, State
 from brokers.mt5.lots import Lots, decimal, level
 from brokers.mt5.names import Names, is_ours
 from common.codes import Code
@@ -84,6 +84,7 @@ def account(info: Any, account_name: str, at: datetime, *, trading_allowed: bool
         position_mode=mode_of(info),
         time=at,
         trading_allowed=trading_allowed,
+        demo=info.trade_mode != AccountKind.REAL,
     )
 
 

@@ -80,6 +80,7 @@ def account_state(account_id: int) -> AccountState:
         position_mode=account.mode,
         time=market_now(),
         trading_allowed=account.trading_allowed,
+        demo=True,
     )
 
 

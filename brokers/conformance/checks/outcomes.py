@@ -152,7 +152,7 @@ async def ten_at_once(scene: Scene) -> None:
     """Ten orders at the same time are accepted once each, and each has its own answer."""
     step = scene.instrument.quantity_step
     least = max(scene.on_step(scene.quantity / 10), scene.instrument.quantity_min)
-    entries = [scene.order(quantity=least + step * n) for n in range(10)]
+    entries = [scene.order(quantity=least + step * (n % 2)) for n in range(10)]
     answers = await asyncio.gather(*(scene.submit(entry) for entry in entries))
     for entry, told in zip(entries, answers, strict=True):
         await scene.told(entry, lambda got, of=entry: filled(got) == of.quantity, told)  # type: ignore[misc]

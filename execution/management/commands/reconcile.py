@@ -11,6 +11,7 @@ from common.clocks import machine_time
 from common.shown import sentence
 from common.sql import array, rows
 from connections.models import ExecutionConnection
+from connections.selectors import named
 from execution.drift.wanted import ask_for
 from execution.models import AccountReading, DriftItem
 from execution.tasks import ring_comparison_on_commit
@@ -78,16 +79,10 @@ def _all() -> list[UUID]:
 
 
 def _named(text: str) -> UUID:
-    live = ExecutionConnection.objects.live()
     try:
-        found = list(live.filter(pk=UUID(text)).values_list("pk", flat=True))
-    except ValueError:
-        by_name = live.filter(name=text) | live.filter(account=text)
-        found = list(by_name.values_list("pk", flat=True)[:2])
-    if len(found) != 1:
-        how = "no connection" if not found else "more than one connection"
-        raise CommandError(f"There is {how} {text!r}.")
-    return found[0]
+        return named(text)
+    except LookupError as error:
+        raise CommandError(str(error)) from error
 
 
 def _wait_for(ids: list[UUID], seconds: float) -> list[Any]:

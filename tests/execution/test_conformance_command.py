@@ -1,0 +1,175 @@
+"""`manage.py conformance` on an account of the paper broker, as on one of any other broker's."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from decimal import Decimal as D
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+
+from brokers.conformance import account
+from brokers.conformance.run import Mark, cases, run
+from brokers.conformance.scene import Scene
+from brokers.messages import ConnectionSpec, Quote
+from brokers.paper import reads, venue
+from brokers.paper.models import PaperOrder, PaperPosition
+from brokers.paper.sessions import sessions
+from brokers.registry import new_adapter
+from common.clocks import market_now
+from connections.models import ExecutionConnection
+from signals.models import Feed
+from tests.execution import cast
+
+pytestmark = pytest.mark.django_db(transaction=True)
+SPEC = ConnectionSpec("c-A1", "A1")
+
+
+@pytest.fixture
+def switched_off(feed: Feed) -> Iterator[ExecutionConnection]:
+    """An account at the paper broker, quoted at 1.10000, that no worker trades on."""
+    venue.list_instruments()
+    venue.on_quotes([Quote("EUR/USD", D("1.10000"), D("1.10002"), market_now())])
+    venue.open_account("A1", balance=D(100_000))
+    yield cast.account(feed, type="paper", account="A1", name="demo", is_active=False)
+    sessions.close()
+
+
+def said(*options: str) -> tuple[int, str]:
+    """Run the command; return its exit code and all that it said."""
+    out = StringIO()
+    words = ("conformance", "--connection", "demo", *options)
+    try:
+        call_command(*words, stdout=out, stderr=out)
+    except CommandError as error:
+        return error.returncode, f"{out.getvalue()}{error}"
+    except SystemExit as ended:
+        return int(ended.code or 0), out.getvalue()
+    return 0, out.getvalue()
+
+
+def is_clean() -> bool:
+    open_positions = PaperPosition.objects.filter(quantity__gt=0)
+    return not open_positions and not PaperOrder.objects.filter(status="WORKING")
+
+
+def test_it_does_nothing_without_the_flag(switched_off: ExecutionConnection) -> None:
+    code, words = said()
+    assert (code, "--i-know-it-trades" in words) == (2, True)
+    assert not PaperOrder.objects.exists()
+
+
+def test_it_refuses_an_account_that_workers_trade_on(switched_off: ExecutionConnection) -> None:
+    ExecutionConnection.objects.filter(pk=switched_off.pk).update(is_active=True)
+    code, words = said("--i-know-it-trades")
+    assert (code, "Switch it off" in words) == (2, True)
+    assert not PaperOrder.objects.exists()
+
+
+def test_it_refuses_real_money(
+    switched_off: ExecutionConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The paper broker's is play money; here its answer says otherwise."""
+    told = reads.account_state
+
+    def real(account_id: int) -> object:
+        state = told(account_id)
+        return type(state)(**{f: getattr(state, f) for f in state.__slots__} | {"demo": False})
+
+    monkeypatch.setattr(reads, "account_state", real)
+    code, words = said("--i-know-it-trades", "--check", "C01")
+    assert (code, "Its money is real" in words) == (2, True)
+    assert not PaperOrder.objects.exists()
+    code, words = said("--i-know-it-trades", "--real-money", "--check", "C01")
+    assert code == 0, words
+
+
+def test_it_refuses_an_account_that_holds_something(switched_off: ExecutionConnection) -> None:
+    asyncio.run(bought())
+    code, words = said("--i-know-it-trades")
+    assert (code, "a position of BUY 2000" in words) == (2, True)
+    assert PaperOrder.objects.count() == 1
+
+
+def test_it_makes_every_check_and_leaves_nothing(switched_off: ExecutionConnection) -> None:
+    code, words = said("--i-know-it-trades")
+    told = json.loads(words.splitlines()[-1])
+    assert (code, told["failed"]) == (0, {}), words
+    assert told["ok"] + told["not_applicable"] == len(cases())
+    assert told["ok"] >= 50
+    assert is_clean()
+
+
+def test_what_a_failed_check_leaves_is_closed(switched_off: ExecutionConnection) -> None:
+    """And a check that is cut short by whoever started it."""
+
+    async def fails(scene: Scene) -> None:
+        await scene.bought()
+        await scene.rests()
+        raise AssertionError("on purpose")
+
+    async def is_cut(scene: Scene) -> None:
+        await scene.bought()
+        stopped.set()
+        await asyncio.Event().wait()
+
+    async def play(work: object) -> Mark:
+        [one] = [type(c)(c.number, c.name, c.shows, (), work) for c in cases()[:1]]  # type: ignore[arg-type]
+        return (await run([one], (await real_account()).ready))[0].mark
+
+    async def cut() -> None:
+        task = asyncio.create_task(play(is_cut))
+        await stopped.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    stopped = asyncio.Event()
+    assert asyncio.run(play(fails)) is Mark.FAIL
+    assert is_clean()
+    asyncio.run(cut())
+    assert is_clean()
+
+
+def test_nothing_is_begun_beside_what_could_not_be_closed(
+    switched_off: ExecutionConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(account, "CLEAR_SECONDS", 1.0)
+
+    async def play() -> list[str]:
+        stage = await real_account()
+
+        async def disallowed(scene: Scene) -> None:
+            await scene.bought()
+            await asyncio.to_thread(disallow)
+
+        first = cases()[0]
+        wrong = type(first)("C00", "leaves", "", (), disallowed)
+        results = await run([wrong, first], stage.ready)
+        return [f"{one.mark} {one.why}" for one in results]
+
+    left, after = asyncio.run(play())
+    assert left.startswith("FAIL NotFlat: a position of BUY 4000 EURUSD")
+    assert after.startswith("n/a not begun: a position of BUY 4000 EURUSD")
+
+
+def disallow() -> None:
+    """On a thread of its own, which leaves no connection to the database behind."""
+    venue.set_terms(["A1"], trading_allowed=False)
+    connection.close()
+
+
+async def real_account() -> account.Account:
+    adapter = new_adapter("paper")
+    instrument = account.chosen(await adapter.instruments(SPEC), "EURUSD")
+    await adapter.disconnect()
+    return account.Account(lambda: new_adapter("paper"), SPEC, instrument)
+
+
+async def bought() -> None:
+    stage = await real_account()
+    stage.quantity = D(2000)
+    await Scene(stage, account.chosen(await stage.adapter.instruments(SPEC), "EURUSD")).bought()
+    await stage.adapter.disconnect()
