@@ -19,6 +19,7 @@ from benchmarks.results import Baseline, Result
 from benchmarks.world import World
 from common.clocks import market_now
 from common.sql import array, rows, run
+from connections.lanes import in_held
 from execution.calls import stuck, sweeps
 from execution.exits import wishes
 from execution.intents import claim_sql
@@ -153,13 +154,13 @@ def _statements(place: Place, ids: list[Any]) -> dict[str, tuple[str, Any]]:
     """What is asked, by name, with its parameters."""
     live = [id_ for (id_,) in place.sql("SELECT id FROM execution_order")]
     return {
-        "due": (sweeps.DUE, {"priority": 32767, "grace": 1, "limit": 500}),
+        "due": (sweeps.DUE, {"priority": 32767, "grace": 1, "limit": 500, **in_held()}),
         "take_over": (sweeps.TAKE_OVER, ("me",)),
-        "ask": (sweeps.ASK, {"first": 2, "longest": 60}),
+        "ask": (sweeps.ASK, {"first": 2, "longest": 60, **in_held()}),
         "outlived": (sweeps.OUTLIVED, (market_now(),)),
         "stuck": (stuck.QUERY, {"stuck": 60, "answer": 10}),
-        "wishes": (wishes.LOCK, ()),
-        "levels": (wishes.LEVELS, (11,)),
+        "wishes": (wishes.LOCK, in_held()),
+        "levels": (wishes.LEVELS, {"longest": 11, **in_held()}),
         "claim_load": (claim_sql.LOAD, (array(live[:500]),)),
         "claim_held": (claim_sql.HELD, {"connections": array(ids[:500]), "overdue": 1}),
     }

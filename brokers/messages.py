@@ -279,12 +279,14 @@ class Capabilities:
     lookup_horizon: timedelta | None  # how far back find_order is sure; None: cannot look up
     refuses_repeated_ids: bool
     exit_safety: ExitSafety
-    session: bool  # needs a session lane
+    session: bool  # one process at a time speaks to it: it needs a lane (connections/lanes.py)
     needs_credentials: bool
     submit_many: bool = False
     fills_horizon: timedelta | None = None  # how far back fills_since is sure; None: it cannot tell
     quotes: bool = False  # `quote` works
     what_if: bool = False  # `what_if` works
+    session_key: str = ""  # accounts with the same one share a session, so a lane; '': its own
+    lane: str = ""  # its only lane, where a worker must run beside its program ("mt5.main")
 
 
 class CheckResult(StrEnum):

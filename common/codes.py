@@ -226,6 +226,16 @@ class Code(StrEnum):
         "The kill switch was set, or could not be read, at the moment of sending.",
         "Release the kill switch.",
     )
+    LANE_UNHELD = (
+        "LANE_UNHELD",
+        "No worker holds this account's lane; the order waits for one.",
+        "Tell the operators to start the session worker that the doctor names.",
+    )
+    LANE_LOST = (
+        "LANE_LOST",
+        "The account's lane went to another process before the order had left.",
+        "It is tried again by itself, by the other process.",
+    )
     NOT_CONNECTED = (
         "NOT_CONNECTED",
         "No connection to the broker; nothing was sent.",
@@ -629,6 +639,7 @@ TRIED_AGAIN: dict[Code, str] = {
     Code.RATE_LIMITED: _NEVER_LEFT,
     Code.BROKER_CLOCK: _NEVER_LEFT,
     Code.KILL_SWITCH: "when it is released; an entry that is judged before that is denied",
+    Code.LANE_LOST: _NEVER_LEFT,
     Code.RESEND: "an exit whose absence is proven twice, under the same id",
     Code.OPERATOR_RETRY: "once, under the next attempt digit",
 }

@@ -14,6 +14,7 @@ from common.shown import age
 from common.sql import rows
 from config.doctor import SECONDS, Look, failure, graded, warning, well
 from config.doctor_servers import judge_clock
+from connections import lanes
 from connections.credentials import is_sealed_for, sealing_key
 from connections.models import Epoch
 from execution.epochs.unsettled import unsettled
@@ -229,6 +230,31 @@ def broker_hosts() -> Check:
     return warning("broker hosts", detail, remedy)
 
 
+def session_lanes() -> Check:
+    """Each lane of broker sessions needs a process that holds it."""
+    return judge_lanes(lanes.in_use())
+
+
+def judge_lanes(found: Sequence[lanes.Lane]) -> Check:
+    name = "session lanes"
+    if not found:
+        return well(name, "No account needs a session.")
+    unheld = [lane for lane in found if not lane.owner]
+    if not unheld:
+        owners = len({lane.owner for lane in found})
+        return well(name, f"{len(found)} lanes are held by {owners} processes.")
+    accounts = sum(lane.connections for lane in unheld)
+    first = unheld[0]
+    since = f" for {age(first.seconds)}" if first.seconds is not None else ""
+    detail = (
+        f"{len(unheld)} of {len(found)} lanes are held by nobody, with {accounts} accounts: their "
+        f"orders wait. First {first.name}{since}."
+    )
+    starts = dict.fromkeys(lane.remedy for lane in unheld)
+    remedy = f"{'; '.join(list(starts)[:5])}."
+    return warning(name, detail, f"{remedy[0].upper()}{remedy[1:]}")
+
+
 def halts() -> Check:
     found = rows(
         "SELECT scope, mode, reason FROM connections_killswitch WHERE released_at IS NULL"
@@ -254,10 +280,11 @@ def epoch() -> Check:
 
 
 def broker_clocks() -> list[Check]:
-    """Each broker kind in use tells its time; a simulated one goes by the market clock."""
+    """Each broker kind in use tells its time; a simulated one goes by the market clock. A session
+    belongs to its lane's process: such brokers' clocks are in their connection tests."""
     kinds = rows(
         "SELECT DISTINCT type FROM connections_executionconnection"
-        " WHERE archived_at IS NULL AND is_active ORDER BY 1"
+        " WHERE archived_at IS NULL AND is_active AND lane = '' ORDER BY 1"
     )
     return [check for row in kinds for check in [_broker_clock(row.type)] if check]
 
@@ -284,6 +311,7 @@ def _broker_clock(kind: str) -> Check | None:
 
 CHECKS: list[tuple[str, Look]] = [
     ("workers", workers),
+    ("session lanes", session_lanes),
     ("beat", beat),
     ("due orders", due_orders),
     ("outbox", outbox),

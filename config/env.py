@@ -246,6 +246,20 @@ UPDATE_INTERVAL_SECONDS = execution(
 WIRE_PLACES = execution(
     "FILLCAST_WIRE_PLACES", whole(1, 10000), "600", "Most broker calls in flight in one process."
 )
+SESSION_LANES = execution(
+    "FILLCAST_SESSION_LANES",
+    whole(1, 256),
+    "8",
+    "Over how many lanes new connections with a broker's session are spread: as many session"
+    " workers can share them.",
+)
+SESSION_IDLE_SECONDS = execution(
+    "FILLCAST_SESSION_IDLE_SECONDS",
+    whole(60, 31_536_000),
+    "3600",
+    "A broker's session without orders and positions for so long is closed; every ten minutes it"
+    " is opened to be read and compared.",
+)
 SLIPPAGE_ALERT_PIPS = execution(
     "FILLCAST_SLIPPAGE_ALERT_PIPS",
     decimal("0", "100000"),

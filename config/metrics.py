@@ -41,6 +41,11 @@ FROM execution_order WHERE status IN ('SUBMITTING', 'UNKNOWN') AND status = 'UNK
     ("processes", "Processes whose lease stands, by role.", ("role",), """
 SELECT role, count(*) AS value FROM execution_workerlease
 WHERE lease_until > clock_timestamp() GROUP BY role"""),
+    ("lanes", "Lanes of broker sessions, by whether a process holds them.", ("held",), """
+SELECT CASE WHEN l.until >= clock_timestamp() THEN 'yes' ELSE 'no' END AS held,
+  count(DISTINCT c.lane) AS value
+FROM connections_executionconnection c LEFT JOIN connections_lanelease l ON l.lane = c.lane
+WHERE c.lane <> '' AND c.archived_at IS NULL GROUP BY 1"""),
     ("drift_open", "Differences from brokers that wait for a decision, by kind.", ("kind",), """
 SELECT kind, count(*) AS value FROM execution_driftitem WHERE state = 'OPEN' GROUP BY kind"""),
     ("positions_open", "Open positions.", (), """

@@ -22,11 +22,16 @@ from config.env import Env
 from config.supervisor import Fatal, Supervisor
 
 REDIS_RETRY_SECONDS = 5.0
+SESSION_THREADS = 4
 
 
-def worker(name: str, queues: str) -> Child:
-    """Return a Celery worker of one process for these queues (with commas)."""
-    options = ["-P", "solo", "-Q", queues, "-n", f"{name}@%h", "--without-gossip"]
+def worker(name: str, queues: str, *, threads: int = 0) -> Child:
+    """Return a Celery worker of one process for these queues (with commas).
+
+    threads: for sessions, so that one account's slow test keeps no other's bell from being heard.
+    """
+    pool = ["-P", "threads", "-c", str(threads)] if threads else ["-P", "solo"]
+    options = [*pool, "-Q", queues, "-n", f"{name}@%h", "--without-gossip"]
     options += ["--without-mingle", "--without-heartbeat"]
     command = (sys.executable, "-m", "celery", "-A", "config", "worker", *options)
     return Child(name, command, env={table.DB_ROLE.name: "trade"}, announces=True)
@@ -54,7 +59,9 @@ def command(name: str, *arguments: str) -> Child:
 
 
 def all_children(env: Env) -> list[Child]:
-    """Return every process of the stack. Exits have a worker that nothing else can keep busy."""
+    """Return every process of the stack. Exits have a worker that nothing else can keep busy, and
+    brokers' sessions (IBKR, MetaTrader 4) one that holds them all; alone it costs next to nothing.
+    """
     beat = (sys.executable, "-m", "celery", "-A", "config", "beat", "--max-interval", "1")
     return [
         web(env),
@@ -62,6 +69,7 @@ def all_children(env: Env) -> list[Child]:
         worker("execution-1", "execution"),
         worker("execution-2", "execution"),
         worker("maintenance", "maintenance"),
+        worker("sessions", "sessions", threads=SESSION_THREADS),
         Child("beat", beat, env={table.DB_ROLE.name: "trade"}, announces=True),
         command("prices"),
     ]

@@ -18,6 +18,7 @@ from uuid import UUID
 from django.db import transaction
 
 from common.sql import array, rows, run
+from connections.lanes import IN_LANES, in_held
 from events.models import EventKind
 
 FAILING_ACCOUNTS, WINDOW_SECONDS = 5, 30
@@ -98,7 +99,8 @@ WHERE x.host IN (SELECT host FROM connections_hostcircuit
     SELECT FROM connections_connectionhealth h
     JOIN connections_executionconnection c ON c.id = h.connection_id
     WHERE c.broker_host = host AND h.unreachable_at IS NOT NULL AND h.status <> 'UNTESTED'
-      AND c.is_active AND c.archived_at IS NULL AND c.id <> ALL(%s::uuid[]))
+      AND c.is_active AND c.archived_at IS NULL AND {IN_LANES}
+      AND c.id <> ALL(%(asked)s::uuid[]))
   ORDER BY host FOR NO KEY UPDATE SKIP LOCKED)
 RETURNING x.host
 """
@@ -133,4 +135,4 @@ def take_probes(asked: Collection[UUID] = ()) -> list[str]:
 
     asked: accounts that the caller has asked just now; whose host has no other is probed later.
     """
-    return [row.host for row in rows(_TAKE_PROBES, (array(asked),))]
+    return [row.host for row in rows(_TAKE_PROBES, {"asked": array(asked), **in_held()})]

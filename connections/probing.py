@@ -14,6 +14,7 @@ from brokers.registry import adapter_for
 from common.clocks import machine_time
 from common.sql import array, rows
 from connections import host_circuits
+from connections.lanes import IN_LANES, in_held
 from connections.polling import read_accounts
 from connections.testing import Run, on_loop
 
@@ -22,10 +23,10 @@ AT_ONCE = 200
 GO_ON_SECONDS = 10  # a look begins no further batch after so long: probes are due meanwhile
 
 # What is untested waits for its test: an answer alone would let it trade.
-_WHAT = """c.id AS connection_id, c.type, c.account, c.exchange_name, c.settings,
+_WHAT = f"""c.id AS connection_id, c.type, c.account, c.exchange_name, c.settings,
   c.sealed_credentials, coalesce(c.user_id, c.admin_id) AS owner_id, c.broker_host
 FROM connections_connectionhealth h JOIN connections_executionconnection c ON c.id = h.connection_id
-WHERE h.unreachable_at IS NOT NULL AND h.status <> 'UNTESTED'
+WHERE h.unreachable_at IS NOT NULL AND h.status <> 'UNTESTED' AND {IN_LANES}
   AND c.is_active AND c.archived_at IS NULL"""
 
 _DOUBTED = f"""
@@ -67,6 +68,6 @@ def look_again(
 def _due(asked: set[UUID]) -> list[Any]:
     due: list[Any] = []
     if hosts := host_circuits.take_probes(asked):
-        due += rows(_PROBED, {"hosts": hosts, "asked": array(asked)})
-    wanted = {"again": AGAIN_SECONDS, "asked": array(asked), "limit": AT_ONCE}
+        due += rows(_PROBED, {"hosts": hosts, "asked": array(asked), **in_held()})
+    wanted = {"again": AGAIN_SECONDS, "asked": array(asked), "limit": AT_ONCE, **in_held()}
     return due + list(rows(_DOUBTED, wanted))

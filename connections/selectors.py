@@ -10,9 +10,10 @@ from django.db.models import Q
 
 from brokers.messages import ConnectionSpec
 from common.errors import MisconfiguredError
-from common.sql import rows
-from connections import credentials, symbols
+from common.sql import array, rows
+from connections import credentials, lanes, symbols
 from connections.eligibility import REASON_SQL, parameters
+from connections.lanes import IN_LANES, IS_UP, in_held, resting
 from connections.models import ConnectionHealth, ExecutionConnection, Instrument, Subscription
 from users.models import User
 
@@ -138,16 +139,18 @@ def checks_of(state: ConnectionHealth | None) -> list[dict[str, Any]]:
 
 
 def due_tests(limit: int) -> list[UUID]:
-    """Return connections whose test was asked for and not done since, the longest waiting first."""
+    """Return connections whose test was asked for and not done since, the longest waiting first:
+    those of this process's lanes, and to general workers those whose lane nobody holds."""
     found = rows(
-        """
+        f"""
         SELECT h.connection_id FROM connections_connectionhealth h
         JOIN connections_executionconnection c ON c.id = h.connection_id
         WHERE h.test_requested_at IS NOT NULL AND c.archived_at IS NULL
           AND (h.last_tested_at IS NULL OR h.last_tested_at < h.test_requested_at)
-        ORDER BY h.test_requested_at LIMIT %s
+          AND ({IN_LANES} OR '' = ANY(%(lanes)s::text[]) AND c.lane = ANY(%(unheld)s::text[]))
+        ORDER BY h.test_requested_at LIMIT %(limit)s
         """,
-        (limit,),
+        {"limit": limit, "unheld": array(lanes.unheld(lanes.MOVING_SECONDS)), **in_held()},
     )
     return [row.connection_id for row in found]
 
@@ -160,13 +163,14 @@ def accounts_due(limit: int, *, older_than_seconds: float) -> Sequence[Any]:
     whose circuit is open. Who is in error is asked when its time has come (`health.Again`).
     """
     return rows(
-        """
+        f"""
         SELECT c.id AS connection_id, c.type, c.account, c.exchange_name, c.settings,
           c.sealed_credentials, coalesce(c.user_id, c.admin_id) AS owner_id, c.broker_host
         FROM connections_executionconnection c
         JOIN connections_connectionhealth h ON h.connection_id = c.id
         LEFT JOIN connections_accountsnapshot a ON a.connection_id = c.id
         WHERE c.archived_at IS NULL AND c.is_active AND h.status <> 'UNTESTED'
+          AND {IN_LANES} AND {IS_UP}
           AND h.unreachable_at IS NULL
           AND (h.circuit_open_until IS NULL OR h.circuit_open_until <= clock_timestamp())
           AND c.broker_host NOT IN (
@@ -179,7 +183,7 @@ def accounts_due(limit: int, *, older_than_seconds: float) -> Sequence[Any]:
           PARTITION BY c.broker_host ORDER BY a.read_at NULLS FIRST), a.read_at NULLS FIRST
         LIMIT %(limit)s
         """,
-        {"older": older_than_seconds, "limit": limit},
+        {"older": older_than_seconds, "limit": limit, **in_held(), **resting()},
     )
 
 

@@ -20,7 +20,7 @@ from brokers.messages import AccountState, Check, CheckResult, ConnectionSpec, I
 from brokers.registry import adapter_for
 from common.codes import Code
 from common.errors import FillcastError, MisconfiguredError
-from connections import health, told
+from connections import health, lanes, told
 from connections.account_settings import check_resolved
 from connections.models import ConnectionHealth, ExecutionConnection
 from connections.selectors import spec_for
@@ -78,10 +78,13 @@ def run_test(
     findings = Findings(started_at=timezone.now())
     secrets: Mapping[str, str] = {}
     try:
+        lanes.refuse_unheld(connection.lane)
         spec = spec_for(connection)
         secrets = spec.credentials
         check_resolved(connection.type, spec.settings)
         run(_ask(adapter(connection.type), spec, findings))
+    except lanes.UnheldError as error:
+        return _told_unheld(connection, error)
     except Exception as error:  # whatever it is, the owner gets a sentence
         findings.checks.append(_explain(error, connection))
         findings.again = _again(error)
@@ -182,6 +185,17 @@ def _without(secrets: Mapping[str, str], check: Check) -> Check:
         if len(value) >= SHORTEST_SECRET:
             texts = {key: text.replace(value, "***") for key, text in texts.items()}
     return Check(texts["name"], check.result, texts["detail"], texts["hint"])
+
+
+def _told_unheld(connection: ExecutionConnection, error: lanes.UnheldError) -> list[Check]:
+    """Say that no process can test it. Its test stays due: whoever takes the lane makes it."""
+    check = Check("worker", CheckResult.FAIL, error.detail, error.code.hint)
+    told = [{**asdict(check), "result": check.result.value}]
+    mine = ConnectionHealth.objects.filter(pk=connection.pk)
+    mine.exclude(last_test=told).update(
+        last_test=told, last_error=error.detail, last_error_at=timezone.now()
+    )
+    return [check]
 
 
 @transaction.atomic

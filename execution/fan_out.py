@@ -5,14 +5,16 @@ so that no candidate can ever be unaccounted for. MODIFY and CLOSE go to whoever
 position of the signal that they refer to, whatever their subscription says now.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.db import connection as database
 
 from common.codes import Code
-from common.sql import rows, run
+from common.sql import array, rows, run
 from connections import eligibility
+from connections.lanes import LANES_HELD
 from execution.exits import orders as exits
 from signals.models import Action, Signal
 from users.tenancy import for_all_tenants
@@ -28,6 +30,7 @@ class FanOut:
     order_ids: list[int] = field(default_factory=list)
     cancel_ids: list[int] = field(default_factory=list)  # orders with a wish
     position_ids: list[int] = field(default_factory=list)  # levels moved
+    lanes: Mapping[int, str] = field(default_factory=dict)  # of the orders that are in one
 
 
 INSERT_ENTRIES = f"""
@@ -108,6 +111,16 @@ WITH held AS (
 SELECT id, connection_id FROM moved
 """
 
+# Only lanes that somebody holds: nobody would ever take the messages of the others. Where there is
+# none it costs one look at an empty table, however many orders these are.
+LANES_OF = f"""
+WITH held AS MATERIALIZED ({LANES_HELD})
+SELECT o.id, c.lane FROM execution_order o
+JOIN connections_executionconnection c ON c.id = o.connection_id
+WHERE EXISTS (SELECT FROM held) AND o.id = ANY(%s::bigint[])
+  AND c.lane <> '' AND c.lane IN (SELECT lane FROM held)
+"""
+
 LIVE = ["PENDING", "SUBMITTING", "UNKNOWN", "SUBMITTED", "PARTIALLY_FILLED", "CANCEL_REQUESTED"]
 
 
@@ -121,6 +134,8 @@ def fan_out(signal: Signal) -> FanOut:
     writers = {Action.OPEN: _open, Action.CLOSE: _close, Action.MODIFY: _modify}
     with for_all_tenants():
         result = writers[Action(signal.action)](signal)
+        # Here, where all tenants' rows are seen.
+        result = replace(result, lanes=lanes_of(result.order_ids))
     run(
         "UPDATE signals_signal SET candidate_count = %s WHERE id = %s",
         (result.candidates, signal.pk),
@@ -181,6 +196,13 @@ def _modify(signal: Signal) -> FanOut:
     )
     connections = {row.connection_id for row in (*moved, *waiting)}
     return FanOut(len(connections), position_ids=[row.id for row in moved])
+
+
+def lanes_of(order_ids: Sequence[int]) -> dict[int, str]:
+    """Return the lanes of those of these orders that are in one which a process holds."""
+    if not order_ids:
+        return {}
+    return {row.id: row.lane for row in rows(LANES_OF, (array(order_ids),))}
 
 
 def withdraw(signal: Signal) -> list[int]:

@@ -422,7 +422,7 @@ class WorkerLease(models.Model):
     """One row per process: until when it is believed alive, by the database's clock."""
 
     id = models.CharField(primary_key=True, max_length=80)
-    role = models.CharField(max_length=40)
+    role = models.CharField(max_length=400, help_text="Its queues, joined by +.")
     host = models.CharField(max_length=100)
     pid = models.IntegerField()
     lease_until = models.DateTimeField()

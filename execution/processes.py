@@ -2,7 +2,8 @@
 
 import gc
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Any
 
 import structlog
@@ -12,11 +13,14 @@ from django.db import OperationalError, connection
 
 from brokers.messages import Quote
 from connections.probing import look_again
+from connections.tasks import look_for_tests
 from execution import services, tasks
 from execution.audit import tallies
 from execution.calls import runtime, stuck, sweeps
+from execution.calls.lanes import OnLane, Wanted, nobody
 from execution.calls.polling import poll
-from execution.drift.reconcile import reconcile_new
+from execution.calls.sessions import Sessions
+from execution.drift.reconcile import reconcile_all, reconcile_new
 from execution.epochs import epochs, witness
 from execution.exits import holdings
 from execution.exits.guardians import step_in
@@ -24,7 +28,7 @@ from execution.exits.protection import keep_account
 from execution.exits.ticks import Ticks
 from execution.exits.wishes import grant_wishes, move_levels
 from execution.models import Tally
-from execution.reports.streams import drain_events
+from execution.reports.streams import drain_events, drain_now
 from prices.signals import prices_started, prices_stopped, quotes_stored
 
 log = structlog.get_logger(__name__)
@@ -32,6 +36,7 @@ log = structlog.get_logger(__name__)
 _ticks = Ticks()
 GUARD_SECONDS = 1.0
 RETRY_SECONDS = 0.5
+LANES_SECONDS, COMPARE_SECONDS = 1.0, 300.0
 Round = tuple[str, float, Callable[[], object]]
 
 
@@ -53,10 +58,17 @@ def on_worker_ready(*, sender: Any, **_: Any) -> None:
     queues = {queue.name for queue in sender.task_consumer.queues}
     role, exits_only = "+".join(sorted(queues)), queues == {tasks.EXITS}
     try:
-        start_patiently(role, exits_only=exits_only)
+        start_patiently(role, exits_only=exits_only, on_lane=partial(_ring_here, sender, queues))
     except Exception as error:  # Celery would only log it, and go on to fail every task
         log.exception("this worker cannot trade and ends", role=role)
         raise SystemExit(1) from error
+
+
+def _ring_here(consumer: Any, started_with: Collection[str], lane: str, is_ours: bool) -> None:
+    """Hear a lane's bell for as long as it is ours. The consumer's own thread does it."""
+    if lane in started_with:
+        return
+    consumer.call_soon(consumer.add_task_queue if is_ours else consumer.cancel_task_queue, lane)
 
 
 def on_task_unknown(*, name: str = "", **_: Any) -> None:
@@ -91,11 +103,11 @@ def on_quotes_at_broker(**_: Any) -> None:
         drain_events()
 
 
-def start_patiently(role: str, *, exits_only: bool) -> None:
+def start_patiently(role: str, *, exits_only: bool, on_lane: OnLane = nobody) -> None:
     """Start trading as soon as the database is there: it may come up after its workers."""
     while True:
         try:
-            start_trading(role, exits_only=exits_only)
+            start_trading(role, exits_only=exits_only, on_lane=on_lane)
         except OperationalError as error:
             log.warning("waiting for the database", role=role, error=str(error))
             connection.close()
@@ -104,29 +116,38 @@ def start_patiently(role: str, *, exits_only: bool) -> None:
             return
 
 
-def start_trading(role: str, *, exits_only: bool = False) -> runtime.Runtime:
+def start_trading(
+    role: str, *, exits_only: bool = False, on_lane: OnLane = nobody
+) -> runtime.Runtime:
     """Start this process's runtime with its own looks for work; returns it."""
     every = _rounds(exits_only)
-    if exits_only or tasks.MAINTENANCE in role:
+    wanted = Wanted.of(role.split("+"))
+    if exits_only or wanted.any or tasks.MAINTENANCE in role:
         every += (
             ("guardians", GUARD_SECONDS, _guard),
             ("protection", GUARD_SECONDS, keep_account),
             ("holdings", GUARD_SECONDS / 2, _clear_the_way),
         )
-    if tasks.MAINTENANCE in role:
-        seconds = settings.FILLCAST_LOOK_EVERY_SECONDS
+    seconds = settings.FILLCAST_LOOK_EVERY_SECONDS
+    if wanted.any or tasks.MAINTENANCE in role:
         every += (
             ("startup gate", seconds, reconcile_new),
             ("look again", seconds, look_again),
+            ("epoch", seconds, lambda: _execute(epochs.settle())),
+        )
+    if wanted.any:
+        every += _rounds_of_sessions(seconds)
+    if tasks.MAINTENANCE in role:
+        every += (
             ("outlived", seconds, sweeps.withdraw_outlived),
             ("stuck", seconds, stuck.unstick),
             ("limbo", seconds, stuck.tell_of_limbo),
             ("add up what was dropped", seconds, tallies.add_up),
-            ("epoch", seconds, lambda: services.execute(epochs.settle())),
+            ("lanes nobody holds", seconds, services.tell_unheld),
         )
     witness.begin()  # before anything is claimed
     _spare_the_collector()
-    return runtime.begin(role, every=every)
+    return runtime.begin(role, on_lane, every=every)
 
 
 def _spare_the_collector() -> None:
@@ -147,7 +168,7 @@ def _rounds(exits_only: bool) -> tuple[Round, ...]:
         ("look for exits", look_every, lambda: services.look(bundle, exits_only=True)),
         ("take over", look_every, _take_over),
         ("ask brokers", look_every, lambda: sweeps.ask_brokers(runtime.present().wire)),
-        ("wishes", look_every, lambda: services.execute(grant_wishes(), urgent=True)),
+        ("wishes", look_every, lambda: _execute(grant_wishes())),
         ("events", look_every, drain_events),
         ("poll", settings.FILLCAST_UPDATE_INTERVAL_SECONDS, poll),
         ("witness", witness.LOOK_SECONDS, witness.look),
@@ -158,14 +179,35 @@ def _rounds(exits_only: bool) -> tuple[Round, ...]:
     return (*looks, ("look", look_every, lambda: services.look(bundle)))
 
 
+def _rounds_of_sessions(seconds: float) -> tuple[Round, ...]:
+    """What a process does for its lanes that others do for all accounts by beat's bell."""
+
+    def sessions() -> Sessions:
+        return runtime.present().sessions
+
+    return (
+        ("lanes", LANES_SECONDS, lambda: sessions().tend()),
+        ("news", 0.0, lambda: sessions().hear(drain_now)),
+        ("accounts", LANES_SECONDS, lambda: sessions().read()),
+        ("tests", seconds, look_for_tests),
+        ("compare", COMPARE_SECONDS, reconcile_all),
+    )
+
+
+def _execute(order_ids: Sequence[int]) -> None:
+    """Send exits: those of our lanes now, the others by their bell."""
+    tasks.ring_lanes(order_ids)
+    services.execute(order_ids, urgent=True)
+
+
 def _guard() -> None:
-    services.execute(step_in(), urgent=True)
+    _execute(step_in())
 
 
 def _clear_the_way() -> None:
     """What exits wait for at accounts where they may not leave beside live protection."""
     move_levels()
-    services.execute(holdings.look(), urgent=True)
+    _execute(holdings.look())
 
 
 def _take_over() -> None:

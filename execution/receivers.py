@@ -16,7 +16,7 @@ def on_signal_published(*, signal: Signal, **_: Any) -> None:
     result = fan_out(signal)
     exits = signal.action != "OPEN"
     queue = tasks.EXITS if exits else tasks.ENTRIES
-    tasks.ring_on_commit(result.order_ids, queue=queue)
+    tasks.ring_on_commit(result.order_ids, queue=queue, lanes=result.lanes)
     if result.cancel_ids or result.position_ids:
         tasks.ring_wishes_on_commit()
 

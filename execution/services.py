@@ -4,7 +4,7 @@
 calls. The others write what is wanted; callers ring on commit.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
 
 import structlog
@@ -15,6 +15,7 @@ from common.errors import ConflictError, InvalidInputError
 from common.faults import point
 from common.money import plain
 from common.sql import rows, run
+from connections import lanes
 from execution.audit.tallies import new_reference
 from execution.calls import runtime, sweeps
 from execution.epochs import witness
@@ -61,11 +62,17 @@ def execute(order_ids: Sequence[int], *, skip_locked: bool = False, urgent: bool
 
 
 def _claim_or_halve(
-    order_ids: list[int], owner: str, skip_locked: bool, held_back: HeldBack = nobody
+    order_ids: list[int],
+    owner: str,
+    skip_locked: bool,
+    held_back: HeldBack = nobody,
+    unheld: Collection[str] = (),
 ) -> list[Outgoing]:
     """One order's trouble is never its neighbour's: what breaks the claim ends alone, FAILED."""
     try:
-        return claim(order_ids, owner=owner, skip_locked=skip_locked, held_back=held_back)
+        return claim(
+            order_ids, owner=owner, skip_locked=skip_locked, held_back=held_back, unheld=unheld
+        )
     except OperationalError as error:  # a lock or the database: the rows stay, and are due
         log.warning("a bundle was left", orders=len(order_ids), error=str(error).strip())
         raise
@@ -77,7 +84,7 @@ def _claim_or_halve(
         bundle: list[Outgoing] = []
         for half in (order_ids[:middle], order_ids[middle:]):
             try:
-                bundle += _claim_or_halve(half, owner, skip_locked, held_back)
+                bundle += _claim_or_halve(half, owner, skip_locked, held_back, unheld)
             except OperationalError:
                 if not bundle:
                     raise
@@ -124,6 +131,18 @@ def look(limit: int, *, exits_only: bool = False) -> int:
         execute(found, skip_locked=True, urgent=exits_only)
         looked.update(found)
     return len(looked)
+
+
+def tell_unheld(limit: int = MAX_BUNDLE) -> int:
+    """Say why orders wait whose lane no process holds, and end entries that wait too long.
+
+    Nobody is asked and nothing leaves. Returns how many were found.
+    """
+    if not (unheld := lanes.unheld(lanes.MOVING_SECONDS)):
+        return 0
+    found = sweeps.due(limit, lanes=unheld)
+    _claim_or_halve(found, runtime.present().id, True, unheld=unheld)
+    return len(found)
 
 
 def close_position(

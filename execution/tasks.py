@@ -5,22 +5,25 @@ itself. Tasks are named explicitly, because a name derived from how a process wa
 messages thrown away.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import structlog
 from celery import current_app, shared_task
 from django.conf import settings
-from django.db import transaction
+from django.db import DatabaseError, transaction
 
 from common.clocks import machine_time
 from common.faults import point
+from common.sql import rows
+from connections.lanes import LANES_HELD, held
 from execution import services
 from execution.audit import tallies
 from execution.audit.counters import audit_and_alarm, keep, recent
 from execution.drift.effects import Decided
 from execution.drift.reconcile import reconcile_all, reconcile_new
 from execution.exits.watch import watch_positions
+from execution.fan_out import lanes_of
 from execution.models import Tally
 from execution.services import MAX_BUNDLE
 
@@ -82,22 +85,48 @@ def audit(is_second_look: bool = False) -> None:
             audit_and_alarm()
 
 
-def ring(order_ids: Sequence[int], *, queue: str = ENTRIES) -> None:
-    """Send the ids in bundles over one connection; a Redis that is away costs only latency."""
-    size = settings.FILLCAST_BUNDLE_SIZE
+def ring(
+    order_ids: Sequence[int], *, queue: str = ENTRIES, lanes: Mapping[int, str] | None = None
+) -> None:
+    """Send the ids in bundles over one connection; a Redis that is away costs only latency.
+
+    Orders of a lane go to its own queue. lanes: `lanes_of` the orders, where it was asked already.
+    """
     ids = list(order_ids)
+    if not ids:
+        return
+    of = _lanes_or_none(ids) if lanes is None else lanes
+    size = settings.FILLCAST_BUNDLE_SIZE
+    by_queue: dict[str, list[int]] = {}
+    for one in ids if of else ():
+        by_queue.setdefault(of.get(one, queue), []).append(one)
 
     def send() -> None:
         with current_app.producer_pool.acquire(block=True, timeout=2) as producer:
-            for start in range(0, len(ids), size):
-                point("ring.bundle")
-                execute_signal.apply_async(
-                    (ids[start : start + size],), queue=queue, producer=producer, retry=False
-                )
+            for where, those in (by_queue or {queue: ids}).items():
+                for start in range(0, len(those), size):
+                    point("ring.bundle")
+                    execute_signal.apply_async(
+                        (those[start : start + size],), queue=where, producer=producer, retry=False
+                    )
 
-    if ids:
-        _try_to_ring(send, orders=len(ids))
-        point("ring.done")
+    _try_to_ring(send, orders=len(ids))
+    point("ring.done")
+
+
+def ring_lanes(order_ids: Sequence[int]) -> None:
+    """Ring for those of these orders that are for another process, for this one does the rest."""
+    if order_ids and (of := _lanes_or_none(order_ids)):
+        ours = held()
+        ring([one for one, lane in of.items() if lane not in ours], lanes=of)
+
+
+def _lanes_or_none(order_ids: Sequence[int]) -> Mapping[int, str]:
+    try:
+        return lanes_of(order_ids)
+    except DatabaseError as error:  # a lane's process looks for itself
+        log.warning("lanes are not known", error=str(error).strip())
+        return {}
 
 
 def _try_to_ring(send: Callable[[], object], **about: object) -> None:
@@ -113,10 +142,14 @@ def _try_to_ring(send: Callable[[], object], **about: object) -> None:
         log.warning("the bell could not be rung", error=repr(error), **about)
 
 
-def ring_on_commit(order_ids: Sequence[int], *, queue: str = ENTRIES) -> None:
-    """Ring when the present transaction has been committed (at once outside of one)."""
+def ring_on_commit(
+    order_ids: Sequence[int], *, queue: str = ENTRIES, lanes: Mapping[int, str] | None = None
+) -> None:
+    """Ring when the present transaction has been committed (at once outside of one). The lanes are
+    looked up now: afterwards a tenant's transaction is over, and its rows are nobody's."""
     if order_ids:
-        transaction.on_commit(partial(ring, list(order_ids), queue=queue))
+        lanes = lanes_of(order_ids) if lanes is None else lanes
+        transaction.on_commit(partial(ring, list(order_ids), queue=queue, lanes=lanes))
 
 
 def ring_wishes_on_commit() -> None:
@@ -125,7 +158,11 @@ def ring_wishes_on_commit() -> None:
 
 
 def _ring_wishes() -> None:
-    _try_to_ring(lambda: grant_wishes.apply_async(queue=EXITS, retry=False))
+    def send() -> None:
+        for queue in (EXITS, *(row.lane for row in rows(LANES_HELD))):
+            grant_wishes.apply_async(queue=queue, retry=False)
+
+    _try_to_ring(send)
 
 
 def ring_decided_on_commit(decided: Decided) -> None:

@@ -84,11 +84,11 @@ FORM = Form(
 
 def capabilities_of(spec: ConnectionSpec) -> Capabilities:
     """What an account can do, by what its connection's settings say of it."""
-    return _capabilities(days_of(spec))
+    return _capabilities(days_of(spec), str(spec.settings.get("folder") or ""))
 
 
 @cache  # asked for each order of a bundle
-def _capabilities(days: int) -> Capabilities:
+def _capabilities(days: int, folder: str) -> Capabilities:
     return Capabilities(
         order_types=frozenset(OrderType),
         times_in_force=frozenset({TimeInForce.GTC}),
@@ -102,6 +102,7 @@ def _capabilities(days: int) -> Capabilities:
         refuses_repeated_ids=False,
         exit_safety=ExitSafety.TICKET,
         session=True,
+        session_key=f"mt4 {folder.casefold()}" if folder else "",  # all who name it, one process
         needs_credentials=True,
         fills_horizon=timedelta(days=days),
         quotes=True,

@@ -137,11 +137,12 @@ def capabilities_of(spec: ConnectionSpec, seen: PositionMode | None = None) -> C
     mode = seen or believed_mode(spec)
     said = spec.settings.get("native_stops")
     default = mode is PositionMode.HEDGING
-    return _capabilities(mode, bool(said) if said is not None else default)
+    lane = f"mt5.{str(spec.settings.get('terminal') or 'main').lower()}"  # its worker's queue
+    return _capabilities(mode, bool(said) if said is not None else default, lane)
 
 
 @cache
-def _capabilities(mode: PositionMode, native_stops: bool) -> Capabilities:
+def _capabilities(mode: PositionMode, native_stops: bool, lane: str) -> Capabilities:
     """Exits of a hedging account name their position's ticket, and the server refuses more than it
     holds (10036, 10038): TICKET. On a netting account any order the other way reduces, and beyond
     what is held it reverses; nothing in the API forbids it: CANCEL_FIRST. There stop and target
@@ -161,6 +162,7 @@ def _capabilities(mode: PositionMode, native_stops: bool) -> Capabilities:
         refuses_repeated_ids=False,
         exit_safety=ExitSafety.TICKET if hedging else ExitSafety.CANCEL_FIRST,
         session=True,
+        lane=lane,
         needs_credentials=True,
         submit_many=True,
         fills_horizon=HORIZON,

@@ -10,6 +10,7 @@ from config.console import connection_actions
 from config.console.connection_actions import CHANGE, find
 from config.console.pages import View, page
 from connections.eligibility import reason_for
+from connections.lanes import owner_of
 from connections.maintenance import shown_of
 from connections.models import ConnectionHealth, ExecutionConnection
 from connections.selectors import checks_of, health, test_waits
@@ -40,6 +41,7 @@ def show(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
         drift=DriftItem.objects.filter(connection_id=pk, state="OPEN"),
         can_change=request.user.has_perm(CHANGE),
         **_kind(connection),
+        lane_owner=owner_of(connection.lane),
         **_test(connection),
     )
 

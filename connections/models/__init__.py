@@ -10,6 +10,7 @@ from connections.models.health import (
     Mailbox,
 )
 from connections.models.instruments import Instrument
+from connections.models.lanes import LaneLease
 from connections.models.maintenance import MaintenanceWindow
 from connections.models.presets import (
     DataConnection,
@@ -38,6 +39,7 @@ __all__ = [
     "HostCircuit",
     "Instrument",
     "KillSwitch",
+    "LaneLease",
     "Mailbox",
     "MaintenanceWindow",
     "SizingMode",

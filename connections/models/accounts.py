@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Self
+from typing import Any, Self
 
 from django.conf import settings
 from django.db import models, transaction
@@ -15,6 +15,7 @@ from django.utils import timezone
 from common.clocks import market_now
 from common.history import tracked
 from connections import credentials, eligibility, health
+from connections.lanes import lane_for
 from connections.models.health import ConnectionHealth, HealthStatus
 from connections.models.presets import DataConnection, TradingPreset
 
@@ -39,7 +40,7 @@ class BrokerHost(Func):
     output_field = models.CharField(max_length=120)
 
 
-@tracked(exclude=["sealed_credentials", "broker_host"])
+@tracked(exclude=["sealed_credentials", "broker_host", "lane"])
 class ExecutionConnection(models.Model):
     """One broker account of a tenant, or of an administrator (then it takes every signal)."""
 
@@ -80,6 +81,14 @@ class ExecutionConnection(models.Model):
     )
     preset = models.ForeignKey(TradingPreset, models.PROTECT, null=True, blank=True)
     data_connection = models.ForeignKey(DataConnection, models.PROTECT, null=True, blank=True)
+    lane = models.CharField(
+        max_length=64,
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+        help_text="Which worker speaks to it: empty for any, else a queue's name.",
+    )
     instrument_book = models.CharField(
         max_length=80, blank=True, help_text="Which list of instruments the account shares."
     )
@@ -102,10 +111,25 @@ class ExecutionConnection(models.Model):
                 name="one_connection_an_account",
             ),
         ]
-        indexes = [models.Index(fields=["broker_host"], name="connection_of_host")]
+        indexes = [
+            models.Index(fields=["broker_host"], name="connection_of_host"),
+            models.Index(fields=["lane"], name="connection_of_lane", condition=~Q(lane="")),
+        ]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.type} · {self.account})"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save it, in the lane that its kind and settings give it.
+
+        Raises InvalidInputError where they name a lane that is none.
+        """
+        changed = kwargs.get("update_fields")
+        if changed is None or {"type", "settings"} & set(changed):
+            self.lane = lane_for(self.type, self.pk, self.account, self.settings)
+            if changed is not None:
+                kwargs["update_fields"] = [*changed, "lane"]
+        super().save(*args, **kwargs)
 
     @property
     def owner_id(self) -> int:

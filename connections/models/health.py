@@ -51,7 +51,6 @@ class ConnectionHealth(models.Model):
     reconciled_at = models.DateTimeField(
         null=True, help_text="First clean comparison since the last (re)connect; no entry before."
     )
-    lane_owner = models.CharField(max_length=80, blank=True, default="", db_default="")
 
     class Meta:
         indexes = [

@@ -224,7 +224,8 @@ def _find(wanted: Sequence[Wanted]) -> list[list[OrderReport] | Exception | None
 def cancel(wanted: Sequence[tuple[Any, CancelRequest]]) -> set[tuple[UUID, str]]:
     """Have orders cancelled that somebody decided about; return those that are."""
     send_by = machine_time() + float(settings.FILLCAST_SEND_WITHIN_SECONDS)
-    timed = [(row, replace(one, send_by=send_by)) for row, one in wanted]
+    until = runtime.present().lanes.until
+    timed = [(row, replace(one, send_by=min(send_by, until(row.lane)))) for row, one in wanted]
     calls = [
         (row, partial(adapter_for(row.type).cancel, spec_from_row(row), one)) for row, one in timed
     ]

@@ -22,7 +22,7 @@ AT_ONCE, AT_ONE_HOST = 500, 100
 @dataclass(frozen=True, slots=True)
 class Errand:
     """One call. key: a second one of it is not begun meanwhile; about: the row it was asked for,
-    with its `broker_host`; write: gets what came of this errand and of others, many at once."""
+    with its `broker_host` and `lane`; write: gets what came of this and other errands at once."""
 
     key: Hashable
     about: Any
@@ -56,7 +56,7 @@ class Errands:
     ) -> None:
         self._loop, self._tell, self._timeout = loop, tell, timeout
         self._places = Places(in_all=AT_ONCE, per_host=AT_ONE_HOST)
-        self._under_way: set[Hashable] = set()
+        self._under_way: dict[Hashable, str] = {}  # with their lanes
         self._changed = threading.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -70,10 +70,15 @@ class Errands:
         """Begin what is not under way already; returns at once. From any thread."""
         with self._changed:
             fresh = [errand for errand in errands if errand.key not in self._under_way]
-            self._under_way.update(errand.key for errand in fresh)
+            self._under_way |= {errand.key: errand.about.lane for errand in fresh}
         if fresh:
             send_by = machine_time() + self._timeout
             self._loop.call_soon_threadsafe(self._begin, fresh, send_by)
+
+    def is_busy(self, lane: str) -> bool:
+        """Whether one of this lane is under way."""
+        with self._changed:
+            return lane in self._under_way.values()
 
     def wait_idle(self, timeout: float) -> bool:
         """Wait until none is under way; False when the time is over first."""
@@ -93,7 +98,7 @@ class Errands:
             answer = error
         self._tell(Done(errand, answer))
         with self._changed:  # last: who waits until all is idle finds all of it told
-            self._under_way.discard(errand.key)
+            self._under_way.pop(errand.key, None)
             self._changed.notify_all()
 
     async def _ask(self, errand: Errand, send_by: float) -> Any:

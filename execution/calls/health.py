@@ -21,7 +21,7 @@ from connections.health import (
 )
 
 NOT_THE_BROKERS_FAULT = frozenset({
-    Code.SEND_DEADLINE, Code.KILL_SWITCH, Code.UNEXPECTED,
+    Code.SEND_DEADLINE, Code.KILL_SWITCH, Code.LANE_LOST, Code.UNEXPECTED,
     Code.RATE_LIMITED,  # it answers, and wants less of us: its budget rests
     Code.BROKER_CLOCK,  # our clock is wrong, or we were too slow
 })  # fmt: skip

@@ -1,132 +1,247 @@
-"""Places on the wire, and who gets them: exits before entries, slow accounts after quick ones.
+"""The lanes that this process holds: taken by lease, prolonged, shared fairly, given back.
 
-Slow is who answered slowly lately, judged by what this process saw itself: a machine that is busy
-makes everybody's answers late, so slow means slower than the others too. All slow calls together
-take a share of the places; a call that turns out to be overdue gives its place back at once.
+One owner at a time, whatever dies or stands still. A lane is taken only when its lease has run out
+by the database's clock; its owner counts the same seconds by its own clock, from before it asked,
+and so stops first. Whoever takes one finds none of its accounts compared: no entry goes out before
+each has been (`connections.reconciled_at`), for what the last owner had under way is known to its
+rows and to the broker alone.
 """
 
 import threading
-from collections import OrderedDict, deque
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
 
-SLOW_SECONDS = 1.5
-TIMES_THE_USUAL = 3
-REMEMBERED = 5  # calls of one account
-ACCOUNTS = 20_000  # remembered at most, those heard of last
-USUAL = 201  # calls of all accounts
+import structlog
+from django.db import transaction
 
+from common.clocks import machine_time
+from common.faults import point
+from common.sql import array, columns, rows, run
+from connections.lanes import GENERAL, SHARED, is_lane
 
-def is_slow(lasted: Sequence[float], usual: float) -> bool:
-    """Whether calls that lasted so many seconds are slow where the median of all is `usual`."""
-    return bool(lasted) and median(lasted) > slow_after(usual)
-
-
-def slow_after(usual: float) -> float:
-    """Seconds after which a call is overdue where the median of all is `usual`."""
-    return max(SLOW_SECONDS, TIMES_THE_USUAL * usual)
+log = structlog.get_logger(__name__)
+OnLane = Callable[[str, bool], None]
 
 
-def median(values: Sequence[float]) -> float:
-    """The middle one, the upper of two."""
-    return sorted(values)[len(values) // 2]
+def nobody(lane: str, is_ours: bool) -> None:
+    """Nobody wants to know."""
 
 
-class Pace:
-    """How fast accounts answered lately. Written on the event loop, read from any thread."""
+TAKE = """
+INSERT INTO connections_lanelease AS l (lane, owner, fence, taken_at, until)
+SELECT lane, %(owner)s, 1, clock_timestamp(), clock_timestamp() + make_interval(secs => %(lease)s)
+FROM unnest(%(lanes)s::text[]) AS t (lane) ORDER BY lane
+ON CONFLICT (lane) DO UPDATE SET owner = EXCLUDED.owner, fence = l.fence + 1,
+  taken_at = EXCLUDED.taken_at, until = EXCLUDED.until
+WHERE l.until < clock_timestamp()
+RETURNING lane, fence
+"""
 
-    def __init__(self) -> None:
-        self._lasted: OrderedDict[str, deque[float]] = OrderedDict()
-        self._all: deque[float] = deque(maxlen=USUAL)
-        self._usual = 0.0
-        self.slow: set[str] = set()
+NOT_COMPARED = """
+UPDATE connections_connectionhealth SET reconciled_at = NULL WHERE connection_id IN (
+  SELECT h.connection_id FROM connections_connectionhealth h
+  JOIN connections_executionconnection c ON c.id = h.connection_id
+  WHERE c.lane = ANY(%s::text[]) AND h.reconciled_at IS NOT NULL
+  ORDER BY h.connection_id FOR NO KEY UPDATE OF h)
+"""
 
-    def note(self, connection_id: str, seconds: float) -> None:
-        """A call has ended, one way or another."""
-        lasted = self._lasted.pop(connection_id, None)
-        if lasted is None:
-            lasted = deque(maxlen=REMEMBERED)
-        self._lasted[connection_id] = lasted  # again the last
-        lasted.append(seconds)
-        self._all.append(seconds)
-        if is_slow(lasted, self._usual):
-            self.slow.add(connection_id)
-        else:
-            self.slow.discard(connection_id)
-        if len(self._lasted) > ACCOUNTS:
-            self.slow.discard(self._lasted.popitem(last=False)[0])
+RENEW = """
+UPDATE connections_lanelease l SET until = clock_timestamp() + make_interval(secs => %s)
+FROM unnest(%s::text[], %s::bigint[]) AS t (lane, fence)
+WHERE l.lane = t.lane AND l.fence = t.fence AND l.owner = %s
+RETURNING l.lane
+"""
 
-    def overdue_after(self) -> float:
-        """Seconds after which a call is overdue, by the last calls of all accounts."""
-        self._usual = median(self._all) if self._all else 0.0
-        return slow_after(self._usual)
+GIVE_BACK = """
+UPDATE connections_lanelease l SET owner = '', until = clock_timestamp()
+FROM unnest(%s::text[], %s::bigint[]) AS t (lane, fence)
+WHERE l.lane = t.lane AND l.fence = t.fence AND l.owner = %s
+"""
+
+# Roles are queues joined by +. A lane that a live worker names is that worker's, not to be shared.
+SHARES = f"""
+WITH alive AS (
+  SELECT string_to_array(role, '+') AS queues FROM execution_workerlease
+  WHERE lease_until > clock_timestamp()
+)
+SELECT (SELECT count(*) FROM alive WHERE '{SHARED}' = ANY(queues)) AS workers,
+  ARRAY(SELECT DISTINCT c.lane FROM connections_executionconnection c
+    WHERE c.lane <> '' AND starts_with(c.lane, '{SHARED}.')
+      AND NOT EXISTS (SELECT FROM alive WHERE c.lane = ANY(queues)) ORDER BY 1) AS lanes
+"""
+
+FREE = """
+SELECT t.lane FROM unnest(%s::text[]) AS t (lane)
+LEFT JOIN connections_lanelease l ON l.lane = t.lane
+WHERE l.lane IS NULL OR l.until < clock_timestamp() ORDER BY t.lane
+"""
 
 
-class Room:
-    """The places of one wire, counted. Slow calls stand apart, at most as many as there are places:
-    they give theirs back to the others."""
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which lanes a process is for, by its queues."""
 
-    def __init__(self, places: int) -> None:
-        self.places = places
-        self._taken = self._slow = 0
-        self._changed = threading.Condition()
+    general: bool
+    shares: bool
+    named: frozenset[str]
+
+    @classmethod
+    def of(cls, queues: Collection[str]) -> "Wanted":
+        """`sessions`: a fair share of those; a lane's own name: just that one; others: general."""
+        named = frozenset(filter(is_lane, queues))
+        return cls(bool({*queues} - named - {SHARED}), SHARED in queues, named)
 
     @property
-    def in_flight(self) -> int:
-        """How many calls are under way or about to be."""
-        return self._taken + self._slow
+    def any(self) -> bool:
+        """Whether it is to hold any lane besides the general one."""
+        return self.shares or bool(self.named)
+
+
+@dataclass(slots=True)
+class Held:
+    """A lane of ours. until: machine_time(), past which nothing may leave. is_leaving: nothing new
+    is begun in it."""
+
+    fence: int
+    until: float
+    is_leaving: bool = False
+
+
+def share_of(lanes: int, workers: int) -> int:
+    """Return how many of so many lanes a worker holds at most, where so many share them. Pure."""
+    return -(-lanes // max(workers, 1))
+
+
+class Lanes:
+    """The lanes of one process. `renew` and `balance` are called about once a second."""
+
+    def __init__(
+        self,
+        owner: str,
+        wanted: Wanted,
+        lease_seconds: float,
+        on_change: OnLane = nobody,
+    ) -> None:
+        """on_change: told of each lane that becomes ours, or is ours no more to work for."""
+        self.wanted = wanted
+        self._owner, self._lease, self._on_change = owner, lease_seconds, on_change
+        self._lock = threading.Lock()
+        self._held: dict[str, Held] = {}
+        self._lost: set[str] = set()
+        self._general = (GENERAL,) if wanted.general else ()
+
+    # ---- what may be done now --------------------------------------------------------------
+    def held(self) -> tuple[str, ...]:
+        """Return the lanes in which work may begin now."""
+        if not self._held:
+            return self._general
+        now = machine_time()
+        with self._lock:
+            ours = [name for name, one in self._held.items() if one.until > now]
+            return (*self._general, *(one for one in ours if not self._held[one].is_leaving))
+
+    def until(self, lane: str) -> float:
+        """Return the machine_time() until when a call of this lane may leave."""
+        if lane == GENERAL:
+            return float("inf")
+        held = self._held.get(lane)
+        return held.until if held else float("-inf")
 
     @property
-    def for_slow(self) -> int:
-        """How many more entries of slow accounts may begin: together a quarter of the places."""
-        return max(self.places // 4 - self._slow, 0)
+    def leaving(self) -> list[str]:
+        """Lanes that are to be given back as soon as their calls have ended."""
+        with self._lock:
+            return [name for name, one in self._held.items() if one.is_leaving]
 
-    def reserve(self, wanted: int, *, urgent: bool = False) -> int:
-        """Return how many orders may be claimed now, at least one; waits while there is no room.
+    def take_lost(self) -> list[str]:
+        """Return the lanes that were lost since the last time: their sessions are to be closed."""
+        with self._lock:
+            lost, self._lost = sorted(self._lost - self._held.keys()), set()
+            return lost
 
-        urgent: exits, for which an eighth of the places is kept free of entries.
+    # ---- leases ----------------------------------------------------------------------------
+    def renew(self) -> None:
+        """Prolong what we hold by one UPDATE; a lane whose row is not ours any more is lost."""
+        with self._lock:
+            fences = {name: one.fence for name, one in self._held.items()}
+        if not fences:
+            return
+        asked = machine_time()
+        names, numbers = columns(list(fences.items()), 2)
+        kept = {row.lane for row in rows(RENEW, (self._lease, names, numbers, self._owner))}
+        with self._lock:
+            for name in kept & self._held.keys():
+                self._held[name].until = asked + self._lease
+        self._forget([name for name in fences if name not in kept], are_lost=True)
+
+    def balance(self) -> list[str]:
+        """Take what is free and wanted, up to our share; mark what is too much as leaving.
+
+        Returns the lanes that were taken.
         """
-        with self._changed:
-            # Entries wait for a bundle's worth of room; an exit goes as soon as there is any.
-            enough = 1 if urgent else min(wanted, max(self.places // 4, 1))
-            self._changed.wait_for(lambda: self._free(urgent) >= enough)
-            granted = min(wanted, self._free(urgent))
-            self._taken += granted
-            return granted
+        wanted = set(self.wanted.named)
+        if self.wanted.shares:
+            (shares,) = rows(SHARES)
+            ours = sorted(name for name in self._held if name not in self.wanted.named)
+            most = share_of(len(shares.lanes), shares.workers)
+            staying = [name for name in ours if name in shares.lanes][:most]
+            self._leave(name for name in ours if name not in staying)
+            wanted |= self._free(shares.lanes, most - len(staying))
+        return self._take([one for one in sorted(wanted) if one not in self._held])
 
-    def free(self, places: int, *, slow: bool = False) -> None:
-        """Give back places that were not used, or whose calls have ended."""
-        with self._changed:
-            if slow:
-                self._slow -= places
-            else:
-                self._taken -= places
-            self._changed.notify_all()  # a bundle and the worker's own look may both wait
+    def _free(self, lanes: Iterable[str], most: int) -> set[str]:
+        if most <= 0:
+            return set()
+        found = rows(FREE, (array(one for one in lanes if one not in self._held),))
+        return {row.lane for row in found[:most]}
 
-    def step_aside(self) -> bool:
-        """Let one slow call give its place to the others. False: too many have done so."""
-        with self._changed:
-            if self._slow >= self.places:
-                return False
-            self._taken -= 1
-            self._slow += 1
-            self._changed.notify_all()
-            return True
+    def _take(self, names: list[str]) -> list[str]:
+        free = [row.lane for row in rows(FREE, (array(names),))] if names else []
+        if not free:
+            return []
+        asked = machine_time()
+        with transaction.atomic():
+            told = {"owner": self._owner, "lease": self._lease, "lanes": array(free)}
+            taken = {row.lane: row.fence for row in rows(TAKE, told)}
+            run(NOT_COMPARED, (array(taken),))
+        point("lane.taken")
+        with self._lock:
+            self._held |= {n: Held(fence, asked + self._lease) for n, fence in taken.items()}
+        for name in taken:
+            log.info("a lane is ours", lane=name)
+            self._on_change(name, True)
+        return list(taken)
 
-    def wait_idle(self, timeout: float) -> bool:
-        """Wait until no call is under way; False when the time is over first."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self.in_flight == 0, timeout)
+    def _leave(self, names: Iterable[str]) -> None:
+        for name in names:
+            with self._lock:
+                held = self._held.get(name)
+                if held is None or held.is_leaving:
+                    continue
+                held.is_leaving = True
+            log.info("a lane is to be given back", lane=name)
+            self._on_change(name, False)
 
-    def _most(self, urgent: bool) -> int:
-        if urgent:
-            return self.places
-        return max(self.places - max(self.places // 8, 1), 1)
+    def leave_all(self) -> None:
+        """Begin nothing new in any lane: this process ends."""
+        self._leave(list(self._held))
 
-    def _free(self, urgent: bool) -> int:
-        return self._most(urgent) - self._taken
+    def give_back(self, names: Collection[str]) -> None:
+        """End the leases of lanes whose calls have ended and whose sessions are closed."""
+        with self._lock:
+            fences = [(name, self._held[name].fence) for name in names if name in self._held]
+        self._forget([name for name, _ in fences], are_lost=False)  # first: nothing leaves now
+        if fences:
+            run(GIVE_BACK, (*columns(fences, 2), self._owner))
 
-
-def crowded_out(connection_ids: Collection[str], slow: Collection[str], room: int) -> set[str]:
-    """Return the slow accounts of these that must wait, where `room` of them may begin. Pure."""
-    waiting = [one for one in connection_ids if one in slow]
-    return set(waiting[room:])
+    def _forget(self, names: Iterable[str], *, are_lost: bool) -> None:
+        for name in names:
+            with self._lock:
+                if (held := self._held.pop(name, None)) is None:
+                    continue
+                if are_lost:
+                    self._lost.add(name)
+            if are_lost:
+                log.error("a lane was lost: its sessions are closed", lane=name)
+            if not held.is_leaving:
+                self._on_change(name, False)

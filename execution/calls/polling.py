@@ -25,6 +25,7 @@ from common.errors import MisconfiguredError
 from common.halving import all_or_halves
 from common.sql import array, columns, rows, run
 from connections.health import OURS, TELL, UNUSABLE, Again, mark_errors
+from connections.lanes import IN_LANES, in_held
 from connections.selectors import spec_from_row
 from execution.calls import asking, runtime
 from execution.drift.reconcile import reconcile
@@ -41,11 +42,11 @@ AT_MOST = 2000  # under way in one process
 OVERLAP = timedelta(seconds=60)  # the broker's clock and books may lag behind ours
 
 # While an account is being asked nobody else takes it; if its process dies, somebody does then.
-DUE = """
+DUE = f"""
 WITH due AS (
   SELECT r.connection_id FROM execution_accountreading r
   JOIN connections_executionconnection c ON c.id = r.connection_id
-  WHERE c.type = ANY(%(kinds)s::text[]) AND c.archived_at IS NULL
+  WHERE c.type = ANY(%(kinds)s::text[]) AND c.archived_at IS NULL AND {IN_LANES}
     AND c.broker_host NOT IN (SELECT host FROM connections_hostcircuit WHERE opened_at IS NOT NULL)
     AND (r.poll_after IS NULL OR r.poll_after <= clock_timestamp())
     AND (EXISTS (SELECT FROM execution_order o WHERE o.connection_id = c.id
@@ -139,7 +140,7 @@ def poll(limit: int = 200) -> int:
 
 
 def _begin(calls: Answers[Orders], silent: Sequence[str], limit: int) -> int:
-    due = rows(DUE, {"kinds": array(silent), "limit": limit, "lease": _lease()})
+    due = rows(DUE, {"kinds": array(silent), "limit": limit, "lease": _lease(), **in_held()})
     if not due:
         return 0
     read_to = market_now()

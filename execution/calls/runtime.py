@@ -18,11 +18,14 @@ from brokers.windows import Maintenance
 from common.clocks import machine_time
 from common.codes import Code
 from common.sql import rows, run
+from connections import lanes as of_process
 from connections import maintenance
 from connections.host_circuits import open_hosts
 from connections.testing import use_runner
 from execution.calls.flusher import Flusher
 from execution.calls.health import Health
+from execution.calls.lanes import Lanes, OnLane, Wanted, nobody
+from execution.calls.sessions import Sessions
 from execution.calls.wire import Switch, Wire
 from execution.halts import read_halts
 from execution.intents.decide import Later
@@ -45,20 +48,24 @@ BURY = "DELETE FROM execution_workerlease WHERE lease_until < clock_timestamp() 
 class Runtime:
     """The threads of one trading process. `start` once, `stop` gives back what was not sent."""
 
-    def __init__(self, role: str) -> None:
+    def __init__(self, role: str, on_lane: OnLane = nobody) -> None:
+        """role: its queues, joined by +. on_lane: see `Lanes`."""
         self.id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self.role = role
         self._lease = settings.FILLCAST_LEASE_SECONDS
         self.switch = Switch(self._lease)
+        self.lanes = Lanes(self.id, Wanted.of(role.split("+")), self._lease, on_lane)
         self.hosts_away: frozenset[str] = frozenset()
         self.maintenance: tuple[Maintenance, ...] = ()
         self.wire = Wire(
             places=settings.FILLCAST_WIRE_PLACES,
             call_timeout=settings.FILLCAST_CALL_TIMEOUT_SECONDS,
             switch=self.switch,
+            until=self.lanes.until,
         )
         self.health = Health()
         self.flusher = Flusher(self.wire.outbox, self.health.note)
+        self.sessions = Sessions(self.lanes, self.wire, self.flusher)
         self._stopping, self._ended = threading.Event(), threading.Event()
         self._renewing: threading.Thread | None = None
 
@@ -70,6 +77,7 @@ class Runtime:
     def start(self, *, every: Sequence[tuple[str, float, Callable[[], object]]] = ()) -> None:
         """Take the lease, start the threads; `every`: (name, seconds, what) to run besides."""
         self.renew()
+        of_process.use(self.lanes.held)
         self.wire.start()
         # Connection tests and account reads share the adapters' sessions.
         use_runner(partial(self.wire.ask, timeout=LONGEST_READ_SECONDS))
@@ -83,10 +91,11 @@ class Runtime:
 
     def renew(self) -> None:
         """Prolong the lease by one UPDATE, which counts who else trades and so has a share of the
-        brokers' rates; read the kill switch and the hosts away with it."""
+        brokers' rates, and the lanes' by another; read the kill switch and the hosts away."""
         asked = machine_time()
         owner = (self.id, self.role, socket.gethostname(), os.getpid(), self._lease)
         [live] = rows(RENEW, owner)
+        self.lanes.renew()
         budgets.use(settings.REDIS_URL, live.processes)
         self.switch.update(read_halts(), asked)
         self.hosts_away = open_hosts()
@@ -116,9 +125,11 @@ class Runtime:
     def stop(self, timeout: float = 8.0) -> bool:
         """Let the calls in hand end, write their outcomes, end the lease. True: all was told."""
         self.drain()
+        self.lanes.leave_all()
         idle = self.wire.wait_idle(timeout) and self.flusher.drain(timeout)
         if not idle:
             log.warning("calls are still under way; they will be looked up", id=self.id)
+        self.sessions.give_back(self.lanes.leaving)
         self.wire.disconnect(2)
         self.flusher.stop()
         self.flusher.join(2)
@@ -178,12 +189,12 @@ def ask(call: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(asyncio.wait_for(call, LONGEST_READ_SECONDS))
 
 
-def begin(role: str, **options: object) -> Runtime:
+def begin(role: str, on_lane: OnLane = nobody, **options: object) -> Runtime:
     """Start this process's runtime once; return it."""
     global _present
     with _lock:
         if _present is None:
-            runtime = Runtime(role)
+            runtime = Runtime(role, on_lane)
             runtime.start(**options)  # type: ignore[arg-type]
             _present = runtime
         return _present

@@ -10,7 +10,7 @@ key, past every finished order, until it has its thousand) and changed by `= ANY
 asks for the plans.
 """
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,8 @@ from brokers.registry import adapter_for
 from common.clocks import market_now
 from common.codes import Code
 from common.faults import point
-from common.sql import rows, run
+from common.sql import array, rows, run
+from connections.lanes import in_held, of_lanes
 from connections.selectors import spec_from_row
 from execution.calls.errands import Done, Errand
 from execution.calls.flusher import apply_or_hold
@@ -33,10 +34,10 @@ RUNG_GRACE_SECONDS = 1
 
 # The oldest due first: those that wait (for their host, for a comparison) are due again every few
 # seconds, and would else stand in front of everybody who is looked at by nobody.
-DUE = """
+DUE = f"""
 SELECT id FROM execution_order
 WHERE status = 'PENDING' AND due_at <= clock_timestamp() AND priority <= %(priority)s
-  AND wish = ''
+  AND wish = '' AND {of_lanes("connection_id")}
   AND coalesce(rung_at, created_at) < clock_timestamp() - make_interval(secs => %(grace)s)
 ORDER BY priority, due_at, id LIMIT %(limit)s
 """
@@ -67,7 +68,7 @@ SELECT id, signal_id, connection_id, '{Code.OWNER_GONE.value}', 'UNKNOWN' FROM t
 # is half as long again as the last. A quarter is left to chance: a broker that comes back does not
 # meet everybody at once. The oldest due first, so that thousands of a silent broker's do not stand
 # in front of everybody else's; who passes over locked rows may take them in any order.
-ASK = """
+ASK = f"""
 WITH asked AS (
   UPDATE execution_order SET
     lookup_after = clock_timestamp() + make_interval(secs => (0.75 + random() / 2)
@@ -75,13 +76,13 @@ WITH asked AS (
         extract(epoch FROM clock_timestamp() - answer_by), 0)::float8)))
   WHERE id = ANY(ARRAY(
     SELECT id FROM execution_order
-    WHERE lookup_after <= clock_timestamp()
+    WHERE lookup_after <= clock_timestamp() AND {of_lanes("connection_id")}
     ORDER BY lookup_after LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED))
   RETURNING id, connection_id, client_order_id, symbol, fence, proofs, submitted_at,
     answer_by < clock_timestamp() AS proves
 )
 SELECT a.*, c.type, c.account, c.exchange_name, c.settings, c.sealed_credentials,
-  coalesce(c.user_id, c.admin_id) AS owner_id, c.broker_host,
+  coalesce(c.user_id, c.admin_id) AS owner_id, c.broker_host, c.lane,
   extract(epoch FROM clock_timestamp() - a.submitted_at)::int AS age
 FROM asked a JOIN connections_executionconnection c ON c.id = a.connection_id
 """
@@ -154,12 +155,14 @@ UPDATE execution_order SET lookup_after = NULL WHERE id IN (
 """
 
 
-def due(limit: int, *, exits_only: bool = False) -> list[int]:
-    """Return ids of PENDING rows that may run and whose bell seems not to have been heard."""
+def due(limit: int, *, exits_only: bool = False, lanes: Collection[str] | None = None) -> list[int]:
+    """Return ids of PENDING rows that may run and whose bell seems not to have been heard, of this
+    process's lanes or of others."""
     parameters = {
         "priority": 1 if exits_only else 32767,
         "grace": RUNG_GRACE_SECONDS,
         "limit": limit,
+        **(in_held() if lanes is None else {"lanes": array(lanes)}),
     }
     return [row.id for row in rows(DUE, parameters)]
 
@@ -179,7 +182,7 @@ def ask_brokers(wire: Wire) -> int:
     keeps nobody else's orders unknown.
     """
     pauses = {"first": ASK_FIRST_SECONDS, "longest": settings.FILLCAST_LOOKUP_LONGEST_SECONDS}
-    unknown = rows(ASK, pauses)
+    unknown = rows(ASK, {**pauses, **in_held()})
     wire.errands.start(
         [Errand(("look-up", row.id), row, partial(_find, row), settle_lookups) for row in unknown]
     )

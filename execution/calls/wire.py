@@ -8,7 +8,7 @@ learns goes into `outbox`, and the flusher writes it down.
 import asyncio
 import queue
 import threading
-from collections.abc import Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, TypeVar
@@ -25,7 +25,7 @@ from connections.models import HaltMode
 from execution.audit.tallies import new_reference
 from execution.calls.errands import Errands
 from execution.calls.flusher import Told
-from execution.calls.lanes import Pace, Room, crowded_out
+from execution.calls.places import Pace, Room, crowded_out
 from execution.halts import Halts
 from execution.intents.claim import Outgoing
 
@@ -72,12 +72,20 @@ class Call:
 class Wire(threading.Thread):
     """The loop's thread, its places, and what came back."""
 
-    def __init__(self, *, places: int, call_timeout: float, switch: Switch) -> None:
+    def __init__(
+        self,
+        *,
+        places: int,
+        call_timeout: float,
+        switch: Switch,
+        until: Callable[[str], float] = lambda lane: float("inf"),
+    ) -> None:
+        """until: the machine_time() until when calls of a lane may leave (`lanes.Lanes`)."""
         super().__init__(daemon=True, name="wire")
         self.outbox: queue.SimpleQueue[Told] = queue.SimpleQueue()
         self.loop = asyncio.new_event_loop()
         self.room, self.pace = Room(places), Pace()
-        self._call_timeout, self._switch = call_timeout, switch
+        self._call_timeout, self._switch, self.until = call_timeout, switch, until
         self._calls: dict[int, Call] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._used: set[str] = set()
@@ -124,6 +132,11 @@ class Wire(threading.Thread):
         until = machine_time() + timeout
         idle = self.room.wait_idle(timeout)
         return self.errands.wait_idle(max(0.0, until - machine_time())) and idle
+
+    def is_busy(self, lane: str) -> bool:
+        """Whether a call of this lane is under way."""
+        calls = list(self._calls.values())
+        return any(call.outgoing.lane == lane for call in calls) or self.errands.is_busy(lane)
 
     def crowded_out(self, connection_ids: Collection[str]) -> set[str]:
         """Return those of these accounts whose entries must wait: slow ones, beyond their share."""
@@ -195,12 +208,14 @@ class Wire(threading.Thread):
             self._told(outgoing.request, fault)
 
     def _guard(self, request: OrderRequest) -> None:
-        """Right before the socket write: the deadline, and the kill switch."""
+        """Right before the socket write: the deadline, the kill switch, the lane's lease."""
         call = self._calls.get(request.order_id)
         if call is None or machine_time() > request.send_by:
             raise NotSent(Code.SEND_DEADLINE)
         if self._switch.stops(call.outgoing):
             raise NotSent(Code.KILL_SWITCH)
+        if call.outgoing.lane and machine_time() > self.until(call.outgoing.lane):
+            raise NotSent(Code.LANE_LOST)
         point("wire.guarded")
 
     def _time_out(self, order_id: int) -> None:

@@ -19,6 +19,7 @@ from common.faults import point
 from common.halving import all_or_halves
 from common.money import plain
 from common.sql import rows, run
+from connections.lanes import IN_LANES, IS_UP, in_held, resting
 from execution.calls import asking
 from execution.calls.asking import Snapshot
 from execution.calls.flusher import AWAY
@@ -39,14 +40,15 @@ from execution.reports.streams import drain_first
 
 log = structlog.get_logger(__name__)
 
-CONNECTIONS = """
+CONNECTIONS = f"""
 SELECT c.id AS connection_id, c.type, c.account, c.exchange_name, c.settings, c.sealed_credentials,
-  c.broker_host, coalesce(c.user_id, c.admin_id) AS owner_id, c.auto_correct
+  c.broker_host, coalesce(c.user_id, c.admin_id) AS owner_id, c.auto_correct, c.lane
 FROM connections_executionconnection c JOIN connections_connectionhealth h ON h.connection_id = c.id
 LEFT JOIN execution_accountreading r ON r.connection_id = c.id
-WHERE c.archived_at IS NULL AND h.status = 'ACTIVE'
+WHERE c.archived_at IS NULL AND h.status = 'ACTIVE' AND {IN_LANES}
   AND (cardinality(%(ids)s::uuid[]) = 0 OR c.id = ANY(%(ids)s::uuid[]))
-  AND (r.compare_asked_at <= clock_timestamp() OR NOT %(first)s OR h.reconciled_at IS NULL)
+  AND (r.compare_asked_at <= clock_timestamp() OR h.reconciled_at IS NULL
+    OR NOT %(first)s AND {IS_UP})
   AND c.broker_host NOT IN (SELECT host FROM connections_hostcircuit WHERE opened_at IS NOT NULL)
   -- Switched off is only for entries: what is open there is looked after.
   AND (c.is_active OR r.compare_asked_at <= clock_timestamp() OR EXISTS (
@@ -80,12 +82,15 @@ WHERE connection_id = ANY(%s) AND position_id IS NULL
   AND status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
 """
 
-# Only a read counts that began after the connection's last trouble and its last test, and in a new
-# epoch when nobody could be sending any more.
+# Only a read counts that began after the connection's last trouble and its last test, after its
+# lane was taken, and in a new epoch when nobody could be sending any more.
 CLEAN = """
 UPDATE connections_connectionhealth SET reconciled_at = clock_timestamp()
 WHERE connection_id = ANY(%(connections)s) AND reconciled_at IS NULL
   AND coalesce(greatest(last_error_at, last_tested_at), '-infinity') < %(began)s
+  AND connection_id NOT IN (
+    SELECT c.id FROM connections_lanelease l JOIN connections_executionconnection c USING (lane)
+    WHERE l.taken_at > %(began)s AND c.lane <> '')
   AND NOT EXISTS (
     SELECT FROM connections_epoch WHERE released_at IS NULL AND answer_by > %(began)s)
 """
@@ -115,7 +120,9 @@ def reconcile(connection_ids: Sequence[UUID] = (), *, first_only: bool = False) 
     Returns how many differences were seen. Each is compared as soon as it has answered; one whose
     read failed is left as it is.
     """
-    wanted = rows(CONNECTIONS, {"ids": list(connection_ids), "first": first_only})
+    wanted = rows(
+        CONNECTIONS, {"ids": list(connection_ids), "first": first_only, **in_held(), **resting()}
+    )
     if not wanted:
         return 0
     # What the broker has told already is no difference; what it cannot tell now may be one.

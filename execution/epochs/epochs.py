@@ -22,6 +22,7 @@ from brokers.registry import adapter_for
 from common.codes import Code
 from common.errors import ConflictError, InvalidInputError
 from common.sql import array, rows, run
+from connections import lanes
 from connections.halting import release_kill_switch, set_kill_switch
 from connections.models import Epoch, HaltMode, KillSwitch
 from execution.calls import runtime
@@ -141,6 +142,8 @@ def settle() -> list[int]:
     if epoch is None or epoch.answer_by > timezone.now():
         return []
     if epoch.books_read_at is None:
+        if lanes.GENERAL not in lanes.held():
+            return []  # whoever may ask all brokers reads their books first
         _read_books(epoch)
     run(sql.KNOWN_AGAIN)
     return _clear_exits(epoch)

@@ -17,6 +17,7 @@ from uuid import UUID
 from common.clocks import machine_time
 from common.codes import Code
 from common.sql import rows
+from connections.lanes import IN_LANES, in_held
 from execution.calls import asking
 
 AGAIN_SECONDS = 30
@@ -34,7 +35,8 @@ JOIN positions_executionposition p ON p.id = o.position_id
 JOIN connections_executionconnection c ON c.id = o.connection_id
 JOIN connections_connectionhealth h ON h.connection_id = c.id
 JOIN connections_accountsnapshot a ON a.connection_id = c.id
-WHERE o.id = ANY(%(ids)s) AND o.status = 'FAILED' AND o.reason = '{Code.RESTORED_EXIT.value}'
+WHERE o.id = ANY(%(ids)s) AND {IN_LANES}
+  AND o.status = 'FAILED' AND o.reason = '{Code.RESTORED_EXIT.value}'
   AND p.quantity > 0 AND a.position_mode = 'NETTING' AND h.reconciled_at > %(answer_by)s
   AND NOT EXISTS (SELECT FROM execution_driftitem d
     WHERE d.connection_id = c.id AND (d.state = 'OPEN' OR d.state <> 'RESOLVED'
@@ -48,7 +50,7 @@ def unsent(held: Sequence[int], answer_by: datetime) -> list[int]:
 
     answer_by: of the epoch. Asks brokers, each account at most once in half a minute.
     """
-    found = rows(NETTED, {"ids": list(held), "answer_by": answer_by})
+    found = rows(NETTED, {"ids": list(held), "answer_by": answer_by, **in_held()})
     able = {row.connection_id: row for row in found if _may_ask(row)}
     for key in able:
         _asked[key] = machine_time()

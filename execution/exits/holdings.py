@@ -18,6 +18,7 @@ from django.db import transaction
 from brokers.messages import BrokerPosition
 from brokers.registry import adapter_for
 from common.sql import columns, rows, run
+from connections.lanes import in_held, of_lanes
 from connections.selectors import spec_from_row
 from execution.calls import runtime
 from execution.calls.errands import Done, Errand
@@ -26,18 +27,19 @@ from execution.exits.reserve import lock_positions
 ZERO = Decimal(0)
 
 # Who asks claims the rows for the time that the call may take.
-ASK = """
+ASK = f"""
 WITH due AS (
-  SELECT id FROM positions_executionposition WHERE ask_after <= clock_timestamp()
+  SELECT id FROM positions_executionposition
+  WHERE ask_after <= clock_timestamp() AND {of_lanes("connection_id")}
   ORDER BY ask_after LIMIT 500 FOR NO KEY UPDATE SKIP LOCKED
 ), asked AS (
   UPDATE positions_executionposition p SET ask_after =
-    CASE WHEN p.quantity > 0 THEN clock_timestamp() + make_interval(secs => %s) END
+    CASE WHEN p.quantity > 0 THEN clock_timestamp() + make_interval(secs => %(longest)s) END
   FROM due WHERE p.id = due.id
   RETURNING p.id, p.connection_id, p.ask_after
 )
 SELECT c.id AS connection_id, array_agg(a.id) AS position_ids, clock_timestamp() AS began, c.type,
-  c.account, c.exchange_name, c.settings, c.sealed_credentials, c.broker_host,
+  c.account, c.exchange_name, c.settings, c.sealed_credentials, c.broker_host, c.lane,
   coalesce(c.user_id, c.admin_id) AS owner_id
 FROM asked a JOIN connections_executionconnection c ON c.id = a.connection_id
 WHERE a.ask_after IS NOT NULL GROUP BY c.id
@@ -90,7 +92,7 @@ def look() -> list[int]:
     errands.start(
         [
             Errand(("holdings", *row.position_ids), row, partial(_read, row), _told)
-            for row in rows(ASK, (errands.longest,))
+            for row in rows(ASK, {"longest": errands.longest, **in_held()})
         ]
     )
     freed = []

@@ -19,6 +19,7 @@ from common.clocks import machine_time
 from common.codes import Code
 from common.faults import point
 from common.sql import rows, run
+from connections.lanes import in_held, of_lanes
 from connections.selectors import spec_from_row
 from execution.calls import runtime
 from execution.calls.errands import Done, Errand
@@ -32,8 +33,10 @@ CANCEL_AGAIN = "least(60, 2.5 * power(2, least(wish_tries, 9)))"
 LEVELS_AGAIN = "least(30, 0.5 * power(2, least(levels_tries, 9)))"
 
 # The oldest due first: what is wished of orders that are UNKNOWN is due again each second.
-LOCK = """
+# Where the broker must be asked it is for the lane's process; the rest needs no call.
+LOCK = f"""
 SELECT id FROM execution_order WHERE wish <> '' AND due_at <= clock_timestamp()
+  AND (status <> ALL('{{{",".join(AT_BROKER)}}}') OR {of_lanes("connection_id")})
 ORDER BY due_at LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED
 """
 
@@ -73,7 +76,7 @@ WITH moved AS (
   SELECT id, signal_id, connection_id, '{Code.CANCEL_ASKED.value}', 'CANCEL_REQUESTED' FROM moved
 )
 SELECT m.*, c.type, c.account, c.exchange_name, c.settings, c.sealed_credentials, c.broker_host,
-  coalesce(c.user_id, c.admin_id) AS owner_id
+  coalesce(c.user_id, c.admin_id) AS owner_id, c.lane
 FROM moved m JOIN connections_executionconnection c ON c.id = m.connection_id
 """
 
@@ -98,10 +101,11 @@ WITH due AS (
   SELECT id FROM positions_executionposition
   WHERE {_DIFFERS}
     AND (levels_due_at IS NULL OR levels_due_at <= clock_timestamp())
+    AND {of_lanes("connection_id")}
   ORDER BY id LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED
 ), p AS (
   UPDATE positions_executionposition o SET levels_tries = least(o.levels_tries + 1, 100),
-    levels_due_at = clock_timestamp() + make_interval(secs => %s)
+    levels_due_at = clock_timestamp() + make_interval(secs => %(longest)s)
   WHERE o.id = ANY(ARRAY(SELECT id FROM due)) RETURNING o.*
 )
 SELECT p.id, p.connection_id, p.symbol, p.broker_position_id, p.quantity, p.lifted,
@@ -109,7 +113,7 @@ SELECT p.id, p.connection_id, p.symbol, p.broker_position_id, p.quantity, p.lift
   CASE WHEN p.sl_guardian = 'BROKER' AND NOT p.lifted THEN p.sl END AS sl,
   CASE WHEN p.tp_guardian = 'BROKER' AND NOT p.lifted THEN p.tp END AS tp,
   c.type, c.account, c.exchange_name, c.settings, c.sealed_credentials, c.broker_host,
-  coalesce(c.user_id, c.admin_id) AS owner_id
+  coalesce(c.user_id, c.admin_id) AS owner_id, c.lane
 FROM p
 JOIN connections_executionconnection c ON c.id = p.connection_id
 JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.signal_id
@@ -156,7 +160,7 @@ def grant_wishes() -> list[int]:
     errands = runtime.present().wire.errands
     send_by = _send_by()
     with transaction.atomic():
-        wished = rows(WISHED, ([row.id for row in rows(LOCK)],))
+        wished = rows(WISHED, ([row.id for row in rows(LOCK, in_held())],))
         exits = _settle(wished)
         cancels = _ask_cancels(wished, errands.longest)
     if cancels:
@@ -175,7 +179,7 @@ def move_levels() -> None:
     """Have brokers told of the levels that they do not hold as they should, without waiting."""
     errands = runtime.present().wire.errands
     send_by = _send_by()
-    levels = rows(LEVELS, (errands.longest,))
+    levels = rows(LEVELS, {"longest": errands.longest, **in_held()})
     if levels:
         point("wishes.committed")
     errands.start(
@@ -247,11 +251,13 @@ def _ask_cancels(wished: Sequence[Any], claimed_for: float) -> list[Any]:
 
 
 def _cancel(row: Any, send_by: float) -> Coroutine[Any, Any, list[OrderReport]]:
+    send_by = min(send_by, runtime.present().lanes.until(row.lane))
     request = CancelRequest(row.client_order_id, row.broker_order_id, row.symbol, send_by)
     return adapter_for(row.type).cancel(spec_from_row(row), request)
 
 
 def _modify(row: Any, send_by: float) -> Coroutine[Any, Any, list[OrderReport]]:
+    send_by = min(send_by, runtime.present().lanes.until(row.lane))
     request = ModifyRequest(
         row.client_order_id, row.broker_position_id, row.symbol, row.sl, row.tp, row.quantity,
         send_by,

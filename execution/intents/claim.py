@@ -7,7 +7,7 @@ written by one statement.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,8 @@ from common.clocks import machine_seconds_until, machine_time, market_now
 from common.codes import Code
 from common.faults import point
 from common.sql import array, columns, rows, run
+from connections.lanes import GENERAL
+from connections.lanes import held as held_lanes
 from connections.models import HaltMode
 from connections.selectors import spec_from_row
 from execution.exits.reserve import balance
@@ -45,6 +47,7 @@ from execution.intents.sizing import Denial
 
 OVERDUE_SECONDS = 1
 NETTING = PositionMode.NETTING.value
+UNHELD = Later(Code.LANE_UNHELD)
 HeldBack = Callable[[Sequence[Any]], Mapping[str, Later]]
 
 
@@ -58,6 +61,7 @@ class Outgoing:
     is_entry: bool
     feed_id: int | None
     owner_id: int
+    lane: str = GENERAL
 
 
 def nobody(entries: Sequence[Any]) -> Mapping[str, Later]:
@@ -71,10 +75,13 @@ def claim(
     owner: str,
     skip_locked: bool = False,
     held_back: HeldBack = nobody,
+    unheld: Collection[str] = (),
 ) -> list[Outgoing]:
     """Write the intent of every due order of the bundle, or why it is denied; one transaction.
 
-    held_back: says which connections' entries of these rows wait, and what for.
+    held_back: says which connections' entries of these rows wait, and what for. Rows of lanes that
+    this process does not hold are left as they are. unheld: lanes that no process holds, and of
+    whose rows alone this is: none leaves, an entry that is too late ends, the others are told why.
 
     Raises OperationalError when a mailbox stays locked beyond the lock time-out: the rows stay
     PENDING, and whoever looks next takes them.
@@ -87,16 +94,23 @@ def claim(
         if not locked:
             return []
         point("claim.locked")
+        lanes = {*unheld}.difference(held_lanes()) if unheld else held_lanes()
         pending = [
             row
             for row in rows(sql.LOAD, (ids,))
-            if row.status == "PENDING" and row.is_due and row.connection_id in locked
+            if row.status == "PENDING"
+            and row.is_due
+            and row.connection_id in locked
+            and row.lane in lanes
         ]
         if not pending:
             return []
         specs = {row.connection_id: spec_from_row(row) for row in pending}
         market = _load_market(pending)
-        postponed = held_back([row for row in pending if row.position_id is None])
+        if unheld:
+            postponed: Mapping[str, Later] = {row.connection_id: UNHELD for row in pending}
+        else:
+            postponed = held_back([row for row in pending if row.position_id is None])
         decisions = _decide_all(pending, market, specs, postponed)
         later = [(row.id, d) for row, d in decisions if isinstance(d, Later)]
         _postpone(later)
@@ -159,6 +173,8 @@ def _decide(
     if not is_entry:
         if halt == HaltMode.HALTED or row.connection_id in waiting:
             return Later(needs=while_halted(market.exits[row.id]))
+        if postponed.get(row.connection_id) is UNHELD:
+            return UNHELD
         return decide_exit(row, market, adapter_for(row.type).capabilities(spec))
     if halt is not None:
         return Denial(Code.TRADING_HALTED if halt == HaltMode.HALTED else Code.ENTRIES_HALTED)
@@ -280,7 +296,9 @@ def _outgoing(
         fence=written.fence,
         send_by=send_by,
     )
-    return Outgoing(row.type, spec, request, is_entry, signal and signal.feed_id, row.owner_id)
+    return Outgoing(
+        row.type, spec, request, is_entry, signal and signal.feed_id, row.owner_id, row.lane
+    )
 
 
 def _oca_group(row: Any, spec: ConnectionSpec, entry_client_order_id: str) -> str:

@@ -11,6 +11,7 @@ from brokers.messages import OrderReport
 from common.clocks import machine_time
 from common.faults import point
 from common.sql import rows
+from connections.lanes import IN_LANES, in_held
 from execution.calls import runtime
 from execution.calls.flusher import apply_or_halve
 from execution.calls.held import HOLD_SECONDS
@@ -23,7 +24,11 @@ _one_at_a_time = threading.Lock()
 Key = tuple[str, str | OrderReport]
 _waits_since: dict[Key, float] = {}  # machine_time(), by kind and event; under the lock
 
-KINDS = "SELECT DISTINCT type FROM connections_executionconnection WHERE archived_at IS NULL"
+# A session's news are heard by the process that has the session.
+KINDS = f"""
+SELECT DISTINCT c.type FROM connections_executionconnection c
+WHERE c.archived_at IS NULL AND {IN_LANES}
+"""
 
 
 def drain_events() -> int:
@@ -39,6 +44,12 @@ def drain_events() -> int:
         _one_at_a_time.release()
 
 
+def drain_now() -> int:
+    """The same for whoever was told of news: it may be behind what another thread drains now."""
+    with _one_at_a_time:
+        return sum(applied or 0 for applied in _drain_all().values())
+
+
 def drain_first() -> set[str]:
     """The same for whoever compares afterwards; returns the kinds that could not be asked."""
     with _one_at_a_time:
@@ -46,7 +57,7 @@ def drain_first() -> set[str]:
 
 
 def _drain_all() -> dict[str, int | None]:
-    return {row.type: _drain_or_warn(row.type) for row in rows(KINDS)}
+    return {row.type: _drain_or_warn(row.type) for row in rows(KINDS, in_held())}
 
 
 def _drain_or_warn(kind: str) -> int | None:

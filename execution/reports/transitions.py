@@ -200,14 +200,15 @@ def _after_decision(state: State, report: OrderReport) -> Step | None:
     """Ours only while the fence is: a stale process's decision bounces off.
 
     An exit is tried until its position is closed: a wish to close does not lapse because a broker
-    cannot be reached. The kill switch costs it no try; it goes out when the switch is released.
+    cannot be reached. The kill switch costs it no try, nor does a lane that another process has
+    taken; it goes out when the switch is released, or from there.
     """
     if state.status != S.SUBMITTING or state.fence != report.fence:
         return None
     if report.kind == ReportKind.UNKNOWN:
         return Step(S.UNKNOWN, report.code or Code.REPLY_LOST, report.detail)
     if state.is_exit:
-        counts = report.code != Code.KILL_SWITCH
+        counts = report.code not in (Code.KILL_SWITCH, Code.LANE_LOST)
         return Step(S.PENDING, report.code, report.detail, next_try=counts)
     if state.tries + 1 >= TRIES:
         return Step(S.FAILED, Code.NOT_SENT_RETRIES_SPENT, f"Last: {report.code} {report.detail}")

@@ -25,7 +25,7 @@ def rung(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[int], str]]:
     """What would have been rung for, instead of ringing."""
     heard: list[tuple[list[int], str]] = []
 
-    def ring(order_ids: list[int], *, queue: str = tasks.ENTRIES) -> None:
+    def ring(order_ids: list[int], *, queue: str = tasks.ENTRIES, lanes: object = None) -> None:
         heard.append((list(order_ids), queue))
 
     monkeypatch.setattr(tasks, "ring", ring)

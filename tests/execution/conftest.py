@@ -22,7 +22,7 @@ cast.register()
 def no_bell(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     """Nothing is sent to Celery; what would have been rung is kept."""
     rung: list[list[int]] = []
-    monkeypatch.setattr(tasks, "ring", lambda ids, queue="": rung.append(list(ids)))
+    monkeypatch.setattr(tasks, "ring", lambda ids, queue="", lanes=None: rung.append(list(ids)))
     monkeypatch.setattr(tasks, "_ring_wishes", lambda: None)
     return rung
 

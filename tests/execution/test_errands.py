@@ -13,6 +13,7 @@ import pytest
 from brokers.base import NotSent
 from common.clocks import machine_time
 from common.sql import rows, run
+from connections.lanes import in_held
 from connections.models import ExecutionConnection
 from execution.calls import errands as module
 from execution.calls import sweeps
@@ -121,7 +122,7 @@ def test_one_stop_is_moved_by_one_process_at_a_time(
     cast.signal(feed, action="MODIFY", refers_to=signal, sl=D("1.095"))
     hang("modify", account)
     wishes.grant_wishes()
-    assert rows(wishes.LEVELS, (11,)) == []  # as another process would look
+    assert rows(wishes.LEVELS, {"longest": 11, **in_held()}) == []  # as another process would look
     assert seconds_until("positions_executionposition", "levels_due_at") > 10
 
 
@@ -196,6 +197,7 @@ def seconds_until(table: str, column: str) -> int:
 @dataclass
 class About:
     broker_host: str
+    lane: str = ""
 
 
 @pytest.fixture

@@ -1,171 +1,414 @@
-"""Who gets a place on the wire: exits first, slow accounts in a lane of their own."""
+"""Lanes: which one, who holds it, and that nobody else speaks for its accounts."""
 
-import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
+from django.conf import settings
+from django.utils import timezone
+from hypothesis import given
+from hypothesis import strategies as st
 
-from brokers.messages import OrderRequest
-from connections.models import ExecutionConnection
-from execution.calls.lanes import Pace, Room, crowded_out, is_slow, slow_after
+from brokers.base import NotSent
+from brokers.messages import Capabilities, ConnectionSpec
+from brokers.registry import adapter_for
+from common.clocks import machine_time
+from common.codes import Code
+from common.errors import InvalidInputError
+from common.sql import run
+from connections import lanes as of_process
+from connections import selectors, testing
+from connections.lanes import lane_of
+from connections.models import ConnectionHealth, ExecutionConnection, LaneLease
+from connections.polling import refresh_due_accounts
+from connections.probing import look_again
+from execution.calls import sweeps
+from execution.calls.lanes import Held, Lanes, Wanted, share_of
+from execution.calls.polling import poll
 from execution.calls.runtime import Runtime
-from execution.models import Order
-from execution.services import close_position, execute
+from execution.drift.reconcile import reconcile_all, reconcile_new
+from execution.exits import holdings
+from execution.exits.wishes import grant_wishes
+from execution.fan_out import lanes_of
+from execution.models import Order, WorkerLease
+from execution.reports.streams import drain_events
+from execution.services import execute, look, tell_unheld
+from positions.models import ExecutionPosition
 from signals.models import Feed
+from tests.connections import make
 from tests.execution import cast
 from tests.execution.double import Double
-from tests.execution.test_errands import until
+
+LEASE = float(settings.FILLCAST_LEASE_SECONDS)
+IN_A_LANE = "sessions.3"
 
 
-# ---- judged by what was seen ----
-@pytest.mark.parametrize(
-    ("lasted", "usual", "slow"),
-    [
-        ([], 0.1, False),
-        ([0.1, 0.1, 0.1], 0.1, False),
-        ([9.0], 0.1, True),
-        ([0.1, 9.0, 0.1], 0.1, False),  # one lost answer among good ones
-        ([9.0, 9.0, 0.1], 0.1, True),
-        ([1.4, 1.4], 0.1, False),
-        ([3.0, 3.0], 1.2, False),  # everybody is late: it is this machine
-        ([4.0, 4.0], 1.2, True),
-    ],
-)
-def test_slow_means_slower_than_a_limit_and_than_the_others(
-    lasted: list[float], usual: float, slow: bool
-) -> None:
-    assert is_slow(lasted, usual) is slow
+@pytest.fixture(autouse=True)
+def general_again() -> Iterator[None]:
+    """What this process holds is as before."""
+    before = of_process._held
+    yield
+    of_process._held = before
+    of_process.let_rest(())
 
 
-def test_a_call_is_overdue_by_a_limit_or_by_three_times_the_usual() -> None:
-    assert (slow_after(0.0), slow_after(0.4), slow_after(2.0)) == (1.5, 1.5, 6.0)
+def lanes(owner: str, *queues: str, lease: float = LEASE) -> Lanes:
+    """A process for these queues, with a lease of its own."""
+    WorkerLease.objects.update_or_create(
+        id=owner,
+        defaults={
+            "role": "+".join(queues), "host": "h", "pid": 1,
+            "lease_until": timezone.now() + timedelta(minutes=5),
+        },
+    )  # fmt: skip
+    return Lanes(owner, Wanted.of(queues), lease)
 
 
-def test_an_account_that_answers_well_again_leaves_the_slow_lane() -> None:
-    pace = Pace()
-    for seconds in (9, 9, 9):
-        pace.note("a", seconds)
-    assert pace.slow == {"a"}
-    for _ in range(3):
-        pace.note("a", 0.1)
-    assert pace.slow == set()
+def dead(*owners: str) -> None:
+    """Their leases have run out."""
+    long_ago = timezone.now() - timedelta(minutes=1)
+    WorkerLease.objects.filter(id__in=owners).update(lease_until=long_ago)
+    LaneLease.objects.filter(owner__in=owners).update(until=long_ago)
 
 
-def test_only_the_accounts_heard_of_last_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("execution.calls.lanes.ACCOUNTS", 2)
-    pace = Pace()
-    for name in "abc":
-        pace.note(name, 9)
-    assert pace.slow == {"b", "c"}
-
-
-def test_slow_accounts_share_what_room_they_have() -> None:
-    assert crowded_out(["a", "b", "c"], {"b", "c"}, 2) == set()
-    assert crowded_out(["a", "b", "c"], {"b", "c"}, 1) == {"c"}
-    assert crowded_out(["a", "b", "c"], {"b", "c"}, 0) == {"b", "c"}
-    assert crowded_out(["a"], {"b"}, 0) == set()
-
-
-# ---- places ----
-def test_entries_leave_an_eighth_of_the_places_to_exits() -> None:
-    room = Room(80)
-    assert room.reserve(100) == 70
-    assert room.reserve(100, urgent=True) == 10
-    assert room.in_flight == 80
-
-
-@pytest.mark.parametrize("places", [1, 2, 3, 7, 8])
-def test_few_places_are_places_too(places: int) -> None:
-    room = Room(places)
-    assert 1 <= room.reserve(10) <= places
-    room.free(room.in_flight)
-    assert room.reserve(10, urgent=True) == places
-
-
-def test_who_waits_is_woken_when_a_slow_call_steps_aside() -> None:
-    room, granted = Room(4), []
-    room.reserve(4, urgent=True)
-    waiter = threading.Thread(target=lambda: granted.append(room.reserve(1, urgent=True)))
-    waiter.start()
-    assert room.step_aside()
-    waiter.join(5)
-    assert granted == [1]
-    assert (room.in_flight, room.for_slow) == (5, 0)
-    room.free(1, slow=True)
-    assert (room.in_flight, room.for_slow) == (4, 1)
-
-
-def test_no_more_step_aside_than_there_are_places() -> None:
-    room = Room(2)
-    aside = []
-    for _ in range(3):
-        room.reserve(1)
-        aside.append(room.step_aside())
-    assert aside == [True, True, False]
-
-
-# ---- on the wire ----
 @pytest.fixture
-def hang(broker: Double, monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
-    """Orders of the accounts in this set wait for the test's end before they reach the broker."""
-    released, silent, real = threading.Event(), set[str](), broker.submit
+def laned(alice: ExecutionConnection) -> ExecutionConnection:
+    """Alice's account needs a session."""
+    ExecutionConnection.objects.filter(pk=alice.pk).update(lane=IN_A_LANE)
+    alice.refresh_from_db()
+    return alice
 
-    async def submit(spec: Any, request: OrderRequest, guard: Any) -> Any:
-        if spec.connection_id in silent:
-            await asyncio.to_thread(released.wait, 20)
-        return await real(spec, request, guard)
 
-    monkeypatch.setattr(broker, "submit", submit)
-    yield silent
-    released.set()
+# ---- which lane ----
+def capabilities(**fields: Any) -> Capabilities:
+    spec = ConnectionSpec(connection_id="", account="")
+    return replace(adapter_for("paper").capabilities(spec), **fields)
+
+
+@given(st.uuids(), st.integers(1, 256))
+def test_the_same_connection_is_always_in_the_same_of_so_many_lanes(one: UUID, many: int) -> None:
+    lane = lane_of(capabilities(session=True), one, many)
+    assert lane == lane_of(capabilities(session=True), one, many)
+    assert of_process.is_lane(lane)
+    assert 0 <= int(lane.removeprefix("sessions.")) < many
+    assert lane_of(capabilities(), one, many) == ""
+
+
+@given(st.lists(st.uuids(), min_size=2, max_size=5, unique=True))
+def test_who_shares_a_folder_shares_the_lane(ids: list[UUID]) -> None:
+    one_folder = capabilities(session=True, session_key="mt4 terminal-1")
+    assert len({lane_of(one_folder, one, 8) for one in ids}) == 1
+
+
+def test_a_connection_beside_its_terminal_has_that_workers_lane() -> None:
+    assert lane_of(capabilities(session=True, lane="mt5.main"), uuid4(), 8) == "mt5.main"
+    with pytest.raises(InvalidInputError):
+        lane_of(capabilities(session=True, lane="mt5.a b"), uuid4(), 8)
+
+
+@pytest.mark.django_db
+def test_the_row_has_its_lane_from_when_it_is_made_and_when_its_settings_change() -> None:
+    paper, ibkr = make.connection(type="paper"), make.connection(type="ibkr")
+    assert (paper.lane, ibkr.lane) == ("", of_process.nth(str(ibkr.pk), 8))
+    mt4 = [make.connection(type="mt4", settings={"folder": "one"}) for _ in range(3)]
+    assert len({one.lane for one in mt4}) == 1
+    mt5 = make.connection(type="mt5", settings={"terminal": "London"})
+    assert mt5.lane == "mt5.london"
+    mt5.settings = {}
+    mt5.save(update_fields=["settings"])
+    assert ExecutionConnection.objects.get(pk=mt5.pk).lane == "mt5.main"
+
+
+# ---- one owner at a time ----
+@pytest.mark.django_db
+def test_one_holds_it_at_a_time_and_the_next_only_when_the_lease_has_run_out(
+    laned: ExecutionConnection,
+) -> None:
+    one, other = lanes("one", "sessions"), lanes("other", IN_A_LANE)
+    dead("other")
+    assert one.balance() == [IN_A_LANE]
+    WorkerLease.objects.filter(id="other").update(lease_until=timezone.now() + timedelta(1))
+    assert other.balance() == []
+    assert (one.held(), other.held()) == ((IN_A_LANE,), ())
+    assert LaneLease.objects.get().fence == 1
+    dead("one")
+    assert other.balance() == [IN_A_LANE]
+    assert LaneLease.objects.get().fence == 2
+    one.renew()  # it finds its row gone
+    assert one.held() == ()
+    assert one.take_lost() == [IN_A_LANE]
+    assert one.until(IN_A_LANE) < machine_time() < other.until(IN_A_LANE)
+    assert LaneLease.objects.get().owner == "other"
+
+
+@pytest.mark.django_db
+def test_who_stood_still_does_not_believe_its_own_lease(
+    laned: ExecutionConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = lanes("one", "sessions")
+    one.balance()
+    later = machine_time() + LEASE + 0.001
+    monkeypatch.setattr("execution.calls.lanes.machine_time", lambda: later)
+    assert one.held() == ()  # though nobody has told it anything
+    one.renew()  # nobody took it meanwhile: it is still its own
+    assert one.held() == (IN_A_LANE,)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_wire_full_of_overdue_calls_has_room_for_the_others(
-    feed: Feed, trading: Runtime, hang: set[str]
-) -> None:
-    trading.wire.room.places = 4
-    silent = [cast.account(feed) for _ in range(3)]  # as many as entries may have places
-    well = [cast.account(feed) for _ in range(3)]
-    hang.update(str(account.pk) for account in silent)
-    cast.signal(feed)
-    execute(list(Order.objects.filter(connection__in=silent).values_list("pk", flat=True)))
-    execute(list(Order.objects.filter(connection__in=well).values_list("pk", flat=True)))
-    until(lambda: Order.objects.filter(connection__in=well, status="FILLED").count() == 3)
-    assert Order.objects.filter(connection__in=silent, status="SUBMITTING").count() == 3
+def test_of_many_who_reach_for_a_free_lane_one_gets_it(laned: ExecutionConnection) -> None:
+    all_of_them = [lanes(f"p{n}", IN_A_LANE) for n in range(8)]
+    taken: list[str] = []
+    start = threading.Barrier(len(all_of_them))
+
+    def reach(one: Lanes) -> None:
+        from django.db import connection
+
+        start.wait(10)
+        taken.extend(one.balance())
+        connection.close()
+
+    threads = [threading.Thread(target=reach, args=(one,)) for one in all_of_them]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert taken == [IN_A_LANE]
+    assert sum(one.held() == (IN_A_LANE,) for one in all_of_them) == 1
+
+
+@pytest.mark.django_db
+def test_whoever_takes_a_lane_has_its_accounts_compared_anew(laned: ExecutionConnection) -> None:
+    health = ConnectionHealth.objects.filter(connection=laned)
+    assert health.get().reconciled_at is not None
+    lanes("one", "sessions").balance()
+    assert health.get().reconciled_at is None
+    assert not laned.can_execute_trades()
+
+
+@given(st.integers(0, 60), st.integers(1, 20))
+def test_shares_are_fair_and_cover_everything(many: int, workers: int) -> None:
+    assert share_of(many, workers) * workers >= many
+    assert share_of(many, workers) * workers < many + workers
+
+
+@pytest.mark.django_db
+def test_lanes_are_shared_and_given_up_when_another_comes(feed: Feed) -> None:
+    for n in range(6):
+        one = cast.account(feed)
+        ExecutionConnection.objects.filter(pk=one.pk).update(lane=f"sessions.{n}")
+    told: list[tuple[str, bool]] = []
+    first = lanes("first", "sessions")
+    first._on_change = lambda lane, is_ours: told.append((lane, is_ours))
+    assert len(first.balance()) == 6
+    second = lanes("second", "sessions")
+    assert second.balance() == []
+    first.balance()
+    assert first.leaving == ["sessions.3", "sessions.4", "sessions.5"]
+    assert first.held() == ("sessions.0", "sessions.1", "sessions.2")  # nothing new in the others
+    assert first.until("sessions.4") > machine_time()  # what is in hand may still leave
+    assert second.balance() == []
+    first.give_back(first.leaving)
+    assert second.balance() == ["sessions.3", "sessions.4", "sessions.5"]
+    assert told[-3:] == [("sessions.3", False), ("sessions.4", False), ("sessions.5", False)]
+    named = lanes("named", "sessions.0")  # whoever names a lane gets it
+    first.balance()
+    assert first.leaving == ["sessions.0"]
+    first.give_back(first.leaving)
+    assert named.balance() == ["sessions.0"]
+    assert first.balance() == []
+
+
+def test_queues_say_what_a_process_is_for() -> None:
+    assert Wanted.of(["exits", "maintenance"]) == Wanted(True, False, frozenset())
+    assert Wanted.of(["sessions"]) == Wanted(False, True, frozenset())
+    assert Wanted.of(["mt5.main"]) == Wanted(False, False, frozenset({"mt5.main"}))
+    assert Wanted.of(["execution", "sessions"]).general
+
+
+# ---- nobody else speaks for its accounts ----
+ROUNDS: dict[str, Callable[[], object]] = {
+    "look": lambda: look(500),
+    "look for exits": lambda: look(500, exits_only=True),
+    "wishes": grant_wishes,
+    "holdings": holdings.look,
+    "poll": poll,
+    "compare": reconcile_all,
+    "compare new": reconcile_new,
+    "look again": look_again,
+    "accounts": lambda: refresh_due_accounts(older_than_seconds=0),
+    "events": drain_events,
+}
+
+
+@pytest.fixture
+def busy(laned: ExecutionConnection, feed: Feed, trading: Runtime, broker: Double) -> Order:
+    """In her lane something of every kind is due, and nobody has done it."""
+    first = cast.signal(feed)
+    of_process.use(lambda: (IN_A_LANE,))
+    cast.fill_all()
+    of_process.use(trading.lanes.held)
+    position = ExecutionPosition.objects.get(signal=first)
+    run(
+        "UPDATE positions_executionposition SET ask_after = clock_timestamp(), sl_guardian ="
+        " 'BROKER', broker_sl = 1.05, levels_due_at = NULL WHERE id = %s", (position.pk,)
+    )  # fmt: skip
+    cast.signal(feed, currency_pair="EUR/USD")  # PENDING
+    rests = cast.order(signal=first)
+    run(
+        "UPDATE execution_order SET status = 'SUBMITTED', done_at = NULL, wish = 'CANCEL',"
+        " lookup_after = clock_timestamp(), due_at = clock_timestamp() WHERE id = %s",
+        (rests.pk,),
+    )
+    run("UPDATE connections_connectionhealth SET unreachable_at = clock_timestamp(),"
+        " last_error_at = clock_timestamp() - interval '1 minute'")  # fmt: skip
+    run("INSERT INTO execution_accountreading (connection_id, compare_asked_at)"
+        " VALUES (%s, clock_timestamp()) ON CONFLICT (connection_id) DO UPDATE"
+        " SET compare_asked_at = clock_timestamp()", (laned.pk,))  # fmt: skip
+    run("UPDATE execution_order SET rung_at = clock_timestamp() - interval '1 minute',"
+        " created_at = clock_timestamp() - interval '1 minute'")  # fmt: skip
+    broker.event_stream = False  # so that it would be polled
+    broker.calls.clear()
+    return rests
 
 
 @pytest.mark.django_db(transaction=True)
-def test_entries_of_slow_accounts_wait_while_their_share_is_taken(
-    feed: Feed, trading: Runtime, broker: Double
+@pytest.mark.parametrize("name", [*ROUNDS, "ask"])
+def test_a_general_worker_never_asks_a_broker_about_an_account_of_a_lane(
+    name: str, busy: Order, trading: Runtime, broker: Double, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trading.wire.room.places = 8  # two of them for slow accounts
-    slow, well = [cast.account(feed) for _ in range(3)], cast.account(feed)
-    for account in slow:
-        trading.wire.pace.note(str(account.pk), 9)
+    if name == "accounts":
+        run("UPDATE connections_connectionhealth SET unreachable_at = NULL")
+    read = broker.account
+
+    def account(spec: ConnectionSpec) -> Any:
+        broker.calls.append(("account", spec.connection_id))
+        return read(spec)
+
+    monkeypatch.setattr(broker, "account", account)
+
+    def go() -> None:
+        if name == "ask":
+            sweeps.ask_brokers(trading.wire)
+        else:
+            ROUNDS[name]()
+        assert trading.wire.wait_idle(10)
+        assert trading.flusher.drain(10)
+
+    go()
+    assert broker.calls == []
+    assert not broker.tickets[1:]
+    of_process.use(lambda: (IN_A_LANE,))
+    trading.lanes._held[IN_A_LANE] = _held_for_long()
+    go()
+    if name not in ("events", "look for exits", "poll"):  # there it is done: the round is no sham
+        assert broker.calls or broker.tickets[1:], name
+
+
+def _held_for_long() -> Held:
+    return Held(1, machine_time() + 60)
+
+
+# ---- nothing leaves past the lease ----
+@pytest.mark.django_db(transaction=True)
+def test_an_order_whose_lane_was_lost_before_the_write_does_not_leave(
+    laned: ExecutionConnection, feed: Feed, trading: Runtime, broker: Double
+) -> None:
+    of_process.use(lambda: (IN_A_LANE,))
+    trading.lanes._held[IN_A_LANE] = Held(1, machine_time() - 0.001)
     cast.signal(feed)
     execute(cast.pending())
     assert trading.wire.wait_idle(10)
     assert trading.flusher.drain(10)
-    assert Order.objects.get(connection=well).status == "FILLED"
-    assert Order.objects.filter(connection__in=slow, status="FILLED").count() == 2
-    assert Order.objects.filter(connection__in=slow, status="PENDING").count() == 1
+    order = cast.order()
+    assert (order.status, order.reason, broker.tickets) == ("PENDING", Code.LANE_LOST, [])
+    trading.lanes._held[IN_A_LANE].until = machine_time() + 60
+    run("UPDATE execution_order SET due_at = clock_timestamp()")
+    execute(cast.pending())
+    assert trading.wire.wait_idle(10)
+    assert trading.flusher.drain(10)
+    assert (cast.order().status, len(broker.tickets)) == ("FILLED", 1)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_exit_finds_room_though_entries_fill_the_wire_and_its_account_is_slow(
-    alice: ExecutionConnection, feed: Feed, trading: Runtime, hang: set[str]
+def test_a_cancel_and_a_moved_level_leave_no_later_than_the_lease(
+    busy: Order, trading: Runtime, monkeypatch: pytest.MonkeyPatch, broker: Double
 ) -> None:
-    trading.wire.room.places = 4
-    position = cast.filled(cast.signal(feed))
-    crowd = [cast.account(feed) for _ in range(3)]
-    hang.update(str(account.pk) for account in crowd)
+    of_process.use(lambda: (IN_A_LANE,))
+    until = machine_time() + 0.5
+    trading.lanes._held[IN_A_LANE] = Held(1, until)
+    asked: list[float | None] = []
+
+    async def note(spec: ConnectionSpec, request: Any) -> Any:
+        asked.append(request.send_by)
+        raise NotSent(Code.LANE_LOST)
+
+    monkeypatch.setattr(broker, "cancel", note)
+    monkeypatch.setattr(broker, "modify", note)
+    grant_wishes()
+    assert trading.wire.wait_idle(10)
+    assert asked == [until, until]
+
+
+# ---- nobody holds it ----
+@pytest.mark.django_db(transaction=True)
+def test_orders_say_that_nobody_holds_their_lane_and_end_when_they_are_too_old(
+    laned: ExecutionConnection, feed: Feed, trading: Runtime, broker: Double
+) -> None:
+    opening = cast.signal(feed)
+    of_process.use(lambda: (IN_A_LANE,))
+    cast.fill_all()
+    of_process.use(trading.lanes.held)
+    broker.calls.clear()
+    entry = cast.order(signal=cast.signal(feed))
+    (closing,) = cast.pending()[:1]
+    cast.close_signal(opening)
+    run("UPDATE execution_order SET rung_at = clock_timestamp() - interval '1 minute'")
+    assert tell_unheld() == 2
+    waiting = {
+        order.pk: (order.status, order.reason) for order in Order.objects.filter(done_at=None)
+    }
+    assert set(waiting.values()) == {("PENDING", Code.LANE_UNHELD)}
+    run("UPDATE signals_signal SET published_at = published_at - interval '1 day'")
+    run("UPDATE execution_order SET due_at = clock_timestamp()")
+    tell_unheld()
+    entry.refresh_from_db()
+    assert (entry.status, entry.reason) == ("DENIED", Code.SIGNAL_TOO_OLD)
+    exits = Order.objects.exclude(leg__startswith="entry")
+    assert {o.status for o in exits} == {"PENDING"}  # a wish to close does not lapse
+    assert broker.calls == []
+    assert closing
+
+
+@pytest.mark.django_db
+def test_a_test_of_an_account_whose_lane_nobody_holds_says_what_to_start(
+    laned: ExecutionConnection,
+) -> None:
+    (check,) = testing.run_test(laned.pk)
+    assert check.result == "fail"
+    assert "-Q sessions" in check.detail
+    health = ConnectionHealth.objects.get(pk=laned.pk)
+    assert health.last_test[0]["name"] == "worker"
+    run("UPDATE connections_connectionhealth SET test_requested_at = clock_timestamp()")
+    assert selectors.due_tests(10) == [laned.pk]  # told again, until somebody can make it
+    lanes("one", "sessions").balance()
+    assert selectors.due_tests(10) == []
+    of_process.use(lambda: (IN_A_LANE,))
+    assert selectors.due_tests(10) == [laned.pk]
+    assert "worker" not in {one.name for one in testing.run_test(laned.pk)}
+
+
+# ---- bells ----
+@pytest.mark.django_db
+def test_the_bell_of_an_order_is_its_lanes_where_somebody_holds_it(
+    laned: ExecutionConnection, feed: Feed
+) -> None:
+    cast.account(feed)
     cast.signal(feed)
-    execute(list(Order.objects.filter(connection__in=crowd).values_list("pk", flat=True)))
-    trading.wire.pace.note(str(alice.pk), 9)
-    exit_id = close_position(position.pk)
-    assert exit_id is not None
-    execute([exit_id], urgent=True)
-    until(lambda: Order.objects.get(pk=exit_id).status == "FILLED", 1.4)  # none is overdue yet
+    ours = cast.order(connection=laned).pk
+    assert lanes_of(cast.pending()) == {}  # nobody would take the message
+    lanes("one", "sessions").balance()
+    assert lanes_of(cast.pending()) == {ours: IN_A_LANE}

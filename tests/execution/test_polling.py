@@ -12,6 +12,7 @@ from django.db import ProgrammingError
 from brokers.messages import BrokerOrder, CloseCause, ConnectionSpec, OrderType, Side
 from common.clocks import market_now
 from common.sql import rows, run
+from connections import lanes
 from connections.models import ConnectionHealth, ExecutionConnection, HostCircuit
 from execution.calls import asking, polling, runtime
 from execution.calls.polling import interval_of, poll
@@ -229,7 +230,8 @@ def test_look_ups_at_a_host_that_hangs_are_given_up_together(
     """150 of them, 50 at a time, would be three time-outs."""
     settings.FILLCAST_CALL_TIMEOUT_SECONDS = 1
     silent.hung, silent.hanging = {str(alice.pk)}, {"find_order"}
-    (row,) = rows(reconcile.CONNECTIONS, {"ids": [alice.pk], "first": False})
+    which = {"ids": [alice.pk], "first": False, **lanes.in_held(), **lanes.resting()}
+    (row,) = rows(reconcile.CONNECTIONS, which)
     assert asking.look_up([(row, f"order {n}", "") for n in range(150)]) == {}
     assert asked(silent, "find_order") == asking.AT_ONE_HOST
 

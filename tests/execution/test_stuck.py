@@ -9,6 +9,7 @@ from brokers.messages import OrderRequest, ReportKind
 from common.clocks import market_now
 from common.codes import Code
 from common.sql import rows, run
+from connections.lanes import in_held
 from connections.models import ExecutionConnection, TradingPreset
 from execution.calls import runtime, stuck, sweeps
 from execution.exits.wishes import grant_wishes
@@ -61,7 +62,7 @@ def pause_after(order: Order, unknown_for: float) -> float:
         " answer_by = clock_timestamp() - make_interval(secs => %s)",
         (unknown_for,),
     )
-    assert rows(sweeps.ASK, {"first": sweeps.ASK_FIRST_SECONDS, "longest": 20})
+    assert rows(sweeps.ASK, {"first": sweeps.ASK_FIRST_SECONDS, "longest": 20, **in_held()})
     (row,) = rows(
         "SELECT extract(epoch FROM lookup_after - clock_timestamp())::float AS left"
         " FROM execution_order"

@@ -55,21 +55,24 @@ def piled_up(alice: ExecutionConnection, feed: Feed, broker: Double) -> Order:
 
 
 STATEMENTS: dict[str, tuple[str, Any, set[str]]] = {  # name → (SQL, parameters, its indexes)
-    "due": (sweeps.DUE, {"priority": 9, "grace": 1, "limit": 500}, {"order_due"}),
+    "due": (sweeps.DUE, {"priority": 9, "grace": 1, "limit": 500, "lanes": ""}, {"order_due"}),
     "take over": (sweeps.TAKE_OVER, ("me",), {"order_in_flight", "order_flying"}),
-    "ask": (sweeps.ASK, {"first": 2, "longest": 60}, {"order_lookup"}),
+    "ask": (sweeps.ASK, {"first": 2, "longest": 60, "lanes": ""}, {"order_lookup"}),
     "outlived": (sweeps.OUTLIVED, (market_now(),), {"order_flying"}),
     "limbo": (stuck.LIMBO, (60,), {"order_in_flight", "order_flying"}),
     "stuck": (stuck.QUERY, {"stuck": 60, "answer": 10}, {"order_flying"}),
     "act": (stuck.ACT, (), {"order_flying"}),
     "unanswered": (stuck.UNANSWERED, (4,), {"order_wish", "order_flying"}),
-    "wishes": (wishes.LOCK, (), {"order_wish"}),
-    "levels": (wishes.LEVELS, (11,), {"position_levels_to_be_told"}),
+    "wishes": (wishes.LOCK, {"lanes": ""}, {"order_wish"}),
+    "levels": (wishes.LEVELS, {"longest": 11, "lanes": ""}, {"position_levels_to_be_told"}),
 }
 
 
-def test_sweeps_touch_live_rows_only(piled_up: Order) -> None:
+@pytest.mark.parametrize("lanes", ['{""}', "{}", "{sessions.1,mt5.main}"])
+def test_sweeps_touch_live_rows_only(piled_up: Order, lanes: str) -> None:
     for name, (sql, parameters, indexes) in STATEMENTS.items():
+        if "lanes" in parameters:
+            parameters = {**parameters, "lanes": lanes}
         scans = list(scans_of(plan(sql, parameters)))
         found = [scan for scan in scans if not by_key(scan)]
         assert {scan.get("Index Name") for scan in found} <= indexes, (name, found)

@@ -194,10 +194,11 @@ class Fleet:
         queues: str = "execution,exits",
         *,
         wait: bool = True,
+        threads: int = 0,
         **how: Any,
     ) -> Process:
         """Start a worker; wait until it has its lease."""
-        made = self.start(stack.worker(name, queues), **how)
+        made = self.start(stack.worker(name, queues, threads=threads), **how)
         if wait:
             self.wait_for_lease(made)
         return made

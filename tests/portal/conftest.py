@@ -31,9 +31,11 @@ def quick_passwords(settings: Any) -> None:
 def rung(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Which bells were rung; no message leaves the test."""
     heard: list[Any] = []
-    monkeypatch.setattr(
-        "execution.tasks.ring", lambda ids, queue="execution": heard.append((ids, queue))
-    )
+
+    def ring(ids: Any, queue: str = "execution", lanes: Any = None) -> None:
+        heard.append((ids, queue))
+
+    monkeypatch.setattr("execution.tasks.ring", ring)
     monkeypatch.setattr("connections.tasks.ring_test", heard.append)
     monkeypatch.setattr(
         "execution.tasks.grant_wishes.apply_async", lambda *_, **__: heard.append("wishes")

@@ -1,0 +1,191 @@
+"""The brokers' sessions of the lanes that this process holds.
+
+A lane that is taken has its accounts read and compared at once, which opens their sessions; what is
+wrong with one is told on its connection. A lane that is lost or given back has them closed, and so
+has an account that is switched off, or was idle for long. What a broker tells by itself rings a
+bell here and is applied within milliseconds.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any
+from uuid import UUID
+from zlib import crc32
+
+import structlog
+from django.conf import settings
+
+from brokers.messages import ConnectionSpec
+from brokers.registry import adapter_for
+from common.clocks import machine_time
+from common.sql import array, rows
+from connections import lanes as of_process
+from connections.polling import read_accounts, refresh_due_accounts
+from connections.selectors import spec_from_row
+from connections.testing import on_loop
+from execution.calls.flusher import Flusher
+from execution.calls.lanes import Lanes
+from execution.calls.wire import Wire
+from execution.drift.wanted import ask_for
+
+log = structlog.get_logger(__name__)
+CLOSE_SECONDS = 3.0
+GIVE_BACK_SECONDS = 20.0  # for calls in hand; then the lane goes all the same, and they are UNKNOWN
+REST_EVERY_SECONDS, WAKE_EVERY = 60.0, 10  # who rests is read and compared each tenth time
+READ_EVERY_SECONDS = 20.0
+AGAIN_SECONDS = 1.0  # after a stream broke
+
+_WHAT = """c.id AS connection_id, c.type, c.account, c.exchange_name, c.settings,
+  c.sealed_credentials, c.broker_host, c.lane, coalesce(c.user_id, c.admin_id) AS owner_id"""
+
+OF_LANES = f"""
+SELECT {_WHAT} FROM connections_executionconnection c WHERE c.lane = ANY(%s::text[])
+"""
+
+TO_OPEN = f"""
+SELECT {_WHAT} FROM connections_executionconnection c
+JOIN connections_connectionhealth h ON h.connection_id = c.id
+WHERE c.lane = ANY(%s::text[]) AND c.is_active AND c.archived_at IS NULL
+  AND h.status <> 'UNTESTED'
+  AND (h.read_after IS NULL OR h.read_after <= clock_timestamp())
+  AND (h.circuit_open_until IS NULL OR h.circuit_open_until <= clock_timestamp())
+"""
+
+# Nothing of ours is live there, and nobody has used it for long, or it is switched off.
+IDLE = f"""
+SELECT {_WHAT} FROM connections_executionconnection c
+LEFT JOIN connections_connectionhealth h ON h.connection_id = c.id
+WHERE c.lane <> '' AND c.lane = ANY(%(lanes)s::text[])
+  AND (NOT c.is_active OR c.archived_at IS NOT NULL
+    OR greatest(h.last_used_at, h.last_tested_at, c.created_at)
+      < clock_timestamp() - make_interval(secs => %(idle)s))
+  AND NOT EXISTS (SELECT FROM positions_executionposition p
+    WHERE p.connection_id = c.id AND p.quantity > 0)
+  AND NOT EXISTS (SELECT FROM execution_order o WHERE o.connection_id = c.id
+    AND o.status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED'))
+"""
+
+KINDS = """
+SELECT DISTINCT type FROM connections_executionconnection
+WHERE lane <> '' AND lane = ANY(%s::text[]) AND archived_at IS NULL
+"""
+
+
+class Sessions:
+    """What one process does about the sessions of its lanes. Its methods are rounds."""
+
+    def __init__(self, lanes: Lanes, wire: Wire, flusher: Flusher) -> None:
+        self._lanes, self._wire, self._flusher = lanes, wire, flusher
+        self._fresh: set[str] = set()
+        self._read_at = self._rested_at = machine_time()
+        self._leaving_since: dict[str, float] = {}
+        self._listening: dict[str, Future[None]] = {}
+        self._told = threading.Event()
+
+    # ---- lanes come and go -----------------------------------------------------------------
+    def tend(self) -> None:
+        """Close what was lost, take what is ours, give back what is too much."""
+        if lost := self._lanes.take_lost():
+            self.close(rows(OF_LANES, (array(lost),)))
+        self._fresh |= set(self._lanes.balance())
+        now = machine_time()
+        leaving = self._lanes.leaving
+        self._leaving_since = {n: self._leaving_since.get(n, now) for n in leaving}
+        self.give_back([n for n in leaving if self._may_go(n, now - self._leaving_since[n])])
+        self._listen()
+
+    def _may_go(self, lane: str, seconds: float) -> bool:
+        return seconds > GIVE_BACK_SECONDS or not self._wire.is_busy(lane)
+
+    def give_back(self, names: Sequence[str]) -> None:
+        """Write what came of their calls, close their sessions, end their leases."""
+        if names:
+            self._flusher.drain(CLOSE_SECONDS)
+            self.close(rows(OF_LANES, (array(names),)))
+            self._lanes.give_back(names)
+
+    def close(self, accounts: Sequence[Any]) -> None:
+        """End the sessions of accounts, all at once."""
+        if not accounts:
+            return
+        try:
+            told = self._wire.ask(_close(accounts), CLOSE_SECONDS)
+        except TimeoutError:
+            log.warning("sessions do not end in time", accounts=len(accounts))
+        else:
+            for row, error in zip(accounts, told, strict=True):
+                if error is not None:
+                    log.warning("no end", connection=str(row.connection_id), error=repr(error))
+
+    def read(self) -> None:
+        """Read the accounts of lanes that were taken just now, which opens their sessions; now and
+        then all that are due, and let rest who is idle. Whatever is wrong is told on its connection
+        and tried again less and less often (`connections.probing`)."""
+        fresh, self._fresh = self._fresh, set()
+        if fresh:
+            read_accounts(rows(TO_OPEN, (array(fresh),)), run=on_loop, adapter=adapter_for)
+        now = machine_time()
+        if now - self._rested_at > REST_EVERY_SECONDS:
+            self._rested_at = now
+            self.rest()
+        if now - self._read_at > READ_EVERY_SECONDS:
+            self._read_at = now
+            refresh_due_accounts()
+
+    # ---- who rests -------------------------------------------------------------------------
+    def rest(self) -> None:
+        """Close the sessions that nobody needs; now and then each is read and compared."""
+        idle = rows(
+            IDLE,
+            {
+                "lanes": array(self._lanes.held()),
+                "idle": settings.FILLCAST_SESSION_IDLE_SECONDS,
+            },
+        )
+        minute = int(machine_time() // REST_EVERY_SECONDS)
+        waking = {row.connection_id for row in idle if is_waking(row.connection_id, minute)}
+        of_process.let_rest(row.connection_id for row in idle if row.connection_id not in waking)
+        self.close([row for row in idle if row.connection_id not in waking])
+        if waking:
+            ask_for(list(waking))
+
+    # ---- what brokers tell -----------------------------------------------------------------
+    def hear(self, drain: Callable[[], object]) -> None:
+        """Wait a while for a broker to tell something, and have it applied at once."""
+        if self._told.wait(AGAIN_SECONDS):
+            self._told.clear()
+            drain()
+
+    def _listen(self) -> None:
+        """Have a listener for each kind of our lanes that tells things by itself."""
+        kinds = {row.type for row in rows(KINDS, (array(self._lanes.held()),))}
+        for kind in kinds - self._listening.keys():
+            can = adapter_for(kind).capabilities(ConnectionSpec(connection_id="", account=""))
+            if can.event_stream:
+                ear = asyncio.run_coroutine_threadsafe(self._hear_of(kind), self._wire.loop)
+                self._listening[kind] = ear
+        for kind in self._listening.keys() - kinds:
+            self._listening.pop(kind).cancel()
+
+    async def _hear_of(self, kind: str) -> None:
+        while True:
+            try:
+                async for _ in adapter_for(kind).stream_events():
+                    self._told.set()
+            except Exception as error:
+                log.warning("a stream of events broke", kind=kind, error=repr(error))
+            await asyncio.sleep(AGAIN_SECONDS)
+
+
+def is_waking(connection_id: UUID, minute: int) -> bool:
+    """Whether an account that rests is up in this minute: one of ten, each its own. Pure."""
+    return (crc32(connection_id.bytes) + minute) % WAKE_EVERY == 0
+
+
+async def _close(accounts: Sequence[Any]) -> list[BaseException | None]:
+    async def close(row: Any) -> None:
+        await adapter_for(row.type).disconnect(spec_from_row(row))
+
+    return list(await asyncio.gather(*map(close, accounts), return_exceptions=True))

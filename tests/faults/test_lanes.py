@@ -1,0 +1,232 @@
+"""Brokers with sessions: one process at a time speaks to an account, whoever dies or stands still.
+
+The broker is a third party's kind, found by its entry point: the paper broker over its wire, which
+needs a session (`tests/doubles/sessioned`). It notes every call with the process that made it.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.faults.fleet import FAST, Process, until
+from tests.faults.place import Place, Story, _kept
+from tests.faults.servers import ROOT, Servers
+from tests.faults.test_entries import all_ended
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(300, func_only=True)]
+LEASE = float(FAST["FILLCAST_LEASE_SECONDS"])
+LANES = 8
+TO_LANES = f"""
+UPDATE connections_executionconnection
+SET type = 'sessioned', lane = 'sessions.' || abs(hashtext(id::text)) % {LANES}
+"""
+OWNERS = """
+SELECT l.lane, w.pid FROM connections_lanelease l JOIN execution_workerlease w ON w.id = l.owner
+WHERE l.until >= clock_timestamp() ORDER BY l.lane
+"""
+CHANGES = ("submit", "cancel", "modify")
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call as it left. at: time.time()."""
+
+    at: float
+    pid: int
+    what: str
+    connection: str
+
+
+class Laned(Place):
+    """A place whose every account needs a session."""
+
+    def __init__(self, servers: Servers, folder: Path) -> None:
+        self.journal = folder / "calls.log"
+        if (kept := _kept.get(servers)) and kept.hands is not None:
+            kept.hands.kill()  # it must know the kind, too
+        plugin = str(ROOT / "tests/doubles/plugin")
+        environ = {"PYTHONPATH": plugin, "SESSIONED_JOURNAL": str(self.journal)}
+        super().__init__(servers, folder, environ)
+
+    def calls(self) -> list[Call]:
+        """What left, in its order."""
+        lines = self.journal.read_text().splitlines() if self.journal.exists() else []
+        words = [line.split() for line in lines]
+        return [Call(float(at), int(pid), what, one) for at, pid, what, one in words]
+
+    def owners(self) -> dict[str, int]:
+        """Which process holds which lane."""
+        return {row.lane: row.pid for row in self.ours.rows(OWNERS)}
+
+    def sessions(self, name: str, queues: str = "sessions", *, wait: bool = True) -> Process:
+        """Start a session worker."""
+        return self.fleet.worker(name, queues, wait=wait, threads=2)
+
+    def shared(self, *workers: Process, seconds: float = 20) -> float:
+        """Wait until these hold all lanes, in fair shares, and all accounts are compared."""
+
+        def fair() -> bool:
+            owners = list(self.owners().values())
+            counts = [owners.count(worker.pid) for worker in workers]
+            return len(owners) == sum(counts) == LANES and max(counts) - min(counts) <= 1
+
+        return self.wait(fair, f"not shared: {self.owners()}", seconds)
+
+    def ready(self) -> None:
+        """Wait until all accounts were compared: entries may go out."""
+        missing = "SELECT count(*) FROM connections_connectionhealth WHERE reconciled_at IS NULL"
+        self.wait(lambda: self.ours.value(missing) == 0, "not compared", 60)
+
+
+@pytest.fixture
+def laned(servers: Servers, tmp_path: Path) -> Iterator[Laned]:
+    with Laned(servers, tmp_path) as place:
+        place.ours.rows(TO_LANES)
+        yield place
+
+
+def by_connection(calls: list[Call]) -> dict[str, list[int]]:
+    """The processes that spoke to each account, one after the other."""
+    found: dict[str, list[int]] = defaultdict(list)
+    for call in calls:
+        if call.connection != "-" and found[call.connection][-1:] != [call.pid]:
+            found[call.connection].append(call.pid)
+    return found
+
+
+@pytest.mark.quick
+def test_session_workers_share_the_lanes_and_nobody_else_speaks_for_them(laned: Laned) -> None:
+    general = laned.fleet.worker("general", "execution,exits,maintenance", wait=False)
+    one, other = laned.sessions("one", wait=False), laned.sessions("other", wait=False)
+    laned.fleet.wait_for_lease(general, one, other)
+    laned.shared(one, other)
+    laned.ready()
+    laned.quote()
+    laned.hands.do("publish", feed=200)
+    laned.settle()
+    all_ended(laned, 200, absent_at_most=0)
+    entries = [call for call in laned.calls() if call.what == "submit"]
+    assert len(entries) == 200
+    assert {call.pid for call in entries} == {one.pid, other.pid}
+    opening = laned.ours.value("SELECT min(id) FROM signals_signal")
+    laned.hands.do("publish", action="CLOSE", refers_to=opening)
+    laned.wait(lambda: laned.count.open_positions() == 0, "not flat")
+    laned.settle()
+    assert general.pid not in {call.pid for call in laned.calls()}
+    # One lane after another goes from the first who came to the other; never back and forth.
+    assert all(len(pids) <= 2 for pids in by_connection(laned.calls()).values())
+    assert laned.count.wrong(200) == {}
+
+
+def test_the_lanes_of_a_killed_owner_move_and_every_order_is_sent_once(laned: Laned) -> None:
+    laned.fleet.worker("maintenance", "maintenance", wait=False)
+    victim, other = laned.sessions("victim", wait=False), laned.sessions("other", wait=False)
+    laned.fleet.wait_for_lease(victim, other)
+    laned.shared(victim, other)
+    laned.ready()
+    laned.broker(reply_delay_ms=300)
+    laned.quote()
+    laned.hands.do("publish", feed=500)
+    laned.wait(lambda: laned.count.in_flight() > 20, "nothing under way")
+    victim.kill()
+    story = Story(laned)
+    took = laned.shared(other, seconds=LEASE + 4)
+    print(f"the lanes moved after {took:.1f} s; the lease is {LEASE:g} s")
+    laned.settle()
+    story.end()
+    all_ended(laned, 500, absent_at_most=story.in_flight)
+    assert laned.count.refused_again() == 0
+    laned.ready()
+    laned.quote()
+    laned.hands.do("publish", feed=200)  # and they trade on
+    laned.settle()
+    all_ended(laned, 700, absent_at_most=story.in_flight)
+
+
+@pytest.mark.parametrize("point", ["wire.begin", "claim.committed", "wishes.committed"])
+def test_nothing_more_leaves_an_owner_that_stood_still_past_its_lease(
+    laned: Laned, point: str
+) -> None:
+    laned.fleet.worker("maintenance", "maintenance", wait=False)
+    victim = laned.fleet.worker("victim", "sessions", threads=2, faults=f"{point}:stop:2")
+    laned.shared(victim)
+    laned.ready()
+    laned.quote()
+    if point == "wishes.committed":
+        laned.hands.do("publish", feed=200, order_type="LIMIT", open_price="1.05", sl="1.04")
+        laned.settle()
+        resting = laned.ours.rows("SELECT id FROM execution_order")
+        laned.ours.rows("UPDATE execution_order SET wish = 'CANCEL', due_at = clock_timestamp()")
+        assert len(resting) == 200
+    else:
+        laned.hands.do("publish", feed=200, together=False)
+    laned.wait(lambda: victim.stopped, f"nobody came to {point}")
+    story = Story(laned)
+    other = laned.sessions("other")
+    laned.shared(other, seconds=LEASE + 6)
+    laned.settle()
+    left = len([call for call in laned.calls() if call.pid == victim.pid])
+    accepted, since = laned.count.accepted(), time.time()
+    victim.go_on()
+    # It finds its lanes gone; as a live process it is given its share again, and compares it.
+    laned.shared(victim, other, seconds=30)
+    laned.ready()
+    late = [c for c in laned.calls() if c.pid == victim.pid and c.at > since and c.what in CHANGES]
+    assert late == []
+    assert left <= len([call for call in laned.calls() if call.pid == victim.pid])
+    assert laned.count.accepted() == accepted
+    story.end()
+    assert laned.count.wrong(200) == {}
+
+
+def test_orders_beside_a_terminal_wait_for_its_worker_and_say_so(laned: Laned) -> None:
+    laned.ours.rows(
+        "UPDATE connections_executionconnection SET lane = 'mt5.main',"
+        ' settings = \'{"lane": "mt5.main"}\''
+    )
+    laned.fleet.worker("general", "execution,exits,maintenance", wait=False)
+    laned.sessions("sessions")
+    laned.quote()
+    laned.hands.do("publish", feed=50)
+
+    def told() -> bool:
+        reasons = laned.ours.rows("SELECT DISTINCT status, reason FROM execution_order")
+        return [(row.status, row.reason) for row in reasons] == [("PENDING", "LANE_UNHELD")]
+
+    laned.wait(told, "it is not said why they wait")
+    assert laned.calls() == []
+    beside = laned.sessions("beside", "mt5.main")
+    laned.quote()
+    laned.settle()
+    states = laned.count.states()
+    assert states.get("FILLED", 0) + states.get("DENIED SIGNAL_TOO_OLD", 0) == 50
+    assert {call.pid for call in laned.calls()} <= {beside.pid}
+    laned.quote()
+    laned.hands.do("publish", feed=50)
+    laned.settle()
+    assert laned.count.states()["FILLED"] == states.get("FILLED", 0) + 50
+
+
+@pytest.mark.quick
+def test_who_is_asked_to_end_gives_its_lanes_back_at_once(laned: Laned) -> None:
+    laned.fleet.environ["FILLCAST_LEASE_SECONDS"] = "10"
+    leaving = laned.sessions("leaving")
+    laned.shared(leaving)
+    staying = laned.sessions("staying")
+    took = laned.shared(leaving, staying)
+    print(f"shared {took:.1f} s after the second came")
+    disconnected = {call.connection for call in laned.calls() if call.what == "disconnect"}
+    moved = {lane for lane, pid in laned.owners().items() if pid == staying.pid}
+    found = laned.ours.rows("SELECT id, lane FROM connections_executionconnection")
+    of = {str(row.id): row.lane for row in found}
+    assert {of[one] for one in disconnected} == moved
+    began = time.monotonic()
+    assert leaving.end() == 0
+    laned.shared(staying, seconds=9)
+    print(f"all of them {time.monotonic() - began:.1f} s after SIGTERM")
+    assert time.monotonic() - began < 8  # no lease was waited for
+    assert until(lambda: not laned.fleet.has_lease(leaving.pid), 5, "its lease stays") < 5
