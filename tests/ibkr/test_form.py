@@ -10,6 +10,7 @@ from ib_async.contract import Contract
 
 from brokers.ibkr.contracts import FIELDS
 from brokers.ibkr.form import FORM
+from brokers.windows import BUILT_IN, REGION
 from common.errors import InvalidInputError
 
 
@@ -36,6 +37,7 @@ def test_what_is_kept_of_settings() -> None:
         ("port", 70_000, "number"),
         ("client_id", 0, "number"),
         ("timezone", "Mars/Olympus", "no time zone"),
+        ("region", "moon", "america"),
         ("symbols", {"X": "OPT"}, "secType"),
         ("symbols", {"X": 3}, "object"),
         ("symbols", {"X": {"sectype": "STK"}}, "no field sectype"),
@@ -50,6 +52,11 @@ def test_what_is_wrong_is_named(key: str, value: Any, words: str) -> None:
         FORM.validate({"host": "gw.example.com", key: value})
     assert wrong.value.field == f"settings.{key}"
     assert words in str(wrong.value)
+
+
+def test_every_region_of_the_form_has_its_windows() -> None:
+    choices = next(one.choices for one in FORM.settings if one.key == REGION)
+    assert {name for name, _ in choices} == {w.region for w in BUILT_IN if w.region}
 
 
 def test_the_fields_of_a_contract_are_ib_asyncs() -> None:

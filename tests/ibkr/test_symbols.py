@@ -5,9 +5,9 @@ from decimal import Decimal
 import pytest
 
 from brokers.base import Rejected
-from brokers.messages import OrderType
+from brokers.messages import OrderType, TimeInForce
 from common.codes import Code
-from tests.ibkr.cast import Stage, order, played
+from tests.ibkr.cast import ACCOUNT, Stage, order, played
 
 
 @played
@@ -52,3 +52,33 @@ async def test_shares_and_cfds_by_the_symbol_map(stage: Stage) -> None:
     await stage.submit(order("abc00000000000002", symbol="IBUS500", quantity=Decimal("0.5")))
     held = {p.symbol: p.quantity for p in await stage.adapter.positions(stage.spec)}
     assert held == {"AAPL": Decimal(10), "IBUS500": Decimal("0.5")}
+
+
+@pytest.mark.parametrize(
+    ("symbol", "quantity", "contract", "contracts"),
+    [
+        ("EURUSD", "20000", ("12087792", "EUR", "CASH", "IDEALPRO", "USD"), "20000"),
+        ("AAPL", "10", ("265598", "AAPL", "STK", "SMART", "USD"), "10"),
+        ("ES 202612", "150", ("495512563", "ES", "FUT", "CME", "USD"), "3"),
+        ("IBUS500", "0.5", ("120549942", "IBUS500", "CFD", "SMART", "USD"), "0.5"),
+    ],
+)
+def test_an_order_on_the_wire(
+    symbol: str, quantity: str, contract: tuple[str, ...], contracts: str
+) -> None:
+    """Field by field as TWS gets it: the contract, the quantity in its own units, tif always."""
+
+    @played
+    async def test(stage: Stage) -> None:
+        request = order(
+            symbol=symbol, quantity=Decimal(quantity), order_type=OrderType.LIMIT,
+            limit_price=Decimal("100.00"), time_in_force=TimeInForce.DAY,
+        )  # fmt: skip
+        await stage.submit(request)
+        (said,) = stage.tws.said
+        assert (said[2], said[3], said[4], said[9], said[11]) == contract
+        assert said[16:21] == ["BUY", contracts, "LMT", "100", ""]
+        assert said[21:24] == ["DAY", "", ACCOUNT]
+        assert said[26] == request.client_order_id
+
+    test()

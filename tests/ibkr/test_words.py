@@ -13,7 +13,7 @@ from ib_async.util import UNSET_DOUBLE
 from brokers.ibkr import codes, contracts, parse
 from brokers.ibkr.orders import contract_of
 from brokers.ibkr.records import Record
-from brokers.messages import OrderType, ReportKind, Side, TimeInForce
+from brokers.messages import OrderType, ReportKind, Side, TimeInForce, WhatIf
 from common.codes import Code
 
 EUR = Contract(secType="CASH", symbol="EUR", currency="USD", exchange="IDEALPRO", conId=5)
@@ -273,3 +273,23 @@ def test_names_of_contracts_that_the_map_does_not_have() -> None:
     assert named == ["EURUSD", "ES 202612", "AAPL"]
     assert contracts.listed({"symbols": {"AAPL": {}}}) == ("AAPL",)
     assert "EURUSD" in contracts.listed({})
+
+
+def test_what_an_order_would_need() -> None:
+    state = OrderState(
+        initMarginChange="2000.5", maintMarginChange="1.7976931348623157E308", commission=2.0,
+        commissionCurrency="USD",
+    )  # fmt: skip
+    told = parse.what_if(state, "USD", {})
+    assert told == WhatIf(Decimal("2000.5"), None, Decimal("2.0"), "USD")
+    in_euro = parse.what_if(state, "EUR", {"USD": Decimal("0.9")})
+    assert (in_euro.commission, in_euro.currency) == (Decimal("1.80"), "EUR")
+    assert parse.what_if(state, "EUR", {}).commission is None  # nobody knows in euro
+    with pytest.raises(ValueError, match="no margin"):
+        parse.what_if(OrderState(), "USD", {})
+
+
+def test_exchange_rates() -> None:
+    told = [("ExchangeRate", "1.1", "EUR", "DU1"), ("Cushion", "1", "", "DU1"),
+            ("ExchangeRate", "", "CHF", "DU1")]  # fmt: skip
+    assert parse.exchange_rates(told) == {"EUR": Decimal("1.1")}

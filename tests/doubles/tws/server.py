@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 
 from tests.doubles.tws import wire
@@ -26,6 +27,7 @@ class Tws:
         self.refuses: Fault | None = None  # each order
         self.muted: set[int] = set()  # message kinds that are not answered
         self.connects: list[float] = []
+        self.said: deque[Sequence[str]] = deque(maxlen=1000)  # orders, field by field as they came
         self.delays: deque[float] = deque(maxlen=100_000)  # what each order has cost the double
         self.writes: list[float] = []  # when messages came, for the budget
         self.listening = asyncio.Event()  # cleared: nothing is read any more

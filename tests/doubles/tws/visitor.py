@@ -91,6 +91,7 @@ class Visitor:
             case 2:
                 self.prices.pop(int(fields[2]), None)
             case 3:
+                self._tws.said.append(fields)
                 self._place(wire.read_order(fields))
             case 4:
                 self._cancel(int(fields[2]))
