@@ -90,14 +90,6 @@ FORM = Form(
             choices=(("america", "North America"), ("europe", "Europe"), ("asia", "Asia-Pacific")),
         ),
         Setting(
-            REGION,
-            "Resets of",
-            "Whose of IBKR's daily resets concern the account: mostly of where it was opened.",
-            SettingKind.CHOICE,
-            default=DEFAULT_REGION,
-            choices=(("america", "America"), ("europe", "Europe"), ("asia", "Asia and Pacific")),
-        ),
-        Setting(
             "margin_rates",
             "Margin by symbol",
             'Margin for one unit of value, where it is not the usual one: {"AAPL": 0.25}.',

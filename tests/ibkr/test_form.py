@@ -54,6 +54,11 @@ def test_what_is_wrong_is_named(key: str, value: Any, words: str) -> None:
     assert words in str(wrong.value)
 
 
+def test_each_field_is_asked_for_once() -> None:
+    keys = [one.key for one in FORM.settings]
+    assert len(keys) == len(set(keys))
+
+
 def test_every_region_of_the_form_has_its_windows() -> None:
     choices = next(one.choices for one in FORM.settings if one.key == REGION)
     assert {name for name, _ in choices} == {w.region for w in BUILT_IN if w.region}
