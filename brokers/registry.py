@@ -57,7 +57,7 @@ def form_of(kind: str) -> Form:
     Raises InvalidInputError FIELD_INVALID for a kind that is not installed.
     """
     told: Form | None = getattr(_module(kind), "FORM", None)
-    return told if told is not None else getattr(adapter_for(kind), "form", Form())
+    return told if told is not None else adapter_for(kind).form
 
 
 def capabilities_of(kind: str, spec: ConnectionSpec) -> Capabilities:

@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from brokers.crypto.exchanges import rules
+from brokers.crypto.exchanges import CHECKED, rules
 from brokers.form import Form, Secret, Setting, SettingKind
 from brokers.messages import (
     Capabilities,
@@ -12,6 +12,12 @@ from brokers.messages import (
     PositionMode,
     TimeInForce,
 )
+
+
+def _name_is_wrong(name: str) -> str:
+    is_one = name.isascii() and name.isalnum() and name == name.lower()
+    return "" if is_one else f"Write ccxt's name of it, such as {next(iter(CHECKED))}."
+
 
 FORM = Form(
     settings=(
@@ -78,6 +84,15 @@ FORM = Form(
         Secret("api_key", "API key", "It may read and trade, never withdraw."),
         Secret("secret", "Secret"),
         Secret("password", "Passphrase", "OKX only: the one that was chosen with the key.", False),
+    ),
+    label="Crypto exchange",
+    account="A name of yours for this key's account: main, or a sub-account's name.",
+    exchange=Setting(
+        "exchange_name",
+        "Exchange",
+        f"By ccxt's name. Checked: {', '.join(CHECKED)}.",
+        required=True,
+        check=_name_is_wrong,
     ),
 )
 

@@ -17,7 +17,6 @@ from connections.credential_forms import CredentialsForm
 from connections.setting_fields import AccountSettings, KindForm
 
 ROOT = Path(__file__).resolve().parents[2]
-WITH_FORMS = BUILT_IN.keys() - {"crypto"}  # its form comes with its next step
 K = SettingKind
 FORM = Form(
     settings=(
@@ -115,7 +114,7 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
 def test_every_kind_is_among_the_choices_with_its_own_fields() -> None:
     choices = dict(KindForm().fields["type"].choices)  # type: ignore[attr-defined]
     assert choices.keys() >= BUILT_IN.keys()
-    for kind in WITH_FORMS:
+    for kind in BUILT_IN:
         assert choices[kind] != kind, "a kind has a name that people use"
         form = form_of(kind)
         for setting in form.fields:
@@ -133,8 +132,6 @@ from brokers.messages import ConnectionSpec
 from brokers.registry import BUILT_IN, capabilities_of, form_of
 for kind in BUILT_IN:
     assert form_of(kind).fields, kind
-    if kind == "crypto":
-        continue
     capabilities_of(kind, ConnectionSpec(connection_id="", account="", exchange_name="binance"))
 print(*sorted(BUILT_IN))
 """

@@ -52,6 +52,8 @@ def test_a_new_connection_has_health_and_mailbox_and_is_untested(alice: User) ->
         ({"settings": {"Reply_timeout": 3}}, "settings.Reply_timeout"),
         ({"settings": [1]}, "settings"),
         ({"type": "ibkr", "settings": {"host": "10.0.0.5"}}, "settings.host"),
+        ({"type": "crypto", "settings": {"symbols": ["BTC/USDT"]}}, "exchange_name"),
+        ({"type": "crypto", "exchange_name": "Binance"}, "exchange_name"),
         ({"user": None}, "user"),
     ],
 )
