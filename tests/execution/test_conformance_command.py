@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator
 from decimal import Decimal as D
 from io import StringIO
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -19,7 +21,9 @@ from brokers.paper.models import PaperOrder, PaperPosition
 from brokers.paper.sessions import sessions
 from brokers.registry import new_adapter
 from common.clocks import market_now
-from connections.models import ExecutionConnection
+from connections import lanes
+from connections.models import ExecutionConnection, LaneLease
+from execution import conforming
 from signals.models import Feed
 from tests.execution import cast
 
@@ -48,6 +52,10 @@ def said(*options: str) -> tuple[int, str]:
     except SystemExit as ended:
         return int(ended.code or 0), out.getvalue()
     return 0, out.getvalue()
+
+
+def in_a_lane_of_its_own(connection: ExecutionConnection) -> None:
+    ExecutionConnection.objects.filter(pk=connection.pk).update(lane="mt5.demo")
 
 
 def is_clean() -> bool:
@@ -91,6 +99,32 @@ def test_it_refuses_an_account_that_holds_something(switched_off: ExecutionConne
     code, words = said("--i-know-it-trades")
     assert (code, "a position of BUY 2000" in words) == (2, True)
     assert PaperOrder.objects.count() == 1
+
+
+def test_it_refuses_a_terminal_that_a_worker_has(switched_off: ExecutionConnection) -> None:
+    in_a_lane_of_its_own(switched_off)
+    with conforming.holding("mt5.demo"):
+        code, words = said("--i-know-it-trades", "--check", "C01")
+    assert (code, "stop that worker meanwhile" in words) == (2, True), words
+    assert not PaperOrder.objects.exists()
+
+
+def test_a_terminal_is_its_own_for_as_long_as_it_takes(
+    switched_off: ExecutionConnection, settings: Any
+) -> None:
+    """Longer than a lease: it is prolonged. Afterwards the lane is anybody's."""
+    in_a_lane_of_its_own(switched_off)
+    settings.FILLCAST_LEASE_SECONDS = 1.0
+    with conforming.holding("mt5.demo") as is_ours:
+        first = lanes.owner_of("mt5.demo")
+        ends = LaneLease.objects.get(lane="mt5.demo").until
+        while LaneLease.objects.get(lane="mt5.demo").until == ends:
+            time.sleep(0.05)
+        assert is_ours()
+        assert lanes.owner_of("mt5.demo") == first != ""
+    assert lanes.owner_of("mt5.demo") == ""
+    code, words = said("--i-know-it-trades", "--check", "C01")
+    assert code == 0, words
 
 
 def test_it_makes_every_check_and_leaves_nothing(switched_off: ExecutionConnection) -> None:

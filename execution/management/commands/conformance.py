@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import signal
 from argparse import RawDescriptionHelpFormatter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from brokers.base import BrokerAdapter, BrokerError, ReadFailed
 from brokers.conformance.account import Account, chosen
 from brokers.conformance.case import Case
 from brokers.conformance.run import Mark, Result, cases, run
+from brokers.conformance.stage import NotApplicable, Stage
 from brokers.conformance.table import as_json, line, summary
 from brokers.messages import ConnectionSpec
 from brokers.registry import new_adapter
@@ -25,7 +26,7 @@ from common.money import plain, read_decimal
 from connections import hosts
 from connections.models import ExecutionConnection
 from connections.selectors import named, spec_for
-from execution.conforming import refusal
+from execution.conforming import holding, refusal
 
 HELP = """\
 Make the checks of docs/conformance.md on a connection's account: real orders, at its broker.
@@ -68,7 +69,8 @@ class Command(BaseCommand):
         found, spec = self._allowed(connection, options)
         results: list[Result] = []
         try:
-            asyncio.run(self._play(found.type, spec, options, results))
+            with holding(found.lane) as is_ours:
+                asyncio.run(self._play(found.type, spec, options, results, is_ours))
         except (KeyboardInterrupt, asyncio.CancelledError):
             self.stderr.write("Interrupted; what was opened has been closed.")
         except (BrokerError, FillcastError, LookupError, ImportError) as error:
@@ -101,7 +103,12 @@ class Command(BaseCommand):
         return found, spec
 
     async def _play(
-        self, kind: str, spec: ConnectionSpec, options: dict[str, Any], results: list[Result]
+        self,
+        kind: str,
+        spec: ConnectionSpec,
+        options: dict[str, Any],
+        results: list[Result],
+        is_ours: Callable[[], bool],
     ) -> None:
         budgets.use(settings.REDIS_URL, 2)
         stage = await self._stage(kind, spec, options)
@@ -110,9 +117,16 @@ class Command(BaseCommand):
             results.append(result)
             self.stdout.write(line(result))
 
+        @contextlib.asynccontextmanager
+        async def ready() -> AsyncIterator[Stage]:
+            if not is_ours():
+                raise NotApplicable("not begun: another process has taken the lane")
+            async with stage.ready() as one:
+                yield one
+
         try:
             with _ended_in_peace():
-                await run(_wanted(options), stage.ready, tell, LONGEST_SECONDS)
+                await run(_wanted(options), ready, tell, LONGEST_SECONDS)
         finally:
             await stage.adapter.disconnect()
         if stage.left:
@@ -164,7 +178,7 @@ async def _reached(adapter: BrokerAdapter, spec: ConnectionSpec) -> None:
 
 
 @contextlib.contextmanager
-def _ended_in_peace() -> Any:
+def _ended_in_peace() -> Iterator[None]:
     """Let SIGTERM end the checks as Ctrl-C does: what is open is closed first."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
