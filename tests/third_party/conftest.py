@@ -1,0 +1,67 @@
+"""The example's package as pip installs it: its folder and its entry points on the path."""
+
+import importlib
+import ipaddress
+import shutil
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nacl.public import PrivateKey
+
+from brokers.registry import adapter_for, kinds
+from common.sealing import public_key_of
+from connections import eligibility
+from execution.calls import polling
+from tests.execution.conftest import feed, no_bell, nothing_held  # noqa: F401 (fixtures)
+from tests.third_party.venue import Venue, serving
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "tiny-broker"
+CACHES = (kinds, adapter_for, eligibility.needs_credentials, polling.kinds_without_events)
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """What pyproject.toml says, installed into a folder that is on the path."""
+    said = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
+    shutil.copytree(EXAMPLE / "tiny_broker", tmp_path / "tiny_broker")
+    info = tmp_path / "tiny_broker-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {said['name']}\nVersion: {said['version']}\n"
+    )
+    points = [
+        f"[{group}]\n" + "\n".join(f"{name} = {path}" for name, path in named.items())
+        for group, named in said["entry-points"].items()
+    ]
+    (info / "entry_points.txt").write_text("\n".join(points) + "\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    _forget()
+    yield tmp_path
+    _forget()
+    for name in [name for name in sys.modules if name.partition(".")[0] == "tiny_broker"]:
+        del sys.modules[name]
+
+
+def _forget() -> None:
+    importlib.invalidate_caches()
+    for cached in CACHES:
+        cached.cache_clear()
+
+
+@pytest.fixture
+def venue() -> Iterator[Venue]:
+    with serving() as venue:
+        yield venue
+
+
+@pytest.fixture
+def keys(settings: Any) -> None:
+    """This process can seal and open credentials, and may call this machine."""
+    private = bytes(PrivateKey.generate())
+    settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (private,)
+    settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
+    settings.FILLCAST_BROKER_HOSTS = (ipaddress.ip_network("127.0.0.0/8"),)

@@ -1,0 +1,204 @@
+"""A third party's package adds a broker without touching this repository, and it trades."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+from decimal import Decimal as D
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from brokers.base import BrokerAdapter, BrokerError, NotSent, OutcomeUnknown, ReadFailed, Rejected
+from brokers.messages import (
+    CloseCause,
+    ConnectionSpec,
+    OrderReport,
+    OrderRequest,
+    OrderType,
+    Side,
+    TimeInForce,
+)
+from brokers.registry import BUILT_IN, adapter_for, capabilities_of, form_of, kinds
+from common.clocks import market_now
+from common.codes import Code
+from common.errors import InvalidInputError
+from connections import services, testing
+from connections.credential_forms import CredentialsForm
+from connections.models import ConnectionHealth, ExecutionConnection
+from connections.setting_fields import KindForm
+from execution import tasks
+from execution.calls.polling import poll
+from execution.calls.runtime import Runtime
+from execution.drift.reconcile import reconcile_new
+from execution.models import AccountReading, Order
+from positions.models import ExecutionPosition
+from signals.models import Feed
+from tests.connections import make
+from tests.execution import cast
+from tests.third_party.venue import Venue
+
+# ---- the package -------------------------------------------------------------------------------
+
+
+def test_its_kind_is_there_as_soon_as_it_is_installed(installed: Path) -> None:
+    assert "tiny" in kinds()
+    assert "tiny" not in BUILT_IN
+    assert ("tiny", "Tiny") in KindForm().fields["type"].choices  # type: ignore[attr-defined]
+    assert set(CredentialsForm("tiny").fields) == {"password"}
+    assert form_of("tiny") is adapter_for("tiny").form
+    spec = ConnectionSpec(connection_id="", account="A1", settings={"host": "x.example.com"})
+    assert capabilities_of("tiny", spec) == adapter_for("tiny").capabilities(spec)
+
+
+def test_without_it_there_is_no_such_kind() -> None:
+    assert "tiny" not in kinds()
+    with pytest.raises(InvalidInputError):
+        adapter_for("tiny")
+
+
+# ---- one order, through the registry -----------------------------------------------------------
+@pytest.fixture
+def tiny(installed: Path) -> BrokerAdapter:
+    return adapter_for("tiny")
+
+
+@pytest.fixture
+def spec(venue: Venue) -> ConnectionSpec:
+    return ConnectionSpec(
+        connection_id="c", account="A1", settings={"host": "127.0.0.1", "port": venue.port},
+        credentials={"password": "pw"},
+    )  # fmt: skip
+
+
+REQUEST = OrderRequest(
+    client_order_id="id-1", connection_id="c", account="A1", symbol="EURUSD", side=Side.BUY,
+    order_type=OrderType.MARKET, time_in_force=TimeInForce.IOC, quantity=D(100),
+)  # fmt: skip
+
+
+def place(
+    adapter: BrokerAdapter, spec: ConnectionSpec, **changes: Any
+) -> list[OrderReport] | BrokerError:
+    try:
+        return asyncio.run(adapter.submit(spec, replace(REQUEST, **changes), lambda _: None))
+    except BrokerError as error:
+        return error
+
+
+def test_it_places_closes_and_looks_up(
+    tiny: BrokerAdapter, spec: ConnectionSpec, venue: Venue
+) -> None:
+    told = place(tiny, spec)
+    assert isinstance(told, list)
+    assert (told[0].broker_position_id, told[0].fills[0].quantity) == ("1", D(100))
+    assert asyncio.run(tiny.find_order(spec, "id-1", "EURUSD")) == told
+    assert asyncio.run(tiny.find_order(spec, "other", "")) is None
+    place(tiny, spec, client_order_id="id-2", side=Side.SELL, quantity=D(40),
+          reduce_only=True, broker_position_id="1")  # fmt: skip
+    assert [one.quantity for one in asyncio.run(tiny.positions(spec))] == [60]
+    venue.owner_closes()
+    told = asyncio.run(tiny.fills_since(spec, market_now()))
+    assert (told[-1].client_order_id, told[-1].close_cause) == ("id-1", CloseCause.EXTERNAL)
+    assert venue.journal == ["id-1", "id-2"]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "outcome", "code", "accepted"),
+    [
+        ("NO_MONEY", Rejected, Code.NO_MONEY, 0),
+        ("TEAPOT", OutcomeUnknown, Code.REPLY_LOST, 0),
+        ("lost", OutcomeUnknown, Code.REPLY_LOST, 0),
+        ("silent", OutcomeUnknown, Code.REPLY_LOST, 1),
+        ("nonsense", OutcomeUnknown, Code.REPLY_LOST, 1),
+    ],
+)
+def test_each_trouble_has_its_one_outcome(
+    tiny: BrokerAdapter, spec: ConnectionSpec, venue: Venue, trouble: str,
+    outcome: type[BrokerError], code: Code, accepted: int,
+) -> None:  # fmt: skip
+    venue.trouble = trouble
+    told = place(tiny, spec)
+    assert type(told) is outcome
+    assert told.code is code
+    assert len(venue.journal) == accepted
+
+
+def test_what_provably_did_not_leave_is_not_sent(
+    tiny: BrokerAdapter, spec: ConnectionSpec, venue: Venue
+) -> None:
+    away = replace(spec, settings={"host": "127.0.0.1", "port": 1})
+    assert isinstance(place(tiny, away), NotSent)
+
+    def refuse(_: OrderRequest) -> None:
+        raise NotSent(Code.SEND_DEADLINE)
+
+    with pytest.raises(NotSent):
+        asyncio.run(tiny.submit(spec, REQUEST, refuse))
+    assert isinstance(place(tiny, replace(spec, credentials={"password": "x"})), Rejected)
+    assert venue.journal == []
+
+
+def test_a_wrong_password_says_what_to_do(
+    tiny: BrokerAdapter, spec: ConnectionSpec, venue: Venue
+) -> None:
+    wrong = replace(spec, credentials={"password": "wrong"})
+    (check,) = asyncio.run(tiny.test(wrong))
+    assert check.hint == Code.CREDENTIALS_REFUSED.hint
+    with pytest.raises(ReadFailed) as failed:
+        asyncio.run(tiny.connect(replace(spec, account="B7")))
+    assert failed.value.code is Code.UNKNOWN_ACCOUNT
+
+
+# ---- a signal, from its publication to the broker and back --------------------------------------
+@pytest.fixture
+def trading(transactional_db: None) -> Iterator[Runtime]:
+    from execution.calls import runtime
+
+    present = Runtime("test")
+    present.start()
+    before, runtime._present = runtime._present, present
+    yield present
+    runtime._present = before
+    present.stop()
+
+
+@pytest.fixture
+def account(
+    installed: Path, venue: Venue, keys: None, feed: Feed, trading: Runtime
+) -> ExecutionConnection:
+    """As its owner adds it: settings by the form, credentials, a test, a subscription."""
+    owner = make.user()
+    prices = make.connection(owner).data_connection
+    row = services.create_connection(
+        by=owner, user=owner, name="mine", type="tiny", account="A1",
+        settings={"host": "127.0.0.1", "port": str(venue.port)}, credentials={"password": "pw"},
+        preset=make.preset(owner, sizing_mode="FIXED", fixed_quantity=D(100)),
+        data_connection=prices,
+    )  # fmt: skip
+    assert {check.result.value for check in testing.run_test(row.pk)} == {"ok"}
+    cast.quote(row)
+    make.subscription(row, feed)
+    reconcile_new()
+    assert ConnectionHealth.objects.get(pk=row.pk).reconciled_at is not None
+    return row
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_published_signal_is_filled_and_what_its_owner_closes_is_learned(
+    account: ExecutionConnection, venue: Venue, feed: Feed, trading: Runtime
+) -> None:
+    cast.signal(feed, created_by=None)
+    order = Order.objects.get(connection=account)
+    assert tasks.execute_signal.apply(([order.pk],)).successful()
+    assert trading.wire.wait_idle(10)
+    assert trading.flusher.drain(10)
+    order.refresh_from_db()
+    assert (order.status, venue.journal) == ("FILLED", [order.client_order_id])
+    position = ExecutionPosition.objects.get(connection=account)
+    assert (position.quantity, position.broker_position_id) == (100, "1")
+    venue.owner_closes()
+    AccountReading.objects.update(poll_after=None)
+    assert poll() == 1
+    position.refresh_from_db()
+    assert position.quantity == 0

@@ -1,0 +1,136 @@
+"""Tiny itself: what the example's adapter talks to, with a journal and trouble on demand."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from common.clocks import market_now
+
+Words = dict[str, Any]
+
+
+@dataclass
+class Venue:
+    """One account A1 with the password `pw`. trouble: of the next order, by name."""
+
+    port: int = 0
+    journal: list[str] = field(default_factory=list)
+    orders: list[Words] = field(default_factory=list)
+    open: dict[str, Words] = field(default_factory=dict)
+    trouble: str = ""
+
+    def answer(self, asked: Words) -> Words | None:
+        """None: hang up without a word."""
+        does: dict[str, Callable[[Words], Words | None]] = {
+            "login": self._login, "place": self._place, "account": self._account,
+            "symbols": lambda _: {"symbols": [SYMBOL]}, "price": self._price,
+            "positions": lambda _: {"positions": list(self.open.values())},
+            "order": lambda asked: {"order": self._find(asked["id"])},
+            "orders": lambda asked: {"orders": self.orders},
+        }  # fmt: skip
+        return does[asked["do"]](asked)
+
+    def owner_closes(self) -> None:
+        """All that is open, by hand."""
+        for position in list(self.open.values()):
+            entry = position["id"]
+            self._execute({**position, "id": ""}, position["quantity"], by="owner", entry=entry)
+            del self.open[position["position"]]
+
+    def _login(self, asked: Words) -> Words:
+        if asked["account"] != "A1":
+            return {"error": "NO_ACCOUNT"}
+        return {"ok": True} if asked["password"] == "pw" else {"error": "BAD_PASSWORD"}
+
+    def _account(self, _: Words) -> Words:
+        money = {"balance": "10000", "equity": "10000", "margin": "0", "leverage": "30"}
+        return {"account": {**money, "currency": "USD", "trading": True, "time": now()}}
+
+    def _price(self, asked: Words) -> Words:
+        if asked["symbol"] != SYMBOL["symbol"]:
+            return {"error": "NO_SYMBOL"}
+        return {"price": {"pair": "EUR/USD", "bid": "1.0999", "ask": "1.1000", "time": now()}}
+
+    def _place(self, asked: Words) -> Words | None:
+        trouble, self.trouble = self.trouble, ""
+        if trouble in ("NO_MONEY", "TEAPOT"):
+            return {"error": trouble, "text": "no"}
+        if trouble == "lost":
+            return None
+        if not self._find(asked["id"]):
+            if asked["position"] and not self._reduce(asked):
+                return {"error": "NO_POSITION"}
+            self.journal.append(asked["id"])
+            told = self._execute(asked, asked["quantity"])
+            if not asked["position"]:
+                number = told["position"]
+                self.open[number] = {**asked, "position": number, "price": "1.1", "time": now()}
+        if trouble == "silent":
+            return None
+        return {"order": None if trouble == "nonsense" else self._find(asked["id"])}
+
+    def _reduce(self, asked: Words) -> bool:
+        found = self.open.get(asked["position"])
+        if found is None or Decimal(found["quantity"]) < Decimal(asked["quantity"]):
+            return False
+        found["quantity"] = str(Decimal(found["quantity"]) - Decimal(asked["quantity"]))
+        if not Decimal(found["quantity"]):
+            del self.open[asked["position"]]
+        return True
+
+    def _execute(self, asked: Words, quantity: str, by: str = "us", entry: str = "") -> Words:
+        ticket = str(len(self.orders) + 1)
+        fill = {"id": f"f{ticket}", "quantity": quantity, "price": "1.1", "time": now(), "fee": "0"}
+        told = {
+            "ticket": ticket, "id": asked["id"], "position": asked["position"] or ticket,
+            "currency": "USD", "by": by, "entry": entry, "fills": [fill],
+        }  # fmt: skip
+        self.orders.append(told)
+        return told
+
+    def _find(self, order_id: str) -> Words | None:
+        return next((one for one in self.orders if one["id"] == order_id), None)
+
+
+SYMBOL = {
+    "symbol": "EURUSD", "pair": "EUR/USD", "digits": 5, "pip": "0.0001", "least": "10",
+    "step": "10", "most": "1000000",
+}  # fmt: skip
+
+
+def now() -> str:
+    """The broker's time."""
+    return market_now().isoformat()
+
+
+@contextmanager
+def serving() -> Iterator[Venue]:
+    """Listen on a port of this machine, in a thread of its own."""
+    venue, loop = Venue(), asyncio.new_event_loop()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await reader.readline():
+            told = venue.answer(json.loads(line))
+            if told is None:
+                break
+            writer.write(json.dumps(told).encode() + b"\n")
+        writer.close()
+
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    server = asyncio.run_coroutine_threadsafe(
+        asyncio.start_server(serve, "127.0.0.1", 0), loop
+    ).result(10)
+    venue.port = server.sockets[0].getsockname()[1]
+    try:
+        yield venue
+    finally:
+        loop.call_soon_threadsafe(server.close)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
