@@ -1,0 +1,128 @@
+"""The whole way: a published signal, our engine, ib_async's client, the double of TWS, and back."""
+
+import gc
+import ipaddress
+import threading
+import time
+from collections.abc import Callable, Iterator
+from decimal import Decimal as D
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db.backends.signals import connection_created
+
+from connections.models import ExecutionConnection, HealthStatus
+from connections.testing import run_test
+from execution import processes
+from execution.calls import runtime
+from execution.models import Order
+from positions.models import ExecutionPosition
+from signals.models import Feed
+from tests.connections import make
+from tests.doubles.tws.remote import RemoteTws
+from tests.execution import cast
+from tests.ibkr.cast import ACCOUNT
+
+pytestmark = pytest.mark.django_db(transaction=True)
+SECONDS = 20.0
+
+
+@pytest.fixture
+def tws(tmp_path: Path) -> Iterator[RemoteTws]:
+    tws = RemoteTws(tmp_path / "tws.jsonl")
+    tws.do("quote", "EURUSD", "1.1000", "1.1002")
+    yield tws
+    tws.close()
+
+
+@pytest.fixture
+def engine(transactional_db: None, settings: Any) -> Iterator[runtime.Runtime]:
+    """A trading process that also holds sessions, with its own looks for work."""
+    settings.FILLCAST_BROKER_HOSTS = (ipaddress.ip_network("127.0.0.0/8"),)
+    settings.FILLCAST_LOOK_EVERY_SECONDS = 0.2
+    before, thresholds, threads = runtime._present, gc.get_threshold(), threading.enumerate()
+    present = processes.start_trading("execution+sessions")
+    yield present
+    present.stop()
+    for thread in set(threading.enumerate()) - set(threads):
+        thread.join(SECONDS)  # each has a connection to the database
+    runtime._present = before
+    connection_created.disconnect(dispatch_uid="execution.witness")
+    gc.unfreeze()
+    gc.set_threshold(*thresholds)
+    gc.collect()  # what ended threads have left open
+
+
+@pytest.fixture
+def feed(db: None) -> Feed:
+    return make.feed()
+
+
+@pytest.fixture
+def alice(feed: Feed, tws: RemoteTws, engine: runtime.Runtime) -> ExecutionConnection:
+    """Her account at the gateway, as its connection test leaves it."""
+    where = {"host": "127.0.0.1", "port": tws.port, "symbols": ["EURUSD"], "timezone": "UTC"}
+    preset = make.preset(sizing_mode="FIXED", fixed_quantity=D(20000), max_signal_age_seconds=600)
+    row = make.connection(
+        type="ibkr", account=ACCOUNT, settings=where, sealed_credentials=None, preset=preset,
+        health_status=HealthStatus.UNTESTED,
+    )  # fmt: skip
+    make.subscription(row, feed)
+    cast.quote(row, "1.10000", "1.10020")
+    until(lambda: row.lane in engine.lanes.held())
+    failed = [one for one in run_test(row.pk) if one.result == "fail"]
+    assert failed == []
+    until(lambda: ExecutionConnection.objects.get(pk=row.pk).health.reconciled_at is not None)
+    return row
+
+
+def until(is_so: Callable[[], object]) -> None:
+    """Wait for what the engine's own threads bring about."""
+    end = time.monotonic() + SECONDS
+    while not is_so():
+        if time.monotonic() > end:
+            found = list(Order.objects.values_list("leg", "status", "reason", "quantity"))
+            raise AssertionError(f"did not come to pass: {found}")
+        time.sleep(0.01)
+
+
+def test_a_signal_is_filled_protected_and_closed(
+    alice: ExecutionConnection, feed: Feed, tws: RemoteTws
+) -> None:
+    signal = cast.signal(feed, [("1.12000", "1")], sl=D("1.09000"))
+    until(lambda: Order.objects.filter(leg="entry", status="FILLED").exists())
+    position = ExecutionPosition.objects.get(signal=signal)
+    assert (position.quantity, position.connection_id) == (D(20000), alice.pk)
+    until(lambda: ExecutionPosition.objects.get().unprotected_since is None)
+
+    cast.close_signal(signal)
+    until(lambda: ExecutionPosition.objects.get().quantity == 0)
+    state = tws.until(lambda state: D(next(iter(state["positions"].values()))) == 0)
+    live = [one for one in state["orders"] if one["status"] in ("Submitted", "PreSubmitted")]
+    assert live == []  # stop and target went with it
+    assert len(state["received"]) == len(set(state["received"])) == 4
+
+
+def test_what_the_broker_does_by_itself_is_heard(
+    alice: ExecutionConnection, feed: Feed, tws: RemoteTws
+) -> None:
+    """The broker's own stop closes the position: told by TWS, rung by the bell, applied."""
+    cast.signal(feed, [("1.12000", "1")], sl=D("1.09000"))
+    until(lambda: Order.objects.filter(leg="entry", status="FILLED").exists())
+    tws.do("quote", "EURUSD", "1.0890", "1.0892")
+    until(lambda: ExecutionPosition.objects.get().quantity == 0)
+    assert Order.objects.exclude(leg="entry").filter(status="FILLED").count() == 1
+
+
+def test_a_gateway_that_restarts_loses_nothing(
+    alice: ExecutionConnection, feed: Feed, tws: RemoteTws
+) -> None:
+    tws.do("fault", "accept and cut")
+    cast.signal(feed, sl=D("1.09000"))
+    tws.until(lambda state: state["received"])
+    tws.kill()
+    tws.start()
+    until(lambda: Order.objects.filter(leg="entry", status="FILLED").exists())
+    (entry,) = Order.objects.filter(leg="entry")
+    assert tws.state()["received"].count(entry.client_order_id) == 1
