@@ -4,7 +4,7 @@
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from brokers.conformance.case import Case
@@ -21,10 +21,14 @@ def reviewed() -> dict[str, dict[str, str]]:
     return found
 
 
-def review(found: Reasons) -> None:
-    """Write down what a run has found not to apply; adapters that did not take part stay."""
-    known: Mapping[str, Mapping[str, str]] = {**reviewed(), **found}
-    PLACE.write_text(json.dumps(known, indent=1, ensure_ascii=False, sort_keys=False) + "\n")
+def review(found: Reasons, chosen: Sequence[Case]) -> None:
+    """Write down what a run has found not to apply; what did not take part stays."""
+    again, known = {one.number for one in chosen}, reviewed()
+    for name, reasons in found.items():
+        stays = {n: why for n, why in known.get(name, {}).items() if n not in again}
+        both = {**stays, **reasons}
+        known[name] = {n: both[n] for n in sorted(both, key=lambda n: int(n[1:]))}
+    PLACE.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n")
 
 
 def page(chosen: Sequence[Case]) -> str:

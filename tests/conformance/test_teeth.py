@@ -57,6 +57,9 @@ BITES = [  # the check, the adapter, and words of what the check says of it
     ("C90", wrong_reads.HintsNothing, "what to do is not said"),
     ("C90", wrong_reads.TellsSecrets, "contain the credential password"),
     ("C99", wrong_reads.StaysAway, "is held"),
+    ("C105", wrong_reads.FindsTheFirst, "only this was told"),
+    ("C106", wrong.ClosesTheOldest, "the first one was closed"),
+    ("C108", wrong_reads.MixesAccounts, "is told to hold it"),
 ]
 
 

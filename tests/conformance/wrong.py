@@ -189,6 +189,13 @@ class ClosesByOpposite(Submits):
         return replace(request, reduce_only=False, broker_position_id="")
 
 
+class ClosesTheOldest(Submits):
+    """An exit that names no position."""
+
+    def changed(self, request: OrderRequest) -> OrderRequest:
+        return replace(request, broker_position_id="")
+
+
 class ClosesAll(Wrong):
     async def submit(self, spec: ConnectionSpec, request: OrderRequest, guard: Guard) -> Reports:
         if request.reduce_only:

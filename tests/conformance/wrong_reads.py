@@ -152,3 +152,25 @@ class StaysAway(Wrong):
         if self.gone:
             raise ReadFailed(Code.NOT_CONNECTED)
         return list(await self.right.positions(spec))
+
+
+class FindsTheFirst(Wrong):
+    """Of orders under one id it tells one."""
+
+    async def find_order(
+        self, spec: ConnectionSpec, client_order_id: str, symbol: str = ""
+    ) -> Reports | None:
+        found = await self.right.find_order(spec, client_order_id, symbol)
+        return found[:1] if found else found
+
+
+class MixesAccounts(Wrong):
+    """Reads whatever account was there first."""
+
+    def __init__(self, right: BrokerAdapter) -> None:
+        super().__init__(right)
+        self.first: ConnectionSpec | None = None
+
+    async def positions(self, spec: ConnectionSpec) -> list[Any]:
+        self.first = self.first or spec
+        return list(await self.right.positions(self.first))

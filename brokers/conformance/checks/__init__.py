@@ -1,6 +1,7 @@
 """The checks by what they are about. Importing this puts all of them into the list."""
 
 from brokers.conformance.checks import (  # noqa: F401
+    accounts,
     bad_input,
     changes,
     closing,

@@ -6,12 +6,13 @@ from brokers.base import BrokerError, NotSent, ReadFailed, Rejected
 from brokers.conformance.case import Ability, Failed, case, expect
 from brokers.conformance.scene import Scene, free
 from brokers.conformance.shapes import told_secret
-from brokers.conformance.stage import Offer, Trouble
+from brokers.conformance.stage import NotApplicable, Offer, Trouble
 from brokers.conformance.words import kinds
 from brokers.messages import Check, CheckResult, ConnectionSpec
 from common.codes import Code
 
 NOT_THERE = (Code.BROKER_UNREACHABLE, Code.NOT_CONNECTED)
+MISTAKES = (Offer.PASSWORD, Offer.ACCOUNT)
 WHOSE = (Code.UNKNOWN_ACCOUNT, Code.CREDENTIALS_REFUSED)
 
 
@@ -69,10 +70,13 @@ async def disabled_reads(scene: Scene) -> None:
     await scene.positions()
 
 
-@case(95, "another account's trouble", Ability.MARKET, Offer.SECOND, Offer.PASSWORD)
+@case(95, "another account's trouble", Ability.MARKET, Offer.SECOND)
 async def others_unharmed(scene: Scene) -> None:
-    """One connection's wrong password does no harm to another at the same broker."""
-    spec = await scene.stage.mistaken(Offer.PASSWORD)
+    """One connection's wrong password (or account) does no harm to another at the same broker."""
+    mistakes = [one for one in MISTAKES if one not in scene.stage.lacks]
+    if not mistakes:
+        raise NotApplicable(scene.stage.lacks[Offer.PASSWORD])
+    spec = await scene.stage.mistaken(mistakes[0])
     entry = await scene.bought()
     try:
         await scene.ask(scene.stage.adapter.account(spec), spec)

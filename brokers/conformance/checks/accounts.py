@@ -1,0 +1,86 @@
+"""C105–C108: one id twice, two entries, the other side, and another account."""
+
+from brokers.base import BrokerError, NotSent, OutcomeUnknown, ReadFailed, Rejected
+from brokers.conformance.case import Ability, case, expect
+from brokers.conformance.scene import Scene
+from brokers.conformance.stage import NotApplicable, Offer
+from brokers.conformance.words import filled, kinds
+from brokers.messages import BrokerPosition, PositionMode, Side
+from common.codes import Code
+
+NO_SHORTS = (Code.NO_MONEY, Code.NO_POSITION, Code.TRADING_DISABLED, Code.VOLUME_INVALID)
+
+
+@case(105, "one id twice", Ability.MARKET, Ability.LOOKUP, Offer.JOURNAL)
+async def one_id_twice(scene: Scene) -> None:
+    """A second order under an id is not taken, or it is found: what is held is what is told."""
+    entry = await scene.bought()
+    try:
+        await scene.submit(entry)
+    except (Rejected, NotSent, OutcomeUnknown):
+        pass
+    times = await scene.stage.accepted(entry.client_order_id)
+    expect(times in (1, 2), f"the broker accepted it {times} times")
+    await scene.holds(entry.quantity * times)
+    await scene.told(entry, lambda reports: filled(reports) == entry.quantity * times)
+
+
+@case(106, "two entries", Ability.MARKET)
+async def two_entries(scene: Scene) -> None:
+    """Two entries are two positions on a hedging account and one on a netting account; closing the
+    second's position leaves the first's."""
+    first, second = await scene.bought(), await scene.bought()
+    await scene.holds(first.quantity + second.quantity)
+    mode = (await scene.ask(scene.stage.adapter.account(scene.spec))).position_mode
+    held = await scene.positions()
+    expect(len(held) == (2 if mode is PositionMode.HEDGING else 1), f"{len(held)} positions")
+    last = max(held, key=lambda one: _number(one, second.client_order_id))
+    request = scene.exit(second, last, quantity=second.quantity)
+    told = await scene.sent(request)
+    await scene.told(request, lambda reports: filled(reports) >= request.quantity, told)
+    await scene.holds(first.quantity)
+    if mode is PositionMode.HEDGING:
+        [left] = await scene.positions()
+        expect(left.broker_position_id != last.broker_position_id, "the first one was closed")
+
+
+@case(107, "sold", Ability.MARKET)
+async def sold(scene: Scene) -> None:
+    """An entry can sell: the position is told as that, and closed by buying."""
+    entry = scene.order(side=Side.SELL)
+    try:
+        told = await scene.sent(entry)
+    except Rejected as error:
+        if error.code in NO_SHORTS:
+            raise NotApplicable("what is not held cannot be sold on this account") from error
+        raise
+    await scene.told(entry, lambda reports: filled(reports) >= entry.quantity, told)
+    await scene.holds(-entry.quantity)
+    expect((await scene.position()).side is Side.SELL, "the position is told as bought")
+    await scene.close(entry)
+    await scene.holds(entry.quantity * 0)
+
+
+@case(108, "another account", Ability.MARKET, Ability.LOOKUP, Offer.SECOND)
+async def another_account(scene: Scene) -> None:
+    """What one account holds and ordered is not told of another at the same broker."""
+    entry = await scene.bought()
+    await scene.holds(entry.quantity)
+    adapter, other = scene.stage.adapter, await scene.stage.second()
+    held = await scene.ask(adapter.positions(other), other)
+    expect(not [one for one in held if one.quantity], "the other account is told to hold it")
+    try:
+        found = await scene.ask(
+            adapter.find_order(other, entry.client_order_id, entry.symbol), other
+        )
+    except BrokerError as error:
+        expect(isinstance(error, ReadFailed), f"it says {type(error).__name__} {error}")
+    else:
+        expect(not found, f"the other account is told {kinds(found or [])}")
+    await scene.holds(entry.quantity)
+
+
+def _number(held: BrokerPosition, client_order_id: str) -> tuple[bool, int, str]:
+    """Positions in the order in which they were opened, the one of an entry last."""
+    name = held.broker_position_id
+    return held.client_order_id == client_order_id, len(name), name
