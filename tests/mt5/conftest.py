@@ -30,6 +30,6 @@ def adapter(venue: Venue, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mt5Adapte
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A call of the package that hangs is ended within a second."""
-    monkeypatch.setattr("brokers.mt5.calls.READ_SECONDS", 1.0)
+    """A call of the package that hangs is ended within seconds."""
+    monkeypatch.setattr("brokers.mt5.calls.READ_SECONDS", 3.0)
     monkeypatch.setattr("brokers.mt5.lane.LEAST_SECONDS", 0.5)
