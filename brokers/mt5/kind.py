@@ -137,8 +137,7 @@ def capabilities_of(spec: ConnectionSpec, seen: PositionMode | None = None) -> C
     mode = seen or believed_mode(spec)
     said = spec.settings.get("native_stops")
     default = mode is PositionMode.HEDGING
-    lane = f"mt5.{str(spec.settings.get('terminal') or 'main').lower()}"  # its worker's queue
-    return _capabilities(mode, bool(said) if said is not None else default, lane)
+    return _capabilities(mode, bool(said) if said is not None else default, lane_of(spec))
 
 
 @cache

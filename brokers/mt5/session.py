@@ -243,7 +243,7 @@ class Terminal:
 
 def terminal_of(spec: ConnectionSpec) -> str:
     """The name of the terminal that serves an account."""
-    return str(spec.settings.get("terminal") or MAIN)
+    return str(spec.settings.get("terminal") or MAIN).lower()
 
 
 def _folder(path: str) -> str:

@@ -1,0 +1,137 @@
+"""A worker beside a MetaTrader 5 terminal: an owner's account from her form to her books, and what
+becomes of an order when the terminal stands still or the worker dies.
+
+Worker, database, Redis and the package's process are real; the terminal is the tests' double.
+"""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.doubles.mt5.venue import PACKAGE, Venue
+from tests.faults.fleet import FAST, Process
+from tests.faults.place import Place
+from tests.faults.servers import ROOT, Servers
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(300, func_only=True)]
+LEASE = float(FAST["FILLCAST_LEASE_SECONDS"])
+LOGIN = 1001
+READY = """
+SELECT 1 FROM connections_connectionhealth h JOIN connections_lanelease l ON l.lane = 'mt5.alpha'
+WHERE h.connection_id = %s AND h.status = 'ACTIVE' AND h.reconciled_at > l.taken_at
+  AND l.until > clock_timestamp()
+"""
+ORDERS = "SELECT leg, status FROM execution_order WHERE connection_id = %s"
+
+
+class Terminal(Place):
+    """One terminal, `alpha`, and an owner's account in it."""
+
+    def __init__(self, servers: Servers, folder: Path, venue: Venue) -> None:
+        self.terminal = venue
+        environ = {
+            "FAKE_MT5": str(venue.port),
+            "PYTHONPATH": str(PACKAGE),
+            "FILLCAST_MT5_NAME": "alpha",
+        }
+        super().__init__(servers, folder, environ)
+
+    def owner_connects(self) -> str:
+        """Return her connection's id."""
+        told = subprocess.run(
+            [sys.executable, "-m", "tests.faults.mt5_owner", str(LOGIN)],
+            cwd=ROOT, env=self.fleet.environ | {"FILLCAST_DB_ROLE": "owner"}, text=True,
+            capture_output=True, check=False,
+        )  # fmt: skip
+        assert told.returncode == 0, told.stderr[-3000:]
+        return told.stdout.split()[-1]
+
+    def worker(self, name: str = "mt5") -> Process:
+        """As the service starts it; waits for its lease."""
+        return self.fleet.worker(name, "mt5.alpha", threads=2)
+
+    def ready(self, connection: str) -> float:
+        """Wait until it is tested and compared: entries may go out."""
+        return self.wait(lambda: self.ours.rows(READY, connection), "not ready", 60)
+
+    def orders(self, connection: str) -> dict[str, str]:
+        return {row.leg: row.status for row in self.ours.rows(ORDERS, connection)}
+
+    def is_filled(self, connection: str) -> bool:
+        return "FILLED" in self.orders(connection).values()
+
+
+@pytest.fixture
+def terminal(servers: Servers, tmp_path: Path) -> Iterator[Terminal]:
+    venue = Venue()
+    venue.books(balance=100_000.0)
+    try:
+        with Terminal(servers, tmp_path, venue) as place:
+            yield place
+    finally:
+        venue.hand("release")
+        venue.stop()
+
+
+def published(terminal: Terminal) -> int:
+    terminal.quote("1.10000", "1.10010")
+    (signal,) = terminal.hands.do("publish", feed=1)
+    return int(signal)
+
+
+@pytest.mark.quick
+def test_from_the_form_to_the_books(terminal: Terminal) -> None:
+    """Tested, compared, filled with its levels; what the server's stop did is told in seconds."""
+    general = terminal.fleet.worker("general", "execution,exits,maintenance", wait=False)
+    worker = terminal.worker()
+    connection = terminal.owner_connects()
+    print(f"ready after {terminal.ready(connection):.1f} s")
+    published(terminal)
+    terminal.wait(lambda: terminal.is_filled(connection), "not filled")
+    (held,) = terminal.terminal.show(LOGIN)["positions"]
+    assert (held["sl"], held["tp"]) == (1.095, 1.11)
+    terminal.wait(lambda: terminal.count.open_positions() == 1, "no position")
+    terminal.terminal.quote("EURUSD", 1.094, 1.0941)  # the server's own stop
+    took = terminal.wait(lambda: terminal.count.open_positions() == 0, "not told", 10)
+    print(f"the stop was in the books after {took:.2f} s")
+    assert took < 5  # update_interval_seconds is 1, and each look is one more
+    assert len(terminal.terminal.accepted(LOGIN)) == 1
+    assert general.alive
+    assert worker.alive
+
+
+def test_worker_goes_on_while_the_package_is_frozen(terminal: Terminal) -> None:
+    """For longer than its lease: it prolongs it, nobody else takes the lane, the order is once."""
+    worker = terminal.worker()
+    connection = terminal.owner_connects()
+    terminal.ready(connection)
+    terminal.terminal.fault("order_send", "freeze", words=2 * LEASE)
+    published(terminal)
+    began = time.monotonic()
+    terminal.wait(lambda: terminal.terminal.accepted(LOGIN), "not sent")
+    while time.monotonic() - began < 2 * LEASE - 1:
+        assert terminal.fleet.has_lease(worker.pid)
+        time.sleep(0.1)
+    terminal.wait(lambda: terminal.is_filled(connection), "not filled", 60)
+    assert len(terminal.terminal.accepted(LOGIN)) == 1
+
+
+@pytest.mark.parametrize("accepts", [True, False])
+def test_worker_killed_in_the_send(terminal: Terminal, accepts: bool) -> None:
+    """The next one takes the terminal's lane, looks, and sends nothing twice."""
+    victim = terminal.worker("victim")
+    connection = terminal.owner_connects()
+    terminal.ready(connection)
+    terminal.terminal.fault("order_send", "silent", accepts=accepts)
+    published(terminal)
+    terminal.wait(lambda: "order_send" in terminal.terminal.show(LOGIN)["calls"], "not sent")
+    victim.kill()
+    terminal.worker("next")
+    ended = {"FILLED"} if accepts else {"FILLED", "FAILED", "EXPIRED"}  # it may be sent again
+    terminal.wait(lambda: ended & set(terminal.orders(connection).values()), "no end", 60)
+    filled = 1 if terminal.is_filled(connection) else 0
+    assert len(terminal.terminal.accepted(LOGIN)) == filled
