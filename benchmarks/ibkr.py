@@ -141,6 +141,32 @@ async def _read(adapter: IbkrAdapter) -> bool:
     return any(report.kind is ReportKind.FILLED for report in told)
 
 
+def events(place: Place, world: World, n: int) -> Result:
+    """n executions of one order: from TWS's telling to our committed row, through the engine."""
+    with _gateways() as tws:
+        command = [sys.executable, "-m", "benchmarks.ibkr_engine", str(tws.port), str(n)]
+        done = subprocess.run(
+            command, cwd=ROOT, env=place.stack.environ, text=True, check=True, timeout=300,
+            stdout=subprocess.PIPE,
+        )  # fmt: skip
+    took = json.loads(done.stdout.splitlines()[-1])
+    p99 = percentile(took, 99)
+    return Result(
+        name="ibkr_events",
+        n=n,
+        seconds=sum(took) / 1000,
+        rate=1000 * n / sum(took),
+        p50_ms=percentile(took, 50),
+        p99_ms=p99,
+        baseline=None,
+        ratio=p99,
+        target=HEARD_MS,
+        ok=p99 <= HEARD_MS,
+        half=p99 <= 2 * HEARD_MS,
+        detail={"unit": "ms until an execution is committed (p99), less is better"},
+    )
+
+
 # ---- fifty sessions ---------------------------------------------------------------------------
 class Holder:
     """A process that holds sessions, and says how it is (benchmarks/ibkr_sessions.py)."""

@@ -37,6 +37,7 @@ BENCHES: dict[str, tuple[Bench, int]] = {  # name → (what, n)
     "linear": (fanout.linear, 10_000),
     "monitor": (monitor.monitor, 100_000),
     "ibkr": (ibkr.overhead, 1_000),
+    "ibkr_events": (ibkr.events, 200),
     "ibkr_memory": (ibkr.memory, 50),
     "ibkr_reconnect": (ibkr.reconnect, 50),
     "monitor_million": (monitor.million, 1_000_000),

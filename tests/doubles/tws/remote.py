@@ -18,6 +18,25 @@ ROOT = Path(__file__).parents[3]
 SECONDS = 20
 
 
+class ControlLine:
+    """Plays the broker at a double that runs somewhere."""
+
+    def __init__(self, port: int) -> None:
+        self._line = socket.create_connection(("127.0.0.1", port), timeout=SECONDS)
+        self._line.sendall(GREETING)
+        self._words = self._line.makefile("rb")
+
+    def do(self, name: str, *args: Any) -> dict[str, Any]:
+        """Have the broker do something; returns what it tells."""
+        self._line.sendall(orjson.dumps({"do": name, "args": args}, default=str) + b"\n")
+        told: dict[str, Any] = orjson.loads(self._words.readline())
+        return told or {}
+
+    def close(self) -> None:
+        self._words.close()
+        self._line.close()
+
+
 class RemoteTws:
     """A double that outlives whoever talks to it, and with its journal also itself."""
 
@@ -41,9 +60,8 @@ class RemoteTws:
         self._process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         self.ports = [int(port) for port in self._process.stdout.readline().split()]
-        self._line = socket.create_connection(("127.0.0.1", self.port), timeout=SECONDS)
-        self._line.sendall(GREETING)
-        self._words = self._line.makefile("rb")
+        self._control = ControlLine(self.port)
+        self.do = self._control.do
 
     def kill(self) -> None:
         """End it without a word (-9)."""
@@ -59,14 +77,7 @@ class RemoteTws:
         self._process.wait(SECONDS)
         assert self._process.stdout is not None
         self._process.stdout.close()
-        self._words.close()
-        self._line.close()
-
-    def do(self, name: str, *args: Any) -> dict[str, Any]:
-        """Have the broker do something; returns what it tells."""
-        self._line.sendall(orjson.dumps({"do": name, "args": args}, default=str) + b"\n")
-        told: dict[str, Any] = orjson.loads(self._words.readline())
-        return told or {}
+        self._control.close()
 
     def state(self) -> dict[str, Any]:
         return self.do("state")
