@@ -1,0 +1,108 @@
+"""An account's settings in the portal: its broker's own fields, judged one by one, and no JSON."""
+
+import html
+
+import pytest
+from django.test import Client
+
+from brokers.registry import BUILT_IN, form_of
+from connections.models import ConnectionHealth, ExecutionConnection
+from tests.portal.conftest import SignedIn
+from tests.portal.test_actions import refresh
+from tests.portal.world import World
+
+pytestmark = pytest.mark.django_db
+ADD = "/accounts/add/"
+
+
+@pytest.fixture
+def alice(world: World, signed_in: SignedIn) -> Client:
+    return signed_in(world.alice)
+
+
+def page(client: Client, address: str) -> str:
+    return html.unescape(client.get(address).content.decode())
+
+
+def test_first_the_broker_then_what_it_asks_for(world: World, alice: Client) -> None:
+    first = page(alice, ADD)
+    for kind in BUILT_IN:
+        assert form_of(kind).label in first
+    chosen = alice.post(ADD, {"type": "ibkr"})
+    assert chosen.headers["Location"] == f"{ADD}?type=ibkr"
+    fields = page(alice, f"{ADD}?type=ibkr")
+    for setting in form_of("ibkr").fields:
+        assert setting.label in fields
+        assert f'name="settings.{setting.key}"' in fields
+        assert setting.hint in fields
+    assert alice.post(ADD, {"type": "nonsense"}).status_code == 422
+
+
+def test_each_wrong_field_is_told_beside_itself_and_what_was_typed_stays(
+    world: World, alice: Client
+) -> None:
+    typed = {"name": "Mine", "account": "U1", "settings.host": "10.0.0.5", "settings.port": "70000",
+             "settings.timezone": "Mars"}  # fmt: skip
+    answer = alice.post(f"{ADD}?type=ibkr", typed)
+    told = html.unescape(answer.content.decode())
+    assert answer.status_code == 422
+    assert "Port: Write a number from 1 up to 65535." in told
+    assert "There is no time zone 'Mars'" in told
+    assert 'value="70000"' in told
+    typed |= {"settings.port": "4001", "settings.timezone": ""}
+    answer = alice.post(f"{ADD}?type=ibkr", typed)
+    told = html.unescape(answer.content.decode())
+    assert "lies in a network that the operators have not allowed" in told
+    assert 'id="id_settings.host_error"' in told
+    assert not ExecutionConnection.objects.filter(account="U1").exists()
+
+
+def test_what_was_typed_is_kept_shown_and_can_be_changed(world: World, alice: Client) -> None:
+    typed = {"name": "Mine", "account": "U1", "settings.host": "gw.example.com",
+             "settings.port": "4001", "settings.symbols": "EURUSD\nES 202612",
+             "settings.margin_rates": "AAPL = 0.25"}  # fmt: skip
+    told = html.unescape(alice.post(f"{ADD}?type=ibkr", typed, follow=True).content.decode())
+    row = ExecutionConnection.objects.get(account="U1")
+    assert row.settings == {
+        "host": "gw.example.com", "port": 4001, "symbols": ["EURUSD", "ES 202612"],
+        "margin_rates": {"AAPL": 0.25},
+    }  # fmt: skip
+    for words in ("Interactive Brokers", "gw.example.com", "EURUSD, ES 202612", "AAPL = 0.25"):
+        assert words in told
+    edit = f"/accounts/{row.pk}/edit/"
+    shown = page(alice, edit)
+    assert 'value="4001"' in shown
+    assert "EURUSD\nES 202612" in shown
+    assert "checked" not in shown.split("settings.outside_rth")[1].split(">")[0]
+    alice.post(edit, {**typed, "settings.port": ""})
+    assert "port" not in refresh(row).settings
+
+
+def test_saving_what_is_the_same_needs_no_new_test(world: World, alice: Client) -> None:
+    edit = f"/accounts/{world.twin.pk}/edit/"
+    typed = {"name": "Other", "preset": world.preset.pk, "data_connection": world.prices.pk,
+             "settings.native_stops": "on"}  # fmt: skip
+    alice.post(edit, typed)
+    assert refresh(world.twin).name == "Other"
+    assert ConnectionHealth.objects.get(pk=world.twin.pk).status == "ACTIVE"
+    alice.post(edit, {**typed, "settings.native_stops": ""})
+    assert refresh(world.twin).settings == {"native_stops": False}
+    assert ConnectionHealth.objects.get(pk=world.twin.pk).status == "UNTESTED"
+
+
+def test_a_crypto_account_names_its_exchange(world: World, alice: Client) -> None:
+    typed = {"name": "Mine", "account": "main", "settings.symbols": "BTC/USDT"}
+    missing = alice.post(f"{ADD}?type=crypto", typed)
+    assert missing.status_code == 422
+    alice.post(f"{ADD}?type=crypto", {**typed, "exchange_name": "kraken"})
+    assert ExecutionConnection.objects.get(account="main").exchange_name == "kraken"
+    assert "exchange_name" not in page(alice, f"{ADD}?type=mt5")
+
+
+def test_who_needs_no_credentials_is_not_asked_for_them(world: World, alice: Client) -> None:
+    assert form_of("ibkr").secrets == ()
+    ExecutionConnection.objects.update(sealed_credentials=None)
+    for row, takes in ((world.ibkr, False), (world.mt5, True)):
+        told = page(alice, f"/accounts/{row.pk}/")
+        assert (f"/accounts/{row.pk}/credentials/" in told) is takes
+        assert ("None needed" in told) is not takes
