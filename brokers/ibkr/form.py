@@ -84,7 +84,7 @@ FORM = Form(
         Setting(
             REGION,
             "Resets of",
-            "Where IBKR holds the account: its daily reset is then (brokers/windows.py).",
+            "Where IBKR holds the account: its systems are reset each day at that region's hours.",
             SettingKind.CHOICE,
             default=DEFAULT_REGION,
             choices=(("america", "North America"), ("europe", "Europe"), ("asia", "Asia-Pacific")),
