@@ -62,6 +62,8 @@ class Venue:
             return {"error": trouble, "text": "no"}
         if trouble == "lost":
             return None
+        if error := _wrong(asked):
+            return {"error": error, "text": "not so"}
         if not self._find(asked["id"]):
             if asked["position"] and not self._reduce(asked):
                 return {"error": "NO_POSITION"}
@@ -72,6 +74,8 @@ class Venue:
                 self.open[number] = {**asked, "position": number, "price": "1.1", "time": now()}
         if trouble == "silent":
             return None
+        if trouble == "shrug":  # taken, and answered with what nobody has listed
+            return {"error": "SHRUG", "text": "who knows"}
         return {"order": None if trouble == "nonsense" else self._find(asked["id"])}
 
     def _reduce(self, asked: Words) -> bool:
@@ -97,10 +101,19 @@ class Venue:
         return next((one for one in self.orders if one["id"] == order_id), None)
 
 
-SYMBOL = {
+SYMBOL: Words = {
     "symbol": "EURUSD", "pair": "EUR/USD", "digits": 5, "pip": "0.0001", "least": "10",
     "step": "10", "most": "1000000",
 }  # fmt: skip
+
+
+def _wrong(asked: Words) -> str:
+    quantity, step = Decimal(asked["quantity"]), Decimal(SYMBOL["step"])
+    if asked["symbol"] != SYMBOL["symbol"]:
+        return "NO_SYMBOL"
+    if not (quantity.is_finite() and step <= quantity <= Decimal(SYMBOL["most"])):
+        return "BAD_QUANTITY"
+    return "BAD_QUANTITY" if quantity % step else ""
 
 
 def now() -> str:

@@ -98,6 +98,7 @@ class TinyAdapter:
         self, spec: ConnectionSpec, request: OrderRequest, guard: Guard
     ) -> list[OrderReport]:
         """Place one order. Raises NotSent, Rejected or OutcomeUnknown."""
+        _check(request)
         words = {
             "do": "place", "id": request.client_order_id, "symbol": request.symbol,
             "side": request.side.value, "quantity": str(request.quantity),
@@ -209,6 +210,15 @@ class TinyAdapter:
 
     async def disconnect(self, spec: ConnectionSpec | None = None) -> None:
         pass  # nothing is kept open
+
+
+def _check(request: OrderRequest) -> None:
+    """Refuse what Tiny would take for something else. Raises Rejected."""
+    if request.order_type not in CAN.order_types or request.time_in_force not in CAN.times_in_force:
+        what = f"{request.order_type} {request.time_in_force}"
+        raise Rejected(Code.ORDER_TYPE_UNSUPPORTED, f"{what} is not offered")
+    if request.stop_loss is not None or request.take_profit is not None:
+        raise Rejected(Code.STOPS_INVALID, "Tiny keeps no stops")
 
 
 def _code(error: Exception) -> Code:
