@@ -60,7 +60,6 @@ class Mt5Adapter:
 
     def __init__(self, place: Place) -> None:
         self.calls = calls.Calls(place)
-        self._open: set[str] = set()
 
     def capabilities(self, spec: ConnectionSpec) -> Capabilities:
         return capabilities_of(spec, self.calls.terminal.modes.get(spec.connection_id))
@@ -71,13 +70,13 @@ class Mt5Adapter:
 
     async def connect(self, spec: ConnectionSpec) -> None:
         """Log the terminal in as this account. Raises ReadFailed."""
-        self._open.add(spec.connection_id)
         await self.calls.read(spec, lambda terminal, one: terminal.enter(one))
 
     async def disconnect(self, spec: ConnectionSpec | None = None) -> None:
         """Leave the terminal with the last account; it stays logged in, for its own charts."""
-        self._open -= self._open if spec is None else {spec.connection_id}
-        if not self._open:
+        known = self.calls.open
+        known -= set(known) if spec is None else {spec.connection_id}
+        if not known:
             await self.calls.leave()
 
     # ---- orders ---------------------------------------------------------------------------

@@ -30,6 +30,7 @@ class Calls:
     def __init__(self, place: Place) -> None:
         self.library = Library()
         self.terminal = Terminal(self.library, place)
+        self.open: set[str] = set()  # connections that called, and were not let go of since
         self._lane = Lane()
 
     async def order(
@@ -51,6 +52,7 @@ class Calls:
             except Exception as error:
                 raise _unsent(job, Code.UNEXPECTED, f"{type(error).__name__}: {error}") from error
 
+        self.open.add(spec.connection_id)
         try:
             return await self.run(do, _patience(spec), turn, send_by)
         except NoAnswer as error:
@@ -75,6 +77,7 @@ class Calls:
             self.terminal.still(spec)
             return found
 
+        self.open.add(spec.connection_id)
         try:
             return await self.run(do, READ_SECONDS)
         except (Rejected, ReadFailed):

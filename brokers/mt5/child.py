@@ -43,9 +43,12 @@ def _own_streams() -> tuple[BinaryIO, BinaryIO]:
     """Keep both pipes from the package and from the terminal that it starts: what they print goes
     to the log, and no other process holds an end."""
     source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    nothing = os.open(os.devnull, os.O_RDONLY)
+    nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
-    os.dup2(2, 1)
+    try:
+        os.dup2(2, 1)
+    except OSError:  # a service without a log
+        os.dup2(nothing, 1)
     return source, sink
 
 

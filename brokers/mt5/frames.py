@@ -25,7 +25,12 @@ def read(stream: BinaryIO) -> Any:
     if length > LONGEST:
         raise ValueError(f"a frame of {length} bytes: {head!r}")
     body = stream.read(length)
-    return orjson.loads(body) if len(body) == length else None
+    if len(body) < length:
+        return None
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise ValueError(f"{error}: {body[:200]!r}") from error
 
 
 def write(stream: BinaryIO, frame: Any) -> None:

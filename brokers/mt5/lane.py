@@ -144,7 +144,7 @@ class Lane:
     def _work(self) -> None:
         while True:
             place = self._places.get()
-            if not place.job.begin():
+            if not (place.job.begin() and place.told.set_running_or_notify_cancel()):
                 continue
             try:
                 place.told.set_result(place.work(place.job))

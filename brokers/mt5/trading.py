@@ -206,6 +206,8 @@ class Desk:
         result = mt.order_send(words, before=send_by)
         if result is None:
             raise codes.verdict_of_silence(mt.last_error())
+        if type(getattr(result, "retcode", None)) is not int:
+            raise OutcomeUnknown(Code.REPLY_LOST, f"unreadable: {vars(result)}"[:500])
         if result.retcode == codes.NO_CHANGES and not name:
             return result
         if refusal := codes.verdict(result.retcode, result.comment):

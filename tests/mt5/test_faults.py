@@ -76,6 +76,14 @@ def test_half_an_answer_is_unknown(venue: Venue, adapter: Mt5Adapter) -> None:
     assert kinds(adapter) == [K.FILLED]
 
 
+def test_answer_that_says_nothing_is_unknown_and_kept(venue: Venue, adapter: Mt5Adapter) -> None:
+    venue.fault("order_send", "odd", accepts=True)
+    error = outcome(adapter, order())
+    assert (type(error), error.code) == (OutcomeUnknown, Code.REPLY_LOST)
+    assert "'retcode': '10009!'" in error.detail
+    assert kinds(adapter) == [K.FILLED]
+
+
 @pytest.mark.parametrize(("code", "ours"), [(-2, Code.UNEXPECTED), (-8, Code.TRADING_DISABLED)])
 def test_package_that_refuses_by_itself_sent_nothing(
     venue: Venue, adapter: Mt5Adapter, code: int, ours: Code

@@ -79,6 +79,8 @@ class Line(socketserver.StreamRequestHandler):
                 return {"told": [], "error": list(FINE)}
             case "freeze" | "print":
                 return {**(told or self._do(name, arguments, {})), fault["do"]: fault["words"]}
+            case "odd":
+                return {"told": {**told["told"], "retcode": "10009!"}, "error": list(FINE)}
             case "half":
                 return {"told": {"retcode": 10009}, "error": list(FINE)}
             case "switch":

@@ -79,8 +79,8 @@ class Venue:
         self.hand("quote", name=name, bid=bid, ask=ask)
 
     def fault(self, call: str, do: str, **words: Any) -> None:
-        """do: retcode, none, drop, die, hold, empty, half, switch, offline, freeze (the client's
-        interpreter for `words` seconds), print (`words`), silent (never answered), late (after
+        """do: retcode, none, drop, die, hold, empty, half, odd, switch, offline, freeze (the
+        client's interpreter for `words` seconds), print (`words`), silent (never answered), late (after
         `seconds`); accepts: the call is done first; times, skip: how often, and after how many
         calls."""
         self.hand("fault_add", call=call, do=do, **words)
