@@ -49,6 +49,7 @@ async def run(session: Session) -> list[Check]:
         Check("reach", OK, f"{where} ({PORTS.get(place.port, 'own port')})"),
         Check("client id", OK, f"{place.client_id}: orders can be changed by it alone"),
         _kind(session),
+        *_strangers(session),
     ]
     try:
         state = await reads.account(session)
@@ -72,6 +73,21 @@ def closed(error: ReadFailed) -> Check:
     """Say why there is no session, and what its owner can do."""
     name = NAMES.get(error.code, "reach")
     return Check(name, FAIL, error.detail, HINTS.get(error.code, error.code.hint))
+
+
+def _strangers(session: Session) -> list[Check]:
+    """Say which of our orders another client id has placed: they cannot be changed or cancelled."""
+    place = session.place
+    others = {
+        record.client_id
+        for record in session.ledger.of(place.connection_id)
+        if record.live and record.client_id not in (0, place.client_id)
+    }
+    if not others:
+        return []
+    ids = ", ".join(map(str, sorted(others)))
+    hint = "Set client_id back to that one, or cancel these orders in TWS itself."
+    return [Check("orders of another client id", WARN, f"placed by client id {ids}", hint)]
 
 
 def _kind(session: Session) -> Check:

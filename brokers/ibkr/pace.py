@@ -23,6 +23,7 @@ class Pace:
     price: float = 5.0  # a first bid and ask are there by then, or the market is closed
     first_delay: float = 1.0  # before a line is opened anew; doubled each time
     longest_delay: float = 30.0
+    hurry: float = 1.0  # before it, where somebody wants to write
     client_id_delay: float = 5.0  # at least, when TWS still knows the old session (326)
     ping: float = 10.0
     resync: float = 60.0

@@ -24,6 +24,11 @@ from brokers.ibkr.wire import HalfSentError, TwsClient
 from brokers.messages import CancelRequest, OrderReport, OrderRequest, ReportKind
 from common.codes import Code
 
+CONTRADICTS = frozenset(
+    {Code.PRICE_INVALID, Code.VOLUME_INVALID, Code.UNKNOWN_SYMBOL_AT_BROKER, Code.TRADING_DISABLED}
+)
+"""Refusals of what the contract's details allowed: they are read anew before the next order."""
+
 
 async def submit(session: Session, request: OrderRequest, guard: Guard) -> list[OrderReport]:
     """Place an order with its levels. Raises NotSent, Rejected or OutcomeUnknown."""
@@ -145,6 +150,8 @@ async def _outcome(session: Session, client: TwsClient, record: Record) -> list[
         if record.in_doubt:
             session.want_sync()
     if record.ended is ReportKind.REJECTED:
+        if record.code in CONTRADICTS:
+            session.details.pop(record.symbol, None)
         raise Rejected(record.code or Code.REJECTED_BY_BROKER, record.detail)
     if not _decided(record):
         raise OutcomeUnknown(Code.REPLY_LOST, record.detail or session.garbage)

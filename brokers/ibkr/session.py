@@ -57,7 +57,7 @@ class Session:
         self._keeper: asyncio.Task[None] | None = None
         self._attempt: asyncio.Future[None] | None = None
         self._refused: asyncio.Future[None] | None = None
-        self._stir = asyncio.Event()
+        self._stir, self._hurry = asyncio.Event(), asyncio.Event()
         self._sync_wanted = False
         self._readings = Readings(self, self._ear)
         questions = Questions(self, self._ear)
@@ -96,7 +96,9 @@ class Session:
         self.require_usable()
 
     async def ready_to_write(self) -> None:
-        """Wait until orders may be sent. Raises ReadFailed."""
+        """Wait until orders may be sent. Raises ReadFailed; then the next try is soon."""
+        if not self.usable:
+            self._hurry.set()
         await self.ready()
         if self.read_only:
             await self._sync()
@@ -181,7 +183,7 @@ class Session:
     # ---- keeping it open ------------------------------------------------------------------
     async def _keep(self) -> None:
         """Connect, stay, connect again: later and later, never all at the same moment."""
-        delay = self.pace.first_delay
+        delay, least = self.pace.first_delay, self.pace.hurry
         while True:
             if self._attempt is None or self._attempt.done():
                 self._attempt = asyncio.get_running_loop().create_future()
@@ -202,13 +204,22 @@ class Session:
                     log.warning("ibkr: %s:%s as client %s: %s", *self.place.address, detail)
                 self._trouble_told = True
                 self._drop((code, f"{self.place.host}:{self.place.port} {detail}"))
-                if code is Code.CLIENT_ID_IN_USE:
-                    delay = max(delay, self.pace.client_id_delay)
+                refused = code is Code.CLIENT_ID_IN_USE
+                least = self.pace.client_id_delay if refused else self.pace.hurry
+                delay = max(delay, least)
             finally:
                 if not self._attempt.done():
                     self._attempt.set_result(None)
-            await asyncio.sleep(delay * random.uniform(0.75, 1.25))
+            await self._pause(least, delay * random.uniform(0.75, 1.25))
             delay = min(delay * 2, self.pace.longest_delay)
+
+    async def _pause(self, least: float, seconds: float) -> None:
+        """Wait before the next try; only the least of it where somebody wants to write."""
+        self._hurry.clear()
+        await asyncio.sleep(min(least, seconds))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, seconds - least)):
+                await self._hurry.wait()
 
     async def _connect(self) -> None:
         self._refused = asyncio.get_running_loop().create_future()

@@ -8,7 +8,7 @@ import pytest
 
 from brokers.base import NotSent, OutcomeUnknown, Rejected
 from brokers.ibkr.orders import require_level_sides
-from brokers.messages import CancelRequest, ModifyRequest, ReportKind, Side
+from brokers.messages import CancelRequest, CheckResult, ModifyRequest, ReportKind, Side
 from common.clocks import machine_time
 from common.codes import Code
 from tests.ibkr.cast import Stage, exit_of, limit, order, played, protected
@@ -211,6 +211,9 @@ async def test_another_client_ids_orders_are_seen_and_not_touched(stage: Stage) 
     with pytest.raises(Rejected) as refused:
         await stage.adapter.modify(stage.spec, move("1.095", None))
     assert refused.value.code is Code.OTHER_CLIENT_ID
+    lines = {one.name: one for one in await stage.adapter.test(stage.spec)}
+    told = lines["orders of another client id"]
+    assert (told.result, told.detail) == (CheckResult.WARN, "placed by client id 7")
     # The exit of a takeover: the group ends the orders that cannot be changed.
     await stage.submit(exit_of(ID))
     assert stage.venue.held("EURUSD") == 0

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from brokers.base import NotSent, OutcomeUnknown, ReadFailed
+from brokers.base import NotSent, OutcomeUnknown, ReadFailed, Rejected
 from brokers.budgets import Rate, budget_for
 from brokers.ibkr.calls import IbkrAdapter
 from brokers.ibkr.pace import MOST_MESSAGES, RATE
@@ -59,6 +59,33 @@ async def test_a_gateway_that_restarts_is_found_again_with_growing_pauses(stage:
     await stage.tws.open(stage.tws.port)
     (found,) = await stage.find(ID) or []
     assert found.kind is ReportKind.ACCEPTED
+
+
+@played
+async def test_who_wants_to_write_has_the_next_try_made_soon(stage: Stage) -> None:
+    patient = replace(QUICK, first_delay=30.0, longest_delay=30.0)
+    stage.adapter = adapter(pace=patient)
+    await stage.submit(limit())
+    await stage.tws.close()
+    await stage.until(lambda: not stage.session.usable)
+    with pytest.raises(ReadFailed):
+        await stage.adapter.account(stage.spec)  # a read waits for the keeper's own time
+    await stage.tws.open(stage.tws.port)
+    with pytest.raises(NotSent):
+        await stage.submit(limit("abc00000000000002"))
+    await stage.until(lambda: stage.session.usable)
+    await stage.submit(limit("abc00000000000002"))
+
+
+@played
+async def test_a_refusal_that_contradicts_the_details_has_them_read_anew(stage: Stage) -> None:
+    await stage.submit(limit())
+    assert "EURUSD" in stage.session.details
+    stage.fault("reject", 110, "The price does not conform to the minimum price variation.")
+    with pytest.raises(Rejected):
+        await stage.submit(limit("abc00000000000002"))
+    assert "EURUSD" not in stage.session.details
+    await stage.submit(limit("abc00000000000003"))
 
 
 @played
