@@ -128,7 +128,7 @@ class Account(Stage):
         if can.exit_safety is ExitSafety.CANCEL_FIRST and can.native_stops:
             wish = ModifyRequest(entry, held.broker_position_id, held.symbol, None, None)
             await self.adapter.modify(self.spec, wish)
-        tifs = (TimeInForce.IOC, TimeInForce.GTC, TimeInForce.DAY)
+        tifs = (TimeInForce.GTC, TimeInForce.DAY, TimeInForce.IOC)  # as exits of ours leave
         request = OrderRequest(
             client_order_id=new_id(),
             connection_id=self.spec.connection_id,
