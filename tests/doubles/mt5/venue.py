@@ -79,10 +79,12 @@ class Venue:
         self.hand("quote", name=name, bid=bid, ask=ask)
 
     def fault(self, call: str, do: str, **words: Any) -> None:
-        """do: retcode, none, drop, die, hold, empty, half, odd, switch, offline, freeze (the
-        client's interpreter for `words` seconds), print (`words`), silent (never answered), late (after
-        `seconds`); accepts: the call is done first; times, skip: how often, and after how many
-        calls."""
+        """accepts: the call is done first; times, skip: how often, and after how many calls.
+
+        do: retcode, none, drop, die, hold, empty, half, odd, switch, offline, silent (never
+        answered), late (after `seconds`), print (`words`), freeze (the client's interpreter, for
+        `words` seconds).
+        """
         self.hand("fault_add", call=call, do=do, **words)
 
     def show(self, login: int = 1001) -> Any:
