@@ -36,7 +36,7 @@ log = structlog.get_logger(__name__)
 _ticks = Ticks()
 GUARD_SECONDS = 1.0
 RETRY_SECONDS = 0.5
-LANES_SECONDS, COMPARE_SECONDS = 1.0, 300.0
+LANES_SECONDS, NEWS_SECONDS, COMPARE_SECONDS = 1.0, 0.01, 300.0
 Round = tuple[str, float, Callable[[], object]]
 
 
@@ -187,7 +187,7 @@ def _rounds_of_sessions(seconds: float) -> tuple[Round, ...]:
 
     return (
         ("lanes", LANES_SECONDS, lambda: sessions().tend()),
-        ("news", 0.0, lambda: sessions().hear(drain_now)),
+        ("news", NEWS_SECONDS, lambda: sessions().hear(drain_now)),
         ("accounts", LANES_SECONDS, lambda: sessions().read()),
         ("tests", seconds, look_for_tests),
         ("compare", COMPARE_SECONDS, reconcile_all),

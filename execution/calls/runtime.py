@@ -129,7 +129,7 @@ class Runtime:
         idle = self.wire.wait_idle(timeout) and self.flusher.drain(timeout)
         if not idle:
             log.warning("calls are still under way; they will be looked up", id=self.id)
-        self.sessions.give_back(self.lanes.leaving)
+        self.sessions.end()
         self.wire.disconnect(2)
         self.flusher.stop()
         self.flusher.join(2)

@@ -158,6 +158,12 @@ class Sessions:
             self._told.clear()
             drain()
 
+    def end(self) -> None:
+        """Listen no more and close what is left: this process ends."""
+        for ear in self._listening.values():
+            ear.cancel()
+        self.give_back(self._lanes.leaving)
+
     def _listen(self) -> None:
         """Have a listener for each kind of our lanes that tells things by itself."""
         kinds = {row.type for row in rows(KINDS, (array(self._lanes.held()),))}

@@ -1,0 +1,269 @@
+"""The sessions of a process's lanes: opened when one is taken, heard, rested, closed."""
+
+import asyncio
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from decimal import Decimal as D
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from brokers.base import Guard
+from brokers.messages import ConnectionSpec, OrderRequest
+from common.codes import Code
+from common.sql import run
+from connections import lanes as of_process
+from connections.models import ConnectionHealth, ExecutionConnection, LaneLease
+from connections.polling import refresh_due_accounts
+from execution.calls import runtime
+from execution.calls.runtime import Runtime
+from execution.calls.sessions import WAKE_EVERY, is_waking
+from execution.drift.reconcile import reconcile_all, reconcile_new
+from execution.models import Order
+from execution.reports.streams import drain_now
+from execution.services import execute
+from signals.models import Feed
+from tests.execution import cast
+from tests.execution.double import Double
+from tests.execution.test_errands import until
+
+LANE = "sessions.5"
+SOON_MS = 100
+
+
+@pytest.fixture
+def session(transactional_db: None, broker: Double) -> Iterator[Runtime]:
+    """A runtime as in a session worker, whose rounds are called by hand."""
+    present = Runtime("sessions")
+    present.start()
+    before, runtime._present = runtime._present, present
+    yield present
+    runtime._present = before
+    present.stop()
+    of_process._held = of_process._general
+    of_process.let_rest(())
+
+
+@pytest.fixture
+def laned(alice: ExecutionConnection) -> ExecutionConnection:
+    ExecutionConnection.objects.filter(pk=alice.pk).update(lane=LANE)
+    return ExecutionConnection.objects.get(pk=alice.pk)
+
+
+@pytest.fixture
+def spoken(broker: Double, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """Which accounts were read, and whose session was ended."""
+    heard: list[tuple[str, str]] = []
+
+    def noted(name: str) -> Callable[..., Any]:
+        real = getattr(broker, name)
+
+        def call(spec: ConnectionSpec | None = None) -> Any:
+            heard.append((name, spec.connection_id if spec else "all"))
+            return real(spec)
+
+        return call
+
+    for name in ("account", "disconnect"):
+        monkeypatch.setattr(broker, name, noted(name))
+    return heard
+
+
+def lease() -> LaneLease:
+    return LaneLease.objects.get(lane=LANE)
+
+
+# ---- taken, lost, given back ----
+def test_a_lane_that_is_taken_has_its_accounts_read_and_compared(
+    laned: ExecutionConnection, session: Runtime, spoken: list[tuple[str, str]]
+) -> None:
+    session.sessions.tend()
+    assert lease().owner == session.id
+    assert spoken == []
+    session.sessions.read()
+    assert spoken == [("account", str(laned.pk))]
+    assert not laned.can_execute_trades()
+    reconcile_new()
+    assert laned.can_execute_trades()
+
+
+def test_what_is_wrong_with_a_session_stands_on_its_connection(
+    laned: ExecutionConnection, session: Runtime, broker: Double
+) -> None:
+    broker.reads_fail = True
+    session.sessions.tend()
+    session.sessions.read()
+    health = ConnectionHealth.objects.get(pk=laned.pk)
+    assert health.last_error.startswith(Code.BROKER_UNREACHABLE.sentence)
+    assert health.reconciled_at is None
+
+
+def test_a_lane_that_was_lost_has_its_sessions_closed_and_nothing_leaves(
+    laned: ExecutionConnection, feed: Feed, session: Runtime, spoken: list[tuple[str, str]],
+    broker: Double,
+) -> None:  # fmt: skip
+    session.sessions.tend()
+    reconcile_new()
+    cast.signal(feed)
+    run("UPDATE connections_lanelease SET owner = 'another', fence = fence + 1")
+    session.renew()
+    session.sessions.tend()
+    assert spoken == [("disconnect", str(laned.pk))]
+    execute(cast.pending())
+    assert session.wire.wait_idle(5)
+    assert (cast.order().status, broker.tickets) == ("PENDING", [])
+
+
+def test_a_lane_is_given_back_when_its_calls_have_ended(
+    laned: ExecutionConnection, feed: Feed, session: Runtime, broker: Double,
+    spoken: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    session.sessions.tend()
+    reconcile_new()
+    cast.signal(feed)
+    release, real = threading.Event(), broker.submit
+
+    async def slowly(spec: ConnectionSpec, request: OrderRequest, guard: Guard) -> Any:
+        await asyncio.to_thread(release.wait, 10)
+        return await real(spec, request, guard)
+
+    monkeypatch.setattr(broker, "submit", slowly)
+    execute(cast.pending())
+    session.lanes.leave_all()  # nothing new begins; what is in hand may leave
+    assert session.lanes.held() == ()
+    session.sessions.tend()
+    assert (lease().owner, spoken) == (session.id, [])
+    release.set()
+    until(lambda: not session.wire.is_busy(LANE))
+    session.sessions.tend()
+    assert lease().owner == ""
+    assert spoken == [("disconnect", str(laned.pk))]
+    assert cast.order().status == "FILLED"  # written before the lease ended
+
+
+def test_who_ends_has_given_everything_back(
+    transactional_db: None, laned: ExecutionConnection, broker: Double
+) -> None:
+    present = Runtime("sessions")
+    present.start()
+    present.sessions.tend()
+    assert lease().owner == present.id
+    present.stop()
+    of_process._held = of_process._general
+    assert (lease().owner, lease().until < timezone.now() + timedelta(seconds=1)) == ("", True)
+
+
+# ---- who rests ----
+@pytest.fixture
+def idle(laned: ExecutionConnection, session: Runtime) -> ExecutionConnection:
+    """Nothing open, and nothing done for two hours."""
+    session.sessions.tend()
+    reconcile_new()
+    run(
+        "UPDATE connections_connectionhealth SET last_used_at = NULL,"
+        " last_tested_at = now() - interval '2 hours'"
+    )
+    run("UPDATE connections_executionconnection SET created_at = now() - interval '1 day'")
+    run("UPDATE connections_accountsnapshot SET read_at = now() - interval '2 minutes'")
+    return laned
+
+
+def minute_of(one: UUID, *, waking: bool) -> float:
+    """A machine time at which this one is up, or is not."""
+    return next(60.0 * n + 1 for n in range(WAKE_EVERY) if is_waking(one, n) is waking)
+
+
+def test_an_idle_session_is_closed_and_left_alone_but_for_one_minute_of_ten(
+    idle: ExecutionConnection, session: Runtime, spoken: list[tuple[str, str]],
+    monkeypatch: pytest.MonkeyPatch, broker: Double,
+) -> None:  # fmt: skip
+    def at(waking: bool) -> None:
+        now = minute_of(idle.pk, waking=waking)
+        monkeypatch.setattr("execution.calls.sessions.machine_time", lambda: now)
+        session.sessions.rest()
+
+    at(waking=False)
+    assert spoken == [("disconnect", str(idle.pk))]
+    spoken.clear()
+    broker.calls.clear()
+    refresh_due_accounts()
+    reconcile_all()
+    reconcile_new()
+    assert (spoken, broker.calls) == ([], [])
+    at(waking=True)
+    refresh_due_accounts()
+    reconcile_new()
+    assert spoken == [("account", str(idle.pk))]
+    assert {name for name, _ in broker.calls} >= {"positions", "open_orders"}
+
+
+def test_a_session_with_something_open_does_not_rest(
+    idle: ExecutionConnection, feed: Feed, session: Runtime, spoken: list[tuple[str, str]]
+) -> None:
+    cast.signal(feed)
+    execute(cast.pending())
+    assert session.wire.wait_idle(5)
+    assert session.flusher.drain(5)
+    run("UPDATE connections_connectionhealth SET last_used_at = NULL")
+    session.sessions.rest()
+    assert spoken == []
+
+
+def test_who_is_switched_off_has_no_session(
+    laned: ExecutionConnection, session: Runtime, spoken: list[tuple[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    session.sessions.tend()
+    ExecutionConnection.objects.filter(pk=laned.pk).update(is_active=False)
+    run("UPDATE connections_connectionhealth SET last_tested_at = now()")
+    now = minute_of(laned.pk, waking=False)
+    monkeypatch.setattr("execution.calls.sessions.machine_time", lambda: now)
+    session.sessions.rest()
+    assert spoken == [("disconnect", str(laned.pk))]
+
+
+# ---- what brokers tell ----
+def test_what_a_broker_tells_is_applied_within_a_tenth_of_a_second(
+    laned: ExecutionConnection, feed: Feed, session: Runtime, broker: Double
+) -> None:
+    session.sessions.tend()  # takes the lane
+    session.sessions.tend()  # and listens
+    reconcile_new()
+    broker.behaviour = broker.rest
+    for _ in range(11):
+        cast.signal(feed, order_type="LIMIT", open_price=D("1.09500"))
+    execute(cast.pending())
+    assert session.wire.wait_idle(5)
+    assert session.flusher.drain(5)
+    ended = threading.Event()
+
+    def hear() -> None:
+        while not ended.is_set():
+            session.sessions.hear(drain_now)
+        connection.close()
+
+    thread = threading.Thread(target=hear)
+    thread.start()
+    try:
+        took = [told(broker, order) for order in Order.objects.order_by("id")]
+    finally:
+        ended.set()
+        thread.join(5)
+    median = statistics.median(took)
+    print(f"from the event to the row: median {median:.1f} ms, longest {max(took):.1f} ms")
+    assert median < SOON_MS
+
+
+def told(broker: Double, order: Order) -> float:
+    """Have the broker fill an order by itself; return the milliseconds until our row says so."""
+    ticket = next(t for t in broker.tickets if t.request.client_order_id == order.client_order_id)
+    began = time.perf_counter()
+    broker.publish(broker.execute(ticket))
+    until(lambda: Order.objects.filter(pk=order.pk, status="FILLED").exists())
+    return 1000 * (time.perf_counter() - began)

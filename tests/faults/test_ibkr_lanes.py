@@ -1,0 +1,97 @@
+"""Interactive Brokers in a session worker, whole: ib_async's client against the double of TWS.
+
+The double outlives our processes and remembers what it accepted."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.doubles.tws.remote import RemoteTws
+from tests.faults.place import Place
+from tests.faults.servers import Servers
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(300, func_only=True)]
+ACCOUNT, LANE = "DU1234567", "sessions.0"
+MINE = "SELECT id FROM connections_executionconnection WHERE type = 'ibkr'"
+ONE_OF_THEM = """
+UPDATE connections_executionconnection SET type = 'ibkr', account = %s, settings = %s,
+  lane = %s, instrument_book = '' WHERE id = (
+    SELECT s.connection_id FROM connections_subscription s JOIN signals_feed f ON f.id = s.feed_id
+    WHERE f.slug = 'bench-50' ORDER BY s.id LIMIT 1)
+RETURNING id
+"""
+UNTESTED = """
+UPDATE connections_connectionhealth SET status = 'UNTESTED', reconciled_at = NULL,
+  test_requested_at = clock_timestamp() WHERE connection_id = %s
+"""
+SIZED = """
+UPDATE connections_tradingpreset SET sizing_mode = 'FIXED', fixed_quantity = 20000,
+  max_quantity = NULL WHERE id = (
+    SELECT preset_id FROM connections_executionconnection WHERE type = 'ibkr')
+"""
+
+
+@pytest.fixture
+def tws(tmp_path: Path) -> Iterator[RemoteTws]:
+    double = RemoteTws(tmp_path / "tws.jsonl", ACCOUNT)
+    try:
+        double.do("quote", "EURUSD", "1.09990", "1.10000")
+        yield double
+    finally:
+        double.close()
+
+
+@pytest.fixture
+def place(servers: Servers, tmp_path: Path, tws: RemoteTws) -> Iterator[Place]:
+    """One account of the smallest feed is at the gateway."""
+    with Place(servers, tmp_path, {"FILLCAST_BROKER_HOSTS": "127.0.0.1/32"}) as made:
+        said = {"host": "127.0.0.1", "port": tws.port, "symbols": ["EURUSD"], "timezone": "UTC"}
+        [row] = made.ours.rows(ONE_OF_THEM, ACCOUNT, json.dumps(said), LANE)
+        made.ours.rows(UNTESTED, row.id)
+        made.ours.rows("DELETE FROM connections_accountsnapshot WHERE connection_id = %s", row.id)
+        made.ours.rows(SIZED)
+        yield made
+
+
+def test_an_account_at_a_gateway_goes_on_in_the_next_session_worker(
+    place: Place, tws: RemoteTws
+) -> None:
+    place.fleet.worker("general", "execution,exits,maintenance", wait=False)
+    first = place.fleet.worker("first", "sessions", threads=2)
+    health = f"SELECT * FROM connections_connectionhealth WHERE connection_id = ({MINE})"
+    place.wait(
+        lambda: place.ours.rows(health)[0].reconciled_at is not None,
+        f"not tested and compared: {place.ours.rows(health)}", 60,
+    )  # fmt: skip
+    assert len(tws.state()["clients"]) == 1
+    place.quote()
+    place.hands.do("publish", feed=50)
+    order = f"SELECT * FROM execution_order WHERE connection_id = ({MINE}) ORDER BY id"
+    place.wait(lambda: place.ours.rows(order)[0].status == "FILLED", str(place.ours.rows(order)))
+    entry = place.ours.rows(order)[0]
+    assert tws.state()["accepted"].count(entry.client_order_id) == 1
+    client = tws.state()["clients"]
+    first.kill()
+    second = place.fleet.worker("second", "sessions", threads=2)
+    taken = "SELECT taken_at FROM connections_lanelease WHERE owner = (SELECT id FROM"
+    taken += f" execution_workerlease WHERE pid = {second.pid})"
+
+    def compared() -> bool:
+        [since], at = place.ours.rows(taken) or [None], place.ours.rows(health)[0].reconciled_at
+        return bool(since and at and at > since.taken_at)
+
+    place.wait(compared, "not compared by the next", 60)
+    assert tws.state()["clients"] == client  # the same id: it may cancel what the first has placed
+    opening = place.ours.value("SELECT min(id) FROM signals_signal")
+    place.hands.do("publish", action="CLOSE", refers_to=opening)
+    flat = "SELECT count(*) FROM positions_executionposition WHERE quantity > 0"
+    flat += f" AND connection_id = ({MINE})"
+    place.wait(lambda: place.ours.value(flat) == 0, str(place.ours.rows(order)), 60)
+    state = tws.state()
+    assert set(state["positions"].values()) <= {"0", 0, "0.0"}
+    ours = [row.client_order_id for row in place.ours.rows(order)]
+    assert [state["accepted"].count(one) for one in ours] == [1] * len(ours)
+    assert second.end() == 0
+    assert tws.until(lambda told: not told["clients"])
