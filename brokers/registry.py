@@ -21,8 +21,9 @@ ENTRY_POINTS = "fillcast.brokers"
 BUILT_IN: dict[str, str] = {
     "crypto": "brokers.crypto.adapter:create",
     "ibkr": "brokers.ibkr.adapter:create",
-    "mt5": "brokers.mt5.adapter:create",
     "mt4": "brokers.dwx.adapter:create",
+    "mt5": "brokers.mt5.adapter:create",
+    "mt5-dwx": "brokers.dwx.mt5:create",
     "paper": "brokers.paper.adapter:create",
 }
 

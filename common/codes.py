@@ -410,6 +410,11 @@ class Code(StrEnum):
         "The library that talks to this kind of broker is not installed where orders are sent.",
         "Operators: install what the message names on every trading process's machine.",
     )
+    HEDGING_NEEDED = (
+        "HEDGING_NEEDED",
+        "This way to the broker needs a hedging account, and this one nets its positions.",
+        "Say `hedging` in the settings if MetaTrader's title bar does; else use the kind mt5.",
+    )
     TERMINAL_LIMIT = (
         "TERMINAL_LIMIT",
         "The expert advisor in the terminal allows no more orders, or no lots so large.",

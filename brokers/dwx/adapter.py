@@ -15,6 +15,7 @@ from pathlib import Path
 
 from brokers.base import Guard, NotSent, ReadFailed, Tell
 from brokers.dwx import checks, lookups, orders, prices
+from brokers.dwx.dialect import MT4, Dialect
 from brokers.dwx.folders import AwayError, check_key, folder_of
 from brokers.dwx.kind import FORM, capabilities_of
 from brokers.dwx.line import Line
@@ -23,6 +24,7 @@ from brokers.dwx.reports import HiddenError
 from brokers.dwx.terminal import Terminal
 from brokers.dwx.times import NEW_YORK_CLOSE, Zone
 from brokers.dwx.watch import Watch
+from brokers.form import Form
 from brokers.messages import (
     AccountState,
     BrokerOrder,
@@ -44,18 +46,23 @@ from common.codes import Code
 
 def create(root: str | None = None) -> "DwxAdapter":
     """Make the adapter, for the registry. root: else the environment's FILLCAST_MT4_ROOT."""
-    where = os.environ.get("FILLCAST_MT4_ROOT", "") if root is None else root
-    return DwxAdapter(Path(where) if where else None)
+    return DwxAdapter(root_of(root))
+
+
+def root_of(said: str | None) -> Path | None:
+    """The operators' root. None: there is none, and no terminal can be used."""
+    where = os.environ.get("FILLCAST_MT4_ROOT", "") if said is None else said
+    return Path(where) if where else None
 
 
 class DwxAdapter:
     """All terminals of one process."""
 
-    kind = "mt4"
-    form = FORM
-
-    def __init__(self, root: Path | None) -> None:
-        self._root = root
+    def __init__(
+        self, root: Path | None, kind: str = "mt4", form: Form = FORM, dialect: Dialect = MT4
+    ) -> None:
+        self.kind, self.form = kind, form
+        self._root, self._dialect = root, dialect
         self._terminals: dict[Path, Terminal] = {}
         self._folders: dict[str, Path] = {}  # by connection
         self._lock = threading.Lock()
@@ -66,7 +73,7 @@ class DwxAdapter:
 
     def instrument_book(self, spec: ConnectionSpec) -> str:
         """Each terminal has its own: what a lot is stands in the connection's settings."""
-        return f"mt4:{spec.settings.get('folder', '')}"
+        return f"{self.kind}:{spec.settings.get('folder', '')}"
 
     # ---- orders ---------------------------------------------------------------------------
     async def submit(
@@ -98,6 +105,7 @@ class DwxAdapter:
         """Take the folder for this process, and watch what happens there."""
         async with self._asking(spec) as line:
             await line.snapshot()
+            await prices.subscribe(line, [])  # absence is proven while prices move
 
     async def test(self, spec: ConnectionSpec) -> list[Check]:
         """Check folder, key, expert advisor, account, limits, symbols and the server's time."""
@@ -109,6 +117,7 @@ class DwxAdapter:
 
     async def account(self, spec: ConnectionSpec) -> AccountState:
         async with self._read(spec) as line:
+            self._watch.hold(line)  # a session is opened by reading its account
             return await lookups.account(line)
 
     async def instruments(self, spec: ConnectionSpec) -> list[Instrument]:
@@ -124,6 +133,7 @@ class DwxAdapter:
 
     async def positions(self, spec: ConnectionSpec) -> list[BrokerPosition]:
         async with self._read(spec) as line:
+            self._watch.hold(line)
             return (await lookups.positions(line)).positions()
 
     async def open_orders(self, spec: ConnectionSpec) -> list[BrokerOrder]:
@@ -211,7 +221,7 @@ class DwxAdapter:
         folder = await asyncio.to_thread(folder_of, self._root, spec.settings.get("folder"))
         await asyncio.to_thread(check_key, folder, spec.credentials.get("password", ""))
         with self._lock:
-            terminal = self._terminals.setdefault(folder, Terminal(folder))
+            terminal = self._terminals.setdefault(folder, Terminal(folder, self._dialect))
             self._folders[spec.connection_id] = folder
         terminal.patience = Patience.of(spec.settings)
         try:

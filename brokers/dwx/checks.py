@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 
-from brokers.dwx import disk, parse
+from brokers.dwx import codes, disk, parse
 from brokers.dwx.files import whole
 from brokers.dwx.folders import AwayError, HeldError
 from brokers.dwx.line import ALL_HISTORY, Line
@@ -54,7 +54,7 @@ async def run(line: Line) -> list[Check]:
         said = f"The terminal is logged in to account {snapshot.account.number}."
         return [*found, Check("account", FAIL, said, "Correct the account's number, or log in.")]
     found.append(Check("account", OK, snapshot.account.number))
-    found += [Check("position mode", OK, "HEDGING"), _time(line, snapshot)]
+    found += [_mode(line), _time(line, snapshot)]
     if line.terminal.barred:  # the files do not tell it before an order is tried
         found.append(Check("trading", FAIL, f"The last order: {line.terminal.barred}", ALLOWED))
     try:
@@ -67,6 +67,15 @@ async def run(line: Line) -> list[Check]:
         return [*found, Check("commands", WARN, error.detail, "Its own tests can ask for more.")]
     except AwayError as error:
         return [*found, Check("commands", FAIL, error.detail, EXPERT)]
+
+
+def _mode(line: Line) -> Check:
+    """The files do not tell the mode: MetaTrader 4 hedges, of MetaTrader 5 the owner says it."""
+    if line.terminal.unfit is not None:
+        return Check("position mode", FAIL, line.terminal.unfit.detail, Code.HEDGING_NEEDED.hint)
+    if line.by_deals and not line.spec.settings.get("hedging"):
+        return Check("position mode", FAIL, "Nobody says it hedges.", Code.HEDGING_NEEDED.hint)
+    return Check("position mode", OK, "HEDGING")
 
 
 async def instruments(line: Line) -> list[Instrument]:
@@ -127,7 +136,7 @@ async def symbols(line: Line) -> Symbols:
 async def _ask(line: Line, lots: Lots, found: Symbols) -> None:
     symbol = lots.symbol
     told = await _probe(line, symbol, Decimal(0))
-    bounds = parse.limits(told)
+    bounds = codes.limits(told)
     if told.kind == TOO_MANY:
         detail = f"{told.text} No order can be placed, and bounds are taken from the settings."
         found.checks.append(Check(symbol, WARN, detail, LIMITS.format("MaximumOrders")))
@@ -144,7 +153,7 @@ async def _ask(line: Line, lots: Lots, found: Symbols) -> None:
 async def _limit(line: Line, lots: Lots) -> Check:
     told = await _probe(line, lots.symbol, lots.maximum)
     bounds = f"{lots.minimum:f} to {lots.maximum:f} lots"
-    own = parse.limits(told)
+    own = codes.limits(told)
     if told.kind == TOO_LARGE and len(own) >= 2:
         detail = f"{bounds}, but DWX_Server allows only {own[1]:f} in one order."
         return Check(lots.symbol, WARN, detail, LIMITS.format("MaximumLotSize"))

@@ -6,6 +6,9 @@ server return codes (docs.mql4.com/constants/errorswarnings/enum_trade_return_co
 2026-11-20. What stands in no table is unknown.
 """
 
+import re
+from decimal import Decimal
+
 from brokers.base import BrokerError, NotSent, OutcomeUnknown, Rejected
 from brokers.dwx.parse import Message
 from common.codes import Code
@@ -34,6 +37,7 @@ NOT_SENT: dict[str, Code] = {  # the terminal kept it
     "longs are not allowed in the expert properties": Code.TRADING_DISABLED,
     "shorts are not allowed in the expert properties": Code.TRADING_DISABLED,
     "trade context is busy": Code.NOT_CONNECTED,
+    "4752": Code.TRADING_DISABLED,  # MetaTrader 5's ERR_TRADE_DISABLED; its other numbers say less
 }
 
 REJECTED: dict[str, Code] = {
@@ -88,3 +92,14 @@ def judge(message: Message) -> BrokerError:
         if code := REJECTED.get(words):
             return Rejected(code, message.text)
     return OutcomeUnknown(Code.REPLY_LOST, f"{message.kind} {message.text}"[:500])
+
+
+def listed(message: Message) -> list[str]:
+    """Return the symbols behind 'Could not subscribe to symbols: '."""
+    return [name.strip() for name in message.text.partition(": ")[2].split(",") if name.strip()]
+
+
+def limits(message: Message) -> tuple[Decimal, ...]:
+    """Return the numbers behind a limit that the expert advisor names, as they stand there."""
+    found = re.findall(r"(?:: |\()(-?\d+(?:\.\d+)?)", message.text)
+    return tuple(Decimal(one).normalize() for one in found)

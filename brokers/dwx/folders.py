@@ -13,7 +13,7 @@ from brokers.dwx import disk
 from brokers.form import FOLDER
 from common.codes import Code
 
-INSIDE = ("", "DWX", "MQL4/Files/DWX", "Files/DWX")
+INSIDE = ("", "DWX", "MQL4/Files/DWX", "MQL5/Files/DWX", "Files/DWX")
 KEY = "fillcast.key"
 
 

@@ -19,13 +19,13 @@ from brokers.dwx import disk
 KEEP_SECONDS = 400 * 86_400
 REWRITE_ABOVE = 1_000_000  # bytes
 OPEN, CLOSE = "open", "close"
-UNSENT, REFUSED = "unsent", "refused"
+UNSENT, REFUSED, PLACED = "unsent", "refused", "placed"
 
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """One command that may place or close. at: seconds since 1970. end: how it ended for certain
-    without effect; '' while it may have had one."""
+    """One command that may place or close. at: seconds since 1970. end: how it ended for certain,
+    without effect or (PLACED) as an order that was seen to wait; '' while that is not known."""
 
     number: int
     at: float
@@ -40,7 +40,7 @@ class Intent:
 
     @property
     def may_live(self) -> bool:
-        """Whether it may have had its effect."""
+        """Whether it may have had an effect that nobody has seen."""
         return self.end == ""
 
 

@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from brokers.base import Rejected
 from brokers.dwx.folders import AwayError
 from brokers.dwx.ledger import Intent
 from brokers.dwx.lots import Lots, LotsError, lots_of
-from brokers.dwx.parse import Snapshot, Ticket
+from brokers.dwx.marks import Open
+from brokers.dwx.parse import Snapshot
 from brokers.dwx.reports import Books, HiddenError
 from brokers.dwx.terminal import Terminal
 from brokers.dwx.times import Zone
@@ -47,10 +49,15 @@ class Line:
         """The same however old it is: it may show an effect and never that there is none."""
         return self._of_account(await self.terminal.latest())
 
-    async def books(self, snapshot: Snapshot, closed: tuple[Ticket, ...] = ()) -> Books:
+    @property
+    def by_deals(self) -> bool:
+        """Whether executions stand in the history and nowhere else."""
+        return self.terminal.dialect.by_deals
+
+    async def books(self, snapshot: Snapshot, closed: tuple[Any, ...] = ()) -> Books:
         """Put together what is known."""
         intents = await self.intents()
-        return Books(
+        return self.terminal.dialect.books(
             self.spec, self.zone, snapshot, closed, intents, dict(self.terminal.roots)
         )  # fmt: skip
 
@@ -70,7 +77,7 @@ class Line:
         self.heard(self, books)
         return books
 
-    async def history(self, days: int = 0) -> tuple[Ticket, ...]:
+    async def history(self, days: int = 0) -> tuple[Any, ...]:
         """Ask for the history, back to the opening of all that was ever seen open here."""
         seconds = time.time() - self.terminal.oldest
         return await self.terminal.history(max(days, self.days, math.ceil(seconds / 86_400) + 2))
@@ -86,6 +93,11 @@ class Line:
         """Keep where open tickets came from, for when a partial close gives them new numbers."""
         if not traceable(books):
             raise AwayError(Code.NOT_CONNECTED, f"The terminal's history is cut. {ALL_HISTORY}")
+        try:
+            books.check()
+        except AwayError as error:
+            self.terminal.unfit = error
+            raise
         roots = books.roots_now
         self.terminal.roots = {one.number: roots[one.number] for one in books.snapshot.tickets}
         for one in books.snapshot.tickets:
@@ -93,11 +105,11 @@ class Line:
             self.terminal.oldest = min(self.terminal.oldest, opened)
         return books
 
-    def shows_all(
-        self, before: Mapping[int, tuple[bool, Decimal]], now: Mapping[int, tuple[bool, Decimal]]
-    ) -> bool:
+    def shows_all(self, before: Mapping[int, Open], now: Mapping[int, Open]) -> bool:
         """Whether what is open tells all that has happened: nothing has left since."""
-        return all(number in now and now[number][1] >= lots for number, (_, lots) in before.items())
+        if self.by_deals:
+            return False
+        return all(number in now and now[number].lots >= was.lots for number, was in before.items())
 
     def lots(self, symbol: str) -> Lots:
         """Raises Rejected for a symbol of which nobody says what a lot is."""

@@ -30,24 +30,15 @@ async def find(line: Line, client_order_id: str) -> list[OrderReport] | None:
     told = books.exits(client_order_id) if closing else books.entry(client_order_id)
     if told:
         return told
-    open_ended = [one for one in sent if one.may_live and not _was_overtaken(one, books)]
+    open_ended = [
+        one for one in sent if one.may_live and not (one.what == CLOSE and books.overtaken(one))
+    ]
     if open_ended:
         await _be_certain(line, open_ended)
     if open_ended and not closing:  # what came while the history was told
         now = await line.snapshot_after(await line.terminal.mark(), line.terminal.patience.stale)
         return (await line.books(now, tuple(books.closed))).entry(client_order_id)
     return None
-
-
-def _was_overtaken(intent: Intent, books: Books) -> bool:
-    """Whether the ticket that an exit would close was closed otherwise: it closes only once."""
-    if intent.what != CLOSE:
-        return False
-    if any(one.number == intent.ticket for one in books.closed):
-        return True
-    if all(one.number != intent.ticket for one in books.snapshot.tickets):
-        raise AwayError(Code.NOT_CONNECTED, f"Ticket {intent.ticket} is not in sight.")
-    return False
 
 
 async def _be_certain(line: Line, sent: Sequence[Intent]) -> None:

@@ -6,8 +6,7 @@ an orders file that was written after the command was taken shows no effect; non
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from functools import partial
 
@@ -20,13 +19,15 @@ from brokers.base import (
     check_deadline,
 )
 from brokers.dwx import codes, parse
+from brokers.dwx.before import check_fit, check_levels, held, price, unsent, waiting, word
+from brokers.dwx.dealbooks import DealBooks
 from brokers.dwx.files import LOOK_SECONDS
 from brokers.dwx.folders import AwayError
-from brokers.dwx.ledger import CLOSE, OPEN, REFUSED, UNSENT, Intent
+from brokers.dwx.ledger import CLOSE, OPEN, PLACED, REFUSED, UNSENT, Intent
 from brokers.dwx.line import Line
-from brokers.dwx.parse import Message, Snapshot, Ticket
+from brokers.dwx.parse import Message, Snapshot
 from brokers.dwx.patience import Sent
-from brokers.dwx.reports import Books, HiddenError
+from brokers.dwx.reports import HiddenError
 from brokers.messages import (
     CancelRequest,
     ModifyRequest,
@@ -34,7 +35,6 @@ from brokers.messages import (
     OrderRequest,
     OrderType,
     ReportKind,
-    TimeInForce,
 )
 from common.codes import Code
 
@@ -44,20 +44,25 @@ meanwhile; with lots below zero the terminal refuses that, and a deletion does n
 
 ABOUT_TRADES = tuple(f"Successfully {did} order" for did in ("sent", "closed", "modified"))
 
+LEAST_SECONDS = 0.1  # for the last look
 Effect = Callable[[Snapshot], Awaitable[list[OrderReport] | None]]
+Last = Callable[[], Awaitable[list[OrderReport] | None]]
 
 
 async def place(line: Line, request: OrderRequest, guard: Guard) -> list[OrderReport]:
     """Place an entry, in a turn. Raises NotSent, Rejected or OutcomeUnknown."""
-    lots, word, price = line.lots(request.symbol), _word(request), _price(request)
+    lots, kind, at = line.lots(request.symbol), word(request), price(request)
     magic = parse.magic_of(request.client_order_id)
+    check_fit(line)
     asked = line.in_lots(request.symbol, request.quantity)
-    with _unsent():
+    with unsent():
         if found := await _seen(line, request.client_order_id, await line.snapshot()):
             return found  # a resend of what is there after all
+        levels = (request.stop_loss, request.take_profit)
+        await check_levels(line, request.symbol, request.side, at, *levels)
     content = ",".join(
         (
-            request.symbol, word, f"{asked:f}", lots.price(price), lots.price(request.stop_loss),
+            request.symbol, kind, f"{asked:f}", lots.price(at), lots.price(request.stop_loss),
             lots.price(request.take_profit), str(magic), request.client_order_id, "0",
         )
     )  # fmt: skip
@@ -69,7 +74,11 @@ async def place(line: Line, request: OrderRequest, guard: Guard) -> list[OrderRe
         number, "OPEN_ORDER", content, partial(guard, request), intent
     )  # fmt: skip
     effect = partial(_seen, line, request.client_order_id)
-    return await _outcome(line, sent, codes.OPENING, effect, intent)
+    last = partial(_executed, line, request.client_order_id) if line.by_deals else None
+    told = await _outcome(line, sent, codes.OPENING, effect, intent, last)
+    if line.by_deals and all(one.kind is ReportKind.ACCEPTED for one in told):
+        await line.terminal.ended(number, PLACED)  # its history names no order that ends unfilled
+    return told
 
 
 async def close(line: Line, request: OrderRequest, guard: Guard) -> list[OrderReport]:
@@ -78,17 +87,17 @@ async def close(line: Line, request: OrderRequest, guard: Guard) -> list[OrderRe
     The command names the position's present ticket. A ticket closes once, so a repetition of the
     same close can only be refused.
     """
-    if request.order_type is not OrderType.MARKET or _word(request) not in ("buy", "sell"):
+    if request.order_type is not OrderType.MARKET or word(request) not in ("buy", "sell"):
         raise Rejected(Code.ORDER_TYPE_UNSUPPORTED, "an exit is at market")
     asked = line.in_lots(request.symbol, request.quantity)
-    with _unsent():
+    with unsent():
         books = await line.traced(await line.snapshot())
         earlier = [one for one in books.intents if one.client_order_id == request.client_order_id]
         if any(one.may_live for one in earlier):
             books = await line.with_history()
             if told := books.exits(request.client_order_id):
                 return told
-    ticket = _held(books, request.broker_position_id, request.closes)
+    ticket = held(books, request.broker_position_id, request.closes)
     if not ticket.is_position or ticket.side is request.side or asked > ticket.lots:
         raise Rejected(Code.VOLUME_INVALID, "more than is open, or on its own side")
     number, root = line.terminal.next_number(), books.roots_now[ticket.number]
@@ -99,14 +108,14 @@ async def close(line: Line, request: OrderRequest, guard: Guard) -> list[OrderRe
     sent = await line.terminal.send(
         number, "CLOSE_ORDER", f"{ticket.number},{asked:f}", partial(guard, request), intent
     )
-    effect = partial(_closed, line, request.client_order_id, ticket.number)
+    effect = partial(_closed, line, intent, ticket.lots)
     return await _outcome(line, sent, codes.CLOSING, effect, intent)
 
 
 async def cancel(line: Line, request: CancelRequest) -> list[OrderReport]:
     """Delete a waiting order, in a turn. Raises NotSent, Rejected or OutcomeUnknown."""
-    with _unsent():
-        ticket = _waiting(await line.snapshot(), request)
+    with unsent():
+        ticket = waiting(await line.snapshot(), request)
         if ticket is None or ticket.is_position:
             return await _too_late(line, request)
     sent = await line.terminal.send(
@@ -126,9 +135,13 @@ async def modify(line: Line, request: ModifyRequest) -> list[OrderReport]:
     Raises NotSent, Rejected or OutcomeUnknown.
     """
     lots = line.lots(request.symbol)
-    with _unsent():
+    with unsent():
         books = await line.traced(await line.snapshot())
-    ticket = _held(books, request.broker_position_id, request.client_order_id)
+        ticket = held(books, request.broker_position_id, request.client_order_id)
+        levels = (request.stop_loss, request.take_profit)
+        at = None if ticket.is_position else ticket.price
+        # A position is closed at the other price than the one that it was opened at.
+        await check_levels(line, request.symbol, ticket.side, at, *levels)
     stop, target = lots.price(request.stop_loss), lots.price(request.take_profit)
     sent = await line.terminal.send(
         line.terminal.next_number(), "MODIFY_ORDER", f"{ticket.number},0,{stop},{target},0",
@@ -149,12 +162,14 @@ async def modify(line: Line, request: ModifyRequest) -> list[OrderReport]:
 
 # ---- the outcome ----------------------------------------------------------------------------
 async def _outcome(
-    line: Line, sent: Sent, kinds: frozenset[str], effect: Effect, intent: Intent | None = None
-) -> list[OrderReport]:
-    """Wait until what is open, or a message, tells what a command did."""
+    line: Line, sent: Sent, kinds: frozenset[str], effect: Effect,
+    intent: Intent | None = None, last: Last | None = None,
+) -> list[OrderReport]:  # fmt: skip
+    """Wait until what is open, or a message, tells what a command did. last: asked where a message
+    says that it was done and nothing shows it, and before it is given up."""
     try:
         taken = await line.terminal.taken(sent)
-        told = await _watch(line, sent, kinds, effect, taken)
+        told = await _watch(line, sent, kinds, effect, taken, last)
     except (AwayError, HiddenError) as error:
         raise OutcomeUnknown(Code.REPLY_LOST, str(error)) from error
     except BrokerError as error:
@@ -172,13 +187,13 @@ async def _outcome(
 
 
 async def _watch(
-    line: Line, sent: Sent, kinds: frozenset[str], effect: Effect, taken: bool
+    line: Line, sent: Sent, kinds: frozenset[str], effect: Effect, taken: bool, last: Last | None
 ) -> list[OrderReport]:
     mark, until = await line.terminal.mark(), time.monotonic() + line.terminal.patience.answer
     if told := await effect(await line.peek()):
         return told
     while (left := until - time.monotonic()) > 0:
-        snapshot = await line.snapshot_after(mark, left)
+        snapshot = await line.snapshot_after(mark, max(left, LEAST_SECONDS))
         message = _newest(await line.terminal.news(sent), kinds)
         # A file that came while the messages were read may be the first to show the effect.
         if told := await effect(snapshot):
@@ -187,8 +202,12 @@ async def _watch(
             raise NotSent(Code.NOT_CONNECTED, "The expert advisor did not take the command.")
         if message is not None and message.kind:
             raise codes.judge(message)
+        if message is not None and last and (told := await last()):
+            return told
         mark = await line.terminal.mark()
         await asyncio.sleep(LOOK_SECONDS)
+    if last and (told := await last()):
+        return told
     said = "; ".join(one.text for one in await line.terminal.news(sent))
     raise OutcomeUnknown(Code.REPLY_LOST, f"No effect was seen. {said}"[:500])
 
@@ -202,20 +221,31 @@ def _newest(news: list[Message], kinds: frozenset[str]) -> Message | None:
 async def _seen(line: Line, client_order_id: str, snapshot: Snapshot) -> list[OrderReport] | None:
     if not any(parse.is_order(one, client_order_id) for one in snapshot.tickets):
         return None
-    return (await line.traced(snapshot)).entry(client_order_id)
+    if not line.by_deals:
+        return (await line.traced(snapshot)).entry(client_order_id)
+    return await _executed(line, client_order_id)
+
+
+async def _executed(line: Line, client_order_id: str) -> list[OrderReport] | None:
+    try:
+        return (await line.with_history()).entry(client_order_id)
+    except HiddenError:
+        return None  # its execution is not in the history yet
 
 
 async def _closed(
-    line: Line, client_order_id: str, number: int, snapshot: Snapshot
+    line: Line, intent: Intent, lots: Decimal, snapshot: Snapshot
 ) -> list[OrderReport] | None:
-    if any(one.number == number for one in snapshot.tickets):
-        return None
+    """lots: what the ticket had before."""
+    for one in snapshot.tickets:
+        if one.number == intent.ticket and one.is_position and one.lots >= lots:
+            return None
     books = await line.with_history()
-    if told := books.exits(client_order_id):
+    if told := books.exits(intent.client_order_id):
         return told
-    if any(one.number == number for one in books.closed):
-        raise Rejected(Code.NO_POSITION, f"ticket {number} was closed by something else")
-    raise OutcomeUnknown(Code.REPLY_LOST, f"ticket {number} is gone and not in the history")
+    if books.overtaken(intent):
+        raise Rejected(Code.NO_POSITION, f"ticket {intent.ticket} was closed by something else")
+    return None
 
 
 async def _deleted(
@@ -224,13 +254,17 @@ async def _deleted(
     now = next((one for one in snapshot.tickets if one.number == number), None)
     if now is not None and not now.is_position:
         return None
-    return await _too_late(line, request)
+    return await _too_late(line, request, has_waited=True)
 
 
-async def _too_late(line: Line, request: CancelRequest) -> list[OrderReport]:
+async def _too_late(
+    line: Line, request: CancelRequest, has_waited: bool = False
+) -> list[OrderReport]:
     """Tell what became of an order that no longer waits. Raises Rejected, OutcomeUnknown."""
     books = await line.with_history()
     told = books.entry(request.client_order_id)
+    if told is None and has_waited and isinstance(books, DealBooks):
+        return [books.cancelled(request.client_order_id)]
     if told is None:
         raise OutcomeUnknown(Code.REPLY_LOST, "The order is not open and not in the history.")
     if any(one.fills for one in told):
@@ -245,50 +279,3 @@ def _refused(
         ReportKind.CANCEL_REFUSED, line.spec.connection_id, request.client_order_id,
         request.broker_order_id, code=code, detail=detail,
     )  # fmt: skip
-
-
-# ---- before it leaves -----------------------------------------------------------------------
-def _word(request: OrderRequest) -> str:
-    if request.time_in_force is not TimeInForce.GTC:
-        raise Rejected(Code.ORDER_TYPE_UNSUPPORTED, "the expert advisor places orders GTC only")
-    return parse.TYPES[request.side, request.order_type]
-
-
-def _price(request: OrderRequest) -> Decimal | None:
-    market = request.order_type is OrderType.MARKET
-    price = request.limit_price if request.order_type is OrderType.LIMIT else request.stop_price
-    prices = (None if market else price, request.stop_loss, request.take_profit)
-    if (price is None and not market) or any(p is not None and not p > 0 for p in prices):
-        raise Rejected(Code.PRICE_INVALID, "an order needs its price, and prices are above zero")
-    if not parse.OURS.fullmatch(request.client_order_id):
-        raise Rejected(Code.REJECTED_BY_BROKER, "not a client order id")
-    return prices[0]
-
-
-@contextmanager
-def _unsent() -> Iterator[None]:
-    """Before anything has left, a terminal that cannot be used means NotSent."""
-    try:
-        yield
-    except AwayError as error:
-        raise NotSent(error.code, error.detail) from error
-    except HiddenError as error:
-        raise NotSent(Code.NOT_CONNECTED, str(error)) from error
-
-
-def _held(books: Books, position: str, client_order_id: str) -> Ticket:
-    """The present ticket of a position, by the first one's number, or of an order where that is
-    not known. Raises Rejected."""
-    for one in books.snapshot.tickets:
-        named = str(books.roots_now[one.number]) == position
-        if named if position else client_order_id and parse.is_order(one, client_order_id):
-            return one
-    raise Rejected(Code.NO_POSITION, "The terminal holds no such position.")
-
-
-def _waiting(snapshot: Snapshot, request: CancelRequest) -> Ticket | None:
-    for one in snapshot.tickets:
-        named = request.broker_order_id == str(one.number)
-        if named or parse.is_order(one, request.client_order_id):
-            return one
-    return None

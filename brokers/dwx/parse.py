@@ -7,11 +7,11 @@ Source: DWX_Server_MT4.mq4 1.0 of github.com/darwinex/dwxconnect (its StringForm
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, Protocol
 
 from brokers.messages import CloseCause, OrderType, Side
 
@@ -26,12 +26,23 @@ TYPES: dict[tuple[Side, OrderType], str] = {
 MEANS = {word: meaning for meaning, word in TYPES.items()}
 OURS = re.compile(r"[a-z0-9]{1,18}")
 FROM, TO = re.compile(r"from #(\d+)"), re.compile(r"to #(\d+)")
-SENT = re.compile(r"Successfully sent order (\d+): (.+), ([a-z]+), ([\d.]+), ([\d.]+)")
+OTHER = "it is MetaTrader 5's, and this is for MetaTrader 4"
 HALF_POINT = Decimal("0.000005")
 
 
 class MalformedError(ValueError):
     """The file is half-written, or not what the expert advisor writes."""
+
+
+class Marked(Protocol):
+    """What carries our mark: a ticket, a deal."""
+
+    @property
+    def magic(self) -> int: ...
+    @property
+    def comment(self) -> str: ...
+    @property
+    def symbol(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,21 +122,21 @@ def magic_of(client_order_id: str) -> int:
     return int.from_bytes(digest, "big") & 0x7FFFFFFF or 1
 
 
-def client_order_id_of(ticket: Ticket, names: Mapping[int, str]) -> str:
+def client_order_id_of(ticket: Marked, names: Mapping[int, str]) -> str:
     """Return whose order a ticket is: by its comment where the magic number confirms it, else by
     the magic number among those that we remember (brokers cut and rewrite comments); '' if not
     known to be ours."""
     return _confirmed(ticket) or (names.get(ticket.magic, "") if ticket.magic else "")
 
 
-def is_order(ticket: Ticket, client_order_id: str) -> bool:
+def is_order(ticket: Marked, client_order_id: str) -> bool:
     """Whether a ticket is, or came from, the order of this id."""
     if ticket.magic == magic_of(client_order_id):
         return _confirmed(ticket) in ("", client_order_id)
     return ticket.comment == client_order_id and ticket.magic == 0
 
 
-def _confirmed(ticket: Ticket) -> str:
+def _confirmed(ticket: Marked) -> str:
     """The id at the comment's beginning ("[sl]" may follow), if the magic number is that id's."""
     found = OURS.match(ticket.comment)
     return found[0] if found and magic_of(found[0]) == ticket.magic else ""
@@ -155,10 +166,12 @@ def same(one: Decimal | None, other: Decimal | None) -> bool:
     return abs(one - other) <= HALF_POINT
 
 
-def load(raw: bytes) -> dict[str, Any]:
-    """Read a file's JSON. Raises MalformedError for a half-written one."""
+def load(raw: bytes, keep: Callable[[Any], Any] | None = None) -> dict[str, Any]:
+    """Read a file's JSON. keep: makes something else of an object's pairs.
+
+    Raises MalformedError for a half-written one."""
     try:
-        found = json.loads(_text(raw), parse_float=Decimal, strict=False)
+        found = json.loads(_text(raw), parse_float=Decimal, strict=False, object_pairs_hook=keep)
     except ValueError as error:
         raise MalformedError(str(error)) from error
     if not isinstance(found, dict):
@@ -180,14 +193,10 @@ def snapshot(raw: bytes) -> Snapshot:
     """Read DWX_Orders.txt. Raises MalformedError."""
     found = load(raw)
     try:
-        said = found["account_info"]
-        account = Account(
-            str(said["number"]), str(said["currency"]), _number(said["leverage"]),
-            _number(said["balance"]), _number(said["equity"]), _number(said["free_margin"]),
-        )  # fmt: skip
+        account = account_of(found)
         if any("commission" not in one for one in found["orders"].values()):
-            raise MalformedError("it is MetaTrader 5's, and this is for MetaTrader 4")
-        tickets = [_ticket(number, one) for number, one in found["orders"].items()]
+            raise MalformedError(OTHER)
+        tickets = [ticket(key, one) for key, one in found["orders"].items()]
     except MalformedError:
         raise
     except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -195,18 +204,27 @@ def snapshot(raw: bytes) -> Snapshot:
     return Snapshot(account, tuple(one for one in tickets if one is not None))
 
 
+def account_of(found: Mapping[str, Any]) -> Account:
+    """Read the account of an orders file. Raises KeyError, MalformedError."""
+    said = found["account_info"]
+    return Account(
+        str(said["number"]), str(said["currency"]), number(said["leverage"]),
+        number(said["balance"]), number(said["equity"]), number(said["free_margin"]),
+    )  # fmt: skip
+
+
 def history(raw: bytes) -> tuple[Ticket, ...]:
     """Read DWX_Historic_Trades.txt; deposits and the like are left out. Raises MalformedError."""
     try:
-        found = [_ticket(number, one) for number, one in load(raw).items()]
+        said = load(raw)
+        if any("deal_price" in one for one in said.values()):
+            raise MalformedError(OTHER)
+        found = [ticket(key, one) for key, one in said.items()]
+    except MalformedError:
+        raise
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise MalformedError(repr(error)) from error
     return tuple(one for one in found if one is not None)
-
-
-def is_metatrader_5(raw: bytes) -> bool:
-    """Whether a history file lists deals, as the expert advisor of MT5 writes it."""
-    return any(isinstance(one, dict) and "deal_price" in one for one in load(raw).values())
 
 
 def messages(raw: bytes) -> list[Message]:
@@ -228,7 +246,7 @@ def messages(raw: bytes) -> list[Message]:
 def tick_values(raw: bytes) -> dict[str, Decimal]:
     """Read DWX_Market_Data.txt: account currency per point and lot. Raises MalformedError."""
     try:
-        return {symbol: _number(one["tick_value"]) for symbol, one in load(raw).items()}
+        return {symbol: number(one["tick_value"]) for symbol, one in load(raw).items()}
     except (KeyError, TypeError, ValueError) as error:
         raise MalformedError(repr(error)) from error
 
@@ -237,39 +255,23 @@ def prices(raw: bytes) -> dict[str, tuple[Decimal, Decimal]]:
     """Read DWX_Market_Data.txt: bid and ask by symbol. Raises MalformedError."""
     try:
         return {
-            symbol: (_number(one["bid"]), _number(one["ask"])) for symbol, one in load(raw).items()
+            symbol: (number(one["bid"]), number(one["ask"])) for symbol, one in load(raw).items()
         }
     except (KeyError, TypeError, ValueError) as error:
         raise MalformedError(repr(error)) from error
 
 
-def listed(message: Message) -> list[str]:
-    """Return the symbols behind 'Could not subscribe to symbols: '."""
-    return [name.strip() for name in message.text.partition(": ")[2].split(",") if name.strip()]
-
-
-def ticket_sent(message: Message) -> int | None:
-    """Return the ticket that 'Successfully sent order' names."""
-    found = SENT.match(message.text) if not message.kind else None
-    return int(found[1]) if found else None
-
-
-def limits(message: Message) -> tuple[Decimal, ...]:
-    """Return the numbers behind a limit that the expert advisor names, as they stand there."""
-    found = re.findall(r"(?:: |\()(-?\d+(?:\.\d+)?)", message.text)
-    return tuple(Decimal(one).normalize() for one in found)
-
-
-def _ticket(number: str, said: Mapping[str, Any]) -> Ticket | None:
+def ticket(key: str, said: Mapping[str, Any]) -> Ticket | None:
+    """Read one line; None: a deposit or the like. Raises KeyError, TypeError, ValueError."""
     meaning = MEANS.get(said["type"])
     if meaning is None:
         return None  # a deposit or a credit
     closed = said.get("close_time")
     return Ticket(
-        int(number), int(said["magic"]), str(said["symbol"]), _number(said["lots"]), *meaning,
-        _number(said["open_price"]), moment(said["open_time"]), _level(said["SL"]),
-        _level(said["TP"]), _number(said["commission"]), str(said["comment"]),
-        _number(said.get("close_price", 0)), moment(closed) if closed else None,
+        int(key), int(said["magic"]), str(said["symbol"]), number(said["lots"]), *meaning,
+        number(said["open_price"]), moment(said["open_time"]), _level(said["SL"]),
+        _level(said["TP"]), number(said["commission"]), str(said["comment"]),
+        number(said.get("close_price", 0)), moment(closed) if closed else None,
     )  # fmt: skip
 
 
@@ -279,10 +281,11 @@ def moment(text: str) -> datetime:
 
 
 def _level(said: Any) -> Decimal | None:
-    return _number(said) or None
+    return number(said) or None
 
 
-def _number(said: Any) -> Decimal:
+def number(said: Any) -> Decimal:
+    """Read a number. Raises MalformedError."""
     try:
         return Decimal(said)
     except (InvalidOperation, ValueError) as error:

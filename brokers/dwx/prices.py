@@ -11,7 +11,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 from brokers.base import ReadFailed
-from brokers.dwx import parse
+from brokers.dwx import codes, parse
 from brokers.dwx.files import signature, whole
 from brokers.dwx.line import Line
 from brokers.dwx.lots import LotsError, lots_of, symbols_of
@@ -40,7 +40,7 @@ async def subscribe(line: Line, symbols: Sequence[str]) -> set[str]:
     for _ in range(2):
         left = [name for name in wanted if name not in unknown]
         told = await line.terminal.ask("SUBSCRIBE_SYMBOLS", ",".join(left))
-        wrong = [name for one in told if one.kind == NOT_KNOWN for name in parse.listed(one)]
+        wrong = [name for one in told if one.kind == NOT_KNOWN for name in codes.listed(one)]
         unknown |= set(wrong)
         if not wrong:
             break
@@ -52,13 +52,13 @@ async def quote(line: Line, symbol: str) -> Quote:
     """Return the price now. Raises AwayError, ReadFailed."""
     pair = _pair(line, symbol)
     await line.snapshot()  # it is alive, and the account's
-    prices = await _prices(line)
+    prices = await written(line)
     if symbol not in prices:
         async with line.terminal.turn():
             if symbol in await subscribe(line, [symbol]):
                 said = f"The terminal does not know {symbol}."
                 raise ReadFailed(Code.UNKNOWN_SYMBOL_AT_BROKER, said)
-        prices = await _written(line, symbol)
+        prices = await _after(line, symbol)
     bid, ask = prices.get(symbol, (Decimal(0), Decimal(0)))
     if not (bid > 0 and ask > 0):
         raise ReadFailed(Code.MARKET_CLOSED, f"The terminal has no price of {symbol}.")
@@ -81,7 +81,7 @@ async def stream(line: Line, symbols: Sequence[str]) -> AsyncIterator[Quote]:
         if now is None:  # the expert advisor began anew and forgot
             for symbol in symbols:
                 await quote(line, symbol)
-        before, prices = now, await _prices(line)
+        before, prices = now, await written(line)
         for symbol, one in last.items():
             bid, ask = prices.get(symbol, (one.bid, one.ask))
             if (bid, ask) != (one.bid, one.ask) and bid > 0 and ask > 0:
@@ -89,16 +89,17 @@ async def stream(line: Line, symbols: Sequence[str]) -> AsyncIterator[Quote]:
                 yield last[symbol]
 
 
-async def _written(line: Line, symbol: str) -> dict[str, tuple[Decimal, Decimal]]:
+async def _after(line: Line, symbol: str) -> dict[str, tuple[Decimal, Decimal]]:
     until = time.monotonic() + line.terminal.patience.stale
     while True:
-        prices = await _prices(line)
+        prices = await written(line)
         if symbol in prices or time.monotonic() > until:
             return prices
         await asyncio.sleep(LOOK_SECONDS)
 
 
-async def _prices(line: Line) -> dict[str, tuple[Decimal, Decimal]]:
+async def written(line: Line) -> dict[str, tuple[Decimal, Decimal]]:
+    """Return bid and ask of what the expert advisor was asked to watch. Raises AwayError."""
     if await asyncio.to_thread(signature, line.terminal.prices) is None:
         return {}
     return await whole(line.terminal.prices, parse.prices, line.terminal.patience.stale)

@@ -6,7 +6,7 @@ are `<first ticket>:in` and `<ticket>:out`. MT4 shows one commission for both wa
 the exit.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -14,9 +14,11 @@ from functools import cached_property
 from typing import Any
 
 from brokers.dwx import parse
+from brokers.dwx.kin import birth, kin, up
 from brokers.dwx.ledger import CLOSE, OPEN, Intent, closes, names
 from brokers.dwx.lots import Lots, LotsError, lots_of
-from brokers.dwx.parse import Snapshot, Ticket
+from brokers.dwx.marks import Mark, Open, open_now
+from brokers.dwx.parse import Marked, Snapshot, Ticket
 from brokers.dwx.times import Zone
 from brokers.messages import (
     BrokerOrder,
@@ -31,20 +33,6 @@ from brokers.messages import (
 ENDED = (ReportKind.CANCELLED, ReportKind.EXPIRED)
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """How far a terminal has been told. open: what was open, by ticket whether it waits and its
-    lots; last: the highest execution's number, where executions have some."""
-
-    open: Mapping[int, tuple[bool, Decimal]]
-    last: int = 0
-
-
-def open_now(snapshot: Snapshot) -> dict[int, tuple[bool, Decimal]]:
-    """What is open, as a Mark keeps it."""
-    return {one.number: (not one.is_position, one.lots) for one in snapshot.tickets}
-
-
 class HiddenError(Exception):
     """A part of a position's past is not in sight; with the whole history it may be."""
 
@@ -57,7 +45,7 @@ class Books:
     spec: ConnectionSpec
     zone: Zone
     snapshot: Snapshot
-    closed: Sequence[Ticket]
+    closed: Sequence[Any]
     intents: Sequence[Intent]
     roots: Mapping[int, int]
 
@@ -82,11 +70,11 @@ class Books:
         for one in self.tickets:
             if one.origin:
                 parents.setdefault(one.number, one.origin)
-        kin = _kin(self.tickets, self.names)
+        family = kin(self.tickets, self.names)
         found = {}
         for one in self.tickets:
-            root = _up(one.number, parents)
-            root = min(root, kin.get(_birth(one), root))
+            root = up(one.number, parents)
+            root = min(root, family.get(birth(one), root))
             if root not in seen and parse.client_order_id_of(one, self.names):
                 raise HiddenError(f"ticket {one.number} came from #{root}, which is not in sight")
             found[one.number] = known.get(root, root)
@@ -100,6 +88,23 @@ class Books:
     def _ordered(self) -> dict[str, Decimal]:
         """Lots of each entry of ours, as it was sent; MT4 fills an order at once or not at all."""
         return {one.client_order_id: one.lots for one in self.intents if one.what == OPEN}
+
+    def position_id(self, ticket: Ticket) -> str:
+        """The number under which a position is told, whatever its present ticket."""
+        return str(self.roots_now[ticket.number])
+
+    def check(self) -> None:
+        """Raise AwayError if the account is not one that can be traded."""
+
+    def overtaken(self, intent: Intent) -> bool:
+        """Whether what an exit would close was closed otherwise: a ticket closes only once.
+
+        Raises HiddenError where it is neither open nor closed."""
+        if any(one.number == intent.ticket for one in self.closed):
+            return True
+        if all(one.number != intent.ticket for one in self.snapshot.tickets):
+            raise HiddenError(f"Ticket {intent.ticket} is not in sight.")
+        return False
 
     # ---- an order by its id ----------------------------------------------------------------
     def entry(self, client_order_id: str) -> list[OrderReport] | None:
@@ -125,12 +130,12 @@ class Books:
             self.spec.connection_id,
             intent.client_order_id if intent else entry,
             broker_order_id=f"{ticket.number}:close",
-            broker_position_id=str(self.roots_now[ticket.number]),
+            broker_position_id=self.position_id(ticket),
             fills=(self._out(ticket),),
             close_cause=None if intent else parse.cause_of(ticket),
         )
 
-    def lots(self, ticket: Ticket) -> Lots:
+    def lots(self, ticket: Marked) -> Lots:
         """What a lot of its symbol is. Raises HiddenError if nobody says, and it is ours.
 
         Of what is not ours the lots are told as they are: the owner's index or share is no reason
@@ -159,24 +164,24 @@ class Books:
     def news(self, mark: Mark | None, moment: datetime) -> list[OrderReport]:
         """Tell what happened to orders of ours since a mark, whatever the clocks say, and what
         they say happened since a moment. Raises HiddenError."""
-        before = mark.open if mark else None
-        told = [one for one in self._fills(before, moment) if one.client_order_id]
+        known = mark.open if mark else None
+        before: Mapping[int, Open] = known or {}
+        told = [one for one in self._fills(known, moment) if one.client_order_id]
         for one in self.closed:
-            waited, _ = (before or {}).get(one.number, (False, None))
-            if waited and (client_order_id := parse.client_order_id_of(one, self.names)):
+            was = before.get(one.number)
+            if was and was.waits and (client_order_id := parse.client_order_id_of(one, self.names)):
                 reports = self.entry(client_order_id) or []
                 told += [report for report in reports if report.kind in ENDED]
         return told
 
-    def _fills(
-        self, mark: Mapping[int, tuple[bool, Decimal]] | None, moment: datetime
-    ) -> list[OrderReport]:
+    def _fills(self, mark: Mapping[int, Open] | None, moment: datetime) -> list[OrderReport]:
         """Tell what was opened and closed since a moment, what was not yet filled `before`, and
         what was open then and is closed."""
         positions, before = [one for one in self.tickets if one.is_position], mark or {}
 
         def entered(one: Ticket) -> bool:
-            waited, _ = before.get(one.number, (False, None))
+            was = before.get(one.number)
+            waited = was is not None and was.waits
             is_new = mark is not None and one.closed_at is None and one.number not in before
             return waited or is_new or self.zone.utc(one.opened_at) >= moment
 
@@ -190,10 +195,10 @@ class Books:
 
     def positions(self) -> list[BrokerPosition]:
         """Tell every open position. Raises HiddenError."""
-        roots, known = self.roots_now, self.names
+        known = self.names
         return [
             BrokerPosition(
-                str(roots[one.number]), one.symbol, one.side,
+                self.position_id(one), one.symbol, one.side,
                 self.lots(one).quantity(one.lots), one.price, one.stop_loss, one.take_profit,
                 parse.client_order_id_of(one, known), self.zone.utc(one.opened_at),
             )
@@ -222,7 +227,7 @@ class Books:
         """Tell the stop and the target of a ticket."""
         return OrderReport(
             ReportKind.LEVELS, self.spec.connection_id, client_order_id,
-            broker_position_id=str(self.roots_now[ticket.number]) if ticket.is_position else "",
+            broker_position_id=self.position_id(ticket) if ticket.is_position else "",
             stop_loss=ticket.stop_loss, take_profit=ticket.take_profit,
         )  # fmt: skip
 
@@ -272,26 +277,3 @@ class Books:
         intent = self._closers.get(ticket.number)
         marked = "[sl" in ticket.comment.lower() or "[tp" in ticket.comment.lower()
         return intent if intent and intent.lots == ticket.lots and not marked else None
-
-
-def _birth(ticket: Ticket) -> tuple[Any, ...]:
-    """What all parts of one position share."""
-    return ticket.magic, ticket.symbol, ticket.side, ticket.opened_at, ticket.price
-
-
-def _kin(tickets: Iterable[Ticket], known: Mapping[int, str]) -> dict[tuple[Any, ...], int]:
-    """The first ticket of each position of ours: a server that writes no "from #" still keeps
-    magic number, opening time and price."""
-    found: dict[tuple[Any, ...], int] = {}
-    for one in tickets:
-        if one.is_position and parse.client_order_id_of(one, known):
-            found[_birth(one)] = min(one.number, found.get(_birth(one), one.number))
-    return found
-
-
-def _up(number: int, parents: Mapping[int, int]) -> int:
-    seen = set()
-    while number in parents and number not in seen:
-        seen.add(number)
-        number = parents[number]
-    return number

@@ -20,10 +20,11 @@ from typing import Any
 
 from brokers.base import NotSent, OutcomeUnknown
 from brokers.dwx import disk, parse
+from brokers.dwx.dialect import MT4, Dialect
 from brokers.dwx.files import LOOK_SECONDS, Pulse, changed, gone, signature, whole
 from brokers.dwx.folders import AwayError, HeldError
 from brokers.dwx.ledger import UNSENT, Intent, Ledger
-from brokers.dwx.parse import MalformedError, Message, Snapshot, Ticket
+from brokers.dwx.parse import MalformedError, Message, Snapshot
 from brokers.dwx.patience import Patience, Sent
 from common.codes import Code
 
@@ -35,8 +36,8 @@ OF_PRICES = "GET_BID_ASK"  # an error that comes by itself, about no command
 class Terminal:
     """The expert advisor behind one folder. Made once in a process for each folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, own = folder, folder / "fillcast"
+    def __init__(self, folder: Path, dialect: Dialect = MT4) -> None:
+        self.folder, self.dialect, own = folder, dialect, folder / "fillcast"
         self.patience = Patience()
         self.ledger = Ledger(own / "ledger.jsonl")
         self.roots: dict[int, int] = {}  # of open tickets: the ticket that the position began as
@@ -46,6 +47,7 @@ class Terminal:
         self._slot = folder / "DWX_Commands_0.txt"
         self._withdrawn = own / "withdrawn.txt"
         self.prices, self.watched = folder / "DWX_Market_Data.txt", set[str]()
+        self.unfit: AwayError | None = None  # what was seen that forbids entries
         self.barred = ""  # why the terminal itself refused to trade, the last time we tried
         self._pulse, self._market = Pulse(self._orders), Pulse(self.prices)
         self._busy, self._claiming = threading.Lock(), threading.Lock()
@@ -62,7 +64,7 @@ class Terminal:
 
     async def latest(self) -> Snapshot:
         """Return what was open when it was last written, whenever that was. Raises AwayError."""
-        return await whole(self._orders, parse.snapshot, self.patience.stale)
+        return await whole(self._orders, self.dialect.snapshot, self.patience.stale)
 
     async def orders_after(self, before: Any, seconds: float | None = None) -> Snapshot:
         """Return what is open by a file written since it had this signature. Raises AwayError."""
@@ -144,7 +146,7 @@ class Terminal:
             await asyncio.to_thread(_move_away, self._slot, self._withdrawn)
         await self.orders_after(await self.mark())
         if not self._is_known:
-            await self.history(DAYS)  # refuses MetaTrader 5 before anything is traded on it
+            await self.history(DAYS)  # refuses the other MetaTrader before anything is traded
         self._settled = self._is_known = True
 
     # ---- commands -------------------------------------------------------------------------
@@ -213,14 +215,14 @@ class Terminal:
         except OSError:
             pass  # it then counts as one that may have had: looked up, and never sent blindly
 
-    async def history(self, days: int) -> tuple[Ticket, ...]:
+    async def history(self, days: int) -> tuple[Any, ...]:
         """Ask for what was closed of that opened in so many days. In a turn. Raises AwayError."""
         before = await asyncio.to_thread(signature, self._history)
         sent = await self._ask(self.next_number(), "GET_HISTORIC_TRADES", str(min(days, DAYS)))
         if not sent or not await changed(self._history, before, self.patience.answer):
             raise AwayError(Code.NOT_CONNECTED, "The expert advisor did not tell the history.")
         self._settled = True  # it has come to this command, so none before it is under way
-        return await whole(self._history, _closed, self.patience.stale)
+        return await whole(self._history, self.dialect.history, self.patience.stale)
 
     async def ask(self, command: str, content: str) -> list[Message]:
         """Send a command that trades nothing; return the messages that follow, if any. In a turn.
@@ -283,12 +285,6 @@ class Terminal:
             else:
                 return frozenset((one.key, one.text) for one in found)
         raise OSError("DWX_Messages.txt stays half-written")
-
-
-def _closed(raw: bytes) -> tuple[Ticket, ...]:
-    if parse.is_metatrader_5(raw):
-        raise AwayError(Code.NOT_CONNECTED, "This is MetaTrader 5: its deals read otherwise.")
-    return parse.history(raw)
 
 
 def _move_away(path: Path, to: Path) -> bool:

@@ -9,7 +9,7 @@ terminal makes, and what happened in the SINCE before the first look is told.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,7 +18,8 @@ from brokers.base import BrokerError
 from brokers.dwx.files import signature
 from brokers.dwx.folders import AwayError
 from brokers.dwx.line import Line
-from brokers.dwx.reports import Books, HiddenError, Mark, open_now
+from brokers.dwx.marks import Mark, open_now
+from brokers.dwx.reports import Books, HiddenError
 from brokers.news import News
 
 LOOK_SECONDS = 0.25
@@ -41,6 +42,7 @@ class Watched:
     not_before: float = 0.0
     pause: float = AGAIN_SECONDS[0]
     is_busy: bool = False
+    is_behind: bool = False
 
 
 class Watch:
@@ -49,6 +51,7 @@ class Watch:
     def __init__(self) -> None:
         self.news = News(MOST_REPORTS)
         self._watched: dict[str, Watched] = {}
+        self._tried: dict[str, float] = {}  # when a connection's terminal was last tried to be held
         self._tasks: set[asyncio.Task[None]] = set()
         self._looker: asyncio.Task[None] | None = None
 
@@ -65,20 +68,45 @@ class Watch:
                 one.is_busy = False
             self._looker = loop.create_task(self._look_always())
 
+    def hold(self, line: Line) -> None:
+        """Take a terminal that is only read as yet for this process, and watch it: beside whoever
+        reads, who does not wait for it. Where another process has it nothing happens."""
+        known = self._watched.get(line.spec.connection_id)
+        due = time.monotonic() >= self._tried.get(line.spec.connection_id, 0.0) + AGAIN_SECONDS[1]
+        if (known is None or known.line.terminal is not line.terminal) and due:
+            self._tried[line.spec.connection_id] = time.monotonic()
+            self._begin(self._hold(line))
+
+    async def _hold(self, line: Line) -> None:
+        try:
+            async with line.terminal.turn():
+                self.add(line)
+        except AwayError:
+            pass  # whoever needs a command is told
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     def drop(self, connection_id: str | None = None) -> None:
         """Watch a terminal, or all, no longer."""
-        if connection_id is None:
-            self._watched.clear()
-        else:
-            self._watched.pop(connection_id, None)
+        for one in [connection_id] if connection_id else list(self._watched):
+            self._watched.pop(one, None)
+            self._tried.pop(one, None)
 
     def heard(self, line: Line, books: Books) -> None:
         """Tell what somebody has just learned of this terminal."""
         one = self._watched.get(line.spec.connection_id)
         if one is None:
             return
-        began = datetime.now(UTC)
-        for report in books.news(one.mark, one.since):
+        began, one.is_behind = datetime.now(UTC), True
+        try:
+            reports = books.news(one.mark, one.since)
+        except HiddenError:
+            return  # nobody's call fails for it, and it is looked at again
+        one.is_behind = False
+        for report in reports:
             fills = {fill.broker_fill_id: None for fill in report.fills}
             if not fills or not fills.keys() <= one.told.keys():
                 self.news.push(report)
@@ -97,9 +125,7 @@ class Watch:
             due = [one for one in self._watched.values() if not one.is_busy]
             for one in await asyncio.to_thread(_moved, due, time.monotonic()):
                 one.is_busy = True
-                task = asyncio.get_running_loop().create_task(self._look(one))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                self._begin(self._look(one))
 
     async def _look(self, one: Watched) -> None:
         try:
@@ -124,6 +150,8 @@ class Watch:
                 return
         async with line.terminal.turn():
             await line.with_history()  # which is heard
+        if one.is_behind:
+            raise HiddenError("not all of it can be told")
 
 
 def _moved(watched: list[Watched], now: float) -> list[Watched]:

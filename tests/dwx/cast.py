@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import pytest
 
 from brokers.base import BrokerError, Guard
+from brokers.dwx import mt5
 from brokers.dwx.adapter import DwxAdapter, create
 from brokers.messages import (
     BrokerPosition,
@@ -30,7 +31,7 @@ T = TypeVar("T")
 HASTE = {"take_seconds": 0.2, "answer_seconds": 0.4, "stale_seconds": 0.3}
 SETTINGS = {
     "folder": "alice",
-    "symbols": "EURUSD XAUUSD.m",
+    "symbols": "EURUSD, XAUUSD.m",
     "server_zone": "UTC+2",
     "take_seconds": 0.8,
     "answer_seconds": 3,
@@ -53,7 +54,8 @@ class Owner:
 
     def __init__(self, terminal: Terminal, root: Path, **settings: Any) -> None:
         self.terminal, self.root = terminal, root
-        self.adapter: DwxAdapter = create(str(root))
+        self._create = mt5.create if settings.get("hedging") is not None else create
+        self.adapter: DwxAdapter = self._create(str(root))
         self.spec = ConnectionSpec(
             "c1", "4711", settings={**SETTINGS, **settings}, credentials={"password": terminal.key}
         )
@@ -115,7 +117,7 @@ class Owner:
     def restart(self) -> None:
         """This process dies and another takes over."""
         run(self.adapter.disconnect())
-        self.adapter = create(str(self.root))
+        self.adapter = self._create(str(self.root))
 
 
 @contextmanager

@@ -75,9 +75,7 @@ def test_half_written_files_are_read_again(owner: Owner) -> None:
 def test_a_file_that_stays_half_written_is_no_answer(owner: Owner) -> None:
     request = owner.order()
     owner.submit(request)
-    owner.terminal.fault(half=["Orders"])
-    orders = owner.terminal.folder / "DWX_Orders.txt"
-    until(lambda: not orders.read_bytes().endswith(b"\n"))
+    owner.terminal.halve("Orders")
     owner.hurries()
     with failing(ReadFailed, Code.NOT_CONNECTED):
         owner.positions()

@@ -97,8 +97,8 @@ def test_a_history() -> None:
     for raw in (b'{"7": 5}', b'{"7": {"type": "buy"}}', b"[]"):
         with pytest.raises(MalformedError):
             parse.history(raw)
-    assert parse.is_metatrader_5(b'{"7": {"deal_price": 1.1}}')
-    assert not parse.is_metatrader_5(b'{"7": {"close_price": 1.1}, "8": 1}')
+    with pytest.raises(MalformedError, match="MetaTrader 5"):
+        parse.history(b'{"7": {"deal_price": 1.1}}')
 
 
 def test_messages_in_their_order() -> None:
@@ -111,12 +111,21 @@ def test_messages_in_their_order() -> None:
         },
     }
     first, second = parse.messages(json.dumps(raw).encode())
-    assert (first.key, parse.ticket_sent(first)) == (3, 77)
-    assert (second.kind, second.text, parse.ticket_sent(second)) == ("OPEN_ORDER", "d", None)
-    assert parse.ticket_sent(Message(1, "", "hello")) is None
+    assert (first.key, first.kind) == (3, "")
+    assert (second.kind, second.text) == ("OPEN_ORDER", "d")
     for bad in (b'{"x": {"type": "INFO", "message": ""}}', b'{"1": {}}', b'{"1": 4}'):
         with pytest.raises(MalformedError):
             parse.messages(bad)
+
+
+def test_prices_and_names() -> None:
+    found = parse.prices(b'{"EURUSD": {"bid": 1.1, "ask": 1.2}}')
+    assert found == {"EURUSD": (D("1.1"), D("1.2"))}
+    for raw in (b'{"EURUSD": {"bid": 1}}', b'{"EURUSD": 5}', b'{"EURUSD": {"bid": "x", "ask": 1}}'):
+        with pytest.raises(MalformedError):
+            parse.prices(raw)
+    text = "Could not subscribe to symbols: A, B.m"
+    assert codes.listed(Message(1, "SUBSCRIBE_SYMBOL", text)) == ["A", "B.m"]
 
 
 def test_tick_values() -> None:
@@ -127,9 +136,9 @@ def test_tick_values() -> None:
 
 def test_limits_in_words() -> None:
     text = "Lot size out of range (min: 0.010000, max: 100.000000): 0.000000"
-    assert parse.limits(Message(1, "", text)) == (D("0.01"), D(100), D(0))
+    assert codes.limits(Message(1, "", text)) == (D("0.01"), D(100), D(0))
     text = "Number of orders (3) larger than or equal to MaximumOrders (1)."
-    assert parse.limits(Message(1, "", text)) == (D(3), D(1))
+    assert codes.limits(Message(1, "", text)) == (D(3), D(1))
 
 
 def test_magic_numbers_are_positive_int32_and_of_the_whole_id() -> None:

@@ -292,6 +292,34 @@ def test_a_terminal_that_cannot_be_read_is_looked_at_again(
     assert run(listen()).fills[0].broker_fill_id == "1001:out"
 
 
+def test_reading_the_account_opens_its_session(owner: Owner) -> None:
+    entry = owner.buy()
+    run(owner.adapter.disconnect())
+
+    async def listen() -> OrderReport:
+        await owner.adapter.account(owner.spec)
+        await soon(lambda: "c1" in owner.adapter._watch._watched)
+        await asyncio.to_thread(owner.terminal.wish, "end", ticket=1001, mark="[sl]")
+        return await told(owner, left)
+
+    assert run(listen()).client_order_id == entry.client_order_id
+    with failing(ReadFailed):
+        run(create(str(owner.root)).connect(owner.spec))
+
+
+def test_reading_does_not_fail_where_nothing_can_be_asked(owner: Owner) -> None:
+    run(owner.adapter.connect(owner.spec))
+    other = create(str(owner.root))
+
+    async def read_twice() -> None:
+        for _ in range(2):
+            assert (await other.account(owner.spec)).account == "4711"
+            await asyncio.gather(*other._watch._tasks)
+
+    run(read_twice())
+    assert other._watch._watched == {}
+
+
 def test_who_is_disconnected_is_watched_no_longer(owner: Owner) -> None:
     async def connect_and_end() -> None:
         await owner.adapter.connect(owner.spec)

@@ -1,4 +1,5 @@
-"""MetaTrader 4: the adapter on a real folder, against a process that plays the expert advisor."""
+"""MetaTrader 4, and 5 by the same files: a real folder, and a process on it that plays the expert
+advisor."""
 
 import asyncio
 import contextlib
@@ -11,13 +12,16 @@ from typing import Any
 
 from brokers.conformance.run import Open
 from brokers.conformance.stage import Offer, Stage, Trouble
-from brokers.dwx.adapter import create
+from brokers.dwx import adapter, mt5
+from brokers.dwx.adapter import DwxAdapter
 from brokers.messages import ConnectionSpec
 from tests.doubles.dwx.terminal import Terminal, until
 
 ACCOUNT = "4711"
 BID, SPREAD = D("1.10000"), D("0.00010")
 WHOLE = "MetaTrader 4 fills an order at once or not at all"
+ONE_NUMBER = "of MetaTrader 5's refusals the expert advisor tells one number for all: unknown"
+REST = "what is left of an order that was filled in part has its position's ticket: out of reach"
 READ_ANEW = "executions are not pushed: each look reads the same history again"
 ANSWERS = ["Orders", "Historic_Trades", "Market_Data"]
 FAULTS: dict[Trouble, dict[str, Any]] = {
@@ -29,11 +33,14 @@ FAULTS: dict[Trouble, dict[str, Any]] = {
     Trouble.HALF: {"half": ["Orders"]},
     Trouble.UNLISTED: {"error": "ErrorCode: 6666", "late": 0.3, "once": True},
     Trouble.OVERTAKEN: {"filled_first": True},
-    Trouble.READS: {"half": ANSWERS},
     Trouble.CLOSED: {"error": "market is closed"},
     Trouble.POOR: {"error": "not enough money"},
     Trouble.DISABLED: {"error": "trade is not allowed in the expert properties"},
     Trouble.STOPS_NEAR: {"stops_level": 0.001},
+}
+FAULTS_5 = FAULTS | {
+    Trouble.PIECES: {"pieces": 3},
+    Trouble.DISABLED: {"error": "ErrorCode: 4752"},
 }
 SETTINGS = {
     "folder": "alice", "symbols": ["EURUSD", "USDJPY"], "server_zone": "UTC+2",
@@ -41,28 +48,41 @@ SETTINGS = {
 }  # fmt: skip
 
 
-class Mt4Stage(Stage):
-    """A hedging account in a terminal with room for orders. A new process is a new adapter."""
+class DwxStage(Stage):
+    """A hedging account in a terminal with room for orders. A new process is a new adapter.
+
+    is_5: a MetaTrader 5."""
 
     name = "mt4"
     symbol = "EURUSD"
     quantity = D(12_000)
-    lacks = {Trouble.PIECES: WHOLE, Trouble.PARTIAL: WHOLE, Trouble.REPLAY: READ_ANEW}
 
-    def __init__(self, place: Path) -> None:
-        self.place, self.root = place, place / "root"
+    def __init__(self, place: Path, is_5: bool) -> None:
+        self.place, self.root, self.is_5 = place, place / "root", is_5
+        self.lacks = {Trouble.REPLAY: READ_ANEW}
+        if is_5:  # what it refuses the expert advisor tells as one number: that is unknown
+            told = (Trouble.REFUSED, Trouble.CLOSED, Trouble.POOR, Trouble.STOPS_NEAR)
+            self.lacks |= dict.fromkeys((*told, Offer.EXTREMES), ONE_NUMBER)
+            self.lacks[Trouble.PARTIAL] = REST
+        else:
+            self.lacks |= dict.fromkeys((Trouble.PIECES, Trouble.PARTIAL), WHOLE)
         self.terminal = self._terminal("alice")
         self.others: list[Terminal] = []
-        self.adapter = create(str(self.root))
+        self.adapter = self._process()
         self.spec = self._spec("c-1", "alice")
         self._before = -1
 
+    def _process(self) -> DwxAdapter:
+        return mt5.create(str(self.root)) if self.is_5 else adapter.create(str(self.root))
+
     def _terminal(self, name: str) -> Terminal:
-        return Terminal(self.root, self.place / f"broker-{name}", name, MaximumLotSize=1000)
+        place = self.place / f"broker-{name}"
+        return Terminal(self.root, place, name, self.is_5, MaximumLotSize=1000)
 
     def _spec(self, connection: str, folder: str) -> ConnectionSpec:
         secrets = {"password": Terminal.key}
-        return ConnectionSpec(connection, ACCOUNT, "", {**SETTINGS, "folder": folder}, secrets)
+        settings = {**SETTINGS, "folder": folder, **({"hedging": True} if self.is_5 else {})}
+        return ConnectionSpec(connection, ACCOUNT, "", settings, secrets)
 
     async def open(self) -> None:
         await asyncio.to_thread(self.terminal.start)
@@ -97,25 +117,27 @@ class Mt4Stage(Stage):
 
     async def anew(self) -> None:
         await self.adapter.disconnect()
-        self.adapter = create(str(self.root))
+        self.adapter = self._process()
 
     async def restart(self) -> None:
         await asyncio.to_thread(self.terminal.close)
         await asyncio.to_thread(self.terminal.start)
 
     async def owner_closes(self, broker_position_id: str) -> None:
-        await asyncio.to_thread(self.terminal.wish, "end", ticket=int(broker_position_id), mark="")
+        magic = int(broker_position_id.removeprefix("m"))
+        tickets = self.terminal.open_tickets().values()
+        [ticket] = [one["number"] for one in tickets if magic in (one["magic"], one["number"])]
+        await asyncio.to_thread(self.terminal.wish, "end", ticket=ticket, mark="")
 
     # ---- trouble ----------------------------------------------------------------------------
     async def begin(self, trouble: Trouble) -> None:
         if trouble is Trouble.DOWN:
             await asyncio.to_thread(self.terminal.kill)
+        elif trouble is Trouble.READS:
+            await asyncio.to_thread(self.terminal.halve, *ANSWERS)
         else:
             self._before = len(self.terminal.journal()) if trouble is Trouble.UNLISTED else -1
-            self.terminal.fault(**FAULTS[trouble])
-        if trouble is Trouble.READS:  # the last whole file is still there
-            orders = self.terminal.folder / "DWX_Orders.txt"
-            await asyncio.to_thread(until, lambda: not orders.read_bytes().endswith(b"\n"))
+            self.terminal.fault(**(FAULTS_5 if self.is_5 else FAULTS)[trouble])
 
     async def end(self) -> None:
         """What has left is with the terminal by then, as on a line without a buffer."""
@@ -130,15 +152,20 @@ class Mt4Stage(Stage):
             await asyncio.to_thread(self.terminal.start)
 
 
-@contextlib.asynccontextmanager
-async def _opened() -> AsyncIterator[Stage]:
-    with tempfile.TemporaryDirectory() as place:
-        stage = Mt4Stage(Path(place))
-        await stage.open()
-        try:
-            yield stage
-        finally:
-            await stage.close()
+def opening(is_5: bool = False) -> Open:
+    """How a stage is opened."""
+
+    @contextlib.asynccontextmanager
+    async def opened() -> AsyncIterator[Stage]:
+        with tempfile.TemporaryDirectory() as place:
+            stage = DwxStage(Path(place), is_5)
+            await stage.open()
+            try:
+                yield stage
+            finally:
+                await stage.close()
+
+    return opened
 
 
-STAGES: dict[str, Open] = {"mt4": _opened}
+STAGES: dict[str, Open] = {"mt4": opening(), "mt5-dwx": opening(is_5=True)}

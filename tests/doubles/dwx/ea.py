@@ -23,7 +23,7 @@ KINDS = ("buy", "sell", "buylimit", "selllimit", "buystop", "sellstop")
 
 class ExpertAdvisor:
     def __init__(self, folder: Path, place: Path) -> None:
-        self.folder, self.place, self.server = folder, place, Server(place)
+        self.folder, self.place, self.server = folder, place, self.make_server(place)
         self.inputs = {"MaximumOrders": 1, "MaximumLotSize": 0.01}
         if (place / "inputs.json").exists():
             self.inputs |= json.loads((place / "inputs.json").read_text())
@@ -34,6 +34,9 @@ class ExpertAdvisor:
         self.wrote_at = 0.0
         self.late: list[tuple[float, Ticket]] = []
         self.reset_folder()
+
+    def make_server(self, place: Path) -> Server:
+        return Server(place)
 
     @property
     def faults(self) -> dict[str, Any]:
@@ -166,9 +169,13 @@ class ExpertAdvisor:
                 os._exit(1)
             self.pause("mute")
         except TradeError as error:
-            self.error(kind, f"{text}{error}")
+            self.error(kind, f"{text}{self.said(error)}")
         if faults.get("once"):
             (self.place / "faults.json").unlink(missing_ok=True)
+
+    def said(self, error: TradeError) -> str:
+        """How it describes an error."""
+        return str(error)
 
     def arrive_late(self) -> None:
         due = [one for one in self.late if one[0] <= time.monotonic()]
@@ -206,10 +213,18 @@ class ExpertAdvisor:
             f'"leverage": 100, "free_margin": {state.balance - 100:f}, '
             f'"balance": {state.balance:f}, "equity": {state.balance:f}}}, "orders": {{'
         )
-        text = account + ", ".join(_present(one) for one in state.tickets.values()) + "}}"
+        text = account + ", ".join(self.present(one) for one in state.tickets.values()) + "}}"
         due = time.monotonic() >= self.wrote_at + REFRESH
         if (text != self.written["orders"] or due) and self.write("Orders", text):
             self.written["orders"], self.wrote_at = text, time.monotonic()
+
+    def present(self, one: Ticket) -> str:
+        """A line of what is open."""
+        return (
+            f'"{one.number}": {{"magic": {one.magic}, "symbol": "{one.symbol}", '
+            f'"lots": {one.lots:.2f}, "type": "{one.type}", "open_price": {one.price:.5f}, '
+            f'"open_time": "{one.opened}", {_rest(one)}'
+        )
 
     def write_prices(self) -> None:
         prices = self.server.state.prices
@@ -292,14 +307,6 @@ class ExpertAdvisor:
         self.server.state.hours = hours
 
 
-def _present(one: Ticket) -> str:
-    return (
-        f'"{one.number}": {{"magic": {one.magic}, "symbol": "{one.symbol}", '
-        f'"lots": {one.lots:.2f}, "type": "{one.type}", "open_price": {one.price:.5f}, '
-        f'"open_time": "{one.opened}", {_rest(one)}'
-    )
-
-
 def _past(one: Ticket) -> str:
     return (
         f'"{one.number}": {{"magic": {one.magic}, "symbol": "{one.symbol}", '
@@ -319,7 +326,9 @@ def _rest(one: Ticket) -> str:
 def play(folder: Path, place: Path) -> NoReturn:
     """Be the expert advisor of a folder until this process ends."""
     (place / "wishes").mkdir(exist_ok=True)
-    advisor = ExpertAdvisor(folder, place)
+    from tests.doubles.dwx.mt5 import advisor_of
+
+    advisor: ExpertAdvisor = advisor_of(folder, place)
 
     def leave(*_: object) -> None:
         advisor.reset_folder()  # OnDeinit

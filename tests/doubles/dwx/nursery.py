@@ -8,7 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
-from tests.doubles.dwx import ea
+from tests.doubles.dwx import ea, mt5  # noqa: F401 (once for all children)
 
 
 def main() -> None:

@@ -50,11 +50,15 @@ class Terminal:
 
     key = "s3cret-key"
 
-    def __init__(self, root: Path, place: Path, name: str = "alice", **inputs: float) -> None:
+    def __init__(
+        self, root: Path, place: Path, name: str = "alice", is_5: bool = False, **inputs: float
+    ) -> None:
         self.folder, self.place = root / name, place
         self.folder.mkdir(parents=True, exist_ok=True)
         (place / "wishes").mkdir(parents=True, exist_ok=True)
         (self.folder / "fillcast.key").write_text(self.key + "\n")
+        if is_5:
+            (place / "metatrader5").touch()
         self._count = itertools.count()
         self._process: int | None = None
         self.inputs(**{"MaximumOrders": 100, "MaximumLotSize": 50.0, **inputs})
@@ -94,6 +98,14 @@ class Terminal:
         fresh = self.place / "faults.new"
         fresh.write_text(json.dumps(faults))
         os.replace(fresh, self.place / "faults.json")
+
+    def halve(self, *names: str) -> None:
+        """Have these files written by halves from now on, and wait until what is open is."""
+        orders = self.folder / "DWX_Orders.txt"
+        self.fault(half=names)
+        self.wish("hours", hours=2.0)  # changes nothing: the fault is seen by then
+        before = orders.stat().st_mtime_ns
+        until(lambda: orders.stat().st_mtime_ns != before)
 
     def wish(self, wish: str, **said: Any) -> None:
         """Have something happen, and wait until it has, and the files show it."""

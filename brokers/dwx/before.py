@@ -1,0 +1,86 @@
+"""What is looked at before a command leaves: nothing has been sent while this fails."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+
+from brokers.base import NotSent, Rejected
+from brokers.dwx import parse, prices
+from brokers.dwx.folders import AwayError
+from brokers.dwx.line import Line
+from brokers.dwx.parse import Snapshot, Ticket
+from brokers.dwx.reports import Books, HiddenError
+from brokers.messages import CancelRequest, OrderRequest, OrderType, Side, TimeInForce
+from common.codes import Code
+
+
+def check_fit(line: Line) -> None:
+    """Raise Rejected for an entry on an account that is not known to hedge, or seen not to."""
+    if line.by_deals and not line.spec.settings.get("hedging"):
+        raise Rejected(Code.HEDGING_NEEDED, "The setting `hedging` does not say that it hedges.")
+    if line.terminal.unfit is not None:
+        raise Rejected(line.terminal.unfit.code, line.terminal.unfit.detail)
+
+
+async def check_levels(
+    line: Line, symbol: str, side: Side, at: Decimal | None, *levels: Decimal | None
+) -> None:
+    """Raise Rejected for a stop or target (in this order) on the wrong side of a price; None: the
+    one in the files, if it is there. Only where the terminal's own refusal would say nothing."""
+    if not line.by_deals:
+        return
+    if at is None:
+        bid, ask = (await prices.written(line)).get(symbol, (Decimal(0), Decimal(0)))
+        at = ask if side is Side.BUY else bid
+    for level, sign in zip(levels, (side.sign, -side.sign), strict=True):
+        if at and level is not None and (at - level) * sign <= 0:
+            raise Rejected(Code.STOPS_INVALID, f"{level} is on the wrong side of {at}")
+
+
+def word(request: OrderRequest) -> str:
+    """The expert advisor's word for an order's side and type. Raises Rejected."""
+    if request.time_in_force is not TimeInForce.GTC:
+        raise Rejected(Code.ORDER_TYPE_UNSUPPORTED, "the expert advisor places orders GTC only")
+    return parse.TYPES[request.side, request.order_type]
+
+
+def price(request: OrderRequest) -> Decimal | None:
+    """The price that an order names; None at market. Raises Rejected."""
+    market = request.order_type is OrderType.MARKET
+    named = request.limit_price if request.order_type is OrderType.LIMIT else request.stop_price
+    prices = (None if market else named, request.stop_loss, request.take_profit)
+    if (named is None and not market) or any(p is not None and not p > 0 for p in prices):
+        raise Rejected(Code.PRICE_INVALID, "an order needs its price, and prices are above zero")
+    if not parse.OURS.fullmatch(request.client_order_id):
+        raise Rejected(Code.REJECTED_BY_BROKER, "not a client order id")
+    return prices[0]
+
+
+@contextmanager
+def unsent() -> Iterator[None]:
+    """Before anything has left, a terminal that cannot be used means NotSent."""
+    try:
+        yield
+    except AwayError as error:
+        raise NotSent(error.code, error.detail) from error
+    except HiddenError as error:
+        raise NotSent(Code.NOT_CONNECTED, str(error)) from error
+
+
+def held(books: Books, position: str, client_order_id: str) -> Ticket:
+    """The present ticket of a position, by the first one's number, or of an order where that is
+    not known. Raises Rejected."""
+    for one in sorted(books.snapshot.tickets, key=lambda one: not one.is_position):
+        named = books.position_id(one) == position
+        if named if position else client_order_id and parse.is_order(one, client_order_id):
+            return one
+    raise Rejected(Code.NO_POSITION, "The terminal holds no such position.")
+
+
+def waiting(snapshot: Snapshot, request: CancelRequest) -> Ticket | None:
+    """The ticket of the order that a cancel means."""
+    for one in snapshot.tickets:
+        named = request.broker_order_id == str(one.number)
+        if named or parse.is_order(one, request.client_order_id):
+            return one
+    return None

@@ -1,0 +1,190 @@
+"""What a MetaTrader 5 shows, told as reports. Pure.
+
+A position keeps its ticket there whatever is closed of it, but the history names only deals, each
+with its own number: those are the executions. So a position of ours is told under the magic number
+of its entry, `m<magic>`, which the files show wherever it is; one that is not ours by its ticket.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from functools import cached_property
+
+from brokers.dwx import parse
+from brokers.dwx.deals import IN, Deal, Held, assigned, by_exit, shows_netting
+from brokers.dwx.folders import AwayError
+from brokers.dwx.ledger import CLOSE, PLACED, Intent
+from brokers.dwx.marks import Mark, open_now
+from brokers.dwx.parse import Ticket
+from brokers.dwx.reports import Books, HiddenError
+from brokers.messages import CloseCause, Execution, OrderReport, ReportKind
+from common.codes import Code
+
+
+class DealBooks(Books):
+    """All that is known of one terminal at one moment. closed: the history's deals."""
+
+    closed: Sequence[Deal]
+
+    # ---- who is who -----------------------------------------------------------------------
+    @cached_property
+    def tickets(self) -> list[Ticket]:
+        """What is open."""
+        return list(self.snapshot.tickets)
+
+    @cached_property
+    def roots_now(self) -> dict[int, int]:
+        """Tickets stay."""
+        return {one.number: one.number for one in self.snapshot.tickets}
+
+    def position_id(self, ticket: Ticket) -> str:
+        ours = parse.client_order_id_of(ticket, self.names)
+        return f"m{ticket.magic}" if ours else str(ticket.number)
+
+    def check(self) -> None:
+        """Raise AwayError HEDGING_NEEDED if the account is seen to net its positions."""
+        if shows_netting(self.closed):
+            said = "A deal reduced or turned a position that it did not name: the account nets."
+            raise AwayError(Code.HEDGING_NEEDED, said)
+
+    @cached_property
+    def held(self) -> dict[int, Held]:
+        """Our positions by magic number, and the deals that closed them."""
+        still: dict[int, Decimal] = defaultdict(Decimal)
+        for one in self.snapshot.tickets:
+            if one.is_position and parse.client_order_id_of(one, self.names):
+                still[one.magic] += one.lots
+        return assigned(self.closed, self.names, still, self._exits)
+
+    def overtaken(self, intent: Intent) -> bool:
+        open_now = [one for one in self.snapshot.tickets if one.is_position]
+        if any(one.number == intent.ticket for one in open_now):
+            return False
+        return intent.number not in by_exit(self._explained(intent.magic), self._exits_of(intent))
+
+    @cached_property
+    def _exits(self) -> list[Intent]:
+        return [one for one in self.intents if one.what == CLOSE and one.may_live]
+
+    def _exits_of(self, intent: Intent) -> list[Intent]:
+        return [one for one in self._exits if one.magic == intent.magic]
+
+    def _explained(self, magic: int) -> Held:
+        """Raises HiddenError unless each lot that is closed of it is told by a deal."""
+        held = self.held.get(magic)
+        if held is None or held.left:
+            raise HiddenError("The history does not tell by which deals a position was closed.")
+        return held
+
+    # ---- an order by its id ----------------------------------------------------------------
+    def entry(self, client_order_id: str) -> list[OrderReport] | None:
+        """Tell what became of an entry; None: it is not here. Raises HiddenError."""
+        entered = [
+            one for one in self.closed if one.entry == IN and parse.is_order(one, client_order_id)
+        ]
+        if entered:
+            return [self._filled(client_order_id, entered, None)]
+        own = [one for one in self.snapshot.tickets if parse.is_order(one, client_order_id)]
+        if any(one.is_position for one in own):
+            raise HiddenError("It is open, and its execution is not in the history yet.")
+        if own:
+            return [self._waiting(one, client_order_id) for one in own]
+        if any(
+            one.client_order_id == client_order_id and one.end == PLACED for one in self.intents
+        ):
+            return [self.cancelled(client_order_id)]
+        return None
+
+    def cancelled(self, client_order_id: str) -> OrderReport:
+        """Tell that what waited is gone; the history does not name orders that were not filled."""
+        return OrderReport(
+            ReportKind.CANCELLED, self.spec.connection_id, client_order_id,
+            f"m{parse.magic_of(client_order_id)}",
+        )  # fmt: skip
+
+    def exits(self, client_order_id: str) -> list[OrderReport]:
+        """Tell what an exit of ours has closed."""
+        told = []
+        for intent in self._exits:
+            held = self.held.get(intent.magic)
+            if intent.client_order_id == client_order_id and held:
+                parts = by_exit(held, self._exits_of(intent)).get(intent.number)
+                told += [self._filled(client_order_id, parts, held)] if parts else []
+        return told
+
+    # ---- all there is ----------------------------------------------------------------------
+    @property
+    def mark(self) -> Mark:
+        return Mark(
+            open_now(self.snapshot), max((one.number for one in self.closed), default=0)
+        )  # fmt: skip
+
+    def news(self, mark: Mark | None, moment: datetime) -> list[OrderReport]:
+        told = self._told(moment, mark.last if mark else None)
+        now = {one.magic for one in self.snapshot.tickets}
+        for was in mark.open.values() if mark else ():
+            client_order_id = self.names.get(was.magic, "")
+            if was.waits and was.magic not in now and client_order_id:
+                ended = self.entry(client_order_id) or [self.cancelled(client_order_id)]
+                told += [one for one in ended if one.kind is ReportKind.CANCELLED]
+        return told
+
+    def since(self, moment: datetime) -> list[OrderReport]:
+        return self._told(moment, None)
+
+    def _told(self, moment: datetime, last: int | None) -> list[OrderReport]:
+        """Tell our executions since a moment, and those with a number above `last`."""
+
+        def is_new(deal: Deal) -> bool:
+            return (last is not None and deal.number > last) or self.zone.utc(deal.at) >= moment
+
+        told = []
+        for magic, held in self.held.items():
+            entry = parse.client_order_id_of(held.entered[0], self.names)
+            if any(map(is_new, held.entered)):
+                told.append(self._filled(entry, held.entered, None))
+            exits = [one for one in self._exits if one.magic == magic]
+            names = {one.number: one.client_order_id for one in exits}
+            ours = by_exit(self._explained(magic), exits)
+            for number, parts in ours.items():
+                if any(map(is_new, parts)):
+                    told.append(self._filled(names[number], parts, held))
+            known = {deal.number for parts in ours.values() for deal in parts}
+            told += [
+                self._filled(entry, [deal], held, deal.cause or CloseCause.EXTERNAL)
+                for deal in held.closed
+                if deal.number not in known and is_new(deal)
+            ]
+        return told
+
+    # ---- parts of it -----------------------------------------------------------------------
+    def _filled(
+        self, client_order_id: str, parts: Sequence[Deal], held: Held | None,
+        cause: CloseCause | None = None,
+    ) -> OrderReport:  # fmt: skip
+        """held: the position that they closed; None: they opened one."""
+        magic = held.magic if held else parts[0].magic
+        order = f"{parts[0].number}:close" if held else f"m{magic}"
+        fills = tuple(self._execution(one) for one in parts)
+        levels = self._levels.get(magic, (None, None)) if held is None else (None, None)
+        return OrderReport(
+            ReportKind.FILLED, self.spec.connection_id, client_order_id, order, f"m{magic}", fills,
+            close_cause=cause, stop_loss=levels[0], take_profit=levels[1],
+        )  # fmt: skip
+
+    @cached_property
+    def _levels(self) -> Mapping[int, tuple[Decimal | None, Decimal | None]]:
+        return {one.magic: (one.stop_loss, one.take_profit) for one in self.snapshot.tickets}
+
+    def _execution(self, deal: Deal) -> Execution:
+        return Execution(
+            str(deal.number), self.lots(deal).quantity(deal.lots), deal.price,
+            self.zone.utc(deal.at), -deal.commission, self.snapshot.account.currency,
+        )  # fmt: skip
+
+    def _waiting(self, ticket: Ticket, client_order_id: str) -> OrderReport:
+        return OrderReport(
+            ReportKind.ACCEPTED, self.spec.connection_id, client_order_id, f"m{ticket.magic}",
+            stop_loss=ticket.stop_loss, take_profit=ticket.take_profit,
+        )  # fmt: skip

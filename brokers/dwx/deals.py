@@ -1,0 +1,225 @@
+"""MetaTrader 5's history: deals, and which position each of them closed. Pure.
+
+Source: DWX_Server_MT5.mq5 1.0 of github.com/darwinex/dwxconnect (its StringFormat lines), read on
+2026-11-20. A deal there names neither its order nor its position. What opened a position has the
+magic number of its order; what a stop or target closed has the position's and a mark in the
+comment; what the expert advisor closes has the magic number of whatever it opened last, and the
+owner's hand 0. So closings are told apart by volume: of each position as much was closed as is no
+longer open. Where two positions could both be meant nothing is told rather than something wrong.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from brokers.dwx import parse
+from brokers.dwx.ledger import Intent
+from brokers.dwx.parse import MalformedError, Snapshot
+from brokers.messages import CloseCause, Side
+
+SIDES = {"buy": Side.BUY, "sell": Side.SELL}
+IN, OUT, BOTH = "entry_in", ("entry_out", "entry_out_by"), "in_out"
+
+
+@dataclass(frozen=True, slots=True)
+class Deal:
+    """One execution. side: of the deal itself; at: the broker server's time, without a zone."""
+
+    number: int
+    magic: int
+    symbol: str
+    lots: Decimal
+    side: Side
+    entry: str
+    at: datetime
+    price: Decimal
+    commission: Decimal
+    comment: str
+
+    @property
+    def cause(self) -> CloseCause | None:
+        """Which level closed it, by the broker's mark; None: no level did."""
+        comment = self.comment.lower()
+        if "[sl" in comment:
+            return CloseCause.STOP_LOSS
+        return CloseCause.TAKE_PROFIT if "[tp" in comment else None
+
+
+@dataclass(slots=True)
+class Held:
+    """A position of ours. left: lots that were closed and have no deal yet."""
+
+    magic: int
+    symbol: str
+    side: Side
+    entered: list[Deal]
+    left: Decimal
+    closed: list[Deal] = field(default_factory=list)
+
+    def may_own(self, deal: Deal) -> bool:
+        """Whether a deal may have closed it."""
+        is_later = deal.number > self.entered[0].number
+        return is_later and deal.lots <= self.left and deal.side is self.side.opposite
+
+    def own(self, deal: Deal) -> None:
+        """Count a deal as having closed it."""
+        self.closed.append(deal)
+        self.left -= deal.lots
+
+
+class _Pairs(dict[str, Any]):
+    """An object whose keys may come twice: an order that was filled in part has the ticket of its
+    position."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.pairs = pairs
+
+
+def snapshot(raw: bytes) -> Snapshot:
+    """Read DWX_Orders.txt. What is still on its way to the market, a market order without a price,
+    is neither a position nor an order that waits. Raises MalformedError."""
+    found = parse.load(raw, _Pairs)
+    try:
+        account = parse.account_of(found)
+        said = found["orders"].pairs
+        if any("commission" in one for _, one in said):
+            raise MalformedError("it is MetaTrader 4's, and this is for MetaTrader 5")
+        tickets = [parse.ticket(key, {**one, "commission": 0}) for key, one in said]
+    except MalformedError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise MalformedError(repr(error)) from error
+    return Snapshot(account, tuple(one for one in tickets if one is not None and one.price))
+
+
+def history(raw: bytes) -> tuple[Deal, ...]:
+    """Read DWX_Historic_Trades.txt, oldest first; deposits and the like are left out.
+
+    Raises MalformedError."""
+    try:
+        found = [_deal(number, said) for number, said in parse.load(raw).items()]
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise MalformedError(repr(error)) from error
+    return tuple(sorted((one for one in found if one), key=lambda one: one.number))
+
+
+def _deal(number: str, said: Mapping[str, Any]) -> Deal | None:
+    if said["type"] not in SIDES:
+        return None
+    if "deal_price" not in said:
+        raise MalformedError("it is MetaTrader 4's, and this is for MetaTrader 5")
+    return Deal(
+        int(number), int(said["magic"]), str(said["symbol"]), parse.number(said["lots"]),
+        SIDES[said["type"]], str(said["entry"]), parse.moment(said["deal_time"]),
+        parse.number(said["deal_price"]), parse.number(said["commission"]), str(said["comment"]),
+    )  # fmt: skip
+
+
+def assigned(
+    deals: Sequence[Deal],
+    names: Mapping[int, str],
+    open_lots: Mapping[int, Decimal],
+    intents: Sequence[Intent],
+) -> dict[int, Held]:
+    """Return our positions by magic number, each with the deals that closed it.
+
+    names: client order ids by magic number; open_lots: what is open of each; intents: our exits
+    that may have had their effect. Where not all can be told, `left` is above zero; below zero the
+    account nets its positions.
+    """
+    found: dict[int, Held] = {}
+    for deal in deals:
+        if deal.entry == IN and parse.client_order_id_of(deal, names):
+            held = found.get(deal.magic)
+            if held is None:
+                still = open_lots.get(deal.magic, Decimal(0))
+                held = found[deal.magic] = Held(deal.magic, deal.symbol, deal.side, [], -still)
+            held.entered.append(deal)
+            held.left += deal.lots
+    groups: dict[tuple[str, Side], list[Held]] = defaultdict(list)
+    for held in found.values():
+        groups[held.symbol, held.side].append(held)
+    for group in groups.values():
+        _assign(group, [one for one in deals if _may_be_of(one, group, found)], intents)
+    return found
+
+
+def _may_be_of(deal: Deal, group: Sequence[Held], known: Mapping[int, Held]) -> bool:
+    """Whether a deal closed something like these; another program's magic number says whose."""
+    return (
+        deal.entry in OUT
+        and (deal.symbol, deal.side) == (group[0].symbol, group[0].side.opposite)
+        and deal.number > min(held.entered[0].number for held in group)
+        and (deal.magic == 0 or deal.magic in known)
+    )
+
+
+def _assign(group: Sequence[Held], out: list[Deal], exits: Sequence[Intent]) -> None:
+    by_magic = {held.magic: held for held in group}
+    for deal in [one for one in out if one.cause]:
+        owner = by_magic.get(deal.magic)
+        if owner is not None and owner.may_own(deal):
+            owner.own(deal)
+            out.remove(deal)
+    for intent in sorted(exits, key=lambda one: (one.at, one.number)):
+        owner = by_magic.get(intent.magic)
+        if owner is None:
+            continue
+        for deal in out:
+            if deal.cause is None and deal.lots == intent.lots and owner.may_own(deal):
+                owner.own(deal)
+                out.remove(deal)
+                break
+    while _eliminate(group, out):
+        pass
+
+
+def _eliminate(group: Sequence[Held], out: list[Deal]) -> bool:
+    """Assign one deal that can only be one position's; only where all that is left is needed, so
+    that nothing of somebody else's is among it."""
+    if sum((held.left for held in group), Decimal(0)) != sum((d.lots for d in out), Decimal(0)):
+        return False
+    for deal in out:
+        owners = [held for held in group if held.may_own(deal)]
+        if len(owners) == 1:
+            owners[0].own(deal)
+            out.remove(deal)
+            return True
+    return False
+
+
+def by_exit(held: Held, exits: Sequence[Intent]) -> dict[int, list[Deal]]:
+    """Return which deals each exit of ours has made of a position, by the command's number. An
+    exit may have been executed in parts."""
+    left = sorted((one for one in held.closed if one.cause is None), key=lambda one: one.number)
+    found = {}
+    for intent in sorted(exits, key=lambda one: (one.at, one.number)):
+        parts = [one for one in left if one.lots == intent.lots][:1] or _adding_up(left, intent)
+        if parts:
+            found[intent.number] = parts
+            left = [one for one in left if one not in parts]
+    return found
+
+
+def _adding_up(deals: Sequence[Deal], intent: Intent) -> list[Deal]:
+    parts: list[Deal] = []
+    for deal in deals:
+        parts.append(deal)
+        if sum(one.lots for one in parts) == intent.lots:
+            return parts
+    return []
+
+
+def shows_netting(deals: Sequence[Deal]) -> bool:
+    """Whether the account nets: a deal turned a position, or an entry of ours opened nothing and
+    reduced what was open."""
+    opened = {deal.magic for deal in deals if deal.entry == IN}
+    return any(
+        deal.entry == BOTH
+        or (deal.entry in OUT and deal.magic not in opened and parse.client_order_id_of(deal, {}))
+        for deal in deals
+    )
