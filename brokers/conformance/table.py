@@ -32,7 +32,7 @@ def grid(adapters: Mapping[str, Sequence[Result]]) -> str:
     first = max(map(len, rows), default=0)
     widths = [max(len(name), 4) for name in adapters]
     head = [name.ljust(width) for name, width in zip(adapters, widths, strict=True)]
-    lines = [f"{'':<{first}}  {'  '.join(head)}"]
+    lines = [f"{'':<{first}}  {'  '.join(head)}".rstrip()]
     for words, marks in rows.items():
         cells = [mark.ljust(width) for mark, width in zip(marks, widths, strict=True)]
         lines.append(f"{words:<{first}}  {'  '.join(cells)}".rstrip())

@@ -38,9 +38,7 @@ def main() -> int:
 
 
 def each(wanted: Sequence[str], chosen: Sequence[Case], found: dict[str, list[Result]]) -> None:
-    """Run the checks on each stage of these kinds; what adapters log besides is left out."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    logging.disable(logging.ERROR)
+    """Run the checks on each stage of these kinds."""
     for kind in wanted:
         for name, opened in stages_of(kind).items():
             print(f"\n{name}")
@@ -73,5 +71,7 @@ def _arguments() -> argparse.Namespace:
     return told
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # what adapters log besides is left out of the table
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    logging.disable(logging.ERROR)
     sys.exit(main())

@@ -1,0 +1,124 @@
+"""How checks are run and told: what ends how, in which time, and what people and programs read."""
+
+import asyncio
+import json
+
+import pytest
+
+from brokers.base import Rejected
+from brokers.conformance.case import Case, Need, Work, case, expect
+from brokers.conformance.run import Mark, Result, cases, run
+from brokers.conformance.scene import Scene
+from brokers.conformance.stage import NotApplicable, Offer, Trouble
+from brokers.conformance.table import as_json, grid, line, markdown, reasons_of, summary
+from common.codes import Code
+from tests.conformance.__main__ import main
+from tests.conformance.stages import stages_of
+
+
+def one(work: Work, *needs: Need, longest: float = 10) -> Result:
+    """Run one check on the example's account."""
+    check = Case("C00", "a check", "It is one.", needs, work)
+    [result] = asyncio.run(run([check], stages_of("tiny")["the example"], longest=longest))
+    return result
+
+
+def ended(work: Work, *needs: Need, longest: float = 10) -> tuple[Mark, str]:
+    result = one(work, *needs, longest=longest)
+    return result.mark, result.why
+
+
+async def nothing(_: Scene) -> None:
+    pass
+
+
+async def fails(_: Scene) -> None:
+    expect(1 > 2, "one is not more than two")
+
+
+async def breaks(_: Scene) -> None:
+    raise ZeroDivisionError("of an adapter")
+
+
+async def hangs(_: Scene) -> None:
+    await asyncio.Event().wait()
+
+
+async def does_not_apply(_: Scene) -> None:
+    raise NotApplicable("it rains")
+
+
+async def is_refused(_: Scene) -> None:
+    raise Rejected(Code.NO_MONEY, "of all things")
+
+
+async def is_closed(_: Scene) -> None:
+    raise Rejected(Code.MARKET_CLOSED)
+
+
+def test_each_way_to_end() -> None:
+    assert ended(nothing) == (Mark.OK, "")
+    assert ended(fails) == (Mark.FAIL, "one is not more than two")
+    assert ended(breaks) == (Mark.FAIL, "ZeroDivisionError: of an adapter")
+    assert ended(is_refused) == (Mark.FAIL, "Rejected NO_MONEY of all things")
+    assert ended(hangs, longest=0.05) == (Mark.FAIL, "not done after 0 s")
+    assert ended(does_not_apply) == (Mark.NOT_APPLICABLE, "it rains")
+
+
+def test_what_a_stage_lacks_is_no_pass() -> None:
+    assert ended(nothing, Offer.PRICES)[0] is Mark.NOT_APPLICABLE
+    assert ended(nothing, Trouble.LATE) == (
+        Mark.NOT_APPLICABLE,
+        "the example's double has no such trouble",
+    )
+
+
+def test_a_closed_market_is_nobodys_fault_where_it_cannot_be_opened() -> None:
+    """As on a real account at the weekend."""
+    assert ended(is_closed) == (Mark.NOT_APPLICABLE, "the market is closed now")
+
+
+def test_a_number_is_given_once() -> None:
+    assert cases()[0].number == "C01"
+    with pytest.raises(ValueError, match="two checks are numbered C01"):
+        case(1, "another first")(nothing)
+
+
+RESULTS = {
+    "ibkr": [Result("C01", "buy", Mark.OK, "", 12.3), Result("C02", "sell", Mark.FAIL, "no", 4.0)],
+    "mt4": [
+        Result("C01", "buy", Mark.OK, "", 1.0),
+        Result("C02", "sell", Mark.NOT_APPLICABLE, "it cannot", 0.1),
+    ],
+}
+
+
+def test_the_words() -> None:
+    assert line(RESULTS["ibkr"][1]) == "C02   FAIL       4 ms  sell: no"
+    assert summary(RESULTS["mt4"]) == "1 ok, 0 FAIL, 1 n/a"
+    assert grid(RESULTS).splitlines() == [
+        "            ibkr  mt4",
+        "C01   buy   ok    ok",
+        "C02   sell  FAIL  n/a",
+    ]
+    assert json.loads(as_json(RESULTS)) == {
+        "ok": 2, "fail": 1, "not_applicable": 1, "adapters": ["ibkr", "mt4"],
+        "failed": {"ibkr": {"C02": "no"}},
+    }  # fmt: skip
+
+
+def test_the_page() -> None:
+    reasons = reasons_of(RESULTS)
+    assert reasons == {"ibkr": {}, "mt4": {"C02": "it cannot"}}
+    told = markdown(cases()[:2], reasons)
+    assert "| C02 | *limit order rests*: " in told
+    assert told.splitlines()[3].endswith("| ok | n/a |")
+    assert told.endswith("- **ibkr**: \n- **mt4**: C02 (it cannot)")
+
+
+def test_the_program(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["conformance", "--adapter", "tiny", "--check", "C01"])
+    assert main() == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[-2] == "the example: 1 ok, 0 FAIL, 0 n/a"
+    assert json.loads(told[-1])["ok"] == 1
