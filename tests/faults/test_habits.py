@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ def seen(tmp_path: Path) -> Path:
 
 def watched(place: Place, seen: Path) -> None:
     """Every kind of trading process, each watched from inside."""
-    env = {"WATCHING": str(seen)}
+    env: dict[str, Any] = {"WATCHING": str(seen)}
     workers = [
         place.fleet.worker(name, name, wait=False, imports="tests.faults.watching", **env)
         for name in ("execution", "exits", "maintenance")
