@@ -24,6 +24,7 @@ from tests.doubles.tws.faults import Fault
 from tests.doubles.tws.server import Tws
 from tests.doubles.tws.venue import Venue
 
+LONGEST = 120.0  # seconds, of one test
 ACCOUNT, CONNECTION = "DU1234567", "c1"
 SYMBOLS: Mapping[str, Any] = {
     "EURUSD": {"secType": "CASH", "exchange": "IDEALPRO"},
@@ -145,7 +146,7 @@ async def _play(test: Test) -> None:
     await stage.tws.open()
     stage.venue.quote("EURUSD", "1.1000", "1.1002")
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(LONGEST):
             await test(stage)
     finally:
         await stage.adapter.disconnect()

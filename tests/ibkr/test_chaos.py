@@ -1,0 +1,118 @@
+"""Orders while everything breaks: each ends as the broker's journal says, and none is there twice.
+
+What plays here keeps the rules of the engine: what was NotSent may be sent again, what is unknown
+is looked up, and sent again under its id only after it was found absent.
+"""
+
+import asyncio
+import random
+from decimal import Decimal
+
+import pytest
+
+from brokers.base import NotSent, OutcomeUnknown, ReadFailed, Rejected
+from brokers.messages import OrderReport, OrderRequest, OrderType, ReportKind
+from tests.ibkr.cast import Stage, limit, order, played
+
+ORDERS, SEEDS = 40, range(3)
+FAULTS = (
+    ("accept and cut", 0), ("accept in silence", 0), ("lose", 0), ("ignore", 0), ("half", 0),
+    ("garbage", 0), ("unlisted", 10999), ("unlisted", 399), ("late", 0), ("reject", 201),
+    ("inactive", 0),
+)  # fmt: skip
+
+
+class Play:
+    """One run: orders one after the other, each as the engine would bring it to its end."""
+
+    def __init__(self, stage: Stage, seed: int) -> None:
+        self.stage, self.dice = stage, random.Random(seed)
+        self.refused: set[str] = set()
+        self.unknown = 0
+
+    async def trouble(self) -> None:
+        """Break something, or nothing."""
+        stage = self.stage
+        match self.dice.randrange(9):
+            case 0:
+                await stage.tws.restart()
+            case 1:
+                stage.tws.announce(1100, "lost")
+                stage.tws.announce(self.dice.choice((1101, 1102)), "back")
+            case 2:
+                await stage.die()
+            case 3:
+                stage.tws.replay()
+            case 4:
+                stage.tws.say(b"\0\0\0\x08" + b"3\0x\0y\0z\0")
+            case _:
+                kind, number = self.dice.choice(FAULTS)
+                stage.fault(kind, number, "trouble", seconds=1.2)
+
+    async def bring(self, request: OrderRequest) -> None:
+        """Place an order until the broker has said what became of it."""
+        async with asyncio.timeout(20):
+            while True:
+                try:
+                    await self.stage.submit(request)
+                    return
+                except Rejected:
+                    self.refused.add(request.client_order_id)
+                    return
+                except NotSent:
+                    await asyncio.sleep(0.01)
+                except OutcomeUnknown:
+                    self.unknown += 1
+                    if await self.look_up(request) is not None:
+                        return
+
+    async def look_up(self, request: OrderRequest) -> list[OrderReport] | None:
+        while True:
+            try:
+                found = await self.stage.adapter.find_order(
+                    self.stage.spec, request.client_order_id
+                )
+            except ReadFailed:
+                await asyncio.sleep(0.01)
+                continue
+            if found and any(one.kind is ReportKind.REJECTED for one in found):
+                self.refused.add(request.client_order_id)
+            return found
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_each_order_is_there_once_and_told_as_the_broker_has_it(seed: int) -> None:
+    @played
+    async def test(stage: Stage) -> None:
+        play = Play(stage, seed)
+        requests = []
+        for number in range(ORDERS):
+            name = f"abc0000{seed}00000{number:03d}1"
+            request = order(name) if play.dice.random() < 0.5 else limit(name)
+            requests.append(request)
+            if play.dice.random() < 0.7:
+                await play.trouble()
+            await play.bring(request)
+        stage.tws.faults.clear()
+        stage.venue.quote("EURUSD", "1.0890", "1.0892")  # what rests is executed
+        assert play.unknown > ORDERS / 10  # else nothing was tried here
+        for request in requests:
+            await is_as_the_broker_has_it(stage, play, request)
+
+    test()
+
+
+async def is_as_the_broker_has_it(stage: Stage, play: Play, request: OrderRequest) -> None:
+    name = request.client_order_id
+    taken = [one for one in stage.venue.orders if one.ref == name and one.status != "Inactive"]
+    if name in play.refused:
+        assert taken == [], name
+        return
+    assert len(taken) == 1, (name, len(taken))
+    found = await play.look_up(request)
+    fills = {f.broker_fill_id: f for one in found or [] for f in one.fills if not f.inferred}
+    assert sum(f.quantity for f in fills.values()) == taken[0].filled == Decimal(20000), name
+    if request.order_type is OrderType.LIMIT:
+        assert max(f.price for f in fills.values()) <= Decimal("1.09")
