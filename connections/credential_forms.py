@@ -4,7 +4,7 @@ from typing import Any
 
 from django import forms
 
-from brokers.registry import form_of
+from connections.setting_fields import known_form
 
 
 class CredentialsForm(forms.Form):
@@ -12,7 +12,8 @@ class CredentialsForm(forms.Form):
 
     def __init__(self, kind: str, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for secret in form_of(kind).secrets:
+        form = known_form(kind)
+        for secret in form.secrets if form else ():
             self.fields[secret.key] = forms.CharField(
                 label=secret.label,
                 help_text=secret.hint,

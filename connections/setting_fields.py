@@ -5,14 +5,16 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import structlog
 from django import forms
 from django.http import HttpRequest
 
 from brokers.form import Form, Setting, SettingKind
 from brokers.registry import form_of, kinds
 from common.codes import Code
-from common.errors import InvalidInputError
+from common.errors import InvalidInputError, MisconfiguredError
 
+log = structlog.get_logger(__name__)
 ACCOUNT = ("exchange_name", "account")  # which account it is
 PREFIX = "settings."  # a field's name is the one that an error names
 _LONG = (SettingKind.NAMES, SettingKind.TABLE, SettingKind.SYMBOLS)
@@ -57,7 +59,7 @@ class KindForm(forms.Form):
 def wanted_kind(request: HttpRequest) -> str | None:
     """Return the kind that a page for a new account is about; None: it is still to be chosen."""
     said = request.POST.get("type") or request.GET.get("type")
-    return said if said in kinds() else None
+    return said if said and said in kinds() and known_form(said) else None
 
 
 def is_only_a_kind(request: HttpRequest) -> bool:
@@ -66,9 +68,31 @@ def is_only_a_kind(request: HttpRequest) -> bool:
 
 
 def _kind_choices() -> list[tuple[str, str]]:
-    """Every kind of this installation with what people call it."""
-    labels = {kind: form_of(kind).label or kind for kind in kinds()}
+    """Every kind whose form can be shown, with what people call it."""
+    labels = {kind: label_of(kind) for kind in kinds() if known_form(kind)}
     return sorted(labels.items(), key=lambda one: one[1].lower())
+
+
+def known_form(kind: str) -> Form | None:
+    """Return a kind's form; None where its package is gone from this process, or broken: pages
+    about such an account are shown without it."""
+    try:
+        return form_of(kind)
+    except (InvalidInputError, ImportError, AttributeError, MisconfiguredError):
+        log.warning("a broker kind has no form here", kind=kind, exc_info=True)
+        return None
+
+
+def label_of(kind: str) -> str:
+    """Return what people call a kind."""
+    form = known_form(kind)
+    return form.label if form and form.label else kind
+
+
+def takes_credentials(kind: str) -> bool:
+    """Whether there is anything to enter for accounts of a kind."""
+    form = known_form(kind)
+    return form is None or bool(form.secrets)
 
 
 class AccountSettings(forms.Form):
@@ -80,9 +104,13 @@ class AccountSettings(forms.Form):
         if form.exchange is not None:
             self.fields["exchange_name"] = SettingField(form.exchange)
 
-    def add_settings(self, form: Form, kept: Mapping[str, Any]) -> None:
-        """Add the kind's fields. kept: what a connection's settings say now."""
-        for setting in form.fields:
+    kept: Mapping[str, Any] = {}
+
+    def add_settings(self, form: Form | None, kept: Mapping[str, Any]) -> None:
+        """Add the kind's fields. kept: what a connection's settings say now; without a form they
+        stay as they are."""
+        self.kept = kept
+        for setting in form.fields if form else ():
             self.fields[PREFIX + setting.key] = SettingField(setting)
             if setting.key in kept:
                 self.initial[PREFIX + setting.key] = kept[setting.key]
@@ -94,6 +122,8 @@ class AccountSettings(forms.Form):
 
     def settings_told(self) -> dict[str, Any]:
         """What was typed of them, by key; what was left empty or as it is anyway is left out."""
+        if not self.setting_names:
+            return dict(self.kept)
         told = {}
         for name in self.setting_names:
             field, value = self.fields[name], self.cleaned_data[name]
@@ -105,7 +135,9 @@ class AccountSettings(forms.Form):
 
 def shown(kind: str, settings: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return what an account's settings say, as people read it: label and value."""
-    said = [(one, settings[one.key]) for one in form_of(kind).fields if one.key in settings]
+    form = known_form(kind)
+    fields = form.fields if form else ()
+    said = [(one, settings[one.key]) for one in fields if one.key in settings]
     return [
         (setting.label.replace(" … ", ", "), _in_words(setting, value)) for setting, value in said
     ]

@@ -10,7 +10,7 @@ from brokers.registry import form_of
 from common.errors import InvalidInputError
 from common.money import plain, read_decimal
 from connections.models import DataConnection, Directions, ExecutionConnection, TradingPreset
-from connections.setting_fields import ACCOUNT, AccountSettings
+from connections.setting_fields import ACCOUNT, AccountSettings, known_form
 from portal.selectors.accounts import Account, presets_for, price_sources_for
 from users.models import User
 
@@ -69,7 +69,7 @@ class ChangeAccountForm(AccountForm):
 
     def __init__(self, user: User, connection: ExecutionConnection, *args: Any) -> None:
         super().__init__(user, *args, initial=before(connection))
-        self.add_settings(form_of(connection.type), connection.settings)
+        self.add_settings(known_form(connection.type), connection.settings)
         self.order_fields(["name", *self.setting_names])
 
 

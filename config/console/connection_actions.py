@@ -11,7 +11,6 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
-from brokers.registry import form_of
 from common.errors import FillcastError
 from common.questions import Point, Question, put_beside
 from config.console.connection_forms import AddForm, ChangeForm, initial_of
@@ -19,7 +18,7 @@ from config.console.pages import View, ask, attempt, need
 from connections import services, tasks
 from connections.credential_forms import CredentialsForm
 from connections.models import ExecutionConnection
-from connections.setting_fields import KindForm, is_only_a_kind, wanted_kind
+from connections.setting_fields import KindForm, is_only_a_kind, label_of, wanted_kind
 
 ADD = "connections.add_executionconnection"
 CHANGE = "connections.change_executionconnection"
@@ -48,7 +47,7 @@ def add(request: HttpRequest) -> HttpResponse:
             return HttpResponseRedirect(address(made.pk))
     back = reverse("admin:connections_executionconnection_changelist")
     points = [Point("pending", "No entry is sent before its first test has passed.")]
-    title = f"Add a connection: {form_of(kind).label or kind}"
+    title = f"Add a connection: {label_of(kind)}"
     return ask(request, Question(title, points, "Add it", back, False, form, "Not now"))
 
 

@@ -7,7 +7,7 @@ from django import forms
 
 from brokers.registry import form_of
 from connections.models import DataConnection, ExecutionConnection, TradingPreset
-from connections.setting_fields import ACCOUNT, AccountSettings
+from connections.setting_fields import ACCOUNT, AccountSettings, known_form
 from users.models import User
 
 
@@ -31,7 +31,7 @@ class ChangeForm(AccountSettings):
 
     def __init__(self, kind: str, kept: Mapping[str, Any], *args: Any, **kw: Any) -> None:
         super().__init__(*args, **kw)
-        self.add_settings(form_of(kind), kept)
+        self.add_settings(known_form(kind), kept)
         self.order_fields(["name", *self.setting_names])
 
 

@@ -5,7 +5,6 @@ from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
 
-from brokers.registry import form_of
 from config.console import connection_actions
 from config.console.connection_actions import CHANGE, find
 from config.console.pages import View, page
@@ -14,7 +13,7 @@ from connections.lanes import owner_of
 from connections.maintenance import shown_of
 from connections.models import ConnectionHealth, ExecutionConnection
 from connections.selectors import checks_of, health, test_waits
-from connections.setting_fields import shown
+from connections.setting_fields import label_of, shown, takes_credentials
 from execution.models import DriftItem, ExecutionLog, Order
 
 LAST = 10
@@ -47,11 +46,10 @@ def show(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
 
 
 def _kind(connection: ExecutionConnection) -> dict[str, Any]:
-    form = form_of(connection.type)
     return {
-        "broker": form.label or connection.type,
+        "broker": label_of(connection.type),
         "settings": shown(connection.type, connection.settings),
-        "takes_credentials": bool(form.secrets),
+        "takes_credentials": takes_credentials(connection.type),
     }
 
 

@@ -6,7 +6,6 @@ from uuid import UUID
 
 from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
 
-from brokers.registry import form_of
 from common.codes import Code
 from common.shown import hint, sentence
 from connections.maintenance import Shown, shown_of
@@ -19,7 +18,7 @@ from connections.models import (
 )
 from connections.selectors import checks_of, reasons, test_waits
 from connections.selectors import health as health_of
-from connections.setting_fields import shown
+from connections.setting_fields import label_of, shown, takes_credentials
 from users.models import User
 
 TO_DO = {  # where the tenant does it, by what stands in the way
@@ -56,7 +55,7 @@ class Account:
     @property
     def broker(self) -> str:
         """The broker's kind, as people call it."""
-        return form_of(self.connection.type).label or str(self.connection.type)
+        return label_of(self.connection.type)
 
     @property
     def settings(self) -> list[tuple[str, str]]:
@@ -66,7 +65,7 @@ class Account:
     @property
     def takes_credentials(self) -> bool:
         """Whether there is anything to enter."""
-        return bool(form_of(self.connection.type).secrets)
+        return takes_credentials(self.connection.type)
 
     @property
     def is_paper(self) -> bool:

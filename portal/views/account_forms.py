@@ -6,11 +6,10 @@ from uuid import UUID
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
-from brokers.registry import form_of
 from common.questions import Point, Question
 from connections import services
 from connections.credential_forms import CredentialsForm
-from connections.setting_fields import KindForm, is_only_a_kind, wanted_kind
+from connections.setting_fields import KindForm, is_only_a_kind, label_of, wanted_kind
 from portal.forms import AddForm, ChangeAccountForm, before
 from portal.pages import asked, for_tenants, me, page
 from portal.views.accounts import address, find
@@ -30,7 +29,7 @@ def add(request: HttpRequest) -> HttpResponse:
               "then run its test. No entry is sent before the test has passed."),
         Point("skipped", "It takes signals only of feeds that you subscribe it to."),
     ]  # fmt: skip
-    title = f"Add an account: {form_of(kind).label or kind}"
+    title = f"Add an account: {label_of(kind)}"
     question = Question(title, points, "Add it", reverse("portal:accounts"), False, form, "Not now")
 
     def act() -> str:

@@ -106,3 +106,14 @@ def test_who_needs_no_credentials_is_not_asked_for_them(world: World, alice: Cli
         told = page(alice, f"/accounts/{row.pk}/")
         assert (f"/accounts/{row.pk}/credentials/" in told) is takes
         assert ("None needed" in told) is not takes
+
+
+def test_an_account_whose_brokers_package_is_gone_is_shown_and_keeps_its_settings(
+    world: World, alice: Client
+) -> None:
+    ExecutionConnection.objects.filter(pk=world.mt5.pk).update(type="gone", settings={"a": 1})
+    assert "gone" in page(alice, f"/accounts/{world.mt5.pk}/")
+    assert alice.get(f"/accounts/{world.mt5.pk}/credentials/").status_code == 200
+    typed = {"name": "Renamed", "preset": world.preset.pk, "data_connection": world.prices.pk}
+    alice.post(f"/accounts/{world.mt5.pk}/edit/", typed)
+    assert (refresh(world.mt5).name, refresh(world.mt5).settings) == ("Renamed", {"a": 1})

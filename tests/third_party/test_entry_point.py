@@ -57,6 +57,14 @@ def test_without_it_there_is_no_such_kind() -> None:
         adapter_for("tiny")
 
 
+def test_a_broken_package_is_not_offered_and_breaks_no_page(installed: Path) -> None:
+    (installed / "tiny_broker" / "adapter.py").write_text("import a_library_that_there_is_not\n")
+    assert "tiny" not in dict(KindForm().fields["type"].choices)  # type: ignore[attr-defined]
+    assert "paper" in dict(KindForm().fields["type"].choices)  # type: ignore[attr-defined]
+    with pytest.raises(ImportError):
+        adapter_for("tiny")
+
+
 # ---- one order, through the registry -----------------------------------------------------------
 @pytest.fixture
 def tiny(installed: Path) -> BrokerAdapter:

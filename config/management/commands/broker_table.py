@@ -60,9 +60,10 @@ class Column:
 
 def columns() -> list[Column]:
     """Return a column for each built-in kind, and for each exchange whose rules were checked."""
-    rest = sorted(kind for kind in BUILT_IN if kind not in FIRST)
+    ours = {kind for kind, path in BUILT_IN.items() if path.startswith("brokers.")}
+    rest = sorted(ours.difference(FIRST))
     found = []
-    for kind in (*(kind for kind in FIRST if kind in BUILT_IN), *rest):
+    for kind in (*(kind for kind in FIRST if kind in ours), *rest):
         exchanges = CHECKED if kind == "crypto" else {"": None}
         for name in exchanges:
             heading = EXCHANGES.get(name, name) if name else _heading(kind)
