@@ -18,7 +18,7 @@ from common.errors import InvalidInputError
 
 LONGEST = 1000  # characters of a text
 MOST_NAMES = 2000
-FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}")
+FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class SettingKind(StrEnum):
