@@ -9,11 +9,13 @@ from benchmarks import (
     analysis,
     budget,
     bulkhead,
+    crypto,
     fanout,
     ibkr,
     imports,
     memory,
     monitor,
+    mt4,
     mt5,
     publishing,
     sustained,
@@ -46,6 +48,9 @@ ALONE: dict[str, tuple[Callable[[int], Result], int]] = {  # those that need no 
     "imports": (imports.imports, 7),
     "budget": (budget.budget, 20_000),
     "mt5": (mt5.overhead, 1_000),
+    "mt4": (mt4.overhead, 500),
+    "mt4_memory": (mt4.memory, 200),
+    "crypto": (crypto.overhead, 1_000),
 }
 NAMES = [*BENCHES, *ALONE]
 

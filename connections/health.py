@@ -14,6 +14,7 @@ from uuid import UUID
 
 from django.db import DataError, IntegrityError, transaction
 
+from brokers.masking import storable
 from brokers.windows import Maintenance
 from common.codes import Code
 from common.sql import columns, rows, run
@@ -172,7 +173,7 @@ def _mark(
     for connection_id, message in failed:
         if one := spared.get(connection_id):
             message = f"Maintenance {maintenance.words(one)} {message}"
-        last[connection_id] = (message[:LONGEST_MESSAGE], connection_id in spared)
+        last[connection_id] = (storable(message)[:LONGEST_MESSAGE], connection_id in spared)
     told = [(connection_id, *said) for connection_id, said in last.items()]
     ids, messages, forgiven = columns(told, 3)
     parameters = {"ids": ids, "messages": messages, "forgiven": forgiven}

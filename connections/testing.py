@@ -16,6 +16,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from brokers.base import BrokerAdapter, BrokerError
+from brokers.masking import without_secrets
 from brokers.messages import AccountState, Check, CheckResult, ConnectionSpec, Instrument
 from brokers.registry import adapter_for
 from common.codes import Code
@@ -28,7 +29,6 @@ from connections.selectors import spec_for
 log = structlog.get_logger(__name__)
 Run = Callable[[Coroutine[Any, Any, None]], None]
 SECONDS = 30  # for all of it; each adapter has shorter time-outs of its own
-SHORTEST_SECRET = 3  # shorter ones would black out half of every sentence
 
 
 _runner: Run = asyncio.run
@@ -180,11 +180,10 @@ def _place_of(error: BaseException) -> str:
 
 
 def _without(secrets: Mapping[str, str], check: Check) -> Check:
-    texts = {"name": check.name, "detail": check.detail, "hint": check.hint}
-    for value in sorted(secrets.values(), key=len, reverse=True):
-        if len(value) >= SHORTEST_SECRET:
-            texts = {key: text.replace(value, "***") for key, text in texts.items()}
-    return Check(texts["name"], check.result, texts["detail"], texts["hint"])
+    name, detail, hint = (
+        without_secrets(text, secrets) for text in (check.name, check.detail, check.hint)
+    )
+    return Check(name, check.result, detail, hint)
 
 
 def _told_unheld(connection: ExecutionConnection, error: lanes.UnheldError) -> list[Check]:

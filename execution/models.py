@@ -262,7 +262,7 @@ class ExecutionLog(models.Model):
     connection_id = models.UUIDField(null=True)
     code = models.CharField(max_length=64)
     status = models.CharField(max_length=16, blank=True, default="", db_default="")
-    detail = models.CharField(max_length=300, blank=True, default="", db_default="")
+    detail = models.CharField(max_length=2000, blank=True, default="", db_default="")
     numbers = models.JSONField(default=dict, db_default={})
     at = models.DateTimeField(db_default=ClockTimestamp())
 

@@ -8,14 +8,16 @@ learns goes into `outbox`, and the flusher writes it down.
 import asyncio
 import queue
 import threading
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import structlog
 
 from brokers.base import BrokerAdapter, BrokerError, NotSent, Rejected
+from brokers.masking import storable, without_secrets
 from brokers.messages import OrderReport, OrderRequest, ReportKind
 from brokers.registry import adapter_for
 from common.clocks import machine_time
@@ -232,15 +234,20 @@ class Wire(threading.Thread):
             del self._calls[request.order_id]
         is_fact = isinstance(answer, Rejected) or not isinstance(answer, BaseException)
         if call is not None or is_fact:
-            self.outbox.put(reports_of(request, answer))
+            secrets = call.outgoing.spec.credentials if call else {}
+            self.outbox.put(reports_of(request, answer, secrets))
         if call is not None:  # last: who waits for the wire to be idle finds all of it told
             call.timer.cancel()
             self.pace.note(request.connection_id, machine_time() - call.began)
             self.room.free(1, slow=call.is_aside)
 
 
-def reports_of(request: OrderRequest, answer: Answer) -> list[OrderReport]:
-    """Turn what a call ended in into reports: facts as they are, everything else as a decision."""
+def reports_of(
+    request: OrderRequest, answer: Answer, secrets: Mapping[str, str] = MappingProxyType({})
+) -> list[OrderReport]:
+    """Turn what a call ended in into reports: facts as they are, everything else as a decision.
+
+    secrets: the account's, which are taken out of what the broker said."""
     if not isinstance(answer, BaseException):
         return list(answer)
     if isinstance(answer, NotSent):
@@ -259,7 +266,7 @@ def reports_of(request: OrderRequest, answer: Answer) -> list[OrderReport]:
             connection_id=request.connection_id,
             client_order_id=request.client_order_id,
             code=code,
-            detail=_detail_of(request, answer),
+            detail=storable(without_secrets(_detail_of(request, answer), secrets)),
             fence=request.fence,
         )
     ]

@@ -65,7 +65,7 @@ WITH d AS (
 ), u AS (
   UPDATE execution_order o SET status = d.status,
     reason = CASE WHEN d.moved THEN d.reason ELSE o.reason END,
-    detail = CASE WHEN d.moved THEN d.detail ELSE o.detail END,
+    detail = CASE WHEN d.moved THEN left(d.detail, 300) ELSE o.detail END,
     broker_order_id = coalesce(nullif(d.broker_order_id, ''), o.broker_order_id),
     filled_quantity = d.filled, avg_fill_price = nullif(d.average, 0),
     commission = o.commission + d.new_commission,

@@ -27,7 +27,7 @@ ALLOWED: dict[tuple[Status, Status], str] = {
     (S.SUBMITTING, S.CANCELLED): "the broker's word",
     (S.SUBMITTING, S.EXPIRED): "IOC or FOK without a price",
     (S.SUBMITTING, S.PENDING): "NotSent, or a retryable refusal at the first attempt",
-    (S.SUBMITTING, S.FAILED): "NotSent, tries spent",
+    (S.SUBMITTING, S.FAILED): "NotSent, tries spent or login refused",
     (S.SUBMITTING, S.UNKNOWN): "reply lost, or its process gone",
     (S.UNKNOWN, S.SUBMITTED): "found at the broker",
     (S.UNKNOWN, S.PARTIALLY_FILLED): "found at the broker",
@@ -73,6 +73,8 @@ ALLOWED: dict[tuple[Status, Status], str] = {
 
 TRIES = 5
 RETRYABLE = frozenset({Code.REQUOTE, Code.PRICE_INVALID})
+# Nothing but an owner mends these, and a broker locks accounts that are tried too often.
+LOGIN_REFUSED = frozenset({Code.CREDENTIALS_REFUSED, Code.UNKNOWN_ACCOUNT, Code.NO_CREDENTIALS})
 NEVER_FILLED = frozenset({S.SKIPPED, S.DENIED})
 ENDINGS = frozenset({ReportKind.CANCELLED, ReportKind.EXPIRED, ReportKind.REJECTED})
 LATE = frozenset({S.CANCELLED, S.EXPIRED, S.REJECTED, S.FAILED})
@@ -201,7 +203,8 @@ def _after_decision(state: State, report: OrderReport) -> Step | None:
 
     An exit is tried until its position is closed: a wish to close does not lapse because a broker
     cannot be reached. The kill switch costs it no try, nor does a lane that another process has
-    taken; it goes out when the switch is released, or from there.
+    taken; it goes out when the switch is released, or from there. An entry is not tried again where
+    the login is what is refused.
     """
     if state.status != S.SUBMITTING or state.fence != report.fence:
         return None
@@ -210,6 +213,8 @@ def _after_decision(state: State, report: OrderReport) -> Step | None:
     if state.is_exit:
         counts = report.code not in (Code.KILL_SWITCH, Code.LANE_LOST)
         return Step(S.PENDING, report.code, report.detail, next_try=counts)
+    if report.code in LOGIN_REFUSED:
+        return Step(S.FAILED, report.code, report.detail)
     if state.tries + 1 >= TRIES:
         return Step(S.FAILED, Code.NOT_SENT_RETRIES_SPENT, f"Last: {report.code} {report.detail}")
     return Step(S.PENDING, report.code, report.detail, next_try=True)

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 import structlog
 
+from brokers.masking import storable
 from brokers.messages import DECISIONS
 from common.codes import Code
 from common.money import plain
@@ -21,6 +22,7 @@ from execution.reports.transitions import (
 )
 
 log = structlog.get_logger(__name__)
+LONGEST_DETAIL, SHOWN_DETAIL = 2000, 300  # of what a broker said: the log's and the order's
 MOST_TRIES = 1000  # that are counted: an exit is tried for ever, and the column is small
 WITHDRAWN = frozenset({Status.CANCELLED.value, Status.EXPIRED.value})
 UNTOLD = frozenset({Status.PENDING, *IN_FLIGHT})
@@ -67,7 +69,7 @@ def _record(change: Change) -> tuple[Any, ...]:
         state.status.value,
         state.status != row.status,
         step.code.value if step.code else "",
-        step.detail[:300],
+        storable(step.detail)[:LONGEST_DETAIL],
         last_told(change, "broker_order_id"),
         last_told(change, "broker_position_id"),
         state.filled,
@@ -154,7 +156,7 @@ def _said(step: Step | None) -> dict[str, str]:
     """Why, in the code and the broker's own words."""
     if step is None or step.code is None:
         return {}
-    words = {"detail": step.detail[:300]} if step.detail else {}
+    words = {"detail": storable(step.detail)[:SHOWN_DETAIL]} if step.detail else {}
     return {"code": step.code.value, **words}
 
 

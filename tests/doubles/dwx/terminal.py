@@ -86,6 +86,12 @@ class Terminal:
         self._process = None
 
     @property
+    def pid(self) -> int:
+        """Of its process, which runs."""
+        assert self._process is not None
+        return self._process
+
+    @property
     def is_alive(self) -> bool:
         """Whether its process runs."""
         try:

@@ -1,0 +1,121 @@
+"""Crypto exchanges: what our adapter and ccxt's client add to the exchange's own time. The exchange
+is the tests' double of Binance's perpetuals over HTTP, a process of its own."""
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from benchmarks.results import Result, percentile
+from brokers.budgets import Rate, budget_for
+from brokers.crypto.adapter import Crypto
+from brokers.crypto.budget import Budgets
+from brokers.crypto.clients import Clients
+from brokers.crypto.exchanges import Exchange
+from brokers.crypto.limits import limits_of
+from brokers.messages import ConnectionSpec, OrderRequest, OrderType, Side, TimeInForce
+
+ROOT = Path(__file__).parents[1]
+ADDED_MS = 10.0  # p99 of an order
+WARM = 20
+AMPLE = Rate(per_second=100_000, burst=10_000)  # the exchange's own would be all that is measured
+
+
+def overhead(n: int) -> Result:
+    """n orders, one after the other: from our call to the exchange's word, without the double's
+    own time for our requests."""
+    with _exchange() as exchange:
+        took, added, requests = asyncio.run(_orders(exchange, n))
+    p99 = percentile(added, 99)
+    return Result(
+        name="crypto",
+        n=n,
+        seconds=sum(took),
+        rate=n / sum(took),
+        p50_ms=percentile(added, 50),
+        p99_ms=p99,
+        baseline=None,
+        ratio=p99,
+        target=ADDED_MS,
+        ok=p99 <= ADDED_MS,
+        half=p99 <= 2 * ADDED_MS,
+        detail={
+            "unit": "ms that adapter, ccxt and HTTP add to an order (p99), less is better",
+            "requests_an_order": requests / n,
+            "whole_p50_ms": 1000 * percentile(took, 50),
+        },
+    )
+
+
+class _Double:
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+        self.said: dict[str, str] = self._line()
+
+    def spent(self) -> list[tuple[float, float]]:
+        """When it began to handle each request since the last time, and for how long."""
+        assert self._process.stdin
+        self._process.stdin.write("spent\n")
+        self._process.stdin.flush()
+        return [(began, seconds) for began, seconds in self._line()]
+
+    def _line(self) -> Any:
+        assert self._process.stdout
+        return json.loads(self._process.stdout.readline())
+
+
+@contextmanager
+def _exchange() -> Iterator[_Double]:
+    command = [sys.executable, "-m", "benchmarks.crypto_double"]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        yield _Double(process)
+    finally:
+        process.communicate(timeout=20)
+
+
+def _ample(known: Exchange, spec: ConnectionSpec) -> Budgets:
+    host, points, orders = (budget_for(f"bench {of}", AMPLE) for of in ("host", "points", "orders"))
+    return Budgets(host, points, orders, limits_of(known.name, str(spec.settings["market"])))
+
+
+async def _orders(exchange: _Double, n: int) -> tuple[list[float], list[float], int]:
+    adapter = Crypto(Clients({"binance": exchange.said["base"]}, _ample))
+    spec = ConnectionSpec(
+        "11111111-1111-4111-8111-111111111111",
+        "main",
+        "binance",
+        {"market": "swap", "symbols": ["BTC/USDT:USDT"]},
+        {"api_key": exchange.said["key"], "secret": exchange.said["secret"]},
+    )
+    await adapter.instruments(spec)
+    times = []
+    for number in range(WARM + n):
+        began = time.perf_counter()
+        await adapter.submit(spec, _order(number, spec), lambda _: None)
+        times.append((began, time.perf_counter()))
+    spent = exchange.spent()
+    await adapter.disconnect()
+    added, took, requests = [], [], 0
+    for began, ended in times[WARM:]:
+        theirs = [seconds for at, seconds in spent if began <= at < ended]
+        took.append(ended - began)
+        added.append(1000 * (ended - began - sum(theirs)))
+        requests += len(theirs)
+    return took, added, requests
+
+
+def _order(number: int, spec: ConnectionSpec) -> OrderRequest:
+    return OrderRequest(
+        client_order_id=f"zbm{number:014d}0", connection_id=spec.connection_id,
+        account=spec.account, symbol="BTC/USDT:USDT", side=Side.SELL if number % 2 else Side.BUY,
+        order_type=OrderType.MARKET, time_in_force=TimeInForce.GTC, quantity=Decimal("0.5"),
+    )  # fmt: skip

@@ -1,0 +1,232 @@
+"""What an owner enters wrongly, and what a broker does not allow, through all of the system: real
+adapters and their libraries against doubles of their brokers, a whole runtime, the database."""
+
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
+from decimal import Decimal as D
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+
+from brokers import registry
+from brokers.base import BrokerAdapter, OutcomeUnknown
+from brokers.conformance.stage import Offer, Stage, Trouble
+from brokers.messages import ConnectionSpec, OrderReport, OrderRequest
+from common.codes import Code
+from common.embedded.processes import wait_until
+from common.sealing import new_private_key, public_key_of
+from connections import testing
+from connections.credentials import seal_credentials
+from connections.lanes import GENERAL
+from connections.models import ConnectionHealth, ExecutionConnection, Instrument
+from events.models import Event
+from execution.calls.runtime import Runtime
+from execution.models import ExecutionLog, Order
+from execution.services import execute
+from signals.models import Feed
+from tests.conformance.stages import stages_of
+from tests.execution import cast
+from tests.execution.double import Double
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+
+STAGED = [("ibkr", "ibkr"), ("mt4", "mt4"), ("mt5", "mt5 hedging")]
+_present: list[Stage] = []
+
+
+def adapter() -> BrokerAdapter:
+    """The adapter of the stage that is played on."""
+    return _present[-1].adapter
+
+
+@pytest.fixture(autouse=True)
+def keys(settings: Any) -> None:
+    private = new_private_key()
+    settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
+    settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (private,)
+    settings.FILLCAST_BROKER_HOSTS = (ip_network("127.0.0.0/8"),)
+
+
+@contextmanager
+def played(kind: str, name: str, trading: Runtime) -> Iterator[Stage]:
+    """A broker of this kind on the wire's own loop; its adapter is the process's adapter."""
+    opened: AbstractAsyncContextManager[Stage] = stages_of(kind)[name]()
+    stage = trading.wire.ask(opened.__aenter__(), 60)
+    _present.append(stage)
+    before = registry.BUILT_IN[kind]
+    registry.BUILT_IN[kind] = f"{__name__}:adapter"
+    registry.adapter_for.cache_clear()
+    try:
+        yield stage
+    finally:
+        registry.BUILT_IN[kind] = before
+        registry.adapter_for.cache_clear()
+        _present.pop()
+        trading.wire.ask(opened.__aexit__(None, None, None), 60)
+
+
+def connected(kind: str, spec: ConnectionSpec, stage: Stage, feed: Feed) -> ExecutionConnection:
+    """A connection with these settings that has passed its test before."""
+    is_again = ExecutionConnection.objects.filter(type=kind, account=spec.account).exists()
+    row = cast.account(
+        feed, type=kind, account=spec.account,
+        exchange_name=f"{spec.exchange_name} again".strip() if is_again else spec.exchange_name,
+        settings=dict(spec.settings), preset_fixed_quantity=stage.quantity,
+        snapshot_balance=D(100_000), snapshot_equity=D(100_000), snapshot_free_margin=D(100_000),
+        instrument_book=kind,
+    )  # fmt: skip
+    if spec.credentials:
+        row.sealed_credentials = seal_credentials(
+            spec.credentials, connection_id=row.pk, owner_id=row.owner_id
+        )
+        row.save()
+    ExecutionConnection.objects.filter(pk=row.pk).update(lane=GENERAL)  # lanes: test_lanes.py
+    row.refresh_from_db()
+    return row
+
+
+def state(of: ExecutionConnection) -> ConnectionHealth:
+    return ConnectionHealth.objects.get(pk=of.pk)
+
+
+def trade(present: Runtime) -> None:
+    execute(cast.pending())
+    assert present.wire.wait_idle(30)
+    assert present.flusher.drain(10)
+    present.health.write()
+
+
+EXPECTED = {
+    Offer.PASSWORD: {Code.CREDENTIALS_REFUSED},
+    Offer.HOST: {Code.BROKER_UNREACHABLE, Code.NOT_CONNECTED},
+    Offer.ACCOUNT: {Code.UNKNOWN_ACCOUNT, Code.CREDENTIALS_REFUSED},
+}
+
+
+@pytest.mark.parametrize("mistake", EXPECTED)
+@pytest.mark.parametrize(("kind", "name"), STAGED)
+def test_a_mistake_is_told_to_its_owner_and_harms_nobody_else(
+    feed: Feed, trading: Runtime, kind: str, name: str, mistake: Offer
+) -> None:
+    with played(kind, name, trading) as stage:
+        if mistake in stage.lacks:
+            pytest.skip(stage.lacks[mistake])
+        wrong = connected(kind, trading.wire.ask(stage.mistaken(mistake), 30), stage, feed)
+        good = connected(kind, trading.wire.ask(stage.second(), 30), stage, feed)
+        assert {check.result for check in testing.run_test(good.pk)} <= {"ok", "warn"}
+        failed = [check for check in testing.run_test(wrong.pk) if check.result == "fail"]
+        assert failed
+        assert failed[0].hint
+        noted = state(wrong)
+        assert (state(good).status, noted.status) == ("ACTIVE", "ERROR")
+        assert noted.last_error == f"{failed[0].detail} {failed[0].hint}"
+        assert Event.objects.filter(kind="connection.error", connection_id=wrong.pk).count() == 1
+        cast.signal(feed)
+        trade(trading)
+        assert Order.objects.get(connection=good).status == "FILLED"
+        assert Order.objects.get(connection=wrong).reason == "CONNECTION_ERROR"
+
+
+@pytest.mark.parametrize("mistake", EXPECTED)
+@pytest.mark.parametrize(("kind", "name"), STAGED)
+def test_what_goes_wrong_after_the_test_is_told_by_the_next_order(
+    feed: Feed, trading: Runtime, kind: str, name: str, mistake: Offer
+) -> None:
+    with played(kind, name, trading) as stage:
+        if mistake in stage.lacks:
+            pytest.skip(stage.lacks[mistake])
+        wrong = connected(kind, trading.wire.ask(stage.mistaken(mistake), 30), stage, feed)
+        good = connected(kind, trading.wire.ask(stage.second(), 30), stage, feed)
+        testing.run_test(good.pk)
+        book = ExecutionConnection.objects.get(pk=good.pk).instrument_book
+        ExecutionConnection.objects.filter(pk=wrong.pk).update(instrument_book=book)
+        cast.signal(feed)
+        trade(trading)
+        order = Order.objects.get(connection=wrong)
+        assert Order.objects.get(connection=good).status == "FILLED"
+        assert order.reason in EXPECTED[mistake]
+        assert wait_until(lambda: state(wrong).last_error != "", 10)
+        assert state(wrong).last_error.startswith(Code(order.reason).sentence)
+        assert state(good).last_error == ""
+
+
+@pytest.mark.parametrize(
+    ("trouble", "code"),
+    [
+        (Trouble.DISABLED, Code.TRADING_DISABLED),
+        (Trouble.CLOSED, Code.MARKET_CLOSED),
+        (Trouble.POOR, Code.NO_MONEY),
+    ],
+)
+@pytest.mark.parametrize(("kind", "name"), STAGED)
+def test_what_the_broker_does_not_allow_is_a_refusal_with_its_code(
+    feed: Feed, trading: Runtime, kind: str, name: str, trouble: Trouble, code: Code
+) -> None:
+    with played(kind, name, trading) as stage:
+        if trouble in stage.lacks:
+            pytest.skip(stage.lacks[trouble])
+        row = connected(kind, stage.spec, stage, feed)
+        assert {check.result for check in testing.run_test(row.pk)} <= {"ok", "warn"}
+        trading.wire.ask(stage.begin(trouble), 30)
+        cast.signal(feed)
+        trade(trading)
+        order = Order.objects.get(connection=row)
+        trading.wire.ask(stage.end(), 30)
+        assert (order.status, order.reason) in {("REJECTED", code), ("PENDING", code)}
+        assert order.detail
+        if code is Code.TRADING_DISABLED:  # the account's trouble; the others are the order's
+            assert wait_until(lambda: state(row).last_error.startswith(code.sentence), 10)
+        else:
+            assert (state(row).status, state(row).last_error) == ("ACTIVE", "")
+
+
+@pytest.mark.parametrize(("kind", "name"), STAGED)
+def test_a_symbol_that_the_broker_lost_is_a_refusal_with_its_code(
+    feed: Feed, trading: Runtime, kind: str, name: str
+) -> None:
+    with played(kind, name, trading) as stage:
+        row = connected(kind, stage.spec, stage, feed)
+        testing.run_test(row.pk)
+        book = ExecutionConnection.objects.get(pk=row.pk).instrument_book
+        Instrument.objects.filter(book=book, pair="EUR/USD", is_preferred=True).update(
+            symbol="GONE"
+        )
+        cast.signal(feed)
+        trade(trading)
+        order = Order.objects.get(connection=row)
+        assert order.reason == "UNKNOWN_SYMBOL_AT_BROKER"
+        assert state(row).status == "ACTIVE"
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("a\0b", "a\\0b"),
+        ("half \udcff of it", "half \\udcff of it"),
+        ("x" * 5000, "x" * 2000),
+        ("key=hunter2-hunter2 refused", "key=*** refused"),
+    ],
+)
+def test_what_a_broker_said_is_kept_without_secrets_whatever_it_is(
+    alice: ExecutionConnection, feed: Feed, trading: Runtime, broker: Double, said: str, kept: str
+) -> None:
+    alice.sealed_credentials = seal_credentials(
+        {"key": "hunter2-hunter2"}, connection_id=alice.pk, owner_id=alice.owner_id
+    )
+    alice.save()
+
+    def nonsense(_: OrderRequest) -> list[OrderReport]:
+        raise OutcomeUnknown(Code.REPLY_LOST, said)
+
+    broker.behaviour = nonsense
+    cast.signal(feed)
+    trade(trading)
+    order = Order.objects.get()
+    (line,) = ExecutionLog.objects.filter(order_id=order.pk, status="UNKNOWN")
+    assert (order.status, order.reason) == ("UNKNOWN", "REPLY_LOST")
+    assert line.detail == kept
+    assert order.detail == kept[:300]
+    assert wait_until(lambda: state(alice).last_error != "", 10)
+    assert state(alice).last_error.startswith(Code.REPLY_LOST.sentence)
+    assert "hunter2" not in state(alice).last_error
