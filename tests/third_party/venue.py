@@ -143,7 +143,16 @@ def serving() -> Iterator[Venue]:
     try:
         yield venue
     finally:
-        loop.call_soon_threadsafe(server.close)
+        asyncio.run_coroutine_threadsafe(_end(server), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()
+
+
+async def _end(server: asyncio.Server) -> None:
+    """Let nobody in, and let go of whoever is there."""
+    server.close()
+    there = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in there:
+        task.cancel()
+    await asyncio.gather(*there, return_exceptions=True)

@@ -32,7 +32,7 @@ TERMS: dict[Trouble, dict[str, Any]] = {
     Trouble.REFUSED: {"reject_code": "REQUOTE"},
     Trouble.LOST: {"silent_before": True},
     Trouble.MUTE: {"silent_after": True},
-    Trouble.LATE: {"reply_delay_ms": 2_000},
+    Trouble.LATE: {"reply_delay_ms": 3_000},
     Trouble.CUT: {"reply_delay_ms": 30_000},
     Trouble.DISABLED: {"trading_allowed": False},
 }
@@ -80,7 +80,7 @@ class PaperStage(Stage):
             return self._wrap(create())
 
     def _spec(self, account: str, password: str) -> ConnectionSpec:
-        wait = 0.1 if self.host is None else 1.5
+        wait = 0.1 if self.host is None else 2.5
         return ConnectionSpec(
             f"c-{account}",
             account,
