@@ -25,7 +25,7 @@ BITES = [  # the check, the adapter, and words of what the check says of it
     ("C20", wrong.AsksNobody, "it was sent"),
     ("C21", wrong.AsksAboutAnother, "about something else"),
     ("C22", wrong.ClaimsMore, "accepted it 2 times"),
-    ("C23", wrong.SendsAgainLater, "accepted it 1 times, not 0"),
+    ("C23", wrong.SendsAgainLater, "accepted it 2 times"),
     ("C24", wrong.SendsAgainLater, "accepted it 1 times, not 0"),
     ("C29", wrong.IsUnsure, "ended as OutcomeUnknown"),
     ("C30", wrong.RoundsUp, "was filled of"),
