@@ -1,8 +1,10 @@
 """What it takes to import the brokers' adapters, without any of their libraries."""
 
+import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 from benchmarks.results import Result, compared
@@ -16,16 +18,30 @@ OPTIONAL = ("ccxt", "ib_async", "MetaTrader5", "numpy", "aiohttp")
 
 def imports(n: int) -> Result:
     """Import every adapter's module in a fresh interpreter, n times in turn with the baseline; an
-    interpreter that imports nothing is subtracted. Paper's needs Django and is left out."""
+    interpreter that imports nothing is subtracted. Bytecode is there already, as where a package is
+    installed. Paper's needs Django and is left out."""
+    with tempfile.TemporaryDirectory(prefix="fillcast-bench-") as folder:
+        kept = {"PYTHONPYCACHEPREFIX": folder, "PYTHONDONTWRITEBYTECODE": ""}
+        return _measured(n, {**os.environ, **kept})
+
+
+def _measured(n: int, environ: dict[str, str]) -> Result:
+    def seconds_of(code: str) -> float:
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], check=True, env=environ)
+        return time.perf_counter() - began
+
     modules = [path.partition(":")[0] for kind, path in BUILT_IN.items() if kind != "paper"]
     every = f"import brokers.registry, {', '.join(modules)}"
     took: dict[str, list[float]] = {BARE: [], every: [], BASELINE: []}
+    for code in took:
+        seconds_of(code)  # writes the bytecode
     for _ in range(n):
         for code, seconds in took.items():
-            seconds.append(_seconds(code))
+            seconds.append(seconds_of(code))
     bare = statistics.median(took[BARE])
     each = {
-        module: 1000 * (statistics.median(_seconds(f"import {module}") for _ in range(3)) - bare)
+        module: 1000 * (statistics.median(seconds_of(f"import {module}") for _ in range(3)) - bare)
         for module in modules
     }
     loaded = _output(f"{every}; import sys; print(*(m for m in {OPTIONAL} if m in sys.modules))")
@@ -42,12 +58,6 @@ def imports(n: int) -> Result:
         each_ms=each,
         interpreter_ms=1000 * bare,
     )
-
-
-def _seconds(code: str) -> float:
-    began = time.perf_counter()
-    subprocess.run([sys.executable, "-c", code], check=True)
-    return time.perf_counter() - began
 
 
 def _output(code: str) -> str:

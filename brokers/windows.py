@@ -129,5 +129,6 @@ BUILT_IN: tuple[Window, ...] = (
            note="Weekend reset: IBKR's systems are maintained.", source=_IBKR),
     *_meta_trader("mt5"),
     *_meta_trader("mt4"),
+    *_meta_trader("mt5-dwx"),
 )  # fmt: skip
 """What brokers publish. Exchanges announce theirs: those are for operators to enter."""

@@ -1,6 +1,7 @@
 """What one event loop has waiting for its budgets: all of it is asked for in one round trip."""
 
 import asyncio
+import logging
 import secrets
 import threading
 from collections import deque
@@ -8,15 +9,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-import structlog
-
 from brokers.base import NotSent
 from brokers.budgets.rates import Level, Rate, Turn, Wanted
 from brokers.budgets.script import Asked, Line, Own
 from common.clocks import machine_time
 from common.codes import Code
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 FRESH_SECONDS = 0.1  # what was admitted and has not left by then is asked for again
 REST_SECONDS = 2.0  # Redis is left alone after a failure
 SETTLE_SECONDS = 3.0  # longer than that: until all processes have seen that Redis is back
@@ -192,7 +191,7 @@ class Keeper:
             if machine_time() > now + FRESH_SECONDS:  # this process was stopped meanwhile
                 raise TimeoutError
         except Exception as error:  # whatever is wrong with Redis: orders do not wait for it
-            log.warning("budgets: Redis is away, this process uses its share", error=repr(error))
+            log.warning("budgets: Redis is away, this process uses its share: %r", error)
             self._failed_at = machine_time()
             with suppress(Exception):
                 await self._line.close()
