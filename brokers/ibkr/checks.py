@@ -49,6 +49,7 @@ async def run(session: Session) -> list[Check]:
         Check("reach", OK, f"{where} ({PORTS.get(place.port, 'own port')})"),
         Check("client id", OK, f"{place.client_id}: orders can be changed by it alone"),
         _kind(session),
+        _zone(session),
         *_strangers(session),
     ]
     try:
@@ -73,6 +74,13 @@ def closed(error: ReadFailed) -> Check:
     """Say why there is no session, and what its owner can do."""
     name = NAMES.get(error.code, "reach")
     return Check(name, FAIL, error.detail, HINTS.get(error.code, error.code.hint))
+
+
+def _zone(session: Session) -> Check:
+    if session.wrong_zone:
+        hint = "Set timezone to the one that the gateway was logged in with."
+        return Check("time zone", FAIL, session.wrong_zone, hint)
+    return Check("time zone", OK, f"{session.place.timezone}: today ends there")
 
 
 def _strangers(session: Session) -> list[Check]:

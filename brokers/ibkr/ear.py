@@ -52,6 +52,10 @@ class Ear:
         self._costs: dict[str, tuple[Any, str]] | None = None
         self._asked: dict[int | str, tuple[asyncio.Future[list[Any]], list[Any]]] = {}
 
+    def read_times_in(self, zone: str) -> None:
+        """Have times that name no zone read in this one."""
+        self.ib.TimezoneTWS = zone
+
     # ---- questions ------------------------------------------------------------------------
     def begin(self, key: int | str) -> asyncio.Future[list[Any]]:
         """Collect answers under a request id or a name, until their end is told."""

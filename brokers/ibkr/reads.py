@@ -136,11 +136,13 @@ async def _found(
     connection_id = session.place.connection_id
     record = session.ledger.get(connection_id, client_order_id)
     if record is None:
+        _require_our_day(session)
         return None
     await _told(session, [record])
     known = record.accepted or record.ended is not None
     if record.live and not is_open:
         if not known:
+            _require_our_day(session)
             for absent in _family(session, client_order_id):  # from here on it may be sent again
                 session.ledger.forget(absent)
             return None
@@ -153,6 +155,13 @@ async def _found(
         reports.append(levels_report(record, *legs))
         reports += [r for leg in legs if leg and leg.fills for r in leg.reports() if r.fills]
     return reports
+
+
+def _require_our_day(session: Session) -> None:
+    """Raise ReadFailed where TWS's day began at another time than we believe: what is not in its
+    lists may have ended before."""
+    if session.wrong_zone:
+        raise ReadFailed(Code.FIELD_INVALID, session.wrong_zone)
 
 
 async def fills_since(session: Session, since: datetime) -> list[OrderReport]:

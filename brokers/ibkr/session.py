@@ -10,6 +10,7 @@ import logging
 import random
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -19,6 +20,7 @@ from brokers.base import ReadFailed
 from brokers.budgets import Budget
 from brokers.ibkr import codes
 from brokers.ibkr.contracts import symbol_of
+from brokers.ibkr.day import offset_of, zone_of
 from brokers.ibkr.ear import TIME, Ear
 from brokers.ibkr.hearing import Hearing
 from brokers.ibkr.ledger import Ledger
@@ -43,6 +45,7 @@ class Session:
         self.details: dict[str, Any] = {}  # symbol → ContractDetails
         self.unknown: set[str] = set()  # symbols that IBKR does not have
         self.read_only, self.currency = False, ""
+        self.wrong_zone = ""  # what is wrong with the setting: then nobody is surely absent
         self.rates: dict[str, Decimal] = {}  # currency → what one of it is in the account's own
         self.garbage = ""
         self._hearing = Hearing(
@@ -229,6 +232,9 @@ class Session:
         async with asyncio.timeout(self.pace.connect):
             await open_line(client, self.place.address, self._refused, self.budget.acquire)
         client.prepare(self.pace.reply)
+        now = datetime.now(UTC)
+        zone, self.wrong_zone = zone_of(self.place.timezone, offset_of(client.greeting, now), now)
+        self._ear.read_times_in(zone)
         if self.place.account not in (accounts := client.getAccounts()):
             others = f"the login has {len(accounts)} others"  # whose they are is not ours to tell
             raise ReadFailed(Code.UNKNOWN_ACCOUNT, f"no {self.place.account}; {others}")

@@ -60,10 +60,16 @@ class TwsClient(Client):  # type: ignore[misc]
     """ib_async's client for one connection. It belongs to the event loop that it connects on."""
 
     def __init__(self, wrapper: Any) -> None:
+        self.greeting = b""  # TWS's version and local time
         super().__init__(wrapper)
         self.decoder = TwsDecoder(wrapper, 0)
         self._held: list[bytes] | None = None
         self.greeted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def _onSocketHasData(self, data: bytes) -> None:
+        if not self.serverVersion():
+            self.greeting += data
+        super()._onSocketHasData(data)
 
     def startApi(self) -> None:
         """TWS has greeted: the introduction waits until the gateway's budget has room for it."""

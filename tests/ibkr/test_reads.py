@@ -151,8 +151,8 @@ async def test_every_line_of_the_connection_test(stage: Stage) -> None:
     checks = {check.name: check for check in await stage.adapter.test(stage.spec)}
     assert [name for name, check in checks.items() if check.result == "fail"] == []
     assert list(checks) == [
-        "reach", "client id", "account kind", "account", "trading", "position mode", "symbols",
-        "clock", "limits",
+        "reach", "client id", "account kind", "time zone", "account", "trading",
+        "position mode", "symbols", "clock", "limits",
     ]  # fmt: skip
     assert checks["account kind"].detail == "paper"
     assert "VOD" in checks["symbols"].detail

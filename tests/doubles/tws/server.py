@@ -5,6 +5,8 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from tests.doubles.tws import wire
 from tests.doubles.tws.control import GREETING, Control
@@ -22,6 +24,7 @@ class Tws:
         self.faults: deque[Fault] = deque()
         self.commissions = True  # told with the executions
         self.read_only = False
+        self.zone = "UTC"  # of its greeting
         self.answers_in_part = False  # lists have no end
         self.is_overtaken = False  # the next cancel comes after a fill
         self.refuses: Fault | None = None  # each order
@@ -41,6 +44,10 @@ class Tws:
     async def open(self, port: int = 0) -> None:
         self._door = await asyncio.start_server(self._serve, "127.0.0.1", port)
         self.port = self._door.sockets[0].getsockname()[1]
+
+    def local_time(self) -> datetime:
+        """The time where it was logged in."""
+        return datetime.now(ZoneInfo(self.zone))
 
     @property
     def is_open(self) -> bool:

@@ -38,7 +38,7 @@ class Visitor:
 
     async def serve(self) -> None:
         await self._read()
-        self.say(wire.pack(wire.VERSION, "20261120 16:00:00 UTC"))
+        self.say(wire.pack(wire.VERSION, f"{self._tws.local_time():%Y%m%d %H:%M:%S} XST"))
         while True:
             fields = await self._read()
             await self._tws.listening.wait()
