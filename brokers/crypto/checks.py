@@ -37,7 +37,8 @@ async def run(clients: Clients, spec: ConnectionSpec) -> list[Check]:
         return checks
     checks += [_allowed(balance), *_symbols(client), *_fees(client)]
     looks = (
-        ("position mode", _position_mode), ("account kind", _account_kind), ("nonces", _nonces),
+        ("position mode", _position_mode), ("account kind", _account_kind), ("rights", _rights),
+        ("nonces", _nonces),
     )  # fmt: skip
     for name, look in looks:
         checks += await _maybe(spec, name, look, client)
@@ -144,11 +145,31 @@ async def _account_kind(client: Client) -> list[Check]:
     """Bybit takes the amount of a spot market buy as money unless the account is unified."""
     if client.rules.name != "bybit":
         return []
-    told = await reads.ask(client, "privateGetV5UserQueryApi")
-    if str(told["result"].get("uta")) == "1":
-        return [Check("account kind", OK, "unified")]
-    hint = "Upgrade the account to a unified trading account at Bybit."
-    return [Check("account kind", FAIL, "not a unified trading account", hint)]
+    told = (await reads.ask(client, "privateGetV5UserQueryApi"))["result"]
+    if str(told.get("uta")) != "1":
+        hint = "Upgrade the account to a unified trading account at Bybit."
+        return [Check("account kind", FAIL, "not a unified trading account", hint)]
+    return [Check("account kind", OK, "unified")]
+
+
+async def _rights(client: Client) -> list[Check]:
+    """What the key may do, where the exchange tells it: too little, and too much."""
+    if client.rules.name == "bybit":
+        told = (await reads.ask(client, "privateGetV5UserQueryApi"))["result"]
+        granted = {one for all_ in (told.get("permissions") or {}).values() for one in all_}
+        may_trade = str(told.get("readOnly")) == "0"
+    elif client.rules.name == "okx":
+        told = (await reads.ask(client, "privateGetAccountConfig"))["data"][0]
+        granted = set(str(told.get("perm") or "").split(","))
+        may_trade = "trade" in granted
+    else:
+        return []
+    if not may_trade:
+        return [Check("rights", FAIL, "the key may only read", "Give the key the right to trade.")]
+    if granted & {"Withdraw", "withdraw"}:
+        hint = "Take the right to withdraw away: whoever has the key could take the money."
+        return [Check("rights", WARN, "the key may withdraw", hint)]
+    return [Check("rights", OK, "the key may trade")]
 
 
 async def _nonces(client: Client) -> list[Check]:

@@ -24,7 +24,6 @@ from common.clocks import machine_time
 from common.codes import Code
 
 log = logging.getLogger(__name__)
-TIMEOUT_MS = 10_000
 MARKETS_SECONDS = 3600.0
 RENEW_SECONDS = 60.0
 CLIENTS_AT_MOST = 500
@@ -131,7 +130,7 @@ class Clients:
                 "password": spec.credentials.get("password", ""),
                 "enableRateLimit": False,
                 "number": str,
-                "timeout": TIMEOUT_MS,
+                "timeout": int(settings.reply_timeout * 1000),
                 "session": home.session,
                 "asyncio_loop": asyncio.get_running_loop(),
                 "options": {**_options(known, settings), **known.options},

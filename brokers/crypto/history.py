@@ -84,7 +84,7 @@ async def _report(
     size = parse.contract_size(client.market(symbol))
     owner = await _owner(client, spec, memory, key, trades[0])
     is_ours = bool(OURS.fullmatch(owner))
-    taken_off = not is_ours and parse.closes(trades[0], spot=client.settings.market == "spot")
+    taken_off = not is_ours and await _takes_off(client, spec, memory, key, trades[0])
     return OrderReport(
         kind=ReportKind.FILLED,
         connection_id=spec.connection_id,
@@ -111,4 +111,20 @@ async def _owner(
         order = await ask(client, "fetch_order", number, symbol)
         known = str(order.get("clientOrderId") or "")
         memory.owners.put(spec.connection_id, number, known)
+    return known
+
+
+async def _takes_off(
+    client: Client, spec: ConnectionSpec, memory: Memory, key: tuple[str, str], trade: Trade
+) -> bool:
+    """Whether somebody else's trade took something off a position. Where the trade leaves it open
+    its order is asked for, once."""
+    is_spot = client.settings.market == "spot"
+    if is_spot or client.settings.hedged or parse.closes(trade, spot=False):
+        return parse.closes(trade, spot=is_spot)
+    symbol, number = key
+    known = memory.reducing.get(spec.connection_id, number)
+    if known is None:
+        known = parse.reduces(await ask(client, "fetch_order", number, symbol))
+        memory.reducing.put(spec.connection_id, number, known)
     return known

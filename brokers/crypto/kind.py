@@ -3,6 +3,7 @@
 from functools import cache
 
 from brokers.crypto.exchanges import CHECKED, rules
+from brokers.crypto.settings import REPLY_TIMEOUT
 from brokers.form import Form, Secret, Setting, SettingKind
 from brokers.messages import (
     Capabilities,
@@ -78,6 +79,15 @@ FORM = Form(
             default=0.33,
             least=0.1,
             most=10,
+        ),
+        Setting(
+            "reply_timeout",
+            "Wait for an answer … seconds",
+            "After that an order counts as unknown and is looked up: from 0.5 to 60 seconds.",
+            SettingKind.NUMBER,
+            default=REPLY_TIMEOUT,
+            least=0.5,
+            most=60,
         ),
     ),
     secrets=(

@@ -45,11 +45,12 @@ class Bounded(Generic[V]):
 
 class Memory:
     """sent: by our client order id. owners: our client order id by the exchange's number; '' for an
-    order that has none."""
+    order that has none. reducing: whether somebody else's order could only reduce."""
 
     def __init__(self) -> None:
         self.sent: Bounded[Sent] = Bounded()
         self.owners: Bounded[str] = Bounded()
+        self.reducing: Bounded[bool] = Bounded()
 
     def leaves(self, connection_id: str, client_order_id: str, symbol: str) -> None:
         """An order is about to leave."""

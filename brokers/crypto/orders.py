@@ -59,6 +59,8 @@ def make_ready(client: Client, request: OrderRequest) -> Ready:
         raise Rejected(Code.MARKET_CLOSED, f"{request.symbol} is not traded now")
     if request.order_type not in TYPES or request.time_in_force not in TIMES:
         raise Rejected(Code.ORDER_TYPE_UNSUPPORTED, f"{request.order_type} {request.time_in_force}")
+    if request.stop_loss is not None or request.take_profit is not None:
+        raise Rejected(Code.STOPS_INVALID, "stops and targets are watched here, not there")
     _check_id(client, request.client_order_id)
     price = _price(market, request)
     return Ready(

@@ -226,10 +226,21 @@ def position(read: Mapping[str, Any], size: Decimal, *, hedged: bool) -> BrokerP
 
 
 def closes(trade: Mapping[str, Any], *, spot: bool) -> bool:
-    """Whether an execution took something off a position: its realised profit says so, or, on
-    spot, that it sold. Binance `realizedPnl`, Bybit `closedSize`, OKX `fillPnl`."""
+    """Whether an execution surely took something off a position: on spot it sold, in hedge mode it
+    went against the position's side, else its realised profit or closed size says so (Binance
+    `realizedPnl`, Bybit `closedSize`, OKX `fillPnl`). An exit at its entry price realises nothing:
+    what its order says is in `reduces`."""
     if spot:
         return bool(trade["side"] == "sell")
     info = trade.get("info") or {}
+    held = str(info.get("positionSide") or info.get("posSide") or "").lower()
+    if held in ("long", "short"):
+        return bool((held == "long") is (trade["side"] == "sell"))
     told = (info.get(name) for name in ("realizedPnl", "closedSize", "fillPnl"))
     return any(number_or(value) != 0 for value in told)
+
+
+def reduces(order: Mapping[str, Any]) -> bool:
+    """Whether an order could only take something off a position. Binance: closePosition, too."""
+    info = order.get("info") or {}
+    return order.get("reduceOnly") is True or str(info.get("closePosition")).lower() == "true"

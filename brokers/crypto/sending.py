@@ -9,7 +9,7 @@ from brokers.base import BrokerError, NotSent, OutcomeUnknown, ReadFailed, Rejec
 from brokers.crypto import codes, envelope
 from brokers.crypto.clients import Client
 from brokers.crypto.codes import Means, Verdict
-from brokers.crypto.exchanges import Dialect
+from brokers.crypto.exchanges import Dialect, rules
 from brokers.crypto.flight import Flight, flying
 from brokers.messages import ConnectionSpec
 from common.codes import Code
@@ -127,12 +127,17 @@ def unreadable(flight: Flight, spec: ConnectionSpec, why: Exception) -> OutcomeU
     return OutcomeUnknown(Code.REPLY_LOST, scrub(f"{why}: {flight.body}", spec))
 
 
-def error_code(error: Exception) -> Code:
-    """Our code for a failed read: what the exchange itself says is wrong with the account."""
-    found = codes.by_class(_names(error))
-    if found is not None and found.code in (Code.CREDENTIALS_REFUSED, Code.TRADING_DISABLED):
-        return found.code
-    return Code.BROKER_UNREACHABLE
+FINAL = frozenset({Code.CREDENTIALS_REFUSED, Code.TRADING_DISABLED})
+OF_READS = FINAL | {Code.RATE_LIMITED, Code.BROKER_CLOCK}
+
+
+def error_code(error: Exception, dialect: Dialect = Dialect.CCXT) -> Code:
+    """Our code for a failed read: what the exchange itself says is wrong, by its own code first.
+    ccxt's errors have its name and then its answer as their text."""
+    words = envelope.refusal(dialect, str(error).partition(" ")[2])
+    found = codes.said(dialect, words.code, words.message) if words else None
+    found = found or codes.by_class(_names(error))
+    return found.code if found is not None and found.code in OF_READS else Code.BROKER_UNREACHABLE
 
 
 async def _set_clock(client: Client) -> None:
@@ -154,9 +159,9 @@ async def before(spec: ConnectionSpec, opening: Awaitable[Client]) -> Client:
         wrong = NotSent if ours else Rejected
         raise wrong(error.code, error.detail) from error
     except Exception as error:
-        code = error_code(error)
-        kind = NotSent if code is Code.BROKER_UNREACHABLE else Rejected
-        code = Code.NOT_CONNECTED if kind is NotSent else code
+        code = error_code(error, rules(spec.exchange_name).dialect)
+        kind = Rejected if code in FINAL else NotSent
+        code = Code.NOT_CONNECTED if code is Code.BROKER_UNREACHABLE else code
         raise kind(code, scrub(str(error) or type(error).__name__, spec)) from error
 
 
@@ -180,6 +185,5 @@ async def reading(
     except Exception as error:  # ccxt's many, and an answer that makes no sense
         if client is not None and not TOO_MANY.isdisjoint(_names(error)):
             client.budgets.rest(REST_SECONDS, everybody=False)
-        raise ReadFailed(
-            error_code(error), scrub(f"{type(error).__name__} {error}", spec)
-        ) from error
+        code = error_code(error, rules(spec.exchange_name).dialect)
+        raise ReadFailed(code, scrub(f"{type(error).__name__} {error}", spec)) from error

@@ -8,13 +8,15 @@ from brokers.base import ReadFailed
 from brokers.messages import ConnectionSpec, PositionMode
 from common.codes import Code
 
+REPLY_TIMEOUT = 10.0
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """market: 'spot' or 'swap' (linear perpetuals). currency: the account's: what spot is quoted in
     and perpetuals settle in. symbols: what the account trades, by ccxt's names; nothing else is
     listed, sent or looked up, since most exchanges look an order up by symbol only. leverage: what
-    the owner has set at the exchange."""
+    the owner has set at the exchange. reply_timeout: seconds that an answer is waited for."""
 
     market: str = "spot"
     currency: str = "USDT"
@@ -22,6 +24,7 @@ class Settings:
     sandbox: bool = False
     position_mode: PositionMode = PositionMode.NETTING
     leverage: Decimal = Decimal(1)
+    reply_timeout: float = REPLY_TIMEOUT
 
     @property
     def hedged(self) -> bool:
@@ -37,8 +40,10 @@ class Settings:
         try:
             mode = PositionMode(said.get("position_mode") or PositionMode.NETTING)
             leverage = Decimal(str(said.get("leverage") or 1))
+            reply_timeout = float(said.get("reply_timeout") or REPLY_TIMEOUT)
         except (ValueError, InvalidOperation) as error:
-            raise ReadFailed(Code.FIELD_INVALID, "position_mode or leverage") from error
+            fields = "position_mode, leverage or reply_timeout"
+            raise ReadFailed(Code.FIELD_INVALID, fields) from error
         return cls(
             market=market,
             currency=str(said.get("currency") or "USDT").upper(),
@@ -46,6 +51,7 @@ class Settings:
             sandbox=bool(said.get("sandbox", False)),
             position_mode=mode if market == "swap" else PositionMode.NETTING,
             leverage=max(Decimal(1), leverage) if market == "swap" else Decimal(1),
+            reply_timeout=reply_timeout,
         )
 
 

@@ -1,5 +1,6 @@
 """An order and an account with no venue behind them: for processes that have no ccxt."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 from brokers.messages import ConnectionSpec, OrderRequest, OrderType, Side, TimeInForce
@@ -21,3 +22,9 @@ AN_ORDER = OrderRequest(
     time_in_force=TimeInForce.GTC,
     quantity=Decimal("0.5"),
 )
+
+
+def spec_of(exchange: str) -> ConnectionSpec:
+    """The account that a venue of its own process has (tests/doubles/exchange/process.py)."""
+    keys = {"api_key": "key-1", "secret": "c2VjcmV0LTE=", "password": "pass-1"}
+    return replace(A_SPEC, exchange_name=exchange, credentials=keys)

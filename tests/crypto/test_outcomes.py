@@ -11,7 +11,6 @@ import pytest
 
 from brokers.base import NotSent, OutcomeUnknown, ReadFailed, Rejected
 from brokers.crypto import adapter as adapter_module
-from brokers.crypto import clients
 from brokers.messages import CancelRequest, OrderRequest, ReportKind, Side
 from common.clocks import machine_time
 from common.codes import Code
@@ -74,10 +73,8 @@ def test_an_order_that_was_not_taken_is_unknown_too_and_absent_only_when_it_can_
     assert each.find(request.client_order_id) is None
 
 
-def test_a_late_answer_ends_in_time_as_unknown(
-    each: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(clients, "TIMEOUT_MS", 400)
+def test_a_late_answer_ends_in_time_as_unknown(each: House) -> None:
+    each.spec = replace(each.spec, settings={**each.spec.settings, "reply_timeout": 0.5})
     each.warm()
     each.venue.faults.append(Fault("late", seconds=5))
     request = each.order()

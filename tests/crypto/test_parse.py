@@ -154,6 +154,29 @@ def test_an_execution_closes_when_it_realises_something() -> None:
     assert not parse.closes({"side": "buy"}, spot=True)
     assert not parse.closes({"side": "sell", "info": {"realizedPnl": "0"}}, spot=False)
     assert parse.closes({"side": "sell", "info": {"fillPnl": "-3"}}, spot=False)
+    for held, side, does in (("LONG", "sell", True), ("short", "sell", False)):
+        trade = {"side": side, "info": {"positionSide": held, "realizedPnl": "0"}}
+        assert parse.closes(trade, spot=False) is does
+
+
+@pytest.mark.parametrize(
+    ("order", "does"),
+    [
+        ({"reduceOnly": True}, True),
+        ({"reduceOnly": None, "info": {"closePosition": "true"}}, True),
+        ({"reduceOnly": False, "info": {"closePosition": False}}, False),
+    ],
+)
+def test_an_order_that_only_reduces_says_so(order: dict[str, object], does: bool) -> None:
+    assert parse.reduces(order) is does
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [({"retry-after": "30"}, 30.0), ({"Retry-After": "Wed, 21 Oct"}, None), ({}, None)],
+)
+def test_how_long_to_be_silent(headers: dict[str, str], seconds: float | None) -> None:
+    assert envelope.retry_after(headers) == seconds
 
 
 @pytest.mark.parametrize(

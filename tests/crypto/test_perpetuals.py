@@ -71,8 +71,6 @@ def test_the_test_tells_a_position_mode_that_differs(hedge: House) -> None:
 
 
 def test_open_profit_is_in_the_equity_not_in_the_balance(one_way: House) -> None:
-    if one_way.spec.exchange_name == "okx":
-        pytest.skip("the double's eq is its cash")
     one_way.submit(one_way.order())
     one_way.venue.prices[one_way.their_symbol] = D(50100)
     state = one_way.run(one_way.adapter.account(one_way.spec))
@@ -85,9 +83,10 @@ def test_what_positions_bind_is_not_free(one_way: House) -> None:
     assert (state.margin_used, state.free_margin) == (D(2500), D(97500))
 
 
-def test_what_the_owner_closed_by_hand_is_told_as_external(one_way: House) -> None:
+@pytest.mark.parametrize("price", ["50100", "50000"], ids=["with profit", "at its entry price"])
+def test_what_the_owner_closed_by_hand_is_told_as_external(one_way: House, price: str) -> None:
     one_way.submit(one_way.order())
-    one_way.venue.prices[one_way.their_symbol] = D(50100)
+    one_way.venue.prices[one_way.their_symbol] = D(price)
     amount = D("0.5") / one_way.venue.markets[one_way.their_symbol].size
     one_way.venue.place(
         one_way.their_symbol, "SELL", "MARKET", amount, cid="web_1", reduce_only=True
@@ -97,6 +96,10 @@ def test_what_the_owner_closed_by_hand_is_told_as_external(one_way: House) -> No
     causes = {report.client_order_id: report.close_cause for report in told}
     assert causes[""] is CloseCause.EXTERNAL
     assert len(told) == 2
+    before = len(one_way.venue.seen)
+    again = one_way.run(one_way.adapter.fills_since(one_way.spec, since))
+    assert {report.client_order_id: report.close_cause for report in again} == causes
+    assert len(one_way.venue.seen) == before + 1  # whose orders they are is asked once
     assert all(report.broker_position_id == one_way.symbol for report in told)
 
 

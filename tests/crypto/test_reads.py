@@ -122,18 +122,17 @@ def test_any_other_exchange_trades_by_ccxts_unified_names() -> None:
 # ---- executions -----------------------------------------------------------------------------
 def test_a_full_page_is_asked_again_in_halves(each: House, monkeypatch: pytest.MonkeyPatch) -> None:
     name = each.spec.exchange_name
-    small = replace(exchanges.CHECKED[name], fills_page=4)
+    page, pieces = (50, 13) if name == "kraken" else (4, 3)  # Kraken's is always 50
+    small = replace(exchanges.CHECKED[name], fills_page=page)
     monkeypatch.setattr(exchanges, "CHECKED", {**exchanges.CHECKED, name: small})
-    each.venue.pieces = 3
+    each.venue.pieces = pieces
     for _ in range(4):
         each.submit(each.order(quantity=D("0.3")))
     start = each.venue.now() - 3_000_000
     for number, trade in enumerate(each.venue.trades):
-        trade.at = start + number * 200_000
-    if name == "kraken":
-        pytest.skip("its page is always 50")
+        trade.at = start + number * 50_000
     told = each.run(each.adapter.fills_since(each.spec, datetime.now(UTC) - HOUR_AGO))
-    assert sorted(len(report.fills) for report in told) == [3, 3, 3, 3]
+    assert sorted(len(report.fills) for report in told) == [pieces] * 4
 
 
 def test_what_is_further_back_than_the_exchange_tells_is_not_asked(each: House) -> None:
@@ -208,4 +207,27 @@ def test_the_test_says_when_trading_is_not_allowed() -> None:
     made.venue.can_trade = False
     assert _results(made.run(made.adapter.test(made.spec)))["trading"] is CheckResult.FAIL
     assert made.run(made.adapter.account(made.spec)).trading_allowed is False
+    close(made)
+
+
+@pytest.mark.parametrize("name", ["bybit", "okx"])
+def test_the_test_says_what_the_key_may_do(name: str) -> None:
+    made = house_of(name)
+    assert _results(made.run(made.adapter.test(made.spec)))["rights"] is CheckResult.OK
+    made.venue.may_withdraw = True
+    assert _results(made.run(made.adapter.test(made.spec)))["rights"] is CheckResult.WARN
+    made.venue.can_trade = False
+    assert _results(made.run(made.adapter.test(made.spec)))["rights"] is CheckResult.FAIL
+    close(made)
+
+
+def test_a_late_history_is_no_proof_of_absence() -> None:
+    """Bybit's history of orders may be late; the list of the last that have ended is not."""
+    made = house_of("bybit")
+    request = made.order()
+    made.submit(request)
+    made.venue.history_late = True
+    told = made.run(made.another().find_order(made.spec, request.client_order_id))
+    assert told is not None
+    assert [one.kind for one in told] == [ReportKind.FILLED]
     close(made)

@@ -63,6 +63,7 @@ class Trade:
     fee_currency: str
     realized: Decimal
     at: int
+    closed: bool = False  # it took something off a position
 
 
 @dataclass

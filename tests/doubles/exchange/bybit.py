@@ -119,7 +119,14 @@ class Bybit:
 
     # ---- the account ----------------------------------------------------------------------
     def _user_query_api(self, _: Mapping[str, Any]) -> Any:
-        return {"uta": 1, "readOnly": 0}
+        return {
+            "uta": 1,
+            "readOnly": 0 if self._venue.can_trade else 1,
+            "permissions": {
+                "Spot": ["SpotTrade"],
+                "Wallet": ["Withdraw"] if self._venue.may_withdraw else [],
+            },
+        }
 
     def _account_wallet_balance(self, _: Mapping[str, Any]) -> Any:
         coins = [
@@ -222,5 +229,5 @@ class Bybit:
             "execValue": f"{trade.amount * trade.price:f}", "execFee": f"{trade.fee:f}",
             "feeCurrency": trade.fee_currency, "execTime": str(trade.at), "isMaker": False,
             "orderType": order.type.title(),
-            "closedSize": str(trade.amount) if trade.realized else "0",
+            "closedSize": str(trade.amount) if trade.closed else "0",
         }  # fmt: skip

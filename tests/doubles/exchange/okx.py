@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qs
 
-from tests.doubles.exchange.venue import Order, Refused, Trade, Venue
+from tests.doubles.exchange.venue import Order, Position, Refused, Trade, Venue
 
 CODES = {
     "symbol": ("51001", "Instrument ID doesn't exist."),
@@ -119,11 +119,13 @@ class Okx:
     # ---- the account ----------------------------------------------------------------------
     def _get_account_config(self, _: Mapping[str, Any]) -> Any:
         mode = "long_short_mode" if self._venue.hedged else "net_mode"
-        return [{"posMode": mode, "uid": "1", "acctLv": "2", "perm": "read_only,trade"}]
+        perm = ["read_only", *(["trade"] if self._venue.can_trade else []),
+                *(["withdraw"] if self._venue.may_withdraw else [])]  # fmt: skip
+        return [{"posMode": mode, "uid": "1", "acctLv": "2", "perm": ",".join(perm)}]
 
     def _get_account_balance(self, _: Mapping[str, Any]) -> Any:
         details = [
-            {"ccy": name, "eq": f"{amount:f}", "cashBal": f"{amount:f}",
+            {"ccy": name, "eq": f"{amount + self._profit(name):f}", "cashBal": f"{amount:f}",
              "availEq": f"{amount - self._bound():f}", "availBal": f"{amount:f}", "frozenBal": "0"}
             for name, amount in self._venue.balances.items()
         ]  # fmt: skip
@@ -132,13 +134,25 @@ class Okx:
     def _bound(self) -> Decimal:
         return self._venue.margin() if self._venue.derivatives else Decimal(0)
 
+    def _profit(self, currency: str) -> Decimal:
+        """What is open in a currency, which counts as equity."""
+        if not self._venue.derivatives:
+            return Decimal(0)
+        return sum((
+            self._open_profit(name, side_of, held)
+            for (name, side_of), held in self._venue.positions.items()
+            if self._venue.markets[name].quote == currency
+        ), Decimal(0))  # fmt: skip
+
+    def _open_profit(self, name: str, side_of: str, held: Position) -> Decimal:
+        direction, size = -1 if side_of == "SHORT" else 1, self._venue.markets[name].size
+        return (self._venue.prices[name] - held.entry) * held.amount * direction * size
+
     def _get_account_positions(self, _: Mapping[str, Any]) -> Any:
         found = []
         for (name, side_of), held in self._venue.positions.items():
             if held.amount:
-                price, direction = self._venue.prices[name], -1 if side_of == "SHORT" else 1
-                size = self._venue.markets[name].size
-                profit = (price - held.entry) * held.amount * direction * size
+                price, profit = self._venue.prices[name], self._open_profit(name, side_of, held)
                 found.append({
                     "instId": name, "instType": "SWAP", "pos": f"{held.amount:f}",
                     "posSide": {"BOTH": "net"}.get(side_of, side_of.lower()), "mgnMode": "cross",

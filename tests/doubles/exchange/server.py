@@ -1,14 +1,14 @@
 """The HTTP server of a venue, on a thread of its own, with faults on demand.
 
-Fault kinds: `drop` (closed, nothing taken), `drop_after` and `reset_after` (taken, no answer),
-`status` and `status_after` (an answer of ours without and with taking it), `half` (taken, the line
-ends within the answer), `torn` (taken, half of the JSON), `late` (taken, answers after a while),
-`redirect`.
+Fault kinds: `drop` (closed, nothing taken), `silent` (nothing taken, no answer either),
+`drop_after` and `reset_after` (taken, no answer), `status` and `status_after` (an answer of ours
+without and with taking it), `half` (taken, the line ends within the answer), `torn` (taken, half of
+the JSON), `late` (taken, answers after a while), `redirect`. As a process of its own: `process.py`.
 """
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -33,14 +33,28 @@ class Dialect(Protocol):
 
 
 class Server:
-    """Serves a venue until `stop`. base: its address."""
+    """Serves a venue until `stop`. base: its address. others: accounts that it has besides, each a
+    venue with a key of its own. control: routes besides the exchange's own."""
 
-    def __init__(self, dialect: type[Dialect], venue: Venue) -> None:
+    def __init__(
+        self,
+        dialect: type[Dialect],
+        venue: Venue,
+        *others: Venue,
+        port: int = 0,
+        control: Sequence[web.RouteDef] = (),
+    ) -> None:
         self.venue = venue
-        self._dialect = dialect(venue)
+        self._dialects = {one.key: dialect(one) for one in (venue, *others)}
+        self._dialect = self._dialects[venue.key]
+        self._control = control
+        self._port = port
+        self.start()
+
+    def start(self) -> None:
+        """Listen, at the same port as before."""
         self._loop = asyncio.new_event_loop()
         self._up = threading.Event()
-        self._port = 0
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
         self._up.wait(10)
@@ -48,6 +62,10 @@ class Server:
     @property
     def base(self) -> str:
         return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def is_up(self) -> bool:
+        return self._thread.is_alive()
 
     def stop(self) -> None:
         if self._thread.is_alive():
@@ -60,14 +78,19 @@ class Server:
         self._up.set()
         self._loop.run_forever()
         self._loop.run_until_complete(self._runner.cleanup())
+        left = asyncio.all_tasks(self._loop)
+        for task in left:
+            task.cancel()
+        self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
         self._loop.close()
 
     async def _open(self) -> None:
         app = web.Application()
+        app.add_routes(self._control)
         app.router.add_route("*", "/{path:.*}", self._handle)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        site = web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True)
         await site.start()
         self._port = self._runner.addresses[0][1]
 
@@ -80,17 +103,26 @@ class Server:
                 self.venue.arrived.append(f"{request.path_qs} {body}")
                 self.venue.last_write = dict(request.headers)
         fault = self.venue.take_fault(kind)
-        if fault is not None and fault.kind in ("drop", "status", "redirect"):
-            return self._instead(request, fault)
-        status, told = self._dialect.answer(
+        if fault is not None and fault.kind in ("drop", "silent", "status", "redirect"):
+            return await self._instead(request, fault)
+        status, told = self._of(request).answer(
             request.method, request.path, request.rel_url.raw_query_string, body, request.headers
         )
         response = web.json_response(told, status=status)
+        if fault is None and kind == "read" and self.venue.reads_torn:
+            fault = Fault("half")
         return response if fault is None else await self._after(request, fault, response)
 
-    def _instead(self, request: web.Request, fault: Fault) -> web.StreamResponse:
+    def _of(self, request: web.Request) -> Dialect:
+        """The account whose key a request shows, under whatever name the exchange has for it."""
+        keys = (self._dialects.get(value) for value in request.headers.values())
+        return next((one for one in keys if one is not None), self._dialect)
+
+    async def _instead(self, request: web.Request, fault: Fault) -> web.StreamResponse:
         """Answer without having taken anything."""
-        if fault.kind == "drop":
+        if fault.kind == "silent":
+            await _wait(fault.seconds)
+        if fault.kind in ("drop", "silent"):
             return _hang_up(request)
         if fault.kind == "redirect":
             return web.Response(status=307, headers={"Location": f"{self.base}{request.path_qs}"})
@@ -123,9 +155,13 @@ class Server:
                 request.transport.write((head + text[: len(text) // 2]).encode())
                 return _hang_up(request)
             case "late":
-                with suppress(asyncio.CancelledError):
-                    await asyncio.sleep(fault.seconds)
+                await _wait(fault.seconds)
         return response
+
+
+async def _wait(seconds: float) -> None:
+    with suppress(asyncio.CancelledError):  # the client has gone
+        await asyncio.sleep(seconds)
 
 
 def _hang_up(request: web.Request) -> web.StreamResponse:

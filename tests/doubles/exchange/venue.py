@@ -8,6 +8,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from decimal import Decimal
+from pathlib import Path
 
 from tests.doubles.exchange.books import ONE, ZERO, Fault, Market, Order, Position, Refused, Trade
 
@@ -33,8 +34,12 @@ class Venue:
     closed: bool = False
     book_gone: bool = False  # nobody bids or asks: no price, and nothing is executed
     can_trade: bool = True
+    may_withdraw: bool = False  # what the key may do besides
     skew_ms: int = 0
     lag: int = 0  # how many look-ups still miss an order
+    reads_torn: bool = False  # every read is answered by half
+    overtaken: bool = False  # the next cancel arrives after a fill
+    journal: Path | None = None  # where each accepted order's client order id is written, at once
     history_late: bool = False  # Bybit's list of ended orders has nothing yet
     key: str = "key-1"
     secret: str = "c2VjcmV0LTE="  # base64, which Kraken wants
@@ -103,6 +108,9 @@ class Venue:
             )  # fmt: skip
             self._check_money(order, market)
             self.orders.append(order)
+            if self.journal is not None:
+                with self.journal.open("a") as lines:
+                    lines.write(f"{cid}\n")
             self.match(order)
             return order
 
@@ -131,7 +139,10 @@ class Venue:
         if self.derivatives:
             if order.reduce_only or self.hedged:
                 self._check_reduces(order)
-            elif order.amount * market.size * price / 100 > self.balances.get(market.quote, D(0)):
+            closes = order.reduce_only or (self.hedged and self._is_closing(order))
+            if not closes and order.amount * market.size * price / 100 > self.balances.get(
+                market.quote, D(0)
+            ):
                 raise Refused("money")
             return
         need, currency = order.amount, market.base
@@ -179,6 +190,14 @@ class Venue:
             elif order.filled:
                 order.status = "PARTIALLY_FILLED"
 
+    def execute(self, order: Order) -> None:
+        """Somebody takes the whole of an order that rests, at its own price."""
+        with self.lock:
+            market = self.markets[order.symbol]
+            price = order.price or self.prices[order.symbol]
+            self._execute(order, market, order.amount - order.filled, price)
+            order.status = "FILLED"
+
     def _execute(self, order: Order, market: Market, amount: Decimal, price: Decimal) -> None:
         left = amount
         for piece in range(self.pieces, 0, -1):
@@ -196,7 +215,10 @@ class Venue:
             fee, currency = amount * self.fee_rate, market.base
         realized = D(0)
         sign = 1 if order.side == "BUY" else -1
+        closed = False
         if self.derivatives:
+            held = self.positions.get((order.symbol, order.side_of), Position()).amount
+            closed = self._is_closing(order) or (not self.hedged and held * sign < 0)
             realized = self._move(order, amount, price)
             self._add(market.quote, realized * market.size - fee)
         else:
@@ -204,8 +226,11 @@ class Venue:
             self._add(market.quote, -sign * cost)
             self._add(currency, -fee)
         self.trades.append(
-            Trade(len(self.trades) + 1, order, amount, price, fee, currency, realized, self.now())
-        )
+            Trade(
+                len(self.trades) + 1, order, amount, price, fee, currency, realized, self.now(),
+                closed,
+            )
+        )  # fmt: skip
 
     def _add(self, currency: str, amount: Decimal) -> None:
         self.balances[currency] = self.balances.get(currency, D(0)) + amount
@@ -233,6 +258,9 @@ class Venue:
 
     def cancel(self, order: Order | None) -> Order:
         with self.lock:
+            if order is not None and self.overtaken:
+                self.overtaken = False
+                self.execute(order)
             if order is None or not order.is_open:
                 raise Refused("no_order")
             order.status = "CANCELED"

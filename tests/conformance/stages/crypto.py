@@ -1,0 +1,181 @@
+"""Crypto exchanges: ccxt's real client against the four that were checked, over HTTP."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from decimal import Decimal as D
+
+from brokers.conformance.run import Open
+from brokers.conformance.stage import Offer, Stage, Trouble
+from brokers.crypto.adapter import Crypto
+from brokers.crypto.clients import Clients
+from brokers.messages import ConnectionSpec
+from tests.crypto.cast import NAMES, SPEAK, plenty
+from tests.doubles.exchange import hands
+from tests.doubles.exchange.server import Server
+from tests.doubles.exchange.venue import Fault, Market, Venue
+
+PRICE = D("50000.0")
+NO_STOPS = "stops and targets are ours to watch: the exchange is given none"
+NO_HOST = "an exchange's address is ccxt's: a connection names no host"
+NO_ACCOUNT = "a key names its account: a wrong one is a wrong key"
+REFUSALS = {
+    "binance": Fault("status", 400, '{"code":-2010,"msg":"Market is closed."}'),
+    "bybit": Fault("status", 200, '{"retCode":110007,"retMsg":"Available balance not enough"}'),
+    "okx": Fault("status", 200, '{"code":"1","msg":"","data":[{"sCode":"51008","sMsg":"No"}]}'),
+    "kraken": Fault("status", 200, '{"error":["EOrder:Insufficient funds"]}'),
+}
+UNLISTED = {
+    "binance": Fault("status_after", 400, '{"code":-9999,"msg":"Something else"}'),
+    "bybit": Fault("status_after", 200, '{"retCode":999999,"retMsg":"Something else"}'),
+    "okx": Fault("status_after", 200, '{"code":"59999","msg":"Something else","data":[]}'),
+    "kraken": Fault("status_after", 200, '{"error":["EOther:Something else"]}'),
+}
+FAULTS = {
+    Trouble.LOST: Fault("silent", seconds=4.0),
+    Trouble.MUTE: Fault("late", seconds=60.0),
+    Trouble.CUT: Fault("drop_after"),
+    Trouble.LATE: Fault("late", seconds=2.5),
+    Trouble.HALF: Fault("half"),
+}
+
+
+class CryptoStage(Stage):
+    """An account of a million USDT, and 1 BTC where that is no position."""
+
+    quantity = D("0.03")
+    absence = 8.0
+    tick = D("0.1")
+
+    def __init__(self, exchange: str, *, swap: bool, hedged: bool) -> None:
+        self.exchange = exchange
+        self.their_symbol, size = NAMES[exchange, swap]
+        step = D("0.001") if size == 1 else D("0.1")
+        self.market = Market("BTC", "USDT", step, D("0.1"), D(5), size)
+        self.venue, self.other = (self._venue(key, swap, hedged) for key in ("key-1", "key-2"))
+        self.server = Server(SPEAK[exchange], self.venue, self.other)
+        self.symbol = "BTC/USDT:USDT" if swap else "BTC/USDT"
+        said = {"market": "swap" if swap else "spot", "symbols": [self.symbol]}
+        self.spec = ConnectionSpec(
+            f"c-{exchange}",
+            "main",
+            exchange_name=exchange,
+            settings={**said, "reply_timeout": 1.5, "position_mode": _mode(hedged)},
+            credentials=self._keys(self.venue),
+        )
+        self.adapter = self._adapter()
+        self.lacks = {
+            Offer.HOST: NO_HOST, Offer.ACCOUNT: NO_ACCOUNT, Trouble.STOPS_NEAR: NO_STOPS,
+        }  # fmt: skip
+
+    def _venue(self, key: str, swap: bool, hedged: bool) -> Venue:
+        return Venue(
+            {self.their_symbol: self.market}, {self.their_symbol: PRICE}, {"USDT": D(1_000_000)},
+            derivatives=swap, hedged=hedged, key=key,
+            unique="always" if self.exchange == "bybit" else "open",
+        )  # fmt: skip
+
+    @staticmethod
+    def _keys(venue: Venue) -> dict[str, str]:
+        return {"api_key": venue.key, "secret": venue.secret, "password": venue.password}
+
+    def _adapter(self) -> Crypto:
+        return Crypto(Clients({self.exchange: self.server.base}, plenty))
+
+    # ---- offers -----------------------------------------------------------------------------
+    async def accepted(self, client_order_id: str) -> int:
+        return self.venue.accepted(client_order_id)
+
+    async def move(self, factor: D) -> None:
+        price = (PRICE * factor / self.tick).to_integral_value() * self.tick if self.tick else PRICE
+        hands.move(self.venue, self.their_symbol, price)
+
+    async def second(self) -> ConnectionSpec:
+        return replace(self.spec, connection_id="c-second", credentials=self._keys(self.other))
+
+    async def mistaken(self, what: Offer) -> ConnectionSpec:
+        wrong = {**self.spec.credentials, "secret": "d3Jvbmc="}
+        return replace(self.spec, connection_id="c-mistaken", credentials=wrong)
+
+    async def anew(self) -> None:
+        await self.adapter.disconnect()
+        self.adapter = self._adapter()
+
+    async def restart(self) -> None:
+        await asyncio.to_thread(self.server.stop)
+        await asyncio.to_thread(self.server.start)
+
+    async def owner_closes(self, broker_position_id: str) -> None:
+        await asyncio.to_thread(hands.owner_closes, self.venue, self.their_symbol)
+
+    # ---- trouble ----------------------------------------------------------------------------
+    async def begin(self, trouble: Trouble) -> None:
+        venue = self.venue
+        match trouble:
+            case Trouble.REFUSED:
+                venue.faults.append(REFUSALS[self.exchange])
+            case Trouble.UNLISTED:
+                venue.faults.append(UNLISTED[self.exchange])
+            case Trouble.PIECES:
+                venue.pieces = 3
+            case Trouble.PARTIAL:
+                venue.fill = D("0.5")
+            case Trouble.OVERTAKEN:
+                venue.overtaken = True
+            case Trouble.REPLAY:
+                pass  # each read of the trades tells everything once more
+            case Trouble.READS:
+                venue.reads_torn = True
+            case Trouble.CLOSED:
+                venue.closed = True
+            case Trouble.POOR:
+                venue.balances["USDT"] = D(10)
+            case Trouble.DISABLED:
+                venue.can_trade = False
+            case Trouble.DOWN:
+                await asyncio.to_thread(self.server.stop)
+            case _:
+                venue.faults.append(FAULTS[trouble])
+
+    async def end(self) -> None:
+        venue = self.venue
+        for _ in range(30):  # bytes that were written may still be on their way to the trouble
+            if not venue.faults:
+                break
+            await asyncio.sleep(0.01)
+        venue.pieces, venue.fill, venue.overtaken, venue.reads_torn = 1, D(1), False, False
+        venue.closed, venue.can_trade = False, True
+        venue.balances["USDT"] = max(venue.balances["USDT"], D(900_000))
+        venue.faults.clear()
+        if not self.server.is_up:
+            await asyncio.to_thread(self.server.start)
+
+    async def close(self) -> None:
+        await self.adapter.disconnect()
+        await asyncio.to_thread(self.server.stop)
+
+
+def _mode(hedged: bool) -> str:
+    return "HEDGING" if hedged else "NETTING"
+
+
+def _opening(exchange: str, *, swap: bool = False, hedged: bool = False) -> Open:
+    @contextlib.asynccontextmanager
+    async def opened() -> AsyncIterator[Stage]:
+        stage = await asyncio.to_thread(lambda: CryptoStage(exchange, swap=swap, hedged=hedged))
+        try:
+            yield stage
+        finally:
+            await stage.close()
+
+    return opened
+
+
+STAGES = {
+    "binance spot": _opening("binance"),
+    "binance perpetuals": _opening("binance", swap=True, hedged=True),
+    "bybit perpetuals": _opening("bybit", swap=True),
+    "okx perpetuals": _opening("okx", swap=True),
+    "kraken spot": _opening("kraken"),
+}

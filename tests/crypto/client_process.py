@@ -1,0 +1,21 @@
+"""Place one order, and be killed: `python -m tests.crypto.client_process EXCHANGE BASE ID`."""
+
+import asyncio
+import sys
+from dataclasses import replace
+
+from brokers.crypto.adapter import Crypto
+from brokers.crypto.clients import Clients
+from tests.crypto.request import A_SPEC, AN_ORDER, spec_of
+
+
+async def main(exchange: str, base: str, name: str) -> None:
+    adapter = Crypto(Clients({exchange: base}))
+    spec = spec_of(exchange)
+    await adapter.connect(spec)
+    order = replace(AN_ORDER, client_order_id=name, connection_id=A_SPEC.connection_id)
+    await adapter.submit(spec, order, lambda _: print("leaves", flush=True))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

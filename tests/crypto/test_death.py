@@ -1,0 +1,98 @@
+"""The client is killed while the exchange has its order: it is found, and was accepted once."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from brokers.base import OutcomeUnknown, ReadFailed
+from brokers.crypto.adapter import Crypto
+from brokers.crypto.clients import Clients
+from brokers.messages import OrderReport, ReportKind
+from tests.crypto.request import AN_ORDER, spec_of
+from tests.doubles.exchange.process import SPEAK, Running
+from tests.doubles.exchange.venue import Fault
+
+WITHIN = 30.0
+
+
+@pytest.fixture(params=SPEAK)
+def venue(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, Running]]:
+    running = Running(request.param, tmp_path / "journal")
+    yield request.param, running
+    running.stop()
+
+
+def ask(running: Running, path: str, told: Any = None) -> Any:
+    """Talk to the double itself."""
+    body = None if told is None else json.dumps(told).encode()
+    with urllib.request.urlopen(f"{running.base}/double/{path}", body, timeout=10) as answer:
+        text = answer.read()
+    return json.loads(text) if text else None
+
+
+def until(happened: Any) -> None:
+    end = time.monotonic() + WITHIN
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def find(exchange: str, base: str, name: str) -> list[OrderReport] | None:
+    """What a new process's adapter finds."""
+
+    async def look() -> list[OrderReport] | None:
+        adapter = Crypto(Clients({exchange: base}))
+        try:
+            return await adapter.find_order(spec_of(exchange), name, AN_ORDER.symbol)
+        finally:
+            await adapter.disconnect()
+
+    return asyncio.run(look())
+
+
+def test_a_killed_clients_order_is_found_and_was_accepted_once(venue: tuple[str, Running]) -> None:
+    exchange, running = venue
+    name = AN_ORDER.client_order_id
+    ask(running, "faults", asdict(Fault("late", seconds=60.0)))
+    client = subprocess.Popen(
+        [sys.executable, "-m", "tests.crypto.client_process", exchange, running.base, name],
+        stdout=subprocess.PIPE,
+    )
+    until(lambda: running.accepted() == [name])
+    os.kill(client.pid, signal.SIGKILL)
+    client.communicate()
+    told = find(exchange, running.base, name)
+    assert told is not None
+    assert [one.kind for one in told] == [ReportKind.FILLED]
+    assert sum(fill.quantity for fill in told[0].fills) == AN_ORDER.quantity
+    assert (running.accepted(), ask(running, "arrived")) == ([name], 1)
+
+
+def test_what_never_arrived_is_proven_absent_by_a_new_process(venue: tuple[str, Running]) -> None:
+    exchange, running = venue
+    ask(running, "faults", asdict(Fault("silent", seconds=60.0)))
+    spec = spec_of(exchange)
+    spec = replace(spec, settings={**spec.settings, "reply_timeout": 1})
+
+    async def lose() -> None:
+        adapter = Crypto(Clients({exchange: running.base}))
+        with pytest.raises(OutcomeUnknown):
+            await adapter.submit(spec, AN_ORDER, lambda _: None)
+        with pytest.raises(ReadFailed):  # it might still be on its way
+            await adapter.find_order(spec, AN_ORDER.client_order_id, AN_ORDER.symbol)
+        await adapter.disconnect()
+
+    asyncio.run(lose())
+    assert find(exchange, running.base, AN_ORDER.client_order_id) is None
+    assert (running.accepted(), ask(running, "arrived")) == ([], 1)
