@@ -88,6 +88,8 @@ class Crypto:
         """Place one order. Raises NotSent, Rejected or OutcomeUnknown."""
         client = await self._before(spec)
         ready = orders.make_ready(client, request)
+        if self._memory.taken.get(spec.connection_id, request.client_order_id):
+            return await self._settled(spec, request, "it was accepted before")
 
         def may_leave() -> None:
             guard(request)
@@ -103,7 +105,7 @@ class Crypto:
             mine = lookup.named(order, request.client_order_id)
         except ValueError as error:
             raise sending.unreadable(flight, spec, error) from error
-        self._memory.owners.put(spec.connection_id, str(mine["id"]), request.client_order_id)
+        self._memory.accepted(spec.connection_id, str(mine["id"]), request.client_order_id)
         return await self._taken(client, spec, request, mine)
 
     async def submit_many(

@@ -9,7 +9,7 @@ from brokers.crypto import orders, reads
 from brokers.crypto.clients import Client, Clients
 from brokers.crypto.exchanges import CHECKED
 from brokers.crypto.sending import scrub
-from brokers.messages import Check, CheckResult, ConnectionSpec, PositionMode
+from brokers.messages import Check, CheckResult, ConnectionSpec
 from common.codes import Code
 
 OK, WARN, FAIL = CheckResult.OK, CheckResult.WARN, CheckResult.FAIL
@@ -129,16 +129,21 @@ async def _maybe(
 
 
 async def _position_mode(client: Client) -> list[Check]:
-    """Hedge or one-way, where the exchange tells."""
+    """Perpetuals are traded in one-way mode: in hedge mode a short entry would close no long one,
+    and all entries of one side are one position all the same."""
     exchange, said = client.exchange, client.settings
-    if said.market != "swap" or not exchange.has.get("fetchPositionMode"):
+    if said.market != "swap":
         return []
-    told = await reads.ask(client, "fetch_position_mode", said.symbols[0])
-    mode = PositionMode.HEDGING if told["hedged"] else PositionMode.NETTING
-    if mode is said.position_mode:
-        return [Check("position mode", OK, mode)]
-    hint = "Correct position_mode in the connection's settings, or the mode at the exchange."
-    return [Check("position mode", FAIL, f"the account is {mode}, settings say otherwise", hint)]
+    if exchange.has.get("fetchPositionMode"):
+        told = await reads.ask(client, "fetch_position_mode", said.symbols[0])
+        is_hedged = bool(told["hedged"])
+    else:  # Bybit tells it with each position, open or not
+        held = await reads.ask(client, "fetch_positions", [said.symbols[0]])
+        is_hedged = any(one.get("hedged") is True for one in held)
+    if not is_hedged:
+        return [Check("position mode", OK, "one-way")]
+    hint = "Set the account to one-way mode at the exchange; it must hold no position for that."
+    return [Check("position mode", FAIL, "the account is in hedge mode", hint)]
 
 
 async def _account_kind(client: Client) -> list[Check]:

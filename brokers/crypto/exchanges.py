@@ -70,7 +70,6 @@ class Exchange:
     )  # parameters for an order's trades
     open_page: int = 0  # how many open orders one answer holds at most; 0: all
     expires_seconds: float = 0.0
-    hedge_takes_reduce_only: bool = True
     one_at_a_time: bool = False
     unique_ids: bool = False  # an id that it has ever taken is refused
     demo: bool = False  # its sandbox is what ccxt calls demo trading
@@ -112,8 +111,6 @@ BINANCE = Exchange(
     fills_by_symbol=True,
     # docs "Timing security": a request later than timestamp + recvWindow is refused (-1021).
     expires_seconds=EXPIRES_SECONDS,
-    # docs futures "New Order": reduceOnly cannot be sent in hedge mode; ccxt leaves it out.
-    hedge_takes_reduce_only=False,
     # ccxt sign: "testnet/sandbox mode is not supported for futures anymore".
     demo=True,
     # ccxt: ticker/24hr has no bid and ask on futures, ticker/bookTicker has.
@@ -156,7 +153,6 @@ BYBIT = Exchange(
     open_page=50,
     # docs "Integration Guidance": server_time - recv_window <= timestamp (10002).
     expires_seconds=EXPIRES_SECONDS,
-    hedge_takes_reduce_only=True,
     unique_ids=True,
     # ccxt createOrderRequest: on an account that is not unified, the amount of a spot market buy is
     # taken as money. Said here, so that it is never asked nor guessed; the connection test looks.
@@ -193,8 +189,6 @@ OKX = Exchange(
     recent_fills={"method": "privateGetTradeFills"},
     # docs "Order expiry": header expTime, refused afterwards; not part of the signature.
     expires_seconds=EXPIRES_SECONDS,
-    # ccxt createOrderRequest: in hedge mode reduceOnly is left out, posSide says what is closed.
-    hedge_takes_reduce_only=False,
     # ccxt createOrder sends a batch of one by default, whose partial success (code 2) raises
     # nothing; the single endpoint says yes or no.
     options={"createOrder": "privatePostTradeOrder"},

@@ -9,7 +9,7 @@ from brokers.crypto import parse
 from brokers.crypto.clients import Client
 from brokers.crypto.memory import Memory
 from brokers.crypto.orders import OURS
-from brokers.crypto.reads import ask, position_of
+from brokers.crypto.reads import ask
 from brokers.messages import CloseCause, ConnectionSpec, OrderReport, ReportKind
 from common.codes import Code
 
@@ -90,7 +90,7 @@ async def _report(
         connection_id=spec.connection_id,
         client_order_id="" if taken_off else owner,
         broker_order_id=number,
-        broker_position_id=position_of(client, trades[0]),
+        broker_position_id=symbol,
         fills=tuple(parse.execution(trade, size) for trade in trades),
         close_cause=CloseCause.EXTERNAL if taken_off else None,
     )
@@ -120,7 +120,7 @@ async def _takes_off(
     """Whether somebody else's trade took something off a position. Where the trade leaves it open
     its order is asked for, once."""
     is_spot = client.settings.market == "spot"
-    if is_spot or client.settings.hedged or parse.closes(trade, spot=False):
+    if is_spot or parse.closes(trade, spot=False):
         return parse.closes(trade, spot=is_spot)
     symbol, number = key
     known = memory.reducing.get(spec.connection_id, number)

@@ -55,14 +55,6 @@ FORM = Form(
             default=False,
         ),
         Setting(
-            "position_mode",
-            "Positions",
-            "As the account is set at the exchange; only perpetuals have a choice.",
-            SettingKind.CHOICE,
-            default=PositionMode.NETTING.value,
-            choices=(("NETTING", "One-way"), ("HEDGING", "Hedge mode: long and short apart")),
-        ),
-        Setting(
             "leverage",
             "Leverage",
             "As it is set at the exchange for these symbols; it is never changed from here.",
@@ -120,9 +112,7 @@ def _capabilities(exchange_name: str, market: str) -> Capabilities:
         times_in_force=frozenset({TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK}),
         native_stops=False,
         modify=False,
-        position_modes=frozenset(
-            {PositionMode.NETTING, PositionMode.HEDGING} if swap else {PositionMode.NETTING}
-        ),
+        position_modes=frozenset({PositionMode.NETTING}),
         partial_close=True,
         event_stream=False,  # orders and fills are polled, each `update_interval_seconds`
         price_stream=True,  # asked for each prices.EVERY_SECONDS

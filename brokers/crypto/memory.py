@@ -45,13 +45,20 @@ class Bounded(Generic[V]):
 
 class Memory:
     """sent: by our client order id. owners: our client order id by the exchange's number; '' for an
-    order that has none. reducing: whether somebody else's order could only reduce."""
+    order that has none. reducing: whether somebody else's order could only reduce. taken: client
+    order ids that the exchange has accepted from us."""
 
     def __init__(self) -> None:
         self.sent: Bounded[Sent] = Bounded()
         self.owners: Bounded[str] = Bounded()
         self.reducing: Bounded[bool] = Bounded()
+        self.taken: Bounded[bool] = Bounded()
 
     def leaves(self, connection_id: str, client_order_id: str, symbol: str) -> None:
         """An order is about to leave."""
         self.sent.put(connection_id, client_order_id, Sent(symbol, machine_time()))
+
+    def accepted(self, connection_id: str, number: str, client_order_id: str) -> None:
+        """The exchange has taken an order, and named it."""
+        self.owners.put(connection_id, number, client_order_id)
+        self.taken.put(connection_id, client_order_id, True)

@@ -122,11 +122,8 @@ def _params(client: Client, request: OrderRequest) -> dict[str, Any]:
     params: dict[str, Any] = {rules.id_name: request.client_order_id}
     if request.order_type is OrderType.LIMIT:
         params["timeInForce"] = request.time_in_force.value
-    if settings.market == "swap":
-        if settings.hedged:
-            params["hedged"] = True  # ccxt names the side of the position by it and reduceOnly
-        if request.reduce_only:
-            params["reduceOnly"] = True
+    if settings.market == "swap" and request.reduce_only:
+        params["reduceOnly"] = True
     return params
 
 

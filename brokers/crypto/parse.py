@@ -97,11 +97,6 @@ def least_cost(market: Mapping[str, Any]) -> Decimal:
 
 
 # ---- orders ---------------------------------------------------------------------------------
-def position_id(symbol: str, side: str = "") -> str:
-    """The name of a position: exchanges give none. side: 'long' or 'short' in hedge mode."""
-    return f"{symbol}:{side}" if side else symbol
-
-
 def execution(trade: Mapping[str, Any], size: Decimal) -> Execution:
     """Read one trade. size: base units in one of ccxt's amounts. Raises ValueError.
 
@@ -209,15 +204,16 @@ def side(word: Any) -> Side:
 
 
 # ---- positions ------------------------------------------------------------------------------
-def position(read: Mapping[str, Any], size: Decimal, *, hedged: bool) -> BrokerPosition | None:
-    """Read a derivatives position; None: it is flat. Raises ValueError."""
+def position(read: Mapping[str, Any], size: Decimal) -> BrokerPosition | None:
+    """Read a derivatives position, which has its symbol's name: exchanges give none. None: it is
+    flat. Raises ValueError."""
     quantity = abs(number_or(read.get("contracts"))) * size
     if not quantity:
         return None
     if read.get("side") not in ("long", "short"):
         raise ValueError(f"side {read.get('side')!r} of a position")
     return BrokerPosition(
-        broker_position_id=position_id(read["symbol"], read["side"] if hedged else ""),
+        broker_position_id=read["symbol"],
         symbol=read["symbol"],
         side=Side.BUY if read["side"] == "long" else Side.SELL,
         quantity=quantity,
@@ -226,16 +222,12 @@ def position(read: Mapping[str, Any], size: Decimal, *, hedged: bool) -> BrokerP
 
 
 def closes(trade: Mapping[str, Any], *, spot: bool) -> bool:
-    """Whether an execution surely took something off a position: on spot it sold, in hedge mode it
-    went against the position's side, else its realised profit or closed size says so (Binance
-    `realizedPnl`, Bybit `closedSize`, OKX `fillPnl`). An exit at its entry price realises nothing:
-    what its order says is in `reduces`."""
+    """Whether an execution surely took something off a position: on spot it sold, else its realised
+    profit or closed size says so (Binance `realizedPnl`, Bybit `closedSize`, OKX `fillPnl`). An
+    exit at its entry price realises nothing: what its order says is in `reduces`."""
     if spot:
         return bool(trade["side"] == "sell")
     info = trade.get("info") or {}
-    held = str(info.get("positionSide") or info.get("posSide") or "").lower()
-    if held in ("long", "short"):
-        return bool((held == "long") is (trade["side"] == "sell"))
     told = (info.get(name) for name in ("realizedPnl", "closedSize", "fillPnl"))
     return any(number_or(value) != 0 for value in told)
 

@@ -5,10 +5,14 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from brokers.base import ReadFailed
 from brokers.crypto import parse, spot
 from brokers.crypto.clients import Client
 from brokers.crypto.exchanges import Total
-from brokers.messages import AccountState, BrokerOrder, BrokerPosition, Instrument
+from brokers.messages import AccountState, BrokerOrder, BrokerPosition, Instrument, PositionMode
+from common.codes import Code
+
+HEDGED = "the account is in hedge mode: set it to one-way mode at the exchange"
 
 
 async def ask(client: Client, name: str, *arguments: Any) -> Any:
@@ -47,7 +51,7 @@ async def account(client: Client, name: str = "") -> AccountState:
         margin_used=max(Decimal(0), (equity if client.settings.market == "swap" else total) - free),
         free_margin=free,
         leverage=client.settings.leverage,
-        position_mode=client.settings.position_mode,
+        position_mode=PositionMode.NETTING,
         time=datetime.now(UTC),
         trading_allowed=_may_trade(read),
         demo=client.settings.sandbox,
@@ -100,7 +104,9 @@ async def positions(client: Client) -> list[BrokerPosition]:
     found = []
     for read in await ask(client, "fetch_positions"):
         size = parse.contract_size(client.market(read["symbol"]))
-        position = parse.position(read, size, hedged=client.settings.hedged)
+        position = parse.position(read, size)
+        if position is not None and read.get("hedged") is True:
+            raise ReadFailed(Code.FIELD_INVALID, HEDGED)
         if position is not None:
             found.append(position)
     return found
@@ -117,28 +123,6 @@ async def _spot_positions(client: Client) -> list[BrokerPosition]:
             ordered = sorted(trades, key=lambda trade: int(trade["timestamp"]))
             found.append(spot.held(instrument, balance, ordered))
     return found
-
-
-def position_of(client: Client, told: Mapping[str, Any]) -> str:
-    """The name of the position that an order or a trade belongs to."""
-    symbol = str(told["symbol"])
-    if not client.settings.hedged:
-        return parse.position_id(symbol)
-    return parse.position_id(symbol, _side_of(told))
-
-
-def _side_of(told: Mapping[str, Any]) -> str:
-    """The side of a hedged position: Binance positionSide, OKX posSide, Bybit positionIdx; else
-    what the order does to it."""
-    info = told.get("info") or {}
-    word = str(info.get("positionSide") or info.get("posSide") or "").lower()
-    if word in ("long", "short"):
-        return word
-    index = {"1": "long", "2": "short"}.get(str(info.get("positionIdx")))
-    if index:
-        return index
-    closing = bool(told.get("reduceOnly")) or parse.closes(told, spot=False)
-    return "long" if (told["side"] == "buy") is not closing else "short"
 
 
 # ---- orders ---------------------------------------------------------------------------------

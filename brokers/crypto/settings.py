@@ -5,7 +5,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from brokers.base import ReadFailed
-from brokers.messages import ConnectionSpec, PositionMode
+from brokers.messages import ConnectionSpec
 from common.codes import Code
 
 REPLY_TIMEOUT = 10.0
@@ -22,13 +22,8 @@ class Settings:
     currency: str = "USDT"
     symbols: tuple[str, ...] = ()
     sandbox: bool = False
-    position_mode: PositionMode = PositionMode.NETTING
     leverage: Decimal = Decimal(1)
     reply_timeout: float = REPLY_TIMEOUT
-
-    @property
-    def hedged(self) -> bool:
-        return self.market == "swap" and self.position_mode is PositionMode.HEDGING
 
     @classmethod
     def of(cls, spec: ConnectionSpec) -> "Settings":
@@ -38,18 +33,15 @@ class Settings:
         if market not in ("spot", "swap"):
             raise ReadFailed(Code.FIELD_INVALID, "market is 'spot' or 'swap'")
         try:
-            mode = PositionMode(said.get("position_mode") or PositionMode.NETTING)
             leverage = Decimal(str(said.get("leverage") or 1))
             reply_timeout = float(said.get("reply_timeout") or REPLY_TIMEOUT)
         except (ValueError, InvalidOperation) as error:
-            fields = "position_mode, leverage or reply_timeout"
-            raise ReadFailed(Code.FIELD_INVALID, fields) from error
+            raise ReadFailed(Code.FIELD_INVALID, "leverage or reply_timeout") from error
         return cls(
             market=market,
             currency=str(said.get("currency") or "USDT").upper(),
             symbols=_symbols(said.get("symbols")),
             sandbox=bool(said.get("sandbox", False)),
-            position_mode=mode if market == "swap" else PositionMode.NETTING,
             leverage=max(Decimal(1), leverage) if market == "swap" else Decimal(1),
             reply_timeout=reply_timeout,
         )

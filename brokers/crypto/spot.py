@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
-from brokers.crypto.parse import moment, number, number_or, position_id
+from brokers.crypto.parse import moment, number, number_or
 from brokers.messages import BrokerPosition, Instrument, Side
 
 
@@ -42,7 +42,7 @@ def held(of: Instrument, balance: Decimal, trades: Sequence[Mapping[str, Any]]) 
             price = (price * quantity + step.price * step.change) / (quantity + step.change)
         quantity = max(Decimal(0), quantity + step.change)
     return BrokerPosition(
-        broker_position_id=position_id(of.symbol),
+        broker_position_id=of.symbol,
         symbol=of.symbol,
         side=Side.BUY,
         quantity=sellable(balance, of),

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from brokers.crypto import parse, reads
+from brokers.crypto import parse
 from brokers.crypto.clients import Client
 from brokers.messages import ConnectionSpec, Execution, OrderReport, OrderRequest
 
@@ -34,8 +34,7 @@ def tell(
     """
     symbol = request.symbol if request else str(order["symbol"])
     size = parse.contract_size(client.market(symbol))
-    position = reads.position_of(client, order)
     now = datetime.now(UTC)
     return parse.reports(
-        spec.connection_id, name, order, fills, size=size, now=now, position=position
+        spec.connection_id, name, order, fills, size=size, now=now, position=symbol
     )

@@ -115,10 +115,9 @@ def house_of(name: str, *, swap: bool = False, **settings: Any) -> House:
     symbol, size = NAMES[(name, swap)]
     step = D("0.001") if size == 1 else D("0.1")
     market = Market("BTC", "USDT", step, D("0.1"), D(5), size)
-    hedged = settings.get("position_mode") == "HEDGING"
     venue = Venue(
         {symbol: market}, {symbol: D("50000.0")}, {"USDT": D(100000)}, derivatives=swap,
-        hedged=hedged, unique="always" if name == "bybit" else "open",
+        unique="always" if name == "bybit" else "open",
     )  # fmt: skip
     server = Server(SPEAK[name], venue)
     ours = "BTC/USDT:USDT" if swap else "BTC/USDT"

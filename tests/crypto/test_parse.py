@@ -141,12 +141,12 @@ def test_what_rests_is_told_whatever_it_is() -> None:
 
 def test_a_position_has_a_side_or_is_refused() -> None:
     read = {"symbol": "X", "contracts": "3", "side": "short", "entryPrice": "5"}
-    assert parse.position({**read, "contracts": "0"}, D(1), hedged=False) is None
-    short = parse.position(read, D(2), hedged=True)
+    assert parse.position({**read, "contracts": "0"}, D(1)) is None
+    short = parse.position(read, D(2))
     assert short is not None
-    assert (short.broker_position_id, short.side, short.quantity) == ("X:short", Side.SELL, D(6))
+    assert (short.broker_position_id, short.side, short.quantity) == ("X", Side.SELL, D(6))
     with pytest.raises(ValueError, match="side"):
-        parse.position({**read, "side": None}, D(1), hedged=False)
+        parse.position({**read, "side": None}, D(1))
 
 
 def test_an_execution_closes_when_it_realises_something() -> None:
@@ -154,9 +154,6 @@ def test_an_execution_closes_when_it_realises_something() -> None:
     assert not parse.closes({"side": "buy"}, spot=True)
     assert not parse.closes({"side": "sell", "info": {"realizedPnl": "0"}}, spot=False)
     assert parse.closes({"side": "sell", "info": {"fillPnl": "-3"}}, spot=False)
-    for held, side, does in (("LONG", "sell", True), ("short", "sell", False)):
-        trade = {"side": side, "info": {"positionSide": held, "realizedPnl": "0"}}
-        assert parse.closes(trade, spot=False) is does
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,12 @@
-"""Linear perpetuals: contracts, one-way and hedge mode, reduce-only exits."""
+"""Linear perpetuals: contracts, one-way mode, reduce-only exits."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from brokers.base import Rejected
-from brokers.messages import CheckResult, CloseCause, ExitSafety, PositionMode, Side
+from brokers.base import ReadFailed, Rejected
+from brokers.messages import CheckResult, CloseCause, ExitSafety, Side
 from common.codes import Code
 from tests.crypto.cast import D, House, close, house_of
 
@@ -22,7 +22,8 @@ def one_way(request: pytest.FixtureRequest) -> Iterator[House]:
 
 @pytest.fixture(params=NAMES)
 def hedge(request: pytest.FixtureRequest) -> Iterator[House]:
-    made = house_of(request.param, swap=True, position_mode="HEDGING")
+    made = house_of(request.param, swap=True)
+    made.venue.hedged = True
     yield made
     close(made)
 
@@ -47,27 +48,20 @@ def test_a_short_is_a_position_too(one_way: House) -> None:
     )  # fmt: skip
 
 
-def test_hedge_mode_holds_both_sides_and_closes_the_right_one(hedge: House) -> None:
-    long = hedge.submit(hedge.order(quantity=D("0.2")))
-    short = hedge.submit(hedge.order(side=Side.SELL, quantity=D("0.3")))
-    held = {p.side: p for p in hedge.run(hedge.adapter.positions(hedge.spec))}
-    assert (held[Side.BUY].quantity, held[Side.SELL].quantity) == (D("0.2"), D("0.3"))
-    assert long[0].broker_position_id == held[Side.BUY].broker_position_id
-    assert short[0].broker_position_id == held[Side.SELL].broker_position_id
-    closing = hedge.order(side=Side.SELL, quantity=D("0.2"), reduce_only=True)
-    told = hedge.submit(closing)
-    assert told[0].broker_position_id == held[Side.BUY].broker_position_id
-    (left,) = hedge.run(hedge.adapter.positions(hedge.spec))
-    assert (left.side, left.quantity) == (Side.SELL, D("0.3"))
-
-
-def test_the_test_tells_a_position_mode_that_differs(hedge: House) -> None:
-    hedge.venue.hedged = False
+def test_an_account_in_hedge_mode_is_not_traded(hedge: House) -> None:
+    """All entries of one side would be one position there: that is neither netting nor hedging."""
     checks = hedge.run(hedge.adapter.test(hedge.spec))
-    modes = [check.result for check in checks if check.name == "position mode"]
-    assert modes == ([] if hedge.spec.exchange_name == "bybit" else [CheckResult.FAIL])
-    state = hedge.run(hedge.adapter.account(hedge.spec))
-    assert state.position_mode is PositionMode.HEDGING
+    assert [one.result for one in checks if one.name == "position mode"] == [CheckResult.FAIL]
+    with pytest.raises(Rejected):
+        hedge.submit(hedge.order())
+    hedge.venue.place(hedge.their_symbol, "BUY", "MARKET", D(1), side_of="LONG")
+    with pytest.raises(ReadFailed, match="one-way"):
+        hedge.run(hedge.adapter.positions(hedge.spec))
+
+
+def test_the_test_says_that_the_mode_is_right(one_way: House) -> None:
+    checks = one_way.run(one_way.adapter.test(one_way.spec))
+    assert [one.result for one in checks if one.name == "position mode"] == [CheckResult.OK]
 
 
 def test_open_profit_is_in_the_equity_not_in_the_balance(one_way: House) -> None:

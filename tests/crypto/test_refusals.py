@@ -82,7 +82,7 @@ def test_an_order_with_levels_is_refused_and_nothing_leaves(each: House, which: 
 
 
 @pytest.mark.parametrize(
-    "settings", [{"market": "margin"}, {"position_mode": "BOTH"}, {"leverage": "much"}]
+    "settings", [{"market": "margin"}, {"reply_timeout": "long"}, {"leverage": "much"}]
 )
 def test_settings_that_make_no_sense_are_told(each: House, settings: dict[str, str]) -> None:
     spec = replace(each.spec, settings={**each.spec.settings, **settings})

@@ -48,12 +48,12 @@ class CryptoStage(Stage):
     absence = 8.0
     tick = D("0.1")
 
-    def __init__(self, exchange: str, *, swap: bool, hedged: bool) -> None:
+    def __init__(self, exchange: str, *, swap: bool) -> None:
         self.exchange = exchange
         self.their_symbol, size = NAMES[exchange, swap]
         step = D("0.001") if size == 1 else D("0.1")
         self.market = Market("BTC", "USDT", step, D("0.1"), D(5), size)
-        self.venue, self.other = (self._venue(key, swap, hedged) for key in ("key-1", "key-2"))
+        self.venue, self.other = (self._venue(key, swap) for key in ("key-1", "key-2"))
         self.server = Server(SPEAK[exchange], self.venue, self.other)
         self.symbol = "BTC/USDT:USDT" if swap else "BTC/USDT"
         said = {"market": "swap" if swap else "spot", "symbols": [self.symbol]}
@@ -61,7 +61,7 @@ class CryptoStage(Stage):
             f"c-{exchange}",
             "main",
             exchange_name=exchange,
-            settings={**said, "reply_timeout": 1.5, "position_mode": _mode(hedged)},
+            settings={**said, "reply_timeout": 1.5},
             credentials=self._keys(self.venue),
         )
         self.adapter = self._adapter()
@@ -69,10 +69,10 @@ class CryptoStage(Stage):
             Offer.HOST: NO_HOST, Offer.ACCOUNT: NO_ACCOUNT, Trouble.STOPS_NEAR: NO_STOPS,
         }  # fmt: skip
 
-    def _venue(self, key: str, swap: bool, hedged: bool) -> Venue:
+    def _venue(self, key: str, swap: bool) -> Venue:
         return Venue(
             {self.their_symbol: self.market}, {self.their_symbol: PRICE}, {"USDT": D(1_000_000)},
-            derivatives=swap, hedged=hedged, key=key,
+            derivatives=swap, key=key,
             unique="always" if self.exchange == "bybit" else "open",
         )  # fmt: skip
 
@@ -156,14 +156,10 @@ class CryptoStage(Stage):
         await asyncio.to_thread(self.server.stop)
 
 
-def _mode(hedged: bool) -> str:
-    return "HEDGING" if hedged else "NETTING"
-
-
-def _opening(exchange: str, *, swap: bool = False, hedged: bool = False) -> Open:
+def _opening(exchange: str, *, swap: bool = False) -> Open:
     @contextlib.asynccontextmanager
     async def opened() -> AsyncIterator[Stage]:
-        stage = await asyncio.to_thread(lambda: CryptoStage(exchange, swap=swap, hedged=hedged))
+        stage = await asyncio.to_thread(lambda: CryptoStage(exchange, swap=swap))
         try:
             yield stage
         finally:
@@ -174,7 +170,7 @@ def _opening(exchange: str, *, swap: bool = False, hedged: bool = False) -> Open
 
 STAGES = {
     "binance spot": _opening("binance"),
-    "binance perpetuals": _opening("binance", swap=True, hedged=True),
+    "binance perpetuals": _opening("binance", swap=True),
     "bybit perpetuals": _opening("bybit", swap=True),
     "okx perpetuals": _opening("okx", swap=True),
     "kraken spot": _opening("kraken"),

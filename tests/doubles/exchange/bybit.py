@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qs
 
-from tests.doubles.exchange.venue import Order, Refused, Trade, Venue
+from tests.doubles.exchange.venue import Order, Position, Refused, Trade, Venue
 
 CODES = {
     "symbol": (10001, "params error: symbol invalid"),
@@ -137,10 +137,13 @@ class Bybit:
         ]  # fmt: skip
         return {"list": [{"accountType": "UNIFIED", "coin": coins}]}
 
-    def _position_list(self, _: Mapping[str, Any]) -> Any:
+    def _position_list(self, ask: Mapping[str, Any]) -> Any:
+        """What is held; of a symbol that is named also that nothing is."""
         found = []
-        for (name, side_of), held in self._venue.positions.items():
-            if held.amount:
+        sides = ("LONG", "SHORT") if self._venue.hedged else ("BOTH",)
+        flat = {(ask.get("symbol", ""), side): Position() for side in sides}
+        for (name, side_of), held in {**flat, **self._venue.positions}.items():
+            if held.amount or ask.get("symbol") == name:
                 price, direction = self._venue.prices[name], -1 if side_of == "SHORT" else 1
                 is_long = held.amount * direction > 0
                 found.append({
