@@ -122,6 +122,8 @@ class Clients:
         base = getattr(importlib.import_module("ccxt.async_support"), known.name, None)
         if known.name not in importlib.import_module("ccxt").exchanges or base is None:
             raise ReadFailed(Code.FIELD_INVALID, f"ccxt knows no exchange {known.name!r}")
+        if settings.market == "swap" and not known.swap:
+            raise ReadFailed(Code.FIELD_INVALID, f"{known.name} has spot only: set market to spot")
         kind = type(known.name, (Watched, base), {})
         exchange = kind(
             {

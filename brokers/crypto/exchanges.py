@@ -1,10 +1,11 @@
 """What each exchange does with client order ids, look-ups and late requests: data, with its source.
 
 Sources: `ccxt` is the source of ccxt 4.5.90, read 2026-11-20 (method names in its file of the
-exchange). `docs` is the exchange's own reference: read that day for Binance's futures "Query Order"
-and Kraken's "Client Order Identifiers", otherwise remembered, and to be read again before the
-adapter trades real money. An exchange that is not here works by ccxt's unified
-names alone: its orders cannot be looked up by our id, so an unknown outcome is left to people.
+exchange). `docs` is the exchange's own reference, read that day: Binance's spot repository and
+Bybit's (both of July 2026), Binance's futures "Query Order", Kraken's "Client Order Identifiers"
+and rate limits; OKX's in copies. What is marked `remembered` was not read again there.
+An exchange that is not here works by ccxt's unified names alone: its orders cannot be looked up by
+our id, so an unknown outcome is left to people.
 """
 
 from collections.abc import Mapping
@@ -134,7 +135,7 @@ BYBIT = Exchange(
     cancel_name="orderLinkId",
     id_length=36,
     id_letters="A-Za-z0-9_-",
-    # docs v5 /order/realtime (open and the 500 last closed), then /order/history; both by
+    # docs v5 /order/realtime (openOnly: open ones, or the 500 last closed), /order/history; both by
     # orderLinkId. ccxt's fetchOrder warns of exactly that for a unified account.
     lookup=Lookup.REALTIME_HISTORY,
     dialect=Dialect.BYBIT,
@@ -185,7 +186,7 @@ OKX = Exchange(
     fills_page=100,
     # ccxt features.fetchOpenOrders: limit 100.
     open_page=100,
-    # docs "Get transaction details (last 3 days)": at once; ccxt's own choice, of 3 months, lags.
+    # remembered, "Get transaction details (last 3 days)": at once; ccxt's, of 3 months, lags.
     recent_fills={"method": "privateGetTradeFills"},
     # docs "Order expiry": header expTime, refused afterwards; not part of the signature.
     expires_seconds=EXPIRES_SECONDS,
@@ -208,13 +209,13 @@ KRAKEN = Exchange(
     dialect=Dialect.KRAKEN,
     # ccxt: kraken is spot only (futures are another exchange, krakenfutures).
     swap=False,
-    # docs "Get Closed Orders" name no end; this is what we rely on.
+    # remembered: "Get Closed Orders" names no end; this is what we rely on.
     horizon=timedelta(days=14),
     fills_horizon=timedelta(days=80),
     fills_page=50,
-    # docs "Add Order": `deadline` (RFC 3339), 500 ms to 60 s ahead.
+    # remembered, "Add Order": `deadline` (RFC 3339), 500 ms to 60 s ahead.
     expires_seconds=EXPIRES_SECONDS,
-    # docs: a nonce that is not greater than the last one is refused, so requests must not overtake.
+    # remembered: a nonce that is not greater than the last one is refused: none may overtake.
     # Between processes the key's own nonce window helps (ten seconds; a key for us alone).
     one_at_a_time=True,
 )

@@ -84,6 +84,13 @@ def test_where_there_is_no_sandbox_the_test_says_so() -> None:
     close(made)
 
 
+def test_where_there_are_no_perpetuals_the_test_says_so() -> None:
+    made = house_of("kraken", market="swap")
+    (check,) = made.run(made.adapter.test(made.spec))
+    assert (check.result, "spot only" in check.detail) == (CheckResult.FAIL, True)
+    close(made)
+
+
 def test_a_clock_that_went_wrong_is_measured_anew_for_reads(each: House) -> None:
     each.warm()
     each.venue.skew_ms = 120_000

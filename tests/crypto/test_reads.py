@@ -227,7 +227,9 @@ def test_a_late_history_is_no_proof_of_absence() -> None:
     request = made.order()
     made.submit(request)
     made.venue.history_late = True
-    told = made.run(made.another().find_order(made.spec, request.client_order_id))
+    other = made.another()
+    told = made.run(other.find_order(made.spec, request.client_order_id))
     assert told is not None
     assert [one.kind for one in told] == [ReportKind.FILLED]
+    made.run(other.disconnect())
     close(made)

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from brokers.crypto.exchanges import CHECKED
+from brokers.crypto.exchanges import CHECKED, Exchange
 from brokers.messages import (
     Capabilities,
     ConnectionSpec,
@@ -64,12 +64,13 @@ def columns() -> list[Column]:
     rest = sorted(ours.difference(FIRST))
     found = []
     for kind in (*(kind for kind in FIRST if kind in ours), *rest):
-        exchanges = CHECKED if kind == "crypto" else {"": None}
-        for name in exchanges:
+        exchanges: Mapping[str, Exchange | None] = CHECKED if kind == "crypto" else {"": None}
+        for name, known in exchanges.items():
             heading = EXCHANGES.get(name, name) if name else _heading(kind)
             can = {
                 variant: _can(kind, ConnectionSpec("", "", name, settings))
                 for variant, settings in VARIANTS.get(kind, {"": {}}).items()
+                if known is None or known.swap or settings["market"] != "swap"
             }
             found.append(Column(heading, can))
     return found
