@@ -33,7 +33,8 @@ from execution.drift.wanted import ask_for
 log = structlog.get_logger(__name__)
 CLOSE_SECONDS = 3.0
 GIVE_BACK_SECONDS = 20.0  # for calls in hand; then the lane goes all the same, and they are UNKNOWN
-REST_EVERY_SECONDS, WAKE_EVERY = 60.0, 10  # who rests is read and compared each tenth time
+REST_EVERY_SECONDS = 60.0
+WAKE_SECONDS = 600  # who rests is read so often: its balance must not be too old for the next order
 READ_EVERY_SECONDS = 20.0
 AGAIN_SECONDS = 1.0  # after a stream broke
 
@@ -55,7 +56,8 @@ WHERE c.lane = ANY(%s::text[]) AND c.is_active AND c.archived_at IS NULL
 
 # Nothing of ours is live there, and nobody has used it for long, or it is switched off.
 IDLE = f"""
-SELECT {_WHAT} FROM connections_executionconnection c
+SELECT {_WHAT}, c.is_active AND c.archived_at IS NULL AS is_wanted
+FROM connections_executionconnection c
 LEFT JOIN connections_connectionhealth h ON h.connection_id = c.id
 WHERE c.lane <> '' AND c.lane = ANY(%(lanes)s::text[])
   AND (NOT c.is_active OR c.archived_at IS NOT NULL
@@ -81,6 +83,7 @@ class Sessions:
         self._fresh: set[str] = set()
         self._read_at = self._rested_at = machine_time()
         self._leaving_since: dict[str, float] = {}
+        self._woken: dict[UUID, float] = {}
         self._listening: dict[str, Future[None]] = {}
         self._told = threading.Event()
 
@@ -144,12 +147,23 @@ class Sessions:
                 "idle": settings.FILLCAST_SESSION_IDLE_SECONDS,
             },
         )
-        minute = int(machine_time() // REST_EVERY_SECONDS)
-        waking = {row.connection_id for row in idle if is_waking(row.connection_id, minute)}
+        wanted = [row.connection_id for row in idle if row.is_wanted]
+        waking = {one for one in wanted if self._is_waking(one)}
         of_process.let_rest(row.connection_id for row in idle if row.connection_id not in waking)
         self.close([row for row in idle if row.connection_id not in waking])
         if waking:
             ask_for(list(waking))
+
+    def _is_waking(self, connection_id: UUID) -> bool:
+        """Whether an account that rests is up until the next round; not all of them at once."""
+        now = machine_time()
+        woken = self._woken.setdefault(
+            connection_id, now - crc32(connection_id.bytes) % WAKE_SECONDS
+        )
+        if now - woken < WAKE_SECONDS:
+            return False
+        self._woken[connection_id] = now
+        return True
 
     # ---- what brokers tell -----------------------------------------------------------------
     def hear(self, drain: Callable[[], object]) -> None:
@@ -183,11 +197,6 @@ class Sessions:
             except Exception as error:
                 log.warning("a stream of events broke", kind=kind, error=repr(error))
             await asyncio.sleep(AGAIN_SECONDS)
-
-
-def is_waking(connection_id: UUID, minute: int) -> bool:
-    """Whether an account that rests is up in this minute: one of ten, each its own. Pure."""
-    return (crc32(connection_id.bytes) + minute) % WAKE_EVERY == 0
 
 
 async def _close(accounts: Sequence[Any]) -> list[BaseException | None]:

@@ -16,6 +16,7 @@ from common.sealing import new_private_key, public_key_of
 from config import doctor, doctor_servers, doctor_trading
 from config.doctor import FAIL, OK, WARN, examine, is_well, well
 from config.management.commands import doctor as command
+from connections.lanes import Lane
 from connections.models import ConnectionHealth, DataConnection, Epoch, HealthStatus, KillSwitch
 from events.models import Event, EventKind
 from execution.epochs.epochs import open_epoch, release_epoch
@@ -94,6 +95,19 @@ def test_keys(
 )
 def test_workers(alive: list[str], silent: list[str], verdicts: list[CheckResult]) -> None:
     assert [check.result for check in doctor_trading.judge_workers(alive, silent)] == verdicts
+
+
+def test_lanes_that_nobody_holds_are_a_warning_that_names_what_to_start() -> None:
+    assert result(doctor_trading.judge_lanes([])) is OK
+    held = Lane("sessions.1", 3, "host-1", 5.0)
+    assert result(doctor_trading.judge_lanes([held])) is OK
+    found = [held, Lane("mt5.london", 2, "", None), Lane("sessions.4", 7, "", 90.0)]
+    check = doctor_trading.judge_lanes(found)
+    assert check.result is WARN
+    assert "2 of 3" in check.detail
+    assert "9 accounts" in check.detail
+    assert "-Q mt5.london" in check.hint
+    assert "-Q sessions`" in check.hint
 
 
 @pytest.mark.parametrize(

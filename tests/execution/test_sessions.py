@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from decimal import Decimal as D
 from typing import Any
-from uuid import UUID
 
 import pytest
 from django.db import connection
@@ -16,6 +15,7 @@ from django.utils import timezone
 
 from brokers.base import Guard
 from brokers.messages import ConnectionSpec, OrderRequest
+from common.clocks import machine_time
 from common.codes import Code
 from common.sql import run
 from connections import lanes as of_process
@@ -23,7 +23,7 @@ from connections.models import ConnectionHealth, ExecutionConnection, LaneLease
 from connections.polling import refresh_due_accounts
 from execution.calls import runtime
 from execution.calls.runtime import Runtime
-from execution.calls.sessions import WAKE_EVERY, is_waking
+from execution.calls.sessions import WAKE_SECONDS
 from execution.drift.reconcile import reconcile_all, reconcile_new
 from execution.models import Order
 from execution.reports.streams import drain_now
@@ -174,21 +174,18 @@ def idle(laned: ExecutionConnection, session: Runtime) -> ExecutionConnection:
     return laned
 
 
-def minute_of(one: UUID, *, waking: bool) -> float:
-    """A machine time at which this one is up, or is not."""
-    return next(60.0 * n + 1 for n in range(WAKE_EVERY) if is_waking(one, n) is waking)
-
-
-def test_an_idle_session_is_closed_and_left_alone_but_for_one_minute_of_ten(
+def test_an_idle_session_is_closed_and_left_alone_but_each_ten_minutes(
     idle: ExecutionConnection, session: Runtime, spoken: list[tuple[str, str]],
     monkeypatch: pytest.MonkeyPatch, broker: Double,
 ) -> None:  # fmt: skip
-    def at(waking: bool) -> None:
-        now = minute_of(idle.pk, waking=waking)
-        monkeypatch.setattr("execution.calls.sessions.machine_time", lambda: now)
+    now = machine_time()
+
+    def rest(seconds: float) -> None:
+        monkeypatch.setattr("execution.calls.sessions.machine_time", lambda: now + seconds)
         session.sessions.rest()
 
-    at(waking=False)
+    session.sessions._woken[idle.pk] = now
+    rest(1)
     assert spoken == [("disconnect", str(idle.pk))]
     spoken.clear()
     broker.calls.clear()
@@ -196,11 +193,13 @@ def test_an_idle_session_is_closed_and_left_alone_but_for_one_minute_of_ten(
     reconcile_all()
     reconcile_new()
     assert (spoken, broker.calls) == ([], [])
-    at(waking=True)
+    rest(WAKE_SECONDS)
     refresh_due_accounts()
     reconcile_new()
     assert spoken == [("account", str(idle.pk))]
     assert {name for name, _ in broker.calls} >= {"positions", "open_orders"}
+    rest(WAKE_SECONDS + 60)
+    assert spoken[1:] == [("disconnect", str(idle.pk))]
 
 
 def test_a_session_with_something_open_does_not_rest(
@@ -216,14 +215,12 @@ def test_a_session_with_something_open_does_not_rest(
 
 
 def test_who_is_switched_off_has_no_session(
-    laned: ExecutionConnection, session: Runtime, spoken: list[tuple[str, str]],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    laned: ExecutionConnection, session: Runtime, spoken: list[tuple[str, str]]
+) -> None:
     session.sessions.tend()
     ExecutionConnection.objects.filter(pk=laned.pk).update(is_active=False)
     run("UPDATE connections_connectionhealth SET last_tested_at = now()")
-    now = minute_of(laned.pk, waking=False)
-    monkeypatch.setattr("execution.calls.sessions.machine_time", lambda: now)
+    session.sessions._woken[laned.pk] = machine_time() - WAKE_SECONDS  # its turn, were it on
     session.sessions.rest()
     assert spoken == [("disconnect", str(laned.pk))]
 

@@ -3,12 +3,15 @@
 The double outlives our processes and remembers what it accepted."""
 
 import json
+import statistics
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.doubles.tws.remote import RemoteTws
+from tests.faults.fleet import until
 from tests.faults.place import Place
 from tests.faults.servers import Servers
 
@@ -43,6 +46,16 @@ def tws(tmp_path: Path) -> Iterator[RemoteTws]:
         double.close()
 
 
+HEALTH = f"SELECT * FROM connections_connectionhealth WHERE connection_id = ({MINE})"
+ORDERS = f"SELECT * FROM execution_order WHERE connection_id = ({MINE}) ORDER BY id"
+SOON_SECONDS = 0.1
+
+
+def compared(place: Place) -> None:
+    """Wait until the account has passed its test and was compared: it may trade."""
+    place.wait(lambda: place.ours.rows(HEALTH)[0].reconciled_at, "not tested and compared", 60)
+
+
 @pytest.fixture
 def place(servers: Servers, tmp_path: Path, tws: RemoteTws) -> Iterator[Place]:
     """One account of the smallest feed is at the gateway."""
@@ -60,17 +73,12 @@ def test_an_account_at_a_gateway_goes_on_in_the_next_session_worker(
 ) -> None:
     place.fleet.worker("general", "execution,exits,maintenance", wait=False)
     first = place.fleet.worker("first", "sessions", threads=2)
-    health = f"SELECT * FROM connections_connectionhealth WHERE connection_id = ({MINE})"
-    place.wait(
-        lambda: place.ours.rows(health)[0].reconciled_at is not None,
-        f"not tested and compared: {place.ours.rows(health)}", 60,
-    )  # fmt: skip
+    compared(place)
     assert len(tws.state()["clients"]) == 1
     place.quote()
     place.hands.do("publish", feed=50)
-    order = f"SELECT * FROM execution_order WHERE connection_id = ({MINE}) ORDER BY id"
-    place.wait(lambda: place.ours.rows(order)[0].status == "FILLED", str(place.ours.rows(order)))
-    entry = place.ours.rows(order)[0]
+    place.wait(lambda: place.ours.rows(ORDERS)[0].status == "FILLED", str(place.ours.rows(ORDERS)))
+    entry = place.ours.rows(ORDERS)[0]
     assert tws.state()["accepted"].count(entry.client_order_id) == 1
     client = tws.state()["clients"]
     first.kill()
@@ -78,20 +86,43 @@ def test_an_account_at_a_gateway_goes_on_in_the_next_session_worker(
     taken = "SELECT taken_at FROM connections_lanelease WHERE owner = (SELECT id FROM"
     taken += f" execution_workerlease WHERE pid = {second.pid})"
 
-    def compared() -> bool:
-        [since], at = place.ours.rows(taken) or [None], place.ours.rows(health)[0].reconciled_at
+    def compared_since() -> bool:
+        [since], at = place.ours.rows(taken) or [None], place.ours.rows(HEALTH)[0].reconciled_at
         return bool(since and at and at > since.taken_at)
 
-    place.wait(compared, "not compared by the next", 60)
+    place.wait(compared_since, "not compared by the next", 60)
     assert tws.state()["clients"] == client  # the same id: it may cancel what the first has placed
     opening = place.ours.value("SELECT min(id) FROM signals_signal")
     place.hands.do("publish", action="CLOSE", refers_to=opening)
     flat = "SELECT count(*) FROM positions_executionposition WHERE quantity > 0"
     flat += f" AND connection_id = ({MINE})"
-    place.wait(lambda: place.ours.value(flat) == 0, str(place.ours.rows(order)), 60)
+    place.wait(lambda: place.ours.value(flat) == 0, str(place.ours.rows(ORDERS)), 60)
     state = tws.state()
     assert set(state["positions"].values()) <= {"0", 0, "0.0"}
-    ours = [row.client_order_id for row in place.ours.rows(order)]
+    ours = [row.client_order_id for row in place.ours.rows(ORDERS)]
     assert [state["accepted"].count(one) for one in ours] == [1] * len(ours)
     assert second.end() == 0
     assert tws.until(lambda told: not told["clients"])
+
+
+def test_what_a_gateway_tells_is_in_our_rows_within_a_tenth_of_a_second(
+    place: Place, tws: RemoteTws
+) -> None:
+    """From the broker's word to the commit of apply_reports, through a real session worker."""
+    place.fleet.worker("maintenance", "maintenance", wait=False)
+    place.fleet.worker("sessions", "sessions", threads=2)
+    compared(place)
+    place.quote()
+    place.hands.do("publish", feed=50, count=4, order_type="LIMIT", open_price="1.05", sl="1.04")
+    place.wait(
+        lambda: [row.status for row in place.ours.rows(ORDERS)] == ["SUBMITTED"] * 4, "not resting"
+    )
+    took = []
+    for order in place.ours.rows(ORDERS):
+        said = order.client_order_id, str(order.quantity), "1.05"
+        tws.do("fill", *said)
+        filled = f"SELECT status = 'FILLED' FROM execution_order WHERE id = {order.id}"
+        took.append(until(partial(place.ours.value, filled), 10, "not heard"))
+    median = statistics.median(took)
+    print(f"from TWS to the row: median {1000 * median:.0f} ms, longest {1000 * max(took):.0f} ms")
+    assert median < SOON_SECONDS
