@@ -6,6 +6,7 @@ import pytest
 
 from brokers.conformance.run import Mark, Open, cases, run
 from brokers.conformance.table import line, reasons_of, summary
+from brokers.registry import BUILT_IN
 from tests.conformance.reviewed import DOCS, page, reviewed
 from tests.conformance.stages import kinds, needs_database, stages_of
 
@@ -25,6 +26,12 @@ def test_every_check(name: str, opened: Open) -> None:
     print(name, summary(results))
     assert [line(one) for one in results if one.mark is Mark.FAIL] == []
     assert reasons_of({name: results})[name] == reviewed()[name]
+
+
+def test_every_kind_has_a_stage() -> None:
+    named = {name for kind in kinds() for name in stages_of(kind)}
+    assert BUILT_IN.keys() <= {*kinds(), *named}
+    assert reviewed().keys() == named
 
 
 def test_the_numbers_have_no_gaps() -> None:
