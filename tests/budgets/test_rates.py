@@ -9,6 +9,7 @@ from redis import Redis
 
 from brokers.budgets.rates import Level, Rate, Turn, Wanted
 from brokers.budgets.script import SCRIPT, Asked, words
+from common.embedded.processes import wait_until
 
 RATE = Rate(per_second=10, burst=8)
 
@@ -111,3 +112,23 @@ def test_a_large_request_is_not_overtaken_for_ever_by_small_ones(redis: Redis) -
     assert ask(redis, "a", slow).others == 1
     redis.hset("budget:same rule", "level", 8)
     assert ask(redis, "b", Wanted(others=[1])).others == 1
+
+
+def test_after_somebody_was_without_redis_all_use_their_own_shares_for_a_while(
+    redis: Redis,
+) -> None:
+    """Others may not have seen yet that it is back; what there was may have been used up."""
+
+    def told(*, returned: bool = False, rest: float = 0.0) -> list[bytes]:
+        asked = Asked("x", RATE, Wanted(others=[6], rest=rest), returned, settle=0.3)
+        answer: list[bytes] = redis.eval(SCRIPT, 1, "budget:same rule", *words(asked, "me"))
+        return answer
+
+    redis.hset("budget:same rule", mapping={"level": RATE.burst, "at": 0})
+    assert told(returned=True) == [b"own", b"0.000000"]
+    assert told(rest=5)[0] == b"own"  # who is told to rest says so to all
+    assert float(told()[1]) == pytest.approx(5, abs=0.1)
+    redis.hset("budget:same rule", "rest_until", 0)
+    redis.hset("budget:same rule", "level", 0)
+    assert wait_until(lambda: told()[0] == b"shared", 2)
+    assert int(told()[2]) == 0  # and it begins with nothing
