@@ -17,6 +17,7 @@ from brokers.base import BrokerError, ReadFailed
 from brokers.ibkr import codes
 from brokers.ibkr.hearing import Hearing
 from brokers.ibkr.lines import Line
+from brokers.ibkr.wire import OPEN_ORDER
 from common.codes import Code
 
 OPEN, COMPLETED, POSITIONS, VALUES, TIME = "open", "completed", "positions", "values", "time"
@@ -192,6 +193,12 @@ class Ear:
             line.refused(errorCode, errorString)
             return
         self._listener.on_error(reqId, errorCode, errorString)
+
+    def stranger(self, kind: str, raw: str) -> None:
+        """Somebody else's order that cannot be read: the list of open ones has a gap, ours do not
+        depend on it."""
+        if kind == OPEN_ORDER:
+            self._more(OPEN, (raw,))
 
     def unreadable(self, raw: str) -> None:
         """A message made no sense: what it was an answer to is lost."""

@@ -102,6 +102,8 @@ async def open_orders(session: Session) -> list[BrokerOrder]:
     await session.ready()
     await _learn_names(session)
     snapshot = await session.snapshot()
+    if gap := next((one[0] for one in snapshot.open if len(one) == 1), None):
+        raise ReadFailed(Code.BROKER_UNREACHABLE, f"an order of somebody else's: {gap}")
     executed = {one[0]: one[1] for one in snapshot.open if len(one) == 2}
     told: dict[int, BrokerOrder] = {}
     for contract, order, state in (one for one in snapshot.open if len(one) == 3):

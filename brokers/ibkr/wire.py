@@ -16,6 +16,8 @@ from typing import Any
 from ib_async import client as theirs
 from ib_async import decoder as reading
 
+from brokers.ibkr.parse import parts_of
+
 logging.getLogger("ib_async").setLevel(logging.CRITICAL)  # sessions say what matters of it
 LINGER_NOT = struct.pack("ii", 1, 0)
 Client: Any = theirs.Client  # their code is half typed: taken as not typed at all
@@ -26,6 +28,8 @@ READERS: dict[type, Callable[[str], Any]] = {
     float: lambda said: float(said or 0),
     bool: lambda said: bool(int(said or 0)),
 }
+OPEN_ORDER = "5"
+REF_AT = {OPEN_ORDER: 23, "101": 22}  # where an order's reference stands, in open and ended ones
 RAW_LENGTH = 500  # characters of what cannot be read that are kept
 
 
@@ -48,12 +52,17 @@ class TwsDecoder(Decoder):  # type: ignore[misc]
         return read
 
     def interpret(self, fields: list[str]) -> None:
-        """Read one message. Calls `wrapper.unreadable(raw)` where it makes no sense."""
-        raw = "|".join(fields)[:RAW_LENGTH]
+        """Read one message. Where it makes no sense it calls `wrapper.unreadable(raw)`, of an order
+        that is not ours `wrapper.stranger(raw)`: others may place what ib_async cannot read."""
+        kind, raw = fields[0], "|".join(fields)[:RAW_LENGTH]
+        ref = fields[REF_AT[kind]] if len(fields) > REF_AT.get(kind, len(fields)) else None
         try:
-            self.handlers[int(fields[0])](fields)
+            self.handlers[int(kind)](fields)
         except Exception:
-            self.wrapper.unreadable(raw)
+            if ref is not None and parts_of(ref) is None:
+                self.wrapper.stranger(kind, raw)
+            else:
+                self.wrapper.unreadable(raw)
 
 
 class TwsClient(Client):  # type: ignore[misc]
