@@ -118,17 +118,16 @@ class Books:
 
     def exits(self, client_order_id: str) -> list[OrderReport]:
         """Tell what an exit of ours has closed."""
-        told = [self.left(one) for one in self.closed if one.is_position]
-        return [one for one in told if one.client_order_id == client_order_id]
+        closed = [one for one in self.closed if one.is_position]
+        return [self.left(one) for one in closed if self._left_as(one) == client_order_id]
 
     def left(self, ticket: Ticket) -> OrderReport:
         """Tell how a closed ticket was closed: by an exit of ours, or by whom else."""
         intent = self._exit_of(ticket)
-        entry = parse.client_order_id_of(ticket, self.names)
         return OrderReport(
             ReportKind.FILLED,
             self.spec.connection_id,
-            intent.client_order_id if intent else entry,
+            self._left_as(ticket),
             broker_order_id=f"{ticket.number}:close",
             broker_position_id=self.position_id(ticket),
             fills=(self._out(ticket),),
@@ -272,6 +271,11 @@ class Books:
             f"{ticket.number}:out", self.lots(ticket).quantity(ticket.lots), ticket.close_price,
             self.zone.utc(closed_at), -ticket.commission, self.snapshot.account.currency,
         )  # fmt: skip
+
+    def _left_as(self, ticket: Ticket) -> str:
+        """The client order id of the exit that closed a ticket, or of its entry."""
+        intent = self._exit_of(ticket)
+        return intent.client_order_id if intent else parse.client_order_id_of(ticket, self.names)
 
     def _exit_of(self, ticket: Ticket) -> Intent | None:
         intent = self._closers.get(ticket.number)
