@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from brokers.base import Guard, Tell
+from brokers.base import Guard, NotSent, Tell
 from brokers.messages import Capabilities, ConnectionSpec, OrderRequest
 from brokers.paper.remote.adapter import RemotePaper
 
@@ -53,8 +53,13 @@ class Sessioned(RemotePaper):
         return await super()._read(name, *arguments, **how)
 
     async def _wish(self, name: str, spec: ConnectionSpec, request: Any) -> Any:
-        note(name, spec.connection_id)
-        return await super()._wish(name, spec, request)
+        try:
+            return await super()._wish(name, spec, request)
+        except NotSent:
+            name = "kept back"  # proven: nothing of it left
+            raise
+        finally:
+            note(name.replace(" ", "-"), spec.connection_id)
 
 
 def note(what: str, connection_id: str) -> None:
