@@ -14,11 +14,13 @@ from decimal import Decimal
 from typing import Any
 
 import django
+import psycopg
 
 from tests.doubles.tws.remote import ControlLine
 
 SECONDS = 60.0
-LOOK_SECONDS = 0.001
+LOOK_SECONDS = 0.002
+FILLED = "SELECT filled_quantity FROM execution_order WHERE client_order_id = %s"
 PART = Decimal(100)
 
 
@@ -75,17 +77,18 @@ def main(port: int, n: int) -> dict[str, Any]:
     until(order.filter(status="SUBMITTED").exists)
     name = str(order.get().client_order_id)
     cpu = time.process_time()
-    took = [_heard(control, name, order, PART * (done + 1)) for done in range(n)]
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as line:
+        cursor = line.cursor()  # a plain one: what looks is not what is measured
+        took = [_heard(control, name, cursor, PART * (done + 1)) for done in range(n)]
     cpu = time.process_time() - cpu
     present.stop()
     return {"ms": took, "cpu_ms": 1000 * cpu / n}
 
 
-def _heard(control: ControlLine, name: str, order: Any, wanted: Decimal) -> float:
+def _heard(control: ControlLine, name: str, cursor: Any, wanted: Decimal) -> float:
     began = time.perf_counter()
     control.do("fill", name, str(PART), "1.05")
-    done = order.filter(filled_quantity__gte=wanted)
-    while not done.exists():
+    while cursor.execute(FILLED, (name,)).fetchone()[0] < wanted:
         time.sleep(LOOK_SECONDS)  # the engine's threads are in this process, too
     return 1000 * (time.perf_counter() - began)
 
