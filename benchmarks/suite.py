@@ -16,6 +16,7 @@ from benchmarks import (
     memory,
     monitor,
     mt4,
+    mt4_watch,
     mt5,
     publishing,
     sustained,
@@ -50,6 +51,7 @@ ALONE: dict[str, tuple[Callable[[int], Result], int]] = {  # those that need no 
     "mt5": (mt5.overhead, 1_000),
     "mt4": (mt4.overhead, 500),
     "mt4_memory": (mt4.memory, 200),
+    "mt4_watch": (mt4_watch.watch, 200),
     "crypto": (crypto.overhead, 1_000),
 }
 NAMES = [*BENCHES, *ALONE]

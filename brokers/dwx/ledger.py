@@ -17,7 +17,8 @@ from typing import Any
 from brokers.dwx import disk
 
 KEEP_SECONDS = 400 * 86_400
-REWRITE_ABOVE = 1_000_000  # bytes
+REWRITE_ABOVE = 4_000_000  # bytes
+MOST_RECORDS = 10_000  # of one terminal; it is read as a whole
 OPEN, CLOSE = "open", "close"
 UNSENT, REFUSED, PLACED = "unsent", "refused", "placed"
 
@@ -83,11 +84,16 @@ class Ledger:
         return max([said["number"] for said in self._lines()], default=anything)
 
     def tidy(self) -> None:
-        """Forget what is older than anybody looks back, once the file has grown large."""
+        """Forget what is older than anybody looks back, once the file has grown large; of what is
+        left too much, first what had no effect, then the oldest."""
         if not self._path.exists() or self._path.stat().st_size < REWRITE_ABOVE:
             return
         oldest = time.time() - KEEP_SECONDS
         kept, last = [one for one in self.intents() if one.at >= oldest], self.last_number()
+        spare = len(kept) - MOST_RECORDS
+        first = sorted(kept, key=lambda one: (one.end not in (UNSENT, REFUSED), one.at))
+        gone = {one.number for one in first[: max(0, spare)]}
+        kept = [one for one in kept if one.number not in gone]
         fresh = Ledger(self._path.with_suffix(".new"))
         fresh._path.unlink(missing_ok=True)
         for intent in kept:

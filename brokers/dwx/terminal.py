@@ -52,7 +52,7 @@ class Terminal:
         self._pulse, self._market = Pulse(self._orders), Pulse(self.prices)
         self._busy, self._claiming = threading.Lock(), threading.Lock()
         self._held: int | None = None
-        self._number = self._reserved = 0
+        self._number = self._reserved = self._session = 0
         self._settled = self._is_known = False
 
     # ---- reading --------------------------------------------------------------------------
@@ -95,13 +95,13 @@ class Terminal:
     async def turn(self) -> AsyncIterator[None]:
         """Hold the terminal for one command and its outcome. Raises AwayError: another process
         has the folder, it is busy, or nobody is there."""
-        until = time.monotonic() + self.patience.answer + self.patience.take
+        until, session = time.monotonic() + self.patience.answer + self.patience.take, self._session
         while not self._busy.acquire(blocking=False):
             if time.monotonic() > until:
                 raise AwayError(Code.NOT_CONNECTED, "The terminal is busy with earlier commands.")
             await asyncio.sleep(LOOK_SECONDS)
         try:
-            await asyncio.to_thread(self._claim)
+            await asyncio.to_thread(self._claim, session)
             if not (self._settled and self._is_known):
                 await self._settle()
             yield
@@ -113,14 +113,17 @@ class Terminal:
         self._settled = True
 
     def release(self) -> None:
-        """Let another process have the folder."""
+        """Let another process have the folder. Nothing that was begun before takes it back."""
         with self._claiming:
+            self._session += 1
             if self._held is not None:
                 os.close(self._held)
             self._held, self._settled = None, False
 
-    def _claim(self) -> None:
+    def _claim(self, session: int) -> None:
         with self._claiming:
+            if session != self._session:
+                raise AwayError(Code.NOT_CONNECTED, "The session was ended meanwhile.")
             if self._held is not None:
                 return
             try:
@@ -209,7 +212,7 @@ class Terminal:
             raise OutcomeUnknown(Code.REPLY_LOST, said) from error
 
     async def ended(self, number: int, how: str) -> None:
-        """Note that a command certainly had no effect."""
+        """Note how a command certainly ended."""
         try:
             await asyncio.to_thread(self.ledger.end, number, how)
         except OSError:
@@ -264,6 +267,7 @@ class Terminal:
         if self._slot.exists():
             raise FileExistsError("another program writes commands into this folder")
         if self._number > self._reserved:
+            self.ledger.tidy()
             self._reserved = self._number + NUMBERS
             self.ledger.reserve(self._reserved)
         before = self._told()

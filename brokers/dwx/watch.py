@@ -79,8 +79,9 @@ class Watch:
 
     async def _hold(self, line: Line) -> None:
         try:
-            async with line.terminal.turn():
-                self.add(line)
+            if line.spec.connection_id in self._tried:  # it was not let go before we began
+                async with line.terminal.turn():
+                    self.add(line)
         except AwayError:
             pass  # whoever needs a command is told
 
@@ -148,6 +149,8 @@ class Watch:
             if line.shows_all(one.mark.open, now):
                 self.heard(line, await line.books(snapshot))
                 return
+        if self._watched.get(line.spec.connection_id) is not one:
+            return  # it was let go: nothing may take its folder back
         async with line.terminal.turn():
             await line.with_history()  # which is heard
         if one.is_behind:

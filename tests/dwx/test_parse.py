@@ -347,6 +347,21 @@ def intent(number: int, **said: Any) -> Intent:
     return Intent(number=number, symbol="EURUSD", lots=D("0.1"), **values)
 
 
+def test_a_ledger_that_is_too_long_forgets_what_had_no_effect_first(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    book = Ledger(tmp_path / "ledger.jsonl")
+    for number in range(1, 7):
+        book.write(intent(number, at=time.time() - 100 + number))
+    for number in (4, 5):
+        book.end(number, "refused")
+    monkeypatch.setattr(ledger, "REWRITE_ABOVE", 10)
+    monkeypatch.setattr(ledger, "MOST_RECORDS", 3)
+    book.tidy()
+    assert [one.number for one in book.intents()] == [2, 3, 6]
+    assert book.last_number() == 6
+
+
 def test_the_ledger_forgets_only_what_is_old(tmp_path: Path, monkeypatch: Any) -> None:
     book = Ledger(tmp_path / "ledger.jsonl")
     book.tidy()  # there is none yet

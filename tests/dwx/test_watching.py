@@ -320,6 +320,32 @@ def test_reading_does_not_fail_where_nothing_can_be_asked(owner: Owner) -> None:
     assert other._watch._watched == {}
 
 
+@pytest.mark.parametrize("begin", ["hold", "look"])
+def test_what_was_begun_before_a_disconnect_does_not_take_the_folder_back(
+    owner: Owner, begin: str
+) -> None:
+    """Else this process would keep a terminal whose lane has another owner."""
+    owner.buy()
+
+    async def let_go() -> None:
+        if begin == "look":
+            await owner.adapter.connect(owner.spec)
+        [busy] = owner.adapter._terminals.values()
+        async with busy.turn():  # it has to wait for its turn
+            if begin == "hold":
+                owner.adapter._watch.drop()
+                await owner.adapter.account(owner.spec)
+            tasks = owner.adapter._watch._tasks
+            await soon(lambda: bool(tasks))
+            waiting = list(tasks)
+            await asyncio.sleep(0)
+            await owner.adapter.disconnect(owner.spec)
+        await asyncio.gather(*waiting)
+        await create(str(owner.root)).connect(owner.spec)  # nobody has the folder
+
+    run(let_go())
+
+
 def test_who_is_disconnected_is_watched_no_longer(owner: Owner) -> None:
     async def connect_and_end() -> None:
         await owner.adapter.connect(owner.spec)
