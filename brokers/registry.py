@@ -4,6 +4,7 @@ A third party's package adds a broker by the entry point group `fillcast.brokers
 repository changes.
 """
 
+import threading
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
@@ -28,20 +29,28 @@ BUILT_IN: dict[str, str] = {
 }
 
 
+_own: dict[str, BrokerAdapter] = {}
+_making = threading.RLock()
+
+
 @cache
 def kinds() -> tuple[str, ...]:
     """Return every kind that a connection may have, sorted."""
     return tuple(sorted({*BUILT_IN, *(point.name for point in entry_points(group=ENTRY_POINTS))}))
 
 
-@cache
 def adapter_for(kind: str) -> BrokerAdapter:
-    """Return this process's adapter of a kind; it is created, and its libraries imported, once.
+    """Return this process's adapter of a kind; it is created, and its libraries imported, once,
+    whoever comes first: a second one would open a second session beside the first's.
 
     Raises InvalidInputError FIELD_INVALID for a kind that is not installed; ImportError where its
     library is missing.
     """
-    return new_adapter(kind)
+    if (own := _own.get(kind)) is None:
+        with _making:
+            own = _own.get(kind) or new_adapter(kind)
+            _own[kind] = own
+    return own
 
 
 def new_adapter(kind: str) -> BrokerAdapter:

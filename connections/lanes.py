@@ -17,7 +17,7 @@ from zlib import crc32
 from django.conf import settings
 
 from brokers.messages import Capabilities, ConnectionSpec
-from brokers.registry import adapter_for, kinds
+from brokers.registry import capabilities_of, kinds
 from common.codes import Code
 from common.errors import FillcastError, InvalidInputError, MisconfiguredError
 from common.sql import array, rows
@@ -83,7 +83,7 @@ def lane_for(kind: str, connection_id: UUID, account: str, said: Mapping[str, An
         return GENERAL
     spec = ConnectionSpec(connection_id=str(connection_id), account=account, settings=said)
     try:
-        can = adapter_for(kind).capabilities(spec)
+        can = capabilities_of(kind, spec)
     except (ImportError, MisconfiguredError):
         return nth(str(connection_id), settings.FILLCAST_SESSION_LANES)
     return lane_of(can, connection_id, settings.FILLCAST_SESSION_LANES)

@@ -56,12 +56,12 @@ def played(kind: str, name: str, trading: Runtime) -> Iterator[Stage]:
     _present.append(stage)
     before = registry.BUILT_IN[kind]
     registry.BUILT_IN[kind] = f"{__name__}:adapter"
-    registry.adapter_for.cache_clear()
+    registry._own.clear()
     try:
         yield stage
     finally:
         registry.BUILT_IN[kind] = before
-        registry.adapter_for.cache_clear()
+        registry._own.clear()
         _present.pop()
         trading.wire.ask(opened.__aexit__(None, None, None), 60)
 

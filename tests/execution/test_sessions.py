@@ -13,6 +13,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
+from brokers import registry
 from brokers.base import Guard
 from brokers.messages import ConnectionSpec, OrderRequest
 from common.clocks import machine_time
@@ -77,6 +78,33 @@ def spoken(broker: Double, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, s
 
 def lease() -> LaneLease:
     return LaneLease.objects.get(lane=LANE)
+
+
+def create() -> object:
+    """An adapter whose making takes its time, as importing a library does."""
+    time.sleep(0.05)
+    return object()
+
+
+def test_a_process_has_one_adapter_of_a_kind_whoever_comes_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two would be two sessions under one client id, of which the broker refuses the second."""
+    monkeypatch.setitem(registry.BUILT_IN, "slow", f"{__name__}:create")
+    start, found = threading.Barrier(8), list[object]()
+
+    def reach() -> None:
+        start.wait(10)
+        found.append(registry.adapter_for("slow"))
+
+    threads = [threading.Thread(target=reach) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    del registry._own["slow"]
+    assert len(found) == 8
+    assert len(set(map(id, found))) == 1
 
 
 # ---- taken, lost, given back ----
