@@ -143,8 +143,37 @@ def _changes(
             if entry.live and not entry.executed:  # alone it would open a position of its own
                 require_own(session, entry)
                 fresh.parent_id = entry.order_id
+            else:
+                fresh.quantity = min(fresh.quantity, _left(session, entry))
             changes.append(Change(fresh, is_new=True))
     return changes
+
+
+def _left(session: Session, entry: Record) -> Decimal:
+    """What is still held of an entry by what IBKR has told: a level that is made for more would
+    open a position of its own. Raises Rejected where nothing is.
+
+    Whoever asks for the level may not have heard yet that the old stop, the target or an exit was
+    filled, or that the entry has ended without a fill.
+    """
+    if session.ledger.get(*entry.key) is not entry:  # older than today: its position was read
+        return entry.quantity
+    entered = max(entry.filled, entry.executed)
+    if not entered and entry.ended is ReportKind.FILLED:
+        entered = entry.quantity
+    closing = [one for one in session.ledger.of(entry.connection_id) if _takes_off(one, entry)]
+    closed = sum((max(one.filled, one.executed) for one in closing), Decimal(0))
+    if closed >= entered:
+        raise Rejected(Code.NO_POSITION, "nothing of it is held any more")
+    return entered - closed
+
+
+def _takes_off(record: Record, entry: Record) -> bool:
+    """Whether an order is an entry's stop, target or exit."""
+    if record.leg != ENTRY:
+        return record.client_order_id == entry.client_order_id
+    of_it = record.oca_group == entry.oca_group and record.con_id == entry.con_id
+    return of_it and record.side is entry.side.opposite
 
 
 def _quantity(entry: Record, request: ModifyRequest, now: Record | None) -> Decimal:

@@ -100,6 +100,40 @@ async def test_levels_of_an_entry_that_waits_hang_on_it(stage: Stage) -> None:
 
 
 @played
+async def test_no_level_is_made_for_an_entry_that_ended_without_a_fill(stage: Stage) -> None:
+    await stage.submit(limit())
+    stage.venue.end(ID)
+    await stage.heard(ReportKind.CANCELLED)
+    with pytest.raises(Rejected) as refused:  # who asks has not heard of the end yet
+        await stage.adapter.modify(stage.spec, move("1.08", "1.12"))
+    assert refused.value.code is Code.NO_POSITION
+    assert [one.ref for one in stage.venue.orders] == [ID]
+
+
+@played
+async def test_no_level_is_made_where_the_old_one_has_closed_the_position(stage: Stage) -> None:
+    await stage.submit(protected())
+    stage.venue.quote("EURUSD", "1.0890", "1.0892")  # the stop
+    assert stage.venue.held("EURUSD") == 0
+    await stage.heard(ReportKind.FILLED, n=2)
+    with pytest.raises(Rejected) as refused:  # who asks has not heard of it yet
+        await stage.adapter.modify(stage.spec, move("1.08", "1.12", quantity=Decimal(20000)))
+    assert refused.value.code is Code.NO_POSITION
+    stage.venue.quote("EURUSD", "1.0790", "1.0792")
+    assert stage.venue.held("EURUSD") == 0
+
+
+@played
+async def test_a_new_level_is_for_no_more_than_exits_have_left(stage: Stage) -> None:
+    await stage.submit(order())
+    await stage.submit(exit_of(quantity=15000))
+    (told,) = await stage.adapter.modify(stage.spec, move("1.08", None, quantity=Decimal(20000)))
+    assert told.protected == Decimal(5000)
+    stage.venue.quote("EURUSD", "1.0790", "1.0792")
+    assert stage.venue.held("EURUSD") == 0
+
+
+@played
 async def test_levels_of_a_position_older_than_todays_lists(stage: Stage) -> None:
     await stage.submit(order())
     stage.venue.orders.clear()
