@@ -148,6 +148,12 @@ class Lanes:
         return held.until if held else float("-inf")
 
     @property
+    def names(self) -> list[str]:
+        """Lanes that are ours and not given back, though nothing may be begun in some of them."""
+        with self._lock:
+            return list(self._held)
+
+    @property
     def leaving(self) -> list[str]:
         """Lanes that are to be given back as soon as their calls have ended."""
         with self._lock:

@@ -8,7 +8,7 @@ bell here and is applied within milliseconds.
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from typing import Any
 from uuid import UUID
@@ -37,12 +37,25 @@ REST_EVERY_SECONDS = 60.0
 WAKE_SECONDS = 600  # who rests is read so often: its balance must not be too old for the next order
 READ_EVERY_SECONDS = 20.0
 AGAIN_SECONDS = 1.0  # after a stream broke
+STRAYS_EVERY_SECONDS = 5.0
+STRAYS_SECONDS = 310.0  # a read that began in time may open a session so late (calls/asking.py)
 
 _WHAT = """c.id AS connection_id, c.type, c.account, c.exchange_name, c.settings,
   c.sealed_credentials, c.broker_host, c.lane, coalesce(c.user_id, c.admin_id) AS owner_id"""
 
 OF_LANES = f"""
 SELECT {_WHAT} FROM connections_executionconnection c WHERE c.lane = ANY(%s::text[])
+"""
+
+# A lane goes with its sessions closed, but a read that is under way then opens one again; and an
+# account whose settings changed may be in another lane now, with its session left behind here.
+STRAYS = f"""
+SELECT {_WHAT} FROM connections_executionconnection c
+WHERE c.id = ANY(%s::uuid[]) AND c.lane <> ALL(%s::text[])
+"""
+
+IDS_OF_LANES = """
+SELECT id FROM connections_executionconnection WHERE lane <> '' AND lane = ANY(%s::text[])
 """
 
 TO_OPEN = f"""
@@ -84,6 +97,9 @@ class Sessions:
         self._read_at = self._rested_at = machine_time()
         self._leaving_since: dict[str, float] = {}
         self._woken: dict[UUID, float] = {}
+        self._swept_at = float("-inf")
+        self._known: set[UUID] = set()  # accounts that were in lanes of ours
+        self._strays_since: dict[UUID, float] = {}  # of those that are not any more
         self._listening: dict[str, Future[None]] = {}
         self._told = threading.Event()
 
@@ -92,11 +108,15 @@ class Sessions:
         """Close what was lost, take what is ours, give back what is too much."""
         if lost := self._lanes.take_lost():
             self.close(rows(OF_LANES, (array(lost),)))
-        self._fresh |= set(self._lanes.balance())
+        taken = self._lanes.balance()
+        self._fresh |= set(taken)
         now = machine_time()
         leaving = self._lanes.leaving
         self._leaving_since = {n: self._leaving_since.get(n, now) for n in leaving}
         self.give_back([n for n in leaving if self._may_go(n, now - self._leaving_since[n])])
+        if taken or now - self._swept_at >= STRAYS_EVERY_SECONDS:
+            self._close_strays(now)
+            self._swept_at = now
         self._listen()
 
     def _may_go(self, lane: str, seconds: float) -> bool:
@@ -109,12 +129,28 @@ class Sessions:
             self.close(rows(OF_LANES, (array(names),)))
             self._lanes.give_back(names)
 
-    def close(self, accounts: Sequence[Any]) -> None:
-        """End the sessions of accounts, all at once."""
+    def _close_strays(self, now: float) -> None:
+        """Close, again and again for a while, sessions of accounts that are no longer in our lanes:
+        their next owner would be refused for as long as one is open here."""
+        ours = self._lanes.names
+        strays = rows(STRAYS, (array(self._known), array(ours)))
+        self.close(strays, spare_calls=True)
+        self._strays_since = {
+            row.connection_id: self._strays_since.get(row.connection_id, now) for row in strays
+        }
+        for one, since in self._strays_since.items():
+            if now - since > STRAYS_SECONDS:
+                self._known.discard(one)
+        self._known.update(row.id for row in rows(IDS_OF_LANES, (array(ours),)))
+
+    def close(self, accounts: Sequence[Any], *, spare_calls: bool = False) -> None:
+        """End the sessions of accounts, all at once. spare_calls: not those whose order is on its
+        way, for it would be UNKNOWN."""
         if not accounts:
             return
+        spared = self._wire.calling if spare_calls else frozenset
         try:
-            told = self._wire.ask(_close(accounts), CLOSE_SECONDS)
+            told = self._wire.ask(_close(accounts, spared), CLOSE_SECONDS)
         except TimeoutError:
             log.warning("sessions do not end in time", accounts=len(accounts))
         else:
@@ -150,7 +186,8 @@ class Sessions:
         wanted = [row.connection_id for row in idle if row.is_wanted]
         waking = {one for one in wanted if self._is_waking(one)}
         of_process.let_rest(row.connection_id for row in idle if row.connection_id not in waking)
-        self.close([row for row in idle if row.connection_id not in waking])
+        resting = [row for row in idle if row.connection_id not in waking]
+        self.close(resting, spare_calls=True)
         if waking:
             ask_for(list(waking))
 
@@ -199,8 +236,13 @@ class Sessions:
             await asyncio.sleep(AGAIN_SECONDS)
 
 
-async def _close(accounts: Sequence[Any]) -> list[BaseException | None]:
+async def _close(
+    accounts: Sequence[Any], spared: Callable[[], Collection[str]]
+) -> list[BaseException | None]:
+    busy = spared()  # on the loop, where calls begin
+
     async def close(row: Any) -> None:
-        await adapter_for(row.type).disconnect(spec_from_row(row))
+        if str(row.connection_id) not in busy:
+            await adapter_for(row.type).disconnect(spec_from_row(row))
 
     return list(await asyncio.gather(*map(close, accounts), return_exceptions=True))

@@ -140,6 +140,10 @@ class Wire(threading.Thread):
         calls = list(self._calls.values())
         return any(call.outgoing.lane == lane for call in calls) or self.errands.is_busy(lane)
 
+    def calling(self) -> set[str]:
+        """Return the connections with an order's call under way. On the loop only."""
+        return {call.outgoing.request.connection_id for call in self._calls.values()}
+
     def crowded_out(self, connection_ids: Collection[str]) -> set[str]:
         """Return those of these accounts whose entries must wait: slow ones, beyond their share."""
         if not self.pace.slow:

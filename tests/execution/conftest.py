@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
+from connections import lanes as of_process
 from connections.models import ExecutionConnection
 from execution import tasks
 from execution.calls import held, runtime
@@ -99,3 +100,16 @@ def position(
     found = cast.filled(cast.signal(feed))
     cast.pass_time(1)
     return found
+
+
+@pytest.fixture
+def session(transactional_db: None, broker: Double) -> Iterator[runtime.Runtime]:
+    """A runtime as in a session worker, whose rounds are called by hand."""
+    present = runtime.Runtime("sessions")
+    present.start()
+    before, runtime._present = runtime._present, present
+    yield present
+    runtime._present = before
+    present.stop()
+    of_process._held = of_process._general
+    of_process.let_rest(())

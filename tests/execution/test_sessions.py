@@ -4,7 +4,7 @@ import asyncio
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal as D
 from typing import Any
@@ -22,7 +22,6 @@ from common.sql import run
 from connections import lanes as of_process
 from connections.models import ConnectionHealth, ExecutionConnection, LaneLease
 from connections.polling import refresh_due_accounts
-from execution.calls import runtime
 from execution.calls.runtime import Runtime
 from execution.calls.sessions import WAKE_SECONDS
 from execution.drift.reconcile import reconcile_all, reconcile_new
@@ -36,19 +35,6 @@ from tests.execution.test_errands import until
 
 LANE = "sessions.5"
 SOON_MS = 100
-
-
-@pytest.fixture
-def session(transactional_db: None, broker: Double) -> Iterator[Runtime]:
-    """A runtime as in a session worker, whose rounds are called by hand."""
-    present = Runtime("sessions")
-    present.start()
-    before, runtime._present = runtime._present, present
-    yield present
-    runtime._present = before
-    present.stop()
-    of_process._held = of_process._general
-    of_process.let_rest(())
 
 
 @pytest.fixture
