@@ -31,7 +31,11 @@ from tests.execution.double import Double
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
-STAGED = [("ibkr", "ibkr"), ("mt4", "mt4"), ("mt5", "mt5 hedging")]
+STAGED = [
+    ("ibkr", "ibkr"), ("mt4", "mt4"), ("mt5", "mt5 hedging"), ("crypto", "bybit perpetuals"),
+]  # fmt: skip
+FOREX = ("EUR/USD", "1.09990", "1.09000", "USD")  # pair, bid, stop, the account's currency
+TRADED = {"crypto": ("BTC/USDT", "50000", "49000", "USDT")}
 _present: list[Stage] = []
 
 
@@ -68,14 +72,20 @@ def played(kind: str, name: str, trading: Runtime) -> Iterator[Stage]:
 
 def connected(kind: str, spec: ConnectionSpec, stage: Stage, feed: Feed) -> ExecutionConnection:
     """A connection with these settings that has passed its test before."""
-    is_again = ExecutionConnection.objects.filter(type=kind, account=spec.account).exists()
+    account, exchange_name = spec.account, spec.exchange_name
+    if ExecutionConnection.objects.filter(type=kind, account=account).exists():
+        if exchange_name:  # an account's name is its owner's there
+            account = f"{account} again"
+        else:
+            exchange_name = "again"
     row = cast.account(
-        feed, type=kind, account=spec.account,
-        exchange_name=f"{spec.exchange_name} again".strip() if is_again else spec.exchange_name,
+        feed, type=kind, account=account, exchange_name=exchange_name,
         settings=dict(spec.settings), preset_fixed_quantity=stage.quantity,
         snapshot_balance=D(100_000), snapshot_equity=D(100_000), snapshot_free_margin=D(100_000),
-        instrument_book=kind,
+        snapshot_currency=TRADED.get(kind, FOREX)[3], instrument_book=kind,
     )  # fmt: skip
+    pair, bid, _, _ = TRADED.get(kind, FOREX)
+    cast.quote(row, bid, pair=pair)
     if spec.credentials:
         row.sealed_credentials = seal_credentials(
             spec.credentials, connection_id=row.pk, owner_id=row.owner_id
@@ -88,6 +98,11 @@ def connected(kind: str, spec: ConnectionSpec, stage: Stage, feed: Feed) -> Exec
 
 def state(of: ExecutionConnection) -> ConnectionHealth:
     return ConnectionHealth.objects.get(pk=of.pk)
+
+
+def publish(feed: Feed, kind: str) -> None:
+    pair, _, stop, _ = TRADED.get(kind, FOREX)
+    cast.signal(feed, currency_pair=pair, sl=D(stop))
 
 
 def trade(present: Runtime) -> None:
@@ -122,7 +137,7 @@ def test_a_mistake_is_told_to_its_owner_and_harms_nobody_else(
         assert (state(good).status, noted.status) == ("ACTIVE", "ERROR")
         assert noted.last_error == f"{failed[0].detail} {failed[0].hint}"
         assert Event.objects.filter(kind="connection.error", connection_id=wrong.pk).count() == 1
-        cast.signal(feed)
+        publish(feed, kind)
         trade(trading)
         assert Order.objects.get(connection=good).status == "FILLED"
         assert Order.objects.get(connection=wrong).reason == "CONNECTION_ERROR"
@@ -141,7 +156,7 @@ def test_what_goes_wrong_after_the_test_is_told_by_the_next_order(
         testing.run_test(good.pk)
         book = ExecutionConnection.objects.get(pk=good.pk).instrument_book
         ExecutionConnection.objects.filter(pk=wrong.pk).update(instrument_book=book)
-        cast.signal(feed)
+        publish(feed, kind)
         trade(trading)
         order = Order.objects.get(connection=wrong)
         assert Order.objects.get(connection=good).status == "FILLED"
@@ -169,7 +184,7 @@ def test_what_the_broker_does_not_allow_is_a_refusal_with_its_code(
         row = connected(kind, stage.spec, stage, feed)
         assert {check.result for check in testing.run_test(row.pk)} <= {"ok", "warn"}
         trading.wire.ask(stage.begin(trouble), 30)
-        cast.signal(feed)
+        publish(feed, kind)
         trade(trading)
         order = Order.objects.get(connection=row)
         trading.wire.ask(stage.end(), 30)
@@ -189,10 +204,10 @@ def test_a_symbol_that_the_broker_lost_is_a_refusal_with_its_code(
         row = connected(kind, stage.spec, stage, feed)
         testing.run_test(row.pk)
         book = ExecutionConnection.objects.get(pk=row.pk).instrument_book
-        Instrument.objects.filter(book=book, pair="EUR/USD", is_preferred=True).update(
-            symbol="GONE"
-        )
-        cast.signal(feed)
+        Instrument.objects.filter(
+            book=book, pair=TRADED.get(kind, FOREX)[0], is_preferred=True
+        ).update(symbol="GONE")
+        publish(feed, kind)
         trade(trading)
         order = Order.objects.get(connection=row)
         assert order.reason == "UNKNOWN_SYMBOL_AT_BROKER"
