@@ -11,15 +11,16 @@ from benchmarks.results import Result, compared
 from brokers.registry import BUILT_IN
 
 TARGET = 1.0
+MOST_ROUNDS = 15
 BARE = "pass"
 BASELINE = "import django.db.models"
 OPTIONAL = ("ccxt", "ib_async", "MetaTrader5", "numpy", "aiohttp")
 
 
 def imports(n: int) -> Result:
-    """Import every adapter's module in a fresh interpreter, n times in turn with the baseline; an
-    interpreter that imports nothing is subtracted. Bytecode is there already, as where a package is
-    installed. Paper's needs Django and is left out."""
+    """Import every adapter's module in a fresh interpreter, n times (15 at most) in turn with the
+    baseline; an interpreter that imports nothing is subtracted. Bytecode is there already, as where
+    a package is installed. Paper's needs Django and is left out."""
     with tempfile.TemporaryDirectory(prefix="fillcast-bench-") as folder:
         kept = {"PYTHONPYCACHEPREFIX": folder, "PYTHONDONTWRITEBYTECODE": ""}
         return _measured(n, {**os.environ, **kept})
@@ -36,7 +37,7 @@ def _measured(n: int, environ: dict[str, str]) -> Result:
     took: dict[str, list[float]] = {BARE: [], every: [], BASELINE: []}
     for code in took:
         seconds_of(code)  # writes the bytecode
-    for _ in range(n):
+    for _ in range(min(n, MOST_ROUNDS)):
         for code, seconds in took.items():
             seconds.append(seconds_of(code))
     bare = statistics.median(took[BARE])
