@@ -35,13 +35,20 @@ MISSING = (
 
 @dataclass(slots=True)
 class Client:
-    """One account at one exchange."""
+    """One account at one exchange. markets_at: machine_time() when its markets were loaded; 0.0:
+    nothing is asked before they are."""
 
     exchange: Any  # ccxt's object
     rules: Exchange
     settings: Settings
     budgets: Budgets
     markets_at: float = 0.0
+    is_renewing: bool = False
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether its markets are there, and not older than an hour."""
+        return bool(self.markets_at) and machine_time() - self.markets_at < MARKETS_SECONDS
 
     def market(self, symbol: str) -> Mapping[str, Any]:
         """Return ccxt's market of a listed symbol. Raises KeyError."""
@@ -87,8 +94,8 @@ class Clients:
             async with home.making.setdefault(spec.exchange_name, asyncio.Lock()):
                 if not client.markets_at:
                     await _load(home, client)
-        elif machine_time() - client.markets_at > MARKETS_SECONDS:
-            client.markets_at = machine_time()
+        elif not (client.is_fresh or client.is_renewing):
+            client.is_renewing = True
             task = asyncio.create_task(_renew(home, client))  # no order waits for it
             home.renewing.add(task)
             task.add_done_callback(home.renewing.discard)
@@ -150,32 +157,46 @@ class Clients:
         return Client(exchange, known, settings, exchange.budgets)
 
 
-async def _load(home: _Loop, client: Client, *, share: bool = True) -> None:
-    """Load the markets and the difference of the clocks; another account's markets are shared."""
+async def _load(home: _Loop, client: Client) -> None:
+    """Load the markets and the difference of the clocks."""
+    loaded_at = await _load_markets(home, client)
+    await _compare_clocks(client)
+    client.markets_at = loaded_at
+
+
+async def _load_markets(home: _Loop, client: Client) -> float:
+    """Load the markets, or share another account's: one exchange's are tens of megabytes, and a
+    second of work. Return when they were loaded."""
     exchange, mine = client.exchange, client.settings
-    for other in home.clients.values() if share else ():
+    for other in home.clients.values():
         theirs = other.settings
         same = (theirs.market, theirs.sandbox) == (mine.market, mine.sandbox)
-        fresh = machine_time() - other.markets_at < MARKETS_SECONDS
-        if same and fresh and other.rules.name == client.rules.name:
+        if same and other.is_fresh and other.rules.name == client.rules.name:
             exchange.set_markets_from_exchange(other.exchange)
-            break
-    else:
-        await exchange.load_markets(True)
-    if exchange.has.get("fetchTime"):
-        await exchange.load_time_difference()
-    client.markets_at = machine_time()
+            return other.markets_at
+    await exchange.load_markets(True)
+    return machine_time()
+
+
+async def _compare_clocks(client: Client) -> None:
+    if client.exchange.has.get("fetchTime"):
+        await client.exchange.load_time_difference()
 
 
 async def _renew(home: _Loop, client: Client) -> None:
-    """Load what is an hour old anew; the old serves until then, and after a failure for a while."""
-    before = client.markets_at
+    """Load what is an hour old anew, once for all accounts of an exchange; the old serves until
+    then, and after a failure for a while."""
+    making = home.making.setdefault(client.rules.name, asyncio.Lock())
     try:
         async with asyncio.timeout(RENEW_SECONDS):
-            await _load(home, client, share=False)
+            async with making:
+                client.markets_at = await _load_markets(home, client)
+            await _compare_clocks(client)
     except Exception as error:
         log.warning("markets of %s are not renewed: %s", client.rules.name, type(error).__name__)
-        client.markets_at = before - MARKETS_SECONDS + RENEW_SECONDS
+        client.markets_at = machine_time() - MARKETS_SECONDS + RENEW_SECONDS
+    finally:
+        client.is_renewing = False
 
 
 def _options(known: Exchange, settings: Settings) -> dict[str, Any]:

@@ -57,6 +57,34 @@ def test_accounts_of_one_exchange_share_its_markets() -> None:
     close(made)
 
 
+def test_a_machine_that_has_just_started_loads_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, started = house_of("binance"), machine_time()
+    monkeypatch.setattr(clients, "machine_time", lambda: machine_time() - started + 60.0)
+    made.warm()
+    assert made.run(made.adapter.positions(made.spec)) == []
+    close(made)
+
+
+def test_accounts_of_one_exchange_share_its_markets_when_they_are_renewed_too() -> None:
+    made = house_of("binance")
+    specs = [replace(made.spec, connection_id=f"{n}{made.spec.connection_id[1:]}") for n in "234"]
+
+    async def renew() -> list[clients.Client]:
+        kept = made.adapter._clients
+        found = [await kept.of(spec) for spec in specs]
+        for client in found:
+            client.markets_at -= clients.MARKETS_SECONDS + 1
+        await asyncio.gather(*(kept.of(spec) for spec in specs))
+        await asyncio.gather(*(await kept._home()).renewing)
+        return found
+
+    found = made.run(renew())
+    assert sum("exchangeInfo" in line for line in made.venue.seen) == 2
+    assert len({id(client.exchange.markets) for client in found}) == 1
+    assert all(client.is_fresh and not client.is_renewing for client in found)
+    close(made)
+
+
 def test_markets_are_renewed_without_anybody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     made = house_of("binance")
     made.warm()
