@@ -15,6 +15,7 @@ from config.kinds import (
     market_clock,
     network,
     optional,
+    owned_network,
     text,
     url,
     whole,
@@ -281,6 +282,12 @@ BROKER_HOSTS = outside(
     comma_list(network()),
     "",
     "Private and loopback networks that a connection's host may lie in; public ones always may.",
+)
+HOST_OWNERS = outside(
+    "FILLCAST_HOST_OWNERS",
+    comma_list(owned_network()),
+    "",
+    "Gateways of one user each, such as 10.0.0.5=alice: nobody else's accounts may be there.",
 )
 OUTBOUND_HOSTS = outside(
     "FILLCAST_OUTBOUND_HOSTS",

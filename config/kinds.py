@@ -123,6 +123,26 @@ def network() -> Kind[Network]:
     return Kind("a network such as 10.0.0.0/8", ipaddress.ip_network)
 
 
+@dataclass(frozen=True, slots=True)
+class OwnedNetwork:
+    """Addresses that only one user's accounts may be connected at."""
+
+    network: Network
+    username: str
+
+
+def owned_network() -> Kind[OwnedNetwork]:
+    """Read 10.0.0.5=alice: a network (or one address) and the user that it is for."""
+
+    def read(value: str) -> OwnedNetwork:
+        network, _, username = value.partition("=")
+        if not username.strip():
+            raise ValueError(value)
+        return OwnedNetwork(ipaddress.ip_network(network.strip()), username.strip())
+
+    return Kind("a network and a user such as 10.0.0.5=alice", read)
+
+
 def key32() -> Kind[bytes]:
     """Read a key of 32 bytes in base64."""
 

@@ -27,8 +27,8 @@ def form_for(kind: str) -> Form:
     return form_of(kind)
 
 
-def read_settings(kind: str, said: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings as they are kept.
+def read_settings(kind: str, said: Mapping[str, Any], username: str = "") -> dict[str, Any]:
+    """Return the settings as they are kept. username: whose account it is.
 
     Raises InvalidInputError with one error for each field that is wrong (`others`): FIELD_REQUIRED,
     FIELD_INVALID, FIELD_UNKNOWN, HOST_NOT_ALLOWED.
@@ -40,14 +40,15 @@ def read_settings(kind: str, said: Mapping[str, Any]) -> dict[str, Any]:
         )
     _check_secrets(said, form)
     kept = form.validate(said)
-    hosts.check_named(*named_hosts(form, kept))
+    hosts.check_named(*named_hosts(form, kept), username)
     return kept
 
 
-def check_resolved(kind: str, settings: Mapping[str, Any]) -> None:
-    """Refuse settings whose hosts resolve into our own network. Asks the name server: call it
-    outside of any transaction. Raises InvalidInputError HOST_NOT_ALLOWED."""
-    hosts.check_resolved(*named_hosts(form_for(kind), settings))
+def check_resolved(kind: str, settings: Mapping[str, Any], username: str) -> None:
+    """Refuse settings whose hosts resolve into our own network or to somebody else's gateway. Asks
+    the name server: call it outside of any transaction. Raises InvalidInputError HOST_NOT_ALLOWED.
+    """
+    hosts.check_resolved(*named_hosts(form_for(kind), settings), username)
 
 
 def named_hosts(form: Form, settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

@@ -4,6 +4,9 @@ A connection's host is typed by a tenant and called from a trading process. Publ
 named; private, loopback, link-local and reserved ones only inside FILLCAST_BROKER_HOSTS. A name is
 judged when it is typed (no look-up: that is network), and once more by what it resolves to when a
 test runs.
+
+A gateway that asks for no password (IBKR's) serves whoever reaches it: FILLCAST_HOST_OWNERS names
+the user that it is for, and no other user's accounts may be there.
 """
 
 import ipaddress
@@ -28,38 +31,55 @@ def hosts_in(values: Mapping[str, Any], keys: Iterable[str] = ()) -> dict[str, s
     return {key: _host_of(str(values[key])) for key in sorted(asked) if values.get(key)}
 
 
-def check_named(values: Mapping[str, Any], keys: Iterable[str] = ()) -> None:
-    """Refuse settings that name a host of our own network, without asking any name server.
+def check_named(values: Mapping[str, Any], keys: Iterable[str] = (), username: str = "") -> None:
+    """Refuse settings that name a host of our own network or of somebody else than this user,
+    without asking any name server.
 
     Raises InvalidInputError HOST_NOT_ALLOWED; `field` names the key.
     """
     for key, host in hosts_in(values, keys).items():
         address = _address(host)
         if address is not None:
-            check_addresses([address], host, field=f"settings.{key}")
+            check_addresses([address], host, field=f"settings.{key}", username=username)
         elif not host or _is_our_name(host):
             raise _refused(host, f"settings.{key}")
 
 
-def check_resolved(values: Mapping[str, Any], keys: Iterable[str] = ()) -> None:
-    """Refuse settings whose hosts resolve into our own network. Asks the name server: call it
-    outside of any transaction. Raises InvalidInputError HOST_NOT_ALLOWED."""
+def check_resolved(values: Mapping[str, Any], keys: Iterable[str] = (), username: str = "") -> None:
+    """Refuse settings whose hosts resolve into our own network or to somebody else's gateway. Asks
+    the name server: call it outside of any transaction. Raises InvalidInputError HOST_NOT_ALLOWED.
+    """
     for key, host in hosts_in(values, keys).items():
         try:
             found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError):
             continue  # the adapter will say that it is not reachable, which is the truth
         addresses = [ipaddress.ip_address(str(entry[4][0]).split("%")[0]) for entry in found]
-        check_addresses(addresses, host, field=f"settings.{key}")
+        check_addresses(addresses, host, field=f"settings.{key}", username=username)
 
 
-def check_addresses(addresses: Iterable[Address], host: str, *, field: str) -> None:
-    """Raise InvalidInputError HOST_NOT_ALLOWED if any of these must not be called."""
+def check_addresses(
+    addresses: Iterable[Address], host: str, *, field: str, username: str = ""
+) -> None:
+    """Raise InvalidInputError HOST_NOT_ALLOWED if any of these must not be called for this user."""
     for address in addresses:
         plain = getattr(address, "ipv4_mapped", None) or address
         public = plain.is_global and not plain.is_multicast
         if not public and not any(plain in network for network in settings.FILLCAST_BROKER_HOSTS):
             raise _refused(host, field)
+        if not _is_for(plain, username):
+            raise InvalidInputError(
+                Code.HOST_NOT_ALLOWED,
+                f"{host!r} is somebody else's gateway (FILLCAST_HOST_OWNERS says whose). Ask the "
+                "operators to name you, or connect a gateway of your own.",
+                field=field,
+            )
+
+
+def _is_for(address: Address, username: str) -> bool:
+    """Whether a user's accounts may be at an address: it is nobody's, or this user's."""
+    named = {own.username for own in settings.FILLCAST_HOST_OWNERS if address in own.network}
+    return not named or username in named
 
 
 def _host_of(text: str) -> str:

@@ -54,7 +54,7 @@ def create_connection(
         check_operator(by)
     _check_words(name=name, account=account)
     exchange_name = read_exchange(type, exchange_name)
-    kept = read_settings(type, settings or {})
+    kept = read_settings(type, settings or {}, owner.username)
     check_usable(owner.pk, preset, data_connection)
     if admin is not None:
         candidates_exclusive(None)
@@ -124,7 +124,9 @@ def update_connection(
     _check_words(name=connection.name, account=connection.account)
     check_usable(connection.owner_id, connection.preset, connection.data_connection)
     if "settings" in changes and connection.settings != before:
-        connection.settings = read_settings(connection.type, connection.settings)
+        connection.settings = read_settings(
+            connection.type, connection.settings, connection.owner_name
+        )
         if connection.settings != before:
             _untested(connection)
     connection.save(update_fields=list(changes))

@@ -81,7 +81,7 @@ def run_test(
         lanes.refuse_unheld(connection.lane)
         spec = spec_for(connection)
         secrets = spec.credentials
-        check_resolved(connection.type, spec.settings)
+        check_resolved(connection.type, spec.settings, connection.owner_name)
         run(_ask(adapter(connection.type), spec, findings))
     except lanes.UnheldError as error:
         return _told_unheld(connection, error)

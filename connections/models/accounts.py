@@ -137,6 +137,13 @@ class ExecutionConnection(models.Model):
         owner: int = self.user_id or self.admin_id  # type: ignore[assignment]  # one of them is set
         return owner
 
+    @property
+    def owner_name(self) -> str:
+        """The name that the owner logs in with."""
+        owner = self.user or self.admin
+        assert owner is not None  # the database sees to it
+        return owner.username
+
     def is_admin_owned(self) -> bool:
         """Whether it is an administrator's own account, which takes every published signal."""
         return self.admin_id is not None

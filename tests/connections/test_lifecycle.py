@@ -8,6 +8,7 @@ from pytest_django import Settings
 
 from common.codes import Code
 from common.errors import ConflictError, FillcastError, InvalidInputError, NotAllowedError
+from config.kinds import OwnedNetwork
 from connections import services
 from connections.models import (
     ConnectionHealth,
@@ -178,3 +179,19 @@ def test_allowed_networks(alice: User, settings: Settings) -> None:
     assert create(alice, type="ibkr", settings={"host": "10.0.0.5"}).account == "7"
     with pytest.raises(InvalidInputError):
         create(alice, type="ibkr", account="8", settings={"host": "10.0.1.5"})
+
+
+def test_an_owners_gateway_is_not_for_others(alice: User, settings: Settings) -> None:
+    import ipaddress
+
+    settings.FILLCAST_BROKER_HOSTS = (ipaddress.ip_network("10.0.0.0/24"),)
+    settings.FILLCAST_HOST_OWNERS = (
+        OwnedNetwork(ipaddress.ip_network("10.0.0.5"), alice.username),
+    )
+    bob = make.user()
+    create(alice, type="ibkr", settings={"host": "10.0.0.5"})
+    with pytest.raises(InvalidInputError, match="somebody else's"):
+        create(bob, type="ibkr", account="8", settings={"host": "10.0.0.5"})
+    theirs = create(bob, type="ibkr", account="8", settings={"host": "10.0.0.6"})
+    with pytest.raises(InvalidInputError, match="somebody else's"):
+        services.update_connection(theirs.pk, by=bob, settings={"host": "10.0.0.5"})

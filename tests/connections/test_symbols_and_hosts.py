@@ -11,6 +11,7 @@ from pytest_django import Settings
 
 from common.codes import Code
 from common.errors import InvalidInputError
+from config.kinds import OwnedNetwork
 from connections import hosts
 from connections.symbols import Listed, canonical, preferred, resolve
 
@@ -96,3 +97,26 @@ def test_a_public_name_that_leads_home_is_found_out(
         hosts.check_resolved({"host": "rebind.example.com"})
     settings.FILLCAST_BROKER_HOSTS = (ipaddress.ip_network("10.0.0.0/8"),)
     hosts.check_resolved({"host": "rebind.example.com"})
+
+
+def test_a_gateway_of_one_user_is_nobody_elses(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gateway asks for no password: who could name it would trade what is logged in there."""
+    settings.FILLCAST_BROKER_HOSTS = (ipaddress.ip_network("10.0.0.0/8"),)
+    settings.FILLCAST_HOST_OWNERS = (
+        OwnedNetwork(ipaddress.ip_network("10.0.0.5"), "alice"),
+        OwnedNetwork(ipaddress.ip_network("8.8.8.8"), "alice"),
+    )
+    hosts.check_named({"host": "10.0.0.5"}, username="alice")
+    hosts.check_named({"host": "10.0.0.6"}, username="bob")
+    for host in ("10.0.0.5", "::ffff:10.0.0.5", "8.8.8.8", "134744072"):
+        with pytest.raises(InvalidInputError) as refused:
+            hosts.check_named({"host": host}, username="bob")
+        assert refused.value.code is Code.HOST_NOT_ALLOWED
+        assert "somebody else's gateway" in refused.value.detail
+    entry = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("8.8.8.8", 0))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [entry])
+    hosts.check_resolved({"host": "gw.example.com"}, username="alice")
+    with pytest.raises(InvalidInputError):
+        hosts.check_resolved({"host": "gw.example.com"}, username="bob")

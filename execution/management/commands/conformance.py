@@ -23,7 +23,7 @@ from brokers.registry import new_adapter
 from common.codes import Code
 from common.errors import FillcastError, MisconfiguredError
 from common.money import plain, read_decimal
-from connections import hosts
+from connections.account_settings import check_resolved
 from connections.models import ExecutionConnection
 from connections.selectors import named, spec_for
 from execution.conforming import holding, refusal
@@ -89,7 +89,7 @@ class Command(BaseCommand):
         try:
             found = ExecutionConnection.objects.get(pk=named(text))
             spec = spec_for(found)
-            hosts.check_resolved(spec.settings)
+            check_resolved(found.type, spec.settings, found.owner_name)
         except (LookupError, FillcastError, MisconfiguredError) as error:
             raise CommandError(str(error), returncode=2) from error
         if not options["i_know_it_trades"]:
