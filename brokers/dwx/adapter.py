@@ -228,4 +228,4 @@ class DwxAdapter:
             zone = Zone(str(spec.settings.get("server_zone") or NEW_YORK_CLOSE))
         except ValueError as error:
             raise AwayError(Code.NOT_CONNECTED, str(error)) from error
-        return Line(spec, terminal, zone, self._watch.heard)
+        return Line(spec, terminal, zone, self._watch.heard, self._watch.saw)

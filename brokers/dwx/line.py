@@ -36,6 +36,7 @@ class Line:
     terminal: Terminal
     zone: Zone
     heard: Callable[["Line", Books], None] = _nobody
+    saw: Callable[["Line", Books], None] = _nobody
 
     async def snapshot(self) -> Snapshot:
         """Return what is open now, of this connection's account and no other."""
@@ -98,6 +99,7 @@ class Line:
         except AwayError as error:
             self.terminal.unfit = error
             raise
+        self.saw(self, books)
         roots = books.roots_now
         self.terminal.roots = {one.number: roots[one.number] for one in books.snapshot.tickets}
         for one in books.snapshot.tickets:

@@ -10,7 +10,7 @@ terminal makes, and what happened in the SINCE before the first look is told.
 import asyncio
 import time
 from collections.abc import AsyncIterator, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -115,6 +115,12 @@ class Watch:
         for fill_id in list(one.told)[:-MOST_TOLD]:
             del one.told[fill_id]
         one.mark, one.since = books.mark, began - SINCE
+
+    def saw(self, line: Line, books: Books) -> None:
+        """Remember what somebody else has seen open: it may be gone before the next look."""
+        one = self._watched.get(line.spec.connection_id)
+        if one is not None and one.mark is not None:
+            one.mark = replace(one.mark, open={**one.mark.open, **open_now(books.snapshot)})
 
     def rings(self) -> AsyncIterator[None]:
         """Ring at the beginning and whenever something new waits in `news`."""

@@ -261,6 +261,24 @@ def test_what_is_not_ours_rings_for_nobody(owner: Owner) -> None:
     }
 
 
+def test_what_opens_and_ends_between_two_looks_is_told(owner: Owner) -> None:
+    """Its answer told the entry, and nobody would ever hear of its stop."""
+    other = owner.order()
+
+    async def listen() -> OrderReport:
+        await owner.adapter.connect(owner.spec)
+        watched = owner.adapter._watch._watched["c1"]
+        await soon(lambda: watched.mark is not None)
+        watched.since += timedelta(days=1)  # by the clocks it is too old to be told
+        watched.not_before = float("inf")  # nobody looks
+        await owner.adapter.submit(owner.spec, other, lambda _: None)
+        await asyncio.to_thread(owner.terminal.wish, "end", ticket=1001, mark="[sl]")
+        watched.not_before = 0.0
+        return await told(owner, left)
+
+    assert run(listen()).client_order_id == other.client_order_id
+
+
 def test_what_happened_right_before_the_first_look_is_told(owner: Owner) -> None:
     owner.buy()
     run(owner.adapter.disconnect())
