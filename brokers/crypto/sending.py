@@ -11,14 +11,16 @@ from brokers.crypto.clients import Client
 from brokers.crypto.codes import Means, Verdict
 from brokers.crypto.exchanges import Dialect, rules
 from brokers.crypto.flight import Flight, flying
+from brokers.masking import without_secrets
 from brokers.messages import ConnectionSpec
 from common.codes import Code
 
 T = TypeVar("T")
-CALL_SECONDS = 15.0  # ccxt's own time-out is 10; this ends whatever it does not see
+CALL_SECONDS = 15.0  # ccxt has the reply's time-out; this ends whatever it does not see
 READ_SECONDS = 30.0
 REST_SECONDS = 10.0
 TOO_MANY = frozenset({"RateLimitExceeded", "DDoSProtection"})
+LONGEST = 1500  # characters of an answer that are kept
 SIGNED = re.compile(r"(?i)(signature|sign)=[^&\s\"']+")
 
 
@@ -38,7 +40,7 @@ async def send(
     Raises NotSent, Rejected, OutcomeUnknown, DuplicateId or NoSuchOrder.
     """
     try:
-        async with asyncio.timeout(CALL_SECONDS):
+        async with asyncio.timeout(max(CALL_SECONDS, client.settings.reply_timeout + 5)):
             with flying(flight):
                 return await call()
     except BrokerError:
@@ -116,10 +118,7 @@ def _names(error: Exception) -> tuple[str, ...]:
 
 def scrub(text: str, spec: ConnectionSpec) -> str:
     """The text without keys, secrets and signatures, and not too long."""
-    for secret in spec.credentials.values():
-        if secret:
-            text = text.replace(secret, "***")
-    return SIGNED.sub(r"\1=***", text)[:500]
+    return SIGNED.sub(r"\1=***", without_secrets(text, spec.credentials))[:LONGEST]
 
 
 def unreadable(flight: Flight, spec: ConnectionSpec, why: Exception) -> OutcomeUnknown:

@@ -1,0 +1,147 @@
+"""The whole way: a published signal, our engine, ccxt's client, an exchange's double, and back."""
+
+import gc
+import threading
+import time
+from collections.abc import Callable, Iterator
+from decimal import Decimal as D
+from typing import Any
+
+import pytest
+from django.db.backends.signals import connection_created
+
+from brokers import registry
+from brokers.base import BrokerAdapter
+from brokers.crypto.adapter import Crypto
+from brokers.crypto.clients import Clients
+from common.sealing import new_private_key, public_key_of
+from connections.credentials import seal_credentials
+from connections.models import ExecutionConnection, HealthStatus
+from connections.testing import run_test
+from execution import processes
+from execution.calls import runtime
+from execution.models import Order
+from positions.models import ExecutionPosition
+from signals.models import Feed
+from tests.connections import make
+from tests.crypto.cast import SPEAK, plenty
+from tests.doubles.exchange.server import Server
+from tests.doubles.exchange.venue import Fault, Market, Venue
+from tests.execution import cast
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+SECONDS = 40.0
+EURO = Market("EUR", "USD", D(1), D("0.0001"), D(5))
+_present: list[BrokerAdapter] = []
+
+
+def adapter() -> BrokerAdapter:
+    """The adapter of the process: it reaches the double."""
+    return _present[-1]
+
+
+@pytest.fixture(params=[("binance", "EURUSD"), ("okx", "EUR-USD")], ids=["binance", "okx"])
+def exchange(request: pytest.FixtureRequest) -> Iterator[tuple[str, Server]]:
+    """Spot euros: what an exit may take is read before it leaves."""
+    name, symbol = request.param
+    venue = Venue({symbol: EURO}, {symbol: D("1.1000")}, {"USD": D(100_000)})
+    server = Server(SPEAK[name], venue)
+    _present.append(Crypto(Clients({name: server.base}, plenty)))
+    before = registry.BUILT_IN["crypto"]
+    registry.BUILT_IN["crypto"] = f"{__name__}:adapter"
+    registry.adapter_for.cache_clear()
+    yield name, server
+    registry.BUILT_IN["crypto"] = before
+    registry.adapter_for.cache_clear()
+    _present.pop()
+    server.stop()
+
+
+@pytest.fixture
+def engine(
+    transactional_db: None, settings: Any, exchange: tuple[str, Server]
+) -> Iterator[runtime.Runtime]:
+    """A trading process with its own looks for work."""
+    private = new_private_key()
+    settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
+    settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (private,)
+    settings.FILLCAST_LOOK_EVERY_SECONDS = 0.2
+    before, thresholds, threads = runtime._present, gc.get_threshold(), threading.enumerate()
+    present = processes.start_trading("execution+maintenance")
+    yield present
+    present.stop()
+    for thread in set(threading.enumerate()) - set(threads):
+        thread.join(SECONDS)  # each has a connection to the database
+    runtime._present = before
+    connection_created.disconnect(dispatch_uid="execution.witness")
+    gc.unfreeze()
+    gc.set_threshold(*thresholds)
+    gc.collect()  # what ended threads have left open
+
+
+@pytest.fixture
+def feed(db: None) -> Feed:
+    return make.feed()
+
+
+@pytest.fixture
+def alice(feed: Feed, exchange: tuple[str, Server], engine: runtime.Runtime) -> ExecutionConnection:
+    """Her account at the exchange, as its connection test leaves it."""
+    name, server = exchange
+    venue = server.venue
+    said = {"market": "spot", "symbols": ["EUR/USD"], "currency": "USD"}
+    preset = make.preset(sizing_mode="FIXED", fixed_quantity=D(5000), max_signal_age_seconds=600)
+    row = make.connection(
+        type="crypto", account="main", exchange_name=name, settings=said, preset=preset,
+        sealed_credentials=None, health_status=HealthStatus.UNTESTED,
+    )  # fmt: skip
+    keys = {"api_key": venue.key, "secret": venue.secret, "password": venue.password}
+    row.sealed_credentials = seal_credentials(keys, connection_id=row.pk, owner_id=row.owner_id)
+    row.save()
+    make.subscription(row, feed)
+    cast.quote(row, "1.10000", "1.10020")
+    assert [one for one in run_test(row.pk) if one.result == "fail"] == []
+    until(lambda: ExecutionConnection.objects.get(pk=row.pk).health.reconciled_at is not None)
+    return row
+
+
+def until(is_so: Callable[[], object]) -> None:
+    """Wait for what the engine's own threads bring about."""
+    end = time.monotonic() + SECONDS
+    while not is_so():
+        if time.monotonic() > end:
+            found = list(Order.objects.values_list("leg", "status", "reason", "detail"))
+            raise AssertionError(f"did not come to pass: {found}")
+        time.sleep(0.02)
+
+
+def ids(server: Server) -> list[str]:
+    return [one.cid for one in server.venue.orders]
+
+
+def test_a_signal_is_filled_and_closed(
+    alice: ExecutionConnection, feed: Feed, exchange: tuple[str, Server]
+) -> None:
+    _, server = exchange
+    signal = cast.signal(feed)
+    until(lambda: Order.objects.filter(leg="entry", status="FILLED").exists())
+    position = ExecutionPosition.objects.get(signal=signal)
+    assert (position.quantity, position.connection_id) == (D(5000), alice.pk)
+
+    cast.close_signal(signal)
+    until(lambda: ExecutionPosition.objects.get().quantity == 0)
+    sides = [(one.side, one.filled) for one in server.venue.orders]
+    assert sides == [("BUY", D(5000)), ("SELL", D(5000))]
+    assert len(set(ids(server))) == 2
+
+
+def test_an_entry_whose_answer_is_lost_is_found_and_not_sent_again(
+    alice: ExecutionConnection, feed: Feed, exchange: tuple[str, Server]
+) -> None:
+    _, server = exchange
+    server.venue.faults.append(Fault("drop_after"))
+    cast.signal(feed)
+    until(lambda: Order.objects.filter(leg="entry", status="FILLED").exists())
+    entry = Order.objects.get()
+    assert ids(server) == [entry.client_order_id]
+    assert ExecutionPosition.objects.get().quantity == D(5000)
