@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
 
 import structlog
-from django.db import DatabaseError, OperationalError, connection, transaction
+from django.db import OperationalError, connection, transaction
 
 from common.codes import Code
 from common.errors import ConflictError, InvalidInputError
@@ -16,13 +16,13 @@ from common.faults import point
 from common.money import plain
 from common.sql import rows, run
 from connections import lanes
-from execution.audit.tallies import new_reference
 from execution.calls import runtime, sweeps
 from execution.epochs import witness
 from execution.exits.orders import ExitWish, open_exits
 from execution.exits.reserve import balance
 from execution.exits.wishes import grant_wishes
 from execution.intents.claim import HeldBack, Outgoing, claim, nobody
+from execution.intents.poison import set_aside
 from execution.models import Order, Status
 from positions.models import ExecutionPosition
 from positions.selectors import with_prices
@@ -78,7 +78,7 @@ def _claim_or_halve(
         raise
     except Exception as error:
         if len(order_ids) == 1:
-            _poison(order_ids[0], error)
+            set_aside(order_ids[0], error)
             return []
         middle = len(order_ids) // 2
         bundle: list[Outgoing] = []
@@ -90,34 +90,6 @@ def _claim_or_halve(
                     raise
                 connection.close()  # the other half's intents are on disk: they must go out
         return bundle
-
-
-POISON = f"""
-WITH moved AS (
-  UPDATE execution_order SET status = 'FAILED', reason = '{Code.POISONED.value}', detail = %s,
-    done_at = clock_timestamp()
-  WHERE id = %s AND status = 'PENDING'
-  RETURNING id, signal_id, connection_id
-), told AS (
-  INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
-  SELECT 'order.failed', coalesce(c.user_id, c.admin_id), m.connection_id, m.signal_id, m.id,
-    jsonb_build_object('code', '{Code.POISONED.value}', 'detail', %s::text)
-  FROM moved m JOIN connections_executionconnection c ON c.id = m.connection_id
-)
-INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status, detail)
-SELECT id, signal_id, connection_id, '{Code.POISONED.value}', 'FAILED', %s FROM moved
-"""
-
-
-def _poison(order_id: int, error: Exception) -> None:
-    """Set one order aside before it is sent; its page names its traceback in the log."""
-    reference = new_reference()
-    log.exception("an order breaks our own program", order=order_id, reference=reference)
-    said = "" if isinstance(error, DatabaseError) else f": {error}"[:200]
-    detail = f"{type(error).__name__}{said} (reference {reference})"
-    with transaction.atomic():
-        run(POISON, (detail, order_id, detail, detail))
-        balance([order_id])
 
 
 def look(limit: int, *, exits_only: bool = False) -> int:

@@ -19,13 +19,13 @@ from brokers.registry import adapter_for
 from common.clocks import machine_seconds_until, machine_time, market_now
 from common.codes import Code
 from common.faults import point
-from common.sql import array, columns, rows, run
+from common.sql import array, columns, rows
 from connections.lanes import GENERAL
 from connections.lanes import held as held_lanes
 from connections.models import HaltMode
 from connections.selectors import spec_from_row
 from execution.exits.reserve import balance
-from execution.exits.safety import Needs, while_halted
+from execution.exits.safety import while_halted
 from execution.halts import Halts, not_compared, read_halts, uncompared
 from execution.ids import at_attempt, base_of, new_client_order_id
 from execution.intents import claim_sql as sql
@@ -44,6 +44,7 @@ from execution.intents.decide import (
 )
 from execution.intents.risk import Book
 from execution.intents.sizing import Denial
+from execution.intents.waiting import postpone, prepare
 
 OVERDUE_SECONDS = 1
 NETTING = PositionMode.NETTING.value
@@ -113,11 +114,11 @@ def claim(
             postponed = held_back([row for row in pending if row.position_id is None])
         decisions = _decide_all(pending, market, specs, postponed)
         later = [(row.id, d) for row, d in decisions if isinstance(d, Later)]
-        _postpone(later)
+        postpone(later)
         settled = [(row, d) for row, d in decisions if not isinstance(d, Later)]
         written = _write(settled, owner)
         balance([row.id for row, _ in settled if row.position_id and row.id not in written])
-        _prepare(later)  # positions after orders, as everywhere
+        prepare(later)  # positions after orders, as everywhere
         point("claim.written")
         return [  # before the commit: what fails here leaves no intent behind
             _outgoing(row, decision, specs[row.connection_id], written[row.id], market, send_by)
@@ -184,27 +185,6 @@ def _decide(
         return too_late(row, market.signals[row.signal_id], market.now) or later
     can = adapter_for(row.type).capabilities(spec)
     return decide_entry(row, market, books.setdefault(row.connection_id, Book()), can)
-
-
-def _postpone(later: Sequence[tuple[int, Later]]) -> None:
-    """Have rows wait a second, those with a code for longer, which they tell their owner once."""
-    if brief := [order_id for order_id, why in later if why.code is None]:
-        run(sql.POSTPONE, (brief,))
-    if told := [(order_id, why.code.value, why.detail) for order_id, why in later if why.code]:
-        run(sql.POSTPONE_TOLD, columns(told, 3))
-
-
-def _prepare(later: Sequence[tuple[int, Later]]) -> None:
-    """Ask for what exits that wait need of their positions meanwhile."""
-    wanted = [
-        (order_id, why.needs is Needs.LIFT)
-        for order_id, why in later
-        if why.needs in (Needs.LIFT, Needs.READ, Needs.NUMBER)
-    ]
-    if wanted:
-        run(sql.PREPARE, columns(wanted, 2))
-    if halted := [order_id for order_id, why in later if why.needs is Needs.RELEASE]:
-        run(sql.PUT_BACK, (halted,))
 
 
 def _load_market(pending: list[Any]) -> Market:
