@@ -114,6 +114,8 @@ class Form:
     secrets: tuple[Secret, ...] = ()
     label: str = ""  # the kind, as people call it: "Interactive Brokers"
     account: str = "The number or login at the broker."  # what the account's number is
+    is_own_name: bool = False  # that is no number of the broker's but a name that its owner gives
+    numbered_by: str = ""  # the setting (a server, a folder) within which a number is the only one
     exchange: Setting | None = None  # which of the kind's exchanges; kept beside the settings
 
     @property
@@ -121,6 +123,12 @@ class Form:
         """The kind's own settings and those of every kind."""
         own = {setting.key for setting in self.settings}
         return (*self.settings, *(one for one in COMMON if one.key not in own))
+
+    def scope(self, settings: Mapping[str, Any], owner_id: int) -> str:
+        """Return among which accounts a number or a name names one; '': among all of the kind's."""
+        if self.is_own_name:
+            return f"owner {owner_id}"
+        return str(settings.get(self.numbered_by) or "").strip().casefold()
 
     def read(self, settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[InvalidInputError]]:
         """Return the settings as they are kept, and what is wrong: one error for each field.

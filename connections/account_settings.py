@@ -10,9 +10,10 @@ from typing import Any
 from brokers.form import Form, SettingKind
 from brokers.registry import form_of, kinds
 from common.codes import Code
-from common.errors import InvalidInputError
+from common.errors import InvalidInputError, MisconfiguredError
 from connections import hosts
 
+LONGEST_SCOPE = 120
 _SECRETS = ("password", "secret", "token", "api_key", "apikey", "passphrase", "private_key")
 
 
@@ -42,6 +43,15 @@ def read_settings(kind: str, said: Mapping[str, Any], username: str = "") -> dic
     kept = form.validate(said)
     hosts.check_named(*named_hosts(form, kept), username)
     return kept
+
+
+def scope_of(kind: str, owner_id: int, settings: Mapping[str, Any]) -> str:
+    """Return among which accounts of a kind a number names one: two brokers' servers may give the
+    same, and two owners the same name. '' for a kind that nobody here knows."""
+    try:
+        return form_of(kind).scope(settings, owner_id)[:LONGEST_SCOPE]
+    except (InvalidInputError, ImportError, AttributeError, MisconfiguredError):
+        return ""
 
 
 def check_resolved(kind: str, settings: Mapping[str, Any], username: str) -> None:

@@ -64,7 +64,7 @@ def create_connection(
         data_connection=data_connection, is_active=is_active, auto_correct=auto_correct,
         created_at=market_now(),  # after the lock: audit compares it with publications
     )  # fmt: skip
-    _insert(connection)
+    _save(connection, force_insert=True)
     if credentials:
         connection.set_credentials(credentials)
     ConnectionHealth.objects.create(connection=connection)
@@ -72,10 +72,10 @@ def create_connection(
     return connection
 
 
-def _insert(connection: ExecutionConnection) -> None:
+def _save(connection: ExecutionConnection, **how: Any) -> None:
     try:
         with transaction.atomic():
-            connection.save(force_insert=True)
+            connection.save(**how)
     except IntegrityError as error:
         if "one_connection_an_account" not in str(error):
             raise
@@ -129,7 +129,7 @@ def update_connection(
         )
         if connection.settings != before:
             _untested(connection)
-    connection.save(update_fields=list(changes))
+    _save(connection, update_fields=list(changes))
     return connection
 
 

@@ -89,6 +89,7 @@ FORM = Form(
     ),
     label="Crypto exchange",
     account="A name of yours for this key's account: main, or a sub-account's name.",
+    is_own_name=True,
     exchange=Setting(
         "exchange_name",
         "Exchange",

@@ -79,6 +79,7 @@ FORM = Form(
     ),
     label="MetaTrader 4",
     account="The login number that the terminal shows.",
+    numbered_by="folder",
 )  # fmt: skip
 
 

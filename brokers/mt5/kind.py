@@ -118,6 +118,7 @@ FORM = Form(
     ),
     label="MetaTrader 5",
     account="The login number that the terminal shows.",
+    numbered_by="server",
 )
 
 

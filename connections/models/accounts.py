@@ -15,6 +15,7 @@ from django.utils import timezone
 from common.clocks import market_now
 from common.history import tracked
 from connections import credentials, eligibility, health
+from connections.account_settings import LONGEST_SCOPE, scope_of
 from connections.lanes import lane_for
 from connections.models.health import ConnectionHealth, HealthStatus
 from connections.models.presets import DataConnection, TradingPreset
@@ -40,7 +41,7 @@ class BrokerHost(Func):
     output_field = models.CharField(max_length=120)
 
 
-@tracked(exclude=["sealed_credentials", "broker_host", "lane"])
+@tracked(exclude=["sealed_credentials", "broker_host", "lane", "account_scope"])
 class ExecutionConnection(models.Model):
     """One broker account of a tenant, or of an administrator (then it takes every signal)."""
 
@@ -64,6 +65,14 @@ class ExecutionConnection(models.Model):
     type = models.CharField(max_length=20, help_text="A broker kind of the registry.")
     exchange_name = models.CharField(max_length=40, blank=True)
     account = models.CharField(max_length=60, help_text="Account number or login at the broker.")
+    account_scope = models.CharField(
+        max_length=LONGEST_SCOPE,
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+        help_text="Among which accounts of the kind that names one; empty: among all.",
+    )
     sealed_credentials = models.BinaryField(null=True, blank=True, editable=False)
     credentials_changed_at = models.DateTimeField(
         null=True, blank=True, editable=False, help_text="Leaves a line in the audit trail."
@@ -106,7 +115,7 @@ class ExecutionConnection(models.Model):
                 name="exactly_one_owner",
             ),
             models.UniqueConstraint(
-                fields=["type", "exchange_name", "account"],
+                fields=["type", "exchange_name", "account", "account_scope"],
                 condition=Q(archived_at__isnull=True),
                 name="one_connection_an_account",
             ),
@@ -120,15 +129,16 @@ class ExecutionConnection(models.Model):
         return f"{self.name} ({self.type} · {self.account})"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Save it, in the lane that its kind and settings give it.
+        """Save it, in the lane and the scope that its kind and settings give it.
 
         Raises InvalidInputError where they name a lane that is none.
         """
         changed = kwargs.get("update_fields")
         if changed is None or {"type", "settings"} & set(changed):
             self.lane = lane_for(self.type, self.pk, self.account, self.settings)
+            self.account_scope = scope_of(self.type, self.owner_id, self.settings)
             if changed is not None:
-                kwargs["update_fields"] = [*changed, "lane"]
+                kwargs["update_fields"] = [*changed, "lane", "account_scope"]
         super().save(*args, **kwargs)
 
     @property

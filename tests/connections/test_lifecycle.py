@@ -88,6 +88,38 @@ def test_an_account_is_connected_once_until_it_is_archived(alice: User) -> None:
     assert create(alice).pk != first.pk
 
 
+@pytest.mark.parametrize(
+    ("kind", "here", "elsewhere"),
+    [
+        ("mt5", {"server": "Alpha-Live"}, {"server": "Beta-Live"}),
+        ("mt4", {"folder": "alpha", "symbols": ["EURUSD"]}, {"folder": "beta"}),
+    ],
+)
+def test_two_brokers_may_give_the_same_number(
+    alice: User, kind: str, here: dict[str, Any], elsewhere: dict[str, Any]
+) -> None:
+    bob, same = make.user("bob"), {"type": kind, "account": "12345"}
+    create(alice, **same, settings=here)
+    with pytest.raises(ConflictError, match="connected here already"):
+        create(
+            bob, **same, settings={k: v.upper() if k == "server" else v for k, v in here.items()}
+        )
+    theirs = create(bob, **same, settings={**here, **elsewhere})
+    with pytest.raises(ConflictError, match="connected here already"):
+        services.update_connection(theirs.pk, by=bob, settings=here)
+
+
+def test_a_name_that_its_owner_gives_is_nobody_elses_business(alice: User) -> None:
+    named = {
+        "type": "crypto", "account": "main", "exchange_name": "kraken",
+        "settings": {"symbols": ["BTC/USD"]},
+    }  # fmt: skip
+    create(alice, **named)
+    assert create(make.user("bob"), **named).account == "main"
+    with pytest.raises(ConflictError, match="connected here already"):
+        create(alice, **named)
+
+
 def test_somebody_elses_preset_is_none(alice: User) -> None:
     bobs = make.preset(make.user("bob"))
     with pytest.raises(InvalidInputError) as refused:
