@@ -24,6 +24,7 @@ from common.clocks import machine_time
 from common.codes import Code
 
 log = logging.getLogger(__name__)
+logging.getLogger("ccxt").setLevel(logging.WARNING)  # below it: keys, passphrases, signatures
 MARKETS_SECONDS = 3600.0
 RENEW_SECONDS = 60.0
 CLIENTS_AT_MOST = 500

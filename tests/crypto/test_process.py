@@ -1,6 +1,7 @@
 """One process with many accounts: shared, bounded, and none in the other's way."""
 
 import asyncio
+import logging
 import subprocess
 import sys
 import tomllib
@@ -206,3 +207,17 @@ def test_there_is_no_stream_and_no_common_clock(each: House) -> None:
     assert each.run(each.adapter.clock()) is None
     assert each.adapter.capabilities(each.spec).event_stream is False
     assert each.order(side=Side.SELL).side is Side.SELL
+
+
+def test_no_log_has_a_key_or_a_signature_however_much_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    made = house_of("okx")
+    with caplog.at_level(logging.DEBUG):
+        made.submit(made.order())
+        made.run(made.adapter.positions(made.spec))
+    assert made.spec.credentials
+    for secret in made.spec.credentials.values():
+        assert secret not in caplog.text
+    assert "OK-ACCESS-SIGN" not in caplog.text
+    close(made)
