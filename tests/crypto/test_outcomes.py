@@ -14,7 +14,7 @@ from brokers.crypto import adapter as adapter_module
 from brokers.messages import CancelRequest, OrderRequest, ReportKind, Side
 from common.clocks import machine_time
 from common.codes import Code
-from tests.crypto.cast import D, House, close, each, house, house_of
+from tests.crypto.cast import D, House, close, each, house, house_of, nothing_against
 from tests.doubles.exchange.venue import Fault, Refused
 
 __all__ = ["each", "house"]
@@ -176,13 +176,20 @@ def test_a_repeated_id_is_looked_up_not_believed_new(each: House) -> None:
 
 
 @pytest.mark.parametrize("name", ["binance", "okx", "kraken"])
-def test_a_repeated_id_is_accepted_again_once_the_first_has_closed(name: str) -> None:
+def test_an_id_that_was_accepted_is_looked_up_though_the_exchange_would_take_it_again(
+    name: str,
+) -> None:
+    """Once the first has closed; a process that remembers nothing cannot know it."""
     made = house_of(name)
     request = made.order(quantity=D("0.1"))
-    made.submit(request)
-    made.submit(request)
+    first, again = made.submit(request), made.submit(request)
+    assert [r.broker_order_id for r in again] == [r.broker_order_id for r in first]
+    assert made.venue.accepted(request.client_order_id) == 1
+    other = made.another()
+    made.run(other.submit(made.spec, request, nothing_against))
     assert made.venue.accepted(request.client_order_id) == 2
     assert made.adapter.capabilities(made.spec).refuses_repeated_ids is False
+    made.run(other.disconnect())
     close(made)
 
 
