@@ -62,7 +62,9 @@ class Ledger:
 
     def number(self, record: Record, client_id: int, order_id: int) -> None:
         """Note the numbers by which IBKR speaks of it."""
-        self._orders.pop((record.connection_id, record.client_id, record.order_id), None)
+        before = (record.connection_id, record.client_id, record.order_id)
+        if self._orders.get(before) is record:  # TWS may have given the number to another since
+            del self._orders[before]
         record.client_id, record.order_id = client_id, order_id
         self._orders[record.connection_id, client_id, order_id] = record
 

@@ -46,6 +46,7 @@ async def modify(session: Session, request: ModifyRequest) -> list[OrderReport]:
         await session.ready_to_write()
         details = await details_of(session, request.symbol)
         entry = await _entry(session, request, details)
+        await _forget_lost(session, entry)
     except ReadFailed as error:
         raise NotSent(error.code, error.detail) from error
     if not entry.live and (now := last_quote(session, request.symbol)) is not None:
@@ -61,6 +62,20 @@ async def modify(session: Session, request: ModifyRequest) -> list[OrderReport]:
         why = refused[0].refused_change or refused[0].detail
         raise Rejected(Code.STOPS_INVALID, why)
     return [report]
+
+
+async def _forget_lost(session: Session, entry: Record) -> None:
+    """Forget levels that have left and never arrived: they would count as asked for already, and
+    TWS gives their number to another order. Raises ReadFailed."""
+    ledger, of = session.ledger, (entry.connection_id, entry.client_order_id)
+    legs = [one for leg in (STOP, TARGET) if (one := ledger.get(*of, leg)) is not None]
+    if all(one.accepted or not one.live for one in legs):
+        return
+    snapshot = await session.snapshot()
+    seen = {one[1].orderRef for one in snapshot.open if len(one) == 3}
+    for one in legs:
+        if one.live and not one.accepted and f"{one.client_order_id}:{one.leg}" not in seen:
+            ledger.forget(one)
 
 
 async def _make(session: Session, request: ModifyRequest, contract: Any, changes: Any) -> None:

@@ -186,6 +186,21 @@ async def test_a_silent_move_is_unknown(stage: Stage) -> None:
 
 
 @played
+async def test_a_level_that_was_lost_on_its_way_is_made_when_it_is_asked_for_again(
+    stage: Stage,
+) -> None:
+    await stage.submit(order())
+    wanted = move("1.08", None, quantity=Decimal(20000))
+    stage.fault("lose")
+    with pytest.raises(OutcomeUnknown):
+        await stage.adapter.modify(stage.spec, wanted)
+    await stage.until(lambda: stage.session.usable)
+    (told,) = await stage.adapter.modify(stage.spec, wanted)
+    assert told.stop_loss == Decimal("1.08")
+    assert stage.venue.order(f"{ID}:sl").live
+
+
+@played
 async def test_a_cancel_ends_the_order_and_its_levels(stage: Stage) -> None:
     entry = limit()
     await stage.submit(
