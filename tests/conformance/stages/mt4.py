@@ -30,7 +30,7 @@ FAULTS: dict[Trouble, dict[str, Any]] = {
     Trouble.MUTE: {"mute": 60},
     Trouble.CUT: {"die": True},
     Trouble.LATE: {"slow_trade": 60},
-    Trouble.HALF: {"half": ["Orders"]},
+    Trouble.HALF: {"half_after": ["Orders"]},
     Trouble.UNLISTED: {"error": "ErrorCode: 6666", "late": 0.3, "once": True},
     Trouble.OVERTAKEN: {"filled_first": True},
     Trouble.CLOSED: {"error": "market is closed"},

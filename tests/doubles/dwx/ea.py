@@ -32,6 +32,7 @@ class ExpertAdvisor:
         self.ring: list[tuple[int, str]] = []
         self.written = {"orders": "", "market": ""}
         self.wrote_at = 0.0
+        self.has_traded = False
         self.late: list[tuple[float, Ticket]] = []
         self.reset_folder()
 
@@ -44,6 +45,7 @@ class ExpertAdvisor:
             self.server.faults = json.loads((self.place / "faults.json").read_text())
         except FileNotFoundError:
             self.server.faults = {}
+        self.has_traded = self.has_traded and "half_after" in self.server.faults
         return self.server.faults
 
     def reset_folder(self) -> None:
@@ -165,6 +167,7 @@ class ExpertAdvisor:
                     self.late.append((time.monotonic() + float(faults["late"]), ticket))
                 raise TradeError(error)
             act()
+            self.has_traded = True
             if faults.get("die"):
                 os._exit(1)
             self.pause("mute")
@@ -240,7 +243,8 @@ class ExpertAdvisor:
     def write(self, name: str, text: str) -> bool:
         path, faults = self.folder / f"DWX_{name}.txt", self.faults
         whole = (text + "\r\n").encode("cp1252")
-        if name in faults.get("half", ()):
+        after = faults.get("half_after", ()) if self.has_traded else ()
+        if name in (*faults.get("half", ()), *after):
             path.write_bytes(whole[: len(whole) // 2])
             time.sleep(float(faults.get("half_seconds", 0.1)))
             if faults.get("half_seconds") is None:
