@@ -86,8 +86,11 @@ def _exchange() -> Iterator[_Double]:
 
 
 def _ample(known: Exchange, spec: ConnectionSpec) -> Budgets:
-    host, points, orders = (budget_for(f"bench {of}", AMPLE) for of in ("host", "points", "orders"))
-    return Budgets(host, points, orders, limits_of(known.name, str(spec.settings["market"])))
+    host, points, orders, reads = (
+        budget_for(f"bench {of}", AMPLE) for of in ("host", "points", "orders", "reads")
+    )
+    limits = limits_of(known.name, str(spec.settings["market"]))
+    return Budgets(host, points, orders, limits, reads)
 
 
 async def _orders(exchange: _Double, n: int) -> tuple[list[float], list[float], int]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
-from brokers.budgets import Budget, budget_for
+from brokers.budgets import Budget, Rate, budget_for
 from brokers.crypto.exchanges import Exchange
 from brokers.crypto.flight import Flight
 from brokers.crypto.limits import Limits, limits_of
@@ -17,17 +17,21 @@ from brokers.messages import ConnectionSpec
 from common.clocks import machine_time
 
 READ_WAITS_SECONDS = 20.0
+READS_SHARE = 0.75  # of an address's rate: what polls may take, however many accounts there are
 
 
 @dataclass(frozen=True, slots=True)
 class Budgets:
     """What one account's requests are counted on. host: all that goes to the exchange from here;
-    points: ccxt's costs, None: they count on the host's; orders: what may be sent to the books."""
+    points: ccxt's costs, None: they count on the host's; orders: what may be sent to the books;
+    reads: what of the host's reads may take. They wait there, in a line of their own: an entry that
+    stood behind the polls of fifty accounts would be too late."""
 
     host: Budget
     points: Budget | None
     orders: Budget
     limits: Limits
+    reads: Budget
 
     async def admit(self, cost: float, flight: Flight | None) -> None:
         """Wait until a request may leave. Raises NotSent RATE_LIMITED when its turn is too late.
@@ -44,6 +48,8 @@ class Budgets:
             if cost > 0:
                 await self.points.acquire(cost, urgent=urgent, until=until)
             cost = 1.0
+        if cost > 0 and flight is None:
+            await self.reads.acquire(cost, until=until)
         if cost > 0:
             await self.host.acquire(cost, urgent=urgent, until=until)
 
@@ -51,6 +57,7 @@ class Budgets:
         """The exchange wants no more for so long: from this account, or from this address."""
         if everybody:
             self.host.rest(seconds)
+            self.reads.rest(seconds)  # or they would all stand in front of the next entry
         elif self.points is not None:
             self.points.rest(seconds)
         self.orders.rest(seconds)
@@ -80,4 +87,10 @@ def budgets_of(known: Exchange, spec: ConnectionSpec) -> Budgets:
         points=None if points is None else budget_for(f"{account} points", points),
         orders=budget_for(f"{account} orders", limits.orders),
         limits=limits,
+        reads=budget_for(f"{host} reads", reads_of(limits.host)),
     )
+
+
+def reads_of(host: Rate) -> Rate:
+    """What of an address's rate reads may take."""
+    return Rate(host.per_second * READS_SHARE, host.burst / 2, kept=0.0)

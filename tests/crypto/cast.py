@@ -52,8 +52,11 @@ def plenty(known: Exchange, spec: ConnectionSpec) -> Budgets:
     """So many requests that no test waits; each account of a test has its own."""
     much = Rate(1000.0, 1000.0)
     name = f"test {next(NUMBERS)}"
-    host, points, orders = (budget_for(f"{name} {of}", much) for of in ("host", "points", "orders"))
-    return Budgets(host, points, orders, limits_of(known.name, str(spec.settings.get("market"))))
+    host, points, orders, reads = (
+        budget_for(f"{name} {of}", much) for of in ("host", "points", "orders", "reads")
+    )
+    limits = limits_of(known.name, str(spec.settings.get("market")))
+    return Budgets(host, points, orders, limits, reads)
 
 
 def nothing_against(_: OrderRequest) -> None:

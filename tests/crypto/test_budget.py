@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from brokers.budgets import Rate, budget_for
-from brokers.crypto.budget import Budgets, budgets_of
+from brokers.crypto.budget import Budgets, budgets_of, reads_of
 from brokers.crypto.exchanges import rules
 from brokers.crypto.flight import Flight
 from brokers.crypto.limits import CAREFUL, CHECKED, limits_of
@@ -33,7 +33,7 @@ def admitted(name: str, market: str, cost: float, flight: Flight | None) -> list
     """What a request takes of the host's, the account's and the orders' budgets."""
     host, points, orders = Taken(), Taken(), Taken()
     limits = limits_of(name, market)
-    made = Budgets(host, points if limits.points else None, orders, limits)
+    made = Budgets(host, points if limits.points else None, orders, limits, Taken())
     asyncio.run(made.admit(cost, flight))
     return [[n for n, _ in one.asked] for one in (host, points, orders)]
 
@@ -62,6 +62,28 @@ def test_what_a_request_counts(
     name: str, market: str, cost: float, flight: Flight | None, taken: list[list[float]]
 ) -> None:
     assert admitted(name, market, cost, flight) == taken
+
+
+def test_an_entry_does_not_stand_behind_the_polls_of_all_accounts() -> None:
+    rate = Rate(per_second=20.0, burst=20.0)
+    host, orders = budget_for("entries and polls", rate), budget_for("entries", rate)
+    reads = budget_for("polls", reads_of(rate))
+    made = Budgets(host, None, orders, limits_of("binance", "spot"), reads)
+
+    async def entry_among_polls() -> None:
+        polls = [
+            asyncio.create_task(made.admit(1.0, None)) for _ in range(200)
+        ]  # 10 seconds' worth
+        await polls[0]
+        order = Flight(lambda: None, until=machine_time() + 2.0)
+        try:
+            await made.admit(1.0, order)  # NotSent RATE_LIMITED where its turn is later
+            assert not all(poll.done() for poll in polls)
+        finally:
+            for poll in polls:
+                poll.cancel()
+
+    asyncio.run(entry_among_polls())
 
 
 def spec(name: str, key: str = "key-1", **settings: object) -> ConnectionSpec:
@@ -111,7 +133,7 @@ def test_a_rest_is_the_accounts_or_the_addresss(
     all_of_it = {of: Taken() for of in ("host", "points", "orders")}
     limits = limits_of(name, "spot")
     points = all_of_it["points"] if limits.points else None
-    budgets = Budgets(all_of_it["host"], points, all_of_it["orders"], limits)
+    budgets = Budgets(all_of_it["host"], points, all_of_it["orders"], limits, Taken())
     budgets.rest(7, everybody=everybody)
     assert [of for of, one in all_of_it.items() if one.asked == [(-7, False)]] == resting
 
@@ -124,7 +146,8 @@ def test_an_exit_leaves_while_reads_wait() -> None:
         budget_for(f"exits first {name}", one)
         for name, one in (("host", much), ("points", rate), ("orders", much))
     )
-    budgets = Budgets(host, points, orders, limits_of("okx", "spot"))
+    reads = budget_for("exits first reads", much)
+    budgets = Budgets(host, points, orders, limits_of("okx", "spot"), reads)
 
     async def together() -> None:
         for _ in range(6):
