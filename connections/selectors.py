@@ -140,7 +140,8 @@ def checks_of(state: ConnectionHealth | None) -> list[dict[str, Any]]:
 
 def due_tests(limit: int) -> list[UUID]:
     """Return connections whose test was asked for and not done since, the longest waiting first:
-    those of this process's lanes, and to general workers those whose lane nobody holds."""
+    those of this process's lanes, and to general workers those whose lane nobody holds: these last,
+    for they stay due until somebody does."""
     found = rows(
         f"""
         SELECT h.connection_id FROM connections_connectionhealth h
@@ -148,7 +149,7 @@ def due_tests(limit: int) -> list[UUID]:
         WHERE h.test_requested_at IS NOT NULL AND c.archived_at IS NULL
           AND (h.last_tested_at IS NULL OR h.last_tested_at < h.test_requested_at)
           AND ({IN_LANES} OR '' = ANY(%(lanes)s::text[]) AND c.lane = ANY(%(unheld)s::text[]))
-        ORDER BY h.test_requested_at LIMIT %(limit)s
+        ORDER BY NOT {IN_LANES}, h.test_requested_at LIMIT %(limit)s
         """,
         {"limit": limit, "unheld": array(lanes.unheld(lanes.MOVING_SECONDS)), **in_held()},
     )

@@ -394,6 +394,17 @@ def test_a_test_of_an_account_whose_lane_nobody_holds_says_what_to_start(
     assert health.last_test[0]["name"] == "worker"
     run("UPDATE connections_connectionhealth SET test_requested_at = clock_timestamp()")
     assert selectors.due_tests(10) == [laned.pk]  # told again, until somebody can make it
+    other = cast.account(Feed.objects.get())
+    run(
+        "UPDATE connections_connectionhealth SET last_tested_at = NULL,"
+        " test_requested_at = clock_timestamp() WHERE connection_id = %s",
+        (other.pk,),
+    )
+    assert selectors.due_tests(1) == [other.pk]  # and in nobody's way
+    run(
+        "UPDATE connections_connectionhealth SET test_requested_at = NULL WHERE connection_id = %s",
+        (other.pk,),
+    )
     lanes("one", "sessions").balance()
     assert selectors.due_tests(10) == []
     of_process.use(lambda: (IN_A_LANE,))
