@@ -90,8 +90,8 @@ def lane_for(kind: str, connection_id: UUID, account: str, said: Mapping[str, An
 
 
 # ---- what this process holds -------------------------------------------------------------------
-def use(held: Callable[[], tuple[str, ...]]) -> None:
-    """Let this process's lanes be what `held` says at each look."""
+def use(held: Callable[[], tuple[str, ...]] = _general) -> None:
+    """Let this process's lanes be what `held` says at each look; else just the general one."""
     global _held
     _held = held
 

@@ -34,8 +34,9 @@ SECONDS = 30  # for all of it; each adapter has shorter time-outs of its own
 _runner: Run = asyncio.run
 
 
-def use_runner(run: Run) -> None:
-    """Let this process's broker calls run on its own event loop: adapters keep sessions there."""
+def use_runner(run: Run = asyncio.run) -> None:
+    """Let this process's broker calls run on its own event loop: adapters keep sessions there.
+    Without one each call has a loop of its own again."""
     global _runner
     _runner = run
 

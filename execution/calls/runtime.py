@@ -134,6 +134,8 @@ class Runtime:
         self.flusher.stop()
         self.flusher.join(2)
         self.health.write()
+        use_runner()  # before the loop stands still: who asked it then would wait for its time-out
+        of_process.use()
         self.wire.loop.call_soon_threadsafe(self.wire.loop.stop)
         self._ended.set()
         if self._renewing is not None:

@@ -15,7 +15,9 @@ from django.conf import settings
 
 from brokers import budgets
 from common.sql import rows
+from connections.lanes import held
 from connections.models import ExecutionConnection
+from connections.testing import on_loop
 from execution.calls import runtime
 from execution.calls.errands import Errand
 from execution.calls.runtime import Runtime
@@ -105,6 +107,22 @@ def test_a_lease_is_one_row_of_at_most_ten_seconds_by_the_databases_clock(
         " FROM execution_workerlease"
     )
     assert 0 < row.left <= settings.FILLCAST_LEASE_SECONDS <= 10
+
+
+@pytest.mark.django_db(transaction=True)
+def test_after_its_end_nobody_asks_a_loop_that_stands_still() -> None:
+    present = Runtime("sessions")
+    present.start()
+    assert held() == ()
+    present.stop()
+    asked = []
+
+    async def ask() -> None:
+        asked.append(threading.current_thread())
+
+    on_loop(ask())  # it used to wait two minutes for the stopped loop
+    assert asked == [threading.current_thread()]
+    assert held() == ("",)
 
 
 # ---- every call has its end ----
