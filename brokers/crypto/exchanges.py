@@ -8,7 +8,7 @@ An exchange that is not here works by ccxt's unified names alone: its orders can
 our id, so an unknown outcome is left to people.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -66,6 +66,7 @@ class Exchange:
     fills_page: int = 100
     fills_span: timedelta | None = None  # the longest time that one question may cover
     fills_by_symbol: bool = False
+    swap_fills: Sequence[Mapping[str, Any]] = ({},)  # parameters, where one question tells not all
     recent_fills: Mapping[str, Any] = field(
         default_factory=dict
     )  # parameters for an order's trades
@@ -150,6 +151,9 @@ BYBIT = Exchange(
     fills_span=timedelta(days=6, hours=23),
     # ccxt parseTrade guesses the market of a symbol that spot and perpetuals share.
     fills_by_symbol=True,
+    # ccxt fetchMyTrades asks for execType Trade alone, fetchMyLiquidations for BustTrade (a
+    # liquidation) at the same address; docs v5 "Enums": AdlTrade is auto-deleveraging.
+    swap_fills=({}, {"execType": "BustTrade"}, {"execType": "AdlTrade"}),
     # ccxt features.fetchOpenOrders: limit 50.
     open_page=50,
     # docs "Integration Guidance": server_time - recv_window <= timestamp (10002).

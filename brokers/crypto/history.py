@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from typing import Any
 
 from brokers.base import ReadFailed
@@ -30,8 +31,9 @@ async def fills_since(
     if client.rules.fills_by_symbol:
         symbols = client.settings.symbols
     by_order: dict[tuple[str, str], dict[tuple[str, str], Trade]] = {}
-    for symbol in symbols:
-        for trade in await _spans(client, symbol, since - SLACK, now + SLACK):
+    kinds = client.rules.swap_fills if client.settings.market == "swap" else ({},)
+    for symbol, kind in product(symbols, kinds):
+        for trade in await _spans(client, symbol, kind, since - SLACK, now + SLACK):
             order = by_order.setdefault((str(trade["symbol"]), str(trade["order"])), {})
             order[(str(trade["id"]), str(trade["side"]))] = trade
     return [
@@ -40,22 +42,24 @@ async def fills_since(
     ]
 
 
-async def _spans(client: Client, symbol: str | None, start: datetime, end: datetime) -> list[Trade]:
+async def _spans(
+    client: Client, symbol: str | None, kind: Mapping[str, Any], start: datetime, end: datetime
+) -> list[Trade]:
     span = client.rules.fills_span or (end - start)
     found: list[Trade] = []
     while start < end:
         until = min(end, start + span)
-        found += await _between(client, symbol, start, until)
+        found += await _between(client, symbol, kind, start, until)
         start = until
     return found
 
 
 async def _between(
-    client: Client, symbol: str | None, start: datetime, end: datetime
+    client: Client, symbol: str | None, kind: Mapping[str, Any], start: datetime, end: datetime
 ) -> list[Trade]:
     """All trades of a time: some exchanges tell the first of a page, some the last."""
     page = client.rules.fills_page
-    params = {"until": int(end.timestamp() * 1000)}
+    params = {**kind, "until": int(end.timestamp() * 1000)}
     since = int(start.timestamp() * 1000)
     trades: list[Trade] = await ask(client, "fetch_my_trades", symbol, since, page, params)
     if len(trades) < page:
@@ -64,8 +68,8 @@ async def _between(
         raise ValueError(f"{page} executions within {end - start}")
     middle = start + (end - start) / 2
     return [
-        *await _between(client, symbol, start, middle),
-        *await _between(client, symbol, middle, end),
+        *await _between(client, symbol, kind, start, middle),
+        *await _between(client, symbol, kind, middle, end),
     ]
 
 

@@ -27,6 +27,7 @@ ENDED = {
     "rejected": ReportKind.REJECTED,
 }
 ALIVE = frozenset({"open", "closed", *ENDED})
+BY_EXCHANGE = frozenset({"BustTrade", "AdlTrade"})  # Bybit's own closings of a position
 HUGE = Decimal(10) ** 15  # "no maximum"
 
 
@@ -228,6 +229,8 @@ def closes(trade: Mapping[str, Any], *, spot: bool) -> bool:
     if spot:
         return bool(trade["side"] == "sell")
     info = trade.get("info") or {}
+    if info.get("execType") in BY_EXCHANGE:
+        return True
     told = (info.get(name) for name in ("realizedPnl", "closedSize", "fillPnl"))
     return any(number_or(value) != 0 for value in told)
 

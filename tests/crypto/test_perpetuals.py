@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from brokers.base import ReadFailed, Rejected
+from brokers.crypto.exchanges import rules
 from brokers.messages import CheckResult, CloseCause, ExitSafety, Side
 from common.codes import Code
 from tests.crypto.cast import D, House, close, house_of
@@ -93,8 +94,22 @@ def test_what_the_owner_closed_by_hand_is_told_as_external(one_way: House, price
     before = len(one_way.venue.seen)
     again = one_way.run(one_way.adapter.fills_since(one_way.spec, since))
     assert {report.client_order_id: report.close_cause for report in again} == causes
-    assert len(one_way.venue.seen) == before + 1  # whose orders they are is asked once
+    asked = len(rules(one_way.spec.exchange_name).swap_fills)
+    assert len(one_way.venue.seen) == before + asked  # whose orders they are is asked once
     assert all(report.broker_position_id == one_way.symbol for report in told)
+
+
+@pytest.mark.parametrize("kind", ["BustTrade", "AdlTrade"])
+def test_what_bybit_closed_itself_is_told_as_external(kind: str) -> None:
+    made = house_of("bybit", swap=True)
+    made.submit(made.order())
+    made.venue.place(made.their_symbol, "SELL", "MARKET", D("0.5"), reduce_only=True)
+    made.venue.trades[-1].kind = kind
+    since = datetime.now(UTC) - timedelta(minutes=5)
+    told = made.run(made.adapter.fills_since(made.spec, since))
+    assert [one.close_cause for one in told] == [None, CloseCause.EXTERNAL]
+    assert told[1].fills[0].quantity == D("0.5")
+    close(made)
 
 
 def test_contracts_are_counted_in_base_units() -> None:

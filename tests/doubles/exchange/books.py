@@ -64,6 +64,7 @@ class Trade:
     realized: Decimal
     at: int
     closed: bool = False  # it took something off a position
+    kind: str = "Trade"  # Bybit: BustTrade, AdlTrade are the exchange's own closings
 
 
 @dataclass

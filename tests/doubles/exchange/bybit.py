@@ -218,6 +218,8 @@ class Bybit:
     def _execution_list(self, ask: Mapping[str, Any]) -> Any:
         start, end = int(ask.get("startTime", 0)), int(ask.get("endTime", 2**62))
         found = self._venue.trades_of(ask.get("symbol"), str(ask.get("orderId", "")), start, end)
+        kind = str(ask.get("execType", ""))  # one kind, where one is named
+        found = [trade for trade in found if kind in ("", trade.kind)]
         newest = found[::-1][: int(ask.get("limit", 50))]
         return {"list": [self._trade(trade) for trade in newest], "nextPageCursor": "",
                 "category": "linear"}  # fmt: skip
@@ -228,7 +230,7 @@ class Bybit:
             **self._of_derivatives(), "symbol": order.symbol,
             "orderId": str(order.number), "orderLinkId": order.cid,
             "side": order.side.title(), "execId": f"e-{trade.number}",
-            "execPrice": str(trade.price), "execQty": str(trade.amount), "execType": "Trade",
+            "execPrice": str(trade.price), "execQty": str(trade.amount), "execType": trade.kind,
             "execValue": f"{trade.amount * trade.price:f}", "execFee": f"{trade.fee:f}",
             "feeCurrency": trade.fee_currency, "execTime": str(trade.at), "isMaker": False,
             "orderType": order.type.title(),
