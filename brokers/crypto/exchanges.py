@@ -67,9 +67,7 @@ class Exchange:
     fills_span: timedelta | None = None  # the longest time that one question may cover
     fills_by_symbol: bool = False
     swap_fills: Sequence[Mapping[str, Any]] = ({},)  # parameters, where one question tells not all
-    recent_fills: Mapping[str, Any] = field(
-        default_factory=dict
-    )  # parameters for an order's trades
+    recent_fills: str = ""  # ccxt's method for what was executed within RECENT, where it has one
     open_page: int = 0  # how many open orders one answer holds at most; 0: all
     expires_seconds: float = 0.0
     one_at_a_time: bool = False
@@ -85,6 +83,7 @@ class Exchange:
 
 
 EXPIRES_SECONDS = 5.0
+RECENT = timedelta(days=2, hours=23)
 
 BINANCE = Exchange(
     name="binance",
@@ -191,7 +190,8 @@ OKX = Exchange(
     # ccxt features.fetchOpenOrders: limit 100.
     open_page=100,
     # remembered, "Get transaction details (last 3 days)": at once; ccxt's, of 3 months, lags.
-    recent_fills={"method": "privateGetTradeFills"},
+    # ccxt's fetchMyTrades knows the second only.
+    recent_fills="privateGetTradeFills",
     # docs "Order expiry": header expTime, refused afterwards; not part of the signature.
     expires_seconds=EXPIRES_SECONDS,
     # ccxt createOrder sends a batch of one by default, whose partial success (code 2) raises

@@ -8,6 +8,8 @@ from typing import Any
 from brokers.base import ReadFailed
 from brokers.crypto import parse
 from brokers.crypto.clients import Client
+from brokers.crypto.exchanges import RECENT
+from brokers.crypto.lookup import recent
 from brokers.crypto.memory import Memory
 from brokers.crypto.orders import OURS
 from brokers.crypto.reads import ask
@@ -61,7 +63,12 @@ async def _between(
     page = client.rules.fills_page
     params = {**kind, "until": int(end.timestamp() * 1000)}
     since = int(start.timestamp() * 1000)
-    trades: list[Trade] = await ask(client, "fetch_my_trades", symbol, since, page, params)
+    trades: list[Trade]
+    if client.rules.recent_fills and datetime.now(UTC) - start < RECENT:
+        which = {"begin": since, "end": params["until"], "limit": page}
+        trades = await recent(client, symbol, which)
+    else:
+        trades = await ask(client, "fetch_my_trades", symbol, since, page, params)
     if len(trades) < page:
         return trades
     if end - start < SHORTEST:

@@ -104,6 +104,7 @@ async def executions(
     """Return an order's trades as far as the exchange tells them now. Raises ValueError."""
     market = client.market(symbol)
     exchange, number = client.exchange, str(order["id"])
+    trades: list[Any] = []
     if not parse.number_or(order.get("filled")):
         return ()
     if client.rules.lookup is Lookup.OPEN_CLOSED:
@@ -114,10 +115,22 @@ async def executions(
     elif client.rules.fills_by_symbol:  # ccxt's binance has fetchOrderTrades for spot only
         trades = await exchange.fetch_my_trades(symbol, None, None, {"orderId": number})
     elif exchange.has.get("fetchOrderTrades"):
-        params = dict(client.rules.recent_fills)
-        trades = await exchange.fetch_order_trades(number, symbol, None, None, params)
+        if client.rules.recent_fills:
+            trades = await recent(client, symbol, {"ordId": number})
+        if not trades:
+            trades = await exchange.fetch_order_trades(number, symbol)
     else:
         return ()
     size = parse.contract_size(market)
     mine = [trade for trade in trades if str(trade.get("order")) == number]
     return tuple(parse.execution(trade, size) for trade in mine)
+
+
+async def recent(client: Client, symbol: str | None, which: Mapping[str, Any]) -> list[Any]:
+    """Return ccxt's trades of an exchange's list of the latest ones. which: its own parameters."""
+    exchange = client.exchange
+    kind = exchange.convert_to_instrument_type(client.settings.market)
+    answer = await getattr(exchange, client.rules.recent_fills)({"instType": kind, **which})
+    market = client.market(symbol) if symbol else None
+    found: list[Any] = exchange.parse_trades(answer["data"], market)
+    return found

@@ -12,6 +12,7 @@ from brokers.crypto.clients import Clients
 from brokers.messages import Check, CheckResult, CloseCause, ReportKind
 from common.codes import Code
 from tests.crypto.cast import D, House, close, each, house_of, nothing_against, plenty
+from tests.doubles.exchange.okx import Okx
 from tests.doubles.exchange.venue import Fault
 
 __all__ = ["each"]
@@ -23,6 +24,19 @@ def _results(checks: list[Check]) -> dict[str, CheckResult]:
 
 
 # ---- look-ups -------------------------------------------------------------------------------
+def test_okxs_latest_executions_are_read_where_they_are_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Okx, "_get_trade_fills_history", lambda *_: [])  # it lags
+    made = house_of("okx")
+    (told,) = made.submit(made.order())
+    (fill,) = told.fills
+    assert not fill.inferred
+    (again,) = made.run(made.adapter.fills_since(made.spec, datetime.now(UTC) - HOUR_AGO))
+    assert again.fills == told.fills
+    close(made)
+
+
 def test_an_order_that_never_was_is_absent_for_sure(each: House) -> None:
     assert each.find("abc00000000000zzz0") is None
 
