@@ -194,15 +194,13 @@ class IbkrAdapter:
             return known
         for other in desk.sessions.values():
             if other is not known and other.place.address == place.address:
-                raise ReadFailed(
-                    Code.CLIENT_ID_IN_USE,
-                    f"connection {other.place.connection_id} has client id {place.client_id} there",
-                )
+                taken = f"another connection has client id {place.client_id} there"
+                raise ReadFailed(Code.CLIENT_ID_IN_USE, taken)  # whose it is is not ours to tell
         budget = self._budget_for(f"ibkr {place.host.lower()}:{place.port}", RATE)
-        desk.sessions[place.connection_id] = Session(place, desk.ledger, budget, self._pace)
+        made = desk.sessions[place.connection_id] = Session(place, desk.ledger, budget, self._pace)
         if known is not None:
             await known.close()
-        return desk.sessions[place.connection_id]
+        return made  # closed where somebody disconnected meanwhile: then nothing leaves by it
 
     async def _session_to_write(self, spec: ConnectionSpec) -> Session:
         try:

@@ -57,7 +57,7 @@ async def stream(session: Session, symbols: Sequence[str]) -> AsyncGenerator[Quo
     """Tell quotes as they come, over every new line to the gateway. A symbol that has no prices is
     left out; of each the newest counts where they come faster than they are taken.
 
-    Raises ReadFailed where it cannot begin, or no symbol has prices.
+    Raises ReadFailed where it cannot begin, no symbol has prices, or the session was closed.
     """
     await session.ready()
     while True:
@@ -66,15 +66,18 @@ async def stream(session: Session, symbols: Sequence[str]) -> AsyncGenerator[Quo
                 async for one in told:
                     yield one
         except ReadFailed as error:
-            if error.code not in LINE_LOST:
+            if error.code not in LINE_LOST or session.closed:
                 raise
             log.info("ibkr: prices wait for the line: %s", error)
         again = False
         while not again:
             await asyncio.sleep(session.pace.first_delay)
-            with suppress(ReadFailed):
+            try:
                 await session.ready()
                 again = True
+            except ReadFailed:
+                if session.closed:
+                    raise
 
 
 async def _until_lost(session: Session, symbols: Sequence[str]) -> AsyncGenerator[Quote, None]:

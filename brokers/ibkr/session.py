@@ -55,7 +55,7 @@ class Session:
         self.lines = self._ear.lines  # what prices are subscribed to
         self.prices: dict[str, tuple[Quote, float]] = {}  # read last, and when on the loop's clock
         self._client: TwsClient | None = None
-        self._synced = self._cut_off = self._trouble_told = False
+        self._synced = self._cut_off = self._trouble_told = self.closed = False
         self._why: tuple[Code, str] = (Code.NOT_CONNECTED, "not connected yet")
         self._keeper: asyncio.Task[None] | None = None
         self._attempt: asyncio.Future[None] | None = None
@@ -85,6 +85,8 @@ class Session:
 
     async def ready(self) -> None:
         """Wait until the session is usable. Raises ReadFailed with the reason if it is not soon."""
+        if self.closed:  # it is in no table any more: nobody would end what is opened now
+            raise ReadFailed(Code.NOT_CONNECTED, "closed")
         if self._keeper is None or self._keeper.done():
             self._attempt = asyncio.get_running_loop().create_future()  # all who come now wait
             self._keeper = asyncio.get_running_loop().create_task(self._keep())
@@ -135,12 +137,12 @@ class Session:
         return self.names.get(contract.conId) or symbol_of(contract, self.place.settings)
 
     async def close(self) -> None:
-        """End the session in peace."""
+        """End the session in peace, for good."""
+        self.closed = True
         if self._keeper is not None:
             self._keeper.cancel()
             with suppress(asyncio.CancelledError):
                 await self._keeper
-            self._keeper = None
         self._drop((Code.NOT_CONNECTED, "closed"))  # also where it was never open
 
     # ---- what TWS says --------------------------------------------------------------------
@@ -288,8 +290,7 @@ class Session:
     def _drop(self, why: tuple[Code, str]) -> None:
         """The line is over: nothing more is believed, who waits is woken."""
         client, self._client = self._client, None
-        self._synced = False
-        self._why = why
+        self._synced, self._why = False, why
         if client is not None:
             client.cut()
         self._ear.fail_all(ReadFailed(*why))

@@ -180,6 +180,7 @@ async def test_two_connections_of_one_gateway_never_share_a_client_id(stage: Sta
     with pytest.raises(ReadFailed) as failed:
         await stage.adapter.connect(other)
     assert failed.value.code is Code.CLIENT_ID_IN_USE
+    assert stage.spec.connection_id not in failed.value.detail, "it may be somebody else's"
     assert [visitor.client_id for visitor in stage.tws.visitors] == [stage.client_id]
     (check,) = await stage.adapter.test(other)
     assert (check.name, check.result) == ("client id", "fail")
