@@ -532,7 +532,7 @@ class Code(StrEnum):
     HOST_NOT_ALLOWED = (
         "HOST_NOT_ALLOWED",
         "The host lies in a network that the operators have not allowed.",
-        "Ask an operator to name it in the allowed networks.",
+        "Give a private gateway by its address, and ask an operator to allow its network.",
     )
     INTERNAL_ERROR = (
         "INTERNAL_ERROR",

@@ -55,8 +55,8 @@ def scope_of(kind: str, owner_id: int, settings: Mapping[str, Any]) -> str:
 
 
 def check_resolved(kind: str, settings: Mapping[str, Any], username: str) -> None:
-    """Refuse settings whose hosts resolve into our own network or to somebody else's gateway. Asks
-    the name server: call it outside of any transaction. Raises InvalidInputError HOST_NOT_ALLOWED.
+    """Refuse settings whose hosts are, or lead into, our own network or somebody else's gateway. It
+    asks the name server: not inside a transaction. Raises InvalidInputError HOST_NOT_ALLOWED.
     """
     hosts.check_resolved(*named_hosts(form_for(kind), settings), username)
 

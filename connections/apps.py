@@ -4,3 +4,10 @@ from django.apps import AppConfig
 class ConnectionsConfig(AppConfig):
     name = "connections"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Say where a name may lead to whoever dials one."""
+        from brokers import dialing
+        from connections import hosts
+
+        dialing.use(hosts.may_be_led_to)

@@ -1,15 +1,14 @@
 """Which hosts a tenant's connection may name: never our own network unless operators said so.
 
 A connection's host is typed by a tenant and called from a trading process. Public addresses may be
-named; private, loopback, link-local and reserved ones only inside FILLCAST_BROKER_HOSTS. A name is
-judged when it is typed (no look-up: that is network), and once more by what it resolves to when a
-test runs.
+named; private, loopback, link-local and reserved ones only inside FILLCAST_BROKER_HOSTS, and by
+their address. A name is judged when it is typed (no look-up: that is network), by what it resolves
+to when a test runs, and at each connect (brokers/dialing.py): it may lead to what is public only.
 
 A gateway that asks for no password (IBKR's) serves whoever reaches it: FILLCAST_HOST_OWNERS names
 the user that it is for, and no other user's accounts may be there.
 """
 
-import ipaddress
 import socket
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -17,10 +16,11 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
+from brokers import dialing
+from brokers.dialing import Address
 from common.codes import Code
 from common.errors import InvalidInputError
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 HOST_KEYS = ("host", "server_host", "gateway", "url", "base_url", "address")
 _OURS = ("localhost", "local", "internal", "lan", "home", "intranet", "corp", "localdomain")
 
@@ -46,16 +46,32 @@ def check_named(values: Mapping[str, Any], keys: Iterable[str] = (), username: s
 
 
 def check_resolved(values: Mapping[str, Any], keys: Iterable[str] = (), username: str = "") -> None:
-    """Refuse settings whose hosts resolve into our own network or to somebody else's gateway. Asks
-    the name server: call it outside of any transaction. Raises InvalidInputError HOST_NOT_ALLOWED.
+    """Refuse settings whose hosts are, or lead into, our own network or somebody else's gateway.
+
+    Asks the name server: call it outside of any transaction. Raises InvalidInputError
+    HOST_NOT_ALLOWED. Who dials a name judges it anew (brokers/dialing.py): this says it early.
     """
     for key, host in hosts_in(values, keys).items():
+        field = f"settings.{key}"
+        if (address := _address(host)) is not None:
+            check_addresses([address], host, field=field, username=username)
+            continue
         try:
             found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError):
             continue  # the adapter will say that it is not reachable, which is the truth
-        addresses = [ipaddress.ip_address(str(entry[4][0]).split("%")[0]) for entry in found]
-        check_addresses(addresses, host, field=f"settings.{key}", username=username)
+        if not all(may_be_led_to(each) for each in dialing.addresses_in(found)):
+            raise InvalidInputError(Code.HOST_NOT_ALLOWED, dialing.why_not(host), field=field)
+
+
+def may_be_led_to(address: Address) -> bool:
+    """Whether a name may lead to an address: it is public and nobody's own gateway.
+
+    Whoever typed it: a name leads wherever its owner wants next, so a private gateway and one that
+    FILLCAST_HOST_OWNERS names are given by their address alone.
+    """
+    plain = _plain(address)
+    return _is_public(plain) and not _owners_of(plain)
 
 
 def check_addresses(
@@ -63,11 +79,11 @@ def check_addresses(
 ) -> None:
     """Raise InvalidInputError HOST_NOT_ALLOWED if any of these must not be called for this user."""
     for address in addresses:
-        plain = getattr(address, "ipv4_mapped", None) or address
-        public = plain.is_global and not plain.is_multicast
-        if not public and not any(plain in network for network in settings.FILLCAST_BROKER_HOSTS):
+        plain = _plain(address)
+        named = any(plain in network for network in settings.FILLCAST_BROKER_HOSTS)
+        if not _is_public(plain) and not named:
             raise _refused(host, field)
-        if not _is_for(plain, username):
+        if (owners := _owners_of(plain)) and username not in owners:
             raise InvalidInputError(
                 Code.HOST_NOT_ALLOWED,
                 f"{host!r} is somebody else's gateway (FILLCAST_HOST_OWNERS says whose). Ask the "
@@ -76,10 +92,17 @@ def check_addresses(
             )
 
 
-def _is_for(address: Address, username: str) -> bool:
-    """Whether a user's accounts may be at an address: it is nobody's, or this user's."""
-    named = {own.username for own in settings.FILLCAST_HOST_OWNERS if address in own.network}
-    return not named or username in named
+def _plain(address: Address) -> Address:
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _is_public(plain: Address) -> bool:
+    return plain.is_global and not plain.is_multicast
+
+
+def _owners_of(plain: Address) -> set[str]:
+    """Who alone may have accounts at an address; nobody: it is open to all."""
+    return {own.username for own in settings.FILLCAST_HOST_OWNERS if plain in own.network}
 
 
 def _host_of(text: str) -> str:
@@ -92,14 +115,7 @@ def _host_of(text: str) -> str:
 
 
 def _address(host: str) -> Address | None:
-    try:
-        return ipaddress.ip_address(host.split("%")[0])
-    except ValueError:
-        pass
-    try:  # the C library also reads 127.1, 0x7f000001 and 2130706433 as addresses
-        return ipaddress.ip_address(socket.inet_aton(host))
-    except (OSError, UnicodeError):
-        return None
+    return dialing.typed_address(host.split("%")[0])
 
 
 def _is_our_name(host: str) -> bool:

@@ -27,6 +27,7 @@ NAMES = {
     Code.UNKNOWN_ACCOUNT: "account",
     Code.FIELD_INVALID: "settings",
     Code.FIELD_REQUIRED: "settings",
+    Code.HOST_NOT_ALLOWED: "settings",
 }
 HINTS = {
     Code.CLIENT_ID_IN_USE: "End the other program with this client id, or set another client_id.",

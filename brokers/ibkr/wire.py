@@ -16,6 +16,7 @@ from typing import Any
 from ib_async import client as theirs
 from ib_async import decoder as reading
 
+from brokers.dialing import address_of
 from brokers.ibkr.parse import parts_of
 
 logging.getLogger("ib_async").setLevel(logging.CRITICAL)  # sessions say what matters of it
@@ -163,9 +164,11 @@ async def open_line(
     """Connect and wait until TWS says what is next. address: host, port, clientId.
 
     refused: ends the wait with its exception. admit: awaited before the first message. Raises what
-    `refused` holds, or OSError.
+    `refused` holds, ReadFailed where the host may not be dialled, or OSError.
     """
-    opening = asyncio.ensure_future(client.connectAsync(*address, 0))
+    host, port, client_id = address
+    dialled = await address_of(host)  # a name is judged each time, and never dialled itself
+    opening = asyncio.ensure_future(client.connectAsync(dialled, port, client_id, 0))
     try:
         await _first(opening, refused, client.greeted)
         await admit()

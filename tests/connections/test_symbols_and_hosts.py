@@ -92,11 +92,30 @@ def test_a_public_name_that_leads_home_is_found_out(
 
     monkeypatch.setattr(socket, "getaddrinfo", resolved)
     answers = ["8.8.8.8", "10.0.0.7"]
-    settings.FILLCAST_BROKER_HOSTS = ()
-    with pytest.raises(InvalidInputError):
-        hosts.check_resolved({"host": "rebind.example.com"})
-    settings.FILLCAST_BROKER_HOSTS = (ipaddress.ip_network("10.0.0.0/8"),)
+    for allowed in ((), (ipaddress.ip_network("10.0.0.0/8"),)):
+        settings.FILLCAST_BROKER_HOSTS = allowed
+        with pytest.raises(InvalidInputError) as refused:
+            hosts.check_resolved({"host": "rebind.example.com"})
+        assert refused.value.code is Code.HOST_NOT_ALLOWED
+        assert "Give its address" in refused.value.detail
+        assert "10.0.0.7" not in refused.value.detail
+    hosts.check_resolved({"host": "10.0.0.7"})
+    answers = ["8.8.8.8"]
     hosts.check_resolved({"host": "rebind.example.com"})
+
+
+@pytest.mark.parametrize(
+    ("address", "may"),
+    [("8.8.8.8", True), ("2001:4860:4860::8888", True), ("8.8.4.4", False), ("10.0.0.7", False),
+     ("127.0.0.1", False), ("::1", False), ("fe80::1%eth0", False), ("::ffff:10.0.0.7", False),
+     ("::ffff:8.8.4.4", False), ("224.0.0.1", False), ("100.64.0.1", False)],
+)  # fmt: skip
+def test_a_name_may_lead_to_what_is_public_and_nobodys(
+    address: str, may: bool, settings: Settings
+) -> None:
+    settings.FILLCAST_BROKER_HOSTS = (ipaddress.ip_network("0.0.0.0/0"),)
+    settings.FILLCAST_HOST_OWNERS = (OwnedNetwork(ipaddress.ip_network("8.8.4.4"), "alice"),)
+    assert hosts.may_be_led_to(ipaddress.ip_address(address)) is may
 
 
 def test_a_gateway_of_one_user_is_nobody_elses(
@@ -117,6 +136,7 @@ def test_a_gateway_of_one_user_is_nobody_elses(
         assert "somebody else's gateway" in refused.value.detail
     entry = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("8.8.8.8", 0))
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [entry])
-    hosts.check_resolved({"host": "gw.example.com"}, username="alice")
-    with pytest.raises(InvalidInputError):
-        hosts.check_resolved({"host": "gw.example.com"}, username="bob")
+    hosts.check_resolved({"host": "8.8.8.8"}, username="alice")
+    for username in ("alice", "bob"):  # the name may lead elsewhere by the next connect
+        with pytest.raises(InvalidInputError):
+            hosts.check_resolved({"host": "gw.example.com"}, username=username)

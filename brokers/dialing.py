@@ -1,0 +1,77 @@
+"""Where a connection's host leads: looked up at each connect, judged, and dialled as it was judged.
+
+A tenant's name may lead to his own gateway while he tests it and into somebody's network at the
+next connect. So an adapter that opens a socket to a typed host asks `address_of` each time and
+dials what it says, never the name. An address was judged when it was typed. A name may only lead to
+what is open to everybody: who means a private gateway, or one that is a user's own, types its
+address. What that is only the installation knows: `use` says who judges; until then no name may.
+"""
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from brokers.base import ReadFailed
+from common.codes import Code
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Judge = Callable[[Address], bool]
+
+
+def _nowhere(_: Address) -> bool:
+    return False
+
+
+_judge: Judge = _nowhere
+
+
+def use(judge: Judge) -> None:
+    """Have every address that a name leads to judged: True where a name may lead there."""
+    global _judge
+    _judge = judge
+
+
+async def address_of(host: str) -> str:
+    """Return the address to dial for a host. Where a name has several, all must be allowed, and an
+    IPv4 one comes first: that is what gateways listen at.
+
+    Raises ReadFailed HOST_NOT_ALLOWED; OSError where the name leads nowhere. It waits for the name
+    server: give it a time-out.
+    """
+    if (typed := typed_address(host)) is not None:
+        return str(typed)
+    loop = asyncio.get_running_loop()
+    try:
+        found = addresses_in(await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM))
+    except UnicodeError as error:
+        raise OSError(f"{host!r} is no name: {error}") from error
+    if not all(_judge(address) for address in found):
+        raise ReadFailed(Code.HOST_NOT_ALLOWED, why_not(host))
+    return str(min(found, key=lambda address: address.version))
+
+
+def typed_address(host: str) -> Address | None:
+    """Return the address that a host is in some spelling; None for a name."""
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        pass
+    try:  # the C library also reads 127.1, 0x7f000001 and 2130706433 as addresses
+        return ipaddress.ip_address(socket.inet_aton(host))
+    except (OSError, UnicodeError):
+        return None
+
+
+def addresses_in(found: list[tuple[Any, ...]]) -> list[Address]:
+    """Return the addresses in what getaddrinfo answered."""
+    return [ipaddress.ip_address(str(entry[4][0])) for entry in found]
+
+
+def why_not(host: str) -> str:
+    """Say why a name may not be dialled; not where it leads, which is not everybody's to know."""
+    return (
+        f"{host!r} is a name that leads to an address that is not allowed for names: a private one,"
+        " or that of a user's own gateway. Give its address instead."
+    )

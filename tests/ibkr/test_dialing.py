@@ -1,0 +1,118 @@
+"""A host's name is looked up and judged at each connect, and only what was judged is dialled."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from brokers import dialing
+from brokers.base import NotSent, ReadFailed
+from brokers.messages import ConnectionSpec
+from common.codes import Code
+from connections import hosts
+from tests.ibkr.cast import Stage, order, played
+
+NAME = "gw.example.com"
+HERE, ELSEWHERE = "127.0.0.1", "10.20.30.40"
+
+
+class Names:
+    """What the name server answers next; it stays with its last answer."""
+
+    def __init__(self, *answers: list[str]) -> None:
+        self.answers, self.asked = list(answers), 0
+        loop: Any = asyncio.get_running_loop()
+        loop.getaddrinfo = self._look_up
+
+    async def _look_up(self, host: str, *_: Any, **__: Any) -> list[Any]:
+        assert host == NAME
+        self.asked += 1
+        found = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if not found:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, 0)) for each in found]
+
+
+@contextmanager
+def here_is_public() -> Iterator[None]:
+    """The double listens on this machine: a public gateway for once."""
+    dialing.use(lambda address: str(address) in (HERE, "2001:db8::1"))
+    try:
+        yield
+    finally:
+        dialing.use(hosts.may_be_led_to)
+
+
+def named(stage: Stage) -> ConnectionSpec:
+    return replace(stage.spec, settings={**stage.spec.settings, "host": NAME})
+
+
+@played
+async def test_a_name_that_leads_home_is_not_dialled(stage: Stage) -> None:
+    """By the judge that the installation has."""
+    Names([HERE])
+    with pytest.raises(ReadFailed) as refused:
+        await stage.adapter.account(named(stage))
+    assert refused.value.code is Code.HOST_NOT_ALLOWED
+    assert "Give its address" in refused.value.detail
+    (check,) = await stage.adapter.test(named(stage))
+    assert (check.name, check.result) == ("settings", "fail")
+    assert not stage.tws.connects
+
+
+@played
+async def test_a_name_that_leads_elsewhere_after_the_test_is_not_followed(stage: Stage) -> None:
+    names = Names([HERE], [ELSEWHERE])
+    with here_is_public():
+        assert all(check.result != "fail" for check in await stage.adapter.test(named(stage)))
+        assert names.asked == 1, "what was judged is dialled: it is not looked up again"
+        await stage.tws.restart()  # the line is lost; the session makes it anew
+        await stage.until(lambda: names.asked >= 2)
+        with pytest.raises(NotSent) as refused:
+            await stage.adapter.submit(named(stage), order(), lambda _: None)
+    assert refused.value.code is Code.HOST_NOT_ALLOWED
+    assert len(stage.tws.connects) == 1
+
+
+@played
+async def test_one_wrong_address_among_several_is_enough(stage: Stage) -> None:
+    Names([HERE, ELSEWHERE])
+    with here_is_public(), pytest.raises(ReadFailed) as refused:
+        await stage.adapter.account(named(stage))
+    assert refused.value.code is Code.HOST_NOT_ALLOWED
+    assert not stage.tws.connects
+
+
+@played
+async def test_an_ipv4_address_comes_first(stage: Stage) -> None:
+    Names(["2001:db8::1", HERE])
+    with here_is_public():
+        await stage.adapter.connect(named(stage))
+    assert stage.session.usable
+
+
+@played
+async def test_a_name_that_nobody_knows_is_not_connected(stage: Stage) -> None:
+    Names([])
+    with pytest.raises(ReadFailed) as failed:
+        await stage.adapter.account(named(stage))
+    assert failed.value.code is Code.NOT_CONNECTED
+
+
+@pytest.mark.parametrize(
+    ("typed", "dialled"),
+    [("10.0.0.5", "10.0.0.5"), ("127.1", HERE), ("2130706433", HERE), ("::1", "::1"),
+     ("fe80::1%eth0", "fe80::1%eth0")],
+)  # fmt: skip
+def test_an_address_is_dialled_as_it_was_typed(typed: str, dialled: str) -> None:
+    """It was judged then, for its user: no look-up, whatever a name may lead to."""
+    assert asyncio.run(dialing.address_of(typed)) == dialled
+
+
+def test_what_can_be_no_name_leads_nowhere() -> None:
+    with pytest.raises(OSError, match="is no name"):
+        asyncio.run(dialing.address_of("x" * 80 + ".example.com"))
