@@ -281,7 +281,7 @@ BROKER_HOSTS = outside(
     "FILLCAST_BROKER_HOSTS",
     comma_list(network()),
     "",
-    "Private and loopback networks where a connection's host may be, given by its address; public ones always may.",
+    "Private and loopback networks where a typed address may lie; public ones always may.",
 )
 HOST_OWNERS = outside(
     "FILLCAST_HOST_OWNERS",
