@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from nacl.public import PrivateKey
 
-from brokers.registry import adapter_for, kinds
+from brokers import registry
 from common.sealing import public_key_of
 from connections import eligibility
 from execution.calls import polling
@@ -20,7 +20,7 @@ from tests.execution.conftest import feed, no_bell, nothing_held  # noqa: F401 (
 from tests.third_party.venue import Venue, serving
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "tiny-broker"
-CACHES = (kinds, adapter_for, eligibility.needs_credentials, polling.kinds_without_events)
+CACHES = (registry.kinds, eligibility.needs_credentials, polling.kinds_without_events)
 
 
 @pytest.fixture
@@ -50,6 +50,7 @@ def _forget() -> None:
     importlib.invalidate_caches()
     for cached in CACHES:
         cached.cache_clear()
+    registry._own.pop("tiny", None)
 
 
 @pytest.fixture

@@ -5,6 +5,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from brokers.base import ReadFailed
+from brokers.dialing import address_of
 from brokers.messages import ConnectionSpec
 
 CONNECT_SECONDS, REPLY_SECONDS = 3.0, 10.0
@@ -36,10 +38,13 @@ async def ask(
     """
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
+            address = await address_of(str(spec.settings["host"]))  # judged anew each time
             reader, writer = await asyncio.open_connection(
-                str(spec.settings["host"]), int(spec.settings.get("port", PORT))
+                address, int(spec.settings.get("port", PORT))
             )
-    except (OSError, UnicodeError) as error:  # a time-out, and a name that is none
+    except ReadFailed as error:  # a name that leads where it may not
+        raise Away(error.detail) from error
+    except OSError as error:  # a time-out, too
         raise Away(type(error).__name__) from error
     try:
         await _log_in(spec, reader, writer)
