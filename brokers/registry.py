@@ -53,6 +53,13 @@ def adapter_for(kind: str) -> BrokerAdapter:
     return own
 
 
+def forget() -> None:
+    """Forget which kinds there are and this process's adapters: a package was added or removed."""
+    with _making:
+        _own.clear()
+        kinds.cache_clear()
+
+
 def new_adapter(kind: str) -> BrokerAdapter:
     """Make an adapter of a kind that knows nothing of what this process's own one knows.
 

@@ -23,6 +23,7 @@ POINTS = {
     "flush.gathered": "outcomes are out of the outbox; nothing is written",
     "outcome.written": "reports are applied; not committed",
     "outcome.committed": "reports are applied and committed; nobody was told so",
+    "lane.taken": "a lane's lease is committed; its new owner does not know of it yet",
     "events.read": "the broker told events; none is applied",
     "events.applied": "events are applied; not acknowledged",
     "exits.written": "exits are written with their reservation; not committed",

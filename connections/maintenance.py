@@ -5,10 +5,13 @@ are tried as ever. Who does not answer then is in doubt, and neither in error no
 a circuit: it is read again until it answers.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import structlog
 
 from brokers.windows import (
     BUILT_IN,
@@ -23,6 +26,8 @@ from common.clocks import market_now
 from common.sql import rows
 from connections.models.maintenance import MaintenanceWindow
 
+log = structlog.get_logger(__name__)
+
 _ACCOUNTS = """
 SELECT id, type, exchange_name, broker_host, settings
 FROM connections_executionconnection WHERE id = ANY(%s::uuid[])
@@ -35,8 +40,19 @@ WHERE connection_id = ANY(%s::uuid[]) AND unreachable_at IS NOT NULL
 
 def windows() -> list[Window]:
     """Return all that count: the brokers' published ones and the operators' own."""
-    own = MaintenanceWindow.objects.filter(is_active=True)
-    return [*BUILT_IN, *(one.as_window() for one in own)]
+    return [*BUILT_IN, *_own()]
+
+
+def _own() -> Iterator[Window]:
+    """The operators' windows. One whose zone this machine does not know (any more) is left out: it
+    must not keep everybody's trouble from being written."""
+    for one in MaintenanceWindow.objects.filter(is_active=True):
+        try:
+            ZoneInfo(one.zone)
+        except (KeyError, ValueError, OSError):
+            log.exception("a maintenance window does not count", id=one.pk)
+        else:
+            yield one.as_window()
 
 
 def open_now() -> tuple[Maintenance, ...]:

@@ -46,6 +46,7 @@ FORM = Form(
             "server",
             "Server",
             "Its name as the terminal's own login window shows it, to the letter: Broker-Live03.",
+            required=True,
         ),
         Setting(
             "terminal",

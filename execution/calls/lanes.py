@@ -128,6 +128,7 @@ class Lanes:
         self._lock = threading.Lock()
         self._held: dict[str, Held] = {}
         self._lost: set[str] = set()
+        self._ends = threading.Event()
         self._general = (GENERAL,) if wanted.general else ()
 
     # ---- what may be done now --------------------------------------------------------------
@@ -176,9 +177,11 @@ class Lanes:
         names, numbers = columns(list(fences.items()), 2)
         kept = {row.lane for row in rows(RENEW, (self._lease, names, numbers, self._owner))}
         with self._lock:
-            for name in kept & self._held.keys():
+            ours = {name for name, one in self._held.items() if one.fence == fences.get(name)}
+            for name in kept & ours:
                 self._held[name].until = asked + self._lease
-        self._forget([name for name in fences if name not in kept], are_lost=True)
+        # Not what was given back and taken anew meanwhile: that is held under another fence.
+        self._forget(sorted(ours - kept), are_lost=True)
 
     def balance(self) -> list[str]:
         """Take what is free and wanted, up to our share; mark what is too much as leaving.
@@ -203,7 +206,7 @@ class Lanes:
 
     def _take(self, names: list[str]) -> list[str]:
         free = [row.lane for row in rows(FREE, (array(names),))] if names else []
-        if not free:
+        if not free or self._ends.is_set():
             return []
         asked = machine_time()
         with transaction.atomic():
@@ -212,7 +215,10 @@ class Lanes:
             run(NOT_COMPARED, (array(taken),))
         point("lane.taken")
         with self._lock:
-            self._held |= {n: Held(fence, asked + self._lease) for n, fence in taken.items()}
+            until, ends = asked + self._lease, self._ends.is_set()
+            self._held |= {name: Held(fence, until, ends) for name, fence in taken.items()}
+        if ends:  # whoever ends the process gives them back with the others
+            return []
         for name in taken:
             log.info("a lane is ours", lane=name)
             self._on_change(name, True)
@@ -229,7 +235,9 @@ class Lanes:
             self._on_change(name, False)
 
     def leave_all(self) -> None:
-        """Begin nothing new in any lane: this process ends."""
+        """Begin nothing new in any lane, and take none any more: this process ends."""
+        with self._lock:
+            self._ends.set()
         self._leave(list(self._held))
 
     def give_back(self, names: Collection[str]) -> None:

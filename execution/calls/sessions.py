@@ -101,6 +101,7 @@ class Sessions:
         self._known: set[UUID] = set()  # accounts that were in lanes of ours
         self._strays_since: dict[UUID, float] = {}  # of those that are not any more
         self._listening: dict[str, Future[None]] = {}
+        self._mute: set[str] = set()  # kinds that this process cannot hear
         self._told = threading.Event()
 
     # ---- lanes come and go -----------------------------------------------------------------
@@ -218,8 +219,13 @@ class Sessions:
     def _listen(self) -> None:
         """Have a listener for each kind of our lanes that tells things by itself."""
         kinds = {row.type for row in rows(KINDS, (array(self._lanes.held()),))}
-        for kind in kinds - self._listening.keys():
-            can = adapter_for(kind).capabilities(ConnectionSpec(connection_id="", account=""))
+        for kind in kinds - self._listening.keys() - self._mute:
+            try:
+                can = adapter_for(kind).capabilities(ConnectionSpec(connection_id="", account=""))
+            except Exception as error:  # its library is missing: the others are heard all the same
+                log.warning("a kind is not heard", kind=kind, error=repr(error))
+                self._mute.add(kind)
+                continue
             if can.event_stream:
                 ear = asyncio.run_coroutine_threadsafe(self._hear_of(kind), self._wire.loop)
                 self._listening[kind] = ear

@@ -30,7 +30,8 @@ def test_every_check(name: str, opened: Open) -> None:
 
 def test_every_kind_has_a_stage() -> None:
     named = {name for kind in kinds() for name in stages_of(kind)}
-    assert BUILT_IN.keys() <= {*kinds(), *named}
+    ours = {kind for kind, path in BUILT_IN.items() if path.startswith("brokers.")}  # no doubles
+    assert ours <= {*kinds(), *named}
     assert reviewed().keys() == named
 
 

@@ -49,10 +49,10 @@ def exchange(request: pytest.FixtureRequest) -> Iterator[tuple[str, Server]]:
     _present.append(Crypto(Clients({name: server.base}, plenty)))
     before = registry.BUILT_IN["crypto"]
     registry.BUILT_IN["crypto"] = f"{__name__}:adapter"
-    registry._own.pop("crypto", None)
+    registry.forget()
     yield name, server
     registry.BUILT_IN["crypto"] = before
-    registry._own.pop("crypto", None)
+    registry.forget()
     _present.pop()
     server.stop()
 

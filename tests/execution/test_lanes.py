@@ -158,6 +158,43 @@ def test_who_stood_still_does_not_believe_its_own_lease(
     assert one.held() == (IN_A_LANE,)
 
 
+@pytest.mark.django_db
+def test_a_lane_taken_anew_while_its_lease_is_prolonged_stays_ours(
+    laned: ExecutionConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = lanes("one", "sessions")
+    one.balance()
+
+    def now() -> float:  # asked between the look at the fences and the UPDATE
+        monkeypatch.undo()
+        one.give_back([IN_A_LANE])
+        assert one.balance() == [IN_A_LANE]
+        return machine_time()
+
+    monkeypatch.setattr("execution.calls.lanes.machine_time", now)
+    one.renew()
+    assert (one.held(), one.take_lost()) == ((IN_A_LANE,), [])
+
+
+@pytest.mark.django_db
+def test_a_lane_taken_while_the_process_ends_is_given_back(
+    laned: ExecutionConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = lanes("one", "sessions")
+
+    def now() -> float:  # asked right before a lane is taken
+        monkeypatch.undo()
+        one.leave_all()
+        return machine_time()
+
+    monkeypatch.setattr("execution.calls.lanes.machine_time", now)
+    assert one.balance() == []
+    assert (one.held(), one.leaving) == ((), [IN_A_LANE])
+    one.give_back(one.leaving)
+    assert one.balance() == []
+    assert LaneLease.objects.get().owner == ""
+
+
 @pytest.mark.django_db(transaction=True)
 def test_of_many_who_reach_for_a_free_lane_one_gets_it(laned: ExecutionConnection) -> None:
     all_of_them = [lanes(f"p{n}", IN_A_LANE) for n in range(8)]

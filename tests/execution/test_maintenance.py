@@ -155,3 +155,11 @@ def test_its_page_says_now_and_next(feed: Feed) -> None:
     shown = maintenance.shown_of(row)
     assert "Announced by mail. Entries wait; exits are tried." in shown.now
     assert shown.later.endswith(f"{begin:%H:%M} UTC, 60 minutes. Weekly.")
+
+
+def test_a_window_of_a_zone_that_is_not_known_any_more_counts_for_nobody(feed: Feed) -> None:
+    theirs = window(note="Ours.")
+    window(zone="Mars/Olympus", host="elsewhere")
+    assert "Ours." in [one.window.note for one in maintenance.open_now()]
+    MaintenanceWindow.objects.filter(pk=theirs.pk).delete()
+    assert all(one.window.zone != "Mars/Olympus" for one in maintenance.open_now())

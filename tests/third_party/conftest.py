@@ -20,7 +20,7 @@ from tests.execution.conftest import feed, no_bell, nothing_held  # noqa: F401 (
 from tests.third_party.venue import Venue, serving
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "tiny-broker"
-CACHES = (registry.kinds, eligibility.needs_credentials, polling.kinds_without_events)
+CACHES = (eligibility.needs_credentials, polling.kinds_without_events)
 
 
 @pytest.fixture
@@ -48,9 +48,9 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 
 def _forget() -> None:
     importlib.invalidate_caches()
+    registry.forget()
     for cached in CACHES:
         cached.cache_clear()
-    registry._own.pop("tiny", None)
 
 
 @pytest.fixture
