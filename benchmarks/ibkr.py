@@ -210,7 +210,7 @@ def memory(place: Place, world: World, n: int) -> Result:
         holder = Holder(place, tws.ports, n)
         holder.close()
     told = holder.told
-    each = (told["connected_mb"] - told["before_mb"]) / n
+    each = max((told["connected_mb"] - told["before_mb"]) / n, 0.001)  # less is noise
     return Result(
         name="ibkr_memory",
         n=n,
