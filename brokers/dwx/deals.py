@@ -17,7 +17,7 @@ from typing import Any
 
 from brokers.dwx import parse
 from brokers.dwx.ledger import Intent
-from brokers.dwx.parse import MalformedError, Snapshot
+from brokers.dwx.parse import MalformedError, OtherPlatformError, Snapshot
 from brokers.messages import CloseCause, Side
 
 SIDES = {"buy": Side.BUY, "sell": Side.SELL}
@@ -87,7 +87,7 @@ def snapshot(raw: bytes) -> Snapshot:
         account = parse.account_of(found)
         said = found["orders"].pairs
         if any("commission" in one for _, one in said):
-            raise MalformedError("it is MetaTrader 4's, and this is for MetaTrader 5")
+            raise OtherPlatformError("it is MetaTrader 4's, and this is for MetaTrader 5")
         tickets = [parse.ticket(key, {**one, "commission": 0}) for key, one in said]
     except MalformedError:
         raise
@@ -102,6 +102,8 @@ def history(raw: bytes) -> tuple[Deal, ...]:
     Raises MalformedError."""
     try:
         found = [_deal(number, said) for number, said in parse.load(raw).items()]
+    except MalformedError:
+        raise
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise MalformedError(repr(error)) from error
     return tuple(sorted((one for one in found if one), key=lambda one: one.number))
@@ -111,7 +113,7 @@ def _deal(number: str, said: Mapping[str, Any]) -> Deal | None:
     if said["type"] not in SIDES:
         return None
     if "deal_price" not in said:
-        raise MalformedError("it is MetaTrader 4's, and this is for MetaTrader 5")
+        raise OtherPlatformError("it is MetaTrader 4's, and this is for MetaTrader 5")
     return Deal(
         int(number), int(said["magic"]), str(said["symbol"]), parse.number(said["lots"]),
         SIDES[said["type"]], str(said["entry"]), parse.moment(said["deal_time"]),

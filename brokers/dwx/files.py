@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from brokers.dwx import disk
 from brokers.dwx.folders import AwayError
-from brokers.dwx.parse import MalformedError
+from brokers.dwx.parse import MalformedError, OtherPlatformError
 from common.codes import Code
 
 T = TypeVar("T")
@@ -37,7 +37,7 @@ async def whole(path: Path, read: Callable[[bytes], T], seconds: float) -> T:
         try:
             return await asyncio.to_thread(lambda: read(disk.read(path)))
         except (MalformedError, OSError) as error:
-            if time.monotonic() > until:
+            if time.monotonic() > until or isinstance(error, OtherPlatformError):
                 said = f"{path.name} cannot be read: {str(error)[:200]}"
                 raise AwayError(Code.NOT_CONNECTED, said) from error
         await asyncio.sleep(LOOK_SECONDS)

@@ -34,6 +34,10 @@ class MalformedError(ValueError):
     """The file is half-written, or not what the expert advisor writes."""
 
 
+class OtherPlatformError(MalformedError):
+    """The file is whole, and the other MetaTrader's: reading it again does not help."""
+
+
 class Marked(Protocol):
     """What carries our mark: a ticket, a deal."""
 
@@ -195,7 +199,7 @@ def snapshot(raw: bytes) -> Snapshot:
     try:
         account = account_of(found)
         if any("commission" not in one for one in found["orders"].values()):
-            raise MalformedError(OTHER)
+            raise OtherPlatformError(OTHER)
         tickets = [ticket(key, one) for key, one in found["orders"].items()]
     except MalformedError:
         raise
@@ -218,7 +222,7 @@ def history(raw: bytes) -> tuple[Ticket, ...]:
     try:
         said = load(raw)
         if any("deal_price" in one for one in said.values()):
-            raise MalformedError(OTHER)
+            raise OtherPlatformError(OTHER)
         found = [ticket(key, one) for key, one in said.items()]
     except MalformedError:
         raise

@@ -50,10 +50,10 @@ def without_doubt() -> None:
 
     real = wire.reports_of
 
-    def hasty(request: Any, answer: Any, credentials: Any) -> Any:
+    def hasty(request: Any, answer: Any, secrets: Any = None) -> Any:
         if isinstance(answer, Exception):
             answer = NotSent(Code.SEND_DEADLINE)
-        return real(request, answer, credentials)
+        return real(request, answer, secrets or {})
 
     wire.reports_of = hasty
 
@@ -123,10 +123,10 @@ def without_unknown() -> None:
 
     real = wire.reports_of
 
-    def naive(request: Any, answer: Any, credentials: Any) -> Any:
+    def naive(request: Any, answer: Any, secrets: Any = None) -> Any:
         if isinstance(answer, OutcomeUnknown | TimeoutError):
             answer = NotSent(Code.REPLY_LOST, "no answer")
-        return real(request, answer, credentials)
+        return real(request, answer, secrets or {})
 
     wire.reports_of = naive
     writing._backoff = lambda tries: 0.0
