@@ -287,7 +287,7 @@ def test_a_late_refusal_of_one_order_is_not_the_next_ones(owner: Owner) -> None:
     first, second = owner.order(), owner.order()
     with failing(OutcomeUnknown):
         owner.submit(first)
-    (owner.terminal.place / "faults.json").write_text('{"slow_trade": 0.7}')
+    owner.terminal.fault(slow_trade=0.7)
     owner.says(answer_seconds=5, stale_seconds=5)  # the terminal still waits for its broker
     [told] = owner.submit(second)
     assert told.client_order_id == second.client_order_id
