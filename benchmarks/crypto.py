@@ -12,7 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from benchmarks.results import Result, percentile
+from benchmarks.results import Result, overhead_of, percentile
 from brokers.budgets import Rate, budget_for
 from brokers.crypto.adapter import Crypto
 from brokers.crypto.budget import Budgets
@@ -34,19 +34,12 @@ def overhead(n: int) -> Result:
         spent = time.process_time()
         took, added, requests = asyncio.run(_orders(exchange, n))
         cpu = time.process_time() - spent
-    p99 = percentile(added, 99)
-    return Result(
-        name="crypto",
-        n=n,
-        seconds=sum(took),
-        rate=n / sum(took),
-        p50_ms=percentile(added, 50),
-        p99_ms=p99,
-        baseline=None,
-        ratio=p99,
+    return overhead_of(
+        "crypto",
+        n,
+        took,
+        added,
         target=ADDED_MS,
-        ok=p99 <= ADDED_MS,
-        half=p99 <= 2 * ADDED_MS,
         detail={
             "unit": "ms that adapter, ccxt and HTTP add to an order (p99), less is better",
             "requests_an_order": requests / n,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.ibkr_sessions import ACCOUNT, spec_of
 from benchmarks.place import Place
-from benchmarks.results import Result, percentile
+from benchmarks.results import Result, overhead_of, percentile
 from benchmarks.world import World
 from brokers import budgets
 from brokers.budgets import Rate, budget_for
@@ -68,19 +68,14 @@ def overhead(place: Place, world: World, n: int) -> Result:
         turns = asyncio.run(_turns())
         delays = tws.do("delays")["seconds"]
     added = [1000 * (ours - theirs) for ours, theirs in zip(took, delays, strict=True)]
-    p99, events_p99 = percentile(added, 99), percentile(heard, 99)
-    return Result(
-        name="ibkr",
-        n=n,
-        seconds=sum(took),
-        rate=n / sum(took),
-        p50_ms=percentile(added, 50),
-        p99_ms=p99,
-        baseline=None,
-        ratio=p99,
+    events_p99 = percentile(heard, 99)
+    return overhead_of(
+        "ibkr",
+        n,
+        took,
+        added,
         target=ADDED_MS,
-        ok=p99 <= ADDED_MS and events_p99 <= HEARD_MS,
-        half=p99 <= 2 * ADDED_MS,
+        is_well_otherwise=events_p99 <= HEARD_MS,
         detail={
             "unit": "ms that the adapter adds to an order (p99), less is better",
             "cpu_ms_an_order": 1000 * cpu / n,  # of our process: does not depend on who else works

@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from benchmarks import usage
-from benchmarks.results import Result, percentile
+from benchmarks.results import Result, overhead_of, percentile
 from brokers.dwx.adapter import create
 from brokers.messages import ConnectionSpec, OrderRequest, OrderType, Side, TimeInForce
 from tests.doubles.dwx.terminal import Terminal
@@ -43,19 +43,12 @@ def overhead(n: int) -> Result:
             cpu = time.process_time() - spent
         finally:
             terminal.kill()
-    p99 = percentile(added, 99)
-    return Result(
-        name="mt4",
-        n=n,
-        seconds=sum(took),
-        rate=n / sum(took),
-        p50_ms=percentile(added, 50),
-        p99_ms=p99,
-        baseline=None,
-        ratio=p99,
+    return overhead_of(
+        "mt4",
+        n,
+        took,
+        added,
         target=ADDED_MS,
-        ok=p99 <= ADDED_MS,
-        half=p99 <= 2 * ADDED_MS,
         detail={
             "unit": "ms that the adapter adds to an order (p99), less is better",
             "whole_p50_ms": 1000 * percentile(took, 50),

@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 from benchmarks import usage
-from benchmarks.results import Result, percentile
+from benchmarks.results import Result, overhead_of, percentile
 from brokers.base import OutcomeUnknown
 from brokers.messages import ConnectionSpec, OrderRequest, OrderType, Side, TimeInForce
 from brokers.mt5.adapter import Mt5Adapter, create
@@ -39,19 +39,14 @@ def overhead(n: int) -> Result:
             took, added, more = asyncio.run(_measure(venue, n))
     finally:
         venue.stop()
-    p99, gap = percentile(added, 99), more["longest_gap_ms"]
-    return Result(
-        name="mt5",
-        n=n,
-        seconds=sum(took),
-        rate=n / sum(took),
-        p50_ms=percentile(added, 50),
-        p99_ms=p99,
-        baseline=None,
-        ratio=p99,
+    gap = more["longest_gap_ms"]
+    return overhead_of(
+        "mt5",
+        n,
+        took,
+        added,
         target=ADDED_MS,
-        ok=p99 <= ADDED_MS and gap <= GAP_MS,
-        half=p99 <= 2 * ADDED_MS,
+        is_well_otherwise=gap <= GAP_MS,
         detail={"unit": "ms that the adapter adds to an order (p99), less is better", **more},
     )
 

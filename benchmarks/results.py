@@ -48,6 +48,36 @@ def percentile(values: Sequence[float], percent: float) -> float:
     return ordered[max(math.ceil(len(ordered) * percent / 100), 1) - 1]
 
 
+def overhead_of(
+    name: str,
+    n: int,
+    took: Sequence[float],
+    added: Sequence[float],
+    *,
+    target: float,
+    detail: dict[str, Any],
+    is_well_otherwise: bool = True,
+) -> Result:
+    """Return what an adapter adds to n orders sent one after the other: the 99th percentile in
+    milliseconds, less is better. took: whole seconds of each; added: our milliseconds of each.
+    """
+    p99 = percentile(added, 99)
+    return Result(
+        name=name,
+        n=n,
+        seconds=sum(took),
+        rate=n / sum(took),
+        p50_ms=percentile(added, 50),
+        p99_ms=p99,
+        baseline=None,
+        ratio=p99,
+        target=target,
+        ok=p99 <= target and is_well_otherwise,
+        half=p99 <= 2 * target,
+        detail=detail,
+    )
+
+
 def compared(
     name: str,
     *,
