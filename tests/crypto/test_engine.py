@@ -1,14 +1,11 @@
 """The whole way: a published signal, our engine, ccxt's client, an exchange's double, and back."""
 
-import gc
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal as D
+from functools import partial
 from typing import Any
 
 import pytest
-from django.db.backends.signals import connection_created
 
 from brokers import registry
 from brokers.base import BrokerAdapter
@@ -18,7 +15,6 @@ from common.sealing import new_private_key, public_key_of
 from connections.credentials import seal_credentials
 from connections.models import ExecutionConnection, HealthStatus
 from connections.testing import run_test
-from execution import processes
 from execution.calls import runtime
 from execution.models import Order
 from positions.models import ExecutionPosition
@@ -28,9 +24,12 @@ from tests.crypto.cast import SPEAK, plenty
 from tests.doubles.exchange.server import Server
 from tests.doubles.exchange.venue import Fault, Market, Venue
 from tests.execution import cast
+from tests.execution.engine import trading
+from tests.execution.engine import until as engine_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 SECONDS = 40.0
+until = partial(engine_until, seconds=SECONDS)
 EURO = Market("EUR", "USD", D(1), D("0.0001"), D(5))
 _present: list[BrokerAdapter] = []
 
@@ -66,17 +65,8 @@ def engine(
     settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
     settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (private,)
     settings.FILLCAST_LOOK_EVERY_SECONDS = 0.2
-    before, thresholds, threads = runtime._present, gc.get_threshold(), threading.enumerate()
-    present = processes.start_trading("execution+maintenance")
-    yield present
-    present.stop()
-    for thread in set(threading.enumerate()) - set(threads):
-        thread.join(SECONDS)  # each has a connection to the database
-    runtime._present = before
-    connection_created.disconnect(dispatch_uid="execution.witness")
-    gc.unfreeze()
-    gc.set_threshold(*thresholds)
-    gc.collect()  # what ended threads have left open
+    with trading("execution+maintenance", SECONDS) as present:
+        yield present
 
 
 @pytest.fixture
@@ -103,16 +93,6 @@ def alice(feed: Feed, exchange: tuple[str, Server], engine: runtime.Runtime) -> 
     assert [one for one in run_test(row.pk) if one.result == "fail"] == []
     until(lambda: ExecutionConnection.objects.get(pk=row.pk).health.reconciled_at is not None)
     return row
-
-
-def until(is_so: Callable[[], object]) -> None:
-    """Wait for what the engine's own threads bring about."""
-    end = time.monotonic() + SECONDS
-    while not is_so():
-        if time.monotonic() > end:
-            found = list(Order.objects.values_list("leg", "status", "reason", "detail"))
-            raise AssertionError(f"did not come to pass: {found}")
-        time.sleep(0.02)
 
 
 def ids(server: Server) -> list[str]:

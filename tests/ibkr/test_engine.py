@@ -1,20 +1,16 @@
 """The whole way: a published signal, our engine, ib_async's client, the double of TWS, and back."""
 
-import gc
 import ipaddress
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal as D
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db.backends.signals import connection_created
 
 from connections.models import ExecutionConnection, HealthStatus
 from connections.testing import run_test
-from execution import processes
 from execution.calls import runtime
 from execution.models import Order
 from positions.models import ExecutionPosition
@@ -22,10 +18,13 @@ from signals.models import Feed
 from tests.connections import make
 from tests.doubles.tws.remote import RemoteTws
 from tests.execution import cast
+from tests.execution.engine import trading
+from tests.execution.engine import until as engine_until
 from tests.ibkr.cast import ACCOUNT
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SECONDS = 20.0
+until = partial(engine_until, seconds=SECONDS)
 
 
 @pytest.fixture
@@ -41,17 +40,8 @@ def engine(transactional_db: None, settings: Any) -> Iterator[runtime.Runtime]:
     """A trading process that also holds sessions, with its own looks for work."""
     settings.FILLCAST_BROKER_HOSTS = (ipaddress.ip_network("127.0.0.0/8"),)
     settings.FILLCAST_LOOK_EVERY_SECONDS = 0.2
-    before, thresholds, threads = runtime._present, gc.get_threshold(), threading.enumerate()
-    present = processes.start_trading("execution+sessions")
-    yield present
-    present.stop()
-    for thread in set(threading.enumerate()) - set(threads):
-        thread.join(SECONDS)  # each has a connection to the database
-    runtime._present = before
-    connection_created.disconnect(dispatch_uid="execution.witness")
-    gc.unfreeze()
-    gc.set_threshold(*thresholds)
-    gc.collect()  # what ended threads have left open
+    with trading("execution+sessions", SECONDS) as present:
+        yield present
 
 
 @pytest.fixture
@@ -75,16 +65,6 @@ def alice(feed: Feed, tws: RemoteTws, engine: runtime.Runtime) -> ExecutionConne
     assert failed == []
     until(lambda: ExecutionConnection.objects.get(pk=row.pk).health.reconciled_at is not None)
     return row
-
-
-def until(is_so: Callable[[], object]) -> None:
-    """Wait for what the engine's own threads bring about."""
-    end = time.monotonic() + SECONDS
-    while not is_so():
-        if time.monotonic() > end:
-            found = list(Order.objects.values_list("leg", "status", "reason", "quantity"))
-            raise AssertionError(f"did not come to pass: {found}")
-        time.sleep(0.01)
 
 
 def test_a_signal_is_filled_protected_and_closed(

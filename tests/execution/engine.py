@@ -1,0 +1,40 @@
+"""A whole trading process within a test's own: its looks for work, its sessions, its threads."""
+
+import gc
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from django.db.backends.signals import connection_created
+
+from execution import processes
+from execution.calls import runtime
+from execution.models import Order
+
+
+@contextmanager
+def trading(role: str, seconds: float) -> Iterator[runtime.Runtime]:
+    """Trade as a worker of these queues (joined by +); afterwards nothing of it is left, which each
+    of its threads is given so many seconds for."""
+    before, thresholds, threads = runtime._present, gc.get_threshold(), threading.enumerate()
+    present = processes.start_trading(role)
+    yield present
+    present.stop()
+    for thread in set(threading.enumerate()) - set(threads):
+        thread.join(seconds)  # each has a connection to the database
+    runtime._present = before
+    connection_created.disconnect(dispatch_uid="execution.witness")
+    gc.unfreeze()
+    gc.set_threshold(*thresholds)
+    gc.collect()  # what ended threads have left open
+
+
+def until(is_so: Callable[[], object], seconds: float) -> None:
+    """Wait for what the engine's own threads bring about, for so long at most."""
+    end = time.monotonic() + seconds
+    while not is_so():
+        if time.monotonic() > end:
+            found = list(Order.objects.values_list("leg", "status", "reason", "detail", "quantity"))
+            raise AssertionError(f"did not come to pass: {found}")
+        time.sleep(0.01)
