@@ -169,14 +169,22 @@ def _journals() -> tuple[list[str], list[Journal], list[str]]:
 
 
 def _books(journals: Sequence[Journal], since: datetime | None) -> dict[str, str]:
-    """As arrays for SQL; of what was accepted only what is not older than `since`."""
-    accepted = [
-        one
+    """As arrays for SQL; of what was accepted only what is not older than `since`.
+
+    Two kinds at one broker show the same books: what stands in both is there once.
+    """
+    accepted = {
+        (one.connection_id, one.client_order_id): one
         for journal in journals
         for one in journal.accepted
         if (since is None or one.first_at >= since) and _ours(one)
-    ]
-    held = [one for journal in journals for one in journal.held if _ours(one)]
+    }.values()
+    held = {
+        (one.connection_id, one.broker_position_id): one
+        for journal in journals
+        for one in journal.held
+        if _ours(one)
+    }.values()
     return {
         "connections": array(one.connection_id for one in accepted),
         "ids": array(one.client_order_id for one in accepted),

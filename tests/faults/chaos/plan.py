@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-WORKERS = ("execution-1", "execution-2", "exits", "maintenance")
+WORKERS = ("execution-1", "execution-2", "exits", "maintenance", "sessions", "sessions-2")
+ENTRIES = ("execution-1", "execution-2", "sessions", "sessions-2")  # have a burst in hand
 PROCESSES = (*WORKERS, "beat", "prices", "web")
 FIRST, LEAST, MOST = 3.0, 1.0, 3.0  # seconds before the first fault, and between two
 BURST_EVERY = 12  # faults
@@ -54,7 +55,7 @@ WHO = {
     "kill": PROCESSES,
     "term": PROCESSES,
     "stop": (*WORKERS, "prices"),
-    "long-stop": WORKERS[:3],
+    "long-stop": tuple(name for name in WORKERS if name != "maintenance"),
 }
 
 
@@ -96,7 +97,7 @@ def _step(rng: random.Random, at: float, number: int) -> Step:
 
 
 def _in_a_burst(rng: random.Random, at: float, kind: str) -> Step:
-    who, lasts = rng.choice(WORKERS[:2]), rng.uniform(*LASTS.get(kind, (0.0, 0.0)))
+    who, lasts = rng.choice(ENTRIES), rng.uniform(*LASTS.get(kind, (0.0, 0.0)))
     return Step(at, kind, who, lasts, burst=rng.randint(6, 8))
 
 

@@ -15,7 +15,7 @@ from common.embedded.ports import free_port
 from config.children import Child, Running
 from config.development import ROOT, made_up_secrets
 from config.env import Env
-from config.stack import all_children
+from config.stack import SESSION_THREADS, all_children, worker
 from config.supervisor import Supervisor
 from tests.faults.fleet import Hands
 from tests.faults.network import Network
@@ -32,6 +32,14 @@ SETTINGS = {
     "FILLCAST_LOG_LEVEL": "INFO",
 }
 BROKER = "broker"
+LANES = 8
+# Every fifth account needs a session: a third party's kind over the same wire and books. Other than
+# the SHARE of `trouble`, so that some of them are silent, slow and late, too, and some are not.
+TO_LANES = f"""
+UPDATE connections_executionconnection
+SET type = 'sessioned', lane = 'sessions.' || abs(hashtext(id::text)) % {LANES}
+WHERE abs(hashtext('session ' || id::text)) % 5 = 0
+"""
 # An account in error takes no entries until it was read again, each minute: a minute of a chaos is
 # most of it.
 OFTEN = """
@@ -89,17 +97,22 @@ class Stage:
         self.servers.start(connections=CONNECTIONS)
         self.servers.fresh()
         self.servers.ours.rows(OFTEN)
+        self.servers.ours.rows(TO_LANES)
         self.network.__enter__()
         self.environ = {
             **self.servers.environ(),
             **SETTINGS,
             "FILLCAST_PORT": str(free_port()),
             "FILLCAST_PAPER_BROKER": self.network.address,
+            "FILLCAST_SESSION_LANES": str(LANES),
+            "PYTHONPATH": str(ROOT / "tests/doubles/plugin"),
+            "SESSIONED_JOURNAL": str(self.folder / "calls.log"),
         }
         self.environ |= made_up_secrets(self.environ)
         (self.folder / "static").mkdir(exist_ok=True)
-        stack = [self._sabotaged(child) for child in all_children(Env(self.environ))]
-        children = [self._broker(), *stack]
+        beside = worker("sessions-2", "sessions", threads=SESSION_THREADS)  # lanes have where to go
+        stack = [*all_children(Env(self.environ)), beside]
+        children = [self._broker(), *(self._sabotaged(child) for child in stack)]
         self._say(f"the stack: {', '.join(child.name for child in children)}")
         self.supervisor = Supervisor(
             children, environ=self.environ, logs=self.folder / "log", folder=ROOT,

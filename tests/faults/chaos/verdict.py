@@ -22,6 +22,8 @@ SETTLE_SECONDS, COUNT_SECONDS, PATIENCE = 60, 60, 240
 HURRIED = 5  # so many times less patience with what need not settle
 PUBLISHED = "SELECT id FROM signals_signal WHERE action = 'OPEN' AND published_at IS NOT NULL"
 
+LANES_TAKEN = "SELECT coalesce(sum(fence), 0) FROM connections_lanelease"
+
 
 @dataclass(slots=True)
 class Verdict:
@@ -38,6 +40,7 @@ class Verdict:
     accepted: int
     refused_again: int
     restarts: dict[str, int]
+    lanes_taken: int
     examples: dict[str, Any] = field(default_factory=dict)
 
     def as_json(self, seed: int, seconds: float) -> dict[str, Any]:
@@ -64,6 +67,7 @@ class Verdict:
             "last": self.last.as_json(),
             "states": self.states,
             "restarts": self.restarts,
+            "lanes_taken": self.lanes_taken,
             "unread": self.audit.get("unread", []),
             "examples": self.audit.get("examples", {}),
         }
@@ -113,6 +117,7 @@ def judge(
         accepted=count.accepted(),
         refused_again=count.refused_again(),
         restarts={name: one.restarts for name, one in stage.children.items() if one.restarts},
+        lanes_taken=int(stage.servers.ours.value(LANES_TAKEN)),
     )
 
 
