@@ -1,9 +1,13 @@
-"""What an exchange's refusal means: its own code first, then the class that ccxt gives it.
+"""What an exchange's refusal means, by its own code.
 
-Whatever stands in no table may be live: OutcomeUnknown. Source: the comments beside each code in
-`describe()['exceptions']` of ccxt 4.5.90, read 2026-11-20. What ccxt does not have is marked
-`remembered`: it is of the exchanges' references, but was not read there again; none of those is
-taken for a proof that nothing was taken.
+Whatever stands in no table may be live: OutcomeUnknown. The class that ccxt gives a refusal is no
+word of the exchange's: ccxt calls "Order creation timeout" an InvalidOrder (bybit 170146, coinsph
+-1146), and an order that is there already, too (bybit 110030). Of an exchange that was not checked
+there is no table, and a few of ccxt's classes are all there is (`OF_UNCHECKED`).
+
+Source: the comments beside each code in `describe()['exceptions']` of ccxt 4.5.90, read 2026-11-20.
+What ccxt does not have is marked `remembered`: it is of the exchanges' references, but was not read
+there again; none of those is NOT_SENT, so nothing is sent again because of one.
 """
 
 from collections.abc import Mapping
@@ -69,6 +73,9 @@ _BINANCE: Mapping[str, Verdict] = {
     "-4061": _OTHER,  # the position side does not fit the account's position mode
     "-4140": _MARKET, "-4141": _MARKET,  # the symbol is not trading
     "-4400": _DISABLED, "-4401": _DISABLED, "-4402": _DISABLED,
+    "-1005": _KEY, "-2017": _KEY,  # the address is not among the key's; keys locked
+    "-4090": _DISABLED, "-4192": _DISABLED, "-4408": _DISABLED,  # cooling off; reduce-only
+    "-4183": _PRICE, "-4184": _PRICE, "-1014": _OTHER, "-4118": _FLAT,
     "-4116": DUPLICATE,
     "-2011": MISSING, "-2013": MISSING,
 }  # fmt: skip
@@ -88,7 +95,17 @@ _BYBIT: Mapping[str, Verdict] = {
     "110044": _MONEY, "110045": _MONEY, "110052": _MONEY, "170131": _MONEY, "170033": _MONEY,
     "110017": _FLAT, "110018": _KEY, "170121": _SYMBOL,
     "170105": _OTHER, "170201": _DISABLED, "170202": _OTHER,
-    "110072": DUPLICATE, "170141": DUPLICATE,
+    "10027": _DISABLED, "10028": _DISABLED, "110023": _DISABLED, "110042": _DISABLED,
+    "110067": _DISABLED, "110068": _DISABLED, "110069": _DISABLED, "170209": _DISABLED,
+    "170223": _DISABLED, "170224": _DISABLED, "170226": _DISABLED,
+    "110016": _OTHER, "110021": _OTHER, "110032": _OTHER, "110040": _OTHER, "170115": _OTHER,
+    "170116": _OTHER, "170117": _OTHER, "170210": _OTHER, "170217": _OTHER,
+    "110070": _SYMBOL, "170151": _MARKET, "170157": _SYMBOL, "170159": _MARKET,
+    "110051": _MONEY, "110053": _MONEY,
+    "170192": _PRICE, "170195": _PRICE, "170196": _PRICE, "170218": _PRICE,
+    "170148": _VOLUME, "170197": _VOLUME, "170198": _VOLUME, "170199": _VOLUME, "170200": _VOLUME,
+    "170228": _VOLUME, "170229": _VOLUME,
+    "110030": DUPLICATE, "110072": DUPLICATE, "170141": DUPLICATE,
     "110001": MISSING, "170142": MISSING, "170139": MISSING, "110008": MISSING, "110010": MISSING,
 }  # fmt: skip
 
@@ -108,7 +125,16 @@ _OKX: Mapping[str, Verdict] = {
     "51005": _VOLUME, "51020": _VOLUME, "51121": _VOLUME, "51201": _VOLUME, "51202": _VOLUME,
     "51006": _PRICE, "51015": _SYMBOL, "51116": _PRICE, "51119": _MONEY, "51131": _MONEY,
     "51008": _MONEY, "51127": _MONEY, "51101": _VOLUME, "51103": _VOLUME, "51004": _VOLUME,
-    "51016": DUPLICATE,
+    "50009": _DISABLED, "50027": _DISABLED, "51009": _DISABLED, "54011": _DISABLED,
+    "51007": _VOLUME, "51100": _VOLUME, "51102": _VOLUME, "51104": _VOLUME, "51105": _VOLUME,
+    "51106": _VOLUME, "51107": _VOLUME, "51108": _VOLUME, "51118": _VOLUME, "51120": _VOLUME,
+    "51129": _VOLUME, "51132": _VOLUME, "51185": _VOLUME, "51203": _VOLUME,
+    "51031": _PRICE, "51122": _PRICE, "51135": _PRICE, "51136": _PRICE, "51137": _PRICE,
+    "51138": _PRICE, "51204": _PRICE,
+    "51029": _MARKET, "51109": _MARKET, "51110": _MARKET, "51124": _MARKET, "54094": _MARKET,
+    "51128": _OTHER, "51133": _OTHER, "51139": _OTHER, "51174": _OTHER, "51205": _OTHER,
+    "51134": _FLAT, "51736": _MONEY,
+    "51011": DUPLICATE, "51016": DUPLICATE,
     "51400": MISSING, "51401": MISSING, "51402": MISSING, "51410": MISSING, "51603": MISSING,
 }  # fmt: skip
 
@@ -187,7 +213,8 @@ ADDRESS_RESTS: Mapping[Dialect, Mapping[int, float]] = {
     Dialect.OKX: {},  # its 429 is an account's or an endpoint's
 }
 
-# ccxt/base/errors.py. Each is what an exchange said of a request that it read.
+# ccxt/base/errors.py. Of a request that never left, what ccxt refused by itself; of a read or a
+# cancel, a word for what went wrong. No proof of what became of an order.
 CLASSES: Mapping[str, Verdict] = {
     "DuplicateOrderId": DUPLICATE, "OrderNotFound": MISSING,
     "InsufficientFunds": _MONEY, "BadSymbol": _SYMBOL, "MarketClosed": _MARKET,
@@ -201,6 +228,16 @@ CLASSES: Mapping[str, Verdict] = {
 # RateLimitExceeded, DDoSProtection, OnMaintenance and ExchangeNotAvailable are not here: ccxt
 # raises them for HTTP statuses of any gateway, and only the tables above say which of them took
 # nothing.
+
+# What an exchange that was not checked is believed: a refusal that cannot follow an acceptance, by
+# what the class says. None is NOT_SENT: such an exchange cannot be asked for an order of ours, so
+# nothing may be sent a second time. Not InvalidOrder, which is a time-out on some ("9000", "Order
+# confirmation timeout" of derive), an internal error or a repeated id on others; nor what extends
+# it, but for the classes here. Read in all exchanges of ccxt 4.5.90 on 2026-11-20.
+OF_UNCHECKED = frozenset({
+    "InsufficientFunds", "BadSymbol", "MarketClosed", "AccountSuspended", "AccountNotEnabled",
+    "RestrictedLocation", "PermissionDenied", "AuthenticationError",
+})  # fmt: skip
 
 
 def said(dialect: Dialect, code: str, message: str) -> Verdict | None:
@@ -218,3 +255,9 @@ def said(dialect: Dialect, code: str, message: str) -> Verdict | None:
 def by_class(names: tuple[str, ...]) -> Verdict | None:
     """Return what ccxt's error means. names: its class and that class's bases, nearest first."""
     return next((CLASSES[name] for name in names if name in CLASSES), None)
+
+
+def of_unchecked(names: tuple[str, ...]) -> Verdict:
+    """Return what ccxt's error proves where the exchange was not checked. names: see `by_class`."""
+    nearest = next((name for name in names if name in CLASSES), "")
+    return CLASSES[nearest] if nearest in OF_UNCHECKED else UNKNOWN

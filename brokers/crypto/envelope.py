@@ -46,6 +46,14 @@ def refusal(dialect: Dialect, body: str) -> Said | None:
             return None
 
 
+def is_json(body: str) -> bool:
+    """Whether an answer is an object or a list: a program's, no gateway's page."""
+    try:
+        return isinstance(orjson.loads(body), (dict, list))
+    except orjson.JSONDecodeError:
+        return False
+
+
 def is_whole(dialect: Dialect, path: str, read: Any) -> bool:
     """Whether an answer has the exchange's own envelope for success. An empty object, or a page of
     a gateway, is not an account without positions. path: of the address, without its query."""

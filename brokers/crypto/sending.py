@@ -96,9 +96,10 @@ def _never_written(error: BaseException | None) -> bool:
 
 
 def judge(client: Client, flight: Flight, error: Exception) -> Verdict:
-    """What an answer proves. Only the exchange's own envelope counts, or a status that its
-    reference names; a gateway's page, half an answer and silence prove nothing."""
-    dialect = client.rules.dialect
+    """What an answer proves. Only the exchange's own envelope counts, by a code that stands in our
+    tables, or a status that its reference names; a gateway's page, half an answer, silence and what
+    ccxt makes of a code that we do not know prove nothing."""
+    dialect, names = client.rules.dialect, _names(error)
     if flight.status >= 500:
         return codes.UNKNOWN
     words = envelope.refusal(dialect, flight.body)
@@ -106,9 +107,10 @@ def judge(client: Client, flight: Flight, error: Exception) -> Verdict:
         return found
     if flight.status in codes.BUSY_STATUSES.get(dialect, ()):
         return Verdict(Means.NOT_SENT, Code.RATE_LIMITED)
-    is_told = words is not None or dialect is Dialect.CCXT
-    if is_told and flight.status >= 200:
-        return codes.by_class(_names(error)) or codes.UNKNOWN
+    if flight.again and codes.by_class(names) is codes.MISSING:
+        return codes.MISSING  # of a cancel: the order is looked up, whoever says so
+    if dialect is Dialect.CCXT and flight.status >= 200 and envelope.is_json(flight.body):
+        return codes.of_unchecked(names)
     return codes.UNKNOWN
 
 
