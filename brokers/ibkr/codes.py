@@ -57,6 +57,9 @@ NO_PRICES = frozenset({354, 10089, 10090, 10091, 10167, 10168, 10186, 10189, 101
 STILL_LIVE_PRICES = frozenset({2103, 2104, 2105, 2106, 2107, 2108, 2119, 2158})
 """States of the data farms: prices stop for a while and go on."""
 
+PRICES_PAUSE = frozenset({2103, 2108, 2119})
+"""A farm is away, idle or being connected: what it told last is not the price now."""
+
 
 def goes_on(number: int) -> bool:
     """Whether it is a notice that ends nothing."""

@@ -16,7 +16,7 @@ from ib_async.contract import Contract
 from brokers.base import BrokerError, ReadFailed
 from brokers.ibkr import codes
 from brokers.ibkr.hearing import Hearing
-from brokers.ibkr.lines import Line
+from brokers.ibkr.lines import Lines
 from brokers.ibkr.wire import OPEN_ORDER
 from common.codes import Code
 
@@ -49,7 +49,7 @@ class Ear:
     def __init__(self, listener: Listener, hearing: Hearing, timezone: str) -> None:
         self.ib = SimpleNamespace(TimezoneTWS=timezone)  # for times that name no zone
         self._listener, self._hearing = listener, hearing
-        self.lines: dict[int, Line] = {}  # by request id
+        self.lines = Lines()
         self._costs: dict[str, tuple[Any, str]] | None = None
         self._asked: dict[int | str, tuple[asyncio.Future[list[Any]], list[Any]]] = {}
 

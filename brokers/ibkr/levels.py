@@ -10,7 +10,7 @@ from brokers.ibkr.details import details_of
 from brokers.ibkr.ledger import Ledger
 from brokers.ibkr.orders import leg_of, require_level_sides, to_order
 from brokers.ibkr.placing import require_own, until
-from brokers.ibkr.quotes import last_quote
+from brokers.ibkr.quotes import quote_soon
 from brokers.ibkr.reads import positions
 from brokers.ibkr.records import ENTRY, STOP, TARGET, Record, levels_report
 from brokers.ibkr.session import Session
@@ -49,9 +49,14 @@ async def modify(session: Session, request: ModifyRequest) -> list[OrderReport]:
         await _forget_lost(session, entry)
     except ReadFailed as error:
         raise NotSent(error.code, error.detail) from error
-    if not entry.live and (now := last_quote(session, request.symbol)) is not None:
-        require_level_sides(entry.side, request.stop_loss, request.take_profit, now.bid, now.ask)
-    changes = _changes(session, entry, request, Decimal(str(details.minTick)))
+    tick = Decimal(str(details.minTick))
+    if not entry.live and any(not one.cancel for one in _changes(session, entry, request, tick)):
+        # IBKR takes a level that the price is beyond, and closes the position by it at once.
+        now = await quote_soon(session, request.symbol, request.send_by)
+        if now is not None:
+            stop, target = request.stop_loss, request.take_profit
+            require_level_sides(entry.side, stop, target, now.bid, now.ask)
+    changes = _changes(session, entry, request, tick)
     if changes:
         await _make(session, request, details.contract, changes)
     ledger = session.ledger

@@ -5,7 +5,8 @@ and never taken: nothing may be decided by them.
 Source: IBKR Campus, "TWS API: Live Market Data"; ib_async 2.1 decoder.py `priceSizeTick`.
 """
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Coroutine
 from decimal import Decimal
 
 from brokers.base import BrokerError, ReadFailed
@@ -39,6 +40,10 @@ class Line:
         code = Code.NO_MARKET_DATA if number in codes.NO_PRICES else Code.REJECTED_BY_BROKER
         self.fail(ReadFailed(code, f"{self.symbol}: {number}: {text}"))
 
+    def forget(self) -> None:
+        """What was told is old: no price until both sides are told again."""
+        self._sides.clear()
+
     def fail(self, error: BrokerError) -> None:
         """It will tell nothing any more."""
         self.error = self.error or error
@@ -51,3 +56,38 @@ class Line:
         if bid is None or ask is None or bid > ask:  # crossed: the other side comes next
             return None
         return Quote(self._pair, bid, ask, market_now())
+
+
+class Lines(dict[int, Line]):
+    """One session's lines by their request id, and who hears some of them for a while."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kept: set[asyncio.Task[None]] = set()
+
+    @property
+    def kept(self) -> int:
+        """How many are heard for a while."""
+        return len(self._kept)
+
+    def keep(self, hearing: Coroutine[None, None, None]) -> None:
+        """Have something heard until it ends by itself, or the session does."""
+        task = asyncio.get_running_loop().create_task(hearing)
+        self._kept.add(task)
+        task.add_done_callback(self._kept.discard)
+
+    def forget(self) -> None:
+        """What was told is no price any more; the lines go on."""
+        for line in self.values():
+            line.forget()
+
+    def fail(self, error: BrokerError) -> None:
+        """What was told is no price any more: the subscriptions begin anew."""
+        for line in list(self.values()):
+            line.fail(error)
+
+    async def close(self) -> None:
+        """Nobody hears anything any more."""
+        for task in (kept := list(self._kept)):
+            task.cancel()
+        await asyncio.gather(*kept, return_exceptions=True)

@@ -35,8 +35,9 @@ class Questions:
 
     async def say(self, client: TwsClient, send: Callable[[TwsClient], None]) -> None:
         """Say something that is not answered, unless the line that it is about has ended."""
-        await self._session.budget.acquire()
         with suppress(ReadFailed, OSError):
+            if self._session.client is client:
+                await self._session.budget.acquire()
             if self._session.client is client:
                 send(client)
 

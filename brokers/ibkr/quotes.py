@@ -14,20 +14,24 @@ from brokers.ibkr.details import details_of
 from brokers.ibkr.lines import Line
 from brokers.ibkr.session import Session
 from brokers.messages import Quote
+from common.clocks import machine_time
 from common.codes import Code
 
 log = logging.getLogger(__name__)
-KNOWN_SECONDS = 1.0  # so old may a price that was read be to judge by
+KEPT_SECONDS = 60.0  # a symbol whose price was asked for is heard for so long
+MOST_KEPT = 20  # of them in a session: a login has 100 for all its programs
+JUDGED_WITHIN = 1.0  # seconds that a moved level waits for a price to be judged by
 LINE_LOST = frozenset({Code.NOT_CONNECTED, Code.BROKER_UNREACHABLE, Code.CLIENT_ID_IN_USE})
 
 
 async def quote(session: Session, symbol: str) -> Quote:
     """Read the top of book now. Raises ReadFailed."""
     await session.ready()
-    if (now := _running(session, symbol)) is not None:
+    if (now := last_quote(session, symbol)) is not None:
         return now
     told = asyncio.Event()
-    async with _subscribed(session, symbol, lambda _: told.set()) as line:
+    async with AsyncExitStack() as stack:
+        line = await stack.enter_async_context(_subscribed(session, symbol, lambda _: told.set()))
         with suppress(TimeoutError):
             async with asyncio.timeout(session.pace.price):
                 while line.quote is None and line.error is None:
@@ -37,20 +41,36 @@ async def quote(session: Session, symbol: str) -> Quote:
             raise line.error
         if (now := line.quote) is None:
             raise ReadFailed(Code.MARKET_CLOSED, f"{symbol}: no bid and ask")
-        session.prices[symbol] = now, asyncio.get_running_loop().time()
+        if session.lines.kept < MOST_KEPT:
+            session.lines.keep(_keep(line, told, stack.pop_all()))
         return now
+
+
+async def _keep(line: Line, told: asyncio.Event, subscription: AsyncExitStack) -> None:
+    """Hear a symbol's prices on for a while, or until they end: who asks next, or has an order
+    judged by them, finds the price there, however slow this machine is."""
+    async with subscription:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(KEPT_SECONDS):
+                while line.error is None:
+                    told.clear()
+                    await told.wait()
 
 
 def last_quote(session: Session, symbol: str) -> Quote | None:
     """The top of book where it is known now without being asked for."""
-    read, at = session.prices.get(symbol, (None, 0.0))
-    is_new = at > asyncio.get_running_loop().time() - KNOWN_SECONDS
-    return _running(session, symbol) or (read if is_new and session.usable else None)
-
-
-def _running(session: Session, symbol: str) -> Quote | None:
     lines = (one for one in session.lines.values() if one.symbol == symbol and not one.error)
-    return next((line.quote for line in lines), None)
+    return next((now for line in lines if (now := line.quote) is not None), None)
+
+
+async def quote_soon(session: Session, symbol: str, until: float | None) -> Quote | None:
+    """The top of book; None where it is not told soon, or at all (no subscription, a closed
+    market). until: machine_time() by which something else must have happened."""
+    left = JUDGED_WITHIN if until is None else min(JUDGED_WITHIN, (until - machine_time()) / 2)
+    with suppress(ReadFailed, TimeoutError):
+        async with asyncio.timeout(max(0.0, left)):
+            return await quote(session, symbol)
+    return None
 
 
 async def stream(session: Session, symbols: Sequence[str]) -> AsyncGenerator[Quote, None]:

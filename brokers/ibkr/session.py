@@ -29,7 +29,6 @@ from brokers.ibkr.place import Place
 from brokers.ibkr.questions import Questions
 from brokers.ibkr.snapshots import Readings, Snapshot
 from brokers.ibkr.wire import TwsClient, open_line
-from brokers.messages import Quote
 from common.codes import Code
 
 log = logging.getLogger(__name__)
@@ -53,7 +52,6 @@ class Session:
         )
         self._ear = Ear(self, self._hearing, place.timezone)
         self.lines = self._ear.lines  # what prices are subscribed to
-        self.prices: dict[str, tuple[Quote, float]] = {}  # read last, and when on the loop's clock
         self._client: TwsClient | None = None
         self._synced = self._cut_off = self._trouble_told = self.closed = False
         self._why: tuple[Code, str] = (Code.NOT_CONNECTED, "not connected yet")
@@ -144,6 +142,7 @@ class Session:
             with suppress(asyncio.CancelledError):
                 await self._keeper
         self._drop((Code.NOT_CONNECTED, "closed"))  # also where it was never open
+        await self.lines.close()
 
     # ---- what TWS says --------------------------------------------------------------------
     def on_error(self, req_id: int, number: int, text: str) -> None:
@@ -154,10 +153,12 @@ class Session:
         if number in codes.LINE_LOST:
             self._cut_off, self._synced = True, False
             self._why = (Code.BROKER_UNREACHABLE, f"{number}: {text}")
-            self._end_prices()
+            self.lines.fail(ReadFailed(*self._why))
         elif number in codes.LINE_BACK:
             self._cut_off = self._synced = False
             self.want_sync()
+        elif number in codes.PRICES_PAUSE:
+            self.lines.forget()
         elif number == codes.CLIENT_ID_IN_USE:
             if self._refused is not None and not self._refused.done():
                 self._refused.set_exception(ReadFailed(Code.CLIENT_ID_IN_USE, text))
@@ -168,11 +169,6 @@ class Session:
             if record is not None:
                 self._hearing.order_error(record, number, text)
         self.ledger.wake_all(self.place.connection_id)
-
-    def _end_prices(self) -> None:
-        """What was told is no price any more: the subscriptions begin anew."""
-        for line in list(self.lines.values()):
-            line.fail(ReadFailed(*self._why))
 
     def on_lost(self) -> None:
         """The line has ended."""
@@ -294,6 +290,6 @@ class Session:
         if client is not None:
             client.cut()
         self._ear.fail_all(ReadFailed(*why))
-        self._end_prices()
+        self.lines.fail(ReadFailed(*self._why))
         self._stir.set()
         self.ledger.wake_all(self.place.connection_id)

@@ -25,6 +25,7 @@ from tests.doubles.tws.server import Tws
 from tests.doubles.tws.venue import Venue
 
 LONGEST = 120.0  # seconds, of one test
+PATIENCE = 30.0  # with which a condition is waited for, on a machine that has much else to do
 ACCOUNT, CONNECTION = "DU1234567", "c1"
 SYMBOLS: Mapping[str, Any] = {
     "EURUSD": {"secType": "CASH", "exchange": "IDEALPRO"},
@@ -105,7 +106,7 @@ class Stage:
         self, kind: ReportKind, n: int = 1, of: Callable[[OrderReport], bool] = lambda _: True
     ) -> list[OrderReport]:
         """Wait until so many reports of a kind were told."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 found = [r for r in await self.hear() if r.kind is kind and of(r)]
                 if len(found) >= n:
@@ -121,7 +122,7 @@ class Stage:
 
     async def until(self, is_so: Callable[[], object]) -> None:
         """Wait for a condition."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while not is_so():  # noqa: ASYNC110 (what is waited for is anybody's)
                 await asyncio.sleep(0.002)
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from brokers.messages import CloseCause, OrderReport, ReportKind
 from tests.doubles.tws import wire
-from tests.ibkr.cast import Stage, exit_of, limit, order, played, protected
+from tests.ibkr.cast import PATIENCE, Stage, exit_of, limit, order, played, protected
 
 ID = "abc00000000000001"
 
@@ -26,13 +26,16 @@ def filled_sum(reports: list[OrderReport], client_order_id: str = ID) -> Decimal
 
 @played
 async def test_a_fill_is_told_in_less_than_100_ms(stage: Stage) -> None:
+    """By the best of ten each: what the code adds, not what else this machine had to do."""
     await stage.submit(limit())
-    for with_commission in (True, False):
-        stage.tws.commissions = with_commission
-        began, n = time.perf_counter(), 1 if with_commission else 2
+    took: dict[bool, list[float]] = {True: [], False: []}
+    for number in range(20):
+        stage.tws.commissions = with_commission = number % 2 == 0
+        began = time.perf_counter()
         stage.venue.fill(ID, "1000", "1.0900")
-        await stage.heard(ReportKind.FILLED, n)
-        assert time.perf_counter() - began < 0.1
+        await stage.heard(ReportKind.FILLED, number + 1)
+        took[with_commission].append(time.perf_counter() - began)
+    assert max(map(min, took.values())) < 0.1
 
 
 @played
@@ -247,19 +250,21 @@ async def test_the_bell_rings_once_for_all_that_waits(stage: Stage) -> None:
     await anext(bell)  # at the beginning
     await stage.submit(limit())
     stage.venue.fill(limit().client_order_id, "5000", "1.0900")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while not any(r.kind is ReportKind.FILLED for r in await stage.hear()):
             await anext(bell)
     await stage.hear()
-    ring = asyncio.ensure_future(anext(bell))
-    done, _ = await asyncio.wait([ring], timeout=0.1)
-    if done:  # one was due for what has been read meanwhile
-        assert await stage.hear() == stage.told
+    rings = 0
+    while True:
         ring = asyncio.ensure_future(anext(bell))
         done, _ = await asyncio.wait([ring], timeout=0.1)
-    assert not done  # nothing new: no ring
+        if not done:  # nothing new: no ring
+            break
+        await stage.hear()  # one was due for what has been read meanwhile
+        rings += 1
+    assert rings <= 2
     stage.venue.fill(limit().client_order_id, "5000", "1.0900")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await ring
     await bell.aclose()
     assert not stage.adapter._desk().news._bells

@@ -1,14 +1,11 @@
 """Stops, targets and cancels: changed under the same id, by the session that placed them."""
 
-from collections.abc import Awaitable
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
 from brokers.base import NotSent, OutcomeUnknown, Rejected
-from brokers.ibkr.orders import require_level_sides
-from brokers.messages import CancelRequest, CheckResult, ModifyRequest, ReportKind, Side
+from brokers.messages import CancelRequest, CheckResult, ModifyRequest, ReportKind
 from common.clocks import machine_time
 from common.codes import Code
 from tests.ibkr.cast import Stage, exit_of, limit, order, played, protected
@@ -267,34 +264,3 @@ async def test_another_client_ids_orders_are_seen_and_not_touched(stage: Stage) 
     await stage.submit(exit_of(ID))
     assert stage.venue.held("EURUSD") == 0
     assert not stage.venue.order(f"{ID}:sl").live
-
-
-@played
-async def test_levels_that_would_close_at_once_are_refused_where_the_price_is_known(
-    stage: Stage,
-) -> None:
-    below, above = Decimal("1.0900"), Decimal("1.1200")
-    await stage.submit(order())
-    await stage.adapter.quote(stage.spec, "EURUSD")
-    calls: list[Awaitable[object]] = [
-        stage.submit(order("abc00000000000002", stop_loss=above)),
-        stage.submit(order("abc00000000000002", take_profit=below)),
-        stage.adapter.modify(stage.spec, move("1.1200", None)),
-        stage.adapter.modify(stage.spec, move(None, "1.0900")),
-    ]
-    for call in calls:
-        with pytest.raises(Rejected) as refused:
-            await call
-        assert refused.value.code is Code.STOPS_INVALID
-    for side, good in ((Side.BUY, (below, above)), (Side.SELL, (above, below))):
-        require_level_sides(side, *good, Decimal("1.1"), Decimal("1.1002"))
-    assert stage.venue.received == [ID]
-
-
-@played
-async def test_an_order_with_a_price_is_judged_by_that(stage: Stage) -> None:
-    wrong = replace(limit(price="1.0900"), stop_loss=Decimal("1.0950"))
-    with pytest.raises(Rejected) as refused:
-        await stage.submit(wrong)
-    assert refused.value.code is Code.STOPS_INVALID
-    await stage.submit(replace(wrong, stop_loss=Decimal("1.0850")))

@@ -7,7 +7,7 @@ from decimal import Decimal
 from brokers.ibkr.ledger import Ledger
 from brokers.messages import CancelRequest, OrderReport, ReportKind
 from brokers.news import News
-from tests.ibkr.cast import CONNECTION, Stage, limit, order, played
+from tests.ibkr.cast import CONNECTION, PATIENCE, Stage, limit, order, played
 
 ID = "abc00000000000001"
 
@@ -96,6 +96,6 @@ async def test_events_that_found_no_room_are_told_after_the_next_sync(stage: Sta
     def named(told: list[OrderReport]) -> set[str]:
         return {report.client_order_id for report in told}
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while named(await stage.hear()) != set(ids):  # noqa: ASYNC110
             await asyncio.sleep(0.002)

@@ -3,21 +3,57 @@
 import asyncio
 from contextlib import aclosing
 from decimal import Decimal
+from functools import partial
 
 import pytest
 
 from brokers.base import ReadFailed
+from brokers.ibkr import quotes
 from common.codes import Code
-from tests.ibkr.cast import Stage, played
+from tests.ibkr.cast import PATIENCE, Stage, played
 
 AAPL, AAPL_CFD, EURUSD = 265598, 266145, 12087792
 
 
-@played
-async def test_the_top_of_book_now(stage: Stage) -> None:
-    told = await stage.adapter.quote(stage.spec, "EURUSD")
-    assert (told.symbol, told.bid, told.ask) == ("EUR/USD", Decimal("1.1"), Decimal("1.1002"))
-    await stage.until(lambda: not stage.tws.visitors[0].prices)  # it takes no line for longer
+def test_the_top_of_book_now_and_heard_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next question, and an order that is judged by the price, need not ask again."""
+    monkeypatch.setattr(quotes, "MOST_KEPT", 1)
+
+    @played
+    async def test(stage: Stage) -> None:
+        told = await stage.adapter.quote(stage.spec, "EURUSD")
+        assert (told.symbol, told.bid, told.ask) == ("EUR/USD", Decimal("1.1"), Decimal("1.1002"))
+        stage.venue.quote("EURUSD", "1.2000", "1.2001")
+        now = partial(quotes.last_quote, stage.session, "EURUSD")
+        await stage.until(lambda: (told := now()) and told.bid == Decimal("1.2"))
+        subscribed = dict(stage.tws.visitors[0].prices)
+        assert (await stage.adapter.quote(stage.spec, "EURUSD")).ask == Decimal("1.2001")
+        stage.venue.quote("AAPL", "190.10", "190.12")
+        await stage.adapter.quote(stage.spec, "AAPL")  # there is no room for another line
+        await stage.until(lambda: stage.tws.visitors[0].prices == subscribed)
+
+        stage.tws.announce(2103, "Market data farm connection is broken:cashfarm")
+        await stage.until(lambda: now() is None)  # old: nothing is judged by it
+        await stage.adapter.quote(stage.spec, "EURUSD")
+        stage.tws.announce(1100, "Connectivity between IBKR and TWS has been lost.")
+        await stage.until(lambda: not stage.session.lines)
+        assert now() is None
+
+    test()
+
+
+def test_a_line_is_given_back_when_nobody_has_asked_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(quotes, "KEPT_SECONDS", 0.01)
+
+    @played
+    async def test(stage: Stage) -> None:
+        await stage.adapter.quote(stage.spec, "EURUSD")
+        await stage.until(lambda: not stage.tws.visitors[0].prices)
+        assert not stage.session.lines.kept
+
+    test()
 
 
 @played
@@ -43,7 +79,7 @@ async def test_sides_that_do_not_belong_together_are_no_quote(stage: Stage) -> N
         await anext(told)
         for n in range(20):  # each bid is above the ask before it
             stage.venue.quote("EURUSD", f"1.{n + 20}00", f"1.{n + 20}02")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             async for one in told:
                 assert one.bid <= one.ask
                 if one.bid == Decimal("1.39"):

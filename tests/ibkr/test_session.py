@@ -8,14 +8,20 @@ from decimal import Decimal
 import pytest
 
 from brokers.base import NotSent, OutcomeUnknown, ReadFailed, Rejected
-from brokers.budgets import Rate, budget_for
 from brokers.ibkr.calls import IbkrAdapter
-from brokers.ibkr.pace import MOST_MESSAGES, RATE
 from brokers.ibkr.place import client_id_of
 from brokers.messages import ConnectionSpec, ReportKind
-from common.clocks import machine_time
 from common.codes import Code
-from tests.ibkr.cast import ACCOUNT, QUICK, Stage, adapter, exit_of, limit, order, played, protected
+from tests.ibkr.cast import (
+    ACCOUNT,
+    PATIENCE,
+    QUICK,
+    Stage,
+    adapter,
+    limit,
+    order,
+    played,
+)
 
 ID = "abc00000000000001"
 
@@ -134,12 +140,12 @@ async def test_tws_that_stays_without_ibkr_is_connected_to_anew(stage: Stage) ->
 
 @played
 async def test_a_connection_may_wait_less_for_its_answers(stage: Stage) -> None:
+    stage.adapter = adapter(pace=replace(QUICK, reply=10 * PATIENCE))
     spec = replace(stage.spec, settings={**stage.spec.settings, "reply_timeout": "0.05"})
     stage.fault("accept in silence")
-    began = time.monotonic()
-    with pytest.raises(OutcomeUnknown):
-        await stage.adapter.submit(spec, limit(), lambda _: None)
-    assert time.monotonic() - began < QUICK.reply
+    async with asyncio.timeout(PATIENCE):
+        with pytest.raises(OutcomeUnknown):
+            await stage.adapter.submit(spec, limit(), lambda _: None)
 
 
 @played
@@ -213,62 +219,6 @@ async def test_connect_says_what_is_wrong(stage: Stage) -> None:
     assert failed.value.code is Code.NOT_CONNECTED
 
 
-class Counted:
-    """A budget that notes what it was asked for and when it admitted it."""
-
-    def __init__(self, name: str, rate: Rate) -> None:
-        self._budget = budget_for(name, rate)
-        self.asked: list[tuple[float, bool]] = []
-        self.admitted: list[float] = []
-
-    async def acquire(
-        self, n: float = 1, *, urgent: bool = False, until: float | None = None
-    ) -> None:
-        self.asked.append((n, urgent))
-        await self._budget.acquire(n, urgent=urgent, until=until)
-        self.admitted.extend([asyncio.get_running_loop().time()] * int(n))
-
-    def rest(self, seconds: float) -> None:
-        self._budget.rest(seconds)
-
-
-@played
-async def test_exits_are_urgent_and_nothing_goes_past_the_budget(stage: Stage) -> None:
-    budget = Counted(f"ibkr 127.0.0.1:{stage.tws.port}", RATE)
-    stage.adapter = adapter(budget)
-    await stage.submit(protected())
-    await stage.submit(exit_of(ID))
-    assert (3, False) in budget.asked  # an entry and its levels
-    assert (1, True) in budget.asked
-    assert len(stage.tws.writes) <= len(budget.admitted)
-
-
-@played
-async def test_the_gateway_gets_at_most_45_messages_a_second(stage: Stage) -> None:
-    budget = Counted(f"ibkr 127.0.0.1:{stage.tws.port}", RATE)
-    stage.adapter = adapter(budget)
-    ids = [f"abc000000000001{n:02d}" for n in range(60)]
-    await asyncio.gather(*(stage.submit(limit(one)) for one in ids))
-    busiest = max(
-        sum(1 for at in budget.admitted if start <= at < start + 0.99) for start in budget.admitted
-    )
-    assert 30 < busiest <= MOST_MESSAGES
-    assert sorted(stage.venue.accepted) == sorted(ids)
-
-
-@played
-async def test_an_entry_whose_turn_comes_too_late_is_not_sent(stage: Stage) -> None:
-    stage.adapter = IbkrAdapter(QUICK)  # as in production
-    await stage.adapter.connect(stage.spec)
-    soon = replace(protected(), send_by=machine_time() + 0.05)
-    many = [replace(soon, client_order_id=f"abc000000000001{n:02d}") for n in range(20)]
-    told = await asyncio.gather(*(stage.submit(one) for one in many), return_exceptions=True)
-    late = [one for one in told if isinstance(one, NotSent)]
-    assert late
-    assert {error.code for error in late} == {Code.RATE_LIMITED}
-    assert len(stage.venue.received) == 3 * (len(many) - len(late))
-
-
 @played
 async def test_yesterdays_part_of_an_order_is_told_as_its_sum(stage: Stage) -> None:
     await stage.submit(limit())
@@ -286,6 +236,7 @@ async def test_the_clock_is_ibkrs(stage: Stage) -> None:
     assert await stage.adapter.clock() is None
     stage.venue.clock_offset = 3600
     await stage.adapter.account(stage.spec)
+    before = int(time.time())
     told = await stage.adapter.clock()
     assert told is not None
-    assert 3598 < told.timestamp() - time.time() < 3601
+    assert before <= told.timestamp() - 3600 <= time.time()

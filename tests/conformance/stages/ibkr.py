@@ -20,7 +20,7 @@ ACCOUNTS = ("DU1234567", "DU7654321")
 BID, ASK = D("1.10000"), D("1.10010")
 GRID = D("0.00005")
 PACE = Pace(
-    connect=2.0, read=0.5, reply=0.5, price=1.0, first_delay=0.02, longest_delay=0.1,
+    connect=5.0, read=1.0, reply=1.0, price=1.0, first_delay=0.02, longest_delay=0.1,
     client_id_delay=0.1, hurry=0.01, ping=0.1, resync=1.0,
 )  # fmt: skip
 NO_DISTANCE = "IBKR asks for no distance between a stop and the price"
@@ -34,7 +34,7 @@ NEXT: dict[Trouble, Fault] = {
     Trouble.LOST: Fault("ignore"),
     Trouble.MUTE: Fault("accept in silence"),
     Trouble.CUT: Fault("accept and cut"),
-    Trouble.LATE: Fault("late", seconds=1.0),
+    Trouble.LATE: Fault("late", seconds=2.0),
     Trouble.HALF: Fault("half"),
     Trouble.UNLISTED: Fault("unlisted", 10999, "Something that nobody has heard of"),
 }

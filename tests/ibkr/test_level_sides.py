@@ -1,0 +1,65 @@
+"""Levels that the price is beyond: IBKR takes them and closes the position at once."""
+
+from collections.abc import Awaitable
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from brokers.base import Rejected
+from brokers.ibkr.orders import require_level_sides
+from brokers.messages import ModifyRequest, Side
+from common.codes import Code
+from tests.ibkr.cast import Stage, limit, order, played, protected
+
+ID = "abc00000000000001"
+
+
+def move(stop: str | None, target: str | None) -> ModifyRequest:
+    prices = [None if price is None else Decimal(price) for price in (stop, target)]
+    return ModifyRequest(ID, "12087792", "EURUSD", prices[0], prices[1])
+
+
+@played
+async def test_levels_that_would_close_at_once_are_refused_where_the_price_is_known(
+    stage: Stage,
+) -> None:
+    below, above = Decimal("1.0900"), Decimal("1.1200")
+    await stage.submit(order())
+    await stage.adapter.quote(stage.spec, "EURUSD")
+    calls: list[Awaitable[object]] = [
+        stage.submit(order("abc00000000000002", stop_loss=above)),
+        stage.submit(order("abc00000000000002", take_profit=below)),
+        stage.adapter.modify(stage.spec, move("1.1200", None)),
+        stage.adapter.modify(stage.spec, move(None, "1.0900")),
+    ]
+    for call in calls:
+        with pytest.raises(Rejected) as refused:
+            await call
+        assert refused.value.code is Code.STOPS_INVALID
+    for side, good in ((Side.BUY, (below, above)), (Side.SELL, (above, below))):
+        require_level_sides(side, *good, Decimal("1.1"), Decimal("1.1002"))
+    assert stage.venue.received == [ID]
+
+
+@played
+async def test_a_level_is_never_moved_without_a_look_at_the_price(stage: Stage) -> None:
+    """IBKR would take it and close the position at once. Nobody has asked for a price before."""
+    await stage.submit(protected())
+    with pytest.raises(Rejected) as refused:
+        await stage.adapter.modify(stage.spec, move("1.1200", "1.1300"))
+    assert refused.value.code is Code.STOPS_INVALID
+    assert stage.venue.order(f"{ID}:sl").aux == "1.09"
+    await stage.adapter.disconnect(stage.spec)
+    stage.tws.refused_prices[12087792] = (354, "Requested market data is not subscribed.")
+    (told,) = await stage.adapter.modify(stage.spec, move("1.0950", "1.1300"))
+    assert told.stop_loss == Decimal("1.095")  # where there is no price to be had it is IBKR's
+
+
+@played
+async def test_an_order_with_a_price_is_judged_by_that(stage: Stage) -> None:
+    wrong = replace(limit(price="1.0900"), stop_loss=Decimal("1.0950"))
+    with pytest.raises(Rejected) as refused:
+        await stage.submit(wrong)
+    assert refused.value.code is Code.STOPS_INVALID
+    await stage.submit(replace(wrong, stop_loss=Decimal("1.0850")))
