@@ -79,6 +79,15 @@ def test_an_accepted_order_survives_the_brokers_own_kill(
     assert journal() == ["first"]
 
 
+def test_a_desk_from_before_asks_the_broker_that_was_started_anew(broker: BrokerProcess) -> None:
+    desk = broker.desk
+    desk.call("list_instruments")
+    broker.kill()
+    broker.start()
+    desk.call("list_instruments")  # on a line of its own: nothing is asked on the one that is dead
+    desk.close()
+
+
 async def _find(caller: Caller, client_order_id: str, seconds: float = 5) -> list[OrderReport]:
     """Ask until the order is there: the line may be in back-off, the order still in the book's
     hands."""

@@ -64,6 +64,8 @@ class Desk:
     def _line(self) -> socket.socket:
         if self._pid != os.getpid():  # the parent's socket is neither used nor closed
             self._socket, self._pid = None, os.getpid()
+        if self._socket is not None and self._was_left(self._socket):
+            self._drop()
         if self._socket is None:
             self._socket = socket.create_connection(self._where, CONNECT_SECONDS)
             self._socket.settimeout(SILENT_SECONDS)
@@ -72,6 +74,22 @@ class Desk:
             if not greeting or greeting[0].get("paper") != VERSION:
                 raise ConnectionRefusedError("another version, or no paper broker")
         return self._socket
+
+    def _was_left(self, line: socket.socket) -> bool:
+        """Whether the other side closed the line since the last call: it was started anew.
+
+        Also hears the signs of life that came in between, of which nobody had asked anything.
+        """
+        line.setblocking(False)
+        try:
+            while True:
+                self._hear(line)
+        except BlockingIOError:
+            return False
+        except (OSError, BadFrameError, ValueError):
+            return True
+        finally:
+            line.settimeout(SILENT_SECONDS)
 
     def _hear(self, line: socket.socket) -> list[dict[str, Any]]:
         data = line.recv(65_536)
