@@ -1,11 +1,13 @@
 """A position's stop and target: orders of their own in one OCA group, changed under their ids."""
 
+import asyncio
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from typing import Any
 
 from brokers.base import NotSent, OutcomeUnknown, ReadFailed, Rejected, check_deadline
+from brokers.ibkr.absence import require_proof
 from brokers.ibkr.details import details_of
 from brokers.ibkr.ledger import Ledger
 from brokers.ibkr.orders import leg_of, require_level_sides, to_order
@@ -76,10 +78,12 @@ async def _forget_lost(session: Session, entry: Record) -> None:
     legs = [one for leg in (STOP, TARGET) if (one := ledger.get(*of, leg)) is not None]
     if all(one.accepted or not one.live for one in legs):
         return
+    asked_at = asyncio.get_running_loop().time()
     snapshot = await session.snapshot()
     seen = {one[1].orderRef for one in snapshot.open if len(one) == 3}
     for one in legs:
         if one.live and not one.accepted and f"{one.client_order_id}:{one.leg}" not in seen:
+            require_proof(session, asked_at, [one])
             ledger.forget(one)
 
 
@@ -109,6 +113,7 @@ async def _make(session: Session, request: ModifyRequest, contract: Any, changes
         if change.is_new:
             if (old := ledger.get(*change.record.key)) is not None:
                 ledger.forget(old)
+            change.record.written_at = asyncio.get_running_loop().time()
             ledger.keep(change.record, session.place.client_id)
             continue
         now = ledger.get(*change.record.key)

@@ -27,4 +27,5 @@ class Pace:
     client_id_delay: float = 5.0  # at least, when TWS still knows the old session (326)
     ping: float = 10.0
     resync: float = 60.0
+    settle: float = 5.0  # so long after a write, a new line or 1102 an order may not be told yet
     cut_off: float = 60.0  # so long may TWS be without IBKR before the line is made anew

@@ -15,6 +15,7 @@ from brokers.base import (
     Rejected,
     check_deadline,
 )
+from brokers.ibkr.absence import require_proof
 from brokers.ibkr.details import details_of
 from brokers.ibkr.orders import leg_of, record_of, require_sides, to_order
 from brokers.ibkr.quotes import last_quote
@@ -81,8 +82,11 @@ async def cancel(session: Session, request: CancelRequest) -> list[OrderReport]:
         if record is None:
             of = session.place.connection_id, request.client_order_id
             with session.ledger.pinned(*of):
+                asked_at = asyncio.get_running_loop().time()
                 await session.snapshot()
                 record = session.ledger.get(*of)
+            if record is None:
+                require_proof(session, asked_at)
     except ReadFailed as error:
         raise NotSent(error.code, error.detail) from error
     if record is None:
@@ -221,6 +225,7 @@ def _say(session: Session, client: TwsClient, contract: Any, records: list[Recor
 
 def _enter(session: Session, records: list[Record]) -> None:
     for record in records:
+        record.written_at = asyncio.get_running_loop().time()
         session.ledger.keep(record, session.place.client_id)
     records[0].awaited = True
 

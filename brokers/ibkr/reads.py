@@ -8,6 +8,7 @@ from typing import Any
 
 from brokers.base import ReadFailed, Rejected
 from brokers.ibkr import parse
+from brokers.ibkr.absence import require_proof
 from brokers.ibkr.contracts import listed
 from brokers.ibkr.details import details_of
 from brokers.ibkr.ear import POSITIONS, TIME, VALUES, AnswerError
@@ -126,27 +127,30 @@ async def find_order(session: Session, client_order_id: str) -> list[OrderReport
     """Read everything that the broker knows of one order; None: it has never had it today."""
     await session.ready()
     with session.ledger.pinned(session.place.connection_id, client_order_id):
+        asked_at = asyncio.get_running_loop().time()
         snapshot = await session.snapshot()
         seen = {one[1].orderRef for one in snapshot.open if len(one) == 3}
-        return await _found(session, client_order_id, is_open=client_order_id in seen)
+        is_open = client_order_id in seen
+        return await _found(session, client_order_id, is_open=is_open, asked_at=asked_at)
 
 
 async def _found(
-    session: Session, client_order_id: str, *, is_open: bool
+    session: Session, client_order_id: str, *, is_open: bool, asked_at: float
 ) -> list[OrderReport] | None:
     """What a reading has shown of an order. is_open: it stands in the list of open ones."""
     connection_id = session.place.connection_id
     record = session.ledger.get(connection_id, client_order_id)
     if record is None:
-        _require_our_day(session)
+        require_proof(session, asked_at)
         return None
     await _told(session, [record])
     known = record.accepted or record.ended is not None
     if record.live and not is_open:
         if not known:
-            _require_our_day(session)
-            for absent in _family(session, client_order_id):  # from here on it may be sent again
-                session.ledger.forget(absent)
+            absent = _family(session, client_order_id)
+            require_proof(session, asked_at, absent)
+            for one in absent:  # from here on it may be sent again
+                session.ledger.forget(one)
             return None
         raise ReadFailed(Code.BROKER_UNREACHABLE, "it was accepted, and stands in no list now")
     if not known:
@@ -157,13 +161,6 @@ async def _found(
         reports.append(levels_report(record, *legs))
         reports += [r for leg in legs if leg and leg.fills for r in leg.reports() if r.fills]
     return reports
-
-
-def _require_our_day(session: Session) -> None:
-    """Raise ReadFailed where TWS's day began at another time than we believe: what is not in its
-    lists may have ended before."""
-    if session.wrong_zone:
-        raise ReadFailed(Code.FIELD_INVALID, session.wrong_zone)
 
 
 async def fills_since(session: Session, since: datetime) -> list[OrderReport]:

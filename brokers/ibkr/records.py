@@ -91,6 +91,7 @@ class Record:
     fills: dict[str, Fill] = field(default_factory=dict)
     fill_time: datetime | None = None  # when that was told
     refused_change: str = ""
+    written_at: float = 0.0  # on the loop's clock; 0: not by this process
     awaited: bool = False  # whoever placed it still waits and is told its refusal himself
 
     @property

@@ -44,6 +44,7 @@ class Session:
         self.details: dict[str, Any] = {}  # symbol → ContractDetails
         self.unknown: set[str] = set()  # symbols that IBKR does not have
         self.read_only, self.currency = False, ""
+        self.steady_since = 0.0  # on the loop's clock: the line is open, IBKR stands behind it
         self.wrong_zone = ""  # what is wrong with the setting: then nobody is surely absent
         self.rates: dict[str, Decimal] = {}  # currency → what one of it is in the account's own
         self.garbage = ""
@@ -156,6 +157,7 @@ class Session:
             self.lines.fail(ReadFailed(*self._why))
         elif number in codes.LINE_BACK:
             self._cut_off = self._synced = False
+            self.steady_since = asyncio.get_running_loop().time()
             self.want_sync()
         elif number in codes.PRICES_PAUSE:
             self.lines.forget()
@@ -230,6 +232,7 @@ class Session:
         async with asyncio.timeout(self.pace.connect):
             await open_line(client, self.place.address, self._refused, self.budget.acquire)
         client.prepare(self.pace.reply)
+        self.steady_since = asyncio.get_running_loop().time()
         now = datetime.now(UTC)
         zone, self.wrong_zone = zone_of(self.place.timezone, offset_of(client.greeting, now), now)
         self._ear.read_times_in(zone)

@@ -28,6 +28,7 @@ class Tws:
         self.answers_in_part = False  # lists have no end
         self.is_overtaken = False  # the next cancel comes after a fill
         self.refuses: Fault | None = None  # each order
+        self.untold: set[str] = set()  # references that stand in no list yet
         self.muted: set[int] = set()  # message kinds that are not answered
         self.connects: list[float] = []
         self.said: deque[Sequence[str]] = deque(maxlen=1000)  # orders, field by field as they came

@@ -212,15 +212,18 @@ class Visitor:
             self.say(wire.pack(1, 6, req_id, 1, bid, 1_000_000, 0))
             self.say(wire.pack(1, 6, req_id, 2, ask, 1_000_000, 0))
 
+    def _listed(self) -> list[Order]:
+        return [order for order in self._venue.orders if order.ref not in self._tws.untold]
+
     def _open_orders(self) -> None:
-        for order in self._venue.orders:
+        for order in self._listed():
             if order.live:
                 self._say_open(order)
                 self.say(wire.order_status(order, order.status, order.filled, order.average))
         self.say(wire.pack(53, 1))
 
     def _completed(self) -> None:
-        for order in self._venue.orders:
+        for order in self._listed():
             if order.status in ENDED:
                 security = self._venue.securities[order.con_id]
                 self.say(
@@ -230,6 +233,8 @@ class Visitor:
 
     def _executions(self, req_id: int) -> None:
         for execution in self._venue.executions:
+            if execution.order.ref in self._tws.untold:
+                continue
             security = self._venue.securities[execution.order.con_id]
             self.say(wire.executed(req_id, security, execution))
             if self._tws.commissions:
