@@ -1,23 +1,27 @@
 """Where a connection's host leads: looked up at each connect, judged, and dialled as it was judged.
 
 A tenant's name may lead to his own gateway while he tests it and into somebody's network at the
-next connect. So an adapter that opens a socket to a typed host asks `address_of` each time and
-dials what it says, never the name. An address was judged when it was typed. A name may only lead to
-what is open to everybody: who means a private gateway, or one that is a user's own, types its
-address. What that is only the installation knows: `use` says who judges; until then no name may.
+next connect. So an adapter that opens a socket to a typed host has `dial` do it each time, which
+tries what was judged and never the name. An address was judged when it was typed. A name may only
+lead to what is open to everybody: who means a private gateway, or one that is a user's own, types
+its address. What that is only the installation knows: `use` says who judges; until then no name
+may.
 """
 
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, TypeVar
 
 from brokers.base import ReadFailed
+from common.addresses import Address
 from common.codes import Code
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+T = TypeVar("T")
 Judge = Callable[[Address], bool]
+EACH_SECONDS = 1.5  # for an address while there is another: a connect has some seconds in all
 
 
 def _nowhere(_: Address) -> bool:
@@ -33,15 +37,30 @@ def use(judge: Judge) -> None:
     _judge = judge
 
 
-async def address_of(host: str) -> str:
-    """Return the address to dial for a host. Where a name has several, all must be allowed, and an
-    IPv4 one comes first: that is what gateways listen at.
+async def dial(host: str, connect: Callable[[str], Awaitable[T]]) -> T:
+    """Open a line to a host: to each address that it may lead to in turn, until one takes it.
+
+    connect: opens one to an address, and says nothing on it yet. Each but the last address has
+    EACH_SECONDS. Raises ReadFailed HOST_NOT_ALLOWED, or what `connect` raises at the last one:
+    OSError. It waits for the name server and the network: give it a time-out.
+    """
+    *others, last = await addresses_of(host)
+    for address in others:
+        with suppress(OSError):  # TimeoutError, too
+            async with asyncio.timeout(EACH_SECONDS):
+                return await connect(address)
+    return await connect(last)
+
+
+async def addresses_of(host: str) -> list[str]:
+    """Return the addresses to dial for a host, at least one. Where a name has several, all must be
+    allowed, and IPv4 ones come first: those are what gateways listen at.
 
     Raises ReadFailed HOST_NOT_ALLOWED; OSError where the name leads nowhere. It waits for the name
     server: give it a time-out.
     """
     if (typed := typed_address(host)) is not None:
-        return str(typed)
+        return [str(typed)]
     loop = asyncio.get_running_loop()
     try:
         found = addresses_in(await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM))
@@ -49,7 +68,9 @@ async def address_of(host: str) -> str:
         raise OSError(f"{host!r} is no name: {error}") from error
     if not all(_judge(address) for address in found):
         raise ReadFailed(Code.HOST_NOT_ALLOWED, why_not(host))
-    return str(min(found, key=lambda address: address.version))
+    if not found:
+        raise OSError(f"{host!r} leads nowhere")
+    return [str(one) for one in sorted(dict.fromkeys(found), key=lambda one: one.version)]
 
 
 def typed_address(host: str) -> Address | None:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 
 from brokers import dialing
-from brokers.dialing import Address
+from common.addresses import Address, is_public, leads_to
 from common.codes import Code
 from common.errors import InvalidInputError
 
@@ -64,14 +64,24 @@ def check_resolved(values: Mapping[str, Any], keys: Iterable[str] = (), username
             raise InvalidInputError(Code.HOST_NOT_ALLOWED, dialing.why_not(host), field=field)
 
 
+def beyond_operators(values: Mapping[str, Any], keys: Iterable[str] = ()) -> list[str]:
+    """Return the hosts that settings name outside of FILLCAST_BROKER_HOSTS, in one spelling."""
+    named = [(_address(host), host) for host in hosts_in(values, keys).values()]
+    return [
+        host if address is None else str(leads_to(address))
+        for address, host in named
+        if address is None or not _is_operators(leads_to(address))
+    ]
+
+
 def may_be_led_to(address: Address) -> bool:
     """Whether a name may lead to an address: it is public and nobody's own gateway.
 
     Whoever typed it: a name leads wherever its owner wants next, so a private gateway and one that
     FILLCAST_HOST_OWNERS names are given by their address alone.
     """
-    plain = _plain(address)
-    return _is_public(plain) and not _owners_of(plain)
+    plain = leads_to(address)
+    return is_public(plain) and not _owners_of(plain)
 
 
 def check_addresses(
@@ -79,9 +89,8 @@ def check_addresses(
 ) -> None:
     """Raise InvalidInputError HOST_NOT_ALLOWED if any of these must not be called for this user."""
     for address in addresses:
-        plain = _plain(address)
-        named = any(plain in network for network in settings.FILLCAST_BROKER_HOSTS)
-        if not _is_public(plain) and not named:
+        plain = leads_to(address)
+        if not is_public(plain) and not _is_operators(plain):
             raise _refused(host, field)
         if (owners := _owners_of(plain)) and username not in owners:
             raise InvalidInputError(
@@ -92,12 +101,8 @@ def check_addresses(
             )
 
 
-def _plain(address: Address) -> Address:
-    return getattr(address, "ipv4_mapped", None) or address
-
-
-def _is_public(plain: Address) -> bool:
-    return plain.is_global and not plain.is_multicast
+def _is_operators(plain: Address) -> bool:
+    return any(plain in network for network in settings.FILLCAST_BROKER_HOSTS)
 
 
 def _owners_of(plain: Address) -> set[str]:

@@ -16,9 +16,7 @@ from contextvars import ContextVar
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+from common.addresses import Address, Network, is_public, leads_to
 
 
 class RefusedError(Exception):
@@ -27,21 +25,8 @@ class RefusedError(Exception):
 
 def is_allowed(address: Address, networks: Sequence[Network], *, encrypted: bool) -> bool:
     """Public addresses are allowed over TLS, those in `networks` either way; others never."""
-    address = _real(address)
-    if any(address.version == network.version and address in network for network in networks):
-        return True
-    return encrypted and address.is_global and not address.is_multicast
-
-
-def _real(address: Address) -> Address:
-    """An IPv6 address may carry an IPv4 one: that is where it leads."""
-    if isinstance(address, ipaddress.IPv4Address):
-        return address
-    if address in NAT64:
-        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    if address.teredo:
-        return address.teredo[1]
-    return address.ipv4_mapped or address.sixtofour or address
+    real = leads_to(address)
+    return any(real in network for network in networks) or (encrypted and is_public(real))
 
 
 def judged_address(host: str, port: int, networks: Sequence[Network], *, encrypted: bool) -> str:
@@ -54,7 +39,7 @@ def judged_address(host: str, port: int, networks: Sequence[Network], *, encrypt
     for text in found:
         address = ipaddress.ip_address(text.partition("%")[0])
         if not is_allowed(address, networks, encrypted=encrypted):
-            raise RefusedError(_why_not(host, encrypted=encrypted, is_global=address.is_global))
+            raise RefusedError(_why_not(host, encrypted=encrypted, is_global=is_public(address)))
     return found[0]
 
 

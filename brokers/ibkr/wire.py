@@ -16,7 +16,7 @@ from typing import Any
 from ib_async import client as theirs
 from ib_async import decoder as reading
 
-from brokers.dialing import address_of
+from brokers.dialing import dial
 from brokers.ibkr.parse import parts_of
 
 logging.getLogger("ib_async").setLevel(logging.CRITICAL)  # sessions say what matters of it
@@ -73,8 +73,13 @@ class TwsClient(Client):  # type: ignore[misc]
         self.greeting = b""  # TWS's version and local time
         super().__init__(wrapper)
         self.decoder = TwsDecoder(wrapper, 0)
+        self.conn.connectAsync = self._dial  # the library's would dial a name, wherever it leads
         self._held: list[bytes] | None = None
         self.greeted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def _dial(self, host: str, port: int) -> None:
+        """Open the socket to an address that was judged just now."""
+        await dial(host, lambda address: type(self.conn).connectAsync(self.conn, address, port))
 
     def _onSocketHasData(self, data: bytes) -> None:
         if not self.serverVersion():
@@ -167,8 +172,7 @@ async def open_line(
     `refused` holds, ReadFailed where the host may not be dialled, or OSError.
     """
     host, port, client_id = address
-    dialled = await address_of(host)  # a name is judged each time, and never dialled itself
-    opening = asyncio.ensure_future(client.connectAsync(dialled, port, client_id, 0))
+    opening = asyncio.ensure_future(client.connectAsync(host, port, client_id, 0))
     try:
         await _first(opening, refused, client.greeted)
         await admit()

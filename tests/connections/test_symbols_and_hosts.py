@@ -64,6 +64,8 @@ def test_the_owners_choice_comes_first() -> None:
 OURS = """
 127.0.0.1 127.1 2130706433 0x7f000001 10.1.2.3 192.168.0.1:4001 169.254.169.254 localhost
 LOCALHOST. broker.internal redis [::1]:80 ::ffff:127.0.0.1 fe80::1%eth0 fd00::1 0.0.0.0
+64:ff9b::a00:7 64:ff9b::7f00:1 64:ff9b:1::808:808 2002:a00:7:: 2002:7f00:1::1 ::10.0.0.7
+2001:0:808:808::f5ff:fff8 ::ffff:0:10.0.0.7 [64:ff9b::a9fe:a9fe]:4001
 http://127.0.0.1/x https://user:pw@10.0.0.1:8443/ 224.0.0.1 100.64.0.1
 """.split()  # noqa: SIM905
 
@@ -108,7 +110,11 @@ def test_a_public_name_that_leads_home_is_found_out(
     ("address", "may"),
     [("8.8.8.8", True), ("2001:4860:4860::8888", True), ("8.8.4.4", False), ("10.0.0.7", False),
      ("127.0.0.1", False), ("::1", False), ("fe80::1%eth0", False), ("::ffff:10.0.0.7", False),
-     ("::ffff:8.8.4.4", False), ("224.0.0.1", False), ("100.64.0.1", False)],
+     ("::ffff:8.8.4.4", False), ("64:ff9b::808:404", False), ("2002:808:404::", False),
+     ("64:ff9b::808:808", True), ("2002:808:808::1", True), ("64:ff9b:1::808:808", False),
+     ("2001:0:a00:1::f7f7:f7f7", True), ("2001:0:808:808::f5ff:fff8", False),
+     ("64:ff9b::a00:7", False), ("::10.0.0.7", False), ("::ffff:0:10.0.0.7", False),
+     ("224.0.0.1", False), ("100.64.0.1", False)],
 )  # fmt: skip
 def test_a_name_may_lead_to_what_is_public_and_nobodys(
     address: str, may: bool, settings: Settings
@@ -129,7 +135,9 @@ def test_a_gateway_of_one_user_is_nobody_elses(
     )
     hosts.check_named({"host": "10.0.0.5"}, username="alice")
     hosts.check_named({"host": "10.0.0.6"}, username="bob")
-    for host in ("10.0.0.5", "::ffff:10.0.0.5", "8.8.8.8", "134744072"):
+    for host in (
+        "10.0.0.5", "::ffff:10.0.0.5", "8.8.8.8", "134744072", "64:ff9b::808:808", "2002:a00:5::",
+    ):  # fmt: skip
         with pytest.raises(InvalidInputError) as refused:
             hosts.check_named({"host": host}, username="bob")
         assert refused.value.code is Code.HOST_NOT_ALLOWED

@@ -5,6 +5,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -96,6 +97,45 @@ async def test_an_ipv4_address_comes_first(stage: Stage) -> None:
 
 
 @played
+async def test_an_address_where_nobody_listens_is_not_the_last_one(stage: Stage) -> None:
+    """A name has several addresses so that one may be out of order."""
+    Names(["127.0.0.2", HERE])
+    tried: list[str] = []
+    dialing.use(lambda address: address.is_loopback)
+    try:
+        await stage.adapter.connect(named(stage))
+        assert stage.session.usable
+        with pytest.raises(ConnectionRefusedError):
+            await dialing.dial(NAME, partial(refused, tried))
+    finally:
+        dialing.use(hosts.may_be_led_to)
+    assert tried == ["127.0.0.2", HERE], "each that was judged, once"
+
+
+async def refused(tried: list[str], address: str) -> None:
+    tried.append(address)
+    raise ConnectionRefusedError
+
+
+def test_an_address_that_does_not_answer_leaves_time_for_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(dialing, "EACH_SECONDS", 0.01)
+
+    async def connect(address: str) -> str:
+        if address == HERE:
+            await asyncio.Event().wait()
+        return address
+
+    async def dialled() -> str:
+        Names(["2001:db8::1", HERE])
+        return await dialing.dial(NAME, connect)
+
+    with here_is_public():
+        assert asyncio.run(dialled()) == "2001:db8::1"
+
+
+@played
 async def test_a_name_that_nobody_knows_is_not_connected(stage: Stage) -> None:
     Names([])
     with pytest.raises(ReadFailed) as failed:
@@ -110,9 +150,9 @@ async def test_a_name_that_nobody_knows_is_not_connected(stage: Stage) -> None:
 )  # fmt: skip
 def test_an_address_is_dialled_as_it_was_typed(typed: str, dialled: str) -> None:
     """It was judged then, for its user: no look-up, whatever a name may lead to."""
-    assert asyncio.run(dialing.address_of(typed)) == dialled
+    assert asyncio.run(dialing.addresses_of(typed)) == [dialled]
 
 
 def test_what_can_be_no_name_leads_nowhere() -> None:
     with pytest.raises(OSError, match="is no name"):
-        asyncio.run(dialing.address_of("x" * 80 + ".example.com"))
+        asyncio.run(dialing.addresses_of("x" * 80 + ".example.com"))

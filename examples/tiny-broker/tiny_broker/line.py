@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from brokers.base import ReadFailed
-from brokers.dialing import address_of
+from brokers.dialing import dial
 from brokers.messages import ConnectionSpec
 
 CONNECT_SECONDS, REPLY_SECONDS = 3.0, 10.0
@@ -38,9 +38,9 @@ async def ask(
     """
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
-            address = await address_of(str(spec.settings["host"]))  # judged anew each time
-            reader, writer = await asyncio.open_connection(
-                address, int(spec.settings.get("port", PORT))
+            port = int(spec.settings.get("port", PORT))
+            reader, writer = await dial(  # where a name leads is judged anew each time
+                str(spec.settings["host"]), lambda address: asyncio.open_connection(address, port)
             )
     except ReadFailed as error:  # a name that leads where it may not
         raise Away(error.detail) from error

@@ -1,0 +1,38 @@
+"""Where an address really leads, for everybody who judges one that somebody else has typed.
+
+An IPv6 address may carry an IPv4 one, in which a translator or a tunnel at our end sends what is
+meant for it: `64:ff9b::a00:7` leads to 10.0.0.7 in a network with NAT64.
+Source: RFC 4291 §2.5.5, RFC 6052 §2.1, RFC 8215, RFC 2765 §2.1, RFC 3056 §2, RFC 4380 §4.
+"""
+
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+NAT64 = IPv6Network("64:ff9b::/96")
+LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")
+"""A network's own translators; where in the address the IPv4 one stands is theirs to say."""
+IN_THE_LAST_BITS = (NAT64, IPv6Network("::ffff:0:0/96"), IPv6Network("::ffff:0:0:0/96"))
+COMPATIBLE = IPv6Network("::/96")
+_NO_IPV4 = (IPv6Address("::"), IPv6Address("::1"))
+
+
+def leads_to(address: Address) -> Address:
+    """Return the IPv4 address that an IPv6 one stands for (mapped, translated, NAT64, 6to4 or
+    Teredo), else the address itself, without its zone."""
+    if isinstance(address, IPv4Address):
+        return address
+    plain = IPv6Address(int(address))
+    compatible = plain in COMPATIBLE and plain not in _NO_IPV4
+    if compatible or any(plain in network for network in IN_THE_LAST_BITS):
+        return IPv4Address(int(plain) & 0xFFFFFFFF)
+    if plain.teredo:
+        return plain.teredo[1]
+    return plain.sixtofour or plain
+
+
+def is_public(address: Address) -> bool:
+    """Whether it leads to one machine of the internet that anybody may reach."""
+    real = leads_to(address)
+    return real.is_global and not real.is_multicast and real not in LOCAL_NAT64
