@@ -175,7 +175,11 @@ class OrderReport:
 @dataclass(frozen=True, slots=True)
 class AccountState:
     """The account in its own currency. leverage: 30 means 1:30. demo: whether its money is play
-    money; None: the broker does not tell."""
+    money; None: the broker does not tell. account: its number, as the broker says it.
+
+    identity: what the broker itself calls the account, where `account` is only its owner's own name
+    for it (an exchange's user id); the only one among all of the kind's at that exchange.
+    """
 
     account: str
     currency: str
@@ -188,6 +192,7 @@ class AccountState:
     time: datetime
     trading_allowed: bool = True
     demo: bool | None = None
+    identity: str = ""
 
 
 @dataclass(frozen=True, slots=True)

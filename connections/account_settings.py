@@ -14,6 +14,7 @@ from common.errors import InvalidInputError, MisconfiguredError
 from connections import hosts
 
 LONGEST_SCOPE = 120
+LONGEST_CLAIM = 500
 _SECRETS = ("password", "secret", "token", "api_key", "apikey", "passphrase", "private_key")
 
 
@@ -52,6 +53,30 @@ def scope_of(kind: str, owner_id: int, settings: Mapping[str, Any]) -> str:
         return form_of(kind).scope(settings, owner_id)[:LONGEST_SCOPE]
     except (InvalidInputError, ImportError, AttributeError, MisconfiguredError):
         return ""
+
+
+def claim_of(
+    kind: str,
+    exchange: str,
+    owner_id: int,
+    settings: Mapping[str, Any],
+    *,
+    account: str,
+    identity: str = "",
+) -> str:
+    """Return what one account is the only one with, by what its broker calls it; '': nobody can
+    tell, for its owner gave it a name and the broker told no `identity`.
+
+    A gateway that a tenant runs may say what its owner likes: its word counts among its own
+    accounts alone. Those in networks that the operators named are believed of one another's.
+    """
+    form = form_for(kind)
+    told = identity if form.is_own_name else account
+    if not told:
+        return ""
+    scope = "" if form.is_own_name else scope_of(kind, owner_id, settings)
+    gateways = hosts.beyond_operators(*named_hosts(form, settings))
+    return "|".join((kind, exchange, scope, told, ",".join(gateways)))[:LONGEST_CLAIM]
 
 
 def check_resolved(kind: str, settings: Mapping[str, Any], username: str) -> None:

@@ -97,7 +97,8 @@ WITH told AS (
 ){_TELL.format(kind=EventKind.CONNECTION_ERROR.value, when="<> 'ERROR' AND changed.fails")}
 """
 
-# Most answers come from connections that are known to be well: no row is locked for them.
+# Most answers come from connections that are known to be well: no row is locked for them. What must
+# be tested is not well by an answer: if it was in error, its test is due now.
 _ACTIVE = f"""
 WITH before AS (
   SELECT h.connection_id, h.status AS was, h.last_error AS message
@@ -108,12 +109,18 @@ WITH before AS (
   ORDER BY h.connection_id FOR NO KEY UPDATE
 ), changed AS (
   UPDATE connections_connectionhealth h SET
-    status = 'ACTIVE', last_error = '', failures_in_a_row = 0, circuit_open_until = NULL,
-    failing_since = NULL, unreachable_at = NULL, read_after = NULL,
+    status = CASE WHEN h.needs_test THEN h.status ELSE 'ACTIVE' END,
+    last_error = CASE WHEN h.needs_test THEN h.last_error ELSE '' END,
+    read_after = CASE WHEN h.needs_test THEN h.read_after END,
+    failing_since = CASE WHEN h.needs_test THEN h.failing_since END,
+    test_requested_at = CASE WHEN h.needs_test AND h.status = 'ERROR'
+      AND coalesce(h.last_tested_at >= h.test_requested_at, h.test_requested_at IS NULL)
+      THEN clock_timestamp() ELSE h.test_requested_at END,
+    failures_in_a_row = 0, circuit_open_until = NULL, unreachable_at = NULL,
     last_connected_at = clock_timestamp()
   FROM before WHERE h.connection_id = before.connection_id
-  RETURNING h.connection_id, before.was, before.message
-){_TELL.format(kind=EventKind.CONNECTION_RECOVERED.value, when="= 'ERROR'")}
+  RETURNING h.connection_id, before.was, before.message, h.needs_test
+){_TELL.format(kind=EventKind.CONNECTION_RECOVERED.value, when="= 'ERROR' AND NOT needs_test")}
 """
 
 _TOUCH = """
@@ -183,7 +190,8 @@ def _mark(
 
 @transaction.atomic
 def mark_active(connection_ids: Collection[UUID]) -> list[UUID]:
-    """Note that these brokers answered. Returns those that had been in error."""
+    """Note that these brokers answered. Returns those that had been in error and are well now:
+    what needs a test first (`ConnectionHealth.needs_test`) is tested for it."""
     host_circuits.close_where_some_answer(connection_ids)
     return [row.connection_id for row in rows(_ACTIVE, {"ids": list(connection_ids)})]
 

@@ -47,7 +47,8 @@ def create_connection(
 
     Exactly one of user and admin owns it; only operators create for others, and admin-owned ones.
     Raises InvalidInputError FIELD_INVALID, FIELD_REQUIRED, HOST_NOT_ALLOWED; NotAllowedError;
-    ConflictError STATE_CONFLICT if the account is connected already.
+    ConflictError STATE_CONFLICT if its owner has connected the account already. Whether it is
+    somebody else's is seen when it is tested (`connections.claims`).
     """
     owner = _owner(user, admin)
     if admin is not None or by is None or by.pk != owner.pk:
@@ -67,7 +68,7 @@ def create_connection(
     _save(connection, force_insert=True)
     if credentials:
         connection.set_credentials(credentials)
-    ConnectionHealth.objects.create(connection=connection)
+    ConnectionHealth.objects.create(connection=connection, needs_test=True)
     Mailbox.objects.create(connection=connection)
     return connection
 
@@ -145,8 +146,9 @@ def set_credentials(connection_id: UUID, *, by: User | None, values: Mapping[str
 
 def _untested(connection: ExecutionConnection) -> None:
     ConnectionHealth.objects.filter(pk=connection.pk).update(
-        status=HealthStatus.UNTESTED, reconciled_at=None, test_requested_at=timezone.now()
-    )
+        status=HealthStatus.UNTESTED, needs_test=True, reconciled_at=None,
+        test_requested_at=timezone.now(),
+    )  # fmt: skip
 
 
 def pause(connection_id: UUID, *, by: User | None) -> bool:

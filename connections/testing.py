@@ -21,7 +21,7 @@ from brokers.messages import AccountState, Check, CheckResult, ConnectionSpec, I
 from brokers.registry import adapter_for
 from common.codes import Code
 from common.errors import FillcastError, MisconfiguredError
-from connections import health, lanes, told
+from connections import claims, health, lanes, told
 from connections.account_settings import check_resolved
 from connections.models import ConnectionHealth, ExecutionConnection
 from connections.selectors import spec_for
@@ -198,8 +198,18 @@ def _told_unheld(connection: ExecutionConnection, error: lanes.UnheldError) -> l
     return [check]
 
 
+def _claim(connection: ExecutionConnection, findings: Findings, account: AccountState) -> None:
+    try:
+        claims.take(connection, account, tested_at=findings.started_at)
+    except claims.ClaimedError as error:
+        findings.checks.append(Check("owner", CheckResult.FAIL, error.detail, error.hint))
+        findings.again = health.Again.RARELY
+
+
 @transaction.atomic
 def _store(connection: ExecutionConnection, findings: Findings) -> None:
+    if findings.account is not None and not findings.failed:
+        _claim(connection, findings, findings.account)
     failed = findings.failed
     ConnectionHealth.objects.filter(pk=connection.pk).update(
         last_test=[{**asdict(check), "result": check.result.value} for check in findings.checks],

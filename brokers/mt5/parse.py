@@ -72,9 +72,9 @@ def mode_of(info: Any) -> PositionMode:
     return PositionMode.HEDGING if hedging else PositionMode.NETTING
 
 
-def account(info: Any, account_name: str, at: datetime, *, trading_allowed: bool) -> AccountState:
+def account(info: Any, at: datetime, *, trading_allowed: bool) -> AccountState:
     return AccountState(
-        account=account_name,
+        account=str(info.login),
         currency=info.currency,
         balance=decimal(info.balance),
         equity=decimal(info.equity),

@@ -22,7 +22,7 @@ def account(terminal: Terminal, spec: ConnectionSpec) -> AccountState:
     info, shown = terminal.enter(spec), terminal.mt.terminal_info()
     terminal.look_at_clock(spec, info)
     allowed = info.trade_allowed and info.trade_expert and shown and shown.trade_allowed
-    return parse.account(info, spec.account, market_now(), trading_allowed=bool(allowed))
+    return parse.account(info, market_now(), trading_allowed=bool(allowed))
 
 
 def instruments(terminal: Terminal, spec: ConnectionSpec) -> list[Instrument]:

@@ -10,12 +10,13 @@ from typing import Any, Self
 from django.conf import settings
 from django.db import models, transaction
 from django.db.models import Func, Q
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from common.clocks import market_now
 from common.history import tracked
 from connections import credentials, eligibility, health
-from connections.account_settings import LONGEST_SCOPE, scope_of
+from connections.account_settings import LONGEST_CLAIM, LONGEST_SCOPE, scope_of
 from connections.lanes import lane_for
 from connections.models.health import ConnectionHealth, HealthStatus
 from connections.models.presets import DataConnection, TradingPreset
@@ -41,7 +42,7 @@ class BrokerHost(Func):
     output_field = models.CharField(max_length=120)
 
 
-@tracked(exclude=["sealed_credentials", "broker_host", "lane", "account_scope"])
+@tracked(exclude=["sealed_credentials", "broker_host", "lane", "account_scope", "claim"])
 class ExecutionConnection(models.Model):
     """One broker account of a tenant, or of an administrator (then it takes every signal)."""
 
@@ -72,6 +73,14 @@ class ExecutionConnection(models.Model):
         db_default="",
         editable=False,
         help_text="Among which accounts of the kind that names one; empty: among all.",
+    )
+    claim = models.CharField(
+        max_length=LONGEST_CLAIM,
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+        help_text="What its last passed test proved it to be (connections/claims.py).",
     )
     sealed_credentials = models.BinaryField(null=True, blank=True, editable=False)
     credentials_changed_at = models.DateTimeField(
@@ -114,10 +123,19 @@ class ExecutionConnection(models.Model):
                 | Q(user__isnull=True, admin__isnull=False),
                 name="exactly_one_owner",
             ),
-            models.UniqueConstraint(
-                fields=["type", "exchange_name", "account", "account_scope"],
+            models.UniqueConstraint(  # what others say of theirs keeps nobody out: see `claim`
+                "type",
+                "exchange_name",
+                "account",
+                "account_scope",
+                Coalesce("user_id", "admin_id"),
                 condition=Q(archived_at__isnull=True),
                 name="one_connection_an_account",
+            ),
+            models.UniqueConstraint(
+                fields=["claim"],
+                condition=Q(archived_at__isnull=True) & ~Q(claim=""),
+                name="one_claim_an_account",
             ),
         ]
         indexes = [

@@ -39,6 +39,11 @@ class ConnectionHealth(models.Model):
         default=list, db_default=[], help_text="The named checks of the last connection test."
     )
     test_requested_at = models.DateTimeField(null=True)
+    needs_test = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="No mere answer makes it healthy: a test of what it is now must pass first.",
+    )
     failures_in_a_row = models.IntegerField(default=0, db_default=0)
     failing_since = models.DateTimeField(null=True)
     unreachable_at = models.DateTimeField(

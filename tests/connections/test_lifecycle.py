@@ -83,7 +83,8 @@ def test_only_operators_create_for_others(alice: User) -> None:
 def test_an_account_is_connected_once_until_it_is_archived(alice: User) -> None:
     first = create(alice)
     with pytest.raises(ConflictError, match="connected here already"):
-        create(make.user("bob"))
+        create(alice)
+    assert create(make.user("bob")).account == first.account  # whose it is, a test shows
     services.archive_connection(first.pk, by=alice)
     assert create(alice).pk != first.pk
 
@@ -98,15 +99,15 @@ def test_an_account_is_connected_once_until_it_is_archived(alice: User) -> None:
 def test_two_brokers_may_give_the_same_number(
     alice: User, kind: str, here: dict[str, Any], elsewhere: dict[str, Any]
 ) -> None:
-    bob, same = make.user("bob"), {"type": kind, "account": "12345"}
+    same = {"type": kind, "account": "12345"}
     create(alice, **same, settings=here)
     with pytest.raises(ConflictError, match="connected here already"):
         create(
-            bob, **same, settings={k: v.upper() if k == "server" else v for k, v in here.items()}
+            alice, **same, settings={k: v.upper() if k == "server" else v for k, v in here.items()}
         )
-    theirs = create(bob, **same, settings={**here, **elsewhere})
+    other = create(alice, **same, settings={**here, **elsewhere})
     with pytest.raises(ConflictError, match="connected here already"):
-        services.update_connection(theirs.pk, by=bob, settings=here)
+        services.update_connection(other.pk, by=alice, settings=here)
 
 
 def test_a_name_that_its_owner_gives_is_nobody_elses_business(alice: User) -> None:

@@ -1,0 +1,87 @@
+"""Whose account it is, where several say that it is theirs.
+
+Anybody may type any number; that keeps nobody out. Who has passed a test, in which the broker
+itself called the account by its number, holds a *claim* on it, and one account has one claim. A
+holder gives way to another passed test while its own is not valid any more (its settings have
+changed), or when its broker refuses it: then whoever can log in now is more likely the owner. One
+that is well, or that is merely not reached, keeps it, and the other's test fails.
+"""
+
+from datetime import datetime
+
+from brokers.messages import AccountState
+from common.codes import Code
+from common.errors import ConflictError
+from common.sql import rows
+from connections import health
+from connections.account_settings import claim_of
+from connections.models import ConnectionHealth, ExecutionConnection, HealthStatus
+
+GAVE_WAY = (
+    "Another connection has passed a test with this account. If the account is yours, change its "
+    "password at the broker, enter the new one here and test again."
+)
+
+
+class ClaimedError(ConflictError):
+    """The account is another connection's. hint: what to do."""
+
+    def __init__(self, detail: str, hint: str) -> None:
+        super().__init__(Code.STATE_CONFLICT, detail)
+        self.hint = hint
+
+
+def take(connection: ExecutionConnection, told: AccountState, *, tested_at: datetime) -> None:
+    """Claim an account for the connection whose test, begun at `tested_at`, has passed.
+
+    A holder whose word counts less gives way: it is in error until it has passed a test. Where
+    settings or credentials have changed since the test began nothing is claimed: they are tested
+    next. Call it in the transaction that stores the test, before other rows of health are touched:
+    two that test at once go one after the other. Raises ClaimedError.
+    """
+    claim = claim_of(
+        connection.type, connection.exchange_name, connection.owner_id, connection.settings,
+        account=told.account, identity=told.identity,
+    )  # fmt: skip
+    if claim:
+        rows("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"claim of {claim}",))
+    live = ExecutionConnection.objects.live()
+    holder = live.filter(claim=claim).exclude(pk=connection.pk).first() if claim else None
+    involved = [connection.pk, *([holder.pk] if holder else [])]
+    found = ConnectionHealth.objects.filter(pk__in=involved).order_by("pk")
+    states = {state.pk: state for state in found.select_for_update(no_key=True)}
+    if _is_outdated(states[connection.pk], tested_at):
+        return
+    if holder is not None:
+        if _stands(states[holder.pk]):
+            raise _claimed(holder, connection)
+        live.filter(pk=holder.pk).update(claim="")
+        health.mark_errors([(holder.pk, GAVE_WAY)])
+        ConnectionHealth.objects.filter(pk=holder.pk).update(needs_test=True)
+    live.filter(pk=connection.pk).exclude(claim=claim).update(claim=claim)
+    ConnectionHealth.objects.filter(pk=connection.pk, needs_test=True).update(needs_test=False)
+
+
+def _is_outdated(state: ConnectionHealth, tested_at: datetime) -> bool:
+    asked = state.test_requested_at
+    return state.needs_test and asked is not None and asked > tested_at
+
+
+def _stands(holder: ConnectionHealth) -> bool:
+    """Whether a claim counts: its test is valid, and no broker has said since that it is not."""
+    if holder.needs_test or holder.status == HealthStatus.UNTESTED:
+        return False
+    return holder.status != HealthStatus.ERROR or holder.unreachable_at is not None
+
+
+def _claimed(holder: ExecutionConnection, mine: ExecutionConnection) -> ClaimedError:
+    if holder.owner_id == mine.owner_id:
+        return ClaimedError(
+            f"This account is connected here already, as {holder.name!r}.",
+            "Trading it twice would double each signal: archive one of the two.",
+        )
+    return ClaimedError(
+        "This account is connected here by somebody else, whose test has passed.",
+        "If it is yours, change its password (or key) at the broker: a few minutes later theirs is "
+        "refused, and your test with the new one passes. Else ask the operators.",
+    )
