@@ -24,6 +24,7 @@ def refusal(connection: ExecutionConnection) -> str:
     """Return why not, and what to do; '' if they may.
 
     They place orders that no row of ours knows, so nobody else of ours may trade there meanwhile.
+    Asked before each check: it may be switched on again while they are made.
     """
     if connection.is_active:
         return (
@@ -37,22 +38,29 @@ def refusal(connection: ExecutionConnection) -> str:
     return ""
 
 
+def refusal_now(connection: ExecutionConnection) -> str:
+    """The same, as its row says now; for a thread of its own."""
+    try:
+        return refusal(ExecutionConnection.objects.get(pk=connection.pk))
+    finally:
+        database.close()
+
+
 @contextmanager
 def holding(lane: str) -> Iterator[Callable[[], bool]]:
-    """Hold a lane that is one program's alone (a terminal's) as its worker would; yields whether it
-    still is ours. A shared lane stays its worker's, who leaves what is switched off alone.
+    """Hold a lane as its worker would; yields whether it still is ours. The general one is
+    everybody's.
 
-    Raises ConflictError LANE_UNHELD where another process holds it.
+    Raises ConflictError LANE_UNHELD where another process holds it, which would speak to the
+    account beside us: it makes the tests that its owner asks for, switched off or not.
     """
-    if lane == GENERAL or lane.startswith(f"{SHARED}."):
+    if lane == GENERAL:
         yield lambda: True
         return
     name = f"conformance-{socket.gethostname()}-{os.getpid()}"
     lanes = Lanes(name, Wanted.of([lane]), settings.FILLCAST_LEASE_SECONDS)
     if not lanes.balance():
-        raise ConflictError(
-            Code.LANE_UNHELD, f"{owner_of(lane)} holds lane {lane}: stop that worker meanwhile."
-        )
+        raise ConflictError(Code.LANE_UNHELD, _held_by(owner_of(lane), lane))
     done = threading.Event()
     renewing = threading.Thread(target=_renew, args=(lanes, done), daemon=True)
     renewing.start()
@@ -62,6 +70,16 @@ def holding(lane: str) -> Iterator[Callable[[], bool]]:
         done.set()
         renewing.join()
         lanes.give_back([lane])
+
+
+def _held_by(owner: str, lane: str) -> str:
+    if lane.startswith(f"{SHARED}."):
+        return (
+            f"{owner} holds lane {lane}, and would speak to the account as well. Stop the session"
+            " workers meanwhile, or make the checks in an installation without any: others of them"
+            " take the lane over as soon as one ends."
+        )
+    return f"{owner} holds lane {lane}: stop that worker meanwhile."
 
 
 def _renew(lanes: Lanes, done: threading.Event) -> None:

@@ -24,7 +24,9 @@ from common.clocks import market_now
 from connections import lanes
 from connections.models import ExecutionConnection, LaneLease
 from execution import conforming
+from execution.calls.lanes import Lanes, Wanted
 from signals.models import Feed
+from tests.connections.conftest import elsewhere
 from tests.execution import cast
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -41,9 +43,9 @@ def switched_off(feed: Feed) -> Iterator[ExecutionConnection]:
     sessions.close()
 
 
-def said(*options: str) -> tuple[int, str]:
+def said(*options: str, out: StringIO | None = None) -> tuple[int, str]:
     """Run the command; return its exit code and all that it said."""
-    out = StringIO()
+    out = out or StringIO()
     words = ("conformance", "--connection", "demo", *options)
     try:
         call_command(*words, stdout=out, stderr=out)
@@ -107,6 +109,45 @@ def test_it_refuses_a_terminal_that_a_worker_has(switched_off: ExecutionConnecti
         code, words = said("--i-know-it-trades", "--check", "C01")
     assert (code, "stop that worker meanwhile" in words) == (2, True), words
     assert not PaperOrder.objects.exists()
+
+
+def test_it_refuses_an_account_in_a_lane_that_a_session_worker_has(
+    switched_off: ExecutionConnection,
+) -> None:
+    """It leaves alone what is switched off, but for the tests that its owner asks for."""
+    ExecutionConnection.objects.filter(pk=switched_off.pk).update(lane="sessions.3")
+    worker = Lanes("worker-1", Wanted.of(["sessions.3"]), 10)
+    assert worker.balance() == ["sessions.3"]
+    code, words = said("--i-know-it-trades", "--check", "C01")
+    assert (code, "worker-1 holds lane sessions.3" in words) == (2, True), words
+    assert "Stop the session workers meanwhile" in words
+    assert not PaperOrder.objects.exists()
+    worker.give_back(["sessions.3"])
+    code, words = said("--i-know-it-trades", "--check", "C01")
+    assert code == 0, words
+    assert lanes.owner_of("sessions.3") == ""
+
+
+def test_what_is_switched_on_meanwhile_is_left_alone(switched_off: ExecutionConnection) -> None:
+    """Workers trade on it from then on: no further check is begun."""
+    first, second = [one.number for one in cases()][:2]
+
+    class Seen(StringIO):
+        def write(self, text: str) -> int:
+            if text.startswith(first):
+                with elsewhere(
+                    lambda: ExecutionConnection.objects.filter(pk=switched_off.pk).update(
+                        is_active=True
+                    )
+                ) as done:
+                    pass
+                assert done == [1]
+            return super().write(text)
+
+    code, words = said("--i-know-it-trades", "--check", first, "--check", second, out=Seen())
+    told = json.loads(words.splitlines()[-1])
+    assert (code, told["ok"], told["not_applicable"]) == (0, 1, 1), words
+    assert "not begun: demo is switched on" in words
 
 
 def test_a_terminal_is_its_own_for_as_long_as_it_takes(

@@ -26,7 +26,7 @@ from common.money import plain, read_decimal
 from connections.account_settings import check_resolved
 from connections.models import ExecutionConnection
 from connections.selectors import named, spec_for
-from execution.conforming import holding, refusal
+from execution.conforming import holding, refusal, refusal_now
 
 HELP = """\
 Make the checks of docs/conformance.md on a connection's account: real orders, at its broker.
@@ -70,7 +70,7 @@ class Command(BaseCommand):
         results: list[Result] = []
         try:
             with holding(found.lane) as is_ours:
-                asyncio.run(self._play(found.type, spec, options, results, is_ours))
+                asyncio.run(self._play(found, spec, options, results, is_ours))
         except (KeyboardInterrupt, asyncio.CancelledError):
             self.stderr.write("Interrupted; what was opened has been closed.")
         except (BrokerError, FillcastError, LookupError, ImportError) as error:
@@ -104,14 +104,14 @@ class Command(BaseCommand):
 
     async def _play(
         self,
-        kind: str,
+        found: ExecutionConnection,
         spec: ConnectionSpec,
         options: dict[str, Any],
         results: list[Result],
         is_ours: Callable[[], bool],
     ) -> None:
         budgets.use(settings.REDIS_URL, 2)
-        stage = await self._stage(kind, spec, options)
+        stage = await self._stage(found.type, spec, options)
 
         def tell(result: Result) -> None:
             results.append(result)
@@ -121,6 +121,8 @@ class Command(BaseCommand):
         async def ready() -> AsyncIterator[Stage]:
             if not is_ours():
                 raise NotApplicable("not begun: another process has taken the lane")
+            if why := await asyncio.to_thread(refusal_now, found):
+                raise NotApplicable(f"not begun: {why}")
             async with stage.ready() as one:
                 yield one
 
