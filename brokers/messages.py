@@ -292,6 +292,7 @@ class Capabilities:
     what_if: bool = False  # `what_if` works
     session_key: str = ""  # accounts with the same one share a session, so a lane; '': its own
     lane: str = ""  # its only lane, where a worker must run beside its program ("mt5.main")
+    arrives_within: timedelta = timedelta(0)  # so long after leaving, an absence proves nothing
 
 
 class CheckResult(StrEnum):

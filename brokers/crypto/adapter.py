@@ -25,7 +25,7 @@ from brokers.base import (
 from brokers.crypto import history, lookup, orders, parse, prices, reads, sending, telling
 from brokers.crypto.checks import run as run_checks
 from brokers.crypto.clients import Client, Clients
-from brokers.crypto.exchanges import EXPIRES_SECONDS, Lookup, rules
+from brokers.crypto.exchanges import ARRIVES_SECONDS, Lookup, rules
 from brokers.crypto.flight import Flight
 from brokers.crypto.kind import FORM, capabilities_of
 from brokers.crypto.memory import Memory
@@ -51,7 +51,6 @@ from common.codes import Code
 
 T = TypeVar("T")
 ASK_SECONDS = 3.0  # for what the reply to an order did not tell; polling tells it too
-LAG_SECONDS = 2.0  # how long an accepted order may take to be seen by a look-up
 
 
 def create() -> "Crypto":
@@ -202,16 +201,18 @@ class Crypto:
         """Everything the exchange knows of one order; None: it certainly does not have it.
 
         symbol: where it was sent, if that is known. Raises ReadFailed, also while a request that
-        left could still arrive or be on its way into the exchange's lists.
+        left could still arrive or be on its way into the exchange's lists, as far as this process
+        knows; of what others sent, the engine does (`capabilities.arrives_within`).
         """
         if rules(spec.exchange_name).lookup is Lookup.NONE:
             raise ReadFailed(Code.BEYOND_LOOKUP, f"{spec.exchange_name} has no look-up by our id")
         sent = self._memory.sent.get(spec.connection_id, client_order_id)
         symbol = symbol or (sent.symbol if sent else "")
+        early = sent is not None and machine_time() - sent.at < ARRIVES_SECONDS  # as it is asked
         told = await self._read(
             spec, partial(self._find, spec=spec, name=client_order_id, symbol=symbol)
         )
-        if told is None and sent and machine_time() - sent.at < EXPIRES_SECONDS + LAG_SECONDS:
+        if told is None and early:
             raise ReadFailed(Code.REPLY_LOST, "it is not there yet, and may still arrive")
         return told
 

@@ -83,6 +83,8 @@ class Exchange:
 
 
 EXPIRES_SECONDS = 5.0
+LAG_SECONDS = 2.0  # how long an accepted order may take to be seen by a look-up
+ARRIVES_SECONDS = EXPIRES_SECONDS + LAG_SECONDS  # after the write an absence proves nothing so long
 RECENT = timedelta(days=2, hours=23)
 
 BINANCE = Exchange(

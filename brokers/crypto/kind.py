@@ -1,8 +1,9 @@
 """Crypto exchanges, without ccxt: what they ask an owner for, and what an account can do."""
 
+from datetime import timedelta
 from functools import cache
 
-from brokers.crypto.exchanges import CHECKED, rules
+from brokers.crypto.exchanges import ARRIVES_SECONDS, CHECKED, rules
 from brokers.crypto.settings import REPLY_TIMEOUT
 from brokers.form import Form, Secret, Setting, SettingKind
 from brokers.messages import (
@@ -118,6 +119,7 @@ def _capabilities(exchange_name: str, market: str) -> Capabilities:
         event_stream=False,  # orders and fills are polled, each `update_interval_seconds`
         price_stream=True,  # asked for each prices.EVERY_SECONDS
         lookup_horizon=known.lookup_horizon(market),
+        arrives_within=timedelta(seconds=ARRIVES_SECONDS),
         refuses_repeated_ids=known.unique_ids,  # the others: among open orders
         exit_safety=ExitSafety.REDUCE_ONLY if swap else ExitSafety.CANCEL_FIRST,
         session=False,

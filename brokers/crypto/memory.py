@@ -1,7 +1,8 @@
 """What this process remembers of orders it sent: their symbols, when they left, whose they are.
 
 A look-up wants the symbol on most exchanges, and trades name an order by the exchange's number.
-It is a help, not a truth: what is not remembered is asked for on every listed symbol.
+It is a help, not a truth: what is not remembered is asked for on every listed symbol, and how long
+an absence proves nothing is also told to the engine, which knows it of every process's orders.
 """
 
 from collections import OrderedDict

@@ -79,7 +79,7 @@ WITH asked AS (
     WHERE lookup_after <= clock_timestamp() AND {of_lanes("connection_id")}
     ORDER BY lookup_after LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED))
   RETURNING id, connection_id, client_order_id, symbol, fence, proofs, submitted_at,
-    answer_by < clock_timestamp() AS proves
+    extract(epoch FROM clock_timestamp() - answer_by)::float8 AS overdue
 )
 SELECT a.*, c.type, c.account, c.exchange_name, c.settings, c.sealed_credentials,
   coalesce(c.user_id, c.admin_id) AS owner_id, c.broker_host, c.lane,
@@ -203,7 +203,7 @@ def settle_lookups(done: Sequence[Done]) -> None:
     if answered:
         run(TOLD, ([one.about.id for one in answered],))
     # A failed read proves nothing; nor does an absence seen before answer_by, or too late.
-    missing = [one.about for one in answered if one.answer is None and one.about.proves]
+    missing = [one.about for one in answered if one.answer is None and _proves(one.about)]
     absent = [row for row in missing if _within_horizon(row)]
     if len(absent) < len(missing):
         _unprovable([row for row in missing if not _within_horizon(row)])
@@ -218,6 +218,13 @@ def settle_lookups(done: Sequence[Done]) -> None:
             },
         )
         point("proof.committed")
+
+
+def _proves(row: Any) -> bool:
+    """Whether it was looked for when nothing of it could be under way any more: its process could
+    not send it after `answer_by`, and its broker takes no older ones (`arrives_within`)."""
+    late = adapter_for(row.type).capabilities(spec_from_row(row)).arrives_within.total_seconds()
+    return row.overdue is not None and row.overdue > late
 
 
 def _unprovable(rows_without: Sequence[Any]) -> None:

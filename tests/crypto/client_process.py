@@ -6,11 +6,12 @@ from dataclasses import replace
 
 from brokers.crypto.adapter import Crypto
 from brokers.crypto.clients import Clients
+from tests.crypto.cast import plenty
 from tests.crypto.request import A_SPEC, AN_ORDER, spec_of
 
 
 async def main(exchange: str, base: str, name: str) -> None:
-    adapter = Crypto(Clients({exchange: base}))
+    adapter = Crypto(Clients({exchange: base}, plenty))
     spec = spec_of(exchange)
     await adapter.connect(spec)
     order = replace(AN_ORDER, client_order_id=name, connection_id=A_SPEC.connection_id)

@@ -9,16 +9,18 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from brokers.base import OutcomeUnknown, ReadFailed
+from brokers.crypto import adapter as adapter_module
 from brokers.crypto.adapter import Crypto
 from brokers.crypto.clients import Clients
 from brokers.messages import OrderReport, ReportKind
+from tests.crypto.cast import plenty
 from tests.crypto.request import AN_ORDER, spec_of
 from tests.doubles.exchange.process import SPEAK, Running
 from tests.doubles.exchange.venue import Fault
@@ -52,7 +54,7 @@ def find(exchange: str, base: str, name: str) -> list[OrderReport] | None:
     """What a new process's adapter finds."""
 
     async def look() -> list[OrderReport] | None:
-        adapter = Crypto(Clients({exchange: base}))
+        adapter = Crypto(Clients({exchange: base}, plenty))
         try:
             return await adapter.find_order(spec_of(exchange), name, AN_ORDER.symbol)
         finally:
@@ -79,14 +81,17 @@ def test_a_killed_clients_order_is_found_and_was_accepted_once(venue: tuple[str,
     assert (running.accepted(), ask(running, "arrived")) == ([name], 1)
 
 
-def test_what_never_arrived_is_proven_absent_by_a_new_process(venue: tuple[str, Running]) -> None:
+def test_what_never_arrived_is_absent_to_a_new_process_and_not_yet_to_the_one_that_sent_it(
+    venue: tuple[str, Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new one knows nothing of the sending: the engine waits for it (`arrives_within`)."""
     exchange, running = venue
-    ask(running, "faults", asdict(Fault("silent", seconds=60.0)))
+    ask(running, "faults", asdict(Fault("drop")))
     spec = spec_of(exchange)
-    spec = replace(spec, settings={**spec.settings, "reply_timeout": 1})
+    monkeypatch.setattr(adapter_module, "ARRIVES_SECONDS", 3600.0)  # however slow the machine is
 
     async def lose() -> None:
-        adapter = Crypto(Clients({exchange: running.base}))
+        adapter = Crypto(Clients({exchange: running.base}, plenty))
         with pytest.raises(OutcomeUnknown):
             await adapter.submit(spec, AN_ORDER, lambda _: None)
         with pytest.raises(ReadFailed):  # it might still be on its way

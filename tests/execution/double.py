@@ -107,6 +107,7 @@ class Double:
         self.hanging = {"positions", "open_orders", "fills_since"}  # which of their reads
         self.nets: Nets | None = None
         self.fills_horizon: timedelta | None = timedelta(days=1)
+        self.arrives_within = timedelta(0)
         self.shuffle: Callable[[list[OrderReport]], list[OrderReport]] = lambda told: told
         self.on_call: Callable[[], None] = lambda: None
         self.price = PRICE
@@ -258,6 +259,7 @@ class Double:
             event_stream=self.event_stream,
             price_stream=False,
             lookup_horizon=timedelta(days=1),
+            arrives_within=self.arrives_within,
             refuses_repeated_ids=False,
             exit_safety=self.nets.safety if self.nets else ExitSafety.TICKET,
             session=False,

@@ -1,5 +1,6 @@
 """What is done for rows that nobody answers for: take over, ask, prove absence, look again."""
 
+from datetime import timedelta
 from decimal import Decimal as D
 
 import pytest
@@ -74,6 +75,20 @@ def test_an_absence_seen_before_answer_by_proves_nothing(
     sweeps.take_over("another")
     assert ask(wire) == 1
     assert state(entry) == ("UNKNOWN", "OWNER_GONE", 0)
+
+
+def test_an_absence_proves_nothing_while_its_broker_may_still_take_the_order(
+    entry: Order, wire: runtime.Runtime, broker: Double
+) -> None:
+    """Whoever asks, and however small the gap between two proofs is: the broker says how long."""
+    broker.arrives_within = timedelta(seconds=30)
+    cast.pass_time(25)  # answer_by is eleven seconds after the claim
+    sweeps.take_over("another")
+    assert ask(wire) == 1
+    assert state(entry) == ("UNKNOWN", "OWNER_GONE", 0)
+    cast.pass_time(30)
+    assert ask(wire) == 1
+    assert state(entry) == ("UNKNOWN", "OWNER_GONE", 1)
 
 
 def test_an_entry_proven_absent_twice_with_a_gap_has_never_arrived(

@@ -39,7 +39,9 @@ def without_second_proof() -> None:
     from execution.calls import sweeps
 
     sweeps.ABSENT = sweeps.ABSENT.replace("o.proofs = 0", "false")
-    sweeps.ASK = sweeps.ASK.replace("answer_by < clock_timestamp() AS proves", "true AS proves")
+    since = "extract(epoch FROM clock_timestamp() - answer_by)::float8 AS overdue"
+    assert since in sweeps.ASK
+    sweeps.ASK = sweeps.ASK.replace(since, "1e9::float8 AS overdue")
 
 
 def without_doubt() -> None:
