@@ -52,13 +52,19 @@ def tenant_rows(table: str, mine: str, *, read: str = "", write: str = "", add: 
     return _secure(table, TENANT_ROWS, {to: f"{OPERATOR} OR ({on})" for to, on in policies.items()})
 
 
-def shared_rows(table: str, *, writable: bool = False) -> RunSQL:
-    """Let everybody read. writable: everybody may write too (sessions); else operators only."""
+def shared_rows(table: str, *, writable: bool = False, add: bool = False) -> RunSQL:
+    """Let everybody read. writable: everybody may write too (sessions); add: may append; else
+    operators only."""
     write = "true" if writable else OPERATOR
     return _secure(
         table,
         SHARED_ROWS,
-        {"SELECT": "true", "INSERT": write, "UPDATE": write, "DELETE": write},
+        {
+            "SELECT": "true",
+            "INSERT": "true" if add else write,
+            "UPDATE": write,
+            "DELETE": write,
+        },
     )
 
 

@@ -8,7 +8,7 @@ a broker's call looks among the lanes that its process holds, and nowhere else.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -20,7 +20,7 @@ from brokers.messages import Capabilities, ConnectionSpec
 from brokers.registry import capabilities_of, kinds
 from common.codes import Code
 from common.errors import FillcastError, InvalidInputError, MisconfiguredError
-from common.sql import array, rows
+from common.sql import array, rows, run
 
 GENERAL = ""
 SHARED = "sessions"
@@ -28,6 +28,11 @@ SHARED = "sessions"
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*\.[a-z0-9_-]{1,40}")
 LONGEST = 60
 MOVING_SECONDS = 5  # a lane on its way from one process to another is not called unheld
+
+SETTLE = """
+INSERT INTO connections_sessionlane (session_key, lane) VALUES (%s, %s)
+ON CONFLICT (session_key) DO NOTHING
+"""
 
 _resting: frozenset[UUID] = frozenset()
 
@@ -74,19 +79,46 @@ def nth(key: str, lanes: int) -> str:
 
 
 def lane_for(kind: str, connection_id: UUID, account: str, said: Mapping[str, Any]) -> str:
-    """Return a connection's lane as its broker's adapter says.
+    """Return a connection's lane as its broker's adapter says, by what it is told now.
 
     A kind whose library is not in this process may need a session: better a lane too many. One
     that nobody knows has none.
     """
+    return _placed(kind, connection_id, account, said)[0]
+
+
+def settled_lane_for(kind: str, connection_id: UUID, account: str, said: Mapping[str, Any]) -> str:
+    """The same for a row that is saved: whoever shares a session is where the first of them is,
+    whatever FILLCAST_SESSION_LANES has become since. Call it in the transaction that saves."""
+    lane, shared = _placed(kind, connection_id, account, said)
+    if not shared:
+        return lane
+    run(SETTLE, (shared, lane))
+    (settled,) = rows("SELECT lane FROM connections_sessionlane WHERE session_key = %s", (shared,))
+    return str(settled.lane)
+
+
+def _placed(
+    kind: str, connection_id: UUID, account: str, said: Mapping[str, Any]
+) -> tuple[str, str]:
+    """Return the lane, and the key of the session that it was chosen by, if others share that."""
+    lanes = settings.FILLCAST_SESSION_LANES
     if kind not in kinds():
-        return GENERAL
+        return GENERAL, ""
     spec = ConnectionSpec(connection_id=str(connection_id), account=account, settings=said)
     try:
         can = capabilities_of(kind, spec)
     except (ImportError, MisconfiguredError):
-        return nth(str(connection_id), settings.FILLCAST_SESSION_LANES)
-    return lane_of(can, connection_id, settings.FILLCAST_SESSION_LANES)
+        return nth(str(connection_id), lanes), ""
+    shared = can.session_key if can.session and not can.lane else ""
+    return lane_of(can, connection_id, lanes), shared
+
+
+def sessions_of(accounts: Iterable[Any]) -> Iterator[tuple[Any, str]]:
+    """Yield rows of connections that share a session with whoever names the same key, with it."""
+    for one in accounts:
+        if shared := _placed(one.type, one.pk, one.account, one.settings)[1]:
+            yield one, shared
 
 
 # ---- what this process holds -------------------------------------------------------------------
@@ -202,9 +234,22 @@ def start_of(lane: str) -> str:
     return f"start the worker beside its terminal: `celery -A config worker -P threads -Q {lane}`"
 
 
+def waiting_for(lane: str) -> str:
+    """Return what the owner of an account should know where nobody holds its lane."""
+    if lane.startswith(f"{SHARED}."):
+        missing = "No session worker runs, and this kind of account is spoken to by one"
+    else:
+        _, terminal = lane.split(".", 1)
+        missing = f"No worker runs beside the terminal {terminal!r}"
+    return (
+        f"{missing}: until one does it is not read, and its orders wait. Whoever runs this"
+        f" installation must {start_of(lane)}."
+    )
+
+
 def refuse_unheld(lane: str) -> None:
     """Raise UnheldError if this process may not speak for a lane."""
     if lane not in held():
         owner = owner_of(lane)
-        told = f"{owner} holds it" if owner else f"no worker does: {start_of(lane)}"
-        raise UnheldError(Code.LANE_UNHELD, f"This process does not hold lane {lane}; {told}.")
+        elsewhere = f"This process does not hold lane {lane}; {owner} holds it."
+        raise UnheldError(Code.LANE_UNHELD, elsewhere if owner else waiting_for(lane))

@@ -7,6 +7,7 @@ import atexit
 import os
 
 import django
+import hypothesis
 
 from tests.servers import TestServers
 
@@ -17,6 +18,8 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
 _servers = TestServers()
 atexit.register(_servers.stop)
 django.setup()
+hypothesis.settings.register_profile("fillcast", deadline=None)  # no test fails for a slow machine
+hypothesis.settings.load_profile("fillcast")
 
 
 def pytest_unconfigure() -> None:

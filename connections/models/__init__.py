@@ -10,7 +10,7 @@ from connections.models.health import (
     Mailbox,
 )
 from connections.models.instruments import Instrument
-from connections.models.lanes import LaneLease
+from connections.models.lanes import LaneLease, SessionLane
 from connections.models.maintenance import MaintenanceWindow
 from connections.models.presets import (
     DataConnection,
@@ -42,6 +42,7 @@ __all__ = [
     "LaneLease",
     "Mailbox",
     "MaintenanceWindow",
+    "SessionLane",
     "SizingMode",
     "StuckPolicy",
     "Subscription",

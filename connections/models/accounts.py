@@ -17,7 +17,7 @@ from common.clocks import market_now
 from common.history import tracked
 from connections import credentials, eligibility, health
 from connections.account_settings import LONGEST_CLAIM, LONGEST_SCOPE, scope_of
-from connections.lanes import lane_for
+from connections.lanes import settled_lane_for
 from connections.models.health import ConnectionHealth, HealthStatus
 from connections.models.presets import DataConnection, TradingPreset
 
@@ -153,7 +153,7 @@ class ExecutionConnection(models.Model):
         """
         changed = kwargs.get("update_fields")
         if changed is None or {"type", "settings"} & set(changed):
-            self.lane = lane_for(self.type, self.pk, self.account, self.settings)
+            self.lane = settled_lane_for(self.type, self.pk, self.account, self.settings)
             self.account_scope = scope_of(self.type, self.owner_id, self.settings)
             if changed is not None:
                 kwargs["update_fields"] = [*changed, "lane", "account_scope"]

@@ -1,4 +1,4 @@
-"""Who holds a lane of broker sessions."""
+"""Which lane a shared session is in, and who holds a lane."""
 
 from django.db import models
 
@@ -17,3 +17,17 @@ class LaneLease(models.Model):
 
     def __str__(self) -> str:
         return f"{self.lane} of {self.owner}"
+
+
+class SessionLane(models.Model):
+    """The lane of a session that several connections may share (a folder), decided once.
+
+    Two connections are in one lane or two processes own one folder, so it does not follow from a
+    setting that operators change while the first of them lives.
+    """
+
+    session_key = models.CharField(primary_key=True, max_length=200)
+    lane = models.CharField(max_length=64)
+
+    def __str__(self) -> str:
+        return f"{self.session_key} in {self.lane}"

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from django.db import connection as database
+from pytest_django import Settings
 
 from common.sql import rows
 from connections import eligibility, services
@@ -93,3 +94,20 @@ def test_an_operator_makes_an_admin_owned_account(
             by=operator, admin=operator, name="house", type="paper", account="1"
         )
         assert made.is_admin_owned()
+
+
+def test_who_shares_a_session_with_somebody_else_shares_its_lane(
+    people: tuple[User, User, Feed], as_web: None, settings: Settings
+) -> None:
+    """Whose the other account is, and that there is one, its owner does not see."""
+    lanes = []
+    for user, many in zip(people[:2], (8, 5), strict=True):
+        settings.FILLCAST_SESSION_LANES = many
+        with on_behalf_of(user):
+            row = services.create_connection(
+                by=user, user=user, name="mine", type="mt4", account="1",
+                settings={"folder": "one", "symbols": ["EURUSD"]},
+            )  # fmt: skip
+            assert ExecutionConnection.objects.count() == 1
+            lanes.append(row.lane)
+    assert lanes[0] == lanes[1]

@@ -2,13 +2,17 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
+from importlib import import_module
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from django.apps import apps
 from django.conf import settings
+from django.db import transaction
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,11 +23,11 @@ from brokers.registry import adapter_for
 from common.clocks import machine_time
 from common.codes import Code
 from common.errors import InvalidInputError
-from common.sql import run
+from common.sql import rows, run
 from connections import lanes as of_process
 from connections import selectors, testing
 from connections.lanes import lane_of
-from connections.models import ConnectionHealth, ExecutionConnection, LaneLease
+from connections.models import ConnectionHealth, ExecutionConnection, LaneLease, SessionLane
 from connections.polling import refresh_due_accounts
 from connections.probing import look_again
 from execution.calls import sweeps
@@ -40,11 +44,14 @@ from execution.services import execute, look, tell_unheld
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.connections import make
+from tests.connections.conftest import elsewhere
 from tests.execution import cast
 from tests.execution.double import Double
+from tests.execution.test_errands import until
 
 LEASE = float(settings.FILLCAST_LEASE_SECONDS)
 IN_A_LANE = "sessions.3"
+WAITS = "SELECT 1 FROM pg_locks WHERE NOT granted"
 
 
 @pytest.fixture(autouse=True)
@@ -121,6 +128,59 @@ def test_the_row_has_its_lane_from_when_it_is_made_and_when_its_settings_change(
     mt5.settings = {}
     mt5.save(update_fields=["settings"])
     assert ExecutionConnection.objects.get(pk=mt5.pk).lane == "mt5.main"
+
+
+@pytest.mark.django_db
+def test_who_shares_a_folder_shares_the_lane_whatever_the_number_of_lanes_becomes(
+    settings: Any,
+) -> None:
+    def connect(folder: str) -> ExecutionConnection:
+        return make.connection(type="mt4", settings={"folder": folder})
+
+    folders = [f"folder-{n}" for n in range(8)]
+    first = {folder: connect(folder) for folder in folders}
+    settings.FILLCAST_SESSION_LANES = 5
+    assert [connect(folder.upper()).lane for folder in folders] == [
+        first[folder].lane for folder in folders
+    ]
+    for folder in folders:
+        first[folder].save(update_fields=["settings"])
+        assert ExecutionConnection.objects.get(pk=first[folder].pk).lane == first[folder].lane
+    moved = first[folders[0]]
+    moved.settings = {"folder": folders[1]}
+    moved.save()
+    assert moved.lane == first[folders[1]].lane
+
+
+@pytest.mark.django_db
+def test_who_was_separated_from_the_others_of_its_folder_comes_back_to_them() -> None:
+    """By the migration: FILLCAST_SESSION_LANES had been changed between them."""
+    one, other, alone = (
+        make.connection(type="mt4", settings={"folder": folder}) for folder in ("a", "A", "b")
+    )
+    SessionLane.objects.all().delete()
+    ExecutionConnection.objects.filter(pk=other.pk).update(lane="sessions.77")
+    migration = import_module("connections.migrations.0016_session_lanes")
+    migration.settle(apps, None)
+    found = {row.pk: row.lane for row in ExecutionConnection.objects.all()}
+    assert found == {one.pk: one.lane, other.pk: one.lane, alone.pk: alone.lane}
+    assert SessionLane.objects.count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_that_name_one_folder_at_once_are_in_one_lane(settings: Any) -> None:
+    """By processes that were started with different numbers of lanes."""
+
+    def connect() -> ExecutionConnection:
+        return make.connection(type="mt4", settings={"folder": "one"})
+
+    with ExitStack() as joined, transaction.atomic():
+        first = connect()
+        assert first.lane != "sessions.0"
+        settings.FILLCAST_SESSION_LANES = 1
+        second = joined.enter_context(elsewhere(connect))
+        until(lambda: bool(rows(WAITS)))
+    assert second[0].lane == first.lane
 
 
 # ---- one owner at a time ----
