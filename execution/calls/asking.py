@@ -222,13 +222,12 @@ def _find(wanted: Sequence[Wanted]) -> list[list[OrderReport] | Exception | None
 
 
 def cancel(wanted: Sequence[tuple[Any, CancelRequest]]) -> set[tuple[UUID, str]]:
-    """Have orders cancelled that somebody decided about; return those that are."""
-    send_by = machine_time() + float(settings.FILLCAST_SEND_WITHIN_SECONDS)
-    until = runtime.present().lanes.until
-    timed = [(row, replace(one, send_by=min(send_by, until(row.lane)))) for row, one in wanted]
-    calls = [
-        (row, partial(adapter_for(row.type).cancel, spec_from_row(row), one)) for row, one in timed
-    ]
+    """Have orders cancelled that somebody decided about; return those that are.
+
+    Their lane is busy meanwhile. Each has its time from when it has its place: others wait for
+    slow neighbours of theirs, and a lane is prolonged meanwhile.
+    """
+    calls = [(row, partial(_cancel, row, one)) for row, one in wanted]
     done: set[tuple[UUID, str]] = set()
     told: list[OrderReport] = []
     for (row, one), answer in zip(wanted, _ask(calls), strict=True):
@@ -239,6 +238,14 @@ def cancel(wanted: Sequence[tuple[Any, CancelRequest]]) -> set[tuple[UUID, str]]
     if told:
         apply_or_hold(told)
     return done
+
+
+async def _cancel(row: Any, wanted: CancelRequest) -> list[OrderReport]:
+    wire, lanes = runtime.present().wire, runtime.present().lanes
+    within = machine_time() + float(settings.FILLCAST_SEND_WITHIN_SECONDS)
+    with wire.errands.counted(row.lane):
+        request = replace(wanted, send_by=min(within, lanes.until(row.lane)))
+        return await adapter_for(row.type).cancel(spec_from_row(row), request)
 
 
 NAMED = """

@@ -7,7 +7,8 @@ it to whoever writes it down. What is not answered stays wanted on its row and i
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Hashable, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,6 +80,19 @@ class Errands:
         """Whether one of this lane is under way."""
         with self._changed:
             return lane in self._under_way.values()
+
+    @contextmanager
+    def counted(self, lane: str) -> Iterator[None]:
+        """Count a call as under way that somebody waits for, and so is no errand."""
+        key = object()
+        with self._changed:
+            self._under_way[key] = lane
+        try:
+            yield
+        finally:
+            with self._changed:
+                del self._under_way[key]
+                self._changed.notify_all()
 
     def wait_idle(self, timeout: float) -> bool:
         """Wait until none is under way; False when the time is over first."""

@@ -1,22 +1,31 @@
 """Deciding about differences: adopt, relink, close, ignore, and what a connection may by itself."""
 
+import asyncio
 from dataclasses import replace
 from decimal import Decimal as D
 
 import pytest
 
-from brokers.messages import CloseCause, ReportKind
+from brokers.messages import (
+    CancelRequest,
+    CloseCause,
+    ConnectionSpec,
+    OrderReport,
+    ReportKind,
+)
 from common.errors import ConflictError, FillcastError, InvalidInputError, NotAllowedError
+from common.sql import rows
+from connections import lanes
 from connections.models import ExecutionConnection
 from execution import services
 from execution.audit.counters import audit
-from execution.calls import runtime
+from execution.calls import asking, runtime
 from execution.calls.errands import Done, Errand
 from execution.calls.sweeps import ask_brokers, settle_lookups, take_over
 from execution.drift import decisions as drift_decisions
 from execution.drift.adopting import Levels
 from execution.drift.decisions import actions_of
-from execution.drift.reconcile import reconcile
+from execution.drift.reconcile import CONNECTIONS, reconcile
 from execution.exits import holdings
 from execution.models import DriftItem, ExecutionLog, Fill, Order
 from execution.reports.streams import drain_events
@@ -269,6 +278,30 @@ def test_what_rests_though_it_has_ended_here_is_cancelled_by_the_next_comparison
     reconcile()
     item.refresh_from_db()
     assert (broker.tickets[0].status, item.state) == ("CANCELLED", "RESOLVED")
+
+
+def test_a_cancel_keeps_its_lane_busy_and_has_its_time_from_when_it_has_its_place(
+    alice: ExecutionConnection, wire: runtime.Runtime, broker: Double,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """One place: the second waits for the first, and its time has not run out meanwhile. While one
+    is under way its lane is not given back."""
+    monkeypatch.setattr(asking, "AT_ONE_HOST", 1)
+    sent: list[tuple[float, bool]] = []
+
+    async def cancel(spec: ConnectionSpec, request: CancelRequest) -> list[OrderReport]:
+        assert request.send_by is not None
+        sent.append((request.send_by, wire.wire.is_busy("")))
+        await asyncio.sleep(0.05)  # how long this broker takes
+        return []
+
+    monkeypatch.setattr(broker, "cancel", cancel)
+    which = {"ids": [alice.pk], "first": False, **lanes.in_held(), **lanes.resting()}
+    (row,) = rows(CONNECTIONS, which)
+    asking.cancel([(row, CancelRequest(f"c{n}", f"b{n}", "EURUSD")) for n in range(2)])
+    (first, was_busy), (second, still_busy) = sent
+    assert second >= first + 0.05
+    assert (was_busy, still_busy, wire.wire.is_busy("")) == (True, True, False)
 
 
 # ---- quantities and levels ---------------------------------------------------------------------
