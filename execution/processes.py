@@ -2,7 +2,7 @@
 
 import gc
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,7 @@ from execution.audit import tallies
 from execution.calls import runtime, stuck, sweeps
 from execution.calls.lanes import OnLane, Wanted, nobody
 from execution.calls.polling import poll
+from execution.calls.runtime import Round
 from execution.calls.sessions import Sessions
 from execution.drift.reconcile import reconcile_all, reconcile_new
 from execution.epochs import epochs, witness
@@ -37,7 +38,6 @@ _ticks = Ticks()
 GUARD_SECONDS = 1.0
 RETRY_SECONDS = 0.5
 LANES_SECONDS, NEWS_SECONDS, COMPARE_SECONDS = 1.0, 0.01, 300.0
-Round = tuple[str, float, Callable[[], object]]
 
 
 def connect() -> None:

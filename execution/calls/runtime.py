@@ -32,6 +32,8 @@ from execution.intents.decide import Later
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
+Round = tuple[str, float, Callable[[], object]]
+"""What a process does again and again: its name, after how many seconds, what."""
 HEALTH_SECONDS = 1.0
 LONGEST_READ_SECONDS = 120
 
@@ -74,8 +76,8 @@ class Runtime:
         """Whether the process has been asked to end: nothing new is claimed."""
         return self._stopping.is_set()
 
-    def start(self, *, every: Sequence[tuple[str, float, Callable[[], object]]] = ()) -> None:
-        """Take the lease, start the threads; `every`: (name, seconds, what) to run besides."""
+    def start(self) -> None:
+        """Take the lease and start the threads that calls need."""
         self.renew()
         of_process.use(self.lanes.held)
         self.wire.start()
@@ -86,6 +88,9 @@ class Runtime:
         every_seconds = min(1.0, self._lease / 4)
         self._renewing = self._repeat("renew", every_seconds, self.renew, until=self._ended)
         self._repeat("health", HEALTH_SECONDS, self.health.write)
+
+    def go_round(self, every: Sequence[Round]) -> None:
+        """Run each of these again and again, on a thread of its own. They may ask for `present`."""
         for name, seconds, what in every:
             self._repeat(name, seconds, what)
 
@@ -191,14 +196,15 @@ def ask(call: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(asyncio.wait_for(call, LONGEST_READ_SECONDS))
 
 
-def begin(role: str, on_lane: OnLane = nobody, **options: object) -> Runtime:
-    """Start this process's runtime once; return it."""
+def begin(role: str, on_lane: OnLane = nobody, *, every: Sequence[Round] = ()) -> Runtime:
+    """Start this process's runtime once, with its rounds; return it."""
     global _present
     with _lock:
         if _present is None:
             runtime = Runtime(role, on_lane)
-            runtime.start(**options)  # type: ignore[arg-type]
+            runtime.start()
             _present = runtime
+            runtime.go_round(every)
         return _present
 
 

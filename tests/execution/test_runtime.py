@@ -61,7 +61,8 @@ def test_neither_a_stuck_round_nor_a_stuck_flusher_keeps_the_lease_from_being_pr
     async def answer() -> str:
         return "yes"
 
-    present.start(every=[("one", 0.01, wait), ("another", 0.01, wait)])
+    present.start()
+    present.go_round([("one", 0.01, wait), ("another", 0.01, wait)])
     try:
         present.wire.errands.start([Errand("k", About("h"), answer, wait)])
         assert all(entered.acquire(timeout=10) for _ in range(3))  # both rounds and the flusher
@@ -107,6 +108,19 @@ def test_a_lease_is_one_row_of_at_most_ten_seconds_by_the_databases_clock(
         " FROM execution_workerlease"
     )
     assert 0 < row.left <= settings.FILLCAST_LEASE_SECONDS <= 10
+
+
+@pytest.mark.django_db(transaction=True)
+def test_rounds_begin_when_there_is_a_runtime_to_ask_for(broker: Double) -> None:
+    """They used to begin before it was set, and the first of them failed with a warning."""
+    seen: list[bool] = []
+    every = [(f"round {n}", 0.0, lambda: seen.append(runtime.started())) for n in range(20)]
+    runtime.begin("test", every=every)
+    try:
+        until(lambda: len(seen) >= 20)
+        assert all(seen)
+    finally:
+        runtime.end()
 
 
 @pytest.mark.django_db(transaction=True)
