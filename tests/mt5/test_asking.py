@@ -232,8 +232,14 @@ def test_form_takes_what_the_page_of_metatrader_says() -> None:
 )
 def test_form_refuses_with_the_fields_name(key: str, value: Any) -> None:
     with pytest.raises(InvalidInputError) as refused:
-        form_of("mt5").validate({key: value})
+        form_of("mt5").validate({"server": "MetaQuotes-Demo", key: value})
     assert refused.value.field == f"settings.{key}"
+
+
+def test_form_asks_for_the_server() -> None:
+    with pytest.raises(InvalidInputError) as refused:
+        form_of("mt5").validate({"terminal": "alpha"})
+    assert refused.value.field == "settings.server"
 
 
 def test_lane_is_the_terminals() -> None:
