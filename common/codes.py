@@ -420,6 +420,11 @@ class Code(StrEnum):
         "The expert advisor in the terminal allows no more orders, or no lots so large.",
         "Raise MaximumOrders and MaximumLotSize in the inputs of DWX_Server in MetaTrader.",
     )
+    REST_OUT_OF_REACH = (
+        "REST_OUT_OF_REACH",
+        "It was filled in part, and the expert advisor cannot delete the rest: it waits on.",
+        "Delete it in MetaTrader by hand, or close the position and then cancel it here.",
+    )
     NOT_OFFERED = (
         "NOT_OFFERED",
         "Broker: it does not offer this.",

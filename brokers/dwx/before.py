@@ -78,8 +78,8 @@ def held(books: Books, position: str, client_order_id: str) -> Ticket:
 
 
 def waiting(snapshot: Snapshot, request: CancelRequest) -> Ticket | None:
-    """The ticket of the order that a cancel means."""
-    for one in snapshot.tickets:
+    """The ticket of the order that a cancel means; of one that was filled in part what waits."""
+    for one in sorted(snapshot.tickets, key=lambda one: one.is_position):
         named = request.broker_order_id == str(one.number)
         if named or parse.is_order(one, request.client_order_id):
             return one

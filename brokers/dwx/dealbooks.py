@@ -14,7 +14,7 @@ from functools import cached_property
 from brokers.dwx import parse
 from brokers.dwx.deals import IN, Deal, Held, assigned, by_exit, shows_netting
 from brokers.dwx.folders import AwayError
-from brokers.dwx.ledger import CLOSE, PLACED, Intent
+from brokers.dwx.ledger import CLOSE, GONE, OPEN, PLACED, Intent
 from brokers.dwx.marks import Mark, open_now
 from brokers.dwx.parse import Ticket
 from brokers.dwx.reports import Books, HiddenError
@@ -80,21 +80,56 @@ class DealBooks(Books):
     # ---- an order by its id ----------------------------------------------------------------
     def entry(self, client_order_id: str) -> list[OrderReport] | None:
         """Tell what became of an entry; None: it is not here. Raises HiddenError."""
-        entered = [
-            one for one in self.closed if one.entry == IN and parse.is_order(one, client_order_id)
-        ]
+        entered, own = self._entered_by(client_order_id), self._own(client_order_id)
+        ended = [self.cancelled(client_order_id)] if self._is_gone(client_order_id) else []
         if entered:
-            return [self._filled(client_order_id, entered, None)]
-        own = [one for one in self.snapshot.tickets if parse.is_order(one, client_order_id)]
+            return [self._filled(client_order_id, entered, None), *ended]
         if any(one.is_position for one in own):
             raise HiddenError("It is open, and its execution is not in the history yet.")
         if own:
             return [self._waiting(one, client_order_id) for one in own]
-        if any(
-            one.client_order_id == client_order_id and one.end == PLACED for one in self.intents
-        ):
-            return [self.cancelled(client_order_id)]
-        return None
+        if any(one.client_order_id == client_order_id for one in self._ended(PLACED)):
+            raise HiddenError("It no longer waits, and nothing tells whether it was filled.")
+        return ended or None
+
+    def waiting(self) -> list[Intent]:
+        waits = {one.magic for one in self.snapshot.tickets if not one.is_position}
+        sent = [one for one in self.intents if one.what == OPEN and one.may_live]
+        return [one for one in sent if one.magic in waits]
+
+    def missed(self, awaited: str = "") -> set[str]:
+        placed = {one.client_order_id for one in self._ended(PLACED) if one.at >= self.reach}
+        return {one for one in placed | {awaited} if one and self._is_missing(one)}
+
+    def _is_missing(self, client_order_id: str) -> bool:
+        """Whether less of an order was executed than was sent, and nothing of it waits."""
+        if any(not one.is_position for one in self._own(client_order_id)):
+            return False
+        entered = sum((one.lots for one in self._entered_by(client_order_id)), Decimal(0))
+        return entered < self._ordered.get(client_order_id, entered or Decimal(1))
+
+    def _is_gone(self, client_order_id: str) -> bool:
+        noted = any(one.client_order_id == client_order_id for one in self._ended(GONE))
+        return noted and self._is_missing(client_order_id)
+
+    def _ended(self, how: str) -> list[Intent]:
+        return [one for one in self.intents if one.end == how]
+
+    def _entered_by(self, client_order_id: str) -> list[Deal]:
+        magics = (parse.magic_of(client_order_id), 0)
+        may_be = [deal for magic in magics for deal in self._entries.get(magic, ())]
+        return [one for one in may_be if parse.is_order(one, client_order_id)]
+
+    @cached_property
+    def _entries(self) -> Mapping[int, list[Deal]]:
+        found: dict[int, list[Deal]] = defaultdict(list)
+        for one in self.closed:
+            if one.entry == IN:
+                found[one.magic].append(one)
+        return found
+
+    def _own(self, client_order_id: str) -> list[Ticket]:
+        return [one for one in self.snapshot.tickets if parse.is_order(one, client_order_id)]
 
     def cancelled(self, client_order_id: str) -> OrderReport:
         """Tell that what waited is gone; the history does not name orders that were not filled."""
@@ -122,11 +157,11 @@ class DealBooks(Books):
 
     def news(self, mark: Mark | None, moment: datetime) -> list[OrderReport]:
         told = self._told(moment, mark.last if mark else None)
-        now = {one.magic for one in self.snapshot.tickets}
+        now = {one.magic for one in self.snapshot.tickets if not one.is_position}
         for was in mark.open.values() if mark else ():
             client_order_id = self.names.get(was.magic, "")
             if was.waits and was.magic not in now and client_order_id:
-                ended = self.entry(client_order_id) or [self.cancelled(client_order_id)]
+                ended = self.entry(client_order_id) or []
                 told += [one for one in ended if one.kind is ReportKind.CANCELLED]
         return told
 

@@ -110,10 +110,10 @@ def history(raw: bytes) -> tuple[Deal, ...]:
 
 
 def _deal(number: str, said: Mapping[str, Any]) -> Deal | None:
+    if "deal_price" not in said:  # a deposit has one, too
+        raise OtherPlatformError("it is MetaTrader 4's, and this is for MetaTrader 5")
     if said["type"] not in SIDES:
         return None
-    if "deal_price" not in said:
-        raise OtherPlatformError("it is MetaTrader 4's, and this is for MetaTrader 5")
     return Deal(
         int(number), int(said["magic"]), str(said["symbol"]), parse.number(said["lots"]),
         SIDES[said["type"]], str(said["entry"]), parse.moment(said["deal_time"]),

@@ -35,6 +35,15 @@ def replace(path: Path, raw: bytes) -> None:
     os.replace(fresh, path)
 
 
+def move_away(path: Path, to: Path) -> bool:
+    """Take a file away; False: it was not there any more. Raises OSError."""
+    try:
+        os.replace(path, to)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def append(path: Path, raw: bytes) -> None:
     """Add to a file, and have it on the disk itself before this returns. Raises OSError."""
     with os.fdopen(_open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab") as file:

@@ -35,12 +35,22 @@ async def whole(path: Path, read: Callable[[bytes], T], seconds: float) -> T:
     until = time.monotonic() + seconds
     while True:
         try:
-            return await asyncio.to_thread(lambda: read(disk.read(path)))
+            return await asyncio.to_thread(_look, path, read)
         except (MalformedError, OSError) as error:
             if time.monotonic() > until or isinstance(error, OtherPlatformError):
                 said = f"{path.name} cannot be read: {str(error)[:200]}"
-                raise AwayError(Code.NOT_CONNECTED, said) from error
+                raw = error.raw if isinstance(error, MalformedError) else b""
+                raise AwayError(Code.NOT_CONNECTED, said, raw) from error
         await asyncio.sleep(LOOK_SECONDS)
+
+
+def _look(path: Path, read: Callable[[bytes], T]) -> T:
+    raw = disk.read(path)
+    try:
+        return read(raw)
+    except MalformedError as error:
+        error.raw = raw
+        raise
 
 
 async def changed(path: Path, before: Signature | None, seconds: float) -> bool:

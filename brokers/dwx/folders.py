@@ -18,11 +18,12 @@ KEY = "fillcast.key"
 
 
 class AwayError(Exception):
-    """A terminal cannot be used now: nothing was sent and nothing was read."""
+    """A terminal cannot be used now. raw: what stands in a file that cannot be read; it may hold
+    anything, so it goes nowhere but through raw.py."""
 
-    def __init__(self, code: Code, detail: str) -> None:
+    def __init__(self, code: Code, detail: str, raw: bytes = b"") -> None:
         super().__init__(detail)
-        self.code, self.detail = code, detail
+        self.code, self.detail, self.raw = code, detail, raw
 
 
 class HeldError(AwayError):

@@ -20,13 +20,14 @@ KEEP_SECONDS = 400 * 86_400
 REWRITE_ABOVE = 4_000_000  # bytes
 MOST_RECORDS = 10_000  # of one terminal; it is read as a whole
 OPEN, CLOSE = "open", "close"
-UNSENT, REFUSED, PLACED = "unsent", "refused", "placed"
+UNSENT, REFUSED, PLACED, GONE = "unsent", "refused", "placed", "gone"
 
 
 @dataclass(frozen=True, slots=True)
 class Intent:
     """One command that may place or close. at: seconds since 1970. end: how it ended for certain,
-    without effect or (PLACED) as an order that was seen to wait; '' while that is not known."""
+    without effect, as an order that was seen to wait (PLACED), or as one that waited and is neither
+    open nor filled any more (GONE); '' while that is not known."""
 
     number: int
     at: float
@@ -59,7 +60,7 @@ class Ledger:
         self._append(said)
 
     def end(self, number: int, how: str) -> None:
-        """Note that a command certainly had no effect."""
+        """Note how a command certainly ended."""
         self._append({"number": number, "end": how})
 
     def intents(self) -> list[Intent]:

@@ -3,14 +3,14 @@
 import asyncio
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
 from brokers.base import Rejected
 from brokers.dwx.folders import AwayError
-from brokers.dwx.ledger import Intent
+from brokers.dwx.ledger import GONE, PLACED, Intent
 from brokers.dwx.lots import Lots, LotsError, lots_of
 from brokers.dwx.marks import Open
 from brokers.dwx.parse import Snapshot
@@ -21,6 +21,7 @@ from brokers.messages import ConnectionSpec
 from common.codes import Code
 
 HISTORY_DAYS = 90
+APART_SECONDS = 0.5  # two looks at what is in no file
 ALL_HISTORY = "In MetaTrader, Account History, right click: All History."
 
 
@@ -55,11 +56,13 @@ class Line:
         """Whether executions stand in the history and nowhere else."""
         return self.terminal.dialect.by_deals
 
-    async def books(self, snapshot: Snapshot, closed: tuple[Any, ...] = ()) -> Books:
+    async def books(
+        self, snapshot: Snapshot, closed: tuple[Any, ...] = (), reach: float = math.inf
+    ) -> Books:
         """Put together what is known."""
         intents = await self.intents()
         return self.terminal.dialect.books(
-            self.spec, self.zone, snapshot, closed, intents, dict(self.terminal.roots)
+            self.spec, self.zone, snapshot, closed, intents, dict(self.terminal.roots), reach
         )  # fmt: skip
 
     async def traced(self, snapshot: Snapshot) -> Books:
@@ -70,18 +73,45 @@ class Line:
             books = await self.books(snapshot, await self.history())
         return self.remember(books)
 
-    async def with_history(self, days: int = 0) -> Books:
+    async def with_history(self, days: int = 0, awaited: str = "") -> Books:
         """Put together all that is known. In a turn. First what is open, then what was closed: what
-        moves between both is seen twice and never missed."""
-        snapshot = await self.snapshot()
-        books = self.remember(await self.books(snapshot, await self.history(days)))
+        moves between both is seen twice. What waited, and `awaited`, is called gone only if a
+        second look, at files written after the first one's, does not show it either: the terminal
+        takes a filled order away before it has its execution."""
+        books = await self._look(await self.snapshot(), days)
+        if missed := books.missed(awaited):
+            mark = await self.terminal.mark()
+            await asyncio.sleep(APART_SECONDS)
+            snapshot = await self.snapshot_after(mark, self.terminal.patience.stale)
+            books = await self._look(snapshot, days)
+            missed &= books.missed(awaited)
+            gone = [one for one in books.intents if one.client_order_id in missed]
+            books = await self._noted(books, gone, GONE)
+        books = await self._noted(books, books.waiting(), PLACED)
         self.heard(self, books)
         return books
 
-    async def history(self, days: int = 0) -> tuple[Any, ...]:
+    async def _look(self, snapshot: Snapshot, days: int) -> Books:
+        asked = self._days(days)
+        reach = time.time() - (asked - 1) * 86_400  # its days are the server's
+        closed = await self.terminal.history(asked)
+        return self.remember(await self.books(snapshot, closed, reach))
+
+    async def _noted(self, books: Books, intents: Sequence[Intent], how: str) -> Books:
+        """Write down how these ended, and return the books that know it."""
+        for one in intents:
+            await self.terminal.ended(one.number, how)
+        ended = {one.number for one in intents}
+        known = [replace(one, end=how) if one.number in ended else one for one in books.intents]
+        return replace(books, intents=known) if ended else books
+
+    async def history(self) -> tuple[Any, ...]:
         """Ask for the history, back to the opening of all that was ever seen open here."""
+        return await self.terminal.history(self._days())
+
+    def _days(self, days: int = 0) -> int:
         seconds = time.time() - self.terminal.oldest
-        return await self.terminal.history(max(days, self.days, math.ceil(seconds / 86_400) + 2))
+        return max(days, self.days, math.ceil(seconds / 86_400) + 2)
 
     async def intents(self) -> list[Intent]:
         """Return what was sent from this folder."""

@@ -23,10 +23,11 @@ from brokers.dwx.before import check_fit, check_levels, held, price, unsent, wai
 from brokers.dwx.dealbooks import DealBooks
 from brokers.dwx.files import LOOK_SECONDS
 from brokers.dwx.folders import AwayError
-from brokers.dwx.ledger import CLOSE, OPEN, PLACED, REFUSED, UNSENT, Intent
+from brokers.dwx.ledger import CLOSE, OPEN, REFUSED, UNSENT, Intent
 from brokers.dwx.line import Line
 from brokers.dwx.parse import Message, Snapshot
 from brokers.dwx.patience import Sent
+from brokers.dwx.raw import as_it_came
 from brokers.dwx.reports import HiddenError
 from brokers.messages import (
     CancelRequest,
@@ -75,10 +76,7 @@ async def place(line: Line, request: OrderRequest, guard: Guard) -> list[OrderRe
     )  # fmt: skip
     effect = partial(_seen, line, request.client_order_id)
     last = partial(_executed, line, request.client_order_id) if line.by_deals else None
-    told = await _outcome(line, sent, codes.OPENING, effect, intent, last)
-    if line.by_deals and all(one.kind is ReportKind.ACCEPTED for one in told):
-        await line.terminal.ended(number, PLACED)  # its history names no order that ends unfilled
-    return told
+    return await _outcome(line, sent, codes.OPENING, effect, intent, last)
 
 
 async def close(line: Line, request: OrderRequest, guard: Guard) -> list[OrderReport]:
@@ -115,9 +113,12 @@ async def close(line: Line, request: OrderRequest, guard: Guard) -> list[OrderRe
 async def cancel(line: Line, request: CancelRequest) -> list[OrderReport]:
     """Delete a waiting order, in a turn. Raises NotSent, Rejected or OutcomeUnknown."""
     with unsent():
-        ticket = waiting(await line.snapshot(), request)
+        snapshot = await line.snapshot()
+        ticket = waiting(snapshot, request)
         if ticket is None or ticket.is_position:
             return await _too_late(line, request)
+        if _is_part_filled(snapshot, ticket.number):
+            return await _out_of_reach(line, request)
     sent = await line.terminal.send(
         line.terminal.next_number(), "CLOSE_ORDER", f"{ticket.number},{NOTHING_OF_A_POSITION}",
         partial(check_deadline, request),
@@ -170,8 +171,10 @@ async def _outcome(
     try:
         taken = await line.terminal.taken(sent)
         told = await _watch(line, sent, kinds, effect, taken, last)
-    except (AwayError, HiddenError) as error:
-        raise OutcomeUnknown(Code.REPLY_LOST, str(error)) from error
+    except AwayError as error:
+        raise _unknown(line, error.detail, error.raw) from error
+    except HiddenError as error:
+        raise _unknown(line, str(error), b"") from error
     except BrokerError as error:
         if isinstance(error, NotSent | Rejected):
             line.terminal.settled()
@@ -209,7 +212,13 @@ async def _watch(
     if last and (told := await last()):
         return told
     said = "; ".join(one.text for one in await line.terminal.news(sent))
-    raise OutcomeUnknown(Code.REPLY_LOST, f"No effect was seen. {said}"[:500])
+    detail = f"No effect was seen. {said}".strip()[:500]
+    raise _unknown(line, detail, line.terminal.unread)
+
+
+def _unknown(line: Line, detail: str, raw: bytes) -> OutcomeUnknown:
+    came = as_it_came(raw, line.spec.credentials)
+    return OutcomeUnknown(Code.REPLY_LOST, f"{detail} {came}".strip())
 
 
 def _newest(news: list[Message], kinds: frozenset[str]) -> Message | None:
@@ -251,23 +260,37 @@ async def _closed(
 async def _deleted(
     line: Line, request: CancelRequest, number: int, snapshot: Snapshot
 ) -> list[OrderReport] | None:
-    now = next((one for one in snapshot.tickets if one.number == number), None)
-    if now is not None and not now.is_position:
+    if _is_part_filled(snapshot, number):
+        return await _out_of_reach(line, request)
+    if any(one.number == number and not one.is_position for one in snapshot.tickets):
         return None
     return await _too_late(line, request, has_waited=True)
+
+
+def _is_part_filled(snapshot: Snapshot, number: int) -> bool:
+    """Whether an order waits whose ticket is a position's as well: MetaTrader 5 only."""
+    own = [one.is_position for one in snapshot.tickets if one.number == number]
+    return any(own) and not all(own)
+
+
+async def _out_of_reach(line: Line, request: CancelRequest) -> list[OrderReport]:
+    """Tell that the rest of an order waits on: by its ticket the terminal takes the position."""
+    told = (await line.with_history()).entry(request.client_order_id) or []
+    said = "Delete it in MetaTrader; once the position is closed it can be cancelled here as well."
+    return [*told, _refused(line, request, said, Code.REST_OUT_OF_REACH)]
 
 
 async def _too_late(
     line: Line, request: CancelRequest, has_waited: bool = False
 ) -> list[OrderReport]:
     """Tell what became of an order that no longer waits. Raises Rejected, OutcomeUnknown."""
-    books = await line.with_history()
+    books = await line.with_history(awaited=request.client_order_id if has_waited else "")
     told = books.entry(request.client_order_id)
     if told is None and has_waited and isinstance(books, DealBooks):
         return [books.cancelled(request.client_order_id)]
     if told is None:
         raise OutcomeUnknown(Code.REPLY_LOST, "The order is not open and not in the history.")
-    if any(one.fills for one in told):
+    if any(one.fills for one in told) and told[-1].kind is not ReportKind.CANCELLED:
         return [*told, _refused(line, request, "It had been filled.")]
     return told
 

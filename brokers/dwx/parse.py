@@ -31,7 +31,9 @@ HALF_POINT = Decimal("0.000005")
 
 
 class MalformedError(ValueError):
-    """The file is half-written, or not what the expert advisor writes."""
+    """The file is half-written, or not what the expert advisor writes: `raw`, as far as known."""
+
+    raw = b""
 
 
 class OtherPlatformError(MalformedError):

@@ -6,6 +6,7 @@ are `<first ticket>:in` and `<ticket>:out`. MT4 shows one commission for both wa
 the exit.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -40,7 +41,8 @@ class HiddenError(Exception):
 @dataclass(frozen=True)
 class Books:
     """All that is known of one terminal at one moment. closed: what was told of the history;
-    roots: the first tickets of what was open the last time."""
+    roots: the first tickets of what was open the last time; reach: since when the history tells
+    all, in seconds since 1970."""
 
     spec: ConnectionSpec
     zone: Zone
@@ -48,6 +50,7 @@ class Books:
     closed: Sequence[Any]
     intents: Sequence[Intent]
     roots: Mapping[int, int]
+    reach: float = math.inf
 
     # ---- who is who -----------------------------------------------------------------------
     @cached_property
@@ -95,6 +98,15 @@ class Books:
 
     def check(self) -> None:
         """Raise AwayError if the account is not one that can be traded."""
+
+    def waiting(self) -> list[Intent]:
+        """Our entries that are seen to wait and not known to; only where the history is silent on
+        orders that end unfilled."""
+        return []
+
+    def missed(self, awaited: str = "") -> set[str]:
+        """Orders of ours, and this one, that waited and are neither open nor in the history."""
+        return set()
 
     def overtaken(self, intent: Intent) -> bool:
         """Whether what an exit would close was closed otherwise: a ticket closes only once.

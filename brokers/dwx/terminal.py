@@ -48,6 +48,7 @@ class Terminal:
         self._withdrawn = own / "withdrawn.txt"
         self.prices, self.watched = folder / "DWX_Market_Data.txt", set[str]()
         self.unfit: AwayError | None = None  # what was seen that forbids entries
+        self.unread = b""  # the messages, where the last look could not make sense of them
         self.barred = ""  # why the terminal itself refused to trade, the last time we tried
         self._pulse, self._market = Pulse(self._orders), Pulse(self.prices)
         self._busy, self._claiming = threading.Lock(), threading.Lock()
@@ -85,9 +86,11 @@ class Terminal:
     async def news(self, sent: Sent) -> list[Message]:
         """Return the messages since a command left, oldest first. None is a normal case."""
         try:
-            found = await asyncio.to_thread(lambda: parse.messages(disk.read(self._messages)))
-        except (MalformedError, OSError):
+            found = await whole(self._messages, parse.messages, 0)
+        except AwayError as error:
+            self.unread = error.raw
             return []
+        self.unread = b""
         return [one for one in found if (one.key, one.text) not in sent.before]
 
     # ---- whose turn -----------------------------------------------------------------------
@@ -146,11 +149,18 @@ class Terminal:
     async def _settle(self) -> None:
         """Wait until whatever was asked before, by us or by a process before us, has ended."""
         if not await gone(self._slot, self.patience.take):
-            await asyncio.to_thread(_move_away, self._slot, self._withdrawn)
+            await asyncio.to_thread(disk.move_away, self._slot, self._withdrawn)
         await self.orders_after(await self.mark())
         if not self._is_known:
-            await self.history(DAYS)  # refuses the other MetaTrader before anything is traded
+            await self._know()
         self._settled = self._is_known = True
+
+    async def _know(self) -> None:
+        """Refuse the other MetaTrader before anything is traded: its history looks different."""
+        await self.history(DAYS)
+        if self.dialect.by_deals and not await whole(self._history, parse.load, 0):
+            said = "The history is empty, not even a deposit: whose it is cannot be told."
+            raise AwayError(Code.NOT_CONNECTED, said)
 
     # ---- commands -------------------------------------------------------------------------
     def next_number(self) -> int:
@@ -196,12 +206,12 @@ class Terminal:
     async def taken(self, sent: Sent) -> bool:
         """Wait until a command has been taken. False: it was withdrawn and provably never read.
 
-        Raises OutcomeUnknown.
+        Raises AwayError where neither is known.
         """
         if await gone(self._slot, self.patience.take):
             return True
         try:
-            if not await asyncio.to_thread(_move_away, self._slot, self._withdrawn):
+            if not await asyncio.to_thread(disk.move_away, self._slot, self._withdrawn):
                 return True
             # It may have been read before we moved it: the file is deleted after the reading.
             # So the expert advisor must get through its round, and then not know the number yet.
@@ -209,7 +219,8 @@ class Terminal:
             return await self._knows(sent.number)
         except (AwayError, OSError) as error:
             said = f"Withdrawn, but it may have been read: {error}"
-            raise OutcomeUnknown(Code.REPLY_LOST, said) from error
+            raw = error.raw if isinstance(error, AwayError) else b""
+            raise AwayError(Code.REPLY_LOST, said, raw) from error
 
     async def ended(self, number: int, how: str) -> None:
         """Note how a command certainly ended."""
@@ -248,7 +259,7 @@ class Terminal:
             raise AwayError(error.code, error.detail) from error
         if await gone(self._slot, self.patience.take):
             return sent
-        await asyncio.to_thread(_move_away, self._slot, self._withdrawn)
+        await asyncio.to_thread(disk.move_away, self._slot, self._withdrawn)
         return None
 
     async def _knows(self, number: int) -> bool:
@@ -289,12 +300,3 @@ class Terminal:
             else:
                 return frozenset((one.key, one.text) for one in found)
         raise OSError("DWX_Messages.txt stays half-written")
-
-
-def _move_away(path: Path, to: Path) -> bool:
-    """Take a command file out of its slot; False: it has just been taken."""
-    try:
-        os.replace(path, to)
-    except FileNotFoundError:
-        return False
-    return True

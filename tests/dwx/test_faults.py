@@ -16,6 +16,7 @@ import pytest
 from brokers.base import NotSent, OutcomeUnknown, ReadFailed
 from brokers.dwx import disk
 from brokers.dwx.adapter import create
+from brokers.dwx.raw import as_it_came
 from brokers.messages import CheckResult, OrderReport, OrderRequest, OrderType, ReportKind
 from common.codes import Code
 from tests.doubles.dwx.terminal import until
@@ -84,6 +85,38 @@ def test_a_file_that_stays_half_written_is_no_answer(owner: Owner) -> None:
     with failing(NotSent):
         owner.buy()
     assert len(owner.terminal.journal()) == 1
+
+
+def test_what_cannot_be_read_after_an_order_is_kept_as_it_came(owner: Owner) -> None:
+    owner.buy()
+    owner.terminal.fault(half_after=["Orders"], half_tail=f" {owner.terminal.key} \0")
+    owner.hurries()
+    with failing(OutcomeUnknown, Code.REPLY_LOST) as caught:
+        owner.buy()
+    assert 'As it came: {"account_info": {"name": "Zo\\xe9"' in caught[0].detail
+    assert caught[0].detail.endswith(" *** \\0")
+    assert owner.terminal.key not in caught[0].detail
+    assert len(caught[0].detail) < 2000
+
+
+def test_messages_that_cannot_be_read_are_kept_as_they_came(owner: Owner) -> None:
+    owner.buy()
+    owner.hurries("answer_seconds")
+    owner.terminal.fault(error="no connection", half_after=["Messages"], half_tail=" <end>")
+    with failing(OutcomeUnknown, Code.REPLY_LOST) as caught:
+        owner.buy()
+    assert caught[0].detail.startswith("No effect was seen. As it came: {")
+    assert caught[0].detail.endswith(" <end>")
+
+
+def test_what_came_is_cut_and_told_without_secrets() -> None:
+    told = as_it_came(b"a" * 7_995 + b"s3cret" + b"b" * 50_000 + b"end", {"password": "s3cret"})
+    assert len(told) < 1_600
+    assert told.startswith("As it came: aaa")
+    assert told.endswith("bbend")
+    assert "s3c" not in told
+    assert as_it_came("{½".encode("utf-16"), {}) == "As it came: {½"
+    assert as_it_came(b"", {}) == ""
 
 
 def test_messages_that_stay_half_written_hold_orders_back(owner: Owner) -> None:

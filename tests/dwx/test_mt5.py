@@ -139,6 +139,92 @@ def test_an_order_that_was_filled_in_part_is_both(owner5: Owner) -> None:
     assert closed.fills[0].quantity == 4000
 
 
+def test_a_filled_order_that_is_in_no_file_yet_is_not_called_cancelled(owner5: Owner) -> None:
+    """The orders file is written after the order went and before its position and deal came."""
+    found, cancelled = (
+        owner5.buy(order_type=OrderType.LIMIT, limit_price=D("1.05")) for _ in range(2)
+    )
+    owner5.terminal.fault(torn=True)
+    owner5.terminal.wish("trigger", ticket=1001)
+    told = owner5.find(found.client_order_id) or []
+    assert [one.kind for one in told] == [ReportKind.FILLED]
+    owner5.terminal.fault(torn=True, filled_first=True)
+    told = owner5.cancel(cancelled)
+    assert [one.kind for one in told] == [ReportKind.FILLED, ReportKind.CANCEL_REFUSED]
+    heard = run(owner5.adapter.events(100))
+    assert ReportKind.CANCELLED not in [one.kind for one in heard]
+    owner5.terminal.fault()
+    assert [one.quantity for one in owner5.positions()] == [D(10000), D(10000)]
+
+
+def test_a_filled_order_of_a_lost_ledger_is_not_called_cancelled(owner5: Owner) -> None:
+    told = owner5.buy(order_type=OrderType.LIMIT, limit_price=D("1.05"))
+    owner5.restart()
+    (owner5.terminal.folder / "fillcast/ledger.jsonl").unlink()
+    owner5.terminal.fault(torn=True, filled_first=True)
+    reports = owner5.cancel(told)
+    assert [one.kind for one in reports] == [ReportKind.FILLED, ReportKind.CANCEL_REFUSED]
+
+
+def test_what_is_gone_is_looked_for_twice_once(owner5: Owner) -> None:
+    waits = owner5.buy(order_type=OrderType.LIMIT, limit_price=D("1.05"))
+    owner5.terminal.wish("end", ticket=1001, mark="")
+    told = owner5.find(waits.client_order_id)
+    assert [one.kind for one in told or []] == [ReportKind.CANCELLED]
+    before = len(owner5.terminal.commands())
+    owner5.restart()
+    assert owner5.find(waits.client_order_id) == told
+    assert len(owner5.terminal.commands()) == before + 2  # the new owner's own look, and this one
+
+
+def test_an_order_from_before_the_history_is_not_called_cancelled(owner5: Owner) -> None:
+    waits = owner5.buy(order_type=OrderType.LIMIT, limit_price=D("1.05"))
+    owner5.restart()
+    owner5.says(history_days=1)
+    ledger = owner5.terminal.folder / "fillcast/ledger.jsonl"
+    lines = [json.loads(line) for line in ledger.read_text().splitlines() if line]
+    for line in lines:
+        line["at"] = line.get("at", 0) - 30 * 86_400 if "what" in line else 0
+    ledger.write_text("\n".join(map(json.dumps, lines)))
+    owner5.terminal.wish("end", ticket=1001, mark="")
+    with failing(ReadFailed):
+        owner5.find(waits.client_order_id)
+
+
+def test_the_rest_of_an_order_is_out_of_reach_while_its_position_is_open(owner5: Owner) -> None:
+    told = owner5.buy(order_type=OrderType.LIMIT, limit_price=D("1.05"))
+    owner5.terminal.wish("trigger", ticket=1001, lots=0.04)
+    part, refused = owner5.cancel(told)
+    assert (part.kind, part.fills[0].quantity) == (ReportKind.FILLED, D(4000))
+    assert (refused.kind, refused.code) == (ReportKind.CANCEL_REFUSED, Code.REST_OUT_OF_REACH)
+    assert "CLOSE_ORDER" not in [command for command, _ in owner5.terminal.commands()]
+    owner5.submit(owner5.exit(part.broker_position_id, "4000"))
+    ended = owner5.cancel(told)
+    assert [one.kind for one in ended] == [ReportKind.FILLED, ReportKind.CANCELLED]
+    assert ended[0].fills == part.fills
+    assert owner5.terminal.open_tickets() == {}
+
+
+def test_the_rest_that_its_owner_deletes_is_cancelled(owner5: Owner) -> None:
+    told = owner5.buy(order_type=OrderType.LIMIT, limit_price=D("1.05"))
+    owner5.terminal.wish("trigger", ticket=1001, lots=0.04)
+    assert [one.kind for one in owner5.find(told.client_order_id) or []] == [ReportKind.FILLED]
+    owner5.terminal.wish("delete", ticket=1001)
+    ended = owner5.find(told.client_order_id) or []
+    assert [one.kind for one in ended] == [ReportKind.FILLED, ReportKind.CANCELLED]
+    assert [one.quantity for one in owner5.positions()] == [D(4000)]
+
+
+def test_an_order_that_is_filled_in_part_while_its_cancel_is_on_its_way(owner5: Owner) -> None:
+    told = owner5.buy(order_type=OrderType.LIMIT, limit_price=D("1.05"))
+    owner5.terminal.fault(filled_first=0.04)
+    reports = owner5.cancel(told)
+    assert [one.kind for one in reports] == [ReportKind.FILLED, ReportKind.CANCEL_REFUSED]
+    assert reports[1].code is Code.REST_OUT_OF_REACH
+    owner5.terminal.fault()
+    assert [one.quantity for one in owner5.positions()] == [D(4000)]
+
+
 def test_levels_are_moved(owner5: Owner) -> None:
     entry = owner5.buy()
     [moved] = owner5.modify(entry.broker_position_id, "1.08", "1.13")
@@ -344,6 +430,17 @@ def test_a_metatrader_4_under_the_name_of_5(owner: Owner) -> None:
         other.buy()
     assert "MetaTrader 4" in caught[0].detail
     assert len(owner.terminal.journal()) == 1
+
+
+@pytest.mark.parametrize("shown", [{}, {"no_deposit": True}])
+def test_a_metatrader_4_that_has_never_traded(owner: Owner, shown: dict[str, bool]) -> None:
+    owner.terminal.fault(**shown)
+    other = Owner(owner.terminal, owner.root, hedging=True, stale_seconds=0.3)
+    with failing(NotSent):
+        other.buy()
+    assert checks(other)["commands"].result is CheckResult.FAIL
+    assert owner.terminal.journal() == []
+    run(other.adapter.disconnect())
 
 
 def test_it_is_a_kind_of_its_own(owner5: Owner) -> None:

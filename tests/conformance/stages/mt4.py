@@ -21,7 +21,6 @@ ACCOUNT = "4711"
 BID, SPREAD = D("1.10000"), D("0.00010")
 WHOLE = "MetaTrader 4 fills an order at once or not at all"
 ONE_NUMBER = "of MetaTrader 5's refusals the expert advisor tells one number for all: unknown"
-REST = "what is left of an order that was filled in part has its position's ticket: out of reach"
 READ_ANEW = "executions are not pushed: each look reads the same history again"
 ANSWERS = ["Orders", "Historic_Trades", "Market_Data"]
 FAULTS: dict[Trouble, dict[str, Any]] = {
@@ -40,6 +39,7 @@ FAULTS: dict[Trouble, dict[str, Any]] = {
 }
 FAULTS_5 = FAULTS | {
     Trouble.PIECES: {"pieces": 3},
+    Trouble.PARTIAL: {"halves": True},
     Trouble.DISABLED: {"error": "ErrorCode: 4752"},
 }
 SETTINGS = {
@@ -63,7 +63,6 @@ class DwxStage(Stage):
         if is_5:  # what it refuses the expert advisor tells as one number: that is unknown
             told = (Trouble.REFUSED, Trouble.CLOSED, Trouble.POOR, Trouble.STOPS_NEAR)
             self.lacks |= dict.fromkeys((*told, Offer.EXTREMES), ONE_NUMBER)
-            self.lacks[Trouble.PARTIAL] = REST
         else:
             self.lacks |= dict.fromkeys((Trouble.PIECES, Trouble.PARTIAL), WHOLE)
         self.terminal = self._terminal("alice")

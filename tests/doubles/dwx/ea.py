@@ -161,13 +161,13 @@ class ExpertAdvisor:
     ) -> None:
         faults = self.faults
         self.pause("slow_trade")
+        self.has_traded = True
         try:
             if error := faults.get("error"):
                 if faults.get("late") is not None and ticket is not None:
                     self.late.append((time.monotonic() + float(faults["late"]), ticket))
                 raise TradeError(error)
             act()
-            self.has_traded = True
             if faults.get("die"):
                 os._exit(1)
             self.pause("mute")
@@ -204,6 +204,8 @@ class ExpertAdvisor:
             '"7": {"magic": 0, "symbol": "", "lots": 0.00, "type": "unknown", "open_time": '
             '"2020.01.01 00:00:00", "close_time": "2020.01.01 00:00:00", "comment": "Deposit"}'
         )
+        if self.faults.get("no_deposit"):
+            lines.pop()
         if self.faults.get("deals"):
             lines = ['"9": {"magic": 0, "type": "buy", "deal_price": 1.1}']
         self.write("Historic_Trades", "{" + ", ".join(lines) + "}")
@@ -216,10 +218,14 @@ class ExpertAdvisor:
             f'"leverage": 100, "free_margin": {state.balance - 100:f}, '
             f'"balance": {state.balance:f}, "equity": {state.balance:f}}}, "orders": {{'
         )
-        text = account + ", ".join(self.present(one) for one in state.tickets.values()) + "}}"
+        text = account + ", ".join(self.present(one) for one in self.shown()) + "}}"
         due = time.monotonic() >= self.wrote_at + REFRESH
         if (text != self.written["orders"] or due) and self.write("Orders", text):
             self.written["orders"], self.wrote_at = text, time.monotonic()
+
+    def shown(self) -> list[Ticket]:
+        """What is open, for all that can be seen."""
+        return list(self.server.state.tickets.values())
 
     def present(self, one: Ticket) -> str:
         """A line of what is open."""
@@ -245,7 +251,8 @@ class ExpertAdvisor:
         whole = (text + "\r\n").encode("cp1252")
         after = faults.get("half_after", ()) if self.has_traded else ()
         if name in (*faults.get("half", ()), *after):
-            path.write_bytes(whole[: len(whole) // 2])
+            tail = str(faults.get("half_tail", "")).encode()
+            path.write_bytes(whole[: len(whole) // 2] + tail)
             time.sleep(float(faults.get("half_seconds", 0.1)))
             if faults.get("half_seconds") is None:
                 return True

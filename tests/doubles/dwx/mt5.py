@@ -35,6 +35,7 @@ class Server5(Server):
 
     def __init__(self, place: Path) -> None:
         self.deals: list[Deal] = []
+        self.torn: set[int] = set()  # by magic: filled, and not in any file yet
         self.last_magic = 0  # of the expert advisor's object, gone with it
         if (place / "deals.json").exists():
             self.deals = [Deal(**one) for one in json.loads((place / "deals.json").read_text())]
@@ -56,13 +57,24 @@ class Server5(Server):
         ticket.commission = 0.0
         if at_market:
             self._deal(ticket, ticket.lots, "entry_in", ticket.price, ticket.magic, ticket.comment)
+        elif self.faults.get("halves"):
+            self.trigger(number, round(ticket.lots / 2, 2))
         self.save()
         return number
+
+    def delete(self, number: int, mark: str = "cancelled") -> None:
+        """An order's end. The rest of one that was filled in part has its position's ticket."""
+        rest = self.state.tickets.pop(f"{number}w", None)
+        if rest is None:
+            super().delete(number, mark)
+        else:
+            self.note("delete", rest)
 
     def trigger(self, number: int, lots: float = 0) -> None:
         """A waiting order is filled; of a part the rest waits on under the same ticket."""
         ticket = self.state.tickets[str(number)]
         part = lots or ticket.lots
+        self.torn = {ticket.magic} if self.faults.get("torn") else set()
         super().trigger(number)
         if part < ticket.lots:
             rest = Ticket(**{**asdict(ticket), "lots": round(ticket.lots - part, 2)})
@@ -144,6 +156,9 @@ class ExpertAdvisor5(ExpertAdvisor):
     def wish_trigger(self, ticket: int, lots: float = 0) -> None:
         self.server.trigger(ticket, lots)
 
+    def wish_delete(self, ticket: int) -> None:
+        self.server.delete(ticket)
+
     def open_order(self, content: str) -> None:
         before = len(self.server.state.tickets)
         magic = int(content.split(",")[6])
@@ -158,9 +173,10 @@ class ExpertAdvisor5(ExpertAdvisor):
         mark = self.faults.get("stopped_first")
         if mark and held is not None:
             self.server.close(number, held.lots, mark)
-        if self.faults.get("filled_first"):
-            self.server.trigger(number)
-        held = self.server.state.tickets.get(str(number))
+        if first := self.faults.get("filled_first"):
+            self.server.trigger(number, 0 if first is True else first)
+        tickets = self.server.state.tickets
+        held = tickets.get(str(number)) or tickets.get(f"{number}w")
         if held is None:
             text = f"Could not select order with ticket: {number}"
             return self.error("CLOSE_ORDER_SELECT_TICKET", text)
@@ -187,7 +203,8 @@ class ExpertAdvisor5(ExpertAdvisor):
         if self.faults.get("deaf_to_history"):
             return
         hidden = self.faults.get("hide_history")
-        lines = [] if hidden else [_past(one) for one in reversed(self.server.deals)]
+        seen = [one for one in self.server.deals if one.magic not in self.server.torn]
+        lines = [] if hidden else [_past(one) for one in reversed(seen)]
         lines.append(
             '"7": {"magic": 0, "symbol": "", "lots": 0.00, "type": "balance", "entry": "entry_in", '
             '"deal_time": "2020.01.01 00:00:00", "deal_price": 0.00000, "pnl": 10000.00, '
@@ -197,6 +214,12 @@ class ExpertAdvisor5(ExpertAdvisor):
             lines = ['"9": {"magic": 0, "type": "buy", "open_price": 1.1}']
         self.write("Historic_Trades", "{" + ", ".join(lines) + "}")
         self.info("Successfully read historic trades.")
+        self.server.torn = set()
+
+    def shown(self) -> list[Ticket]:
+        """A filled order is no longer an order, and not yet the position and the deal that it
+        becomes: until the history was told once (`torn`)."""
+        return [one for one in super().shown() if one.magic not in self.server.torn]
 
     def present(self, one: Ticket) -> str:
         text = super().present(one)
