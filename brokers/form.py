@@ -5,7 +5,7 @@ it, and every way in checks with it, where that library is missing.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from difflib import get_close_matches
@@ -36,6 +36,18 @@ class SettingKind(StrEnum):
     SYMBOLS = "symbols"  # the broker's symbols: a list, or an object with what is said of each
 
 
+class WhileOpen(StrEnum):
+    """What a setting may do while the account has an order at work or a position.
+
+    Another server's or another market's books would answer for this one's rows: what is open would
+    look closed, and what was sent never arrived.
+    """
+
+    FREE = "free"
+    STAYS = "stays"  # it says whose account it is, or where it is
+    NAMES_STAY = "names stay"  # what is said of a symbol stays while something is open in it
+
+
 class Unusable(Exception):  # an outcome with a name of its own
     """A value that a setting cannot have; the text says what to do."""
 
@@ -46,7 +58,7 @@ class Setting:
 
     default: what counts where nothing is said. choices: value and label, of a CHOICE. least and
     most: the bounds of a number. check: returns a sentence where a value that was read cannot be
-    used, else ''.
+    used, else ''. while_open: whether it may change while something is open.
     """
 
     key: str
@@ -59,6 +71,7 @@ class Setting:
     least: float | None = None
     most: float | None = None
     check: Callable[[Any], str] | None = None
+    while_open: WhileOpen = WhileOpen.FREE
 
     def read(self, value: Any) -> Any:
         """Return the value as it is kept. None: nothing is said.
@@ -78,6 +91,20 @@ class Setting:
         if self.check is not None and (wrong := self.check(read)):
             raise self._wrong(f"{self.label}: {wrong}")
         return read
+
+    def in_use(self, before: Any, after: Any, symbols: Collection[str]) -> str:
+        """Return the symbol that keeps the setting from becoming `after`; '' if none does.
+
+        symbols: the broker's own names of what has an order at work or a position.
+        """
+        before = self.default if before is None else before
+        after = self.default if after is None else after
+        if before == after or self.while_open is WhileOpen.FREE:
+            return ""
+        if self.while_open is WhileOpen.STAYS:
+            return min(symbols, default="")
+        lists_all = self.kind is not SettingKind.TABLE
+        return next((one for one in sorted(symbols) if _moves(one, before, after, lists_all)), "")
 
     def _wrong(self, sentence: str, code: Code = Code.FIELD_INVALID) -> InvalidInputError:
         return InvalidInputError(code, sentence.strip(), field=f"settings.{self.key}")
@@ -148,6 +175,25 @@ class Form:
         known = [setting.key for setting in self.fields]
         return kept, wrong + [_unknown(key, known) for key in settings if key not in known]
 
+    def in_use(
+        self, before: Mapping[str, Any], after: Mapping[str, Any], symbols: Collection[str]
+    ) -> list[InvalidInputError]:
+        """Return an error for each setting that may not change so while these symbols are open."""
+        blocking = {
+            one: one.in_use(before.get(one.key), after.get(one.key), symbols) for one in self.fields
+        }
+        return [
+            InvalidInputError(
+                Code.SETTING_IN_USE,
+                f"{setting.label} stays as it is while {symbol} has an order or a position: what is"
+                " open would be looked for where it is not. Close it first, or connect the other"
+                " account beside this one.",
+                field=f"settings.{setting.key}",
+            )
+            for setting, symbol in blocking.items()
+            if symbol
+        ]
+
     def validate(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Return the settings as they are kept.
 
@@ -170,6 +216,28 @@ def _unknown(key: str, known: list[str]) -> InvalidInputError:
         f"This kind of account has no setting {str(key)[:60]!r}. {remedy}",
         field=f"settings.{str(key)[:60]}",
     )
+
+
+def _moves(symbol: str, before: Any, after: Any, lists_all: bool) -> bool:
+    """Whether something else is said of a symbol. lists_all: what is not named is not there.
+
+    A symbol that `before` does not name in these words (a pair adopted from the broker, a name that
+    is read in another way) asks that nothing which is there goes.
+    """
+    was, will, name = _by_name(before), _by_name(after), symbol.casefold()
+    if not lists_all or name in was:
+        return was.get(name) != will.get(name)
+    if not was:  # all that is usual
+        return will.get(name) != _AS_USUAL
+    return any(will.get(one) != said for one, said in was.items())
+
+
+_AS_USUAL = "as usual"
+
+
+def _by_name(value: Any) -> dict[str, Any]:
+    said = value if isinstance(value, Mapping) else dict.fromkeys(value or (), _AS_USUAL)
+    return {str(name).strip().casefold(): what for name, what in said.items()}
 
 
 # ---- one reader a kind: the value as it is kept, or Unusable with what to do ---------------------

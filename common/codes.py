@@ -448,6 +448,11 @@ class Code(StrEnum):
         "A field that this door does not know.",
         "Remove it, or correct its name.",
     )
+    SETTING_IN_USE = (
+        "SETTING_IN_USE",
+        "This setting stays as it is while an order or a position of the account is open.",
+        "Close what is open first, or connect the other account beside this one.",
+    )
     FIELD_INVALID = ("FIELD_INVALID", "A field's value is not one of those allowed.")
     SYMBOL_UNKNOWN = (
         "SYMBOL_UNKNOWN",

@@ -10,6 +10,7 @@ from django.utils import timezone
 from common.clocks import market_now
 from common.codes import Code
 from common.errors import ConflictError, InvalidInputError
+from connections import in_use
 from connections.account_settings import read_exchange, read_settings
 from connections.models import (
     ConnectionHealth,
@@ -112,6 +113,8 @@ def update_connection(
 
     Owner, kind and account are what a connection is: for another account make another one. New
     settings are untested ones: a test is asked for, and no entry goes out before it has passed.
+    What says where the account is, or what a symbol means, stays while something is open in it
+    (InvalidInputError SETTING_IN_USE).
     """
     connection = locked(connection_id, by)
     allowed = {"name", "settings", "auto_correct", "preset", "data_connection"}
@@ -129,6 +132,7 @@ def update_connection(
             connection.type, connection.settings, connection.owner_name
         )
         if connection.settings != before:
+            in_use.check(connection, before)
             _untested(connection)
     _save(connection, update_fields=list(changes))
     return connection

@@ -5,7 +5,7 @@ from functools import cache
 
 from brokers.crypto.exchanges import ARRIVES_SECONDS, CHECKED, rules
 from brokers.crypto.settings import REPLY_TIMEOUT
-from brokers.form import Form, Secret, Setting, SettingKind
+from brokers.form import Form, Secret, Setting, SettingKind, WhileOpen
 from brokers.messages import (
     Capabilities,
     ConnectionSpec,
@@ -31,6 +31,7 @@ FORM = Form(
             SettingKind.CHOICE,
             default="spot",
             choices=(("spot", "Spot"), ("swap", "Perpetuals")),
+            while_open=WhileOpen.STAYS,
         ),
         Setting(
             "symbols",
@@ -39,12 +40,14 @@ FORM = Form(
             " perpetuals. Nothing else is listed or traded.",
             SettingKind.NAMES,
             required=True,
+            while_open=WhileOpen.NAMES_STAY,
         ),
         Setting(
             "currency",
             "Currency",
             "What spot is quoted in and perpetuals are settled in.",
             default="USDT",
+            while_open=WhileOpen.STAYS,
         ),
         Setting(
             "sandbox",
@@ -54,6 +57,7 @@ FORM = Form(
             " none.",
             SettingKind.SWITCH,
             default=False,
+            while_open=WhileOpen.STAYS,
         ),
         Setting(
             "leverage",

@@ -8,7 +8,7 @@ from brokers.dwx.line import HISTORY_DAYS, days_of
 from brokers.dwx.lots import LotsError, lots_of, symbols_of
 from brokers.dwx.patience import Patience
 from brokers.dwx.times import NEW_YORK_CLOSE, Zone
-from brokers.form import Form, Secret, Setting, SettingKind
+from brokers.form import Form, Secret, Setting, SettingKind, WhileOpen
 from brokers.messages import (
     Capabilities,
     ConnectionSpec,
@@ -47,13 +47,13 @@ FORM = Form(
     settings=(
         Setting(
             "folder", "Folder", "The name of the terminal's folder; the operators know it.",
-            SettingKind.FOLDER, required=True,
+            SettingKind.FOLDER, required=True, while_open=WhileOpen.STAYS,
         ),
         Setting(
             "symbols", "Symbols",
             "As in Market Watch, suffix and all: EURUSD.m, XAUUSD. For what is no currency pair and"
             " no metal an object says contract_size and digits.",
-            SettingKind.SYMBOLS, required=True, check=_symbols,
+            SettingKind.SYMBOLS, required=True, check=_symbols, while_open=WhileOpen.NAMES_STAY,
         ),
         Setting(
             "server_zone", "Time zone of Market Watch",

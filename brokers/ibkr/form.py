@@ -3,7 +3,7 @@
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from brokers.form import Form, Setting, SettingKind
+from brokers.form import Form, Setting, SettingKind, WhileOpen
 from brokers.ibkr.contracts import BadSymbolError, fields_of, listed
 from brokers.ibkr.place import DEFAULT_PORT, NEW_YORK
 from brokers.windows import DEFAULT_REGION, REGION
@@ -64,6 +64,7 @@ FORM = Form(
             SettingKind.WHOLE,
             least=1,
             most=2**31 - 1,
+            while_open=WhileOpen.STAYS,
         ),
         Setting(
             "symbols",
@@ -73,6 +74,7 @@ FORM = Form(
             '"lastTradeDateOrContractMonth": "202612"}}. Empty: the major currency pairs.',
             SettingKind.SYMBOLS,
             check=_symbols_are_wrong,
+            while_open=WhileOpen.NAMES_STAY,
         ),
         Setting(
             "timezone",

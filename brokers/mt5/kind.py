@@ -4,7 +4,7 @@ import re
 from functools import cache
 from typing import Any
 
-from brokers.form import Form, Secret, Setting, SettingKind
+from brokers.form import Form, Secret, Setting, SettingKind, WhileOpen
 from brokers.messages import (
     Capabilities,
     ConnectionSpec,
@@ -47,6 +47,7 @@ FORM = Form(
             "Server",
             "Its name as the terminal's own login window shows it, to the letter: Broker-Live03.",
             required=True,
+            while_open=WhileOpen.STAYS,
         ),
         Setting(
             "terminal",
@@ -71,6 +72,7 @@ FORM = Form(
                 (PositionMode.HEDGING, "Hedging: several on one symbol"),
                 (PositionMode.NETTING, "Netting: one on each symbol"),
             ),
+            while_open=WhileOpen.STAYS,
         ),
         Setting(
             "native_stops",
@@ -78,6 +80,7 @@ FORM = Form(
             "Empty: yes on hedging accounts; no on netting ones, where one signal's would close"
             " another's.",
             SettingKind.SWITCH,
+            while_open=WhileOpen.STAYS,
         ),
         Setting(
             "symbols",
@@ -85,6 +88,7 @@ FORM = Form(
             'The broker\'s name, then ours: {"GER40.cash": "DAX/EUR"}. Suffixes are understood.',
             SettingKind.TABLE,
             check=_symbols_are_wrong,
+            while_open=WhileOpen.NAMES_STAY,
         ),
         Setting(
             "clock_symbol",

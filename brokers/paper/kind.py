@@ -3,7 +3,7 @@
 from datetime import timedelta
 from functools import cache
 
-from brokers.form import Form, Secret, Setting, SettingKind
+from brokers.form import Form, Secret, Setting, SettingKind, WhileOpen
 from brokers.messages import (
     Capabilities,
     ConnectionSpec,
@@ -25,6 +25,7 @@ FORM = Form(
                 ("HEDGING", "Hedging: one for each entry"),
                 ("NETTING", "Netting: one for each symbol"),
             ),
+            while_open=WhileOpen.STAYS,
         ),
         Setting(
             "native_stops",
@@ -32,6 +33,7 @@ FORM = Form(
             "Off: the account was opened without, and we watch the levels.",
             SettingKind.SWITCH,
             default=True,
+            while_open=WhileOpen.STAYS,
         ),
         Setting(
             "reply_timeout",

@@ -7,7 +7,15 @@ import pytest
 from django.apps import apps
 
 from connections.credentials import open_credentials
-from connections.models import ExecutionConnection, KillSwitch, Subscription, TradingPreset
+from connections.models import (
+    ExecutionConnection,
+    HealthStatus,
+    KillSwitch,
+    Subscription,
+    TradingPreset,
+)
+from execution.models import Order, Status
+from positions.models import ExecutionPosition
 from tests.api.conftest import AsWeb
 from tests.api.test_problems import problem
 from tests.api.world import CANARY, World
@@ -92,6 +100,29 @@ def test_what_a_connection_is_cannot_be_changed(world: World) -> None:
     assert told["settings"] == {"reply_timeout": 1.5, "native_stops": True}
     assert alice.post(f"{path}pause/").json()["is_paused"] is True
     assert alice.post(f"{path}resume/").json()["is_paused"] is False
+
+
+@pytest.mark.parametrize("what", ["position", "order"])
+def test_settings_that_say_where_an_account_is_stay_while_something_is_open(
+    world: World, what: str
+) -> None:
+    row, alice = world.connection, world.client("alice")
+    path = f"/api/v1/connections/{row.pk}/"
+    if what == "order":
+        ExecutionPosition.objects.update(quantity=0)
+        Order.objects.filter(connection=row, leg="entry-2").update(status=Status.UNKNOWN)
+    changed = {"settings": {"position_mode": "NETTING", "native_stops": False}}
+    told = problem(alice.patch(path, changed, format="json"), 400, "SETTING_IN_USE")
+    fields = {one["field"]: one["detail"] for one in told["errors"]}
+    assert fields.keys() == {"settings.position_mode", "settings.native_stops"}
+    assert all("EURUSD" in sentence and "Close it" in sentence for sentence in fields.values())
+    row.refresh_from_db()
+    assert row.settings == {}
+    assert row.health.status == HealthStatus.ACTIVE
+    assert alice.patch(path, {"settings": {"reply_timeout": 2}}, format="json").status_code == 200
+    ExecutionPosition.objects.update(quantity=0)
+    Order.objects.filter(connection=row, leg="entry-2").update(status=Status.CANCELLED)
+    assert alice.patch(path, changed, format="json").status_code == 200
 
 
 def test_a_test_is_asked_for(world: World) -> None:

@@ -6,6 +6,16 @@ from typing import Any
 import pytest
 import yaml
 
+from config.env import TABLE
+
+# The image says these, a service's own part does, or no container is meant.
+NOT_OURS_TO_SAY = {
+    "FILLCAST_ENV", "FILLCAST_ENV_FILE", "FILLCAST_VAR", "FILLCAST_BIND", "FILLCAST_PORT",
+    "FILLCAST_LOG_FORMAT", "FILLCAST_DEBUG", "FILLCAST_FAULTS", "FILLCAST_MARKET_CLOCK",
+    "DATABASE_URL", "FILLCAST_WEB_DATABASE_URL", "FILLCAST_TRADE_DATABASE_URL", "FILLCAST_DB_ROLE",
+    "FILLCAST_CREDENTIALS_PRIVATE_KEYS", "FILLCAST_PAPER_BROKER", "FILLCAST_MT5_TERMINAL",
+    "FILLCAST_MT5_PORTABLE", "FILLCAST_MT5_NAME",
+}  # fmt: skip
 TRADING = {"exits", "execution", "maintenance", "sessions"}
 
 
@@ -34,3 +44,14 @@ def test_only_who_trades_reaches_the_gateway(services: dict[str, dict[str, Any]]
     near = {name for name, one in services.items() if "gateways" in one.get("networks", ())}
     assert near == TRADING | {"ib-gateway"}
     assert all("default" in services[name]["networks"] for name in TRADING)
+
+
+def test_what_an_operator_may_set_reaches_every_process_of_ours(
+    services: dict[str, dict[str, Any]],
+) -> None:
+    """A name that is not handed on does not exist inside: `.env` stays outside of the image."""
+    wanted = {setting.name for setting in TABLE.settings} - NOT_OURS_TO_SAY
+    for name in TRADING | {"web", "beat", "prices", "migrate"}:
+        assert wanted <= services[name]["environment"].keys(), name
+    web = services["web"]["environment"]
+    assert "FILLCAST_CREDENTIALS_PRIVATE_KEYS" not in web  # it could open what tenants have sealed

@@ -85,9 +85,21 @@ def test_saving_what_is_the_same_needs_no_new_test(world: World, alice: Client) 
     alice.post(edit, typed)
     assert refresh(world.twin).name == "Other"
     assert ConnectionHealth.objects.get(pk=world.twin.pk).status == "ACTIVE"
-    alice.post(edit, {**typed, "settings.native_stops": ""})
-    assert refresh(world.twin).settings == {"native_stops": False}
+    alice.post(edit, {**typed, "settings.reply_timeout": "2"})
+    assert refresh(world.twin).settings == {"reply_timeout": 2}
     assert ConnectionHealth.objects.get(pk=world.twin.pk).status == "UNTESTED"
+
+
+def test_what_says_where_an_account_is_stays_while_something_is_open(
+    world: World, alice: Client
+) -> None:
+    edit = f"/accounts/{world.twin.pk}/edit/"
+    typed = {"name": "Twin", "preset": world.preset.pk, "data_connection": world.prices.pk,
+             "settings.native_stops": "on", "settings.position_mode": "NETTING"}  # fmt: skip
+    refused = alice.post(edit, typed)
+    assert refused.status_code == 422
+    assert "Positions stays as it is while EURUSD has an order or a position" in refused.text
+    assert refresh(world.twin).settings == {}
 
 
 def test_a_crypto_account_names_its_exchange(world: World, alice: Client) -> None:

@@ -1,0 +1,68 @@
+"""Settings that stay while something is open: pure, over every kind's own form."""
+
+from typing import Any
+
+import pytest
+
+from brokers.form import Form
+from brokers.registry import form_of
+from common.codes import Code
+
+ES, DAX = {"exchange": "EUREX", "month": "202612"}, {"exchange": "EUREX", "month": "202703"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "before", "after", "open_symbols", "refused"),
+    [
+        # Where an account is, and what it is.
+        ("mt5", {"server": "A-Live"}, {"server": "A-Live2"}, {"EURUSD"}, ["server"]),
+        ("mt5", {"server": "A-Live"}, {"server": "A-Live2"}, set(), []),
+        ("mt5", {"terminal": "one"}, {"terminal": "two"}, {"EURUSD"}, []),
+        ("mt4", {"folder": "one"}, {"folder": "two"}, {"EURUSD"}, ["folder"]),
+        ("mt5-dwx", {"folder": "one"}, {"folder": "two"}, {"EURUSD"}, ["folder"]),
+        ("crypto", {"market": "spot"}, {"market": "swap"}, {"BTC/USDT"}, ["market"]),
+        ("crypto", {}, {"market": "spot"}, {"BTC/USDT"}, []),  # it was that all along
+        ("crypto", {}, {"sandbox": True}, {"BTC/USDT"}, ["sandbox"]),
+        ("crypto", {"currency": "USDT"}, {"currency": "EUR"}, {"BTC/USDT"}, ["currency"]),
+        ("crypto", {"reply_timeout": 1}, {"reply_timeout": 2}, {"BTC/USDT"}, []),
+        ("ibkr", {"client_id": 3}, {"client_id": 4}, {"EURUSD"}, ["client_id"]),
+        ("ibkr", {"host": "a"}, {"host": "b"}, {"EURUSD"}, []),  # an account's number is one only
+        ("paper", {}, {"position_mode": "NETTING"}, {"EURUSD"}, ["position_mode"]),
+        # A list names all that is there.
+        ("crypto", {"symbols": ["A/B"]}, {"symbols": ["A/B", "C/D"]}, {"A/B"}, []),
+        ("crypto", {"symbols": ["A/B", "C/D"]}, {"symbols": ["a/b"]}, {"A/B"}, []),
+        ("crypto", {"symbols": ["A/B", "C/D"]}, {"symbols": ["C/D"]}, {"A/B"}, ["symbols"]),
+        ("crypto", {"symbols": ["A/B", "C/D"]}, {"symbols": ["A/B"]}, {"E/F"}, ["symbols"]),
+        ("crypto", {"symbols": ["A/B"]}, {"symbols": ["A/B", "E/F"]}, {"E/F"}, []),
+        ("ibkr", {}, {"symbols": ["EURUSD"]}, {"EURUSD"}, []),
+        ("ibkr", {}, {"symbols": ["AAPL"]}, {"EURUSD"}, ["symbols"]),
+        ("ibkr", {"symbols": ["AAPL"]}, {}, {"AAPL"}, ["symbols"]),
+        # What is said of a name is what it means.
+        ("ibkr", {"symbols": {"X": ES}}, {"symbols": {"X": DAX}}, {"X"}, ["symbols"]),
+        ("ibkr", {"symbols": {"X": ES}}, {"symbols": {"X": DAX}}, set(), []),
+        ("ibkr", {"symbols": {"X": ES, "Y": ES}}, {"symbols": {"X": ES, "Y": DAX}}, {"X"}, []),
+        ("ibkr", {"symbols": ["X"]}, {"symbols": {"X": ES}}, {"X"}, ["symbols"]),
+        ("mt4", {"symbols": {"G": {"contract_size": 1}}}, {"symbols": {"G": {"contract_size": 9}}},
+         {"G"}, ["symbols"]),
+        # A table names exceptions.
+        ("mt5", {"symbols": {"G": "DAX/EUR"}}, {}, {"EURUSD"}, []),
+        ("mt5", {"symbols": {"G": "DAX/EUR"}}, {}, {"G"}, ["symbols"]),
+        ("mt5", {}, {"symbols": {"G": "DAX/EUR"}}, {"G"}, ["symbols"]),
+    ],
+)  # fmt: skip
+def test_what_is_open_keeps_what_says_where_it_is(
+    kind: str, before: Any, after: Any, open_symbols: set[str], refused: list[str]
+) -> None:
+    form: Form = form_of(kind)
+    errors = form.in_use(before, after, open_symbols)
+    assert [one.field for one in errors] == [f"settings.{key}" for key in refused]
+    assert {one.code for one in errors} <= {Code.SETTING_IN_USE}
+
+
+@pytest.mark.parametrize("kind", ["mt5", "mt4", "mt5-dwx", "ibkr", "crypto"])
+def test_what_a_number_is_counted_in_stays_with_it(kind: str) -> None:
+    """Whoever adds a setting by which accounts are told apart has to say that it stays."""
+    form = form_of(kind)
+    if form.numbered_by:
+        errors = form.in_use({form.numbered_by: "a"}, {form.numbered_by: "b"}, {"EURUSD"})
+        assert [one.field for one in errors] == [f"settings.{form.numbered_by}"]
