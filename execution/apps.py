@@ -11,10 +11,8 @@ class ExecutionConfig(AppConfig):
     def ready(self) -> None:
         """Connect the observer of publications, of quotes and of Celery workers."""
         from brokers import budgets
-        from connections import in_use
-        from execution import processes, receivers, selectors  # noqa: F401  # receivers: connects
+        from execution import processes, receivers  # noqa: F401  # connects by being imported
 
         processes.connect()
-        in_use.use(selectors.open_symbols)
         # Also where nobody trades: a connection test in the web process asks brokers too.
         budgets.use(settings.REDIS_URL, PROCESSES_UNKNOWN)
