@@ -1,5 +1,6 @@
 """docker-compose.yml: the optional gateway, and who reaches it."""
 
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,13 @@ NOT_OURS_TO_SAY = {
     "FILLCAST_CREDENTIALS_PRIVATE_KEYS", "FILLCAST_PAPER_BROKER", "FILLCAST_MT5_TERMINAL",
     "FILLCAST_MT5_PORTABLE", "FILLCAST_MT5_NAME",
 }  # fmt: skip
+TEXT = (Path(__file__).parents[2] / "docker-compose.yml").read_text()
 TRADING = {"exits", "execution", "maintenance", "sessions"}
 
 
 @pytest.fixture(scope="module")
 def services() -> dict[str, dict[str, Any]]:
-    text = (Path(__file__).parents[2] / "docker-compose.yml").read_text()
-    found: dict[str, dict[str, Any]] = yaml.safe_load(text)["services"]
+    found: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
     return found
 
 
@@ -55,3 +56,19 @@ def test_what_an_operator_may_set_reaches_every_process_of_ours(
         assert wanted <= services[name]["environment"].keys(), name
     web = services["web"]["environment"]
     assert "FILLCAST_CREDENTIALS_PRIVATE_KEYS" not in web  # it could open what tenants have sealed
+
+
+def test_terminals_folders_are_where_their_sessions_are(
+    services: dict[str, dict[str, Any]],
+) -> None:
+    root = services["sessions"]["environment"]["FILLCAST_MT4_ROOT"]
+    assert [one.rpartition(":")[2] for one in services["sessions"]["volumes"]] == [root]
+
+
+def test_nobody_is_given_a_gateways_address_by_chance() -> None:
+    [net] = yaml.safe_load(TEXT)["networks"]["gateways"]["ipam"]["config"]
+    said = {name: value.partition(":-")[2].rstrip("}") for name, value in net.items()}
+    gateway = IPv4Address("10.213.77.10")
+    assert gateway in IPv4Network(said["subnet"])
+    assert gateway not in IPv4Network(said["ip_range"])
+    assert IPv4Network(said["ip_range"]).subnet_of(IPv4Network(said["subnet"]))
