@@ -1,5 +1,7 @@
 """How many requests may leave for a broker: one budget for all processes, exits first.
 
+Then look-ups, entries and reads (`Rank`).
+
 An adapter asks `budget_for` with a name that says whose limit it is ("ibkr 10.0.0.5:4002", "crypto
 binance", "crypto binance account <id>") and awaits `acquire` before each request. Processes share a
 budget over Redis. Without Redis each has its share of it, at once, and comes back by itself.
@@ -13,21 +15,22 @@ from typing import Protocol
 from weakref import WeakValueDictionary
 
 from brokers.budgets.keeper import Keeper, Place
-from brokers.budgets.rates import Rate
+from brokers.budgets.rates import Rank, Rate
 
-__all__ = ["Budget", "Rate", "budget_for", "use"]
+__all__ = ["Budget", "Rank", "Rate", "budget_for", "use"]
 
 
 class Budget(Protocol):
     """Requests that may leave for one host or account."""
 
     async def acquire(
-        self, n: float = 1, *, urgent: bool = False, until: float | None = None
+        self, n: float = 1, *, rank: Rank = Rank.ENTRY, until: float | None = None
     ) -> None:
         """Wait until n requests may leave together.
 
-        urgent: exits and cancels, before all others of all processes. until: machine_time();
-        raises NotSent(RATE_LIMITED) as soon as it is known that the turn would come later.
+        rank: what they are about; lower ones leave before higher ones of all processes. until:
+        machine_time(); raises NotSent(RATE_LIMITED) as soon as it is known that the turn would come
+        later.
         """
         ...
 
@@ -43,9 +46,9 @@ class _Shared:
         self._place = Place(name, rate)
 
     async def acquire(
-        self, n: float = 1, *, urgent: bool = False, until: float | None = None
+        self, n: float = 1, *, rank: Rank = Rank.ENTRY, until: float | None = None
     ) -> None:
-        await _keeper().acquire(self._place, n, urgent=urgent, until=until)
+        await _keeper().acquire(self._place, n, rank, until)
 
     def rest(self, seconds: float) -> None:
         self._place.rest(seconds)

@@ -4,13 +4,14 @@ import asyncio
 import logging
 import secrets
 import threading
+from bisect import insort
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from brokers.base import NotSent
-from brokers.budgets.rates import Level, Rate, Turn, Wanted
+from brokers.budgets.rates import Level, Rank, Rate, Turn, Wanted
 from brokers.budgets.script import Asked, Line, Own
 from common.clocks import machine_time
 from common.codes import Code
@@ -22,11 +23,12 @@ SETTLE_SECONDS = 3.0  # longer than that: until all processes have seen that Red
 AT_ONCE = 200  # others in one ask
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Ask:
     """A request that waits for its turn."""
 
     n: float
+    rank: Rank
     until: float | None
     told: asyncio.Future[None]
 
@@ -64,7 +66,8 @@ class Queue:
 
     place: Place
     urgent: deque[Ask] = field(default_factory=deque)
-    others: deque[Ask] = field(default_factory=deque)
+    others: list[Ask] = field(default_factory=list)  # by rank, then as they came
+    asking: list[Ask] = field(default_factory=list)  # those of them that Redis is being asked for
     not_before: float = 0.0  # when the first of the others may ask again
     rest_untold: bool = False
     ahead: float = 0.0  # tokens in hand
@@ -78,11 +81,22 @@ class Queue:
             return None
         return min([self.not_before, *(ask.until for ask in self.others if ask.until is not None)])
 
-    def spend(self, n: float, *, urgent: bool) -> bool:
+    def add(self, ask: Ask) -> None:
+        """Have a request wait among its equals. One that goes before all who were told when to ask
+        again need not wait for that."""
+        if ask.rank is Rank.EXIT:
+            self.urgent.append(ask)
+            return
+        first = next((one for one in self.others if not one.told.done()), None)
+        if first is None or ask.rank < first.rank:
+            self.not_before = 0.0
+        insort(self.others, ask, key=lambda one: one.rank)
+
+    def spend(self, n: float, rank: Rank) -> bool:
         """Take from what is in hand."""
         now = machine_time()
         may = self.ahead >= n and now < self.ahead_until and now >= self.place.rests_until
-        if not may or (self.others and not urgent):
+        if not may or (self.others and rank is not Rank.EXIT):
             return False
         self.ahead -= n
         return True
@@ -90,11 +104,11 @@ class Queue:
     def wanted(self, now: float) -> Wanted:
         """What is asked for; who has gone is forgotten, who is too late is told."""
         self.urgent = deque(ask for ask in self.urgent if not ask.told.done())
-        self.others = deque(ask for ask in self.others if not _is_over(ask, now))
+        self.others = [ask for ask in self.others if not _is_over(ask, now)]
         self.rest_untold = False
-        is_turn = now >= self.not_before
+        self.asking = self.others[: AT_ONCE if now >= self.not_before else 0]
         urgent = [(a.n, None if a.until is None else max(0.0, a.until - now)) for a in self.urgent]
-        others = [ask.n for ask in self.others][: AT_ONCE if is_turn else 0]
+        others = [(ask.n, ask.rank) for ask in self.asking]
         ahead = self.place.rate.ahead if others and now >= self.ahead_until else 0
         return Wanted(urgent, others, ahead, max(0.0, self.place.rests_until - now))
 
@@ -110,13 +124,13 @@ class Keeper:
         self._wake = asyncio.Event()
         self._task = asyncio.get_running_loop().create_task(self._keep())
 
-    async def acquire(self, place: Place, n: float, *, urgent: bool, until: float | None) -> None:
+    async def acquire(self, place: Place, n: float, rank: Rank, until: float | None) -> None:
         """Wait for a turn. Raises NotSent(RATE_LIMITED)."""
         queue = self._queue(place)
-        if queue.spend(n, urgent=urgent):
+        if queue.spend(n, rank):
             return
-        ask = Ask(n, until, asyncio.get_running_loop().create_future())
-        (queue.urgent if urgent else queue.others).append(ask)
+        ask = Ask(n, rank, until, asyncio.get_running_loop().create_future())
+        queue.add(ask)
         self._wake.set()
         await ask.told
 
@@ -209,12 +223,14 @@ class Keeper:
                 loop.call_later(wait, self._on_turn, queue.place, ask, now + wait)
             else:
                 _admit(ask)
-        for _ in range(turn.others):
-            _admit(queue.others.popleft())
+        for ask in queue.asking[: turn.others]:
+            queue.others.remove(ask)
+            _admit(ask)
         if turn.ahead:
             queue.ahead, queue.ahead_until = turn.ahead, now + FRESH_SECONDS
-        if len(wanted.others) > turn.others:
-            queue.not_before = now + turn.wait
+        if refused := queue.asking[turn.others :]:
+            is_overtaken = queue.others[:1] != refused[:1]  # by a lower rank, meanwhile
+            queue.not_before = 0.0 if is_overtaken else now + turn.wait
             _refuse_late(queue, now)
 
     def _on_turn(self, place: Place, ask: Ask, turn_at: float) -> None:

@@ -5,17 +5,31 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 
 AHEAD_SECONDS = 0.02  # of a rate: so many tokens are taken ahead where it is large
+
+
+class Rank(IntEnum):
+    """What a request is about: the lower ones leave before the higher ones, of all processes."""
+
+    EXIT = 0  # what makes a risk smaller: exits, cancels, moved levels
+    LOOKUP = 1  # what is held and ordered: until it is known, nothing more may be added to it
+    ENTRY = 2
+    READ = 3  # whatever can wait: sums, prices, contracts
+
+
+FLOORS = {Rank.LOOKUP: 0.5, Rank.ENTRY: 1.0, Rank.READ: 2.0}
+"""How much a rank leaves in the bucket for those before it, in parts of what is kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
     """In any T seconds at most burst + per_second × T are admitted.
 
-    What is admitted leaves within FRESH_SECONDS (keeper.py): a broker that cuts the line at 50 in
-    any second gets Rate(per_second=40, burst=6), since 6 + 40 × 1.1 = 50.
-    kept: the part of `burst` that only urgent requests may take.
+    What is admitted leaves within FRESH_SECONDS (keeper.py): a broker that cuts the line at more
+    than 50 in any second may get Rate(per_second=40, burst=6), since 6 + 40 × 1.1 = 50.
+    kept: the part of `burst` that entries leave; look-ups leave half of it, reads twice as much.
     """
 
     per_second: float
@@ -35,10 +49,11 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What one ask wants. urgent: (n, longest wait in seconds or None) each; others: n each."""
+    """What one ask wants. urgent: exits, (n, longest wait in seconds or None) each; others: (n,
+    rank) each, the lowest rank first."""
 
     urgent: Sequence[tuple[float, float | None]] = ()
-    others: Sequence[float] = ()
+    others: Sequence[tuple[float, Rank]] = ()
     ahead: float = 0
     rest: float = 0.0
 
@@ -78,8 +93,8 @@ class Level:
             waits.append(None if late else wait)
             level -= 0 if late else n
         count, wait = 0, 0.0
-        for n in wanted.others:
-            floor = min(rate.kept * rate.burst, rate.burst - n)
+        for n, rank in wanted.others:
+            floor = min(FLOORS[rank] * rate.kept * rate.burst, rate.burst - n)
             if level - n < floor:
                 wait = (floor + n - level) / rate.per_second
                 break

@@ -2,8 +2,8 @@
 
 One script for each budget, all of an ask in one round trip. What it keeps under `budget:<name>`:
 level, at (of the bucket), own_until (all use their own shares until then), rest_until (the broker
-wants no more), line, line_until (the process whose others come next, so that a large request is not
-overtaken for ever by small ones).
+wants no more), line, line_rank, line_until (the process whose others of this rank come next, so
+that nothing of the same rank or behind it overtakes a large request for ever).
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from brokers.budgets.rates import Rate, Turn, Wanted
+from brokers.budgets.rates import FLOORS, Rate, Turn, Wanted
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -28,10 +28,10 @@ local now = number(time[1]) + number(time[2]) / 1000000
 local function text(value) return string.format('%.6f', value) end
 
 local state = redis.call('HMGET', key, 'level', 'at', 'own_until', 'rest_until', 'line',
-                         'line_until')
+                         'line_until', 'line_rank')
 local level, at = number(state[1] or ''), number(state[2] or '')
 local own_until, rest_until = number(state[3] or 0), number(state[4] or 0)
-local line, line_until = state[5] or '', number(state[6] or 0)
+local line, line_until, line_rank = state[5] or '', number(state[6] or 0), number(state[7] or 0)
 if line_until < now then line = '' end
 
 if rest > 0 then rest_until = math.max(rest_until, now + rest) end
@@ -60,37 +60,43 @@ for i = 1, urgent do
   place = place + 2
 end
 
-local wait, mine = 0, line == me
-if line ~= '' and not mine and ARGV[place] then
-  wait = math.max(0.001, line_until - now)
-  place = #ARGV + 1
-end
+local wait, mine, refused = 0, line == me, nil
 while ARGV[place] do
-  local n = number(ARGV[place])
-  local floor = math.min(kept, burst - n)
+  local n, rank = number(ARGV[place]), number(ARGV[place + 1])
+  if line ~= '' and not mine and rank >= line_rank then
+    wait = math.max(0.001, line_until - now)
+    break
+  end
+  local floor = math.min(kept * FLOORS[rank], burst - n)
   if level - n < floor then
-    wait = (floor + n - level) / rate
+    wait, refused = (floor + n - level) / rate, rank
     break
   end
   level = level - n
   answer[3] = answer[3] + 1
-  place = place + 1
+  place = place + 2
 end
 if mine and answer[3] > 0 then
   line, line_until = '', 0 -- had its turn: now whoever asks first
-elseif wait > 0 and (mine or line == '') then
-  line, line_until = me, now + wait + 0.02
+elseif refused and (mine or line == '' or refused < line_rank) then
+  line, line_until, line_rank = me, now + wait + 0.02, refused
 end
 if wait == 0 and ahead > 0 and level - ahead >= burst / 2 then
   level = level - ahead
   answer[4] = ahead
 end
 redis.call('HSET', key, 'level', text(level), 'at', text(now), 'rest_until', text(rest_until),
-           'line', line, 'line_until', text(line_until))
+           'line', line, 'line_until', text(line_until), 'line_rank', line_rank)
 redis.call('EXPIRE', key, KEPT)
 answer[2] = text(wait)
 return answer
-""".replace("KEPT)", f"{KEPT_SECONDS})")
+"""
+_WORDS = {
+    "FLOORS[": "({" + ", ".join(f"[{int(r)}] = {part}" for r, part in FLOORS.items()) + "})[",
+    "KEPT)": f"{KEPT_SECONDS})",
+}
+for _word, _meaning in _WORDS.items():
+    SCRIPT = SCRIPT.replace(_word, _meaning)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +164,9 @@ def words(asked: Asked, me: str) -> list[str | float]:
     said += [int(asked.returned), asked.settle, wanted.rest, wanted.ahead, len(wanted.urgent)]
     for n, longest in wanted.urgent:
         said += [n, -1 if longest is None else longest]
-    return [*said, *wanted.others]
+    for n, rank in wanted.others:
+        said += [n, int(rank)]
+    return said
 
 
 def _turn(answer: Sequence[bytes | int]) -> Turn | Own:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
-from brokers.budgets import Budget, Rate, budget_for
+from brokers.budgets import Budget, Rank, Rate, budget_for
 from brokers.crypto.exchanges import Exchange
 from brokers.crypto.flight import Flight
 from brokers.crypto.limits import Limits, limits_of
@@ -38,20 +38,20 @@ class Budgets:
 
         flight: the call that it belongs to; None: a read.
         """
-        urgent = flight is not None and flight.urgent
+        rank = Rank.EXIT if flight is not None and flight.urgent else Rank.ENTRY
         until = flight.until if flight else machine_time() + READ_WAITS_SECONDS
         if flight is not None and (not flight.again or self.limits.cancels_count):
-            await self.orders.acquire(urgent=urgent, until=until)
+            await self.orders.acquire(rank=rank, until=until)
         if flight is not None and not flight.again and self.limits.order_cost is not None:
             cost = self.limits.order_cost
         if self.points is not None:
             if cost > 0:
-                await self.points.acquire(cost, urgent=urgent, until=until)
+                await self.points.acquire(cost, rank=rank, until=until)
             cost = 1.0
         if cost > 0 and flight is None:
             await self.reads.acquire(cost, until=until)
         if cost > 0:
-            await self.host.acquire(cost, urgent=urgent, until=until)
+            await self.host.acquire(cost, rank=rank, until=until)
 
     def rest(self, seconds: float, *, everybody: bool) -> None:
         """The exchange wants no more for so long: from this account, or from this address."""

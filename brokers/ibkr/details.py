@@ -3,6 +3,7 @@
 from typing import Any
 
 from brokers.base import ReadFailed, Rejected
+from brokers.budgets import Rank
 from brokers.ibkr.contracts import BadSymbolError
 from brokers.ibkr.ear import AnswerError
 from brokers.ibkr.orders import contract_of
@@ -10,16 +11,19 @@ from brokers.ibkr.session import Session
 from common.codes import Code
 
 
-async def details_of(session: Session, symbol: str) -> Any:
+async def details_of(session: Session, symbol: str, rank: Rank = Rank.READ) -> Any:
     """Return what IBKR says of a symbol's contract, asked once in a session.
 
-    Raises Rejected where there is none (or not one that we can price), ReadFailed.
+    rank: of what cannot leave before. Raises Rejected where there is none (or not one that we can
+    price), ReadFailed.
     """
     if symbol in session.details:
         return session.details[symbol]
     try:
         contract = contract_of(symbol, session.place.settings)
-        found = await session.ask(lambda client, n: client.reqContractDetails(n, contract))
+        found = await session.ask(
+            lambda client, n: client.reqContractDetails(n, contract), rank=rank
+        )
     except BadSymbolError as error:
         raise Rejected(Code.UNKNOWN_SYMBOL_AT_BROKER, str(error)) from error
     except AnswerError as error:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from brokers.base import NotSent, OutcomeUnknown, ReadFailed, Rejected, check_deadline
+from brokers.budgets import Rank
 from brokers.ibkr.absence import require_proof
 from brokers.ibkr.details import details_of
 from brokers.ibkr.ledger import Ledger
@@ -46,7 +47,7 @@ async def modify(session: Session, request: ModifyRequest) -> list[OrderReport]:
     """
     try:
         await session.ready_to_write()
-        details = await details_of(session, request.symbol)
+        details = await details_of(session, request.symbol, Rank.EXIT)
         entry = await _entry(session, request, details)
         await _forget_lost(session, entry)
     except ReadFailed as error:
@@ -89,7 +90,7 @@ async def _forget_lost(session: Session, entry: Record) -> None:
 
 async def _make(session: Session, request: ModifyRequest, contract: Any, changes: Any) -> None:
     check_deadline(request)
-    await session.budget.acquire(len(changes), urgent=True, until=request.send_by)
+    await session.budget.acquire(len(changes), rank=Rank.EXIT, until=request.send_by)
     try:
         session.require_usable()
         client = session.client
@@ -222,7 +223,7 @@ async def _entry(session: Session, request: ModifyRequest, details: Any) -> Reco
     if known is not None:
         known.oca_group = known.oca_group or request.client_order_id[:-1]
         return known
-    found = [p for p in await positions(session) if p.symbol == request.symbol]
+    found = [p for p in await positions(session, Rank.LOOKUP) if p.symbol == request.symbol]
     if not found:
         raise Rejected(Code.NO_POSITION, request.symbol)
     return Record(

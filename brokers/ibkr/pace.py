@@ -6,7 +6,7 @@ from brokers.budgets import Rate
 
 RATE = Rate(per_second=40, burst=5)
 MOST_MESSAGES = 45
-"""In any second, of all who talk to a gateway: it cuts the line of who sends more than 50.
+"""Admitted in any second, of all who talk to a gateway: it cuts the line of who sends more than 50.
 
 Source: IBKR Campus, "TWS API: Pacing Limitations". What is admitted may leave a tenth of a second
 later, and 5 + 40 × 1.1 are 49.

@@ -15,6 +15,7 @@ from brokers.base import (
     Rejected,
     check_deadline,
 )
+from brokers.budgets import Rank
 from brokers.ibkr.absence import require_proof
 from brokers.ibkr.details import details_of
 from brokers.ibkr.orders import leg_of, record_of, require_sides, to_order
@@ -36,18 +37,17 @@ async def submit(session: Session, request: OrderRequest, guard: Guard) -> list[
     place = session.place
     if (request.connection_id, request.account) != (place.connection_id, place.account):
         raise Rejected(Code.FIELD_INVALID, "the order names another connection or account")
+    rank = Rank.EXIT if request.closes or request.reduce_only else Rank.ENTRY
     try:
         await session.ready_to_write()
-        details = await details_of(session, request.symbol)
+        details = await details_of(session, request.symbol, rank)
     except ReadFailed as error:
         raise NotSent(error.code, error.detail) from error
     if (known := _known(session, request)) is not None:
         return known
     records = _records(request, details)
     require_sides(request, last_quote(session, request.symbol))
-    await session.budget.acquire(
-        len(records), urgent=records[0].is_exit, until=request.send_by or None
-    )
+    await session.budget.acquire(len(records), rank=rank, until=request.send_by or None)
     client = _client(session)
     if (known := _known(session, request)) is not None:  # meanwhile
         return known
@@ -95,7 +95,7 @@ async def cancel(session: Session, request: CancelRequest) -> list[OrderReport]:
         return _cancelled_or_not(record)
     require_own(session, record)
     check_deadline(request)
-    await session.budget.acquire(1, urgent=True, until=request.send_by)
+    await session.budget.acquire(rank=Rank.EXIT, until=request.send_by)
     client = _client(session)
     frame = client.frame(lambda: client.cancelOrder(record.order_id, ""))
     record.cancelling, record.refused_change = True, ""

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from brokers.base import ReadFailed
+from brokers.budgets import Rank
 from brokers.ibkr.ear import Ear
 from brokers.ibkr.wire import TwsClient
 from common.codes import Code
@@ -22,7 +23,7 @@ class Questions:
         self._locks: dict[str, asyncio.Lock] = {}
 
     async def ask(
-        self, send: Callable[[TwsClient, int], None], *, key: str = "", urgent: bool = False
+        self, send: Callable[[TwsClient, int], None], *, key: str = "", rank: Rank = Rank.READ
     ) -> list[Any]:
         """Ask TWS and return its answers. key: of answers without a request id; one at a time.
 
@@ -30,22 +31,20 @@ class Questions:
         """
         if key:
             async with self._locks.setdefault(key, asyncio.Lock()):
-                return await self._ask(send, key, urgent)
-        return await self._ask(send, "", urgent)
+                return await self._ask(send, key, rank)
+        return await self._ask(send, "", rank)
 
     async def say(self, client: TwsClient, send: Callable[[TwsClient], None]) -> None:
         """Say something that is not answered, unless the line that it is about has ended."""
         with suppress(ReadFailed, OSError):
             if self._session.client is client:
-                await self._session.budget.acquire()
+                await self._session.budget.acquire(rank=Rank.READ)
             if self._session.client is client:
                 send(client)
 
-    async def _ask(
-        self, send: Callable[[TwsClient, int], None], key: str, urgent: bool
-    ) -> list[Any]:
+    async def _ask(self, send: Callable[[TwsClient, int], None], key: str, rank: Rank) -> list[Any]:
         session, client = self._session, self._session.client
-        await session.budget.acquire(1, urgent=urgent)
+        await session.budget.acquire(rank=rank)
         if client is not session.client:
             raise ReadFailed(Code.NOT_CONNECTED, "the line was made anew meanwhile")
         req_id = client.getReqId()

@@ -9,6 +9,7 @@ from typing import Any
 from ib_async.contract import Contract
 
 from brokers.base import ReadFailed, Rejected
+from brokers.budgets import Rank
 from brokers.ibkr import parse
 from brokers.ibkr.details import details_of
 from brokers.ibkr.lines import Line
@@ -24,14 +25,16 @@ JUDGED_WITHIN = 1.0  # seconds that a moved level waits for a price to be judged
 LINE_LOST = frozenset({Code.NOT_CONNECTED, Code.BROKER_UNREACHABLE, Code.CLIENT_ID_IN_USE})
 
 
-async def quote(session: Session, symbol: str) -> Quote:
-    """Read the top of book now. Raises ReadFailed."""
+async def quote(session: Session, symbol: str, rank: Rank = Rank.READ) -> Quote:
+    """Read the top of book now. rank: of what cannot leave before. Raises ReadFailed."""
     await session.ready()
     if (now := last_quote(session, symbol)) is not None:
         return now
     told = asyncio.Event()
     async with AsyncExitStack() as stack:
-        line = await stack.enter_async_context(_subscribed(session, symbol, lambda _: told.set()))
+        line = await stack.enter_async_context(
+            _subscribed(session, symbol, lambda _: told.set(), rank)
+        )
         with suppress(TimeoutError):
             async with asyncio.timeout(session.pace.price):
                 while line.quote is None and line.error is None:
@@ -69,7 +72,7 @@ async def quote_soon(session: Session, symbol: str, until: float | None) -> Quot
     left = JUDGED_WITHIN if until is None else min(JUDGED_WITHIN, (until - machine_time()) / 2)
     with suppress(ReadFailed, TimeoutError):
         async with asyncio.timeout(max(0.0, left)):
-            return await quote(session, symbol)
+            return await quote(session, symbol, Rank.EXIT)
     return None
 
 
@@ -145,11 +148,11 @@ async def _open_all(
 
 @asynccontextmanager
 async def _subscribed(
-    session: Session, symbol: str, stir: Callable[[Line], None]
+    session: Session, symbol: str, stir: Callable[[Line], None], rank: Rank = Rank.READ
 ) -> AsyncIterator[Line]:
     """Have TWS tell a symbol's prices. Raises ReadFailed."""
     try:
-        details = await details_of(session, symbol)
+        details = await details_of(session, symbol, rank)
         pair = parse.instrument(symbol, details, session.place.settings).pair
     except Rejected as error:
         raise ReadFailed(error.code, error.detail) from error
@@ -157,7 +160,7 @@ async def _subscribed(
         raise ReadFailed(Code.BROKER_UNREACHABLE, f"{symbol}: {error!r}") from error
     line = Line(symbol, pair, stir)
     client = session.client
-    await session.budget.acquire()
+    await session.budget.acquire(rank=rank)
     if client is not session.client:
         raise ReadFailed(Code.NOT_CONNECTED, "the line was made anew meanwhile")
     number = client.getReqId()

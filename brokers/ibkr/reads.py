@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from brokers.base import ReadFailed, Rejected
+from brokers.budgets import Rank
 from brokers.ibkr import parse
 from brokers.ibkr.absence import require_proof
 from brokers.ibkr.contracts import listed
@@ -36,9 +37,7 @@ async def account(session: Session) -> AccountState:
     """Read the account's sums. Raises ReadFailed."""
     await session.ready()
     number, client = session.place.account, session.client
-    found = await _asked(
-        session, lambda client, _: client.reqAccountUpdates(True, number), key=VALUES
-    )
+    found = await _asked(session, lambda client, _: client.reqAccountUpdates(True, number), VALUES)
     await session.say(client, lambda client: client.reqAccountUpdates(False, number))
     values: dict[str, tuple[str, str]] = {}
     for tag, value, currency, of in found:
@@ -73,12 +72,14 @@ async def instruments(session: Session) -> list[Instrument]:
     return told
 
 
-async def positions(session: Session) -> list[BrokerPosition]:
-    """Read what is held, with the one stop and target where a position has but one of each."""
+async def positions(session: Session, rank: Rank = Rank.READ) -> list[BrokerPosition]:
+    """Read what is held, with the one stop and target where a position has but one of each.
+
+    rank: of what cannot leave before."""
     await session.ready()
     await _learn_names(session)
     client = session.client
-    found = await _asked(session, lambda client, _: client.reqPositions(), key=POSITIONS)
+    found = await _asked(session, lambda client, _: client.reqPositions(), POSITIONS, rank)
     await session.say(client, lambda client: client.cancelPositions())
     held: dict[int, BrokerPosition] = {}
     for number, contract, quantity, cost in found:
@@ -186,13 +187,13 @@ async def fills_since(session: Session, since: datetime) -> list[OrderReport]:
 async def clock(session: Session) -> datetime:
     """Read IBKR's time, to the second."""
     await session.ready()
-    found = await _asked(session, lambda client, _: client.reqCurrentTime(), key=TIME)
+    found = await _asked(session, lambda client, _: client.reqCurrentTime(), TIME)
     return datetime.fromtimestamp(found[0], UTC)
 
 
-async def _asked(session: Session, send: Any, *, key: str) -> list[Any]:
+async def _asked(session: Session, send: Any, key: str, rank: Rank = Rank.READ) -> list[Any]:
     try:
-        return await session.ask(send, key=key)
+        return await session.ask(send, key=key, rank=rank)
     except AnswerError as error:
         raise ReadFailed(Code.BROKER_UNREACHABLE, str(error)) from error
 

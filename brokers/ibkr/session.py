@@ -230,7 +230,7 @@ class Session:
         client.conn.disconnected += self._on_socket_closed
         self._cut_off = False
         async with asyncio.timeout(self.pace.connect):
-            await open_line(client, self.place.address, self._refused, self.budget.acquire)
+            await open_line(client, self.place.address, self._refused, self.budget)
         client.prepare(self.pace.reply)
         self.steady_since = asyncio.get_running_loop().time()
         now = datetime.now(UTC)

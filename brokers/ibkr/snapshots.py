@@ -2,11 +2,13 @@
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ib_async.objects import ExecutionFilter
 
 from brokers.base import ReadFailed
+from brokers.budgets import Rank
 from brokers.ibkr.ear import COMPLETED, OPEN, AnswerError, Ear
 from common.codes import Code
 
@@ -41,20 +43,15 @@ class Readings:
     async def _read(self) -> Snapshot:
         """Open ones first: what ends meanwhile stands in one of the later lists."""
         session = self._session
+        ask = partial(session.ask, rank=Rank.LOOKUP)
         async with self._one_at_a_time:
             self._next = None  # who asks from here on gets a newer one
             wanted = ExecutionFilter(acctCode=session.place.account)
             try:
-                opened = await session.ask(
-                    lambda client, _: client.reqAllOpenOrders(), key=OPEN, urgent=True
-                )
-                await session.ask(
-                    lambda client, _: client.reqCompletedOrders(False), key=COMPLETED, urgent=True
-                )
+                opened = await ask(lambda client, _: client.reqAllOpenOrders(), key=OPEN)
+                await ask(lambda client, _: client.reqCompletedOrders(False), key=COMPLETED)
                 with self._ear.costs_kept() as costs:
-                    executions = await session.ask(
-                        lambda client, n: client.reqExecutions(n, wanted), urgent=True
-                    )
+                    executions = await ask(lambda client, n: client.reqExecutions(n, wanted))
             except AnswerError as error:
                 raise ReadFailed(Code.BROKER_UNREACHABLE, str(error)) from error
             session.require_ibkr()  # else TWS answered from its memory

@@ -9,13 +9,14 @@ import asyncio
 import logging
 import socket
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from ib_async import client as theirs
 from ib_async import decoder as reading
 
+from brokers.budgets import Budget, Rank
 from brokers.dialing import dial
 from brokers.ibkr.parse import parts_of
 
@@ -164,18 +165,18 @@ async def open_line(
     client: TwsClient,
     address: tuple[str, int, int],
     refused: asyncio.Future[None],
-    admit: Callable[[], Awaitable[None]],
+    budget: Budget,
 ) -> None:
     """Connect and wait until TWS says what is next. address: host, port, clientId.
 
-    refused: ends the wait with its exception. admit: awaited before the first message. Raises what
-    `refused` holds, ReadFailed where the host may not be dialled, or OSError.
+    refused: ends the wait with its exception. The first message has its turn in the budget. Raises
+    what `refused` holds, ReadFailed where the host may not be dialled, or OSError.
     """
     host, port, client_id = address
     opening = asyncio.ensure_future(client.connectAsync(host, port, client_id, 0))
     try:
         await _first(opening, refused, client.greeted)
-        await admit()
+        await budget.acquire(rank=Rank.LOOKUP)
         client.introduce()
         await _first(opening, refused)
         opening.result()

@@ -7,23 +7,38 @@ import pytest
 from django.conf import settings
 from redis import Redis
 
-from brokers.budgets.rates import Level, Rate, Turn, Wanted
+from brokers.budgets.rates import Level, Rank, Rate, Turn, Wanted
 from brokers.budgets.script import SCRIPT, Asked, words
 from common.embedded.processes import wait_until
 
 RATE = Rate(per_second=10, burst=8)
+LOOKUP, ENTRY, READ = Rank.LOOKUP, Rank.ENTRY, Rank.READ
+
+
+def entries(count: int) -> list[tuple[float, Rank]]:
+    return [(1, ENTRY)] * count
 
 
 def test_a_full_bucket_admits_all_but_what_is_kept_for_exits() -> None:
-    turn = Level().take(0.0, RATE, Wanted(others=[1] * 10))
+    turn = Level().take(0.0, RATE, Wanted(others=entries(10)))
     assert turn.others == 6
     assert turn.wait == pytest.approx(0.1)
 
 
+def test_each_rank_leaves_something_for_those_before_it() -> None:
+    """Of 8 two are kept: look-ups leave one of them, entries both, reads as much again."""
+    for rank, admitted in ((LOOKUP, 7), (ENTRY, 6), (READ, 4)):
+        assert Level().take(0.0, RATE, Wanted(others=[(1, rank)] * 10)).others == admitted
+    level = Level()
+    level.take(0.0, RATE, Wanted(others=[(1, READ)] * 10))
+    assert level.take(0.0, RATE, Wanted(others=[(1, ENTRY), (1, READ)])).others == 1
+    assert level.take(0.0, RATE, Wanted(others=[(1, LOOKUP), (1, LOOKUP), (1, READ)])).others == 2
+
+
 def test_exits_take_what_is_kept_and_reserve_their_turn_before_all_others() -> None:
     level = Level()
-    level.take(0.0, RATE, Wanted(others=[1] * 6))
-    turn = level.take(0.0, RATE, Wanted(urgent=[(1, None)] * 4, others=[1]))
+    level.take(0.0, RATE, Wanted(others=entries(6)))
+    turn = level.take(0.0, RATE, Wanted(urgent=[(1, None)] * 4, others=entries(1)))
     assert turn.urgent == pytest.approx([0, 0, 0.1, 0.2])
     assert turn.others == 0
     assert turn.wait == pytest.approx(0.5)  # two owed, two kept, one wanted
@@ -39,25 +54,25 @@ def test_an_exit_that_would_come_too_late_takes_nothing() -> None:
 
 def test_more_than_the_bucket_holds_waits_until_it_is_full_and_pays_afterwards() -> None:
     level = Level()
-    assert level.take(0.0, RATE, Wanted(others=[20])).others == 1
-    assert level.take(0.0, RATE, Wanted(others=[1])).wait == pytest.approx(1.5)
+    assert level.take(0.0, RATE, Wanted(others=[(20, ENTRY)])).others == 1
+    assert level.take(0.0, RATE, Wanted(others=entries(1))).wait == pytest.approx(1.5)
 
 
 def test_a_rest_holds_everybody_back() -> None:
     level = Level()
-    turn = level.take(0.0, RATE, Wanted(urgent=[(1, None)], others=[1], rest=30))
+    turn = level.take(0.0, RATE, Wanted(urgent=[(1, None)], others=entries(1), rest=30))
     assert turn.urgent == pytest.approx([30.1])
     assert turn.others == 0
-    again = level.take(10.0, RATE, Wanted(others=[1], rest=20))  # told again: the same end
+    again = level.take(10.0, RATE, Wanted(others=entries(1), rest=20))  # told again: the same end
     assert again.wait == pytest.approx(20.4)  # one owed, two kept, one wanted
 
 
 def test_tokens_are_taken_ahead_only_of_a_large_budget_that_is_half_full() -> None:
     large = Rate(per_second=200, burst=100)
     level = Level()
-    assert level.take(0.0, large, Wanted(others=[1], ahead=large.ahead)).ahead == 4
+    assert level.take(0.0, large, Wanted(others=entries(1), ahead=large.ahead)).ahead == 4
     level.empty(0.0)
-    assert level.take(0.2, large, Wanted(others=[1], ahead=large.ahead)).ahead == 0
+    assert level.take(0.2, large, Wanted(others=entries(1), ahead=large.ahead)).ahead == 0
     assert RATE.ahead == 0
 
 
@@ -78,10 +93,16 @@ def test_redis_keeps_the_same_rule(redis: Redis) -> None:
         now += dice.choice([0.0, 0.01, 0.05, 0.3, 2.0])
         wanted = Wanted(
             urgent=[
-                (dice.randint(1, 10), dice.choice([None, 0.1, 1.0]))
+                (dice.randint(1, 10), dice.choice([None, 0.13, 1.07]))
                 for _ in range(dice.choice([0, 0, 1, 3]))
             ],
-            others=[dice.randint(1, 10) for _ in range(dice.randint(0, 4))],
+            others=sorted(
+                [
+                    (dice.randint(1, 10), dice.choice([Rank.LOOKUP, Rank.ENTRY, Rank.READ]))
+                    for _ in range(dice.randint(0, 4))
+                ],
+                key=lambda one: one[1],
+            ),
             ahead=dice.choice([0, 2]),
             rest=dice.choice([0.0] * 20 + [1.5]),
         )
@@ -102,16 +123,38 @@ def ask(redis: Redis, me: str, wanted: Wanted) -> Turn:
 
 def test_a_large_request_is_not_overtaken_for_ever_by_small_ones(redis: Redis) -> None:
     """Who was refused comes next, before every other process."""
-    slow = Wanted(others=[6])
-    ask(redis, "a", Wanted(others=[1] * 6))
+    slow = Wanted(others=[(6, ENTRY)])
+    ask(redis, "a", Wanted(others=entries(6)))
     assert ask(redis, "a", slow).others == 0  # 2 of 8 are left: it waits, and has the next turn
     redis.hset("budget:same rule", "level", 7)  # now there is something for a small one
-    assert ask(redis, "b", Wanted(others=[1])).others == 0
+    assert ask(redis, "b", Wanted(others=entries(1))).others == 0
     assert ask(redis, "b", Wanted(urgent=[(1, None)])).urgent == [0]  # an exit never waits for it
     redis.hset("budget:same rule", "level", 8)
     assert ask(redis, "a", slow).others == 1
     redis.hset("budget:same rule", "level", 8)
-    assert ask(redis, "b", Wanted(others=[1])).others == 1
+    assert ask(redis, "b", Wanted(others=entries(1))).others == 1
+
+
+def test_a_lower_rank_goes_before_a_higher_one_of_another_process(redis: Redis) -> None:
+    """What is held is asked for before an entry, an entry goes before the reads of all others."""
+
+    def level_is(level: float) -> None:
+        seconds, micros = redis.time()
+        redis.hset("budget:same rule", mapping={"level": level, "at": f"{seconds}.{micros:06}"})
+
+    read, entry = Wanted(others=[(1, READ)]), Wanted(others=[(4, ENTRY)])
+    level_is(4)
+    assert ask(redis, "a", read).others == 0  # it comes next, before all other reads
+    level_is(5.5)
+    assert ask(redis, "b", entry).others == 0  # and this before it: the line is b's now
+    assert ask(redis, "a", read).others == 0  # though there is enough for a read
+    assert ask(redis, "c", Wanted(others=[(1, LOOKUP)])).others == 1
+    assert ask(redis, "c", entry).others == 0  # a rank's own order is kept
+    level_is(6.5)
+    assert ask(redis, "c", entry).others == 0
+    told = ask(redis, "b", Wanted(others=[(4, ENTRY), (1, READ)]))
+    assert told.others == 1
+    assert told.wait > 0
 
 
 def test_after_somebody_was_without_redis_all_use_their_own_shares_for_a_while(
@@ -120,7 +163,7 @@ def test_after_somebody_was_without_redis_all_use_their_own_shares_for_a_while(
     """Others may not have seen yet that it is back; what there was may have been used up."""
 
     def told(*, returned: bool = False, rest: float = 0.0) -> list[bytes]:
-        asked = Asked("x", RATE, Wanted(others=[6], rest=rest), returned, settle=0.3)
+        asked = Asked("x", RATE, Wanted(others=[(6, ENTRY)], rest=rest), returned, settle=0.3)
         answer: list[bytes] = redis.eval(SCRIPT, 1, "budget:same rule", *words(asked, "me"))
         return answer
 
@@ -130,5 +173,5 @@ def test_after_somebody_was_without_redis_all_use_their_own_shares_for_a_while(
     assert float(told()[1]) == pytest.approx(5, abs=0.1)
     redis.hset("budget:same rule", "rest_until", 0)
     redis.hset("budget:same rule", "level", 0)
-    assert wait_until(lambda: told()[0] == b"shared", 2)
+    assert wait_until(lambda: told()[0] == b"shared", 20)
     assert int(told()[2]) == 0  # and it begins with nothing

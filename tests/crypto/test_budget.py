@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from brokers.budgets import Rate, budget_for
+from brokers.budgets import Rank, Rate, budget_for
 from brokers.crypto.budget import Budgets, budgets_of, reads_of
 from brokers.crypto.exchanges import rules
 from brokers.crypto.flight import Flight
@@ -21,9 +21,9 @@ class Taken:
         self.asked: list[tuple[float, bool]] = []
 
     async def acquire(
-        self, n: float = 1, *, urgent: bool = False, until: float | None = None
+        self, n: float = 1, *, rank: Rank = Rank.ENTRY, until: float | None = None
     ) -> None:
-        self.asked.append((n, urgent))
+        self.asked.append((n, rank is Rank.EXIT))
 
     def rest(self, seconds: float) -> None:
         self.asked.append((-seconds, False))

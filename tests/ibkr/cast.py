@@ -7,7 +7,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from brokers.budgets import Budget
+from brokers.budgets import Budget, Rank
 from brokers.ibkr.calls import IbkrAdapter
 from brokers.ibkr.pace import Pace
 from brokers.ibkr.session import Session
@@ -45,7 +45,7 @@ class Ample:
     """A budget that lets everybody go: what is tested is not how fast."""
 
     async def acquire(
-        self, n: float = 1, *, urgent: bool = False, until: float | None = None
+        self, n: float = 1, *, rank: Rank = Rank.ENTRY, until: float | None = None
     ) -> None: ...
 
     def rest(self, seconds: float) -> None: ...

@@ -1,12 +1,15 @@
 """A gateway's budget: nothing leaves without its turn, what matters most goes first."""
 
 import asyncio
+from collections.abc import Awaitable
 from dataclasses import replace
+from decimal import Decimal
 
 from brokers.base import NotSent
-from brokers.budgets import Rate, budget_for
+from brokers.budgets import Rank, Rate, budget_for
 from brokers.ibkr.calls import IbkrAdapter
 from brokers.ibkr.pace import MOST_MESSAGES, RATE
+from brokers.messages import ModifyRequest
 from common.clocks import machine_time
 from common.codes import Code
 from tests.ibkr.cast import QUICK, Stage, adapter, exit_of, limit, played, protected
@@ -19,14 +22,14 @@ class Counted:
 
     def __init__(self, name: str, rate: Rate) -> None:
         self._budget = budget_for(name, rate)
-        self.asked: list[tuple[float, bool]] = []
+        self.asked: list[tuple[float, Rank]] = []
         self.admitted: list[float] = []
 
     async def acquire(
-        self, n: float = 1, *, urgent: bool = False, until: float | None = None
+        self, n: float = 1, *, rank: Rank = Rank.ENTRY, until: float | None = None
     ) -> None:
-        self.asked.append((n, urgent))
-        await self._budget.acquire(n, urgent=urgent, until=until)
+        self.asked.append((n, rank))
+        await self._budget.acquire(n, rank=rank, until=until)
         self.admitted.extend([asyncio.get_running_loop().time()] * int(n))
 
     def rest(self, seconds: float) -> None:
@@ -34,13 +37,33 @@ class Counted:
 
 
 @played
-async def test_exits_are_urgent_and_nothing_goes_past_the_budget(stage: Stage) -> None:
+async def test_what_a_message_is_about_says_when_it_leaves(stage: Stage) -> None:
+    """Exits and moved levels, then what is held and ordered, then entries, then all that can wait;
+    and nothing goes past the budget."""
     budget = Counted(f"ibkr 127.0.0.1:{stage.tws.port}", RATE)
-    stage.adapter = adapter(budget)
-    await stage.submit(protected())
-    await stage.submit(exit_of(ID))
-    assert (3, False) in budget.asked  # an entry and its levels
-    assert (1, True) in budget.asked
+    stage.adapter = adapter(budget, replace(QUICK, ping=60.0))
+    asked = budget.asked
+
+    async def ranks(call: Awaitable[object]) -> list[tuple[float, Rank]]:
+        asked.clear()
+        await call
+        return list(asked)
+
+    in_step = [(1, Rank.LOOKUP)] * 4  # the greeting, and three lists
+    assert await ranks(stage.adapter.connect(stage.spec)) == in_step
+    entry = await ranks(stage.submit(protected()))
+    assert entry == [(1, Rank.ENTRY), (3, Rank.ENTRY)]  # its contract; it and its levels
+    levels = ModifyRequest(ID, "", "EURUSD", Decimal("1.095"), Decimal("1.13"))
+    moved = await ranks(stage.adapter.modify(stage.spec, levels))
+    assert moved == [(1, Rank.EXIT), (2, Rank.EXIT)]  # the price, and both
+    assert await ranks(stage.adapter.find_order(stage.spec, ID)) == in_step[1:]
+    reads = (stage.adapter.account, stage.adapter.positions, stage.adapter.instruments)
+    for read in reads:
+        assert {rank for _, rank in await ranks(read(stage.spec))} == {Rank.READ}
+    assert await ranks(stage.submit(exit_of(ID))) == [(1, Rank.EXIT)]
+    stage.session.details.clear()
+    again = await ranks(stage.submit(exit_of(ID, "abc00000000000092")))
+    assert again == [(1, Rank.EXIT), (1, Rank.EXIT)]  # nothing that it needs waits either
     assert len(stage.tws.writes) <= len(budget.admitted)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from brokers.base import NotSent, OutcomeUnknown
+from brokers.budgets import Rank
 from brokers.messages import CancelRequest, ModifyRequest, OrderRequest
 from common.codes import Code
 from tests.ibkr.cast import QUICK, Ample, Stage, adapter, limit, order, played, protected
@@ -68,7 +69,7 @@ class Brim(Ample):
         stage.adapter = adapter(self, replace(QUICK, ping=5.0))  # no ping meets the full kernel
 
     async def acquire(
-        self, n: float = 1, *, urgent: bool = False, until: float | None = None
+        self, n: float = 1, *, rank: Rank = Rank.ENTRY, until: float | None = None
     ) -> None:
         if not self.fills:
             return
@@ -139,7 +140,7 @@ async def test_a_line_that_is_cut_while_the_budget_waits_is_not_written_to(stage
         hold = asyncio.Event()
 
         async def acquire(
-            self, n: float = 1, *, urgent: bool = False, until: float | None = None
+            self, n: float = 1, *, rank: Rank = Rank.ENTRY, until: float | None = None
         ) -> None:
             if n == 3:
                 await self.hold.wait()
