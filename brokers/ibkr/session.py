@@ -173,8 +173,9 @@ class Session:
         self.ledger.wake_all(self.place.connection_id)
 
     def on_lost(self) -> None:
-        """The line has ended."""
-        self._drop((Code.NOT_CONNECTED, "the line was closed"))
+        """The line has ended; where we have cut it ourselves the reason is known."""
+        if self._client is not None:
+            self._drop((Code.NOT_CONNECTED, "the line was closed"))
 
     def on_garbage(self, raw: str) -> None:
         """Something could not be read: it may have been about any order."""
