@@ -101,11 +101,12 @@ WITH told AS (
 # be tested is not well by an answer: if it was in error, its test is due now.
 _ACTIVE = f"""
 WITH before AS (
-  SELECT h.connection_id, h.status AS was, h.last_error AS message
+  SELECT h.connection_id, h.last_error AS message, CASE WHEN h.status = 'ACTIVE'
+    AND h.silence_told_at IS NOT NULL THEN 'SILENT' ELSE h.status END AS was
   FROM connections_connectionhealth h
   WHERE h.connection_id = ANY(%(ids)s::uuid[])
     AND (h.status <> 'ACTIVE' OR h.failures_in_a_row > 0 OR h.circuit_open_until IS NOT NULL
-      OR h.unreachable_at IS NOT NULL)
+      OR h.unreachable_at IS NOT NULL OR h.silence_told_at IS NOT NULL)
   ORDER BY h.connection_id FOR NO KEY UPDATE
 ), changed AS (
   UPDATE connections_connectionhealth h SET
@@ -117,10 +118,15 @@ WITH before AS (
       AND coalesce(h.last_tested_at >= h.test_requested_at, h.test_requested_at IS NULL)
       THEN clock_timestamp() ELSE h.test_requested_at END,
     failures_in_a_row = 0, circuit_open_until = NULL, unreachable_at = NULL,
-    last_connected_at = clock_timestamp()
+    silence_told_at = NULL, last_connected_at = clock_timestamp()
   FROM before WHERE h.connection_id = before.connection_id
   RETURNING h.connection_id, before.was, before.message, h.needs_test
-){_TELL.format(kind=EventKind.CONNECTION_RECOVERED.value, when="= 'ERROR' AND NOT needs_test")}
+){
+    _TELL.format(
+        kind=EventKind.CONNECTION_RECOVERED.value,
+        when="IN ('ERROR', 'SILENT') AND NOT needs_test",
+    )
+}
 """
 
 _TOUCH = """
@@ -190,8 +196,9 @@ def _mark(
 
 @transaction.atomic
 def mark_active(connection_ids: Collection[UUID]) -> list[UUID]:
-    """Note that these brokers answered. Returns those that had been in error and are well now:
-    what needs a test first (`ConnectionHealth.needs_test`) is tested for it."""
+    """Note that these brokers answered. Returns those that had been in error, or silent for so long
+    that it was told (`connections.silence`), and are well now: what needs a test first
+    (`ConnectionHealth.needs_test`) is tested for it."""
     host_circuits.close_where_some_answer(connection_ids)
     return [row.connection_id for row in rows(_ACTIVE, {"ids": list(connection_ids)})]
 

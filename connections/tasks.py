@@ -5,7 +5,7 @@ from uuid import UUID
 from celery import shared_task
 
 from common.clocks import machine_time
-from connections import lanes
+from connections import lanes, silence
 from connections.models import ExecutionConnection
 from connections.polling import refresh_due_accounts
 from connections.selectors import due_tests
@@ -13,6 +13,7 @@ from connections.testing import run_test
 
 QUEUE = "maintenance"
 TESTS_AT_ONCE, LOOK_SECONDS = 20, 15
+_began = machine_time()
 
 
 @shared_task(name="connections.test_connection", ignore_result=True)
@@ -38,8 +39,9 @@ def look_for_tests() -> None:
 
 @shared_task(name="connections.refresh_accounts", ignore_result=True)
 def refresh_accounts() -> None:
-    """Read balances again where the last reading is old."""
+    """Read balances again where the last reading is old; tell of accounts that are silent."""
     refresh_due_accounts()
+    silence.tell_silent(awake_seconds=machine_time() - _began)
 
 
 def ring_test(connection_id: UUID) -> None:

@@ -28,6 +28,7 @@ class EventKind(models.TextChoices):
     EXIT_DELAYED = "exit.delayed"
     SLIPPAGE_ALERT = "slippage.alert"
     CONNECTION_ERROR = "connection.error"
+    CONNECTION_SILENT = "connection.silent"
     CONNECTION_RECOVERED = "connection.recovered"
     HOST_AWAY = "host.away"
     HOST_BACK = "host.back"
@@ -48,6 +49,7 @@ ALARMS = frozenset(
         EventKind.EXIT_DELAYED,
         EventKind.SLIPPAGE_ALERT,
         EventKind.CONNECTION_ERROR,
+        EventKind.CONNECTION_SILENT,
         EventKind.CONNECTION_RECOVERED,
         EventKind.HOST_AWAY,
         EventKind.HOST_BACK,

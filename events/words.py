@@ -28,6 +28,7 @@ COUNTED: dict[str, tuple[str, str]] = {
     EventKind.ORDER_REJECTED: ("order rejected by the broker", "orders rejected by the broker"),
     EventKind.ORDER_DENIED: ("order denied by us", "orders denied by us"),
     EventKind.CONNECTION_ERROR: ("connection in error", "connections in error"),
+    EventKind.CONNECTION_SILENT: ("connection not heard of", "connections not heard of"),
     EventKind.DRIFT_FOUND: ("difference from a broker", "differences from brokers"),
     EventKind.KILL_SWITCH: ("kill switch changed", "kill switches changed"),
     EventKind.SLIPPAGE_ALERT: ("slippage alert", "slippage alerts"),
@@ -229,6 +230,10 @@ def _connection_error(happening: Happening) -> Sentences:
     return (f"{_connection(happening)} is in error", happening.tell("message"))
 
 
+def _silent(happening: Happening) -> Sentences:
+    return (f"Nothing is heard of {_connection(happening)}", happening.tell("message"))
+
+
 def _recovered(happening: Happening) -> Sentences:
     return (f"{_connection(happening)} works again", "")
 
@@ -308,6 +313,7 @@ WRITERS: dict[str, Callable[[Happening], Sentences]] = {
     EventKind.EXIT_DELAYED: _delayed,
     EventKind.SLIPPAGE_ALERT: _slippage,
     EventKind.CONNECTION_ERROR: _connection_error,
+    EventKind.CONNECTION_SILENT: _silent,
     EventKind.CONNECTION_RECOVERED: _recovered,
     EventKind.HOST_AWAY: _host_away,
     EventKind.HOST_BACK: _host_back,

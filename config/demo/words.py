@@ -29,6 +29,7 @@ COLOURS = {
     "order.failed": "red",
     "order.unknown": "red",
     "connection.error": "red",
+    "connection.silent": "red",
     "connection.recovered": "green",
     "position.unprotected": "bold red",
     "audit.failed": "bold red",
@@ -82,6 +83,7 @@ class Words:
             "position.closed": _closed,
             "slippage.alert": _slipped,
             "connection.error": lambda group: f"{_connections(group)}in error: {group.detail}",
+            "connection.silent": lambda group: f"{_connections(group)}not heard of",
             "connection.recovered": lambda group: f"{_connections(group)}well again",
         }
 

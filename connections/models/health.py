@@ -52,6 +52,9 @@ class ConnectionHealth(models.Model):
     read_after = models.DateTimeField(
         null=True, help_text="Its account is not read by itself before; set with an error."
     )
+    silence_told_at = models.DateTimeField(
+        null=True, help_text="When it was told that nothing is heard of it (connections/silence)."
+    )
     circuit_open_until = models.DateTimeField(null=True)
     reconciled_at = models.DateTimeField(
         null=True, help_text="First clean comparison since the last (re)connect; no entry before."
