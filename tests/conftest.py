@@ -9,6 +9,7 @@ import os
 import django
 import hypothesis
 
+from tests.emptying import empty_quickly
 from tests.servers import TestServers
 
 for name in [name for name in os.environ if name.startswith("FILLCAST_")]:
@@ -20,6 +21,7 @@ atexit.register(_servers.stop)
 django.setup()
 hypothesis.settings.register_profile("fillcast", deadline=None)  # no test fails for a slow machine
 hypothesis.settings.load_profile("fillcast")
+empty_quickly()
 
 
 def pytest_unconfigure() -> None:

@@ -1,0 +1,41 @@
+"""What a test commits is gone after it, as Django's own flush would have it."""
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+
+from tests.connections import make
+from tests.emptying import MANY, empty
+from tests.execution import cast
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def counts() -> dict[str, int]:
+    """How many rows each table has, if any."""
+    found = {}
+    with connection.cursor() as cursor:
+        for name in connection.introspection.table_names(cursor):
+            cursor.execute(f'SELECT count(*) FROM "{name}"')
+            [[found[name]]] = cursor.fetchall()
+    return {name: count for name, count in found.items() if count}
+
+
+def test_it_leaves_what_a_flush_leaves() -> None:
+    cast.register()
+    cast.instrument()
+    feed = make.feed()
+    cast.account(feed)
+    cast.signal(feed)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO paper_quote (symbol, bid, ask, time)"
+            " SELECT i::text, 1, 1, now() FROM generate_series(1, %s) i",
+            [MANY],
+        )
+    before = counts()
+    empty("default")
+    ours = counts()
+    call_command("flush", verbosity=0, interactive=False)
+    assert len(before) > len(ours) + 5
+    assert ours == counts()
