@@ -76,6 +76,8 @@ def test_clocks(apart: float, verdict: CheckResult) -> None:
         (public_key_of(OLD), (NEW, OLD), True, WARN),
         (None, (NEW,), True, OK),
     ],
+    # The keys are other ones each time; what a test is called is the same in every process.
+    ids=["no key", "seals", "cannot open", "has the old", "has both", "seals for the old", "opens"],
 )
 def test_keys(
     public: bytes | None, private: tuple[bytes, ...], must_open: bool, verdict: CheckResult
