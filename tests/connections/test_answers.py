@@ -103,10 +103,18 @@ def test_what_keeps_calls_from_being_made_is_raised_after_what_was_heard() -> No
 
 
 def test_a_pass_that_takes_too_long_ends_with_what_it_has(hang: Hang) -> None:
-    def limited(coroutine: Coroutine[Any, Any, None]) -> None:
-        asyncio.run(asyncio.wait_for(coroutine, 0.5))
+    limits: list[asyncio.Timeout] = []
 
-    answers = asking(limited)
-    answers.start([(of("away"), hang.late), (of("well"), well)])
+    async def within(coroutine: Coroutine[Any, Any, None]) -> None:
+        async with asyncio.timeout(None) as limit:
+            limits.append(limit)
+            await coroutine
+
+    async def last() -> str:
+        limits[0].reschedule(asyncio.get_running_loop().time())  # right after this answer
+        return "well"
+
+    answers = asking(lambda coroutine: asyncio.run(within(coroutine)))
+    answers.start([(of("away"), hang.late), (of("well"), last)])
     assert all_of(answers) == ["well"]
     assert answers.left == 0

