@@ -12,7 +12,10 @@ from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from brokers.messages import Instrument
+from brokers import ticks
+from brokers.base import Rejected
+from brokers.messages import Instrument, OrderType, Side
+from common.codes import Code
 
 CURRENCIES = frozenset(
     re.findall(
@@ -53,9 +56,25 @@ class Lots:
         """Lots into base units."""
         return lots * self.contract_size
 
-    def price(self, price: Decimal | None) -> str:
-        """A price as the command file takes it; '0' is none."""
-        return "0" if price is None else f"{round(price, self.digits):f}"
+    @property
+    def tick(self) -> Decimal:
+        """The smallest step of its price."""
+        return Decimal(1).scaleb(-self.digits)
+
+    def price(self, price: Decimal | None, side: Side, order_type: OrderType) -> str:
+        """An order's price as the command file takes it; '0' is none. Raises Rejected."""
+        return self._said(price and ticks.entry(price, self.tick, side, order_type))
+
+    def level(self, price: Decimal | None, side: Side) -> str:
+        """The same of a stop or target; side: the position's. Raises Rejected."""
+        return self._said(price and ticks.level(price, self.tick, side))
+
+    def _said(self, price: Decimal | None) -> str:
+        if price is None:
+            return "0"
+        if price <= 0:  # "0" would take a level away
+            raise Rejected(Code.PRICE_INVALID, f"less than a tick of {self.tick:f}")
+        return f"{price.quantize(self.tick):f}"
 
     def within(self, minimum: Decimal, maximum: Decimal) -> "Lots":
         """The same with the terminal's own bounds. The step is the minimum where that is less."""

@@ -63,8 +63,9 @@ async def place(line: Line, request: OrderRequest, guard: Guard) -> list[OrderRe
         await check_levels(line, request.symbol, request.side, at, *levels)
     content = ",".join(
         (
-            request.symbol, kind, f"{asked:f}", lots.price(at), lots.price(request.stop_loss),
-            lots.price(request.take_profit), str(magic), request.client_order_id, "0",
+            request.symbol, kind, f"{asked:f}", lots.price(at, request.side, request.order_type),
+            lots.level(request.stop_loss, request.side),
+            lots.level(request.take_profit, request.side), str(magic), request.client_order_id, "0",
         )
     )  # fmt: skip
     number = line.terminal.next_number()
@@ -143,7 +144,7 @@ async def modify(line: Line, request: ModifyRequest) -> list[OrderReport]:
         at = None if ticket.is_position else ticket.price
         # A position is closed at the other price than the one that it was opened at.
         await check_levels(line, request.symbol, ticket.side, at, *levels)
-    stop, target = lots.price(request.stop_loss), lots.price(request.take_profit)
+    stop, target = (lots.level(one, ticket.side) for one in levels)
     sent = await line.terminal.send(
         line.terminal.next_number(), "MODIFY_ORDER", f"{ticket.number},0,{stop},{target},0",
         partial(check_deadline, request),

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from brokers import ticks
 from brokers.base import Rejected
-from brokers.messages import Instrument, OrderType, TimeInForce
+from brokers.messages import Instrument, OrderType, Side, TimeInForce
 from brokers.mt5.constants import Execution, Filling, FillingMask, LifetimeMask, TradeMode
 from common.codes import Code
 
@@ -48,9 +49,23 @@ class Lots:
             )
         return float(lots)
 
-    def price(self, price: Decimal | None) -> float:
-        """Return a price with the symbol's digits; 0.0 for none."""
-        return float(round(price, self.info.digits)) if price is not None else 0.0
+    @property
+    def tick(self) -> Decimal:
+        """The smallest step of its price, which may be several points."""
+        return max(decimal(self.info.trade_tick_size), decimal(self.info.point))
+
+    def price(self, price: Decimal | None, side: Side, order_type: OrderType) -> float:
+        """Return the price of a waiting order in whole ticks; 0.0 for none. Raises Rejected."""
+        return self._said(price and ticks.entry(price, self.tick, side, order_type))
+
+    def level(self, price: Decimal | None, side: Side) -> float:
+        """The same of a stop or target; side: the position's. Raises Rejected."""
+        return self._said(price and ticks.level(price, self.tick, side))
+
+    def _said(self, price: Decimal | None) -> float:
+        if price is not None and price <= 0:  # 0.0 would take a level away
+            raise Rejected(Code.PRICE_INVALID, f"less than a tick of {self.tick:f}")
+        return float(price) if price is not None else 0.0
 
     def points(self, distance: Decimal) -> int:
         """Return a distance as whole points, rounded down."""

@@ -43,7 +43,7 @@ def place(
     today = request.time_in_force is TimeInForce.DAY
     return words | {
         "action": int(Action.PENDING),
-        "price": lots.price(wanted),
+        "price": lots.price(wanted, request.side, request.order_type),
         "type_time": int(Lifetime.DAY if today else Lifetime.GTC),
         "type_filling": int(Filling.RETURN),  # pending orders: whatever the execution mode
     }
@@ -85,7 +85,8 @@ def remove(ticket: int) -> dict[str, Any]:
 
 
 def _levels(request: OrderRequest, lots: Lots) -> dict[str, float]:
-    said = {"sl": lots.price(request.stop_loss), "tp": lots.price(request.take_profit)}
+    wanted = {"sl": request.stop_loss, "tp": request.take_profit}
+    said = {name: lots.level(price, request.side) for name, price in wanted.items()}
     return {name: price for name, price in said.items() if price}
 
 

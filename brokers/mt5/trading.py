@@ -134,8 +134,8 @@ class Desk:
         """Set both levels of a position, or of an entry that still waits."""
         info = self.terminal.enter(self.spec)
         lots = self.terminal.lots(info, request.symbol)
-        stop, target = lots.price(request.stop_loss), lots.price(request.take_profit)
-        words = self._levels(request, stop, target)
+        words = self._levels(request, lots)
+        stop, target = words["sl"], words["tp"]
         self._send(words, partial(check_deadline, request), request.send_by)
         return [
             replace(
@@ -150,7 +150,8 @@ class Desk:
     def _words(self, request: OrderRequest, lots: Lots, info: Any, magic: int) -> dict[str, Any]:
         ticket = 0
         if orders.names_its_position(request, mode_of(info)):
-            ticket = self._ticket(request.broker_position_id)
+            position_id = request.broker_position_id
+            ticket = _ticket(position_id, self._held(position_id))
         price = 0.0
         if request.order_type is OrderType.MARKET:
             tick = self.terminal.tick(self.terminal.time(self.spec, info), request.symbol)
@@ -159,26 +160,27 @@ class Desk:
             price = tick.ask if request.side is Side.BUY else tick.bid
         return orders.place(request, lots, magic=magic, price=price, position=ticket)
 
-    def _ticket(self, position_id: str) -> int:
-        """The ticket of a position now: it may have changed overnight, its identifier never does.
-        One that is not seen is named by its identifier, for the server to refuse."""
-        for position in self.terminal.positions():
-            if str(position.identifier) == position_id:
-                return int(position.ticket)
-        if not position_id.isdigit():
-            raise Rejected(Code.NO_POSITION, f"{position_id!r} is no ticket")
-        return int(position_id)
+    def _held(self, position_id: str) -> Any:
+        """The row of a position; None where it is not seen."""
+        rows = self.terminal.positions()
+        return next((one for one in rows if str(one.identifier) == position_id), None)
 
-    def _levels(self, request: ModifyRequest, stop: float, target: float) -> dict[str, Any]:
-        if request.broker_position_id:
-            ticket = self._ticket(request.broker_position_id)
-            return orders.levels(
-                ticket=ticket, symbol=request.symbol, stop_loss=stop, take_profit=target
-            )
+    def _levels(self, request: ModifyRequest, lots: Lots) -> dict[str, Any]:
+        def said(side: Side) -> dict[str, float]:
+            return {
+                "stop_loss": lots.level(request.stop_loss, side),
+                "take_profit": lots.level(request.take_profit, side),
+            }
+
+        if position_id := request.broker_position_id:
+            held = self._held(position_id)
+            side = Side.SELL if held is not None and held.type == Kind.SELL else Side.BUY
+            ticket = _ticket(position_id, held)
+            return orders.levels(ticket=ticket, symbol=request.symbol, **said(side))
         name, magic = request.client_order_id, magic_of(request.client_order_id)
         for order in self.terminal.orders():
             if parse.is_order_of(order, name, magic):
-                return orders.levels_of_order(order, stop_loss=stop, take_profit=target)
+                return orders.levels_of_order(order, **said(parse.TYPES[order.type][0]))
         raise Rejected(Code.NO_POSITION, "neither a position nor a waiting entry")
 
     def _check(self, words: dict[str, Any]) -> None:
@@ -237,7 +239,8 @@ class Desk:
     ) -> list[OrderReport]:
         """Where the position opened without the levels that the order carried, as some servers with
         market execution do it: what it does hold, so that the rest is asked for at once."""
-        wanted = lots.price(request.stop_loss), lots.price(request.take_profit)
+        levels = request.stop_loss, request.take_profit
+        wanted = tuple(lots.level(one, request.side) for one in levels)
         opened = {report.broker_position_id for report in known if report.fills}
         try:
             held = [p for p in self.terminal.positions() if str(p.identifier) in opened]
@@ -273,3 +276,11 @@ class Desk:
             client_order_id=name,
             broker_order_id=str(ticket) if ticket else "",
         )
+
+
+def _ticket(position_id: str, held: Any) -> int:
+    """The ticket of a position now: it may have changed overnight, its identifier never does. One
+    that is not seen is named by its identifier, for the server to refuse."""
+    if held is None and not position_id.isdigit():
+        raise Rejected(Code.NO_POSITION, f"{position_id!r} is no ticket")
+    return int(position_id if held is None else held.ticket)

@@ -7,10 +7,11 @@ quoted and listed. Nothing here reads a database or a clock.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from functools import cache
 from typing import Any
 
+from brokers import ticks
 from brokers.messages import Capabilities, ExitSafety, OrderType, PositionMode, Side, TimeInForce
 from common.codes import Code
 from common.money import plain
@@ -188,10 +189,10 @@ def _sized(
     can: Capabilities,
 ) -> Decision:
     side = SIDES[row.side]
-    limit, stop, sl = (
-        _to_digits(price, instrument.digits)
-        for price in (row.limit_price, row.stop_price, signal.sl)
-    )
+    tick = _quantum(instrument.digits)
+    limit = row.limit_price and ticks.entry(row.limit_price, tick, side, OrderType.LIMIT)
+    stop = row.stop_price and ticks.entry(row.stop_price, tick, side, OrderType.STOP)
+    sl = signal.sl and ticks.level(signal.sl, tick, side)
     touch = _touch(quote, side)
     entry = stop or limit or touch
     refusal = _price_refused(row, signal, instrument, side, touch, entry, sl)
@@ -285,7 +286,9 @@ def levels_at_broker(
         return None, None
     single = len(signal.target_prices) == 1 and signal.target_fractions[0] == 1
     target = signal.target_prices[0] if single else None
-    return _to_digits(signal.sl, digits), _to_digits(target, digits)
+    tick, side = _quantum(digits), SIDES[row.side]
+    levels = (one and ticks.level(one, tick, side) for one in (signal.sl, target))
+    return next(levels), next(levels)
 
 
 def _max_slippage(row: Any, signal: Any, pip: Decimal) -> Decimal | None:
@@ -327,12 +330,6 @@ def _touch(quote: Any, side: Side) -> Decimal:
     """The price that a market order of this side meets: ask for a buy, bid for a sell."""
     price: Decimal = quote.ask if side is Side.BUY else quote.bid
     return price
-
-
-def _to_digits(price: Decimal | None, digits: int) -> Decimal | None:
-    if price is None:
-        return None
-    return price.quantize(_quantum(digits), ROUND_HALF_EVEN)
 
 
 @cache

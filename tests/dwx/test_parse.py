@@ -245,8 +245,16 @@ def test_lots_and_base_units() -> None:
     assert lots.quantity(D("0.12")) == 12000
     for quantity in ("0", "-1000", "1500", "NaN", "Infinity"):
         assert lots.lots(D(quantity)) is None
-    assert lots.price(None) == "0"
-    assert lots.price(D("1.1234567")) == "1.12346"
+
+
+def test_prices_are_in_whole_ticks_on_the_safe_side() -> None:
+    lots = lots_of({}, "EURUSD")
+    assert lots.price(None, Side.BUY, OrderType.LIMIT) == "0"
+    assert lots.price(D("1.1234567"), Side.BUY, OrderType.LIMIT) == "1.12345"
+    assert lots.price(D("1.12"), Side.SELL, OrderType.LIMIT) == "1.12000"
+    assert lots.level(D("1.1234567"), Side.BUY) == "1.12346"
+    with pytest.raises(Rejected):
+        lots.level(D("0.000001"), Side.SELL)  # "0" would take it away
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,24 @@ def test_the_expected_price_is_the_touch_the_limit_or_the_trigger(
     assert outgoing.request.stop_price == fields.get("stop_price")
 
 
+@pytest.mark.parametrize(
+    ("fields", "limit", "stop_loss"),
+    [
+        ({"open_price": D("1.095009"), "sl": D("1.089001")}, "1.09500", "1.08901"),
+        ({"direction": "SELL", "open_price": D("1.105001"), "sl": D("1.119009")},
+         "1.10501", "1.11900"),
+    ],
+)  # fmt: skip
+def test_prices_with_too_many_digits_are_rounded_on_the_safe_side(
+    feed: Feed, broker: Double, fields: dict[str, Any], limit: str, stop_loss: str
+) -> None:
+    cast.account(feed, settings={"native_stops": True})
+    cast.signal(feed, order_type="LIMIT", **fields)
+    (outgoing,) = cast.claim_all()
+    assert outgoing.request.limit_price == D(limit)
+    assert outgoing.request.stop_loss == D(stop_loss)
+
+
 def test_nothing_is_claimed_twice(alice: ExecutionConnection, feed: Feed) -> None:
     cast.signal(feed)
     ids = cast.pending()

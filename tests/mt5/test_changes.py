@@ -9,6 +9,7 @@ from brokers.messages import (
     CancelRequest,
     ModifyRequest,
     ReportKind,
+    Side,
 )
 from brokers.mt5.adapter import Mt5Adapter
 from common.codes import Code
@@ -40,6 +41,19 @@ def test_levels_of_a_waiting_entry_keep_its_price(venue: Venue, adapter: Mt5Adap
     run(adapter.modify(spec(), ModifyRequest(CID, "", "EURUSD", D("1.04"), None)))
     (rests,) = run(adapter.open_orders(spec()))
     assert (rests.limit_price, rests.stop_loss) == (D("1.05"), D("1.04"))
+
+
+@pytest.mark.parametrize(
+    ("side", "stop", "held"),
+    [(Side.BUY, "1.091231", "1.09124"), (Side.SELL, "1.111239", "1.11123")],
+)
+def test_a_stop_loses_no_more_than_was_said(
+    venue: Venue, adapter: Mt5Adapter, side: Side, stop: str, held: str
+) -> None:
+    number = bought(adapter, side=side)
+    (told,) = run(adapter.modify(spec(), ModifyRequest(CID, number, "EURUSD", D(stop), None)))
+    assert told.stop_loss == D(held)
+    assert run(adapter.positions(spec()))[0].stop_loss == D(held)
 
 
 def test_levels_of_nothing_are_refused(venue: Venue, adapter: Mt5Adapter) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from brokers.base import BrokerError, NotSent, OutcomeUnknown, Rejected
-from brokers.messages import OrderType, PositionMode, ReportKind, TimeInForce
+from brokers.messages import OrderType, PositionMode, ReportKind, Side, TimeInForce
 from brokers.mt5 import codes, names, orders
 from brokers.mt5.lots import Lots, decimal, level, pair_of
 from brokers.mt5.names import Names, is_ours, magic_of
@@ -121,9 +121,22 @@ def test_base_units_as_lots(quantity: str, sent: float) -> None:
     assert lots().base(sent) == D(quantity)
 
 
-def test_prices_have_the_symbols_digits() -> None:
-    assert lots().price(D("1.123456")) == 1.12346
-    assert lots().price(None) == 0.0
+def test_prices_are_in_whole_ticks_on_the_safe_side() -> None:
+    assert lots().price(D("1.123456"), Side.BUY, OrderType.LIMIT) == 1.12345
+    assert lots().price(D("1.123451"), Side.BUY, OrderType.STOP) == 1.12346
+    assert lots().price(None, Side.BUY, OrderType.LIMIT) == 0.0
+    assert lots(trade_tick_size=0.00025).level(D("1.12340"), Side.SELL) == 1.12325
+    assert lots(trade_tick_size=0.0).level(D("1.123401"), Side.BUY) == 1.12341
+    assert lots().level(None, Side.BUY) == 0.0
+
+
+def test_a_level_below_a_tick_is_refused_and_never_taken_away() -> None:
+    with pytest.raises(Rejected) as refused:
+        lots().level(D("0.000001"), Side.SELL)
+    assert refused.value.code is Code.PRICE_INVALID
+
+
+def test_distances_are_in_points() -> None:
     assert lots().points(D("0.00019")) == 19
 
 
