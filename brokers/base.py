@@ -9,6 +9,7 @@ The rule that everything hangs on: `submit` ends in exactly one of
 - `OutcomeUnknown`: it may be live. It is looked up by client order id, never sent again blindly.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from typing import Any, Protocol
@@ -127,8 +128,10 @@ class BrokerAdapter(Protocol):
         guard: Guard,
         tell: Tell,
     ) -> None:
-        """Place many at once where capabilities say so; `tell` is called once for each, as soon as
-        its outcome is known. What was not told when the call ends or fails is unknown."""
+        """Place many at once; `tell` is called once for each, as soon as its outcome is known.
+        What was not told when the call ends or fails is unknown.
+
+        Capabilities say whether the broker takes many; where it does not this is `submit_each`."""
         ...
 
     async def cancel(self, spec: ConnectionSpec, request: CancelRequest) -> list[OrderReport]:
@@ -213,6 +216,30 @@ async def submit_one(
     if isinstance(told[0], BrokerError):
         raise told[0]
     return told[0]
+
+
+async def submit_each(
+    adapter: BrokerAdapter,
+    requests: Sequence[tuple[ConnectionSpec, OrderRequest]],
+    guard: Guard,
+    tell: Tell,
+) -> None:
+    """`submit_many` of an adapter that places one order at a time: each by itself, beside the
+    others, so that none waits for another's answer. What must be in turn, `submit` keeps in turn.
+
+    An error that is no outcome leaves that order untold, and is raised when the others are told.
+    """
+
+    async def one(spec: ConnectionSpec, request: OrderRequest) -> None:
+        try:
+            tell(request, await adapter.submit(spec, request, guard))
+        except BrokerError as error:
+            tell(request, error)
+
+    placed = (one(spec, request) for spec, request in requests)
+    for ended in await asyncio.gather(*placed, return_exceptions=True):
+        if ended is not None:
+            raise ended
 
 
 def check_deadline(request: CancelRequest | ModifyRequest) -> None:

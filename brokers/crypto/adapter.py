@@ -13,7 +13,6 @@ from hashlib import sha256
 from typing import Any, TypeVar
 
 from brokers.base import (
-    BrokerError,
     Guard,
     OutcomeUnknown,
     ReadFailed,
@@ -21,6 +20,7 @@ from brokers.base import (
     Tell,
     check_deadline,
     not_offered,
+    submit_each,
 )
 from brokers.crypto import history, lookup, orders, parse, prices, reads, sending, telling
 from brokers.crypto.checks import run as run_checks
@@ -110,12 +110,8 @@ class Crypto:
     async def submit_many(
         self, requests: Sequence[tuple[ConnectionSpec, OrderRequest]], guard: Guard, tell: Tell
     ) -> None:
-        """Place them one by one: no exchange takes many for several accounts."""
-        for spec, request in requests:
-            try:
-                tell(request, await self.submit(spec, request, guard))
-            except BrokerError as error:
-                tell(request, error)
+        """Place each by itself: no exchange takes many for several accounts."""
+        await submit_each(self, requests, guard, tell)
 
     async def cancel(self, spec: ConnectionSpec, request: CancelRequest) -> list[OrderReport]:
         """Cancel an order, and tell all that became of it. CANCEL_REFUSED, with what it did

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 
-from brokers.base import Guard, NotSent, ReadFailed, Tell
+from brokers.base import Guard, NotSent, ReadFailed, Tell, submit_each
 from brokers.dwx import checks, lookups, orders, prices
 from brokers.dwx.dialect import MT4, Dialect
 from brokers.dwx.folders import AwayError, check_key, folder_of
@@ -87,8 +87,8 @@ class DwxAdapter:
     async def submit_many(
         self, requests: Sequence[tuple[ConnectionSpec, OrderRequest]], guard: Guard, tell: Tell
     ) -> None:
-        """Not offered (`Capabilities.submit_many`): a terminal takes one command at a time."""
-        raise NotImplementedError
+        """Place each by itself: a terminal takes one command at a time."""
+        await submit_each(self, requests, guard, tell)
 
     async def cancel(self, spec: ConnectionSpec, request: CancelRequest) -> list[OrderReport]:
         """Delete a waiting order. CANCEL_REFUSED, with the fill, when that was first."""

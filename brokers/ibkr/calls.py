@@ -13,7 +13,7 @@ from datetime import datetime
 from weakref import WeakKeyDictionary
 
 from brokers import budgets
-from brokers.base import BrokerError, Guard, NotSent, ReadFailed, Tell
+from brokers.base import Guard, NotSent, ReadFailed, Tell, submit_each
 from brokers.budgets import Budget, Rate
 from brokers.ibkr import checks, levels, margins, placing, quotes, reads
 from brokers.ibkr.adapter import capabilities_of
@@ -103,14 +103,7 @@ class IbkrAdapter:
         self, requests: Sequence[tuple[ConnectionSpec, OrderRequest]], guard: Guard, tell: Tell
     ) -> None:
         """Place many beside each other; TWS itself takes one at a time."""
-
-        async def one(spec: ConnectionSpec, request: OrderRequest) -> None:
-            try:
-                tell(request, await self.submit(spec, request, guard))
-            except BrokerError as error:
-                tell(request, error)
-
-        await asyncio.gather(*(one(spec, request) for spec, request in requests))
+        await submit_each(self, requests, guard, tell)
 
     async def cancel(self, spec: ConnectionSpec, request: CancelRequest) -> list[OrderReport]:
         """Cancel an order. CANCEL_REFUSED, with what it did instead, when a fill was first."""

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from functools import partial
 
-from brokers.base import BrokerError, Guard, Rejected, Tell, not_offered
+from brokers.base import Guard, Rejected, Tell, not_offered, submit_each
 from brokers.messages import (
     AccountState,
     BrokerOrder,
@@ -96,14 +96,7 @@ class Mt5Adapter:
     ) -> None:
         """One after another, exits first: a terminal takes no more. What the server says after the
         caller's patience is still told."""
-
-        async def one(spec: ConnectionSpec, request: OrderRequest) -> None:
-            try:
-                tell(request, await self.submit(spec, request, guard))
-            except BrokerError as error:
-                tell(request, error)
-
-        await asyncio.gather(*(one(spec, request) for spec, request in requests))
+        await submit_each(self, requests, guard, tell)
 
     async def cancel(self, spec: ConnectionSpec, request: CancelRequest) -> list[OrderReport]:
         """Cancel an order. CANCEL_REFUSED, with what it did instead, when a fill was first."""

@@ -284,10 +284,10 @@ def test_a_repeated_id_that_cannot_be_looked_up_is_unknown(each: House) -> None:
 
 def test_one_of_many_that_is_refused_is_told_and_the_others_go_on(each: House) -> None:
     requests = [each.order(), each.order(quantity=D("0.0001")), each.order(quantity=D("0.1"))]
-    told: list[Any] = []
+    told: dict[OrderRequest, Any] = {}
     pairs = [(each.spec, request) for request in requests]
-    each.run(each.adapter.submit_many(pairs, lambda _: None, lambda _, end: told.append(end)))
-    assert [type(end) for end in told] == [list, Rejected, list]
+    each.run(each.adapter.submit_many(pairs, lambda _: None, told.__setitem__))
+    assert [type(told[request]) for request in requests] == [list, Rejected, list]
 
 
 def test_a_reply_without_fills_is_accepted_when_the_look_up_fails(each: House) -> None:

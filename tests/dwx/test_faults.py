@@ -484,12 +484,16 @@ def test_a_folder_that_fails(owner: Owner, what: str) -> None:
 def test_orders_at_once_take_turns(owner: Owner) -> None:
     requests = [owner.order("1000") for _ in range(5)]
 
-    async def all_of_them() -> list[Any]:
-        calls = (owner.adapter.submit(owner.spec, one, go) for one in requests)
-        return await asyncio.gather(*calls)
-
-    told = run(all_of_them())
-    assert [one.client_order_id for [one] in told] == [one.client_order_id for one in requests]
+    told: dict[str, Any] = {}
+    run(
+        owner.adapter.submit_many(
+            [(owner.spec, one) for one in requests],
+            go,
+            lambda request, outcome: told.update({request.client_order_id: outcome}),
+        )
+    )
+    assert set(told) == {one.client_order_id for one in requests}
+    assert [one.client_order_id for [one] in told.values()] == list(told)
     assert len({one["comment"] for one in owner.terminal.journal()}) == 5
 
 

@@ -58,8 +58,6 @@ def test_what_it_can_do(owner: Owner) -> None:
     owner.says(history_days="many")
     assert owner.adapter.capabilities(owner.spec).lookup_horizon == timedelta(days=90)
     assert owner.adapter.instrument_book(owner.spec) == "mt4:alice"
-    with pytest.raises(NotImplementedError):
-        run(owner.adapter.submit_many([], lambda _: None, lambda *_: None))
 
 
 @pytest.mark.parametrize(

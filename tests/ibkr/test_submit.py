@@ -1,14 +1,16 @@
 """Three outcomes, never mixed: what becomes of an order on its way to IBKR and back."""
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from brokers.base import NotSent, OutcomeUnknown, ReadFailed, Rejected
-from brokers.messages import OrderType, ReportKind, TimeInForce
+from brokers.messages import OrderRequest, OrderType, ReportKind, TimeInForce
 from common.codes import Code
-from tests.ibkr.cast import Stage, limit, order, played, protected
+from tests.doubles.tws import wire
+from tests.ibkr.cast import PATIENCE, QUICK, Stage, adapter, limit, order, played, protected
 
 ID = "abc00000000000001"
 
@@ -233,3 +235,32 @@ async def test_many_are_told_one_by_one(stage: Stage) -> None:
     )
     refused = [o for o in outcomes.values() if isinstance(o, Rejected)]
     assert (len(outcomes), len(refused)) == (3, 1)
+
+
+@played
+async def test_one_of_many_that_is_silent_or_breaks_keeps_no_other_from_being_told(
+    stage: Stage,
+) -> None:
+    """What is no outcome leaves its order untold, and is raised when all others are told."""
+    stage.adapter = adapter(pace=replace(QUICK, reply=PATIENCE))
+    await stage.adapter.instruments(stage.spec)
+    stage.fault("accept in silence")
+    silent, broken, good = (order(f"abc0000000000002{n}") for n in range(3))
+    outcomes: dict[str, Any] = {}
+
+    def guard(request: OrderRequest) -> None:
+        if request is broken:
+            raise ZeroDivisionError
+
+    def tell(request: OrderRequest, outcome: Any) -> None:
+        outcomes[request.client_order_id] = outcome
+        if request is good:  # while the other is still waited for
+            stage.tws.say(wire.error(stage.venue.order(silent.client_order_id).order_id, 999, "?"))
+
+    with pytest.raises(ZeroDivisionError):
+        await stage.adapter.submit_many(
+            [(stage.spec, one) for one in (silent, broken, good)], guard, tell
+        )
+    assert list(outcomes) == [good.client_order_id, silent.client_order_id]
+    assert [type(outcome) for outcome in outcomes.values()] == [list, list]
+    assert sorted(stage.venue.received) == sorted(outcomes)

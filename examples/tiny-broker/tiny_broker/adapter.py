@@ -12,6 +12,7 @@ from brokers.base import (
     Rejected,
     Tell,
     not_offered,
+    submit_each,
 )
 from brokers.form import Form, Secret, Setting, SettingKind
 from brokers.messages import (
@@ -124,7 +125,7 @@ class TinyAdapter:
     async def submit_many(
         self, requests: Sequence[tuple[ConnectionSpec, OrderRequest]], guard: Guard, tell: Tell
     ) -> None:
-        raise NotImplementedError  # capabilities say that nobody calls it
+        await submit_each(self, requests, guard, tell)
 
     async def cancel(self, spec: ConnectionSpec, request: CancelRequest) -> list[OrderReport]:
         raise Rejected(Code.NOT_OFFERED, "no order rests at Tiny")
