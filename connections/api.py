@@ -14,6 +14,7 @@ from rest_framework.response import Response
 
 from connections import services, tasks
 from connections.models import DataConnection, ExecutionConnection, TradingPreset
+from connections.selectors import with_workers
 from connections.serializers import (
     ConnectionSerializer,
     CredentialsSerializer,
@@ -31,7 +32,8 @@ S = TypeVar("S", bound=Model)
 
 def own_connections(user: User) -> QuerySet[ExecutionConnection]:
     """Return the connections that somebody decides about, archived ones too; all for operators."""
-    rows = ExecutionConnection.objects.select_related("health", "snapshot", "preset")
+    found = ExecutionConnection.objects.select_related("health", "snapshot", "preset")
+    rows = with_workers(found)
     return rows if user.is_operator else rows.filter(Q(user=user) | Q(admin=user))
 
 

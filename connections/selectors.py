@@ -1,12 +1,13 @@
 """Reading accounts: what an adapter needs of one, which symbol it trades, and how it fares."""
 
 from collections.abc import Collection, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import structlog
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models.functions import Now
 
 from brokers.messages import ConnectionSpec
 from common.errors import MisconfiguredError
@@ -14,7 +15,13 @@ from common.sql import array, rows
 from connections import credentials, lanes, symbols
 from connections.eligibility import REASON_SQL, parameters
 from connections.lanes import IN_LANES, IS_UP, in_held, resting
-from connections.models import ConnectionHealth, ExecutionConnection, Instrument, Subscription
+from connections.models import (
+    ConnectionHealth,
+    ExecutionConnection,
+    Instrument,
+    LaneLease,
+    Subscription,
+)
 from users.models import User
 
 log = structlog.get_logger(__name__)
@@ -98,6 +105,23 @@ def visible_to(user: User) -> Any:
     return live if user.is_operator else live.filter(Q(user=user) | Q(admin=user))
 
 
+def with_workers(found: QuerySet[ExecutionConnection]) -> QuerySet[ExecutionConnection]:
+    """Add to connections whether some worker holds their lane (`has_worker`)."""
+    moving = timedelta(seconds=lanes.MOVING_SECONDS)
+    leases = LaneLease.objects.filter(lane=OuterRef("lane"), until__gte=Now() - moving)
+    return found.annotate(has_worker=Exists(leases))
+
+
+def waits_for(connection: ExecutionConnection) -> str:
+    """Return what must be started before an account can be spoken to; '': nothing."""
+    if connection.lane == lanes.GENERAL:
+        return ""
+    has_worker = getattr(connection, "has_worker", None)
+    if has_worker is None:
+        has_worker = bool(lanes.owner_of(connection.lane))
+    return "" if has_worker else lanes.waiting_for(connection.lane)
+
+
 def reasons(ids: list[Any] | None = None) -> dict[Any, str]:
     """Return why each connection would be skipped now ("": it trades); None: of all live ones."""
     asked = {**parameters(feed_id=None, direction=None), "ids": ids}
@@ -113,6 +137,8 @@ def health(connection: ExecutionConnection) -> tuple[str, str]:
         return "cancelled", "Switched off"
     if connection.is_paused:
         return "paused", "Paused"
+    if waits_for(connection):
+        return "attention", "No worker"
     if state is None or state.status == "UNTESTED":
         return "pending", "Never tested"
     if state.status == "ERROR":

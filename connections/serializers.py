@@ -23,6 +23,7 @@ from connections.models import (
     SizingMode,
     TradingPreset,
 )
+from connections.selectors import waits_for
 from signals.models import Feed
 
 NUMBER_OF_MODE = {
@@ -124,6 +125,16 @@ class CredentialsSerializer(StrictSerializer):
     credentials = Secrets()
 
 
+class WorkerSerializer(StrictSerializer):
+    """The one worker that speaks to an account whose broker needs a session."""
+
+    queue = serializers.CharField(read_only=True)
+    runs = serializers.BooleanField(read_only=True)
+    waits_for = serializers.CharField(
+        read_only=True, help_text="What must be started where none runs: orders wait for it."
+    )
+
+
 class ConnectionSerializer(StrictModelSerializer[ExecutionConnection]):
     """One broker account."""
 
@@ -141,6 +152,9 @@ class ConnectionSerializer(StrictModelSerializer[ExecutionConnection]):
         help_text="archived, inactive, paused, untested, error, resting, stale or healthy."
     )
     health = HealthSerializer(read_only=True)
+    worker = serializers.SerializerMethodField(
+        help_text="Null for an account that any worker can speak to."
+    )
     snapshot = serializers.SerializerMethodField()
 
     class Meta:
@@ -163,6 +177,7 @@ class ConnectionSerializer(StrictModelSerializer[ExecutionConnection]):
             "data_connection",
             "health_word",
             "health",
+            "worker",
             "snapshot",
             "created_at",
             "archived_at",
@@ -181,6 +196,12 @@ class ConnectionSerializer(StrictModelSerializer[ExecutionConnection]):
         }
         now = timezone.now()
         return next((word for word, holds in words.items() if holds), None) or row.health.word(now)
+
+    @extend_schema_field(WorkerSerializer(allow_null=True))
+    def get_worker(self, row: ExecutionConnection) -> Any:
+        missing = waits_for(row)
+        said = {"queue": row.lane, "runs": not missing, "waits_for": missing}
+        return WorkerSerializer(said).data if row.lane else None
 
     @extend_schema_field(SnapshotSerializer(allow_null=True))
     def get_snapshot(self, row: ExecutionConnection) -> Any:

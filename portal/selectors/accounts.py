@@ -16,7 +16,7 @@ from connections.models import (
     ExecutionConnection,
     TradingPreset,
 )
-from connections.selectors import checks_of, reasons, test_waits
+from connections.selectors import checks_of, reasons, test_waits, waits_for, with_workers
 from connections.selectors import health as health_of
 from connections.setting_fields import label_of, shown, takes_credentials
 from users.models import User
@@ -72,7 +72,14 @@ class Account:
         return bool(self.connection.type == "paper")
 
     @property
+    def waits_for(self) -> str:
+        """What must be started before anybody can speak to its broker; empty: nothing."""
+        return waits_for(self.connection)
+
+    @property
     def words(self) -> str:
+        if self.waits_for and not self.reason:
+            return self.waits_for
         return f"{sentence(self.reason)} {hint(self.reason)}" if self.reason else (
             "Takes the next signal.")  # fmt: skip
 
@@ -99,7 +106,7 @@ class Account:
 
 def connections_of(user: User) -> QuerySet[ExecutionConnection]:
     """Return a tenant's connections that are not archived. Credentials are never even loaded."""
-    return (
+    return with_workers(
         ExecutionConnection.objects.live()
         .of(user.pk)
         .select_related("health", "snapshot", "preset", "data_connection")

@@ -1,16 +1,19 @@
 """Connections, presets, subscriptions and halts over HTTP; credentials never come out."""
 
 import logging
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.apps import apps
+from django.utils import timezone
 
 from connections.credentials import open_credentials
 from connections.models import (
     ExecutionConnection,
     HealthStatus,
     KillSwitch,
+    LaneLease,
     Subscription,
     TradingPreset,
 )
@@ -249,3 +252,19 @@ def test_the_schema_is_complete(capsys: pytest.CaptureFixture[str]) -> None:
 
     call_command("spectacular", "--fail-on-warn", "--validate", "--file", "/dev/null")
     assert "Warning" not in capsys.readouterr().err
+
+
+def test_an_account_says_whether_its_worker_runs(world: World) -> None:
+    paper = {"name": "p", "type": "paper", "account": "77"}
+    assert post(world, "connections", paper).json()["worker"] is None
+    mt5 = {"name": "m", "type": "mt5", "account": "78", "settings": {"server": "Broker-Live"}}
+    told = post(world, "connections", mt5).json()
+    assert (told["worker"]["queue"], told["worker"]["runs"]) == ("mt5.main", False)
+    assert "-Q mt5.main" in told["worker"]["waits_for"]
+    now = timezone.now()
+    LaneLease.objects.create(
+        lane="mt5.main", owner="w", taken_at=now, until=now + timedelta(minutes=1)
+    )
+    path = f"/api/v1/connections/{told['id']}/"
+    held = {"queue": "mt5.main", "runs": True, "waits_for": ""}
+    assert world.client("alice").get(path).json()["worker"] == held

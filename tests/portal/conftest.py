@@ -50,6 +50,12 @@ def world(db: None) -> World:
 
 
 @pytest.fixture
+def workers(world: World) -> None:
+    """Accounts that need a worker of their own have one. Before `as_web`."""
+    world.start_workers()
+
+
+@pytest.fixture
 def signed_in() -> SignedIn:
     """A client with this user's session."""
 

@@ -98,8 +98,9 @@ def test_a_fraction_that_was_made_up_closes_nothing(world: World, alice: Client)
 
 
 def test_a_test_is_asked_for_and_polled(
-    world: World, alice: Client, rung: list[Any], django_capture_on_commit_callbacks: Committed
-) -> None:
+    world: World, workers: None, alice: Client, rung: list[Any],
+    django_capture_on_commit_callbacks: Committed,
+) -> None:  # fmt: skip
     page = f"/accounts/{world.mt5.pk}/"
     assert "every 1s" not in alice.get(page).content.decode()
     with django_capture_on_commit_callbacks(execute=True):

@@ -1,11 +1,12 @@
 """What the pages say: exact figures, words, and how many statements they take."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
+from connections.models import ConnectionHealth, LaneLease
 from events.models import Notification
 from execution.models import Order
 from portal.selectors.accounts import accounts_of
@@ -147,6 +148,33 @@ def test_positions_are_filtered(world: World, read: Read) -> None:
     closed = read("/positions/?state=closed")
     assert "−211.50" in closed
     assert "Stop loss" in closed
+
+
+def test_an_account_whose_worker_does_not_run_says_so_and_what_to_start(
+    world: World, signed_in: SignedIn
+) -> None:
+    client, address = signed_in(world.alice), f"/accounts/{world.mt5.pk}/"
+    world.start_workers()
+
+    def page(path: str) -> str:
+        return client.get(path).content.decode()
+
+    assert "mt5.main" in page(address)
+    assert "No worker" not in page(address) + page("/accounts/")
+    LaneLease.objects.filter(lane="mt5.main").update(until=datetime.now(UTC) - timedelta(minutes=1))
+    told = page(address)
+    assert "No worker runs beside the terminal &#x27;main&#x27;" in told
+    assert "celery -A config worker -P threads -Q mt5.main" in told
+    assert "None runs" in told
+    assert "Takes the next signal" not in told
+    assert "No worker runs beside the terminal" in page("/accounts/")
+    ConnectionHealth.objects.filter(pk=world.mt5.pk).update(
+        status="UNTESTED", last_test=[], last_tested_at=None, test_requested_at=datetime.now(UTC)
+    )
+    told = page(address)
+    assert "CONNECTION_UNTESTED" in told
+    assert "waits for its worker, which does not run" in told
+    assert "Its checks appear here by themselves" not in told
 
 
 def more_of_everything(world: World) -> None:

@@ -14,6 +14,7 @@ from connections.models import (
     AccountSnapshot,
     DataConnection,
     ExecutionConnection,
+    LaneLease,
     Subscription,
     TradingPreset,
 )
@@ -98,6 +99,15 @@ class World:
             for row in (self.mt5, self.ibkr, self.twin, self.mt4, self.crypto)
         ]
         self.bobs_taken: Subscription = make.subscription(self.bobs, self.carry)
+
+    def start_workers(self) -> None:
+        """Each account that needs a worker of its own has one from now on."""
+        now = datetime.now(UTC)
+        lanes = ExecutionConnection.objects.exclude(lane="").values_list("lane", flat=True)
+        LaneLease.objects.bulk_create(
+            LaneLease(lane=lane, owner="worker-1", taken_at=now, until=now + timedelta(hours=1))
+            for lane in lanes.order_by("lane").distinct()
+        )
 
     def _signals(self) -> None:
         now = market_now()
