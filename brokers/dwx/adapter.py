@@ -145,7 +145,7 @@ class DwxAdapter:
             return await lookups.fills(line, since)
 
     async def quote(self, spec: ConnectionSpec, symbol: str) -> Quote:
-        """The last price of a symbol, as old as the last change of any price in the terminal."""
+        """The last price of a symbol, as old as its last change that was seen (ages.py)."""
         async with self._read(spec) as line:
             return await prices.quote(line, symbol)
 

@@ -1,8 +1,14 @@
 """How long a terminal is waited for, and what is remembered of a command that has left."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from brokers.dwx import disk, parse
+from brokers.dwx.files import LOOK_SECONDS
+from brokers.dwx.parse import MalformedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +40,18 @@ class Sent:
 
     number: int
     before: frozenset[tuple[int, str]]
+
+
+def messages_now(path: Path) -> frozenset[tuple[int, str]]:
+    """The messages there are. Were one overlooked it would later count as news: so a file that
+    stays half-written is an OSError. Touches the disk."""
+    for _ in range(50):
+        try:
+            found = parse.messages(disk.read(path))
+        except FileNotFoundError:
+            return frozenset()
+        except (MalformedError, OSError):
+            time.sleep(LOOK_SECONDS)
+        else:
+            return frozenset((one.key, one.text) for one in found)
+    raise OSError("DWX_Messages.txt stays half-written")

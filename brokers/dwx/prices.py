@@ -1,7 +1,7 @@
 """Prices: what the expert advisor writes of the symbols that it was asked to watch.
 
-The file names no time and is written only when a price of any symbol changes: that moment is the
-time of a quote, and in a stream each symbol's own change.
+The file names no time and is written only when a price of any symbol changes. A quote is as old as
+its own symbol's last change, as far as it was seen (ages.py).
 """
 
 import asyncio
@@ -62,7 +62,7 @@ async def quote(line: Line, symbol: str) -> Quote:
     bid, ask = prices.get(symbol, (Decimal(0), Decimal(0)))
     if not (bid > 0 and ask > 0):
         raise ReadFailed(Code.MARKET_CLOSED, f"The terminal has no price of {symbol}.")
-    age = await line.terminal.market_age()
+    age = line.terminal.ages.of(symbol, time.monotonic())
     return Quote(pair, bid, ask, market_now() - timedelta(seconds=min(age, OLDEST_SECONDS)))
 
 
@@ -102,7 +102,9 @@ async def written(line: Line) -> dict[str, tuple[Decimal, Decimal]]:
     """Return bid and ask of what the expert advisor was asked to watch. Raises AwayError."""
     if await asyncio.to_thread(signature, line.terminal.prices) is None:
         return {}
-    return await whole(line.terminal.prices, parse.prices, line.terminal.patience.stale)
+    found = await whole(line.terminal.prices, parse.prices, line.terminal.patience.stale)
+    line.terminal.ages.see(found, time.monotonic() - await line.terminal.market_age())
+    return found
 
 
 def _pair(line: Line, symbol: str) -> str:

@@ -20,12 +20,13 @@ from typing import Any
 
 from brokers.base import NotSent, OutcomeUnknown
 from brokers.dwx import disk, parse
+from brokers.dwx.ages import Ages
 from brokers.dwx.dialect import MT4, Dialect
 from brokers.dwx.files import LOOK_SECONDS, Pulse, changed, gone, signature, whole
 from brokers.dwx.folders import AwayError, HeldError
 from brokers.dwx.ledger import UNSENT, Intent, Ledger
-from brokers.dwx.parse import MalformedError, Message, Snapshot
-from brokers.dwx.patience import Patience, Sent
+from brokers.dwx.parse import Message, Snapshot
+from brokers.dwx.patience import Patience, Sent, messages_now
 from common.codes import Code
 
 DAYS = 3650
@@ -47,6 +48,7 @@ class Terminal:
         self._slot = folder / "DWX_Commands_0.txt"
         self._withdrawn = own / "withdrawn.txt"
         self.prices, self.watched = folder / "DWX_Market_Data.txt", set[str]()
+        self.ages = Ages()
         self.unfit: AwayError | None = None  # what was seen that forbids entries
         self.unread = b""  # the messages, where the last look could not make sense of them
         self.barred = ""  # why the terminal itself refused to trade, the last time we tried
@@ -138,8 +140,6 @@ class Terminal:
                     os.close(held)
                     said = "Another process of Fillcast has this terminal's folder."
                     raise HeldError(Code.NOT_CONNECTED, said) from None
-                for left in own.glob("next-*.txt"):
-                    left.unlink()
                 self.ledger.tidy()
                 self._number = self._reserved = self.ledger.last_number()
                 self._held = held
@@ -281,22 +281,10 @@ class Terminal:
             self.ledger.tidy()
             self._reserved = self._number + NUMBERS
             self.ledger.reserve(self._reserved)
-        before = self._told()
+        before = messages_now(self._messages)
+        for left in ready.parent.glob("next-*.txt"):  # of calls that were given up
+            left.unlink(missing_ok=True)
         if intent is not None:
             self.ledger.write(intent)
         disk.create(ready, text.encode("ascii", "replace"))
         return before
-
-    def _told(self) -> frozenset[tuple[int, str]]:
-        """The messages there are. Were one overlooked it would later count as news: so a file
-        that stays half-written is an OSError."""
-        for _ in range(50):
-            try:
-                found = parse.messages(disk.read(self._messages))
-            except FileNotFoundError:
-                return frozenset()
-            except (MalformedError, OSError):
-                time.sleep(LOOK_SECONDS)
-            else:
-                return frozenset((one.key, one.text) for one in found)
-        raise OSError("DWX_Messages.txt stays half-written")

@@ -267,6 +267,15 @@ def test_the_guard_stands_right_before_the_write(owner: Owner) -> None:
     assert owner.find(request.client_order_id) is None
 
 
+def test_what_a_call_that_was_given_up_left_behind_is_removed(owner: Owner) -> None:
+    owner.buy()
+    own = owner.terminal.folder / "fillcast"
+    (own / "next-7.txt").write_text("<:7|OPEN_ORDER|half")  # its thread ended after it
+    owner.buy()
+    assert list(own.glob("next-*.txt")) == []
+    assert len(owner.terminal.journal()) == 2
+
+
 def test_what_is_past_its_deadline_does_not_leave(owner: Owner, terminal: Terminal) -> None:
     waiting = owner.buy(order_type=OrderType.LIMIT, limit_price=D("1.05"))
     with failing(NotSent, Code.SEND_DEADLINE):

@@ -1,6 +1,8 @@
 """What is told without asking: prices, and what happens at the terminal; and whose it is."""
 
 import asyncio
+import math
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
@@ -11,6 +13,7 @@ import pytest
 from brokers.base import NotSent, ReadFailed
 from brokers.dwx import watch
 from brokers.dwx.adapter import create
+from brokers.dwx.ages import Ages
 from brokers.messages import CloseCause, ConnectionSpec, OrderReport, OrderType, Quote, ReportKind
 from brokers.registry import capabilities_of, form_of
 from common.codes import Code
@@ -72,6 +75,28 @@ def test_connecting_to_another_account(owner: Owner) -> None:
 # ---- prices ---------------------------------------------------------------------------------
 def quote(owner: Owner, symbol: str = "EURUSD") -> Quote:
     return run(owner.adapter.quote(owner.spec, symbol))
+
+
+def test_a_price_that_stands_still_ages_beside_one_that_moves(owner: Owner) -> None:
+    assert quote(owner, "XAUUSD.m").symbol == "XAU/USD"
+    price(owner, "1.2", "1.2001")
+    for symbol in ("EURUSD", "XAUUSD.m"):
+        quote(owner, symbol)
+    [terminal] = owner.adapter._terminals.values()
+    now = time.monotonic()
+    assert terminal.ages.of("XAUUSD.m", now) > terminal.ages.of("EURUSD", now)
+
+
+def test_ages_of_prices() -> None:
+    one, other, ages = (D(1), D(2)), (D(3), D(4)), Ages()
+    assert ages.of("A", 5) == math.inf
+    ages.see({"A": one, "B": one}, 10)
+    ages.see({"A": other, "B": one}, 20)
+    ages.see({"A": other, "B": one}, 30)
+    assert (ages.of("A", 40), ages.of("B", 40)) == (20, 30)
+    ages.see({"A": other}, 50)  # the expert advisor began anew
+    ages.see({"A": other, "B": one}, 60)
+    assert (ages.of("A", 70), ages.of("B", 70)) == (50, 10)
 
 
 def test_a_price(owner: Owner) -> None:
