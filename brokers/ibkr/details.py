@@ -1,6 +1,9 @@
-"""What IBKR says of a symbol's contract."""
+"""What IBKR says of contracts: of those that symbols mean, and of those that positions are in."""
 
+from contextlib import suppress
 from typing import Any
+
+from ib_async.contract import Contract
 
 from brokers.base import ReadFailed, Rejected
 from brokers.budgets import Rank
@@ -8,11 +11,14 @@ from brokers.ibkr.contracts import BadSymbolError
 from brokers.ibkr.ear import AnswerError
 from brokers.ibkr.orders import contract_of
 from brokers.ibkr.session import Session
+from brokers.messages import OrderRequest
 from common.codes import Code
+
+CLOSE_THERE = "close it in TWS: what is done there is heard here"
 
 
 async def details_of(session: Session, symbol: str, rank: Rank = Rank.READ) -> Any:
-    """Return what IBKR says of a symbol's contract, asked once in a session.
+    """Return what IBKR says of the contract that a symbol means now, asked once in a session.
 
     rank: of what cannot leave before. Raises Rejected where there is none (or not one that we can
     price), ReadFailed.
@@ -21,19 +27,79 @@ async def details_of(session: Session, symbol: str, rank: Rank = Rank.READ) -> A
         return session.details[symbol]
     try:
         contract = contract_of(symbol, session.place.settings)
-        found = await session.ask(
-            lambda client, n: client.reqContractDetails(n, contract), rank=rank
-        )
     except BadSymbolError as error:
         raise Rejected(Code.UNKNOWN_SYMBOL_AT_BROKER, str(error)) from error
-    except AnswerError as error:
-        if error.number == 200:
-            raise Rejected(Code.UNKNOWN_SYMBOL_AT_BROKER, f"{symbol}: {error}") from error
-        raise ReadFailed(Code.BROKER_UNREACHABLE, str(error)) from error
+    found = await _asked(session, contract, symbol, rank)
     if len(found) != 1:
         raise Rejected(Code.UNKNOWN_SYMBOL_AT_BROKER, f"{symbol} means {len(found)} contracts")
-    if found[0].priceMagnifier not in (0, 1):  # pence, cents: its money is not its price
-        raise Rejected(Code.UNKNOWN_SYMBOL_AT_BROKER, f"{symbol} is priced in parts of its money")
-    session.details[symbol] = found[0]
-    session.names[found[0].contract.conId] = symbol
-    return found[0]
+    details = _kept(session, found[0], symbol)
+    session.details[symbol] = details
+    session.names[details.contract.conId] = symbol
+    return details
+
+
+async def details_for(session: Session, request: OrderRequest, rank: Rank = Rank.READ) -> Any:
+    """Return what IBKR says of the contract that an order is for: an exit's is the one that its
+    position is in. Raises Rejected, ReadFailed."""
+    if not (request.closes or request.reduce_only):
+        return await details_of(session, request.symbol, rank)
+    return await held_details(session, request.broker_position_id, request.closes, request.symbol)
+
+
+async def held_details(session: Session, position_id: str, entry_id: str, symbol: str) -> Any:
+    """Return what IBKR says of the contract that a position is in, asked once in a session.
+
+    Its number is the contract's; a position without one is where its entry is. What the symbol
+    means by now decides nothing: an owner may have given it to another contract (a future's next
+    month) or taken it off the map. Where it still means this one, it is routed as the map says.
+    Raises Rejected where the contract is not told, ReadFailed.
+    """
+    con_id = _con_id_of(session, position_id, entry_id)
+    if con_id in session.details:
+        return session.details[con_id]
+    with suppress(Rejected, ReadFailed):  # whatever is wrong with the map
+        if (named := await details_of(session, symbol, Rank.EXIT)).contract.conId == con_id:
+            return named
+    what = f"contract {con_id}"
+    found = await _asked(session, Contract(conId=con_id), what, Rank.EXIT, f"; {CLOSE_THERE}")
+    routes = {one.contract.exchange: one for one in found if one.contract.conId == con_id}
+    if not routes:
+        said = f"IBKR does not tell {what} any more; {CLOSE_THERE}"
+        raise Rejected(Code.UNKNOWN_SYMBOL_AT_BROKER, said)
+    return _kept(session, routes.get("SMART") or next(iter(routes.values())), what)
+
+
+def _con_id_of(session: Session, position_id: str, entry_id: str) -> int:
+    """Return the contract that a position is in. Raises Rejected."""
+    if position_id:
+        if not position_id.isdecimal():
+            said = f"{position_id[:64]} is no position of IBKR's; {CLOSE_THERE}"
+            raise Rejected(Code.NO_POSITION, said)
+        return int(position_id)
+    entry = session.ledger.get(session.place.connection_id, entry_id)
+    if entry is None or not entry.con_id:
+        said = f"no position is named, and its entry is in none of today's lists; {CLOSE_THERE}"
+        raise Rejected(Code.NO_POSITION, said)
+    return entry.con_id
+
+
+async def _asked(
+    session: Session, contract: Contract, what: str, rank: Rank, advice: str = ""
+) -> list[Any]:
+    """Return all that IBKR finds. what, advice: for a refusal. Raises Rejected, ReadFailed."""
+    try:
+        return await session.ask(
+            lambda client, n: client.reqContractDetails(n, contract), rank=rank
+        )
+    except AnswerError as error:
+        if error.number == 200:
+            raise Rejected(Code.UNKNOWN_SYMBOL_AT_BROKER, f"{what}: {error}{advice}") from error
+        raise ReadFailed(Code.BROKER_UNREACHABLE, str(error)) from error
+
+
+def _kept(session: Session, details: Any, what: str) -> Any:
+    """Keep what IBKR says of a contract. Raises Rejected for one that we cannot price."""
+    if details.priceMagnifier not in (0, 1):  # pence, cents: its money is not its price
+        raise Rejected(Code.UNKNOWN_SYMBOL_AT_BROKER, f"{what} is priced in parts of its money")
+    session.details[details.contract.conId] = details
+    return details

@@ -15,6 +15,7 @@ from brokers.messages import OrderReport, ReportKind
 from brokers.news import News
 
 MOST_RECORDS = 10_000
+MOST_NAMES = 10_000  # of contracts
 MOST_GONE = 200_000  # numbers of 8 bytes: a day's ended orders
 LEVELS_TOGETHER = 0.02  # seconds in which a position's stop and target are told as one
 Key = tuple[str, str, str]
@@ -36,6 +37,7 @@ class Ledger:
         self._levels_due: dict[tuple[str, str], bool] = {}
         self._levels_told: dict[tuple[str, str], OrderReport] = {}
         self._watchers: dict[tuple[str, str], list[Callable[[], None]]] = defaultdict(list)
+        self._called: OrderedDict[tuple[str, int], str] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._live) + len(self._ended)
@@ -67,6 +69,17 @@ class Ledger:
             del self._orders[before]
         record.client_id, record.order_id = client_id, order_id
         self._orders[record.connection_id, client_id, order_id] = record
+
+    def call(self, connection_id: str, con_id: int, symbol: str) -> None:
+        """Note what our books call a contract: that outlives a change of the connection's map."""
+        self._called[connection_id, con_id] = symbol
+        self._called.move_to_end((connection_id, con_id))
+        if len(self._called) > MOST_NAMES:
+            self._called.popitem(last=False)
+
+    def called(self, connection_id: str, con_id: int) -> str:
+        """Return what our books call a contract; '' where nobody has said it here."""
+        return self._called.get((connection_id, con_id), "")
 
     def by_number(self, connection_id: str, client_id: int, order_id: int) -> Record | None:
         return self._orders.get((connection_id, client_id, order_id))

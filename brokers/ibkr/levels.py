@@ -9,7 +9,7 @@ from typing import Any
 from brokers.base import NotSent, OutcomeUnknown, ReadFailed, Rejected, check_deadline
 from brokers.budgets import Rank
 from brokers.ibkr.absence import require_proof
-from brokers.ibkr.details import details_of
+from brokers.ibkr.details import held_details
 from brokers.ibkr.ledger import Ledger
 from brokers.ibkr.orders import leg_of, require_level_sides, to_order
 from brokers.ibkr.placing import require_own, until
@@ -47,19 +47,21 @@ async def modify(session: Session, request: ModifyRequest) -> list[OrderReport]:
     """
     try:
         await session.ready_to_write()
-        details = await details_of(session, request.symbol, Rank.EXIT)
+        details = await held_details(
+            session, request.broker_position_id, request.client_order_id, request.symbol
+        )
         entry = await _entry(session, request, details)
         await _forget_lost(session, entry)
     except ReadFailed as error:
         raise NotSent(error.code, error.detail) from error
-    tick = Decimal(str(details.minTick))
-    if not entry.live and any(not one.cancel for one in _changes(session, entry, request, tick)):
+    session.ledger.call(entry.connection_id, details.contract.conId, request.symbol)
+    if not entry.live and any(not one.cancel for one in _changes(session, entry, request, details)):
         # IBKR takes a level that the price is beyond, and closes the position by it at once.
-        now = await quote_soon(session, request.symbol, request.send_by)
+        now = await quote_soon(session, request.symbol, details, request.send_by)
         if now is not None:
             stop, target = request.stop_loss, request.take_profit
             require_level_sides(entry.side, stop, target, now.bid, now.ask)
-    changes = _changes(session, entry, request, tick)
+    changes = _changes(session, entry, request, details)
     if changes:
         await _make(session, request, details.contract, changes)
     ledger = session.ledger
@@ -147,11 +149,13 @@ def _say(session: Session, client: TwsClient, contract: Any, changes: list[Chang
             client.placeOrder(change.record.order_id, contract, order)
 
 
-def _changes(
-    session: Session, entry: Record, request: ModifyRequest, tick: Decimal
-) -> list[Change]:
-    """What must be said to the broker. Raises Rejected for levels that another session placed."""
-    changes = []
+def _changes(session: Session, entry: Record, request: ModifyRequest, details: Any) -> list[Change]:
+    """What must be said to the broker. details: of the contract that is held.
+
+    Raises Rejected for levels that another session placed, or that rest in another contract.
+    """
+    changes, tick = [], Decimal(str(details.minTick))
+    con_id = details.contract.conId
     for leg, price in ((STOP, request.stop_loss), (TARGET, request.take_profit)):
         now = session.ledger.get(entry.connection_id, entry.client_order_id, leg)
         if now is not None and now.live:
@@ -159,6 +163,9 @@ def _changes(
             if price is None:
                 changes.append(Change(now, cancel=True))
                 continue
+            if now.con_id not in (0, con_id):  # no order changes its contract
+                said = f"its level {now.leg} rests in contract {now.con_id}: cancel it in TWS"
+                raise Rejected(Code.STOPS_INVALID, said)
             wanted = leg_of(entry, leg, price, _quantity(entry, request, now), tick)
             wanted.order_id, wanted.parent_id = now.order_id, now.parent_id
             wanted.oca_group = now.oca_group or wanted.oca_group
@@ -166,6 +173,7 @@ def _changes(
                 changes.append(Change(wanted))
         elif price is not None:
             fresh = leg_of(entry, leg, price, _quantity(entry, request, None), tick)
+            fresh.con_id = con_id
             if entry.live and not entry.executed:  # alone it would open a position of its own
                 require_own(session, entry)
                 fresh.parent_id = entry.order_id
@@ -223,9 +231,11 @@ async def _entry(session: Session, request: ModifyRequest, details: Any) -> Reco
     if known is not None:
         known.oca_group = known.oca_group or request.client_order_id[:-1]
         return known
-    found = [p for p in await positions(session, Rank.LOOKUP) if p.symbol == request.symbol]
+    number = str(details.contract.conId)
+    theirs = await positions(session, Rank.LOOKUP)
+    found = [p for p in theirs if p.broker_position_id == number]
     if not found:
-        raise Rejected(Code.NO_POSITION, request.symbol)
+        raise Rejected(Code.NO_POSITION, f"{request.symbol}, contract {number}")
     return Record(
         session.place.connection_id,
         request.client_order_id,

@@ -19,10 +19,11 @@ BID, ASK = 1, 2
 
 
 class Line:
-    """One symbol's top of book, for as long as it is subscribed to. The ear calls it."""
+    """One contract's top of book, for as long as it is subscribed to. The ear calls it."""
 
-    def __init__(self, symbol: str, pair: str, stir: Callable[["Line"], None]) -> None:
-        self.symbol, self._pair, self._stir = symbol, pair, stir
+    def __init__(self, symbol: str, pair: str, con_id: int, stir: Callable[["Line"], None]) -> None:
+        self.symbol, self.con_id = symbol, con_id
+        self._pair, self._stir = pair, stir
         self.error: BrokerError | None = None
         self.reroute: Callable[[int, str], None] = lambda con_id, exchange: None
         self._sides: dict[int, Decimal | None] = {}

@@ -4,7 +4,7 @@ from typing import Any
 
 from brokers.base import ReadFailed, Rejected
 from brokers.ibkr import codes, parse, reads
-from brokers.ibkr.details import details_of
+from brokers.ibkr.details import details_for
 from brokers.ibkr.ear import AnswerError
 from brokers.ibkr.orders import record_of, to_order
 from brokers.ibkr.session import Session
@@ -26,7 +26,7 @@ async def what_if(session: Session, request: OrderRequest) -> WhatIf:
 async def reckon(session: Session, request: OrderRequest) -> Any:
     """Return TWS's own answer (ib_async's OrderState). Raises Rejected or ReadFailed."""
     await session.ready()
-    details = await details_of(session, request.symbol)
+    details = await details_for(session, request)
     order = to_order(record_of(request, details), session.place.account, outside_rth=False)
     order.whatIf = True
     try:

@@ -17,7 +17,7 @@ from brokers.base import (
 )
 from brokers.budgets import Rank
 from brokers.ibkr.absence import require_proof
-from brokers.ibkr.details import details_of
+from brokers.ibkr.details import details_for
 from brokers.ibkr.orders import leg_of, record_of, require_sides, to_order
 from brokers.ibkr.quotes import last_quote
 from brokers.ibkr.records import STOP, TARGET, Record
@@ -40,13 +40,13 @@ async def submit(session: Session, request: OrderRequest, guard: Guard) -> list[
     rank = Rank.EXIT if request.closes or request.reduce_only else Rank.ENTRY
     try:
         await session.ready_to_write()
-        details = await details_of(session, request.symbol, rank)
+        details = await details_for(session, request, rank)
     except ReadFailed as error:
         raise NotSent(error.code, error.detail) from error
     if (known := _known(session, request)) is not None:
         return known
     records = _records(request, details)
-    require_sides(request, last_quote(session, request.symbol))
+    require_sides(request, last_quote(session, records[0].con_id))
     await session.budget.acquire(len(records), rank=rank, until=request.send_by or None)
     client = _client(session)
     if (known := _known(session, request)) is not None:  # meanwhile
@@ -156,6 +156,7 @@ async def _outcome(session: Session, client: TwsClient, record: Record) -> list[
     if record.ended is ReportKind.REJECTED:
         if record.code in CONTRADICTS:
             session.details.pop(record.symbol, None)
+            session.details.pop(record.con_id, None)
         raise Rejected(record.code or Code.REJECTED_BY_BROKER, record.detail)
     if not _decided(record):
         raise OutcomeUnknown(Code.REPLY_LOST, record.detail or session.garbage)
@@ -228,6 +229,7 @@ def _enter(session: Session, records: list[Record]) -> None:
         record.written_at = asyncio.get_running_loop().time()
         session.ledger.keep(record, session.place.client_id)
     records[0].awaited = True
+    session.ledger.call(session.place.connection_id, records[0].con_id, records[0].symbol)
 
 
 def _leave(session: Session, records: list[Record]) -> None:

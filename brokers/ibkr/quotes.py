@@ -25,15 +25,21 @@ JUDGED_WITHIN = 1.0  # seconds that a moved level waits for a price to be judged
 LINE_LOST = frozenset({Code.NOT_CONNECTED, Code.BROKER_UNREACHABLE, Code.CLIENT_ID_IN_USE})
 
 
-async def quote(session: Session, symbol: str, rank: Rank = Rank.READ) -> Quote:
-    """Read the top of book now. rank: of what cannot leave before. Raises ReadFailed."""
+async def quote(session: Session, symbol: str) -> Quote:
+    """Read the top of book now. Raises ReadFailed."""
     await session.ready()
-    if (now := last_quote(session, symbol)) is not None:
+    return await _quote(session, symbol, await _details(session, symbol), Rank.READ)
+
+
+async def _quote(session: Session, symbol: str, details: Any, rank: Rank) -> Quote:
+    """Read a contract's top of book now, from a line that is open or a new one. rank: of what
+    cannot leave before. Raises ReadFailed."""
+    if (now := last_quote(session, details.contract.conId)) is not None:
         return now
     told = asyncio.Event()
     async with AsyncExitStack() as stack:
         line = await stack.enter_async_context(
-            _subscribed(session, symbol, lambda _: told.set(), rank)
+            _subscribed(session, symbol, details, lambda _: told.set(), rank)
         )
         with suppress(TimeoutError):
             async with asyncio.timeout(session.pace.price):
@@ -60,19 +66,22 @@ async def _keep(line: Line, told: asyncio.Event, subscription: AsyncExitStack) -
                     await told.wait()
 
 
-def last_quote(session: Session, symbol: str) -> Quote | None:
-    """The top of book where it is known now without being asked for."""
-    lines = (one for one in session.lines.values() if one.symbol == symbol and not one.error)
+def last_quote(session: Session, con_id: int) -> Quote | None:
+    """A contract's top of book where it is known now without being asked for."""
+    lines = (one for one in session.lines.values() if one.con_id == con_id and not one.error)
     return next((now for line in lines if (now := line.quote) is not None), None)
 
 
-async def quote_soon(session: Session, symbol: str, until: float | None) -> Quote | None:
-    """The top of book; None where it is not told soon, or at all (no subscription, a closed
-    market). until: machine_time() by which something else must have happened."""
+async def quote_soon(
+    session: Session, symbol: str, details: Any, until: float | None
+) -> Quote | None:
+    """A contract's top of book; None where it is not told soon, or at all (no subscription, a
+    closed market). symbol: what it is called; until: machine_time() by which something else must
+    have happened."""
     left = JUDGED_WITHIN if until is None else min(JUDGED_WITHIN, (until - machine_time()) / 2)
     with suppress(ReadFailed, TimeoutError):
         async with asyncio.timeout(max(0.0, left)):
-            return await quote(session, symbol, Rank.EXIT)
+            return await _quote(session, symbol, details, Rank.EXIT)
     return None
 
 
@@ -135,7 +144,9 @@ async def _open_all(
     missing: ReadFailed | None = None
     for symbol in dict.fromkeys(symbols):
         try:
-            lines[symbol] = await stack.enter_async_context(_subscribed(session, symbol, stir))
+            details = await _details(session, symbol)
+            line = _subscribed(session, symbol, details, stir)
+            lines[symbol] = await stack.enter_async_context(line)
         except ReadFailed as error:
             if error.code is not Code.UNKNOWN_SYMBOL_AT_BROKER:
                 raise
@@ -146,19 +157,28 @@ async def _open_all(
     return lines
 
 
-@asynccontextmanager
-async def _subscribed(
-    session: Session, symbol: str, stir: Callable[[Line], None], rank: Rank = Rank.READ
-) -> AsyncIterator[Line]:
-    """Have TWS tell a symbol's prices. Raises ReadFailed."""
+async def _details(session: Session, symbol: str) -> Any:
+    """What IBKR says of what a symbol means now. Raises ReadFailed."""
     try:
-        details = await details_of(session, symbol, rank)
-        pair = parse.instrument(symbol, details, session.place.settings).pair
+        return await details_of(session, symbol)
     except Rejected as error:
         raise ReadFailed(error.code, error.detail) from error
+
+
+@asynccontextmanager
+async def _subscribed(
+    session: Session,
+    symbol: str,
+    details: Any,
+    stir: Callable[[Line], None],
+    rank: Rank = Rank.READ,
+) -> AsyncIterator[Line]:
+    """Have TWS tell a contract's prices. Raises ReadFailed."""
+    try:
+        pair = parse.instrument(symbol, details, session.place.settings).pair
     except (ValueError, ArithmeticError) as error:
         raise ReadFailed(Code.BROKER_UNREACHABLE, f"{symbol}: {error!r}") from error
-    line = Line(symbol, pair, stir)
+    line = Line(symbol, pair, details.contract.conId, stir)
     client = session.client
     await session.budget.acquire(rank=rank)
     if client is not session.client:

@@ -41,7 +41,7 @@ class Session:
         self.place, self.ledger, self.budget = place, ledger, budget
         self.pace = replace(pace, reply=place.reply_timeout or pace.reply)
         self.names: dict[int, str] = {}  # conId → the symbol that our map gives it
-        self.details: dict[str, Any] = {}  # symbol → ContractDetails
+        self.details: dict[str | int, Any] = {}  # symbol or conId → ContractDetails
         self.unknown: set[str] = set()  # symbols that IBKR does not have
         self.read_only, self.currency = False, ""
         self.steady_since = 0.0  # on the loop's clock: the line is open, IBKR stands behind it
@@ -132,8 +132,9 @@ class Session:
         self._stir.set()
 
     def name_of(self, contract: Contract) -> str:
-        """Return our symbol of a contract."""
-        return self.names.get(contract.conId) or symbol_of(contract, self.place.settings)
+        """Return our symbol of a contract: what our orders called it, else what the map does."""
+        named = self.ledger.called(self.place.connection_id, contract.conId)
+        return named or self.names.get(contract.conId) or symbol_of(contract, self.place.settings)
 
     async def close(self) -> None:
         """End the session in peace, for good."""

@@ -153,8 +153,7 @@ def held_of(
             other.quantity
             for other in ours
             if other.id != position.id
-            and other.symbol == position.symbol
-            and other.broker_position_id in ("", number)
+            and _may_be_in(other, number, position.symbol)
             and not _is_its_own(other, theirs)
         ),
         ZERO,
@@ -166,9 +165,9 @@ def held_of(
 def _ticket_of(
     position: Any, ours: Sequence[Any], theirs: Sequence[BrokerPosition]
 ) -> BrokerPosition | None:
+    if number := position.broker_position_id:  # its broker may call it otherwise by now
+        return next((t for t in theirs if t.broker_position_id == number), None)
     same = [ticket for ticket in theirs if ticket.symbol == position.symbol]
-    if position.broker_position_id:
-        return next((t for t in same if t.broker_position_id == position.broker_position_id), None)
     named = [t for t in same if t.client_order_id == position.client_order_id]
     if named:
         return named[0]
@@ -179,6 +178,12 @@ def _ticket_of(
         not unnamed[0].broker_position_id or unnamed[0].broker_position_id not in taken
     )
     return unnamed[0] if netted else None
+
+
+def _may_be_in(other: Any, number: str, symbol: str) -> bool:
+    """Whether a position of ours is part of the broker's with this number, or may be."""
+    known: str = other.broker_position_id
+    return known == number if known else other.symbol == symbol
 
 
 def _is_its_own(other: Any, theirs: Sequence[BrokerPosition]) -> bool:

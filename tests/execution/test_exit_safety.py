@@ -77,12 +77,14 @@ def test_how_much_it_may_take(safety: ExitSafety, fields: dict[str, Any], quanti
 def mine(number: int, quantity: int, ticket: str = "n", **fields: Any) -> Any:
     said = {"id": number, "symbol": "EURUSD", "side": "BUY", "quantity": D(quantity)}
     more = {"broker_position_id": ticket, "client_order_id": f"c{number}"}
-    return SimpleNamespace(**said, **{**more, **fields})
+    return SimpleNamespace(**{**said, **more, **fields})
 
 
 def theirs(quantity: int, ticket: str = "n", side: str = "BUY", **fields: Any) -> Any:
     said = {"symbol": "EURUSD", "side": side, "quantity": D(quantity)}
-    return SimpleNamespace(broker_position_id=ticket, **said, **{"client_order_id": "", **fields})
+    return SimpleNamespace(
+        **{"broker_position_id": ticket, "client_order_id": "", **said, **fields}
+    )
 
 
 @pytest.mark.parametrize(
@@ -106,6 +108,14 @@ def test_how_much_of_what_is_netted_is_certainly_ours(
     one = mine(1, 100)
     told = held_of(one, [one, *others], held, {("EURUSD", "BUY"): D(entering)})
     assert told[0] == quantity
+
+
+def test_a_position_is_found_by_its_number_whatever_its_broker_calls_it_now() -> None:
+    """An owner has given the symbol to another contract, and the old one another name."""
+    one, other, new = mine(1, 100, "old"), mine(2, 50, "old", symbol="EU"), mine(3, 30, "new")
+    tickets = [theirs(130, "old", symbol="E 202612"), theirs(30, "new")]
+    assert held_of(one, [one, other, new], tickets, {}) == (D(80), "old")
+    assert held_of(new, [one, other, new], tickets, {}) == (D(30), "new")
 
 
 def test_a_position_whose_number_nobody_told_is_found_by_its_entrys_id() -> None:

@@ -84,6 +84,24 @@ def test_a_signal_is_filled_protected_and_closed(
     assert len(state["received"]) == len(set(state["received"])) == 4
 
 
+def test_a_position_is_closed_where_it_is_held_whatever_its_symbol_means_by_now(
+    alice: ExecutionConnection, feed: Feed, tws: RemoteTws
+) -> None:
+    signal = cast.signal(feed, [("1.12000", "1")], sl=D("1.09000"))
+    until(lambda: Order.objects.filter(leg="entry", status="FILLED").exists())
+    until(lambda: ExecutionPosition.objects.get().unprotected_since is None)
+    tws.do("quote", "USDJPY", "150.00", "150.02")
+    yen = {"secType": "CASH", "symbol": "USD", "currency": "JPY", "exchange": "IDEALPRO"}
+    alice.settings = {**alice.settings, "symbols": {"EURUSD": yen}}
+    alice.save(update_fields=["settings"])
+
+    cast.close_signal(signal)
+    until(lambda: ExecutionPosition.objects.get().quantity == 0)
+    (held,) = tws.state()["positions"].items()
+    assert held[0].endswith(":12087792")
+    assert D(held[1]) == 0
+
+
 def test_what_the_broker_does_by_itself_is_heard(
     alice: ExecutionConnection, feed: Feed, tws: RemoteTws
 ) -> None:

@@ -24,7 +24,7 @@ def test_the_top_of_book_now_and_heard_for_a_while(monkeypatch: pytest.MonkeyPat
         told = await stage.adapter.quote(stage.spec, "EURUSD")
         assert (told.symbol, told.bid, told.ask) == ("EUR/USD", Decimal("1.1"), Decimal("1.1002"))
         stage.venue.quote("EURUSD", "1.2000", "1.2001")
-        now = partial(quotes.last_quote, stage.session, "EURUSD")
+        now = partial(quotes.last_quote, stage.session, EURUSD)
         await stage.until(lambda: (told := now()) and told.bid == Decimal("1.2"))
         subscribed = dict(stage.tws.visitors[0].prices)
         assert (await stage.adapter.quote(stage.spec, "EURUSD")).ask == Decimal("1.2001")

@@ -17,6 +17,9 @@ SECURITIES = (
     Security(265598, "AAPL", "STK", "SMART", "USD", "0.01", "0.0001", "0.0001"),
     Security(266145, "AAPL", "CFD", "SMART", "USD", "0.01", "1", "1"),
     Security(495512563, "ES", "FUT", "CME", "USD", "0.25", month="202612", multiplier="50"),
+    Security(
+        620731015, "ES", "FUT", "CME", "USD", "0.25", month="202703", multiplier="50", local="ESH7"
+    ),
     Security(29612256, "VOD", "STK", "LSE", "GBP", "0.01", magnifier=100),
     Security(120549942, "IBUS500", "CFD", "SMART", "USD", "0.01", "0.1", "0.1"),
 )
@@ -148,10 +151,11 @@ class Venue:
         return self.positions.get(key, (Decimal(0), Decimal(0)))[0]
 
     def security(self, symbol: str) -> Security:
-        """Find a security by its symbol, or by base and quote together."""
+        """Find a security by its symbol, by base and quote together, or by its local name."""
         return next(
-            s for s in self.securities.values() if symbol in (s.symbol, f"{s.symbol}{s.currency}")
-        )
+            s for s in self.securities.values()
+            if symbol in (s.symbol, f"{s.symbol}{s.currency}", s.local)
+        )  # fmt: skip
 
     def owner_closes(self, account: str, symbol: str) -> None:
         """The account's owner closes what is held of a symbol by hand, in TWS itself."""

@@ -135,6 +135,11 @@ class Visitor:
             self.say(wire.open_order(security, order, "PreSubmitted", margin))
             return
         self._venue.receive(said.ref)
+        known = self._venue.find(self.client_id, said.order_id)
+        if known is not None and known.con_id != said.con_id:
+            text = "Order being modified does not match original order"
+            self.say(wire.error(said.order_id, 105, text))
+            return
         fault = self._tws.faults.popleft() if self._tws.faults else self._tws.refuses
         if fault is None:
             self._venue.place(self.client_id, said)
@@ -242,11 +247,11 @@ class Visitor:
         self.say(wire.pack(55, 1, req_id))
 
     def _contract(self, fields: Sequence[str]) -> None:
-        req_id, symbol, kind, month = int(fields[2]), fields[4], fields[5], fields[6]
+        req_id, con_id, symbol, kind, month = int(fields[2]), int(fields[3]), *fields[4:7]
         currency = fields[12]
         found = [
             s for s in self._venue.securities.values()
-            if (s.symbol, s.kind, s.currency) == (symbol, kind, currency)
+            if (s.con_id == con_id or (s.symbol, s.kind, s.currency) == (symbol, kind, currency))
             and (not month or s.month == month)
         ]  # fmt: skip
         if not found:
