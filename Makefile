@@ -44,8 +44,8 @@ docs: venv ## write the generated pages anew
 	@$(PYTHON) manage.py broker_table
 	@$(PYTHON) -m tests.conformance --docs
 
-conformance: venv ## what every broker adapter must do, each against its double, as one table; ADAPTER=ibkr
-	@$(PYTHON) -m tests.conformance $(if $(ADAPTER),--adapter $(ADAPTER))
+conformance: venv ## what every broker adapter must do, each against its double, as one table; ADAPTER=mt5-dwx
+	@$(PYTHON) -m tests.conformance $(if $(ADAPTER),--adapter "$(ADAPTER)")
 
 bench: venv ## measure; ONLY=fanout, N=1000
 	@$(PYTHON) manage.py bench $(if $(ONLY),--only $(ONLY)) $(if $(N),-n $(N))

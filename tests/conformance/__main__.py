@@ -4,70 +4,87 @@ import argparse
 import asyncio
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 
 import structlog
 
 from brokers.conformance.case import Case
 from brokers.conformance.run import Mark, Result, cases, run
 from brokers.conformance.table import as_json, grid, line, reasons_of, summary
-from tests.conformance.reviewed import DOCS, page, review
-from tests.conformance.stages import kinds, needs_database, stages_of
+from tests.conformance.reviewed import DOCS, differences, page, review
+from tests.conformance.stages import kinds, named, needs_database, stages_of
+
+Wanted = Sequence[tuple[str, str]]
 
 
 def main() -> int:
-    """Return 1 if a check failed."""
-    wanted = _arguments()
-    chosen = [one for one in cases() if not wanted.check or one.number in wanted.check]
-    if wanted.docs:
+    """Return 1 if a check failed, or does not apply for a reason that nobody has reviewed."""
+    told = _arguments()
+    chosen = [one for one in cases() if not told.check or one.number in told.check]
+    if told.docs:
         DOCS.write_text(page(chosen))
         return 0
-    found: dict[str, list[Result]] = {}
-    if any(needs_database(kind) for kind in wanted.adapter):
-        with_database(wanted.adapter, chosen, found)
-    else:
-        each(wanted.adapter, chosen, found)
-    if wanted.review:
-        review(reasons_of(found), chosen)
+    wanted = [one for word in told.adapter or kinds() for one in named(word)]
+    with _servers() if any(needs_database(kind) for kind, _ in wanted) else nullcontext():
+        found = each(wanted, chosen)
+    if told.review:
+        for kind, name in wanted:
+            review(kind, reasons_of({name: found[name]}), chosen)
+    others = [
+        one
+        for kind, name in wanted
+        for one in differences(kind, reasons_of({name: found[name]}), chosen)
+    ]
     print()
     print(grid(found))
     for name, results in found.items():
         print(f"{name}: {summary(results)}")
+    for one in others:
+        print(f"not as reviewed (--review writes it down): {one}")
     print(as_json(found))
-    return int(any(one.mark is Mark.FAIL for results in found.values() for one in results))
+    failed = any(one.mark is Mark.FAIL for results in found.values() for one in results)
+    return int(failed or bool(others))
 
 
-def each(wanted: Sequence[str], chosen: Sequence[Case], found: dict[str, list[Result]]) -> None:
-    """Run the checks on each stage of these kinds."""
-    for kind in wanted:
-        for name, opened in stages_of(kind).items():
-            print(f"\n{name}")
-            found[name] = asyncio.run(run(chosen, opened, tell=lambda one: print(line(one))))
+def each(wanted: Wanted, chosen: Sequence[Case]) -> dict[str, list[Result]]:
+    """Run the checks on each of these stages."""
+    found: dict[str, list[Result]] = {}
+    for kind, name in wanted:
+        print(f"\n{name}")
+        opened = stages_of(kind)[name]
+        found[name] = asyncio.run(run(chosen, opened, tell=lambda one: print(line(one))))
+    return found
 
 
-def with_database(
-    wanted: Sequence[str], chosen: Sequence[Case], found: dict[str, list[Result]]
-) -> None:
-    """The same, on servers of our own that are gone afterwards."""
+@contextmanager
+def _servers() -> Iterator[None]:
+    """Servers of our own that are gone afterwards."""
     from django.test.utils import setup_databases, teardown_databases
 
     import tests.conftest  # noqa: F401 (starts the servers before Django reads its settings)
 
     known = setup_databases(verbosity=0, interactive=False)
     try:
-        each(wanted, chosen, found)
+        yield
     finally:
         teardown_databases(known, verbosity=0)
 
 
 def _arguments() -> argparse.Namespace:
     words = argparse.ArgumentParser(prog="python -m tests.conformance", description=__doc__)
-    words.add_argument("--adapter", action="append", choices=kinds(), help="one kind; all if left")
+    words.add_argument(
+        "--adapter", action="append", help="a kind or one stage of it (mt4, mt5-dwx); all if left"
+    )
     words.add_argument("--check", action="append", metavar="C01", help="one check; all if left")
     words.add_argument("--review", action="store_true", help="write down what does not apply")
     words.add_argument("--docs", action="store_true", help="write docs/conformance.md, run nothing")
     told = words.parse_args()
-    told.adapter = told.adapter or kinds()
+    for word in told.adapter or ():
+        try:
+            named(word)
+        except KeyError as error:
+            words.error(f"no stage is called {word!r}; there are {error.args[0]}")
     return told
 
 

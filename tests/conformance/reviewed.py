@@ -9,29 +9,48 @@ from pathlib import Path
 
 from brokers.conformance.case import Case
 from brokers.conformance.table import Reasons, markdown
+from tests.conformance.stages import EXAMPLE, OURS, reviewed_in
 
-PLACE = Path(__file__).with_name("reviewed.json")
 DOCS = Path(__file__).parents[2] / "docs" / "conformance.md"
 MARK = "<!-- generated below by `make docs` -->\n"
+DOCUMENTED = (OURS, EXAMPLE / "tiny_broker" / "conformance" / "reviewed.json")
 
 
-def reviewed() -> dict[str, dict[str, str]]:
-    """By adapter: numbers of the checks that do not apply, and why."""
-    found: dict[str, dict[str, str]] = json.loads(PLACE.read_text())
+def reviewed(kind: str) -> Reasons:
+    """By stage of a kind, numbers of the checks that do not apply, and why."""
+    return _read(reviewed_in(kind))
+
+
+def _read(place: Path) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = json.loads(place.read_text()) if place.exists() else {}
     return found
 
 
-def review(found: Reasons, chosen: Sequence[Case]) -> None:
+def review(kind: str, found: Reasons, chosen: Sequence[Case]) -> None:
     """Write down what a run has found not to apply; what did not take part stays."""
-    again, known = {one.number for one in chosen}, reviewed()
+    place = reviewed_in(kind)
+    again, known = {one.number for one in chosen}, _read(place)
     for name, reasons in found.items():
         stays = {n: why for n, why in known.get(name, {}).items() if n not in again}
         both = {**stays, **reasons}
         known[name] = {n: both[n] for n in sorted(both, key=lambda n: int(n[1:]))}
-    PLACE.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n")
+    place.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n")
+
+
+def differences(kind: str, found: Reasons, chosen: Sequence[Case]) -> list[str]:
+    """What does not apply for another reason than was reviewed, or was reviewed and does apply."""
+    numbers, told = [one.number for one in chosen], []
+    for name, reasons in found.items():
+        known = reviewed(kind).get(name, {})
+        for number in numbers:
+            now, before = reasons.get(number, "it applies"), known.get(number, "it applies")
+            if now != before:
+                told.append(f"{name} {number}: {now}; reviewed: {before}")
+    return told
 
 
 def page(chosen: Sequence[Case]) -> str:
     """The page of the documentation as it should be."""
     written, mark, _ = DOCS.read_text().partition(MARK)
-    return f"{written}{mark}\n{markdown(chosen, reviewed())}\n"
+    known = {name: reasons for place in DOCUMENTED for name, reasons in _read(place).items()}
+    return f"{written}{mark}\n{markdown(chosen, known)}\n"

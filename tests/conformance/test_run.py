@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from pathlib import Path
 
 import pytest
 
@@ -11,9 +12,10 @@ from brokers.conformance.run import Mark, Result, cases, run
 from brokers.conformance.scene import Scene
 from brokers.conformance.stage import NotApplicable, Offer, Trouble
 from brokers.conformance.table import as_json, grid, line, markdown, reasons_of, summary
+from brokers.registry import BUILT_IN
 from common.codes import Code
 from tests.conformance.__main__ import main
-from tests.conformance.stages import stages_of
+from tests.conformance.stages import IN_OUR_DATABASE, kinds, named, names_of, stages_of
 
 
 def one(work: Work, *needs: Need, longest: float = 10) -> Result:
@@ -122,3 +124,40 @@ def test_the_program(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     told = capsys.readouterr().out.splitlines()
     assert told[-2] == "the example: 1 ok, 0 FAIL, 0 n/a"
     assert json.loads(told[-1])["ok"] == 1
+
+
+def asked_for(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr("sys.argv", ["conformance", *words])
+    return main()
+
+
+def test_a_kind_or_one_stage_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """mt5-dwx is a kind of connection, and its stage lies beside MetaTrader 4's."""
+    assert [name for _, name in named("mt4")] == ["mt4", "mt5-dwx"]
+    assert named("mt5-dwx") == [("mt4", "mt5-dwx")]
+    assert named("paper by TCP") == [("paper", "paper by TCP")]
+    assert {name for name, path in BUILT_IN.items() if path.startswith("brokers.")} <= {
+        word for kind in kinds() for word in (kind, *names_of(kind)) if named(word)
+    }
+    with pytest.raises(SystemExit):
+        asked_for(monkeypatch, "--adapter", "mt6")
+    assert "no stage is called 'mt6'; there are" in capsys.readouterr().err
+
+
+def test_names_that_are_told_without_a_database_are_the_stages() -> None:
+    assert {kind: tuple(stages_of(kind)) for kind in IN_OUR_DATABASE} == IN_OUR_DATABASE
+
+
+def test_what_nobody_reviewed_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    place = tmp_path / "reviewed.json"
+    monkeypatch.setattr("tests.conformance.reviewed.reviewed_in", lambda kind: place)
+    words = ("--adapter", "tiny", "--check", "C02")
+    assert asked_for(monkeypatch, *words) == 1
+    assert "the example C02: the account does not claim limit" in capsys.readouterr().out
+    assert asked_for(monkeypatch, *words, "--review") == 0
+    assert asked_for(monkeypatch, *words) == 0
+    assert json.loads(place.read_text())["the example"].keys() == {"C02"}

@@ -7,7 +7,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from nacl.public import PrivateKey
@@ -17,7 +17,9 @@ from common.sealing import public_key_of
 from connections import eligibility
 from execution.calls import polling
 from tests.execution.conftest import feed, no_bell, nothing_held  # noqa: F401 (fixtures)
-from tests.third_party.venue import Venue, serving
+
+if TYPE_CHECKING:  # of the package: it is there where `installed` is
+    from tiny_broker.conformance.venue import Venue
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "tiny-broker"
 CACHES = (eligibility.needs_credentials, polling.kinds_without_events)
@@ -42,11 +44,11 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     _forget()
     yield tmp_path
     _forget()
-    for name in [name for name in sys.modules if name.partition(".")[0] == "tiny_broker"]:
-        del sys.modules[name]
 
 
 def _forget() -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "tiny_broker"]:
+        del sys.modules[name]
     importlib.invalidate_caches()
     registry.forget()
     for cached in CACHES:
@@ -54,8 +56,8 @@ def _forget() -> None:
 
 
 @pytest.fixture
-def venue() -> Iterator[Venue]:
-    with serving() as venue:
+def venue(installed: Path) -> Iterator["Venue"]:
+    with importlib.import_module("tiny_broker.conformance.venue").serving() as venue:
         yield venue
 
 

@@ -1,11 +1,12 @@
 """A third party's package adds a broker without touching this repository, and it trades."""
 
 import asyncio
+import importlib
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal as D
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -34,9 +35,13 @@ from execution.drift.reconcile import reconcile_new
 from execution.models import AccountReading, Order
 from positions.models import ExecutionPosition
 from signals.models import Feed
+from tests.conformance import __main__ as conformance
+from tests.conformance import stages
 from tests.connections import make
 from tests.execution import cast
-from tests.third_party.venue import Venue
+
+if TYPE_CHECKING:
+    from tiny_broker.conformance.venue import Venue
 
 # ---- the package -------------------------------------------------------------------------------
 
@@ -65,6 +70,24 @@ def test_a_broken_package_is_not_offered_and_breaks_no_page(installed: Path) -> 
         adapter_for("tiny")
 
 
+def test_it_brings_its_own_conformance(
+    installed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A stage and what does not apply to it, of a kind that this repository has never heard of."""
+    points = (installed / "tiny_broker-1.0.dist-info" / "entry_points.txt").read_text()
+    (installed / "acme_broker-1.0.dist-info").mkdir()
+    acme = points.replace("tiny = ", "acme = ")
+    (installed / "acme_broker-1.0.dist-info" / "entry_points.txt").write_text(acme)
+    importlib.invalidate_caches()
+    place = stages.reviewed_in("acme")
+    assert place == installed / "tiny_broker" / "conformance" / "reviewed.json"
+    monkeypatch.setattr("sys.argv", ["conformance", "--adapter", "acme", "--check", "C02"])
+    assert conformance.main() == 0
+    assert "the example: 0 ok, 0 FAIL, 1 n/a" in capsys.readouterr().out
+    place.write_text("{}")
+    assert conformance.main() == 1, "what its package has not reviewed"
+
+
 # ---- one order, through the registry -----------------------------------------------------------
 @pytest.fixture
 def tiny(installed: Path) -> BrokerAdapter:
@@ -72,7 +95,7 @@ def tiny(installed: Path) -> BrokerAdapter:
 
 
 @pytest.fixture
-def spec(venue: Venue) -> ConnectionSpec:
+def spec(venue: "Venue") -> ConnectionSpec:
     return ConnectionSpec(
         connection_id="c", account="A1", settings={"host": "127.0.0.1", "port": venue.port},
         credentials={"password": "pw"},
@@ -95,7 +118,7 @@ def place(
 
 
 def test_it_places_closes_and_looks_up(
-    tiny: BrokerAdapter, spec: ConnectionSpec, venue: Venue
+    tiny: BrokerAdapter, spec: ConnectionSpec, venue: "Venue"
 ) -> None:
     told = place(tiny, spec)
     assert isinstance(told, list)
@@ -122,7 +145,7 @@ def test_it_places_closes_and_looks_up(
     ],
 )
 def test_each_trouble_has_its_one_outcome(
-    tiny: BrokerAdapter, spec: ConnectionSpec, venue: Venue, trouble: str,
+    tiny: BrokerAdapter, spec: ConnectionSpec, venue: "Venue", trouble: str,
     outcome: type[BrokerError], code: Code, accepted: int,
 ) -> None:  # fmt: skip
     venue.trouble = trouble
@@ -133,7 +156,7 @@ def test_each_trouble_has_its_one_outcome(
 
 
 def test_what_provably_did_not_leave_is_not_sent(
-    tiny: BrokerAdapter, spec: ConnectionSpec, venue: Venue
+    tiny: BrokerAdapter, spec: ConnectionSpec, venue: "Venue"
 ) -> None:
     away = replace(spec, settings={"host": "127.0.0.1", "port": 1})
     assert isinstance(place(tiny, away), NotSent)
@@ -150,8 +173,26 @@ def test_what_provably_did_not_leave_is_not_sent(
     assert venue.journal == []
 
 
+@pytest.mark.parametrize("reduces", [False, True], ids=["an entry", "an exit"])
+def test_a_log_in_that_is_refused_with_an_unlisted_word_is_no_final_answer(
+    tiny: BrokerAdapter, spec: ConnectionSpec, venue: "Venue", reduces: bool
+) -> None:
+    """ "Come again in a minute", for example: nothing was asked, and nothing is wrong for good."""
+    place(tiny, spec, client_order_id="before")
+    venue.no_entry = "COME_LATER"
+    told = place(tiny, spec, reduce_only=reduces, broker_position_id="1" if reduces else "")
+    assert isinstance(told, NotSent)
+    assert (told.code, "COME_LATER" in told.detail) == (Code.NOT_CONNECTED, True)
+    with pytest.raises(ReadFailed) as failed:
+        asyncio.run(tiny.account(spec))
+    assert failed.value.code is Code.BROKER_UNREACHABLE, "nobody said that the password is wrong"
+    venue.no_entry = ""
+    assert isinstance(place(tiny, spec), list)
+    assert venue.journal == ["before", "id-1"]
+
+
 def test_a_wrong_password_says_what_to_do(
-    tiny: BrokerAdapter, spec: ConnectionSpec, venue: Venue
+    tiny: BrokerAdapter, spec: ConnectionSpec, venue: "Venue"
 ) -> None:
     wrong = replace(spec, credentials={"password": "wrong"})
     (check,) = asyncio.run(tiny.test(wrong))
@@ -176,7 +217,7 @@ def trading(transactional_db: None) -> Iterator[Runtime]:
 
 @pytest.fixture
 def account(
-    installed: Path, venue: Venue, keys: None, feed: Feed, trading: Runtime
+    installed: Path, venue: "Venue", keys: None, feed: Feed, trading: Runtime
 ) -> ExecutionConnection:
     """As its owner adds it: settings by the form, credentials, a test, a subscription."""
     owner = make.user()
@@ -197,7 +238,7 @@ def account(
 
 @pytest.mark.django_db(transaction=True)
 def test_a_published_signal_is_filled_and_what_its_owner_closes_is_learned(
-    account: ExecutionConnection, venue: Venue, feed: Feed, trading: Runtime
+    account: ExecutionConnection, venue: "Venue", feed: Feed, trading: Runtime
 ) -> None:
     cast.signal(feed, created_by=None)
     order = Order.objects.get(connection=account)

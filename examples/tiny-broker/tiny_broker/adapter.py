@@ -109,8 +109,10 @@ class TinyAdapter:
             told = await ask(spec, words, lambda: guard(request))
         except Away as error:
             raise NotSent(Code.NOT_CONNECTED, str(error)) from error
-        except LoginRefused as error:
-            raise Rejected(_code(error), str(error)) from error
+        except LoginRefused as error:  # nothing was asked: an unlisted word is no final answer
+            if code := parse.CODES.get(str(error)):
+                raise Rejected(code, str(error)) from error
+            raise NotSent(Code.NOT_CONNECTED, f"{error} is not listed") from error
         except NoAnswer as error:
             raise OutcomeUnknown(Code.REPLY_LOST, str(error)) from error
         if "error" in told:
@@ -222,10 +224,6 @@ def _check(request: OrderRequest) -> None:
         raise Rejected(Code.STOPS_INVALID, "Tiny keeps no stops")
 
 
-def _code(error: Exception) -> Code:
-    return parse.CODES.get(str(error), Code.CREDENTIALS_REFUSED)
-
-
 async def _read(
     spec: ConnectionSpec, words: dict[str, Any], read: Callable[[dict[str, Any]], T]
 ) -> T:
@@ -235,11 +233,16 @@ async def _read(
     except (Away, NoAnswer) as error:
         raise ReadFailed(Code.BROKER_UNREACHABLE, str(error)) from error
     except LoginRefused as error:
-        raise ReadFailed(_code(error), str(error)) from error
+        raise _failed(error, "") from error
     if "error" in told:
-        known = parse.CODES.get(str(told["error"]), Code.BROKER_UNREACHABLE)
-        raise ReadFailed(known, str(told.get("text", told["error"])))
+        raise _failed(told["error"], str(told.get("text", "")))
     try:
         return read(told)
     except NONSENSE as error:
         raise ReadFailed(Code.BROKER_UNREACHABLE, f"not understood: {told!r:.500}") from error
+
+
+def _failed(error: object, text: str) -> ReadFailed:
+    """What is not listed is not believed: it says neither that the password is wrong, nor why."""
+    code = parse.CODES.get(str(error), Code.BROKER_UNREACHABLE)
+    return ReadFailed(code, f"{error} {text}".strip())

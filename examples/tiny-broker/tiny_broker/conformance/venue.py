@@ -16,13 +16,17 @@ Words = dict[str, Any]
 
 @dataclass
 class Venue:
-    """One account A1 with the password `pw`. trouble: of the next order, by name."""
+    """One account A1 with the password `pw`. trouble: of the next order, by name.
+
+    no_entry: the error that each log-in is answered with, whoever comes.
+    """
 
     port: int = 0
     journal: list[str] = field(default_factory=list)
     orders: list[Words] = field(default_factory=list)
     open: dict[str, Words] = field(default_factory=dict)
     trouble: str = ""
+    no_entry: str = ""
 
     def answer(self, asked: Words) -> Words | None:
         """None: hang up without a word."""
@@ -43,9 +47,12 @@ class Venue:
             del self.open[position["position"]]
 
     def _login(self, asked: Words) -> Words:
+        if self.no_entry:
+            return {"error": self.no_entry}
         if asked["account"] != "A1":
             return {"error": "NO_ACCOUNT"}
-        return {"ok": True} if asked["password"] == "pw" else {"error": "BAD_PASSWORD"}
+        right = "pw"  # what the double takes
+        return {"ok": True} if asked["password"] == right else {"error": "BAD_PASSWORD"}
 
     def _account(self, _: Words) -> Words:
         money = {"balance": "10000", "equity": "10000", "margin": "0", "leverage": "30"}

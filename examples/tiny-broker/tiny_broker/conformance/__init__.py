@@ -1,20 +1,20 @@
-"""The example of docs/adding-a-broker.md: what a newcomer's adapter is held to on its first day."""
+"""The stage: what an adapter is held to on its first day, against a broker that it brings along.
+
+`python -m tests.conformance --adapter tiny` finds it by the entry point `fillcast.conformance`;
+--review writes into reviewed.json what does not apply, and why.
+"""
 
 import contextlib
-import importlib
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from decimal import Decimal as D
-from pathlib import Path
 
-from brokers.base import BrokerAdapter
 from brokers.conformance.run import Open
 from brokers.conformance.stage import Offer, Stage, Trouble
 from brokers.messages import ConnectionSpec
-from tests.third_party.venue import Venue, serving
+from tiny_broker.adapter import create
+from tiny_broker.conformance.venue import Venue, serving
 
-EXAMPLE = Path(__file__).parents[3] / "examples" / "tiny-broker"
 FIXED = "the example's prices stand still and it fills at once"
 NO_FAULT = "the example's double has no such trouble"
 FAULTS = {
@@ -36,7 +36,7 @@ class TinyStage(Stage):
     quantity = D(120)
 
     def __init__(self, venue: Venue) -> None:
-        self.adapter = _adapter()
+        self.adapter = create()
         self.venue = venue
         settings = {"host": "127.0.0.1", "port": venue.port}
         self.spec = ConnectionSpec("c1", "A1", settings=settings, credentials={"password": "pw"})
@@ -59,7 +59,7 @@ class TinyStage(Stage):
         return replace(self.spec, credentials={"password": "open sesame"})
 
     async def anew(self) -> None:
-        self.adapter = _adapter()
+        self.adapter = create()
 
     async def owner_closes(self, broker_position_id: str) -> None:
         self.venue.owner_closes()
@@ -69,16 +69,6 @@ class TinyStage(Stage):
 
     async def end(self) -> None:
         self.venue.trouble = ""
-
-
-def _adapter() -> BrokerAdapter:
-    """As its entry point makes it, from the folder that docs/adding-a-broker.md shows."""
-    sys.path.insert(0, str(EXAMPLE))
-    try:
-        made: BrokerAdapter = importlib.import_module("tiny_broker.adapter").create()
-    finally:
-        sys.path.remove(str(EXAMPLE))
-    return made
 
 
 @contextlib.asynccontextmanager
