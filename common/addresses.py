@@ -13,6 +13,7 @@ Network = IPv4Network | IPv6Network
 NAT64 = IPv6Network("64:ff9b::/96")
 LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")
 """A network's own translators; where in the address the IPv4 one stands is theirs to say."""
+SITE_LOCAL = IPv6Network("fec0::/10")  # given up by RFC 3879, and some networks still route it
 IN_THE_LAST_BITS = (NAT64, IPv6Network("::ffff:0:0/96"), IPv6Network("::ffff:0:0:0/96"))
 COMPATIBLE = IPv6Network("::/96")
 _NO_IPV4 = (IPv6Address("::"), IPv6Address("::1"))
@@ -35,4 +36,4 @@ def leads_to(address: Address) -> Address:
 def is_public(address: Address) -> bool:
     """Whether it leads to one machine of the internet that anybody may reach."""
     real = leads_to(address)
-    return real.is_global and not real.is_multicast and real not in LOCAL_NAT64
+    return real.is_global and not any((real.is_multicast, real in LOCAL_NAT64, real in SITE_LOCAL))

@@ -12,6 +12,8 @@ from django.conf import settings
 from django.db import OperationalError, connection
 
 from brokers.messages import Quote
+from connections.disallowed import mark_disallowed
+from connections.lanes import GENERAL
 from connections.probing import look_again
 from connections.tasks import look_for_tests
 from execution import services, tasks
@@ -146,6 +148,8 @@ def start_trading(
             ("lanes nobody holds", seconds, services.tell_unheld),
         )
     witness.begin()  # before anything is claimed
+    if tasks.MAINTENANCE in role:  # what has a session is judged by whoever takes its lane
+        mark_disallowed([GENERAL])
     _spare_the_collector()
     return runtime.begin(role, on_lane, every=every)
 

@@ -145,6 +145,7 @@ class Runtime:
         self._ended.set()
         if self._renewing is not None:
             self._renewing.join(2)  # or it would write the lease anew
+        self.lanes.give_back(self.lanes.names)  # what a round took while the others were given back
         run("DELETE FROM execution_workerlease WHERE id = %s", (self.id,))
         return idle
 

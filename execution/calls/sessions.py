@@ -22,6 +22,7 @@ from brokers.registry import adapter_for
 from common.clocks import machine_time
 from common.sql import array, rows
 from connections import lanes as of_process
+from connections.disallowed import mark_disallowed
 from connections.polling import read_accounts, refresh_due_accounts
 from connections.selectors import spec_from_row
 from connections.testing import on_loop
@@ -165,6 +166,7 @@ class Sessions:
         and tried again less and less often (`connections.probing`)."""
         fresh, self._fresh = self._fresh, set()
         if fresh:
+            mark_disallowed(fresh)
             read_accounts(rows(TO_OPEN, (array(fresh),)), run=on_loop, adapter=adapter_for)
         now = machine_time()
         if now - self._rested_at > REST_EVERY_SECONDS:

@@ -1,10 +1,12 @@
 """Whose account it is, where several say that it is theirs: a passed test says it."""
 
+from importlib import import_module
 from ipaddress import ip_network
 from threading import Barrier
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.db import IntegrityError
 from pytest_django import Settings
 
@@ -243,3 +245,21 @@ def test_the_database_keeps_a_claim_single(alice: User, mallory: User) -> None:
     with pytest.raises(IntegrityError, match="one_claim_an_account"):
         run_sql("UPDATE connections_executionconnection SET claim = 'x' WHERE id = ANY(%s)",
                 ([row.pk for row in rows],))  # fmt: skip
+
+
+def test_what_was_tested_before_there_were_claims_holds_its_own(alice: User) -> None:
+    """By the migration; a kind that nobody here knows claims with its next test."""
+    tested, untested = make.connection(alice, account="1"), connect(alice, account="2")
+    named = make.connection(alice, type="crypto", account="main", exchange_name="kraken")
+    unknown = make.connection(alice, type="gone", account="3")
+    failing = make.connection(alice, type="mt5", account="4", settings={"server": "Alpha"},
+                              health_status="ERROR")  # fmt: skip
+    archived = make.connection(alice, account="5")
+    services.archive_connection(archived.pk, by=alice)
+    ConnectionHealth.objects.update(needs_test=False)
+    import_module("connections.migrations.0014_claims").give_claims(apps, None)
+    assert claim(tested) == "paper|||1|"
+    assert claim(failing) == "mt5||alpha|4|"
+    assert {claim(row) for row in (untested, named, unknown, archived)} == {""}
+    waiting = ConnectionHealth.objects.filter(needs_test=True).values_list("pk", flat=True)
+    assert list(waiting) == [untested.pk]

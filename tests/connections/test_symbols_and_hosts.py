@@ -12,8 +12,11 @@ from pytest_django import Settings
 from common.codes import Code
 from common.errors import InvalidInputError
 from config.kinds import OwnedNetwork
-from connections import hosts
+from connections import health, hosts
+from connections.disallowed import mark_disallowed
+from connections.models import ConnectionHealth
 from connections.symbols import Listed, canonical, preferred, resolve
+from tests.connections import make
 
 NAMES = {
     "EURUSD": "EUR/USD", "EUR_USD": "EUR/USD", "EURUSD.m": "EUR/USD", "EURUSD-pro": "EUR/USD",
@@ -64,7 +67,7 @@ def test_the_owners_choice_comes_first() -> None:
 OURS = """
 127.0.0.1 127.1 2130706433 0x7f000001 10.1.2.3 192.168.0.1:4001 169.254.169.254 localhost
 LOCALHOST. broker.internal redis [::1]:80 ::ffff:127.0.0.1 fe80::1%eth0 fd00::1 0.0.0.0
-64:ff9b::a00:7 64:ff9b::7f00:1 64:ff9b:1::808:808 2002:a00:7:: 2002:7f00:1::1 ::10.0.0.7
+fec0::1 64:ff9b::a00:7 64:ff9b::7f00:1 64:ff9b:1::808:808 2002:a00:7:: 2002:7f00:1::1 ::10.0.0.7
 2001:0:808:808::f5ff:fff8 ::ffff:0:10.0.0.7 [64:ff9b::a9fe:a9fe]:4001
 http://127.0.0.1/x https://user:pw@10.0.0.1:8443/ 224.0.0.1 100.64.0.1
 """.split()  # noqa: SIM905
@@ -148,3 +151,30 @@ def test_a_gateway_of_one_user_is_nobody_elses(
     for username in ("alice", "bob"):  # the name may lead elsewhere by the next connect
         with pytest.raises(InvalidInputError):
             hosts.check_resolved({"host": "gw.example.com"}, username=username)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_may_not_name_a_gateway_any_more_is_told_so_and_trades_nothing_there(
+    settings: Settings,
+) -> None:
+    """FILLCAST_HOST_OWNERS is set because somebody has connected there already."""
+    settings.FILLCAST_BROKER_HOSTS = (ipaddress.ip_network("10.0.0.0/8"),)
+    alice, bob = make.user("alice"), make.user("bob")
+    here, there = {"host": "10.0.0.5"}, {"host": "10.0.0.6"}
+    owners, strangers, other = (
+        make.connection(user, type="ibkr", settings=at)
+        for user, at in ((alice, here), (bob, here), (bob, there))
+    )
+    lanes = {owners.lane, strangers.lane, other.lane}
+    assert mark_disallowed(lanes) == []
+    settings.FILLCAST_HOST_OWNERS = (OwnedNetwork(ipaddress.ip_network("10.0.0.5"), "alice"),)
+    assert mark_disallowed({"sessions.77"}) == []  # whoever takes its lane judges it
+    assert mark_disallowed(lanes) == [strangers.pk]
+    told = ConnectionHealth.objects.get(pk=strangers.pk)
+    assert (told.status, told.needs_test, told.reconciled_at) == ("ERROR", True, None)
+    assert "is somebody else's gateway" in told.last_error
+    health.mark_active([strangers.pk])  # an answer is no permission
+    assert ConnectionHealth.objects.get(pk=strangers.pk).status == "ERROR"
+    assert mark_disallowed(lanes) == []  # once is enough
+    settings.FILLCAST_BROKER_HOSTS = ()
+    assert set(mark_disallowed(lanes)) == {owners.pk, other.pk}

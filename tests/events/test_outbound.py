@@ -20,7 +20,7 @@ LOOPBACK = [ipaddress.ip_network("127.0.0.0/8")]
         "0.0.0.0", "224.0.0.1", "255.255.255.255", "::1", "::", "fe80::1", "fc00::1", "ff02::1",
         "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe",
         "2002:7f00:1::", "2001:0:0:0:0:0:80ff:fffe", "64:ff9b:1::7f00:1", "64:ff9b:1::808:808",
-        "::127.0.0.1", "::ffff:0:10.0.0.1", "fe80::1%eth0", "2002:a9fe:a9fe::1",
+        "::127.0.0.1", "::ffff:0:10.0.0.1", "fe80::1%eth0", "fec0::1", "2002:a9fe:a9fe::1",
     ],
 )  # fmt: skip
 def test_private_addresses_are_refused_however_they_are_written(text: str) -> None:
