@@ -1,6 +1,7 @@
 """Questions to TWS. A part is never an answer: each of them raises ReadFailed instead."""
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -29,6 +30,7 @@ from brokers.messages import (
 from common.clocks import market_now
 from common.codes import Code
 
+log = logging.getLogger(__name__)
 HELD_BACK = frozenset({"PendingSubmit", "ApiPending"})  # TWS has it, IBKR has not confirmed it
 NOT_RESTING = frozenset({"Filled", "Cancelled", "ApiCancelled", "Inactive"})
 
@@ -105,7 +107,8 @@ async def open_orders(session: Session) -> list[BrokerOrder]:
     await _learn_names(session)
     snapshot = await session.snapshot()
     if gap := next((one[0] for one in snapshot.open if len(one) == 1), None):
-        raise ReadFailed(Code.BROKER_UNREACHABLE, f"an order of somebody else's: {gap}")
+        log.warning("ibkr: somebody else's order is not understood: %r", gap)  # not theirs to read
+        raise ReadFailed(Code.BROKER_UNREACHABLE, "somebody else's order cannot be read")
     executed = {one[0]: one[1] for one in snapshot.open if len(one) == 2}
     told: dict[int, BrokerOrder] = {}
     for contract, order, state in (one for one in snapshot.open if len(one) == 3):
