@@ -171,7 +171,9 @@ def _opening(exchange: str, *, swap: bool = False) -> Open:
 STAGES = {
     "binance spot": _opening("binance"),
     "binance perpetuals": _opening("binance", swap=True),
+    "bybit spot": _opening("bybit"),
     "bybit perpetuals": _opening("bybit", swap=True),
+    "okx spot": _opening("okx"),
     "okx perpetuals": _opening("okx", swap=True),
     "kraken spot": _opening("kraken"),
 }
