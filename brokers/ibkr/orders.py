@@ -7,9 +7,10 @@ from typing import Any
 from ib_async import order as theirs
 from ib_async.contract import Contract
 
+from brokers import ticks
 from brokers.base import Rejected
 from brokers.ibkr.contracts import fields_of
-from brokers.ibkr.parse import NO_LIMIT, multiplier_of, on_the_wire, parts_of, to_tick
+from brokers.ibkr.parse import NO_LIMIT, multiplier_of, on_the_wire, parts_of
 from brokers.ibkr.records import ENTRY, STOP, TARGET, Record
 from brokers.messages import OrderRequest, OrderType, Quote, Side, TimeInForce
 from common.codes import Code
@@ -49,8 +50,8 @@ def record_of(request: OrderRequest, details: Any) -> Record:
         order_type=request.order_type,
         time_in_force=request.time_in_force,
         quantity=request.quantity,
-        limit_price=None if limit is None else to_tick(limit, tick, request.side),
-        stop_price=None if stop is None else to_tick(stop, tick, None),
+        limit_price=limit and ticks.entry(limit, tick, request.side, OrderType.LIMIT),
+        stop_price=stop and ticks.entry(stop, tick, request.side, OrderType.STOP),
         oca_group=group_of(request),
         is_exit=is_exit,
     )
@@ -97,7 +98,7 @@ def group_of(request: OrderRequest) -> str:
 
 def leg_of(entry: Record, leg: str, price: Decimal, quantity: Decimal, tick: Decimal) -> Record:
     """Return the record of a stop or a target of an entry's position."""
-    nearest = to_tick(price, tick, None)
+    on_grid = ticks.level(price, tick, entry.side)
     return Record(
         connection_id=entry.connection_id,
         client_order_id=entry.client_order_id,
@@ -109,8 +110,8 @@ def leg_of(entry: Record, leg: str, price: Decimal, quantity: Decimal, tick: Dec
         order_type=OrderType.STOP if leg == STOP else OrderType.LIMIT,
         time_in_force=TimeInForce.GTC,
         quantity=quantity,
-        limit_price=nearest if leg == TARGET else None,
-        stop_price=nearest if leg == STOP else None,
+        limit_price=on_grid if leg == TARGET else None,
+        stop_price=on_grid if leg == STOP else None,
         oca_group=entry.oca_group,
         is_exit=True,
     )

@@ -6,7 +6,7 @@ ib_async reads numbers as floats; `repr` gives back the digits that were on the 
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from typing import Any
 
 from ib_async.contract import Contract, ContractDetails
@@ -59,14 +59,6 @@ def on_the_wire(number: Decimal) -> str:
     """Write a number without an exponent and without idle zeros."""
     text = format(number, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def to_tick(value: Decimal, tick: Decimal, side: Side | None) -> Decimal:
-    """Bring a price onto the grid. side: of a limit, which must not get worse; None: nearest."""
-    if tick <= 0:
-        return value
-    rounding = {None: ROUND_HALF_EVEN, Side.BUY: ROUND_FLOOR, Side.SELL: ROUND_CEILING}[side]
-    return (value / tick).to_integral_value(rounding) * tick
 
 
 def parts_of(ref: str) -> tuple[str, str] | None:

@@ -43,11 +43,10 @@ class Session:
         self.names: dict[int, str] = {}  # conId → the symbol that our map gives it
         self.details: dict[str | int, Any] = {}  # symbol or conId → ContractDetails
         self.unknown: set[str] = set()  # symbols that IBKR does not have
-        self.read_only, self.currency = False, ""
+        self.read_only, self.currency, self.garbage = False, "", ""
         self.steady_since = 0.0  # on the loop's clock: the line is open, IBKR stands behind it
         self.wrong_zone = ""  # what is wrong with the setting: then nobody is surely absent
         self.rates: dict[str, Decimal] = {}  # currency → what one of it is in the account's own
-        self.garbage = ""
         self._hearing = Hearing(
             place.connection_id, place.account, ledger, self.name_of, self.want_sync
         )

@@ -1,11 +1,19 @@
 """Stops, targets and cancels: changed under the same id, by the session that placed them."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from brokers.base import NotSent, OutcomeUnknown, Rejected
-from brokers.messages import CancelRequest, CheckResult, ModifyRequest, ReportKind
+from brokers.messages import (
+    CancelRequest,
+    CheckResult,
+    ModifyRequest,
+    OrderType,
+    ReportKind,
+    Side,
+)
 from common.clocks import machine_time
 from common.codes import Code
 from tests.ibkr.cast import Stage, exit_of, limit, order, played, protected
@@ -48,6 +56,52 @@ async def test_a_level_made_anew_is_known_to_the_next_process(stage: Stage) -> N
     stage.venue.cancel(stage.venue.order(f"{ID}:sl"))  # and by another's hand
     (gone, *_) = await stage.heard(ReportKind.LEVELS, of=lambda r: r.stop_loss is None)
     assert gone.take_profit == Decimal("1.12")
+
+
+@pytest.mark.parametrize(
+    ("side", "stop", "target", "sent"),
+    [
+        (Side.BUY, "1.09001", "1.12001", ("1.09005", "1.12005")),
+        (Side.SELL, "1.12004", "1.09004", ("1.12", "1.09")),
+    ],
+)
+def test_a_level_between_two_ticks_never_loses_more_or_gains_less(
+    side: Side, stop: str, target: str, sent: tuple[str, str]
+) -> None:
+    @played
+    async def test(stage: Stage) -> None:
+        below, above = Decimal(stop), Decimal(target)
+        await stage.submit(order(side=side, stop_loss=below, take_profit=above))
+        resting = stage.venue.order(f"{ID}:sl").aux, stage.venue.order(f"{ID}:tp").limit
+        assert resting == sent
+        received = list(stage.venue.received)
+        await stage.adapter.modify(stage.spec, move(stop, target))
+        assert stage.venue.received == received  # they are what was said
+
+    test()
+
+
+@pytest.mark.parametrize(
+    ("side", "field", "price", "sent"),
+    [
+        (Side.BUY, "stop_price", "1.20001", "1.20005"),
+        (Side.SELL, "stop_price", "1.00004", "1"),
+        (Side.BUY, "limit_price", "1.00004", "1"),
+        (Side.SELL, "limit_price", "1.20001", "1.20005"),
+    ],
+)
+def test_an_entry_between_two_ticks_is_never_worse_or_earlier(
+    side: Side, field: str, price: str, sent: str
+) -> None:
+    @played
+    async def test(stage: Stage) -> None:
+        kind = OrderType.STOP if field == "stop_price" else OrderType.LIMIT
+        said_as: dict[str, Any] = {field: Decimal(price)}
+        await stage.submit(order(side=side, order_type=kind, **said_as))
+        said = stage.venue.order(ID)
+        assert (said.aux if kind is OrderType.STOP else said.limit) == sent
+
+    test()
 
 
 @played

@@ -55,21 +55,6 @@ def test_numbers_go_out_plain() -> None:
     assert [parse.on_the_wire(Decimal(one)) for one in said] == plain
 
 
-@pytest.mark.parametrize(
-    ("price", "side", "on_grid"),
-    [
-        ("1.10007", Side.BUY, "1.10005"), ("1.10007", Side.SELL, "1.10010"),
-        ("1.10007", None, "1.10005"), ("1.10008", None, "1.10010"),
-    ],
-)  # fmt: skip
-def test_a_limit_on_the_grid_is_never_worse(price: str, side: Side | None, on_grid: str) -> None:
-    assert parse.to_tick(Decimal(price), Decimal("0.00005"), side) == Decimal(on_grid)
-
-
-def test_without_a_grid_a_price_stays() -> None:
-    assert parse.to_tick(Decimal("1.23"), Decimal(0), None) == Decimal("1.23")
-
-
 def test_references_of_ours() -> None:
     assert parse.parts_of("abc00000000000001") == ("abc00000000000001", "")
     assert parse.parts_of("abc00000000000001:sl") == ("abc00000000000001", "sl")
