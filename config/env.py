@@ -295,6 +295,13 @@ OUTBOUND_HOSTS = outside(
     "",
     "Private networks that notifications and webhooks may be sent to; public ones always may.",
 )
+PUBLISHED_WINDOWS = outside(
+    "FILLCAST_PUBLISHED_WINDOWS",
+    yes_or_no(),
+    "yes",
+    "Whether the maintenance windows that brokers publish count. No: only your own (console:"
+    " Maintenance).",
+)
 PAPER_BROKER = outside(
     "FILLCAST_PAPER_BROKER",
     optional(text("host:port", r"[A-Za-z0-9.\[\]:_-]+:[0-9]{1,5}")),

@@ -12,6 +12,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import structlog
+from django.conf import settings
 
 from brokers.windows import (
     BUILT_IN,
@@ -40,7 +41,8 @@ WHERE connection_id = ANY(%s::uuid[]) AND unreachable_at IS NOT NULL
 
 def windows() -> list[Window]:
     """Return all that count: the brokers' published ones and the operators' own."""
-    return [*BUILT_IN, *_own()]
+    published = BUILT_IN if settings.FILLCAST_PUBLISHED_WINDOWS else ()
+    return [*published, *_own()]
 
 
 def _own() -> Iterator[Window]:

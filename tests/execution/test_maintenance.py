@@ -4,7 +4,9 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 import pytest
+from pytest_django import Settings
 
+from brokers.windows import BUILT_IN
 from common.clocks import market_now
 from connections import health, host_circuits, maintenance
 from connections.models import ConnectionHealth, ExecutionConnection, MaintenanceWindow
@@ -163,3 +165,10 @@ def test_a_window_of_a_zone_that_is_not_known_any_more_counts_for_nobody(feed: F
     assert "Ours." in [one.window.note for one in maintenance.open_now()]
     MaintenanceWindow.objects.filter(pk=theirs.pk).delete()
     assert all(one.window.zone != "Mars/Olympus" for one in maintenance.open_now())
+
+
+def test_published_windows_count_unless_operators_have_their_own(settings: Settings) -> None:
+    settings.FILLCAST_PUBLISHED_WINDOWS = True
+    assert maintenance.windows() == list(BUILT_IN)
+    settings.FILLCAST_PUBLISHED_WINDOWS = False
+    assert maintenance.windows() == []

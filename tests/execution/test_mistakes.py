@@ -16,7 +16,7 @@ from brokers.messages import ConnectionSpec, OrderReport, OrderRequest
 from common.codes import Code
 from common.embedded.processes import wait_until
 from common.sealing import new_private_key, public_key_of
-from connections import maintenance, testing
+from connections import testing
 from connections.credentials import seal_credentials
 from connections.lanes import GENERAL
 from connections.models import ConnectionHealth, ExecutionConnection, Instrument
@@ -50,12 +50,6 @@ def keys(settings: Any) -> None:
     settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
     settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (private,)
     settings.FILLCAST_BROKER_HOSTS = (ip_network("127.0.0.0/8"),)
-
-
-@pytest.fixture(autouse=True)
-def on_a_working_day(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The brokers' published windows would forgive at a weekend what these tests are about."""
-    monkeypatch.setattr(maintenance, "BUILT_IN", ())
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from brokers.windows import BUILT_IN
 from common.clocks import machine_time
-from connections import health, maintenance, silence, tasks
+from connections import health, silence, tasks
 from connections.models import ConnectionHealth, ExecutionConnection, MaintenanceWindow
 from events.facts import Happening
 from events.models import ALARMS, Event
@@ -105,7 +105,6 @@ def test_after_an_outage_of_ours_nobody_is_blamed(
 ) -> None:
     heard(alice, minutes=300)
     assert silence.tell_silent(awake_seconds=silence.OPEN_SECONDS - 1) == 0
-    monkeypatch.setattr(maintenance, "BUILT_IN", ())
     monkeypatch.setattr(tasks, "_began", machine_time() - silence.OPEN_SECONDS)
     monkeypatch.setattr(tasks, "refresh_due_accounts", lambda: None)
     tasks.refresh_accounts()  # the minute's round tells it
