@@ -313,10 +313,16 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionSpec:
-    """What an adapter needs to know of one connection; credentials are opened by the caller."""
+    """What an adapter needs to know of one connection; credentials are opened by the caller.
+
+    identity: what its last passed test heard the broker call the account (`AccountState.identity`);
+    '': nothing. Where credentials are of another one an adapter makes no call: NotSent or
+    ReadFailed OTHER_ACCOUNT. What is not there, on another account, proves nothing.
+    """
 
     connection_id: str
     account: str
     exchange_name: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     credentials: Mapping[str, str] = field(default_factory=dict)
+    identity: str = ""

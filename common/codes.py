@@ -359,6 +359,12 @@ class Code(StrEnum):
         "Broker: login or password not accepted.",
         "Enter the credentials again and run the connection test.",
     )
+    OTHER_ACCOUNT = (
+        "OTHER_ACCOUNT",
+        "These credentials are of another account at the broker than the one that is traded here.",
+        "Enter credentials of that account again. Another one needs a connection of its own, or "
+        "this one with nothing open.",
+    )
     UNKNOWN_ACCOUNT = (
         "UNKNOWN_ACCOUNT",
         "The broker does not know this account.",

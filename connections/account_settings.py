@@ -15,6 +15,7 @@ from connections import hosts
 
 LONGEST_SCOPE = 120
 LONGEST_CLAIM = 500
+LONGEST_IDENTITY = 120
 _SECRETS = ("password", "secret", "token", "api_key", "apikey", "passphrase", "private_key")
 
 

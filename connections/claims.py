@@ -16,6 +16,7 @@ from common.sql import rows
 from connections import health
 from connections.account_settings import claim_of
 from connections.models import ConnectionHealth, ExecutionConnection, HealthStatus
+from connections.open import in_words, what_is_open
 
 GAVE_WAY = (
     "Another connection has passed a test with this account. If the account is yours, change its "
@@ -26,8 +27,8 @@ GAVE_WAY = (
 class ClaimedError(ConflictError):
     """The account is another connection's. hint: what to do."""
 
-    def __init__(self, detail: str, hint: str) -> None:
-        super().__init__(Code.STATE_CONFLICT, detail)
+    def __init__(self, detail: str, hint: str, code: Code = Code.STATE_CONFLICT) -> None:
+        super().__init__(code, detail)
         self.hint = hint
 
 
@@ -52,6 +53,7 @@ def take(connection: ExecutionConnection, told: AccountState, *, tested_at: date
     states = {state.pk: state for state in found.select_for_update(no_key=True)}
     if _is_outdated(states[connection.pk], tested_at):
         return
+    _remember(connection, told.identity)
     if holder is not None:
         if _stands(states[holder.pk]):
             raise _claimed(holder, connection)
@@ -60,6 +62,19 @@ def take(connection: ExecutionConnection, told: AccountState, *, tested_at: date
         ConnectionHealth.objects.filter(pk=holder.pk).update(needs_test=True)
     live.filter(pk=connection.pk).exclude(claim=claim).update(claim=claim)
     ConnectionHealth.objects.filter(pk=connection.pk, needs_test=True).update(needs_test=False)
+
+
+def _remember(connection: ExecutionConnection, identity: str) -> None:
+    """Note what the broker calls the account. While something is open it must be the one that it
+    was: else the books of another account would be taken for its own. Raises ClaimedError."""
+    mine = ExecutionConnection.objects.filter(pk=connection.pk)
+    was = mine.values_list("identity", flat=True).get()
+    if not identity or identity == was:
+        return
+    if was and (found := what_is_open(connection.pk)):
+        code = Code.OTHER_ACCOUNT
+        raise ClaimedError(f"{code.sentence} Open there: {in_words(found)}.", code.hint, code)
+    mine.update(identity=identity)
 
 
 def _is_outdated(state: ConnectionHealth, tested_at: datetime) -> bool:

@@ -45,7 +45,7 @@ def spec_for(connection: ExecutionConnection) -> ConnectionSpec:
 
 def spec_from_row(row: Any) -> ConnectionSpec:
     """The same for a row of a statement, which has `connection_id`, `type`, `account`,
-    `exchange_name`, `settings`, `sealed_credentials` and `owner_id`.
+    `exchange_name`, `settings`, `sealed_credentials`, `identity` and `owner_id`.
 
     Credentials that do not open are left out and told to the log: one connection's trouble must
     not fail its neighbours in a bundle. Its adapter then answers NotSent or NO_CREDENTIALS.
@@ -67,6 +67,7 @@ def _spec(source: Any, connection_id: UUID, opened: dict[str, str]) -> Connectio
         exchange_name=source.exchange_name,
         settings=source.settings,
         credentials=opened,
+        identity=source.identity,
     )
 
 
@@ -192,7 +193,8 @@ def accounts_due(limit: int, *, older_than_seconds: float) -> Sequence[Any]:
     return rows(
         f"""
         SELECT c.id AS connection_id, c.type, c.account, c.exchange_name, c.settings,
-          c.sealed_credentials, coalesce(c.user_id, c.admin_id) AS owner_id, c.broker_host
+          c.sealed_credentials,
+          c.identity, coalesce(c.user_id, c.admin_id) AS owner_id, c.broker_host
         FROM connections_executionconnection c
         JOIN connections_connectionhealth h ON h.connection_id = c.id
         LEFT JOIN connections_accountsnapshot a ON a.connection_id = c.id

@@ -22,7 +22,7 @@ from brokers.base import (
     not_offered,
     submit_each,
 )
-from brokers.crypto import history, lookup, orders, parse, prices, reads, sending, telling
+from brokers.crypto import history, lookup, orders, parse, prices, reads, sending, telling, whose
 from brokers.crypto.checks import run as run_checks
 from brokers.crypto.clients import Client, Clients
 from brokers.crypto.exchanges import ARRIVES_SECONDS, Lookup, rules
@@ -233,10 +233,15 @@ class Crypto:
     # ---- within ---------------------------------------------------------------------------
     async def _before(self, spec: ConnectionSpec) -> Client:
         """The client of an account, for a call that changes something. Raises NotSent, Rejected."""
-        return await sending.before(spec, self._clients.of(spec))
+        return await sending.before(spec, self._of(spec))
 
     async def _read(self, spec: ConnectionSpec, ask: Callable[[Client], Awaitable[T]]) -> T:
-        return await sending.reading(spec, self._clients.of(spec), ask)
+        return await sending.reading(spec, self._of(spec), ask)
+
+    async def _of(self, spec: ConnectionSpec) -> Client:
+        """Its client, if the key is of the account that was tested. Raises ReadFailed and ccxt's
+        errors."""
+        return await whose.check(await self._clients.of(spec), spec)
 
     async def _find(
         self, client: Client, *, spec: ConnectionSpec, name: str, symbol: str

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from brokers.base import ReadFailed, Rejected
-from brokers.crypto import orders, reads
+from brokers.crypto import orders, reads, whose
 from brokers.crypto.clients import Client, Clients
 from brokers.crypto.exchanges import CHECKED
 from brokers.crypto.sending import scrub
@@ -36,6 +36,7 @@ async def run(clients: Clients, spec: ConnectionSpec) -> list[Check]:
     if balance.result is FAIL:
         return checks
     checks += [_allowed(balance), *_symbols(client), *_fees(client)]
+    checks += await _whose(spec, client)
     looks = (
         ("position mode", _position_mode), ("account kind", _account_kind), ("rights", _rights),
         ("nonces", _nonces),
@@ -126,6 +127,20 @@ async def _maybe(
     except Exception as error:
         detail = scrub(f"{type(error).__name__} {error}", spec)
         return [Check(name, WARN, f"not told: {detail}", "Look it up at the exchange.")]
+
+
+async def _whose(spec: ConnectionSpec, client: Client) -> list[Check]:
+    """Whether the key is of the account that was tested before, where that is known."""
+    if not spec.identity:
+        return []
+    try:
+        await whose.check(client, spec)
+    except ReadFailed as error:
+        return [Check("key", FAIL, f"{error.code.sentence} {error.detail}", error.code.hint)]
+    except Exception as error:
+        detail = scrub(f"{type(error).__name__} {error}", spec)
+        return [Check("key", WARN, f"whose it is was not told: {detail}", "Test again.")]
+    return [Check("key", OK, "of the account that was tested before")]
 
 
 async def _position_mode(client: Client) -> list[Check]:

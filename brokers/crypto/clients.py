@@ -45,6 +45,7 @@ class Client:
     budgets: Budgets
     markets_at: float = 0.0
     is_renewing: bool = False
+    identity: str | None = None  # see whose.py; None: not asked yet
 
     @property
     def is_fresh(self) -> bool:

@@ -105,8 +105,10 @@ def _amount(
     step = parse.number(market["precision"]["amount"])
     if amount % step:
         raise Rejected(Code.VOLUME_INVALID, f"the step is {instrument.quantity_step:f}")
-    if not instrument.quantity_min <= request.quantity <= instrument.quantity_max:
-        least, most = instrument.quantity_min, instrument.quantity_max
+    least, most = instrument.quantity_min, instrument.quantity_max
+    if _closes_a_rest(client, request):
+        least = instrument.quantity_step
+    if not least <= request.quantity <= most:
         raise Rejected(Code.VOLUME_INVALID, f"from {least:f} to {most:f}")
     cost = parse.least_cost(market)
     if price is not None and not request.reduce_only and price * request.quantity < cost:
@@ -115,6 +117,15 @@ def _amount(
     if Decimal(written) != amount:
         raise Rejected(Code.VOLUME_INVALID, f"ccxt would send {written} for {amount:f}")
     return written
+
+
+def _closes_a_rest(client: Client, request: OrderRequest) -> bool:
+    """Whether the exchange itself is to say if the order is too small: an exit of perpetuals may
+    close what a partial exit, or a minimum that was raised since, has left. Binance's minimum worth
+    is "unless you choose reduce only" (-4164); Bybit closes a rest by `reduceOnly`; OKX's least
+    size is its step, mostly. On spot each order is an order: what is below the least cannot be
+    sold, and is no position (`spot.sellable`)."""
+    return client.settings.market == "swap" and request.reduce_only
 
 
 def _params(client: Client, request: OrderRequest) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from brokers.base import ReadFailed
-from brokers.crypto import parse, spot
+from brokers.crypto import parse, spot, whose
 from brokers.crypto.clients import Client
 from brokers.crypto.exchanges import Total
 from brokers.messages import AccountState, BrokerOrder, BrokerPosition, Instrument, PositionMode
@@ -55,6 +55,7 @@ async def account(client: Client, name: str = "") -> AccountState:
         time=datetime.now(UTC),
         trading_allowed=_may_trade(read),
         demo=client.settings.sandbox,
+        identity=await whose.identity(client),
     )
 
 

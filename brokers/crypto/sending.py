@@ -128,6 +128,7 @@ def unreadable(flight: Flight, spec: ConnectionSpec, why: Exception) -> OutcomeU
     return OutcomeUnknown(Code.REPLY_LOST, scrub(f"{why}: {flight.body}", spec))
 
 
+NOT_THE_ORDERS = frozenset({Code.LIBRARY_MISSING, Code.RATE_LIMITED, Code.OTHER_ACCOUNT})
 FINAL = frozenset({Code.CREDENTIALS_REFUSED, Code.TRADING_DISABLED})
 OF_READS = FINAL | {Code.RATE_LIMITED, Code.BROKER_CLOCK}
 
@@ -156,8 +157,7 @@ async def before(spec: ConnectionSpec, opening: Awaitable[Client]) -> Client:
         async with asyncio.timeout(CALL_SECONDS):
             return await opening
     except BrokerError as error:
-        ours = error.code in (Code.LIBRARY_MISSING, Code.RATE_LIMITED)
-        wrong = NotSent if ours else Rejected
+        wrong = NotSent if error.code in NOT_THE_ORDERS else Rejected
         raise wrong(error.code, error.detail) from error
     except Exception as error:
         code = error_code(error, rules(spec.exchange_name).dialect)

@@ -16,7 +16,12 @@ from django.utils import timezone
 from common.clocks import market_now
 from common.history import tracked
 from connections import credentials, eligibility, health
-from connections.account_settings import LONGEST_CLAIM, LONGEST_SCOPE, scope_of
+from connections.account_settings import (
+    LONGEST_CLAIM,
+    LONGEST_IDENTITY,
+    LONGEST_SCOPE,
+    scope_of,
+)
 from connections.lanes import settled_lane_for
 from connections.models.health import ConnectionHealth, HealthStatus
 from connections.models.presets import DataConnection, TradingPreset
@@ -42,7 +47,9 @@ class BrokerHost(Func):
     output_field = models.CharField(max_length=120)
 
 
-@tracked(exclude=["sealed_credentials", "broker_host", "lane", "account_scope", "claim"])
+@tracked(
+    exclude=["sealed_credentials", "broker_host", "lane", "account_scope", "claim", "identity"]
+)
 class ExecutionConnection(models.Model):
     """One broker account of a tenant, or of an administrator (then it takes every signal)."""
 
@@ -81,6 +88,14 @@ class ExecutionConnection(models.Model):
         db_default="",
         editable=False,
         help_text="What its last passed test proved it to be (connections/claims.py).",
+    )
+    identity = models.CharField(
+        max_length=LONGEST_IDENTITY,
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+        help_text="What its broker called the account in its last passed test, where it says so.",
     )
     sealed_credentials = models.BinaryField(null=True, blank=True, editable=False)
     credentials_changed_at = models.DateTimeField(

@@ -74,7 +74,9 @@ ALLOWED: dict[tuple[Status, Status], str] = {
 TRIES = 5
 RETRYABLE = frozenset({Code.REQUOTE, Code.PRICE_INVALID})
 # Nothing but an owner mends these, and a broker locks accounts that are tried too often.
-LOGIN_REFUSED = frozenset({Code.CREDENTIALS_REFUSED, Code.UNKNOWN_ACCOUNT, Code.NO_CREDENTIALS})
+LOGIN_REFUSED = frozenset(
+    {Code.CREDENTIALS_REFUSED, Code.OTHER_ACCOUNT, Code.UNKNOWN_ACCOUNT, Code.NO_CREDENTIALS}
+)
 NEVER_FILLED = frozenset({S.SKIPPED, S.DENIED})
 ENDINGS = frozenset({ReportKind.CANCELLED, ReportKind.EXPIRED, ReportKind.REJECTED})
 LATE = frozenset({S.CANCELLED, S.EXPIRED, S.REJECTED, S.FAILED})

@@ -132,7 +132,7 @@ def test_an_older_key_opens_until_it_is_taken_away(
 
 
 class Row:
-    type, exchange_name, account, settings = "paper", "", "7", {"a": 1}
+    type, exchange_name, account, settings, identity = "paper", "", "7", {"a": 1}, "77 spot"
 
     def __init__(self, of: ExecutionConnection, owner_id: int) -> None:
         self.connection_id, self.owner_id = of.pk, owner_id
@@ -144,7 +144,8 @@ def test_an_adapter_gets_them_opened(alices: ExecutionConnection) -> None:
     spec = spec_for(alices)
     assert (spec.connection_id, spec.account) == (str(alices.pk), alices.account)
     assert spec.credentials == {"password": CANARY}
-    assert spec_from_row(Row(alices, alices.owner_id)).credentials == {"password": CANARY}
+    told = spec_from_row(Row(alices, alices.owner_id))
+    assert (told.credentials, told.identity) == ({"password": CANARY}, "77 spot")
 
 
 def test_one_row_that_does_not_open_does_not_fail_its_bundle(alices: ExecutionConnection) -> None:

@@ -11,9 +11,12 @@ from brokers import registry
 from brokers.base import BrokerAdapter
 from brokers.crypto.adapter import Crypto
 from brokers.crypto.clients import Clients
+from brokers.messages import Check, CheckResult
+from common.codes import Code
 from common.sealing import new_private_key, public_key_of
 from connections.credentials import seal_credentials
-from connections.models import ExecutionConnection, HealthStatus
+from connections.models import ConnectionHealth, ExecutionConnection, HealthStatus
+from connections.services import set_credentials
 from connections.testing import run_test
 from execution.calls import runtime
 from execution.models import Order
@@ -44,7 +47,8 @@ def exchange(request: pytest.FixtureRequest) -> Iterator[tuple[str, Server]]:
     """Spot euros: what an exit may take is read before it leaves."""
     name, symbol = request.param
     venue = Venue({symbol: EURO}, {symbol: D("1.1000")}, {"USD": D(100_000)})
-    server = Server(SPEAK[name], venue)
+    other = Venue({symbol: EURO}, venue.prices, {"USD": D(100_000)}, key="key-2", uid="2002")
+    server = Server(SPEAK[name], venue, other)
     _present.append(Crypto(Clients({name: server.base}, plenty)))
     before = registry.BUILT_IN["crypto"]
     registry.BUILT_IN["crypto"] = f"{__name__}:adapter"
@@ -91,7 +95,7 @@ def alice(feed: Feed, exchange: tuple[str, Server], engine: runtime.Runtime) -> 
     make.subscription(row, feed)
     cast.quote(row, "1.10000", "1.10020")
     assert [one for one in run_test(row.pk) if one.result == "fail"] == []
-    until(lambda: ExecutionConnection.objects.get(pk=row.pk).health.reconciled_at is not None)
+    until(lambda: is_compared(row))
     return row
 
 
@@ -125,3 +129,44 @@ def test_an_entry_whose_answer_is_lost_is_found_and_not_sent_again(
     entry = Order.objects.get()
     assert ids(server) == [entry.client_order_id]
     assert ExecutionPosition.objects.get().quantity == D(5000)
+
+
+def enter(row: ExecutionConnection, server: Server, key: str) -> list[Check]:
+    """The owner enters another key; its test is made."""
+    venue = server.venue
+    keys = {"api_key": key, "secret": venue.secret, "password": venue.password}
+    set_credentials(row.pk, by=row.user, values=keys)
+    failed = [one for one in run_test(row.pk) if one.result is CheckResult.FAIL]
+    until(lambda: bool(failed) or is_compared(row))
+    return failed
+
+
+def is_compared(row: ExecutionConnection) -> bool:
+    return ConnectionHealth.objects.get(pk=row.pk).reconciled_at is not None
+
+
+def test_a_key_of_another_account_stops_a_connection_with_something_open(
+    alice: ExecutionConnection, feed: Feed, exchange: tuple[str, Server]
+) -> None:
+    _, server = exchange
+    assert enter(alice, server, "key-2") == []  # nothing is open: now it is the other account
+    alice.refresh_from_db()
+    assert alice.identity == "2002 spot"
+    assert enter(alice, server, server.venue.key) == []
+    signal = cast.signal(feed)
+    until(lambda: Order.objects.filter(leg="entry", status="FILLED").exists())
+
+    (check,) = enter(alice, server, "key-2")
+    alice.refresh_from_db()
+    assert alice.identity == "1001 spot"
+    assert Code.OTHER_ACCOUNT.sentence in check.detail
+    assert "EUR/USD (an open position)" in check.detail
+    cast.close_signal(signal)
+    until(lambda: Order.objects.filter(leg="close-1").exists())
+    assert ExecutionPosition.objects.get().quantity == D(5000)  # not there is not closed
+    assert server.accounts["key-2"].orders == []
+
+    server.venue.key = "key-3"  # a new one of the same account
+    assert enter(alice, server, "key-3") == []
+    until(lambda: ExecutionPosition.objects.get().quantity == 0)
+    assert [one.side for one in server.venue.orders] == ["BUY", "SELL"]

@@ -6,9 +6,16 @@ from dataclasses import replace
 import pytest
 
 from brokers.base import ReadFailed, Rejected
-from brokers.messages import ModifyRequest, OrderRequest, OrderType, Side, TimeInForce
+from brokers.messages import (
+    ModifyRequest,
+    OrderRequest,
+    OrderType,
+    ReportKind,
+    Side,
+    TimeInForce,
+)
 from common.codes import Code
-from tests.crypto.cast import D, House, each
+from tests.crypto.cast import D, House, close, each, house_of
 
 __all__ = ["each"]
 
@@ -54,6 +61,23 @@ def test_a_reducing_order_may_be_worth_little(each: House) -> None:
         side=Side.SELL, quantity=D("0.001"), limit_price=D("60000"), reduce_only=True
     )
     assert each.submit(small)
+
+
+@pytest.mark.parametrize("name", ["binance", "bybit", "okx"])
+def test_the_rest_of_a_perpetual_is_closed_though_it_is_below_the_least(name: str) -> None:
+    """The minimum was raised while the position was open; an entry as small stays refused."""
+    made = house_of(name, swap=True)
+    made.submit(made.order(quantity=D("0.004")))
+    client = made.run(made.adapter._clients.of(made.spec))
+    client.exchange.markets[made.symbol]["limits"]["amount"]["min"] = "10"
+    with pytest.raises(Rejected) as outcome:
+        made.submit(made.order(quantity=D("0.004")))
+    assert outcome.value.code is Code.VOLUME_INVALID
+    rest = made.order(side=Side.SELL, quantity=D("0.004"), reduce_only=True)
+    (told,) = made.submit(rest)
+    assert told.kind is ReportKind.FILLED
+    assert made.run(made.adapter.positions(made.spec)) == []
+    close(made)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from common.codes import Code
 
 NOT_THERE = (Code.BROKER_UNREACHABLE, Code.NOT_CONNECTED)
 MISTAKES = (Offer.PASSWORD, Offer.ACCOUNT)
-WHOSE = (Code.UNKNOWN_ACCOUNT, Code.CREDENTIALS_REFUSED)
+WHOSE = (Code.UNKNOWN_ACCOUNT, Code.OTHER_ACCOUNT, Code.CREDENTIALS_REFUSED)
 
 
 @case(89, "connection test")
@@ -34,7 +34,8 @@ async def wrong_password(scene: Scene) -> None:
 
 @case(91, "unknown account", Offer.ACCOUNT)
 async def unknown_account(scene: Scene) -> None:
-    """An account that the broker does not know is told as that by every call."""
+    """An account that the broker does not know, or that the credentials are not of, is told as that
+    by every call."""
     spec = await scene.stage.mistaken(Offer.ACCOUNT)
     await _is_refused_everywhere(scene, spec, WHOSE)
 

@@ -19,7 +19,7 @@ from tests.doubles.exchange.venue import Fault, Market, Venue
 PRICE = D("50000.0")
 NO_STOPS = "stops and targets are ours to watch: the exchange is given none"
 NO_HOST = "an exchange's address is ccxt's: a connection names no host"
-NO_ACCOUNT = "a key names its account: a wrong one is a wrong key"
+NO_ACCOUNT = "Kraken tells no number of an account: keys of another one are not noticed"
 REFUSALS = {
     "binance": Fault("status", 400, '{"code":-2010,"msg":"Market is closed."}'),
     "bybit": Fault("status", 200, '{"retCode":110007,"retMsg":"Available balance not enough"}'),
@@ -53,7 +53,10 @@ class CryptoStage(Stage):
         self.their_symbol, size = NAMES[exchange, swap]
         step = D("0.001") if size == 1 else D("0.1")
         self.market = Market("BTC", "USDT", step, D("0.1"), D(5), size)
-        self.venue, self.other = (self._venue(key, swap) for key in ("key-1", "key-2"))
+        self.venue, self.other = (
+            self._venue("key-1", "1001", swap),
+            self._venue("key-2", "2002", swap),
+        )
         self.server = Server(SPEAK[exchange], self.venue, self.other)
         self.symbol = "BTC/USDT:USDT" if swap else "BTC/USDT"
         said = {"market": "swap" if swap else "spot", "symbols": [self.symbol]}
@@ -65,14 +68,14 @@ class CryptoStage(Stage):
             credentials=self._keys(self.venue),
         )
         self.adapter = self._adapter()
-        self.lacks = {
-            Offer.HOST: NO_HOST, Offer.ACCOUNT: NO_ACCOUNT, Trouble.STOPS_NEAR: NO_STOPS,
-        }  # fmt: skip
+        self.lacks = {Offer.HOST: NO_HOST, Trouble.STOPS_NEAR: NO_STOPS}
+        if exchange == "kraken":
+            self.lacks[Offer.ACCOUNT] = NO_ACCOUNT
 
-    def _venue(self, key: str, swap: bool) -> Venue:
+    def _venue(self, key: str, uid: str, swap: bool) -> Venue:
         return Venue(
             {self.their_symbol: self.market}, {self.their_symbol: PRICE}, {"USDT": D(1_000_000)},
-            derivatives=swap, key=key,
+            derivatives=swap, key=key, uid=uid,
             unique="always" if self.exchange == "bybit" else "open",
         )  # fmt: skip
 
@@ -95,6 +98,10 @@ class CryptoStage(Stage):
         return replace(self.spec, connection_id="c-second", credentials=self._keys(self.other))
 
     async def mistaken(self, what: Offer) -> ConnectionSpec:
+        if what is Offer.ACCOUNT:  # the other account's keys, where this one was tested
+            tested = f"{self.venue.uid} {self.spec.settings['market']}"
+            return replace(self.spec, connection_id="c-mistaken", identity=tested,
+                           credentials=self._keys(self.other))  # fmt: skip
         wrong = {**self.spec.credentials, "secret": "d3Jvbmc="}
         return replace(self.spec, connection_id="c-mistaken", credentials=wrong)
 

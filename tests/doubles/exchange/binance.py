@@ -55,6 +55,8 @@ class Binance:
         self, method: str, path: str, query: str, body: str, headers: Mapping[str, str]
     ) -> tuple[int, Any]:
         name = path.split("/", 3)[3]
+        if path == "/api/v3/account" and self._venue.derivatives:
+            name = "spot_account"
         ask = {key: values[0] for key, values in parse_qs(f"{query}&{body}").items()}
         try:
             if name not in PUBLIC:
@@ -130,10 +132,16 @@ class Binance:
         return {**told, "time": self._venue.now()} if self._venue.derivatives else told
 
     # ---- the account ----------------------------------------------------------------------
+    def _get_spot_account(self, _: Mapping[str, str]) -> Any:
+        """What a futures account's key is told of its spot account."""
+        return {"canTrade": True, "accountType": "SPOT", "balances": [],
+                "uid": int(self._venue.uid)}  # fmt: skip
+
     def _get_account(self, _: Mapping[str, str]) -> Any:
         venue = self._venue
         if not venue.derivatives:
             return {
+                "uid": int(venue.uid),
                 "canTrade": venue.can_trade, "accountType": "SPOT", "updateTime": venue.now(),
                 "balances": [{"asset": name, "free": f"{amount:f}", "locked": "0"}
                              for name, amount in venue.balances.items()],

@@ -120,6 +120,7 @@ class Bybit:
     # ---- the account ----------------------------------------------------------------------
     def _user_query_api(self, _: Mapping[str, Any]) -> Any:
         return {
+            "userID": int(self._venue.uid),
             "uta": 1,
             "readOnly": 0 if self._venue.can_trade else 1,
             "permissions": {

@@ -121,7 +121,7 @@ class Okx:
         mode = "long_short_mode" if self._venue.hedged else "net_mode"
         perm = ["read_only", *(["trade"] if self._venue.can_trade else []),
                 *(["withdraw"] if self._venue.may_withdraw else [])]  # fmt: skip
-        return [{"posMode": mode, "uid": "1", "acctLv": "2", "perm": ",".join(perm)}]
+        return [{"posMode": mode, "uid": self._venue.uid, "acctLv": "2", "perm": ",".join(perm)}]
 
     def _get_account_balance(self, _: Mapping[str, Any]) -> Any:
         details = [

@@ -45,6 +45,7 @@ class Server:
         control: Sequence[web.RouteDef] = (),
     ) -> None:
         self.venue = venue
+        self.accounts = {one.key: one for one in (venue, *others)}
         self._dialects = {one.key: dialect(one) for one in (venue, *others)}
         self._dialect = self._dialects[venue.key]
         self._control = control

@@ -1,0 +1,58 @@
+"""Whose account a key is, by the exchange's own number of it. Raises ccxt's errors or ValueError.
+
+A key is of one account for ever, so each client asks once. An owner who enters another key may
+enter one of another account: there nothing of ours is open, and no look-up finds what was sent.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from brokers.base import ReadFailed
+from brokers.crypto.clients import Client
+from brokers.messages import ConnectionSpec
+from common.codes import Code
+
+# ccxt's method, its parameters, and where the number stands in its answer: what each exchange calls
+# the very account of the key, a sub-account's own. Binance spot "Account information": uid; the
+# futures' own account has none, its keys may read spot's. Bybit v5 "Get API Key Information":
+# userID. OKX "Get account configuration": uid, in copies. Kraken tells none that was read there.
+# Bybit's example has a userIDInt64 of "0" beside it: whichever is not 0 counts.
+ASKS: Mapping[str, tuple[str, Mapping[str, Any], tuple[str | int, ...]]] = {
+    "binance": ("privateGetAccount", {"omitZeroBalances": "true"}, ("uid",)),
+    "bybit": ("privateGetV5UserQueryApi", {}, ("result", "userID")),
+    "okx": ("privateGetAccountConfig", {}, ("data", 0, "uid")),
+}
+
+
+NONE = (None, "", "0", 0)
+
+
+async def identity(client: Client) -> str:
+    """Return what is one account's alone, spot and perpetuals told apart; '': it is not told."""
+    if client.identity is None:
+        client.identity = await _ask(client)
+    return client.identity
+
+
+async def _ask(client: Client) -> str:
+    if client.rules.name not in ASKS:
+        return ""
+    method, params, path = ASKS[client.rules.name]
+    told = await getattr(client.exchange, method)(dict(params))
+    *above, last = path
+    for step in above:
+        told = told[step]
+    number = next((n for n in (told.get(last), told.get(f"{last}Int64")) if n not in NONE), "")
+    if not str(number).isalnum():
+        raise ValueError(f"{client.rules.name} does not say whose the key is")
+    sandbox = "sandbox " if client.settings.sandbox else ""
+    return f"{sandbox}{number} {client.settings.market}"
+
+
+async def check(client: Client, spec: ConnectionSpec) -> Client:
+    """Return the client if its key is of the account that was tested. Raises ReadFailed
+    OTHER_ACCOUNT."""
+    if spec.identity and (found := await identity(client)) != spec.identity:
+        detail = f"{found} instead of {spec.identity} at {client.rules.name}"
+        raise ReadFailed(Code.OTHER_ACCOUNT, detail)
+    return client

@@ -1,0 +1,88 @@
+"""A key of another account: nothing is asked, sent or concluded with it."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from brokers.base import NotSent, ReadFailed
+from brokers.messages import CancelRequest, ConnectionSpec
+from common.codes import Code
+from tests.crypto.cast import House, close, house_of, nothing_against
+from tests.doubles.exchange.server import Server
+from tests.doubles.exchange.venue import Fault, Venue
+
+TELL = [("binance", False), ("binance", True), ("bybit", True), ("okx", False)]
+LOST = "abc000000000000990"
+
+
+@pytest.fixture(params=TELL, ids=lambda kind: f"{kind[0]}-{'swap' if kind[1] else 'spot'}")
+def made(request: pytest.FixtureRequest) -> Iterator[House]:
+    name, swap = request.param
+    one = house_of(name, swap=swap)
+    yield one
+    close(one)
+
+
+def _with(house: House, key: str, uid: str) -> ConnectionSpec:
+    """The connection with a new key, of the account `uid`; both accounts are at one exchange."""
+    mine = house.venue
+    other = Venue(mine.markets, mine.prices, {"USDT": mine.balances["USDT"]}, key=key, uid=uid,
+                  derivatives=mine.derivatives, unique=mine.unique)  # fmt: skip
+    house.server.stop()
+    house.server = Server(type(house.server._dialect), mine, other)
+    house.adapter = type(house.adapter)(
+        type(house.adapter._clients)({house.spec.exchange_name: house.server.base})
+    )
+    keys = {**house.spec.credentials, "api_key": key}
+    return replace(house.spec, credentials=keys, identity=_identity(house))
+
+
+def _identity(house: House) -> str:
+    return house.run(house.adapter.account(house.spec)).identity
+
+
+def test_an_account_says_which_it_is(made: House) -> None:
+    market = made.spec.settings["market"]
+    assert _identity(made) == f"1001 {market}"
+
+
+def test_a_new_key_of_the_same_account_goes_on(made: House) -> None:
+    spec = _with(made, "key-new", made.venue.uid)
+    assert made.run(made.adapter.submit(spec, made.order(), nothing_against))
+    assert made.run(made.adapter.find_order(spec, LOST)) is None
+
+
+def test_a_key_of_another_account_sends_and_proves_nothing(made: House) -> None:
+    spec = _with(made, "key-other", "2002")
+    asked: list[object] = []
+    request = made.order()
+    with pytest.raises(NotSent) as outcome:
+        made.run(made.adapter.submit(spec, request, asked.append))
+    assert outcome.value.code is Code.OTHER_ACCOUNT
+    wanted = CancelRequest(LOST, "", made.symbol)
+    with pytest.raises(NotSent):
+        made.run(made.adapter.cancel(spec, wanted))
+    assert (asked, made.venue.arrived) == ([], [])
+    adapter, since = made.adapter, datetime.now(UTC)
+    for read in (adapter.find_order(spec, LOST), adapter.positions(spec), adapter.account(spec),
+                 adapter.open_orders(spec), adapter.fills_since(spec, since)):  # fmt: skip
+        with pytest.raises(ReadFailed) as failed:
+            made.run(read)
+        assert failed.value.code is Code.OTHER_ACCOUNT
+
+
+def test_an_exchange_that_does_not_say_it_is_not_believed_either(made: House) -> None:
+    spec = _with(made, "key-new", made.venue.uid)
+    made.run(made.adapter.instruments(replace(spec, identity="")))
+    made.venue.faults.append(Fault("status", 503, "<html>busy</html>", on="read"))
+    with pytest.raises(ReadFailed) as failed:
+        made.run(made.adapter.find_order(spec, LOST))
+    assert failed.value.code is Code.BROKER_UNREACHABLE
+
+
+def test_kraken_does_not_say_it() -> None:
+    one = house_of("kraken")
+    assert _identity(one) == ""
+    close(one)
