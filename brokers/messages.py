@@ -93,7 +93,7 @@ class OrderRequest:
     stop_loss: Decimal | None = None
     take_profit: Decimal | None = None
     reduce_only: bool = False
-    broker_position_id: str = ""
+    broker_position_id: str = ""  # an exit: what it closes, whatever `symbol` means by now
     closes: str = ""  # an exit: client_order_id of the entry whose position it closes
     oca_group: str = ""  # what shares it shares one fate: when one fills, the others shrink or end
     max_slippage: Decimal | None = None  # price distance from the expected price
