@@ -132,15 +132,17 @@ class OwnedNetwork:
 
 
 def owned_network() -> Kind[OwnedNetwork]:
-    """Read 10.0.0.5=alice: a network (or one address) and the user that it is for."""
+    """Read 10.0.0.5=alice: a network (or one address) and the user that it is for. No name has a
+    blank or a #: a comment behind the value on its line would name an owner whom nobody is."""
 
     def read(value: str) -> OwnedNetwork:
-        network, _, username = value.partition("=")
-        if not username.strip():
+        network, _, username = (part.strip() for part in value.partition("="))
+        if not username or re.search(r"[\s#]", username):
             raise ValueError(value)
-        return OwnedNetwork(ipaddress.ip_network(network.strip()), username.strip())
+        return OwnedNetwork(ipaddress.ip_network(network), username)
 
-    return Kind("a network and a user such as 10.0.0.5=alice", read)
+    said = "a network and a user such as 10.0.0.5=alice, with no comment (#) or blank behind it"
+    return Kind(said, read)
 
 
 def key32() -> Kind[bytes]:

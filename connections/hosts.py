@@ -6,7 +6,8 @@ their address. A name is judged when it is typed (no look-up: that is network), 
 to when a test runs, and at each connect (brokers/dialing.py): it may lead to what is public only.
 
 A gateway that asks for no password (IBKR's) serves whoever reaches it: FILLCAST_HOST_OWNERS names
-the user that it is for, and no other user's accounts may be there.
+the user that it is for, and no other user's accounts may be there. The line that names the address
+most closely decides.
 """
 
 import socket
@@ -107,7 +108,9 @@ def _is_operators(plain: Address) -> bool:
 
 def _owners_of(plain: Address) -> set[str]:
     """Who alone may have accounts at an address; nobody: it is open to all."""
-    return {own.username for own in settings.FILLCAST_HOST_OWNERS if plain in own.network}
+    lines = [own for own in settings.FILLCAST_HOST_OWNERS if plain in own.network]
+    closest = max((own.network.prefixlen for own in lines), default=0)
+    return {own.username for own in lines if own.network.prefixlen == closest}
 
 
 def _host_of(text: str) -> str:

@@ -1,6 +1,8 @@
 """Users: operators run the installation, tenants bring accounts, providers publish."""
 
+from django.conf import settings
 from django.contrib.auth.models import AbstractUser
+from django.core.exceptions import ValidationError
 from django.db import models
 from django_celery_beat.models import PeriodicTask
 
@@ -14,6 +16,18 @@ class User(AbstractUser):
 
     email = models.EmailField("email address", blank=True)
     time_zone = models.CharField(max_length=64, default="UTC", help_text="For screens only.")
+
+    def clean(self) -> None:
+        """Refuse a new name for who exists if gateways go by the old or the new one: they would be
+        nobody's, or somebody else's, without a word. Raises ValidationError."""
+        super().clean()
+        named = {own.username for own in settings.FILLCAST_HOST_OWNERS}
+        before = User.objects.filter(pk=self.pk).values_list("username", flat=True).first()
+        if before not in (None, self.username) and {before, self.username} & named:
+            raise ValidationError(
+                {"username": "FILLCAST_HOST_OWNERS names whose gateways are by this name. Change it"
+                 " there, restart, then rename."}
+            )  # fmt: skip
 
     @property
     def is_operator(self) -> bool:

@@ -145,3 +145,15 @@ def test_a_login_of_its_own_needs_no_role() -> None:
     assert "role=" not in entry["OPTIONS"]["options"]
     assert (entry["USER"], entry["CONN_MAX_AGE"]) == ("t", None)
     assert "pool" not in entry["OPTIONS"]
+
+
+@pytest.mark.parametrize(
+    "said", ["10.0.0.5=alice   # hers", "10.0.0.5=", "10.0.0.5=al ice", "x=alice"]
+)
+def test_a_comment_is_no_part_of_a_name(said: str) -> None:
+    """It would be, and nobody has that name: the gateway would be nobody's."""
+    (fault,) = faults({"FILLCAST_HOST_OWNERS": said})
+    assert fault.startswith("FILLCAST_HOST_OWNERS")
+    assert "with no comment (#) or blank behind it" in fault
+    (own,) = Env({"FILLCAST_HOST_OWNERS": " 10.0.0.5 = alice "})(table.HOST_OWNERS)
+    assert own.username == "alice"

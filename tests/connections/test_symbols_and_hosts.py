@@ -5,6 +5,7 @@ import socket
 from typing import Any
 
 import pytest
+from django.core.exceptions import ValidationError
 from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import Settings
@@ -17,6 +18,7 @@ from connections.disallowed import mark_disallowed
 from connections.models import ConnectionHealth
 from connections.symbols import Listed, canonical, preferred, resolve
 from tests.connections import make
+from users.models import User
 
 NAMES = {
     "EURUSD": "EUR/USD", "EUR_USD": "EUR/USD", "EURUSD.m": "EUR/USD", "EURUSD-pro": "EUR/USD",
@@ -125,6 +127,46 @@ def test_a_name_may_lead_to_what_is_public_and_nobodys(
     settings.FILLCAST_BROKER_HOSTS = (ipaddress.ip_network("0.0.0.0/0"),)
     settings.FILLCAST_HOST_OWNERS = (OwnedNetwork(ipaddress.ip_network("8.8.4.4"), "alice"),)
     assert hosts.may_be_led_to(ipaddress.ip_address(address)) is may
+
+
+def test_the_line_that_names_an_address_most_closely_says_whose_it_is(settings: Settings) -> None:
+    settings.FILLCAST_BROKER_HOSTS = (ipaddress.ip_network("10.0.0.0/8"),)
+    settings.FILLCAST_HOST_OWNERS = (
+        OwnedNetwork(ipaddress.ip_network("10.0.0.5"), "bob"),
+        OwnedNetwork(ipaddress.ip_network("10.0.0.0/24"), "alice"),
+        OwnedNetwork(ipaddress.ip_network("10.0.0.0/24"), "carol"),
+        OwnedNetwork(ipaddress.ip_network("10.0.0.0/8"), "dora"),
+    )
+
+    def may(username: str) -> list[str]:
+        addresses = ("10.0.0.5", "10.0.0.6", "10.1.0.1")
+        return [one for one in addresses if is_allowed(one, username)]
+
+    def is_allowed(address: str, username: str) -> bool:
+        try:
+            hosts.check_named({"host": address}, username=username)
+        except InvalidInputError:
+            return False
+        return True
+
+    assert [may(name) for name in ("alice", "bob", "carol", "dora")] == [
+        ["10.0.0.6"], ["10.0.0.5"], ["10.0.0.6"], ["10.1.0.1"],
+    ]  # fmt: skip
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("old", "new"), [("alice", "zoe"), ("mallory", "alice")])
+def test_who_has_a_gateway_by_his_name_keeps_it(old: str, new: str, settings: Settings) -> None:
+    settings.FILLCAST_HOST_OWNERS = (OwnedNetwork(ipaddress.ip_network("10.0.0.5"), "alice"),)
+    renamed, other = make.user(old, password="x"), make.user("other", password="x")
+    renamed.clean()
+    renamed.username = new
+    with pytest.raises(ValidationError) as refused:
+        renamed.full_clean()
+    assert "FILLCAST_HOST_OWNERS" in refused.value.message_dict["username"][0]
+    other.username = "others"
+    other.full_clean()
+    User(username="alice" if old != "alice" else "new", password="x").full_clean()
 
 
 def test_a_gateway_of_one_user_is_nobody_elses(
