@@ -216,10 +216,15 @@ class DwxAdapter:
         except HiddenError as error:
             raise ReadFailed(Code.NOT_CONNECTED, str(error)) from error
 
+    def _opened(self, spec: ConnectionSpec) -> Path:
+        """The folder, whose key the connection has. Touches the disk. Raises AwayError."""
+        folder = folder_of(self._root, spec.settings.get("folder"))
+        check_key(folder, spec.credentials.get("password", ""))
+        return folder
+
     async def _line(self, spec: ConnectionSpec) -> Line:
         """Raises AwayError."""
-        folder = await asyncio.to_thread(folder_of, self._root, spec.settings.get("folder"))
-        await asyncio.to_thread(check_key, folder, spec.credentials.get("password", ""))
+        folder = await asyncio.to_thread(self._opened, spec)
         with self._lock:
             terminal = self._terminals.setdefault(folder, Terminal(folder, self._dialect))
             self._folders[spec.connection_id] = folder

@@ -84,3 +84,9 @@ def waiting(snapshot: Snapshot, request: CancelRequest) -> Ticket | None:
         if named or parse.is_order(one, request.client_order_id):
             return one
     return None
+
+
+def is_part_filled(snapshot: Snapshot, number: int) -> bool:
+    """Whether an order waits whose ticket is a position's as well: MetaTrader 5 only."""
+    own = [one.is_position for one in snapshot.tickets if one.number == number]
+    return any(own) and not all(own)

@@ -79,6 +79,15 @@ MODIFYING = frozenset(
 )
 
 
+ABOUT_TRADES = tuple(f"Successfully {did} order" for did in ("sent", "closed", "modified"))
+
+
+def newest(news: list[Message], kinds: frozenset[str]) -> Message | None:
+    """The last message about a command: earlier ones may be of an earlier command, told late."""
+    about = [one for one in news if one.kind in kinds or one.text.startswith(ABOUT_TRADES)]
+    return about[-1] if about else None
+
+
 def judge(message: Message) -> BrokerError:
     """Return the outcome that an error message means; in doubt it is unknown."""
     if message.kind == "OPEN_ORDER_LOTSIZE_OUT_OF_RANGE" and "max: 0.000000" in message.text:

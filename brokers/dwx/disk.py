@@ -12,9 +12,10 @@ from pathlib import Path
 LARGEST = 64_000_000  # bytes; a closed trade takes some 350 of them
 
 
-def read(path: Path) -> bytes:
-    """Return what stands in a file. Raises OSError."""
+def read(path: Path, begin: int = 0) -> bytes:
+    """Return what stands in a file, from this byte on. Raises OSError."""
     with os.fdopen(_open(path, os.O_RDONLY), "rb") as file:
+        file.seek(begin)
         found = file.read(LARGEST + 1)
     if len(found) > LARGEST:
         raise OSError(f"{path.name} is larger than {LARGEST} bytes")

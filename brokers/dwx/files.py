@@ -35,7 +35,7 @@ async def whole(path: Path, read: Callable[[bytes], T], seconds: float) -> T:
     until = time.monotonic() + seconds
     while True:
         try:
-            return await asyncio.to_thread(_look, path, read)
+            return await asyncio.to_thread(_read, path, read)
         except (MalformedError, OSError) as error:
             if time.monotonic() > until or isinstance(error, OtherPlatformError):
                 said = f"{path.name} cannot be read: {str(error)[:200]}"
@@ -44,7 +44,21 @@ async def whole(path: Path, read: Callable[[bytes], T], seconds: float) -> T:
         await asyncio.sleep(LOOK_SECONDS)
 
 
-def _look(path: Path, read: Callable[[bytes], T]) -> T:
+def look(
+    path: Path, read: Callable[[bytes], T], before: Signature | None = None
+) -> tuple[Signature | None, T | None]:
+    """Return a file's signature and what it says then; None where it has the signature `before`, or
+    cannot be read at once. One touch of the disk where there would be two."""
+    now = signature(path)
+    if now in (before, None):
+        return now, None
+    try:
+        return now, _read(path, read)
+    except (MalformedError, OSError):
+        return now, None
+
+
+def _read(path: Path, read: Callable[[bytes], T]) -> T:
     raw = disk.read(path)
     try:
         return read(raw)

@@ -7,6 +7,7 @@ never written down here was never sent. Lines of JSON; a torn last line is one t
 import json
 import os
 import secrets
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -19,6 +20,7 @@ from brokers.dwx import disk
 KEEP_SECONDS = 400 * 86_400
 REWRITE_ABOVE = 4_000_000  # bytes
 MOST_RECORDS = 10_000  # of one terminal; it is read as a whole
+OVERLAP = 200  # bytes that are read again
 OPEN, CLOSE = "open", "close"
 UNSENT, REFUSED, PLACED, GONE = "unsent", "refused", "placed", "gone"
 
@@ -51,7 +53,8 @@ class Ledger:
     disk and may raise OSError."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path, self._reading = path, threading.Lock()
+        self._forget()
 
     def write(self, intent: Intent) -> None:
         """Put an intent on disk before it may have its effect."""
@@ -64,15 +67,37 @@ class Ledger:
         self._append({"number": number, "end": how})
 
     def intents(self) -> list[Intent]:
-        """Return all that is kept, oldest first. Raises OSError for what we have not written."""
-        found: dict[int, Intent] = {}
-        for said in self._lines():
-            number = said["number"]
-            if "what" in said:
-                found[number] = _intent(said)
-            elif number in found:
-                found[number] = replace(found[number], end=str(said.get("end", "")))
+        """Return all that is kept, oldest first; only what is new is read. Raises OSError for what
+        we have not written."""
+        with self._reading:
+            try:
+                return self._read_on()
+            except BaseException:
+                self._forget()
+                raise
+
+    def _forget(self) -> None:
+        self._known: dict[int, Intent] = {}
+        self._before = b""  # the end of what is known, by which the file is known again
+        self._offset = 0
+
+    def _read_on(self) -> list[Intent]:
+        raw = self._tail()
+        if not raw.startswith(self._before):  # it was tidied, or a backup of it put back
+            self._forget()
+            raw = self._tail()
+        whole = max(raw.rfind(b"\n"), len(self._before))  # the last line may still be on its way
+        _fold(self._known, raw[len(self._before) : whole])
+        self._offset += whole - len(self._before)
+        found = dict(self._known)
+        _fold(found, raw[whole:])
+        self._before = raw[:whole][-OVERLAP:]
         return list(found.values())
+
+    def _tail(self) -> bytes:
+        if not self._path.exists():
+            return b""
+        return disk.read(self._path, self._offset - len(self._before))
 
     def reserve(self, number: int) -> None:
         """Note that commands up to this number may be sent: not each of them is written down."""
@@ -109,13 +134,26 @@ class Ledger:
     def _lines(self) -> Iterator[dict[str, Any]]:
         if not self._path.exists():
             return
-        for line in disk.read(self._path).splitlines():
-            try:
-                said = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(said, dict) and type(said.get("number")) is int:
-                yield said
+        yield from _records(disk.read(self._path))
+
+
+def _records(raw: bytes) -> Iterator[dict[str, Any]]:
+    for line in raw.splitlines():
+        try:
+            said = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(said, dict) and type(said.get("number")) is int:
+            yield said
+
+
+def _fold(found: dict[int, Intent], raw: bytes) -> None:
+    for said in _records(raw):
+        number = said["number"]
+        if "what" in said:
+            found[number] = _intent(said)
+        elif number in found:
+            found[number] = replace(found[number], end=str(said.get("end", "")))
 
 
 def _intent(said: dict[str, Any]) -> Intent:

@@ -49,7 +49,12 @@ class Line:
 
     async def peek(self) -> Snapshot:
         """The same however old it is: it may show an effect and never that there is none."""
-        return self._of_account(await self.terminal.latest())
+        return (await self.glance())[1]
+
+    async def glance(self) -> tuple[object, Snapshot]:
+        """The orders file's signature, for `snapshot_after`, and `peek` after it."""
+        mark, snapshot = await self.terminal.glance()
+        return mark, self._of_account(snapshot)
 
     @property
     def by_deals(self) -> bool:

@@ -19,15 +19,24 @@ from brokers.base import (
     check_deadline,
 )
 from brokers.dwx import codes, parse
-from brokers.dwx.before import check_fit, check_levels, held, price, unsent, waiting, word
+from brokers.dwx.before import (
+    check_fit,
+    check_levels,
+    held,
+    is_part_filled,
+    price,
+    unsent,
+    waiting,
+    word,
+)
 from brokers.dwx.dealbooks import DealBooks
 from brokers.dwx.files import LOOK_SECONDS
 from brokers.dwx.folders import AwayError
 from brokers.dwx.ledger import CLOSE, OPEN, REFUSED, UNSENT, Intent
 from brokers.dwx.line import Line
-from brokers.dwx.parse import Message, Snapshot
+from brokers.dwx.parse import Snapshot
 from brokers.dwx.patience import Sent
-from brokers.dwx.raw import as_it_came
+from brokers.dwx.raw import unknown
 from brokers.dwx.reports import HiddenError
 from brokers.messages import (
     CancelRequest,
@@ -42,8 +51,6 @@ from common.codes import Code
 NOTHING_OF_A_POSITION = "-1"
 """Lots for a cancel. The command that deletes a waiting order closes it if it has been filled
 meanwhile; with lots below zero the terminal refuses that, and a deletion does not look at them."""
-
-ABOUT_TRADES = tuple(f"Successfully {did} order" for did in ("sent", "closed", "modified"))
 
 LEAST_SECONDS = 0.1  # for the last look
 Effect = Callable[[Snapshot], Awaitable[list[OrderReport] | None]]
@@ -118,7 +125,7 @@ async def cancel(line: Line, request: CancelRequest) -> list[OrderReport]:
         ticket = waiting(snapshot, request)
         if ticket is None or ticket.is_position:
             return await _too_late(line, request)
-        if _is_part_filled(snapshot, ticket.number):
+        if is_part_filled(snapshot, ticket.number):
             return await _out_of_reach(line, request)
     sent = await line.terminal.send(
         line.terminal.next_number(), "CLOSE_ORDER", f"{ticket.number},{NOTHING_OF_A_POSITION}",
@@ -173,9 +180,9 @@ async def _outcome(
         taken = await line.terminal.taken(sent)
         told = await _watch(line, sent, kinds, effect, taken, last)
     except AwayError as error:
-        raise _unknown(line, error.detail, error.raw) from error
+        raise unknown(line.spec.credentials, error.detail, error.raw) from error
     except HiddenError as error:
-        raise _unknown(line, str(error), b"") from error
+        raise unknown(line.spec.credentials, str(error)) from error
     except BrokerError as error:
         if isinstance(error, NotSent | Rejected):
             line.terminal.settled()
@@ -193,12 +200,13 @@ async def _outcome(
 async def _watch(
     line: Line, sent: Sent, kinds: frozenset[str], effect: Effect, taken: bool, last: Last | None
 ) -> list[OrderReport]:
-    mark, until = await line.terminal.mark(), time.monotonic() + line.terminal.patience.answer
-    if told := await effect(await line.peek()):
+    until = time.monotonic() + line.terminal.patience.answer
+    mark, snapshot = await line.glance()
+    if told := await effect(snapshot):
         return told
     while (left := until - time.monotonic()) > 0:
         snapshot = await line.snapshot_after(mark, max(left, LEAST_SECONDS))
-        message = _newest(await line.terminal.news(sent), kinds)
+        message = codes.newest(await line.terminal.news(sent), kinds)
         # A file that came while the messages were read may be the first to show the effect.
         if told := await effect(snapshot):
             return told
@@ -214,18 +222,7 @@ async def _watch(
         return told
     said = "; ".join(one.text for one in await line.terminal.news(sent))
     detail = f"No effect was seen. {said}".strip()[:500]
-    raise _unknown(line, detail, line.terminal.unread)
-
-
-def _unknown(line: Line, detail: str, raw: bytes) -> OutcomeUnknown:
-    came = as_it_came(raw, line.spec.credentials)
-    return OutcomeUnknown(Code.REPLY_LOST, f"{detail} {came}".strip())
-
-
-def _newest(news: list[Message], kinds: frozenset[str]) -> Message | None:
-    """The last message about a command: earlier ones may be of an earlier command, told late."""
-    about = [one for one in news if one.kind in kinds or one.text.startswith(ABOUT_TRADES)]
-    return about[-1] if about else None
+    raise unknown(line.spec.credentials, detail, line.terminal.unread)
 
 
 async def _seen(line: Line, client_order_id: str, snapshot: Snapshot) -> list[OrderReport] | None:
@@ -261,17 +258,11 @@ async def _closed(
 async def _deleted(
     line: Line, request: CancelRequest, number: int, snapshot: Snapshot
 ) -> list[OrderReport] | None:
-    if _is_part_filled(snapshot, number):
+    if is_part_filled(snapshot, number):
         return await _out_of_reach(line, request)
     if any(one.number == number and not one.is_position for one in snapshot.tickets):
         return None
     return await _too_late(line, request, has_waited=True)
-
-
-def _is_part_filled(snapshot: Snapshot, number: int) -> bool:
-    """Whether an order waits whose ticket is a position's as well: MetaTrader 5 only."""
-    own = [one.is_position for one in snapshot.tickets if one.number == number]
-    return any(own) and not all(own)
 
 
 async def _out_of_reach(line: Line, request: CancelRequest) -> list[OrderReport]:

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 
+from brokers.base import OutcomeUnknown
 from brokers.masking import storable, without_secrets
+from common.codes import Code
 
 LONGEST = 1_500  # characters; a file breaks off at its end, so both ends are kept
 READ_BYTES = 8_000  # of each end, before secrets are taken out
@@ -19,3 +21,9 @@ def as_it_came(raw: bytes, credentials: Mapping[str, str]) -> str:
     if len(text) > LONGEST:
         text = f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
     return f"As it came: {text}"
+
+
+def unknown(credentials: Mapping[str, str], detail: str, raw: bytes = b"") -> OutcomeUnknown:
+    """The outcome of an order of which nothing certain is seen, with what could not be read."""
+    came = as_it_came(raw, credentials)
+    return OutcomeUnknown(Code.REPLY_LOST, f"{detail} {came}".strip())

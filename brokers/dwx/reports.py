@@ -100,12 +100,11 @@ class Books:
         """Raise AwayError if the account is not one that can be traded."""
 
     def waiting(self) -> list[Intent]:
-        """Our entries that are seen to wait and not known to; only where the history is silent on
-        orders that end unfilled."""
+        """Our entries that wait and are not noted to; where the history is silent on them."""
         return []
 
     def missed(self, awaited: str = "") -> set[str]:
-        """Orders of ours, and this one, that waited and are neither open nor in the history."""
+        """Orders of ours, and this one, that waited and are in no file."""
         return set()
 
     def overtaken(self, intent: Intent) -> bool:
@@ -153,12 +152,18 @@ class Books:
         to know nothing of the account.
         """
         try:
-            return lots_of(self.spec.settings, ticket.symbol)
+            if ticket.symbol not in self._lots:
+                self._lots[ticket.symbol] = lots_of(self.spec.settings, ticket.symbol)
+            return self._lots[ticket.symbol]
         except LotsError as error:
             if parse.client_order_id_of(ticket, self.names):
                 raise HiddenError(str(error)) from error
             one = Decimal(1)
             return Lots(ticket.symbol, "", one, 5, Decimal("0.00001"), one, one, one)
+
+    @cached_property
+    def _lots(self) -> dict[str, Lots]:
+        return {}
 
     # ---- all there is ----------------------------------------------------------------------
     def since(self, moment: datetime) -> list[OrderReport]:

@@ -22,7 +22,7 @@ from brokers.base import NotSent, OutcomeUnknown
 from brokers.dwx import disk, parse
 from brokers.dwx.ages import Ages
 from brokers.dwx.dialect import MT4, Dialect
-from brokers.dwx.files import LOOK_SECONDS, Pulse, changed, gone, signature, whole
+from brokers.dwx.files import LOOK_SECONDS, Pulse, changed, gone, look, signature, whole
 from brokers.dwx.folders import AwayError, HeldError
 from brokers.dwx.ledger import UNSENT, Intent, Ledger
 from brokers.dwx.parse import Message, Snapshot
@@ -61,9 +61,12 @@ class Terminal:
     # ---- reading --------------------------------------------------------------------------
     async def orders(self) -> Snapshot:
         """Return what is open, no older than `patience.stale`. Raises AwayError."""
-        if await asyncio.to_thread(self._pulse.age) > self.patience.stale:
-            return await self.orders_after(await asyncio.to_thread(signature, self._orders))
-        return await self.latest()
+        age, (mark, found) = await asyncio.to_thread(
+            lambda: (self._pulse.age(), look(self._orders, self.dialect.snapshot))
+        )
+        if age > self.patience.stale:
+            return await self.orders_after(mark)
+        return found or await self.latest()
 
     async def latest(self) -> Snapshot:
         """Return what was open when it was last written, whenever that was. Raises AwayError."""
@@ -72,10 +75,20 @@ class Terminal:
     async def orders_after(self, before: Any, seconds: float | None = None) -> Snapshot:
         """Return what is open by a file written since it had this signature. Raises AwayError."""
         patience = seconds or self.patience.stale
-        if not await changed(self._orders, before, patience):
-            said = f"The expert advisor has written nothing for {patience:.1f} seconds."
-            raise AwayError(Code.NOT_CONNECTED, said)
-        return await self.latest()
+        until = time.monotonic() + patience
+        while True:
+            mark, found = await asyncio.to_thread(look, self._orders, self.dialect.snapshot, before)
+            if mark not in (before, None):
+                return found or await self.latest()
+            if time.monotonic() > until:
+                said = f"The expert advisor has written nothing for {patience:.1f} seconds."
+                raise AwayError(Code.NOT_CONNECTED, said)
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def glance(self) -> tuple[Any, Snapshot]:
+        """The orders file's signature, and `latest` after it. Raises AwayError."""
+        mark, found = await asyncio.to_thread(look, self._orders, self.dialect.snapshot)
+        return mark, found or await self.latest()
 
     async def mark(self) -> Any:
         """The orders file's signature now, for `orders_after`."""
@@ -106,7 +119,8 @@ class Terminal:
                 raise AwayError(Code.NOT_CONNECTED, "The terminal is busy with earlier commands.")
             await asyncio.sleep(LOOK_SECONDS)
         try:
-            await asyncio.to_thread(self._claim, session)
+            if self._held is None or session != self._session:
+                await asyncio.to_thread(self._claim, session)
             if not (self._settled and self._is_known):
                 await self._settle()
             yield
@@ -152,15 +166,11 @@ class Terminal:
             await asyncio.to_thread(disk.move_away, self._slot, self._withdrawn)
         await self.orders_after(await self.mark())
         if not self._is_known:
-            await self._know()
+            await self.history(DAYS)  # refuses the other MetaTrader before anything is traded
+            if self.dialect.by_deals and not await whole(self._history, parse.load, 0):
+                said = "The history is empty, not even a deposit: whose it is cannot be told."
+                raise AwayError(Code.NOT_CONNECTED, said)
         self._settled = self._is_known = True
-
-    async def _know(self) -> None:
-        """Refuse the other MetaTrader before anything is traded: its history looks different."""
-        await self.history(DAYS)
-        if self.dialect.by_deals and not await whole(self._history, parse.load, 0):
-            said = "The history is empty, not even a deposit: whose it is cannot be told."
-            raise AwayError(Code.NOT_CONNECTED, said)
 
     # ---- commands -------------------------------------------------------------------------
     def next_number(self) -> int:

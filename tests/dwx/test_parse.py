@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from brokers.base import NotSent, OutcomeUnknown, Rejected
-from brokers.dwx import codes, ledger, parse
+from brokers.dwx import codes, disk, ledger, parse
 from brokers.dwx.files import Pulse, signature
 from brokers.dwx.ledger import CLOSE, OPEN, Intent, Ledger
 from brokers.dwx.lots import LotsError, lots_of, symbols_of
@@ -387,3 +387,50 @@ def test_the_ledger_forgets_only_what_is_old(tmp_path: Path, monkeypatch: Any) -
     book.tidy()
     assert [(one.number, one.end) for one in book.intents()] == [(2, "refused")]
     assert book.last_number() == 3000
+
+
+def test_only_what_is_new_in_the_ledger_is_read(tmp_path: Path, monkeypatch: Any) -> None:
+    path = tmp_path / "ledger.jsonl"
+    book, read = Ledger(path), 0
+    real = disk.read
+
+    def counted(path: Path, begin: int = 0) -> bytes:
+        nonlocal read
+        raw = real(path, begin)
+        read += len(raw)
+        return raw
+
+    for number in range(1, 201):
+        book.write(intent(number))
+    monkeypatch.setattr(disk, "read", counted)
+    assert len(book.intents()) == 200
+    read, size = 0, path.stat().st_size
+    for number in range(201, 211):
+        book.write(intent(number))
+        assert [one.number for one in book.intents()][-1] == number
+    assert read < size / 4
+
+
+def test_the_ledger_is_read_anew_where_it_is_another(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    book = Ledger(path)
+    assert book.intents() == []
+    for number in (1, 2):
+        book.write(intent(number))
+        assert len(book.intents()) == number
+    backup = path.read_bytes()
+    with path.open("ab") as file:
+        file.write(b'\n{"number": 3, "en')  # a torn line
+    assert [one.number for one in book.intents()] == [1, 2]
+    book.end(2, "refused")
+    assert [one.end for one in book.intents()] == ["", "refused"]
+    path.write_bytes(backup)
+    assert [one.end for one in book.intents()] == ["", ""]
+    path.write_bytes(backup.replace(b'"number": 1', b'"number": 8') + b"\n" + b" " * 5_000)
+    assert [one.number for one in book.intents()] == [8, 2]
+    path.unlink()
+    assert book.intents() == []
+    path.write_text('{"number": 1, "what": "open"}')
+    for _ in range(2):
+        with pytest.raises(OSError, match="not ours"):
+            book.intents()
