@@ -55,7 +55,7 @@ async def account(client: Client, name: str = "") -> AccountState:
         time=datetime.now(UTC),
         trading_allowed=_may_trade(read),
         demo=client.settings.sandbox,
-        identity=await whose.identity(client),
+        identity=await whose.if_told(client),
     )
 
 

@@ -73,6 +73,14 @@ def test_a_key_of_another_account_sends_and_proves_nothing(made: House) -> None:
         assert failed.value.code is Code.OTHER_ACCOUNT
 
 
+def test_a_key_that_was_revoked_is_told_as_that(made: House) -> None:
+    spec = _with(made, "key-new", made.venue.uid)
+    revoked = replace(spec, credentials={**spec.credentials, "api_key": "key-gone"})
+    with pytest.raises(ReadFailed) as failed:
+        made.run(made.adapter.find_order(revoked, LOST))
+    assert failed.value.code is Code.CREDENTIALS_REFUSED
+
+
 def test_an_exchange_that_does_not_say_it_is_not_believed_either(made: House) -> None:
     spec = _with(made, "key-new", made.venue.uid)
     made.run(made.adapter.instruments(replace(spec, identity="")))
@@ -80,6 +88,18 @@ def test_an_exchange_that_does_not_say_it_is_not_believed_either(made: House) ->
     with pytest.raises(ReadFailed) as failed:
         made.run(made.adapter.find_order(spec, LOST))
     assert failed.value.code is Code.BROKER_UNREACHABLE
+
+
+def test_a_key_that_may_not_say_whose_it_is_trades_where_nothing_is_known_yet() -> None:
+    one = house_of("binance", swap=True)
+    one.venue.may_read_spot = False
+    assert _identity(one) == ""
+    assert one.submit(one.order())
+    spec = replace(one.spec, identity="1001 swap")
+    with pytest.raises(ReadFailed) as failed:
+        one.run(one.adapter.find_order(spec, LOST))
+    assert failed.value.code is Code.CREDENTIALS_REFUSED
+    close(one)
 
 
 def test_kraken_does_not_say_it() -> None:

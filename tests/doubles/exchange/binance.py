@@ -134,6 +134,8 @@ class Binance:
     # ---- the account ----------------------------------------------------------------------
     def _get_spot_account(self, _: Mapping[str, str]) -> Any:
         """What a futures account's key is told of its spot account."""
+        if not self._venue.may_read_spot:
+            raise Refused("key")
         return {"canTrade": True, "accountType": "SPOT", "balances": [],
                 "uid": int(self._venue.uid)}  # fmt: skip
 

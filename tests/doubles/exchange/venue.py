@@ -41,6 +41,7 @@ class Venue:
     overtaken: bool = False  # the next cancel arrives after a fill
     journal: Path | None = None  # where each accepted order's client order id is written, at once
     history_late: bool = False  # Bybit's list of ended orders has nothing yet
+    may_read_spot: bool = True  # Binance: whether a futures account's key may
     uid: str = "1001"  # what the exchange calls the account
     key: str = "key-1"
     secret: str = "c2VjcmV0LTE="  # base64, which Kraken wants
