@@ -139,6 +139,13 @@ def let_rest(connection_ids: Iterable[UUID]) -> None:
     _resting = frozenset(connection_ids)
 
 
+def wake(connection_ids: Iterable[str]) -> None:
+    """Let rounds look after these again: an order is on its way there. Cheap where none rests."""
+    global _resting
+    if _resting:
+        _resting -= frozenset(map(UUID, connection_ids))
+
+
 def in_held() -> dict[str, str]:
     """The parameters of `IN_LANES` and `of_lanes`."""
     return {"lanes": array(held())}

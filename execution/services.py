@@ -58,6 +58,7 @@ def execute(order_ids: Sequence[int], *, skip_locked: bool = False, urgent: bool
             present.wire.room.free(places - len(bundle))
         if bundle:
             point("claim.committed")
+            lanes.wake(outgoing.request.connection_id for outgoing in bundle)
         present.wire.hand_over(bundle)
 
 

@@ -216,6 +216,24 @@ def test_an_idle_session_is_closed_and_left_alone_but_each_ten_minutes(
     assert spoken[1:] == [("disconnect", str(idle.pk))]
 
 
+def test_who_rests_is_looked_after_from_its_next_order_on(
+    idle: ExecutionConnection, feed: Feed, session: Runtime, spoken: list[tuple[str, str]],
+    broker: Double,
+) -> None:  # fmt: skip
+    """Not only from the next look at who rests, up to a minute later."""
+    session.sessions._woken[idle.pk] = machine_time()
+    session.sessions.rest()
+    broker.calls.clear()
+    reconcile_all()
+    assert [name for name, _ in broker.calls if name == "positions"] == []
+    cast.signal(feed)
+    execute(cast.pending())
+    assert session.wire.wait_idle(5)
+    assert session.flusher.drain(5)
+    reconcile_all()
+    assert [name for name, _ in broker.calls if name == "positions"] == ["positions"]
+
+
 def test_a_session_with_something_open_does_not_rest(
     idle: ExecutionConnection, feed: Feed, session: Runtime, spoken: list[tuple[str, str]]
 ) -> None:
