@@ -90,6 +90,9 @@ class Queue:
         first = next((one for one in self.others if not one.told.done()), None)
         if first is None or ask.rank < first.rank:
             self.not_before = 0.0
+        elif ask.until is not None and self.not_before > ask.until:  # nor is it before the first's
+            _refuse(ask)
+            return
         insort(self.others, ask, key=lambda one: one.rank)
 
     def spend(self, n: float, rank: Rank) -> bool:

@@ -232,6 +232,10 @@ def test_too_late_is_told_at_once(server: RedisServer) -> None:
         await budget.acquire(rank=Rank.EXIT)  # what Redis begins with
         for rank in Rank:
             await too_late(rank)
+        waiting = asyncio.create_task(budget.acquire(rank=Rank.LOOKUP))  # has all the time
+        for rank in (Rank.LOOKUP, Rank.ENTRY, Rank.LOOKUP):
+            await too_late(rank)
+        waiting.cancel()
 
     asyncio.run(all_too_late())
 
