@@ -28,7 +28,7 @@ from brokers.messages import (
 from tests.doubles.dwx.terminal import Terminal
 
 T = TypeVar("T")
-HASTE = {"take_seconds": 0.2, "answer_seconds": 0.4, "stale_seconds": 0.3}
+HASTE = {"take_seconds": 0.6, "answer_seconds": 1, "stale_seconds": 1}
 SETTINGS = {
     "folder": "alice",
     "symbols": "EURUSD, XAUUSD.m",

@@ -20,7 +20,7 @@ from brokers.dwx.raw import as_it_came
 from brokers.messages import CheckResult, OrderReport, OrderRequest, OrderType, ReportKind
 from common.codes import Code
 from tests.doubles.dwx.terminal import until
-from tests.dwx.cast import Owner, failing, go, run
+from tests.dwx.cast import HASTE, Owner, failing, go, run
 
 
 def meanwhile(act: Callable[[], object]) -> threading.Thread:
@@ -90,7 +90,6 @@ def test_a_file_that_stays_half_written_is_no_answer(owner: Owner) -> None:
 def test_what_cannot_be_read_after_an_order_is_kept_as_it_came(owner: Owner) -> None:
     owner.buy()
     owner.terminal.fault(half_after=["Orders"], half_tail=f" {owner.terminal.key} \0")
-    owner.hurries()
     with failing(OutcomeUnknown, Code.REPLY_LOST) as caught:
         owner.buy()
     assert 'As it came: {"account_info": {"name": "Zo\\xe9"' in caught[0].detail
@@ -101,7 +100,6 @@ def test_what_cannot_be_read_after_an_order_is_kept_as_it_came(owner: Owner) -> 
 
 def test_messages_that_cannot_be_read_are_kept_as_they_came(owner: Owner) -> None:
     owner.buy()
-    owner.hurries("answer_seconds")
     owner.terminal.fault(error="no connection", half_after=["Messages"], half_tail=" <end>")
     with failing(OutcomeUnknown, Code.REPLY_LOST) as caught:
         owner.buy()
@@ -134,7 +132,7 @@ def test_nobody_there(owner: Owner) -> None:
     owner.terminal.kill()
     owner.hurries()
     orders = owner.terminal.folder / "DWX_Orders.txt"
-    until(lambda: time.time() - orders.stat().st_mtime > 0.4)
+    until(lambda: time.time() - orders.stat().st_mtime > HASTE["stale_seconds"])
     with failing(NotSent, Code.NOT_CONNECTED):
         owner.buy()
     for read in (owner.adapter.account, owner.adapter.positions, owner.adapter.open_orders):

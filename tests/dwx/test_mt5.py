@@ -435,7 +435,7 @@ def test_a_metatrader_4_under_the_name_of_5(owner: Owner) -> None:
 @pytest.mark.parametrize("shown", [{}, {"no_deposit": True}])
 def test_a_metatrader_4_that_has_never_traded(owner: Owner, shown: dict[str, bool]) -> None:
     owner.terminal.fault(**shown)
-    other = Owner(owner.terminal, owner.root, hedging=True, stale_seconds=0.3)
+    other = Owner(owner.terminal, owner.root, hedging=True)
     with failing(NotSent):
         other.buy()
     assert checks(other)["commands"].result is CheckResult.FAIL
