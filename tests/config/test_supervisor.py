@@ -96,7 +96,7 @@ def test_stop_leaves_no_process_not_even_a_grandchild(make: Make) -> None:
     pids.append(int(log_says(supervisor, "parent", "\n").split()[1]))
     assert all(birth(pid) for pid in pids)
     supervisor.stop()
-    assert wait_until(lambda: not any(birth(pid) for pid in pids), 5)
+    assert wait_until(lambda: not any(birth(pid) for pid in pids), 20)
 
 
 def test_a_dead_childs_own_children_are_ended_before_it_comes_back(make: Make) -> None:
