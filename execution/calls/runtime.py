@@ -36,6 +36,7 @@ Round = tuple[str, float, Callable[[], object]]
 """What a process does again and again: its name, after how many seconds, what."""
 HEALTH_SECONDS = 1.0
 LONGEST_READ_SECONDS = 120
+ROUNDS_SECONDS = 2.0  # that rounds under way have to end, where the process ends
 
 RENEW = """
 INSERT INTO execution_workerlease (id, role, host, pid, lease_until)
@@ -70,6 +71,7 @@ class Runtime:
         self.sessions = Sessions(self.lanes, self.wire, self.flusher)
         self._stopping, self._ended = threading.Event(), threading.Event()
         self._renewing: threading.Thread | None = None
+        self._rounds: list[threading.Thread] = []
 
     @property
     def draining(self) -> bool:
@@ -92,7 +94,7 @@ class Runtime:
     def go_round(self, every: Sequence[Round]) -> None:
         """Run each of these again and again, on a thread of its own. They may ask for `present`."""
         for name, seconds, what in every:
-            self._repeat(name, seconds, what)
+            self._rounds.append(self._repeat(name, seconds, what))
 
     def renew(self) -> None:
         """Prolong the lease by one UPDATE, which counts who else trades and so has a share of the
@@ -139,15 +141,25 @@ class Runtime:
         self.flusher.stop()
         self.flusher.join(2)
         self.health.write()
-        use_runner()  # before the loop stands still: who asked it then would wait for its time-out
+        use_runner(_refuse)  # before the loop stands still: who asked would wait for its time-out
         of_process.use()
         self.wire.loop.call_soon_threadsafe(self.wire.loop.stop)
         self._ended.set()
         if self._renewing is not None:
             self._renewing.join(2)  # or it would write the lease anew
+        if self._rounds_have_ended():
+            use_runner()
         self.lanes.give_back(self.lanes.names)  # what a round took while the others were given back
         run("DELETE FROM execution_workerlease WHERE id = %s", (self.id,))
         return idle
+
+    def _rounds_have_ended(self) -> bool:
+        """Wait a while for rounds under way: each would open sessions again, on a loop of its own,
+        in the lanes of others."""
+        until = machine_time() + ROUNDS_SECONDS
+        for thread in self._rounds:
+            thread.join(max(0.0, until - machine_time()))
+        return not any(thread.is_alive() for thread in self._rounds)
 
     def _repeat(
         self,
@@ -172,6 +184,12 @@ class Runtime:
         thread = threading.Thread(target=loop, daemon=True, name=name)
         thread.start()
         return thread
+
+
+def _refuse(call: Coroutine[Any, Any, None]) -> None:
+    """What asks brokers for a process that has ended: nothing does."""
+    call.close()
+    raise of_process.UnheldError(Code.LANE_UNHELD, "This process ends: it asks no broker any more.")
 
 
 _present: Runtime | None = None

@@ -22,6 +22,7 @@ from common.sql import run
 from connections import lanes as of_process
 from connections.models import ConnectionHealth, ExecutionConnection, LaneLease
 from connections.polling import refresh_due_accounts
+from connections.testing import on_loop
 from execution.calls.runtime import Runtime
 from execution.calls.sessions import WAKE_SECONDS
 from execution.drift.reconcile import reconcile_all, reconcile_new
@@ -232,6 +233,35 @@ def test_who_rests_is_looked_after_from_its_next_order_on(
     assert session.flusher.drain(5)
     reconcile_all()
     assert [name for name, _ in broker.calls if name == "positions"] == ["positions"]
+
+
+def test_a_round_under_way_opens_nothing_once_its_process_has_ended(
+    transactional_db: None, broker: Double
+) -> None:
+    """It would open a session on a loop of its own, in the lane of the next owner."""
+    present = Runtime("sessions")
+    present.start()
+    opened, refused, began = [], [], threading.Event()
+
+    async def opens() -> None:
+        opened.append(1)
+
+    def late() -> None:
+        began.set()
+        assert present._ended.wait(10)
+        try:
+            on_loop(opens())
+        except of_process.UnheldError as error:
+            refused.append(error)
+
+    present.go_round([("late", 0.01, late)])
+    assert began.wait(10)
+    present.stop()
+    present.wire.join(5)
+    present.wire.loop.close()
+    assert (opened, len(refused)) == ([], 1)
+    on_loop(opens())  # whoever comes after it has a loop again
+    assert opened == [1]
 
 
 def test_a_session_with_something_open_does_not_rest(
