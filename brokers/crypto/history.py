@@ -13,11 +13,12 @@ from brokers.crypto.lookup import recent
 from brokers.crypto.memory import Memory
 from brokers.crypto.orders import OURS
 from brokers.crypto.reads import ask
+from brokers.crypto.watched import their_ms
 from brokers.messages import CloseCause, ConnectionSpec, OrderReport, ReportKind
 from common.codes import Code
 
 SHORTEST = timedelta(seconds=2)  # some count in seconds
-SLACK = timedelta(seconds=5)  # clocks differ: telling more does no harm
+SLACK = timedelta(seconds=5)  # clocks are compared now and then: telling more does no harm
 Trade = Mapping[str, Any]
 
 
@@ -25,7 +26,7 @@ async def fills_since(
     client: Client, *, spec: ConnectionSpec, since: datetime, memory: Memory
 ) -> list[OrderReport]:
     """FILLED reports, an order's executions in one. Raises ReadFailed beyond the horizon."""
-    now = datetime.now(UTC)
+    now = _now(client)
     horizon = client.rules.fills_horizon
     if horizon is not None and now - since > horizon:
         raise ReadFailed(Code.BEYOND_LOOKUP, f"further back than {horizon}")
@@ -64,7 +65,7 @@ async def _between(
     params = {**kind, "until": int(end.timestamp() * 1000)}
     since = int(start.timestamp() * 1000)
     trades: list[Trade]
-    if client.rules.recent_fills and datetime.now(UTC) - start < RECENT:
+    if client.rules.recent_fills and _now(client) - start < RECENT:
         which = {"begin": since, "end": params["until"], "limit": page}
         trades = await recent(client, symbol, which)
     else:
@@ -78,6 +79,11 @@ async def _between(
         *await _between(client, symbol, kind, start, middle),
         *await _between(client, symbol, kind, middle, end),
     ]
+
+
+def _now(client: Client) -> datetime:
+    """By the exchange's clock: up to ours, one that is ahead would leave out what is newest."""
+    return datetime.fromtimestamp(their_ms(client.exchange) / 1000, UTC)
 
 
 def _time(trade: Trade) -> int:

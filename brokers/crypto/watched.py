@@ -92,5 +92,10 @@ class Watched:
 
 def expires_ms(exchange: Any) -> int:
     """Until when an exchange may take what leaves now, by its own clock."""
+    return their_ms(exchange) + int(EXPIRES_SECONDS * 1000)
+
+
+def their_ms(exchange: Any) -> int:
+    """What an exchange's own clock shows, as it was last compared with ours."""
     now: int = exchange.milliseconds() - int(exchange.options.get("timeDifference") or 0)
-    return now + int(EXPIRES_SECONDS * 1000)
+    return now

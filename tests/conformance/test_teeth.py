@@ -12,6 +12,7 @@ from brokers.base import BrokerAdapter
 from brokers.conformance.run import Mark, Open, Result, cases, run
 from brokers.conformance.stage import Stage
 from tests.conformance import wrong, wrong_reads
+from tests.conformance.stages import stages_of
 from tests.conformance.stages.paper import opening
 
 BITES = [  # the check, the adapter, and words of what the check says of it
@@ -82,6 +83,26 @@ def test_a_read_that_hides_its_failure_is_seen() -> None:
     opened = opening(by_tcp=True, wrap=partial(_stand, wrong_reads.ReadsNothing))
     result = _result("C71", opened)
     assert (result.mark, result.why) == (Mark.FAIL, "positions returned []")
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (wrong_reads.ReadsUpToOurNow, "the second one is not read"),
+        (wrong_reads.HasNoClock, "does not tell that clocks are apart"),
+    ],
+)
+def test_a_clock_that_is_not_looked_at_is_seen(kind: type[wrong.Wrong], words: str) -> None:
+    """On the example, whose broker has a clock of its own."""
+
+    @contextlib.asynccontextmanager
+    async def opened() -> AsyncIterator[Stage]:
+        async with stages_of("tiny")["the example"]() as stage:
+            stage.adapter = _stand(kind, stage.adapter)
+            yield stage
+
+    result = _result("C109", opened)
+    assert (result.mark, words in result.why) == (Mark.FAIL, True)
 
 
 def _stand(kind: type[wrong.Wrong], right: BrokerAdapter) -> BrokerAdapter:

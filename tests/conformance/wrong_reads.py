@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 from typing import Any
 
@@ -174,3 +174,17 @@ class MixesAccounts(Wrong):
     async def positions(self, spec: ConnectionSpec) -> list[Any]:
         self.first = self.first or spec
         return list(await self.right.positions(self.first))
+
+
+class ReadsUpToOurNow(Wrong):
+    """Leaves out what a clock ahead of ours calls later than now."""
+
+    async def fills_since(self, spec: ConnectionSpec, since: datetime) -> Reports:
+        told = await self.right.fills_since(spec, since)
+        now = datetime.now(UTC) + timedelta(seconds=5)
+        return [one for one in told if all(fill.time <= now for fill in one.fills)]
+
+
+class HasNoClock(Wrong):
+    async def test(self, spec: ConnectionSpec) -> list[Check]:
+        return [one for one in await self.right.test(spec) if one.name != "clock"]

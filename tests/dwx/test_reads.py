@@ -289,6 +289,18 @@ def test_a_clock_in_the_wrong_zone(owner: Owner) -> None:
     assert checks(owner)["server time"].result is CheckResult.FAIL
 
 
+@pytest.mark.parametrize("apart", [-600, 600])
+def test_a_terminal_and_a_disk_whose_clocks_are_not_ours(owner: Owner, apart: int) -> None:
+    owner.terminal.fault(skew=apart, disk_skew=apart)
+    told = owner.buy()
+    assert told.kind is ReportKind.FILLED
+    assert [one.quantity for one in owner.positions()] == [D(10000)]
+    [read] = [one for one in fills(owner) if one.client_order_id == told.client_order_id]
+    assert read.fills[0].broker_fill_id == told.fills[0].broker_fill_id
+    ahead = CheckResult.FAIL if apart > 0 else CheckResult.OK
+    assert checks(owner)["server time"].result is ahead
+
+
 def test_a_dead_terminal(owner: Owner) -> None:
     owner.terminal.close()
     owner.hurries()

@@ -1,11 +1,14 @@
-"""C105–C108: one id twice, two entries, the other side, and another account."""
+"""C105–C109: one id twice, two entries, the other side, another account, and another clock."""
+
+from datetime import datetime, timedelta
 
 from brokers.base import BrokerError, NotSent, OutcomeUnknown, ReadFailed, Rejected
-from brokers.conformance.case import Ability, case, expect
-from brokers.conformance.scene import Scene
-from brokers.conformance.stage import NotApplicable, Offer
+from brokers.conformance.case import HAS, Ability, case, expect
+from brokers.conformance.scene import Scene, new_id
+from brokers.conformance.stage import NotApplicable, Offer, Trouble
 from brokers.conformance.words import filled, kinds
-from brokers.messages import BrokerPosition, PositionMode, Side
+from brokers.messages import BrokerPosition, CheckResult, OrderRequest, PositionMode, Side
+from common.clocks import market_now
 from common.codes import Code
 
 NO_SHORTS = (Code.NO_MONEY, Code.NO_POSITION, Code.TRADING_DISABLED, Code.VOLUME_INVALID)
@@ -78,6 +81,36 @@ async def another_account(scene: Scene) -> None:
     else:
         expect(not found, f"the other account is told {kinds(found or [])}")
     await scene.holds(entry.quantity)
+
+
+@case(109, "another clock", Ability.MARKET, Ability.LOOKUP, Trouble.SKEW)
+async def another_clock(scene: Scene) -> None:
+    """Where the broker's clock is ahead of ours the test says so, and what was done before and
+    since is told, held, read, closed and found as ever."""
+    began, first = market_now() - timedelta(minutes=2), await scene.bought()
+    await scene.close(first)
+    await scene.stage.begin(Trouble.SKEW)
+    second = await scene.bought()
+    await scene.holds(second.quantity)
+    await scene.until(lambda: _tells_clock(scene), "the test does not tell that clocks are apart")
+    if HAS[Ability.FILLS](scene.can):
+        await scene.until(lambda: _reads(scene, began, first), "the first one is not read")
+        await scene.until(lambda: _reads(scene, began, second), "the second one is not read")
+    await scene.absent(new_id())
+    await scene.close(second)
+    await scene.holds(second.quantity * 0)
+
+
+async def _tells_clock(scene: Scene) -> bool:
+    checks = await scene.ask(scene.stage.adapter.test(scene.spec))
+    wrong = [one.name for one in checks if one.result is not CheckResult.OK]
+    return any("clock" in name or "time" in name for name in wrong)
+
+
+async def _reads(scene: Scene, since: datetime, entry: OrderRequest) -> bool:
+    told = await scene.ask(scene.stage.adapter.fills_since(scene.spec, since))
+    own = [one for one in told if one.client_order_id == entry.client_order_id]
+    return filled([one for one in own if one.close_cause is None]) == entry.quantity
 
 
 def _number(held: BrokerPosition, client_order_id: str) -> tuple[bool, int, str]:

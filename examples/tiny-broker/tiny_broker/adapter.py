@@ -1,7 +1,7 @@
 """The adapter: accounts at Tiny, which executes market orders at once and closes by position."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from brokers.base import (
@@ -40,6 +40,7 @@ from tiny_broker import parse
 from tiny_broker.line import PORT, Away, LoginRefused, NoAnswer, ask
 
 T = TypeVar("T")
+SKEW = timedelta(seconds=5)
 NONSENSE = (KeyError, ValueError, TypeError, ArithmeticError)
 
 FORM = Form(
@@ -190,10 +191,15 @@ class TinyAdapter:
             name = "reach" if error.code is Code.BROKER_UNREACHABLE else "login"
             detail = f"{error.code.sentence} {error.detail}".strip()
             return [Check(name, CheckResult.FAIL, detail, error.code.hint)]
+        apart = abs(state.time - datetime.now(UTC))
         return [
             Check("login", CheckResult.OK, f"{state.account} in {state.currency}"),
             Check("position mode", CheckResult.OK, state.position_mode),
-        ]
+            Check(
+                "clock", CheckResult.WARN if apart > SKEW else CheckResult.OK,
+                f"{apart.total_seconds():.0f} s from Tiny's", "Set this machine's clock by NTP.",
+            ),
+        ]  # fmt: skip
 
     # ---- what Tiny does not tell by itself -------------------------------------------------
     def stream_quotes(self, spec: ConnectionSpec, symbols: Sequence[str]) -> AsyncIterator[Quote]:

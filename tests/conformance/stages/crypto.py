@@ -140,6 +140,9 @@ class CryptoStage(Stage):
                 venue.balances["USDT"] = D(10)
             case Trouble.DISABLED:
                 venue.can_trade = False
+            case Trouble.SKEW:
+                venue.skew_ms = 600_000
+                await self.anew()  # clocks are compared when an account is opened, and each hour
             case Trouble.DOWN:
                 await asyncio.to_thread(self.server.stop)
             case _:
@@ -152,7 +155,7 @@ class CryptoStage(Stage):
                 break
             await asyncio.sleep(0.01)
         venue.pieces, venue.fill, venue.overtaken, venue.reads_torn = 1, D(1), False, False
-        venue.closed, venue.can_trade = False, True
+        venue.closed, venue.can_trade, venue.skew_ms = False, True, 0
         venue.balances["USDT"] = max(venue.balances["USDT"], D(900_000))
         venue.faults.clear()
         if not self.server.is_up:

@@ -4,6 +4,7 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 
 from brokers.budgets import budget_for
@@ -126,6 +127,9 @@ class IbkrStage(Stage):
                 self.tws.answers_in_part = True
             case Trouble.DISABLED:
                 self.tws.read_only = True
+            case Trouble.SKEW:
+                self.venue.clock_offset = 600.0
+                self.venue.now = lambda: datetime.now(UTC) + timedelta(seconds=600)
             case Trouble.DOWN:
                 await self.tws.close()
             case _:
@@ -138,6 +142,7 @@ class IbkrStage(Stage):
         self.tws.refuses = None
         self.tws.answers_in_part = self.tws.is_overtaken = self.tws.read_only = False
         self.venue.pieces, self.venue.portion = 1, D(1)
+        self.venue.clock_offset, self.venue.now = 0.0, lambda: datetime.now(UTC)
 
 
 @contextlib.asynccontextmanager

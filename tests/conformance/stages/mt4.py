@@ -36,6 +36,7 @@ FAULTS: dict[Trouble, dict[str, Any]] = {
     Trouble.POOR: {"error": "not enough money"},
     Trouble.DISABLED: {"error": "trade is not allowed in the expert properties"},
     Trouble.STOPS_NEAR: {"stops_level": 0.001},
+    Trouble.SKEW: {"skew": 600, "disk_skew": 600},
 }
 FAULTS_5 = FAULTS | {
     Trouble.PIECES: {"pieces": 3},

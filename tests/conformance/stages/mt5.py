@@ -30,7 +30,8 @@ ORDER_FAULTS: dict[Trouble, dict[str, Any]] = {
     Trouble.HALF: {"do": "half", "accepts": True},
     Trouble.UNLISTED: {"do": "retcode", "code": 10099, "accepts": True},
 }
-QUIET_WORLD = {"market_closed": False, "algo_trading": True, "connected": True, "faults": []}
+QUIET_WORLD = {"market_closed": False, "algo_trading": True, "connected": True, "skew_seconds": 0.0,
+               "faults": []}  # fmt: skip
 
 
 class Mt5Stage(Stage):
@@ -122,6 +123,8 @@ class Mt5Stage(Stage):
                 await self._hand(self.venue.world, algo_trading=False)
             case Trouble.STOPS_NEAR:
                 await self._hand(self.venue.symbol, self.symbol, trade_stops_level=100)
+            case Trouble.SKEW:
+                await self._hand(self.venue.world, skew_seconds=600.0)
             case Trouble.DOWN:
                 await self._hand(self.venue.world, connected=False)
             case _:

@@ -37,6 +37,7 @@ TERMS: dict[Trouble, dict[str, Any]] = {
     Trouble.DISABLED: {"trading_allowed": False},
 }
 NO_CODES = "the paper broker's codes are our own: there is none that is not listed"
+OUR_CLOCK = "the paper broker's time is the market's, which is ours"
 NO_LINE = "the broker is in this process: there is no line to it"
 NO_HOST = "where the paper broker is says the installation, not the connection"
 _numbers = count(1)
@@ -66,7 +67,7 @@ class PaperStage(Stage):
         self.account = f"conform-{next(_numbers)}"
         self.adapter = self._adapter()
         self.spec = self._spec(self.account, PASSWORD)
-        self.lacks = {Trouble.UNLISTED: NO_CODES, Offer.HOST: NO_HOST}
+        self.lacks = {Trouble.UNLISTED: NO_CODES, Trouble.SKEW: OUR_CLOCK, Offer.HOST: NO_HOST}
         if host is None:
             near = (Trouble.CUT, Trouble.LATE, Trouble.HALF, Trouble.READS, Offer.RESTART)
             self.lacks |= dict.fromkeys(near, NO_LINE)

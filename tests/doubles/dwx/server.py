@@ -81,7 +81,8 @@ class Server:
         self.save()
 
     def now(self) -> str:
-        at = datetime.now(UTC) + timedelta(hours=self.state.hours)
+        ahead = timedelta(hours=self.state.hours, seconds=self.faults.get("skew", 0))
+        at = datetime.now(UTC) + ahead
         return at.strftime("%Y.%m.%d %H:%M:%S")
 
     # ---- trading --------------------------------------------------------------------------

@@ -7,6 +7,7 @@
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal as D
 
 from brokers.conformance.run import Open
@@ -65,10 +66,13 @@ class TinyStage(Stage):
         self.venue.owner_closes()
 
     async def begin(self, trouble: Trouble) -> None:
-        self.venue.trouble = FAULTS[trouble]
+        if trouble is Trouble.SKEW:
+            self.venue.ahead = timedelta(minutes=10)
+        else:
+            self.venue.trouble = FAULTS[trouble]
 
     async def end(self) -> None:
-        self.venue.trouble = ""
+        self.venue.trouble, self.venue.ahead = "", timedelta(0)
 
 
 @contextlib.asynccontextmanager

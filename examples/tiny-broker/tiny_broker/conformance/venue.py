@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -18,7 +19,7 @@ Words = dict[str, Any]
 class Venue:
     """One account A1 with the password `pw`. trouble: of the next order, by name.
 
-    no_entry: the error that each log-in is answered with, whoever comes.
+    no_entry: the error that each log-in is answered with, whoever comes; ahead: of our clock.
     """
 
     port: int = 0
@@ -27,6 +28,7 @@ class Venue:
     open: dict[str, Words] = field(default_factory=dict)
     trouble: str = ""
     no_entry: str = ""
+    ahead: timedelta = timedelta(0)
 
     def answer(self, asked: Words) -> Words | None:
         """None: hang up without a word."""
@@ -46,6 +48,10 @@ class Venue:
             self._execute({**position, "id": ""}, position["quantity"], by="owner", entry=entry)
             del self.open[position["position"]]
 
+    def now(self) -> str:
+        """The broker's time."""
+        return (market_now() + self.ahead).isoformat()
+
     def _login(self, asked: Words) -> Words:
         if self.no_entry:
             return {"error": self.no_entry}
@@ -56,12 +62,12 @@ class Venue:
 
     def _account(self, _: Words) -> Words:
         money = {"balance": "10000", "equity": "10000", "margin": "0", "leverage": "30"}
-        return {"account": {**money, "currency": "USD", "trading": True, "time": now()}}
+        return {"account": {**money, "currency": "USD", "trading": True, "time": self.now()}}
 
     def _price(self, asked: Words) -> Words:
         if asked["symbol"] != SYMBOL["symbol"]:
             return {"error": "NO_SYMBOL"}
-        return {"price": {"pair": "EUR/USD", "bid": "1.0999", "ask": "1.1000", "time": now()}}
+        return {"price": {"pair": "EUR/USD", "bid": "1.0999", "ask": "1.1000", "time": self.now()}}
 
     def _place(self, asked: Words) -> Words | None:
         trouble, self.trouble = self.trouble, ""
@@ -78,7 +84,12 @@ class Venue:
             told = self._execute(asked, asked["quantity"])
             if not asked["position"]:
                 number = told["position"]
-                self.open[number] = {**asked, "position": number, "price": "1.1", "time": now()}
+                self.open[number] = {
+                    **asked,
+                    "position": number,
+                    "price": "1.1",
+                    "time": self.now(),
+                }
         if trouble == "silent":
             return None
         if trouble == "shrug":  # taken, and answered with what nobody has listed
@@ -96,7 +107,13 @@ class Venue:
 
     def _execute(self, asked: Words, quantity: str, by: str = "us", entry: str = "") -> Words:
         ticket = str(len(self.orders) + 1)
-        fill = {"id": f"f{ticket}", "quantity": quantity, "price": "1.1", "time": now(), "fee": "0"}
+        fill = {
+            "id": f"f{ticket}",
+            "quantity": quantity,
+            "price": "1.1",
+            "time": self.now(),
+            "fee": "0",
+        }
         told = {
             "ticket": ticket, "id": asked["id"], "position": asked["position"] or ticket,
             "currency": "USD", "by": by, "entry": entry, "fills": [fill],
@@ -121,11 +138,6 @@ def _wrong(asked: Words) -> str:
     if not (quantity.is_finite() and step <= quantity <= Decimal(SYMBOL["most"])):
         return "BAD_QUANTITY"
     return "BAD_QUANTITY" if quantity % step else ""
-
-
-def now() -> str:
-    """The broker's time."""
-    return market_now().isoformat()
 
 
 @contextmanager
