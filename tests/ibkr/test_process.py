@@ -96,6 +96,7 @@ def test_the_brokers_journal_outlives_its_process(tws: RemoteTws) -> None:
             await ours.submit(spec, resting, lambda _: None)
         before = await ours.find_order(spec, ID), await ours.positions(spec)
         tws.kill()
+        await ours.disconnect()  # or it would be there first, with the same client id
         tws.start()
         again = adapter()
         assert (await again.find_order(spec, ID), await again.positions(spec)) == before
@@ -105,7 +106,6 @@ def test_the_brokers_journal_outlives_its_process(tws: RemoteTws) -> None:
         tws.do("fill", resting.client_order_id, "20000", "1.0900")
         assert sum(p.quantity for p in await again.positions(spec)) == Decimal(40000)
         await again.disconnect()
-        await ours.disconnect()
 
     asyncio.run(play())
     legs = [ID, f"{ID}:sl", f"{ID}:tp", "abc00000000000002"]
