@@ -7,14 +7,17 @@ changed), or when its broker refuses it: then whoever can log in now is more lik
 that is well, or that is merely not reached, keeps it, and the other's test fails.
 """
 
+from contextlib import suppress
 from datetime import datetime
+
+from django.db import IntegrityError, transaction
 
 from brokers.messages import AccountState
 from common.codes import Code
 from common.errors import ConflictError
 from common.sql import rows
 from connections import health
-from connections.account_settings import claim_of
+from connections.account_settings import claim_of, scope_of
 from connections.models import ConnectionHealth, ExecutionConnection, HealthStatus
 from connections.open import in_words, what_is_open
 
@@ -61,7 +64,19 @@ def take(connection: ExecutionConnection, told: AccountState, *, tested_at: date
         health.mark_errors([(holder.pk, GAVE_WAY)])
         ConnectionHealth.objects.filter(pk=holder.pk).update(needs_test=True)
     live.filter(pk=connection.pk).exclude(claim=claim).update(claim=claim)
+    _give_scope(connection)
     ConnectionHealth.objects.filter(pk=connection.pk, needs_test=True).update(needs_test=False)
+
+
+def _give_scope(connection: ExecutionConnection) -> None:
+    """Give it the scope that its kind's form says now: older rows, and those of a package that was
+    not installed where they were migrated, have none. Whose owner has the account there twice
+    keeps what it has."""
+    if not (scope := scope_of(connection.type, connection.owner_id, connection.settings)):
+        return
+    mine = ExecutionConnection.objects.filter(pk=connection.pk).exclude(account_scope=scope)
+    with suppress(IntegrityError), transaction.atomic():
+        mine.update(account_scope=scope)
 
 
 def _remember(connection: ExecutionConnection, identity: str) -> None:

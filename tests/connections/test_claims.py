@@ -263,3 +263,47 @@ def test_what_was_tested_before_there_were_claims_holds_its_own(alice: User) -> 
     assert {claim(row) for row in (untested, named, unknown, archived)} == {""}
     waiting = ConnectionHealth.objects.filter(needs_test=True).values_list("pk", flat=True)
     assert list(waiting) == [untested.pk]
+
+
+def test_the_scopes_that_the_migration_gave_are_the_same_wherever_and_whenever_it_runs(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a machine without the brokers' packages, with the forms of any later version."""
+    said: dict[str, tuple[dict[str, Any], str]] = {
+        "mt5": ({"server": " Broker-Demo "}, "broker-demo"),
+        "mt4": ({"folder": "Alpha"}, "alpha"),
+        "mt5-dwx": ({"folder": "beta"}, "beta"),
+        "crypto": ({}, f"owner {alice.pk}"),
+        "ibkr": ({"host": "8.8.8.8"}, ""),
+        "elsewhere": ({"server": "x"}, ""),
+    }
+    for kind, (settings, _) in said.items():
+        make.connection(alice, type=kind, settings=settings)
+    ExecutionConnection.objects.update(account_scope="")
+
+    def nobodys(kind: str) -> Any:
+        raise ImportError(kind)
+
+    monkeypatch.setattr("connections.account_settings.form_of", nobodys)
+    import_module("connections.migrations.0012_scope_of_accounts").give_scopes(apps, None)
+    found = dict(ExecutionConnection.objects.values_list("type", "account_scope"))
+    assert found == {kind: scope for kind, (_, scope) in said.items()}
+
+
+def test_who_had_no_scope_has_one_after_a_passed_test(alice: User, broker: Broker) -> None:
+    row = make.connection(alice, type="mt5", settings={"server": "Broker-Demo"}, account="7")
+    ExecutionConnection.objects.update(account_scope="", lane="", sealed_credentials=None)
+    assert failed(run(row, broker)) == []
+    row.refresh_from_db()
+    assert row.account_scope == "broker-demo"
+
+
+def test_an_account_that_its_owner_has_twice_keeps_the_scope_that_it_has(
+    alice: User, broker: Broker
+) -> None:
+    older = make.connection(alice, type="crypto", exchange_name="binance", account="main")
+    ExecutionConnection.objects.update(account_scope="", lane="", sealed_credentials=None)
+    make.connection(alice, type="crypto", exchange_name="binance", account="main")
+    assert failed(run(older, broker)) == []
+    older.refresh_from_db()
+    assert older.account_scope == ""
