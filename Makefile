@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 STAMP := .venv/.installed
 export PYTHONDONTWRITEBYTECODE ?=
 
-.PHONY: help venv demo up test test-faults chaos conformance lint format bench docs lock clean
+.PHONY: help venv demo up test coverage test-faults chaos conformance lint format bench docs lock clean
 
 help: ## this page
 	@echo "Fillcast: publish a trading signal once; have it filled on every subscribed account."
@@ -24,6 +24,9 @@ up: venv ## the same without demo data
 
 test: venv ## all tests, on servers of their own; T='tests/config -k name' for a part
 	@$(PYTHON) -m pytest $(T)
+
+coverage: venv ## what the tests of brokers/ reach of it; fails below 80 %, for parse.py and codes.py below 100 %
+	@deploy/coverage.sh
 
 test-faults: venv ## every death, stop and cut that we know how to survive: real processes, some 20 minutes
 	@$(PYTHON) -m pytest tests/faults -m "faults or not faults" $(T)
