@@ -202,7 +202,7 @@ class Ear:
 
     def unreadable(self, raw: str) -> None:
         """A message made no sense: what it was an answer to is lost."""
-        self.fail_all(ReadFailed(Code.BROKER_UNREACHABLE, f"not understood: {raw}"))
+        self.fail_all(ReadFailed(Code.BROKER_UNREACHABLE, "a message makes no sense"))
         self._listener.on_garbage(raw)
 
     def connectionClosed(self) -> None:

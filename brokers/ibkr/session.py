@@ -28,7 +28,7 @@ from brokers.ibkr.pace import Pace
 from brokers.ibkr.place import Place
 from brokers.ibkr.questions import Questions
 from brokers.ibkr.snapshots import Readings, Snapshot
-from brokers.ibkr.wire import TwsClient, open_line
+from brokers.ibkr.wire import TwsClient, open_line, quotable
 from common.codes import Code
 
 log = logging.getLogger(__name__)
@@ -180,7 +180,7 @@ class Session:
     def on_garbage(self, raw: str) -> None:
         """Something could not be read: it may have been about any order."""
         log.warning("ibkr: not understood: %r", raw)
-        self.garbage = raw
+        self.garbage = quotable(raw, self.place.account)
         self.want_sync()
         self.ledger.wake_all(self.place.connection_id)
 

@@ -35,6 +35,13 @@ REF_AT = {OPEN_ORDER: 23, "101": 22}  # where an order's reference stands, in op
 RAW_LENGTH = 500  # characters of what cannot be read that are kept
 
 
+def quotable(raw: str, account: str) -> str:
+    """Return what an account's owner may read of a message that makes no sense: all of it where it
+    names his account. Another may be of somebody else's, for a login has several; the log has it.
+    """
+    return raw if account in raw.split("|") else "a message makes no sense (the log has it)"
+
+
 class HalfSentError(ConnectionError):
     """The kernel took only a part; the line was cut, so that the rest never leaves."""
 

@@ -175,6 +175,18 @@ async def test_nonsense_and_no_answer_is_unknown_with_the_raw_text(stage: Stage)
 
 
 @played
+async def test_nonsense_about_another_account_stands_in_no_answer_of_ours(stage: Stage) -> None:
+    """The login may have accounts of somebody else: what is said of them is not ours to read."""
+    await stage.submit(limit("abc00000000000002"))
+    stage.fault("garbage", text="DU7654321")
+    stage.tws.muted = {16}
+    with pytest.raises(OutcomeUnknown) as unknown:
+        await stage.submit(limit())
+    assert "DU7654321" not in unknown.value.detail
+    assert "makes no sense" in unknown.value.detail
+
+
+@played
 async def test_without_a_gateway_nothing_is_sent(stage: Stage) -> None:
     await stage.tws.close()
     with pytest.raises(NotSent) as not_sent:

@@ -162,7 +162,8 @@ class Visitor:
             elif fault.kind == "unlisted":
                 self.say(wire.error(said.order_id, fault.number, fault.text))
             elif fault.kind == "garbage":
-                self.say(wire.pack(5, said.order_id, "not", "an", "order"))
+                whose = fault.text or order.account
+                self.say(wire.pack(5, said.order_id, "not", "an", "order", whose))
             elif fault.kind == "inactive":
                 self._venue.end(order.ref, "Inactive", fault.text)
             elif fault.kind == "half":
