@@ -102,6 +102,9 @@ def test_what_may_be_corrected_by_itself_is_a_setting_of_the_account(
 ) -> None:
     page = f"/accounts/{world.twin.pk}/"
     assert "wait for you" in alice.get(page).content.decode()
-    said = {"name": "Twin", "preset": world.preset.pk, "data_connection": world.prices.pk}
+    said = {  # with all that a browser sends: no setting changes, for something is open
+        "name": "Twin", "preset": world.preset.pk, "data_connection": world.prices.pk,
+        "settings.native_stops": "on",
+    }  # fmt: skip
     alice.post(f"{page}edit/", {**said, "auto_correct": "on"})
     assert "taken over by itself" in alice.get(page).content.decode()
