@@ -45,6 +45,23 @@ def move_away(path: Path, to: Path) -> bool:
     return True
 
 
+def remove_older(path: Path) -> None:
+    """Remove files of the same name with a smaller number, as in `next-12.txt`. Raises OSError.
+
+    Those with larger ones stay: a thread that nobody waits for any more may come here late, and
+    the next call's file is there already.
+    """
+    name, number = _numbered(path)
+    for other in path.parent.glob(f"{name}-*{path.suffix}"):
+        if 0 <= _numbered(other)[1] < number:
+            other.unlink(missing_ok=True)
+
+
+def _numbered(path: Path) -> tuple[str, int]:
+    name, _, number = path.stem.rpartition("-")
+    return name, int(number) if number.isdecimal() else -1
+
+
 def append(path: Path, raw: bytes) -> None:
     """Add to a file, and have it on the disk itself before this returns. Raises OSError."""
     with os.fdopen(_open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab") as file:

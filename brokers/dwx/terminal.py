@@ -206,7 +206,7 @@ class Terminal:
                 raise OutcomeUnknown(Code.REPLY_LOST, f"The folder fails: {error}") from error
             if intent:
                 await self.ended(number, UNSENT)
-            await asyncio.to_thread(ready.unlink)
+            await asyncio.to_thread(ready.unlink, missing_ok=True)
             if isinstance(error, NotSent):
                 raise
             raise NotSent(Code.NOT_CONNECTED, f"The folder fails: {error}") from error
@@ -292,8 +292,7 @@ class Terminal:
             self._reserved = self._number + NUMBERS
             self.ledger.reserve(self._reserved)
         before = messages_now(self._messages)
-        for left in ready.parent.glob("next-*.txt"):  # of calls that were given up
-            left.unlink(missing_ok=True)
+        disk.remove_older(ready)  # of calls that were given up
         if intent is not None:
             self.ledger.write(intent)
         disk.create(ready, text.encode("ascii", "replace"))

@@ -17,6 +17,7 @@ from brokers.base import NotSent, OutcomeUnknown, ReadFailed
 from brokers.dwx import disk
 from brokers.dwx.adapter import create
 from brokers.dwx.raw import as_it_came
+from brokers.dwx.terminal import Terminal
 from brokers.messages import CheckResult, OrderReport, OrderRequest, OrderType, ReportKind
 from common.codes import Code
 from tests.doubles.dwx.terminal import until
@@ -583,3 +584,31 @@ def test_bounds_that_cannot_be_kept(owner: Owner) -> None:
     (owner.terminal.folder / "fillcast").mkdir()
     (owner.terminal.folder / "fillcast/bounds.json").mkdir()
     assert len(run(owner.adapter.instruments(owner.spec))) == 2
+
+
+def test_the_thread_of_a_call_that_was_given_up_leaves_the_next_calls_file(tmp_path: Path) -> None:
+    """Messages that are only half there hold it up; the next call prepares its own meanwhile."""
+    (tmp_path / "fillcast").mkdir()
+    terminal = Terminal(tmp_path)
+    terminal._reserved = 100
+    earlier, given_up, following = (
+        tmp_path / "fillcast" / f"next-{number}.txt" for number in (1, 9, 10)
+    )
+    earlier.touch()
+    terminal._prepare(following, "<:10|A|:>", None)
+    assert not earlier.exists()
+    terminal._prepare(given_up, "<:9|A|:>", None)
+    assert following.exists()
+
+
+def test_a_call_whose_file_is_gone_and_that_may_not_leave_was_not_sent(owner: Owner) -> None:
+    """Whoever cleans up the folder meanwhile makes no nameless error of it."""
+
+    def forbid(_: OrderRequest) -> None:
+        for left in (owner.terminal.folder / "fillcast").glob("next-*.txt"):
+            left.unlink()
+        raise NotSent(Code.LANE_UNHELD)
+
+    with pytest.raises(NotSent) as refused:
+        owner.submit(owner.order(), forbid)
+    assert refused.value.code is Code.LANE_UNHELD
