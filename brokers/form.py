@@ -224,7 +224,7 @@ def _moves(symbol: str, before: Any, after: Any, lists_all: bool) -> bool:
     A symbol that `before` does not name in these words (a pair adopted from the broker, a name that
     is read in another way) asks that nothing which is there goes.
     """
-    was, will, name = _by_name(before), _by_name(after), symbol.casefold()
+    was, will, name = _by_name(before), _by_name(after), symbol.strip()
     if not lists_all or name in was:
         return was.get(name) != will.get(name)
     if not was:  # all that is usual
@@ -237,7 +237,8 @@ _AS_USUAL = "as usual"
 
 def _by_name(value: Any) -> dict[str, Any]:
     said = value if isinstance(value, Mapping) else dict.fromkeys(value or (), _AS_USUAL)
-    return {str(name).strip().casefold(): what for name, what in said.items()}
+    # GER40 and ger40 are two symbols to most brokers.
+    return {str(name).strip(): what for name, what in said.items()}
 
 
 # ---- one reader a kind: the value as it is kept, or Unusable with what to do ---------------------

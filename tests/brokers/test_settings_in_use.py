@@ -30,7 +30,8 @@ ES, DAX = {"exchange": "EUREX", "month": "202612"}, {"exchange": "EUREX", "month
         ("paper", {}, {"position_mode": "NETTING"}, {"EURUSD"}, ["position_mode"]),
         # A list names all that is there.
         ("crypto", {"symbols": ["A/B"]}, {"symbols": ["A/B", "C/D"]}, {"A/B"}, []),
-        ("crypto", {"symbols": ["A/B", "C/D"]}, {"symbols": ["a/b"]}, {"A/B"}, []),
+        ("crypto", {"symbols": ["A/B", "C/D"]}, {"symbols": ["A/B"]}, {"A/B"}, []),
+        ("crypto", {"symbols": ["A/B"]}, {"symbols": ["a/b"]}, {"A/B"}, ["symbols"]),
         ("crypto", {"symbols": ["A/B", "C/D"]}, {"symbols": ["C/D"]}, {"A/B"}, ["symbols"]),
         ("crypto", {"symbols": ["A/B", "C/D"]}, {"symbols": ["A/B"]}, {"E/F"}, ["symbols"]),
         ("crypto", {"symbols": ["A/B"]}, {"symbols": ["A/B", "E/F"]}, {"E/F"}, []),
@@ -44,6 +45,11 @@ ES, DAX = {"exchange": "EUREX", "month": "202612"}, {"exchange": "EUREX", "month
         ("ibkr", {"symbols": ["X"]}, {"symbols": {"X": ES}}, {"X"}, ["symbols"]),
         ("mt4", {"symbols": {"G": {"contract_size": 1}}}, {"symbols": {"G": {"contract_size": 9}}},
          {"G"}, ["symbols"]),
+        ("mt4", {"symbols": {"GER40": {"contract_size": 1}}},
+         {"symbols": {"ger40": {"contract_size": 1}}}, {"GER40"}, ["symbols"]),
+        ("mt4", {"symbols": {"GER40": {"contract_size": 1}, "ger40": {"contract_size": 9}}},
+         {"symbols": {"GER40": {"contract_size": 5}, "ger40": {"contract_size": 9}}},
+         {"GER40"}, ["symbols"]),
         # A table names exceptions.
         ("mt5", {"symbols": {"G": "DAX/EUR"}}, {}, {"EURUSD"}, []),
         ("mt5", {"symbols": {"G": "DAX/EUR"}}, {}, {"G"}, ["symbols"]),
