@@ -14,7 +14,7 @@ class Rank(IntEnum):
     """What a request is about: the lower ones leave before the higher ones, of all processes."""
 
     EXIT = 0  # what makes a risk smaller: exits, cancels, moved levels
-    LOOKUP = 1  # what is held and ordered: until it is known, nothing more may be added to it
+    LOOKUP = 1  # what is held and ordered: exits wait until it is known, and nothing is added to it
     ENTRY = 2
     READ = 3  # whatever can wait: sums, prices, contracts
 

@@ -232,7 +232,7 @@ async def _entry(session: Session, request: ModifyRequest, details: Any) -> Reco
         known.oca_group = known.oca_group or request.client_order_id[:-1]
         return known
     number = str(details.contract.conId)
-    theirs = await positions(session, Rank.LOOKUP)
+    theirs = await positions(session)
     found = [p for p in theirs if p.broker_position_id == number]
     if not found:
         raise Rejected(Code.NO_POSITION, f"{request.symbol}, contract {number}")

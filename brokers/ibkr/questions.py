@@ -34,11 +34,14 @@ class Questions:
                 return await self._ask(send, key, rank)
         return await self._ask(send, "", rank)
 
-    async def say(self, client: TwsClient, send: Callable[[TwsClient], None]) -> None:
-        """Say something that is not answered, unless the line that it is about has ended."""
+    async def say(
+        self, client: TwsClient, send: Callable[[TwsClient], None], rank: Rank = Rank.READ
+    ) -> None:
+        """Say something that is not answered, unless the line that it is about has ended. rank: of
+        what waits until it is said."""
         with suppress(ReadFailed, OSError):
             if self._session.client is client:
-                await self._session.budget.acquire(rank=Rank.READ)
+                await self._session.budget.acquire(rank=rank)
             if self._session.client is client:
                 send(client)
 

@@ -74,15 +74,16 @@ async def instruments(session: Session) -> list[Instrument]:
     return told
 
 
-async def positions(session: Session, rank: Rank = Rank.READ) -> list[BrokerPosition]:
+async def positions(session: Session) -> list[BrokerPosition]:
     """Read what is held, with the one stop and target where a position has but one of each.
 
-    rank: of what cannot leave before."""
+    An exit may be waiting for it (`ExitSafety.OCA`): nothing that it needs stands behind entries.
+    """
     await session.ready()
     await _learn_names(session)
     client = session.client
-    found = await _asked(session, lambda client, _: client.reqPositions(), POSITIONS, rank)
-    await session.say(client, lambda client: client.cancelPositions())
+    found = await _asked(session, lambda client, _: client.reqPositions(), POSITIONS, Rank.LOOKUP)
+    await session.say(client, lambda client: client.cancelPositions(), Rank.LOOKUP)
     held: dict[int, BrokerPosition] = {}
     for number, contract, quantity, cost in found:
         if number != session.place.account:
@@ -212,7 +213,7 @@ async def _learn_names(session: Session) -> None:
     for symbol in session.place.settings.get("symbols") or ():
         if symbol not in session.details and symbol not in session.unknown:
             try:
-                await details_of(session, symbol)
+                await details_of(session, symbol, Rank.LOOKUP)
             except Rejected:
                 session.unknown.add(symbol)
 

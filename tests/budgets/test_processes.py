@@ -3,9 +3,11 @@
 import asyncio
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import time
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -98,6 +100,23 @@ def most_in_any_window(left: list[Left], rate: Rate = RATE) -> float:
     return worst
 
 
+def is_used(left: list[Left], rate: Rate = RATE, seconds: float = 2.0) -> bool:
+    """Whether there were such seconds in which nine tenths of the rate left, and no burst with it:
+    whatever else the machine does, there are some in which it does this."""
+    times, wanted = [one.at for one in left], int(0.9 * rate.per_second * seconds + rate.burst)
+    return any(last - first <= seconds for first, last in zip(times, times[wanted:], strict=False))
+
+
+def overtaken(took: list[Left], first: Rank, behind: Rank) -> list[int]:
+    """For each of `first`: how many of those behind it left while it waited."""
+    times = [one.at for one in took if one.rank is behind]
+    return [
+        bisect_right(times, one.at) - bisect_left(times, one.at - one.waited)
+        for one in took
+        if one.rank is first
+    ]
+
+
 def allowed(takers: Takers, rate: Rate = RATE) -> float:
     """What that may be: a machine that stands still has what was admitted before written down
     later, one for each who waits."""
@@ -109,6 +128,7 @@ def test_all_processes_together_keep_the_rate_and_use_it(takers: Takers) -> None
         takers.start()
     began = machine_time()
     assert wait_until(lambda: len(takers.since(began)) > 160, PATIENCE)
+    assert wait_until(lambda: is_used(takers.since(began)), PATIENCE)
     assert most_in_any_window(takers.left()) <= allowed(takers)
     for number in range(PROCESSES):  # nobody has nothing
         assert wait_until(lambda: len(takers.since(began, number)) > 20, PATIENCE)  # noqa: B023
@@ -126,10 +146,9 @@ def test_a_lower_rank_goes_before_what_waits_in_all_processes(
     takers.start(waiting=1, rank=behind, every=0.05, other=first)
     began = machine_time()
     assert wait_until(lambda: sum(one.rank is first for one in takers.since(began)) > 40, PATIENCE)
-    took = takers.since(began)
-    waited = [sorted(one.waited for one in took if one.rank is rank) for rank in (first, behind)]
-    early, late = (each[len(each) // 2] for each in waited)
-    assert early < late / 4
+    before = overtaken(takers.since(began), first, behind)
+    print(f"of 101 that wait {statistics.median(before)} leave before it, at most {max(before)}")
+    assert statistics.median(before) <= 5  # in turn it would be all, by chance half of them
     assert most_in_any_window(takers.left()) <= allowed(takers)
 
 

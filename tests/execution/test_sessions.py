@@ -300,11 +300,15 @@ def test_what_a_broker_tells_is_applied_within_a_tenth_of_a_second(
     execute(cast.pending())
     assert session.wire.wait_idle(5)
     assert session.flusher.drain(5)
-    ended = threading.Event()
+    ended, looks = threading.Event(), []
+
+    def drain() -> None:
+        looks.append(1)
+        drain_now()
 
     def hear() -> None:
         while not ended.is_set():
-            session.sessions.hear(drain_now)
+            session.sessions.hear(drain)
         connection.close()
 
     thread = threading.Thread(target=hear)
@@ -316,7 +320,9 @@ def test_what_a_broker_tells_is_applied_within_a_tenth_of_a_second(
         thread.join(5)
     median = statistics.median(took)
     print(f"from the event to the row: median {median:.1f} ms, longest {max(took):.1f} ms")
-    assert min(took) < SOON_MS  # nothing waits on the way; the others are as slow as the machine
+    # Each was brought by its own ring; one more when listening began. Nobody looks for them else.
+    assert len(looks) <= len(took) + 1
+    assert min(took) < SOON_MS  # nothing waits on the way; `make bench` has the bar for all
 
 
 def told(broker: Double, order: Order) -> float:

@@ -24,12 +24,15 @@ class Counted:
         self._budget = budget_for(name, rate)
         self.asked: list[tuple[float, Rank]] = []
         self.admitted: list[float] = []
+        self.order: list[tuple[str, Rank]] = []  # in which they were asked for and have left
 
     async def acquire(
         self, n: float = 1, *, rank: Rank = Rank.ENTRY, until: float | None = None
     ) -> None:
         self.asked.append((n, rank))
+        self.order.append(("asked", rank))
         await self._budget.acquire(n, rank=rank, until=until)
+        self.order.append(("left", rank))
         self.admitted.extend([asyncio.get_running_loop().time()] * int(n))
 
     def rest(self, seconds: float) -> None:
@@ -57,14 +60,42 @@ async def test_what_a_message_is_about_says_when_it_leaves(stage: Stage) -> None
     moved = await ranks(stage.adapter.modify(stage.spec, levels))
     assert moved == [(1, Rank.EXIT), (2, Rank.EXIT)]  # the price, and both
     assert await ranks(stage.adapter.find_order(stage.spec, ID)) == in_step[1:]
-    reads = (stage.adapter.account, stage.adapter.positions, stage.adapter.instruments)
-    for read in reads:
+    resting = await ranks(stage.adapter.open_orders(stage.spec))
+    assert {rank for _, rank in resting} == {Rank.LOOKUP}  # contracts, the first time
+    held = await ranks(stage.adapter.positions(stage.spec))
+    assert held == [(1, Rank.LOOKUP)] * 2  # asked for, and no more
+    for read in (stage.adapter.account, stage.adapter.instruments):
+        stage.session.details.clear()
         assert {rank for _, rank in await ranks(read(stage.spec))} == {Rank.READ}
     assert await ranks(stage.submit(exit_of(ID))) == [(1, Rank.EXIT)]
     stage.session.details.clear()
     again = await ranks(stage.submit(exit_of(ID, "abc00000000000092")))
     assert again == [(1, Rank.EXIT), (1, Rank.EXIT)]  # nothing that it needs waits either
     assert len(stage.tws.writes) <= len(budget.admitted)
+
+
+@played
+async def test_what_an_exit_waits_to_know_is_read_before_entries_leave(stage: Stage) -> None:
+    """An exit of a netted position leaves when its broker has said what is held. Entries that wait
+    for the gateway's budget go on waiting until then, whatever this session has still to learn."""
+    budget = Counted(f"ibkr 127.0.0.1:{stage.tws.port}", RATE)
+    stage.adapter = adapter(budget, replace(QUICK, ping=60.0))
+    await stage.submit(protected("abc00000000000100"))
+    ids = [f"abc000000000002{n:02d}" for n in range(90)]
+    entries = [asyncio.create_task(stage.submit(protected(one))) for one in ids]
+    await stage.until(lambda: budget.asked.count((3, Rank.ENTRY)) == 1 + len(ids))
+    stage.session.details.clear()  # as in a process that has only begun
+    budget.order.clear()
+    await stage.adapter.positions(stage.spec)
+    assert budget.order.count(("left", Rank.ENTRY)) < len(ids) / 2  # some, while TWS answers
+    asked = [at for at, one in enumerate(budget.order) if one == ("asked", Rank.LOOKUP)]
+    assert len(asked) > 2  # contracts, too
+    for at in asked:
+        before = budget.order[at : budget.order.index(("left", Rank.LOOKUP), at)]
+        assert before.count(("left", Rank.ENTRY)) <= 1  # it was on its way
+    for one in entries:
+        one.cancel()
+    await asyncio.gather(*entries, return_exceptions=True)
 
 
 @played

@@ -160,7 +160,8 @@ async def test_an_answer_that_cannot_be_read_fails_the_read(stage: Stage) -> Non
     with pytest.raises(ReadFailed) as failed:
         await stage.adapter.positions(stage.spec)
     await nonsense
-    assert "61|3|DU1234567|nonsense" in failed.value.detail
+    assert "makes no sense" in failed.value.detail
+    assert "61|3|DU1234567|nonsense" in stage.session.garbage  # it names this account
 
 
 @played
