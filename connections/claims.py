@@ -11,6 +11,7 @@ from contextlib import suppress
 from datetime import datetime
 
 from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
 
 from brokers.messages import AccountState
 from common.codes import Code
@@ -52,9 +53,15 @@ def take(connection: ExecutionConnection, told: AccountState, *, tested_at: date
     live = ExecutionConnection.objects.live()
     holder = live.filter(claim=claim).exclude(pk=connection.pk).first() if claim else None
     involved = [connection.pk, *([holder.pk] if holder else [])]
+    # Before their health, as whoever edits a connection does: two that meet wait, none is killed.
+    accounts = live.filter(pk__in=involved).order_by("pk").select_for_update(no_key=True)
+    present = {row.pk: row for row in accounts}
     found = ConnectionHealth.objects.filter(pk__in=involved).order_by("pk")
     states = {state.pk: state for state in found.select_for_update(no_key=True)}
     if _is_outdated(states[connection.pk], tested_at):
+        return
+    if not _is_as_tested(connection, present.get(connection.pk)):
+        ConnectionHealth.objects.filter(pk=connection.pk).update(test_requested_at=Now())
         return
     _remember(connection, told.identity)
     if holder is not None:
@@ -95,6 +102,16 @@ def _remember(connection: ExecutionConnection, identity: str) -> None:
 def _is_outdated(state: ConnectionHealth, tested_at: datetime) -> bool:
     asked = state.test_requested_at
     return state.needs_test and asked is not None and asked > tested_at
+
+
+def _is_as_tested(tested: ExecutionConnection, present: ExecutionConnection | None) -> bool:
+    """Whether it is what was tested. An edit asks for a test at a time that may lie before the
+    test's begin, where it was committed only after that."""
+    return (
+        present is not None
+        and present.settings == tested.settings
+        and present.credentials_changed_at == tested.credentials_changed_at
+    )
 
 
 def _stands(holder: ConnectionHealth) -> bool:

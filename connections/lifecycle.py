@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from common.clocks import market_now
 from common.codes import Code
@@ -134,7 +134,8 @@ def update_connection(
         if connection.settings != before:
             in_use.check(connection, before)
             _untested(connection)
-    _save(connection, update_fields=list(changes))
+            connection.claim = ""  # it may mean another account now: its next test says which
+    _save(connection, update_fields=[*changes, "claim"])
     return connection
 
 
@@ -151,7 +152,7 @@ def set_credentials(connection_id: UUID, *, by: User | None, values: Mapping[str
 def _untested(connection: ExecutionConnection) -> None:
     ConnectionHealth.objects.filter(pk=connection.pk).update(
         status=HealthStatus.UNTESTED, needs_test=True, reconciled_at=None,
-        test_requested_at=timezone.now(),
+        test_requested_at=Now(),
     )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from connections.halting import release_kill_switch, set_kill_switch
 from connections.health import (
@@ -72,4 +72,4 @@ def request_test(connection_id: UUID, *, by: User | None = None) -> bool:
     """
     check_owner(ExecutionConnection.objects.only("user_id", "admin_id").get(pk=connection_id), by)
     mine = ConnectionHealth.objects.filter(pk=connection_id)
-    return mine.update(test_requested_at=timezone.now()) == 1
+    return mine.update(test_requested_at=Now()) == 1

@@ -1,5 +1,7 @@
 """Whose account it is, where several say that it is theirs: a passed test says it."""
 
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from ipaddress import ip_network
 from threading import Barrier
@@ -7,12 +9,13 @@ from typing import Any
 
 import pytest
 from django.apps import apps
-from django.db import IntegrityError
+from django.db import IntegrityError, transaction
 from pytest_django import Settings
 
 from brokers.base import ReadFailed
 from brokers.messages import AccountState, Check, CheckResult
 from common.codes import Code
+from common.sql import rows as run_rows
 from common.sql import run as run_sql
 from connections import polling, services, testing
 from connections.account_settings import claim_of
@@ -21,9 +24,11 @@ from connections.selectors import due_tests
 from tests.connections import make
 from tests.connections.conftest import elsewhere
 from tests.connections.doubles import Broker, account
+from tests.paper.broker_process import until
 from users.models import User
 
 pytestmark = pytest.mark.django_db(transaction=True)
+BLOCKED = "SELECT 1 FROM pg_locks WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
 
 
 @pytest.fixture
@@ -185,6 +190,76 @@ def test_a_test_of_what_has_changed_meanwhile_claims_nothing(alice: User, broker
     run(row, broker)
     assert claim(row) == ""
     assert (health_of(row).status, health_of(row).needs_test) == ("UNTESTED", True)
+    assert due_tests(5) == [row.pk]
+
+
+@pytest.mark.parametrize("what", ["settings", "credentials"])
+def test_a_change_counts_though_its_clock_is_behind_the_tests(
+    alice: User, broker: Broker, what: str
+) -> None:
+    row = connect(alice)
+
+    def change() -> None:
+        if what == "settings":
+            services.update_connection(row.pk, by=alice, settings={"update_interval_seconds": 5})
+        else:
+            services.set_credentials(row.pk, by=alice, values={"password": "new"})
+        long_ago = datetime.now(UTC) - timedelta(hours=1)
+        ConnectionHealth.objects.filter(pk=row.pk).update(test_requested_at=long_ago)
+
+    def meanwhile() -> None:
+        with elsewhere(change) as done:
+            pass
+        assert done == [None]
+
+    broker.on_call = meanwhile
+    run(row, broker)
+    assert (claim(row), health_of(row).needs_test) == ("", True)
+    assert due_tests(5) == [row.pk]
+
+
+def test_hosts_whose_clocks_differ_ask_and_test_by_the_databases(
+    alice: User, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = connect(alice)
+    for ahead in (timedelta(hours=1), timedelta(hours=-1)):
+        now = datetime.now(UTC) + ahead
+        with monkeypatch.context() as here:
+            here.setattr("django.utils.timezone.now", lambda now=now: now)
+            services.request_test(row.pk)
+        assert due_tests(5) == [row.pk]
+        run(row, broker)
+        assert due_tests(5) == []
+
+
+def test_other_settings_hold_no_claim_until_they_are_tested(
+    alice: User, mallory: User, broker: Broker
+) -> None:
+    """It may be on another server now: whoever has the account is no reason to put it in error."""
+    moved, now = connect(alice), connect(mallory)
+    run(moved, broker)
+    services.update_connection(moved.pk, by=alice, name="Mine")
+    assert claim(moved) == "paper|||7|"
+    services.update_connection(moved.pk, by=alice, settings={"update_interval_seconds": 5})
+    assert claim(moved) == ""
+    assert failed(run(now, broker)) == []
+    assert health_of(moved).status == "UNTESTED"
+
+
+def test_a_test_that_ends_while_its_account_is_edited_waits_without_its_health(
+    alice: User, broker: Broker
+) -> None:
+    """Who edits has the connection's row, and changes its health next."""
+    row = connect(alice)
+    with ExitStack() as testing_it, transaction.atomic():
+        services.update_connection(row.pk, by=alice, name="Mine")
+        done = testing_it.enter_context(elsewhere(lambda: run(row, broker)))
+        until(lambda: bool(run_rows(BLOCKED)) or bool(done))
+        assert not done
+        free = ConnectionHealth.objects.select_for_update(no_key=True, nowait=True)
+        assert free.get(pk=row.pk).status == "UNTESTED"
+        services.set_credentials(row.pk, by=alice, values={"password": "new"})
+    assert (claim(row), health_of(row).status) == ("", "UNTESTED")
     assert due_tests(5) == [row.pk]
 
 
