@@ -318,6 +318,7 @@ class ConnectionSpec:
     identity: what its last passed test heard the broker call the account (`AccountState.identity`);
     '': nothing. Where credentials are of another one an adapter makes no call: NotSent or
     ReadFailed OTHER_ACCOUNT. What is not there, on another account, proves nothing.
+    is_identity_sure: it was heard with these very credentials: nobody need ask again.
     """
 
     connection_id: str
@@ -326,3 +327,4 @@ class ConnectionSpec:
     settings: Mapping[str, Any] = field(default_factory=dict)
     credentials: Mapping[str, str] = field(default_factory=dict)
     identity: str = ""
+    is_identity_sure: bool = False

@@ -19,6 +19,7 @@ from common.errors import ConflictError
 from common.sql import rows
 from connections import health
 from connections.account_settings import claim_of, scope_of
+from connections.identity import is_named_by_owner, mark_of
 from connections.models import ConnectionHealth, ExecutionConnection, HealthStatus
 from connections.open import in_words, what_is_open
 
@@ -86,17 +87,33 @@ def _give_scope(connection: ExecutionConnection) -> None:
         mine.update(account_scope=scope)
 
 
-def _remember(connection: ExecutionConnection, identity: str) -> None:
-    """Note what the broker calls the account. While something is open it must be the one that it
-    was: else the books of another account would be taken for its own. Raises ClaimedError."""
+def _remember(connection: ExecutionConnection, told: str) -> None:
+    """Note what the broker calls the account, and with which credentials it was heard. While
+    something is open it must be the one that it was: else the books of another account would be
+    taken for its own. Raises ClaimedError."""
     mine = ExecutionConnection.objects.filter(pk=connection.pk)
-    was = mine.values_list("identity", flat=True).get()
-    if not identity or identity == was:
-        return
-    if was and (found := what_is_open(connection.pk)):
-        code = Code.OTHER_ACCOUNT
-        raise ClaimedError(f"{code.sentence} Open there: {in_words(found)}.", code.hint, code)
-    mine.update(identity=identity)
+    was, of = mine.values_list("identity", "identity_of").get()
+    mark = mark_of(connection.sealed_credentials) if is_named_by_owner(connection.type) else ""
+    if was and not told and mark == of:
+        return  # the very key that told it once
+    if was and told != was and (found := what_is_open(connection.pk)):
+        raise _another(in_words(found)) if told else _silent(in_words(found))
+    if (told, mark) != (was, of):
+        mine.update(identity=told, identity_of=mark)
+
+
+def _another(what: str) -> ClaimedError:
+    code = Code.OTHER_ACCOUNT
+    return ClaimedError(f"{code.sentence} Open there: {what}.", code.hint, code)
+
+
+def _silent(what: str) -> ClaimedError:
+    return ClaimedError(
+        f"The new key may not say whose account it is, and something is open there: {what}.",
+        "Allow the key to read the (spot) account at the exchange, too, or enter the former key "
+        "again; then test again.",
+        Code.OTHER_ACCOUNT,
+    )
 
 
 def _is_outdated(state: ConnectionHealth, tested_at: datetime) -> bool:

@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from common.clocks import market_now
 from common.codes import Code
 from common.errors import ConflictError, InvalidInputError
-from connections import in_use
+from connections import identity, in_use
 from connections.account_settings import read_exchange, read_settings
 from connections.models import (
     ConnectionHealth,
@@ -141,10 +141,15 @@ def update_connection(
 
 @transaction.atomic
 def set_credentials(connection_id: UUID, *, by: User | None, values: Mapping[str, str]) -> None:
-    """Store credentials in place of those that were there; a test of them is asked for."""
+    """Store credentials in place of those that were there; a test of them is asked for.
+
+    Raises ConflictError STATE_CONFLICT while something is open and nobody could tell whose account
+    the new ones are (`identity.refuse_unheard`).
+    """
     connection = locked(connection_id, by)
     if not all(isinstance(value, str) for value in values.values()):
         raise InvalidInputError(Code.FIELD_INVALID, "Credentials are texts.", field="credentials")
+    identity.refuse_unheard(connection)
     connection.set_credentials(values)
     _untested(connection)
 

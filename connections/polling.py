@@ -16,7 +16,7 @@ from brokers.messages import AccountState
 from brokers.registry import adapter_for
 from common.codes import Code
 from common.halving import all_or_halves
-from connections import health, told
+from connections import health, identity, told
 from connections.host_circuits import close_where_some_answer
 from connections.selectors import accounts_due, spec_from_row
 from connections.testing import Run, on_loop
@@ -28,6 +28,7 @@ SECONDS = 8  # for one account
 BATCH = 500
 UNUSABLE = "What the broker says of the account cannot be used"
 Reading = tuple[AccountState, datetime]
+Heard = tuple[UUID, str, str]
 Account = tuple[UUID, AccountState, datetime]
 
 
@@ -36,6 +37,7 @@ class Read:
     """What came back."""
 
     accounts: list[Account] = field(default_factory=list)
+    heard: list[Heard] = field(default_factory=list)  # whose it is, where that was not known
     failures: list[tuple[UUID, str]] = field(default_factory=list)
     errors: dict[health.Again, list[tuple[UUID, str]]] = field(default_factory=dict)  # sure ones
     refused: list[UUID] = field(default_factory=list)  # yet the broker spoke: its host is well
@@ -82,6 +84,7 @@ def read_accounts(
         read = Read()
         for row, answer in group:
             _sort(row.connection_id, answer, read)
+            read.heard += _news(row, answer)
         try:
             _write(read)
         except health.OURS as error:
@@ -101,6 +104,7 @@ def _write(read: Read) -> None:
         _write_health(read)
         raise
     read.accounts = [one for one in read.accounts if one[0] not in unusable]
+    identity.hear(read.heard)
     for connection_id, sentence in unusable.items():
         read.blame(connection_id, sentence, health.Again.SOON)
     _write_health(read)
@@ -133,6 +137,15 @@ def _store_or_halve(accounts: Sequence[Account]) -> dict[UUID, str]:
 async def _account(row: Any, adapter: Callable[[str], BrokerAdapter]) -> Reading:
     started = timezone.now()
     return await adapter(row.type).account(spec_from_row(row)), started
+
+
+def _news(row: Any, answer: Reading | Exception) -> list[Heard]:
+    """Whose account the credentials are, where that was not heard with them before."""
+    if isinstance(answer, Exception) or not identity.is_named_by_owner(row.type):
+        return []
+    told, mark = answer[0].identity, identity.mark_of(row.sealed_credentials)
+    is_known = mark == row.identity_of and told in (row.identity, "")
+    return [] if is_known else [(row.connection_id, told, mark)]
 
 
 def _sort(connection_id: UUID, answer: Reading | Exception, read: Read) -> None:

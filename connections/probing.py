@@ -24,7 +24,8 @@ GO_ON_SECONDS = 10  # a look begins no further batch after so long: probes are d
 
 # What is untested waits for its test: an answer alone would let it trade.
 _WHAT = f"""c.id AS connection_id, c.type, c.account, c.exchange_name, c.settings,
-  c.sealed_credentials, c.identity, coalesce(c.user_id, c.admin_id) AS owner_id, c.broker_host
+  c.sealed_credentials,
+  c.identity, c.identity_of, coalesce(c.user_id, c.admin_id) AS owner_id, c.broker_host
 FROM connections_connectionhealth h JOIN connections_executionconnection c ON c.id = h.connection_id
 WHERE h.unreachable_at IS NOT NULL AND h.status <> 'UNTESTED' AND {IN_LANES}
   AND c.is_active AND c.archived_at IS NULL"""

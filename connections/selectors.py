@@ -14,6 +14,7 @@ from common.errors import MisconfiguredError
 from common.sql import array, rows
 from connections import credentials, lanes, symbols
 from connections.eligibility import REASON_SQL, parameters
+from connections.identity import mark_of
 from connections.lanes import IN_LANES, IS_UP, in_held, resting
 from connections.models import (
     ConnectionHealth,
@@ -45,7 +46,8 @@ def spec_for(connection: ExecutionConnection) -> ConnectionSpec:
 
 def spec_from_row(row: Any) -> ConnectionSpec:
     """The same for a row of a statement, which has `connection_id`, `type`, `account`,
-    `exchange_name`, `settings`, `sealed_credentials`, `identity` and `owner_id`.
+    `exchange_name`, `settings`, `sealed_credentials`, `identity`, `identity_of` and
+    `owner_id`.
 
     Credentials that do not open are left out and told to the log: one connection's trouble must
     not fail its neighbours in a bundle. Its adapter then answers NotSent or NO_CREDENTIALS.
@@ -68,6 +70,8 @@ def _spec(source: Any, connection_id: UUID, opened: dict[str, str]) -> Connectio
         settings=source.settings,
         credentials=opened,
         identity=source.identity,
+        is_identity_sure=bool(source.identity)
+        and source.identity_of == mark_of(source.sealed_credentials),
     )
 
 
@@ -194,7 +198,7 @@ def accounts_due(limit: int, *, older_than_seconds: float) -> Sequence[Any]:
         f"""
         SELECT c.id AS connection_id, c.type, c.account, c.exchange_name, c.settings,
           c.sealed_credentials,
-          c.identity, coalesce(c.user_id, c.admin_id) AS owner_id, c.broker_host
+          c.identity, c.identity_of, coalesce(c.user_id, c.admin_id) AS owner_id, c.broker_host
         FROM connections_executionconnection c
         JOIN connections_connectionhealth h ON h.connection_id = c.id
         LEFT JOIN connections_accountsnapshot a ON a.connection_id = c.id

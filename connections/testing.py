@@ -86,7 +86,13 @@ def run_test(
         secrets = spec.credentials
         check_resolved(connection.type, spec.settings, connection.owner_name)
         # Which account it is, is what the test finds out.
-        run(_ask(adapter(connection.type), replace(spec, identity=""), findings))
+        run(
+            _ask(
+                adapter(connection.type),
+                replace(spec, identity="", is_identity_sure=False),
+                findings,
+            )
+        )
     except lanes.UnheldError as error:
         return _told_unheld(connection, error)
     except Exception as error:  # whatever it is, the owner gets a sentence

@@ -85,7 +85,7 @@ class Crypto:
         self, spec: ConnectionSpec, request: OrderRequest, guard: Guard
     ) -> list[OrderReport]:
         """Place one order. Raises NotSent, Rejected or OutcomeUnknown."""
-        client = await self._before(spec)
+        client = await self._before(spec, urgent=request.reduce_only)
         ready = orders.make_ready(client, request)
         if self._memory.taken.get(spec.connection_id, request.client_order_id):
             return await self._settled(spec, request, "it was accepted before")
@@ -116,7 +116,7 @@ class Crypto:
     async def cancel(self, spec: ConnectionSpec, request: CancelRequest) -> list[OrderReport]:
         """Cancel an order, and tell all that became of it. CANCEL_REFUSED, with what it did
         instead, when it had ended. Raises NotSent, Rejected or OutcomeUnknown."""
-        client = await self._before(spec)
+        client = await self._before(spec, urgent=True)
         may_leave = partial(check_deadline, request)
         flight = Flight(may_leave, again=True, urgent=True, until=request.send_by)
         refused = ""
@@ -156,7 +156,8 @@ class Crypto:
 
     async def account(self, spec: ConnectionSpec) -> AccountState:
         """Balances in the account's currency. Raises ReadFailed."""
-        return await self._read(spec, partial(reads.account, name=spec.account))
+        name, known = spec.account, whose.known(spec)
+        return await self._read(spec, partial(reads.account, name=name, known=known))
 
     async def instruments(self, spec: ConnectionSpec) -> list[Instrument]:
         """The connection's symbols. Raises ReadFailed."""
@@ -231,17 +232,16 @@ class Crypto:
         await self._clients.close(spec)
 
     # ---- within ---------------------------------------------------------------------------
-    async def _before(self, spec: ConnectionSpec) -> Client:
+    async def _before(self, spec: ConnectionSpec, *, urgent: bool) -> Client:
         """The client of an account, for a call that changes something. Raises NotSent, Rejected."""
-        return await sending.before(spec, self._of(spec))
+        return await sending.before(spec, self._of(spec, urgent))
 
     async def _read(self, spec: ConnectionSpec, ask: Callable[[Client], Awaitable[T]]) -> T:
         return await sending.reading(spec, self._of(spec), ask)
 
-    async def _of(self, spec: ConnectionSpec) -> Client:
-        """Its client, if the key is of the account that was tested. Raises ReadFailed and ccxt's
-        errors."""
-        return await whose.check(await self._clients.of(spec), spec)
+    async def _of(self, spec: ConnectionSpec, urgent: bool = False) -> Client:
+        """Its client, if the key is of the tested account. Raises ReadFailed and ccxt's errors."""
+        return await whose.check(await self._clients.of(spec), spec, urgent)
 
     async def _find(
         self, client: Client, *, spec: ConnectionSpec, name: str, symbol: str

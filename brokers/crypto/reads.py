@@ -27,9 +27,10 @@ async def instruments(client: Client) -> list[Instrument]:
 
 
 # ---- the account ----------------------------------------------------------------------------
-async def account(client: Client, name: str = "") -> AccountState:
+async def account(client: Client, name: str = "", known: str = "") -> AccountState:
     """Balances in the account's currency: on spot the quote currency and what the listed symbols'
-    bases are worth, on perpetuals the settling currency. name: what we call the account."""
+    bases are worth, on perpetuals the settling currency. name: what we call the account.
+    known: what the exchange has told of this very key."""
     read = await _balance(client)
     currency = client.settings.currency
     total = parse.number_or(read["total"].get(currency))
@@ -55,7 +56,7 @@ async def account(client: Client, name: str = "") -> AccountState:
         time=datetime.now(UTC),
         trading_allowed=_may_trade(read),
         demo=client.settings.sandbox,
-        identity=await whose.if_told(client),
+        identity=known or await whose.if_told(client),
     )
 
 

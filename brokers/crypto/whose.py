@@ -10,7 +10,9 @@ from typing import Any
 
 from brokers.base import ReadFailed
 from brokers.crypto.clients import Client
+from brokers.crypto.flight import Flight, flying
 from brokers.messages import ConnectionSpec
+from common.clocks import machine_time
 from common.codes import Code
 
 # ccxt's method, its parameters, and where the number stands in its answer: what each exchange calls
@@ -24,7 +26,7 @@ ASKS: Mapping[str, tuple[str, Mapping[str, Any], tuple[str | int, ...]]] = {
     "okx": ("privateGetAccountConfig", {}, ("data", 0, "uid")),
 }
 
-
+ASKED_SECONDS = 10.0  # shorter than what an order has for its opening
 NONE = (None, "", "0", 0)
 
 
@@ -59,10 +61,33 @@ async def if_told(client: Client) -> str:
         return ""
 
 
-async def check(client: Client, spec: ConnectionSpec) -> Client:
+def known(spec: ConnectionSpec) -> str:
+    """Return what was told of this very key; '': nothing, it must be asked."""
+    return spec.identity if spec.is_identity_sure else ""
+
+
+async def check(client: Client, spec: ConnectionSpec, urgent: bool = False) -> Client:
     """Return the client if its key is of the account that was tested. Raises ReadFailed
-    OTHER_ACCOUNT."""
-    if spec.identity and (found := await identity(client)) != spec.identity:
+    OTHER_ACCOUNT.
+
+    Nothing is asked of a key with which that was heard before: an exit of futures needs no spot.
+    urgent: what waits for it is an exit or a cancel: it passes the entries, and no poll is before.
+    """
+    if not spec.identity or known(spec):
+        return client
+    if (found := await _in_time(client, urgent)) != spec.identity:
         detail = f"{found} instead of {spec.identity} at {client.rules.name}"
         raise ReadFailed(Code.OTHER_ACCOUNT, detail)
     return client
+
+
+async def _in_time(client: Client, urgent: bool) -> str:
+    if not urgent:
+        return await identity(client)
+    until = machine_time() + ASKED_SECONDS
+    with flying(Flight(_nothing_against, again=True, urgent=True, until=until)):
+        return await identity(client)
+
+
+def _nothing_against() -> None:
+    """A question changes nothing."""

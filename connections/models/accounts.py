@@ -48,7 +48,15 @@ class BrokerHost(Func):
 
 
 @tracked(
-    exclude=["sealed_credentials", "broker_host", "lane", "account_scope", "claim", "identity"]
+    exclude=[
+        "sealed_credentials",
+        "broker_host",
+        "lane",
+        "account_scope",
+        "claim",
+        "identity",
+        "identity_of",
+    ]
 )
 class ExecutionConnection(models.Model):
     """One broker account of a tenant, or of an administrator (then it takes every signal)."""
@@ -96,6 +104,14 @@ class ExecutionConnection(models.Model):
         db_default="",
         editable=False,
         help_text="What its broker called the account in its last passed test, where it says so.",
+    )
+    identity_of = models.CharField(
+        max_length=64,
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+        help_text="A digest of the sealed credentials that `identity` was told of; empty: of none.",
     )
     sealed_credentials = models.BinaryField(null=True, blank=True, editable=False)
     credentials_changed_at = models.DateTimeField(

@@ -61,7 +61,7 @@ WITH due AS (
   RETURNING r.connection_id, r.fills_until
 )
 SELECT t.connection_id, c.type, c.account, c.exchange_name, c.settings, c.sealed_credentials,
-  c.identity,
+  c.identity, c.identity_of,
   c.broker_host, coalesce(c.user_id, c.admin_id) AS owner_id, coalesce(t.fills_until, least(
     (SELECT min(p.opened_at) FROM positions_executionposition p
      WHERE p.connection_id = c.id AND p.quantity > 0),

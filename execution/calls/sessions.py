@@ -43,7 +43,7 @@ STRAYS_SECONDS = 310.0  # a read that began in time may open a session so late (
 
 _WHAT = """c.id AS connection_id, c.type, c.account, c.exchange_name, c.settings,
   c.sealed_credentials,
-  c.identity, c.broker_host, c.lane, coalesce(c.user_id, c.admin_id) AS owner_id"""
+  c.identity, c.identity_of, c.broker_host, c.lane, coalesce(c.user_id, c.admin_id) AS owner_id"""
 
 OF_LANES = f"""
 SELECT {_WHAT} FROM connections_executionconnection c WHERE c.lane = ANY(%s::text[])

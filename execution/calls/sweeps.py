@@ -81,7 +81,8 @@ WITH asked AS (
   RETURNING id, connection_id, client_order_id, symbol, fence, proofs, submitted_at,
     extract(epoch FROM clock_timestamp() - answer_by)::float8 AS overdue
 )
-SELECT a.*, c.type, c.account, c.exchange_name, c.settings, c.sealed_credentials, c.identity,
+SELECT a.*, c.type, c.account, c.exchange_name, c.settings, c.sealed_credentials,
+  c.identity, c.identity_of,
   coalesce(c.user_id, c.admin_id) AS owner_id, c.broker_host, c.lane,
   extract(epoch FROM clock_timestamp() - a.submitted_at)::int AS age
 FROM asked a JOIN connections_executionconnection c ON c.id = a.connection_id

@@ -42,7 +42,7 @@ log = structlog.get_logger(__name__)
 
 CONNECTIONS = f"""
 SELECT c.id AS connection_id, c.type, c.account, c.exchange_name, c.settings, c.sealed_credentials,
-  c.identity,
+  c.identity, c.identity_of,
   c.broker_host, coalesce(c.user_id, c.admin_id) AS owner_id, c.auto_correct, c.lane
 FROM connections_executionconnection c JOIN connections_connectionhealth h ON h.connection_id = c.id
 LEFT JOIN execution_accountreading r ON r.connection_id = c.id

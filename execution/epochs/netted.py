@@ -26,7 +26,8 @@ _asked: dict[UUID, float] = {}
 
 NETTED = f"""
 SELECT o.id, p.opened_at, c.id AS connection_id, c.type, c.account, c.exchange_name, c.settings,
-  c.sealed_credentials, c.identity, c.broker_host, coalesce(c.user_id, c.admin_id) AS owner_id,
+  c.sealed_credentials,
+  c.identity, c.identity_of, c.broker_host, coalesce(c.user_id, c.admin_id) AS owner_id,
   ARRAY(SELECT f.broker_fill_id FROM execution_order e JOIN execution_fill f ON f.order_id = e.id
     WHERE e.connection_id = p.connection_id AND e.signal_id = p.signal_id
       AND e.position_id IS NULL AND NOT f.inferred) AS opened_by

@@ -39,7 +39,8 @@ WITH due AS (
   RETURNING p.id, p.connection_id, p.ask_after
 )
 SELECT c.id AS connection_id, array_agg(a.id) AS position_ids, clock_timestamp() AS began, c.type,
-  c.account, c.exchange_name, c.settings, c.sealed_credentials, c.identity, c.broker_host, c.lane,
+  c.account, c.exchange_name, c.settings, c.sealed_credentials,
+  c.identity, c.identity_of, c.broker_host, c.lane,
   coalesce(c.user_id, c.admin_id) AS owner_id
 FROM asked a JOIN connections_executionconnection c ON c.id = a.connection_id
 WHERE a.ask_after IS NOT NULL GROUP BY c.id

@@ -76,7 +76,7 @@ WITH moved AS (
   SELECT id, signal_id, connection_id, '{Code.CANCEL_ASKED.value}', 'CANCEL_REQUESTED' FROM moved
 )
 SELECT m.*, c.type, c.account, c.exchange_name, c.settings, c.sealed_credentials,
-  c.identity, c.broker_host,
+  c.identity, c.identity_of, c.broker_host,
   coalesce(c.user_id, c.admin_id) AS owner_id, c.lane
 FROM moved m JOIN connections_executionconnection c ON c.id = m.connection_id
 """
@@ -113,7 +113,8 @@ SELECT p.id, p.connection_id, p.symbol, p.broker_position_id, p.quantity, p.lift
   e.client_order_id,
   CASE WHEN p.sl_guardian = 'BROKER' AND NOT p.lifted THEN p.sl END AS sl,
   CASE WHEN p.tp_guardian = 'BROKER' AND NOT p.lifted THEN p.tp END AS tp,
-  c.type, c.account, c.exchange_name, c.settings, c.sealed_credentials, c.identity, c.broker_host,
+  c.type, c.account, c.exchange_name, c.settings, c.sealed_credentials,
+  c.identity, c.identity_of, c.broker_host,
   coalesce(c.user_id, c.admin_id) AS owner_id, c.lane
 FROM p
 JOIN connections_executionconnection c ON c.id = p.connection_id

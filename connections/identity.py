@@ -1,0 +1,70 @@
+"""What the broker calls an account whose number is only a name that its owner gave, and with which
+credentials it was heard.
+
+A key is of one account for ever. So what was told of a key counts for as long as the key is the
+same: nobody needs to ask again on the way of an exit. The mark of a key is a digest of its sealed
+box: it tells nothing of what is in there, and is another one once something else is entered.
+"""
+
+from collections.abc import Sequence
+from hashlib import sha256
+from uuid import UUID
+
+from brokers.registry import form_of
+from common.codes import Code
+from common.errors import ConflictError, InvalidInputError, MisconfiguredError
+from common.sql import columns, run
+from connections.models import ConnectionHealth, ExecutionConnection, HealthStatus
+from connections.open import in_words, what_is_open
+
+# Only of credentials that are still there and need no test: what others tell is for their test.
+_HEARD = """
+UPDATE connections_executionconnection c SET identity = t.identity, identity_of = t.mark
+FROM unnest(%s::uuid[], %s::text[], %s::text[]) AS t (id, identity, mark),
+  connections_connectionhealth h
+WHERE c.id = t.id AND h.connection_id = c.id AND NOT h.needs_test AND h.status <> 'UNTESTED'
+  AND encode(sha256(c.sealed_credentials), 'hex') = t.mark
+  AND (c.identity = t.identity OR c.identity = '')
+"""
+
+
+def mark_of(sealed: bytes | memoryview | None) -> str:
+    """Return the mark of sealed credentials; '' where there are none."""
+    return sha256(sealed).hexdigest() if sealed else ""
+
+
+def is_named_by_owner(kind: str) -> bool:
+    """Whether an account's number is only its owner's name for it. False for an unknown kind."""
+    try:
+        return form_of(kind).is_own_name
+    except (InvalidInputError, ImportError, AttributeError, MisconfiguredError):
+        return False
+
+
+def hear(told: Sequence[tuple[UUID, str, str]]) -> None:
+    """Note what good readings told: connection, identity, and the mark of what it was read with.
+
+    Rows from before there were identities get theirs this way, and those that were sealed anew."""
+    if told:
+        run(_HEARD, columns(sorted(told), 3))
+
+
+def refuse_unheard(connection: ExecutionConnection) -> None:
+    """Refuse other credentials while something is open and it was never read whose the present ones
+    are: then nobody could tell another account's. Raises ConflictError STATE_CONFLICT.
+
+    Only of an account that is well: it is read within a minute. Where the broker refuses the
+    present credentials nothing can be learnt of them, and the new ones must be let in.
+    """
+    if connection.identity_of or not connection.sealed_credentials:
+        return
+    well = ConnectionHealth.objects.filter(pk=connection.pk, status=HealthStatus.ACTIVE)
+    if not is_named_by_owner(connection.type) or not well.exists():
+        return
+    if found := what_is_open(connection.pk):
+        raise ConflictError(
+            Code.STATE_CONFLICT,
+            "It has not been read yet whose account the present key is, and something is open: "
+            f"{in_words(found)}. Test the connection with the present key first (or wait a "
+            "minute); then enter the new one.",
+        )

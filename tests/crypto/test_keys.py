@@ -1,0 +1,230 @@
+"""Other keys of an account, by its connection test, its readings and the double: whose are they?"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from brokers.base import NotSent, ReadFailed
+from brokers.messages import Check, CheckResult, Side
+from common.clocks import market_now
+from common.codes import Code
+from common.errors import ConflictError
+from common.sealing import new_private_key, public_key_of
+from connections import polling
+from connections.models import ConnectionHealth, ExecutionConnection
+from connections.selectors import spec_for
+from connections.services import set_credentials
+from connections.testing import run_test
+from positions.models import ExecutionPosition
+from tests.connections import make
+from tests.connections.conftest import elsewhere
+from tests.crypto.cast import D, House, close, house_of, nothing_against
+from tests.doubles.exchange.server import Server
+from tests.doubles.exchange.venue import Venue
+
+pytestmark = pytest.mark.django_db(transaction=True)
+OTHERS = "key-other"
+
+
+@pytest.fixture
+def house(settings: Any) -> Iterator[House]:
+    """Binance's futures: whose the key is, is told by spot's account alone."""
+    private = new_private_key()
+    settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
+    settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (private,)
+    one = house_of("binance", swap=True)
+    mine = one.venue
+    other = Venue(mine.markets, mine.prices, {"USDT": D(100)}, key=OTHERS, uid="2002",
+                  derivatives=True, unique=mine.unique)  # fmt: skip
+    one.server.stop()
+    one.server = Server(type(one.server._dialect), mine, other)
+    one.adapter = one.another()
+    yield one
+    close(one)
+
+
+@pytest.fixture
+def row(house: House) -> ExecutionConnection:
+    """An account whose test has passed."""
+    made = make.connection(
+        type="crypto", account="main", exchange_name="binance", settings=house.spec.settings,
+        sealed_credentials=None,
+    )  # fmt: skip
+    assert enter(made, house, house.venue.key) == []
+    return made
+
+
+def look(row: ExecutionConnection, house: House) -> list[Check]:
+    """What fails of its connection test."""
+    checks = run_test(row.pk, run=house.run, adapter=lambda _: house.adapter)
+    return [one for one in checks if one.result is CheckResult.FAIL]
+
+
+def enter(row: ExecutionConnection, house: House, key: str) -> list[Check]:
+    """The owner enters a key; its test is made."""
+    set_credentials(row.pk, by=row.user, values={**house.spec.credentials, "api_key": key})
+    return look(row, house)
+
+
+def read(row: ExecutionConnection, house: House) -> tuple[int, int]:
+    """Its account is read, as each minute."""
+    return polling.refresh_due_accounts(
+        older_than_seconds=0, run=house.run, adapter=lambda _: house.adapter
+    )
+
+
+def identity(row: ExecutionConnection) -> str:
+    row.refresh_from_db()
+    return row.identity
+
+
+def status(row: ExecutionConnection) -> str:
+    return ConnectionHealth.objects.get(pk=row.pk).status
+
+
+def as_before_the_upgrade(row: ExecutionConnection) -> None:
+    ExecutionConnection.objects.filter(pk=row.pk).update(identity="", identity_of="")
+
+
+def open_something(row: ExecutionConnection) -> None:
+    one = D(1)
+    ExecutionPosition.objects.create(
+        connection=row, signal=make.signal(make.feed()), pair="BTC/USDT",
+        symbol="BTC/USDT:USDT", side="BUY", quantity=one, opened_quantity=one, entry_price=one,
+        pip=one, conversion_rate=one, opened_at=market_now(),
+    )  # fmt: skip
+
+
+def may_not_say(house: House) -> None:
+    house.venue.may_read_spot = False
+
+
+def test_who_was_there_before_the_upgrade_is_known_with_the_next_reading(
+    row: ExecutionConnection, house: House
+) -> None:
+    as_before_the_upgrade(row)
+    open_something(row)
+    assert read(row, house) == (1, 0)
+    assert identity(row) == "1001 swap"
+    (check,) = enter(row, house, OTHERS)
+    assert Code.OTHER_ACCOUNT.sentence in check.detail
+    assert (identity(row), status(row)) == ("1001 swap", "ERROR")
+
+
+def test_before_that_reading_no_other_key_is_taken_while_something_is_open(
+    row: ExecutionConnection, house: House
+) -> None:
+    as_before_the_upgrade(row)
+    open_something(row)
+    with pytest.raises(ConflictError, match="Test the connection with the present key first"):
+        enter(row, house, OTHERS)
+    assert look(row, house) == []
+    assert identity(row) == "1001 swap"
+    (check,) = enter(row, house, OTHERS)
+    assert check.name == "owner"
+
+
+def test_where_the_present_key_is_refused_another_is_taken(
+    row: ExecutionConnection, house: House
+) -> None:
+    """Nothing can be learnt of a key that was revoked: its owner must not be shut out."""
+    as_before_the_upgrade(row)
+    open_something(row)
+    house.venue.key, house.server.accounts = "key-new", {"key-new": house.venue}
+    read(row, house)
+    assert status(row) == "ERROR"
+    assert enter(row, house, "key-new") == []
+    assert identity(row) == "1001 swap"
+
+
+def test_what_a_reading_tells_counts_for_the_key_that_it_was_made_with(
+    row: ExecutionConnection, house: House
+) -> None:
+    as_before_the_upgrade(row)
+    account = house.adapter.account
+
+    async def entered_meanwhile(spec: Any) -> Any:
+        told = await account(spec)
+        mine = ExecutionConnection.objects.filter(pk=row.pk)
+        with elsewhere(lambda: mine.update(sealed_credentials=b"other")) as done:
+            pass
+        assert done == [1]
+        return told
+
+    house.adapter.account = entered_meanwhile  # type: ignore[method-assign]
+    assert read(row, house) == (1, 0)
+    assert identity(row) == ""
+
+
+def test_a_new_key_that_may_not_say_whose_it_is_waits_until_nothing_is_open(
+    row: ExecutionConnection, house: House
+) -> None:
+    open_something(row)
+    may_not_say(house)
+    house.server.accounts["key-new"] = house.venue
+    house.venue.key = "key-new"
+    (check,) = enter(row, house, "key-new")
+    assert "may not say whose account it is" in check.detail
+    assert "Allow the key to read" in check.hint
+    assert (identity(row), status(row)) == ("1001 swap", "ERROR")
+    ExecutionPosition.objects.update(quantity=0, closed_at=market_now())
+    assert look(row, house) == []
+    assert identity(row) == ""
+    assert read(row, house) == (1, 0)
+    assert status(row) == "ACTIVE"
+
+
+def test_an_exit_needs_no_spot_where_the_very_key_was_tested(
+    row: ExecutionConnection, house: House
+) -> None:
+    """In a process that has never spoken to the account."""
+    row.refresh_from_db()
+    spec = spec_for(row)
+    assert spec.is_identity_sure
+    may_not_say(house)
+    adapter = house.another()
+    assert house.run(adapter.submit(spec, house.order(), nothing_against))
+    leaving = house.order(side=Side.SELL, reduce_only=True)
+    assert house.run(adapter.submit(spec, leaving, nothing_against))
+    assert read(row, house) == (1, 0)
+    assert look(row, house) == []  # the key that told it once
+    assert identity(row) == "1001 swap"
+    house.run(adapter.disconnect())
+
+
+def test_a_key_that_was_sealed_anew_is_asked_once_more(
+    row: ExecutionConnection, house: House
+) -> None:
+    row.refresh_from_db()
+    row.set_credentials(house.spec.credentials)
+    assert not spec_for(row).is_identity_sure
+    assert read(row, house) == (1, 0)
+    row.refresh_from_db()
+    assert spec_for(row).is_identity_sure
+
+
+def test_another_accounts_key_is_no_sure_one_before_its_test(
+    row: ExecutionConnection, house: House
+) -> None:
+    set_credentials(row.pk, by=row.user, values={**house.spec.credentials, "api_key": OTHERS})
+    row.refresh_from_db()
+    spec = spec_for(row)
+    with pytest.raises(ReadFailed) as failed:
+        house.run(house.adapter.positions(spec))
+    assert failed.value.code is Code.OTHER_ACCOUNT
+    with pytest.raises(NotSent):
+        house.run(house.adapter.submit(spec, house.order(), nothing_against))
+
+
+def test_whose_key_it_is_is_asked_with_the_rank_of_the_exit_that_needs_it(house: House) -> None:
+    """Polls that have taken all of what reads may take do not hold it up."""
+    spec = replace(house.spec, identity="1001 swap")
+    house.warm()
+    assert house.submit(house.order())  # without a question: nothing is known
+    client = house.run(house.adapter._clients.of(spec))
+    assert client.identity is None
+    client.budgets.reads.rest(60)
+    leaving = house.order(side=Side.SELL, reduce_only=True)
+    assert house.run(house.adapter.submit(spec, leaving, nothing_against))
