@@ -139,7 +139,7 @@ def test_a_rest_is_the_accounts_or_the_addresss(
 
 
 def test_an_exit_leaves_while_reads_wait() -> None:
-    """The points are spent, and what is kept is for exits and cancels."""
+    """A budget that nobody remembers begins with what is kept, which is for exits and cancels."""
     rate = Rate(per_second=0.1, burst=8.0)  # the next in ten seconds
     much = Rate(per_second=1000.0, burst=1000.0)
     host, points, orders = (
@@ -150,8 +150,6 @@ def test_an_exit_leaves_while_reads_wait() -> None:
     budgets = Budgets(host, points, orders, limits_of("okx", "spot"), reads)
 
     async def together() -> None:
-        for _ in range(6):
-            await budgets.admit(1.0, None)
         read = asyncio.create_task(budgets.admit(1.0, None))
         await budgets.admit(1.0, Flight(lambda: None, urgent=True, until=machine_time() + 5))
         assert not read.done()
