@@ -92,8 +92,7 @@ def judge(
     say("not settled" if settled_s is None else f"settled after {settled_s:.1f} s")
     _wait(lambda: not stage.supervisor.unready() if stage.supervisor else True, PATIENCE)
     last = Last.publish(stage, load, settle)
-    _wait(lambda: not any(_journal(stage, count, load).values()), COUNT_SECONDS * patience)
-    counters = _journal(stage, count, load)
+    counters = _counted(stage, count, load, COUNT_SECONDS * patience)
     audit = _audit(stage)
     trade = Trade.of(stage.servers.ours, stage.servers.books, broken)
     late = settled_s is None or settled_s > SETTLE_SECONDS
@@ -119,6 +118,19 @@ def judge(
         restarts={name: one.restarts for name, one in stage.children.items() if one.restarts},
         lanes_taken=int(stage.servers.ours.value(LANES_TAKEN)),
     )
+
+
+def _counted(stage: Stage, count: Counting, load: Load, seconds: float) -> dict[str, int]:
+    """Count until all is 0, and return the last count: the system lives, and an entry whose time is
+    over the moment after is cancelled then."""
+    found: list[dict[str, int]] = []
+
+    def is_clean() -> bool:
+        found.append(_journal(stage, count, load))
+        return not any(found[-1].values())
+
+    _wait(is_clean, seconds)
+    return found[-1] if found else _journal(stage, count, load)
 
 
 def _journal(stage: Stage, count: Counting, load: Load) -> dict[str, int]:
