@@ -5,7 +5,7 @@ it, and every way in checks with it, where that library is missing.
 """
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from difflib import get_close_matches
@@ -202,10 +202,15 @@ class Form:
         the other fields' errors.
         """
         kept, wrong = self.read(settings)
-        if wrong:
-            wrong[0].others = tuple(wrong[1:])
-            raise wrong[0]
+        raise_first(wrong)
         return kept
+
+
+def raise_first(wrong: Sequence[InvalidInputError]) -> None:
+    """Raise the first of these errors with the others beside it; nothing if there is none."""
+    if wrong:
+        wrong[0].others = tuple(wrong[1:])
+        raise wrong[0]
 
 
 def _unknown(key: str, known: list[str]) -> InvalidInputError:

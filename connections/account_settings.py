@@ -7,12 +7,15 @@ refuse.
 from collections.abc import Mapping
 from typing import Any
 
+import structlog
+
 from brokers.form import Form, SettingKind
 from brokers.registry import form_of, kinds
 from common.codes import Code
 from common.errors import InvalidInputError, MisconfiguredError
 from connections import hosts
 
+log = structlog.get_logger(__name__)
 LONGEST_SCOPE = 120
 LONGEST_CLAIM = 500
 LONGEST_IDENTITY = 120
@@ -28,6 +31,16 @@ def form_for(kind: str) -> Form:
             field="type",
         )
     return form_of(kind)
+
+
+def known_form(kind: str) -> Form | None:
+    """Return a kind's form; None where its package is gone from this process, or broken: pages
+    about such an account are shown without it."""
+    try:
+        return form_of(kind)
+    except (InvalidInputError, ImportError, AttributeError, MisconfiguredError):
+        log.warning("a broker kind has no form here", kind=kind, exc_info=True)
+        return None
 
 
 def read_settings(kind: str, said: Mapping[str, Any], username: str = "") -> dict[str, Any]:
@@ -50,10 +63,8 @@ def read_settings(kind: str, said: Mapping[str, Any], username: str = "") -> dic
 def scope_of(kind: str, owner_id: int, settings: Mapping[str, Any]) -> str:
     """Return among which accounts of a kind a number names one: two brokers' servers may give the
     same, and two owners the same name. '' for a kind that nobody here knows."""
-    try:
-        return form_of(kind).scope(settings, owner_id)[:LONGEST_SCOPE]
-    except (InvalidInputError, ImportError, AttributeError, MisconfiguredError):
-        return ""
+    form = known_form(kind)
+    return form.scope(settings, owner_id)[:LONGEST_SCOPE] if form else ""
 
 
 def claim_of(

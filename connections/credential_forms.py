@@ -4,7 +4,7 @@ from typing import Any
 
 from django import forms
 
-from connections.setting_fields import known_form
+from connections.account_settings import known_form
 
 
 class CredentialsForm(forms.Form):

@@ -13,10 +13,10 @@ import structlog
 from django.db import transaction
 
 from brokers.form import Form, SettingKind
-from brokers.registry import form_of, kinds
-from common.errors import InvalidInputError, MisconfiguredError
+from brokers.registry import kinds
+from common.errors import InvalidInputError
 from connections import health, hosts
-from connections.account_settings import named_hosts
+from connections.account_settings import known_form, named_hosts
 from connections.models import ConnectionHealth, ExecutionConnection
 
 log = structlog.get_logger(__name__)
@@ -53,9 +53,6 @@ def _disallowed(lanes: Collection[str]) -> Iterator[tuple[UUID, str]]:
 
 def _forms_with_hosts() -> Iterator[tuple[str, Form]]:
     for kind in kinds():
-        try:
-            form = form_of(kind)
-        except (ImportError, AttributeError, MisconfiguredError):
-            continue  # nobody here can speak to one either
-        if any(setting.kind is SettingKind.HOST for setting in form.settings):
+        form = known_form(kind)  # None: nobody here can speak to one either
+        if form and any(setting.kind is SettingKind.HOST for setting in form.settings):
             yield kind, form

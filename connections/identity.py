@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from hashlib import sha256
 from uuid import UUID
 
-from brokers.registry import form_of
 from common.codes import Code
-from common.errors import ConflictError, InvalidInputError, MisconfiguredError
+from common.errors import ConflictError
 from common.sql import columns, run
+from connections.account_settings import known_form
 from connections.models import ConnectionHealth, ExecutionConnection, HealthStatus
 from connections.open import in_words, what_is_open
 
@@ -35,10 +35,8 @@ def mark_of(sealed: bytes | memoryview | None) -> str:
 
 def is_named_by_owner(kind: str) -> bool:
     """Whether an account's number is only its owner's name for it. False for an unknown kind."""
-    try:
-        return form_of(kind).is_own_name
-    except (InvalidInputError, ImportError, AttributeError, MisconfiguredError):
-        return False
+    form = known_form(kind)
+    return form is not None and form.is_own_name
 
 
 def hear(told: Sequence[tuple[UUID, str, str]]) -> None:

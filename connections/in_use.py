@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from brokers.form import raise_first
 from connections.account_settings import form_for
 from connections.models import ExecutionConnection, Mailbox
 from connections.open import what_is_open
@@ -18,7 +19,4 @@ def check(connection: ExecutionConnection, before: dict[str, Any]) -> None:
     Mailbox.objects.select_for_update(no_key=True).filter(pk=connection.pk).first()
     # What is open is read by later statements: they see what was committed while we waited.
     symbols = {one.symbol for one in what_is_open(connection.pk)}
-    wrong = form_for(connection.type).in_use(before, connection.settings, symbols)
-    if wrong:
-        wrong[0].others = tuple(wrong[1:])
-        raise wrong[0]
+    raise_first(form_for(connection.type).in_use(before, connection.settings, symbols))

@@ -5,16 +5,15 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import structlog
 from django import forms
 from django.http import HttpRequest
 
 from brokers.form import Form, Setting, SettingKind
-from brokers.registry import form_of, kinds
+from brokers.registry import kinds
 from common.codes import Code
-from common.errors import InvalidInputError, MisconfiguredError
+from common.errors import InvalidInputError
+from connections.account_settings import known_form
 
-log = structlog.get_logger(__name__)
 ACCOUNT = ("exchange_name", "account")  # which account it is
 PREFIX = "settings."  # a field's name is the one that an error names
 _LONG = (SettingKind.NAMES, SettingKind.TABLE, SettingKind.SYMBOLS)
@@ -71,16 +70,6 @@ def _kind_choices() -> list[tuple[str, str]]:
     """Every kind whose form can be shown, with what people call it."""
     labels = {kind: label_of(kind) for kind in kinds() if known_form(kind)}
     return sorted(labels.items(), key=lambda one: one[1].lower())
-
-
-def known_form(kind: str) -> Form | None:
-    """Return a kind's form; None where its package is gone from this process, or broken: pages
-    about such an account are shown without it."""
-    try:
-        return form_of(kind)
-    except (InvalidInputError, ImportError, AttributeError, MisconfiguredError):
-        log.warning("a broker kind has no form here", kind=kind, exc_info=True)
-        return None
 
 
 def label_of(kind: str) -> str:

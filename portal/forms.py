@@ -9,8 +9,9 @@ from django import forms
 from brokers.registry import form_of
 from common.errors import InvalidInputError
 from common.money import plain, read_decimal
+from connections.account_settings import known_form
 from connections.models import DataConnection, Directions, ExecutionConnection, TradingPreset
-from connections.setting_fields import ACCOUNT, AccountSettings, known_form
+from connections.setting_fields import ACCOUNT, AccountSettings
 from portal.selectors.accounts import Account, presets_for, price_sources_for
 from users.models import User
 

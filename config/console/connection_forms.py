@@ -6,8 +6,9 @@ from typing import Any
 from django import forms
 
 from brokers.registry import form_of
+from connections.account_settings import known_form
 from connections.models import DataConnection, ExecutionConnection, TradingPreset
-from connections.setting_fields import ACCOUNT, AccountSettings, known_form
+from connections.setting_fields import ACCOUNT, AccountSettings
 from users.models import User
 
 
