@@ -4,36 +4,17 @@ Each kind of broker has one `Form`, and nothing of a broker's library is needed 
 it, and every way in checks with it, where that library is missing.
 """
 
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from decimal import Decimal
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from enum import StrEnum
-from math import isfinite
 from typing import Any
 
+from brokers.setting_values import READERS, SettingKind, Unusable
 from common.codes import Code
 from common.errors import InvalidInputError
 
-LONGEST = 1000  # characters of a text
-MOST_NAMES = 2000
-FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-
-class SettingKind(StrEnum):
-    """What a setting holds, and how it is written in JSON."""
-
-    TEXT = "text"
-    WHOLE = "whole number"
-    NUMBER = "number"
-    SWITCH = "switch"  # true, false
-    CHOICE = "choice"  # one of the setting's choices
-    HOST = "host"  # a name or an address; which may be called is the operators' decision
-    FOLDER = "folder"  # the name of a folder right under the operators' root, never a path
-    NAMES = "names"  # a list of texts
-    TABLE = "table"  # an object: by name what is said of it (a text, a number, an object)
-    SYMBOLS = "symbols"  # the broker's symbols: a list, or an object with what is said of each
+__all__ = ["COMMON", "Form", "Secret", "Setting", "SettingKind", "WhileOpen", "raise_first"]
 
 
 class WhileOpen(StrEnum):
@@ -43,13 +24,16 @@ class WhileOpen(StrEnum):
     look closed, and what was sent never arrived.
     """
 
-    FREE = "free"
+    FREE = "free"  # it may be changed: what is open is found there all the same
     STAYS = "stays"  # it says whose account it is, or where it is
     NAMES_STAY = "names stay"  # what is said of a symbol stays while something is open in it
 
 
-class Unusable(Exception):  # an outcome with a name of its own
-    """A value that a setting cannot have; the text says what to do."""
+_PLACES = frozenset({SettingKind.HOST, SettingKind.FOLDER})
+_PLACE_KEYS = frozenset(
+    {"host", "port", "server", "server_host", "gateway", "url", "base_url", "address", "exchange"}
+    | {"market", "sandbox"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +42,9 @@ class Setting:
 
     default: what counts where nothing is said. choices: value and label, of a CHOICE. least and
     most: the bounds of a number. check: returns a sentence where a value that was read cannot be
-    used, else ''. while_open: whether it may change while something is open.
+    used, else ''. while_open: whether it may change while something is open; None: what may say
+    where the account is (a HOST, a FOLDER, a key such as `server`) stays, so do the names of
+    SYMBOLS, and all else is free.
     """
 
     key: str
@@ -71,7 +57,7 @@ class Setting:
     least: float | None = None
     most: float | None = None
     check: Callable[[Any], str] | None = None
-    while_open: WhileOpen = WhileOpen.FREE
+    while_open: WhileOpen | None = None
 
     def read(self, value: Any) -> Any:
         """Return the value as it is kept. None: nothing is said.
@@ -85,7 +71,7 @@ class Setting:
                 raise self._wrong(f"{self.label} is missing. {self.hint}", Code.FIELD_REQUIRED)
             return None
         try:
-            read = _READERS[self.kind](self, value)
+            read = READERS[self.kind](self, value)
         except Unusable as error:
             raise self._wrong(f"{self.label}: {error}") from error
         if self.check is not None and (wrong := self.check(read)):
@@ -99,12 +85,27 @@ class Setting:
         """
         before = self.default if before is None else before
         after = self.default if after is None else after
-        if before == after or self.while_open is WhileOpen.FREE:
+        rule = self._rule
+        if before == after or rule is WhileOpen.FREE:
             return ""
-        if self.while_open is WhileOpen.STAYS:
+        if rule is WhileOpen.STAYS:
             return min(symbols, default="")
         lists_all = self.kind is not SettingKind.TABLE
         return next((one for one in sorted(symbols) if _moves(one, before, after, lists_all)), "")
+
+    @property
+    def says_where(self) -> bool:
+        """Whether it says whose account it is, or where."""
+        return self._rule is WhileOpen.STAYS
+
+    @property
+    def _rule(self) -> WhileOpen:
+        if self.while_open is not None:
+            return self.while_open
+        if self.kind is SettingKind.SYMBOLS:
+            return WhileOpen.NAMES_STAY
+        is_place = self.kind in _PLACES or self.key in _PLACE_KEYS
+        return WhileOpen.STAYS if is_place else WhileOpen.FREE
 
     def _wrong(self, sentence: str, code: Code = Code.FIELD_INVALID) -> InvalidInputError:
         return InvalidInputError(code, sentence.strip(), field=f"settings.{self.key}")
@@ -157,6 +158,12 @@ class Form:
             return f"owner {owner_id}"
         return str(settings.get(self.numbered_by) or "").strip().casefold()
 
+    def place(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what settings say of whose account it is and where, without what is the default:
+        a field that a later version adds changes nothing."""
+        said = ((one, settings.get(one.key, one.default)) for one in self.fields if one.says_where)
+        return {one.key: value for one, value in said if value != one.default}
+
     def read(self, settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[InvalidInputError]]:
         """Return the settings as they are kept, and what is wrong: one error for each field.
 
@@ -180,7 +187,8 @@ class Form:
     ) -> list[InvalidInputError]:
         """Return an error for each setting that may not change so while these symbols are open."""
         blocking = {
-            one: one.in_use(before.get(one.key), after.get(one.key), symbols) for one in self.fields
+            one: self._as_meant(one).in_use(before.get(one.key), after.get(one.key), symbols)
+            for one in self.fields
         }
         return [
             InvalidInputError(
@@ -193,6 +201,12 @@ class Form:
             for setting, symbol in blocking.items()
             if symbol
         ]
+
+    def _as_meant(self, field: Setting) -> Setting:
+        """Where nothing is said of it: that within which numbers count says whose account it is."""
+        if field.key != self.numbered_by or field.while_open is not None:
+            return field
+        return replace(field, while_open=WhileOpen.STAYS)
 
     def validate(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Return the settings as they are kept.
@@ -244,119 +258,3 @@ def _by_name(value: Any) -> dict[str, Any]:
     said = value if isinstance(value, Mapping) else dict.fromkeys(value or (), _AS_USUAL)
     # GER40 and ger40 are two symbols to most brokers.
     return {str(name).strip(): what for name, what in said.items()}
-
-
-# ---- one reader a kind: the value as it is kept, or Unusable with what to do ---------------------
-def _text(setting: Setting, value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise Unusable("Write it as a text.")
-    text = str(value)
-    if len(text) > LONGEST or not text.isprintable():
-        raise Unusable(f"Write it on one line, with at most {LONGEST} characters.")
-    return text
-
-
-def _number(setting: Setting, value: Any) -> int | float:
-    try:
-        if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
-            raise Unusable
-        if isinstance(value, str) and not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", value):
-            raise Unusable
-        number = float(value)
-    except (Unusable, OverflowError):
-        raise Unusable("Write a plain number, such as 1.5.") from None
-    if not isfinite(number) or not _within(setting, number):
-        raise Unusable(f"Write a number {_bounds(setting.least, setting.most)}.")
-    return int(number) if number.is_integer() else number
-
-
-def _within(setting: Setting, number: float) -> bool:
-    low, high = setting.least, setting.most
-    return (low is None or low <= number) and (high is None or number <= high)
-
-
-def _bounds(low: float | None, high: float | None) -> str:
-    least = "" if low is None else f"from {low:g}"
-    most = "" if high is None else f"up to {high:g}"
-    return f"{least} {most}".strip() or "that is finite"
-
-
-def _whole(setting: Setting, value: Any) -> int:
-    number = _number(setting, value)
-    if not isinstance(number, int):
-        raise Unusable("Write a whole number.")
-    return number
-
-
-def _switch(setting: Setting, value: Any) -> bool:
-    words = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value.lower() in words:
-        return words[value.lower()]
-    raise Unusable("Say true or false.")
-
-
-def _choice(setting: Setting, value: Any) -> str:
-    allowed = [choice for choice, _ in setting.choices]
-    if value not in allowed:
-        raise Unusable(f"Choose one of {', '.join(allowed)}.")
-    return str(value)
-
-
-def _host(setting: Setting, value: Any) -> str:
-    text = _text(setting, value)
-    if re.search(r"[\s/@\\?#]", text) or text.count(":") == 1:
-        raise Unusable("Write only the host: a name such as gw.example.com, or an address.")
-    return text
-
-
-def _folder(setting: Setting, value: Any) -> str:
-    if not isinstance(value, str) or not FOLDER.fullmatch(value) or ".." in value:
-        raise Unusable("Write only the folder's name; it lies under the operators' root.")
-    return value
-
-
-def _names(setting: Setting, value: Any) -> list[str]:
-    told = re.split(r"[,;\n]+", value) if isinstance(value, str) else value
-    if not isinstance(told, list | tuple) or not all(isinstance(one, str) for one in told):
-        raise Unusable("Write a list of names.")
-    names = list(dict.fromkeys(name for one in told if (name := one.strip())))
-    if len(names) > MOST_NAMES or any(len(name) > 60 for name in names):
-        raise Unusable(f"Write at most {MOST_NAMES} names of at most 60 characters.")
-    return names
-
-
-def _table(setting: Setting, value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict) or not all(_is_line(*one) for one in value.items()):
-        raise Unusable("Write an object: by name what is said of it.")
-    if len(value) > MOST_NAMES:
-        raise Unusable(f"Write at most {MOST_NAMES} names.")
-    return dict(value)
-
-
-def _is_line(name: Any, said: Any) -> bool:
-    return (
-        isinstance(name, str)
-        and 0 < len(name) <= 60
-        and (isinstance(said, str | int | float | dict) and not isinstance(said, bool))
-        and (not isinstance(said, dict) or all(isinstance(key, str) for key in said))
-    )
-
-
-def _symbols(setting: Setting, value: Any) -> list[str] | dict[str, Any]:
-    return _table(setting, value) if isinstance(value, dict) else _names(setting, value)
-
-
-_READERS: Mapping[SettingKind, Callable[[Setting, Any], Any]] = {
-    SettingKind.TEXT: _text,
-    SettingKind.WHOLE: _whole,
-    SettingKind.NUMBER: _number,
-    SettingKind.SWITCH: _switch,
-    SettingKind.CHOICE: _choice,
-    SettingKind.HOST: _host,
-    SettingKind.FOLDER: _folder,
-    SettingKind.NAMES: _names,
-    SettingKind.TABLE: _table,
-    SettingKind.SYMBOLS: _symbols,
-}

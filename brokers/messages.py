@@ -293,6 +293,7 @@ class Capabilities:
     session_key: str = ""  # accounts with the same one share a session, so a lane; '': its own
     lane: str = ""  # its only lane, where a worker must run beside its program ("mt5.main")
     arrives_within: timedelta = timedelta(0)  # so long after leaving, an absence proves nothing
+    own_prices: bool = True  # its quotes are its broker's, not those that we tell it ourselves
 
 
 class CheckResult(StrEnum):

@@ -8,7 +8,7 @@ leases, time-outs, send deadlines. A replay never touches it.
 import os
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from common.errors import MisconfiguredError
 
@@ -23,8 +23,11 @@ class MarketClock:
 
     def now(self) -> datetime:
         """Return the market's time, aware UTC."""
-        elapsed = (datetime.now(UTC) - self.anchor).total_seconds()
-        return self.start + timedelta(seconds=elapsed * self.speed)
+        return self.at(datetime.now(UTC))
+
+    def at(self, wall: datetime) -> datetime:
+        """Return the market's time when a wall clock reads this."""
+        return self.start + (wall - self.anchor) * self.speed
 
     def spec(self) -> str:
         """Return the text that `parse_market_clock` reads; child processes inherit it."""
@@ -76,6 +79,12 @@ def market_now() -> datetime:
     """Return the market's time, aware UTC: real time unless a replay injected its own."""
     clock = market_clock()
     return clock.now() if clock else datetime.now(UTC)
+
+
+def market_at(wall: datetime) -> datetime:
+    """Return the market's time when a wall clock reads this: another machine's, say."""
+    clock = market_clock()
+    return clock.at(wall) if clock else wall
 
 
 def machine_seconds_until(moment: datetime) -> float:

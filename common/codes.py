@@ -74,7 +74,7 @@ class Code(StrEnum):
     NO_DATA_CONNECTION = (
         "NO_DATA_CONNECTION",
         "No price source is set for this account.",
-        "Choose a data connection.",
+        "Choose one on the account's page: what its own broker tells, or another.",
     )
     SUBSCRIPTION_PAUSED = (
         "SUBSCRIPTION_PAUSED",
@@ -111,12 +111,12 @@ class Code(StrEnum):
     QUOTE_MISSING = (
         "QUOTE_MISSING",
         "There is no price for this symbol.",
-        "Check that the data connection quotes the symbol.",
+        "Look at the account's price source: it says which pairs its broker has no price of.",
     )
     QUOTE_STALE = (
         "QUOTE_STALE",
         "The latest price is too old to trade on.",
-        "Check the price source.",
+        "Look at the account's price source: it says when it last told a price and what helps.",
     )
     ACCOUNT_UNREAD = (
         "ACCOUNT_UNREAD",
@@ -395,6 +395,11 @@ class Code(StrEnum):
         "NO_MARKET_DATA",
         "Broker: it does not tell this account live prices of the symbol.",
         "Subscribe to the exchange's live data at the broker and end other sessions of the login.",
+    )
+    PRICE_NONSENSE = (
+        "PRICE_NONSENSE",
+        "The broker told a price that cannot be.",
+        "Nothing is done by such a price. If it goes on, choose another price source.",
     )
     OTHER_CLIENT_ID = (
         "OTHER_CLIENT_ID",

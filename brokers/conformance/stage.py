@@ -52,6 +52,7 @@ class Trouble(StrEnum):
     DOWN = "the broker cannot be reached"
     STOPS_NEAR = "stops must keep a distance from the price"
     SKEW = "the broker's clock is ten minutes ahead of ours"
+    SLOW = "the broker's clock is ten minutes behind ours"
 
 
 class Stage:
@@ -115,6 +116,11 @@ class Stage:
     async def begin(self, trouble: Trouble) -> None:
         """Make trouble from now on; what concerns "the next order" only that one."""
         raise NotImplementedError
+
+    async def half(self) -> Sequence[str]:
+        """Pieces of the half answer that Trouble.HALF has sent, as a person must be able to read
+        them. Raises NotApplicable where none of it reaches the adapter. For Trouble.HALF."""
+        raise NotApplicable("the stage does not say what half it sent")
 
     async def clear(self, placed: Sequence[OrderRequest]) -> None:
         """A check is over: undo what it placed. Nothing where the stage is torn down anyway."""

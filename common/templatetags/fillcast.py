@@ -6,7 +6,7 @@ from typing import Any
 
 from django import template
 from django.http import QueryDict
-from django.utils.html import escape, format_html
+from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from common import reasons as reason_pages
@@ -37,6 +37,17 @@ def with_reasons(body: str) -> SafeString:
         linked = word == "Code" and reason_pages.address_of(code)
         lines.append(format_html("Code {}", reason_pages.link_to(code)) if linked else escape(line))
     return mark_safe("<br>".join(lines))
+
+
+@register.filter
+def with_commands(said: str) -> SafeString:
+    """A sentence whose commands stand between backticks, as it is told on a terminal, too."""
+    parts = enumerate(said.split("`"))
+    return format_html_join("", "{}", ((code_of(one) if n % 2 else one,) for n, one in parts))
+
+
+def code_of(command: str) -> SafeString:
+    return format_html("<code>{}</code>", command)
 
 
 @register.filter

@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
-from brokers.form import Form
-from brokers.registry import form_of
+from brokers.form import Form, Setting, SettingKind, WhileOpen
+from brokers.registry import BUILT_IN, form_of
 from common.codes import Code
 
+PLACES = (SettingKind.HOST, SettingKind.FOLDER, SettingKind.SYMBOLS)
 ES, DAX = {"exchange": "EUREX", "month": "202612"}, {"exchange": "EUREX", "month": "202703"}
 
 
@@ -72,3 +73,53 @@ def test_what_a_number_is_counted_in_stays_with_it(kind: str) -> None:
     if form.numbered_by:
         errors = form.in_use({form.numbered_by: "a"}, {form.numbered_by: "b"}, {"EURUSD"})
         assert [one.field for one in errors] == [f"settings.{form.numbered_by}"]
+
+
+@pytest.mark.parametrize(
+    ("key", "kind"),
+    [
+        ("where", SettingKind.HOST),
+        ("drawer", SettingKind.FOLDER),
+        ("house", SettingKind.TEXT),  # within which numbers count
+        ("server", SettingKind.TEXT),
+        ("port", SettingKind.WHOLE),
+        ("sandbox", SettingKind.SWITCH),
+    ],
+)
+def test_what_may_say_where_an_account_is_stays_unless_a_form_says_otherwise(
+    key: str, kind: SettingKind
+) -> None:
+    """A third party's form that says nothing of it must not let it change: real positions would
+    look closed."""
+    field = Setting(key, key, kind=kind)
+    form = Form(settings=(field, Setting("patience", "Patience")), numbered_by="house")
+    before, after = {key: "a", "patience": 1}, {key: "b", "patience": 2}
+    assert [one.field for one in form.in_use(before, after, {"EURUSD"})] == [f"settings.{key}"]
+    assert form.in_use(before, after, set()) == []
+    free = Form(
+        settings=(Setting(key, key, kind=kind, while_open=WhileOpen.FREE),), numbered_by="house"
+    )
+    assert free.in_use(before, after, {"EURUSD"}) == []
+
+
+def test_the_list_of_symbols_keeps_what_is_open_in_it_unless_a_form_says_otherwise() -> None:
+    form = Form(settings=(Setting("traded", "Traded", kind=SettingKind.SYMBOLS),))
+    before, after = {"traded": ["A", "B"]}, {"traded": ["A"]}
+    assert [one.field for one in form.in_use(before, after, {"B"})] == ["settings.traded"]
+    assert form.in_use(before, after, {"A"}) == []
+
+
+@pytest.mark.parametrize("kind", BUILT_IN)
+def test_our_own_forms_say_themselves_what_they_mean(kind: str) -> None:
+    form = form_of(kind)
+    for field in form.settings:
+        if field.kind in PLACES or field.key == form.numbered_by:
+            assert field.while_open is not None, field.key
+
+
+def test_the_place_of_an_account_is_what_stays_with_its_defaults() -> None:
+    form = form_of("crypto")
+    spot = form.place({"market": "spot", "symbols": ["BTC/USDT"]})
+    assert spot == form.place({"symbols": ["ETH/USDT"], "update_interval_seconds": 5})
+    assert spot != form.place({"market": "swap"})
+    assert spot != form.place({"sandbox": True})

@@ -1,7 +1,6 @@
 """`python -m tests.conformance`: every check over every adapter, and one table of all."""
 
 import argparse
-import asyncio
 import logging
 import sys
 from collections.abc import Iterator, Sequence
@@ -10,10 +9,11 @@ from contextlib import contextmanager, nullcontext
 import structlog
 
 from brokers.conformance.case import Case
-from brokers.conformance.run import Mark, Result, cases, run
+from brokers.conformance.run import Mark, Result, cases
 from brokers.conformance.table import as_json, grid, line, reasons_of, summary
 from tests.conformance.reviewed import DOCS, differences, page, review
-from tests.conformance.stages import kinds, named, needs_database, stages_of
+from tests.conformance.stages import at_once, kinds, named, needs_database, stages_of
+from tests.conformance.together import run_together
 
 Wanted = Sequence[tuple[str, str]]
 
@@ -53,7 +53,7 @@ def each(wanted: Wanted, chosen: Sequence[Case]) -> dict[str, list[Result]]:
     for kind, name in wanted:
         print(f"\n{name}")
         opened = stages_of(kind)[name]
-        found[name] = asyncio.run(run(chosen, opened, tell=lambda one: print(line(one))))
+        found[name] = run_together(chosen, opened, lambda one: print(line(one)), at_once(kind))
     return found
 
 

@@ -38,6 +38,19 @@ class Host:
         assert self._server.faults is not None
         self._do(self._server.faults.make(name, *numbers))
 
+    @property
+    def last_half(self) -> bytes:
+        """What left of the last answer that was cut in half."""
+        assert self._server is not None
+        assert self._server.faults is not None
+        return self._server.faults.last_half
+
+    @property
+    def callers(self) -> int:
+        """How many connections are open to it."""
+        assert self._server is not None
+        return len(self._server.visitors)
+
     def stop(self) -> None:
         """Go down for good, with the answers that somebody still waited for."""
         self.close()

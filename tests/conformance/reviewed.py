@@ -9,7 +9,7 @@ from pathlib import Path
 
 from brokers.conformance.case import Case
 from brokers.conformance.table import Reasons, markdown
-from tests.conformance.stages import EXAMPLE, OURS, reviewed_in
+from tests.conformance.stages import EXAMPLE, OURS, names_of, reviewed_in
 
 DOCS = Path(__file__).parents[2] / "docs" / "conformance.md"
 MARK = "<!-- generated below by `make docs` -->\n"
@@ -27,9 +27,12 @@ def _read(place: Path) -> dict[str, dict[str, str]]:
 
 
 def review(kind: str, found: Reasons, chosen: Sequence[Case]) -> None:
-    """Write down what a run has found not to apply; what did not take part stays."""
+    """Write down what a run has found not to apply; what did not take part stays, but for a
+    package's stages that it has no more."""
     place = reviewed_in(kind)
     again, known = {one.number for one in chosen}, _read(place)
+    if place != OURS:
+        known = {name: reasons for name, reasons in known.items() if name in names_of(kind)}
     for name, reasons in found.items():
         stays = {n: why for n, why in known.get(name, {}).items() if n not in again}
         both = {**stays, **reasons}

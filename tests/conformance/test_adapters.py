@@ -1,14 +1,13 @@
 """Every check over every adapter: none fails, and what does not apply is as it was reviewed."""
 
-import asyncio
-
 import pytest
 
-from brokers.conformance.run import Mark, Open, cases, run
+from brokers.conformance.run import Mark, Open, cases
 from brokers.conformance.table import line, reasons_of, summary
 from brokers.registry import BUILT_IN
 from tests.conformance.reviewed import DOCS, differences, page, reviewed
-from tests.conformance.stages import kinds, needs_database, stages_of
+from tests.conformance.stages import at_once, kinds, needs_database, stages_of
+from tests.conformance.together import run_together
 
 WITH_DATABASE = pytest.mark.django_db(transaction=True)
 EVERY = [
@@ -22,7 +21,7 @@ EVERY = [
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "name", "opened"), EVERY)
 def test_every_check(kind: str, name: str, opened: Open) -> None:
-    results = asyncio.run(run(cases(), opened, tell=lambda result: print(line(result))))
+    results = run_together(cases(), opened, lambda result: print(line(result)), at_once(kind))
     print(name, summary(results))
     assert [line(one) for one in results if one.mark is Mark.FAIL] == []
     assert differences(kind, reasons_of({name: results}), cases()) == []

@@ -16,6 +16,7 @@ from brokers.registry import BUILT_IN
 from common.codes import Code
 from tests.conformance.__main__ import main
 from tests.conformance.stages import IN_OUR_DATABASE, kinds, named, names_of, stages_of
+from tests.conformance.together import run_together
 
 
 def one(work: Work, *needs: Need, longest: float = 10) -> Result:
@@ -78,6 +79,25 @@ def test_what_a_stage_lacks_is_no_pass() -> None:
 def test_a_closed_market_is_nobodys_fault_where_it_cannot_be_opened() -> None:
     """As on a real account at the weekend."""
     assert ended(is_closed) == (Mark.NOT_APPLICABLE, "the market is closed now")
+
+
+def test_checks_that_run_together_are_told_in_their_order() -> None:
+    """Two at a time: the first waits for the second, and the third for nobody."""
+    came = asyncio.Event()
+
+    async def waits(_: Scene) -> None:
+        await came.wait()
+
+    async def comes(_: Scene) -> None:
+        came.set()
+
+    works = {"C01": waits, "C02": comes, "C03": nothing}
+    checks = [Case(number, "a check", "It is one.", (), work) for number, work in works.items()]
+    told: list[str] = []
+    opened = stages_of("tiny")["the example"]
+    results = run_together(checks, opened, lambda one: told.append(one.number), at_once=2)
+    assert [(one.number, one.mark) for one in results] == [(one, Mark.OK) for one in works]
+    assert sorted(told) == list(works)
 
 
 def test_a_number_is_given_once() -> None:

@@ -86,13 +86,16 @@ def test_a_read_that_hides_its_failure_is_seen() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "words"),
+    ("kind", "number", "words"),
     [
-        (wrong_reads.ReadsUpToOurNow, "the second one is not read"),
-        (wrong_reads.HasNoClock, "does not tell that clocks are apart"),
+        (wrong_reads.ReadsUpToOurNow, "C109", "the second one is not read"),
+        (wrong_reads.HasNoClock, "C109", "does not tell that clocks are apart"),
+        (wrong_reads.ReadsSinceOurTime, "C111", "it is not read"),
     ],
 )
-def test_a_clock_that_is_not_looked_at_is_seen(kind: type[wrong.Wrong], words: str) -> None:
+def test_a_clock_that_is_not_looked_at_is_seen(
+    kind: type[wrong.Wrong], number: str, words: str
+) -> None:
     """On the example, whose broker has a clock of its own."""
 
     @contextlib.asynccontextmanager
@@ -101,7 +104,7 @@ def test_a_clock_that_is_not_looked_at_is_seen(kind: type[wrong.Wrong], words: s
             stage.adapter = _stand(kind, stage.adapter)
             yield stage
 
-    result = _result("C109", opened)
+    result = _result(number, opened)
     assert (result.mark, words in result.why) == (Mark.FAIL, True)
 
 

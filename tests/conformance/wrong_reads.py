@@ -185,6 +185,14 @@ class ReadsUpToOurNow(Wrong):
         return [one for one in told if all(fill.time <= now for fill in one.fills)]
 
 
+class ReadsSinceOurTime(Wrong):
+    """Leaves out what a clock behind ours calls earlier than what was asked for."""
+
+    async def fills_since(self, spec: ConnectionSpec, since: datetime) -> Reports:
+        told = await self.right.fills_since(spec, since)
+        return [one for one in told if all(fill.time >= since for fill in one.fills)]
+
+
 class HasNoClock(Wrong):
     async def test(self, spec: ConnectionSpec) -> list[Check]:
         return [one for one in await self.right.test(spec) if one.name != "clock"]

@@ -1,4 +1,4 @@
-"""C105–C109: one id twice, two entries, the other side, another account, and another clock."""
+"""C105–C109, C111: one id twice, two entries, the other side, another account, another clock."""
 
 from datetime import datetime, timedelta
 
@@ -7,10 +7,18 @@ from brokers.conformance.case import HAS, Ability, case, expect
 from brokers.conformance.scene import Scene, new_id
 from brokers.conformance.stage import NotApplicable, Offer, Trouble
 from brokers.conformance.words import filled, kinds
-from brokers.messages import BrokerPosition, CheckResult, OrderRequest, PositionMode, Side
+from brokers.messages import (
+    BrokerPosition,
+    CheckResult,
+    OrderReport,
+    OrderRequest,
+    PositionMode,
+    Side,
+)
 from common.clocks import market_now
 from common.codes import Code
 
+A_POLL = timedelta(minutes=1)  # polls ask again for what was executed before the last one
 NO_SHORTS = (Code.NO_MONEY, Code.NO_POSITION, Code.TRADING_DISABLED, Code.VOLUME_INVALID)
 
 
@@ -90,7 +98,7 @@ async def another_clock(scene: Scene) -> None:
     began, first = market_now() - timedelta(minutes=2), await scene.bought()
     await scene.close(first)
     await scene.stage.begin(Trouble.SKEW)
-    second = await scene.bought()
+    second = await _bought_after_a_jump(scene)
     await scene.holds(second.quantity)
     await scene.until(lambda: _tells_clock(scene), "the test does not tell that clocks are apart")
     if HAS[Ability.FILLS](scene.can):
@@ -99,6 +107,47 @@ async def another_clock(scene: Scene) -> None:
     await scene.absent(new_id())
     await scene.close(second)
     await scene.holds(second.quantity * 0)
+
+
+@case(111, "a clock behind", Ability.MARKET, Ability.LOOKUP, Ability.FILLS, Trouble.SLOW)
+async def a_clock_behind(scene: Scene) -> None:
+    """Where the broker's clock is behind ours, what is executed now is read by who asks for what
+    was executed since a minute ago by our clock, as polls do."""
+    if scene.can.event_stream:
+        raise NotApplicable("executions are told by themselves: nobody polls them by our clock")
+    await scene.stage.begin(Trouble.SLOW)
+    entry = await _bought_after_a_jump(scene)
+    since = market_now() - A_POLL
+    await scene.until(lambda: _reads(scene, since, entry), "it is not read")
+    await scene.close(entry)
+    await scene.holds(entry.quantity * 0)
+
+
+async def _bought_after_a_jump(scene: Scene) -> OrderRequest:
+    """Buy. A broker may refuse the first order for its time, in words that prove nothing: then it
+    is absent for sure, and the next one is taken."""
+    request = scene.order()
+    try:
+        told = await scene.submit(request)
+    except NotSent:
+        return await scene.bought()
+    except OutcomeUnknown:
+        told = []
+    known: list[OrderReport] | None = told
+
+    async def sure() -> bool:
+        nonlocal known
+        try:
+            known = told or await scene.find(request.client_order_id)
+        except ReadFailed:
+            return False
+        return True
+
+    await scene.until(sure, "an order is neither found nor absent", scene.stage.absence)
+    if known is None:
+        return await scene.bought()
+    await scene.told(request, lambda reports: filled(reports) >= request.quantity, known)
+    return request
 
 
 async def _tells_clock(scene: Scene) -> bool:

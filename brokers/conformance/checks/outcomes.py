@@ -1,4 +1,4 @@
-"""C13–C28: the three outcomes, and what is known after each of them."""
+"""C13–C28, C110: the three outcomes, and what is known after each of them."""
 
 import asyncio
 
@@ -60,10 +60,19 @@ async def late(scene: Scene) -> None:
 
 @case(18, "half an answer", Ability.MARKET, Ability.LOOKUP, Trouble.HALF, JOURNAL)
 async def half(scene: Scene) -> None:
-    """Half an answer is unknown, with words that say what came; the order is found again."""
+    """Half an answer is unknown, with words that say what happened; the order is found again."""
     entry = await _unknown(scene, Trouble.HALF)
-    expect(scene.errors[-1].detail, "nothing is said of what came")
+    expect(scene.errors[-1].detail, "nothing is said of it")
     await _is_there_once(scene, entry)
+
+
+@case(110, "half an answer is kept", Ability.MARKET, Ability.LOOKUP, Trouble.HALF)
+async def half_kept(scene: Scene) -> None:
+    """What came of half an answer stands in the words of its outcome, as people can read it."""
+    await _unknown(scene, Trouble.HALF)
+    words = scene.errors[-1].detail
+    for piece in await scene.stage.half():
+        expect(piece in words, f"{piece!r} came, and its owner reads {words!r}")
 
 
 @case(19, "an unlisted code", Ability.MARKET, Ability.LOOKUP, Trouble.UNLISTED, JOURNAL)

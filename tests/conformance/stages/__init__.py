@@ -33,6 +33,12 @@ def stages_of(kind: str) -> Mapping[str, Open]:
     return found
 
 
+def at_once(kind: str) -> int:
+    """How many of a kind's stages may be open at the same time: AT_ONCE of its module, else one."""
+    found: int = getattr(importlib.import_module(_module(kind)), "AT_ONCE", 1)
+    return found
+
+
 def named(word: str) -> list[tuple[str, str]]:
     """What a word means, as kind and stage: all stages of a kind, or the one that is called so.
 

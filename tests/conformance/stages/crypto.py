@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from decimal import Decimal as D
 
@@ -116,6 +116,10 @@ class CryptoStage(Stage):
     async def owner_closes(self, broker_position_id: str) -> None:
         await asyncio.to_thread(hands.owner_closes, self.venue, self.their_symbol)
 
+    async def half(self) -> Sequence[str]:
+        assert self.venue.last_half
+        return [self.venue.last_half]
+
     # ---- trouble ----------------------------------------------------------------------------
     async def begin(self, trouble: Trouble) -> None:
         venue = self.venue
@@ -140,9 +144,8 @@ class CryptoStage(Stage):
                 venue.balances["USDT"] = D(10)
             case Trouble.DISABLED:
                 venue.can_trade = False
-            case Trouble.SKEW:
-                venue.skew_ms = 600_000
-                await self.anew()  # clocks are compared when an account is opened, and each hour
+            case Trouble.SKEW | Trouble.SLOW:
+                venue.skew_ms = 600_000 if trouble is Trouble.SKEW else -600_000
             case Trouble.DOWN:
                 await asyncio.to_thread(self.server.stop)
             case _:
@@ -187,3 +190,4 @@ STAGES = {
     "okx perpetuals": _opening("okx", swap=True),
     "kraken spot": _opening("kraken"),
 }
+AT_ONCE = 4

@@ -2,7 +2,7 @@
 
 import contextlib
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
@@ -107,6 +107,10 @@ class IbkrStage(Stage):
     async def owner_closes(self, broker_position_id: str) -> None:
         self.venue.owner_closes(self.spec.account, "EURUSD")
 
+    async def half(self) -> Sequence[str]:
+        assert self.tws.last_half
+        return [self.tws.last_half]
+
     # ---- trouble ----------------------------------------------------------------------------
     async def begin(self, trouble: Trouble) -> None:
         if trouble in NEXT:
@@ -127,9 +131,10 @@ class IbkrStage(Stage):
                 self.tws.answers_in_part = True
             case Trouble.DISABLED:
                 self.tws.read_only = True
-            case Trouble.SKEW:
-                self.venue.clock_offset = 600.0
-                self.venue.now = lambda: datetime.now(UTC) + timedelta(seconds=600)
+            case Trouble.SKEW | Trouble.SLOW:
+                ahead = 600.0 if trouble is Trouble.SKEW else -600.0
+                self.venue.clock_offset = ahead
+                self.venue.now = lambda: datetime.now(UTC) + timedelta(seconds=ahead)
             case Trouble.DOWN:
                 await self.tws.close()
             case _:
@@ -156,3 +161,4 @@ async def _opened() -> AsyncIterator[Stage]:
 
 
 STAGES: dict[str, Open] = {"ibkr": _opened}
+AT_ONCE = 4

@@ -4,7 +4,7 @@ advisor."""
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from decimal import Decimal as D
 from pathlib import Path
@@ -37,12 +37,14 @@ FAULTS: dict[Trouble, dict[str, Any]] = {
     Trouble.DISABLED: {"error": "trade is not allowed in the expert properties"},
     Trouble.STOPS_NEAR: {"stops_level": 0.001},
     Trouble.SKEW: {"skew": 600, "disk_skew": 600},
+    Trouble.SLOW: {"skew": -600, "disk_skew": -600},
 }
 FAULTS_5 = FAULTS | {
     Trouble.PIECES: {"pieces": 3},
     Trouble.PARTIAL: {"halves": True},
     Trouble.DISABLED: {"error": "ErrorCode: 4752"},
 }
+HALF_LENGTH = 60  # characters of the file: each look at the prices changes what comes later in it
 SETTINGS = {
     "folder": "alice", "symbols": ["EURUSD", "USDJPY"], "server_zone": "UTC+2",
     "take_seconds": 0.5, "answer_seconds": 1, "stale_seconds": 1, "settle_seconds": 0.5,
@@ -70,7 +72,7 @@ class DwxStage(Stage):
         self.others: list[Terminal] = []
         self.adapter = self._process()
         self.spec = self._spec("c-1", "alice")
-        self._before = -1
+        self._before, self._half, self._is_halving = -1, "", False
 
     def _process(self) -> DwxAdapter:
         return mt5.create(str(self.root)) if self.is_5 else adapter.create(str(self.root))
@@ -129,6 +131,10 @@ class DwxStage(Stage):
         [ticket] = [one["number"] for one in tickets if magic in (one["magic"], one["number"])]
         await asyncio.to_thread(self.terminal.wish, "end", ticket=ticket, mark="")
 
+    async def half(self) -> Sequence[str]:
+        assert self._half
+        return [self._half[:HALF_LENGTH]]
+
     # ---- trouble ----------------------------------------------------------------------------
     async def begin(self, trouble: Trouble) -> None:
         if trouble is Trouble.DOWN:
@@ -137,15 +143,19 @@ class DwxStage(Stage):
             await asyncio.to_thread(self.terminal.halve, *ANSWERS)
         else:
             self._before = len(self.terminal.journal()) if trouble is Trouble.UNLISTED else -1
+            self._is_halving = trouble is Trouble.HALF
             self.terminal.fault(**(FAULTS_5 if self.is_5 else FAULTS)[trouble])
 
     async def end(self) -> None:
         """What has left is with the terminal by then, as on a line without a buffer."""
+        if self._is_halving:
+            raw = (self.terminal.folder / "DWX_Orders.txt").read_bytes()
+            self._half = raw.decode("utf-8", "backslashreplace")  # it writes cp1252
         if self.terminal.is_alive:
             slot = self.terminal.folder / "DWX_Commands_0.txt"
             await asyncio.to_thread(until, lambda: not slot.exists())
             await asyncio.to_thread(until, lambda: len(self.terminal.journal()) > self._before)
-        self._before = -1
+        self._before, self._is_halving = -1, False
         self.terminal.fault()
         if not self.terminal.is_alive:
             await asyncio.to_thread(self.terminal.kill)
@@ -169,3 +179,4 @@ def opening(is_5: bool = False) -> Open:
 
 
 STAGES: dict[str, Open] = {"mt4": opening(), "mt5-dwx": opening(is_5=True)}
+AT_ONCE = 4

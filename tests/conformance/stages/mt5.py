@@ -3,13 +3,13 @@ the terminal are real processes."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from decimal import Decimal as D
 from typing import Any
 
 from brokers.conformance.run import Open
-from brokers.conformance.stage import Offer, Stage, Trouble
+from brokers.conformance.stage import NotApplicable, Offer, Stage, Trouble
 from brokers.messages import ConnectionSpec
 from brokers.mt5.adapter import create
 from tests.doubles.mt5.venue import Venue
@@ -19,6 +19,10 @@ NO_HOST = "the terminal knows where its server is: a connection names no host"
 NO_PARTS = (
     "a dealer's server fills a limit order whole or not at all, and takes none whose price has been"
     " reached already (10015); the exchange's symbol of 'mt5 netting' has parts"
+)
+NO_HALF = (
+    "the terminal's answer is read inside the package MetaTrader5: of half of one it tells an"
+    " error's words and no byte"
 )
 READS = ("positions_get", "orders_get", "history_orders_get", "history_deals_get")
 ORDER_FAULTS: dict[Trouble, dict[str, Any]] = {
@@ -97,6 +101,9 @@ class Mt5Stage(Stage):
         ticket = int(broker_position_id)
         await self._hand(self.venue.hand, "close", login=self.login, ticket=ticket, **words)
 
+    async def half(self) -> Sequence[str]:
+        raise NotApplicable(NO_HALF)
+
     # ---- trouble ----------------------------------------------------------------------------
     async def begin(self, trouble: Trouble) -> None:
         if trouble in ORDER_FAULTS:
@@ -123,8 +130,9 @@ class Mt5Stage(Stage):
                 await self._hand(self.venue.world, algo_trading=False)
             case Trouble.STOPS_NEAR:
                 await self._hand(self.venue.symbol, self.symbol, trade_stops_level=100)
-            case Trouble.SKEW:
-                await self._hand(self.venue.world, skew_seconds=600.0)
+            case Trouble.SKEW | Trouble.SLOW:
+                ahead = 600.0 if trouble is Trouble.SKEW else -600.0
+                await self._hand(self.venue.world, skew_seconds=ahead)
             case Trouble.DOWN:
                 await self._hand(self.venue.world, connected=False)
             case _:

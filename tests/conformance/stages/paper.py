@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from decimal import Decimal as D
 from itertools import count
 from typing import Any, TypeVar
@@ -67,7 +67,8 @@ class PaperStage(Stage):
         self.account = f"conform-{next(_numbers)}"
         self.adapter = self._adapter()
         self.spec = self._spec(self.account, PASSWORD)
-        self.lacks = {Trouble.UNLISTED: NO_CODES, Trouble.SKEW: OUR_CLOCK, Offer.HOST: NO_HOST}
+        self.lacks = {Trouble.UNLISTED: NO_CODES, Offer.HOST: NO_HOST}
+        self.lacks |= dict.fromkeys((Trouble.SKEW, Trouble.SLOW), OUR_CLOCK)
         if host is None:
             near = (Trouble.CUT, Trouble.LATE, Trouble.HALF, Trouble.READS, Offer.RESTART)
             self.lacks |= dict.fromkeys(near, NO_LINE)
@@ -134,6 +135,11 @@ class PaperStage(Stage):
 
     async def owner_closes(self, broker_position_id: str) -> None:
         await books(VENUE["owner_closes"], self.account, broker_position_id)
+
+    async def half(self) -> Sequence[str]:
+        assert self.host is not None
+        assert self.host.last_half
+        return [self.host.last_half[4:].decode()[:300]]
 
     # ---- trouble ----------------------------------------------------------------------------
     async def begin(self, trouble: Trouble) -> None:

@@ -1,0 +1,169 @@
+"""What a setting of each kind may hold: one reader a kind returns the value as it is kept, or says
+what to do."""
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from decimal import Decimal
+from enum import StrEnum
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from brokers.form import Setting
+
+LONGEST = 1000  # characters of a text
+LONGEST_NAME, LONGEST_SYMBOL = 60, 40  # a symbol's is what an instrument's row has room for
+MOST_NAMES = 2000
+FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class SettingKind(StrEnum):
+    """What a setting holds, and how it is written in JSON."""
+
+    TEXT = "text"
+    WHOLE = "whole number"
+    NUMBER = "number"
+    SWITCH = "switch"  # true, false
+    CHOICE = "choice"  # one of the setting's choices
+    HOST = "host"  # a name or an address; which may be called is the operators' decision
+    FOLDER = "folder"  # the name of a folder right under the operators' root, never a path
+    NAMES = "names"  # a list of texts
+    TABLE = "table"  # an object: by name what is said of it (a text, a number, an object)
+    SYMBOLS = "symbols"  # the broker's symbols: a list, or an object with what is said of each
+
+
+class Unusable(Exception):  # an outcome with a name of its own
+    """A value that a setting cannot have; the text says what to do."""
+
+
+def _text(setting: "Setting", value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise Unusable("Write it as a text.")
+    text = str(value)
+    if len(text) > LONGEST or not text.isprintable():
+        raise Unusable(f"Write it on one line, with at most {LONGEST} characters.")
+    return text
+
+
+def _number(setting: "Setting", value: Any) -> int | float:
+    try:
+        if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
+            raise Unusable
+        if isinstance(value, str) and not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", value):
+            raise Unusable
+        number = float(value)
+    except (Unusable, OverflowError):
+        raise Unusable("Write a plain number, such as 1.5.") from None
+    if not isfinite(number) or not _within(setting, number):
+        raise Unusable(f"Write a number {_bounds(setting.least, setting.most)}.")
+    return int(number) if number.is_integer() else number
+
+
+def _within(setting: "Setting", number: float) -> bool:
+    low, high = setting.least, setting.most
+    return (low is None or low <= number) and (high is None or number <= high)
+
+
+def _bounds(low: float | None, high: float | None) -> str:
+    least = "" if low is None else f"from {low:g}"
+    most = "" if high is None else f"up to {high:g}"
+    return f"{least} {most}".strip() or "that is finite"
+
+
+def _whole(setting: "Setting", value: Any) -> int:
+    number = _number(setting, value)
+    if not isinstance(number, int):
+        raise Unusable("Write a whole number.")
+    return number
+
+
+def _switch(setting: "Setting", value: Any) -> bool:
+    words = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in words:
+        return words[value.lower()]
+    raise Unusable("Say true or false.")
+
+
+def _choice(setting: "Setting", value: Any) -> str:
+    allowed = [choice for choice, _ in setting.choices]
+    if value not in allowed:
+        raise Unusable(f"Choose one of {', '.join(allowed)}.")
+    return str(value)
+
+
+def _host(setting: "Setting", value: Any) -> str:
+    text = _text(setting, value)
+    if re.search(r"[\s/@\\?#]", text) or text.count(":") == 1:
+        raise Unusable("Write only the host: a name such as gw.example.com, or an address.")
+    return text
+
+
+def _folder(setting: "Setting", value: Any) -> str:
+    if not isinstance(value, str) or not FOLDER.fullmatch(value) or ".." in value:
+        raise Unusable("Write only the folder's name; it lies under the operators' root.")
+    return value
+
+
+def _names(setting: "Setting", value: Any) -> list[str]:
+    told = re.split(r"[,;\n]+", value) if isinstance(value, str) else value
+    if not isinstance(told, list | tuple) or not all(isinstance(one, str) for one in told):
+        raise Unusable("Write a list of names.")
+    names = list(dict.fromkeys(name for one in told if (name := one.strip())))
+    _check_names(names, LONGEST_NAME)
+    return names
+
+
+def _check_names(names: Collection[str], longest: int) -> None:
+    if len(names) > MOST_NAMES or any(len(name) > longest for name in names):
+        raise Unusable(f"Write at most {MOST_NAMES} names of at most {longest} characters.")
+    if wrong := next((name for name in names if not name.isprintable()), ""):
+        raise Unusable(f"{wrong!a} has characters that nobody can see: write it anew.")
+
+
+def _table(setting: "Setting", value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict) or not all(_is_line(*one) for one in value.items()):
+        raise Unusable("Write an object: by name what is said of it.")
+    _check_names(value, LONGEST_NAME)
+    if wrong := next((name for name, said in value.items() if not _is_plain(said)), ""):
+        raise Unusable(
+            f"What is said of {wrong} must be short texts on one line, or plain numbers."
+        )
+    return dict(value)
+
+
+def _is_line(name: Any, said: Any) -> bool:
+    is_said = isinstance(said, str | int | float | dict) and not isinstance(said, bool)
+    return isinstance(name, str) and bool(name) and is_said
+
+
+def _is_plain(said: Any) -> bool:
+    """Whether a database takes it: no text with control characters, no number that is none."""
+    if isinstance(said, str):
+        return len(said) <= LONGEST and said.isprintable()
+    if isinstance(said, Mapping):
+        return all(isinstance(key, str) and _is_plain([key, what]) for key, what in said.items())
+    if isinstance(said, list | tuple):
+        return all(map(_is_plain, said))
+    return said is None or isinstance(said, int) or (isinstance(said, float) and isfinite(said))
+
+
+def _symbols(setting: "Setting", value: Any) -> list[str] | dict[str, Any]:
+    told = _table(setting, value) if isinstance(value, dict) else _names(setting, value)
+    _check_names(told, LONGEST_SYMBOL)
+    return told
+
+
+READERS: Mapping[SettingKind, Callable[["Setting", Any], Any]] = {
+    SettingKind.TEXT: _text,
+    SettingKind.WHOLE: _whole,
+    SettingKind.NUMBER: _number,
+    SettingKind.SWITCH: _switch,
+    SettingKind.CHOICE: _choice,
+    SettingKind.HOST: _host,
+    SettingKind.FOLDER: _folder,
+    SettingKind.NAMES: _names,
+    SettingKind.TABLE: _table,
+    SettingKind.SYMBOLS: _symbols,
+}

@@ -1,0 +1,51 @@
+"""What came of an answer that broke off: bounded, and no piece of a secret is left at an end."""
+
+import pytest
+
+from brokers.masking import END_BYTES, LONGEST, what_came
+
+SECRETS = {"api_key": "AKEY123456789012345", "secret": "pässwörd-of-mine", "pin": "12"}
+
+
+@pytest.mark.parametrize(
+    ("came", "told"),
+    [
+        (b'{"a":"AKEY123456789012345","b":"AKEY1234567890', '{"a":"***","b":"***'),
+        (b'56789012345","b":1}', '***","b":1}'),
+        ('of-mine", "pässwö'.encode()[:-1], '***", "***'),  # it broke off within a character
+        (b'{"b":"AKEY12345678901234', '{"b":"***'),
+        (b'{"b":"AK', '{"b":"AK'),  # so little says nothing
+        (b"12 of 12", "12 of 12"),
+        (b"\0\xff", "\\0\\xff"),
+        (b"", ""),
+    ],
+)
+def test_no_piece_of_a_secret_is_left_where_it_broke_off(came: bytes, told: str) -> None:
+    assert what_came(came, SECRETS) == told
+
+
+def test_a_wide_coding_is_cut_within_a_character_too() -> None:
+    came = 'x "AKEY12345'.encode("utf-16-le")
+    assert what_came(came, SECRETS, "utf-16-le") == what_came(came[:-1], SECRETS, "utf-16-le")
+    assert what_came(came, SECRETS, "utf-16-le") == 'x "***'
+
+
+@pytest.mark.parametrize("coding", ["utf-8", "utf-16-le"])
+@pytest.mark.parametrize("before", range(24))
+@pytest.mark.parametrize("odd", [0, 1])
+def test_none_is_left_where_we_cut_what_is_long(before: int, coding: str, odd: int) -> None:
+    """The ends are full of secrets: what is left of them is short enough to be shown to its cut."""
+    key = SECRETS["api_key"].encode(coding)
+    at_the_cut = key * (END_BYTES // len(key) + 2)
+    came = "x".encode(coding) * before + at_the_cut
+    came += b"y" * 10 * END_BYTES + at_the_cut + "z".encode(coding) * before + b"!" * odd
+    told = what_came(came, SECRETS, coding)
+    assert len(told) <= LONGEST
+    name = SECRETS["api_key"]
+    assert not [name[n : n + 3] for n in range(len(name) - 2) if name[n : n + 3] in told]
+    assert told.startswith("x" * before + "***")
+
+
+def test_what_is_long_keeps_both_ends() -> None:
+    told = what_came(b"begin" + b"y" * 5_000_000 + b"end", SECRETS)
+    assert (told[:6], told[-4:], len(told)) == ("beginy", "yend", LONGEST)
