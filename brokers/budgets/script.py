@@ -3,7 +3,8 @@
 One script for each budget, all of an ask in one round trip. What it keeps under `budget:<name>`:
 level, at (of the bucket), own_until (all use their own shares until then), rest_until (the broker
 wants no more), line, line_rank, line_until (the process whose others of this rank come next, so
-that nothing of the same rank or behind it overtakes a large request for ever).
+that nothing of the same rank or behind it overtakes a large request for ever), line_last (the
+highest rank that it has stood there with: what goes before that does not end its turn).
 """
 
 import asyncio
@@ -28,10 +29,11 @@ local now = number(time[1]) + number(time[2]) / 1000000
 local function text(value) return string.format('%.6f', value) end
 
 local state = redis.call('HMGET', key, 'level', 'at', 'own_until', 'rest_until', 'line',
-                         'line_until', 'line_rank')
+                         'line_until', 'line_rank', 'line_last')
 local level, at = number(state[1] or ''), number(state[2] or '')
 local own_until, rest_until = number(state[3] or 0), number(state[4] or 0)
 local line, line_until, line_rank = state[5] or '', number(state[6] or 0), number(state[7] or 0)
+local line_last = number(state[8] or 0)
 if line_until < now then line = '' end
 
 if rest > 0 then rest_until = math.max(rest_until, now + rest) end
@@ -60,7 +62,7 @@ for i = 1, urgent do
   place = place + 2
 end
 
-local wait, mine, refused = 0, line == me, nil
+local wait, mine, refused, had_turn = 0, line == me, nil, false
 while ARGV[place] do
   local n, rank = number(ARGV[place]), number(ARGV[place + 1])
   if line ~= '' and not mine and rank >= line_rank then
@@ -74,11 +76,13 @@ while ARGV[place] do
   end
   level = level - n
   answer[3] = answer[3] + 1
+  had_turn = had_turn or (mine and rank >= line_last)
   place = place + 2
 end
-if mine and answer[3] > 0 then
-  line, line_until = '', 0 -- had its turn: now whoever asks first
+if had_turn then
+  line, line_until = '', 0 -- now whoever asks first
 elseif refused and (mine or line == '' or refused < line_rank) then
+  line_last = mine and math.max(line_last, refused) or refused
   line, line_until, line_rank = me, now + wait + 0.02, refused
 end
 if wait == 0 and ahead > 0 and level - ahead >= burst / 2 then
@@ -86,7 +90,8 @@ if wait == 0 and ahead > 0 and level - ahead >= burst / 2 then
   answer[4] = ahead
 end
 redis.call('HSET', key, 'level', text(level), 'at', text(now), 'rest_until', text(rest_until),
-           'line', line, 'line_until', text(line_until), 'line_rank', line_rank)
+           'line', line, 'line_until', text(line_until), 'line_rank', line_rank,
+           'line_last', line_last)
 redis.call('EXPIRE', key, KEPT)
 answer[2] = text(wait)
 return answer

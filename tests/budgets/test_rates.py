@@ -157,6 +157,33 @@ def test_a_lower_rank_goes_before_a_higher_one_of_another_process(redis: Redis) 
     assert told.wait > 0
 
 
+@pytest.mark.parametrize("look_up_waits", [False, True])
+def test_a_place_in_line_is_kept_while_what_goes_before_it_is_admitted(
+    redis: Redis, look_up_waits: bool
+) -> None:
+    """A busy process asks for more and more that is of a lower rank than what stands in line."""
+
+    def level_is(level: float) -> None:
+        seconds, micros = redis.time()
+        redis.hset("budget:same rule", mapping={"level": level, "at": f"{seconds}.{micros:06}"})
+
+    both = Wanted(others=[(1, LOOKUP), (6, READ)])
+    level_is(1)
+    assert ask(redis, "a", Wanted(others=[(6, READ)])).others == 0
+    if look_up_waits:
+        assert ask(redis, "a", both).others == 0
+    for _ in range(3):
+        level_is(5)
+        assert ask(redis, "a", both).others == 1  # the look-up
+        assert ask(redis, "b", Wanted(others=[(1, ENTRY)])).others == 1  # stands before it, too
+        level_is(7)
+        assert ask(redis, "b", Wanted(others=[(1, READ)])).others == 0
+    level_is(8)
+    assert ask(redis, "a", Wanted(others=[(6, READ)])).others == 1
+    level_is(7)
+    assert ask(redis, "b", Wanted(others=[(1, READ)])).others == 1
+
+
 def test_after_somebody_was_without_redis_all_use_their_own_shares_for_a_while(
     redis: Redis,
 ) -> None:
