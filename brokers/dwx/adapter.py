@@ -18,9 +18,9 @@ from brokers.dwx import checks, lookups, orders, prices
 from brokers.dwx.dialect import MT4, Dialect
 from brokers.dwx.folders import AwayError, check_key, folder_of
 from brokers.dwx.kind import FORM, capabilities_of
+from brokers.dwx.known import HiddenError
 from brokers.dwx.line import Line
 from brokers.dwx.patience import Patience
-from brokers.dwx.reports import HiddenError
 from brokers.dwx.terminal import Terminal
 from brokers.dwx.times import NEW_YORK_CLOSE, Zone
 from brokers.dwx.watch import Watch
@@ -41,6 +41,7 @@ from brokers.messages import (
     Quote,
     WhatIf,
 )
+from brokers.room import ROOM, Room
 from common.codes import Code
 
 
@@ -59,10 +60,15 @@ class DwxAdapter:
     """All terminals of one process."""
 
     def __init__(
-        self, root: Path | None, kind: str = "mt4", form: Form = FORM, dialect: Dialect = MT4
+        self,
+        root: Path | None,
+        kind: str = "mt4",
+        form: Form = FORM,
+        dialect: Dialect = MT4,
+        room: Room = ROOM,
     ) -> None:
         self.kind, self.form = kind, form
-        self._root, self._dialect = root, dialect
+        self._root, self._dialect, self._room = root, dialect, room
         self._terminals: dict[Path, Terminal] = {}
         self._folders: dict[str, Path] = {}  # by connection
         self._lock = threading.Lock()
@@ -138,7 +144,7 @@ class DwxAdapter:
 
     async def open_orders(self, spec: ConnectionSpec) -> list[BrokerOrder]:
         async with self._read(spec) as line:
-            return (await line.books(await line.snapshot())).open_orders()
+            return (await line.look(await line.snapshot())).open_orders()
 
     async def fills_since(self, spec: ConnectionSpec, since: datetime) -> list[OrderReport]:
         async with self._asking(spec) as line:
@@ -226,7 +232,9 @@ class DwxAdapter:
         """Raises AwayError."""
         folder = await asyncio.to_thread(self._opened, spec)
         with self._lock:
-            terminal = self._terminals.setdefault(folder, Terminal(folder, self._dialect))
+            if (terminal := self._terminals.get(folder)) is None:
+                terminal = Terminal(folder, self._dialect, self._room)
+                self._terminals[folder] = terminal
             self._folders[spec.connection_id] = folder
         terminal.patience = Patience.of(spec.settings)
         try:

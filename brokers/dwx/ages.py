@@ -30,3 +30,7 @@ class Ages:
         """Seconds since a symbol's price changed; infinite where there is none."""
         seen = self._seen.get(symbol)
         return now - seen[1] if seen else math.inf
+
+    def youngest(self, now: float) -> float:
+        """Seconds since any symbol's price changed; infinite where there is none."""
+        return now - max((written for _, written in self._seen.values()), default=-math.inf)

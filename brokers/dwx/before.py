@@ -7,9 +7,10 @@ from decimal import Decimal
 from brokers.base import NotSent, Rejected
 from brokers.dwx import parse, prices
 from brokers.dwx.folders import AwayError
+from brokers.dwx.known import HiddenError
 from brokers.dwx.line import Line
 from brokers.dwx.parse import Snapshot, Ticket
-from brokers.dwx.reports import Books, HiddenError
+from brokers.dwx.reports import Books
 from brokers.messages import CancelRequest, OrderRequest, OrderType, Side, TimeInForce
 from common.codes import Code
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 
-from brokers.dwx import codes, disk, parse
+from brokers.dwx import codes, disk, market, parse
 from brokers.dwx.files import whole
 from brokers.dwx.folders import AwayError, HeldError
 from brokers.dwx.line import ALL_HISTORY, Line
@@ -120,7 +120,7 @@ async def symbols(line: Line) -> Symbols:
         found.checks.append(Check("symbols", FAIL, "The setting `symbols` names none.", hint))
         return found
     await subscribe(line, wanted)
-    worth = await whole(line.terminal.prices, parse.tick_values, line.terminal.patience.stale)
+    worth = await whole(line.terminal.prices, market.tick_values, line.terminal.patience.stale)
     account = (await line.snapshot()).account
     for symbol in wanted:
         try:

@@ -6,7 +6,7 @@ of its entry, `m<magic>`, which the files show wherever it is; one that is not o
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
@@ -14,10 +14,12 @@ from functools import cached_property
 from brokers.dwx import parse
 from brokers.dwx.deals import IN, Deal, Held, assigned, by_exit, shows_netting
 from brokers.dwx.folders import AwayError
-from brokers.dwx.ledger import CLOSE, GONE, OPEN, PLACED, Intent
+from brokers.dwx.intents import CLOSE, GONE, OPEN, PLACED, Intent
+from brokers.dwx.known import HiddenError
 from brokers.dwx.marks import Mark, open_now
 from brokers.dwx.parse import Ticket
-from brokers.dwx.reports import Books, HiddenError
+from brokers.dwx.reports import Books
+from brokers.dwx.times import no_earlier
 from brokers.messages import CloseCause, Execution, OrderReport, ReportKind
 from common.codes import Code
 
@@ -67,8 +69,15 @@ class DealBooks(Books):
     def _exits(self) -> list[Intent]:
         return [one for one in self.intents if one.what == CLOSE and one.may_live]
 
+    @cached_property
+    def _exits_by_magic(self) -> Mapping[int, list[Intent]]:
+        found: dict[int, list[Intent]] = defaultdict(list)
+        for one in self._exits:
+            found[one.magic].append(one)
+        return found
+
     def _exits_of(self, intent: Intent) -> list[Intent]:
-        return [one for one in self._exits if one.magic == intent.magic]
+        return self._exits_by_magic.get(intent.magic, [])
 
     def _explained(self, magic: int) -> Held:
         """Raises HiddenError unless each lot that is closed of it is told by a deal."""
@@ -155,8 +164,10 @@ class DealBooks(Books):
             open_now(self.snapshot), max((one.number for one in self.closed), default=0)
         )  # fmt: skip
 
-    def news(self, mark: Mark | None, moment: datetime) -> list[OrderReport]:
-        told = self._told(moment, mark.last if mark else None)
+    def news(
+        self, mark: Mark | None, moment: datetime, known_fills: Container[str] = ()
+    ) -> list[OrderReport]:
+        told = self._told(moment, mark.last if mark else None, known_fills)
         now = {one.magic for one in self.snapshot.tickets if not one.is_position}
         for was in mark.open.values() if mark else ():
             client_order_id = self.names.get(was.magic, "")
@@ -168,30 +179,44 @@ class DealBooks(Books):
     def since(self, moment: datetime) -> list[OrderReport]:
         return self._told(moment, None)
 
-    def _told(self, moment: datetime, last: int | None) -> list[OrderReport]:
+    def _told(
+        self, moment: datetime, last: int | None, known: Container[str] = ()
+    ) -> list[OrderReport]:
         """Tell our executions since a moment, and those with a number above `last`."""
+        early = no_earlier(moment)
 
         def is_new(deal: Deal) -> bool:
-            return (last is not None and deal.number > last) or self.zone.utc(deal.at) >= moment
+            is_later = last is not None and deal.number > last
+            is_due = is_later or (deal.at >= early and self.zone.utc(deal.at) >= moment)
+            return is_due and str(deal.number) not in known
 
         told = []
         for magic, held in self.held.items():
             entry = parse.client_order_id_of(held.entered[0], self.names)
             if any(map(is_new, held.entered)):
                 told.append(self._filled(entry, held.entered, None))
-            exits = [one for one in self._exits if one.magic == magic]
-            names = {one.number: one.client_order_id for one in exits}
-            ours = by_exit(self._explained(magic), exits)
-            for number, parts in ours.items():
-                if any(map(is_new, parts)):
-                    told.append(self._filled(names[number], parts, held))
-            known = {deal.number for parts in ours.values() for deal in parts}
-            told += [
-                self._filled(entry, [deal], held, deal.cause or CloseCause.EXTERNAL)
-                for deal in held.closed
-                if deal.number not in known and is_new(deal)
-            ]
+            if any(map(is_new, self._explained(magic).closed)):
+                told += self._closings(held, entry, is_new)
         return told
+
+    def _closings(
+        self, held: Held, entry: str, is_new: Callable[[Deal], bool]
+    ) -> list[OrderReport]:
+        """Tell what closed a position: exits of ours by their names, others by its entry's."""
+        exits = self._exits_by_magic.get(held.magic, [])
+        names = {one.number: one.client_order_id for one in exits}
+        ours = by_exit(held, exits)
+        told = [
+            self._filled(names[number], parts, held)
+            for number, parts in ours.items()
+            if any(map(is_new, parts))
+        ]
+        known = {deal.number for parts in ours.values() for deal in parts}
+        return told + [
+            self._filled(entry, [deal], held, deal.cause or CloseCause.EXTERNAL)
+            for deal in held.closed
+            if deal.number not in known and is_new(deal)
+        ]
 
     # ---- parts of it -----------------------------------------------------------------------
     def _filled(

@@ -16,8 +16,9 @@ from decimal import Decimal
 from typing import Any
 
 from brokers.dwx import parse
-from brokers.dwx.ledger import Intent
+from brokers.dwx.intents import Intent
 from brokers.dwx.parse import MalformedError, OtherPlatformError, Snapshot
+from brokers.dwx.past import Past
 from brokers.messages import CloseCause, Side
 
 SIDES = {"buy": Side.BUY, "sell": Side.SELL}
@@ -82,7 +83,7 @@ class _Pairs(dict[str, Any]):
 def snapshot(raw: bytes) -> Snapshot:
     """Read DWX_Orders.txt. What is still on its way to the market, a market order without a price,
     is neither a position nor an order that waits. Raises MalformedError."""
-    found = parse.load(raw, _Pairs)
+    found = parse.loads(parse.text_of(raw), _Pairs)
     try:
         account = parse.account_of(found)
         said = found["orders"].pairs
@@ -96,17 +97,21 @@ def snapshot(raw: bytes) -> Snapshot:
     return Snapshot(account, tuple(one for one in tickets if one is not None and one.price))
 
 
-def history(raw: bytes) -> tuple[Deal, ...]:
+def history(past: Past, raw: bytes) -> tuple[Deal, ...]:
     """Read DWX_Historic_Trades.txt, oldest first; deposits and the like are left out.
 
-    Raises MalformedError."""
+    past: what this terminal's said before. Raises MalformedError."""
+    return tuple(sorted(past.read(parse.text_of(raw), _told), key=lambda one: one.number))
+
+
+def _told(text: str) -> tuple[Deal, ...]:
     try:
-        found = [_deal(number, said) for number, said in parse.load(raw).items()]
+        found = [_deal(number, said) for number, said in parse.loads(text).items()]
     except MalformedError:
         raise
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise MalformedError(repr(error)) from error
-    return tuple(sorted((one for one in found if one), key=lambda one: one.number))
+    return tuple(one for one in found if one is not None)
 
 
 def _deal(number: str, said: Mapping[str, Any]) -> Deal | None:
@@ -145,19 +150,17 @@ def assigned(
     groups: dict[tuple[str, Side], list[Held]] = defaultdict(list)
     for held in found.values():
         groups[held.symbol, held.side].append(held)
-    for group in groups.values():
-        _assign(group, [one for one in deals if _may_be_of(one, group, found)], intents)
+    out: dict[tuple[str, Side], list[Deal]] = defaultdict(list)
+    for deal in deals:
+        # Another program's magic number says whose it is. A closing deal of ours has that of the
+        # order that was placed last, filled or not.
+        is_ours = deal.magic in found or deal.magic in names
+        if deal.entry in OUT and (deal.magic == 0 or is_ours):
+            out[deal.symbol, deal.side.opposite].append(deal)
+    for like, group in groups.items():
+        first = min(held.entered[0].number for held in group)
+        _assign(group, [one for one in out[like] if one.number > first], intents)
     return found
-
-
-def _may_be_of(deal: Deal, group: Sequence[Held], known: Mapping[int, Held]) -> bool:
-    """Whether a deal closed something like these; another program's magic number says whose."""
-    return (
-        deal.entry in OUT
-        and (deal.symbol, deal.side) == (group[0].symbol, group[0].side.opposite)
-        and deal.number > min(held.entered[0].number for held in group)
-        and (deal.magic == 0 or deal.magic in known)
-    )
 
 
 def _assign(group: Sequence[Held], out: list[Deal], exits: Sequence[Intent]) -> None:

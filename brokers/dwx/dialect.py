@@ -7,6 +7,7 @@ from typing import Any
 from brokers.dwx import deals, parse
 from brokers.dwx.dealbooks import DealBooks
 from brokers.dwx.parse import Snapshot
+from brokers.dwx.past import Past
 from brokers.dwx.reports import Books
 
 
@@ -18,7 +19,7 @@ class Dialect:
     expert: str
     by_deals: bool
     snapshot: Callable[[bytes], Snapshot]
-    history: Callable[[bytes], tuple[Any, ...]]
+    history: Callable[[Past, bytes], tuple[Any, ...]]
     books: type[Books]
 
 

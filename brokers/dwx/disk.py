@@ -5,6 +5,7 @@ ours should be: through it we would read or overwrite another owner's, or wait f
 real files are opened, none larger than a terminal's whole history. All calls touch the disk.
 """
 
+import fcntl
 import os
 import stat
 from pathlib import Path
@@ -70,9 +71,19 @@ def append(path: Path, raw: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def locked_file(path: Path) -> int:
-    """Open a file for its lock and return its descriptor. Raises OSError."""
-    return _open(path, os.O_RDWR | os.O_CREAT)
+def locked_file(path: Path) -> int | None:
+    """Open a file, lock it and return its descriptor, which keeps the lock until it is closed.
+    None: another process has the lock. Raises OSError."""
+    found = _open(path, os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(found)
+        return None
+    except BaseException:
+        os.close(found)
+        raise
+    return found
 
 
 def own_folder(folder: Path) -> Path:

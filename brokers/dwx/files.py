@@ -17,7 +17,8 @@ from common.codes import Code
 
 T = TypeVar("T")
 Signature = tuple[int, int, int]
-LOOK_SECONDS = 0.015  # the expert advisor's own timer is 25 ms
+LOOK_SECONDS = (0.005, 0.015)  # the first looks and all that follow
+LOOKS_IN_WAIT = 5  # between both: an answer is seen late by a fifth of what it took, or less
 SKEW_SECONDS = 1.0
 
 
@@ -30,18 +31,34 @@ def signature(path: Path) -> Signature | None:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
+async def until_next_look(began: float) -> None:
+    """Wait between two looks. What answers at once is looked at soon, what takes its time (the
+    expert advisor's timer is 25 ms, a broker's answer a multiple) costs no more looks for that.
+
+    began: when waiting began, in monotonic seconds."""
+    await asyncio.sleep(pause_after(time.monotonic() - began))
+
+
+def pause_after(waited: float) -> float:
+    """Seconds until the next look, by the seconds that were waited already."""
+    soonest, latest = LOOK_SECONDS
+    return min(latest, max(soonest, waited / LOOKS_IN_WAIT))
+
+
 async def whole(path: Path, read: Callable[[bytes], T], seconds: float) -> T:
-    """Read a file; again and again for so long if it is half-written. Raises AwayError."""
-    until = time.monotonic() + seconds
+    """Read a file; again and again for so long if it is half-written. Raises AwayError, with what
+    stood in it the last time that anything did: it is emptied before it is written anew."""
+    began, raw = time.monotonic(), b""
     while True:
         try:
             return await asyncio.to_thread(_read, path, read)
         except (MalformedError, OSError) as error:
-            if time.monotonic() > until or isinstance(error, OtherPlatformError):
+            if isinstance(error, MalformedError):
+                raw = error.raw or raw
+            if time.monotonic() > began + seconds or isinstance(error, OtherPlatformError):
                 said = f"{path.name} cannot be read: {str(error)[:200]}"
-                raw = error.raw if isinstance(error, MalformedError) else b""
                 raise AwayError(Code.NOT_CONNECTED, said, raw) from error
-        await asyncio.sleep(LOOK_SECONDS)
+        await until_next_look(began)
 
 
 def look(
@@ -69,21 +86,21 @@ def _read(path: Path, read: Callable[[bytes], T]) -> T:
 
 async def changed(path: Path, before: Signature | None, seconds: float) -> bool:
     """Wait until a file has been written since it had this signature; False: not in this time."""
-    until = time.monotonic() + seconds
+    began = time.monotonic()
     while (await asyncio.to_thread(signature, path)) in (before, None):
-        if time.monotonic() > until:
+        if time.monotonic() > began + seconds:
             return False
-        await asyncio.sleep(LOOK_SECONDS)
+        await until_next_look(began)
     return True
 
 
 async def gone(path: Path, seconds: float) -> bool:
     """Wait until a file is no longer there; False: it still is."""
-    until = time.monotonic() + seconds
+    began = time.monotonic()
     while await asyncio.to_thread(path.exists):
-        if time.monotonic() > until:
+        if time.monotonic() > began + seconds:
             return False
-        await asyncio.sleep(LOOK_SECONDS)
+        await until_next_look(began)
     return True
 
 

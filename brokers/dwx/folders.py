@@ -10,7 +10,7 @@ import hmac
 from pathlib import Path
 
 from brokers.dwx import disk
-from brokers.form import FOLDER
+from brokers.setting_values import FOLDER
 from common.codes import Code
 
 INSIDE = ("", "DWX", "MQL4/Files/DWX", "MQL5/Files/DWX", "Files/DWX")

@@ -2,6 +2,13 @@
 
 MT4 keeps no name of a close: only here stands which exit of ours closed which ticket. And what was
 never written down here was never sent. Lines of JSON; a torn last line is one that never counted.
+
+The file is the truth; memory holds a copy, as far as the process has room (brokers/room.py). What
+leaves first is about nothing that is open: what certainly had no effect, and positions that are
+over. `about` tells what concerns given tickets from what is left, and reads the file anew where it
+does not know of one of them whether all is left; `intents` tells everything, and reads the file
+anew where anything has left. That costs about what the history costs beside which it is asked for.
+So no conclusion depends on what is in memory.
 """
 
 import json
@@ -9,58 +16,37 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from brokers.dwx import disk
+from brokers.dwx.intents import About, Intent, Look, Looks, is_over, kept
+from brokers.room import MOST_RECORDS, ROOM, Room
 
 KEEP_SECONDS = 400 * 86_400
 REWRITE_ABOVE = 4_000_000  # bytes
-MOST_RECORDS = 10_000  # of one terminal; it is read as a whole
+COUNT_ABOVE = 1_000_000  # bytes: in less there are not too many to hold
+MOST_INTENTS = MOST_RECORDS - 1000  # of one terminal: as many more may come before it is tidied
 OVERLAP = 200  # bytes that are read again
-OPEN, CLOSE = "open", "close"
-UNSENT, REFUSED, PLACED, GONE = "unsent", "refused", "placed", "gone"
-
-
-@dataclass(frozen=True, slots=True)
-class Intent:
-    """One command that may place or close. at: seconds since 1970. end: how it ended for certain,
-    without effect, as an order that was seen to wait (PLACED), or as one that waited and is neither
-    open nor filled any more (GONE); '' while that is not known."""
-
-    number: int
-    at: float
-    what: str
-    client_order_id: str
-    magic: int
-    symbol: str
-    lots: Decimal
-    ticket: int = 0
-    root: int = 0
-    end: str = ""
-
-    @property
-    def may_live(self) -> bool:
-        """Whether it may have had an effect that nobody has seen."""
-        return self.end == ""
 
 
 class Ledger:
     """The intents of one folder. Its file is written by the folder's owner only; calls touch the
-    disk and may raise OSError."""
+    disk and may raise OSError. Any thread may read, one at a time."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, room: Room = ROOM) -> None:
         self._path, self._reading = path, threading.Lock()
+        self._writing = threading.Lock()  # what is written while it is tidied must not be lost
+        self._share = room.share(self)
+        self._looks = Looks()  # what was asked about
         self._forget()
 
     def write(self, intent: Intent) -> None:
         """Put an intent on disk before it may have its effect."""
-        said = asdict(intent)
-        said["lots"] = str(intent.lots)
-        self._append(said)
+        self._append(_said(intent))
 
     def end(self, number: int, how: str) -> None:
         """Note how a command certainly ended."""
@@ -70,16 +56,74 @@ class Ledger:
         """Return all that is kept, oldest first; only what is new is read. Raises OSError for what
         we have not written."""
         with self._reading:
-            try:
-                return self._read_on()
-            except BaseException:
+            if self._left is not None:
                 self._forget()
-                raise
+            found = self._read()
+        self._share.make_room()
+        return found
+
+    def about(self, open_now: About) -> list[Intent]:
+        """Return all that is about what is open, oldest first. Raises OSError as `intents`."""
+        with self._reading:
+            found = self._read()
+            if self._left is not None and not self._left.covers(open_now):
+                self._forget()
+                found = self._read()
+            self._looks.saw(Look(time.time(), open_now))
+            self._may_shed = True
+        self._share.make_room()
+        return [one for one in found if open_now.has(one)]
+
+    # ---- what is in memory ------------------------------------------------------------------
+    @property
+    def loop(self) -> None:
+        """It may leave on any thread: not while somebody reads."""
+
+    def drop(self, *, ended: bool) -> bool:
+        """Let what is about nothing that is open leave memory, or all. The file still has it."""
+        if not (self._known and (self._may_shed or not ended)):
+            return False
+        if not self._reading.acquire(blocking=False):
+            return False
+        try:
+            before = len(self._known)
+            if ended:
+                self._shed()
+            else:
+                self._forget()
+            self._share.count(len(self._known))
+            return len(self._known) < before
+        finally:
+            self._reading.release()
 
     def _forget(self) -> None:
         self._known: dict[int, Intent] = {}
+        self._left: About | None = None  # of what all is left in memory; None: of everything
+        self._may_shed = False
         self._before = b""  # the end of what is known, by which the file is known again
         self._offset = 0
+
+    def _shed(self) -> None:
+        look = self._looks.last or Look(0.0, About())
+        known = self._known.values()
+        stays = {one.magic for one in known if not is_over(one, look)}
+        kept = {number: one for number, one in self._known.items() if one.magic in stays}
+        if len(kept) < len(self._known):
+            whole = About(look.open.magics | stays, look.open.tickets)
+            self._left = whole if self._left is None else whole & self._left
+            self._known = kept
+        self._may_shed = False
+
+    def _read(self) -> list[Intent]:
+        size = len(self._known)
+        try:
+            return self._read_on()
+        except BaseException:
+            self._forget()
+            raise
+        finally:
+            self._may_shed |= len(self._known) > size
+            self._share.count(len(self._known))
 
     def _read_on(self) -> list[Intent]:
         raw = self._tail()
@@ -100,8 +144,8 @@ class Ledger:
         return disk.read(self._path, self._offset - len(self._before))
 
     def reserve(self, number: int) -> None:
-        """Note that commands up to this number may be sent: not each of them is written down."""
-        self._append({"number": number, "end": "reserved"})
+        """Note that commands up to this number may be sent."""
+        self._append(_reserved(number))
 
     def last_number(self) -> int:
         """Return the last number that may have been used; a random one where nothing is known,
@@ -109,32 +153,58 @@ class Ledger:
         anything = secrets.randbelow(1_000_000_000)
         return max([said["number"] for said in self._lines()], default=anything)
 
-    def tidy(self) -> None:
-        """Forget what is older than anybody looks back, once the file has grown large; of what is
-        left too much, first what had no effect, then the oldest."""
-        if not self._path.exists() or self._path.stat().st_size < REWRITE_ABOVE:
-            return
-        oldest = time.time() - KEEP_SECONDS
-        kept, last = [one for one in self.intents() if one.at >= oldest], self.last_number()
-        spare = len(kept) - MOST_RECORDS
-        first = sorted(kept, key=lambda one: (one.end not in (UNSENT, REFUSED), one.at))
-        gone = {one.number for one in first[: max(0, spare)]}
-        kept = [one for one in kept if one.number not in gone]
-        fresh = Ledger(self._path.with_suffix(".new"))
-        fresh._path.unlink(missing_ok=True)
-        for intent in kept:
-            fresh.write(intent)
-        fresh.reserve(last)
-        os.replace(fresh._path, self._path)
+    def tidy(self) -> bool:
+        """Forget what is over, once the file has grown large or holds more than there may be: what
+        is older than anybody looks back, and what is too much. What is or may be open stays. False:
+        put off, since nobody has looked at what is open for long enough."""
+        size = self._path.stat().st_size if self._path.exists() else 0
+        if size < COUNT_ABOVE:
+            return True
+        with self._writing:
+            return self._tidy(size)
+
+    @property
+    def can_tell(self) -> bool:
+        """Whether what is open is known for long enough to forget what is over."""
+        return self._looks.lately is not None
+
+    def _tidy(self, size: int) -> bool:
+        found, look = self.intents(), self._looks.lately
+        if size < REWRITE_ABOVE and len(found) <= MOST_INTENTS:
+            return True
+        if look is None:
+            return False
+        stays = kept(found, look, time.time() - KEEP_SECONDS, MOST_INTENTS)
+        if size < REWRITE_ABOVE and len(stays) == len(found):
+            return True
+        fresh = self._path.with_suffix(".new")
+        fresh.unlink(missing_ok=True)
+        lines, last = [_line(_said(one)) for one in stays], self.last_number()
+        disk.append(fresh, b"".join([*lines, _line(_reserved(last))]))
+        os.replace(fresh, self._path)
+        return True
 
     def _append(self, said: dict[str, Any]) -> None:
-        # It begins with the line's end: a torn line before it stays alone.
-        disk.append(self._path, b"\n" + json.dumps(said).encode())
+        with self._writing:
+            disk.append(self._path, _line(said))
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         if not self._path.exists():
             return
         yield from _records(disk.read(self._path))
+
+
+def _line(said: dict[str, Any]) -> bytes:
+    # It begins with the line's end: a torn line before it stays alone.
+    return b"\n" + json.dumps(said).encode()
+
+
+def _said(intent: Intent) -> dict[str, Any]:
+    return {**asdict(intent), "lots": str(intent.lots)}
+
+
+def _reserved(number: int) -> dict[str, Any]:
+    return {"number": number, "end": "reserved"}
 
 
 def _records(raw: bytes) -> Iterator[dict[str, Any]]:
@@ -161,13 +231,3 @@ def _intent(said: dict[str, Any]) -> Intent:
         return Intent(**{**said, "lots": Decimal(said["lots"])})
     except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise OSError(f"ledger.jsonl has a line that is not ours: {error}") from error
-
-
-def names(intents: Iterable[Intent]) -> dict[int, str]:
-    """Return the client order ids of entries by their magic numbers."""
-    return {one.magic: one.client_order_id for one in intents if one.what == OPEN}
-
-
-def closes(intents: Iterable[Intent]) -> dict[int, Intent]:
-    """Return, by ticket, the exit that may have closed it."""
-    return {one.ticket: one for one in intents if one.what == CLOSE and one.may_live}

@@ -6,15 +6,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from brokers.base import Rejected
 from brokers.dwx.folders import AwayError
-from brokers.dwx.ledger import GONE, PLACED, Intent
+from brokers.dwx.intents import GONE, PLACED, About, Intent
+from brokers.dwx.known import HiddenError
 from brokers.dwx.lots import Lots, LotsError, lots_of
 from brokers.dwx.marks import Open
 from brokers.dwx.parse import Snapshot
-from brokers.dwx.reports import Books, HiddenError
+from brokers.dwx.reports import Books
 from brokers.dwx.terminal import Terminal
 from brokers.dwx.times import Zone
 from brokers.messages import ConnectionSpec
@@ -45,7 +47,7 @@ class Line:
 
     async def snapshot_after(self, mark: object, seconds: float) -> Snapshot:
         """The same by a file written since the orders file had this signature, within a time."""
-        return self._of_account(await self.terminal.orders_after(mark, seconds))
+        return (await self.glance_after(mark, seconds))[1]
 
     async def peek(self) -> Snapshot:
         """The same however old it is: it may show an effect and never that there is none."""
@@ -54,6 +56,11 @@ class Line:
     async def glance(self) -> tuple[object, Snapshot]:
         """The orders file's signature, for `snapshot_after`, and `peek` after it."""
         mark, snapshot = await self.terminal.glance()
+        return mark, self._of_account(snapshot)
+
+    async def glance_after(self, mark: object, seconds: float) -> tuple[object, Snapshot]:
+        """The same of a file written since it had this signature, within a time."""
+        mark, snapshot = await self.terminal.orders_after(mark, seconds)
         return mark, self._of_account(snapshot)
 
     @property
@@ -65,15 +72,25 @@ class Line:
         self, snapshot: Snapshot, closed: tuple[Any, ...] = (), reach: float = math.inf
     ) -> Books:
         """Put together what is known."""
-        intents = await self.intents()
+        return self._books(snapshot, await self.intents(), closed, reach)
+
+    async def look(self, snapshot: Snapshot, client_order_id: str = "") -> Books:
+        """Put together what is known of what is open, and of an order; `books` for all else."""
+        about = About.open(snapshot, client_order_id)
+        return self._books(snapshot, await self._asked(partial(self.terminal.ledger.about, about)))
+
+    def _books(
+        self, snapshot: Snapshot, intents: Sequence[Intent], closed: tuple[Any, ...] = (),
+        reach: float = math.inf,
+    ) -> Books:  # fmt: skip
         return self.terminal.dialect.books(
             self.spec, self.zone, snapshot, closed, intents, dict(self.terminal.roots), reach
         )  # fmt: skip
 
-    async def traced(self, snapshot: Snapshot) -> Books:
-        """Put together what is known, with the history if a position's past is not in sight
-        otherwise. In a turn only if `traceable` says no."""
-        books = await self.books(snapshot)
+    async def traced(self, snapshot: Snapshot, client_order_id: str = "") -> Books:
+        """`look`, with the history if a position's past is not in sight otherwise. In a turn only
+        if `traceable` says no."""
+        books = await self.look(snapshot, client_order_id)
         if not traceable(books):
             books = await self.books(snapshot, await self.history())
         return self.remember(books)
@@ -120,8 +137,11 @@ class Line:
 
     async def intents(self) -> list[Intent]:
         """Return what was sent from this folder."""
+        return await self._asked(self.terminal.ledger.intents)
+
+    async def _asked(self, read: Callable[[], list[Intent]]) -> list[Intent]:
         try:
-            return await asyncio.to_thread(self.terminal.ledger.intents)
+            return await asyncio.to_thread(read)
         except OSError as error:
             raise AwayError(Code.NOT_CONNECTED, f"The folder fails: {error}") from error
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from brokers.dwx import prices
 from brokers.dwx.folders import AwayError
-from brokers.dwx.ledger import CLOSE, Intent
+from brokers.dwx.intents import CLOSE, Intent
 from brokers.dwx.line import Line, traceable
 from brokers.dwx.reports import Books
 from brokers.messages import AccountState, OrderReport, PositionMode
@@ -61,7 +61,7 @@ async def fills(line: Line, since: datetime) -> list[OrderReport]:
 
 async def positions(line: Line) -> Books:
     """Return what is known of what is open; takes a turn only where a past must be looked up."""
-    books = await line.books(await line.snapshot())
+    books = await line.look(await line.snapshot())
     if traceable(books):
         return line.remember(books)
     async with line.terminal.turn():

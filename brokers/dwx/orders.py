@@ -4,7 +4,6 @@ The orders file is the truth. A message is used for the reason of a refusal, and
 an orders file that was written after the command was taken shows no effect; none at all is normal.
 """
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
@@ -30,14 +29,13 @@ from brokers.dwx.before import (
     word,
 )
 from brokers.dwx.dealbooks import DealBooks
-from brokers.dwx.files import LOOK_SECONDS
 from brokers.dwx.folders import AwayError
-from brokers.dwx.ledger import CLOSE, OPEN, REFUSED, UNSENT, Intent
+from brokers.dwx.intents import CLOSE, OPEN, REFUSED, UNSENT, Intent
+from brokers.dwx.known import HiddenError
 from brokers.dwx.line import Line
 from brokers.dwx.parse import Snapshot
 from brokers.dwx.patience import Sent
 from brokers.dwx.raw import unknown
-from brokers.dwx.reports import HiddenError
 from brokers.messages import (
     CancelRequest,
     ModifyRequest,
@@ -97,7 +95,7 @@ async def close(line: Line, request: OrderRequest, guard: Guard) -> list[OrderRe
         raise Rejected(Code.ORDER_TYPE_UNSUPPORTED, "an exit is at market")
     asked = line.in_lots(request.symbol, request.quantity)
     with unsent():
-        books = await line.traced(await line.snapshot())
+        books = await line.traced(await line.snapshot(), request.client_order_id)
         earlier = [one for one in books.intents if one.client_order_id == request.client_order_id]
         if any(one.may_live for one in earlier):
             books = await line.with_history()
@@ -205,7 +203,7 @@ async def _watch(
     if told := await effect(snapshot):
         return told
     while (left := until - time.monotonic()) > 0:
-        snapshot = await line.snapshot_after(mark, max(left, LEAST_SECONDS))
+        mark, snapshot = await line.glance_after(mark, max(left, LEAST_SECONDS))
         message = codes.newest(await line.terminal.news(sent), kinds)
         # A file that came while the messages were read may be the first to show the effect.
         if told := await effect(snapshot):
@@ -216,8 +214,6 @@ async def _watch(
             raise codes.judge(message)
         if message is not None and last and (told := await last()):
             return told
-        mark = await line.terminal.mark()
-        await asyncio.sleep(LOOK_SECONDS)
     if last and (told := await last()):
         return told
     said = "; ".join(one.text for one in await line.terminal.news(sent))

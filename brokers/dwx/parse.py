@@ -11,8 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache, partial
 from typing import Any, Protocol
 
+from brokers.dwx.past import MOST_KEPT, Past
 from brokers.messages import CloseCause, OrderType, Side
 
 TYPES: dict[tuple[Side, OrderType], str] = {
@@ -28,6 +30,8 @@ OURS = re.compile(r"[a-z0-9]{1,18}")
 FROM, TO = re.compile(r"from #(\d+)"), re.compile(r"to #(\d+)")
 OTHER = "it is MetaTrader 5's, and this is for MetaTrader 4"
 HALF_POINT = Decimal("0.000005")
+_decoder = partial(json.JSONDecoder, parse_float=Decimal, strict=False)
+_DECODER = _decoder()
 
 
 class MalformedError(ValueError):
@@ -91,13 +95,13 @@ class Ticket:
     @property
     def origin(self) -> int | None:
         """The ticket of which this is what a partial close left over, where the comment says it."""
-        found = FROM.search(self.comment)
+        found = FROM.search(self.comment) if "#" in self.comment else None
         return int(found[1]) if found else None
 
     @property
     def remainder(self) -> int | None:
         """The ticket that a partial close of this one left over, where the comment says it."""
-        found = TO.search(self.comment)
+        found = TO.search(self.comment) if "#" in self.comment else None
         return int(found[1]) if found else None
 
 
@@ -132,20 +136,22 @@ def client_order_id_of(ticket: Marked, names: Mapping[int, str]) -> str:
     """Return whose order a ticket is: by its comment where the magic number confirms it, else by
     the magic number among those that we remember (brokers cut and rewrite comments); '' if not
     known to be ours."""
-    return _confirmed(ticket) or (names.get(ticket.magic, "") if ticket.magic else "")
+    ours = _confirmed(ticket.comment, ticket.magic)
+    return ours or (names.get(ticket.magic, "") if ticket.magic else "")
 
 
 def is_order(ticket: Marked, client_order_id: str) -> bool:
     """Whether a ticket is, or came from, the order of this id."""
     if ticket.magic == magic_of(client_order_id):
-        return _confirmed(ticket) in ("", client_order_id)
+        return _confirmed(ticket.comment, ticket.magic) in ("", client_order_id)
     return ticket.comment == client_order_id and ticket.magic == 0
 
 
-def _confirmed(ticket: Marked) -> str:
+@lru_cache(maxsize=MOST_KEPT)  # each look asks it of all tickets
+def _confirmed(comment: str, magic: int) -> str:
     """The id at the comment's beginning ("[sl]" may follow), if the magic number is that id's."""
-    found = OURS.match(ticket.comment)
-    return found[0] if found and magic_of(found[0]) == ticket.magic else ""
+    found = OURS.match(comment)
+    return found[0] if found and magic_of(found[0]) == magic else ""
 
 
 def cause_of(ticket: Ticket) -> CloseCause:
@@ -172,12 +178,15 @@ def same(one: Decimal | None, other: Decimal | None) -> bool:
     return abs(one - other) <= HALF_POINT
 
 
-def load(raw: bytes, keep: Callable[[Any], Any] | None = None) -> dict[str, Any]:
-    """Read a file's JSON. keep: makes something else of an object's pairs.
+def load(raw: bytes) -> dict[str, Any]:
+    """Read a file's JSON. Raises MalformedError for a half-written one."""
+    return loads(text_of(raw))
 
-    Raises MalformedError for a half-written one."""
+
+def loads(text: str, keep: Callable[[Any], Any] | None = None) -> dict[str, Any]:
+    """The same of a text. keep: makes something else of an object's pairs."""
     try:
-        found = json.loads(_text(raw), parse_float=Decimal, strict=False, object_pairs_hook=keep)
+        found = (_decoder(object_pairs_hook=keep) if keep else _DECODER).decode(text)
     except ValueError as error:
         raise MalformedError(str(error)) from error
     if not isinstance(found, dict):
@@ -185,7 +194,7 @@ def load(raw: bytes, keep: Callable[[Any], Any] | None = None) -> dict[str, Any]
     return found
 
 
-def _text(raw: bytes) -> str:
+def text_of(raw: bytes) -> str:
     """MT4 writes the machine's code page, some builds UTF-16; our own fields are all ASCII."""
     if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return raw.decode("utf-16", "replace")
@@ -219,10 +228,15 @@ def account_of(found: Mapping[str, Any]) -> Account:
     )  # fmt: skip
 
 
-def history(raw: bytes) -> tuple[Ticket, ...]:
-    """Read DWX_Historic_Trades.txt; deposits and the like are left out. Raises MalformedError."""
+def history(past: Past, raw: bytes) -> tuple[Ticket, ...]:
+    """Read DWX_Historic_Trades.txt; deposits and the like are left out. past: what this terminal's
+    said before. Raises MalformedError."""
+    return past.read(text_of(raw), _closed)
+
+
+def _closed(text: str) -> tuple[Ticket, ...]:
     try:
-        said = load(raw)
+        said = loads(text)
         if any("deal_price" in one for one in said.values()):
             raise OtherPlatformError(OTHER)
         found = [ticket(key, one) for key, one in said.items()]
@@ -249,24 +263,6 @@ def messages(raw: bytes) -> list[Message]:
     return sorted(found, key=lambda one: one.key)
 
 
-def tick_values(raw: bytes) -> dict[str, Decimal]:
-    """Read DWX_Market_Data.txt: account currency per point and lot. Raises MalformedError."""
-    try:
-        return {symbol: number(one["tick_value"]) for symbol, one in load(raw).items()}
-    except (KeyError, TypeError, ValueError) as error:
-        raise MalformedError(repr(error)) from error
-
-
-def prices(raw: bytes) -> dict[str, tuple[Decimal, Decimal]]:
-    """Read DWX_Market_Data.txt: bid and ask by symbol. Raises MalformedError."""
-    try:
-        return {
-            symbol: (number(one["bid"]), number(one["ask"])) for symbol, one in load(raw).items()
-        }
-    except (KeyError, TypeError, ValueError) as error:
-        raise MalformedError(repr(error)) from error
-
-
 def ticket(key: str, said: Mapping[str, Any]) -> Ticket | None:
     """Read one line; None: a deposit or the like. Raises KeyError, TypeError, ValueError."""
     meaning = MEANS.get(said["type"])
@@ -281,6 +277,7 @@ def ticket(key: str, said: Mapping[str, Any]) -> Ticket | None:
     )  # fmt: skip
 
 
+@lru_cache(maxsize=4096)  # of what is open it is asked at each look
 def moment(text: str) -> datetime:
     """Read '2022.09.01 17:57:12': the broker server's time. Raises ValueError."""
     return datetime.strptime(text, "%Y.%m.%d %H:%M:%S")  # noqa: DTZ007

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from brokers.dwx import disk, parse
-from brokers.dwx.files import LOOK_SECONDS
 from brokers.dwx.parse import MalformedError
+
+AGAIN_SECONDS = 0.015  # until a file that is half-written is read again
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ def messages_now(path: Path) -> frozenset[tuple[int, str]]:
         except FileNotFoundError:
             return frozenset()
         except (MalformedError, OSError):
-            time.sleep(LOOK_SECONDS)
+            time.sleep(AGAIN_SECONDS)
         else:
             return frozenset((one.key, one.text) for one in found)
     raise OSError("DWX_Messages.txt stays half-written")

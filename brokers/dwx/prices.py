@@ -1,7 +1,8 @@
 """Prices: what the expert advisor writes of the symbols that it was asked to watch.
 
 The file names no time and is written only when a price of any symbol changes. A quote is as old as
-its own symbol's last change, as far as it was seen (ages.py).
+its own symbol's last change, as far as it was seen (ages.py). A terminal that has lost its broker
+goes on writing: where none of its prices has moved for a while, none is told.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 from brokers.base import ReadFailed
-from brokers.dwx import codes, parse
+from brokers.dwx import codes, market
 from brokers.dwx.files import signature, whole
 from brokers.dwx.line import Line
 from brokers.dwx.lots import LotsError, lots_of, symbols_of
@@ -20,6 +21,7 @@ from common.clocks import market_now
 from common.codes import Code
 
 LOOK_SECONDS = 0.05
+STILL_SECONDS = 120.0  # no price of any symbol has moved: the terminal may have lost its broker
 OLDEST_SECONDS = 86_400.0  # where the disk's clock says nothing
 NOT_KNOWN = "SUBSCRIBE_SYMBOL"  # the expert advisor's error type
 
@@ -49,7 +51,19 @@ async def subscribe(line: Line, symbols: Sequence[str]) -> set[str]:
 
 
 async def quote(line: Line, symbol: str) -> Quote:
-    """Return the price now. Raises AwayError, ReadFailed."""
+    """Return the price now. Raises AwayError, ReadFailed: also QUOTE_STALE where nothing moves."""
+    found = await _last(line, symbol)
+    if (still := line.terminal.ages.youngest(time.monotonic())) > STILL_SECONDS:
+        said = (
+            f"No price of this terminal has moved for {still:.0f} s: all its markets are closed, or"
+            " it has lost its broker."
+        )
+        raise ReadFailed(Code.QUOTE_STALE, said)
+    return found
+
+
+async def _last(line: Line, symbol: str) -> Quote:
+    """Return the price that was written last. Raises AwayError, ReadFailed."""
     pair = _pair(line, symbol)
     await line.snapshot()  # it is alive, and the account's
     prices = await written(line)
@@ -67,10 +81,13 @@ async def quote(line: Line, symbol: str) -> Quote:
 
 
 async def stream(line: Line, symbols: Sequence[str]) -> AsyncIterator[Quote]:
-    """Tell each symbol's price now, and again whenever it changes. Raises AwayError, ReadFailed."""
-    last = {symbol: await quote(line, symbol) for symbol in symbols}
-    for one in last.values():
-        yield one
+    """Tell each symbol's price now, and again whenever it changes. Raises AwayError, ReadFailed.
+
+    Where no price moves it tells none before one does."""
+    last = {symbol: await _last(line, symbol) for symbol in symbols}
+    if line.terminal.ages.youngest(time.monotonic()) <= STILL_SECONDS:
+        for one in last.values():
+            yield one
     before = None
     while True:
         now = await asyncio.to_thread(signature, line.terminal.prices)
@@ -80,7 +97,7 @@ async def stream(line: Line, symbols: Sequence[str]) -> AsyncIterator[Quote]:
             continue
         if now is None:  # the expert advisor began anew and forgot
             for symbol in symbols:
-                await quote(line, symbol)
+                await _last(line, symbol)
         before, prices = now, await written(line)
         for symbol, one in last.items():
             bid, ask = prices.get(symbol, (one.bid, one.ask))
@@ -102,7 +119,7 @@ async def written(line: Line) -> dict[str, tuple[Decimal, Decimal]]:
     """Return bid and ask of what the expert advisor was asked to watch. Raises AwayError."""
     if await asyncio.to_thread(signature, line.terminal.prices) is None:
         return {}
-    found = await whole(line.terminal.prices, parse.prices, line.terminal.patience.stale)
+    found = await whole(line.terminal.prices, market.prices, line.terminal.patience.stale)
     line.terminal.ages.see(found, time.monotonic() - await line.terminal.market_age())
     return found
 

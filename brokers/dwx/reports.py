@@ -6,25 +6,20 @@ are `<first ticket>:in` and `<ticket>:out`. MT4 shows one commission for both wa
 the exit.
 """
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from functools import cached_property
-from typing import Any
 
 from brokers.dwx import parse
-from brokers.dwx.kin import birth, kin, up
-from brokers.dwx.ledger import CLOSE, OPEN, Intent, closes, names
-from brokers.dwx.lots import Lots, LotsError, lots_of
+from brokers.dwx.intents import Intent
+from brokers.dwx.known import HiddenError, Known
 from brokers.dwx.marks import Mark, Open, open_now
-from brokers.dwx.parse import Marked, Snapshot, Ticket
-from brokers.dwx.times import Zone
+from brokers.dwx.parse import Ticket
+from brokers.dwx.times import no_earlier
 from brokers.messages import (
     BrokerOrder,
     BrokerPosition,
-    ConnectionSpec,
     Execution,
     OrderReport,
     OrderType,
@@ -34,67 +29,9 @@ from brokers.messages import (
 ENDED = (ReportKind.CANCELLED, ReportKind.EXPIRED)
 
 
-class HiddenError(Exception):
-    """A part of a position's past is not in sight; with the whole history it may be."""
-
-
 @dataclass(frozen=True)
-class Books:
-    """All that is known of one terminal at one moment. closed: what was told of the history;
-    roots: the first tickets of what was open the last time; reach: since when the history tells
-    all, in seconds since 1970."""
-
-    spec: ConnectionSpec
-    zone: Zone
-    snapshot: Snapshot
-    closed: Sequence[Any]
-    intents: Sequence[Intent]
-    roots: Mapping[int, int]
-    reach: float = math.inf
-
-    # ---- who is who -----------------------------------------------------------------------
-    @cached_property
-    def tickets(self) -> list[Ticket]:
-        """Every ticket once; one that was closed between both readings is closed."""
-        closed = {one.number for one in self.closed}
-        return [*self.closed, *(t for t in self.snapshot.tickets if t.number not in closed)]
-
-    @cached_property
-    def names(self) -> dict[int, str]:
-        """Client order ids by magic number, of entries that we have sent from here."""
-        return names(self.intents)
-
-    @cached_property
-    def roots_now(self) -> dict[int, int]:
-        """Return the first ticket of each. Raises HiddenError if one of ours cannot be traced."""
-        known = {i.ticket: i.root for i in self.intents if i.what == CLOSE} | dict(self.roots)
-        seen = {one.number for one in self.tickets} | set(known)
-        parents = {one.remainder: one.number for one in self.closed if one.remainder}
-        for one in self.tickets:
-            if one.origin:
-                parents.setdefault(one.number, one.origin)
-        family = kin(self.tickets, self.names)
-        found = {}
-        for one in self.tickets:
-            root = up(one.number, parents)
-            root = min(root, family.get(birth(one), root))
-            if root not in seen and parse.client_order_id_of(one, self.names):
-                raise HiddenError(f"ticket {one.number} came from #{root}, which is not in sight")
-            found[one.number] = known.get(root, root)
-        return found
-
-    @cached_property
-    def _closers(self) -> dict[int, Intent]:
-        return closes(self.intents)
-
-    @cached_property
-    def _ordered(self) -> dict[str, Decimal]:
-        """Lots of each entry of ours, as it was sent; MT4 fills an order at once or not at all."""
-        return {one.client_order_id: one.lots for one in self.intents if one.what == OPEN}
-
-    def position_id(self, ticket: Ticket) -> str:
-        """The number under which a position is told, whatever its present ticket."""
-        return str(self.roots_now[ticket.number])
+class Books(Known):
+    """What is known, told."""
 
     def check(self) -> None:
         """Raise AwayError if the account is not one that can be traded."""
@@ -145,26 +82,6 @@ class Books:
             close_cause=None if intent else parse.cause_of(ticket),
         )
 
-    def lots(self, ticket: Marked) -> Lots:
-        """What a lot of its symbol is. Raises HiddenError if nobody says, and it is ours.
-
-        Of what is not ours the lots are told as they are: the owner's index or share is no reason
-        to know nothing of the account.
-        """
-        try:
-            if ticket.symbol not in self._lots:
-                self._lots[ticket.symbol] = lots_of(self.spec.settings, ticket.symbol)
-            return self._lots[ticket.symbol]
-        except LotsError as error:
-            if parse.client_order_id_of(ticket, self.names):
-                raise HiddenError(str(error)) from error
-            one = Decimal(1)
-            return Lots(ticket.symbol, "", one, 5, Decimal("0.00001"), one, one, one)
-
-    @cached_property
-    def _lots(self) -> dict[str, Lots]:
-        return {}
-
     # ---- all there is ----------------------------------------------------------------------
     def since(self, moment: datetime) -> list[OrderReport]:
         """Tell every fill since a time, of all positions, open or closed. Raises HiddenError."""
@@ -177,12 +94,17 @@ class Books:
         now = open_now(self.snapshot)
         return Mark({number: said for number, said in now.items() if number not in closed})
 
-    def news(self, mark: Mark | None, moment: datetime) -> list[OrderReport]:
+    def news(
+        self, mark: Mark | None, moment: datetime, known_fills: Container[str] = ()
+    ) -> list[OrderReport]:
         """Tell what happened to orders of ours since a mark, whatever the clocks say, and what
-        they say happened since a moment. Raises HiddenError."""
+        they say happened since a moment. known_fills: ids of executions that need not be told.
+
+        Raises HiddenError."""
         known = mark.open if mark else None
         before: Mapping[int, Open] = known or {}
-        told = [one for one in self._fills(known, moment) if one.client_order_id]
+        fills = self._fills(known, moment, known_fills)
+        told = [one for one in fills if one.client_order_id]
         for one in self.closed:
             was = before.get(one.number)
             if was and was.waits and (client_order_id := parse.client_order_id_of(one, self.names)):
@@ -190,24 +112,33 @@ class Books:
                 told += [report for report in reports if report.kind in ENDED]
         return told
 
-    def _fills(self, mark: Mapping[int, Open] | None, moment: datetime) -> list[OrderReport]:
+    def _fills(
+        self, mark: Mapping[int, Open] | None, moment: datetime, known: Container[str] = ()
+    ) -> list[OrderReport]:
         """Tell what was opened and closed since a moment, what was not yet filled `before`, and
         what was open then and is closed."""
         positions, before = [one for one in self.tickets if one.is_position], mark or {}
+        early = no_earlier(moment)
+
+        def since(shown: datetime) -> bool:
+            return shown >= early and self.zone.utc(shown) >= moment
 
         def entered(one: Ticket) -> bool:
             was = before.get(one.number)
             waited = was is not None and was.waits
             is_new = mark is not None and one.closed_at is None and one.number not in before
-            return waited or is_new or self.zone.utc(one.opened_at) >= moment
+            return waited or is_new or since(one.opened_at)
 
         def left(one: Ticket) -> bool:
-            at = one.closed_at
-            return at is not None and (one.number in before or self.zone.utc(at) >= moment)
+            return one.closed_at is not None and (one.number in before or since(one.closed_at))
 
-        groups = self._groups(positions)
-        told = [self._entered(root, parts) for root, parts in groups if any(map(entered, parts))]
-        return told + [self.left(one) for one in positions if left(one)]
+        begun = {self.roots_now[one.number] for one in positions if entered(one)}
+        groups = self._groups([one for one in positions if self.roots_now[one.number] in begun])
+        for root, parts in groups:
+            self._check_whole(root, parts)
+        told = [self._entered(*group) for group in groups if f"{group[0]}:in" not in known]
+        ended = [one for one in positions if left(one)]
+        return told + [self.left(one) for one in ended if f"{one.number}:out" not in known]
 
     def positions(self) -> list[BrokerPosition]:
         """Tell every open position. Raises HiddenError."""
@@ -255,13 +186,19 @@ class Books:
         return sorted(found.items())
 
     # ---- parts of it -----------------------------------------------------------------------
-    def _entered(self, root: int, parts: Sequence[Ticket]) -> OrderReport:
+    def _check_whole(self, root: int, parts: Sequence[Ticket]) -> tuple[str, Decimal]:
+        """Return whose position it is and all its lots. Raises HiddenError if some are missing."""
         first = min(parts, key=lambda one: one.number)
         lots = sum((one.lots for one in parts), Decimal(0))
-        levels = max(parts, key=lambda one: one.number)
         client_order_id = parse.client_order_id_of(first, self.names)
         if lots < self._ordered.get(client_order_id, lots):
             raise HiddenError(f"ticket {root} was opened with more lots than are in sight")
+        return client_order_id, lots
+
+    def _entered(self, root: int, parts: Sequence[Ticket]) -> OrderReport:
+        client_order_id, lots = self._check_whole(root, parts)
+        first = min(parts, key=lambda one: one.number)
+        levels = max(parts, key=lambda one: one.number)
         fill = Execution(
             f"{root}:in", self.lots(first).quantity(lots), first.price,
             self.zone.utc(first.opened_at), commission_currency=self.snapshot.account.currency,

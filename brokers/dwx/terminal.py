@@ -9,12 +9,12 @@ A command file that vanished proves nothing by itself: a starting expert advisor
 """
 
 import asyncio
-import fcntl
 import os
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,29 +22,32 @@ from brokers.base import NotSent, OutcomeUnknown
 from brokers.dwx import disk, parse
 from brokers.dwx.ages import Ages
 from brokers.dwx.dialect import MT4, Dialect
-from brokers.dwx.files import LOOK_SECONDS, Pulse, changed, gone, look, signature, whole
+from brokers.dwx.files import Pulse, changed, gone, look, signature, until_next_look, whole
 from brokers.dwx.folders import AwayError, HeldError
-from brokers.dwx.ledger import UNSENT, Intent, Ledger
+from brokers.dwx.intents import UNSENT, Intent
+from brokers.dwx.ledger import Ledger
+from brokers.dwx.numbers import Numbers
 from brokers.dwx.parse import Message, Snapshot
+from brokers.dwx.past import Past
 from brokers.dwx.patience import Patience, Sent, messages_now
+from brokers.room import ROOM, Room
 from common.codes import Code
 
 DAYS = 3650
-LARGEST_NUMBER, NUMBERS = 2**31 - 1, 1000
 OF_PRICES = "GET_BID_ASK"  # an error that comes by itself, about no command
 
 
 class Terminal:
     """The expert advisor behind one folder. Made once in a process for each folder."""
 
-    def __init__(self, folder: Path, dialect: Dialect = MT4) -> None:
+    def __init__(self, folder: Path, dialect: Dialect = MT4, room: Room = ROOM) -> None:
         self.folder, self.dialect, own = folder, dialect, folder / "fillcast"
         self.patience = Patience()
-        self.ledger = Ledger(own / "ledger.jsonl")
+        self.ledger = Ledger(own / "ledger.jsonl", room)
         self.roots: dict[int, int] = {}  # of open tickets: the ticket that the position began as
         self.oldest = time.time()  # when the oldest ticket that was ever seen here was opened
         self._orders, self._messages = folder / "DWX_Orders.txt", folder / "DWX_Messages.txt"
-        self._history = folder / "DWX_Historic_Trades.txt"
+        self._history, self._past = folder / "DWX_Historic_Trades.txt", Past()
         self._slot = folder / "DWX_Commands_0.txt"
         self._withdrawn = own / "withdrawn.txt"
         self.prices, self.watched = folder / "DWX_Market_Data.txt", set[str]()
@@ -55,7 +58,7 @@ class Terminal:
         self._pulse, self._market = Pulse(self._orders), Pulse(self.prices)
         self._busy, self._claiming = threading.Lock(), threading.Lock()
         self._held: int | None = None
-        self._number = self._reserved = self._session = 0
+        self._session, self._numbers = 0, Numbers(self.ledger)
         self._settled = self._is_known = False
 
     # ---- reading --------------------------------------------------------------------------
@@ -65,25 +68,24 @@ class Terminal:
             lambda: (self._pulse.age(), look(self._orders, self.dialect.snapshot))
         )
         if age > self.patience.stale:
-            return await self.orders_after(mark)
+            return (await self.orders_after(mark))[1]
         return found or await self.latest()
 
     async def latest(self) -> Snapshot:
         """Return what was open when it was last written, whenever that was. Raises AwayError."""
         return await whole(self._orders, self.dialect.snapshot, self.patience.stale)
 
-    async def orders_after(self, before: Any, seconds: float | None = None) -> Snapshot:
-        """Return what is open by a file written since it had this signature. Raises AwayError."""
-        patience = seconds or self.patience.stale
-        until = time.monotonic() + patience
+    async def orders_after(self, before: Any, seconds: float | None = None) -> tuple[Any, Snapshot]:
+        """Return `glance` at a file written since it had this signature. Raises AwayError."""
+        patience, began = seconds or self.patience.stale, time.monotonic()
         while True:
             mark, found = await asyncio.to_thread(look, self._orders, self.dialect.snapshot, before)
             if mark not in (before, None):
-                return found or await self.latest()
-            if time.monotonic() > until:
+                return mark, found or await self.latest()
+            if time.monotonic() > began + patience:
                 said = f"The expert advisor has written nothing for {patience:.1f} seconds."
                 raise AwayError(Code.NOT_CONNECTED, said)
-            await asyncio.sleep(LOOK_SECONDS)
+            await until_next_look(began)
 
     async def glance(self) -> tuple[Any, Snapshot]:
         """The orders file's signature, and `latest` after it. Raises AwayError."""
@@ -103,7 +105,7 @@ class Terminal:
         try:
             found = await whole(self._messages, parse.messages, 0)
         except AwayError as error:
-            self.unread = error.raw
+            self.unread = error.raw or self.unread
             return []
         self.unread = b""
         return [one for one in found if (one.key, one.text) not in sent.before]
@@ -113,11 +115,11 @@ class Terminal:
     async def turn(self) -> AsyncIterator[None]:
         """Hold the terminal for one command and its outcome. Raises AwayError: another process
         has the folder, it is busy, or nobody is there."""
-        until, session = time.monotonic() + self.patience.answer + self.patience.take, self._session
+        began, session = time.monotonic(), self._session
         while not self._busy.acquire(blocking=False):
-            if time.monotonic() > until:
+            if time.monotonic() > began + self.patience.answer + self.patience.take:
                 raise AwayError(Code.NOT_CONNECTED, "The terminal is busy with earlier commands.")
-            await asyncio.sleep(LOOK_SECONDS)
+            await until_next_look(began)
         try:
             if self._held is None or session != self._session:
                 await asyncio.to_thread(self._claim, session)
@@ -146,16 +148,15 @@ class Terminal:
             if self._held is not None:
                 return
             try:
-                own = disk.own_folder(self.folder)
-                held = disk.locked_file(own / "owner.lock")
-                try:
-                    fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    os.close(held)
+                held = disk.locked_file(disk.own_folder(self.folder) / "owner.lock")
+                if held is None:
                     said = "Another process of Fillcast has this terminal's folder."
-                    raise HeldError(Code.NOT_CONNECTED, said) from None
-                self.ledger.tidy()
-                self._number = self._reserved = self.ledger.last_number()
+                    raise HeldError(Code.NOT_CONNECTED, said)
+                try:
+                    self._numbers.begin()
+                except BaseException:
+                    os.close(held)  # whoever has the folder can use it
+                    raise
                 self._held = held
             except OSError as error:
                 raise AwayError(Code.NOT_CONNECTED, f"The folder fails: {error}") from error
@@ -175,8 +176,7 @@ class Terminal:
     # ---- commands -------------------------------------------------------------------------
     def next_number(self) -> int:
         """A command's number: one of the last thousand that comes again is ignored."""
-        self._number = self._number % LARGEST_NUMBER + 1
-        return self._number
+        return self._numbers.next()
 
     async def send(
         self,
@@ -187,9 +187,7 @@ class Terminal:
         intent: Intent | None = None,
     ) -> Sent:
         """Put a command into slot 0. In a turn only. leave: the last look; raises NotSent.
-
-        Raises NotSent or OutcomeUnknown.
-        """
+        Raises NotSent or OutcomeUnknown."""
         # A file of its own: the thread of a call that was given up may still be writing another's.
         ready = self.folder / "fillcast" / f"next-{number}.txt"
         text = f"<:{number}|{command}|{content}:>"
@@ -210,7 +208,7 @@ class Terminal:
             if isinstance(error, NotSent):
                 raise
             raise NotSent(Code.NOT_CONNECTED, f"The folder fails: {error}") from error
-        self._settled = False
+        self._settled, self.unread = False, b""
         return Sent(number, before)
 
     async def taken(self, sent: Sent) -> bool:
@@ -246,7 +244,8 @@ class Terminal:
         if not sent or not await changed(self._history, before, self.patience.answer):
             raise AwayError(Code.NOT_CONNECTED, "The expert advisor did not tell the history.")
         self._settled = True  # it has come to this command, so none before it is under way
-        return await whole(self._history, self.dialect.history, self.patience.stale)
+        read = partial(self.dialect.history, self._past)
+        return await whole(self._history, read, self.patience.stale)
 
     async def ask(self, command: str, content: str) -> list[Message]:
         """Send a command that trades nothing; return the messages that follow, if any. In a turn.
@@ -254,13 +253,13 @@ class Terminal:
         sent = await self._ask(self.next_number(), command, content)
         if sent is None:
             raise AwayError(Code.NOT_CONNECTED, "The expert advisor takes no commands.")
-        until = time.monotonic() + self.patience.stale
+        began = time.monotonic()
         while True:
             found = [one for one in await self.news(sent) if one.kind != OF_PRICES]
             self._settled = bool(found)
-            if found or time.monotonic() > until:
+            if found or time.monotonic() > began + self.patience.stale:
                 return found
-            await asyncio.sleep(LOOK_SECONDS)
+            await until_next_look(began)
 
     async def _ask(self, number: int, command: str, content: str) -> Sent | None:
         try:
@@ -287,10 +286,11 @@ class Terminal:
     def _prepare(self, ready: Path, text: str, intent: Intent | None) -> frozenset[tuple[int, str]]:
         if self._slot.exists():
             raise FileExistsError("another program writes commands into this folder")
-        if self._number > self._reserved:
-            self.ledger.tidy()
-            self._reserved = self._number + NUMBERS
-            self.ledger.reserve(self._reserved)
+        if self._numbers.are_due:
+            with self._claiming:  # a call that was given up rewrites nobody else's ledger
+                if self._held is None:
+                    raise OSError("the folder was let go meanwhile")
+                self._numbers.reserve()
         before = messages_now(self._messages)
         disk.remove_older(ready)  # of calls that were given up
         if intent is not None:

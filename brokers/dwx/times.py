@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 NEW_YORK_CLOSE = "NY+7"  # UTC+2, +3 in New York's summer: what most MT4 servers keep
+FARTHEST = timedelta(days=5)  # more than any zone that can be named is away from UTC
 _FIXED = re.compile(r"UTC([+-]\d{1,2})(?::?(\d{2}))?")
 
 
@@ -29,3 +30,9 @@ class Zone:
     def utc(self, shown: datetime) -> datetime:
         """Return what the server's clock showed as aware UTC."""
         return (shown - self._ahead).replace(tzinfo=self._zone).astimezone(UTC)
+
+
+def no_earlier(moment: datetime) -> datetime:
+    """A time such that whatever a server's clock showed before it was before this moment: to leave
+    out cheaply what is long over."""
+    return moment.astimezone(UTC).replace(tzinfo=None) - FARTHEST

@@ -15,30 +15,32 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from brokers.base import BrokerError
-from brokers.dwx.files import signature
+from brokers.dwx.files import look, signature
 from brokers.dwx.folders import AwayError
+from brokers.dwx.known import HiddenError
 from brokers.dwx.line import Line
 from brokers.dwx.marks import Mark, open_now
-from brokers.dwx.reports import Books, HiddenError
+from brokers.dwx.reports import Books
 from brokers.news import News
 
 LOOK_SECONDS = 0.25
 SINCE = timedelta(minutes=2)
 MOST_REPORTS = 10_000  # in this process, not acknowledged; beyond them the oldest go
-MOST_TOLD = 200  # executions that are remembered as told, of each terminal
+MOST_TOLD = 2_000  # executions that are remembered as told, of each terminal; none beyond SINCE
 AGAIN_SECONDS = (1.0, 60.0)  # after a look that failed, doubled each time
+MOST_READ = 250_000  # bytes, some 700 open orders; a larger file keeps no other terminal waiting
 ORDERS = "DWX_Orders.txt"
 
 
 @dataclass(eq=False, slots=True)
 class Watched:
-    """One terminal. mark: how far it has been told; told: executions, oldest first."""
+    """One terminal. mark: how far it has been told; told: executions since then and when."""
 
     line: Line
     mark: Mark | None = None
     before: Any = None
     since: datetime = field(default_factory=lambda: datetime.now(UTC) - SINCE)
-    told: dict[str, None] = field(default_factory=dict)
+    told: dict[str, datetime] = field(default_factory=dict)
     not_before: float = 0.0
     pause: float = AGAIN_SECONDS[0]
     is_busy: bool = False
@@ -103,18 +105,17 @@ class Watch:
             return
         began, one.is_behind = datetime.now(UTC), True
         try:
-            reports = books.news(one.mark, one.since)
+            reports = books.news(one.mark, one.since, one.told)
         except HiddenError:
             return  # nobody's call fails for it, and it is looked at again
         one.is_behind = False
-        for report in reports:
-            fills = {fill.broker_fill_id: None for fill in report.fills}
-            if not fills or not fills.keys() <= one.told.keys():
-                self.news.push(report)
-                one.told |= fills
-        for fill_id in list(one.told)[:-MOST_TOLD]:
-            del one.told[fill_id]
         one.mark, one.since = books.mark, began - SINCE
+        for report in reports:
+            self.news.push(report)
+            one.told |= {fill.broker_fill_id: fill.time for fill in report.fills}
+        # What was executed before `since` is told again by no clock.
+        kept = [(name, at) for name, at in one.told.items() if at >= one.since]
+        one.told = dict(kept[-MOST_TOLD:])
 
     def saw(self, line: Line, books: Books) -> None:
         """Remember what somebody else has seen open: it may be gone before the next look."""
@@ -147,24 +148,33 @@ class Watch:
 
     async def _tell(self, one: Watched) -> None:
         line = one.line
-        snapshot = await line.peek()
-        if one.mark is not None:
-            now = open_now(snapshot)
-            if now == one.mark.open:
-                return
-            if line.shows_all(one.mark.open, now):
-                self.heard(line, await line.books(snapshot))
-                return
+        if await self._told_by_what_is_open(one):
+            return
         if self._watched.get(line.spec.connection_id) is not one:
             return  # it was let go: nothing may take its folder back
         async with line.terminal.turn():
-            await line.with_history()  # which is heard
+            # Whoever had the turn before us, an exit of ours perhaps, may have asked, and told us.
+            if not await self._told_by_what_is_open(one):
+                await line.with_history()  # which is heard
         if one.is_behind:
             raise HiddenError("not all of it can be told")
 
+    async def _told_by_what_is_open(self, one: Watched) -> bool:
+        """Tell what needs no history. False: something has left, and only the history says how."""
+        snapshot = await one.line.peek()
+        if one.mark is None:
+            return False
+        now = open_now(snapshot)
+        if now != one.mark.open:
+            if not one.line.shows_all(one.mark.open, now):
+                return False
+            self.heard(one.line, await one.line.look(snapshot))
+        return True
+
 
 def _moved(watched: list[Watched], now: float) -> list[Watched]:
-    """Those whose orders file has been written since the last look. Touches the disk."""
+    """Those whose orders file was written since the last look and shows anything else than what has
+    been told: it is written each second, whether anything happens or not. Touches the disk."""
     found = []
     for one in watched:
         if now < one.not_before:
@@ -172,5 +182,16 @@ def _moved(watched: list[Watched], now: float) -> list[Watched]:
         written = signature(one.line.terminal.folder / ORDERS)
         if written is not None and written != one.before:
             one.before = written
-            found.append(one)
+            if written[1] <= MOST_READ and _shows_what_was_told(one):
+                one.pause = AGAIN_SECONDS[0]
+            else:
+                found.append(one)
     return found
+
+
+def _shows_what_was_told(one: Watched) -> bool:
+    mark, terminal = one.mark, one.line.terminal
+    _, found = look(terminal.folder / ORDERS, terminal.dialect.snapshot)
+    if mark is None or found is None:
+        return False
+    return open_now(found) == mark.open and found.account.number == one.line.spec.account

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 from itertools import count
 from pathlib import Path
@@ -17,6 +18,8 @@ from brokers.dwx.adapter import DwxAdapter, create
 from brokers.messages import (
     BrokerPosition,
     CancelRequest,
+    Check,
+    CloseCause,
     ConnectionSpec,
     ModifyRequest,
     OrderReport,
@@ -29,6 +32,7 @@ from tests.doubles.dwx.terminal import Terminal
 
 T = TypeVar("T")
 HASTE = {"take_seconds": 0.6, "answer_seconds": 1, "stale_seconds": 1}
+NO_HOPE = {"take_seconds": 0.2, "answer_seconds": 0.2, "stale_seconds": 0.2}
 SETTINGS = {
     "folder": "alice",
     "symbols": "EURUSD, XAUUSD.m",
@@ -67,6 +71,10 @@ class Owner:
     def hurries(self, *what: str) -> None:
         """Wait only shortly for what will not come; all of it, or what is named."""
         self.says(**{key: HASTE[key] for key in what or HASTE})
+
+    def gives_up(self) -> None:
+        """Wait hardly at all: nobody is there, and no patience would change it."""
+        self.says(**NO_HOPE)
 
     def calms(self) -> None:
         """Wait again as long as a busy machine may need."""
@@ -118,6 +126,21 @@ class Owner:
         """This process dies and another takes over."""
         run(self.adapter.disconnect())
         self.adapter = self._create(str(self.root))
+
+
+def fills(owner: Owner) -> list[OrderReport]:
+    """What was executed in the last hour."""
+    since = datetime.now(UTC) - timedelta(hours=1)
+    return run(owner.adapter.fills_since(owner.spec, since))
+
+
+def exits(owner: Owner) -> list[tuple[str, D, CloseCause | None]]:
+    told = [one for one in fills(owner) if one.broker_order_id.endswith(":close")]
+    return [(one.client_order_id, one.fills[0].quantity, one.close_cause) for one in told]
+
+
+def checks(owner: Owner) -> dict[str, Check]:
+    return {one.name: one for one in run(owner.adapter.test(owner.spec))}
 
 
 @contextmanager

@@ -303,7 +303,7 @@ def test_a_terminal_and_a_disk_whose_clocks_are_not_ours(owner: Owner, apart: in
 
 def test_a_dead_terminal(owner: Owner) -> None:
     owner.terminal.close()
-    owner.hurries()
+    owner.gives_up()
     found = checks(owner)
     assert found["expert advisor"].result is CheckResult.FAIL
     assert "DWX_Server" in found["expert advisor"].hint

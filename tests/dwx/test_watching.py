@@ -1,224 +1,17 @@
-"""What is told without asking: prices, and what happens at the terminal; and whose it is."""
+"""What happens at the terminal without our asking."""
 
 import asyncio
-import math
-import time
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal as D
-from typing import Any
 
 import pytest
 
-from brokers.base import NotSent, ReadFailed
 from brokers.dwx import watch
-from brokers.dwx.adapter import create
-from brokers.dwx.ages import Ages
-from brokers.messages import CloseCause, ConnectionSpec, OrderReport, OrderType, Quote, ReportKind
-from brokers.registry import capabilities_of, form_of
-from common.codes import Code
-from common.errors import InvalidInputError
-from tests.doubles.dwx.terminal import until
-from tests.dwx.cast import Owner, failing, run
-
-SOON = 10.0
-
-
-async def soon(is_so: Callable[[], bool]) -> None:
-    await asyncio.to_thread(until, is_so)
-
-
-def price(owner: Owner, bid: str, ask: str, symbol: str = "EURUSD") -> None:
-    owner.terminal.wish("price", symbol=symbol, bid=float(bid), ask=float(ask))
-
-
-# ---- connect and disconnect -----------------------------------------------------------------
-def test_a_folder_is_held_from_connect_to_disconnect(owner: Owner) -> None:
-    run(owner.adapter.connect(owner.spec))
-    other = create(str(owner.root))
-    with failing(ReadFailed, Code.NOT_CONNECTED) as caught:
-        run(other.connect(owner.spec))
-    assert "Another process" in caught[0].detail
-    run(owner.adapter.disconnect(owner.spec))
-    run(other.connect(owner.spec))
-    with failing(NotSent):
-        owner.buy()
-    run(other.disconnect())
-    assert owner.buy().kind is ReportKind.FILLED
-
-
-def test_one_account_that_ends_ends_no_other(owner: Owner) -> None:
-    run(owner.adapter.connect(owner.spec))
-    owner.says(folder="nobody")
-    run(owner.adapter.disconnect(ConnectionSpec("c2", "1")))
-    owner.says(folder="alice")
-    with failing(ReadFailed):
-        run(create(str(owner.root)).connect(owner.spec))
-
-
-@pytest.mark.parametrize(
-    ("said", "code"),
-    [({"folder": "bob"}, Code.UNKNOWN_ACCOUNT), ({"server_zone": "Mars"}, Code.NOT_CONNECTED)],
-)
-def test_connecting_says_what_is_wrong(owner: Owner, said: dict[str, Any], code: Code) -> None:
-    owner.says(**said)
-    with failing(ReadFailed, code):
-        run(owner.adapter.connect(owner.spec))
-
-
-def test_connecting_to_another_account(owner: Owner) -> None:
-    owner.terminal.wish("account", number="999")
-    with failing(ReadFailed, Code.UNKNOWN_ACCOUNT):
-        run(owner.adapter.connect(owner.spec))
-
-
-# ---- prices ---------------------------------------------------------------------------------
-def quote(owner: Owner, symbol: str = "EURUSD") -> Quote:
-    return run(owner.adapter.quote(owner.spec, symbol))
-
-
-def test_a_price_that_stands_still_ages_beside_one_that_moves(owner: Owner) -> None:
-    assert quote(owner, "XAUUSD.m").symbol == "XAU/USD"
-    price(owner, "1.2", "1.2001")
-    for symbol in ("EURUSD", "XAUUSD.m"):
-        quote(owner, symbol)
-    [terminal] = owner.adapter._terminals.values()
-    now = time.monotonic()
-    assert terminal.ages.of("XAUUSD.m", now) > terminal.ages.of("EURUSD", now)
-
-
-def test_ages_of_prices() -> None:
-    one, other, ages = (D(1), D(2)), (D(3), D(4)), Ages()
-    assert ages.of("A", 5) == math.inf
-    ages.see({"A": one, "B": one}, 10)
-    ages.see({"A": other, "B": one}, 20)
-    ages.see({"A": other, "B": one}, 30)
-    assert (ages.of("A", 40), ages.of("B", 40)) == (20, 30)
-    ages.see({"A": other}, 50)  # the expert advisor began anew
-    ages.see({"A": other, "B": one}, 60)
-    assert (ages.of("A", 70), ages.of("B", 70)) == (50, 10)
-
-
-def test_a_price(owner: Owner) -> None:
-    told = quote(owner)
-    assert (told.symbol, told.bid, told.ask) == ("EUR/USD", D("1.1"), D("1.1001"))
-    assert abs(told.time - datetime.now(UTC)) < timedelta(seconds=5)
-    price(owner, "1.2", "1.2001")
-    assert quote(owner).bid == D("1.2")
-    asked = [content for command, content in owner.terminal.commands() if "SUBSCRIBE" in command]
-    assert asked == ["EURUSD,XAUUSD.m"]  # once: then it is in the file
-    assert quote(owner, "XAUUSD.m").symbol == "XAU/USD"
-    other = create(str(owner.root))  # who does not hold the folder may read it
-    assert run(other.quote(owner.spec, "EURUSD")).bid == D("1.2")
-    with failing(ReadFailed):
-        run(other.quote(owner.spec, "USDJPY"))
-    assert quote(owner, "USDJPY").ask == D("150.02")
-    assert quote(owner).bid == D("1.2")  # and the earlier ones are still told
-
-
-@pytest.mark.parametrize(
-    ("symbol", "code"),
-    [("GBPUSD", Code.UNKNOWN_SYMBOL_AT_BROKER), ("DAX", Code.UNKNOWN_SYMBOL_AT_BROKER)],
-)
-def test_symbols_without_a_price(owner: Owner, symbol: str, code: Code) -> None:
-    with failing(ReadFailed, code):
-        quote(owner, symbol)
-    assert quote(owner).bid == D("1.1")
-    last = owner.terminal.commands()[-1][1]
-    assert symbol not in last.split(",")  # a hole in its list would have it complain at each tick
-
-
-def test_a_market_without_prices_is_closed(owner: Owner) -> None:
-    price(owner, "0", "0")
-    with failing(ReadFailed, Code.MARKET_CLOSED):
-        quote(owner)
-
-
-def test_prices_of_a_dead_terminal_are_none(owner: Owner) -> None:
-    quote(owner)
-    owner.terminal.kill()
-    owner.hurries()
-    with failing(ReadFailed, Code.NOT_CONNECTED):
-        while True:
-            quote(owner)
-
-
-def test_prices_as_they_come(owner: Owner) -> None:
-    async def listen() -> list[tuple[str, D]]:
-        told, begun, moved = [], asyncio.Event(), asyncio.Event()
-
-        async def change() -> None:
-            await begun.wait()
-            await asyncio.to_thread(price, owner, "1.3", "1.3001")
-            await moved.wait()
-            await asyncio.to_thread(owner.terminal.close)  # the terminal is started anew
-            await asyncio.to_thread(owner.terminal.start)
-            await asyncio.to_thread(price, owner, "1.4", "1.4001")
-
-        changes = asyncio.create_task(change())
-        async with asyncio.timeout(SOON):
-            async for one in owner.adapter.stream_quotes(owner.spec, ["EURUSD", "XAUUSD.m"]):
-                told.append((one.symbol, one.bid))
-                if len(told) == 2:
-                    begun.set()
-                if one.bid == D("1.3"):
-                    moved.set()
-                if one.bid == D("1.4"):
-                    break
-        await changes
-        return told
-
-    owner.says(stale_seconds=5)
-    told = run(listen())
-    assert told[:3] == [("EUR/USD", D("1.1")), ("XAU/USD", D(1900)), ("EUR/USD", D("1.3"))]
-    assert [one for one in told if one[0] == "XAU/USD"] == [("XAU/USD", D(1900))]
-
-
-def test_a_stream_of_a_dead_terminal_ends(owner: Owner) -> None:
-    async def listen() -> None:
-        async with asyncio.timeout(SOON):
-            async for _ in owner.adapter.stream_quotes(owner.spec, ["EURUSD"]):
-                owner.hurries()
-                owner.terminal.kill()
-
-    owner.says(stale_seconds=0.5)
-    with failing(ReadFailed, Code.NOT_CONNECTED):
-        run(listen())
-
-
-def test_what_an_order_costs_is_not_offered(owner: Owner) -> None:
-    with failing(ReadFailed, Code.NOT_OFFERED):
-        run(owner.adapter.what_if(owner.spec, owner.order()))
-    assert not owner.adapter.capabilities(owner.spec).what_if
-
-
-# ---- events ---------------------------------------------------------------------------------
-async def told(owner: Owner, is_it: Callable[[OrderReport], bool]) -> OrderReport:
-    """Listen to the bell until an event of this kind waits."""
-    async with asyncio.timeout(SOON):
-        async for _ in owner.adapter.stream_events():
-            for one in await owner.adapter.events(100):
-                if is_it(one):
-                    return one
-    raise AssertionError("the bell ended")
-
-
-def during(
-    owner: Owner, act: Callable[[], object], is_it: Callable[[OrderReport], bool]
-) -> OrderReport:
-    """The event that follows an act of somebody else's, while we are connected."""
-
-    async def listen() -> OrderReport:
-        await owner.adapter.connect(owner.spec)
-        await soon(lambda: owner.adapter._watch._watched["c1"].mark is not None)
-        await asyncio.to_thread(act)
-        return await told(owner, is_it)
-
-    return run(listen())
-
-
-def left(one: OrderReport) -> bool:
-    return one.close_cause is not None
+from brokers.dwx.line import Line
+from brokers.dwx.parse import Snapshot
+from brokers.messages import CloseCause, OrderReport, OrderType, ReportKind
+from tests.dwx.cast import Owner, go, run
+from tests.dwx.waiting import during, left, soon, told
 
 
 @pytest.mark.parametrize("zone", ["UTC+2", "UTC-9", "UTC+11"])  # also where the setting is wrong
@@ -335,87 +128,57 @@ def test_a_terminal_that_cannot_be_read_is_looked_at_again(
     assert run(listen()).fills[0].broker_fill_id == "1001:out"
 
 
-def test_reading_the_account_opens_its_session(owner: Owner) -> None:
-    entry = owner.buy()
-    run(owner.adapter.disconnect())
-
-    async def listen() -> OrderReport:
-        await owner.adapter.account(owner.spec)
-        await soon(lambda: "c1" in owner.adapter._watch._watched)
-        await asyncio.to_thread(owner.terminal.wish, "end", ticket=1001, mark="[sl]")
-        return await told(owner, left)
-
-    assert run(listen()).client_order_id == entry.client_order_id
-    with failing(ReadFailed):
-        run(create(str(owner.root)).connect(owner.spec))
-
-
-def test_reading_does_not_fail_where_nothing_can_be_asked(owner: Owner) -> None:
-    run(owner.adapter.connect(owner.spec))
-    other = create(str(owner.root))
-
-    async def read_twice() -> None:
-        for _ in range(2):
-            assert (await other.account(owner.spec)).account == "4711"
-            await asyncio.gather(*other._watch._tasks)
-
-    run(read_twice())
-    assert other._watch._watched == {}
-
-
-@pytest.mark.parametrize("begin", ["hold", "look"])
-def test_what_was_begun_before_a_disconnect_does_not_take_the_folder_back(
-    owner: Owner, begin: str
+def test_what_a_call_of_ours_has_asked_for_is_not_asked_again(
+    owner: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else this process would keep a terminal whose lane has another owner."""
-    owner.buy()
+    """A look that comes while an exit is under way sees its ticket gone, as the exit does."""
+    monkeypatch.setattr(watch, "LOOK_SECONDS", 0.001)
+    asked: list[int] = []
 
-    async def let_go() -> None:
-        if begin == "look":
-            await owner.adapter.connect(owner.spec)
-        [busy] = owner.adapter._terminals.values()
-        async with busy.turn():  # it has to wait for its turn
-            if begin == "hold":
-                owner.adapter._watch.drop()
-                await owner.adapter.account(owner.spec)
-            tasks = owner.adapter._watch._tasks
-            await soon(lambda: bool(tasks))
-            waiting = list(tasks)
-            await asyncio.sleep(0)
-            await owner.adapter.disconnect(owner.spec)
-        await asyncio.gather(*waiting)
-        await create(str(owner.root)).connect(owner.spec)  # nobody has the folder
+    def count() -> int:
+        return sum(name == "GET_HISTORIC_TRADES" for name, _ in owner.terminal.commands())
 
-    run(let_go())
-
-
-def test_who_is_disconnected_is_watched_no_longer(owner: Owner) -> None:
-    async def connect_and_end() -> None:
+    async def trade() -> None:
         await owner.adapter.connect(owner.spec)
-        looker = owner.adapter._watch._looker
-        await owner.adapter.disconnect(owner.spec)
-        assert looker is not None
-        async with asyncio.timeout(SOON):
-            await looker
+        [one] = owner.adapter._watch._watched.values()
+        await soon(lambda: one.mark is not None and not one.is_busy)
+        asked.append(count())
+        for _ in range(6):
+            [entry] = await owner.adapter.submit(owner.spec, owner.order(), go)
+            exit = owner.exit(entry.broker_position_id)
+            await owner.adapter.submit(owner.spec, exit, go)
+        await soon(lambda: not one.is_busy)
+        asked.append(count())
 
-    run(connect_and_end())
-
-
-# ---- what an owner fills in -----------------------------------------------------------------
-def test_the_form_knows_what_the_adapter_reads(owner: Owner) -> None:
-    form = form_of("mt4")
-    assert owner.adapter.form is form
-    assert form.validate(dict(owner.spec.settings))["folder"] == "alice"
-    assert [one.key for one in form.secrets] == ["password"]
-    assert capabilities_of("mt4", owner.spec) == owner.adapter.capabilities(owner.spec)
+    run(trade())
+    assert asked[1] - asked[0] == 6
 
 
-@pytest.mark.parametrize(
-    "said",
-    [{"folder": "../alice"}, {"folder": ""}, {"symbols": ""}, {"symbols": "DAX"},
-     {"symbols": ["a|b"]}, {"server_zone": "Mars"}, {"history_days": 0}, {"take_seconds": 0},
-     {"answer_seconds": 1e9}, {"hedge": True}],
-)  # fmt: skip
-def test_settings_that_are_refused(owner: Owner, said: dict[str, Any]) -> None:
-    with pytest.raises(InvalidInputError):
-        form_of("mt4").validate({**owner.spec.settings, **said})
+def test_what_is_written_each_second_and_says_nothing_new_costs_one_look_at_the_file(
+    owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Line] = []
+
+    async def peek(line: Line) -> Snapshot:
+        read.append(line)
+        return (await line.glance())[1]
+
+    async def watching() -> None:
+        await owner.adapter.connect(owner.spec)
+        [one] = owner.adapter._watch._watched.values()
+        await soon(lambda: one.mark is not None and not one.is_busy)
+        monkeypatch.setattr(Line, "peek", peek)
+        for _ in range(3):  # it was written, and we have looked
+            before = one.before
+            await soon(lambda before=before: one.before != before)  # type: ignore[misc]
+        assert read == []
+        monkeypatch.setattr(watch, "MOST_READ", 10)  # a large one is read beside the others
+        await soon(lambda: read != [])
+        monkeypatch.undo()
+        monkeypatch.setattr(Line, "peek", peek)
+        read.clear()
+        await asyncio.to_thread(owner.terminal.wish, "account", number="999")
+        await soon(lambda: one.not_before > 0)  # nothing is told of somebody else's
+        assert read != []
+
+    run(watching())

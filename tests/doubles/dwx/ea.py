@@ -242,7 +242,8 @@ class ExpertAdvisor:
             f'"tick_value": {TICK_VALUES[one]:.5f}}}'
             for one in self.symbols
         )
-        if self.symbols and text != self.written["market"]:
+        stands = self.faults.get("no_prices")  # the terminal has lost its broker; its timer runs on
+        if self.symbols and text != self.written["market"] and not stands:
             self.write("Market_Data", "{" + text + "}")
             self.written["market"] = text
 

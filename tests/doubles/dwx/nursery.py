@@ -6,29 +6,36 @@ with a process id. It ends with its input, and its children with it.
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from tests.doubles.dwx import ea, mt5  # noqa: F401 (once for all children)
 
 
 def main() -> None:
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the dead need no burial
-    born = []
+    born: set[int] = set()
+
+    def bury(*_: object) -> None:
+        """Forget the dead: their numbers are given to others, who must not be ended for them."""
+        with suppress(ChildProcessError):
+            while dead := os.waitpid(-1, os.WNOHANG)[0]:
+                born.discard(dead)
+
+    signal.signal(signal.SIGCHLD, bury)
     while line := sys.stdin.readline():
         folder, place = line.rstrip("\n").split("\t")
         child = os.fork()
         if child == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_IGN)
             os.setsid()
             os.dup2(os.open(os.devnull, os.O_RDWR), 0)
             os.dup2(0, 1)
             ea.play(Path(folder), Path(place))
-        born.append(child)
+        born.add(child)
         print(child, flush=True)
-    for one in born:
-        try:
+    for one in tuple(born):
+        with suppress(ProcessLookupError):
             os.kill(one, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
 
 
 if __name__ == "__main__":

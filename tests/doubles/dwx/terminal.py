@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from functools import cache
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).parents[3]
+_ASKING = threading.Lock()
 
 
 def until(is_so: Callable[[], bool], seconds: float = 10) -> None:
@@ -36,13 +38,14 @@ def _nursery() -> subprocess.Popen[str]:
 
 
 def _born(folder: Path, place: Path) -> int:
-    """Start a terminal's process; return its id."""
-    nursery = _nursery()
-    assert nursery.stdin
-    assert nursery.stdout
-    nursery.stdin.write(f"{folder}\t{place}\n")
-    nursery.stdin.flush()
-    return int(nursery.stdout.readline())
+    """Start a terminal's process; return its id. Any thread may ask."""
+    with _ASKING:
+        nursery = _nursery()
+        assert nursery.stdin
+        assert nursery.stdout
+        nursery.stdin.write(f"{folder}\t{place}\n")
+        nursery.stdin.flush()
+        return int(nursery.stdout.readline())
 
 
 class Terminal:

@@ -1,0 +1,137 @@
+"""What we have asked a terminal for, whether it is over, and what of it may be forgotten. Pure."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from brokers.dwx.parse import Snapshot
+
+SEEN_SECONDS = 600.0  # how long what was sent may not have been seen yet
+OPEN, CLOSE = "open", "close"
+UNSENT, REFUSED, PLACED, GONE = "unsent", "refused", "placed", "gone"
+NO_EFFECT = (UNSENT, REFUSED)
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """One command that may place or close. at: seconds since 1970. end: how it ended for certain,
+    without effect, as an order that was seen to wait (PLACED), or as one that waited and is neither
+    open nor filled any more (GONE); '' while that is not known."""
+
+    number: int
+    at: float
+    what: str
+    client_order_id: str
+    magic: int
+    symbol: str
+    lots: Decimal
+    ticket: int = 0
+    root: int = 0
+    end: str = ""
+
+    @property
+    def may_live(self) -> bool:
+        """Whether it may have had an effect that nobody has seen."""
+        return self.end == ""
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What intents may be about: magic numbers, tickets, client order ids."""
+
+    magics: frozenset[int] = frozenset()
+    tickets: frozenset[int] = frozenset()
+    ids: frozenset[str] = frozenset()
+
+    @classmethod
+    def open(cls, snapshot: Snapshot, client_order_id: str = "") -> "About":
+        """What is open now, where it came from, and an order."""
+        numbers = {number or 0 for one in snapshot.tickets for number in (one.number, one.origin)}
+        return cls(
+            frozenset(one.magic for one in snapshot.tickets),
+            frozenset(numbers - {0}),
+            frozenset({client_order_id} - {""}),
+        )
+
+    def has(self, one: Intent) -> bool:
+        return (
+            one.magic in self.magics
+            or one.ticket in self.tickets
+            or one.client_order_id in self.ids
+        )  # fmt: skip
+
+    def covers(self, other: "About") -> bool:
+        ids = self.ids >= other.ids
+        return ids and self.magics >= other.magics and self.tickets >= other.tickets
+
+    def __and__(self, other: "About") -> "About":
+        return About(self.magics & other.magics, self.tickets & other.tickets)
+
+    def __or__(self, other: "About") -> "About":
+        return About(self.magics | other.magics, self.tickets | other.tickets)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was open when somebody looked. at: seconds since 1970."""
+
+    at: float
+    open: About
+
+
+class Looks:
+    """What was open at one terminal, whenever somebody looked: the last time, and two times each
+    SEEN_SECONDS before the next. What lies between an order that waited and its position may be in
+    no file for a moment, and what was closed is to be told before it is forgotten."""
+
+    def __init__(self) -> None:
+        self.last: Look | None = None
+        self._before: Look | None = None
+        self._between: Look | None = None
+
+    def saw(self, look: Look) -> None:
+        if self._between is None or look.at < self._between.at:  # none, or the clock was set back
+            self._before, self._between = None, look
+        elif look.at >= self._between.at + SEEN_SECONDS:
+            self._before, self._between = self._between, look
+        self.last = look
+
+    @property
+    def lately(self) -> Look | None:
+        """All that was open at any of them; None: nobody has looked for long enough."""
+        if self.last is None or self._before is None or self._between is None:
+            return None
+        return Look(self._before.at, self._before.open | self._between.open | self.last.open)
+
+
+def is_over(one: Intent, look: Look) -> bool:
+    """Whether nothing of an intent is open or may yet be."""
+    if look.open.has(one):
+        return False
+    return one.end in (*NO_EFFECT, GONE) or one.at < look.at - SEEN_SECONDS
+
+
+def kept(found: Sequence[Intent], look: Look, oldest: float, most: int) -> list[Intent]:
+    """Return what is not forgotten: all that is or may be open, with all that was ever sent about
+    it, however old it is and however much; and of what is over at most so many together with that,
+    none older than `oldest`: first what had no effect goes, then the oldest."""
+    look = Look(look.at, About(look.open.magics - {0}, look.open.tickets))  # 0: not our order's
+    had = [one for one in found if one.end not in NO_EFFECT]
+    alive = [one for one in had if not is_over(one, look)]
+    magics = {one.magic for one in alive} - {0}
+    stays = {one.number for one in alive} | {one.number for one in had if one.magic in magics}
+    over = [one for one in found if one.number not in stays and one.at >= oldest]
+    over.sort(key=lambda one: (one.end not in NO_EFFECT, one.at))
+    spare = max(0, len(stays) + len(over) - most)
+    stays |= {one.number for one in over[spare:]}
+    return [one for one in found if one.number in stays]
+
+
+def names(intents: Iterable[Intent]) -> dict[int, str]:
+    """Return the client order ids of entries by their magic numbers."""
+    return {one.magic: one.client_order_id for one in intents if one.what == OPEN}
+
+
+def closes(intents: Iterable[Intent]) -> dict[int, Intent]:
+    """Return, by ticket, the exit that may have closed it."""
+    return {one.ticket: one for one in intents if one.what == CLOSE and one.may_live}

@@ -1,0 +1,219 @@
+"""The whole way by live prices: the expert advisor writes them into its folder, the process that
+holds the terminal's lane reads them, entries are sized and filled by them, our stops leave by them.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from datetime import timedelta
+from decimal import Decimal as D
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from brokers import registry
+from common.sealing import new_private_key, public_key_of
+from connections.credentials import seal_credentials
+from connections.models import ExecutionConnection, HealthStatus, SourceHealth
+from connections.sources import tell_prices
+from connections.testing import run_test
+from execution.calls import runtime
+from execution.models import Order
+from positions.models import ExecutionPosition
+from prices.models import LatestQuote
+from prices.selectors import latest
+from signals.models import Feed
+from tests.connections import make
+from tests.doubles.dwx.terminal import Terminal
+from tests.dwx.cast import SETTINGS
+from tests.execution import cast
+from tests.execution.engine import trading
+from tests.execution.engine import until as engine_until
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+SECONDS = 40.0
+until = partial(engine_until, seconds=SECONDS)
+GOLD = "XAUUSD.m"
+
+
+@pytest.fixture
+def engine(
+    transactional_db: None,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> Iterator[runtime.Runtime]:
+    """A trading process that also holds sessions, beside the terminals' folders."""
+    private = new_private_key()
+    settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
+    settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (private,)
+    settings.FILLCAST_LOOK_EVERY_SECONDS = 0.2
+    monkeypatch.setenv("FILLCAST_MT4_ROOT", str(tmp_path / "root"))
+    registry.forget()
+    with trading("execution+sessions", SECONDS) as present:
+        yield present
+    registry.forget()
+
+
+@pytest.fixture
+def feed(db: None) -> Feed:
+    return make.feed()
+
+
+@pytest.fixture
+def alice(feed: Feed, terminal: Terminal, engine: runtime.Runtime) -> ExecutionConnection:
+    """Her terminal tells the prices of her account. We keep its stops."""
+    sized: dict[str, Any] = {
+        "risk_percent": D(1),
+        "max_signal_age_seconds": 600,
+        "broker_holds_stops": False,
+    }
+    row = make.connection(
+        type="mt4", account="4711", settings={**SETTINGS, "stale_seconds": 5},
+        sealed_credentials=None, preset=make.preset(**sized), health_status=HealthStatus.UNTESTED,
+    )  # fmt: skip
+    row.sealed_credentials = seal_credentials(
+        {"password": terminal.key}, connection_id=row.pk, owner_id=row.owner_id
+    )
+    row.data_connection = tell_prices(row)
+    row.save()
+    make.subscription(row, feed)
+    until(lambda: row.lane in engine.lanes.held())
+    assert [one for one in run_test(row.pk) if one.result == "fail"] == []
+    until(lambda: ExecutionConnection.objects.get(pk=row.pk).health.reconciled_at is not None)
+    return row
+
+
+@pytest.fixture
+def source(alice: ExecutionConnection) -> int:
+    """Hers, once both symbols have a price."""
+    assert alice.data_connection_id is not None
+    source = alice.data_connection_id
+    until(lambda: latest(source).keys() == {"EUR/USD", "XAU/USD"})
+    return source
+
+
+def move(terminal: Terminal, bid: str, ask: str, symbol: str = GOLD) -> None:
+    terminal.wish("price", symbol=symbol, bid=float(bid), ask=float(ask))
+
+
+def bid(source: int, pair: str = "XAU/USD") -> D:
+    return latest(source)[pair].bid
+
+
+def bought(feed: Feed) -> ExecutionPosition:
+    """Gold, with a stop at 1890."""
+    signal = cast.signal(feed, currency_pair="XAU/USD", sl=D(1890))
+    until(lambda: Order.objects.filter(leg="entry", status="FILLED").exists())
+    return ExecutionPosition.objects.get(signal=signal)
+
+
+def test_an_entry_is_sized_by_the_files_price_and_its_stop_leaves_when_that_falls(
+    source: int, feed: Feed, terminal: Terminal
+) -> None:
+    move(terminal, "1910.00", "1910.50")
+    until(lambda: bid(source) == 1910)
+    position = bought(feed)
+    entry = Order.objects.get(leg="entry")
+    assert (entry.symbol, entry.expected_price) == (GOLD, D("1910.50"))
+    # 1 % of 10,000 USD is lost over the 20.50 from the live ask to the stop: 4 ounces in steps of
+    # one.
+    assert (position.quantity, position.entry_price) == (4, D("1910.50"))
+    assert (position.price_source_id, position.sl_guardian) == (source, "ENGINE")
+    assert [one["sl"] for one in terminal.journal()] == [0.0]
+
+    move(terminal, "1889.00", "1889.50")
+    until(lambda: ExecutionPosition.objects.get().quantity == 0)
+    assert terminal.open_tickets() == {}
+    assert [one["close_price"] for one in terminal.journal("close")] == [1889.0]
+    fares = SourceHealth.objects.get(pk=source)
+    assert (fares.error_code, fares.missing) == ("", [])
+    assert set(fares.pairs) == {"EUR/USD", "XAU/USD"}
+
+
+def refused(feed: Feed) -> Order:
+    """The next entry: it is not sent."""
+    signal = cast.signal(feed, currency_pair="XAU/USD", sl=D(1880))
+    entries = Order.objects.filter(leg="entry", signal=signal)
+    until(lambda: entries.exclude(status="PENDING").exists())
+    return entries.get()
+
+
+def test_a_terminal_that_stands_still_lets_its_prices_go_stale_and_comes_back(
+    source: int, feed: Feed, terminal: Terminal
+) -> None:
+    bought(feed)
+    terminal.fault(hang=True)
+    move(terminal, "1889.00", "1889.50")  # which nobody writes down
+    until(lambda: SourceHealth.objects.get(pk=source).error_code == "NOT_CONNECTED")
+    assert "written nothing" in SourceHealth.objects.get(pk=source).error
+    assert bid(source) == 1900
+    ages(source, 61)
+    entry = refused(feed)
+    assert (entry.reason, "written nothing" in entry.detail) == ("QUOTE_STALE", True)
+    assert Order.objects.exclude(leg="entry").count() == 0
+
+    terminal.fault()
+    until(lambda: ExecutionPosition.objects.get().quantity == 0, seconds=90)
+    until(lambda: SourceHealth.objects.get(pk=source).error_code == "")
+    assert bid(source) == 1889
+    assert len(terminal.journal()) == len(terminal.journal("close")) == 1
+
+
+def ages(source: int, seconds: float) -> None:
+    """So much time passes for what is stored."""
+    for one in LatestQuote.objects.filter(data_connection=source):
+        one.received_at -= timedelta(seconds=seconds)
+        one.time -= timedelta(seconds=seconds)
+        one.save()
+
+
+def test_a_price_file_that_stands_still_is_no_price_of_now_for_long(
+    source: int, feed: Feed, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The terminal has lost its broker: its expert advisor goes on without prices."""
+    bought(feed)
+    terminal.fault(no_prices=True)
+    monkeypatch.setattr("brokers.dwx.prices.STILL_SECONDS", 2.0)  # else two minutes
+    monkeypatch.setattr("prices.following.QUIET_SECONDS", 1.0)
+    move(terminal, "1889.00", "1889.50")
+    until(lambda: SourceHealth.objects.get(pk=source).error_code)
+    fares = SourceHealth.objects.get(pk=source)
+    assert (fares.error_code, "has moved" in fares.error) == ("QUOTE_STALE", True)
+    ages(source, 61)
+    stored = latest(source)
+    entry = refused(feed)
+    assert (entry.reason, fares.error in entry.detail) == ("QUOTE_STALE", True)
+    assert latest(source) == stored  # none has been stored since
+    assert Order.objects.exclude(leg="entry").count() == 0
+
+    terminal.fault()
+    until(lambda: ExecutionPosition.objects.get().quantity == 0)
+    until(lambda: SourceHealth.objects.get(pk=source).error_code == "")
+    assert bid(source) == 1889
+
+
+def test_a_terminal_that_is_started_anew_is_asked_for_prices_again(
+    source: int, terminal: Terminal
+) -> None:
+    """Its expert advisor has forgotten what it was to watch."""
+    terminal.close()
+    until(lambda: SourceHealth.objects.get(pk=source).error_code != "")
+    terminal.start()
+    move(terminal, "1910.00", "1910.50")
+    until(lambda: bid(source) == 1910, seconds=90)
+    until(lambda: SourceHealth.objects.get(pk=source).error_code == "")
+
+
+def test_nobody_follows_prices_on_a_loop_that_is_about_to_stand_still(
+    source: int, engine: runtime.Runtime
+) -> None:
+    assert following(engine)
+    engine.stop()
+    assert following(engine) == []
+
+
+def following(engine: runtime.Runtime) -> list[str]:
+    names = (repr(one.get_coro()) for one in asyncio.all_tasks(engine.wire.loop))
+    return [name for name in names if "BrokerStream" in name]
