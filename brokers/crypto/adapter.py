@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from brokers.base import (
     Guard,
+    NotSent,
     OutcomeUnknown,
     ReadFailed,
     Rejected,
@@ -25,11 +26,12 @@ from brokers.base import (
 from brokers.crypto import history, lookup, orders, parse, prices, reads, sending, telling, whose
 from brokers.crypto.checks import run as run_checks
 from brokers.crypto.clients import Client, Clients
-from brokers.crypto.exchanges import ARRIVES_SECONDS, Lookup, rules
+from brokers.crypto.exchanges import Lookup, rules
 from brokers.crypto.flight import Flight
 from brokers.crypto.kind import FORM, capabilities_of
 from brokers.crypto.memory import Memory
 from brokers.crypto.settings import Settings
+from brokers.crypto.watched import expires_ms
 from brokers.messages import (
     AccountState,
     BrokerOrder,
@@ -46,6 +48,7 @@ from brokers.messages import (
     ReportKind,
     WhatIf,
 )
+from brokers.room import ROOM, Room
 from common.clocks import machine_time
 from common.codes import Code
 
@@ -65,9 +68,9 @@ class Crypto:
     kind = "crypto"
     form = FORM
 
-    def __init__(self, clients: Clients) -> None:
+    def __init__(self, clients: Clients, room: Room = ROOM) -> None:
         self._clients = clients
-        self._memory = Memory()
+        self._memory = Memory(room)
 
     def capabilities(self, spec: ConnectionSpec) -> Capabilities:
         """What the account can do, by its exchange and its settings."""
@@ -87,24 +90,26 @@ class Crypto:
         """Place one order. Raises NotSent, Rejected or OutcomeUnknown."""
         client = await self._before(spec, urgent=request.reduce_only)
         ready = orders.make_ready(client, request)
-        if self._memory.taken.get(spec.connection_id, request.client_order_id):
+        if self._memory.was_accepted(spec.connection_id, request.client_order_id):
             return await self._settled(spec, request, "it was accepted before")
 
         def may_leave() -> None:
             guard(request)
-            self._memory.leaves(spec.connection_id, request.client_order_id, request.symbol)
+            self._memory.leaves(request, until=expires_ms(client.clock))
 
-        until = request.send_by or None
-        flight = Flight(may_leave, urgent=request.reduce_only, until=until)
+        flight = Flight(may_leave, urgent=request.reduce_only, until=request.send_by or None)
         try:
-            order = await sending.send(client, spec, flight, partial(_create, client, ready))
+            order = await sending.send(client, spec, flight, partial(orders.create, client, ready))
         except sending.DuplicateId as error:
             return await self._settled(spec, request, str(error))
+        except (NotSent, Rejected):
+            self._memory.ended(spec.connection_id, request.client_order_id)
+            raise
         try:
             mine = lookup.named(order, request.client_order_id)
         except ValueError as error:
             raise sending.unreadable(flight, spec, error) from error
-        self._memory.accepted(spec.connection_id, str(mine["id"]), request.client_order_id)
+        self._memory.accepted(request, mine)
         return await self._taken(client, spec, request, mine)
 
     async def submit_many(
@@ -121,7 +126,7 @@ class Crypto:
         flight = Flight(may_leave, again=True, urgent=True, until=request.send_by)
         refused = ""
         try:
-            await sending.send(client, spec, flight, partial(_cancel, client, request))
+            await sending.send(client, spec, flight, partial(orders.cancel, client, request))
         except sending.NoSuchOrder as error:
             refused = str(error)
         try:
@@ -182,7 +187,10 @@ class Crypto:
 
     async def open_orders(self, spec: ConnectionSpec) -> list[BrokerOrder]:
         """What rests on the account, whoever placed it. Raises ReadFailed."""
-        return await self._read(spec, reads.open_orders)
+        since = machine_time()
+        found = await self._read(spec, reads.open_orders)
+        self._memory.rest(spec.connection_id, found, since)
+        return found
 
     async def fills_since(self, spec: ConnectionSpec, since: datetime) -> list[OrderReport]:
         """What was executed on the connection's symbols. Raises ReadFailed."""
@@ -203,14 +211,15 @@ class Crypto:
         """
         if rules(spec.exchange_name).lookup is Lookup.NONE:
             raise ReadFailed(Code.BEYOND_LOOKUP, f"{spec.exchange_name} has no look-up by our id")
-        sent = self._memory.sent.get(spec.connection_id, client_order_id)
-        symbol = symbol or (sent.symbol if sent else "")
-        early = sent is not None and machine_time() - sent.at < ARRIVES_SECONDS  # as it is asked
+        symbol = symbol or self._memory.symbol_of(spec.connection_id, client_order_id)
+        early = self._memory.is_early(spec.connection_id, client_order_id, machine_time())
         told = await self._read(
             spec, partial(self._find, spec=spec, name=client_order_id, symbol=symbol)
         )
         if told is None and early:
-            raise ReadFailed(Code.REPLY_LOST, "it is not there yet, and may still arrive")
+            raise ReadFailed(Code.REPLY_LOST, lookup.STILL)
+        if told is None:
+            self._memory.ended(spec.connection_id, client_order_id)
         return told
 
     async def events(self, limit: int, after: str = "") -> list[OrderReport]:
@@ -241,7 +250,7 @@ class Crypto:
 
     async def _of(self, spec: ConnectionSpec, urgent: bool = False) -> Client:
         """Its client, if the key is of the tested account. Raises ReadFailed and ccxt's errors."""
-        return await whose.check(await self._clients.of(spec), spec, urgent)
+        return await whose.check(await self._clients.of(spec, urgent=urgent), spec, urgent)
 
     async def _find(
         self, client: Client, *, spec: ConnectionSpec, name: str, symbol: str
@@ -249,11 +258,14 @@ class Crypto:
         symbols = [symbol] if symbol else list(client.settings.symbols)
         if not symbols:
             raise ValueError("the connection lists no symbols")
+        asked, known = machine_time(), self._memory.of(spec.connection_id, name)
         missing = importlib.import_module("ccxt").OrderNotFound
         order = await lookup.find(client, name, symbols, missing)
         if order is None:
+            if known is not None and known.until:
+                await lookup.check_too_late(client, known.until, asked)
             return None
-        self._memory.owners.put(spec.connection_id, str(order["id"]), name)
+        self._memory.seen(spec.connection_id, name, str(order["symbol"]), order)
         fills = await lookup.executions(client, order, str(order["symbol"]))
         return telling.tell(client, spec, name, order, fills)
 
@@ -286,15 +298,3 @@ class Crypto:
         if found is None:
             raise OutcomeUnknown(Code.REPLY_LOST, detail)
         return found
-
-
-async def _create(client: Client, ready: orders.Ready) -> Any:
-    return await client.exchange.create_order(
-        ready.symbol, ready.type, ready.side, ready.amount, ready.price,
-        orders.expiring(client, ready),
-    )  # fmt: skip
-
-
-async def _cancel(client: Client, request: CancelRequest) -> Any:
-    params = {client.rules.cancel_name: request.client_order_id}
-    return await client.exchange.cancel_order(None, request.symbol, params)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 from brokers.base import ReadFailed, Rejected
@@ -22,6 +23,7 @@ async def run(clients: Clients, spec: ConnectionSpec) -> list[Check]:
     try:
         async with asyncio.timeout(TEST_SECONDS):
             client = await clients.of(spec)
+            await client.clock.compare(client.exchange)
     except ReadFailed as error:
         if error.code is Code.LIBRARY_MISSING:
             return [Check("library", FAIL, error.detail, error.code.hint)]
@@ -31,6 +33,7 @@ async def run(clients: Clients, spec: ConnectionSpec) -> list[Check]:
         hint = "Check the network, the exchange's status page, and whether it serves this country."
         return [Check("reach", FAIL, detail, hint)]
     checks = [Check("reach", OK, f"{client.rules.name} answers"), _known(client), _clock(client)]
+    whose.ask_anew(client)
     balance = await _one(spec, "credentials", reads.account, client)
     checks.append(balance)
     if balance.result is FAIL:
@@ -57,7 +60,7 @@ def _known(client: Client) -> Check:
 
 
 def _clock(client: Client) -> Check:
-    skew = int(client.exchange.options.get("timeDifference") or 0)
+    skew = round(client.clock.behind_us() / timedelta(milliseconds=1))
     if abs(skew) <= SKEW_MS:
         return Check("clock", OK, f"{skew} ms from the exchange's")
     return Check(

@@ -9,13 +9,16 @@ import importlib
 import importlib.util
 import logging
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from brokers.base import ReadFailed
 from brokers.crypto.budget import Budgets, Make, budgets_of
+from brokers.crypto.clocks import Clock
 from brokers.crypto.exchanges import Exchange, rules
+from brokers.crypto.flight import flying, question
 from brokers.crypto.settings import Settings
 from brokers.crypto.turn import Turn
 from brokers.crypto.watched import Watched
@@ -28,6 +31,7 @@ logging.getLogger("ccxt").setLevel(logging.WARNING)  # below it: keys, passphras
 MARKETS_SECONDS = 3600.0
 RENEW_SECONDS = 60.0
 CLIENTS_AT_MOST = 500
+SURE_SECONDS = 1.0  # who waited for another's comparison need not ask again
 MISSING = (
     "crypto exchanges need the extra `crypto`: pip install --require-hashes -r "
     "requirements-crypto.txt (ccxt>=4.5.90,<5)"
@@ -43,9 +47,11 @@ class Client:
     rules: Exchange
     settings: Settings
     budgets: Budgets
+    clock: Clock
     markets_at: float = 0.0
     is_renewing: bool = False
     identity: str | None = None  # see whose.py; None: not asked yet
+    silent_until: float = 0.0  # machine_time(); its key may not say whose it is, and is not asked
 
     @property
     def is_fresh(self) -> bool:
@@ -65,6 +71,7 @@ class _Loop:
     session: Any
     clients: dict[tuple[Any, ...], Client] = field(default_factory=dict)
     renewing: set[asyncio.Task[None]] = field(default_factory=set)
+    clocks: dict[tuple[str, str, bool], Clock] = field(default_factory=dict)
     making: dict[str, asyncio.Lock] = field(default_factory=dict)  # one exchange delays no other
 
 
@@ -80,9 +87,10 @@ class Clients:
         self._at, self._budgets = at or {}, budgets
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = WeakKeyDictionary()
 
-    async def of(self, spec: ConnectionSpec) -> Client:
-        """Return the client of an account, its markets loaded. Raises ReadFailed (LIBRARY_MISSING
-        without ccxt), and ccxt's own errors where the exchange does not answer."""
+    async def of(self, spec: ConnectionSpec, *, urgent: bool = False) -> Client:
+        """Return the client of an account, its markets loaded. urgent: an exit or a cancel waits.
+        Raises ReadFailed (LIBRARY_MISSING without ccxt), and ccxt's own errors where the exchange
+        does not answer."""
         home = await self._home()
         settings = Settings.of(spec)
         key = (spec.connection_id, spec.exchange_name, settings, *sorted(spec.credentials.items()))
@@ -95,13 +103,20 @@ class Clients:
         if not client.markets_at:
             async with home.making.setdefault(spec.exchange_name, asyncio.Lock()):
                 if not client.markets_at:
-                    await _load(home, client)
+                    client.markets_at = await _load_markets(home, client)
         elif not (client.is_fresh or client.is_renewing):
             client.is_renewing = True
             task = asyncio.create_task(_renew(home, client))  # no order waits for it
             home.renewing.add(task)
             task.add_done_callback(home.renewing.discard)
+        if not client.clock.is_sure:
+            await self._compare(client, urgent)
         return client
+
+    @staticmethod
+    async def _compare(client: Client, urgent: bool) -> None:
+        with flying(question()) if urgent else nullcontext():
+            await client.clock.compare(client.exchange, older=SURE_SECONDS)
 
     async def close(self, spec: ConnectionSpec | None = None) -> None:
         """Forget one account, or end this loop's connections; the next call opens them again."""
@@ -154,16 +169,10 @@ class Clients:
             exchange.enable_demo_trading(True) if known.demo else exchange.set_sandbox_mode(True)
         if base_url := self._at.get(known.name):
             exchange.urls["api"] = _moved(exchange.urls["api"], base_url)
-        exchange.budgets = self._budgets(known, spec)
+        clock = home.clocks.setdefault((known.name, settings.market, settings.sandbox), Clock())
+        exchange.budgets, exchange.clock = self._budgets(known, spec), clock
         exchange.turn = Turn() if known.one_at_a_time else None
-        return Client(exchange, known, settings, exchange.budgets)
-
-
-async def _load(home: _Loop, client: Client) -> None:
-    """Load the markets and the difference of the clocks."""
-    loaded_at = await _load_markets(home, client)
-    await _compare_clocks(client)
-    client.markets_at = loaded_at
+        return Client(exchange, known, settings, exchange.budgets, clock)
 
 
 async def _load_markets(home: _Loop, client: Client) -> float:
@@ -180,11 +189,6 @@ async def _load_markets(home: _Loop, client: Client) -> float:
     return machine_time()
 
 
-async def _compare_clocks(client: Client) -> None:
-    if client.exchange.has.get("fetchTime"):
-        await client.exchange.load_time_difference()
-
-
 async def _renew(home: _Loop, client: Client) -> None:
     """Load what is an hour old anew, once for all accounts of an exchange; the old serves until
     then, and after a failure for a while."""
@@ -193,7 +197,6 @@ async def _renew(home: _Loop, client: Client) -> None:
         async with asyncio.timeout(RENEW_SECONDS):
             async with making:
                 client.markets_at = await _load_markets(home, client)
-            await _compare_clocks(client)
     except Exception as error:
         log.warning("markets of %s are not renewed: %s", client.rules.name, type(error).__name__)
         client.markets_at = machine_time() - MARKETS_SECONDS + RENEW_SECONDS
@@ -211,7 +214,7 @@ def _options(known: Exchange, settings: Settings) -> dict[str, Any]:
         **swap,
         "defaultType": settings.market,
         "defaultSettle": settings.currency,
-        "adjustForTimeDifference": False,  # asked for by us, once, for all
+        "adjustForTimeDifference": False,  # asked for by us: see clocks.py
         "maxRetriesOnFailure": 0,
         "fetchMarkets": {"types": types},
     }

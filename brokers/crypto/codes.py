@@ -143,6 +143,7 @@ _KRAKEN: Mapping[str, Verdict] = {
     "EAPI:Rate limit exceeded": _BUSY, "EOrder:Rate limit exceeded": _BUSY,
     "EGeneral:Too many requests": _BUSY, "EGeneral:Temporary lockout": _BUSY,
     "EAPI:Invalid nonce": _CLOCK,
+    "EGeneral:Invalid arguments:deadline": _CLOCK,  # more than a minute ahead
     "EService:Market in cancel_only mode": _MARKET, "EService:Market in post_only mode": _MARKET,
     "EService:Market in limit_only mode": _MARKET,
     "EAPI:Invalid key": _KEY, "EAPI:Invalid signature": _KEY, "ESession:Invalid session": _KEY,

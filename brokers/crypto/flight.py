@@ -6,15 +6,17 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 from brokers.base import BrokerError
+from common.clocks import machine_time
 
 
 @dataclass(slots=True)
 class Flight:
     """What is known of a call on its way. may_leave: raises a BrokerError right before the write.
 
-    left: bytes may have left; refused: why they did not. status, body: what came back. again:
-    whether the same request may be written a second time (a cancel may, an order never). urgent: it
-    goes before others in the budgets. until: machine_time() after which it need not leave.
+    left: bytes may have left; refused: why they did not. status, body: what came back. half: what
+    of an answer came before its line ended: people are shown it, it proves nothing. again: whether
+    the same request may be written a second time (a cancel may, an order never). urgent: it goes
+    before others in the budgets. until: machine_time() after which it need not leave.
     """
 
     may_leave: Callable[[], None]
@@ -25,6 +27,7 @@ class Flight:
     refused: BrokerError | None = None
     status: int = 0
     body: str = ""
+    half: bytes = b""
 
     def ask(self) -> bool:
         """Ask whether the bytes that are ready may leave now; they are written right after."""
@@ -37,6 +40,18 @@ class Flight:
             return False
         self.left = True
         return True
+
+
+ASKED_SECONDS = 10.0  # shorter than what an order has for its opening
+
+
+def question() -> Flight:
+    """What an exit or a cancel must know first: it passes the entries, and no poll is before."""
+    return Flight(_nothing_against, again=True, urgent=True, until=machine_time() + ASKED_SECONDS)
+
+
+def _nothing_against() -> None:
+    """A question changes nothing."""
 
 
 _CURRENT: ContextVar[Flight | None] = ContextVar("crypto_flight", default=None)

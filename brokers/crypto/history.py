@@ -13,20 +13,25 @@ from brokers.crypto.lookup import recent
 from brokers.crypto.memory import Memory
 from brokers.crypto.orders import OURS
 from brokers.crypto.reads import ask
-from brokers.crypto.watched import their_ms
 from brokers.messages import CloseCause, ConnectionSpec, OrderReport, ReportKind
 from common.codes import Code
 
 SHORTEST = timedelta(seconds=2)  # some count in seconds
-SLACK = timedelta(seconds=5)  # clocks are compared now and then: telling more does no harm
+SLACK = timedelta(seconds=5)  # telling more does no harm
+COMPARED_SECONDS = 60.0  # as long as the engine's own overlap: after a jump nothing is left out
 Trade = Mapping[str, Any]
 
 
 async def fills_since(
     client: Client, *, spec: ConnectionSpec, since: datetime, memory: Memory
 ) -> list[OrderReport]:
-    """FILLED reports, an order's executions in one. Raises ReadFailed beyond the horizon."""
-    now = _now(client)
+    """FILLED reports, an order's executions in one. Raises ReadFailed beyond the horizon.
+
+    since: by our clock. Theirs may be behind: what was executed then has an earlier time.
+    """
+    await client.clock.compare(client.exchange, older=COMPARED_SECONDS)
+    now = client.clock.now()
+    since -= max(timedelta(0), client.clock.behind_us())
     horizon = client.rules.fills_horizon
     if horizon is not None and now - since > horizon:
         raise ReadFailed(Code.BEYOND_LOOKUP, f"further back than {horizon}")
@@ -36,7 +41,7 @@ async def fills_since(
     by_order: dict[tuple[str, str], dict[tuple[str, str], Trade]] = {}
     kinds = client.rules.swap_fills if client.settings.market == "swap" else ({},)
     for symbol, kind in product(symbols, kinds):
-        for trade in await _spans(client, symbol, kind, since - SLACK, now + SLACK):
+        for trade in await _spans(client, symbol, kind, since - SLACK, now):
             order = by_order.setdefault((str(trade["symbol"]), str(trade["order"])), {})
             order[(str(trade["id"]), str(trade["side"]))] = trade
     return [
@@ -46,44 +51,56 @@ async def fills_since(
 
 
 async def _spans(
-    client: Client, symbol: str | None, kind: Mapping[str, Any], start: datetime, end: datetime
+    client: Client, symbol: str | None, kind: Mapping[str, Any], start: datetime, now: datetime
 ) -> list[Trade]:
+    """All trades since a time; the last question has no end, so that it rests on nobody's clock."""
+    end = max(now, start) + SLACK
     span = client.rules.fills_span or (end - start)
     found: list[Trade] = []
     while start < end:
         until = min(end, start + span)
-        found += await _between(client, symbol, kind, start, until)
+        found += await _between(client, symbol, kind, start, until, is_last=until == end)
         start = until
     return found
 
 
 async def _between(
-    client: Client, symbol: str | None, kind: Mapping[str, Any], start: datetime, end: datetime
+    client: Client,
+    symbol: str | None,
+    kind: Mapping[str, Any],
+    start: datetime,
+    end: datetime,
+    *,
+    is_last: bool,
 ) -> list[Trade]:
-    """All trades of a time: some exchanges tell the first of a page, some the last."""
+    """All trades of a time: some exchanges tell the first of a page, some the last.
+
+    is_last: also those after its end, which is what their clock should show by now.
+    """
     page = client.rules.fills_page
-    params = {**kind, "until": int(end.timestamp() * 1000)}
-    since = int(start.timestamp() * 1000)
+    since, until = _ms(start), {} if is_last else {"until": _ms(end)}
     trades: list[Trade]
-    if client.rules.recent_fills and _now(client) - start < RECENT:
-        which = {"begin": since, "end": params["until"], "limit": page}
-        trades = await recent(client, symbol, which)
+    if client.rules.recent_fills and client.clock.now() - start < RECENT:
+        ends = {} if is_last else {"end": _ms(end)}
+        trades = await recent(client, symbol, {"begin": since, **ends, "limit": page})
     else:
-        trades = await ask(client, "fetch_my_trades", symbol, since, page, params)
+        trades = await ask(client, "fetch_my_trades", symbol, since, page, {**kind, **until})
     if len(trades) < page:
         return trades
+    if is_last:
+        newest = datetime.fromtimestamp(max(map(_time, trades)) / 1000, UTC)
+        end = max(end, newest)
     if end - start < SHORTEST:
         raise ValueError(f"{page} executions within {end - start}")
     middle = start + (end - start) / 2
     return [
-        *await _between(client, symbol, kind, start, middle),
-        *await _between(client, symbol, kind, middle, end),
+        *await _between(client, symbol, kind, start, middle, is_last=False),
+        *await _between(client, symbol, kind, middle, end, is_last=is_last),
     ]
 
 
-def _now(client: Client) -> datetime:
-    """By the exchange's clock: up to ours, one that is ahead would leave out what is newest."""
-    return datetime.fromtimestamp(their_ms(client.exchange) / 1000, UTC)
+def _ms(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)
 
 
 def _time(trade: Trade) -> int:
@@ -123,12 +140,14 @@ async def _owner(
         if name in info:
             return str(info[name] or "")
     symbol, number = key
-    known = memory.owners.get(spec.connection_id, number)
-    if known is None:
-        order = await ask(client, "fetch_order", number, symbol)
-        known = str(order.get("clientOrderId") or "")
-        memory.owners.put(spec.connection_id, number, known)
-    return known
+    known = memory.at(spec.connection_id, symbol, number)
+    if known is not None and known.name is not None:
+        return known.name
+    order = await ask(client, "fetch_order", number, symbol)
+    name = str(order.get("clientOrderId") or "")
+    ended = parse.has_ended(order) or not OURS.fullmatch(name)
+    memory.belongs(spec.connection_id, symbol, number, name, ended=ended)
+    return name
 
 
 async def _takes_off(
@@ -140,8 +159,9 @@ async def _takes_off(
     if is_spot or parse.closes(trade, spot=False):
         return parse.closes(trade, spot=is_spot)
     symbol, number = key
-    known = memory.reducing.get(spec.connection_id, number)
-    if known is None:
-        known = parse.reduces(await ask(client, "fetch_order", number, symbol))
-        memory.reducing.put(spec.connection_id, number, known)
-    return known
+    known = memory.at(spec.connection_id, symbol, number)
+    if known is not None and known.reduces is not None:
+        return known.reduces
+    reduces = parse.reduces(await ask(client, "fetch_order", number, symbol))
+    memory.takes_off(spec.connection_id, symbol, number, reduces)
+    return reduces

@@ -37,8 +37,37 @@ def session() -> aiohttp.ClientSession:
         socket_factory=_socket,
     )
     return aiohttp.ClientSession(
-        connector=connector, trace_configs=[trace], cookie_jar=aiohttp.DummyCookieJar()
+        connector=connector,
+        trace_configs=[trace],
+        cookie_jar=aiohttp.DummyCookieJar(),
+        response_class=_Answer,
     )
+
+
+class _Answer(aiohttp.ClientResponse):
+    """An answer of which half is kept, beside the call that it was for, where the rest never comes.
+
+    aiohttp throws away what it has read so far, and reads no more of what it has buffered once the
+    line has ended (`ClientResponse.read`, `StreamReader.readany` in aiohttp 3.14).
+    """
+
+    async def read(self) -> bytes:
+        flight = None if self.method in READS else current()
+        if flight is not None and self._body is None:
+            self._body = await self._read_for(flight)
+        return await super().read()
+
+    async def _read_for(self, flight: Flight) -> bytes:
+        came = bytearray()
+        try:
+            while chunk := await self.content.readany():
+                came += chunk
+        except BaseException:
+            came += b"".join(self.content._buffer)
+            flight.half = bytes(came)
+            self.close()
+            raise
+        return bytes(came)
 
 
 def _socket(address: Any) -> socket.socket:

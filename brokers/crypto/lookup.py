@@ -3,10 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from brokers.base import ReadFailed
 from brokers.crypto import parse
 from brokers.crypto.clients import Client
-from brokers.crypto.exchanges import Lookup
+from brokers.crypto.exchanges import LAG_SECONDS, Lookup
 from brokers.messages import Execution
+from common.clocks import machine_time
+from common.codes import Code
+
+STILL = "it is not there yet, and may still arrive"
 
 
 async def find(
@@ -79,6 +84,16 @@ async def _kraken(client: Client, client_order_id: str) -> Mapping[str, Any] | N
         if mine:
             return named(mine[0], client_order_id)
     return None
+
+
+async def check_too_late(client: Client, until: int, asked: float) -> None:
+    """Raise ReadFailed if the exchange could still take what was not there, by its own clock when
+    it was asked. until: what that shows when it takes the order no more, in ms; asked: our
+    machine_time()."""
+    await client.clock.compare(client.exchange)
+    then = client.clock.now_ms() - (machine_time() - asked) * 1000
+    if then < until + LAG_SECONDS * 1000:
+        raise ReadFailed(Code.REPLY_LOST, STILL)
 
 
 def named(order: Any, client_order_id: str) -> Mapping[str, Any]:

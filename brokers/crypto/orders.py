@@ -11,7 +11,7 @@ from brokers.base import Rejected
 from brokers.crypto import parse
 from brokers.crypto.clients import Client
 from brokers.crypto.watched import expires_ms
-from brokers.messages import OrderRequest, OrderType, Side, TimeInForce
+from brokers.messages import CancelRequest, OrderRequest, OrderType, Side, TimeInForce
 from common.codes import Code
 
 TYPES = {OrderType.MARKET: "market", OrderType.LIMIT: "limit"}
@@ -138,9 +138,22 @@ def _params(client: Client, request: OrderRequest) -> dict[str, Any]:
     return params
 
 
-def expiring(client: Client, ready: Ready) -> dict[str, Any]:
+async def create(client: Client, ready: Ready) -> Any:
+    """Send an order; return ccxt's answer. Raises ccxt's errors."""
+    return await client.exchange.create_order(
+        ready.symbol, ready.type, ready.side, ready.amount, ready.price, _expiring(client, ready)
+    )
+
+
+async def cancel(client: Client, request: CancelRequest) -> Any:
+    """Send a cancel by our id; return ccxt's answer. Raises ccxt's errors."""
+    params = {client.rules.cancel_name: request.client_order_id}
+    return await client.exchange.cancel_order(None, request.symbol, params)
+
+
+def _expiring(client: Client, ready: Ready) -> dict[str, Any]:
     """The parameters just before sending: Kraken is told here when an order is too old."""
     if client.rules.name != "kraken":
         return dict(ready.params)
-    until = datetime.fromtimestamp(expires_ms(client.exchange) / 1000, UTC)
+    until = datetime.fromtimestamp(expires_ms(client.clock) / 1000, UTC)
     return {**ready.params, "deadline": until.isoformat(timespec="milliseconds")[:-6] + "Z"}

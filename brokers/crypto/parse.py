@@ -173,6 +173,11 @@ def reports(
     return found or [told(ReportKind.ACCEPTED)]
 
 
+def has_ended(order: Mapping[str, Any]) -> bool:
+    """Whether nothing of an order is at the exchange any more, as it says itself."""
+    return order.get("status") in ALIVE - {"open"}
+
+
 def _why(kind: ReportKind) -> Code | None:
     if kind is ReportKind.EXPIRED:
         return Code.TIME_IN_FORCE_ENDED

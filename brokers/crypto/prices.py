@@ -13,6 +13,7 @@ from brokers.messages import Quote
 from common.clocks import machine_time
 from common.codes import Code
 
+STANDS_SECONDS = 5.0  # a price that stands is told again: whoever hears it knows that it is one
 EVERY_SECONDS = 1.0  # from one question to the next: a quote is at most this and an answer old
 
 
@@ -39,13 +40,16 @@ async def quotes(client: Client, *, symbols: Sequence[str]) -> list[Quote]:
 
 
 async def stream(look: Callable[[], Awaitable[list[Quote]]]) -> AsyncIterator[Quote]:
-    """Tell each quote that differs from the last one of its symbol. Raises what `look` raises."""
+    """Tell each quote that differs from the last one of its symbol, and now and then one that
+    stands. Raises what `look` raises."""
     last: dict[str, Quote] = {}
+    told: dict[str, float] = {}
     while True:
         began = machine_time()
         for one in await look():
-            if last.get(one.symbol) != one:
-                last[one.symbol] = one
+            stands = last.get(one.symbol) == one
+            if not stands or began - told[one.symbol] >= STANDS_SECONDS:
+                last[one.symbol], told[one.symbol] = one, began
                 yield one
         await asyncio.sleep(max(0.0, began + EVERY_SECONDS - machine_time()))
 

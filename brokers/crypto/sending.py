@@ -11,7 +11,7 @@ from brokers.crypto.clients import Client
 from brokers.crypto.codes import Means, Verdict
 from brokers.crypto.exchanges import Dialect, rules
 from brokers.crypto.flight import Flight, flying
-from brokers.masking import without_secrets
+from brokers.masking import storable, what_came, without_secrets
 from brokers.messages import ConnectionSpec
 from common.codes import Code
 
@@ -53,7 +53,7 @@ def _end(
     client: Client, spec: ConnectionSpec, flight: Flight, error: Exception
 ) -> BrokerError | DuplicateId | NoSuchOrder:
     """What a failed call means."""
-    detail = scrub(flight.body or str(error) or type(error).__name__, spec)
+    detail = scrub(_came(flight, spec) or str(error) or type(error).__name__, spec)
     if not flight.left or _never_written(error):
         if flight.refused is not None:
             return flight.refused
@@ -61,8 +61,8 @@ def _end(
     verdict = judge(client, flight, error)
     if verdict.code is Code.RATE_LIMITED:
         client.budgets.rest(REST_SECONDS, everybody=False)
-    if verdict.code is Code.BROKER_CLOCK:
-        client.markets_at = 0.0  # the difference of the clocks is measured anew
+    if verdict.code is Code.BROKER_CLOCK or _said_no(client, flight, verdict):
+        client.clock.doubt()
     match verdict.means:
         case Means.REJECTED:
             return Rejected(verdict.code, detail)
@@ -73,6 +73,22 @@ def _end(
         case Means.MISSING if flight.again:
             return NoSuchOrder(detail)
     return OutcomeUnknown(Code.REPLY_LOST, detail)
+
+
+def _came(flight: Flight, spec: ConnectionSpec) -> str:
+    """What came back; what is no JSON may be the beginning of it."""
+    if flight.half:
+        return f"Half an answer came: {what_came(flight.half, spec.credentials)}"
+    if envelope.is_json(flight.body):
+        return flight.body
+    return what_came(flight.body.encode("utf-8", "backslashreplace"), spec.credentials)
+
+
+def _said_no(client: Client, flight: Flight, verdict: Verdict) -> bool:
+    """Whether the exchange itself says no for a reason that proves nothing. It may be the order's
+    time: Kraken has words for a deadline that has passed, which were not read anywhere."""
+    told = envelope.refusal(client.rules.dialect, flight.body)
+    return verdict is codes.UNKNOWN and told is not None
 
 
 def _before(error: Exception, detail: str) -> BrokerError:
@@ -119,13 +135,13 @@ def _names(error: Exception) -> tuple[str, ...]:
 
 
 def scrub(text: str, spec: ConnectionSpec) -> str:
-    """The text without keys, secrets and signatures, and not too long."""
-    return SIGNED.sub(r"\1=***", without_secrets(text, spec.credentials))[:LONGEST]
+    """The text without keys, secrets and signatures, as a database takes it, and not too long."""
+    return storable(SIGNED.sub(r"\1=***", without_secrets(text, spec.credentials)))[:LONGEST]
 
 
 def unreadable(flight: Flight, spec: ConnectionSpec, why: Exception) -> OutcomeUnknown:
     """An answer came that makes no sense."""
-    return OutcomeUnknown(Code.REPLY_LOST, scrub(f"{why}: {flight.body}", spec))
+    return OutcomeUnknown(Code.REPLY_LOST, scrub(f"{why}: {_came(flight, spec)}", spec))
 
 
 NOT_THE_ORDERS = frozenset({Code.LIBRARY_MISSING, Code.RATE_LIMITED, Code.OTHER_ACCOUNT})
@@ -140,12 +156,6 @@ def error_code(error: Exception, dialect: Dialect = Dialect.CCXT) -> Code:
     found = codes.said(dialect, words.code, words.message) if words else None
     found = found or codes.by_class(_names(error))
     return found.code if found is not None and found.code in OF_READS else Code.BROKER_UNREACHABLE
-
-
-async def _set_clock(client: Client) -> None:
-    """Measure the difference of the clocks anew."""
-    if client.exchange.has.get("fetchTime"):
-        await client.exchange.load_time_difference()
 
 
 async def before(spec: ConnectionSpec, opening: Awaitable[Client]) -> Client:
@@ -179,7 +189,8 @@ async def reading(
             except Exception as error:
                 if "InvalidNonce" not in _names(error):
                     raise
-            await _set_clock(client)  # or another process of ours was faster: reads may be repeated
+            # or another process of ours was faster: reads may be repeated
+            await client.clock.compare(client.exchange)
             return await ask(client)
     except BrokerError as error:
         raise ReadFailed(error.code, error.detail) from error

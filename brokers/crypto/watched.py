@@ -10,6 +10,7 @@ from typing import Any
 
 from brokers.crypto import codes
 from brokers.crypto.budget import Budgets
+from brokers.crypto.clocks import Clock
 from brokers.crypto.envelope import is_whole, retry_after
 from brokers.crypto.exchanges import EXPIRES_SECONDS, Dialect, rules
 from brokers.crypto.flight import current
@@ -18,9 +19,10 @@ from brokers.crypto.turn import Turn
 
 class Watched:
     """Before one of ccxt's classes. budgets, turn: of the account; turn: where requests must not
-    overtake each other."""
+    overtake each other. clock: the exchange's, by which its requests say when they were made."""
 
     budgets: Budgets
+    clock: Clock
     turn: Turn | None = None
     id: str
     options: dict[str, Any]
@@ -50,6 +52,10 @@ class Watched:
         async with self.turn.taken(urgent=flight is not None and flight.urgent):
             return await ask(path, api, method, params or {}, config or {})
 
+    def milliseconds(self) -> int:
+        """What ccxt dates requests with."""
+        return self.clock.now_ms()
+
     def incrementing_nonce(self) -> int:
         """Kraken wants each request of a key to have a greater number. Microseconds instead of
         ccxt's milliseconds, whose count runs ahead of the clock and shuts out our next process."""
@@ -61,7 +67,7 @@ class Watched:
         """OKX is told by a header when an order has become too old; it is not signed."""
         request = super().sign(path, *rest, **named)  # type: ignore[misc]
         if current() is not None and self.id == "okx" and path == "trade/order":
-            request["headers"]["expTime"] = str(expires_ms(self))
+            request["headers"]["expTime"] = str(expires_ms(self.clock))
         return request
 
     def handle_errors(self, code: int, *rest: Any) -> Any:
@@ -90,12 +96,6 @@ class Watched:
         return super().on_rest_response(code, *rest)  # type: ignore[misc]
 
 
-def expires_ms(exchange: Any) -> int:
+def expires_ms(clock: Clock) -> int:
     """Until when an exchange may take what leaves now, by its own clock."""
-    return their_ms(exchange) + int(EXPIRES_SECONDS * 1000)
-
-
-def their_ms(exchange: Any) -> int:
-    """What an exchange's own clock shows, as it was last compared with ours."""
-    now: int = exchange.milliseconds() - int(exchange.options.get("timeDifference") or 0)
-    return now
+    return clock.now_ms() + int(EXPIRES_SECONDS * 1000)

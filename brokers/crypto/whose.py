@@ -10,7 +10,7 @@ from typing import Any
 
 from brokers.base import ReadFailed
 from brokers.crypto.clients import Client
-from brokers.crypto.flight import Flight, flying
+from brokers.crypto.flight import flying, question
 from brokers.messages import ConnectionSpec
 from common.clocks import machine_time
 from common.codes import Code
@@ -26,7 +26,7 @@ ASKS: Mapping[str, tuple[str, Mapping[str, Any], tuple[str | int, ...]]] = {
     "okx": ("privateGetAccountConfig", {}, ("data", 0, "uid")),
 }
 
-ASKED_SECONDS = 10.0  # shorter than what an order has for its opening
+SILENT_SECONDS = 3600.0
 NONE = (None, "", "0", 0)
 
 
@@ -54,11 +54,20 @@ async def _ask(client: Client) -> str:
 
 async def if_told(client: Client) -> str:
     """The same of a key that is well; '' where it may not say it: a key for futures alone, say. It
-    trades, and nobody notices when another account's takes its place."""
+    trades, and nobody notices when another account's takes its place. An exchange that has refused
+    to tell is left alone for an hour: it counts refusals, and a poll comes each minute."""
+    if machine_time() < client.silent_until:
+        return ""
     try:
         return await identity(client)
     except importlib.import_module("ccxt").AuthenticationError:
+        client.silent_until = machine_time() + SILENT_SECONDS
         return ""
+
+
+def ask_anew(client: Client) -> None:
+    """Let the next reading ask whose the key is: its owner may have allowed it to say so."""
+    client.silent_until = 0.0
 
 
 def known(spec: ConnectionSpec) -> str:
@@ -84,10 +93,5 @@ async def check(client: Client, spec: ConnectionSpec, urgent: bool = False) -> C
 async def _in_time(client: Client, urgent: bool) -> str:
     if not urgent:
         return await identity(client)
-    until = machine_time() + ASKED_SECONDS
-    with flying(Flight(_nothing_against, again=True, urgent=True, until=until)):
+    with flying(question()):
         return await identity(client)
-
-
-def _nothing_against() -> None:
-    """A question changes nothing."""

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from brokers.base import OutcomeUnknown, ReadFailed
-from brokers.crypto import adapter as adapter_module
+from brokers.crypto import memory
 from brokers.crypto.adapter import Crypto
 from brokers.crypto.clients import Clients
 from brokers.messages import OrderReport, ReportKind
@@ -88,7 +88,7 @@ def test_what_never_arrived_is_absent_to_a_new_process_and_not_yet_to_the_one_th
     exchange, running = venue
     ask(running, "faults", asdict(Fault("drop")))
     spec = spec_of(exchange)
-    monkeypatch.setattr(adapter_module, "ARRIVES_SECONDS", 3600.0)  # however slow the machine is
+    monkeypatch.setattr(memory, "ARRIVES_SECONDS", 3600.0)  # however slow the machine is
 
     async def lose() -> None:
         adapter = Crypto(Clients({exchange: running.base}, plenty))

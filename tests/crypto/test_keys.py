@@ -14,8 +14,9 @@ from common.errors import ConflictError
 from common.sealing import new_private_key, public_key_of
 from connections import polling
 from connections.models import ConnectionHealth, ExecutionConnection
-from connections.selectors import spec_for
-from connections.services import set_credentials
+from connections.rotation import reseal_all
+from connections.selectors import due_tests, spec_for
+from connections.services import mark_active, set_credentials
 from connections.testing import run_test
 from positions.models import ExecutionPosition
 from tests.connections import make
@@ -192,6 +193,109 @@ def test_an_exit_needs_no_spot_where_the_very_key_was_tested(
     assert look(row, house) == []  # the key that told it once
     assert identity(row) == "1001 swap"
     house.run(adapter.disconnect())
+
+
+def again(house: House, name: str = "again", **said: Any) -> ExecutionConnection:
+    """A second connection, to be of the same account."""
+    return make.connection(
+        type="crypto", account=name, exchange_name="binance",
+        settings={**house.spec.settings, **said}, sealed_credentials=None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("is_sealed_anew", [False, True])
+def test_a_key_that_told_it_once_holds_its_account_though_it_may_not_say_so_any_more(
+    row: ExecutionConnection, house: House, settings: Any, is_sealed_anew: bool
+) -> None:
+    if is_sealed_anew:  # for another of our own keys: the exchange's key is the same
+        private = new_private_key()
+        settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
+        settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS += (private,)
+        (*_, done) = reseal_all()
+        assert done.resealed == 1
+        row.refresh_from_db()
+        assert spec_for(row).is_identity_sure
+    may_not_say(house)
+    house.adapter = house.another()
+    assert look(row, house) == []
+    house.venue.may_read_spot = True
+    house.adapter = house.another()
+    (check,) = enter(again(house), house, house.venue.key)
+    assert check.name == "owner"
+    assert status(row) == "ACTIVE"
+
+
+def test_one_key_is_traded_once_though_nobody_tells_whose_it_is(house: House) -> None:
+    may_not_say(house)
+    first, second = again(house), again(house, "second", update_interval_seconds=5)
+    assert enter(first, house, house.venue.key) == []
+    values = {**house.spec.credentials, "api_key": house.venue.key, "password": "nobody reads it"}
+    set_credentials(second.pk, by=second.user, values=values)
+    (check,) = look(second, house)
+    assert check.name == "owner"
+    assert (status(first), status(second)) == ("ACTIVE", "ERROR")
+    assert enter(second, house, OTHERS) == []
+
+
+@pytest.mark.parametrize("speaks_first", [True, False])
+def test_one_key_is_traded_once_whether_it_says_whose_it_is_or_not(
+    house: House, speaks_first: bool
+) -> None:
+    house.venue.may_read_spot = speaks_first
+    first, second = again(house), again(house, "second")
+    assert enter(first, house, house.venue.key) == []
+    house.venue.may_read_spot = not speaks_first
+    house.adapter = house.another()
+    (check,) = enter(second, house, house.venue.key)
+    assert check.name == "owner"
+    assert (status(first), status(second)) == ("ACTIVE", "ERROR")
+
+
+def test_a_silent_key_from_before_the_upgrade_gets_its_claim_by_itself(house: House) -> None:
+    may_not_say(house)
+    first = again(house)
+    assert enter(first, house, house.venue.key) == []
+    ExecutionConnection.objects.filter(pk=first.pk).update(key_claim="")
+    assert read(first, house) == (1, 0)
+    assert (due_tests(5), status(first)) == ([first.pk], "ACTIVE")
+    assert look(first, house) == []
+    assert read(first, house) == (1, 0)
+    assert due_tests(5) == [], "once is enough"
+    (check,) = enter(again(house, "second"), house, house.venue.key)
+    assert check.name == "owner"
+
+
+@pytest.mark.parametrize("was_heard", [False, True], ids=["of nobody", "heard before claims"])
+def test_who_was_there_before_the_upgrade_gets_its_claim_by_itself(
+    row: ExecutionConnection, house: House, was_heard: bool
+) -> None:
+    """Its identity was read once or not; it trades all the while."""
+    if not was_heard:
+        as_before_the_upgrade(row)
+    ExecutionConnection.objects.filter(pk=row.pk).update(claim="")
+    assert due_tests(5) == []
+    assert read(row, house) == (1, 0)
+    assert (due_tests(5), status(row)) == ([row.pk], "ACTIVE")
+    assert look(row, house) == []
+    assert read(row, house) == (1, 0)
+    assert due_tests(5) == []
+    (check,) = enter(again(house), house, house.venue.key)
+    assert check.name == "owner"
+
+
+def test_of_two_that_traded_one_account_before_the_upgrade_one_is_left(
+    row: ExecutionConnection, house: House
+) -> None:
+    other = again(house)
+    ExecutionConnection.objects.filter(pk=row.pk).update(claim="", key_claim="")
+    assert enter(other, house, house.venue.key) == []
+    ExecutionConnection.objects.update(claim="", key_claim="")
+    assert read(row, house) == (2, 0)
+    for one in due_tests(5):
+        look(ExecutionConnection.objects.get(pk=one), house)
+    assert sorted([status(row), status(other)]) == ["ACTIVE", "ERROR"]
+    mark_active([row.pk, other.pk])
+    assert sorted([status(row), status(other)]) == ["ACTIVE", "ERROR"], "by no mere answer"
 
 
 def test_a_key_that_was_sealed_anew_is_asked_once_more(

@@ -11,6 +11,7 @@ import pytest
 
 from brokers.base import NotSent, OutcomeUnknown, ReadFailed, Rejected
 from brokers.crypto import adapter as adapter_module
+from brokers.crypto import lookup
 from brokers.crypto.exchanges import EXPIRES_SECONDS, LAG_SECONDS
 from brokers.messages import CancelRequest, OrderRequest, ReportKind, Side
 from common.clocks import machine_time
@@ -55,6 +56,17 @@ def test_an_accepted_order_whose_answer_is_lost_is_unknown_and_found(
     assert [report.kind for report in found] == [ReportKind.FILLED]
 
 
+@pytest.mark.parametrize("kind", ["half", "status_after"])
+def test_a_secret_that_is_cut_where_the_answer_breaks_off_is_not_told(
+    house: House, kind: str
+) -> None:
+    house.warm()
+    house.venue.faults.append(Fault(kind, 200, f'{{"key": "{house.venue.key[:-2]}'))
+    with pytest.raises(OutcomeUnknown) as unknown:
+        house.submit(house.order())
+    assert unknown.value.detail.endswith('{"key": "***')
+
+
 @pytest.mark.parametrize(
     "fault", [Fault("drop"), Fault("status", 503, "<html>busy</html>")], ids=_id
 )
@@ -71,6 +83,10 @@ def test_an_order_that_was_not_taken_is_unknown_too_and_absent_only_when_it_can_
         each.find(request.client_order_id)
     late = machine_time() + 60
     monkeypatch.setattr(adapter_module, "machine_time", lambda: late)
+    monkeypatch.setattr(lookup, "machine_time", lambda: late)
+    with pytest.raises(ReadFailed, match="may still arrive"):
+        each.find(request.client_order_id)  # by their clock it is too early
+    each.venue.skew_ms = 60_000
     assert each.find(request.client_order_id) is None
 
 

@@ -6,16 +6,18 @@ import subprocess
 import sys
 import tomllib
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from brokers.base import Rejected
 from brokers.crypto import clients
 from brokers.crypto.adapter import Crypto
 from brokers.crypto.clients import Clients
-from brokers.crypto.memory import Bounded
-from brokers.messages import CheckResult, Side
+from brokers.crypto.memory import Memory
+from brokers.messages import CheckResult, ReportKind, Side
+from brokers.room import Room
 from common.clocks import machine_time
 from tests.crypto.cast import D, House, close, each, house_of, nothing_against
 from tests.doubles.exchange.venue import Fault
@@ -142,11 +144,69 @@ def test_krakens_requests_never_overtake_each_other() -> None:
     close(made)
 
 
-def test_the_memory_is_bounded() -> None:
-    kept: Bounded[int] = Bounded(at_most=2)
-    for number in range(3):
-        kept.put("c", str(number), number)
-    assert (len(kept), kept.get("c", "0"), kept.get("c", "2")) == (2, None, 2)
+def test_an_order_that_rests_is_remembered_longer_than_those_that_ended() -> None:
+    made = house_of("binance")
+    made.warm()
+    memory = made.adapter._memory = Memory(Room(5))
+    rests = made.order(limit_price=D(40000))
+    made.submit(rests)
+    ended = [made.order(quantity=D("0.01")) for _ in range(8)]
+    for one in ended:
+        made.submit(one)
+    assert len(memory) == 5
+    assert memory.of(made.spec.connection_id, ended[0].client_order_id) is None
+    sent = len(made.venue.orders)
+    (told,) = made.submit(rests)  # the same once more: it was accepted before
+    assert told.kind is ReportKind.ACCEPTED
+    assert len(made.venue.orders) == sent
+    close(made)
+
+
+def test_whose_a_fill_is_does_not_depend_on_what_is_remembered() -> None:
+    made = house_of("binance", swap=True)
+    made.warm()
+    made.adapter._memory = Memory(Room(2))
+    ours = [made.order(quantity=D("0.01")) for _ in range(5)]
+    for one in ours:
+        made.submit(one)
+    since = datetime.now(UTC) - HOUR_AGO
+    for _ in range(2):
+        told = made.run(made.adapter.fills_since(made.spec, since))
+        assert sorted(one.client_order_id for one in told) == sorted(
+            one.client_order_id for one in ours
+        )
+        assert len(made.adapter._memory) <= 2
+    close(made)
+
+
+def test_an_order_that_came_to_nothing_is_forgotten_first() -> None:
+    made = house_of("binance")
+    made.warm()
+    memory = made.adapter._memory = Memory(Room(2))
+    rests = made.order(limit_price=D(40000))
+    made.submit(rests)
+    for _ in range(3):
+        with pytest.raises(Rejected):
+            made.submit(made.order(quantity=D(1000)))
+    assert len(memory) == 2
+    assert memory.was_accepted(made.spec.connection_id, rests.client_order_id)
+    made.cancel(rests)
+    absent = made.order(limit_price=D(40000))
+    assert made.find(absent.client_order_id) is None
+    made.submit(absent)
+    assert memory.was_accepted(made.spec.connection_id, absent.client_order_id)
+    close(made)
+
+
+def test_numbers_of_two_symbols_are_two_orders() -> None:
+    memory = Memory(Room(9))
+    memory.seen("c", "ours", "BTC/USDT", {"id": "7", "status": "closed"})
+    assert memory.at("c", "ETH/USDT", "7") is None
+    memory.belongs("c", "ETH/USDT", "7", "", ended=True)
+    btc, eth = (memory.at("c", symbol, "7") for symbol in ("BTC/USDT", "ETH/USDT"))
+    assert btc is not None
+    assert eth is not None
+    assert (btc.name, eth.name, len(memory)) == ("ours", "", 2)
 
 
 def test_nothing_of_ccxt_is_imported_before_it_is_needed() -> None:

@@ -102,6 +102,25 @@ def test_a_key_that_may_not_say_whose_it_is_trades_where_nothing_is_known_yet() 
     close(one)
 
 
+def test_a_key_that_may_not_say_it_is_not_asked_each_minute() -> None:
+    """Its exchange counts what it refuses. A test asks anew: its owner may have allowed it."""
+    one = house_of("binance", swap=True)
+    one.venue.may_read_spot = False
+
+    def asked() -> int:
+        return sum(line.startswith("GET /api/v3/account") for line in one.venue.seen)
+
+    for _ in range(3):
+        assert _identity(one) == ""
+    assert asked() == 1
+    one.venue.may_read_spot = True
+    assert _identity(one) == ""
+    one.run(one.adapter.test(one.spec))
+    assert _identity(one) == "1001 swap"
+    assert asked() == 2
+    close(one)
+
+
 def test_kraken_does_not_say_it() -> None:
     one = house_of("kraken")
     assert _identity(one) == ""

@@ -26,6 +26,7 @@ CODES = {
     "signature": "EAPI:Invalid signature",
     "clock": "EAPI:Invalid nonce",
     "deadline": "EService:Deadline elapsed",
+    "far": "EGeneral:Invalid arguments:deadline",
     "no_order": "EOrder:Unknown order",
 }
 STATES = {
@@ -111,6 +112,8 @@ class Kraken:
             until = datetime.fromisoformat(ask["deadline"]).timestamp() * 1000
             if until < self._venue.now():
                 raise Refused("deadline")
+            if until > self._venue.now() + 60_000:
+                raise Refused("far")
         order = self._venue.place(
             ask["pair"], ask["type"].upper(), ask["ordertype"].upper(), Decimal(ask["volume"]),
             Decimal(ask["price"]) if "price" in ask else None,

@@ -2,8 +2,9 @@
 
 Fault kinds: `drop` (closed, nothing taken), `silent` (nothing taken, no answer either),
 `drop_after` and `reset_after` (taken, no answer), `status` and `status_after` (an answer of ours
-without and with taking it), `half` (taken, the line ends within the answer), `torn` (taken, half of
-the JSON), `late` (taken, answers after a while), `redirect`. As a process of its own: `process.py`.
+without and with taking it), `half` (taken, the line ends within the answer, after `body`), `torn`
+(taken, half of the JSON), `late` (taken, answers after a while), `redirect`. As a process of its
+own: `process.py`.
 """
 
 import asyncio
@@ -50,6 +51,7 @@ class Server:
         self._dialect = self._dialects[venue.key]
         self._control = control
         self._port = port
+        self._callers: set[Any] = set()
         self.start()
 
     def start(self) -> None:
@@ -63,6 +65,11 @@ class Server:
     @property
     def base(self) -> str:
         return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def lines(self) -> int:
+        """How many TCP connections have brought a request so far."""
+        return len(self._callers)
 
     @property
     def is_up(self) -> bool:
@@ -96,6 +103,8 @@ class Server:
         self._port = self._runner.addresses[0][1]
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        self._callers.add(request.transport.get_extra_info("peername"))
         body = await request.text()
         kind = self._dialect.kind(request.method, request.path)
         with self.venue.lock:
@@ -152,8 +161,9 @@ class Server:
                 return web.Response(text=half, content_type="application/json")
             case "half":
                 assert request.transport is not None
-                head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(text)}\r\n\r\n"
-                request.transport.write((head + text[: len(text) // 2]).encode())
+                head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(text) + len(fault.body)}\r\n\r\n"
+                self.venue.last_half = text[: len(text) // 2] + fault.body
+                request.transport.write((head + self.venue.last_half).encode())
                 return _hang_up(request)
             case "late":
                 await _wait(fault.seconds)

@@ -53,6 +53,7 @@ class Venue:
     arrived: list[str] = field(default_factory=list)  # bytes of writes that reached us
     seen: list[str] = field(default_factory=list)  # every request line
     last_write: dict[str, str] = field(default_factory=dict)
+    last_half: str = ""  # of an order's or a cancel's answer: what of it left
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     # ---- what tests ask -------------------------------------------------------------------
@@ -113,7 +114,7 @@ class Venue:
             if self.journal is not None:
                 with self.journal.open("a") as lines:
                     lines.write(f"{cid}\n")
-            self.match(order)
+            self.match(order, at=order.at)
             return order
 
     def _check(
@@ -164,8 +165,9 @@ class Venue:
         if not (against if not self.hedged else held > 0):
             raise Refused("flat")
 
-    def match(self, order: Order, part: Decimal | None = None) -> None:
-        """Execute what finds liquidity at the present price."""
+    def match(self, order: Order, part: Decimal | None = None, at: int = 0) -> None:
+        """Execute what finds liquidity at the present price. at: now where it is not said; what
+        fills as it is placed has one time in every answer."""
         with self.lock:
             market, price = self.markets[order.symbol], self.prices[order.symbol]
             if order.price is not None:
@@ -183,7 +185,7 @@ class Venue:
                 amount = min(amount, abs(held))
             if order.tif == "FOK" and amount < order.amount:
                 amount = D(0)
-            self._execute(order, market, amount, price)
+            self._execute(order, market, amount, price, at or self.now())
             rests = order.type == "LIMIT" and order.tif == "GTC"
             if order.filled == order.amount:
                 order.status = "FILLED"
@@ -197,18 +199,22 @@ class Venue:
         with self.lock:
             market = self.markets[order.symbol]
             price = order.price or self.prices[order.symbol]
-            self._execute(order, market, order.amount - order.filled, price)
+            self._execute(order, market, order.amount - order.filled, price, self.now())
             order.status = "FILLED"
 
-    def _execute(self, order: Order, market: Market, amount: Decimal, price: Decimal) -> None:
+    def _execute(
+        self, order: Order, market: Market, amount: Decimal, price: Decimal, at: int
+    ) -> None:
         left = amount
         for piece in range(self.pieces, 0, -1):
             part = left if piece == 1 else left / piece // market.step * market.step
             if part:
-                self._trade(order, market, part, price)
+                self._trade(order, market, part, price, at)
                 left -= part
 
-    def _trade(self, order: Order, market: Market, amount: Decimal, price: Decimal) -> None:
+    def _trade(
+        self, order: Order, market: Market, amount: Decimal, price: Decimal, at: int
+    ) -> None:
         order.filled += amount
         order.cost += amount * price
         cost = amount * market.size * price
@@ -228,11 +234,8 @@ class Venue:
             self._add(market.quote, -sign * cost)
             self._add(currency, -fee)
         self.trades.append(
-            Trade(
-                len(self.trades) + 1, order, amount, price, fee, currency, realized, self.now(),
-                closed,
-            )
-        )  # fmt: skip
+            Trade(len(self.trades) + 1, order, amount, price, fee, currency, realized, at, closed)
+        )
 
     def _add(self, currency: str, amount: Decimal) -> None:
         self.balances[currency] = self.balances.get(currency, D(0)) + amount

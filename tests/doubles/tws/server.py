@@ -22,6 +22,7 @@ class Tws:
         self.venue = venue
         self.visitors: list[Visitor] = []
         self.faults: deque[Fault] = deque()
+        self.last_half = ""  # of an answer: what of it left, its fields divided by "|"
         self.commissions = True  # told with the executions
         self.read_only = False
         self.zone = "UTC"  # of its greeting

@@ -169,7 +169,9 @@ class Visitor:
             elif fault.kind == "half":
                 security = self._venue.securities[order.con_id]
                 message = wire.open_order(security, order, order.status)
-                self.say(message[: len(message) // 2])
+                half = message[: len(message) // 2]
+                self._tws.last_half = half[4:].decode().replace("\0", "|")
+                self.say(half)
                 self.hang_up()
         elif fault.kind == "late":
             self.silent = True

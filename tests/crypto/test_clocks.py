@@ -1,0 +1,118 @@
+"""A clock that jumps, theirs or ours: nothing is left out, nothing is called absent by it."""
+
+import time
+from datetime import timedelta
+
+import pytest
+
+from brokers.base import BrokerError, OutcomeUnknown, ReadFailed
+from brokers.crypto import adapter as adapter_module
+from brokers.crypto import exchanges, history, lookup
+from brokers.messages import ReportKind
+from common.clocks import machine_time, market_now
+from tests.crypto.cast import D, House, each
+from tests.doubles.exchange.venue import Fault
+
+__all__ = ["each"]
+TEN_MINUTES = 600_000
+A_WHILE = timedelta(minutes=1)
+TIMES = 3  # an order that is refused for its time is sent again by the engine
+
+
+def _jump(monkeypatch: pytest.MonkeyPatch, milliseconds: int) -> None:
+    """Set this machine's clock, as an administrator or NTP would."""
+    right = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: right() + milliseconds * 1_000_000)
+
+
+def _bought(house: House) -> str:
+    """Buy by market as the engine does: again where nothing was taken."""
+    for _ in range(TIMES):
+        request = house.order()
+        try:
+            told = house.submit(request)
+        except BrokerError:
+            continue
+        assert [report.kind for report in told] == [ReportKind.FILLED]
+        return request.client_order_id
+    raise AssertionError(f"refused {TIMES} times")
+
+
+@pytest.mark.parametrize("moved", [TEN_MINUTES, -TEN_MINUTES], ids=["ahead", "back"])
+def test_what_was_executed_after_their_clock_jumped_is_read(
+    each: House, moved: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = each.order(limit_price=D("40000.0"))
+    each.submit(request)
+    since = market_now() - A_WHILE
+    assert each.run(each.adapter.fills_since(each.spec, since)) == []
+    each.venue.skew_ms = moved
+    monkeypatch.setattr(history, "COMPARED_SECONDS", 0.0)  # as a minute later
+    each.venue.execute(each.venue.orders[0])
+    (told,) = each.run(each.adapter.fills_since(each.spec, since))
+    assert told.client_order_id == request.client_order_id
+
+
+def test_the_newest_executions_are_read_whatever_their_clock_shows(each: House) -> None:
+    """Theirs jumped ahead a moment ago, and nobody knows yet."""
+    request = each.order(limit_price=D("40000.0"))
+    each.submit(request)
+    since = market_now() - A_WHILE
+    assert each.run(each.adapter.fills_since(each.spec, since)) == []
+    each.venue.skew_ms = TEN_MINUTES
+    each.venue.execute(each.venue.orders[0])
+    (told,) = each.run(each.adapter.fills_since(each.spec, since))
+    assert told.client_order_id == request.client_order_id
+
+
+@pytest.mark.parametrize("moved", [TEN_MINUTES, -TEN_MINUTES], ids=["ahead", "back"])
+def test_a_jump_of_our_own_clock_changes_nothing(
+    each: House, moved: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    each.warm()
+    _jump(monkeypatch, moved)
+    request = each.order()
+    assert [report.kind for report in each.submit(request)] == [ReportKind.FILLED]
+    assert each.venue.accepted(request.client_order_id) == 1
+    since = market_now() + timedelta(milliseconds=moved) - A_WHILE  # as this machine shows it now
+    (told,) = each.run(each.adapter.fills_since(each.spec, since))
+    assert told.client_order_id == request.client_order_id
+
+
+@pytest.mark.parametrize("behind", [-90_000, -TEN_MINUTES])
+def test_executions_are_read_where_the_exchange_is_behind_us_all_along(
+    each: House, behind: int
+) -> None:
+    each.venue.skew_ms = behind
+    name = _bought(each)
+    (told,) = each.run(each.adapter.fills_since(each.spec, market_now() - A_WHILE))
+    assert told.client_order_id == name
+
+
+@pytest.mark.parametrize("moved", [TEN_MINUTES, -TEN_MINUTES], ids=["ahead", "back"])
+def test_orders_go_on_after_their_clock_jumped(each: House, moved: int) -> None:
+    each.warm()
+    each.venue.skew_ms = moved
+    _bought(each)
+
+
+def test_what_they_may_still_take_is_not_absent_because_our_time_has_passed(
+    each: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their clock fell back: by it the order is good for longer than we meant."""
+    each.warm()
+    each.venue.skew_ms = -900  # as much as each of them takes of a request from the future
+    each.venue.faults.append(Fault("silent", seconds=30.0))
+    request = each.order()
+    client = each.run(each.adapter._clients.of(each.spec))
+    client.exchange.timeout = 1000
+    with pytest.raises(OutcomeUnknown):
+        each.submit(request)
+    each.venue.skew_ms = -20_000
+    late = machine_time() + exchanges.ARRIVES_SECONDS
+    monkeypatch.setattr(adapter_module, "machine_time", lambda: late)
+    monkeypatch.setattr(lookup, "machine_time", lambda: late)
+    with pytest.raises(ReadFailed, match="may still arrive"):
+        each.find(request.client_order_id)
+    each.venue.skew_ms = 20_000
+    assert each.find(request.client_order_id) is None

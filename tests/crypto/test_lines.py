@@ -1,0 +1,68 @@
+"""TCP connections to an exchange: kept alive and shared, also by accounts."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from brokers.crypto.adapter import Crypto
+from brokers.crypto.clients import Clients
+from brokers.messages import ConnectionSpec, OrderRequest
+from tests.crypto.cast import D, House, close, house_of, nothing_against, plenty
+from tests.doubles.exchange.server import Server
+from tests.doubles.exchange.venue import Venue
+
+ORDERS = 12
+
+
+def two_accounts(name: str) -> tuple[House, list[ConnectionSpec]]:
+    """One exchange with two accounts, and one adapter that speaks for both."""
+    home = house_of(name)
+    other = Venue(
+        home.venue.markets, home.venue.prices, {"USDT": D(100_000)}, key="key-2", uid="2002"
+    )
+    home.venue.balances["USDT"] = other.balances["USDT"] = D(10_000_000)
+    home.server.stop()
+    home.server = Server(type(home.server._dialect), home.venue, other)
+    home.adapter = Crypto(Clients({name: home.server.base}, plenty))
+    keys = {"api_key": other.key, "secret": other.secret, "password": other.password}
+    return home, [home.spec, replace(home.spec, connection_id="c-2", credentials=keys)]
+
+
+@pytest.mark.parametrize("name", ["binance", "bybit", "okx", "kraken"])
+def test_orders_of_two_accounts_one_after_another_share_one_line(name: str) -> None:
+    home, specs = two_accounts(name)
+    try:
+        for number in range(ORDERS):
+            spec = specs[number % 2]
+            request = replace(home.order(), connection_id=spec.connection_id)
+            home.run(home.adapter.submit(spec, request, nothing_against))
+        taken = [len(one.orders) for one in home.server.accounts.values()]
+        assert taken == [ORDERS // 2, ORDERS // 2]
+        assert home.server.lines == 1  # markets, clocks, keys and orders of both
+    finally:
+        close(home)
+        home.server.stop()
+
+
+def test_what_is_at_once_has_a_line_each_and_these_are_used_again() -> None:
+    home, specs = two_accounts("binance")
+
+    async def at_once() -> None:
+        async def place(spec: ConnectionSpec, request: OrderRequest) -> None:
+            await home.adapter.submit(spec, request, nothing_against)
+
+        made = [(spec, replace(home.order(), connection_id=spec.connection_id))
+                for spec in specs for _ in range(3)]  # fmt: skip
+        await asyncio.gather(*(place(*one) for one in made))
+
+    try:
+        for spec in specs:
+            home.run(home.adapter.instruments(spec))
+        for _ in range(4):
+            home.run(at_once())
+        assert sum(len(one.orders) for one in home.server.accounts.values()) == 24
+        assert home.server.lines <= 6
+    finally:
+        close(home)
+        home.server.stop()
