@@ -38,6 +38,7 @@ from brokers.messages import (
     WhatIf,
 )
 from brokers.news import News
+from brokers.room import ROOM, Room
 from common.codes import Code
 
 
@@ -45,12 +46,13 @@ from common.codes import Code
 class Desk:
     """What one event loop has: its sessions, their orders and what they have told."""
 
+    room: Room
     news: News = field(default_factory=News)
     sessions: dict[str, Session] = field(default_factory=dict)
     ledger: Ledger = field(init=False)
 
     def __post_init__(self) -> None:
-        self.ledger = Ledger(self.news)
+        self.ledger = Ledger(self.news, self.room)
 
 
 class IbkrAdapter:
@@ -64,9 +66,10 @@ class IbkrAdapter:
         pace: Pace | None = None,
         *,
         budget_for: Callable[[str, Rate], Budget] = budgets.budget_for,
+        room: Room = ROOM,
     ) -> None:
         """budget_for: the allowance of a gateway, shared by all who talk to it."""
-        self._pace, self._budget_for = pace or Pace(), budget_for
+        self._pace, self._budget_for, self._room = pace or Pace(), budget_for, room
         self._desks: WeakKeyDictionary[asyncio.AbstractEventLoop, Desk] = WeakKeyDictionary()
 
     def capabilities(self, spec: ConnectionSpec) -> Capabilities:
@@ -177,7 +180,10 @@ class IbkrAdapter:
 
     # ---- sessions -------------------------------------------------------------------------
     def _desk(self) -> Desk:
-        return self._desks.setdefault(asyncio.get_running_loop(), Desk())
+        loop = asyncio.get_running_loop()
+        if (known := self._desks.get(loop)) is None:
+            known = self._desks[loop] = Desk(self._room)
+        return known
 
     async def _session(self, spec: ConnectionSpec) -> Session:
         """Return the connection's session, anew where its settings changed. Raises ReadFailed."""

@@ -62,6 +62,38 @@ def fields_of(symbol: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def could_mean(contract: Any, settings: Mapping[str, Any]) -> list[str]:
+    """Return the symbols of the map that may mean a contract, as far as what is said of both tells.
+
+    Two shares can have one name and one currency, two futures one month: which it is says IBKR.
+    """
+    return [one for one in settings.get("symbols") or () if _may_mean(one, contract, settings)]
+
+
+def _may_mean(symbol: str, contract: Any, settings: Mapping[str, Any]) -> bool:
+    try:
+        fields = fields_of(symbol, settings)
+    except BadSymbolError:
+        return False
+    if fields.get("conId"):
+        return bool(fields["conId"] == contract.conId)
+    if (fields["secType"], fields["currency"]) != (contract.secType, contract.currency):
+        return False
+    if fields.get("secId"):
+        return True  # nothing that is told with a position says what it would be
+    month, theirs = fields.get("lastTradeDateOrContractMonth", ""), _month_of(contract)
+    if not (month.startswith(theirs) or theirs.startswith(month)):
+        return False
+    if fields.get("localSymbol"):
+        return bool(fields["localSymbol"] == contract.localSymbol)
+    return bool(fields["symbol"].casefold() == contract.symbol.casefold())
+
+
+def _month_of(contract: Any) -> str:
+    """What a contract's month or day begins with; TWS writes a time of day behind some."""
+    return str(contract.lastTradeDateOrContractMonth).partition(" ")[0]
+
+
 def symbol_of(contract: Any, settings: Mapping[str, Any]) -> str:
     """Name a contract that the map does not: EURUSD, AAPL, ES 202512."""
     if contract.secType == "CASH":

@@ -1,5 +1,7 @@
 """What IBKR says of contracts: of those that symbols mean, and of those that positions are in."""
 
+import asyncio
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -7,7 +9,7 @@ from ib_async.contract import Contract
 
 from brokers.base import ReadFailed, Rejected
 from brokers.budgets import Rank
-from brokers.ibkr.contracts import BadSymbolError
+from brokers.ibkr.contracts import BadSymbolError, could_mean
 from brokers.ibkr.ear import AnswerError
 from brokers.ibkr.orders import contract_of
 from brokers.ibkr.session import Session
@@ -81,6 +83,27 @@ def _con_id_of(session: Session, position_id: str, entry_id: str) -> int:
         said = f"no position is named, and its entry is in none of today's lists; {CLOSE_THERE}"
         raise Rejected(Code.NO_POSITION, said)
     return entry.con_id
+
+
+async def learn_names(session: Session, contracts: Iterable[Contract]) -> None:
+    """Learn which of the map's symbols mean these contracts. Only those that could are asked about,
+    before entries leave: an exit may be waiting for it. Raises ReadFailed."""
+    settings = session.place.settings
+    wanted = {
+        symbol
+        for contract in contracts
+        if contract.conId not in session.details
+        for symbol in could_mean(contract, settings)
+        if symbol not in session.details and symbol not in session.unknown
+    }
+    await asyncio.gather(*(_learn(session, symbol) for symbol in sorted(wanted)))
+
+
+async def _learn(session: Session, symbol: str) -> None:
+    try:
+        await details_of(session, symbol, Rank.LOOKUP)
+    except Rejected:
+        session.unknown.add(symbol)
 
 
 async def _asked(

@@ -177,6 +177,10 @@ class Ear:
         if (line := self.lines.get(reqId)) is not None:
             line.tick(tickType, price)
 
+    def tickSize(self, reqId: int, tickType: int, size: float) -> None:
+        if (line := self.lines.get(reqId)) is not None:
+            line.stands()
+
     def rerouteMktDataReq(self, reqId: int, conId: int, exchange: str) -> None:
         """A CFD's prices are those of what stands behind it: TWS wants to be asked for that."""
         if (line := self.lines.get(reqId)) is not None:

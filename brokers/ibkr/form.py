@@ -45,6 +45,7 @@ FORM = Form(
             "Where TWS or IB Gateway listens for API clients; its owner logs it in.",
             SettingKind.HOST,
             required=True,
+            while_open=WhileOpen.FREE,  # IBKR has each number once, through whichever gateway
         ),
         Setting(
             "port",
@@ -54,6 +55,7 @@ FORM = Form(
             default=DEFAULT_PORT,
             least=1,
             most=65535,
+            while_open=WhileOpen.FREE,
         ),
         Setting(
             "client_id",

@@ -1,20 +1,21 @@
 """The orders that this process knows of, over all its connections, and what they tell.
 
-Live ones and as many ended ones as 10,000 records leave room for. Of the others only that they have
-been told is kept: today's lists have them again each minute. Who wants one asks the broker, and
-pins it meanwhile.
+Live ones and as many ended ones as the process has room for (brokers/room.py). Of the others only
+that they have been told is kept: today's lists have them again each minute. Who wants one asks the
+broker, and pins it meanwhile.
 """
 
 import asyncio
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from weakref import ref
 
 from brokers.ibkr.records import ENTRY, STOP, TARGET, Fill, Record, levels_report
 from brokers.messages import OrderReport, ReportKind
 from brokers.news import News
+from brokers.room import ROOM, Room, this_loop
 
-MOST_RECORDS = 10_000
 MOST_NAMES = 10_000  # of contracts
 MOST_GONE = 200_000  # numbers of 8 bytes: a day's ended orders
 LEVELS_TOGETHER = 0.02  # seconds in which a position's stop and target are told as one
@@ -23,11 +24,13 @@ OrderKey = tuple[str, int, int]
 
 
 class Ledger:
-    """Records by client order id and leg, and by IBKR's own numbers."""
+    """Records by client order id and leg, and by IBKR's own numbers. All of it belongs to the event
+    loop that it was made on."""
 
-    def __init__(self, news: News, most: int = MOST_RECORDS) -> None:
+    def __init__(self, news: News, room: Room = ROOM) -> None:
         self.news = news
-        self._most = most
+        self._share = room.share(self)
+        self._loop = ref(loop) if (loop := this_loop()) else None
         self._live: OrderedDict[Key, Record] = OrderedDict()
         self._ended: OrderedDict[Key, Record] = OrderedDict()
         self._orders: dict[OrderKey, Record] = {}
@@ -41,6 +44,11 @@ class Ledger:
 
     def __len__(self) -> int:
         return len(self._live) + len(self._ended)
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """Where records may be dropped; None where it is no more."""
+        return self._loop() if self._loop else None
 
     def get(self, connection_id: str, client_order_id: str, leg: str = ENTRY) -> Record | None:
         """Return what is known of an order."""
@@ -92,6 +100,7 @@ class Ledger:
         """Drop a record: it never left, or its room is needed."""
         self._live.pop(record.key, None)
         self._ended.pop(record.key, None)
+        self._share.count(len(self))
         self._levels_told.pop(record.key[:2], None)
         key = (record.connection_id, record.client_id, record.order_id)
         if self._orders.get(key) is record:
@@ -216,16 +225,24 @@ class Ledger:
         yield from self._live.values()
 
     def _make_room(self) -> None:
-        while len(self) > self._most:
-            free = (r for r in self._all() if not self._pinned[r.key[:2]])
-            leaving = next(free, None)
-            if leaving is None:
-                break
-            if leaving.ended is not None:
-                self._gone[hash(leaving.key)] = None
-                if len(self._gone) > MOST_GONE:
-                    self._gone.popitem(last=False)
-            self.forget(leaving)
+        self._share.count(len(self))
+        self._share.make_room()
+
+    def drop(self, *, ended: bool) -> bool:
+        """Let the oldest leave: of the ended ones, or of all. Never one that is pinned, nor the one
+        that has just come, which may be about to be sent."""
+        newest = next(reversed(self._live.values()), None)
+        of = self._ended.values() if ended else self._all()
+        free = (r for r in of if r is not newest and not self._pinned[r.key[:2]])
+        leaving = next(free, None)
+        if leaving is None:
+            return False
+        if leaving.ended is not None:
+            self._gone[hash(leaving.key)] = None
+            if len(self._gone) > MOST_GONE:
+                self._gone.popitem(last=False)
+        self.forget(leaving)
+        return True
 
 
 def state_of(record: Record) -> tuple[object, ...]:

@@ -27,12 +27,18 @@ class Line:
         self.error: BrokerError | None = None
         self.reroute: Callable[[int, str], None] = lambda con_id, exchange: None
         self._sides: dict[int, Decimal | None] = {}
+        self._told_at = market_now()
 
     def tick(self, kind: int, price: float) -> None:
         """Take one side's price."""
+        self._told_at = market_now()
         if kind in (BID, ASK):
             self._sides[kind] = (parse.exact(price) or Decimal(0)) if price > 0 else None
             self._stir(self)
+
+    def stands(self) -> None:
+        """Something else of this contract was told: its market is open."""
+        self._told_at = market_now()
 
     def refused(self, number: int, text: str) -> None:
         """TWS will tell no prices, or has ended them."""
@@ -52,11 +58,14 @@ class Line:
 
     @property
     def quote(self) -> Quote | None:
-        """The top of book; None while a side is empty, or the two do not belong together."""
+        """The top of book; None while a side is empty, or the two do not belong together.
+
+        It is of when TWS last told anything of the contract: where a market has closed the last
+        prices stay, and are none of now."""
         bid, ask = self._sides.get(BID), self._sides.get(ASK)
         if bid is None or ask is None or bid > ask:  # crossed: the other side comes next
             return None
-        return Quote(self._pair, bid, ask, market_now())
+        return Quote(self._pair, bid, ask, self._told_at)
 
 
 class Lines(dict[int, Line]):

@@ -124,13 +124,13 @@ def require_own(session: Session, record: Record) -> None:
 
 async def until(session: Session, client: TwsClient, record: Record, is_told: Any) -> None:
     """Wait until `is_told`. Raises OutcomeUnknown when the line ends or nothing comes."""
-    changed = asyncio.Event()
+    session.garbage, changed = "", asyncio.Event()
     end = session.ledger.watch(record, changed.set)
     try:
         async with asyncio.timeout(session.pace.reply):
             while not is_told():
                 if not client.alive:
-                    raise OutcomeUnknown(Code.REPLY_LOST, "the line was cut")
+                    raise OutcomeUnknown(Code.REPLY_LOST, session.garbage or "the line was cut")
                 changed.clear()
                 await changed.wait()
     except TimeoutError as error:
@@ -142,7 +142,6 @@ async def until(session: Session, client: TwsClient, record: Record, is_told: An
 
 async def _outcome(session: Session, client: TwsClient, record: Record) -> list[OrderReport]:
     """Wait for the broker's word. Raises Rejected or OutcomeUnknown."""
-    session.garbage = ""
     try:
         await until(session, client, record, lambda: _decided(record) or _doubted(session, record))
         if not _decided(record):  # the broker is asked what it has

@@ -12,13 +12,14 @@ from brokers.budgets import Rank
 from brokers.ibkr import parse
 from brokers.ibkr.absence import require_proof
 from brokers.ibkr.contracts import listed
-from brokers.ibkr.details import details_of
+from brokers.ibkr.details import details_of, learn_names
 from brokers.ibkr.ear import POSITIONS, TIME, VALUES, AnswerError
 from brokers.ibkr.forgotten import forgotten
 from brokers.ibkr.hearing import COMMISSION_PATIENCE
 from brokers.ibkr.others import is_foreign, resting_order, their_exits
 from brokers.ibkr.records import ENTRY, STOP, TARGET, Record, levels_report
 from brokers.ibkr.session import Session
+from brokers.ibkr.snapshots import Snapshot
 from brokers.messages import (
     AccountState,
     BrokerOrder,
@@ -80,36 +81,34 @@ async def positions(session: Session) -> list[BrokerPosition]:
     An exit may be waiting for it (`ExitSafety.OCA`): nothing that it needs stands behind entries.
     """
     await session.ready()
-    await _learn_names(session)
     client = session.client
     found = await _asked(session, lambda client, _: client.reqPositions(), POSITIONS, Rank.LOOKUP)
     await session.say(client, lambda client: client.cancelPositions(), Rank.LOOKUP)
-    held: dict[int, BrokerPosition] = {}
-    for number, contract, quantity, cost in found:
-        if number != session.place.account:
-            continue
-        exact = parse.exact(quantity) or Decimal(0)
-        held.pop(contract.conId, None)  # told again: the later word counts
-        if exact:
-            name = session.name_of(contract)
-            average = parse.exact(cost) or Decimal(0)
-            held[contract.conId] = parse.position(name, contract, exact, average)
+    mine = (one[1:] for one in found if one[0] == session.place.account)
+    last = {contract.conId: (contract, *sums) for contract, *sums in mine}  # the later word counts
+    held = [one for one in last.values() if parse.exact(one[1])]
+    await learn_names(session, (one[0] for one in held))
     levels = [
         record
         for record in session.ledger.of(session.place.connection_id)
         if record.leg != ENTRY and record.live and record.accepted
     ]
-    return [_with_levels(position, levels) for position in held.values()]
+    return [_with_levels(_position(session, *one), levels) for one in held]
+
+
+def _position(session: Session, contract: Any, quantity: Any, cost: Any) -> BrokerPosition:
+    exact, average = parse.exact(quantity) or Decimal(0), parse.exact(cost) or Decimal(0)
+    return parse.position(session.name_of(contract), contract, exact, average)
 
 
 async def open_orders(session: Session) -> list[BrokerOrder]:
     """Read every order that rests, whoever placed it; stops and targets stand with their entry."""
     await session.ready()
-    await _learn_names(session)
     snapshot = await session.snapshot()
     if gap := next((one[0] for one in snapshot.open if len(one) == 1), None):
         log.warning("ibkr: somebody else's order is not understood: %r", gap)  # not theirs to read
         raise ReadFailed(Code.BROKER_UNREACHABLE, "somebody else's order cannot be read")
+    await learn_names(session, _theirs(session, snapshot))
     executed = {one[0]: one[1] for one in snapshot.open if len(one) == 2}
     told: dict[int, BrokerOrder] = {}
     for contract, order, state in (one for one in snapshot.open if len(one) == 3):
@@ -208,14 +207,11 @@ def _family(session: Session, client_order_id: str) -> list[Record]:
     return [r for leg in (ENTRY, STOP, TARGET) if (r := session.ledger.get(*of, leg)) is not None]
 
 
-async def _learn_names(session: Session) -> None:
-    """Learn which contracts the map's symbols mean, so that what is held is named by it."""
-    for symbol in session.place.settings.get("symbols") or ():
-        if symbol not in session.details and symbol not in session.unknown:
-            try:
-                await details_of(session, symbol, Rank.LOOKUP)
-            except Rejected:
-                session.unknown.add(symbol)
+def _theirs(session: Session, snapshot: Snapshot) -> list[Any]:
+    """The contracts of orders that somebody else has placed on the account: ours have a name."""
+    mine = ("", session.place.account)
+    told = (one for one in snapshot.open if len(one) == 3 and one[1].account in mine)
+    return [contract for contract, order, _ in told if not parse.parts_of(order.orderRef)]
 
 
 async def _told(session: Session, records: Iterable[Record]) -> None:

@@ -24,11 +24,12 @@ from brokers.ibkr.day import offset_of, zone_of
 from brokers.ibkr.ear import TIME, Ear
 from brokers.ibkr.hearing import Hearing
 from brokers.ibkr.ledger import Ledger
+from brokers.ibkr.nonsense import quotable
 from brokers.ibkr.pace import Pace
 from brokers.ibkr.place import Place
 from brokers.ibkr.questions import Questions
 from brokers.ibkr.snapshots import Readings, Snapshot
-from brokers.ibkr.wire import TwsClient, open_line, quotable
+from brokers.ibkr.wire import TwsClient, open_line
 from common.codes import Code
 
 log = logging.getLogger(__name__)
@@ -119,10 +120,8 @@ class Session:
             raise ReadFailed(*self._why)
 
     async def snapshot(self) -> Snapshot:
-        """Read open, ended and executed orders anew. Who asks before it is sent shares it.
-
-        Raises ReadFailed.
-        """
+        """Read open, ended and executed orders anew; who asks before it is sent shares it. Raises
+        ReadFailed."""
         return await self._readings.fresh()
 
     def want_sync(self) -> None:
@@ -180,7 +179,8 @@ class Session:
     def on_garbage(self, raw: str) -> None:
         """Something could not be read: it may have been about any order."""
         log.warning("ibkr: not understood: %r", raw)
-        self.garbage = quotable(raw, self.place.account)
+        accounts = self._client.told_accounts if self._client else []
+        self.garbage = quotable(raw, self.place, accounts, self.ledger)
         self.want_sync()
         self.ledger.wake_all(self.place.connection_id)
 

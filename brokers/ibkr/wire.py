@@ -35,13 +35,6 @@ REF_AT = {OPEN_ORDER: 23, "101": 22}  # where an order's reference stands, in op
 RAW_LENGTH = 500  # characters of what cannot be read that are kept
 
 
-def quotable(raw: str, account: str) -> str:
-    """Return what an account's owner may read of a message that makes no sense: all of it where it
-    names his account. Another may be of somebody else's, for a login has several; the log has it.
-    """
-    return raw if account in raw.split("|") else "a message makes no sense (the log has it)"
-
-
 class HalfSentError(ConnectionError):
     """The kernel took only a part; the line was cut, so that the rest never leaves."""
 
@@ -83,6 +76,7 @@ class TwsClient(Client):  # type: ignore[misc]
         self.decoder = TwsDecoder(wrapper, 0)
         self.conn.connectAsync = self._dial  # the library's would dial a name, wherever it leads
         self._held: list[bytes] | None = None
+        self._was_cut = False
         self.greeted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def _dial(self, host: str, port: int) -> None:
@@ -93,6 +87,19 @@ class TwsClient(Client):  # type: ignore[misc]
         if not self.serverVersion():
             self.greeting += data
         super()._onSocketHasData(data)
+
+    def _onSocketDisconnected(self, message: str) -> None:
+        """The line has ended. Where that was in the middle of a message, half of it is all that was
+        said of whatever it was about. Source: `Client._onSocketHasData`."""
+        if self.isReady() and not self._was_cut and (half := self._data[4:]):
+            text = half.decode(errors="backslashreplace").replace("\0", "|")
+            self.wrapper.unreadable(text[:RAW_LENGTH])
+        super()._onSocketDisconnected(message)
+
+    @property
+    def told_accounts(self) -> list[str]:
+        """The login's accounts, also of a line that ends right now."""
+        return list(self._accounts)
 
     def startApi(self) -> None:
         """TWS has greeted: the introduction waits until the gateway's budget has room for it."""
@@ -152,7 +159,7 @@ class TwsClient(Client):  # type: ignore[misc]
 
     def cut(self) -> None:
         """End the connection by a reset: unsent bytes are dropped on both sides."""
-        transport = self.conn.transport
+        self._was_cut, transport = True, self.conn.transport
         if transport is None:
             return
         sock = transport.get_extra_info("socket")

@@ -31,10 +31,13 @@ from brokers.mt5.lane import Job, NoAnswer, Turn
 from brokers.mt5.proofs import server_of
 from brokers.mt5.session import MAIN, Place
 from brokers.mt5.trading import Desk, is_exit
+from brokers.room import ROOM, Room
+from common.clocks import machine_time
 from common.codes import Code
 
 __all__ = ["FORM", "Mt5Adapter", "capabilities_of", "create"]
 QUOTE_SECONDS = 0.25  # between two looks at the prices of a stream
+STANDS_SECONDS = 5.0  # a price that stands is told again: whoever hears it knows that it is one
 
 
 def create() -> "Mt5Adapter":
@@ -58,8 +61,8 @@ class Mt5Adapter:
     kind = "mt5"
     form = FORM
 
-    def __init__(self, place: Place) -> None:
-        self.calls = calls.Calls(place)
+    def __init__(self, place: Place, room: Room = ROOM) -> None:
+        self.calls = calls.Calls(place, room)
 
     def capabilities(self, spec: ConnectionSpec) -> Capabilities:
         return capabilities_of(spec, self.calls.terminal.modes.get(spec.connection_id))
@@ -161,12 +164,14 @@ class Mt5Adapter:
     async def stream_quotes(
         self, spec: ConnectionSpec, symbols: Sequence[str]
     ) -> AsyncIterator[Quote]:
-        """Tell ticks within a quarter of a second, the latest of each symbol: it is polled."""
-        told: dict[str, Quote] = {}
+        """Tell ticks within a quarter of a second, the latest of each symbol: it is polled. One
+        that stands is told again now and then."""
+        told: dict[str, tuple[Quote, float]] = {}
         while True:
             for quote in await self.calls.read(spec, partial(reads.quotes, symbols=symbols)):
-                if told.get(quote.symbol) != quote:
-                    told[quote.symbol] = quote
+                last, at = told.get(quote.symbol, (None, 0.0))
+                if last != quote or machine_time() - at >= STANDS_SECONDS:
+                    told[quote.symbol] = quote, machine_time()
                     yield quote
             await asyncio.sleep(QUOTE_SECONDS)
 

@@ -13,6 +13,7 @@ from brokers.mt5.library import Library
 from brokers.mt5.proofs import Away
 from brokers.mt5.session import Place, Terminal
 from brokers.mt5.trading import Desk
+from brokers.room import ROOM, Room
 from common.clocks import machine_time
 from common.codes import Code
 
@@ -27,9 +28,9 @@ SAID_AS_IT_IS = frozenset({
 class Calls:
     """One terminal, the thread of its calls and the process of its package."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, room: Room = ROOM) -> None:
         self.library = Library()
-        self.terminal = Terminal(self.library, place)
+        self.terminal = Terminal(self.library, place, room)
         self.open: set[str] = set()  # connections that called, and were not let go of since
         self._lane = Lane()
 

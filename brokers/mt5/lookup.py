@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Any
 
 from brokers.base import ReadFailed
-from brokers.messages import ConnectionSpec, OrderReport
+from brokers.messages import ConnectionSpec, OrderReport, ReportKind
 from brokers.mt5 import parse
 from brokers.mt5.constants import State
 from brokers.mt5.names import magic_of
@@ -23,6 +23,7 @@ HORIZON = timedelta(days=30)
 ZONES = timedelta(days=1)  # servers' clocks are within it of UTC
 LATE = timedelta(minutes=30)  # executions are told that much after they happened, or earlier
 SETTLE_SECONDS = 10.0
+ENDED = frozenset({ReportKind.CANCELLED, ReportKind.EXPIRED, ReportKind.REJECTED})
 
 
 def settle_seconds(spec: ConnectionSpec) -> float:
@@ -64,6 +65,7 @@ def find(
     ]
     if not rests and not past:
         _be_sure(terminal, spec, client_order_id)
+        terminal.names.ended(client_order_id)
         return None
     if any(order.state == State.STARTED for order in rests):
         raise ReadFailed(Code.BROKER_UNREACHABLE, "the server has not taken it yet")
@@ -74,6 +76,13 @@ def find(
         told += parse.order_reports(
             read, client_order_id, order, deals, rests=order.ticket not in ended
         )
+    return _noted(terminal, client_order_id, told)
+
+
+def _noted(terminal: Terminal, client_order_id: str, told: list[OrderReport]) -> list[OrderReport]:
+    """What is told of an order; one that came to nothing need not be remembered."""
+    if told and told[-1].kind in ENDED and not any(report.fills for report in told):
+        terminal.names.ended(client_order_id)
     return told
 
 
@@ -86,7 +95,7 @@ def _be_sure(terminal: Terminal, spec: ConnectionSpec, client_order_id: str) -> 
         raise ReadFailed(Code.BROKER_UNREACHABLE, "its deal is there, its order is not yet")
     terminal.still(spec)
     wait = settle_seconds(spec)
-    away = monotonic() - terminal.sent.get(client_order_id, float("-inf"))
+    away = monotonic() - terminal.names.sent_at(client_order_id)
     if min(away, terminal.steady_seconds()) < wait:
         raise ReadFailed(Code.BROKER_UNREACHABLE, "too soon: the terminal may not have heard yet")
 
@@ -122,7 +131,8 @@ def about(
     past = terminal.rows(terminal.mt.history_orders_get, count=lambda: 0, ticket=ticket)
     for order in past[:1]:
         deals = terminal.deals_of(ticket=ticket)
-        return parse.order_reports(read, client_order_id, order, deals, rests=False)
+        told = parse.order_reports(read, client_order_id, order, deals, rests=False)
+        return _noted(terminal, client_order_id, told)
     return []
 
 

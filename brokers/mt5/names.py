@@ -7,15 +7,19 @@ do: a look-up is not told it, and another installation on the same account has t
 """
 
 import re
+import threading
 from collections import OrderedDict
+from dataclasses import dataclass
 from hashlib import sha256
+from time import monotonic
 
 from brokers.mt5.constants import COMMENT_LENGTH
+from brokers.room import ROOM, Room
 
 _OURS = 1 << 52  # the top bit of 53: what an integer keeps even where it passes through a double
 _ID = re.compile(r"[a-z0-9]{4,18}", re.ASCII)
 WHOLE = 18  # the length of an id
-KEPT = 10_000
+IDLE_SECONDS = 3600.0  # what lives is asked about with each poll
 
 
 def magic_of(client_order_id: str) -> int:
@@ -35,20 +39,51 @@ def comment_of(client_order_id: str) -> str:
     return client_order_id[:COMMENT_LENGTH]
 
 
-class Names:
-    """Which id a magic number stands for, where the comment does not say it any more."""
+@dataclass(eq=False, slots=True)
+class Record:
+    """One order. sent_at: time.monotonic() when it may have left this process; asked_at: when its
+    name was last wanted."""
 
-    def __init__(self) -> None:
-        self._known: OrderedDict[int, str] = OrderedDict()
+    name: str
+    sent_at: float = float("-inf")
+    asked_at: float = 0.0
+
+
+class Names:
+    """The orders that this process has met: which id a magic number stands for, where the comment
+    does not say it any more, and when it left. They share the process's room (brokers/room.py):
+    first those leave that certainly came to nothing, or that nobody has asked about for an hour."""
+
+    def __init__(self, room: Room = ROOM) -> None:
+        self._share, self._lock = room.share(self), threading.Lock()
+        self._known: OrderedDict[int, Record] = OrderedDict()  # by magic, as they are asked about
+        self._ended: OrderedDict[int, Record] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._known) + len(self._ended)
 
     def keep(self, client_order_id: str) -> int:
         """Remember an id and return its magic number."""
+        return self._keep(client_order_id)
+
+    def leaves(self, client_order_id: str) -> None:
+        """An order is about to leave."""
+        self._keep(client_order_id, monotonic())
+
+    def ended(self, client_order_id: str) -> None:
+        """Nothing came of an order, or will: refused, never sent, not there, or cancelled whole."""
         magic = magic_of(client_order_id)
-        self._known[magic] = client_order_id
-        self._known.move_to_end(magic)
-        while len(self._known) > KEPT:
-            self._known.popitem(last=False)
-        return magic
+        with self._lock:
+            if one := self._known.pop(magic, None):
+                self._ended[magic] = one
+
+    def sent_at(self, client_order_id: str) -> float:
+        """Return when an order may have left, by time.monotonic(); minus infinity: not from here,
+        as far as that is remembered."""
+        magic = magic_of(client_order_id)
+        with self._lock:
+            one = self._known.get(magic) or self._ended.get(magic)
+            return one.sent_at if one else float("-inf")
 
     def read(self, magic: int, comment: str) -> str:
         """Return the client order id of an order, deal or position; '' if it is not known.
@@ -61,6 +96,41 @@ class Names:
         for word in _ID.findall(comment):
             if magic_of(word) == magic:
                 return str(word)
-        if magic in self._known:  # what is asked about lives: what has ended is forgotten first
-            self._known.move_to_end(magic)
-        return self._known.get(magic, "")
+        with self._lock:
+            one = self._take(magic)
+            if one is None:
+                return ""
+            one.asked_at, self._known[magic] = monotonic(), one  # what is asked about lives
+            return one.name
+
+    def drop(self, *, ended: bool) -> bool:
+        """Let the oldest leave; never the one that was asked about last, which may be being sent.
+        Of what is not `ended` the one that nobody has asked about for longest."""
+        with self._lock:
+            oldest = next(iter(self._known.values()), None)
+            is_idle = oldest is not None and monotonic() - oldest.asked_at > IDLE_SECONDS
+            if self._ended:
+                self._ended.popitem(last=False)
+            elif len(self._known) > 1 and (is_idle or not ended):
+                self._known.popitem(last=False)
+            else:
+                return False
+            self._share.count(len(self))
+            return True
+
+    @property
+    def loop(self) -> None:
+        """They may be dropped on any thread."""
+
+    def _keep(self, client_order_id: str, sent_at: float = float("-inf")) -> int:
+        magic = magic_of(client_order_id)
+        with self._lock:
+            one = self._take(magic) or Record(client_order_id)
+            one.sent_at = max(one.sent_at, sent_at)
+            one.asked_at, self._known[magic] = monotonic(), one
+            self._share.count(len(self))
+        self._share.make_room()
+        return magic
+
+    def _take(self, magic: int) -> Record | None:
+        return self._known.pop(magic, None) or self._ended.pop(magic, None)

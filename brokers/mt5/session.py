@@ -19,6 +19,7 @@ from brokers.mt5.names import Names
 from brokers.mt5.parse import mode_of
 from brokers.mt5.proofs import Away, Proofs, login_of, server_of
 from brokers.mt5.server_time import ServerTime, read_zone
+from brokers.room import ROOM, Room
 from common.codes import Code
 
 # How long `initialize` and `login` may take: less than a read may. A terminal that starts more
@@ -44,11 +45,10 @@ class Place:
 class Terminal:
     """One terminal and the accounts that take turns in it. mt: the package's functions."""
 
-    def __init__(self, library: Library, place: Place) -> None:
+    def __init__(self, library: Library, place: Place, room: Room = ROOM) -> None:
         self.mt, self._place = library, place
-        self.names = Names()
+        self.names = Names(room)
         self.modes: dict[str, PositionMode] = {}  # as seen, by connection
-        self.sent: dict[str, float] = {}  # client order id -> when, for look-ups soon after
         self._times: dict[tuple[str, str], ServerTime] = {}
         self._symbols: dict[tuple[int, str], tuple[float, Lots]] = {}
         self._steady: tuple[int, float] | None = None

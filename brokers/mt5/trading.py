@@ -7,7 +7,6 @@ the server's word counts.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from time import monotonic
 from typing import Any
 
 from brokers.base import (
@@ -41,7 +40,6 @@ from brokers.mt5.session import Terminal
 from common.codes import Code
 
 BY_STEPS = frozenset({Code.VOLUME_INVALID, Code.STOPS_INVALID, Code.ORDER_TYPE_UNSUPPORTED})
-KEPT = 10_000
 
 
 def is_exit(request: OrderRequest) -> bool:
@@ -70,8 +68,9 @@ class Desk:
             result = self._send(
                 words, partial(guard, request), request.send_by or None, request.client_order_id
             )
-        except Rejected as error:
-            if error.code in BY_STEPS:
+        except (NotSent, Rejected) as error:
+            self.terminal.names.ended(request.client_order_id)
+            if isinstance(error, Rejected) and error.code in BY_STEPS:
                 self.terminal.forget_symbol(info, request.symbol)
             raise
         known = self._known(info, request.client_order_id, result.order)
@@ -203,7 +202,7 @@ class Desk:
         self.terminal.still(self.spec)
         self.job.about_to_send()
         if name:
-            self._note(name)
+            self.terminal.names.leaves(name)
         guard()
         result = mt.order_send(words, before=send_by)
         if result is None:
@@ -219,12 +218,6 @@ class Desk:
         except BrokerError as error:
             raise OutcomeUnknown(Code.REPLY_LOST, f"taken, but {error.detail}") from error
         return result
-
-    def _note(self, name: str) -> None:
-        sent = self.terminal.sent
-        sent[name] = monotonic()
-        while len(sent) > KEPT:
-            del sent[next(iter(sent))]
 
     # ---- what came of it ------------------------------------------------------------------
     def _known(self, info: Any, name: str, ticket: int) -> list[OrderReport]:

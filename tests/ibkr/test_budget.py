@@ -5,6 +5,8 @@ from collections.abc import Awaitable
 from dataclasses import replace
 from decimal import Decimal
 
+import pytest
+
 from brokers.base import NotSent
 from brokers.budgets import Rank, Rate, budget_for
 from brokers.ibkr.calls import IbkrAdapter
@@ -12,6 +14,7 @@ from brokers.ibkr.pace import MOST_MESSAGES, RATE
 from brokers.messages import ModifyRequest
 from common.clocks import machine_time
 from common.codes import Code
+from tests.doubles.tws.wire import by_hand
 from tests.ibkr.cast import QUICK, Stage, adapter, exit_of, limit, played, protected
 
 ID = "abc00000000000001"
@@ -96,6 +99,36 @@ async def test_what_an_exit_waits_to_know_is_read_before_entries_leave(stage: St
     for one in entries:
         one.cancel()
     await asyncio.gather(*entries, return_exceptions=True)
+
+
+@pytest.mark.parametrize("read", ["positions", "open_orders"])
+def test_what_an_exit_waits_for_asks_of_the_map_only_what_names_what_is_there(read: str) -> None:
+    """A map of 300 symbols kept the gateway's line, and all its entries, busy for seven seconds."""
+
+    @played
+    async def test(stage: Stage) -> None:
+        others = {f"X{n}": {"secType": "STK", "currency": "USD"} for n in range(300)}
+        apple = {"APPLE": {"secType": "STK", "symbol": "AAPL", "currency": "USD"}}
+        spec = replace(stage.spec, settings={**stage.spec.settings, "symbols": {**others, **apple}})
+        stage.venue.give(stage.venue.accounts[0], "AAPL", "5", "180")
+        stage.venue.give(stage.venue.accounts[0], "IBUS500", "1", "5000")  # in no map
+        apples = stage.venue.security("AAPL").con_id
+        owns = by_hand(1, apples, "SELL", Decimal(5), stage.venue.accounts[0])
+        stage.venue.place(0, replace(owns, kind="LMT", limit="500"))
+        budget = Counted(f"ibkr 127.0.0.1:{stage.tws.port}", RATE)
+        stage.adapter = adapter(budget, replace(QUICK, ping=60.0))
+        await stage.adapter.connect(spec)
+        budget.asked.clear()
+        told = await getattr(stage.adapter, read)(spec)
+        assert "APPLE" in {one.symbol for one in told}
+        assert {one.symbol for one in told} <= {"APPLE", "IBUS500"}
+        lists = 2 if read == "positions" else 3
+        assert budget.asked == [(1, Rank.LOOKUP)] * (lists + 1)  # and one contract
+        budget.asked.clear()
+        await getattr(stage.adapter, read)(spec)
+        assert budget.asked == [(1, Rank.LOOKUP)] * lists
+
+    test()
 
 
 @played

@@ -7,6 +7,7 @@ from decimal import Decimal
 from brokers.ibkr.ledger import Ledger
 from brokers.messages import CancelRequest, OrderReport, ReportKind
 from brokers.news import News
+from brokers.room import Room
 from tests.ibkr.cast import CONNECTION, PATIENCE, Stage, limit, order, played
 
 ID = "abc00000000000001"
@@ -14,7 +15,7 @@ ID = "abc00000000000001"
 
 def test_memory_is_bounded_and_ended_orders_go_first() -> None:
     async def play() -> None:
-        ledger = Ledger(News(), most=3)
+        ledger = Ledger(News(), Room(3))
         for n in range(3):
             ledger.make("c1", f"abcd{n}", "")
         ended = ledger.get("c1", "abcd1")
@@ -35,7 +36,7 @@ def test_memory_is_bounded_and_ended_orders_go_first() -> None:
 async def test_what_had_to_leave_is_asked_of_the_gateway(stage: Stage) -> None:
     await stage.adapter.connect(stage.spec)
     ledger = stage.session.ledger
-    ledger._most = 4
+    ledger._share = Room(4).share(ledger)
     ids = [f"abc000000000001{n:02d}" for n in range(8)]
     for one in ids:
         await stage.submit(order(one))
@@ -67,7 +68,7 @@ async def test_what_had_to_leave_is_asked_of_the_gateway(stage: Stage) -> None:
 @played
 async def test_a_correction_of_what_had_to_leave_is_told(stage: Stage) -> None:
     await stage.adapter.connect(stage.spec)
-    stage.session.ledger._most = 1
+    stage.session.ledger._share = Room(1).share(stage.session.ledger)
     await stage.submit(order())
     await stage.heard(ReportKind.FILLED)
     await stage.submit(order("abc00000000000002"))

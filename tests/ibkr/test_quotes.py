@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 
@@ -9,6 +10,7 @@ import pytest
 
 from brokers.base import ReadFailed
 from brokers.ibkr import quotes
+from brokers.ibkr.lines import ASK, BID, Line
 from common.codes import Code
 from tests.ibkr.cast import PATIENCE, Stage, played
 
@@ -40,6 +42,23 @@ def test_the_top_of_book_now_and_heard_for_a_while(monkeypatch: pytest.MonkeyPat
         assert now() is None
 
     test()
+
+
+def test_a_price_is_of_when_anything_was_told_of_its_contract(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where a market has closed the last prices stay in TWS: they are none of now."""
+    friday = datetime(2026, 11, 20, 21, 59, tzinfo=UTC)
+    clock = [friday]
+    monkeypatch.setattr("brokers.ibkr.lines.market_now", lambda: clock[0])
+    line = Line("EURUSD", "EUR/USD", EURUSD, lambda _: None)
+    line.tick(BID, 1.1)
+    line.tick(ASK, 1.1002)
+    clock[0] = friday + timedelta(seconds=30)
+    line.stands()  # a size has changed
+    clock[0] = friday + timedelta(hours=40)
+    assert line.quote is not None
+    assert line.quote.time == friday + timedelta(seconds=30)
 
 
 def test_a_line_is_given_back_when_nobody_has_asked_for_long(

@@ -88,7 +88,7 @@ async def test_what_the_kernel_does_not_take_whole_never_leaves_later(stage: Sta
     for n, (request, outcome) in enumerate(
         [(order(), NotSent), (protected("abc00000000000003"), OutcomeUnknown)]
     ):
-        await stage.adapter.positions(stage.spec)  # its contract is known then
+        await stage.adapter.instruments(stage.spec)  # its contract is known then
         brim.fills = True
         with pytest.raises(outcome):
             await stage.submit(request)

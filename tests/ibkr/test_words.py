@@ -19,8 +19,9 @@ from common.codes import Code
 EUR = Contract(secType="CASH", symbol="EUR", currency="USD", exchange="IDEALPRO", conId=5)
 ES = Contract(
     secType="FUT", symbol="ES", currency="USD", multiplier="50", conId=6,
-    lastTradeDateOrContractMonth="20261218",
+    lastTradeDateOrContractMonth="20261218", localSymbol="ESZ6",
 )  # fmt: skip
+APPLE = Contract(secType="STK", symbol="AAPL", currency="USD", conId=265598, localSymbol="AAPL")
 
 
 def record(**changed: object) -> Record:
@@ -258,6 +259,36 @@ def test_names_of_contracts_that_the_map_does_not_have() -> None:
     assert named == ["EURUSD", "ES 202612", "AAPL"]
     assert contracts.listed({"symbols": {"AAPL": {}}}) == ("AAPL",)
     assert "EURUSD" in contracts.listed({})
+
+
+@pytest.mark.parametrize(
+    ("symbol", "said", "contract", "may"),
+    [
+        ("EUR/USD", {}, EUR, True),
+        ("EURUSD", "CFD", EUR, False),
+        ("EURGBP", {}, EUR, False),
+        ("FRONT", {"secType": "FUT", "symbol": "ES", "exchange": "CME", "currency": "USD"},
+         ES, True),
+        ("ES 202612", {}, ES, True),
+        ("ES-20261218", {}, ES, True),  # which of the month's days it is says IBKR
+        ("ES 202703", {}, ES, False),
+        ("FRONT", {"secType": "FUT", "exchange": "CME", "currency": "USD", "localSymbol": "ESZ6"},
+         ES, True),
+        ("FRONT", {"secType": "FUT", "exchange": "CME", "currency": "USD", "localSymbol": "ESH7"},
+         ES, False),
+        ("MINE", {"secType": "STK", "conId": 265598}, APPLE, True),
+        ("AAPL", {"secType": "STK", "conId": 1}, APPLE, False),
+        ("MINE", {"secType": "STK", "secIdType": "ISIN", "secId": "US0378331005"}, APPLE, True),
+        ("aapl", {"secType": "STK"}, APPLE, True),
+        ("MINE", {"secType": "STK"}, APPLE, False),
+        ("AAPL", {"secType": "OPT"}, APPLE, False),  # no contract at all
+    ],
+)  # fmt: skip
+def test_a_symbol_is_asked_about_only_where_it_may_mean_what_is_held(
+    symbol: str, said: object, contract: Contract, may: bool
+) -> None:
+    assert contracts.could_mean(contract, {"symbols": {symbol: said}}) == [symbol] * may
+    assert contracts.could_mean(contract, {}) == []
 
 
 def test_what_an_order_would_need() -> None:

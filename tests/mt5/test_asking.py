@@ -24,6 +24,7 @@ from brokers.mt5 import names
 from brokers.mt5.adapter import Mt5Adapter
 from brokers.mt5.kind import FORM, lane_of
 from brokers.registry import capabilities_of, form_of
+from brokers.room import Room
 from common.codes import Code
 from common.errors import InvalidInputError
 from tests.doubles.mt5.venue import ROOT, Venue
@@ -249,23 +250,25 @@ def test_lane_is_the_terminals() -> None:
 
 # ---- what is remembered -------------------------------------------------------------------------
 def test_names_that_nobody_asks_about_are_forgotten_first() -> None:
-    known = names.Names()
+    known = names.Names(Room(10_000))
     lives = known.keep(CID)
-    for number in range(names.KEPT - 1):
+    for number in range(9_999):
         known.keep(f"fcx{number:014d}0")
     assert known.read(lives, "from dealer") == CID  # a position that is still held
     ended = known.keep("fcxended0000000000")
-    for number in range(names.KEPT - 2):
+    for number in range(9_998):
         known.keep(f"fcy{number:014d}0")
     assert known.read(lives, "from dealer") == CID
     known.keep("fcxmore00000000000")
     assert known.read(ended, "from dealer") == ""
-    assert len(known._known) == names.KEPT == 10_000
+    assert len(known) == 10_000
 
 
 def test_sends_that_are_remembered_have_a_limit(adapter: Mt5Adapter) -> None:
-    sent = adapter.calls.terminal.sent
-    sent.update({f"fcx{number:014d}0": 0.0 for number in range(10_000)})
+    known = adapter.calls.terminal.names = names.Names(Room(100))
+    for number in range(100):
+        known.leaves(f"fcx{number:014d}0")
     run(adapter.submit(spec(), order(), no_guard))
-    assert len(sent) == 10_000
-    assert CID in sent
+    assert len(known) == 100
+    assert known.sent_at(CID) > known.sent_at("fcx000000000000990") > 0
+    assert known.sent_at("fcx000000000000000") == float("-inf")

@@ -50,7 +50,7 @@ nobody = ConnectionSpec("", "")
 assert adapter_for("mt5").capabilities(nobody).session
 assert machine_time() > 0
 assert "mt5" in polling.kinds_without_events()
-missing = set(missing) - {"brokers.dwx.terminal imports fcntl"}  # MetaTrader 4 is served on Unix
+missing = set(missing) - {"brokers.dwx.disk imports fcntl"}  # MetaTrader 4 is served on Unix
 assert not missing, missing
 print("fine")
 """

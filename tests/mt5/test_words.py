@@ -7,9 +7,10 @@ import pytest
 
 from brokers.base import BrokerError, NotSent, OutcomeUnknown, Rejected
 from brokers.messages import OrderType, PositionMode, ReportKind, Side, TimeInForce
-from brokers.mt5 import codes, names, orders
+from brokers.mt5 import codes, orders
 from brokers.mt5.lots import Lots, decimal, level, pair_of
 from brokers.mt5.names import Names, is_ours, magic_of
+from brokers.room import Room
 from common.codes import Code
 from execution.ids import new_client_order_id
 from tests.doubles.mt5.symbols import symbol
@@ -89,9 +90,8 @@ def test_comment_is_believed_with_its_magic_number_only() -> None:
     assert known.read(magic_of(CID), "rewritten") == CID
 
 
-def test_names_are_kept_up_to_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(names, "KEPT", 2)
-    known = Names()
+def test_names_are_kept_up_to_a_number() -> None:
+    known = Names(Room(2))
     for one in ("aaaa0", "bbbb0", "aaaa0", "cccc0"):
         known.keep(one)
     assert [known.read(magic_of(n), "") for n in ("aaaa0", "bbbb0", "cccc0")] == [

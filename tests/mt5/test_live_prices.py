@@ -1,0 +1,106 @@
+"""The whole way by live prices: the worker beside a terminal follows it, entries are sized and
+filled by its ticks, stops that we keep leave by them."""
+
+from collections.abc import Iterator
+from decimal import Decimal as D
+from functools import partial
+from typing import Any
+
+import pytest
+
+from brokers import registry
+from common.sealing import new_private_key, public_key_of
+from connections.credentials import seal_credentials
+from connections.models import ExecutionConnection, HealthStatus, SourceHealth
+from connections.sources import tell_prices
+from connections.testing import run_test
+from execution.calls import runtime
+from execution.models import Order
+from positions.models import ExecutionPosition
+from prices.selectors import latest
+from signals.models import Feed
+from tests.connections import make
+from tests.doubles.mt5.venue import Venue
+from tests.execution import cast
+from tests.execution.engine import trading
+from tests.execution.engine import until as engine_until
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+SECONDS = 40.0
+until = partial(engine_until, seconds=SECONDS)
+SAID: dict[str, Any] = {
+    "server": "Double-Demo", "server_timezone": "UTC", "settle_seconds": 0, "reply_timeout": 30,
+}  # fmt: skip
+
+
+@pytest.fixture
+def engine(transactional_db: None, venue: Venue, settings: Any) -> Iterator[runtime.Runtime]:
+    """The worker beside the terminal."""
+    private = new_private_key()
+    settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
+    settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (private,)
+    settings.FILLCAST_LOOK_EVERY_SECONDS = 0.2
+    venue.world(ticking=True)
+    venue.books(balance=10_000.0)
+    with venue.installed():
+        registry.forget()
+        with trading("mt5.main", SECONDS) as present:
+            yield present
+        registry.forget()
+
+
+@pytest.fixture
+def feed(db: None) -> Feed:
+    return make.feed()
+
+
+@pytest.fixture
+def alice(feed: Feed, engine: runtime.Runtime) -> ExecutionConnection:
+    """Her account tells its own prices. We keep its stops."""
+    sized: dict[str, Any] = {
+        "risk_percent": D(1),
+        "max_signal_age_seconds": 600,
+        "broker_holds_stops": False,
+    }
+    row = make.connection(
+        type="mt5", account="1001", settings=SAID, sealed_credentials=None,
+        preset=make.preset(**sized), health_status=HealthStatus.UNTESTED,
+    )  # fmt: skip
+    row.sealed_credentials = seal_credentials(
+        {"password": "secret"}, connection_id=row.pk, owner_id=row.owner_id
+    )
+    row.data_connection = tell_prices(row)
+    row.save()
+    make.subscription(row, feed)
+    until(lambda: row.lane in engine.lanes.held())
+    assert [one for one in run_test(row.pk) if one.result == "fail"] == []
+    until(lambda: ExecutionConnection.objects.get(pk=row.pk).health.reconciled_at is not None)
+    return row
+
+
+def test_an_entry_is_sized_by_the_terminals_tick_and_its_stop_leaves_when_that_falls(
+    alice: ExecutionConnection, feed: Feed, venue: Venue
+) -> None:
+    source = alice.data_connection_id
+    assert source is not None
+    until(lambda: latest(source))
+    venue.quote("EURUSD", 1.2, 1.2001)
+    until(lambda: latest(source)["EUR/USD"].bid == D("1.2"))
+    signal = cast.signal(feed, sl=D("1.1900"))
+    until(lambda: Order.objects.filter(leg="entry", status="FILLED").exists())
+    position = ExecutionPosition.objects.get(signal=signal)
+    # 1 % of 10,000 USD is lost over the 0.0101 from the live ask to the stop: 9,900 in steps of
+    # 1,000.
+    assert (position.quantity, position.entry_price) == (9000, D("1.2001"))
+    assert (position.price_source_id, position.sl_guardian) == (source, "ENGINE")
+
+    venue.world(connected=False)  # the terminal loses its server: what it shows is no price
+    until(lambda: SourceHealth.objects.get(pk=source).error_code == "BROKER_UNREACHABLE")
+    venue.quote("EURUSD", 1.189, 1.1891)
+    assert latest(source)["EUR/USD"].bid == D("1.2")
+    assert Order.objects.exclude(leg="entry").count() == 0
+
+    venue.world(connected=True)
+    until(lambda: ExecutionPosition.objects.get().quantity == 0, seconds=90)
+    until(lambda: SourceHealth.objects.get(pk=source).error_code == "")
+    assert len(venue.accepted()) == 2
