@@ -77,5 +77,6 @@ def _capabilities(mode: str, native_stops: bool) -> Capabilities:
         submit_many=True,
         fills_horizon=timedelta(days=3650),
         quotes=True,
+        own_prices=False,
         what_if=True,
     )

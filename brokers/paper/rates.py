@@ -1,6 +1,6 @@
 """Converting money between currencies by quoted pairs. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Protocol
 
@@ -37,6 +37,18 @@ def conversion_rate(
         if first is not None and second is not None:
             return first * second
     return None
+
+
+def pairs_between(from_currency: str, to_currency: str) -> Iterator[str]:
+    """The pairs by which `conversion_rate` finds its way between two currencies."""
+    if from_currency == to_currency:
+        return
+    ends = (from_currency, to_currency)
+    ways = [ends, *((end, cross) for cross in CROSSES for end in ends)]
+    for one, other in ways:
+        if one != other:
+            yield f"{one}/{other}"
+            yield f"{other}/{one}"
 
 
 def _pair(quotes: Mapping[str, Priced], base: str, quote: str) -> Decimal | None:

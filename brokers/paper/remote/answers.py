@@ -7,6 +7,7 @@ from typing import Any
 from brokers.base import OutcomeUnknown
 from brokers.messages import ConnectionSpec
 from brokers.paper.kind import REPLY_TIMEOUT
+from brokers.paper.remote.frames import as_it_came
 from brokers.paper.remote.link import Link
 from brokers.paper.remote.words import CALLS, ask, read_error
 from common.codes import Code
@@ -22,6 +23,7 @@ class Answer:
 
     def __init__(self, name: str, *arguments: Any) -> None:
         self._name, self._arguments = name, ask(name, arguments)
+        self._specs = [one for one in arguments if isinstance(one, ConnectionSpec)]
         self._told: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
     async def fetch(
@@ -49,6 +51,7 @@ class Answer:
         else:
             self._told.set_result(CALLS[self._name].tells.validate_python(message["told"]))
 
-    def lose(self, why: str) -> None:
+    def lose(self, why: str, came: bytes = b"") -> None:
         if not self._told.done():
-            self._told.set_exception(OutcomeUnknown(Code.REPLY_LOST, why))
+            words = as_it_came(why, came, self._specs)
+            self._told.set_exception(OutcomeUnknown(Code.REPLY_LOST, words))

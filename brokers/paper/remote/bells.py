@@ -86,7 +86,7 @@ class Bell:
             self._fault = read_error(message)
         self._rung.set()
 
-    def lose(self, why: str) -> None:
+    def lose(self, why: str, came: bytes = b"") -> None:
         self._fault = ReadFailed(Code.BROKER_UNREACHABLE, why)
         self._rung.set()
 

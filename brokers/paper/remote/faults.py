@@ -24,7 +24,7 @@ class Faults:
 
     def __init__(self, server: "Server") -> None:
         self._server = server
-        self._halves = 0
+        self._halves, self.last_half = 0, b""
         self._replayed_on_connect = 0
 
     async def make(self, name: str, *numbers: Any) -> None:
@@ -41,12 +41,13 @@ class Faults:
             raise ReadFailed(Code.FIELD_INVALID, f"no fault {name}")
         await kinds[name](*numbers)
 
-    def halve(self) -> bool:
-        """Whether the answer that is about to leave is cut in half."""
-        if self._halves:
-            self._halves -= 1
-            return True
-        return False
+    def halve(self, frame: bytes) -> bytes:
+        """Return half of the answer that is about to leave; b"": it leaves whole."""
+        if not self._halves:
+            return b""
+        self._halves -= 1
+        self.last_half = frame[: len(frame) // 2]
+        return self.last_half
 
     def on_connect(self) -> None:
         """Somebody came in."""

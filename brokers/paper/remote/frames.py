@@ -1,10 +1,14 @@
 """Frames on the line: four bytes of length, then a JSON object."""
 
+import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import orjson
+
+from brokers.masking import what_came
+from brokers.messages import ConnectionSpec
 
 HEAD = struct.Struct(">I")
 LARGEST = 256 * 2**20  # bytes; a journal of a million orders fits
@@ -33,6 +37,25 @@ def unpack(body: bytes) -> dict[str, Any]:
     if not isinstance(message, dict):
         raise BadFrameError(body)
     return message
+
+
+NUMBERED = re.compile(rb'\{"id":(\d+)[,}]')
+
+
+def number_in(body: bytes) -> int | None:
+    """Return which call a frame answers, by its beginning; None: it does not say."""
+    found = NUMBERED.match(body)
+    return int(found[1]) if found else None
+
+
+def as_it_came(why: str, came: bytes, specs: Sequence[ConnectionSpec]) -> str:
+    """Return why an answer is lost, and what came of it without secrets. specs: of those whose
+    answer it was; what was for several connections none of them reads: the log has it."""
+    if not came or not specs:
+        return why
+    if len({spec.connection_id for spec in specs}) > 1:
+        return f"{why} (the log has what came)"
+    return f"{why}. As it came: {what_came(came, specs[0].credentials)}"
 
 
 class Unpacker:

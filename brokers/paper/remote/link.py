@@ -14,7 +14,7 @@ from contextlib import suppress
 from itertools import count
 from typing import Any, Protocol
 
-from brokers.paper.remote.frames import BadFrameError, Unpacker, pack, unpack
+from brokers.paper.remote.frames import HEAD, BadFrameError, Unpacker, number_in, pack, unpack
 from brokers.paper.remote.words import VERSION
 from common.clocks import machine_time
 
@@ -35,8 +35,8 @@ class Waiting(Protocol):
         """Take an answer. Raises ValueError, KeyError or TypeError when it makes no sense."""
         ...
 
-    def lose(self, why: str) -> None:
-        """No answer will come any more."""
+    def lose(self, why: str, came: bytes = b"") -> None:
+        """No answer will come any more. came: what there is of it."""
         ...
 
 
@@ -47,6 +47,7 @@ class Link(asyncio.Protocol):
         self.greeted: asyncio.Future[None] = loop.create_future()
         self._transport: asyncio.Transport | None = None
         self._unpacker = Unpacker()
+        self._nonsense = b""
         self._waiting: dict[int, Waiting] = {}
         self._ids = count(1)
         self._heard_at = machine_time()
@@ -109,6 +110,7 @@ class Link(asyncio.Protocol):
                 self._take(body)
         except BadFrameError as error:
             log.warning("paper broker: not understood: %r", error.raw)
+            self._nonsense = error.raw
             self.cut("it talks nonsense")
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -120,8 +122,11 @@ class Link(asyncio.Protocol):
             self.greeted.set_exception(exc or ConnectionResetError("no greeting"))
             self.greeted.exception()  # somebody else may have given up waiting for it
         waiting, self._waiting = self._waiting, {}
-        for one in waiting.values():
-            one.lose(type(exc).__name__ if exc else "the line was closed")
+        why = type(exc).__name__ if exc else "the line was closed"
+        came = self._nonsense or half[HEAD.size :]
+        whose = number_in(came)
+        for number, one in waiting.items():
+            one.lose(why, came if number == whose else b"")
 
     def _take(self, body: bytes) -> None:
         message = unpack(body)
@@ -134,7 +139,7 @@ class Link(asyncio.Protocol):
             except (ValueError, KeyError, TypeError):
                 log.warning("paper broker: an answer makes no sense: %r", body[:500])
                 self._waiting.pop(number, None)
-                waiting.lose("the answer makes no sense")
+                waiting.lose("the answer makes no sense", body[:500])
 
     def _greet(self, message: Mapping[str, Any]) -> None:
         said = message.get("paper")

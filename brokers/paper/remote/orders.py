@@ -10,6 +10,7 @@ from brokers.base import BrokerError, Guard, NotSent, Outcome, OutcomeUnknown, T
 from brokers.messages import ConnectionSpec, OrderRequest
 from brokers.paper.form import malformed
 from brokers.paper.remote.answers import patience
+from brokers.paper.remote.frames import as_it_came
 from brokers.paper.remote.link import Link
 from brokers.paper.remote.words import PAIR, SUBMIT, fragment, read_outcome
 from common.codes import Code
@@ -41,7 +42,7 @@ class Batch:
         loop = asyncio.get_running_loop()
         self.done: asyncio.Future[None] = loop.create_future()
         self._open = {index: request for index, (_, request) in enumerate(orders)}
-        self._tell = tell
+        self._tell, self._specs = tell, [spec for spec, _ in orders]
         self._forget: Callable[[], None] = lambda: None
         waits: dict[float, list[int]] = {}
         for index, (spec, _) in enumerate(orders):
@@ -61,8 +62,8 @@ class Batch:
                 outcome = read_outcome(words)
                 self._say(index, outcome)
 
-    def lose(self, why: str) -> None:
-        self._give_up(list(self._open), why)
+    def lose(self, why: str, came: bytes = b"") -> None:
+        self._give_up(list(self._open), as_it_came(why, came, self._specs))
 
     def end(self) -> None:
         """Nobody listens any more."""

@@ -223,8 +223,8 @@ class Visitor(asyncio.Protocol):
             return
         frame = pack(words)
         faults = self._server.faults
-        if faults is not None and "id" in words and faults.halve():
-            self._transport.write(frame[: len(frame) // 2])
+        if faults is not None and "id" in words and (half := faults.halve(frame)):
+            self._transport.write(half)
             self.reset()
         elif self._transport.get_write_buffer_size() > MOST_UNREAD:
             self.reset()

@@ -1,0 +1,24 @@
+"""One line to the paper broker's process serves every account of ours."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from tests.conformance.stages.paper import PaperStage, opening
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_all_accounts_of_a_process_share_one_line() -> None:
+    async def play() -> int:
+        async with opening(by_tcp=True)() as stage:
+            assert isinstance(stage, PaperStage)
+            assert stage.host is not None
+            specs = [stage.spec, await stage.second()]
+            specs.append(replace(stage.spec, connection_id="c-again"))
+            for _ in range(3):
+                await asyncio.gather(*(stage.adapter.account(spec) for spec in specs * 2))
+            return stage.host.callers
+
+    assert asyncio.run(play()) == 1
