@@ -6,6 +6,7 @@ refuse.
 
 from collections.abc import Mapping
 from typing import Any
+from unicodedata import category
 
 import structlog
 
@@ -19,6 +20,8 @@ log = structlog.get_logger(__name__)
 LONGEST_SCOPE = 120
 LONGEST_CLAIM = 500
 LONGEST_IDENTITY = 120
+_UNSEEN = frozenset({"Cc", "Cs", "Zl", "Zp"})  # controls, half characters, ends of lines
+_LINES = str.maketrans(dict.fromkeys("\n\r\t", " "))
 _SECRETS = ("password", "secret", "token", "api_key", "apikey", "passphrase", "private_key")
 
 
@@ -113,12 +116,31 @@ def read_exchange(kind: str, said: str) -> str:
     """Return the exchange as it is kept. Raises InvalidInputError about `exchange_name`."""
     form = form_for(kind)
     if form.exchange is None:
+        check_line(said.strip(), "exchange_name")
         return said.strip()
     try:
         return str(form.exchange.read(said) or "")
     except InvalidInputError as error:
         error.field = "exchange_name"
         raise
+
+
+def check_line(said: str, field: str) -> None:
+    """Refuse a text with characters that no line of text has, as NUL is, which no database takes.
+    Raises InvalidInputError FIELD_INVALID about the field."""
+    if any(category(one) in _UNSEEN for one in said):
+        raise InvalidInputError(
+            Code.FIELD_INVALID,
+            "It has characters that nobody can see: write it anew, on one line.",
+            field=field,
+        )
+
+
+def check_secrets(values: Mapping[str, str]) -> None:
+    """Refuse credentials with characters of that kind; a key may have several lines."""
+    for name, value in values.items():
+        check_line(str(name), "credentials")
+        check_line(value.translate(_LINES), f"credentials.{name}")
 
 
 def _check_secrets(said: Mapping[str, Any], form: Form) -> None:

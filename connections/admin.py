@@ -12,8 +12,8 @@ from common.admin import ConsoleAdmin, ReadOnlyAdmin, ReadOnlyInline
 from common.clocks import market_now
 from common.codes import Code
 from common.markup import badge
+from connections import admin_sources  # noqa: F401  # it registers them
 from connections.models import (
-    DataConnection,
     Epoch,
     ExecutionConnection,
     HostCircuit,
@@ -24,7 +24,7 @@ from connections.models import (
     SubscriptionInterval,
     TradingPreset,
 )
-from connections.selectors import health, reasons
+from connections.selectors import as_shown, health, reasons
 
 
 class TradesFilter(admin.SimpleListFilter):
@@ -82,7 +82,7 @@ class ExecutionConnectionAdmin(ConsoleAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ExecutionConnection]:
         found: QuerySet[ExecutionConnection] = super().get_queryset(request)
-        return found.defer("sealed_credentials")
+        return as_shown(found).defer("sealed_credentials")
 
     @admin.display(description="Kind", ordering="type")
     def kind(self, connection: ExecutionConnection) -> str:
@@ -109,17 +109,6 @@ class ExecutionConnectionAdmin(ConsoleAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False  # it is archived; its history stays
-
-
-@admin.register(DataConnection)
-class DataConnectionAdmin(ConsoleAdmin):
-    """Where prices come from."""
-
-    list_display = ("name", "kind", "user", "is_active", "created_at")
-    list_filter = ("kind", "is_active")
-    list_select_related = ("user",)
-    search_fields = ("name",)
-    autocomplete_fields = ("user",)
 
 
 @admin.register(TradingPreset)

@@ -13,14 +13,16 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from connections import services, tasks
+from connections.faring import as_told
 from connections.models import DataConnection, ExecutionConnection, TradingPreset
-from connections.selectors import with_workers
+from connections.own_prices import switch_source, use_own_prices
+from connections.selectors import as_shown
 from connections.serializers import (
     ConnectionSerializer,
     CredentialsSerializer,
-    DataConnectionSerializer,
     PresetSerializer,
 )
+from connections.serializers_sources import DataConnectionSerializer
 from signals.models import Feed
 from signals.selectors import feeds_for
 from users.api import caller
@@ -33,7 +35,7 @@ S = TypeVar("S", bound=Model)
 def own_connections(user: User) -> QuerySet[ExecutionConnection]:
     """Return the connections that somebody decides about, archived ones too; all for operators."""
     found = ExecutionConnection.objects.select_related("health", "snapshot", "preset")
-    rows = with_workers(found)
+    rows = as_shown(found)
     return rows if user.is_operator else rows.filter(Q(user=user) | Q(admin=user))
 
 
@@ -102,21 +104,29 @@ class ConnectionViewSet(
         user = caller(self.request)
         said = dict(serializer.validated_data)
         as_administrator = said.pop("as_administrator", False)
-        serializer.instance = services.create_connection(
-            by=user,
-            user=None if as_administrator else user,
-            admin=user if as_administrator else None,
-            **said,
-        )
+        own_prices = said.pop("own_prices", False)
+        with transaction.atomic():
+            made = services.create_connection(
+                by=user,
+                user=None if as_administrator else user,
+                admin=user if as_administrator else None,
+                **said,
+            )
+            if own_prices:
+                use_own_prices(made.pk, by=user)
+        serializer.instance = own_connections(user).get(pk=made.pk) if own_prices else made
 
     def perform_update(self, serializer: serializers.BaseSerializer[ExecutionConnection]) -> None:
         user, row = caller(self.request), self.get_object()
         said = dict(serializer.validated_data)
-        active = said.pop("is_active", None)
-        if said:
-            services.update_connection(row.pk, by=user, **said)
-        if active is not None:
-            (services.activate if active else services.deactivate)(row.pk, by=user)
+        active, own_prices = said.pop("is_active", None), said.pop("own_prices", False)
+        with transaction.atomic():
+            if said:
+                services.update_connection(row.pk, by=user, **said)
+            if own_prices:
+                use_own_prices(row.pk, by=user)
+            if active is not None:
+                (services.activate if active else services.deactivate)(row.pk, by=user)
         serializer.instance = self.get_object()
 
     @extend_schema(request=None, responses={204: None})
@@ -187,14 +197,28 @@ class PresetViewSet(viewsets.ModelViewSet[TradingPreset]):
         serializer.save(user=None if user.is_operator else user)
 
 
-class DataConnectionViewSet(viewsets.ReadOnlyModelViewSet[DataConnection]):
-    """Where prices come from."""
+class DataConnectionViewSet(mixins.UpdateModelMixin, viewsets.ReadOnlyModelViewSet[DataConnection]):
+    """Where prices come from: your accounts' own brokers, and what the operators offer to all.
+
+    One is made by `own_prices` of a connection. Yours may be switched off (`is_active`): accounts
+    that use it get no entry meanwhile, and stops that we hold for them see no price.
+    """
 
     queryset = DataConnection.objects.none()
     serializer_class = DataConnectionSerializer
     lookup_value_regex = "[0-9]{1,18}"
     ordering_fields = ("id", "name")
     filterset_fields = ("kind", "is_active")
+    http_method_names = ("get", "patch", "head", "options")
 
     def get_queryset(self) -> QuerySet[DataConnection]:
-        return usable(DataConnection, caller(self.request))
+        user = caller(self.request)
+        rows = as_told(usable(DataConnection, user))
+        reading = self.request.method in READING or user.is_operator
+        return rows if reading else rows.filter(user=user)
+
+    def perform_update(self, serializer: serializers.BaseSerializer[DataConnection]) -> None:
+        row = self.get_object()
+        on = serializer.validated_data.get("is_active", row.is_active)
+        switch_source(row.pk, by=caller(self.request), on=on)
+        serializer.instance = self.get_object()

@@ -1,16 +1,20 @@
 """Whose account it is, where several say that it is theirs.
 
 Anybody may type any number; that keeps nobody out. Who has passed a test, in which the broker
-itself called the account by its number, holds a *claim* on it, and one account has one claim. A
+itself called the account by its number, holds a *claim* on it, and one account has one claim. Where
+the number is only a name that its owner gave, the very credentials are a claim, too: not each
+broker says whose they are, nor always. A
 holder gives way to another passed test while its own is not valid any more (its settings have
 changed), or when its broker refuses it: then whoever can log in now is more likely the owner. One
 that is well, or that is merely not reached, keeps it, and the other's test fails.
 """
 
+import json
 from contextlib import suppress
-from datetime import datetime
+from hashlib import scrypt
 
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from brokers.messages import AccountState
@@ -18,7 +22,7 @@ from common.codes import Code
 from common.errors import ConflictError
 from common.sql import rows
 from connections import health
-from connections.account_settings import claim_of, scope_of
+from connections.account_settings import claim_of, known_form, scope_of
 from connections.identity import is_named_by_owner, mark_of
 from connections.models import ConnectionHealth, ExecutionConnection, HealthStatus
 from connections.open import in_words, what_is_open
@@ -37,43 +41,90 @@ class ClaimedError(ConflictError):
         self.hint = hint
 
 
-def take(connection: ExecutionConnection, told: AccountState, *, tested_at: datetime) -> None:
-    """Claim an account for the connection whose test, begun at `tested_at`, has passed.
+def take(connection: ExecutionConnection, told: AccountState | None) -> bool:
+    """Claim an account for the connection whose test has passed; told: None if it has failed.
 
-    A holder whose word counts less gives way: it is in error until it has passed a test. Where
-    settings or credentials have changed since the test began nothing is claimed: they are tested
-    next. Call it in the transaction that stores the test, before other rows of health are touched:
-    two that test at once go one after the other. Raises ClaimedError.
+    A holder whose word counts less gives way: it is in error until it has passed a test. Returns
+    False where settings or credentials have changed since the test began: what came of it is of
+    what was, and the present ones are tested next. Call it in the transaction that stores the test,
+    before other rows of health are touched: two that test at once go one after the other. Raises
+    ClaimedError.
     """
-    claim = claim_of(
-        connection.type, connection.exchange_name, connection.owner_id, connection.settings,
-        account=told.account, identity=told.identity,
-    )  # fmt: skip
-    if claim:
-        rows("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"claim of {claim}",))
+    claim = _claim_of(connection, told) if told else ""
+    key = _key_of(connection) if told else ""
+    for one in filter(None, (claim and f"claim of {claim}", key and f"key {key}")):
+        rows("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (one,))
     live = ExecutionConnection.objects.live()
-    holder = live.filter(claim=claim).exclude(pk=connection.pk).first() if claim else None
-    involved = [connection.pk, *([holder.pk] if holder else [])]
+    is_same = Q(claim=claim) & ~Q(claim="") | Q(key_claim=key) & ~Q(key_claim="")
+    holders = list(live.filter(is_same).exclude(pk=connection.pk))
+    involved = [connection.pk, *(holder.pk for holder in holders)]
     # Before their health, as whoever edits a connection does: two that meet wait, none is killed.
     accounts = live.filter(pk__in=involved).order_by("pk").select_for_update(no_key=True)
     present = {row.pk: row for row in accounts}
     found = ConnectionHealth.objects.filter(pk__in=involved).order_by("pk")
     states = {state.pk: state for state in found.select_for_update(no_key=True)}
-    if _is_outdated(states[connection.pk], tested_at):
-        return
     if not _is_as_tested(connection, present.get(connection.pk)):
         ConnectionHealth.objects.filter(pk=connection.pk).update(test_requested_at=Now())
-        return
+        return False
+    if told is None:
+        return True
     _remember(connection, told.identity)
-    if holder is not None:
+    # Whoever was edited while we waited for its row holds nothing any more.
+    for holder in (one for one in holders if _holds(present.get(one.pk), claim, key)):
         if _stands(states[holder.pk]):
             raise _claimed(holder, connection)
-        live.filter(pk=holder.pk).update(claim="")
+        live.filter(pk=holder.pk).update(claim="", key_claim="")
         health.mark_errors([(holder.pk, GAVE_WAY)])
         ConnectionHealth.objects.filter(pk=holder.pk).update(needs_test=True)
-    live.filter(pk=connection.pk).exclude(claim=claim).update(claim=claim)
+    mine = live.filter(pk=connection.pk).exclude(claim=claim, key_claim=key)
+    mine.update(claim=claim, key_claim=key)
     _give_scope(connection)
     ConnectionHealth.objects.filter(pk=connection.pk, needs_test=True).update(needs_test=False)
+    return True
+
+
+def _claim_of(connection: ExecutionConnection, told: AccountState) -> str:
+    return claim_of(
+        connection.type, connection.exchange_name, connection.owner_id, connection.settings,
+        account=told.account, identity=told.identity or _told_before(connection),
+    )  # fmt: skip
+
+
+def _told_before(connection: ExecutionConnection) -> str:
+    """Return what was once told of the very key that was tested; '': nothing."""
+    mine = ExecutionConnection.objects.filter(pk=connection.pk)
+    was, of = mine.values_list("identity", "identity_of").get()
+    return was if of == _mark(connection) else ""
+
+
+def _key_of(connection: ExecutionConnection) -> str:
+    """Return a digest of its key and of where it is used: nobody may tell whose it is, but the very
+    same one is of one account. '' where accounts have the broker's numbers, or where nothing secret
+    is entered.
+
+    Only of what must be entered, and without the exchange's name: a passphrase that nobody reads,
+    or a second name of one exchange, makes no other key. It is slow: it may be a short password.
+    """
+    form = known_form(connection.type)
+    if form is None or not form.is_own_name or not connection.sealed_credentials:
+        return ""
+    opened = connection.open_credentials()
+    key = {one.key: opened[one.key] for one in form.secrets if one.required and one.key in opened}
+    said = json.dumps(
+        [connection.type, form.place(connection.settings), key or opened], sort_keys=True
+    )
+    return scrypt(said.encode(), salt=b"connections.claims", n=2**14, r=8, p=1, dklen=32).hex()
+
+
+def _holds(holder: ExecutionConnection | None, claim: str, key: str) -> bool:
+    """Whether a row that held one of these still does."""
+    if holder is None:
+        return False
+    return (holder.claim == claim != "") or (holder.key_claim == key != "")
+
+
+def _mark(connection: ExecutionConnection) -> str:
+    return mark_of(connection.sealed_credentials) if is_named_by_owner(connection.type) else ""
 
 
 def _give_scope(connection: ExecutionConnection) -> None:
@@ -93,7 +144,7 @@ def _remember(connection: ExecutionConnection, told: str) -> None:
     taken for its own. Raises ClaimedError."""
     mine = ExecutionConnection.objects.filter(pk=connection.pk)
     was, of = mine.values_list("identity", "identity_of").get()
-    mark = mark_of(connection.sealed_credentials) if is_named_by_owner(connection.type) else ""
+    mark = _mark(connection)
     if was and not told and mark == of:
         return  # the very key that told it once
     if was and told != was and (found := what_is_open(connection.pk)):
@@ -114,11 +165,6 @@ def _silent(what: str) -> ClaimedError:
         "again; then test again.",
         Code.OTHER_ACCOUNT,
     )
-
-
-def _is_outdated(state: ConnectionHealth, tested_at: datetime) -> bool:
-    asked = state.test_requested_at
-    return state.needs_test and asked is not None and asked > tested_at
 
 
 def _is_as_tested(tested: ExecutionConnection, present: ExecutionConnection | None) -> bool:

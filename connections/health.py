@@ -9,7 +9,9 @@ minute, are.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from enum import StrEnum, auto
+from types import MappingProxyType
 from uuid import UUID
 
 from django.db import DataError, IntegrityError, transaction
@@ -46,7 +48,9 @@ FAILURES_TO_FAIL, FAILING_SECONDS = 3, 30
 FAILURES_TO_REST = 5
 REST_SECONDS, LONGEST_REST_SECONDS = 30, 600
 LONGEST_MESSAGE = 500
+UNSAID: Mapping[UUID, datetime | None] = MappingProxyType({})
 TELL = "Tell the operators; the log has the place."
+UNUSABLE_ANSWER = "What the broker says of the account cannot be used"
 
 OURS = (TypeError, LookupError, AttributeError)
 """What is our own program's fault where it breaks the answers of several accounts alike."""
@@ -62,17 +66,20 @@ _TELL = """, told_outside AS (
   WHERE changed.was {when})
 SELECT connection_id FROM changed WHERE was {when}"""
 
+# What was asked before a test says nothing of what the connection is since: it may have had other
+# credentials.
 _ERRORS = f"""
 WITH told AS (
-  SELECT connection_id, message, is_forgiven, %(sure)s::boolean AS is_sure, %(again)s::text AS again
-  FROM unnest(%(ids)s::uuid[], %(messages)s::text[], %(forgiven)s::boolean[])
-    AS t (connection_id, message, is_forgiven)
+  SELECT t.*, %(sure)s::boolean AS is_sure, %(again)s::text AS again
+  FROM unnest(%(ids)s::uuid[], %(messages)s::text[], %(forgiven)s::boolean[],
+    %(began)s::timestamptz[]) AS t (connection_id, message, is_forgiven, began)
 ), before AS (
   SELECT h.connection_id, h.status AS was, h.failures_in_a_row + 1 AS failures, told.message,
     told.again, told.is_forgiven, NOT told.is_forgiven AND (told.is_sure OR h.status <> 'ACTIVE'
       OR h.failures_in_a_row + 1 >= {FAILURES_TO_FAIL} OR h.failures_in_a_row > 0
         AND h.failing_since < clock_timestamp() - interval '{FAILING_SECONDS} seconds') AS fails
   FROM connections_connectionhealth h JOIN told USING (connection_id)
+  WHERE (greatest(h.last_tested_at, h.test_requested_at) > told.began) IS NOT TRUE
   ORDER BY h.connection_id FOR NO KEY UPDATE OF h
 ), changed AS (
   UPDATE connections_connectionhealth h SET
@@ -108,12 +115,15 @@ WITH before AS (
   FROM connections_connectionhealth h
   WHERE h.connection_id = ANY(%(ids)s::uuid[])
     AND (h.status <> 'ACTIVE' OR h.failures_in_a_row > 0 OR h.circuit_open_until IS NOT NULL
+      OR h.last_error <> '' AND h.connection_id = ANY(%(cleared)s::uuid[])
       OR h.unreachable_at IS NOT NULL OR h.silence_told_at IS NOT NULL)
   ORDER BY h.connection_id FOR NO KEY UPDATE
 ), changed AS (
   UPDATE connections_connectionhealth h SET
     status = CASE WHEN h.needs_test THEN h.status ELSE 'ACTIVE' END,
-    last_error = CASE WHEN h.needs_test THEN h.last_error ELSE '' END,
+    last_error = CASE WHEN h.needs_test OR h.status = 'ACTIVE' AND h.failures_in_a_row = 0
+      AND h.unreachable_at IS NULL AND h.connection_id <> ALL(%(cleared)s::uuid[])
+      THEN h.last_error ELSE '' END,
     read_after = CASE WHEN h.needs_test THEN h.read_after END,
     failing_since = CASE WHEN h.needs_test THEN h.failing_since END,
     test_requested_at = CASE WHEN h.needs_test AND h.status = 'ERROR'
@@ -129,6 +139,23 @@ WITH before AS (
         when="IN ('ERROR', 'SILENT') AND NOT needs_test",
     )
 }
+"""
+
+# What its owner has to mend and no other answer says: the account goes on. Nothing that is worse is
+# written over, and no comparison that is waited for is put off (it must be younger than an error).
+_REFUSED = """
+WITH told AS (
+  SELECT connection_id, message FROM unnest(%(ids)s::uuid[], %(messages)s::text[])
+    AS t (connection_id, message)
+), mine AS (
+  SELECT h.connection_id, told.message FROM connections_connectionhealth h
+  JOIN told USING (connection_id)
+  WHERE h.status = 'ACTIVE' AND h.failures_in_a_row = 0 AND h.reconciled_at IS NOT NULL
+  ORDER BY h.connection_id FOR NO KEY UPDATE OF h
+)
+UPDATE connections_connectionhealth h
+SET last_error = mine.message, last_error_at = clock_timestamp()
+FROM mine WHERE h.connection_id = mine.connection_id
 """
 
 _TOUCH = """
@@ -150,9 +177,16 @@ def again_of(code: Code) -> Again:
     return Again.SOON if code is Code.TRADING_DISABLED else Again.LOOK
 
 
-def mark_errors(failed: Sequence[tuple[UUID, str]], *, again: Again = Again.RARELY) -> list[UUID]:
+def mark_errors(
+    failed: Sequence[tuple[UUID, str]],
+    *,
+    again: Again = Again.RARELY,
+    began: Mapping[UUID, datetime | None] = UNSAID,
+) -> list[UUID]:
     """Note what is surely wrong with each connection (a refused login, a failed test) with a
-    sentence for its owner; no secrets in it. again: when it is asked again by itself.
+    sentence for its owner; no secrets in it. again: when it is asked again by itself. began: when
+    what it was asked with (settings, credentials) was read, by the database's clock; now, unless
+    said. What is older than its last test, or than the wish for one, is dropped.
 
     Returns those that were not in error before: for them an event was written, and they take no
     entries until they are reconciled again. From the fifth failure in a row on a connection rests,
@@ -160,18 +194,21 @@ def mark_errors(failed: Sequence[tuple[UUID, str]], *, again: Again = Again.RARE
     broker's it counts for nothing, unless it is the login that is refused.
     """
     spared = {} if again is Again.RARELY else maintenance.forgiven([one for one, _ in failed])
-    return _mark(failed, spared, is_sure=True, again=again)
+    return _mark(failed, spared, is_sure=True, again=again, began=began)
 
 
-def mark_failures(failed: Sequence[tuple[UUID, str]]) -> list[UUID]:
+def mark_failures(
+    failed: Sequence[tuple[UUID, str]], *, began: Mapping[UUID, datetime | None] = UNSAID
+) -> list[UUID]:
     """Note that these did not answer: an error only if it is not the first time (see above).
+    began: as in `mark_errors`.
 
     Returns those that are in error because of it. Where most of a host's accounts do not answer,
     the host's circuit opens (`connections.host_circuits`). In a maintenance window of the broker's
     neither happens: the account is in doubt, and read again until it answers.
     """
     spared = maintenance.forgiven([connection_id for connection_id, _ in failed])
-    newly = _mark(failed, spared, is_sure=False, again=Again.LOOK)
+    newly = _mark(failed, spared, is_sure=False, again=Again.LOOK, began=began)
     host_circuits.open_where_most_fail([one for one, _ in failed if one not in spared])
     return newly
 
@@ -183,26 +220,39 @@ def _mark(
     *,
     is_sure: bool,
     again: Again,
+    began: Mapping[UUID, datetime | None],
 ) -> list[UUID]:
     last = {}
     for connection_id, message in failed:
         if one := spared.get(connection_id):
             message = f"Maintenance {maintenance.words(one)} {message}"
         last[connection_id] = (storable(message)[:LONGEST_MESSAGE], connection_id in spared)
-    told = [(connection_id, *said) for connection_id, said in last.items()]
-    ids, messages, forgiven = columns(told, 3)
-    parameters = {"ids": ids, "messages": messages, "forgiven": forgiven}
+    told = [(one, *said, began.get(one)) for one, said in last.items()]
+    ids, messages, forgiven, times = columns(told, 4)
+    parameters = {"ids": ids, "messages": messages, "forgiven": forgiven, "began": times}
     found = rows(_ERRORS, {**parameters, "sure": is_sure, "again": again.value})
     return [row.connection_id for row in found]
 
 
 @transaction.atomic
-def mark_active(connection_ids: Collection[UUID]) -> list[UUID]:
+def mark_active(connection_ids: Collection[UUID], *, cleared: Collection[UUID] = ()) -> list[UUID]:
     """Note that these brokers answered. Returns those that had been in error, or silent for so long
     that it was told (`connections.silence`), and are well now: what needs a test first
-    (`ConnectionHealth.needs_test`) is tested for it."""
+    (`ConnectionHealth.needs_test`) is tested for it. cleared: those of which an order went through,
+    or a test passed: what `mark_refused` has noted is over."""
     host_circuits.close_where_some_answer(connection_ids)
-    return [row.connection_id for row in rows(_ACTIVE, {"ids": list(connection_ids)})]
+    said = {"ids": list(connection_ids), "cleared": list(cleared)}
+    return [row.connection_id for row in rows(_ACTIVE, said)]
+
+
+def mark_refused(refused: Sequence[tuple[UUID, str]]) -> int:
+    """Note why the broker of a connection that is well refused an order (its market is closed, it
+    has no such symbol, the account no money), with a sentence for its owner. It stays ACTIVE and
+    trades on; the next order that goes through or test that passes takes the note away. Returns how
+    many were noted."""
+    last = {one: storable(message)[:LONGEST_MESSAGE] for one, message in refused}
+    ids, messages = columns(sorted(last.items(), key=str), 2)
+    return run(_REFUSED, {"ids": ids, "messages": messages})
 
 
 def mark_used(connection_ids: Collection[UUID], *, at_most_every_seconds: float = 1) -> int:

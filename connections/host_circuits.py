@@ -19,6 +19,7 @@ from django.db import transaction
 
 from common.sql import array, rows, run
 from connections.lanes import IN_LANES, in_held
+from connections.open import is_watched
 from events.models import EventKind
 
 FAILING_ACCOUNTS, WINDOW_SECONDS = 5, 30
@@ -26,7 +27,9 @@ PROBE_SECONDS, LONGEST_PROBE_SECONDS = 5, 60
 SOON_SECONDS = 300  # opened again within so long: the same trouble
 SETTLED_SECONDS = 1  # answers to calls from before it opened close nothing
 
-_OPEN = f"""
+
+def _open_sql() -> str:
+    return f"""
 WITH asked AS (
   SELECT DISTINCT broker_host FROM connections_executionconnection WHERE id = ANY(%s::uuid[])
 ), voices AS (
@@ -45,7 +48,7 @@ WITH asked AS (
   HAVING count(*) FILTER (WHERE failing * 2 >= spoken_to) * 2 >= count(*)
     AND (count(*) FILTER (WHERE failing * 2 >= spoken_to) >= 2
       OR NOT EXISTS (SELECT FROM connections_executionconnection c WHERE c.broker_host = v.host
-        AND c.is_active AND c.archived_at IS NULL
+        AND {is_watched()}
         AND c.user_id IS DISTINCT FROM min(v.user_id)))
 ), opened AS (
   INSERT INTO connections_hostcircuit AS x (host, opened_at, probe_at, times, failing, spoken_to,
@@ -65,6 +68,7 @@ INSERT INTO events_event (kind, payload)
 SELECT '{EventKind.HOST_AWAY.value}', jsonb_build_object('host', host, 'failing', failing,
   'spoken_to', spoken_to, 'message', message) FROM opened
 """
+
 
 _CLOSE = f"""
 WITH closed AS (
@@ -91,7 +95,10 @@ UPDATE connections_connectionhealth SET circuit_open_until = NULL WHERE connecti
 
 _OPEN_ONES = "SELECT host FROM connections_hostcircuit WHERE opened_at IS NOT NULL"
 
-_TAKE_PROBES = f"""
+
+def take_probes_sql() -> str:
+    """The statement of `take_probes`."""
+    return f"""
 UPDATE connections_hostcircuit x SET probe_at = clock_timestamp() + make_interval(
   secs => least({LONGEST_PROBE_SECONDS}, {PROBE_SECONDS} * power(2, least(x.times - 1, 10))))
 WHERE x.host IN (SELECT host FROM connections_hostcircuit
@@ -99,7 +106,7 @@ WHERE x.host IN (SELECT host FROM connections_hostcircuit
     SELECT FROM connections_connectionhealth h
     JOIN connections_executionconnection c ON c.id = h.connection_id
     WHERE c.broker_host = host AND h.unreachable_at IS NOT NULL AND h.status <> 'UNTESTED'
-      AND c.is_active AND c.archived_at IS NULL AND {IN_LANES}
+      AND {is_watched()} AND {IN_LANES}
       AND c.id <> ALL(%(asked)s::uuid[]))
   ORDER BY host FOR NO KEY UPDATE SKIP LOCKED)
 RETURNING x.host
@@ -111,7 +118,7 @@ def open_where_most_fail(connection_ids: Collection[UUID]) -> int:
 
     An event tells the operators of each.
     """
-    return run(_OPEN, (list(connection_ids),)) if connection_ids else 0
+    return run(_open_sql(), (list(connection_ids),)) if connection_ids else 0
 
 
 def close_where_some_answer(connection_ids: Collection[UUID]) -> list[str]:
@@ -135,4 +142,4 @@ def take_probes(asked: Collection[UUID] = ()) -> list[str]:
 
     asked: accounts that the caller has asked just now; whose host has no other is probed later.
     """
-    return [row.host for row in rows(_TAKE_PROBES, {"asked": array(asked), **in_held()})]
+    return [row.host for row in rows(take_probes_sql(), {"asked": array(asked), **in_held()})]

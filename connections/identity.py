@@ -8,23 +8,43 @@ box: it tells nothing of what is in there, and is another one once something els
 
 from collections.abc import Sequence
 from hashlib import sha256
+from typing import Any
 from uuid import UUID
+
+from django.db import transaction
 
 from common.codes import Code
 from common.errors import ConflictError
-from common.sql import columns, run
+from common.sql import columns, rows, run
 from connections.account_settings import known_form
 from connections.models import ConnectionHealth, ExecutionConnection, HealthStatus
 from connections.open import in_words, what_is_open
 
 # Only of credentials that are still there and need no test: what others tell is for their test.
 _HEARD = """
-UPDATE connections_executionconnection c SET identity = t.identity, identity_of = t.mark
-FROM unnest(%s::uuid[], %s::text[], %s::text[]) AS t (id, identity, mark),
-  connections_connectionhealth h
-WHERE c.id = t.id AND h.connection_id = c.id AND NOT h.needs_test AND h.status <> 'UNTESTED'
-  AND encode(sha256(c.sealed_credentials), 'hex') = t.mark
-  AND (c.identity = t.identity OR c.identity = '')
+WITH told AS (
+  SELECT c.id, t.identity, t.mark FROM connections_executionconnection c
+  JOIN unnest(%s::uuid[], %s::text[], %s::text[]) AS t (id, identity, mark) USING (id)
+  JOIN connections_connectionhealth h ON h.connection_id = c.id
+  WHERE NOT h.needs_test AND h.status <> 'UNTESTED'
+    AND encode(sha256(c.sealed_credentials), 'hex') = t.mark
+    AND (c.identity = t.identity OR c.identity = '')
+  ORDER BY c.id FOR NO KEY UPDATE OF c
+)
+UPDATE connections_executionconnection c SET identity = told.identity, identity_of = told.mark
+FROM told WHERE c.id = told.id
+RETURNING c.id, told.mark <> '' AND (
+  c.key_claim = '' OR c.identity <> '' AND c.claim = '') AS is_unclaimed
+"""
+
+_ASK = """
+UPDATE connections_connectionhealth h SET test_requested_at = clock_timestamp()
+FROM (
+  SELECT connection_id FROM connections_connectionhealth
+  WHERE connection_id = ANY(%s::uuid[])
+    AND coalesce(last_tested_at >= test_requested_at, test_requested_at IS NULL)
+  ORDER BY connection_id FOR NO KEY UPDATE
+) due WHERE h.connection_id = due.connection_id
 """
 
 
@@ -39,12 +59,28 @@ def is_named_by_owner(kind: str) -> bool:
     return form is not None and form.is_own_name
 
 
+def is_news(row: Any, told: str, mark: str) -> bool:
+    """Whether `hear` has something to do with what was told of credentials with this mark."""
+    return (
+        mark != row.identity_of or told not in (row.identity, "") or _is_unclaimed(row, told, mark)
+    )
+
+
+def _is_unclaimed(row: Any, told: str, mark: str) -> bool:
+    """Whether its test is older than what it could claim by now; see `_HEARD`."""
+    return bool(mark) and (not row.key_claim or bool(told and not row.claim))
+
+
+@transaction.atomic
 def hear(told: Sequence[tuple[UUID, str, str]]) -> None:
     """Note what good readings told: connection, identity, and the mark of what it was read with.
 
-    Rows from before there were identities get theirs this way, and those that were sealed anew."""
-    if told:
-        run(_HEARD, columns(sorted(told), 3))
+    Rows from before there were identities get theirs this way, and those that were sealed anew.
+    Whose claim nobody has made yet, since its test is older than claims are, is tested for it, and
+    so is whose key says only now whose it is: they trade meanwhile."""
+    heard = rows(_HEARD, columns(sorted(told), 3)) if told else []
+    if unclaimed := [row.id for row in heard if row.is_unclaimed]:
+        run(_ASK, (unclaimed,))
 
 
 def refuse_unheard(connection: ExecutionConnection) -> None:

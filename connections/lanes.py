@@ -8,7 +8,8 @@ a broker's call looks among the lanes that its process holds, and nowhere else.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -21,6 +22,7 @@ from brokers.registry import capabilities_of, kinds
 from common.codes import Code
 from common.errors import FillcastError, InvalidInputError, MisconfiguredError
 from common.sql import array, rows, run
+from connections.open import is_open
 
 GENERAL = ""
 SHARED = "sessions"
@@ -34,7 +36,9 @@ INSERT INTO connections_sessionlane (session_key, lane) VALUES (%s, %s)
 ON CONFLICT (session_key) DO NOTHING
 """
 
-_resting: frozenset[UUID] = frozenset()
+_lock = threading.Lock()
+_resting: frozenset[str] = frozenset()
+_woken: set[str] | None = None
 
 
 def _general() -> tuple[str, ...]:
@@ -78,18 +82,14 @@ def nth(key: str, lanes: int) -> str:
     return f"{SHARED}.{crc32(key.encode()) % lanes}"
 
 
-def lane_for(kind: str, connection_id: UUID, account: str, said: Mapping[str, Any]) -> str:
-    """Return a connection's lane as its broker's adapter says, by what it is told now.
+def settled_lane_for(kind: str, connection_id: UUID, account: str, said: Mapping[str, Any]) -> str:
+    """Return a connection's lane as its broker's adapter says, by what it is told now. Whoever
+    shares a session is where the first of them is, whatever FILLCAST_SESSION_LANES has become
+    since: call it in the transaction that saves.
 
     A kind whose library is not in this process may need a session: better a lane too many. One
-    that nobody knows has none.
+    that nobody knows has none. Raises InvalidInputError where a broker names a lane that is none.
     """
-    return _placed(kind, connection_id, account, said)[0]
-
-
-def settled_lane_for(kind: str, connection_id: UUID, account: str, said: Mapping[str, Any]) -> str:
-    """The same for a row that is saved: whoever shares a session is where the first of them is,
-    whatever FILLCAST_SESSION_LANES has become since. Call it in the transaction that saves."""
     lane, shared = _placed(kind, connection_id, account, said)
     if not shared:
         return lane
@@ -114,13 +114,6 @@ def _placed(
     return lane_of(can, connection_id, lanes), shared
 
 
-def sessions_of(accounts: Iterable[Any]) -> Iterator[tuple[Any, str]]:
-    """Yield rows of connections that share a session with whoever names the same key, with it."""
-    for one in accounts:
-        if shared := _placed(one.type, one.pk, one.account, one.settings)[1]:
-            yield one, shared
-
-
 # ---- what this process holds -------------------------------------------------------------------
 def use(held: Callable[[], tuple[str, ...]] = _general) -> None:
     """Let this process's lanes be what `held` says at each look; else just the general one."""
@@ -133,17 +126,38 @@ def held() -> tuple[str, ...]:
     return _held()
 
 
+def look_who_rests() -> None:
+    """Remember from now on whom `wake` names, until `let_rest`: who is looked for may be woken
+    meanwhile, and must not rest by what was seen before."""
+    global _woken
+    with _lock:
+        _woken = set()
+
+
 def let_rest(connection_ids: Iterable[UUID]) -> None:
     """Let rounds of this process leave these alone: their sessions are closed, until used."""
-    global _resting
-    _resting = frozenset(connection_ids)
+    global _resting, _woken
+    with _lock:
+        _resting = frozenset(map(str, connection_ids)) - (_woken or set())
+        _woken = None
 
 
 def wake(connection_ids: Iterable[str]) -> None:
-    """Let rounds look after these again: an order is on its way there. Cheap where none rests."""
+    """Let rounds look after these again: an order is on its way there, or their lane is taken anew.
+    Cheap where none rests."""
     global _resting
-    if _resting:
-        _resting -= frozenset(map(UUID, connection_ids))
+    if not _resting and _woken is None:
+        return
+    named = frozenset(connection_ids)
+    with _lock:
+        _resting -= named
+        if _woken is not None:
+            _woken.update(named)
+
+
+def rests(connection_id: UUID) -> bool:
+    """Whether rounds of this process leave an account alone."""
+    return str(connection_id) in _resting
 
 
 def in_held() -> dict[str, str]:
@@ -152,12 +166,19 @@ def in_held() -> dict[str, str]:
 
 
 def resting() -> dict[str, str]:
-    """The parameter of `IS_UP`."""
+    """The parameter of `is_up`."""
     return {"resting": array(_resting)}
 
 
-IS_UP = "c.id <> ALL(%(resting)s::uuid[])"
-"""SQL: whether the session of connection `c` may be used by a mere round. Parameters: `resting`."""
+def is_up() -> str:
+    """Return SQL for whether the session of connection `c` may be used by a mere round.
+
+    Nobody rests who has something open, whatever this process remembers: another one may have held
+    the lane meanwhile, or somebody has adopted what its owner opened by hand. Its parameters:
+    `resting`.
+    """
+    return f"(c.id <> ALL(%(resting)s::uuid[]) OR {is_open('c.id')})"
+
 
 IN_LANES = "c.lane = ANY(%(lanes)s::text[])"
 """SQL: whether connection `c` is in a lane of this process. Parameters: `in_held`."""

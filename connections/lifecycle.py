@@ -11,7 +11,7 @@ from common.clocks import market_now
 from common.codes import Code
 from common.errors import ConflictError, InvalidInputError
 from connections import identity, in_use
-from connections.account_settings import read_exchange, read_settings
+from connections.account_settings import check_line, check_secrets, read_exchange, read_settings
 from connections.models import (
     ConnectionHealth,
     DataConnection,
@@ -68,6 +68,7 @@ def create_connection(
     )  # fmt: skip
     _save(connection, force_insert=True)
     if credentials:
+        check_secrets(credentials)
         connection.set_credentials(credentials)
     ConnectionHealth.objects.create(connection=connection, needs_test=True)
     Mailbox.objects.create(connection=connection)
@@ -102,6 +103,7 @@ def _check_words(*, name: str, account: str) -> None:
     for field, value in (("name", name), ("account", account)):
         if not value.strip():
             raise InvalidInputError(Code.FIELD_REQUIRED, field=field)
+        check_line(value.strip(), field)
 
 
 @transaction.atomic
@@ -126,7 +128,7 @@ def update_connection(
     for field, value in changes.items():
         setattr(connection, field, value)
     _check_words(name=connection.name, account=connection.account)
-    check_usable(connection.owner_id, connection.preset, connection.data_connection)
+    check_usable(connection.owner_id, changes.get("preset"), changes.get("data_connection"))
     if "settings" in changes and connection.settings != before:
         connection.settings = read_settings(
             connection.type, connection.settings, connection.owner_name
@@ -134,8 +136,9 @@ def update_connection(
         if connection.settings != before:
             in_use.check(connection, before)
             _untested(connection)
-            connection.claim = ""  # it may mean another account now: its next test says which
-    _save(connection, update_fields=[*changes, "claim"])
+            # It may mean another account now: its next test says which.
+            connection.claim = connection.key_claim = ""
+    _save(connection, update_fields=[*changes, "claim", "key_claim"])
     return connection
 
 
@@ -149,6 +152,7 @@ def set_credentials(connection_id: UUID, *, by: User | None, values: Mapping[str
     connection = locked(connection_id, by)
     if not all(isinstance(value, str) for value in values.values()):
         raise InvalidInputError(Code.FIELD_INVALID, "Credentials are texts.", field="credentials")
+    check_secrets(values)
     identity.refuse_unheard(connection)
     connection.set_credentials(values)
     _untested(connection)
@@ -171,9 +175,15 @@ def resume(connection_id: UUID, *, by: User | None) -> bool:
     return _flip(connection_id, by, is_paused=False)
 
 
+@transaction.atomic
 def activate(connection_id: UUID, *, by: User | None) -> bool:
-    """Switch the connection on. Returns False if it was on."""
-    return _flip(connection_id, by, is_active=True)
+    """Switch the connection on. It is compared before it trades: whatever was done there meanwhile,
+    nobody has looked. Returns False if it was on."""
+    if not _flip(connection_id, by, is_active=True):
+        return False
+    mine = ConnectionHealth.objects.filter(pk=connection_id)
+    mine.update(reconciled_at=None, watched_since=Now())
+    return True
 
 
 def deactivate(connection_id: UUID, *, by: User | None) -> bool:

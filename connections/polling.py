@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from django.utils import timezone
+from django.db import transaction
 
 from brokers.answers import Answers, NotAsked
 from brokers.base import BrokerAdapter, BrokerError
@@ -26,9 +26,6 @@ log = structlog.get_logger(__name__)
 AT_ONCE, AT_ONE_HOST = 200, 25
 SECONDS = 8  # for one account
 BATCH = 500
-UNUSABLE = "What the broker says of the account cannot be used"
-Reading = tuple[AccountState, datetime]
-Heard = tuple[UUID, str, str]
 Account = tuple[UUID, AccountState, datetime]
 
 
@@ -37,10 +34,11 @@ class Read:
     """What came back."""
 
     accounts: list[Account] = field(default_factory=list)
-    heard: list[Heard] = field(default_factory=list)  # whose it is, where that was not known
+    marks: dict[UUID, str] = field(default_factory=dict)  # of whose identity is news
     failures: list[tuple[UUID, str]] = field(default_factory=list)
     errors: dict[health.Again, list[tuple[UUID, str]]] = field(default_factory=dict)  # sure ones
     refused: list[UUID] = field(default_factory=list)  # yet the broker spoke: its host is well
+    began: dict[UUID, datetime] = field(default_factory=dict)  # when their rows were read
 
     @property
     def well(self) -> set[UUID]:
@@ -70,21 +68,22 @@ def refresh_due_accounts(
 def read_accounts(
     due: Sequence[Any], *, run: Run, adapter: Callable[[str], BrokerAdapter]
 ) -> tuple[int, int]:
-    """Read accounts given by rows for `spec_from_row`, and write down what comes of it as it comes.
+    """Read accounts given by rows of READ_COLUMNS, and write down what comes of it as it comes.
 
     An answer ends an error; a refused login is one, a lost answer only if it is not the first;
     after five failures in a row a connection rests (`health.mark_errors`). What is our own
     program's fault is raised when all the others are written.
     """
-    answers: Answers[Reading] = Answers(run, in_all=AT_ONCE, per_host=AT_ONE_HOST, seconds=SECONDS)
+    answers: Answers[AccountState] = Answers(
+        run, in_all=AT_ONCE, per_host=AT_ONE_HOST, seconds=SECONDS
+    )
     answers.start([(row, partial(_account, row, adapter)) for row in due])
     answered = failed = 0
     fault: Exception | None = None
     for group in answers.groups():
         read = Read()
         for row, answer in group:
-            _sort(row.connection_id, answer, read)
-            read.heard += _news(row, answer)
+            _sort(row, answer, read)
         try:
             _write(read)
         except health.OURS as error:
@@ -98,13 +97,12 @@ def read_accounts(
 
 def _write(read: Read) -> None:
     try:
-        unusable = _store_or_halve(read.accounts) if read.accounts else {}
+        unusable = _store_or_halve(read) if read.accounts else {}
     except health.OURS:
         read.accounts.clear()  # nothing is known to be written of them, and nothing is their fault
         _write_health(read)
         raise
     read.accounts = [one for one in read.accounts if one[0] not in unusable]
-    identity.hear(read.heard)
     for connection_id, sentence in unusable.items():
         read.blame(connection_id, sentence, health.Again.SOON)
     _write_health(read)
@@ -115,44 +113,51 @@ def _write_health(read: Read) -> None:
     health.mark_connected([connection_id for connection_id, *_ in read.accounts])
     close_where_some_answer(read.refused)
     for again, errors in read.errors.items():
-        health.mark_errors(errors, again=again)
-    health.mark_failures(read.failures)
+        health.mark_errors(errors, again=again, began=read.began)
+    health.mark_failures(read.failures, began=read.began)
 
 
-def _store_or_halve(accounts: Sequence[Account]) -> dict[UUID, str]:
+def _store_or_halve(read: Read) -> dict[UUID, str]:
     """Store what accounts told; return those whose answer cannot be, with a sentence for each."""
     unusable: dict[UUID, str] = {}
+
+    @transaction.atomic
+    def store(accounts: Sequence[Account]) -> None:
+        """Connections' rows first, as by whoever tests or edits them."""
+        identity.hear(
+            [(one, state.identity, read.marks[one]) for one, state, _ in accounts
+             if one in read.marks]
+        )  # fmt: skip
+        told.refresh_accounts(accounts)
 
     def leave(account: Account, fault: Exception) -> None:
         connection_id, *_ = account
         log.error(
             "an account's answer cannot be stored", connection=str(connection_id), exc_info=fault
         )
-        unusable[connection_id] = f"{UNUSABLE} ({type(fault).__name__}). {health.TELL}"
+        unusable[connection_id] = (
+            f"{health.UNUSABLE_ANSWER} ({type(fault).__name__}). {health.TELL}"
+        )
 
-    all_or_halves(accounts, told.refresh_accounts, leave, faults=health.UNUSABLE, ours=health.OURS)
+    all_or_halves(read.accounts, store, leave, faults=health.UNUSABLE, ours=health.OURS)
     return unusable
 
 
-async def _account(row: Any, adapter: Callable[[str], BrokerAdapter]) -> Reading:
-    started = timezone.now()
-    return await adapter(row.type).account(spec_from_row(row)), started
+async def _account(row: Any, adapter: Callable[[str], BrokerAdapter]) -> AccountState:
+    return await adapter(row.type).account(spec_from_row(row))
 
 
-def _news(row: Any, answer: Reading | Exception) -> list[Heard]:
-    """Whose account the credentials are, where that was not heard with them before."""
-    if isinstance(answer, Exception) or not identity.is_named_by_owner(row.type):
-        return []
-    told, mark = answer[0].identity, identity.mark_of(row.sealed_credentials)
-    is_known = mark == row.identity_of and told in (row.identity, "")
-    return [] if is_known else [(row.connection_id, told, mark)]
-
-
-def _sort(connection_id: UUID, answer: Reading | Exception, read: Read) -> None:
+def _sort(row: Any, answer: AccountState | Exception, read: Read) -> None:
     """One account's trouble is never its neighbour's."""
-    if isinstance(answer, tuple):
-        read.accounts.append((connection_id, *answer))
-        if not answer[0].trading_allowed:  # else each signal would be refused, and forgotten here
+    connection_id = row.connection_id
+    read.began[connection_id] = row.began
+    if isinstance(answer, AccountState):
+        read.accounts.append((connection_id, answer, row.began))
+        if identity.is_named_by_owner(row.type):
+            mark = identity.mark_of(row.sealed_credentials)
+            if identity.is_news(row, answer.identity, mark):
+                read.marks[connection_id] = mark
+        if not answer.trading_allowed:  # else each signal would be refused, and forgotten here
             disabled = Code.TRADING_DISABLED
             sentence = f"{disabled.sentence} {disabled.hint}"
             read.blame(connection_id, sentence, health.again_of(disabled))

@@ -15,32 +15,38 @@ from common.clocks import machine_time
 from common.sql import array, rows
 from connections import host_circuits
 from connections.lanes import IN_LANES, in_held
+from connections.open import is_watched
 from connections.polling import read_accounts
+from connections.selectors import READ_COLUMNS
 from connections.testing import Run, on_loop
 
 AGAIN_SECONDS = 5
 AT_ONCE = 200
 GO_ON_SECONDS = 10  # a look begins no further batch after so long: probes are due meanwhile
 
-# What is untested waits for its test: an answer alone would let it trade.
-_WHAT = f"""c.id AS connection_id, c.type, c.account, c.exchange_name, c.settings,
-  c.sealed_credentials,
-  c.identity, c.identity_of, coalesce(c.user_id, c.admin_id) AS owner_id, c.broker_host
-FROM connections_connectionhealth h JOIN connections_executionconnection c ON c.id = h.connection_id
-WHERE h.unreachable_at IS NOT NULL AND h.status <> 'UNTESTED' AND {IN_LANES}
-  AND c.is_active AND c.archived_at IS NULL"""
 
-_DOUBTED = f"""
-SELECT {_WHAT} AND h.last_error_at < clock_timestamp() - make_interval(secs => %(again)s)
+def _what() -> str:
+    """What is untested waits for its test: an answer alone would let it trade."""
+    return f"""{READ_COLUMNS}
+FROM connections_connectionhealth h JOIN connections_executionconnection c ON c.id = h.connection_id
+WHERE h.unreachable_at IS NOT NULL AND h.status <> 'UNTESTED' AND {IN_LANES} AND {is_watched()}"""
+
+
+def doubted_sql() -> str:
+    """The accounts whose last answer was lost, some seconds ago."""
+    return f"""
+SELECT {_what()} AND h.last_error_at < clock_timestamp() - make_interval(secs => %(again)s)
   AND c.id <> ALL(%(asked)s::uuid[])
   AND (h.circuit_open_until IS NULL OR h.circuit_open_until <= clock_timestamp())
   AND c.broker_host NOT IN (SELECT host FROM connections_hostcircuit WHERE opened_at IS NOT NULL)
 ORDER BY h.last_error_at LIMIT %(limit)s
 """
 
-# The one that failed longest ago: each probe asks another account.
-_PROBED = f"""
-SELECT DISTINCT ON (c.broker_host) {_WHAT} AND c.broker_host = ANY(%(hosts)s)
+
+def probed_sql() -> str:
+    """The one of each host that failed longest ago: each probe asks another account."""
+    return f"""
+SELECT DISTINCT ON (c.broker_host) {_what()} AND c.broker_host = ANY(%(hosts)s)
   AND c.id <> ALL(%(asked)s::uuid[])
 ORDER BY c.broker_host, h.last_error_at
 """
@@ -69,6 +75,6 @@ def look_again(
 def _due(asked: set[UUID]) -> list[Any]:
     due: list[Any] = []
     if hosts := host_circuits.take_probes(asked):
-        due += rows(_PROBED, {"hosts": hosts, "asked": array(asked), **in_held()})
+        due += rows(probed_sql(), {"hosts": hosts, "asked": array(asked), **in_held()})
     wanted = {"again": AGAIN_SECONDS, "asked": array(asked), "limit": AT_ONCE, **in_held()}
-    return due + list(rows(_DOUBTED, wanted))
+    return due + list(rows(doubted_sql(), wanted))

@@ -25,8 +25,11 @@ FROM connections_executionconnection
 WHERE sealed_credentials IS NOT NULL AND (%(after)s::uuid IS NULL OR id > %(after)s::uuid)
 ORDER BY id LIMIT %(batch)s FOR NO KEY UPDATE
 """
+# They are the same credentials: what was heard with them (`connections.identity`) stays theirs.
 _WRITE = """
-UPDATE connections_executionconnection c SET sealed_credentials = decode(t.sealed, 'hex')
+UPDATE connections_executionconnection c SET sealed_credentials = decode(t.sealed, 'hex'),
+  identity_of = CASE WHEN identity_of = encode(sha256(sealed_credentials), 'hex')
+    THEN encode(sha256(decode(t.sealed, 'hex')), 'hex') ELSE identity_of END
 FROM unnest(%s::uuid[], %s::text[]) AS t (id, sealed) WHERE c.id = t.id
 """
 

@@ -6,7 +6,8 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, IntegerField, OuterRef, Q, QuerySet
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Now
 
 from brokers.messages import ConnectionSpec
@@ -15,7 +16,7 @@ from common.sql import array, rows
 from connections import credentials, lanes, symbols
 from connections.eligibility import REASON_SQL, parameters
 from connections.identity import mark_of
-from connections.lanes import IN_LANES, IS_UP, in_held, resting
+from connections.lanes import IN_LANES, in_held, is_up, resting
 from connections.models import (
     ConnectionHealth,
     ExecutionConnection,
@@ -23,6 +24,7 @@ from connections.models import (
     LaneLease,
     Subscription,
 )
+from connections.open import how_much_is_open, is_watched, what_is_open
 from users.models import User
 
 log = structlog.get_logger(__name__)
@@ -36,6 +38,20 @@ WHERE %(ids)s::uuid[] IS NULL AND c.archived_at IS NULL OR c.id = ANY(%(ids)s::u
 """
 
 
+SPEC_COLUMNS = (
+    "c.type, c.account, c.exchange_name, c.settings, c.sealed_credentials, c.identity,"
+    " c.identity_of, coalesce(c.user_id, c.admin_id) AS owner_id"
+)
+"""SQL: what `spec_from_row` reads of connection `c`, besides `connection_id`."""
+
+# Rows of one statement are what they were when it began, whatever the time at which each is read.
+READ_COLUMNS = (
+    f"c.id AS connection_id, {SPEC_COLUMNS}, c.broker_host, c.claim, c.key_claim, "
+    "statement_timestamp() AS began"
+)
+"""SQL: what `polling.read_accounts` reads of connection `c`."""
+
+
 def spec_for(connection: ExecutionConnection) -> ConnectionSpec:
     """Return what an adapter needs of this connection, credentials opened.
 
@@ -45,9 +61,7 @@ def spec_for(connection: ExecutionConnection) -> ConnectionSpec:
 
 
 def spec_from_row(row: Any) -> ConnectionSpec:
-    """The same for a row of a statement, which has `connection_id`, `type`, `account`,
-    `exchange_name`, `settings`, `sealed_credentials`, `identity`, `identity_of` and
-    `owner_id`.
+    """The same for a row of a statement that selects `connection_id` and SPEC_COLUMNS.
 
     Credentials that do not open are left out and told to the log: one connection's trouble must
     not fail its neighbours in a bundle. Its adapter then answers NotSent or NO_CREDENTIALS.
@@ -110,11 +124,20 @@ def visible_to(user: User) -> Any:
     return live if user.is_operator else live.filter(Q(user=user) | Q(admin=user))
 
 
-def with_workers(found: QuerySet[ExecutionConnection]) -> QuerySet[ExecutionConnection]:
-    """Add to connections whether some worker holds their lane (`has_worker`)."""
+def as_shown(found: QuerySet[ExecutionConnection]) -> QuerySet[ExecutionConnection]:
+    """Add to connections what `waits_for` and `open_in` would ask for each: whether some worker
+    holds their lane (`has_worker`), and how much is open there (`open_count`)."""
     moving = timedelta(seconds=lanes.MOVING_SECONDS)
     leases = LaneLease.objects.filter(lane=OuterRef("lane"), until__gte=Now() - moving)
-    return found.annotate(has_worker=Exists(leases))
+    mine = f"{ExecutionConnection._meta.db_table}.id"
+    count = RawSQL(how_much_is_open(mine), [], output_field=IntegerField())
+    return found.annotate(has_worker=Exists(leases), open_count=count)
+
+
+def open_in(connection: ExecutionConnection) -> int:
+    """Return how many positions, and orders that are at the broker or may be, an account has."""
+    count = getattr(connection, "open_count", None)
+    return len(what_is_open(connection.pk)) if count is None else int(count)
 
 
 def waits_for(connection: ExecutionConnection) -> str:
@@ -138,10 +161,17 @@ def health(connection: ExecutionConnection) -> tuple[str, str]:
     state = getattr(connection, "health", None)
     if connection.archived_at:
         return "cancelled", "Archived"
-    if not connection.is_active:
-        return "cancelled", "Switched off"
-    if connection.is_paused:
-        return "paused", "Paused"
+    if connection.is_active and not connection.is_paused:
+        return _fares(connection, state)
+    if not (count := open_in(connection)):
+        return ("paused", "Paused") if connection.is_active else ("cancelled", "Switched off")
+    # What is open there is watched: what is wrong is said all the same.
+    shape, word = _fares(connection, state)
+    said = f"{'Paused' if connection.is_active else 'Off'}, {count} open"
+    return ("paused", said) if shape == "ok" else (shape, f"{said}: {word.lower()}")
+
+
+def _fares(connection: ExecutionConnection, state: ConnectionHealth | None) -> tuple[str, str]:
     if waits_for(connection):
         return "attention", "No worker"
     if state is None or state.status == "UNTESTED":
@@ -150,6 +180,8 @@ def health(connection: ExecutionConnection) -> tuple[str, str]:
         return "rejected", "Error"
     if state.circuit_open_until and state.circuit_open_until > datetime.now(UTC):
         return "rejected", "Circuit open"
+    if state.silence_told_at is not None:
+        return "attention", "Silent"
     if state.reconciled_at is None:
         return "attention", "Not yet compared"
     return "ok", "Healthy"
@@ -188,22 +220,25 @@ def due_tests(limit: int) -> list[UUID]:
 
 
 def accounts_due(limit: int, *, older_than_seconds: float) -> Sequence[Any]:
-    """Return rows for `spec_from_row` of accounts to read again, the oldest reading of each host
+    """Return rows for `read_accounts` of accounts to read again, the oldest reading of each host
     first: many of one host crowd out nobody else.
 
     Who does not answer is left to `connections.probing`, who rests is left alone, and so is a host
-    whose circuit is open. Who is in error is asked when its time has come (`health.Again`).
+    whose circuit is open. Who is in error is asked when its time has come (`health.Again`). Who is
+    switched off is read for as long as something is open there.
     """
-    return rows(
-        f"""
-        SELECT c.id AS connection_id, c.type, c.account, c.exchange_name, c.settings,
-          c.sealed_credentials,
-          c.identity, c.identity_of, coalesce(c.user_id, c.admin_id) AS owner_id, c.broker_host
+    due = {"older": older_than_seconds, "limit": limit, **in_held(), **resting()}
+    return rows(accounts_due_sql(), due)
+
+
+def accounts_due_sql() -> str:
+    """The statement of `accounts_due`."""
+    return f"""
+        SELECT {READ_COLUMNS}
         FROM connections_executionconnection c
         JOIN connections_connectionhealth h ON h.connection_id = c.id
         LEFT JOIN connections_accountsnapshot a ON a.connection_id = c.id
-        WHERE c.archived_at IS NULL AND c.is_active AND h.status <> 'UNTESTED'
-          AND {IN_LANES} AND {IS_UP}
+        WHERE {is_watched()} AND h.status <> 'UNTESTED' AND {IN_LANES} AND {is_up()}
           AND h.unreachable_at IS NULL
           AND (h.circuit_open_until IS NULL OR h.circuit_open_until <= clock_timestamp())
           AND c.broker_host NOT IN (
@@ -215,9 +250,7 @@ def accounts_due(limit: int, *, older_than_seconds: float) -> Sequence[Any]:
         ORDER BY row_number() OVER (
           PARTITION BY c.broker_host ORDER BY a.read_at NULLS FIRST), a.read_at NULLS FIRST
         LIMIT %(limit)s
-        """,
-        {"older": older_than_seconds, "limit": limit, **in_held(), **resting()},
-    )
+    """
 
 
 class BrokersListing(Collection[str]):

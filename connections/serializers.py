@@ -23,7 +23,7 @@ from connections.models import (
     SizingMode,
     TradingPreset,
 )
-from connections.selectors import waits_for
+from connections.selectors import open_in, waits_for
 from signals.models import Feed
 
 NUMBER_OF_MODE = {
@@ -140,6 +140,12 @@ class ConnectionSerializer(StrictModelSerializer[ExecutionConnection]):
 
     preset = OwnRelated(model=TradingPreset, required=False, allow_null=True)
     data_connection = OwnRelated(model=DataConnection, required=False, allow_null=True)
+    own_prices = serializers.BooleanField(
+        write_only=True,
+        required=False,
+        help_text="True: the account's own broker tells its prices. `data_connection` becomes that"
+        " source, which is made where there is none yet.",
+    )
     credentials = Secrets(required=False)
     has_credentials = serializers.SerializerMethodField()
     as_administrator = serializers.BooleanField(
@@ -154,6 +160,10 @@ class ConnectionSerializer(StrictModelSerializer[ExecutionConnection]):
     health = HealthSerializer(read_only=True)
     worker = serializers.SerializerMethodField(
         help_text="Null for an account that any worker can speak to."
+    )
+    open_count = serializers.SerializerMethodField(
+        help_text="Positions, and orders that are at the broker or may be. They are watched, and"
+        " the account is read, where the connection is switched off, too."
     )
     snapshot = serializers.SerializerMethodField()
 
@@ -175,9 +185,11 @@ class ConnectionSerializer(StrictModelSerializer[ExecutionConnection]):
             "settings",
             "preset",
             "data_connection",
+            "own_prices",
             "health_word",
             "health",
             "worker",
+            "open_count",
             "snapshot",
             "created_at",
             "archived_at",
@@ -197,6 +209,9 @@ class ConnectionSerializer(StrictModelSerializer[ExecutionConnection]):
         now = timezone.now()
         return next((word for word, holds in words.items() if holds), None) or row.health.word(now)
 
+    def get_open_count(self, row: ExecutionConnection) -> int:
+        return open_in(row)
+
     @extend_schema_field(WorkerSerializer(allow_null=True))
     def get_worker(self, row: ExecutionConnection) -> Any:
         missing = waits_for(row)
@@ -210,6 +225,10 @@ class ConnectionSerializer(StrictModelSerializer[ExecutionConnection]):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Refuse to change what a connection is."""
+        if attrs.get("own_prices") and "data_connection" in attrs:
+            detail = "Say own_prices or data_connection, not both."
+            error = invalid(Code.FIELD_INVALID, detail)
+            raise serializers.ValidationError({"own_prices": error.detail})
         fixed = ("type", "account", "exchange_name", "credentials", "as_administrator")
         for name in fixed if self.instance is not None else ():
             if name in attrs:
@@ -260,12 +279,3 @@ def _broken(error: ValidationError) -> Any:
     names = ", ".join(one for message in error.messages for one in message.split("“")[1:])
     detail = f"A number is outside its range: {names.replace('” is violated.', '')}."
     return invalid(Code.FIELD_INVALID, detail).detail
-
-
-class DataConnectionSerializer(StrictModelSerializer[DataConnection]):
-    """Where prices come from."""
-
-    class Meta:
-        model = DataConnection
-        fields = ("id", "name", "kind", "is_active", "created_at")
-        read_only_fields = fields

@@ -6,40 +6,59 @@ we keep is not executed there. So silence itself is told, once (`connection.sile
 (`connection.recovered`). Whoever has something open is told soon, the others before the next week.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from brokers.windows import maintenance_of
-from common.sql import rows
+from common.sql import columns, rows
 from connections import maintenance
-from connections.open import in_words, what_is_open
+from connections.open import Open, all_open, in_words
 from events.models import EventKind
 
 OPEN_SECONDS = 900  # of silence, where something is open; resets and restarts take minutes
 IDLE_SECONDS = 7200  # where nothing is
-AT_ONCE = 500  # others in another minute
-
-_SILENT = f"""
-SELECT c.id, c.type, c.exchange_name, c.broker_host, c.settings, h.last_connected_at,
-  h.last_connected_at < clock_timestamp() - interval '{IDLE_SECONDS} seconds' AS is_long
-FROM connections_connectionhealth h JOIN connections_executionconnection c ON c.id = h.connection_id
-WHERE h.status = 'ACTIVE' AND h.silence_told_at IS NULL AND c.is_active AND c.archived_at IS NULL
-  AND h.last_connected_at < clock_timestamp() - interval '{OPEN_SECONDS} seconds'
-ORDER BY random() LIMIT {AT_ONCE}
-"""
+AT_ONCE = 2000  # others in another minute
 
 # It may have answered while we looked at what is open.
 _TELL = f"""
-WITH told AS (
-  UPDATE connections_connectionhealth SET silence_told_at = clock_timestamp()
-  WHERE connection_id = %(id)s AND status = 'ACTIVE' AND silence_told_at IS NULL
-    AND last_connected_at = %(heard_at)s
-  RETURNING connection_id
+WITH silent AS (
+  SELECT * FROM unnest(%s::uuid[], %s::timestamptz[], %s::text[]) AS t (id, heard_at, message)
+), locked AS (
+  SELECT h.connection_id FROM connections_connectionhealth h JOIN silent s
+    ON s.id = h.connection_id AND h.last_connected_at = s.heard_at
+  WHERE h.status = 'ACTIVE' AND h.silence_told_at IS NULL
+  ORDER BY h.connection_id FOR NO KEY UPDATE OF h
+), told AS (
+  UPDATE connections_connectionhealth h SET silence_told_at = clock_timestamp()
+  FROM locked WHERE h.connection_id = locked.connection_id
+  RETURNING h.connection_id
 )
 INSERT INTO events_event (kind, user_id, connection_id, payload)
 SELECT '{EventKind.CONNECTION_SILENT.value}', coalesce(c.user_id, c.admin_id), c.id,
-  jsonb_build_object('name', c.name, 'message', %(message)s::text)
+  jsonb_build_object('name', c.name, 'message', s.message)
 FROM told JOIN connections_executionconnection c ON c.id = told.connection_id
+JOIN silent s ON s.id = c.id
 RETURNING connection_id
+"""
+
+
+def silent_sql() -> str:
+    """The silent accounts, with what is open there; those that have something open come first.
+    Switching off keeps entries away and nothing else: what is open there is watched. Who was asked
+    by nobody until it was switched on has some minutes to be heard."""
+    return f"""
+SELECT c.id, c.type, c.exchange_name, c.broker_host, c.settings, c.is_active, h.last_connected_at,
+  o.symbols, o.whats
+FROM connections_connectionhealth h JOIN connections_executionconnection c ON c.id = h.connection_id
+CROSS JOIN LATERAL (SELECT array_agg(symbol) AS symbols, array_agg(what) AS whats
+  FROM {all_open()} o WHERE o.connection_id = h.connection_id) o
+WHERE h.status = 'ACTIVE' AND h.silence_told_at IS NULL AND c.archived_at IS NULL
+  AND h.last_connected_at < clock_timestamp() - interval '{OPEN_SECONDS} seconds'
+  AND (o.symbols IS NOT NULL OR c.is_active
+    AND h.last_connected_at < clock_timestamp() - interval '{IDLE_SECONDS} seconds')
+  AND (h.watched_since IS NULL
+    OR h.watched_since < clock_timestamp() - interval '{OPEN_SECONDS} seconds')
+ORDER BY o.symbols IS NULL, random() LIMIT {AT_ONCE}
 """
 
 
@@ -53,21 +72,25 @@ def tell_silent(*, awake_seconds: float) -> int:
     if awake_seconds < OPEN_SECONDS:
         return 0
     closed = [one for one in maintenance.open_now() if one.window.closed]
-    return sum(
-        _tell(row) for row in rows(_SILENT) if not maintenance_of(maintenance.whose(row), closed)
-    )
+    silent = [
+        (row.id, row.last_connected_at, _said_of(row))
+        for row in rows(silent_sql())
+        if not maintenance_of(maintenance.whose(row), closed)
+    ]
+    return _tell(silent)
 
 
-def _tell(row: Any) -> int:
-    found = what_is_open(row.id)
-    if not found and not row.is_long:
-        return 0
+def _tell(silent: Sequence[tuple[Any, ...]]) -> int:
+    return len(rows(_TELL, columns(silent, 3))) if silent else 0
+
+
+def _said_of(row: Any) -> str:
+    found = [Open(*one) for one in zip(row.symbols or (), row.whats or (), strict=True)]
     message = f"Nothing was heard of it since {row.last_connected_at:%d %b %H:%M} UTC."
     if found:
+        off = "" if row.is_active else "It is switched off, yet watched for what is open there. "
         message += (
-            f" Open there: {in_words(found)}. Until it answers we can close nothing there and no"
-            " stop that we keep is executed."
+            f" {off}Open there: {in_words(found)}. Until it answers we can close nothing there and"
+            " no stop that we keep is executed."
         )
-    message += " Look whether its program (terminal, gateway) and its worker run."
-    told = {"id": row.id, "heard_at": row.last_connected_at, "message": message}
-    return len(rows(_TELL, told))
+    return f"{message} Look whether its program (terminal, gateway) and its worker run."

@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+import structlog
 from celery import shared_task
 
 from common.clocks import machine_time
@@ -11,6 +12,7 @@ from connections.polling import refresh_due_accounts
 from connections.selectors import due_tests
 from connections.testing import run_test
 
+log = structlog.get_logger(__name__)
 QUEUE = "maintenance"
 TESTS_AT_ONCE, LOOK_SECONDS = 20, 15
 _began = machine_time()
@@ -31,10 +33,17 @@ def test_connection(connection_id: str) -> None:
 def look_for_tests() -> None:
     """Run the tests that were asked for and not done: a lost bell is no loss."""
     until = machine_time() + LOOK_SECONDS
+    fault: Exception | None = None
     for connection_id in due_tests(TESTS_AT_ONCE):
-        run_test(connection_id)
+        try:
+            run_test(connection_id)
+        except Exception as error:  # it is still due; those behind it are not its business
+            log.warning("a test broke", connection=str(connection_id), error=type(error).__name__)
+            fault = error
         if machine_time() > until:  # the rest is still due; the queue has other work too
-            return
+            break
+    if fault is not None:
+        raise fault
 
 
 @shared_task(name="connections.refresh_accounts", ignore_result=True)

@@ -16,7 +16,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from brokers.base import BrokerAdapter, BrokerError
-from brokers.masking import without_secrets
+from brokers.masking import storable, without_secrets
 from brokers.messages import AccountState, Check, CheckResult, ConnectionSpec, Instrument
 from brokers.registry import adapter_for
 from common.codes import Code
@@ -29,6 +29,10 @@ from connections.selectors import spec_for
 
 log = structlog.get_logger(__name__)
 Run = Callable[[Coroutine[Any, Any, None]], None]
+UNFIT = (
+    f"Where you named them yourself, give them names of at most {told.LONGEST_SYMBOL} characters"
+    " in the settings; else tell the operators."
+)
 SECONDS = 30  # for all of it; each adapter has shorter time-outs of its own
 
 
@@ -76,12 +80,13 @@ def run_test(
     Returns the checks. A failure of any kind is a check with a hint, never an exception. No
     database transaction is open while the broker is asked.
     """
-    connection = ExecutionConnection.objects.get(pk=connection_id)
-    # The database's clock, as the times at which tests are asked for: hosts' clocks differ.
+    # The database's clock, as the times at which tests are asked for: hosts' clocks differ. Before
+    # the row: what is told of an account counts from when its settings were read.
     findings = Findings(started_at=rows("SELECT clock_timestamp() AS now")[0].now)
+    connection = ExecutionConnection.objects.get(pk=connection_id)
     secrets: Mapping[str, str] = {}
     try:
-        lanes.refuse_unheld(connection.lane)
+        lanes.refuse_unheld(_lane_of(connection))
         spec = spec_for(connection)
         secrets = spec.credentials
         check_resolved(connection.type, spec.settings, connection.owner_name)
@@ -98,9 +103,28 @@ def run_test(
     except Exception as error:  # whatever it is, the owner gets a sentence
         findings.checks.append(_explain(error, connection))
         findings.again = _again(error)
-    findings.checks = [_without(secrets, check) for check in findings.checks]
-    _store(connection, findings)
+    try:
+        findings.checks = [_without(secrets, check) for check in findings.checks]
+        _store(connection, findings)
+    except health.UNUSABLE as error:
+        findings = _unusable(connection, findings, error)
+        _store(connection, findings)
     return findings.checks
+
+
+def _lane_of(connection: ExecutionConnection) -> str:
+    """Where it has no lane but its kind says one now, it has that from here on: rows from before
+    there were lanes have none, if their kind's package was not asked when lanes came."""
+    if connection.lane != lanes.GENERAL:
+        return connection.lane
+    with transaction.atomic():
+        lane = lanes.settled_lane_for(
+            connection.type, connection.pk, connection.account, connection.settings
+        )
+        mine = ExecutionConnection.objects.filter(pk=connection.pk, lane=lanes.GENERAL)
+        if lane != lanes.GENERAL and mine.update(lane=lane):
+            log.info("lane_given", connection=str(connection.pk), lane=lane)
+    return lane
 
 
 async def _ask(adapter: BrokerAdapter, spec: ConnectionSpec, findings: Findings) -> None:
@@ -128,13 +152,27 @@ def _judge_account(account: AccountState) -> Check:
 
 
 def _judge_instruments(listed: list[Instrument]) -> Check:
-    usable = sum(1 for instrument in listed if told.pair_of(instrument))
+    usable = len(told.usable_of(listed))
+    unfit = [i.symbol for i in listed if (pair := told.pair_of(i)) and not told.fits(i, pair)]
+    left_out = ""
+    if unfit:
+        left_out = f" Left out, for they cannot be kept: {', '.join(map(_short, unfit[:3]))}" + (
+            f" and {len(unfit) - 3} more." if len(unfit) > 3 else "."
+        )
     if usable:
-        return Check("instruments", CheckResult.OK, f"{usable} symbols can be traded.")
+        return Check(
+            "instruments", CheckResult.WARN if unfit else CheckResult.OK,
+            f"{usable} symbols can be traded.{left_out}", UNFIT if unfit else "",
+        )  # fmt: skip
     return Check(
-        "instruments", CheckResult.FAIL, "The account lists no symbol that can be traded.",
-        "Ask the broker to enable symbols for this account.",
+        "instruments", CheckResult.FAIL,
+        f"The account lists no symbol that can be traded.{left_out}",
+        UNFIT if unfit else "Ask the broker to enable symbols for this account.",
     )  # fmt: skip
+
+
+def _short(symbol: str) -> str:
+    return repr(symbol if len(symbol) <= 60 else f"{symbol[:60]}…")
 
 
 def _explain(error: Exception, connection: ExecutionConnection) -> Check:
@@ -163,14 +201,27 @@ def _explain(error: Exception, connection: ExecutionConnection) -> Check:
             f"The broker could not be reached ({error.strerror or type(error).__name__}).",
             "Check host, port and network; then test again.",
         )  # fmt: skip
-    # Its text may hold anything, so only its kind is kept; the operators find the place by that.
-    log.error(
-        "connection_test_failed", connection=str(connection.pk), error=type(error).__name__,
-        where=_place_of(error),
-    )  # fmt: skip
+    _log(connection, error)
     return Check(
         "program", CheckResult.FAIL, f"Our own program failed ({type(error).__name__}).",
         "Tell the operators; the log has the place.",
+    )  # fmt: skip
+
+
+def _unusable(connection: ExecutionConnection, findings: Findings, error: Exception) -> Findings:
+    """Turn an answer that cannot be stored into a test that failed: it must not stay due for ever,
+    nor keep others' from being made. Nothing else of it is kept."""
+    _log(connection, error)
+    detail = f"{health.UNUSABLE_ANSWER} ({type(error).__name__})."
+    check = Check("answer", CheckResult.FAIL, detail, health.TELL)
+    return Findings(findings.started_at, checks=[check], again=health.Again.SOON)
+
+
+def _log(connection: ExecutionConnection, error: Exception) -> None:
+    """An error's text may hold anything, so only its kind is kept; the operators find the place."""
+    log.error(
+        "connection_test_failed", connection=str(connection.pk), error=type(error).__name__,
+        where=_place_of(error),
     )  # fmt: skip
 
 
@@ -191,7 +242,7 @@ def _place_of(error: BaseException) -> str:
 
 def _without(secrets: Mapping[str, str], check: Check) -> Check:
     name, detail, hint = (
-        without_secrets(text, secrets) for text in (check.name, check.detail, check.hint)
+        storable(without_secrets(text, secrets)) for text in (check.name, check.detail, check.hint)
     )
     return Check(name, check.result, detail, hint)
 
@@ -207,18 +258,22 @@ def _told_unheld(connection: ExecutionConnection, error: lanes.UnheldError) -> l
     return [check]
 
 
-def _claim(connection: ExecutionConnection, findings: Findings, account: AccountState) -> None:
+def _claim(connection: ExecutionConnection, findings: Findings) -> bool:
+    """Whether what was tested is still what the connection is."""
     try:
-        claims.take(connection, account, tested_at=findings.started_at)
+        return claims.take(connection, None if findings.failed else findings.account)
     except claims.ClaimedError as error:
         findings.checks.append(Check("owner", CheckResult.FAIL, error.detail, error.hint))
         findings.again = health.Again.RARELY
+        # No mere answer, half an hour later, may let it trade what is another's.
+        ConnectionHealth.objects.filter(pk=connection.pk).update(needs_test=True)
+        return True
 
 
 @transaction.atomic
 def _store(connection: ExecutionConnection, findings: Findings) -> None:
-    if findings.account is not None and not findings.failed:
-        _claim(connection, findings, findings.account)
+    if not _claim(connection, findings):
+        return
     failed = findings.failed
     ConnectionHealth.objects.filter(pk=connection.pk).update(
         last_test=[{**asdict(check), "result": check.result.value} for check in findings.checks],
@@ -235,5 +290,5 @@ def _store(connection: ExecutionConnection, findings: Findings) -> None:
         told_owner = f"{failed.detail} {failed.hint}".strip()
         health.mark_errors([(connection.pk, told_owner)], again=findings.again)
     else:
-        health.mark_active([connection.pk])
+        health.mark_active([connection.pk], cleared=[connection.pk])
         health.mark_connected([connection.pk])

@@ -7,10 +7,11 @@ from decimal import Decimal
 from uuid import UUID
 
 from django.db import transaction
-from django.utils import timezone
 
+from brokers.masking import storable
 from brokers.messages import AccountState, Instrument
 from common.errors import InvalidInputError
+from common.money import DIGITS, PLACES
 from common.sql import columns, rows, run
 from connections import symbols
 
@@ -45,22 +46,29 @@ WHERE i.read_at < excluded.read_at - interval '1 hour'
   OR ({", ".join(f"i.{name}" for name in _COLUMNS[1:])})
      IS DISTINCT FROM ({", ".join(f"excluded.{name}" for name in _COLUMNS[1:])})
 """
+LONGEST_SYMBOL, LONGEST_PAIR, LARGEST_DIGITS = 40, 20, 100
+LARGEST = Decimal(10) ** (DIGITS - PLACES)  # an AmountField holds what is below it
 _PAIR = re.compile(r"[A-Z0-9.]{1,12}/[A-Z0-9]{2,12}", re.ASCII)
 
 
-def refresh_account(
-    connection_id: UUID, state: AccountState, *, read_at: datetime | None = None
-) -> None:
-    """Store an account as its broker told it; read_at: machine time of the read's start.
+def refresh_account(connection_id: UUID, state: AccountState, *, read_at: datetime) -> None:
+    """Store an account as its broker told it.
 
-    A reading that began before the stored one is dropped.
+    read_at: when what the read was made with (settings, credentials) was read from the database, by
+    its clock. A reading that began before the stored one is dropped: it may be of another account.
     """
-    refresh_accounts([(connection_id, state, read_at or timezone.now())])
+    refresh_accounts([(connection_id, state, read_at)])
 
 
 @transaction.atomic
 def refresh_accounts(read: Sequence[tuple[UUID, AccountState, datetime]]) -> int:
-    """The same for many. Returns how many were newer than what was stored."""
+    """The same for many. Returns how many were newer than what was stored. Raises ValueError for
+    what is no number (a database would keep it, and each order would break at it)."""
+    for _, state, _ in read:
+        for amount in (state.balance, state.equity, state.margin_used, state.free_margin,
+                       state.leverage):  # fmt: skip
+            if not amount.is_finite():
+                raise ValueError("an amount of the account is no number")
     records = [
         (
             connection_id, state.currency, state.balance, state.equity, state.margin_used,
@@ -76,10 +84,10 @@ def refresh_instruments(book: str, instruments: Sequence[Instrument]) -> int:
     """Store a broker's list of symbols in place of what the book had. Returns how many it has.
 
     Of several symbols of one pair the plainest is preferred (`symbols.preferred`). Symbols that
-    cannot be read as a pair, or whose steps are not above zero, are left out: they cannot be
-    traded. An empty list changes nothing: no broker lists nothing.
+    cannot be read as a pair, whose steps are not above zero, or that do not fit in, are left out:
+    they cannot be traded. An empty list changes nothing: no broker lists nothing.
     """
-    usable = _usable(instruments)
+    usable = usable_of(instruments)
     if not usable:
         return 0
     rows("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"instruments of {book}",))
@@ -102,14 +110,30 @@ def refresh_instruments(book: str, instruments: Sequence[Instrument]) -> int:
     return len(usable)
 
 
-def _usable(instruments: Sequence[Instrument]) -> list[tuple[Instrument, str]]:
+def usable_of(instruments: Sequence[Instrument]) -> list[tuple[Instrument, str]]:
+    """Return those that can be kept and traded, each with its pair."""
     by_symbol: dict[str, tuple[Instrument, str]] = {}
     for instrument in instruments:
         pair = pair_of(instrument)
-        steps = (instrument.pip, instrument.quantity_min, instrument.quantity_step)
-        if pair and all(step > 0 for step in steps):
+        if pair and fits(instrument, pair) and all(step > 0 for step in _steps(instrument)):
             by_symbol[instrument.symbol] = (instrument, pair)
     return list(by_symbol.values())
+
+
+def _steps(instrument: Instrument) -> tuple[Decimal, ...]:
+    return (instrument.pip, instrument.quantity_min, instrument.quantity_step)
+
+
+def fits(instrument: Instrument, pair: str) -> bool:
+    """Whether an instrument can be kept: no name too long, no amount too large or no number."""
+    symbol, _, digits, *amounts = _record(instrument, pair)
+    return (
+        len(symbol) <= LONGEST_SYMBOL
+        and len(pair) <= LONGEST_PAIR
+        and storable(symbol) == symbol
+        and abs(digits) <= LARGEST_DIGITS
+        and all(amount.is_finite() and abs(amount) < LARGEST for amount in amounts)
+    )
 
 
 def pair_of(instrument: Instrument) -> str | None:
@@ -122,7 +146,7 @@ def pair_of(instrument: Instrument) -> str | None:
     return instrument.pair if _PAIR.fullmatch(instrument.pair) else None
 
 
-def _record(instrument: Instrument, pair: str) -> tuple[str | int | Decimal, ...]:
+def _record(instrument: Instrument, pair: str) -> tuple[str, str, int, *tuple[Decimal, ...]]:
     return (
         instrument.symbol, pair, instrument.digits, instrument.pip, instrument.quantity_min,
         instrument.quantity_step, instrument.quantity_max, instrument.contract_size,

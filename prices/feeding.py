@@ -1,17 +1,21 @@
 """Carrying quotes from a source to everyone who needs them, without losing one on an error."""
 
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from brokers.base import BrokerError
 from brokers.messages import Quote
 from brokers.paper.venue import forget_prices, on_quotes
 from connections.models import DataConnection
+from prices.buffer import of_now, squeezed
 from prices.selectors import newest_time
 from prices.services import forget_quotes, store_quotes
 from prices.signals import quotes_stored
 from prices.streams import Stream, stream_for
 
 log = logging.getLogger(__name__)
+PROMPT = timedelta(seconds=0.5)  # what came longer ago has waited: for a database, say
+CLOCKS = timedelta(seconds=5)  # hosts' clocks differ by less
 
 
 class Feed:
@@ -19,7 +23,7 @@ class Feed:
 
     def __init__(self, data_connection_id: int, name: str, stream: Stream) -> None:
         self.data_connection_id, self.name = data_connection_id, name
-        self._stream = stream
+        self._stream, self._to_paper = stream, True
         self._pending: list[Quote] = []
 
     def step(self, now: datetime) -> int:
@@ -38,17 +42,62 @@ class Feed:
         self.tell(carried)
         return len(carried)
 
-    def tell(self, quotes: list[Quote]) -> None:
-        """Let the rooms above act; their trouble does not stop the prices."""
+    def tell(self, quotes: list[Quote], waited: float = 0.0) -> None:
+        """Let the rooms above act; their trouble does not stop the prices. waited: seconds."""
         for receiver, outcome in quotes_stored.send_robust(
-            sender=Feed, data_connection_id=self.data_connection_id, quotes=quotes
+            sender=Feed,
+            data_connection_id=self.data_connection_id,
+            quotes=quotes,
+            at_paper=self._to_paper,
+            waited=waited,
         ):
             if isinstance(outcome, Exception):
                 log.error("receiver %r of quotes failed", receiver, exc_info=outcome)
 
 
+class LiveFeed(Feed):
+    """One broker's prices at work: what is late is judged but is no price of now, and what cannot
+    be carried does not pile up."""
+
+    def __init__(self, source: DataConnection, stream: Stream, *, to_paper: bool) -> None:
+        super().__init__(source.pk, source.name, stream)
+        self._to_paper = to_paper
+
+    def step(self, now: datetime) -> int:
+        """Carry what has come; return how many quotes that were.
+
+        A paper broker that is away keeps nobody from a real broker's prices.
+        """
+        self._pending = carried = squeezed([*self._pending, *self._stream.due(now)])
+        if not carried:
+            return 0
+        fresh = of_now(carried, now)
+        store_quotes(self.data_connection_id, fresh)
+        if self._to_paper:
+            try:
+                on_quotes(fresh)
+            except BrokerError as error:
+                log.warning("the paper broker misses prices of %s: %s", self.name, error)
+        self._pending = []
+        late = [quote for quote in carried if now - quote.time > PROMPT]
+        if late:  # held against what was open then, not against what was opened since
+            self.tell(late, max((now - quote.time).total_seconds() for quote in late))
+        if len(late) < len(carried):
+            self.tell([quote for quote in carried if now - quote.time <= PROMPT])
+        return len(carried)
+
+
+def open_live(source: DataConnection, stream: Stream, now: datetime, *, to_paper: bool) -> Feed:
+    """Open a source that a broker tells. Prices that a host with a clock far ahead has left are
+    forgotten: they would keep every later one out."""
+    since = newest_time(source.pk)
+    if since is not None and since > now + CLOCKS:
+        forget_quotes(source.pk)
+    return LiveFeed(source, stream, to_paper=to_paper)
+
+
 def open_feed(source: DataConnection, now: datetime) -> Feed | None:
-    """Open a source where it was left; None: not one that this process drives.
+    """Open a source where it was left; None: a broker tells it (`open_live`).
 
     Prices from the future of the market clock belong to another session (a replay started anew):
     they are forgotten, here and at the paper broker. Raises MisconfiguredError.

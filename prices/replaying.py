@@ -100,7 +100,9 @@ def source_named(name: str) -> DataConnection:
         )
     if len(found) > 1:
         raise MisconfiguredError(f"Several data connections are called {name!r}; rename one.")
-    if found[0].is_active and found[0].kind != DataConnection.Kind.BROKER:
+    if found[0].kind == DataConnection.Kind.BROKER:
+        raise MisconfiguredError(f"Data connection {name!r} is a broker's; name another.")
+    if found[0].is_active:
         raise MisconfiguredError(
             f"Data connection {name!r} is active, so the prices process feeds it; "
             "switch it off or name another with --data-connection."

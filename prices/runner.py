@@ -1,4 +1,5 @@
-"""The prices process: every active source, one step each 50 ms, until it is told to stop."""
+"""Carrying prices, one step each 50 ms: every active source of the prices process, until it is told
+to stop; in a worker with sessions, those of the accounts in its lanes."""
 
 import logging
 import threading
@@ -12,22 +13,33 @@ from django.db import connections
 from brokers.base import BrokerError
 from common.clocks import machine_time, market_now
 from common.errors import MisconfiguredError
+from connections.lanes import GENERAL
 from connections.models import DataConnection
 from prices.feeding import Feed, open_feed
+from prices.live import Live
 from prices.signals import prices_started, prices_stopped
 
 log = logging.getLogger(__name__)
 PACE = 0.05  # seconds of machine time between two looks at the sources
 LOOK_FOR_SOURCES = 5.0  # how soon a source that was added or switched off is noticed
+TEND_EVERY = 1.0  # and one that a broker tells, or a pair of it that is needed now
 HEARTBEAT = 1.0  # how often receivers are called when there are no quotes
 REST = 1.0  # how long a source rests after an error
+LIST, LIVE = 0, -1  # what rests beside sources, which have ids
 
 
 class Runner:
     """Steps through the sources. Built for one thread; `stop` may be set from a signal handler."""
 
-    def __init__(self, stop: threading.Event, *, pace: float = PACE) -> None:
+    def __init__(
+        self, stop: threading.Event, *, pace: float = PACE, live: Live | None = None
+    ) -> None:
+        """live: the brokers' sources to follow, and no others; None: the prices process, which
+        follows those of accounts that any process may speak to, and all others."""
         self._stop, self._pace = stop, pace
+        self._is_prices_process = live is None
+        self._live = live or Live(lambda: (GENERAL,), "prices")
+        self._tended_at = float("-inf")
         self._feeds: dict[tuple[int, str], Feed] = {}
         self._resting: dict[int, float] = {}
         self._looked_at = self._beat_at = float("-inf")
@@ -44,18 +56,30 @@ class Runner:
                 self.look()
                 self._stop.wait(self._pace)
         finally:
+            self.close()
             prices_stopped.send_robust(sender=Runner)
+
+    def close(self) -> None:
+        """Speak to no broker any more."""
+        self._resting.pop(LIVE, None)
+        self._guarded(LIVE, "brokers' prices", self._live.close)
 
     def look(self) -> None:
         """Do one round."""
-        if machine_time() - self._looked_at >= LOOK_FOR_SOURCES:
-            self._guarded(0, "the list of sources", self._find_sources)
-        for feed in list(self._feeds.values()):
+        if self._is_prices_process and machine_time() - self._looked_at >= LOOK_FOR_SOURCES:
+            self._guarded(LIST, "the list of sources", self._find_sources)
+        if machine_time() - self._tended_at >= TEND_EVERY:
+            self._tended_at = machine_time()
+            self._guarded(LIVE, "brokers' prices", self._live.tend)
+        for feed in self._all():
             self._guarded(feed.data_connection_id, feed.name, partial(self._step, feed))
         if machine_time() - self._beat_at >= HEARTBEAT:
             self._beat_at = machine_time()
-            for feed in self._feeds.values():
+            for feed in self._all():
                 feed.tell([])
+
+    def _all(self) -> list[Feed]:
+        return [*self._feeds.values(), *self._live.feeds]
 
     def _step(self, feed: Feed) -> None:
         self.carried += feed.step(market_now())
@@ -87,7 +111,8 @@ class Runner:
 
 
 def _active() -> Iterable[DataConnection]:
-    return DataConnection.objects.filter(is_active=True).order_by("pk")
+    others = DataConnection.objects.exclude(kind=DataConnection.Kind.BROKER)
+    return others.filter(is_active=True).order_by("pk")
 
 
 def _key(source: DataConnection) -> tuple[int, str]:

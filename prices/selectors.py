@@ -4,10 +4,12 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from brokers.messages import Quote
-from brokers.paper.rates import conversion_rate
+from brokers.paper.rates import conversion_rate, pairs_between
 from prices.models import LatestQuote
 
-__all__ = ["conversion_rate", "is_stale", "latest", "latest_by_connection", "newest_time"]
+__all__ = [
+    "conversion_rate", "is_stale", "latest", "latest_by_connection", "newest_time", "pairs_between",
+]  # fmt: skip
 
 
 def latest(data_connection_id: int, symbols: Iterable[str] | None = None) -> dict[str, Quote]:

@@ -9,8 +9,11 @@ prices_stopped = Signal()
 """Sent once by the prices process, after its last quote."""
 
 quotes_stored = Signal()
-"""Sent after quotes went to the paper broker and were stored, outside of any transaction.
+"""Sent after quotes were stored, outside of any transaction.
 
-data_connection_id: int. quotes: list[Quote], every one in order, not only the last of a symbol.
+data_connection_id: int. quotes: list[Quote], every one in order, not only the last of a symbol (of
+a broker's that came too fast: the extremes and the last). at_paper: bool, whether the paper broker
+trades on this source. waited: seconds since the first of them came, where they could not be told
+at once.
 Sent with no quotes about once a second too, so that a receiver can drain what it missed.
 """

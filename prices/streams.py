@@ -1,4 +1,4 @@
-"""The kinds of sources that this process itself drives: recordings and constant prices."""
+"""The sources that need no broker: recordings and constant prices."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -81,7 +81,7 @@ class StaticStream:
 
 
 def stream_for(source: DataConnection, since: datetime | None) -> Stream | None:
-    """Open a source; None: its broker streams its prices elsewhere.
+    """Open a source; None: a broker tells it (`prices.live`).
 
     Settings: `file` (replay; one of prices/data, or an operator's absolute path), `after_the_end`
     (replay; "stand": its last prices stay), `quotes` (static; {"EUR/USD": ["1.1000", "1.1002"]}).

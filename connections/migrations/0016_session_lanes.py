@@ -5,7 +5,10 @@ from typing import Any
 from django.db import migrations, models
 
 from common.row_security import shared_rows
-from connections.lanes import sessions_of
+
+# The kinds whose accounts may share a session, as they were when this was written. Other kinds'
+# sessions are settled when one of their connections is saved next.
+BY_FOLDER = ("mt4", "mt5-dwx")
 
 
 def settle(apps: Any, _: Any) -> None:
@@ -13,8 +16,11 @@ def settle(apps: Any, _: Any) -> None:
     FILLCAST_SESSION_LANES has put elsewhere come to it."""
     found = apps.get_model("connections", "ExecutionConnection").objects
     settled = apps.get_model("connections", "SessionLane").objects
-    rows = found.exclude(lane="").filter(archived_at=None).order_by("created_at", "id")
-    for one, key in sessions_of(rows.only("id", "type", "account", "settings", "lane")):
+    rows = found.filter(type__in=BY_FOLDER, archived_at=None).exclude(lane="")
+    for one in rows.order_by("created_at", "id").only("id", "settings", "lane"):
+        if not (folder := str(one.settings.get("folder") or "")):
+            continue
+        key = f"mt4 {folder.casefold()}"
         first, _made = settled.get_or_create(session_key=key, defaults={"lane": one.lane})
         found.filter(pk=one.pk).exclude(lane=first.lane).update(lane=first.lane)
 

@@ -2,8 +2,6 @@
 
 from django.db import migrations, models
 
-from connections.account_settings import LONGEST_IDENTITY
-
 
 class Migration(migrations.Migration):
     dependencies = [
@@ -21,7 +19,7 @@ class Migration(migrations.Migration):
                 editable=False,
                 help_text="What its broker called the account in its last passed test, where it"
                 " says so.",
-                max_length=LONGEST_IDENTITY,
+                max_length=120,
             ),
         ),
     ]

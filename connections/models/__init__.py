@@ -18,6 +18,7 @@ from connections.models.presets import (
     StuckPolicy,
     TradingPreset,
 )
+from connections.models.sources import SourceHealth
 from connections.models.subscriptions import (
     Directions,
     FeedSettings,
@@ -44,6 +45,7 @@ __all__ = [
     "MaintenanceWindow",
     "SessionLane",
     "SizingMode",
+    "SourceHealth",
     "StuckPolicy",
     "Subscription",
     "SubscriptionInterval",

@@ -54,6 +54,7 @@ class BrokerHost(Func):
         "lane",
         "account_scope",
         "claim",
+        "key_claim",
         "identity",
         "identity_of",
     ]
@@ -96,6 +97,15 @@ class ExecutionConnection(models.Model):
         db_default="",
         editable=False,
         help_text="What its last passed test proved it to be (connections/claims.py).",
+    )
+    key_claim = models.CharField(
+        max_length=64,
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+        help_text="A digest of the credentials with which that test passed, where the account's "
+        "number is only its owner's name for it.",
     )
     identity = models.CharField(
         max_length=LONGEST_IDENTITY,
@@ -167,6 +177,11 @@ class ExecutionConnection(models.Model):
                 fields=["claim"],
                 condition=Q(archived_at__isnull=True) & ~Q(claim=""),
                 name="one_claim_an_account",
+            ),
+            models.UniqueConstraint(
+                fields=["key_claim"],
+                condition=Q(archived_at__isnull=True) & ~Q(key_claim=""),
+                name="one_connection_a_key",
             ),
         ]
         indexes = [

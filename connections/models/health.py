@@ -55,6 +55,9 @@ class ConnectionHealth(models.Model):
     silence_told_at = models.DateTimeField(
         null=True, help_text="When it was told that nothing is heard of it (connections/silence)."
     )
+    watched_since = models.DateTimeField(
+        null=True, help_text="When it was switched on: its silence before says nothing."
+    )
     circuit_open_until = models.DateTimeField(null=True)
     reconciled_at = models.DateTimeField(
         null=True, help_text="First clean comparison since the last (re)connect; no entry before."

@@ -27,11 +27,30 @@ class DataConnection(models.Model):
     )
     kind = models.CharField(max_length=10, choices=Kind, default=Kind.REPLAY)
     settings = models.JSONField(default=dict, blank=True)
+    told_by = models.OneToOneField(
+        "connections.ExecutionConnection",
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="tells",
+        help_text="The account whose broker tells these prices.",
+    )
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         ordering = ("name",)
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(kind="broker") | Q(told_by__isnull=True),
+                name="only_a_broker_is_an_account",
+            ),
+            # Those from before accounts told prices are off: nobody knows whose they would be.
+            models.CheckConstraint(
+                condition=~Q(kind="broker") | Q(told_by__isnull=False) | Q(is_active=False),
+                name="a_broker_tells_by_an_account",
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.name

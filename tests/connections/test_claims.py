@@ -284,11 +284,12 @@ def test_an_exchange_says_whose_key_it_is(alice: User, mallory: User, broker: Br
     is."""
     named: dict[str, Any] = {
         "type": "crypto", "exchange_name": "kraken", "settings": {"symbols": ["BTC/USD"]},
-        "credentials": {"api_key": "k", "secret": "s"},
     }  # fmt: skip
     main, other, third = (
-        connect(alice, account="main", **named), connect(mallory, account="main", **named),
-        connect(mallory, account="second", **named),
+        connect(user, account=name, **named, credentials={"api_key": key, "secret": "s"})
+        for user, name, key in (
+            (alice, "main", "k1"), (mallory, "main", "k2"), (mallory, "second", "k3"),
+        )
     )  # fmt: skip
     states: dict[str, AccountState] = {
         str(main.pk): account(account="main", identity="AA11"),
@@ -298,9 +299,62 @@ def test_an_exchange_says_whose_key_it_is(alice: User, mallory: User, broker: Br
     broker.states = states
     assert [failed(run(row, broker)) for row in (main, other, third)] == [[], [], ["owner"]]
     assert claim(main) == "crypto|kraken||AA11|"
-    states[str(third.pk)] = account(account="second")  # an exchange that tells no such thing
+    states[str(third.pk)] = account(account="second")  # now it tells no such thing
+    assert failed(run(third, broker)) == ["owner"], "it was told of this very key"
+    services.set_credentials(third.pk, by=mallory, values={"api_key": "other", "secret": "s"})
     assert failed(run(third, broker)) == []
     assert claim(third) == ""
+
+
+def test_a_failed_claim_is_not_made_good_by_an_answer(
+    alice: User, mallory: User, broker: Broker
+) -> None:
+    """One from before there were claims needs no test; its first one tells whose the account is."""
+    owner, other = connect(alice), connect(mallory)
+    run(owner, broker)
+    ConnectionHealth.objects.filter(pk=other.pk).update(status="ACTIVE", needs_test=False)
+    assert failed(run(other, broker)) == ["owner"]
+    services.mark_active([other.pk])
+    assert (health_of(other).status, health_of(owner).status) == ("ERROR", "ACTIVE")
+
+
+def test_a_holder_that_was_edited_while_its_account_was_claimed_keeps_its_own_error(
+    alice: User, mallory: User, broker: Broker
+) -> None:
+    """It is on another server now: that somebody else has this account is no news to it."""
+    moved, now = connect(alice), connect(mallory)
+    run(moved, broker)
+    with ExitStack() as testing_it, transaction.atomic():
+        services.update_connection(moved.pk, by=alice, settings={"update_interval_seconds": 5})
+        done = testing_it.enter_context(elsewhere(lambda: run(now, broker)))
+        until(lambda: bool(run_rows(BLOCKED)) or bool(done))
+        assert not done
+    assert failed(done[0]) == []
+    assert (claim(moved), claim(now)) == ("", "paper|||7|")
+    assert (health_of(moved).status, health_of(moved).last_error) == ("UNTESTED", "")
+
+
+def test_a_failed_test_of_former_credentials_says_nothing_of_the_present_ones(
+    alice: User, broker: Broker
+) -> None:
+    """Their test was asked for before the former one's began, and was seen only after it."""
+    row = connect(alice)
+    long_ago = datetime.now(UTC) - timedelta(hours=1)
+
+    def change() -> None:
+        services.set_credentials(row.pk, by=alice, values={"password": "new"})
+        ConnectionHealth.objects.filter(pk=row.pk).update(test_requested_at=long_ago)
+
+    def meanwhile() -> None:
+        with elsewhere(change) as done:
+            pass
+        assert done == [None]
+
+    broker.on_call, broker.checks = meanwhile, ReadFailed(Code.CREDENTIALS_REFUSED)
+    assert failed(run(row, broker)) == ["broker"]
+    told = health_of(row)
+    assert (told.status, told.last_error, told.last_test) == ("UNTESTED", "", [])
+    assert due_tests(5) == [row.pk]
 
 
 def test_a_gateway_of_ones_own_is_believed_of_its_own_only(settings: Settings) -> None:
@@ -365,9 +419,18 @@ def test_the_scopes_that_the_migration_gave_are_the_same_wherever_and_whenever_i
     assert found == {kind: scope for kind, (_, scope) in said.items()}
 
 
-def test_who_had_no_scope_has_one_after_a_passed_test(alice: User, broker: Broker) -> None:
+def test_who_had_no_scope_and_no_lane_has_both_after_a_passed_test(
+    alice: User, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a third party's kind, whose package no migration asks; its lane it has from the test's
+    begin, and the process that holds that makes the test."""
     row = make.connection(alice, type="mt5", settings={"server": "Broker-Demo"}, account="7")
     ExecutionConnection.objects.update(account_scope="", lane="", sealed_credentials=None)
+    assert failed(run(row, broker)) == ["worker"]
+    assert broker.asked == [], "two processes would speak to it"
+    row.refresh_from_db()
+    assert (row.account_scope, row.lane) == ("", "mt5.main")
+    monkeypatch.setattr("connections.lanes._held", lambda: ("mt5.main",))
     assert failed(run(row, broker)) == []
     row.refresh_from_db()
     assert row.account_scope == "broker-demo"

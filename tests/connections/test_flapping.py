@@ -7,11 +7,13 @@ import pytest
 from brokers.base import ReadFailed
 from brokers.messages import AccountState
 from common.codes import Code
+from common.sql import array, rows
 from connections import health, host_circuits, polling, testing
 from connections.models import AccountSnapshot, ConnectionHealth, ExecutionConnection
+from connections.selectors import READ_COLUMNS
 from tests.connections import make
 from tests.connections.doubles import Broker, account
-from tests.connections.test_host_circuits import age, connect, fail, kinds, status
+from tests.connections.failing import age, connect, fail, kinds, status
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -83,9 +85,9 @@ def test_a_host_whose_accounts_may_not_trade_is_not_away(broker: Broker) -> None
 
 
 def _rows(accounts: list[ExecutionConnection]) -> list[Any]:
-    for one in accounts:
-        one.connection_id = one.pk  # type: ignore[attr-defined]
-    return list(accounts)
+    these = array(one.pk for one in accounts)
+    columns = f"SELECT {READ_COLUMNS} FROM connections_executionconnection c"
+    return rows(f"{columns} WHERE c.id = ANY(%s::uuid[])", (these,))
 
 
 # ---- whose fault it is -------------------------------------------------------------------------

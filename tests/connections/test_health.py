@@ -8,7 +8,7 @@ from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from connections import services
+from connections import health, services
 from connections.models import ConnectionHealth, ExecutionConnection
 from events.models import Event, EventKind
 from tests.connections import make
@@ -166,3 +166,33 @@ def test_of_two_failures_of_one_connection_in_a_batch_the_last_stands(
     services.mark_errors([(alices.pk, "first"), (alices.pk, "second")])
     assert health_of(alices).last_error == "second"
     assert health_of(alices).failures_in_a_row == 1
+
+
+def test_what_a_broker_refused_is_noted_and_taken_away_by_an_order_that_goes_through(
+    alices: ExecutionConnection,
+) -> None:
+    """It stays ACTIVE and compared, and an answer that says nothing of orders leaves the note."""
+    other, doubted, new = make.connection(), make.connection(), make.connection()
+    live = ConnectionHealth.objects.exclude(pk=new.pk)
+    live.update(status="ACTIVE", reconciled_at=timezone.now(), needs_test=False)
+    ConnectionHealth.objects.filter(pk=new.pk).update(reconciled_at=None)
+    health.mark_failures([(doubted.pk, "No answer.")])
+    before = events(alices)
+    rows = (alices, other, doubted, new)
+    health.mark_refused([(row.pk, "Closed.\0") for row in rows])
+    health.mark_active([alices.pk, other.pk])  # a poll's answers
+    noted = [health_of(row).last_error for row in rows]
+    assert noted == ["Closed.\\0", "Closed.\\0", "No answer.", ""]  # nothing worse is written over
+    assert (health_of(alices).status, events(alices)) == ("ACTIVE", before)
+    assert health_of(alices).reconciled_at is not None
+    health.mark_active([alices.pk, other.pk], cleared=[alices.pk])
+    assert [health_of(row).last_error for row in (alices, other)] == ["", "Closed.\\0"]
+
+
+def test_an_account_without_a_note_is_not_written_by_an_order_that_goes_through(
+    alices: ExecutionConnection,
+) -> None:
+    ConnectionHealth.objects.update(status="ACTIVE", needs_test=False)
+    contacted = health_of(alices).last_connected_at
+    health.mark_active([alices.pk], cleared=[alices.pk])
+    assert health_of(alices).last_connected_at == contacted

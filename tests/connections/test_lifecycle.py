@@ -18,6 +18,7 @@ from connections.models import (
     Subscription,
     SubscriptionInterval,
 )
+from connections.selectors import reasons
 from tests.connections import make
 from users.models import User
 
@@ -157,7 +158,18 @@ def test_switches_tell_whether_they_did_something(alice: User) -> None:
     assert services.resume(row.pk, by=alice) is True
     assert services.deactivate(row.pk, by=alice) is True
     assert services.activate(row.pk, by=alice) is True
-    assert ExecutionConnection.objects.get(pk=row.pk).can_execute_trades()
+    assert services.activate(row.pk, by=alice) is False
+
+
+def test_what_is_switched_on_again_takes_no_entry_before_it_is_compared(alice: User) -> None:
+    """Also where no lane is taken with it: somebody may have traded there by hand meanwhile."""
+    row = make.connection(alice)
+    assert services.activate(row.pk, by=alice) is False
+    assert reasons([row.pk]) == {row.pk: ""}
+    services.deactivate(row.pk, by=alice)
+    services.activate(row.pk, by=alice)
+    assert ConnectionHealth.objects.get(pk=row.pk).reconciled_at is None
+    assert reasons([row.pk]) == {row.pk: Code.CONNECTION_NOT_RECONCILED}
 
 
 def test_another_tenant_can_do_none_of_it(alice: User) -> None:

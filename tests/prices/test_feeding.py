@@ -25,12 +25,15 @@ from brokers.paper.sessions import sessions
 from common.clocks import MarketClock, market_now, set_market_clock
 from common.errors import MisconfiguredError
 from connections.models import DataConnection
-from prices.feeding import Feed, open_feed
+from connections.sources import tell_prices
+from prices.feeding import Feed, open_feed, open_live
+from prices.live import feeds_paper
 from prices.models import LatestQuote
 from prices.runner import Runner
 from prices.selectors import latest
 from prices.signals import prices_started, prices_stopped, quotes_stored
 from prices.streams import StaticStream, stream_for
+from tests.connections import make
 
 NOON = datetime(2014, 5, 2, 12, tzinfo=UTC)
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -98,6 +101,24 @@ def test_every_quote_reaches_the_broker_and_the_receivers_and_the_last_the_store
     assert heard == [quotes]
     assert latest(source.pk) == {"EUR/USD": quotes[2], "XAU/USD": quotes[3]}
     assert PaperQuote.objects.get(symbol="EURUSD").bid == D("1.12")
+
+
+@pytest.mark.parametrize("to_paper", [False, True])
+def test_a_brokers_prices_reach_the_paper_broker_only_where_operators_offer_them(
+    source: DataConnection, heard: list[list[Quote]], to_paper: bool
+) -> None:
+    late = quote("1.05", 80)  # it has waited: it is judged, and is no price of now
+    now = quote("1.10", 100)
+    feed = open_live(source, Source(late, now), at(100), to_paper=to_paper)
+    assert feed.step(at(100)) == 2
+    assert heard == [[late], [now]]
+    assert latest(source.pk) == {"EUR/USD": now}
+    assert PaperQuote.objects.filter(symbol="EURUSD").exists() is to_paper
+    assert feeds_paper(source) is False  # no paper account goes by it
+    make.connection(data_connection=source)
+    assert feeds_paper(source) is True
+    source.user = make.user()
+    assert feeds_paper(source) is False
 
 
 def test_a_quote_is_carried_again_after_an_error(
@@ -187,9 +208,13 @@ def test_malformed_static_prices_are_named(source: DataConnection, quotes: Any) 
         stream_for(source, None)
 
 
-def test_a_brokers_own_stream_is_not_driven_here(source: DataConnection) -> None:
-    source.kind = DataConnection.Kind.BROKER
-    assert open_feed(source, at(0)) is None
+def test_what_a_broker_tells_is_no_recording(source: DataConnection) -> None:
+    """It is followed live, by its account: tests/prices/test_following.py."""
+    account = make.connection(type="mt4")
+    told = tell_prices(account)
+    assert open_feed(told, at(0)) is None
+    with pytest.raises(CommandError, match="a broker's"):
+        call_command("replay_market", "--data-connection", told.name, stderr=StringIO())
 
 
 def test_one_broken_source_does_not_stop_the_others(source: DataConnection) -> None:

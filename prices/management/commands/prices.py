@@ -10,9 +10,11 @@ from prices.signals import prices_started, prices_stopped
 
 HELP = """The prices process: follows every active data connection until it is stopped.
 
-For each one it hands all quotes to the paper broker, keeps the latest of each symbol, and lets
-triggers and broker events be worked on. Kinds it drives: `replay` (recorded quotes at the market
-clock's pace, see FILLCAST_MARKET_CLOCK) and `static` (constant prices, for benches).
+For each one it keeps the latest of each symbol, and lets triggers and broker events be worked on;
+recorded and constant quotes also go to the paper broker. Kinds it drives: `broker` (what an
+account's own broker tells; those of accounts in a lane are followed by the worker that holds it),
+`replay` (recorded quotes at the market clock's pace, see FILLCAST_MARKET_CLOCK) and `static`
+(constant prices, for benches). It opens credentials, and must reach the brokers.
 Run one of it. Ctrl-C or SIGTERM stops it within a second; started again, it goes on where
 it was."""
 

@@ -1,0 +1,165 @@
+"""How price sources fare: when each last told something, what is wrong, and what to do."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import BooleanField, DateTimeField, QuerySet
+from django.db.models.expressions import RawSQL
+
+from common.codes import Code
+from common.shown import age, hint, sentence
+from connections.models import DataConnection, ExecutionConnection, SourceHealth
+from connections.selectors import waits_for
+from connections.sources import is_used_sql
+from users.models import User
+
+IN_PART = "Tells in part"
+SILENT_AFTER = timedelta(seconds=60)
+_LAST_PRICE = """
+(SELECT max(q.received_at) FROM prices_latestquote q
+ WHERE q.data_connection_id = connections_dataconnection.id)
+"""
+_RUN_PRICES = "The operators' process `manage.py prices` must run."
+_ANOTHER = "choose another price source for the accounts that use it."
+_MANY = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Faring:
+    """css, word: its state, with its shape. said: what is so, to_do: what helps; both may be empty.
+    told_at: when its last price came in, by the machine's clock."""
+
+    css: str
+    word: str
+    said: str = ""
+    to_do: str = ""
+    told_at: datetime | None = None
+
+    @property
+    def is_well(self) -> bool:
+        """Whether nobody needs to do anything."""
+        return self.css in ("ok", "pending")
+
+    @property
+    def words(self) -> str:
+        return f"{self.said} {self.to_do}".strip()
+
+
+def as_told(rows: QuerySet[DataConnection]) -> QuerySet[DataConnection]:
+    """Add to sources what `faring` asks of each: its health, its account, its last price."""
+    is_used = RawSQL(is_used_sql("connections_dataconnection.id"), [], output_field=BooleanField())
+    last = RawSQL(_LAST_PRICE, [], output_field=DateTimeField())
+    return (
+        rows.select_related("user", "health", "told_by")
+        .defer("told_by__sealed_credentials")
+        .annotate(last_price_at=last, is_used=is_used)
+    )
+
+
+def source_of(connection: ExecutionConnection) -> DataConnection | None:
+    """Return what an account goes by, as `as_told` has it; None also where who asks may not see
+    it."""
+    pk = connection.data_connection_id
+    return None if pk is None else as_told(DataConnection.objects.filter(pk=pk)).first()
+
+
+def tells(source: DataConnection, now: datetime) -> bool:
+    """Return whether an account can go by a source now, by its row of health alone (no statement
+    where that is selected, too). Recorded ones and those that just begin are taken to tell."""
+    state: SourceHealth | None = getattr(source, "health", None)
+    if not source.is_active:
+        return False
+    if source.kind != DataConnection.Kind.BROKER or state is None or _needs_nothing(state):
+        return True
+    begins = state.told_at is None and not state.error_code
+    return begins or _tells_some(state, now)
+
+
+def faring(source: DataConnection, now: datetime, *, reader: User | None = None) -> Faring:
+    """Return how a source of `as_told` fares at `now`, the machine's time.
+
+    reader: a tenant hears the broker's own words of their own accounts only; None hears all.
+    """
+    told_at = getattr(source, "last_price_at", None)
+    if not source.is_active:
+        said = "It is switched off and tells nothing."
+        return Faring("paused", "Switched off", said, f"Switch it on, or {_ANOTHER}", told_at)
+    if source.kind != DataConnection.Kind.BROKER:
+        return _recorded(source, told_at, now)
+    state: SourceHealth | None = getattr(source, "health", None)
+    if state is not None and _needs_nothing(state):
+        said = "No pair is needed yet: it follows what your feeds signal, and what is open."
+        return Faring("pending", "Waits", said, "", told_at)
+    if state is not None and state.error_code:
+        return _failing(source, state, told_at, reader, in_part=_tells_some(state, now))
+    heard = state.told_at if state else source.created_at
+    if heard is None:
+        return Faring("pending", "Starts", "It is followed; nothing has been told yet.")
+    if now - heard > SILENT_AFTER:
+        if not getattr(source, "is_used", True):
+            said = "No account goes by it: it is followed as soon as one does."
+            return Faring("pending", "Not used", said, "", told_at)
+        return _unheard(source, state, told_at, now)
+    if state is None:
+        return Faring("pending", "Starts", "A trading process takes it up within seconds.")
+    return _heard(state, told_at)
+
+
+def _recorded(source: DataConnection, told_at: datetime | None, now: datetime) -> Faring:
+    if told_at is None:
+        return Faring("attention", "Tells nothing", "No price has come in yet.", _RUN_PRICES)
+    is_old = now - told_at > SILENT_AFTER and source.kind != DataConnection.Kind.STATIC
+    if not is_old:
+        return Faring("ok", "Tells", "", "", told_at)
+    said = f"Its last price came in {_ago(told_at, now)} ago."
+    return Faring("attention", "Silent", said, f"{_RUN_PRICES} Or {_ANOTHER}", told_at)
+
+
+def _failing(
+    source: DataConnection, state: SourceHealth, told_at: datetime | None, reader: User | None,
+    *, in_part: bool,
+) -> Faring:  # fmt: skip
+    """The broker's words may name its account: they are its owner's and the operators'."""
+    may_read = reader is None or reader.is_operator or source.user_id == reader.pk
+    detail = f" {state.error}" if may_read and state.error else ""
+    to_do = hint(state.error_code) or "It is tried again by itself."
+    said = f"{sentence(state.error_code)}{detail}"
+    return Faring("attention", IN_PART if in_part else "Tells nothing", said, to_do, told_at)
+
+
+def _unheard(
+    source: DataConnection, state: SourceHealth | None, told_at: datetime | None, now: datetime
+) -> Faring:
+    heard = state.told_at if state else None
+    said = f"Nothing was heard of it for {_ago(heard, now)}." if heard else "Nobody follows it yet."
+    teller: Any = source.told_by  # None: another's account, which this reader may not see
+    to_do = (waits_for(teller) if teller else "") or _RUN_PRICES
+    return Faring("attention", "Silent" if heard else "Not followed", said, to_do, told_at)
+
+
+def _heard(state: SourceHealth, told_at: datetime | None) -> Faring:
+    if state.missing:
+        said = f"No usable price of {_some(state.missing)}."
+        to_do = "Look whether the broker lists and quotes that, and whether its market is open."
+        return Faring("attention", IN_PART, said, to_do, told_at)
+    return Faring("ok", "Tells", f"Follows {_some(state.pairs)}.", "", told_at)
+
+
+def _needs_nothing(state: SourceHealth) -> bool:
+    """Whether it is idle since nothing of what its broker lists is needed: that is no fault."""
+    return not state.pairs and state.error_code in ("", Code.QUOTE_MISSING)
+
+
+def _tells_some(state: SourceHealth, now: datetime) -> bool:
+    is_there = state.told_at is not None and now - state.told_at <= SILENT_AFTER
+    return is_there and len(state.missing) < len(state.pairs)
+
+
+def _some(pairs: list[str]) -> str:
+    more = len(pairs) - _MANY
+    return ", ".join(pairs[:_MANY]) + (f" and {more} more" if more > 0 else "")
+
+
+def _ago(at: datetime, now: datetime) -> str:
+    return age((now - at).total_seconds())

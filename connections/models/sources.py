@@ -1,0 +1,30 @@
+"""How the price sources fare that brokers tell."""
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+
+from connections.models.presets import DataConnection
+
+
+class SourceHealth(models.Model):
+    """One row a source that some process has followed, updated in place. Machine time."""
+
+    source = models.OneToOneField(
+        DataConnection, models.CASCADE, primary_key=True, related_name="health"
+    )
+    told_at = models.DateTimeField(null=True, help_text="When its broker last proved to be there.")
+    error_code = models.CharField(max_length=40, blank=True, help_text="Empty: all is well.")
+    error = models.CharField(max_length=500, blank=True, help_text="In the broker's words.")
+    failing_since = models.DateTimeField(null=True)
+    pairs = ArrayField(
+        models.CharField(max_length=20), default=list, help_text="What is followed, canonical."
+    )
+    missing = ArrayField(
+        models.CharField(max_length=20),
+        default=list,
+        help_text="What is followed, but has no usable price.",
+    )
+    followed_by = models.CharField(max_length=80, blank=True, help_text="A trading process.")
+
+    def __str__(self) -> str:
+        return f"source {self.pk}: {self.error_code or 'well'}"

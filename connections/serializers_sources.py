@@ -1,0 +1,73 @@
+"""How price sources are read over HTTP, and switched."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from common.rest import StrictModelSerializer, StrictSerializer
+from connections.faring import faring
+from connections.models import DataConnection
+from users.api import caller
+
+
+class FaringSerializer(StrictSerializer):
+    """How a price source fares now."""
+
+    word = serializers.CharField(read_only=True)
+    is_well = serializers.BooleanField(
+        read_only=True, help_text="False: somebody must do something, `to_do`."
+    )
+    said = serializers.CharField(read_only=True, help_text="What is so; may be empty.")
+    to_do = serializers.CharField(read_only=True, help_text="What helps; may be empty.")
+
+
+class DataConnectionSerializer(StrictModelSerializer[DataConnection]):
+    """Where prices come from."""
+
+    told_by = serializers.SerializerMethodField(
+        help_text="The id of your account whose broker tells them; null: none of yours does."
+    )
+    is_shared = serializers.SerializerMethodField(help_text="The operators', for everybody's use.")
+    faring = serializers.SerializerMethodField()
+    last_price_at = serializers.DateTimeField(
+        read_only=True, allow_null=True, help_text="When the last price came in."
+    )
+    error_code = serializers.CharField(
+        source="health.error_code", default="", read_only=True, help_text="A reason code, or empty."
+    )
+    failing_since = serializers.DateTimeField(
+        source="health.failing_since", default=None, read_only=True, allow_null=True
+    )
+    pairs = serializers.ListField(
+        source="health.pairs", child=serializers.CharField(), default=list, read_only=True,
+        help_text="What a broker's stream follows.",
+    )  # fmt: skip
+    missing = serializers.ListField(
+        source="health.missing", child=serializers.CharField(), default=list, read_only=True,
+        help_text="What it follows and has no usable price of.",
+    )  # fmt: skip
+
+    class Meta:
+        model = DataConnection
+        fields = (
+            "id", "name", "kind", "is_active", "is_shared", "told_by", "faring", "last_price_at",
+            "error_code", "failing_since", "pairs", "missing", "created_at",
+        )  # fmt: skip
+        read_only_fields = tuple(name for name in fields if name != "is_active")
+
+    @extend_schema_field(serializers.UUIDField(allow_null=True))
+    def get_told_by(self, source: DataConnection) -> Any:
+        teller: Any = source.told_by  # None: another's, which row-level security keeps
+        user = caller(self.context["request"])
+        is_mine = teller is not None and (user.is_operator or teller.owner_id == user.pk)
+        return teller.pk if is_mine else None
+
+    def get_is_shared(self, source: DataConnection) -> bool:
+        return source.user_id is None
+
+    @extend_schema_field(FaringSerializer)
+    def get_faring(self, source: DataConnection) -> Any:
+        user = caller(self.context["request"])
+        return FaringSerializer(faring(source, datetime.now(UTC), reader=user)).data

@@ -1,0 +1,298 @@
+"""One account's broker as a source of prices: followed on the process's loop, taken by its thread.
+
+A price is stored only while its broker proves that it stands: by telling it, or by answering when
+it has been silent about it for a while. Whatever the broker's clock says, a price is of when it
+came; one that the broker itself calls old (a closed market) is none.
+"""
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import structlog
+
+from brokers.base import BrokerAdapter, BrokerError, ReadFailed
+from brokers.masking import storable, without_secrets
+from brokers.messages import Capabilities, ConnectionSpec, Quote
+from common.clocks import machine_time, market_now
+from common.codes import Code
+from connections import lanes
+from prices import loops
+from prices.buffer import MOST_OF_A_PAIR, squeezed, what_is_wrong
+from prices.clock import Lead
+from prices.fares import OF_A_SYMBOL, PATIENT, Fares, why_silent
+
+log = structlog.get_logger(__name__)
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # before a stream that broke is begun again
+QUIET_SECONDS = 15.0  # a price that was not told for so long is asked for
+LOOKS_EVERY = 0.25  # from one such question to the next: 100 pairs stay fresh
+LOOK_SECONDS = 10.0  # for an answer
+DEAD_SECONDS = 45.0  # nothing came for so long: the stream is begun anew
+UNTIL_LOOKED_AGAIN = 60.0  # at a symbol that has no price
+OLD = timedelta(minutes=15)  # further back no clock is that anybody trades by
+LEAVE_SECONDS = 2.0  # for an adapter to clean up after itself
+LANE_SECONDS = 0.2
+
+
+class _AgainError(Exception):
+    """The stream is to begin anew at once."""
+
+
+class BrokerStream:
+    """Prices of some pairs by one account. `due` and `close` are called by the owner's thread."""
+
+    def __init__(
+        self,
+        adapter: BrokerAdapter,
+        spec: ConnectionSpec,
+        lane: str,
+        wanted: Mapping[str, str],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        """wanted: canonical pairs and the broker's own symbols of them."""
+        self._adapter, self._spec, self._lane = adapter, spec, lane
+        self._symbols = dict(wanted)
+        self._lock, self._ended = threading.Lock(), threading.Event()
+        self._came: list[Quote] = []
+        self._told: dict[str, float] = {}  # when a pair's price was proved to stand
+        self._looked: dict[str, float] = {}  # when it was asked for
+        self._last: dict[str, Quote] = {}  # as the broker told it
+        self._aside: dict[str, float] = {}  # pairs without a price, until they are looked at
+        self._clock = Lead()
+        self._streamed: set[str] = set()  # the pairs of the stream that is open
+        self._unstreamed_until = 0.0  # prices are only asked for
+        self._streamed_at = self._told_at = self._began = 0.0
+        self._since, self._odd_at = machine_time(), float("-inf")
+        self._wrong: tuple[Code, str] | None = None
+        self._run: Future[None] = asyncio.run_coroutine_threadsafe(self._live(), loop)
+        loops.enter(self)
+
+    # ---- for the thread that carries prices ------------------------------------------------
+    def due(self, now: datetime) -> list[Quote]:
+        """Return what came since the last call, in order."""
+        with self._lock:
+            came, self._came = self._came, []
+        return came
+
+    def close(self) -> None:
+        """Follow no more. Returns at once; the broker is spoken to no longer than a moment."""
+        self._run.cancel()
+
+    def has_left(self, seconds: float) -> bool:
+        """Wait so long for its end."""
+        return self._ended.wait(seconds)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended: it was closed, or its lane is somebody else's now."""
+        return self._ended.is_set()
+
+    def fares(self) -> Fares:
+        """Return how it fares now."""
+        now = machine_time()
+        told = dict(self._told)
+        missing = tuple(pair for pair in self._symbols if now - told.get(pair, 0.0) > DEAD_SECONDS)
+        code, words = self._wrong or (None, "")
+        waited = now - self._since > DEAD_SECONDS
+        if code is None and waited and len(missing) == len(self._symbols):
+            code, words = why_silent(self._last)
+        return Fares(self._told_at, code, words, missing)
+
+    # ---- on the loop -------------------------------------------------------------------------
+    async def _live(self) -> None:
+        """Follow for as long as the lane is ours."""
+        following = asyncio.ensure_future(self._always())
+        try:
+            while not following.done() and self._lane in lanes.held():
+                await asyncio.wait({following}, timeout=LANE_SECONDS)
+        finally:
+            following.cancel()
+            await asyncio.wait({following}, timeout=2 * LEAVE_SECONDS)
+            self._ended.set()
+
+    async def _always(self) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            self._began, before = machine_time(), self._told_at
+            try:
+                await self._follow()
+            except _AgainError:
+                pause = 0.0
+            except BrokerError as error:
+                self._fail(error.code, error.detail)
+                if error.code in PATIENT:
+                    pause = LONGEST_PAUSE
+                elif error.code in OF_A_SYMBOL:
+                    pause = await self._without_a_symbol(pause)
+            except Exception as error:  # an adapter's own fault; its neighbours go on
+                log.warning("prices broke", connection=self._spec.connection_id, error=repr(error))
+                self._fail(Code.UNEXPECTED, repr(error))
+            if self._told_at > before:
+                pause = min(pause, FIRST_PAUSE)
+            await asyncio.sleep(pause)
+            pause = min(max(pause, FIRST_PAUSE / 2) * 2, LONGEST_PAUSE)
+
+    async def _follow(self) -> None:
+        """Stream what has prices, and ask for what is quiet. Raises when that cannot go on."""
+        jobs = [asyncio.ensure_future(self._look_at_quiet())]
+        self._streamed = self._symbols.keys() - self._aside.keys() if self._streams else set()
+        if self._streamed:
+            self._streamed_at = machine_time()
+            symbols = [one for pair, one in self._symbols.items() if pair in self._streamed]
+            jobs.append(asyncio.ensure_future(self._stream(symbols)))
+        try:
+            await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for job in jobs:
+                job.cancel()
+            _, hung = await asyncio.wait(jobs, timeout=LEAVE_SECONDS)
+            for job in hung:  # it cleans up for ever
+                job.cancel()
+        for job in jobs:
+            if job.done() and not job.cancelled() and (error := job.exception()) is not None:
+                raise error
+
+    async def _stream(self, symbols: list[str]) -> None:
+        stream = self._adapter.stream_quotes(self._spec, symbols)
+        try:
+            async for quote in stream:
+                self._streamed_at = machine_time()
+                self._take(quote)
+        finally:
+            if isinstance(stream, AsyncGenerator):
+                with suppress(Exception):
+                    async with asyncio.timeout(LEAVE_SECONDS):
+                        await stream.aclose()
+        raise ReadFailed(Code.BROKER_UNREACHABLE, "its stream of prices has ended")
+
+    async def _look_at_quiet(self) -> None:
+        """Ask for each price that nobody told for a while. Raises where all is silent."""
+        while True:
+            await asyncio.sleep(LOOKS_EVERY)
+            now = machine_time()
+            if now - max(self._told_at, self._began) > DEAD_SECONDS and not self._all_aside():
+                raise ReadFailed(Code.BROKER_UNREACHABLE, "no price has been told for a while")
+            if 0 < self._unstreamed_until <= now:
+                self._unstreamed_until = 0.0
+                raise _AgainError
+            if self._can.quotes and (pair := self._quiet(now)):
+                await self._look(pair)
+
+    @property
+    def _can(self) -> Capabilities:
+        return self._adapter.capabilities(self._spec)
+
+    @property
+    def _streams(self) -> bool:
+        return self._can.price_stream and not self._unstreamed_until
+
+    def _all_aside(self) -> bool:
+        return self._aside.keys() >= self._symbols.keys()
+
+    def _quiet(self, now: float) -> str | None:
+        """The pair that was neither told nor asked for longest, if that is long."""
+        since = {
+            pair: max(self._told.get(pair, self._began), self._looked.get(pair, 0.0))
+            for pair in self._symbols
+            if self._aside.get(pair, 0.0) <= now
+        }
+        pair = min(since, key=since.__getitem__, default=None)
+        patience = QUIET_SECONDS if self._streams else LOOKS_EVERY
+        return pair if pair and (pair in self._aside or now - since[pair] > patience) else None
+
+    async def _look(self, pair: str) -> None:
+        """Ask for one price. Raises _AgainError where the stream should have told it."""
+        before, self._looked[pair] = self._last.get(pair), machine_time()
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                quote = await self._adapter.quote(self._spec, self._symbols[pair])
+        except TimeoutError:
+            self._unanswered(pair, ReadFailed(Code.BROKER_UNREACHABLE, "no answer in time"))
+            return
+        except BrokerError as error:
+            self._unanswered(pair, error)
+            return
+        except Exception as error:  # an adapter's own fault: its stream may tell this pair
+            log.warning("no price", pair=pair, error=repr(error))
+            self._looked[pair] = machine_time() + UNTIL_LOOKED_AGAIN
+            self._unanswered(pair, ReadFailed(Code.UNEXPECTED, repr(error)))
+            return
+        if not self._take(quote):
+            self._aside[pair] = machine_time() + UNTIL_LOOKED_AGAIN
+            return
+        moved = before is not None and (before.bid, before.ask) != (quote.bid, quote.ask)
+        silent = machine_time() - self._streamed_at > QUIET_SECONDS
+        if self._streams and (pair not in self._streamed or (moved and silent)):
+            raise _AgainError
+
+    def _unanswered(self, pair: str, error: BrokerError) -> None:
+        """A price could not be asked for: it grows stale. The others are asked for meanwhile."""
+        if error.code in OF_A_SYMBOL:
+            self._aside[pair] = machine_time() + UNTIL_LOOKED_AGAIN
+            if not self._all_aside():
+                return
+        if machine_time() - self._told_at > QUIET_SECONDS:
+            self._fail(error.code, error.detail)
+
+    async def _without_a_symbol(self, pause: float) -> float:
+        """A stream was refused for one of its symbols. Returns how long to wait for the next one:
+        where none can be found to be at fault all are only asked for."""
+        if not await self._sift():
+            if not self._can.quotes:
+                return pause
+            self._unstreamed_until = machine_time() + UNTIL_LOOKED_AGAIN
+        return 0.0
+
+    async def _sift(self) -> bool:
+        """Find the symbols that have no price: one of them may keep a stream from beginning.
+
+        Returns whether some have been found, so that the others can be followed at once."""
+        found = False
+        for pair, symbol in self._symbols.items():
+            if pair in self._aside:
+                continue
+            try:
+                async with asyncio.timeout(LOOK_SECONDS):
+                    self._take(await self._adapter.quote(self._spec, symbol))
+            except BrokerError as error:
+                if error.code not in OF_A_SYMBOL:
+                    return False
+                self._aside[pair] = machine_time() + UNTIL_LOOKED_AGAIN
+                found = True
+            except Exception:
+                return False
+        return found
+
+    def _take(self, quote: Quote) -> bool:
+        """Keep a price that makes sense. Returns whether it did and is one of now."""
+        if (wrong := what_is_wrong(quote, self._symbols)) is not None:
+            self._odd_at = machine_time()
+            self._fail(Code.PRICE_NONSENSE, wrong)
+            return False
+        now, machine = market_now(), machine_time()
+        before, self._last[quote.symbol] = self._last.get(quote.symbol), quote
+        if before is not None and (before.bid, before.ask) != (quote.bid, quote.ask):
+            self._clock.see(quote.time - now, machine)  # it has moved: it is of now
+        if now + self._clock.ahead - quote.time > OLD:
+            return False
+        self._told[quote.symbol] = self._told_at = machine
+        self._aside.pop(quote.symbol, None)
+        if self._wrong is not None and not self._is_odd():
+            self._wrong = None
+        with self._lock:
+            self._came.append(replace(quote, time=now))
+            if len(self._came) > MOST_OF_A_PAIR * (len(self._symbols) + 1):
+                self._came = squeezed(self._came)
+        return True
+
+    def _is_odd(self) -> bool:
+        """Whether nonsense was told lately: good prices of other pairs do not hide it."""
+        return machine_time() - self._odd_at < DEAD_SECONDS
+
+    def _fail(self, code: Code, detail: str) -> None:
+        said = without_secrets(f"{code.sentence} {detail}".strip(), self._spec.credentials)
+        self._wrong = code, storable(said)

@@ -1,0 +1,149 @@
+"""What is told of an account counts from when its settings were read, by the database's clock."""
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from brokers.base import ReadFailed
+from common.codes import Code
+from common.sql import array, rows
+from connections import polling, probing, services, testing
+from connections.models import AccountSnapshot, ConnectionHealth, ExecutionConnection
+from connections.selectors import accounts_due
+from execution.calls import sessions
+from tests.connections import make
+from tests.connections.doubles import Broker, account
+
+pytestmark = pytest.mark.django_db(transaction=True)
+BEFORE = account(balance=Decimal(100_000), equity=Decimal(100_000))
+AFTER = account(balance=Decimal(1000), equity=Decimal(1000), currency="EUR")
+
+
+@pytest.fixture
+def row() -> ExecutionConnection:
+    made = make.connection(sealed_credentials=None, settings={"position_mode": "HEDGING"})
+    AccountSnapshot.objects.filter(connection=made).delete()
+    return made
+
+
+@pytest.fixture
+def broker() -> Broker:
+    made = Broker()
+    made.state = BEFORE
+    return made
+
+
+def edit_and_test(row: ExecutionConnection) -> None:
+    services.update_connection(row.pk, by=row.user, settings={"position_mode": "NETTING"})
+    now = Broker()
+    now.state = AFTER
+    testing.run_test(row.pk, adapter=now)
+
+
+def told(row: ExecutionConnection) -> tuple[str, Decimal, str]:
+    snapshot = AccountSnapshot.objects.get(connection=row)
+    status = ConnectionHealth.objects.get(pk=row.pk).status
+    return status, snapshot.balance, snapshot.currency
+
+
+@pytest.mark.parametrize("seconds", [3600, -3600])
+def test_the_clock_of_the_host_that_reads_says_nothing(
+    row: ExecutionConnection,
+    broker: Broker,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: int,
+) -> None:
+    """An hour ahead, an account read before would else be what orders are sized by after."""
+    real = timezone.now
+    with monkeypatch.context() as there:
+        there.setattr(timezone, "now", lambda: real() + timedelta(seconds=seconds))
+        assert polling.refresh_due_accounts(adapter=broker) == (1, 0)
+        assert polling.refresh_due_accounts(adapter=broker) == (0, 0)
+    (age,) = rows("SELECT clock_timestamp() - read_at AS age FROM connections_accountsnapshot")
+    assert timedelta(0) <= age.age < timedelta(minutes=5)
+    edit_and_test(row)
+    assert told(row) == ("ACTIVE", AFTER.balance, "EUR")
+
+
+def of_sessions(row: ExecutionConnection) -> list[Any]:
+    ExecutionConnection.objects.filter(pk=row.pk).update(lane="x")
+    return rows(sessions.to_open_sql(), (array(["x"]),))
+
+
+def of_probing(row: ExecutionConnection) -> list[Any]:
+    long_ago = timezone.now() - timedelta(hours=1)
+    in_doubt = {"unreachable_at": long_ago, "last_error_at": long_ago}
+    ConnectionHealth.objects.filter(pk=row.pk).update(**in_doubt)
+    return probing._due(set())
+
+
+@pytest.mark.parametrize(
+    "due",
+    [lambda _: accounts_due(5, older_than_seconds=0), of_probing, of_sessions],
+    ids=["round", "probing", "sessions"],
+)
+def test_what_was_asked_with_former_settings_is_older_than_the_test_of_the_present_ones(
+    row: ExecutionConnection, broker: Broker, due: Any
+) -> None:
+    """It was selected before, and its turn came after."""
+    selected = due(row)
+    ExecutionConnection.objects.filter(pk=row.pk).update(lane="")
+    edit_and_test(row)
+    polling.read_accounts(selected, run=testing.on_loop, adapter=broker)
+    assert broker.asked[0].settings == {"position_mode": "HEDGING"}
+    assert told(row) == ("ACTIVE", AFTER.balance, "EUR")
+
+
+BAD: dict[str, Any] = {
+    "refused": ReadFailed(Code.CREDENTIALS_REFUSED),
+    "silent": ReadFailed(Code.BROKER_UNREACHABLE),
+    "may not trade": account(trading_allowed=False),
+    "garbled": account(balance=Decimal("NaN")),
+}
+
+
+def fares(row: ExecutionConnection) -> tuple[Any, ...]:
+    mine = ConnectionHealth.objects.filter(pk=row.pk)
+    return mine.values_list(
+        "status", "last_error", "failures_in_a_row", "unreachable_at", "reconciled_at", "read_after"
+    ).get()
+
+
+@pytest.mark.parametrize(
+    "due",
+    [lambda _: accounts_due(5, older_than_seconds=0), of_probing, of_sessions],
+    ids=["round", "probing", "sessions"],
+)
+@pytest.mark.parametrize("bad", BAD)
+def test_what_was_refused_with_former_settings_is_no_error_of_the_present_ones(
+    row: ExecutionConnection, broker: Broker, due: Any, bad: str
+) -> None:
+    """Its owner would be told to enter again what is right, and no entry went out for as long."""
+    selected = due(row)
+    ExecutionConnection.objects.filter(pk=row.pk).update(lane="")
+    edit_and_test(row)
+    ConnectionHealth.objects.filter(pk=row.pk).update(reconciled_at=timezone.now())
+    before = fares(row)
+    assert before[:3] == ("ACTIVE", "", 0)
+    broker.state = BAD[bad]
+    polling.read_accounts(selected, run=testing.on_loop, adapter=broker)
+    assert fares(row) == before
+    polling.read_accounts(
+        accounts_due(5, older_than_seconds=0), run=testing.on_loop, adapter=broker
+    )
+    assert fares(row)[2] == 1  # what is asked with the present ones counts
+
+
+def test_what_was_refused_before_an_edit_waits_for_the_test_of_it(
+    row: ExecutionConnection, broker: Broker
+) -> None:
+    selected = accounts_due(5, older_than_seconds=0)
+    services.update_connection(row.pk, by=row.user, settings={"position_mode": "NETTING"})
+    before = fares(row)
+    assert before[0] == "UNTESTED"
+    broker.state = ReadFailed(Code.CREDENTIALS_REFUSED)
+    polling.read_accounts(selected, run=testing.on_loop, adapter=broker)
+    assert fares(row) == before

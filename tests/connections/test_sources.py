@@ -1,0 +1,85 @@
+"""The source of prices that an account is."""
+
+import pytest
+from django.db import IntegrityError, transaction
+
+from common.errors import ConflictError, InvalidInputError, NotAllowedError
+from connections.models import DataConnection
+from connections.services import update_connection
+from connections.sources import offer_to_all, tell_prices, tells_prices
+from tests.connections import make
+
+pytestmark = pytest.mark.django_db
+BROKER = DataConnection.Kind.BROKER
+
+
+@pytest.mark.parametrize("kind", ["crypto", "ibkr", "mt4", "mt5", "mt5-dwx"])
+def test_real_brokers_tell_prices(kind: str) -> None:
+    assert tells_prices(kind, "binanceusdm")
+
+
+def test_the_paper_broker_would_only_repeat_what_we_told_it() -> None:
+    assert not tells_prices("paper")
+    with pytest.raises(InvalidInputError):
+        tell_prices(make.connection())
+    assert not DataConnection.objects.filter(kind=BROKER).exists()
+
+
+def test_an_account_is_one_source_of_its_owners() -> None:
+    account = make.connection(type="mt4", name="x" * 100)
+    source = tell_prices(account, by=account.user)
+    assert (source.kind, source.told_by, source.user) == (BROKER, account, account.user)
+    assert source.is_active
+    DataConnection.objects.filter(pk=source.pk).update(is_active=False)
+    again = tell_prices(account)
+    assert (again.pk, again.is_active) == (source.pk, True)
+
+
+def test_somebody_elses_account_tells_nobody() -> None:
+    with pytest.raises(NotAllowedError):
+        tell_prices(make.connection(type="mt4"), by=make.user())
+
+
+def test_an_administrators_own_account_may_tell_all() -> None:
+    admin = make.user(is_staff=True)
+    source = tell_prices(make.connection(type="mt4", admin=admin))
+    mine = DataConnection.objects.filter(pk=source.pk).values_list("user_id", flat=True)
+    offer_to_all(source, by=admin)
+    assert mine.get() is None
+    offer_to_all(source, by=admin, offered=False)
+    assert mine.get() == admin.pk
+    with pytest.raises(InvalidInputError, match="administrator's own"):
+        offer_to_all(tell_prices(make.connection(type="mt4")), by=admin)
+    with pytest.raises(NotAllowedError):
+        offer_to_all(source, by=make.user())
+
+
+@pytest.mark.parametrize("kind", ["replay", "static"])
+def test_the_database_keeps_accounts_to_brokers_sources(kind: str) -> None:
+    account = make.connection(type="mt4")
+    with pytest.raises(IntegrityError, match="only_a_broker"), transaction.atomic():
+        DataConnection.objects.create(name="x", kind=kind, told_by=account)
+
+
+def test_a_brokers_source_without_an_account_is_off() -> None:
+    with pytest.raises(IntegrityError, match="a_broker_tells"), transaction.atomic():
+        DataConnection.objects.create(name="x", kind=BROKER)
+    DataConnection.objects.create(name="x", kind=BROKER, is_active=False)
+
+
+def test_a_source_that_others_go_by_is_not_taken_back() -> None:
+    admin = make.user(is_staff=True)
+    source = tell_prices(make.connection(type="mt4", admin=admin))
+    offer_to_all(source, by=admin)
+    other = make.connection(data_connection=source)
+    with pytest.raises(ConflictError, match="1 of other owners' accounts go by these prices"):
+        offer_to_all(source, by=admin, offered=False)
+    update_connection(other.pk, by=other.user, data_connection=None)
+    offer_to_all(source, by=admin, offered=False)
+    assert source.user_id == admin.pk
+
+
+def test_what_is_not_changed_is_not_judged_anew() -> None:
+    """A source, or a preset, may have become another's since it was chosen."""
+    mine = make.connection(data_connection=tell_prices(make.connection(type="mt4")))
+    assert update_connection(mine.pk, by=mine.user, name="another name").name == "another name"

@@ -1,0 +1,65 @@
+"""What adapters are told of an account comes from rows of many statements: each has all of it."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.db import connection
+
+from connections.selectors import SPEC_COLUMNS, spec_from_row
+
+ROOT = Path(__file__).resolve().parents[2]
+APPS = ("analytics", "api", "config", "connections", "execution", "portal", "positions", "prices")
+NAMED = re.compile(r"\b\w+\.(exchange_name|settings|identity|identity_of)\b(?! ->)")
+BUILT_OF_IT = 10  # statements, at least: else this test looks where there are none
+
+
+class Asked:
+    """A row that notes what is read of it."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        self.names.add(name)
+        return {"connection_id": UUID(int=1), "sealed_credentials": None}.get(name, "x")
+
+
+@pytest.mark.django_db
+def test_the_columns_are_what_is_read_of_a_row() -> None:
+    row = Asked()
+    spec_from_row(row)
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {SPEC_COLUMNS} FROM connections_executionconnection c LIMIT 0")
+        selected = {column.name for column in cursor.description}
+    assert row.names - {"connection_id"} | {"type"} == selected
+
+
+def texts() -> Iterator[tuple[str, ast.AST]]:
+    """Every text of the program with the place where it stands, f-strings as one and in parts."""
+    for app in APPS:
+        for path in sorted((ROOT / app).rglob("*.py")):
+            if "migrations" in path.parts:
+                continue
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Constant | ast.JoinedStr):
+                    yield f"{path.relative_to(ROOT)}:{node.lineno}", node
+
+
+def test_no_statement_names_the_columns_itself() -> None:
+    """One that did would lack the next column that adapters are told of."""
+    forgetful, built = [], 0
+    for place, node in texts():
+        if isinstance(node, ast.JoinedStr):
+            held = {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}
+            built += bool(held & {"SPEC_COLUMNS", "READ_COLUMNS"})
+        elif isinstance(node.value, str) and node.value != SPEC_COLUMNS:  # type: ignore[attr-defined]
+            text: str = node.value  # type: ignore[attr-defined]
+            if NAMED.search(text) and "c.account" in text:
+                forgetful.append(place)
+    assert forgetful == []
+    assert built >= BUILT_OF_IT
