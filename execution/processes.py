@@ -1,6 +1,9 @@
 """Which processes trade: what a Celery worker and the prices process start and stop."""
 
 import gc
+import os
+import socket
+import threading
 import time
 from collections.abc import Collection, Sequence
 from functools import partial
@@ -12,6 +15,7 @@ from django.conf import settings
 from django.db import OperationalError, connection
 
 from brokers.messages import Quote
+from connections import lanes, sources
 from connections.disallowed import mark_disallowed
 from connections.lanes import GENERAL
 from connections.probing import look_again
@@ -32,6 +36,9 @@ from execution.exits.ticks import Ticks
 from execution.exits.wishes import grant_wishes, move_levels
 from execution.models import Tally
 from execution.reports.streams import drain_events, drain_now
+from prices.live import Live
+from prices.loops import use_loop
+from prices.runner import PACE, Runner
 from prices.signals import prices_started, prices_stopped, quotes_stored
 
 log = structlog.get_logger(__name__)
@@ -86,6 +93,7 @@ def on_worker_shutting_down(**_: Any) -> None:
 def on_worker_shutdown(**_: Any) -> None:
     """The last task is done: end the calls in hand, write their outcomes, end the lease."""
     runtime.end()
+    use_loop(None)
 
 
 def on_prices_started(**_: Any) -> None:
@@ -93,15 +101,17 @@ def on_prices_started(**_: Any) -> None:
     start_trading("prices", exits_only=True)
 
 
-def on_quotes_stored(*, data_connection_id: int, quotes: Sequence[Quote], **_: Any) -> None:
+def on_quotes_stored(
+    *, data_connection_id: int, quotes: Sequence[Quote], waited: float = 0.0, **_: Any
+) -> None:
     """Judge the levels that we guard by these quotes, at once."""
     if runtime.started():
-        tasks.ring(_ticks.judge(data_connection_id, quotes), queue=tasks.EXITS)
+        tasks.ring(_ticks.judge(data_connection_id, quotes, waited), queue=tasks.EXITS)
 
 
-def on_quotes_at_broker(**_: Any) -> None:
+def on_quotes_at_broker(*, at_paper: bool = True, **_: Any) -> None:
     """Quotes have reached the paper broker: apply what it told because of them."""
-    if runtime.started():
+    if at_paper and runtime.started():
         drain_events()
 
 
@@ -146,12 +156,15 @@ def start_trading(
             ("limbo", seconds, stuck.tell_of_limbo),
             ("add up what was dropped", seconds, tallies.add_up),
             ("lanes nobody holds", seconds, services.tell_unheld),
+            ("prices nobody follows", COMPARE_SECONDS / 10, sources.note_unheld),
         )
     witness.begin()  # before anything is claimed
     if tasks.MAINTENANCE in role:  # what has a session is judged by whoever takes its lane
         mark_disallowed([GENERAL])
     _spare_the_collector()
-    return runtime.begin(role, on_lane, every=every)
+    present = runtime.begin(role, on_lane, every=every)
+    use_loop(present.wire.loop)  # what follows prices waits for it
+    return present
 
 
 def _spare_the_collector() -> None:
@@ -195,7 +208,17 @@ def _rounds_of_sessions(seconds: float) -> tuple[Round, ...]:
         ("accounts", LANES_SECONDS, lambda: sessions().read()),
         ("tests", seconds, look_for_tests),
         ("compare", COMPARE_SECONDS, reconcile_all),
+        ("prices", PACE, _prices_of_lanes().look),
     )
+
+
+def _prices_of_lanes() -> Runner:
+    """Carries the prices of the accounts that only this process may speak to."""
+
+    def ours() -> list[str]:
+        return [lane for lane in lanes.held() if lane != GENERAL]
+
+    return Runner(threading.Event(), live=Live(ours, f"{socket.gethostname()}-{os.getpid()}"))
 
 
 def _execute(order_ids: Sequence[int]) -> None:

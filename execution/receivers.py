@@ -1,15 +1,13 @@
 """What this room does when a room below tells it something."""
 
 from typing import Any
-from uuid import UUID
 
 from django.dispatch import receiver
 
-from connections.open import Open, asked
+from connections.open import tell
 from execution import tasks
 from execution.fan_out import fan_out, withdraw
-from execution.models import AT_BROKER, IN_FLIGHT, Order
-from positions.models import ExecutionPosition
+from execution.models import AT_BROKER, IN_FLIGHT
 from signals.models import Signal
 from signals.signals import signal_cancelled, signal_published
 
@@ -32,13 +30,12 @@ def on_signal_cancelled(*, signal: Signal, **_: Any) -> None:
         tasks.ring_wishes_on_commit()
 
 
-@receiver(asked, dispatch_uid="execution.open")
-def on_asked_what_is_open(*, connection_id: UUID, **_: Any) -> list[Open]:
-    """Tell an account's open positions, and its orders that are at the broker or may be."""
-    held = ExecutionPosition.objects.open().filter(connection_id=connection_id)
-    sent = Order.objects.filter(connection_id=connection_id, status__in=(*IN_FLIGHT, *AT_BROKER))
-    orders = sent.values_list("symbol", "status")
-    return [
-        *(Open(symbol, "an open position") for symbol in held.values_list("symbol", flat=True)),
-        *(Open(symbol, f"an order that is {status}") for symbol, status in orders),
-    ]
+# By the indexes position_open and order_flying. What is PENDING is still here.
+tell("""
+SELECT connection_id, symbol, 'an open position' AS what
+FROM positions_executionposition WHERE quantity > 0
+""")
+tell(f"""
+SELECT connection_id, symbol, 'an order that is ' || status AS what
+FROM execution_order WHERE status IN ('{"', '".join((*IN_FLIGHT, *AT_BROKER))}')
+""")

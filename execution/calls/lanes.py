@@ -37,11 +37,15 @@ WHERE l.until < clock_timestamp()
 RETURNING lane, fence
 """
 
+# Who did not answer the last owner may answer this one, from another machine: it rests no longer.
 NOT_COMPARED = """
-UPDATE connections_connectionhealth SET reconciled_at = NULL WHERE connection_id IN (
+UPDATE connections_connectionhealth SET reconciled_at = NULL,
+  circuit_open_until = CASE WHEN unreachable_at IS NULL THEN circuit_open_until END
+WHERE connection_id IN (
   SELECT h.connection_id FROM connections_connectionhealth h
   JOIN connections_executionconnection c ON c.id = h.connection_id
-  WHERE c.lane = ANY(%s::text[]) AND h.reconciled_at IS NOT NULL
+  WHERE c.lane = ANY(%s::text[]) AND (h.reconciled_at IS NOT NULL
+    OR h.circuit_open_until IS NOT NULL AND h.unreachable_at IS NOT NULL)
   ORDER BY h.connection_id FOR NO KEY UPDATE OF h)
 """
 

@@ -20,13 +20,13 @@ from django.conf import settings
 from brokers.answers import Answers
 from brokers.messages import BrokerOrder, ConnectionSpec, OrderReport
 from brokers.registry import adapter_for, kinds
-from common.clocks import market_now
+from common.clocks import market_at, market_now
 from common.errors import MisconfiguredError
 from common.halving import all_or_halves
 from common.sql import array, columns, rows, run
 from connections.health import OURS, TELL, UNUSABLE, Again, mark_errors
 from connections.lanes import IN_LANES, in_held
-from connections.selectors import spec_from_row
+from connections.selectors import SPEC_COLUMNS, spec_from_row
 from execution.calls import asking, runtime
 from execution.drift.reconcile import reconcile
 from execution.drift.resting import Look, begin, settle_orders
@@ -60,14 +60,12 @@ WITH due AS (
   FROM due WHERE r.connection_id = due.connection_id
   RETURNING r.connection_id, r.fills_until
 )
-SELECT t.connection_id, c.type, c.account, c.exchange_name, c.settings, c.sealed_credentials,
-  c.identity, c.identity_of,
-  c.broker_host, coalesce(c.user_id, c.admin_id) AS owner_id, coalesce(t.fills_until, least(
+SELECT t.connection_id, {SPEC_COLUMNS}, c.broker_host, coalesce(t.fills_until, least(
     (SELECT min(p.opened_at) FROM positions_executionposition p
      WHERE p.connection_id = c.id AND p.quantity > 0),
     (SELECT min(s.published_at) FROM execution_order o JOIN signals_signal s ON s.id = o.signal_id
      WHERE o.connection_id = c.id AND o.status IN ('SUBMITTED', 'PARTIALLY_FILLED',
-       'CANCEL_REQUESTED')))) AS since
+       'CANCEL_REQUESTED')))) AS since, statement_timestamp() AS began
 FROM taken t JOIN connections_executionconnection c ON c.id = t.connection_id
 """
 
@@ -144,7 +142,8 @@ def _begin(calls: Answers[Orders], silent: Sequence[str], limit: int) -> int:
     due = rows(DUE, {"kinds": array(silent), "limit": limit, "lease": _lease(), **in_held()})
     if not due:
         return 0
-    read_to = market_now()
+    # By the database's clock: the next poll may be another host's, and hosts' clocks differ.
+    read_to = market_at(due[0].began)
     look = begin({row.connection_id: row for row in due})
     asked = [Asked(row, look, read_to, _since(row, read_to)) for row in due]
     calls.start([(one, partial(_ask, one)) for one in asked])
@@ -152,7 +151,12 @@ def _begin(calls: Answers[Orders], silent: Sequence[str], limit: int) -> int:
 
 
 def _since(row: Any, read_to: datetime) -> datetime | None:
-    return (row.since or read_to) - OVERLAP if asking.can_tell_fills(row) else None
+    """Where our clock is behind the database's, by ours: adapters put right by how much ours is
+    ahead of the broker's, and know nothing of the database's."""
+    if not asking.can_tell_fills(row):
+        return None
+    ahead = max(timedelta(0), read_to - market_now())
+    return min(row.since or read_to, read_to) - ahead - OVERLAP
 
 
 async def _ask(asked: Asked) -> Orders:
@@ -180,7 +184,10 @@ def _set_aside(asked: Asked, error: Exception) -> None:
         "an account cannot be polled", connection=str(asked.row.connection_id), exc_info=error
     )
     sentence = f"What the broker says of the orders cannot be used ({type(error).__name__}). {TELL}"
-    mark_errors([(asked.row.connection_id, sentence)], again=Again.SOON)
+    connection_id = asked.row.connection_id
+    mark_errors(
+        [(connection_id, sentence)], again=Again.SOON, began={connection_id: asked.row.began}
+    )
     asked.fills = None  # nothing of it is known to be written
     asked.is_usable = False
     run(DONE, columns([_done(asked, is_told=False)], 4))

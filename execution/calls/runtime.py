@@ -14,6 +14,7 @@ from django.conf import settings
 from django.db import connection
 
 from brokers import budgets
+from brokers.base import ReadFailed
 from brokers.windows import Maintenance
 from common.clocks import machine_time
 from common.codes import Code
@@ -21,14 +22,15 @@ from common.sql import rows, run
 from connections import lanes as of_process
 from connections import maintenance
 from connections.host_circuits import open_hosts
-from connections.testing import use_runner
+from connections.testing import on_loop, use_runner
 from execution.calls.flusher import Flusher
 from execution.calls.health import Health
 from execution.calls.lanes import Lanes, OnLane, Wanted, nobody
 from execution.calls.sessions import Sessions
-from execution.calls.wire import Switch, Wire
+from execution.calls.wire import ENDS, Switch, Wire
 from execution.halts import read_halts
 from execution.intents.decide import Later
+from prices import loops
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -70,6 +72,7 @@ class Runtime:
         self.flusher = Flusher(self.wire.outbox, self.health.note)
         self.sessions = Sessions(self.lanes, self.wire, self.flusher)
         self._stopping, self._ended = threading.Event(), threading.Event()
+        self._has_told = False
         self._renewing: threading.Thread | None = None
         self._rounds: list[threading.Thread] = []
 
@@ -130,12 +133,16 @@ class Runtime:
         self._stopping.set()
 
     def stop(self, timeout: float = 8.0) -> bool:
-        """Let the calls in hand end, write their outcomes, end the lease. True: all was told."""
+        """Let the calls in hand end, write their outcomes, end the lease. True: all was told.
+        Who has ended already is not ended again."""
+        if self._ended.is_set():
+            return self._has_told
         self.drain()
         self.lanes.leave_all()
         idle = self.wire.wait_idle(timeout) and self.flusher.drain(timeout)
         if not idle:
             log.warning("calls are still under way; they will be looked up", id=self.id)
+        loops.clear(self.wire.loop, 2)  # or their sessions would begin again
         self.sessions.end()
         self.wire.disconnect(2)
         self.flusher.stop()
@@ -143,7 +150,8 @@ class Runtime:
         self.health.write()
         use_runner(_refuse)  # before the loop stands still: who asked would wait for its time-out
         of_process.use()
-        self.wire.loop.call_soon_threadsafe(self.wire.loop.stop)
+        self.wire.stop()
+        self._has_told = idle
         self._ended.set()
         if self._renewing is not None:
             self._renewing.join(2)  # or it would write the lease anew
@@ -189,7 +197,7 @@ class Runtime:
 def _refuse(call: Coroutine[Any, Any, None]) -> None:
     """What asks brokers for a process that has ended: nothing does."""
     call.close()
-    raise of_process.UnheldError(Code.LANE_UNHELD, "This process ends: it asks no broker any more.")
+    raise of_process.UnheldError(Code.LANE_UNHELD, ENDS)
 
 
 _present: Runtime | None = None
@@ -209,10 +217,24 @@ def started() -> bool:
 
 
 def ask(call: Coroutine[Any, Any, T]) -> T:
-    """Run a broker call on the wire's loop where this process trades, else on one of its own."""
-    if _present is not None:
-        return _present.wire.ask(call, LONGEST_READ_SECONDS)
-    return asyncio.run(asyncio.wait_for(call, LONGEST_READ_SECONDS))
+    """Run a broker call on the wire's loop where this process trades, else on one of its own.
+
+    Raises ReadFailed LANE_UNHELD where it has traded and a round of it still asks.
+    """
+    if (trading := _present) is not None:
+        return trading.wire.ask(call, LONGEST_READ_SECONDS)
+    told: list[T] = []
+
+    async def in_time() -> None:
+        async with asyncio.timeout(LONGEST_READ_SECONDS):
+            told.append(await call)
+
+    try:
+        on_loop(in_time())
+    except of_process.UnheldError as error:
+        call.close()
+        raise ReadFailed(Code.LANE_UNHELD, ENDS) from error
+    return told[0]
 
 
 def begin(role: str, on_lane: OnLane = nobody, *, every: Sequence[Round] = ()) -> Runtime:

@@ -23,8 +23,10 @@ from common.clocks import machine_time
 from common.sql import array, rows
 from connections import lanes as of_process
 from connections.disallowed import mark_disallowed
+from connections.open import is_open, is_watched
 from connections.polling import read_accounts, refresh_due_accounts
-from connections.selectors import spec_from_row
+from connections.selectors import READ_COLUMNS, SPEC_COLUMNS, spec_from_row
+from connections.sources import tells_sql
 from connections.testing import on_loop
 from execution.calls.flusher import Flusher
 from execution.calls.lanes import Lanes
@@ -41,9 +43,7 @@ AGAIN_SECONDS = 1.0  # after a stream broke
 STRAYS_EVERY_SECONDS = 5.0
 STRAYS_SECONDS = 310.0  # a read that began in time may open a session so late (calls/asking.py)
 
-_WHAT = """c.id AS connection_id, c.type, c.account, c.exchange_name, c.settings,
-  c.sealed_credentials,
-  c.identity, c.identity_of, c.broker_host, c.lane, coalesce(c.user_id, c.admin_id) AS owner_id"""
+_WHAT = f"""c.id AS connection_id, {SPEC_COLUMNS}, c.broker_host, c.lane"""
 
 OF_LANES = f"""
 SELECT {_WHAT} FROM connections_executionconnection c WHERE c.lane = ANY(%s::text[])
@@ -60,29 +60,33 @@ IDS_OF_LANES = """
 SELECT id FROM connections_executionconnection WHERE lane <> '' AND lane = ANY(%s::text[])
 """
 
-TO_OPEN = f"""
-SELECT {_WHAT} FROM connections_executionconnection c
+
+def to_open_sql() -> str:
+    """Whose sessions whoever takes a lane opens at once: who is watched and is not to be left alone
+    for its login's sake."""
+    return f"""
+SELECT {READ_COLUMNS} FROM connections_executionconnection c
 JOIN connections_connectionhealth h ON h.connection_id = c.id
-WHERE c.lane = ANY(%s::text[]) AND c.is_active AND c.archived_at IS NULL
-  AND h.status <> 'UNTESTED'
+WHERE c.lane = ANY(%s::text[]) AND {is_watched()} AND h.status <> 'UNTESTED'
   AND (h.read_after IS NULL OR h.read_after <= clock_timestamp())
   AND (h.circuit_open_until IS NULL OR h.circuit_open_until <= clock_timestamp())
 """
 
-# Nothing of ours is live there, and nobody has used it for long, or it is switched off.
-IDLE = f"""
+
+def idle_sql() -> str:
+    """Nothing of ours is live there, and nobody has used it for long, nor uses its prices, or it is
+    switched off."""
+    return f"""
 SELECT {_WHAT}, c.is_active AND c.archived_at IS NULL AS is_wanted
 FROM connections_executionconnection c
 LEFT JOIN connections_connectionhealth h ON h.connection_id = c.id
 WHERE c.lane <> '' AND c.lane = ANY(%(lanes)s::text[])
   AND (NOT c.is_active OR c.archived_at IS NOT NULL
     OR greatest(h.last_used_at, h.last_tested_at, c.created_at)
-      < clock_timestamp() - make_interval(secs => %(idle)s))
-  AND NOT EXISTS (SELECT FROM positions_executionposition p
-    WHERE p.connection_id = c.id AND p.quantity > 0)
-  AND NOT EXISTS (SELECT FROM execution_order o WHERE o.connection_id = c.id
-    AND o.status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED'))
+      < clock_timestamp() - make_interval(secs => %(idle)s) AND NOT {tells_sql("c.id")})
+  AND NOT {is_open("c.id")}
 """
+
 
 KINDS = """
 SELECT DISTINCT type FROM connections_executionconnection
@@ -111,8 +115,9 @@ class Sessions:
         """Close what was lost, take what is ours, give back what is too much."""
         if lost := self._lanes.take_lost():
             self.close(rows(OF_LANES, (array(lost),)))
-        taken = self._lanes.balance()
-        self._fresh |= set(taken)
+        if taken := self._lanes.balance():
+            self._fresh |= set(taken)
+            of_process.wake(str(row.id) for row in rows(IDS_OF_LANES, (array(taken),)))
         now = machine_time()
         leaving = self._lanes.leaving
         self._leaving_since = {n: self._leaving_since.get(n, now) for n in leaving}
@@ -137,7 +142,7 @@ class Sessions:
         their next owner would be refused for as long as one is open here."""
         ours = self._lanes.names
         strays = rows(STRAYS, (array(self._known), array(ours)))
-        self.close(strays, spare_calls=True)
+        self._close(strays, self._wire.calling)
         self._strays_since = {
             row.connection_id: self._strays_since.get(row.connection_id, now) for row in strays
         }
@@ -146,12 +151,14 @@ class Sessions:
                 self._known.discard(one)
         self._known.update(row.id for row in rows(IDS_OF_LANES, (array(ours),)))
 
-    def close(self, accounts: Sequence[Any], *, spare_calls: bool = False) -> None:
-        """End the sessions of accounts, all at once. spare_calls: not those whose order is on its
-        way, for it would be UNKNOWN."""
+    def close(self, accounts: Sequence[Any]) -> None:
+        """End the sessions of accounts, all at once."""
+        self._close(accounts, frozenset)
+
+    def _close(self, accounts: Sequence[Any], spared: Callable[[], Collection[str]]) -> None:
+        """spared: asked on the loop, where calls begin; an order on its way would be UNKNOWN."""
         if not accounts:
             return
-        spared = self._wire.calling if spare_calls else frozenset
         try:
             told = self._wire.ask(_close(accounts, spared), CLOSE_SECONDS)
         except TimeoutError:
@@ -165,10 +172,11 @@ class Sessions:
         """Read the accounts of lanes that were taken just now, which opens their sessions; now and
         then all that are due, and let rest who is idle. Whatever is wrong is told on its connection
         and tried again less and less often (`connections.probing`)."""
-        fresh, self._fresh = self._fresh, set()
-        if fresh:
+        if fresh := self._fresh.copy():
             mark_disallowed(fresh)
-            read_accounts(rows(TO_OPEN, (array(fresh),)), run=on_loop, adapter=adapter_for)
+            due = rows(to_open_sql(), (array(fresh),))
+            self._fresh -= fresh  # only now: whoever could not be looked for is in a second
+            read_accounts(due, run=on_loop, adapter=adapter_for)
         now = machine_time()
         if now - self._rested_at > REST_EVERY_SECONDS:
             self._rested_at = now
@@ -179,19 +187,21 @@ class Sessions:
 
     # ---- who rests -------------------------------------------------------------------------
     def rest(self) -> None:
-        """Close the sessions that nobody needs; now and then each is read and compared."""
-        idle = rows(
-            IDLE,
-            {
-                "lanes": array(self._lanes.held()),
-                "idle": settings.FILLCAST_SESSION_IDLE_SECONDS,
-            },
-        )
-        wanted = [row.connection_id for row in idle if row.is_wanted]
+        """Close the sessions that nobody needs; now and then each is read and compared. Who is
+        switched off needs none, and does not rest: once it is on again it is looked after at once.
+        """
+        of_process.look_who_rests()
+        seconds = settings.FILLCAST_SESSION_IDLE_SECONDS
+        idle = rows(idle_sql(), {"lanes": array(self._lanes.held()), "idle": seconds})
+        wanted = {row.connection_id for row in idle if row.is_wanted}
         waking = {one for one in wanted if self._is_waking(one)}
-        of_process.let_rest(row.connection_id for row in idle if row.connection_id not in waking)
-        resting = [row for row in idle if row.connection_id not in waking]
-        self.close(resting, spare_calls=True)
+        of_process.let_rest(wanted - waking)
+
+        def in_use() -> set[str]:
+            woken = {str(one) for one in wanted if not of_process.rests(one)}
+            return self._wire.calling() | woken
+
+        self._close([row for row in idle if row.connection_id not in waking], in_use)
         if waking:
             ask_for(list(waking))
 
@@ -248,7 +258,7 @@ class Sessions:
 async def _close(
     accounts: Sequence[Any], spared: Callable[[], Collection[str]]
 ) -> list[BaseException | None]:
-    busy = spared()  # on the loop, where calls begin
+    busy = spared()
 
     async def close(row: Any) -> None:
         if str(row.connection_id) not in busy:

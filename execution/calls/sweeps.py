@@ -23,7 +23,7 @@ from common.codes import Code
 from common.faults import point
 from common.sql import array, rows, run
 from connections.lanes import in_held, of_lanes
-from connections.selectors import spec_from_row
+from connections.selectors import SPEC_COLUMNS, spec_from_row
 from execution.calls.errands import Done, Errand
 from execution.calls.flusher import apply_or_hold
 from execution.calls.wire import Wire
@@ -81,9 +81,7 @@ WITH asked AS (
   RETURNING id, connection_id, client_order_id, symbol, fence, proofs, submitted_at,
     extract(epoch FROM clock_timestamp() - answer_by)::float8 AS overdue
 )
-SELECT a.*, c.type, c.account, c.exchange_name, c.settings, c.sealed_credentials,
-  c.identity, c.identity_of,
-  coalesce(c.user_id, c.admin_id) AS owner_id, c.broker_host, c.lane,
+SELECT a.*, {SPEC_COLUMNS}, c.broker_host, c.lane,
   extract(epoch FROM clock_timestamp() - a.submitted_at)::int AS age
 FROM asked a JOIN connections_executionconnection c ON c.id = a.connection_id
 """

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from brokers.base import BrokerAdapter, BrokerError, NotSent, Rejected
+from brokers.base import BrokerAdapter, BrokerError, NotSent, ReadFailed, Rejected
 from brokers.masking import storable, without_secrets
 from brokers.messages import OrderReport, OrderRequest, ReportKind
 from brokers.registry import adapter_for
@@ -34,6 +34,7 @@ from execution.intents.claim import Outgoing
 log = structlog.get_logger(__name__)
 MAKE_ROOM_SECONDS = 0.25
 BATCH_SECONDS = 60
+ENDS = "This process ends: it asks no broker any more."
 T = TypeVar("T")
 Answer = Sequence[OrderReport] | BaseException
 
@@ -91,6 +92,7 @@ class Wire(threading.Thread):
         self._calls: dict[int, Call] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._used: set[str] = set()
+        self._has_ended = False
         self.errands = Errands(self.loop, self.outbox.put, call_timeout)
 
     def run(self) -> None:
@@ -101,14 +103,23 @@ class Wire(threading.Thread):
     def ask(self, call: Coroutine[Any, Any, T], timeout: float) -> T:
         """Run a coroutine on the loop from another thread and return its result.
 
-        Raises TimeoutError after so many seconds; the call is ended then.
+        Raises TimeoutError after so many seconds; the call is ended then. Raises ReadFailed once
+        the loop stands still: it would wait there for all of that time.
         """
+        if self._has_ended:
+            call.close()
+            raise ReadFailed(Code.LANE_UNHELD, ENDS)
         future = asyncio.run_coroutine_threadsafe(call, self.loop)
         try:
             return future.result(timeout)
         except TimeoutError:
             future.cancel()
             raise
+
+    def stop(self) -> None:
+        """Have the loop stand still: nothing is asked on it any more."""
+        self._has_ended = True
+        self.loop.call_soon_threadsafe(self.loop.stop)
 
     def adapter(self, kind: str) -> BrokerAdapter:
         """This process's adapter of a kind, remembered for the disconnect at the end."""

@@ -19,7 +19,9 @@ from common.faults import point
 from common.halving import all_or_halves
 from common.money import plain
 from common.sql import rows, run
-from connections.lanes import IN_LANES, IS_UP, in_held, resting
+from connections.lanes import IN_LANES, in_held, is_up, resting
+from connections.open import is_watched
+from connections.selectors import SPEC_COLUMNS
 from execution.calls import asking
 from execution.calls.asking import Snapshot
 from execution.calls.flusher import AWAY
@@ -40,21 +42,21 @@ from execution.reports.streams import drain_first
 
 log = structlog.get_logger(__name__)
 
-CONNECTIONS = f"""
-SELECT c.id AS connection_id, c.type, c.account, c.exchange_name, c.settings, c.sealed_credentials,
-  c.identity, c.identity_of,
-  c.broker_host, coalesce(c.user_id, c.admin_id) AS owner_id, c.auto_correct, c.lane
+
+def connections_sql() -> str:
+    """The accounts to compare: those that are asked for, and all that are watched."""
+    return f"""
+SELECT c.id AS connection_id, {SPEC_COLUMNS}, c.broker_host, c.auto_correct, c.lane
 FROM connections_executionconnection c JOIN connections_connectionhealth h ON h.connection_id = c.id
 LEFT JOIN execution_accountreading r ON r.connection_id = c.id
 WHERE c.archived_at IS NULL AND h.status = 'ACTIVE' AND {IN_LANES}
   AND (cardinality(%(ids)s::uuid[]) = 0 OR c.id = ANY(%(ids)s::uuid[]))
   AND (r.compare_asked_at <= clock_timestamp() OR h.reconciled_at IS NULL
-    OR NOT %(first)s AND {IS_UP})
+    OR NOT %(first)s AND {is_up()})
   AND c.broker_host NOT IN (SELECT host FROM connections_hostcircuit WHERE opened_at IS NOT NULL)
-  -- Switched off is only for entries: what is open there is looked after.
-  AND (c.is_active OR r.compare_asked_at <= clock_timestamp() OR EXISTS (
-    SELECT FROM positions_executionposition p WHERE p.connection_id = c.id AND p.quantity > 0))
+  AND (r.compare_asked_at <= clock_timestamp() OR {is_watched()})
 """
+
 
 OURS = """
 SELECT p.id, p.connection_id, p.symbol, p.side, p.quantity, p.entry_price, p.pip,
@@ -83,12 +85,12 @@ WHERE connection_id = ANY(%s) AND position_id IS NULL
   AND status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
 """
 
-# Only a read counts that began after the connection's last trouble and its last test, after its
-# lane was taken, and in a new epoch when nobody could be sending any more.
+# Only a read counts that began after the connection's last trouble and its last test, after it was
+# switched on and its lane taken, and in a new epoch when nobody could be sending any more.
 CLEAN = """
 UPDATE connections_connectionhealth SET reconciled_at = clock_timestamp()
 WHERE connection_id = ANY(%(connections)s) AND reconciled_at IS NULL
-  AND coalesce(greatest(last_error_at, last_tested_at), '-infinity') < %(began)s
+  AND coalesce(greatest(last_error_at, last_tested_at, watched_since), '-infinity') < %(began)s
   AND connection_id NOT IN (
     SELECT c.id FROM connections_lanelease l JOIN connections_executionconnection c USING (lane)
     WHERE l.taken_at > %(began)s AND c.lane <> '')
@@ -122,7 +124,8 @@ def reconcile(connection_ids: Sequence[UUID] = (), *, first_only: bool = False) 
     read failed is left as it is.
     """
     wanted = rows(
-        CONNECTIONS, {"ids": list(connection_ids), "first": first_only, **in_held(), **resting()}
+        connections_sql(),
+        {"ids": list(connection_ids), "first": first_only, **in_held(), **resting()},
     )
     if not wanted:
         return 0

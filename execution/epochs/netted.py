@@ -18,6 +18,7 @@ from common.clocks import machine_time
 from common.codes import Code
 from common.sql import rows
 from connections.lanes import IN_LANES, in_held
+from connections.selectors import SPEC_COLUMNS
 from execution.calls import asking
 
 AGAIN_SECONDS = 30
@@ -25,9 +26,7 @@ _asked: dict[UUID, float] = {}
 """When a broker was last asked about an account, by `machine_time`: settling looks each second."""
 
 NETTED = f"""
-SELECT o.id, p.opened_at, c.id AS connection_id, c.type, c.account, c.exchange_name, c.settings,
-  c.sealed_credentials,
-  c.identity, c.identity_of, c.broker_host, coalesce(c.user_id, c.admin_id) AS owner_id,
+SELECT o.id, p.opened_at, c.id AS connection_id, {SPEC_COLUMNS}, c.broker_host,
   ARRAY(SELECT f.broker_fill_id FROM execution_order e JOIN execution_fill f ON f.order_id = e.id
     WHERE e.connection_id = p.connection_id AND e.signal_id = p.signal_id
       AND e.position_id IS NULL AND NOT f.inferred) AS opened_by

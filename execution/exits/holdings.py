@@ -19,7 +19,7 @@ from brokers.messages import BrokerPosition
 from brokers.registry import adapter_for
 from common.sql import columns, rows, run
 from connections.lanes import in_held, of_lanes
-from connections.selectors import spec_from_row
+from connections.selectors import SPEC_COLUMNS, spec_from_row
 from execution.calls import runtime
 from execution.calls.errands import Done, Errand
 from execution.exits.reserve import lock_positions
@@ -38,10 +38,8 @@ WITH due AS (
   FROM due WHERE p.id = due.id
   RETURNING p.id, p.connection_id, p.ask_after
 )
-SELECT c.id AS connection_id, array_agg(a.id) AS position_ids, clock_timestamp() AS began, c.type,
-  c.account, c.exchange_name, c.settings, c.sealed_credentials,
-  c.identity, c.identity_of, c.broker_host, c.lane,
-  coalesce(c.user_id, c.admin_id) AS owner_id
+SELECT c.id AS connection_id, array_agg(a.id) AS position_ids, clock_timestamp() AS began,
+  {SPEC_COLUMNS}, c.broker_host, c.lane
 FROM asked a JOIN connections_executionconnection c ON c.id = a.connection_id
 WHERE a.ask_after IS NOT NULL GROUP BY c.id
 """

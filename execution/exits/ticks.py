@@ -85,15 +85,16 @@ class Ticks:
         self._beat_at: dict[int, float] = {}
         self._lock = threading.Lock()
 
-    def judge(self, source_id: int, quotes: Sequence[Quote]) -> list[int]:
+    def judge(self, source_id: int, quotes: Sequence[Quote], waited: float = 0.0) -> list[int]:
         """Write an exit for each level of ours that these quotes have touched; return ids to ring.
 
         Without quotes (a heartbeat) what was left over is judged, and that we are here is noted.
+        waited: seconds since the first of them came, if they could not be judged at once.
         """
         with self._lock:
-            left, new = self._left.pop(source_id, Left()), _spans_of(quotes)
+            left, new = self._left.pop(source_id, Left()), _spans_of(quotes, waited)
             try:
-                written, missed = _judge(source_id, left, new)
+                written, missed = _judge(source_id, left, new, waited)
             except BaseException:
                 self._left[source_id] = Left(_joined(left.spans, new), left.hits)
                 raise
@@ -109,10 +110,10 @@ class Ticks:
             self._beat_at[source_id] = now
 
 
-def _spans_of(quotes: Sequence[Quote]) -> Spans:
-    now, spans = machine_time(), Spans()
+def _spans_of(quotes: Sequence[Quote], waited: float) -> Spans:
+    began, spans = machine_time() - waited, Spans()
     for quote in quotes:
-        span = Span(quote.bid, quote.bid, quote.ask, quote.ask, now)
+        span = Span(quote.bid, quote.bid, quote.ask, quote.ask, began)
         known = spans.get(quote.symbol)
         spans[quote.symbol] = known.join(span) if known else span
     return spans
@@ -123,14 +124,14 @@ def _joined(some: Spans, others: Spans) -> Spans:
     return {**some, **others, **{pair: some[pair].join(others[pair]) for pair in both}}
 
 
-def _judge(source_id: int, left: Left, new: Spans) -> tuple[list[int], list[Any]]:
+def _judge(source_id: int, left: Left, new: Spans, waited: float) -> tuple[list[int], list[Any]]:
     """Return the orders that were written, and the hits on whose position someone else works."""
     if not (left.spans or left.hits or new):
         return [], []
     now = machine_time()
     touched = [
         (source_id, pair, s.low_bid, s.high_bid, s.low_ask, s.high_ask, min(oldest, now - s.began))
-        for spans, oldest in ((left.spans, now), (new, 0.0))
+        for spans, oldest in ((left.spans, now), (new, waited))
         for pair, s in sorted(spans.items())
     ]
     with transaction.atomic():

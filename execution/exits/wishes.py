@@ -20,7 +20,7 @@ from common.codes import Code
 from common.faults import point
 from common.sql import rows, run
 from connections.lanes import in_held, of_lanes
-from connections.selectors import spec_from_row
+from connections.selectors import SPEC_COLUMNS, spec_from_row
 from execution.calls import runtime
 from execution.calls.errands import Done, Errand
 from execution.calls.flusher import apply_or_hold
@@ -75,9 +75,7 @@ WITH moved AS (
   INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status)
   SELECT id, signal_id, connection_id, '{Code.CANCEL_ASKED.value}', 'CANCEL_REQUESTED' FROM moved
 )
-SELECT m.*, c.type, c.account, c.exchange_name, c.settings, c.sealed_credentials,
-  c.identity, c.identity_of, c.broker_host,
-  coalesce(c.user_id, c.admin_id) AS owner_id, c.lane
+SELECT m.*, {SPEC_COLUMNS}, c.broker_host, c.lane
 FROM moved m JOIN connections_executionconnection c ON c.id = m.connection_id
 """
 
@@ -113,9 +111,7 @@ SELECT p.id, p.connection_id, p.symbol, p.broker_position_id, p.quantity, p.lift
   e.client_order_id,
   CASE WHEN p.sl_guardian = 'BROKER' AND NOT p.lifted THEN p.sl END AS sl,
   CASE WHEN p.tp_guardian = 'BROKER' AND NOT p.lifted THEN p.tp END AS tp,
-  c.type, c.account, c.exchange_name, c.settings, c.sealed_credentials,
-  c.identity, c.identity_of, c.broker_host,
-  coalesce(c.user_id, c.admin_id) AS owner_id, c.lane
+  {SPEC_COLUMNS}, c.broker_host, c.lane
 FROM p
 JOIN connections_executionconnection c ON c.id = p.connection_id
 JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.signal_id

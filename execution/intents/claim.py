@@ -8,7 +8,7 @@ written by one statement.
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.conf import settings
@@ -40,6 +40,8 @@ from execution.intents.decide import (
     Market,
     decide_entry,
     decide_exit,
+    lacks_price,
+    pairs_priced,
     too_late,
 )
 from execution.intents.risk import Book
@@ -197,17 +199,26 @@ def _load_market(pending: list[Any]) -> Market:
             instruments[row.book, row.pair] = row
     quotes: dict[int, dict[str, Any]] = {}
     sources = {r.data_connection_id for r in pending if r.data_connection_id}
-    for row in rows(sql.QUOTES, (list(sources),)):
+    for row in rows(sql.QUOTES, (list(sources), pairs_priced(pending))):
         quotes.setdefault(row.data_connection_id, {})[row.symbol] = row
     closing = [r.id for r in pending if r.position_id]
     exits = rows(sql.EXITS, (closing,)) if closing else []
-    return Market(
+    market = Market(
         signals={s.id: s for s in signals},
         instruments=instruments,
         quotes=quotes,
         exits={exit_.order_id: exit_ for exit_ in exits},
         now=market_now(),
     )
+    unpriced = {
+        r.data_connection_id
+        for r in pending
+        if r.position_id is None and r.data_connection_id and lacks_price(r, market)
+    }
+    if not unpriced:
+        return market
+    found = rows(sql.SOURCES, (list(unpriced),))
+    return replace(market, sources={source.id: source for source in found})
 
 
 def _write(settled: Sequence[tuple[Any, Decision]], owner: str) -> dict[int, Any]:

@@ -1,5 +1,6 @@
 """The statements of the claim. `claim.py` says in which order, and why."""
 
+from connections.selectors import SPEC_COLUMNS
 from execution.exits import levels_sql
 
 LOCK = """
@@ -8,14 +9,12 @@ SELECT connection_id::text FROM connections_mailbox WHERE connection_id IN (
 ORDER BY connection_id FOR NO KEY UPDATE {skip}
 """
 
-LOAD = """
+LOAD = f"""
 SELECT o.id, o.status, o.connection_id::text, o.position_id, o.signal_id, o.leg, o.pair, o.symbol,
   o.side, o.order_type, o.time_in_force, o.quantity, o.limit_price, o.stop_price, o.attempt,
   o.tries, o.client_order_id, o.due_at <= clock_timestamp() AND o.wish = '' AS is_due,
-  c.type, c.account, c.exchange_name, c.settings, c.sealed_credentials,
-  c.identity, c.identity_of, c.instrument_book,
-  c.data_connection_id, coalesce(c.user_id, c.admin_id) AS owner_id, c.is_active, c.is_paused,
-  c.broker_host, c.lane,
+  {SPEC_COLUMNS}, c.instrument_book,
+  c.data_connection_id, c.is_active, c.is_paused, c.broker_host, c.lane,
   a.currency, a.balance, a.equity, a.free_margin, a.leverage, a.position_mode,
   extract(epoch FROM clock_timestamp() - a.read_at)::int AS account_age,
   t.sizing_mode, t.fixed_quantity, t.percent_of_balance, t.fixed_amount, t.risk_percent,
@@ -82,7 +81,14 @@ FROM connections_instrument WHERE book = ANY(%s) AND pair = ANY(%s)
 QUOTES = """
 SELECT data_connection_id, symbol, bid, ask, time,
   extract(epoch FROM clock_timestamp() - received_at)::int AS age
-FROM prices_latestquote WHERE data_connection_id = ANY(%s)
+FROM prices_latestquote WHERE data_connection_id = ANY(%s::bigint[]) AND symbol = ANY(%s::text[])
+"""
+
+SOURCES = """
+SELECT d.id, d.name, d.is_active AND d.kind = 'broker' AS is_live, coalesce(h.error, '') AS error,
+  d.user_id IS NOT NULL AS is_own, coalesce(h.error_code, '') AS error_code
+FROM connections_dataconnection d
+LEFT JOIN connections_sourcehealth h ON h.source_id = d.id WHERE d.id = ANY(%s)
 """
 
 HELD = """

@@ -4,8 +4,8 @@ A row carries the order with its connection, account, preset and subscription; t
 quoted and listed. Nothing here reads a database or a clock.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
@@ -15,13 +15,16 @@ from brokers import ticks
 from brokers.messages import Capabilities, ExitSafety, OrderType, PositionMode, Side, TimeInForce
 from common.codes import Code
 from common.money import plain
+from common.shown import sentence
 from execution.exits.safety import Needs, most, needs
 from execution.intents import risk, sizing
 from execution.intents.sizing import Denial
 from execution.models import Status
-from prices.selectors import conversion_rate
+from prices.selectors import conversion_rate, pairs_between
 
 QUOTE_MAX_AGE_SECONDS = 60
+# A pair that nobody has needed is followed from its first signal on: its entry waits so long.
+FIRST_PRICE_SECONDS = 10
 ACCOUNT_MAX_AGE_SECONDS = 900
 # What a row's texts stand for: a look-up costs a tenth of the enum's own conversion.
 SIDES = {side.value: side for side in Side}
@@ -38,6 +41,8 @@ class Market:
     quotes: Mapping[int, Mapping[str, Any]]  # by data connection, then by pair
     exits: Mapping[int, Any]  # what each exit's position has left for it, by order
     now: datetime  # market clock
+    # Price sources by id; loaded only where an entry of the bundle lacks a price.
+    sources: Mapping[int, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +124,42 @@ def decide_entry(row: Any, market: Market, book: risk.Book, can: Capabilities) -
     if instrument is None:
         return Denial(Code.SYMBOL_NOT_AT_BROKER, detail=f"{row.pair} on {row.instrument_book}")
     quote = market.quotes.get(row.data_connection_id, {}).get(row.pair)
-    if quote is None:
-        return Denial(Code.QUOTE_MISSING, detail=row.pair)
-    if quote.age > QUOTE_MAX_AGE_SECONDS:
-        return Denial(Code.QUOTE_STALE, Decimal(quote.age), Decimal(QUOTE_MAX_AGE_SECONDS))
     rate = _rate(row, market)
-    if rate is None:
-        return Denial(Code.NO_CONVERSION_RATE, detail=f"{quote_currency(row.pair)} {row.currency}")
+    if quote is None or quote.age > QUOTE_MAX_AGE_SECONDS or rate is None:
+        lacks = lacks_price(row, market)
+        assert lacks is not None  # the same three questions
+        return _soon(row, signal, market) or lacks
     return _sized(row, signal, instrument, quote, rate, book, can)
+
+
+def lacks_price(row: Any, market: Market) -> Denial | None:
+    """Say why an entry cannot be priced, and in its source's own words why that tells nothing."""
+    quote = market.quotes.get(row.data_connection_id, {}).get(row.pair)
+    source = market.sources.get(row.data_connection_id)
+    why = f" {source.name}: {_in_words(source)}" if source and source.error else ""
+    if quote is None:
+        return Denial(Code.QUOTE_MISSING, detail=f"{row.pair}{why}")
+    if quote.age > QUOTE_MAX_AGE_SECONDS:
+        age, most = Decimal(quote.age), Decimal(QUOTE_MAX_AGE_SECONDS)
+        return Denial(Code.QUOTE_STALE, age, most, detail=why.strip())
+    if _rate(row, market) is None:
+        detail = f"{quote_currency(row.pair)} {row.currency}"
+        return Denial(Code.NO_CONVERSION_RATE, detail=detail)
+    return None
+
+
+def _in_words(source: Any) -> str:
+    """A broker's words may name its account: only its owner's accounts are told them."""
+    return str(source.error) if source.is_own else sentence(source.error_code)
+
+
+def _soon(row: Any, signal: Any, market: Market) -> Later | None:
+    """A little patience where a broker has just been asked for a pair's first price."""
+    source = market.sources.get(row.data_connection_id)
+    if source is None or not source.is_live or source.error:
+        return None
+    age = (market.now - signal.published_at).total_seconds()
+    return Later() if age < FIRST_PRICE_SECONDS else None
 
 
 def find_instrument(row: Any, market: Market) -> Any | None:
@@ -324,6 +357,15 @@ def _rate(row: Any, market: Market) -> Decimal | None:
         return None
     quotes = market.quotes.get(row.data_connection_id, {})
     return conversion_rate(quotes, quote_currency(row.pair), row.currency)
+
+
+def pairs_priced(pending: Iterable[Any]) -> list[str]:
+    """Return the pairs whose prices these orders are decided by: their own, and what converts."""
+    found: set[str] = set()
+    for pair, currency in {(row.pair, row.currency) for row in pending}:
+        found.add(pair)
+        found.update(pairs_between(quote_currency(pair), currency) if currency else ())
+    return sorted(found)
 
 
 def _touch(quote: Any, side: Side) -> Decimal:

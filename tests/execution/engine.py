@@ -22,7 +22,8 @@ def trading(role: str, seconds: float) -> Iterator[runtime.Runtime]:
     yield present
     present.stop()
     for thread in set(threading.enumerate()) - set(threads):
-        if not thread.name.startswith("asyncio_"):  # the loop's pool: idle until the process ends
+        # The loop's pool and the line to a MetaTrader 5 idle until the process ends.
+        if not thread.name.startswith(("asyncio_", "mt5")):
             thread.join(seconds)  # each has a connection to the database
     runtime._present = before
     connection_created.disconnect(dispatch_uid="execution.witness")

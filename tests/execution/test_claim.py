@@ -10,10 +10,11 @@ from django.conf import settings
 from django.db import OperationalError, connection, transaction
 
 from common.clocks import machine_time, market_now
-from common.sql import run
+from common.sql import array, rows, run
 from connections.models import ExecutionConnection
 from execution import services
 from execution.intents import claim as claiming
+from execution.intents import claim_sql
 from execution.intents.claim import claim
 from execution.models import Order
 from execution.services import close_position
@@ -52,6 +53,20 @@ def test_an_intent_is_the_exact_request(alice: ExecutionConnection, feed: Feed) 
     assert order.submitted_at is not None
     answered = (order.answer_by - order.submitted_at).total_seconds()
     assert answered == pytest.approx(within + call + 1, abs=0.5)
+
+
+@pytest.mark.parametrize("by", ["USD/CHF", "CHF/USD", "EUR/CHF"])
+def test_a_claim_reads_the_prices_that_it_needs(feed: Feed, broker: Double, by: str) -> None:
+    """An account's own source may tell a hundred pairs, and a bundle be of hundreds of sources."""
+    one = cast.account(feed, snapshot_currency="CHF")
+    for pair in (by, "XAU/USD", "GBP/USD", "EUR/JPY"):
+        cast.quote(one, pair=pair)
+    cast.signal(feed, [("1.12", "1")])
+    pending = rows(claim_sql.LOAD, (array(cast.pending()),))
+    market = claiming._load_market(pending)
+    assert market.quotes[pending[0].data_connection_id].keys() == {"EUR/USD", by}
+    (outgoing,) = cast.claim_all()
+    assert outgoing.request.symbol == "EURUSD"
 
 
 def test_a_broker_that_holds_stops_is_given_them(feed: Feed, broker: Double) -> None:

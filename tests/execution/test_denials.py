@@ -8,11 +8,14 @@ import pytest
 
 from brokers.messages import Side
 from common.clocks import market_now
+from common.codes import Code
 from common.sql import rows, run
 from connections.models import ExecutionConnection
+from connections.sources import note, offer_to_all, tell_prices
+from execution.intents.decide import FIRST_PRICE_SECONDS
 from execution.models import Order
 from execution.services import close_position
-from signals.models import Feed
+from signals.models import Feed, Signal
 from signals.services import cancel
 from tests.connections import make
 from tests.execution import cast
@@ -235,3 +238,47 @@ def test_skipped_denied_expired_and_cancelled_are_told_apart(feed: Feed, broker:
         ("DENIED", "MAX_QUANTITY"),
         ("SKIPPED", "CONNECTION_PAUSED"),
     ]
+
+
+def test_a_pairs_first_price_is_waited_for_and_its_sources_trouble_named(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    source = tell_prices(make.connection(type="mt4"))
+    ExecutionConnection.objects.filter(pk=alice.pk).update(data_connection=source)
+    signal = cast.signal(feed)
+    assert cast.claim_all() == []
+    entry = Order.objects.get()
+    assert (entry.status, entry.reason) == ("PENDING", "")
+    long_ago = market_now() - timedelta(seconds=FIRST_PRICE_SECONDS)
+    Signal.objects.filter(pk=signal.pk).update(published_at=long_ago)
+    run("UPDATE execution_order SET due_at = clock_timestamp()")
+    assert cast.claim_all() == []
+    assert Order.objects.get().reason == "QUOTE_MISSING"
+
+
+def test_a_source_that_is_in_trouble_is_not_waited_for(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    source = tell_prices(make.connection(type="mt4"))
+    ExecutionConnection.objects.filter(pk=alice.pk).update(data_connection=source)
+    note(source.pk, told=False, code=Code.NOT_CONNECTED, words="The terminal is off.")
+    cast.signal(feed)
+    assert cast.claim_all() == []
+    entry = Order.objects.get()
+    assert (entry.status, entry.reason) == ("DENIED", "QUOTE_MISSING")
+    assert entry.detail == f"EUR/USD {source.name}: The terminal is off."
+
+
+def test_words_of_a_broker_of_somebody_elses_account_are_not_passed_on(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    admin = make.user(is_staff=True)
+    source = tell_prices(make.connection(type="mt4", admin=admin))
+    offer_to_all(source, by=admin)
+    ExecutionConnection.objects.filter(pk=alice.pk).update(data_connection=source)
+    note(source.pk, told=False, code=Code.NOT_CONNECTED, words="U1234567: refused for john")
+    cast.signal(feed)
+    assert cast.claim_all() == []
+    entry = Order.objects.get(connection=alice)
+    assert (entry.status, entry.reason) == ("DENIED", "QUOTE_MISSING")
+    assert entry.detail == f"EUR/USD {source.name}: {Code.NOT_CONNECTED.sentence}"

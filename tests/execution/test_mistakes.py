@@ -3,6 +3,7 @@ adapters and their libraries against doubles of their brokers, a whole runtime, 
 
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import replace
 from decimal import Decimal as D
 from ipaddress import ip_network
 from typing import Any
@@ -12,13 +13,13 @@ import pytest
 from brokers import registry
 from brokers.base import BrokerAdapter, OutcomeUnknown
 from brokers.conformance.stage import Offer, Stage, Trouble
-from brokers.messages import ConnectionSpec, OrderReport, OrderRequest
+from brokers.messages import Capabilities, ConnectionSpec, OrderReport, OrderRequest
 from common.codes import Code
 from common.embedded.processes import wait_until
 from common.sealing import new_private_key, public_key_of
 from connections import testing
 from connections.credentials import seal_credentials
-from connections.lanes import GENERAL
+from connections.health import mark_active
 from connections.models import ConnectionHealth, ExecutionConnection, Instrument
 from events.models import Event
 from execution.calls.runtime import Runtime
@@ -42,6 +43,11 @@ _present: list[Stage] = []
 def adapter() -> BrokerAdapter:
     """The adapter of the stage that is played on."""
     return _present[-1].adapter
+
+
+def capabilities_of(spec: ConnectionSpec) -> Capabilities:
+    """Any process may speak to these accounts: lanes are the subject of tests/execution/lanes."""
+    return replace(adapter().capabilities(spec), session=False)
 
 
 @pytest.fixture(autouse=True)
@@ -91,10 +97,7 @@ def connected(kind: str, spec: ConnectionSpec, stage: Stage, feed: Feed) -> Exec
             spec.credentials, connection_id=row.pk, owner_id=row.owner_id
         )
         row.save()
-    ExecutionConnection.objects.filter(pk=row.pk).update(
-        lane=GENERAL,
-        identity=spec.identity,  # lanes: test_lanes.py
-    )
+    ExecutionConnection.objects.filter(pk=row.pk).update(identity=spec.identity)
     row.refresh_from_db()
     return row
 
@@ -198,10 +201,15 @@ def test_what_the_broker_does_not_allow_is_a_refusal_with_its_code(
         trading.wire.ask(stage.end(), 30)
         assert (order.status, order.reason) in {("REJECTED", code), ("PENDING", code)}
         assert order.detail
-        if code is Code.TRADING_DISABLED:  # the account's trouble; the others are the order's
-            assert wait_until(lambda: state(row).last_error.startswith(code.sentence), 10)
-        else:
-            assert (state(row).status, state(row).last_error) == ("ACTIVE", "")
+        assert wait_until(lambda: state(row).last_error.startswith(code.sentence), 10)
+        if code is Code.TRADING_DISABLED:
+            return
+        assert state(row).status == "ACTIVE"  # the order's trouble: the account trades on
+        assert state(row).last_error_at is not None
+        mark_active([row.pk])  # a poll's answer
+        assert state(row).last_error != ""
+        assert "fail" not in {check.result for check in testing.run_test(row.pk)}
+        assert state(row).last_error == ""
 
 
 @pytest.mark.parametrize(("kind", "name"), STAGED)
@@ -220,6 +228,8 @@ def test_a_symbol_that_the_broker_lost_is_a_refusal_with_its_code(
         order = Order.objects.get(connection=row)
         assert order.reason == "UNKNOWN_SYMBOL_AT_BROKER"
         assert state(row).status == "ACTIVE"
+        sentence = Code.UNKNOWN_SYMBOL_AT_BROKER.sentence
+        assert wait_until(lambda: state(row).last_error.startswith(sentence), 10)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ from execution.services import close_position
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.execution import cast
-from tests.execution.double import Double, Ticket
+from tests.execution.book import Ticket
+from tests.execution.double import Double
 from tests.execution.nets import Nets
 
 pytestmark = pytest.mark.django_db

@@ -19,8 +19,9 @@ from execution.models import AccountReading, DriftItem, Fill, Order
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.execution import cast
+from tests.execution.book import Ticket
 from tests.execution.cast import differences
-from tests.execution.double import Double, Ticket
+from tests.execution.double import Double
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

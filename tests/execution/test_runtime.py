@@ -5,7 +5,7 @@ import asyncio
 import inspect
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ import pytest
 from django.conf import settings
 
 from brokers import budgets
+from brokers.base import BrokerError
+from common.codes import Code
 from common.sql import rows
 from connections.lanes import held
 from connections.models import ExecutionConnection
@@ -26,7 +28,7 @@ from execution.models import Order, WorkerLease
 from execution.services import execute
 from signals.models import Feed
 from tests.execution import cast
-from tests.execution.double import Double
+from tests.execution.double import KIND, Double
 from tests.execution.test_errands import About, until
 
 ROOT = Path(__file__).parents[2]
@@ -137,6 +139,67 @@ def test_after_its_end_nobody_asks_a_loop_that_stands_still() -> None:
     on_loop(ask())  # it used to wait two minutes for the stopped loop
     assert asked == [threading.current_thread()]
     assert held() == ("",)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_round_that_outlives_its_process_asks_no_broker(
+    broker: Double, stuck: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would open sessions again, on a loop of its own beside the adapters' objects."""
+    monkeypatch.setattr(runtime, "ROUNDS_SECONDS", 0.05)
+    began, asked = threading.Event(), threading.Semaphore(0)
+    answers: list[object] = []
+
+    async def journal() -> str:
+        return "read"
+
+    def ask() -> None:
+        try:
+            answers.append(runtime.ask(journal()))
+        except BrokerError as error:  # as who reads a broker's books expects
+            answers.append(error.code)
+        asked.release()
+
+    def late() -> None:
+        began.set()
+        assert present._ended.wait(10)  # its wire stands still, and it is still the present one
+        ask()
+        stuck.wait(10)
+        ask()
+
+    present = runtime.begin("test", every=[("late", 0.01, late)])
+    assert began.wait(10)
+    runtime.end()
+    assert not runtime.started()
+    stuck.set()
+    assert all(asked.acquire(timeout=10) for _ in range(2))
+    assert answers == [Code.LANE_UNHELD, Code.LANE_UNHELD]
+    runtime.begin("test")
+    try:
+        assert runtime.ask(journal()) == "read"
+    finally:
+        runtime.end()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_ends_twice_asks_nothing_of_a_loop_that_stands_still(
+    trading: Runtime, broker: Double
+) -> None:
+    """The fixture's end is the third. Each of them waited for a disconnect that nobody awaited."""
+    assert trading.wire.adapter(KIND) is broker
+    asked, ended = [], []
+
+    async def end() -> None:
+        ended.append(1)
+
+    def disconnect(spec: Any = None) -> Coroutine[Any, Any, None]:
+        asked.append(spec)
+        return end()
+
+    broker.disconnect = disconnect  # type: ignore[method-assign]
+    assert trading.stop()
+    assert trading.stop()
+    assert (asked, ended) == ([None], [1])
 
 
 # ---- every call has its end ----

@@ -10,7 +10,7 @@ from decimal import Decimal as D
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.utils import timezone
 
 from brokers import registry
@@ -20,8 +20,10 @@ from common.clocks import machine_time
 from common.codes import Code
 from common.sql import run
 from connections import lanes as of_process
+from connections.health import mark_errors, mark_failures
 from connections.models import ConnectionHealth, ExecutionConnection, LaneLease
 from connections.polling import refresh_due_accounts
+from connections.selectors import accounts_due
 from connections.testing import on_loop
 from execution.calls.runtime import Runtime
 from execution.calls.sessions import WAKE_SECONDS
@@ -208,7 +210,7 @@ def test_an_idle_session_is_closed_and_left_alone_but_each_ten_minutes(
     reconcile_all()
     reconcile_new()
     assert (spoken, broker.calls) == ([], [])
-    rest(WAKE_SECONDS)
+    rest(WAKE_SECONDS + 1)
     refresh_due_accounts()
     reconcile_new()
     assert spoken == [("account", str(idle.pk))]
@@ -233,6 +235,100 @@ def test_who_rests_is_looked_after_from_its_next_order_on(
     assert session.flusher.drain(5)
     reconcile_all()
     assert [name for name, _ in broker.calls if name == "positions"] == ["positions"]
+
+
+def test_who_is_used_while_who_rests_is_looked_for_does_not_rest(
+    idle: ExecutionConnection, feed: Feed, session: Runtime, spoken: list[tuple[str, str]],
+    broker: Double, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Its order left after the look and before the session was closed: it was closed all the same,
+    and what the broker told of the order was not heard for up to a minute."""
+    session.sessions._woken[idle.pk] = machine_time()
+    cast.signal(feed)
+
+    def order_it() -> bool:
+        execute(cast.pending())
+        return session.wire.wait_idle(5) and session.flusher.drain(5)
+
+    monkeypatch.setattr(session.sessions, "_is_waking", lambda one: not order_it())
+    session.sessions.rest()
+    assert cast.order().status == "FILLED"
+    assert ("disconnect", str(idle.pk)) not in spoken
+
+
+def test_who_is_opened_by_another_owner_does_not_rest_when_its_lane_comes_back(
+    idle: ExecutionConnection, feed: Feed, session: Runtime
+) -> None:
+    """This process remembers that it rested; what the other one did there it does not know."""
+    session.sessions._woken[idle.pk] = machine_time()
+    session.sessions.rest()
+    assert accounts_due(10, older_than_seconds=45) == []
+    run("UPDATE connections_lanelease SET owner = 'another', fence = fence + 1")
+    session.renew()
+    session.sessions.tend()
+    run("UPDATE connections_lanelease SET until = clock_timestamp() - interval '1 second'")
+    session.sessions.tend()
+    assert lease().owner == session.id
+    found = accounts_due(10, older_than_seconds=45)
+    assert [row.connection_id for row in found] == [idle.pk]
+
+
+def test_who_is_opened_by_hand_does_not_rest(
+    idle: ExecutionConnection, feed: Feed, session: Runtime, broker: Double
+) -> None:
+    """Somebody adopts what its owner opened at the broker: no order wakes it."""
+    session.sessions._woken[idle.pk] = machine_time()
+    session.sessions.rest()
+    assert accounts_due(10, older_than_seconds=45) == []
+    cast.filled(cast.signal(feed))
+    found = accounts_due(10, older_than_seconds=45)
+    assert [row.connection_id for row in found] == [idle.pk]
+    broker.calls.clear()
+    reconcile_all()
+    assert "positions" in {name for name, _ in broker.calls}
+
+
+def test_who_did_not_answer_the_last_owner_is_asked_by_the_next_one_at_once(
+    laned: ExecutionConnection, session: Runtime, spoken: list[tuple[str, str]], broker: Double
+) -> None:
+    """It was that one's machine: the next one would have let it rest for up to ten minutes."""
+    for _ in range(12):
+        mark_failures([(laned.pk, "No answer.")])
+    health = ConnectionHealth.objects.get(pk=laned.pk)
+    assert health.circuit_open_until is not None
+    session.sessions.tend()
+    session.sessions.read()
+    assert spoken == [("account", str(laned.pk))]
+
+
+def test_a_refused_login_is_not_tried_again_because_its_lane_is_taken(
+    laned: ExecutionConnection, session: Runtime, spoken: list[tuple[str, str]]
+) -> None:
+    for _ in range(12):
+        mark_errors([(laned.pk, "Refused.")])
+    session.sessions.tend()
+    session.sessions.read()
+    assert spoken == []
+    assert ConnectionHealth.objects.get(pk=laned.pk).circuit_open_until is not None
+
+
+def test_a_lane_whose_accounts_could_not_be_looked_for_is_read_in_the_next_round(
+    laned: ExecutionConnection, session: Runtime, spoken: list[tuple[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """The database was away for a moment: they would have waited for their next reading, up to a
+    minute."""
+    session.sessions.tend()
+
+    def away(lanes: object) -> None:
+        raise OperationalError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("execution.calls.sessions.mark_disallowed", away)
+        with pytest.raises(OperationalError):
+            session.sessions.read()
+    session.sessions.read()
+    assert spoken == [("account", str(laned.pk))]
 
 
 def test_a_round_under_way_opens_nothing_once_its_process_has_ended(

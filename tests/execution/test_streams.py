@@ -17,7 +17,8 @@ from execution.reports.streams import AT_ONCE, drain_events
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.execution import cast
-from tests.execution.double import Double, Ticket
+from tests.execution.book import Ticket
+from tests.execution.double import Double
 from tests.execution.test_sweeps import sent
 
 pytestmark = pytest.mark.django_db(transaction=True)

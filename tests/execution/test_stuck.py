@@ -17,7 +17,8 @@ from execution.models import Order
 from execution.services import cancel_order, close_position
 from signals.models import Feed
 from tests.execution import cast
-from tests.execution.double import Double, Ticket
+from tests.execution.book import Ticket
+from tests.execution.double import Double
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

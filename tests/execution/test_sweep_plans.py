@@ -3,21 +3,28 @@ statement finds its rows by a partial index."""
 
 import json
 from collections.abc import Iterator, Sequence
+from copy import copy
+from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.db import connection
+from django.db.models.base import ModelState
 
 from common.clocks import market_now
 from common.sql import array, rows, run
-from connections.models import ExecutionConnection
-from execution.calls import stuck, sweeps
+from connections import probing, selectors, silence
+from connections.models import ConnectionHealth, ExecutionConnection
+from connections.open import all_open
+from execution.calls import sessions, stuck, sweeps
+from execution.drift import reconcile
 from execution.exits import wishes
 from execution.intents import claim_sql
 from execution.models import Order
 from signals.models import Feed
 from tests.execution import cast
-from tests.execution.double import Double
+from tests.execution.double import KIND, Double
 
 pytestmark = pytest.mark.django_db
 
@@ -86,6 +93,55 @@ def test_the_claims_look_at_what_is_held_too(piled_up: Order) -> None:
         assert names <= {"order_flying", "position_open", "position_open_of_signal"}
     (loaded,) = scans_of(plan(claim_sql.LOAD, (array([piled_up.pk]),)))
     assert by_key(loaded)
+
+
+OFF = 3_000
+
+
+@pytest.fixture
+def switched_off(piled_up: Order) -> Order:
+    """Many accounts that are off and silent beside the one of the live order, which is off too."""
+    template = ExecutionConnection.objects.get(pk=piled_up.connection_id)
+    template.is_active = False
+    template.save(update_fields=["is_active"])
+    others = [copy_of(template, number) for number in range(OFF)]
+    ExecutionConnection.objects.bulk_create(others)
+    then = market_now() - timedelta(days=1)
+    ConnectionHealth.objects.bulk_create(
+        [ConnectionHealth(connection=one, status="ACTIVE", last_connected_at=then,
+                          unreachable_at=then, last_error_at=then) for one in others]
+    )  # fmt: skip
+    run("ANALYZE connections_executionconnection, connections_connectionhealth")
+    return piled_up
+
+
+def copy_of(template: ExecutionConnection, number: int) -> ExecutionConnection:
+    found = copy(template)
+    found.pk, found.account, found._state = uuid4(), f"off {number}", ModelState()
+    return found
+
+
+@pytest.mark.parametrize("lanes", ['{""}', "{sessions.1,mt5.main}"])
+def test_whether_something_is_open_is_looked_up_by_index(switched_off: Order, lanes: str) -> None:
+    """For each of thousands of accounts that are off, every few seconds."""
+    told = {"lanes": lanes, "limit": 500, "asked": "{}"}
+    at = {"older": 45, "resting": "{}"}
+    statements = {
+        "accounts due": (selectors.accounts_due_sql(), told | at),
+        "doubted": (probing.doubted_sql(), told | {"again": 5}),
+        "probed": (probing.probed_sql(), told | {"hosts": [KIND]}),
+        "silent": (silence.silent_sql(), None),
+        "compared": (reconcile.connections_sql(), told | at | {"ids": "{}", "first": False}),
+        "to open": (sessions.to_open_sql(), (lanes,)),
+        "idle": (sessions.idle_sql(), told | {"idle": 900}),
+        "what is open": (f"SELECT * FROM {all_open()} o WHERE connection_id = %s",
+                         (switched_off.connection_id,)),
+    }  # fmt: skip
+    for name, (sql, parameters) in statements.items():
+        found = {scan.get("Index Name") for scan in scans_of(plan(sql, parameters))}
+        assert found, name
+        # One account by its index, or all live rows hashed once: which of the two is the planner's.
+        assert found <= {"position_open", "position_open_of_signal", "order_flying"}, (name, found)
 
 
 def plan(sql: str, parameters: Any) -> dict[str, Any]:

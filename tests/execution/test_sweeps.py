@@ -179,7 +179,7 @@ def test_what_the_stream_told_is_not_looked_up_when_the_answer_came_too(
     broker.publish(broker.execute(ticket, D(50)))
     drain_events()
     cast.tell(cast.report(entry, ReportKind.ACCEPTED))
-    cast.tell(*broker._all_of(ticket))
+    cast.tell(*broker.all_of(ticket))
     cast.pass_time(60)
     ask(wire)
     cast.pass_time(60)

@@ -2,20 +2,25 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime, timedelta
 from decimal import Decimal as D
 from typing import Any
 
 import pytest
 from django.db import OperationalError, connection, transaction
+from django.utils.timezone import now as machine_clock
 
 from brokers.messages import Quote
 from common.clocks import market_now
 from common.sql import rows, run
-from connections.models import ExecutionConnection
+from connections.models import DataConnection, ExecutionConnection
 from execution.exits import ticks
 from execution.exits.ticks import Ticks
 from execution.models import Order
 from positions.models import ExecutionPosition
+from prices.feeding import LiveFeed
+from prices.signals import quotes_stored
 from signals.models import Feed
 from tests.execution import cast
 
@@ -167,3 +172,40 @@ def _on_a_connection(held: Ticks, of: int) -> list[int]:
         return held.judge(of, told("1.08", "1.1"))
     finally:
         connection.close()
+
+
+class Coming:
+    """A stream that tells these at once."""
+
+    def __init__(self, quotes: list[Quote]) -> None:
+        self.quotes = quotes
+
+    def due(self, now: datetime) -> list[Quote]:
+        return self.quotes
+
+
+@pytest.mark.parametrize(("opened", "fresh", "wanted"), [
+    (1, "1.1", []), (1, "1.085", [("sl", 100)]), (10, "1.1", [("sl", 100)]),
+])  # fmt: skip
+def test_a_brokers_prices_that_waited_are_not_held_against_what_was_opened_since(
+    bought: ExecutionPosition, alice: ExecutionConnection, opened: int, fresh: str, wanted: object
+) -> None:
+    """The database was away for some seconds, in which the price was under the stop."""
+    then = machine_clock() - timedelta(seconds=opened)
+    ExecutionPosition.objects.filter(pk=bought.pk).update(touched_at=then)
+    came = market_now() - timedelta(seconds=3)
+    stream = Coming([*(replace(one, time=came) for one in told("1.08")), *told(fresh)])
+    row = DataConnection.objects.get(pk=source(alice))
+    held = Ticks()
+
+    def judged(
+        *, data_connection_id: int, quotes: list[Quote], waited: float = 0.0, **_: Any
+    ) -> None:
+        held.judge(data_connection_id, quotes, waited)
+
+    quotes_stored.connect(judged)
+    try:
+        LiveFeed(row, stream, to_paper=False).step(market_now())
+    finally:
+        quotes_stored.disconnect(judged)
+    assert exits() == wanted

@@ -36,7 +36,8 @@ from signals.models import Signal
 from signals.services import cancel
 from tests.connections import make
 from tests.execution import cast
-from tests.execution.double import Double, Ticket
+from tests.execution.book import Ticket
+from tests.execution.double import Double
 from tests.execution.nets import Nets
 
 TABLES = ("execution_fill", "execution_order", "positions_executionposition", "execution_driftitem",

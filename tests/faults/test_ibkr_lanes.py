@@ -5,6 +5,7 @@ The double outlives our processes and remembers what it accepted."""
 import json
 import statistics
 from collections.abc import Iterator
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
@@ -126,3 +127,35 @@ def test_what_a_gateway_tells_is_in_our_rows_within_a_tenth_of_a_second(
     median = statistics.median(took)
     print(f"from TWS to the row: median {1000 * median:.0f} ms, longest {1000 * max(took):.0f} ms")
     assert median < SOON_SECONDS
+
+
+OWN_PRICES = """
+WITH made AS (
+  INSERT INTO connections_dataconnection
+    (name, kind, settings, is_active, created_at, user_id, told_by_id)
+  SELECT 'own', 'broker', '{}', true, now(), coalesce(user_id, admin_id), id
+  FROM connections_executionconnection WHERE type = 'ibkr' RETURNING id)
+UPDATE connections_executionconnection c SET data_connection_id = made.id
+FROM made WHERE type = 'ibkr' RETURNING made.id
+"""
+BID = "SELECT max(bid) FROM prices_latestquote WHERE data_connection_id = %s"
+
+
+def test_prices_of_a_gateway_go_on_with_the_next_session_worker(
+    place: Place, tws: RemoteTws
+) -> None:
+    """Its account is its source: an entry is priced by what TWS tells whoever holds the lane."""
+    place.fleet.worker("general", "execution,exits,maintenance", wait=False)
+    first = place.fleet.worker("first", "sessions", threads=2)
+    compared(place)
+    [own] = place.ours.rows(OWN_PRICES)
+    place.wait(lambda: place.ours.value(BID, own.id), "no price came", 60)
+    first.kill()
+    tws.do("quote", "EURUSD", "1.09980", "1.09985")
+    place.fleet.worker("second", "sessions", threads=2)
+    place.wait(lambda: place.ours.value(BID, own.id) == Decimal("1.0998"), "prices ended", 90)
+    compared(place)
+    place.hands.do("publish", feed=50)
+    filled = "SELECT count(*) FROM execution_order WHERE status = 'FILLED'"
+    filled += f" AND connection_id = ({MINE}) AND expected_price = 1.09985"
+    place.wait(lambda: place.ours.value(filled) == 1, str(place.ours.rows(ORDERS)), 60)

@@ -72,6 +72,65 @@ def entries() -> dict[str, tuple[str, str]]:
     return {str(o.signal.external_id): (o.status, o.reason) for o in found if o.signal}
 
 
+class Story:
+    """Trading before a backup, and on after it: what each row was then, and became since."""
+
+    def __init__(self, feed: Feed, broker: Double, watch: Watch) -> None:  # noqa: F811
+        self.feed, self.broker, self.watch = feed, broker, watch
+
+    def until_the_backup(self) -> None:
+        """Five entries, each in another state, and the exit of a half that waits."""
+        cast.signal(self.feed, external_id="closed since")
+        half = cast.signal(self.feed, external_id="to be halved")
+        cast.fill_all()
+        cast.signal(self.feed, external_id="filled since")
+        (self.unanswered,) = cast.claim_all()
+        cast.signal(self.feed, external_id="rested, filled since", order_type="LIMIT",
+                    open_price=D("1.09"), sl=D("1.08"))  # fmt: skip
+        (self.resting,) = cast.claim_all()
+        cast.answer(self.resting, self.broker.rest(self.resting.request))
+        cast.signal(self.feed, external_id="waited, sent since")
+        close_position(ExecutionPosition.objects.get(signal=half).pk, fraction=D("0.5"))
+
+    def since(self) -> None:
+        """What the backup does not know."""
+        broker = self.broker  # noqa: F811
+        for _ in range(10):
+            self.watch.look()
+        cast.answer(self.unanswered, broker.fill_at_once(self.unanswered.request))
+        ticket = next(t for t in broker.tickets if t.request == self.resting.request)
+        cast.tell(broker.execute(ticket))
+        cast.fill_all()  # the entry that waited, and the exit of a half
+        cast.signal(self.feed, external_id="published since")
+        cast.fill_all()
+        close_position(position_of("closed since").pk)
+        cast.fill_all()
+        self.watch.look()
+        self.sent = [t.request.client_order_id for t in broker.tickets]
+        self.kept = {t.number: t.held for t in broker.tickets if t.held}
+        assert len(self.sent) == 8
+
+    def check_nothing_was_sent(self) -> None:
+        tickets = self.broker.tickets
+        assert [t.request.client_order_id for t in tickets] == self.sent, "something was sent"
+        assert {t.number: t.held for t in tickets if t.held} == self.kept
+
+
+def position_of(signal: str) -> ExecutionPosition:
+    return ExecutionPosition.objects.get(signal__external_id=signal)
+
+
+def go_on(wire: runtime.Runtime) -> None:  # noqa: F811
+    """What each process does by itself, again and again."""
+    for _ in range(3):
+        cast.pass_time(70)
+        sweeps.ask_brokers(wire.wire)
+        reconcile()
+        assert settle() == []
+        grant_wishes()
+        assert cast.claim_all() == []
+
+
 def test_traded_on_restored_settled_released(
     tmp_path: Path, alice: ExecutionConnection, feed: Feed, broker: Double,  # noqa: F811
     wire: runtime.Runtime,  # noqa: F811
@@ -79,35 +138,10 @@ def test_traded_on_restored_settled_released(
     """The whole story, with what each row was at the backup and what became of it since."""
     watch = Watch()
     watch.look()
-    held = cast.signal(feed, external_id="closed since")
-    half = cast.signal(feed, external_id="to be halved")
-    cast.fill_all()
-    cast.signal(feed, external_id="filled since")
-    (unanswered,) = cast.claim_all()
-    cast.signal(feed, external_id="rested, filled since", order_type="LIMIT", open_price=D("1.09"),
-                sl=D("1.08"))  # fmt: skip
-    (resting,) = cast.claim_all()
-    cast.answer(resting, broker.rest(resting.request))
-    cast.signal(feed, external_id="waited, sent since")
-    position_of = ExecutionPosition.objects.get
-    close_position(position_of(signal=half).pk, fraction=D("0.5"))
+    story = Story(feed, broker, watch)
+    story.until_the_backup()
     backup = clusters.dump(tmp_path / "backup")
-
-    # what the backup does not know
-    for _ in range(10):
-        watch.look()
-    cast.answer(unanswered, broker.fill_at_once(unanswered.request))
-    ticket = next(t for t in broker.tickets if t.request == resting.request)
-    cast.tell(broker.execute(ticket))
-    cast.fill_all()  # the entry that waited, and the exit of a half
-    cast.signal(feed, external_id="published since")
-    cast.fill_all()
-    close_position(position_of(signal=held).pk)
-    cast.fill_all()
-    watch.look()
-    sent = [t.request.client_order_id for t in broker.tickets]
-    kept = {t.number: t.held for t in broker.tickets if t.held}
-    assert len(sent) == 8
+    story.since()
 
     clusters.restore(backup, clusters.url())
     assert set(entries()) == {
@@ -121,33 +155,17 @@ def test_traded_on_restored_settled_released(
     Epoch.objects.update(answer_by=timezone.now())
     run("UPDATE execution_order SET answer_by = clock_timestamp()")
 
-    for _ in range(3):  # what each process does by itself, again and again
-        cast.pass_time(70)
-        sweeps.ask_brokers(wire.wire)
-        reconcile()
-        assert settle() == []
-        grant_wishes()
-        assert cast.claim_all() == []
+    go_on(wire)
+    filled = ("closed since", "to be halved", "filled since", "rested, filled since")
     assert entries() == {
-        "closed since": ("FILLED", ""),
-        "to be halved": ("FILLED", ""),
-        "filled since": ("FILLED", ""),
-        "rested, filled since": ("FILLED", ""),
+        **dict.fromkeys(filled, ("FILLED", "")),
         "waited, sent since": ("EXPIRED", "RESTORED_UNSENT"),
     }
-    assert position_of(signal__external_id="closed since").quantity == 0
+    assert position_of("closed since").quantity == 0
     told = {one.what: one.count for one in unsettled(Epoch.objects.get(pk=2))}
     assert set(told) == {"DRIFT", "EXITS"}
-    forgotten = set(DriftItem.objects.filter(kind="FORGOTTEN_ORDER").values_list("key", flat=True))
-    ours = set(
-        Order.objects.exclude(client_order_id=None).values_list("client_order_id", flat=True)
-    )
-    assert forgotten == set(sent) - ours
-    halved = position_of(signal__external_id="to be halved")
-    assert DriftItem.objects.get(kind="QUANTITY_DIFFERS").position_id == halved.pk
-
-    assert [t.request.client_order_id for t in broker.tickets] == sent, "something was sent"
-    assert {t.number: t.held for t in broker.tickets if t.held} == kept
+    check_what_is_told(story)
+    story.check_nothing_was_sent()
     counters = audit().counters
     assert (counters["DUP"], counters["RISEN"], counters["REVERSED"], counters["LOST"]) == (0,) * 4
     assert counters["ORPHAN"] > 0  # told, until somebody decides
@@ -158,6 +176,17 @@ def test_traded_on_restored_settled_released(
     release_epoch(by=None, by_name="anna", note="all looked at")
     cast.signal(feed, external_id="after")
     assert [one.is_entry for one in cast.claim_all()] == [True]
+
+
+def check_what_is_told(story: Story) -> None:
+    """Each order of which we have no row, and the position that is halved there."""
+    forgotten = set(DriftItem.objects.filter(kind="FORGOTTEN_ORDER").values_list("key", flat=True))
+    ours = set(
+        Order.objects.exclude(client_order_id=None).values_list("client_order_id", flat=True)
+    )
+    assert forgotten == set(story.sent) - ours
+    halved = position_of("to be halved")
+    assert DriftItem.objects.get(kind="QUANTITY_DIFFERS").position_id == halved.pk
 
 
 class TestItIsSeen:

@@ -33,21 +33,13 @@ def remembered(folder: Path) -> int:
         return 0
 
 
-def test_what_the_broker_did_meanwhile_is_neither_sent_again_nor_hidden(
-    place: Place, tmp_path: Path
-) -> None:
-    before = place.fleet.worker("before", QUEUES)
-    place.quote()
-    place.hands.do("publish", feed=N)
-    place.wait(lambda: place.filled() == N, "the first signal is not filled", 60)
-    before.kill()
-    place.hands.do("publish", feed=N)  # waits at the backup
-    backup = clusters.dump(tmp_path / "backup", place.ours.url)
+def go_on_after_the_backup(place: Place) -> int:
+    """What waited is filled, a signal more, and ten positions are closed: nothing of this does the
+    backup know. Returns how many orders the broker has accepted."""
     mark = int(place.ours.value("SELECT last_value FROM fillcast_mark"))
-
     meanwhile = place.fleet.worker("meanwhile", QUEUES)
     place.wait(lambda: place.filled() == 2 * N, "what waited is not filled", 60)
-    place.hands.do("publish", feed=N)  # of this the backup knows nothing
+    place.hands.do("publish", feed=N)
     place.wait(lambda: place.filled() == 3 * N, "the last signal is not filled", 60)
     closed = [
         row.id
@@ -61,16 +53,11 @@ def test_what_the_broker_did_meanwhile_is_neither_sent_again_nor_hidden(
     meanwhile.kill()
     accepted = place.count.accepted()
     assert accepted == 3 * N + 10
+    return accepted
 
-    place.ours.close()
-    clusters.restore(backup, place.ours.url)
-    place.fleet.worker("after", QUEUES)
-    story = Story(place)
-    open_epoch = "connections_epoch WHERE released_at IS NULL AND cause = 'BEHIND'"
-    place.wait(lambda: count(place, open_epoch) == 1, "nobody saw it")
-    states = place.count.states()
-    assert (states["FILLED"], sum(states.values())) == (N, 2 * N)
-    assert count(place, "execution_order WHERE reason = 'RESTORED_UNSENT'") == N
+
+def wait_until_compared(place: Place) -> None:
+    """The broker's books, its accounts, and what was closed meanwhile."""
     place.wait(
         lambda: count(place, "execution_driftitem WHERE kind = 'FORGOTTEN_ORDER'") >= 2 * N,
         "the broker's books are not compared", 90,
@@ -83,6 +70,30 @@ def test_what_the_broker_did_meanwhile_is_neither_sent_again_nor_hidden(
         lambda: count(place, "positions_executionposition WHERE quantity > 0") == N - 10,
         "what was closed meanwhile is still open here", 90,
     )  # fmt: skip
+
+
+def test_what_the_broker_did_meanwhile_is_neither_sent_again_nor_hidden(
+    place: Place, tmp_path: Path
+) -> None:
+    before = place.fleet.worker("before", QUEUES)
+    place.quote()
+    place.hands.do("publish", feed=N)
+    place.wait(lambda: place.filled() == N, "the first signal is not filled", 60)
+    before.kill()
+    place.hands.do("publish", feed=N)  # waits at the backup
+    backup = clusters.dump(tmp_path / "backup", place.ours.url)
+    accepted = go_on_after_the_backup(place)
+
+    place.ours.close()
+    clusters.restore(backup, place.ours.url)
+    place.fleet.worker("after", QUEUES)
+    story = Story(place)
+    open_epoch = "connections_epoch WHERE released_at IS NULL AND cause = 'BEHIND'"
+    place.wait(lambda: count(place, open_epoch) == 1, "nobody saw it")
+    states = place.count.states()
+    assert (states["FILLED"], sum(states.values())) == (N, 2 * N)
+    assert count(place, "execution_order WHERE reason = 'RESTORED_UNSENT'") == N
+    wait_until_compared(place)
     seconds = story.end()
     assert place.count.accepted() == accepted, "something was sent"
     found = place.count.against_the_journal()

@@ -1,0 +1,29 @@
+"""Orders and what became of them. An order row is the job; nothing else has to remember it."""
+
+from execution.models.drift import Decision, DriftItem
+from execution.models.orders import Fill, Order, OrderQuerySet
+from execution.models.progress import AccountReading, SourceWatch, WorkerLease
+from execution.models.records import AuditRun, ExecutionLog, Tally, TallyQuerySet
+from execution.models.status import AT_BROKER, IN_FLIGHT, TERMINAL, UNSENT, WORKING, Status, Wish
+
+__all__ = [
+    "AT_BROKER",
+    "IN_FLIGHT",
+    "TERMINAL",
+    "UNSENT",
+    "WORKING",
+    "AccountReading",
+    "AuditRun",
+    "Decision",
+    "DriftItem",
+    "ExecutionLog",
+    "Fill",
+    "Order",
+    "OrderQuerySet",
+    "SourceWatch",
+    "Status",
+    "Tally",
+    "TallyQuerySet",
+    "Wish",
+    "WorkerLease",
+]

@@ -1,0 +1,54 @@
+"""How far accounts have been read and prices watched, and which processes are alive."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from common.database import ClockTimestamp
+from connections.models import DataConnection, ExecutionConnection
+
+
+class AccountReading(models.Model):
+    """How far a broker's account has been read, apart from what it told."""
+
+    connection = models.OneToOneField(
+        ExecutionConnection, models.CASCADE, primary_key=True, related_name="reading"
+    )
+    fills_until = models.DateTimeField(
+        null=True, help_text="Broker's time: all executions before it have been asked for."
+    )
+    poll_after = models.DateTimeField(
+        null=True, help_text="Machine time; brokers without an event stream."
+    )
+    compare_asked_at = models.DateTimeField(
+        null=True, help_text="Somebody wants both sides compared now."
+    )
+
+    def __str__(self) -> str:
+        return str(self.connection_id)
+
+
+class SourceWatch(models.Model):
+    """When the levels that we guard were last judged by a price source's quotes, machine time."""
+
+    source = models.OneToOneField(
+        DataConnection, models.CASCADE, primary_key=True, related_name="+"
+    )
+    watched_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"source {self.pk}"
+
+
+class WorkerLease(models.Model):
+    """One row per process: until when it is believed alive, by the database's clock."""
+
+    id = models.CharField(primary_key=True, max_length=80)
+    role = models.CharField(max_length=400, help_text="Its queues, joined by +.")
+    host = models.CharField(max_length=100)
+    pid = models.IntegerField()
+    lease_until = models.DateTimeField()
+    started_at = models.DateTimeField(db_default=ClockTimestamp())
+
+    def __str__(self) -> str:
+        return self.id

@@ -1,0 +1,82 @@
+"""What happened, written down for people: steps of orders, dropped messages, audits."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from django.db import models
+from django.db.models import OuterRef, Subquery, Sum
+
+from common.database import ClockTimestamp
+
+
+class ExecutionLog(models.Model):
+    """Append-only: one line for each attempt and transition. Ids are plain, no foreign keys."""
+
+    order_id = models.BigIntegerField(null=True)
+    signal_id = models.BigIntegerField(null=True)
+    connection_id = models.UUIDField(null=True)
+    code = models.CharField(max_length=64)
+    status = models.CharField(max_length=16, blank=True, default="", db_default="")
+    detail = models.CharField(max_length=2000, blank=True, default="", db_default="")
+    numbers = models.JSONField(default=dict, db_default={})
+    at = models.DateTimeField(db_default=ClockTimestamp())
+
+    class Meta:
+        ordering = ("-id",)
+        indexes = [models.Index(fields=["order_id"], name="log_of_order")]
+
+    def __str__(self) -> str:
+        return f"{self.code} of order {self.order_id}"
+
+
+class TallyQuerySet(models.QuerySet["Tally"]):
+    def summed(self) -> Self:
+        """One row a name, the newest, with `total`: what all rows of the name add up to."""
+        newest = Tally.objects.order_by("name", "-last_at", "-id").distinct("name")
+        of_name = Tally.objects.filter(name=OuterRef("name")).order_by().values("name")
+        return self.filter(pk__in=newest.values("pk")).annotate(
+            total=Subquery(of_name.annotate(total=Sum("n")).values("total"))
+        )
+
+
+class Tally(models.Model):
+    """How often something was dropped that nobody is waiting for, so that operators see it.
+
+    Rows are appended, so that no flush waits for another's count, and added up now and then.
+    """
+
+    class Name(models.TextChoices):
+        MALFORMED = "message.malformed", "Message that is no list of ids"
+        UNKNOWN_IDS = "message.unknown_ids", "Order in a message that does not exist"
+        ENDED = "message.ended", "Order in a message that had ended"
+        UNKNOWN_TASK = "message.unknown_task", "Message for a task that does not exist"
+        NOBODYS_REPORT = "report.nobodys", "Report about nobody's connection"
+
+    name = models.CharField(max_length=40, choices=Name)
+    n = models.BigIntegerField(default=0, db_default=0)
+    last = models.CharField(max_length=200, blank=True, default="", db_default="")
+    last_at = models.DateTimeField(db_default=ClockTimestamp())
+
+    objects = TallyQuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "tallies"
+
+    def __str__(self) -> str:
+        return f"{self.get_name_display()}: {self.n}"
+
+
+class AuditRun(models.Model):
+    """What an hourly audit counted."""
+
+    at = models.DateTimeField(db_default=ClockTimestamp(), db_index=True)
+    ok = models.BooleanField()
+    counters = models.JSONField(default=dict)
+    unread = models.JSONField(default=list, help_text="Broker kinds whose books were not shown.")
+
+    class Meta:
+        ordering = ("-at",)
+
+    def __str__(self) -> str:
+        return f"audit of {self.at:%Y-%m-%d %H:%M}"

@@ -1,0 +1,55 @@
+"""The states of an order, and what is wished of it."""
+
+from django.db import models
+
+
+class Status(models.TextChoices):
+    PENDING = "PENDING"
+    SUBMITTING = "SUBMITTING"
+    SUBMITTED = "SUBMITTED"
+    PARTIALLY_FILLED = "PARTIALLY_FILLED"
+    CANCEL_REQUESTED = "CANCEL_REQUESTED"
+    UNKNOWN = "UNKNOWN"
+    FILLED = "FILLED"
+    SKIPPED = "SKIPPED"
+    DENIED = "DENIED"
+    REJECTED = "REJECTED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    EXPIRED = "EXPIRED"
+
+
+WORKING = (
+    Status.PENDING,
+    Status.SUBMITTING,
+    Status.SUBMITTED,
+    Status.PARTIALLY_FILLED,
+    Status.CANCEL_REQUESTED,
+)
+IN_FLIGHT = (Status.SUBMITTING, Status.UNKNOWN)
+AT_BROKER = (Status.SUBMITTED, Status.PARTIALLY_FILLED, Status.CANCEL_REQUESTED)
+UNSENT = (
+    Status.PENDING,
+    Status.SKIPPED,
+    Status.DENIED,
+    Status.CANCELLED,
+    Status.EXPIRED,
+    Status.FAILED,
+)
+TERMINAL = (
+    Status.FILLED,
+    Status.SKIPPED,
+    Status.DENIED,
+    Status.REJECTED,
+    Status.FAILED,
+    Status.CANCELLED,
+    Status.EXPIRED,
+)
+
+
+class Wish(models.TextChoices):
+    """What is to be done with an order as soon as its state allows it."""
+
+    NONE = ""
+    CANCEL = "CANCEL"
+    CLOSE = "CLOSE", "Cancel the rest and close what filled"

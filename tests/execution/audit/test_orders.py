@@ -1,0 +1,115 @@
+"""The audit: orders that are lost, doubled, late, in limbo, risen, or at odds with their fills."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from common.clocks import market_now
+from common.sql import run
+from connections.models import ExecutionConnection
+from execution.audit.counters import GRACE_SECONDS
+from execution.services import retry_order
+from signals.models import Feed, Signal
+from tests.execution import cast
+from tests.execution.audit.hands import entry, wrong
+from tests.execution.double import Double
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "status = 'PENDING', due_at = clock_timestamp() - interval '61 s', done_at = NULL",
+        "status = 'PENDING', due_at = NULL, done_at = NULL",
+        "status = 'SUBMITTING', answer_by = clock_timestamp() - interval '61 s'",
+        "status = 'UNKNOWN', lookup_after = NULL",
+        "status = 'UNKNOWN', lookup_after = clock_timestamp() - interval '61 s'",
+        "status = 'NOWHERE'",
+        "wish = 'CLOSE', due_at = NULL",
+    ],
+)
+def test_lost(row: str, signal: Signal, alice: ExecutionConnection) -> None:
+    run(f"UPDATE execution_order SET {row} WHERE id = {entry(alice).pk}")
+    assert wrong() == {"LOST": 1}
+
+
+def test_dup(signal: Signal, broker: Double) -> None:
+    broker.receive(broker.tickets[0].request)
+    assert wrong() == {"DUP": 1}
+
+
+def test_dup_under_another_attempts_digit(signal: Signal, broker: Double) -> None:
+    request = broker.tickets[0].request
+    broker.receive(replace(request, client_order_id=request.client_order_id[:-1] + "1"))
+    assert wrong() == {"DUP": 1}
+
+
+def test_limbo(signal: Signal, alice: ExecutionConnection, settings) -> None:  # type: ignore[no-untyped-def]
+    late = settings.FILLCAST_PROOF_GAP_SECONDS + GRACE_SECONDS
+    for seconds, counters in ((late - 2, {}), (late + 1, {"LIMBO": 1})):
+        run(
+            "UPDATE execution_order SET status = 'UNKNOWN', lookup_after = clock_timestamp(),"
+            f" answer_by = clock_timestamp() - interval '{seconds} s' WHERE id = {entry(alice).pk}"
+        )
+        assert wrong() == counters
+
+
+def test_late(signal: Signal, alice: ExecutionConnection) -> None:
+    Signal.objects.update(valid_until=market_now() + timedelta(hours=1))
+    assert wrong() == {}
+    run(
+        "UPDATE execution_order SET submitted_at = submitted_at + interval '2 hours'"
+        f" WHERE id = {entry(alice).pk}"
+    )
+    assert wrong() == {"LATE": 1}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "positions_executionposition SET quantity = 90",
+        "positions_executionposition SET opened_quantity = 110",
+        "execution_order SET filled_quantity = 90 WHERE status = 'FILLED'",
+        "execution_fill SET quantity = 90",
+    ],
+)
+def test_mismatch(row: str, signal: Signal) -> None:
+    run(f"UPDATE {row}")
+    assert set(wrong()) == {"MISMATCH"}
+
+
+def test_risen(alice: ExecutionConnection, feed: Feed, broker: Double) -> None:
+    cast.signal(feed)
+    (outgoing,) = cast.claim_all()
+    never_arrived(outgoing.request.order_id)
+    assert wrong() == {}
+    broker.receive(outgoing.request)
+    assert wrong() == {"RISEN": 1}
+
+
+def test_risen_though_it_was_retried_since(
+    alice: ExecutionConnection, feed: Feed, broker: Double
+) -> None:
+    cast.signal(feed)
+    (outgoing,) = cast.claim_all()
+    never_arrived(outgoing.request.order_id)
+    retry_order(outgoing.request.order_id)
+    cast.fill_all()
+    assert wrong() == {}  # the retry's own acceptance is as it should be
+    broker.receive(outgoing.request)
+    assert wrong() == {"RISEN": 1, "DUP": 1}
+
+
+def never_arrived(order_id: int) -> None:
+    run(
+        "UPDATE execution_order SET status = 'FAILED', reason = 'NEVER_ARRIVED',"
+        " done_at = clock_timestamp() WHERE id = %s",
+        (order_id,),
+    )
+    run(
+        "INSERT INTO execution_executionlog (order_id, code, status)"
+        " VALUES (%s, 'NEVER_ARRIVED', 'FAILED')",
+        (order_id,),
+    )

@@ -1,0 +1,26 @@
+"""An account in a lane; what this process holds is as before after each test."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from connections import lanes as of_process
+from connections.models import ExecutionConnection
+from tests.execution.lanes.hands import IN_A_LANE
+
+
+@pytest.fixture(autouse=True)
+def general_again() -> Iterator[None]:
+    """What this process holds is as before."""
+    before = of_process._held
+    yield
+    of_process._held = before
+    of_process.let_rest(())
+
+
+@pytest.fixture
+def laned(alice: ExecutionConnection) -> ExecutionConnection:
+    """Alice's account needs a session."""
+    ExecutionConnection.objects.filter(pk=alice.pk).update(lane=IN_A_LANE)
+    alice.refresh_from_db()
+    return alice

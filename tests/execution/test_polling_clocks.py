@@ -1,0 +1,86 @@
+"""How far executions have been asked for is told from one poll to the next by one clock."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, tzinfo
+from decimal import Decimal as D
+
+import pytest
+
+from brokers.messages import CloseCause
+from common import clocks
+from common.clocks import MarketClock, market_now, set_market_clock
+from connections.models import ExecutionConnection
+from execution.calls import polling, runtime
+from execution.calls.polling import poll
+from execution.models import AccountReading
+from positions.models import ExecutionPosition
+from signals.models import Feed
+from tests.execution import cast
+from tests.execution.double import Double
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def position(
+    alice: ExecutionConnection, feed: Feed, broker: Double, wire: runtime.Runtime
+) -> Iterator[ExecutionPosition]:
+    """100 EUR/USD at a broker that tells nothing by itself."""
+    broker.event_stream = False
+    polling.kinds_without_events.cache_clear()
+    yield cast.filled(cast.signal(feed))
+    polling.kinds_without_events.cache_clear()
+
+
+def poll_on_a_host_that_is_ahead(by: timedelta) -> None:
+    class Shown(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> "Shown":
+            moment = datetime.now(tz) + by
+            return cls.combine(moment.date(), moment.timetz())
+
+    with pytest.MonkeyPatch.context() as there:
+        there.setattr(clocks, "datetime", Shown)
+        assert abs(market_now() - datetime.now(UTC) - by) < timedelta(minutes=1)
+        assert poll() == 1
+    AccountReading.objects.update(poll_after=None)
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+def test_a_host_whose_clock_is_wrong_hides_nothing_from_the_next_one(
+    position: ExecutionPosition, broker: Double, hours: int
+) -> None:
+    """An hour ahead, it would have asked for what is executed in the hour to come."""
+    poll_on_a_host_that_is_ahead(timedelta(hours=hours))
+    until = AccountReading.objects.get().fills_until
+    assert until is not None
+    assert abs(until - datetime.now(UTC)) < timedelta(minutes=5)
+    broker.exit_by_itself(broker.tickets[0], CloseCause.STOP_LOSS, D(100))
+    assert poll() == 1
+    position.refresh_from_db()
+    assert (position.quantity, position.close_reason) == (0, "sl")
+
+
+def test_what_a_former_version_wrote_of_the_future_hides_nothing(
+    position: ExecutionPosition, broker: Double
+) -> None:
+    AccountReading.objects.update(fills_until=market_now() + timedelta(hours=1))
+    broker.exit_by_itself(broker.tickets[0], CloseCause.STOP_LOSS, D(100))
+    assert poll() == 1
+    position.refresh_from_db()
+    assert (position.quantity, position.close_reason) == (0, "sl")
+
+
+def test_a_replays_market_says_how_far_its_executions_were_read(
+    position: ExecutionPosition, broker: Double
+) -> None:
+    start = datetime(2014, 5, 2, 12, 25, tzinfo=UTC)
+    set_market_clock(MarketClock(start, datetime.now(UTC), 60))
+    try:
+        assert poll() == 1
+        until = AccountReading.objects.get().fills_until
+        assert until is not None
+        assert timedelta(hours=-1) < until - start
+        assert until <= market_now() + timedelta(minutes=1)
+    finally:
+        set_market_clock(None)

@@ -1,0 +1,263 @@
+"""Switching off keeps entries away and nothing else: what is open stays watched, and its account is
+read, looked at again, compared, and told of like any other."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal as D
+
+import pytest
+from django.db.models.functions import Now
+
+from common.sql import rows, run
+from connections import health, lanes, silence
+from connections.lifecycle import activate, deactivate
+from connections.models import ConnectionHealth, ExecutionConnection
+from connections.polling import refresh_due_accounts
+from connections.probing import look_again
+from connections.selectors import accounts_due
+from events.models import Event
+from execution.calls import asking
+from execution.calls.polling import poll
+from execution.calls.runtime import Runtime
+from execution.drift.reconcile import (
+    compare_or_halve,
+    connections_sql,
+    reconcile_all,
+    reconcile_new,
+)
+from execution.drift.resting import begin
+from execution.services import close_position, execute
+from positions.models import ExecutionPosition
+from signals.models import Feed
+from tests.connections.doubles import account
+from tests.console.conftest import statements
+from tests.execution import cast
+from tests.execution.double import Double
+from tests.execution.test_silence import heard, kinds, tell
+
+pytestmark = pytest.mark.django_db(transaction=True)
+LANE = "sessions.5"
+
+
+def ordered(status: str) -> Callable[[Feed], None]:
+    """One order that has come so far."""
+
+    def make(feed: Feed) -> None:
+        cast.signal(feed)
+        cast.live_lease()
+        cast.claim_all()
+        run("UPDATE execution_order SET status = %s", (status,))
+
+    return make
+
+
+def in_position(feed: Feed) -> None:
+    cast.filled(cast.signal(feed))
+
+
+OPEN: dict[str, Callable[[Feed], None]] = {
+    "a position": in_position,
+    **{f"an order that is {one}": ordered(one) for one in
+       ("SUBMITTING", "UNKNOWN", "SUBMITTED", "PARTIALLY_FILLED", "CANCEL_REQUESTED")},
+}  # fmt: skip
+NOTHING: dict[str, Callable[[Feed], object]] = {
+    "nothing": lambda feed: None,
+    "an order that has not left": cast.signal,
+    "an order that has ended": ordered("CANCELLED"),
+}
+
+
+def off(of: ExecutionConnection) -> None:
+    ExecutionConnection.objects.filter(pk=of.pk).update(is_active=False)
+
+
+def due() -> list[str]:
+    return [str(row.connection_id) for row in accounts_due(10, older_than_seconds=0)]
+
+
+@pytest.mark.parametrize("what", OPEN)
+def test_it_is_read_while_something_is_open(
+    what: str, alice: ExecutionConnection, feed: Feed
+) -> None:
+    OPEN[what](feed)
+    off(alice)
+    assert due() == [str(alice.pk)]
+    ExecutionConnection.objects.update(archived_at=alice.created_at)
+    assert due() == []
+
+
+@pytest.mark.parametrize("what", NOTHING)
+def test_it_is_not_read_while_nothing_is(what: str, alice: ExecutionConnection, feed: Feed) -> None:
+    NOTHING[what](feed)
+    off(alice)
+    assert due() == []
+
+
+def test_its_error_is_told_looked_at_again_and_its_return_is_told(
+    alice: ExecutionConnection, feed: Feed, broker: Double
+) -> None:
+    in_position(feed)
+    off(alice)
+    assert refresh_due_accounts(older_than_seconds=0) == (0, 1)
+    for _ in range(2):
+        run("UPDATE connections_connectionhealth SET last_error_at = now() - interval '6 seconds'")
+        assert look_again() == (0, 1)
+    assert kinds(alice) == ["connection.error"]
+    broker.state = account()
+    run("UPDATE connections_connectionhealth SET last_error_at = now() - interval '6 seconds'")
+    assert look_again() == (1, 0)
+    assert kinds(alice) == ["connection.error", "connection.recovered"]
+
+
+def test_its_host_is_probed_by_it(alice: ExecutionConnection, feed: Feed, broker: Double) -> None:
+    in_position(feed)
+    off(alice)
+    broker.state = account()
+    health.mark_failures([(alice.pk, "No answer.")])
+    run("INSERT INTO connections_hostcircuit (host, opened_at, probe_at, times, failing, spoken_to,"
+        " message) SELECT broker_host, now() - interval '1 minute', now(), 1, 5, 5, ''"
+        " FROM connections_executionconnection")  # fmt: skip
+    assert look_again() == (1, 0)
+
+
+def test_its_silence_is_told_and_that_it_is_switched_off(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    in_position(feed)
+    off(alice)
+    heard(alice, minutes=16)
+    assert (tell(), tell(), kinds(alice)) == (1, 0, ["connection.silent"])
+    said = Event.objects.get(kind="connection.silent").payload["message"]
+    assert "It is switched off, yet watched" in said
+    assert "EURUSD (an open position)" in said
+
+
+def test_who_is_switched_on_after_days_is_not_called_silent_before_it_was_asked(
+    alice: ExecutionConnection,
+) -> None:
+    heard(alice, minutes=3000)
+    off(alice)
+    assert activate(alice.pk, by=None)
+    assert (tell(), kinds(alice)) == (0, [])
+    run("UPDATE connections_connectionhealth SET watched_since = now() - interval '16 minutes'")
+    assert (tell(), kinds(alice)) == (1, ["connection.silent"])
+    assert not activate(alice.pk, by=None)
+    assert ConnectionHealth.objects.filter(watched_since__lt=Now() - timedelta(minutes=15)).exists()
+
+
+def test_the_silence_of_what_is_open_is_told_before_that_of_many_idle_ones(
+    alice: ExecutionConnection, feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_position(feed)
+    others = [cast.account(feed) for _ in range(3)]
+    for one in (alice, *others):
+        heard(one, minutes=300)
+    monkeypatch.setattr(silence, "AT_ONCE", 1)
+    assert (tell(), kinds(alice)) == (1, ["connection.silent"])
+
+
+def test_silence_is_looked_for_by_one_statement_however_many_are_silent(feed: Feed) -> None:
+    """Idle accounts are silent all weekend, and each was asked what it has open, each minute."""
+    heard(cast.account(feed), minutes=100)
+    with statements() as few:
+        tell()
+    for _ in range(5):
+        heard(cast.account(feed), minutes=100)
+    with statements() as many:
+        tell()
+    assert len(many) == len(few) > 0
+
+
+def test_its_resting_order_is_compared(
+    alice: ExecutionConnection, feed: Feed, trading: Runtime, broker: Double
+) -> None:
+    broker.behaviour = broker.rest
+    cast.signal(feed, order_type="LIMIT", open_price=D("1.09500"))
+    execute(cast.pending())
+    assert trading.wire.wait_idle(5)
+    assert trading.flusher.drain(5)
+    assert cast.order().status == "SUBMITTED"
+    off(alice)
+    broker.calls.clear()
+    reconcile_all()
+    assert {name for name, _ in broker.calls} >= {"positions", "open_orders"}
+
+
+def test_it_is_polled_and_its_exits_leave(
+    alice: ExecutionConnection, feed: Feed, trading: Runtime, broker: Double
+) -> None:
+    broker.event_stream = False
+    cast.signal(feed)
+    execute(cast.pending())
+    assert trading.wire.wait_idle(5)
+    assert trading.flusher.drain(5)
+    off(alice)
+    assert poll() == 1
+    position = ExecutionPosition.objects.get()
+    exit_id = close_position(position.pk)
+    assert exit_id is not None
+    execute([exit_id], urgent=True)
+    assert trading.wire.wait_idle(5)
+    assert trading.flusher.drain(5)
+    position.refresh_from_db()
+    assert position.quantity == 0
+    assert due() == []  # nothing is left to watch
+
+
+# ---- in a lane ----
+@pytest.fixture
+def laned(alice: ExecutionConnection) -> ExecutionConnection:
+    ExecutionConnection.objects.filter(pk=alice.pk).update(lane=LANE)
+    return ExecutionConnection.objects.get(pk=alice.pk)
+
+
+def test_whoever_takes_its_lane_opens_its_session(
+    laned: ExecutionConnection, feed: Feed, session: Runtime, broker: Double
+) -> None:
+    """Else nobody would hear that a resting order of it is filled."""
+    session.sessions.tend()
+    reconcile_new()
+    broker.behaviour = broker.rest
+    cast.signal(feed, order_type="LIMIT", open_price=D("1.09500"))
+    execute(cast.pending())
+    assert session.wire.wait_idle(5)
+    assert session.flusher.drain(5)
+    assert cast.order().status == "SUBMITTED"
+    off(laned)
+    session.sessions.give_back([LANE])
+    run("UPDATE connections_connectionhealth SET last_connected_at = NULL")
+    broker.state = account()
+    session.sessions.tend()
+    session.sessions.read()
+    assert ConnectionHealth.objects.get(pk=laned.pk).last_connected_at is not None
+
+
+def test_once_it_is_on_again_it_is_looked_after_at_once(
+    laned: ExecutionConnection, session: Runtime
+) -> None:
+    """Not only from the next look at who rests, up to a minute later."""
+    session.sessions.tend()
+    off(laned)
+    session.sessions.rest()
+    assert due() == []
+    ExecutionConnection.objects.update(is_active=True)
+    assert due() == [str(laned.pk)]
+
+
+def test_a_comparison_that_began_while_it_was_off_says_nothing_of_it_once_it_is_on(
+    alice: ExecutionConnection, feed: Feed, wire: Runtime
+) -> None:
+    """What was done there in between, nobody has looked at."""
+    in_position(feed)
+    deactivate(alice.pk, by=None)
+    mine = ConnectionHealth.objects.filter(pk=alice.pk)
+    mine.update(reconciled_at=None)
+    which = {"ids": [alice.pk], "first": False, **lanes.in_held(), **lanes.resting()}
+    wanted = rows(connections_sql(), which)
+    look = begin({row.connection_id: row for row in wanted})
+    activate(alice.pk, by=None)
+    for read in asking.snapshots(wanted):
+        compare_or_halve(look, read)
+    assert mine.get().reconciled_at is None
+    reconcile_new()
+    assert mine.get().reconciled_at is not None
