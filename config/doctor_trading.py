@@ -13,12 +13,13 @@ from common.sealing import sealed_for
 from common.shown import age
 from common.sql import rows
 from config.doctor import SECONDS, Look, failure, graded, warning, well
+from config.doctor_prices import market_data
 from config.doctor_servers import judge_clock
 from connections import lanes
 from connections.credentials import is_sealed_for, sealing_key
 from connections.models import Epoch
+from connections.open import is_watched
 from execution.epochs.unsettled import unsettled
-from prices.selectors import newest_time
 
 START = "Start the processes: `make up`, or the services of your deployment."
 BEAT_SYNC_SECONDS = 300  # beat writes its last runs down every three minutes
@@ -157,47 +158,11 @@ def stored_credentials() -> Check:
     return well(name, detail)
 
 
-SOURCES = """
-SELECT d.id, d.name, d.kind, count(*) AS accounts,
-  (SELECT extract(epoch FROM clock_timestamp() - max(q.received_at))::float8
-    FROM prices_latestquote q WHERE q.data_connection_id = d.id) AS received
-FROM connections_executionconnection c JOIN connections_dataconnection d
-  ON d.id = c.data_connection_id
-WHERE c.archived_at IS NULL AND c.is_active GROUP BY d.id, d.name, d.kind ORDER BY d.name
-"""
-
-
-def market_data() -> list[Check]:
-    """Each price source that an active account uses."""
-    found = [
-        judge_source(row.name, row.kind, row.accounts, row.received, newest_time(row.id))
-        for row in rows(SOURCES)
-    ]
-    return found or [well("market data", "No active account uses a price source yet.")]
-
-
-def judge_source(
-    name: str, kind: str, accounts: int, received: float | None, newest: datetime | None
-) -> Check:
-    """received: seconds since the last quote came in; newest: its time by the market clock."""
-    title = f"market data: {name}"
-    remedy = "Start `manage.py prices`, and check the source's settings."
-    if received is None or newest is None:
-        return failure(title, f"No quote at all, for {accounts} accounts.", remedy)
-    if kind == "static":
-        return well(title, "Constant quotes.")
-    market_age = (market_now() - newest).total_seconds()
-    detail = f"Last quote {age(received)} ago, {age(max(market_age, 0))} old by the market clock."
-    if max(received, market_age) > 60:
-        return warning(title, detail, f"If the market is open: {remedy[0].lower()}{remedy[1:]}")
-    return well(title, detail)
-
-
 def connections() -> list[Check]:
     found = rows(
         "SELECT c.name, c.type, h.status, h.last_error FROM connections_executionconnection c"
         " LEFT JOIN connections_connectionhealth h ON h.connection_id = c.id"
-        " WHERE c.archived_at IS NULL AND c.is_active ORDER BY h.last_error_at DESC NULLS LAST"
+        f" WHERE {is_watched()} ORDER BY h.last_error_at DESC NULLS LAST"
     )
     broken = [row for row in found if row.status == "ERROR"]
     if not broken:

@@ -12,6 +12,8 @@ from common.money import plain, read_decimal
 from connections.account_settings import known_form
 from connections.models import DataConnection, Directions, ExecutionConnection, TradingPreset
 from connections.setting_fields import ACCOUNT, AccountSettings
+from connections.source_fields import OWN, SourceField, chosen
+from connections.sources import tells_prices
 from portal.selectors.accounts import Account, presets_for, price_sources_for
 from users.models import User
 
@@ -44,18 +46,24 @@ class AccountForm(AccountSettings):
         TradingPreset.objects.none(), required=False, empty_label="None: nothing is traded",
         help_text="Says how large a trade may be, and your limits.",
     )  # fmt: skip
-    data_connection = forms.ModelChoiceField(
+    data_connection = SourceField(
         DataConnection.objects.none(), required=False, label="Price source",
         empty_label="None: nothing is traded",
+        help_text="By its prices trades are sized and stops are watched.",
     )  # fmt: skip
 
     def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for name, rows in (("preset", presets_for(user)), ("data_connection",
-                                                           price_sources_for(user))):  # fmt: skip
-            field = self.fields[name]
-            assert isinstance(field, forms.ModelChoiceField)
-            field.queryset = rows
+        field = self.fields["preset"]
+        assert isinstance(field, forms.ModelChoiceField)
+        field.queryset = presets_for(user)
+
+    def offer_sources(self, user: User, kind: str, of: ExecutionConnection | None = None) -> None:
+        """Offer what an account of this kind may go by. of: the account, once it is there."""
+        field = self.fields["data_connection"]
+        assert isinstance(field, SourceField)
+        field.queryset = price_sources_for(user, kept=of.data_connection_id if of else None)
+        field.offer(kind, of)
 
 
 class ChangeAccountForm(AccountForm):
@@ -70,14 +78,16 @@ class ChangeAccountForm(AccountForm):
 
     def __init__(self, user: User, connection: ExecutionConnection, *args: Any) -> None:
         super().__init__(user, *args, initial=before(connection))
+        self.offer_sources(user, connection.type, connection)
         self.add_settings(known_form(connection.type), connection.settings)
         self.order_fields(["name", *self.setting_names])
 
 
 def before(connection: ExecutionConnection) -> dict[str, Any]:
     """What an account says now of what can be changed."""
-    names = ("name", "preset", "data_connection", "auto_correct")
-    return {name: getattr(connection, name) for name in names}
+    names = ("name", "preset", "auto_correct")
+    now = {name: getattr(connection, name) for name in names}
+    return {**now, "data_connection": chosen(connection)}
 
 
 class AddForm(AccountForm):
@@ -88,6 +98,9 @@ class AddForm(AccountForm):
     def __init__(self, user: User, kind: str, *args: Any) -> None:
         super().__init__(user, *args)
         form = form_of(kind)
+        self.offer_sources(user, kind)
+        if tells_prices(kind):
+            self.initial["data_connection"] = OWN
         self.add_account(form)
         self.add_settings(form, {})
         self.order_fields(["name", *ACCOUNT, *self.setting_names, "preset", "data_connection"])

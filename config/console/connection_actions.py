@@ -18,7 +18,10 @@ from config.console.pages import View, ask, attempt, need
 from connections import services, tasks
 from connections.credential_forms import CredentialsForm
 from connections.models import ExecutionConnection
+from connections.open import in_words, what_is_open
+from connections.own_prices import use_own_prices
 from connections.setting_fields import KindForm, is_only_a_kind, label_of, wanted_kind
+from connections.source_fields import OWN, chosen
 
 ADD = "connections.add_executionconnection"
 CHANGE = "connections.change_executionconnection"
@@ -66,11 +69,17 @@ def _create(form: AddForm, kind: str, request: HttpRequest) -> ExecutionConnecti
     by: Any = request.user
     data = form.cleaned_data
     owner = {"admin" if data["takes_all"] else "user": data["owner"]}
-    names = ("name", "account", "preset", "data_connection", "auto_correct", "is_active")
-    return services.create_connection(
-        by=by, type=kind, exchange_name=data.get("exchange_name") or "",
-        settings=form.settings_told(), **owner, **{name: data[name] for name in names},
-    )  # fmt: skip
+    names = ("name", "account", "preset", "auto_correct", "is_active")
+    own = data["data_connection"] == OWN
+    with transaction.atomic():
+        made = services.create_connection(
+            by=by, type=kind, exchange_name=data.get("exchange_name") or "",
+            settings=form.settings_told(), **owner, **{name: data[name] for name in names},
+            data_connection=None if own else data["data_connection"],
+        )  # fmt: skip
+        if own:
+            use_own_prices(made.pk, by=by)
+    return made
 
 
 def _refused(form: Form, act: Any) -> Any:
@@ -87,8 +96,9 @@ def change(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
     need(request, CHANGE)
     connection = find(pk)
     form = ChangeForm(
-        connection.type, connection.settings, request.POST or None, initial=initial_of(connection)
-    )
+        connection.type, connection.settings, request.POST or None, initial=initial_of(connection),
+        of=connection,
+    )  # fmt: skip
     valid = request.method == "POST" and form.is_valid()
     if valid and _refused(form, lambda: _update(connection, form, request)):
         messages.success(request, "Saved. It counts from the next signal on.")
@@ -103,10 +113,15 @@ def _update(connection: ExecutionConnection, form: ChangeForm, request: HttpRequ
     by: Any = request.user
     data = {**form.cleaned_data, "settings": form.settings_told()}
     names = ("name", "preset", "data_connection", "settings", "auto_correct")
-    changes = {name: data[name] for name in names if data[name] != getattr(connection, name)}
+    before = {name: getattr(connection, name) for name in names}
+    before["data_connection"] = chosen(connection)
+    changes = {name: data[name] for name in names if data[name] != before[name]}
+    own = changes.get("data_connection") == OWN and changes.pop("data_connection")
     with transaction.atomic():
         if changes:
             services.update_connection(connection.pk, by=by, **changes)
+        if own:
+            use_own_prices(connection.pk, by=by)
         switch = services.activate if data["is_active"] else services.deactivate
         switch(connection.pk, by=by)
     return True
@@ -189,6 +204,11 @@ def archive(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
         Point("cancelled", "It takes no signal any more, and its subscriptions end."),
         Point("filled", "Orders, positions and results stay as history."),
     ]
+    if found := what_is_open(pk):
+        said = (
+            f"Open there: {in_words(found)}. Nobody watches it once it is archived: close it first."
+        )
+        points.append(Point("attention", said))
     question = Question(f"Archive {connection.name}?", points, "Archive it", address(pk))
     return ask(request, question)
 

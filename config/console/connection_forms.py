@@ -4,11 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from django import forms
+from django.db.models import Q, QuerySet
 
 from brokers.registry import form_of
 from connections.account_settings import known_form
 from connections.models import DataConnection, ExecutionConnection, TradingPreset
 from connections.setting_fields import ACCOUNT, AccountSettings
+from connections.source_fields import OWN, SourceField, chosen
+from connections.sources import tells_prices
 from users.models import User
 
 
@@ -19,9 +22,11 @@ class ChangeForm(AccountSettings):
     preset = forms.ModelChoiceField(
         TradingPreset.objects.all(), required=False, help_text="Without one nothing is traded."
     )
-    data_connection = forms.ModelChoiceField(
-        DataConnection.objects.all(), required=False, label="Price source"
-    )
+    data_connection = SourceField(
+        DataConnection.objects.none(), required=False, label="Price source",
+        empty_label="None: nothing is traded",
+        help_text="By its prices trades are sized and stops are watched.",
+    )  # fmt: skip
     auto_correct = forms.BooleanField(
         required=False,
         label="Correct by itself",
@@ -30,8 +35,15 @@ class ChangeForm(AccountSettings):
     )
     is_active = forms.BooleanField(required=False, initial=True, label="Switched on")
 
-    def __init__(self, kind: str, kept: Mapping[str, Any], *args: Any, **kw: Any) -> None:
+    def __init__(
+        self, kind: str, kept: Mapping[str, Any], *args: Any,
+        of: ExecutionConnection | None = None, **kw: Any,
+    ) -> None:  # fmt: skip
         super().__init__(*args, **kw)
+        source = self.fields["data_connection"]
+        assert isinstance(source, SourceField)
+        source.queryset = usable_by(of)
+        source.offer(kind, of)
         self.add_settings(known_form(kind), kept)
         self.order_fields(["name", *self.setting_names])
 
@@ -49,6 +61,8 @@ class AddForm(ChangeForm):
 
     def __init__(self, kind: str, *args: Any) -> None:
         super().__init__(kind, {}, *args)
+        if tells_prices(kind):
+            self.initial["data_connection"] = OWN
         self.add_account(form_of(kind))
         names = ("name", "owner", "takes_all", *ACCOUNT, *self.setting_names, "preset",
                  "data_connection", "auto_correct", "is_active")  # fmt: skip
@@ -63,5 +77,15 @@ class AddForm(ChangeForm):
 
 def initial_of(connection: ExecutionConnection) -> dict[str, Any]:
     """What the form of an existing connection begins with."""
-    names = ("name", "preset", "data_connection", "auto_correct", "is_active")
-    return {name: getattr(connection, name) for name in names}
+    names = ("name", "preset", "auto_correct", "is_active")
+    now = {name: getattr(connection, name) for name in names}
+    return {**now, "data_connection": chosen(connection)}
+
+
+def usable_by(connection: ExecutionConnection | None) -> QuerySet[DataConnection]:
+    """Return the sources that an account may go by: its owner's and those for all. Whose a new one
+    will be is typed beside it: then all are offered, and another's is refused."""
+    rows = DataConnection.objects.all()
+    if connection is None:
+        return rows
+    return rows.filter(Q(user=connection.owner_id) | Q(user=None))

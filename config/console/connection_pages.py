@@ -5,14 +5,16 @@ from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
 
-from config.console import connection_actions
+from config.console import connection_actions, source_pages
 from config.console.connection_actions import CHANGE, find
 from config.console.pages import View, page
+from config.console.source_pages import prices_of
 from connections.eligibility import reason_for
 from connections.lanes import owner_of
 from connections.maintenance import shown_of
 from connections.models import ConnectionHealth, ExecutionConnection
-from connections.selectors import checks_of, health, test_waits
+from connections.open import in_words, what_is_open
+from connections.selectors import checks_of, health, test_waits, waits_for
 from connections.setting_fields import label_of, shown, takes_credentials
 from execution.models import DriftItem, ExecutionLog, Order
 
@@ -32,6 +34,7 @@ def show(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
         snapshot=getattr(connection, "snapshot", None),
         health=health(connection),
         reason=reason_for(connection_id=pk) or "",
+        still_open="" if connection.is_active else in_words(what_is_open(pk)),
         maintenance=shown_of(connection),
         has_credentials=connection.sealed_credentials is not None,
         subscriptions=connection.subscriptions.select_related("feed").order_by("feed__name"),
@@ -39,6 +42,7 @@ def show(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
         troubles=lines.filter(status__in=["REJECTED", "FAILED", "UNKNOWN"]).order_by("-pk")[:LAST],
         drift=DriftItem.objects.filter(connection_id=pk, state="OPEN"),
         can_change=request.user.has_perm(CHANGE),
+        prices=prices_of(connection),
         **_kind(connection),
         lane_owner=owner_of(connection.lane),
         **_test(connection),
@@ -55,7 +59,12 @@ def _kind(connection: ExecutionConnection) -> dict[str, Any]:
 
 def _test(connection: ExecutionConnection) -> dict[str, Any]:
     state: ConnectionHealth | None = getattr(connection, "health", None)
-    return {"state": state, "test_waits": test_waits(state), "checks": checks_of(state)}
+    return {
+        "state": state,
+        "test_waits": test_waits(state),
+        "waits_for": waits_for(connection),
+        "checks": checks_of(state),
+    }
 
 
 def checks(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
@@ -72,4 +81,5 @@ URLS: tuple[tuple[str, str, View], ...] = (
     ("<uuid:pk>/", "connections_executionconnection_page", show),
     ("<uuid:pk>/checks/", "connections_executionconnection_checks", checks),
     *connection_actions.URLS,
+    *source_pages.URLS,
 )

@@ -1,6 +1,7 @@
 """A tenant's accounts: how they fare, what they hold, and what is to be done."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -8,6 +9,7 @@ from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
 
 from common.codes import Code
 from common.shown import hint, sentence
+from connections.faring import tells
 from connections.maintenance import Shown, shown_of
 from connections.models import (
     AccountSnapshot,
@@ -16,7 +18,8 @@ from connections.models import (
     ExecutionConnection,
     TradingPreset,
 )
-from connections.selectors import checks_of, reasons, test_waits, waits_for, with_workers
+from connections.open import in_words, what_is_open
+from connections.selectors import as_shown, checks_of, open_in, reasons, test_waits, waits_for
 from connections.selectors import health as health_of
 from connections.setting_fields import label_of, shown, takes_credentials
 from users.models import User
@@ -24,7 +27,7 @@ from users.models import User
 TO_DO = {  # where the tenant does it, by what stands in the way
     Code.NO_CREDENTIALS: ("credentials", "Enter credentials"),
     Code.NO_PRESET: ("account_edit", "Choose a preset"),
-    Code.NO_DATA_CONNECTION: ("account_edit", "Choose a price source"),
+    Code.NO_DATA_CONNECTION: ("account", "Choose a price source"),
     Code.CONNECTION_PAUSED: ("account", "Resume"),
     Code.CONNECTION_UNTESTED: ("account", "Test the connection"),
     Code.CONNECTION_ERROR: ("account", "See what is wrong"),
@@ -77,15 +80,44 @@ class Account:
         return waits_for(self.connection)
 
     @property
-    def words(self) -> str:
-        if self.waits_for and not self.reason:
+    def without_a_worker(self) -> str:
+        """What its owner should know where its worker does not run; empty: it does."""
+        if not self.waits_for or not open_in(self.connection):
             return self.waits_for
+        unwatched = "What is open there is not looked after meanwhile"
+        return f"{self.waits_for} {unwatched}: exits, and stops that we keep, wait."
+
+    @property
+    def lacks_prices(self) -> bool:
+        """Whether it has no price source, or one that tells nothing."""
+        source = self.connection.data_connection
+        return source is None or not tells(source, datetime.now(UTC))
+
+    @property
+    def words(self) -> str:
+        if not self.reason and not self.waits_for and self.lacks_prices:
+            return "Its price source tells nothing: an entry is refused until it does."
+        if not self.connection.is_active and open_in(self.connection):
+            return self._words_of_one_that_is_off()
+        if self.waits_for and not self.reason:
+            return self.without_a_worker
         return f"{sentence(self.reason)} {hint(self.reason)}" if self.reason else (
             "Takes the next signal.")  # fmt: skip
+
+    def _words_of_one_that_is_off(self) -> str:
+        found = in_words(what_is_open(self.connection.pk))
+        said = f"It is switched off and takes no signal. Still open there: {found}."
+        if self.waits_for:
+            return f"{said} Nobody looks after that until its worker runs."
+        if self.health[0] != "paused":
+            return f"{said} That is watched, but something is wrong there."
+        return f"{said} That is watched as ever: stops, targets and exits go on."
 
     @property
     def to_do(self) -> tuple[str, str] | None:
         """(address name, what the link says), None where waiting is all there is to do."""
+        if not self.reason and not self.waits_for and self.lacks_prices:
+            return "account", "See its prices"
         return TO_DO.get(Code(self.reason)) if self.reason in Code.__members__ else None
 
     @property
@@ -106,10 +138,10 @@ class Account:
 
 def connections_of(user: User) -> QuerySet[ExecutionConnection]:
     """Return a tenant's connections that are not archived. Credentials are never even loaded."""
-    return with_workers(
+    return as_shown(
         ExecutionConnection.objects.live()
         .of(user.pk)
-        .select_related("health", "snapshot", "preset", "data_connection")
+        .select_related("health", "snapshot", "preset", "data_connection__health")
         .annotate(
             has_credentials=ExpressionWrapper(
                 Q(sealed_credentials__isnull=False), output_field=BooleanField()
@@ -137,5 +169,9 @@ def presets_for(user: User) -> QuerySet[TradingPreset]:
     return TradingPreset.objects.filter(Q(user=user) | Q(user=None))
 
 
-def price_sources_for(user: User) -> QuerySet[DataConnection]:
-    return DataConnection.objects.filter(Q(user=user) | Q(user=None), is_active=True)
+def price_sources_for(user: User, *, kept: int | None = None) -> QuerySet[DataConnection]:
+    """Return the tenant's own sources and the operators' that are on. kept: one that is chosen
+    already stays a choice."""
+    return DataConnection.objects.filter(
+        Q(user=user) | Q(user=None), Q(is_active=True) | Q(pk=kept)
+    )

@@ -9,7 +9,9 @@ from django.urls import reverse
 from common.questions import Point, Question
 from connections import services
 from connections.credential_forms import CredentialsForm
+from connections.own_prices import use_own_prices
 from connections.setting_fields import KindForm, is_only_a_kind, label_of, wanted_kind
+from connections.source_fields import OWN
 from portal.forms import AddForm, ChangeAccountForm, before
 from portal.pages import asked, for_tenants, me, page
 from portal.views.accounts import address, find
@@ -53,11 +55,14 @@ def _choose(request: HttpRequest) -> HttpResponse:
 
 def _create(form: AddForm, kind: str, user: User) -> UUID:
     said = form.cleaned_data
+    own = said["data_connection"] == OWN
     made = services.create_connection(
         by=user, user=user, type=kind, name=said["name"], account=said["account"],
         exchange_name=said.get("exchange_name") or "", settings=form.settings_told(),
-        preset=said["preset"], data_connection=said["data_connection"],
+        preset=said["preset"], data_connection=None if own else said["data_connection"],
     )  # fmt: skip
+    if own:
+        use_own_prices(made.pk, by=user)
     return made.pk
 
 
@@ -81,7 +86,10 @@ def edit(request: HttpRequest, *, pk: UUID) -> HttpResponse:
         changes = {name: said[name] for name in now if said[name] != now[name]}
         if not changes:
             return "Nothing was different; all stays as it was."
+        own = changes.get("data_connection") == OWN and changes.pop("data_connection")
         services.update_connection(pk, by=user, **changes)
+        if own:
+            use_own_prices(pk, by=user)
         return "Saved. It counts from the next signal on."
 
     return asked(request, question, act)

@@ -8,11 +8,13 @@ from django.urls import reverse
 
 from common.shown import sentence
 from connections import services, tasks
+from connections.own_prices import use_own_prices
 from execution.drift import words as drift_words
 from execution.models import DriftItem, Order
 from portal.pages import done, for_tenants, me, page, panel
 from portal.selectors.accounts import Account, account_of, accounts_of
 from portal.selectors.feeds import subscriptions_of
+from portal.selectors.prices import prices_of
 from portal.words import tell
 from users.models import User
 
@@ -46,6 +48,7 @@ def account(request: HttpRequest, *, pk: UUID) -> HttpResponse:
         request,
         "account.html",
         account=found,
+        prices=prices_of(found.connection, me(request)),
         orders=[(order, tell(order)) for order in orders],
         subscriptions=subscriptions_of(me(request)).filter(connection=pk),
         differences=[
@@ -101,3 +104,30 @@ def _resume(pk: UUID, name: str, user: User) -> str:
     if not services.resume(pk, by=user):
         return f"{name} was not paused."
     return f"{name} takes the next signal. What was skipped is not made up for."
+
+
+@for_tenants
+def switch_on(request: HttpRequest, *, pk: UUID) -> HttpResponse:
+    """Take signals again, where it was switched off by an operator or the API."""
+    user = me(request)
+    name = find(request, pk).connection.name
+    return done(request, lambda: _switch_on(pk, name, user), back=address(pk))
+
+
+def _switch_on(pk: UUID, name: str, user: User) -> str:
+    if not services.activate(pk, by=user):
+        return f"{name} was switched on already."
+    return f"{name} is switched on: it takes the next signal. What was skipped is not made up for."
+
+
+@for_tenants
+def own_prices(request: HttpRequest, *, pk: UUID) -> HttpResponse:
+    """Let its own broker tell its prices; it needs no question, another source is a click away."""
+    user = me(request)
+    name = find(request, pk).connection.name
+    return done(request, lambda: _own_prices(pk, name, user), back=address(pk) + "#prices")
+
+
+def _own_prices(pk: UUID, name: str, user: User) -> str:
+    use_own_prices(pk, by=user)
+    return f"{name} goes by what its own broker tells, from the next signal on."

@@ -17,6 +17,7 @@ from connections.models import (
     Subscription,
     TradingPreset,
 )
+from connections.open import what_is_open
 from execution.models import Order, Status
 from positions.models import ExecutionPosition
 from tests.api.conftest import AsWeb
@@ -268,3 +269,16 @@ def test_an_account_says_whether_its_worker_runs(world: World) -> None:
     path = f"/api/v1/connections/{told['id']}/"
     held = {"queue": "mt5.main", "runs": True, "waits_for": ""}
     assert world.client("alice").get(path).json()["worker"] == held
+
+
+def test_an_account_says_how_much_is_open_there_though_it_is_off(world: World) -> None:
+    alice, path = world.client("alice"), f"/api/v1/connections/{world.connection.pk}/"
+    count = len(what_is_open(world.connection.pk))
+    assert count > 0
+    assert alice.get(path).json()["open_count"] == count
+    told = alice.patch(path, {"is_active": False}, format="json").json()
+    assert (told["health_word"], told["open_count"]) == ("inactive", count)
+    (listed,) = alice.get("/api/v1/connections/").json()["results"]
+    assert listed["open_count"] == count
+    made = post(world, "connections", {"name": "p", "type": "paper", "account": "77"}).json()
+    assert made["open_count"] == 0

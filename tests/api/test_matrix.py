@@ -88,6 +88,9 @@ CASES: dict[str, Case] = {
     "POST /api/v1/connections/{id}/test/": Case("own", **of("connection", ok=202)),
     "GET /api/v1/data-connections/": listed("prices"),
     "GET /api/v1/data-connections/{id}/": Case("own", **of("prices")),
+    "PATCH /api/v1/data-connections/{id}/": Case(
+        "own", **of("prices", body=lambda world: {"is_active": False})
+    ),
     "GET /api/v1/drift/": listed("drift"),
     "GET /api/v1/drift/{id}/": Case("own", **of("drift")),
     "POST /api/v1/drift/{id}/adopt/": Case("own", **of("drift", ok=409)),

@@ -136,6 +136,16 @@ def test_bodies_that_cannot_be_read(
             {"name": "n", "type": "paper", "account": "7", "credentials": {}},
             [("FIELD_INVALID", "credentials")],
         ),
+        (
+            "connections",
+            {
+                "name": "n",
+                "type": "paper",
+                "account": "7",
+                "settings": {"position_mode": "NETTING\0"},
+            },
+            [("FIELD_INVALID", "settings.position_mode")],
+        ),
         ("subscriptions", {"feed": "majors"}, [("FIELD_REQUIRED", "connection")]),
         (
             "kill-switch",

@@ -1,4 +1,9 @@
-"""What an upgrade may do to tables that are large and in use."""
+"""What an upgrade may do to tables that are large and in use, and what it may ask."""
+
+import ast
+import inspect
+import sys
+from pathlib import Path
 
 from django.contrib.postgres.operations import AddIndexConcurrently
 from django.db import migrations
@@ -12,6 +17,28 @@ OF_THE_FIRST_VERSION = {
     ("execution", "0003_lookups"),
     ("positions", "0003_open_ones_by_what_is_asked"),
 }
+
+# What others build on stays as it is: helpers of common, and the expression of one column.
+MAY_IMPORT = {"common", "connections.models.accounts"}
+
+
+def test_no_migration_asks_code_that_says_something_else_tomorrow() -> None:
+    """Nor a package that may not be installed where it runs: it says itself what it needs."""
+    ours = {place.name for place in Path(__file__).parents[2].iterdir() if place.is_dir()}
+    asking = []
+    for (app, name), migration in MigrationLoader(None).disk_migrations.items():
+        if app not in ours:
+            continue
+        tree = ast.parse(inspect.getsource(sys.modules[type(migration).__module__]))
+        named = [one.module or "" for one in ast.walk(tree) if isinstance(one, ast.ImportFrom)]
+        for one in ast.walk(tree):
+            named += [alias.name for alias in one.names] if isinstance(one, ast.Import) else []
+        asking += [
+            (app, name, module)
+            for module in named
+            if module.split(".")[0] in ours and not {module, module.split(".")[0]} & MAY_IMPORT
+        ]
+    assert asking == []
 
 
 def test_indexes_of_large_tables_are_built_while_they_are_written() -> None:

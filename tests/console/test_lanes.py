@@ -1,4 +1,4 @@
-"""The lane of an account that needs a session, and who holds it."""
+"""The lane of an account that needs a session, and who holds it; what is open where one is off."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -8,7 +8,9 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from connections.models import ExecutionConnection, LaneLease
+from connections.models import ConnectionHealth, ExecutionConnection, LaneLease
+from connections.open import in_words, what_is_open
+from tests.console import seed
 
 
 def test_the_page_says_who_speaks_to_an_account(
@@ -20,6 +22,8 @@ def test_the_page_says_who_speaks_to_an_account(
     assert "Held by" not in page(path)
     ExecutionConnection.objects.filter(pk=account.pk).update(lane="sessions.2")
     assert "no worker: its orders wait" in page(path)
+    assert "Takes the next signal" not in page(path)
+    assert "<code>celery -A config worker -P threads -Q sessions</code>" in page(path)
     now = timezone.now()
     LaneLease.objects.create(
         lane="sessions.2", owner="host-7-aa", taken_at=now, until=now + timedelta(seconds=10)
@@ -27,3 +31,24 @@ def test_the_page_says_who_speaks_to_an_account(
     shown = page(path)
     assert "sessions.2" in shown
     assert "host-7-aa" in shown
+
+
+def test_the_pages_say_what_is_open_where_a_connection_is_off(
+    small: dict[str, Any], page: Callable[..., str], client: Client
+) -> None:
+    client.force_login(small["operator"])
+    published = seed.signal(small["feed"], candidate_count=1)
+    (order,) = seed.orders(published, small["connections"], {("FILLED", ""): 1})
+    account = seed.position(order).connection
+    path = reverse("admin:connections_executionconnection_page", args=[account.pk])
+    listed = reverse("admin:connections_executionconnection_changelist")
+    assert "Open there" not in page(path)
+    ExecutionConnection.objects.filter(pk=account.pk).update(is_active=False)
+    said = in_words(what_is_open(account.pk))
+    assert f"Open there, and watched though it is switched off: {said}" in page(path)
+    assert f"Off, {len(what_is_open(account.pk))} open" in page(path)
+    assert f"Off, {len(what_is_open(account.pk))} open" in page(listed)
+    asked = page(reverse("admin:connections_executionconnection_archive", args=[account.pk]))
+    assert f"Open there: {said}. Nobody watches it once" in asked
+    ConnectionHealth.objects.filter(pk=account.pk).update(silence_told_at=timezone.now())
+    assert "Nothing was heard of it since" in page(path)

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from brokers.messages import Check, CheckResult
 from common.sealing import new_private_key, public_key_of
-from config import doctor, doctor_servers, doctor_trading
+from config import doctor, doctor_prices, doctor_servers, doctor_trading
 from config.doctor import FAIL, OK, WARN, examine, is_well, well
 from config.management.commands import doctor as command
 from connections.lanes import Lane
@@ -253,14 +253,14 @@ def test_connections_in_error_and_prices() -> None:
         account.save()
         ConnectionHealth.objects.create(connection=account, status=HealthStatus.ACTIVE)
     assert result(doctor_trading.connections()) is OK
-    assert result(doctor_trading.market_data()) is FAIL
+    assert result(doctor_prices.market_data()) is FAIL
     now = datetime.now(UTC)
     quote = LatestQuote.objects.create(
         data_connection=source, symbol="EUR/USD", bid=1, ask=1, time=now, received_at=now
     )
-    assert result(doctor_trading.market_data()) is OK
+    assert result(doctor_prices.market_data()) is OK
     LatestQuote.objects.filter(pk=quote.pk).update(time=now - timedelta(minutes=2))
-    assert result(doctor_trading.market_data()) is WARN
+    assert result(doctor_prices.market_data()) is WARN
 
     broken = ConnectionHealth.objects.filter(connection__in=accounts[:1])
     broken.update(status=HealthStatus.ERROR, last_error="wrong password")

@@ -171,6 +171,24 @@ def test_an_account_is_paused_and_resumed(world: World, alice: Client) -> None:
     assert not refresh(world.mt5).is_paused
 
 
+def test_an_account_that_an_operator_or_the_api_switched_off_is_switched_on(
+    world: World, alice: Client
+) -> None:
+    address = f"/accounts/{world.mt5.pk}/"
+    assert "Switch on" not in alice.get(address).content.decode()
+    type(world.mt5).objects.filter(pk=world.mt5.pk).update(is_active=False)
+    page = alice.get(address).content.decode()
+    assert "Switch on" in page
+    assert f"{address}pause/" not in page
+    page = alice.post(f"{address}switch-on/", follow=True).content.decode()
+    assert "Main MT5 is switched on: it takes the next signal" in page
+    assert refresh(world.mt5).is_active
+    assert (
+        "was switched on already"
+        in alice.post(f"{address}switch-on/", follow=True).content.decode()
+    )
+
+
 def test_a_feed_is_taken_changed_paused_and_left(world: World, alice: Client) -> None:
     typed = {"account": str(world.mt5.pk), "multiplier": "0.5", "directions": "BUY"}
     page = alice.post("/feeds/kiwi-carry/subscribe/", typed, follow=True).content.decode()

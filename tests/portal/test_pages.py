@@ -6,7 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from connections.models import ConnectionHealth, LaneLease
+from connections.models import ConnectionHealth, ExecutionConnection, LaneLease
+from connections.open import what_is_open
 from events.models import Notification
 from execution.models import Order
 from portal.selectors.accounts import accounts_of
@@ -14,6 +15,7 @@ from portal.selectors.positions import open_positions
 from portal.selectors.results import purses
 from portal.selectors.signals import published_to, story
 from portal.words import precise, tell
+from positions.models import ExecutionPosition
 from tests.connections import make
 from tests.console.conftest import statements
 from tests.portal import world as cast
@@ -164,7 +166,8 @@ def test_an_account_whose_worker_does_not_run_says_so_and_what_to_start(
     LaneLease.objects.filter(lane="mt5.main").update(until=datetime.now(UTC) - timedelta(minutes=1))
     told = page(address)
     assert "No worker runs beside the terminal &#x27;main&#x27;" in told
-    assert "celery -A config worker -P threads -Q mt5.main" in told
+    assert "<code>celery -A config worker -P threads -Q mt5.main</code>" in told
+    assert "What is open there is not looked after meanwhile" in told
     assert "None runs" in told
     assert "Takes the next signal" not in told
     assert "No worker runs beside the terminal" in page("/accounts/")
@@ -173,8 +176,55 @@ def test_an_account_whose_worker_does_not_run_says_so_and_what_to_start(
     )
     told = page(address)
     assert "CONNECTION_UNTESTED" in told
-    assert "waits for its worker, which does not run" in told
+    assert "The test waits for its worker" in told
+    assert "The test is under way" not in told
     assert "Its checks appear here by themselves" not in told
+
+
+def test_an_account_that_is_off_says_what_is_open_and_watched_there(
+    world: World, workers: None, signed_in: SignedIn
+) -> None:
+    client, address = signed_in(world.alice), f"/accounts/{world.mt5.pk}/"
+
+    def page(path: str) -> str:
+        return client.get(path).content.decode()
+
+    ExecutionConnection.objects.filter(pk=world.mt5.pk).update(is_active=False)
+    assert len(what_is_open(world.mt5.pk)) == 1
+    for told in (page(address), page("/accounts/")):
+        assert "Off, 1 open" in told
+        assert "Still open there: EURUSD (an open position). That is watched as ever" in told
+    ConnectionHealth.objects.filter(pk=world.mt5.pk).update(
+        status="ERROR", last_error="The broker does not answer.", last_error_at=datetime.now(UTC)
+    )
+    told = page(address)
+    assert "Off, 1 open: error" in told
+    assert "That is watched, but something is wrong there" in told
+    assert "The broker does not answer." in told
+    ExecutionConnection.objects.filter(pk=world.mt5.pk).update(is_active=True, is_paused=True)
+    assert "Paused, 1 open: error" in page(address)
+    ExecutionConnection.objects.filter(pk=world.mt5.pk).update(is_active=False, is_paused=False)
+    LaneLease.objects.filter(lane="mt5.main").delete()
+    told = page(address)
+    assert "Off, 1 open: no worker" in told
+    assert "Nobody looks after that until its worker runs." in told
+    assert "exits, and stops that we keep, wait" in told
+    assert "watched as ever" not in told
+    ExecutionPosition.objects.filter(connection=world.mt5).update(quantity=0)
+    told = page(address)
+    assert "Switched off" in told
+    assert "Still open there" not in told
+
+
+def test_an_account_of_which_nothing_is_heard_says_so(
+    world: World, workers: None, signed_in: SignedIn
+) -> None:
+    told = signed_in(world.alice).get(f"/accounts/{world.mt5.pk}/").content.decode()
+    assert "Nothing was heard of it" not in told
+    ConnectionHealth.objects.filter(pk=world.mt5.pk).update(silence_told_at=datetime.now(UTC))
+    told = signed_in(world.alice).get(f"/accounts/{world.mt5.pk}/").content.decode()
+    assert "Silent" in told
+    assert "Nothing was heard of it since" in told
 
 
 def more_of_everything(world: World) -> None:

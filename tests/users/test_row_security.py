@@ -172,7 +172,7 @@ def test_another_tenants_rows_are_neither_changed_nor_deleted(
     alice: world.Tenant, bob: world.Tenant, as_role: Opened
 ) -> None:
     for table, row in owned_rows(bob, as_role):
-        key = "id" if "id" in row else "connection_id"
+        key = next(name for name in ("id", "connection_id", "source_id") if name in row)
         for statement in (
             f'UPDATE {table} SET "{key}" = "{key}" WHERE "{key}"::text = %s',
             f'DELETE FROM {table} WHERE "{key}"::text = %s',
@@ -182,6 +182,20 @@ def test_another_tenants_rows_are_neither_changed_nor_deleted(
                     assert session.execute(statement, (str(row[key]),)).rowcount == 0, table
                 except psycopg.errors.InsufficientPrivilege:
                     assert table == "execution_executionlog"
+
+
+def test_a_source_of_prices_is_not_told_by_another_tenants_account(
+    alice: world.Tenant, bob: world.Tenant, as_role: Opened
+) -> None:
+    told = (
+        "INSERT INTO connections_dataconnection"
+        " (name, kind, user_id, told_by_id, settings, is_active, created_at)"
+        " VALUES ('x', 'broker', %s, %s, '{}', true, now())"
+    )
+    with as_role("web", tenant=alice.user.pk) as session:
+        session.execute(told, (alice.user.pk, alice.connection.pk))
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
+            session.execute(told, (alice.user.pk, bob.connection.pk))
 
 
 @pytest.mark.parametrize("role", ["web", "trade"])

@@ -10,6 +10,7 @@ from connections.models import (
     DataConnection,
     ExecutionConnection,
     KillSwitch,
+    SourceHealth,
     Subscription,
 )
 from events.models import Channel, Delivery, Event, Notification
@@ -39,6 +40,7 @@ def tenant(name: str) -> Tenant:
     user = make.user(name)
     source = DataConnection.objects.create(name=name, user=user)
     LatestQuote.objects.create(data_connection=source, symbol="EUR/USD", bid=1, ask=1, time=NOW)
+    SourceHealth.objects.create(source=source)
     connection = make.connection(user, preset=make.preset(user), data_connection=source)
     feed = make.feed(user, is_public=False)
     signal = make.signal(feed, published_at=NOW)

@@ -1,0 +1,139 @@
+"""Price sources over HTTP: an account's own broker, how each fares, and switching one's own off."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from common.codes import Code
+from connections.models import DataConnection, ExecutionConnection, SourceHealth
+from connections.sources import offer_to_all, tell_prices
+from tests.api.conftest import AsWeb
+from tests.api.world import World
+from tests.connections import make
+
+PATH = "/api/v1/data-connections/"
+NEW = {
+    "name": "n",
+    "type": "crypto",
+    "exchange_name": "binance",
+    "account": "77",
+    "settings": {"symbols": "BTC/USDT"},
+}
+
+
+def post(world: World, body: dict[str, Any]) -> Any:
+    return world.client("alice").post("/api/v1/connections/", body, format="json")
+
+
+def test_a_new_account_goes_by_its_own_broker(world: World, as_web: AsWeb) -> None:
+    with as_web():
+        made = post(world, {**NEW, "own_prices": True})
+    assert made.status_code == 201, made.content
+    source = DataConnection.objects.get(told_by=made.json()["id"])
+    assert made.json()["data_connection"] == source.pk
+    assert "own_prices" not in made.json()
+    assert (source.kind, source.user) == ("broker", world.alice)
+
+
+def test_an_account_that_is_there_takes_its_own_broker(world: World, as_web: AsWeb) -> None:
+    account = make.connection(world.alice, type="mt4")
+    with as_web():
+        address = f"/api/v1/connections/{account.pk}/"
+        body = {"own_prices": True, "name": "renamed"}
+        said = world.client("alice").patch(address, body, format="json")
+        assert said.status_code == 200, said.content
+        source = DataConnection.objects.get(told_by=account)
+        shown = world.client("alice").get(f"{PATH}{source.pk}/").json()
+    assert (said.json()["data_connection"], said.json()["name"]) == (source.pk, "renamed")
+    assert (shown["told_by"], shown["kind"], shown["is_shared"]) == (
+        str(account.pk), "broker", False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"own_prices": True, "data_connection": None}, "own_prices"),
+        (
+            {"own_prices": True, "type": "paper", "exchange_name": "", "settings": {}},
+            "data_connection",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused_and_nothing_is_made(
+    world: World, as_web: AsWeb, body: dict[str, Any], field: str
+) -> None:
+    with as_web():
+        said = post(world, {**NEW, **body})
+    assert (said.status_code, said.json()["code"]) == (400, "FIELD_INVALID")
+    assert field in said.content.decode()
+    assert not ExecutionConnection.objects.filter(account="77").exists()
+
+
+def test_a_source_tells_how_it_fares(world: World, as_web: AsWeb) -> None:
+    source = tell_prices(make.connection(world.alice, type="crypto", exchange_name="binance"))
+    now = datetime.now(UTC)
+    state = SourceHealth.objects.create(source=source, told_at=now, pairs=["BTC/USD"])
+    with as_web():
+        shown = world.client("alice").get(f"{PATH}{source.pk}/").json()
+    assert (shown["faring"]["word"], shown["faring"]["is_well"]) == ("Tells", True)
+    assert (shown["pairs"], shown["error_code"]) == (["BTC/USD"], "")
+    state.error_code, state.error, state.failing_since = Code.CONNECTION_ERROR, "No login.", now
+    state.save()
+    with as_web():
+        shown = world.client("alice").get(f"{PATH}{source.pk}/").json()
+    assert not shown["faring"]["is_well"]
+    assert shown["error_code"] == "CONNECTION_ERROR"
+    assert shown["faring"]["said"].endswith("No login.")
+    assert shown["faring"]["to_do"] == Code.CONNECTION_ERROR.hint
+    assert shown["failing_since"]
+
+
+def test_of_an_operators_source_tenants_hear_no_word_of_its_broker(
+    world: World, as_web: AsWeb
+) -> None:
+    account = make.connection(type="mt4", admin=world.olga)
+    source = tell_prices(account)
+    offer_to_all(source, by=world.olga)
+    SourceHealth.objects.create(
+        source=source, told_at=datetime.now(UTC) - timedelta(hours=1),
+        error_code=Code.CONNECTION_ERROR, error="Login 4711 is wrong.",
+    )  # fmt: skip
+    with as_web():
+        shown = world.client("bob").get(f"{PATH}{source.pk}/")
+        off = world.client("bob").patch(f"{PATH}{source.pk}/", {"is_active": False}, format="json")
+    assert shown.json()["faring"]["word"] == "Tells nothing"
+    assert shown.json()["is_shared"]
+    assert shown.json()["told_by"] is None
+    assert "4711" not in shown.content.decode()
+    assert off.status_code == 404
+    assert "4711" in world.client("olga").get(f"{PATH}{source.pk}/").content.decode()
+
+
+def test_ones_own_is_switched_off_and_on(world: World, as_web: AsWeb) -> None:
+    account = make.connection(world.alice, type="mt4")
+    address = f"{PATH}{tell_prices(account).pk}/"
+    alice = world.client("alice")
+    with as_web():
+        off = alice.patch(address, {"is_active": False}, format="json")
+        on = alice.patch(address, {"is_active": True}, format="json")
+        name = alice.patch(address, {"kind": "static"}, format="json")
+    assert off.json()["is_active"] is False
+    assert off.json()["faring"]["word"] == "Switched off"
+    assert on.json()["is_active"] is True
+    assert name.status_code == 400
+
+
+def test_one_that_no_live_account_tells_stays_off(world: World, as_web: AsWeb) -> None:
+    account = make.connection(world.alice, type="mt4")
+    source = tell_prices(account)
+    DataConnection.objects.filter(pk=source.pk).update(is_active=False)
+    ExecutionConnection.objects.filter(pk=account.pk).update(
+        archived_at=datetime.now(UTC), is_active=False
+    )
+    with as_web():
+        said = world.client("alice").patch(
+            f"{PATH}{source.pk}/", {"is_active": True}, format="json"
+        )
+    assert (said.status_code, said.json()["code"]) == (409, "STATE_CONFLICT")
