@@ -42,7 +42,7 @@ EVENTS = 200
 
 
 @contextmanager
-def _gateways(count: int = 1) -> Iterator[RemoteTws]:
+def tws_of(count: int = 1) -> Iterator[RemoteTws]:
     with tempfile.TemporaryDirectory() as folder:
         tws = RemoteTws(Path(folder) / "tws.jsonl", gateways=count)
         try:
@@ -63,7 +63,7 @@ def _resting(number: int, spec: ConnectionSpec) -> OrderRequest:
 def overhead(place: Place, world: World, n: int) -> Result:
     """n orders, one after the other: from our call to TWS's word, without the double's own time."""
     budgets.use(place.stack.environ[REDIS_URL.name], 1)
-    with _gateways() as tws:
+    with tws_of() as tws:
         took, heard, cpu = asyncio.run(_orders(tws, n))
         turns = asyncio.run(_turns())
         delays = tws.do("delays")["seconds"]
@@ -141,7 +141,7 @@ async def _read(adapter: IbkrAdapter) -> bool:
 
 def events(place: Place, world: World, n: int) -> Result:
     """n executions of one order: from TWS's telling to our committed row, through the engine."""
-    with _gateways() as tws:
+    with tws_of() as tws:
         command = [sys.executable, "-m", "benchmarks.ibkr_engine", str(tws.port), str(n)]
         done = subprocess.run(
             command, cwd=ROOT, env=place.stack.environ, text=True, check=True, timeout=300,
@@ -201,7 +201,7 @@ class Holder:
 
 def memory(place: Place, world: World, n: int) -> Result:
     """What a trading process grows by with n sessions, a gateway each, and with a full ledger."""
-    with _gateways(n) as tws:
+    with tws_of(n) as tws:
         holder = Holder(place, tws.ports, n)
         holder.close()
     told = holder.told
@@ -245,7 +245,7 @@ def reconnect(place: Place, world: World, n: int) -> Result:
 
 
 def _back_after(place: Place, sessions: int, gateways: int) -> float:
-    with _gateways(gateways) as tws:
+    with tws_of(gateways) as tws:
         holder = Holder(place, tws.ports, sessions)
         tws.kill()
         holder.watch()

@@ -18,10 +18,11 @@ import django
 from benchmarks import usage
 from brokers.base import ReadFailed
 from brokers.ibkr.calls import IbkrAdapter
-from brokers.ibkr.ledger import MOST_RECORDS, Ledger
+from brokers.ibkr.ledger import Ledger
 from brokers.ibkr.records import Fill, Record
 from brokers.messages import ConnectionSpec
 from brokers.news import News
+from brokers.room import MOST_RECORDS
 
 ACCOUNT = "DU1234567"
 LOOK_SECONDS = 0.02

@@ -1,82 +1,126 @@
-"""MetaTrader 4 by files: what our adapter adds to an order, and what two hundred folders cost. The
+"""MetaTrader by files: what our adapter adds to an order, and what two hundred folders cost. The
 terminal is the tests' double of the expert advisor, a process of its own."""
 
 import asyncio
+import json
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 
 from benchmarks import usage
 from benchmarks.results import Result, overhead_of, percentile
-from brokers.dwx.adapter import create
+from brokers.dwx import mt5
+from brokers.dwx.adapter import DwxAdapter, create
 from brokers.messages import ConnectionSpec, OrderRequest, OrderType, Side, TimeInForce
+from config.development import ROOT
 from tests.doubles.dwx.terminal import Terminal
 
-ADDED_MS = 30.0  # p99 of an order: files are looked at each 15 ms, and no one rings
+ADDED_MS = 30.0  # p99 of an order: files are looked at, and no one rings
 FOLDER_MB = 0.25
 LEAST_MB = 0.001  # less is the noise of the measurement
-ANSWERS = ("DWX_Orders.txt", "DWX_Messages.txt")
 
 
-def spec_of(name: str) -> ConnectionSpec:
+def spec_of(name: str, is_5: bool = False) -> ConnectionSpec:
     """A connection to the terminal of this folder."""
     settings = {
         "folder": name, "symbols": ["EURUSD"], "server_zone": "UTC+2", "take_seconds": 2,
         "answer_seconds": 5, "stale_seconds": 10, "settle_seconds": 0.05,
     }  # fmt: skip
-    return ConnectionSpec(f"bench-{name}", "4711", "", settings, {"password": Terminal.key})
+    more = {"hedging": True} if is_5 else {}
+    return ConnectionSpec(f"bench-{name}", "4711", "", settings | more, {"password": Terminal.key})
 
 
 def overhead(n: int) -> Result:
-    """n orders, entries and their exits in turn: from our call to the write of the command, and
-    from the expert advisor's last write to our answer."""
+    """n orders at a MetaTrader 4, entries and their exits in turn: from our call to our answer,
+    without the time that the expert advisor took for the commands in between."""
+    return _overhead("mt4", n, is_5=False)
+
+
+def overhead_5(n: int) -> Result:
+    """The same at a MetaTrader 5 by files."""
+    return _overhead("mt5_dwx", n, is_5=True)
+
+
+def _overhead(name: str, n: int, *, is_5: bool) -> Result:
     with tempfile.TemporaryDirectory(prefix="fillcast-bench-") as place:
         root = Path(place) / "root"
-        terminal = Terminal(root, Path(place) / "broker", "alice", MaximumLotSize=1000)
-        terminal.start()
-        try:
+        adapter = mt5.create(str(root)) if is_5 else create(str(root))
+        with _advisor(root, Path(place) / "broker", is_5) as advisor:
             spent = time.process_time()
-            took, added = asyncio.run(_orders(root, terminal.folder, n))
+            times = asyncio.run(_orders(adapter, spec_of("alice", is_5), n))
             cpu = time.process_time() - spent
-        finally:
-            terminal.kill()
+            theirs = advisor.spent()
+    took, added, commands = [], [], 0
+    for began, ended in times:
+        delays = [seconds for at, seconds in theirs if began <= at < ended]
+        took.append(ended - began)
+        added.append(1000 * (ended - began - sum(delays)))
+        commands += len(delays)
     return overhead_of(
-        "mt4",
+        name,
         n,
         took,
         added,
         target=ADDED_MS,
         detail={
             "unit": "ms that the adapter adds to an order (p99), less is better",
+            "commands_an_order": commands / n,
             "whole_p50_ms": 1000 * percentile(took, 50),
             "cpu_ms_an_order": 1000 * cpu / n,
         },
     )
 
 
-async def _orders(root: Path, folder: Path, n: int) -> tuple[list[float], list[float]]:
-    adapter, spec = create(str(root)), spec_of("alice")
+class _Advisor:
+    """The terminal's process (benchmarks/dwx_double.py)."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+        assert self._line() == "ready"
+
+    def spent(self) -> list[tuple[float, float]]:
+        """When it found each command, and how long it took for it."""
+        assert self._process.stdin
+        self._process.stdin.write("spent\n")
+        self._process.stdin.flush()
+        return [(began, seconds) for began, seconds in json.loads(self._line())]
+
+    def _line(self) -> str:
+        assert self._process.stdout
+        return self._process.stdout.readline().strip()
+
+
+@contextmanager
+def _advisor(root: Path, place: Path, is_5: bool) -> Iterator[_Advisor]:
+    folder = Terminal(root, place, "alice", is_5, MaximumLotSize=1000).folder
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.dwx_double", str(folder), str(place)], cwd=ROOT,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        yield _Advisor(process)
+    finally:
+        process.communicate(timeout=20)
+
+
+async def _orders(adapter: DwxAdapter, spec: ConnectionSpec, n: int) -> list[tuple[float, float]]:
+    """When each order was asked for, and when it was answered."""
     await adapter.connect(spec)
-    took, added, position = [], [], ""
+    times, position = [], ""
     for number in range(n):
-        left = [0.0]
-
-        def note(_: OrderRequest, left: list[float] = left) -> None:
-            left[0] = time.time()
-
-        began = time.time()
-        told = await adapter.submit(spec, _order(number, position), note)
-        ended = time.time()
-        # Files' times count in the file system's own ticks, some milliseconds.
-        answered = max((folder / name).stat().st_mtime for name in ANSWERS)
-        took.append(ended - began)
-        added.append(1000 * (left[0] - began + max(0.0, ended - answered)))
+        request, began = _order(number, position), time.perf_counter()
+        told = await adapter.submit(spec, request, lambda _: None)
+        times.append((began, time.perf_counter()))
         position = "" if position else told[-1].broker_position_id
     await adapter.disconnect()
-    return took, added
+    return times
 
 
 def _order(number: int, position: str) -> OrderRequest:

@@ -19,11 +19,11 @@ def watch(n: int) -> Result:
     """A process as our workers are, which holds n terminals and watches them."""
     with tempfile.TemporaryDirectory(prefix="fillcast-bench-") as place:
         where = [str(Path(place) / "root"), str(Path(place) / "brokers"), str(n)]
-        with _python("tests.doubles.dwx.farm", *where) as farm:
+        with python("tests.doubles.dwx.farm", *where) as farm:
             assert farm.stdout
             assert farm.stdin
             assert farm.stdout.readline() == "ready\n"
-            with _python("benchmarks.mt4_holder", *where) as holder:
+            with python("benchmarks.mt4_holder", *where) as holder:
                 assert holder.stdout
                 told: dict[str, Any] = json.loads(holder.stdout.readline())
                 holder.communicate()
@@ -46,7 +46,7 @@ def watch(n: int) -> Result:
     )
 
 
-def _python(module: str, *words: str) -> subprocess.Popen[str]:
+def python(module: str, *words: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", module, *words]
     return subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

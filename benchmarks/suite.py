@@ -18,7 +18,9 @@ from benchmarks import (
     mt4,
     mt4_watch,
     mt5,
+    paper,
     publishing,
+    session_worker,
     sustained,
     sweep,
 )
@@ -43,6 +45,7 @@ BENCHES: dict[str, tuple[Bench, int]] = {  # name → (what, n)
     "ibkr_events": (ibkr.events, 200),
     "ibkr_memory": (ibkr.memory, 50),
     "ibkr_reconnect": (ibkr.reconnect, 50),
+    "paper": (paper.overhead, 1_000),
     "monitor_million": (monitor.million, 1_000_000),
 }
 ALONE: dict[str, tuple[Callable[[int], Result], int]] = {  # those that need no stack
@@ -50,8 +53,10 @@ ALONE: dict[str, tuple[Callable[[int], Result], int]] = {  # those that need no 
     "budget": (budget.budget, 20_000),
     "mt5": (mt5.overhead, 1_000),
     "mt4": (mt4.overhead, 500),
+    "mt5_dwx": (mt4.overhead_5, 500),
     "mt4_memory": (mt4.memory, 200),
     "mt4_watch": (mt4_watch.watch, 200),
+    "session_worker_memory": (session_worker.memory, 50),
     "crypto": (crypto.overhead, 1_000),
 }
 NAMES = [*BENCHES, *ALONE]
