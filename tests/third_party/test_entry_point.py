@@ -2,14 +2,19 @@
 
 import asyncio
 import importlib
+import json
+import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal as D
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from brokers import registry
 from brokers.base import BrokerAdapter, BrokerError, NotSent, OutcomeUnknown, ReadFailed, Rejected
 from brokers.messages import (
     CloseCause,
@@ -56,10 +61,22 @@ def test_its_kind_is_there_as_soon_as_it_is_installed(installed: Path) -> None:
     assert capabilities_of("tiny", spec) == adapter_for("tiny").capabilities(spec)
 
 
-def test_without_it_there_is_no_such_kind() -> None:
-    assert "tiny" not in kinds()
+def test_a_package_that_is_removed_takes_its_kind_along(installed: Path) -> None:
+    """Under a name of its own: whoever reads this may have installed the example."""
+    info = installed / "passing-1.0.dist-info"
+    info.mkdir()
+    (info / "entry_points.txt").write_text(
+        "[fillcast.brokers]\npassing = tiny_broker.adapter:create\n"
+    )
+    importlib.invalidate_caches()
+    registry.forget()
+    assert "passing" in kinds()
+    shutil.rmtree(info)
+    importlib.invalidate_caches()
+    registry.forget()
+    assert "passing" not in kinds()
     with pytest.raises(InvalidInputError):
-        adapter_for("tiny")
+        adapter_for("passing")
 
 
 def test_a_broken_package_is_not_offered_and_breaks_no_page(installed: Path) -> None:
@@ -84,8 +101,11 @@ def test_it_brings_its_own_conformance(
     monkeypatch.setattr("sys.argv", ["conformance", "--adapter", "acme", "--check", "C02"])
     assert conformance.main() == 0
     assert "the example: 0 ok, 0 FAIL, 1 n/a" in capsys.readouterr().out
-    place.write_text("{}")
+    place.write_text('{"as it was called before": {"C02": "it rests"}}')
     assert conformance.main() == 1, "what its package has not reviewed"
+    monkeypatch.setattr("sys.argv", [*sys.argv, "--review"])
+    assert conformance.main() == 0
+    assert set(json.loads(place.read_text())) == {"the example"}, "stages that it has, no others"
 
 
 # ---- one order, through the registry -----------------------------------------------------------
@@ -189,6 +209,15 @@ def test_a_log_in_that_is_refused_with_an_unlisted_word_is_no_final_answer(
     venue.no_entry = ""
     assert isinstance(place(tiny, spec), list)
     assert venue.journal == ["before", "id-1"]
+
+
+def test_what_is_well_asks_nobody_to_do_anything(
+    tiny: BrokerAdapter, spec: ConnectionSpec, venue: "Venue"
+) -> None:
+    assert [(one.result, one.hint) for one in asyncio.run(tiny.test(spec))] == [("ok", "")] * 3
+    venue.ahead = timedelta(minutes=10)
+    (clock,) = (one for one in asyncio.run(tiny.test(spec)) if one.result != "ok")
+    assert (clock.name, "NTP" in clock.hint) == ("clock", True)
 
 
 def test_a_wrong_password_says_what_to_do(

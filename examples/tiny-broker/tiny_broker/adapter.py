@@ -192,14 +192,14 @@ class TinyAdapter:
             detail = f"{error.code.sentence} {error.detail}".strip()
             return [Check(name, CheckResult.FAIL, detail, error.code.hint)]
         apart = abs(state.time - datetime.now(UTC))
+        clock = f"{apart.total_seconds():.0f} s from Tiny's"
         return [
             Check("login", CheckResult.OK, f"{state.account} in {state.currency}"),
             Check("position mode", CheckResult.OK, state.position_mode),
-            Check(
-                "clock", CheckResult.WARN if apart > SKEW else CheckResult.OK,
-                f"{apart.total_seconds():.0f} s from Tiny's", "Set this machine's clock by NTP.",
-            ),
-        ]  # fmt: skip
+            Check("clock", CheckResult.WARN, clock, "Set this machine's clock by NTP.")
+            if apart > SKEW
+            else Check("clock", CheckResult.OK, clock),
+        ]
 
     # ---- what Tiny does not tell by itself -------------------------------------------------
     def stream_quotes(self, spec: ConnectionSpec, symbols: Sequence[str]) -> AsyncIterator[Quote]:

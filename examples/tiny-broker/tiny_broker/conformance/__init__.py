@@ -5,7 +5,7 @@
 """
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal as D
@@ -65,9 +65,12 @@ class TinyStage(Stage):
     async def owner_closes(self, broker_position_id: str) -> None:
         self.venue.owner_closes()
 
+    async def half(self) -> Sequence[str]:
+        return ["'order': None"]
+
     async def begin(self, trouble: Trouble) -> None:
-        if trouble is Trouble.SKEW:
-            self.venue.ahead = timedelta(minutes=10)
+        if trouble in (Trouble.SKEW, Trouble.SLOW):
+            self.venue.ahead = timedelta(minutes=10 if trouble is Trouble.SKEW else -10)
         else:
             self.venue.trouble = FAULTS[trouble]
 
