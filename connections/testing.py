@@ -20,10 +20,11 @@ from brokers.masking import storable, without_secrets
 from brokers.messages import AccountState, Check, CheckResult, ConnectionSpec, Instrument
 from brokers.registry import adapter_for
 from common.codes import Code
-from common.errors import FillcastError, MisconfiguredError
+from common.errors import FillcastError
 from common.sql import rows
 from connections import claims, health, lanes, told
 from connections.account_settings import check_resolved
+from connections.explained import explain
 from connections.models import ConnectionHealth, ExecutionConnection
 from connections.selectors import spec_for
 
@@ -177,35 +178,10 @@ def _short(symbol: str) -> str:
 
 def _explain(error: Exception, connection: ExecutionConnection) -> Check:
     """Turn any error into a line that says what its owner should do."""
-    if isinstance(error, BrokerError):
-        detail = f"{error.code.sentence} {error.detail}".strip()
-        return Check("broker", CheckResult.FAIL, detail, error.code.hint)
-    if isinstance(error, FillcastError):
-        return Check("settings", CheckResult.FAIL, error.detail, error.code.hint)
-    if isinstance(error, MisconfiguredError):
-        return Check("installation", CheckResult.FAIL, str(error), "Tell the operators.")
-    if isinstance(error, ImportError):
-        return Check(
-            "installation", CheckResult.FAIL,
-            f"This process has no library for {connection.type} accounts.",
-            "Tell the operators to start a worker that has it.",
-        )  # fmt: skip
-    if isinstance(error, TimeoutError):
-        return Check(
-            "broker", CheckResult.FAIL, "The broker did not answer in time.",
-            "Check host and port, and that the broker's program runs; then test again.",
-        )  # fmt: skip
-    if isinstance(error, OSError):
-        return Check(
-            "broker", CheckResult.FAIL,
-            f"The broker could not be reached ({error.strerror or type(error).__name__}).",
-            "Check host, port and network; then test again.",
-        )  # fmt: skip
-    _log(connection, error)
-    return Check(
-        "program", CheckResult.FAIL, f"Our own program failed ({type(error).__name__}).",
-        "Tell the operators; the log has the place.",
-    )  # fmt: skip
+    found = explain(error, connection.type)
+    if found.is_ours:
+        _log(connection, error)
+    return found.as_check
 
 
 def _unusable(connection: ExecutionConnection, findings: Findings, error: Exception) -> Findings:

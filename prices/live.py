@@ -6,12 +6,11 @@ from dataclasses import dataclass
 import structlog
 from django.db import Error as DatabaseError
 
-from brokers.base import ReadFailed
 from brokers.registry import adapter_for
 from common.clocks import machine_time, market_now
 from common.codes import Code
-from common.errors import FillcastError, MisconfiguredError
 from connections import sources
+from connections.explained import explain
 from connections.models import DataConnection, ExecutionConnection
 from connections.selectors import spec_for
 from prices.fares import Fares
@@ -73,7 +72,9 @@ class Live:
                 log.warning("prices cannot be followed", source=source.pk, error=repr(error))
                 self._let_go(source.pk)
                 self._wait[source.pk] = machine_time() + AGAIN_SECONDS
-                self._say(source.pk, *_explain(error))
+                assert source.told_by is not None  # as the filter says
+                why = explain(error, source.told_by.type)
+                self._say(source.pk, why.code, why.said)
 
     def close(self) -> None:
         """Follow nothing any more."""
@@ -161,15 +162,3 @@ def feeds_paper(source: DataConnection) -> bool:
         source.user_id is None
         and ExecutionConnection.objects.live().filter(type="paper", data_connection=source).exists()
     )
-
-
-def _explain(error: Exception) -> tuple[Code, str]:
-    if isinstance(error, ReadFailed):
-        return error.code, f"{error.code.sentence} {error.detail}".strip()
-    if isinstance(error, ImportError):
-        return Code.LIBRARY_MISSING, Code.LIBRARY_MISSING.sentence
-    if isinstance(error, FillcastError):
-        return error.code, error.detail
-    if isinstance(error, MisconfiguredError):
-        return Code.INSTALLATION_FAULT, str(error)
-    return Code.UNEXPECTED, Code.UNEXPECTED.sentence
