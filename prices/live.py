@@ -2,9 +2,12 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 
+import psycopg
 import structlog
 from django.db import Error as DatabaseError
+from django.db import connections
 
 from brokers.registry import adapter_for
 from common.clocks import machine_time, market_now
@@ -22,6 +25,8 @@ from prices.wanted import wanted_of
 log = structlog.get_logger(__name__)
 NOTE_EVERY = 5.0
 AGAIN_SECONDS = 5.0  # after it could not be opened
+REST = 1.0  # how long a source rests after an error of the database
+BROKEN = (DatabaseError, psycopg.Error)  # the paper broker's books are psycopg's own
 
 Lanes = Callable[[], Collection[str]]
 
@@ -56,30 +61,45 @@ class Live:
         """Follow what is to be followed now, let go of the rest, and write how each fares.
 
         The trouble of one source is written on it and keeps none of the others. Raises database
-        errors.
+        errors where it cannot be seen what is to be followed.
         """
         if loop_of_process() is None:
             return
         found = {source.pk: source for source in sources.followed_here(self._lanes())}
         for source_id in self._followed.keys() - found.keys():
-            self._let_go(source_id)
+            self._guarded(source_id, partial(self._let_go, source_id))
         for source in found.values():
-            try:
-                self._tend(source)
-            except DatabaseError:
-                raise
-            except Exception as error:  # settings, credentials or an adapter that are no good
-                log.warning("prices cannot be followed", source=source.pk, error=repr(error))
-                self._let_go(source.pk)
-                self._wait[source.pk] = machine_time() + AGAIN_SECONDS
-                assert source.told_by is not None  # as the filter says
-                why = explain(error, source.told_by.type)
-                self._say(source.pk, why.code, why.said)
+            error = self._guarded(source.pk, partial(self._tend, source))
+            if error is not None and not isinstance(error, BROKEN):
+                self._guarded(source.pk, partial(self._give_up, source, error))
 
     def close(self) -> None:
-        """Follow nothing any more."""
-        for source_id in list(self._followed):
-            self._let_go(source_id)
+        """Follow nothing any more: speak to no broker first, then carry what came."""
+        ended, self._followed = self._followed, {}
+        for followed in ended.values():
+            followed.stream.close()
+        for source_id, followed in ended.items():
+            self._guarded(source_id, partial(_carry, followed))
+
+    def _guarded(self, source_id: int, work: Callable[[], None]) -> Exception | None:
+        """Do something for a source; after an error, which it returns, let the source rest."""
+        try:
+            work()
+        except Exception as error:  # settings, credentials or an adapter that are no good, too
+            log.warning("prices cannot be followed", source=source_id, error=repr(error))
+            seconds = AGAIN_SECONDS
+            if isinstance(error, BROKEN):
+                seconds = REST
+                connections.close_all()  # a connection that broke is opened anew
+            self._wait[source_id] = machine_time() + seconds
+            return error
+        return None
+
+    def _give_up(self, source: DataConnection, error: Exception) -> None:
+        self._let_go(source.pk)
+        assert source.told_by is not None  # as the filter says
+        why = explain(error, source.told_by.type)
+        self._say(source.pk, why.code, why.said)
 
     def _tend(self, source: DataConnection) -> None:
         if self._wait.get(source.pk, 0.0) > machine_time():
@@ -122,7 +142,7 @@ class Live:
         """End it. What came already is carried all the same."""
         if (followed := self._followed.pop(source_id, None)) is not None:
             followed.stream.close()
-            followed.feed.step(market_now())
+            _carry(followed)
 
     def _note(self, source_id: int, followed: Followed) -> None:
         """Write how it fares when that has changed, else now and then."""
@@ -138,6 +158,11 @@ class Live:
 
     def _say(self, source_id: int, code: Code, words: str) -> None:
         sources.note(source_id, told=False, code=code, words=words, by=self._name)
+
+
+def _carry(followed: Followed) -> None:
+    """Carry what came until its end."""
+    followed.feed.step(market_now())
 
 
 def _is_there(fares: Fares, now: float) -> bool:

@@ -6,8 +6,6 @@ import threading
 from collections.abc import Callable, Iterable
 from functools import partial
 
-import psycopg
-from django.db import Error as DatabaseError
 from django.db import connections
 
 from brokers.base import BrokerError
@@ -16,7 +14,7 @@ from common.errors import MisconfiguredError
 from connections.lanes import GENERAL
 from connections.models import DataConnection
 from prices.feeding import Feed, open_feed
-from prices.live import Live
+from prices.live import BROKEN, REST, Live
 from prices.signals import prices_started, prices_stopped
 
 log = logging.getLogger(__name__)
@@ -24,7 +22,6 @@ PACE = 0.05  # seconds of machine time between two looks at the sources
 LOOK_FOR_SOURCES = 5.0  # how soon a source that was added or switched off is noticed
 TEND_EVERY = 1.0  # and one that a broker tells, or a pair of it that is needed now
 HEARTBEAT = 1.0  # how often receivers are called when there are no quotes
-REST = 1.0  # how long a source rests after an error
 LIST, LIVE = 0, -1  # what rests beside sources, which have ids
 
 
@@ -90,7 +87,7 @@ class Runner:
             return
         try:
             work()
-        except (DatabaseError, psycopg.Error, MisconfiguredError, BrokerError) as error:
+        except (*BROKEN, MisconfiguredError, BrokerError) as error:
             log.warning("prices: %s: %s", name, error)
             self._resting[key] = machine_time() + REST
             connections.close_all()  # a connection that broke is opened anew

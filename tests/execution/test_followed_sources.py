@@ -1,0 +1,106 @@
+"""Many sources at once: the trouble of one is its own, and looking after them costs the same."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from django.db import connection as database
+
+from connections.models import DataConnection, ExecutionConnection
+from prices import loops
+from prices.live import Live
+from prices.models import LatestQuote
+from signals.models import Feed
+from tests.execution import cast
+from tests.execution.test_price_sources import asked
+from tests.prices.test_following import loop, until
+
+__all__ = ["asked", "loop"]
+pytestmark = pytest.mark.django_db(transaction=True)
+
+BREAKS = "PERFORM pg_terminate_backend(pg_backend_pid()); PERFORM pg_sleep(5)"
+REFUSES = "RAISE 'no room is left'"
+
+
+def telling(number: int) -> list[DataConnection]:
+    """Accounts that go by what their own broker tells."""
+    found = []
+    for _ in range(number):
+        account = cast.account()
+        found.append(DataConnection.objects.create(name="own", kind="broker", told_by=account))
+        ExecutionConnection.objects.filter(pk=account.pk).update(data_connection=found[-1])
+    return found
+
+
+@pytest.fixture
+def two(feed: Feed, asked: list[str]) -> list[DataConnection]:
+    return telling(2)
+
+
+@pytest.fixture
+def live(asked: list[str], loop: asyncio.AbstractEventLoop) -> Iterator[Live]:
+    made = Live(lambda: [""])
+    yield made
+    loops.clear(loop, 10)
+
+
+@pytest.fixture(params=[REFUSES, BREAKS], ids=["refuses", "breaks"])
+def bad(two: list[DataConnection], request: pytest.FixtureRequest) -> Iterator[DataConnection]:
+    """The prices of the first cannot be stored: they are refused, or the connection breaks."""
+    with database.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION be_bad() RETURNS trigger LANGUAGE plpgsql AS"
+            f" $$ BEGIN {request.param}; RETURN NEW; END $$;"
+            " CREATE TRIGGER be_bad BEFORE INSERT ON prices_latestquote FOR EACH ROW"
+            f" WHEN (NEW.data_connection_id = {two[0].pk}) EXECUTE FUNCTION be_bad()"
+        )
+    yield two[0]
+    database.close()  # it may have broken
+    with database.cursor() as cursor:
+        cursor.execute("DROP TRIGGER be_bad ON prices_latestquote; DROP FUNCTION be_bad")
+
+
+def have_come(live: Live) -> bool:
+    """Whether each has prices that nobody has carried yet."""
+    return all(one.stream.fares().told_at for one in live._followed.values())
+
+
+def test_a_source_that_cannot_be_carried_keeps_none_behind_it(
+    bad: DataConnection, two: list[DataConnection], live: Live
+) -> None:
+    live.tend()
+    until(lambda: have_come(live))
+    DataConnection.objects.filter(pk=bad.pk).update(settings={"symbols": ["EUR/USD"]})
+    good = two[1]
+    ExecutionConnection.objects.filter(tells=good).update(is_active=False)
+    live.tend()  # both are let go; the first cannot store what came
+    assert list(live._followed) == []
+    assert LatestQuote.objects.filter(data_connection=good).exists()
+    live._wait.clear()  # a second later
+    live.tend()
+    assert list(live._followed) == [bad.pk]
+
+
+def test_a_source_that_goes_and_cannot_be_carried_keeps_none_behind_it(
+    bad: DataConnection, two: list[DataConnection], live: Live
+) -> None:
+    live.tend()
+    until(lambda: have_come(live))
+    DataConnection.objects.filter(pk=bad.pk).update(is_active=False)
+    DataConnection.objects.filter(pk=two[1].pk).update(settings={"symbols": ["EUR/USD"]})
+    before = live._followed[two[1].pk]
+    live.tend()
+    assert list(live._followed) == [two[1].pk]
+    assert live._followed[two[1].pk] is not before  # it was looked after: its settings are new
+
+
+def test_all_streams_end_whatever_one_of_them_raises(
+    bad: DataConnection, two: list[DataConnection], live: Live
+) -> None:
+    live.tend()
+    until(lambda: have_come(live))
+    streams = [one.stream for one in live._followed.values()]
+    live.close()
+    until(lambda: all(one.is_over for one in streams))
+    assert live.feeds == []
+    assert LatestQuote.objects.filter(data_connection=two[1]).exists()
