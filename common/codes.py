@@ -465,6 +465,11 @@ class Code(StrEnum):
         "Close what is open first, or connect the other account beside this one.",
     )
     FIELD_INVALID = ("FIELD_INVALID", "A field's value is not one of those allowed.")
+    PAPER_NEEDS_SHARED = (
+        "PAPER_NEEDS_SHARED",
+        "A paper account trades only on recorded prices and on those that operators offer to all.",
+        "Choose one of those, or ask the operators to offer what an account of theirs is told.",
+    )
     SYMBOL_UNKNOWN = (
         "SYMBOL_UNKNOWN",
         "The symbol is not one that this installation knows.",

@@ -47,9 +47,9 @@ def create_connection(
     """Return a new connection with its health and mailbox; it trades once its test has passed.
 
     Exactly one of user and admin owns it; only operators create for others, and admin-owned ones.
-    Raises InvalidInputError FIELD_INVALID, FIELD_REQUIRED, HOST_NOT_ALLOWED; NotAllowedError;
-    ConflictError STATE_CONFLICT if its owner has connected the account already. Whether it is
-    somebody else's is seen when it is tested (`connections.claims`).
+    Raises InvalidInputError FIELD_INVALID, FIELD_REQUIRED, HOST_NOT_ALLOWED, PAPER_NEEDS_SHARED;
+    NotAllowedError; ConflictError STATE_CONFLICT if its owner has connected the account already.
+    Whether it is somebody else's is seen when it is tested (`connections.claims`).
     """
     owner = _owner(user, admin)
     if admin is not None or by is None or by.pk != owner.pk:
@@ -57,7 +57,7 @@ def create_connection(
     _check_words(name=name, account=account)
     exchange_name = read_exchange(type, exchange_name)
     kept = read_settings(type, settings or {}, owner.username)
-    check_usable(owner.pk, preset, data_connection)
+    check_usable(owner.pk, type, preset, data_connection)
     if admin is not None:
         candidates_exclusive(None)
     connection = ExecutionConnection(
@@ -128,7 +128,10 @@ def update_connection(
     for field, value in changes.items():
         setattr(connection, field, value)
     _check_words(name=connection.name, account=connection.account)
-    check_usable(connection.owner_id, changes.get("preset"), changes.get("data_connection"))
+    check_usable(
+        connection.owner_id, connection.type,
+        changes.get("preset"), changes.get("data_connection"),
+    )  # fmt: skip
     if "settings" in changes and connection.settings != before:
         connection.settings = read_settings(
             connection.type, connection.settings, connection.owner_name

@@ -2,6 +2,7 @@
 
 from common.codes import Code
 from common.errors import InvalidInputError, NotAllowedError
+from connections.fitting import fits
 from connections.models import DataConnection, ExecutionConnection, TradingPreset
 from users.models import User
 
@@ -20,9 +21,15 @@ def check_operator(by: User | None) -> None:
 
 
 def check_usable(
-    owner_id: int, preset: TradingPreset | None, data_connection: DataConnection | None
+    owner_id: int,
+    kind: str,
+    preset: TradingPreset | None,
+    data_connection: DataConnection | None,
 ) -> None:
-    """Raise InvalidInputError if a preset or price source is somebody else's."""
+    """Raise InvalidInputError if a preset or price source is somebody else's (FIELD_INVALID), or
+    accounts of this kind cannot trade on the source (PAPER_NEEDS_SHARED)."""
     for field, thing in (("preset", preset), ("data_connection", data_connection)):
         if thing is not None and thing.user_id not in (None, owner_id):
             raise InvalidInputError(Code.FIELD_INVALID, "There is no such one.", field=field)
+    if data_connection is not None and not fits(data_connection, kind):
+        raise InvalidInputError(Code.PAPER_NEEDS_SHARED, field="data_connection")

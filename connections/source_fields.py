@@ -6,6 +6,8 @@ from typing import Any
 from django import forms
 from django.forms.models import ModelChoiceIterator
 
+from common.codes import Code
+from connections.fitting import fitting, is_told_prices
 from connections.models import ExecutionConnection
 from connections.sources import tells_prices
 
@@ -32,14 +34,17 @@ class SourceField(forms.ModelChoiceField):  # type: ignore[type-arg]  # it takes
     offers_own = False
 
     def offer(self, kind: str, of: ExecutionConnection | None = None) -> None:
-        """Offer the account's own broker if accounts of this kind tell prices. of: the account;
-        None: it is yet to be made."""
+        """Offer what accounts of this kind can trade on, first their own broker if it tells prices.
+        of: the account; None: it is yet to be made."""
         queryset = self.queryset
         assert queryset is not None
+        queryset = fitting(queryset, kind, kept=of.data_connection_id if of else None)
         self.offers_own = tells_prices(kind, of.exchange_name if of else "")
         if self.offers_own and of is not None:
             queryset = queryset.exclude(told_by=of)
         self.queryset = queryset
+        if is_told_prices(kind):
+            self.help_text = f"{self.help_text} {Code.PAPER_NEEDS_SHARED.sentence}".strip()
 
     def to_python(self, value: Any) -> Any:
         if value == OWN and self.offers_own:

@@ -4,15 +4,14 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from django.db import transaction
-from django.db.models import BooleanField, QuerySet
+from django.db.models import BooleanField, Q, QuerySet
 from django.db.models.expressions import RawSQL
 
-from brokers.messages import Capabilities, ConnectionSpec
-from brokers.registry import capabilities_of
 from common.codes import Code
-from common.errors import ConflictError, InvalidInputError, MisconfiguredError
+from common.errors import ConflictError, InvalidInputError
 from common.sql import array, rows, run
 from connections import lanes
+from connections.fitting import abilities_of, is_told_prices
 from connections.models import DataConnection, ExecutionConnection
 from connections.open import is_watched
 from connections.rights import check_operator, check_owner
@@ -23,11 +22,8 @@ NO_PRICES = "Its broker tells no prices: choose another price source."
 
 def tells_prices(kind: str, exchange_name: str = "") -> bool:
     """Whether accounts of a kind can be a source of prices."""
-    try:
-        can = _abilities(kind, exchange_name)
-    except (InvalidInputError, ImportError, AttributeError, MisconfiguredError):
-        return False  # its package is gone from this process, or broken: nobody could ask it
-    return can.own_prices and (can.price_stream or can.quotes)
+    can = abilities_of(kind, exchange_name)
+    return can is not None and can.own_prices and (can.price_stream or can.quotes)
 
 
 @transaction.atomic
@@ -63,7 +59,7 @@ def offer_to_all(source: DataConnection, *, by: User | None, offered: bool = Tru
     """Let everybody use the prices of an administrator's own account, or its owner alone again.
 
     Raises NotAllowedError to who is no operator; InvalidInputError FIELD_INVALID for a tenant's;
-    ConflictError STATE_CONFLICT where accounts of others go by it still.
+    ConflictError STATE_CONFLICT where accounts of others, or paper accounts, go by it still.
     """
     check_operator(by)
     teller = source.told_by
@@ -71,25 +67,37 @@ def offer_to_all(source: DataConnection, *, by: User | None, offered: bool = Tru
         raise InvalidInputError(
             Code.FIELD_INVALID, "Only an administrator's own account may tell prices to all."
         )
-    others = ExecutionConnection.objects.live().filter(data_connection=source)
-    if not offered and (n := others.exclude(admin=teller.admin_id).count()):
+    if not offered:
+        _refuse_if_needed(source, teller.owner_id)
+    source.user_id = None if offered else teller.owner_id
+    source.save(update_fields=["user"])
+
+
+def _refuse_if_needed(source: DataConnection, owner_id: int) -> None:
+    """Raise ConflictError where accounts go by a source that would be no source for them if it were
+    its owner's alone: the paper broker has no prices of such a one."""
+    users = ExecutionConnection.objects.live().filter(data_connection=source)
+    mine = users.filter(Q(user=owner_id) | Q(admin=owner_id))
+    if n := users.count() - mine.count():
         raise ConflictError(
             Code.STATE_CONFLICT,
             f"{n} of other owners' accounts go by these prices. Give them another source first.",
         )
-    source.user_id = None if offered else teller.owner_id
-    source.save(update_fields=["user"])
+    if names := [one.name for one in mine.order_by("name") if is_told_prices(one.type)]:
+        raise ConflictError(
+            Code.STATE_CONFLICT,
+            f"Paper trades only on prices for all. Give another source first to: {_some(names)}.",
+        )
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{', '.join(names[:3])}{more}"
 
 
 def name_of(connection: ExecutionConnection) -> str:
     """What the source that an account is is called at first."""
     return f"{connection.name[:80]}: its own broker"
-
-
-def _abilities(kind: str, exchange_name: str) -> Capabilities:
-    return capabilities_of(
-        kind, ConnectionSpec(connection_id="", account="", exchange_name=exchange_name)
-    )
 
 
 # ---- who may follow one now ---------------------------------------------------------------------

@@ -71,6 +71,21 @@ def test_what_cannot_be_is_refused_and_nothing_is_made(
     assert not ExecutionConnection.objects.filter(account="77").exists()
 
 
+def test_paper_is_refused_what_never_prices_it(world: World, as_web: AsWeb) -> None:
+    own = tell_prices(make.connection(world.alice, type="mt4"))
+    paper = make.connection(world.alice)
+    address = f"/api/v1/connections/{paper.pk}/"
+    body = {"name": "n", "type": "paper", "account": "77", "data_connection": own.pk}
+    with as_web():
+        made = post(world, body)
+        changed = world.client("alice").patch(address, {"data_connection": own.pk}, format="json")
+    for said in (made, changed):
+        assert (said.status_code, said.json()["code"]) == (400, "PAPER_NEEDS_SHARED")
+        assert "data_connection" in said.content.decode()
+        assert Code.PAPER_NEEDS_SHARED.hint in said.content.decode()
+    assert not ExecutionConnection.objects.filter(account="77").exists()
+
+
 def test_a_source_tells_how_it_fares(world: World, as_web: AsWeb) -> None:
     source = tell_prices(make.connection(world.alice, type="crypto", exchange_name="binance"))
     now = datetime.now(UTC)

@@ -1,11 +1,15 @@
 """The source of prices that an account is."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from django.db import IntegrityError, transaction
 
+from common.codes import Code
 from common.errors import ConflictError, InvalidInputError, NotAllowedError
 from connections.models import DataConnection
-from connections.services import update_connection
+from connections.services import create_connection, update_connection
 from connections.sources import offer_to_all, tell_prices, tells_prices
 from tests.connections import make
 
@@ -77,6 +81,46 @@ def test_a_source_that_others_go_by_is_not_taken_back() -> None:
     update_connection(other.pk, by=other.user, data_connection=None)
     offer_to_all(source, by=admin, offered=False)
     assert source.user_id == admin.pk
+
+
+@pytest.mark.parametrize("owner", ["admin", "user"])
+def test_nor_is_one_that_its_owners_own_paper_account_goes_by(owner: str) -> None:
+    admin = make.user(is_staff=True)
+    source = tell_prices(make.connection(type="mt4", admin=admin))
+    offer_to_all(source, by=admin)
+    who = {"admin": admin} if owner == "admin" else {"owner": admin}
+    twin = make.connection(**who, name="Twin", data_connection=source)
+    make.connection(**who, type="mt4", data_connection=source)  # may go by it in any case
+    with pytest.raises(ConflictError, match=r"Paper trades only on prices for all\..* to: Twin\."):
+        offer_to_all(source, by=admin, offered=False)
+    assert DataConnection.objects.get(pk=source.pk).user_id is None
+    update_connection(twin.pk, by=admin, data_connection=None)
+    offer_to_all(source, by=admin, offered=False)
+    assert source.user_id == admin.pk
+
+
+def test_paper_does_not_go_by_what_one_owners_account_is_told() -> None:
+    """The paper broker is never told such prices: each order would wait for ever."""
+    me, admin = make.user(), make.user(is_staff=True)
+    own = tell_prices(make.connection(me, type="mt4"))
+    paper, real = make.connection(me), make.connection(me, type="mt5")
+    new: dict[str, Any] = {"name": "new", "type": "paper", "account": "P-9", "data_connection": own}
+    acts: list[Callable[[], object]] = [
+        lambda: update_connection(paper.pk, by=me, data_connection=own),
+        lambda: create_connection(by=me, user=me, **new),
+    ]
+    for act in acts:
+        with pytest.raises(InvalidInputError) as refused:
+            act()
+        assert (refused.value.code, refused.value.field) == (
+            Code.PAPER_NEEDS_SHARED, "data_connection",
+        )  # fmt: skip
+    assert update_connection(real.pk, by=me, data_connection=own).data_connection == own
+    shared = tell_prices(make.connection(type="mt4", admin=admin))
+    offer_to_all(shared, by=admin)
+    recorded = DataConnection.objects.create(name="mine", user=me)
+    for source in (shared, recorded):
+        assert update_connection(paper.pk, by=me, data_connection=source).data_connection == source
 
 
 def test_what_is_not_changed_is_not_judged_anew() -> None:

@@ -12,7 +12,7 @@ from django.urls import reverse
 from common.codes import Code
 from connections.models import DataConnection, ExecutionConnection, SourceHealth
 from connections.own_prices import use_own_prices
-from connections.sources import tell_prices
+from connections.sources import offer_to_all, tell_prices
 from tests.connections import make
 from tests.console import seed
 from users.models import User
@@ -95,6 +95,31 @@ def test_the_list_says_who_tells_and_what_is_wrong(operator: User, page: Page) -
     one = page(reverse("admin:connections_dataconnection_change", args=[source.pk]))
     for words in ("EUR/USD", "sessions-1", "Tells nothing"):
         assert words in one
+
+
+def test_paper_is_offered_only_what_prices_it(operator: User, page: Page, client: Client) -> None:
+    own = tell_prices(make.connection(type="mt4", admin=operator, name="Private"))
+    house = make.connection(type="mt4", admin=operator, name="House")
+    shared = tell_prices(house)
+    offer_to_all(shared, by=operator)
+    twin = make.connection(admin=operator, name="Twin")
+    add = reverse("admin:connections_executionconnection_add")
+    for address in (f"{add}?type=paper", its(twin, "edit")):
+        said = page(address)
+        assert own.name not in said
+        assert shared.name in said
+    assert own.name in page(f"{add}?type=mt4")
+    typed = {"name": "Twin", "is_active": "on", "settings.native_stops": "on"}
+    client.post(its(twin, "edit"), {**typed, "data_connection": own.pk})
+    twin.refresh_from_db()
+    assert twin.data_connection not in (own, None)
+    client.post(its(twin, "edit"), {**typed, "data_connection": shared.pk})
+    twin.refresh_from_db()
+    assert twin.data_connection == shared
+    told = client.post(its(house, "offer_prices"), {"to": "itself"}, follow=True)
+    assert "Give another source first to: Twin." in told.content.decode()
+    shared.refresh_from_db()
+    assert shared.user is None
 
 
 def test_the_page_does_not_take_the_next_signal_without_prices(operator: User, page: Page) -> None:

@@ -133,19 +133,53 @@ def test_another_account_of_mine_may_go_by_it_and_nobody_elses(
     world: World, alice: Client, signed_in: SignedIn
 ) -> None:
     source = tell_prices(world.mt4, by=world.alice)
-    edit = f"/accounts/{world.twin.pk}/edit/"
+    real = make.connection(
+        world.alice, type="crypto", exchange_name="binance", settings={"symbols": "BTC/USDT"}
+    )
+    edit = f"/accounts/{real.pk}/edit/"
     assert source.name in page(alice, edit)
-    typed = {"name": "Twin", "preset": world.preset.pk, "data_connection": source.pk,
-             "settings.native_stops": "on"}  # fmt: skip
+    typed = {"name": "Second", "preset": world.preset.pk, "data_connection": source.pk,
+             "settings.symbols": "BTC/USDT"}  # fmt: skip
     alice.post(edit, typed)
-    assert refresh(world.twin).data_connection == source
-    said = account_page(alice, world.twin)
+    assert refresh(real).data_connection == source
+    said = account_page(alice, real)
     assert f'<a href="/accounts/{world.mt4.pk}/">Old MT4</a>’s broker' in said
     bob = signed_in(world.bob)
     theirs = f"/accounts/{world.bobs.pk}/edit/"
     assert source.name not in page(bob, theirs)
     assert bob.post(theirs, {**typed, "name": "Bob's"}).status_code == 422
     assert bob.post(f"/accounts/{world.mt4.pk}/own-prices/").status_code == 404
+
+
+def test_paper_is_offered_only_what_prices_it(world: World, alice: Client) -> None:
+    own = tell_prices(world.mt4, by=world.alice)
+    shared = tell_prices(make.connection(type="mt4", admin=world.olga, name="The house"))
+    offer_to_all(shared, by=world.olga)
+    edit = f"/accounts/{world.twin.pk}/edit/"
+    for address in (edit, f"{ADD}paper"):
+        said = page(alice, address)
+        assert own.name not in said
+        assert shared.name in said
+        assert Code.PAPER_NEEDS_SHARED.sentence in said
+    typed = {"name": "Twin", "preset": world.preset.pk, "settings.native_stops": "on"}
+    assert alice.post(edit, {**typed, "data_connection": own.pk}).status_code == 422
+    added = {**typed, "account": "P-9", "data_connection": own.pk}
+    assert alice.post(f"{ADD}paper", added).status_code == 422
+    assert not ExecutionConnection.objects.filter(account="P-9").exists()
+    assert refresh(world.twin).data_connection == world.prices
+    alice.post(edit, {**typed, "data_connection": shared.pk})
+    assert refresh(world.twin).data_connection == shared
+
+
+def test_what_paper_went_by_already_stays_said_and_chosen(world: World, alice: Client) -> None:
+    own = tell_prices(world.mt4, by=world.alice)
+    ExecutionConnection.objects.filter(pk=world.twin.pk).update(data_connection=own)
+    edit = f"/accounts/{world.twin.pk}/edit/"
+    assert f'<option value="{own.pk}" selected>' in page(alice, edit)
+    typed = {"name": "Renamed", "preset": world.preset.pk, "data_connection": own.pk,
+             "settings.native_stops": "on"}  # fmt: skip
+    alice.post(edit, typed)
+    assert refresh(world.twin).name == "Renamed"
 
 
 def told(world: World, **fields: Any) -> SourceHealth:

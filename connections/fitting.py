@@ -1,0 +1,45 @@
+"""Which price sources an account of a kind can trade on.
+
+The paper broker trades on the prices that we tell it, and everybody's accounts there on the same: a
+tenant's own terminal must not move them (docs/adr/0019). On a tenant's own live source its orders
+would find no price for ever.
+"""
+
+from django.db.models import Q, QuerySet
+
+from brokers.messages import Capabilities, ConnectionSpec
+from brokers.registry import capabilities_of
+from common.errors import InvalidInputError, MisconfiguredError
+from connections.models import DataConnection
+
+
+def abilities_of(kind: str, exchange_name: str = "") -> Capabilities | None:
+    """Return what accounts of a kind can do; None where its package is gone from this process, or
+    broken: nobody could ask it."""
+    spec = ConnectionSpec(connection_id="", account="", exchange_name=exchange_name)
+    try:
+        return capabilities_of(kind, spec)
+    except (InvalidInputError, ImportError, AttributeError, MisconfiguredError):
+        return None
+
+
+def is_told_prices(kind: str) -> bool:
+    """Whether accounts of a kind trade on prices that we tell their broker ourselves."""
+    can = abilities_of(kind)
+    return can is not None and not can.own_prices
+
+
+def fits(source: DataConnection, kind: str) -> bool:
+    """Whether accounts of a kind can trade on a source's prices."""
+    is_private = source.kind == DataConnection.Kind.BROKER and source.user_id is not None
+    return not (is_private and is_told_prices(kind))
+
+
+def fitting(
+    rows: QuerySet[DataConnection], kind: str, *, kept: int | None = None
+) -> QuerySet[DataConnection]:
+    """Leave out what accounts of a kind cannot trade on. kept: one that is chosen already stays a
+    choice."""
+    if not is_told_prices(kind):
+        return rows
+    return rows.filter(~Q(kind=DataConnection.Kind.BROKER) | Q(user=None) | Q(pk=kept))
