@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from django.db.models import BooleanField, DateTimeField, QuerySet
 from django.db.models.expressions import RawSQL
@@ -23,6 +23,13 @@ _LAST_PRICE = """
 _RUN_PRICES = "The operators' process `manage.py prices` must run."
 _ANOTHER = "choose another price source for the accounts that use it."
 _MANY = 5
+
+
+class Followed(Protocol):
+    """What is asked of a row of `SourceHealth`, however it was read."""
+
+    pairs: list[str]
+    error_code: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +77,16 @@ def tells(source: DataConnection, now: datetime) -> bool:
     state: SourceHealth | None = getattr(source, "health", None)
     if not source.is_active:
         return False
-    if source.kind != DataConnection.Kind.BROKER or state is None or _needs_nothing(state):
+    if source.kind != DataConnection.Kind.BROKER or state is None or only_waits(state):
         return True
     begins = state.told_at is None and not state.error_code
     return begins or _tells_some(state, now)
+
+
+def only_waits(state: Followed) -> bool:
+    """Return whether a source that is followed, by its row of health, is idle since nothing of what
+    its broker lists is needed yet: that is no fault."""
+    return not state.pairs and state.error_code in ("", Code.QUOTE_MISSING)
 
 
 def faring(source: DataConnection, now: datetime, *, reader: User | None = None) -> Faring:
@@ -88,7 +101,7 @@ def faring(source: DataConnection, now: datetime, *, reader: User | None = None)
     if source.kind != DataConnection.Kind.BROKER:
         return _recorded(source, told_at, now)
     state: SourceHealth | None = getattr(source, "health", None)
-    if state is not None and _needs_nothing(state):
+    if state is not None and only_waits(state):
         said = "No pair is needed yet: it follows what your feeds signal, and what is open."
         return Faring("pending", "Waits", said, "", told_at)
     if state is not None and state.error_code:
@@ -144,11 +157,6 @@ def _heard(state: SourceHealth, told_at: datetime | None) -> Faring:
         to_do = "Look whether the broker lists and quotes that, and whether its market is open."
         return Faring("attention", IN_PART, said, to_do, told_at)
     return Faring("ok", "Tells", f"Follows {_some(state.pairs)}.", "", told_at)
-
-
-def _needs_nothing(state: SourceHealth) -> bool:
-    """Whether it is idle since nothing of what its broker lists is needed: that is no fault."""
-    return not state.pairs and state.error_code in ("", Code.QUOTE_MISSING)
 
 
 def _tells_some(state: SourceHealth, now: datetime) -> bool:

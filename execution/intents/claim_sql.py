@@ -86,7 +86,8 @@ FROM prices_latestquote WHERE data_connection_id = ANY(%s::bigint[]) AND symbol 
 
 SOURCES = """
 SELECT d.id, d.name, d.is_active AND d.kind = 'broker' AS is_live, coalesce(h.error, '') AS error,
-  d.user_id IS NOT NULL AS is_own, coalesce(h.error_code, '') AS error_code
+  d.user_id IS NOT NULL AS is_own, coalesce(h.error_code, '') AS error_code,
+  coalesce(h.pairs, '{}') AS pairs
 FROM connections_dataconnection d
 LEFT JOIN connections_sourcehealth h ON h.source_id = d.id WHERE d.id = ANY(%s)
 """

@@ -16,6 +16,7 @@ from brokers.messages import Capabilities, ExitSafety, OrderType, PositionMode, 
 from common.codes import Code
 from common.money import plain
 from common.shown import sentence
+from connections.faring import only_waits
 from execution.exits.safety import Needs, most, needs
 from execution.intents import risk, sizing
 from execution.intents.sizing import Denial
@@ -156,7 +157,7 @@ def _in_words(source: Any) -> str:
 def _soon(row: Any, signal: Any, market: Market) -> Later | None:
     """A little patience where a broker has just been asked for a pair's first price."""
     source = market.sources.get(row.data_connection_id)
-    if source is None or not source.is_live or source.error:
+    if source is None or not source.is_live or (source.error and not only_waits(source)):
         return None
     age = (market.now - signal.published_at).total_seconds()
     return Later() if age < FIRST_PRICE_SECONDS else None

@@ -269,6 +269,27 @@ def test_a_source_that_is_in_trouble_is_not_waited_for(
     assert entry.detail == f"EUR/USD {source.name}: The terminal is off."
 
 
+def test_a_source_that_only_waits_for_something_to_follow_is_not_in_trouble(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    """Its account lists many pairs, and none has been needed: the first signal is of the first."""
+    source = tell_prices(make.connection(type="mt4"))
+    ExecutionConnection.objects.filter(pk=alice.pk).update(data_connection=source)
+    note(source.pk, told=False, code=Code.QUOTE_MISSING, words="Nothing is needed.")
+    cast.signal(feed)
+    assert cast.claim_all() == []
+    entry = Order.objects.get()
+    assert (entry.status, entry.reason) == ("PENDING", "")
+
+    pairs = ["GBP/USD"]  # it follows something, and that tells nothing
+    note(source.pk, told=False, code=Code.QUOTE_MISSING, words="Nothing was told.", pairs=pairs)
+    run("UPDATE execution_order SET due_at = clock_timestamp()")
+    assert cast.claim_all() == []
+    entry = Order.objects.get()
+    assert (entry.status, entry.reason) == ("DENIED", "QUOTE_MISSING")
+    assert entry.detail == f"EUR/USD {source.name}: Nothing was told."
+
+
 def test_words_of_a_broker_of_somebody_elses_account_are_not_passed_on(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
