@@ -156,8 +156,9 @@ async def _takes_off(
     """Whether somebody else's trade took something off a position. Where the trade leaves it open
     its order is asked for, once."""
     is_spot = client.settings.market == "spot"
-    if is_spot or parse.closes(trade, spot=False):
-        return parse.closes(trade, spot=is_spot)
+    closes = parse.closes(trade, spot=is_spot)
+    if closes or is_spot or parse.tells_closed_size(trade):
+        return closes
     symbol, number = key
     known = memory.at(spec.connection_id, symbol, number)
     if known is not None and known.reduces is not None:

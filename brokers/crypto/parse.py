@@ -240,6 +240,12 @@ def closes(trade: Mapping[str, Any], *, spot: bool) -> bool:
     return any(number_or(value) != 0 for value in told)
 
 
+def tells_closed_size(trade: Mapping[str, Any]) -> bool:
+    """Whether an execution says how much it closed, so that its order need not be asked (Bybit; of
+    a unified account ccxt's `fetch_order` reads none there)."""
+    return "closedSize" in (trade.get("info") or {})
+
+
 def reduces(order: Mapping[str, Any]) -> bool:
     """Whether an order could only take something off a position. Binance: closePosition, too."""
     info = order.get("info") or {}

@@ -99,6 +99,16 @@ def test_what_the_owner_closed_by_hand_is_told_as_external(one_way: House, price
     assert all(report.broker_position_id == one_way.symbol for report in told)
 
 
+def test_what_the_owner_opened_by_hand_is_no_close_and_hides_nothing(one_way: House) -> None:
+    since = datetime.now(UTC) - timedelta(minutes=5)
+    one_way.submit(one_way.order())
+    size = one_way.venue.markets[one_way.their_symbol].size
+    one_way.venue.place(one_way.their_symbol, "BUY", "MARKET", D("0.5") / size)
+    told = one_way.run(one_way.adapter.fills_since(one_way.spec, since))
+    assert [one.close_cause for one in told] == [None, None]
+    assert [one.fills[0].quantity for one in told][1] == D("0.5")
+
+
 @pytest.mark.parametrize("kind", ["BustTrade", "AdlTrade"])
 def test_what_bybit_closed_itself_is_told_as_external(kind: str) -> None:
     made = house_of("bybit", swap=True)
