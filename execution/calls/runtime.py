@@ -29,7 +29,7 @@ from execution.calls.lanes import Lanes, OnLane, Wanted, nobody
 from execution.calls.sessions import Sessions
 from execution.calls.wire import ENDS, Switch, Wire
 from execution.halts import read_halts
-from execution.intents.decide import Later
+from execution.intents.decisions import Later
 from prices import loops
 
 log = structlog.get_logger(__name__)

@@ -29,7 +29,8 @@ from execution.exits.safety import while_halted
 from execution.halts import Halts, not_compared, read_halts, uncompared
 from execution.ids import at_attempt, base_of, new_client_order_id
 from execution.intents import claim_sql as sql
-from execution.intents.decide import (
+from execution.intents.decide import decide_entry, decide_exit, lacks_price, pairs_priced, too_late
+from execution.intents.decisions import (
     ORDER_TYPES,
     SIDES,
     TIMES_IN_FORCE,
@@ -38,11 +39,6 @@ from execution.intents.decide import (
     Intent,
     Later,
     Market,
-    decide_entry,
-    decide_exit,
-    lacks_price,
-    pairs_priced,
-    too_late,
 )
 from execution.intents.risk import Book
 from execution.intents.sizing import Denial

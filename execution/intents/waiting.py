@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from common.sql import columns, run
 from execution.exits.safety import Needs
 from execution.intents import claim_sql as sql
-from execution.intents.decide import Later
+from execution.intents.decisions import Later
 
 
 def postpone(later: Sequence[tuple[int, Later]]) -> None:

@@ -14,7 +14,7 @@ from connections.models import ExecutionConnection, HostCircuit
 from execution.calls.health import Health
 from execution.calls.runtime import Runtime
 from execution.intents.claim import claim
-from execution.intents.decide import Later
+from execution.intents.decisions import Later
 from execution.models import Order
 from execution.services import cancel_order, close_position, execute
 from signals.models import Feed

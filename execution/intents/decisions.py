@@ -1,0 +1,77 @@
+"""What an order is judged against, and what may become of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from brokers.messages import OrderType, Side, TimeInForce
+from common.codes import Code
+from execution.exits.safety import Needs
+from execution.intents.sizing import Denial
+from execution.models import Status
+
+# What a row's texts stand for: a look-up costs a tenth of the enum's own conversion.
+SIDES = {side.value: side for side in Side}
+ORDER_TYPES = {kind.value: kind for kind in OrderType}
+TIMES_IN_FORCE = {time.value: time for time in TimeInForce}
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """What a bundle is judged against, loaded once for all of it."""
+
+    signals: Mapping[int, Any]
+    instruments: Mapping[tuple[str, str], Any]  # by (book, pair) and by (book, symbol)
+    quotes: Mapping[int, Mapping[str, Any]]  # by data connection, then by pair
+    exits: Mapping[int, Any]  # what each exit's position has left for it, by order
+    now: datetime  # market clock
+    # Price sources by id; loaded only where an entry of the bundle lacks a price.
+    sources: Mapping[int, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """The exact request, as it will go out. Prices: quote currency; margin, risk: account's."""
+
+    symbol: str
+    quantity: Decimal
+    expected_price: Decimal
+    pip: Decimal
+    rate: Decimal
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    stop_loss: Decimal | None = None
+    take_profit: Decimal | None = None
+    margin: Decimal | None = None
+    risk: Decimal | None = None
+    max_slippage: Decimal | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """It must not be sent any more, and nobody refused it: time or events have overtaken it."""
+
+    denial: Denial
+    status: Status = Status.EXPIRED
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Not now: somebody else's answer comes first. code and detail: why, where its owner should
+    read it; needs: what an exit waits for."""
+
+    code: Code | None = None
+    needs: Needs | None = None
+    detail: str = ""
+
+
+Decision = Intent | Denial | Ended | Later
+
+
+def touch_of(quote: Any, side: Side) -> Decimal:
+    """The price that a market order of this side meets: ask for a buy, bid for a sell."""
+    price: Decimal = quote.ask if side is Side.BUY else quote.bid
+    return price

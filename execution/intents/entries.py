@@ -1,0 +1,198 @@
+"""How an entry that can be priced goes out: its prices on the broker's ticks, its size, the risk
+gate, and which levels go with it. Pure.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cache
+from typing import Any
+
+from brokers import ticks
+from brokers.messages import Capabilities, ExitSafety, OrderType, PositionMode, Side
+from common.codes import Code
+from common.money import plain
+from execution.intents import risk, sizing
+from execution.intents.decisions import SIDES, Decision, Intent, touch_of
+from execution.intents.sizing import Denial
+
+
+@dataclass(frozen=True, slots=True)
+class _Prices:
+    """An entry's prices, those of its own on the instrument's ticks. touch: what the market asks
+    now; entry: what it is expected to fill at."""
+
+    side: Side
+    touch: Decimal
+    entry: Decimal
+    limit: Decimal | None
+    stop: Decimal | None
+    sl: Decimal | None
+
+
+def sized(
+    row: Any,
+    signal: Any,
+    instrument: Any,
+    quote: Any,
+    rate: Decimal,
+    book: risk.Book,
+    can: Capabilities,
+) -> Decision:
+    """Size an entry and pass it through the risk gate; an allowed one is added to the book.
+
+    rate: account currency for one of the pair's quote currency.
+    """
+    at = _prices(row, signal, instrument, quote)
+    if refusal := _price_refused(row, signal, instrument, at):
+        return refusal
+    loss = None if at.sl is None else sizing.loss_per_unit(at.entry, at.sl, at.side.sign, rate)
+    if loss is not None and loss <= 0:
+        return Denial(Code.STOP_AT_ENTRY, at.entry, at.sl)
+    quantity = _quantity(row, signal, instrument, at.entry, rate, loss)
+    if isinstance(quantity, Denial):
+        return quantity
+    notional = quantity * at.entry * rate
+    margin = risk.margin_of(notional, row.leverage, instrument.margin_rate)
+    wanted = risk.Entry(quantity, notional, margin, margin if loss is None else loss * quantity)
+    if refusal := _too_much(row, at.side, wanted, book):
+        return refusal
+    book.add(wanted)
+    book.sides.add((row.pair, at.side))
+    return _intent(row, signal, instrument, at, wanted, rate, can)
+
+
+def _prices(row: Any, signal: Any, instrument: Any, quote: Any) -> _Prices:
+    side, tick = SIDES[row.side], _quantum(instrument.digits)
+    limit = row.limit_price and ticks.entry(row.limit_price, tick, side, OrderType.LIMIT)
+    stop = row.stop_price and ticks.entry(row.stop_price, tick, side, OrderType.STOP)
+    sl = signal.sl and ticks.level(signal.sl, tick, side)
+    touch = touch_of(quote, side)
+    return _Prices(side, touch, stop or limit or touch, limit, stop, sl)
+
+
+def _price_refused(
+    row: Any,
+    signal: Any,
+    instrument: Any,
+    at: _Prices,
+) -> Denial | None:
+    """The market has run too far from the signal, or a level stands too near."""
+    allowed = _max_slippage(row, signal, instrument.pip)
+    if row.order_type == OrderType.MARKET and signal.open_price and allowed is not None:
+        moved = (at.touch - signal.open_price) * at.side.sign
+        if moved > allowed:
+            return Denial(
+                Code.SLIPPAGE_LIMIT,
+                (moved / instrument.pip).quantize(Decimal("0.1")),
+                (allowed / instrument.pip).quantize(Decimal("0.1")),
+                "pips",
+            )
+    for target in signal.target_prices:
+        if (target - at.entry) * at.side.sign <= 0:  # the market has passed it already
+            return Denial(Code.TARGET_WRONG_SIDE, at.entry, target)
+    for level in (at.sl, *signal.target_prices):
+        if level is not None and abs(at.entry - level) < instrument.stops_level:
+            return Denial(Code.STOP_TOO_NEAR, abs(at.entry - level), instrument.stops_level)
+    return None
+
+
+def _quantity(
+    row: Any, signal: Any, instrument: Any, entry: Decimal, rate: Decimal, loss: Decimal | None
+) -> Decimal | Denial:
+    return sizing.size(
+        sizing=_sizing_of(row, signal),
+        balance=row.balance,
+        equity=row.equity,
+        price=entry,
+        rate=rate,
+        stop_loss_per_unit=loss,
+        steps=sizing.Steps(
+            instrument.quantity_min, instrument.quantity_step, instrument.quantity_max
+        ),
+    )
+
+
+def _too_much(row: Any, side: Side, wanted: risk.Entry, book: risk.Book) -> Denial | None:
+    """It would close what another signal opened, or break a limit."""
+    if row.position_mode == PositionMode.NETTING and (row.pair, side.opposite) in book.sides:
+        return Denial(Code.NETTING_OPPOSITE, detail=row.pair)
+    return risk.check(wanted, book, _limits_of(row), _funds_of(row))
+
+
+def _intent(
+    row: Any,
+    signal: Any,
+    instrument: Any,
+    at: _Prices,
+    wanted: risk.Entry,
+    rate: Decimal,
+    can: Capabilities,
+) -> Intent:
+    held_sl, held_tp = _levels_at_broker(row, signal, instrument.digits, can)
+    return Intent(
+        symbol=instrument.symbol,
+        quantity=wanted.quantity,
+        expected_price=at.entry,
+        pip=instrument.pip,
+        rate=rate,
+        limit_price=at.limit,
+        stop_price=at.stop,
+        stop_loss=held_sl,
+        take_profit=held_tp,
+        margin=wanted.margin,
+        risk=wanted.risk,
+        max_slippage=_max_slippage(row, signal, instrument.pip),
+        detail=f"{plain(wanted.quantity)} at {plain(at.entry)}",
+    )
+
+
+def _levels_at_broker(
+    row: Any, signal: Any, digits: int, can: Capabilities
+) -> tuple[Decimal | None, Decimal | None]:
+    """Which levels go out with the entry: the broker guards those, we watch the others.
+
+    A broker holds one target for all of a position, so several targets are ours to watch. Where
+    positions are netted and levels belong to the position, one signal's stop would close all the
+    others too (docs/adr/0011): they are ours to watch as well.
+    """
+    if not (can.native_stops and row.broker_holds_stops):
+        return None, None
+    if row.position_mode == PositionMode.NETTING and can.exit_safety is ExitSafety.TICKET:
+        return None, None
+    single = len(signal.target_prices) == 1 and signal.target_fractions[0] == 1
+    target = signal.target_prices[0] if single else None
+    tick, side = _quantum(digits), SIDES[row.side]
+    levels = (one and ticks.level(one, tick, side) for one in (signal.sl, target))
+    return next(levels), next(levels)
+
+
+def _max_slippage(row: Any, signal: Any, pip: Decimal) -> Decimal | None:
+    """The tighter of the signal's and the preset's limit, as a distance in price."""
+    limits = [x for x in (signal.max_slippage_pips, row.max_slippage_pips) if x is not None]
+    return min(limits) * pip if limits else None
+
+
+def _sizing_of(row: Any, signal: Any) -> sizing.Sizing:
+    return sizing.Sizing(
+        mode=row.sizing_mode,
+        fixed_quantity=row.fixed_quantity,
+        percent_of_balance=row.percent_of_balance,
+        fixed_amount=row.fixed_amount,
+        risk_percent=row.risk_percent,
+        multiplier=sizing.multiplier_of(row, signal.risk_category, row.subscription_multiplier),
+    )
+
+
+def _limits_of(row: Any) -> risk.Limits:
+    return risk.Limits(
+        row.max_quantity, row.max_open_positions, row.max_leverage, row.max_portfolio_risk_percent
+    )
+
+
+def _funds_of(row: Any) -> risk.Funds:
+    return risk.Funds(row.equity, row.free_margin, row.leverage)
+
+
+@cache
+def _quantum(digits: int) -> Decimal:
+    return Decimal(1).scaleb(-digits)
