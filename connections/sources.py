@@ -1,15 +1,17 @@
 """Prices that a broker tells by one of our accounts: the source that an account is."""
 
+import json
 from collections.abc import Collection, Sequence
-from typing import Any
+from dataclasses import asdict, dataclass
 
 from django.db import transaction
-from django.db.models import BooleanField, Q, QuerySet
+from django.db.models import BooleanField, CharField, Q, QuerySet
 from django.db.models.expressions import RawSQL
 
+from brokers.masking import storable
 from common.codes import Code
 from common.errors import ConflictError, InvalidInputError
-from common.sql import array, rows, run
+from common.sql import run
 from connections import lanes
 from connections.fitting import abilities_of, is_told_prices
 from connections.models import DataConnection, ExecutionConnection
@@ -101,49 +103,66 @@ def name_of(connection: ExecutionConnection) -> str:
 
 
 # ---- who may follow one now ---------------------------------------------------------------------
+_WHY = {
+    "archived": (Code.CONNECTION_INACTIVE, "The account that told these prices is archived."),
+    "off": (Code.CONNECTION_INACTIVE, "The account that tells these prices is switched off."),
+    "untested": (Code.CONNECTION_UNTESTED, "The account that tells these prices is not tested."),
+    "away": (Code.HOST_AWAY, "The broker of these prices does not answer."),
+    "fails": (Code.CONNECTION_ERROR, "The account that tells these prices fails."),
+}
+_ENDS = ("archived", "off")
+_HAS_PAPER = """EXISTS (SELECT FROM connections_executionconnection u WHERE u.type = 'paper'
+  AND u.data_connection_id = connections_dataconnection.id AND u.archived_at IS NULL)"""
+
+
 def followed_here(held: Collection[str]) -> QuerySet[DataConnection]:
-    """Return the sources that accounts in these lanes tell and somebody uses, with the accounts."""
+    """Return the sources that accounts in these lanes tell and somebody uses, with the accounts and
+    what `why_not` and `feeds_paper` look at: one statement, however many there are."""
     is_used = RawSQL(is_used_sql("connections_dataconnection.id"), [], output_field=BooleanField())
     return (
         DataConnection.objects.filter(is_active=True, told_by__lane__in=list(held))
         .filter(is_used)
+        .annotate(
+            hindrance=RawSQL(_hindrance_sql(), [], output_field=CharField()),
+            has_paper=RawSQL(_HAS_PAPER, [], output_field=BooleanField()),
+        )
         .select_related("told_by")
         .order_by("pk")
     )
 
 
+def _hindrance_sql() -> str:
+    return f"""(SELECT CASE
+      WHEN c.archived_at IS NOT NULL THEN 'archived'
+      WHEN NOT {is_watched()} THEN 'off'
+      WHEN coalesce(h.status, 'UNTESTED') = 'UNTESTED' THEN 'untested'
+      WHEN EXISTS (SELECT FROM connections_hostcircuit k
+        WHERE k.host = c.broker_host AND k.opened_at IS NOT NULL) THEN 'away'
+      WHEN h.read_after > clock_timestamp() OR h.circuit_open_until > clock_timestamp() THEN 'fails'
+      ELSE '' END
+    FROM connections_executionconnection c
+    LEFT JOIN connections_connectionhealth h ON h.connection_id = c.id
+    WHERE c.id = connections_dataconnection.told_by_id)"""
+
+
 def why_not(source: DataConnection, *, begins: bool) -> tuple[Code, str] | None:
-    """Return why nobody may ask this source's account for prices now; None: it may be followed.
+    """Return why nobody may ask the account of a source of `followed_here` for prices now; None: it
+    may be followed. Pure.
 
     begins: it is not followed yet. A stream that works is not ended because something else of the
     account fails: what is guarded by its prices would be left alone.
     """
-    [row] = rows(
-        f"""
-        SELECT c.archived_at IS NOT NULL AS is_archived, {is_watched()} AS is_watched,
-          coalesce(h.status, 'UNTESTED') = 'UNTESTED' AS is_untested,
-          coalesce(h.read_after > clock_timestamp(), false)
-            OR coalesce(h.circuit_open_until > clock_timestamp(), false) AS rests,
-          EXISTS (SELECT FROM connections_hostcircuit k
-            WHERE k.host = c.broker_host AND k.opened_at IS NOT NULL) AS is_away
-        FROM connections_executionconnection c
-        LEFT JOIN connections_connectionhealth h ON h.connection_id = c.id WHERE c.id = %s
-        """,
-        (source.told_by_id,),
-    )
-    if row.is_archived:
-        return Code.CONNECTION_INACTIVE, "The account that told these prices is archived."
-    if not row.is_watched:
-        return Code.CONNECTION_INACTIVE, "The account that tells these prices is switched off."
-    if not begins:
-        return None
-    if row.is_untested:
-        return Code.CONNECTION_UNTESTED, "The account that tells these prices is not tested."
-    if row.is_away:
-        return Code.HOST_AWAY, "The broker of these prices does not answer."
-    if row.rests:
-        return Code.CONNECTION_ERROR, "The account that tells these prices fails."
-    return None
+    hindrance = vars(source)["hindrance"]
+    return _WHY.get(hindrance) if begins or hindrance in _ENDS else None
+
+
+def feeds_paper(source: DataConnection) -> bool:
+    """Whether the paper broker trades on a source of `followed_here`: operators offer it to all,
+    and some paper account uses it. Pure.
+
+    Its prices are everybody's: a tenant's own source does not move them.
+    """
+    return source.user_id is None and bool(vars(source)["has_paper"])
 
 
 def tells_sql(column: str) -> str:
@@ -162,13 +181,28 @@ def is_used_sql(column: str) -> str:
 
 
 # ---- how they fare ------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Note:
+    """How a source fares. told: its broker has proved to be there just now; code, words: what is
+    wrong, without secrets; pairs: what is followed; missing: of those, what has no price."""
+
+    source_id: int
+    told: bool = False
+    code: Code | None = None
+    words: str = ""
+    pairs: Sequence[str] = ()
+    missing: Sequence[str] = ()
+
+
+# In one order: two who write the same ones do not wait for each other for ever.
 NOTE = """
 INSERT INTO connections_sourcehealth AS old
   (source_id, told_at, error_code, error, failing_since, pairs, missing, followed_by)
-SELECT id, CASE WHEN %(told)s::bool THEN clock_timestamp() END, %(code)s::text, %(words)s::text,
-  CASE WHEN %(code)s::text <> '' THEN clock_timestamp() END, %(pairs)s::text[], %(missing)s::text[],
-  %(by)s::text
-FROM connections_dataconnection WHERE id = %(source)s
+SELECT d.id, CASE WHEN n.told THEN clock_timestamp() END, n.code, n.words,
+  CASE WHEN n.code <> '' THEN clock_timestamp() END, n.pairs, n.missing, %(by)s::text
+FROM jsonb_to_recordset(%(notes)s::jsonb)
+  AS n(source_id bigint, told bool, code text, words text, pairs text[], missing text[])
+JOIN connections_dataconnection d ON d.id = n.source_id ORDER BY d.id
 ON CONFLICT (source_id) DO UPDATE SET told_at = coalesce(excluded.told_at, old.told_at),
   error_code = excluded.error_code, error = excluded.error,
   failing_since = CASE WHEN excluded.error_code <> ''
@@ -177,28 +211,21 @@ ON CONFLICT (source_id) DO UPDATE SET told_at = coalesce(excluded.told_at, old.t
 """
 
 
-def note(
-    source_id: int,
-    *,
-    told: bool,
-    code: Code | None = None,
-    words: str = "",
-    pairs: Sequence[str] = (),
-    missing: Sequence[str] = (),
-    by: str = "",
-) -> None:
-    """Write down how a source fares. told: its broker has proved to be there just now; code, words:
-    what is wrong, without secrets; pairs: what is followed; missing: of those, what has no price.
-    """
-    said: dict[str, Any] = {
-        "source": source_id, "told": told, "code": str(code or ""), "words": words[:500],
-        "pairs": array(pairs), "missing": array(missing), "by": by[:80],
-    }  # fmt: skip
-    run(NOTE, said)
+def note(*notes: Note, by: str = "") -> None:
+    """Write down how sources fare, in one statement; one note each. by: the process's name."""
+    if notes:
+        said = json.dumps([asdict(one) | _fitting(one) for one in notes])
+        run(NOTE, {"notes": said, "by": by[:80]})
+
+
+def _fitting(one: Note) -> dict[str, str]:
+    return {"code": str(one.code or ""), "words": storable(one.words)[:500]}
 
 
 def note_unheld() -> None:
     """Say of sources whose account's lane nobody holds that no worker follows them."""
-    for one in followed_here(lanes.unheld(lanes.MOVING_SECONDS)):
-        assert one.told_by is not None  # it is in a lane
-        note(one.pk, told=False, code=Code.LANE_UNHELD, words=lanes.waiting_for(one.told_by.lane))
+    unheld = followed_here(lanes.unheld(lanes.MOVING_SECONDS))
+    note(*(
+        Note(one.pk, code=Code.LANE_UNHELD, words=lanes.waiting_for(one.told_by.lane))
+        for one in unheld if one.told_by is not None  # it is in a lane
+    ))  # fmt: skip

@@ -14,8 +14,9 @@ from common.clocks import machine_time, market_now
 from common.codes import Code
 from connections import sources
 from connections.explained import explain
-from connections.models import DataConnection, ExecutionConnection
+from connections.models import DataConnection
 from connections.selectors import spec_for
+from connections.sources import Note
 from prices.fares import Fares
 from prices.feeding import Feed, open_live
 from prices.following import BrokerStream
@@ -29,6 +30,7 @@ REST = 1.0  # how long a source rests after an error of the database
 BROKEN = (DatabaseError, psycopg.Error)  # the paper broker's books are psycopg's own
 
 Lanes = Callable[[], Collection[str]]
+Work = Callable[[], bool | None]
 
 
 @dataclass(slots=True)
@@ -39,8 +41,6 @@ class Followed:
     stream: BrokerStream
     key: str
     wanted: dict[str, str]
-    noted: tuple[object, ...] = ()
-    noted_at: float = float("-inf")
 
 
 class Live:
@@ -50,7 +50,9 @@ class Live:
         """lanes: which ones, asked at each look. name: of this process, for who looks."""
         self._lanes, self._name = lanes, name
         self._followed: dict[int, Followed] = {}
-        self._wait: dict[int, float] = {}
+        self._wait: dict[int, float] = {}  # sources that are left alone until then
+        self._noted: dict[int, tuple[Note, float]] = {}  # what was said of each, and when
+        self._notes: dict[int, Note] = {}  # to be written
 
     @property
     def feeds(self) -> list[Feed]:
@@ -58,7 +60,8 @@ class Live:
         return [one.feed for one in self._followed.values()]
 
     def tend(self) -> None:
-        """Follow what is to be followed now, let go of the rest, and write how each fares.
+        """Follow what is to be followed now, let go of the rest, and write how each fares: in as
+        many statements for all as for one.
 
         The trouble of one source is written on it and keeps none of the others. Raises database
         errors where it cannot be seen what is to be followed.
@@ -68,10 +71,14 @@ class Live:
         found = {source.pk: source for source in sources.followed_here(self._lanes())}
         for source_id in self._followed.keys() - found.keys():
             self._guarded(source_id, partial(self._let_go, source_id))
-        for source in found.values():
-            error = self._guarded(source.pk, partial(self._tend, source))
-            if error is not None and not isinstance(error, BROKEN):
-                self._guarded(source.pk, partial(self._give_up, source, error))
+        here = [one for one in found.values() if self._guarded(one.pk, partial(self._may, one))]
+        wanted = wanted_of(here)
+        for source in here:
+            assert source.told_by is not None  # as the filter says
+            tend = partial(self._tend, source, wanted[source.pk])
+            self._guarded(source.pk, tend, source.told_by.type)
+        notes, self._notes = self._notes, {}
+        sources.note(*notes.values(), by=self._name)
 
     def close(self) -> None:
         """Follow nothing any more: speak to no broker first, then carry what came."""
@@ -81,60 +88,67 @@ class Live:
         for source_id, followed in ended.items():
             self._guarded(source_id, partial(_carry, followed))
 
-    def _guarded(self, source_id: int, work: Callable[[], None]) -> Exception | None:
-        """Do something for a source; after an error, which it returns, let the source rest."""
+    def _guarded(self, source_id: int, work: Work, kind: str = "such") -> bool | None:
+        """Do something for a source and return what came of it; after an error the source rests.
+        kind: of its account."""
         try:
-            work()
-        except Exception as error:  # settings, credentials or an adapter that are no good, too
+            return work()
+        except BROKEN as error:
+            log.warning("prices cannot be carried", source=source_id, error=repr(error))
+            self._wait[source_id] = machine_time() + REST
+            connections.close_all()  # a connection that broke is opened anew
+        except Exception as error:  # settings, credentials or an adapter that are no good
             log.warning("prices cannot be followed", source=source_id, error=repr(error))
-            seconds = AGAIN_SECONDS
-            if isinstance(error, BROKEN):
-                seconds = REST
-                connections.close_all()  # a connection that broke is opened anew
-            self._wait[source_id] = machine_time() + seconds
-            return error
+            if (followed := self._followed.pop(source_id, None)) is not None:
+                followed.stream.close()
+            why = explain(error, kind)
+            self._stay_away(source_id, why.code, why.said)
         return None
 
-    def _give_up(self, source: DataConnection, error: Exception) -> None:
-        self._let_go(source.pk)
-        assert source.told_by is not None  # as the filter says
-        why = explain(error, source.told_by.type)
-        self._say(source.pk, why.code, why.said)
-
-    def _tend(self, source: DataConnection) -> None:
+    def _may(self, source: DataConnection) -> bool:
+        """Whether a source may be followed now; one that may not any more is let go."""
         if self._wait.get(source.pk, 0.0) > machine_time():
-            return
+            return False
         followed = self._followed.get(source.pk)
         if followed is not None and (followed.stream.is_over or followed.key != _key(source)):
             self._let_go(source.pk)
             followed = None
         if why := sources.why_not(source, begins=followed is None):
             self._let_go(source.pk)
-            self._wait[source.pk] = machine_time() + AGAIN_SECONDS
-            self._say(source.pk, *why)
-            return
-        wanted = wanted_of(source)
+            self._stay_away(source.pk, *why)
+        return not why
+
+    def _tend(self, source: DataConnection, wanted: dict[str, str]) -> None:
+        followed = self._followed.get(source.pk)
         if followed is None or wanted.items() - followed.wanted.items():
+            self._let_go(source.pk)
             followed = self._follow(source, wanted)
         if followed is not None:
-            self._note(source.pk, followed)
+            fares = followed.stream.fares()
+            self._note(Note(
+                source.pk, _is_there(fares), fares.code, fares.words,
+                sorted(followed.wanted), sorted(fares.missing),
+            ))  # fmt: skip
 
     def _follow(self, source: DataConnection, wanted: dict[str, str]) -> Followed | None:
         """Begin, or begin anew with more pairs, or other symbols of them."""
-        self._let_go(source.pk)
         account, loop = source.told_by, loop_of_process()
         assert account is not None  # as the filter says
         if loop is None:  # this process ends
             return None
         if not wanted:
-            self._say(source.pk, Code.QUOTE_MISSING, "Nothing that its broker lists is needed.")
+            words = "Nothing that its broker lists is needed."
+            self._note(Note(source.pk, code=Code.QUOTE_MISSING, words=words))
             return None
-        stream = BrokerStream(
-            adapter_for(account.type), spec_for(account), account.lane, wanted, loop
-        )
-        feed = open_live(source, stream, market_now(), to_paper=feeds_paper(source))
-        followed = Followed(feed, stream, _key(source), wanted)
-        self._followed[source.pk] = followed
+        adapter, spec = adapter_for(account.type), spec_for(account)
+        stream = BrokerStream(adapter, spec, account.lane, wanted, loop)
+        try:
+            to_paper = sources.feeds_paper(source)
+            feed = open_live(source, stream, market_now(), to_paper=to_paper)
+        except Exception:
+            stream.close()
+            raise
+        followed = self._followed[source.pk] = Followed(feed, stream, _key(source), wanted)
         log.info("prices followed", source=source.pk, kind=account.type, pairs=len(wanted))
         return followed
 
@@ -144,20 +158,17 @@ class Live:
             followed.stream.close()
             _carry(followed)
 
-    def _note(self, source_id: int, followed: Followed) -> None:
-        """Write how it fares when that has changed, else now and then."""
-        fares, now = followed.stream.fares(), machine_time()
-        said = fares.code, fares.words, fares.missing, bool(fares.told_at)
-        if said == followed.noted and now - followed.noted_at < NOTE_EVERY:
-            return
-        followed.noted, followed.noted_at = said, now
-        sources.note(
-            source_id, told=_is_there(fares, now), code=fares.code, words=fares.words,
-            pairs=sorted(followed.wanted), missing=sorted(fares.missing), by=self._name,
-        )  # fmt: skip
+    def _stay_away(self, source_id: int, code: Code, words: str) -> None:
+        """Leave it alone for a while, and say why."""
+        self._wait[source_id] = machine_time() + AGAIN_SECONDS
+        self._note(Note(source_id, code=code, words=words))
 
-    def _say(self, source_id: int, code: Code, words: str) -> None:
-        sources.note(source_id, told=False, code=code, words=words, by=self._name)
+    def _note(self, note: Note) -> None:
+        """Have it written how a source fares when that has changed, else now and then."""
+        said, at = self._noted.get(note.source_id, (None, 0.0))
+        if note != said or machine_time() - at >= NOTE_EVERY:
+            self._noted[note.source_id] = note, machine_time()
+            self._notes[note.source_id] = note
 
 
 def _carry(followed: Followed) -> None:
@@ -165,8 +176,8 @@ def _carry(followed: Followed) -> None:
     followed.feed.step(market_now())
 
 
-def _is_there(fares: Fares, now: float) -> bool:
-    return bool(fares.told_at) and now - fares.told_at < 2 * NOTE_EVERY
+def _is_there(fares: Fares) -> bool:
+    return bool(fares.told_at) and machine_time() - fares.told_at < 2 * NOTE_EVERY
 
 
 def _key(source: DataConnection) -> str:
@@ -176,14 +187,5 @@ def _key(source: DataConnection) -> str:
     return repr((
         source.settings, account.pk, account.settings, account.account, account.exchange_name,
         account.lane, account.credentials_changed_at, account.identity, account.instrument_book,
-        feeds_paper(source),
+        sources.feeds_paper(source),
     ))  # fmt: skip
-
-
-def feeds_paper(source: DataConnection) -> bool:
-    """Whether the paper broker trades on these prices: operators offer them to all, and some paper
-    account uses them. Its prices are everybody's: a tenant's own source does not move them."""
-    return (
-        source.user_id is None
-        and ExecutionConnection.objects.live().filter(type="paper", data_connection=source).exists()
-    )

@@ -1,20 +1,33 @@
 """Which pairs of a broker's are followed: all of a few, else those that somebody needs."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any
 
 from brokers.paper.rates import pairs_between
-from common.sql import rows
+from common.sql import array, columns, rows
+from connections.models import DataConnection
 
 MOST = 100  # IBKR's market data lines of a login
 FEW = 50  # so many are followed whether somebody needs them or not
 ORDERS = 100  # of each account: the newest ones tell what its feeds are about
 
-BOOK = "SELECT pair, symbol FROM connections_instrument WHERE book = %s AND is_preferred"
+SHORT_BOOKS = """
+SELECT book FROM unnest(%(books)s::text[]) b(book) WHERE (SELECT count(*) FROM (
+  SELECT FROM connections_instrument i WHERE i.book = b.book AND is_preferred LIMIT %(few)s + 1) i
+) <= %(few)s
+"""
+SYMBOLS = """
+SELECT book, pair, symbol FROM connections_instrument
+WHERE is_preferred AND book = ANY(%s::text[])
+UNION ALL
+SELECT i.book, i.pair, i.symbol FROM unnest(%s::text[], %s::text[]) n(book, pair)
+JOIN connections_instrument i ON i.book = n.book AND i.pair = n.pair AND i.is_preferred
+"""
 
 _LEVELS = " UNION ".join(
-    f"SELECT pair FROM positions_executionposition WHERE price_source_id = %(source)s"
+    f"SELECT price_source_id AS source, pair FROM positions_executionposition"
+    f" WHERE price_source_id = ANY(%(sources)s::bigint[])"
     f" AND quantity > 0 AND side = '{side}' AND {level} IS NOT NULL"
     for side in ("BUY", "SELL")
     for level in ("sl", "tp")
@@ -23,50 +36,88 @@ _LEVELS = " UNION ".join(
 # because there was no price.
 NEEDED = f"""
 WITH used AS (
-  SELECT id FROM connections_executionconnection
-  WHERE data_connection_id = %(source)s AND archived_at IS NULL
+  SELECT id, data_connection_id AS source FROM connections_executionconnection
+  WHERE data_connection_id = ANY(%(sources)s::bigint[]) AND archived_at IS NULL
 ), needed AS (
-  SELECT pair, 0 AS place, 0::bigint AS newest FROM ({_LEVELS}) l
+  SELECT source, pair, 0 AS place, 0::bigint AS newest FROM ({_LEVELS}) l
   UNION ALL
-  SELECT p.pair, 0, 0 FROM used JOIN positions_executionposition p
+  SELECT used.source, p.pair, 0, 0 FROM used JOIN positions_executionposition p
     ON p.connection_id = used.id AND p.quantity > 0
   UNION ALL
-  SELECT o.pair, 1, -o.id FROM used CROSS JOIN LATERAL (
+  SELECT used.source, o.pair, 1, -o.id FROM used CROSS JOIN LATERAL (
     SELECT pair, id FROM execution_order WHERE connection_id = used.id
     ORDER BY id DESC LIMIT {ORDERS}) o
 )
-SELECT pair FROM needed GROUP BY pair ORDER BY min(place), min(newest), pair
+SELECT source, pair FROM needed GROUP BY source, pair
+ORDER BY source, min(place), min(newest), pair
 """
 
 CURRENCIES = """
-SELECT DISTINCT a.currency FROM connections_accountsnapshot a
+SELECT DISTINCT c.data_connection_id AS source, a.currency FROM connections_accountsnapshot a
 JOIN connections_executionconnection c ON c.id = a.connection_id
-WHERE c.data_connection_id = %s AND c.archived_at IS NULL
+WHERE c.data_connection_id = ANY(%(sources)s::bigint[]) AND c.archived_at IS NULL
 """
 
-
-def wanted_of(source: Any) -> dict[str, str]:
-    """Return the pairs to follow of a source that an account tells, with the broker's symbols."""
-    told_by, book = source.told_by, {}
-    for row in rows(BOOK, (told_by.instrument_book,)):
-        book[row.pair] = row.symbol
-    named = source.settings.get("symbols")
-    if isinstance(named, list) and named:
-        return chosen(book, [str(one).upper() for one in named], ())
-    if len(book) <= FEW:
-        return book
-    needed = [row.pair for row in rows(NEEDED, {"source": source.pk})]
-    currencies = [row.currency for row in rows(CURRENCIES, (source.pk,))]
-    return chosen(book, needed, currencies)
+Books = Mapping[str, Mapping[str, str]]
 
 
-def chosen(
-    book: Mapping[str, str], needed: Iterable[str], currencies: Sequence[str]
-) -> dict[str, str]:
-    """Return the first of what is needed that a book lists, each with what its money is converted
-    by into these currencies, `MOST` at most. Pure."""
-    found = dict.fromkeys(one for one in _with_rates(needed, currencies) if one in book)
+def wanted_of(sources: Sequence[DataConnection]) -> dict[int, dict[str, str]]:
+    """Return, by source that an account tells, the pairs to follow with the broker's symbols: as
+    many statements for all as for one."""
+    books = {source.pk: _book_of(source) for source in sources}
+    asked = {"books": array(set(books.values())), "few": FEW}
+    short = {row.book for row in rows(SHORT_BOOKS, asked)}
+    needed = {source.pk: named for source in sources if (named := _named(source))}
+    needed |= _needed([pk for pk, book in books.items() if book not in short and pk not in needed])
+    symbols = _symbols(short, {(books[pk], pair) for pk, pairs in needed.items() for pair in pairs})
+    return {
+        pk: chosen(symbols[book], needed[pk]) if pk in needed else dict(symbols[book])
+        for pk, book in books.items()
+    }
+
+
+def _book_of(source: DataConnection) -> str:
+    assert source.told_by is not None  # an account tells it
+    return source.told_by.instrument_book
+
+
+def _named(source: DataConnection) -> list[str]:
+    """What its settings name, if they do."""
+    named = source.settings.get("symbols") if isinstance(source.settings, dict) else None
+    return [str(one).upper() for one in named] if isinstance(named, list) else []
+
+
+def _needed(sources: Collection[int]) -> dict[int, list[str]]:
+    """What somebody needs, the most urgent first, each with what its money is converted by."""
+    if not sources:
+        return {}
+    asked, currencies = {"sources": array(sources)}, defaultdict[int, list[str]](list)
+    for row in rows(CURRENCIES, asked):
+        currencies[row.source].append(row.currency)
+    pairs: dict[int, list[str]] = {source: [] for source in sources}
+    for row in rows(NEEDED, asked):
+        pairs[row.source].append(row.pair)
+    return {source: with_rates(pairs[source], currencies[source]) for source in sources}
+
+
+def _symbols(short: Collection[str], of_others: Collection[tuple[str, str]]) -> Books:
+    """Whole books that are short; of others single pairs."""
+    found = defaultdict[str, dict[str, str]](dict)
+    for row in rows(SYMBOLS, (array(short), *columns([*of_others], 2))):
+        found[row.book][row.pair] = row.symbol
+    return found
+
+
+def chosen(book: Mapping[str, str], needed: Iterable[str]) -> dict[str, str]:
+    """Return the first of what is needed that a book lists, `MOST` at most. Pure."""
+    found = (one for one in dict.fromkeys(needed) if one in book)
     return {pair: book[pair] for pair in islice(found, MOST)}
+
+
+def with_rates(needed: Iterable[str], currencies: Sequence[str]) -> list[str]:
+    """Return what is needed, each once and with what its money is converted by into these
+    currencies. Pure."""
+    return list(dict.fromkeys(_with_rates(needed, currencies)))
 
 
 def _with_rates(needed: Iterable[str], currencies: Sequence[str]) -> Iterator[str]:

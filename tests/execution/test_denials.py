@@ -11,7 +11,7 @@ from common.clocks import market_now
 from common.codes import Code
 from common.sql import rows, run
 from connections.models import ExecutionConnection
-from connections.sources import note, offer_to_all, tell_prices
+from connections.sources import Note, note, offer_to_all, tell_prices
 from execution.intents.decide import FIRST_PRICE_SECONDS
 from execution.models import Order
 from execution.services import close_position
@@ -261,7 +261,7 @@ def test_a_source_that_is_in_trouble_is_not_waited_for(
 ) -> None:
     source = tell_prices(make.connection(type="mt4"))
     ExecutionConnection.objects.filter(pk=alice.pk).update(data_connection=source)
-    note(source.pk, told=False, code=Code.NOT_CONNECTED, words="The terminal is off.")
+    note(Note(source.pk, code=Code.NOT_CONNECTED, words="The terminal is off."))
     cast.signal(feed)
     assert cast.claim_all() == []
     entry = Order.objects.get()
@@ -275,14 +275,14 @@ def test_a_source_that_only_waits_for_something_to_follow_is_not_in_trouble(
     """Its account lists many pairs, and none has been needed: the first signal is of the first."""
     source = tell_prices(make.connection(type="mt4"))
     ExecutionConnection.objects.filter(pk=alice.pk).update(data_connection=source)
-    note(source.pk, told=False, code=Code.QUOTE_MISSING, words="Nothing is needed.")
+    note(Note(source.pk, code=Code.QUOTE_MISSING, words="Nothing is needed."))
     cast.signal(feed)
     assert cast.claim_all() == []
     entry = Order.objects.get()
     assert (entry.status, entry.reason) == ("PENDING", "")
 
     pairs = ["GBP/USD"]  # it follows something, and that tells nothing
-    note(source.pk, told=False, code=Code.QUOTE_MISSING, words="Nothing was told.", pairs=pairs)
+    note(Note(source.pk, code=Code.QUOTE_MISSING, words="Nothing was told.", pairs=pairs))
     run("UPDATE execution_order SET due_at = clock_timestamp()")
     assert cast.claim_all() == []
     entry = Order.objects.get()
@@ -297,7 +297,7 @@ def test_words_of_a_broker_of_somebody_elses_account_are_not_passed_on(
     source = tell_prices(make.connection(type="mt4", admin=admin))
     offer_to_all(source, by=admin)
     ExecutionConnection.objects.filter(pk=alice.pk).update(data_connection=source)
-    note(source.pk, told=False, code=Code.NOT_CONNECTED, words="U1234567: refused for john")
+    note(Note(source.pk, code=Code.NOT_CONNECTED, words="U1234567: refused for john"))
     cast.signal(feed)
     assert cast.claim_all() == []
     entry = Order.objects.get(connection=alice)

@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
+import psycopg
 import pytest
 from django.db import connection as database
 
@@ -22,11 +24,11 @@ BREAKS = "PERFORM pg_terminate_backend(pg_backend_pid()); PERFORM pg_sleep(5)"
 REFUSES = "RAISE 'no room is left'"
 
 
-def telling(number: int) -> list[DataConnection]:
+def telling(number: int, feed: Feed | None = None) -> list[DataConnection]:
     """Accounts that go by what their own broker tells."""
     found = []
     for _ in range(number):
-        account = cast.account()
+        account = cast.account(feed)
         found.append(DataConnection.objects.create(name="own", kind="broker", told_by=account))
         ExecutionConnection.objects.filter(pk=account.pk).update(data_connection=found[-1])
     return found
@@ -104,3 +106,36 @@ def test_all_streams_end_whatever_one_of_them_raises(
     until(lambda: all(one.is_over for one in streams))
     assert live.feeds == []
     assert LatestQuote.objects.filter(data_connection=two[1]).exists()
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is asked of the database from now on, as the driver is told."""
+    told: list[str] = []
+    execute = psycopg.Cursor.execute
+
+    def listen(self: Any, query: Any, *arguments: Any, **named: Any) -> Any:
+        told.append(str(query))
+        return execute(self, query, *arguments, **named)
+
+    monkeypatch.setattr(psycopg.Cursor, "execute", listen)
+    return told
+
+
+@pytest.mark.parametrize(("few", "expected"), [(50, 4), (0, 6)], ids=["short books", "long ones"])
+def test_many_sources_are_looked_after_by_as_many_statements_as_one(
+    feed: Feed, live: Live, statements: list[str], monkeypatch: pytest.MonkeyPatch,
+    few: int, expected: int,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("prices.wanted.FEW", few)
+    monkeypatch.setattr("prices.live.NOTE_EVERY", 0.0)  # how each fares is written each time
+    counts = []
+    for more in (1, 19):
+        telling(more, feed)
+        cast.signal(feed)
+        live.tend()
+        statements.clear()
+        live.tend()
+        counts.append(len(statements))
+    assert len(live._followed) == 20
+    assert counts == [expected, expected]

@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 
 from brokers.messages import ConnectionSpec, Quote
+from common.clocks import market_now
 from common.sql import rows
 from connections.faring import as_told
 from connections.models import DataConnection, ExecutionConnection, Instrument
-from connections.sources import followed_here, tell_prices, tells_sql
+from connections.sources import feeds_paper, followed_here, tell_prices, tells_sql
 from positions.models import ExecutionPosition
 from prices.live import Live
 from prices.loops import loop_of_process, use_loop
@@ -49,6 +50,21 @@ def test_what_is_open_keeps_the_source_that_it_was_opened_by(
     ExecutionConnection.objects.filter(pk=alice.pk).update(data_connection=live)
     assert list(followed_here([LANE])) == [live]
     assert tells(teller)
+
+
+def test_the_paper_broker_goes_by_what_operators_offer_to_all(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    live = DataConnection.objects.create(name="x", kind="broker", told_by=alice)
+    ExecutionConnection.objects.filter(pk=alice.pk).update(data_connection=live)
+    assert not feeds_paper(followed_here([""]).get())  # no paper account goes by it
+    paper = make.connection(data_connection=live)
+    assert feeds_paper(followed_here([""]).get())
+    DataConnection.objects.update(user=alice.user)
+    assert not feeds_paper(followed_here([""]).get())
+    DataConnection.objects.update(user=None)
+    ExecutionConnection.objects.filter(pk=paper.pk).update(archived_at=market_now())
+    assert not feeds_paper(followed_here([""]).get())
 
 
 def tells(account: ExecutionConnection) -> bool:

@@ -27,7 +27,6 @@ from common.errors import MisconfiguredError
 from connections.models import DataConnection
 from connections.sources import tell_prices
 from prices.feeding import Feed, open_feed, open_live
-from prices.live import feeds_paper
 from prices.models import LatestQuote
 from prices.runner import Runner
 from prices.selectors import latest
@@ -114,11 +113,6 @@ def test_a_brokers_prices_reach_the_paper_broker_only_where_operators_offer_them
     assert heard == [[late], [now]]
     assert latest(source.pk) == {"EUR/USD": now}
     assert PaperQuote.objects.filter(symbol="EURUSD").exists() is to_paper
-    assert feeds_paper(source) is False  # no paper account goes by it
-    make.connection(data_connection=source)
-    assert feeds_paper(source) is True
-    source.user = make.user()
-    assert feeds_paper(source) is False
 
 
 def test_a_quote_is_carried_again_after_an_error(

@@ -19,7 +19,7 @@ from connections import lanes
 from prices import clock, following
 from prices.buffer import MOST_OF_A_PAIR, squeezed
 from prices.following import BrokerStream
-from prices.wanted import MOST, chosen
+from prices.wanted import MOST, chosen, with_rates
 from tests.execution.double import Double
 
 SPEC = ConnectionSpec("c-1", "1", credentials={"password": "hunter22"})
@@ -421,8 +421,8 @@ def test_of_many_prices_the_extremes_and_the_last_are_kept() -> None:
 
 def test_what_is_needed_is_followed_with_what_its_money_is_converted_by() -> None:
     book = {pair: pair.replace("/", "") for pair in (EUR, GBP, "USD/JPY", "EUR/JPY", "EUR/CHF")}
-    assert list(chosen(book, ["EUR/JPY", "XXX/YYY"], ["GBP"])) == [
+    assert list(chosen(book, with_rates(["EUR/JPY", "XXX/YYY"], ["GBP"]))) == [
         "EUR/JPY", "USD/JPY", GBP,
     ]  # fmt: skip
     many = {f"C{n}/USDT": f"C{n}USDT" for n in range(300)}
-    assert list(chosen(many, list(many), ["USDT"])) == list(many)[:MOST]
+    assert list(chosen(many, with_rates(list(many), ["USDT"]))) == list(many)[:MOST]
