@@ -31,6 +31,7 @@ REWRITE_ABOVE = 4_000_000  # bytes
 COUNT_ABOVE = 1_000_000  # bytes: in less there are not too many to hold
 MOST_INTENTS = MOST_RECORDS - 1000  # of one terminal: as many more may come before it is tidied
 OVERLAP = 200  # bytes that are read again
+RESERVED = "reserved"  # no command's end: numbers up to that one may have been used
 
 
 class Ledger:
@@ -204,7 +205,7 @@ def _said(intent: Intent) -> dict[str, Any]:
 
 
 def _reserved(number: int) -> dict[str, Any]:
-    return {"number": number, "end": "reserved"}
+    return {"number": number, "end": RESERVED}
 
 
 def _records(raw: bytes) -> Iterator[dict[str, Any]]:
@@ -222,7 +223,7 @@ def _fold(found: dict[int, Intent], raw: bytes) -> None:
         number = said["number"]
         if "what" in said:
             found[number] = _intent(said)
-        elif number in found:
+        elif number in found and said.get("end") != RESERVED:
             found[number] = replace(found[number], end=str(said.get("end", "")))
 
 

@@ -20,6 +20,7 @@ from brokers.dwx.intents import (
     Intent,
     Look,
     Looks,
+    closes,
     kept,
     names,
 )
@@ -168,3 +169,23 @@ def test_what_is_open_at_a_metatrader_5_is_known_after_it(
     owner5: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held_and_tidied(owner5, monkeypatch, OrderType.LIMIT)
+
+
+def test_the_last_number_that_was_reserved_keeps_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tidying notes that number behind the intents: it may be the number of one of them."""
+    monkeypatch.setattr(ledger, "COUNT_ABOVE", 0)
+    monkeypatch.setattr(ledger, "REWRITE_ABOVE", 0)
+    book, now = Ledger(tmp_path / "ledger.jsonl", Room(100)), time.time()
+    book.write(intent(1, at=now))
+    book.write(intent(2, at=now, magic=1, what=CLOSE, ticket=1000))
+    open_now = About(frozenset({1}), frozenset({1000}))
+    for at in (now - 2000, now - 1000, now):
+        book._looks.saw(Look(at, open_now))
+    book.reserve(2)
+    assert book.tidy()
+    again = Ledger(tmp_path / "ledger.jsonl", Room(100))
+    assert [(one.number, one.end) for one in again.intents()] == [(1, ""), (2, "")]
+    assert 1000 in closes(again.intents())
+    assert again.last_number() == 2
