@@ -6,9 +6,8 @@ reads executions, at once by who would say that an order is absent, and before t
 where one was refused, for all we know because of its time.
 """
 
-import asyncio
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,7 +22,6 @@ class Clock:
     at: float | None = None
     their_ms: int = 0
     is_sure: bool = False
-    _comparing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def now_ms(self) -> int:
         """Milliseconds since 1970 by the exchange; by this machine where nobody has asked yet."""
@@ -45,13 +43,14 @@ class Clock:
 
     async def compare(self, exchange: Any, *, older: float = 0.0) -> None:
         """Ask what it shows now, if nobody did within `older` seconds. exchange: ccxt's object; not
-        every one can tell. Raises ccxt's errors."""
-        asked = machine_time()
-        async with self._comparing:
-            if self.is_sure and self.at is not None and asked - self.at < older:
-                return
-            told = await exchange.fetch_time() if exchange.has.get("fetchTime") else _wall_ms()
-            self.their_ms, self.at, self.is_sure = int(told), machine_time(), True
+        every one can tell. Raises ccxt's errors.
+
+        Nobody waits for somebody else's question: that account may have to be silent for a while.
+        """
+        if self.is_sure and self.at is not None and machine_time() - self.at < older:
+            return
+        told = await exchange.fetch_time() if exchange.has.get("fetchTime") else _wall_ms()
+        self.their_ms, self.at, self.is_sure = int(told), machine_time(), True
 
 
 def _wall_ms() -> int:

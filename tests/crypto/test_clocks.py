@@ -1,6 +1,8 @@
 """A clock that jumps, theirs or ours: nothing is left out, nothing is called absent by it."""
 
+import asyncio
 import time
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -8,14 +10,15 @@ import pytest
 from brokers.base import BrokerError, OutcomeUnknown, ReadFailed
 from brokers.crypto import adapter as adapter_module
 from brokers.crypto import exchanges, history, lookup
-from brokers.messages import ReportKind
+from brokers.messages import OrderReport, ReportKind, Side
 from common.clocks import machine_time, market_now
-from tests.crypto.cast import D, House, each
+from tests.crypto.cast import D, House, each, nothing_against
 from tests.doubles.exchange.venue import Fault
 
 __all__ = ["each"]
 TEN_MINUTES = 600_000
 A_WHILE = timedelta(minutes=1)
+SILENT_SECONDS = 8.0  # somebody may have to be that for longer, and is then refused at once
 TIMES = 3  # an order that is refused for its time is sent again by the engine
 
 
@@ -116,3 +119,25 @@ def test_what_they_may_still_take_is_not_absent_because_our_time_has_passed(
         each.find(request.client_order_id)
     each.venue.skew_ms = 20_000
     assert each.find(request.client_order_id) is None
+
+
+def test_an_exit_waits_for_no_other_account_that_must_be_silent(each: House) -> None:
+    """Both would look at the exchange's clock first; the other account may ask nothing for long."""
+    other = replace(each.spec, connection_id="22222222-2222-4222-8222-222222222222")
+
+    async def exit_beside_a_silent_one() -> list[OrderReport]:
+        silent = await each.adapter._clients.of(other)
+        await each.adapter.submit(each.spec, each.order(), nothing_against)
+        silent.budgets.reads.rest(SILENT_SECONDS)
+        silent.clock.doubt()
+        poll = asyncio.ensure_future(each.adapter.account(other))
+        await asyncio.sleep(0)  # it has begun
+        closing = each.order(side=Side.SELL)
+        try:
+            async with asyncio.timeout(SILENT_SECONDS / 2):
+                return await each.adapter.submit(each.spec, closing, nothing_against)
+        finally:
+            poll.cancel()
+
+    told = each.run(exit_beside_a_silent_one())
+    assert [report.kind for report in told] == [ReportKind.FILLED]
