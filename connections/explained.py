@@ -42,7 +42,7 @@ def explain(error: Exception, kind: str) -> Explained:
     if isinstance(error, ImportError):
         return Explained(
             "installation", Code.LIBRARY_MISSING,
-            f"This process has no library for {kind} accounts.",
+            f"This process has no library for {kind} accounts{_named(error)}.",
             "Tell the operators to start a worker that has it.",
         )  # fmt: skip
     if isinstance(error, TimeoutError):
@@ -60,3 +60,7 @@ def explain(error: Exception, kind: str) -> Explained:
         "program", Code.UNEXPECTED, f"Our own program failed ({type(error).__name__}).",
         "Tell the operators; the log has the place.",
     )  # fmt: skip
+
+
+def _named(error: ImportError) -> str:
+    return f" ({error.name})" if error.name else ""

@@ -23,6 +23,17 @@ _LAST_PRICE = """
 _RUN_PRICES = "The operators' process `manage.py prices` must run."
 _ANOTHER = "choose another price source for the accounts that use it."
 _MANY = 5
+_AGAIN = "It is tried again by itself."
+_LISTED = "Look whether the broker lists and quotes that, and whether its market is open."
+# Where a code's own hint is about an order, or sends its reader to where he is.
+_TO_DO: dict[str, str] = {
+    Code.CONNECTION_INACTIVE: f"Switch that account on, or {_ANOTHER}",
+    **dict.fromkeys((Code.HOST_AWAY, Code.NOT_CONNECTED, Code.REPLY_LOST, Code.SEND_DEADLINE),
+                    _AGAIN),
+    **dict.fromkeys((Code.QUOTE_MISSING, Code.QUOTE_STALE, Code.SYMBOL_NOT_AT_BROKER,
+                     Code.UNKNOWN_SYMBOL_AT_BROKER), _LISTED),
+}  # fmt: skip
+_PASSES = frozenset({Code.MARKET_CLOSED, *(code for code in _TO_DO if _TO_DO[code] is _AGAIN)})
 
 
 class Followed(Protocol):
@@ -133,12 +144,18 @@ def _failing(
     source: DataConnection, state: SourceHealth, told_at: datetime | None, reader: User | None,
     *, in_part: bool,
 ) -> Faring:  # fmt: skip
-    """The broker's words may name its account: they are its owner's and the operators'."""
-    may_read = reader is None or reader.is_operator or source.user_id == reader.pk
-    detail = f" {state.error}" if may_read and state.error else ""
-    to_do = hint(state.error_code) or "It is tried again by itself."
-    said = f"{sentence(state.error_code)}{detail}"
-    return Faring("attention", IN_PART if in_part else "Tells nothing", said, to_do, told_at)
+    """The broker's words may name its account: they are its owner's and the operators', who alone
+    can mend it. They begin with the code's sentence, or say it better."""
+    code, word = state.error_code, IN_PART if in_part else "Tells nothing"
+    to_do = _TO_DO.get(code) or hint(code) or _AGAIN
+    if reader is None or reader.is_operator or source.user_id == reader.pk:
+        said = state.error or sentence(code)
+        stop = "." if said[-1:].isalnum() else ""
+        return Faring("attention", word, f"{said}{stop}", to_do, told_at)
+    said = f"An account of the operators tells these prices. {sentence(code)}"
+    if code not in _PASSES:
+        to_do = f"Ask the operators, or {_ANOTHER}"
+    return Faring("attention", word, said, to_do, told_at)
 
 
 def _unheard(
@@ -154,8 +171,7 @@ def _unheard(
 def _heard(state: SourceHealth, told_at: datetime | None) -> Faring:
     if state.missing:
         said = f"No usable price of {_some(state.missing)}."
-        to_do = "Look whether the broker lists and quotes that, and whether its market is open."
-        return Faring("attention", IN_PART, said, to_do, told_at)
+        return Faring("attention", IN_PART, said, _LISTED, told_at)
     return Faring("ok", "Tells", f"Follows {_some(state.pairs)}.", "", told_at)
 
 

@@ -1,0 +1,97 @@
+"""What pages say of a price source in trouble: each sentence once, and what helps a source."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from brokers.base import BrokerError, ReadFailed
+from common.codes import Code
+from connections.explained import explain
+from connections.faring import Faring, as_told, faring
+from connections.models import DataConnection, ExecutionConnection
+from connections.sources import note, offer_to_all, tell_prices, why_not
+from tests.connections import make
+from users.models import User
+
+pytestmark = pytest.mark.django_db
+AGAIN = "It is tried again by itself."
+OTHER = "choose another price source for the accounts that use it."
+
+
+@pytest.fixture
+def source() -> DataConnection:
+    return tell_prices(make.connection(type="mt4"))
+
+
+def shown(source: DataConnection, reader: User | None = None) -> Faring:
+    found = as_told(DataConnection.objects.all()).get(pk=source.pk)
+    return faring(found, datetime.now(UTC), reader=reader)
+
+
+def refused(code: Code, detail: str = "") -> BrokerError:
+    return ReadFailed(code, detail)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (refused(Code.CREDENTIALS_REFUSED, "Invalid account."),
+         "Broker: login or password not accepted. Invalid account."
+         " Enter the credentials again and run the connection test."),
+        (refused(Code.BROKER_UNREACHABLE, "no answer in time"),
+         "The broker could not be reached. no answer in time."
+         " Check host and network; it is tried again by itself."),
+        (refused(Code.PRICE_NONSENSE, "EUR/USD: bid 2 over ask 1"),
+         "The broker told a price that cannot be. EUR/USD: bid 2 over ask 1. Nothing is done by"
+         " such a price. If it goes on, choose another price source."),
+        (refused(Code.MARKET_CLOSED), "Broker: the market is closed. Wait for the session."),
+        (refused(Code.NOT_CONNECTED),  # no signal waits here
+         f"No connection to the broker; nothing was sent. {AGAIN}"),
+        (ImportError("no", name="x"), "This process has no library for mt4 accounts (x)."
+         " Operators: install what the message names on every trading process's machine."),
+        (ValueError("ours"), "Our own program failed (ValueError)."
+         " Report the reference in the log to the operators."),
+    ],
+)  # fmt: skip
+def test_a_sentence_is_said_once(source: DataConnection, error: Exception, words: str) -> None:
+    why = explain(error, "mt4")
+    note(source.pk, told=False, code=why.code, words=why.said, pairs=["EUR/USD"])
+    assert shown(source).words == words
+
+
+def test_an_account_that_is_off_is_what_is_to_be_switched_on(source: DataConnection) -> None:
+    ExecutionConnection.objects.filter(tells=source).update(is_active=False)
+    why = why_not(source, begins=True)
+    assert why is not None
+    note(source.pk, told=False, code=why[0], words=why[1])
+    assert shown(source).words == (
+        f"The account that tells these prices is switched off. Switch that account on, or {OTHER}"
+    )
+
+
+def test_a_page_of_a_source_does_not_send_its_reader_there(source: DataConnection) -> None:
+    for code in (Code.QUOTE_MISSING, Code.QUOTE_STALE, Code.UNKNOWN_SYMBOL_AT_BROKER):
+        note(source.pk, told=False, code=code, words="Nothing.", pairs=["EUR/USD"])
+        assert shown(source).words == (
+            "Nothing. Look whether the broker lists and quotes that, and whether its market is"
+            " open."
+        )
+
+
+def test_a_code_without_words_is_its_sentence(source: DataConnection) -> None:
+    note(source.pk, told=False, code=Code.CREDENTIALS_REFUSED)
+    assert shown(source).said == Code.CREDENTIALS_REFUSED.sentence
+
+
+def test_what_is_not_ones_own_account_is_the_operators_to_mend() -> None:
+    admin, tenant = make.user(is_staff=True), make.user()
+    source = tell_prices(make.connection(type="mt4", admin=admin))
+    offer_to_all(source, by=admin)
+    note(source.pk, told=False, code=Code.CREDENTIALS_REFUSED, words="Login 4711 is wrong.")
+    assert shown(source, tenant).words == (
+        "An account of the operators tells these prices."
+        f" {Code.CREDENTIALS_REFUSED.sentence} Ask the operators, or {OTHER}"
+    )
+    assert shown(source, admin).said == "Login 4711 is wrong."
+    note(source.pk, told=False, code=Code.MARKET_CLOSED, words="4711: closed.", pairs=["EUR/USD"])
+    assert shown(source, tenant).to_do == "Wait for the session."
