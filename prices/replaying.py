@@ -89,7 +89,7 @@ def read_start(text: str, first: datetime) -> datetime:
 
 
 def source_named(name: str) -> DataConnection:
-    """Return the data connection of that name; create one, which only this command feeds.
+    """Return the price source of that name; create one, which only this command feeds.
 
     Raises MisconfiguredError when the prices process feeds it already, or several have the name.
     """
@@ -99,12 +99,12 @@ def source_named(name: str) -> DataConnection:
             name=name, kind=DataConnection.Kind.REPLAY, is_active=False
         )
     if len(found) > 1:
-        raise MisconfiguredError(f"Several data connections are called {name!r}; rename one.")
+        raise MisconfiguredError(f"Several price sources are called {name!r}; rename one.")
     if found[0].kind == DataConnection.Kind.BROKER:
-        raise MisconfiguredError(f"Data connection {name!r} is a broker's; name another.")
+        raise MisconfiguredError(f"Price source {name!r} is a broker's; name another.")
     if found[0].is_active:
         raise MisconfiguredError(
-            f"Data connection {name!r} is active, so the prices process feeds it; "
+            f"Price source {name!r} is active, so the prices process feeds it; "
             "switch it off or name another with --data-connection."
         )
     return found[0]

@@ -139,7 +139,9 @@ class ExecutionConnection(models.Model):
         expression=BrokerHost(), output_field=models.CharField(max_length=120), db_persist=True
     )
     preset = models.ForeignKey(TradingPreset, models.PROTECT, null=True, blank=True)
-    data_connection = models.ForeignKey(DataConnection, models.PROTECT, null=True, blank=True)
+    data_connection = models.ForeignKey(
+        DataConnection, models.PROTECT, null=True, blank=True, verbose_name="price source"
+    )
     lane = models.CharField(
         max_length=64,
         blank=True,

@@ -40,6 +40,7 @@ class DataConnection(models.Model):
 
     class Meta:
         ordering = ("name",)
+        verbose_name = "price source"
         constraints = [
             models.CheckConstraint(
                 condition=Q(kind="broker") | Q(told_by__isnull=True),

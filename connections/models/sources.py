@@ -14,7 +14,7 @@ class SourceHealth(models.Model):
     )
     told_at = models.DateTimeField(null=True, help_text="When its broker last proved to be there.")
     error_code = models.CharField(max_length=40, blank=True, help_text="Empty: all is well.")
-    error = models.CharField(max_length=500, blank=True, help_text="In the broker's words.")
+    error = models.CharField(max_length=500, blank=True, help_text="In whole sentences.")
     failing_since = models.DateTimeField(null=True)
     pairs = ArrayField(
         models.CharField(max_length=20), default=list, help_text="What is followed, canonical."

@@ -24,7 +24,7 @@ class Market:
 
     signals: Mapping[int, Any]
     instruments: Mapping[tuple[str, str], Any]  # by (book, pair) and by (book, symbol)
-    quotes: Mapping[int, Mapping[str, Any]]  # by data connection, then by pair
+    quotes: Mapping[int, Mapping[str, Any]]  # by price source, then by pair
     exits: Mapping[int, Any]  # what each exit's position has left for it, by order
     now: datetime  # market clock
     # Price sources by id; loaded only where an entry of the bundle lacks a price.

@@ -79,6 +79,15 @@ def test_who_may_only_look_changes_nothing(db: None, client: Client) -> None:
     assert not DataConnection.objects.filter(told_by=account).exists()
 
 
+def test_they_have_one_name_wherever_operators_read_of_them(operator: User, page: Page) -> None:
+    source = DataConnection.objects.create(name="Recorded")
+    opened = reverse("admin:connections_dataconnection_change", args=[source.pk])
+    for address in (LISTED, reverse("admin:connections_dataconnection_add"), opened):
+        said = page(address)
+        assert "Price sources" in said
+        assert "data connection" not in said.lower()
+
+
 def test_the_list_says_who_tells_and_what_is_wrong(operator: User, page: Page) -> None:
     account = make.connection(type="mt4", name="House")
     source = tell_prices(account)

@@ -8,7 +8,7 @@ from common.clocks import market_clock
 from prices.runner import Runner
 from prices.signals import prices_started, prices_stopped
 
-HELP = """The prices process: follows every active data connection until it is stopped.
+HELP = """The prices process: follows every active price source until it is stopped.
 
 For each one it keeps the latest of each symbol, and lets triggers and broker events be worked on;
 recorded and constant quotes also go to the paper broker. Kinds it drives: `broker` (what an

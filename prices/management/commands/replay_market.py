@@ -26,7 +26,7 @@ Examples:
 The quotes come at the recording's pace times --speed. Where the installation lives in real time
 they are dated as they come, so every other process can trade on them. Where it has a market clock
 (FILLCAST_MARKET_CLOCK, as in the demo) that clock sets date and pace; --speed and --start do not
-apply. Accounts use these prices when their data connection is the one named by --data-connection.
+apply. Accounts use these prices when their price source is the one named by --data-connection.
 Progress goes to stderr; Ctrl-C stops within a second."""
 
 
@@ -50,7 +50,7 @@ class Command(BaseCommand):
             "--data-connection",
             metavar="NAME",
             default="Replay",
-            help="which data connection gets the quotes; created if there is none (default Replay)",
+            help="which price source gets the quotes; created if there is none (default Replay)",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -65,7 +65,7 @@ class Command(BaseCommand):
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
-        self.stderr.write(f"replaying {path.name} into data connection {source.name!r}")
+        self.stderr.write(f"replaying {path.name} into price source {source.name!r}")
         feed = Feed(source.pk, source.name, stream)
         try:
             carried = self._follow(feed, progress, stop)
