@@ -9,6 +9,8 @@ from uuid import UUID
 from common.sql import rows
 
 _sources: list[str] = []
+_priced: list[str] = []
+_ordered: list[str] = []
 
 
 class Open(NamedTuple):
@@ -22,6 +24,20 @@ def tell(source: str) -> None:
     """Add what a room above knows: a SELECT of `connection_id`, `symbol` and `what`, a row for each
     `Open`. Those of one connection must be found by an index."""
     _sources.append(source)
+
+
+def tell_priced(source: str) -> None:
+    """Add what a room above has open and goes by prices: a SELECT of `source_id`, `connection_id`
+    and `pair`. Those of one connection, and of one source by their pairs, must be found by an
+    index."""
+    _priced.append(source)
+
+
+def tell_ordered(source: str) -> None:
+    """Add what a room above has been told to trade: a SELECT of `connection_id`, `pair` and
+    `number`, the newest the highest. Those of one connection must be found by an index, newest
+    first."""
+    _ordered.append(source)
 
 
 def is_open(column: str) -> str:
@@ -46,6 +62,26 @@ def how_much_is_open(column: str) -> str:
 def all_open() -> str:
     """Return SQL, for a FROM, of all that is open in all accounts."""
     return f"({' UNION ALL '.join(_sources)})"
+
+
+def all_priced() -> str:
+    """Return SQL, for a FROM, of all that is open and goes by prices."""
+    return f"({' UNION ALL '.join(_priced)})"
+
+
+def all_ordered() -> str:
+    """Return SQL, for a FROM, of all that accounts have been told to trade."""
+    return f"({' UNION ALL '.join(_ordered)})"
+
+
+def is_priced_by(column: str) -> str:
+    """Return SQL for whether something that is open goes by the source whose id a column has.
+
+    In the order of an index: for EXISTS the planner reads all that is open, since it takes it that
+    among so many one is soon found.
+    """
+    return f"""((SELECT true FROM {all_priced()} o WHERE o.source_id = {column}
+      ORDER BY o.pair LIMIT 1) IS NOT NULL)"""
 
 
 def _of(source: str, column: str) -> str:

@@ -15,7 +15,7 @@ from common.sql import run
 from connections import lanes
 from connections.fitting import abilities_of, is_told_prices
 from connections.models import DataConnection, ExecutionConnection
-from connections.open import is_watched
+from connections.open import is_priced_by, is_watched
 from connections.rights import check_operator, check_owner
 from users.models import User
 
@@ -176,8 +176,7 @@ def is_used_sql(column: str) -> str:
     by it, or something open does since it was opened, whatever its account goes by now."""
     return f"""(EXISTS (SELECT FROM connections_executionconnection u
         WHERE u.data_connection_id = {column} AND u.archived_at IS NULL)
-      OR EXISTS (SELECT FROM positions_executionposition p
-        WHERE p.price_source_id = {column} AND p.quantity > 0))"""
+      OR {is_priced_by(column)})"""
 
 
 # ---- how they fare ------------------------------------------------------------------------------

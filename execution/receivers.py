@@ -4,7 +4,7 @@ from typing import Any
 
 from django.dispatch import receiver
 
-from connections.open import tell
+from connections.open import tell, tell_ordered, tell_priced
 from execution import tasks
 from execution.fan_out import fan_out, withdraw
 from execution.models import AT_BROKER, IN_FLIGHT
@@ -39,3 +39,9 @@ tell(f"""
 SELECT connection_id, symbol, 'an order that is ' || status AS what
 FROM execution_order WHERE status IN ('{"', '".join((*IN_FLIGHT, *AT_BROKER))}')
 """)
+# By the indexes position_open, position_open_of_source and order_of_connection.
+tell_priced("""
+SELECT price_source_id AS source_id, connection_id, pair
+FROM positions_executionposition WHERE quantity > 0
+""")
+tell_ordered("SELECT connection_id, pair, id AS number FROM execution_order")

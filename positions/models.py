@@ -141,6 +141,9 @@ class ExecutionPosition(models.Model):
         indexes = [
             models.Index(fields=["connection"], name="position_open", condition=OPEN),
             models.Index(fields=["signal"], name="position_open_of_signal", condition=OPEN),
+            models.Index(
+                fields=["price_source", "pair"], name="position_open_of_source", condition=OPEN
+            ),
             models.Index(fields=["closed_at"], name="position_closed_at"),
             models.Index(
                 fields=["ask_after"], name="position_asked", condition=Q(ask_after__isnull=False)

@@ -7,10 +7,13 @@ from itertools import islice
 from brokers.paper.rates import pairs_between
 from common.sql import array, columns, rows
 from connections.models import DataConnection
+from connections.open import all_ordered, all_priced
 
 MOST = 100  # IBKR's market data lines of a login
 FEW = 50  # so many are followed whether somebody needs them or not
-ORDERS = 100  # of each account: the newest ones tell what its feeds are about
+# The newest orders of each account tell what its feeds are about: so many, and fewer of each where
+# many accounts go by one source.
+ORDERS, OF_ALL, AT_LEAST = 100, 2000, 5
 
 SHORT_BOOKS = """
 SELECT book FROM unnest(%(books)s::text[]) b(book) WHERE (SELECT count(*) FROM (
@@ -25,38 +28,36 @@ SELECT i.book, i.pair, i.symbol FROM unnest(%s::text[], %s::text[]) n(book, pair
 JOIN connections_instrument i ON i.book = n.book AND i.pair = n.pair AND i.is_preferred
 """
 
-_LEVELS = " UNION ".join(
-    f"SELECT price_source_id AS source, pair FROM positions_executionposition"
-    f" WHERE price_source_id = ANY(%(sources)s::bigint[])"
-    f" AND quantity > 0 AND side = '{side}' AND {level} IS NOT NULL"
-    for side in ("BUY", "SELL")
-    for level in ("sl", "tp")
-)
-# What is held and what has a level comes first, then what was ordered last: also what was refused
-# because there was no price.
-NEEDED = f"""
-WITH used AS (
-  SELECT id, data_connection_id AS source FROM connections_executionconnection
-  WHERE data_connection_id = ANY(%(sources)s::bigint[]) AND archived_at IS NULL
-), needed AS (
-  SELECT source, pair, 0 AS place, 0::bigint AS newest FROM ({_LEVELS}) l
-  UNION ALL
-  SELECT used.source, p.pair, 0, 0 FROM used JOIN positions_executionposition p
-    ON p.connection_id = used.id AND p.quantity > 0
-  UNION ALL
-  SELECT used.source, o.pair, 1, -o.id FROM used CROSS JOIN LATERAL (
-    SELECT pair, id FROM execution_order WHERE connection_id = used.id
-    ORDER BY id DESC LIMIT {ORDERS}) o
-)
-SELECT source, pair FROM needed GROUP BY source, pair
-ORDER BY source, min(place), min(newest), pair
-"""
-
 CURRENCIES = """
 SELECT DISTINCT c.data_connection_id AS source, a.currency FROM connections_accountsnapshot a
 JOIN connections_executionconnection c ON c.id = a.connection_id
 WHERE c.data_connection_id = ANY(%(sources)s::bigint[]) AND c.archived_at IS NULL
 """
+
+
+def needed_sql() -> str:
+    """What goes by each source first, or is held by who uses it, then what was ordered last: also
+    what was refused because there was no price."""
+    return f"""
+WITH used AS (
+  SELECT id, data_connection_id AS source, least({ORDERS}, greatest({AT_LEAST},
+    {OF_ALL} / count(*) OVER (PARTITION BY data_connection_id))) AS share
+  FROM connections_executionconnection
+  WHERE data_connection_id = ANY(%(sources)s::bigint[]) AND archived_at IS NULL
+), needed AS (
+  SELECT o.source_id AS source, o.pair, 0 AS place, 0::bigint AS newest FROM {all_priced()} o
+  WHERE o.source_id = ANY(%(sources)s::bigint[])
+  UNION ALL
+  SELECT used.source, o.pair, 0, 0 FROM used JOIN {all_priced()} o ON o.connection_id = used.id
+  UNION ALL
+  SELECT used.source, o.pair, 1, -o.number FROM used CROSS JOIN LATERAL (
+    SELECT pair, number FROM {all_ordered()} o WHERE o.connection_id = used.id
+    ORDER BY number DESC LIMIT used.share) o
+)
+SELECT source, pair FROM needed GROUP BY source, pair
+ORDER BY source, min(place), min(newest), pair
+"""
+
 
 Books = Mapping[str, Mapping[str, str]]
 
@@ -95,7 +96,7 @@ def _needed(sources: Collection[int]) -> dict[int, list[str]]:
     for row in rows(CURRENCIES, asked):
         currencies[row.source].append(row.currency)
     pairs: dict[int, list[str]] = {source: [] for source in sources}
-    for row in rows(NEEDED, asked):
+    for row in rows(needed_sql(), asked):
         pairs[row.source].append(row.pair)
     return {source: with_rates(pairs[source], currencies[source]) for source in sources}
 

@@ -17,11 +17,13 @@ from common.sql import array, rows, run
 from connections import probing, selectors, silence
 from connections.models import ConnectionHealth, ExecutionConnection
 from connections.open import all_open
+from connections.sources import is_used_sql
 from execution.calls import sessions, stuck, sweeps
 from execution.drift import reconcile
 from execution.exits import wishes
 from execution.intents import claim_sql
 from execution.models import Order
+from prices import wanted
 from signals.models import Feed
 from tests.execution import cast
 from tests.execution.double import KIND, Double
@@ -142,6 +144,26 @@ def test_whether_something_is_open_is_looked_up_by_index(switched_off: Order, la
         assert found, name
         # One account by its index, or all live rows hashed once: which of the two is the planner's.
         assert found <= {"position_open", "position_open_of_signal", "order_flying"}, (name, found)
+
+
+def test_what_goes_by_a_source_is_looked_up_by_index(switched_off: Order) -> None:
+    """Asked each second in each trading process, of sources of which nothing is open among very
+    much that is: the planner takes it that some of that is soon found."""
+    run("UPDATE positions_executionposition SET quantity = 1000, closed_at = NULL,"
+        " price_source_id = %s", (switched_off.connection.data_connection_id,))  # fmt: skip
+    for table in BIG:
+        run(f"UPDATE {table} t SET connection_id = c.ids[t.id %% 3000 + 1] FROM"
+            " (SELECT array_agg(id) AS ids FROM connections_executionconnection) c"
+            " WHERE %s", (True,))  # fmt: skip
+        run(f"ANALYZE {table}")
+    used = f"SELECT id FROM connections_dataconnection d WHERE {is_used_sql('d.id')}"
+    [scan] = scans_of(plan(used, None))
+    assert (scan["Index Name"], "Index Cond" in scan) == ("position_open_of_source", True)
+    found = list(scans_of(plan(wanted.needed_sql(), {"sources": "{0}"})))
+    assert {scan.get("Index Name") for scan in found} == {
+        "position_open_of_source", "position_open", "order_of_connection",
+    }  # fmt: skip
+    assert all("Index Cond" in scan for scan in found)
 
 
 def plan(sql: str, parameters: Any) -> dict[str, Any]:
