@@ -9,7 +9,7 @@ from common.codes import Code
 from connections.explained import explain
 from connections.faring import Faring, as_told, faring
 from connections.models import DataConnection, ExecutionConnection
-from connections.sources import note, offer_to_all, tell_prices, why_not
+from connections.sources import Note, followed_here, note, offer_to_all, tell_prices, why_not
 from tests.connections import make
 from users.models import User
 
@@ -55,15 +55,19 @@ def refused(code: Code, detail: str = "") -> BrokerError:
 )  # fmt: skip
 def test_a_sentence_is_said_once(source: DataConnection, error: Exception, words: str) -> None:
     why = explain(error, "mt4")
-    note(source.pk, told=False, code=why.code, words=why.said, pairs=["EUR/USD"])
+    note(Note(source.pk, code=why.code, words=why.said, pairs=["EUR/USD"]))
     assert shown(source).words == words
 
 
 def test_an_account_that_is_off_is_what_is_to_be_switched_on(source: DataConnection) -> None:
-    ExecutionConnection.objects.filter(tells=source).update(is_active=False)
-    why = why_not(source, begins=True)
+    account = source.told_by
+    assert account is not None
+    mine = ExecutionConnection.objects.filter(pk=account.pk)
+    mine.update(is_active=False, data_connection=source)
+    [found] = followed_here([account.lane])
+    why = why_not(found, begins=True)
     assert why is not None
-    note(source.pk, told=False, code=why[0], words=why[1])
+    note(Note(source.pk, code=why[0], words=why[1]))
     assert shown(source).words == (
         f"The account that tells these prices is switched off. Switch that account on, or {OTHER}"
     )
@@ -71,7 +75,7 @@ def test_an_account_that_is_off_is_what_is_to_be_switched_on(source: DataConnect
 
 def test_a_page_of_a_source_does_not_send_its_reader_there(source: DataConnection) -> None:
     for code in (Code.QUOTE_MISSING, Code.QUOTE_STALE, Code.UNKNOWN_SYMBOL_AT_BROKER):
-        note(source.pk, told=False, code=code, words="Nothing.", pairs=["EUR/USD"])
+        note(Note(source.pk, code=code, words="Nothing.", pairs=["EUR/USD"]))
         assert shown(source).words == (
             "Nothing. Look whether the broker lists and quotes that, and whether its market is"
             " open."
@@ -79,7 +83,7 @@ def test_a_page_of_a_source_does_not_send_its_reader_there(source: DataConnectio
 
 
 def test_a_code_without_words_is_its_sentence(source: DataConnection) -> None:
-    note(source.pk, told=False, code=Code.CREDENTIALS_REFUSED)
+    note(Note(source.pk, code=Code.CREDENTIALS_REFUSED))
     assert shown(source).said == Code.CREDENTIALS_REFUSED.sentence
 
 
@@ -87,11 +91,11 @@ def test_what_is_not_ones_own_account_is_the_operators_to_mend() -> None:
     admin, tenant = make.user(is_staff=True), make.user()
     source = tell_prices(make.connection(type="mt4", admin=admin))
     offer_to_all(source, by=admin)
-    note(source.pk, told=False, code=Code.CREDENTIALS_REFUSED, words="Login 4711 is wrong.")
+    note(Note(source.pk, code=Code.CREDENTIALS_REFUSED, words="Login 4711 is wrong."))
     assert shown(source, tenant).words == (
         "An account of the operators tells these prices."
         f" {Code.CREDENTIALS_REFUSED.sentence} Ask the operators, or {OTHER}"
     )
     assert shown(source, admin).said == "Login 4711 is wrong."
-    note(source.pk, told=False, code=Code.MARKET_CLOSED, words="4711: closed.", pairs=["EUR/USD"])
+    note(Note(source.pk, code=Code.MARKET_CLOSED, words="4711: closed.", pairs=["EUR/USD"]))
     assert shown(source, tenant).to_do == "Wait for the session."
