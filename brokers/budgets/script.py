@@ -4,7 +4,8 @@ One script for each budget, all of an ask in one round trip. What it keeps under
 level, at (of the bucket), own_until (all use their own shares until then), rest_until (the broker
 wants no more), line, line_rank, line_until (the process whose others of this rank come next, so
 that nothing of the same rank or behind it overtakes a large request for ever), line_last (the
-highest rank that it has stood there with: what goes before that does not end its turn).
+highest rank that it has stood there with and still asks for: what goes before that does not end its
+turn).
 """
 
 import asyncio
@@ -63,6 +64,7 @@ for i = 1, urgent do
 end
 
 local wait, mine, refused, had_turn = 0, line == me, nil, false
+if mine and ARGV[place] then line_last = math.min(line_last, number(ARGV[#ARGV])) end
 while ARGV[place] do
   local n, rank = number(ARGV[place]), number(ARGV[place + 1])
   if line ~= '' and not mine and rank >= line_rank then

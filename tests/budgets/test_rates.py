@@ -184,6 +184,21 @@ def test_a_place_in_line_is_kept_while_what_goes_before_it_is_admitted(
     assert ask(redis, "b", Wanted(others=[(1, READ)])).others == 1
 
 
+def test_a_place_in_line_ends_with_what_stood_there(redis: Redis) -> None:
+    """A read whose caller gave up keeps no place for the entries of its process."""
+
+    def level_is(level: float) -> None:
+        seconds, micros = redis.time()
+        redis.hset("budget:same rule", mapping={"level": level, "at": f"{seconds}.{micros:06}"})
+
+    level_is(3)
+    assert ask(redis, "a", Wanted(others=[(6, READ)])).others == 0
+    level_is(3)
+    assert ask(redis, "a", Wanted(others=entries(3))).others == 1  # one, and it comes next no more
+    level_is(3)
+    assert ask(redis, "b", Wanted(others=entries(3))).others == 1
+
+
 def test_after_somebody_was_without_redis_all_use_their_own_shares_for_a_while(
     redis: Redis,
 ) -> None:
