@@ -70,9 +70,10 @@ def take(connection: ExecutionConnection, told: AccountState | None) -> bool:
         return True
     _remember(connection, told.identity)
     # Whoever was edited while we waited for its row holds nothing any more.
-    for holder in (one for one in holders if _holds(present.get(one.pk), claim, key)):
-        if _stands(states[holder.pk]):
-            raise _claimed(holder, connection)
+    holders = [one for one in holders if _holds(present.get(one.pk), claim, key)]
+    if stands := next((one for one in holders if _stands(states[one.pk])), None):
+        raise _claimed(stands, connection)
+    for holder in holders:
         live.filter(pk=holder.pk).update(claim="", key_claim="")
         health.mark_errors([(holder.pk, GAVE_WAY)])
         ConnectionHealth.objects.filter(pk=holder.pk).update(needs_test=True)

@@ -43,6 +43,8 @@ FROM (
   SELECT connection_id FROM connections_connectionhealth
   WHERE connection_id = ANY(%s::uuid[])
     AND coalesce(last_tested_at >= test_requested_at, test_requested_at IS NULL)
+    AND NOT (last_test @> '[{"result": "fail"}]' AND coalesce(
+      last_tested_at > clock_timestamp() - interval '1 day', false))
   ORDER BY connection_id FOR NO KEY UPDATE
 ) due WHERE h.connection_id = due.connection_id
 """

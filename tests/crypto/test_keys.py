@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db.models.functions import Now
 
 from brokers.base import NotSent, ReadFailed
 from brokers.messages import Check, CheckResult, Side
@@ -296,6 +298,42 @@ def test_of_two_that_traded_one_account_before_the_upgrade_one_is_left(
     assert sorted([status(row), status(other)]) == ["ACTIVE", "ERROR"]
     mark_active([row.pk, other.pk])
     assert sorted([status(row), status(other)]) == ["ACTIVE", "ERROR"], "by no mere answer"
+
+
+def test_a_test_that_is_made_by_itself_and_fails_is_not_made_again_at_once(
+    row: ExecutionConnection, house: House
+) -> None:
+    """One of its symbols was delisted before the upgrade: that is no reason to be in error each
+    half hour."""
+    gone = {**row.settings, "symbols": [*house.spec.settings["symbols"], "GONE/USDT:USDT"]}
+    ExecutionConnection.objects.filter(pk=row.pk).update(claim="", key_claim="", settings=gone)
+    assert read(row, house) == (1, 0)
+    assert due_tests(5) == [row.pk]
+    assert look(row, house) != []
+    state = ConnectionHealth.objects.filter(pk=row.pk)
+    state.update(read_after=None)  # half an hour later
+    assert read(row, house) == (1, 0)
+    assert due_tests(5) == []
+    state.update(last_tested_at=Now() - timedelta(days=1, minutes=1))
+    assert read(row, house) == (1, 0)
+    assert due_tests(5) == [row.pk]
+
+
+def test_nobody_gives_way_to_a_test_that_fails(house: House) -> None:
+    """Of two holders the first one's word counts no more, and the second one's does."""
+    by_number, by_key, third = again(house), again(house, "second"), again(house, "third")
+    assert enter(by_number, house, house.venue.key) == []
+    ExecutionConnection.objects.filter(pk=by_number.pk).update(key_claim="")
+    ConnectionHealth.objects.filter(pk=by_number.pk).update(status="ERROR")  # refused since
+    may_not_say(house)
+    house.adapter = house.another()
+    assert enter(by_key, house, house.venue.key) == []
+    house.venue.may_read_spot = True
+    house.adapter = house.another()
+    (check,) = enter(third, house, house.venue.key)
+    assert check.name == "owner"
+    by_number.refresh_from_db()
+    assert by_number.claim != ""
 
 
 def test_a_key_that_was_sealed_anew_is_asked_once_more(
