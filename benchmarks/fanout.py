@@ -27,6 +27,12 @@ SELECT (SELECT count(*) FROM execution_order WHERE signal_id = %s AND status = '
   (SELECT count(*) FROM execution_fill), (SELECT count(*) FROM positions_executionposition),
   (SELECT count(*) FROM paper_order WHERE status = 'FILLED')
 """
+UNFILLED = """
+SELECT o.status, o.reason, o.detail, c.name, h.status, h.last_error
+FROM execution_order o JOIN connections_executionconnection c ON c.id = o.connection_id
+LEFT JOIN connections_connectionhealth h ON h.connection_id = c.id
+WHERE o.signal_id = %s AND o.status <> 'FILLED' ORDER BY o.id LIMIT 5
+"""
 STAGES = """
 SELECT extract(epoch FROM o.created_at - %s) * 1000, extract(epoch FROM o.submitted_at - %s) * 1000,
   extract(epoch FROM p.accepted_at - %s) * 1000, extract(epoch FROM o.filled_at - %s) * 1000
@@ -112,7 +118,17 @@ def _check(place: Place, signal: Signal, n: int) -> None:
     """All orders, fills, positions and the broker's journal must be there, each once."""
     (counts,) = place.sql(COUNTS, signal.pk)
     if set(counts) != {n}:
-        raise BenchError(f"{n} orders, but orders, fills, positions, broker's: {counts}")
+        told = f"{n} orders, but orders, fills, positions, broker's: {counts}"
+        raise BenchError(told + unfilled(place, signal))
+
+
+def unfilled(place: Place, signal: Signal) -> str:
+    """Say what became of a signal's orders that are not filled, five at most: a line for each."""
+    told = [
+        f"\n  {name}: {status} {reason} {detail} (the account: {health}{error and ', '}{error})"
+        for status, reason, detail, name, health, error in place.sql(UNFILLED, signal.pk)
+    ]
+    return "".join(told)
 
 
 def fanout(place: Place, world: World, n: int) -> Result:

@@ -24,12 +24,12 @@ FILLED = "SELECT filled_quantity FROM execution_order WHERE client_order_id = %s
 PART = Decimal(100)
 
 
-def until(is_so: Callable[[], object]) -> None:
-    """Wait for what the engine's own threads bring about."""
+def until(is_so: Callable[[], object], instead: Callable[[], object] = str) -> None:
+    """Wait for what the engine's own threads bring about. instead: what is so if it never comes."""
     end = time.monotonic() + SECONDS
     while not is_so():
         if time.monotonic() > end:
-            raise TimeoutError(is_so)
+            raise TimeoutError(f"{is_so}: {instead()}")
         time.sleep(0.01)
 
 
@@ -74,7 +74,8 @@ def main(port: int, n: int) -> dict[str, Any]:
     )  # fmt: skip
     publish(signal.pk, by=None)
     order = Order.objects.filter(signal=signal, leg="entry")
-    until(order.filter(status="SUBMITTED").exists)
+    told = order.values("status", "reason", "detail")
+    until(order.filter(status="SUBMITTED").exists, lambda: list(told))
     name = str(order.get().client_order_id)
     cpu = time.process_time()
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as line:

@@ -68,6 +68,7 @@ class Place:
                 **{setting.name: "" for setting in named},  # never somebody's real database
                 table.ENV.name: "development",
                 table.ENV_FILE.name: os.devnull,
+                table.PUBLISHED_WINDOWS.name: "no",  # the brokers are doubles, open on weekends
                 table.VAR.name: str(var_folder(os.environ) / "bench" / "stack"),
                 table.PORT.name: str(free_port()),
                 table.LOG_LEVEL.name: "WARNING",

@@ -66,7 +66,8 @@ def _orders(place: Place, world: World, n: int) -> float:
     seconds = time.perf_counter() - start
     ((fills,),) = place.sql("SELECT count(*) FROM execution_fill")
     if fills != subscribers * SIGNALS:
-        raise BenchError(f"{subscribers * SIGNALS} orders, but {fills} fills")
+        told = "".join(fanout.unfilled(place, signal) for signal in signals)
+        raise BenchError(f"{subscribers * SIGNALS} orders, but {fills} fills{told}")
     return seconds
 
 
