@@ -90,6 +90,7 @@ class Wire(threading.Thread):
         self.room, self.pace = Room(places), Pace()
         self._call_timeout, self._switch, self.until = call_timeout, switch, until
         self._calls: dict[int, Call] = {}
+        self._in_hand: dict[tuple[int, int], str] = {}  # lanes, by order and fence
         self._tasks: set[asyncio.Task[None]] = set()
         self._used: set[str] = set()
         self._has_ended = False
@@ -147,9 +148,9 @@ class Wire(threading.Thread):
         return self.errands.wait_idle(max(0.0, until - machine_time())) and idle
 
     def is_busy(self, lane: str) -> bool:
-        """Whether a call of this lane is under way."""
-        calls = list(self._calls.values())
-        return any(call.outgoing.lane == lane for call in calls) or self.errands.is_busy(lane)
+        """Whether a call of this lane is in hand: from when it is handed over, though this loop may
+        not have begun it, until what came of it lies in the outbox."""
+        return lane in self._in_hand.copy().values() or self.errands.is_busy(lane)
 
     def calling(self) -> set[str]:
         """Return the connections with an order's call under way. On the loop only."""
@@ -175,6 +176,7 @@ class Wire(threading.Thread):
     def hand_over(self, bundle: Sequence[Outgoing]) -> None:
         """Start the calls of a bundle whose places are reserved; returns at once."""
         if bundle:
+            self._in_hand |= {(o.request.order_id, o.request.fence): o.lane for o in bundle}
             self.loop.call_soon_threadsafe(self._begin, list(bundle))
 
     def _begin(self, bundle: list[Outgoing]) -> None:
@@ -251,6 +253,7 @@ class Wire(threading.Thread):
         if call is not None or is_fact:
             secrets = call.outgoing.spec.credentials if call else {}
             self.outbox.put(reports_of(request, answer, secrets))
+        self._in_hand.pop((request.order_id, request.fence), None)
         if call is not None:  # last: who waits for the wire to be idle finds all of it told
             call.timer.cancel()
             self.pace.note(request.connection_id, machine_time() - call.began)

@@ -1,0 +1,36 @@
+"""An account in a lane, and what its broker hears of this process."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from brokers.messages import ConnectionSpec
+from connections.models import ExecutionConnection
+from tests.execution.double import Double
+from tests.execution.sessions.lane import LANE
+
+
+@pytest.fixture
+def laned(alice: ExecutionConnection) -> ExecutionConnection:
+    ExecutionConnection.objects.filter(pk=alice.pk).update(lane=LANE)
+    return ExecutionConnection.objects.get(pk=alice.pk)
+
+
+@pytest.fixture
+def spoken(broker: Double, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """Which accounts were read, and whose session was ended."""
+    heard: list[tuple[str, str]] = []
+
+    def noted(name: str) -> Callable[..., Any]:
+        real = getattr(broker, name)
+
+        def call(spec: ConnectionSpec | None = None) -> Any:
+            heard.append((name, spec.connection_id if spec else "all"))
+            return real(spec)
+
+        return call
+
+    for name in ("account", "disconnect"):
+        monkeypatch.setattr(broker, name, noted(name))
+    return heard
