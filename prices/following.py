@@ -64,6 +64,7 @@ class BrokerStream:
         self._aside: dict[str, float] = {}  # pairs without a price, until they are looked at
         self._clock = Lead()
         self._streamed: set[str] = set()  # the pairs of the stream that is open
+        self._dropped: set[str] = set()  # of them: they moved, and it did not tell
         self._unstreamed_until = 0.0  # prices are only asked for
         self._streamed_at = self._told_at = self._began = 0.0
         self._since, self._odd_at = machine_time(), float("-inf")
@@ -161,6 +162,7 @@ class BrokerStream:
         try:
             async for quote in stream:
                 self._streamed_at = machine_time()
+                self._dropped.discard(quote.symbol)
                 self._take(quote)
         finally:
             if isinstance(stream, AsyncGenerator):
@@ -194,15 +196,19 @@ class BrokerStream:
         return self._aside.keys() >= self._symbols.keys()
 
     def _quiet(self, now: float) -> str | None:
-        """The pair that was neither told nor asked for longest, if that is long."""
+        """Of the pairs that are due, the one that was neither told nor asked for longest."""
         since = {
             pair: max(self._told.get(pair, self._began), self._looked.get(pair, 0.0))
             for pair in self._symbols
-            if self._aside.get(pair, 0.0) <= now
         }
-        pair = min(since, key=since.__getitem__, default=None)
-        patience = QUIET_SECONDS if self._streams else LOOKS_EVERY
-        return pair if pair and (pair in self._aside or now - since[pair] > patience) else None
+        due = (pair for pair in since if self._is_due(pair, now, now - since[pair]))
+        return min(due, key=since.__getitem__, default=None)
+
+    def _is_due(self, pair: str, now: float, seconds: float) -> bool:
+        if pair in self._aside:
+            return self._aside[pair] <= now
+        is_told = self._streams and pair not in self._dropped
+        return seconds > (QUIET_SECONDS if is_told else LOOKS_EVERY)
 
     async def _look(self, pair: str) -> None:
         """Ask for one price. Raises _AgainError where the stream should have told it."""
@@ -221,6 +227,7 @@ class BrokerStream:
             self._looked[pair] = machine_time() + UNTIL_LOOKED_AGAIN
             self._unanswered(pair, ReadFailed(Code.UNEXPECTED, repr(error)))
             return
+        was_told = self._last.get(pair) is not before  # meanwhile
         if not self._take(quote):
             self._aside[pair] = machine_time() + UNTIL_LOOKED_AGAIN
             return
@@ -228,6 +235,8 @@ class BrokerStream:
         silent = machine_time() - self._streamed_at > QUIET_SECONDS
         if self._streams and (pair not in self._streamed or (moved and silent)):
             raise _AgainError
+        if moved and not was_told:
+            self._dropped.add(pair)
 
     def _unanswered(self, pair: str, error: BrokerError) -> None:
         """A price could not be asked for: it grows stale. The others are asked for meanwhile."""

@@ -97,15 +97,15 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(following, name, seconds)
 
 
-Follow = Callable[[], BrokerStream]
+Follow = Callable[..., BrokerStream]
 
 
 @pytest.fixture
 def follow(teller: Teller, loop: asyncio.AbstractEventLoop) -> Iterator[Follow]:
     made: list[BrokerStream] = []
 
-    def begin() -> BrokerStream:
-        made.append(BrokerStream(teller, SPEC, "", WANTED, loop))
+    def begin(wanted: dict[str, str] = WANTED) -> BrokerStream:
+        made.append(BrokerStream(teller, SPEC, "", wanted, loop))
         return made[-1]
 
     yield begin

@@ -1,0 +1,52 @@
+"""A stream that goes on without one of its pairs."""
+
+import asyncio
+from decimal import Decimal as D
+
+import pytest
+
+from prices import following
+from tests.prices.test_following import (
+    GBP,
+    WANTED,
+    Follow,
+    Teller,
+    follow,
+    loop,
+    quote,
+    soon,
+    teller,
+    telling,
+    until,
+)
+
+__all__ = ["follow", "loop", "soon", "teller"]
+
+
+def test_what_a_stream_tells_no_more_is_asked_for_as_what_is_not_streamed(
+    follow: Follow, teller: Teller, loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its line was dropped: a stop of it must not wait as long as what is still may."""
+    monkeypatch.setattr(following, "QUIET_SECONDS", 0.5)
+    follow(WANTED | {"USD/JPY": "USDJPY"})
+    teller.answers = {"GBPUSD.x": quote("1.30", GBP)}
+    with telling(teller, loop) as tell:
+        tell(quote("1.10"), quote("1.30", GBP))
+
+        def still_is_asked_for(times: int) -> bool:
+            nonlocal moves
+            moves += 1
+            teller.answers["EURUSD.x"] = quote(str(1 + D(moves) / 100_000) if is_dropped else "1.5")
+            tell(quote("150", "USD/JPY"))  # the stream works
+            return teller.looked.count("GBPUSD.x") >= times
+
+        moves, is_dropped = 0, True
+        until(lambda: still_is_asked_for(5))
+        assert teller.looked.count("EURUSD.x") > 15
+        is_dropped = False
+        tell(quote("1.5"))  # it is back
+        until(lambda: still_is_asked_for(6))
+        looked = teller.looked.count("EURUSD.x")
+        until(lambda: still_is_asked_for(11))
+        assert teller.looked.count("EURUSD.x") <= looked + 7
+    assert len(teller.asked) == 1
