@@ -32,6 +32,7 @@ def test_what_a_stream_tells_no_more_is_asked_for_as_what_is_not_streamed(
     teller.answers = {"GBPUSD.x": quote("1.30", GBP)}
     with telling(teller, loop) as tell:
         tell(quote("1.10"), quote("1.30", GBP))
+        moves, is_dropped = 0, True
 
         def still_is_asked_for(times: int) -> bool:
             nonlocal moves
@@ -40,7 +41,6 @@ def test_what_a_stream_tells_no_more_is_asked_for_as_what_is_not_streamed(
             tell(quote("150", "USD/JPY"))  # the stream works
             return teller.looked.count("GBPUSD.x") >= times
 
-        moves, is_dropped = 0, True
         until(lambda: still_is_asked_for(5))
         assert teller.looked.count("EURUSD.x") > 15
         is_dropped = False
