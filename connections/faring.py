@@ -28,6 +28,7 @@ _LISTED = "Look whether the broker lists and quotes that, and whether its market
 # Where a code's own hint is about an order, or sends its reader to where he is.
 _TO_DO: dict[str, str] = {
     Code.CONNECTION_INACTIVE: f"Switch that account on, or {_ANOTHER}",
+    Code.LANE_UNHELD: "It is followed as soon as one runs.",
     **dict.fromkeys((Code.HOST_AWAY, Code.NOT_CONNECTED, Code.REPLY_LOST, Code.SEND_DEADLINE),
                     _AGAIN),
     **dict.fromkeys((Code.QUOTE_MISSING, Code.QUOTE_STALE, Code.SYMBOL_NOT_AT_BROKER,

@@ -8,8 +8,17 @@ from brokers.base import BrokerError, ReadFailed
 from common.codes import Code
 from connections.explained import explain
 from connections.faring import Faring, as_told, faring
+from connections.lanes import waiting_for
 from connections.models import DataConnection, ExecutionConnection
-from connections.sources import Note, followed_here, note, offer_to_all, tell_prices, why_not
+from connections.sources import (
+    Note,
+    followed_here,
+    note,
+    note_unheld,
+    offer_to_all,
+    tell_prices,
+    why_not,
+)
 from tests.connections import make
 from users.models import User
 
@@ -80,6 +89,16 @@ def test_a_page_of_a_source_does_not_send_its_reader_there(source: DataConnectio
             "Nothing. Look whether the broker lists and quotes that, and whether its market is"
             " open."
         )
+
+
+def test_whose_worker_does_not_run_is_told_once_what_to_start(source: DataConnection) -> None:
+    account = source.told_by
+    assert account is not None
+    ExecutionConnection.objects.filter(pk=account.pk).update(data_connection=source)
+    note_unheld()
+    said = waiting_for(account.lane)
+    assert "Whoever runs this installation must" in said
+    assert shown(source).words == f"{said} It is followed as soon as one runs."
 
 
 def test_a_code_without_words_is_its_sentence(source: DataConnection) -> None:
