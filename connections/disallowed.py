@@ -6,11 +6,12 @@ whoever begins to speak for accounts judges them, as they were judged when they 
 worker that takes their lane, for others may have been started without these settings.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from uuid import UUID
 
 import structlog
 from django.db import transaction
+from django.db.models import QuerySet
 
 from brokers.form import Form, SettingKind
 from brokers.registry import kinds
@@ -28,23 +29,34 @@ def mark_disallowed(lanes: Collection[str]) -> list[UUID]:
 
     Asks no name server: where a name leads is judged at each connect. Its exits go on. Returns who.
     """
-    found = list(_disallowed(lanes))
-    if not found:
-        return []
-    with transaction.atomic():
-        health.mark_errors(found)
-        mine = ConnectionHealth.objects.filter(pk__in=[one for one, _ in found])
-        mine.update(needs_test=True)
-    log.error("accounts at hosts that they may not name any more", accounts=len(found))
-    return [one for one, _ in found]
-
-
-def _disallowed(lanes: Collection[str]) -> Iterator[tuple[UUID, str]]:
     forms = dict(_forms_with_hosts())
-    live = ExecutionConnection.objects.live().filter(
+    candidates = ExecutionConnection.objects.live().filter(
         lane__in=lanes, type__in=forms, health__needs_test=False
     )
-    for one in live.select_related("user", "admin").defer("sealed_credentials").iterator():
+    seen = [one for one, _ in _disallowed(candidates, forms)]
+    found = _mark(candidates.filter(pk__in=seen), forms) if seen else []
+    if found:
+        log.error("accounts at hosts that they may not name any more", accounts=len(found))
+    return found
+
+
+@transaction.atomic
+def _mark(candidates: QuerySet[ExecutionConnection], forms: Mapping[str, Form]) -> list[UUID]:
+    """Judge them anew and mark them while nobody else does, nor edits or tests them: whoever was
+    first may have changed what was seen."""
+    rows = ExecutionConnection.objects.filter(pk__in=candidates.values("pk")).order_by("pk")
+    list(rows.select_for_update(no_key=True).values_list("pk"))  # as edits and tests do, in order
+    found = list(_disallowed(candidates, forms))  # a statement of its own: it sees what is so now
+    ids = [one for one, _ in found]
+    health.mark_errors(found)
+    ConnectionHealth.objects.filter(pk__in=ids).update(needs_test=True)
+    return ids
+
+
+def _disallowed(
+    candidates: QuerySet[ExecutionConnection], forms: Mapping[str, Form]
+) -> Iterator[tuple[UUID, str]]:
+    for one in candidates.select_related("user", "admin").defer("sealed_credentials").iterator():
         try:
             hosts.check_named(*named_hosts(forms[one.type], one.settings), one.owner_name)
         except InvalidInputError as error:
