@@ -182,7 +182,7 @@ class DwxAdapter:
 
     async def disconnect(self, spec: ConnectionSpec | None = None) -> None:
         """Let other processes have the folder, or all; the next call takes it again."""
-        self._watch.drop(spec.connection_id if spec else None)
+        await self._watch.drop(spec.connection_id if spec else None)
         if spec is None:
             folders = list(self._terminals)
         else:

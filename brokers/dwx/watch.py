@@ -54,7 +54,7 @@ class Watch:
         self.news = News(MOST_REPORTS)
         self._watched: dict[str, Watched] = {}
         self._tried: dict[str, float] = {}  # when a connection's terminal was last tried to be held
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], str] = {}  # with the connection that each is for
         self._looker: asyncio.Task[None] | None = None
 
     def add(self, line: Line) -> None:
@@ -77,7 +77,7 @@ class Watch:
         due = time.monotonic() >= self._tried.get(line.spec.connection_id, 0.0) + AGAIN_SECONDS[1]
         if (known is None or known.line.terminal is not line.terminal) and due:
             self._tried[line.spec.connection_id] = time.monotonic()
-            self._begin(self._hold(line))
+            self._begin(line, self._hold(line))
 
     async def _hold(self, line: Line) -> None:
         try:
@@ -87,16 +87,23 @@ class Watch:
         except AwayError:
             pass  # whoever needs a command is told
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, line: Line, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = line.spec.connection_id
+        task.add_done_callback(self._tasks.pop)
 
-    def drop(self, connection_id: str | None = None) -> None:
-        """Watch a terminal, or all, no longer."""
-        for one in [connection_id] if connection_id else list(self._watched):
+    async def drop(self, connection_id: str | None = None) -> None:
+        """Watch a terminal, or all, no longer. What this loop does for it has ended afterwards: a
+        loop that stands still then leaves nothing under way."""
+        gone = [connection_id] if connection_id else [*self._watched, *self._tried]
+        for one in gone:
             self._watched.pop(one, None)
             self._tried.pop(one, None)
+        ending = [task for task, whose in self._tasks.items() if whose in gone]
+        if self._looker is not None and not self._watched:
+            ending.append(self._looker)
+            self._looker = None
+        await _end(ending)
 
     def heard(self, line: Line, books: Books) -> None:
         """Tell what somebody has just learned of this terminal."""
@@ -133,7 +140,7 @@ class Watch:
             due = [one for one in self._watched.values() if not one.is_busy]
             for one in await asyncio.to_thread(_moved, due, time.monotonic()):
                 one.is_busy = True
-                self._begin(self._look(one))
+                self._begin(one.line, self._look(one))
 
     async def _look(self, one: Watched) -> None:
         try:
@@ -170,6 +177,14 @@ class Watch:
                 return False
             self.heard(one.line, await one.line.look(snapshot))
         return True
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancel those of this loop and wait for their end; others' loops have ended before."""
+    mine = [task for task in tasks if task.get_loop() is asyncio.get_running_loop()]
+    for task in mine:
+        task.cancel()
+    await asyncio.gather(*mine, return_exceptions=True)
 
 
 def _moved(watched: list[Watched], now: float) -> list[Watched]:
