@@ -26,6 +26,7 @@ class WhileOpen(StrEnum):
 
     FREE = "free"  # it may be changed: what is open is found there all the same
     STAYS = "stays"  # it says whose account it is, or where it is
+    COUNTED = "counted"  # it stays, too, but it is the same account that is counted in it
     NAMES_STAY = "names stay"  # what is said of a symbol stays while something is open in it
 
 
@@ -88,7 +89,7 @@ class Setting:
         rule = self._rule
         if before == after or rule is WhileOpen.FREE:
             return ""
-        if rule is WhileOpen.STAYS:
+        if rule in (WhileOpen.STAYS, WhileOpen.COUNTED):
             return min(symbols, default="")
         lists_all = self.kind is not SettingKind.TABLE
         return next((one for one in sorted(symbols) if _moves(one, before, after, lists_all)), "")

@@ -110,7 +110,9 @@ def _key_of(connection: ExecutionConnection) -> str:
     if form is None or not form.is_own_name or not connection.sealed_credentials:
         return ""
     opened = connection.open_credentials()
-    key = {one.key: opened[one.key] for one in form.secrets if one.required and one.key in opened}
+    required = {one.key for one in form.secrets if one.required}
+    # A key that was pasted with a line's end is the same one to many exchanges.
+    key = {name: value.strip() for name, value in opened.items() if name in required}
     said = json.dumps(
         [connection.type, form.place(connection.settings), key or opened], sort_keys=True
     )

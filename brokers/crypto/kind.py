@@ -47,7 +47,7 @@ FORM = Form(
             "Currency",
             "What spot is quoted in and perpetuals are settled in.",
             default="USDT",
-            while_open=WhileOpen.STAYS,
+            while_open=WhileOpen.COUNTED,
         ),
         Setting(
             "sandbox",

@@ -123,3 +123,4 @@ def test_the_place_of_an_account_is_what_stays_with_its_defaults() -> None:
     assert spot == form.place({"symbols": ["ETH/USDT"], "update_interval_seconds": 5})
     assert spot != form.place({"market": "swap"})
     assert spot != form.place({"sandbox": True})
+    assert spot == form.place({"currency": "USDC"})  # the same balances

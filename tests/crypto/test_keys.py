@@ -14,7 +14,8 @@ from common.clocks import market_now
 from common.codes import Code
 from common.errors import ConflictError
 from common.sealing import new_private_key, public_key_of
-from connections import polling
+from connections import claims, polling
+from connections.account_settings import read_settings
 from connections.models import ConnectionHealth, ExecutionConnection
 from connections.rotation import reseal_all
 from connections.selectors import due_tests, spec_for
@@ -251,6 +252,37 @@ def test_one_key_is_traded_once_whether_it_says_whose_it_is_or_not(
     (check,) = enter(second, house, house.venue.key)
     assert check.name == "owner"
     assert (status(first), status(second)) == ("ACTIVE", "ERROR")
+
+
+@pytest.mark.parametrize(
+    ("said", "values"),
+    [({"currency": "usdt"}, {}), ({}, {"api_key": "{} "})],
+    ids=["currency", "key"],
+)
+def test_one_key_that_is_written_otherwise_is_the_same_one(
+    house: House, said: dict[str, str], values: dict[str, str]
+) -> None:
+    may_not_say(house)
+    assert enter(again(house), house, house.venue.key) == []
+    second = again(house, "second")
+    kept = read_settings("crypto", {**house.spec.settings, **said})
+    ExecutionConnection.objects.filter(pk=second.pk).update(settings=kept)
+    known = house.spec.credentials
+    written = {name: form.format(known[name]) for name, form in values.items()}
+    set_credentials(second.pk, by=second.user, values={**known, **written})
+    (check,) = look(second, house)
+    assert check.name == "owner"
+
+
+def test_one_key_is_of_spot_and_of_perpetuals(row: ExecutionConnection, house: House) -> None:
+    spot = again(house, "spot", market="spot", symbols=["BTC/USDT"])
+    usdc = again(house, "usdc", currency="USDC")
+    for one in (spot, usdc):
+        set_credentials(one.pk, by=one.user, values=house.spec.credentials)
+        one.refresh_from_db()
+    row.refresh_from_db()
+    assert claims._key_of(spot) != row.key_claim
+    assert claims._key_of(usdc) == row.key_claim  # its balances would be both's positions
 
 
 def test_a_silent_key_from_before_the_upgrade_gets_its_claim_by_itself(house: House) -> None:
