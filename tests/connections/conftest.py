@@ -1,4 +1,4 @@
-"""Keys of a test run, and a second connection to the same database."""
+"""Keys of a test run, who owns accounts, and a second connection to the same database."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +10,9 @@ from django.db import connection as database
 from pytest_django import Settings
 
 from common.sealing import new_private_key, public_key_of
+from tests.connections import make
+from tests.connections.doubles import Broker
+from users.models import User
 
 PRIVATE = new_private_key()
 
@@ -30,6 +33,22 @@ def web(settings: Settings) -> Callable[[], None]:
         settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = ()
 
     return become
+
+
+@pytest.fixture
+def broker() -> Broker:
+    """One that answers as it is told."""
+    return Broker()
+
+
+@pytest.fixture
+def alice(db: None) -> User:
+    return make.user("alice")
+
+
+@pytest.fixture
+def mallory(db: None) -> User:
+    return make.user("mallory")
 
 
 @contextmanager

@@ -13,11 +13,11 @@ from connections import services
 from connections.disallowed import mark_disallowed
 from connections.models import ConnectionHealth, ExecutionConnection
 from tests.connections import make
+from tests.connections.claiming import BLOCKED
 from tests.connections.conftest import elsewhere
 from tests.paper.broker_process import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
-BLOCKED = "SELECT 1 FROM pg_locks WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
 
 
 @pytest.fixture

@@ -1,0 +1,33 @@
+"""Accounts that say they are somebody's, and their tests, in short."""
+
+from typing import Any
+
+from brokers.messages import Check, CheckResult
+from connections import services, testing
+from connections.models import ConnectionHealth, ExecutionConnection
+from tests.connections.doubles import Broker
+from users.models import User
+
+# Somebody waits for somebody else.
+BLOCKED = "SELECT 1 FROM pg_locks WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+
+
+def connect(owner: User, **fields: Any) -> ExecutionConnection:
+    said = {"name": f"of {owner}", "type": "paper", "account": "7", "by": owner, "user": owner}
+    return services.create_connection(**{**said, **fields})
+
+
+def run(row: ExecutionConnection, broker: Broker) -> list[Check]:
+    return testing.run_test(row.pk, adapter=broker)
+
+
+def failed(checks: list[Check]) -> list[str]:
+    return [check.name for check in checks if check.result is CheckResult.FAIL]
+
+
+def health_of(row: ExecutionConnection) -> ConnectionHealth:
+    return ConnectionHealth.objects.get(pk=row.pk)
+
+
+def claim(row: ExecutionConnection) -> str:
+    return ExecutionConnection.objects.get(pk=row.pk).claim
