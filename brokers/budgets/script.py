@@ -4,8 +4,8 @@ One script for each budget, all of an ask in one round trip. What it keeps under
 level, at (of the bucket), own_until (all use their own shares until then), rest_until (the broker
 wants no more), line, line_rank, line_until (the process whose others of this rank come next, so
 that nothing of the same rank or behind it overtakes a large request for ever), line_last (the
-highest rank that it has stood there with and still asks for: what goes before that does not end its
-turn).
+highest rank that it has stood there with and still asks for: it has that place again once what
+went before it has had its turn).
 """
 
 import asyncio
@@ -64,7 +64,10 @@ for i = 1, urgent do
 end
 
 local wait, mine, refused, had_turn = 0, line == me, nil, false
-if mine and ARGV[place] then line_last = math.min(line_last, number(ARGV[#ARGV])) end
+if mine and ARGV[place] then -- what it does not ask for any more has no place
+  line_last = math.min(line_last, number(ARGV[#ARGV]))
+  line_rank = math.min(line_rank, line_last)
+end
 while ARGV[place] do
   local n, rank = number(ARGV[place]), number(ARGV[place + 1])
   if line ~= '' and not mine and rank >= line_rank then
@@ -78,10 +81,12 @@ while ARGV[place] do
   end
   level = level - n
   answer[3] = answer[3] + 1
-  had_turn = had_turn or (mine and rank >= line_last)
+  had_turn = had_turn or (mine and rank >= line_rank)
   place = place + 2
 end
-if had_turn then
+if had_turn and line_last > line_rank then
+  line_rank, line_until = line_last, now + wait + 0.02 -- what it stood there with before
+elseif had_turn then
   line, line_until = '', 0 -- now whoever asks first
 elseif refused and (mine or line == '' or refused < line_rank) then
   line_last = mine and math.max(line_last, refused) or refused

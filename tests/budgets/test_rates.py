@@ -199,6 +199,28 @@ def test_a_place_in_line_ends_with_what_stood_there(redis: Redis) -> None:
     assert ask(redis, "b", Wanted(others=entries(3))).others == 1
 
 
+@pytest.mark.parametrize("a_read_waits", [False, True])
+def test_entries_of_two_busy_processes_share_what_there_is(
+    redis: Redis, a_read_waits: bool
+) -> None:
+    """Also where one of them stood in line with a read before, and its entries go before that."""
+
+    def level_is(level: float) -> None:
+        seconds, micros = redis.time()
+        redis.hset("budget:same rule", mapping={"level": level, "at": f"{seconds}.{micros:06}"})
+
+    reads: list[tuple[float, Rank]] = [(6, READ)] if a_read_waits else []
+    level_is(1)
+    ask(redis, "a", Wanted(others=reads))
+    got = {"a": 0, "b": 0}
+    for _ in range(20):  # each always wants three, and there is room for two
+        level_is(4)
+        got["a"] += ask(redis, "a", Wanted(others=[*entries(3), *reads])).others
+        level_is(4)
+        got["b"] += ask(redis, "b", Wanted(others=entries(3))).others
+    assert min(got.values()) > 0.3 * sum(got.values()), got
+
+
 def test_after_somebody_was_without_redis_all_use_their_own_shares_for_a_while(
     redis: Redis,
 ) -> None:
