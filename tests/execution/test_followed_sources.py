@@ -15,7 +15,7 @@ from prices.models import LatestQuote
 from signals.models import Feed
 from tests.execution import cast
 from tests.execution.test_price_sources import asked
-from tests.prices.test_following import loop, until
+from tests.prices.telling import loop, until
 
 __all__ = ["asked", "loop"]
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -20,7 +20,7 @@ from tests.connections import make
 from tests.execution import cast
 from tests.execution.double import Double
 from tests.execution.test_ticks import HALVES
-from tests.prices.test_following import loop, quote, until
+from tests.prices.telling import loop, quote, until
 
 __all__ = ["loop"]
 

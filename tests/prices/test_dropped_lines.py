@@ -6,7 +6,7 @@ from decimal import Decimal as D
 import pytest
 
 from prices import following
-from tests.prices.test_following import (
+from tests.prices.telling import (
     GBP,
     WANTED,
     Follow,

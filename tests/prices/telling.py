@@ -1,0 +1,146 @@
+"""A broker's adapter that tells prices as a test says, and whoever follows them."""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal as D
+
+import pytest
+
+from brokers.base import ReadFailed
+from brokers.messages import Capabilities, ConnectionSpec, Quote
+from common.clocks import market_now
+from common.codes import Code
+from prices import following
+from prices.following import BrokerStream
+from tests.execution.double import Double
+
+SPEC = ConnectionSpec("c-1", "1", credentials={"password": "hunter22"})
+EUR, GBP = "EUR/USD", "GBP/USD"
+WANTED = {EUR: "EURUSD.x", GBP: "GBPUSD.x"}
+
+
+class Teller(Double):
+    """A broker's adapter as a third party might write it. A test says what it tells."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.streams_prices = self.quotes = True
+        self.hangs = False  # where its stream ends
+        self.looked: list[str] = []
+        self.coming: asyncio.Queue[Quote | Exception] | None = None
+        self.asked: list[list[str]] = []
+        self.unknown: set[str] = set()
+        self.answers: dict[str, Quote | Exception] = {}
+        self.dated: datetime | None = None  # of what it answers; None: now
+
+    def capabilities(self, spec: ConnectionSpec) -> Capabilities:
+        return replace(
+            super().capabilities(spec), price_stream=self.streams_prices, quotes=self.quotes
+        )
+
+    async def quote(self, spec: ConnectionSpec, symbol: str) -> Quote:
+        self.looked.append(symbol)
+        answer = self.answers.get(symbol, ReadFailed(Code.NOT_CONNECTED, "hunter22 is away"))
+        if isinstance(answer, Exception):
+            raise answer
+        return replace(answer, time=self.dated or max(answer.time, market_now()))
+
+    async def stream_quotes(
+        self, spec: ConnectionSpec, symbols: Sequence[str]
+    ) -> AsyncIterator[Quote]:
+        self.asked.append(list(symbols))
+        if wrong := self.unknown & set(symbols):
+            raise ReadFailed(Code.UNKNOWN_SYMBOL_AT_BROKER, str(wrong))
+        self.coming = asyncio.Queue()
+        try:
+            while True:
+                one = await self.coming.get()
+                if isinstance(one, Exception):
+                    raise one
+                yield one
+        finally:
+            if self.hangs:
+                await asyncio.Event().wait()
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    made = asyncio.new_event_loop()
+    thread = threading.Thread(target=made.run_forever)
+    thread.start()
+    yield made
+    made.call_soon_threadsafe(made.stop)
+    thread.join(10)
+    made.close()
+
+
+@pytest.fixture
+def teller() -> Teller:
+    return Teller()
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All patience is short."""
+    for name, seconds in (
+        ("FIRST_PAUSE", 0.02), ("LONGEST_PAUSE", 0.1), ("QUIET_SECONDS", 0.2),
+        ("LOOKS_EVERY", 0.02), ("UNTIL_LOOKED_AGAIN", 0.2), ("LANE_SECONDS", 0.02),
+    ):  # fmt: skip
+        monkeypatch.setattr(following, name, seconds)
+
+
+Follow = Callable[..., BrokerStream]
+
+
+@pytest.fixture
+def follow(teller: Teller, loop: asyncio.AbstractEventLoop) -> Iterator[Follow]:
+    made: list[BrokerStream] = []
+
+    def begin(wanted: dict[str, str] = WANTED) -> BrokerStream:
+        made.append(BrokerStream(teller, SPEC, "", wanted, loop))
+        return made[-1]
+
+    yield begin
+    for one in made:
+        one.close()
+        until(lambda one=one: one.is_over)  # type: ignore[misc]  # mypy knows no such default
+
+
+def until(is_so: Callable[[], object], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end, "it did not come to that"
+        time.sleep(0.005)
+
+
+def quote(bid: str, pair: str = EUR, ask: str = "", at: datetime | None = None) -> Quote:
+    return Quote(pair, D(bid), D(ask) if ask else D(bid) + D("0.0002"), at or market_now())
+
+
+@contextmanager
+def telling(teller: Teller, loop: asyncio.AbstractEventLoop) -> Iterator[Callable[..., None]]:
+    """What is said goes through the stream that is open now."""
+    until(lambda: teller.coming is not None)
+
+    def tell(*said: Quote | Exception) -> None:
+        for one in said:
+            assert teller.coming is not None
+            loop.call_soon_threadsafe(teller.coming.put_nowait, one)
+
+    yield tell
+
+
+def hear(stream: BrokerStream, enough: Callable[[list[Quote]], bool]) -> list[Quote]:
+    heard: list[Quote] = []
+
+    def more() -> bool:
+        heard.extend(stream.due(market_now()))
+        return enough(heard)
+
+    until(more)
+    return heard

@@ -1,0 +1,32 @@
+"""Which pairs are followed, and which of their prices are kept."""
+
+from decimal import Decimal as D
+
+from brokers.messages import Quote
+from common.clocks import market_now
+from prices.buffer import MOST_OF_A_PAIR, squeezed
+from prices.wanted import MOST, chosen, with_rates
+from tests.prices.telling import (
+    EUR,
+    GBP,
+    quote,
+)
+
+
+def test_of_many_prices_the_extremes_and_the_last_are_kept() -> None:
+    bids = [D(100 + n % 7) for n in range(500)]
+    bids[100], bids[300] = D(1), D(999)
+    many = [Quote(EUR, bid, bid + 1, market_now()) for bid in bids]
+    kept = squeezed([*many, quote("1.30", GBP)])
+    assert len(kept) < MOST_OF_A_PAIR
+    assert [q.bid for q in kept] == [D(1), D(999), bids[-1], D("1.30")]
+    assert squeezed(many[:10]) == many[:10]
+
+
+def test_what_is_needed_is_followed_with_what_its_money_is_converted_by() -> None:
+    book = {pair: pair.replace("/", "") for pair in (EUR, GBP, "USD/JPY", "EUR/JPY", "EUR/CHF")}
+    assert list(chosen(book, with_rates(["EUR/JPY", "XXX/YYY"], ["GBP"]))) == [
+        "EUR/JPY", "USD/JPY", GBP,
+    ]  # fmt: skip
+    many = {f"C{n}/USDT": f"C{n}USDT" for n in range(300)}
+    assert list(chosen(many, with_rates(list(many), ["USDT"]))) == list(many)[:MOST]
