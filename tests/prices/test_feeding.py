@@ -274,6 +274,30 @@ def test_a_run_tells_when_it_starts_and_ends(
     assert set(said[1:-1]) == {"quotes"}
 
 
+def test_the_command_tells_once_that_it_starts_and_ends(
+    source: DataConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+
+    def on_start(**_: object) -> None:
+        said.append("started")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def on_end(**_: object) -> None:
+        said.append("stopped")
+
+    for told, receiver in ((prices_started, on_start), (prices_stopped, on_end)):
+        monkeypatch.setattr(told, "receivers", [])  # only ours
+        told.connect(receiver)
+    before = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        call_command("prices", stderr=StringIO())
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+    assert said == ["started", "stopped"]
+
+
 def test_the_process_ends_when_it_is_told_to(source: DataConnection) -> None:
     source.kind = DataConnection.Kind.STATIC
     source.save()

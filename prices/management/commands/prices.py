@@ -6,7 +6,6 @@ from django.core.management.base import BaseCommand
 
 from common.clocks import market_clock
 from prices.runner import Runner
-from prices.signals import prices_started, prices_stopped
 
 HELP = """The prices process: follows every active price source until it is stopped.
 
@@ -31,9 +30,5 @@ class Command(BaseCommand):
         pace = f"market clock {clock.spec()}" if clock else "real time"
         self.stderr.write(f"prices: {pace}; stop with Ctrl-C")
         runner = Runner(stop)
-        prices_started.send(sender=Runner)
-        try:
-            runner.run()
-        finally:
-            prices_stopped.send(sender=Runner)
+        runner.run()
         self.stderr.write(f"prices: stopped after {runner.carried:,} quotes")
