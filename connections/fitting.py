@@ -10,6 +10,7 @@ from django.db.models import Q, QuerySet
 from brokers.messages import Capabilities, ConnectionSpec
 from brokers.registry import capabilities_of
 from common.errors import InvalidInputError, MisconfiguredError
+from common.sql import rows
 from connections.models import DataConnection
 
 
@@ -29,6 +30,14 @@ def is_told_prices(kind: str) -> bool:
     return can is not None and not can.own_prices
 
 
+def hold_offer(source_id: int, *, to_change: bool = False) -> None:
+    """Until the transaction ends, keep an offer from being taken back; to_change: keep others from
+    choosing it meanwhile. Whose a source is counts as it is read after this."""
+    way = "" if to_change else "_shared"  # tenants may lock no row of the operators'
+    offer = f"offer of price source {source_id}"
+    rows(f"SELECT pg_advisory_xact_lock{way}(hashtextextended(%s, 0))", (offer,))
+
+
 def fits(source: DataConnection, kind: str) -> bool:
     """Whether accounts of a kind can trade on a source's prices."""
     is_private = source.kind == DataConnection.Kind.BROKER and source.user_id is not None
@@ -36,10 +45,10 @@ def fits(source: DataConnection, kind: str) -> bool:
 
 
 def fitting(
-    rows: QuerySet[DataConnection], kind: str, *, kept: int | None = None
+    sources: QuerySet[DataConnection], kind: str, *, kept: int | None = None
 ) -> QuerySet[DataConnection]:
     """Leave out what accounts of a kind cannot trade on. kept: one that is chosen already stays a
     choice."""
     if not is_told_prices(kind):
-        return rows
-    return rows.filter(~Q(kind=DataConnection.Kind.BROKER) | Q(user=None) | Q(pk=kept))
+        return sources
+    return sources.filter(~Q(kind=DataConnection.Kind.BROKER) | Q(user=None) | Q(pk=kept))

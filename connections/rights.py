@@ -2,9 +2,11 @@
 
 from common.codes import Code
 from common.errors import InvalidInputError, NotAllowedError
-from connections.fitting import fits
+from connections.fitting import fits, hold_offer
 from connections.models import DataConnection, ExecutionConnection, TradingPreset
 from users.models import User
+
+NO_SUCH = "There is no such one."
 
 
 def check_owner(connection: ExecutionConnection, by: User | None) -> None:
@@ -27,9 +29,22 @@ def check_usable(
     data_connection: DataConnection | None,
 ) -> None:
     """Raise InvalidInputError if a preset or price source is somebody else's (FIELD_INVALID), or
-    accounts of this kind cannot trade on the source (PAPER_NEEDS_SHARED)."""
-    for field, thing in (("preset", preset), ("data_connection", data_connection)):
+    accounts of this kind cannot trade on the source (PAPER_NEEDS_SHARED). In a transaction: a
+    source that is for all stays so until it ends."""
+    source = data_connection and _as_it_is(data_connection)
+    for field, thing in (("preset", preset), ("data_connection", source)):
         if thing is not None and thing.user_id not in (None, owner_id):
-            raise InvalidInputError(Code.FIELD_INVALID, "There is no such one.", field=field)
-    if data_connection is not None and not fits(data_connection, kind):
+            raise InvalidInputError(Code.FIELD_INVALID, NO_SUCH, field=field)
+    if source is not None and not fits(source, kind):
         raise InvalidInputError(Code.PAPER_NEEDS_SHARED, field="data_connection")
+
+
+def _as_it_is(source: DataConnection) -> DataConnection:
+    """A source for all may have been taken back since it was read: its reader may not see it."""
+    if source.user_id is not None:
+        return source
+    hold_offer(source.pk)
+    found = DataConnection.objects.filter(pk=source.pk).first()
+    if found is None:
+        raise InvalidInputError(Code.FIELD_INVALID, NO_SUCH, field="data_connection")
+    return found

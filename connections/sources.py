@@ -13,7 +13,7 @@ from common.codes import Code
 from common.errors import ConflictError, InvalidInputError
 from common.sql import run
 from connections import lanes
-from connections.fitting import abilities_of, is_told_prices
+from connections.fitting import abilities_of, hold_offer, is_told_prices
 from connections.models import DataConnection, ExecutionConnection
 from connections.open import is_priced_by, is_watched
 from connections.rights import check_operator, check_owner
@@ -69,6 +69,7 @@ def offer_to_all(source: DataConnection, *, by: User | None, offered: bool = Tru
         raise InvalidInputError(
             Code.FIELD_INVALID, "Only an administrator's own account may tell prices to all."
         )
+    hold_offer(source.pk, to_change=True)
     if not offered:
         _refuse_if_needed(source, teller.owner_id)
     source.user_id = None if offered else teller.owner_id

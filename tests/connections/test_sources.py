@@ -1,6 +1,8 @@
 """The source of prices that an account is."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import pytest
@@ -8,10 +10,14 @@ from django.db import IntegrityError, transaction
 
 from common.codes import Code
 from common.errors import ConflictError, InvalidInputError, NotAllowedError
+from common.sql import rows
 from connections.models import DataConnection
 from connections.services import create_connection, update_connection
 from connections.sources import offer_to_all, tell_prices, tells_prices
 from tests.connections import make
+from tests.connections.claiming import BLOCKED
+from tests.connections.conftest import elsewhere
+from tests.paper.broker_process import until
 
 pytestmark = pytest.mark.django_db
 BROKER = DataConnection.Kind.BROKER
@@ -127,3 +133,32 @@ def test_what_is_not_changed_is_not_judged_anew() -> None:
     """A source, or a preset, may have become another's since it was chosen."""
     mine = make.connection(data_connection=tell_prices(make.connection(type="mt4")))
     assert update_connection(mine.pk, by=mine.user, name="another name").name == "another name"
+
+
+def _goes_no_further(done: list[object]) -> bool:
+    return bool(rows(BLOCKED)) or bool(done)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_chosen_while_it_is_taken_back_is_refused_to_one_of_both() -> None:
+    admin = make.user(is_staff=True)
+    source = tell_prices(make.connection(type="mt4", admin=admin))
+    offer_to_all(source, by=admin)
+    other = make.connection(type="mt4")
+    seen = DataConnection.objects.get(pk=source.pk)  # it is still for all
+
+    def choose() -> object:
+        return update_connection(other.pk, by=other.user, data_connection=seen)
+
+    def take_back() -> None:
+        offer_to_all(DataConnection.objects.get(pk=source.pk), by=admin, offered=False)
+
+    for first, second, error in (
+        (take_back, choose, InvalidInputError), (choose, take_back, ConflictError),
+    ):  # fmt: skip
+        offer_to_all(source, by=admin)
+        with ExitStack() as there, transaction.atomic():
+            first()
+            done = there.enter_context(elsewhere(second))
+            until(partial(_goes_no_further, done))
+        assert [type(one) for one in done] == [error]
