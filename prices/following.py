@@ -64,7 +64,7 @@ class BrokerStream:
         self._aside: dict[str, float] = {}  # pairs without a price, until they are looked at
         self._clock = Lead()
         self._streamed: set[str] = set()  # the pairs of the stream that is open
-        self._dropped: set[str] = set()  # of them: they moved, and it did not tell
+        self._dropped: set[str] = set()  # of them: quoted, and it did not tell
         self._unstreamed_until = 0.0  # prices are only asked for
         self._streamed_at = self._told_at = self._began = 0.0
         self._since, self._odd_at = machine_time(), float("-inf")
@@ -235,7 +235,7 @@ class BrokerStream:
         silent = machine_time() - self._streamed_at > QUIET_SECONDS
         if self._streams and (pair not in self._streamed or (moved and silent)):
             raise _AgainError
-        if moved and not was_told:
+        if (moved or before is None) and not was_told:
             self._dropped.add(pair)
 
     def _unanswered(self, pair: str, error: BrokerError) -> None:

@@ -23,28 +23,36 @@ from tests.prices.telling import (
 __all__ = ["follow", "loop", "soon", "teller"]
 
 
+@pytest.mark.parametrize("was_told", [True, False], ids=["dropped", "refused from the first"])
 def test_what_a_stream_tells_no_more_is_asked_for_as_what_is_not_streamed(
-    follow: Follow, teller: Teller, loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
+    follow: Follow,
+    teller: Teller,
+    loop: asyncio.AbstractEventLoop,
+    monkeypatch: pytest.MonkeyPatch,
+    was_told: bool,
 ) -> None:
     """Its line was dropped: a stop of it must not wait as long as what is still may."""
     monkeypatch.setattr(following, "QUIET_SECONDS", 0.5)
     follow(WANTED | {"USD/JPY": "USDJPY"})
     teller.answers = {"GBPUSD.x": quote("1.30", GBP)}
     with telling(teller, loop) as tell:
-        tell(quote("1.10"), quote("1.30", GBP))
+        tell(*[quote("1.10")] * was_told, quote("1.30", GBP))
         moves, is_dropped = 0, True
 
         def still_is_asked_for(times: int) -> bool:
             nonlocal moves
             moves += 1
-            teller.answers["EURUSD.x"] = quote(str(1 + D(moves) / 100_000) if is_dropped else "1.5")
+            teller.answers["EURUSD.x"] = quote(
+                str(1 + D(moves) / 100_000) if is_dropped and was_told else "1.5"
+            )
             tell(quote("150", "USD/JPY"))  # the stream works
             return teller.looked.count("GBPUSD.x") >= times
 
         until(lambda: still_is_asked_for(5))
         assert teller.looked.count("EURUSD.x") > 15
         is_dropped = False
-        tell(quote("1.5"))  # it is back
+        still_is_asked_for(0)  # it stands from now on
+        tell(quote("1.5"))  # and its stream tells it
         until(lambda: still_is_asked_for(6))
         looked = teller.looked.count("EURUSD.x")
         until(lambda: still_is_asked_for(11))
