@@ -1,6 +1,7 @@
 """What a broker said, before it is kept or shown: without secrets, and as a database takes it."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Collection, Mapping
 
 SHORTEST_SECRET = 3  # shorter ones would black out half of every sentence
 END_BYTES = 8_000  # of each end of what came, before secrets are taken out
@@ -9,7 +10,7 @@ GAP, BLACK = " ... ", "***"
 
 
 def without_secrets(text: str, credentials: Mapping[str, str]) -> str:
-    """Return the text with every value of the credentials as ***, the longest first."""
+    """Return the text with every value of the credentials as ***, however JSON spells it."""
     for value in _secrets(credentials):
         text = text.replace(value, BLACK)
     return text
@@ -38,9 +39,17 @@ def storable(text: str) -> str:
 
 
 def _secrets(credentials: Mapping[str, str]) -> list[str]:
-    """The longest first."""
-    values = sorted(credentials.values(), key=len, reverse=True)
-    return [value for value in values if len(value) >= SHORTEST_SECRET]
+    """As they are, and as JSON spells them: an answer is kept as it came. The longest first."""
+    values = [value for value in credentials.values() if len(value) >= SHORTEST_SECRET]
+    spelled = dict.fromkeys(one for value in values for one in _spellings(value))
+    return sorted(spelled, key=len, reverse=True)
+
+
+def _spellings(value: str) -> Collection[str]:
+    if value.isascii() and value.isalnum():
+        return (value,)  # most are of letters and digits, which have one spelling
+    in_json = [json.dumps(value, ensure_ascii=is_plain)[1:-1] for is_plain in (True, False)]
+    return (value, *in_json, *(one.replace("/", r"\/") for one in in_json))
 
 
 def _without_pieces(came: bytes, secrets: list[bytes], black: bytes) -> bytes:

@@ -1,8 +1,10 @@
-"""What came of an answer that broke off: bounded, and no piece of a secret is left at an end."""
+"""What a broker said is kept without secrets, nor any piece of one where it broke off."""
+
+import json
 
 import pytest
 
-from brokers.masking import END_BYTES, LONGEST, what_came
+from brokers.masking import END_BYTES, LONGEST, what_came, without_secrets
 
 SECRETS = {"api_key": "AKEY123456789012345", "secret": "pässwörd-of-mine", "pin": "12"}
 
@@ -49,3 +51,31 @@ def test_none_is_left_where_we_cut_what_is_long(before: int, coding: str, odd: i
 def test_what_is_long_keeps_both_ends() -> None:
     told = what_came(b"begin" + b"y" * 5_000_000 + b"end", SECRETS)
     assert (told[:6], told[-4:], len(told)) == ("beginy", "yend", LONGEST)
+
+
+SPELLED = {
+    '"pässwörd"': "pässwörd",
+    r'"p\u00e4ssw\u00f6rd"': "pässwörd",
+    '"ab/cd+ef=="': "ab/cd+ef==",
+    r'"ab\/cd+ef=="': "ab/cd+ef==",  # as PHP writes it
+    r'"\u00e4b\/cd"': "äb/cd",
+    r'"äb\/cd"': "äb/cd",
+    r'"a\"b\\c"': 'a"b\\c',
+    r'"-----BEGIN KEY-----\nMC4\/\n"': "-----BEGIN KEY-----\nMC4/\n",
+}
+
+
+@pytest.mark.parametrize("spelled", SPELLED)
+def test_a_secret_is_blacked_out_however_json_spells_it(spelled: str) -> None:
+    secret = SPELLED[spelled]
+    assert json.loads(spelled) == secret
+    assert without_secrets(f'{{"key": {spelled}}}', {"key": secret}) == '{"key": "***"}'
+    for coding in ("utf-8", "utf-16-le"):
+        whole, cut = (f'"no": {one}'.encode(coding) for one in (spelled, spelled[:-2]))
+        assert what_came(whole, {"key": secret}, coding) == '"no": "***"'
+        assert what_came(cut, {"key": secret}, coding) == '"no": "***'
+
+
+def test_a_secret_is_blacked_out_where_it_stands_in_a_sentence() -> None:
+    told = without_secrets('the key a"b\\c and pässwörd', {"key": 'a"b\\c', "word": "pässwörd"})
+    assert told == "the key *** and ***"
