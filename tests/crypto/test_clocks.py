@@ -121,6 +121,30 @@ def test_what_they_may_still_take_is_not_absent_because_our_time_has_passed(
     assert each.find(request.client_order_id) is None
 
 
+@pytest.mark.parametrize(("seconds", "may_arrive"), [(50.0, False), (59.0, True)])
+def test_an_absence_is_of_the_time_when_they_were_asked(
+    each: House, seconds: float, may_arrive: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They took the order until a minute ago, and the look-up lasted about as long: what they took
+    last need not be in the lists that it read a second later."""
+    each.warm()
+    each.venue.faults.append(Fault("drop"))
+    request = each.order()
+    with pytest.raises(OutcomeUnknown):
+        each.submit(request)
+    known = each.adapter._memory.of(each.spec.connection_id, request.client_order_id)
+    assert known is not None
+    at, later = machine_time(), exchanges.ARRIVES_SECONDS  # by our own time it is late
+    each.venue.skew_ms = known.until + 60_000 - each.venue.now()
+    monkeypatch.setattr(adapter_module, "machine_time", lambda: at + later)
+    monkeypatch.setattr(lookup, "machine_time", lambda: machine_time() + later + seconds)
+    if may_arrive:
+        with pytest.raises(ReadFailed, match="may still arrive"):
+            each.find(request.client_order_id)
+    else:
+        assert each.find(request.client_order_id) is None
+
+
 def test_an_exit_waits_for_no_other_account_that_must_be_silent(each: House) -> None:
     """Both would look at the exchange's clock first; the other account may ask nothing for long."""
     other = replace(each.spec, connection_id="22222222-2222-4222-8222-222222222222")

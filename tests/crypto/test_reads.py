@@ -134,7 +134,11 @@ def test_any_other_exchange_trades_by_ccxts_unified_names() -> None:
 
 
 # ---- executions -----------------------------------------------------------------------------
-def test_a_full_page_is_asked_again_in_halves(each: House, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("minutes", [-50, 10], ids=["past", "later than now"])
+def test_a_full_page_is_asked_again_in_halves(
+    each: House, minutes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Later than now: their clock jumped ahead a moment ago, and nobody knows yet."""
     name = each.spec.exchange_name
     page, pieces = (50, 13) if name == "kraken" else (4, 3)  # Kraken's is always 50
     small = replace(exchanges.CHECKED[name], fills_page=page)
@@ -142,7 +146,7 @@ def test_a_full_page_is_asked_again_in_halves(each: House, monkeypatch: pytest.M
     each.venue.pieces = pieces
     for _ in range(4):
         each.submit(each.order(quantity=D("0.3")))
-    start = each.venue.now() - 3_000_000
+    start = each.venue.now() + minutes * 60_000
     for number, trade in enumerate(each.venue.trades):
         trade.at = start + number * 50_000
     told = each.run(each.adapter.fills_since(each.spec, datetime.now(UTC) - HOUR_AGO))
