@@ -1,11 +1,13 @@
 """Answers that cannot be stored: their owner is told, and nobody else notices."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.db import OperationalError
+from django.db.models import F
 
 from brokers.messages import Check, CheckResult
 from connections import polling, services, tasks, testing
@@ -72,6 +74,22 @@ def test_a_test_whose_answer_cannot_be_stored_fails_with_words_and_stops_no_othe
     assert [one["name"] for one in health_of(odd).last_test] == ["answer"]
     assert not AccountSnapshot.objects.filter(pk=odd.pk).exists()
     assert due_tests(5) == []
+
+
+def test_after_an_answer_that_could_not_be_stored_the_next_rounds_reading_asks_for_a_test(
+    broker: Broker,
+) -> None:
+    """Its login is well: it need not be spared for half an hour."""
+    row = make.connection(sealed_credentials=None)
+    ask_for_tests(row)
+    broker.state = account(balance=HUGE)
+    testing.run_test(row.pk, adapter=broker)
+    broker.state = account()
+    ConnectionHealth.objects.update(read_after=F("read_after") - timedelta(minutes=1))
+    assert polling.refresh_due_accounts(adapter=broker) == (1, 0)
+    assert due_tests(5) == [row.pk]
+    testing.run_test(row.pk, adapter=broker)
+    assert health_of(row).status == "ACTIVE"
 
 
 def test_what_a_broker_says_is_kept_though_no_database_takes_it(broker: Broker) -> None:

@@ -46,7 +46,8 @@ def test_each_record_is_read_once() -> None:
         read.append(text)
         return parse._closed(text)
 
-    past = Past(Shelf())
+    shelf = Shelf()
+    past = Past(shelf)
     first = past.read(f"{{{told(5)}, {told(6, '[sl]')}}}\r\n", record)
     assert [one.number for one in first] == [5, 6]
     again = past.read(f"{{{told(7)}, {told(5)}, {told(6, '[sl]')}}}", record)
@@ -55,6 +56,7 @@ def test_each_record_is_read_once() -> None:
     assert [one[:4] for one in read] == ['{"5"', '{"6"', '{"7"']
     [changed] = past.read(f"{{{told(5, 'to #8')}}}", record)  # by its text, not by its number
     assert changed.remainder == 8
+    assert len(past) == len(shelf) == 1  # what the terminal tells no more is not kept
 
 
 def file_of(first: int, size: int) -> str:

@@ -1,6 +1,7 @@
 """How far executions have been asked for is told from one poll to the next by one clock."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal as D
 
@@ -32,7 +33,8 @@ def position(
     polling.kinds_without_events.cache_clear()
 
 
-def poll_on_a_host_that_is_ahead(by: timedelta) -> None:
+@contextmanager
+def on_a_host_that_is_ahead(by: timedelta) -> Iterator[None]:
     class Shown(datetime):
         @classmethod
         def now(cls, tz: tzinfo | None = None) -> "Shown":
@@ -42,8 +44,7 @@ def poll_on_a_host_that_is_ahead(by: timedelta) -> None:
     with pytest.MonkeyPatch.context() as there:
         there.setattr(clocks, "datetime", Shown)
         assert abs(market_now() - datetime.now(UTC) - by) < timedelta(minutes=1)
-        assert poll() == 1
-    AccountReading.objects.update(poll_after=None)
+        yield
 
 
 @pytest.mark.parametrize("hours", [1, -1])
@@ -51,12 +52,27 @@ def test_a_host_whose_clock_is_wrong_hides_nothing_from_the_next_one(
     position: ExecutionPosition, broker: Double, hours: int
 ) -> None:
     """An hour ahead, it would have asked for what is executed in the hour to come."""
-    poll_on_a_host_that_is_ahead(timedelta(hours=hours))
+    with on_a_host_that_is_ahead(timedelta(hours=hours)):
+        assert poll() == 1
+    AccountReading.objects.update(poll_after=None)
     until = AccountReading.objects.get().fills_until
     assert until is not None
     assert abs(until - datetime.now(UTC)) < timedelta(minutes=5)
     broker.exit_by_itself(broker.tickets[0], CloseCause.STOP_LOSS, D(100))
     assert poll() == 1
+    position.refresh_from_db()
+    assert (position.quantity, position.close_reason) == (0, "sl")
+
+
+def test_a_broker_whose_clock_is_as_far_behind_the_databases_as_ours_hides_nothing(
+    position: ExecutionPosition, broker: Double
+) -> None:
+    """A terminal on this host, say: our clock is right beside it, and its adapter mends nothing."""
+    with on_a_host_that_is_ahead(timedelta(hours=-1)):
+        assert poll() == 1
+        AccountReading.objects.update(poll_after=None)
+        broker.exit_by_itself(broker.tickets[0], CloseCause.STOP_LOSS, D(100))
+        assert poll() == 1
     position.refresh_from_db()
     assert (position.quantity, position.close_reason) == (0, "sl")
 
