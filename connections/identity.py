@@ -26,8 +26,7 @@ WITH told AS (
   SELECT c.id, t.identity, t.mark FROM connections_executionconnection c
   JOIN unnest(%s::uuid[], %s::text[], %s::text[]) AS t (id, identity, mark) USING (id)
   JOIN connections_connectionhealth h ON h.connection_id = c.id
-  WHERE NOT h.needs_test AND h.status <> 'UNTESTED'
-    AND encode(sha256(c.sealed_credentials), 'hex') = t.mark
+  WHERE NOT h.needs_test AND encode(sha256(c.sealed_credentials), 'hex') = t.mark
     AND (c.identity = t.identity OR c.identity = '')
   ORDER BY c.id FOR NO KEY UPDATE OF c
 )

@@ -8,7 +8,9 @@ from django.db import transaction
 
 from common.sql import rows
 from connections import identity
+from connections.lifecycle import update_connection
 from connections.models import ExecutionConnection
+from connections.selectors import due_tests
 from tests.connections import make
 from tests.connections.conftest import elsewhere
 from tests.paper.broker_process import until
@@ -32,3 +34,24 @@ def test_rows_are_locked_in_the_order_of_their_ids() -> None:
     assert done == [None]
     found = ExecutionConnection.objects.order_by("pk").values_list("identity", flat=True)
     assert list(found) == [f"account {first.pk}", f"account {second.pk}"]
+
+
+def test_what_was_told_of_former_settings_is_left_to_the_next_test() -> None:
+    """The reading was under way as they were edited: of spot the same key tells another account."""
+    row = make.connection(
+        type="crypto", exchange_name="binance",
+        settings={"market": "swap", "symbols": ["BTC/USDT:USDT"]},
+    )  # fmt: skip
+    settings = {"market": "spot", "symbols": ["BTC/USDT"]}
+    update_connection(row.pk, by=row.user, settings=settings)
+    identity.hear([(row.pk, "1001 swap", identity.mark_of(b"sealed"))])
+    row.refresh_from_db()
+    assert (row.identity, row.identity_of) == ("", "")
+
+
+def test_who_waits_for_a_test_keeps_the_place_though_it_is_read_again() -> None:
+    """Else each minute puts it behind all others, and makes one that is under way due again."""
+    first, second = make.connection(type="crypto"), make.connection(type="crypto")
+    for row in (first, second, first):
+        identity.hear([(row.pk, f"account {row.pk}", identity.mark_of(b"sealed"))])
+    assert due_tests(5) == [first.pk, second.pk]
