@@ -13,7 +13,7 @@ MOST = 100  # IBKR's market data lines of a login
 FEW = 50  # so many are followed whether somebody needs them or not
 # The newest orders of each account tell what its feeds are about: so many, and fewer of each where
 # many accounts go by one source.
-ORDERS, OF_ALL, AT_LEAST = 100, 2000, 5
+ORDERS, OF_ALL, AT_LEAST = 100, 2000, 1
 
 SHORT_BOOKS = """
 SELECT book FROM unnest(%(books)s::text[]) b(book) WHERE (SELECT count(*) FROM (
@@ -36,19 +36,23 @@ WHERE c.data_connection_id = ANY(%(sources)s::bigint[]) AND c.archived_at IS NUL
 
 
 def needed_sql() -> str:
-    """What goes by each source first, or is held by who uses it, then what was ordered last: also
-    what was refused because there was no price."""
+    """What goes by each source first (one index look for each pair), then what was ordered last:
+    also what was refused because there was no price."""
+    of_pair = f"SELECT pair FROM {all_priced()} o WHERE o.source_id"
     return f"""
-WITH used AS (
+WITH RECURSIVE priced AS (
+  SELECT s.source, first.pair FROM unnest(%(sources)s::bigint[]) s(source)
+  CROSS JOIN LATERAL ({of_pair} = s.source ORDER BY pair LIMIT 1) first
+  UNION ALL
+  SELECT p.source, next.pair FROM priced p
+  CROSS JOIN LATERAL ({of_pair} = p.source AND pair > p.pair ORDER BY pair LIMIT 1) next
+), used AS (
   SELECT id, data_connection_id AS source, least({ORDERS}, greatest({AT_LEAST},
     {OF_ALL} / count(*) OVER (PARTITION BY data_connection_id))) AS share
   FROM connections_executionconnection
   WHERE data_connection_id = ANY(%(sources)s::bigint[]) AND archived_at IS NULL
 ), needed AS (
-  SELECT o.source_id AS source, o.pair, 0 AS place, 0::bigint AS newest FROM {all_priced()} o
-  WHERE o.source_id = ANY(%(sources)s::bigint[])
-  UNION ALL
-  SELECT used.source, o.pair, 0, 0 FROM used JOIN {all_priced()} o ON o.connection_id = used.id
+  SELECT source, pair, 0 AS place, 0::bigint AS newest FROM priced
   UNION ALL
   SELECT used.source, o.pair, 1, -o.number FROM used CROSS JOIN LATERAL (
     SELECT pair, number FROM {all_ordered()} o WHERE o.connection_id = used.id
