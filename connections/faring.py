@@ -89,16 +89,16 @@ def tells(source: DataConnection, now: datetime) -> bool:
     state: SourceHealth | None = getattr(source, "health", None)
     if not source.is_active:
         return False
-    if source.kind != DataConnection.Kind.BROKER or state is None or only_waits(state):
+    if source.kind != DataConnection.Kind.BROKER or state is None or _waits(state):
         return True
     begins = state.told_at is None and not state.error_code
     return begins or _tells_some(state, now)
 
 
-def only_waits(state: Followed) -> bool:
-    """Return whether a source that is followed, by its row of health, is idle since nothing of what
-    its broker lists is needed yet: that is no fault."""
-    return not state.pairs and state.error_code in ("", Code.QUOTE_MISSING)
+def _waits(state: Followed) -> bool:
+    """Return whether a source that is followed, by its row of health, is idle since nothing is
+    needed of it yet: that is no fault."""
+    return not state.pairs and not state.error_code
 
 
 def faring(source: DataConnection, now: datetime, *, reader: User | None = None) -> Faring:
@@ -113,7 +113,7 @@ def faring(source: DataConnection, now: datetime, *, reader: User | None = None)
     if source.kind != DataConnection.Kind.BROKER:
         return _recorded(source, told_at, now)
     state: SourceHealth | None = getattr(source, "health", None)
-    if state is not None and only_waits(state):
+    if state is not None and _waits(state):
         said = "No pair is needed yet: it follows what your feeds signal, and what is open."
         return Faring("pending", "Waits", said, "", told_at)
     if state is not None and state.error_code:

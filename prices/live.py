@@ -21,7 +21,7 @@ from prices.fares import Fares
 from prices.feeding import Feed, open_live
 from prices.following import BrokerStream
 from prices.loops import loop_of_process
-from prices.wanted import wanted_of
+from prices.wanted import Wanted, wanted_of
 
 log = structlog.get_logger(__name__)
 NOTE_EVERY = 5.0
@@ -40,7 +40,7 @@ class Followed:
     feed: Feed
     stream: BrokerStream
     key: str
-    wanted: dict[str, str]
+    wanted: Wanted
 
 
 class Live:
@@ -118,30 +118,30 @@ class Live:
             self._stay_away(source.pk, *why)
         return not why
 
-    def _tend(self, source: DataConnection, wanted: dict[str, str]) -> None:
+    def _tend(self, source: DataConnection, wanted: Wanted) -> None:
         followed = self._followed.get(source.pk)
-        if followed is None or wanted.items() - followed.wanted.items():
+        if followed is None or wanted.symbols.items() - followed.wanted.symbols.items():
             self._let_go(source.pk)
             followed = self._follow(source, wanted)
         if followed is not None:
             fares = followed.stream.fares()
             self._note(Note(
                 source.pk, _is_there(fares), fares.code, fares.words,
-                sorted(followed.wanted), sorted(fares.missing),
+                sorted({*followed.wanted.symbols, *wanted.unlisted}),
+                sorted({*fares.missing, *wanted.unlisted}),
             ))  # fmt: skip
 
-    def _follow(self, source: DataConnection, wanted: dict[str, str]) -> Followed | None:
+    def _follow(self, source: DataConnection, wanted: Wanted) -> Followed | None:
         """Begin, or begin anew with more pairs, or other symbols of them."""
         account, loop = source.told_by, loop_of_process()
         assert account is not None  # as the filter says
         if loop is None:  # this process ends
             return None
-        if not wanted:
-            words = "Nothing that its broker lists is needed."
-            self._note(Note(source.pk, code=Code.QUOTE_MISSING, words=words))
+        if not wanted.symbols:
+            self._note(_nothing_of(source.pk, wanted))
             return None
         adapter, spec = adapter_for(account.type), spec_for(account)
-        stream = BrokerStream(adapter, spec, account.lane, wanted, loop)
+        stream = BrokerStream(adapter, spec, account.lane, wanted.symbols, loop)
         try:
             to_paper = sources.feeds_paper(source)
             feed = open_live(source, stream, market_now(), to_paper=to_paper)
@@ -149,7 +149,7 @@ class Live:
             stream.close()
             raise
         followed = self._followed[source.pk] = Followed(feed, stream, _key(source), wanted)
-        log.info("prices followed", source=source.pk, kind=account.type, pairs=len(wanted))
+        log.info("prices followed", source=source.pk, kind=account.type, pairs=len(wanted.symbols))
         return followed
 
     def _let_go(self, source_id: int) -> None:
@@ -174,6 +174,18 @@ class Live:
 def _carry(followed: Followed) -> None:
     """Carry what came until its end."""
     followed.feed.step(market_now())
+
+
+def _nothing_of(source_id: int, wanted: Wanted) -> Note:
+    """What is written of a source of which nothing can be followed; without a code it waits."""
+    if wanted.unlisted:
+        lacks = sorted(wanted.unlisted)
+        words = f"What is needed of it: {', '.join(lacks)}"
+        return Note(source_id, False, Code.UNKNOWN_SYMBOL_AT_BROKER, words, lacks, lacks)
+    if wanted.is_empty:
+        words = "It lists nothing that can be traded: test the account that tells these prices."
+        return Note(source_id, code=Code.UNKNOWN_SYMBOL_AT_BROKER, words=words)
+    return Note(source_id)
 
 
 def _is_there(fares: Fares) -> bool:

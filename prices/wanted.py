@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 
 from brokers.paper.rates import pairs_between
@@ -66,17 +67,29 @@ ORDER BY source, min(place), min(newest), pair
 Books = Mapping[str, Mapping[str, str]]
 
 
-def wanted_of(sources: Sequence[DataConnection]) -> dict[int, dict[str, str]]:
-    """Return, by source that an account tells, the pairs to follow with the broker's symbols: as
-    many statements for all as for one."""
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to follow of one source. symbols: the broker's, by pair; unlisted: what was named, or is
+    needed where nothing else is, and its broker does not list; is_empty: it lists nothing at all.
+    """
+
+    symbols: Mapping[str, str]
+    unlisted: tuple[str, ...] = ()
+    is_empty: bool = False
+
+
+def wanted_of(sources: Sequence[DataConnection]) -> dict[int, Wanted]:
+    """Return, by source that an account tells, what to follow: as many statements for all as for
+    one."""
     books = {source.pk: _book_of(source) for source in sources}
     asked = {"books": array(set(books.values())), "few": FEW}
     short = {row.book for row in rows(SHORT_BOOKS, asked)}
-    needed = {source.pk: named for source in sources if (named := _named(source))}
+    needed = {source.pk: Needed(named) for source in sources if (named := _named(source))}
     needed |= _needed([pk for pk, book in books.items() if book not in short and pk not in needed])
-    symbols = _symbols(short, {(books[pk], pair) for pk, pairs in needed.items() for pair in pairs})
+    asked_for = {(books[pk], pair) for pk, one in needed.items() for pair in one.all}
+    symbols = _symbols(short, asked_for)
     return {
-        pk: chosen(symbols[book], needed[pk]) if pk in needed else dict(symbols[book])
+        pk: chosen(symbols[book], needed[pk]) if pk in needed else _all(symbols[book])
         for pk, book in books.items()
     }
 
@@ -92,8 +105,22 @@ def _named(source: DataConnection) -> list[str]:
     return [str(one).upper() for one in named] if isinstance(named, list) else []
 
 
-def _needed(sources: Collection[int]) -> dict[int, list[str]]:
-    """What somebody needs, the most urgent first, each with what its money is converted by."""
+@dataclass(frozen=True, slots=True)
+class Needed:
+    """Pairs that are named by a source's owner, or that somebody needs, the most urgent first.
+    currencies: what their money is converted into."""
+
+    pairs: Sequence[str]
+    currencies: Sequence[str] | None = None  # None: they were named, and these alone are followed
+
+    @property
+    def all(self) -> list[str]:
+        """They and what their money is converted by."""
+        return with_rates(self.pairs, self.currencies or ())
+
+
+def _needed(sources: Collection[int]) -> dict[int, Needed]:
+    """What somebody needs of sources that name nothing and list much."""
     if not sources:
         return {}
     asked, currencies = {"sources": array(sources)}, defaultdict[int, list[str]](list)
@@ -102,7 +129,7 @@ def _needed(sources: Collection[int]) -> dict[int, list[str]]:
     pairs: dict[int, list[str]] = {source: [] for source in sources}
     for row in rows(needed_sql(), asked):
         pairs[row.source].append(row.pair)
-    return {source: with_rates(pairs[source], currencies[source]) for source in sources}
+    return {source: Needed(pairs[source], currencies[source]) for source in sources}
 
 
 def _symbols(short: Collection[str], of_others: Collection[tuple[str, str]]) -> Books:
@@ -113,10 +140,17 @@ def _symbols(short: Collection[str], of_others: Collection[tuple[str, str]]) -> 
     return found
 
 
-def chosen(book: Mapping[str, str], needed: Iterable[str]) -> dict[str, str]:
+def _all(book: Mapping[str, str]) -> Wanted:
+    return Wanted(dict(book), is_empty=not book)
+
+
+def chosen(book: Mapping[str, str], needed: Needed) -> Wanted:
     """Return the first of what is needed that a book lists, `MOST` at most. Pure."""
-    found = (one for one in dict.fromkeys(needed) if one in book)
-    return {pair: book[pair] for pair in islice(found, MOST)}
+    found = dict(islice(((one, book[one]) for one in needed.all if one in book), MOST))
+    # What accounts of another broker trade may be listed there alone: that is no fault of this one.
+    tells_it = bool(found) and needed.currencies is not None
+    lacks = () if tells_it else (one for one in needed.pairs if one not in book)
+    return Wanted(found, tuple(islice(lacks, MOST)))
 
 
 def with_rates(needed: Iterable[str], currencies: Sequence[str]) -> list[str]:

@@ -13,7 +13,6 @@ from brokers.messages import Capabilities
 from common.codes import Code
 from common.money import plain
 from common.shown import sentence
-from connections.faring import only_waits
 from execution.exits.safety import most, needs
 from execution.intents import risk
 from execution.intents.decisions import (
@@ -109,10 +108,17 @@ def _in_words(source: Any) -> str:
 def _soon(row: Any, signal: Any, market: Market) -> Later | None:
     """A little patience where a broker has just been asked for a pair's first price."""
     source = market.sources.get(row.data_connection_id)
-    if source is None or not source.is_live or (source.error and not only_waits(source)):
+    if source is None or not source.is_live or _is_in_trouble(source, row.pair):
         return None
     age = (market.now - signal.published_at).total_seconds()
     return Later() if age < FIRST_PRICE_SECONDS else None
+
+
+def _is_in_trouble(source: Any, pair: str) -> bool:
+    """Whether a first price of a pair is not to be expected. That others are not listed by its
+    broker is no trouble of one that is."""
+    is_of_others = source.error_code == Code.UNKNOWN_SYMBOL_AT_BROKER and pair not in source.pairs
+    return bool(source.error_code) and not is_of_others
 
 
 def find_instrument(row: Any, market: Market) -> Any | None:

@@ -28,7 +28,7 @@ def followed(**fields: Any) -> ExecutionConnection:
     ("fields", "result", "words"),
     [
         ({}, OK, "Follows EUR/USD."),
-        ({"pairs": [], "error_code": "QUOTE_MISSING"}, OK, "No pair is needed yet"),
+        ({"pairs": []}, OK, "No pair is needed yet"),
         ({"missing": ["EUR/USD"]}, WARN, "No usable price of EUR/USD."),
         ({"error_code": "PRICE_NONSENSE"}, WARN, "Tells in part"),
         (

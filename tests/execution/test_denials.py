@@ -272,14 +272,18 @@ def test_a_source_that_is_in_trouble_is_not_waited_for(
 def test_a_source_that_only_waits_for_something_to_follow_is_not_in_trouble(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
-    """Its account lists many pairs, and none has been needed: the first signal is of the first."""
+    """Its account lists many pairs, and none has been needed: the first signal is of the first. Or
+    what was needed is not listed."""
     source = tell_prices(make.connection(type="mt4"))
     ExecutionConnection.objects.filter(pk=alice.pk).update(data_connection=source)
-    note(Note(source.pk, code=Code.QUOTE_MISSING, words="Nothing is needed."))
     cast.signal(feed)
-    assert cast.claim_all() == []
-    entry = Order.objects.get()
-    assert (entry.status, entry.reason) == ("PENDING", "")
+    unlisted = Note(source.pk, code=Code.UNKNOWN_SYMBOL_AT_BROKER, words="Gold.", pairs=["XAU/USD"])
+    for said in (Note(source.pk), unlisted):
+        note(said)
+        run("UPDATE execution_order SET due_at = clock_timestamp()")
+        assert cast.claim_all() == []
+        entry = Order.objects.get()
+        assert (entry.status, entry.reason) == ("PENDING", "")
 
     pairs = ["GBP/USD"]  # it follows something, and that tells nothing
     note(Note(source.pk, code=Code.QUOTE_MISSING, words="Nothing was told.", pairs=pairs))

@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
 import pytest
 from django.db import connection as database
 
-from connections.models import DataConnection, ExecutionConnection
+from connections.faring import as_told, faring
+from connections.models import DataConnection, ExecutionConnection, Instrument, SourceHealth
 from prices import loops
 from prices.live import Live
 from prices.models import LatestQuote
@@ -139,3 +141,27 @@ def test_many_sources_are_looked_after_by_as_many_statements_as_one(
         counts.append(len(statements))
     assert len(live._followed) == 20
     assert counts == [expected, expected]
+
+
+@pytest.mark.parametrize(
+    ("names", "listed", "code", "pairs"),
+    [
+        (["EURUSD"], True, "UNKNOWN_SYMBOL_AT_BROKER", ["EURUSD"]),  # by no pair's name
+        ([], False, "UNKNOWN_SYMBOL_AT_BROKER", []),
+        ([], True, "", ["EUR/USD"]),
+    ],
+    ids=["named wrongly", "nothing is listed", "well"],
+)
+def test_a_source_that_can_never_tell_what_is_needed_says_so(
+    two: list[DataConnection], live: Live, names: list[str], listed: bool, code: str,
+    pairs: list[str],
+) -> None:  # fmt: skip
+    source = two[0]
+    DataConnection.objects.filter(pk=source.pk).update(settings={"symbols": names})
+    if not listed:
+        Instrument.objects.all().delete()
+    live.tend()
+    state = SourceHealth.objects.get(source=source)
+    assert (state.error_code, state.pairs) == (code, pairs)
+    told = as_told(DataConnection.objects.all()).get(pk=source.pk)
+    assert faring(told, datetime.now(UTC)).is_well == (code == "")

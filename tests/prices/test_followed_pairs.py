@@ -5,7 +5,7 @@ from decimal import Decimal as D
 from brokers.messages import Quote
 from common.clocks import market_now
 from prices.buffer import MOST_OF_A_PAIR, squeezed
-from prices.wanted import MOST, chosen, with_rates
+from prices.wanted import MOST, Needed, Wanted, chosen
 from tests.prices.telling import (
     EUR,
     GBP,
@@ -25,8 +25,21 @@ def test_of_many_prices_the_extremes_and_the_last_are_kept() -> None:
 
 def test_what_is_needed_is_followed_with_what_its_money_is_converted_by() -> None:
     book = {pair: pair.replace("/", "") for pair in (EUR, GBP, "USD/JPY", "EUR/JPY", "EUR/CHF")}
-    assert list(chosen(book, with_rates(["EUR/JPY", "XXX/YYY"], ["GBP"]))) == [
+    assert list(chosen(book, Needed(["EUR/JPY", "XXX/YYY"], ["GBP"])).symbols) == [
         "EUR/JPY", "USD/JPY", GBP,
     ]  # fmt: skip
     many = {f"C{n}/USDT": f"C{n}USDT" for n in range(300)}
-    assert list(chosen(many, with_rates(list(many), ["USDT"]))) == list(many)[:MOST]
+    assert list(chosen(many, Needed(list(many), ["USDT"])).symbols) == list(many)[:MOST]
+
+
+def test_what_is_named_and_not_listed_is_told() -> None:
+    book = {EUR: "EURUSD"}
+    assert chosen(book, Needed([EUR, "XAUUSD"])) == Wanted(book, ("XAUUSD",))
+    assert chosen(book, Needed(["XAUUSD"])) == Wanted({}, ("XAUUSD",))
+
+
+def test_what_others_trade_elsewhere_is_no_fault_where_something_is_told() -> None:
+    book = {EUR: "EURUSD"}
+    assert chosen(book, Needed([EUR, "XAU/USD"], ["USD"])) == Wanted(book)
+    assert chosen(book, Needed(["XAU/USD"], ["USD"])) == Wanted({}, ("XAU/USD",))
+    assert chosen(book, Needed([], ["USD"])) == Wanted({})
