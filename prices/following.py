@@ -31,6 +31,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # before a stream that broke is begun ag
 QUIET_SECONDS = 15.0  # a price that was not told for so long is asked for
 LOOKS_EVERY = 0.25  # from one such question to the next: 100 pairs stay fresh
 LOOK_SECONDS = 10.0  # for an answer
+MOST_STREAMS = 8  # of one account: more are begun anew as one
 DEAD_SECONDS = 45.0  # nothing came for so long: the stream is begun anew
 UNTIL_LOOKED_AGAIN = 60.0  # at a symbol that has no price
 OLD = timedelta(minutes=15)  # further back no clock is that anybody trades by
@@ -63,12 +64,14 @@ class BrokerStream:
         self._last: dict[str, Quote] = {}  # as the broker told it
         self._aside: dict[str, float] = {}  # pairs without a price, until they are looked at
         self._clock = Lead()
-        self._streamed: set[str] = set()  # the pairs of the stream that is open
-        self._dropped: set[str] = set()  # of them: quoted, and it did not tell
+        self._streamed: set[str] = set()  # the pairs of the streams that are open
+        self._dropped: set[str] = set()  # of them: quoted, and they did not tell
+        self._more = asyncio.Event()  # there are pairs that nobody has begun to stream
         self._unstreamed_until = 0.0  # prices are only asked for
         self._streamed_at = self._told_at = self._began = 0.0
         self._since, self._odd_at = machine_time(), float("-inf")
         self._wrong: tuple[Code, str] | None = None
+        self._loop = loop
         self._run: Future[None] = asyncio.run_coroutine_threadsafe(self._live(), loop)
         loops.enter(self)
 
@@ -78,6 +81,10 @@ class BrokerStream:
         with self._lock:
             came, self._came = self._came, []
         return came
+
+    def follow_also(self, more: Mapping[str, str]) -> None:
+        """Follow these pairs, too; what is followed already is told on without a gap."""
+        self._loop.call_soon_threadsafe(self._add, dict(more))
 
     def close(self) -> None:
         """Follow no more. Returns at once; the broker is spoken to no longer than a moment."""
@@ -139,14 +146,17 @@ class BrokerStream:
 
     async def _follow(self) -> None:
         """Stream what has prices, and ask for what is quiet. Raises when that cannot go on."""
-        jobs = [asyncio.ensure_future(self._look_at_quiet())]
-        self._streamed = self._symbols.keys() - self._aside.keys() if self._streams else set()
-        if self._streamed:
-            self._streamed_at = machine_time()
-            symbols = [one for pair, one in self._symbols.items() if pair in self._streamed]
-            jobs.append(asyncio.ensure_future(self._stream(symbols)))
+        self._streamed, jobs = set(), [asyncio.ensure_future(self._look_at_quiet())]
         try:
-            await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
+            while not any(job.done() for job in jobs):
+                if symbols := self._not_streamed():
+                    if len(jobs) > MOST_STREAMS:  # some of them cost a question each
+                        raise _AgainError
+                    jobs.append(asyncio.ensure_future(self._stream(symbols)))
+                self._more.clear()
+                more = asyncio.ensure_future(self._more.wait())
+                await asyncio.wait([*jobs, more], return_when=asyncio.FIRST_COMPLETED)
+                more.cancel()
         finally:
             for job in jobs:
                 job.cancel()
@@ -156,6 +166,20 @@ class BrokerStream:
         for job in jobs:
             if job.done() and not job.cancelled() and (error := job.exception()) is not None:
                 raise error
+
+    def _add(self, more: Mapping[str, str]) -> None:
+        self._symbols = {**self._symbols, **more}
+        self._more.set()
+
+    def _not_streamed(self) -> list[str]:
+        """Return the symbols for which a stream is to be opened now, and take it as open."""
+        if not self._streams:
+            return []
+        pairs = self._symbols.keys() - self._aside.keys() - self._streamed
+        if pairs and not self._streamed:
+            self._streamed_at = machine_time()
+        self._streamed |= pairs
+        return [one for pair, one in self._symbols.items() if pair in pairs]
 
     async def _stream(self, symbols: list[str]) -> None:
         stream = self._adapter.stream_quotes(self._spec, symbols)
@@ -233,7 +257,9 @@ class BrokerStream:
             return
         moved = before is not None and (before.bid, before.ask) != (quote.bid, quote.ask)
         silent = machine_time() - self._streamed_at > QUIET_SECONDS
-        if self._streams and (pair not in self._streamed or (moved and silent)):
+        if self._streams and pair not in self._streamed:
+            self._more.set()  # it has a price now
+        elif self._streams and moved and silent:
             raise _AgainError
         if (moved or before is None) and not was_told:
             self._dropped.add(pair)

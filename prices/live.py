@@ -1,7 +1,7 @@
 """Which accounts' prices this process follows, as accounts, lanes and wishes come and go."""
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import psycopg
@@ -21,7 +21,7 @@ from prices.fares import Fares
 from prices.feeding import Feed, open_live
 from prices.following import BrokerStream
 from prices.loops import loop_of_process
-from prices.wanted import Wanted, wanted_of
+from prices.wanted import MOST, Wanted, wanted_of
 
 log = structlog.get_logger(__name__)
 NOTE_EVERY = 5.0
@@ -41,6 +41,18 @@ class Followed:
     stream: BrokerStream
     key: str
     wanted: Wanted
+
+    def takes(self, wanted: Wanted) -> bool:
+        """Follow what is wanted now, too. False: it must begin anew, for that is too much beside
+        what it follows, or other symbols of it."""
+        followed = self.wanted.symbols
+        both = {**followed, **wanted.symbols}
+        if len(both) > MOST or followed.items() - both.items():
+            return False
+        if more := {pair: both[pair] for pair in both.keys() - followed.keys()}:
+            self.stream.follow_also(more)
+        self.wanted = replace(wanted, symbols=both)
+        return True
 
 
 class Live:
@@ -77,8 +89,8 @@ class Live:
             assert source.told_by is not None  # as the filter says
             tend = partial(self._tend, source, wanted[source.pk])
             self._guarded(source.pk, tend, source.told_by.type)
-        notes, self._notes = self._notes, {}
-        sources.note(*notes.values(), by=self._name)
+        sources.note(*self._notes.values(), by=self._name)
+        self._notes.clear()  # not before they are written
 
     def close(self) -> None:
         """Follow nothing any more: speak to no broker first, then carry what came."""
@@ -120,9 +132,10 @@ class Live:
 
     def _tend(self, source: DataConnection, wanted: Wanted) -> None:
         followed = self._followed.get(source.pk)
-        if followed is None or wanted.symbols.items() - followed.wanted.symbols.items():
+        if followed is not None and not followed.takes(wanted):
             self._let_go(source.pk)
-            followed = self._follow(source, wanted)
+            followed = None
+        followed = followed or self._follow(source, wanted)
         if followed is not None:
             fares = followed.stream.fares()
             self._note(Note(
@@ -132,7 +145,7 @@ class Live:
             ))  # fmt: skip
 
     def _follow(self, source: DataConnection, wanted: Wanted) -> Followed | None:
-        """Begin, or begin anew with more pairs, or other symbols of them."""
+        """Begin, or begin anew."""
         account, loop = source.told_by, loop_of_process()
         assert account is not None  # as the filter says
         if loop is None:  # this process ends

@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from django.db import DatabaseError
 from django.db import connection as database
 
 from connections.faring import as_told, faring
@@ -165,3 +166,34 @@ def test_a_source_that_can_never_tell_what_is_needed_says_so(
     assert (state.error_code, state.pairs) == (code, pairs)
     told = as_told(DataConnection.objects.all()).get(pk=source.pk)
     assert faring(told, datetime.now(UTC)).is_well == (code == "")
+
+
+def test_one_pair_more_is_followed_by_the_stream_that_there_is(
+    two: list[DataConnection], live: Live
+) -> None:
+    source = two[0]
+    account = ExecutionConnection.objects.get(tells=source)
+    listed = Instrument.objects.get(book=account.instrument_book, pair="EUR/USD")
+    live.tend()
+    before = live._followed[source.pk].stream
+    listed.pk, listed.pair, listed.symbol = None, "GBP/USD", "GBPUSD"
+    listed.save(force_insert=True)
+    live.tend()
+    assert live._followed[source.pk].stream is before
+    assert SourceHealth.objects.get(source=source).pairs == ["EUR/USD", "GBP/USD"]
+    Instrument.objects.filter(pair="GBP/USD").update(symbol="GBPUSD.x")
+    live.tend()
+    assert live._followed[source.pk].stream is not before  # another symbol: anew
+
+
+def test_how_a_source_fares_is_said_again_where_it_could_not_be_written(
+    two: list[DataConnection], live: Live
+) -> None:
+    with database.cursor() as cursor:
+        cursor.execute("ALTER TABLE connections_sourcehealth RENAME TO away")
+    with pytest.raises(DatabaseError):
+        live.tend()
+    with database.cursor() as cursor:
+        cursor.execute("ALTER TABLE away RENAME TO connections_sourcehealth")
+    live.tend()
+    assert SourceHealth.objects.filter(source__in=two).count() == 2

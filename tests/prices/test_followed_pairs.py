@@ -1,16 +1,29 @@
 """Which pairs are followed, and which of their prices are kept."""
 
+import asyncio
 from decimal import Decimal as D
 
 from brokers.messages import Quote
 from common.clocks import market_now
 from prices.buffer import MOST_OF_A_PAIR, squeezed
+from prices.following import MOST_STREAMS
 from prices.wanted import MOST, Needed, Wanted, chosen
 from tests.prices.telling import (
     EUR,
     GBP,
+    Follow,
+    Teller,
+    follow,
+    hear,
+    loop,
     quote,
+    soon,
+    teller,
+    telling,
+    until,
 )
+
+__all__ = ["follow", "loop", "soon", "teller"]
 
 
 def test_of_many_prices_the_extremes_and_the_last_are_kept() -> None:
@@ -43,3 +56,34 @@ def test_what_others_trade_elsewhere_is_no_fault_where_something_is_told() -> No
     assert chosen(book, Needed([EUR, "XAU/USD"], ["USD"])) == Wanted(book)
     assert chosen(book, Needed(["XAU/USD"], ["USD"])) == Wanted({}, ("XAU/USD",))
     assert chosen(book, Needed([], ["USD"])) == Wanted({})
+
+
+def test_one_pair_more_leaves_no_gap_in_the_others(
+    follow: Follow, teller: Teller, loop: asyncio.AbstractEventLoop
+) -> None:
+    """At IBKR a hundred lines that are opened anew take seconds, in which no stop is judged."""
+    stream = follow({EUR: "EURUSD.x"})
+    until(lambda: teller.coming is not None)
+    first = teller.coming
+    assert first is not None
+    stream.follow_also({GBP: "GBPUSD.x"})
+    until(lambda: len(teller.asked) == 2)
+    loop.call_soon_threadsafe(first.put_nowait, quote("1.10"))
+    with telling(teller, loop) as tell:
+        tell(quote("1.30", GBP))
+    heard = hear(stream, lambda heard: len(heard) >= 2)
+    assert {one.symbol for one in heard} == {EUR, GBP}
+    assert teller.asked == [["EURUSD.x"], ["GBPUSD.x"]]
+    assert stream.fares().missing == ()
+
+
+def test_many_pairs_more_are_streamed_together(
+    follow: Follow, teller: Teller, loop: asyncio.AbstractEventLoop
+) -> None:
+    """Some brokers are asked once a stream: there are few of them."""
+    stream = follow({EUR: "EURUSD.x"})
+    until(lambda: len(teller.asked) == 1)
+    for number in range(1, MOST_STREAMS + 1):
+        stream.follow_also({f"C{number}/USD": f"C{number}"})
+        until(lambda number=number: len(teller.asked) > number)  # type: ignore[misc]
+    assert [len(one) for one in teller.asked] == [*[1] * MOST_STREAMS, MOST_STREAMS + 1]
