@@ -3,7 +3,6 @@
 import logging
 from datetime import datetime, timedelta
 
-from brokers.base import BrokerError
 from brokers.messages import Quote
 from brokers.paper.venue import forget_prices, on_quotes
 from connections.models import DataConnection
@@ -12,6 +11,7 @@ from prices.selectors import newest_time
 from prices.services import forget_quotes, store_quotes
 from prices.signals import quotes_stored
 from prices.streams import Stream, stream_for
+from prices.to_paper import ToPaper
 
 log = logging.getLogger(__name__)
 PROMPT = timedelta(seconds=0.5)  # what came longer ago has waited: for a database, say
@@ -62,22 +62,20 @@ class LiveFeed(Feed):
     def __init__(self, source: DataConnection, stream: Stream, *, to_paper: bool) -> None:
         super().__init__(source.pk, source.name, stream)
         self._to_paper = to_paper
+        self._paper = ToPaper(source.pk) if to_paper else None
 
     def step(self, now: datetime) -> int:
         """Carry what has come; return how many quotes that were.
 
-        A paper broker that is away keeps nobody from a real broker's prices.
+        A paper broker that is away or busy keeps nobody from a real broker's prices.
         """
         self._pending = carried = squeezed([*self._pending, *self._stream.due(now)])
         if not carried:
             return 0
         fresh = of_now(carried, now)
         store_quotes(self.data_connection_id, fresh)
-        if self._to_paper:
-            try:
-                on_quotes(fresh)
-            except BrokerError as error:
-                log.warning("the paper broker misses prices of %s: %s", self.name, error)
+        if self._paper is not None:
+            self._paper.take(fresh)
         self._pending = []
         late = [quote for quote in carried if now - quote.time > PROMPT]
         if late:  # held against what was open then, not against what was opened since

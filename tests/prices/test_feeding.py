@@ -115,6 +115,26 @@ def test_a_brokers_prices_reach_the_paper_broker_only_where_operators_offer_them
     assert PaperQuote.objects.filter(symbol="EURUSD").exists() is to_paper
 
 
+def test_a_paper_broker_whose_books_are_locked_keeps_no_levels_from_being_judged(
+    source: DataConnection, heard: list[list[Quote]]
+) -> None:
+    """A burst of paper orders, say. It has the prices once it can take them."""
+    stand_at(100)
+    stream = Source(quote("1.10", 100))
+    feed = open_live(source, stream, at(100), to_paper=True)
+    parameters = connection.get_connection_params()
+    names = ("dbname", "user", "password", "host", "port")
+    where = {name: parameters[name] for name in names if name in parameters}
+    with psycopg.connect(**where) as other:
+        other.execute("LOCK TABLE paper_quote IN EXCLUSIVE MODE")
+        for bid in ("1.10", "1.20", "1.30"):
+            stream.coming = [quote(bid, 100)]
+            feed.step(at(100))
+        assert [q.bid for told in heard for q in told] == [D("1.10"), D("1.20"), D("1.30")]
+        assert not PaperQuote.objects.filter(symbol="EURUSD").exists()
+    wait_for(lambda: PaperQuote.objects.filter(symbol="EURUSD", bid=D("1.30")).exists())
+
+
 def test_a_quote_is_carried_again_after_an_error(
     source: DataConnection, heard: list[list[Quote]]
 ) -> None:

@@ -1,0 +1,63 @@
+"""A live source's prices on their way to the paper broker: on a thread of their own.
+
+Its books may be locked or away, and it may be another process. Who waits for it must not be who
+judges real accounts' levels.
+"""
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+
+import psycopg
+import structlog
+from django.db import Error as DatabaseError
+
+from brokers.base import BrokerError
+from brokers.messages import Quote
+from brokers.paper.venue import on_quotes
+from common.clocks import market_now
+from prices.buffer import of_now, squeezed
+
+log = structlog.get_logger(__name__)
+KNOWN = (BrokerError, DatabaseError, psycopg.Error)
+PATIENCE = 0.25  # seconds: so an exit that a price causes meets that price there, as a rule
+
+
+class ToPaper:
+    """The prices of one source. One thread calls `take`."""
+
+    def __init__(self, source_id: int) -> None:
+        self._source_id = source_id
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix=f"to-paper-{source_id}")
+        self._lock, self._pending = threading.Lock(), list[Quote]()
+        self._is_busy = False
+
+    def take(self, quotes: Sequence[Quote]) -> None:
+        """Carry these, in order, after those before them. Returns when they are there, or after a
+        moment; at once where the broker is busy with earlier ones. After an error they are carried
+        with the next ones, while they are of now."""
+        with self._lock:
+            self._pending = squeezed([*self._pending, *quotes])
+            was_busy, self._is_busy = self._is_busy, True
+        if not was_busy:
+            wait([self._pool.submit(self._carry)], timeout=PATIENCE)
+
+    def _carry(self) -> None:
+        while quotes := self._next():
+            try:
+                on_quotes(quotes)
+            except Exception as error:  # whatever it is, the next ones are carried
+                said = str(error) if isinstance(error, KNOWN) else repr(error)
+                log.warning("the paper broker misses prices", source=self._source_id, error=said)
+                self._put_back(quotes)
+                return
+
+    def _next(self) -> list[Quote]:
+        with self._lock:
+            quotes, self._pending = of_now(self._pending, market_now()), []
+            self._is_busy = bool(quotes)
+        return quotes
+
+    def _put_back(self, quotes: list[Quote]) -> None:
+        with self._lock:
+            self._pending, self._is_busy = squeezed([*quotes, *self._pending]), False
