@@ -22,6 +22,7 @@ _LAST_PRICE = """
 """
 _RUN_PRICES = "The operators' process `manage.py prices` must run."
 _ANOTHER = "choose another price source for the accounts that use it."
+_OF_SOME = "It has no usable price of some pairs."
 _MANY = 5
 _AGAIN = "It is tried again by itself."
 _LISTED = "Look whether the broker lists and quotes that, and whether its market is open."
@@ -101,10 +102,18 @@ def _waits(state: Followed) -> bool:
     return not state.pairs and not state.error_code
 
 
+def is_seen_whole(source: DataConnection, reader: User | None) -> bool:
+    """Return whether a reader may read all of a source: operators, its owner, the system (None).
+
+    To others the broker's own words may name its account, and its pairs are what others trade.
+    """
+    return reader is None or reader.is_operator or source.user_id == reader.pk
+
+
 def faring(source: DataConnection, now: datetime, *, reader: User | None = None) -> Faring:
     """Return how a source of `as_told` fares at `now`, the machine's time.
 
-    reader: a tenant hears the broker's own words of their own accounts only; None hears all.
+    reader: who does not see it whole hears neither its broker's own words nor its pairs.
     """
     told_at = getattr(source, "last_price_at", None)
     if not source.is_active:
@@ -128,7 +137,7 @@ def faring(source: DataConnection, now: datetime, *, reader: User | None = None)
         return _unheard(source, state, told_at, now)
     if state is None:
         return Faring("pending", "Starts", "A trading process takes it up within seconds.")
-    return _heard(state, told_at)
+    return _heard(state, told_at, is_whole=is_seen_whole(source, reader))
 
 
 def _recorded(source: DataConnection, told_at: datetime | None, now: datetime) -> Faring:
@@ -145,11 +154,11 @@ def _failing(
     source: DataConnection, state: SourceHealth, told_at: datetime | None, reader: User | None,
     *, in_part: bool,
 ) -> Faring:  # fmt: skip
-    """The broker's words may name its account: they are its owner's and the operators', who alone
-    can mend it. They begin with the code's sentence, or say it better."""
+    """The broker's words are for who can mend it: they begin with the code's sentence, or say it
+    better."""
     code, word = state.error_code, IN_PART if in_part else "Tells nothing"
     to_do = _TO_DO.get(code) or hint(code) or _AGAIN
-    if reader is None or reader.is_operator or source.user_id == reader.pk:
+    if is_seen_whole(source, reader):
         said = state.error or sentence(code)
         stop = "." if said[-1:].isalnum() else ""
         return Faring("attention", word, f"{said}{stop}", to_do, told_at)
@@ -169,11 +178,13 @@ def _unheard(
     return Faring("attention", "Silent" if heard else "Not followed", said, to_do, told_at)
 
 
-def _heard(state: SourceHealth, told_at: datetime | None) -> Faring:
+def _heard(state: SourceHealth, told_at: datetime | None, *, is_whole: bool) -> Faring:
     if state.missing:
-        said = f"No usable price of {_some(state.missing)}."
-        return Faring("attention", IN_PART, said, _LISTED, told_at)
-    return Faring("ok", "Tells", f"Follows {_some(state.pairs)}.", "", told_at)
+        said = f"No usable price of {_some(state.missing)}." if is_whole else _OF_SOME
+        to_do = _LISTED if is_whole else f"Ask the operators, or {_ANOTHER}"
+        return Faring("attention", IN_PART, said, to_do, told_at)
+    said = f"Follows {_some(state.pairs)}." if is_whole else ""
+    return Faring("ok", "Tells", said, "", told_at)
 
 
 def _tells_some(state: SourceHealth, now: datetime) -> bool:

@@ -7,9 +7,11 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from common.rest import StrictModelSerializer, StrictSerializer
-from connections.faring import faring
-from connections.models import DataConnection
+from connections.faring import faring, is_seen_whole
+from connections.models import DataConnection, SourceHealth
 from users.api import caller
+
+PAIRS = serializers.ListField(child=serializers.CharField())
 
 
 class FaringSerializer(StrictSerializer):
@@ -40,14 +42,12 @@ class DataConnectionSerializer(StrictModelSerializer[DataConnection]):
     failing_since = serializers.DateTimeField(
         source="health.failing_since", default=None, read_only=True, allow_null=True
     )
-    pairs = serializers.ListField(
-        source="health.pairs", child=serializers.CharField(), default=list, read_only=True,
-        help_text="What a broker's stream follows.",
-    )  # fmt: skip
-    missing = serializers.ListField(
-        source="health.missing", child=serializers.CharField(), default=list, read_only=True,
-        help_text="What it follows and has no usable price of.",
-    )  # fmt: skip
+    pairs = serializers.SerializerMethodField(
+        help_text="What a broker's stream follows; empty where the source is another's."
+    )
+    missing = serializers.SerializerMethodField(
+        help_text="What it follows and has no usable price of; empty where the source is another's."
+    )
 
     class Meta:
         model = DataConnection
@@ -66,6 +66,19 @@ class DataConnectionSerializer(StrictModelSerializer[DataConnection]):
 
     def get_is_shared(self, source: DataConnection) -> bool:
         return source.user_id is None
+
+    @extend_schema_field(PAIRS)
+    def get_pairs(self, source: DataConnection) -> list[str]:
+        return state.pairs if (state := self._state(source)) else []
+
+    @extend_schema_field(PAIRS)
+    def get_missing(self, source: DataConnection) -> list[str]:
+        return state.missing if (state := self._state(source)) else []
+
+    def _state(self, source: DataConnection) -> SourceHealth | None:
+        """How it fares in detail, for who may read that."""
+        user = caller(self.context["request"])
+        return getattr(source, "health", None) if is_seen_whole(source, user) else None
 
     @extend_schema_field(FaringSerializer)
     def get_faring(self, source: DataConnection) -> Any:

@@ -126,6 +126,33 @@ def test_of_an_operators_source_tenants_hear_no_word_of_its_broker(
     assert "4711" in world.client("olga").get(f"{PATH}{source.pk}/").content.decode()
 
 
+def test_which_pairs_a_shared_source_follows_is_read_by_operators_and_its_owner_alone(
+    world: World, as_web: AsWeb
+) -> None:
+    """They are what others hold and have ordered."""
+    source = tell_prices(make.connection(type="mt4", admin=world.olga))
+    offer_to_all(source, by=world.olga)
+    own = tell_prices(make.connection(world.bob, type="mt4"))
+    now = datetime.now(UTC)
+    pairs, missing = ["EUR/USD", "XAU/USD"], ["XAU/USD"]
+    for one in (source, own):
+        SourceHealth.objects.create(source=one, told_at=now, pairs=pairs, missing=missing)
+    with as_web():
+        listed = {row["id"]: row for row in world.client("bob").get(PATH).json()["results"]}
+    shown = listed[source.pk]
+    assert (shown["pairs"], shown["missing"]) == ([], [])
+    assert shown["faring"]["said"] == "It has no usable price of some pairs."
+    assert "/USD" not in str(shown)
+    assert (listed[own.pk]["pairs"], listed[own.pk]["missing"]) == (pairs, missing)
+    for_all = world.client("olga").get(f"{PATH}{source.pk}/").json()
+    assert (for_all["pairs"], for_all["missing"]) == (pairs, missing)
+    assert "XAU/USD" in for_all["faring"]["said"]
+    SourceHealth.objects.filter(source=source).update(missing=[])
+    with as_web():
+        shown = world.client("bob").get(f"{PATH}{source.pk}/").json()
+    assert (shown["faring"]["word"], shown["faring"]["said"]) == ("Tells", "")
+
+
 def test_ones_own_is_switched_off_and_on(world: World, as_web: AsWeb) -> None:
     account = make.connection(world.alice, type="mt4")
     address = f"{PATH}{tell_prices(account).pk}/"

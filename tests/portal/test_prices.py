@@ -253,3 +253,23 @@ def test_of_the_operators_source_tenants_read_no_word_of_its_broker(
     assert "Tells nothing" in said
     assert shared.name in said
     assert "4711" not in said
+
+
+@pytest.fixture(params=[[], ["XAU/USD"]], ids=["all", "in part"])
+def missing(shared: DataConnection, request: pytest.FixtureRequest) -> list[str]:
+    """It tells now, all or in part. Before `as_web`."""
+    state = SourceHealth.objects.get(source=shared)
+    state.told_at, state.error_code, state.error = datetime.now(UTC), "", ""
+    state.pairs, state.missing = ["EUR/USD", "XAU/USD"], request.param
+    state.save()
+    return state.missing
+
+
+def test_of_the_operators_source_tenants_do_not_read_what_others_trade(
+    world: World, alice: Client, missing: list[str], as_web: None
+) -> None:
+    said = account_page(alice, world.twin).split('id="prices"')[1].split("</section>")[0]
+    assert "Tells nothing" not in said
+    assert ("It has no usable price of some pairs." in said) == bool(missing)
+    assert "Tells" in said
+    assert "/USD" not in said
