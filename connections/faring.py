@@ -158,6 +158,9 @@ def _failing(
     better."""
     code, word = state.error_code, IN_PART if in_part else "Tells nothing"
     to_do = _TO_DO.get(code) or hint(code) or _AGAIN
+    teller: Any = source.told_by  # None: another's account, which this reader may not see
+    if code == Code.CONNECTION_INACTIVE and teller is not None and teller.archived_at:
+        to_do = _ANOTHER.capitalize()  # nobody switches it on again
     if is_seen_whole(source, reader):
         said = state.error or sentence(code)
         stop = "." if said[-1:].isalnum() else ""

@@ -112,6 +112,7 @@ _WHY = {
     "fails": (Code.CONNECTION_ERROR, "The account that tells these prices fails."),
 }
 _ENDS = ("archived", "off")
+_WHOEVER_RUNS = (*_ENDS, "untested")  # no worker changes these by itself
 _HAS_PAPER = """EXISTS (SELECT FROM connections_executionconnection u WHERE u.type = 'paper'
   AND u.data_connection_id = connections_dataconnection.id AND u.archived_at IS NULL)"""
 
@@ -119,9 +120,13 @@ _HAS_PAPER = """EXISTS (SELECT FROM connections_executionconnection u WHERE u.ty
 def followed_here(held: Collection[str]) -> QuerySet[DataConnection]:
     """Return the sources that accounts in these lanes tell and somebody uses, with the accounts and
     what `why_not` and `feeds_paper` look at: one statement, however many there are."""
+    return _followed(Q(told_by__lane__in=list(held)))
+
+
+def _followed(where: Q) -> QuerySet[DataConnection]:
     is_used = RawSQL(is_used_sql("connections_dataconnection.id"), [], output_field=BooleanField())
     return (
-        DataConnection.objects.filter(is_active=True, told_by__lane__in=list(held))
+        DataConnection.objects.filter(where, is_active=True)
         .filter(is_used)
         .annotate(
             hindrance=RawSQL(_hindrance_sql(), [], output_field=CharField()),
@@ -223,9 +228,16 @@ def _fitting(one: Note) -> dict[str, str]:
 
 
 def note_unheld() -> None:
-    """Say of sources whose account's lane nobody holds that no worker follows them."""
-    unheld = followed_here(lanes.unheld(lanes.MOVING_SECONDS))
-    note(*(
-        Note(one.pk, code=Code.LANE_UNHELD, words=lanes.waiting_for(one.told_by.lane))
-        for one in unheld if one.told_by is not None  # it is in a lane
-    ))  # fmt: skip
+    """Say of sources whose account's lane nobody holds why nothing is told: no worker follows them,
+    or none would. Archived accounts' lanes may be in nobody's list: theirs are looked at, too."""
+    unheld = lanes.unheld(lanes.MOVING_SECONDS)
+    found = _followed(Q(told_by__lane__in=list(unheld)) | Q(told_by__archived_at__isnull=False))
+    why = ((one.pk, *_why_unheld(one)) for one in found)
+    note(*(Note(pk, code=code, words=words) for pk, code, words in why))
+
+
+def _why_unheld(source: DataConnection) -> tuple[Code, str]:
+    assert source.told_by is not None  # it is in a lane
+    if (hindrance := vars(source)["hindrance"]) in _WHOEVER_RUNS:
+        return _WHY[hindrance]
+    return Code.LANE_UNHELD, lanes.waiting_for(source.told_by.lane)

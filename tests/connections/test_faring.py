@@ -1,6 +1,7 @@
 """What pages say of a price source in trouble: each sentence once, and what helps a source."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,7 @@ from common.codes import Code
 from connections.explained import explain
 from connections.faring import Faring, as_told, faring
 from connections.lanes import waiting_for
-from connections.models import DataConnection, ExecutionConnection
+from connections.models import ConnectionHealth, DataConnection, ExecutionConnection
 from connections.sources import (
     Note,
     followed_here,
@@ -99,6 +100,31 @@ def test_whose_worker_does_not_run_is_told_once_what_to_start(source: DataConnec
     said = waiting_for(account.lane)
     assert "Whoever runs this installation must" in said
     assert shown(source).words == f"{said} It is followed as soon as one runs."
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "said"),
+    [
+        ({"is_active": False}, "ACTIVE", f"is switched off. Switch that account on, or {OTHER}"),
+        ({"is_active": False, "archived_at": datetime.now(UTC)}, "ACTIVE",
+         f"is archived. {OTHER.capitalize()}"),
+        ({}, "UNTESTED", f"is not tested. {Code.CONNECTION_UNTESTED.hint}"),
+    ],
+    ids=["off", "archived", "untested"],
+)  # fmt: skip
+def test_no_worker_is_asked_for_where_it_would_follow_nothing(
+    source: DataConnection, fields: dict[str, Any], status: str, said: str
+) -> None:
+    account = source.told_by
+    assert account is not None
+    make.connection(data_connection=source)
+    ExecutionConnection.objects.filter(pk=account.pk).update(**fields)
+    ConnectionHealth.objects.filter(connection=account).update(status=status)
+    note_unheld()
+    told = shown(source).words
+    assert "worker" not in told
+    assert "these prices" in told
+    assert told.endswith(said)
 
 
 def test_a_code_without_words_is_its_sentence(source: DataConnection) -> None:
