@@ -155,8 +155,10 @@ class BrokerStream:
                     jobs.append(asyncio.ensure_future(self._stream(symbols)))
                 self._more.clear()
                 more = asyncio.ensure_future(self._more.wait())
-                await asyncio.wait([*jobs, more], return_when=asyncio.FIRST_COMPLETED)
-                more.cancel()
+                try:
+                    await asyncio.wait([*jobs, more], return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    more.cancel()
         finally:
             for job in jobs:
                 job.cancel()

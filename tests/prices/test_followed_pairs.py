@@ -75,6 +75,9 @@ def test_one_pair_more_leaves_no_gap_in_the_others(
     assert {one.symbol for one in heard} == {EUR, GBP}
     assert teller.asked == [["EURUSD.x"], ["GBPUSD.x"]]
     assert stream.fares().missing == ()
+    stream.close()
+    until(lambda: stream.is_over)
+    until(lambda: not asyncio.all_tasks(loop))  # it leaves nothing behind
 
 
 def test_many_pairs_more_are_streamed_together(
