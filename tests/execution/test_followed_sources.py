@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -10,12 +10,23 @@ import pytest
 from django.db import DatabaseError
 from django.db import connection as database
 
+from brokers.paper import venue
+from brokers.paper.models import PaperQuote
+from brokers.paper.sessions import sessions
+from common.clocks import market_now
 from connections.faring import as_told, faring
-from connections.models import DataConnection, ExecutionConnection, Instrument, SourceHealth
+from connections.models import (
+    ConnectionHealth,
+    DataConnection,
+    ExecutionConnection,
+    Instrument,
+    SourceHealth,
+)
 from prices import loops
 from prices.live import Live
 from prices.models import LatestQuote
 from signals.models import Feed
+from tests.connections import make
 from tests.execution import cast
 from tests.execution.test_price_sources import asked
 from tests.prices.telling import loop, until
@@ -197,3 +208,48 @@ def test_how_a_source_fares_is_said_again_where_it_could_not_be_written(
         cursor.execute("ALTER TABLE away RENAME TO connections_sourcehealth")
     live.tend()
     assert SourceHealth.objects.filter(source__in=two).count() == 2
+
+
+def test_a_stream_that_works_goes_on_while_its_account_fails_otherwise(
+    two: list[DataConnection], live: Live
+) -> None:
+    """What is guarded by its prices would be left alone. It is not begun, though."""
+    source, fails = two
+    of_both = ConnectionHealth.objects.filter(connection__tells__in=two)
+    later = {"circuit_open_until": datetime.now(UTC) + timedelta(hours=1)}
+    of_both.filter(connection__tells=fails).update(**later)
+    live.tend()
+    before = live._followed[source.pk].stream
+    of_both.update(**later)
+    live.tend()
+    assert {pk: one.stream for pk, one in live._followed.items()} == {source.pk: before}
+    codes = SourceHealth.objects.values_list("source_id", "error_code")
+    assert dict(codes) == {source.pk: "", fails.pk: "CONNECTION_ERROR"}
+
+
+@pytest.fixture
+def paper() -> Iterator[None]:
+    """The paper broker's own connections to the database are closed at the end."""
+    yield
+    sessions.close()
+
+
+def test_the_first_paper_account_at_a_source_that_is_followed_has_its_prices(
+    two: list[DataConnection], paper: None, live: Live
+) -> None:
+    source = two[0]
+    live.tend()
+    until(lambda: have_come(live))
+    live._followed[source.pk].feed.step(market_now())
+    assert LatestQuote.objects.filter(data_connection=source).exists()
+    assert not PaperQuote.objects.exists()
+    venue.list_instruments()
+    make.connection(data_connection=source)
+
+    def is_told() -> bool:
+        live.tend()
+        for feed in live.feeds:
+            feed.step(market_now())
+        return PaperQuote.objects.filter(symbol="EURUSD").exists()
+
+    until(is_told)

@@ -12,7 +12,9 @@ from common.sql import rows
 from connections.faring import as_told
 from connections.models import DataConnection, ExecutionConnection, Instrument
 from connections.sources import feeds_paper, followed_here, tell_prices, tells_sql
+from execution.models import Order
 from positions.models import ExecutionPosition
+from prices import wanted
 from prices.live import Live
 from prices.loops import loop_of_process, use_loop
 from signals.models import Feed
@@ -50,6 +52,51 @@ def test_what_is_open_keeps_the_source_that_it_was_opened_by(
     ExecutionConnection.objects.filter(pk=alice.pk).update(data_connection=live)
     assert list(followed_here([LANE])) == [live]
     assert tells(teller)
+    archived = {"is_active": False, "archived_at": market_now()}
+    ExecutionConnection.objects.filter(pk=alice.pk).update(**archived)
+    assert list(followed_here([LANE])) == []
+    assert not tells(teller)
+
+
+@pytest.fixture
+def long_book(alice: ExecutionConnection, monkeypatch: pytest.MonkeyPatch) -> DataConnection:
+    """The source that alice's account is: only what is needed of it is followed."""
+    monkeypatch.setattr(wanted, "FEW", 0)
+    cast.instrument("GBP/USD")
+    live = DataConnection.objects.create(name="x", kind="broker", told_by=alice)
+    ExecutionConnection.objects.filter(pk=alice.pk).update(data_connection=live)
+    return live
+
+
+def test_what_is_held_is_followed_before_what_was_ordered_since(
+    feed: Feed, long_book: DataConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of too many pairs those of the stops are not left out."""
+    cast.quote(ExecutionConnection.objects.get(tells=long_book))
+    assert cast.filled(cast.signal(feed, HALVES)).price_source_id == long_book.pk
+    ordered(feed, "GBP/USD")
+    assert followed(long_book) == ["EUR/USD", "GBP/USD"]
+    monkeypatch.setattr(wanted, "MOST", 1)
+    assert followed(long_book) == ["EUR/USD"]
+
+
+def test_of_many_orders_the_newest_say_what_is_followed(
+    feed: Feed, long_book: DataConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ordered(feed, "EUR/USD")
+    ordered(feed, "GBP/USD")
+    assert followed(long_book) == ["GBP/USD", "EUR/USD"]
+    monkeypatch.setattr(wanted, "ORDERS", 1)
+    assert followed(long_book) == ["GBP/USD"]
+
+
+def ordered(feed: Feed, pair: str) -> None:
+    cast.signal(feed, currency_pair=pair)
+    assert Order.objects.filter(pair=pair).exists()
+
+
+def followed(source: DataConnection) -> list[str]:
+    return list(wanted.wanted_of([source])[source.pk].symbols)
 
 
 def test_the_paper_broker_goes_by_what_operators_offer_to_all(

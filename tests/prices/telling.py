@@ -63,6 +63,7 @@ class Teller(Double):
                 if isinstance(one, Exception):
                     raise one
                 yield one
+                self.coming.task_done()  # it was heard
         finally:
             if self.hangs:
                 await asyncio.Event().wait()

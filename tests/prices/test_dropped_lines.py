@@ -2,9 +2,11 @@
 
 import asyncio
 from decimal import Decimal as D
+from itertools import count
 
 import pytest
 
+from brokers.messages import ConnectionSpec, Quote
 from prices import following
 from tests.prices.telling import (
     GBP,
@@ -57,4 +59,32 @@ def test_what_a_stream_tells_no_more_is_asked_for_as_what_is_not_streamed(
         looked = teller.looked.count("EURUSD.x")
         until(lambda: still_is_asked_for(11))
         assert teller.looked.count("EURUSD.x") <= looked + 7
+    assert len(teller.asked) == 1
+
+
+def test_what_its_stream_tells_while_it_is_asked_for_is_not_dropped(
+    follow: Follow,
+    teller: Teller,
+    loop: asyncio.AbstractEventLoop,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The broker's answer was on its way when the price moved, and moves on."""
+    monkeypatch.setattr(following, "QUIET_SECONDS", 0.5)
+    answer, moves = teller.quote, count(1)
+
+    async def tell_first(spec: ConnectionSpec, symbol: str) -> Quote:
+        if symbol == "EURUSD.x" and teller.coming is not None:
+            moved = quote(str(1 + D(next(moves)) / 100_000))
+            teller.coming.put_nowait(moved)
+            teller.answers[symbol] = moved
+            await teller.coming.join()
+        return await answer(spec, symbol)
+
+    monkeypatch.setattr(teller, "quote", tell_first)
+    follow()
+    teller.answers = {"GBPUSD.x": quote("1.30", GBP)}
+    with telling(teller, loop) as tell:
+        tell(quote("1.10"), quote("1.30", GBP))
+    until(lambda: teller.looked.count("GBPUSD.x") >= 5)  # which stands: it is asked for rarely
+    assert 3 <= teller.looked.count("EURUSD.x") <= 7
     assert len(teller.asked) == 1

@@ -115,6 +115,19 @@ def test_a_brokers_prices_reach_the_paper_broker_only_where_operators_offer_them
     assert PaperQuote.objects.filter(symbol="EURUSD").exists() is to_paper
 
 
+def test_prices_of_a_host_whose_clock_was_far_ahead_keep_no_later_ones_out(
+    source: DataConnection,
+) -> None:
+    open_live(source, Source(quote("1.05", 3600)), at(3600), to_paper=False).step(at(3600))
+    now = quote("1.10", 100)
+    open_live(source, Source(now), at(100), to_paper=False).step(at(100))
+    assert latest(source.pk) == {"EUR/USD": now}
+    a_little = quote("1.20", 104)  # another host's clock, as they differ
+    open_live(source, Source(a_little), at(104), to_paper=False).step(at(104))
+    open_live(source, Source(), at(100), to_paper=False)
+    assert latest(source.pk) == {"EUR/USD": a_little}
+
+
 def test_a_paper_broker_whose_books_are_locked_keeps_no_levels_from_being_judged(
     source: DataConnection, heard: list[list[Quote]]
 ) -> None:
