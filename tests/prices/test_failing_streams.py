@@ -2,6 +2,7 @@
 
 import asyncio
 from decimal import Decimal as D
+from itertools import count
 
 import pytest
 
@@ -37,9 +38,14 @@ def test_a_stream_that_hangs_while_prices_move_is_begun_anew(
     with telling(teller, loop) as tell:
         tell(quote("1.10"), quote("1.30", GBP))
     hear(stream, lambda heard: len(heard) >= 2)
-    teller.answers = {"EURUSD.x": quote("1.20")}
-    until(lambda: len(teller.asked) >= 2)
-    assert hear(stream, lambda heard: bool(heard))[0].bid == D("1.20")
+    moves = count(12_000)
+
+    def is_begun_anew() -> bool:
+        teller.answers = {"EURUSD.x": quote(str(D(next(moves)) / 10_000))}
+        return len(teller.asked) >= 2
+
+    until(is_begun_anew)
+    assert hear(stream, lambda heard: bool(heard))[0].bid >= D("1.2")
 
 
 def test_a_stream_that_breaks_is_begun_again_and_what_was_wrong_is_told(
