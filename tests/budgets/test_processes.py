@@ -9,7 +9,7 @@ import sys
 import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -194,46 +194,64 @@ def test_a_process_that_was_stopped_has_nothing_saved_up(takers: Takers) -> None
     assert most_in_any_window(takers.left(), large) <= allowed(takers, large)
 
 
-def test_what_was_admitted_and_has_not_left_in_time_is_asked_for_again(server: RedisServer) -> None:
+class LateError(Exception):
+    """Redis has answered too late, as it may on a busy machine: the process uses its own share."""
+
+
+def test_what_was_admitted_and_has_not_left_in_time_is_asked_for_again(
+    server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
     """The loop stands still, as it does in a process that is stopped; the others take all."""
-    use(server.url, 1)
-    budget = budget_for("stood still", Rate(per_second=200, burst=100))
+    for attempt in range(8):
+        caplog.clear()
+        with suppress(LateError):
+            in_hand, reserved = asyncio.run(_stand_still(server.url, f"stood still {attempt}"))
+            if "Redis is away" not in caplog.text:
+                break
+    else:
+        pytest.fail("Redis never answered in time")
+    assert in_hand > 0.3  # 60 owed, 25 kept, one wanted
+    assert reserved > 0.25  # 60 owed, one wanted
+
+
+async def _stand_still(url: str, name: str) -> tuple[float, float]:
+    """Return how long a request waited that was in hand, and one that had reserved its turn."""
+    use(url, 1)
+    budget = budget_for(name, Rate(per_second=200, burst=100))
 
     def others_take_all(owed: int) -> bytes:
         """Return when, as it stands in Redis."""
-        with Redis.from_url(server.url) as redis:
-            assert redis.exists("budget:stood still")
+        with Redis.from_url(url) as redis:
+            if not redis.exists(f"budget:{name}"):
+                raise LateError
             seconds, micros = redis.time()
             now = f"{seconds}.{micros:06}"
-            redis.hset("budget:stood still", mapping={"level": -owed, "at": now})
+            redis.hset(f"budget:{name}", mapping={"level": -owed, "at": now})
         return now.encode()
 
     def asked_since(moment: bytes) -> bool:
-        with Redis.from_url(server.url) as redis:
-            return bool(redis.hget("budget:stood still", "at") != moment)
+        with Redis.from_url(url) as redis:
+            return bool(redis.hget(f"budget:{name}", "at") != moment)
 
-    async def stand_still() -> tuple[float, float]:
-        await asyncio.gather(*(budget.acquire() for _ in range(60)))
-        await asyncio.sleep(0.3)
-        await budget.acquire()  # and some are in hand now
-        time.sleep(keeper.FRESH_SECONDS * 1.5)  # noqa: ASYNC251 - that is the point
-        asked = machine_time()
-        others_take_all(60)
-        await budget.acquire()
-        in_hand = machine_time() - asked
-        owed_at = others_take_all(400)
-        exit_ = asyncio.create_task(budget.acquire(rank=Rank.EXIT))  # reserves its turn in 2 s
-        while not asked_since(owed_at):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-        time.sleep(2.5)  # noqa: ASYNC251
-        asked = machine_time()
-        others_take_all(60)
-        await exit_
-        return in_hand, machine_time() - asked
-
-    in_hand, reserved = asyncio.run(stand_still())
-    assert in_hand > 0.3  # 60 owed, 25 kept, one wanted
-    assert reserved > 0.25  # 60 owed, one wanted
+    await asyncio.gather(*(budget.acquire() for _ in range(60)))
+    await asyncio.sleep(0.3)
+    await budget.acquire()  # and some are in hand now
+    time.sleep(keeper.FRESH_SECONDS * 1.5)  # noqa: ASYNC251 - that is the point
+    asked = machine_time()
+    others_take_all(60)
+    await budget.acquire()
+    in_hand = machine_time() - asked
+    owed_at = others_take_all(400)
+    exit_ = asyncio.create_task(budget.acquire(rank=Rank.EXIT))  # reserves its turn in 2 s
+    while not asked_since(owed_at):
+        if exit_.done():
+            raise LateError
+        await asyncio.sleep(0.01)
+    time.sleep(2.5)  # noqa: ASYNC251
+    asked = machine_time()
+    others_take_all(60)
+    await exit_
+    return in_hand, machine_time() - asked
 
 
 def test_too_late_is_told_at_once(server: RedisServer) -> None:
