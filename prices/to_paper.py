@@ -38,9 +38,11 @@ class ToPaper:
         with the next ones, while they are of now."""
         with self._lock:
             self._pending = squeezed([*self._pending, *quotes])
-            was_busy, self._is_busy = self._is_busy, True
-        if not was_busy:
-            wait([self._pool.submit(self._carry)], timeout=PATIENCE)
+            if self._is_busy:
+                return
+            carrying = self._pool.submit(self._carry)  # it begins when the lock is free
+            self._is_busy = True
+        wait([carrying], timeout=PATIENCE)
 
     def _carry(self) -> None:
         while quotes := self._next():
