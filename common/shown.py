@@ -4,6 +4,7 @@ Thousands have commas, minus is `−`, a figure that is not known is empty. The 
 shapes are those of the style sheet (`fillcast.css`): a shape and a word, colour comes third.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -100,6 +101,12 @@ def milliseconds(value: float | timedelta | None) -> str:
     if isinstance(value, timedelta):
         value = value / timedelta(milliseconds=1)
     return "" if value is None else number(round(value))
+
+
+def first_of(names: Sequence[str], most: int = 3) -> str:
+    """Return the first names and how many more there are: `EUR/USD, GBP/USD and 7 more`."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"
 
 
 def age(seconds: float | None) -> str:

@@ -19,6 +19,7 @@ from common.sealing import (
     public_key_of,
     seal,
 )
+from common.shown import first_of
 from common.sql import rows
 from config import databases
 from config.doctor import Look, failure, graded, warning, well
@@ -178,9 +179,8 @@ def row_security() -> Check:
     )
     bare = [row.relname for row in tables if not (row.is_on and row.has_policy)]
     if bare:
-        shown = ", ".join(bare[:5]) + (f" and {len(bare) - 5} more" if len(bare) > 5 else "")
         remedy = "Run `manage.py migrate`; a new table needs a line of common.row_security."
-        return failure(name, f"Without it: {shown}.", remedy)
+        return failure(name, f"Without it: {first_of(bare, 5)}.", remedy)
     return well(name, f"On for all {len(tables)} tables.")
 
 

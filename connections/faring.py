@@ -8,7 +8,7 @@ from django.db.models import BooleanField, DateTimeField, QuerySet
 from django.db.models.expressions import RawSQL
 
 from common.codes import Code
-from common.shown import age, hint, sentence
+from common.shown import age, first_of, hint, sentence
 from connections.models import DataConnection, ExecutionConnection, SourceHealth
 from connections.selectors import waits_for
 from connections.sources import is_used_sql
@@ -183,21 +183,16 @@ def _unheard(
 
 def _heard(state: SourceHealth, told_at: datetime | None, *, is_whole: bool) -> Faring:
     if state.missing:
-        said = f"No usable price of {_some(state.missing)}." if is_whole else _OF_SOME
+        said = f"No usable price of {first_of(state.missing, _MANY)}." if is_whole else _OF_SOME
         to_do = _LISTED if is_whole else f"Ask the operators, or {_ANOTHER}"
         return Faring("attention", IN_PART, said, to_do, told_at)
-    said = f"Follows {_some(state.pairs)}." if is_whole else ""
+    said = f"Follows {first_of(state.pairs, _MANY)}." if is_whole else ""
     return Faring("ok", "Tells", said, "", told_at)
 
 
 def _tells_some(state: SourceHealth, now: datetime) -> bool:
     is_there = state.told_at is not None and now - state.told_at <= SILENT_AFTER
     return is_there and len(state.missing) < len(state.pairs)
-
-
-def _some(pairs: list[str]) -> str:
-    more = len(pairs) - _MANY
-    return ", ".join(pairs[:_MANY]) + (f" and {more} more" if more > 0 else "")
 
 
 def _ago(at: datetime, now: datetime) -> str:

@@ -6,6 +6,7 @@ They tell it as SQL, so that one statement can ask it of thousands of accounts, 
 from typing import NamedTuple
 from uuid import UUID
 
+from common.shown import first_of
 from common.sql import rows
 
 _sources: list[str] = []
@@ -98,5 +99,4 @@ def what_is_open(connection_id: UUID) -> list[Open]:
 
 def in_words(found: list[Open]) -> str:
     """Say it in a sentence's middle, the first three by name: 'BTC/USDT (an open position)'."""
-    named = ", ".join(f"{one.symbol} ({one.what})" for one in found[:3])
-    return f"{named} and {len(found) - 3} more" if len(found) > 3 else named
+    return first_of([f"{one.symbol} ({one.what})" for one in found])

@@ -11,6 +11,7 @@ from django.db.models.expressions import RawSQL
 from brokers.masking import storable
 from common.codes import Code
 from common.errors import ConflictError, InvalidInputError
+from common.shown import first_of
 from common.sql import run
 from connections import lanes
 from connections.fitting import abilities_of, hold_offer, is_told_prices
@@ -89,13 +90,9 @@ def _refuse_if_needed(source: DataConnection, owner_id: int) -> None:
     if names := [one.name for one in mine.order_by("name") if is_told_prices(one.type)]:
         raise ConflictError(
             Code.STATE_CONFLICT,
-            f"Paper trades only on prices for all. Give another source first to: {_some(names)}.",
+            "Paper trades only on prices for all. Give another source first to:"
+            f" {first_of(names)}.",
         )
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"{', '.join(names[:3])}{more}"
 
 
 def name_of(connection: ExecutionConnection) -> str:

@@ -21,6 +21,7 @@ from brokers.messages import AccountState, Check, CheckResult, ConnectionSpec, I
 from brokers.registry import adapter_for
 from common.codes import Code
 from common.errors import FillcastError
+from common.shown import first_of
 from common.sql import rows
 from connections import claims, health, lanes, told
 from connections.account_settings import check_resolved
@@ -155,11 +156,8 @@ def _judge_account(account: AccountState) -> Check:
 def _judge_instruments(listed: list[Instrument]) -> Check:
     usable = len(told.usable_of(listed))
     unfit = [i.symbol for i in listed if (pair := told.pair_of(i)) and not told.fits(i, pair)]
-    left_out = ""
-    if unfit:
-        left_out = f" Left out, for they cannot be kept: {', '.join(map(_short, unfit[:3]))}" + (
-            f" and {len(unfit) - 3} more." if len(unfit) > 3 else "."
-        )
+    named = first_of([_short(one) for one in unfit])
+    left_out = f" Left out, for they cannot be kept: {named}." if unfit else ""
     if usable:
         return Check(
             "instruments", CheckResult.WARN if unfit else CheckResult.OK,
