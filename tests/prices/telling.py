@@ -53,17 +53,20 @@ class Teller(Double):
     async def stream_quotes(
         self, spec: ConnectionSpec, symbols: Sequence[str]
     ) -> AsyncIterator[Quote]:
+        coming: asyncio.Queue[Quote | Exception] = asyncio.Queue()  # of this stream alone
+        wrong = self.unknown & set(symbols)
+        if not wrong:
+            self.coming = coming  # before `asked` says that it is there
         self.asked.append(list(symbols))
-        if wrong := self.unknown & set(symbols):
+        if wrong:
             raise ReadFailed(Code.UNKNOWN_SYMBOL_AT_BROKER, str(wrong))
-        self.coming = asyncio.Queue()
         try:
             while True:
-                one = await self.coming.get()
+                one = await coming.get()
                 if isinstance(one, Exception):
                     raise one
                 yield one
-                self.coming.task_done()  # it was heard
+                coming.task_done()  # it was heard
         finally:
             if self.hangs:
                 await asyncio.Event().wait()
