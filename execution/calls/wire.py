@@ -37,6 +37,9 @@ BATCH_SECONDS = 60
 ENDS = "This process ends: it asks no broker any more."
 T = TypeVar("T")
 Answer = Sequence[OrderReport] | BaseException
+# A call's: order and fence. After this machine has slept an order may be sent again before its
+# earlier call is given up: timers stand still meanwhile, leases do not.
+Key = tuple[int, int]
 
 
 class Switch:
@@ -89,8 +92,8 @@ class Wire(threading.Thread):
         self.loop = asyncio.new_event_loop()
         self.room, self.pace = Room(places), Pace()
         self._call_timeout, self._switch, self.until = call_timeout, switch, until
-        self._calls: dict[int, Call] = {}
-        self._in_hand: dict[tuple[int, int], str] = {}  # lanes, by order and fence
+        self._calls: dict[Key, Call] = {}
+        self._in_hand: dict[Key, str] = {}  # lanes
         self._tasks: set[asyncio.Task[None]] = set()
         self._used: set[str] = set()
         self._has_ended = False
@@ -176,7 +179,7 @@ class Wire(threading.Thread):
     def hand_over(self, bundle: Sequence[Outgoing]) -> None:
         """Start the calls of a bundle whose places are reserved; returns at once."""
         if bundle:
-            self._in_hand |= {(o.request.order_id, o.request.fence): o.lane for o in bundle}
+            self._in_hand |= {_key(o.request): o.lane for o in bundle}
             self.loop.call_soon_threadsafe(self._begin, list(bundle))
 
     def _begin(self, bundle: list[Outgoing]) -> None:
@@ -184,9 +187,9 @@ class Wire(threading.Thread):
         now, slow = machine_time(), self.pace.slow
         for outgoing in bundle:
             wait = max(0.0, outgoing.request.send_by - now) + self._call_timeout
-            timer = self.loop.call_later(wait, self._time_out, outgoing.request.order_id)
+            timer = self.loop.call_later(wait, self._time_out, outgoing)
             is_aside = outgoing.request.connection_id in slow and self.room.step_aside()
-            self._calls[outgoing.request.order_id] = Call(outgoing, timer, now, is_aside)
+            self._calls[_key(outgoing.request)] = Call(outgoing, timer, now, is_aside)
         for kind, group in groupby(sorted(bundle, key=lambda o: o.kind), key=lambda o: o.kind):
             orders = list(group)
             adapter = self.adapter(kind)
@@ -210,25 +213,30 @@ class Wire(threading.Thread):
                 answer: Answer = await adapter.submit(outgoing.spec, request, self._guard)
         except Exception as error:  # outcomes, time-outs and our own bugs: all are told
             answer = error
-        self._told(request, answer)
+        self._told(outgoing, answer)
 
     async def _submit_many(self, kind: str, orders: list[Outgoing]) -> None:
         fault: BaseException = TimeoutError()
+        known = {_key(o.request): o for o in orders}
+
+        def tell(request: OrderRequest, answer: Answer) -> None:
+            self._told(known[_key(request)], answer)
+
         try:
             pairs = [(o.spec, o.request) for o in orders]
             async with asyncio.timeout(BATCH_SECONDS):  # each order has its own long before that
-                await self.adapter(kind).submit_many(pairs, self._guard, self._told)
+                await self.adapter(kind).submit_many(pairs, self._guard, tell)
         except Exception as error:
             log.exception("submit_many failed", kind=kind, orders=len(orders))
             fault = error
         else:
             return  # whoever was not told waits for its own time-out: it may still be told
         for outgoing in orders:
-            self._told(outgoing.request, fault)
+            self._told(outgoing, fault)
 
     def _guard(self, request: OrderRequest) -> None:
         """Right before the socket write: the deadline, the kill switch, the lane's lease."""
-        call = self._calls.get(request.order_id)
+        call = self._calls.get(_key(request))
         if call is None or machine_time() > request.send_by:
             raise NotSent(Code.SEND_DEADLINE)
         if self._switch.stops(call.outgoing):
@@ -237,27 +245,27 @@ class Wire(threading.Thread):
             raise NotSent(Code.LANE_LOST)
         point("wire.guarded")
 
-    def _time_out(self, order_id: int) -> None:
-        if call := self._calls.get(order_id):
-            self._told(call.outgoing.request, TimeoutError())
+    def _time_out(self, outgoing: Outgoing) -> None:
+        if _key(outgoing.request) in self._calls:
+            self._told(outgoing, TimeoutError())
 
-    def _told(self, request: OrderRequest, answer: Answer) -> None:
+    def _told(self, outgoing: Outgoing, answer: Answer) -> None:
         """One call has its outcome; facts that come after a time-out are still told."""
         point("wire.answered")
-        call = self._calls.get(request.order_id)
-        if call is not None and call.outgoing.request.fence != request.fence:
-            call = None  # the order is on its way again: this is about an earlier call
-        if call is not None:
-            del self._calls[request.order_id]
+        request = outgoing.request
+        call = self._calls.pop(_key(request), None)
         is_fact = isinstance(answer, Rejected) or not isinstance(answer, BaseException)
         if call is not None or is_fact:
-            secrets = call.outgoing.spec.credentials if call else {}
-            self.outbox.put(reports_of(request, answer, secrets))
-        self._in_hand.pop((request.order_id, request.fence), None)
+            self.outbox.put(reports_of(request, answer, outgoing.spec.credentials))
+        self._in_hand.pop(_key(request), None)
         if call is not None:  # last: who waits for the wire to be idle finds all of it told
             call.timer.cancel()
             self.pace.note(request.connection_id, machine_time() - call.began)
             self.room.free(1, slow=call.is_aside)
+
+
+def _key(request: OrderRequest) -> Key:
+    return request.order_id, request.fence
 
 
 def reports_of(

@@ -3,7 +3,6 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable
 from decimal import Decimal as D
 from typing import Any
 
@@ -186,7 +185,7 @@ def test_a_switch_not_read_for_a_lease_counts_as_set() -> None:
 def an_outgoing(is_entry: bool, send_by: float = 0) -> Any:
     from types import SimpleNamespace as Some
 
-    request = Some(connection_id="c", order_id=1, send_by=send_by)
+    request = Some(connection_id="c", order_id=1, fence=1, send_by=send_by)
     return Some(owner_id=3, feed_id=7, is_entry=is_entry, request=request)
 
 
@@ -205,51 +204,6 @@ def test_past_its_deadline_an_order_does_not_leave(
 def test_an_ended_call_may_not_send_any_more(wire: Runtime) -> None:
     with pytest.raises(NotSent):
         wire.wire._guard(an_outgoing(True, machine_time() + 60).request)
-
-
-# ---- answers that come late ----
-def late_answer(
-    broker: Double, ended: threading.Event, answer: Callable[[OrderRequest], Any]
-) -> Any:
-    """A submit_many that tells after the caller has given up."""
-
-    async def submit_many(requests: Any, guard: Any, tell: Any) -> None:
-        await asyncio.to_thread(ended.wait, 10)
-        for _, request in requests:
-            tell(request, answer(request))
-
-    broker.submit_many_at_once = True
-    return submit_many
-
-
-@pytest.mark.parametrize(
-    ("answer", "status"),
-    [("fill", "FILLED"), ("reject", "REJECTED"), ("not sent", "UNKNOWN")],
-)
-def test_after_a_time_out_facts_still_count_and_decisions_do_not(
-    alice: ExecutionConnection, feed: Feed, trading: Runtime, broker: Double,
-    monkeypatch: pytest.MonkeyPatch, answer: str, status: str,
-) -> None:  # fmt: skip
-    answers: dict[str, Callable[[OrderRequest], Any]] = {
-        "fill": broker.fill_at_once,
-        "reject": lambda _: Rejected(Code.NO_MONEY),
-        "not sent": lambda _: NotSent(Code.NOT_CONNECTED),
-    }
-    ended = threading.Event()
-    monkeypatch.setattr(broker, "submit_many", late_answer(broker, ended, answers[answer]))
-    monkeypatch.setattr(trading.wire, "_call_timeout", -4.5)
-    cast.signal(feed)
-    execute(cast.pending())
-    settle(trading)
-    order = Order.objects.get()
-    assert (order.status, order.reason) == ("UNKNOWN", "REPLY_LOST")
-    ended.set()
-    until = time.monotonic() + 20
-    while trading.wire._tasks and time.monotonic() < until:
-        time.sleep(0.01)
-    assert trading.flusher.drain(5)
-    order.refresh_from_db()
-    assert order.status == status
 
 
 # ---- neighbours ----

@@ -1,0 +1,118 @@
+"""Answers that come when nobody waits for them any more, and calls that follow one another."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from brokers.base import NotSent, Rejected
+from brokers.messages import OrderRequest
+from common.codes import Code
+from common.sealing import new_private_key
+from connections.models import ExecutionConnection
+from execution.calls.runtime import Runtime
+from execution.models import Order
+from execution.services import execute
+from signals.models import Feed
+from tests.execution import cast
+from tests.execution.double import Double
+from tests.execution.test_errands import until
+from tests.execution.test_wire import settle
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def late_answer(
+    broker: Double, ended: threading.Event, answer: Callable[[OrderRequest], Any]
+) -> Any:
+    """A submit_many that tells after the caller has given up."""
+
+    async def submit_many(requests: Any, guard: Any, tell: Any) -> None:
+        await asyncio.to_thread(ended.wait, 10)
+        for _, request in requests:
+            tell(request, answer(request))
+
+    broker.submit_many_at_once = True
+    return submit_many
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [("fill", "FILLED"), ("reject", "REJECTED"), ("not sent", "UNKNOWN")],
+)
+def test_after_a_time_out_facts_still_count_and_decisions_do_not(
+    alice: ExecutionConnection, feed: Feed, trading: Runtime, broker: Double,
+    monkeypatch: pytest.MonkeyPatch, answer: str, status: str,
+) -> None:  # fmt: skip
+    answers: dict[str, Callable[[OrderRequest], Any]] = {
+        "fill": broker.fill_at_once,
+        "reject": lambda _: Rejected(Code.NO_MONEY),
+        "not sent": lambda _: NotSent(Code.NOT_CONNECTED),
+    }
+    ended = threading.Event()
+    monkeypatch.setattr(broker, "submit_many", late_answer(broker, ended, answers[answer]))
+    monkeypatch.setattr(trading.wire, "_call_timeout", -4.5)
+    cast.signal(feed)
+    execute(cast.pending())
+    settle(trading)
+    order = Order.objects.get()
+    assert (order.status, order.reason) == ("UNKNOWN", "REPLY_LOST")
+    ended.set()
+    until(lambda: not trading.wire._tasks)
+    assert trading.flusher.drain(5)
+    order.refresh_from_db()
+    assert order.status == status
+
+
+def test_a_late_refusal_is_kept_without_secrets(
+    feed: Feed, trading: Runtime, broker: Double, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (new_private_key(),)
+    account = cast.account(feed)
+    account.set_credentials({"api_key": "AKEY123456789"})
+    account.save()
+    ended = threading.Event()
+    refused = Rejected(Code.NO_MONEY, "no money for AKEY123456789")
+    monkeypatch.setattr(broker, "submit_many", late_answer(broker, ended, lambda _: refused))
+    monkeypatch.setattr(trading.wire, "_call_timeout", -4.5)
+    cast.signal(feed)
+    execute(cast.pending())
+    settle(trading)
+    assert Order.objects.get().status == "UNKNOWN"
+    ended.set()
+    until(lambda: Order.objects.get().status == "REJECTED")
+    assert Order.objects.get().detail == "no money for ***"
+
+
+def test_an_orders_next_call_leaves_the_earlier_one_its_own_place_and_time(
+    alice: ExecutionConnection, feed: Feed, trading: Runtime, broker: Double,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """As on a machine that slept: timers stood still, and another process had it sent again."""
+    answers = [asyncio.Event(), asyncio.Event()]
+    fences: list[int] = []
+
+    async def submit(spec: Any, request: OrderRequest, guard: Any) -> Any:
+        fences.append(request.fence)
+        await answers[len(fences) - 1].wait()
+        raise NotSent(Code.NOT_CONNECTED)
+
+    monkeypatch.setattr(broker, "submit", submit)
+    cast.signal(feed)
+    execute(cast.pending())
+    until(lambda: len(fences) == 1)
+    Order.objects.update(status="PENDING", due_at=timezone.now())
+    execute(cast.pending())
+    until(lambda: len(fences) == 2)
+    assert trading.wire.in_flight == 2
+    trading.wire.loop.call_soon_threadsafe(answers[0].set)
+    until(lambda: trading.wire.in_flight == 1)
+    assert Order.objects.get().status == "SUBMITTING"  # what the earlier one ended in is nothing
+    trading.wire.loop.call_soon_threadsafe(answers[1].set)
+    settle(trading)
+    order = Order.objects.get()
+    assert (order.status, order.tries) == ("PENDING", 1)
+    assert (trading.wire.in_flight, trading.wire._in_hand, trading.wire._calls) == (0, {}, {})
