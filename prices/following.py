@@ -31,6 +31,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # before a stream that broke is begun ag
 QUIET_SECONDS = 15.0  # a price that was not told for so long is asked for
 LOOKS_EVERY = 0.25  # from one such question to the next: 100 pairs stay fresh
 LOOK_SECONDS = 10.0  # for an answer
+MOST_UNANSWERED = 3  # in a row: no more is asked before the next stream
 MOST_STREAMS = 8  # of one account: more are begun anew as one
 DEAD_SECONDS = 45.0  # nothing came for so long: the stream is begun anew
 UNTIL_LOOKED_AGAIN = 60.0  # at a symbol that has no price
@@ -125,15 +126,16 @@ class BrokerStream:
     async def _always(self) -> None:
         pause = FIRST_PAUSE
         while True:
-            self._began, before = machine_time(), self._told_at
+            self._began, before, asks = machine_time(), self._told_at, False
             try:
+                asks = self._can.quotes
                 await self._follow()
             except _AgainError:
                 pause = 0.0
             except BrokerError as error:
                 self._fail(error.code, error.detail)
                 if error.code in PATIENT:
-                    pause = LONGEST_PAUSE
+                    pause, asks = LONGEST_PAUSE, False
                 elif error.code in OF_A_SYMBOL:
                     pause = await self._without_a_symbol(pause)
             except Exception as error:  # an adapter's own fault; its neighbours go on
@@ -141,8 +143,22 @@ class BrokerStream:
                 self._fail(Code.UNEXPECTED, repr(error))
             if self._told_at > before:
                 pause = min(pause, FIRST_PAUSE)
-            await asyncio.sleep(pause)
+            await self._rest(pause, asks=asks)
             pause = min(max(pause, FIRST_PAUSE / 2) * 2, LONGEST_PAUSE)
+
+    async def _rest(self, seconds: float, *, asks: bool) -> None:
+        """Wait before the next stream. Prices are asked for meanwhile, for as long as there are
+        answers: who only fails to stream leaves no stop unjudged."""
+        self._streamed, unanswered, until = set(), 0, machine_time() + seconds
+        while (left := until - machine_time()) > 0:
+            await asyncio.sleep(min(left, LOOKS_EVERY) if asks else left)
+            if asks and (pair := self._quiet(machine_time())):
+                try:
+                    unanswered = 0 if await self._look(pair) else unanswered + 1
+                except BrokerError:
+                    asks = False
+                asks = asks and unanswered < MOST_UNANSWERED
+        await asyncio.sleep(0)  # who is to end is heard, however often this begins anew
 
     async def _follow(self) -> None:
         """Stream what has prices, and ask for what is quiet. Raises when that cannot go on."""
@@ -233,47 +249,51 @@ class BrokerStream:
     def _is_due(self, pair: str, now: float, seconds: float) -> bool:
         if pair in self._aside:
             return self._aside[pair] <= now
-        is_told = self._streams and pair not in self._dropped
+        is_told = pair in self._streamed and pair not in self._dropped
         return seconds > (QUIET_SECONDS if is_told else LOOKS_EVERY)
 
-    async def _look(self, pair: str) -> None:
-        """Ask for one price. Raises _AgainError where the stream should have told it."""
+    async def _look(self, pair: str) -> bool:
+        """Ask for one price. Returns whether its broker answered. Raises _AgainError where the
+        stream should have told it, BrokerError where nobody is to be asked."""
         before, self._looked[pair] = self._last.get(pair), machine_time()
         try:
             async with asyncio.timeout(LOOK_SECONDS):
                 quote = await self._adapter.quote(self._spec, self._symbols[pair])
         except TimeoutError:
-            self._unanswered(pair, ReadFailed(Code.BROKER_UNREACHABLE, "no answer in time"))
-            return
+            return self._unanswered(pair, ReadFailed(Code.BROKER_UNREACHABLE, "no answer in time"))
         except BrokerError as error:
-            self._unanswered(pair, error)
-            return
+            return self._unanswered(pair, error)
         except Exception as error:  # an adapter's own fault: its stream may tell this pair
             log.warning("no price", pair=pair, error=repr(error))
             self._looked[pair] = machine_time() + UNTIL_LOOKED_AGAIN
-            self._unanswered(pair, ReadFailed(Code.UNEXPECTED, repr(error)))
-            return
-        was_told = self._last.get(pair) is not before  # meanwhile
+            return self._unanswered(pair, ReadFailed(Code.UNEXPECTED, repr(error)))
+        if self._last.get(pair) is not before:  # its stream told it meanwhile: that is the newer
+            return True
         if not self._take(quote):
             self._aside[pair] = machine_time() + UNTIL_LOOKED_AGAIN
-            return
-        moved = before is not None and (before.bid, before.ask) != (quote.bid, quote.ask)
-        silent = machine_time() - self._streamed_at > QUIET_SECONDS
-        if self._streams and pair not in self._streamed:
+            return True
+        if pair not in self._streamed:
             self._more.set()  # it has a price now
-        elif self._streams and moved and silent:
+            return True
+        moved = before is not None and (before.bid, before.ask) != (quote.bid, quote.ask)
+        if moved and machine_time() - self._streamed_at > QUIET_SECONDS:
             raise _AgainError
-        if (moved or before is None) and not was_told:
+        if moved or before is None:
             self._dropped.add(pair)
+        return True
 
-    def _unanswered(self, pair: str, error: BrokerError) -> None:
-        """A price could not be asked for: it grows stale. The others are asked for meanwhile."""
-        if error.code in OF_A_SYMBOL:
+    def _unanswered(self, pair: str, error: BrokerError) -> bool:
+        """A price could not be asked for: it grows stale. The others are asked for meanwhile.
+        Returns whether its broker answered. Raises the error where nobody is to be asked."""
+        if is_of_symbol := error.code in OF_A_SYMBOL:
             self._aside[pair] = machine_time() + UNTIL_LOOKED_AGAIN
             if not self._all_aside():
-                return
+                return True
         if machine_time() - self._told_at > QUIET_SECONDS:
             self._fail(error.code, error.detail)
+            if error.code in PATIENT and not self._streamed:
+                raise error
+        return is_of_symbol
 
     async def _without_a_symbol(self, pause: float) -> float:
         """A stream was refused for one of its symbols. Returns how long to wait for the next one:

@@ -35,6 +35,7 @@ class Teller(Double):
         self.coming: asyncio.Queue[Quote | Exception] | None = None
         self.asked: list[list[str]] = []
         self.unknown: set[str] = set()
+        self.refuses: ReadFailed | None = None  # any stream
         self.answers: dict[str, Quote | Exception] = {}
         self.dated: datetime | None = None  # of what it answers; None: now
 
@@ -58,6 +59,8 @@ class Teller(Double):
         if not wrong:
             self.coming = coming  # before `asked` says that it is there
         self.asked.append(list(symbols))
+        if self.refuses is not None:
+            raise self.refuses
         if wrong:
             raise ReadFailed(Code.UNKNOWN_SYMBOL_AT_BROKER, str(wrong))
         try:

@@ -7,10 +7,11 @@ from itertools import count
 import pytest
 
 from brokers.base import ReadFailed
+from common.clocks import machine_time
 from common.codes import Code
 from connections import lanes
 from prices import following
-from prices.following import BrokerStream
+from prices.following import MOST_UNANSWERED, BrokerStream
 from tests.prices.telling import (
     EUR,
     GBP,
@@ -62,6 +63,50 @@ def test_a_stream_that_breaks_is_begun_again_and_what_was_wrong_is_told(
         tell(quote("1.10"))
     hear(stream, lambda heard: bool(heard))
     assert stream.fares().code is None
+
+
+def test_who_cannot_stream_is_asked_until_the_next_try(follow: Follow, teller: Teller) -> None:
+    """What is guarded by its prices is judged by what it answers."""
+    teller.refuses = ReadFailed(Code.BROKER_UNREACHABLE, "its websocket is blocked")
+    teller.answers = {"EURUSD.x": quote("1.10"), "GBPUSD.x": quote("1.30", GBP)}
+    stream = follow()
+    heard = hear(stream, lambda heard: len([q for q in heard if q.symbol == EUR]) >= 5)
+    assert {q.symbol for q in heard} == {EUR, GBP}
+    until(lambda: len(teller.asked) >= 3)
+    teller.refuses = None
+    until(lambda: teller.coming is not None)
+
+
+def test_who_is_away_is_not_asked_again_and_again(
+    follow: Follow, teller: Teller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "LONGEST_PAUSE", 0.4)
+    monkeypatch.setattr(following, "FIRST_PAUSE", 0.4)
+    teller.refuses = ReadFailed(Code.BROKER_UNREACHABLE, "no route to host")
+    follow()
+    until(lambda: len(teller.asked) >= 5)
+    assert 1 <= len(teller.looked) <= MOST_UNANSWERED * len(teller.asked)
+
+
+def test_who_refuses_the_credentials_is_left_alone(follow: Follow, teller: Teller) -> None:
+    """Some lock out who tries again and again."""
+    teller.refuses = ReadFailed(Code.CREDENTIALS_REFUSED, "no")
+    teller.answers = {"EURUSD.x": quote("1.10")}
+    follow()
+    until(lambda: len(teller.asked) >= 3)
+    assert teller.looked == []
+
+
+def test_so_is_one_that_streams_nothing(
+    follow: Follow, teller: Teller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "LONGEST_PAUSE", 0.4)
+    teller.streams_prices = False
+    teller.answers = {one: ReadFailed(Code.CREDENTIALS_REFUSED, "no") for one in WANTED.values()}
+    began, stream = machine_time(), follow()
+    until(lambda: len(teller.looked) >= 4)
+    assert machine_time() - began >= 3 * 0.4
+    assert stream.fares().code is Code.CREDENTIALS_REFUSED
 
 
 def test_an_adapters_own_fault_ends_nothing(

@@ -7,7 +7,7 @@ from decimal import Decimal as D
 import pytest
 
 from brokers.base import ReadFailed
-from brokers.messages import Quote
+from brokers.messages import ConnectionSpec, Quote
 from common.clocks import machine_time, market_now
 from common.codes import Code
 from prices import clock, following
@@ -134,6 +134,30 @@ def test_a_price_that_stands_is_told_again_while_its_broker_answers(
     heard = hear(stream, lambda heard: len([q for q in heard if q.symbol == EUR]) >= 4)
     assert len([q for q in heard if q.symbol == GBP]) == 1  # nobody has proved that this stands
     assert len(teller.asked) == 1
+
+
+def test_an_answer_takes_no_later_price_back(
+    follow: Follow, teller: Teller, loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was on its way when the price moved."""
+    answer = teller.quote
+
+    async def tell_first(spec: ConnectionSpec, symbol: str) -> Quote:
+        answered = await answer(spec, symbol)
+        if teller.coming is not None:
+            teller.coming.put_nowait(quote("1.20"))
+            await teller.coming.join()
+        return answered
+
+    stream = follow()
+    teller.answers = {"EURUSD.x": quote("1.10")}
+    with telling(teller, loop) as tell:
+        tell(quote("1.10"))
+        hear(stream, lambda heard: bool(heard))
+        monkeypatch.setattr(teller, "quote", tell_first)
+        heard = hear(stream, lambda heard: len(heard) >= 3)
+    assert heard[-1].bid == D("1.20")
+    assert [q.bid for q in heard].count(D("1.10")) <= 1  # was asked for before
 
 
 def test_who_quotes_nothing_is_not_asked(
