@@ -1,7 +1,7 @@
 """Which accounts' prices this process follows, as accounts, lanes and wishes come and go."""
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import psycopg
@@ -26,6 +26,7 @@ from prices.wanted import MOST, Wanted, wanted_of
 log = structlog.get_logger(__name__)
 NOTE_EVERY = 5.0
 AGAIN_SECONDS = 5.0  # after it could not be opened
+ROOM_EVERY = 60.0  # so rarely all is begun anew to make room: meanwhile nothing may be told
 REST = 1.0  # how long a source rests after an error of the database
 BROKEN = (DatabaseError, psycopg.Error)  # the paper broker's books are psycopg's own
 
@@ -41,17 +42,22 @@ class Followed:
     stream: BrokerStream
     key: str
     wanted: Wanted
+    began: float = field(default_factory=machine_time)
 
     def takes(self, wanted: Wanted) -> bool:
         """Follow what is wanted now, too. False: it must begin anew, for that is too much beside
-        what it follows, or other symbols of it."""
+        what it follows, or other symbols of it. Where it has just begun it takes what it can."""
         followed = self.wanted.symbols
         both = {**followed, **wanted.symbols}
-        if len(both) > MOST or followed.items() - both.items():
+        if followed.items() - both.items():
             return False
-        if more := {pair: both[pair] for pair in both.keys() - followed.keys()}:
+        new = [pair for pair in wanted.symbols if pair not in followed]
+        room = MOST - len(followed)
+        if len(new) > room and machine_time() - self.began >= ROOM_EVERY:
+            return False
+        if more := {pair: both[pair] for pair in new[:room]}:
             self.stream.follow_also(more)
-        self.wanted = replace(wanted, symbols=both)
+        self.wanted = replace(wanted, symbols={**followed, **more})
         return True
 
 
@@ -137,11 +143,11 @@ class Live:
             followed = None
         followed = followed or self._follow(source, wanted)
         if followed is not None:
-            fares = followed.stream.fares()
+            fares, follows = followed.stream.fares(), followed.wanted.symbols.keys()
+            lacks = {*wanted.unlisted, *(wanted.symbols.keys() - follows)}  # it is full
             self._note(Note(
                 source.pk, _is_there(fares), fares.code, fares.words,
-                sorted({*followed.wanted.symbols, *wanted.unlisted}),
-                sorted({*fares.missing, *wanted.unlisted}),
+                sorted({*follows, *lacks}), sorted({*fares.missing, *lacks}),
             ))  # fmt: skip
 
     def _follow(self, source: DataConnection, wanted: Wanted) -> Followed | None:

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 
 from brokers.paper.rates import pairs_between
@@ -105,7 +106,7 @@ def _named(source: DataConnection) -> list[str]:
     return [str(one).upper() for one in named] if isinstance(named, list) else []
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Needed:
     """Pairs that are named by a source's owner, or that somebody needs, the most urgent first.
     currencies: what their money is converted into."""
@@ -113,7 +114,7 @@ class Needed:
     pairs: Sequence[str]
     currencies: Sequence[str] | None = None  # None: they were named, and these alone are followed
 
-    @property
+    @cached_property
     def all(self) -> list[str]:
         """They and what their money is converted by."""
         return with_rates(self.pairs, self.currencies or ())

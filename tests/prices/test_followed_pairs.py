@@ -6,7 +6,9 @@ from decimal import Decimal as D
 from brokers.messages import Quote
 from common.clocks import market_now
 from prices.buffer import MOST_OF_A_PAIR, squeezed
+from prices.feeding import Feed
 from prices.following import MOST_STREAMS
+from prices.live import ROOM_EVERY, Followed
 from prices.wanted import MOST, Needed, Wanted, chosen
 from tests.prices.telling import (
     EUR,
@@ -90,3 +92,28 @@ def test_many_pairs_more_are_streamed_together(
         stream.follow_also({f"C{number}/USD": f"C{number}"})
         until(lambda number=number: len(teller.asked) > number)  # type: ignore[misc]
     assert [len(one) for one in teller.asked] == [*[1] * MOST_STREAMS, MOST_STREAMS + 1]
+
+
+def test_more_than_can_be_followed_does_not_begin_all_anew_with_each_order(
+    follow: Follow, teller: Teller
+) -> None:
+    """Else nothing would be told where 300 pairs are traded: each order wants another hundred."""
+    pairs = {f"C{n}/USD": f"C{n}" for n in range(MOST + 20)}
+    names = list(pairs)
+    stream = follow(first := {one: pairs[one] for one in names[: MOST - 5]})
+    followed = Followed(Feed(0, "", stream), stream, "", Wanted(first))
+    wanted = Wanted({one: pairs[one] for one in reversed(names[20:])})  # the most urgent first
+    for _ in range(3):
+        assert followed.takes(wanted)
+        assert list(followed.wanted.symbols) == [*names[: MOST - 5], *reversed(names[-5:])]
+    until(lambda: len(teller.asked) == 2)
+    assert teller.asked[1] == [pairs[one] for one in reversed(names[-5:])]
+    followed.began -= ROOM_EVERY
+    assert not followed.takes(wanted)
+    assert followed.takes(Wanted(first))  # which it follows
+
+
+def test_another_symbol_of_a_pair_is_followed_at_once(follow: Follow) -> None:
+    stream = follow(first := {EUR: "EURUSD.x"})
+    followed = Followed(Feed(0, "", stream), stream, "", Wanted(first))
+    assert not followed.takes(Wanted({EUR: "EURUSD.pro", GBP: "GBPUSD.pro"}))
