@@ -73,7 +73,7 @@ class LiveFeed(Feed):
         if not carried:
             return 0
         fresh = of_now(carried, now)
-        store_quotes(self.data_connection_id, fresh)
+        self._store(fresh, now)
         if self._paper is not None:
             self._paper.take(fresh)
         self._pending = []
@@ -84,13 +84,28 @@ class LiveFeed(Feed):
             self.tell([quote for quote in carried if now - quote.time <= PROMPT])
         return len(carried)
 
+    def _store(self, fresh: list[Quote], now: datetime) -> None:
+        """Keep the last of each. What keeps one out may be of a clock that was put back."""
+        kept = store_quotes(self.data_connection_id, fresh)
+        if kept < len({quote.symbol for quote in fresh}) and _forget_ahead(
+            self.data_connection_id, now
+        ):
+            store_quotes(self.data_connection_id, fresh)
+
+
+def _forget_ahead(source_id: int, now: datetime) -> bool:
+    """Forget a source's prices if a host with a clock far ahead has left some: they would keep
+    every later one out, and look fresh until then. Returns whether one had."""
+    newest = newest_time(source_id)
+    if newest is None or newest <= now + CLOCKS:
+        return False
+    forget_quotes(source_id)
+    return True
+
 
 def open_live(source: DataConnection, stream: Stream, now: datetime, *, to_paper: bool) -> Feed:
-    """Open a source that a broker tells. Prices that a host with a clock far ahead has left are
-    forgotten: they would keep every later one out."""
-    since = newest_time(source.pk)
-    if since is not None and since > now + CLOCKS:
-        forget_quotes(source.pk)
+    """Open a source that a broker tells."""
+    _forget_ahead(source.pk, now)
     return LiveFeed(source, stream, to_paper=to_paper)
 
 

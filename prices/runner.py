@@ -87,8 +87,9 @@ class Runner:
             return
         try:
             work()
-        except (*BROKEN, MisconfiguredError, BrokerError) as error:
-            log.warning("prices: %s: %s", name, error)
+        except Exception as error:  # whatever it is, the others go on
+            known = isinstance(error, (*BROKEN, MisconfiguredError, BrokerError))
+            log.warning("prices: %s: %s", name, error if known else repr(error), exc_info=not known)
             self._resting[key] = machine_time() + REST
             connections.close_all()  # a connection that broke is opened anew
 

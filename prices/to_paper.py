@@ -40,7 +40,13 @@ class ToPaper:
             self._pending = squeezed([*self._pending, *quotes])
             if self._is_busy:
                 return
-            carrying = self._pool.submit(self._carry)  # it begins when the lock is free
+            try:
+                carrying = self._pool.submit(self._carry)  # it begins when the lock is free
+            except RuntimeError as error:  # no thread is to be had; the next ones may get one
+                log.warning(
+                    "the paper broker misses prices", source=self._source_id, error=str(error)
+                )
+                return
             self._is_busy = True
         wait([carrying], timeout=PATIENCE)
 

@@ -5,9 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal as D
 from io import StringIO
 from pathlib import Path
@@ -19,75 +17,22 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from brokers.messages import Quote
-from brokers.paper import venue
 from brokers.paper.models import PaperQuote
-from brokers.paper.sessions import sessions
-from common.clocks import MarketClock, market_now, set_market_clock
+from common.clocks import market_now, set_market_clock
 from common.errors import MisconfiguredError
 from connections.models import DataConnection
 from connections.sources import tell_prices
-from prices.feeding import Feed, open_feed, open_live
+from prices.feeding import Feed, open_feed
 from prices.models import LatestQuote
 from prices.runner import Runner
 from prices.selectors import latest
 from prices.signals import prices_started, prices_stopped, quotes_stored
 from prices.streams import StaticStream, stream_for
 from tests.connections import make
+from tests.prices.sources import Source, at, heard, quote, source, stand_at, wait_for
 
-NOON = datetime(2014, 5, 2, 12, tzinfo=UTC)
+__all__ = ["heard", "source"]
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def at(second: float) -> datetime:
-    return NOON + timedelta(seconds=second)
-
-
-def quote(bid: str, second: float, symbol: str = "EUR/USD") -> Quote:
-    return Quote(symbol, D(bid), D(bid) + D("0.0002"), at(second))
-
-
-def stand_at(second: float) -> None:
-    set_market_clock(MarketClock(at(second), datetime.now(UTC), 0))
-
-
-class Source:
-    """A stream that a test fills."""
-
-    def __init__(self, *quotes: Quote) -> None:
-        self.coming = list(quotes)
-
-    def due(self, now: datetime) -> list[Quote]:
-        due, self.coming = self.coming, []
-        return due
-
-
-@pytest.fixture
-def source() -> Iterator[DataConnection]:
-    stand_at(100)
-    venue.list_instruments()
-    yield DataConnection.objects.create(name="Recorded", settings={})
-    set_market_clock(None)
-    sessions.close()
-
-
-@pytest.fixture
-def heard() -> Iterator[list[list[Quote]]]:
-    """What receivers were told."""
-    told: list[list[Quote]] = []
-
-    def receiver(quotes: list[Quote], **_: object) -> None:
-        told.append(quotes)
-
-    quotes_stored.connect(receiver)
-    yield told
-    quotes_stored.disconnect(receiver)
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.02)
 
 
 def test_every_quote_reaches_the_broker_and_the_receivers_and_the_last_the_store(
@@ -100,52 +45,6 @@ def test_every_quote_reaches_the_broker_and_the_receivers_and_the_last_the_store
     assert heard == [quotes]
     assert latest(source.pk) == {"EUR/USD": quotes[2], "XAU/USD": quotes[3]}
     assert PaperQuote.objects.get(symbol="EURUSD").bid == D("1.12")
-
-
-@pytest.mark.parametrize("to_paper", [False, True])
-def test_a_brokers_prices_reach_the_paper_broker_only_where_operators_offer_them(
-    source: DataConnection, heard: list[list[Quote]], to_paper: bool
-) -> None:
-    late = quote("1.05", 80)  # it has waited: it is judged, and is no price of now
-    now = quote("1.10", 100)
-    feed = open_live(source, Source(late, now), at(100), to_paper=to_paper)
-    assert feed.step(at(100)) == 2
-    assert heard == [[late], [now]]
-    assert latest(source.pk) == {"EUR/USD": now}
-    assert PaperQuote.objects.filter(symbol="EURUSD").exists() is to_paper
-
-
-def test_prices_of_a_host_whose_clock_was_far_ahead_keep_no_later_ones_out(
-    source: DataConnection,
-) -> None:
-    open_live(source, Source(quote("1.05", 3600)), at(3600), to_paper=False).step(at(3600))
-    now = quote("1.10", 100)
-    open_live(source, Source(now), at(100), to_paper=False).step(at(100))
-    assert latest(source.pk) == {"EUR/USD": now}
-    a_little = quote("1.20", 104)  # another host's clock, as they differ
-    open_live(source, Source(a_little), at(104), to_paper=False).step(at(104))
-    open_live(source, Source(), at(100), to_paper=False)
-    assert latest(source.pk) == {"EUR/USD": a_little}
-
-
-def test_a_paper_broker_whose_books_are_locked_keeps_no_levels_from_being_judged(
-    source: DataConnection, heard: list[list[Quote]]
-) -> None:
-    """A burst of paper orders, say. It has the prices once it can take them."""
-    stand_at(100)
-    stream = Source(quote("1.10", 100))
-    feed = open_live(source, stream, at(100), to_paper=True)
-    parameters = connection.get_connection_params()
-    names = ("dbname", "user", "password", "host", "port")
-    where = {name: parameters[name] for name in names if name in parameters}
-    with psycopg.connect(**where) as other:
-        other.execute("LOCK TABLE paper_quote IN EXCLUSIVE MODE")
-        for bid in ("1.10", "1.20", "1.30"):
-            stream.coming = [quote(bid, 100)]
-            feed.step(at(100))
-        assert [q.bid for told in heard for q in told] == [D("1.10"), D("1.20"), D("1.30")]
-        assert not PaperQuote.objects.filter(symbol="EURUSD").exists()
-    wait_for(lambda: PaperQuote.objects.filter(symbol="EURUSD", bid=D("1.30")).exists())
 
 
 def test_a_quote_is_carried_again_after_an_error(
@@ -246,6 +145,7 @@ def test_what_a_broker_tells_is_no_recording(source: DataConnection) -> None:
 
 def test_one_broken_source_does_not_stop_the_others(source: DataConnection) -> None:
     DataConnection.objects.create(name="Broken", settings={"file": "nothing.csv.gz"})
+    DataConnection.objects.create(name="Odd", settings=["quotes-2014.csv.gz"])
     off = DataConnection.objects.create(name="Off", is_active=False)
     static = DataConnection.objects.create(name="Static", kind=DataConnection.Kind.STATIC)
     Runner(threading.Event()).look()

@@ -1,0 +1,69 @@
+"""Sources that a test fills, at a time that it says, and what was told of them."""
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal as D
+
+import pytest
+
+from brokers.messages import Quote
+from brokers.paper import venue
+from brokers.paper.sessions import sessions
+from common.clocks import MarketClock, set_market_clock
+from connections.models import DataConnection
+from prices.signals import quotes_stored
+
+NOON = datetime(2014, 5, 2, 12, tzinfo=UTC)
+
+
+def at(second: float) -> datetime:
+    return NOON + timedelta(seconds=second)
+
+
+def quote(bid: str, second: float, symbol: str = "EUR/USD") -> Quote:
+    return Quote(symbol, D(bid), D(bid) + D("0.0002"), at(second))
+
+
+def stand_at(second: float) -> None:
+    set_market_clock(MarketClock(at(second), datetime.now(UTC), 0))
+
+
+class Source:
+    """A stream that a test fills."""
+
+    def __init__(self, *quotes: Quote) -> None:
+        self.coming = list(quotes)
+
+    def due(self, now: datetime) -> list[Quote]:
+        due, self.coming = self.coming, []
+        return due
+
+
+@pytest.fixture
+def source() -> Iterator[DataConnection]:
+    stand_at(100)
+    venue.list_instruments()
+    yield DataConnection.objects.create(name="Recorded", settings={})
+    set_market_clock(None)
+    sessions.close()
+
+
+@pytest.fixture
+def heard() -> Iterator[list[list[Quote]]]:
+    """What receivers were told."""
+    told: list[list[Quote]] = []
+
+    def receiver(quotes: list[Quote], **_: object) -> None:
+        told.append(quotes)
+
+    quotes_stored.connect(receiver)
+    yield told
+    quotes_stored.disconnect(receiver)
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.02)
