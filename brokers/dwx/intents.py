@@ -1,7 +1,7 @@
 """What we have asked a terminal for, whether it is over, and what of it may be forgotten. Pure."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from brokers.dwx.parse import Snapshot
@@ -16,7 +16,8 @@ NO_EFFECT = (UNSENT, REFUSED)
 class Intent:
     """One command that may place or close. at: seconds since 1970. end: how it ended for certain,
     without effect, as an order that was seen to wait (PLACED), or as one that waited and is neither
-    open nor filled any more (GONE); '' while that is not known."""
+    open nor filled any more (GONE); '' while that is not known. account: at which the terminal was
+    logged in; '' where an older version wrote it down."""
 
     number: int
     at: float
@@ -28,6 +29,7 @@ class Intent:
     ticket: int = 0
     root: int = 0
     end: str = ""
+    account: str = ""
 
     @property
     def may_live(self) -> bool:
@@ -73,35 +75,44 @@ class About:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What was open when somebody looked. at: seconds since 1970."""
+    """What was open when somebody looked, of an account. at: seconds since 1970."""
 
     at: float
     open: About
+    account: str = ""
 
 
 class Looks:
     """What was open at one terminal, whenever somebody looked: the last time, and two times each
     SEEN_SECONDS before the next. What lies between an order that waited and its position may be in
-    no file for a moment, and what was closed is to be told before it is forgotten."""
+    no file for a moment, and what was closed is to be told before it is forgotten. Each account by
+    itself: its owner may log the terminal in to another one, and its files show nothing of it."""
 
     def __init__(self) -> None:
         self.last: Look | None = None
-        self._before: Look | None = None
-        self._between: Look | None = None
+        self._of: dict[str, tuple[Look | None, Look, Look]] = {}  # before, between, and the last
 
     def saw(self, look: Look) -> None:
-        if self._between is None or look.at < self._between.at:  # none, or the clock was set back
-            self._before, self._between = None, look
-        elif look.at >= self._between.at + SEEN_SECONDS:
-            self._before, self._between = self._between, look
+        before, between, _ = self._of.get(look.account, (None, look, look))
+        if look.at < between.at:  # the clock was set back
+            before, between = None, look
+        elif look.at >= between.at + SEEN_SECONDS:
+            before, between = between, look
+        self._of[look.account] = before, between, look
         self.last = look
 
     @property
     def lately(self) -> Look | None:
-        """All that was open at any of them; None: nobody has looked for long enough."""
-        if self.last is None or self._before is None or self._between is None:
+        """All that was open at any of them, of the account that was looked at last; None: nobody
+        has looked for long enough."""
+        return None if self.last is None else self.lately_of(self.last.account)
+
+    def lately_of(self, account: str) -> Look | None:
+        """The same of an account, until it was last looked at."""
+        before, between, last = self._of.get(account, (None, None, None))
+        if before is None or between is None or last is None:
             return None
-        return Look(self._before.at, self._before.open | self._between.open | self.last.open)
+        return Look(before.at, before.open | between.open | last.open, account)
 
 
 def is_over(one: Intent, look: Look) -> bool:
@@ -115,7 +126,7 @@ def kept(found: Sequence[Intent], look: Look, oldest: float, most: int) -> list[
     """Return what is not forgotten: all that is or may be open, with all that was ever sent about
     it, however old it is and however much; and of what is over at most so many together with that,
     none older than `oldest`: first what had no effect goes, then the oldest."""
-    look = Look(look.at, About(look.open.magics - {0}, look.open.tickets))  # 0: not our order's
+    look = replace(look, open=About(look.open.magics - {0}, look.open.tickets))  # 0: no order's
     had = [one for one in found if one.end not in NO_EFFECT]
     alive = [one for one in had if not is_over(one, look)]
     magics = {one.magic for one in alive} - {0}

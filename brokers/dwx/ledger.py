@@ -63,14 +63,15 @@ class Ledger:
         self._share.make_room()
         return found
 
-    def about(self, open_now: About) -> list[Intent]:
-        """Return all that is about what is open, oldest first. Raises OSError as `intents`."""
+    def about(self, open_now: About, account: str = "") -> list[Intent]:
+        """Return all that is about what is open at an account, oldest first. Raises OSError as
+        `intents`."""
         with self._reading:
             found = self._read()
             if self._left is not None and not self._left.covers(open_now):
                 self._forget()
                 found = self._read()
-            self._looks.saw(Look(time.time(), open_now))
+            self._looks.saw(Look(time.time(), open_now, account))
             self._may_shed = True
         self._share.make_room()
         return [one for one in found if open_now.has(one)]
@@ -175,7 +176,7 @@ class Ledger:
             return True
         if look is None:
             return False
-        stays = kept(found, look, time.time() - KEEP_SECONDS, MOST_INTENTS)
+        stays = self._stays(found, look.account)
         if size < REWRITE_ABOVE and len(stays) == len(found):
             return True
         fresh = self._path.with_suffix(".new")
@@ -184,6 +185,19 @@ class Ledger:
         disk.append(fresh, b"".join([*lines, _line(_reserved(last))]))
         os.replace(fresh, self._path)
         return True
+
+    def _stays(self, found: list[Intent], now: str) -> list[Intent]:
+        """Return what is not forgotten. Of an account that the terminal has left, and of which this
+        process has not seen what is open there, that is all. now: the account that it shows."""
+        of: dict[str, list[Intent]] = {}
+        for one in found:
+            of.setdefault(one.account or now, []).append(one)
+        stays, oldest = set[int](), time.time() - KEEP_SECONDS
+        for account, mine in of.items():
+            look = self._looks.lately_of(account)
+            left = mine if look is None else kept(mine, look, oldest, MOST_INTENTS)
+            stays |= {one.number for one in left}
+        return [one for one in found if one.number in stays]
 
     def _append(self, said: dict[str, Any]) -> None:
         with self._writing:

@@ -76,8 +76,9 @@ class Line:
 
     async def look(self, snapshot: Snapshot, client_order_id: str = "") -> Books:
         """Put together what is known of what is open, and of an order; `books` for all else."""
-        about = About.open(snapshot, client_order_id)
-        return self._books(snapshot, await self._asked(partial(self.terminal.ledger.about, about)))
+        about, account = About.open(snapshot, client_order_id), self.spec.account
+        asked = await self._asked(partial(self.terminal.ledger.about, about, account))
+        return self._books(snapshot, asked)
 
     def _books(
         self, snapshot: Snapshot, intents: Sequence[Intent], closed: tuple[Any, ...] = (),
@@ -136,14 +137,16 @@ class Line:
         return max(days, self.days, math.ceil(seconds / 86_400) + 2)
 
     async def intents(self) -> list[Intent]:
-        """Return what was sent from this folder."""
+        """Return what was sent from this folder for this account."""
         return await self._asked(self.terminal.ledger.intents)
 
     async def _asked(self, read: Callable[[], list[Intent]]) -> list[Intent]:
         try:
-            return await asyncio.to_thread(read)
+            found = await asyncio.to_thread(read)
         except OSError as error:
             raise AwayError(Code.NOT_CONNECTED, f"The folder fails: {error}") from error
+        # Of another account, which the terminal was logged in to, its files say nothing.
+        return [one for one in found if one.account in ("", self.spec.account)]
 
     def remember(self, books: Books) -> Books:
         """Keep where open tickets came from, for when a partial close gives them new numbers."""

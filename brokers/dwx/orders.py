@@ -75,8 +75,9 @@ async def place(line: Line, request: OrderRequest, guard: Guard) -> list[OrderRe
     )  # fmt: skip
     number = line.terminal.next_number()
     intent = Intent(
-        number, time.time(), OPEN, request.client_order_id, magic, request.symbol, asked
-    )
+        number, time.time(), OPEN, request.client_order_id, magic, request.symbol, asked,
+        account=line.spec.account,
+    )  # fmt: skip
     sent = await line.terminal.send(
         number, "OPEN_ORDER", content, partial(guard, request), intent
     )  # fmt: skip
@@ -107,7 +108,7 @@ async def close(line: Line, request: OrderRequest, guard: Guard) -> list[OrderRe
     number, root = line.terminal.next_number(), books.roots_now[ticket.number]
     intent = Intent(
         number, time.time(), CLOSE, request.client_order_id, ticket.magic, request.symbol, asked,
-        ticket.number, root,
+        ticket.number, root, account=line.spec.account,
     )  # fmt: skip
     sent = await line.terminal.send(
         number, "CLOSE_ORDER", f"{ticket.number},{asked:f}", partial(guard, request), intent

@@ -116,6 +116,7 @@ def test_a_filled_order_that_is_in_no_file_yet_is_not_called_cancelled(owner5: O
         owner5.buy(order_type=OrderType.LIMIT, limit_price=D("1.05")) for _ in range(2)
     )
     owner5.terminal.fault(torn=True)
+    owner5.terminal.wish("hours", hours=2.0)  # changes nothing: the fault is seen by then
     owner5.terminal.wish("trigger", ticket=1001)
     told = owner5.find(found.client_order_id) or []
     assert [one.kind for one in told] == [ReportKind.FILLED]

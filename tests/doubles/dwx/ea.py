@@ -303,7 +303,7 @@ class ExpertAdvisor:
         self.server.react(symbol)
 
     def wish_account(self, number: str) -> None:
-        self.server.state.account = number
+        self.server.log_in(number)
 
     def wish_end(self, ticket: int, mark: str, lots: float = 0, at: float | None = None) -> None:
         held = self.server.state.tickets[str(ticket)]

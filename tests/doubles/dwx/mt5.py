@@ -35,6 +35,7 @@ class Server5(Server):
 
     def __init__(self, place: Path) -> None:
         self.deals: list[Deal] = []
+        self.deals_away: dict[str, list[Deal]] = {}  # by account
         self.torn: set[int] = set()  # by magic: filled, and not in any file yet
         self.last_magic = 0  # of the expert advisor's object, gone with it
         if (place / "deals.json").exists():
@@ -47,6 +48,11 @@ class Server5(Server):
         fresh = self._place / "deals.new"
         fresh.write_text(json.dumps([asdict(one) for one in self.deals]))
         fresh.replace(self._place / "deals.json")
+
+    def log_in(self, account: str) -> None:
+        self.deals_away[self.state.account] = self.deals
+        self.deals = self.deals_away.pop(account, [])
+        super().log_in(account)
 
     def send(self, ticket: Ticket) -> int:
         at_market = ticket.type in ("buy", "sell")

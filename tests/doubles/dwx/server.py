@@ -60,6 +60,7 @@ class Server:
     def __init__(self, place: Path) -> None:
         self._place = place
         self.faults: dict[str, Any] = {}
+        self.away: dict[str, tuple[dict[str, Ticket], dict[str, Ticket]]] = {}  # by account
         self.state = State()
         if (place / "state.json").exists():
             said = json.loads((place / "state.json").read_text())
@@ -84,6 +85,12 @@ class Server:
         ahead = timedelta(hours=self.state.hours, seconds=self.faults.get("skew", 0))
         at = datetime.now(UTC) + ahead
         return at.strftime("%Y.%m.%d %H:%M:%S")
+
+    def log_in(self, account: str) -> None:
+        """The terminal shows another account's; this one's are there again when it is."""
+        now = self.state
+        self.away[now.account] = now.tickets, now.history
+        now.account, (now.tickets, now.history) = account, self.away.pop(account, ({}, {}))
 
     # ---- trading --------------------------------------------------------------------------
     def send(self, ticket: Ticket) -> int:
