@@ -52,6 +52,7 @@ def tell_prices(connection: ExecutionConnection, *, by: User | None = None) -> D
         },
     )
     if not made.is_active:
+        hold_offer(made.pk, to_change=True)  # before its row, as who takes the offer back does
         made.is_active = True
         made.save(update_fields=["is_active"])
     return made

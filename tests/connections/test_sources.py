@@ -162,3 +162,24 @@ def test_what_is_chosen_while_it_is_taken_back_is_refused_to_one_of_both() -> No
             done = there.enter_context(elsewhere(second))
             until(partial(_goes_no_further, done))
         assert [type(one) for one in done] == [error]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_switches_on_what_is_just_taken_back_waits_for_that_or_it_for_him() -> None:
+    admin = make.user(is_staff=True)
+    account = make.connection(type="mt4", admin=admin)
+    source = tell_prices(account)
+    offer_to_all(source, by=admin)
+    DataConnection.objects.filter(pk=source.pk).update(is_active=False)
+
+    def take_back() -> None:
+        offer_to_all(DataConnection.objects.get(pk=source.pk), by=admin, offered=False)
+
+    with ExitStack() as there, transaction.atomic():  # as `use_own_prices` does
+        mine = tell_prices(account, by=admin)
+        done = there.enter_context(elsewhere(take_back))
+        until(partial(_goes_no_further, done))
+        update_connection(account.pk, by=admin, data_connection=mine)
+    assert done == [None]
+    source.refresh_from_db()
+    assert (source.is_active, source.user_id) == (True, admin.pk)
