@@ -276,6 +276,5 @@ class PresetSerializer(StrictModelSerializer[TradingPreset]):
 
 
 def _broken(error: ValidationError) -> Any:
-    names = ", ".join(one for message in error.messages for one in message.split("“")[1:])
-    detail = f"A number is outside its range: {names.replace('” is violated.', '')}."
+    detail = " ".join(error.messages)
     return invalid(Code.FIELD_INVALID, detail).detail

@@ -73,6 +73,10 @@ class PaperAccount(models.Model):
                 condition=Q(leverage__gt=0, commission_per_million__gte=0)
                 & (Q(partial_fill_max__isnull=True) | Q(partial_fill_max__gt=0)),
                 name="paper_account_in_range",
+                violation_error_message=(
+                    "Leverage is above 0, commission per million 0 or more, partial "
+                    "fill max above 0 or empty."
+                ),
             ),
         ]
 

@@ -45,11 +45,15 @@ class DataConnection(models.Model):
             models.CheckConstraint(
                 condition=Q(kind="broker") | Q(told_by__isnull=True),
                 name="only_a_broker_is_an_account",
+                violation_error_message="Only a source of the kind broker is told by an account.",
             ),
             # Those from before accounts told prices are off: nobody knows whose they would be.
             models.CheckConstraint(
                 condition=~Q(kind="broker") | Q(told_by__isnull=False) | Q(is_active=False),
                 name="a_broker_tells_by_an_account",
+                violation_error_message=(
+                    "A source of the kind broker needs the account that tells its prices."
+                ),
             ),
         ]
 
@@ -116,17 +120,22 @@ class TradingPreset(models.Model):
                 condition=Q(risk_percent__isnull=True)
                 | Q(risk_percent__gt=0, risk_percent__lte=100),
                 name="risk_percent_0_100",
+                violation_error_message="Risk percent is above 0 and at most 100.",
             ),
             models.CheckConstraint(
                 condition=Q(percent_of_balance__isnull=True)
                 | Q(percent_of_balance__gt=0, percent_of_balance__lte=10_000),
                 name="percent_of_balance_range",
+                violation_error_message="Percent of balance is above 0 and at most 10,000.",
             ),
             models.CheckConstraint(
                 condition=(Q(fixed_quantity__isnull=True) | Q(fixed_quantity__gt=0))
                 & (Q(fixed_amount__isnull=True) | Q(fixed_amount__gt=0))
                 & (Q(max_quantity__isnull=True) | Q(max_quantity__gt=0)),
                 name="preset_sizes_gt_0",
+                violation_error_message=(
+                    "Fixed quantity, fixed amount and max quantity are above 0, or empty."
+                ),
             ),
             models.CheckConstraint(
                 condition=Q(
@@ -136,6 +145,7 @@ class TradingPreset(models.Model):
                     large_multiplier__gt=0,
                 ),
                 name="preset_multipliers_gt_0",
+                violation_error_message="Each multiplier is above 0.",
             ),
             models.CheckConstraint(
                 condition=Q(
@@ -146,11 +156,16 @@ class TradingPreset(models.Model):
                     max_signal_age_seconds__gt=0,
                 ),
                 name="preset_limits_range",
+                violation_error_message=(
+                    "Max open positions, max leverage and max signal age are above 0; "
+                    "max portfolio risk percent is above 0 and at most 100."
+                ),
             ),
             models.CheckConstraint(
                 condition=Q(slippage_alert_threshold_pips__gte=0)
                 & (Q(max_slippage_pips__isnull=True) | Q(max_slippage_pips__gte=0)),
                 name="preset_slippage_gte_0",
+                violation_error_message="Max slippage and the alert threshold are 0 or more.",
             ),
             models.CheckConstraint(
                 condition=(~Q(sizing_mode="FIXED") | Q(fixed_quantity__isnull=False))
@@ -158,6 +173,11 @@ class TradingPreset(models.Model):
                 & (~Q(sizing_mode="FIXED_AMOUNT") | Q(fixed_amount__isnull=False))
                 & (~Q(sizing_mode="RISK_PERCENT") | Q(risk_percent__isnull=False)),
                 name="preset_mode_has_number",
+                violation_error_message=(
+                    "The sizing mode needs its number: percent of equity at risk needs "
+                    "risk percent, fixed quantity its quantity, percent of balance its "
+                    "percent, fixed amount its amount."
+                ),
             ),
         ]
 

@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 from nacl.public import PrivateKey
 
-from connections.models import Epoch, ExecutionConnection, KillSwitch, Subscription
+from connections.models import Epoch, ExecutionConnection, KillSwitch, Subscription, TradingPreset
 from execution import tasks
 from execution.epochs.epochs import open_epoch
 from execution.models import ExecutionLog, Order
@@ -254,3 +254,18 @@ def test_an_api_key_is_shown_once_and_revoked(
     key = user.api_keys.get()
     client.post(f"/admin/users/apikey/{key.pk}/revoke/")
     assert user_for_key(secret) is None
+
+
+def test_a_preset_that_lacks_its_number_says_which(client: Client, small: dict[str, Any]) -> None:
+    client.force_login(small["operator"])
+    add = "/admin/connections/tradingpreset/add/"
+    form = client.get(add).context["adminform"].form
+    usual = {name: form.get_initial_for_field(field, name) for name, field in form.fields.items()}
+    typed = {name: value for name, value in usual.items() if value is not None} | {"name": "Mine"}
+    told = client.post(add, typed).text
+    assert "percent of equity at risk needs risk percent" in told
+    assert "is violated" not in told
+    told = client.post(add, {**typed, "risk_percent": "101"}).text
+    assert "Risk percent is above 0 and at most 100." in told
+    client.post(add, {**typed, "risk_percent": "1"})
+    assert TradingPreset.objects.get(name="Mine").risk_percent == 1
