@@ -53,7 +53,8 @@ def _number(setting: "Setting", value: Any) -> int | float:
             raise Unusable
         number = float(value)
     except (Unusable, OverflowError):
-        raise Unusable("Write a plain number, such as 1.5.") from None
+        example = "5" if setting.kind is SettingKind.WHOLE else "1.5"
+        raise Unusable(f"Write a plain number, such as {example}.") from None
     if not isfinite(number) or not _within(setting, number):
         raise Unusable(f"Write a number {_bounds(setting.least, setting.most)}.")
     return int(number) if number.is_integer() else number
@@ -65,9 +66,13 @@ def _within(setting: "Setting", number: float) -> bool:
 
 
 def _bounds(low: float | None, high: float | None) -> str:
-    least = "" if low is None else f"from {low:g}"
-    most = "" if high is None else f"up to {high:g}"
+    least = "" if low is None else f"from {_plain(low)}"
+    most = "" if high is None else f"up to {_plain(high)}"
     return f"{least} {most}".strip() or "that is finite"
+
+
+def _plain(bound: float) -> str:
+    return f"{bound:.0f}" if float(bound).is_integer() else f"{bound:g}"
 
 
 def _whole(setting: "Setting", value: Any) -> int:

@@ -1,7 +1,10 @@
 """Crypto exchanges, without ccxt: what they ask an owner for, and what an account can do."""
 
 from datetime import timedelta
+from difflib import get_close_matches
 from functools import cache
+from importlib.util import find_spec
+from pkgutil import iter_modules
 
 from brokers.crypto.exchanges import ARRIVES_SECONDS, CHECKED, rules
 from brokers.crypto.settings import REPLY_TIMEOUT
@@ -17,8 +20,28 @@ from brokers.messages import (
 
 
 def _name_is_wrong(name: str) -> str:
+    """A connection's exchange cannot be changed later: what ccxt does not know is told at once."""
     is_one = name.isascii() and name.isalnum() and name == name.lower()
-    return "" if is_one else f"Write ccxt's name of it, such as {next(iter(CHECKED))}."
+    if not is_one:
+        return f"Write ccxt's name of it, such as {next(iter(CHECKED))}."
+    known = _known()
+    if not known or name in known:
+        return ""
+    near = get_close_matches(name, (*CHECKED, *sorted(known)), 1)
+    remedy = f"Did you mean {near[0]}?" if near else "docs.ccxt.com lists those that it knows."
+    return f"ccxt knows no exchange {name!r}. {remedy}"
+
+
+@cache
+def _known() -> frozenset[str]:
+    """ccxt's exchanges by the names of its files: importing it is slow. Empty: it is missing."""
+    found = find_spec("ccxt")
+    places = found.submodule_search_locations if found else None
+    return (
+        frozenset(one.name for one in iter_modules(places) if not one.ispkg)
+        if places
+        else frozenset()
+    )
 
 
 FORM = Form(

@@ -4,6 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 from django import template
+from django.forms import BoundField, Form
 from django.utils.safestring import SafeString
 
 from common.markup import badge
@@ -23,6 +24,12 @@ def at_pip(price: Decimal | None, pip: Decimal | None) -> str:
 def shape(state: tuple[str, str]) -> SafeString:
     """A badge of a shape and a word that come together."""
     return badge(*state)
+
+
+@register.filter
+def wrong_fields(form: Form) -> list[BoundField]:
+    """The fields of a form that must be corrected, in the order in which they are shown."""
+    return [field for field in form if field.errors]
 
 
 @register.filter

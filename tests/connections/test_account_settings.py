@@ -93,7 +93,7 @@ def test_each_wrong_field_of_a_page_has_its_own_sentence() -> None:
     form = page({**TYPED, "settings.port": "x", "settings.market": "y"}, {})
     assert not form.is_valid()
     assert form.errors.as_data().keys() == {"settings.port", "settings.market"}
-    assert form.errors["settings.port"] == ["Port: Write a plain number, such as 1.5."]
+    assert form.errors["settings.port"] == ["Port: Write a plain number, such as 5."]
 
 
 def test_a_host_that_counts_by_default_is_judged_like_a_typed_one(settings: Any) -> None:
@@ -145,3 +145,11 @@ def test_forms_and_what_accounts_can_do_need_no_brokers_library() -> None:
     )  # fmt: skip
     assert told.returncode == 0, told.stderr
     assert told.stdout.split() == sorted(OURS)
+
+
+def test_bounds_and_examples_are_numbers_as_people_write_them() -> None:
+    form = Form(settings=(Setting("id", "Id", kind=K.WHOLE, least=1, most=2**31 - 1),))
+    with pytest.raises(InvalidInputError, match="from 1 up to 2147483647"):
+        form.validate({"id": -1})
+    with pytest.raises(InvalidInputError, match="such as 5"):
+        form.validate({"id": "one"})
