@@ -26,6 +26,12 @@ class Shown:
     rank: int
 
 
+def with_remedy(said: str, remedy: str) -> str:
+    """What is so and what helps as whole sentences: a broker's own words often end bare."""
+    ends = not remedy or not said or said.rstrip().endswith((".", "!", "?", ":", "…"))
+    return f"{said.rstrip()}{'' if ends else '.'} {remedy}".strip()
+
+
 STATES: dict[str, Shown] = {
     "UNKNOWN": Shown("unknown", "Unknown", "unknown", 0),
     "FAILED": Shown("failed", "Failed", "failed", 1),

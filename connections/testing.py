@@ -21,7 +21,7 @@ from brokers.messages import AccountState, Check, CheckResult, ConnectionSpec, I
 from brokers.registry import adapter_for
 from common.codes import Code
 from common.errors import FillcastError
-from common.shown import first_of
+from common.shown import first_of, with_remedy
 from common.sql import rows
 from connections import claims, health, lanes, told
 from connections.account_settings import check_resolved
@@ -261,7 +261,7 @@ def _store(connection: ExecutionConnection, findings: Findings) -> None:
     if findings.account is not None:
         told.refresh_account(connection.pk, findings.account, read_at=findings.started_at)
     if failed:
-        told_owner = f"{failed.detail} {failed.hint}".strip()
+        told_owner = with_remedy(failed.detail, failed.hint)
         health.mark_errors([(connection.pk, told_owner)], again=findings.again)
     else:
         health.mark_active([connection.pk], cleared=[connection.pk])

@@ -1,5 +1,6 @@
 """Numbers, times, states and addresses in templates, as common/shown.py writes them."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -44,6 +45,12 @@ def with_commands(said: str) -> SafeString:
     """A sentence whose commands stand between backticks, as it is told on a terminal, too."""
     parts = enumerate(said.split("`"))
     return format_html_join("", "{}", ((code_of(one) if n % 2 else one,) for n, one in parts))
+
+
+@register.filter
+def check_line(check: Mapping[str, Any]) -> SafeString:
+    """What a connection test's check found, and what helps."""
+    return with_commands(shown.with_remedy(check["detail"], check.get("hint", "")))
 
 
 def code_of(command: str) -> SafeString:

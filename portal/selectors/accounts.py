@@ -94,6 +94,11 @@ class Account:
         return source is None or not tells(source, datetime.now(UTC))
 
     @property
+    def is_about_prices(self) -> bool:
+        """Whether prices are what stands in the way, and nothing that comes before them."""
+        return self.lacks_prices and self.reason in ("", Code.NO_DATA_CONNECTION)
+
+    @property
     def words(self) -> str:
         if not self.reason and not self.waits_for and self.lacks_prices:
             return "Its price source tells nothing: an entry is refused until it does."

@@ -265,3 +265,14 @@ def test_only_signals_that_met_my_accounts_are_listed(world: World) -> None:
     cast.signal(world.carry, datetime.now(UTC), currency_pair="EUR/USD", direction="BUY")
     assert [s.pk for s in published_to(world.alice)] == [world.euro.pk, world.gold.pk]
     assert list(published_to(User.objects.get(username="nora"))) == []
+
+
+def test_what_a_broker_said_and_what_helps_are_two_sentences(
+    world: World, signed_in: SignedIn
+) -> None:
+    check = {"name": "worker", "result": "fail", "detail": "Run `this`: no route", "hint": "Call."}
+    state = ConnectionHealth.objects.get(pk=world.mt5.pk)
+    state.last_test, state.last_error = [check], "Run `this`: no route. Call."
+    state.save()
+    said = signed_in(world.alice).get(f"/accounts/{world.mt5.pk}/").text
+    assert said.count("Run <code>this</code>: no route. Call.") == 2
