@@ -464,6 +464,11 @@ class Code(StrEnum):
         "This setting stays as it is while an order or a position of the account is open.",
         "Close what is open first, or connect the other account beside this one.",
     )
+    ACCOUNT_IN_USE = (
+        "ACCOUNT_IN_USE",
+        "Something is still open in this account.",
+        "Close it first, and wait for what is on its way: nobody watches an account that is gone.",
+    )
     FIELD_INVALID = ("FIELD_INVALID", "A field's value is not one of those allowed.")
     PAPER_NEEDS_SHARED = (
         "PAPER_NEEDS_SHARED",

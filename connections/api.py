@@ -131,7 +131,10 @@ class ConnectionViewSet(
 
     @extend_schema(request=None, responses={204: None})
     def destroy(self, request: Request, pk: str) -> Response:
-        """Archive it, with its subscriptions: it takes no signal any more. Its history stays."""
+        """Archive it, with its subscriptions: it takes no signal any more. Its history stays.
+
+        409 ACCOUNT_IN_USE while something is open in it: nobody would watch that.
+        """
         services.archive_connection(self.get_object().pk, by=caller(request))
         return Response(status=status.HTTP_204_NO_CONTENT)
 

@@ -202,14 +202,19 @@ def _flip(connection_id: UUID, by: User | None, **to: bool) -> bool:
 
 
 @transaction.atomic
-def archive_connection(connection_id: UUID, *, by: User | None) -> bool:
+def archive_connection(
+    connection_id: UUID, *, by: User | None, although_open: bool = False
+) -> bool:
     """Take the connection out for good, with its subscriptions; its history stays.
 
-    Returns False if it was archived already.
+    Returns False if it was archived already. Raises ConflictError ACCOUNT_IN_USE while something is
+    open in it, for nobody watches that from then on; although_open: operators were told so.
     """
     connection = locked(connection_id, by, archived_too=True)
     if connection.archived_at is not None:
         return False
+    if not although_open:
+        in_use.check_nothing(connection)
     live = Subscription.objects.filter(connection=connection, archived_at=None)
     candidates_exclusive_many(  # no subscription is added meanwhile: that takes our row's lock
         feed_ids=live.values_list("feed_id", flat=True), admin_owned=connection.is_admin_owned()

@@ -36,6 +36,7 @@ urlpatterns = [
     path("accounts/<uuid:pk>/pause/", accounts.pause, name="account_pause"),
     path("accounts/<uuid:pk>/resume/", accounts.resume, name="account_resume"),
     path("accounts/<uuid:pk>/switch-on/", accounts.switch_on, name="account_switch_on"),
+    path("accounts/<uuid:pk>/remove/", account_forms.remove, name="account_remove"),
     path("accounts/<uuid:pk>/compare/", differences.compare, name="account_compare"),
     path("accounts/<uuid:pk>/own-prices/", accounts.own_prices, name="account_own_prices"),
     path("accounts/<uuid:pk>/edit/", account_forms.edit, name="account_edit"),

@@ -195,7 +195,7 @@ def archive(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
             request,
             lambda: (
                 f"{connection.name} is archived."
-                if services.archive_connection(pk, by=by)
+                if services.archive_connection(pk, by=by, although_open=True)
                 else f"{connection.name} was archived already."
             ),
             back=address(pk),

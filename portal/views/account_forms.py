@@ -9,6 +9,7 @@ from django.urls import reverse
 from common.questions import Point, Question
 from connections import services
 from connections.credential_forms import CredentialsForm
+from connections.open import in_words, what_is_open
 from connections.own_prices import use_own_prices
 from connections.setting_fields import KindForm, is_only_a_kind, label_of, wanted_kind
 from connections.source_fields import OWN
@@ -114,5 +115,29 @@ def credentials(request: HttpRequest, *, pk: UUID) -> HttpResponse:
     def act() -> str:
         services.set_credentials(pk, by=user, values=form.told())
         return "The credentials are stored. Test the account to see whether they open."
+
+    return asked(request, question, act)
+
+
+@for_tenants
+def remove(request: HttpRequest, *, pk: UUID) -> HttpResponse:
+    """Give the account up here: what was connected by mistake, or is used no more."""
+    user = me(request)
+    name = find(request, pk).connection.name
+    points = [
+        Point("cancelled", "It takes no signal any more, its feeds end, and it is gone from these "
+              "pages. Another account may have its number and its key then."),
+        Point("filled", "Orders, positions and results stay as history. Nothing is sent to the "
+              "broker."),
+    ]  # fmt: skip
+    if found := what_is_open(pk):
+        said = f"Open there: {in_words(found)}. It cannot be removed before that is closed."
+        points.insert(0, Point("attention", said))
+    question = Question(f"Remove {name}?", points, "Remove it", reverse("portal:accounts"),
+                        keep="Keep it")  # fmt: skip
+
+    def act() -> str:
+        services.archive_connection(pk, by=user)
+        return f"{name} is removed."
 
     return asked(request, question, act)

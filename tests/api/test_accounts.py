@@ -137,6 +137,10 @@ def test_a_test_is_asked_for(world: World) -> None:
 
 def test_an_archived_connection_leaves_its_feeds(world: World) -> None:
     alice, path = world.client("alice"), f"/api/v1/connections/{world.connection.pk}/"
+    told = problem(alice.delete(path), 409, "ACCOUNT_IN_USE")
+    assert "EURUSD (an open position)" in told["detail"]
+    assert Subscription.objects.get().archived_at is None
+    ExecutionPosition.objects.update(quantity=0, closed_at=timezone.now())
     assert alice.delete(path).status_code == 204
     assert Subscription.objects.get().archived_at is not None
     assert alice.get(path).json()["health_word"] == "archived"

@@ -79,7 +79,7 @@ CASES: dict[str, Case] = {
     "PATCH /api/v1/connections/{id}/": Case(
         "own", **of("connection", body=lambda world: {"name": "changed"})
     ),
-    "DELETE /api/v1/connections/{id}/": Case("own", **of("connection", ok=204)),
+    "DELETE /api/v1/connections/{id}/": Case("own", **of("connection", ok=409)),  # it trades
     "PUT /api/v1/connections/{id}/credentials/": Case(
         "own", **of("connection", body=lambda world: {"credentials": {"p": "x"}}, ok=204)
     ),

@@ -1,12 +1,14 @@
 """An account's settings in the portal: its broker's own fields, judged one by one, and no JSON."""
 
 import html
+import re
 
 import pytest
 from django.test import Client
 
 from brokers.registry import BUILT_IN, form_of
 from connections.models import ConnectionHealth, ExecutionConnection
+from tests.connections import make
 from tests.portal.conftest import SignedIn
 from tests.portal.test_actions import refresh
 from tests.portal.world import World
@@ -129,3 +131,44 @@ def test_an_account_whose_brokers_package_is_gone_is_shown_and_keeps_its_setting
     typed = {"name": "Renamed", "preset": world.preset.pk, "data_connection": world.prices.pk}
     alice.post(f"/accounts/{world.mt5.pk}/edit/", typed)
     assert (refresh(world.mt5).name, refresh(world.mt5).settings) == ("Renamed", {"a": 1})
+
+
+def test_a_misspelt_exchange_is_told_before_the_account_is_there(
+    world: World, alice: Client
+) -> None:
+    typed = {"name": "Mine", "account": "main", "settings.symbols": "BTC/USDT"}
+    told = alice.post(f"{ADD}?type=crypto", {**typed, "exchange_name": "binanse"})
+    said = html.unescape(told.content.decode())
+    assert told.status_code == 422
+    assert "ccxt knows no exchange 'binanse'. Did you mean binance?" in said
+    assert not ExecutionConnection.objects.filter(account="main").exists()
+
+
+def test_the_fields_to_correct_are_named_one_by_one(world: World, alice: Client) -> None:
+    said = alice.post(f"{ADD}?type=crypto", {"name": ""}).text
+    found = said[said.index("Correct ") : said.index(" and send it again")]
+    names = re.sub("<[^>]*>", "", found)
+    assert names == "Correct name, exchange, account number and symbols"
+
+
+def test_what_was_connected_by_mistake_is_removed(world: World, alice: Client) -> None:
+    """A number is what a connection is: it cannot be corrected, so its owner can take it away."""
+    made = make.connection(world.alice, name="Typo", account="DU1234576")
+    address = f"/accounts/{made.pk}/"
+    assert f'href="{address}remove/"' in page(alice, address)
+    assert "Remove Typo?" in page(alice, f"{address}remove/")
+    told = alice.post(f"{address}remove/", follow=True)
+    assert "Typo is removed." in told.text
+    assert f'href="{address}"' not in told.text
+    assert refresh(made).archived_at is not None
+
+
+def test_an_account_is_not_removed_while_something_is_open_in_it(
+    world: World, alice: Client
+) -> None:
+    address = f"/accounts/{world.twin.pk}/remove/"
+    assert "It cannot be removed before that is closed." in page(alice, address)
+    told = alice.post(address, follow=True).text
+    assert "Nothing was changed. Still open in Paper twin: EURUSD (an open position)." in told
+    assert "ACCOUNT_IN_USE" in told
+    assert refresh(world.twin).archived_at is None
