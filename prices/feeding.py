@@ -61,8 +61,14 @@ class LiveFeed(Feed):
 
     def __init__(self, source: DataConnection, stream: Stream, *, to_paper: bool) -> None:
         super().__init__(source.pk, source.name, stream)
-        self._to_paper = to_paper
-        self._paper = ToPaper(source.pk) if to_paper else None
+        self._paper: ToPaper | None = None
+        self.tell_paper(to_paper)
+
+    def tell_paper(self, is_so: bool) -> None:
+        """Carry its prices to the paper broker, too, from now on; or no more."""
+        self._to_paper = is_so
+        if is_so != (self._paper is not None):
+            self._paper = ToPaper(self.data_connection_id) if is_so else None
 
     def step(self, now: datetime) -> int:
         """Carry what has come; return how many quotes that were.
@@ -103,7 +109,7 @@ def _forget_ahead(source_id: int, now: datetime) -> bool:
     return True
 
 
-def open_live(source: DataConnection, stream: Stream, now: datetime, *, to_paper: bool) -> Feed:
+def open_live(source: DataConnection, stream: Stream, now: datetime, *, to_paper: bool) -> LiveFeed:
     """Open a source that a broker tells."""
     _forget_ahead(source.pk, now)
     return LiveFeed(source, stream, to_paper=to_paper)

@@ -18,7 +18,7 @@ from connections.models import DataConnection
 from connections.selectors import spec_for
 from connections.sources import Note
 from prices.fares import Fares
-from prices.feeding import Feed, open_live
+from prices.feeding import Feed, LiveFeed, open_live
 from prices.following import BrokerStream
 from prices.loops import loop_of_process
 from prices.wanted import MOST, Wanted, wanted_of
@@ -38,7 +38,7 @@ Work = Callable[[], bool | None]
 class Followed:
     """One source at work. key: what it was opened by."""
 
-    feed: Feed
+    feed: LiveFeed
     stream: BrokerStream
     key: str
     wanted: Wanted
@@ -143,12 +143,8 @@ class Live:
             followed = None
         followed = followed or self._follow(source, wanted)
         if followed is not None:
-            fares, follows = followed.stream.fares(), followed.wanted.symbols.keys()
-            lacks = {*wanted.unlisted, *(wanted.symbols.keys() - follows)}  # it is full
-            self._note(Note(
-                source.pk, _is_there(fares), fares.code, fares.words,
-                sorted({*follows, *lacks}), sorted({*fares.missing, *lacks}),
-            ))  # fmt: skip
+            followed.feed.tell_paper(sources.feeds_paper(source))
+            self._note(_how(source.pk, followed, wanted))
 
     def _follow(self, source: DataConnection, wanted: Wanted) -> Followed | None:
         """Begin, or begin anew."""
@@ -195,6 +191,16 @@ def _carry(followed: Followed) -> None:
     followed.feed.step(market_now())
 
 
+def _how(source_id: int, followed: Followed, wanted: Wanted) -> Note:
+    """What is written of a source that is followed. What nobody wants any more lacks nothing."""
+    fares, follows = followed.stream.fares(), followed.wanted.symbols.keys()
+    lacks = {*wanted.unlisted, *(wanted.symbols.keys() - follows)}  # it is full
+    return Note(
+        source_id, _is_there(fares), fares.code, fares.words,
+        sorted({*follows, *lacks}), sorted({*fares.missing} & wanted.symbols.keys() | lacks),
+    )  # fmt: skip
+
+
 def _nothing_of(source_id: int, wanted: Wanted) -> Note:
     """What is written of a source of which nothing can be followed; without a code it waits."""
     if wanted.unlisted:
@@ -218,5 +224,4 @@ def _key(source: DataConnection) -> str:
     return repr((
         source.settings, account.pk, account.settings, account.account, account.exchange_name,
         account.lane, account.credentials_changed_at, account.identity, account.instrument_book,
-        sources.feeds_paper(source),
     ))  # fmt: skip

@@ -192,7 +192,11 @@ def test_one_pair_more_is_followed_by_the_stream_that_there_is(
     live.tend()
     assert live._followed[source.pk].stream is before
     assert SourceHealth.objects.get(source=source).pairs == ["EUR/USD", "GBP/USD"]
-    Instrument.objects.filter(pair="GBP/USD").update(symbol="GBPUSD.x")
+    assert "GBP/USD" in SourceHealth.objects.get(source=source).missing
+    Instrument.objects.filter(pair="GBP/USD").update(is_preferred=False)  # or not listed any more
+    live.tend()
+    assert "GBP/USD" not in SourceHealth.objects.get(source=source).missing
+    Instrument.objects.filter(pair="GBP/USD").update(is_preferred=True, symbol="GBPUSD.x")
     live.tend()
     assert live._followed[source.pk].stream is not before  # another symbol: anew
 
@@ -244,6 +248,7 @@ def test_the_first_paper_account_at_a_source_that_is_followed_has_its_prices(
     assert LatestQuote.objects.filter(data_connection=source).exists()
     assert not PaperQuote.objects.exists()
     venue.list_instruments()
+    before = live._followed[source.pk].stream
     make.connection(data_connection=source)
 
     def is_told() -> bool:
@@ -253,3 +258,4 @@ def test_the_first_paper_account_at_a_source_that_is_followed_has_its_prices(
         return PaperQuote.objects.filter(symbol="EURUSD").exists()
 
     until(is_told)
+    assert live._followed[source.pk].stream is before  # real accounts' prices have no gap

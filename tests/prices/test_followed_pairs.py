@@ -5,9 +5,10 @@ from decimal import Decimal as D
 
 from brokers.messages import Quote
 from common.clocks import market_now
+from connections.models import DataConnection
 from prices.buffer import MOST_OF_A_PAIR, squeezed
-from prices.feeding import Feed
-from prices.following import MOST_STREAMS
+from prices.feeding import LiveFeed
+from prices.following import MOST_STREAMS, BrokerStream
 from prices.live import ROOM_EVERY, Followed
 from prices.wanted import MOST, Needed, Wanted, chosen
 from tests.prices.telling import (
@@ -94,6 +95,10 @@ def test_many_pairs_more_are_streamed_together(
     assert [len(one) for one in teller.asked] == [*[1] * MOST_STREAMS, MOST_STREAMS + 1]
 
 
+def following(stream: BrokerStream, symbols: dict[str, str]) -> Followed:
+    return Followed(LiveFeed(DataConnection(), stream, to_paper=False), stream, "", Wanted(symbols))
+
+
 def test_more_than_can_be_followed_does_not_begin_all_anew_with_each_order(
     follow: Follow, teller: Teller
 ) -> None:
@@ -101,7 +106,8 @@ def test_more_than_can_be_followed_does_not_begin_all_anew_with_each_order(
     pairs = {f"C{n}/USD": f"C{n}" for n in range(MOST + 20)}
     names = list(pairs)
     stream = follow(first := {one: pairs[one] for one in names[: MOST - 5]})
-    followed = Followed(Feed(0, "", stream), stream, "", Wanted(first))
+    followed = following(stream, first)
+    until(lambda: len(teller.asked) == 1)
     wanted = Wanted({one: pairs[one] for one in reversed(names[20:])})  # the most urgent first
     for _ in range(3):
         assert followed.takes(wanted)
@@ -115,5 +121,5 @@ def test_more_than_can_be_followed_does_not_begin_all_anew_with_each_order(
 
 def test_another_symbol_of_a_pair_is_followed_at_once(follow: Follow) -> None:
     stream = follow(first := {EUR: "EURUSD.x"})
-    followed = Followed(Feed(0, "", stream), stream, "", Wanted(first))
+    followed = following(stream, first)
     assert not followed.takes(Wanted({EUR: "EURUSD.pro", GBP: "GBPUSD.pro"}))
