@@ -1,19 +1,44 @@
-"""What a broker said, before it is kept or shown: without secrets, and as a database takes it."""
+"""What a broker said, before it is kept or shown: without secrets, and as a database takes it.
 
-import json
-from collections.abc import Collection, Mapping
+An answer is kept as it came, so a secret in it may be spelled as any JSON may spell it (`\\/`,
+`\\u002B`), and JSON in the text of another once more. So both are read without any escapes, and
+what is found there is blacked out where it stands.
+"""
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 SHORTEST_SECRET = 3  # shorter ones would black out half of every sentence
 END_BYTES = 8_000  # of each end of what came, before secrets are taken out
 LONGEST = 1_400  # characters of what came that are kept: of both ends, for it breaks off at one
 GAP, BLACK = " ... ", "***"
+# A character may have two escapes; and each text within a text doubles the backslashes.
+ESCAPE = re.compile(
+    r"\\+(?:u([dD][89abAB][\da-fA-F]{2})\\+u([dD][c-fC-F][\da-fA-F]{2})"
+    r"|u([\da-fA-F]{4})|x([\da-fA-F]{2})|([bfnrt])|(.?))",
+    re.DOTALL,
+)
+SHORT = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+# What an escape, or a character of several bytes, leaves where it is cut.
+TAIL = re.compile(
+    r"(?<!\\)\\+u[dD][89abAB][\da-fA-F]{2}(?:\\+(?:u[\da-fA-F]{0,3})?)?\Z"
+    r"|(?<!\\)\\+(?:u[\da-fA-F]{0,3}|x[\da-fA-F]?)?\Z|(?:\\x[\da-f]{2}){1,3}\Z"
+)
+HEAD = re.compile(
+    r"(?:\\x[\da-f]{2}){1,3}|\\{0,8}(?:[bfnrt]"
+    r"|[ux]?[\da-fA-F]{0,4}(?:\\{1,8}u[dD][c-fC-F][\da-fA-F]{2})?)"
+)
 
 
 def without_secrets(text: str, credentials: Mapping[str, str]) -> str:
     """Return the text with every value of the credentials as ***, however JSON spells it."""
-    for value in _secrets(credentials):
-        text = text.replace(value, BLACK)
-    return text
+    for value in credentials.values():
+        if len(value) >= SHORTEST_SECRET > len(_read(value).text):  # hardly more than backslashes
+            text = text.replace(value, BLACK)
+    read = _read(text)
+    return _blackened(text, (read.span(*one) for one in _found(read, _secrets(credentials))))
 
 
 def what_came(came: bytes, credentials: Mapping[str, str], coding: str = "utf-8") -> str:
@@ -22,10 +47,10 @@ def what_came(came: bytes, credentials: Mapping[str, str], coding: str = "utf-8"
     ends = [came]
     if len(came) > 2 * END_BYTES:  # from an even byte on: a character may have two
         ends = [came[:END_BYTES], came[len(came) % 2 - END_BYTES :]]
-    secrets = [one.encode(coding, "backslashreplace") for one in _secrets(credentials)]
-    black = BLACK.encode(coding)
-    clean = (_without_pieces(one, secrets, black) for one in ends)
-    text = storable(GAP.join(one.decode(coding, "backslashreplace") for one in clean))
+    secrets = _secrets(credentials)
+    texts = (one.decode(coding, "backslashreplace") for one in ends)
+    clean = (_without_pieces(without_secrets(one, credentials), secrets) for one in texts)
+    text = storable(GAP.join(clean))
     if len(text) > LONGEST:
         half = (LONGEST - len(GAP)) // 2
         text = text[: LONGEST - len(GAP) - half] + GAP + text[-half:]
@@ -38,28 +63,103 @@ def storable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A text without escapes. begins: where its parts begin in it; spans: where each stands in what
+    came. A part is one escape or what lies between two."""
+
+    text: str
+    begins: Sequence[int]
+    spans: Sequence[tuple[int, int]]
+
+    def span(self, begin: int, end: int) -> tuple[int, int]:
+        """Return where these characters stand in what came."""
+        first, last = (bisect_right(self.begins, n) - 1 for n in (begin, end - 1))
+        start = self.spans[first][0] + begin - self.begins[first]
+        more = self.begins[last + 1] if last + 1 < len(self.begins) else len(self.text)
+        stop = self.spans[last][1] if end == more else self.spans[last][0] + end - self.begins[last]
+        return start, stop
+
+
+def _read(text: str) -> _Read:
+    parts: list[str] = []
+    begins: list[int] = []
+    spans: list[tuple[int, int]] = []
+    length = at = 0
+
+    def add(part: str, begin: int, end: int) -> None:
+        nonlocal length
+        if part:
+            parts.append(part)
+            begins.append(length)
+            spans.append((begin, end))
+            length += len(part)
+
+    for one in ESCAPE.finditer(text):
+        add(text[at : one.start()], at, one.start())
+        at = one.end()
+        add(_meant(one), one.start(), at)
+    add(text[at:], at, len(text))
+    return _Read("".join(parts), begins, spans)
+
+
+def _meant(escape: re.Match[str]) -> str:
+    high, low, unit, byte, short, itself = escape.groups()
+    if high:
+        return chr(0x10000 + ((int(high, 16) & 0x3FF) << 10) + (int(low, 16) & 0x3FF))
+    if number := unit or byte:
+        return chr(int(number, 16))
+    return SHORT[short] if short else str(itself)
+
+
 def _secrets(credentials: Mapping[str, str]) -> list[str]:
-    """As they are, and as JSON spells them: an answer is kept as it came. The longest first."""
-    values = [value for value in credentials.values() if len(value) >= SHORTEST_SECRET]
-    spelled = dict.fromkeys(one for value in values for one in _spellings(value))
-    return sorted(spelled, key=len, reverse=True)
+    read = (_read(value).text for value in credentials.values())
+    return [one for one in read if len(one) >= SHORTEST_SECRET]
 
 
-def _spellings(value: str) -> Collection[str]:
-    if value.isascii() and value.isalnum():
-        return (value,)  # most are of letters and digits, which have one spelling
-    in_json = [json.dumps(value, ensure_ascii=is_plain)[1:-1] for is_plain in (True, False)]
-    return (value, *in_json, *(one.replace("/", r"\/") for one in in_json))
-
-
-def _without_pieces(came: bytes, secrets: list[bytes], black: bytes) -> bytes:
-    """Black out whole secrets, and at the ends what may be a part of one: bytes, for a character
-    may be cut, too."""
+def _found(read: _Read, secrets: Iterable[str]) -> Iterator[tuple[int, int]]:
     for one in secrets:
-        came = came.replace(one, black)
-    cuts = [(one, n) for one in secrets for n in range(len(black), len(one))]
-    if last := max((n for one, n in cuts if came.endswith(one[:n])), default=0):
-        came = came[:-last] + black
-    if first := max((n for one, n in cuts if came.startswith(one[-n:])), default=0):
-        came = black + came[first:]
-    return came
+        at = read.text.find(one)
+        while at >= 0:
+            yield at, at + len(one)
+            at = read.text.find(one, at + 1)
+
+
+def _blackened(text: str, spans: Iterable[tuple[int, int]]) -> str:
+    clean, at = [], 0
+    for begin, end in sorted(spans):
+        if begin >= at:
+            clean += [text[at:begin], BLACK]
+        at = max(at, end)
+    return "".join([*clean, text[at:]])
+
+
+def _without_pieces(text: str, secrets: Sequence[str]) -> str:
+    """Black out at both ends what may be a part of a secret, and the piece of an escape there."""
+    pieces = [(one, n) for one in secrets for n in range(len(BLACK), len(one))]
+    begin = min(_begins(text, pieces), default=len(text))
+    if begin < len(text):
+        text = text[:begin] + BLACK
+    end = max(_ends(text, pieces), default=0)
+    return BLACK + text[end:] if end else text
+
+
+Pieces = Sequence[tuple[str, int]]
+"""Secrets, and how many of their characters there may be."""
+
+
+def _begins(text: str, pieces: Pieces) -> Iterator[int]:
+    """Where a piece begins that the text ends with."""
+    tail = TAIL.search(text)
+    for read in (_read(text), _read(text[: tail.start()] if tail else "")):
+        if n := max((n for one, n in pieces if read.text.endswith(one[:n])), default=0):
+            yield read.span(len(read.text) - n, len(read.text))[0]
+
+
+def _ends(text: str, pieces: Pieces) -> Iterator[int]:
+    """Where a piece ends that the text begins with."""
+    head = HEAD.match(text)
+    for begin in range(head.end() + 1 if head else 1):
+        read = _read(text[begin:])
+        if n := max((n for one, n in pieces if read.text.startswith(one[-n:])), default=0):
+            yield begin + read.span(0, n)[1]

@@ -1,10 +1,11 @@
 """What a broker said is kept without secrets, nor any piece of one where it broke off."""
 
 import json
+import time
 
 import pytest
 
-from brokers.masking import END_BYTES, LONGEST, what_came, without_secrets
+from brokers.masking import END_BYTES, LONGEST, _read, what_came, without_secrets
 
 SECRETS = {"api_key": "AKEY123456789012345", "secret": "pässwörd-of-mine", "pin": "12"}
 
@@ -61,6 +62,10 @@ SPELLED = {
     r'"\u00e4b\/cd"': "äb/cd",
     r'"äb\/cd"': "äb/cd",
     r'"a\"b\\c"': 'a"b\\c',
+    r'"ab/cd\u002Bef=="': "ab/cd+ef==",  # as .NET writes it
+    r'"ab/cd+ef\u003d\u003d"': "ab/cd+ef==",  # as Gson writes it
+    r'"pass\ud83d\uDE00word"': "pass😀word",
+    r'"\u0061bcdef"': "abcdef",
     r'"-----BEGIN KEY-----\nMC4\/\n"': "-----BEGIN KEY-----\nMC4/\n",
 }
 
@@ -74,6 +79,37 @@ def test_a_secret_is_blacked_out_however_json_spells_it(spelled: str) -> None:
         whole, cut = (f'"no": {one}'.encode(coding) for one in (spelled, spelled[:-2]))
         assert what_came(whole, {"key": secret}, coding) == '"no": "***"'
         assert what_came(cut, {"key": secret}, coding) == '"no": "***'
+
+
+@pytest.mark.parametrize("spelled", SPELLED)
+@pytest.mark.parametrize("within", [0, 1, 2])
+def test_none_is_left_in_a_text_within_a_text_nor_where_that_is_cut(
+    spelled: str, within: int
+) -> None:
+    secret, text = {"key": SPELLED[spelled]}, spelled[1:-1]
+    for _ in range(within):
+        text = json.dumps(text)[1:-1]
+    assert without_secrets(f"no: {text}!", secret) == "no: ***!"
+    name = _read(SPELLED[spelled]).text
+    pieces = [name[n : n + 3] for n in range(len(name) - 2)]
+    for cut in range(1, len(text)):
+        for came in (f"no: {text[:cut]}", f"{text[cut:]} no"):
+            left = _read(what_came(came.encode(), secret)).text
+            assert not [one for one in pieces if one in left], came
+
+
+def test_a_text_of_backslashes_takes_no_time() -> None:
+    credentials = {"key": "\\" * 60 + "x", "bare": "\\\\\\"}
+    came = ("\\" * 7_000 + "ux" * 400).encode()
+    began = time.process_time()
+    what_came(came, credentials)
+    assert without_secrets("it is \\\\\\", credentials) == "it is ***"
+    assert time.process_time() - began < 1
+
+
+def test_a_secret_that_ends_as_it_begins_is_blacked_out_at_an_end() -> None:
+    for came, told in (("no: abcabc", "no: ***"), ("abcabc no", "*** no"), ("abcab", "***")):
+        assert what_came(came.encode(), {"key": "abcabc"}) == told
 
 
 def test_a_secret_is_blacked_out_where_it_stands_in_a_sentence() -> None:
