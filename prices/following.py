@@ -1,8 +1,7 @@
 """One account's broker as a source of prices: followed on the process's loop, taken by its thread.
 
-A price is stored only while its broker proves that it stands: by telling it, or by answering when
-it has been silent about it for a while. Whatever the broker's clock says, a price is of when it
-came; one that the broker itself calls old (a closed market) is none.
+What its streams do not tell is asked for; how each way fails is told apart here. What counts as a
+price stands in `heard.py`.
 """
 
 import asyncio
@@ -10,21 +9,18 @@ import threading
 from collections.abc import AsyncGenerator, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import structlog
 
 from brokers.base import BrokerAdapter, BrokerError, ReadFailed
-from brokers.masking import storable, without_secrets
 from brokers.messages import Capabilities, ConnectionSpec, Quote
-from common.clocks import machine_time, market_now
+from common.clocks import machine_time
 from common.codes import Code
 from connections import lanes
 from prices import loops
-from prices.buffer import MOST_OF_A_PAIR, squeezed, what_is_wrong
-from prices.clock import Lead
-from prices.fares import OF_A_SYMBOL, PATIENT, Fares, why_silent
+from prices.fares import OF_A_SYMBOL, PATIENT, Fares
+from prices.heard import DEAD_SECONDS, Heard
 
 log = structlog.get_logger(__name__)
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # before a stream that broke is begun again
@@ -33,9 +29,7 @@ LOOKS_EVERY = 0.25  # from one such question to the next: 100 pairs stay fresh
 LOOK_SECONDS = 10.0  # for an answer
 MOST_UNANSWERED = 3  # in a row: no more is asked before the next stream
 MOST_STREAMS = 8  # of one account: more are begun anew as one
-DEAD_SECONDS = 45.0  # nothing came for so long: the stream is begun anew
 UNTIL_LOOKED_AGAIN = 60.0  # at a symbol that has no price
-OLD = timedelta(minutes=15)  # further back no clock is that anybody trades by
 LEAVE_SECONDS = 2.0  # for an adapter to clean up after itself
 LANE_SECONDS = 0.2
 
@@ -57,21 +51,15 @@ class BrokerStream:
     ) -> None:
         """wanted: canonical pairs and the broker's own symbols of them."""
         self._adapter, self._spec, self._lane = adapter, spec, lane
-        self._symbols = dict(wanted)
-        self._lock, self._ended = threading.Lock(), threading.Event()
-        self._came: list[Quote] = []
-        self._told: dict[str, float] = {}  # when a pair's price was proved to stand
-        self._looked: dict[str, float] = {}  # when it was asked for
-        self._last: dict[str, Quote] = {}  # as the broker told it
+        self._heard = Heard(wanted, spec.credentials)
+        self._ended = threading.Event()
+        self._looked: dict[str, float] = {}  # when a pair was asked for
         self._aside: dict[str, float] = {}  # pairs without a price, until they are looked at
-        self._clock = Lead()
         self._streamed: set[str] = set()  # the pairs of the streams that are open
         self._dropped: set[str] = set()  # of them: quoted, and they did not tell
         self._more = asyncio.Event()  # there are pairs that nobody has begun to stream
         self._unstreamed_until = 0.0  # prices are only asked for
-        self._streamed_at = self._told_at = self._began = 0.0
-        self._since, self._odd_at = machine_time(), float("-inf")
-        self._wrong: tuple[Code, str] | None = None
+        self._streamed_at = self._began = 0.0
         self._loop = loop
         self._run: Future[None] = asyncio.run_coroutine_threadsafe(self._live(), loop)
         loops.enter(self)
@@ -79,9 +67,7 @@ class BrokerStream:
     # ---- for the thread that carries prices ------------------------------------------------
     def due(self, now: datetime) -> list[Quote]:
         """Return what came since the last call, in order."""
-        with self._lock:
-            came, self._came = self._came, []
-        return came
+        return self._heard.due()
 
     def follow_also(self, more: Mapping[str, str]) -> None:
         """Follow these pairs, too; what is followed already is told on without a gap."""
@@ -102,14 +88,7 @@ class BrokerStream:
 
     def fares(self) -> Fares:
         """Return how it fares now."""
-        now = machine_time()
-        told = dict(self._told)
-        missing = tuple(pair for pair in self._symbols if now - told.get(pair, 0.0) > DEAD_SECONDS)
-        code, words = self._wrong or (None, "")
-        waited = now - self._since > DEAD_SECONDS
-        if code is None and waited and len(missing) == len(self._symbols):
-            code, words = why_silent(self._last)
-        return Fares(self._told_at, code, words, missing)
+        return self._heard.fares()
 
     # ---- on the loop -------------------------------------------------------------------------
     async def _live(self) -> None:
@@ -126,22 +105,22 @@ class BrokerStream:
     async def _always(self) -> None:
         pause = FIRST_PAUSE
         while True:
-            self._began, before, asks = machine_time(), self._told_at, False
+            self._began, before, asks = machine_time(), self._heard.told_at, False
             try:
                 asks = self._can.quotes
                 await self._follow()
             except _AgainError:
                 pause = 0.0
             except BrokerError as error:
-                self._fail(error.code, error.detail)
+                self._heard.fail(error.code, error.detail)
                 if error.code in PATIENT:
                     pause, asks = LONGEST_PAUSE, False
                 elif error.code in OF_A_SYMBOL:
                     pause = await self._without_a_symbol(pause)
             except Exception as error:  # an adapter's own fault; its neighbours go on
                 log.warning("prices broke", connection=self._spec.connection_id, error=repr(error))
-                self._fail(Code.UNEXPECTED, repr(error))
-            if self._told_at > before:
+                self._heard.fail(Code.UNEXPECTED, repr(error))
+            if self._heard.told_at > before:
                 pause = min(pause, FIRST_PAUSE)
             await self._rest(pause, asks=asks)
             pause = min(max(pause, FIRST_PAUSE / 2) * 2, LONGEST_PAUSE)
@@ -186,18 +165,18 @@ class BrokerStream:
                 raise error
 
     def _add(self, more: Mapping[str, str]) -> None:
-        self._symbols = {**self._symbols, **more}
+        self._heard.add(more)
         self._more.set()
 
     def _not_streamed(self) -> list[str]:
         """Return the symbols for which a stream is to be opened now, and take it as open."""
         if not self._streams:
             return []
-        pairs = self._symbols.keys() - self._aside.keys() - self._streamed
+        pairs = self._heard.symbols.keys() - self._aside.keys() - self._streamed
         if pairs and not self._streamed:
             self._streamed_at = machine_time()
         self._streamed |= pairs
-        return [one for pair, one in self._symbols.items() if pair in pairs]
+        return [one for pair, one in self._heard.symbols.items() if pair in pairs]
 
     async def _stream(self, symbols: list[str]) -> None:
         stream = self._adapter.stream_quotes(self._spec, symbols)
@@ -218,7 +197,7 @@ class BrokerStream:
         while True:
             await asyncio.sleep(LOOKS_EVERY)
             now = machine_time()
-            if now - max(self._told_at, self._began) > DEAD_SECONDS and not self._all_aside():
+            if now - max(self._heard.told_at, self._began) > DEAD_SECONDS and not self._all_aside():
                 raise ReadFailed(Code.BROKER_UNREACHABLE, "no price has been told for a while")
             if 0 < self._unstreamed_until <= now:
                 self._unstreamed_until = 0.0
@@ -235,13 +214,13 @@ class BrokerStream:
         return self._can.price_stream and not self._unstreamed_until
 
     def _all_aside(self) -> bool:
-        return self._aside.keys() >= self._symbols.keys()
+        return self._aside.keys() >= self._heard.symbols.keys()
 
     def _quiet(self, now: float) -> str | None:
         """Of the pairs that are due, the one that was neither told nor asked for longest."""
         since = {
-            pair: max(self._told.get(pair, self._began), self._looked.get(pair, 0.0))
-            for pair in self._symbols
+            pair: max(self._heard.told.get(pair, self._began), self._looked.get(pair, 0.0))
+            for pair in self._heard.symbols
         }
         due = (pair for pair in since if self._is_due(pair, now, now - since[pair]))
         return min(due, key=since.__getitem__, default=None)
@@ -255,10 +234,10 @@ class BrokerStream:
     async def _look(self, pair: str) -> bool:
         """Ask for one price. Returns whether its broker answered. Raises _AgainError where the
         stream should have told it, BrokerError where nobody is to be asked."""
-        before, self._looked[pair] = self._last.get(pair), machine_time()
+        before, self._looked[pair] = self._heard.last.get(pair), machine_time()
         try:
             async with asyncio.timeout(LOOK_SECONDS):
-                quote = await self._adapter.quote(self._spec, self._symbols[pair])
+                quote = await self._adapter.quote(self._spec, self._heard.symbols[pair])
         except TimeoutError:
             return self._unanswered(pair, ReadFailed(Code.BROKER_UNREACHABLE, "no answer in time"))
         except BrokerError as error:
@@ -267,7 +246,7 @@ class BrokerStream:
             log.warning("no price", pair=pair, error=repr(error))
             self._looked[pair] = machine_time() + UNTIL_LOOKED_AGAIN
             return self._unanswered(pair, ReadFailed(Code.UNEXPECTED, repr(error)))
-        if self._last.get(pair) is not before:  # its stream told it meanwhile: that is the newer
+        if self._heard.last.get(pair) is not before:  # told meanwhile: the newer one
             return True
         if not self._take(quote):
             self._aside[pair] = machine_time() + UNTIL_LOOKED_AGAIN
@@ -289,8 +268,8 @@ class BrokerStream:
             self._aside[pair] = machine_time() + UNTIL_LOOKED_AGAIN
             if not self._all_aside():
                 return True
-        if machine_time() - self._told_at > QUIET_SECONDS:
-            self._fail(error.code, error.detail)
+        if machine_time() - self._heard.told_at > QUIET_SECONDS:
+            self._heard.fail(error.code, error.detail)
             if error.code in PATIENT and not self._streamed:
                 raise error
         return is_of_symbol
@@ -309,7 +288,7 @@ class BrokerStream:
 
         Returns whether some have been found, so that the others can be followed at once."""
         found = False
-        for pair, symbol in self._symbols.items():
+        for pair, symbol in self._heard.symbols.items():
             if pair in self._aside:
                 continue
             try:
@@ -326,30 +305,7 @@ class BrokerStream:
 
     def _take(self, quote: Quote) -> bool:
         """Keep a price that makes sense. Returns whether it did and is one of now."""
-        if (wrong := what_is_wrong(quote, self._symbols)) is not None:
-            self._odd_at = machine_time()
-            self._fail(Code.PRICE_NONSENSE, wrong)
+        if not self._heard.take(quote):
             return False
-        now, machine = market_now(), machine_time()
-        before, self._last[quote.symbol] = self._last.get(quote.symbol), quote
-        if before is not None and (before.bid, before.ask) != (quote.bid, quote.ask):
-            self._clock.see(quote.time - now, machine)  # it has moved: it is of now
-        if now + self._clock.ahead - quote.time > OLD:
-            return False
-        self._told[quote.symbol] = self._told_at = machine
         self._aside.pop(quote.symbol, None)
-        if self._wrong is not None and not self._is_odd():
-            self._wrong = None
-        with self._lock:
-            self._came.append(replace(quote, time=now))
-            if len(self._came) > MOST_OF_A_PAIR * (len(self._symbols) + 1):
-                self._came = squeezed(self._came)
         return True
-
-    def _is_odd(self) -> bool:
-        """Whether nonsense was told lately: good prices of other pairs do not hide it."""
-        return machine_time() - self._odd_at < DEAD_SECONDS
-
-    def _fail(self, code: Code, detail: str) -> None:
-        said = without_secrets(f"{code.sentence} {detail}".strip(), self._spec.credentials)
-        self._wrong = code, storable(said)

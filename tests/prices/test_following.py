@@ -78,7 +78,7 @@ def test_what_the_broker_calls_old_is_no_price(
 def test_a_source_whose_prices_are_all_old_says_so(
     follow: Follow, teller: Teller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(following, "DEAD_SECONDS", 2.0)
+    monkeypatch.setattr("prices.heard.DEAD_SECONDS", 2.0)
     teller.dated = friday = market_now() - timedelta(hours=40)
     teller.answers = {symbol: quote("1.10", pair) for pair, symbol in WANTED.items()}
     stream = follow()
