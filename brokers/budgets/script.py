@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 KEPT_SECONDS = 3600  # longer than any bucket needs to be full
+SET_BACK_SECONDS = 10  # longer than own shares are used ahead of it; by less nobody waits for long
 CONNECT_SECONDS = 0.25
 SCRIPT = """
 local key, number = KEYS[1], tonumber
@@ -35,6 +36,10 @@ local level, at = number(state[1] or ''), number(state[2] or '')
 local own_until, rest_until = number(state[3] or 0), number(state[4] or 0)
 local line, line_until, line_rank = state[5] or '', number(state[6] or 0), number(state[7] or 0)
 local line_last = number(state[8] or 0)
+if at and at > now + SET_BACK then -- Redis' clock was set back: nobody waits for its old times
+  own_until, rest_until, line_until = own_until - (at - now), rest_until - (at - now), 0
+  at = now
+end
 if line_until < now then line = '' end
 
 if rest > 0 then rest_until = math.max(rest_until, now + rest) end
@@ -84,7 +89,7 @@ while ARGV[place] do
   had_turn = had_turn or (mine and rank >= line_rank)
   place = place + 2
 end
-if had_turn and line_last > line_rank then
+if had_turn and refused and line_last > line_rank then
   line_rank, line_until = line_last, now + wait + 0.02 -- what it stood there with before
 elseif had_turn then
   line, line_until = '', 0 -- now whoever asks first
@@ -106,6 +111,7 @@ return answer
 _WORDS = {
     "FLOORS[": "({" + ", ".join(f"[{int(r)}] = {part}" for r, part in FLOORS.items()) + "})[",
     "KEPT)": f"{KEPT_SECONDS})",
+    "SET_BACK": f"{SET_BACK_SECONDS}",
 }
 for _word, _meaning in _WORDS.items():
     SCRIPT = SCRIPT.replace(_word, _meaning)
