@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -226,8 +227,9 @@ def test_a_clock_of_redis_that_is_set_back_keeps_nobody_waiting(redis: Redis) ->
 
     def ahead(**said: float | str) -> None:
         hour = redis.time()[0] + 3600
-        known = {name: hour + value if isinstance(value, float) else value
-                 for name, value in said.items()}  # fmt: skip
+        known: dict[Any, Any] = {
+            name: value if isinstance(value, str) else hour + value for name, value in said.items()
+        }
         redis.hset("budget:same rule", mapping=known)
 
     one = Wanted(others=entries(1))
