@@ -13,7 +13,7 @@ import pytest
 
 from brokers.base import ReadFailed
 from brokers.messages import Capabilities, ConnectionSpec, Quote
-from common.clocks import market_now
+from common.clocks import machine_time, market_now
 from common.codes import Code
 from prices import following
 from prices.following import BrokerStream
@@ -91,9 +91,35 @@ def teller() -> Teller:
     return Teller()
 
 
+class Paced:
+    """Machine time that stands while this process does, and while its test does: neither's pause is
+    a broker's silence. `until` lets it run on."""
+
+    MOST = 0.02  # seconds in which nobody looked, however many they were
+
+    def __init__(self) -> None:
+        self._lock, self._now = threading.Lock(), machine_time()
+        self._end, self._looked_at = self._now, self._now
+
+    def __call__(self) -> float:
+        with self._lock:
+            at = machine_time()
+            self._now = min(self._now + min(at - self._looked_at, self.MOST), self._end)
+            self._looked_at = at
+            return self._now
+
+    def run_on(self) -> None:
+        with self._lock:
+            self._end = self._now + 2 * self.MOST
+
+
+paced = Paced()
+
+
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All patience is short."""
+    """All patience is short, by a clock that this machine's pauses do not touch."""
+    monkeypatch.setattr(following, "machine_time", paced)
     for name, seconds in (
         ("FIRST_PAUSE", 0.02), ("LONGEST_PAUSE", 0.1), ("QUIET_SECONDS", 0.2),
         ("LOOKS_EVERY", 0.02), ("UNTIL_LOOKED_AGAIN", 0.2), ("LANE_SECONDS", 0.02),
@@ -122,6 +148,7 @@ def until(is_so: Callable[[], object], seconds: float = 30) -> None:
     end = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < end, "it did not come to that"
+        paced.run_on()
         time.sleep(0.005)
 
 

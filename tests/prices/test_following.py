@@ -8,7 +8,7 @@ import pytest
 
 from brokers.base import ReadFailed
 from brokers.messages import ConnectionSpec, Quote
-from common.clocks import machine_time, market_now
+from common.clocks import market_now
 from common.codes import Code
 from prices import clock, following
 from tests.prices.telling import (
@@ -20,6 +20,7 @@ from tests.prices.telling import (
     follow,
     hear,
     loop,
+    paced,
     quote,
     soon,
     teller,
@@ -168,7 +169,7 @@ def test_who_quotes_nothing_is_not_asked(
     with telling(teller, loop) as tell:
         tell(quote("1.10"))
         hear(stream, lambda heard: bool(heard))
-        until(lambda: stream._quiet(machine_time()) is not None)
+        until(lambda: stream._quiet(paced()) is not None)
         tell(quote("1.11"))
         hear(stream, lambda heard: bool(heard))
     assert (len(teller.asked), teller.looked) == (1, [])
