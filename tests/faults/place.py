@@ -11,7 +11,8 @@ from tests.faults.counting import Counting
 from tests.faults.fleet import Fleet, Hands, Process, until
 from tests.faults.servers import SEED, Database, Servers
 
-SETTLE_SECONDS, TAKE_OVER_SECONDS = 60, 15
+SETTLE_SECONDS = 60
+TAKE_OVER_SECONDS = 15  # once somebody is there to take over
 
 
 @dataclass
@@ -118,7 +119,7 @@ class Place:
             lambda: f"still open: {self.count.states('%')}\n{self.fleet.log()}",
         )
 
-    def wait(self, what: Callable[[], Any], otherwise: str, seconds: float = 30) -> float:
+    def wait(self, what: Callable[[], Any], otherwise: str, seconds: float = 60) -> float:
         """Wait for a state of the case."""
         return until(
             what, seconds, lambda: f"{otherwise}: {self.count.states('%')}\n{self.fleet.log()}"

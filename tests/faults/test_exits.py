@@ -45,9 +45,9 @@ def test_an_exits_worker_killed_there_closes_each_position_once(
     opened.hands.do("publish", action="CLOSE", refers_to=opened.ours.value(FIRST_SIGNAL))
     opened.wait(lambda: not victim.alive, f"nobody came to {point}")
     story = Story(opened)
-    opened.fleet.worker("successor", "exits", wait=False)
-    opened.wait(lambda: opened.taken_over(victim), "its orders are nobody's")
-    assert story.seconds <= TAKE_OVER_SECONDS
+    opened.fleet.worker("successor", "exits")
+    took = opened.wait(lambda: opened.taken_over(victim), "its orders are nobody's")
+    assert took <= TAKE_OVER_SECONDS
     settle_closed(opened)
     story.end()
     all_closed(opened)

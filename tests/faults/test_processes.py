@@ -45,9 +45,9 @@ def test_workers_killed_at_random_in_a_burst(place: Place, seed: int) -> None:
         victim.kill()
         story = Story(place)
         absent += story.in_flight
-        place.fleet.worker(victim.name, "execution", wait=False)
-        place.wait(partial(place.taken_over, victim), "its orders are nobody's")
-        assert story.seconds <= TAKE_OVER_SECONDS
+        place.fleet.worker(victim.name, "execution")
+        took = place.wait(partial(place.taken_over, victim), "its orders are nobody's")
+        assert took <= TAKE_OVER_SECONDS
     place.settle()
     story.end()
     all_ended(place, expected, absent_at_most=absent)
