@@ -37,9 +37,9 @@ SETTINGS = {
     "folder": "alice",
     "symbols": "EURUSD, XAUUSD.m",
     "server_zone": "UTC+2",
-    "take_seconds": 0.8,
-    "answer_seconds": 3,
-    "stale_seconds": 2,
+    "take_seconds": 3,
+    "answer_seconds": 4,
+    "stale_seconds": 4,
     "settle_seconds": 0.5,
 }
 

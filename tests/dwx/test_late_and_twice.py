@@ -1,6 +1,7 @@
 """Late answers, repetitions and lost memories: nothing twice, nothing guessed."""
 
 import asyncio
+import threading
 from decimal import Decimal as D
 
 import pytest
@@ -8,17 +9,20 @@ import pytest
 from brokers.base import NotSent, OutcomeUnknown, ReadFailed
 from brokers.messages import OrderType, ReportKind
 from tests.dwx.cast import Owner, failing, fills, go, run
+from tests.dwx.waiting import soon
 
 
 def test_a_late_refusal_of_one_order_is_not_the_next_ones(owner: Owner) -> None:
     owner.says(answer_seconds=0.3)
-    owner.terminal.fault(slow_trade=0.7, error="not enough money")
+    owner.terminal.fault(slow_trade=60, error="not enough money")
     first, second = owner.order(), owner.order()
     with failing(OutcomeUnknown):
         owner.submit(first)
-    owner.terminal.fault(slow_trade=0.7)
-    owner.says(answer_seconds=5, stale_seconds=5)  # the terminal still waits for its broker
+    owner.says(answer_seconds=30, stale_seconds=30)  # the terminal still waits for its broker
+    refuses = threading.Timer(0.4, owner.terminal.fault)
+    refuses.start()
     [told] = owner.submit(second)
+    refuses.join()
     assert told.client_order_id == second.client_order_id
     assert [one["comment"] for one in owner.terminal.journal()] == [second.client_order_id]
 
@@ -35,7 +39,7 @@ def test_an_exit_without_an_answer_closes_once_however_often_it_is_sent(
 ) -> None:
     entry = owner.buy()
     owner.says(answer_seconds=0.4)
-    owner.terminal.fault(slow_trade=1.0)
+    owner.terminal.fault(slow_trade=60)
     request = owner.exit(entry.broker_position_id, quantity)
     with failing(OutcomeUnknown):
         owner.submit(request)
@@ -100,15 +104,18 @@ def test_a_lost_ledger_costs_the_names_of_exits_and_nothing_else(owner: Owner) -
 
 def test_our_process_dies_after_the_write(owner: Owner) -> None:
     owner.buy()
-    owner.terminal.fault(slow_trade=0.6)
+    owner.terminal.fault(slow_trade=60)
     request = owner.order()
 
     async def die() -> None:
-        async with asyncio.timeout(0.3):
-            await owner.adapter.submit(owner.spec, request, go)
+        sending = asyncio.ensure_future(owner.adapter.submit(owner.spec, request, go))
+        await soon(lambda: [name for name, _ in owner.terminal.commands()].count("OPEN_ORDER") == 2)
+        sending.cancel()
+        await sending
 
-    with pytest.raises(TimeoutError):
+    with pytest.raises(asyncio.CancelledError):
         run(die())
+    owner.terminal.fault()
     owner.restart()
     [told] = owner.find(request.client_order_id) or []
     assert told.kind is ReportKind.FILLED

@@ -32,7 +32,7 @@ from tests.execution.engine import trading
 from tests.execution.engine import until as engine_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
-SECONDS = 40.0
+SECONDS = 60.0
 until = partial(engine_until, seconds=SECONDS)
 GOLD = "XAUUSD.m"
 

@@ -67,7 +67,7 @@ def test_an_exit_that_comes_after_the_stop(owner5: Owner) -> None:
 def test_an_exit_without_an_answer_is_found(owner5: Owner) -> None:
     entry = owner5.buy()
     owner5.says(answer_seconds=0.4)
-    owner5.terminal.fault(slow_trade=1.0)
+    owner5.terminal.fault(slow_trade=60)
     request = owner5.exit(entry.broker_position_id)
     with failing(OutcomeUnknown):
         owner5.submit(request)
@@ -88,7 +88,7 @@ def test_a_stop_is_heard(owner5: Owner) -> None:
         await asyncio.to_thread(until, lambda: watched.mark is not None)
         await asyncio.to_thread(owner5.terminal.wish, "end", ticket=1001, mark="[sl 1.1]")
         await asyncio.to_thread(owner5.terminal.wish, "end", ticket=1003, mark="")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             async for _ in owner5.adapter.stream_events():
                 told = await owner5.adapter.events(100)
                 if {ReportKind.CANCELLED} <= {one.kind for one in told} and any(

@@ -10,7 +10,7 @@ from brokers.messages import OrderReport
 from tests.doubles.dwx.terminal import until
 from tests.dwx.cast import Owner, run
 
-SOON = 10.0
+SOON = 30.0
 
 
 async def soon(is_so: Callable[[], bool]) -> None:
@@ -36,7 +36,7 @@ def absent(owner: Owner, client_order_id: str) -> None:
             return False
         return True
 
-    until(is_certain, 20)
+    until(is_certain, 60)
 
 
 async def told(owner: Owner, is_it: Callable[[OrderReport], bool]) -> OrderReport:
