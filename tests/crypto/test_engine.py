@@ -31,7 +31,7 @@ from tests.execution.engine import trading
 from tests.execution.engine import until as engine_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
-SECONDS = 40.0
+SECONDS = 60.0
 until = partial(engine_until, seconds=SECONDS)
 EURO = Market("EUR", "USD", D(1), D("0.0001"), D(5))
 _present: list[BrokerAdapter] = []

@@ -76,7 +76,7 @@ def wire(broker: Double, monkeypatch: pytest.MonkeyPatch) -> Iterator[runtime.Ru
     yield present
     runtime._present = before
     present.wire.loop.call_soon_threadsafe(present.wire.loop.stop)
-    present.wire.join(5)
+    present.wire.join(30)
     present.wire.loop.close()
 
 

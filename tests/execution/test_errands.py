@@ -33,7 +33,7 @@ from tests.hang import Hang
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def until(true: Callable[[], bool], seconds: float = 10) -> None:
+def until(true: Callable[[], bool], seconds: float = 30) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "not in time"
@@ -261,7 +261,7 @@ def test_what_is_under_way_is_not_begun_again(told: tuple[Errands, list[Done]]) 
     for _ in range(3):
         errands.start([an_errand("the same", "host", slowly)])
     begun_three_times.end()
-    assert errands.wait_idle(5)
+    assert errands.wait_idle(30)
     assert [one.answer for one in heard] == ["once"]
 
 
@@ -278,7 +278,7 @@ def test_a_process_that_was_stopped_asks_for_nothing_that_may_be_old(
     send_by = iter([machine_time()])  # start looks first; the loop has been stopped meanwhile
     monkeypatch.setattr(module, "machine_time", lambda: next(send_by, later))
     errands.start([an_errand("old", "host", call)])
-    assert errands.wait_idle(5)
+    assert errands.wait_idle(30)
     assert asked == []
     assert isinstance(heard[0].answer, NotSent)
 
@@ -291,6 +291,6 @@ def test_an_answer_that_cannot_be_written_leaves_the_flusher_alive(trading: Runt
         return "yes"
 
     trading.wire.errands.start([Errand("k", About("h"), answer, fail)])
-    assert trading.wire.wait_idle(5)
-    assert trading.flusher.drain(5)
+    assert trading.wire.wait_idle(30)
+    assert trading.flusher.drain(30)
     assert trading.flusher.is_alive()

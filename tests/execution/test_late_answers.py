@@ -62,7 +62,7 @@ def test_after_a_time_out_facts_still_count_and_decisions_do_not(
     assert (order.status, order.reason) == ("UNKNOWN", "REPLY_LOST")
     ended.set()
     until(lambda: not trading.wire._tasks)
-    assert trading.flusher.drain(5)
+    assert trading.flusher.drain(30)
     order.refresh_from_db()
     assert order.status == status
 

@@ -90,7 +90,7 @@ def test_who_waits_is_woken_when_a_slow_call_steps_aside() -> None:
     waiter = threading.Thread(target=lambda: granted.append(room.reserve(1, urgent=True)))
     waiter.start()
     assert room.step_aside()
-    waiter.join(5)
+    waiter.join(30)
     assert granted == [1]
     assert (room.in_flight, room.for_slow) == (5, 0)
     room.free(1, slow=True)

@@ -99,7 +99,7 @@ def test_a_trade_by_hand_is_adopted_and_its_end_is_heard(
     assert reconcile() == 0
     services.modify_position(position.pk, stop_loss=D("1.09500"), take_profit=None)
     services.grant_wishes()
-    runtime.present().wire.wait_idle(5)
+    runtime.present().wire.wait_idle(30)
     assert PaperPosition.objects.get().stop_loss == D("1.095")
     services.close_position(position.pk)
     send()

@@ -174,8 +174,8 @@ def test_its_resting_order_is_compared(
     broker.behaviour = broker.rest
     cast.signal(feed, order_type="LIMIT", open_price=D("1.09500"))
     execute(cast.pending())
-    assert trading.wire.wait_idle(5)
-    assert trading.flusher.drain(5)
+    assert trading.wire.wait_idle(30)
+    assert trading.flusher.drain(30)
     assert cast.order().status == "SUBMITTED"
     off(alice)
     broker.calls.clear()
@@ -189,16 +189,16 @@ def test_it_is_polled_and_its_exits_leave(
     broker.event_stream = False
     cast.signal(feed)
     execute(cast.pending())
-    assert trading.wire.wait_idle(5)
-    assert trading.flusher.drain(5)
+    assert trading.wire.wait_idle(30)
+    assert trading.flusher.drain(30)
     off(alice)
     assert poll() == 1
     position = ExecutionPosition.objects.get()
     exit_id = close_position(position.pk)
     assert exit_id is not None
     execute([exit_id], urgent=True)
-    assert trading.wire.wait_idle(5)
-    assert trading.flusher.drain(5)
+    assert trading.wire.wait_idle(30)
+    assert trading.flusher.drain(30)
     position.refresh_from_db()
     assert position.quantity == 0
     assert due() == []  # nothing is left to watch
@@ -220,8 +220,8 @@ def test_whoever_takes_its_lane_opens_its_session(
     broker.behaviour = broker.rest
     cast.signal(feed, order_type="LIMIT", open_price=D("1.09500"))
     execute(cast.pending())
-    assert session.wire.wait_idle(5)
-    assert session.flusher.drain(5)
+    assert session.wire.wait_idle(30)
+    assert session.flusher.drain(30)
     assert cast.order().status == "SUBMITTED"
     off(laned)
     session.sessions.give_back([LANE])

@@ -8,7 +8,7 @@ import pytest
 
 from brokers.base import NotSent, ReadFailed
 from common.codes import Code
-from tests.ibkr.cast import QUICK, Stage, adapter, order, played
+from tests.ibkr.cast import PATIENCE, QUICK, Stage, adapter, order, played
 
 
 @played
@@ -34,7 +34,7 @@ async def test_prices_that_wait_for_the_line_end_with_their_session(stage: Stage
         await stage.adapter.disconnect(stage.spec)
         await stage.tws.open(stage.tws.port)
         with pytest.raises(ReadFailed):
-            await asyncio.wait_for(waiting, 5)
+            await asyncio.wait_for(waiting, PATIENCE)
     assert not stage.tws.visitors
 
 

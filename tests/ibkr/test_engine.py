@@ -23,7 +23,7 @@ from tests.execution.engine import until as engine_until
 from tests.ibkr.cast import ACCOUNT
 
 pytestmark = pytest.mark.django_db(transaction=True)
-SECONDS = 20.0
+SECONDS = 60.0
 until = partial(engine_until, seconds=SECONDS)
 
 

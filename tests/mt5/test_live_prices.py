@@ -26,7 +26,7 @@ from tests.execution.engine import trading
 from tests.execution.engine import until as engine_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
-SECONDS = 40.0
+SECONDS = 60.0
 until = partial(engine_until, seconds=SECONDS)
 SAID: dict[str, Any] = {
     "server": "Double-Demo", "server_timezone": "UTC", "settle_seconds": 0, "reply_timeout": 30,

@@ -18,7 +18,7 @@ REPOSITORY = Path(__file__).parents[3]
 _ASKING = threading.Lock()
 
 
-def until(is_so: Callable[[], bool], seconds: float = 10) -> None:
+def until(is_so: Callable[[], bool], seconds: float = 30) -> None:
     """Wait for a condition. Raises TimeoutError."""
     end = time.monotonic() + seconds
     while not is_so():

@@ -15,7 +15,7 @@ import orjson
 from tests.doubles.tws.control import GREETING
 
 ROOT = Path(__file__).parents[3]
-SECONDS = 20
+SECONDS = 60
 
 
 class ControlLine:

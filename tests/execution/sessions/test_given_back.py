@@ -35,7 +35,7 @@ def test_a_lane_that_was_lost_has_its_sessions_closed_and_nothing_leaves(
     session.sessions.tend()
     assert spoken == [("disconnect", str(laned.pk))]
     execute(cast.pending())
-    assert session.wire.wait_idle(5)
+    assert session.wire.wait_idle(30)
     assert (cast.order().status, broker.tickets) == ("PENDING", [])
 
 
@@ -81,7 +81,7 @@ def test_what_is_handed_over_is_in_hand_before_its_call_begins(
     is_busy = session.wire.is_busy(LANE)
     release.set()
     assert is_busy
-    assert session.wire.wait_idle(5)
+    assert session.wire.wait_idle(30)
     assert not session.wire.is_busy(LANE)
 
 
@@ -105,7 +105,7 @@ def test_a_call_is_in_hand_until_what_came_of_it_can_be_written(
     reconcile_new()
     cast.signal(feed)
     execute(cast.pending())
-    assert session.wire.wait_idle(5)
+    assert session.wire.wait_idle(30)
     assert Outbox.was_busy == [True]
 
 

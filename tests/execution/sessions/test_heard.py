@@ -31,8 +31,8 @@ def test_what_a_broker_tells_is_applied_within_a_tenth_of_a_second(
     for _ in range(11):
         cast.signal(feed, order_type="LIMIT", open_price=D("1.09500"))
     execute(cast.pending())
-    assert session.wire.wait_idle(5)
-    assert session.flusher.drain(5)
+    assert session.wire.wait_idle(30)
+    assert session.flusher.drain(30)
     ended, looks = threading.Event(), []
 
     def drain() -> None:
@@ -50,7 +50,7 @@ def test_what_a_broker_tells_is_applied_within_a_tenth_of_a_second(
         took = [told(broker, order) for order in Order.objects.order_by("id")]
     finally:
         ended.set()
-        thread.join(5)
+        thread.join(30)
     median = statistics.median(took)
     print(f"from the event to the row: median {median:.1f} ms, longest {max(took):.1f} ms")
     # Each was brought by its own ring; one more when listening began. Nobody looks for them else.

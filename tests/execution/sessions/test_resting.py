@@ -71,8 +71,8 @@ def test_who_rests_is_looked_after_from_its_next_order_on(
     assert [name for name, _ in broker.calls if name == "positions"] == []
     cast.signal(feed)
     execute(cast.pending())
-    assert session.wire.wait_idle(5)
-    assert session.flusher.drain(5)
+    assert session.wire.wait_idle(30)
+    assert session.flusher.drain(30)
     reconcile_all()
     assert [name for name, _ in broker.calls if name == "positions"] == ["positions"]
 
@@ -88,7 +88,7 @@ def test_who_is_used_while_who_rests_is_looked_for_does_not_rest(
 
     def order_it() -> bool:
         execute(cast.pending())
-        return session.wire.wait_idle(5) and session.flusher.drain(5)
+        return session.wire.wait_idle(30) and session.flusher.drain(30)
 
     monkeypatch.setattr(session.sessions, "_is_waking", lambda one: not order_it())
     session.sessions.rest()
@@ -133,8 +133,8 @@ def test_a_session_with_something_open_does_not_rest(
 ) -> None:
     cast.signal(feed)
     execute(cast.pending())
-    assert session.wire.wait_idle(5)
-    assert session.flusher.drain(5)
+    assert session.wire.wait_idle(30)
+    assert session.flusher.drain(30)
     run("UPDATE connections_connectionhealth SET last_used_at = NULL")
     session.sessions.rest()
     assert spoken == []

@@ -134,7 +134,7 @@ def test_a_round_under_way_opens_nothing_once_its_process_has_ended(
     present.go_round([("late", 0.01, late)])
     assert began.wait(10)
     present.stop()
-    present.wire.join(5)
+    present.wire.join(30)
     present.wire.loop.close()
     assert (opened, len(refused)) == ([], 1)
     on_loop(opens())  # whoever comes after it has a loop again

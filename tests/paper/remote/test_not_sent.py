@@ -120,7 +120,7 @@ def deaf_server() -> Iterator[tuple[int, Callable[[], set[str]]]]:
         yield listener.getsockname()[1], received
     finally:
         done.set()
-        thread.join(5)
+        thread.join(30)
         listener.close()
         for one in accepted:
             one.close()
