@@ -138,7 +138,7 @@ WITH decided AS (
   AS t(id, status, reason, detail, numbers, client_order_id, symbol, quantity, limit_price,
     stop_price, stop_loss, take_profit, expected_price, pip, rate, margin, risk)
 ), moved AS (
-  UPDATE execution_order o SET status = d.status, reason = d.reason, detail = d.detail,
+  UPDATE execution_order o SET status = d.status, reason = d.reason, detail = left(d.detail, 300),
     client_order_id = coalesce(d.client_order_id, o.client_order_id), symbol = d.symbol,
     quantity = coalesce(d.quantity, o.quantity), limit_price = d.limit_price,
     stop_price = d.stop_price, stop_loss = d.stop_loss, take_profit = d.take_profit,
@@ -206,7 +206,7 @@ WITH later AS (
   JOIN execution_order o USING (id)
 ), moved AS (
   UPDATE execution_order o SET due_at = clock_timestamp() + interval '3 seconds',
-    reason = l.code, detail = l.detail
+    reason = l.code, detail = left(l.detail, 300)
   FROM later l WHERE o.id = l.id AND o.status = 'PENDING'
   RETURNING o.id, o.signal_id, o.connection_id, l.code, l.detail, l.was
 )

@@ -13,7 +13,7 @@ from common.sql import rows, run
 from connections.models import ExecutionConnection
 from connections.sources import Note, note, offer_to_all, tell_prices
 from execution.intents.decide import FIRST_PRICE_SECONDS
-from execution.models import Order
+from execution.models import ExecutionLog, Order
 from execution.services import close_position
 from signals.models import Feed, Signal
 from signals.services import cancel
@@ -267,6 +267,21 @@ def test_a_source_that_is_in_trouble_is_not_waited_for(
     entry = Order.objects.get()
     assert (entry.status, entry.reason) == ("DENIED", "QUOTE_MISSING")
     assert entry.detail == f"EUR/USD {source.name}: The terminal is off."
+
+
+def test_a_source_in_long_trouble_is_told_as_far_as_there_is_room(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    source = tell_prices(make.connection(type="mt4"))
+    ExecutionConnection.objects.filter(pk=alice.pk).update(data_connection=source)
+    note(Note(source.pk, code=Code.NOT_CONNECTED, words="It says so much. " * 40))
+    cast.signal(feed)
+    assert cast.claim_all() == []
+    entry = Order.objects.get()
+    assert (entry.status, entry.reason, len(entry.detail)) == ("DENIED", "QUOTE_MISSING", 300)
+    told = ExecutionLog.objects.get(order=entry, code="QUOTE_MISSING").detail
+    assert told.startswith(entry.detail)
+    assert len(told) > 400
 
 
 def test_a_source_that_only_waits_for_something_to_follow_is_not_in_trouble(
