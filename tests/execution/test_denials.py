@@ -279,7 +279,7 @@ def test_a_source_in_long_trouble_is_told_as_far_as_there_is_room(
     assert cast.claim_all() == []
     entry = Order.objects.get()
     assert (entry.status, entry.reason, len(entry.detail)) == ("DENIED", "QUOTE_MISSING", 300)
-    told = ExecutionLog.objects.get(order=entry, code="QUOTE_MISSING").detail
+    told = ExecutionLog.objects.get(order_id=entry.pk, code="QUOTE_MISSING").detail
     assert told.startswith(entry.detail)
     assert len(told) > 400
 
