@@ -98,8 +98,9 @@ def named(text: str) -> UUID:
         by_name = live.filter(name=text) | live.filter(account=text)
         found = list(by_name.values_list("pk", flat=True)[:2])
     if len(found) != 1:
-        how = "no connection" if not found else "more than one connection"
-        raise LookupError(f"There is {how} {text!r}.")
+        if found:
+            raise LookupError(f"There is more than one connection {text!r}: name it by its id.")
+        raise LookupError(f"There is no connection {text!r}.")
     return found[0]
 
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import importlib
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -43,6 +43,16 @@ def cases() -> list[Case]:
     """Every check, by number."""
     importlib.import_module("brokers.conformance.checks")
     return noted()
+
+
+def numbered(numbers: Collection[str]) -> list[Case]:
+    """The checks with these numbers; all, if none is given. Raises LookupError for an unknown one:
+    who asks for it must not read that nothing failed."""
+    known, wanted = cases(), {one.upper() for one in numbers}
+    if strange := sorted(wanted - {one.number for one in known}):
+        first, last = known[0].number, known[-1].number
+        raise LookupError(f"There is no check {strange[0]!r}; they go from {first} to {last}.")
+    return [one for one in known if not wanted or one.number in wanted]
 
 
 async def run(

@@ -9,10 +9,10 @@ from contextlib import contextmanager, nullcontext
 import structlog
 
 from brokers.conformance.case import Case
-from brokers.conformance.run import Mark, Result, cases
+from brokers.conformance.run import Mark, Result, numbered
 from brokers.conformance.table import as_json, grid, line, reasons_of, summary
 from tests.conformance.reviewed import DOCS, differences, page, review
-from tests.conformance.stages import at_once, kinds, named, needs_database, stages_of
+from tests.conformance.stages import at_once, kinds, named, needs_database, reviewed_in, stages_of
 from tests.conformance.together import run_together
 
 Wanted = Sequence[tuple[str, str]]
@@ -21,7 +21,7 @@ Wanted = Sequence[tuple[str, str]]
 def main() -> int:
     """Return 1 if a check failed, or does not apply for a reason that nobody has reviewed."""
     told = _arguments()
-    chosen = [one for one in cases() if not told.check or one.number in told.check]
+    chosen = numbered(told.check or ())
     if told.docs:
         DOCS.write_text(page(chosen))
         return 0
@@ -41,7 +41,10 @@ def main() -> int:
     for name, results in found.items():
         print(f"{name}: {summary(results)}")
     for one in others:
-        print(f"not as reviewed (--review writes it down): {one}")
+        print(f"not as reviewed: {one}")
+    if others:
+        places = sorted({str(reviewed_in(kind)) for kind, _ in wanted})
+        print(f"Read why, then the same with --review writes it into {', '.join(places)}")
     print(as_json(found))
     failed = any(one.mark is Mark.FAIL for results in found.values() for one in results)
     return int(failed or bool(others))
@@ -85,6 +88,10 @@ def _arguments() -> argparse.Namespace:
             named(word)
         except KeyError as error:
             words.error(f"no stage is called {word!r}; there are {error.args[0]}")
+    try:
+        numbered(told.check or ())
+    except LookupError as error:
+        words.error(str(error))
     return told
 
 

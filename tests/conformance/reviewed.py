@@ -4,7 +4,7 @@
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from brokers.conformance.case import Case
@@ -41,15 +41,27 @@ def review(kind: str, found: Reasons, chosen: Sequence[Case]) -> None:
 
 
 def differences(kind: str, found: Reasons, chosen: Sequence[Case]) -> list[str]:
-    """What does not apply for another reason than was reviewed, or was reviewed and does apply."""
+    """What does not apply for another reason than was reviewed, or was reviewed and does apply; of
+    a stage that nobody has reviewed all that does not apply, by reason."""
     numbers, told = [one.number for one in chosen], []
     for name, reasons in found.items():
-        known = reviewed(kind).get(name, {})
+        known = reviewed(kind).get(name)
+        if known is None:
+            told += [f"{name} {which}: {why}" for why, which in _by_reason(reasons).items()]
+            continue
         for number in numbers:
             now, before = reasons.get(number, "it applies"), known.get(number, "it applies")
             if now != before:
                 told.append(f"{name} {number}: {now}; reviewed: {before}")
     return told
+
+
+def _by_reason(reasons: Mapping[str, str]) -> dict[str, str]:
+    """Numbers with commas by why they do not apply, in the order in which they were told."""
+    found: dict[str, list[str]] = {}
+    for number, why in reasons.items():
+        found.setdefault(why, []).append(number)
+    return {why: ", ".join(numbers) for why, numbers in found.items()}
 
 
 def page(chosen: Sequence[Case]) -> str:

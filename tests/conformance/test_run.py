@@ -164,6 +164,9 @@ def test_a_kind_or_one_stage_is_asked_for(
     with pytest.raises(SystemExit):
         asked_for(monkeypatch, "--adapter", "mt6")
     assert "no stage is called 'mt6'; there are" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        asked_for(monkeypatch, "--adapter", "tiny", "--check", "C999")
+    assert "There is no check 'C999'; they go from C01 to C1" in capsys.readouterr().err
 
 
 def test_names_that_are_told_without_a_database_are_the_stages() -> None:
@@ -177,7 +180,9 @@ def test_what_nobody_reviewed_is_told(
     monkeypatch.setattr("tests.conformance.reviewed.reviewed_in", lambda kind: place)
     words = ("--adapter", "tiny", "--check", "C02")
     assert asked_for(monkeypatch, *words) == 1
-    assert "the example C02: the account does not claim limit" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "not as reviewed: the example C02: the account does not claim limit orders\n" in told
+    assert "--review writes it into " in told
     assert asked_for(monkeypatch, *words, "--review") == 0
     assert asked_for(monkeypatch, *words) == 0
     assert json.loads(place.read_text())["the example"].keys() == {"C02"}

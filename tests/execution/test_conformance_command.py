@@ -71,6 +71,13 @@ def test_it_does_nothing_without_the_flag(switched_off: ExecutionConnection) -> 
     assert not PaperOrder.objects.exists()
 
 
+def test_a_check_that_there_is_not_is_no_check_that_passed(
+    switched_off: ExecutionConnection,
+) -> None:
+    code, words = said("--i-know-it-trades", "--check", "C999")
+    assert (code, "There is no check 'C999'" in words) == (2, True)
+
+
 def test_it_refuses_an_account_that_workers_trade_on(switched_off: ExecutionConnection) -> None:
     ExecutionConnection.objects.filter(pk=switched_off.pk).update(is_active=True)
     code, words = said("--i-know-it-trades")

@@ -15,7 +15,7 @@ from brokers import budgets
 from brokers.base import BrokerAdapter, BrokerError, ReadFailed
 from brokers.conformance.account import Account, chosen
 from brokers.conformance.case import Case
-from brokers.conformance.run import Mark, Result, cases, run
+from brokers.conformance.run import Mark, Result, numbered, run
 from brokers.conformance.stage import NotApplicable, Stage
 from brokers.conformance.table import as_json, line, summary
 from brokers.messages import ConnectionSpec
@@ -87,6 +87,7 @@ class Command(BaseCommand):
     ) -> tuple[ExecutionConnection, ConnectionSpec]:
         """The connection, if the checks may be made on it now. Raises CommandError."""
         try:
+            _wanted(options)
             found = ExecutionConnection.objects.get(pk=named(text))
             spec = spec_for(found)
             check_resolved(found.type, spec.settings, found.owner_name)
@@ -160,7 +161,7 @@ class Command(BaseCommand):
 
 
 def _wanted(options: dict[str, Any]) -> Sequence[Case]:
-    return [one for one in cases() if not options["check"] or one.number in options["check"]]
+    return numbered(options["check"] or ())
 
 
 async def _reached(adapter: BrokerAdapter, spec: ConnectionSpec) -> None:
