@@ -368,7 +368,7 @@ class Code(StrEnum):
     UNKNOWN_ACCOUNT = (
         "UNKNOWN_ACCOUNT",
         "The broker does not know this account.",
-        "Check the account number and the server.",
+        "Check server and number; a wrong number: add the account anew, and remove this one.",
     )
     UNKNOWN_SYMBOL_AT_BROKER = (
         "UNKNOWN_SYMBOL_AT_BROKER",

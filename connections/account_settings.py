@@ -5,12 +5,13 @@ refuse.
 """
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any
 from unicodedata import category
 
 import structlog
 
-from brokers.form import Form, SettingKind
+from brokers.form import Form, SettingKind, raise_first
 from brokers.registry import form_of, kinds
 from common.codes import Code
 from common.errors import InvalidInputError, MisconfiguredError
@@ -134,6 +135,37 @@ def check_line(said: str, field: str) -> None:
             "It has characters that nobody can see: write it anew, on one line.",
             field=field,
         )
+
+
+def check_named(kind: str, values: Mapping[str, str]) -> None:
+    """Refuse credentials that the kind does not ask for, and those that lack one: they replace what
+    is stored, and no test could say which name was misspelt. A kind that asks for none, or that
+    nobody here knows, is not judged. Raises InvalidInputError FIELD_UNKNOWN, FIELD_REQUIRED."""
+    form = known_form(kind)
+    if form is None or not form.secrets:
+        return
+    known = [secret.key for secret in form.secrets]
+    wrong = [_no_secret(key, known) for key in values if key not in known]
+    wrong += [
+        InvalidInputError(
+            Code.FIELD_REQUIRED,
+            f"{secret.label} is missing. {secret.hint}".strip(),
+            field=f"credentials.{secret.key}",
+        )
+        for secret in form.secrets
+        if secret.required and not values.get(secret.key)
+    ]
+    raise_first(wrong)
+
+
+def _no_secret(key: str, known: list[str]) -> InvalidInputError:
+    near = get_close_matches(key, known, 1)
+    remedy = f"Did you mean {near[0]!r}?" if near else f"Known are {', '.join(known)}."
+    return InvalidInputError(
+        Code.FIELD_UNKNOWN,
+        f"This kind of account has no credential {key[:60]!r}. {remedy}",
+        field=f"credentials.{key[:60]}",
+    )
 
 
 def check_secrets(values: Mapping[str, str]) -> None:

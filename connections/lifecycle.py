@@ -11,7 +11,13 @@ from common.clocks import market_now
 from common.codes import Code
 from common.errors import ConflictError, InvalidInputError
 from connections import identity, in_use
-from connections.account_settings import check_line, check_secrets, read_exchange, read_settings
+from connections.account_settings import (
+    check_line,
+    check_named,
+    check_secrets,
+    read_exchange,
+    read_settings,
+)
 from connections.models import (
     ConnectionHealth,
     DataConnection,
@@ -69,6 +75,7 @@ def create_connection(
     _save(connection, force_insert=True)
     if credentials:
         check_secrets(credentials)
+        check_named(type, credentials)
         connection.set_credentials(credentials)
     ConnectionHealth.objects.create(connection=connection, needs_test=True)
     Mailbox.objects.create(connection=connection)
@@ -149,13 +156,15 @@ def update_connection(
 def set_credentials(connection_id: UUID, *, by: User | None, values: Mapping[str, str]) -> None:
     """Store credentials in place of those that were there; a test of them is asked for.
 
-    Raises ConflictError STATE_CONFLICT while something is open and nobody could tell whose account
+    Raises InvalidInputError FIELD_UNKNOWN or FIELD_REQUIRED where they are not what the kind asks
+    for; ConflictError STATE_CONFLICT while something is open and nobody could tell whose account
     the new ones are (`identity.refuse_unheard`).
     """
     connection = locked(connection_id, by)
     if not all(isinstance(value, str) for value in values.values()):
         raise InvalidInputError(Code.FIELD_INVALID, "Credentials are texts.", field="credentials")
     check_secrets(values)
+    check_named(connection.type, values)
     identity.refuse_unheard(connection)
     connection.set_credentials(values)
     _untested(connection)

@@ -24,6 +24,7 @@ from common.codes import Code
 
 OK, WARN, FAIL = CheckResult.OK, CheckResult.WARN, CheckResult.FAIL
 FOLDER = "Ask the operators for the folder's name and its key; docs/metatrader4.md says how."
+ANEW = "Log in again; a wrong number: add the account anew by its right one, and remove this one."
 EXPERT = "Start MetaTrader, attach DWX_Server to a chart and switch AutoTrading on."
 ALLOWED = (
     "Switch AutoTrading on, allow live trading for DWX_Server (F7 on its chart), log in with the"
@@ -52,7 +53,7 @@ async def run(line: Line) -> list[Check]:
     found.append(Check("expert advisor", OK, "it writes"))
     if snapshot.account.number != line.spec.account:
         said = f"The terminal is logged in to account {snapshot.account.number}."
-        return [*found, Check("account", FAIL, said, "Correct the account's number, or log in.")]
+        return [*found, Check("account", FAIL, said, ANEW)]
     found.append(Check("account", OK, snapshot.account.number))
     found += [_mode(line), _time(line, snapshot)]
     if line.terminal.barred:  # the files do not tell it before an order is tried

@@ -31,7 +31,8 @@ NAMES = {
 }
 HINTS = {
     Code.CLIENT_ID_IN_USE: "End the other program with this client id, or set another client_id.",
-    Code.UNKNOWN_ACCOUNT: "Enter an account that this login has.",
+    Code.UNKNOWN_ACCOUNT: "Log in with the right user. A wrong number: add the account anew by its"
+    " right one, and remove this one.",
     Code.NOT_CONNECTED: "Start TWS or IB Gateway, enable its API socket, check host and port, and"
     " add this machine to its trusted IPs.",
     Code.BROKER_UNREACHABLE: "Log TWS or IB Gateway in; it has no connection to IBKR.",

@@ -21,7 +21,7 @@ def run(spec: ConnectionSpec) -> list[Check]:
         return [Check("reach", FAIL, "no answer", "Take the fault off the paper account.")]
     checks = [Check("reach", OK, "the paper broker answers")]
     if line is None:
-        hint = "Open the paper account first, or correct the account number."
+        hint = "An operator opens paper accounts; a wrong number: add it anew and remove this one."
         return [*checks, Check("account", FAIL, f"no account {spec.account}", hint)]
     if not line.admits(spec.credentials.get("password", "")):
         return [*checks, Check("password", FAIL, "not accepted", "Enter the password again.")]

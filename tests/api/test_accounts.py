@@ -24,7 +24,7 @@ from tests.api.conftest import AsWeb
 from tests.api.test_problems import problem
 from tests.api.world import CANARY, World
 
-SECRETS = {"login": "77", "password": CANARY}
+SECRETS = {"password": CANARY}
 
 
 def post(world: World, path: str, body: dict[str, Any], who: str = "alice") -> Any:

@@ -81,7 +81,7 @@ CASES: dict[str, Case] = {
     ),
     "DELETE /api/v1/connections/{id}/": Case("own", **of("connection", ok=409)),  # it trades
     "PUT /api/v1/connections/{id}/credentials/": Case(
-        "own", **of("connection", body=lambda world: {"credentials": {"p": "x"}}, ok=204)
+        "own", **of("connection", body=lambda world: {"credentials": {"password": "x"}}, ok=204)
     ),
     "POST /api/v1/connections/{id}/pause/": Case("own", **of("connection")),
     "POST /api/v1/connections/{id}/resume/": Case("own", **of("connection")),

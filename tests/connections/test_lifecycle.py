@@ -240,3 +240,19 @@ def test_an_owners_gateway_is_not_for_others(alice: User, settings: Settings) ->
     theirs = create(bob, type="ibkr", account="8", settings={"host": "10.0.0.6"})
     with pytest.raises(InvalidInputError, match="somebody else's"):
         services.update_connection(theirs.pk, by=bob, settings={"host": "10.0.0.5"})
+
+
+def test_credentials_are_those_that_the_kind_asks_for(alice: User) -> None:
+    """A misspelt name would replace what opens the account by what opens nothing."""
+    settings = {"server": "Broker-Live03"}
+    made = create(alice, type="mt5", settings=settings, credentials={"password": "right"})
+    before = bytes(ExecutionConnection.objects.get(pk=made.pk).sealed_credentials or b"")
+    with pytest.raises(InvalidInputError, match="Did you mean 'password'") as e:
+        services.set_credentials(made.pk, by=alice, values={"pasword": "new"})
+    assert (e.value.code, e.value.field) == (Code.FIELD_UNKNOWN, "credentials.pasword")
+    assert [one.field for one in e.value.others] == ["credentials.password"]
+    with pytest.raises(InvalidInputError, match="password is missing"):
+        services.set_credentials(made.pk, by=alice, values={})
+    with pytest.raises(InvalidInputError, match="no credential"):
+        create(alice, type="mt5", account="8", settings=settings, credentials={"key": "x"})
+    assert bytes(ExecutionConnection.objects.get(pk=made.pk).sealed_credentials or b"") == before
