@@ -13,7 +13,7 @@ def without_deadline() -> None:
     from execution.calls.wire import Wire
 
     Wire._guard = lambda self, request: None  # type: ignore[method-assign]
-    Wire._time_out = lambda self, order_id: None  # type: ignore[method-assign]
+    Wire._time_out = lambda self, outgoing: None  # type: ignore[method-assign]
 
 
 def without_fence() -> None:
