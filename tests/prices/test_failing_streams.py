@@ -162,6 +162,17 @@ def test_an_adapters_own_fault_at_one_symbol_ends_no_stream(
     assert len(teller.asked) == 1
 
 
+def test_nor_is_it_asked_for_that_again_and_again(
+    follow: Follow, teller: Teller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "UNTIL_LOOKED_AGAIN", 600.0)
+    teller.streams_prices = False
+    teller.answers = {"EURUSD.x": quote("1.10"), "GBPUSD.x": KeyError("GBPUSD.x")}
+    follow()
+    until(lambda: teller.looked.count("EURUSD.x") >= 10)
+    assert teller.looked.count("GBPUSD.x") == 1
+
+
 def test_a_stream_that_cleans_up_for_ever_ends_nothing(
     follow: Follow,
     teller: Teller,

@@ -11,6 +11,8 @@ from brokers.messages import ConnectionSpec, Quote
 from common.clocks import market_now
 from common.codes import Code
 from prices import clock, following
+from prices.buffer import MOST_OF_A_PAIR
+from prices.heard import Heard
 from tests.prices.telling import (
     EUR,
     GBP,
@@ -63,6 +65,17 @@ def test_nonsense_is_no_price_and_harms_no_other(
     heard = hear(stream, lambda heard: bool(heard))
     assert {q.symbol for q in heard} == {GBP}
     assert stream.fares().code is Code.PRICE_NONSENSE
+
+
+def test_what_nobody_takes_does_not_pile_up() -> None:
+    """The database is away for hours, say."""
+    heard = Heard(WANTED, {})
+    for n in range(10 * MOST_OF_A_PAIR):
+        assert heard.take(quote(str(D(100 + n % 400)), EUR if n % 3 else GBP))
+    came = heard.due()
+    assert len(came) <= MOST_OF_A_PAIR * 3
+    assert {q.bid for q in came} >= {D(100), D(499)}  # a level may lie there
+    assert heard.due() == []
 
 
 def test_what_the_broker_calls_old_is_no_price(

@@ -11,6 +11,7 @@ from brokers.paper.models import PaperQuote
 from connections.models import DataConnection
 from prices.feeding import LiveFeed, open_live
 from prices.selectors import latest
+from prices.signals import quotes_stored
 from tests.prices.sources import Source, at, heard, quote, source, stand_at, wait_for
 
 __all__ = ["heard", "source"]
@@ -21,11 +22,17 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def test_a_brokers_prices_reach_the_paper_broker_only_where_operators_offer_them(
     source: DataConnection, heard: list[list[Quote]], to_paper: bool
 ) -> None:
-    late = quote("1.05", 80)  # it has waited: it is judged, and is no price of now
+    late = quote("1.05", 80, "GBP/USD")  # it has waited: it is judged, and is no price of now
     now = quote("1.10", 100)
+    waits: list[float] = []
+
+    def wait(waited: float, **_: object) -> None:
+        waits.append(waited)
+
+    quotes_stored.connect(wait)
     feed = open_live(source, Source(late, now), at(100), to_paper=to_paper)
     assert feed.step(at(100)) == 2
-    assert heard == [[late], [now]]
+    assert (heard, waits) == ([[late], [now]], [20.0, 0.0])
     assert latest(source.pk) == {"EUR/USD": now}
     assert PaperQuote.objects.filter(symbol="EURUSD").exists() is to_paper
 
