@@ -3,7 +3,6 @@
 import gc
 import os
 import socket
-import threading
 import time
 from collections.abc import Collection, Sequence
 from functools import partial
@@ -218,7 +217,7 @@ def _prices_of_lanes() -> Runner:
     def ours() -> list[str]:
         return [lane for lane in lanes.held() if lane != GENERAL]
 
-    return Runner(threading.Event(), live=Live(ours, f"{socket.gethostname()}-{os.getpid()}"))
+    return Runner(Live(ours, f"{socket.gethostname()}-{os.getpid()}"))
 
 
 def _execute(order_ids: Sequence[int]) -> None:

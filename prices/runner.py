@@ -4,6 +4,7 @@ to stop; in a worker with sessions, those of the accounts in its lanes."""
 import logging
 import threading
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 
 from django.db import connections
@@ -25,47 +26,65 @@ HEARTBEAT = 1.0  # how often receivers are called when there are no quotes
 LIST, LIVE = 0, -1  # what rests beside sources, which have ids
 
 
-class Runner:
-    """Steps through the sources. Built for one thread; `stop` may be set from a signal handler."""
+def run(stop: threading.Event, *, pace: float = PACE) -> int:
+    """Be the prices process until `stop` is set; return how many quotes were carried.
 
-    def __init__(
-        self, stop: threading.Event, *, pace: float = PACE, live: Live | None = None
-    ) -> None:
-        """live: the brokers' sources to follow, and no others; None: the prices process, which
-        follows those of accounts that any process may speak to, and all others."""
-        self._stop, self._pace = stop, pace
-        self._is_prices_process = live is None
-        self._live = live or Live(lambda: (GENERAL,), "prices")
+    Brokers' prices have a thread of their own: a paper broker that is away or busy, to which
+    recordings go first, keeps no level of a real account from being judged. Receivers hear of the
+    start (one that cannot ends the process) and of the end.
+    """
+    recorded, brokers = Runner(), Runner(live=Live(lambda: (GENERAL,), "prices"))
+    prices_started.send(sender=Runner)
+    with ThreadPoolExecutor(1, thread_name_prefix="brokers-prices") as threads:
+        beside = threads.submit(_keep_looking, brokers, stop, pace)
+        try:
+            _keep_looking(recorded, stop, pace)
+        finally:
+            wait([beside])
+            prices_stopped.send_robust(sender=Runner)
+        beside.result()  # raises what ended it
+    return recorded.carried + brokers.carried
+
+
+def _keep_looking(runner: "Runner", stop: threading.Event, pace: float) -> None:
+    """Look until `stop` is set; it is where this ends in any other way."""
+    try:
+        while not stop.is_set():
+            runner.look()
+            stop.wait(pace)
+    finally:
+        stop.set()
+        runner.close()
+        connections.close_all()
+
+
+class Runner:
+    """Steps through sources: brokers', or those that need no broker. Built for one thread.
+
+    An error of one source never ends the others.
+    """
+
+    def __init__(self, live: Live | None = None) -> None:
+        """live: the brokers' sources to follow; None: all others."""
+        self._live = live
         self._tended_at = float("-inf")
         self._feeds: dict[tuple[int, str], Feed] = {}
         self._resting: dict[int, float] = {}
         self._looked_at = self._beat_at = float("-inf")
         self.carried = 0
 
-    def run(self) -> None:
-        """Carry quotes until `stop` is set. An error of one source never ends the others.
-
-        Receivers hear of the start (one that cannot ends the process) and of the end.
-        """
-        prices_started.send(sender=Runner)
-        try:
-            while not self._stop.is_set():
-                self.look()
-                self._stop.wait(self._pace)
-        finally:
-            self.close()
-            prices_stopped.send_robust(sender=Runner)
-
     def close(self) -> None:
         """Speak to no broker any more."""
         self._resting.pop(LIVE, None)
-        self._guarded(LIVE, "brokers' prices", self._live.close)
+        if self._live is not None:
+            self._guarded(LIVE, "brokers' prices", self._live.close)
 
     def look(self) -> None:
         """Do one round."""
-        if self._is_prices_process and machine_time() - self._looked_at >= LOOK_FOR_SOURCES:
-            self._guarded(LIST, "the list of sources", self._find_sources)
-        if machine_time() - self._tended_at >= TEND_EVERY:
+        if self._live is None:
+            if machine_time() - self._looked_at >= LOOK_FOR_SOURCES:
+                self._guarded(LIST, "the list of sources", self._find_sources)
+        elif machine_time() - self._tended_at >= TEND_EVERY:
             self._tended_at = machine_time()
             self._guarded(LIVE, "brokers' prices", self._live.tend)
         for feed in self._all():
@@ -76,7 +95,7 @@ class Runner:
                 feed.tell([])
 
     def _all(self) -> list[Feed]:
-        return [*self._feeds.values(), *self._live.feeds]
+        return [*self._feeds.values()] if self._live is None else self._live.feeds
 
     def _step(self, feed: Feed) -> None:
         self.carried += feed.step(market_now())

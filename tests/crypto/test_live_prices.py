@@ -18,6 +18,7 @@ from connections.testing import run_test
 from execution.calls import runtime
 from execution.models import Order
 from positions.models import ExecutionPosition
+from prices.live import Live
 from prices.models import LatestQuote
 from prices.runner import Runner
 from prices.selectors import latest
@@ -34,9 +35,9 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 @pytest.fixture
 def prices(engine: runtime.Runtime) -> Iterator[None]:
-    """The prices process, as its command runs it, beside the worker."""
+    """What the prices process does of brokers, beside the worker."""
     stop = threading.Event()
-    runner = Runner(stop)
+    runner = Runner(Live(lambda: [""], "prices"))
 
     def run() -> None:
         from django.db import connections

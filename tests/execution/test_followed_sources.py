@@ -1,7 +1,9 @@
 """Many sources at once: the trouble of one is its own, and looking after them costs the same."""
 
 import asyncio
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,6 +27,8 @@ from connections.models import (
 from prices import loops
 from prices.live import Live
 from prices.models import LatestQuote
+from prices.runner import run
+from prices.signals import prices_started, prices_stopped
 from signals.models import Feed
 from tests.connections import make
 from tests.execution import cast
@@ -231,11 +235,40 @@ def test_a_stream_that_works_goes_on_while_its_account_fails_otherwise(
     assert dict(codes) == {source.pk: "", fails.pk: "CONNECTION_ERROR"}
 
 
+def database_elsewhere() -> "psycopg.Connection[Any]":
+    parameters = database.get_connection_params()
+    names = ("dbname", "user", "password", "host", "port")
+    return psycopg.connect(**{name: parameters[name] for name in names if name in parameters})
+
+
 @pytest.fixture
 def paper() -> Iterator[None]:
     """The paper broker's own connections to the database are closed at the end."""
     yield
     sessions.close()
+
+
+def test_recordings_that_the_paper_broker_cannot_take_keep_no_brokers_prices_back(
+    two: list[DataConnection], paper: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its books are locked for long."""
+    for told in (prices_started, prices_stopped):
+        monkeypatch.setattr(told, "receivers", [])
+    monkeypatch.setattr("brokers.paper.sessions.ROUNDS", 200)
+    venue.list_instruments()
+    recorded = DataConnection.objects.create(name="Static", kind=DataConnection.Kind.STATIC)
+    stop = threading.Event()
+    with ThreadPoolExecutor(1) as threads, database_elsewhere() as other:
+        other.execute("LOCK TABLE paper_quote IN EXCLUSIVE MODE")
+        ended = threads.submit(run, stop)
+        try:
+            own = LatestQuote.objects.filter(data_connection__in=two)
+            until(lambda: own.count() == 2)
+            assert not LatestQuote.objects.filter(data_connection=recorded).exists()
+        finally:
+            other.rollback()
+            stop.set()
+    assert ended.result() >= 2
 
 
 def test_the_first_paper_account_at_a_source_that_is_followed_has_its_prices(

@@ -24,7 +24,7 @@ from connections.models import DataConnection
 from connections.sources import tell_prices
 from prices.feeding import Feed, open_feed
 from prices.models import LatestQuote
-from prices.runner import Runner
+from prices.runner import Runner, run
 from prices.selectors import latest
 from prices.signals import prices_started, prices_stopped, quotes_stored
 from prices.streams import StaticStream, stream_for
@@ -148,7 +148,7 @@ def test_one_broken_source_does_not_stop_the_others(source: DataConnection) -> N
     DataConnection.objects.create(name="Odd", settings=["quotes-2014.csv.gz"])
     off = DataConnection.objects.create(name="Off", is_active=False)
     static = DataConnection.objects.create(name="Static", kind=DataConnection.Kind.STATIC)
-    Runner(threading.Event()).look()
+    Runner().look()
     assert set(LatestQuote.objects.values_list("data_connection_id", flat=True)) == {
         source.pk, static.pk,
     }  # fmt: skip
@@ -160,7 +160,7 @@ def test_sources_come_and_go_while_it_runs(
     source: DataConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("prices.runner.LOOK_FOR_SOURCES", 0.0)
-    runner = Runner(threading.Event())
+    runner = Runner()
     runner.look()
     assert len(latest(source.pk)) == 3
     DataConnection.objects.filter(pk=source.pk).update(is_active=False)
@@ -175,7 +175,7 @@ def test_sources_come_and_go_while_it_runs(
 def test_receivers_are_called_without_quotes_too(
     source: DataConnection, heard: list[list[Quote]]
 ) -> None:
-    Runner(threading.Event()).look()
+    Runner().look()
     assert heard[-1] == []
 
 
@@ -201,7 +201,7 @@ def test_a_run_tells_when_it_starts_and_ends(
     ):  # fmt: skip
         monkeypatch.setattr(told, "receivers", [])  # only ours
         told.connect(receiver)
-    Runner(stop).run()
+    run(stop)
     assert said[0] == "started"
     assert said[-1] == "stopped"
     assert set(said[1:-1]) == {"quotes"}

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from common.clocks import market_clock
-from prices.runner import Runner
+from prices.runner import run
 
 HELP = """The prices process: follows every active price source until it is stopped.
 
@@ -29,6 +29,5 @@ class Command(BaseCommand):
         clock = market_clock()
         pace = f"market clock {clock.spec()}" if clock else "real time"
         self.stderr.write(f"prices: {pace}; stop with Ctrl-C")
-        runner = Runner(stop)
-        runner.run()
-        self.stderr.write(f"prices: stopped after {runner.carried:,} quotes")
+        carried = run(stop)
+        self.stderr.write(f"prices: stopped after {carried:,} quotes")
