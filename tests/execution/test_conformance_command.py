@@ -162,7 +162,7 @@ def test_a_terminal_is_its_own_for_as_long_as_it_takes(
 ) -> None:
     """Longer than a lease: it is prolonged. Afterwards the lane is anybody's."""
     in_a_lane_of_its_own(switched_off)
-    settings.FILLCAST_LEASE_SECONDS = 3.0
+    settings.FILLCAST_LEASE_SECONDS = 6.0
     with conforming.holding("mt5.demo") as is_ours:
         first = lanes.owner_of("mt5.demo")
         ends = LaneLease.objects.get(lane="mt5.demo").until

