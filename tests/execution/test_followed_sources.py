@@ -205,6 +205,18 @@ def test_one_pair_more_is_followed_by_the_stream_that_there_is(
     assert live._followed[source.pk].stream is not before  # another symbol: anew
 
 
+def test_a_source_that_cannot_be_opened_leaves_no_stream_behind(
+    two: list[DataConnection], live: Live, loop: asyncio.AbstractEventLoop
+) -> None:
+    with database.cursor() as cursor:
+        cursor.execute("ALTER TABLE prices_latestquote RENAME TO away")
+    live.tend()
+    with database.cursor() as cursor:
+        cursor.execute("ALTER TABLE away RENAME TO prices_latestquote")
+    assert live.feeds == []
+    until(lambda: not asyncio.all_tasks(loop))
+
+
 def test_how_a_source_fares_is_said_again_where_it_could_not_be_written(
     two: list[DataConnection], live: Live
 ) -> None:

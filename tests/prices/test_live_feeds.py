@@ -85,6 +85,20 @@ def test_a_host_whose_clock_is_put_back_while_it_runs_keeps_no_later_prices_out(
     assert latest(source.pk) == {"EUR/USD": now}
 
 
+def test_what_the_paper_broker_could_not_take_it_has_with_the_next_prices(
+    source: DataConnection,
+) -> None:
+    stream = Source(quote("1.30", 99, "GBP/USD"))
+    feed = open_live(source, stream, at(100), to_paper=True)
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE paper_quote RENAME TO paper_quote_away")
+        feed.step(at(100))
+        cursor.execute("ALTER TABLE paper_quote_away RENAME TO paper_quote")
+    stream.coming = [quote("1.10", 100)]
+    feed.step(at(100))
+    wait_for(lambda: PaperQuote.objects.count() == 2)
+
+
 def test_a_thread_for_the_paper_broker_that_cannot_be_had_keeps_no_levels_from_being_judged(
     source: DataConnection, heard: list[list[Quote]]
 ) -> None:
