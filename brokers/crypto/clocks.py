@@ -6,6 +6,7 @@ reads executions, at once by who would say that an order is absent, and before t
 where one was refused, for all we know because of its time.
 """
 
+import math
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,11 +18,14 @@ from common.clocks import machine_time
 @dataclass(slots=True)
 class Clock:
     """One exchange's clock, for all its accounts on a loop. at: machine_time() when it was
-    compared, None: never; their_ms: what it showed then. is_sure: nothing speaks against it."""
+    compared, None: never; their_ms: what it showed then. is_sure: nothing speaks against it.
+    asked, doubted: machine_time() when that was asked for, and when something last did."""
 
     at: float | None = None
     their_ms: int = 0
     is_sure: bool = False
+    asked: float = -math.inf
+    doubted: float = -math.inf
 
     def now_ms(self) -> int:
         """Milliseconds since 1970 by the exchange; by this machine where nobody has asked yet."""
@@ -39,18 +43,22 @@ class Clock:
 
     def doubt(self) -> None:
         """A request was refused, for all we know because of its time."""
-        self.is_sure = False
+        self.is_sure, self.doubted = False, machine_time()
 
     async def compare(self, exchange: Any, *, older: float = 0.0) -> None:
         """Ask what it shows now, if nobody did within `older` seconds. exchange: ccxt's object; not
         every one can tell. Raises ccxt's errors.
 
         Nobody waits for somebody else's question: that account may have to be silent for a while.
+        So answers may overtake each other: the one that was asked for last holds.
         """
         if self.is_sure and self.at is not None and machine_time() - self.at < older:
             return
+        asked = machine_time()
         told = await exchange.fetch_time() if exchange.has.get("fetchTime") else _wall_ms()
-        self.their_ms, self.at, self.is_sure = int(told), machine_time(), True
+        if asked >= self.asked:
+            self.their_ms, self.at, self.asked = int(told), machine_time(), asked
+            self.is_sure = asked > self.doubted
 
 
 def _wall_ms() -> int:

@@ -10,6 +10,7 @@ import pytest
 from brokers.base import BrokerError, OutcomeUnknown, ReadFailed
 from brokers.crypto import adapter as adapter_module
 from brokers.crypto import exchanges, history, lookup
+from brokers.crypto.clocks import Clock
 from brokers.messages import OrderReport, ReportKind, Side
 from common.clocks import machine_time, market_now
 from tests.crypto.cast import D, House, each, nothing_against
@@ -165,3 +166,52 @@ def test_an_exit_waits_for_no_other_account_that_must_be_silent(each: House) -> 
 
     told = each.run(exit_beside_a_silent_one())
     assert [report.kind for report in told] == [ReportKind.FILLED]
+
+
+class Answers:
+    """An exchange that tells its time when the test lets it."""
+
+    def __init__(self) -> None:
+        self.has = {"fetchTime": True}
+        self.told: list[asyncio.Future[int]] = []
+
+    async def fetch_time(self) -> int:
+        self.told.append(asyncio.get_running_loop().create_future())
+        return await self.told[-1]
+
+
+async def _compared(clock: Clock, said: Answers, *told: tuple[int, int]) -> None:
+    """Have two accounts ask, one after the other, and be told in this order."""
+    asking = []
+    for _ in range(2):
+        asking.append(asyncio.create_task(clock.compare(said)))
+        await asyncio.sleep(0.001)
+    for number, shown in told:
+        said.told[number].set_result(shown)
+        await asking[number]
+
+
+def test_an_answer_that_comes_late_overwrites_no_newer_one() -> None:
+    now = time.time_ns() // 1_000_000
+    clock = Clock()
+    asyncio.run(_compared(clock, Answers(), (1, now), (0, now - TEN_MINUTES)))
+    assert clock.is_sure
+    assert now <= clock.now_ms() < now + TEN_MINUTES
+    asyncio.run(_compared(clock, Answers(), (0, now), (1, now + TEN_MINUTES)))
+    assert clock.now_ms() >= now + TEN_MINUTES
+
+
+def test_what_was_asked_before_a_doubt_is_no_answer_to_it() -> None:
+    clock, said = Clock(), Answers()
+
+    async def doubted() -> None:
+        for shown in (1, 2):
+            asking = asyncio.create_task(clock.compare(said, older=60))
+            await asyncio.sleep(0.001)  # it has asked
+            if shown == 1:
+                clock.doubt()
+            said.told[-1].set_result(shown)
+            await asking
+            assert clock.is_sure is (shown == 2)
+
+    asyncio.run(doubted())
