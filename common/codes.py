@@ -352,7 +352,7 @@ class Code(StrEnum):
     TRADING_DISABLED = (
         "TRADING_DISABLED",
         "Broker: trading is disabled for this account or symbol.",
-        "Ask the broker to enable trading.",
+        "Switch trading on where the account is logged in, or ask the broker to; then test again.",
     )
     CREDENTIALS_REFUSED = (
         "CREDENTIALS_REFUSED",

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from brokers.messages import DECISIONS, OrderReport, ReportKind
 from common.codes import Code
+from common.shown import with_remedy
 from common.sql import array, rows
 from connections.health import (
     Again,
@@ -71,7 +72,7 @@ class Health:
             self._went.add(connection_id)
         elif report.code in NOTED:
             self._went.discard(connection_id)
-            self._refused[connection_id] = f"{report.code.sentence} {report.detail}".strip()
+            self._refused[connection_id] = _told(report.code, report.detail)
 
     def write(self) -> None:
         """Write down what was gathered since the last time."""
@@ -121,4 +122,9 @@ def fault_of(report: OrderReport) -> Fault | None:
     )
     if not unwell:
         return None
-    return Fault(f"{code.sentence} {report.detail}".strip(), again, report.client_order_id)
+    return Fault(_told(code, report.detail), again, report.client_order_id)
+
+
+def _told(code: Code, detail: str) -> str:
+    """What its owner reads as the account's last error: what is so, and what helps."""
+    return with_remedy(f"{code.sentence} {detail}".strip(), code.hint)

@@ -202,6 +202,7 @@ def test_what_the_broker_does_not_allow_is_a_refusal_with_its_code(
         assert (order.status, order.reason) in {("REJECTED", code), ("PENDING", code)}
         assert order.detail
         assert wait_until(lambda: state(row).last_error.startswith(code.sentence), 10)
+        assert state(row).last_error.endswith(code.hint)  # what its owner should do
         if code is Code.TRADING_DISABLED:
             return
         assert state(row).status == "ACTIVE"  # the order's trouble: the account trades on
