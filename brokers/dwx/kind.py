@@ -52,7 +52,8 @@ FORM = Form(
         Setting(
             "symbols", "Symbols",
             "As in Market Watch, suffix and all: EURUSD.m, XAUUSD. For what is no currency pair and"
-            ' no metal say contract_size and digits: {"GER40": {"contract_size": "1", "digits": 1}}.',
+            " no metal say contract_size and digits:"
+            ' {"GER40": {"contract_size": "1", "digits": 1}}.',
             SettingKind.SYMBOLS, required=True, check=_symbols, while_open=WhileOpen.NAMES_STAY,
         ),
         Setting(
