@@ -36,7 +36,7 @@ def test_a_refused_connection_is_not_sent_and_the_broker_is_found_again(
     with pytest.raises(ReadFailed):
         caller.run(caller.adapter.positions(caller.spec()))
     broker.start()
-    until(lambda: kind(caller.place("late")["late"]) == "FILLED", 5)  # back-off ends by itself
+    until(lambda: kind(caller.place("late")["late"]) == "FILLED", 60)  # back-off ends by itself
     assert journal() == ["late"]
 
 
