@@ -8,6 +8,7 @@ from connections.models import ExecutionConnection, SourceHealth
 from connections.sources import tell_prices
 from execution.models import Order
 from positions.models import ExecutionPosition
+from prices import following
 from prices.models import LatestQuote
 from prices.selectors import latest
 from signals.models import Feed
@@ -45,7 +46,11 @@ def test_a_session_worker_trades_by_the_prices_of_its_account(
     assert (health.error_code, health.pairs) == ("", ["EUR/USD"])
 
 
-def test_prices_end_with_the_gateway_and_begin_again_with_it(source: int, tws: RemoteTws) -> None:
+def test_prices_end_with_the_gateway_and_begin_again_with_it(
+    source: int, tws: RemoteTws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("QUIET_SECONDS", "LONGEST_PAUSE"):
+        monkeypatch.setattr(following, name, 1.0)
     tws.kill()
     engine_until(lambda: SourceHealth.objects.get(pk=source).error_code, seconds=90)
     tws.start()
