@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -12,7 +13,7 @@ from brokers.base import ReadFailed
 from brokers.ibkr import quotes
 from brokers.ibkr.lines import ASK, BID, Line
 from common.codes import Code
-from tests.ibkr.cast import PATIENCE, Stage, played
+from tests.ibkr.cast import PATIENCE, QUICK, Stage, adapter, played
 
 AAPL, AAPL_CFD, EURUSD = 265598, 266145, 12087792
 
@@ -77,6 +78,7 @@ def test_a_line_is_given_back_when_nobody_has_asked_for_long(
 
 @played
 async def test_quotes_as_they_come_and_no_longer_than_they_are_wanted(stage: Stage) -> None:
+    stage.adapter = adapter(pace=replace(QUICK, ping=60.0))  # what it writes is counted
     stage.venue.quote("AAPL", "190.10", "190.12")
     async with aclosing(stage.adapter.stream_quotes(stage.spec, ["EURUSD", "AAPL"])) as told:
         first = {(await anext(told)).symbol, (await anext(told)).symbol}
