@@ -89,8 +89,14 @@ def _save(connection: ExecutionConnection, **how: Any) -> None:
     except IntegrityError as error:
         if "one_connection_an_account" not in str(error):
             raise
+        twin = ExecutionConnection.objects.live().filter(
+            type=connection.type, exchange_name=connection.exchange_name,
+            account=connection.account, account_scope=connection.account_scope,
+            user=connection.user_id, admin=connection.admin_id,
+        ).exclude(pk=connection.pk).first()  # fmt: skip
+        called = f" It is called {twin.name}." if twin else ""
         raise ConflictError(
-            Code.STATE_CONFLICT, "This account is connected here already."
+            Code.STATE_CONFLICT, f"This account is connected here already.{called}"
         ) from error
 
 

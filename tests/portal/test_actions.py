@@ -134,7 +134,7 @@ def test_an_account_is_added_and_its_page_says_what_comes_next(world: World, ali
     assert "CONNECTION_UNTESTED" in page
     again = alice.post("/accounts/add/", typed)
     assert again.status_code == 422
-    assert "This account is connected here already." in again.content.decode()
+    assert "This account is connected here already. It is called New one." in again.text
     assert 'value="P-77"' in again.content.decode()
 
 
