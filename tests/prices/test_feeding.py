@@ -238,7 +238,7 @@ def test_the_process_ends_when_it_is_told_to(source: DataConnection) -> None:
     try:
         wait_for(lambda: len(latest(source.pk)) == 3)
         process.send_signal(signal.SIGTERM)
-        _, stderr = process.communicate(timeout=15)  # a second where the machine is not busy
+        _, stderr = process.communicate(timeout=60)  # a second where the machine is not busy
     finally:
         process.kill()
     assert process.returncode == 0
@@ -256,7 +256,7 @@ def test_a_recording_is_replayed_by_hand(source: DataConnection, tmp_path: Path)
     process = run_command(
         "replay_market", str(path), "--speed", "600", "--data-connection", "Recorded"
     )
-    _, stderr = process.communicate(timeout=30)
+    _, stderr = process.communicate(timeout=60)
     assert process.returncode == 0, stderr
     assert "2 quotes replayed" in stderr
     last = latest(source.pk)["EUR/USD"]
