@@ -21,6 +21,7 @@ from brokers.messages import BrokerOrder, OrderRequest, OrderType, ReportKind, S
 from brokers.mt5.names import Names
 from brokers.news import News
 from brokers.room import MOST_RECORDS, ROOM, Room
+from common.clocks import machine_time
 
 SYMBOL = "BTC/USDT"
 
@@ -190,6 +191,21 @@ def test_what_is_pinned_stays_and_what_has_just_come() -> None:
     assert book.get("i", "over") is None
     assert book.is_gone("i", "over", "")
     assert len(room) == 2
+
+
+def test_an_order_that_was_sent_while_all_that_rest_were_asked_for_has_not_ended() -> None:
+    memory = Memory(Room(1))
+    for n in range(2):
+        memory.leaves(order(f"live{n}"), until=1)
+    sent = order("sent")
+    memory.leaves(sent, until=1)
+    memory.accepted(sent, {"id": "1", "status": "open"})
+    memory.rest("c", [], machine_time())
+    known = memory.of("c", "sent")
+    assert known is not None
+    assert not known.ended
+    memory.rest("c", [], machine_time() + 3600)
+    assert known.ended
 
 
 def test_a_holder_that_is_no_more_takes_no_room() -> None:

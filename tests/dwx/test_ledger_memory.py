@@ -137,6 +137,20 @@ def test_what_was_sent_just_now_stays_until_it_may_have_been_seen(tmp_path: Path
     ] == [1]
 
 
+def test_what_has_left_is_not_taken_for_complete_by_what_came_since(tmp_path: Path) -> None:
+    """An entry has left memory; the exit that is sent of it now is not all that is about it."""
+    path = tmp_path / "ledger.jsonl"
+    book = Ledger(path, Room(1000))
+    write(path, [intent(1), intent(5)])  # the last line may still be on its way
+    assert book.about(About(frozenset({9}))) == []
+    assert book.drop(ended=True)
+    exit_ = intent(2, magic=1, what=CLOSE, ticket=77, at=time.time())
+    write(path, [exit_, intent(3), intent(4)])
+    assert book.about(About(frozenset({9}))) == []
+    assert book.drop(ended=True)
+    assert [one.number for one in book.about(About(frozenset({1})))] == [1, 2]
+
+
 def test_one_terminal_alone_fits_into_memory(tmp_path: Path) -> None:
     path = tmp_path / "ledger.jsonl"
     book = Ledger(path, room := Room())

@@ -116,3 +116,31 @@ def test_an_orders_next_call_leaves_the_earlier_one_its_own_place_and_time(
     order = Order.objects.get()
     assert (order.status, order.tries) == ("PENDING", 1)
     assert (trading.wire.in_flight, trading.wire._in_hand, trading.wire._calls) == (0, {}, {})
+
+
+def test_a_slow_accounts_call_begins_aside_of_the_others_places(
+    feed: Feed, trading: Runtime, broker: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, quick = cast.account(feed), cast.account(feed)
+    answer, begun = asyncio.Event(), list[str]()
+
+    async def submit(spec: Any, request: OrderRequest, guard: Any) -> Any:
+        begun.append(request.connection_id)
+        await answer.wait()
+        raise NotSent(Code.NOT_CONNECTED)
+
+    monkeypatch.setattr(broker, "submit", submit)
+    trading.wire.pace.slow.add(str(slow.pk))
+    cast.signal(feed)
+    execute(cast.pending())
+    until(lambda: sorted(begun) == sorted(str(one.pk) for one in (slow, quick)))
+    began_aside = {
+        call.outgoing.request.connection_id: call.is_aside
+        for call in trading.wire._calls.copy().values()
+    }
+    trading.wire.loop.call_soon_threadsafe(answer.set)
+    settle(trading)
+    assert began_aside == {str(slow.pk): True, str(quick.pk): False}
+    assert (trading.wire.in_flight, trading.wire.room.for_slow) == (
+        0, trading.wire.room.places // 4,
+    )  # fmt: skip
