@@ -62,7 +62,7 @@ def heard() -> Iterator[list[list[Quote]]]:
     quotes_stored.disconnect(receiver)
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not come to that"
