@@ -71,7 +71,11 @@ def test_every_bench_runs_and_is_told_in_one_shape(folder: Path) -> None:
 
 def test_ctrl_c_leaves_no_process(folder: Path) -> None:
     running = launch(folder, "--only", "fanout", "-n", "20")
-    assert wait_until(lambda: len(left_behind(folder)) > 5, SECONDS)  # the stack is starting
+    # The stack is starting, behind servers and migrations: a minute and more where much else runs.
+    assert wait_until(
+        lambda: running.poll() is not None or len(left_behind(folder)) > 5, SECONDS * 5
+    )
+    assert running.poll() is None, running.communicate()
     running.send_signal(signal.SIGINT)
     running.communicate(timeout=SECONDS)
     assert running.returncode == 130
