@@ -55,3 +55,11 @@ def test_who_waits_for_a_test_keeps_the_place_though_it_is_read_again() -> None:
     for row in (first, second, first):
         identity.hear([(row.pk, f"account {row.pk}", identity.mark_of(b"sealed"))])
     assert due_tests(5) == [first.pk, second.pk]
+
+
+def test_what_was_told_of_a_box_that_is_there_no_more_is_not_noted_of_its_heir() -> None:
+    """The reading was under way as the credentials were sealed anew."""
+    row = make.connection(type="crypto")
+    identity.hear([(row.pk, "1001", identity.mark_of(b"a former box"))])
+    row.refresh_from_db()
+    assert (row.identity, row.identity_of) == ("", "")
