@@ -86,11 +86,13 @@ def offer(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
 
 def _offer(pk: UUID, request: HttpRequest) -> str:
     by: Any = request.user
-    source = tell_prices(ExecutionConnection.objects.get(pk=pk), by=by)
-    offered = request.POST.get("to") != "itself"
-    offer_to_all(source, by=by, offered=offered)
-    if offered:
+    connection = ExecutionConnection.objects.get(pk=pk)
+    if request.POST.get("to") != "itself":
+        offer_to_all(tell_prices(connection, by=by), by=by)
         return "Everybody may choose its prices now: they are among the price sources."
+    # Not `tell_prices`: that would switch on what its owner has switched off.
+    for source in DataConnection.objects.filter(told_by=connection):
+        offer_to_all(source, by=by, offered=False)
     return "Nobody else can choose its prices any more."
 
 

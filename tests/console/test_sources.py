@@ -46,6 +46,18 @@ def test_an_administrators_account_is_made_a_source_for_all(
     assert source.user == operator
 
 
+def test_what_is_switched_off_stays_so_when_its_offer_is_taken_back(
+    operator: User, client: Client
+) -> None:
+    source = tell_prices(make.connection(type="mt4", admin=operator))
+    offer_to_all(source, by=operator)
+    DataConnection.objects.update(is_active=False)
+    assert source.told_by is not None
+    client.post(its(source.told_by, "offer_prices"), {"to": "itself"})
+    source.refresh_from_db()
+    assert (source.user, source.is_active) == (operator, False)
+
+
 def test_a_tenants_account_tells_its_owner_alone(
     operator: User, page: Page, client: Client
 ) -> None:
