@@ -138,7 +138,8 @@ class Clients:
                 raise ReadFailed(Code.LIBRARY_MISSING, MISSING)
             line = await asyncio.to_thread(importlib.import_module, "brokers.crypto.line")
             await asyncio.to_thread(importlib.import_module, "ccxt.async_support")
-            self._loops.setdefault(loop, _Loop(line.session()))
+            if loop not in self._loops:  # nobody else has come first meanwhile
+                self._loops[loop] = _Loop(line.session())
         return self._loops[loop]
 
     def _make(self, home: _Loop, spec: ConnectionSpec, settings: Settings) -> Client:

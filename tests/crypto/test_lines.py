@@ -1,7 +1,9 @@
 """TCP connections to an exchange: kept alive and shared, also by accounts."""
 
 import asyncio
+import gc
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -63,6 +65,23 @@ def test_what_is_at_once_has_a_line_each_and_these_are_used_again() -> None:
             home.run(at_once())
         assert sum(len(one.orders) for one in home.server.accounts.values()) == 24
         assert home.server.lines <= 6
+    finally:
+        close(home)
+        home.server.stop()
+
+
+def test_who_come_first_together_open_one_session_and_leave_none_behind() -> None:
+    home, specs = two_accounts("binance")
+    told: list[dict[str, Any]] = []
+
+    async def together() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, what: told.append(what))
+        await asyncio.gather(*(home.adapter.instruments(spec) for spec in specs))
+
+    try:
+        home.run(together())
+        gc.collect()  # a session that nobody closed says so when it is thrown away
+        assert told == []
     finally:
         close(home)
         home.server.stop()
