@@ -1,16 +1,27 @@
 """What the doctor asks about prices: whether each used source tells them, and what helps."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from brokers.messages import Check
 from common.clocks import market_now
-from common.shown import age
+from common.shown import age, first_of
 from common.sql import rows
 from config.doctor import failure, warning, well
 from connections.faring import IN_PART, Faring, as_told, faring
 from connections.models import DataConnection
 from connections.open import is_watched
 from prices.selectors import newest_time
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A source that a broker tells, and how it fares. accounts: how many go by it."""
+
+    name: str
+    accounts: int
+    fares: Faring
 
 
 def sources_sql() -> str:
@@ -26,15 +37,21 @@ WHERE {is_watched()} GROUP BY d.id, d.name, d.kind ORDER BY d.name
 
 
 def market_data() -> list[Check]:
-    """Each price source that an account uses which is switched on or has something open."""
-    found = []
+    """The price sources that accounts use which are switched on or have something open: each that
+    is recorded, and of those that brokers tell all that need the same in one."""
+    found, accounts = [], dict[int, int]()
     for row in rows(sources_sql()):
         if row.kind == DataConnection.Kind.BROKER:
-            source = as_told(DataConnection.objects.all()).get(pk=row.id)
-            found.append(judge_broker(row.name, row.accounts, faring(source, datetime.now(UTC))))
+            accounts[row.id] = row.accounts
         else:
             newest = newest_time(row.id)
             found.append(judge_source(row.name, row.kind, row.accounts, row.received, newest))
+    alike: dict[tuple[str, str], list[Told]] = {}
+    now = datetime.now(UTC)
+    for source in as_told(DataConnection.objects.filter(pk__in=accounts)).order_by("name", "pk"):
+        told = Told(source.name, accounts[source.pk], faring(source, now))
+        alike.setdefault((told.fares.word, told.fares.to_do), []).append(told)
+    found += [judge_brokers(some) for some in alike.values()]
     return found or [well("market data", "No active account uses a price source yet.")]
 
 
@@ -55,12 +72,16 @@ def judge_source(
     return well(title, detail)
 
 
-def judge_broker(name: str, accounts: int, fares: Faring) -> Check:
-    """One that a broker tells by an account: how it fares, in the words of its page."""
-    title = f"market data: {name}"
+def judge_brokers(told: Sequence[Told]) -> Check:
+    """Some that brokers tell by accounts and that fare alike, in the words of their pages."""
+    names, fares = [one.name for one in told], told[0].fares
+    title, said = f"market data: {first_of(names)}", fares.said
+    if len(told) > 1 and said:
+        said = f"{names[0]}: {said}"
     if fares.is_well:
-        return well(title, fares.said or "It tells.")
-    detail = f"{fares.word}, for {accounts} account{'s' * (accounts != 1)}. {fares.said}"
+        return well(title, said or "It tells.")
+    accounts = sum(one.accounts for one in told)
+    detail = f"{fares.word}, for {accounts} account{'s' * (accounts != 1)}. {said}"
     remedy = fares.to_do or "Look at the page of the account that tells it."
     # Where something is told the rest may be traded.
     judge = warning if fares.word == IN_PART else failure

@@ -16,8 +16,8 @@ from tests.connections import make
 pytestmark = pytest.mark.django_db
 
 
-def followed(**fields: Any) -> ExecutionConnection:
-    account = make.connection(type="mt4", name="Mine")
+def followed(name: str = "Mine", **fields: Any) -> ExecutionConnection:
+    account = make.connection(type="mt4", name=name)
     source = use_own_prices(account.pk, by=account.user)
     now = datetime.now(UTC)
     SourceHealth.objects.create(source=source, **{"told_at": now, "pairs": ["EUR/USD"], **fields})
@@ -66,3 +66,20 @@ def test_one_that_is_switched_off_is_told_while_it_is_used() -> None:
     DataConnection.objects.filter(told_by=account).update(is_active=False)
     (check,) = market_data()
     assert (check.result, check.detail.split(",")[0]) == (FAIL, "Switched off")
+
+
+def test_many_of_which_the_same_is_to_be_done_are_one_line(
+    django_assert_max_num_queries: Any,
+) -> None:
+    """Each tenant's account may tell its own: a broker's outage would be a hundred lines."""
+    for number in range(5):
+        followed(f"Off {number}", error_code="CONNECTION_ERROR", error=f"No. {number} fails.",
+                 told_at=None)  # fmt: skip
+        followed(f"Well {number}")
+    with django_assert_max_num_queries(2):
+        fails, tells = market_data()
+    assert fails.name.startswith("market data: Off 0: its own broker, Off 1")
+    assert fails.name.endswith("and 2 more")
+    assert fails.detail == "Tells nothing, for 5 accounts. Off 0: its own broker: No. 0 fails."
+    assert fails.result is FAIL
+    assert (tells.result, tells.detail) == (OK, "Well 0: its own broker: Follows EUR/USD.")
