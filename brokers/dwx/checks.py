@@ -17,7 +17,7 @@ from brokers.dwx.files import whole
 from brokers.dwx.folders import AwayError, HeldError
 from brokers.dwx.line import ALL_HISTORY, Line
 from brokers.dwx.lots import Lots, LotsError, lots_of, symbols_of
-from brokers.dwx.parse import MalformedError, Message, Snapshot
+from brokers.dwx.parse import MalformedError, Message, OtherPlatformError, Snapshot
 from brokers.dwx.prices import subscribe
 from brokers.messages import Check, CheckResult, Instrument
 from common.codes import Code
@@ -26,6 +26,10 @@ OK, WARN, FAIL = CheckResult.OK, CheckResult.WARN, CheckResult.FAIL
 FOLDER = "Ask the operators for the folder's name and its key; docs/metatrader4.md says how."
 ANEW = "Log in again; a wrong number: add the account anew by its right one, and remove this one."
 EXPERT = "Start MetaTrader, attach DWX_Server to a chart and switch AutoTrading on."
+OTHER_KIND = (
+    "This account is of the other kind (MetaTrader 4, or MetaTrader 5 by files): remove it and add"
+    " it anew as that one, or start DWX_Server in the MetaTrader that you chose."
+)
 ALLOWED = (
     "Switch AutoTrading on, allow live trading for DWX_Server (F7 on its chart), log in with the"
     " trading password, not the investor's. The next order that goes through clears this."
@@ -49,7 +53,7 @@ async def run(line: Line) -> list[Check]:
     try:
         snapshot = await line.terminal.orders()
     except AwayError as error:
-        return [*found, Check("expert advisor", FAIL, error.detail, EXPERT)]
+        return [*found, Check("expert advisor", FAIL, error.detail, _remedy(error))]
     found.append(Check("expert advisor", OK, "it writes"))
     if snapshot.account.number != line.spec.account:
         said = f"The terminal is logged in to account {snapshot.account.number}."
@@ -67,7 +71,11 @@ async def run(line: Line) -> list[Check]:
     except HeldError as error:
         return [*found, Check("commands", WARN, error.detail, "Its own tests can ask for more.")]
     except AwayError as error:
-        return [*found, Check("commands", FAIL, error.detail, EXPERT)]
+        return [*found, Check("commands", FAIL, error.detail, _remedy(error))]
+
+
+def _remedy(error: AwayError) -> str:
+    return OTHER_KIND if isinstance(error.__cause__, OtherPlatformError) else EXPERT
 
 
 def _mode(line: Line) -> Check:

@@ -93,6 +93,7 @@ def test_each_kind_refuses_the_other_metatrader(owner5: Owner, terminal5: Termin
     with failing(NotSent) as caught:
         owner5.buy()
     assert "MetaTrader 5" in caught[0].detail
+    assert "of the other kind" in checks(owner5)["expert advisor"].hint
     assert len(terminal5.journal()) == 1
 
 
@@ -103,10 +104,12 @@ def test_a_metatrader_4_under_the_name_of_5(owner: Owner) -> None:
     with failing(NotSent) as caught:
         other.buy()
     assert "MetaTrader 4" in caught[0].detail
+    assert "of the other kind" in checks(other)["expert advisor"].hint
     owner.terminal.wish("end", ticket=1001, mark="")
     with failing(NotSent) as caught:
         other.buy()
     assert "MetaTrader 4" in caught[0].detail
+    assert "of the other kind" in checks(other)["commands"].hint  # the history tells it
     assert len(owner.terminal.journal()) == 1
 
 
