@@ -107,7 +107,7 @@ def test_it_says_what_people_need(run: Run) -> None:
     for code in ("→ 201 taken as S-1", "→ 200 known already", "→ 400 ", "→ 409 "):
         assert code in said
     assert "152 connections tested by the workers: 146 are well" in said
-    assert "not accepted Enter the password again." in said
+    assert "not accepted. Enter the password again." in said
     assert "S-1 Sell XAU/USD market" in said
     assert "by the owner at the broker" in said
 

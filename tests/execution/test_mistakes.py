@@ -17,6 +17,7 @@ from brokers.messages import Capabilities, ConnectionSpec, OrderReport, OrderReq
 from common.codes import Code
 from common.embedded.processes import wait_until
 from common.sealing import new_private_key, public_key_of
+from common.shown import with_remedy
 from connections import testing
 from connections.credentials import seal_credentials
 from connections.health import mark_active
@@ -146,7 +147,7 @@ def test_a_mistake_is_told_to_its_owner_and_harms_nobody_else(
         assert failed[0].hint
         noted = state(wrong)
         assert (state(good).status, noted.status) == ("ACTIVE", "ERROR")
-        assert noted.last_error == f"{failed[0].detail} {failed[0].hint}"
+        assert noted.last_error == with_remedy(failed[0].detail, failed[0].hint)
         assert Event.objects.filter(kind="connection.error", connection_id=wrong.pk).count() == 1
         publish(feed, kind)
         trade(trading)

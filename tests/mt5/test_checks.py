@@ -100,4 +100,4 @@ def test_terminal_that_hangs(
     venue.fault("symbols_get", "hold")
     (only,) = lines(adapter).values()
     assert (only.name, only.result) == ("terminal", CheckResult.FAIL)
-    assert "0.4 s" in only.detail
+    assert "no answer" in only.detail  # whoever of the two that wait ends it first
