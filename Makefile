@@ -22,8 +22,8 @@ demo: venv ## the whole thing with demo data in the browser; ONCE=1: through it 
 up: venv ## the same without demo data
 	@$(PYTHON) manage.py stack
 
-test: venv ## all tests, on servers of their own; T='tests/config -k name' for a part
-	@$(PYTHON) -m pytest $(T)
+test: venv ## all tests, in two processes on servers of their own; T='tests/config -k name' for a part
+	@$(PYTHON) -m pytest $(or $(T),$(if $(TEST_DATABASE_URL)$(TEST_REDIS_URL),,-n 2))
 
 coverage: venv ## what the tests of brokers/ reach of it; fails below 80 %, for parse.py and codes.py below 100 %
 	@deploy/coverage.sh

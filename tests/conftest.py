@@ -1,30 +1,64 @@
-"""Every test run has servers of its own: they start here, before Django reads its settings.
+"""Every process that runs tests has servers of its own; nothing runs beside what is `alone`."""
 
-That is why DJANGO_SETTINGS_MODULE is not in pyproject.toml: pytest-django would read it earlier.
-"""
-
-import atexit
 import os
+from collections.abc import Generator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
 
-import django
 import hypothesis
+import pytest
 
 from tests.emptying import empty_quickly
-from tests.servers import TestServers
+from tests.servers import NEEDED, TestServers, set_up
+from tests.sharing import FilesInOrder, Turns
 
-for name in [name for name in os.environ if name.startswith("FILLCAST_")]:
-    del os.environ[name]  # a test run is the same whatever the developer's shell has set
-os.environ["FILLCAST_ENV_FILE"] = os.devnull
-# What brokers publish is about the hour and the weekday: at night and at weekends it would forgive
-# what tests are about, and let their entries wait. Tests of windows switch it on.
-os.environ["FILLCAST_PUBLISHED_WINDOWS"] = "no"
-os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
-_servers = TestServers()
-atexit.register(_servers.stop)
-django.setup()
-hypothesis.settings.register_profile("fillcast", deadline=None)  # no test fails for a slow machine
-hypothesis.settings.load_profile("fillcast")
-empty_quickly()
+_servers: TestServers
+_turns: Turns | None = None
+
+
+def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Set everything up: of all hooks this one is called before another conftest.py is read.
+
+    With `-n 2` the process that was called only hands tests out to two others: no server for it.
+    """
+    global _servers
+    told: Any = pluginmanager.getplugin("pytestconfig")
+    others = getattr(told.known_args_namespace, "numprocesses", None)
+    given = [f"TEST_{name}" for name in NEEDED if os.environ.get(f"TEST_{name}")]
+    if others and given:
+        raise pytest.UsageError(f"-n: all of them would use the server of {' and '.join(given)}")
+    _servers = set_up(wanted=not others or "PYTEST_XDIST_WORKER" in os.environ)
+    hypothesis.settings.register_profile("fillcast", deadline=None)  # none fails for being slow
+    hypothesis.settings.load_profile("fillcast")
+    empty_quickly()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FilesInOrder:
+    """Say who hands tests out."""
+    return FilesInOrder(config, log)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a process that tests are handed out to where all of them meet."""
+    node.workerinput["turns"] = str(_servers.folder)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Meet the others, if we are one of several."""
+    global _turns
+    if told := getattr(config, "workerinput", None):
+        _turns = Turns(Path(told["turns"]))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # the wait for its turn is no part of a test's time
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Let a test that is `alone` run when no other does."""
+    alone = item.get_closest_marker("alone") is not None
+    with _turns.taken(alone=alone) if _turns else nullcontext():
+        return (yield)
 
 
 def pytest_unconfigure() -> None:

@@ -1,13 +1,21 @@
 """The servers of a test run: PostgreSQL and Redis of its own, gone when it ends."""
 
+import atexit
 import os
 import shutil
 import tempfile
 from pathlib import Path
 
+import django
+
 from common.embedded.servers import Servers
 
 NEEDED = ("DATABASE_URL", "REDIS_URL")
+NOBODY = {
+    "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
+    "REDIS_URL": "redis://127.0.0.1:1",
+}
+SETTINGS = "DJANGO_SETTINGS_MODULE"
 
 
 class TestServers:
@@ -15,17 +23,40 @@ class TestServers:
 
     __test__ = False  # not a test case, whatever its name begins with
 
-    def __init__(self) -> None:
-        """Start them. A URL that is set on purpose (TEST_DATABASE_URL, TEST_REDIS_URL) is used."""
-        self._folder = Path(tempfile.mkdtemp(prefix="fillcast-tests-"))
-        self._folder.chmod(0o755)  # PostgreSQL runs as another user when we are root
-        (self._folder / "static").mkdir()  # whitenoise warns where there is none
-        given = {name: os.environ.get(f"TEST_{name}", "") for name in NEEDED}
-        self._servers = Servers(self._folder, given, fast=True).start()
+    def __init__(self, *, wanted: bool = True) -> None:
+        """Start them. A URL that is set on purpose (TEST_DATABASE_URL, TEST_REDIS_URL) is used.
+
+        Where none are wanted, addresses are announced that nobody answers at.
+        """
+        self.folder = Path(tempfile.mkdtemp(prefix="fillcast-tests-"))
+        self.folder.chmod(0o755)  # PostgreSQL runs as another user when we are root
+        (self.folder / "static").mkdir()  # whitenoise warns where there is none
+        given = {name: os.environ.get(f"TEST_{name}", "") for name in NEEDED} if wanted else NOBODY
+        self._servers = Servers(self.folder, given, fast=True).start()
         os.environ |= self._servers.urls
-        os.environ["FILLCAST_VAR"] = str(self._folder)
+        os.environ["FILLCAST_VAR"] = str(self.folder)
 
     def stop(self) -> None:
         """End them and remove their data. May be called twice."""
         self._servers.stop()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def set_up(*, wanted: bool = True) -> TestServers:
+    """Start the servers, if they are wanted, and Django on them, as every test finds it.
+
+    DJANGO_SETTINGS_MODULE is not in pyproject.toml: pytest-django would read it earlier.
+    """
+    for name in [name for name in os.environ if name.startswith("FILLCAST_")]:
+        del os.environ[name]  # a test run is the same whatever the developer's shell has set
+    os.environ["FILLCAST_ENV_FILE"] = os.devnull
+    # What brokers publish is about the hour and the weekday: at night and at weekends it would
+    # forgive what tests are about, and let their entries wait. Tests of windows switch it on.
+    os.environ["FILLCAST_PUBLISHED_WINDOWS"] = "no"
+    os.environ[SETTINGS] = "config.settings"
+    servers = TestServers(wanted=wanted)
+    atexit.register(servers.stop)
+    django.setup()
+    if not wanted:
+        del os.environ[SETTINGS]  # the processes that inherit it have to start theirs first
+    return servers

@@ -14,6 +14,7 @@ from brokers.conformance.table import as_json, grid, line, reasons_of, summary
 from tests.conformance.reviewed import DOCS, differences, page, review
 from tests.conformance.stages import at_once, kinds, named, needs_database, reviewed_in, stages_of
 from tests.conformance.together import run_together
+from tests.servers import set_up
 
 Wanted = Sequence[tuple[str, str]]
 
@@ -65,8 +66,7 @@ def _servers() -> Iterator[None]:
     """Servers of our own that are gone afterwards."""
     from django.test.utils import setup_databases, teardown_databases
 
-    import tests.conftest  # noqa: F401 (starts the servers before Django reads its settings)
-
+    set_up()
     known = setup_databases(verbosity=0, interactive=False)
     try:
         yield
