@@ -103,7 +103,8 @@ def state(css: str, word: str) -> SafeString:
 def account(connection: Any) -> str:
     """`MT5 · 7714`, with spaces that do not break."""
     kind = connection.exchange_name or connection.type
-    shown_kind = kind.upper() if len(kind) <= 4 else kind.capitalize()
+    is_short = len(kind) <= 4 or any(map(str.isdigit, kind))  # mt5-dwx
+    shown_kind = kind.upper() if is_short else kind.capitalize()
     return f"{shown_kind}\N{NO-BREAK SPACE}·\N{NO-BREAK SPACE}{connection.account}"
 
 

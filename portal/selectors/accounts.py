@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from textwrap import shorten
 from typing import Any
 from uuid import UUID
 
@@ -24,6 +25,7 @@ from connections.selectors import health as health_of
 from connections.setting_fields import label_of, shown, takes_credentials
 from users.models import User
 
+MOST = 250  # characters of what is wrong, in a list
 TO_DO = {  # where the tenant does it, by what stands in the way
     Code.NO_CREDENTIALS: ("credentials", "Enter credentials"),
     Code.NO_PRESET: ("account_edit", "Choose a preset"),
@@ -108,6 +110,12 @@ class Account:
             return self.without_a_worker
         return f"{sentence(self.reason)} {hint(self.reason)}" if self.reason else (
             "Takes the next signal.")  # fmt: skip
+
+    @property
+    def in_the_list(self) -> str:
+        """The same where there is one line for it: what is wrong, not where that can be read."""
+        said = self.state.last_error if self.state and self.reason == Code.CONNECTION_ERROR else ""
+        return shorten(said, MOST, placeholder=" …") or self.words
 
     def _words_of_one_that_is_off(self) -> str:
         found = in_words(what_is_open(self.connection.pk))

@@ -276,3 +276,12 @@ def test_what_a_broker_said_and_what_helps_are_two_sentences(
     state.save()
     said = signed_in(world.alice).get(f"/accounts/{world.mt5.pk}/").text
     assert said.count("Run <code>this</code>: no route. Call.") == 2
+
+
+def test_the_list_says_what_is_wrong_with_an_account(world: World, signed_in: SignedIn) -> None:
+    said = "Login refused. Enter the password again."
+    ConnectionHealth.objects.filter(pk=world.mt5.pk).update(status="ERROR", last_error=said)
+    ConnectionHealth.objects.filter(pk=world.twin.pk).update(status="ERROR", last_error="x " * 240)
+    page = signed_in(world.alice).get("/accounts/").text
+    assert f"{said} <a" in page
+    assert f"{'x ' * 124}… <a" in page
