@@ -5,6 +5,7 @@ An answer is kept as it came, so a secret in it may be spelled as any JSON may s
 what is found there is blacked out where it stands.
 """
 
+import math
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -34,11 +35,10 @@ HEAD = re.compile(
 
 def without_secrets(text: str, credentials: Mapping[str, str]) -> str:
     """Return the text with every value of the credentials as ***, however JSON spells it."""
-    for value in credentials.values():
-        if len(value) >= SHORTEST_SECRET > len(_read(value).text):  # hardly more than backslashes
-            text = text.replace(value, BLACK)
-    read = _read(text)
-    return _blackened(text, (read.span(*one) for one in _found(read, _secrets(credentials))))
+    secrets = _secrets(credentials)
+    # As it stands, too: behind a backslash it may look like an escape.
+    found = [one for read in (_read(text), _plain(text)) for one in _found(read, secrets)]
+    return _blackened(text, found)
 
 
 def what_came(came: bytes, credentials: Mapping[str, str], coding: str = "utf-8") -> str:
@@ -81,7 +81,12 @@ class _Read:
         return start, stop
 
 
-def _read(text: str) -> _Read:
+def _plain(text: str) -> _Read:
+    return _Read(text, [0], [(0, len(text))])
+
+
+def _read(text: str, most: float = math.inf) -> _Read:
+    """Read a text without its escapes, as far as so many characters of it at least."""
     parts: list[str] = []
     begins: list[int] = []
     spans: list[tuple[int, int]] = []
@@ -99,7 +104,10 @@ def _read(text: str) -> _Read:
         add(text[at : one.start()], at, one.start())
         at = one.end()
         add(_meant(one), one.start(), at)
-    add(text[at:], at, len(text))
+        if length >= most:
+            break
+    else:
+        add(text[at:], at, len(text))
     return _Read("".join(parts), begins, spans)
 
 
@@ -113,15 +121,15 @@ def _meant(escape: re.Match[str]) -> str:
 
 
 def _secrets(credentials: Mapping[str, str]) -> list[str]:
-    read = (_read(value).text for value in credentials.values())
-    return [one for one in read if len(one) >= SHORTEST_SECRET]
+    spelled = (one for value in credentials.values() for one in (value, _read(value).text))
+    return [one for one in dict.fromkeys(spelled) if len(one) >= SHORTEST_SECRET]
 
 
 def _found(read: _Read, secrets: Iterable[str]) -> Iterator[tuple[int, int]]:
     for one in secrets:
         at = read.text.find(one)
         while at >= 0:
-            yield at, at + len(one)
+            yield read.span(at, at + len(one))
             at = read.text.find(one, at + 1)
 
 
@@ -151,15 +159,15 @@ Pieces = Sequence[tuple[str, int]]
 def _begins(text: str, pieces: Pieces) -> Iterator[int]:
     """Where a piece begins that the text ends with."""
     tail = TAIL.search(text)
-    for read in (_read(text), _read(text[: tail.start()] if tail else "")):
+    for read in (_plain(text), _read(text), _read(text[: tail.start()] if tail else "")):
         if n := max((n for one, n in pieces if read.text.endswith(one[:n])), default=0):
             yield read.span(len(read.text) - n, len(read.text))[0]
 
 
 def _ends(text: str, pieces: Pieces) -> Iterator[int]:
     """Where a piece ends that the text begins with."""
-    head = HEAD.match(text)
+    head, most = HEAD.match(text), max((n for _, n in pieces), default=0)
     for begin in range(head.end() + 1 if head else 1):
-        read = _read(text[begin:])
+        read = _read(text[begin:], most)
         if n := max((n for one, n in pieces if read.text.startswith(one[-n:])), default=0):
             yield begin + read.span(0, n)[1]

@@ -115,3 +115,12 @@ def test_a_secret_that_ends_as_it_begins_is_blacked_out_at_an_end() -> None:
 def test_a_secret_is_blacked_out_where_it_stands_in_a_sentence() -> None:
     told = without_secrets('the key a"b\\c and pässwörd', {"key": 'a"b\\c', "word": "pässwörd"})
     assert told == "the key *** and ***"
+
+
+@pytest.mark.parametrize("secret", ["butterfly1", "newton99", "u00e4bcd1", "x41bcd12", "r\\b\\n-x"])
+def test_a_secret_behind_a_backslash_is_no_escape(secret: str) -> None:
+    """As in Windows' names of users and folders, as they are or in JSON."""
+    for before in ("DOM\\", '{"user":"DOM\\\\', "\\" * 5):
+        assert without_secrets(f"{before}{secret} no", {"key": secret}) == f"{before}*** no"
+        assert what_came(f"{before}{secret}".encode(), {"key": secret}) == f"{before}***"
+        assert what_came(f"{before}{secret[:6]}".encode(), {"key": secret}) == f"{before}***"
