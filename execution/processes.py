@@ -3,6 +3,7 @@
 import gc
 import os
 import socket
+import threading
 import time
 from collections.abc import Collection, Sequence
 from functools import partial
@@ -38,11 +39,11 @@ from execution.reports.streams import drain_events, drain_now
 from prices.live import Live
 from prices.loops import use_loop
 from prices.runner import PACE, Runner
-from prices.signals import prices_started, prices_stopped, quotes_stored
+from prices.signals import prices_started, prices_stopped, quotes_at_paper, quotes_stored
 
 log = structlog.get_logger(__name__)
 
-_ticks = Ticks()
+_ticks, _paper_told = Ticks(), threading.Event()
 GUARD_SECONDS = 1.0
 RETRY_SECONDS = 0.5
 LANES_SECONDS, NEWS_SECONDS, COMPARE_SECONDS = 1.0, 0.01, 300.0
@@ -59,6 +60,7 @@ def connect() -> None:
     # Two, so that the trouble of one does not keep the other from being called.
     quotes_stored.connect(on_quotes_stored, dispatch_uid="execution.ticks")
     quotes_stored.connect(on_quotes_at_broker, dispatch_uid="execution.quotes")
+    quotes_at_paper.connect(on_quotes_at_paper, dispatch_uid="execution.quotes_at_paper")
 
 
 def on_worker_ready(*, sender: Any, **_: Any) -> None:
@@ -112,6 +114,17 @@ def on_quotes_at_broker(*, at_paper: bool = True, **_: Any) -> None:
     """Quotes have reached the paper broker: apply what it told because of them."""
     if at_paper and runtime.started():
         drain_events()
+
+
+def on_quotes_at_paper(**_: Any) -> None:
+    """The same of a real broker's quotes: who judges levels by those must not wait for paper's."""
+    _paper_told.set()
+
+
+def _hear_paper() -> None:
+    if _paper_told.wait(RETRY_SECONDS):
+        _paper_told.clear()
+        drain_now()
 
 
 def start_patiently(role: str, *, exits_only: bool, on_lane: OnLane = nobody) -> None:
@@ -186,6 +199,7 @@ def _rounds(exits_only: bool) -> tuple[Round, ...]:
         ("ask brokers", look_every, lambda: sweeps.ask_brokers(runtime.present().wire)),
         ("wishes", look_every, lambda: _execute(grant_wishes())),
         ("events", look_every, drain_events),
+        ("news of paper", NEWS_SECONDS, _hear_paper),
         ("poll", settings.FILLCAST_UPDATE_INTERVAL_SECONDS, poll),
         ("witness", witness.LOOK_SECONDS, witness.look),
     )

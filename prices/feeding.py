@@ -61,12 +61,12 @@ class LiveFeed(Feed):
 
     def __init__(self, source: DataConnection, stream: Stream, *, to_paper: bool) -> None:
         super().__init__(source.pk, source.name, stream)
+        self._to_paper = False  # what `tell` says: ToPaper tells by itself when paper has them
         self._paper: ToPaper | None = None
         self.tell_paper(to_paper)
 
     def tell_paper(self, is_so: bool) -> None:
         """Carry its prices to the paper broker, too, from now on; or no more."""
-        self._to_paper = is_so
         if is_so != (self._paper is not None):
             self._paper = ToPaper(self.data_connection_id) if is_so else None
 

@@ -17,6 +17,7 @@ from brokers.messages import Quote
 from brokers.paper.venue import on_quotes
 from common.clocks import market_now
 from prices.buffer import of_now, squeezed
+from prices.signals import quotes_at_paper
 
 log = structlog.get_logger(__name__)
 KNOWN = (BrokerError, DatabaseError, psycopg.Error)
@@ -59,6 +60,7 @@ class ToPaper:
                 log.warning("the paper broker misses prices", source=self._source_id, error=said)
                 self._put_back(quotes)
                 return
+            quotes_at_paper.send_robust(sender=ToPaper)
 
     def _next(self) -> list[Quote]:
         with self._lock:

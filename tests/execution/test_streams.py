@@ -1,5 +1,6 @@
 """What a broker's stream tells is heard whole, whatever must wait."""
 
+import asyncio
 from dataclasses import replace
 from decimal import Decimal as D
 from typing import Any
@@ -8,19 +9,23 @@ import pytest
 
 from brokers.messages import CloseCause, OrderReport
 from common.clocks import machine_time
-from connections.models import ExecutionConnection
+from connections.models import DataConnection, ExecutionConnection
+from execution import processes
 from execution.calls.held import HOLD_SECONDS
 from execution.calls.runtime import Runtime
 from execution.models import DriftItem, Order
 from execution.reports import streams
 from execution.reports.streams import AT_ONCE, drain_events
 from positions.models import ExecutionPosition
+from prices.feeding import open_live
 from signals.models import Feed
 from tests.execution import cast
 from tests.execution.book import Ticket
 from tests.execution.double import Double
 from tests.execution.test_sweeps import sent
+from tests.prices.sources import Source, at, quote, source
 
+__all__ = ["source"]
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
@@ -111,3 +116,38 @@ def test_what_waits_no_longer_is_forgotten(
     broker.publish(came_in)
     drain_events()
     assert waiting == {}
+
+
+def test_a_broker_whose_news_hang_keeps_no_price_of_another_from_being_judged(
+    source: DataConnection,
+    feed: Feed,
+    wire: Runtime,
+    broker: Double,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A paper broker that is another process, stopped: a real one's prices go to it, too."""
+    asked: list[str] = []
+
+    async def hang(limit: int, after: str = "") -> list[OrderReport]:
+        asked.append(after)
+        await asyncio.sleep(60)
+        return []
+
+    cast.account(feed)
+    monkeypatch.setattr(broker, "events", hang)
+    processes._paper_told.clear()
+    told_by = open_live(source, Source(quote("1.10", 100)), at(100), to_paper=True)
+    told_by.step(at(100))
+    assert asked == []
+    assert processes._paper_told.wait(30)
+
+
+def test_what_the_paper_broker_tells_because_of_a_real_ones_prices_is_applied_at_once(
+    tickets: list[Ticket], wire: Runtime, broker: Double
+) -> None:
+    broker.publish(broker.execute(tickets[0]))
+    processes.on_quotes_at_paper()
+    for name, _, hear in processes._rounds(exits_only=True):
+        if name == "news of paper":
+            hear()
+    assert Order.objects.filter(status="FILLED").count() == 1
