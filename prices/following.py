@@ -71,7 +71,8 @@ class BrokerStream:
 
     def follow_also(self, more: Mapping[str, str]) -> None:
         """Follow these pairs, too; what is followed already is told on without a gap."""
-        self._loop.call_soon_threadsafe(self._add, dict(more))
+        self._heard.add(more)  # now: how it fares tells of them
+        self._loop.call_soon_threadsafe(self._more.set)
 
     def close(self) -> None:
         """Follow no more. Returns at once; the broker is spoken to no longer than a moment."""
@@ -163,10 +164,6 @@ class BrokerStream:
         for job in jobs:
             if job.done() and not job.cancelled() and (error := job.exception()) is not None:
                 raise error
-
-    def _add(self, more: Mapping[str, str]) -> None:
-        self._heard.add(more)
-        self._more.set()
 
     def _not_streamed(self) -> list[str]:
         """Return the symbols for which a stream is to be opened now, and take it as open."""

@@ -23,7 +23,7 @@ OLD = timedelta(minutes=15)  # further back no clock is that anybody trades by
 
 
 class Heard:
-    """Prices of some pairs. The loop puts them in; `due` and `fares` are asked by any thread."""
+    """Prices of some pairs. The loop puts them in; the rest is for the owner's thread."""
 
     def __init__(self, symbols: Mapping[str, str], credentials: Mapping[str, str]) -> None:
         """symbols: the broker's own, by canonical pair. credentials: what no word may contain."""
@@ -54,7 +54,7 @@ class Heard:
         return Fares(self.told_at, code, words, missing)
 
     def add(self, more: Mapping[str, str]) -> None:
-        """Take prices of these pairs, too."""
+        """Take prices of these pairs, too. Called by one thread; others see all of them or none."""
         self.symbols = {**self.symbols, **more}
 
     def take(self, quote: Quote) -> bool:
