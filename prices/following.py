@@ -137,6 +137,10 @@ class BrokerStream:
                     unanswered = 0 if await self._look(pair) else unanswered + 1
                 except BrokerError:
                     asks = False
+                except Exception as error:  # an adapter's own fault, as in its stream
+                    log.warning("no price", pair=pair, error=repr(error))
+                    self._heard.fail(Code.UNEXPECTED, repr(error))
+                    asks = False
                 asks = asks and unanswered < MOST_UNANSWERED
         await asyncio.sleep(0)  # who is to end is heard, however often this begins anew
 

@@ -1,6 +1,7 @@
 """All the ways in which a broker's stream fails to tell prices."""
 
 import asyncio
+from datetime import datetime
 from decimal import Decimal as D
 from itertools import count
 
@@ -118,6 +119,20 @@ def test_an_adapters_own_fault_ends_nothing(
     until(lambda: len(teller.asked) >= 2)
     with telling(teller, loop) as tell:
         tell(quote("1.10"))
+    hear(stream, lambda heard: bool(heard))
+
+
+def test_nor_does_one_in_what_it_answers_where_it_cannot_stream(
+    follow: Follow, teller: Teller
+) -> None:
+    teller.refuses = ReadFailed(Code.BROKER_UNREACHABLE, "its websocket is blocked")
+    teller.answers = {"EURUSD.x": quote("1.10")}
+    teller.dated = datetime(2026, 1, 1)  # noqa: DTZ001  # of no zone
+    stream = follow()
+    until(lambda: len(teller.asked) >= 3)
+    assert teller.looked
+    assert not stream.is_over
+    teller.dated = None
     hear(stream, lambda heard: bool(heard))
 
 
