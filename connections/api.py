@@ -141,7 +141,10 @@ class ConnectionViewSet(
     @extend_schema(request=CredentialsSerializer, responses={204: None})
     @action(detail=True, methods=["put"], http_method_names=["put", "options"])
     def credentials(self, request: Request, pk: str) -> Response:
-        """Store credentials in place of those that are there. They are sealed and never shown."""
+        """Store credentials in place of those that are there. They are sealed and never shown.
+
+        400 FIELD_UNKNOWN, FIELD_REQUIRED where they are not those that the kind's form asks for.
+        """
         wanted = CredentialsSerializer(data=request.data)
         row = self.get_object()
         wanted.is_valid(raise_exception=True)
