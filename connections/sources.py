@@ -3,6 +3,7 @@
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models import BooleanField, CharField, Q, QuerySet
@@ -99,6 +100,12 @@ def _refuse_if_needed(source: DataConnection, owner_id: int) -> None:
 def name_of(connection: ExecutionConnection) -> str:
     """What the source that an account is is called at first."""
     return f"{connection.name[:80]}: its own broker"
+
+
+def others_by(connection_id: UUID) -> list[str]:
+    """Return the names of the other accounts that go by what this one tells, in order."""
+    by = ExecutionConnection.objects.live().filter(data_connection__told_by=connection_id)
+    return list(by.exclude(pk=connection_id).order_by("name").values_list("name", flat=True))
 
 
 # ---- who may follow one now ---------------------------------------------------------------------

@@ -7,12 +7,14 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
 from common.questions import Point, Question
+from common.shown import first_of
 from connections import services
 from connections.credential_forms import CredentialsForm
 from connections.open import in_words, what_is_open
 from connections.own_prices import use_own_prices
 from connections.setting_fields import KindForm, is_only_a_kind, label_of, wanted_kind
 from connections.source_fields import OWN
+from connections.sources import others_by
 from portal.forms import AddForm, ChangeAccountForm, before
 from portal.pages import asked, for_tenants, me, page
 from portal.views.accounts import address, find
@@ -130,6 +132,12 @@ def remove(request: HttpRequest, *, pk: UUID) -> HttpResponse:
         Point("filled", "Orders, positions and results stay as history. Nothing is sent to the "
               "broker."),
     ]  # fmt: skip
+    if others := others_by(pk):
+        said = (
+            f"Its prices go with it: {first_of(others)} would get no entry, and stops that we hold"
+            " there would see no price. Choose another price source there first."
+        )
+        points.insert(0, Point("attention", said))
     if found := what_is_open(pk):
         said = f"Open there: {in_words(found)}. It cannot be removed before that is closed."
         points.insert(0, Point("attention", said))

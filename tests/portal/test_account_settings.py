@@ -8,6 +8,7 @@ from django.test import Client
 
 from brokers.registry import BUILT_IN, form_of
 from connections.models import ConnectionHealth, ExecutionConnection
+from connections.sources import tell_prices
 from tests.connections import make
 from tests.portal.conftest import SignedIn
 from tests.portal.test_actions import refresh
@@ -172,3 +173,13 @@ def test_an_account_is_not_removed_while_something_is_open_in_it(
     assert "Nothing was changed. Still open in Paper twin: EURUSD (an open position)." in told
     assert "ACCOUNT_IN_USE" in told
     assert refresh(world.twin).archived_at is None
+
+
+def test_who_removes_an_account_reads_whose_prices_go_with_it(world: World, alice: Client) -> None:
+    teller = make.connection(world.alice, name="Teller", type="mt4")
+    question = f"/accounts/{teller.pk}/remove/"
+    source = tell_prices(teller)
+    ExecutionConnection.objects.filter(pk=teller.pk).update(data_connection=source)
+    assert "Its prices go with it" not in page(alice, question)
+    ExecutionConnection.objects.filter(pk=world.twin.pk).update(data_connection=source)
+    assert f"Its prices go with it: {world.twin.name} would get no entry" in page(alice, question)
