@@ -7,7 +7,7 @@ import pytest
 from connections import lanes as of_process
 from connections.models import ExecutionConnection
 from execution import tasks
-from execution.calls import held, runtime
+from execution.calls import held, polling, runtime
 from execution.calls.errands import Done, Errand
 from execution.calls.flusher import write_down
 from positions.models import ExecutionPosition
@@ -36,10 +36,12 @@ def nothing_held(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def broker() -> Iterator[Double]:
-    """The double, empty."""
+    """The double, empty; whether it tells things by itself is asked anew."""
     cast.double().reset()
+    polling.kinds_without_events.cache_clear()
     yield cast.double()
     cast.double().reset()
+    polling.kinds_without_events.cache_clear()
 
 
 @pytest.fixture
