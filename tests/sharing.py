@@ -1,7 +1,7 @@
 """A run of tests in several processes (`-n 2`): who gets which, and what has nothing beside it."""
 
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
@@ -10,22 +10,36 @@ from xdist.scheduler import LoadScopeScheduling
 
 
 class FilesInOrder(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Hands out a file at a time, so that each process has its tests in the order of a whole run.
+    """Gives each process its share of the files at once, each in the order of a whole run.
 
-    pytest-django puts first what is rolled back, then what empties the database, with it what
-    migrations wrote, and last what needs none. So a file may be handed out in up to three pieces.
+    The shares are the same in every run: what a test finds of those before it (caches of modules,
+    rows of migrations) goes by no machine's pace, and so does whether it passes.
     """
 
     def schedule(self) -> None:
-        """Hand out what is next."""
+        """Hand out what is to be run."""
         if self.collection is None:
             every = next(iter(self.registered_collections.values()))
-            pieces = enumerate(groupby(every, lambda test: test.partition("::")[0]))
-            self._piece_of = {test: f"{n}" for n, (_, tests) in pieces for test in tests}
+            self._share_of = shares(every, len(self.nodes))
         super().schedule()
 
     def _split_scope(self, nodeid: str) -> str:
-        return self._piece_of[nodeid]
+        return self._share_of[nodeid]
+
+
+def shares(tests: Sequence[str], processes: int) -> dict[str, str]:
+    """Return of which process's share each test is: the next file goes to who has fewest tests.
+
+    pytest-django puts first what is rolled back, then what empties the database, with it what
+    migrations wrote, and last what needs none. So a file may be in up to three pieces.
+    """
+    counts, share_of = [0] * processes, dict[str, str]()
+    for _, piece in groupby(tests, lambda test: test.partition("::")[0]):
+        some = list(piece)
+        fewest = counts.index(min(counts))
+        counts[fewest] += len(some)
+        share_of |= dict.fromkeys(some, f"{fewest}")
+    return share_of
 
 
 class Turns:

@@ -2,6 +2,7 @@
 
 import fcntl
 import threading
+from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from common.embedded.processes import wait_until
-from tests.sharing import FilesInOrder, Turns
+from tests.sharing import FilesInOrder, Turns, shares
 
 SECONDS = 30
 
@@ -55,12 +56,18 @@ def handed_out(pace: list[int]) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("pace", [[0, 1], [0, 0, 0, 1], [1] * 7 + [0]])
-def test_each_process_has_its_tests_in_the_order_of_one_that_has_all(pace: list[int]) -> None:
-    first, second = handed_out(pace)
-    assert sorted(first + second) == list(range(len(EVERY)))
-    assert first == sorted(first)
-    assert second == sorted(second)
-    assert all(first[n] // 4 == first[n + 1] // 4 for n in range(0, len(first), 4))  # whole files
+def test_each_process_has_its_files_in_the_order_of_one_that_has_all(pace: list[int]) -> None:
+    """And the same ones, whoever is faster."""
+    files = [[n, n + 1, n + 2, n + 3] for n in range(0, len(EVERY), 4)]
+    assert handed_out(pace) == [[*chain(*files[0::2])], [*chain(*files[1::2])]]
+
+
+def test_shares_are_of_nearly_as_many_tests() -> None:
+    tests = [f"{name}.py::test_{n}" for name, many in (("a", 9), ("b", 2), ("c", 3), ("d", 5))
+             for n in range(many)]  # fmt: skip
+    told = shares(tests, 2)
+    assert [told[f"{name}.py::test_0"] for name in "abcd"] == ["0", "1", "1", "1"]
+    assert len({*shares(tests[:9], 2).values()}) == 1  # one file: the other process ends at once
 
 
 class Visitor(threading.Thread):
