@@ -229,6 +229,7 @@ def test_fifty_thousand_resting_levels_do_not_slow_a_quote_that_hits_none(trader
             cursor.execute(
                 "UPDATE paper_position SET stop_loss = stop_loss - 0.1 WHERE id >= %s", [first]
             )
+            cursor.execute("ANALYZE paper_position")  # as autovacuum does soon, or just before
 
     def quotes() -> None:
         assert trader.price("1.15000", after=0.001) == 0
