@@ -181,7 +181,9 @@ class Form:
                 if value is not None:
                     kept[setting.key] = value
         known = [setting.key for setting in self.fields]
-        return kept, wrong + [_unknown(key, known) for key in settings if key not in known]
+        return kept, wrong + [
+            unknown(key, known, "setting", "settings") for key in settings if key not in known
+        ]
 
     def in_use(
         self, before: Mapping[str, Any], after: Mapping[str, Any], symbols: Collection[str]
@@ -228,13 +230,15 @@ def raise_first(wrong: Sequence[InvalidInputError]) -> None:
         raise wrong[0]
 
 
-def _unknown(key: str, known: list[str]) -> InvalidInputError:
+def unknown(key: str, known: Sequence[str], noun: str, place: str) -> InvalidInputError:
+    """Return the error of a key that a kind of account does not have, with the one that was meant.
+    noun: what it would be; place: the field that it stands in."""
     near = get_close_matches(str(key), known, 1)
     remedy = f"Did you mean {near[0]!r}?" if near else f"Known are {', '.join(known)}."
     return InvalidInputError(
         Code.FIELD_UNKNOWN,
-        f"This kind of account has no setting {str(key)[:60]!r}. {remedy}",
-        field=f"settings.{str(key)[:60]}",
+        f"This kind of account has no {noun} {str(key)[:60]!r}. {remedy}",
+        field=f"{place}.{str(key)[:60]}",
     )
 
 

@@ -5,13 +5,12 @@ refuse.
 """
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any
 from unicodedata import category
 
 import structlog
 
-from brokers.form import Form, SettingKind, raise_first
+from brokers.form import Form, SettingKind, raise_first, unknown
 from brokers.registry import form_of, kinds
 from common.codes import Code
 from common.errors import InvalidInputError, MisconfiguredError
@@ -145,7 +144,7 @@ def check_named(kind: str, values: Mapping[str, str]) -> None:
     if form is None or not form.secrets:
         return
     known = [secret.key for secret in form.secrets]
-    wrong = [_no_secret(key, known) for key in values if key not in known]
+    wrong = [unknown(key, known, "credential", "credentials") for key in values if key not in known]
     wrong += [
         InvalidInputError(
             Code.FIELD_REQUIRED,
@@ -156,16 +155,6 @@ def check_named(kind: str, values: Mapping[str, str]) -> None:
         if secret.required and not values.get(secret.key)
     ]
     raise_first(wrong)
-
-
-def _no_secret(key: str, known: list[str]) -> InvalidInputError:
-    near = get_close_matches(key, known, 1)
-    remedy = f"Did you mean {near[0]!r}?" if near else f"Known are {', '.join(known)}."
-    return InvalidInputError(
-        Code.FIELD_UNKNOWN,
-        f"This kind of account has no credential {key[:60]!r}. {remedy}",
-        field=f"credentials.{key[:60]}",
-    )
 
 
 def check_secrets(values: Mapping[str, str]) -> None:
