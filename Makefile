@@ -44,6 +44,7 @@ format: venv ## put the code into the house's format
 docs: venv ## write the generated pages anew
 	@$(PYTHON) manage.py settings_reference
 	@$(PYTHON) manage.py reason_codes
+	@$(PYTHON) manage.py roles
 	@$(PYTHON) manage.py broker_table
 	@$(PYTHON) -m tests.conformance --docs
 

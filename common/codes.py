@@ -545,6 +545,11 @@ class Code(StrEnum):
         "Send `Authorization: Bearer <API key>` or log in.",
     )
     PERMISSION_DENIED = ("PERMISSION_DENIED", "Your role does not allow this.")
+    RIGHT_MISSING = (
+        "RIGHT_MISSING",
+        "None of your roles includes this right, or your API key leaves it out.",
+        "Ask an administrator for a role that has it; docs/roles.md lists them.",
+    )
     NOT_FOUND = ("NOT_FOUND", "There is nothing here, or it is not yours.")
     METHOD_NOT_ALLOWED = ("METHOD_NOT_ALLOWED", "This address does not take this method.")
     NOT_ACCEPTABLE = ("NOT_ACCEPTABLE", "No representation of the wanted type exists.")

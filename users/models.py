@@ -7,6 +7,7 @@ from django.db import models
 from django_celery_beat.models import PeriodicTask
 
 from common.history import tracked
+from common.permissions import Right
 from users.tenancy import on_behalf_of
 
 
@@ -16,6 +17,10 @@ class User(AbstractUser):
 
     email = models.EmailField("email address", blank=True)
     time_zone = models.CharField(max_length=64, default="UTC", help_text="For screens only.")
+
+    class Meta:
+        verbose_name, verbose_name_plural = "user", "users"
+        permissions = [(right.value, right.value.replace("_", " ")) for right in Right]
 
     def clean(self) -> None:
         """Refuse a new name for who exists if gateways go by the old or the new one: they would be

@@ -1,0 +1,205 @@
+"""Who may do what: one table of roles and rights, asked by every door.
+
+A right names an action in plain words. A role is a set of rights. Staff act by their roles alone;
+everybody else (tenants, providers) acts on their own rows alone. API, console, portal, services and
+commands all ask `may` or `require`; `docs/roles.md` is written from this table, and a migration of
+`users` puts it into the database: a role is a Django group, a right is a Django permission.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+from common.codes import Code
+from common.errors import NotAllowedError
+
+LABEL = "users"  # the Django app whose permissions the rights are
+
+
+class Caller(Protocol):
+    """What `may` needs to know of a user."""
+
+    @property
+    def pk(self) -> Any: ...
+    @property
+    def is_active(self) -> Any: ...
+    @property
+    def is_staff(self) -> Any: ...
+    def has_perm(self, perm: str, obj: Any = None) -> bool: ...
+
+
+class Scope(StrEnum):
+    """What an API key may be limited to. A key never allows more than its owner may."""
+
+    READ = "read"
+    TRADE = "trade"
+    PUBLISH = "publish"
+    OPERATE = "operate"
+
+
+class Right(StrEnum):
+    """An action that somebody may or may not do; its value is the permission's code name."""
+
+    READ = "read_everything"
+    PUBLISH = "publish_signals"
+    APPROVE = "approve_signals"
+    FEEDS = "manage_feeds"
+    TRADE = "trade"
+    RETRY = "retry_orders"
+    RECONCILE = "decide_differences"
+    CONNECTIONS = "manage_connections"
+    CREDENTIALS = "replace_credentials"
+    LIMITS = "change_limits"
+    HALT = "set_kill_switch"
+    RELEASE = "release_kill_switch"
+    PRICES = "manage_price_sources"
+    SHARE_PRICES = "share_price_sources"
+    MAINTENANCE = "manage_maintenance"
+    PAPER = "manage_paper_broker"
+    SCHEDULES = "manage_schedules"
+    USERS = "manage_users"
+    API_KEYS = "manage_api_keys"
+
+    @property
+    def codename(self) -> str:
+        """The permission as Django names it: `users.publish_signals`."""
+        return f"{LABEL}.{self.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """words: what it lets one do. owners: whether everybody has it over their own rows.
+
+    scope: what an API key needs for it.
+    """
+
+    words: str
+    scope: Scope
+    owners: bool = False
+
+
+RIGHTS: Mapping[Right, Meaning] = {
+    Right.READ: Meaning("read everybody's rows and the console; never a secret", Scope.READ),
+    Right.PUBLISH: Meaning("write, publish and cancel signals", Scope.PUBLISH, owners=True),
+    Right.APPROVE: Meaning("approve and reject signals and feeds", Scope.PUBLISH),
+    Right.FEEDS: Meaning(
+        "add, change and archive feeds; make and revoke their alert tokens",
+        Scope.PUBLISH,
+        owners=True,
+    ),
+    Right.TRADE: Meaning("cancel orders, move levels, close positions", Scope.TRADE, owners=True),
+    Right.RETRY: Meaning("send a failed order again", Scope.TRADE),
+    Right.RECONCILE: Meaning(
+        "have accounts compared with their brokers and decide about differences",
+        Scope.TRADE,
+        owners=True,
+    ),
+    Right.CONNECTIONS: Meaning(
+        "add, change, test, pause and archive connections and their subscriptions",
+        Scope.OPERATE,
+        owners=True,
+    ),
+    Right.CREDENTIALS: Meaning(
+        "enter and replace the credentials of a connection", Scope.OPERATE, owners=True
+    ),
+    Right.LIMITS: Meaning(
+        "change presets: how large a trade may be and its limits", Scope.OPERATE, owners=True
+    ),
+    Right.HALT: Meaning("set the kill switch", Scope.OPERATE, owners=True),
+    Right.RELEASE: Meaning(
+        "release the kill switch and recovery epochs", Scope.OPERATE, owners=True
+    ),
+    Right.PRICES: Meaning("change price sources", Scope.OPERATE, owners=True),
+    Right.SHARE_PRICES: Meaning("offer an account's prices to everybody", Scope.OPERATE),
+    Right.MAINTENANCE: Meaning("change brokers' maintenance windows", Scope.OPERATE),
+    Right.PAPER: Meaning("change how the paper broker behaves", Scope.OPERATE),
+    Right.SCHEDULES: Meaning("change what is started when (schedules)", Scope.OPERATE),
+    Right.USERS: Meaning("add and change users, their roles and passwords", Scope.OPERATE),
+    Right.API_KEYS: Meaning("make and revoke other users' API keys", Scope.OPERATE),
+}
+
+
+class Role(StrEnum):
+    """A set of rights for staff; its value is the group's name."""
+
+    ADMINISTRATOR = "administrator"
+    OPERATOR = "operator"
+    RISK_OFFICER = "risk officer"
+    SUPPORT = "support"
+
+
+ROLES: Mapping[Role, frozenset[Right]] = {
+    Role.ADMINISTRATOR: frozenset(Right),
+    Role.OPERATOR: frozenset(
+        {
+            Right.READ, Right.PUBLISH, Right.APPROVE, Right.FEEDS, Right.TRADE, Right.RETRY,
+            Right.RECONCILE, Right.CONNECTIONS, Right.CREDENTIALS, Right.HALT, Right.RELEASE,
+            Right.PRICES, Right.SHARE_PRICES, Right.MAINTENANCE, Right.PAPER,
+        }
+    ),
+    Role.RISK_OFFICER: frozenset({Right.READ, Right.LIMITS, Right.HALT, Right.RELEASE}),
+    Role.SUPPORT: frozenset({Right.READ}),
+}  # fmt: skip
+
+
+def may(user: Caller, right: Right, *, owner_id: int | None = None) -> bool:
+    """Whether a user may do this. owner_id: whose row it is; None: nobody's or everybody's.
+
+    Staff may what their roles say (a superuser everything), whoever owns the row. Others may what
+    owners may, with their own rows. Who came with an API key may no more than its scopes.
+    """
+    return refusal(user, right, owner_id=owner_id) is None
+
+
+def require(by: Caller | None, right: Right, *, owner_id: int | None = None) -> None:
+    """Raise NotAllowedError unless `by` may do this. None is the system itself, which may."""
+    if by is not None and (error := refusal(by, right, owner_id=owner_id)) is not None:
+        raise error
+
+
+def refusal(user: Caller, right: Right, *, owner_id: int | None = None) -> NotAllowedError | None:
+    """Return why a user may not do this, for people and machines; None if they may."""
+    if not user.is_active or user.pk is None:
+        return NotAllowedError(Code.PERMISSION_DENIED)
+    if user.is_staff:
+        has_it = user.has_perm(right.codename)
+    else:
+        has_it = RIGHTS[right].owners and owner_id == user.pk
+    if not has_it:
+        return _missing(user, right)
+    return None if _in_scope(user, right) else _out_of_scope(right)
+
+
+def _missing(user: Caller, right: Right) -> NotAllowedError:
+    if RIGHTS[right].owners and not user.is_staff:
+        return NotAllowedError(Code.PERMISSION_DENIED, "This is not yours.")
+    return NotAllowedError(
+        Code.RIGHT_MISSING,
+        f"You may not {RIGHTS[right].words}: that takes the role {_either(roles_with(right))}. An "
+        "administrator gives roles, in the console under Access.",
+        right=right.value,
+        roles=", ".join(roles_with(right)),
+    )
+
+
+def _in_scope(user: Caller, right: Right) -> bool:
+    """Whether the API key that was sent allows it; `key_scopes` is None for who signed in."""
+    scopes = getattr(user, "key_scopes", None)
+    return scopes is None or RIGHTS[right].scope in scopes
+
+
+def _out_of_scope(right: Right) -> NotAllowedError:
+    scope = RIGHTS[right].scope.value
+    detail = f"This API key lacks the scope {scope!r}. Use a key that has it, or make one."
+    return NotAllowedError(Code.RIGHT_MISSING, detail, right=right.value, scope=scope)
+
+
+def roles_with(right: Right) -> list[str]:
+    """Return the roles that have a right, in the table's order."""
+    return [role.value for role, rights in ROLES.items() if right in rights]
+
+
+def _either(names: list[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} or {last}" if first else last

@@ -1,0 +1,83 @@
+"""The table of roles and rights: what the database holds of it, and what `may` answers."""
+
+import pytest
+from django.contrib.auth.models import Group
+
+from common.codes import Code
+from common.errors import NotAllowedError
+from common.permissions import LABEL, RIGHTS, ROLES, Right, Role, may, require, roles_with
+from tests.roles import staff
+from users.models import User
+
+pytestmark = pytest.mark.django_db
+
+
+def test_the_database_holds_the_table() -> None:
+    """A change of the table needs a migration."""
+    stored = {
+        group.name: {
+            f"{label}.{name}"
+            for label, name in group.permissions.values_list("content_type__app_label", "codename")
+        }
+        for group in Group.objects.all()
+    }
+    table = {role.value: {right.codename for right in rights} for role, rights in ROLES.items()}
+    assert stored == table
+    assert all(right.codename.startswith(f"{LABEL}.") for right in Right)
+    assert set(RIGHTS) == set(Right)
+
+
+@pytest.mark.parametrize("role", Role)
+def test_staff_may_what_their_roles_say(role: Role) -> None:
+    user = staff(role)
+    for right in Right:
+        assert may(user, right) is (right in ROLES[role])
+        assert may(user, right, owner_id=user.pk) is (right in ROLES[role])
+
+
+def test_several_roles_add_up_and_none_is_nothing() -> None:
+    both = staff(Role.SUPPORT, Role.RISK_OFFICER)
+    assert {right for right in Right if may(both, right)} == ROLES[Role.RISK_OFFICER]
+    assert not any(may(staff(), right) for right in Right)
+    root = User.objects.create_superuser("root")
+    assert all(may(root, right) for right in Right)
+
+
+def test_others_may_what_owners_may_with_their_own() -> None:
+    alice, bob = User.objects.create_user("alice"), User.objects.create_user("bob")
+    alice.groups.add(Group.objects.get(name=Role.OPERATOR))  # without being staff: no role
+    for right in Right:
+        assert may(alice, right, owner_id=alice.pk) is RIGHTS[right].owners
+        assert not may(alice, right, owner_id=bob.pk)
+        assert not may(alice, right)
+
+
+def test_who_is_switched_off_may_nothing() -> None:
+    gone = staff(Role.ADMINISTRATOR, is_active=False)
+    assert not any(may(gone, right) for right in Right)
+
+
+def test_a_key_allows_no_more_than_its_scopes() -> None:
+    user = staff(Role.OPERATOR)
+    user.key_scopes = {"read", "trade"}  # type: ignore[attr-defined]  # set by authentication
+    allowed = {right for right in Right if may(user, right)}
+    assert allowed == {Right.READ, Right.TRADE, Right.RETRY, Right.RECONCILE}
+
+
+def test_a_refusal_names_the_right_and_who_has_it() -> None:
+    with pytest.raises(NotAllowedError) as refused:
+        require(staff(Role.SUPPORT), Right.PUBLISH)
+    assert refused.value.code == Code.RIGHT_MISSING
+    assert refused.value.detail == (
+        "You may not write, publish and cancel signals: that takes the role administrator or"
+        " operator. An administrator gives roles, in the console under Access."
+    )
+    assert refused.value.numbers == {
+        "right": "publish_signals", "roles": "administrator, operator"
+    }  # fmt: skip
+    require(None, Right.PUBLISH)  # the system itself
+
+
+def test_the_administrator_has_every_right() -> None:
+    """Otherwise nobody could give a role that has it."""
+    assert all(Role.ADMINISTRATOR in roles_with(right) for right in Right)
