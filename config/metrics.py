@@ -62,6 +62,12 @@ SELECT ok::int AS value FROM execution_auditrun ORDER BY at DESC LIMIT 1"""),
     ("audit_seconds", "How long ago the last hourly audit ended.", (), """
 SELECT extract(epoch FROM clock_timestamp() - max(at)) AS value FROM execution_auditrun
 HAVING count(*) > 0"""),
+    ("level_scan_seconds", "How long ago all levels were last scanned.", (), """
+SELECT extract(epoch FROM clock_timestamp() - scanned_at) AS value
+FROM execution_levelscanheartbeat WHERE scanned_at IS NOT NULL"""),
+    ("scheduler_seconds", "How long ago the scheduler (beat) last asked for a scan.", (), """
+SELECT extract(epoch FROM clock_timestamp() - scheduled_at) AS value
+FROM execution_levelscanheartbeat WHERE scheduled_at IS NOT NULL"""),
     ("events_waiting", "Events that wait to be told.", (), """
 SELECT count(*) AS value FROM events_event WHERE delivered_at IS NULL"""),
     ("kill_switches", "Halts that are set.", ("scope", "mode"), """

@@ -34,6 +34,8 @@ class EventKind(models.TextChoices):
     HOST_BACK = "host.back"
     DRIFT_FOUND = "drift.found"
     AUDIT_FAILED = "audit.failed"
+    SCHEDULER_LATE = "scheduler.late"
+    SCHEDULER_BACK = "scheduler.back"
     KILL_SWITCH = "kill_switch.changed"
     CHANNEL_TEST = "channel.test"
 
@@ -55,6 +57,8 @@ ALARMS = frozenset(
         EventKind.HOST_BACK,
         EventKind.DRIFT_FOUND,
         EventKind.AUDIT_FAILED,
+        EventKind.SCHEDULER_LATE,
+        EventKind.SCHEDULER_BACK,
         EventKind.KILL_SWITCH,
     }
 )

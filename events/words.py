@@ -16,6 +16,7 @@ Sentences = tuple[str, ...]
 
 # kind → (of one, of several). The order is that of a summary: what needs someone comes first.
 COUNTED: dict[str, tuple[str, str]] = {
+    EventKind.SCHEDULER_LATE: ("scheduler is late", "schedulers are late"),
     EventKind.AUDIT_FAILED: ("audit failed", "audits failed"),
     EventKind.POSITION_UNPROTECTED: ("position without its stop", "positions without their stops"),
     EventKind.EXIT_DELAYED: ("exit that cannot be sent", "exits that cannot be sent"),
@@ -40,6 +41,7 @@ COUNTED: dict[str, tuple[str, str]] = {
     EventKind.POSITION_CLOSED: ("position closed", "positions closed"),
     EventKind.HOST_BACK: ("broker host answers again", "broker hosts answer again"),
     EventKind.CONNECTION_RECOVERED: ("connection works again", "connections work again"),
+    EventKind.SCHEDULER_BACK: ("scheduler works again", "schedulers work again"),
     EventKind.SIGNAL_PUBLISHED: ("signal published", "signals published"),
     EventKind.CHANNEL_TEST: ("test message", "test messages"),
 }
@@ -271,6 +273,24 @@ def _audit(happening: Happening) -> Sentences:
     return ("The audit failed", ", ".join(wrong), happening.tell("detail"))
 
 
+def _scheduler_late(happening: Happening) -> Sentences:
+    scanned = bool(happening.payload.get("scanning"))
+    return (
+        f"The scheduler (beat) has not run for {seconds} s"
+        if (seconds := happening.tell("seconds"))
+        else "The scheduler (beat) has never run",
+        "Stops and targets are still checked each minute: the workers do it themselves."
+        if scanned
+        else "Stops and targets that Fillcast guards are not checked each minute.",
+        "Reconciliation, account balances and daily results stand still. "
+        "Restart the scheduler: `make up`, or the `beat` service of your deployment.",
+    )
+
+
+def _scheduler_back(_happening: Happening) -> Sentences:
+    return ("The scheduler (beat) runs again", "What was due is done now.")
+
+
 def _kill_switch(happening: Happening) -> Sentences:
     mode, scope = happening.tell("mode"), happening.tell("scope")
     change = "released" if happening.tell("change") == "released" else "set"
@@ -320,6 +340,8 @@ WRITERS: dict[str, Callable[[Happening], Sentences]] = {
     EventKind.DRIFT_FOUND: _drift,
     EventKind.AUDIT_FAILED: _audit,
     EventKind.KILL_SWITCH: _kill_switch,
+    EventKind.SCHEDULER_LATE: _scheduler_late,
+    EventKind.SCHEDULER_BACK: _scheduler_back,
     EventKind.CHANNEL_TEST: _test,
 }
 

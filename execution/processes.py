@@ -20,6 +20,7 @@ from connections.disallowed import mark_disallowed
 from connections.lanes import GENERAL
 from connections.probing import look_again
 from connections.tasks import look_for_tests
+from events.services import deliver_if_overdue
 from execution import services, tasks
 from execution.audit import tallies
 from execution.calls import runtime, stuck, sweeps
@@ -32,6 +33,7 @@ from execution.epochs import epochs, witness
 from execution.exits import holdings
 from execution.exits.guardians import step_in
 from execution.exits.protection import keep_account
+from execution.exits.scan_heartbeat import late_scheduler_alarm, scan_if_overdue
 from execution.exits.ticks import Ticks
 from execution.exits.wishes import grant_wishes, move_levels
 from execution.models import Tally
@@ -45,6 +47,7 @@ log = structlog.get_logger(__name__)
 
 _ticks, _paper_told = Ticks(), threading.Event()
 GUARD_SECONDS = 1.0
+SCHEDULER_CHECK_SECONDS = 5.0  # what goes on without the scheduler
 RETRY_SECONDS = 0.5
 LANES_SECONDS, NEWS_SECONDS, COMPARE_SECONDS = 1.0, 0.01, 300.0
 
@@ -151,6 +154,8 @@ def start_trading(
             ("guardians", GUARD_SECONDS, _guard),
             ("protection", GUARD_SECONDS, keep_account),
             ("holdings", GUARD_SECONDS / 2, _clear_the_way),
+            ("overdue level scan", SCHEDULER_CHECK_SECONDS, _scan_if_overdue),
+            ("late scheduler", SCHEDULER_CHECK_SECONDS, late_scheduler_alarm()),
         )
     seconds = settings.FILLCAST_LOOK_EVERY_SECONDS
     if wanted.any or tasks.MAINTENANCE in role:
@@ -167,6 +172,7 @@ def start_trading(
             ("stuck", seconds, stuck.unstick),
             ("limbo", seconds, stuck.tell_of_limbo),
             ("add up what was dropped", seconds, tallies.add_up),
+            ("overdue events", SCHEDULER_CHECK_SECONDS, deliver_if_overdue),
             ("lanes nobody holds", seconds, services.tell_unheld),
             ("prices nobody follows", COMPARE_SECONDS / 10, sources.note_unheld),
         )
@@ -242,6 +248,10 @@ def _execute(order_ids: Sequence[int]) -> None:
 
 def _guard() -> None:
     _execute(step_in())
+
+
+def _scan_if_overdue() -> None:
+    _execute(scan_if_overdue())
 
 
 def _clear_the_way() -> None:

@@ -22,7 +22,7 @@ from execution.audit import tallies
 from execution.audit.counters import audit_and_alarm, keep, recent
 from execution.drift.effects import Decided
 from execution.drift.reconcile import reconcile_all, reconcile_new
-from execution.exits.watch import watch_positions
+from execution.exits.scan_heartbeat import scan_as_scheduled
 from execution.fan_out import lanes_of
 from execution.models import Tally
 from execution.services import MAX_BUNDLE
@@ -55,7 +55,7 @@ def grant_wishes() -> None:
 @shared_task(name="execution.watch_positions", ignore_result=True)
 def watch() -> None:
     """Find stop-loss and take-profit hits and ring for their exits."""
-    ring(watch_positions(), queue=EXITS)
+    ring(scan_as_scheduled(), queue=EXITS)
 
 
 @shared_task(name="execution.reconcile", ignore_result=True)

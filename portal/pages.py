@@ -15,6 +15,7 @@ from common.clocks import market_clock, market_now
 from common.errors import FillcastError, MisconfiguredError
 from common.questions import Question, put_beside, refusal
 from events.selectors import unread_count
+from execution.exits.scan_heartbeat import scan_status
 from portal.selectors.halts import halts_on
 from users.models import User
 
@@ -71,6 +72,7 @@ def page(
     shell = {
         "unread": unread_count(user.pk),
         "halts": halts_on(user),
+        "scan": scan_status(),
         "market_at": market_now() if market_clock() else None,
         "section": request.resolver_match.url_name if request.resolver_match else "",
     }

@@ -19,6 +19,7 @@ app_name = "portal"
 urlpatterns = [
     path("", overview.overview, name="overview"),
     path("live/", overview.live, name="live"),
+    path("scan-alarm/", overview.scan_alarm, name="scan_alarm"),
     path("pause/", overview.pause, name="pause"),
     path("resume/", overview.resume, name="resume"),
     path("login/", access.SignIn.as_view(), name="sign_in"),

@@ -7,6 +7,7 @@ from django.urls import URLPattern, path
 
 from config.console import dashboard
 from config.console.trail import trail
+from execution.exits.scan_heartbeat import scan_status
 
 
 def callback(request: HttpRequest, context: dict[str, object]) -> dict[str, object]:
@@ -21,9 +22,17 @@ def live(request: HttpRequest) -> HttpResponse:
     return response
 
 
+def scan_alarm(request: HttpRequest) -> HttpResponse:
+    """The alarm of every page, for htmx."""
+    response = TemplateResponse(request, "console/parts/scan_alarm.html", {"scan": scan_status()})
+    response["Cache-Control"] = "no-store"
+    return response
+
+
 def urls() -> list[URLPattern]:
     """Addresses beside the models' own."""
     return [
         path("console/live/", admin.site.admin_view(live), name="console_live"),
+        path("console/scan-alarm/", admin.site.admin_view(scan_alarm), name="console_scan_alarm"),
         path("console/trail/", admin.site.admin_view(trail), name="console_trail"),
     ]

@@ -7,8 +7,15 @@ from django.utils.safestring import SafeString
 
 from common import shown
 from common.markup import code, state_badge
+from execution.exits.scan_heartbeat import scan_status
 
 register = template.Library()
+
+
+@register.inclusion_tag("console/parts/scan_alarm.html")
+def scan_alarm() -> dict[str, Any]:
+    """The alarm of every page: levels are not scanned, or the scheduler has stopped."""
+    return {"scan": scan_status()}
 
 
 @register.filter

@@ -2,7 +2,12 @@
 
 from execution.models.drift import Decision, DriftItem
 from execution.models.orders import Fill, Order, OrderQuerySet
-from execution.models.progress import AccountReading, SourceWatch, WorkerLease
+from execution.models.progress import (
+    AccountReading,
+    LevelScanHeartbeat,
+    SourceWatch,
+    WorkerLease,
+)
 from execution.models.records import AuditRun, ExecutionLog, Tally, TallyQuerySet
 from execution.models.status import AT_BROKER, IN_FLIGHT, TERMINAL, UNSENT, WORKING, Status, Wish
 
@@ -18,6 +23,7 @@ __all__ = [
     "DriftItem",
     "ExecutionLog",
     "Fill",
+    "LevelScanHeartbeat",
     "Order",
     "OrderQuerySet",
     "SourceWatch",

@@ -40,6 +40,23 @@ class SourceWatch(models.Model):
         return f"source {self.pk}"
 
 
+class LevelScanHeartbeat(models.Model):
+    """When all levels were last scanned by the latest quotes, and when the scheduler last asked for
+    it. One row, machine time. alerted_at: operators know that the scheduler is late.
+    """
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    scanned_at = models.DateTimeField(null=True)
+    scheduled_at = models.DateTimeField(null=True)
+    alerted_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=models.Q(id=1), name="one_heartbeat")]
+
+    def __str__(self) -> str:
+        return f"scanned {self.scanned_at}, scheduled {self.scheduled_at}"
+
+
 class WorkerLease(models.Model):
     """One row per process: until when it is believed alive, by the database's clock."""
 

@@ -16,6 +16,7 @@ from connections import services
 from connections.models import HaltMode, KillSwitch
 from execution import services as trading
 from execution import tasks
+from execution.exits.scan_heartbeat import scan_status
 from execution.models import AT_BROKER, Order
 from portal import charts
 from portal.forms import PauseForm
@@ -53,6 +54,12 @@ def overview(request: HttpRequest) -> HttpResponse:
     """The page itself."""
     board = _board(me(request))
     return page(request, "overview.html", **board, curves=_curves(board["accounts"]))
+
+
+@for_tenants
+def scan_alarm(request: HttpRequest) -> HttpResponse:
+    """The alarm of every page: levels are not being scanned."""
+    return panel(request, "parts/scan_alarm.html", scan=scan_status())
 
 
 @for_tenants
