@@ -119,3 +119,20 @@ def query(context: dict[str, Any], **changes: Any) -> str:
         else:
             params[name] = str(value)
     return f"?{params.urlencode()}"
+
+
+@register.simple_tag(takes_context=True)
+def follow(context: dict[str, Any], seconds: int, also: str = "") -> SafeString:
+    """Attributes that keep an element with the id `live` up to date: htmx asks for this page again
+    and takes its new `#live`. seconds: how often; 0: it is settled and no longer asks. also: ids of
+    more parts of the page that are replaced with it (`#rows,#pills`)."""
+    if not seconds:
+        return SafeString("")
+    more = format_html(' hx-select-oob="{}"', also) if also else ""
+    return format_html(
+        'hx-get="{}" hx-trigger="every {}s" hx-select="#live" hx-swap="outerHTML" '
+        'hx-disinherit="*"{}',
+        context["request"].get_full_path(),
+        seconds,
+        more,
+    )

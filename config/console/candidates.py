@@ -12,6 +12,7 @@ from common.money import plain
 from common.shown import SHARES, STATES, Shown, number, sentence, signed, statuses_of
 from common.sql import rows
 from config.console.bars import Histogram, Segment, histogram, segments
+from config.console.funnel import Progress
 from execution.models import Order
 from signals.models import Action, Signal
 
@@ -41,6 +42,7 @@ class Counts:
     shares: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SHARES, 0))
     kinds: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
+    progress: Counter[Progress] = field(default_factory=Counter)
 
     @property
     def found(self) -> int:
@@ -61,6 +63,18 @@ class Counts:
         return segments(self.shares)
 
     @property
+    def is_settled(self) -> bool:
+        """Whether no candidate can change any more without somebody acting."""
+        return not (self.shares["working"] or self.shares["unknown"])
+
+    @property
+    def refresh_seconds(self) -> int:
+        """How often the page should follow: often while orders are on their way."""
+        on_the_way = {"PENDING", "SUBMITTING", "UNKNOWN", "CANCEL_REQUESTED"}
+        moving = any(at.status in on_the_way for at in self.progress)
+        return 0 if self.is_settled else 3 if moving else 15
+
+    @property
     def in_words(self) -> str:
         told = ", ".join(f"{many:,} {share}" for share, many in self.shares.items() if many)
         return f"{self.found:,} candidates: {told}"
@@ -69,53 +83,23 @@ class Counts:
 def counts(signal: Signal) -> Counts:
     """Count everything that the page filters by."""
     made = Counts(candidates=signal.candidate_count or 0)
-    grouped = orders_of(signal).order_by().values_list("status", "reason", "connection__type")
-    for status, reason, kind, many in grouped.annotate(many=Count("pk")):
+    grouped = (
+        orders_of(signal)
+        .order_by()
+        .values_list("status", "reason", "connection__type")
+        .annotate(
+            sent=Q(submitted_at__isnull=False),
+            answered=Q(acknowledged_at__isnull=False),
+            many=Count("pk"),
+        )
+    )
+    for status, reason, kind, sent, answered, many in grouped:
         made.shares[STATES[status].share] += many
         made.kinds[kind] += many
+        made.progress[Progress(status, sent=sent, answered=answered)] += many
         if reason:
             made.reasons[reason] += many
     return made
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """One line of the funnel: how many came this far, and who stayed behind. Percent as text."""
-
-    name: str
-    many: int
-    width: str
-    lost_x: str
-    lost_width: str
-    note: str
-
-
-def funnel(shares: dict[str, int]) -> list[Stage]:
-    """Where they stayed behind, from all candidates to the filled ones."""
-    total = sum(shares.values())
-    steps = [
-        ("Candidates", ()),
-        ("May trade now", ("skipped",)),
-        ("Allowed by limits", ("denied",)),
-        ("Reached the broker", ("failed",)),
-        ("Accepted", ("rejected", "unknown")),
-        ("Filled", ("working", "expired", "cancelled")),
-    ]
-    left, stages = total, []
-    for name, lost in steps:
-        gone = sum(shares[share] for share in lost)
-        left -= gone
-        told = ", ".join(f"{number(shares[share])} {share}" for share in lost if shares[share])
-        note = told or ("all of them" if lost else f"{number(total)} connections")
-        stages.append(_stage(name, left, gone, total, note))
-    return stages
-
-
-def _stage(name: str, left: int, gone: int, total: int, note: str) -> Stage:
-    part, lost = (left / total * 100, gone / total * 100) if total else (0.0, 0.0)
-    least = max(lost, 0.6) if gone else 0.0
-    x = min(part + 0.2, 100 - least)
-    return Stage(name, left, f"{part:.1f}%", f"{x:.1f}%", f"{least:.1f}%", note)
 
 
 @dataclass(frozen=True, slots=True)

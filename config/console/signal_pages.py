@@ -8,6 +8,7 @@ from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
+from django.utils import timezone
 
 from common.clocks import market_now
 from common.money import plain
@@ -15,6 +16,7 @@ from common.questions import Point, Question
 from common.shown import milliseconds, number, sentence
 from config.console import alarms, candidates
 from config.console.audience import audience
+from config.console.funnel import funnel
 from config.console.pages import View, ask, attempt, need, page
 from connections.models import ExecutionConnection
 from signals import services
@@ -55,7 +57,7 @@ def _results(request: HttpRequest, signal: Signal) -> dict[str, Any]:
     one_page = found.get_page(request.GET.get("page"))
     return {
         "counts": counted,
-        "funnel": candidates.funnel(counted.shares),
+        "funnel": funnel(counted.progress),
         "ack": candidates.ack_times(signal),
         "pills": [(share, counted.shares[share]) for share in candidates.PILLS],
         "kinds": sorted(counted.kinds),
@@ -63,6 +65,7 @@ def _results(request: HttpRequest, signal: Signal) -> dict[str, Any]:
         "candidates": [candidates.Candidate(order) for order in one_page],
         "one_page": one_page,
         "asked": request.GET,
+        "read_at": timezone.now(),
         "follow_up": _follow_up(signal),
     }
 

@@ -37,6 +37,11 @@ class Met:
         return sum(self.shares.values())
 
     @property
+    def is_settled(self) -> bool:
+        """Whether no order of it can change any more without somebody acting."""
+        return not (self.shares["working"] or self.shares["unknown"])
+
+    @property
     def parts(self) -> list[tuple[str, int]]:
         return [(share, self.shares[share]) for share in SHARES if self.shares[share]]
 

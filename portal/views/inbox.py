@@ -10,6 +10,7 @@ from events.services import mark_read
 from portal.pages import done, for_tenants, me, page
 
 A_PAGE = 40
+REFRESH_SECONDS = 10
 
 
 @for_tenants
@@ -20,7 +21,9 @@ def inbox(request: HttpRequest) -> HttpResponse:
     if only_new:
         found = found.filter(read_at=None)
     one_page = Paginator(found, A_PAGE).get_page(request.GET.get("page"))
-    return page(request, "inbox.html", one_page=one_page, only_new=only_new)
+    return page(
+        request, "inbox.html", one_page=one_page, only_new=only_new, refresh_seconds=REFRESH_SECONDS
+    )
 
 
 @for_tenants

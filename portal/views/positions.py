@@ -19,6 +19,7 @@ from positions.selectors import with_prices
 from users.models import User
 
 A_PAGE = 30
+REFRESH_SECONDS = {"open": 5, "closed": 15}
 
 
 @for_tenants
@@ -41,6 +42,7 @@ def positions(request: HttpRequest) -> HttpResponse:
     return page(
         request, "positions.html", state=state, counts=counts, accounts=accounts, asked=asked_for,
         one_page=one_page, held=[Held(row) for row in one_page],
+        refresh_seconds=REFRESH_SECONDS[state],
     )  # fmt: skip
 
 

@@ -6,13 +6,16 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
 from common.questions import Point, Question
+from common.shown import STATES
 from execution import services, tasks
 from execution.models import Order, Status
 from portal.pages import asked, for_tenants, me, page
 from portal.selectors.signals import Did, Story, met, published_to, story
+from signals.models import Signal
 from signals.selectors import signals_for
 
 A_PAGE = 30
+OFTEN_SECONDS, SELDOM_SECONDS = 3, 15  # how often a page follows
 
 
 @for_tenants
@@ -20,7 +23,15 @@ def signals(request: HttpRequest) -> HttpResponse:
     """All that my accounts were candidates of."""
     user = me(request)
     one_page = Paginator(published_to(user), A_PAGE).get_page(request.GET.get("page"))
-    return page(request, "signals.html", one_page=one_page, met=met(user, list(one_page)))
+    found = met(user, list(one_page))
+    moving = any(not one.is_settled for one in found)
+    return page(
+        request,
+        "signals.html",
+        one_page=one_page,
+        met=found,
+        refresh_seconds=OFTEN_SECONDS if moving else SELDOM_SECONDS,
+    )
 
 
 @for_tenants
@@ -36,7 +47,18 @@ def signal(request: HttpRequest, *, pk: int) -> HttpResponse:
         story=told,
         chosen=_chosen(told, request.GET.get("order", "")),
         open_ones=[held for held in told.held if held.free > 0],
+        refresh_seconds=_refresh_seconds(found, told),
     )
+
+
+def _refresh_seconds(found: Signal, told: Story) -> int:
+    """Often while orders are on their way, seldom while a position is open, then no more."""
+    if (told.did and not told.met.is_settled) or any(
+        STATES[one.order.status].share in {"working", "unknown"} for one in told.exits
+    ):
+        return OFTEN_SECONDS
+    is_over = found.is_published and not any(held.position.is_open for held in told.held)
+    return 0 if is_over else SELDOM_SECONDS
 
 
 @for_tenants

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Callable
 from io import StringIO
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from django.test import Client
 
 from config.console import candidates
 from config.console.audience import audience
-from execution.models import Order
+from config.console.funnel import Progress, funnel
+from execution.models import Order, Status
 from signals import services
 from signals.models import Signal
 from tests.console import seed
@@ -28,13 +30,61 @@ def test_the_sum_stands_in_sight(world: dict[str, Any], page: Page, client: Clie
     client.force_login(world["operator"])
     html = page(address(world["signal"]))
     assert "70 + 6 + 7 + 7 + 4 + 1 + 1 + 2 + 2 = 100" in html
-    assert "4 rejected, 2 unknown" in html
+    assert "1 failed, 2 unknown" in html
     assert "1 to 50 of 100" in html
 
 
-def test_the_funnel_loses_everyone_once() -> None:
-    stages = candidates.funnel(seed.SHARES)
-    assert [stage.many for stage in stages] == [100, 93, 86, 85, 79, 70]
+def steps_of(signal: Signal) -> list[tuple[str, int, int, int]]:
+    steps = funnel(candidates.counts(signal).progress)
+    return [(step.name, step.passed, step.ended, step.waiting) for step in steps]
+
+
+def test_funnel_counts_only_orders_that_passed_each_step(world: dict[str, Any]) -> None:
+    assert steps_of(world["signal"]) == [
+        ("Candidates", 100, 0, 0),
+        ("Eligible", 93, 7, 0),
+        ("Within limits", 85, 7, 1),
+        ("Answered by the broker", 82, 1, 2),
+        ("Accepted", 78, 4, 0),
+        ("Filled", 70, 3, 5),
+    ]
+
+
+def test_funnel_shows_nothing_at_the_broker_before_a_worker_claims(world: dict[str, Any]) -> None:
+    entries = Order.objects.filter(signal=world["signal"])
+    entries.update(status="PENDING", submitted_at=None, acknowledged_at=None, filled_quantity=0)
+    assert steps_of(world["signal"])[1:4] == [
+        ("Eligible", 100, 0, 0),
+        ("Within limits", 0, 0, 100),
+        ("Answered by the broker", 0, 0, 0),
+    ]
+    notes = [step.note for step in funnel(candidates.counts(world["signal"]).progress)]
+    assert notes == ["100 connections", "all of them", "100 waiting", "", "", ""]
+
+
+@pytest.mark.parametrize("status", list(Status))
+@pytest.mark.parametrize("sent", [True, False])
+@pytest.mark.parametrize("answered", [True, False])
+def test_funnel_accounts_for_each_order_once(status: str, sent: bool, answered: bool) -> None:
+    steps = funnel({Progress(status, sent=sent, answered=answered): 3})
+    for before, step in pairwise(steps):
+        assert before.passed == step.passed + step.ended + step.waiting
+    assert sum(step.ended + step.waiting for step in steps) + steps[-1].passed == 3
+
+
+def test_signal_page_follows_until_orders_are_settled(
+    world: dict[str, Any], page: Page, client: Client
+) -> None:
+    client.force_login(world["operator"])
+    path = address(world["signal"])
+    assert f'hx-get="{path}?state=filled" hx-trigger="every 3s"' in page(path, state="filled")
+    entries = Order.objects.filter(signal=world["signal"])
+    entries.filter(status__in=["PENDING", "UNKNOWN"]).update(status="FAILED")
+    assert 'hx-trigger="every 15s"' in page(path), "what works at brokers moves seldom"
+    entries.filter(status__in=["SUBMITTED", "PARTIALLY_FILLED"]).update(status="EXPIRED")
+    html = page(path)
+    assert f'hx-get="{path}' not in html
+    assert "Settled: no order of it can change by itself." in html
 
 
 @pytest.mark.parametrize(
