@@ -14,6 +14,7 @@ from django.http import Http404, HttpRequest, JsonResponse
 from rest_framework import exceptions
 from rest_framework.response import Response
 
+from api.throttling import wait_of_unknown
 from common.codes import Code
 from common.errors import (
     ConflictError,
@@ -101,11 +102,22 @@ def handle(error: Exception, context: dict[str, Any]) -> Response:
         error = exceptions.PermissionDenied()
     elif isinstance(error, django_errors.RequestDataTooBig):
         error = InvalidInputError(Code.BODY_TOO_LARGE)
+    if wait := _wait_of_unknown(error, context):
+        error = exceptions.Throttled(wait)
     if isinstance(error, exceptions.APIException):
         return _of_drf(error)
     if isinstance(error, FillcastError):
         return _of_ours(error)
     return _of_accident(error, context)
+
+
+def _wait_of_unknown(error: Exception, context: dict[str, Any]) -> int:
+    """Whoever is not known is answered so often a minute: DRF throttles only whom it let in."""
+    unknown = isinstance(error, exceptions.NotAuthenticated | exceptions.AuthenticationFailed)
+    if isinstance(error, FillcastError) and error.code == Code.FEED_UNKNOWN:
+        unknown = getattr(context.get("view"), "opens_by_token", False)
+    request = context.get("request")
+    return wait_of_unknown(request) if unknown and request is not None else 0
 
 
 def _answer(body: dict[str, Any], headers: dict[str, str] | None = None) -> Response:

@@ -2,10 +2,12 @@
 
 from typing import TYPE_CHECKING
 
+from django.http import HttpRequest
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
 from signals.rate import seconds_to_wait
+from users.tries import client_address
 
 if TYPE_CHECKING:  # views read the settings, which name this module
     from rest_framework.views import APIView
@@ -29,6 +31,15 @@ class PerMinute(BaseThrottle):
         return self._wait
 
 
+UNKNOWN_A_MINUTE = 60
+
+
+def wait_of_unknown(request: HttpRequest) -> int:
+    """Count one more call whose key or token was wrong or missing; return 0, or after how many
+    seconds its address may be answered again. Good keys and tokens of that address go on."""
+    return seconds_to_wait(f"unknown-from:{client_address(request)}", limit=UNKNOWN_A_MINUTE)
+
+
 class UserThrottle(PerMinute):
     """Each user, by whatever keys and browsers."""
 
@@ -44,7 +55,7 @@ class AnonymousThrottle(PerMinute):
     limit = 60
 
     def caller(self, request: Request, view: "APIView") -> str | None:
-        return None if request.user.is_authenticated else f"address:{self.get_ident(request)}"
+        return None if request.user.is_authenticated else f"address:{client_address(request)}"
 
 
 class AlertThrottle(PerMinute):
@@ -53,4 +64,4 @@ class AlertThrottle(PerMinute):
     limit = 600
 
     def caller(self, request: Request, view: "APIView") -> str | None:
-        return f"alerts-from:{self.get_ident(request)}"
+        return f"alerts-from:{client_address(request)}"

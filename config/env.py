@@ -93,6 +93,13 @@ FAULTS = installation(
     "For tests of failures: points at which this process dies or stops. Refused in production.",
 )
 
+TRUSTED_PROXIES = installation(
+    "FILLCAST_TRUSTED_PROXIES",
+    comma_list(network()),
+    "",
+    "Addresses of our own proxies. What these say of a caller's address and of TLS is believed;"
+    " from anybody else X-Forwarded-For and X-Forwarded-Proto are ignored.",
+)
 METRICS_TOKEN = installation(
     "FILLCAST_METRICS_TOKEN",
     optional(text("16 or more characters without spaces", r"\S+", least=16)),

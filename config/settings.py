@@ -24,6 +24,7 @@ FILLCAST_VAR = BASE_DIR / env(table.VAR)
 FILLCAST_PORT = env(table.PORT)
 FILLCAST_PUBLIC_URL = env(table.PUBLIC_URL) or f"http://localhost:{env(table.PORT)}"
 FILLCAST_INSTALLATION_TAG = env(table.INSTALLATION_TAG)
+FILLCAST_TRUSTED_PROXIES = env(table.TRUSTED_PROXIES)
 FILLCAST_METRICS_TOKEN = env(table.METRICS_TOKEN)
 FILLCAST_DB_ROLE = env(table.DB_ROLE)
 FILLCAST_CREDENTIALS_PUBLIC_KEY = env(table.CREDENTIALS_PUBLIC_KEY)
@@ -90,7 +91,6 @@ INSTALLED_APPS = [
     "django_otp",
     "django_otp.plugins.otp_totp",
     "django_otp.plugins.otp_static",
-    "axes",
     "pgtrigger",
     "pghistory",
     "common",
@@ -109,6 +109,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "config.proxies.ProxyMiddleware",  # first: the others go by the address that it finds
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -122,7 +123,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
-    "axes.middleware.AxesMiddleware",  # last: it turns a lock-out into an answer
+    "portal.access.SignInRefusals",
 ]
 
 TEMPLATES: list[dict[str, Any]] = [
@@ -174,10 +175,7 @@ STORAGES = {
 }
 
 # --- people
-AUTHENTICATION_BACKENDS = [
-    "axes.backends.AxesStandaloneBackend",
-    "django.contrib.auth.backends.ModelBackend",
-]
+AUTHENTICATION_BACKENDS = ["users.sign_in.PasswordBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (
@@ -187,13 +185,6 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
-AXES_VERBOSE = False
-AXES_FAILURE_LIMIT = 10
-AXES_COOLOFF_TIME = 0.25  # hours
-AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]  # both: nobody can lock another out
-AXES_RESET_ON_SUCCESS = True
-AXES_LOCKOUT_CALLABLE = "portal.access.locked_out"
-AXES_HANDLER = "axes.handlers.database.AxesDatabaseHandler"  # Redis may be away
 OTP_TOTP_ISSUER = "Fillcast"
 LOGIN_URL = "/login/"
 LOGIN_REDIRECT_URL = "/"
@@ -204,7 +195,7 @@ SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.production else None
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")  # kept from named proxies only
 if env.production:  # TLS ends at the proxy; see deploy/
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = True
     SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]  # asked from inside

@@ -42,7 +42,7 @@ def web(env: Env) -> Child:
     port, host = env(table.PORT), env(table.BIND)
     asked_at = "127.0.0.1" if host in ("0.0.0.0", "::") else host
     options = ["--host", host, "--port", str(port), "--timeout-graceful-shutdown", "2"]
-    options += ["--lifespan", "off", "--no-access-log"]
+    options += ["--lifespan", "off", "--no-access-log", "--no-proxy-headers"]  # config/proxies.py
     return Child(
         "web",
         (sys.executable, "-m", "uvicorn", "config.asgi:application", *options),

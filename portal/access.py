@@ -1,5 +1,6 @@
 """Signing in and out, and what somebody sees who tried too often."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib.auth import views
@@ -9,6 +10,8 @@ from django.shortcuts import render
 from django.urls import reverse
 
 from portal.pages import guarded
+from users.password_turns import BusyError
+from users.tries import TooManyTriesError
 
 
 class SignInForm(AuthenticationForm):
@@ -40,6 +43,25 @@ class SignOut(views.LogoutView):
     """Sign out, by a POST; then to signing in."""
 
 
-def locked_out(request: HttpRequest, _credentials: Any, *_: Any) -> HttpResponse:
-    """Too many wrong passwords: say how long it rests. django-axes calls it."""
-    return guarded(render(request, "portal/locked.html", status=429))
+class SignInRefusals:
+    """Answers for both sign-in pages when nothing is looked at: too many tries, too many people."""
+
+    sync_capable, async_capable = True, False
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """Say how long to wait; every other error is somebody else's."""
+        if isinstance(error, TooManyTriesError):
+            minutes = -(-error.retry_after // 60)
+            told = render(request, "portal/locked.html", {"minutes": minutes}, status=429)
+        elif isinstance(error, BusyError):
+            told = render(request, "portal/busy.html", status=503)
+        else:
+            return None
+        told["Retry-After"] = str(error.retry_after)
+        return guarded(told)

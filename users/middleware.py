@@ -9,6 +9,9 @@ from users.tenancy import act_as
 
 # They must answer when the database does not, and reach no tenant's rows.
 WITHOUT_TRANSACTION = frozenset({"/healthz", "/readyz", "/metrics"})
+# Passwords are hashed there, for longer than a transaction may idle, and a failed try must count
+# whatever becomes of the answer: each step there has a transaction of its own.
+IN_STEPS = frozenset({"/login/", "/admin/login/"})
 
 
 class TenantMiddleware:
@@ -24,7 +27,7 @@ class TenantMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer one request."""
-        if request.path_info in WITHOUT_TRANSACTION:
+        if request.path_info in WITHOUT_TRANSACTION | IN_STEPS:
             return self.get_response(request)
         with transaction.atomic():
             act_as(request.user)

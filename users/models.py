@@ -1,6 +1,7 @@
 """Users: operators run the installation, tenants bring accounts, providers publish."""
 
 from django.conf import settings
+from django.contrib.auth.hashers import check_password
 from django.contrib.auth.models import AbstractUser
 from django.core.exceptions import ValidationError
 from django.db import models
@@ -8,6 +9,7 @@ from django_celery_beat.models import PeriodicTask
 
 from common.history import tracked
 from common.permissions import Right
+from users.password_turns import turns
 from users.tenancy import on_behalf_of
 
 
@@ -40,12 +42,38 @@ class User(AbstractUser):
         return self.is_active and self.is_staff
 
     def check_password(self, raw_password: str) -> bool:
-        """Compare with the stored hash; an outdated hash is renewed, which is the user's own act.
+        """Compare with the stored hash, outside of any transaction if none is open: it takes long.
 
-        A login begins as nobody's request, and nobody may write to a user's row.
+        An outdated hash is renewed as the user's own act: a login begins as nobody's request, and
+        nobody may write to a user's row.
         """
-        with on_behalf_of(self):
-            return super().check_password(raw_password)
+
+        def renew(password: str) -> None:
+            self.set_password(password)
+            self._password = None
+            with on_behalf_of(self):
+                self.save(update_fields=["password"])
+
+        with turns.turn():
+            return check_password(raw_password, self.password, renew)
+
+
+class TryCount(models.Model):
+    """How often something secret was guessed: users/tries.py. The key itself is not stored."""
+
+    scope = models.CharField(max_length=40)
+    digest = models.CharField(max_length=64)
+    tries = models.PositiveIntegerField()
+    ends_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        default_permissions = ()
+        constraints = (
+            models.UniqueConstraint(fields=["scope", "digest"], name="one_count_of_a_key"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.scope}: {self.tries}"
 
 
 @tracked(exclude=["last_run_at", "total_run_count", "date_changed"], app_label="users")

@@ -258,7 +258,7 @@ class TestWhoIsCalling:
 
     def test_a_session_needs_the_csrf_token_to_write(self, world: World) -> None:
         browser = Client(enforce_csrf_checks=True)
-        browser.force_login(world.alice, backend="django.contrib.auth.backends.ModelBackend")
+        browser.force_login(world.alice)
         assert browser.get("/api/v1/me/").json()["username"] == "alice"
         path = f"/api/v1/signals/{world.signal.pk}/cancel/"
         problem(browser.post(path), 403, "PERMISSION_DENIED")

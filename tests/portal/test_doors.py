@@ -149,10 +149,10 @@ def test_a_wrong_password_says_what_may_be_wrong_and_keeps_the_name(
 def test_the_eleventh_guess_is_not_looked_at(world: World, as_web: None) -> None:
     client = Client(headers={"user-agent": "x"})
     with transaction.atomic():
-        for _ in range(10):
+        for _ in range(11):
             told = client.post("/login/", {"username": "alice", "password": "guess"})
     assert told.status_code == 429
-    assert "rests for a quarter of an hour" in told.content.decode()
+    assert "rests for 15 minutes" in told.content.decode()
     assert "Content-Security-Policy" in told
     right = client.post("/login/", {"username": "alice", "password": PASSWORD})
     assert right.status_code == 429
@@ -167,7 +167,7 @@ def test_signing_out_needs_a_post(world: World, signed_in: SignedIn, as_web: Non
 
 def test_a_form_without_its_token_does_nothing(world: World, as_web: None) -> None:
     client = Client(enforce_csrf_checks=True)
-    client.force_login(world.alice, backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(world.alice)
     told = client.post(reverse("portal:pause"))
     assert (told.status_code, b"Nothing was done" in told.content) == (403, True)
 

@@ -8,10 +8,6 @@ from common.row_security import MINE, TENANT, operator_rows, shared_rows, tenant
 # One-time passwords too: hidden from a login, a second factor would look as if there were none.
 BEFORE_LOGIN = (
     "django_session",
-    "axes_accessattempt",
-    "axes_accessattemptexpiration",
-    "axes_accessfailurelog",
-    "axes_accesslog",
     "otp_static_staticdevice",
     "otp_static_statictoken",
     "otp_totp_totpdevice",
@@ -42,7 +38,6 @@ class Migration(migrations.Migration):
         ("common", "0001_roles"),
         ("admin", "0003_logentry_add_action_flag_choices"),
         ("auth", "0012_alter_user_first_name_max_length"),
-        ("axes", "0010_accessattemptexpiration"),
         ("contenttypes", "0002_remove_content_type_name"),
         ("django_celery_beat", "0019_alter_periodictasks_options"),
         ("otp_static", "0003_add_timestamps"),

@@ -1,0 +1,91 @@
+"""Sign-in at the public door: a real web process, many people at once, guesses, claims."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.web_process import WebProcess, all_at_once
+from users.models import User
+
+pytestmark = pytest.mark.django_db(transaction=True)
+AT_ONCE, PASSWORD = 40, "correct horse battery"
+
+
+@pytest.fixture
+def web(tmp_path: Path, transactional_db: None) -> Iterator[WebProcess]:
+    User.objects.create_user("alice", password=PASSWORD)
+    User.objects.create_user("olga", password=PASSWORD, is_staff=True)
+    with WebProcess(tmp_path / "web.log") as process:
+        yield process
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "path"), [("alice", "/login/"), ("olga", "/admin/login/")])
+def test_forty_sign_ins_at_once_are_all_answered(web: WebProcess, name: str, path: str) -> None:
+    browsers = [web.browser() for _ in range(AT_ONCE)]
+    answers = all_at_once(browsers, (name, PASSWORD), path=path)
+    statuses = Counter(answer.status for answer in answers)
+    assert set(statuses) <= {302, 503}
+    assert statuses[302] >= AT_ONCE // 2  # a machine that others keep busy asks some to wait
+    for browser, answer in zip(browsers, answers, strict=True):
+        if answer.status == 503:
+            assert int(answer.headers["Retry-After"]) > 0
+            assert browser.sign_in(name, PASSWORD, path).status == 302
+    home = "/" if name == "alice" else "/admin/"
+    assert {browser.get(home).status for browser in browsers[:3]} == {200}
+
+
+@pytest.mark.slow
+def test_wrong_passwords_are_counted_exactly_however_many_come_at_once(web: WebProcess) -> None:
+    """Ten are looked at, each of the others is refused unseen; the owner elsewhere is not."""
+    browsers = [web.browser() for _ in range(AT_ONCE)]
+    answers = all_at_once(browsers, ("alice", "a guess"), path="/login/")
+    assert Counter(answer.status for answer in answers) == {200: 10, 429: AT_ONCE - 10}
+    refused = web.browser().sign_in("alice", PASSWORD)
+    assert refused.status == 429
+    assert 0 < int(refused.headers["Retry-After"]) <= 900
+    assert web.browser().sign_in("olga", PASSWORD).status == 302
+
+
+def test_a_claimed_address_is_not_believed(web: WebProcess) -> None:
+    browser = web.browser()
+    guesses = [
+        browser.sign_in("alice", "a guess", X_Forwarded_For=f"198.51.100.{n}") for n in range(12)
+    ]
+    assert [answer.status for answer in guesses] == [200] * 10 + [429] * 2
+
+
+def test_a_named_proxy_is_believed_as_far_as_it_saw_itself(
+    tmp_path: Path, transactional_db: None
+) -> None:
+    """The last hop that is not one of ours counts; what its sender wrote before that does not."""
+    User.objects.create_user("alice", password=PASSWORD)
+    with WebProcess(tmp_path / "web.log", FILLCAST_TRUSTED_PROXIES="127.0.0.1") as web:
+        browser = web.browser()
+        from_one = [
+            browser.sign_in("alice", "x", X_Forwarded_For=f"203.0.113.{n}, 198.51.100.1")
+            for n in range(11)
+        ]
+        assert [answer.status for answer in from_one] == [200] * 10 + [429]
+        elsewhere = browser.sign_in("alice", PASSWORD, X_Forwarded_For="198.51.100.2")
+        assert elsewhere.status == 302
+
+
+def test_unknown_callers_of_the_api_are_held_back_and_good_keys_are_not(web: WebProcess) -> None:
+    from users.services import create_api_key
+
+    _key, secret = create_api_key(User.objects.get(username="alice"), "a script")
+    stranger = web.browser()
+    answers = Counter(
+        stranger.get(
+            "/api/v1/me/",
+            **({"Authorization": f"Bearer fc_{n}_x"} if n % 2 else {}),
+            X_Forwarded_For=f"198.51.100.{n}",
+        ).status
+        for n in range(150)
+    )
+    assert set(answers) == {401, 429}
+    assert answers[429] >= 150 - 2 * 60  # a minute may begin meanwhile
+    assert stranger.get("/api/v1/me/", Authorization=f"Bearer {secret}").status == 200

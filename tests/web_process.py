@@ -1,0 +1,132 @@
+"""The web process as in production: uvicorn on the test's database, asked over a real socket."""
+
+import http.client
+import os
+import re
+import subprocess
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from http.cookies import SimpleCookie
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlencode
+
+from django.db import connection
+
+from common.embedded.ports import free_port
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(slots=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    body: str
+
+    @property
+    def location(self) -> str:
+        return self.headers.get("Location", "")
+
+
+class WebProcess:
+    """`uvicorn config.asgi:application` with the options that the stack gives it."""
+
+    def __init__(self, log: Path, **settings: str) -> None:
+        self.port = free_port()
+        self._log, self._settings = log, settings
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        from config.env import Env
+        from config.stack import web
+
+        ours = connection.settings_dict
+        login = f"{ours['USER']}:{ours['PASSWORD']}@{ours['HOST']}:{ours['PORT']}"
+        environ = {
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "config.settings",
+            "DATABASE_URL": f"postgresql://{login}/{ours['NAME']}",
+            "FILLCAST_SECRET_KEY": "k" * 40,
+            "FILLCAST_PORT": str(self.port),
+            **self._settings,
+        }
+        child = web(Env(environ))
+        with self._log.open("ab") as output:
+            self._process = subprocess.Popen(
+                child.command, env={**environ, **child.env}, cwd=ROOT, stdout=output, stderr=output
+            )
+        end = time.monotonic() + 60
+        assert child.ready is not None
+        while not child.ready():
+            assert self._process.poll() is None, self._log.read_text()[-2000:]
+            assert time.monotonic() < end, "the web process does not answer"
+            time.sleep(0.05)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(10)
+
+    def browser(self) -> "Browser":
+        """Return a browser without cookies."""
+        return Browser(self.port)
+
+
+@dataclass(slots=True)
+class Browser:
+    """Keeps cookies and sends the token of forms; follows nothing by itself."""
+
+    port: int
+    cookies: dict[str, str] = field(default_factory=dict)
+
+    def get(self, path: str, **headers: str) -> Answer:
+        return self._ask("GET", path, None, headers)
+
+    def post(self, path: str, data: Mapping[str, str] | None = None, **headers: str) -> Answer:
+        if "csrftoken" not in self.cookies:
+            self.get("/login/")
+        said = {"csrfmiddlewaretoken": self.cookies.get("csrftoken", ""), **(data or {})}
+        headers["Content-Type"] = "application/x-www-form-urlencoded"
+        return self._ask("POST", path, urlencode(said), headers)
+
+    def sign_in(self, name: str, password: str, path: str = "/login/", **headers: str) -> Answer:
+        return self.post(path, {"username": name, "password": password}, **headers)
+
+    def _ask(self, method: str, path: str, body: str | None, headers: Mapping[str, str]) -> Answer:
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        sent["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=110)
+        try:
+            line.request(method, path, body, sent)
+            answer = line.getresponse()
+            for said in answer.headers.get_all("Set-Cookie", []):
+                for name, morsel in SimpleCookie(said).items():
+                    self.cookies[name] = morsel.value
+            return Answer(answer.status, answer.headers, answer.read().decode(errors="replace"))
+        finally:
+            line.close()
+
+
+def all_at_once(browsers: list[Browser], *logins: tuple[str, str], path: str) -> list[Answer]:
+    """Send every browser's sign-in at the same moment; the logins take turns."""
+    for browser in browsers:
+        browser.get("/login/")
+    with ThreadPoolExecutor(len(browsers)) as pool:
+        jobs = [
+            pool.submit(browser.sign_in, *logins[n % len(logins)], path)
+            for n, browser in enumerate(browsers)
+        ]
+        return [job.result() for job in jobs]
+
+
+def code_in(page: str, pattern: str) -> str:
+    """Return what stands on a page behind a pattern's group."""
+    found = re.search(pattern, page)
+    assert found, page[-3000:]
+    return found[1]
