@@ -21,6 +21,11 @@ class Code(StrEnum):
         return member
 
     # ---- skipped: a candidate that may not trade now -----------------------------------------
+    FEED_OWNER_ONLY = (
+        "FEED_OWNER_ONLY",
+        "The feed is approved by its owner only, for that owner's own accounts.",
+        "An operator approves the feed before other accounts trade its signals.",
+    )
     CONNECTION_INACTIVE = (
         "CONNECTION_INACTIVE",
         "The connection is switched off.",

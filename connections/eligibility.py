@@ -5,6 +5,7 @@ asked in SQL, and only there: `ExecutionConnection.can_execute_trades()` asks th
 
 The reasons stand in this order; the first that applies is told:
 
+0. whose approval the signal has: `FEED_OWNER_ONLY`
 1. what was decided from above: the kill switch, `TRADING_HALTED` before `ENTRIES_HALTED`
 2. what the owner decided: `CONNECTION_INACTIVE`, `CONNECTION_PAUSED`, `SUBSCRIPTION_PAUSED`,
    `SUBSCRIPTION_EXPIRED`, `DIRECTION_EXCLUDED`
@@ -42,6 +43,8 @@ _HALTED = """(
         WHERE k.released_at IS NULL AND k.mode = '{mode}' AND k.scope = 'USER'))"""
 
 REASON_SQL = f"""CASE
+  WHEN coalesce(c.user_id, c.admin_id) <> %(only_owner)s::bigint
+    THEN '{Code.FEED_OWNER_ONLY.value}'
   WHEN {_HALTED.format(mode="HALTED")} THEN '{Code.TRADING_HALTED.value}'
   WHEN {_HALTED.format(mode="REDUCING")} THEN '{Code.ENTRIES_HALTED.value}'
   WHEN NOT c.is_active OR c.archived_at IS NOT NULL THEN '{Code.CONNECTION_INACTIVE.value}'
@@ -97,10 +100,12 @@ def parameters(
     direction: str | None,
     at: datetime | None = None,
     reaches_admins: bool = True,
+    only_owner: int | None = None,
 ) -> Mapping[str, Any]:
     """Return what REASON_SQL and CANDIDATES_SQL need; at: market time, now unless given.
 
     reaches_admins: whether admin-owned connections are candidates without a subscription.
+    only_owner: the feed's owner, where the approval covers that user's connections only.
     """
     return {
         "feed_id": feed_id,
@@ -108,6 +113,7 @@ def parameters(
         "market_now": at or market_now(),
         "kinds_with_credentials": list(kinds_with_credentials()),
         "reaches_admins": reaches_admins,
+        "only_owner": only_owner,
     }
 
 

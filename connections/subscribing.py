@@ -19,7 +19,7 @@ from common.errors import ConflictError, InvalidInputError, NotAllowedError
 from connections import symbols
 from connections.lifecycle import locked
 from connections.models import Directions, ExecutionConnection, Subscription, SubscriptionInterval
-from signals.locks import candidates_exclusive
+from signals.locks import candidates_exclusive, feed_shared
 from signals.models import Feed
 from users.models import User
 
@@ -42,15 +42,15 @@ def subscribe(
     NotAllowedError for a private feed of somebody else; InvalidInputError for bad values.
     """
     connection = locked(connection_id, by)
-    feed = Feed.objects.get(pk=feed_id)
-    _check_feed(feed, connection, by)
     values = {
         "multiplier": _multiplier(multiplier),
         "symbol_map": _symbol_map(symbol_map or {}),
         "directions": _directions(directions),
         "expires_at": expires_at,
     }
-    candidates_exclusive(feed.pk)
+    candidates_exclusive(feed_id)
+    feed = feed_shared(feed_id)  # it does not become private, or archived, before this is committed
+    _check_feed(feed, connection, by)
     now = market_now()
     subscription = _begin(connection, feed, values)
     SubscriptionInterval.objects.create(subscription=subscription, started_at=now)

@@ -146,6 +146,7 @@ def _open(signal: Signal) -> FanOut:
         direction=signal.direction,
         at=signal.published_at,
         reaches_admins=signal.reaches_admins,
+        only_owner=signal.feed.owner_id if signal.owner_only else None,
     )
     written = rows(
         INSERT_ENTRIES,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
@@ -11,7 +11,8 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownF
 from common.admin import ConsoleAdmin, ReadOnlyAdmin, ReadOnlyInline, read_id
 from common.clocks import market_now
 from common.markup import amount, badge
-from signals.forms import SignalForm
+from signals import feeds
+from signals.forms import FeedForm, SignalForm
 from signals.models import Approval, Door, Feed, FeedToken, Signal
 
 
@@ -27,7 +28,8 @@ class FeedTokenInline(ReadOnlyInline):
 class FeedAdmin(ConsoleAdmin):
     """Streams of signals. Archiving and tokens: buttons on the feed."""
 
-    list_display = ("name", "slug", "owner", "is_public", "is_approved", "archived_at")
+    form = FeedForm
+    list_display = ("name", "slug", "owner", "is_public", "approval", "archived_at")
     list_filter = ("is_public", "is_approved")
     list_select_related = ("owner",)
     search_fields = ("name", "slug", "owner__username")
@@ -35,6 +37,27 @@ class FeedAdmin(ConsoleAdmin):
     prepopulated_fields = {"slug": ("name",)}
     exclude = ("archived_at",)
     inlines = (FeedTokenInline,)
+
+    @admin.display(description="Approval", ordering="is_approved")
+    def approval(self, feed: Feed) -> SafeString:
+        if feed.approved_by_owner:
+            return badge("validated", "Its owner's only")
+        return badge("ok", "Approved") if feed.is_approved else badge("pending", "Not approved")
+
+    def save_model(self, request: HttpRequest, obj: Feed, form: Any, change: bool) -> None:
+        if not change:
+            super().save_model(request, obj, form, change)
+            return
+        was_approved, changed = form.initial["is_approved"], form.changed_data
+        by: Any = request.user
+        after = feeds.update_feed(obj.pk, by=by, **{n: form.cleaned_data[n] for n in changed})
+        obj.is_approved, obj.approved_by_owner = after.is_approved, after.approved_by_owner
+        if was_approved and not after.is_approved and "is_approved" not in changed:
+            messages.warning(
+                request,
+                "The feed's approval ended with this change, and its unpublished signals wait for "
+                "approval again. Approve the feed again if its signals may reach everybody.",
+            )
 
     def has_delete_permission(self, request: HttpRequest, obj: Feed | None = None) -> bool:
         return False  # history hangs on it: it is archived

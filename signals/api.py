@@ -55,8 +55,9 @@ class FeedViewSet(
 ):
     """Streams of signals: your own, the public ones and those that you take.
 
-    A private feed (`is_public: false`) is for orders by hand and needs no approval; a public one
-    waits for an operator's.
+    A private feed (`is_public: false`) is for orders by hand: its owner's approval is enough, and
+    covers the owner's accounts only (`approved_by_owner`). A public one waits for an operator's.
+    Going public withdraws the approval and sends unpublished signals back to PENDING.
     """
 
     queryset = Feed.objects.none()
@@ -80,12 +81,9 @@ class FeedViewSet(
         serializer.instance = feeds.create_feed(owner=caller(self.request), **data)
 
     def perform_update(self, serializer: serializers.BaseSerializer[Feed]) -> None:
-        was_public = self.get_object().is_public
-        goes_public = serializer.validated_data.get("is_public", was_public) and not was_public
-        if goes_public and not caller(self.request).is_operator:
-            serializer.save(is_approved=False)  # it was approved for its owner alone
-        else:
-            serializer.save()
+        row = self.get_object()
+        by = caller(self.request)
+        serializer.instance = feeds.update_feed(row.pk, by=by, **serializer.validated_data)
 
     @extend_schema(request=None, responses=FeedSerializer)
     @action(detail=True, methods=["post"])

@@ -3,14 +3,17 @@
 import hashlib
 import hmac
 import secrets
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from django.db import transaction
 from django.utils.text import slugify
 
 from common.clocks import market_now
 from common.codes import Code
-from common.errors import InvalidInputError
+from common.errors import InvalidInputError, NotAllowedError
+from signals.locks import feed_exclusive
 from signals.models import Feed, FeedToken
 from users.models import User
 
@@ -30,8 +33,9 @@ def create_feed(
 ) -> Feed:
     """Create a feed; its slug is made from its name unless given.
 
-    is_approved: its signals need no operator. Raises InvalidInputError FIELD_INVALID for a slug
-    that is taken or cannot be made.
+    is_approved: its signals need no operator. Of a tenant's private feed that is the owner's own
+    approval, which covers the owner's accounts only. Raises InvalidInputError FIELD_INVALID for a
+    slug that is taken or cannot be made.
     """
     slug = slug or slugify(name)[:60]
     if not slug or slugify(slug) != slug or len(slug) > 60:
@@ -45,6 +49,7 @@ def create_feed(
             "description": description,
             "is_public": is_public,
             "is_approved": is_approved,
+            "approved_by_owner": is_approved and not is_public and not owner.is_operator,
         },
     )
     if not created:
@@ -53,8 +58,38 @@ def create_feed(
 
 
 @transaction.atomic
+def update_feed(feed_id: int, *, by: User | None, **changes: Any) -> Feed:
+    """Change a feed, and nothing that is not named; return it as it is then.
+
+    Going public or to another owner withdraws its approval unless an operator approves it in the
+    same call. A trigger sends its unpublished signals back to PENDING with that, and when it is
+    archived. Raises NotAllowedError PERMISSION_DENIED where somebody else than an operator (None:
+    the system) approves it.
+    """
+    feed = feed_exclusive(feed_id)
+    if "is_approved" in changes and by is not None and not by.is_operator:
+        raise NotAllowedError(Code.PERMISSION_DENIED, "Only operators approve a feed.")
+    changes |= approval_after(feed, changes)
+    for name, value in changes.items():
+        setattr(feed, name, value)
+    feed.save(update_fields=list(changes))
+    feed.refresh_from_db()  # what the triggers have made of it
+    return feed
+
+
+def approval_after(feed: Feed, changes: Mapping[str, Any]) -> dict[str, bool]:
+    """Return what becomes of a feed's approval by these changes; empty: it stays."""
+    if "is_approved" in changes:  # an operator's word
+        return {"is_approved": bool(changes["is_approved"]), "approved_by_owner": False}
+    goes_public = changes.get("is_public", feed.is_public) and not feed.is_public
+    moves = changes.get("owner", feed.owner) != feed.owner
+    return {"is_approved": False, "approved_by_owner": False} if goes_public or moves else {}
+
+
+@transaction.atomic
 def archive_feed(feed_id: int) -> bool:
     """Take a feed out of use: no signals come in any more. Its history stays."""
+    feed_exclusive(feed_id)
     return bool(Feed.objects.filter(pk=feed_id, archived_at=None).update(archived_at=market_now()))
 
 

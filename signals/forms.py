@@ -10,8 +10,27 @@ from common.admin import AmountInput
 from common.codes import Code
 from common.errors import InvalidInputError
 from signals.draft import Target, level_faults
-from signals.models import Action, OrderType, Signal
+from signals.models import Action, Feed, OrderType, Signal
 from signals.symbols import canonical
+
+
+class FeedForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for type checkers
+    """A feed as operators change it. Its approval here is theirs, not the owner's own."""
+
+    class Meta:
+        model = Feed
+        fields = ("name", "slug", "description", "owner", "is_public", "is_approved")
+        help_texts = {
+            "is_approved": "Approved by operators: its signals are approved as they come and reach "
+            "every subscriber and the administrators' accounts. Going public or to another owner "
+            "ends it."
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk is not None:
+            self.initial["is_approved"] = self.instance.reaches_admins
+
 
 _FIELD_OF = {"sl": "sl", "targets": "target_prices"}
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from django.db import transaction
 
 from common.sql import rows
+from signals.models import Feed
 
 # Advisory locks have one namespace for all; two numbers of our own, far from what others choose.
 _ADMIN_OWNED = 0x46434100
@@ -53,8 +54,29 @@ def candidates_exclusive_many(*, feed_ids: Iterable[int], admin_owned: bool) -> 
         candidates_exclusive(feed_id)
 
 
+def feed_shared(feed_id: int) -> Feed:
+    """Return a feed as it is now, unchanged until the transaction ends. For writing and publishing
+    its signals and for subscribing to it: they wait only for who changes the feed.
+
+    Take it after the candidate lock. Raises Feed.DoesNotExist.
+    """
+    _in_transaction()
+    # By a function: a subscriber may lock no row of another tenant's, and need not read it.
+    rows("SELECT signals_feed_held(%s::bigint) IS NULL", (feed_id,))
+    return Feed.objects.select_related("owner").get(pk=feed_id)
+
+
+def feed_exclusive(feed_id: int) -> Feed:
+    """Return a feed as it is now, to be changed by the caller alone until the transaction ends.
+
+    Raises Feed.DoesNotExist.
+    """
+    _in_transaction()
+    return Feed.objects.select_for_update(no_key=True).get(pk=feed_id)
+
+
 def _in_transaction() -> None:
     if not transaction.get_connection().in_atomic_block:
         raise transaction.TransactionManagementError(
-            "A candidate lock lives as long as its transaction; there is none."
+            "A lock lives as long as its transaction; there is none."
         )

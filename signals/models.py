@@ -27,20 +27,31 @@ class Feed(models.Model):
         default=False,
         help_text="Its signals are approved as they come; otherwise each waits for an operator.",
     )
+    approved_by_owner = models.BooleanField(
+        default=False,
+        db_default=False,
+        editable=False,
+        help_text="The approval is the owner's own: it covers the owner's accounts only.",
+    )
     archived_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         ordering = ("name",)
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(approved_by_owner=False) | Q(is_approved=True, is_public=False),
+                name="own_approval_is_private",
+            ),
+        ]  # what withdraws an approval: triggers, in migration 0007
 
     def __str__(self) -> str:
         return self.name
 
     @property
     def reaches_admins(self) -> bool:
-        """Whether admin-owned accounts take its signals. A tenant's private feed needs nobody's
-        approval, so it must not trade with the operators' money."""
-        return self.is_public or self.owner.is_operator
+        """Whether admin-owned accounts take its signals: only if an operator approved the feed."""
+        return self.is_approved and not self.approved_by_owner
 
 
 class FeedToken(models.Model):
@@ -174,6 +185,13 @@ class Signal(models.Model):
     candidate_count = models.IntegerField(null=True, blank=True)
     reaches_admins = models.BooleanField(
         default=True, db_default=True, editable=False, help_text="As its feed did when published."
+    )
+    owner_only = models.BooleanField(
+        default=False,
+        db_default=False,
+        editable=False,
+        help_text="When published it was approved by its feed's owner only: for that owner's"
+        " accounts.",
     )
     created_at = models.DateTimeField(db_default=ClockTimestamp())
 

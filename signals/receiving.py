@@ -11,6 +11,7 @@ from common.errors import ConflictError, InvalidInputError
 from common.sql import rows
 from signals.draft import SignalDraft, Target, in_order_of_price, level_faults
 from signals.faults import InvalidSignalError
+from signals.locks import feed_shared
 from signals.models import Action, Approval, Door, Feed, Signal
 from users.models import User
 
@@ -43,9 +44,10 @@ def receive(feed: Feed, draft: SignalDraft, *, door: Door, by: User | None) -> t
     Its approval follows the feed's. Raises ConflictError DUPLICATE_SIGNAL, InvalidInputError
     FEED_UNKNOWN, FIELD_INVALID, REFERENCE_REQUIRED, SIGNAL_ENDED; then nothing was written.
     """
-    _judge_feed(feed, draft)
     digest = draft.digest(with_time=not draft.external_id)
     with transaction.atomic():
+        feed = feed_shared(feed.pk)  # an approval that is withdrawn meanwhile counts
+        _judge_feed(feed, draft)
         known = _known(feed, draft, digest, door)
         if known:
             return known, False

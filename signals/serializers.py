@@ -35,10 +35,11 @@ class FeedSerializer(StrictModelSerializer[Feed]):
             "is_mine",
             "is_public",
             "is_approved",
+            "approved_by_owner",
             "archived_at",
             "created_at",
         )
-        read_only_fields = ("archived_at", "created_at")
+        read_only_fields = ("approved_by_owner", "archived_at", "created_at")
         extra_kwargs = {
             "slug": {"required": False, "help_text": "Made from the name unless given."},
             "is_approved": {"help_text": "Its signals need no operator. Set by operators."},

@@ -11,8 +11,8 @@ from common.errors import ConflictError
 from common.faults import point
 from events.models import EventKind
 from events.services import emit
-from signals.locks import candidates_shared
-from signals.models import Approval, Signal
+from signals.locks import candidates_shared, feed_shared
+from signals.models import Approval, Feed, Signal
 from signals.signals import signal_cancelled, signal_published
 from users.models import User
 
@@ -26,18 +26,25 @@ def publish(signal_id: int, *, by: User | None) -> bool:
     None where a feed publishes by itself. Raises ConflictError SIGNAL_NOT_APPROVED, SIGNAL_ENDED,
     SIGNAL_NOT_PUBLISHED (what it refers to), STATE_CONFLICT (the feed is archived);
     Signal.DoesNotExist.
+
+    Feed and signal are judged together under the feed's lock, so that no approval is withdrawn
+    between the judgement and the orders. Which accounts the approval covers is kept on the signal
+    (`reaches_admins`, `owner_only`) by a trigger, whatever is written here.
     """
-    signal = Signal.objects.select_related("feed__owner", "refers_to").get(pk=signal_id)
+    signal = Signal.objects.select_related("refers_to").get(pk=signal_id)
     candidates_shared(signal.feed_id)
+    feed = feed_shared(signal.feed_id)
     now = market_now()  # after the lock: subscriptions that ended before are stamped earlier
     if not signal.is_published:
-        _judge_surroundings(signal)
+        _judge_surroundings(signal, feed)
     # Only columns of this row: what a join brings in is not read again after waiting for another
     # process, and both would win.
     unpublished = Signal.objects.waiting().filter(
-        Q(valid_until=None) | Q(valid_until__gt=now), pk=signal_id
+        Q(valid_until=None) | Q(valid_until__gt=now), pk=signal_id, feed_id=feed.pk
     )
-    reaches = signal.feed.reaches_admins  # kept: audit asks who was a candidate then
+    if not feed.is_approved:
+        unpublished = unpublished.filter(approved_by__isnull=False)
+    reaches = feed.reaches_admins  # kept: audit asks who was a candidate then
     if not unpublished.update(published_at=now, published_by=by, reaches_admins=reaches):
         _say_why_not(signal_id, now)
         return False
@@ -53,10 +60,10 @@ def publish(signal_id: int, *, by: User | None) -> bool:
     return True
 
 
-def _judge_surroundings(signal: Signal) -> None:
+def _judge_surroundings(signal: Signal, feed: Feed) -> None:
     """Raise if the feed or the signal that it refers to do not allow a publication."""
-    if signal.feed.archived_at is not None:
-        raise ConflictError(Code.STATE_CONFLICT, f"The feed {signal.feed.slug!r} is archived.")
+    if feed.archived_at is not None:
+        raise ConflictError(Code.STATE_CONFLICT, f"The feed {feed.slug!r} is archived.")
     if signal.refers_to is not None and not signal.refers_to.is_published:
         detail = f"{signal.refers_to.number}, which it refers to, has not been published."
         raise ConflictError(Code.SIGNAL_NOT_PUBLISHED, detail)
@@ -69,7 +76,10 @@ def _say_why_not(signal_id: int, now: datetime) -> None:
         return
     if signal.cancelled_at is not None or signal.is_past(now):
         raise ConflictError(Code.SIGNAL_ENDED)
-    raise ConflictError(Code.SIGNAL_NOT_APPROVED, f"{signal.number} is {signal.approval}.")
+    approval = Approval(signal.approval)
+    if approval == Approval.APPROVED:  # by a feed that has lost its own approval since
+        approval = Approval.PENDING
+    raise ConflictError(Code.SIGNAL_NOT_APPROVED, f"{signal.number} is {approval}.")
 
 
 @transaction.atomic
@@ -91,6 +101,7 @@ def reject(signal_id: int, *, by: User) -> bool:
 
 
 def _decide(signal_id: int, to: Approval, by: User) -> bool:
+    feed_shared(Signal.objects.values_list("feed_id", flat=True).get(pk=signal_id))
     pending = Signal.objects.filter(
         pk=signal_id, approval=Approval.PENDING, cancelled_at__isnull=True
     )

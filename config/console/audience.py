@@ -47,6 +47,13 @@ def audience(signal: Signal) -> Audience:
         feed_id=signal.feed_id,
         direction=signal.direction,
         reaches_admins=signal.feed.reaches_admins,
+        only_owner=_only_owner(signal),
     )
     found = {row.reason: row.many for row in rows(_OPEN, asked_open)}
     return Audience(found.pop(None, 0), found)
+
+
+def _only_owner(signal: Signal) -> int | None:
+    """The feed's owner, if nobody else has approved the signal."""
+    own = signal.feed.approved_by_owner and signal.approved_by_id is None
+    return signal.feed.owner_id if own else None

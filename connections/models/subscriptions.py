@@ -19,7 +19,10 @@ class Directions(models.TextChoices):
     SELL = "SELL", "Sells only"
 
 
-@tracked(fields=["owner", "is_public", "is_approved", "archived_at"], app_label="connections")
+@tracked(
+    fields=["owner", "is_public", "is_approved", "approved_by_owner", "archived_at"],
+    app_label="connections",
+)
 class FeedSettings(Feed):
     """A feed, seen as a setting that moves money (is it approved?): only for its audit trail."""
 

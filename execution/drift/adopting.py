@@ -169,6 +169,7 @@ def _signal(item: DriftItem, found: Found, pair: str, levels: Levels, by: User |
         published_by=by,
         published_at=now,
         reaches_admins=False,
+        owner_only=True,
         candidate_count=1,
     )
 

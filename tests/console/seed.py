@@ -274,7 +274,8 @@ def seed(*, scale: int = 1) -> dict[str, Any]:
     for fields, counts in OTHERS:
         feed = kiwi if fields["currency_pair"] == "NZD/USD" else breakout
         many = sum(counts.values()) * scale
-        other = signal(feed, candidate_count=many, **no_target, **fields)
+        approved = {"approved_by": cast["operator"]}  # signal by signal: Kiwi Carry is not approved
+        other = signal(feed, candidate_count=many, **approved, **no_target, **fields)
         orders(other, accounts, scaled(counts, scale))
     main = signal(
         breakout,

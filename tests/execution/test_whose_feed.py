@@ -4,7 +4,7 @@ import pytest
 
 from execution.audit.counters import audit
 from execution.models import Order
-from signals.feeds import create_feed
+from signals.feeds import create_feed, update_feed
 from tests.connections import make
 from tests.execution import cast
 from tests.execution.double import Double
@@ -43,8 +43,7 @@ def test_a_public_feed_does(admin: User) -> None:
 def test_the_audit_goes_by_what_the_feed_was_then(admin: User) -> None:
     feed = create_feed(owner=make.user(), name="by hand", is_public=False, is_approved=True)
     cast.signal(feed)
-    feed.is_public = True
-    feed.save()
+    update_feed(feed.pk, by=admin, is_public=True, is_approved=True)
     cast.signal(feed)
     report = audit()
     assert (report.ok, report.signals, report.candidates) == (True, 2, 1)

@@ -121,7 +121,7 @@ def test_what_the_feed_or_the_time_forbids_is_not_written(
 
 
 def test_an_archived_feed_takes_nothing(feed: Feed) -> None:
-    feed.archived_at = market_now()
+    Feed.objects.update(archived_at=market_now())
     with pytest.raises(InvalidInputError) as caught:
         take(feed)
     assert caught.value.code == Code.FEED_UNKNOWN

@@ -30,6 +30,11 @@ def make(feed: Feed, **fields: Any) -> Signal:
     return Signal.objects.create(feed=feed, **fields)
 
 
+def approved_feed() -> Feed:
+    owner = User.objects.create_user("p")
+    return Feed.objects.create(slug="race", name="Race", owner=owner, is_approved=True)
+
+
 @pytest.fixture
 def heard() -> Iterator[list[tuple[str, int]]]:
     """What the rooms above were told."""
@@ -158,7 +163,7 @@ def test_cancelling_tells_only_of_what_was_published(
 def test_published_from_many_processes_at_once_is_one_publication(
     heard: list[tuple[str, int]],
 ) -> None:
-    feed = Feed.objects.create(slug="race", name="Race", owner=User.objects.create_user("p"))
+    feed = approved_feed()
     for _ in range(5):
         heard.clear()
         signal = make(feed)
@@ -172,7 +177,7 @@ def test_published_from_many_processes_at_once_is_one_publication(
 def test_publish_and_cancel_at_once_leave_nothing_uncancelled(
     heard: list[tuple[str, int]],
 ) -> None:
-    feed = Feed.objects.create(slug="race", name="Race", owner=User.objects.create_user("p"))
+    feed = approved_feed()
     for _ in range(8):
         heard.clear()
         signal = make(feed)
@@ -190,7 +195,7 @@ def test_publish_and_cancel_at_once_leave_nothing_uncancelled(
 
 @pytest.mark.django_db(transaction=True)
 def test_publishing_waits_for_who_changes_the_candidates_and_is_stamped_after() -> None:
-    feed = Feed.objects.create(slug="race", name="Race", owner=User.objects.create_user("p"))
+    feed = approved_feed()
     signal = make(feed)
     done: list[bool] = []
 

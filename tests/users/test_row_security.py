@@ -164,8 +164,8 @@ def test_a_tenants_own_row_cannot_be_handed_to_another(
         with as_role("web", tenant=alice.user.pk) as session:
             try:
                 assert session.execute(assign, (Jsonb(row),)).rowcount == 0, table
-            except psycopg.errors.InsufficientPrivilege:
-                continue
+            except (psycopg.errors.InsufficientPrivilege, psycopg.errors.CheckViolation):
+                continue  # a published signal keeps its feed, before its policy is asked
 
 
 def test_another_tenants_rows_are_neither_changed_nor_deleted(

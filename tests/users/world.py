@@ -42,7 +42,7 @@ def tenant(name: str) -> Tenant:
     LatestQuote.objects.create(data_connection=source, symbol="EUR/USD", bid=1, ask=1, time=NOW)
     SourceHealth.objects.create(source=source)
     connection = make.connection(user, preset=make.preset(user), data_connection=source)
-    feed = make.feed(user, is_public=False)
+    feed = make.feed(user, is_public=False, approved_by_owner=True)
     signal = make.signal(feed, published_at=NOW)
     order = _trade(connection, signal)
     subscription = make.subscription(connection, feed)
