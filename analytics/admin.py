@@ -8,7 +8,7 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter, RangeDateFilt
 from analytics.models import AnalyticsDaily
 from common.admin import ReadOnlyAdmin
 from common.markup import amount
-from common.shown import age, signed
+from common.shown import age, signed, unconverted
 
 
 @admin.register(AnalyticsDaily)
@@ -29,7 +29,9 @@ class AnalyticsDailyAdmin(ReadOnlyAdmin):
     @admin.display(description="Result, net", ordering="total_pnl")
     def pnl(self, row: AnalyticsDaily) -> SafeString:
         css = "fc-up" if row.total_pnl > 0 else "fc-down" if row.total_pnl < 0 else ""
-        return format_html('<span class="fc-n {}">{}</span>', css, signed(row.total_pnl))
+        beside = unconverted(row.unconverted_fees)
+        shown = format_html('<span class="fc-n {}">{}</span>', css, signed(row.total_pnl))
+        return format_html("{}<small>{}</small>", shown, beside) if beside else shown
 
     @admin.display(description="Largest drawdown")
     def drawdown(self, row: AnalyticsDaily) -> SafeString:

@@ -59,7 +59,10 @@ class TotalsSerializer(StrictSerializer):
     gross_profit = Amount()
     gross_loss = Amount(help_text="A positive number.")
     profit_factor = Amount(allow_null=True)
-    commission = Amount()
+    commission = Amount(help_text="Without the fees for which no rate was quoted.")
+    unconverted_fees = serializers.DictField(
+        child=Amount(), help_text="Those fees, by currency; no figure here contains them."
+    )
     total_pnl = Amount()
     max_drawdown = Amount(help_text="A positive number.")
     average_duration_seconds = Amount(allow_null=True)
@@ -137,9 +140,11 @@ class AnalyticsView(_Ranged):
         """Trades, profit and drawdown, from the first trade of `from` to the last of `to`."""
         start, end, mine = self.range(request)
         currencies = dict(own_connections(caller(request)).values_list("pk", "snapshot__currency"))
+        beside = selectors.unconverted_fees(mine, start, end)
         found = [
             {
                 **asdict(rollup),
+                "unconverted_fees": beside.get(connection_id, {}),
                 "connection": connection_id,
                 "currency": currencies.get(connection_id) or "",
                 "win_rate": rollup.win_rate,

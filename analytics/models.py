@@ -28,6 +28,10 @@ class AnalyticsDaily(models.Model):
     gross_profit = AmountField(default=Decimal(0))
     gross_loss = AmountField(default=Decimal(0), help_text="A positive number.")
     commission = AmountField(default=Decimal(0))
+    unconverted_fees = models.JSONField(
+        default=dict, db_default={}, blank=True,
+        help_text="Fees for which no rate was quoted, by currency; in no sum.",
+    )  # fmt: skip
     total_pnl = AmountField(default=Decimal(0), help_text="Net of commission.")
     highest_prefix = AmountField(default=Decimal(0))
     lowest_prefix = AmountField(default=Decimal(0))

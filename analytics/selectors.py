@@ -13,7 +13,14 @@ from analytics.quality import Quality, execution_quality
 from analytics.rollup import Rollup
 from common.sql import rows
 
-__all__ = ["CurvePoint", "Quality", "equity_curve", "execution_quality", "totals"]
+__all__ = [
+    "CurvePoint",
+    "Quality",
+    "equity_curve",
+    "execution_quality",
+    "totals",
+    "unconverted_fees",
+]
 
 DAYS = """
   daily.day >= %(start)s AND daily.day <= %(end)s
@@ -39,6 +46,12 @@ SELECT connection_id, sum(trades)::bigint AS trades, sum(wins)::bigint AS wins,
   max(greatest(max_drawdown, peak - (base + lowest_prefix))) AS drawdown,
   sum(duration_seconds) AS duration_seconds
 FROM peaked GROUP BY connection_id
+"""
+
+BESIDE = f"""
+SELECT connection_id, e.key AS currency, sum(e.value::numeric) AS fee
+FROM analytics_analyticsdaily daily CROSS JOIN jsonb_each_text(unconverted_fees) e
+WHERE {DAYS} GROUP BY 1, 2 ORDER BY 1, 2
 """
 
 CURVE = f"""
@@ -78,6 +91,16 @@ def totals(connection_ids: Sequence[UUID] | None, start: date, end: date) -> dic
     """
     found = rows(TOTALS, _days(connection_ids, start, end))
     return {row.connection_id: Rollup(*row[1:]) for row in found}
+
+
+def unconverted_fees(
+    connection_ids: Sequence[UUID] | None, start: date, end: date
+) -> dict[UUID, dict[str, Decimal]]:
+    """Return, for each connection that has any, the fees that no result contains, by currency."""
+    found: dict[UUID, dict[str, Decimal]] = {}
+    for connection_id, currency, fee in rows(BESIDE, _days(connection_ids, start, end)):
+        found.setdefault(connection_id, {})[currency] = fee
+    return found
 
 
 def equity_curve(

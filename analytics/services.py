@@ -31,7 +31,7 @@ WITH account AS MATERIALIZED (  -- the zone's arithmetic once an account, not on
   FROM connections_executionconnection c
   LEFT JOIN connections_tradingpreset preset ON preset.id = c.preset_id
 ), trade AS (
-  SELECT p.connection_id, p.closed_at, p.id, p.commission,
+  SELECT p.connection_id, p.closed_at, p.id, p.commission, p.unconverted_fees,
     p.realized_pnl - p.commission AS net,
     extract(epoch FROM p.closed_at - p.opened_at) AS seconds
   FROM positions_executionposition p JOIN account ON account.id = p.connection_id
@@ -45,6 +45,11 @@ WITH account AS MATERIALIZED (  -- the zone's arithmetic once an account, not on
   SELECT *, greatest(max(prefix) OVER so_far, 0) - prefix AS below_peak
   FROM running WINDOW so_far AS (
     PARTITION BY connection_id ORDER BY closed_at, id ROWS UNBOUNDED PRECEDING)
+), beside AS (
+  SELECT connection_id, jsonb_object_agg(currency, trim_scale(fee)::text) AS fees FROM (
+    SELECT connection_id, e.key AS currency, sum(e.value::numeric) AS fee
+    FROM trade CROSS JOIN jsonb_each_text(unconverted_fees) e GROUP BY 1, 2) x
+  GROUP BY connection_id
 ), gone AS (
   DELETE FROM analytics_analyticsdaily old
   WHERE old.day = %(day)s
@@ -52,19 +57,21 @@ WITH account AS MATERIALIZED (  -- the zone's arithmetic once an account, not on
 )
 INSERT INTO analytics_analyticsdaily AS daily (connection_id, day, trades, wins, losses,
   gross_profit, gross_loss, commission, total_pnl, highest_prefix, lowest_prefix, max_drawdown,
-  duration_seconds, computed_at)
+  duration_seconds, unconverted_fees, computed_at)
 SELECT connection_id, %(day)s, count(*), count(*) FILTER (WHERE net > 0),
   count(*) FILTER (WHERE net < 0), coalesce(sum(net) FILTER (WHERE net > 0), 0),
   coalesce(-sum(net) FILTER (WHERE net < 0), 0), sum(commission), sum(net),
   greatest(max(prefix), 0), least(min(prefix), 0), max(below_peak), sum(seconds),
+  coalesce((SELECT fees FROM beside WHERE beside.connection_id = fallen.connection_id), '{{}}'),
   %(read_at)s
 FROM fallen GROUP BY connection_id
 ON CONFLICT (connection_id, day) DO UPDATE SET
   (trades, wins, losses, gross_profit, gross_loss, commission, total_pnl, highest_prefix,
-   lowest_prefix, max_drawdown, duration_seconds, computed_at) =
+   lowest_prefix, max_drawdown, duration_seconds, unconverted_fees, computed_at) =
   (excluded.trades, excluded.wins, excluded.losses, excluded.gross_profit, excluded.gross_loss,
    excluded.commission, excluded.total_pnl, excluded.highest_prefix, excluded.lowest_prefix,
-   excluded.max_drawdown, excluded.duration_seconds, excluded.computed_at)
+   excluded.max_drawdown, excluded.duration_seconds, excluded.unconverted_fees,
+   excluded.computed_at)
 """
 
 CHANGED = f"""

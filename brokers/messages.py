@@ -74,6 +74,7 @@ class CloseCause(StrEnum):
     STOP_LOSS = "STOP_LOSS"
     TAKE_PROFIT = "TAKE_PROFIT"
     EXTERNAL = "EXTERNAL"
+    DUST = "DUST"  # ours, not the broker's: what is left is too small to be sold
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,9 @@ class Execution:
     has been closed, by whatever.
     revision: a broker's correction of an execution has its id and a higher number; it replaces all
     of it: quantity, price, commission and time. One that takes back all of an order is for people.
+    commission_currency: '' is the account's own.
+    fee_in_base: base units that the fee took out of what was bought, as exchanges do on spot:
+    `quantity` is what was executed, the position gets `quantity - fee_in_base`.
     """
 
     broker_fill_id: str
@@ -146,6 +150,7 @@ class Execution:
     commission_currency: str = ""
     inferred: bool = False
     revision: int = 0
+    fee_in_base: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +247,8 @@ class Instrument:
     stops_level: Decimal = Decimal(0)  # least distance of stops from the price
     freeze_level: Decimal = Decimal(0)
     margin_rate: Decimal = Decimal(0)  # 0: by the account's leverage
+    close_min: Decimal = Decimal(0)  # least quantity of an exit; 0: one step is enough
+    close_worth_min: Decimal = Decimal(0)  # least worth of an exit, in quote currency
 
 
 @dataclass(frozen=True, slots=True)

@@ -569,6 +569,12 @@ class Code(StrEnum):
         "The database was restored, and not all of what it forgot is settled.",
         "Settle what the page of the epoch lists, then release the epoch.",
     )
+    DUST = (
+        "DUST",
+        "What is left of the position is less than the broker sells.",
+        "Nothing: it is closed in the books at the last price. The coins stay in your account; sell"
+        " them there together with others, or convert them.",
+    )
     NOTHING_TO_CLOSE = ("NOTHING_TO_CLOSE", "All of the position is closed or being closed.")
     HOST_NOT_ALLOWED = (
         "HOST_NOT_ALLOWED",

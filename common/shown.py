@@ -4,7 +4,7 @@ Thousands have commas, minus is `−`, a figure that is not known is empty. The 
 shapes are those of the style sheet (`fillcast.css`): a shape and a word, colour comes third.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -100,6 +100,14 @@ def signed(value: Decimal | int | None, places: int | None = 2) -> str:
     if not text.strip(f"0.,{MINUS}"):
         return text.removeprefix(MINUS)  # rounds to nothing
     return f"+{text}" if value > 0 else text
+
+
+def unconverted(fees: Mapping[str, object] | None) -> str:
+    """Say which fees are in no result: `0.00075 BNB in fees not included: no rate was quoted`."""
+    if not fees:
+        return ""
+    told = ", ".join(f"{number(Decimal(str(fees[name])))} {name}" for name in sorted(fees))
+    return f"{told} in fees not included: no rate was quoted"
 
 
 def milliseconds(value: float | timedelta | None) -> str:

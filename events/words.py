@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
 from common.codes import Code
-from common.shown import number, signed
+from common.shown import number, signed, unconverted
 from events.facts import Happening
 from events.models import EventKind
 
@@ -50,6 +50,7 @@ CLOSED_BY = {
     "tp": "The take profit was hit.",
     "manual": "Closed through us.",
     "external_close": "Closed by its owner at the broker.",
+    "dust": "What was left is too small to sell: it stays in the account, and in no position.",
 }
 HALTED_FOR = {
     "ALL": "For everybody.",
@@ -195,7 +196,13 @@ def _closed(happening: Happening) -> Sentences:
         f"Closed{result}: {_trade(happening)}",
         CLOSED_BY.get(happening.tell("reason"), ""),
         f"Commission {number(costs, 2)}, part of the result." if costs else "",
+        _beside(happening),
     )
+
+
+def _beside(happening: Happening) -> str:
+    told = unconverted(happening.payload.get("unconverted_fees"))
+    return f"{told}." if told else ""
 
 
 def _slippage(happening: Happening) -> Sentences:

@@ -140,7 +140,11 @@ class FillAdmin(BigTableAdmin):
 
     @admin.display(description="Commission")
     def commission_shown(self, fill: Fill) -> str:
-        return f"{signed(-fill.commission)} {fill.commission_currency}".strip()
+        told = f"{signed(-fill.commission, None)} {fill.commission_currency}".strip()
+        if fill.commission and fill.commission_rate is None:
+            return f"{told}, no rate: in no result"
+        converted = fill.commission_converted if fill.commission_rate_at else None
+        return told if converted is None else f"{told} = {signed(-converted)}"
 
 
 @admin.register(ExecutionLog)

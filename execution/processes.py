@@ -169,6 +169,7 @@ def start_trading(
     if tasks.MAINTENANCE in role:
         every += (
             ("outlived", seconds, sweeps.withdraw_outlived),
+            ("dust", seconds, services.close_dust),
             ("stuck", seconds, stuck.unstick),
             ("limbo", seconds, stuck.tell_of_limbo),
             ("add up what was dropped", seconds, tallies.add_up),

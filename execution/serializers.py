@@ -31,7 +31,12 @@ def lifecycle_of(order: Any) -> str:
 
 
 class FillSerializer(StrictModelSerializer[Fill]):
-    """One execution at the broker."""
+    """One execution at the broker. commission: in its own currency; '' is the account's."""
+
+    commission_converted = Amount(
+        read_only=True, allow_null=True,
+        help_text="In the account's currency; null: no rate was quoted, and no sum contains it.",
+    )  # fmt: skip
 
     class Meta:
         model = Fill
@@ -42,6 +47,10 @@ class FillSerializer(StrictModelSerializer[Fill]):
             "price",
             "commission",
             "commission_currency",
+            "commission_rate",
+            "commission_rate_at",
+            "commission_converted",
+            "fee_in_base",
             "time",
             "inferred",
         )
@@ -85,6 +94,7 @@ class OrderSerializer(StrictModelSerializer[Order]):
             "filled_quantity",
             "avg_fill_price",
             "commission",
+            "unconverted_fees",
             "slippage_pips",
             "risk",
             "margin",

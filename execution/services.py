@@ -17,7 +17,9 @@ from common.money import plain
 from common.sql import rows, run
 from connections import lanes
 from execution.calls import runtime, sweeps
+from execution.calls.flusher import apply_or_halve
 from execution.epochs import witness
+from execution.exits.dust import reports_of_dust
 from execution.exits.orders import ExitWish, open_exits
 from execution.exits.reserve import balance
 from execution.exits.wishes import grant_wishes
@@ -31,8 +33,8 @@ from users.models import User
 log = structlog.get_logger(__name__)
 MAX_BUNDLE = 5000
 
-__all__ = ["cancel_order", "close_position", "close_positions", "execute", "grant_wishes", "look",
-           "modify_position", "retry_order"]  # fmt: skip
+__all__ = ["cancel_order", "close_dust", "close_position", "close_positions", "execute",
+           "grant_wishes", "look", "modify_position", "retry_order"]  # fmt: skip
 
 
 def execute(order_ids: Sequence[int], *, skip_locked: bool = False, urgent: bool = False) -> None:
@@ -104,6 +106,14 @@ def look(limit: int, *, exits_only: bool = False) -> int:
         execute(found, skip_locked=True, urgent=exits_only)
         looked.update(found)
     return len(looked)
+
+
+def close_dust() -> int:
+    """Close in the books what is left of positions and too small to be sold; return how many."""
+    found = reports_of_dust()
+    if found:
+        apply_or_halve(found)
+    return len(found)
 
 
 def tell_unheld(limit: int = MAX_BUNDLE) -> int:

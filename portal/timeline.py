@@ -33,7 +33,9 @@ def _taken(order: Order, fills: list[Fill]) -> Iterator[Line]:
 
 
 def _fill(order: Order, fill: Fill) -> Line:
-    cost = f" Commission {number(fill.commission, 2)} {fill.commission_currency}."
+    cost = f" Commission {number(fill.commission)} {fill.commission_currency}."
+    if fill.commission_rate is None:
+        cost = f"{cost[:-1]}, not in the result: no rate was quoted."
     told = about_fill(fill, cost=cost if fill.commission else "")
     title = f"Filled {number(fill.quantity)} units at {precise(fill.price, order.pip)}"
     return fill.recorded_at, title, told, "is-good"

@@ -13,7 +13,7 @@ class PositionSerializer(StrictModelSerializer[ExecutionPosition]):
     """What a signal's entry opened on a connection.
 
     quantity: base units still open. Prices: quote currency. Profit: account currency, gross of
-    commission.
+    commission. unconverted_fees: by currency, for which no rate was quoted; in no other figure.
     """
 
     number = serializers.SerializerMethodField()
@@ -60,6 +60,7 @@ class PositionSerializer(StrictModelSerializer[ExecutionPosition]):
             "unrealized_pnl",
             "realized_pnl",
             "commission",
+            "unconverted_fees",
             "close_reason",
             "broker_position_id",
             "opened_at",

@@ -34,6 +34,7 @@ class CloseReason(models.TextChoices):
     TP = "tp", "Take profit"
     MANUAL = "manual", "Closed through us"
     EXTERNAL = "external_close", "Closed by its owner at the broker"
+    DUST = "dust", "The rest is too small to sell"
 
 
 class PositionQuerySet(models.QuerySet["ExecutionPosition"]):
@@ -115,7 +116,14 @@ class ExecutionPosition(models.Model):
     pip = AmountField()
     conversion_rate = AmountField(help_text="Account currency for one of quote currency.")
     realized_pnl = AmountField(default=Decimal(0), db_default=Decimal(0))
-    commission = AmountField(default=Decimal(0), db_default=Decimal(0))
+    commission = AmountField(
+        default=Decimal(0), db_default=Decimal(0),
+        help_text="Account currency, without the fees that have no rate.",
+    )  # fmt: skip
+    unconverted_fees = models.JSONField(
+        default=dict, db_default={}, blank=True,
+        help_text="Fees for which no rate was quoted, by currency; in no sum.",
+    )  # fmt: skip
     close_reason = models.CharField(
         max_length=14, choices=CloseReason, blank=True, default="", db_default=""
     )

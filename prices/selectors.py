@@ -4,11 +4,12 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from brokers.messages import Quote
-from brokers.paper.rates import conversion_rate, pairs_between
+from brokers.paper.rates import Conversion, conversion, conversion_rate, pairs_between
 from prices.models import LatestQuote
 
 __all__ = [
-    "conversion_rate", "is_stale", "latest", "latest_by_connection", "newest_time", "pairs_between",
+    "Conversion", "conversion", "conversion_rate", "is_stale", "latest", "latest_by_connection",
+    "newest_time", "pairs_between",
 ]  # fmt: skip
 
 

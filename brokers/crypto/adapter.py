@@ -275,10 +275,9 @@ class Crypto:
         """Tell an accepted order. What the reply lacks is asked for once; else polling tells it."""
         accepted = OrderReport(ReportKind.ACCEPTED, spec.connection_id, request.client_order_id,
                                broker_order_id=str(order["id"]))  # fmt: skip
-        size = parse.contract_size(client.market(request.symbol))
         try:
             if trades := telling.at_once(order, request):
-                fills = tuple(parse.execution(trade, size) for trade in trades)
+                fills = parse.executions(trades, client.market(request.symbol))
                 return telling.tell(client, spec, request.client_order_id, order, fills, request)
             async with asyncio.timeout(ASK_SECONDS):
                 name, symbol = request.client_order_id, request.symbol

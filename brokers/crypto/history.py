@@ -115,7 +115,6 @@ async def _report(
     trades: Sequence[Trade],
 ) -> OrderReport:
     symbol, number = key
-    size = parse.contract_size(client.market(symbol))
     owner = await _owner(client, spec, memory, key, trades[0])
     is_ours = bool(OURS.fullmatch(owner))
     taken_off = not is_ours and await _takes_off(client, spec, memory, key, trades[0])
@@ -125,7 +124,7 @@ async def _report(
         client_order_id="" if taken_off else owner,
         broker_order_id=number,
         broker_position_id=symbol,
-        fills=tuple(parse.execution(trade, size) for trade in trades),
+        fills=parse.executions(trades, client.market(symbol)),
         close_cause=CloseCause.EXTERNAL if taken_off else None,
     )
 

@@ -136,9 +136,8 @@ async def executions(
             trades = await exchange.fetch_order_trades(number, symbol)
     else:
         return ()
-    size = parse.contract_size(market)
     mine = [trade for trade in trades if str(trade.get("order")) == number]
-    return tuple(parse.execution(trade, size) for trade in mine)
+    return parse.executions(mine, market)
 
 
 async def recent(client: Client, symbol: str | None, which: Mapping[str, Any]) -> list[Any]:

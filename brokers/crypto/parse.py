@@ -3,7 +3,7 @@
 It reads ccxt's unified structures, made with `number=str`, so that no price passes through a float.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -78,16 +78,20 @@ def instrument(market: Mapping[str, Any]) -> Instrument:
     tick = number(market["precision"]["price"])
     if step <= 0 or tick <= 0:
         raise ValueError(f"{market['symbol']} has no steps")
+    least = max(number_or(amounts.get("min")) * size, step)
+    is_spot = bool(market.get("spot"))  # a derivative's rest can be closed however small it is
     exponent = tick.normalize().as_tuple().exponent
     return Instrument(
         symbol=market["symbol"],
         pair=f"{market['base']}/{market['quote']}",
         digits=max(0, -int(exponent)),
         pip=tick,
-        quantity_min=max(number_or(amounts.get("min")) * size, step),
+        quantity_min=least,
         quantity_step=step,
         quantity_max=number_or(amounts.get("max"), HUGE) * size,
         contract_size=size,
+        close_min=least if is_spot else Decimal(0),
+        close_worth_min=least_cost(market) if is_spot else Decimal(0),
     )
 
 
@@ -98,12 +102,14 @@ def least_cost(market: Mapping[str, Any]) -> Decimal:
 
 
 # ---- orders ---------------------------------------------------------------------------------
-def execution(trade: Mapping[str, Any], size: Decimal) -> Execution:
+def execution(trade: Mapping[str, Any], size: Decimal, *, spot_base: str = "") -> Execution:
     """Read one trade. size: base units in one of ccxt's amounts. Raises ValueError.
 
-    Trade ids repeat across symbols, and a trade with oneself has two sides.
+    spot_base: on spot the coin that is traded: a fee in it is taken out of what was bought. Trade
+    ids repeat across symbols, and a trade with oneself has two sides.
     """
     fee = trade.get("fee") or {}
+    is_taken = bool(spot_base) and fee.get("currency") == spot_base and trade["side"] == "buy"
     name = ":".join(str(trade[part]) for part in ("symbol", "order", "id", "side"))
     return Execution(
         broker_fill_id=name,
@@ -112,7 +118,17 @@ def execution(trade: Mapping[str, Any], size: Decimal) -> Execution:
         time=moment(trade["timestamp"]),
         commission=number_or(fee.get("cost")),
         commission_currency=str(fee.get("currency") or ""),
+        fee_in_base=number_or(fee.get("cost")) if is_taken else Decimal(0),
     )
+
+
+def executions(
+    trades: Iterable[Mapping[str, Any]], market: Mapping[str, Any]
+) -> tuple[Execution, ...]:
+    """Read trades of one market. Raises ValueError."""
+    size = contract_size(market)
+    base = str(market["base"]) if market.get("spot") else ""
+    return tuple(execution(trade, size, spot_base=base) for trade in trades)
 
 
 def total(order: Mapping[str, Any], size: Decimal, now: datetime) -> Execution | None:

@@ -1,6 +1,7 @@
 """Converting money between currencies by quoted pairs. Pure."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
 
@@ -19,24 +20,40 @@ class Priced(Protocol):
     def ask(self) -> Decimal: ...
 
 
-def conversion_rate(
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """A rate between two currencies. pairs: those whose quotes it was calculated from."""
+
+    rate: Decimal
+    pairs: tuple[str, ...] = ()
+
+
+def conversion(
     quotes: Mapping[str, Priced], from_currency: str, to_currency: str
-) -> Decimal | None:
+) -> Conversion | None:
     """Return how many `to_currency` one `from_currency` is worth, at mid prices.
 
     quotes: by canonical pair `BASE/QUOTE`; metals, coins and shares are bases like any other.
     Looks for the pair, its inverse, then a way through USD or EUR. None: no pair joins the two.
     """
     if from_currency == to_currency:
-        return Decimal(1)
+        return Conversion(Decimal(1))
     if (direct := _pair(quotes, from_currency, to_currency)) is not None:
         return direct
     for cross in CROSSES:
         first = _pair(quotes, from_currency, cross)
         second = _pair(quotes, cross, to_currency)
         if first is not None and second is not None:
-            return first * second
+            return Conversion(first.rate * second.rate, first.pairs + second.pairs)
     return None
+
+
+def conversion_rate(
+    quotes: Mapping[str, Priced], from_currency: str, to_currency: str
+) -> Decimal | None:
+    """The rate of `conversion` alone."""
+    found = conversion(quotes, from_currency, to_currency)
+    return found.rate if found else None
 
 
 def pairs_between(from_currency: str, to_currency: str) -> Iterator[str]:
@@ -51,9 +68,9 @@ def pairs_between(from_currency: str, to_currency: str) -> Iterator[str]:
             yield f"{other}/{one}"
 
 
-def _pair(quotes: Mapping[str, Priced], base: str, quote: str) -> Decimal | None:
-    if found := quotes.get(f"{base}/{quote}"):
-        return (found.bid + found.ask) / 2
-    if found := quotes.get(f"{quote}/{base}"):
-        return divide(Decimal(2), found.bid + found.ask)
+def _pair(quotes: Mapping[str, Priced], base: str, quote: str) -> Conversion | None:
+    if found := quotes.get(name := f"{base}/{quote}"):
+        return Conversion((found.bid + found.ask) / 2, (name,))
+    if found := quotes.get(name := f"{quote}/{base}"):
+        return Conversion(divide(Decimal(2), found.bid + found.ask), (name,))
     return None

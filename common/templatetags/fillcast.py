@@ -24,6 +24,12 @@ def num(value: Decimal | int | None, places: int | None = None) -> str:
 
 
 @register.filter
+def unconverted(fees: Mapping[str, Any] | None) -> str:
+    """Fees that stand beside a result."""
+    return shown.unconverted(fees)
+
+
+@register.filter
 def reason(code: str) -> SafeString:
     """A reason code with the link to its page."""
     return reason_pages.link_to(code)

@@ -16,6 +16,7 @@ CLOSED = {
     "tp": "take profit",
     "manual": "through us",
     "external_close": "by the owner at the broker",
+    "dust": "the rest is too small to sell",
 }
 COLOURS = {
     "signal.published": "bold cyan",

@@ -28,6 +28,14 @@ class Instrument(models.Model):
     stops_level = AmountField(default=Decimal(0))
     freeze_level = AmountField(default=Decimal(0))
     margin_rate = AmountField(default=Decimal(0))
+    close_min = AmountField(
+        default=Decimal(0), db_default=Decimal(0),
+        help_text="Least quantity of an exit; 0: one step is enough.",
+    )  # fmt: skip
+    close_worth_min = AmountField(
+        default=Decimal(0), db_default=Decimal(0),
+        help_text="Least worth of an exit, in quote currency.",
+    )  # fmt: skip
     read_at = models.DateTimeField()
 
     class Meta:

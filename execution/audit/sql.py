@@ -91,9 +91,10 @@ _DECIDED = """, decided AS (
   FROM execution_driftitem WHERE decision <> ''
 )"""
 
+# What an entry's fees took in the base currency was bought and is not there.
 _FILLED = """, filled AS (
   SELECT p.id, p.quantity, p.opened_quantity,
-    coalesce((SELECT sum(f.quantity) FROM execution_order o
+    coalesce((SELECT sum(f.quantity - f.fee_in_base) FROM execution_order o
       JOIN execution_fill f ON f.order_id = o.id
       WHERE o.signal_id = p.signal_id AND o.connection_id = p.connection_id
         AND o.leg LIKE 'entry%%'), 0) AS entered,

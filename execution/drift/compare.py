@@ -45,10 +45,32 @@ class Differences:
         self.unseen |= {(kind, key) for kind in kinds for key in keys}
 
 
+@dataclass(frozen=True, slots=True)
+class Rests:
+    """What cannot be sold of a symbol on an account whose balances are its positions.
+
+    step: the broker tells whole ones; dust: what was closed in the books and is still there.
+    """
+
+    step: Decimal
+    dust: Decimal
+
+    def explain(self, surplus: Decimal) -> bool:
+        """Whether they are why the broker holds so much more than we do (less, if negative)."""
+        return -self.step < surplus < self.step + self.dust
+
+
+NO_RESTS: Mapping[str, Rests] = {}
+
+
 def positions_of(
-    connection_id: str, ours: Sequence[Any], theirs: Sequence[BrokerPosition], began: datetime
+    connection_id: str,
+    ours: Sequence[Any],
+    theirs: Sequence[BrokerPosition],
+    began: datetime,
+    rests: Mapping[str, Rests] = NO_RESTS,
 ) -> Differences:
-    """Compare an account's positions.
+    """Compare an account's positions. rests: by symbol.
 
     They are matched by the broker's position id, and where we do not know it yet by the entry's
     client order id. On netting accounts several of ours share one of the broker's.
@@ -62,9 +84,15 @@ def positions_of(
             found.pass_over(OF_POSITIONS, number, *map(key_of, mine))
             continue
         held = sum(p.quantity if p.side == ticket.side else -p.quantity for p in mine)
+        rest = rests.get(ticket.symbol)
+        is_same = held == ticket.quantity or (
+            rest is not None and rest.explain(ticket.quantity - held)
+        )
+        if not mine and is_same:
+            continue  # what sales have left, together
         if not mine:
             found.records.append(_unknown(connection_id, ticket))
-        elif held != ticket.quantity:
+        elif not is_same:
             found.explain_from(mine)
             found.records.append(_quantity(connection_id, mine, ticket, Decimal(held)))
             found.pass_over(OF_ONE, number)

@@ -27,8 +27,10 @@ from execution.calls.asking import Snapshot
 from execution.calls.flusher import AWAY
 from execution.drift import correcting
 from execution.drift.compare import (
+    NO_RESTS,
     OF_POSITIONS,
     Differences,
+    Rests,
     is_of,
     is_ours,
     positions_of,
@@ -76,6 +78,16 @@ FROM positions_executionposition p WHERE p.id IN (
   WHERE connection_id = ANY(%(connections)s) AND quantity > 0
   UNION SELECT unnest(%(before)s::bigint[]))
 ORDER BY p.id
+"""
+
+# Where balances are positions: what stays in them after a sale (`exits/dust.py`).
+RESTS = """
+SELECT c.id AS connection_id, i.symbol, i.quantity_step AS step, coalesce((
+  SELECT sum(o.filled_quantity) FROM execution_order o
+  WHERE o.connection_id = c.id AND o.symbol = i.symbol AND o.leg LIKE 'dust%%'), 0) AS dust
+FROM connections_instrument i
+JOIN connections_executionconnection c ON c.instrument_book = i.book
+WHERE i.close_min > 0 AND c.id = ANY(%s)
 """
 
 # What the broker may hold already and we have not been told of.
@@ -234,6 +246,7 @@ def _positions(look: Look, read: dict[UUID, Snapshot]) -> dict[UUID, Differences
         if row.connection_id in ours:
             ours[row.connection_id].append(row)
     entering = {(row.connection_id, row.symbol) for row in rows(ENTERING, (list(read),))}
+    rests = _rests(list(read))
     found = {}
     for key, one in read.items():
         # A ticket that we do not know may be an entry's whose answer is on its way.
@@ -242,10 +255,17 @@ def _positions(look: Look, read: dict[UUID, Snapshot]) -> dict[UUID, Differences
             for ticket in one.positions
             if (key, ticket.symbol) not in entering or is_of(ours[key], ticket)
         ]
-        found[key] = positions_of(str(key), ours[key], theirs, look.began)
+        found[key] = positions_of(str(key), ours[key], theirs, look.began, rests.get(key, NO_RESTS))
         passed = {ticket.broker_position_id for ticket in one.positions}
         passed -= {ticket.broker_position_id for ticket in theirs}
         found[key].pass_over(OF_POSITIONS, *passed)
+    return found
+
+
+def _rests(connections: list[UUID]) -> dict[UUID, dict[str, Rests]]:
+    found: dict[UUID, dict[str, Rests]] = {}
+    for row in rows(RESTS, (connections,)):
+        found.setdefault(row.connection_id, {})[row.symbol] = Rests(row.step, row.dust)
     return found
 
 

@@ -46,7 +46,8 @@ ORDER BY id FOR NO KEY UPDATE {skip}
 # Its own statement: it must see what the previous holder of the lock committed.
 LOAD = """
 SELECT p.id, p.connection_id, p.quantity, p.reserved, p.opened_quantity, p.side, p.tp_number,
-  coalesce(i.quantity_step, 0) AS step, coalesce(i.quantity_min, 0) AS minimum,
+  coalesce(i.quantity_step, 0) AS step, coalesce(greatest(i.quantity_min,
+    ceil(i.close_worth_min / p.entry_price / i.quantity_step) * i.quantity_step), 0) AS minimum,
   (SELECT array_agg(o.leg) FROM execution_order o WHERE o.position_id = p.id) AS legs,
   (SELECT array_agg(split_part(o.leg, '.', 1)) FROM execution_order o
    WHERE o.position_id = p.id AND o.done_at IS NULL) AS under_way

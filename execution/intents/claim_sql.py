@@ -74,7 +74,7 @@ WHERE s.id = ANY(%s)
 
 INSTRUMENTS = """
 SELECT book, pair, symbol, is_preferred, digits, pip, quantity_min, quantity_step, quantity_max,
-  stops_level, margin_rate
+  stops_level, margin_rate, close_min, close_worth_min
 FROM connections_instrument WHERE book = ANY(%s) AND pair = ANY(%s)
 """
 

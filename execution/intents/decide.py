@@ -13,6 +13,7 @@ from brokers.messages import Capabilities
 from common.codes import Code
 from common.money import plain
 from common.shown import sentence
+from execution.exits.dust import sellable
 from execution.exits.safety import most, needs
 from execution.intents import risk
 from execution.intents.decisions import (
@@ -48,12 +49,19 @@ def decide_exit(row: Any, market: Market, can: Capabilities) -> Decision:
     position = market.exits[row.id]
     if position.quantity <= 0:
         return Ended(Denial(Code.NOTHING_TO_CLOSE), Status.CANCELLED)
+    price = touch_of(quote, side) if quote else position.entry_price
+    if sellable(position.quantity, price, instrument) <= 0:
+        detail = f"{plain(position.quantity)} {row.symbol} left"
+        return Ended(Denial(Code.DUST, detail=detail), Status.CANCELLED)
     if position.closable <= 0:
         return Later()  # others are closing all of it; if they do not, this one does
     if waits_for := needs(can.exit_safety, position):
         return Later(needs=waits_for)
-    quantity = min(row.quantity, most(can.exit_safety, position))
-    price = touch_of(quote, side) if quote else position.entry_price
+    asked = min(row.quantity, most(can.exit_safety, position))
+    quantity = sellable(asked, price, instrument)
+    if quantity <= 0:
+        least = instrument.close_min if instrument else None
+        return Ended(Denial(Code.QUANTITY_BELOW_MINIMUM, asked, least), Status.CANCELLED)
     pip = instrument.pip if instrument else position.pip
     rate = _rate(row, market) or position.conversion_rate
     return Intent(

@@ -10,6 +10,7 @@ from django.db.models import F, Q
 
 from common.database import ClockTimestamp
 from common.fields import AmountField
+from common.money import to_stored
 from connections.models import ExecutionConnection
 from execution.models.status import AT_BROKER, IN_FLIGHT, UNSENT, WORKING, Status, Wish
 from positions.models import ExecutionPosition
@@ -81,7 +82,14 @@ class Order(models.Model):
         help_text="The part of what has filled that was told as a sum only, or concluded.",
     )
     avg_fill_price = AmountField(null=True)
-    commission = AmountField(default=Decimal(0), db_default=Decimal(0))
+    commission = AmountField(
+        default=Decimal(0), db_default=Decimal(0),
+        help_text="Account currency, without the fees that have no rate.",
+    )  # fmt: skip
+    unconverted_fees = models.JSONField(
+        default=dict, db_default={}, blank=True,
+        help_text="Fees for which no rate was quoted, by currency; in no sum.",
+    )  # fmt: skip
     slippage_pips = AmountField(null=True, help_text="Signed, + is worse.")
     status = models.CharField(
         max_length=16, choices=Status, default=Status.PENDING, db_default=Status.PENDING
@@ -184,6 +192,17 @@ class Fill(models.Model):
     price = AmountField()
     commission = AmountField(default=Decimal(0), db_default=Decimal(0))
     commission_currency = models.CharField(max_length=10, blank=True, default="", db_default="")
+    commission_rate = AmountField(
+        null=True, default=Decimal(1), db_default=Decimal(1),
+        help_text="Account currency for one of the fee's; empty: nothing was quoted.",
+    )  # fmt: skip
+    commission_rate_at = models.DateTimeField(
+        null=True, help_text="Whose quote's time; empty: the fee is in the account's currency."
+    )
+    fee_in_base = AmountField(
+        default=Decimal(0), db_default=Decimal(0),
+        help_text="Base units that the fee took out of what was bought.",
+    )  # fmt: skip
     time = models.DateTimeField()
     inferred = models.BooleanField(default=False, db_default=False)
     revision = models.SmallIntegerField(
@@ -200,3 +219,10 @@ class Fill(models.Model):
 
     def __str__(self) -> str:
         return self.broker_fill_id
+
+    @property
+    def commission_converted(self) -> Decimal | None:
+        """The fee in the account's currency; None: it has no rate and stands beside the result."""
+        if self.commission_rate is None:
+            return None if self.commission else Decimal(0)
+        return to_stored(self.commission * self.commission_rate)

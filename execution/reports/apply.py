@@ -23,7 +23,7 @@ from execution.drift.notes import write_drift
 from execution.exits.reserve import balance_locked, lock_positions, lock_positions_of
 from execution.ids import all_attempts, base_of
 from execution.models import Tally
-from execution.reports import sql
+from execution.reports import fees, sql
 from execution.reports.broker_exits import Told, conclude, lock_in_order, materialise
 from execution.reports.concluded import give_back, is_conclusion
 from execution.reports.folding import ZERO, Change, fold, last_told, state_of
@@ -78,6 +78,8 @@ def _apply(told: Told) -> int:
     replaced = _take_back(moved, told.conclusions)
     # Apart, because a statement can change a position's row only once.
     written = write([change for change in moved if not change.state.is_exit])
+    # The entries' positions are there, and what is told of a closed one has all of its fees.
+    fees.write_beside([c.row.id for c in moved if _has_fees_beside(c)])
     written += write([change for change in moved if change.state.is_exit])
     recount(replaced)
     balance_locked(positions)
@@ -118,6 +120,12 @@ def _sort(told: list[tuple[OrderReport, int | None]], found: dict[Any, Any]) -> 
 
 def _insert_fills(changes: dict[int, Change]) -> None:
     """Insert the executions; those that were there already count no second time."""
+    rates = fees.load(
+        (change.row, fill)
+        for change in changes.values()
+        for report in change.reports
+        for fill in report.fills
+    )
     records: dict[tuple[str, str], tuple[Any, ...]] = {}
     for change in changes.values():
         for report in change.reports:
@@ -126,10 +134,11 @@ def _insert_fills(changes: dict[int, Change]) -> None:
                     change.unusual.append(fill)
                     continue
                 key = (change.row.connection_id, fill.broker_fill_id)
-                records.setdefault(key, _fill_record(change.row, fill))
+                if key not in records:
+                    records[key] = _fill_record(change.row, fill, rates)
     if records:
         ordered = [records[key] for key in sorted(records)]
-        for new in rows(sql.FILLS, columns(ordered, 10)):
+        for new in rows(sql.FILLS, columns(ordered, 13)):
             changes[new.order_id].fills.append(new)
     unusual = [
         Unusual(c.row, c.fills, c.unusual)
@@ -137,14 +146,15 @@ def _insert_fills(changes: dict[int, Change]) -> None:
         if c.unusual or (c.fills and c.row.inferred_quantity > 0)
     ]
     if unusual:
-        for order_id, sums in settle(unusual).items():
+        for order_id, sums in settle(unusual, rates).items():
             changes[order_id].sums = sums
 
 
-def _fill_record(row: Any, fill: Execution) -> tuple[Any, ...]:
+def _fill_record(row: Any, fill: Execution, rates: fees.FeeRates) -> tuple[Any, ...]:
     return (
         row.connection_id, fill.broker_fill_id, row.id, row.side, fill.quantity, fill.price,
-        fill.commission, fill.commission_currency, fill.time, fill.inferred,
+        fill.commission, fill.commission_currency, *rates.of(row, fill), fees.withheld(row, fill),
+        fill.time, fill.inferred,
     )  # fmt: skip
 
 
@@ -164,6 +174,11 @@ def _take_back(moved: Sequence[Change], conclusions: bool) -> list[int]:
         for change in moved
         if change.sums.is_restated or change.row.position_id in reduced
     ]
+
+
+def _has_fees_beside(change: Change) -> bool:
+    """Whether a fee without a rate has come, or what had one may have changed."""
+    return change.sums.is_unconverted or change.row.has_unconverted_fees
 
 
 def _name_positions(changes: Iterable[Change]) -> None:

@@ -295,6 +295,7 @@ def _leg_of(report: OrderReport, position: Any, taken: Sequence[str]) -> tuple[s
             return next_leg("sl", taken), position.sl
         case CloseCause.TAKE_PROFIT:
             return next_leg(f"tp-{position.tp_number}", taken), position.tp
-        case _:
-            number = sum(1 for leg in taken if leg.startswith("external")) + 1
-            return f"external-{number}", None
+        case cause:
+            name = "dust" if cause is CloseCause.DUST else "external"
+            number = sum(1 for leg in taken if leg.startswith(name)) + 1
+            return f"{name}-{number}", None

@@ -10,15 +10,17 @@ correction and comes after it cannot be told from a new one: the next comparison
 Orders are locked by the caller, so their fills hold still.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 from brokers.messages import Execution
 from common.money import divide
 from common.sql import array, columns, rows, run
+from execution.reports.fees import SAME, FeeRate, FeeRates, converted, withheld
 
 ZERO = Decimal(0)
 
@@ -29,17 +31,34 @@ class QuantityCorrectedError(Exception):
 
 @dataclass(slots=True)
 class Sums:
-    """What a flush adds to an order. Corrections may make each of it negative."""
+    """What a flush adds to an order. Corrections may make each of it negative.
+
+    opened: what an entry's position gets of `quantity`, after fees in the base currency.
+    commission: account currency, without fees that could not be converted.
+    """
 
     quantity: Decimal = ZERO
     value: Decimal = ZERO
+    opened: Decimal = ZERO
+    opened_value: Decimal = ZERO
     commission: Decimal = ZERO
+    is_unconverted: bool = False  # a fee came that has no rate
     times: list[datetime] = field(default_factory=list)
     fill_ids: list[str] = field(default_factory=list)
     inferred: Decimal = ZERO  # of the order, afterwards
     replaced: Decimal = ZERO  # of what had been inferred, by executions with ids
     corrected: int = 0  # executions
     shift: Decimal = ZERO  # of their quantities; part of `quantity`
+
+    def count(self, sign: int, fill: "Counted") -> None:
+        """Add what an execution effects (sign 1), or take it away (-1)."""
+        net = fill.quantity - fill.fee_in_base
+        self.quantity += sign * fill.quantity
+        self.value += sign * fill.quantity * fill.price
+        self.opened += sign * net
+        self.opened_value += sign * net * fill.price
+        self.commission += sign * converted(fill.commission, fill.commission_rate)
+        self.is_unconverted |= bool(fill.commission) and fill.commission_rate is None
 
     @property
     def is_restated(self) -> bool:
@@ -54,6 +73,21 @@ class Sums:
 NOTHING = Sums()
 
 
+class Counted(Protocol):
+    """A fill as it is stored: `execution_fill`."""
+
+    @property
+    def quantity(self) -> Decimal: ...
+    @property
+    def price(self) -> Decimal: ...
+    @property
+    def commission(self) -> Decimal: ...
+    @property
+    def commission_rate(self) -> Decimal | None: ...
+    @property
+    def fee_in_base(self) -> Decimal: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Stated:
     """The inferred fill of an order. Nothing: a quantity of 0."""
@@ -62,10 +96,21 @@ class Stated:
     price: Decimal = ZERO
     commission: Decimal = ZERO
     time: datetime | None = None
+    currency: str = ""
+    fee_rate: FeeRate = SAME
+    fee_in_base: Decimal = ZERO  # a sum's fees are known with its executions
+
+    @property
+    def commission_rate(self) -> Decimal | None:
+        return self.fee_rate.rate
 
 
 def stated_after(
-    stated: Stated, sums: Iterable[Execution], filled: Decimal, new: Decimal
+    stated: Stated,
+    sums: Iterable[Execution],
+    filled: Decimal,
+    new: Decimal,
+    rate_of: Callable[[Execution], FeeRate] = lambda _: SAME,
 ) -> Stated:
     """What the inferred fill becomes. Pure.
 
@@ -78,45 +123,54 @@ def stated_after(
     if largest is not None and largest.quantity > max(filled, named):
         quantity = largest.quantity - named
         commission = divide(largest.commission * quantity, largest.quantity)
-        return Stated(quantity, largest.price, commission, largest.time)
+        return Stated(
+            quantity, largest.price, commission, largest.time, largest.commission_currency,
+            rate_of(largest),
+        )  # fmt: skip
     quantity = max(filled - named, ZERO)
     if quantity == stated.quantity:
         return stated
     if quantity == 0:
         return Stated()
     commission = divide(stated.commission * quantity, stated.quantity)
-    return Stated(quantity, stated.price, commission, stated.time)
+    return replace(stated, quantity=quantity, commission=commission)
 
 
 LOAD = """
-SELECT order_id, broker_fill_id, quantity, price, commission, revision, inferred, time
+SELECT order_id, broker_fill_id, quantity, price, commission, commission_currency, commission_rate,
+  commission_rate_at, fee_in_base, revision, inferred, time
 FROM execution_fill WHERE order_id = ANY(%s)
   AND (inferred OR broker_fill_id = ANY(%s::text[]))
 """
 
 CORRECT = """
 UPDATE execution_fill f SET quantity = d.quantity, price = d.price, commission = d.commission,
-  commission_currency = d.currency, time = d.time, revision = d.revision
+  commission_currency = d.currency, commission_rate = d.rate, commission_rate_at = d.rate_at,
+  fee_in_base = d.fee_in_base, time = d.time, revision = d.revision
 FROM unnest(%s::bigint[], %s::text[], %s::numeric[], %s::numeric[], %s::numeric[], %s::text[],
-  %s::timestamptz[], %s::int[])
-  AS d(order_id, broker_fill_id, quantity, price, commission, currency, time, revision)
+  %s::numeric[], %s::timestamptz[], %s::numeric[], %s::timestamptz[], %s::int[])
+  AS d(order_id, broker_fill_id, quantity, price, commission, currency, rate, rate_at, fee_in_base,
+    time, revision)
 WHERE f.order_id = d.order_id AND f.broker_fill_id = d.broker_fill_id
 """
 
 ADD = """
 INSERT INTO execution_fill (connection_id, broker_fill_id, order_id, side, quantity, price,
-  commission, commission_currency, time, revision)
+  commission, commission_currency, commission_rate, commission_rate_at, fee_in_base, time, revision)
 SELECT * FROM unnest(%s::uuid[], %s::text[], %s::bigint[], %s::text[], %s::numeric[],
-  %s::numeric[], %s::numeric[], %s::text[], %s::timestamptz[], %s::int[])
+  %s::numeric[], %s::numeric[], %s::text[], %s::numeric[], %s::timestamptz[], %s::numeric[],
+  %s::timestamptz[], %s::int[])
 """
 
 STATE = """
 INSERT INTO execution_fill (connection_id, broker_fill_id, order_id, side, quantity, price,
-  commission, time, inferred)
+  commission, commission_currency, commission_rate, commission_rate_at, time, inferred)
 SELECT *, true FROM unnest(%s::uuid[], %s::text[], %s::bigint[], %s::text[], %s::numeric[],
-  %s::numeric[], %s::numeric[], %s::timestamptz[])
+  %s::numeric[], %s::numeric[], %s::text[], %s::numeric[], %s::timestamptz[], %s::timestamptz[])
 ON CONFLICT (connection_id, broker_fill_id) DO UPDATE SET quantity = EXCLUDED.quantity,
-  price = EXCLUDED.price, commission = EXCLUDED.commission, time = EXCLUDED.time
+  price = EXCLUDED.price, commission = EXCLUDED.commission, time = EXCLUDED.time,
+  commission_currency = EXCLUDED.commission_currency, commission_rate = EXCLUDED.commission_rate,
+  commission_rate_at = EXCLUDED.commission_rate_at
 """
 FORGET = "DELETE FROM execution_fill WHERE order_id = ANY(%s) AND inferred"
 NOTE = """
@@ -137,10 +191,10 @@ class Unusual:
     unusual: Sequence[Execution]  # sums, and corrected executions
 
 
-def settle(told: Sequence[Unusual]) -> dict[int, Sums]:
+def settle(told: Sequence[Unusual], rates: FeeRates) -> dict[int, Sums]:
     """Write sums and corrections to the fills; return by order what changes because of all told.
 
-    Raises QuantityCorrectedError: the report becomes drift.
+    rates: what fees are converted by. Raises QuantityCorrectedError: the report becomes drift.
     """
     ids = [one.row.id for one in told]
     revised = {fill.broker_fill_id for one in told for fill in one.unusual if not fill.inferred}
@@ -148,7 +202,10 @@ def settle(told: Sequence[Unusual]) -> dict[int, Sums]:
     stated: dict[int, Stated] = {}
     for row in rows(LOAD, (ids, array(revised))):
         if row.inferred:
-            stated[row.order_id] = Stated(row.quantity, row.price, row.commission, row.time)
+            stated[row.order_id] = Stated(
+                row.quantity, row.price, row.commission, row.time, row.commission_currency,
+                FeeRate(row.commission_rate, row.commission_rate_at), row.fee_in_base,
+            )  # fmt: skip
         else:
             there[row.order_id, row.broker_fill_id] = row
     sums = {}
@@ -156,12 +213,13 @@ def settle(told: Sequence[Unusual]) -> dict[int, Sums]:
     for one in told:
         before = stated.get(one.row.id, Stated())
         counted = sums[one.row.id] = count_new(one.new)
-        _correct(one, there, counted)
+        _correct(one, there, counted, rates)
         now = after[one.row.id] = stated_after(
             before,
             [fill for fill in one.unusual if fill.inferred],
             one.row.filled_quantity + counted.shift,
             counted.quantity - counted.shift,
+            partial(rates.of, one.row),
         )
         _count_stated(counted, before, now)
     _write_stated(told, stated, after)
@@ -170,27 +228,25 @@ def settle(told: Sequence[Unusual]) -> dict[int, Sums]:
 
 def count_new(fills: Sequence[Any]) -> Sums:
     """What executions with ids add, that were not counted yet."""
-    return Sums(
-        quantity=sum((fill.quantity for fill in fills), ZERO),
-        value=sum((fill.quantity * fill.price for fill in fills), ZERO),
-        commission=sum((fill.commission for fill in fills), ZERO),
-        times=[fill.time for fill in fills],
-        fill_ids=[fill.broker_fill_id for fill in fills],
-    )
+    sums = Sums(times=[f.time for f in fills], fill_ids=[f.broker_fill_id for f in fills])
+    for fill in fills:
+        sums.count(1, fill)
+    return sums
 
 
 def _count_stated(counted: Sums, before: Stated, now: Stated) -> None:
     counted.inferred = now.quantity
     counted.replaced = max(before.quantity - now.quantity, ZERO)
-    counted.quantity += now.quantity - before.quantity
-    counted.value += now.quantity * now.price - before.quantity * before.price
-    counted.commission += now.commission - before.commission
+    counted.count(-1, before)
+    counted.count(1, now)
     if now.quantity > before.quantity and now.time is not None:
         counted.times.append(now.time)
         counted.fill_ids.append("inferred")
 
 
-def _correct(one: Unusual, there: dict[tuple[int, str], Any], counted: Sums) -> None:
+def _correct(
+    one: Unusual, there: dict[tuple[int, str], Any], counted: Sums, rates: FeeRates
+) -> None:
     """Replace executions by their highest revision; one that is not known yet is a new one."""
     latest: dict[str, Execution] = {}
     for fill in one.unusual:
@@ -200,39 +256,54 @@ def _correct(one: Unusual, there: dict[tuple[int, str], Any], counted: Sums) -> 
     for fill_id in sorted(latest):
         fill, known = latest[fill_id], there.get((one.row.id, fill_id))
         if known is None:
-            _add(one.row, fill, counted)
+            _add(one.row, fill, counted, rates)
         elif known.revision < fill.revision:
             if fill.quantity <= 0:
                 raise QuantityCorrectedError(f"{fill_id}: {known.quantity} → {fill.quantity}")
-            _replace(one.row, known, fill, counted)
+            _replace(one.row, known, fill, counted, rates)
 
 
-def _add(row: Any, fill: Execution, counted: Sums) -> None:
+def _add(row: Any, fill: Execution, counted: Sums, rates: FeeRates) -> None:
+    rate = rates.of(row, fill)
     record = (
         row.connection_id, fill.broker_fill_id, row.id, row.side, fill.quantity, fill.price,
-        fill.commission, fill.commission_currency, fill.time, fill.revision,
+        fill.commission, fill.commission_currency, *rate, withheld(row, fill), fill.time,
+        fill.revision,
     )  # fmt: skip
-    run(ADD, columns([record], 10))
-    counted.quantity += fill.quantity
-    counted.value += fill.quantity * fill.price
-    counted.commission += fill.commission
+    run(ADD, columns([record], 13))
+    counted.count(1, _stored(row, fill, rate))
     counted.times.append(fill.time)
     counted.fill_ids.append(fill.broker_fill_id)
 
 
-def _replace(row: Any, known: Any, fill: Execution, counted: Sums) -> None:
+def _replace(row: Any, known: Any, fill: Execution, counted: Sums, rates: FeeRates) -> None:
+    rate = rates.of(row, fill)
+    if rate.rate is None and _has_rate_for(known, fill.commission_currency):
+        rate = FeeRate(known.commission_rate, known.commission_rate_at)  # the one that was kept
     record = (
         row.id, fill.broker_fill_id, fill.quantity, fill.price, fill.commission,
-        fill.commission_currency, fill.time, fill.revision,
+        fill.commission_currency, *rate, withheld(row, fill), fill.time, fill.revision,
     )  # fmt: skip
-    run(CORRECT, columns([record], 8))
-    shift = fill.quantity - known.quantity
-    counted.quantity, counted.shift = counted.quantity + shift, counted.shift + shift
-    if shift > 0:  # it opens or closes something, as an execution does
+    run(CORRECT, columns([record], 11))
+    counted.count(-1, known)
+    counted.count(1, _stored(row, fill, rate))
+    counted.shift += fill.quantity - known.quantity
+    if fill.quantity > known.quantity:  # it opens or closes something, as an execution does
         counted.times.append(fill.time)
-    counted.value += fill.quantity * fill.price - known.quantity * known.price
-    counted.commission += fill.commission - known.commission
     counted.corrected += 1
+
+
+def _has_rate_for(known: Any, currency: str) -> bool:
+    """Whether a fill has a fee in this currency, with the rate that it was converted by."""
+    return bool(known.commission) and known.commission_currency == currency
+
+
+def _stored(row: Any, fill: Execution, rate: FeeRate) -> Stated:
+    """An execution as it was just written."""
+    return Stated(
+        fill.quantity, fill.price, fill.commission, fill.time, fill.commission_currency, rate,
+        withheld(row, fill),
+    )  # fmt: skip
 
 
 def _write_stated(
@@ -247,7 +318,7 @@ def _write_stated(
     if kept := [(row, after[row.id]) for row in changed if after[row.id].quantity > 0]:
         records = [
             (row.connection_id, f"inferred:{row.id}", row.id, row.side, now.quantity, now.price,
-             now.commission, now.time)
+             now.commission, now.currency, *now.fee_rate, now.time)
             for row, now in kept
         ]  # fmt: skip
-        run(STATE, columns(records, 8))
+        run(STATE, columns(records, 11))

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from common.sql import run
 
-# A position is what its fills are. Only where something was replaced: else sums are carried on.
+# A position is what its fills are, without what fees took out of those of its entry.
+# Only where something was replaced: else sums are carried on.
 # Closed or open again: a corrected quantity may make either of the other.
 RECOUNT = """
 WITH mine AS (
@@ -15,14 +16,18 @@ WITH mine AS (
     ON p.connection_id = o.connection_id AND p.signal_id = o.signal_id
   WHERE o.id = ANY(%(ids)s) AND o.position_id IS NULL
 ), came AS (
-  SELECT p.id, sum(f.quantity * f.price) / sum(f.quantity) AS price,
-    sum(f.quantity) AS quantity, sum(f.commission) AS commission, min(f.time) AS first
+  SELECT p.id, sum(f.net * f.price) / sum(f.net) AS price, sum(f.net) AS quantity,
+    sum(f.cost) AS commission, min(f.time) AS first
   FROM mine JOIN positions_executionposition p USING (id)
   JOIN execution_order o ON o.connection_id = p.connection_id AND o.signal_id = p.signal_id
     AND o.position_id IS NULL
-  JOIN execution_fill f ON f.order_id = o.id GROUP BY p.id
+  CROSS JOIN LATERAL (SELECT price, time, quantity - fee_in_base AS net,
+    coalesce(round(commission * commission_rate, 18), 0) AS cost
+    FROM execution_fill WHERE order_id = o.id) f
+  GROUP BY p.id
 ), went AS (
-  SELECT p.id, sum(f.quantity) AS quantity, sum(f.commission) AS commission,
+  SELECT p.id, sum(f.quantity) AS quantity,
+    sum(coalesce(round(f.commission * f.commission_rate, 18), 0)) AS commission,
     sum(f.quantity * (f.price - round(came.price, 18))
       * coalesce(o.conversion_rate, p.conversion_rate)) AS gain
   FROM came JOIN positions_executionposition p USING (id)
@@ -31,7 +36,8 @@ WITH mine AS (
 ), last AS (
   SELECT DISTINCT ON (o.position_id) o.position_id AS id, f.time,
     CASE WHEN o.leg LIKE 'sl%%' THEN 'sl' WHEN o.leg LIKE 'tp%%' THEN 'tp'
-      WHEN o.leg LIKE 'external%%' THEN 'external_close' ELSE 'manual' END AS why
+      WHEN o.leg LIKE 'external%%' THEN 'external_close' WHEN o.leg LIKE 'dust%%' THEN 'dust'
+      ELSE 'manual' END AS why
   FROM mine JOIN execution_order o ON o.position_id = mine.id
   JOIN execution_fill f ON f.order_id = o.id
   ORDER BY o.position_id, f.time DESC, f.broker_fill_id DESC

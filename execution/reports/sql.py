@@ -9,21 +9,24 @@ SELECT o.id, o.client_order_id, o.status, o.fence, o.signal_id,
   o.leg, o.pair, o.side, o.attempt, o.tries, o.quantity, o.filled_quantity, o.inferred_quantity,
   o.reason, o.acknowledged_at IS NULL AS unheard,
   coalesce(o.avg_fill_price, 0) AS avg_fill_price, o.expected_price, o.pip, o.broker_order_id,
-  coalesce(t.slippage_alert_threshold_pips, %(alert_pips)s) AS alert_pips, c.data_connection_id
+  coalesce(t.slippage_alert_threshold_pips, %(alert_pips)s) AS alert_pips, c.data_connection_id,
+  a.currency AS account_currency, o.unconverted_fees <> '{}' AS has_unconverted_fees
 FROM execution_order o
 JOIN connections_executionconnection c ON c.id = o.connection_id
 LEFT JOIN connections_tradingpreset t ON t.id = c.preset_id
+LEFT JOIN connections_accountsnapshot a ON a.connection_id = c.id
 WHERE o.client_order_id = ANY(%(client_order_ids)s::text[]) OR o.id = ANY(%(ids)s)
 ORDER BY o.id FOR NO KEY UPDATE OF o
 """
 
 FILLS = """
 INSERT INTO execution_fill (connection_id, broker_fill_id, order_id, side, quantity, price,
-  commission, commission_currency, time, inferred)
+  commission, commission_currency, commission_rate, commission_rate_at, fee_in_base, time, inferred)
 SELECT * FROM unnest(%s::uuid[], %s::text[], %s::bigint[], %s::text[], %s::numeric[],
-  %s::numeric[], %s::numeric[], %s::text[], %s::timestamptz[], %s::boolean[])
+  %s::numeric[], %s::numeric[], %s::text[], %s::numeric[], %s::timestamptz[], %s::numeric[],
+  %s::timestamptz[], %s::boolean[])
 ON CONFLICT (connection_id, broker_fill_id) DO NOTHING
-RETURNING order_id, broker_fill_id, quantity, price, commission, time
+RETURNING order_id, broker_fill_id, quantity, price, commission, commission_rate, fee_in_base, time
 """
 
 COLUMNS = {
@@ -39,7 +42,9 @@ COLUMNS = {
     "slippage": "numeric",
     "new_quantity": "numeric",
     "new_value": "numeric",
-    "new_commission": "numeric",
+    "opened": "numeric",  # of an entry: what its position gets, after fees in the base currency
+    "opened_value": "numeric",
+    "new_commission": "numeric",  # account currency
     "first_fill": "timestamptz",
     "last_fill": "timestamptz",
     "answered": "boolean",  # the broker has spoken
@@ -90,8 +95,8 @@ WITH d AS (
   INSERT INTO positions_executionposition AS p (connection_id, signal_id, pair, symbol, side,
     quantity, opened_quantity, entry_price, sl, tp, sl_guardian, tp_guardian, broker_sl, broker_tp,
     broker_position_id, price_source_id, pip, conversion_rate, commission, opened_at)
-  SELECT u.connection_id, u.signal_id, u.pair, u.symbol, u.side, d.new_quantity, d.new_quantity,
-    round(d.new_value / d.new_quantity, 18), l.sl, l.targets[1],
+  SELECT u.connection_id, u.signal_id, u.pair, u.symbol, u.side, d.opened, d.opened,
+    round(d.opened_value / d.opened, 18), l.sl, l.targets[1],
     CASE WHEN l.sl IS NULL THEN '' WHEN u.stop_loss IS NOT NULL THEN 'BROKER' ELSE 'ENGINE' END,
     CASE WHEN l.targets[1] IS NULL THEN '' WHEN u.take_profit IS NOT NULL
       AND cardinality(l.targets) = 1 THEN 'BROKER' ELSE 'ENGINE' END,
@@ -102,7 +107,7 @@ WITH d AS (
   JOIN unnest(%(signal_ids)s::bigint[], %(sls)s::numeric[], %(targets)s::text[]) AS
     e(signal_id, sl, targets) ON e.signal_id = u.signal_id
   CROSS JOIN LATERAL (SELECT e.sl AS sl, e.targets::numeric[] AS targets) l
-  WHERE d.new_quantity > 0 AND u.position_id IS NULL
+  WHERE d.new_quantity > 0 AND d.opened > 0 AND u.position_id IS NULL
   ON CONFLICT (connection_id, signal_id) DO UPDATE SET
     quantity = p.quantity + EXCLUDED.quantity,
     opened_quantity = p.opened_quantity + EXCLUDED.opened_quantity,
@@ -125,7 +130,8 @@ WITH d AS (
 ), last AS (  -- of all of a position's exits, whichever was told last
   SELECT DISTINCT ON (x.position_id) x.position_id, f.time,
     CASE WHEN x.leg LIKE 'sl%%' THEN 'sl' WHEN x.leg LIKE 'tp%%' THEN 'tp'
-      WHEN x.leg LIKE 'external%%' THEN 'external_close' ELSE 'manual' END AS why
+      WHEN x.leg LIKE 'external%%' THEN 'external_close' WHEN x.leg LIKE 'dust%%' THEN 'dust'
+      ELSE 'manual' END AS why
   FROM g JOIN execution_order x ON x.position_id = g.position_id
   JOIN execution_fill f ON f.order_id = x.id WHERE g.q > 0
   ORDER BY x.position_id, f.time DESC, f.broker_fill_id DESC
@@ -145,7 +151,7 @@ WITH d AS (
       ELSE p.closed_at END
   FROM g LEFT JOIN last USING (position_id) WHERE p.id = g.position_id
   RETURNING p.id, p.connection_id, p.signal_id, p.quantity, g.q, p.close_reason, p.realized_pnl,
-    p.commission
+    p.commission, p.unconverted_fees
 ), logged AS (
   INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status, detail,
     numbers)
@@ -173,7 +179,7 @@ WITH d AS (
   UNION ALL
   SELECT 'position.closed', coalesce(c.user_id, c.admin_id), p.connection_id, p.signal_id, NULL,
     jsonb_build_object('position', p.id, 'reason', p.close_reason, 'pnl', p.realized_pnl::text,
-      'commission', p.commission::text)
+      'commission', p.commission::text, 'unconverted_fees', p.unconverted_fees)
   FROM closed p JOIN connections_executionconnection c ON c.id = p.connection_id
   WHERE p.quantity = 0 AND p.q > 0
 )

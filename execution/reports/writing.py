@@ -77,6 +77,8 @@ def _record(change: Change) -> tuple[Any, ...]:
         change.slippage,
         sums.quantity,
         sums.value,
+        sums.opened,
+        sums.opened_value,
         sums.commission,
         min(sums.times, default=None),
         max(sums.times, default=None),

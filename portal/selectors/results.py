@@ -75,6 +75,8 @@ def _closed_line(row: dict[str, Any]) -> Line:
     many = row["many"]
     told = CloseReason(row["close_reason"]).label if row["close_reason"] else "Closed"
     note = f"{many} position{'' if many == 1 else 's'}, after commission"
+    if beside := row["beside"]:
+        note += f"; fees of {beside} not included: no rate was quoted"
     return Line(f"{row['pair']}: {told[0].lower()}{told[1:]}", note, row["made"])
 
 
@@ -94,7 +96,10 @@ def _closed_today(accounts: Sequence[Account]) -> Sequence[dict[str, Any]]:
         "pair", "close_reason", currency=F("connection__snapshot__currency"),
         kind=F("connection__type"),
     )  # fmt: skip
-    summed = rows.annotate(many=Count("pk"), made=Sum(F("realized_pnl") - F("commission")))
+    summed = rows.annotate(
+        many=Count("pk"), made=Sum(F("realized_pnl") - F("commission")),
+        beside=Count("pk", filter=~Q(unconverted_fees={})),
+    )  # fmt: skip
     return list(summed.order_by("pair", "close_reason"))
 
 

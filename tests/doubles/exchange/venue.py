@@ -29,6 +29,7 @@ class Venue:
     unique: str = "open"
     fee_rate: Decimal = ZERO
     fee_in_base: bool = False
+    fee_coin: tuple[str, Decimal] | None = None  # fees are paid in it, at this price of it
     fill: Decimal = ONE
     pieces: int = 1
     closed: bool = False
@@ -221,6 +222,9 @@ class Venue:
         fee, currency = cost * self.fee_rate, market.quote
         if self.fee_in_base and order.side == "BUY":
             fee, currency = amount * self.fee_rate, market.base
+        if self.fee_coin:
+            currency, price_of_coin = self.fee_coin
+            fee = cost * self.fee_rate / price_of_coin
         realized = D(0)
         sign = 1 if order.side == "BUY" else -1
         closed = False
@@ -228,7 +232,8 @@ class Venue:
             held = self.positions.get((order.symbol, order.side_of), Position()).amount
             closed = self._is_closing(order) or (not self.hedged and held * sign < 0)
             realized = self._move(order, amount, price)
-            self._add(market.quote, realized * market.size - fee)
+            self._add(market.quote, realized * market.size)
+            self._add(currency, -fee)
         else:
             self._add(market.base, sign * amount)
             self._add(market.quote, -sign * cost)

@@ -1,0 +1,71 @@
+"""Fees in another currency were added as if it were the account's. They are worked out anew.
+
+Those in the pair's own currencies are converted by the price and rate of their order; for all
+others there is no rate any more, and they stand beside the result. Days of the last sixty whose
+trades change here are computed again by the daily job.
+"""
+
+from django.db import migrations
+
+FILLS = """
+CREATE TEMPORARY TABLE fees_worked_out ON COMMIT DROP AS
+SELECT f.id, f.order_id, CASE
+    WHEN f.commission_currency = split_part(o.pair, '/', 2) THEN o.conversion_rate
+    WHEN f.commission_currency = split_part(o.pair, '/', 1) THEN f.price * o.conversion_rate
+  END AS rate
+FROM execution_fill f JOIN execution_order o ON o.id = f.order_id
+LEFT JOIN connections_accountsnapshot a ON a.connection_id = f.connection_id
+WHERE f.commission <> 0 AND f.commission_currency <> ''
+  AND f.commission_currency IS DISTINCT FROM a.currency;
+UPDATE execution_fill f SET commission_rate = round(w.rate, 18), commission_rate_at = f.time
+FROM fees_worked_out w WHERE f.id = w.id
+"""
+
+ORDERS = """
+UPDATE execution_order o SET commission = n.commission, unconverted_fees = n.fees
+FROM (
+  SELECT order_id, coalesce(sum(converted), 0) AS commission,
+    coalesce(jsonb_object_agg(currency, trim_scale(fee)::text) FILTER (WHERE fee <> 0), '{}') AS fees
+  FROM (
+    SELECT order_id, commission_currency AS currency, sum(round(commission * commission_rate, 18))
+        AS converted, coalesce(sum(commission) FILTER (WHERE commission_rate IS NULL), 0) AS fee
+    FROM execution_fill WHERE order_id IN (SELECT order_id FROM fees_worked_out)
+    GROUP BY 1, 2) x
+  GROUP BY 1
+) n WHERE o.id = n.order_id
+"""
+
+POSITIONS = """
+WITH mine AS (
+  SELECT p.id, o.id AS order_id FROM execution_order o JOIN positions_executionposition p
+    ON p.id = o.position_id
+    OR o.position_id IS NULL AND p.connection_id = o.connection_id AND p.signal_id = o.signal_id
+  WHERE o.id IN (SELECT order_id FROM fees_worked_out)
+), of AS (
+  SELECT m.id, o.commission, o.unconverted_fees FROM (SELECT DISTINCT id FROM mine) m
+  JOIN positions_executionposition p USING (id)
+  JOIN execution_order o ON o.position_id = p.id
+    OR o.position_id IS NULL AND o.connection_id = p.connection_id AND o.signal_id = p.signal_id
+), sums AS (
+  SELECT id, sum(commission) AS commission FROM of GROUP BY id
+), beside AS (
+  SELECT id, jsonb_object_agg(currency, trim_scale(fee)::text) AS fees FROM (
+    SELECT of.id, e.key AS currency, sum(e.value::numeric) AS fee
+    FROM of CROSS JOIN jsonb_each_text(of.unconverted_fees) e GROUP BY 1, 2) x
+  GROUP BY id
+)
+UPDATE positions_executionposition p SET commission = s.commission,
+  unconverted_fees = coalesce(b.fees, '{}'), touched_at = clock_timestamp()
+FROM sums s LEFT JOIN beside b USING (id) WHERE p.id = s.id
+"""
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("execution", "0017_fees_are_converted"),
+        ("positions", "0008_fees_without_a_rate"),
+        ("connections", "0025_least_of_an_exit"),
+    ]
+    operations = [
+        migrations.RunSQL([FILLS, ORDERS, POSITIONS], migrations.RunSQL.noop),
+    ]
