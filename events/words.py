@@ -45,6 +45,7 @@ COUNTED: dict[str, tuple[str, str]] = {
     EventKind.SIGNAL_PUBLISHED: ("signal published", "signals published"),
     EventKind.CHANNEL_TEST: ("test message", "test messages"),
 }
+LARGEST = Decimal(10) ** 20  # an amount that can be stored is below it
 CLOSED_BY = {
     "sl": "The stop loss was hit.",
     "tp": "The take profit was hit.",
@@ -201,7 +202,10 @@ def _closed(happening: Happening) -> Sentences:
 
 
 def _beside(happening: Happening) -> str:
-    told = unconverted(happening.payload.get("unconverted_fees"))
+    fees = happening.payload.get("unconverted_fees")
+    if not isinstance(fees, dict):
+        return ""
+    told = unconverted({name: fee for name, text in fees.items() if (fee := _decimal(str(text)))})
     return f"{told}." if told else ""
 
 
@@ -366,7 +370,7 @@ def _decimal(text: str) -> Decimal | None:
         number = Decimal(text)
     except InvalidOperation:
         return None
-    return number if number.is_finite() else None
+    return number if number.is_finite() and abs(number) < LARGEST else None
 
 
 def _plain(text: str) -> str:
