@@ -132,7 +132,7 @@ def test_fees_that_were_added_before_there_were_rates_are_worked_out_anew(
     run("UPDATE execution_fill SET commission_rate = 1, commission_rate_at = NULL")
     for table in ("execution_order", "positions_executionposition"):
         run(f"UPDATE {table} SET commission = 5, unconverted_fees = '{{}}'")
-    migration = import_module("execution.migrations.0018_fees_that_were_added")
+    migration = import_module("execution.migrations.0020_fees_that_were_added")
     with transaction.atomic(), connection.cursor() as cursor:
         for statement in (migration.FILLS, migration.ORDERS, migration.POSITIONS):
             cursor.execute(statement)

@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("execution", "0016_raw_answers"),
+        ("execution", "0018_entries_keep_to_the_audience"),
     ]
 
     operations = [

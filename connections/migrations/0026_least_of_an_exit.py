@@ -10,7 +10,7 @@ NOTHING = Decimal(0)
 
 
 class Migration(migrations.Migration):
-    dependencies = [("connections", "0024_what_is_wrong_in_words")]
+    dependencies = [("connections", "0025_approved_by_owner")]
     operations = [
         migrations.AddField(
             "instrument",

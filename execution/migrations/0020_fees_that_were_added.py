@@ -62,9 +62,9 @@ FROM sums s LEFT JOIN beside b USING (id) WHERE p.id = s.id
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("execution", "0017_fees_are_converted"),
+        ("execution", "0019_fees_are_converted"),
         ("positions", "0008_fees_without_a_rate"),
-        ("connections", "0025_least_of_an_exit"),
+        ("connections", "0026_least_of_an_exit"),
     ]
     operations = [
         migrations.RunSQL([FILLS, ORDERS, POSITIONS], migrations.RunSQL.noop),
