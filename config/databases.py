@@ -1,5 +1,9 @@
 """How this process talks to PostgreSQL: login, role, time-outs, pool."""
 
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import environ
@@ -35,9 +39,23 @@ def startup_options(env: Env) -> str:
     role = env(table.DB_ROLE)
     values: dict[str, int | str] = dict(timeouts(role, env(table.LEASE_SECONDS)))
     values["jit"] = "off"  # costs more than it gives in every query that we have
+    values["fillcast.program"] = program(sys.argv, role)  # for the audit trail
     if role != "owner" and not own_url(env):
         values["role"] = f"fillcast_{role}"
     return " ".join(f"-c {name}={value}" for name, value in values.items())
+
+
+def program(argv: Sequence[str], role: str) -> str:
+    """Return what the audit trail says of a change that no request stands behind: command:NAME,
+    task:NAME for a worker or beat, otherwise process:NAME."""
+    name = Path(argv[0]).name if argv and argv[0] else "python"
+    if name == "manage.py":
+        kind, name = "command", argv[1] if len(argv) > 1 else "help"
+    elif role == "trade":
+        kind, name = "task", next((word for word in argv[1:] if word in ("beat", "worker")), name)
+    else:
+        kind = "process"
+    return f"{kind}:{re.sub(r'[^A-Za-z0-9._-]', '_', name)[:60]}"
 
 
 def own_url(env: Env) -> str | None:

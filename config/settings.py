@@ -91,7 +91,7 @@ INSTALLED_APPS = [
     "django_otp",
     "django_otp.plugins.otp_totp",
     "django_otp.plugins.otp_static",
-    "pgtrigger",
+    "pgtrigger",  # this and the next only for migrations of before the trail was our own
     "pghistory",
     "common",
     "users",
@@ -119,7 +119,6 @@ MIDDLEWARE = [
     "django_otp.middleware.OTPMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
     "users.middleware.TenantMiddleware",  # behind it: who asks is known
-    "pghistory.middleware.HistoryMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",

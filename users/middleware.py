@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
+from django.urls import Resolver404, resolve
 
+from common.audit_trail import request_facts
 from users.tenancy import act_as
 
 # They must answer when the database does not, and reach no tenant's rows.
@@ -12,6 +14,8 @@ WITHOUT_TRANSACTION = frozenset({"/healthz", "/readyz", "/metrics"})
 # Passwords are hashed there, for longer than a transaction may idle, and a failed try must count
 # whatever becomes of the answer: each step there has a transaction of its own.
 IN_STEPS = frozenset({"/login/", "/admin/login/"})
+# The audit trail's names of the ways in, by the beginning of the address; the first that fits.
+DOORS = (("/api/", "API"), ("/hooks/", "alert"), ("/admin/", "console"), ("/", "portal"), ("", ""))
 
 
 class TenantMiddleware:
@@ -27,6 +31,10 @@ class TenantMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer one request."""
+        with request_facts(**facts_of(request)):
+            return self._answer(request)
+
+    def _answer(self, request: HttpRequest) -> HttpResponse:
         if request.path_info in WITHOUT_TRANSACTION | IN_STEPS:
             return self.get_response(request)
         with transaction.atomic():
@@ -35,3 +43,17 @@ class TenantMiddleware:
             if response.status_code >= 500:
                 transaction.set_rollback(True)
         return response
+
+
+def facts_of(request: HttpRequest) -> dict[str, str]:
+    """Return what the audit trail keeps of a request. Never its path, which may hold a secret."""
+    facts = {
+        "address": str(request.META.get("REMOTE_ADDR", "")),
+        "door": next(door for prefix, door in DOORS if request.path_info.startswith(prefix)),
+    }
+    if request.method not in ("GET", "HEAD", "OPTIONS"):
+        try:
+            facts["route"] = resolve(request.path_info).route
+        except Resolver404:
+            facts["route"] = ""
+    return facts

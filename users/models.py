@@ -5,15 +5,12 @@ from django.contrib.auth.hashers import check_password
 from django.contrib.auth.models import AbstractUser
 from django.core.exceptions import ValidationError
 from django.db import models
-from django_celery_beat.models import PeriodicTask
 
-from common.history import tracked
 from common.permissions import Right
 from users.password_turns import turns
 from users.tenancy import on_behalf_of
 
 
-@tracked(exclude=["password", "last_login"])
 class User(AbstractUser):
     """A tenant is a user. Operators are staff; providers own feeds."""
 
@@ -76,15 +73,6 @@ class TryCount(models.Model):
         return f"{self.scope}: {self.tries}"
 
 
-@tracked(exclude=["last_run_at", "total_run_count", "date_changed"], app_label="users")
-class Schedule(PeriodicTask):  # type: ignore[misc]  # celery-beat has no types
-    """What beat starts, seen as a setting that operators change: here only for its audit trail."""
-
-    class Meta:
-        proxy = True
-
-
-@tracked(exclude=["secret_hash", "last_used_at"])
 class ApiKey(models.Model):
     """A bearer token for the API. Only its hash is stored; the prefix finds and names it."""
 

@@ -10,9 +10,9 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from common.audit_trail import changed_by
 from common.codes import Code
 from common.errors import ConflictError, InvalidInputError, NotAllowedError
-from common.history import changed_by
 from users.models import ApiKey, User
 from users.tenancy import for_all_tenants
 

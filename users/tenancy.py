@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 
+from common.audit_trail import CONTEXT, SET_CONTEXT, context_json
 from common.sql import rows
 
 if TYPE_CHECKING:
@@ -23,9 +24,11 @@ _SET = (
     f"SELECT set_config('{TENANT}', %s, true) AS tenant,"
     f" set_config('{OPERATOR}', %s, true) AS operator"
 )
+_SET_ALL = f"{_SET}, {SET_CONTEXT}"
 _GET = (
     f"SELECT coalesce(current_setting('{TENANT}', true), '') AS tenant,"
-    f" coalesce(current_setting('{OPERATOR}', true), '') AS operator"
+    f" coalesce(current_setting('{OPERATOR}', true), '') AS operator,"
+    f" coalesce(current_setting('{CONTEXT}', true), '') AS context"
 )
 
 
@@ -36,9 +39,9 @@ def act_as(user: "User | AnonymousUser | None") -> None:
     Raises TransactionManagementError outside a transaction.
     """
     if user is None or not user.is_authenticated or not user.is_active:
-        _set("", "off")
+        _set("", "off", context_json())
     else:
-        _set(str(user.pk), "on" if user.is_operator else "off")
+        _set(str(user.pk), "on" if user.is_operator else "off", context_json(user.pk))
 
 
 def acting_for() -> int | None:
@@ -70,12 +73,16 @@ def on_behalf_of(user: "User | None") -> Iterator[None]:
         (before,) = rows(_GET)
         act_as(user)
         yield
-        _set(before.tenant, before.operator)
+        _set(before.tenant, before.operator, before.context)
 
 
-def _set(tenant: str, operator: str) -> None:
+def _set(tenant: str, operator: str, context: str | None = None) -> None:
+    """context: what the audit trail says of the changes that follow; None leaves it as it is."""
     _in_transaction()
-    rows(_SET, (tenant, operator))
+    if context is None:
+        rows(_SET, (tenant, operator))
+    else:
+        rows(_SET_ALL, (tenant, operator, context))
 
 
 def _in_transaction() -> None:

@@ -6,87 +6,86 @@ from datetime import datetime
 from typing import Any
 
 from django.core.paginator import Paginator
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from pghistory.core import event_models
-from pghistory.models import MiddlewareEvents
 
+from common.models import TrailLine
 from config.console.pages import page
+from config.tracked_tables import LABELS
 from users.models import User
 
 A_PAGE = 50
-HIDDEN = frozenset({"sealed_credentials", "secret_hash", "signing_key", "password", "url_sealed"})
-VERBS = {"insert": "Created", "update": "Changed", "delete": "Removed"}
+TABLES = {label: table for table, label in LABELS.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One row of the trail."""
+    """One line of the trail."""
 
+    number: int | None
     at: datetime
     verb: str
     what: str
     pk: str
     who: str
-    url: str
+    door: str
+    address: str
     fields: list[tuple[str, str, str]]
 
 
 def trail(request: HttpRequest) -> HttpResponse:
     """The newest changes first; `what` and `who` narrow them."""
-    models = {_name(model): model for model in event_models()}
+    lines = TrailLine.objects.order_by("-id")
     wanted = request.GET.get("what", "")
-    events: QuerySet[Any] = MiddlewareEvents.objects.all()
-    if wanted in models:
-        events = events.across(models[wanted])  # type: ignore[attr-defined]
-    if who := request.GET.get("who", "").strip():
-        events = events.filter(user__username=who)
-    newest = events.order_by("-pgh_created_at", "-pgh_slug")
-    found = Paginator(newest, A_PAGE).get_page(request.GET.get("page"))
+    if wanted in TABLES:
+        lines = lines.filter(relation=TABLES[wanted])
+    if who := request.GET.get("who", "").strip().replace("\0", ""):
+        lines = lines.filter(user_id__in=User.objects.filter(username=who).values("pk"))
+    found = Paginator(lines, A_PAGE).get_page(request.GET.get("page"))
     return page(
         request,
         "trail.html",
         "Audit trail",
         changes=list(_changes(found)),
         one_page=found,
-        models=sorted(models),
+        models=sorted(TABLES),
         asked=request.GET,
     )
 
 
-def _name(event_model: Any) -> str:
-    tracked = event_model.pgh_tracked_model
-    return str(tracked._meta.verbose_name)
-
-
-def _changes(events: Any) -> Iterator[Change]:
-    found = list(events)
-    names = dict(
-        User.objects.filter(pk__in={e.user_id for e in found if e.user_id}).values_list(
-            "pk", "username"
-        )
-    )
-    for event in found:
+def _changes(lines: Any) -> Iterator[Change]:
+    found = list(lines)
+    users = {line.user_id for line in found if line.user_id}
+    names = dict(User.objects.filter(pk__in=users).values_list("pk", "username"))
+    for line in found:
         yield Change(
-            at=event.pgh_created_at,
-            verb=VERBS.get(event.pgh_label, event.pgh_label),
-            what=event.pgh_obj_model.rpartition(".")[2],
-            pk=event.pgh_obj_id or "",
-            who=names.get(event.user_id, ""),
-            url=event.url or "",
-            fields=_fields(event),
+            number=line.number,
+            at=line.at,
+            verb=line.get_operation_display(),
+            what=LABELS.get(line.relation, line.relation),
+            pk=line.row_id,
+            who=names.get(line.user_id, f"user {line.user_id}" if line.user_id else ""),
+            door=_door(line),
+            address=line.address,
+            fields=_fields(line),
         )
 
 
-def _fields(event: Any) -> list[tuple[str, str, str]]:
-    """(field, before, after) of a change; what may be secret is told without its value."""
-    made = []
-    for name, (before, after) in (event.pgh_diff or {}).items():
-        if name in HIDDEN:
-            made.append((name, "was set" if before else "was empty", "set"))
-        else:
-            made.append((name, _short(before), _short(after)))
-    return made
+def _door(line: TrailLine) -> str:
+    """The entry point, and for processes which one it was."""
+    program = str(line.context.get("program", "")).partition(":")[2]
+    return f"{line.door} {program}" if line.door in ("command", "task") and program else line.door
+
+
+def _fields(line: TrailLine) -> list[tuple[str, str, str]]:
+    """(field, before, after) of a change; none where the whole row came or went."""
+    if line.operation != TrailLine.Operation.UPDATE:
+        return []
+    before, after = line.before or {}, line.after or {}
+    return [
+        (name, _short(before.get(name)), _short(value))
+        for name, value in after.items()
+        if value == "(secret)" or before.get(name) != value
+    ]
 
 
 def _short(value: Any) -> str:

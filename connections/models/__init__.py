@@ -21,7 +21,6 @@ from connections.models.presets import (
 from connections.models.sources import SourceHealth
 from connections.models.subscriptions import (
     Directions,
-    FeedSettings,
     Subscription,
     SubscriptionInterval,
 )
@@ -34,7 +33,6 @@ __all__ = [
     "Directions",
     "Epoch",
     "ExecutionConnection",
-    "FeedSettings",
     "HaltMode",
     "HealthStatus",
     "HostCircuit",

@@ -14,7 +14,6 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from common.clocks import market_now
-from common.history import tracked
 from connections import credentials, eligibility, health
 from connections.account_settings import (
     LONGEST_CLAIM,
@@ -47,18 +46,6 @@ class BrokerHost(Func):
     output_field = models.CharField(max_length=120)
 
 
-@tracked(
-    exclude=[
-        "sealed_credentials",
-        "broker_host",
-        "lane",
-        "account_scope",
-        "claim",
-        "key_claim",
-        "identity",
-        "identity_of",
-    ]
-)
 class ExecutionConnection(models.Model):
     """One broker account of a tenant, or of an administrator (then it takes every signal)."""
 

@@ -9,7 +9,6 @@ from django.db import models
 from django.db.models import Q
 
 from common.database import ClockTimestamp
-from common.history import tracked
 from connections.models.accounts import ExecutionConnection
 from signals.models import Feed
 
@@ -19,7 +18,6 @@ class HaltMode(models.TextChoices):
     HALTED = "HALTED", "Nothing is sent"
 
 
-@tracked()
 class KillSwitch(models.Model):
     """A halt of trading: for all, a feed, a tenant or one connection. Released ones are history."""
 

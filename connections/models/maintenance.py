@@ -10,12 +10,10 @@ from django.db.models import Q
 
 from brokers.registry import kinds
 from brokers.windows import EVERY_DAY, Window
-from common.history import tracked
 
 WEEK_MINUTES = 7 * 1440
 
 
-@tracked()
 class MaintenanceWindow(models.Model):
     """A time in which a broker may not answer. What is left empty does not narrow it."""
 

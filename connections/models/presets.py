@@ -9,10 +9,8 @@ from django.db import models
 from django.db.models import Q
 
 from common.fields import AmountField
-from common.history import tracked
 
 
-@tracked()
 class DataConnection(models.Model):
     """Where prices come from."""
 
@@ -73,7 +71,6 @@ class StuckPolicy(models.TextChoices):
     ESCALATE = "ESCALATE", "Tell the operators"
 
 
-@tracked()
 class TradingPreset(models.Model):
     """How large a trade may be, and where it stops. Percents are numbers such as 1.5."""
 

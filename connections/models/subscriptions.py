@@ -8,7 +8,6 @@ from django.db import models
 from django.db.models import Q
 
 from common.fields import AmountField
-from common.history import tracked
 from connections.models.accounts import ExecutionConnection
 from signals.models import Feed
 
@@ -19,18 +18,6 @@ class Directions(models.TextChoices):
     SELL = "SELL", "Sells only"
 
 
-@tracked(
-    fields=["owner", "is_public", "is_approved", "approved_by_owner", "archived_at"],
-    app_label="connections",
-)
-class FeedSettings(Feed):
-    """A feed, seen as a setting that moves money (is it approved?): only for its audit trail."""
-
-    class Meta:
-        proxy = True
-
-
-@tracked()
 class Subscription(models.Model):
     """A connection takes a feed's signals. Archived ones are history; all others are candidates."""
 

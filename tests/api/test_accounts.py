@@ -5,9 +5,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.apps import apps
 from django.utils import timezone
 
+from common.models import TrailLine
 from connections.credentials import open_credentials
 from connections.models import (
     ExecutionConnection,
@@ -223,9 +223,9 @@ def test_the_audit_trail_says_who_changed_a_setting_by_key(world: World, as_web:
         path = f"/api/v1/presets/{world.preset.pk}/"
         changed = world.client("alice").patch(path, {"max_leverage": "5"}, format="json")
     assert changed.status_code == 200
-    trail = apps.get_model("connections", "TradingPresetEvent")
-    line = trail.objects.filter(pgh_obj_id=world.preset.pk).latest("pgh_id")
-    assert (line.max_leverage, line.pgh_context.metadata["user"]) == (5, world.alice.pk)
+    line = TrailLine.objects.filter(relation="connections_tradingpreset").latest("id")
+    assert (line.row_id, line.after) == (str(world.preset.pk), {"max_leverage": 5})
+    assert (line.user_id, line.door, line.address) == (world.alice.pk, "API", "127.0.0.1")
 
 
 def test_feed_tokens_show_their_secret_once(world: World) -> None:

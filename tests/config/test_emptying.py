@@ -40,6 +40,10 @@ def test_it_leaves_what_a_flush_leaves() -> None:
         cursor.execute("SELECT reltuples FROM pg_class WHERE relname = 'signals_signal'")
         assert cursor.fetchone() == (-1,)  # nothing is known: another test's rows mislead no plan
     ours = counts()
+    with connection.cursor() as cursor:  # the audit trail refuses to be emptied
+        cursor.execute("SET session_replication_role = replica")
     call_command("flush", verbosity=0, interactive=False)
+    with connection.cursor() as cursor:
+        cursor.execute("RESET session_replication_role")
     assert len(before) > len(ours) + 5
     assert ours == counts()

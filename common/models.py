@@ -1,0 +1,66 @@
+"""The audit trail's tables. Only the database's own functions write lines."""
+
+from django.db import models
+
+
+class TrailLine(models.Model):
+    """One change of one row of a tracked table. Ids are plain: a line outlives its row."""
+
+    class Operation(models.TextChoices):
+        INSERT = "insert", "Created"
+        UPDATE = "update", "Changed"
+        DELETE = "delete", "Removed"
+
+    number = models.BigIntegerField(null=True, unique=True, help_text="Without gaps, by commit.")
+    at = models.DateTimeField()
+    operation = models.CharField(max_length=6, choices=Operation)
+    relation = models.CharField(max_length=63)
+    row_id = models.TextField()
+    before = models.JSONField(null=True, help_text="Changed columns, or the removed row.")
+    after = models.JSONField(null=True, help_text="Changed columns, or the new row.")
+    user_id = models.BigIntegerField(null=True)
+    address = models.TextField(blank=True, default="", help_text="The caller's network address.")
+    door = models.TextField(help_text="API, portal, console, alert, command, task or database.")
+    context = models.JSONField(default=dict)
+    login = models.TextField(help_text="The database login, and the role that it worked as.")
+    hash = models.CharField(max_length=64, null=True)
+
+    class Meta:
+        default_permissions = ("view",)
+        indexes = [
+            models.Index(fields=["relation", "row_id"], name="trail_of_a_row"),
+            models.Index(
+                fields=["id"], name="trail_unnumbered", condition=models.Q(number__isnull=True)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.number}: {self.operation} {self.relation} {self.row_id}"
+
+
+class TrailHead(models.Model):
+    """The one row that says how many lines there are, and the last one's hash."""
+
+    lines = models.BigIntegerField()
+    hash = models.CharField(max_length=64, blank=True)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.lines} lines"
+
+
+class TrailCheckpoint(models.Model):
+    """The head at a time, signed with a key that the database does not have."""
+
+    at = models.DateTimeField()
+    number = models.BigIntegerField()
+    hash = models.CharField(max_length=64)
+    signature = models.TextField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"line {self.number}"
