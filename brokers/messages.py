@@ -60,7 +60,7 @@ class ReportKind(StrEnum):
     CANCELLED = "CANCELLED"
     EXPIRED = "EXPIRED"
     CANCEL_REFUSED = "CANCEL_REFUSED"
-    LEVELS = "LEVELS"  # the broker confirms stop_loss / take_profit of a position
+    LEVELS = "LEVELS"  # the broker says which `levels` it holds for a position
     NOT_SENT = "NOT_SENT"  # our decision
     UNKNOWN = "UNKNOWN"  # our decision
 
@@ -75,6 +75,30 @@ class CloseCause(StrEnum):
     TAKE_PROFIT = "TAKE_PROFIT"
     EXTERNAL = "EXTERNAL"
     DUST = "DUST"  # ours, not the broker's: what is left is too small to be sold
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLevels:
+    """Which levels the broker says that it holds for a position; None: it says that it has none.
+
+    Where it has said nothing there is no HeldLevels: what was sent is never written here.
+    protected: how much the stop covers, base units; None: all of the position.
+    """
+
+    stop_loss: Decimal | None
+    take_profit: Decimal | None
+    protected: Decimal | None = None
+
+
+class NotToldError(LookupError):
+    """Levels were read of something that does not say which levels the broker holds."""
+
+
+def told_levels(levels: HeldLevels | None) -> HeldLevels:
+    """Return them. Raises NotToldError where nothing was told: that is not the same as none."""
+    if levels is None:
+        raise NotToldError("the broker has not said which levels it holds")
+    return levels
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,11 +194,24 @@ class OrderReport:
     code: Code | None = None
     detail: str = ""
     close_cause: CloseCause | None = None
-    stop_loss: Decimal | None = None
-    take_profit: Decimal | None = None
-    protected: Decimal | None = None  # LEVELS: how much the stop covers; None: all of it
+    levels: HeldLevels | None = None
     fence: int = 0  # decisions only
     event_id: str = ""  # what to acknowledge to a broker that redelivers
+
+    @property
+    def stop_loss(self) -> Decimal | None:
+        """The stop that the broker holds. Raises NotToldError where it has not said."""
+        return told_levels(self.levels).stop_loss
+
+    @property
+    def take_profit(self) -> Decimal | None:
+        """The target that the broker holds. Raises NotToldError where it has not said."""
+        return told_levels(self.levels).take_profit
+
+    @property
+    def protected(self) -> Decimal | None:
+        """How much its stop covers. Raises NotToldError where the broker has not said."""
+        return told_levels(self.levels).protected
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,15 +239,32 @@ class AccountState:
 
 @dataclass(frozen=True, slots=True)
 class BrokerPosition:
+    """A position that is open at the broker.
+
+    levels: what the broker holds for it; None: that cannot be told from this read, which is not the
+    same as none. entry_levels: where levels are orders of their own, what it holds for each entry
+    by the entry's client order id; an entry that is not in it has none. None: they are not kept so.
+    """
+
     broker_position_id: str
     symbol: str
     side: Side
     quantity: Decimal
     entry_price: Decimal
-    stop_loss: Decimal | None = None
-    take_profit: Decimal | None = None
+    levels: HeldLevels | None = None
     client_order_id: str = ""  # of the entry, where the broker keeps it
     opened_at: datetime | None = None
+    entry_levels: Mapping[str, HeldLevels] | None = None
+
+    @property
+    def stop_loss(self) -> Decimal | None:
+        """The stop that the broker holds. Raises NotToldError where that cannot be told."""
+        return told_levels(self.levels).stop_loss
+
+    @property
+    def take_profit(self) -> Decimal | None:
+        """The target that the broker holds. Raises NotToldError where that cannot be told."""
+        return told_levels(self.levels).take_profit
 
 
 @dataclass(frozen=True, slots=True)

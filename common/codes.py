@@ -384,7 +384,11 @@ class Code(StrEnum):
         "NO_PRICE_WITHIN_LIMIT",
         "Immediate-or-cancel or fill-or-kill found no price within its limit.",
     )
-    NO_POSITION = ("NO_POSITION", "Broker: there is no such position (any more).")
+    NO_POSITION = (
+        "NO_POSITION",
+        "Broker: there is no such position (any more).",
+        "The account is compared with the broker at once: who closed it there is known then.",
+    )
     TIME_IN_FORCE_ENDED = ("TIME_IN_FORCE_ENDED", "Its time in force ended at the broker.")
     BROKER_UNREACHABLE = (
         "BROKER_UNREACHABLE",
@@ -646,8 +650,15 @@ class Code(StrEnum):
     SLIPPAGE_ALERT = ("SLIPPAGE_ALERT", "Filled further from the expected price than the alert.")
     STOP_UNCONFIRMED = (
         "STOP_UNCONFIRMED",
-        "The broker has not confirmed the stop.",
+        "The broker has not confirmed the stop. We watch its price meanwhile.",
         "It is asked again each few seconds; look at the account's connection.",
+    )
+    STOP_DROPPED = (
+        "STOP_DROPPED",
+        "The broker says that it holds no stop for the position. It is placed again once;"
+        " we watch its price.",
+        "Look at the position at the broker. Where it keeps no stop, place one there by hand,"
+        " or decide the difference on the console: put ours back, or take the broker's.",
     )
     STOP_COVERS_PART = (
         "STOP_COVERS_PART",

@@ -99,7 +99,8 @@ WITH held AS (
     sl_guardian = CASE WHEN t.sl IS NULL OR p.sl_guardian <> '' THEN p.sl_guardian
       ELSE 'ENGINE' END,
     tp_guardian = CASE WHEN t.n = 0 OR t.n = 1 AND p.tp_guardian <> '' THEN p.tp_guardian
-      ELSE 'ENGINE' END
+      ELSE 'ENGINE' END,
+    levels_given_up = false
   FROM held, (SELECT %(sl)s::numeric AS sl, %(targets)s::numeric[] AS targets,
     cardinality(%(targets)s::numeric[]) AS n) t
   WHERE p.id = held.id AND p.quantity > 0

@@ -21,6 +21,27 @@ class PositionSerializer(StrictModelSerializer[ExecutionPosition]):
     connection_name = serializers.CharField(source="connection.name", read_only=True)
     stop_loss = Amount(source="sl", read_only=True, allow_null=True)
     take_profit = Amount(source="tp", read_only=True, allow_null=True)
+    sl_guardian = serializers.CharField(
+        source="stop_guardian", read_only=True,
+        help_text="Who watches the stop now: BROKER once the broker has said that it holds it,"
+        " ENGINE: we do, empty: nobody.",
+    )  # fmt: skip
+    tp_guardian = serializers.CharField(
+        source="target_guardian", read_only=True, help_text="The same of the target."
+    )
+    broker_stop_loss = Amount(
+        source="broker_sl", read_only=True, allow_null=True,
+        help_text="The stop that the broker has said it holds; what was only sent is not here.",
+    )  # fmt: skip
+    broker_take_profit = Amount(
+        source="broker_tp", read_only=True, allow_null=True,
+        help_text="The target that the broker has said it holds.",
+    )  # fmt: skip
+    levels_told_at = Moment(
+        read_only=True, allow_null=True,
+        help_text="When the broker last said which levels it holds; null: not since it was given"
+        " them.",
+    )  # fmt: skip
     current_price = Amount(read_only=True, allow_null=True, help_text="Where it could be closed.")
     unrealized_pnl = Amount(read_only=True, allow_null=True)
     price_time = Moment(read_only=True, allow_null=True)
@@ -52,6 +73,9 @@ class PositionSerializer(StrictModelSerializer[ExecutionPosition]):
             "take_profit",
             "sl_guardian",
             "tp_guardian",
+            "broker_stop_loss",
+            "broker_take_profit",
+            "levels_told_at",
             "unprotected_since",
             "unprotected_seconds",
             "unprotected_why",

@@ -85,6 +85,15 @@ class ExecutionPosition(models.Model):
         null=True, help_text="How much the broker's stop covers; NULL: all of it."
     )
     broker_tp = AmountField(null=True)
+    levels_told_at = models.DateTimeField(
+        null=True,
+        help_text="When the broker said which levels it holds; NULL: it has not, or not since it"
+        " was asked to change them.",
+    )
+    levels_given_up = models.BooleanField(
+        default=False, db_default=False,
+        help_text="The broker dropped a level that it was given again: we watch it.",
+    )  # fmt: skip
     levels_due_at = models.DateTimeField(
         null=True, help_text="When the broker is told (again) of levels that it does not hold."
     )
@@ -183,6 +192,38 @@ class ExecutionPosition(models.Model):
     @property
     def broker_side(self) -> BrokerSide:
         return BrokerSide(self.side)
+
+    @property
+    def stop_guardian(self) -> str:
+        """Who watches the stop now: the broker only once it has said itself that it holds it."""
+        return self._guardian(self.sl_guardian, self.sl, self.broker_sl)
+
+    @property
+    def target_guardian(self) -> str:
+        """The same of the target."""
+        return self._guardian(self.tp_guardian, self.tp, self.broker_tp)
+
+    @property
+    def stop_watcher(self) -> str:
+        """Who watches the stop now, in words."""
+        return Guardian(self.stop_guardian).label if self.stop_guardian else "nobody"
+
+    @property
+    def target_watcher(self) -> str:
+        return Guardian(self.target_guardian).label if self.target_guardian else "nobody"
+
+    @property
+    def is_unconfirmed(self) -> bool:
+        """Whether its stop should be at the broker, which has not said that it is."""
+        wanted = self.sl_guardian == Guardian.BROKER and self.sl is not None
+        return self.is_open and wanted and self.broker_sl is None
+
+    def _guardian(self, given: str, ours: Decimal | None, theirs: Decimal | None) -> str:
+        # As `execution/exits/levels_sql.py is_confirmed` says it.
+        if given != Guardian.BROKER or ours is None:
+            return given
+        is_confirmed = theirs is not None and abs(ours - theirs) < self.pip
+        return Guardian.BROKER if is_confirmed else Guardian.ENGINE
 
     @property
     def seconds_without_stop(self) -> Decimal:

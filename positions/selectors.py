@@ -72,10 +72,10 @@ def protection(position: ExecutionPosition) -> tuple[str, str]:
         return "validated", "No stop wanted"
     if position.unprotected_since is not None:
         return "naked", "Unprotected"
-    if position.sl_guardian == "ENGINE":
-        return "attention", "Stop held by us"
-    if position.sl_guardian == "BROKER" and position.broker_sl is not None:
+    if position.stop_guardian == "BROKER":
         return "safe", "Stop at the broker"
+    if not position.is_unconfirmed and position.stop_guardian == "ENGINE":
+        return "attention", "Stop held by us"
     return "naked", "Unprotected"
 
 

@@ -36,6 +36,8 @@ def wrong_reports(reports: Iterable[OrderReport], spec: ConnectionSpec) -> Itera
             yield f"a report says {report.kind}, which is our decision and not a broker's fact"
         if report.kind is ReportKind.FILLED and not report.fills:
             yield "a FILLED report has no executions"
+        if report.kind is ReportKind.LEVELS and report.levels is None:
+            yield "a LEVELS report does not say which levels the broker holds"
         for fill in report.fills:
             if not fill.broker_fill_id:
                 yield "an execution has no id"

@@ -51,6 +51,7 @@ class Trouble(StrEnum):
     DISABLED = "trading is not allowed"
     DOWN = "the broker cannot be reached"
     STOPS_NEAR = "stops must keep a distance from the price"
+    DROPS_LEVELS = "orders and changes are taken, and their stops and targets fall away"
     SKEW = "the broker's clock is ten minutes ahead of ours"
     SLOW = "the broker's clock is ten minutes behind ours"
 

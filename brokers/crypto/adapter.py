@@ -40,6 +40,7 @@ from brokers.messages import (
     Capabilities,
     Check,
     ConnectionSpec,
+    HeldLevels,
     Instrument,
     ModifyRequest,
     OrderReport,
@@ -147,7 +148,8 @@ class Crypto:
         if request.stop_loss is not None or request.take_profit is not None:
             raise Rejected(Code.STOPS_INVALID, "stops and targets are watched here, not there")
         return [OrderReport(ReportKind.LEVELS, spec.connection_id, request.client_order_id,
-                            broker_position_id=request.broker_position_id)]  # fmt: skip
+                            broker_position_id=request.broker_position_id,
+                            levels=HeldLevels(None, None))]  # fmt: skip
 
     # ---- reads ----------------------------------------------------------------------------
     async def connect(self, spec: ConnectionSpec) -> None:

@@ -20,7 +20,7 @@ from brokers.dwx.marks import Mark, open_now
 from brokers.dwx.parse import Ticket
 from brokers.dwx.reports import Books
 from brokers.dwx.times import no_earlier
-from brokers.messages import CloseCause, Execution, OrderReport, ReportKind
+from brokers.messages import CloseCause, Execution, HeldLevels, OrderReport, ReportKind
 from common.codes import Code
 
 
@@ -227,15 +227,16 @@ class DealBooks(Books):
         magic = held.magic if held else parts[0].magic
         order = f"{parts[0].number}:close" if held else f"m{magic}"
         fills = tuple(self._execution(one) for one in parts)
-        levels = self._levels.get(magic, (None, None)) if held is None else (None, None)
+        levels = self._levels.get(magic) if held is None else None
         return OrderReport(
             ReportKind.FILLED, self.spec.connection_id, client_order_id, order, f"m{magic}", fills,
-            close_cause=cause, stop_loss=levels[0], take_profit=levels[1],
+            close_cause=cause, levels=levels,
         )  # fmt: skip
 
     @cached_property
-    def _levels(self) -> Mapping[int, tuple[Decimal | None, Decimal | None]]:
-        return {one.magic: (one.stop_loss, one.take_profit) for one in self.snapshot.tickets}
+    def _levels(self) -> Mapping[int, HeldLevels]:
+        open_now = (one for one in self.snapshot.tickets if one.is_position)
+        return {one.magic: parse.levels_of(one) for one in open_now}
 
     def _execution(self, deal: Deal) -> Execution:
         return Execution(
@@ -246,5 +247,5 @@ class DealBooks(Books):
     def _waiting(self, ticket: Ticket, client_order_id: str) -> OrderReport:
         return OrderReport(
             ReportKind.ACCEPTED, self.spec.connection_id, client_order_id, f"m{ticket.magic}",
-            stop_loss=ticket.stop_loss, take_profit=ticket.take_profit,
+            levels=parse.levels_of(ticket),
         )  # fmt: skip

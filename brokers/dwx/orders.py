@@ -165,19 +165,25 @@ async def modify(line: Line, request: ModifyRequest) -> list[OrderReport]:
         )
         return [books.levels(now, request.client_order_id)] if wanted else None
 
-    return await _outcome(line, sent, codes.MODIFYING, effect)
+    async def instead() -> list[OrderReport] | None:
+        """The expert advisor has taken it, and the terminal still shows something else."""
+        _, snapshot = await line.glance()
+        now = next((one for one in snapshot.tickets if one.number == ticket.number), None)
+        return [books.levels(now, request.client_order_id)] if now is not None else None
+
+    return await _outcome(line, sent, codes.MODIFYING, effect, at_end=instead)
 
 
 # ---- the outcome ----------------------------------------------------------------------------
 async def _outcome(
     line: Line, sent: Sent, kinds: frozenset[str], effect: Effect,
-    intent: Intent | None = None, last: Last | None = None,
+    intent: Intent | None = None, last: Last | None = None, at_end: Last | None = None,
 ) -> list[OrderReport]:  # fmt: skip
     """Wait until what is open, or a message, tells what a command did. last: asked where a message
-    says that it was done and nothing shows it, and before it is given up."""
+    says that it was done and nothing shows it, and before it is given up; at_end: only then."""
     try:
         taken = await line.terminal.taken(sent)
-        told = await _watch(line, sent, kinds, effect, taken, last)
+        told = await _watch(line, sent, kinds, effect, taken, last, at_end or last)
     except AwayError as error:
         raise unknown(line.spec.credentials, error.detail, error.raw) from error
     except HiddenError as error:
@@ -197,8 +203,9 @@ async def _outcome(
 
 
 async def _watch(
-    line: Line, sent: Sent, kinds: frozenset[str], effect: Effect, taken: bool, last: Last | None
-) -> list[OrderReport]:
+    line: Line, sent: Sent, kinds: frozenset[str], effect: Effect, taken: bool, last: Last | None,
+    at_end: Last | None,
+) -> list[OrderReport]:  # fmt: skip
     until = time.monotonic() + line.terminal.patience.answer
     mark, snapshot = await line.glance()
     if told := await effect(snapshot):
@@ -215,7 +222,7 @@ async def _watch(
             raise codes.judge(message)
         if message is not None and last and (told := await last()):
             return told
-    if last and (told := await last()):
+    if at_end and (told := await at_end()):
         return told
     said = "; ".join(one.text for one in await line.terminal.news(sent))
     detail = f"No effect was seen. {said}".strip()[:500]

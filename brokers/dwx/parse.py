@@ -15,7 +15,7 @@ from functools import lru_cache, partial
 from typing import Any, Protocol
 
 from brokers.dwx.past import MOST_KEPT, Past
-from brokers.messages import CloseCause, OrderType, Side
+from brokers.messages import CloseCause, HeldLevels, OrderType, Side
 
 TYPES: dict[tuple[Side, OrderType], str] = {
     (Side.BUY, OrderType.MARKET): "buy",
@@ -152,6 +152,11 @@ def _confirmed(comment: str, magic: int) -> str:
     """The id at the comment's beginning ("[sl]" may follow), if the magic number is that id's."""
     found = OURS.match(comment)
     return found[0] if found and magic_of(found[0]) == magic else ""
+
+
+def levels_of(ticket: Ticket) -> HeldLevels:
+    """Return what the terminal shows that a ticket has."""
+    return HeldLevels(ticket.stop_loss, ticket.take_profit)
 
 
 def cause_of(ticket: Ticket) -> CloseCause:

@@ -146,7 +146,7 @@ class Books(Known):
         return [
             BrokerPosition(
                 self.position_id(one), one.symbol, one.side,
-                self.lots(one).quantity(one.lots), one.price, one.stop_loss, one.take_profit,
+                self.lots(one).quantity(one.lots), one.price, parse.levels_of(one),
                 parse.client_order_id_of(one, known), self.zone.utc(one.opened_at),
             )
             for one in self.snapshot.tickets
@@ -175,7 +175,7 @@ class Books(Known):
         return OrderReport(
             ReportKind.LEVELS, self.spec.connection_id, client_order_id,
             broker_position_id=self.position_id(ticket) if ticket.is_position else "",
-            stop_loss=ticket.stop_loss, take_profit=ticket.take_profit,
+            levels=parse.levels_of(ticket),
         )  # fmt: skip
 
     def _groups(self, tickets: Sequence[Ticket]) -> list[tuple[int, list[Ticket]]]:
@@ -198,7 +198,7 @@ class Books(Known):
     def _entered(self, root: int, parts: Sequence[Ticket]) -> OrderReport:
         client_order_id, lots = self._check_whole(root, parts)
         first = min(parts, key=lambda one: one.number)
-        levels = max(parts, key=lambda one: one.number)
+        last = max(parts, key=lambda one: one.number)
         fill = Execution(
             f"{root}:in", self.lots(first).quantity(lots), first.price,
             self.zone.utc(first.opened_at), commission_currency=self.snapshot.account.currency,
@@ -206,7 +206,7 @@ class Books(Known):
         return OrderReport(
             ReportKind.FILLED, self.spec.connection_id,
             client_order_id, str(root), str(root), (fill,),
-            stop_loss=levels.stop_loss, take_profit=levels.take_profit,
+            levels=parse.levels_of(last) if last.closed_at is None else None,
         )  # fmt: skip
 
     def _waiting(self, ticket: Ticket, client_order_id: str) -> OrderReport:
@@ -216,7 +216,7 @@ class Books(Known):
             kind = ReportKind.EXPIRED if expired else ReportKind.CANCELLED
         return OrderReport(
             kind, self.spec.connection_id, client_order_id, str(ticket.number),
-            stop_loss=ticket.stop_loss, take_profit=ticket.take_profit,
+            levels=parse.levels_of(ticket),
         )  # fmt: skip
 
     def _out(self, ticket: Ticket) -> Execution:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -16,14 +17,16 @@ from brokers.ibkr.details import details_of, learn_names
 from brokers.ibkr.ear import POSITIONS, TIME, VALUES, AnswerError
 from brokers.ibkr.forgotten import forgotten
 from brokers.ibkr.hearing import COMMISSION_PATIENCE
+from brokers.ibkr.ledger import state_of
 from brokers.ibkr.others import is_foreign, resting_order, their_exits
-from brokers.ibkr.records import ENTRY, STOP, TARGET, Record, levels_report
+from brokers.ibkr.records import ENTRY, STOP, TARGET, Record, held_levels, levels_report
 from brokers.ibkr.session import Session
 from brokers.ibkr.snapshots import Snapshot
 from brokers.messages import (
     AccountState,
     BrokerOrder,
     BrokerPosition,
+    HeldLevels,
     Instrument,
     OrderReport,
     ReportKind,
@@ -88,12 +91,39 @@ async def positions(session: Session) -> list[BrokerPosition]:
     last = {contract.conId: (contract, *sums) for contract, *sums in mine}  # the later word counts
     held = [one for one in last.values() if parse.exact(one[1])]
     await learn_names(session, (one[0] for one in held))
-    levels = [
-        record
-        for record in session.ledger.of(session.place.connection_id)
-        if record.leg != ENTRY and record.live and record.accepted
+    shown = [_position(session, *one) for one in held]
+    legs = await _working_legs(session)
+    return shown if legs is None else [_with_levels(one, legs) for one in shown]
+
+
+async def _working_legs(session: Session) -> list[Record] | None:
+    """The stops and targets that stand at the broker now; None: that cannot be read. One that is in
+    no list any more has ended without a word."""
+    known = [
+        one
+        for one in session.ledger.of(session.place.connection_id)
+        if one.leg != ENTRY and _protects(session, one)
     ]
-    return [_with_levels(_position(session, *one), levels) for one in held]
+    if not known:
+        return []
+    try:
+        snapshot = await session.snapshot()
+    except ReadFailed:
+        return None
+    seen = {one[1].orderRef for one in snapshot.open if len(one) == 3}
+    for leg in known:
+        if leg.live and f"{leg.client_order_id}:{leg.leg}" not in seen:
+            before = state_of(leg)
+            leg.ended, leg.detail = ReportKind.CANCELLED, "it stands in no list any more"
+            session.ledger.moved(leg, before)
+    return [leg for leg in known if leg.live]
+
+
+def _protects(session: Session, leg: Record) -> bool:
+    """Whether a stop or target is one of what is held: it works, and its entry does not rest."""
+    entry = session.ledger.get(leg.connection_id, leg.client_order_id)
+    rests = entry is not None and entry.live and not max(entry.filled, entry.executed)
+    return leg.live and leg.accepted and not rests
 
 
 def _position(session: Session, contract: Any, quantity: Any, cost: Any) -> BrokerPosition:
@@ -161,6 +191,9 @@ async def _found(
         raise ReadFailed(Code.BROKER_UNREACHABLE, f"TWS has it, IBKR says nothing: {record.status}")
     legs = [session.ledger.get(connection_id, client_order_id, leg) for leg in (STOP, TARGET)]
     reports = [*record.reports(), *([total] if (total := record.sum_report()) else [])]
+    if record.executed and not record.is_exit:  # that there are none is told as well
+        held = held_levels(*legs)
+        reports = [replace(one, levels=held) if one.fills else one for one in reports]
     if any(legs):
         reports.append(levels_report(record, *legs))
         reports += [r for leg in legs if leg and leg.fills for r in leg.reports() if r.fills]
@@ -220,17 +253,18 @@ async def _told(session: Session, records: Iterable[Record]) -> None:
         await asyncio.sleep(2 * COMMISSION_PATIENCE)
 
 
-def _with_levels(position: BrokerPosition, levels: list[Record]) -> BrokerPosition:
-    legs = [one for one in levels if str(one.con_id) == position.broker_position_id]
-    entries = {record.client_order_id for record in legs}
-    if len(entries) != 1:
-        return position
-    stop = next((r.stop_price for r in legs if r.leg == STOP), None)
-    target = next((r.limit_price for r in legs if r.leg == TARGET), None)
-    return BrokerPosition(
-        position.broker_position_id, position.symbol, position.side, position.quantity,
-        position.entry_price, stop, target,
-    )  # fmt: skip
+def _with_levels(position: BrokerPosition, legs: list[Record]) -> BrokerPosition:
+    """Say which levels protect it, by the order reference of each; together only where they are of
+    one entry: two stops are not one."""
+    by_entry: dict[str, dict[str, Record]] = {}
+    for leg in legs:
+        if str(leg.con_id) == position.broker_position_id:
+            by_entry.setdefault(leg.client_order_id, {})[leg.leg] = leg
+    held = {
+        name: held_levels(found.get(STOP), found.get(TARGET)) for name, found in by_entry.items()
+    }
+    one = next(iter(held.values()), HeldLevels(None, None)) if len(held) < 2 else None
+    return replace(position, levels=one, entry_levels=held)
 
 
 def _resting(session: Session, record: Record) -> BrokerOrder:

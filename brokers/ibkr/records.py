@@ -12,6 +12,7 @@ from brokers.messages import (
     BrokerOrder,
     CloseCause,
     Execution,
+    HeldLevels,
     OrderReport,
     OrderType,
     ReportKind,
@@ -167,19 +168,28 @@ class Record:
         )
 
 
-def levels_report(entry: Record, stop: Record | None, target: Record | None) -> OrderReport:
+def held_levels(stop: Record | None, target: Record | None) -> HeldLevels:
     """Tell what protects an entry's position: both prices and how much the stop covers."""
-    holds_stop = stop is not None and stop.accepted and stop.live
-    holds_target = target is not None and target.accepted and target.live
+    held_stop = stop if stop is not None and stop.accepted and stop.live else None
+    held_target = target if target is not None and target.accepted and target.live else None
+    return HeldLevels(
+        stop_loss=held_stop.stop_price if held_stop else None,
+        take_profit=held_target.limit_price if held_target else None,
+        protected=held_stop.quantity - max(held_stop.filled, held_stop.executed)
+        if held_stop
+        else None,
+    )
+
+
+def levels_report(entry: Record, stop: Record | None, target: Record | None) -> OrderReport:
+    """The same as a report; code: one of them was refused."""
     refused = [leg for leg in (stop, target) if leg and leg.ended is ReportKind.REJECTED]
     return OrderReport(
         kind=ReportKind.LEVELS,
         connection_id=entry.connection_id,
         client_order_id=entry.client_order_id,
         broker_position_id=str(entry.con_id or ""),
-        stop_loss=stop.stop_price if holds_stop and stop else None,
-        take_profit=target.limit_price if holds_target and target else None,
-        protected=stop.quantity - max(stop.filled, stop.executed) if holds_stop and stop else None,
+        levels=held_levels(stop, target),
         code=Code.STOPS_INVALID if refused else None,
         detail=refused[0].detail if refused else "",
     )

@@ -5,6 +5,7 @@ neither was not there. That proves its absence only if every read was whole, the
 server all the time, and enough time has passed for it to be told.
 """
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from time import monotonic
 from typing import Any
@@ -76,7 +77,24 @@ def find(
         told += parse.order_reports(
             read, client_order_id, order, deals, rests=order.ticket not in ended
         )
-    return _noted(terminal, client_order_id, told)
+    return _noted(terminal, client_order_id, _with_levels(terminal, client_order_id, told))
+
+
+def _with_levels(
+    terminal: Terminal, client_order_id: str, told: list[OrderReport]
+) -> list[OrderReport]:
+    """Say which levels the position holds that the order has opened, if it is open."""
+    opened = {report.broker_position_id for report in told if report.fills}
+    rows = terminal.positions() if opened else []
+    held = {
+        str(row.identifier): parse.levels_of(row)
+        for row in rows
+        if terminal.names.read(row.magic, row.comment) == client_order_id
+    }
+    return [
+        replace(report, levels=held.get(report.broker_position_id)) if report.fills else report
+        for report in told
+    ]
 
 
 def _noted(terminal: Terminal, client_order_id: str, told: list[OrderReport]) -> list[OrderReport]:

@@ -13,6 +13,7 @@ from brokers.messages import (
     BrokerPosition,
     CloseCause,
     Execution,
+    HeldLevels,
     OrderReport,
     OrderType,
     PositionMode,
@@ -88,6 +89,11 @@ def account(info: Any, at: datetime, *, trading_allowed: bool) -> AccountState:
     )
 
 
+def levels_of(row: Any) -> HeldLevels:
+    """Return what the terminal shows that a position has."""
+    return HeldLevels(level(row.sl), level(row.tp))
+
+
 def position(read: Reader, row: Any) -> BrokerPosition:
     """Its number is the identifier, which all its deals carry; the ticket may change overnight."""
     return BrokerPosition(
@@ -96,8 +102,7 @@ def position(read: Reader, row: Any) -> BrokerPosition:
         side=Side.BUY if row.type == Kind.BUY else Side.SELL,
         quantity=read.lots(row.symbol).base(row.volume),
         entry_price=decimal(row.price_open),
-        stop_loss=level(row.sl),
-        take_profit=level(row.tp),
+        levels=levels_of(row),
         client_order_id=read.names.read(row.magic, row.comment),
         opened_at=read.when(row.time_msc),
     )

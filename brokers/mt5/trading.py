@@ -7,6 +7,7 @@ the server's word counts.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from time import monotonic, sleep
 from typing import Any
 
 from brokers.base import (
@@ -21,6 +22,7 @@ from brokers.base import (
 from brokers.messages import (
     CancelRequest,
     ConnectionSpec,
+    HeldLevels,
     ModifyRequest,
     OrderReport,
     OrderRequest,
@@ -33,12 +35,13 @@ from brokers.messages import (
 from brokers.mt5 import codes, lookup, orders, parse
 from brokers.mt5.constants import Kind
 from brokers.mt5.lane import Job
-from brokers.mt5.lots import Lots, decimal, level
+from brokers.mt5.lots import Lots, decimal
 from brokers.mt5.names import magic_of
 from brokers.mt5.parse import mode_of
 from brokers.mt5.session import Terminal
 from common.codes import Code
 
+SHOWN_SECONDS = 0.5  # in which a terminal surely shows what its server has taken
 BY_STEPS = frozenset({Code.VOLUME_INVALID, Code.STOPS_INVALID, Code.ORDER_TYPE_UNSUPPORTED})
 
 
@@ -76,7 +79,7 @@ class Desk:
         known = self._known(info, request.client_order_id, result.order)
         if not known:
             return [self._report(ReportKind.ACCEPTED, request.client_order_id, result.order)]
-        return known + ([] if is_exit(request) else self._levels_held(request, lots, known))
+        return known if is_exit(request) else self._with_levels(request, known)
 
     def what_if(self, request: OrderRequest) -> WhatIf:
         """What an order would cost by the terminal's reckoning, and on a netting account beside
@@ -134,14 +137,15 @@ class Desk:
         info = self.terminal.enter(self.spec)
         lots = self.terminal.lots(info, request.symbol)
         words = self._levels(request, lots)
-        stop, target = words["sl"], words["tp"]
         self._send(words, partial(check_deadline, request), request.send_by)
+        held = self._levels_after(request, words)
+        if held is None:
+            raise OutcomeUnknown(Code.REPLY_LOST, "taken, and the position is not to be seen")
         return [
             replace(
                 self._report(ReportKind.LEVELS, request.client_order_id, 0),
                 broker_position_id=request.broker_position_id,
-                stop_loss=level(stop),
-                take_profit=level(target),
+                levels=held,
             )
         ]
 
@@ -227,28 +231,41 @@ class Desk:
         except BrokerError:
             return []
 
-    def _levels_held(
-        self, request: OrderRequest, lots: Lots, known: list[OrderReport]
-    ) -> list[OrderReport]:
-        """Where the position opened without the levels that the order carried, as some servers with
-        market execution do it: what it does hold, so that the rest is asked for at once."""
-        levels = request.stop_loss, request.take_profit
-        wanted = tuple(lots.level(one, request.side) for one in levels)
-        opened = {report.broker_position_id for report in known if report.fills}
+    def _with_levels(self, request: OrderRequest, known: list[OrderReport]) -> list[OrderReport]:
+        """Say what the position that has opened does hold: some servers with market execution take
+        the order and leave its levels away."""
+        if request.stop_loss is None and request.take_profit is None:
+            return known
         try:
-            held = [p for p in self.terminal.positions() if str(p.identifier) in opened]
+            rows = self.terminal.positions()
         except BrokerError:
-            return []
+            return known
+        held = {str(row.identifier): parse.levels_of(row) for row in rows}
         return [
-            replace(
-                self._report(ReportKind.LEVELS, request.client_order_id, 0),
-                broker_position_id=str(position.identifier),
-                stop_loss=level(position.sl),
-                take_profit=level(position.tp),
-            )
-            for position in held
-            if any(wanted) and (position.sl, position.tp) != wanted
+            replace(one, levels=held.get(one.broker_position_id)) if one.fills else one
+            for one in known
         ]
+
+    def _levels_after(self, request: ModifyRequest, words: dict[str, Any]) -> HeldLevels | None:
+        """What the terminal shows that is held once the server has taken levels; it is given a
+        moment to hear of them. None: neither the position nor the order is to be seen."""
+        until, wanted = monotonic() + SHOWN_SECONDS, (words["sl"], words["tp"])
+        while True:
+            row = self._row_of(request)
+            if row is None or (row.sl, row.tp) == wanted or monotonic() >= until:
+                return None if row is None else parse.levels_of(row)
+            sleep(SHOWN_SECONDS / 10)
+
+    def _row_of(self, request: ModifyRequest) -> Any:
+        """The position, or the waiting entry, as the terminal shows it. None: it does not."""
+        try:
+            if request.broker_position_id:
+                return self._held(request.broker_position_id)
+            name, magic = request.client_order_id, magic_of(request.client_order_id)
+            rows = self.terminal.orders()
+        except BrokerError as error:
+            raise OutcomeUnknown(Code.REPLY_LOST, f"taken, but {error.detail}") from error
+        return next((one for one in rows if parse.is_order_of(one, name, magic)), None)
 
     def _too_late(self, request: CancelRequest) -> list[OrderReport]:
         """It rests no more: what became of it. Raises NotSent if nobody can say."""

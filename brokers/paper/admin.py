@@ -17,7 +17,14 @@ from brokers.paper.models import (
 from common.admin import BigTableAdmin, ConsoleAdmin, ReadOnlyAdmin
 from common.markup import badge
 
-FAULTS = ("reject_code", "unreachable", "silent_before", "silent_after", "drop_every_nth")
+FAULTS = (
+    "reject_code",
+    "unreachable",
+    "silent_before",
+    "silent_after",
+    "drop_every_nth",
+    "drops_levels",
+)
 
 
 @admin.register(PaperAccount)
@@ -36,7 +43,8 @@ class PaperAccountAdmin(ConsoleAdmin):
                            ("trading_allowed", "native_stops"))}),
         ("Pace", {"fields": (("latency_ms", "reply_delay_ms"), "partial_fill_max")}),
         ("Faults on demand", {"fields": (("unreachable", "reject_code"),
-                                         ("silent_before", "silent_after"), "drop_every_nth")}),
+                                         ("silent_before", "silent_after"), "drop_every_nth",
+                                         "drops_levels")}),
     )  # fmt: skip
 
     @admin.display(description="Behaves")

@@ -27,6 +27,8 @@ def place(account: Account, order: Ticket, market: Market, ledger: Ledger) -> li
     if refusal := refuse(account, order, market):
         order.end("REJECTED", *refusal)
         return []
+    if account.drops_levels:
+        order.stop_loss = order.take_profit = None
     listed = market.by_symbol[order.symbol]
     order.watch = order.order_type
     if order.time_in_force is TimeInForce.DAY:

@@ -4,7 +4,15 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from brokers.base import Rejected, check_deadline
-from brokers.messages import CancelRequest, CloseCause, ModifyRequest, OrderReport, ReportKind, Side
+from brokers.messages import (
+    CancelRequest,
+    CloseCause,
+    HeldLevels,
+    ModifyRequest,
+    OrderReport,
+    ReportKind,
+    Side,
+)
 from brokers.paper import store
 from brokers.paper.book import refuse_levels
 from brokers.paper.history import reports_of
@@ -80,8 +88,10 @@ def modify(account_id: int, request: ModifyRequest) -> list[OrderReport]:
         if not lots and not working:
             raise Rejected(Code.NO_POSITION, request.broker_position_id)
         market = store.load_market(session)
-        levels = (request.stop_loss, request.take_profit)
+        levels: Levels = (request.stop_loss, request.take_profit)
         _check_levels(account, lots, working, levels, market)
+        if account.drops_levels:
+            levels = (None, None)
         ledger = Ledger(store.tickets(session, 1))
         for lot in lots:
             lot.stop_loss, lot.take_profit = levels
@@ -142,8 +152,7 @@ def _levels_report(
         client_order_id=request.client_order_id,
         broker_order_id=str(first.id),
         broker_position_id=str(lots[0].position) if lots else "",
-        stop_loss=request.stop_loss,
-        take_profit=request.take_profit,
+        levels=HeldLevels(first.stop_loss, first.take_profit),
     )
 
 

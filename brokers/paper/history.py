@@ -1,10 +1,11 @@
 """What the broker knows of orders that reached it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
-from brokers.messages import Execution, OrderReport, ReportKind
+from brokers.messages import Execution, HeldLevels, OrderReport, ReportKind
 from brokers.paper import store
 from brokers.paper.arrays import numbers
 from brokers.paper.sessions import Session
@@ -15,7 +16,14 @@ KIND = {
     "EXPIRED": ReportKind.EXPIRED,
     "REJECTED": ReportKind.REJECTED,
 }
-Row = tuple[Execution, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """What became of an entry. levels: None once it is closed."""
+
+    position: int
+    levels: HeldLevels | None
 
 
 def find(
@@ -59,15 +67,19 @@ def reports_of(
 ) -> list[OrderReport]:
     """Tell how orders stand, each with all its fills so far."""
     fills = _fills(session, orders, currency)
-    positions = _positions(session, orders)
+    lots = _lots(session, orders)
     ids = {order.id: cid for cid, of_id in (entries or {}).items() for order in of_id}
     told: list[OrderReport] = []
     for order in orders:
         cid = ids.get(order.entry or 0, order.client_order_id)
-        position = positions.get(order.entry or order.id, order.closes or 0)
+        lot = lots.get(order.entry or order.id)
+        position = lot.position if lot else order.closes or 0
+        levels = lot.levels if lot and order.entry is None else None
         made = tuple(fills.get(order.id, ()))
         if made:
-            told.append(_report(ReportKind.FILLED, order, cid, position, made))
+            told.append(
+                replace(_report(ReportKind.FILLED, order, cid, position, made), levels=levels)
+            )
         if order.status in KIND:
             told.append(_report(KIND[order.status], order, cid, position, ()))
         elif not made:
@@ -94,13 +106,17 @@ def _fills(session: Session, orders: Sequence[Ticket], currency: str) -> dict[in
     return found
 
 
-def _positions(session: Session, orders: Sequence[Ticket]) -> dict[int, int]:
-    """The position that each entry's lot belongs to."""
+def _lots(session: Session, orders: Sequence[Ticket]) -> dict[int, Entered]:
+    """What became of each entry: its position, and the levels that it has while it is open."""
     rows = session.execute(
-        "SELECT id, position FROM paper_position WHERE id = ANY(%s::bigint[])",
+        "SELECT id, position, quantity > 0, stop_loss, take_profit FROM paper_position "
+        "WHERE id = ANY(%s::bigint[])",
         (numbers(order.entry or order.id for order in orders),),
     )
-    return dict(rows.fetchall())
+    return {
+        lot: Entered(position, HeldLevels(stop, target) if is_open else None)
+        for lot, position, is_open, stop, target in rows
+    }
 
 
 def _report(
@@ -117,6 +133,4 @@ def _report(
         code=order.code if ended else None,
         detail=order.detail if ended else "",
         close_cause=order.cause,
-        stop_loss=order.stop_loss,
-        take_profit=order.take_profit,
     )

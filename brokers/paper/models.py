@@ -58,6 +58,10 @@ class PaperAccount(models.Model):
     drop_every_nth = models.PositiveIntegerField(
         default=0, help_text="Fault: the answer to every nth order is lost; 0: none is."
     )
+    drops_levels = models.BooleanField(
+        default=False,
+        help_text="Fault: orders and changes are taken, and their stops and targets fall away.",
+    )
     partial_fill_max = AmountField(
         null=True, blank=True, help_text="Base units that an order gets from one quote."
     )

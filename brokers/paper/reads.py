@@ -12,6 +12,7 @@ from brokers.messages import (
     AccountState,
     BrokerOrder,
     BrokerPosition,
+    HeldLevels,
     Instrument,
     OrderReport,
     PositionMode,
@@ -123,8 +124,7 @@ def _position(lots: Sequence[Lot]) -> BrokerPosition:
         side=first.side,
         quantity=quantity,
         entry_price=price,
-        stop_loss=first.stop_loss,
-        take_profit=first.take_profit,
+        levels=HeldLevels(first.stop_loss, first.take_profit),
         client_order_id=first.client_order_id,
         opened_at=first.opened_at,
     )

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from brokers.base import Rejected
-from brokers.messages import CloseCause, Execution, OrderReport, ReportKind
+from brokers.messages import CloseCause, Execution, HeldLevels, OrderReport, ReportKind
 from brokers.paper.matching import Happening
 from brokers.paper.state import Account, Deal, Ticket
 from common.codes import Code
@@ -48,6 +48,7 @@ def news(happening: Happening, currency: str) -> list[OrderReport]:
 def _report(kind: ReportKind, order: Ticket, deals: Sequence[Deal], currency: str) -> OrderReport:
     lot = deals[-1].lot if deals else None
     ended = kind not in (ReportKind.FILLED, ReportKind.ACCEPTED)
+    entered = lot if deals and not deals[-1].is_exit else None
     return OrderReport(
         kind=kind,
         connection_id=order.connection_id,
@@ -58,8 +59,7 @@ def _report(kind: ReportKind, order: Ticket, deals: Sequence[Deal], currency: st
         code=order.code if ended else None,
         detail=order.detail if ended else "",
         close_cause=order.cause,
-        stop_loss=order.stop_loss,
-        take_profit=order.take_profit,
+        levels=HeldLevels(entered.stop_loss, entered.take_profit) if entered else None,
     )
 
 
@@ -91,10 +91,24 @@ def to_json(report: OrderReport) -> dict[str, Any]:
         "code": report.code.value if report.code else None,
         "detail": report.detail,
         "close_cause": report.close_cause.value if report.close_cause else None,
-        "stop_loss": None if report.stop_loss is None else str(report.stop_loss),
-        "take_profit": None if report.take_profit is None else str(report.take_profit),
+        "levels": _levels_to_json(report.levels),
     }
     return {name: value for name, value in written.items() if value}
+
+
+def _levels_to_json(levels: HeldLevels | None) -> dict[str, str | None] | None:
+    """None: nothing is told; a null in it: there is none."""
+    if levels is None:
+        return None
+    pair = {"stop_loss": levels.stop_loss, "take_profit": levels.take_profit}
+    return {name: None if price is None else str(price) for name, price in pair.items()}
+
+
+def _levels_from_json(written: Mapping[str, str | None] | None) -> HeldLevels | None:
+    if written is None:
+        return None
+    stop, target = written["stop_loss"], written["take_profit"]
+    return HeldLevels(Decimal(stop) if stop else None, Decimal(target) if target else None)
 
 
 def from_json(written: Mapping[str, Any], event_id: str) -> OrderReport:
@@ -110,7 +124,6 @@ def from_json(written: Mapping[str, Any], event_id: str) -> OrderReport:
         )
         for fill in written.get("fills", ())
     )
-    stop, target = written.get("stop_loss"), written.get("take_profit")
     return OrderReport(
         kind=ReportKind(written["kind"]),
         connection_id=written.get("connection_id", ""),
@@ -121,7 +134,6 @@ def from_json(written: Mapping[str, Any], event_id: str) -> OrderReport:
         code=Code(written["code"]) if written.get("code") else None,
         detail=written.get("detail", ""),
         close_cause=CloseCause(written["close_cause"]) if written.get("close_cause") else None,
-        stop_loss=Decimal(stop) if stop else None,
-        take_profit=Decimal(target) if target else None,
+        levels=_levels_from_json(written.get("levels")),
         event_id=event_id,
     )

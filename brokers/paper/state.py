@@ -130,6 +130,7 @@ class Account:
     partial_fill_max: Decimal | None
     drop_every_nth: int = 0
     orders_taken: int = 0
+    drops_levels: bool = False
     exposures: dict[str, Exposure] = field(default_factory=dict)
     lots: dict[str, list[Lot]] = field(default_factory=dict)
 

@@ -14,7 +14,7 @@ SIDE = {side.value: side for side in Side}
 ACCOUNT = (
     "id, number, currency, balance, leverage, position_mode, native_stops, "
     "commission_per_million, trading_allowed, reject_code, partial_fill_max, drop_every_nth, "
-    "orders_taken"
+    "orders_taken, drops_levels"
 )
 LOT = (
     "id, position, account_id, connection_id, client_order_id, symbol, side, quantity, price, "

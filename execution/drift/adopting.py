@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from django.conf import settings
 
-from brokers.messages import Execution, OrderReport, ReportKind, Side
+from brokers.messages import Execution, HeldLevels, OrderReport, ReportKind, Side
 from common.clocks import market_now
 from common.codes import Code
 from common.errors import ConflictError, InvalidInputError
@@ -254,4 +254,5 @@ def proven_fill(item: DriftItem, found: Found, client_order_id: str, *, how: str
         client_order_id=client_order_id,
         broker_position_id=found.broker_position_id,
         fills=(fill,),
+        levels=HeldLevels(found.stop_loss, found.take_profit) if found.levels_are_told else None,
     )

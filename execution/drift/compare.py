@@ -4,12 +4,12 @@ Positions that were touched since the read began, or that have something in flig
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from brokers.messages import BrokerOrder, BrokerPosition
+from brokers.messages import BrokerOrder, BrokerPosition, HeldLevels
 from common.codes import Code
 from common.money import plain
 from execution.drift.notes import Record
@@ -28,12 +28,15 @@ class Differences:
 
     since: from when executions could explain it, by the broker's time; None: nothing to explain.
     unseen: (kind, key) of what it did not look at: of that it proves nothing.
+    heard: positions of which the books do not know which levels the broker holds, or know it wrong,
+    with what the read says.
     """
 
     records: list[Record] = field(default_factory=list)
     gone: list[Any] = field(default_factory=list)
     since: datetime | None = None
     unseen: set[tuple[Code, str]] = field(default_factory=set)
+    heard: list[tuple[Any, HeldLevels]] = field(default_factory=list)
 
     def explain_from(self, positions: Sequence[Any]) -> None:
         """Note that what was executed since these were opened could explain a difference."""
@@ -97,11 +100,13 @@ def positions_of(
             found.records.append(_quantity(connection_id, mine, ticket, Decimal(held)))
             found.pass_over(OF_ONE, number)
         elif len(mine) == 1:
-            found.records += _levels_and_price(connection_id, mine[0], ticket)
-            if mine[0].untold:
-                found.pass_over([Code.LEVELS_DIFFER], number)
-        else:  # the broker names one price and one pair of levels for all of them
+            _levels(found, connection_id, mine[0], ticket)
+            _price(found, connection_id, mine[0], ticket)
+        else:  # the broker names one price for all of them
             found.pass_over(OF_ONE, number)
+            for position in mine:
+                if (held := held_of_entry(position, ticket)) is not None:
+                    _hear(found, position, held)
     left = [(number, p) for number, group in mine_of.items() for p in group]
     found.gone = [p for _, p in left if not _moving(p, began)]
     for number, position in left:
@@ -150,18 +155,56 @@ def same_price(ours: Decimal | None, theirs: Decimal | None, pip: Decimal) -> bo
     return abs(ours - theirs) < pip / EXACT
 
 
-def _levels_and_price(connection_id: str, mine: Any, ticket: BrokerPosition) -> list[Record]:
-    """Compare with the levels that the broker has confirmed; what it is yet to be told waits."""
-    found = []
-    ours, theirs = (mine.broker_sl, mine.broker_tp), (ticket.stop_loss, ticket.take_profit)
-    same = all(same_price(a, b, mine.pip) for a, b in zip(ours, theirs, strict=True))
-    if not mine.untold and not same:
-        differs = " ".join(_said(level) for level in (*ours, *theirs))
-        found.append(_record(Code.LEVELS_DIFFER, connection_id, [mine], ticket, differs))
+def held_of_entry(mine: Any, ticket: BrokerPosition) -> HeldLevels | None:
+    """Return which levels the broker holds for a position of ours that is told apart by its entry's
+    order reference; None: levels are not kept so there."""
+    if ticket.entry_levels is None or not mine.client_order_id:
+        return None
+    by_base = {base_of(name): held for name, held in ticket.entry_levels.items()}
+    return by_base.get(base_of(mine.client_order_id), HeldLevels(None, None))
+
+
+def _levels(found: Differences, connection_id: str, mine: Any, ticket: BrokerPosition) -> None:
+    """Compare with the levels that the broker has confirmed; what it is yet to be told waits. What
+    cannot be told from the read is not the same as none."""
+    held = held_of_entry(mine, ticket) or ticket.levels
+    if held is None or mine.levels_move:
+        found.pass_over([Code.LEVELS_DIFFER], ticket.broker_position_id)
+        return
+    lacks = _hear(found, mine, held)
+    if mine.untold and not lacks:
+        found.pass_over([Code.LEVELS_DIFFER], ticket.broker_position_id)
+        return
+    # What it was to hold and has dropped is missed, though the books know that it is not there.
+    ours = (
+        mine.sl if mine.sl_is_wanted and mine.levels_given_up else mine.broker_sl,
+        mine.tp if mine.tp_is_wanted and mine.levels_given_up else mine.broker_tp,
+    )
+    theirs = held.stop_loss, held.take_profit
+    if all(same_price(a, b, mine.pip) for a, b in zip(ours, theirs, strict=True)):
+        return
+    differs = " ".join(_said(level) for level in (*ours, *theirs))
+    shown = replace(ticket, levels=held)
+    found.records.append(_record(Code.LEVELS_DIFFER, connection_id, [mine], shown, differs))
+
+
+def _hear(found: Differences, mine: Any, held: HeldLevels) -> bool:
+    """Note what the read says of levels where the books do not know it; return whether the broker
+    lacks a level that it should hold."""
+    sl = mine.sl_is_wanted, mine.broker_sl is not None, held.stop_loss is not None
+    tp = mine.tp_is_wanted, mine.broker_tp is not None, held.take_profit is not None
+    is_news = any(known != there and (wanted or known) for wanted, known, there in (sl, tp))
+    if not mine.levels_move and (mine.levels_told_at is None or is_news):
+        found.heard.append((mine, held))
+    return any(wanted and not there for wanted, _, there in (sl, tp))
+
+
+def _price(found: Differences, connection_id: str, mine: Any, ticket: BrokerPosition) -> None:
+    if mine.shared:  # the broker's average is of what has been closed of it, too
+        return
     if not same_price(mine.entry_price, ticket.entry_price, mine.pip):
         differs = f"{plain(mine.entry_price)} {plain(ticket.entry_price)}"
-        found.append(_record(Code.PRICE_DIFFERS, connection_id, [mine], ticket, differs))
-    return found
+        found.records.append(_record(Code.PRICE_DIFFERS, connection_id, [mine], ticket, differs))
 
 
 def _said(price: Decimal | None) -> str:
@@ -189,8 +232,7 @@ def _record(
             "side": ticket.side.value,
             "quantity": plain(ticket.quantity),
             "entry_price": plain(ticket.entry_price),
-            "stop_loss": _or_none(ticket.stop_loss),
-            "take_profit": _or_none(ticket.take_profit),
+            **_levels_said(ticket),
         },
         "broker_position_id": ticket.broker_position_id,
         "client_order_id": ticket.client_order_id,
@@ -199,6 +241,14 @@ def _record(
     }
     position_id = mine[0].id if len(mine) == 1 else None
     return Record(code, connection_id, ticket.broker_position_id, evidence, position_id)
+
+
+def _levels_said(ticket: BrokerPosition) -> dict[str, str | None]:
+    """What the broker holds, as evidence; without these keys nobody could tell."""
+    if ticket.levels is None:
+        return {}
+    stop, target = ticket.levels.stop_loss, ticket.levels.take_profit
+    return {"stop_loss": _or_none(stop), "take_profit": _or_none(target)}
 
 
 def held_by_us(mine: Sequence[Any], side: str) -> dict[str, str | None]:

@@ -47,14 +47,22 @@ UPDATE positions_executionposition p SET touched_at = clock_timestamp(),
   broker_sl = t.sl, broker_tp = t.tp,
   sl = CASE WHEN %(take_sl)s THEN t.sl ELSE p.sl END,
   tp = CASE WHEN %(take_tp)s THEN t.tp ELSE p.tp END,
-  sl_guardian = CASE WHEN p.broker_sl IS NOT DISTINCT FROM t.sl THEN p.sl_guardian
-    WHEN CASE WHEN %(take_sl)s THEN t.sl ELSE coalesce(p.sl, t.sl) END IS NULL THEN ''
-    ELSE 'BROKER' END,
-  tp_guardian = CASE WHEN p.broker_tp IS NOT DISTINCT FROM t.tp THEN p.tp_guardian
-    WHEN CASE WHEN %(take_tp)s THEN t.tp ELSE coalesce(p.tp, t.tp) END IS NULL THEN ''
-    ELSE 'BROKER' END
+  sl_guardian = CASE WHEN CASE WHEN %(take_sl)s THEN t.sl ELSE coalesce(p.sl, t.sl) END IS NULL
+      THEN ''
+    WHEN p.broker_sl IS NOT DISTINCT FROM t.sl THEN p.sl_guardian ELSE 'BROKER' END,
+  tp_guardian = CASE WHEN CASE WHEN %(take_tp)s THEN t.tp ELSE coalesce(p.tp, t.tp) END IS NULL
+      THEN ''
+    WHEN p.broker_tp IS NOT DISTINCT FROM t.tp THEN p.tp_guardian ELSE 'BROKER' END,
+  levels_told_at = clock_timestamp(), levels_given_up = false, levels_tries = 0
 FROM (SELECT %(sl)s::numeric AS sl, %(tp)s::numeric AS tp) t
 WHERE p.id = %(id)s AND p.quantity > 0
+"""
+
+# A level that the broker has confirmed since works there: nobody takes it out of the books.
+WORKS = """
+SELECT (%(take_sl)s AND %(sl)s::numeric IS NULL AND broker_sl IS NOT NULL)
+  OR (%(take_tp)s AND %(tp)s::numeric IS NULL AND broker_tp IS NOT NULL) AS works
+FROM positions_executionposition WHERE id = %(id)s FOR NO KEY UPDATE
 """
 
 # Orders before positions, as everywhere, but conclusions: those change under their position's lock.
@@ -133,7 +141,13 @@ def shrink(connection_id: str, evidence: Mapping[str, Any]) -> bool:
 
 def take_levels(position_id: int, theirs: Mapping[str, Any], *, stop: bool, target: bool) -> bool:
     """Write down what levels the broker holds, and make them ours (stop, target: True), or have
-    ours told to it (False). Returns False for a position that is closed."""
+    ours told to it (False).
+
+    Returns False for a position that is closed, for one whose level the broker has confirmed since
+    it was said to have none, and where it could not be told what the broker holds.
+    """
+    if "stop_loss" not in theirs or "take_profit" not in theirs:
+        return False
     parameters = {
         "id": position_id,
         "sl": theirs["stop_loss"],
@@ -141,4 +155,7 @@ def take_levels(position_id: int, theirs: Mapping[str, Any], *, stop: bool, targ
         "take_sl": stop,
         "take_tp": target,
     }
-    return run(LEVELS, parameters) == 1
+    with transaction.atomic():
+        if any(row.works for row in rows(WORKS, parameters)):
+            return False
+        return run(LEVELS, parameters) == 1

@@ -85,7 +85,11 @@ def take_levels(decided: Decided, *, theirs: bool) -> None:
     if item.position_id is None or not correcting.take_levels(
         item.position_id, held, stop=theirs, target=theirs
     ):
-        raise ConflictError(Code.STATE_CONFLICT, "The position is closed.")
+        raise ConflictError(
+            Code.STATE_CONFLICT,
+            "The position is closed, or the broker holds a level by now that the difference says it"
+            " has not. Have the account compared again, and decide by what is shown then.",
+        )
     decided.wishes = not theirs
 
 

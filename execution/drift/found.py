@@ -29,6 +29,7 @@ class Found:
     broker_order_id: str = ""
     broker_position_id: str = ""
     opened_at: datetime | None = None
+    levels_are_told: bool = True
 
     @property
     def is_ours(self) -> bool:
@@ -54,6 +55,7 @@ def found_in(evidence: Mapping[str, Any], *, quantity: Decimal | None = None) ->
         broker_order_id=evidence.get("broker_order_id", ""),
         broker_position_id=evidence.get("broker_position_id", ""),
         opened_at=datetime.fromisoformat(opened) if opened else None,
+        levels_are_told="stop_loss" in theirs and "take_profit" in theirs,
     )
 
 

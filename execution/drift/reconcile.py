@@ -39,7 +39,9 @@ from execution.drift.missing import settle_missing
 from execution.drift.notes import Record, write_all
 from execution.drift.resolving import resolve
 from execution.drift.resting import Look, begin, settle_orders, without_cancelled
+from execution.exits.levels_sql import differs
 from execution.ids import base_of
+from execution.reports.levels import Word, write_levels
 from execution.reports.streams import drain_first
 
 log = structlog.get_logger(__name__)
@@ -60,20 +62,30 @@ WHERE c.archived_at IS NULL AND h.status = 'ACTIVE' AND {IN_LANES}
 """
 
 
-OURS = """
+OURS = f"""
 SELECT p.id, p.connection_id, p.symbol, p.side, p.quantity, p.entry_price, p.pip,
   p.broker_position_id, p.broker_sl, p.broker_tp, p.opened_at, p.touched_at, p.missing_since,
   -- What the broker is being told of levels, and levels that make way for an exit, are our doing.
-  p.lifted OR coalesce(p.levels_due_at > clock_timestamp(), false)
-    OR p.sl_guardian = 'BROKER' AND p.sl IS DISTINCT FROM p.broker_sl
-    OR CASE WHEN p.tp_guardian = 'BROKER' THEN p.tp END IS DISTINCT FROM p.broker_tp AS untold,
+  p.lifted OR coalesce(p.levels_due_at > clock_timestamp(), false) AS levels_move,
+  NOT p.levels_given_up AND (p.sl_guardian = 'BROKER' AND {differs("p.sl", "p.broker_sl")}
+    OR {differs("(CASE WHEN p.tp_guardian = 'BROKER' THEN p.tp END)", "p.broker_tp")}) AS untold,
+  p.sl, p.tp, p.levels_told_at, p.levels_given_up,
+  p.sl_guardian = 'BROKER' AND p.sl IS NOT NULL AS sl_is_wanted,
+  p.tp_guardian = 'BROKER' AND p.tp IS NOT NULL AS tp_is_wanted,
+  -- Netted with another of ours at some time: the broker's average price is of both.
+  a.position_mode IS DISTINCT FROM 'HEDGING' AND p.broker_position_id <> '' AND EXISTS (
+    SELECT FROM positions_executionposition n
+    WHERE n.connection_id = p.connection_id AND n.broker_position_id = p.broker_position_id
+      AND n.id <> p.id AND (n.quantity > 0 OR n.closed_at >= p.opened_at)) AS shared,
   (SELECT e.client_order_id FROM execution_order e WHERE e.signal_id = p.signal_id
     AND e.connection_id = p.connection_id AND e.leg = 'entry' AND e.leg LIKE 'entry%%'
   ) AS client_order_id,
   EXISTS (SELECT FROM execution_order o WHERE o.connection_id = p.connection_id
       AND o.status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED',
         'CANCEL_REQUESTED') AND (o.position_id = p.id OR o.signal_id = p.signal_id)) AS in_flight
-FROM positions_executionposition p WHERE p.id IN (
+FROM positions_executionposition p
+LEFT JOIN connections_accountsnapshot a ON a.connection_id = p.connection_id
+WHERE p.id IN (
   SELECT id FROM positions_executionposition
   WHERE connection_id = ANY(%(connections)s) AND quantity > 0
   UNION SELECT unnest(%(before)s::bigint[]))
@@ -180,6 +192,7 @@ def _compare(look: Look, read: dict[UUID, Snapshot]) -> int:
     if (silent := _explain(look, found)) is not None:
         read = {key: one for key, one in read.items() if key not in silent}
         found = _positions(look, read)  # what was just applied has moved: it says nothing now
+    _hear(look, found)
     for differences in found.values():
         records += differences.records
     records = correcting.correct_by_itself(look.accounts, without_cancelled(look, records))
@@ -193,6 +206,19 @@ def _compare(look: Look, read: dict[UUID, Snapshot]) -> int:
         run(ANSWERED, (list(read), look.began))
     point("reconcile.committed")
     return sum(not one.is_note for one in records)
+
+
+def _hear(look: Look, found: dict[UUID, Differences]) -> None:
+    """Write down which levels brokers hold where the books do not know it: a stop that is not there
+    is placed again, and watched by us until it is confirmed."""
+    words = [
+        Word(position.client_order_id, held, began=look.began)
+        for one in found.values()
+        for position, held in one.heard
+        if position.client_order_id
+    ]
+    with transaction.atomic():
+        write_levels(words)
 
 
 def _rise(look: Look, read: dict[UUID, Snapshot]) -> None:

@@ -58,7 +58,9 @@ CROSS JOIN LATERAL (
 
 # Not confirmed; or beyond its price for long, and nobody could be asked why it has not executed.
 UNCONFIRMED = f"""
-SELECT id, touched_at AS since, CASE WHEN broker_sl IS NULL THEN '{Code.STOP_UNCONFIRMED.value}'
+SELECT id, touched_at AS since, CASE WHEN broker_sl IS NULL AND levels_told_at IS NULL
+    THEN '{Code.STOP_UNCONFIRMED.value}'
+  WHEN broker_sl IS NULL THEN '{Code.STOP_DROPPED.value}'
   ELSE '{Code.STOP_COVERS_PART.value}' END AS why
 FROM positions_executionposition
 WHERE quantity > 0 AND sl IS NOT NULL AND (sl_guardian = ''

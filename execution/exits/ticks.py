@@ -18,6 +18,7 @@ from django.db import transaction
 from brokers.messages import Quote
 from common.clocks import machine_time
 from common.sql import columns, rows, run
+from execution.exits import levels_sql
 from execution.exits import orders as exits
 from execution.exits.watch import FREE, find_hits, hits_of, wishes_of
 
@@ -38,9 +39,9 @@ SELECT id, clock_timestamp() FROM connections_dataconnection WHERE id = %s
 ON CONFLICT (source_id) DO UPDATE SET watched_at = EXCLUDED.watched_at
 """
 
-STILL_THERE = """
-SELECT id, CASE WHEN sl_guardian = 'ENGINE' THEN sl END AS sl,
-  CASE WHEN tp_guardian = 'ENGINE' THEN tp END AS tp
+STILL_THERE = f"""
+SELECT id, CASE WHEN {levels_sql.is_watched("sl", "ENGINE")} THEN sl END AS sl,
+  CASE WHEN {levels_sql.is_watched("tp", "ENGINE")} THEN tp END AS tp
 FROM positions_executionposition WHERE id = ANY(%s) AND quantity > reserved
 """
 

@@ -39,7 +39,7 @@ def _hits(side: str, level: str, comparison: str, price: str, guardian: str, fre
     SELECT id, {level} FROM positions_executionposition
     WHERE price_source_id = q.data_connection_id AND pair = q.symbol AND side = '{side}'
       AND quantity > 0 AND {level} IS NOT NULL AND {level} {comparison} q.{price}
-      AND {level}_guardian = '{guardian}'{free}
+      AND {levels_sql.is_watched(level, guardian)}{free}
     OFFSET 0) p"""
 
 

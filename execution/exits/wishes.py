@@ -24,9 +24,12 @@ from connections.selectors import SPEC_COLUMNS, spec_from_row
 from execution.calls import runtime
 from execution.calls.errands import Done, Errand
 from execution.calls.flusher import apply_or_hold
+from execution.exits.levels_sql import WANTING, differs
 from execution.exits.orders import ExitWish, open_exits
 from execution.exits.reserve import balance, lock_positions
 from execution.models import AT_BROKER, IN_FLIGHT, TERMINAL
+
+FIRST_WORD_SECONDS = 1
 
 # Seconds before a cancel is asked again: 5, 10, 20, 40, then each minute; a moved level: 1 to 30.
 CANCEL_AGAIN = "least(60, 2.5 * power(2, least(wish_tries, 9)))"
@@ -88,27 +91,33 @@ WHERE id IN (SELECT id FROM execution_order WHERE id = ANY(%s) AND wish <> ''
 """
 
 # What makes way for an exit is taken away; orders of their own are made as large as is open.
-_DIFFERS = """(
-  lifted AND (broker_sl IS NOT NULL OR broker_tp IS NOT NULL)
-  OR quantity > 0 AND NOT lifted AND (
-    sl_guardian = 'BROKER' AND (sl IS DISTINCT FROM broker_sl OR broker_sl_quantity <> quantity)
-    OR CASE WHEN tp_guardian = 'BROKER' THEN tp END IS DISTINCT FROM broker_tp))"""
+# What was sent and not confirmed may be there all the same.
+_DIFFERS = f"""(
+  lifted AND (broker_sl IS NOT NULL OR broker_tp IS NOT NULL OR quantity > 0
+    AND levels_told_at IS NULL AND (sl_guardian = 'BROKER' OR tp_guardian = 'BROKER'))
+  OR quantity > 0 AND NOT lifted AND NOT levels_given_up AND (
+    sl_guardian = 'BROKER' AND ({differs("sl", "broker_sl")} OR broker_sl_quantity <> quantity)
+    OR {differs("(CASE WHEN tp_guardian = 'BROKER' THEN tp END)", "broker_tp")}))"""
 
 # Claimed by the time until which the claimer may still be asking: no two processes move one stop.
+# From then on until the broker has answered nobody knows what it holds. One that has said nothing
+# yet of a new position gets a moment for it.
 LEVELS = f"""
 WITH due AS (
   SELECT id FROM positions_executionposition
   WHERE {_DIFFERS}
     AND (levels_due_at IS NULL OR levels_due_at <= clock_timestamp())
+    AND (lifted OR levels_told_at IS NOT NULL OR levels_tries > 0
+      OR touched_at <= clock_timestamp() - interval '{FIRST_WORD_SECONDS} s')
     AND {of_lanes("connection_id")}
   ORDER BY id LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED
 ), p AS (
   UPDATE positions_executionposition o SET levels_tries = least(o.levels_tries + 1, 100),
-    levels_due_at = clock_timestamp() + make_interval(secs => %(longest)s)
+    levels_due_at = clock_timestamp() + make_interval(secs => %(longest)s), levels_told_at = NULL
   WHERE o.id = ANY(ARRAY(SELECT id FROM due)) RETURNING o.*
 )
 SELECT p.id, p.connection_id, p.symbol, p.broker_position_id, p.quantity, p.lifted,
-  e.client_order_id,
+  {WANTING} AS was_wanting, e.client_order_id,
   CASE WHEN p.sl_guardian = 'BROKER' AND NOT p.lifted THEN p.sl END AS sl,
   CASE WHEN p.tp_guardian = 'BROKER' AND NOT p.lifted THEN p.tp END AS tp,
   {SPEC_COLUMNS}, c.broker_host, c.lane
@@ -126,6 +135,20 @@ UPDATE positions_executionposition SET
     THEN clock_timestamp() + make_interval(secs => {LEVELS_AGAIN}) END
 WHERE id IN (SELECT id FROM positions_executionposition WHERE id = ANY(%s)
   ORDER BY id FOR NO KEY UPDATE)
+"""
+
+# Placed again, and the broker still says that it holds none: it would be so the next time.
+GIVE_UP = f"""
+WITH moved AS (
+  UPDATE positions_executionposition SET levels_given_up = true, levels_tries = 0,
+    levels_due_at = NULL
+  WHERE id = ANY(%s) AND quantity > 0 AND NOT lifted AND levels_told_at IS NOT NULL AND {WANTING}
+  RETURNING id, signal_id, connection_id
+)
+INSERT INTO execution_executionlog (signal_id, connection_id, code, detail)
+SELECT signal_id, connection_id, '{Code.STOP_DROPPED.value}',
+  'position ' || id || ': placed again, and the broker still holds none: we watch the level'
+FROM moved
 """
 
 # The exit that waits for this waits next for what the broker still holds.
@@ -213,6 +236,11 @@ def _levels_moved(done: Sequence[Done]) -> None:
         with transaction.atomic():
             lock_positions(refused)
             run(TAKE_OVER, (refused,))
+    placed = [one.about for one in done if not one.failed and not one.about.lifted]
+    if again := [about.id for about in placed if about.was_wanting]:
+        with transaction.atomic():
+            lock_positions(again)
+            run(GIVE_UP, (again,))
     run(ASKED_LEVELS, ([one.about.id for one in done],))
     if made_way := [one.about.id for one in done if one.about.lifted and not one.failed]:
         run(ASK_NEXT, (made_way,))

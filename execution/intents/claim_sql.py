@@ -36,7 +36,9 @@ WHERE o.id = ANY(%s::bigint[]) ORDER BY o.priority, o.id
 # read since our last activity, and whether others of ours are one position with it at the broker.
 EXITS = """
 SELECT o.id AS order_id, p.quantity, p.broker_position_id, p.entry_price, p.pip, p.conversion_rate,
-  p.lifted, p.held_quantity, p.broker_sl IS NOT NULL OR p.broker_tp IS NOT NULL AS is_protected,
+  p.lifted, p.held_quantity, p.broker_sl IS NOT NULL OR p.broker_tp IS NOT NULL
+    OR p.levels_told_at IS NULL AND (p.sl_guardian = 'BROKER' OR p.tp_guardian = 'BROKER')
+    AS is_protected,  -- what was sent and not confirmed may be there
   coalesce(p.held_at > p.touched_at
     AND p.held_at > clock_timestamp() - interval '10 seconds', false) AS is_read,
   EXISTS (SELECT FROM execution_order x WHERE x.position_id = p.id AND x.id <> o.id

@@ -20,7 +20,7 @@ from common.faults import point
 from common.sql import array, columns, rows, run
 from execution.audit.tallies import count
 from execution.drift.notes import write_drift
-from execution.exits.reserve import balance_locked, lock_positions, lock_positions_of
+from execution.exits.reserve import balance_locked, lock_positions_of
 from execution.ids import all_attempts, base_of
 from execution.models import Tally
 from execution.reports import fees, sql
@@ -28,6 +28,7 @@ from execution.reports.broker_exits import Told, conclude, lock_in_order, materi
 from execution.reports.concluded import give_back, is_conclusion
 from execution.reports.folding import ZERO, Change, fold, last_told, state_of
 from execution.reports.inferred import Unusual, settle
+from execution.reports.levels import Word, words_of, write_levels
 from execution.reports.recounting import recount
 from execution.reports.writing import write
 
@@ -59,7 +60,7 @@ def apply_reports(reports: Sequence[OrderReport], *, patient: bool = True) -> Ap
         if concluded:  # afterwards: what is told counts more
             closes = conclude(concluded)
             written, deferred = written + _apply(closes), deferred + closes.deferred
-        _write_levels(r for r in reports if r.kind is ReportKind.LEVELS)
+        write_levels(words_of(reports))
         point("outcome.written")
     point("outcome.committed")
     return Applied(written, deferred)
@@ -84,6 +85,7 @@ def _apply(told: Told) -> int:
     recount(replaced)
     balance_locked(positions)
     _name_positions(changes.values())
+    write_levels(_first_words(changes.values()))
     return written
 
 
@@ -181,6 +183,18 @@ def _has_fees_beside(change: Change) -> bool:
     return change.sums.is_unconverted or change.row.has_unconverted_fees
 
 
+def _first_words(changes: Iterable[Change]) -> list[Word]:
+    """What comes with executions of entries whose position was there already: it may have been
+    opened by somebody who did not say which levels it has."""
+    return [
+        Word(c.row.client_order_id, r.levels, first_word=True)
+        for c in changes
+        if c.row.filled_quantity > 0 and not c.state.is_exit
+        for r in c.reports
+        if r.levels is not None and r.fills
+    ]
+
+
 def _name_positions(changes: Iterable[Change]) -> None:
     """Take over a position's number at the broker from a report that came after its fill."""
     told = {
@@ -191,21 +205,3 @@ def _name_positions(changes: Iterable[Change]) -> None:
     }  # fmt: skip
     if told:
         run(sql.NAME_POSITIONS, columns(sorted(told), 3))
-
-
-def _write_levels(reports: Iterable[OrderReport]) -> None:
-    """Write down what brokers confirm; a level that one refused becomes ours to watch at once."""
-    latest = {
-        r.client_order_id: (
-            r.client_order_id, r.stop_loss, r.take_profit, r.protected,
-            r.code is Code.STOPS_INVALID,
-        )
-        for r in reports
-    }  # fmt: skip
-    if not latest:
-        return
-    lock_positions([row.id for row in rows(sql.POSITIONS_OF, (array(latest),))])
-    told = columns(list(latest.values()), 5)
-    run(sql.LEVELS, told)
-    if any(record[-1] for record in latest.values()):  # its fills may be told after this
-        run(sql.NOT_HELD, told)

@@ -1,6 +1,5 @@
 """The statements of apply_reports. `apply.py` says in which order, and why."""
 
-from common.codes import Code
 from execution.exits import levels_sql
 
 LOAD = """
@@ -57,6 +56,10 @@ COLUMNS = {
     "wait": "double precision",  # seconds until a row that goes back to PENDING may run
     "implied": "boolean",  # the broker skipped SUBMITTED: it gets its line in the log
     "numbers": "text",
+    "levels_told": "boolean",  # the broker says with the execution which levels it holds: these
+    "told_sl": "numeric",
+    "told_tp": "numeric",
+    "told_quantity": "numeric",
 }
 
 _UNNEST = ", ".join(f"%({name})s::{kind}[]" for name, kind in COLUMNS.items())
@@ -94,13 +97,18 @@ WITH d AS (
 ), opened AS (
   INSERT INTO positions_executionposition AS p (connection_id, signal_id, pair, symbol, side,
     quantity, opened_quantity, entry_price, sl, tp, sl_guardian, tp_guardian, broker_sl, broker_tp,
-    broker_position_id, price_source_id, pip, conversion_rate, commission, opened_at)
+    broker_sl_quantity, levels_told_at, broker_position_id, price_source_id, pip, conversion_rate,
+    commission, opened_at)
   SELECT u.connection_id, u.signal_id, u.pair, u.symbol, u.side, d.opened, d.opened,
     round(d.opened_value / d.opened, 18), l.sl, l.targets[1],
     CASE WHEN l.sl IS NULL THEN '' WHEN u.stop_loss IS NOT NULL THEN 'BROKER' ELSE 'ENGINE' END,
     CASE WHEN l.targets[1] IS NULL THEN '' WHEN u.take_profit IS NOT NULL
       AND cardinality(l.targets) = 1 THEN 'BROKER' ELSE 'ENGINE' END,
-    u.stop_loss, u.take_profit, d.broker_position_id, c.data_connection_id, u.pip,
+    -- What the broker says, never what was sent; a level that is not of this order is another's.
+    CASE WHEN u.stop_loss IS NOT NULL THEN d.told_sl END,
+    CASE WHEN u.take_profit IS NOT NULL THEN d.told_tp END, d.told_quantity,
+    CASE WHEN d.levels_told THEN clock_timestamp() END,
+    d.broker_position_id, c.data_connection_id, u.pip,
     u.conversion_rate, d.new_commission, d.first_fill
   FROM u JOIN d USING (id)
   JOIN connections_executionconnection c ON c.id = u.connection_id
@@ -190,42 +198,6 @@ EFFECTIVE_LEVELS = f"""
 SELECT s.id AS signal_id, {levels_sql.SL} AS sl, {levels_sql.TARGET_PRICES} AS targets
 FROM signals_signal s {levels_sql.JOIN}
 WHERE s.id = ANY(%s)
-"""
-
-_LEVELS_TOLD = """WITH d AS (
-  SELECT * FROM unnest(%s::text[], %s::numeric[], %s::numeric[], %s::numeric[], %s::boolean[])
-  AS t(cid, sl, tp, protected, refused)
-)"""
-
-LEVELS = f"""
-{_LEVELS_TOLD}, moved AS (
-  UPDATE positions_executionposition p SET broker_sl = d.sl, broker_tp = d.tp,
-    broker_sl_quantity = d.protected, touched_at = clock_timestamp(),
-    sl_guardian = CASE WHEN d.refused AND NOT p.lifted AND p.sl_guardian = 'BROKER'
-      AND d.sl IS DISTINCT FROM p.sl THEN 'ENGINE' ELSE p.sl_guardian END,
-    tp_guardian = CASE WHEN d.refused AND NOT p.lifted AND p.tp_guardian = 'BROKER'
-      AND d.tp IS DISTINCT FROM p.tp THEN 'ENGINE' ELSE p.tp_guardian END
-  FROM d JOIN execution_order o ON o.client_order_id = d.cid
-  WHERE p.connection_id = o.connection_id AND p.signal_id = o.signal_id
-  RETURNING p.id, p.signal_id, p.connection_id, d.refused
-)
-INSERT INTO execution_executionlog (signal_id, connection_id, code, detail)
-SELECT signal_id, connection_id, '{Code.STOPS_INVALID.value}',
-  'position ' || id || ': the broker does not hold the level, so we watch it'
-FROM moved WHERE refused
-"""
-
-# The levels that an entry carries are those that its position will have at the broker.
-NOT_HELD = f"""
-{_LEVELS_TOLD}
-UPDATE execution_order o SET stop_loss = d.sl, take_profit = d.tp
-FROM d WHERE d.refused AND o.client_order_id = d.cid AND o.position_id IS NULL
-"""
-
-POSITIONS_OF = """
-SELECT p.id FROM execution_order o JOIN positions_executionposition p
-  ON p.connection_id = o.connection_id AND p.signal_id = o.signal_id
-WHERE o.client_order_id = ANY(%s::text[])
 """
 
 NAME_POSITIONS = """

@@ -92,7 +92,16 @@ def _record(change: Change) -> tuple[Any, ...]:
         _backoff(row.tries) if step.next_try else 0.0,
         not change.passed and _skipped_submitted(change),
         orjson.dumps(_numbers(change)).decode(),
+        *_levels(change),
     )
+
+
+def _levels(change: Change) -> tuple[bool, Decimal | None, Decimal | None, Decimal | None]:
+    """Whether the broker says with an execution which levels it holds, and those."""
+    told = [report.levels for report in change.reports if report.levels is not None]
+    if not told or change.state.is_exit:
+        return False, None, None, None
+    return True, told[-1].stop_loss, told[-1].take_profit, told[-1].protected
 
 
 def _skipped_submitted(change: Change) -> bool:

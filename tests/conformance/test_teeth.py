@@ -60,6 +60,8 @@ BITES = [  # the check, the adapter, and words of what the check says of it
     ("C99", wrong_reads.StaysAway, "is held"),
     ("C105", wrong_reads.FindsTheFirst, "only this was told"),
     ("C106", wrong.ClosesTheOldest, "the first one was closed"),
+    ("C112", wrong.BelievesWhatItSent, "says that the broker holds"),
+    ("C114", wrong.MovesNothing, "says that the broker holds"),
     ("C108", wrong_reads.MixesAccounts, "is told to hold it"),
 ]
 

@@ -16,6 +16,7 @@ from brokers.messages import (
     CancelRequest,
     Capabilities,
     ConnectionSpec,
+    HeldLevels,
     ModifyRequest,
     OrderReport,
     OrderRequest,
@@ -179,7 +180,16 @@ class ModifiesLate(Wrong):
 class MovesNothing(Wrong):
     async def modify(self, spec: ConnectionSpec, request: ModifyRequest) -> Reports:
         told = (ReportKind.LEVELS, spec.connection_id, request.client_order_id)
-        return [OrderReport(*told, stop_loss=request.stop_loss, take_profit=request.take_profit)]
+        return [OrderReport(*told, levels=HeldLevels(request.stop_loss, request.take_profit))]
+
+
+class BelievesWhatItSent(Wrong):
+    """Says that the broker holds what was sent to it."""
+
+    async def submit(self, spec: ConnectionSpec, request: OrderRequest, guard: Guard) -> Reports:
+        sent = HeldLevels(request.stop_loss, request.take_profit)
+        told = await self.right.submit(spec, request, guard)
+        return [replace(one, levels=sent) if one.fills else one for one in told]
 
 
 class ClosesByOpposite(Submits):

@@ -12,6 +12,7 @@ from brokers.messages import (
     CloseCause,
     ConnectionSpec,
     Execution,
+    HeldLevels,
     OrderReport,
     OrderRequest,
     ReportKind,
@@ -62,6 +63,8 @@ class Book:
         self.tickets: list[Ticket] = []
         self.news: dict[str, OrderReport] = {}
         self.nets: Nets | None = None
+        self.drops_levels = False  # takes orders and changes, and lets their levels fall
+        self.tells_levels = True  # with an execution
         self.price = PRICE
         self._numbers = count(1)
 
@@ -74,9 +77,13 @@ class Book:
                 raise Rejected(Code.NO_POSITION)
             if self.nets:
                 self.nets.admit(lot)
-        ticket = Ticket(str(next(self._numbers)), request, lot=lot)
+        ticket = Ticket(str(next(self._numbers)), self.kept(request), lot=lot)
         self.tickets.append(ticket)
         return ticket
+
+    def kept(self, request: OrderRequest) -> OrderRequest:
+        """What it makes of an order: a broker that drops levels takes it without a word."""
+        return replace(request, stop_loss=None, take_profit=None) if self.drops_levels else request
 
     def lot(self, connection_id: str, number: str) -> Ticket | None:
         """The entry whose position has this number."""
@@ -127,9 +134,11 @@ class Book:
         live = covered is None or covered > 0
         return replace(
             self.report(lot, ReportKind.LEVELS),
-            stop_loss=lot.request.stop_loss if live else None,
-            take_profit=lot.request.take_profit if live else None,
-            protected=covered if live else None,
+            levels=HeldLevels(
+                lot.request.stop_loss if live else None,
+                lot.request.take_profit if live else None,
+                covered if live else None,
+            ),
         )
 
     def end(self, ticket: Ticket, status: str, code: Code | None = None) -> OrderReport:
@@ -169,7 +178,14 @@ class Book:
             broker_position_id=self.nets.number(lot) if self.nets else lot.number,
             fills=fills,
             close_cause=ticket.cause,
+            levels=self._told_with(ticket) if fills else None,
         )
+
+    def _told_with(self, ticket: Ticket) -> HeldLevels | None:
+        """What is said of levels with an entry's execution."""
+        if ticket.lot is not None or ticket.cause is not None or self.nets or not self.tells_levels:
+            return None
+        return HeldLevels(ticket.request.stop_loss, ticket.request.take_profit)
 
     def publish(self, report: OrderReport) -> None:
         """Tell it by the stream, again and again until it is acknowledged."""

@@ -8,7 +8,7 @@ from decimal import Decimal as D
 from types import SimpleNamespace
 from typing import Any
 
-from brokers.messages import Execution, OrderReport, ReportKind
+from brokers.messages import Execution, HeldLevels, OrderReport, ReportKind
 from brokers.registry import BUILT_IN, adapter_for, kinds
 from common.clocks import market_now
 from common.sql import rows, run
@@ -207,6 +207,12 @@ def report(of: Order, kind: ReportKind, **fields: Any) -> OrderReport:
     told = {"broker_order_id": f"b{of.pk}", "client_order_id": of.client_order_id or ""}
     if of.is_entry:
         told["broker_position_id"] = f"t{of.pk}"
+    if of.is_entry and kind in (ReportKind.FILLED, ReportKind.LEVELS):
+        wanted = {"stop_loss": of.stop_loss, "take_profit": of.take_profit, "protected": None}
+        if kind is ReportKind.LEVELS:
+            wanted = dict.fromkeys(wanted)
+        said = {name: fields.pop(name, level) for name, level in wanted.items()}
+        fields.setdefault("levels", HeldLevels(**said))
     return OrderReport(kind=kind, connection_id=str(of.connection_id), **{**told, **fields})
 
 

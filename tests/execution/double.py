@@ -32,6 +32,7 @@ from brokers.messages import (
     Check,
     ConnectionSpec,
     ExitSafety,
+    HeldLevels,
     Instrument,
     ModifyRequest,
     OrderReport,
@@ -155,8 +156,8 @@ class Double(Book):
         self._called("modify", request.client_order_id)
         check_deadline(request)
         ticket = self.known(spec, request.client_order_id)[-1]
-        ticket.request = replace(
-            ticket.request, stop_loss=request.stop_loss, take_profit=request.take_profit
+        ticket.request = self.kept(
+            replace(ticket.request, stop_loss=request.stop_loss, take_profit=request.take_profit)
         )
         if self.nets and self.nets.has_own_stops:
             wanted = request.stop_loss is not None or request.take_profit is not None
@@ -193,8 +194,7 @@ class Double(Book):
                 side=Side(t.request.side),
                 quantity=t.held,
                 entry_price=sum((f.quantity * f.price for f in t.fills), Decimal(0)) / t.filled,
-                stop_loss=t.request.stop_loss,
-                take_profit=t.request.take_profit,
+                levels=HeldLevels(t.request.stop_loss, t.request.take_profit),
                 client_order_id=t.request.client_order_id,
             )
             for t in self.tickets

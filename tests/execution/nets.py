@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from brokers.base import Rejected
-from brokers.messages import BrokerPosition, ExitSafety, Side
+from brokers.messages import BrokerPosition, ExitSafety, HeldLevels, Side
 from common.codes import Code
 
 ZERO = Decimal(0)
@@ -92,9 +92,10 @@ class Nets:
         return wanted
 
     def positions(self, connection_id: str) -> list[BrokerPosition]:
+        levels = None if self.has_own_stops else HeldLevels(None, None)
         return [
             BrokerPosition(f"n{symbol}{side}", symbol, self.sides[connection, symbol, side],
-                           held, Decimal("1.1"))
+                           held, Decimal("1.1"), levels)
             for (connection, symbol, side), held in self.held.items()
             if held > 0 and connection == connection_id
         ]  # fmt: skip

@@ -131,7 +131,7 @@ def test_an_order_that_could_not_be_asked_for_is_still_missing(
 def test_several_of_ours_in_one_of_the_brokers_settle_nothing_about_levels_and_price(
     feed: Feed, broker: Double, wire: runtime.Runtime
 ) -> None:
-    broker.nets, broker.fills_horizon = Nets(ExitSafety.REDUCE_ONLY, netting=True), None
+    broker.nets, broker.fills_horizon = Nets(ExitSafety.TICKET, netting=True), None
     cast.account(feed, snapshot_position_mode="NETTING")
     cast.filled(cast.signal(feed))
     ExecutionPosition.objects.update(

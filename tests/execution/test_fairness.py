@@ -6,7 +6,14 @@ from decimal import Decimal as D
 
 import pytest
 
-from brokers.messages import BrokerOrder, BrokerPosition, ConnectionSpec, OrderType, Side
+from brokers.messages import (
+    BrokerOrder,
+    BrokerPosition,
+    ConnectionSpec,
+    HeldLevels,
+    OrderType,
+    Side,
+)
 from common.clocks import market_now
 from common.sql import run
 from connections.models import ConnectionHealth, ExecutionConnection, HostCircuit
@@ -114,7 +121,7 @@ def test_a_level_that_is_no_number_is_its_own_accounts_trouble(
 
     async def positions(spec: ConnectionSpec) -> list[BrokerPosition]:
         level = D("NaN") if spec.connection_id == str(both[0].pk) else D("1.09")
-        return [replace(one, stop_loss=level) for one in await real(spec)]
+        return [replace(one, levels=HeldLevels(level, None)) for one in await real(spec)]
 
     monkeypatch.setattr(broker, "positions", positions)
     reconcile()

@@ -152,7 +152,7 @@ def test_a_confirmed_stop_at_the_broker_needs_nobody_who_watches(theirs: Executi
 @pytest.mark.parametrize(
     ("levels", "why"),
     [
-        ({"stop_loss": None}, "STOP_UNCONFIRMED"),
+        ({"stop_loss": None}, "STOP_DROPPED"),
         ({"stop_loss": D("1.09"), "protected": D(60)}, "STOP_COVERS_PART"),
         ({"stop_loss": D("1.09"), "protected": D(100)}, ""),
         ({"stop_loss": D("1.09")}, ""),

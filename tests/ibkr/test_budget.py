@@ -66,7 +66,8 @@ async def test_what_a_message_is_about_says_when_it_leaves(stage: Stage) -> None
     resting = await ranks(stage.adapter.open_orders(stage.spec))
     assert {rank for _, rank in resting} == {Rank.LOOKUP}  # contracts, the first time
     held = await ranks(stage.adapter.positions(stage.spec))
-    assert held == [(1, Rank.LOOKUP)] * 2  # asked for, and no more
+    # Asked for, and no more; and the lists that say which of its levels stand.
+    assert held == [(1, Rank.LOOKUP)] * 5
     for read in (stage.adapter.account, stage.adapter.instruments):
         stage.session.details.clear()
         assert {rank for _, rank in await ranks(read(stage.spec))} == {Rank.READ}

@@ -54,10 +54,40 @@ async def test_positions_are_netted_with_their_levels(stage: Stage) -> None:
     assert (held.stop_loss, held.take_profit) == (Decimal("1.09"), Decimal("1.12"))
     await stage.submit(protected("abc00000000000002"))
     (held,) = await stage.adapter.positions(stage.spec)
-    assert (held.quantity, held.stop_loss) == (Decimal(40000), None)  # two stops are not one
+    assert (held.quantity, held.levels) == (Decimal(40000), None)  # two stops are not one
+    assert held.entry_levels is not None
+    stops = {name: levels.stop_loss for name, levels in held.entry_levels.items()}
+    assert stops == {ID: Decimal("1.09"), "abc00000000000002": Decimal("1.09")}
     stage.venue.positions["DU9", 1] = Decimal(1), Decimal(1)
     stage.venue.securities[1] = stage.venue.security("AAPL")
     assert len(await stage.adapter.positions(stage.spec)) == 1
+
+
+@played
+async def test_levels_of_an_entry_that_rests_are_not_those_of_what_is_held(stage: Stage) -> None:
+    """One open position and one resting entry in a contract, each with its own stop and target."""
+    await stage.submit(protected())
+    await stage.heard(ReportKind.LEVELS)
+    resting = replace(
+        limit(), client_order_id="abc00000000000002", stop_loss=Decimal("1.07"),
+        take_profit=Decimal("1.13"), oca_group="abc0000000000000",
+    )  # fmt: skip
+    await stage.submit(resting)
+    (held,) = await stage.adapter.positions(stage.spec)
+    assert (held.stop_loss, held.take_profit) == (Decimal("1.09"), Decimal("1.12"))
+    assert held.entry_levels is not None
+    assert list(held.entry_levels) == [ID]
+
+
+@played
+async def test_a_stop_that_stands_in_no_list_any_more_is_told_as_gone(stage: Stage) -> None:
+    await stage.submit(protected())
+    await stage.heard(ReportKind.LEVELS, of=lambda r: r.stop_loss is not None)
+    stage.venue.orders.remove(stage.venue.order(f"{ID}:sl"))  # without a word
+    (held,) = await stage.adapter.positions(stage.spec)
+    assert (held.stop_loss, held.take_profit) == (None, Decimal("1.12"))
+    (told,) = await stage.heard(ReportKind.LEVELS, of=lambda r: r.stop_loss is None)
+    assert told.take_profit == Decimal("1.12")
 
 
 @played

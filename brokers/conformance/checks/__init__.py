@@ -5,6 +5,7 @@ from brokers.conformance.checks import (  # noqa: F401
     bad_input,
     changes,
     closing,
+    dropped,
     events,
     orders,
     outcomes,

@@ -31,7 +31,7 @@ from brokers.messages import (
 )
 from common.codes import Code
 
-VERSION = 3
+VERSION = 4
 SUBMIT, LISTEN, HUSH = "submit_many", "stream_events", "hush"
 ERRORS: dict[str, type[BrokerError]] = {
     kind.__name__: kind for kind in (NotSent, Rejected, OutcomeUnknown, ReadFailed)

@@ -123,6 +123,8 @@ class IbkrStage(Stage):
                 self.venue.pieces = 3
             case Trouble.PARTIAL:
                 self.venue.portion = D("0.5")
+            case Trouble.DROPS_LEVELS:
+                self.venue.drops_levels = True
             case Trouble.OVERTAKEN:
                 self.tws.is_overtaken = True
             case Trouble.REPLAY:
@@ -146,7 +148,7 @@ class IbkrStage(Stage):
         self.tws.faults.clear()
         self.tws.refuses = None
         self.tws.answers_in_part = self.tws.is_overtaken = self.tws.read_only = False
-        self.venue.pieces, self.venue.portion = 1, D(1)
+        self.venue.pieces, self.venue.portion, self.venue.drops_levels = 1, D(1), False
         self.venue.clock_offset, self.venue.now = 0.0, lambda: datetime.now(UTC)
 
 

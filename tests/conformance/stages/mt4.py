@@ -32,6 +32,7 @@ FAULTS: dict[Trouble, dict[str, Any]] = {
     Trouble.HALF: {"half_after": ["Orders"]},
     Trouble.UNLISTED: {"error": "ErrorCode: 6666", "late": 0.3, "once": True},
     Trouble.OVERTAKEN: {"filled_first": True},
+    Trouble.DROPS_LEVELS: {"drops_levels": True},
     Trouble.CLOSED: {"error": "market is closed"},
     Trouble.POOR: {"error": "not enough money"},
     Trouble.DISABLED: {"error": "trade is not allowed in the expert properties"},
@@ -70,6 +71,7 @@ class DwxStage(Stage):
             self.lacks |= dict.fromkeys((Trouble.PIECES, Trouble.PARTIAL), WHOLE)
         self.terminal = self._terminal("alice")
         self.others: list[Terminal] = []
+        self._faults: dict[str, Any] = {}
         self.adapter = self._process()
         self.spec = self._spec("c-1", "alice")
         self._before, self._half, self._is_halving = -1, "", False
@@ -144,7 +146,8 @@ class DwxStage(Stage):
         else:
             self._before = len(self.terminal.journal()) if trouble is Trouble.UNLISTED else -1
             self._is_halving = trouble is Trouble.HALF
-            self.terminal.fault(**(FAULTS_5 if self.is_5 else FAULTS)[trouble])
+            self._faults |= (FAULTS_5 if self.is_5 else FAULTS)[trouble]
+            self.terminal.fault(**self._faults)
 
     async def end(self) -> None:
         """What has left is with the terminal by then, as on a line without a buffer."""
@@ -156,6 +159,7 @@ class DwxStage(Stage):
             await asyncio.to_thread(until, lambda: not slot.exists())
             await asyncio.to_thread(until, lambda: len(self.terminal.journal()) > self._before)
         self._before, self._is_halving = -1, False
+        self._faults.clear()
         self.terminal.fault()
         if not self.terminal.is_alive:
             await asyncio.to_thread(self.terminal.kill)

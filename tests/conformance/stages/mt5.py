@@ -69,7 +69,8 @@ class Mt5Stage(Stage):
 
     def _quieten(self) -> None:
         self.venue.world(**QUIET_WORLD)
-        self.venue.books(self.login, balance=100_000.0, fill_share=1.0, pieces=1)
+        self.venue.books(self.login, balance=100_000.0, fill_share=1.0, pieces=1,
+                         strips_levels=False)  # fmt: skip
         self.venue.symbol(self.symbol, trade_stops_level=0)
 
     # ---- offers -----------------------------------------------------------------------------
@@ -114,6 +115,8 @@ class Mt5Stage(Stage):
                 await self._hand(self.venue.books, self.login, pieces=3)
             case Trouble.PARTIAL:
                 await self._hand(self.venue.books, self.login, fill_share=0.5)
+            case Trouble.DROPS_LEVELS:
+                await self._hand(self.venue.books, self.login, strips_levels=True)
             case Trouble.OVERTAKEN:
                 await self.move(1 - self.far * 2)
             case Trouble.REPLAY:

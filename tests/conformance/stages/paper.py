@@ -27,6 +27,7 @@ BID = D("1.10000")
 QUIET = {
     "reject_code": "", "unreachable": False, "silent_before": False, "silent_after": False,
     "latency_ms": 0, "reply_delay_ms": 0, "partial_fill_max": None, "trading_allowed": True,
+    "drops_levels": False,
 }  # fmt: skip
 TERMS: dict[Trouble, dict[str, Any]] = {
     Trouble.REFUSED: {"reject_code": "REQUOTE"},
@@ -35,6 +36,7 @@ TERMS: dict[Trouble, dict[str, Any]] = {
     Trouble.LATE: {"reply_delay_ms": 3_000},
     Trouble.CUT: {"reply_delay_ms": 30_000},
     Trouble.DISABLED: {"trading_allowed": False},
+    Trouble.DROPS_LEVELS: {"drops_levels": True},
 }
 NO_CODES = "the paper broker's codes are our own: there is none that is not listed"
 OUR_CLOCK = "the paper broker's time is the market's, which is ours"

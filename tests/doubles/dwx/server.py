@@ -101,6 +101,8 @@ class Server:
             ticket.price = ask if buys else bid
             ticket.commission = -round(ticket.lots * 7, 2)
         self._check_levels(ticket, ticket.price, ticket.sl, ticket.tp)
+        if self.faults.get("drops_levels"):
+            ticket.sl = ticket.tp = 0.0
         if ticket.lots > 50:
             raise TradeError("not enough money")
         self.state.last += 1
@@ -154,7 +156,7 @@ class Server:
         bid, ask = self.state.prices[ticket.symbol]
         price = bid if ticket.type == "buy" else ask if ticket.type == "sell" else ticket.price
         self._check_levels(ticket, price, sl, tp)
-        ticket.sl, ticket.tp = sl, tp
+        ticket.sl, ticket.tp = (0.0, 0.0) if self.faults.get("drops_levels") else (sl, tp)
         self.note("modify", ticket)
 
     def trigger(self, number: int) -> None:

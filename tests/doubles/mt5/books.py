@@ -36,7 +36,7 @@ class Books:
         self.fill_share = 1.0  # how much of a market order finds a price
         self.pieces = 1  # in how many deals
         self.hides_deals = False
-        self.strips_levels = False  # from market orders, without a word
+        self.strips_levels = False  # from market orders and changes, without a word
 
     # ---- orders ---------------------------------------------------------------------------
     def order(self, request: dict[str, Any], reason: int = EXPERT) -> dict[str, Any]:

@@ -308,7 +308,8 @@ class World:
                 wanted = {"sl": request["sl"], "tp": request["tp"]}
                 if {name: position[name] for name in wanted} == wanted:
                     return self.result(request, 10025)
-                position.update(wanted)
+                stripped = self._books().strips_levels
+                position.update(dict.fromkeys(wanted, 0.0) if stripped else wanted)
         return self.result(request, 10009)
 
     def _change(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -103,6 +103,7 @@ class Venue:
         self.commission = Decimal("1.25")
         self.pieces = 1  # in so many executions what is reached is filled
         self.portion = Decimal(1)  # of an order, that the market has for now
+        self.drops_levels = False  # takes stops and targets, and never speaks of them again
         self.clock_offset = 0.0
         self.now: Callable[[], datetime] = lambda: datetime.now(UTC)
         self.tell_price: Callable[[int], None] = lambda con_id: None
@@ -181,6 +182,8 @@ class Venue:
     def place(self, client_id: int, said: Said) -> Order:
         """Take a new order, or a change of one that is live."""
         known = self.find(client_id, said.order_id)
+        if self.drops_levels and said.ref.endswith((":sl", ":tp")):
+            return self._drop(client_id, known, said)
         if known is not None:
             known.quantity, known.limit, known.aux = said.quantity, said.limit, said.aux
             known.kind, known.tif = said.kind, said.tif
@@ -200,6 +203,16 @@ class Venue:
             for one in family:
                 self._match(one)
         return order
+
+    def _drop(self, client_id: int, known: Order | None, said: Said) -> Order:
+        """A level falls away without a word; its entry is taken as ever."""
+        if known is not None:
+            self.orders.remove(known)
+        parent = self.find(client_id, said.parent_id) if said.parent_id else None
+        if parent is not None and said.transmit and parent.status == "PendingSubmit":
+            self._accept(parent)
+            self._match(parent)
+        return Order(client_id, next(self._perms), **vars(said))
 
     def find(self, client_id: int, order_id: int) -> Order | None:
         """Return a client's order by its id."""

@@ -1,0 +1,118 @@
+"""Which levels a broker says that it holds: written down, and nothing else is.
+
+A broker's own word only: a LEVELS report, what comes with the first execution, or what a comparison
+has read. A level that one refused becomes ours to watch; one that it has dropped is placed again
+once (`exits/wishes.py`), and we watch it from the first moment.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from brokers.messages import HeldLevels, OrderReport, ReportKind
+from common.codes import Code
+from common.sql import array, columns, rows, run
+from execution.exits.reserve import lock_positions
+
+_TOLD = """WITH d AS (
+  SELECT * FROM unnest(%s::text[], %s::numeric[], %s::numeric[], %s::numeric[], %s::boolean[],
+    %s::boolean[], %s::timestamptz[])
+  AS t(cid, sl, tp, protected, refused, first_word, began)
+)"""
+
+# A level that we have not placed there is its owner's: a comparison tells of it, and nobody here
+# takes it away. What a read says counts if nothing has happened to the position since it began.
+LEVELS = f"""
+{_TOLD}, news AS (
+  SELECT p.id, d.sl, d.tp, d.protected, d.refused,
+    p.sl_guardian = 'BROKER' AND p.sl IS NOT NULL AND d.sl IS NULL
+      OR p.tp_guardian = 'BROKER' AND p.tp IS NOT NULL AND d.tp IS NULL AS lacks,
+    p.broker_sl IS NOT NULL OR p.broker_tp IS NOT NULL OR p.levels_tries = 0 AS is_new
+  FROM d JOIN execution_order o ON o.client_order_id = d.cid
+  JOIN positions_executionposition p
+    ON p.connection_id = o.connection_id AND p.signal_id = o.signal_id
+  WHERE NOT (d.first_word AND p.levels_told_at IS NOT NULL)
+    AND (d.began IS NULL OR p.touched_at < d.began AND NOT p.lifted
+      AND coalesce(p.levels_due_at <= clock_timestamp(), true))
+), moved AS (
+  UPDATE positions_executionposition p SET
+    broker_sl = CASE WHEN p.sl_guardian = 'BROKER' OR p.broker_sl IS NOT NULL THEN n.sl END,
+    broker_tp = CASE WHEN p.tp_guardian = 'BROKER' OR p.broker_tp IS NOT NULL THEN n.tp END,
+    broker_sl_quantity = n.protected, touched_at = clock_timestamp(),
+    levels_told_at = clock_timestamp(), levels_given_up = p.levels_given_up AND n.lacks,
+    sl_guardian = CASE WHEN n.refused AND NOT p.lifted AND p.sl_guardian = 'BROKER'
+      AND n.sl IS DISTINCT FROM p.sl THEN 'ENGINE' ELSE p.sl_guardian END,
+    tp_guardian = CASE WHEN n.refused AND NOT p.lifted AND p.tp_guardian = 'BROKER'
+      AND n.tp IS DISTINCT FROM p.tp THEN 'ENGINE' ELSE p.tp_guardian END
+  FROM news n WHERE p.id = n.id
+  RETURNING p.id, p.signal_id, p.connection_id, n.refused,
+    n.lacks AND n.is_new AND NOT p.lifted AND NOT p.levels_given_up AND p.quantity > 0 AS dropped
+)
+INSERT INTO execution_executionlog (signal_id, connection_id, code, detail)
+SELECT signal_id, connection_id,
+  CASE WHEN refused THEN '{Code.STOPS_INVALID.value}' ELSE '{Code.STOP_DROPPED.value}' END,
+  'position ' || id || CASE WHEN refused THEN ': the broker does not hold the level, so we watch it'
+    ELSE ': the broker does not hold the level; we watch it, and place it again' END
+FROM moved WHERE refused OR dropped
+"""
+
+# The levels that an entry carries are those that its position will have at the broker.
+NOT_HELD = f"""
+{_TOLD}
+UPDATE execution_order o SET stop_loss = d.sl, take_profit = d.tp
+FROM d WHERE d.refused AND o.client_order_id = d.cid AND o.position_id IS NULL
+"""
+
+POSITIONS_OF = """
+SELECT p.id FROM execution_order o JOIN positions_executionposition p
+  ON p.connection_id = o.connection_id AND p.signal_id = o.signal_id
+WHERE o.client_order_id = ANY(%s::text[])
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What a broker says of the levels of an entry's position.
+
+    first_word: it came with an execution, which may be told again when levels have been moved.
+    began: of a comparison, when its read began.
+    """
+
+    client_order_id: str
+    levels: HeldLevels
+    refused: bool = False
+    first_word: bool = False
+    began: datetime | None = None
+
+
+def words_of(reports: Iterable[OrderReport]) -> list[Word]:
+    """What LEVELS reports say. One that says nothing is no word."""
+    return [
+        Word(r.client_order_id, r.levels, r.code is Code.STOPS_INVALID)
+        for r in reports
+        if r.kind is ReportKind.LEVELS and r.levels is not None
+    ]
+
+
+def write_levels(words: Iterable[Word]) -> None:
+    """Write down what brokers say; a level that one refused becomes ours to watch at once.
+
+    Must run in a transaction. Of several words about one position the last counts.
+    """
+    latest = {word.client_order_id: word for word in words}
+    if not latest:
+        return
+    lock_positions([row.id for row in rows(POSITIONS_OF, (array(latest),))])
+    told = columns(
+        [
+            (
+                cid, word.levels.stop_loss, word.levels.take_profit, word.levels.protected,
+                word.refused, word.first_word, word.began,
+            )
+            for cid, word in latest.items()
+        ],
+        7,
+    )  # fmt: skip
+    run(LEVELS, told)
+    if any(word.refused for word in latest.values()):  # its fills may be told after this
+        run(NOT_HELD, told)
