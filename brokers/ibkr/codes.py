@@ -33,6 +33,7 @@ REASONS: tuple[tuple[tuple[str, ...], Code], ...] = (
         Code.NO_MONEY,
     ),
     (("market is closed", "exchange is closed", "not open for trading"), Code.MARKET_CLOSED),
+    (("oca group",), Code.NO_POSITION),  # what the exit shares its fate with has been filled
     (("order size", "minimum size", "quantity"), Code.VOLUME_INVALID),
     (("account",), Code.UNKNOWN_ACCOUNT),
 )

@@ -8,10 +8,11 @@ import orjson
 import structlog
 
 from brokers.masking import storable
-from brokers.messages import DECISIONS
+from brokers.messages import DECISIONS, ReportKind
 from common.codes import Code
 from common.money import plain
 from common.sql import array, columns, rows, run
+from execution.drift.wanted import ask_for
 from execution.models import IN_FLIGHT, TERMINAL, Status
 from execution.reports import sql
 from execution.reports.folding import Change, last_told
@@ -26,6 +27,8 @@ LONGEST_DETAIL, SHOWN_DETAIL = 2000, 300  # of what a broker said: the log's and
 MOST_TRIES = 1000  # that are counted: an exit is tried for ever, and the column is small
 WITHDRAWN = frozenset({Status.CANCELLED.value, Status.EXPIRED.value})
 UNTOLD = frozenset({Status.PENDING, *IN_FLIGHT})
+NOT_SO_MUCH = frozenset({Code.NO_POSITION, Code.VOLUME_INVALID})
+REFUSALS = frozenset({ReportKind.REJECTED, ReportKind.CANCELLED, ReportKind.EXPIRED})
 BEYOND_SUBMITTED = frozenset(
     {Status.PARTIALLY_FILLED, Status.FILLED, Status.CANCELLED, Status.EXPIRED}
 )
@@ -53,6 +56,8 @@ def write(changes: list[Change]) -> int:
     if risen := [(c.row.id, c.row.status in WITHDRAWN) for c in changes if _has_risen(c)]:
         log.error("orders that had been given up are live", orders=[id_ for id_, _ in risen])
         run(sql.RISEN, columns(risen, 2))
+    if gone := {c.row.connection_id for c in changes if _closes_nothing(c)}:
+        ask_for(sorted(gone))
     if alerts := [c.row.id for c in changes if _alarming(c)]:
         run(sql.ALERT, (alerts,))
         run(sql.ALERT_LOG, (alerts,))
@@ -139,6 +144,15 @@ def _is_delayed(change: Change) -> bool:
     step = change.step
     spent = change.row.tries + 1 == TRIES
     return step is not None and step.next_try and spent and change.state.is_exit
+
+
+def _closes_nothing(change: Change) -> bool:
+    """Whether the broker refused an exit because it holds less than we do, or nothing: who closed
+    it there is known by a comparison, not by another exit."""
+    refused = any(
+        report.code in NOT_SO_MUCH and report.kind in REFUSALS for report in change.reports
+    )
+    return refused and change.state.is_exit
 
 
 def _alarming(change: Change) -> bool:
