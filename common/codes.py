@@ -231,6 +231,16 @@ class Code(StrEnum):
         "The kill switch was set, or could not be read, at the moment of sending.",
         "Release the kill switch.",
     )
+    EARLIER_COMMAND = (
+        "EARLIER_COMMAND",
+        "The terminal takes one command at a time and has not answered the one before.",
+        "It is sent, in order, when that command is answered or its time is over.",
+    )
+    BROKER_SLOW = (
+        "BROKER_SLOW",
+        "The account's broker answers slowly and has all the calls that slow ones may have.",
+        "It is sent when one of those calls has ended.",
+    )
     LANE_UNHELD = (
         "LANE_UNHELD",
         "No worker holds this account's lane; the order waits for one.",
@@ -694,15 +704,16 @@ class Code(StrEnum):
 
 _AS_NEW = "once, under the next attempt digit, after validity, limits and kill switch"
 _NEVER_LEFT = "up to five times, less and less often, while the signal is valid"
+_DEFERRED = "after a second, which costs no try, until the signal is too old or no longer valid"
 TRIED_AGAIN: dict[Code, str] = {
     Code.REQUOTE: _AS_NEW,
     Code.PRICE_INVALID: _AS_NEW,
     Code.NOT_CONNECTED: _NEVER_LEFT,
-    Code.SEND_DEADLINE: _NEVER_LEFT,
-    Code.RATE_LIMITED: _NEVER_LEFT,
+    Code.SEND_DEADLINE: _DEFERRED,
+    Code.RATE_LIMITED: _DEFERRED,
     Code.BROKER_CLOCK: _NEVER_LEFT,
     Code.KILL_SWITCH: "when it is released; an entry that is judged before that is denied",
-    Code.LANE_LOST: _NEVER_LEFT,
+    Code.LANE_LOST: _DEFERRED,
     Code.RESEND: "an exit whose absence is proven twice, under the same id",
     Code.OPERATOR_RETRY: "once, under the next attempt digit",
 }

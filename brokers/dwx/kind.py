@@ -108,4 +108,5 @@ def _capabilities(days: int, folder: str) -> Capabilities:
         needs_credentials=True,
         fills_horizon=timedelta(days=days),
         quotes=True,
+        one_at_a_time=True,
     )

@@ -12,6 +12,7 @@ import asyncio
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -57,6 +58,7 @@ class Terminal:
         self.barred = ""  # why the terminal itself refused to trade, the last time we tried
         self._pulse, self._market = Pulse(self._orders), Pulse(self.prices)
         self._busy, self._claiming = threading.Lock(), threading.Lock()
+        self._line: deque[object] = deque()  # who waits for a turn, the first first
         self._held: int | None = None
         self._session, self._numbers = 0, Numbers(self.ledger)
         self._settled = self._is_known = False
@@ -113,13 +115,10 @@ class Terminal:
     # ---- whose turn -----------------------------------------------------------------------
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """Hold the terminal for one command and its outcome. Raises AwayError: another process
-        has the folder, it is busy, or nobody is there."""
+        """Hold the terminal for one command and its outcome, in the order of asking. Raises
+        AwayError: another process has the folder, it is busy, or nobody is there."""
         began, session = time.monotonic(), self._session
-        while not self._busy.acquire(blocking=False):
-            if time.monotonic() > began + self.patience.answer + self.patience.take:
-                raise AwayError(Code.NOT_CONNECTED, "The terminal is busy with earlier commands.")
-            await until_next_look(began)
+        await self._wait_for_turn(began)
         try:
             if self._held is None or session != self._session:
                 await asyncio.to_thread(self._claim, session)
@@ -128,6 +127,18 @@ class Terminal:
             yield
         finally:
             self._busy.release()
+
+    async def _wait_for_turn(self, began: float) -> None:
+        place = object()
+        self._line.append(place)
+        try:
+            while self._line[0] is not place or not self._busy.acquire(blocking=False):
+                if time.monotonic() > began + self.patience.answer + self.patience.take:
+                    said = "The terminal is busy with earlier commands."
+                    raise AwayError(Code.NOT_CONNECTED, said)
+                await until_next_look(began)
+        finally:
+            self._line.remove(place)
 
     def settled(self) -> None:
         """The last command's outcome has been seen."""

@@ -173,4 +173,5 @@ def _capabilities(mode: PositionMode, native_stops: bool, lane: str) -> Capabili
         fills_horizon=HORIZON,
         quotes=True,
         what_if=True,
+        one_at_a_time=True,
     )

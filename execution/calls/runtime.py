@@ -126,7 +126,7 @@ class Runtime:
                 for connection_id, one in closed.items()
             }
         crowded = self.wire.crowded_out({row.connection_id for row in entries} - later.keys())
-        return later | dict.fromkeys(crowded, Later())
+        return later | dict.fromkeys(crowded, Later(Code.BROKER_SLOW))
 
     def drain(self) -> None:
         """Claim nothing new from now on; safe in a signal handler."""

@@ -94,6 +94,7 @@ class Wire(threading.Thread):
         self._call_timeout, self._switch, self.until = call_timeout, switch, until
         self._calls: dict[Key, Call] = {}
         self._in_hand: dict[Key, str] = {}  # lanes
+        self._overdue: frozenset[str] = frozenset()  # connections with an overdue call
         self._tasks: set[asyncio.Task[None]] = set()
         self._used: set[str] = set()
         self._has_ended = False
@@ -160,20 +161,22 @@ class Wire(threading.Thread):
         return {call.outgoing.request.connection_id for call in self._calls.values()}
 
     def crowded_out(self, connection_ids: Collection[str]) -> set[str]:
-        """Return those of these accounts whose entries must wait: slow ones, beyond their share."""
-        if not self.pace.slow:
-            return set()
-        return crowded_out(connection_ids, self.pace.slow, self.room.for_slow)
+        """Return those of these accounts whose entries must wait: slow ones, and those with an
+        overdue call, beyond their share of the places."""
+        slow = self.pace.slow | self._overdue
+        return crowded_out(connection_ids, slow, self.room.for_slow) if slow else set()
 
     def _make_room(self) -> None:
         """Have calls that are overdue, the oldest first, give their places to the others."""
         self.loop.call_later(MAKE_ROOM_SECONDS, self._make_room)
-        began_before = machine_time() - self.pace.overdue_after()
+        began_before, overdue = machine_time() - self.pace.overdue_after(), set()
         for call in self._calls.values():
             if call.began > began_before:
                 break
+            overdue.add(call.outgoing.request.connection_id)
             if not call.is_aside:
                 call.is_aside = self.room.step_aside()
+        self._overdue = frozenset(overdue)
 
     # ---- calls ----------------------------------------------------------------------------
     def hand_over(self, bundle: Sequence[Outgoing]) -> None:

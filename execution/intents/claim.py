@@ -44,9 +44,9 @@ from execution.intents.risk import Book
 from execution.intents.sizing import Denial
 from execution.intents.waiting import postpone, prepare
 
-OVERDUE_SECONDS = 1
+UNANSWERED_SECONDS = 1
 NETTING = PositionMode.NETTING.value
-UNHELD = Later(Code.LANE_UNHELD)
+UNHELD, BEHIND = Later(Code.LANE_UNHELD), Later(Code.EARLIER_COMMAND)
 HeldBack = Callable[[Sequence[Any]], Mapping[str, Later]]
 
 
@@ -132,21 +132,38 @@ def _decide_all(
     postponed: Mapping[str, Later],
 ) -> list[tuple[Any, Decision]]:
     """Judge the bundle's rows in order; each allowed entry counts for the ones behind it."""
-    parameters = {"connections": array(specs), "overdue": OVERDUE_SECONDS}
-    held = rows(sql.HELD, parameters)
+    held = rows(sql.HELD, {"connections": array(specs), "unanswered": UNANSWERED_SECONDS})
     books = {h.connection_id: Book(h.n, h.notional, h.margin, h.risk) for h in held}
     _note_sides(books, {r.connection_id for r in pending if r.position_mode == NETTING})
-    # A connection whose last call is overdue gets no second place on the wire, or the slow ones
-    # soon hold them all.
-    later = not_compared({row.connection_id for row in pending if row.position_id is None})
-    later |= {h.connection_id for h in held if h.overdue}
-    postponed = {**dict.fromkeys(later, Later()), **postponed}
+    entries = [row for row in pending if row.position_id is None]
+    later = not_compared({row.connection_id for row in entries})
+    behind = _behind_a_command(entries, specs, {h.connection_id for h in held if h.unanswered})
+    postponed = {**dict.fromkeys(behind, BEHIND), **dict.fromkeys(later, Later()), **postponed}
     halts = read_halts()
     waiting = uncompared(specs) if halts.everyone else set()  # an epoch halts everyone
     return [
         (row, _decide(row, market, books, specs[row.connection_id], halts, postponed, waiting))
         for row in pending
     ]
+
+
+def _behind_a_command(
+    entries: Sequence[Any], specs: Mapping[str, ConnectionSpec], unanswered: Collection[str]
+) -> set[str]:
+    """Return the accounts whose terminal takes one command at a time and still has one, or has an
+    older entry waiting for it that is not among these: they leave in order.
+
+    Elsewhere an unanswered order keeps nobody waiting: it counts as filled in every limit.
+    """
+    oldest: dict[str, int] = {}
+    for row in entries:
+        if adapter_for(row.type).capabilities(specs[row.connection_id]).one_at_a_time:
+            oldest[row.connection_id] = min(row.id, oldest.get(row.connection_id, row.id))
+    if not oldest:
+        return set()
+    parameters = (array(oldest), Code.EARLIER_COMMAND.value)
+    first = {row.connection_id: row.id for row in rows(sql.FIRST_BEHIND, parameters)}
+    return {one for one, own in oldest.items() if one in unanswered or first.get(one, own) < own}
 
 
 def _note_sides(books: dict[str, Book], netting: set[str]) -> None:

@@ -96,10 +96,10 @@ LEFT JOIN connections_sourcehealth h ON h.source_id = d.id WHERE d.id = ANY(%s)
 
 HELD = """
 SELECT connection_id::text, sum(n)::int AS n, sum(notional) AS notional, sum(margin) AS margin,
-  sum(risk) AS risk, bool_or(overdue) AS overdue
+  sum(risk) AS risk, bool_or(unanswered) AS unanswered
 FROM (
   SELECT p.connection_id, 1 AS n, p.quantity * p.entry_price * p.conversion_rate AS notional,
-    0 AS margin, false AS overdue,
+    0 AS margin, false AS unanswered,
     CASE WHEN p.sl IS NULL
       THEN p.quantity * p.entry_price * p.conversion_rate / greatest(coalesce(a.leverage, 1), 1)
       ELSE greatest((p.entry_price - p.sl) * CASE p.side WHEN 'BUY' THEN 1 ELSE -1 END, 0)
@@ -111,13 +111,21 @@ FROM (
   SELECT connection_id, CASE WHEN filled_quantity > 0 THEN 0 ELSE 1 END,
     (quantity - filled_quantity) * coalesce(expected_price, 0) * coalesce(conversion_rate, 0),
     coalesce(margin, 0) * (quantity - filled_quantity) / quantity,
-    status IN ('SUBMITTING', 'UNKNOWN')
-      AND submitted_at < clock_timestamp() - make_interval(secs => %(overdue)s),
+    status = 'SUBMITTING' AND answer_by > clock_timestamp()
+      AND submitted_at < clock_timestamp() - make_interval(secs => %(unanswered)s),
     coalesce(risk, 0) * (quantity - filled_quantity) / quantity
   FROM execution_order
   WHERE connection_id = ANY(%(connections)s::uuid[]) AND position_id IS NULL
     AND status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
 ) held GROUP BY connection_id
+"""
+
+# Who waits for an earlier command of its account, the oldest of each: they leave in order.
+FIRST_BEHIND = """
+SELECT connection_id::text, min(id) AS id FROM execution_order
+WHERE connection_id = ANY(%s::uuid[]) AND status = 'PENDING' AND reason <> '' AND reason = %s
+  AND position_id IS NULL AND wish = ''
+GROUP BY connection_id
 """
 
 # On a netting account an opposite entry would close what another signal opened.

@@ -104,6 +104,9 @@ class Order(models.Model):
     owner = models.CharField(max_length=80, blank=True, default="", db_default="")
     answer_by = models.DateTimeField(null=True)
     due_at = models.DateTimeField(null=True)
+    waiting_since = models.DateTimeField(
+        null=True, help_text="Since when it waits for what `reason` says; PENDING only."
+    )
     lookup_after = models.DateTimeField(null=True)
     proofs = models.SmallIntegerField(default=0, db_default=0)
     created_at = models.DateTimeField(db_default=ClockTimestamp())
@@ -152,6 +155,11 @@ class Order(models.Model):
                 condition=Q(status__in=(*IN_FLIGHT, *AT_BROKER)),
             ),
             models.Index(fields=["due_at"], name="order_due", condition=Q(status=Status.PENDING)),
+            models.Index(  # those that were deferred, and of what was just published none
+                fields=["connection"],
+                name="order_waiting",
+                condition=~Q(reason="") & Q(status=Status.PENDING),
+            ),
             models.Index(
                 fields=["answer_by"], name="order_in_flight", condition=Q(status__in=IN_FLIGHT)
             ),

@@ -77,6 +77,10 @@ RETRYABLE = frozenset({Code.REQUOTE, Code.PRICE_INVALID})
 LOGIN_REFUSED = frozenset(
     {Code.CREDENTIALS_REFUSED, Code.OTHER_ACCOUNT, Code.UNKNOWN_ACCOUNT, Code.NO_CREDENTIALS}
 )
+# Nothing was wrong with the call: it had no time, no token or no leave to go. No try is counted;
+# validity and age end it.
+DEFERRED = frozenset({Code.SEND_DEADLINE, Code.RATE_LIMITED, Code.KILL_SWITCH, Code.LANE_LOST})
+DEFERRED_SECONDS = 1.0
 NEVER_FILLED = frozenset({S.SKIPPED, S.DENIED})
 ENDINGS = frozenset({ReportKind.CANCELLED, ReportKind.EXPIRED, ReportKind.REJECTED})
 LATE = frozenset({S.CANCELLED, S.EXPIRED, S.REJECTED, S.FAILED})
@@ -119,6 +123,7 @@ class Step:
     detail: str = ""
     next_attempt: int = 0  # 1: the next send has another attempt digit; -1: the last one lives
     next_try: bool = False
+    wait: float = 0.0  # seconds until it is due again, where no try is counted
 
 
 def after_fill(state: State, filled: Decimal) -> Step:
@@ -206,7 +211,7 @@ def _after_decision(state: State, report: OrderReport) -> Step | None:
     An exit is tried until its position is closed: a wish to close does not lapse because a broker
     cannot be reached. The kill switch costs it no try, nor does a lane that another process has
     taken; it goes out when the switch is released, or from there. An entry is not tried again where
-    the login is what is refused.
+    the login is what is refused, and what only kept it waiting (DEFERRED) costs it no try.
     """
     if state.status != S.SUBMITTING or state.fence != report.fence:
         return None
@@ -217,6 +222,8 @@ def _after_decision(state: State, report: OrderReport) -> Step | None:
         return Step(S.PENDING, report.code, report.detail, next_try=counts)
     if report.code in LOGIN_REFUSED:
         return Step(S.FAILED, report.code, report.detail)
+    if report.code in DEFERRED:
+        return Step(S.PENDING, report.code, report.detail, wait=DEFERRED_SECONDS)
     if state.tries + 1 >= TRIES:
         return Step(S.FAILED, Code.NOT_SENT_RETRIES_SPENT, f"Last: {report.code} {report.detail}")
     return Step(S.PENDING, report.code, report.detail, next_try=True)

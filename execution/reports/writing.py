@@ -94,7 +94,7 @@ def _record(change: Change) -> tuple[Any, ...]:
         _target_done(change),
         state.attempt + step.next_attempt,
         min(row.tries + step.next_try, MOST_TRIES),
-        _backoff(row.tries) if step.next_try else 0.0,
+        _backoff(row.tries) if step.next_try else step.wait,
         not change.passed and _skipped_submitted(change),
         orjson.dumps(_numbers(change)).decode(),
         *_levels(change),

@@ -22,8 +22,8 @@ def trading(role: str, seconds: float) -> Iterator[runtime.Runtime]:
     yield present
     present.stop()
     for thread in set(threading.enumerate()) - set(threads):
-        # The loop's pool and the line to a MetaTrader 5 idle until the process ends.
-        if not thread.name.startswith(("asyncio_", "mt5")):
+        # The loop's pool, the paper broker's and the line to a MetaTrader 5 idle until the end.
+        if not thread.name.startswith(("asyncio_", "mt5", "paper_")):
             thread.join(seconds)  # each has a connection to the database
     runtime._present = before
     connection_created.disconnect(dispatch_uid="execution.witness")

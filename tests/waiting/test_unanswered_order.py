@@ -1,0 +1,60 @@
+"""An order whose answer is lost counts as filled, and keeps no other entry of its account waiting.
+
+One order is swallowed by the broker, then five signals come within ten seconds.
+"""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from execution.models import Order
+from tests.execution import cast
+from tests.waiting.brokers import KINDS, Account, account_at, wait_for
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+SIGNALS, APART_SECONDS, AT_BROKER_SECONDS = 5, 1.5, 20.0
+
+
+@pytest.fixture(params=KINDS)
+def account(
+    request: pytest.FixtureRequest,
+    transactional_db: None,
+    tmp_path: Path,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Account]:
+    with account_at(request.param, tmp_path, settings, monkeypatch) as found:
+        yield found
+
+
+def test_entries_behind_an_unanswered_order_reach_the_broker(account: Account) -> None:
+    account.swallow()
+    cast.signal(account.feed)
+    assert wait_for(account.has_taken, 30), Order.objects.values("status", "reason", "detail")
+    account.recover()
+    published: dict[int, float] = {}
+    took: dict[int, float] = {}
+
+    def note() -> bool:
+        there = set(account.arrived())
+        found = Order.objects.filter(signal_id__in=published, client_order_id__in=there)
+        for signal_id in found.values_list("signal_id", flat=True):
+            took.setdefault(signal_id, time.monotonic() - published[signal_id])
+        return len(took) == SIGNALS
+
+    for _ in range(SIGNALS):
+        account.quote()
+        published[cast.signal(account.feed).pk] = time.monotonic()
+        wait_for(note, APART_SECONDS)
+    wait_for(note, AT_BROKER_SECONDS + 2)
+    print([round(took.get(one, float("inf")), 1) for one in published])
+    said = list(Order.objects.values_list("status", "reason", "detail", "tries"))
+    assert len(took) == SIGNALS, said
+    assert max(took.values()) < AT_BROKER_SECONDS, (took, said)
+    there = account.arrived()
+    assert len(there) == len(set(there))  # nothing twice
+    assert not Order.objects.filter(tries__gt=0).exists(), said
+    assert Order.objects.order_by("pk")[0].client_order_id not in there
