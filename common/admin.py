@@ -22,9 +22,16 @@ from unfold.paginator import InfinitePaginator
 from unfold.views import ChangeList
 from unfold.widgets import UnfoldAdminTextInputWidget
 
+from common.changes import ChangeOnlyModelForm
 from common.fields import AmountField
 from common.markup import amount
 from common.money import plain
+
+
+def changed_columns(obj: Model, form: Any) -> list[str]:
+    """Return the columns of a row that a form changed."""
+    concrete = {field.name for field in obj._meta.concrete_fields}
+    return [name for name in form.changed_data if name in concrete]
 
 
 def link(name: str, pk: object, text: object) -> SafeString | str:
@@ -82,6 +89,47 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     list_per_page = 50
     warn_unsaved_form = True
     page_list: ClassVar[bool] = False
+
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        """The form; of an existing row one that writes only what was changed on the page."""
+        form = super().get_form(request, obj, change=change, **kwargs)
+        return type(form.__name__, (ChangeOnlyModelForm, form), {}) if change else form
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Model | None:
+        """The row. Whoever sends a form gets it locked: it is judged and written as it is now."""
+        found: Model | None = super().get_object(request, object_id, from_field)
+        if found is None or request.method != "POST":
+            return found
+        rows = self.model._default_manager.select_for_update(no_key=True, of=("self",))
+        list(rows.filter(pk=found.pk).values_list("pk"))
+        again: Model | None = super().get_object(request, object_id, from_field)
+        return again
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Write the columns that were changed on the page; a new row is written whole."""
+        if not change:
+            obj.save()
+            return
+        if columns := changed_columns(obj, form):
+            obj.save(update_fields=columns)
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """Add and take away what was added and taken away on the page, of what it showed."""
+        if not change:
+            super().save_related(request, form, formsets, change)
+            return
+        for field in self.model._meta.many_to_many:
+            if field.name in form.changed_data:
+                chosen = {row.pk for row in form.cleaned_data[field.name]}
+                seen, related = form.seen(field.name), getattr(form.instance, field.name)
+                related.add(*(chosen - seen))
+                related.remove(*(seen - chosen))
+        for formset in formsets:
+            self.save_formset(request, form, formset, change=change)
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if isinstance(db_field, AmountField):

@@ -3,3 +3,9 @@ from django.apps import AppConfig
 
 class CommonConfig(AppConfig):
     name = "common"
+
+    def ready(self) -> None:
+        """Watch that no row is saved whole while a request is answered."""
+        from common import changes
+
+        changes.connect()

@@ -17,6 +17,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 
+from common.changes import change_row
 from common.codes import Code
 from common.errors import InvalidInputError, NotAllowedError
 from common.fields import AmountField
@@ -145,6 +146,10 @@ class StrictModelSerializer(StrictFields, serializers.ModelSerializer[M]):
         models.AutoField: Whole,
         models.BigAutoField: Whole,
     }
+
+    def update(self, instance: M, validated_data: Any) -> M:
+        """Write what was sent, and no other column. Rows with rules of their own have services."""
+        return change_row(instance, validated_data)
 
 
 class Reason(StrictSerializer):

@@ -196,7 +196,10 @@ class PresetViewSet(viewsets.ModelViewSet[TradingPreset]):
         user = caller(self.request)
         rows = usable(TradingPreset, user)
         reading = self.request.method in READING or user.is_operator
-        return rows if reading else rows.filter(user=user)
+        found = rows if reading else rows.filter(user=user)
+        if self.request.method != "PATCH":
+            return found
+        return found.select_for_update(no_key=True, of=("self",))  # judged as it is now
 
     def perform_create(self, serializer: serializers.BaseSerializer[TradingPreset]) -> None:
         user = caller(self.request)
@@ -225,6 +228,7 @@ class DataConnectionViewSet(mixins.UpdateModelMixin, viewsets.ReadOnlyModelViewS
 
     def perform_update(self, serializer: serializers.BaseSerializer[DataConnection]) -> None:
         row = self.get_object()
-        on = serializer.validated_data.get("is_active", row.is_active)
-        switch_source(row.pk, by=caller(self.request), on=on)
+        if "is_active" in serializer.validated_data:
+            on = serializer.validated_data["is_active"]
+            switch_source(row.pk, by=caller(self.request), on=on)
         serializer.instance = self.get_object()

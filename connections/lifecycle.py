@@ -154,7 +154,8 @@ def update_connection(
             _untested(connection)
             # It may mean another account now: its next test says which.
             connection.claim = connection.key_claim = ""
-    _save(connection, update_fields=[*changes, "claim", "key_claim"])
+            changes |= {"claim": "", "key_claim": ""}
+    _save(connection, update_fields=list(changes))
     return connection
 
 

@@ -10,6 +10,7 @@ from django.http import HttpRequest
 
 from brokers.form import Form, Setting, SettingKind
 from brokers.registry import kinds
+from common.changes import ChangeOnly
 from common.codes import Code
 from common.errors import InvalidInputError
 from connections.account_settings import known_form
@@ -84,7 +85,7 @@ def takes_credentials(kind: str) -> bool:
     return form is None or bool(form.secrets)
 
 
-class AccountSettings(forms.Form):
+class AccountSettings(ChangeOnly, forms.Form):
     """A form that also has the settings of one kind of account."""
 
     def add_account(self, form: Form) -> None:
@@ -94,6 +95,7 @@ class AccountSettings(forms.Form):
             self.fields["exchange_name"] = SettingField(form.exchange)
 
     kept: Mapping[str, Any] = {}
+    is_change = False
 
     def add_settings(self, form: Form | None, kept: Mapping[str, Any]) -> None:
         """Add the kind's fields. kept: what a connection's settings say now; without a form they
@@ -109,14 +111,25 @@ class AccountSettings(forms.Form):
         """The names of the added fields, in the form's order."""
         return [name for name in self.fields if name.startswith(PREFIX)]
 
+    def changed_values(self) -> dict[str, Any]:
+        """What was changed on the page of an account, the settings as one value."""
+        names = set(self.setting_names)
+        found = {name: value for name, value in self.changes().items() if name not in names}
+        settings = self.settings_told()
+        return found if settings == self.kept else {**found, "settings": settings}
+
     def settings_told(self) -> dict[str, Any]:
         """What was typed of them, by key; what was left empty or as it is anyway is left out."""
         if not self.setting_names:
             return dict(self.kept)
-        told = {}
+        known = {name.removeprefix(PREFIX) for name in self.setting_names}
+        told = {key: value for key, value in self.kept.items() if key in known}
         for name in self.setting_names:
             field, value = self.fields[name], self.cleaned_data[name]
             assert isinstance(field, SettingField)
+            if self.is_change and name not in self.changed_data:
+                continue
+            told.pop(field.setting.key, None)
             if value is not None and (name in self.initial or value != field.setting.default):
                 told[field.setting.key] = value
         return told

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from django.db import transaction
 
+from common.changes import change_row
 from common.clocks import market_now
 from common.codes import Code
 from common.errors import ConflictError, InvalidInputError, NotAllowedError
@@ -65,10 +66,7 @@ def _begin(connection: ExecutionConnection, feed: Feed, values: dict[str, Any]) 
         return subscription
     if subscription.archived_at is None:
         raise ConflictError(Code.STATE_CONFLICT, "The connection takes this feed already.")
-    for field, value in {**values, "is_paused": False, "archived_at": None}.items():
-        setattr(subscription, field, value)
-    subscription.save()
-    return subscription
+    return change_row(subscription, {**values, "is_paused": False, "archived_at": None})
 
 
 def _check_feed(feed: Feed, connection: ExecutionConnection, by: User | None) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from django import forms
 
 from brokers.registry import form_of
+from common.changes import ChangeOnly
 from common.errors import InvalidInputError
 from common.money import plain, read_decimal
 from connections.account_settings import known_form
@@ -69,6 +70,8 @@ class AccountForm(AccountSettings):
 class ChangeAccountForm(AccountForm):
     """The same, and what the account may correct by itself."""
 
+    is_change = True
+
     auto_correct = forms.BooleanField(
         required=False,
         label="Take over what I change at the broker",
@@ -106,7 +109,7 @@ class AddForm(AccountForm):
         self.order_fields(["name", *ACCOUNT, *self.setting_names, "preset", "data_connection"])
 
 
-class TakeForm(forms.Form):
+class TakeForm(ChangeOnly, forms.Form):
     """How an account takes a feed."""
 
     multiplier = Amount(
@@ -118,6 +121,7 @@ class TakeForm(forms.Form):
 class SubscribeForm(TakeForm):
     """Which account takes it, and how."""
 
+    is_change = False
     account = forms.ChoiceField()
     field_order = ("account", "multiplier", "directions")
 

@@ -181,6 +181,5 @@ class SignalAdmin(ConsoleAdmin):
     def save_model(self, request: HttpRequest, obj: Signal, form: Any, change: bool) -> None:
         if not change:
             obj.door, obj.created_by_id = Door.HAND, request.user.pk
-        elif form.changed_data:  # what was approved is not what it says now
-            obj.approval, obj.approved_by, obj.approved_at = Approval.PENDING, None, None
+        # One that is changed waits for approval again: a trigger sees to it, migration 0008.
         super().save_model(request, obj, form, change)

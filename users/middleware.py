@@ -7,6 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import Resolver404, resolve
 
 from common.audit_trail import request_facts
+from common.changes import answering_a_request
 from users.tenancy import act_as
 
 # They must answer when the database does not, and reach no tenant's rows.
@@ -37,7 +38,7 @@ class TenantMiddleware:
     def _answer(self, request: HttpRequest) -> HttpResponse:
         if request.path_info in WITHOUT_TRANSACTION | IN_STEPS:
             return self.get_response(request)
-        with transaction.atomic():
+        with answering_a_request(), transaction.atomic():
             act_as(request.user)
             response = self.get_response(request)
             if response.status_code >= 500:

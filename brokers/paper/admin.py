@@ -59,10 +59,6 @@ class PaperAccountAdmin(ConsoleAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        if form.changed_data:  # only what was changed: the book moves the balance meanwhile
-            obj.save(update_fields=form.changed_data)
-
 
 @admin.register(PaperInstrument)
 class PaperInstrumentAdmin(ReadOnlyAdmin):

@@ -17,11 +17,12 @@ from config.console.connection_forms import AddForm, ChangeForm, initial_of
 from config.console.pages import View, ask, attempt, need
 from connections import services, tasks
 from connections.credential_forms import CredentialsForm
+from connections.lifecycle import locked
 from connections.models import ExecutionConnection
 from connections.open import in_words, what_is_open
 from connections.own_prices import use_own_prices
 from connections.setting_fields import KindForm, is_only_a_kind, label_of, wanted_kind
-from connections.source_fields import OWN, chosen
+from connections.source_fields import OWN
 
 ADD = "connections.add_executionconnection"
 CHANGE = "connections.change_executionconnection"
@@ -94,6 +95,9 @@ def _refused(form: Form, act: Any) -> Any:
 def change(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
     """Change what may be changed."""
     need(request, CHANGE)
+    by: Any = request.user
+    if request.method == "POST":
+        locked(find(pk).pk, by, archived_too=True)  # judged and written as it is now
     connection = find(pk)
     form = ChangeForm(
         connection.type, connection.settings, request.POST or None, initial=initial_of(connection),
@@ -111,19 +115,16 @@ def change(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
 
 def _update(connection: ExecutionConnection, form: ChangeForm, request: HttpRequest) -> bool:
     by: Any = request.user
-    data = {**form.cleaned_data, "settings": form.settings_told()}
-    names = ("name", "preset", "data_connection", "settings", "auto_correct")
-    before = {name: getattr(connection, name) for name in names}
-    before["data_connection"] = chosen(connection)
-    changes = {name: data[name] for name in names if data[name] != before[name]}
+    changes = form.changed_values()
+    active = changes.pop("is_active", None)
     own = changes.get("data_connection") == OWN and changes.pop("data_connection")
     with transaction.atomic():
         if changes:
             services.update_connection(connection.pk, by=by, **changes)
         if own:
             use_own_prices(connection.pk, by=by)
-        switch = services.activate if data["is_active"] else services.deactivate
-        switch(connection.pk, by=by)
+        if active is not None:
+            (services.activate if active else services.deactivate)(connection.pk, by=by)
     return True
 
 

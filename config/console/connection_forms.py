@@ -18,6 +18,8 @@ from users.models import User
 class ChangeForm(AccountSettings):
     """What can be changed. For another owner, kind or account, make another connection."""
 
+    is_change = True
+
     name = forms.CharField(max_length=100)
     preset = forms.ModelChoiceField(
         TradingPreset.objects.all(), required=False, help_text="Without one nothing is traded."
@@ -50,6 +52,8 @@ class ChangeForm(AccountSettings):
 
 class AddForm(ChangeForm):
     """A new connection, with its owner and account."""
+
+    is_change = False
 
     owner = forms.CharField(max_length=150, help_text="The user's name.")
     takes_all = forms.BooleanField(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
@@ -25,8 +25,11 @@ def pause(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     back = reverse("admin:connections_subscription_changelist")
     if request.method == "POST":
         return attempt(request, lambda: _flip(subscription, request), back=back)
+    if "to" not in request.GET:  # what is confirmed is what the page asked, whoever was faster
+        to = "resume" if subscription.is_paused else "pause"
+        return HttpResponseRedirect(f"{request.path}?to={to}")
     named = f"{subscription.feed.name} on {subscription.connection.name}"
-    if subscription.is_paused:
+    if request.GET["to"] == "resume":
         points = [
             Point("submitted", "The next signal is taken; what was skipped is not made up for.")
         ]
@@ -42,9 +45,11 @@ def pause(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
 
 def _flip(subscription: Subscription, request: HttpRequest) -> str:
     by: Any = request.user
-    act = services.resume_subscription if subscription.is_paused else services.pause_subscription
-    act(subscription.pk, by=by)
-    return "Resumed." if subscription.is_paused else "Paused."
+    if request.GET.get("to") == "resume":
+        services.resume_subscription(subscription.pk, by=by)
+        return "Resumed."
+    services.pause_subscription(subscription.pk, by=by)
+    return "Paused."
 
 
 def end(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:

@@ -10,12 +10,13 @@ from common.questions import Point, Question
 from common.shown import first_of
 from connections import services
 from connections.credential_forms import CredentialsForm
+from connections.lifecycle import locked
 from connections.open import in_words, what_is_open
 from connections.own_prices import use_own_prices
 from connections.setting_fields import KindForm, is_only_a_kind, label_of, wanted_kind
 from connections.source_fields import OWN
 from connections.sources import others_by
-from portal.forms import AddForm, ChangeAccountForm, before
+from portal.forms import AddForm, ChangeAccountForm
 from portal.pages import asked, for_tenants, me, page
 from portal.views.accounts import address, find
 from users.models import User
@@ -73,6 +74,10 @@ def _create(form: AddForm, kind: str, user: User) -> UUID:
 def edit(request: HttpRequest, *, pk: UUID) -> HttpResponse:
     """Name, settings, preset, price source, and what it may correct by itself."""
     user = me(request)
+    if request.method == "POST":
+        locked(
+            find(request, pk).connection.pk, user, archived_too=True
+        )  # judged and written as it is now
     connection = find(request, pk).connection
     form = ChangeAccountForm(user, connection, request.POST or None)
     points = [
@@ -84,9 +89,7 @@ def edit(request: HttpRequest, *, pk: UUID) -> HttpResponse:
     question = Question(f"Change {connection.name}", points, "Save", address(pk), False, form)
 
     def act() -> str:
-        now = {**before(connection), "settings": connection.settings}
-        said = {**form.cleaned_data, "settings": form.settings_told()}
-        changes = {name: said[name] for name in now if said[name] != now[name]}
+        changes = form.changed_values()
         if not changes:
             return "Nothing was different; all stays as it was."
         own = changes.get("data_connection") == OWN and changes.pop("data_connection")

@@ -68,7 +68,7 @@ def edit(request: HttpRequest, *, pk: int) -> HttpResponse:
     question = Question(title, points, "Save", reverse("portal:feeds"), False, form)
 
     def act() -> str:
-        changed = services.update_subscription(pk, by=user, **form.cleaned_data)
+        changed = services.update_subscription(pk, by=user, **form.changes())
         return "Saved. It counts from the next signal on." if changed else "Nothing was different."
 
     return asked(request, question, act)

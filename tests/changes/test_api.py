@@ -1,0 +1,243 @@
+"""Each operation of the API that changes a row, at once with another change of the same row.
+
+The table is compared with the OpenAPI schema: an operation that is in no list fails a test.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pytest
+from django.db.models import Model
+from django.test import Client
+from drf_spectacular.generators import SchemaGenerator
+
+from signals.models import Approval, Feed, Signal
+from tests.api import world as cast
+from tests.api.conftest import a_key, fresh_counters  # noqa: F401  # used by all tests here
+from tests.api.world import World
+from tests.changes.together import at_once
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request to `path`, in which {} is the row's address."""
+
+    method: str
+    path: str
+    body: dict[str, Any] | None = None
+    who: str = "alice"
+
+    def send(self, world: World, address: object) -> int:
+        client = world.client(self.who)
+        path = "/api/v1/" + self.path.format(address)
+        return int(getattr(client, self.method)(path, self.body or {}, format="json").status_code)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two calls that change the row `of` the world; afterwards it says all of `then`."""
+
+    operations: tuple[str, ...]
+    of: str
+    calls: tuple[Call, ...]
+    then: dict[str, Any]
+    address: Callable[[World], object] | None = None
+
+
+def patch(path: str, *bodies: dict[str, Any], **more: Any) -> tuple[Call, ...]:
+    return tuple(Call("patch", path, body, **more) for body in bodies)
+
+
+FEED, CONNECTION = "PATCH /api/v1/feeds/{slug}/", "PATCH /api/v1/connections/{id}/"
+SUBSCRIPTION = "PATCH /api/v1/subscriptions/{id}/"
+
+
+def slug(world: World) -> str:
+    return world.feed.slug
+
+
+PAIRS: dict[str, Pair] = {
+    "feed": Pair(
+        (FEED,), "feed", patch("feeds/{}/", {"name": "one"}, {"description": "two"}),
+        {"name": "one", "description": "two"}, slug,
+    ),
+    "feed, public three times": Pair(
+        (FEED,), "feed", patch("feeds/{}/", *[{"is_public": True}] * 3),
+        {"is_public": True, "is_approved": False, "approved_by_owner": False}, slug,
+    ),
+    "feed, public and renamed": Pair(
+        (FEED,), "feed", patch("feeds/{}/", {"is_public": True}, {"name": "one"}),
+        {"is_public": True, "is_approved": False, "name": "one"}, slug,
+    ),
+    "feed, withdrawn and renamed": Pair(
+        (FEED,), "feed",
+        (Call("patch", "feeds/{}/", {"is_approved": False}, who="olga"),
+         *patch("feeds/{}/", {"name": "one"}, {"description": "two"})),
+        {"is_approved": False, "name": "one", "description": "two"}, slug,
+    ),
+    "feed, archived and renamed": Pair(
+        (FEED, "POST /api/v1/feeds/{slug}/archive/"), "feed",
+        (Call("post", "feeds/{}/archive/"), *patch("feeds/{}/", {"name": "one"})),
+        {"name": "one", "archived_at__isnull": False}, slug,
+    ),
+    "connection": Pair(
+        (CONNECTION,), "connection",
+        patch("connections/{}/", {"name": "one"}, {"auto_correct": True}),
+        {"name": "one", "auto_correct": True},
+    ),
+    "connection, switched off and renamed": Pair(
+        (CONNECTION,), "connection",
+        patch("connections/{}/", {"is_active": False}, {"name": "one"}),
+        {"name": "one", "is_active": False},
+    ),
+    "connection, paused and renamed": Pair(
+        (CONNECTION, "POST /api/v1/connections/{id}/pause/"), "connection",
+        (Call("post", "connections/{}/pause/"), *patch("connections/{}/", {"name": "one"})),
+        {"name": "one", "is_paused": True},
+    ),
+    "connection, credentials and renamed": Pair(
+        (CONNECTION, "PUT /api/v1/connections/{id}/credentials/"), "connection",
+        (Call("put", "connections/{}/credentials/", {"credentials": {"password": "x"}}),
+         *patch("connections/{}/", {"name": "one"})),
+        {"name": "one", "sealed_credentials__isnull": False},
+    ),
+    "price source": Pair(
+        ("PATCH /api/v1/data-connections/{id}/",), "prices",
+        patch("data-connections/{}/", {"is_active": False}, {}), {"is_active": False},
+    ),
+    "yourself": Pair(
+        ("PATCH /api/v1/me/",), "alice",
+        patch("me/", {"time_zone": "Europe/Berlin"}, {"email": "a@example.org"}),
+        {"time_zone": "Europe/Berlin", "email": "a@example.org"},
+    ),
+    "preset": Pair(
+        ("PATCH /api/v1/presets/{id}/",), "preset",
+        patch("presets/{}/", {"name": "two"}, {"max_open_positions": 3}),
+        {"name": "two", "max_open_positions": 3},
+    ),
+    "preset, two limits": Pair(
+        ("PATCH /api/v1/presets/{id}/",), "preset",
+        patch("presets/{}/", {"max_leverage": "2"}, {"max_open_positions": 3}, {"name": "two"}),
+        {"name": "two", "max_open_positions": 3, "max_leverage": 2},
+    ),
+    "subscription": Pair(
+        (SUBSCRIPTION,), "subscription",
+        patch("subscriptions/{}/", {"multiplier": "2"}, {"directions": "BUY"}),
+        {"multiplier": 2, "directions": "BUY"},
+    ),
+    "subscription, paused and resized": Pair(
+        (SUBSCRIPTION, "POST /api/v1/subscriptions/{id}/pause/"), "subscription",
+        (Call("post", "subscriptions/{}/pause/"),
+         *patch("subscriptions/{}/", {"multiplier": "2"})),
+        {"multiplier": 2, "is_paused": True},
+    ),
+    "order's levels": Pair(
+        ("PATCH /api/v1/orders/{id}/",), "position",
+        patch("orders/{}/", {"stop_loss": "1.37"}, {"take_profit": "1.45"}),
+        {"sl": "1.37", "tp": "1.45"}, lambda world: world.filled.pk,
+    ),
+    "position's levels": Pair(
+        ("PATCH /api/v1/positions/{id}/",), "position",
+        patch("positions/{}/", {"stop_loss": "1.37"}, {"take_profit": "1.45"}),
+        {"sl": "1.37", "tp": "1.45"},
+    ),
+}  # fmt: skip
+
+# What changes no settings of a row: it creates one, or takes one step by compare-and-set.
+STEPS = {
+    "analytics", "api-keys", "channels", "drift", "execution-logs", "notifications", "signals",
+    "kill-switch",
+}  # fmt: skip
+ONE_WAY = {
+    "POST /api/v1/connections/": "creates",
+    "DELETE /api/v1/connections/{id}/": "archives, once",
+    "POST /api/v1/connections/{id}/resume/": "one column by compare-and-set, like pause",
+    "POST /api/v1/connections/{id}/test/": "asks for a test",
+    "POST /api/v1/feeds/": "creates",
+    "POST /api/v1/feeds/{slug}/tokens/": "creates",
+    "POST /api/v1/feeds/{slug}/tokens/{token_id}/revoke/": "revokes, once",
+    "POST /api/v1/orders/{id}/cancel/": "order state machine",
+    "POST /api/v1/orders/{id}/retry/": "order state machine",
+    "POST /api/v1/orders/cancel-all/": "order state machine",
+    "POST /api/v1/positions/{id}/close/": "reserves by compare-and-set",
+    "POST /api/v1/positions/close-all/": "reserves by compare-and-set",
+    "POST /api/v1/presets/": "creates",
+    "DELETE /api/v1/presets/{id}/": "deletes",
+    "POST /api/v1/subscriptions/": "creates, or takes up again",
+    "DELETE /api/v1/subscriptions/{id}/": "ends, once",
+    "POST /api/v1/subscriptions/{id}/resume/": "one column by compare-and-set, like pause",
+    "POST /hooks/tradingview/{feed}/{token}/": "creates a signal",
+}
+
+
+def test_every_operation_that_changes_something_is_in_a_list() -> None:
+    generator: Any = SchemaGenerator
+    paths = generator().get_schema(request=None, public=True)["paths"]
+    found = {
+        f"{method.upper()} {path}"
+        for path, methods in paths.items()
+        for method in methods
+        if method != "get"
+    }
+    walked = {name for pair in PAIRS.values() for name in pair.operations}
+    steps = {
+        name for name in found
+        if name.split("/")[3] in STEPS and name.split()[0] not in ("PATCH", "PUT")
+    }  # fmt: skip
+    assert found == walked | set(ONE_WAY) | steps
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_no_change_of_two_at_once_is_lost(name: str) -> None:
+    world, pair = cast.build(), PAIRS[name]
+    row: Model = getattr(world, pair.of)
+    address = pair.address(world) if pair.address else row.pk
+    acts = [partial(call.send, world, address) for call in pair.calls]
+    answers = at_once(row, *acts)
+    assert all(answer in (200, 204) for answer in answers), answers
+    found = type(row)._default_manager.filter(pk=row.pk)
+    missing = {
+        name: value for name, value in pair.then.items() if not found.filter(**{name: value})
+    }
+    assert not missing, found.values().get()
+
+
+def test_stock_is_not_approved_by_a_race_either() -> None:
+    """Signals are sent while the feed goes public, three times at once."""
+    world = cast.build()
+    path = f"feeds/{world.feed.slug}/"
+    going = [partial(Call("patch", path, {"is_public": True}).send, world, "")] * 2
+    body = {"feed": world.feed.slug, "symbol": "EUR/USD", "direction": "BUY"}
+    sending = [partial(Call("post", "signals/?publish=true", body).send, world, "")] * 2
+    answers = at_once(world.feed, *going, *sending)
+    assert set(answers[:2]) == {200}
+    assert set(answers[2:]) <= {201, 409}
+    assert not Feed.objects.get(pk=world.feed.pk).is_approved
+    unpublished = Signal.objects.filter(feed=world.feed, published_at=None)
+    assert not unpublished.filter(approval=Approval.APPROVED).exists()
+
+
+def test_a_row_cannot_be_saved_whole_while_a_request_is_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By accident, in a view of later: the base class refuses it, and nothing is written."""
+    world = cast.build()
+
+    def careless(feed_id: int, *, by: Any, **changes: Any) -> Feed:
+        feed = Feed.objects.get(pk=feed_id)
+        feed.name = "careless"
+        feed.save()
+        return feed
+
+    monkeypatch.setattr("signals.feeds.update_feed", careless)
+    client = Client(raise_request_exception=False)
+    answer = client.patch(
+        f"/api/v1/feeds/{world.feed.slug}/", {"name": "careless"}, content_type="application/json",
+        headers={"Authorization": f"Bearer {world.keys['alice']}"},
+    )  # fmt: skip
+    assert answer.status_code == 500
+    assert Feed.objects.get(pk=world.feed.pk).name == "By hand"

@@ -1,0 +1,328 @@
+"""Each form of the console and the portal, sent at once with another change of the same row.
+
+The lists are compared with the registered admin pages and the portal's addresses: a form that is in
+no list fails a test. A page is sent as a browser sends it: with all its fields, as they were shown.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Group, Permission
+from django.db.models import Model
+from django.test import Client, RequestFactory
+from django.urls import reverse
+from django_celery_beat.models import (
+    ClockedSchedule,
+    CrontabSchedule,
+    IntervalSchedule,
+    PeriodicTask,
+    SolarSchedule,
+)
+
+from brokers.paper.models import PaperAccount
+from common.clocks import market_now
+from connections.models import (
+    DataConnection,
+    ExecutionConnection,
+    MaintenanceWindow,
+    Subscription,
+)
+from portal.urls import urlpatterns as portal_urls
+from signals.models import Feed
+from tests.changes.together import at_once, fields_of
+from tests.connections import make
+from users.models import User
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Typed = dict[str, Any]
+_number = count(1)
+
+
+@pytest.fixture(autouse=True)
+def quick_passwords(settings: Any) -> None:
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@dataclass(frozen=True)
+class Form:
+    """make: the row; typed: what each of those who have opened the page changes there."""
+
+    make: Callable[[], Model]
+    typed: tuple[Typed, ...]
+    then: dict[str, Any] | None = None  # else all that was typed
+
+
+def group() -> Group:
+    return Group.objects.create(name=f"group {next(_number)}")
+
+
+def hours() -> CrontabSchedule:
+    return CrontabSchedule.objects.create()
+
+
+def schedule() -> PeriodicTask:
+    name = f"job {next(_number)}"
+    return PeriodicTask.objects.create(name=name, task="events.deliver", crontab=hours())
+
+
+def window() -> MaintenanceWindow:
+    return MaintenanceWindow.objects.create(note="n", kind="mt5", starts_at="01:00", minutes=10)
+
+
+def paper() -> PaperAccount:
+    return PaperAccount.objects.create(
+        number=f"1-{next(_number)}", owner="alice", password_hash="x", balance=1
+    )
+
+
+def private() -> Feed:
+    return make.feed(is_public=False, approved_by_owner=True)
+
+
+FORMS: dict[str, Form] = {
+    "feed": Form(make.feed, ({"name": "one"}, {"description": "two"})),
+    "feed, public and renamed": Form(
+        private, ({"is_public": "on"}, {"name": "one"}),
+        {"is_public": True, "is_approved": False, "name": "one"},
+    ),
+    "feed, approval withdrawn and renamed": Form(
+        make.feed, ({"is_approved": None}, {"name": "one"}, {"description": "two"}),
+        {"is_approved": False, "name": "one", "description": "two"},
+    ),
+    "signal": Form(lambda: make.signal(make.feed()), ({"note": "one"}, {"strategy_id": "two"})),
+    "signal, changed and renamed": Form(
+        lambda: make.signal(make.feed()), ({"risk_category": "small"}, {"note": "one"}),
+        {"risk_category": "small", "note": "one", "approval": "PENDING"},
+    ),
+    "preset": Form(make.preset, ({"name": "one"}, {"max_open_positions": "3"})),
+    "preset, two limits": Form(make.preset, ({"max_leverage": "2"}, {"max_open_positions": "3"})),
+    "price source": Form(
+        lambda: DataConnection.objects.create(name="p"), ({"name": "one"}, {"is_active": None}),
+        {"name": "one", "is_active": False},
+    ),
+    "window": Form(window, ({"note": "one"}, {"minutes": "20"})),
+    "window, off": Form(window, ({"is_active": None}, {"minutes": "20"}),
+                        {"is_active": False, "minutes": 20}),
+    "user": Form(
+        make.user, ({"first_name": "one"}, {"email": "two@example.org"})
+    ),
+    "user, deactivated and renamed": Form(
+        lambda: make.user(is_staff=True),
+        ({"is_active": None}, {"is_staff": None}, {"first_name": "one"}),
+        {"is_active": False, "is_staff": False, "first_name": "one"},
+    ),
+    "group": Form(lambda: group(), ({"name": "one"}, {})),
+    "schedule": Form(schedule, ({"description": "one"}, {"enabled": None}),
+                     {"description": "one", "enabled": False}),
+    "hours": Form(hours, ({"minute": "1"}, {"hour": "2"})),
+    "steps": Form(
+        lambda: IntervalSchedule.objects.create(every=5, period="seconds"),
+        ({"every": "7"}, {"period": "minutes"}),
+    ),
+    "moment": Form(
+        lambda: ClockedSchedule.objects.create(clocked_time=market_now()),
+        ({"clocked_time_0": "2030-01-01"}, {}), {"clocked_time__year": 2030},
+    ),
+    "sun": Form(
+        lambda: SolarSchedule.objects.create(event="sunset", latitude=1, longitude=2),
+        ({"event": "sunrise"}, {"latitude": "3"}),
+    ),
+    "paper account": Form(paper, ({"owner": "bob"}, {"latency_ms": "7"})),
+    "paper account, read-only": Form(
+        paper, ({"trading_allowed": None}, {"unreachable": "on"}),
+        {"trading_allowed": False, "unreachable": True},
+    ),
+}  # fmt: skip
+
+
+def connection() -> ExecutionConnection:
+    return make.connection(make.user("alice"))
+
+
+def subscription() -> Subscription:
+    row = connection()
+    assert row.user is not None
+    return make.subscription(row, make.feed())
+
+
+# Forms of our own, by the name of their address.
+CONSOLE: dict[str, Form] = {
+    "connections_executionconnection_edit": Form(
+        connection, ({"name": "one"}, {"is_active": None}), {"name": "one", "is_active": False}
+    ),
+}
+PORTAL: dict[str, Form] = {
+    "account_edit": Form(
+        connection, ({"name": "one"}, {"auto_correct": "on"}), {"name": "one", "auto_correct": True}
+    ),
+    "subscription_edit": Form(subscription, ({"multiplier": "2"}, {"directions": "BUY"})),
+}
+
+# Pages that change no settings of a row: they show, create, or take one step by compare-and-set.
+SHOWN = {"page", "export", "checks", "reason"}
+STEPS = {
+    "publish", "cancel", "approve", "reject", "test", "pause", "archive", "own_prices",
+    "offer_prices", "compare", "retry", "close", "adopt", "relink", "ignore", "set", "release",
+    "token", "revoke", "create", "end", "credentials",
+}  # fmt: skip
+PORTAL_STEPS = {
+    "overview", "live", "pause", "resume", "sign_in", "sign_out", "signals", "signal",
+    "order_cancel", "positions", "close", "accounts", "account_add", "account", "account_live",
+    "account_test", "account_pause", "account_resume", "account_switch_on", "account_remove",
+    "account_compare", "account_own_prices", "credentials", "difference", "difference_adopt",
+    "difference_relink", "difference_close", "difference_ignore", "feeds", "subscribe",
+    "subscription_pause", "subscription_resume", "subscription_end", "reason", "inbox",
+    "inbox_read", "notification_read",
+}  # fmt: skip
+
+
+def superuser() -> User:
+    user: User = User.objects.create_superuser("olga", "", "correct horse battery")
+    return user
+
+
+def test_every_form_of_a_registered_model_is_in_the_list() -> None:
+    request: Any = RequestFactory().get("/admin/")
+    request.user = superuser()
+    changed = {
+        model for model, pages in admin.site._registry.items()
+        if pages.has_change_permission(request)
+    }  # fmt: skip
+    assert changed == {type(form.make()) for form in FORMS.values()}
+
+
+def test_every_page_of_our_own_is_in_a_list() -> None:
+    ours = {
+        name
+        for pages in admin.site._registry.values()
+        for _, name, _ in getattr(pages, "custom_urls", ())
+    }
+    known = {name for name in ours if name.endswith(tuple(f"_{end}" for end in SHOWN | STEPS))}
+    assert ours - known == set(CONSOLE)
+    assert {address.name for address in portal_urls} == set(PORTAL) | PORTAL_STEPS
+
+
+def send(user: User, path: str, page: dict[str, list[str]], typed: Typed) -> Any:
+    """Send a page with what was typed into it; None: a box that was cleared."""
+    data = {**page, **{name: value for name, value in typed.items() if value is not None}}
+    for name in (name for name, value in typed.items() if value is None):
+        data.pop(name, None)
+    client = Client(raise_request_exception=False)
+    client.force_login(user)
+    answer = client.post(path, data)
+    return answer.status_code if answer.status_code == 302 else answer.content.decode()[-3000:]
+
+
+def walk(form: Form, row: Model, path: str, user: User) -> None:
+    opened = Client()
+    opened.force_login(user)
+    shown = opened.get(path)
+    assert shown.status_code == 200
+    page = fields_of(shown.content.decode())
+    for typed in form.typed:
+        assert {name for name, value in typed.items() if value} <= {*page, *typed}
+        assert all(name in page for name, value in typed.items() if value is None), page
+    acts = [partial(send, user, path, page, typed) for typed in form.typed]
+    answers = at_once(row, *acts)
+    assert answers == [302] * len(answers)
+    then = form.then or {name: value for typed in form.typed for name, value in typed.items()}
+    found = type(row)._default_manager.filter(pk=row.pk)
+    missing = {name: value for name, value in then.items() if not found.filter(**{name: value})}
+    assert not missing, found.values().get()
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_no_change_of_an_admin_form_is_lost(name: str) -> None:
+    form, user = FORMS[name], superuser()
+    row = form.make()
+    opts = row._meta
+    path = reverse(f"admin:{opts.app_label}_{opts.model_name}_change", args=[row.pk])
+    walk(form, row, path, user)
+
+
+@pytest.mark.parametrize("name", CONSOLE)
+def test_no_change_of_a_console_form_is_lost(name: str) -> None:
+    form, user = CONSOLE[name], superuser()
+    row = form.make()
+    walk(form, row, reverse(f"admin:{name}", args=[row.pk]), user)
+
+
+@pytest.mark.parametrize("name", PORTAL)
+def test_no_change_of_a_portal_form_is_lost(name: str) -> None:
+    form = PORTAL[name]
+    row = form.make()
+    user = User.objects.get(username="alice")
+    walk(form, row, reverse(f"portal:{name}", args=[row.pk]), user)
+
+
+def test_a_page_that_was_opened_long_ago_takes_nothing_back() -> None:
+    """Its fields still say what the feed was: only what was typed there counts."""
+    user, feed = superuser(), make.feed()
+    path = reverse("admin:signals_feed_change", args=[feed.pk])
+    client = Client()
+    client.force_login(user)
+    old = fields_of(client.get(path).content.decode())
+    assert send(user, path, old, {"is_approved": None, "description": "now"}) == 302
+    assert send(user, path, old, {"name": "later"}) == 302
+    feed.refresh_from_db()
+    assert (feed.is_approved, feed.description, feed.name) == (False, "now", "later")
+
+
+def test_rights_that_were_taken_away_do_not_come_back_with_an_old_page() -> None:
+    user, of = superuser(), group()
+    first, second, third = Permission.objects.order_by("pk")[:3]
+    of.permissions.set([first, second])
+    path = reverse("admin:auth_group_change", args=[of.pk])
+    client = Client()
+    client.force_login(user)
+    old = fields_of(client.get(path).content.decode())
+    assert send(user, path, old, {"permissions": [second.pk]}) == 302
+    add = {"permissions": [first.pk, second.pk, third.pk]}
+    assert send(user, path, old, add) == 302
+    assert set(of.permissions.all()) == {second, third}
+
+
+def test_a_console_pause_does_what_its_page_asked_whoever_was_faster() -> None:
+    user, row = superuser(), subscription()
+    path = reverse("admin:connections_subscription_pause", args=[row.pk])
+    client = Client()
+    client.force_login(user)
+    asked = client.get(path, follow=True).request
+    confirm = f"{asked['PATH_INFO']}?{asked['QUERY_STRING']}"
+    acts = [partial(send, user, confirm, {}, {})] * 2
+    assert at_once(row, *acts) == [302, 302]
+    row.refresh_from_db()
+    assert row.is_paused
+
+
+def test_a_new_password_writes_nothing_else_of_the_user() -> None:
+    user, other = superuser(), make.user("other", is_staff=True)
+    path = reverse("admin:auth_user_password_change", args=[other.pk])
+    typed = {"password1": "a long new passphrase", "password2": "a long new passphrase",
+             "usable_password": "true"}  # fmt: skip
+    change = reverse("admin:users_user_change", args=[other.pk])
+    client = Client()
+    client.force_login(user)
+    page = fields_of(client.get(change).content.decode())
+    acts = [
+        partial(send, user, path, {}, typed),
+        partial(send, user, change, page, {"is_active": None}),
+    ]
+    assert at_once(other, *acts) == [302, 302]
+    other.refresh_from_db()
+    assert not other.is_active
+    assert other.check_password("a long new passphrase")
+
+
+def test_no_page_carries_a_password() -> None:
+    user, other = superuser(), User.objects.create_user("other", password="a passphrase")
+    client = Client()
+    client.force_login(user)
+    html = client.get(reverse("admin:users_user_change", args=[other.pk])).content.decode()
+    assert other.password not in html
+    assert other.password.split("$")[-1] not in html
