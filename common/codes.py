@@ -99,12 +99,12 @@ class Code(StrEnum):
     TRADING_HALTED = (
         "TRADING_HALTED",
         "The kill switch is set.",
-        "An operator or the owner must release it.",
+        "Whoever set it releases it: you with Resume in the portal, an operator in the console.",
     )
     ENTRIES_HALTED = (
         "ENTRIES_HALTED",
         "The kill switch allows exits only.",
-        "An operator or the owner must release it.",
+        "Whoever set it releases it: you with Resume in the portal, an operator in the console.",
     )
 
     # ---- denied: our own rules ---------------------------------------------------------------

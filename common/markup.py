@@ -19,9 +19,10 @@ def state_badge(status: str) -> SafeString:
     return badge(shown.css, shown.word)
 
 
-def amount(value: Any, places: int | None = None) -> SafeString:
-    """A number among numbers: right-aligned, the same digits in a column."""
-    return format_html('<span class="fc-n">{}</span>', number(value, places))
+def amount(value: Any, places: int | None = None, *, unit: str = "") -> SafeString:
+    """A number among numbers: right-aligned, the same digits in a column; its unit after it."""
+    text = number(value, places)
+    return format_html('<span class="fc-n">{}</span>', f"{text} {unit}" if text and unit else text)
 
 
 def code(text: str) -> SafeString:

@@ -92,6 +92,16 @@ def number(value: Decimal | int | None, places: int | None = None) -> str:
     return MINUS + text if value < 0 else text
 
 
+def units_of(pair: str) -> str:
+    """Return what a quantity of this symbol is counted in: its base, `EUR` of `EUR/USD`."""
+    return pair.partition("/")[0]
+
+
+def quantity(value: Decimal | None, pair: str) -> str:
+    """Write a quantity with its unit: `10,000 EUR`. None is empty."""
+    return "" if value is None else f"{number(value)} {units_of(pair)}".rstrip()
+
+
 def signed(value: Decimal | int | None, places: int | None = 2) -> str:
     """Write a gain as `+150.08`, a loss as `−48.40`, nothing as `0.00`."""
     if value is None:

@@ -15,6 +15,7 @@ from nacl.public import PrivateKey
 
 from common.embedded.errors import EmbeddedError
 from config import env as table
+from config import which_database
 
 ROOT = Path(__file__).resolve().parent.parent
 STARTING_SECONDS = 60
@@ -107,15 +108,23 @@ def servers_for(arguments: list[str]) -> Iterator[None]:
     read_env_file()
     os.environ.update(made_up_secrets(os.environ))
     names = (table.DATABASE_URL.name, table.REDIS_URL.name)
-    if is_production(os.environ) or all(os.environ.get(name) for name in names):
+    command = arguments[1] if len(arguments) > 1 else "help"
+    needs_none = command in WITHOUT_SERVERS or command.startswith("-")
+    if needs_none or {"-h", "--help"} & {*arguments}:
         yield
         return
-    command = arguments[1] if len(arguments) > 1 else "help"
-    if command in WITHOUT_SERVERS or command.startswith("-") or {"-h", "--help"} & {*arguments}:
+    if url := os.environ.get(table.DATABASE_URL.name):
+        which_database.show(which_database.named(url))
+    if is_production(os.environ) or all(os.environ.get(name) for name in names):
         yield
         return
     with _borrowed_or_own(f"manage.py {command}"):
         yield
+
+
+def _show_embedded(folder: Path, state: str) -> None:
+    if not os.environ.get(table.DATABASE_URL.name):
+        which_database.show(which_database.embedded(folder, state))
 
 
 @contextlib.contextmanager
@@ -135,6 +144,7 @@ def _borrowed_or_own(what: str) -> Iterator[None]:
         while True:
             fcntl.flock(borrowers, fcntl.LOCK_SH)  # while we have it, the servers stay
             if urls := running_urls(folder):
+                _show_embedded(folder, "running")
                 os.environ.update({name: urls[name] for name in urls if not os.environ.get(name)})
                 yield
                 return
@@ -146,6 +156,9 @@ def _borrowed_or_own(what: str) -> Iterator[None]:
                 if time.monotonic() > end:
                     raise
                 time.sleep(0.1)
+        is_new = not (folder / "postgres" / "password").exists()
+        state = "new and empty" if is_new else "started for this command"
+        _show_embedded(folder, state)
         servers = stack.enter_context(Servers(folder, os.environ))
         os.environ.update(servers.urls)
         holding.tell(**servers.urls)

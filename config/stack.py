@@ -16,6 +16,7 @@ from common.embedded.holding import Holding
 from common.embedded.ports import is_free
 from common.embedded.servers import Servers
 from config import env as table
+from config import which_database
 from config.children import Child, Running
 from config.development import ROOT, made_up_secrets, var_folder
 from config.env import Env
@@ -93,6 +94,7 @@ class Stack:
         self.environ: dict[str, str] = {**os.environ, **(extra or {}), "PYTHONUNBUFFERED": "1"}
         self.folder = var_folder(self.environ)
         self.supervisor: Supervisor | None = None
+        self.database = which_database.named(self.environ.get(table.DATABASE_URL.name, ""))
         self._children, self._say = children, say
         self._holding = Holding(self.folder, what)
         self._servers: Servers | None = None
@@ -118,7 +120,9 @@ class Stack:
         (self.folder / "static").mkdir(exist_ok=True)  # whitenoise warns where there is none
         self._judge_port()
         self._servers = Servers(self.folder, self.environ).start()
-        self.environ |= self._servers.urls
+        if not self.environ.get(table.DATABASE_URL.name):
+            self.database = which_database.embedded(self.folder, "running")
+        self.environ |= self._servers.urls | {which_database.SHOWN: "1"}
         self._holding.tell(url=self.url, **self._servers.urls)
         self.manage("migrate", "--no-input", "--verbosity", "0")
 

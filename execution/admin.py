@@ -3,21 +3,23 @@
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
-from common.admin import BigTableAdmin, ReadOnlyAdmin, link, read_id, read_uuid
+from common.admin import NEWEST, BigTableAdmin, ReadOnlyAdmin, link, read_id, read_uuid
 from common.markup import amount, badge, code, state_badge
 from common.money import plain
-from common.shown import STATES, sentence, signed, statuses_of
+from common.shown import STATES, known_code, sentence, signed, statuses_of, units_of
 from common.shown import age as shown_age
 from connections.models import ExecutionConnection
 from execution.drift import words as drift_words
 from execution.models import DriftItem, ExecutionLog, Fill, Order, Tally, TallyQuerySet, WorkerLease
 
+FOUND_ORDERS = 2_000  # a search by account looks at the log of that many of its orders
 FOUND_CONNECTIONS = 200  # a search by account looks at that many accounts
 
 
@@ -29,6 +31,14 @@ def connections_like(term: str) -> list[Any]:
         | ExecutionConnection.objects.filter(user__username=term)
     )
     return list(like.values_list("pk", flat=True)[:FOUND_CONNECTIONS])
+
+
+def by_order_id(orders: Any, table: BigTableAdmin, term: str) -> Any:
+    """The orders that we or, among the newest, their brokers call so; None: there are none."""
+    if (found := orders.filter(client_order_id=term)).exists():
+        return found
+    newest = table.among_newest(orders, broker_order_id=term)
+    return newest if newest.exists() else None
 
 
 class ShareFilter(admin.SimpleListFilter):
@@ -77,7 +87,7 @@ class OrderAdmin(BigTableAdmin):
             return queryset.filter(signal_id=signal, leg__startswith="entry")
         if upper.startswith("O") and (pk := read_id(term, "O")) is not None:
             return queryset.filter(pk=pk)
-        if (found := queryset.filter(client_order_id=term)).exists():
+        if (found := by_order_id(queryset, self, term)) is not None:
             return found
         return queryset.filter(connection_id__in=connections_like(term))
 
@@ -99,7 +109,7 @@ class OrderAdmin(BigTableAdmin):
 
     @admin.display(description="Quantity")
     def quantity_shown(self, order: Order) -> SafeString:
-        return amount(order.quantity)
+        return amount(order.quantity, unit=units_of(order.pair))
 
     @admin.display(description="Price")
     def price(self, order: Order) -> str:
@@ -117,6 +127,7 @@ class FillAdmin(BigTableAdmin):
     list_display = ("broker_fill_id", "order_link", "side", "quantity_shown", "price_shown",
                     "commission_shown", "inferred", "time")  # fmt: skip
     list_filter = ("inferred", ("side", ChoicesDropdownFilter))
+    list_select_related = ("order",)
     ordering = ("-id",)
     search_fields = ("broker_fill_id",)
     search_help_text = "O-number, or an account"
@@ -132,7 +143,7 @@ class FillAdmin(BigTableAdmin):
 
     @admin.display(description="Quantity")
     def quantity_shown(self, fill: Fill) -> SafeString:
-        return amount(fill.quantity)
+        return amount(fill.quantity, unit=units_of(fill.order.pair))
 
     @admin.display(description="Price")
     def price_shown(self, fill: Fill) -> str:
@@ -147,22 +158,114 @@ class FillAdmin(BigTableAdmin):
         return told if converted is None else f"{told} = {signed(-converted)}"
 
 
+class LogStateFilter(admin.SimpleListFilter):
+    """By the state that a line led to, among the newest lines: no index knows the others."""
+
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        shown = [(status, state.word) for status, state in STATES.items()]
+        return [("trouble", "Rejected, failed, denied or unknown"), *shown]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[ExecutionLog]
+    ) -> QuerySet[ExecutionLog]:
+        value = self.value()
+        if not value:
+            return queryset
+        trouble = ["REJECTED", "FAILED", "DENIED", "UNKNOWN"]
+        states = trouble if value == "trouble" else [value]
+        return newest_lines(queryset).filter(status__in=states)
+
+
+class LogBrokerFilter(admin.SimpleListFilter):
+    """By the type of the account's broker, among the newest lines."""
+
+    title = "broker type"
+    parameter_name = "broker"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        types = ExecutionConnection.objects.order_by("type").values_list("type", flat=True)
+        return [(one, one.upper()) for one in types.distinct()]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[ExecutionLog]
+    ) -> QuerySet[ExecutionLog]:
+        if not self.value():
+            return queryset
+        accounts = ExecutionConnection.objects.filter(type=self.value()).values("pk")
+        return newest_lines(queryset).filter(connection_id__in=accounts)
+
+
+def newest_lines(lines: QuerySet[ExecutionLog]) -> QuerySet[ExecutionLog]:
+    newest = ExecutionLog.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+    return lines.filter(pk__gt=newest - NEWEST)
+
+
 @admin.register(ExecutionLog)
 class ExecutionLogAdmin(BigTableAdmin):
     """Append-only: one line for each attempt and transition."""
 
-    list_display = ("at", "order_link", "signal_link", "code_shown", "state", "detail")
+    list_display = ("at", "account", "order_link", "signal_link", "code_shown", "state",
+                    "quantity", "price", "detail")  # fmt: skip
+    list_filter = (LogStateFilter, LogBrokerFilter)
     ordering = ("-id",)
     list_display_links = ("at",)
     search_fields = ("order_id",)
-    search_help_text = "O-number, or a connection's id among the newest lines"
+    search_help_text = (
+        "O-number, S-number, account number, name or owner, client or broker order id, reason code"
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ExecutionLog]:
+        account = ExecutionConnection.objects.filter(pk=OuterRef("connection_id"))
+        order = Order.objects.filter(pk=OuterRef("order_id"))
+        price = Coalesce("avg_fill_price", "limit_price", "stop_price", "expected_price")
+        found: QuerySet[ExecutionLog] = super().get_queryset(request)
+        return found.annotate(
+            account_name=Subquery(account.values("name")),
+            account_number=Subquery(account.values("account")),
+            order_quantity=Subquery(order.values("quantity")),
+            order_pair=Subquery(order.values("pair")),
+            order_price=Subquery(order.annotate(shown_price=price).values("shown_price")),
+        )
 
     def search_exact(self, queryset: Any, term: str) -> Any:
-        if (order := read_id(term, "O")) is not None:
+        upper = term.upper()
+        if upper.startswith("S") and (signal := read_id(term, "S")) is not None:
+            return self._of_orders(queryset, Order.objects.filter(signal_id=signal))
+        if upper.startswith("O") and (order := read_id(term, "O")) is not None:
             return queryset.filter(order_id=order)
-        connection = read_uuid(term)
-        found = self.among_newest(queryset, connection_id=connection)
-        return found if connection else queryset.none()
+        if known_code(upper):
+            return self.among_newest(queryset, code=upper)
+        if connection := read_uuid(term):
+            return self.among_newest(queryset, connection_id=connection)
+        orders = OrderAdmin(Order, self.admin_site)
+        if (found := by_order_id(Order.objects.all(), orders, term)) is not None:
+            return self._of_orders(queryset, found)
+        if accounts := connections_like(term):
+            return self._of_orders(queryset, Order.objects.filter(connection__in=accounts))
+        number = read_id(term, "")  # a bare number is an account's, else an order's
+        return queryset.none() if number is None else queryset.filter(order_id=number)
+
+    @staticmethod
+    def _of_orders(queryset: Any, orders: QuerySet[Order]) -> Any:
+        newest = orders.order_by("-pk").values_list("pk", flat=True)[:FOUND_ORDERS]
+        return queryset.filter(order_id__in=list(newest))
+
+    @admin.display(description="Account")
+    def account(self, line: Any) -> SafeString | str:
+        name = " · ".join(filter(None, (line.account_name, line.account_number)))
+        known = line.connection_id if line.account_name else None
+        return link("admin:connections_executionconnection_page", known, name)
+
+    @admin.display(description="Quantity")
+    def quantity(self, line: Any) -> SafeString:
+        return amount(line.order_quantity, unit=units_of(line.order_pair or ""))
+
+    @admin.display(description="Price")
+    def price(self, line: Any) -> str:
+        return plain(line.order_price)
 
     @admin.display(description="Order")
     def order_link(self, line: ExecutionLog) -> Any:

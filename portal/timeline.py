@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from common.shown import number
+from common.shown import number, quantity
 from execution.models import Fill, Order
 from execution.timeline import END_CSS, Line, Step, about_fill, at_the_broker, in_order
 from portal.words import precise, tell
@@ -17,7 +17,7 @@ def _taken(order: Order, fills: list[Fill]) -> Iterator[Line]:
     first = "Taken up" if order.is_entry else "Close asked for"
     yield order.created_at, first, "Written together with the publication: it cannot be lost.", ""
     if order.validated_at:
-        title = f"Sized and checked: {number(order.quantity)} units"
+        title = f"Sized and checked: {quantity(order.quantity, order.pair)}"
         yield order.validated_at, title, _sizing(order), ""
     if order.submitted_at:
         text = f"{order.client_order_id} was on disk before the first byte left, so it can never be"
@@ -37,7 +37,7 @@ def _fill(order: Order, fill: Fill) -> Line:
     if fill.commission_rate is None:
         cost = f"{cost[:-1]}, not in the result: no rate was quoted."
     told = about_fill(fill, cost=cost if fill.commission else "")
-    title = f"Filled {number(fill.quantity)} units at {precise(fill.price, order.pip)}"
+    title = f"Filled {quantity(fill.quantity, order.pair)} at {precise(fill.price, order.pip)}"
     return fill.recorded_at, title, told, "is-good"
 
 

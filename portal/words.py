@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from common.money import plain
 from common.shown import STATES, Shown, hint, number, sentence
+from common.shown import quantity as with_unit
 from execution.models import Order
 
 LEAD = {
@@ -40,14 +41,14 @@ def tell(order: Order) -> Said:
 def _say(order: Order) -> str:
     if lead := LEAD.get(order.status):
         return f"{lead}: {_lowered(sentence(order.reason))}" if order.reason else f"{lead}."
-    filled, quantity = number(order.filled_quantity), number(order.quantity)
+    filled, quantity = number(order.filled_quantity), with_unit(order.quantity, order.pair)
     told = {
         "PENDING": "Not sent yet: it waits for a worker to take it.",
         "SUBMITTING": "On its way to the broker.",
         "SUBMITTED": f"Not filled, still working at the broker{_resting(order)}.",
-        "PARTIALLY_FILLED": f"Filled {filled} of {quantity} units{_at(order)}; the rest works.",
+        "PARTIALLY_FILLED": f"Filled {filled} of {quantity}{_at(order)}; the rest works.",
         "CANCEL_REQUESTED": "Cancel asked for; a fill that comes first is a fill.",
-        "FILLED": f"Filled {filled} units{_at(order)}.",
+        "FILLED": f"Filled {with_unit(order.filled_quantity, order.pair)}{_at(order)}.",
     }
     return told.get(order.status, STATES[order.status].word + ".")
 

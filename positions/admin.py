@@ -12,7 +12,7 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from common.admin import BigTableAdmin, read_id
 from common.markup import amount, badge
 from common.money import plain
-from common.shown import signed
+from common.shown import signed, units_of
 from positions.models import ExecutionPosition
 from positions.selectors import NAKED, protection, with_prices
 
@@ -89,7 +89,7 @@ class ExecutionPositionAdmin(BigTableAdmin):
 
     @admin.display(description="Open")
     def open_quantity(self, position: ExecutionPosition) -> SafeString:
-        return amount(position.quantity)
+        return amount(position.quantity, unit=units_of(position.pair))
 
     @admin.display(description="Entry")
     def entry(self, position: ExecutionPosition) -> str:

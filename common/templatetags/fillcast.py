@@ -12,6 +12,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from common import reasons as reason_pages
 from common import shown
+from common.clocks import market_at, market_now
 from common.markup import badge
 from common.money import plain
 
@@ -27,6 +28,12 @@ def num(value: Decimal | int | None, places: int | None = None) -> str:
 def unconverted(fees: Mapping[str, Any] | None) -> str:
     """Fees that stand beside a result."""
     return shown.unconverted(fees)
+
+
+@register.filter
+def units(value: Decimal | None, pair: str) -> str:
+    """A quantity with its unit: `10,000 EUR`."""
+    return shown.quantity(value, pair)
 
 
 @register.filter
@@ -82,6 +89,12 @@ def ms(value: Any) -> str:
 @register.filter
 def age(seconds: float | None) -> str:
     return shown.age(seconds)
+
+
+@register.filter
+def page_time(at: datetime | None) -> datetime | None:
+    """A machine time as the page's one clock shows it: market time while a replay runs."""
+    return None if at is None else market_at(at)
 
 
 @register.filter
@@ -142,3 +155,9 @@ def follow(context: dict[str, Any], seconds: int, also: str = "") -> SafeString:
         seconds,
         more,
     )
+
+
+@register.simple_tag
+def page_clock() -> datetime:
+    """The time that pages show now: the market's, which is real time unless a replay runs."""
+    return market_now()

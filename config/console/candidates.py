@@ -9,7 +9,7 @@ from django.db.models import Case, Count, F, IntegerField, Q, QuerySet, Value, W
 from django.http import QueryDict
 
 from common.money import plain
-from common.shown import SHARES, STATES, Shown, number, sentence, signed, statuses_of
+from common.shown import SHARES, STATES, Shown, number, quantity, sentence, signed, statuses_of
 from common.sql import rows
 from config.console.bars import Histogram, Segment, histogram, segments
 from config.console.funnel import Progress
@@ -170,15 +170,15 @@ def in_words(order: Order) -> str:
     """One sentence on what happened to an order and why."""
     if order.reason:
         return f"{sentence(order.reason)} {order.detail}".strip()
-    quantity, filled = number(order.quantity), number(order.filled_quantity)
-    price = plain(order.avg_fill_price)
+    of, filled = quantity(order.quantity, order.pair), number(order.filled_quantity)
+    price, all_of_it = plain(order.avg_fill_price), quantity(order.filled_quantity, order.pair)
     told = {
         "PENDING": "Waits for a worker to claim it.",
         "SUBMITTING": "The intent is on disk; the request is on its way.",
         "SUBMITTED": f"Works at the broker{_resting(order)}.",
-        "PARTIALLY_FILLED": f"{filled} of {quantity} filled; the rest works.",
+        "PARTIALLY_FILLED": f"{filled} of {of} filled; the rest works.",
         "CANCEL_REQUESTED": "Cancel asked for; a fill that comes first is a fill.",
-        "FILLED": f"Filled {filled} at {price}{_worse(order.slippage_pips)}.",
+        "FILLED": f"Filled {all_of_it} at {price}{_worse(order.slippage_pips)}.",
     }
     return f"{told.get(order.status, '')} {order.detail}".strip()
 

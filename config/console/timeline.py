@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from common.money import plain
-from common.shown import STATES, hint, number
+from common.shown import STATES, hint, number, quantity
 from config.console.candidates import in_words
 from execution.models import Fill, Order
 from execution.timeline import END_CSS, Line, Step, about_fill, at_the_broker, in_order
@@ -19,7 +19,7 @@ def _taken(order: Order, fills: list[Fill]) -> Iterator[Line]:
         "the exit and the quantity that it reserves")  # fmt: skip
     yield order.created_at, "Written", written, ""
     if order.validated_at:
-        title = f"Sized and checked: {number(order.quantity)}"
+        title = f"Sized and checked: {quantity(order.quantity, order.pair)}"
         yield order.validated_at, title, _sizing(order), ""
     if order.submitted_at:
         text = f"{order.client_order_id} was on disk before the first byte left."
@@ -27,7 +27,7 @@ def _taken(order: Order, fills: list[Fill]) -> Iterator[Line]:
     if order.acknowledged_at:
         yield order.acknowledged_at, "The broker answered", at_the_broker(order), ""
     for fill in fills:
-        title = f"Filled {number(fill.quantity)} at {plain(fill.price)}"
+        title = f"Filled {quantity(fill.quantity, order.pair)} at {plain(fill.price)}"
         yield fill.recorded_at, title, about_fill(fill), "is-good"
     if order.done_at and not (fills and order.status == "FILLED"):
         said = f"{in_words(order)} {hint(order.reason)}".strip()

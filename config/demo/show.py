@@ -54,6 +54,7 @@ class Show:
         """Do all of it; return the exit code. Leaving the stack's `with` stops everything."""
         self._teller.console.print("Preparing database, accounts and prices …", style="dim")
         self._stack.prepare()
+        self._teller.console.print(self._stack.database, style="dim")
         self._stack.use_here()
         session.claim_database()
         seed()

@@ -8,7 +8,9 @@ from decimal import Decimal
 from common.codes import Code
 from common.sql import rows
 from config.demo.follow import Group
+from events.facts import Happening
 from events.models import EventKind
+from events.words import describe
 from signals.models import Signal
 
 CLOSED = {
@@ -34,6 +36,8 @@ COLOURS = {
     "connection.recovered": "green",
     "position.unprotected": "bold red",
     "audit.failed": "bold red",
+    "kill_switch.changed": "yellow",
+    "scheduler.late": "bold red",
 }
 ENDED = {
     "order.denied": "denied by our rules",
@@ -85,12 +89,16 @@ class Words:
             "slippage.alert": _slipped,
             "connection.error": lambda group: f"{_connections(group)}in error: {group.detail}",
             "connection.silent": lambda group: f"{_connections(group)}not heard of",
+            "kill_switch.changed": lambda group: describe(_happening(group)).title,
+            "scheduler.late": lambda group: describe(_happening(group)).title,
+            "scheduler.back": lambda group: describe(_happening(group)).title,
             "connection.recovered": lambda group: f"{_connections(group)}well again",
         }
 
     def _whose(self, group: Group) -> str:
         one = group.events[0]
-        who = f" {one.username}'s {one.connection}:" if len(group.events) == 1 else ""
+        known = len(group.events) == 1 and one.connection is not None
+        who = f" {one.username}'s {one.connection}:" if known else ""
         if group.signal_id is None:
             return f"{who} ".lstrip()
         signal = self._signal(group.signal_id)
@@ -166,6 +174,12 @@ def _slippage(group: Group) -> str:
     best, worst = min(known), max(known)
     spread = f"{best:+.1f} to " if f"{best:+.1f}" != f"{worst:+.1f}" else ""
     return f", slippage {spread}{worst:+.1f} pips"
+
+
+def _happening(group: Group) -> Happening:
+    one = group.events[0]
+    ids = (one.id, group.kind, None, one.connection_id, one.signal_id, one.order_id)
+    return Happening(*ids, one.payload, one.created_at)
 
 
 def _connections(group: Group) -> str:

@@ -1,5 +1,6 @@
 """A tenant's accounts: how they fare, what they hold, and what is to be done."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from textwrap import shorten
@@ -7,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
+from django.urls import reverse
 
 from common.codes import Code
 from common.shown import hint, sentence
@@ -23,9 +25,11 @@ from connections.open import in_words, what_is_open
 from connections.selectors import as_shown, checks_of, open_in, reasons, test_waits, waits_for
 from connections.selectors import health as health_of
 from connections.setting_fields import label_of, shown, takes_credentials
+from portal.selectors.halts import halts_on
 from users.models import User
 
 MOST = 250  # characters of what is wrong, in a list
+HALTED = (Code.TRADING_HALTED, Code.ENTRIES_HALTED)
 TO_DO = {  # where the tenant does it, by what stands in the way
     Code.NO_CREDENTIALS: ("credentials", "Enter credentials"),
     Code.NO_PRESET: ("account_edit", "Choose a preset"),
@@ -39,10 +43,14 @@ TO_DO = {  # where the tenant does it, by what stands in the way
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One account. reason: the code that would skip it now; empty: it takes the next signal."""
+    """One account. reason: the code that would skip it now; empty: it takes the next signal.
+
+    paused_by_owner: the owner paused everything, and nobody else stops this account.
+    """
 
     connection: Any
     reason: str
+    paused_by_owner: bool = False
 
     @property
     def snapshot(self) -> AccountSnapshot | None:
@@ -108,6 +116,8 @@ class Account:
             return self._words_of_one_that_is_off()
         if self.waits_for and not self.reason:
             return self.without_a_worker
+        if self.paused_by_owner:
+            return "You paused everything. Resume, and it takes the next signal."
         return f"{sentence(self.reason)} {hint(self.reason)}" if self.reason else (
             "Takes the next signal.")  # fmt: skip
 
@@ -128,10 +138,21 @@ class Account:
 
     @property
     def to_do(self) -> tuple[str, str] | None:
-        """(address name, what the link says), None where waiting is all there is to do."""
+        """(address, what the link says), None where waiting is all there is to do."""
+        if self.paused_by_owner:
+            return reverse("portal:resume"), "Resume everything…"
+        named = TO_DO.get(Code(self.reason)) if self.reason in Code.__members__ else None
         if not self.reason and not self.waits_for and self.lacks_prices:
-            return "account", "See its prices"
-        return TO_DO.get(Code(self.reason)) if self.reason in Code.__members__ else None
+            named = "account", "See its prices"
+        if named is None:
+            return None
+        return reverse(f"portal:{named[0]}", args=[self.connection.pk]), named[1]
+
+    @property
+    def is_done_elsewhere(self) -> bool:
+        """Whether what is to be done is done on another page than the account's own."""
+        own = reverse("portal:account", args=[self.connection.pk])
+        return self.to_do is not None and self.to_do[0] != own
 
     @property
     def maintenance(self) -> Shown:
@@ -168,13 +189,29 @@ def accounts_of(user: User) -> list[Account]:
     """Return all of them by name, in two statements."""
     found = list(connections_of(user))
     why = reasons([row.pk for row in found]) if found else {}
-    return [Account(row, why.get(row.pk, "")) for row in found]
+    paused = _paused_everything(user, why.values())
+    return [_account(row, why.get(row.pk, ""), paused=paused) for row in found]
+
+
+def _account(connection: Any, reason: str, *, paused: bool) -> Account:
+    return Account(connection, reason, paused_by_owner=paused and reason in HALTED)
+
+
+def _paused_everything(user: User, why: Iterable[str]) -> bool:
+    """Whether the tenant's own pause is the only halt that stops these accounts."""
+    if not any(reason in HALTED for reason in why):
+        return False
+    halts = halts_on(user)
+    return bool(halts) and all(halt.is_everything_of_mine for halt in halts)
 
 
 def account_of(user: User, pk: UUID) -> Account | None:
     """Return one of them; None: there is none, or it is somebody else's."""
     found = connections_of(user).filter(pk=pk).first()
-    return Account(found, reasons([pk]).get(pk, "")) if found else None
+    if found is None:
+        return None
+    reason = reasons([pk]).get(pk, "")
+    return _account(found, reason, paused=_paused_everything(user, [reason]))
 
 
 def presets_for(user: User) -> QuerySet[TradingPreset]:

@@ -46,7 +46,8 @@ def test_an_order_tells_its_way(filled: dict[str, Any], page: Page, client: Clie
     client.force_login(filled["operator"])
     html = page(f"/admin/execution/order/{filled['order'].pk}/")
     for words in ("Sized and checked: 40,000", "Intent saved, then sent", "The broker answered",
-                  "Filled 40,000 at 1.38254", "Sized, checked and about to be sent."):  # fmt: skip
+                  "Filled 40,000 EUR at 1.38254",
+                  "Sized, checked and about to be sent."):  # fmt: skip
         assert words in html
 
 

@@ -1,6 +1,6 @@
 """How numbers, bars and clocks are drawn: pure."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -8,6 +8,7 @@ from django.test import RequestFactory
 
 from common.clocks import MarketClock, set_market_clock
 from common.shown import STATES, age, milliseconds, number, signed
+from common.templatetags.fillcast import page_time
 from config.console import bars, unfold
 from execution.models import Status
 
@@ -79,5 +80,17 @@ def test_a_replay_is_marked_on_every_page() -> None:
         told = unfold.environment(request)
         assert told is not None
         assert told[0].startswith("replay 60× · 2 May 2014")
+    finally:
+        set_market_clock(None)
+
+
+def test_page_shows_machine_times_on_the_market_clock_of_a_replay() -> None:
+    began, shown = datetime(2026, 11, 1, 9, tzinfo=UTC), datetime(2014, 5, 2, 12, 30, tzinfo=UTC)
+    later = began + timedelta(seconds=2)
+    assert page_time(later) == later
+    set_market_clock(MarketClock(shown, began, 60))
+    try:
+        assert page_time(later) == shown + timedelta(minutes=2)
+        assert page_time(None) is None
     finally:
         set_market_clock(None)

@@ -76,6 +76,7 @@ def event(**fields: Any) -> SimpleNamespace:
         "kind": "order.filled", "signal_id": None, "leg": "entry", "reason": "", "ms": None,
         "order_type": "MARKET", "slippage_pips": None, "filled_at": None, "created_at": DAY,
         "payload": {}, "is_open": False, "connection": "Main", "username": "anna",
+        "id": 1, "connection_id": None, "order_id": None,
     }  # fmt: skip
     return SimpleNamespace(**{**plain, **fields})
 
@@ -92,6 +93,8 @@ def line(kind: str, detail: str, *events: SimpleNamespace) -> str | None:
          [event(ms=41.2, slippage_pips=31), event(ms=90, slippage_pips=-0.1)]),
         ("2 filled, slippage +31.0 pips", "order.filled", "entry",
          [event(order_type="STOP", slippage_pips=31)] * 2),
+        ("Kill switch set: exits only", "kill_switch.changed", "",
+         [event(connection=None, username=None, payload={"change": "set", "mode": "REDUCING"})]),
         ("target 2 taken on 2 accounts", "order.filled", "tp-2", [event()] * 2),
         (None, "order.filled", "sl", [event()] * 2),
         ("a part closed on 1 accounts", "order.filled", "close",

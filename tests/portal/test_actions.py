@@ -47,6 +47,8 @@ def test_everything_is_paused_and_resumed(
     assert "You paused everything" in told
     assert "ENTRIES_HALTED" in told
     assert rung == ["wishes"]
+    assert "You paused everything. Resume, and it takes the next signal." in told
+    assert '<a href="/resume/">Resume everything…</a>' in told
     again = alice.post("/resume/", follow=True).content.decode()
     assert "Resumed: the next signal is taken." in again
     assert "You paused everything" not in again
@@ -71,6 +73,7 @@ def test_an_operators_halt_is_told_and_not_mine_to_release(
     page = signed_in(world.alice).post("/resume/", follow=True).content.decode()
     assert "Nothing was paused by you." in page
     assert "An operator halted all your accounts" in page
+    assert "Resume everything…" not in page
     assert "odd fills" in page
     assert KillSwitch.objects.get().released_at is None
 

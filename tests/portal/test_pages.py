@@ -59,7 +59,7 @@ def test_an_account_that_was_never_read_and_a_position_without_a_price_are_left_
 
 def test_the_overview_tells_what_needs_somebody(read: Read) -> None:
     page = read("/")
-    assert "Unprotected: EUR/USD short 40,000 units at Main MT5" in page
+    assert "Unprotected: EUR/USD short 40,000 EUR at Main MT5" in page
     assert "3 of 5 accounts take the next signal" in page
     assert "66,575.23" in page
     assert "−109.8" in page
@@ -90,7 +90,7 @@ def test_an_account_without_a_feed_is_led_to_one(world: World, signed_in: Signed
 
 def test_a_signal_in_words(world: World, read: Read) -> None:
     page = read(f"/signals/{world.euro.pk}/")
-    assert "Filled 40,000 units at 1.38254, 31.0 pips worse than asked." in page
+    assert "Filled 40,000 EUR at 1.38254, 31.0 pips worse than asked." in page
     assert "Asked for 1.38564; the difference cost 124.00." in page
     assert "Not filled, still working at the broker, resting at 1.38564." in page
     assert "Skipped: paused by its owner." in page

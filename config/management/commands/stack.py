@@ -36,6 +36,7 @@ class Command(BaseCommand):
             with Stack() as stack:
                 self.stderr.write("Starting …")
                 stack.prepare()
+                self.stderr.write(stack.database)
                 code = self._run(stack, once=once)
         except EmbeddedError as e:
             sys.exit(str(e))
