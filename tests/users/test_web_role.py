@@ -1,0 +1,214 @@
+"""What a session of the web role may not write, whatever the code does: by SQL on real connections.
+
+`fillcast.operator` opens rows for publications, so the web role may set it; it gives no rights.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import pytest
+from django.contrib.auth.models import Group
+
+from connections.models import ExecutionConnection, KillSwitch
+from signals.models import Feed
+from tests.connections import make
+from tests.users import world
+from tests.users.conftest import Opened
+from users.models import ApiKey, User
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@dataclass(frozen=True)
+class Cast:
+    alice: world.Tenant
+    bob: world.Tenant
+    staff: dict[str, User]
+
+
+@pytest.fixture
+def cast(alice: world.Tenant, bob: world.Tenant) -> Cast:
+    """Two tenants, and staff of each role."""
+    staff = {"superuser": User.objects.create_superuser("root", password="x" * 12)}
+    for role in ("administrator", "operator", "risk officer", "support"):
+        user = User.objects.create_user(role.replace(" ", "-"), is_staff=True)
+        user.groups.add(_group(role))
+        staff[role] = user
+    return Cast(alice, bob, staff)
+
+
+def _group(role: str) -> Group:
+    """The role as migrations write it; a test that emptied the database took it away."""
+    from django.contrib.auth.models import Permission
+
+    from common.permissions import ROLES, Role
+
+    group, _ = Group.objects.get_or_create(name=role)
+    names = [right.value for right in ROLES[Role(role)]]
+    group.permissions.set(Permission.objects.filter(codename__in=names))
+    return group
+
+
+NEW_KEY = (
+    "INSERT INTO users_apikey (user_id, name, prefix, secret_hash, created_at)"
+    " VALUES ({}, 'mine', 'stolen', 'h', now())"
+)
+AS_TENANT = {
+    "superuser": "UPDATE users_user SET is_superuser = true WHERE id = {me}",
+    "staff": "UPDATE users_user SET is_staff = true WHERE id = {me}",
+    "group": "INSERT INTO users_user_groups (user_id, group_id) VALUES ({me}, {group})",
+    "permission": "INSERT INTO users_user_user_permissions (user_id, permission_id)"
+    " SELECT {me}, id FROM auth_permission WHERE codename = 'trade'",
+    "a group's rights": "INSERT INTO auth_group_permissions (group_id, permission_id)"
+    " SELECT {group}, id FROM auth_permission WHERE codename = 'add_user'",
+    "an operator's password": "UPDATE users_user SET password = 'x' WHERE id = {root}",
+    "another's e-mail": "UPDATE users_user SET email = 'a@example.org' WHERE id = {other}",
+    "a new superuser": "INSERT INTO users_user (password, is_superuser, username, first_name,"
+    " last_name, is_staff, is_active, date_joined, email, time_zone)"
+    " VALUES ('', true, 'new', '', '', true, true, now(), '', 'UTC')",
+    "another's key": NEW_KEY.format("{root}"),
+    "a key of another": "UPDATE users_apikey SET secret_hash = 'mine' WHERE user_id = {other}",
+    "own key to another": "UPDATE users_apikey SET user_id = {root} WHERE user_id = {me}",
+    "approve own feed": "UPDATE signals_feed SET is_approved = true, is_public = true,"
+    " approved_by_owner = false WHERE owner_id = {me}",
+    "another's feed": "UPDATE signals_feed SET owner_id = {me} WHERE owner_id = {other}",
+    "a token of another": "UPDATE signals_feedtoken SET secret_hash = 'mine'"
+    " WHERE feed_id IN (SELECT id FROM signals_feed WHERE owner_id = {other})",
+    "approve a signal": "UPDATE signals_signal SET approval = 'APPROVED', approved_by_id = {me}"
+    " WHERE approval = 'PENDING'",
+    "an account for every signal": "UPDATE connections_executionconnection SET user_id = NULL,"
+    " admin_id = {me} WHERE user_id = {me}",
+    "a claim": "UPDATE connections_executionconnection SET claim = 'mt5:1' WHERE user_id = {me}",
+    "a key claim": "UPDATE connections_executionconnection SET key_claim = 'x'"
+    " WHERE user_id = {me}",
+    "an account of another": "UPDATE connections_executionconnection SET user_id = {me}"
+    " WHERE user_id = {other}",
+    "limits of another": "UPDATE connections_tradingpreset SET max_leverage = 99"
+    " WHERE user_id = {other}",
+    "the operators' preset": "UPDATE connections_tradingpreset SET max_leverage = 99"
+    " WHERE user_id IS NULL",
+    "release a halt": "UPDATE connections_killswitch SET released_at = now() WHERE scope = 'ALL'",
+    "a halt of all": "INSERT INTO connections_killswitch (scope, mode, reason, set_by_id)"
+    " VALUES ('ALL', 'HALTED', 'r', {me})",
+    "another's channel": "UPDATE events_channel SET url_sealed = 'mine' WHERE user_id = {other}",
+    "a schedule": "UPDATE django_celery_beat_periodictask SET enabled = false",
+}
+
+
+@pytest.mark.parametrize("flag", [False, True], ids=["tenant", "tenant who sets the flag"])
+@pytest.mark.parametrize("what", AS_TENANT)
+def test_a_tenant_cannot_raise_itself_by_sql(
+    cast: Cast, as_role: Opened, what: str, *, flag: bool
+) -> None:
+    statement = _written(cast, AS_TENANT[what])
+    with as_role("web", tenant=cast.alice.user.pk, operator=flag) as session:
+        try:
+            touched = session.execute(statement).rowcount
+        except psycopg.errors.InsufficientPrivilege:
+            return
+        except psycopg.errors.CheckViolation:
+            return
+    assert touched == 0
+
+
+def _written(cast: Cast, statement: str) -> bytes:
+    if not KillSwitch.objects.filter(scope="ALL").exists():
+        KillSwitch.objects.create(
+            scope="ALL", mode="HALTED", reason="r", set_by=cast.staff["superuser"]
+        )
+        make.preset(None, name="for all")
+        make.signal(cast.alice.feed, approval="PENDING")
+        _schedule()
+    return statement.format(
+        me=cast.alice.user.pk, other=cast.bob.user.pk, root=cast.staff["superuser"].pk,
+        group=cast.staff["operator"].groups.get().pk, staff=cast.staff["operator"].pk,
+    ).encode()  # fmt: skip
+
+
+def _schedule() -> None:
+    from django_celery_beat.models import IntervalSchedule, PeriodicTask
+
+    every = IntervalSchedule.objects.create(every=5, period="seconds")
+    PeriodicTask.objects.create(name="scan", task="scan", interval=every)
+
+
+def test_the_statements_would_do_something(cast: Cast, as_role: Opened) -> None:
+    """Each is refused for who asks, not because it touches nothing."""
+    idle = []
+    for what, statement in AS_TENANT.items():
+        with as_role("trade") as session:
+            try:
+                touched = session.execute(_written(cast, statement)).rowcount
+            except psycopg.errors.CheckViolation:
+                touched = 1
+        if touched == 0:
+            idle.append(what)
+    assert idle == []
+
+
+BY_ROLE: list[tuple[str, str, set[str]]] = [
+    ("UPDATE users_user SET is_superuser = true WHERE id = {me}", "superuser", set()),
+    ("UPDATE users_user SET is_staff = true WHERE id = {me}", "staff", {"administrator"}),
+    ("UPDATE users_user SET password = 'x' WHERE id = {root}", "superuser's password", set()),
+    ("UPDATE users_user SET password = 'x' WHERE id = {me}", "password", {"administrator"}),
+    (NEW_KEY.format("{root}"), "superuser's key", set()),
+    (NEW_KEY.format("{me}"), "key", {"administrator"}),
+    ("INSERT INTO users_user_groups (user_id, group_id) VALUES ({me}, {group})", "role",
+     {"administrator"}),
+    ("UPDATE connections_killswitch SET released_at = now() WHERE scope = 'ALL'", "release",
+     {"administrator", "operator", "risk officer"}),
+    ("UPDATE signals_feed SET is_approved = true, approved_by_owner = false WHERE owner_id = {me}",
+     "approval", {"administrator", "operator"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "role", ["superuser", "administrator", "operator", "risk officer", "support"]
+)
+@pytest.mark.parametrize(("statement", "what", "allowed"), BY_ROLE, ids=[n for _, n, _ in BY_ROLE])
+def test_staff_write_what_their_role_allows(
+    cast: Cast, as_role: Opened, statement: str, what: str, allowed: set[str], role: str
+) -> None:
+    Feed.objects.update(is_approved=False, approved_by_owner=False)
+    written = _written(cast, statement)
+    with as_role("web", tenant=cast.staff[role].pk, operator=True) as session:
+        if role in allowed or role == "superuser":
+            assert session.execute(written).rowcount == 1
+        else:
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                session.execute(written)
+
+
+def test_nobody_raises_their_own_rights(cast: Cast, as_role: Opened) -> None:
+    administrator = cast.staff["administrator"]
+    own = (
+        f"UPDATE users_user SET is_superuser = true WHERE id = {administrator.pk}",
+        f"DELETE FROM users_user_groups WHERE user_id = {administrator.pk}",
+    )
+    for statement in own:
+        refused = pytest.raises(psycopg.errors.InsufficientPrivilege)
+        with as_role("web", tenant=administrator.pk, operator=True) as session, refused:
+            session.execute(statement.encode())
+
+
+def test_what_tenants_may_they_still_may(cast: Cast, as_role: Opened) -> None:
+    me = cast.alice.user.pk
+    allowed: dict[str, Any] = {
+        f"UPDATE users_user SET email = 'a@example.org', password = 'p' WHERE id = {me}": 1,
+        f"UPDATE users_user SET last_login = now() WHERE id = {me}": 1,
+        NEW_KEY.format(me): 1,
+        f"UPDATE users_apikey SET revoked_at = now() WHERE user_id = {me}": 1,
+        "UPDATE connections_executionconnection SET is_paused = true, claim = ''": 1,
+        "UPDATE connections_tradingpreset SET max_open_positions = 3": 1,
+        f"UPDATE connections_killswitch SET released_at = now() WHERE set_by_id = {me}": 1,
+        f"UPDATE signals_feed SET name = 'x' WHERE owner_id = {me}": 1,
+        "UPDATE events_channel SET is_active = false": 1,
+    }
+    for statement, touched in allowed.items():
+        with as_role("web", tenant=me) as session:
+            assert session.execute(statement.encode()).rowcount == touched, statement
+    with as_role("web", operator=True) as session:  # a key is looked up before it is known whose
+        used = session.execute("UPDATE users_apikey SET last_used_at = now()")
+        assert used.rowcount == ApiKey.objects.count() > 1
+    assert ExecutionConnection.objects.count() == 2
