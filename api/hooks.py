@@ -1,6 +1,5 @@
 """The door for alerts, as an address."""
 
-import re
 from typing import Any
 
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -17,28 +16,29 @@ from signals.alerts import take_alert
 from signals.serializers import NewSignalSerializer
 from signals.strict_json import MAX_BYTES
 
-_TOKEN = re.compile(r"(/hooks/[a-z]+/[^/\s\"']*/)[^/\s\"']+")
-
-
-def hide_tokens(text: str) -> str:
-    """Return a text without the secrets in addresses of alerts: for logs."""
-    return _TOKEN.sub(r"\1[hidden]", text)
-
 
 class AlertAnswerSerializer(StrictSerializer):
     """What became of an alert."""
 
-    id = serializers.IntegerField()
-    number = serializers.CharField()
+    id = serializers.IntegerField(allow_null=True, help_text="Null: there was nothing to do.")
+    number = serializers.CharField(allow_null=True)
     is_published = serializers.BooleanField()
     is_new = serializers.BooleanField(help_text="False: the same alert was here before.")
+    change = serializers.CharField(
+        help_text="How it was read: entry, add, reduce, reverse, flat, close; empty for a signal."
+    )
+    signals = serializers.ListField(
+        child=serializers.CharField(), help_text="The numbers of all signals that came of it."
+    )
+    summary = serializers.CharField(help_text="What was done, in a sentence.")
 
 
 class AlertView(APIView):
     """Post an alert, as TradingView does. The token in the address says for which feed.
 
-    The body is a signal (without `feed`), of whatever content type. Its feed must be approved; it
-    is published at once. The same alert again is the same signal.
+    The body is a signal (without `feed`), a CLOSE of a `symbol`, or the order of a strategy (its
+    `market_position` and `prev_market_position`), of whatever content type. Its feed must be
+    approved; it is published at once. The same alert again is the same signal.
     """
 
     authentication_classes = ()
@@ -62,19 +62,23 @@ class AlertView(APIView):
     )
     def post(self, request: Request, feed: str, token: str) -> Response:
         """Publish what the alert says."""
-        signal, created = take_alert(
+        outcome = take_alert(
             feed_slug=feed,
             secret=token,
             body=_body(request),
             signature=request.headers.get("X-Fillcast-Signature", ""),
         )
+        signal = outcome.main
         answer: dict[str, Any] = {
-            "id": signal.pk,
-            "number": signal.number,
-            "is_published": signal.is_published,
-            "is_new": created,
+            "id": signal and signal.pk,
+            "number": signal and signal.number,
+            "is_published": signal is not None and signal.is_published,
+            "is_new": outcome.is_new,
+            "change": outcome.change,
+            "signals": [one.number for one in outcome.signals],
+            "summary": outcome.summary,
         }
-        return Response(answer, status=201 if created else 200)
+        return Response(answer, status=201 if outcome.is_new and signal else 200)
 
 
 def _body(request: Request) -> bytes:

@@ -183,6 +183,11 @@ class Code(StrEnum):
         "The account nets positions: an opposite entry would close the one that is open.",
         "Close the open position first, or use a hedging account.",
     )
+    OPPOSITE_CLOSING = (
+        "OPPOSITE_CLOSING",
+        "The opposite position of this symbol is being closed; the entry waits for that.",
+        "It is sent when that is closed, if the signal is not too old by then.",
+    )
     MARGIN = (
         "MARGIN",
         "The order needs more margin than the account has free.",
@@ -550,6 +555,16 @@ class Code(StrEnum):
         "ALERT_TOO_OLD",
         "The alert's own time lies outside the replay window.",
         "Check the sender's clock.",
+    )
+    ALERT_AMBIGUOUS = (
+        "ALERT_AMBIGUOUS",
+        "The alert could open a trade or close one; nothing was done.",
+        "Send the action OPEN or CLOSE, or the strategy's position before and after the order.",
+    )
+    ALERT_CONTRADICTORY = (
+        "ALERT_CONTRADICTORY",
+        "No order does what the alert tells: its side, positions and sizes do not fit together.",
+        "Take the message from the documented template, unchanged.",
     )
     SIGNAL_NOT_APPROVED = (
         "SIGNAL_NOT_APPROVED",

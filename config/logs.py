@@ -7,8 +7,10 @@ from typing import Any
 
 import structlog
 
-# A processor more for a room that knows of other secrets; see add_redactor.
-_redactors: list[Callable[[str], str]] = []
+from api.alert_paths import hide_tokens
+
+# Here from the start: an alert may be the first request of a process, before any URL was looked up.
+_redactors: list[Callable[[str], str]] = [hide_tokens]
 HIDDEN = "[hidden]"
 _SECRET_NAME = re.compile(
     r"passw|secret|token|api_?key|private|credential|authorization|cookie|signature|ciphertext",

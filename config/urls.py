@@ -3,12 +3,8 @@
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
-from api.hooks import hide_tokens
 from config import health
-from config.logs import add_redactor
 from config.metrics import metrics
-
-add_redactor(hide_tokens)  # the address of an alert holds its secret
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.healthz, name="healthz"),

@@ -9,6 +9,7 @@ from execution import tasks
 from execution.fan_out import fan_out, withdraw
 from execution.models import AT_BROKER, IN_FLIGHT
 from signals.models import Signal
+from signals.open_signals import register_open_signals
 from signals.signals import signal_cancelled, signal_published
 
 
@@ -45,3 +46,12 @@ SELECT price_source_id AS source_id, connection_id, pair
 FROM positions_executionposition WHERE quantity > 0
 """)
 tell_ordered("SELECT connection_id, pair, id AS number FROM execution_order")
+# By the indexes position_open_of_signal, order_flying and order_due.
+register_open_signals("SELECT signal_id FROM positions_executionposition WHERE quantity > 0")
+register_open_signals(f"""
+SELECT signal_id FROM execution_order
+WHERE status IN ('{"', '".join((*IN_FLIGHT, *AT_BROKER))}') AND position_id IS NULL
+""")
+register_open_signals("""
+SELECT signal_id FROM execution_order WHERE status = 'PENDING' AND position_id IS NULL
+""")

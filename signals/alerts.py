@@ -1,6 +1,7 @@
 """The door for alerts (TradingView and whoever can post JSON): a token in the address opens it."""
 
 import hmac
+from datetime import datetime
 
 from django.db import transaction
 
@@ -8,10 +9,12 @@ from common.clocks import market_now
 from common.codes import Code
 from common.errors import FillcastError, InvalidInputError, NotAllowedError
 from signals import services
-from signals.draft import SignalDraft
+from signals.alert_orders import Outcome, carry_out
+from signals.alert_reading import AlertOrder, AlertSignal, ambiguous, read_alert
 from signals.feeds import signature_of, token_for
-from signals.intake import read_signal, receive
-from signals.models import Door, FeedToken, Signal
+from signals.intake import receive
+from signals.models import Door, Feed, FeedToken
+from signals.open_signals import last_is_unended
 from signals.rate import seconds_to_wait
 from signals.receiving import REPLAY_WINDOW
 from signals.strict_json import MAX_BYTES
@@ -29,14 +32,13 @@ class TooManyError(FillcastError):
 
 
 @transaction.atomic
-def take_alert(
-    *, feed_slug: str, secret: str, body: bytes, signature: str = ""
-) -> tuple[Signal, bool]:
-    """Publish what an alert says, at once; return its signal and whether it is new.
+def take_alert(*, feed_slug: str, secret: str, body: bytes, signature: str = "") -> Outcome:
+    """Publish what an alert says, at once; return what became of it.
 
-    The same alert again (by external id, else by contents within REPLAY_WINDOW) is the same signal.
+    The same alert again is known: a strategy's order by what identifies it (`AlertOrder.key`), a
+    signal by its external id, else by contents within REPLAY_WINDOW.
     signature: X-Fillcast-Signature, for tokens that ask for it. Raises InvalidInputError
-    (BODY_TOO_LARGE, FEED_UNKNOWN, ALERT_TOO_OLD and what `read_signal` and `receive` say),
+    (BODY_TOO_LARGE, FEED_UNKNOWN, ALERT_TOO_OLD and what `read_alert` and `receive` say),
     NotAllowedError FEED_NOT_APPROVED, PERMISSION_DENIED (signature), TooManyError, ConflictError.
     Nothing is written then.
     """
@@ -50,13 +52,25 @@ def take_alert(
     if not token.feed.is_approved:
         raise NotAllowedError(Code.FEED_NOT_APPROVED)
     with on_behalf_of(token.feed.owner):
-        draft = read_signal(body)
-        _judge_time(draft, token)
-        signal, created = receive(token.feed, draft, door=Door.ALERT, by=token.feed.owner)
-        if not signal.is_published and signal.cancelled_at is None:
-            services.publish(signal.pk, by=token.feed.owner)
-            signal.refresh_from_db()
-    return signal, created
+        alert = read_alert(body)
+        if isinstance(alert, AlertOrder):
+            _judge_time(alert.sent_at, token, is_named=False)
+            return carry_out(token.feed, alert)
+        _judge_time(alert.draft.sent_at, token, is_named=bool(alert.draft.external_id))
+        return _take_signal(token.feed, alert)
+
+
+def _take_signal(feed: Feed, alert: AlertSignal) -> Outcome:
+    draft = alert.draft
+    if alert.opposite and last_is_unended(feed.pk, draft.pair, alert.opposite):
+        known = draft.external_id and feed.signals.filter(external_id=draft.external_id).exists()
+        if not known and draft.direction:
+            raise ambiguous(draft.direction)
+    signal, created = receive(feed, draft, door=Door.ALERT, by=feed.owner)
+    if not signal.is_published and signal.cancelled_at is None:
+        services.publish(signal.pk, by=feed.owner)
+        signal.refresh_from_db()
+    return Outcome((signal,), created)
 
 
 def _judge_signature(token: FeedToken, body: bytes, signature: str) -> None:
@@ -68,14 +82,14 @@ def _judge_signature(token: FeedToken, body: bytes, signature: str) -> None:
         raise NotAllowedError(Code.PERMISSION_DENIED, detail)
 
 
-def _judge_time(draft: SignalDraft, token: FeedToken) -> None:
+def _judge_time(sent_at: datetime | None, token: FeedToken, *, is_named: bool) -> None:
     """A caught alert must not be good for ever: its own time says how old it is."""
-    if draft.sent_at is None:
-        if token.signing_key and not draft.external_id:
+    if sent_at is None:
+        if token.signing_key and not is_named:
             detail = "A signed alert needs its time, or an external_id, to be good only once."
             raise InvalidInputError(Code.FIELD_REQUIRED, detail, field="time")
         return
     now = market_now()
-    if abs(now - draft.sent_at) > REPLAY_WINDOW:
-        detail = f"It says {draft.sent_at.isoformat()}; here it is {now.isoformat()}."
+    if abs(now - sent_at) > REPLAY_WINDOW:
+        detail = f"It says {sent_at.isoformat()}; here it is {now.isoformat()}."
         raise InvalidInputError(Code.ALERT_TOO_OLD, detail, field="time")

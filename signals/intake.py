@@ -48,7 +48,7 @@ def read_signal(data: bytes | Mapping[str, Any]) -> SignalDraft:
 def _what(fields: Fields) -> dict[str, Any]:
     """Read what is to be done with which symbol in which direction."""
     action = Action(fields.choice("action", Action.values, Action.OPEN))
-    pair_field = fields.one_name("symbol", "currency_pair", "pair")
+    pair_field = fields.one_name("symbol", "currency_pair", "pair", "ticker")
     side_field = fields.one_name("direction", "side")
     direction = fields.choice(side_field, Direction.values)
     pair = ""
@@ -125,5 +125,5 @@ def _rest(fields: Fields) -> dict[str, Any]:
         "external_id": fields.text("external_id", 100),
         "note": fields.text("note", 500),
         "feed": fields.text("feed", 60),
-        "sent_at": fields.moment("time"),
+        "sent_at": fields.moment(fields.one_name("time", "timenow")),
     }

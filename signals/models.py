@@ -76,6 +76,28 @@ class FeedToken(models.Model):
         return f"{self.name} ({self.prefix}…)"
 
 
+class ReceivedAlert(models.Model):
+    """An alert about a symbol's trades that was acted on, so that it is known when it comes again,
+    one that found nothing to do included."""
+
+    feed = models.ForeignKey(Feed, models.CASCADE, related_name="received_alerts")
+    key = models.CharField(max_length=64)
+    change = models.CharField(max_length=7, help_text="entry, add, reduce, reverse, flat or close.")
+    summary = models.CharField(max_length=300)
+    signal_ids = ArrayField(models.BigIntegerField(), default=list)
+    sent_at = models.DateTimeField(null=True, help_text="By its sender's clock.")
+    received_at = models.DateTimeField(db_default=ClockTimestamp())
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["feed", "key"], name="received_alert_key"),
+            models.Index(fields=["feed", "sent_at"], name="received_alert_sent"),
+        ]
+
+    def __str__(self) -> str:
+        return self.summary
+
+
 class Action(models.TextChoices):
     OPEN = "OPEN"
     MODIFY = "MODIFY"

@@ -134,9 +134,10 @@ def _decide_all(
     """Judge the bundle's rows in order; each allowed entry counts for the ones behind it."""
     held = rows(sql.HELD, {"connections": array(specs), "unanswered": UNANSWERED_SECONDS})
     books = {h.connection_id: Book(h.n, h.notional, h.margin, h.risk) for h in held}
-    _note_sides(books, {r.connection_id for r in pending if r.position_mode == NETTING})
     entries = [row for row in pending if row.position_id is None]
-    later = not_compared({row.connection_id for row in entries})
+    accounts = {row.connection_id for row in entries}
+    _note_sides(books, accounts, {r.connection_id for r in pending if r.position_mode == NETTING})
+    later = not_compared(accounts)
     behind = _behind_a_command(entries, specs, {h.connection_id for h in held if h.unanswered})
     postponed = {**dict.fromkeys(behind, BEHIND), **dict.fromkeys(later, Later()), **postponed}
     halts = read_halts()
@@ -166,12 +167,17 @@ def _behind_a_command(
     return {one for one, own in oldest.items() if one in unanswered or first.get(one, own) < own}
 
 
-def _note_sides(books: dict[str, Book], netting: set[str]) -> None:
-    """Tell the books of netting accounts which pairs they hold on which side."""
-    if not netting:
+def _note_sides(books: dict[str, Book], entries: set[str], netting: set[str]) -> None:
+    """Tell the books of accounts with entries which pairs they are closing on which side, and those
+    of netting accounts which they hold besides."""
+    if not entries:
         return
-    for row in rows(sql.NETTED, {"connections": array(netting)}):
-        books.setdefault(row.connection_id, Book()).sides.add((row.pair, row.side))
+    for row in rows(sql.SIDES_HELD, {"connections": array(entries)}):
+        book = books.setdefault(row.connection_id, Book())
+        if row.is_closing:
+            book.closing.add((row.pair, row.side))
+        elif row.connection_id in netting:
+            book.sides.add((row.pair, row.side))
 
 
 def _decide(

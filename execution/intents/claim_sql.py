@@ -128,12 +128,14 @@ WHERE connection_id = ANY(%s::uuid[]) AND status = 'PENDING' AND reason <> '' AN
 GROUP BY connection_id
 """
 
-# On a netting account an opposite entry would close what another signal opened.
-NETTED = """
-SELECT connection_id::text, pair, side FROM positions_executionposition
+# On a netting account an opposite entry would close what another signal opened. is_closing: all of
+# it is on its way out, so that an entry the other way need only wait.
+SIDES_HELD = """
+SELECT connection_id::text, pair, side, quantity <= reserved AS is_closing
+FROM positions_executionposition
 WHERE connection_id = ANY(%(connections)s::uuid[]) AND quantity > 0
 UNION
-SELECT connection_id::text, pair, side FROM execution_order
+SELECT connection_id::text, pair, side, wish = 'CLOSE' FROM execution_order
 WHERE connection_id = ANY(%(connections)s::uuid[]) AND position_id IS NULL
   AND status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
 """
@@ -215,7 +217,8 @@ WITH later AS (
   FROM unnest(%s::bigint[], %s::text[], %s::text[]) AS t(id, code, detail)
   JOIN execution_order o USING (id)
 ), moved AS (
-  UPDATE execution_order o SET due_at = clock_timestamp() + interval '3 seconds',
+  UPDATE execution_order o SET due_at = clock_timestamp() + CASE l.code
+      WHEN 'OPPOSITE_CLOSING' THEN interval '0.3 seconds' ELSE interval '3 seconds' END,
     reason = l.code, detail = left(l.detail, 300)
   FROM later l WHERE o.id = l.id AND o.status = 'PENDING'
   RETURNING o.id, o.signal_id, o.connection_id, l.code, l.detail, l.was

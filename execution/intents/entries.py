@@ -12,7 +12,7 @@ from brokers.messages import Capabilities, ExitSafety, OrderType, PositionMode, 
 from common.codes import Code
 from common.money import plain
 from execution.intents import risk, sizing
-from execution.intents.decisions import SIDES, Decision, Intent, touch_of
+from execution.intents.decisions import SIDES, Decision, Intent, Later, touch_of
 from execution.intents.sizing import Denial
 
 
@@ -112,11 +112,19 @@ def _quantity(
     )
 
 
-def _too_much(row: Any, side: Side, wanted: risk.Entry, book: risk.Book) -> Denial | None:
-    """It would close what another signal opened, or break a limit."""
-    if row.position_mode == PositionMode.NETTING and (row.pair, side.opposite) in book.sides:
+def _too_much(row: Any, side: Side, wanted: risk.Entry, book: risk.Book) -> Denial | Later | None:
+    """It would close what another signal opened, or break a limit.
+
+    Where the opposite position is on its way out (a strategy reverses) the entry waits for that:
+    the account cannot hold both, or its limits do not allow both.
+    """
+    opposite, nets = (row.pair, side.opposite), row.position_mode == PositionMode.NETTING
+    if nets and opposite in book.sides:
         return Denial(Code.NETTING_OPPOSITE, detail=row.pair)
-    return risk.check(wanted, book, _limits_of(row), _funds_of(row))
+    refusal = risk.check(wanted, book, _limits_of(row), _funds_of(row))
+    if opposite in book.closing and (nets or refusal):
+        return Later(Code.OPPOSITE_CLOSING, detail=row.pair)
+    return refusal
 
 
 def _intent(

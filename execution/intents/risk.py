@@ -21,6 +21,7 @@ class Book:
     margin_in_flight: Decimal = ZERO
     risk: Decimal = ZERO
     sides: set[tuple[str, str]] = field(default_factory=set)  # (pair, side); netting accounts only
+    closing: set[tuple[str, str]] = field(default_factory=set)  # all of it on its way out
 
     def add(self, entry: "Entry") -> None:
         """Count an order that was just allowed, so that the next one sees it."""

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from api.hooks import hide_tokens
+from api.alert_paths import hide_tokens
 from signals.feeds import create_feed_token, signature_of
 from signals.models import Feed, Signal
 from tests.api.conftest import AsWeb

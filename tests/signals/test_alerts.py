@@ -3,6 +3,7 @@
 import json
 import time
 from datetime import timedelta
+from decimal import Decimal as D
 from typing import Any
 
 import pytest
@@ -13,9 +14,10 @@ from common.codes import Code
 from common.errors import ConflictError, FillcastError, InvalidInputError, NotAllowedError
 from signals import alerts, feeds, services
 from signals.faults import faults_of
-from signals.models import Door, Feed, Signal
+from signals.models import Door, Feed, ReceivedAlert, Signal
 from signals.rate import forget_failures
 from signals.receiving import REPLAY_WINDOW
+from tests.signals.charting import Chart, fill_in, templates
 
 ALERT = {"symbol": "OANDA:EURUSD", "direction": "buy", "open_price": "1.386", "sl": "1.38"}
 
@@ -36,7 +38,9 @@ def body(**changes: Any) -> bytes:
 
 
 def post(feed: Feed, secret: str, data: bytes, **more: Any) -> tuple[Signal, bool]:
-    return alerts.take_alert(feed_slug=feed.slug, secret=secret, body=data, **more)
+    outcome = alerts.take_alert(feed_slug=feed.slug, secret=secret, body=data, **more)
+    assert outcome.main is not None
+    return outcome.main, outcome.is_new
 
 
 def refusal(feed: Feed, secret: str, data: bytes, **more: Any) -> FillcastError:
@@ -201,3 +205,105 @@ def test_without_redis_alerts_are_taken(
     }
     settings.CACHES = {"default": nowhere}
     assert post(feed, secret, body())[1]
+
+
+def strategy(**changes: Any) -> bytes:
+    """The documented message of a strategy that enters a long trade; `None` leaves a field out."""
+    filled = json.loads(fill_in(templates()["strategy"], Chart().order("Long", "buy", "3")))
+    said = {**filled, **changes}
+    return json.dumps({name: value for name, value in said.items() if value is not None}).encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "field"),
+    [
+        (strategy(market_position="up"), Code.FIELD_INVALID, "market_position"),
+        (
+            strategy(market_position="{{strategy.market_position}}"),
+            Code.FIELD_INVALID,
+            "market_position",
+        ),
+        (strategy(action="hold"), Code.FIELD_INVALID, "action"),
+        (strategy(action="sell"), Code.ALERT_CONTRADICTORY, "market_position"),
+        (
+            strategy(
+                market_position=None, prev_market_position=None, prev_market_position_size=None,
+                market_position_size=None, contracts=None,
+            ),
+            Code.ALERT_AMBIGUOUS,
+            "market_position",
+        ),
+        (strategy(timenow=None), Code.FIELD_REQUIRED, "timenow"),
+        (strategy(timenow="2020-01-01T00:00:00Z"), Code.ALERT_TOO_OLD, "time"),
+        (strategy(ticker="OANDA:EURUSB"), Code.SYMBOL_UNKNOWN, "ticker"),
+        (strategy(contracts="-1"), Code.FIELD_INVALID, "contracts"),
+        (strategy(sl="NaN"), Code.NUMBER_MALFORMED, "sl"),
+        (strategy(sl="1.2"), Code.STOP_WRONG_SIDE, "sl"),
+        (strategy(qty="1"), Code.FIELD_UNKNOWN, "qty"),
+        (strategy()[:-1] + b', "action": "sell"}', Code.DUPLICATE_KEY, "action"),
+        (b'{"action": "buy", "ticker": "EURUSD", "timenow": "%s"}', Code.ALERT_AMBIGUOUS, ""),
+        (b'{"direction": "sell", "symbol": "EURUSD"}', Code.ALERT_AMBIGUOUS, "action"),
+        (b'{"action": "CLOSE"}', Code.FIELD_REQUIRED, "ticker"),
+        (b'{"action": "CLOSE", "ticker": "EURUSD", "sl": "1"}', Code.FIELD_UNKNOWN, "sl"),
+    ],
+)
+def test_alert_that_is_not_clear_is_refused(
+    feed: Feed, secret: str, data: bytes, code: Code, field: str
+) -> None:
+    data = data.replace(b"%s", market_now().isoformat().encode())
+    error = refusal(feed, secret, data)
+    assert isinstance(error, InvalidInputError)
+    assert error.code == code
+    assert error.field == field or not field
+    assert not ReceivedAlert.objects.exists()
+
+
+def test_side_alone_is_refused_while_it_could_end_a_trade(feed: Feed, secret: str) -> None:
+    """The old template told no position: a strategy's exit looked like an entry."""
+    entry = {"symbol": "EURUSD", "direction": "buy", "sl": "1.08", "tp": "1.12"}
+    assert post(feed, secret, json.dumps(entry).encode())[1]
+    exit_ = {"symbol": "EURUSD", "direction": "sell", "sl": "1.2"}
+    error = refusal(feed, secret, json.dumps(exit_).encode())
+    assert isinstance(error, InvalidInputError)
+    assert error.code == Code.ALERT_AMBIGUOUS
+    assert error.detail == (
+        "'sell' alone could open a short trade, or close a long one. An indicator sends "
+        '"action": "OPEN"; a strategy its market_position and prev_market_position.'
+    )
+    signal, created = post(feed, secret, json.dumps({**exit_, "action": "OPEN"}).encode())
+    assert (signal.action, signal.direction, created) == ("OPEN", "SELL", True)
+
+
+def test_two_orders_of_one_bar_are_two_signals(feed: Feed, secret: str) -> None:
+    chart, now = Chart(), market_now()
+    sent = [
+        fill_in(templates()["strategy"], chart.order("Long", "buy", "1", now)) for _ in range(2)
+    ]
+    first, second = (post(feed, secret, data) for data in sent)
+    assert first[1]
+    assert second[1]
+    again = [post(feed, secret, data) for data in sent]
+    assert [(one.pk, new) for one, new in again] == [(first[0].pk, False), (second[0].pk, False)]
+    assert Signal.objects.count() == 2
+
+
+def test_strategy_alert_is_known_however_it_is_written(feed: Feed, secret: str) -> None:
+    told = json.loads(strategy())
+    first, _ = post(feed, secret, json.dumps(told).encode())
+    written = {**told, "contracts": 3, "market_position_size": "3.0", "action": "BUY"}
+    again, created = post(feed, secret, json.dumps(written, indent=2).encode())
+    assert (again.pk, created) == (first.pk, False)
+
+
+def test_signed_position_size_stands_for_the_position(feed: Feed, secret: str) -> None:
+    told = {"ticker": "EURUSD", "action": "sell", "contracts": "2", "position_size": "-2"}
+    data = json.dumps({**told, "timenow": market_now().isoformat()}).encode()
+    signal, _ = post(feed, secret, data)
+    assert (signal.action, signal.direction) == ("OPEN", "SELL")
+
+
+def test_entry_takes_its_levels_and_price_along(feed: Feed, secret: str) -> None:
+    signal, _ = post(feed, secret, strategy(sl="1.09", tp="1.13", max_slippage_pips="2"))
+    assert (signal.open_price, signal.sl, signal.tp) == (D("1.1"), D("1.09"), D("1.13"))
+    assert (signal.note, signal.max_slippage_pips) == ("Long", D(2))
+    assert signal.valid_until is not None

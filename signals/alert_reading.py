@@ -1,0 +1,283 @@
+"""What the text of an alert means, before anything is looked up or written. Pure.
+
+An alert is a signal as the API takes it, a close by symbol, or the order of a strategy, told in the
+charting platform's placeholders (docs/tradingview.md).
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from common.codes import Code
+from common.errors import InvalidInputError
+from common.money import plain, read_decimal
+from signals import strict_json
+from signals.draft import SignalDraft
+from signals.fields import Fields
+from signals.intake import read_signal
+from signals.models import Action, Direction, OrderType
+from signals.strategy_orders import Meaning, Standing, StrategyOrder, meaning_of
+from signals.symbols import canonical
+
+SYMBOL = ("ticker", "symbol", "currency_pair", "pair")
+TIME = ("timenow", "time")
+SIDE = ("action", "direction", "side")
+POSITIONS = ("market_position", "prev_market_position", "position_size")
+SIZES = ("contracts", "market_position_size", "prev_market_position_size")
+NAMES = ("order_id", "external_id", "comment")
+# What only the opening part of an order has, as the API calls it.
+ENTRY_FIELDS = (
+    "sl", "stop_loss", "tp", "take_profit", "targets", "price", "open_price", "valid_for",
+    "valid_until", "max_slippage_pips", "risk_category", "strategy_id", "trade_plan_id", "note",
+    "time_in_force",
+)  # fmt: skip
+_LEVELS = ("sl", "stop_loss", "tp", "take_profit")
+
+
+@dataclass(frozen=True, slots=True)
+class AlertOrder:
+    """An alert that speaks of a symbol: what is closed of it, what is opened.
+
+    key: what identifies it, the same when it is sent again. opening: where a trade begins.
+    """
+
+    meaning: Meaning | None  # None: a close by symbol
+    pair: str
+    closes: bool
+    side: Direction | None  # of the trades that are closed; None: both
+    fraction: Decimal
+    opening: SignalDraft | None
+    sent_at: datetime | None
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class AlertSignal:
+    """An alert that is a signal as the API takes it. opposite: it could end a trade of this side
+    as well as open one of its own, should the feed have one open."""
+
+    draft: SignalDraft
+    opposite: Direction | None = None
+
+
+def read_alert(body: bytes) -> AlertSignal | AlertOrder:
+    """Return what an alert says. Raises InvalidInputError, with all faults where it has several."""
+    parsed = strict_json.parse(body)
+    if not isinstance(parsed, Mapping):
+        raise InvalidInputError(Code.BODY_NOT_JSON, "An alert is a JSON object: { … }.")
+    if _is_strategy(parsed):
+        return _strategy_order(parsed)
+    action = str(parsed.get("action") or "").strip().upper()
+    referred = parsed.get("refers_to") or parsed.get("refers_to_external_id")
+    if action == Action.CLOSE and not referred:
+        return _close_by_symbol(parsed)
+    draft = read_signal(parsed)
+    return AlertSignal(draft, None if action else _opposite(draft))
+
+
+def ambiguous(direction: Direction) -> InvalidInputError:
+    """Return the refusal of a side alone, with both its readings."""
+    opens, closes = ("long", "short") if direction == Direction.BUY else ("short", "long")
+    detail = (
+        f"{direction.lower()!r} alone could open a {opens} trade, or close a {closes} one. An "
+        'indicator sends "action": "OPEN"; a strategy its market_position and prev_market_position.'
+    )
+    return InvalidInputError(Code.ALERT_AMBIGUOUS, detail, field="action")
+
+
+def _opposite(draft: SignalDraft) -> Direction | None:
+    """Return the side of the trades that a signal without action and position might end. None: it
+    is surely an entry, since it waits for a price, or brings a stop and a target, as no exit does.
+
+    Raises InvalidInputError ALERT_AMBIGUOUS where it brings neither.
+    """
+    if draft.direction is None or draft.order_type != OrderType.MARKET:
+        return None
+    levels = (draft.sl is not None, bool(draft.targets))
+    if not any(levels):
+        raise ambiguous(draft.direction)
+    opposite = {Direction.BUY: Direction.SELL, Direction.SELL: Direction.BUY}
+    return None if all(levels) else opposite[draft.direction]
+
+
+def _is_strategy(parsed: Mapping[str, Any]) -> bool:
+    action = str(parsed.get("action") or "").strip().upper()
+    return any(parsed.get(name) is not None for name in POSITIONS) or action in Direction.values
+
+
+def _strategy_order(parsed: Mapping[str, Any]) -> AlertOrder:
+    """Read the order of a strategy: the names in docs/tradingview.md, and what entries may have."""
+    fields = Fields(parsed)
+    pair = _pair(fields)
+    order = _order(fields)
+    time_field = fields.one_name(*TIME)
+    sent_at = fields.moment(time_field)
+    if sent_at is None and not fields.failed(time_field):
+        detail = "Send timenow: without it two equal orders could not be told from one sent twice."
+        fields.fault(Code.FIELD_REQUIRED, "timenow", detail)
+    names = {name: fields.text(name, 100 if name != "comment" else 500) for name in NAMES}
+    for name in ENTRY_FIELDS:
+        fields.raw(name)  # read below, where something is opened
+    fields.refuse_unknown()
+    fields.raise_faults()
+    meaning = meaning_of(order)
+    opening = _opening(parsed, meaning, names) if meaning.opens else None
+    told = {**names, "pair": pair, "sent_at": sent_at, "price": str(parsed.get("price") or "")}
+    return AlertOrder(
+        meaning=meaning,
+        pair=pair,
+        closes=meaning.closes is not None or meaning.opens is None,
+        side=meaning.closes,
+        fraction=meaning.fraction,
+        opening=opening,
+        sent_at=sent_at,
+        key=_key(told, order),
+    )
+
+
+def _order(fields: Fields) -> StrategyOrder:
+    """Read side, positions and sizes; `position_size` has a sign and says where it stands, too."""
+    sizes = {name: _size(fields, name) for name in (*SIZES, "position_size")}
+    signed = sizes["position_size"]
+    after = _standing(fields, "market_position")
+    if after is None and signed is not None:
+        by_sign = {True: Standing.LONG, False: Standing.SHORT}
+        after = by_sign[signed > 0] if signed else Standing.FLAT
+    size_after = sizes["market_position_size"]
+    if size_after is None and signed is not None:
+        size_after = abs(signed)
+    return StrategyOrder(
+        action=_side(fields, fields.one_name(*SIDE)),
+        before=_standing(fields, "prev_market_position"),
+        after=after,
+        contracts=sizes["contracts"],
+        size_before=sizes["prev_market_position_size"],
+        size_after=size_after,
+    )
+
+
+def _pair(fields: Fields) -> str:
+    name = fields.one_name(*SYMBOL)
+    text = fields.text(name, 60)
+    if text:
+        try:
+            return canonical(text)
+        except InvalidInputError as error:
+            fields.fault(error.code, name, error.detail)
+    elif not fields.failed(name):
+        fields.fault(Code.FIELD_REQUIRED, name, f"{name} is required: of which symbol is this?")
+    return ""
+
+
+def _side(fields: Fields, name: str) -> Direction | None:
+    text = fields.text(name, 40)
+    if not text or _is_unfilled(fields, name, text):
+        return None
+    if text.upper() in Direction.values:
+        return Direction(text.upper())
+    detail = f"{text!r} is not buy or sell, which is what {{{{strategy.order.action}}}} says."
+    fields.fault(Code.FIELD_INVALID, name, detail)
+    return None
+
+
+def _standing(fields: Fields, name: str) -> Standing | None:
+    text = fields.text(name, 60)
+    if not text or _is_unfilled(fields, name, text):
+        return None
+    if text.lower() in {one.value for one in Standing}:
+        return Standing(text.lower())
+    fields.fault(Code.FIELD_INVALID, name, f"{text!r} is not one of long, short, flat.")
+    return None
+
+
+def _size(fields: Fields, name: str) -> Decimal | None:
+    """Read a size. `NaN` is how a platform writes that it has none."""
+    value = fields.raw(name)
+    if value is None or _is_nan(value):
+        return None
+    if isinstance(value, str) and _is_unfilled(fields, name, value):
+        return None
+    try:
+        number = read_decimal(value, field=name)
+    except InvalidInputError as error:
+        fields.fault(error.code, name, error.detail)
+        return None
+    if number < 0 and name != "position_size":
+        fields.fault(Code.FIELD_INVALID, name, f"{plain(number)} must not be below 0.")
+        return None
+    return number
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, str) and value.strip().lower() in ("nan", "")
+
+
+def _is_unfilled(fields: Fields, name: str, text: str) -> bool:
+    if "{{" not in text:
+        return False
+    detail = (
+        f"{text[:60]!r} was not filled in: only the alert of a strategy has an order and a "
+        "position. For an indicator write the action itself (docs/tradingview.md)."
+    )
+    fields.fault(Code.FIELD_INVALID, name, detail)
+    return True
+
+
+def _opening(parsed: Mapping[str, Any], meaning: Meaning, names: Mapping[str, str]) -> SignalDraft:
+    """Return the OPEN signal of an order that begins a trade."""
+    symbol = next(name for name in SYMBOL if parsed.get(name) is not None)
+    said = {name: parsed[name] for name in ENTRY_FIELDS if parsed.get(name) is not None}
+    fields = Fields(said)
+    for name in _LEVELS:
+        if _is_nan(said.get(name)):
+            detail = (
+                f"{name} is {said[name]!r}: what it plots has no value on this bar. Plot one on "
+                "every bar with an entry, or leave it out of the message."
+            )
+            fields.fault(Code.NUMBER_MALFORMED, name, detail)
+    fields.raise_faults()
+    note = said.get("note") or names["comment"] or names["order_id"]
+    said |= {"symbol": parsed[symbol], "direction": meaning.opens, "note": note}
+    return replace(read_signal({**said, "action": Action.OPEN}), external_id="")
+
+
+def _close_by_symbol(parsed: Mapping[str, Any]) -> AlertOrder:
+    """Read a CLOSE that names a symbol in place of a signal."""
+    fields = Fields(parsed)
+    fields.raw("action")
+    pair = _pair(fields)
+    side = _side(fields, fields.one_name("direction", "side"))
+    fraction = fields.decimal("close_fraction")
+    if fraction is not None and fraction > 1:
+        fields.fault(Code.FIELD_INVALID, "close_fraction", "It is a share of what is open: 0 to 1.")
+    sent_at = fields.moment(fields.one_name(*TIME))
+    names = {name: fields.text(name, 100 if name != "comment" else 500) for name in NAMES}
+    names |= {name: fields.text(name, 500) for name in ("note", "strategy_id", "trade_plan_id")}
+    fields.refuse_unknown()
+    fields.raise_faults()
+    told = {**names, "pair": pair, "side": side, "fraction": fraction, "sent_at": sent_at}
+    return AlertOrder(
+        meaning=None, pair=pair, closes=True, side=side, fraction=fraction or Decimal(1),
+        opening=None, sent_at=sent_at, key=_key(told, None),
+    )  # fmt: skip
+
+
+def _key(told: Mapping[str, Any], order: StrategyOrder | None) -> str:
+    """Hash what identifies an alert: the order and when it was, not the levels that go with it."""
+    said = {name: _written(value) for name, value in told.items() if value not in (None, "")}
+    if order is not None:
+        names = ("action", "before", "after", "contracts", "size_before", "size_after")
+        said |= {
+            name: _written(value) for name in names if (value := getattr(order, name)) is not None
+        }
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, Decimal):
+        return plain(value)
+    return value.isoformat() if isinstance(value, datetime) else str(value)

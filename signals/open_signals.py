@@ -1,0 +1,59 @@
+"""Which signals have something open: the room that trades knows it, and tells it as SQL."""
+
+from dataclasses import dataclass
+
+from common.sql import rows
+from signals.models import Direction
+
+_sources: list[str] = []
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSignal:
+    """A published OPEN signal that has a position, or an entry that may become one."""
+
+    id: int
+    direction: Direction
+
+
+def register_open_signals(source: str) -> None:
+    """Add a SELECT of `signal_id`, of all signals that have something open. A partial index must
+    find its rows."""
+    _sources.append(source)
+
+
+def open_signals(feed_id: int, pair: str, direction: Direction | None = None) -> list[OpenSignal]:
+    """Return the open signals of a feed for a symbol (and a side), the oldest first, whichever
+    accounts they are open in: call it for all tenants."""
+    if not _sources:
+        return []
+    found = rows(
+        f"""
+        SELECT s.id, s.direction FROM signals_signal s
+        JOIN (SELECT DISTINCT signal_id FROM ({" UNION ALL ".join(_sources)}) o) live
+          ON live.signal_id = s.id
+        WHERE s.feed_id = %s AND s.currency_pair = %s AND s.action = 'OPEN'
+          AND s.published_at IS NOT NULL AND (%s::text IS NULL OR s.direction = %s)
+        ORDER BY s.id
+        """,
+        (feed_id, pair, direction, direction),
+    )
+    return [OpenSignal(row.id, Direction(row.direction)) for row in found]
+
+
+def last_is_unended(feed_id: int, pair: str, direction: Direction) -> bool:
+    """Tell whether the feed's latest signal of this side has not been closed or cancelled by the
+    feed: whatever stops have done at the brokers, its sender may still mean to end it."""
+    found = rows(
+        """
+        SELECT s.cancelled_at IS NULL AND NOT EXISTS (
+          SELECT FROM signals_signal f WHERE f.refers_to_id = s.id AND f.action = 'CLOSE'
+            AND f.close_fraction = 1 AND f.published_at IS NOT NULL) AS is_unended
+        FROM signals_signal s
+        WHERE s.feed_id = %s AND s.currency_pair = %s AND s.direction = %s AND s.action = 'OPEN'
+          AND s.published_at IS NOT NULL
+        ORDER BY s.published_at DESC LIMIT 1
+        """,
+        (feed_id, pair, direction),
+    )
+    return bool(found and found[0].is_unended)

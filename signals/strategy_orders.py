@@ -1,0 +1,208 @@
+"""What an order of a charting platform's strategy means: entry, add, reduce, reverse or flat. Pure.
+
+A strategy trades one position of its own and tells, for each order that it filled, on which side
+that was and where its position stood before and after. `sell` alone says nothing: it ends a long
+trade, or a part of one, or opens a short one. The table holds every order that can happen; what was
+told leaves one meaning, or the order is refused: nothing is guessed with people's money.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import ROUND_UP, Context, Decimal
+from enum import StrEnum
+from typing import NamedTuple
+
+from common.codes import Code
+from common.errors import InvalidInputError
+from signals.models import Direction
+
+
+class Standing(StrEnum):
+    """Where a strategy stands, in its own words."""
+
+    LONG = "long"
+    SHORT = "short"
+    FLAT = "flat"
+
+
+class Change(StrEnum):
+    """What an order does to a strategy's position."""
+
+    ENTRY = "entry"
+    ADD = "add"
+    REDUCE = "reduce"
+    REVERSE = "reverse"
+    FLAT = "flat"
+
+
+class Case(NamedTuple):
+    """One kind of order: where the strategy stood, on which side it traded, where it stands."""
+
+    before: Standing
+    action: Direction
+    after: Standing
+    change: Change
+
+
+L, S, F = Standing.LONG, Standing.SHORT, Standing.FLAT
+BUY, SELL = Direction.BUY, Direction.SELL
+TABLE = (
+    Case(F, BUY, L, Change.ENTRY),
+    Case(L, BUY, L, Change.ADD),
+    Case(S, BUY, S, Change.REDUCE),
+    Case(S, BUY, F, Change.FLAT),
+    Case(S, BUY, L, Change.REVERSE),
+    Case(F, SELL, S, Change.ENTRY),
+    Case(S, SELL, S, Change.ADD),
+    Case(L, SELL, L, Change.REDUCE),
+    Case(L, SELL, F, Change.FLAT),
+    Case(L, SELL, S, Change.REVERSE),
+)
+_SIDE = {Standing.LONG: Direction.BUY, Standing.SHORT: Direction.SELL}
+# Sizes come as decimal texts of floating-point numbers: this near to each other they are equal.
+_NEAR = Decimal("1e-9")
+_FRACTION = Context(prec=60, rounding=ROUND_UP)
+_LAST_PLACE = Decimal("1e-18")
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyOrder:
+    """What an alert tells of an order. None: not told. Sizes and contracts are not negative."""
+
+    action: Direction | None = None
+    before: Standing | None = None
+    after: Standing | None = None
+    contracts: Decimal | None = None
+    size_before: Decimal | None = None
+    size_after: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What is to be done. closes: trades of which side (None: of both), and which share of each;
+    opens: on which side a trade begins."""
+
+    change: Change
+    closes: Direction | None = None
+    opens: Direction | None = None
+    fraction: Decimal = Decimal(1)
+
+
+def meaning_of(order: StrategyOrder) -> Meaning:
+    """Return the one meaning that an order can have.
+
+    Raises InvalidInputError ALERT_CONTRADICTORY (no order does what is told), ALERT_AMBIGUOUS (it
+    could be either of several), FIELD_REQUIRED (a part is closed and it is not told which).
+    """
+    possible = [case for case in TABLE if _agrees(case, order)]
+    if len(possible) > 1:
+        possible = [case for case in possible if _SIZES[case.change](order)]
+    if not possible:
+        raise InvalidInputError(Code.ALERT_CONTRADICTORY, _told(order), field="market_position")
+    case = possible[0]
+    if any(_effect(other) != _effect(case) for other in possible):
+        if len(possible) == 2 and all(one.change == Change.FLAT for one in possible):
+            return Meaning(Change.FLAT)
+        raise InvalidInputError(
+            Code.ALERT_AMBIGUOUS, _readings(order, possible), field="market_position"
+        )
+    closes = _SIDE.get(case.before) if case.change in _CLOSING else None
+    opens = case.action if case.change in _OPENING else None
+    fraction = _fraction(order) if case.change == Change.REDUCE else Decimal(1)
+    return Meaning(case.change, closes, opens, fraction)
+
+
+_OPENING = {Change.ENTRY, Change.ADD, Change.REVERSE}
+_CLOSING = {Change.REDUCE, Change.REVERSE, Change.FLAT}
+
+
+def _agrees(case: Case, order: StrategyOrder) -> bool:
+    told = (order.before, order.action, order.after)
+    return all(said is None or said == has for said, has in zip(told, case[:3], strict=True))
+
+
+def _effect(case: Case) -> tuple[Change, Standing, Direction]:
+    return case.change, case.before, case.action
+
+
+def _is_less(a: Decimal | None, b: Decimal | None) -> bool:
+    """Whether a may lie below b: it does, or one of them is not told."""
+    return a is None or b is None or b - a > _NEAR * max(abs(a), abs(b))
+
+
+def _is_same(a: Decimal | None, b: Decimal | None) -> bool:
+    return a is None or b is None or abs(a - b) <= _NEAR * max(abs(a), abs(b))
+
+
+ZERO = Decimal(0)
+# Which sizes each kind of order has.
+_SIZES: dict[Change, Callable[[StrategyOrder], bool]] = {
+    Change.ENTRY: lambda o: _is_same(o.size_before, ZERO) and _is_same(o.contracts, o.size_after),
+    Change.ADD: lambda o: (
+        _is_less(ZERO, o.size_before)
+        and _is_less(o.size_before, o.size_after)
+        and _is_less(o.contracts, o.size_after)
+    ),
+    Change.REDUCE: lambda o: (
+        _is_less(ZERO, o.size_after)
+        and _is_less(o.size_after, o.size_before)
+        and _is_less(o.contracts, o.size_before)
+    ),
+    Change.FLAT: lambda o: _is_same(o.size_after, ZERO) and _is_same(o.contracts, o.size_before),
+    Change.REVERSE: lambda o: (
+        _is_less(ZERO, o.size_before)
+        and _is_less(ZERO, o.size_after)
+        and _is_less(o.size_before, o.contracts)
+        and _is_less(o.size_after, o.contracts)
+    ),
+}
+
+
+def _fraction(order: StrategyOrder) -> Decimal:
+    """Return which share of the position before it an order closes, rounded up at the last place
+    that is stored: a third of 3,000 is 1,000 and not a step less."""
+    before, after, closed = order.size_before, order.size_after, order.contracts
+    if before is None and after is not None and closed is not None:
+        before = after + closed
+    if closed is None and before is not None and after is not None:
+        closed = before - after
+    if before is None or closed is None:
+        detail = (
+            "The alert closes a part of the position and does not tell which: send contracts "
+            "and prev_market_position_size."
+        )
+        raise InvalidInputError(Code.FIELD_REQUIRED, detail, field="contracts")
+    if not ZERO < closed < before:
+        detail = f"{closed} contracts are no part of a position of {before}. {_told(order)}"
+        raise InvalidInputError(Code.ALERT_CONTRADICTORY, detail, field="contracts")
+    share = _FRACTION.divide(closed, before)
+    return min(_FRACTION.quantize(share, _LAST_PLACE), Decimal(1))
+
+
+def _told(order: StrategyOrder) -> str:
+    told = [
+        f"{name} {value}"
+        for name, value in (
+            ("position before:", order.before),
+            ("order:", order.action and order.action.lower()),
+            ("position after:", order.after),
+        )
+        if value is not None
+    ]
+    return f"It tells {', '.join(told)}." if told else "It tells neither order nor position."
+
+
+def _readings(order: StrategyOrder, cases: list[Case]) -> str:
+    found = dict.fromkeys(_reading(case) for case in cases)
+    return f"{_told(order)} That could {', or '.join(found)}."
+
+
+def _reading(case: Case) -> str:
+    side = case.after if case.change in _OPENING else case.before
+    return {
+        Change.ENTRY: f"open a {side} trade",
+        Change.ADD: f"add to a {side} trade",
+        Change.REDUCE: f"close a part of a {side} trade",
+        Change.FLAT: f"close a {side} trade",
+        Change.REVERSE: f"close a {case.before} trade and open a {case.after} one",
+    }[case.change]

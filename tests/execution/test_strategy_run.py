@@ -1,0 +1,207 @@
+"""A whole run of a strategy by the documented alerts, on a hedging and a netting paper account."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from decimal import Decimal as D
+from functools import partial
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from django.test import Client
+
+from brokers.messages import Quote
+from brokers.paper import venue
+from brokers.paper.models import PaperOrder, PaperPosition
+from brokers.paper.sessions import sessions
+from common.clocks import market_now
+from connections.models import ExecutionConnection, Instrument
+from execution.models import Order
+from signals.feeds import create_feed_token
+from signals.models import Feed, ReceivedAlert, Signal
+from tests.execution import cast
+from tests.execution.engine import trading
+from tests.execution.engine import until as engine_until
+from tests.signals.charting import Chart, fill_in, templates
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+SECONDS = 60.0
+until = partial(engine_until, seconds=SECONDS)
+MODES = ("HEDGING", "NETTING")
+
+
+@pytest.fixture
+def accounts(feed: Feed, settings: Any) -> Iterator[dict[str, ExecutionConnection]]:
+    """Two accounts at the paper broker that trade 3,000 a signal, and the engine that does it."""
+    cache.clear()
+    settings.FILLCAST_LOOK_EVERY_SECONDS = 0.1
+    settings.ALLOWED_HOSTS = ["testserver"]
+    venue.list_instruments()
+    listed = Instrument.objects.get(book="double")
+    Instrument.objects.create(
+        book="paper", symbol="EURUSD", pair="EUR/USD", read_at=market_now(),
+        digits=5, pip=listed.pip, quantity_min=D(1000), quantity_step=D(1000),
+        quantity_max=D(10_000_000), contract_size=D(100_000),
+    )  # fmt: skip
+    made = {}
+    for mode in MODES:
+        venue.open_account(mode, balance=D(10_000), position_mode=mode)
+        made[mode] = cast.account(
+            feed, type="paper", account=mode, instrument_book="paper",
+            preset_fixed_quantity=D(3000), snapshot_position_mode=mode,
+        )  # fmt: skip
+    quote(made)
+    with trading("execution+maintenance", SECONDS):
+        yield made
+    sessions.close()
+
+
+def quote(accounts: dict[str, ExecutionConnection]) -> None:
+    venue.on_quotes([Quote("EUR/USD", D("1.10000"), D("1.10002"), market_now())])
+    for account in accounts.values():
+        cast.quote(account, "1.10000", "1.10002")
+
+
+class Door:
+    """The webhook of a chart's alert."""
+
+    def __init__(self, feed: Feed) -> None:
+        _, secret = create_feed_token(feed)
+        self.path = f"/hooks/tradingview/{feed.slug}/{secret}/"
+
+    def send(self, body: bytes, kind: str = "application/json") -> dict[str, Any]:
+        client: Any = Client(enforce_csrf_checks=True)
+        answer = client.post(self.path, body, content_type=kind)
+        return {"status": answer.status_code, **answer.json()}
+
+
+Held = list[tuple[str, D]]
+
+
+def held(mode: str) -> Held:
+    """What the broker shows of an account: side and quantity of each position."""
+    lots = PaperPosition.objects.filter(account__number=mode, quantity__gt=0).order_by("id")
+    found = [(lot.side, lot.quantity) for lot in lots]
+    return netted(found) if mode == "NETTING" else found
+
+
+def netted(lots: Held) -> Held:
+    """The same as one position of the symbol."""
+    total = sum((quantity if side == "BUY" else -quantity for side, quantity in lots), D(0))
+    return [("BUY" if total > 0 else "SELL", abs(total))] if total else []
+
+
+def is_quiet() -> bool:
+    return not Order.objects.filter(done_at=None).exists()
+
+
+def expect(lots: Held) -> None:
+    """Both accounts come to hold this, and nothing is under way any more."""
+    wanted = {"HEDGING": lots, "NETTING": netted(lots)}
+    until(lambda: is_quiet() and all(held(mode) == wanted[mode] for mode in MODES))
+
+
+LONG, SHORT = ("BUY", D(3000)), ("SELL", D(3000))
+# What the strategy does, how it is read, and what each account holds then.
+RUN: list[tuple[tuple[str, str, str], str, Held]] = [
+    (("Long", "buy", "3"), "entry", [LONG]),
+    (("Long", "buy", "3"), "add", [LONG, LONG]),
+    (("Partial", "sell", "2"), "reduce", [("BUY", D(2000))] * 2),
+    (("Stop", "sell", "4"), "flat", []),
+    (("Long", "buy", "3"), "entry", [LONG]),
+    (("Short", "sell", "6"), "reverse", [SHORT]),
+    (("Partial", "buy", "1"), "reduce", [("SELL", D(2000))]),
+    (("Long", "buy", "5"), "reverse", [LONG]),
+    (("Close position order", "sell", "3"), "flat", []),
+]
+
+
+def test_strategy_run_leaves_each_account_where_the_strategy_stands(
+    accounts: dict[str, ExecutionConnection], feed: Feed
+) -> None:
+    door, chart, message = Door(feed), Chart(), templates()["strategy"]
+    start = market_now()
+    for number, ((name, action, contracts), change, lots) in enumerate(RUN):
+        quote(accounts)
+        now = start + timedelta(seconds=number // 2)  # all in one bar, two orders in a second
+        body = fill_in(message, chart.order(name, action, contracts, now))
+        told = door.send(body)
+        assert (told["status"], told["change"], told["is_new"]) == (201, change, True), told
+        expect(lots)
+        again = door.send(body, kind="text/plain; charset=utf-8")  # sent a second time
+        assert (again["status"], again["is_new"]) == (200, False)
+        assert again["signals"] == told["signals"]
+    expect([])
+    assert ReceivedAlert.objects.count() == len(RUN)
+    entries = Signal.objects.filter(action="OPEN").count()
+    # at each account: an order a trade, and what closed it; nothing was denied on the way
+    assert entries == 5
+    assert not Order.objects.exclude(status="FILLED").exists()
+    assert PaperOrder.objects.filter(closes=None, reduce_only=False).count() == 2 * entries
+
+
+def test_exit_without_an_open_trade_is_accepted_and_does_nothing(
+    accounts: dict[str, ExecutionConnection], feed: Feed
+) -> None:
+    """The followers began in the middle of the strategy's trade."""
+    door, chart, message = Door(feed), Chart(position=D(3)), templates()["strategy"]
+    for name, contracts, change in (("Partial", "1", "reduce"), ("Stop", "2", "flat")):
+        told = door.send(fill_in(message, chart.order(name, "sell", contracts)))
+        assert (told["status"], told["id"], told["change"]) == (200, None, change)
+        assert told["summary"] == "Nothing to do: this feed has no open long trade in EUR/USD."
+    assert not Signal.objects.exists()
+    assert not Order.objects.exists()
+
+
+def test_late_exit_closes_nothing_that_a_younger_alert_opened(
+    accounts: dict[str, ExecutionConnection], feed: Feed
+) -> None:
+    """TradingView sends an alert again when it was answered with an error of the server."""
+    door, chart, message = Door(feed), Chart(), templates()["strategy"]
+    now: datetime = market_now()
+    door.send(fill_in(message, chart.order("Long", "buy", "3", now - timedelta(seconds=20))))
+    expect([LONG])
+    late = fill_in(message, chart.order("Stop", "sell", "3", now - timedelta(seconds=10)))
+    door.send(fill_in(message, chart.order("Long", "buy", "3", now)))
+    expect([LONG, LONG])
+    told = door.send(late)
+    assert (told["status"], told["change"]) == (201, "flat")
+    expect([LONG])
+    assert [one.pk for one in Signal.objects.filter(action="OPEN", followers=None)] == [
+        Signal.objects.filter(action="OPEN").latest("id").pk
+    ]
+
+
+def test_indicator_opens_and_closes_by_symbol(
+    accounts: dict[str, ExecutionConnection], feed: Feed
+) -> None:
+    door, message = Door(feed), templates()
+    chart = Chart(plots={"Stop": "1.09", "Target": "1.12"})
+    opened = door.send(fill_in(message["indicator"], chart.bar()))
+    assert (opened["status"], opened["is_new"]) == (201, True)
+    signal = Signal.objects.get()
+    assert (signal.direction, signal.sl, signal.tp) == ("BUY", D("1.09"), D("1.12"))
+    expect([LONG])
+    half = message["close"].replace('"CLOSE",', '"CLOSE", "close_fraction": "0.34",')
+    assert door.send(fill_in(half, chart.bar()))["status"] == 201
+    expect([("BUY", D(2000))])
+    closed = door.send(fill_in(message["close"], chart.bar(market_now() + timedelta(seconds=1))))
+    assert (closed["status"], closed["change"]) == (201, "close")
+    expect([])
+    nothing = door.send(fill_in(message["close"], chart.bar(market_now() + timedelta(seconds=2))))
+    assert (nothing["status"], nothing["id"]) == (200, None)
+
+
+def test_reversal_waits_where_limits_do_not_allow_both_trades(
+    accounts: dict[str, ExecutionConnection], feed: Feed
+) -> None:
+    door, chart, message = Door(feed), Chart(), templates()["strategy"]
+    for account in accounts.values():
+        account.preset.max_open_positions = 1
+        account.preset.save()
+    door.send(fill_in(message, chart.order("Long", "buy", "3")))
+    expect([LONG])
+    told = door.send(fill_in(message, chart.order("Short", "sell", "6")))
+    assert told["change"] == "reverse"
+    assert [one[0] for one in told["signals"]] == ["S", "S"]
+    expect([SHORT])

@@ -1,0 +1,146 @@
+"""What a strategy's order means: the whole table, what it needs, and what it refuses."""
+
+from decimal import Decimal as D
+from typing import Any
+
+import pytest
+
+from common.codes import Code
+from common.errors import InvalidInputError
+from signals.models import Direction
+from signals.strategy_orders import Change, Meaning, Standing, StrategyOrder, meaning_of
+
+BUY, SELL = Direction.BUY, Direction.SELL
+WORDS = {"long": Standing.LONG, "short": Standing.SHORT, "flat": Standing.FLAT, "": None}
+
+
+def order(text: str, sizes: str = "") -> StrategyOrder:
+    """`long sell flat` and `contracts before after`; `-` for what is not told."""
+    before, action, after = text.replace("-", " - ").split()
+    told = [None if one == "-" else D(one) for one in sizes.split()] or [None] * 3
+    return StrategyOrder(
+        action=None if action == "-" else Direction(action.upper()),
+        before=None if before == "-" else Standing(before),
+        after=None if after == "-" else Standing(after),
+        contracts=told[0], size_before=told[1], size_after=told[2],
+    )  # fmt: skip
+
+
+def refusal(told: StrategyOrder) -> InvalidInputError:
+    with pytest.raises(InvalidInputError) as caught:
+        meaning_of(told)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("text", "change", "closes", "opens"),
+    [
+        ("flat buy long", Change.ENTRY, None, BUY),
+        ("flat sell short", Change.ENTRY, None, SELL),
+        ("long buy long", Change.ADD, None, BUY),
+        ("short sell short", Change.ADD, None, SELL),
+        ("long sell flat", Change.FLAT, BUY, None),
+        ("short buy flat", Change.FLAT, SELL, None),
+        ("long sell short", Change.REVERSE, BUY, SELL),
+        ("short buy long", Change.REVERSE, SELL, BUY),
+        # one of the three is not told, and nothing else could be meant
+        ("flat - long", Change.ENTRY, None, BUY),
+        ("flat sell -", Change.ENTRY, None, SELL),
+        ("long buy -", Change.ADD, None, BUY),
+        ("long - short", Change.REVERSE, BUY, SELL),
+        ("- sell flat", Change.FLAT, BUY, None),
+        ("- buy flat", Change.FLAT, SELL, None),
+        ("long - flat", Change.FLAT, BUY, None),
+        ("- - flat", Change.FLAT, None, None),
+    ],
+)
+def test_positions_tell_what_an_order_does(
+    text: str, change: Change, closes: Direction | None, opens: Direction | None
+) -> None:
+    assert meaning_of(order(text)) == Meaning(change, closes, opens)
+
+
+@pytest.mark.parametrize(
+    ("text", "sizes", "change"),
+    [
+        ("long sell -", "1 3 -", Change.REDUCE),
+        ("long sell -", "3 3 -", Change.FLAT),
+        ("long sell -", "5 3 -", Change.REVERSE),
+        ("- buy long", "2 - 2", Change.ENTRY),
+        ("- buy long", "2 - 5", Change.ADD),
+        ("- buy long", "5 - 2", Change.REVERSE),
+        ("long - long", "- 1 3", Change.ADD),
+        ("long - long", "- 3 1", Change.REDUCE),
+        ("- buy long", "0.3 0.1 0.4", Change.ADD),
+        # 0.1 + 0.2 as floating-point numbers are written
+        ("- sell -", "0.3 0.30000000000000004 0", Change.FLAT),
+    ],
+)
+def test_sizes_tell_what_positions_leave_open(text: str, sizes: str, change: Change) -> None:
+    told = order(text, sizes)
+    if change == Change.FLAT and told.before is None:
+        told = StrategyOrder(SELL, None, Standing.FLAT, told.contracts, told.size_before)
+    assert meaning_of(told).change == change
+
+
+@pytest.mark.parametrize(
+    ("sizes", "fraction"),
+    [
+        ("1 4 3", "0.25"),
+        ("2 6 -", "0.333333333333333334"),
+        ("1 - 2", "0.333333333333333334"),
+        ("- 8 6", "0.25"),
+    ],
+)
+def test_a_reduction_closes_its_share_of_the_position_before(sizes: str, fraction: str) -> None:
+    assert meaning_of(order("long sell long", sizes)) == Meaning(
+        Change.REDUCE, BUY, None, D(fraction)
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "sizes", "readings"),
+    [
+        ("- sell -", "", ("open a short trade", "close a long trade", "close a part")),
+        ("- buy long", "", ("open a long trade", "close a short trade and open a long one")),
+        ("long sell -", "", ("close a part of a long trade", "close a long trade")),
+        ("long - long", "", ("add to a long trade", "close a part of a long trade")),
+        ("flat - -", "", ("open a long trade", "open a short trade")),
+    ],
+)
+def test_what_could_be_either_is_refused_with_its_readings(
+    text: str, sizes: str, readings: tuple[str, ...]
+) -> None:
+    error = refusal(order(text, sizes))
+    assert error.code == Code.ALERT_AMBIGUOUS
+    for reading in readings:
+        assert reading in error.detail
+
+
+@pytest.mark.parametrize(
+    ("text", "sizes"),
+    [
+        ("flat sell long", ""),
+        ("flat buy flat", ""),
+        ("long buy flat", ""),
+        ("long sell long", "4 3 1"),
+        ("long buy -", "1 3 2"),
+    ],
+)
+def test_what_no_order_does_is_refused(text: str, sizes: str) -> None:
+    told = order(text, sizes)
+    if text == "long buy -":  # an addition that made it smaller
+        told = StrategyOrder(None, Standing.LONG, Standing.LONG, D(1), D(3), D(3))
+    assert refusal(told).code == Code.ALERT_CONTRADICTORY
+
+
+def test_a_reduction_without_sizes_says_what_it_needs() -> None:
+    error = refusal(order("long sell long"))
+    assert (error.code, error.field) == (Code.FIELD_REQUIRED, "contracts")
+
+
+def test_no_two_rows_of_the_table_tell_the_same() -> None:
+    from signals.strategy_orders import TABLE
+
+    told: list[Any] = [case[:3] for case in TABLE]
+    assert len(set(told)) == len(told) == 10
