@@ -21,6 +21,7 @@ from signals.fields import Fields
 from signals.intake import read_signal
 from signals.models import Action, Direction, OrderType
 from signals.strategy_orders import Meaning, Standing, StrategyOrder, meaning_of
+from signals.strict_json import JsonObject
 from signals.symbols import canonical
 
 SYMBOL = ("ticker", "symbol", "currency_pair", "pair")
@@ -35,6 +36,9 @@ ENTRY_FIELDS = (
     "valid_until", "max_slippage_pips", "risk_category", "strategy_id", "trade_plan_id", "note",
     "time_in_force",
 )  # fmt: skip
+# How TradingView marks a perpetual contract; whether an account trades spot or contracts is its own
+# setting.
+_PERPETUAL = ".P"
 _LEVELS = ("sl", "stop_loss", "tp", "take_profit")
 
 
@@ -75,8 +79,18 @@ def read_alert(body: bytes) -> AlertSignal | AlertOrder:
     referred = parsed.get("refers_to") or parsed.get("refers_to_external_id")
     if action == Action.CLOSE and not referred:
         return _close_by_symbol(parsed)
-    draft = read_signal(parsed)
+    draft = read_signal(_spot_named(parsed))
     return AlertSignal(draft, None if action else _opposite(draft))
+
+
+def _spot_named(parsed: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Take the mark of a perpetual contract off the symbol."""
+    name = next((name for name in SYMBOL if isinstance(parsed.get(name), str)), "")
+    if not name or not parsed[name].endswith(_PERPETUAL):
+        return parsed
+    named = JsonObject({**parsed, name: parsed[name].removesuffix(_PERPETUAL)})
+    named.duplicates = parsed.duplicates if isinstance(parsed, JsonObject) else ()
+    return named
 
 
 def ambiguous(direction: Direction) -> InvalidInputError:
@@ -165,7 +179,7 @@ def _pair(fields: Fields) -> str:
     text = fields.text(name, 60)
     if text:
         try:
-            return canonical(text)
+            return canonical(text.removesuffix(_PERPETUAL))
         except InvalidInputError as error:
             fields.fault(error.code, name, error.detail)
     elif not fields.failed(name):
@@ -241,7 +255,7 @@ def _opening(parsed: Mapping[str, Any], meaning: Meaning, names: Mapping[str, st
             fields.fault(Code.NUMBER_MALFORMED, name, detail)
     fields.raise_faults()
     note = said.get("note") or names["comment"] or names["order_id"]
-    said |= {"symbol": parsed[symbol], "direction": meaning.opens, "note": note}
+    said |= {"symbol": _spot_named(parsed)[symbol], "direction": meaning.opens, "note": note}
     return replace(read_signal({**said, "action": Action.OPEN}), external_id="")
 
 

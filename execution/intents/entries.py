@@ -54,8 +54,8 @@ def sized(
     notional = quantity * at.entry * rate
     margin = risk.margin_of(notional, row.leverage, instrument.margin_rate)
     wanted = risk.Entry(quantity, notional, margin, margin if loss is None else loss * quantity)
-    if refusal := _too_much(row, at.side, wanted, book):
-        return refusal
+    if not_now := _too_much(row, at.side, wanted, book):
+        return not_now
     book.add(wanted)
     book.sides.add((row.pair, at.side))
     return _intent(row, signal, instrument, at, wanted, rate, can)

@@ -15,7 +15,7 @@ from brokers.paper import venue
 from brokers.paper.models import PaperOrder, PaperPosition
 from brokers.paper.sessions import sessions
 from common.clocks import market_now
-from connections.models import ExecutionConnection, Instrument
+from connections.models import ExecutionConnection, Instrument, TradingPreset
 from execution.models import Order
 from signals.feeds import create_feed_token
 from signals.models import Feed, ReceivedAlert, Signal
@@ -196,9 +196,7 @@ def test_reversal_waits_where_limits_do_not_allow_both_trades(
     accounts: dict[str, ExecutionConnection], feed: Feed
 ) -> None:
     door, chart, message = Door(feed), Chart(), templates()["strategy"]
-    for account in accounts.values():
-        account.preset.max_open_positions = 1
-        account.preset.save()
+    TradingPreset.objects.update(max_open_positions=1)
     door.send(fill_in(message, chart.order("Long", "buy", "3")))
     expect([LONG])
     told = door.send(fill_in(message, chart.order("Short", "sell", "6")))

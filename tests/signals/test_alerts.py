@@ -227,8 +227,11 @@ def strategy(**changes: Any) -> bytes:
         (strategy(action="sell"), Code.ALERT_CONTRADICTORY, "market_position"),
         (
             strategy(
-                market_position=None, prev_market_position=None, prev_market_position_size=None,
-                market_position_size=None, contracts=None,
+                market_position=None,
+                prev_market_position=None,
+                prev_market_position_size=None,
+                market_position_size=None,
+                contracts=None,
             ),
             Code.ALERT_AMBIGUOUS,
             "market_position",
@@ -307,3 +310,24 @@ def test_entry_takes_its_levels_and_price_along(feed: Feed, secret: str) -> None
     assert (signal.open_price, signal.sl, signal.tp) == (D("1.1"), D("1.09"), D("1.13"))
     assert (signal.note, signal.max_slippage_pips) == ("Long", D(2))
     assert signal.valid_until is not None
+
+
+@pytest.mark.parametrize("name", ["strategy", "indicator", "close"])
+@pytest.mark.parametrize(
+    ("exchange", "ticker", "pair"),
+    [
+        ("OANDA", "EURUSD", "EUR/USD"),
+        ("BINANCE", "BTCUSDT", "BTC/USDT"),
+        ("BINANCE", "BTCUSDT.P", "BTC/USDT"),
+        ("NASDAQ_DLY", "AAPL", "AAPL/USD"),
+    ],
+)
+def test_tickers_of_charts_are_understood(
+    feed: Feed, secret: str, name: str, exchange: str, ticker: str, pair: str
+) -> None:
+    chart = Chart(ticker, exchange, plots={"Stop": "1", "Target": "2"})
+    data = fill_in(templates()[name], chart.order("Long", "buy", "1"))
+    outcome = alerts.take_alert(feed_slug=feed.slug, secret=secret, body=data)
+    assert {one.currency_pair for one in outcome.signals} <= {pair}
+    assert bool(outcome.signals) == (name != "close")
+    assert pair in outcome.summary or name == "indicator"
