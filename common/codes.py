@@ -624,7 +624,11 @@ class Code(StrEnum):
         "The broker took this order from us and the database has forgotten it: it was restored.",
         "See in the broker's history what became of it, then decide.",
     )
-    POISONED_REPORT = ("POISONED_REPORT", "A broker's report could not be written down.")
+    POISONED_REPORT = (
+        "POISONED_REPORT",
+        "A broker's report could not be written down.",
+        "Find its reference in the workers' log and report both; then leave it, with a reason.",
+    )
     EXIT_BEYOND_OPEN = (
         "EXIT_BEYOND_OPEN",
         "The broker says that an exit closed more than was open here.",
@@ -637,11 +641,33 @@ class Code(StrEnum):
         " nothing.",
         "Look it up in the broker's own statements, then settle it by hand.",
     )
-    UNKNOWN_POSITION = ("UNKNOWN_POSITION", "The broker holds a position that we do not know.")
-    POSITION_MISSING = ("POSITION_MISSING", "We hold a position that the broker does not have.")
-    QUANTITY_DIFFERS = ("QUANTITY_DIFFERS", "The broker holds another quantity than we do.")
-    LEVELS_DIFFER = ("LEVELS_DIFFER", "Stop or target at the broker differ from ours.")
-    PRICE_DIFFERS = ("PRICE_DIFFERS", "The broker says another entry price than our fills do.")
+    UNKNOWN_POSITION = (
+        "UNKNOWN_POSITION",
+        "The broker holds a position that we do not know.",
+        "Ask its owner. Adopt it, name which of ours it is, or have it closed at the broker.",
+    )
+    POSITION_MISSING = (
+        "POSITION_MISSING",
+        "We hold a position that the broker does not have.",
+        "It is closed here by itself when a second clean read lacks it, too; or close ours now.",
+    )
+    QUANTITY_DIFFERS = (
+        "QUANTITY_DIFFERS",
+        "The broker holds another quantity than we do.",
+        "Look at the broker's statement. Adopt: the broker's quantity counts. Close: what it holds"
+        " beyond ours is closed there.",
+    )
+    LEVELS_DIFFER = (
+        "LEVELS_DIFFER",
+        "Stop or target at the broker differ from ours.",
+        "Find out who moved them. Adopt: the broker's levels count. Put ours back: it is told our"
+        " levels again.",
+    )
+    PRICE_DIFFERS = (
+        "PRICE_DIFFERS",
+        "The broker says another entry price than our fills do.",
+        "Nothing is sent because of it. Adopt: profits are counted from the broker's price.",
+    )
     ORDER_MISSING = (
         "ORDER_MISSING",
         "An order of ours that waits at the broker is not known there.",

@@ -1,10 +1,11 @@
 """The Celery application. Redis is a doorbell: the rows are the jobs."""
 
 import os
+import sys
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging
+from celery.signals import beat_init, celeryd_init, setup_logging
 from django_structlog.celery.steps import DjangoStructLogInitStep
 
 import config.transport  # noqa: F401  # redis:// survives garbage
@@ -24,3 +25,26 @@ def keep_our_logging(**_: Any) -> None:
     from django.utils.log import configure_logging
 
     configure_logging(settings.LOGGING_CONFIG, settings.LOGGING)
+
+
+@celeryd_init.connect(weak=False)
+@beat_init.connect(weak=False)
+def require_servers(**_: Any) -> None:
+    """End with a sentence if this process was not told which servers to use: it would only try to
+    reach names that do not exist, for ever."""
+    from django.conf import settings
+
+    lacking = [
+        name
+        for name, where in (
+            ("DATABASE_URL", str(settings.DATABASES["default"].get("HOST") or "")),
+            ("REDIS_URL", settings.REDIS_URL),
+        )
+        if "is-not-set" in where
+    ]
+    if lacking:
+        sys.exit(
+            f"{' and '.join(lacking)} not set: this process knows no database or no Redis to work"
+            " with. Set them in the environment or in the file that FILLCAST_ENV_FILE names. Those"
+            " of a running `make up` are told by `manage.py worker_settings`."
+        )

@@ -24,6 +24,7 @@ WITHOUT_SERVERS = frozenset(
     [
         *("bench", "check", "collectstatic", "compilemessages", "demo", "diffsettings", "help"),
         *("makemessages", "settings_reference", "stack", "startapp", "version"),
+        "worker_settings",
     ]
 )
 

@@ -53,7 +53,14 @@ class Outgoing:
 
 
 class SendError(Exception):
-    """It did not go out; it is tried again. The text has nothing of the URL's secrets."""
+    """It did not go out; it is tried again. The text has nothing of the URL's secrets.
+
+    retry_after: seconds that the channel's server asks us to wait.
+    """
+
+    def __init__(self, text: str, *, retry_after: float = 0.0) -> None:
+        super().__init__(text)
+        self.retry_after = retry_after
 
 
 def seal_url(url: str, channel: Channel) -> bytes:
@@ -135,7 +142,7 @@ def _send_by_apprise(plugin: Any, message: Outgoing) -> None:
     from apprise import NotifyType
 
     kind = NotifyType.WARNING if message.is_alarm else NotifyType.INFO
-    with _heard() as said, guarded(settings.FILLCAST_OUTBOUND_HOSTS, seconds=SECONDS):
+    with _heard() as said, guarded(settings.FILLCAST_OUTBOUND_HOSTS, seconds=SECONDS) as guard:
         try:
             body = message.body or message.title  # apprise sends nothing without one
             sent = plugin.notify(body=body, title=message.title, notify_type=kind)
@@ -144,7 +151,8 @@ def _send_by_apprise(plugin: Any, message: Outgoing) -> None:
         except Exception as error:
             raise SendError(f"{_scheme(plugin)}: {type(error).__name__}.") from error
         if not sent:
-            raise SendError(_without_secrets(said[-1] if said else "It was not taken.", plugin))
+            text = _without_secrets(said[-1] if said else "It was not taken.", plugin)
+            raise SendError(text, retry_after=guard.retry_after)
 
 
 class _Ear(logging.Handler):

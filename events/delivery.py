@@ -34,6 +34,7 @@ HELP_MAX = 5
 MOST_EVENTS = 1_000  # in one message
 TRIES = 10
 BACKOFF_FIRST, BACKOFF_MOST = 5.0, 3600.0
+RETRY_AFTER_MOST = 86_400.0  # whatever a server asks for: alarms must go out some day
 GAP_SECONDS, MAIL_GAP_SECONDS = 5, 30  # so that a burst is a few messages, not hundreds
 
 CLAIM = """
@@ -81,11 +82,13 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """error: '' when it went out. final: trying again would not help."""
+    """error: '' when it went out. final: trying again would not help. retry_after: seconds that the
+    channel's server asked for."""
 
     job: Job
     error: str = ""
     final: bool = False
+    retry_after: float = 0.0
 
 
 def send_waiting() -> list[Outcome]:
@@ -159,7 +162,7 @@ def _send(job: Job) -> Outcome:
     except FillcastError as error:  # a URL that an older version took
         return Outcome(job, error.detail, final=True)
     except SendError as error:
-        return Outcome(job, str(error))
+        return Outcome(job, str(error), retry_after=error.retry_after)
     except Exception as error:
         log.exception("a message could not be sent", channel_id=job.channel.pk)
         return Outcome(job, f"Unexpected: {type(error).__name__}.")
@@ -175,6 +178,7 @@ def _write(outcome: Outcome) -> None:
         return
     log.warning("a message was not delivered", channel_id=channel.pk, error=outcome.error)
     rest = backoff(channel.failures_in_a_row, chance=random.random())  # no secret
+    rest = max(rest, min(outcome.retry_after, RETRY_AFTER_MOST))
     run(
         NOT_SENT,
         {**values, "rest": rest, "error": outcome.error, "final": outcome.final, "tries": TRIES},

@@ -13,8 +13,11 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.response import HTTPResponse
 
 from common.addresses import Address, Network, is_public, leads_to
 
@@ -43,6 +46,20 @@ def judged_address(host: str, port: int, networks: Sequence[Network], *, encrypt
     return found[0]
 
 
+def retry_seconds(header: str) -> float:
+    """Return for how long a Retry-After asks to wait: seconds, or a date; 0 for anything else."""
+    text = header.strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return 0.0
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max((moment - datetime.now(UTC)).total_seconds(), 0.0)
+
+
 def _why_not(host: str, *, encrypted: bool, is_global: bool) -> str:
     if is_global and not encrypted:
         return f"{host} can only be reached by https."
@@ -57,6 +74,7 @@ class _Guard:
     def __init__(self, networks: Sequence[Network]) -> None:
         self.networks = networks
         self.refused: RefusedError | None = None
+        self.retry_after = 0.0  # seconds that the last answer asked for
         self._lock = threading.Lock()
         self._doubles: list[socket.socket] = []
         self._over = False
@@ -131,6 +149,15 @@ def _install() -> None:
         return guard.connect(self, original) if guard else original(self)
 
     HTTPConnection._new_conn = new_connection  # type: ignore[method-assign]
+    answered = HTTPConnection.getresponse
+
+    def get_response(self: HTTPConnection) -> HTTPResponse:
+        response = answered(self)
+        if guard := _active.get():
+            guard.retry_after = retry_seconds(response.headers.get("Retry-After", ""))
+        return response
+
+    HTTPConnection.getresponse = get_response  # type: ignore[method-assign]
 
 
 _install()

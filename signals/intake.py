@@ -68,9 +68,22 @@ def _what(fields: Fields) -> dict[str, Any]:
         "pair": pair,
         "direction": Direction(direction) if direction else None,
         "order_type": OrderType(fields.choice("order_type", OrderType.values, OrderType.MARKET)),
-        "refers_to": fields.whole("refers_to", _BIGGEST_ID),
+        "refers_to": _reference(fields),
         "refers_to_external_id": fields.text("refers_to_external_id", 100),
     }
+
+
+def _reference(fields: Fields) -> int | None:
+    """Read `refers_to`: a signal's number. An id of the sender's own has a field of its own."""
+    value = fields.raw("refers_to")
+    if isinstance(value, str) and not (value.isascii() and value.strip("+-.").isdigit()):
+        detail = (
+            f"{value[:40]!r} is no signal's id, which is a whole number. An external id of yours "
+            "goes into refers_to_external_id."
+        )
+        fields.fault(Code.FIELD_INVALID, "refers_to", detail)
+        return None
+    return fields.whole("refers_to", _BIGGEST_ID)
 
 
 def _levels(fields: Fields) -> dict[str, Any]:

@@ -159,6 +159,8 @@ def _referred(feed: Feed, draft: SignalDraft) -> Signal:
         found = opened.filter(external_id=said).first()
     if found is None:
         detail = f"There is no OPEN signal {said!r} in the feed {feed.slug!r}."
+        if name == "refers_to" and opened.filter(external_id=said).exists():
+            detail += f" {said!r} is an external id of yours: send it as refers_to_external_id."
         raise InvalidInputError(Code.REFERENCE_REQUIRED, detail, field=name)
     return found
 

@@ -5,6 +5,7 @@ import secrets
 from datetime import datetime, timedelta
 from hashlib import sha256
 
+from django.contrib.auth.models import Group
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
@@ -13,6 +14,7 @@ from django.utils import timezone
 from common.audit_trail import changed_by
 from common.codes import Code
 from common.errors import ConflictError, InvalidInputError, NotAllowedError
+from common.permissions import Role
 from users.models import ApiKey, User
 from users.tenancy import for_all_tenants
 
@@ -92,6 +94,22 @@ def create_user(
             return User.objects.create_user(username, email, password, is_staff=is_operator)
     except IntegrityError as error:
         raise ConflictError(Code.STATE_CONFLICT, f"The name {username!r} is taken.") from error
+
+
+@transaction.atomic
+def create_operator(username: str, password: str, *, email: str = "", role: Role) -> User:
+    """Return a new person for the console with this role. For the system itself: on the machine.
+
+    Raises as `create_user` does.
+    """
+    user = create_user(username, password, email=email, is_operator=True)
+    user.groups.add(Group.objects.get(name=role.value))
+    return user
+
+
+def has_operator() -> bool:
+    """Tell whether somebody can use the console."""
+    return User.objects.filter(is_staff=True, is_active=True).exists()
 
 
 @transaction.atomic

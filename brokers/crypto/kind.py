@@ -1,5 +1,7 @@
 """Crypto exchanges, without ccxt: what they ask an owner for, and what an account can do."""
 
+import re
+from collections.abc import Sequence
 from datetime import timedelta
 from difflib import get_close_matches
 from functools import cache
@@ -44,6 +46,31 @@ def _known() -> frozenset[str]:
     )
 
 
+_UNIFIED = re.compile(r"[A-Za-z0-9.]+/[A-Za-z0-9]+(:[A-Za-z0-9-]+)?")
+# By which a name without a slash is cut for the proposal; the longer ones first.
+_QUOTES = ("FDUSD", "USDT", "USDC", "TUSD", "BUSD", "DAI", "USD", "EUR", "GBP", "TRY", "BTC", "ETH")
+
+
+def _symbols_are_wrong(names: Sequence[str]) -> str:
+    """Return what to write in place of a name that is not ccxt's; '' if all may be."""
+    for name in names:
+        if _UNIFIED.fullmatch(name):
+            continue
+        pair = _proposed(name)
+        write = f"Write {pair} (perpetuals: {pair}:{pair.partition('/')[2]})." if pair else ""
+        return f"{name} is an exchange's own name, not ccxt's, which has a slash. {write}".strip()
+    return ""
+
+
+def _proposed(name: str) -> str:
+    """`BTCUSDT`, `BTC-USDT`, `BTCUSDT.P` → `BTC/USDT`; '' where it cannot be cut."""
+    text = re.sub(r"\.P$|[-_]?(SWAP|PERP)$", "", name.strip().upper().rpartition(":")[2])
+    if cut := re.fullmatch(r"([A-Z0-9]+)[-_. ]([A-Z0-9]+)", text):
+        return f"{cut[1]}/{cut[2]}"
+    quote = next((one for one in _QUOTES if text.endswith(one) and len(text) > len(one) + 1), "")
+    return f"{text.removesuffix(quote)}/{quote}" if quote and text.isalnum() else ""
+
+
 FORM = Form(
     settings=(
         Setting(
@@ -63,6 +90,7 @@ FORM = Form(
             " perpetuals. Nothing else is listed or traded.",
             SettingKind.NAMES,
             required=True,
+            check=_symbols_are_wrong,
             while_open=WhileOpen.NAMES_STAY,
         ),
         Setting(

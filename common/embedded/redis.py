@@ -24,7 +24,8 @@ PROGRAMS = ("redis-server", "valkey-server")
 class RedisServer:
     """One Redis with its files in a folder. `start`, use `url`, `stop`.
 
-    A second `start` comes back on the same URL, so that clients find it again.
+    Each `start` in the same folder comes back on the same URL, password included, so that clients
+    find it again.
     """
 
     def __init__(self, folder: Path, *, port: int | None = None) -> None:
@@ -56,7 +57,7 @@ class RedisServer:
             return self
         base = places.reachable_folder(self.folder, self._identity)
         self._stop_survivor()
-        self._password = self._password or secrets.token_urlsafe(24)
+        self._password = self._kept_password()
         end = time.monotonic() + START_SECONDS
         while not self._try_to_start(base):
             if self._wanted_port or time.monotonic() > end:
@@ -105,6 +106,16 @@ class RedisServer:
             return self.alive
         self.stop()
         return False
+
+    def _kept_password(self) -> str:
+        """Return the password of last time, so that the URL stays what people wrote down."""
+        kept = self.folder / "password"
+        if not kept.exists():
+            fresh = kept.with_name("password.new")
+            fresh.touch(mode=0o600)
+            fresh.write_text(secrets.token_urlsafe(24))
+            fresh.replace(kept)
+        return kept.read_text().strip()
 
     def _find_program(self, base: Path) -> Path | None:
         """Return redis-server; None where only the pure Python one is left."""

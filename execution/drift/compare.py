@@ -239,6 +239,8 @@ def _record(
         "opened_at": ticket.opened_at,
         "differs": differs,
     }
+    if len(mine) > 1:  # one is named by position_id
+        evidence["positions"] = ", ".join(f"P-{position.id}" for position in mine)
     position_id = mine[0].id if len(mine) == 1 else None
     return Record(code, connection_id, ticket.broker_position_id, evidence, position_id)
 

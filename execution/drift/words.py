@@ -141,7 +141,7 @@ def done(decided: Decided) -> str:
 
 
 def summary(item: DriftItem) -> str:
-    """Say in a few words what the two sides hold: `EURUSD: quantity 100 ≠ 70`."""
+    """Say in a few words what the two sides hold: `EURUSD, P-12: quantity 100 ≠ 70`."""
     pairs, _ = sides(item)
     differing = [one for one in pairs if one.differs]
     if not differing:
@@ -149,7 +149,9 @@ def summary(item: DriftItem) -> str:
     said = next((one for one in differing if one.name == "quantity"), None)
     told = [said] if said else differing
     words = ", ".join(f"{d.name} {d.ours or 'none'} ≠ {d.theirs or 'none'}" for d in told)
-    return f"{item.evidence.get('symbol', '')}: {words}".lstrip(": ")
+    ours = item.evidence.get("positions") or (f"P-{item.position_id}" if item.position_id else "")
+    about = ", ".join(filter(None, [item.evidence.get("symbol", ""), ours]))
+    return f"{about}: {words}".lstrip(": ")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from common.embedded.ports import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -25,3 +27,34 @@ def test_without_its_database_a_command_says_one_sentence() -> None:
     assert done.stderr.startswith("The database does not answer: connection failed")
     assert len(done.stderr.splitlines()) == 1
     assert "s3cret" not in done.stderr
+
+
+@pytest.mark.parametrize("role", ["worker", "beat"])
+def test_process_without_servers_ends_with_a_sentence(role: str) -> None:
+    """Started by hand, beside a MetaTrader 5 terminal."""
+    without = {"DATABASE_URL", "REDIS_URL", "TEST_DATABASE_URL", "TEST_REDIS_URL"}
+    env = {name: value for name, value in os.environ.items() if name not in without}
+    env |= {"FILLCAST_ENV_FILE": os.devnull, "FILLCAST_DB_ROLE": "trade"}
+    done = subprocess.run(
+        [sys.executable, "-m", "celery", "-A", "config", role, *_OF_ROLE[role]],
+        cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    told = done.stderr.strip().splitlines()[-1]
+    assert told.startswith("DATABASE_URL and REDIS_URL not set: this process knows no database")
+    assert "manage.py worker_settings" in told
+
+
+_OF_ROLE = {"worker": ["-Q", "mt5.main", "-P", "threads"], "beat": []}
+
+
+def test_worker_settings_say_that_nothing_runs(tmp_path: Path) -> None:
+    without = {"DATABASE_URL", "REDIS_URL"}
+    env = {name: value for name, value in os.environ.items() if name not in without}
+    env |= {"FILLCAST_ENV_FILE": os.devnull, "FILLCAST_VAR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "manage.py", "worker_settings"],
+        cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Start `make up` first" in done.stderr

@@ -49,6 +49,15 @@ def test_killed_it_comes_back_on_the_same_url(server: RedisServer) -> None:
     assert ping(first)
 
 
+def test_url_is_the_same_after_restart(folder: Path) -> None:
+    with RedisServer(folder / "redis") as first:
+        url = first.url
+    with RedisServer(folder / "redis") as second:
+        assert second.url == url
+        assert ping(url)
+    assert (folder / "redis" / "password").stat().st_mode & 0o077 == 0
+
+
 def test_one_that_outlived_its_starter_is_ended(server: RedisServer) -> None:
     server.start()
     assert server.process is not None

@@ -17,6 +17,7 @@ class Receiver:
     paths: list[str] = field(default_factory=list)
     answers: list[int] = field(default_factory=list)
     location: str = ""
+    retry_after: str = ""
     before_answer: Callable[[], None] = lambda: None
     drip: bool = False
     port: int = 0
@@ -41,6 +42,8 @@ def receiver() -> Iterator[Receiver]:
             self.send_response(state.answers.pop(0) if state.answers else 200)
             if state.location:
                 self.send_header("Location", state.location)
+            if state.retry_after:
+                self.send_header("Retry-After", state.retry_after)
             self.send_header("Content-Length", "0")
             self.end_headers()
 

@@ -1,7 +1,8 @@
 """Messages out: against a real web server that remembers what it got. Real transactions."""
 
 import threading
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 from django.core import mail
@@ -70,6 +71,31 @@ def test_what_happens_while_a_channel_rests_goes_out_together(alice: User, hook:
     rested()
     services.deliver()
     assert [len(got["events"]) for got in hook.journal] == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("header", "least", "most"),
+    [
+        ("1800", 1790, 1800),
+        (format_datetime(datetime.now(UTC) + timedelta(hours=3), usegmt=True), 9_000, 10_800),
+        ("999999999", 86_390, 86_400),
+        ("soon", 0, 10),
+    ],
+)
+def test_server_that_says_when_to_come_back_is_left_alone_until_then(
+    alice: User, hook: Receiver, header: str, least: int, most: int
+) -> None:
+    hook.answers, hook.retry_after = [429], header
+    channel = channel_to(alice, hook.url())
+    happen(fill(alice))
+    assert services.deliver().failures == 1
+    channel.refresh_from_db()
+    assert channel.rest_until is not None
+    rest = (channel.rest_until - datetime.now(UTC)).total_seconds()
+    assert least <= rest <= most
+    assert services.deliver() == Delivered(0, 0, 0)
+    rested()
+    assert services.deliver().messages == 1
 
 
 def test_a_failure_is_tried_again_after_a_rest_with_the_same_ids(

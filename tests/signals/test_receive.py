@@ -263,3 +263,15 @@ def test_two_meanings_at_once_end_in_one_row_and_a_conflict() -> None:
     conflicts = [one for one in results if isinstance(one, ConflictError)]
     assert [one.code for one in conflicts] == [Code.DUPLICATE_SIGNAL]
     assert Signal.objects.count() == 1
+
+
+def test_external_id_in_the_wrong_field_is_told_where_it_belongs(feed: Feed) -> None:
+    take(feed, external_id="2026")
+    with pytest.raises(InvalidInputError) as caught:
+        follow(feed, action="CLOSE", refers_to="long-1")
+    assert "An external id of yours goes into refers_to_external_id." in caught.value.detail
+    with pytest.raises(InvalidInputError) as caught:
+        follow(feed, action="CLOSE", refers_to=2026)
+    assert caught.value.detail.endswith(
+        "'2026' is an external id of yours: send it as refers_to_external_id."
+    )

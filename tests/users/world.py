@@ -17,7 +17,7 @@ from events.models import Channel, Delivery, Event, Notification
 from execution.models import AccountReading, DriftItem, ExecutionLog, Fill, Order
 from positions.models import ExecutionPosition
 from prices.models import LatestQuote
-from signals.models import Feed, FeedToken, Signal
+from signals.models import Feed, FeedToken, ReceivedAlert, Signal
 from tests.connections import make
 from users.models import ApiKey, User
 
@@ -48,6 +48,7 @@ def tenant(name: str) -> Tenant:
     subscription = make.subscription(connection, feed)
     _tell(user, name)
     FeedToken.objects.create(feed=feed, prefix=name, secret_hash="h")
+    ReceivedAlert.objects.create(feed=feed, key="k", change="flat", summary="s")
     ApiKey.objects.create(user=user, name="key", prefix=name, secret_hash="h")
     KillSwitch.objects.create(
         scope="CONNECTION", mode="HALTED", connection=connection, reason="r", set_by=user

@@ -49,8 +49,20 @@ class Command(BaseCommand):
         with supervisor.signals_handled():
             if supervisor.wait_ready():
                 self.stderr.write(f"Fillcast runs at {stack.url} (logs: {stack.folder / 'log'})")
+                self._tell_first_step(stack)
             elif not supervisor.wait(0):
                 self.stderr.write(f"Not ready after a minute: {', '.join(supervisor.unready())}")
                 if once:
                     return 1
             return 0 if once and not supervisor.failure else supervisor.run_forever()
+
+    def _tell_first_step(self, stack: Stack) -> None:
+        """Say how the first person gets in, as long as nobody can."""
+        try:
+            stack.manage("create_operator", "--check")
+        except EmbeddedError:
+            self.stderr.write(
+                "Nobody can sign in yet. In another terminal, in this folder:\n"
+                "  .venv/bin/python manage.py create_operator YOUR_NAME\n"
+                f"then sign in at {stack.url}admin/ and go on with docs/first-hour.md"
+            )

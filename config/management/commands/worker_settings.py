@@ -1,0 +1,49 @@
+"""manage.py worker_settings: what a worker that is started by hand needs to know."""
+
+import os
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from common.embedded.servers import running_urls
+from config import env as table
+from config.development import made_up_secrets, var_folder
+
+TAKEN_ALONG = (
+    table.SECRET_KEY, table.INSTALLATION_TAG, table.CREDENTIALS_PUBLIC_KEY,
+    table.CREDENTIALS_PRIVATE_KEYS,
+)  # fmt: skip
+
+
+class Command(BaseCommand):
+    """Print the settings of the installation that runs here, as lines of an env file."""
+
+    help = (
+        "Print the settings that a worker started by hand (MetaTrader 5) needs to work with the"
+        " installation that runs here: `manage.py worker_settings > alpha.env`, then"
+        " FILLCAST_ENV_FILE=alpha.env. They hold passwords and the key that opens credentials:"
+        " keep the file to yourself. Embedded servers listen on this machine only."
+    )
+    requires_system_checks = ()
+
+    def handle(self, *_args: Any, **_options: Any) -> None:
+        """Write them to standard output, and what must be known of them to standard error."""
+        known = {**os.environ, **made_up_secrets(os.environ)}
+        urls = running_urls(var_folder(os.environ)) or {}
+        names = (table.DATABASE_URL.name, table.REDIS_URL.name)
+        servers = {name: os.environ.get(name) or urls.get(name, "") for name in names}
+        if lacking := [name for name in names if not servers[name]]:
+            sys.exit(
+                f"{' and '.join(lacking)}: nothing runs here. Start `make up` first, in the same"
+                " folder and with the same FILLCAST_VAR."
+            )
+        lines = {table.DB_ROLE.name: "trade", **servers}
+        lines |= {one.name: known[one.name] for one in TAKEN_ALONG if known.get(one.name)}
+        for name, value in lines.items():
+            self.stdout.write(f"{name}={value}")
+        if urls:
+            self.stderr.write(
+                "These servers listen on this machine only and run as long as `make up` does. For a"
+                " worker on another machine use a PostgreSQL and a Redis of your own."
+            )

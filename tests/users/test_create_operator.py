@@ -1,0 +1,66 @@
+"""The first person of an installation is made on the machine itself."""
+
+import io
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from common.permissions import Right, Role, may
+from users.models import User
+
+pytestmark = pytest.mark.django_db
+GOOD = "correct horse battery"
+
+
+def create(monkeypatch: pytest.MonkeyPatch, password: str, *arguments: str) -> str:
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{password}\n"))
+    told = io.StringIO()
+    call_command("create_operator", *arguments, stderr=told)
+    return told.getvalue()
+
+
+def check() -> int:
+    with pytest.raises(SystemExit) as ended:
+        call_command("create_operator", "--check", stdout=io.StringIO())
+    code: Any = ended.value.code
+    return int(code)
+
+
+def test_first_operator_may_sign_in_and_do_everything_but_be_superuser(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert check() == 1
+    told = create(monkeypatch, GOOD, "olga", "--email", "olga@example.com")
+    assert told == "olga is an administrator. Sign in at /admin/.\n"
+    olga = User.objects.get()
+    assert (olga.is_staff, olga.is_superuser, olga.email) == (True, False, "olga@example.com")
+    assert olga.check_password(GOOD)
+    assert all(may(olga, right) for right in Right)
+    assert check() == 0
+
+
+def test_role_is_one_of_those_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    create(monkeypatch, GOOD, "rita", "--role", "risk officer")
+    rita = User.objects.get()
+    assert [group.name for group in rita.groups.all()] == [Role.RISK_OFFICER.value]
+    assert not may(rita, Right.PUBLISH)
+    with pytest.raises(CommandError, match="invalid choice"):
+        create(monkeypatch, GOOD, "paul", "--role", "king")
+
+
+@pytest.mark.parametrize(
+    ("password", "arguments", "told"),
+    [
+        ("1234", ("olga",), "too short"),
+        (GOOD, (), "Say a name"),
+        (GOOD, ("taken",), "The name 'taken' is taken"),
+    ],
+)
+def test_refusal_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, password: str, arguments: tuple[str, ...], told: str
+) -> None:
+    User.objects.create_user("taken")
+    with pytest.raises(CommandError, match=told):
+        create(monkeypatch, password, *arguments)
+    assert User.objects.count() == 1

@@ -1,0 +1,63 @@
+"""manage.py create_operator: the first person who can use the console."""
+
+import getpass
+import sys
+from argparse import RawDescriptionHelpFormatter
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from common.errors import FillcastError
+from common.permissions import Role
+from users.services import create_operator, has_operator
+
+
+class Command(BaseCommand):
+    """Create a person for the console, with a role."""
+
+    help = (
+        "Create a person for the operators' console, with a role. The password is asked for twice,"
+        " or read from standard input where that is no terminal."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the options."""
+        parser.formatter_class = RawDescriptionHelpFormatter
+        parser.add_argument("username", nargs="?", help="what they sign in with")
+        parser.add_argument("--email", default="", help="where they are reached")
+        parser.add_argument(
+            "--role",
+            default=Role.ADMINISTRATOR.value,
+            choices=[role.value for role in Role],
+            help="docs/roles.md says what each may do (default: %(default)s)",
+        )
+        parser.add_argument(
+            "--check",
+            action="store_true",
+            help="create nobody; say whether there is somebody, exit code 1 if not",
+        )
+
+    def handle(
+        self, *_args: Any, username: str | None, email: str, role: str, check: bool, **_: Any
+    ) -> None:
+        """Create one, or say why not."""
+        if check:
+            found = has_operator()
+            self.stdout.write("yes" if found else "no")
+            sys.exit(0 if found else 1)
+        if not username:
+            raise CommandError("Say a name: manage.py create_operator olga")
+        try:
+            user = create_operator(username, _password(), email=email, role=Role(role))
+        except FillcastError as error:
+            raise CommandError(error.detail or str(error)) from error
+        self.stderr.write(f"{user.username} is an {role}. Sign in at /admin/.")
+
+
+def _password() -> str:
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\n")
+    first = getpass.getpass("Password: ")
+    if first != getpass.getpass("Once more: "):
+        raise CommandError("The two passwords differ; nobody was created.")
+    return first
