@@ -9,7 +9,7 @@ OF_MY_FEED = f"feed_id IN (SELECT mine.id FROM signals_feed mine WHERE mine.owne
 
 
 class Migration(migrations.Migration):
-    dependencies = [("signals", "0006_adopted")]
+    dependencies = [("signals", "0008_approval_triggers")]
 
     operations = [
         migrations.CreateModel(
