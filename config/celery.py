@@ -5,7 +5,7 @@ import sys
 from typing import Any
 
 from celery import Celery
-from celery.signals import beat_init, celeryd_init, setup_logging
+from celery.signals import import_modules, setup_logging
 from django_structlog.celery.steps import DjangoStructLogInitStep
 
 import config.transport  # noqa: F401  # redis:// survives garbage
@@ -27,11 +27,10 @@ def keep_our_logging(**_: Any) -> None:
     configure_logging(settings.LOGGING_CONFIG, settings.LOGGING)
 
 
-@celeryd_init.connect(weak=False)
-@beat_init.connect(weak=False)
+@import_modules.connect(weak=False)
 def require_servers(**_: Any) -> None:
-    """End with a sentence if this process was not told which servers to use: it would only try to
-    reach names that do not exist, for ever."""
+    """End a worker or beat with a sentence if it was not told which servers to use: it would only
+    try to reach names that do not exist, for ever."""
     from django.conf import settings
 
     lacking = [
