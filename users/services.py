@@ -100,10 +100,14 @@ def create_user(
 def create_operator(username: str, password: str, *, email: str = "", role: Role) -> User:
     """Return a new person for the console with this role. For the system itself: on the machine.
 
+    The first administrator is a superuser, since only a superuser can make another one.
     Raises as `create_user` does.
     """
     user = create_user(username, password, email=email, is_operator=True)
     user.groups.add(Group.objects.get(name=role.value))
+    if role is Role.ADMINISTRATOR and not User.objects.filter(is_superuser=True).exists():
+        user.is_superuser = True
+        user.save(update_fields=["is_superuser"])
     return user
 
 

@@ -7,6 +7,7 @@ from django.utils.safestring import SafeString
 
 from common import shown
 from common.markup import code, state_badge
+from config.console.first_steps import Step, step_of, steps_taken
 from execution.exits.scan_heartbeat import scan_status
 
 register = template.Library()
@@ -16,6 +17,18 @@ register = template.Library()
 def scan_alarm() -> dict[str, Any]:
     """The alarm of every page: levels are not scanned, or the scheduler has stopped."""
     return {"scan": scan_status()}
+
+
+@register.simple_tag
+def first_steps() -> list[tuple[Step, bool]]:
+    """The steps to the first trade, each with whether it was taken."""
+    return steps_taken()
+
+
+@register.filter
+def first_step(options: Any) -> Step | None:
+    """The step that makes the first row of a list, by its model's options."""
+    return step_of(options.label_lower)
 
 
 @register.filter

@@ -29,7 +29,8 @@ def test_both_sides_stand_side_by_side_with_what_fits(
     assert "Take the broker’s quantity…" in html
     assert page_of(items["QUANTITY_DIFFERS"], "close") not in html  # the broker has less than we
     inbox = client.get(reverse("admin:execution_driftitem_changelist")).content.decode()
-    assert "EURUSD: quantity 60,000 ≠ 50,000" in inbox
+    ours = items["QUANTITY_DIFFERS"].position_id
+    assert f"EURUSD, P-{ours}: quantity 60,000 ≠ 50,000" in inbox
 
 
 def test_a_decision_asks_first_and_is_kept(items: dict[str, DriftItem], client: Client) -> None:

@@ -27,22 +27,30 @@ def check() -> int:
     return int(code)
 
 
-def test_first_operator_may_sign_in_and_do_everything_but_be_superuser(
+def test_first_administrator_is_superuser_and_the_next_is_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert check() == 1
     told = create(monkeypatch, GOOD, "olga", "--email", "olga@example.com")
-    assert told == "olga is an administrator. Sign in at /admin/.\n"
+    assert told == (
+        "olga has the role administrator and, as the first one, a superuser. Sign in at /admin/.\n"
+    )
     olga = User.objects.get()
-    assert (olga.is_staff, olga.is_superuser, olga.email) == (True, False, "olga@example.com")
+    assert (olga.is_staff, olga.is_superuser, olga.email) == (True, True, "olga@example.com")
     assert olga.check_password(GOOD)
     assert all(may(olga, right) for right in Right)
     assert check() == 0
+    told = create(monkeypatch, GOOD, "otto")
+    assert told == "otto has the role administrator. Sign in at /admin/.\n"
+    otto = User.objects.get(username="otto")
+    assert (otto.is_staff, otto.is_superuser) == (True, False)
+    assert all(may(otto, right) for right in Right)
 
 
 def test_role_is_one_of_those_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     create(monkeypatch, GOOD, "rita", "--role", "risk officer")
     rita = User.objects.get()
+    assert not rita.is_superuser
     assert [group.name for group in rita.groups.all()] == [Role.RISK_OFFICER.value]
     assert not may(rita, Right.PUBLISH)
     with pytest.raises(CommandError, match="invalid choice"):

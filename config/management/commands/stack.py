@@ -59,7 +59,7 @@ class Command(BaseCommand):
     def _tell_first_step(self, stack: Stack) -> None:
         """Say how the first person gets in, as long as nobody can."""
         try:
-            stack.manage("create_operator", "--check")
+            stack.manage("create_operator", "--check", capture=True)
         except EmbeddedError:
             self.stderr.write(
                 "Nobody can sign in yet. In another terminal, in this folder:\n"

@@ -2,7 +2,6 @@
 
 import getpass
 import sys
-from argparse import RawDescriptionHelpFormatter
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -22,7 +21,6 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
-        parser.formatter_class = RawDescriptionHelpFormatter
         parser.add_argument("username", nargs="?", help="what they sign in with")
         parser.add_argument("--email", default="", help="where they are reached")
         parser.add_argument(
@@ -51,7 +49,8 @@ class Command(BaseCommand):
             user = create_operator(username, _password(), email=email, role=Role(role))
         except FillcastError as error:
             raise CommandError(error.detail or str(error)) from error
-        self.stderr.write(f"{user.username} is an {role}. Sign in at /admin/.")
+        also = " and, as the first one, a superuser" if user.is_superuser else ""
+        self.stderr.write(f"{user.username} has the role {role}{also}. Sign in at /admin/.")
 
 
 def _password() -> str:

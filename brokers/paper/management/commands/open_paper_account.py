@@ -1,0 +1,47 @@
+"""manage.py open_paper_account: an account to try everything with."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from brokers.paper import venue
+from brokers.paper.models import PaperAccount
+from common.errors import InvalidInputError
+from common.money import plain, read_decimal
+
+
+class Command(BaseCommand):
+    """Open an account at the paper broker."""
+
+    help = (
+        "Open an account at the paper broker, wherever its books are. One that exists stays as it"
+        " is. A tenant then adds it by its number in the portal."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the options."""
+        parser.add_argument("number", help="what the account is known by, e.g. 1001")
+        parser.add_argument("--balance", default="10000", help="default: %(default)s")
+        parser.add_argument("--currency", default="USD", help="default: %(default)s")
+        parser.add_argument(
+            "--mode",
+            choices=[mode.value for mode in PaperAccount.Mode],
+            default=PaperAccount.Mode.HEDGING.value,
+            help="one position for each entry, or one for each symbol (default: %(default)s)",
+        )
+
+    def handle(
+        self, *_args: Any, number: str, balance: str, currency: str, mode: str, **_: Any
+    ) -> None:
+        """Open it, with what the broker lists."""
+        try:
+            amount = read_decimal(balance, field="balance", positive=True)
+        except InvalidInputError as error:
+            raise CommandError(f"--balance: {error.detail}") from error
+        if len(currency) != 3 or not currency.isalpha() or not currency.isascii():
+            raise CommandError(f"--currency: {currency!r} is not a currency such as USD.")
+        venue.list_instruments()
+        venue.open_account(number, balance=amount, currency=currency.upper(), position_mode=mode)
+        self.stderr.write(
+            f"Paper account {number}: {plain(amount)} {currency.upper()}, {mode.lower()}."
+        )
