@@ -101,7 +101,7 @@ def _published(feed: Feed, draft: SignalDraft, external_id: str) -> Signal:
 
 def _summary(order: AlertOrder, closed: list[OpenSignal]) -> str:
     said = []
-    if order.closes:
+    if order.closes and (closed or order.opening is None):
         said.append(_closing(order, closed))
     if order.opening is not None:
         side = "long" if order.opening.direction == Direction.BUY else "short"

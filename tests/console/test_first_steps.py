@@ -1,4 +1,4 @@
-"""The steps from an empty installation to the first trade: docs, dashboard and empty lists agree."""
+"""The steps to the first trade: page, dashboard and empty lists say the same ones."""
 
 import re
 from pathlib import Path
