@@ -121,7 +121,7 @@ class OrderRequest:
     broker_position_id: str = ""  # an exit: what it closes, whatever `symbol` means by now
     closes: str = ""  # an exit: client_order_id of the entry whose position it closes
     oca_group: str = ""  # what shares it shares one fate: when one fills, the others shrink or end
-    max_slippage: Decimal | None = None  # price distance from the expected price
+    worst_price: Decimal | None = None  # a market order is never filled beyond it (`bounds.py`)
     order_id: int = 0  # our row; brokers with a magic number carry it
     fence: int = 0
     send_by: float = 0.0  # machine_time(); past it the order must not leave
@@ -351,6 +351,8 @@ class Capabilities:
     fills_horizon: timedelta | None = None  # how far back fills_since is sure; None: it cannot tell
     quotes: bool = False  # `quote` works
     what_if: bool = False  # `what_if` works
+    tells_margin: bool = False  # its margins are its own: `what_if` is asked before each entry
+    keeps_worst_price: bool = False  # market orders have a bound of their own; else by a limit
     session_key: str = ""  # accounts with the same one share a session, so a lane; '': its own
     lane: str = ""  # its only lane, where a worker must run beside its program ("mt5.main")
     arrives_within: timedelta = timedelta(0)  # so long after leaving, an absence proves nothing

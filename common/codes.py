@@ -143,6 +143,11 @@ class Code(StrEnum):
         "No rate from the symbol's currency to the account's is quoted.",
         "Quote a pair that joins the two currencies.",
     )
+    CONVERSION_RATE_STALE = (
+        "CONVERSION_RATE_STALE",
+        "The rate from the symbol's currency to the account's is too old.",
+        "See that the pair that joins the two currencies is quoted.",
+    )
     STOP_REQUIRED = (
         "STOP_REQUIRED",
         "Sizing by risk needs a stop loss, and the signal has none.",
@@ -202,6 +207,11 @@ class Code(StrEnum):
         "SLIPPAGE_LIMIT",
         "The price had moved further from the signal's price than allowed.",
         "Raise the allowed slippage of the signal or the preset.",
+    )
+    SLIPPAGE_NOT_KEPT = (
+        "SLIPPAGE_NOT_KEPT",
+        "This broker cannot keep a market order from being filled beyond the allowed slippage.",
+        "Take the slippage limit out of the signal and the preset, or publish a limit order.",
     )
     ORDER_TYPE_UNSUPPORTED = (
         "ORDER_TYPE_UNSUPPORTED",

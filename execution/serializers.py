@@ -91,6 +91,7 @@ class OrderSerializer(StrictModelSerializer[Order]):
             "stop_loss",
             "take_profit",
             "expected_price",
+            "worst_price",
             "filled_quantity",
             "avg_fill_price",
             "commission",

@@ -23,6 +23,7 @@ from execution.exits.dust import reports_of_dust
 from execution.exits.orders import ExitWish, open_exits
 from execution.exits.reserve import balance
 from execution.exits.wishes import grant_wishes
+from execution.intents import margins
 from execution.intents.claim import HeldBack, Outgoing, claim, nobody
 from execution.intents.poison import set_aside
 from execution.models import Order, Status
@@ -55,6 +56,8 @@ def execute(order_ids: Sequence[int], *, skip_locked: bool = False, urgent: bool
         chunk, waiting = waiting[:places], waiting[places:]
         bundle: list[Outgoing] = []
         try:
+            if not urgent:
+                margins.ask(chunk)
             bundle = _claim_or_halve(chunk, present.id, skip_locked, present.held_back)
         finally:
             present.wire.room.free(places - len(bundle))

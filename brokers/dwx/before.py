@@ -38,6 +38,21 @@ async def check_levels(
             raise Rejected(Code.STOPS_INVALID, f"{level} is on the wrong side of {at}")
 
 
+async def check_bound(line: Line, request: OrderRequest) -> None:
+    """Raise Rejected where the terminal's price is beyond a market order's worst one, or unknown.
+    A command has no such field; how far from this price the terminal still fills is what the expert
+    advisor says (its slippage in points)."""
+    if request.worst_price is None or request.order_type is not OrderType.MARKET:
+        return
+    bid, ask = (await prices.written(line)).get(request.symbol, (Decimal(0), Decimal(0)))
+    now = ask if request.side is Side.BUY else bid
+    if not now:
+        raise Rejected(Code.SLIPPAGE_LIMIT, f"the terminal has no price of {request.symbol} yet")
+    if (now - request.worst_price) * request.side.sign > 0:
+        said = f"the price is {now:f}, and {request.worst_price:f} the worst that may be paid"
+        raise Rejected(Code.SLIPPAGE_LIMIT, said)
+
+
 def word(request: OrderRequest) -> str:
     """The expert advisor's word for an order's side and type. Raises Rejected."""
     if request.time_in_force is not TimeInForce.GTC:

@@ -109,4 +109,5 @@ def _capabilities(days: int, folder: str) -> Capabilities:
         fills_horizon=timedelta(days=days),
         quotes=True,
         one_at_a_time=True,
+        keeps_worst_price=True,
     )

@@ -19,6 +19,7 @@ from brokers.base import (
 )
 from brokers.dwx import codes, parse
 from brokers.dwx.before import (
+    check_bound,
     check_fit,
     check_levels,
     held,
@@ -66,6 +67,7 @@ async def place(line: Line, request: OrderRequest, guard: Guard) -> list[OrderRe
             return found  # a resend of what is there after all
         levels = (request.stop_loss, request.take_profit)
         await check_levels(line, request.symbol, request.side, at, *levels)
+        await check_bound(line, request)
     content = ",".join(
         (
             request.symbol, kind, f"{asked:f}", lots.price(at, request.side, request.order_type),

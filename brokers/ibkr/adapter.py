@@ -46,6 +46,7 @@ def capabilities_of(spec: ConnectionSpec) -> Capabilities:
         fills_horizon=today,
         quotes=True,
         what_if=True,
+        tells_margin=True,
     )
 
 

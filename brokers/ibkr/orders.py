@@ -75,6 +75,8 @@ def require_sides(request: OrderRequest, quote: Quote | None) -> None:
     quote: the price now, where it is known; an order with a price of its own is judged by that.
     """
     own = request.limit_price or request.stop_price
+    if request.worst_price is not None and quote is not None:
+        own = None  # its limit is a bound: it is filled at the price
     bid, ask = (own, own) if own is not None else (quote.bid, quote.ask) if quote else (None, None)
     if bid is not None and ask is not None:
         require_level_sides(request.side, request.stop_loss, request.take_profit, bid, ask)

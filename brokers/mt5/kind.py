@@ -174,4 +174,6 @@ def _capabilities(mode: PositionMode, native_stops: bool, lane: str) -> Capabili
         quotes=True,
         what_if=True,
         one_at_a_time=True,
+        tells_margin=True,
+        keeps_worst_price=True,
     )

@@ -1,5 +1,6 @@
 """Our requests in the terminal's words. Pure."""
 
+from decimal import Decimal
 from typing import Any
 
 from brokers.base import Rejected
@@ -32,7 +33,7 @@ def place(
         return words | {
             "action": int(Action.DEAL),
             "price": price,
-            "deviation": _deviation(request, lots),
+            "deviation": _deviation(request, lots, price),
             "type_time": int(Lifetime.GTC),
             "type_filling": int(lots.filling(request.time_in_force)),
         }
@@ -90,8 +91,13 @@ def _levels(request: OrderRequest, lots: Lots) -> dict[str, float]:
     return {name: price for name, price in said.items() if price}
 
 
-def _deviation(request: OrderRequest, lots: Lots) -> int:
-    """How far from the price it may be filled; brokers with market execution don't look at it."""
-    if request.max_slippage is None:
+def _deviation(request: OrderRequest, lots: Lots, price: float) -> int:
+    """How far from the present price it may be filled; brokers with market execution don't look at
+    it. Raises Rejected where the price is beyond the worst one already."""
+    if request.worst_price is None:
         return ANY_PRICE
-    return max(0, lots.points(request.max_slippage))
+    room = (request.worst_price - Decimal(repr(price))) * request.side.sign
+    if room < 0:
+        said = f"the price is {price}, and {request.worst_price:f} the worst that may be paid"
+        raise Rejected(Code.SLIPPAGE_LIMIT, said)
+    return lots.points(room)

@@ -14,6 +14,7 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
+from brokers.bounds import bounded
 from brokers.messages import ConnectionSpec, ExitSafety, OrderRequest, PositionMode
 from brokers.registry import adapter_for
 from common.clocks import machine_seconds_until, machine_time, market_now
@@ -29,6 +30,7 @@ from execution.exits.safety import while_halted
 from execution.halts import Halts, not_compared, read_halts, uncompared
 from execution.ids import at_attempt, base_of, new_client_order_id
 from execution.intents import claim_sql as sql
+from execution.intents import margins
 from execution.intents.decide import decide_entry, decide_exit, lacks_price, pairs_priced, too_late
 from execution.intents.decisions import (
     ORDER_TYPES,
@@ -228,6 +230,7 @@ def _load_market(pending: list[Any]) -> Market:
         quotes=quotes,
         exits={exit_.order_id: exit_ for exit_ in exits},
         now=market_now(),
+        margins=margins.known(pending),
     )
     unpriced = {
         r.data_connection_id
@@ -259,7 +262,7 @@ def _record(row: Any, decision: Decision) -> tuple[Any, ...]:
         return (
             row.id, "SUBMITTING", "", i.detail, "{}", _client_order_id(row), i.symbol, i.quantity,
             i.limit_price, i.stop_price, i.stop_loss, i.take_profit, i.expected_price, i.pip,
-            i.rate, i.margin, i.risk,
+            i.rate, i.margin, i.risk, i.worst_price,
         )  # fmt: skip
     ended = decision if isinstance(decision, Ended) else None
     denial = ended.denial if ended else decision
@@ -267,7 +270,7 @@ def _record(row: Any, decision: Decision) -> tuple[Any, ...]:
     return (
         row.id, ended.status.value if ended else "DENIED", denial.code.value, denial.detail,
         json.dumps(denial.numbers()), None, row.symbol, None, row.limit_price, row.stop_price,
-        None, None, None, None, None, None, None,
+        None, None, None, None, None, None, None, None,
     )  # fmt: skip
 
 
@@ -301,11 +304,12 @@ def _outgoing(
         broker_position_id="" if is_entry else market.exits[row.id].broker_position_id,
         closes=closes,
         oca_group=_oca_group(row, spec, closes or written.client_order_id),
-        max_slippage=intent.max_slippage,
+        worst_price=intent.worst_price,
         order_id=row.id,
         fence=written.fence,
         send_by=send_by,
     )
+    request = bounded(request, adapter_for(row.type).capabilities(spec))
     return Outgoing(
         row.type, spec, request, is_entry, signal and signal.feed_id, row.owner_id, row.lane
     )

@@ -146,16 +146,17 @@ WITH decided AS (
     %(detail)s::text[], %(numbers)s::text[], %(client_order_id)s::text[], %(symbol)s::text[],
     %(quantity)s::numeric[], %(limit_price)s::numeric[], %(stop_price)s::numeric[],
     %(stop_loss)s::numeric[], %(take_profit)s::numeric[], %(expected_price)s::numeric[],
-    %(pip)s::numeric[], %(rate)s::numeric[], %(margin)s::numeric[], %(risk)s::numeric[])
+    %(pip)s::numeric[], %(rate)s::numeric[], %(margin)s::numeric[], %(risk)s::numeric[],
+    %(worst_price)s::numeric[])
   AS t(id, status, reason, detail, numbers, client_order_id, symbol, quantity, limit_price,
-    stop_price, stop_loss, take_profit, expected_price, pip, rate, margin, risk)
+    stop_price, stop_loss, take_profit, expected_price, pip, rate, margin, risk, worst_price)
 ), moved AS (
   UPDATE execution_order o SET status = d.status, reason = d.reason, detail = left(d.detail, 300),
     client_order_id = coalesce(d.client_order_id, o.client_order_id), symbol = d.symbol,
     quantity = coalesce(d.quantity, o.quantity), limit_price = d.limit_price,
     stop_price = d.stop_price, stop_loss = d.stop_loss, take_profit = d.take_profit,
     expected_price = d.expected_price, pip = d.pip, conversion_rate = d.rate, margin = d.margin,
-    risk = d.risk, fence = o.fence + 1, owner = %(owner)s, proofs = 0,
+    risk = d.risk, worst_price = d.worst_price, fence = o.fence + 1, owner = %(owner)s, proofs = 0,
     answer_by = clock_timestamp() + make_interval(secs => %(answer_within)s),
     validated_at = clock_timestamp(),
     submitted_at = CASE WHEN d.status = 'SUBMITTING' THEN clock_timestamp() END,
@@ -181,7 +182,7 @@ SELECT id, fence, client_order_id FROM moved WHERE status = 'SUBMITTING'
 WRITE_COLUMNS = (
     "id", "status", "reason", "detail", "numbers", "client_order_id", "symbol", "quantity",
     "limit_price", "stop_price", "stop_loss", "take_profit", "expected_price", "pip", "rate",
-    "margin", "risk",
+    "margin", "risk", "worst_price",
 )  # fmt: skip
 
 # What a waiting exit needs of its position: the broker's word, or its levels out of the way.

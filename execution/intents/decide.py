@@ -4,7 +4,7 @@ A row carries the order with its connection, account, preset and subscription; t
 quoted and listed. Nothing here reads a database or a clock.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -30,7 +30,7 @@ from execution.intents.decisions import (
 from execution.intents.entries import sized
 from execution.intents.sizing import Denial
 from execution.models import Status
-from prices.selectors import conversion_rate, pairs_between
+from prices.selectors import Conversion, conversion, pairs_between
 
 QUOTE_MAX_AGE_SECONDS = 60
 # A pair that nobody has needed is followed from its first signal on: its entry waits so long.
@@ -63,7 +63,8 @@ def decide_exit(row: Any, market: Market, can: Capabilities) -> Decision:
         least = instrument.close_min if instrument else None
         return Ended(Denial(Code.QUANTITY_BELOW_MINIMUM, asked, least), Status.CANCELLED)
     pip = instrument.pip if instrument else position.pip
-    rate = _rate(row, market) or position.conversion_rate
+    known = _conversion(row, market)
+    rate = known.rate if known else position.conversion_rate
     return Intent(
         symbol=row.symbol,
         quantity=quantity,
@@ -84,12 +85,13 @@ def decide_entry(row: Any, market: Market, book: risk.Book, can: Capabilities) -
     if instrument is None:
         return Denial(Code.SYMBOL_NOT_AT_BROKER, detail=f"{row.pair} on {row.instrument_book}")
     quote = market.quotes.get(row.data_connection_id, {}).get(row.pair)
-    rate = _rate(row, market)
+    known = _conversion(row, market, fresh_only=True)
+    rate = known.rate if known else None
     if quote is None or quote.age > QUOTE_MAX_AGE_SECONDS or rate is None:
         lacks = lacks_price(row, market)
         assert lacks is not None  # the same three questions
         return _soon(row, signal, market) or lacks
-    return sized(row, signal, instrument, quote, rate, book, can)
+    return sized(row, signal, instrument, quote, rate, book, can, market.margins.get(row.id))
 
 
 def lacks_price(row: Any, market: Market) -> Denial | None:
@@ -102,10 +104,22 @@ def lacks_price(row: Any, market: Market) -> Denial | None:
     if quote.age > QUOTE_MAX_AGE_SECONDS:
         age, most = Decimal(quote.age), Decimal(QUOTE_MAX_AGE_SECONDS)
         return Denial(Code.QUOTE_STALE, age, most, detail=why.strip())
-    if _rate(row, market) is None:
-        detail = f"{quote_currency(row.pair)} {row.currency}"
+    return _lacks_rate(row, market)
+
+
+def _lacks_rate(row: Any, market: Market) -> Denial | None:
+    """Why an entry's money cannot be converted: nothing joins the two, or nothing fresh does."""
+    if _conversion(row, market, fresh_only=True) is not None:
+        return None
+    detail = f"{quote_currency(row.pair)} {row.currency}"
+    stale = _conversion(row, market)
+    if stale is None:
         return Denial(Code.NO_CONVERSION_RATE, detail=detail)
-    return None
+    quotes = market.quotes[row.data_connection_id]
+    age = max(quotes[pair].age for pair in stale.pairs)
+    said = f"{detail} by {', '.join(stale.pairs)}"
+    limit = Decimal(QUOTE_MAX_AGE_SECONDS)
+    return Denial(Code.CONVERSION_RATE_STALE, Decimal(age), limit, detail=said)
 
 
 def _in_words(source: Any) -> str:
@@ -179,12 +193,21 @@ def _cannot_trade(row: Any, can: Capabilities) -> Denial | None:
     return None
 
 
-def _rate(row: Any, market: Market) -> Decimal | None:
-    """Account currency for one of the pair's quote currency."""
+def _conversion(row: Any, market: Market, *, fresh_only: bool = False) -> Conversion | None:
+    """Account currency for one of the pair's quote currency. fresh_only: as for a pair's own price,
+    no quote that is too old counts."""
     if row.currency is None:
         return None
     quotes = market.quotes.get(row.data_connection_id, {})
-    return conversion_rate(quotes, quote_currency(row.pair), row.currency)
+    found = conversion(quotes, quote_currency(row.pair), row.currency)
+    if not fresh_only or found is None or _is_fresh(found, quotes):
+        return found
+    fresh = {pair: quote for pair, quote in quotes.items() if quote.age <= QUOTE_MAX_AGE_SECONDS}
+    return conversion(fresh, quote_currency(row.pair), row.currency)
+
+
+def _is_fresh(found: Conversion, quotes: Mapping[str, Any]) -> bool:
+    return all(quotes[pair].age <= QUOTE_MAX_AGE_SECONDS for pair in found.pairs)
 
 
 def pairs_priced(pending: Iterable[Any]) -> list[str]:

@@ -29,6 +29,8 @@ class Market:
     now: datetime  # market clock
     # Price sources by id; loaded only where an entry of the bundle lacks a price.
     sources: Mapping[int, Any] = field(default_factory=dict)
+    # What brokers have told an entry's margin to be: of one base unit, by order.
+    margins: Mapping[int, Decimal] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Intent:
     take_profit: Decimal | None = None
     margin: Decimal | None = None
     risk: Decimal | None = None
-    max_slippage: Decimal | None = None
+    worst_price: Decimal | None = None  # a market order's
     detail: str = ""
 
 

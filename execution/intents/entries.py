@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 from brokers import ticks
+from brokers.bounds import can_bound
 from brokers.messages import Capabilities, ExitSafety, OrderType, PositionMode, Side
 from common.codes import Code
 from common.money import plain
@@ -27,6 +28,7 @@ class _Prices:
     limit: Decimal | None
     stop: Decimal | None
     sl: Decimal | None
+    worst: Decimal | None  # at market: beyond it nothing may be filled
 
 
 def sized(
@@ -37,12 +39,16 @@ def sized(
     rate: Decimal,
     book: risk.Book,
     can: Capabilities,
+    margin_told: Decimal | None = None,
 ) -> Decision:
     """Size an entry and pass it through the risk gate; an allowed one is added to the book.
 
-    rate: account currency for one of the pair's quote currency.
+    rate: account currency for one of the pair's quote currency. margin_told: of one base unit, as
+    the broker calculates it, in account currency.
     """
     at = _prices(row, signal, instrument, quote)
+    if at.worst is not None and not can_bound(can):
+        return Denial(Code.SLIPPAGE_NOT_KEPT, maximum=at.worst)
     if refusal := _price_refused(row, signal, instrument, at):
         return refusal
     loss = None if at.sl is None else sizing.loss_per_unit(at.entry, at.sl, at.side.sign, rate)
@@ -53,6 +59,8 @@ def sized(
         return quantity
     notional = quantity * at.entry * rate
     margin = risk.margin_of(notional, row.leverage, instrument.margin_rate)
+    if margin_told is not None:
+        margin = quantity * margin_told
     wanted = risk.Entry(quantity, notional, margin, margin if loss is None else loss * quantity)
     if not_now := _too_much(row, at.side, wanted, book):
         return not_now
@@ -67,7 +75,18 @@ def _prices(row: Any, signal: Any, instrument: Any, quote: Any) -> _Prices:
     stop = row.stop_price and ticks.entry(row.stop_price, tick, side, OrderType.STOP)
     sl = signal.sl and ticks.level(signal.sl, tick, side)
     touch = touch_of(quote, side)
-    return _Prices(side, touch, stop or limit or touch, limit, stop, sl)
+    worst = _worst(row, signal, instrument, touch, side)
+    return _Prices(side, touch, stop or limit or touch, limit, stop, sl, worst)
+
+
+def _worst(row: Any, signal: Any, instrument: Any, touch: Decimal, side: Side) -> Decimal | None:
+    """The worst price of a market order: the limit's distance from the signal's price, or from the
+    present one where it names none."""
+    allowed = _max_slippage(row, signal, instrument.pip)
+    if row.order_type != OrderType.MARKET or allowed is None:
+        return None
+    worst = (signal.open_price or touch) + allowed * side.sign
+    return ticks.entry(worst, _quantum(instrument.digits), side, OrderType.LIMIT)
 
 
 def _price_refused(
@@ -149,7 +168,7 @@ def _intent(
         take_profit=held_tp,
         margin=wanted.margin,
         risk=wanted.risk,
-        max_slippage=_max_slippage(row, signal, instrument.pip),
+        worst_price=at.worst,
         detail=f"{plain(wanted.quantity)} at {plain(at.entry)}",
     )
 

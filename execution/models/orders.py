@@ -71,6 +71,9 @@ class Order(models.Model):
     stop_loss = AmountField(null=True)
     take_profit = AmountField(null=True)
     expected_price = AmountField(null=True)
+    worst_price = AmountField(
+        null=True, help_text="Of an entry at market: it is never filled beyond it."
+    )
     pip = AmountField(null=True)
     conversion_rate = AmountField(null=True)
     margin = AmountField(null=True, help_text="Estimated, account currency.")

@@ -1,12 +1,12 @@
 """What a flush of reports makes of one order: executions, then other facts, then decisions."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
 from brokers.messages import DECISIONS, Execution, OrderReport, ReportKind, Side
 from common.codes import Code
-from common.money import divide
+from common.money import divide, plain
 from common.sql import rows
 from execution.drift.notes import write_drift
 from execution.ids import at_attempt, attempt_of
@@ -25,6 +25,7 @@ from execution.reports.transitions import (
 ZERO = Decimal(0)
 STATUS = {status.value: status for status in Status}  # cheaper than the enum's own conversion
 SIGN = {side.value: side.sign for side in Side}
+UNFILLED = frozenset({Status.CANCELLED, Status.EXPIRED})
 FACTS_OF_ONE_ATTEMPT = frozenset(
     {
         ReportKind.ACCEPTED,
@@ -82,9 +83,18 @@ def fold(change: Change) -> None:
         else:
             step = after_report(change.state, report)
         if step is not None:
-            _move(change, step)
+            _move(change, _with_bound(change, report, step))
         if report.kind not in DECISIONS:
             change.state.unheard = False
+
+
+def _with_bound(change: Change, report: OrderReport, step: Step) -> Step:
+    """What had a worst price and ended at the broker by itself was not to be had within it."""
+    ended_by_itself = report.kind in (ReportKind.CANCELLED, ReportKind.EXPIRED)
+    if change.row.worst_price is None or not ended_by_itself or step.status not in UNFILLED:
+        return step
+    detail = f"worst price {plain(change.row.worst_price)}. {step.detail}".strip()
+    return replace(step, code=Code.SLIPPAGE_LIMIT, detail=detail)
 
 
 def _add_fills(change: Change) -> None:

@@ -8,6 +8,7 @@ SELECT o.id, o.client_order_id, o.status, o.fence, o.signal_id,
   o.leg, o.pair, o.side, o.attempt, o.tries, o.quantity, o.filled_quantity, o.inferred_quantity,
   o.reason, o.acknowledged_at IS NULL AS unheard,
   coalesce(o.avg_fill_price, 0) AS avg_fill_price, o.expected_price, o.pip, o.broker_order_id,
+  o.worst_price,
   coalesce(t.slippage_alert_threshold_pips, %(alert_pips)s) AS alert_pips, c.data_connection_id,
   a.currency AS account_currency, o.unconverted_fees <> '{}' AS has_unconverted_fees
 FROM execution_order o

@@ -69,12 +69,18 @@ class Double(Book):
         self.state: AccountState | None = None  # what it says of every account, if it says it
         self.event_stream = True
         self.hang, self.hung = Hang(), set[str]()  # connections whose reads are not answered
-        self.hanging = {"positions", "open_orders", "fills_since"}  # which of their reads
+        self.hanging = {
+            "positions",
+            "open_orders",
+            "fills_since",
+            "what_if",
+        }  # which of their reads
         self.fills_horizon: timedelta | None = timedelta(days=1)
         self.arrives_within = timedelta(0)
         self.shuffle: Callable[[list[OrderReport]], list[OrderReport]] = lambda told: told
         self.on_call: Callable[[], None] = lambda: None
         self.submit_many_at_once = False
+        self.margin: Decimal | None = None  # of one unit, if it tells margins
 
     def capabilities(self, spec: ConnectionSpec) -> Capabilities:
         return Capabilities(
@@ -94,6 +100,8 @@ class Double(Book):
             needs_credentials=False,
             submit_many=self.submit_many_at_once,
             fills_horizon=self.fills_horizon,
+            what_if=self.margin is not None,
+            tells_margin=self.margin is not None,
         )
 
     def instrument_book(self, spec: ConnectionSpec) -> str:
@@ -109,7 +117,11 @@ class Double(Book):
         return not_offered("no prices")
 
     async def what_if(self, spec: ConnectionSpec, request: OrderRequest) -> WhatIf:
-        raise ReadFailed(Code.NOT_OFFERED)
+        self._called("what_if", request.symbol)
+        await self._hang(spec, "what_if")
+        if self.margin is None:
+            raise ReadFailed(Code.NOT_OFFERED)
+        return WhatIf(self.margin * request.quantity, None, None, "USD")
 
     async def test(self, spec: ConnectionSpec) -> list[Check]:
         return []

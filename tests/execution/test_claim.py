@@ -42,7 +42,7 @@ def test_an_intent_is_the_exact_request(alice: ExecutionConnection, feed: Feed) 
     assert request.client_order_id == order.client_order_id
     assert (request.symbol, request.quantity, order.quantity) == ("EURUSD", D(100), D(100))
     assert order.expected_price == D("1.10000")  # a buy meets the ask
-    assert request.max_slippage == D("0.0003")
+    assert (request.worst_price, order.worst_price) == (D("1.1003"), D("1.1003"))
     assert (request.stop_loss, request.take_profit) == (None, None)  # we watch them
     assert order.risk == 1
     assert order.margin is not None

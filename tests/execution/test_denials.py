@@ -104,7 +104,28 @@ def test_the_tighter_of_two_slippage_limits_holds(feed: Feed, broker: Double) ->
     cast.account(feed, preset_max_slippage_pips=D(2))
     cast.signal(feed, open_price=D("1.10000"), max_slippage_pips=D(9))
     (outgoing,) = cast.claim_all()
-    assert outgoing.request.max_slippage == D("0.0002")
+    assert outgoing.request.worst_price == D("1.1002")
+
+
+@pytest.mark.parametrize(("by", "age"), [("USD/CHF", 61), ("USD/CHF", 60)])
+def test_a_rate_that_is_too_old_is_no_rate(feed: Feed, broker: Double, by: str, age: int) -> None:
+    account = cast.account(feed, snapshot_currency="CHF")
+    cast.quote(account, "0.9", pair=by)
+    run("UPDATE prices_latestquote SET received_at = received_at - make_interval(secs => %s)"
+        " WHERE symbol = %s", (age, by))  # fmt: skip
+    cast.signal(feed)
+    cast.claim_all()
+    if age == 60:
+        assert seen() == ("SUBMITTING", "")
+        return
+    assert seen() == ("DENIED", "CONVERSION_RATE_STALE")
+    assert numbers() == {"current": "61", "limit": "60"}
+    assert Order.objects.get().detail == "USD CHF by USD/CHF"
+    cast.quote(account, "1.9", pair="EUR/CHF")  # a way that is fresh counts
+    cast.quote(account)
+    cast.signal(feed)
+    cast.claim_all()
+    assert seen() == ("SUBMITTING", "")
 
 
 def test_a_denial_tells_limit_and_current_value(feed: Feed, broker: Double) -> None:

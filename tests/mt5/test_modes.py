@@ -138,7 +138,7 @@ def test_symbol_without_a_price_yet(venue: Venue, adapter: Mt5Adapter) -> None:
 
 
 def test_slippage_goes_out_in_points(venue: Venue, adapter: Mt5Adapter) -> None:
-    submit(adapter, order(max_slippage=Decimal("0.000157")))
+    submit(adapter, order(worst_price=Decimal("1.100257")))
     assert venue.show()["accepted"][0]["deviation"] == 15
 
 

@@ -3,6 +3,7 @@
 from brokers.conformance.checks import (  # noqa: F401
     accounts,
     bad_input,
+    bounds,
     changes,
     closing,
     dropped,

@@ -1,0 +1,33 @@
+"""The worst price that a market order may be filled at, in the words that an account has. Pure."""
+
+from dataclasses import replace
+
+from brokers.messages import Capabilities, OrderRequest, OrderType, TimeInForce
+
+LIMITED = (OrderType.LIMIT, TimeInForce.IOC)
+
+
+def can_bound(can: Capabilities) -> bool:
+    """Whether an account keeps a market order's worst price, by itself or by a limit order."""
+    order_type, time_in_force = LIMITED
+    by_limit = order_type in can.order_types and time_in_force in can.times_in_force
+    return can.keeps_worst_price or by_limit
+
+
+def bounded(request: OrderRequest, can: Capabilities) -> OrderRequest:
+    """Return the order as it must leave so that it never fills beyond its worst price.
+
+    Where the broker's market orders have a bound of their own the adapter writes it; else it is a
+    limit order at that price, immediate or cancelled.
+    """
+    if request.worst_price is None or request.order_type is not OrderType.MARKET:
+        return request
+    if can.keeps_worst_price or not can_bound(can):
+        return request
+    order_type, time_in_force = LIMITED
+    return replace(
+        request,
+        order_type=order_type,
+        time_in_force=time_in_force,
+        limit_price=request.worst_price,
+    )

@@ -1,0 +1,82 @@
+"""A market entry is never filled beyond its worst price, by a broker's own field or by a limit."""
+
+from dataclasses import replace
+from decimal import Decimal as D
+from typing import Any
+
+import pytest
+
+from brokers.bounds import bounded
+from brokers.messages import OrderType, ReportKind, TimeInForce
+from common.codes import Code
+from connections.models import ExecutionConnection
+from execution.models import Order
+from signals.models import Feed
+from tests.execution import cast
+from tests.execution.double import Double
+
+pytestmark = pytest.mark.django_db
+
+
+def can_be(broker: Double, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+    usual = broker.capabilities
+    monkeypatch.setattr(broker, "capabilities", lambda spec: replace(usual(spec), **changes))
+
+
+def test_it_leaves_as_a_limit_order_that_is_filled_at_once_or_ends(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    cast.signal(feed, max_slippage_pips=D(3))
+    (outgoing,) = cast.claim_all()
+    request, order = outgoing.request, Order.objects.get()
+    assert (request.order_type, request.time_in_force) == (OrderType.LIMIT, TimeInForce.IOC)
+    assert request.limit_price == request.worst_price == order.worst_price == D("1.1003")
+    assert (order.order_type, order.limit_price) == ("MARKET", None)
+    cast.tell(cast.report(order, ReportKind.EXPIRED, code=Code.TIME_IN_FORCE_ENDED))
+    order.refresh_from_db()
+    assert (order.status, order.reason) == ("EXPIRED", "SLIPPAGE_LIMIT")
+    assert order.detail == "worst price 1.1003."
+
+
+def test_a_part_is_filled_and_the_rest_says_why(alice: ExecutionConnection, feed: Feed) -> None:
+    cast.signal(feed, max_slippage_pips=D(3))
+    cast.claim_all()
+    order = Order.objects.get()
+    cast.tell(cast.fill_report(order, 40, "f1"), cast.report(order, ReportKind.CANCELLED))
+    order.refresh_from_db()
+    assert (order.status, order.reason, order.filled_quantity) == (
+        "CANCELLED",
+        "SLIPPAGE_LIMIT",
+        40,
+    )
+
+
+def test_a_brokers_own_field_is_taken_where_it_has_one(
+    alice: ExecutionConnection, feed: Feed, broker: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    can_be(broker, monkeypatch, keeps_worst_price=True)
+    cast.signal(feed, max_slippage_pips=D(3))
+    (outgoing,) = cast.claim_all()
+    assert outgoing.request.order_type is OrderType.MARKET
+    assert outgoing.request.worst_price == D("1.1003")
+
+
+def test_where_nothing_can_keep_it_the_entry_is_denied(
+    alice: ExecutionConnection, feed: Feed, broker: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    can_be(broker, monkeypatch, order_types=frozenset({OrderType.MARKET}))
+    cast.signal(feed, max_slippage_pips=D(3))
+    assert cast.claim_all() == []
+    assert Order.objects.get().reason == "SLIPPAGE_NOT_KEPT"
+    cast.signal(feed)
+    assert len(cast.claim_all()) == 1
+
+
+def test_other_orders_are_left_as_they_are(alice: ExecutionConnection, feed: Feed) -> None:
+    cast.signal(feed, max_slippage_pips=D(3), order_type="LIMIT", open_price=D("1.09"),
+                sl=D("1.08"))  # fmt: skip
+    (outgoing,) = cast.claim_all()
+    request = outgoing.request
+    assert (request.worst_price, request.limit_price) == (None, D("1.09"))
+    can = cast.double().capabilities(outgoing.spec)
+    assert bounded(request, can) is request
