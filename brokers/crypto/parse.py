@@ -173,7 +173,7 @@ def reports(
             broker_order_id=str(order["id"]),
             broker_position_id=position if executions else "",
             fills=executions,
-            code=_why(kind),
+            code=_why(kind, order),
             detail=str(status) if kind in ENDED.values() else "",
         )
 
@@ -194,8 +194,9 @@ def has_ended(order: Mapping[str, Any]) -> bool:
     return order.get("status") in ALIVE - {"open"}
 
 
-def _why(kind: ReportKind) -> Code | None:
-    if kind is ReportKind.EXPIRED:
+def _why(kind: ReportKind, order: Mapping[str, Any]) -> Code | None:
+    is_brief = order.get("timeInForce") in ("IOC", "FOK")  # some say "cancelled" of its end
+    if kind is ReportKind.EXPIRED or (kind is ReportKind.CANCELLED and is_brief):
         return Code.TIME_IN_FORCE_ENDED
     return Code.REJECTED_BY_BROKER if kind is ReportKind.REJECTED else None
 
