@@ -7,7 +7,7 @@ from django.db import migrations
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('execution', '0020_fees_that_were_added'),
+        ('execution', '0021_orders_that_wait'),
     ]
 
     operations = [

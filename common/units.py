@@ -1,0 +1,66 @@
+"""In what distances between prices are told: pips, ticks, basis points or percent. Pure.
+
+Currencies and metals are traded in pips. Of what has no pip (coins, shares, indices) a distance is
+told in basis points of the price: 1 is 0.01 %.
+"""
+
+from decimal import Decimal
+from enum import StrEnum
+
+from common.money import divide
+
+
+class Unit(StrEnum):
+    """A unit of a distance between prices, with its word."""
+
+    PIPS = "PIPS"
+    TICKS = "TICKS"
+    BASIS_POINTS = "BPS"
+    PERCENT = "PERCENT"
+
+    @property
+    def word(self) -> str:
+        return WORDS[self]
+
+
+WORDS = {
+    Unit.PIPS: "pips",
+    Unit.TICKS: "ticks",
+    Unit.BASIS_POINTS: "basis points",
+    Unit.PERCENT: "percent",
+}
+CHOICES = [(unit.value, unit.word.capitalize()) for unit in Unit]
+UNITS = {unit.value: unit for unit in Unit}
+
+
+class AssetClass(StrEnum):
+    """What kind of thing a symbol is."""
+
+    FX = "FX"
+    METAL = "METAL"
+    CRYPTO = "CRYPTO"
+    OTHER = "OTHER"  # shares, funds, indices, energies
+
+
+def default_unit(asset_class: AssetClass) -> Unit:
+    """The unit of a threshold that names none."""
+    has_pips = asset_class in (AssetClass.FX, AssetClass.METAL)
+    return Unit.PIPS if has_pips else Unit.BASIS_POINTS
+
+
+def size_of(unit: Unit, *, price: Decimal, pip: Decimal, tick: Decimal) -> Decimal:
+    """Return the distance in price that one of a unit is, at a price."""
+    match unit:
+        case Unit.PIPS:
+            return pip
+        case Unit.TICKS:
+            return tick
+        case Unit.BASIS_POINTS:
+            return divide(price, Decimal(10_000))
+        case Unit.PERCENT:
+            return divide(price, Decimal(100))
+
+
+def word_of(unit: str) -> str:
+    """The word of a unit as it is stored; what was measured before there were units is in pips."""
+    return UNITS.get(unit, Unit.PIPS).word
