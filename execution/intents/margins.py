@@ -161,4 +161,4 @@ def _usual(row: Any, instrument: Any) -> Decimal:
         return Decimal(instrument.quantity_min)
     step = instrument.quantity_step
     whole: Decimal = row.fixed_quantity // step * step
-    return min(whole, instrument.quantity_max)
+    return min(whole, Decimal(instrument.quantity_max))

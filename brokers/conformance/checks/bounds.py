@@ -1,4 +1,4 @@
-"""C114: a market order's worst price."""
+"""C116: a market order's worst price."""
 
 from brokers.base import Rejected
 from brokers.bounds import bounded, can_bound
@@ -8,7 +8,7 @@ from brokers.conformance.stage import NotApplicable, Offer
 from brokers.conformance.words import ended, filled, kinds
 
 
-@case(114, "worst price", Ability.MARKET, Ability.QUOTES, Offer.PRICES)
+@case(116, "worst price", Ability.MARKET, Ability.QUOTES, Offer.PRICES)
 async def worst_price(scene: Scene) -> None:
     """A market order whose price gapped beyond its bound after the quote is never filled beyond
     it: it is refused with a code, or ends; within its bound it is filled."""
