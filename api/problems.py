@@ -16,6 +16,7 @@ from rest_framework.response import Response
 
 from api.throttling import wait_of_unknown
 from common.codes import Code
+from common.database_errors import is_passing, note
 from common.errors import (
     ConflictError,
     FillcastError,
@@ -96,6 +97,9 @@ def handle(error: Exception, context: dict[str, Any]) -> Response:
     """Answer whatever a view raised; nothing that it wrote is kept. DRF's exception handler."""
     if transaction.get_connection().in_atomic_block:
         transaction.set_rollback(True)
+    if is_passing(error) and (request := context.get("request")) is not None:
+        note(request._request, error)  # tried again, or answered, by config/retrying.py
+        return _answer(problem(Code.DATABASE_BUSY, 503))
     if isinstance(error, Http404 | django_errors.ObjectDoesNotExist):
         error = exceptions.NotFound()
     elif isinstance(error, django_errors.PermissionDenied):

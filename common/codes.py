@@ -625,6 +625,16 @@ class Code(StrEnum):
         "We failed; nothing of this request was kept.",
         "Try again; if it stays, give the operators the request id.",
     )
+    DATABASE_BUSY = (
+        "DATABASE_BUSY",
+        "The database could not serve this request in time; nothing of it was kept.",
+        "Send it again after some seconds.",
+    )
+    OUTCOME_UNKNOWN = (
+        "OUTCOME_UNKNOWN",
+        "The connection to the database was lost at the end of this request.",
+        "Look whether it was carried out before you send it again.",
+    )
     INSTALLATION_FAULT = ("INSTALLATION_FAULT", "A part of the installation does not answer.")
 
     # ---- drift ------------------------------------------------------------------------------

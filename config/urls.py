@@ -6,6 +6,7 @@ from django.urls import URLPattern, URLResolver, include, path
 from config import health
 from config.metrics import metrics
 
+handler500 = "config.retrying.server_error"
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),

@@ -1,15 +1,18 @@
 """One transaction around each request, for one tenant."""
 
+import logging
 from collections.abc import Callable
 
-from django.db import transaction
+from django.db import DatabaseError, InterfaceError, transaction
 from django.http import HttpRequest, HttpResponse
 from django.urls import Resolver404, resolve
 
 from common.audit_trail import request_facts
 from common.changes import answering_a_request
+from common.database_errors import is_lost, is_passing, note
 from users.tenancy import act_as
 
+log = logging.getLogger(__name__)
 # They must answer when the database does not, and reach no tenant's rows.
 WITHOUT_TRANSACTION = frozenset({"/healthz", "/readyz", "/metrics"})
 # Passwords are hashed there, for longer than a transaction may idle, and a failed try must count
@@ -17,6 +20,26 @@ WITHOUT_TRANSACTION = frozenset({"/healthz", "/readyz", "/metrics"})
 IN_STEPS = frozenset({"/login/", "/admin/login/"})
 # The audit trail's names of the ways in, by the beginning of the address; the first that fits.
 DOORS = (("/api/", "API"), ("/hooks/", "alert"), ("/admin/", "console"), ("/", "portal"), ("", ""))
+
+
+class Answered:
+    """How far a request has come: what an error of the database means depends on it."""
+
+    response: HttpResponse | None = None
+    is_committed = False
+
+    def commit(self) -> None:
+        self.is_committed = True
+
+    def after(self, error: Exception, request: HttpRequest) -> HttpResponse:
+        """Return the answer after an error around the view. Raises it unless it passes."""
+        if not is_passing(error):
+            raise error
+        if self.is_committed and self.response is not None:  # only what comes after it failed
+            log.error("after the commit of a request", exc_info=error)
+            return self.response
+        note(request, error, is_known=self.response is None or not is_lost(error))
+        return HttpResponse(status=503)  # nobody sees it: config/retrying.py answers
 
 
 class TenantMiddleware:
@@ -38,11 +61,16 @@ class TenantMiddleware:
     def _answer(self, request: HttpRequest) -> HttpResponse:
         if request.path_info in WITHOUT_TRANSACTION | IN_STEPS:
             return self.get_response(request)
-        with answering_a_request(), transaction.atomic():
-            act_as(request.user)
-            response = self.get_response(request)
-            if response.status_code >= 500:
-                transaction.set_rollback(True)
+        answered = Answered()
+        try:
+            with answering_a_request(), transaction.atomic():
+                transaction.on_commit(answered.commit)  # the first of them: a later one may fail
+                act_as(request.user)
+                response = answered.response = self.get_response(request)
+                if response.status_code >= 500:
+                    transaction.set_rollback(True)
+        except (DatabaseError, InterfaceError) as error:
+            return answered.after(error, request)
         return response
 
 

@@ -171,7 +171,7 @@ STEPS = {
     "token", "revoke", "create", "end", "credentials",
 }  # fmt: skip
 PORTAL_STEPS = {
-    "overview", "live", "pause", "resume", "sign_in", "sign_out", "signals", "signal",
+    "overview", "live", "pause", "resume", "sign_in", "sign_out", "scan_alarm", "signals", "signal",
     "order_cancel", "positions", "close", "accounts", "account_add", "account", "account_live",
     "account_test", "account_pause", "account_resume", "account_switch_on", "account_remove",
     "account_compare", "account_own_prices", "credentials", "difference", "difference_adopt",

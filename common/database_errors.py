@@ -1,0 +1,62 @@
+"""Which errors of the database pass, so that a request may be sent again.
+
+A transaction that ran into one was rolled back, or was never committed: nothing of it stands. The
+one exception is a connection that was lost while it committed; then nobody knows.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from django.db import DatabaseError, InterfaceError
+
+PASSING = frozenset({
+    "55P03",  # lock time-out
+    "57014",  # statement time-out
+    "25P03",  # idle in a transaction for too long
+    "25P04",  # transaction time-out
+    "40001",  # serialization failure
+    "40P01",  # deadlock
+    "53300",  # too many connections
+    "57P01", "57P02", "57P03",  # the server is shut down, has crashed, is starting
+})  # fmt: skip
+_LOST = ("08", "57P")  # the session ended: of its last command there is no answer
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What a request ran into. is_known: it is certain that nothing of it was committed."""
+
+    error: BaseException
+    is_known: bool = True
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether the same request may well go through a moment later."""
+    cause = error.__cause__
+    if not isinstance(error, DatabaseError | InterfaceError) or not isinstance(
+        cause, psycopg.Error
+    ):
+        return False
+    state = cause.sqlstate
+    if state is None:  # the driver's own: no connection, none free, or it was lost
+        return isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError)
+    return state in PASSING or state.startswith("08")
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether the session ended without an answer to its last command."""
+    state = getattr(error.__cause__, "sqlstate", None)
+    return state is None or str(state).startswith(_LOST)
+
+
+def note(request: Any, error: BaseException, *, is_known: bool = True) -> None:
+    """Keep with a Django request what it ran into: config/retrying.py decides what comes of it."""
+    request.database_trouble = Trouble(error, is_known)
+
+
+def taken(request: Any) -> Trouble | None:
+    """Return what was noted since the last call."""
+    found: Trouble | None = getattr(request, "database_trouble", None)
+    request.database_trouble = None
+    return found

@@ -1,0 +1,107 @@
+"""A request that the database could not serve at this moment: tried once more, then 503.
+
+Nothing of the first try stands: the transaction around it was rolled back, and what was to be done
+after its commit was not done. So the same request is simply answered again, by views that know
+nothing of it. Not repeated are the sign-in pages, which commit in steps, bodies that were not read
+whole, and a transaction whose commit got no answer.
+"""
+
+import logging
+import sys
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
+from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
+from django.shortcuts import render
+from django.views import defaults
+
+from api.problems import CONTENT_TYPE, problem
+from common.codes import Code
+from common.database_errors import Trouble, is_passing, note, taken
+from portal.pages import guarded
+from users.middleware import IN_STEPS
+
+log = logging.getLogger(__name__)
+RETRY_AFTER_SECONDS = 5
+MACHINES = ("/api/", "/hooks/")
+Answer = Callable[[HttpRequest], HttpResponse]
+
+
+class RetryMiddleware:
+    """Stands in front of the request's transaction, and behind what gives a request its id."""
+
+    sync_capable, async_capable = True, False
+
+    def __init__(self, get_response: Answer) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer one request."""
+        is_whole = _read(request)
+        response = self.get_response(request)
+        trouble = taken(request)
+        if trouble is None:
+            return response
+        _begin_again(request)
+        if is_whole and trouble.is_known and request.path_info not in IN_STEPS:
+            log.warning("request is tried again: %s", trouble.error)
+            response = self.get_response(request)
+            again = taken(request)
+            if again is None:
+                return response
+            trouble = again
+            _begin_again(request)
+        log.error("the database could not serve a request", exc_info=trouble.error)
+        return unavailable(request, trouble)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """Take what a page raised; the API's views have a handler of their own."""
+        if not is_passing(error):
+            return None
+        note(request, error)
+        return HttpResponse(status=503)  # nobody sees it: it rolls the transaction back
+
+
+def _read(request: HttpRequest) -> bool:
+    """Read the body, so that it can be read again. False: it cannot, or is larger than allowed."""
+    if request.method in ("GET", "HEAD", "OPTIONS"):
+        return True
+    try:
+        return request.body is not None
+    except (RequestDataTooBig, UnreadablePostError):
+        return False
+
+
+def _begin_again(request: Any) -> None:
+    """Forget what an answer that is thrown away has left on the request."""
+    if hasattr(request, "_body"):
+        request._stream = BytesIO(request._body)
+    for name in ("_cached_user", "_acached_user"):
+        request.__dict__.pop(name, None)
+    key = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
+    request.session = type(request.session)(key)
+
+
+def unavailable(request: HttpRequest, trouble: Trouble) -> HttpResponse:
+    """Say that nothing was done and when to try again, to people and machines."""
+    code = Code.DATABASE_BUSY if trouble.is_known else Code.OUTCOME_UNKNOWN
+    response: HttpResponse
+    if request.path_info.startswith(MACHINES):
+        response = JsonResponse(problem(code, 503), status=503, content_type=CONTENT_TYPE)
+        response["Cache-Control"] = "no-store"
+    else:
+        response = guarded(render(None, "503.html", {"code": code}, status=503))
+    response["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return response
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Django's handler of what a middleware raised: 503 where it passes, else the page for 500."""
+    error = sys.exc_info()[1]
+    if error is not None and is_passing(error):
+        note(request, error)
+        return unavailable(request, Trouble(error))
+    return defaults.server_error(request)

@@ -1,0 +1,19 @@
+"""What a web process has imported before its first request: nothing of it in a transaction."""
+
+import os
+import subprocess
+import sys
+
+NEEDED = ("apprise", "api.hooks", "events.api", "portal.views.account_forms", "config.retrying")
+
+
+def test_a_web_process_imports_views_and_slow_libraries_when_it_starts() -> None:
+    code = (
+        "import sys, config.asgi;"
+        f" print(','.join(name for name in {NEEDED!r} if name not in sys.modules) or 'all')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True,
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "config.settings"},
+    )  # fmt: skip
+    assert done.stdout.strip().splitlines()[-1] == "all"
