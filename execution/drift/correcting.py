@@ -58,11 +58,8 @@ FROM (SELECT %(sl)s::numeric AS sl, %(tp)s::numeric AS tp) t
 WHERE p.id = %(id)s AND p.quantity > 0
 """
 
-# A level that the broker has confirmed since works there: nobody takes it out of the books.
-WORKS = """
-SELECT (%(take_sl)s AND %(sl)s::numeric IS NULL AND broker_sl IS NOT NULL)
-  OR (%(take_tp)s AND %(tp)s::numeric IS NULL AND broker_tp IS NOT NULL) AS works
-FROM positions_executionposition WHERE id = %(id)s FOR NO KEY UPDATE
+HELD = """
+SELECT broker_sl, broker_tp FROM positions_executionposition WHERE id = %s FOR NO KEY UPDATE
 """
 
 # Orders before positions, as everywhere, but conclusions: those change under their position's lock.
@@ -143,19 +140,21 @@ def take_levels(position_id: int, theirs: Mapping[str, Any], *, stop: bool, targ
     """Write down what levels the broker holds, and make them ours (stop, target: True), or have
     ours told to it (False).
 
-    Returns False for a position that is closed, for one whose level the broker has confirmed since
-    it was said to have none, and where it could not be told what the broker holds.
+    A level that it was said to have none of, and has confirmed since, works there: it is left as it
+    is. Returns False where nothing is left to take, for a position that is closed, and where it
+    could not be told what the broker holds.
     """
     if "stop_loss" not in theirs or "take_profit" not in theirs:
         return False
-    parameters = {
-        "id": position_id,
-        "sl": theirs["stop_loss"],
-        "tp": theirs["take_profit"],
-        "take_sl": stop,
-        "take_tp": target,
-    }
+    said = [theirs["stop_loss"], theirs["take_profit"]]
     with transaction.atomic():
-        if any(row.works for row in rows(WORKS, parameters)):
+        if not (found := rows(HELD, (position_id,))):
             return False
-        return run(LEVELS, parameters) == 1
+        held, taken = [found[0].broker_sl, found[0].broker_tp], [stop, target]
+        for at in (0, 1):
+            if taken[at] and said[at] is None and held[at] is not None:
+                said[at], taken[at] = held[at], False
+        if taken != [stop, target] and [one and Decimal(one) for one in said] == held:
+            return False
+        levels = {"id": position_id, "sl": said[0], "tp": said[1]}
+        return run(LEVELS, {**levels, "take_sl": taken[0], "take_tp": taken[1]}) == 1

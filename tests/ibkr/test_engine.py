@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.test import Client
 
 from connections.models import ExecutionConnection, HealthStatus
 from connections.testing import run_test
 from execution.calls import runtime
-from execution.models import Order
+from execution.drift.wanted import ask_for
+from execution.models import AccountReading, DriftItem, Order
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.connections import make
@@ -21,6 +23,7 @@ from tests.execution import cast
 from tests.execution.engine import trading
 from tests.execution.engine import until as engine_until
 from tests.ibkr.cast import ACCOUNT
+from users.models import User
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SECONDS = 60.0
@@ -124,3 +127,66 @@ def test_a_gateway_that_restarts_loses_nothing(
     until(lambda: Order.objects.filter(leg="entry", status="FILLED").exists())
     (entry,) = Order.objects.filter(leg="entry")
     assert tws.state()["received"].count(entry.client_order_id) == 1
+
+
+def test_a_stop_that_ibkr_drops_is_unprotected_until_it_stands(
+    alice: ExecutionConnection, feed: Feed, tws: RemoteTws
+) -> None:
+    """Its entry is taken and filled, and its stop falls away without a word."""
+    tws.do("turn", "drops_levels", True)
+    signal = cast.signal(feed, sl=D("1.09000"))
+    until(lambda: ExecutionPosition.objects.filter(unprotected_told=True).exists())
+    position = ExecutionPosition.objects.get(signal=signal)
+    assert (position.broker_sl, position.stop_guardian) == (None, "ENGINE")
+    tws.do("turn", "drops_levels", False)
+    until(lambda: ExecutionPosition.objects.get().broker_sl == D("1.09000"))
+    until(lambda: ExecutionPosition.objects.get().unprotected_since is None)
+    position.refresh_from_db()
+    assert position.unprotected_seconds >= 5
+    live = [one for one in tws.state()["orders"] if one["status"] in ("Submitted", "PreSubmitted")]
+    assert [one["ref"] for one in live] == [f"{position_entry(position)}:sl"]
+
+
+def test_levels_of_a_resting_entry_make_no_difference_and_none_is_adopted_away(
+    alice: ExecutionConnection, feed: Feed, tws: RemoteTws
+) -> None:
+    """One open position and one resting entry in a contract, each with its own stop and target."""
+    held = cast.signal(feed, [("1.12000", "1")], sl=D("1.09000"))
+    until(lambda: ExecutionPosition.objects.filter(broker_sl=D("1.09000")).exists())
+    cast.signal(
+        feed, [("1.10000", "1")], sl=D("1.04000"), order_type="LIMIT", open_price=D("1.05000")
+    )
+    until(lambda: Order.objects.filter(leg="entry", status="SUBMITTED").exists())
+    compare(alice)
+    assert cast.differences() == []
+
+    position = ExecutionPosition.objects.get(signal=held)
+    item = levels_item(position)
+    client = Client()
+    client.force_login(User.objects.get(pk=alice.owner_id))
+    answer = client.post(f"/api/v1/drift/{item.pk}/adopt/", {}, content_type="application/json")
+    assert (answer.status_code, answer.json()["code"]) == (409, "STATE_CONFLICT")
+    position.refresh_from_db()
+    assert (position.sl, position.broker_sl, position.tp) == (D("1.09"), D("1.09"), D("1.12"))
+
+
+def compare(of: ExecutionConnection) -> None:
+    """Have the account compared, and wait until it was."""
+    ask_for([of.pk])
+    until(lambda: AccountReading.objects.get(connection=of).compare_asked_at is None)
+
+
+def position_entry(of: ExecutionPosition) -> str:
+    return str(Order.objects.get(signal=of.signal, leg="entry").client_order_id)
+
+
+def levels_item(of: ExecutionPosition) -> DriftItem:
+    """A difference as it was written down when legs could not be told apart: "no levels"."""
+    theirs = {"side": "BUY", "quantity": "20000", "entry_price": "1.1002", "stop_loss": None,
+              "take_profit": None}  # fmt: skip
+    evidence = {"symbol": "EURUSD", "theirs": theirs, "differs": "1.09 1.12 none none",
+                "broker_position_id": of.broker_position_id}  # fmt: skip
+    return DriftItem.objects.create(
+        kind="LEVELS_DIFFER", connection=of.connection, position_id=of.pk,
+        key=of.broker_position_id, evidence=evidence,
+    )  # fmt: skip

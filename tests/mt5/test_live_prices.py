@@ -11,7 +11,7 @@ import pytest
 from brokers import registry
 from common.sealing import new_private_key, public_key_of
 from connections.credentials import seal_credentials
-from connections.models import ExecutionConnection, HealthStatus, SourceHealth
+from connections.models import ExecutionConnection, HealthStatus, SourceHealth, TradingPreset
 from connections.sources import tell_prices
 from connections.testing import run_test
 from execution.calls import runtime
@@ -103,4 +103,33 @@ def test_an_entry_is_sized_by_the_terminals_tick_and_its_stop_leaves_when_that_f
     venue.world(connected=True)
     until(lambda: ExecutionPosition.objects.get().quantity == 0, seconds=90)
     until(lambda: SourceHealth.objects.get(pk=source).error_code == "")
+    assert len(venue.accepted()) == 2
+
+
+def test_a_stop_that_the_server_drops_beside_a_late_answer_is_watched_by_us(
+    alice: ExecutionConnection, feed: Feed, venue: Venue
+) -> None:
+    """The order is taken without its stop, and the answer comes too late: what the look-up finds
+    has no stop, whatever was sent."""
+    source = alice.data_connection_id
+    assert source is not None
+    alice.settings = {**SAID, "native_stops": True, "reply_timeout": 1.5}
+    alice.save(update_fields=["settings"])
+    TradingPreset.objects.update(broker_holds_stops=True)
+    until(lambda: latest(source))
+    venue.quote("EURUSD", 1.2, 1.2001)
+    until(lambda: latest(source)["EUR/USD"].bid == D("1.2"))
+    venue.books(strips_levels=True)
+    venue.fault("order_send", "late", accepts=True, seconds=2.5)
+    cast.signal(feed, sl=D("1.1900"))
+    until(lambda: ExecutionPosition.objects.filter(unprotected_told=True).exists())
+    position = ExecutionPosition.objects.get()
+    assert Order.objects.get(leg="entry").stop_loss == D("1.19")
+    assert (position.sl, position.broker_sl, position.stop_guardian) == (
+        D("1.19"), None, "ENGINE",
+    )  # fmt: skip
+    until(lambda: ExecutionPosition.objects.get().levels_given_up)  # placed again, dropped again
+    venue.quote("EURUSD", 1.189, 1.1891)
+    until(lambda: ExecutionPosition.objects.get().quantity == 0)
+    assert Order.objects.get(leg="sl").status == "FILLED"
     assert len(venue.accepted()) == 2

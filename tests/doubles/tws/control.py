@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 GREETING = b"CTL\n"
 KNOBS = ("commissions", "read_only")
+VENUE_KNOBS = ("drops_levels",)
 
 
 class Control:
@@ -46,9 +47,9 @@ class Control:
         self._tws.replay()
 
     def turn(self, knob: str, value: Any) -> None:
-        """Turn one of KNOBS."""
-        assert knob in KNOBS
-        setattr(self._tws, knob, value)
+        """Turn one of KNOBS, or of the venue's."""
+        assert knob in (*KNOBS, *VENUE_KNOBS)
+        setattr(self._venue if knob in VENUE_KNOBS else self._tws, knob, value)
 
     def cut(self) -> None:
         """Cut every client's line."""
