@@ -7,6 +7,7 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter, RangeDateFilt
 
 from analytics.models import AnalyticsDaily
 from common.admin import ReadOnlyAdmin
+from common.clocks import market_at
 from common.markup import amount
 from common.shown import age, signed, unconverted
 
@@ -16,11 +17,16 @@ class AnalyticsDailyAdmin(ReadOnlyAdmin):
     """What the positions closed on a trading day made, in the account's currency."""
 
     list_display = ("day", "connection", "trades", "won", "pnl", "drawdown", "win_rate_shown",
-                    "factor", "duration")  # fmt: skip
+                    "factor", "duration", "until")  # fmt: skip
     list_filter = (("day", RangeDateFilter), ("connection", AutocompleteSelectFilter))
     list_select_related = ("connection",)
     search_fields = ("connection__name", "=connection__account")
     ordering = ("-day", "connection_id")
+
+    @admin.display(description="Counts until, UTC", ordering="computed_at")
+    def until(self, row: AnalyticsDaily) -> str:
+        """When the row was computed: what was closed later is not in it."""
+        return f"{market_at(row.computed_at):%-d %b %H:%M:%S}"
 
     @admin.display(description="Won / lost")
     def won(self, row: AnalyticsDaily) -> SafeString:

@@ -66,6 +66,7 @@ class TotalsSerializer(StrictSerializer):
     total_pnl = Amount()
     max_drawdown = Amount(help_text="A positive number.")
     average_duration_seconds = Amount(allow_null=True)
+    until = serializers.DateTimeField(help_text="What was closed until then is counted.")
 
 
 class CurvePointSerializer(StrictSerializer):
@@ -83,6 +84,7 @@ class CurveSerializer(StrictSerializer):
 
     currency = serializers.CharField()
     points = CurvePointSerializer(many=True)
+    until = serializers.DateTimeField(help_text="What was closed until then is counted.")
 
 
 class QualitySerializer(StrictSerializer):
@@ -139,6 +141,7 @@ class AnalyticsView(_Ranged):
     def get(self, request: Request) -> Response:
         """Trades, profit and drawdown, from the first trade of `from` to the last of `to`."""
         start, end, mine = self.range(request)
+        until = market_now()
         currencies = dict(own_connections(caller(request)).values_list("pk", "snapshot__currency"))
         beside = selectors.unconverted_fees(mine, start, end)
         found = [
@@ -152,6 +155,7 @@ class AnalyticsView(_Ranged):
                 "average_duration_seconds": rollup.average_duration_seconds,
                 "total_pnl": rollup.total,
                 "max_drawdown": rollup.drawdown,
+                "until": until,
             }
             for connection_id, rollup in selectors.totals(mine, start, end).items()
         ]
@@ -167,9 +171,14 @@ class EquityView(_Ranged):
     def get(self, request: Request) -> Response:
         """The sum of results at the end of each trading day, for each account currency."""
         start, end, mine = self.range(request)
+        until = market_now()
         curves = selectors.equity_curve(mine, start, end)
         shown = [
-            {"currency": currency, "points": [asdict(point) for point in points]}
+            {
+                "currency": currency,
+                "points": [asdict(point) for point in points],
+                "until": until,
+            }
             for currency, points in curves.items()
         ]
         return Response(CurveSerializer(shown, many=True).data)

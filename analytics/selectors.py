@@ -1,16 +1,20 @@
-"""Results over any stretch of trading days, folded in SQL from the daily rows.
+"""Results over any stretch of trading days, folded in SQL from the daily rows and, for the latest
+days, from the closed trades themselves: a trade counts from the moment it is closed.
 
 Every function takes the connections that the caller may see; None means all (operators).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from uuid import UUID
 
+from analytics.days import DEFAULT_ZONE, trading_day
+from analytics.folding import DAILY, LIVE_DAYS, earliest
 from analytics.quality import Quality, execution_quality
 from analytics.rollup import Rollup
+from common.clocks import market_now
 from common.sql import rows
 
 __all__ = [
@@ -22,16 +26,11 @@ __all__ = [
     "unconverted_fees",
 ]
 
-DAYS = """
-  daily.day >= %(start)s AND daily.day <= %(end)s
-  AND (%(all)s OR daily.connection_id = ANY(%(connections)s::uuid[]))
-"""
-
 # `base`: the running sum before the day. A fall may begin on an earlier day: `peak`.
 TOTALS = f"""
-WITH based AS (
+WITH {DAILY}, based AS (
   SELECT *, sum(total_pnl) OVER earlier - total_pnl AS base
-  FROM analytics_analyticsdaily daily WHERE {DAYS}
+  FROM daily
   WINDOW earlier AS (PARTITION BY connection_id ORDER BY day ROWS UNBOUNDED PRECEDING)
 ), peaked AS (
   SELECT *, max(base + highest_prefix) OVER before AS peak
@@ -49,26 +48,27 @@ FROM peaked GROUP BY connection_id
 """
 
 BESIDE = f"""
+WITH {DAILY}
 SELECT connection_id, e.key AS currency, sum(e.value::numeric) AS fee
-FROM analytics_analyticsdaily daily CROSS JOIN jsonb_each_text(unconverted_fees) e
-WHERE {DAYS} GROUP BY 1, 2 ORDER BY 1, 2
+FROM daily CROSS JOIN jsonb_each_text(unconverted_fees) e
+GROUP BY 1, 2 ORDER BY 1, 2
 """
 
 CURVE = f"""
-WITH by_day AS (
+WITH {DAILY}, by_day AS (
   SELECT coalesce(snapshot.currency, '') AS currency, daily.day, sum(daily.total_pnl) AS pnl,
     sum(daily.trades)::bigint AS trades
-  FROM analytics_analyticsdaily daily
+  FROM daily
   LEFT JOIN connections_accountsnapshot snapshot USING (connection_id)
-  WHERE {DAYS} GROUP BY 1, 2
-), running AS (
+  GROUP BY 1, 2
+), summed AS (
   SELECT *, sum(pnl) OVER (PARTITION BY currency ORDER BY day ROWS UNBOUNDED PRECEDING) AS total
   FROM by_day
 )
 SELECT currency, day, trades, pnl, total,
   greatest(max(total) OVER (PARTITION BY currency ORDER BY day ROWS UNBOUNDED PRECEDING), 0)
     - total AS below_peak
-FROM running ORDER BY currency, day
+FROM summed ORDER BY currency, day
 """
 
 
@@ -119,9 +119,13 @@ def equity_curve(
 
 
 def _days(connection_ids: Sequence[UUID] | None, start: date, end: date) -> dict[str, object]:
+    live_from = trading_day(market_now()) - timedelta(days=LIVE_DAYS - 1)
     return {
         "all": connection_ids is None,
         "connections": list(connection_ids or ()),
         "start": start,
         "end": end,
+        "zone": DEFAULT_ZONE,
+        "live_from": live_from,
+        "live_earliest": earliest(live_from),
     }

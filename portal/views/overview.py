@@ -53,7 +53,13 @@ def _board(user: User) -> dict[str, Any]:
 def overview(request: HttpRequest) -> HttpResponse:
     """The page itself."""
     board = _board(me(request))
-    return page(request, "overview.html", **board, curves=_curves(board["accounts"]))
+    return page(
+        request,
+        "overview.html",
+        **board,
+        curves=_curves(board["accounts"]),
+        curves_until=market_now(),
+    )
 
 
 @for_tenants

@@ -42,7 +42,9 @@ def snapshot(of: ExecutionConnection, currency: str) -> None:
 
 
 def signals(owner: User, count: int) -> list[Signal]:
-    feed, _ = Feed.objects.get_or_create(slug="feed", defaults={"name": "Feed", "owner": owner})
+    feed, _ = Feed.objects.get_or_create(
+        slug="feed", defaults={"name": "Feed", "owner": owner, "is_approved": True}
+    )
     return Signal.objects.bulk_create(
         Signal(
             feed=feed,

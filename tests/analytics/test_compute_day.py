@@ -210,3 +210,41 @@ def test_curves_are_added_up_within_a_currency_and_never_across() -> None:
     assert [(p.pnl, p.total) for p in only["USD"]] == [(D(5), D(5))]
     assert selectors.equity_curve([], *DAYS) == {}
     assert set(selectors.totals([dollars.pk, euros.pk], *DAYS)) == {dollars.pk, euros.pk}
+
+
+@pytest.mark.django_db
+def test_results_contain_trades_of_today_before_the_daily_job(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    owner = cast.user()
+    new_york, tokyo = cast.connection(owner), cast.connection(owner, zone="Asia/Tokyo")
+    ids = [new_york.pk, tokyo.pk]
+    signals = cast.signals(owner, 4)
+    now = at("2026-03-12T22:30:00Z")  # the 13th in New York, where the 12th ended at 21:00 UTC
+    monkeypatch.setattr(selectors, "market_now", lambda: now)
+    closed = ["2026-03-12T20:59:00Z", "2026-03-12T21:01:00Z", "2026-03-12T22:29:00Z"]
+    pnl = [D("16.33"), D("310.38"), D("-28.01")]
+    trades = [
+        cast.trade(new_york, signal, closed_at=at(when), pnl=made)
+        for signal, when, made in zip(signals, closed, pnl, strict=False)
+    ]
+    store(trades[0])
+    services.compute_day(date(2026, 3, 12))
+    services.compute_day(date(2026, 3, 13))
+    store(*trades[1:], cast.trade(tokyo, signals[3], closed_at=at(closed[2]), pnl=D(7)))
+    days = date(2026, 3, 1), date(2026, 3, 14)
+    found = selectors.totals(ids, *days)
+    assert found[new_york.pk].total == sum(pnl)
+    assert found[new_york.pk].trades == 3
+    assert found[new_york.pk].drawdown == D("28.01")
+    assert found[tokyo.pk].total == D(7)
+    assert selectors.totals(None, *days) == found
+    [points] = selectors.equity_curve([new_york.pk], *days).values()
+    assert [(p.day.day, p.trades, p.pnl, p.total) for p in points] == [
+        (12, 1, D("16.33"), D("16.33")),
+        (13, 2, D("282.37"), D("298.70")),
+    ]
+    assert selectors.totals(ids, date(2026, 3, 1), date(2026, 3, 12))[new_york.pk].trades == 1
+    for day in (12, 13):
+        services.compute_day(date(2026, 3, day))
+    assert selectors.totals(ids, *days) == found, "the job changes nothing of it"

@@ -203,10 +203,10 @@ def test_all_at_once_and_an_operator_must_say_which(world: World) -> None:
 
 
 def test_results_of_one_s_own_days(world: World) -> None:
-    today = market_now().date()
+    last = market_now().date() - timedelta(days=5)  # a day that the daily job has finished
     for ago, pnl in ((1, Decimal("-5.50")), (0, Decimal(20))):
         AnalyticsDaily.objects.create(
-            connection=world.connection, day=today - timedelta(days=ago), trades=1,
+            connection=world.connection, day=last - timedelta(days=ago), trades=1,
             wins=int(pnl > 0), losses=int(pnl < 0), gross_profit=max(pnl, Decimal(0)),
             gross_loss=max(-pnl, Decimal(0)), total_pnl=pnl, highest_prefix=max(pnl, Decimal(0)),
             lowest_prefix=min(pnl, Decimal(0)), max_drawdown=max(-pnl, Decimal(0)),
@@ -221,7 +221,7 @@ def test_results_of_one_s_own_days(world: World) -> None:
     assert told["win_rate"] == "0.5"
     (curve,) = get(world, "analytics/equity/")
     assert [point["total"] for point in curve["points"]] == ["-5.5", "14.5"]
-    assert get(world, f"analytics/?from={today}&to={today}")[0]["total_pnl"] == "20"
+    assert get(world, f"analytics/?from={last}&to={last}")[0]["total_pnl"] == "20"
     assert get(world, "analytics/", "bob") == []
     assert get(world, f"analytics/?connection={world.connection.pk}", "bob") == []
     quality = get(world, "analytics/execution/")
