@@ -250,10 +250,7 @@ CELERY_TASK_ACKS_LATE = False
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_DEFAULT_QUEUE = "maintenance"  # trading tasks are routed by name
-CELERY_TASK_ROUTES = {
-    "execution.execute_signal": {"queue": "execution"},
-    "execution.execute_exits": {"queue": "exits"},
-}
+CELERY_TASK_ROUTES = {"execution.execute_signal": {"queue": "execution"}}  # exits: by the sender
 CELERY_DB_REUSE_MAX = 10_000  # else the connection is closed around every task
 CELERY_WORKER_PREFETCH_MULTIPLIER = 4
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False

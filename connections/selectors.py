@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from django.db.models import Exists, IntegerField, OuterRef, Q, QuerySet
+from django.db.models import Exists, IntegerField, OuterRef, QuerySet
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Now
 
@@ -25,7 +25,6 @@ from connections.models import (
     Subscription,
 )
 from connections.open import how_much_is_open, is_watched, what_is_open
-from users.models import User
 
 log = structlog.get_logger(__name__)
 
@@ -117,12 +116,6 @@ def symbol_for(
         book=connection.instrument_book, pair=pair, is_preferred=True
     ).values_list("symbol", flat=True)
     return symbols.resolve(pair, symbol_map=mapped, preferred_symbol=book.first())
-
-
-def visible_to(user: User) -> Any:
-    """Return the live connections that a user may see: their own, or all for an operator."""
-    live = ExecutionConnection.objects.live()
-    return live if user.is_operator else live.filter(Q(user=user) | Q(admin=user))
 
 
 def as_shown(found: QuerySet[ExecutionConnection]) -> QuerySet[ExecutionConnection]:

@@ -85,11 +85,6 @@ def margin_of(notional: Decimal, leverage: Decimal, margin_rate: Decimal) -> Dec
     return notional * margin_rate if margin_rate > 0 else notional / max(leverage, Decimal(1))
 
 
-def adverse_pips(price: Decimal, reference: Decimal, side_sign: int, pip: Decimal) -> Decimal:
-    """Return how many pips `price` is worse than `reference` for this side (negative: better)."""
-    return (price - reference) * side_sign / pip
-
-
 def _free_margin(book: Book, funds: Funds) -> Decimal:
     """The stricter of the broker's last word less what is in flight, and our own count."""
     ours = funds.equity - margin_of(book.notional, funds.leverage, ZERO)

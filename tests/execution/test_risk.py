@@ -6,7 +6,7 @@ from decimal import Decimal as D
 import pytest
 
 from common.codes import Code
-from execution.intents.risk import Book, Entry, Funds, Limits, adverse_pips, check, margin_of
+from execution.intents.risk import Book, Entry, Funds, Limits, check, margin_of
 from execution.intents.sizing import Denial
 
 LIMITS = Limits(None, 20, D(30), D(10))
@@ -82,16 +82,3 @@ def test_what_was_allowed_counts_for_the_next() -> None:
 )
 def test_margin_of(leverage: str, rate: str, margin: str) -> None:
     assert margin_of(D(3000), D(leverage), D(rate)) == D(margin)
-
-
-@pytest.mark.parametrize(
-    ("price", "reference", "sign", "pip", "pips"),
-    [
-        ("1.10005", "1.10000", 1, "0.0001", "0.5"),  # bought dearer: worse
-        ("1.10005", "1.10000", -1, "0.0001", "-0.5"),  # sold dearer: better
-        ("150.10", "150.00", 1, "0.01", "10"),
-        ("1999.5", "2000", -1, "0.1", "5"),
-    ],
-)
-def test_plus_is_worse(price: str, reference: str, sign: int, pip: str, pips: str) -> None:
-    assert adverse_pips(D(price), D(reference), sign, D(pip)) == D(pips)
