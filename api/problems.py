@@ -8,7 +8,7 @@ import structlog
 from django.conf import settings
 from django.core import exceptions as django_errors
 from django.core.signals import got_request_exception
-from django.db import IntegrityError, OperationalError, transaction
+from django.db import DataError, IntegrityError, OperationalError, transaction
 from django.db.models import ProtectedError
 from django.http import Http404, HttpRequest, JsonResponse
 from rest_framework import exceptions
@@ -184,6 +184,9 @@ def _of_accident(error: Exception, context: dict[str, Any]) -> Response:
     if isinstance(error, ProtectedError | IntegrityError):
         log.warning("refused by the database", exc_info=error)
         return _answer(problem(Code.STATE_CONFLICT, 409))
+    if isinstance(error, DataError):  # a value that PostgreSQL cannot hold
+        log.warning("refused by the database", exc_info=error)
+        return _answer(problem(Code.FIELD_INVALID, 400))
     request = context.get("request")
     got_request_exception.send(sender=None, request=getattr(request, "_request", request))
     log.error("unhandled error in the API", exc_info=error)

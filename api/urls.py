@@ -1,7 +1,7 @@
 """The addresses of the API."""
 
 from django.urls import URLPattern, URLResolver, include, path, re_path
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework.routers import SimpleRouter
 
 from analytics.api import AnalyticsView, EquityView, ExecutionQualityView
@@ -39,7 +39,7 @@ v1: list[URLPattern | URLResolver] = [
     path("analytics/equity/", EquityView.as_view(), name="analytics-equity"),
     path("analytics/execution/", ExecutionQualityView.as_view(), name="analytics-execution"),
     path("schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
 ]
 
 urlpatterns: list[URLPattern | URLResolver] = [

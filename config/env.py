@@ -376,6 +376,20 @@ class Env:
             )
         return faults
 
+    def _open_doors(self) -> list[str]:
+        faults = []
+        if any("*" in host for host in self(ALLOWED_HOSTS)):
+            faults.append(
+                f"{ALLOWED_HOSTS.name} holds '*'; expected the names that people use, since a link"
+                " in a message is made of the name that a request asks for."
+            )
+        if (self(PUBLIC_URL) or "").startswith("http://"):
+            faults.append(
+                f"{PUBLIC_URL.name} begins with http://; expected https:// in production, where"
+                " passwords and keys go over this address."
+            )
+        return faults
+
     def _misplaced_keys(self) -> list[str]:
         name, role, keys = (
             CREDENTIALS_PRIVATE_KEYS.name,
@@ -388,6 +402,8 @@ class Env:
             ]
         if role == "trade" and self.production and not keys:
             return [f"{name} is not set; a worker in production needs it to open credentials."]
+        if self.production and (faults := self._open_doors()):
+            return faults
         if self.production and self(DEBUG):
             return [f"{DEBUG.name} is 'yes'; expected no in production, where it shows secrets."]
         if self.production and self(FAULTS):

@@ -39,6 +39,7 @@ class Supervisor:
         stops everything. on_start: called with each child that was started, again or anew.
         """
         logs.mkdir(parents=True, exist_ok=True)
+        logs.chmod(0o700)  # what happened is not for every user of this machine
         self.children = {child.name: Running(child, environ, logs, folder) for child in children}
         self.failure: str | None = None
         self._say, self._tend, self._on_start = say, tend, on_start

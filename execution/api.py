@@ -12,6 +12,7 @@ from rest_framework.response import Response
 
 from common.codes import Code
 from common.errors import ConflictError, InvalidInputError
+from common.filters import MomentFilter
 from common.rest import only_operators
 from connections.api import own_connections
 from execution import services, tasks
@@ -76,8 +77,8 @@ class OrderFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types
     status = filters.MultipleChoiceFilter(choices=Status.choices)
     done = filters.BooleanFilter(field_name="done_at", lookup_expr="isnull", exclude=True)
     entry = filters.BooleanFilter(method="only_entries", label="Entries, or exits.")
-    created_after = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
-    created_before = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
+    created_after = MomentFilter(field_name="created_at", lookup_expr="gte")
+    created_before = MomentFilter(field_name="created_at", lookup_expr="lt")
 
     class Meta:
         model = Order

@@ -11,6 +11,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from common.filters import MomentFilter
 from common.rest import StrictSerializer
 from connections.api import own_connections
 from execution import tasks
@@ -35,8 +36,8 @@ class LogFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types
     order = filters.NumberFilter(field_name="order_id")
     signal = filters.NumberFilter(field_name="signal_id")
     connection = filters.UUIDFilter(field_name="connection_id")
-    after = filters.IsoDateTimeFilter(field_name="at", lookup_expr="gte")
-    before = filters.IsoDateTimeFilter(field_name="at", lookup_expr="lt")
+    after = MomentFilter(field_name="at", lookup_expr="gte")
+    before = MomentFilter(field_name="at", lookup_expr="lt")
 
     class Meta:
         model = ExecutionLog

@@ -5,6 +5,7 @@ from typing import Any
 from django_filters import rest_framework as filters
 from rest_framework import serializers
 
+from common.filters import MomentFilter
 from common.rest import Amount, Moment, StrictModelSerializer
 from positions.models import ExecutionPosition
 
@@ -98,8 +99,8 @@ class PositionSerializer(StrictModelSerializer[ExecutionPosition]):
 
 class PositionFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types
     open = filters.BooleanFilter(method="only_open", label="Still open, or closed.")
-    opened_after = filters.IsoDateTimeFilter(field_name="opened_at", lookup_expr="gte")
-    closed_after = filters.IsoDateTimeFilter(field_name="closed_at", lookup_expr="gte")
+    opened_after = MomentFilter(field_name="opened_at", lookup_expr="gte")
+    closed_after = MomentFilter(field_name="closed_at", lookup_expr="gte")
 
     class Meta:
         model = ExecutionPosition

@@ -14,6 +14,7 @@ from rest_framework.response import Response
 
 from common.codes import Code
 from common.errors import InvalidInputError, NotAllowedError
+from common.filters import MomentFilter
 from common.rest import only_operators
 from signals import feeds, services
 from signals.draft import SignalDraft
@@ -143,8 +144,8 @@ class SignalFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types
     is_published = filters.BooleanFilter(
         field_name="published_at", lookup_expr="isnull", exclude=True
     )
-    published_after = filters.IsoDateTimeFilter(field_name="published_at", lookup_expr="gte")
-    published_before = filters.IsoDateTimeFilter(field_name="published_at", lookup_expr="lt")
+    published_after = MomentFilter(field_name="published_at", lookup_expr="gte")
+    published_before = MomentFilter(field_name="published_at", lookup_expr="lt")
 
     class Meta:
         model = Signal

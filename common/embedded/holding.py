@@ -8,6 +8,9 @@ from typing import IO, Any, Self
 
 from common.embedded.errors import EmbeddedError
 
+# PostgreSQL runs as another user when we are root: it passes through, and lists nothing.
+HOLDERS_ONLY = 0o711 if os.geteuid() == 0 else 0o700
+
 
 class AlreadyHeldError(EmbeddedError):
     """Another process of this installation runs; `told` is what it said about itself."""
@@ -36,6 +39,7 @@ class Holding:
         """Take the folder. Raises AlreadyHeldError."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            self.folder.chmod(HOLDERS_ONLY)
             lock = (self.folder / "lock").open("ab")
         except OSError as e:
             raise EmbeddedError(f"The folder {self.folder} cannot be used: {e.strerror}.") from e

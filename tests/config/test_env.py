@@ -157,3 +157,17 @@ def test_a_comment_is_no_part_of_a_name(said: str) -> None:
     assert "with no comment (#) or blank behind it" in fault
     (own,) = Env({"FILLCAST_HOST_OWNERS": " 10.0.0.5 = alice "})(table.HOST_OWNERS)
     assert own.username == "alice"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("FILLCAST_ALLOWED_HOSTS", "*", "FILLCAST_ALLOWED_HOSTS holds '*'"),
+        ("FILLCAST_ALLOWED_HOSTS", "fillcast.example,*", "FILLCAST_ALLOWED_HOSTS holds '*'"),
+        ("FILLCAST_PUBLIC_URL", "http://fillcast.example", "begins with http://"),
+    ],
+)
+def test_production_refuses_open_doors(name: str, value: str, expected: str) -> None:
+    (sentence,) = faults({**PRODUCTION, name: value})
+    assert expected in sentence
+    Env({name: value})  # a development installation may

@@ -142,6 +142,8 @@ def test_it_works_and_leaves_nothing_behind(stack: SmallStack) -> None:
     assert process.wait(SECONDS) == 0
     assert stack.processes() == []
     assert (stack.folder / "secrets.json").stat().st_mode & 0o077 == 0
+    assert stack.folder.stat().st_mode & 0o066 == 0  # passed through by PostgreSQL's user at most
+    assert (stack.folder / "log").stat().st_mode & 0o077 == 0
 
 
 def test_killed_it_takes_everything_along_and_starts_again(stack: SmallStack) -> None:
