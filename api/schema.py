@@ -50,7 +50,12 @@ class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
     name = "apiKey"
 
     def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, str]:
-        return {"type": "http", "scheme": "bearer", "description": "An API key."}
+        return {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "An API key. It has scopes (read, trade, publish, operate); each"
+            " operation names the one that it needs. Without it: 403 RIGHT_MISSING.",
+        }
 
 
 def add_problems(result: dict[str, Any], **_: Any) -> dict[str, Any]:

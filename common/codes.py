@@ -597,6 +597,21 @@ class Code(StrEnum):
     NOT_FOUND = ("NOT_FOUND", "There is nothing here, or it is not yours.")
     METHOD_NOT_ALLOWED = ("METHOD_NOT_ALLOWED", "This address does not take this method.")
     NOT_ACCEPTABLE = ("NOT_ACCEPTABLE", "No representation of the wanted type exists.")
+    SECOND_FACTOR_WRONG = (
+        "SECOND_FACTOR_WRONG",
+        "That code is not right, or it was used before.",
+        "Enter the code that the app shows now, or a recovery code that was never used.",
+    )
+    SECOND_FACTOR_NEEDED = (
+        "SECOND_FACTOR_NEEDED",
+        "This asks for your second factor again, and it was entered too long ago.",
+        "Enter a code at /security/confirm/ in this browser, then try again within 5 minutes.",
+    )
+    SECOND_FACTOR_REQUIRED = (
+        "SECOND_FACTOR_REQUIRED",
+        "Staff of this installation must have a second factor.",
+        "Replace it under Security instead of turning it off.",
+    )
     THROTTLED = ("THROTTLED", "Too many requests.", "Wait as long as Retry-After says.")
     STATE_CONFLICT = (
         "STATE_CONFLICT",

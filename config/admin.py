@@ -25,6 +25,7 @@ from django_celery_beat.models import (
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from common.admin import ConsoleAdmin
+from common.markup import badge
 from config.console import (
     connection_actions,
     connection_pages,
@@ -37,6 +38,7 @@ from config.console import (
     secret_pages,
     signal_pages,
     subscription_pages,
+    user_pages,
 )
 from config.console.pages import View
 from connections.admin import (
@@ -52,8 +54,9 @@ from positions.admin import ExecutionPositionAdmin
 from positions.models import ExecutionPosition
 from signals.admin import FeedAdmin, FeedTokenAdmin, SignalAdmin
 from signals.models import Feed, FeedToken, Signal
-from users.admin import ApiKeyAdmin
-from users.models import ApiKey
+from users.admin import ApiKeyAdmin, UserAdmin
+from users.models import ApiKey, User
+from users.second_factor import factor_of
 
 site: Any = admin.site
 site.index_template = "console/dashboard.html"
@@ -61,7 +64,7 @@ site.extra_urls = dashboard_pages.urls
 REPLACED = (
     ApiKey, ClockedSchedule, CrontabSchedule, DriftItem, Epoch, ExecutionConnection,
     ExecutionPosition, Feed, FeedToken, IntervalSchedule, KillSwitch, Order, PeriodicTask, Signal,
-    SolarSchedule, Subscription,
+    SolarSchedule, Subscription, User,
 )  # fmt: skip
 for replaced in REPLACED:
     site.unregister(replaced)
@@ -216,6 +219,18 @@ class ApiKeyPages(LastColumn, Buttons, ApiKeyAdmin):
     @admin.display(description="")
     def revoke(self, key: ApiKey) -> Any:
         return "" if key.revoked_at else _button("users_apikey_revoke", key.pk, "Revoke…")
+
+
+@admin.register(User)
+class UserPages(LastColumn, UserAdmin):
+    custom_urls = user_pages.URLS
+    change_form_before_template = "console/parts/user_second_factor.html"
+    list_select_related = ("second_factor",)
+    last_column = "second_factor_state"
+
+    @admin.display(description="Second factor")
+    def second_factor_state(self, user: User) -> SafeString:
+        return badge("ok", "On") if factor_of(user) else badge("cancelled", "Off")
 
 
 def _button(name: str, pk: int, text: str) -> SafeString:

@@ -100,6 +100,12 @@ TRUSTED_PROXIES = installation(
     "Addresses of our own proxies. What these say of a caller's address and of TLS is believed;"
     " from anybody else X-Forwarded-For and X-Forwarded-Proto are ignored.",
 )
+STAFF_SECOND_FACTOR = installation(
+    "FILLCAST_STAFF_SECOND_FACTOR",
+    optional(yes_or_no()),
+    "",
+    "Whether staff must have a second factor. Not set: yes in production, no in development.",
+)
 METRICS_TOKEN = installation(
     "FILLCAST_METRICS_TOKEN",
     optional(text("16 or more characters without spaces", r"\S+", least=16)),

@@ -46,7 +46,7 @@ class RetryMiddleware:
         if trouble is None:
             return response
         _begin_again(request)
-        if is_whole and trouble.is_known and request.path_info not in IN_STEPS:
+        if is_whole and trouble.is_known and not request.path_info.startswith(IN_STEPS):
             log.warning("request is tried again: %s", trouble.error)
             response = self.get_response(request)
             again = taken(request)

@@ -25,6 +25,9 @@ FILLCAST_PORT = env(table.PORT)
 FILLCAST_PUBLIC_URL = env(table.PUBLIC_URL) or f"http://localhost:{env(table.PORT)}"
 FILLCAST_INSTALLATION_TAG = env(table.INSTALLATION_TAG)
 FILLCAST_TRUSTED_PROXIES = env(table.TRUSTED_PROXIES)
+FILLCAST_STAFF_SECOND_FACTOR = (
+    env.production if env(table.STAFF_SECOND_FACTOR) is None else env(table.STAFF_SECOND_FACTOR)
+)
 FILLCAST_METRICS_TOKEN = env(table.METRICS_TOKEN)
 FILLCAST_DB_ROLE = env(table.DB_ROLE)
 FILLCAST_CREDENTIALS_PUBLIC_KEY = env(table.CREDENTIALS_PUBLIC_KEY)
@@ -117,8 +120,8 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django_otp.middleware.OTPMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
+    "config.second_factor.SecondFactorMiddleware",  # who did not show theirs is nobody
     "config.retrying.RetryMiddleware",  # in front of the transaction that it repeats
     "users.middleware.TenantMiddleware",  # behind it: who asks is known
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -187,7 +190,6 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
-OTP_TOTP_ISSUER = "Fillcast"
 LOGIN_URL = "/login/"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "/login/"
@@ -211,7 +213,10 @@ REST_FRAMEWORK: dict[str, Any] = {
         "api.authentication.ApiKeyAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PERMISSION_CLASSES": [
+        "rest_framework.permissions.IsAuthenticated",
+        "api.scopes.KeyScope",
+    ],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["api.parsing.StrictJSONParser"],
     "DEFAULT_FILTER_BACKENDS": [
@@ -220,7 +225,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     ],
     "DEFAULT_PAGINATION_CLASS": "api.pagination.Pages",
     "DEFAULT_THROTTLE_CLASSES": ["api.throttling.UserThrottle", "api.throttling.AnonymousThrottle"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "api.openapi.ScopedSchema",
     "EXCEPTION_HANDLER": "api.problems.handle",
 }
 SPECTACULAR_SETTINGS: dict[str, Any] = {

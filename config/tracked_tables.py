@@ -27,9 +27,11 @@ TRACKED = (
     Tracked("auth_group", "group"),
     Tracked("auth_group_permissions", "permission of a group"),
     Tracked("users_apikey", "API key", ("secret_hash",), ("last_used_at",)),
-    Tracked("otp_totp_totpdevice", "second factor", ("key",), ("drift", "last_t", *_TRIES)),
+    Tracked("users_secondfactor", "second factor", ("sealed_secret",), ("last_step",)),
+    Tracked("users_recoverycode", "recovery code", ("code_hash",)),
+    Tracked("otp_totp_totpdevice", "django-otp device", ("key",), ("drift", "last_t", *_TRIES)),
     Tracked("otp_static_staticdevice", "set of recovery codes", (), _TRIES),
-    Tracked("otp_static_statictoken", "recovery code", ("token",)),
+    Tracked("otp_static_statictoken", "django-otp code", ("token",)),
     Tracked("signals_feed", "feed"),
     Tracked("signals_feedtoken", "alert address", ("secret_hash", "signing_key")),
     Tracked(

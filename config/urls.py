@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
 from config import health
+from config.console.sign_in import ConsoleSignIn
 from config.metrics import metrics
 
 handler500 = "config.retrying.server_error"
@@ -11,7 +12,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("metrics", metrics, name="metrics"),
+    path("admin/login/", ConsoleSignIn.as_view(), name="console_sign_in"),
     path("admin/", admin.site.urls),
     path("", include("api.urls")),
+    path("", include("portal.security_urls")),
     path("", include("portal.urls")),
 ]

@@ -7,9 +7,9 @@ from django.contrib.auth import views
 from django.contrib.auth.forms import AuthenticationForm
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.urls import reverse
 
 from portal.pages import guarded
+from portal.signing_in import go_on, home_of
 from users.password_turns import BusyError
 from users.tries import TooManyTriesError
 
@@ -27,13 +27,18 @@ class SignInForm(AuthenticationForm):
 class SignIn(views.LoginView):
     """Sign in. Whoever is signed in already goes on; operators go on to their console."""
 
-    form_class = SignInForm
+    form_class: type[AuthenticationForm] = SignInForm
     template_name = "portal/sign_in.html"
     redirect_authenticated_user = True
 
     def get_default_redirect_url(self) -> str:
         user: Any = self.request.user
-        return reverse("admin:index" if user.is_staff else "portal:overview")
+        return home_of(user)
+
+    def form_valid(self, form: AuthenticationForm) -> HttpResponse:
+        """The password is right: on to the second factor, or in."""
+        user: Any = form.get_user()
+        return go_on(self.request, user, to=self.get_redirect_url() or home_of(user))
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         return guarded(super().dispatch(request, *args, **kwargs))  # type: ignore[arg-type]

@@ -40,7 +40,7 @@ def for_tenants(view: View) -> View:
     def answer(request: HttpRequest, **kwargs: Any) -> HttpResponse:
         user = request.user
         if not user.is_authenticated:
-            return guarded(_sign_in_first(request))
+            return guarded(sign_in_first(request))
         if user.is_staff:
             return guarded(HttpResponseRedirect(reverse("admin:index")))
         try:
@@ -51,7 +51,7 @@ def for_tenants(view: View) -> View:
     return answer
 
 
-def _sign_in_first(request: HttpRequest) -> HttpResponse:
+def sign_in_first(request: HttpRequest) -> HttpResponse:
     if request.headers.get("HX-Request"):  # a panel that polls must not become a login form
         return HttpResponse(headers={"HX-Refresh": "true"})
     is_page = request.method == "GET"

@@ -5,11 +5,13 @@ from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.safestring import SafeString
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from common.admin import ConsoleAdmin, ReadOnlyAdmin
 from common.markup import badge
+from users.api_keys import ends_soon, has_ended
 from users.models import ApiKey, User
 
 admin.site.unregister(Group)
@@ -58,11 +60,22 @@ class GroupAdmin(DjangoGroupAdmin, ConsoleAdmin):
 class ApiKeyAdmin(ReadOnlyAdmin):
     """Keys of all users. A key's secret was shown once, when it was made; its hash is stored."""
 
-    list_display = ("name", "prefix", "user", "state", "created_at", "expires_at", "last_used_at")
+    list_display = (
+        "name", "prefix", "user", "may", "state", "created_at", "expires_at", "last_used_at",
+    )  # fmt: skip
     list_select_related = ("user",)
     search_fields = ("name", "=prefix", "user__username")
     exclude = ("secret_hash",)
 
+    @admin.display(description="May")
+    def may(self, key: ApiKey) -> str:
+        return ", ".join(key.scopes)
+
     @admin.display(description="State")
     def state(self, key: ApiKey) -> SafeString:
-        return badge("cancelled", "Revoked") if key.revoked_at else badge("ok", "Open")
+        now = timezone.now()
+        if key.revoked_at:
+            return badge("cancelled", "Revoked")
+        if has_ended(key, now=now):
+            return badge("expired", "Ended")
+        return badge("attention", "Ends soon") if ends_soon(key, now=now) else badge("ok", "Open")

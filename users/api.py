@@ -10,7 +10,9 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from common.permissions import Scope
 from common.rest import Moment, StrictModelSerializer, StrictSerializer, known_zone
+from users.api_keys import SCOPES
 from users.models import ApiKey, User
 from users.services import create_api_key, revoke_api_key
 
@@ -40,6 +42,7 @@ class MeView(generics.RetrieveUpdateAPIView[User]):
 
     queryset = get_user_model().objects.none()
     serializer_class = MeSerializer
+    scope_name = "me"
     http_method_names = ("get", "patch", "head", "options")
 
     def get_object(self) -> User:
@@ -51,7 +54,10 @@ class ApiKeySerializer(StrictModelSerializer[ApiKey]):
 
     class Meta:
         model = ApiKey
-        fields = ("id", "name", "prefix", "created_at", "expires_at", "revoked_at", "last_used_at")
+        fields = (
+            "id", "name", "prefix", "scopes", "created_at", "expires_at", "revoked_at",
+            "last_used_at",
+        )  # fmt: skip
         read_only_fields = fields
 
 
@@ -59,7 +65,16 @@ class NewApiKeySerializer(StrictSerializer):
     """What a new key shall be."""
 
     name = serializers.CharField(max_length=100)
-    expires_at = Moment(default=None, allow_null=True)
+    scopes = serializers.ListField(
+        child=serializers.ChoiceField([(scope.value, text) for scope, text in SCOPES.items()]),
+        default=[Scope.READ.value],
+        min_length=1,
+        help_text="What it may be used for. It never allows more than you may at that moment, nor"
+        " more than the key that this request came with.",
+    )
+    expires_at = Moment(
+        default=None, allow_null=True, help_text="90 days from now unless said, 366 at most."
+    )
 
 
 class CreatedApiKeySerializer(StrictSerializer):
@@ -87,7 +102,7 @@ class ApiKeyViewSet(
         """Create a key. The secret in the answer is never shown again."""
         wanted = NewApiKeySerializer(data=request.data)
         wanted.is_valid(raise_exception=True)
-        key, secret = create_api_key(caller(request), **wanted.validated_data)
+        key, secret = create_api_key(caller(request), **wanted.validated_data, by=caller(request))
         shown: dict[str, Any] = {"key": ApiKeySerializer(key).data, "secret": secret}
         return Response(
             shown, status=status.HTTP_201_CREATED, headers={"Cache-Control": "no-store"}

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 WITHOUT_TRANSACTION = frozenset({"/healthz", "/readyz", "/metrics"})
 # Passwords are hashed there, for longer than a transaction may idle, and a failed try must count
 # whatever becomes of the answer: each step there has a transaction of its own.
-IN_STEPS = frozenset({"/login/", "/admin/login/"})
+IN_STEPS = ("/login/", "/admin/login/", "/security/")
 # The audit trail's names of the ways in, by the beginning of the address; the first that fits.
 DOORS = (("/api/", "API"), ("/hooks/", "alert"), ("/admin/", "console"), ("/", "portal"), ("", ""))
 
@@ -59,7 +59,8 @@ class TenantMiddleware:
             return self._answer(request)
 
     def _answer(self, request: HttpRequest) -> HttpResponse:
-        if request.path_info in WITHOUT_TRANSACTION | IN_STEPS:
+        path = request.path_info
+        if path in WITHOUT_TRANSACTION or path.startswith(IN_STEPS):
             return self.get_response(request)
         answered = Answered()
         try:

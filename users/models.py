@@ -1,12 +1,16 @@
 """Users: operators run the installation, tenants bring accounts, providers publish."""
 
+from datetime import datetime
+
 from django.conf import settings
 from django.contrib.auth.hashers import check_password
 from django.contrib.auth.models import AbstractUser
+from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.db import models
+from django.db.models import Q
 
-from common.permissions import Right
+from common.permissions import Right, Scope
 from users.password_turns import turns
 from users.tenancy import on_behalf_of
 
@@ -16,6 +20,8 @@ class User(AbstractUser):
 
     email = models.EmailField("email address", blank=True)
     time_zone = models.CharField(max_length=64, default="UTC", help_text="For screens only.")
+    key_scopes: frozenset[Scope] | None = None  # of the API key that was sent; None: signed in
+    key_ends_at: datetime | None = None
 
     class Meta:
         verbose_name, verbose_name_plural = "user", "users"
@@ -55,6 +61,38 @@ class User(AbstractUser):
             return check_password(raw_password, self.password, renew)
 
 
+class SecondFactor(models.Model):
+    """A user's authenticator app. Its secret is sealed (users/second_factor.py)."""
+
+    user = models.OneToOneField(User, models.CASCADE, related_name="second_factor")
+    sealed_secret = models.BinaryField()
+    last_step = models.BigIntegerField(help_text="The time step whose code was used last.")
+    enrolled_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"second factor of {self.user_id}"
+
+
+class RecoveryCode(models.Model):
+    """A code for who lost their authenticator app: good once, stored as a hash."""
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="recovery_codes")
+    code_hash = models.CharField(max_length=64)
+    used_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        default_permissions = ()
+        constraints = (
+            models.UniqueConstraint(fields=["user", "code_hash"], name="one_recovery_code"),
+        )
+
+    def __str__(self) -> str:
+        return f"recovery code of {self.user_id}"
+
+
 class TryCount(models.Model):
     """How often something secret was guessed: users/tries.py. The key itself is not stored."""
 
@@ -73,13 +111,22 @@ class TryCount(models.Model):
         return f"{self.scope}: {self.tries}"
 
 
+def only_reading() -> list[str]:
+    """Return the scopes of a key for which nobody said any."""
+    return [Scope.READ.value]
+
+
 class ApiKey(models.Model):
-    """A bearer token for the API. Only its hash is stored; the prefix finds and names it."""
+    """A bearer token for the API. Only its hash is stored; the prefix finds and names it.
+
+    It allows what its scopes say, and never more than its owner may at that moment.
+    """
 
     user = models.ForeignKey(User, models.CASCADE, related_name="api_keys")
     name = models.CharField(max_length=100)
     prefix = models.CharField(max_length=12, unique=True)
     secret_hash = models.CharField(max_length=64)
+    scopes = ArrayField(models.CharField(max_length=16), default=only_reading)
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
@@ -87,6 +134,12 @@ class ApiKey(models.Model):
 
     class Meta:
         ordering = ("-created_at",)
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(scopes__len__gt=0, scopes__contained_by=[*map(str, Scope)]),
+                name="a_key_has_known_scopes",
+            ),
+        )
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"

@@ -2,6 +2,7 @@
 
 import hmac
 import secrets
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from hashlib import sha256
 
@@ -14,7 +15,8 @@ from django.utils import timezone
 from common.audit_trail import changed_by
 from common.codes import Code
 from common.errors import ConflictError, InvalidInputError, NotAllowedError
-from common.permissions import Role
+from common.permissions import Role, Scope
+from users.api_keys import end_of, has_ended, ordered, require_no_more
 from users.models import ApiKey, User
 from users.tenancy import for_all_tenants
 
@@ -26,18 +28,32 @@ _NO_HASH = sha256(b"no such key").hexdigest()
 
 @transaction.atomic
 def create_api_key(
-    user: User, name: str, *, expires_at: datetime | None = None
+    user: User,
+    name: str,
+    *,
+    expires_at: datetime | None = None,
+    scopes: Collection[str] = tuple(Scope),
+    by: User | None = None,
 ) -> tuple[ApiKey, str]:
     """Return a new key and its secret, which is stored nowhere: show it once.
 
-    Raises InvalidInputError if the end lies in the past.
+    expires_at: 90 days from now unless it is said. by: who makes it; who came with a key gives no
+    more than that key has. Raises InvalidInputError (an end in the past or too far away, an
+    unknown scope, none), NotAllowedError.
     """
-    if expires_at is not None and expires_at <= timezone.now():
-        raise InvalidInputError(Code.FIELD_INVALID, "The end lies in the past.", field="expires_at")
+    ends = end_of(expires_at, now=timezone.now(), at_most=by.key_ends_at if by else None)
+    allowed = ordered(scopes)
+    if by is not None:
+        require_no_more(by, allowed, ends)
     prefix = secrets.token_hex(_PREFIX_BYTES)
     secret = f"{_BRAND}_{prefix}_{secrets.token_urlsafe(_SECRET_BYTES)}"
     key = ApiKey.objects.create(
-        user=user, name=name[:100], prefix=prefix, secret_hash=_hash(secret), expires_at=expires_at
+        user=user,
+        name=name[:100],
+        prefix=prefix,
+        secret_hash=_hash(secret),
+        expires_at=ends,
+        scopes=allowed,
     )
     return key, secret
 
@@ -57,6 +73,8 @@ def user_for_key(secret: str) -> User | None:
         if found is None or not is_right or brand != _BRAND or not _is_open(found):
             return None
         _note_use(found)
+    found.user.key_scopes = frozenset(Scope(scope) for scope in found.scopes)
+    found.user.key_ends_at = found.expires_at
     return found.user
 
 
@@ -130,8 +148,7 @@ def set_role(user_id: int, *, is_operator: bool, by: User | None) -> bool:
 
 
 def _is_open(key: ApiKey) -> bool:
-    ended = key.expires_at is not None and key.expires_at <= timezone.now()
-    return not ended and key.revoked_at is None and key.user.is_active
+    return not has_ended(key, now=timezone.now()) and key.revoked_at is None and key.user.is_active
 
 
 def _note_use(key: ApiKey) -> None:

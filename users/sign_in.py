@@ -65,6 +65,11 @@ class PasswordBackend(ModelBackend):
                 remember(_known(request, name))
         return user if self.user_can_authenticate(user) else None
 
+    def get_user(self, user_id: int) -> User | None:
+        """Return who a session belongs to, together with their second factor."""
+        user = User.objects.select_related("second_factor").filter(pk=user_id).first()
+        return user if user is not None and self.user_can_authenticate(user) else None
+
 
 def limits_for(request: HttpRequest, name: str) -> list[Limit]:
     """Return what a try of this name from this address counts against."""
@@ -86,7 +91,7 @@ def _plain(name: str) -> str:
 def _user_named(name: str) -> User | None:
     if "\0" in name:
         return None  # PostgreSQL cannot be asked for it
-    return User.objects.filter(username=name).first()
+    return User.objects.select_related("second_factor").filter(username=name).first()
 
 
 def _is_right(user: User | None, password: str) -> bool:

@@ -1,17 +1,21 @@
 """Secrets that are shown once: feed tokens and API keys."""
 
+from datetime import timedelta
 from typing import Any
 
 from django import forms
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
+from django.utils import timezone
 
+from common.permissions import Scope
 from common.questions import Point, Question
 from config.console.pages import View, ask, attempt, need, page
 from signals import feeds
 from signals.models import Feed, FeedToken
 from users import services
+from users.api_keys import DEFAULT_LIFE, LIVES, SCOPES
 from users.models import ApiKey, User
 
 TOKENS, KEYS = "signals.change_feed", "users.change_apikey"
@@ -28,6 +32,14 @@ class TokenForm(forms.Form):
 class KeyForm(forms.Form):
     user = forms.CharField(label="Whose", max_length=150, help_text="The user's name.")
     name = forms.CharField(label="Name", max_length=100)
+    scopes = forms.MultipleChoiceField(
+        label="What it may do",
+        choices=[(scope.value, text) for scope, text in SCOPES.items()],
+        initial=[Scope.READ.value],
+        widget=forms.CheckboxSelectMultiple,
+        help_text="Never more than its user may at that moment.",
+    )
+    life = forms.ChoiceField(label="Ends after", choices=LIVES, initial=DEFAULT_LIFE.days)
 
     def clean_user(self) -> User:
         user = User.objects.filter(username=self.cleaned_data["user"], is_active=True).first()
@@ -82,7 +94,12 @@ def create_key(request: HttpRequest, **_: Any) -> HttpResponse:
     form = KeyForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         user, name = form.cleaned_data["user"], form.cleaned_data["name"]
-        _key, secret = services.create_api_key(user, name)
+        by: Any = request.user
+        said = form.cleaned_data
+        ends = timezone.now() + timedelta(days=int(said["life"]))
+        _key, secret = services.create_api_key(
+            user, name, scopes=said["scopes"], expires_at=ends, by=by
+        )
         shown = [("Send it as Authorization: Bearer …", secret)]
         return _shown_once(request, f"API key “{name}” of {user.get_username()}", shown, back)
     points = [Point("safe", "The key is shown once, on the next page. Its hash is stored.")]

@@ -5,7 +5,7 @@ from django.contrib.auth.models import Group
 
 from common.codes import Code
 from common.errors import NotAllowedError
-from common.permissions import LABEL, RIGHTS, ROLES, Right, Role, may, require, roles_with
+from common.permissions import LABEL, RIGHTS, ROLES, Right, Role, Scope, may, require, roles_with
 from tests.roles import staff
 from users.models import User
 
@@ -59,7 +59,7 @@ def test_who_is_switched_off_may_nothing() -> None:
 
 def test_a_key_allows_no_more_than_its_scopes() -> None:
     user = staff(Role.OPERATOR)
-    user.key_scopes = {"read", "trade"}  # type: ignore[attr-defined]  # set by authentication
+    user.key_scopes = frozenset({Scope.READ, Scope.TRADE})
     allowed = {right for right in Right if may(user, right)}
     assert allowed == {Right.READ, Right.TRADE, Right.RETRY, Right.RECONCILE}
 

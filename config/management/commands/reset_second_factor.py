@@ -1,0 +1,28 @@
+"""Remove a user's second factor from the machine itself: for an administrator who lost theirs."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from users.models import User
+from users.second_factor import is_required, reset
+
+
+class Command(BaseCommand):
+    help = (
+        "Remove the second factor and the recovery codes of a user who has lost them. Whoever must"
+        " have one sets up a new one at the next sign-in. It is written to the audit trail."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("name", help="the user's name, as it is typed to sign in")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        user = User.objects.filter(username=options["name"]).first()
+        if user is None:
+            raise CommandError(f"There is no user {options['name']!r}.")
+        if not reset(user.pk, by=None):
+            self.stdout.write(f"{user.username} has no second factor; nothing was changed.")
+            return
+        then = "sets up a new one" if is_required(user) else "signs in with the password alone"
+        self.stdout.write(f"Removed. {user.username} {then} at the next sign-in.")

@@ -1,0 +1,91 @@
+"""Between password and session: who has proved a password and still has to show a second factor.
+
+Until then nobody is signed in; the browser's session holds who it may become, for ten minutes.
+"""
+
+import time
+from typing import Any
+
+from django.contrib.auth import login
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
+
+from users import second_factor
+from users.models import SecondFactor, User
+from users.sign_in import PasswordBackend
+
+PENDING, SHOWN, WITHIN_SECONDS = "signing_in", "second_factor", 600
+BACKEND = f"{PasswordBackend.__module__}.{PasswordBackend.__qualname__}"
+FRESH_SECONDS = 300
+
+
+def go_on(request: HttpRequest, user: User, *, to: str) -> HttpResponse:
+    """The password was right: sign in, or ask for the second factor first."""
+    if second_factor.factor_of(user) is not None:
+        step = "security:code"
+    elif second_factor.is_required(user):
+        step = "security:first"
+    else:
+        login(request, user, backend=BACKEND)
+        return HttpResponseRedirect(to)
+    request.session.cycle_key()  # the next steps belong to this browser alone
+    request.session[PENDING] = {
+        "user": user.pk, "hash": user.get_session_auth_hash(), "at": time.time(), "to": to
+    }  # fmt: skip
+    return HttpResponseRedirect(reverse(step))
+
+
+def pending(request: HttpRequest) -> tuple[User, str] | None:
+    """Return who has shown a password a moment ago, and where they want to go."""
+    said: dict[str, Any] = request.session.get(PENDING) or {}
+    if not said or not 0 <= time.time() - said["at"] <= WITHIN_SECONDS:
+        return None
+    user = PasswordBackend().get_user(said["user"])
+    if user is None or user.get_session_auth_hash() != said["hash"]:
+        return None
+    return user, str(said["to"])
+
+
+def complete(request: HttpRequest, user: User) -> None:
+    """The second factor was shown: sign in."""
+    request.session.pop(PENDING, None)
+    login(request, user, backend=BACKEND)
+    note_shown(request, user)
+
+
+def note_shown(request: HttpRequest, user: User) -> None:
+    """Keep that this browser has shown this very second factor, and when."""
+    factor = SecondFactor.objects.filter(user=user).first()
+    if factor is not None:
+        request.session[SHOWN] = {"of": factor.enrolled_at.isoformat(), "at": time.time()}
+
+
+def has_shown(request: HttpRequest, user: User) -> bool:
+    """Whether this session may work for the user: with their second factor, if they have one."""
+    factor = second_factor.factor_of(user)
+    if factor is None:
+        return not second_factor.is_required(user)
+    said: dict[str, Any] = request.session.get(SHOWN) or {}
+    return said.get("of") == factor.enrolled_at.isoformat()
+
+
+def is_fresh(request: HttpRequest, user: User) -> bool:
+    """Whether the second factor was shown within the last minutes; true for who has none."""
+    if second_factor.factor_of(user) is None:
+        return not second_factor.is_required(user)
+    said: dict[str, Any] = request.session.get(SHOWN) or {}
+    return 0 <= time.time() - float(said.get("at", 0)) <= FRESH_SECONDS
+
+
+def safe_address(request: HttpRequest, wanted: str, otherwise: str) -> str:
+    """Return an address of ours that was asked for, else another."""
+    allowed = url_has_allowed_host_and_scheme(
+        wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+    )
+    return wanted if allowed else otherwise
+
+
+def home_of(user: User) -> str:
+    """Return the page that a user begins at."""
+    return reverse("admin:index" if user.is_staff else "portal:overview")

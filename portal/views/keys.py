@@ -1,0 +1,125 @@
+"""One's API keys: what each may, when it ends, a new one (shown once), revoking: for all."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from functools import wraps
+from typing import Any
+
+from django import forms
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+
+from common.errors import FillcastError
+from common.permissions import Scope
+from common.questions import Point, Question, put_beside
+from portal.pages import done, guarded, me, page, sign_in_first
+from portal.signing_in import home_of
+from users import api_keys, services
+from users.models import ApiKey
+
+View = Callable[..., HttpResponse]
+
+
+class NewKeyForm(forms.Form):
+    """What a new key shall be."""
+
+    name = forms.CharField(max_length=100, help_text="What uses it, such as “report script”.")
+    scopes = forms.MultipleChoiceField(
+        label="What it may do",
+        choices=[(scope.value, text) for scope, text in api_keys.SCOPES.items()],
+        initial=[Scope.READ.value],
+        widget=forms.CheckboxSelectMultiple,
+        help_text="No more than it needs, and never more than you may yourself at that moment.",
+        error_messages={"required": "Choose at least one."},
+    )
+    life = forms.ChoiceField(
+        label="Ends after", choices=api_keys.LIVES, initial=api_keys.DEFAULT_LIFE.days,
+        help_text="It stops working then. Two weeks before it is marked here.",
+    )  # fmt: skip
+
+
+def for_key_owners(view: View) -> View:
+    """Let everybody see their own keys: tenants in the portal's shell, staff in a plain one."""
+
+    @wraps(view)
+    def answer(request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        if not request.user.is_authenticated:
+            return guarded(sign_in_first(request))
+        return guarded(view(request, **kwargs))
+
+    return answer
+
+
+@for_key_owners
+def keys(request: HttpRequest) -> HttpResponse:
+    """All of one's keys, open ones first."""
+    now = timezone.now()
+    mine = ApiKey.objects.filter(user=me(request)).order_by("-created_at")
+    listed = [
+        {
+            "key": key,
+            "is_open": key.revoked_at is None and not api_keys.has_ended(key, now=now),
+            "ends_soon": api_keys.ends_soon(key, now=now),
+        }
+        for key in mine
+    ]
+    listed.sort(key=lambda one: not one["is_open"])
+    return _page(request, "keys.html", keys=listed)
+
+
+@for_key_owners
+def create(request: HttpRequest) -> HttpResponse:
+    """Make a key and show it, this once."""
+    form = NewKeyForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        said, user = form.cleaned_data, me(request)
+        ends = timezone.now() + timedelta(days=int(said["life"]))
+        try:
+            with transaction.atomic():
+                key, secret = services.create_api_key(
+                    user, said["name"], scopes=said["scopes"], expires_at=ends, by=user
+                )
+            return _page(request, "key_made.html", key=key, secret=secret)
+        except FillcastError as error:
+            put_beside(form, error)
+    status = 422 if form.errors else 200
+    return _page(request, "key_new.html", status=status, form=form)
+
+
+@for_key_owners
+def revoke(request: HttpRequest, *, pk: int) -> HttpResponse:
+    """Ask, then make a key useless. Another's is not there."""
+    user = me(request)
+    key = ApiKey.objects.filter(user=user, pk=pk).first()
+    if key is None:
+        raise Http404
+    back = reverse("security:keys")
+    if request.method == "POST":
+        return done(request, lambda: _revoke(key), back=back)
+    if key.revoked_at is not None:
+        return HttpResponseRedirect(back)
+    points = [
+        Point("cancelled", "Calls that use it are refused from now on. It cannot come back."),
+        Point("safe", "Orders and positions stay as they are."),
+    ]
+    title = f"Revoke the key “{key.name}”?"
+    question = Question(title, points, "Revoke it", back, keep="Keep it")
+    return _page(request, "key_revoke.html", question=question)
+
+
+def _revoke(key: ApiKey) -> str:
+    done_now = services.revoke_api_key(key.pk, by=key.user)
+    return f"“{key.name}” is revoked." if done_now else f"“{key.name}” was revoked before."
+
+
+def _page(
+    request: HttpRequest, template: str, *, status: int = 200, **facts: Any
+) -> TemplateResponse:
+    name = f"security/{template}"
+    if not me(request).is_staff:
+        return page(request, name, status=status, shell="portal/base.html", **facts)
+    told = {"shell": "portal/security/staff.html", "home": home_of(me(request)), **facts}
+    return TemplateResponse(request, f"portal/{name}", told, status=status)

@@ -1,0 +1,221 @@
+"""The second factor: asked after the password, enrolled, asked again, renewed, turned off.
+
+These addresses have no transaction around them (users/middleware.py): a wrong try must count
+whatever is answered. Each step of the services has its own.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse
+
+from common.errors import FillcastError, InvalidInputError
+from common.questions import refusal
+from portal.pages import guarded, me, sign_in_first
+from portal.signing_in import (
+    complete,
+    home_of,
+    is_fresh,
+    note_shown,
+    pending,
+    safe_address,
+)
+from users import one_time_codes, second_factor
+from users.models import User
+
+View = Callable[[HttpRequest], HttpResponse]
+NEW_SECRET = "new_second_factor"  # noqa: S105  # where the session keeps it, sealed
+ISSUER = "Fillcast"
+
+
+class CodeForm(forms.Form):
+    """One code, typed by hand."""
+
+    code = forms.CharField(
+        max_length=40,
+        error_messages={"required": "Enter the code that your app shows."},
+        widget=forms.TextInput(
+            attrs={"autocomplete": "one-time-code", "autofocus": True, "spellcheck": "false"}
+        ),
+    )
+
+
+class EnrolForm(CodeForm):
+    """The app's first code, and the password: an open browser alone must not be enough."""
+
+    password = forms.CharField(
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+        error_messages={"required": "Enter your password."},
+    )
+    field_order = ("code", "password")
+
+
+def for_everybody(view: View) -> View:
+    """Let whoever is signed in see their own security, tenants and staff alike."""
+
+    @wraps(view)
+    def answer(request: HttpRequest) -> HttpResponse:
+        if not request.user.is_authenticated:
+            return guarded(sign_in_first(request))
+        return guarded(view(request))
+
+    return answer
+
+
+def code(request: HttpRequest) -> HttpResponse:
+    """After the password: ask for a code of the app, or a recovery code."""
+    found = pending(request)
+    if found is None:
+        return guarded(HttpResponseRedirect(reverse("portal:sign_in")))
+    user, to = found
+    form = CodeForm(request.POST or None)
+    if request.method == "POST" and form.is_valid() and _is_taken(user, form):
+        complete(request, user)
+        return guarded(HttpResponseRedirect(to))
+    return guarded(_ask(request, "code.html", form))
+
+
+def first(request: HttpRequest) -> HttpResponse:
+    """After the password of staff who must have a second factor and have none: nothing else."""
+    found = pending(request)
+    if found is None or second_factor.factor_of(found[0]) is not None:
+        return guarded(HttpResponseRedirect(reverse("portal:sign_in")))
+    user, to = found
+    form = CodeForm(request.POST or None)
+    given = _enrolled(request, user, form)
+    if given is None:
+        return guarded(_show_secret(request, user, form, "first.html"))
+    complete(request, user)
+    return guarded(render(request, "portal/security/given.html", {"codes": given, "on": to}))
+
+
+@for_everybody
+def overview(request: HttpRequest) -> HttpResponse:
+    """What one has, and what can be done about it."""
+    user = me(request)
+    facts = {
+        "factor": second_factor.factor_of(user),
+        "left": second_factor.recovery_codes_left(user),
+        "required": second_factor.is_required(user),
+        "home": home_of(user),
+    }
+    return render(request, "portal/security/overview.html", facts)
+
+
+@for_everybody
+def enrol(request: HttpRequest) -> HttpResponse:
+    """Set up an app, or another one in place of it."""
+    user = me(request)
+    form = EnrolForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        wrong = "That is not your password."
+        if not _is_password(request, user, form.cleaned_data["password"]):
+            form.add_error("password", wrong)
+    given = _enrolled(request, user, form)
+    if given is None:
+        return _show_secret(request, user, form, "enrol.html")
+    request.session.cycle_key()
+    note_shown(request, user)
+    return _given(request, given)
+
+
+@for_everybody
+def confirm(request: HttpRequest) -> HttpResponse:
+    """Ask for a code again, before something that matters; then lead there."""
+    user = me(request)
+    wanted = request.GET.get("next", "")
+    to = safe_address(request, wanted, reverse("security:overview"))
+    if is_fresh(request, user):
+        return HttpResponseRedirect(to)
+    form = CodeForm(request.POST or None)
+    if request.method == "POST" and form.is_valid() and _is_taken(user, form):
+        note_shown(request, user)
+        return HttpResponseRedirect(to)
+    return _ask(request, "confirm.html", form, back=home_of(user))
+
+
+@for_everybody
+def recovery_codes(request: HttpRequest) -> HttpResponse:
+    """Make fresh recovery codes; they are shown once."""
+    user = me(request)
+    if request.method != "POST" or second_factor.factor_of(user) is None:
+        return HttpResponseRedirect(reverse("security:overview"))
+    return _given(request, second_factor.renew_recovery_codes(user))
+
+
+@for_everybody
+def turn_off(request: HttpRequest) -> HttpResponse:
+    """Do without a second factor, where that is allowed."""
+    if request.method == "POST":
+        try:
+            second_factor.turn_off(me(request))
+            messages.success(request, "Your second factor is off: the password alone signs in.")
+        except FillcastError as error:
+            messages.error(request, refusal(error))
+    return HttpResponseRedirect(reverse("security:overview"))
+
+
+def _is_taken(user: User, form: forms.Form) -> bool:
+    try:
+        second_factor.check(user, form.cleaned_data["code"])
+    except InvalidInputError as error:
+        form.add_error("code", f"{error.detail} {error.code.hint}")
+        return False
+    return True
+
+
+def _is_password(request: HttpRequest, user: User, typed: str) -> bool:
+    from django.contrib.auth import authenticate  # counted and in turn, as at signing in
+
+    return authenticate(request, username=user.username, password=typed) == user
+
+
+def _enrolled(request: HttpRequest, user: User, form: forms.Form) -> list[str] | None:
+    """Enrol what was shown, if the form proves that the app has it; return recovery codes."""
+    sealed = request.session.get(NEW_SECRET)
+    if request.method != "POST" or not form.is_valid() or not sealed:
+        return None
+    secret = second_factor.open_secret(user, bytes.fromhex(sealed))
+    if secret is None:
+        return None
+    try:
+        given = second_factor.enrol(user, secret, form.cleaned_data["code"])
+    except InvalidInputError as error:
+        form.add_error("code", f"{error.detail} Is the phone's clock right?")
+        return None
+    request.session.pop(NEW_SECRET, None)
+    return given
+
+
+def _show_secret(request: HttpRequest, user: User, form: forms.Form, template: str) -> HttpResponse:
+    """Show the same secret until it is enrolled: whoever mistypes need not scan again."""
+    sealed = request.session.get(NEW_SECRET)
+    secret = second_factor.open_secret(user, bytes.fromhex(sealed)) if sealed else None
+    if secret is None:
+        secret = one_time_codes.new_secret()
+        request.session[NEW_SECRET] = second_factor.seal_secret(user, secret).hex()
+    address = one_time_codes.app_address(secret, name=user.username, issuer=ISSUER)
+    facts = {
+        "form": form,
+        "qr": one_time_codes.qr_image(address),
+        "secret": one_time_codes.typed_secret(secret),
+    }
+    status = 422 if form.errors else 200
+    return render(request, f"portal/security/{template}", facts, status=status)
+
+
+def _ask(request: HttpRequest, template: str, form: forms.Form, **facts: Any) -> HttpResponse:
+    status = 422 if form.errors else 200
+    told = {"form": form, **facts}
+    return render(request, f"portal/security/{template}", told, status=status)
+
+
+def _given(request: HttpRequest, given: list[str]) -> HttpResponse:
+    told = {"codes": given, "on": reverse("security:overview")}
+    return render(request, "portal/security/given.html", told)

@@ -1,0 +1,268 @@
+"""The second factor at both sign-in pages, its enrolment, and where it is asked again."""
+
+import time
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from django.test import Client
+from django.urls import NoReverseMatch, URLResolver, get_resolver, reverse
+
+from config.second_factor import ASKED_AGAIN, ASKED_AGAIN_BY_API
+from portal.signing_in import FRESH_SECONDS, SHOWN
+from tests.portal.conftest import SignedIn
+from tests.portal.world import PASSWORD, World
+from users import one_time_codes, second_factor
+from users.models import RecoveryCode, SecondFactor, TryCount, User
+from users.tenancy import for_all_tenants
+
+DOORS = [("alice", "/login/"), ("olga", "/login/"), ("olga", "/admin/login/")]
+SECRET = b"twenty bytes, fixed!"
+
+
+def now_step() -> int:
+    return int(time.time()) // one_time_codes.STEP_SECONDS
+
+
+def present_code(ahead: int = 0) -> str:
+    return one_time_codes.code_at(SECRET, now_step() + ahead)
+
+
+def give_factor(user: User) -> list[str]:
+    """Enrol an app whose codes of now and later are not used; return the recovery codes."""
+    codes = second_factor.enrol(user, SECRET, present_code(-1))
+    SecondFactor.objects.filter(user=user).update(last_step=now_step() - 2)
+    return codes
+
+
+def sign_in(client: Client, name: str, door: str = "/login/", next_page: str = "") -> Any:
+    data = {"username": name, "password": PASSWORD, "next": next_page}
+    return client.post(door, data)
+
+
+def is_signed_in(client: Client) -> bool:
+    return client.get("/security/").status_code == 200
+
+
+@pytest.mark.parametrize(("name", "door"), DOORS)
+def test_both_pages_ask_for_it_and_the_password_alone_opens_nothing(
+    world: World, as_web: None, name: str, door: str
+) -> None:
+    give_factor(getattr(world, name))
+    client = Client()
+    assert sign_in(client, name, door)["Location"] == "/login/code/"
+    assert not is_signed_in(client)
+    assert client.get("/api/v1/me/").status_code == 401
+    assert client.get("/admin/").status_code == 302
+    asked = client.get("/login/code/")
+    assert "recovery codes" in asked.content.decode()
+    assert "reset_second_factor" in asked.content.decode()
+    wrong = client.post("/login/code/", {"code": "000000"})
+    assert (wrong.status_code, is_signed_in(client)) == (422, False)
+    right = client.post("/login/code/", {"code": present_code()})
+    assert right["Location"] == ("/admin/" if name == "olga" else "/")
+    assert is_signed_in(client)
+
+
+def test_a_code_counts_once(world: World, as_web: None) -> None:
+    give_factor(world.alice)
+    code = present_code()
+    for status in (302, 422):
+        client = Client()
+        sign_in(client, "alice")
+        assert client.post("/login/code/", {"code": code}).status_code == status
+    assert not is_signed_in(client)
+
+
+def test_a_recovery_code_counts_once_and_is_stored_as_a_hash(world: World, as_web: None) -> None:
+    first, *others = give_factor(world.alice)
+    for status in (302, 422):
+        client = Client()
+        sign_in(client, "alice")
+        assert client.post("/login/code/", {"code": first.upper()}).status_code == status
+    with for_all_tenants():
+        stored = {row.code_hash for row in RecoveryCode.objects.all()}
+    assert len(stored) == 10
+    assert not stored & {first, *others, first.replace("-", "")}
+
+
+def test_ten_wrong_codes_rest_even_for_the_right_one(world: World, as_web: None) -> None:
+    give_factor(world.alice)
+    client = Client()
+    sign_in(client, "alice")
+    told = [client.post("/login/code/", {"code": f"00000{n}"}).status_code for n in range(10)]
+    assert told == [422] * 10
+    assert client.post("/login/code/", {"code": present_code()}).status_code == 429
+    assert TryCount.objects.get(scope="second factor").tries == 10
+    assert not is_signed_in(client)
+
+
+def test_staff_who_must_have_one_set_it_up_first_and_can_do_nothing_else(
+    world: World, as_web: None, settings: Any
+) -> None:
+    settings.FILLCAST_STAFF_SECOND_FACTOR = True
+    client = Client()
+    assert sign_in(client, "olga", "/admin/login/")["Location"] == "/login/first/"
+    assert client.get("/admin/").status_code == 302
+    assert not is_signed_in(client)
+    page = client.get("/login/first/").content.decode()
+    assert "data:image/svg+xml;base64," in page
+    sealed = client.session["new_second_factor"]
+    secret = second_factor.open_secret(world.olga, bytes.fromhex(sealed))
+    assert secret is not None
+    assert one_time_codes.typed_secret(secret) in page
+    assert client.post("/login/first/", {"code": "000000"}).status_code == 422
+    assert client.get("/login/first/").content.decode().count(one_time_codes.typed_secret(secret))
+    given = client.post("/login/first/", {"code": one_time_codes.code_at(secret, now_step())})
+    assert given.content.decode().count("<li><code>") == 10
+    assert is_signed_in(client)
+    assert sign_in(Client(), "alice")["Location"] == "/"  # tenants are free to
+
+
+def test_sessions_of_staff_from_before_it_was_required_end(
+    world: World, signed_in: SignedIn, as_web: None, settings: Any
+) -> None:
+    client = signed_in(world.olga)
+    assert client.get("/admin/").status_code == 200
+    settings.FILLCAST_STAFF_SECOND_FACTOR = True
+    assert client.get("/admin/").status_code == 302
+    assert not is_signed_in(client)
+
+
+def test_everybody_sets_it_up_with_their_password_and_other_sessions_end(
+    world: World, signed_in: SignedIn, as_web: None
+) -> None:
+    mine, elsewhere = signed_in(world.alice), signed_in(world.alice)
+    assert mine.get("/security/enrol/").status_code == 200
+    sealed = mine.session["new_second_factor"]
+    secret = second_factor.open_secret(world.alice, bytes.fromhex(sealed))
+    assert secret is not None
+    code = one_time_codes.code_at(secret, now_step())
+    wrong = mine.post("/security/enrol/", {"code": code, "password": "a guess"})
+    assert (wrong.status_code, SecondFactor.objects.count()) == (422, 0)
+    given = mine.post("/security/enrol/", {"code": code, "password": PASSWORD})
+    assert given.content.decode().count("<li><code>") == 10
+    assert is_signed_in(mine)
+    assert not is_signed_in(elsewhere)
+    factor = SecondFactor.objects.get()
+    assert secret not in bytes(factor.sealed_secret)
+
+
+def shown(client: Client, user: User, seconds_ago: float) -> None:
+    """Let a session have shown the second factor so long ago."""
+    session = client.session
+    factor = SecondFactor.objects.get(user=user)
+    session[SHOWN] = {"of": factor.enrolled_at.isoformat(), "at": time.time() - seconds_ago}
+    session.save()
+
+
+def test_it_is_asked_again_before_what_matters(
+    world: World, signed_in: SignedIn, as_web: None
+) -> None:
+    give_factor(world.alice)
+    client = signed_in(world.alice)
+    shown(client, world.alice, FRESH_SECONDS + 1)
+    page = reverse("portal:credentials", args=[world.mt5.pk])
+    for answer in (client.get(page), client.post(page, {"password": "x"})):
+        assert answer["Location"].startswith("/security/confirm/?next=%2Faccounts%2F")
+    api = client.put(
+        f"/api/v1/connections/{world.mt5.pk}/credentials/",
+        {"credentials": {"password": "x"}}, content_type="application/json",
+    )  # fmt: skip
+    assert (api.status_code, api.json()["code"]) == (403, "SECOND_FACTOR_NEEDED")
+    disguised = client.put(
+        f"/api/v1/connections/{world.mt5.pk}/credentials/",
+        {"credentials": {"password": "x"}}, content_type="application/json",
+        headers={"Authorization": "Basic x"},
+    )  # fmt: skip
+    assert disguised.status_code == 403
+    assert client.get("/accounts/").status_code == 200  # reading asks for nothing
+    to = f"/security/confirm/?next={page}"
+    assert client.post(to, {"code": "000000"}).status_code == 422
+    assert client.post(to, {"code": present_code()})["Location"] == page
+    assert client.get(page).status_code == 200
+
+
+def test_where_it_leads_to_is_ours(world: World, signed_in: SignedIn, as_web: None) -> None:
+    give_factor(world.alice)
+    client = signed_in(world.alice)
+    shown(client, world.alice, FRESH_SECONDS + 1)
+    away = "/security/confirm/?next=https://elsewhere.example/"
+    assert client.post(away, {"code": present_code()})["Location"] == "/security/"
+
+
+def names(resolver: URLResolver, prefix: str = "") -> set[str]:
+    found: set[str] = set()
+    for one in resolver.url_patterns:
+        if isinstance(one, URLResolver):
+            inner = f"{prefix}{one.namespace}:" if one.namespace else prefix
+            found |= names(one, inner)
+        elif one.name:
+            found.add(f"{prefix}{one.name}")
+    return found
+
+
+def test_every_address_that_asks_again_is_there() -> None:
+    """An address that was renamed would ask nobody."""
+    there = names(get_resolver())
+    assert there >= ASKED_AGAIN
+    assert {name for name, _method in ASKED_AGAIN_BY_API} <= there
+    with pytest.raises(NoReverseMatch):
+        reverse("portal:no_such_name")
+
+
+def test_another_administrator_resets_it_and_nobody_their_own(
+    world: World, signed_in: SignedIn, as_web: None
+) -> None:
+    world.olga.is_superuser = True
+    with connection.cursor() as cursor:  # only the owner of the tables makes her one
+        cursor.execute("RESET ROLE")
+        world.olga.save()
+        cursor.execute("SET ROLE fillcast_web")
+    give_factor(world.alice)
+    client = signed_in(world.olga)
+    page = reverse("admin:users_user_reset_second_factor", args=[world.alice.pk])
+    assert "Reset the second factor of alice?" in client.get(page).content.decode()
+    assert client.post(page).status_code == 302
+    with for_all_tenants():
+        assert not SecondFactor.objects.exists()
+        assert not RecoveryCode.objects.exists()
+    give_factor(world.olga)
+    client = signed_in(world.olga)
+    shown(client, world.olga, 0)
+    client.post(reverse("admin:users_user_reset_second_factor", args=[world.olga.pk]))
+    assert SecondFactor.objects.filter(user=world.olga).exists()
+    assert signed_in(world.alice).post(page).status_code == 302  # to signing in
+    call_command("reset_second_factor", "olga")
+    assert not SecondFactor.objects.exists()
+
+
+def test_turning_it_off_is_for_who_need_not_have_it(
+    world: World, signed_in: SignedIn, as_web: None, settings: Any
+) -> None:
+    settings.FILLCAST_STAFF_SECOND_FACTOR = True
+    for user in (world.alice, world.olga):
+        give_factor(user)
+        client = signed_in(user)
+        shown(client, user, 0)
+        assert client.post("/security/turn-off/").status_code == 302
+    assert [factor.user for factor in SecondFactor.objects.all()] == [world.olga]
+
+
+def test_a_secret_that_another_key_sealed_does_not_let_anybody_in(
+    world: World, as_web: None, settings: Any
+) -> None:
+    """FILLCAST_SECRET_KEY was changed: no code is right, recovery codes still are."""
+    first, *_ = give_factor(world.alice)
+    settings.SECRET_KEY = "another key of more than thirty-two characters"
+    client = Client()
+    sign_in(client, "alice")
+    assert client.post("/login/code/", {"code": present_code()}).status_code == 422
+    assert client.post("/login/code/", {"code": first}).status_code == 302
+
+
+def test_codes_are_those_of_rfc_6238() -> None:
+    secret = b"12345678901234567890"
+    at = {59: "287082", 1111111109: "081804", 1234567890: "005924", 20000000000: "353130"}
+    assert {time: one_time_codes.code_at(secret, time // 30) for time in at} == at

@@ -1,0 +1,175 @@
+"""The second factor: an authenticator app and recovery codes; enrolled, asked, reset.
+
+An app's secret is sealed with a key from FILLCAST_SECRET_KEY: the web process has to open it, who
+has a copy of the database alone cannot. Recovery codes are stored as hashes. A code counts once:
+the time step that was used is written by compare-and-set, so of two at once one is refused.
+"""
+
+import os
+import time
+from datetime import timedelta
+
+import structlog
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from common.audit_trail import changed_by
+from common.codes import Code
+from common.errors import InvalidInputError, NotAllowedError
+from common.permissions import Right, require
+from users import one_time_codes as codes
+from users.models import RecoveryCode, SecondFactor, User
+from users.tenancy import for_all_tenants, on_behalf_of
+from users.tries import Limit, count_try, take_back
+
+log = structlog.get_logger(__name__)
+MOST_TRIES, PAUSE = 10, timedelta(minutes=15)
+_NONCE = 12
+
+
+def is_required(user: User) -> bool:
+    """Whether this user may not work without a second factor."""
+    return bool(settings.FILLCAST_STAFF_SECOND_FACTOR and user.is_staff)
+
+
+def factor_of(user: User) -> SecondFactor | None:
+    """Return a user's second factor, if one is enrolled."""
+    found: SecondFactor | None = getattr(user, "second_factor", None)
+    return found
+
+
+def seal_secret(user: User, secret: bytes) -> bytes:
+    """Close an app's secret for the database or a session; it opens for this user only."""
+    nonce = os.urandom(_NONCE)
+    return nonce + _cipher().encrypt(nonce, secret, str(user.pk).encode())
+
+
+def open_secret(user: User, box: bytes | memoryview) -> bytes | None:
+    """Return the secret; None if FILLCAST_SECRET_KEY is not the one that it was sealed with."""
+    sealed = bytes(box)
+    try:
+        return _cipher().decrypt(sealed[:_NONCE], sealed[_NONCE:], str(user.pk).encode())
+    except InvalidTag:
+        log.exception("second_factor_does_not_open", user_id=user.pk)
+        return None
+
+
+def enrol(user: User, secret: bytes, typed: str) -> list[str]:
+    """Make an app the user's second factor, in place of an earlier one; return recovery codes.
+
+    typed: the app's present code, which proves that it has the secret. Raises InvalidInputError
+    SECOND_FACTOR_WRONG, TooManyTriesError.
+    """
+    limits = _counted(user)
+    step = codes.matching_step(secret, codes.cleaned(typed), now=time.time(), after=0)
+    if step is None:
+        raise InvalidInputError(Code.SECOND_FACTOR_WRONG, field="code")
+    take_back(limits)
+    with on_behalf_of(user), changed_by(user.pk):
+        SecondFactor.objects.filter(user=user).delete()
+        SecondFactor.objects.create(
+            user=user, sealed_secret=seal_secret(user, secret), last_step=step
+        )
+        return _replace_recovery_codes(user)
+
+
+def check(user: User, typed: str) -> None:
+    """Take a code of the app, or a recovery code, which counts once.
+
+    Each try is counted before it is looked at. Raises InvalidInputError SECOND_FACTOR_WRONG,
+    TooManyTriesError.
+    """
+    limits = _counted(user)
+    text = codes.cleaned(typed)
+    with on_behalf_of(user), changed_by(user.pk):
+        is_time = codes.is_time_code(text)
+        taken = _take_time_code(user, text) if is_time else _take_recovery_code(user, text)
+    if not taken:
+        log.warning("second_factor_wrong", user_id=user.pk)
+        raise InvalidInputError(Code.SECOND_FACTOR_WRONG, field="code")
+    take_back(limits, forget=limits)
+
+
+def renew_recovery_codes(user: User) -> list[str]:
+    """Return fresh recovery codes; the earlier ones are good for nothing from now on."""
+    with on_behalf_of(user), changed_by(user.pk):
+        return _replace_recovery_codes(user)
+
+
+def recovery_codes_left(user: User) -> int:
+    """Return how many recovery codes are not used yet."""
+    with on_behalf_of(user):
+        return RecoveryCode.objects.filter(user=user, used_at=None).count()
+
+
+def turn_off(user: User) -> None:
+    """Remove one's own second factor. Raises NotAllowedError where one is required."""
+    if is_required(user):
+        raise NotAllowedError(Code.SECOND_FACTOR_REQUIRED)
+    with on_behalf_of(user):
+        _remove(user, by=user)
+
+
+def reset(user_id: int, *, by: User | None) -> bool:
+    """Remove another's second factor, for who lost it. by: an administrator; None: the system.
+
+    Returns False if there was none. Raises NotAllowedError for oneself, and for a superuser's
+    unless `by` is one.
+    """
+    require(by, Right.USERS)
+    user = User.objects.get(pk=user_id)
+    if by is not None and (by.pk == user.pk or (user.is_superuser and not by.is_superuser)):
+        detail = "Your own is replaced under Security; a superuser's is reset by another superuser."
+        raise NotAllowedError(Code.PERMISSION_DENIED, detail)
+    with transaction.atomic(), for_all_tenants():
+        return _remove(user, by=by)
+
+
+def _remove(user: User, *, by: User | None) -> bool:
+    with changed_by(by.pk if by else None):
+        RecoveryCode.objects.filter(user=user).delete()
+        removed, _ = SecondFactor.objects.filter(user=user).delete()
+    return removed > 0
+
+
+def _counted(user: User) -> list[Limit]:
+    limits = [Limit("second factor", str(user.pk), MOST_TRIES, PAUSE)]
+    count_try(limits)
+    return limits
+
+
+def _take_time_code(user: User, text: str) -> bool:
+    factor = SecondFactor.objects.filter(user=user).first()
+    secret = open_secret(user, factor.sealed_secret) if factor else None
+    if factor is None or secret is None:
+        return False
+    step = codes.matching_step(secret, text, now=time.time(), after=factor.last_step)
+    unused = SecondFactor.objects.filter(user=user, last_step=factor.last_step)
+    return step is not None and unused.update(last_step=step) == 1
+
+
+def _take_recovery_code(user: User, text: str) -> bool:
+    if not text or not SecondFactor.objects.filter(user=user).exists():
+        return False
+    hashed = codes.recovery_hash(user.pk, text)
+    unused = RecoveryCode.objects.filter(user=user, code_hash=hashed, used_at=None)
+    return unused.update(used_at=timezone.now()) == 1
+
+
+def _replace_recovery_codes(user: User) -> list[str]:
+    fresh = codes.new_recovery_codes()
+    RecoveryCode.objects.filter(user=user).delete()
+    RecoveryCode.objects.bulk_create(
+        RecoveryCode(user=user, code_hash=codes.recovery_hash(user.pk, code)) for code in fresh
+    )
+    return fresh
+
+
+def _cipher() -> ChaCha20Poly1305:
+    key = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"fillcast second factor v1")
+    return ChaCha20Poly1305(key.derive(settings.SECRET_KEY.encode()))
