@@ -16,11 +16,30 @@ from signals.models import Feed
 from tests.connections import make
 from tests.users import world
 from tests.users.conftest import Opened, Session
+from users.models import RecoveryCode, SecondFactor
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-# Everybody is read before anybody is known: by the login.
-ALSO_SHARED = {"users_user"}
+# Read before anybody is known: by the login.
+ALSO_SHARED = {"users_user", "users_secondfactor"}
+
+
+def with_second_factor(name: str) -> world.Tenant:
+    """A tenant of the world who has a second factor besides."""
+    tenant = world.tenant(name)
+    SecondFactor.objects.create(user=tenant.user, sealed_secret=b"x", last_step=0)
+    RecoveryCode.objects.create(user=tenant.user, code_hash="h")
+    return tenant
+
+
+@pytest.fixture
+def alice() -> world.Tenant:
+    return with_second_factor("alice")
+
+
+@pytest.fixture
+def bob() -> world.Tenant:
+    return with_second_factor("bob")
 
 
 def tables() -> list[str]:
@@ -109,7 +128,7 @@ def test_nobody_sees_nothing_and_an_operator_sees_all(
         with as_role("trade") as everything:
             total = count(everything, table)
         with as_role("web") as nobody:
-            assert count(nobody, table) == (total if table == "users_user" else 0), table
+            assert count(nobody, table) == (total if table in ALSO_SHARED else 0), table
         with as_role("web", tenant=alice.user.pk, operator=True) as operator:
             assert count(operator, table) == total, table
 
@@ -126,7 +145,9 @@ def computed() -> set[str]:
 def owned_rows(tenant: world.Tenant, as_role: Opened) -> Iterator[tuple[str, dict[str, Any]]]:
     """One row of this tenant from each table that belongs to tenants."""
     for table in of_kind(TENANT_ROWS):
-        own = "WHERE id = %s" if table == "users_user" else "WHERE %s > 0"
+        own = {"users_user": "WHERE id = %s", "users_secondfactor": "WHERE user_id = %s"}.get(
+            table, "WHERE %s > 0"
+        )
         with as_role("web", tenant=tenant.user.pk) as session:
             query = f"SELECT to_jsonb(t) FROM {table} t {own} LIMIT 1"
             found = session.execute(query, (tenant.user.pk,)).fetchone()
