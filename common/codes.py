@@ -41,6 +41,11 @@ class Code(StrEnum):
         "The connection is in error since its last contact with the broker.",
         "Read the last error, mend it, and run the connection test.",
     )
+    CONNECTION_UNREACHABLE = (
+        "CONNECTION_UNREACHABLE",
+        "The account's broker did not answer several times; entries wait for it.",
+        "They are sent when it answers and was compared, if the signal is not too old by then.",
+    )
     CONNECTION_UNTESTED = (
         "CONNECTION_UNTESTED",
         "The connection has never passed its test.",
@@ -48,13 +53,13 @@ class Code(StrEnum):
     )
     CONNECTION_NOT_RECONCILED = (
         "CONNECTION_NOT_RECONCILED",
-        "The account has not been compared with the broker since it (re)connected.",
-        "Wait for the next reconciliation, or start one by hand.",
+        "The account has not been compared with its broker since it (re)connected; entries wait.",
+        "They are sent after the comparison, seconds later, if the signal is not too old by then.",
     )
     CIRCUIT_OPEN = (
         "CIRCUIT_OPEN",
-        "Too many calls in a row failed; the connection rests.",
-        "It is tried again by itself.",
+        "Too many calls in a row failed; the connection rests, and entries wait.",
+        "It is tried again by itself. They are sent then, if the signal is not too old by then.",
     )
     HOST_AWAY = (
         "HOST_AWAY",
@@ -110,8 +115,8 @@ class Code(StrEnum):
     # ---- denied: our own rules ---------------------------------------------------------------
     SIGNAL_TOO_OLD = (
         "SIGNAL_TOO_OLD",
-        "The signal was older than the preset allows.",
-        "Raise the preset's maximum age, or publish sooner.",
+        "The signal was older than the preset, or for a market entry the operators, allow.",
+        "Publish sooner, or raise the preset's maximum age.",
     )
     QUOTE_MISSING = (
         "QUOTE_MISSING",
@@ -245,6 +250,31 @@ class Code(StrEnum):
         "KILL_SWITCH",
         "The kill switch was set, or could not be read, at the moment of sending.",
         "Release the kill switch.",
+    )
+    PRICE_AWAITED = (
+        "PRICE_AWAITED",
+        "The broker was asked for the first price of this symbol; the order waits for it.",
+        "It comes within seconds. Without one the entry is denied.",
+    )
+    EXIT_AWAITS_OTHERS = (
+        "EXIT_AWAITS_OTHERS",
+        "Other exits are closing all of the position; this one waits for what becomes of them.",
+        "Nothing: it is sent if they leave something open.",
+    )
+    EXIT_AWAITS_NUMBER = (
+        "EXIT_AWAITS_NUMBER",
+        "The broker has not told its number of the position yet; the exit waits for it.",
+        "It is asked for by itself. If it lasts, look at the account at the broker.",
+    )
+    EXIT_AWAITS_LEVELS = (
+        "EXIT_AWAITS_LEVELS",
+        "The broker is asked to take stop and target away, so that the exit reverses nothing.",
+        "It is sent when the broker has done so.",
+    )
+    EXIT_AWAITS_READ = (
+        "EXIT_AWAITS_READ",
+        "The broker is asked how much of the position it still holds; the exit waits for that.",
+        "It is sent when the broker has told it.",
     )
     EARLIER_COMMAND = (
         "EARLIER_COMMAND",

@@ -215,6 +215,12 @@ CALL_TIMEOUT_SECONDS = execution(
     "5",
     "How long a broker may take to answer before an order is UNKNOWN.",
 )
+MARKET_ENTRY_SECONDS = execution(
+    "FILLCAST_MARKET_ENTRY_SECONDS",
+    whole(1, 86400),
+    "60",
+    "How old a signal may be (market clock) when its market entry leaves; a preset may allow less.",
+)
 PROOF_GAP_SECONDS = execution(
     "FILLCAST_PROOF_GAP_SECONDS",
     whole(4, 3600),

@@ -10,15 +10,16 @@ The reasons stand in this order; the first that applies is told:
 2. what the owner decided: `CONNECTION_INACTIVE`, `CONNECTION_PAUSED`, `SUBSCRIPTION_PAUSED`,
    `SUBSCRIPTION_EXPIRED`, `DIRECTION_EXCLUDED`
 3. what is missing: `NO_CREDENTIALS`, `NO_PRESET`, `NO_DATA_CONNECTION`
-4. how the connection fares: `CONNECTION_UNTESTED`, `CONNECTION_ERROR`, `CIRCUIT_OPEN`,
-   `CONNECTION_NOT_RECONCILED`
+4. how the connection fares: `CONNECTION_UNTESTED`, `CONNECTION_ERROR` (its broker refuses it),
+   and what passes by itself: `CONNECTION_UNREACHABLE`, `CIRCUIT_OPEN`, `CONNECTION_NOT_RECONCILED`
 
-A person's decision comes first because only a person can change it; the last ones mend themselves.
+A person's decision comes first because only a person can change it, and its entries are SKIPPED.
+What passes by itself (PASSES) only has them wait, within the age that their signal may have.
 Whoever runs this under row-level security sees a tenant's rows only: fan-out runs it inside
 `users.tenancy.for_all_tenants()`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -42,6 +43,16 @@ _HALTED = """(
         SELECT k.user_id FROM connections_killswitch k
         WHERE k.released_at IS NULL AND k.mode = '{mode}' AND k.scope = 'USER'))"""
 
+_FARES_SQL = f"""
+  WHEN h.status IS NULL OR h.status = 'UNTESTED' THEN '{Code.CONNECTION_UNTESTED.value}'
+  WHEN h.status <> 'ACTIVE' AND h.unreachable_at IS NULL THEN '{Code.CONNECTION_ERROR.value}'
+  WHEN h.status <> 'ACTIVE' THEN '{Code.CONNECTION_UNREACHABLE.value}'
+  WHEN h.circuit_open_until > clock_timestamp() THEN '{Code.CIRCUIT_OPEN.value}'
+  WHEN h.reconciled_at IS NULL THEN '{Code.CONNECTION_NOT_RECONCILED.value}'"""
+
+PASSES = frozenset({Code.CONNECTION_UNREACHABLE, Code.CIRCUIT_OPEN, Code.CONNECTION_NOT_RECONCILED})
+"""What passes by itself: an entry waits for it, and is not skipped."""
+
 REASON_SQL = f"""CASE
   WHEN coalesce(c.user_id, c.admin_id) <> %(only_owner)s::bigint
     THEN '{Code.FEED_OWNER_ONLY.value}'
@@ -57,12 +68,10 @@ REASON_SQL = f"""CASE
     THEN '{Code.NO_CREDENTIALS.value}'
   WHEN c.preset_id IS NULL THEN '{Code.NO_PRESET.value}'
   WHEN c.data_connection_id IS NULL THEN '{Code.NO_DATA_CONNECTION.value}'
-  WHEN h.status IS NULL OR h.status = 'UNTESTED' THEN '{Code.CONNECTION_UNTESTED.value}'
-  WHEN h.status <> 'ACTIVE' THEN '{Code.CONNECTION_ERROR.value}'
-  WHEN h.circuit_open_until > clock_timestamp() THEN '{Code.CIRCUIT_OPEN.value}'
-  WHEN h.reconciled_at IS NULL THEN '{Code.CONNECTION_NOT_RECONCILED.value}'
+{_FARES_SQL}
 END"""
-"""The skip code of one candidate, or NULL: it may trade. Over the aliases c (connection), h (its
+"""Why one candidate may not trade now, or NULL: it may. A code of PASSES has its entry wait, every
+other one is what it is skipped for. Over the aliases c (connection), h (its
 health, may be absent) and s (its subscription; absent for an admin-owned one without)."""
 
 CANDIDATES_SQL = """(
@@ -94,6 +103,22 @@ WHERE c.id = %(connection_id)s
 """
 
 
+_WAITS_SQL = f"""
+SELECT connection_id::text, reason FROM (
+  SELECT h.connection_id, CASE {_FARES_SQL} END AS reason
+  FROM connections_connectionhealth h WHERE h.connection_id = ANY(%s::uuid[])
+) faring WHERE reason IS NOT NULL
+"""
+
+
+def waits_for(connection_ids: Collection[str]) -> dict[str, Code]:
+    """Return what entries of these connections wait for, of those that do not fare well now."""
+    if not connection_ids:
+        return {}
+    found = rows(_WAITS_SQL, (list(connection_ids),))
+    return {row.connection_id: Code[row.reason] for row in found}
+
+
 def parameters(
     *,
     feed_id: int | None,
@@ -112,6 +137,7 @@ def parameters(
         "direction": direction,
         "market_now": at or market_now(),
         "kinds_with_credentials": list(kinds_with_credentials()),
+        "passes": [code.value for code in PASSES],
         "reaches_admins": reaches_admins,
         "only_owner": only_owner,
     }

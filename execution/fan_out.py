@@ -1,7 +1,10 @@
 """From a published signal to one order row for each candidate, in the publish transaction.
 
 One INSERT … SELECT writes everybody, those included who may not trade now (SKIPPED, with a code),
-so that no candidate can ever be unaccounted for. MODIFY and CLOSE go to whoever has a live order or
+so that no candidate can ever be unaccounted for. What passes by itself (a broker that does not
+answer, a comparison that is due) has an entry wait, PENDING with its code.
+
+MODIFY and CLOSE go to whoever has a live order or
 position of the signal that they refer to, whatever their subscription says now.
 """
 
@@ -33,19 +36,29 @@ class FanOut:
     lanes: Mapping[int, str] = field(default_factory=dict)  # of the orders that are in one
 
 
+# Those that wait are judged again when what they wait for is over (`waiting.wake`), or after this:
+# who woke the others at this moment did not see them.
+WAITING_SECONDS = 5
+
 INSERT_ENTRIES = f"""
 WITH candidates AS (
   SELECT c.id, {eligibility.REASON_SQL} AS reason FROM {eligibility.CANDIDATES_SQL}
+), judged AS (
+  SELECT id, reason, CASE WHEN reason IS NULL THEN 'GOES'
+    WHEN reason = ANY(%(passes)s::text[]) THEN 'WAITS' ELSE 'SKIPPED' END AS what
+  FROM candidates
 ), written AS (
   INSERT INTO execution_order (signal_id, connection_id, leg, priority, pair, side, order_type,
-    time_in_force, limit_price, stop_price, status, reason, due_at, rung_at, done_at)
+    time_in_force, limit_price, stop_price, status, reason, due_at, rung_at, waiting_since, done_at)
   SELECT %(signal_id)s, id, 'entry', {ENTRY_PRIORITY}, %(pair)s, %(direction)s, %(order_type)s,
     %(time_in_force)s, %(limit_price)s, %(stop_price)s,
-    CASE WHEN reason IS NULL THEN 'PENDING' ELSE 'SKIPPED' END, coalesce(reason, ''),
-    CASE WHEN reason IS NULL THEN clock_timestamp() END,
-    CASE WHEN reason IS NULL THEN clock_timestamp() END,
-    CASE WHEN reason IS NOT NULL THEN clock_timestamp() END
-  FROM candidates ORDER BY id
+    CASE what WHEN 'SKIPPED' THEN what ELSE 'PENDING' END, coalesce(reason, ''),
+    CASE what WHEN 'GOES' THEN clock_timestamp()
+      WHEN 'WAITS' THEN clock_timestamp() + interval '{WAITING_SECONDS} seconds' END,
+    CASE WHEN what <> 'SKIPPED' THEN clock_timestamp() END,
+    CASE what WHEN 'WAITS' THEN clock_timestamp() END,
+    CASE what WHEN 'SKIPPED' THEN clock_timestamp() END
+  FROM judged ORDER BY id
   RETURNING id, connection_id, status, reason
 ), logged AS (
   INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status)
@@ -53,7 +66,7 @@ WITH candidates AS (
     status
   FROM written
 )
-SELECT id, status FROM written
+SELECT id, status = 'PENDING' AND reason = '' AS goes FROM written
 """
 
 WITHDRAW = """
@@ -161,7 +174,7 @@ def _open(signal: Signal) -> FanOut:
             "stop_price": signal.stop_price if signal.order_type == "STOP" else None,
         },
     )
-    return FanOut(len(written), [row.id for row in written if row.status == "PENDING"])
+    return FanOut(len(written), [row.id for row in written if row.goes])
 
 
 def _close(signal: Signal) -> FanOut:

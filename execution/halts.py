@@ -20,12 +20,6 @@ WHERE h.connection_id = ANY(%s::uuid[]) AND h.reconciled_at IS NULL
 """
 
 
-NOT_COMPARED = """
-SELECT connection_id::text FROM connections_connectionhealth
-WHERE connection_id = ANY(%s::uuid[]) AND reconciled_at IS NULL
-"""
-
-
 @dataclass(frozen=True, slots=True)
 class Halts:
     """What is set right now, each scope by its key."""
@@ -81,10 +75,3 @@ def uncompared(connection_ids: Iterable[str]) -> set[str]:
     for; so the account is compared with its broker first.
     """
     return {row.connection_id for row in rows(UNCOMPARED, (list(connection_ids),))}
-
-
-def not_compared(connection_ids: Iterable[str]) -> set[str]:
-    """Return those of these connections that were not compared since they (re)connected: an entry
-    that was published before waits for it."""
-    ids = list(connection_ids)
-    return {row.connection_id for row in rows(NOT_COMPARED, (ids,))} if ids else set()

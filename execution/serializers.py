@@ -80,6 +80,7 @@ class OrderSerializer(StrictModelSerializer[Order]):
             "lifecycle",
             "reason",
             "detail",
+            "waiting_since",
             "pair",
             "symbol",
             "side",

@@ -41,6 +41,8 @@ def tell(order: Order) -> Said:
 def _say(order: Order) -> str:
     if lead := LEAD.get(order.status):
         return f"{lead}: {_lowered(sentence(order.reason))}" if order.reason else f"{lead}."
+    if order.status == "PENDING" and order.reason:
+        return f"Not sent yet, it waits{_since(order)}: {_lowered(sentence(order.reason))}"
     filled, quantity = number(order.filled_quantity), with_unit(order.quantity, order.pair)
     told = {
         "PENDING": "Not sent yet: it waits for a worker to take it.",
@@ -58,6 +60,10 @@ def _why(order: Order) -> str:
     if order.status in NOTHING_SENT:
         parts.insert(1, "Nothing was sent.")
     return " ".join(part for part in parts if part)
+
+
+def _since(order: Order) -> str:
+    return f" since {order.waiting_since:%H:%M:%S} UTC" if order.waiting_since else ""
 
 
 def _at(order: Order) -> str:

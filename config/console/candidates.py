@@ -169,7 +169,8 @@ class Candidate:
 def in_words(order: Order) -> str:
     """One sentence on what happened to an order and why."""
     if order.reason:
-        return f"{sentence(order.reason)} {order.detail}".strip()
+        since = f"Waits since {order.waiting_since:%H:%M:%S} UTC: " if order.waiting_since else ""
+        return f"{since}{sentence(order.reason)} {order.detail}".strip()
     of, filled = quantity(order.quantity, order.pair), number(order.filled_quantity)
     price, all_of_it = plain(order.avg_fill_price), quantity(order.filled_quantity, order.pair)
     told = {

@@ -32,6 +32,7 @@ SHAPES: dict[str, tuple[str, str]] = {  # code → badge, bar
     Code.NO_DATA_CONNECTION: ("attention", "warn"),
     Code.CONNECTION_UNTESTED: ("pending", "expired"),
     Code.CONNECTION_ERROR: ("rejected", "rejected"),
+    Code.CONNECTION_UNREACHABLE: ("rejected", "rejected"),
     Code.CIRCUIT_OPEN: ("rejected", "rejected"),
     Code.CONNECTION_NOT_RECONCILED: ("validated", "expired"),
 }
@@ -45,6 +46,7 @@ WORDS: dict[str, str] = {
     Code.NO_DATA_CONNECTION: "No price source",
     Code.CONNECTION_UNTESTED: "Never tested",
     Code.CONNECTION_ERROR: "Error",
+    Code.CONNECTION_UNREACHABLE: "Does not answer",
     Code.CIRCUIT_OPEN: "Circuit open",
     Code.CONNECTION_NOT_RECONCILED: "Not yet compared",
 }

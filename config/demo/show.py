@@ -13,9 +13,9 @@ from common.clocks import machine_time, market_now, set_market_clock
 from config.demo import cast, owners, report, session, stage
 from config.demo.figures import Figures, gather, is_settled
 from config.demo.script import Door, Step, read_script
-from config.demo.seeding import seed
+from config.demo.seeding import MAX_SIGNAL_AGE, seed
 from config.demo.telling import Teller
-from config.env import LOOK_EVERY_SECONDS, MARKET_CLOCK
+from config.env import LOOK_EVERY_SECONDS, MARKET_CLOCK, MARKET_ENTRY_SECONDS
 from config.stack import Stack
 from config.supervisor import Supervisor
 from connections.models import ConnectionHealth, HealthStatus
@@ -79,6 +79,7 @@ class Show:
         self._teller.clock = clock
         self._stack.environ[MARKET_CLOCK.name] = clock.spec()
         self._stack.environ.setdefault(LOOK_EVERY_SECONDS.name, stage.LOOK_EVERY_SECONDS)
+        self._stack.environ.setdefault(MARKET_ENTRY_SECONDS.name, str(MAX_SIGNAL_AGE))
         supervisor = self._stack.start()
         for queue, connection_id in zip(cycle(TESTING), session.to_be_tested(), strict=False):
             test_connection.apply_async((str(connection_id),), queue=queue, retry=False)

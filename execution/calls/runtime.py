@@ -30,6 +30,7 @@ from execution.calls.sessions import Sessions
 from execution.calls.wire import ENDS, Switch, Wire
 from execution.halts import read_halts
 from execution.intents.decisions import Later
+from execution.intents.waiting import wake_hosts
 from prices import loops
 
 log = structlog.get_logger(__name__)
@@ -108,7 +109,8 @@ class Runtime:
         self.lanes.renew()
         budgets.use(settings.REDIS_URL, live.processes)
         self.switch.update(read_halts(), asked)
-        self.hosts_away = open_hosts()
+        before, self.hosts_away = self.hosts_away, open_hosts()
+        wake_hosts(before - self.hosts_away)
         self.maintenance = maintenance.open_now()
 
     def held_back(self, entries: Sequence[Any]) -> dict[str, Later]:

@@ -41,6 +41,7 @@ from execution.drift.resolving import resolve
 from execution.drift.resting import Look, begin, settle_orders, without_cancelled
 from execution.exits.levels_sql import differs
 from execution.ids import base_of
+from execution.intents.waiting import wake
 from execution.reports.levels import Word, write_levels
 from execution.reports.streams import drain_first
 
@@ -120,6 +121,7 @@ WHERE connection_id = ANY(%(connections)s) AND reconciled_at IS NULL
     WHERE l.taken_at > %(began)s AND c.lane <> '')
   AND NOT EXISTS (
     SELECT FROM connections_epoch WHERE released_at IS NULL AND answer_by > %(began)s)
+RETURNING connection_id
 """
 
 ANSWERED = """
@@ -202,8 +204,9 @@ def _compare(look: Look, read: dict[UUID, Snapshot]) -> int:
         write_all([one for one in records if UUID(one.connection_id) in read])
         unseen = {(key, *one) for key, found_of in found.items() for one in found_of.unseen}
         resolve(list(read), look.began, unseen | orders.unseen)
-        run(CLEAN, {"connections": list(read), "began": look.began})
+        compared = rows(CLEAN, {"connections": list(read), "began": look.began})
         run(ANSWERED, (list(read), look.began))
+        wake([row.connection_id for row in compared])
     point("reconcile.committed")
     return sum(not one.is_note for one in records)
 

@@ -21,13 +21,14 @@ from common.clocks import machine_seconds_until, machine_time, market_now
 from common.codes import Code
 from common.faults import point
 from common.sql import array, columns, rows
+from connections.eligibility import waits_for
 from connections.lanes import GENERAL
 from connections.lanes import held as held_lanes
 from connections.models import HaltMode
 from connections.selectors import spec_from_row
 from execution.exits.reserve import balance
 from execution.exits.safety import while_halted
-from execution.halts import Halts, not_compared, read_halts, uncompared
+from execution.halts import Halts, read_halts, uncompared
 from execution.ids import at_attempt, base_of, new_client_order_id
 from execution.intents import claim_sql as sql
 from execution.intents import margins
@@ -44,7 +45,7 @@ from execution.intents.decisions import (
 )
 from execution.intents.risk import Book
 from execution.intents.sizing import Denial
-from execution.intents.waiting import postpone, prepare
+from execution.intents.waiting import behind_a_command, due_after, postpone, prepare
 
 UNANSWERED_SECONDS = 1
 NETTING = PositionMode.NETTING.value
@@ -114,7 +115,9 @@ def claim(
             postponed = held_back([row for row in pending if row.position_id is None])
         decisions = _decide_all(pending, market, specs, postponed)
         later = [(row.id, d) for row, d in decisions if isinstance(d, Later)]
-        postpone(later)
+        postpone(
+            (row.id, d, due_after(row, d, market)) for row, d in decisions if isinstance(d, Later)
+        )
         settled = [(row, d) for row, d in decisions if not isinstance(d, Later)]
         written = _write(settled, owner)
         balance([row.id for row, _ in settled if row.position_id and row.id not in written])
@@ -139,34 +142,16 @@ def _decide_all(
     entries = [row for row in pending if row.position_id is None]
     accounts = {row.connection_id for row in entries}
     _note_sides(books, accounts, {r.connection_id for r in pending if r.position_mode == NETTING})
-    later = not_compared(accounts)
-    behind = _behind_a_command(entries, specs, {h.connection_id for h in held if h.unanswered})
-    postponed = {**dict.fromkeys(behind, BEHIND), **dict.fromkeys(later, Later()), **postponed}
+    unwell = waits_for(accounts)
+    behind = behind_a_command(entries, specs, {h.connection_id for h in held if h.unanswered})
+    told = {connection_id: Later(code) for connection_id, code in unwell.items()}
+    postponed = {**dict.fromkeys(behind, BEHIND), **told, **postponed}
     halts = read_halts()
     waiting = uncompared(specs) if halts.everyone else set()  # an epoch halts everyone
     return [
         (row, _decide(row, market, books, specs[row.connection_id], halts, postponed, waiting))
         for row in pending
     ]
-
-
-def _behind_a_command(
-    entries: Sequence[Any], specs: Mapping[str, ConnectionSpec], unanswered: Collection[str]
-) -> set[str]:
-    """Return the accounts whose terminal takes one command at a time and still has one, or has an
-    older entry waiting for it that is not among these: they leave in order.
-
-    Elsewhere an unanswered order keeps nobody waiting: it counts as filled in every limit.
-    """
-    oldest: dict[str, int] = {}
-    for row in entries:
-        if adapter_for(row.type).capabilities(specs[row.connection_id]).one_at_a_time:
-            oldest[row.connection_id] = min(row.id, oldest.get(row.connection_id, row.id))
-    if not oldest:
-        return set()
-    parameters = (array(oldest), Code.EARLIER_COMMAND.value)
-    first = {row.connection_id: row.id for row in rows(sql.FIRST_BEHIND, parameters)}
-    return {one for one, own in oldest.items() if one in unanswered or first.get(one, own) < own}
 
 
 def _note_sides(books: dict[str, Book], entries: set[str], netting: set[str]) -> None:
@@ -196,7 +181,9 @@ def _decide(
     halt = halts.mode(owner_id=row.owner_id, feed_id=feed_id, connection_id=row.connection_id)
     if not is_entry:
         if halt == HaltMode.HALTED or row.connection_id in waiting:
-            return Later(needs=while_halted(market.exits[row.id]))
+            is_halted = halt == HaltMode.HALTED
+            code = Code.TRADING_HALTED if is_halted else Code.CONNECTION_NOT_RECONCILED
+            return Later(code, needs=while_halted(market.exits[row.id]))
         if postponed.get(row.connection_id) is UNHELD:
             return UNHELD
         return decide_exit(row, market, adapter_for(row.type).capabilities(spec))
@@ -205,7 +192,7 @@ def _decide(
     if row.sealed_credentials and not spec.credentials:  # they did not open; the log says why
         return Denial(Code.NO_CREDENTIALS)
     if later := postponed.get(row.connection_id):
-        return too_late(row, market.signals[row.signal_id], market.now) or later
+        return too_late(row, market.signals[row.signal_id], market) or later
     can = adapter_for(row.type).capabilities(spec)
     return decide_entry(row, market, books.setdefault(row.connection_id, Book()), can)
 
@@ -231,6 +218,7 @@ def _load_market(pending: list[Any]) -> Market:
         exits={exit_.order_id: exit_ for exit_ in exits},
         now=market_now(),
         margins=margins.known(pending),
+        market_entry_seconds=settings.FILLCAST_MARKET_ENTRY_SECONDS,
     )
     unpriced = {
         r.data_connection_id

@@ -12,7 +12,7 @@ ORDER BY connection_id FOR NO KEY UPDATE {skip}
 LOAD = f"""
 SELECT o.id, o.status, o.connection_id::text, o.position_id, o.signal_id, o.leg, o.pair, o.symbol,
   o.side, o.order_type, o.time_in_force, o.quantity, o.limit_price, o.stop_price, o.attempt,
-  o.tries, o.client_order_id, o.due_at <= clock_timestamp() AND o.wish = '' AS is_due,
+  o.tries, o.reason, o.client_order_id, o.due_at <= clock_timestamp() AND o.wish = '' AS is_due,
   {SPEC_COLUMNS}, c.instrument_book,
   c.data_connection_id, c.is_active, c.is_paused, c.broker_host, c.lane,
   a.currency, a.balance, a.equity, a.free_margin, a.leverage, a.position_mode,
@@ -156,7 +156,8 @@ WITH decided AS (
     quantity = coalesce(d.quantity, o.quantity), limit_price = d.limit_price,
     stop_price = d.stop_price, stop_loss = d.stop_loss, take_profit = d.take_profit,
     expected_price = d.expected_price, pip = d.pip, conversion_rate = d.rate, margin = d.margin,
-    risk = d.risk, worst_price = d.worst_price, fence = o.fence + 1, owner = %(owner)s, proofs = 0,
+    risk = d.risk, worst_price = d.worst_price, waiting_since = NULL, fence = o.fence + 1,
+    owner = %(owner)s, proofs = 0,
     answer_by = clock_timestamp() + make_interval(secs => %(answer_within)s),
     validated_at = clock_timestamp(),
     submitted_at = CASE WHEN d.status = 'SUBMITTING' THEN clock_timestamp() END,
@@ -207,23 +208,36 @@ UPDATE positions_executionposition SET lifted = false, levels_due_at = NULL WHER
   WHERE o.id = ANY(%s) AND p.lifted ORDER BY p.id FOR NO KEY UPDATE OF p)
 """
 
+# A wait of an exit for its own position ends within a second, mostly: no line in the log.
 POSTPONE = """
-UPDATE execution_order SET due_at = clock_timestamp() + interval '1 second'
-WHERE id = ANY(%s) AND status = 'PENDING'
-"""
-
-POSTPONE_TOLD = """
 WITH later AS (
-  SELECT o.id, t.code, t.detail, o.reason AS was
-  FROM unnest(%s::bigint[], %s::text[], %s::text[]) AS t(id, code, detail)
+  SELECT o.id, t.code, t.detail, t.seconds, o.reason AS was
+  FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::float8[]) AS t(id, code, detail, seconds)
   JOIN execution_order o USING (id)
 ), moved AS (
-  UPDATE execution_order o SET due_at = clock_timestamp() + CASE l.code
-      WHEN 'OPPOSITE_CLOSING' THEN interval '0.3 seconds' ELSE interval '3 seconds' END,
-    reason = l.code, detail = left(l.detail, 300)
+  UPDATE execution_order o SET reason = l.code, detail = left(l.detail, 300),
+    due_at = clock_timestamp() + make_interval(secs => l.seconds),
+    waiting_since = CASE WHEN l.was = l.code THEN coalesce(o.waiting_since, clock_timestamp())
+      ELSE clock_timestamp() END
   FROM later l WHERE o.id = l.id AND o.status = 'PENDING'
   RETURNING o.id, o.signal_id, o.connection_id, l.code, l.detail, l.was
 )
 INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, detail, status)
-SELECT id, signal_id, connection_id, code, detail, 'PENDING' FROM moved WHERE was <> code
+SELECT id, signal_id, connection_id, code, detail, 'PENDING' FROM moved
+WHERE was <> code AND code NOT LIKE 'EXIT_AWAITS_%%'
+"""
+
+# What they waited for has come about. Who is being judged just now is passed over.
+WAKE = """
+UPDATE execution_order SET due_at = clock_timestamp() WHERE id = ANY(ARRAY(
+  SELECT id FROM execution_order
+  WHERE connection_id = ANY(%s::uuid[]) AND status = 'PENDING' AND reason <> ''
+    AND reason = ANY(%s::text[]) AND due_at > clock_timestamp()
+  ORDER BY id FOR NO KEY UPDATE SKIP LOCKED))
+"""
+
+OF_HOSTS = """
+SELECT DISTINCT o.connection_id FROM execution_order o
+JOIN connections_executionconnection c ON c.id = o.connection_id
+WHERE o.status = 'PENDING' AND o.reason <> '' AND o.reason = %s AND c.broker_host = ANY(%s::text[])
 """

@@ -5,11 +5,11 @@ quoted and listed. Nothing here reads a database or a clock.
 """
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from brokers.messages import Capabilities
+from brokers.messages import Capabilities, OrderType
 from common.codes import Code
 from common.money import plain
 from common.shown import sentence
@@ -17,6 +17,8 @@ from execution.exits.dust import sellable
 from execution.exits.safety import most, needs
 from execution.intents import risk
 from execution.intents.decisions import (
+    ENTRY_WAITS,
+    EXIT_CODES,
     ORDER_TYPES,
     SIDES,
     TIMES_IN_FORCE,
@@ -54,9 +56,9 @@ def decide_exit(row: Any, market: Market, can: Capabilities) -> Decision:
         detail = f"{plain(position.quantity)} {row.symbol} left"
         return Ended(Denial(Code.DUST, detail=detail), Status.CANCELLED)
     if position.closable <= 0:
-        return Later()  # others are closing all of it; if they do not, this one does
+        return Later(Code.EXIT_AWAITS_OTHERS)  # if they do not, this one does
     if waits_for := needs(can.exit_safety, position):
-        return Later(needs=waits_for)
+        return Later(EXIT_CODES[waits_for], needs=waits_for)
     asked = min(row.quantity, most(can.exit_safety, position))
     quantity = sellable(asked, price, instrument)
     if quantity <= 0:
@@ -78,7 +80,7 @@ def decide_exit(row: Any, market: Market, can: Capabilities) -> Decision:
 def decide_entry(row: Any, market: Market, book: risk.Book, can: Capabilities) -> Decision:
     """Size an entry and pass it through the risk gate; an allowed one is added to the book."""
     signal = market.signals[row.signal_id]
-    refusal = too_late(row, signal, market.now) or _cannot_trade(row, can)
+    refusal = too_late(row, signal, market) or _cannot_trade(row, can)
     if refusal:
         return refusal
     instrument = find_instrument(row, market)
@@ -133,7 +135,7 @@ def _soon(row: Any, signal: Any, market: Market) -> Later | None:
     if source is None or not source.is_live or _is_in_trouble(source, row.pair):
         return None
     age = (market.now - signal.published_at).total_seconds()
-    return Later() if age < FIRST_PRICE_SECONDS else None
+    return Later(Code.PRICE_AWAITED) if age < FIRST_PRICE_SECONDS else None
 
 
 def _is_in_trouble(source: Any, pair: str) -> bool:
@@ -154,22 +156,43 @@ def quote_currency(pair: str) -> str:
     return pair.rpartition("/")[2]
 
 
-def too_late(row: Any, signal: Any, now: datetime) -> Decision | None:
-    """Return why an entry must not be sent any more at market time `now`, if so."""
+def too_late(row: Any, signal: Any, market: Market) -> Decision | None:
+    """Return why an entry must not be sent any more, if so; of one that has waited, for what."""
     if signal.cancelled_at is not None:
         return Ended(Denial(Code.SIGNAL_CANCELLED), Status.CANCELLED)
     if signal.is_closed:  # an operator may try again what had failed before that
         return Ended(Denial(Code.CLOSED_BEFORE_SENT), Status.CANCELLED)
-    if signal.valid_until is not None and signal.valid_until <= now:
-        return Ended(
-            Denial(Code.SIGNAL_EXPIRED, detail=f"Valid until {signal.valid_until:%H:%M:%S}")
-        )
+    if signal.valid_until is not None and signal.valid_until <= market.now:
+        said = f"Valid until {signal.valid_until:%H:%M:%S}"
+        return Ended(Denial(_waited_for(row) or Code.SIGNAL_EXPIRED, detail=said))
     if row.max_signal_age_seconds is None:
         return Denial(Code.NO_PRESET)
-    age = Decimal(int((now - signal.published_at).total_seconds()))
-    if age > row.max_signal_age_seconds:
-        return Denial(Code.SIGNAL_TOO_OLD, age, Decimal(row.max_signal_age_seconds))
-    return None
+    age = Decimal(int((market.now - signal.published_at).total_seconds()))
+    if age <= (most := oldest(row, market)):
+        return None
+    if (waited := _waited_for(row)) is None:
+        return Denial(Code.SIGNAL_TOO_OLD, age, Decimal(most))
+    said = f"The signal became older than {most} s while the order waited."
+    return Denial(waited, age, Decimal(most), said)
+
+
+def oldest(row: Any, market: Market) -> int:
+    """How old its signal may be when an entry leaves, in market seconds."""
+    most: int = row.max_signal_age_seconds
+    return min(most, market.market_entry_seconds) if row.order_type == OrderType.MARKET else most
+
+
+def seconds_left(row: Any, signal: Any, market: Market) -> float:
+    """Market seconds until `too_late` ends it."""
+    ends = signal.published_at + timedelta(seconds=oldest(row, market) + 1)
+    if signal.valid_until is not None:
+        ends = min(ends, signal.valid_until)
+    left: float = (ends - market.now).total_seconds()
+    return left
+
+
+def _waited_for(row: Any) -> Code | None:
+    return Code[row.reason] if row.reason in ENTRY_WAITS else None
 
 
 def _cannot_trade(row: Any, can: Capabilities) -> Denial | None:

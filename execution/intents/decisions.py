@@ -27,6 +27,7 @@ class Market:
     quotes: Mapping[int, Mapping[str, Any]]  # by price source, then by pair
     exits: Mapping[int, Any]  # what each exit's position has left for it, by order
     now: datetime  # market clock
+    market_entry_seconds: int = 60  # how old a signal may be whose entry is a market order
     # Price sources by id; loaded only where an entry of the bundle lacks a price.
     sources: Mapping[int, Any] = field(default_factory=dict)
     # What brokers have told an entry's margin to be: of one base unit, by order.
@@ -62,12 +63,38 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """Not now: somebody else's answer comes first. code and detail: why, where its owner should
-    read it; needs: what an exit waits for."""
+    """Not now: somebody else's answer comes first. code and detail: why, for its owner; needs: what
+    an exit waits for."""
 
-    code: Code | None = None
+    code: Code
     needs: Needs | None = None
     detail: str = ""
+
+    @property
+    def seconds(self) -> float:
+        """After how long it is judged again at the latest: what ends most waits wakes it."""
+        return SECONDS.get(self.code, 1.0)
+
+
+EXIT_CODES = {
+    Needs.NUMBER: Code.EXIT_AWAITS_NUMBER,
+    Needs.TURN: Code.EXIT_AWAITS_OTHERS,
+    Needs.LIFT: Code.EXIT_AWAITS_LEVELS,
+    Needs.READ: Code.EXIT_AWAITS_READ,
+}
+SECONDS = {
+    Code.CONNECTION_ERROR: 20.0,
+    Code.CONNECTION_UNTESTED: 20.0,
+    Code.CONNECTION_UNREACHABLE: 20.0,
+    Code.CIRCUIT_OPEN: 20.0,
+    Code.CONNECTION_NOT_RECONCILED: 20.0,
+    Code.HOST_AWAY: 20.0,
+    Code.LANE_UNHELD: 20.0,
+    Code.BROKER_MAINTENANCE: 5.0,
+    Code.OPPOSITE_CLOSING: 0.3,
+}
+ENTRY_WAITS = frozenset({*SECONDS, Code.PRICE_AWAITED, Code.EARLIER_COMMAND, Code.BROKER_SLOW})
+"""What an entry may wait for. One that gets too old meanwhile ends with the code of it."""
 
 
 Decision = Intent | Denial | Ended | Later

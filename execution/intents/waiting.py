@@ -1,20 +1,76 @@
 """Orders that wait: until when, why, and what is asked for them meanwhile. In the claim's
 transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
 
-from common.sql import columns, run
+from brokers.messages import ConnectionSpec
+from brokers.registry import adapter_for
+from common.clocks import machine_seconds_until
+from common.codes import Code
+from common.sql import array, columns, rows, run
 from execution.exits.safety import Needs
 from execution.intents import claim_sql as sql
-from execution.intents.decisions import Later
+from execution.intents.decide import seconds_left
+from execution.intents.decisions import SECONDS, Later, Market
+
+WOKEN = frozenset(SECONDS) - {Code.BROKER_MAINTENANCE}
+"""Waits that an event ends: an account was compared, a host answers."""
 
 
-def postpone(later: Sequence[tuple[int, Later]]) -> None:
-    """Have rows wait a second, those with a code for longer, which they tell their owner once."""
-    if brief := [order_id for order_id, why in later if why.code is None]:
-        run(sql.POSTPONE, (brief,))
-    if told := [(order_id, why.code.value, why.detail) for order_id, why in later if why.code]:
-        run(sql.POSTPONE_TOLD, columns(told, 3))
+def postpone(later: Iterable[tuple[int, Later, float]]) -> None:
+    """Have rows wait so many seconds; each says why and since when, and its log once."""
+    told = [(order_id, why.code.value, why.detail, after) for order_id, why, after in later]
+    if told:
+        run(sql.POSTPONE, columns(told, 4))
+
+
+def wake(connection_ids: Collection[UUID]) -> int:
+    """Have entries that wait for their accounts judged again now; return how many.
+
+    Each is judged anew, by its age, its price and every limit.
+    """
+    if not connection_ids:
+        return 0
+    return run(sql.WAKE, (array(connection_ids), [code.value for code in WOKEN]))
+
+
+def wake_hosts(hosts: Collection[str]) -> int:
+    """The same of those that wait for a host that answers again."""
+    if not hosts:
+        return 0
+    found = rows(sql.OF_HOSTS, (Code.HOST_AWAY.value, list(hosts)))
+    return wake([row.connection_id for row in found])
+
+
+def due_after(row: Any, later: Later, market: Market) -> float:
+    """Seconds until a row that waits is judged again: before its signal is too old, not after."""
+    if row.position_id is not None or row.max_signal_age_seconds is None:
+        return min(later.seconds, 1.0)
+    left = seconds_left(row, market.signals[row.signal_id], market)
+    ends = machine_seconds_until(market.now + timedelta(seconds=left))
+    return max(0.2, min(later.seconds, ends + 0.1))
+
+
+def behind_a_command(
+    entries: Sequence[Any], specs: Mapping[str, ConnectionSpec], unanswered: Collection[str]
+) -> set[str]:
+    """Return the accounts whose terminal takes one command at a time and still has one, or has an
+    older entry waiting for it that is not among these: they leave in order.
+
+    Elsewhere an unanswered order keeps nobody waiting: it counts as filled in every limit.
+    """
+    oldest: dict[str, int] = {}
+    for row in entries:
+        if adapter_for(row.type).capabilities(specs[row.connection_id]).one_at_a_time:
+            oldest[row.connection_id] = min(row.id, oldest.get(row.connection_id, row.id))
+    if not oldest:
+        return set()
+    parameters = (array(oldest), Code.EARLIER_COMMAND.value)
+    first = {row.connection_id: row.id for row in rows(sql.FIRST_BEHIND, parameters)}
+    return {one for one, own in oldest.items() if one in unanswered or first.get(one, own) < own}
 
 
 def prepare(later: Sequence[tuple[int, Later]]) -> None:

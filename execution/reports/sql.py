@@ -90,6 +90,7 @@ WITH d AS (
       WHEN d.status = 'UNKNOWN' THEN clock_timestamp()
       WHEN d.was_in_flight AND d.answered THEN greatest(o.answer_by, clock_timestamp())
       ELSE o.lookup_after END,
+    waiting_since = CASE WHEN d.status = 'PENDING' THEN clock_timestamp() END,
     due_at = CASE WHEN d.status = 'PENDING'
       THEN clock_timestamp() + make_interval(secs => d.wait) ELSE o.due_at END
   FROM d WHERE o.id = d.id

@@ -28,6 +28,7 @@ from connections.setting_fields import label_of, shown, takes_credentials
 from portal.selectors.halts import halts_on
 from users.models import User
 
+FAILING = (Code.CONNECTION_ERROR, Code.CONNECTION_UNREACHABLE)
 MOST = 250  # characters of what is wrong, in a list
 HALTED = (Code.TRADING_HALTED, Code.ENTRIES_HALTED)
 TO_DO = {  # where the tenant does it, by what stands in the way
@@ -37,6 +38,7 @@ TO_DO = {  # where the tenant does it, by what stands in the way
     Code.CONNECTION_PAUSED: ("account", "Resume"),
     Code.CONNECTION_UNTESTED: ("account", "Test the connection"),
     Code.CONNECTION_ERROR: ("account", "See what is wrong"),
+    Code.CONNECTION_UNREACHABLE: ("account", "See what is wrong"),
     Code.CIRCUIT_OPEN: ("account", "See what is wrong"),
 }
 
@@ -124,7 +126,7 @@ class Account:
     @property
     def in_the_list(self) -> str:
         """The same where there is one line for it: what is wrong, not where that can be read."""
-        said = self.state.last_error if self.state and self.reason == Code.CONNECTION_ERROR else ""
+        said = self.state.last_error if self.state and self.reason in FAILING else ""
         return shorten(said, MOST, placeholder=" …") or self.words
 
     def _words_of_one_that_is_off(self) -> str:

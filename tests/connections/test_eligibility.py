@@ -50,13 +50,20 @@ REASONS: list[tuple[Code, Spoil]] = [
     (Code.NO_PRESET, connection_set(preset=None)),
     (Code.NO_DATA_CONNECTION, connection_set(data_connection=None)),
     (Code.CONNECTION_UNTESTED, health_set(status="UNTESTED")),
-    (Code.CONNECTION_ERROR, health_set(status="ERROR")),
+    (Code.CONNECTION_ERROR, health_set(status="ERROR", unreachable_at=None)),
+    (
+        Code.CONNECTION_UNREACHABLE,
+        lambda c, s: health_set(status="ERROR", unreachable_at=timezone.now())(c, s),
+    ),
     (
         Code.CIRCUIT_OPEN,
         lambda c, s: health_set(circuit_open_until=timezone.now() + timedelta(minutes=1))(c, s),
     ),
     (Code.CONNECTION_NOT_RECONCILED, health_set(reconciled_at=None)),
 ]
+
+
+ONE_COLUMN = {Code.CONNECTION_UNTESTED, Code.CONNECTION_ERROR, Code.CONNECTION_UNREACHABLE}
 
 
 def reason(row: ExecutionConnection, feed: Feed, direction: str = "BUY") -> Code | None:
@@ -94,8 +101,8 @@ def test_of_two_reasons_the_one_that_stands_first_is_told(
 ) -> None:
     subscription = Subscription.objects.get()
     for (first, spoil), (second, spoil_too) in combinations(REASONS, 2):
-        if {first, second} == {Code.CONNECTION_UNTESTED, Code.CONNECTION_ERROR}:
-            continue  # one column cannot say both
+        if {first, second} <= ONE_COLUMN:
+            continue  # it cannot say two of them
         savepoint = transaction.savepoint()
         spoil_too(subscribed, subscription)
         spoil(subscribed, subscription)

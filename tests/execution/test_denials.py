@@ -159,7 +159,7 @@ def test_they_count_across_bundles_and_so_do_positions(feed: Feed, broker: Doubl
     assert seen() == ("DENIED", "MAX_OPEN_POSITIONS")
 
 
-def test_a_connection_that_owes_an_answer_gets_no_second_entry_but_an_exit(
+def test_entries_and_exits_leave_beside_an_unanswered_order(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
     position = cast.filled(cast.signal(feed))
@@ -168,8 +168,20 @@ def test_a_connection_that_owes_an_answer_gets_no_second_entry_but_an_exit(
     run("UPDATE execution_order SET submitted_at = submitted_at - interval '2 s'")
     cast.signal(feed)
     leaving = close_position(position.pk)
-    assert [o.request.order_id for o in cast.claim_all()] == [leaving]
-    assert Order.objects.filter(status="PENDING").count() == 1
+    entry = Order.objects.get(status="PENDING", position=None)
+    assert [o.request.order_id for o in cast.claim_all()] == [leaving, entry.pk]
+
+
+def test_an_unanswered_order_counts_as_filled_in_the_limits(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    run(f"UPDATE {PRESET} SET max_open_positions = 1")
+    cast.signal(feed)
+    cast.claim_all()
+    Order.objects.update(status="UNKNOWN")
+    cast.signal(feed)
+    assert cast.claim_all() == []
+    assert Order.objects.get(status="DENIED").reason == "MAX_OPEN_POSITIONS"
 
 
 # ---- exits are not blocked ----
@@ -269,7 +281,7 @@ def test_a_pairs_first_price_is_waited_for_and_its_sources_trouble_named(
     signal = cast.signal(feed)
     assert cast.claim_all() == []
     entry = Order.objects.get()
-    assert (entry.status, entry.reason) == ("PENDING", "")
+    assert (entry.status, entry.reason) == ("PENDING", "PRICE_AWAITED")
     long_ago = market_now() - timedelta(seconds=FIRST_PRICE_SECONDS)
     Signal.objects.filter(pk=signal.pk).update(published_at=long_ago)
     run("UPDATE execution_order SET due_at = clock_timestamp()")
@@ -319,7 +331,7 @@ def test_a_source_that_only_waits_for_something_to_follow_is_not_in_trouble(
         run("UPDATE execution_order SET due_at = clock_timestamp()")
         assert cast.claim_all() == []
         entry = Order.objects.get()
-        assert (entry.status, entry.reason) == ("PENDING", "")
+        assert (entry.status, entry.reason) == ("PENDING", "PRICE_AWAITED")
 
     pairs = ["GBP/USD"]  # it follows something, and that tells nothing
     note(Note(source.pk, code=Code.QUOTE_MISSING, words="Nothing was told.", pairs=pairs))

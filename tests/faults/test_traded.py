@@ -5,10 +5,11 @@ from types import SimpleNamespace
 import pytest
 
 from common.codes import Code
+from execution.intents.decisions import ENTRY_WAITS
 from tests.faults.chaos.last import locked_out
 from tests.faults.chaos.plan import WEIGHTS
 from tests.faults.chaos.spans import ALL, SOME, Broken, Span
-from tests.faults.chaos.traded import GRACE, Publication, Trade, idle, shut_out
+from tests.faults.chaos.traded import GRACE, WAITS, Publication, Trade, idle, shut_out
 
 QUIET = Broken([], 0, 100)
 TAKEN = Publication(at=50, candidates=500)
@@ -121,3 +122,10 @@ def test_whom_a_rule_denies_was_reached() -> None:
 
 def test_who_has_no_order_of_the_last_signal_is_locked_out() -> None:
     assert locked_out([became("FILLED", "", 480)], 500) == {"NOT_CANDIDATES": 20}
+
+
+def test_who_waited_until_it_was_too_old_counts_as_left_out() -> None:
+    assert WAITS == ENTRY_WAITS
+    waited = SimpleNamespace(status="DENIED", reason="CONNECTION_NOT_RECONCILED", n=3)
+    refused = SimpleNamespace(status="DENIED", reason="MAX_LEVERAGE", n=2)
+    assert locked_out([waited, refused], wanted=5) == {"CONNECTION_NOT_RECONCILED": 3}

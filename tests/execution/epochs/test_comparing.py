@@ -85,7 +85,7 @@ class TestExits:
         restored()
         close_position(position.pk)
         assert cast.claim_all() == []
-        assert state_of(cast.order(leg="close-1")) == ("PENDING", "")
+        assert state_of(cast.order(leg="close-1")) == ("PENDING", "CONNECTION_NOT_RECONCILED")
         reconcile()
         cast.pass_time(2)
         assert [one.request.reduce_only for one in cast.claim_all()] == [True]

@@ -39,7 +39,7 @@ def test_orders_say_that_nobody_holds_their_lane_and_end_when_they_are_too_old(
     run("UPDATE execution_order SET due_at = clock_timestamp()")
     tell_unheld()
     entry.refresh_from_db()
-    assert (entry.status, entry.reason) == ("DENIED", Code.SIGNAL_TOO_OLD)
+    assert (entry.status, entry.reason) == ("DENIED", Code.LANE_UNHELD)
     exits = Order.objects.exclude(leg__startswith="entry")
     assert {o.status for o in exits} == {"PENDING"}  # a wish to close does not lapse
     assert broker.calls == []

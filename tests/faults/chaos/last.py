@@ -10,6 +10,7 @@ import psycopg
 from common.codes import Code
 from tests.faults.chaos.load import Load
 from tests.faults.chaos.stage import CONNECTIONS, Stage
+from tests.faults.chaos.traded import is_left_out
 from tests.faults.fleet import HandsFailedError
 
 WELL_SECONDS = 30  # in which accounts come back after all of it
@@ -61,13 +62,13 @@ class Last:
 def locked_out(found: Iterable[Any], wanted: int = CONNECTIONS) -> dict[str, int]:
     """How many accounts a signal did not get to, by code. found: its orders by status and reason.
 
-    Nobody has paused anything, so nobody is to be SKIPPED. A rule may deny an entry, a halt may
-    not: none is left.
+    Nobody has paused anything, so nobody is to be SKIPPED, or to wait until it is too old. A rule
+    may deny an entry, a halt may not: none is left.
     """
     left, told = wanted, dict[str, int]()
     for row in found:
         left -= row.n
-        if row.status == "SKIPPED" or (row.status == "DENIED" and row.reason in HALTS):
+        if is_left_out(row) or (row.status == "DENIED" and row.reason in HALTS):
             told[row.reason] = told.get(row.reason, 0) + row.n
     return told | ({NOT_CANDIDATES: left} if left else {})
 

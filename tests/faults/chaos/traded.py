@@ -12,7 +12,15 @@ from tests.faults.servers import Database
 LEAST = 0.1  # of the candidates that no rule refused
 GRACE = 20.0  # seconds in which accounts come back after the broker or the database did
 # What an outage of the broker may do to an account. Every other reason needs no outage.
-OUTAGE = {Code.CONNECTION_ERROR, Code.CIRCUIT_OPEN, Code.CONNECTION_NOT_RECONCILED}
+OUTAGE = {
+    Code.CONNECTION_ERROR, Code.CONNECTION_UNREACHABLE, Code.CIRCUIT_OPEN, Code.HOST_AWAY,
+    Code.CONNECTION_NOT_RECONCILED, Code.LANE_UNHELD,
+}  # fmt: skip
+# What an entry may wait for, as `execution.intents.decisions.ENTRY_WAITS` has it.
+WAITS = OUTAGE | {
+    Code.CONNECTION_UNTESTED, Code.BROKER_MAINTENANCE, Code.BROKER_SLOW, Code.EARLIER_COMMAND,
+    Code.PRICE_AWAITED, Code.OPPOSITE_CLOSING,
+}  # fmt: skip
 PUBLICATIONS = """
 SELECT s.id, extract(epoch FROM s.published_at)::float8 AS at, o.status, o.reason, count(*) AS n
 FROM signals_signal s LEFT JOIN execution_order o ON o.signal_id = s.id AND o.leg LIKE 'entry%'
@@ -52,10 +60,15 @@ def _add(one: Publication, row: Any) -> None:
     if row.status is None:
         return
     one.candidates += row.n
-    if row.status in ("DENIED", "REJECTED"):
+    if is_left_out(row):
+        one.skipped[row.reason] = one.skipped.get(row.reason, 0) + row.n
+    elif row.status in ("DENIED", "REJECTED"):
         one.refused += row.n
-    elif row.status == "SKIPPED":
-        one.skipped[row.reason] = row.n
+
+
+def is_left_out(row: Any) -> bool:
+    """Whether no rule refused these: they were skipped, or waited until they were too old."""
+    return row.status == "SKIPPED" or (row.status in ("DENIED", "EXPIRED") and row.reason in WAITS)
 
 
 def idle(publications: Sequence[Publication], accepted: int) -> int:

@@ -1,0 +1,49 @@
+"""What passes by itself has entries wait, within the age of their signal; none is skipped."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from brokers.paper import venue as paper
+from connections.models import ConnectionHealth
+from execution.models import Order
+from tests.execution import cast
+from tests.waiting.brokers import Account, account_at, wait_for
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+SIGNALS = 8
+
+
+@pytest.fixture
+def account(
+    transactional_db: None, tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Account]:
+    with account_at("paper", tmp_path, settings, monkeypatch) as found:
+        yield found
+
+
+def test_signals_of_a_short_outage_are_filled_when_the_broker_answers(account: Account) -> None:
+    paper.set_terms(["P1"], unreachable=True)
+    for _ in range(SIGNALS):
+        account.quote()
+        cast.signal(account.feed)
+        time.sleep(0.8)  # a signal is published so often: no wait for a condition
+    in_error = wait_for(lambda: ConnectionHealth.objects.get().status == "ERROR", 20)
+    account.quote()
+    cast.signal(account.feed)
+    late = Order.objects.order_by("pk").last()
+    assert in_error
+    assert late is not None
+    assert (late.status, late.reason) == ("PENDING", "CONNECTION_UNREACHABLE")
+    assert late.waiting_since is not None
+    paper.set_terms(["P1"], unreachable=False)
+    account.quote()
+    began = time.monotonic()
+    everything = wait_for(lambda: Order.objects.filter(status="FILLED").count() == SIGNALS + 1, 40)
+    told = list(Order.objects.values_list("status", "reason", "tries"))
+    print(f"{time.monotonic() - began:.1f} s after the broker was back: {told}")
+    assert everything, told
+    assert len(account.arrived()) == SIGNALS + 1
