@@ -31,8 +31,8 @@ coverage: venv ## what the tests of brokers/ reach of it; fails below 80 %, for 
 test-faults: venv ## every death, stop and cut that we know how to survive: real processes, some 20 minutes
 	@$(PYTHON) -m pytest tests/faults -m "faults or not faults" $(T)
 
-chaos: venv ## the stack under load while something breaks every second or two; SECONDS=600 SEED=1
-	@$(PYTHON) -m tests.faults.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
+chaos: venv ## the stack under load while something breaks every second or two; SECONDS=600 SEED=1 BUSY=2
+	@$(PYTHON) -m tests.faults.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(if $(BUSY),--busy $(BUSY))
 
 lint: venv ## style, types, layers, migrations, deployment checks, generated docs
 	@deploy/lint.sh

@@ -4,8 +4,11 @@ import argparse
 import json
 import secrets
 import signal
+import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tests.faults.chaos.load import Load
@@ -26,8 +29,9 @@ def say(text: str) -> None:
 class Run:
     """One run: break things for so many seconds, then heal, wait and count."""
 
-    def __init__(self, stage: Stage, seed: int, seconds: float) -> None:
-        self._steps, self._seconds = plan(seed, seconds), seconds
+    def __init__(self, stage: Stage, seed: int, seconds: float, *, is_busy: bool = False) -> None:
+        """is_busy: other programs use the processors; more time is given to settle."""
+        self._steps, self._seconds, self._is_busy = plan(seed, seconds), seconds, is_busy
         self._trouble, self._watching = Trouble(stage), Watching(stage.servers.ours)
         self._load = Load(stage, seed, say)
         self._stage = stage
@@ -46,8 +50,9 @@ class Run:
         broken = Broken(self._trouble.spans, since, time.time())
         say(f"{self._clock()} quiet; everything that was broken is mended")
         return judge(
-            self._stage, self._watching, self._load, broken, hurried=bool(self._stage.without)
-        )
+            self._stage, self._watching, self._load, broken,
+            hurried=bool(self._stage.without), is_busy=self._is_busy,
+        )  # fmt: skip
 
     def _clock(self) -> str:
         return f"{time.monotonic() - self._began:7.1f} s"
@@ -77,13 +82,26 @@ class Run:
             say(f"{self._clock()} {step}: it is down already")
 
 
-def run(seed: int, seconds: float, without: str = "") -> dict[str, Any]:
+@contextmanager
+def other_programs(many: int) -> Iterator[None]:
+    """Keep so many processors busy, from the first fault until everything is counted."""
+    line = [sys.executable, "-c", "while True: pass"]
+    hogs = [subprocess.Popen(line) for _ in range(many)]
+    try:
+        yield
+    finally:
+        for hog in hogs:
+            hog.kill()
+            hog.wait()
+
+
+def run(seed: int, seconds: float, without: str = "", busy: int = 0) -> dict[str, Any]:
     """Run and return what is printed; the folder stays when something is not 0."""
     folder = folder_for(seed)
     say(f"chaos: seed {seed}, {seconds:g} s, in {folder}")
     try:
-        with Stage(folder, say, without) as stage:
-            verdict = Run(stage, seed, seconds).through()
+        with Stage(folder, say, without) as stage, other_programs(busy):
+            verdict = Run(stage, seed, seconds, is_busy=busy > 0).through()
         told = verdict.as_json(seed, seconds)
     except KeyboardInterrupt:
         forget(folder)
@@ -112,11 +130,14 @@ def main() -> int:
         choices=["comeback", "deadline", "fence", "second_proof", "reservation", "unknown"],
         help="take this guard away from the workers, to see that a counter notices",
     )
+    parser.add_argument(
+        "--busy", type=int, default=0, metavar="N", help="keep N processors busy beside it (0)"
+    )
     asked = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     seed = asked.seed if asked.seed is not None else secrets.randbelow(1_000_000)
     try:
-        told = run(seed, asked.seconds, asked.without)
+        told = run(seed, asked.seconds, asked.without, asked.busy)
     except KeyboardInterrupt:
         say("stopped; nothing is left running")
         return 130
