@@ -17,6 +17,7 @@ from signals.models import Door, Feed, FeedToken
 from signals.open_signals import last_is_unended
 from signals.rate import seconds_to_wait
 from signals.receiving import REPLAY_WINDOW
+from signals.signing import is_sealed, open_signing_key, seal_signing_key
 from signals.strict_json import MAX_BYTES
 from users.tenancy import for_all_tenants, on_behalf_of
 
@@ -46,18 +47,28 @@ def take_alert(*, feed_slug: str, secret: str, body: bytes, signature: str = "")
         raise InvalidInputError(Code.BODY_TOO_LARGE)
     with for_all_tenants():
         token = token_for(feed_slug, secret)
+    stored = token.signing_key
+    token.signing_key = open_signing_key(stored, secret, token.prefix)
     _judge_signature(token, body, signature)  # first: whoever cannot sign uses up nothing
     if wait := seconds_to_wait(f"alerts:{token.feed_id}", limit=ALERTS_A_MINUTE):
         raise TooManyError(wait)
     if not token.feed.is_approved:
         raise NotAllowedError(Code.FEED_NOT_APPROVED)
     with on_behalf_of(token.feed.owner):
+        _seal_if_plain(token, stored, secret)
         alert = read_alert(body)
         if isinstance(alert, AlertOrder):
             _judge_time(alert.sent_at, token, is_named=False)
             return carry_out(token.feed, alert)
         _judge_time(alert.draft.sent_at, token, is_named=bool(alert.draft.external_id))
         return _take_signal(token.feed, alert)
+
+
+def _seal_if_plain(token: FeedToken, stored: str, secret: str) -> None:
+    """Seal a key from before keys were sealed: only now is its token's secret here."""
+    if stored and not is_sealed(stored):
+        sealed = seal_signing_key(stored, secret, token.prefix)
+        FeedToken.objects.filter(pk=token.pk, signing_key=stored).update(signing_key=sealed)
 
 
 def _take_signal(feed: Feed, alert: AlertSignal) -> Outcome:

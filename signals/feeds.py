@@ -15,6 +15,7 @@ from common.codes import Code
 from common.errors import InvalidInputError, NotAllowedError
 from signals.locks import feed_exclusive
 from signals.models import Feed, FeedToken
+from signals.signing import seal_signing_key
 from users.models import User
 
 _PREFIX = 10
@@ -104,18 +105,21 @@ def create_feed_token(
     """Create a token for the alert door; return it with its secret, which is shown only now.
 
     expires_at: real time. signed: alerts must also carry X-Fillcast-Signature, the HMAC-SHA256 of
-    the body under the row's `signing_key`: whoever reads the address in a log cannot use it.
+    the body under `signing_key`: whoever reads the address in a log cannot use it. The token that
+    is returned has that key; the row has it sealed (signals/signing.py).
     """
     prefix = secrets.token_hex(_PREFIX // 2)
     secret = f"{prefix}{secrets.token_hex(24)}"
+    signing_key = secrets.token_hex(32) if signed else ""
     token = FeedToken.objects.create(
         feed=feed,
         name=name,
         prefix=prefix,
         secret_hash=_hash(secret),
-        signing_key=secrets.token_hex(32) if signed else "",
+        signing_key=seal_signing_key(signing_key, secret, prefix) if signed else "",
         expires_at=expires_at,
     )
+    token.signing_key = signing_key
     return token, secret
 
 

@@ -14,9 +14,10 @@ from common.codes import Code
 from common.errors import ConflictError, FillcastError, InvalidInputError, NotAllowedError
 from signals import alerts, feeds, services
 from signals.faults import faults_of
-from signals.models import Door, Feed, ReceivedAlert, Signal
+from signals.models import Door, Feed, FeedToken, ReceivedAlert, Signal
 from signals.rate import forget_failures
 from signals.receiving import REPLAY_WINDOW
+from signals.signing import is_sealed, open_signing_key
 from tests.signals.charting import Chart, fill_in, templates
 
 ALERT = {"symbol": "OANDA:EURUSD", "direction": "buy", "open_price": "1.386", "sl": "1.38"}
@@ -331,3 +332,28 @@ def test_tickers_of_charts_are_understood(
     assert {one.currency_pair for one in outcome.signals} <= {pair}
     assert bool(outcome.signals) == (name != "close")
     assert pair in outcome.summary or name == "indicator"
+
+
+def test_a_signing_key_is_sealed_with_its_tokens_secret(feed: Feed) -> None:
+    token, secret = feeds.create_feed_token(feed, signed=True)
+    other, its_secret = feeds.create_feed_token(feed, signed=True)
+    stored = FeedToken.objects.get(pk=token.pk).signing_key
+    assert is_sealed(stored)
+    assert token.signing_key not in stored
+    assert open_signing_key(stored, secret, token.prefix) == token.signing_key
+    for wrong_secret, prefix in ((its_secret, token.prefix), (secret, other.prefix)):
+        with pytest.raises(InvalidInputError):
+            open_signing_key(stored, wrong_secret, prefix)
+    data = body(external_id="sealed")
+    assert post(feed, secret, data, signature=feeds.signature_of(token.signing_key, data))
+    forged = feeds.signature_of(stored, data)  # what a copy of the database shows
+    assert isinstance(refusal(feed, secret, data, signature=forged), NotAllowedError)
+
+
+def test_a_key_from_before_is_sealed_by_its_next_alert(feed: Feed) -> None:
+    token, secret = feeds.create_feed_token(feed, signed=True)
+    FeedToken.objects.filter(pk=token.pk).update(signing_key=token.signing_key)
+    data = body(external_id="before")
+    assert post(feed, secret, data, signature=feeds.signature_of(token.signing_key, data))
+    stored = FeedToken.objects.get(pk=token.pk).signing_key
+    assert open_signing_key(stored, secret, token.prefix) == token.signing_key != stored
