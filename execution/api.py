@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.db import transaction
 from django.db.models import Case, Exists, OuterRef, Q, QuerySet, Value, When
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema
@@ -168,12 +169,15 @@ def _position_of(order: Order) -> ExecutionPosition:
 
 
 def _move(position: ExecutionPosition, said: dict[str, Any], user: User) -> None:
-    services.modify_position(
-        position.pk,
-        stop_loss=said.get("stop_loss", position.sl),
-        take_profit=said.get("take_profit", position.tp),
-        by=user,
-    )
+    with transaction.atomic():
+        rows = ExecutionPosition.objects.select_for_update(no_key=True)
+        now = rows.get(pk=position.pk)  # a level that is not sent stays as it is now
+        services.modify_position(
+            position.pk,
+            stop_loss=said.get("stop_loss", now.sl),
+            take_profit=said.get("take_profit", now.tp),
+            by=user,
+        )
     tasks.ring_wishes_on_commit()
 
 

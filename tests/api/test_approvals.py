@@ -196,7 +196,7 @@ def test_an_approved_public_feed_reaches_everybody(house: House) -> None:
 
 def alert(house: House) -> int:
     token, secret = create_feed_token(feed(), signed=True)
-    body = json.dumps({**SIGNAL, "external_id": "a"}).encode()
+    body = json.dumps({**SIGNAL, "action": "OPEN", "external_id": "a"}).encode()
     signature = hmac.new(token.signing_key.encode(), body, hashlib.sha256).hexdigest()
     path, sent = f"/hooks/tradingview/mine/{secret}/", f"sha256={signature}"
     answer = Client().post(

@@ -141,7 +141,8 @@ def test_a_session_that_is_ended_in_the_middle_is_tried_again(world: World) -> N
 
 
 def alert(world: World, secret: str) -> Any:
-    body = json.dumps({"symbol": "EUR/USD", "direction": "BUY", "external_id": "one"})
+    said = {"action": "OPEN", "symbol": "EUR/USD", "direction": "BUY", "external_id": "one"}
+    body = json.dumps(said)
     path = f"/hooks/tradingview/{world.feed.slug}/{secret}/"
     return quiet(Client()).post(path, body, content_type="text/plain")
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -137,6 +138,21 @@ def test_an_approved_signal_that_is_changed_waits_again(
         services.publish(signal.pk, by=None)
     services.approve(signal.pk, by=operator)
     assert services.publish(signal.pk, by=None)
+
+
+NO_INSTRUCTION = {
+    "id", "strategy_id", "trade_plan_id", "provider_quantity", "provider_equity", "external_id",
+    "content_hash", "door", "note", "created_by_id", "approval", "approved_by_id", "approved_at",
+    "published_by_id", "published_at", "cancelled_by_id", "cancelled_at", "candidate_count",
+    "reaches_admins", "owner_only", "created_at",
+}  # fmt: skip
+
+
+def test_every_column_of_a_signal_is_an_instruction_or_known_to_be_none() -> None:
+    """A new column belongs into the trigger, or here: else an approved signal could be changed."""
+    says = import_module("signals.migrations.0008_approval_triggers").SAYS
+    columns = {field.attname for field in Signal._meta.concrete_fields}
+    assert columns == NO_INSTRUCTION | set(says)
 
 
 def test_the_audience_of_a_published_signal_stays(feed: Feed, unapproved: Feed) -> None:
