@@ -35,7 +35,7 @@ class World:
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self.operator = User.objects.create(username="operator", is_staff=True)
+        self.operator = User.objects.create(username="operator", is_staff=True, is_superuser=True)
         self.source = DataConnection.objects.create(name="static", kind="static")
         self._presets = [
             TradingPreset.objects.create(

@@ -1,7 +1,7 @@
 """What every list and form of the operators' console shares.
 
-Operators see everything; what changes something follows Django's permissions (superusers may do
-all), so an operator without permissions is a reader. Machine-written tables are read-only for all.
+Staff with a role see everything; what changes something asks for a right (common/permissions.py,
+`change_right` of a list). Machine-written tables are read-only for all.
 """
 
 from collections.abc import Callable
@@ -12,6 +12,7 @@ from uuid import UUID
 
 from django import forms
 from django.contrib.admin.views.main import ChangeList as DjangoChangeList
+from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
@@ -23,9 +24,11 @@ from unfold.views import ChangeList
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from common.changes import ChangeOnlyModelForm
+from common.errors import NotAllowedError
 from common.fields import AmountField
 from common.markup import amount
 from common.money import plain
+from common.permissions import Right, refusal
 
 
 def changed_columns(obj: Model, form: Any) -> list[str]:
@@ -89,6 +92,8 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     list_per_page = 50
     warn_unsaved_form = True
     page_list: ClassVar[bool] = False
+    change_right: ClassVar[Right | None] = None
+    """The right to add, change and delete rows; None: nobody does so here."""
 
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
@@ -157,6 +162,22 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     def has_module_permission(self, request: HttpRequest) -> bool:
         return is_operator(request)
 
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._may_change(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._may_change(request)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._may_change(request)
+
+    def get_actions(self, request: HttpRequest) -> Any:
+        """What is done with several rows at once changes them."""
+        return super().get_actions(request) if self._may_change(request) else {}
+
+    def _may_change(self, request: HttpRequest) -> bool:
+        return self.change_right is not None and holds(request, self.change_right)
+
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[DjangoChangeList]:
         return PageChangeList if self.page_list else ChangeList
 
@@ -220,9 +241,29 @@ class ReadOnlyInline(TabularInline):  # type: ignore[misc]  # unfold has no type
         return is_operator(request)
 
 
+class RightDenied(PermissionDenied):
+    """A page or button that the caller's roles do not include; `error` says which right it takes.
+
+    `config.console.refusals` makes the answer of it.
+    """
+
+    def __init__(self, error: NotAllowedError) -> None:
+        super().__init__(error.detail)
+        self.error = error
+
+
 def is_operator(request: HttpRequest) -> bool:
-    """Whether the caller runs the installation."""
-    return bool(getattr(request.user, "is_operator", False))
+    """Whether the caller may read everybody's rows: staff with a role."""
+    return holds(request, Right.READ)
+
+
+def holds(request: HttpRequest, right: Right) -> bool:
+    """Whether the caller has a right; what is refused last is kept, for the page that says so."""
+    user: Any = request.user
+    error = refusal(user, right)
+    if error is not None:
+        request.refused = error  # type: ignore[attr-defined]
+    return error is None
 
 
 def read_id(term: str, prefix: str) -> int | None:

@@ -624,6 +624,17 @@ class Code(StrEnum):
         "None of your roles includes this right, or your API key leaves it out.",
         "Ask an administrator for a role that has it; docs/roles.md lists them.",
     )
+    OWN_RIGHTS = (
+        "OWN_RIGHTS",
+        "Nobody changes their own rights, switches themselves off, or sets their own password"
+        " without the present one.",
+        "Ask another administrator; your own password is changed under “Change password”.",
+    )
+    RIGHTS_ABOVE_OWN = (
+        "RIGHTS_ABOVE_OWN",
+        "Nobody gives rights that they have not, or acts on a user who has more.",
+        "Ask an administrator; for a superuser, another superuser.",
+    )
     NOT_FOUND = ("NOT_FOUND", "There is nothing here, or it is not yours.")
     METHOD_NOT_ALLOWED = ("METHOD_NOT_ALLOWED", "This address does not take this method.")
     NOT_ACCEPTABLE = ("NOT_ACCEPTABLE", "No representation of the wanted type exists.")

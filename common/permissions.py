@@ -143,6 +143,9 @@ ROLES: Mapping[Role, frozenset[Right]] = {
 }  # fmt: skip
 
 
+OWN = "own"  # in a table of rights: about oneself (one's keys, channels), which takes none
+
+
 def may(user: Caller, right: Right, *, owner_id: int | None = None) -> bool:
     """Whether a user may do this. owner_id: whose row it is; None: nobody's or everybody's.
 
@@ -168,12 +171,20 @@ def refusal(user: Caller, right: Right, *, owner_id: int | None = None) -> NotAl
         has_it = RIGHTS[right].owners and owner_id == user.pk
     if not has_it:
         return _missing(user, right)
-    return None if _in_scope(user, right) else _out_of_scope(right)
+    scope = RIGHTS[right].scope
+    return None if _in_scope(user, scope) else _out_of_scope(scope)
+
+
+def require_scope(user: Caller, scope: Scope) -> None:
+    """Raise NotAllowedError for an API key without this scope: for what takes no right."""
+    if not _in_scope(user, scope):
+        raise _out_of_scope(scope)
 
 
 def _missing(user: Caller, right: Right) -> NotAllowedError:
     if RIGHTS[right].owners and not user.is_staff:
-        return NotAllowedError(Code.PERMISSION_DENIED, "This is not yours.")
+        detail = f"This is not yours, so you may not {RIGHTS[right].words}."
+        return NotAllowedError(Code.PERMISSION_DENIED, detail)
     return NotAllowedError(
         Code.RIGHT_MISSING,
         f"You may not {RIGHTS[right].words}: that takes the role {_either(roles_with(right))}. An "
@@ -183,16 +194,15 @@ def _missing(user: Caller, right: Right) -> NotAllowedError:
     )
 
 
-def _in_scope(user: Caller, right: Right) -> bool:
+def _in_scope(user: Caller, scope: Scope) -> bool:
     """Whether the API key that was sent allows it; `key_scopes` is None for who signed in."""
     scopes = getattr(user, "key_scopes", None)
-    return scopes is None or RIGHTS[right].scope in scopes
+    return scopes is None or scope in scopes
 
 
-def _out_of_scope(right: Right) -> NotAllowedError:
-    scope = RIGHTS[right].scope.value
-    detail = f"This API key lacks the scope {scope!r}. Use a key that has it, or make one."
-    return NotAllowedError(Code.RIGHT_MISSING, detail, right=right.value, scope=scope)
+def _out_of_scope(scope: Scope) -> NotAllowedError:
+    detail = f"This API key lacks the scope {scope.value!r}. Use a key that has it, or make one."
+    return NotAllowedError(Code.RIGHT_MISSING, detail, scope=scope.value)
 
 
 def roles_with(right: Right) -> list[str]:

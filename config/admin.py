@@ -26,6 +26,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from common.admin import ConsoleAdmin
 from common.markup import badge
+from common.permissions import Right
 from config.console import (
     connection_actions,
     connection_pages,
@@ -40,7 +41,7 @@ from config.console import (
     subscription_pages,
     user_pages,
 )
-from config.console.pages import View
+from config.console.pages import View, can, only_readers
 from connections.admin import (
     EpochAdmin,
     ExecutionConnectionAdmin,
@@ -61,6 +62,7 @@ from users.second_factor import factor_of
 site: Any = admin.site
 site.index_template = "console/dashboard.html"
 site.extra_urls = dashboard_pages.urls
+site.admin_view = only_readers(site.admin_view)
 REPLACED = (
     ApiKey, ClockedSchedule, CrontabSchedule, DriftItem, Epoch, ExecutionConnection,
     ExecutionPosition, Feed, FeedToken, IntervalSchedule, KillSwitch, Order, PeriodicTask, Signal,
@@ -129,13 +131,14 @@ class PositionPages(Paged, ExecutionPositionAdmin):
 
 
 class LastColumn:
-    """A list with buttons at the end of each row."""
+    """A list with buttons at the end of each row, for who may use them."""
 
     last_column: ClassVar[str]
+    last_column_right: ClassVar[Right]
 
     def get_list_display(self, request: HttpRequest) -> tuple[Any, ...]:
         known: tuple[Any, ...] = super().get_list_display(request)  # type: ignore[misc]
-        return (*known, self.last_column)
+        return (*known, self.last_column) if can(request, self.last_column_right) else known
 
 
 @admin.register(DriftItem)
@@ -146,7 +149,7 @@ class DriftPages(Paged, DriftItemAdmin):
 @admin.register(Subscription)
 class SubscriptionPages(LastColumn, SubscriptionAdmin):
     custom_urls = subscription_pages.URLS
-    last_column = "decide"
+    last_column, last_column_right = "decide", Right.CONNECTIONS
 
     @admin.display(description="")
     def decide(self, row: Subscription) -> Any:
@@ -158,21 +161,28 @@ class SubscriptionPages(LastColumn, SubscriptionAdmin):
 
 
 class Buttons:
-    """A list with buttons above it: (what it says, the address's name)."""
+    """A list with buttons above it: (what it says, the address's name, the right it takes)."""
 
     list_before_template = "console/parts/list_button.html"
-    button_names: ClassVar[tuple[tuple[str, str], ...]] = ()
+    button_names: ClassVar[tuple[tuple[str, str, Right], ...]] = ()
 
-    @property
-    def buttons(self) -> list[tuple[str, str]]:
-        return [(label, reverse(f"admin:{name}")) for label, name in self.button_names]
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        buttons = [
+            (label, reverse(f"admin:{name}"))
+            for label, name, right in self.button_names
+            if can(request, right)
+        ]
+        context = {**(extra_context or {}), "list_buttons": buttons}
+        return super().changelist_view(request, context)  # type: ignore[misc]
 
 
 @admin.register(KillSwitch)
 class KillSwitchPages(LastColumn, Buttons, KillSwitchAdmin):
     custom_urls = halt_pages.URLS
-    button_names = (("Set the kill switch…", "connections_killswitch_set"),)
-    last_column = "release"
+    button_names = (("Set the kill switch…", "connections_killswitch_set", Right.HALT),)
+    last_column, last_column_right = "release", Right.RELEASE
 
     @admin.display(description="")
     def release(self, switch: KillSwitch) -> Any:
@@ -191,7 +201,7 @@ class EpochPages(Paged, EpochAdmin):
 @admin.register(Feed)
 class FeedPages(LastColumn, FeedAdmin):
     custom_urls = secret_pages.TOKEN_URLS
-    last_column = "token"
+    last_column, last_column_right = "token", Right.FEEDS
 
     @admin.display(description="")
     def token(self, feed: Feed) -> Any:
@@ -201,7 +211,7 @@ class FeedPages(LastColumn, FeedAdmin):
 @admin.register(FeedToken)
 class FeedTokenPages(LastColumn, FeedTokenAdmin):
     custom_urls = secret_pages.REVOKE_URLS
-    last_column = "revoke"
+    last_column, last_column_right = "revoke", Right.FEEDS
 
     @admin.display(description="")
     def revoke(self, token: FeedToken) -> Any:
@@ -213,8 +223,8 @@ class FeedTokenPages(LastColumn, FeedTokenAdmin):
 @admin.register(ApiKey)
 class ApiKeyPages(LastColumn, Buttons, ApiKeyAdmin):
     custom_urls = secret_pages.KEY_URLS
-    button_names = (("New API key…", "users_apikey_create"),)
-    last_column = "revoke"
+    button_names = (("New API key…", "users_apikey_create", Right.API_KEYS),)
+    last_column, last_column_right = "revoke", Right.API_KEYS
 
     @admin.display(description="")
     def revoke(self, key: ApiKey) -> Any:
@@ -254,6 +264,7 @@ class ScheduleForm(PeriodicTaskForm):  # type: ignore[misc]
 class ScheduleAdmin(DjangoPeriodicTaskAdmin, ConsoleAdmin):  # type: ignore[misc]
     """What beat starts, and how often."""
 
+    change_right = Right.SCHEDULES
     form = ScheduleForm
     date_hierarchy = None
     list_display = ("name", "enabled", "scheduler", "queue", "last_run_at", "total_run_count")
@@ -264,7 +275,11 @@ class ScheduleAdmin(DjangoPeriodicTaskAdmin, ConsoleAdmin):  # type: ignore[misc
 class CrontabAdmin(DjangoCrontabAdmin, ConsoleAdmin):  # type: ignore[misc]
     """Times of day."""
 
+    change_right = Right.SCHEDULES
+
 
 @admin.register(IntervalSchedule, ClockedSchedule, SolarSchedule)
 class OtherScheduleAdmin(ConsoleAdmin):
     """Steps, moments and the sun."""
+
+    change_right = Right.SCHEDULES

@@ -214,10 +214,7 @@ REST_FRAMEWORK: dict[str, Any] = {
         "api.authentication.ApiKeyAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": [
-        "rest_framework.permissions.IsAuthenticated",
-        "api.scopes.KeyScope",
-    ],
+    "DEFAULT_PERMISSION_CLASSES": ["api.permissions.HasRight", "api.scopes.KeyScope"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["api.parsing.StrictJSONParser"],
     "DEFAULT_FILTER_BACKENDS": [

@@ -7,6 +7,7 @@ from config import health
 from config.console.sign_in import ConsoleSignIn
 from config.metrics import metrics
 
+handler403 = "config.console.refusals.forbidden"
 handler500 = "config.retrying.server_error"
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.healthz, name="healthz"),

@@ -12,6 +12,7 @@ from common.admin import ConsoleAdmin, ReadOnlyAdmin, ReadOnlyInline
 from common.clocks import market_now
 from common.codes import Code
 from common.markup import badge
+from common.permissions import Right
 from connections import admin_sources  # noqa: F401  # it registers them
 from connections.models import (
     Epoch,
@@ -66,6 +67,7 @@ class TradesFilter(admin.SimpleListFilter):
 class ExecutionConnectionAdmin(ConsoleAdmin):
     """Broker accounts with their health at a glance. Adding and changing: config/console."""
 
+    change_right = Right.CONNECTIONS
     page_list = True
     actions = None
     list_display = ("name", "kind", "account", "owner", "health_shown", "preset", "tested", "used")
@@ -115,6 +117,7 @@ class ExecutionConnectionAdmin(ConsoleAdmin):
 class TradingPresetAdmin(ConsoleAdmin):
     """How large a trade may be, and where it stops."""
 
+    change_right = Right.LIMITS
     list_display = ("name", "user", "sizing_mode", "max_open_positions", "max_leverage")
     list_filter = (("sizing_mode", ChoicesDropdownFilter),)
     list_select_related = ("user",)
@@ -206,6 +209,7 @@ class HostCircuitAdmin(ReadOnlyAdmin):
 class MaintenanceWindowAdmin(ConsoleAdmin):
     """When a broker may not answer, beside the times that brokers publish (brokers/windows.py)."""
 
+    change_right = Right.MAINTENANCE
     list_display = ("note", "whose", "when", "minutes", "is_closed", "is_active")
     list_filter = ("is_active", "kind")
     search_fields = ("note", "kind", "exchange_name", "host")

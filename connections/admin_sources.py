@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 
 from common.admin import ConsoleAdmin
 from common.markup import badge
+from common.permissions import Right
 from connections.faring import as_told, faring
 from connections.models import DataConnection
 
@@ -21,6 +22,7 @@ from connections.models import DataConnection
 class DataConnectionAdmin(ConsoleAdmin):
     """Where prices come from. A broker's stream is made on the page of its account."""
 
+    change_right = Right.PRICES
     list_display = ("name", "teller", "owner", "last_price", "state", "wrong")
     list_filter = ("kind", "is_active")
     search_fields = ("name", "told_by__name", "user__username")

@@ -12,6 +12,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from common.permissions import Right
 from connections import services, tasks
 from connections.faring import as_told
 from connections.models import DataConnection, ExecutionConnection, TradingPreset
@@ -95,6 +96,12 @@ class ConnectionViewSet(
     filterset_class = ConnectionFilter
     ordering_fields = ("name", "created_at")
     ordering = ("-created_at", "id")
+    rights = {
+        **dict.fromkeys(
+            ("create", "partial_update", "destroy", "test", "pause", "resume"), Right.CONNECTIONS
+        ),
+        "credentials": Right.CREDENTIALS,
+    }
     http_method_names = ("get", "post", "patch", "delete", "head", "options")
 
     def get_queryset(self) -> QuerySet[ExecutionConnection]:
@@ -187,6 +194,7 @@ class PresetViewSet(viewsets.ModelViewSet[TradingPreset]):
 
     queryset = TradingPreset.objects.none()
     serializer_class = PresetSerializer
+    rights = dict.fromkeys(("create", "partial_update", "destroy"), Right.LIMITS)
     lookup_value_regex = "[0-9]{1,18}"
     ordering_fields = ("id", "name")
     filterset_fields = ("sizing_mode",)
@@ -215,6 +223,7 @@ class DataConnectionViewSet(mixins.UpdateModelMixin, viewsets.ReadOnlyModelViewS
 
     queryset = DataConnection.objects.none()
     serializer_class = DataConnectionSerializer
+    rights = {"partial_update": Right.PRICES}
     lookup_value_regex = "[0-9]{1,18}"
     ordering_fields = ("id", "name")
     filterset_fields = ("kind", "is_active")

@@ -10,6 +10,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from common.permissions import Right
 from connections import services
 from connections.api import Referring, own_connections
 from connections.models import KillSwitch, Subscription
@@ -40,6 +41,9 @@ class SubscriptionViewSet(
     serializer_class = SubscriptionSerializer
     lookup_value_regex = "[0-9]{1,18}"
     filterset_class = SubscriptionFilter
+    rights = dict.fromkeys(
+        ("create", "partial_update", "destroy", "pause", "resume"), Right.CONNECTIONS
+    )
     ordering_fields = ("id",)
     http_method_names = ("get", "post", "patch", "delete", "head", "options")
 
@@ -106,6 +110,7 @@ class KillSwitchViewSet(
     serializer_class = KillSwitchSerializer
     lookup_value_regex = "[0-9]{1,18}"
     filterset_class = KillSwitchFilter
+    rights = {"create": Right.HALT, "release": Right.RELEASE}
     ordering_fields = ("id",)
 
     def get_queryset(self) -> QuerySet[KillSwitch]:

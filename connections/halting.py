@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from common.codes import Code
 from common.errors import ConflictError, InvalidInputError, NotAllowedError
+from common.permissions import Right, require
 from connections.models import Epoch, ExecutionConnection, HaltMode, KillSwitch
 from events.models import Event, EventKind
 from signals.models import Feed
@@ -28,7 +29,8 @@ def set_kill_switch(
 ) -> KillSwitch:
     """Halt trading: REDUCING lets exits out, HALTED nothing. It holds from the commit on.
 
-    Who may: operators everything; others their own feed, themselves and their connections. Raises
+    Who may: staff with the right everything; others their own feed, themselves and their
+    connections. Raises
     InvalidInputError if the scope's target is missing or another's is given; NotAllowedError.
     """
     if scope not in Scope.values or mode not in HaltMode.values:
@@ -42,8 +44,7 @@ def set_kill_switch(
                 field=f"{target.lower()}_id",
             )  # fmt: skip
     owner_id = _owner_of(feed_id, user_id, connection_id)
-    if by is not None and not by.is_operator and by.pk != owner_id:
-        raise NotAllowedError(Code.PERMISSION_DENIED)
+    require(by, Right.HALT, owner_id=owner_id)
     switch = KillSwitch.objects.create(
         scope=scope, mode=mode, reason=reason[:200], set_by=by,
         feed_id=feed_id, user_id=user_id, connection_id=connection_id,
@@ -56,12 +57,13 @@ def set_kill_switch(
 def release_kill_switch(switch_id: int, *, by: User | None) -> bool:
     """Let trading go on, unless another halt holds. Returns False if it was released already.
 
-    Operators release every halt, others only what they set themselves. Raises ConflictError for
+    Staff with the right release every halt, others only what they set. Raises ConflictError for
     the halt of an open epoch: it ends with the epoch.
     """
     switch = KillSwitch.objects.select_for_update().get(pk=switch_id)
-    if by is not None and not by.is_operator and switch.set_by_id != by.pk:
+    if by is not None and not by.is_staff and switch.set_by_id != by.pk:
         raise NotAllowedError(Code.PERMISSION_DENIED, "An operator set this halt.")
+    require(by, Right.RELEASE, owner_id=switch.set_by_id)
     if switch.released_at is not None:
         return False
     if Epoch.objects.filter(kill_switch=switch, released_at=None).exists():

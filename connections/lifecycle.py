@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 from common.clocks import market_now
 from common.codes import Code
 from common.errors import ConflictError, InvalidInputError
+from common.permissions import Right, may, require
 from connections import identity, in_use
 from connections.account_settings import (
     check_line,
@@ -28,7 +29,7 @@ from connections.models import (
     SubscriptionInterval,
     TradingPreset,
 )
-from connections.rights import check_operator, check_owner, check_usable
+from connections.rights import check_owner, check_usable
 from signals.locks import candidates_exclusive, candidates_exclusive_many
 from users.models import User
 
@@ -58,8 +59,9 @@ def create_connection(
     Whether it is somebody else's is seen when it is tested (`connections.claims`).
     """
     owner = _owner(user, admin)
-    if admin is not None or by is None or by.pk != owner.pk:
-        check_operator(by)
+    require(by, Right.CONNECTIONS, owner_id=None if user is None else user.pk)
+    if credentials:
+        require(by, Right.CREDENTIALS, owner_id=None if user is None else user.pk)
     _check_words(name=name, account=account)
     exchange_name = read_exchange(type, exchange_name)
     kept = read_settings(type, settings or {}, owner.username)
@@ -107,7 +109,7 @@ def _owner(user: User | None, admin: User | None) -> User:
             Code.FIELD_INVALID, "A connection has exactly one owner: a user or an admin.",
             field="user",
         )  # fmt: skip
-    if admin is not None and not admin.is_operator:
+    if admin is not None and not may(admin, Right.CONNECTIONS):
         raise InvalidInputError(Code.FIELD_INVALID, f"{admin} is no administrator.", field="admin")
     return owner
 
@@ -167,7 +169,7 @@ def set_credentials(connection_id: UUID, *, by: User | None, values: Mapping[str
     for; ConflictError STATE_CONFLICT while something is open and nobody could tell whose account
     the new ones are (`identity.refuse_unheard`).
     """
-    connection = locked(connection_id, by)
+    connection = locked(connection_id, by, right=Right.CREDENTIALS)
     if not all(isinstance(value, str) for value in values.values()):
         raise InvalidInputError(Code.FIELD_INVALID, "Credentials are texts.", field="credentials")
     check_secrets(values)
@@ -243,12 +245,16 @@ def archive_connection(
 
 
 def locked(
-    connection_id: UUID, by: User | None, *, archived_too: bool = False
+    connection_id: UUID,
+    by: User | None,
+    *,
+    archived_too: bool = False,
+    right: Right = Right.CONNECTIONS,
 ) -> ExecutionConnection:
     """The row, locked until the transaction ends. Orders may still refer to it meanwhile."""
     rows = ExecutionConnection.objects.select_for_update(no_key=True, of=("self",))
     connection = rows.get(pk=connection_id)
-    check_owner(connection, by)
+    check_owner(connection, by, right)
     if connection.archived_at is not None and not archived_too:
         raise ConflictError(Code.STATE_CONFLICT, "The connection is archived.")
     return connection

@@ -6,9 +6,9 @@ from django.db import transaction
 
 from common.codes import Code
 from common.errors import ConflictError
+from common.permissions import Right, require
 from connections.lifecycle import locked, update_connection
 from connections.models import DataConnection, ExecutionConnection
-from connections.rights import check_operator
 from connections.sources import tell_prices
 from users.models import User
 
@@ -33,8 +33,7 @@ def switch_source(source_id: int, *, by: User | None, on: bool) -> bool:
     source that no live account tells.
     """
     source = DataConnection.objects.select_for_update(of=("self",)).get(pk=source_id)
-    if by is None or by.pk != source.user_id:
-        check_operator(by)
+    require(by, Right.PRICES, owner_id=source.user_id)
     if source.is_active == on:
         return False
     if on and source.kind == DataConnection.Kind.BROKER and not _is_told(source):

@@ -1,7 +1,8 @@
 """Who may decide about what. Row-level security says the same once more, a floor below."""
 
 from common.codes import Code
-from common.errors import InvalidInputError, NotAllowedError
+from common.errors import InvalidInputError
+from common.permissions import Right, require
 from connections.fitting import fits, hold_offer
 from connections.models import DataConnection, ExecutionConnection, TradingPreset
 from users.models import User
@@ -9,17 +10,14 @@ from users.models import User
 NO_SUCH = "There is no such one."
 
 
-def check_owner(connection: ExecutionConnection, by: User | None) -> None:
-    """Raise NotAllowedError unless `by` is the owner or an operator (None: the system itself)."""
-    if by is None or by.is_operator or by.pk == connection.owner_id:
-        return
-    raise NotAllowedError(Code.PERMISSION_DENIED, "This connection is not yours.")
+def check_owner(
+    connection: ExecutionConnection, by: User | None, right: Right = Right.CONNECTIONS
+) -> None:
+    """Raise NotAllowedError unless `by` owns the connection or has the right (None: the system).
 
-
-def check_operator(by: User | None) -> None:
-    """Raise NotAllowedError unless `by` is an operator (None: the system itself)."""
-    if by is not None and not by.is_operator:
-        raise NotAllowedError(Code.PERMISSION_DENIED, "Only an operator may do this.")
+    An administrator's own account is the house's: that takes the right, whoever's it is.
+    """
+    require(by, right, owner_id=connection.user_id)
 
 
 def check_usable(

@@ -12,13 +12,14 @@ from django.db.models.expressions import RawSQL
 from brokers.masking import storable
 from common.codes import Code
 from common.errors import ConflictError, InvalidInputError
+from common.permissions import Right, require
 from common.shown import first_of
 from common.sql import run
 from connections import lanes
 from connections.fitting import abilities_of, hold_offer, is_told_prices
 from connections.models import DataConnection, ExecutionConnection
 from connections.open import is_priced_by, is_watched
-from connections.rights import check_operator, check_owner
+from connections.rights import check_owner
 from users.models import User
 
 NO_PRICES = "Its broker tells no prices: choose another price source."
@@ -66,7 +67,7 @@ def offer_to_all(source: DataConnection, *, by: User | None, offered: bool = Tru
     Raises NotAllowedError to who is no operator; InvalidInputError FIELD_INVALID for a tenant's;
     ConflictError STATE_CONFLICT where accounts of others, or paper accounts, go by it still.
     """
-    check_operator(by)
+    require(by, Right.SHARE_PRICES)
     teller = source.told_by
     if teller is None or not teller.is_admin_owned():
         raise InvalidInputError(

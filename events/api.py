@@ -10,6 +10,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from common.permissions import OWN
 from common.rest import StrictModelSerializer, StrictSerializer, Whole
 from events.models import Channel, Notification
 from events.selectors import channels_of, inbox
@@ -54,6 +55,7 @@ class NotificationViewSet(
     serializer_class = NotificationSerializer
     lookup_value_regex = "[0-9]{1,18}"
     filterset_class = NotificationFilter
+    rights = {"read": OWN}
     ordering_fields = ("id",)
 
     def get_queryset(self) -> QuerySet[Notification]:
@@ -108,6 +110,7 @@ class ChannelViewSet(
 
     queryset = Channel.objects.none()
     serializer_class = ChannelSerializer
+    rights = {"create": OWN, "destroy": OWN, "test": OWN}
     lookup_value_regex = "[0-9]{1,18}"
     ordering_fields = ("id",)
 

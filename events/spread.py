@@ -10,12 +10,14 @@ import structlog
 from django.contrib.auth import get_user_model
 from django.db import transaction
 
+from common.permissions import Right
 from common.sql import columns, rows, run
 from events.facts import Happening, facts_of
 from events.models import ALARMS, EventKind
 from events.words import Words, summarize
 
 log = structlog.get_logger(__name__)
+BACKEND = "django.contrib.auth.backends.ModelBackend"  # it knows who has which right
 
 EVENT = "id, kind, user_id, connection_id, signal_id, order_id, payload, created_at"
 CLAIM = f"""
@@ -62,7 +64,8 @@ def spread(limit: int) -> int:
         happenings = [replace(event, facts=facts[event.id]) for event in claimed]
         operators = list(
             get_user_model()
-            .objects.filter(is_staff=True, is_active=True)
+            .objects.with_perm(Right.READ.codename, backend=BACKEND)
+            .filter(is_staff=True)
             .values_list("pk", flat=True)
         )
         _notify(happenings, operators)
@@ -72,7 +75,7 @@ def spread(limit: int) -> int:
 
 
 def recipients(event: Happening, operators: Iterable[int]) -> set[int]:
-    """Return who is told: the owner, and operators of alarms and of what has no owner."""
+    """Return who is told: the owner, and staff with a role of alarms and of what has no owner."""
     owner = set() if event.user_id is None else {event.user_id}
     if event.kind in ALARMS or event.user_id is None:
         return owner | set(operators)

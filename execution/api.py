@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from common.codes import Code
 from common.errors import ConflictError, InvalidInputError
 from common.filters import MomentFilter
-from common.rest import only_operators
+from common.permissions import Right
 from connections.api import own_connections
 from execution import services, tasks
 from execution.models import Order, Status
@@ -98,6 +98,10 @@ class OrderViewSet(
     serializer_class = OrderSerializer
     lookup_value_regex = "[0-9]{1,18}"
     filterset_class = OrderFilter
+    rights = {
+        **dict.fromkeys(("partial_update", "cancel", "cancel_all"), Right.TRADE),
+        "retry": Right.RETRY,
+    }
     ordering_fields = ("id", "created_at")
 
     def get_queryset(self) -> QuerySet[Order]:
@@ -134,7 +138,6 @@ class OrderViewSet(
     def retry(self, request: Request, pk: str) -> Response:
         """Try a FAILED order once more: it was proven not to be sent. For operators."""
         order = self.get_object()
-        only_operators(request)
         order_id = services.retry_order(order.pk, by=caller(request))
         tasks.ring_on_commit([order_id])
         return self._show()
@@ -190,6 +193,7 @@ class PositionViewSet(
     serializer_class = PositionSerializer
     lookup_value_regex = "[0-9]{1,18}"
     filterset_class = PositionFilter
+    rights = dict.fromkeys(("partial_update", "close", "close_all"), Right.TRADE)
     ordering_fields = ("id", "opened_at")
 
     def get_queryset(self) -> QuerySet[ExecutionPosition]:

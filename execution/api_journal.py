@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from common.filters import MomentFilter
+from common.permissions import Right
 from common.rest import StrictSerializer
 from connections.api import own_connections
 from execution import tasks
@@ -76,6 +77,7 @@ class DriftViewSet(viewsets.ReadOnlyModelViewSet[DriftItem]):
     serializer_class = DriftSerializer
     lookup_value_regex = "[0-9]{1,18}"
     filterset_class = DriftFilter
+    rights = dict.fromkeys(("adopt", "relink", "close", "ignore", "compare"), Right.RECONCILE)
     ordering_fields = ("id",)
 
     def get_queryset(self) -> QuerySet[DriftItem]:

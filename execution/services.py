@@ -14,6 +14,7 @@ from common.codes import Code
 from common.errors import ConflictError, InvalidInputError
 from common.faults import point
 from common.money import plain
+from common.permissions import Right, require
 from common.sql import rows, run
 from connections import lanes
 from execution.calls import runtime, sweeps
@@ -27,6 +28,7 @@ from execution.intents import margins
 from execution.intents.claim import HeldBack, Outgoing, claim, nobody
 from execution.intents.poison import set_aside
 from execution.models import Order, Status
+from execution.permissions import require_on
 from positions.models import ExecutionPosition
 from positions.selectors import with_prices
 from users.models import User
@@ -156,6 +158,9 @@ def close_positions(
         )
     detail = f"by {by.get_username()}" if by else ""
     share = None if fraction == 1 else fraction
+    if by is not None:
+        held = ExecutionPosition.objects.filter(pk__in=position_ids).order_by()
+        require_on(list(held.values_list("connection_id", flat=True).distinct()), by)
     wishes = [ExitWish(position_id, "close", share, detail=detail) for position_id in position_ids]
     with transaction.atomic():
         return [written.order_id for written in open_exits(wishes)]
@@ -169,6 +174,7 @@ def cancel_order(order_id: int, *, by: User | None = None) -> str:
     detail = f"by {by.get_username()}" if by else ""
     with transaction.atomic():
         order = Order.objects.select_for_update(no_key=True).get(pk=order_id)
+        require_on([order.connection_id], by)
         if order.done_at is not None:
             raise ConflictError(Code.STATE_CONFLICT, f"The order is {order.status} already.")
         if order.status == Status.PENDING:
@@ -242,6 +248,7 @@ def retry_order(order_id: int, *, by: User | None = None) -> int:
     what may be live is never sent again; and for an exit of more than is still free to close.
     """
     detail = f"by {by.get_username()}" if by else ""
+    require(by, Right.RETRY)
     with transaction.atomic():
         rows(LOCK_POSITION, (order_id,))
         moved = rows(RETRY, {"id": order_id, "detail": detail})
@@ -266,6 +273,7 @@ def modify_position(
     """
     with transaction.atomic():
         position = ExecutionPosition.objects.select_for_update(no_key=True).get(pk=position_id)
+        require_on([position.connection_id], by)
         if not position.is_open:
             raise ConflictError(Code.STATE_CONFLICT, "The position is closed.")
         sign = position.broker_side.sign

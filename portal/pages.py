@@ -41,7 +41,7 @@ def for_tenants(view: View) -> View:
         user = request.user
         if not user.is_authenticated:
             return guarded(sign_in_first(request))
-        if user.is_staff:
+        if user.is_operator:
             return guarded(HttpResponseRedirect(reverse("admin:index")))
         try:
             return guarded(view(request, **kwargs))

@@ -11,6 +11,7 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownF
 from common.admin import ConsoleAdmin, ReadOnlyAdmin, ReadOnlyInline, read_id
 from common.clocks import market_now
 from common.markup import amount, badge
+from common.permissions import Right
 from signals import feeds
 from signals.forms import FeedForm, SignalForm
 from signals.models import Approval, Door, Feed, FeedToken, Signal
@@ -28,6 +29,7 @@ class FeedTokenInline(ReadOnlyInline):
 class FeedAdmin(ConsoleAdmin):
     """Streams of signals. Archiving and tokens: buttons on the feed."""
 
+    change_right = Right.FEEDS
     form = FeedForm
     list_display = ("name", "slug", "owner", "is_public", "approval", "archived_at")
     list_filter = ("is_public", "is_approved")
@@ -119,6 +121,7 @@ def stage(signal: Signal) -> tuple[str, str]:
 class SignalAdmin(ConsoleAdmin):
     """What providers want done. Published ones are facts and cannot be edited."""
 
+    change_right = Right.PUBLISH
     form = SignalForm
     page_list = True
     actions = None

@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from common.codes import Code
 from common.errors import InvalidInputError, NotAllowedError
 from common.filters import MomentFilter
-from common.rest import only_operators
+from common.permissions import Right
 from signals import feeds, services
 from signals.draft import SignalDraft
 from signals.intake import read_signal, receive
@@ -67,6 +67,9 @@ class FeedViewSet(
     lookup_value_regex = "[-a-zA-Z0-9_]+"
     filterset_class = FeedFilter
     ordering_fields = ("name", "created_at")
+    rights = dict.fromkeys(
+        ("create", "partial_update", "archive", "create_token", "revoke_token"), Right.FEEDS
+    )
     http_method_names = ("get", "post", "patch", "head", "options")
 
     def get_queryset(self) -> QuerySet[Feed]:
@@ -162,6 +165,10 @@ class SignalViewSet(
     lookup_value_regex = "[0-9]{1,18}"
     filterset_class = SignalFilter
     ordering_fields = ("id", "published_at")
+    rights = {
+        **dict.fromkeys(("create", "publish", "cancel"), Right.PUBLISH),
+        **dict.fromkeys(("approve", "reject"), Right.APPROVE),
+    }
 
     def get_queryset(self) -> QuerySet[Signal]:
         user = caller(self.request)
@@ -216,7 +223,6 @@ class SignalViewSet(
     def approve(self, request: Request, pk: str) -> Response:
         """Let a signal of an unapproved feed be published. For operators."""
         signal = self.get_object()
-        only_operators(request)
         services.approve(signal.pk, by=caller(request))
         return self._show(signal.pk)
 
@@ -225,7 +231,6 @@ class SignalViewSet(
     def reject(self, request: Request, pk: str) -> Response:
         """Keep a signal from ever being published. For operators."""
         signal = self.get_object()
-        only_operators(request)
         services.reject(signal.pk, by=caller(request))
         return self._show(signal.pk)
 

@@ -12,7 +12,8 @@ from django.utils.text import slugify
 
 from common.clocks import market_now
 from common.codes import Code
-from common.errors import InvalidInputError, NotAllowedError
+from common.errors import InvalidInputError
+from common.permissions import Right, may, require
 from signals.locks import feed_exclusive
 from signals.models import Feed, FeedToken
 from signals.signing import seal_signing_key
@@ -50,7 +51,7 @@ def create_feed(
             "description": description,
             "is_public": is_public,
             "is_approved": is_approved,
-            "approved_by_owner": is_approved and not is_public and not owner.is_operator,
+            "approved_by_owner": is_approved and not is_public and not may(owner, Right.APPROVE),
         },
     )
     if not created:
@@ -64,12 +65,13 @@ def update_feed(feed_id: int, *, by: User | None, **changes: Any) -> Feed:
 
     Going public or to another owner withdraws its approval unless an operator approves it in the
     same call. A trigger sends its unpublished signals back to PENDING with that, and when it is
-    archived. Raises NotAllowedError PERMISSION_DENIED where somebody else than an operator (None:
-    the system) approves it.
+    archived. Raises NotAllowedError where `by` (None: the system) lacks the right to change it, or
+    to approve it.
     """
     feed = feed_exclusive(feed_id)
-    if "is_approved" in changes and by is not None and not by.is_operator:
-        raise NotAllowedError(Code.PERMISSION_DENIED, "Only operators approve a feed.")
+    require(by, Right.FEEDS, owner_id=feed.owner_id)
+    if "is_approved" in changes:
+        require(by, Right.APPROVE)
     changes |= approval_after(feed, changes)
     for name, value in changes.items():
         setattr(feed, name, value)

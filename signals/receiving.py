@@ -8,6 +8,7 @@ from django.db import IntegrityError, transaction
 from common.clocks import market_now
 from common.codes import Code
 from common.errors import ConflictError, InvalidInputError
+from common.permissions import Right, require
 from common.sql import rows
 from signals.draft import SignalDraft, Target, in_order_of_price, level_faults
 from signals.faults import InvalidSignalError
@@ -42,8 +43,10 @@ def receive(feed: Feed, draft: SignalDraft, *, door: Door, by: User | None) -> t
     The same external id with the same contents returns the signal that is there; two processes at
     once end in one row. An alert without external id is known by its contents for REPLAY_WINDOW.
     Its approval follows the feed's. Raises ConflictError DUPLICATE_SIGNAL, InvalidInputError
-    FEED_UNKNOWN, FIELD_INVALID, REFERENCE_REQUIRED, SIGNAL_ENDED; then nothing was written.
+    FEED_UNKNOWN, FIELD_INVALID, REFERENCE_REQUIRED, SIGNAL_ENDED; NotAllowedError for a feed that
+    is not `by`'s; then nothing was written.
     """
+    require(by, Right.PUBLISH, owner_id=feed.owner_id)
     digest = draft.digest(with_time=not draft.external_id)
     with transaction.atomic():
         feed = feed_shared(feed.pk)  # an approval that is withdrawn meanwhile counts

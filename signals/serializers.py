@@ -4,8 +4,8 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from common.codes import Code
-from common.errors import NotAllowedError
 from common.money import plain
+from common.permissions import Right, may, require
 from common.rest import Amount, Moment, StrictModelSerializer, StrictSerializer
 from signals.models import (
     Action,
@@ -47,11 +47,10 @@ class FeedSerializer(StrictModelSerializer[Feed]):
 
     def get_is_mine(self, feed: Feed) -> bool:
         user = self.context["request"].user
-        return bool(user.is_operator or feed.owner_id == user.pk)
+        return may(user, Right.PUBLISH, owner_id=feed.owner_id)
 
     def validate_is_approved(self, value: bool) -> bool:
-        if not self.context["request"].user.is_operator:
-            raise NotAllowedError(Code.PERMISSION_DENIED, "Only operators approve a feed.")
+        require(self.context["request"].user, Right.APPROVE)
         return value
 
     def validate_slug(self, value: str) -> str:

@@ -9,6 +9,7 @@ from common.clocks import market_now
 from common.codes import Code
 from common.errors import ConflictError
 from common.faults import point
+from common.permissions import Right, require
 from events.models import EventKind
 from events.services import emit
 from signals.locks import candidates_shared, feed_shared
@@ -25,7 +26,7 @@ def publish(signal_id: int, *, by: User | None) -> bool:
     in this transaction, those of other tenants too; if one fails, nothing is published. `by` is
     None where a feed publishes by itself. Raises ConflictError SIGNAL_NOT_APPROVED, SIGNAL_ENDED,
     SIGNAL_NOT_PUBLISHED (what it refers to), STATE_CONFLICT (the feed is archived);
-    Signal.DoesNotExist.
+    NotAllowedError; Signal.DoesNotExist.
 
     Feed and signal are judged together under the feed's lock, so that no approval is withdrawn
     between the judgement and the orders. Which accounts the approval covers is kept on the signal
@@ -34,6 +35,7 @@ def publish(signal_id: int, *, by: User | None) -> bool:
     signal = Signal.objects.select_related("refers_to").get(pk=signal_id)
     candidates_shared(signal.feed_id)
     feed = feed_shared(signal.feed_id)
+    require(by, Right.PUBLISH, owner_id=feed.owner_id)
     now = market_now()  # after the lock: subscriptions that ended before are stamped earlier
     if not signal.is_published:
         _judge_surroundings(signal, feed)
@@ -101,6 +103,7 @@ def reject(signal_id: int, *, by: User) -> bool:
 
 
 def _decide(signal_id: int, to: Approval, by: User) -> bool:
+    require(by, Right.APPROVE)
     feed_shared(Signal.objects.values_list("feed_id", flat=True).get(pk=signal_id))
     pending = Signal.objects.filter(
         pk=signal_id, approval=Approval.PENDING, cancelled_at__isnull=True
@@ -123,6 +126,8 @@ def cancel(signal_id: int, *, by: User | None) -> bool:
     `signal_cancelled` withdraw in this transaction what is not filled yet; positions stay open
     (publish a CLOSE to end them).
     """
+    owner_id = Signal.objects.values_list("feed__owner_id", flat=True).get(pk=signal_id)
+    require(by, Right.PUBLISH, owner_id=owner_id)
     uncancelled = Signal.objects.filter(pk=signal_id, cancelled_at__isnull=True)
     if not uncancelled.update(cancelled_at=market_now(), cancelled_by=by):
         return False

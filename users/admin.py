@@ -1,59 +1,138 @@
-"""Access: users and their API keys."""
+"""Access: users, their roles and API keys."""
+
+from typing import Any
 
 from django.contrib import admin
-from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.safestring import SafeString
-from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.forms import UserCreationForm
 
-from common.admin import ConsoleAdmin, ReadOnlyAdmin
+from common.admin import ConsoleAdmin, ReadOnlyAdmin, RightDenied
+from common.errors import NotAllowedError
 from common.markup import badge
+from common.permissions import Right, Role
+from users import services
 from users.api_keys import ends_soon, has_ended
+from users.forms import PasswordForm, UserForm
 from users.models import ApiKey, User
+from users.ranks import require_above
 
 admin.site.unregister(Group)
-
-
-class PasswordForm(AdminPasswordChangeForm):  # type: ignore[misc]  # unfold has no types
-    """Sets a password, and writes nothing else of the user."""
-
-    def save(self, commit: bool = True) -> User:
-        user: User = super().save(commit=False)
-        if commit:
-            user.save(update_fields=["password"])
-        return user
+RIGHTS = ("is_active", "roles", "is_superuser")
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin, ConsoleAdmin):  # type: ignore[type-arg]
-    """Operators are staff; tenants bring accounts; providers own feeds."""
+class UserAdmin(DjangoUserAdmin, ConsoleAdmin):  # type: ignore[type-arg,misc]
+    """Staff have roles; tenants bring accounts; providers own feeds.
 
-    form = UserChangeForm
+    Nobody changes their own rights, or anything of a user who has more (users/ranks.py).
+    """
+
+    change_right = Right.USERS
+    form = UserForm
     add_form = UserCreationForm
     change_password_form = PasswordForm
-    list_display = ("username", "email", "is_staff", "is_active", "last_login")
-    list_filter = ("is_staff", "is_superuser", "is_active")
+    list_display = ("username", "email", "role_names", "is_superuser", "is_active", "last_login")
+    list_filter = ("groups", "is_superuser", "is_active")
+    filter_horizontal = ()
     fieldsets = (
         (None, {"fields": ("username", "password")}),
         ("Person", {"fields": (("first_name", "last_name"), ("email", "time_zone"))}),
-        (
-            "Access",
-            {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")},
-        ),
+        ("Access", {"fields": RIGHTS}),
         ("Dates", {"fields": (("last_login", "date_joined"),)}),
     )
     readonly_fields = ("last_login", "date_joined")
 
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return super().get_queryset(request).prefetch_related("groups")
+
+    @admin.display(description="Roles")
+    def role_names(self, user: User) -> str:
+        known = {role.value for role in Role}
+        return ", ".join(group.name for group in user.groups.all() if group.name in known)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """One's own rights are shown; so is what only a superuser gives."""
+        shown = tuple(super().get_readonly_fields(request, obj))
+        if obj is not None and obj.pk == request.user.pk:
+            return (*shown, "is_active", "role_names", "is_superuser")
+        return shown if request.user.is_superuser else (*shown, "is_superuser")
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """A page without the form has no field for roles: their names are shown."""
+        found = super().get_fieldsets(request, obj)
+        is_own = obj is not None and obj.pk == request.user.pk
+        if obj is None or (self.has_change_permission(request, obj) and not is_own):
+            return found
+        shown = ("is_active", "role_names", "is_superuser")
+        return [
+            (title, {**more, "fields": shown} if more["fields"] == RIGHTS else more)
+            for title, more in found
+        ]
+
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        """Tell the form who asks."""
+        made = super().get_form(request, obj, change=change, **kwargs)
+        return type(made.__name__, (made,), {"by": request.user}) if obj is not None else made
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        if not super().has_change_permission(request, obj):
+            return False
+        return obj is None or obj.pk == request.user.pk or self._is_below(request, obj)
+
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return False  # history hangs on a user; deactivate instead
 
+    def _is_below(self, request: HttpRequest, user: User) -> bool:
+        by: Any = request.user
+        try:
+            require_above(user, by, Right.USERS)
+        except NotAllowedError as error:
+            request.refused = error  # type: ignore[attr-defined]
+            return False
+        return True
+
+    def user_change_password(
+        self, request: HttpRequest, id: str, form_url: str = ""
+    ) -> HttpResponse:
+        """Set another's password. One's own is changed with the present one, on its own page."""
+        user, by = self.get_object(request, id), request.user
+        if user is not None:
+            try:
+                require_above(user, by, Right.USERS)  # type: ignore[arg-type]
+            except NotAllowedError as error:
+                raise RightDenied(error) from error
+        return super().user_change_password(request, id, form_url)
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        """By services, and only what was changed: they judge again what the form has judged."""
+        if not change:
+            super().save_model(request, obj, form, change)
+            return
+        by: Any = request.user
+        said = {name: form.cleaned_data[name] for name in form.changed_data}
+        rights = {name: said.pop(name) for name in RIGHTS if name in said}
+        try:
+            if said:
+                services.change_person(obj.pk, by=by, **said)
+            if rights:
+                services.change_rights(obj.pk, by=by, **rights)
+        except NotAllowedError as error:
+            raise RightDenied(error) from error
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """Roles are written by `change_rights`; there is nothing else."""
+
 
 @admin.register(Group)
-class GroupAdmin(DjangoGroupAdmin, ConsoleAdmin):
-    """Sets of permissions."""
+class GroupAdmin(ReadOnlyAdmin):
+    """The roles and what each may: common/permissions.py, by migration. Nobody changes them here;
+    users get them on their own page."""
 
 
 @admin.register(ApiKey)

@@ -10,7 +10,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from common.permissions import Scope
+from common.permissions import OWN, Scope
 from common.rest import Moment, StrictModelSerializer, StrictSerializer, known_zone
 from users.api_keys import SCOPES
 from users.models import ApiKey, User
@@ -43,6 +43,7 @@ class MeView(generics.RetrieveUpdateAPIView[User]):
     queryset = get_user_model().objects.none()
     serializer_class = MeSerializer
     scope_name = "me"
+    rights = {"patch": OWN}
     http_method_names = ("get", "patch", "head", "options")
 
     def get_object(self) -> User:
@@ -91,6 +92,7 @@ class ApiKeyViewSet(
 
     queryset = ApiKey.objects.none()
     serializer_class = ApiKeySerializer
+    rights = {"create": OWN, "revoke": OWN}
     lookup_value_regex = "[0-9]{1,18}"
     ordering_fields = ("id",)
 

@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 
-from common.permissions import Right, Scope
+from common.permissions import Right, Scope, may
 from users.password_turns import turns
 from users.tenancy import on_behalf_of
 
@@ -41,8 +41,9 @@ class User(AbstractUser):
 
     @property
     def is_operator(self) -> bool:
-        """Operators see every tenant's rows; everyone else only their own."""
-        return self.is_active and self.is_staff
+        """Whether every tenant's rows are seen: by staff with a role. Everybody else: their own.
+        What may be done with them, `common.permissions.may` says."""
+        return may(self, Right.READ)
 
     def check_password(self, raw_password: str) -> bool:
         """Compare with the stored hash, outside of any transaction if none is open: it takes long.

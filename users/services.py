@@ -5,24 +5,28 @@ import secrets
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from hashlib import sha256
+from typing import Any
 
 from django.contrib.auth.models import Group
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from common.audit_trail import changed_by
 from common.codes import Code
-from common.errors import ConflictError, InvalidInputError, NotAllowedError
-from common.permissions import Role, Scope
+from common.errors import ConflictError, InvalidInputError
+from common.permissions import Right, Role, Scope, require
 from users.api_keys import end_of, has_ended, ordered, require_no_more
 from users.models import ApiKey, User
+from users.ranks import require_above, require_givable, require_superuser, roles_of
 from users.tenancy import for_all_tenants
 
 _BRAND = "fc"  # secret scanners and people tell by it what they have found
 _PREFIX_BYTES, _SECRET_BYTES = 6, 32
 _NOTE_USE_EVERY = timedelta(minutes=1)
+PERSON = frozenset({"username", "first_name", "last_name", "email", "time_zone"})
 _NO_HASH = sha256(b"no such key").hexdigest()
 
 
@@ -43,6 +47,8 @@ def create_api_key(
     """
     ends = end_of(expires_at, now=timezone.now(), at_most=by.key_ends_at if by else None)
     allowed = ordered(scopes)
+    if by is not None and by.pk != user.pk:
+        require_above(user, by, Right.API_KEYS)
     if by is not None:
         require_no_more(by, allowed, ends)
     prefix = secrets.token_hex(_PREFIX_BYTES)
@@ -80,27 +86,30 @@ def user_for_key(secret: str) -> User | None:
 
 @transaction.atomic
 def revoke_api_key(key_id: int, *, by: User | None = None) -> bool:
-    """Make a key useless for good. Returns False if it was revoked before."""
-    key = ApiKey.objects.get(pk=key_id)
-    if by is not None and not by.is_operator and by.pk != key.user_id:
-        raise NotAllowedError(Code.PERMISSION_DENIED)
+    """Make a key useless for good. Returns False if it was revoked before.
+
+    Raises NotAllowedError for another's key, unless `by` may manage it (None: the system).
+    """
+    key = ApiKey.objects.select_related("user").get(pk=key_id)
+    if by is not None and by.pk != key.user_id:
+        require_above(key.user, by, Right.API_KEYS)
     unrevoked = ApiKey.objects.filter(pk=key_id, revoked_at=None)
     return unrevoked.update(revoked_at=timezone.now()) == 1
 
 
 @transaction.atomic
 def create_user(
-    username: str, password: str, *, email: str = "", is_operator: bool = False,
+    username: str, password: str, *, email: str = "", roles: Collection[Role] = (),
     by: User | None = None,
 ) -> User:  # fmt: skip
-    """Return a new tenant, or an operator. Only operators (None: the system) may.
+    """Return a new tenant, or with roles a member of staff. by: who has the right (None: system).
 
     Raises InvalidInputError for a weak password (the rules of AUTH_PASSWORD_VALIDATORS),
-    ConflictError if the name is taken.
+    ConflictError if the name is taken; NotAllowedError, also for a role that has a right which
+    `by` has not.
     """
-    if by is not None and not by.is_operator:
-        raise NotAllowedError(Code.PERMISSION_DENIED)
-    draft = User(username=username, email=email, is_staff=is_operator)
+    require(by, Right.USERS)
+    draft = User(username=username, email=email)
     try:
         validate_password(password, draft)
     except ValidationError as error:
@@ -109,9 +118,13 @@ def create_user(
         ) from error
     try:
         with transaction.atomic():
-            return User.objects.create_user(username, email, password, is_staff=is_operator)
+            user = User.objects.create_user(username, email, password)
     except IntegrityError as error:
         raise ConflictError(Code.STATE_CONFLICT, f"The name {username!r} is taken.") from error
+    if roles:
+        change_rights(user.pk, by=by, roles=roles)
+        user.refresh_from_db()
+    return user
 
 
 @transaction.atomic
@@ -121,30 +134,72 @@ def create_operator(username: str, password: str, *, email: str = "", role: Role
     The first administrator is a superuser, since only a superuser can make another one.
     Raises as `create_user` does.
     """
-    user = create_user(username, password, email=email, is_operator=True)
-    user.groups.add(Group.objects.get(name=role.value))
+    user = create_user(username, password, email=email, roles=[role])
     if role is Role.ADMINISTRATOR and not User.objects.filter(is_superuser=True).exists():
-        user.is_superuser = True
-        user.save(update_fields=["is_superuser"])
+        change_rights(user.pk, by=None, is_superuser=True)
+        user.refresh_from_db()
     return user
 
 
 def has_operator() -> bool:
-    """Tell whether somebody can use the console."""
-    return User.objects.filter(is_staff=True, is_active=True).exists()
+    """Tell whether somebody can use the console: a superuser, or staff with a role."""
+    can = Q(is_superuser=True) | Q(groups__name__in=[role.value for role in Role])
+    return User.objects.filter(can, is_staff=True, is_active=True).exists()
 
 
 @transaction.atomic
-def set_role(user_id: int, *, is_operator: bool, by: User | None) -> bool:
-    """Make a tenant an operator, or an operator a tenant. False: it was so already.
+def change_rights(
+    user_id: int, *, by: User | None, roles: Collection[Role] | None = None,
+    is_superuser: bool | None = None, is_active: bool | None = None,
+) -> bool:  # fmt: skip
+    """Change what a user may: the only function that does. None: that stays as it is.
 
-    Only operators may (None: the system), and nobody for themselves: no one locks everybody out.
+    Whoever has a role, or is a superuser, is staff; nobody else is. Returns whether anything was
+    different. Raises NotAllowedError where `by` (None: the system) lacks the right, where it is
+    about `by` themselves or about somebody with more rights (require_above), or where a role is
+    given that has a right which `by` has not; only a superuser makes a superuser.
     """
-    if by is not None and (not by.is_operator or by.pk == user_id):
-        raise NotAllowedError(Code.PERMISSION_DENIED)
+    user = User.objects.select_for_update(no_key=True).get(pk=user_id)
+    require_above(user, by, Right.USERS)
+    given = {Role(name) for name in roles} if roles is not None else roles_of(user)
+    require_givable(given - roles_of(user), by)
+    if is_superuser is not None and is_superuser != user.is_superuser:
+        require_superuser(by)
+        user.is_superuser = is_superuser
+    user.is_active = user.is_active if is_active is None else is_active
+    user.is_staff = bool(given) or user.is_superuser
     with changed_by(by.pk if by else None):
-        others = User.objects.filter(pk=user_id).exclude(is_staff=is_operator)
-        return others.update(is_staff=is_operator) == 1
+        return _write_rights(user, given)
+
+
+def _write_rights(user: User, roles: Collection[Role]) -> bool:
+    columns = {name: getattr(user, name) for name in ("is_active", "is_staff", "is_superuser")}
+    changed = User.objects.filter(pk=user.pk).exclude(**columns).update(**columns)
+    if roles_of(user) == set(roles):
+        return changed == 1
+    others = user.groups.exclude(name__in=[role.value for role in Role])
+    user.groups.set([*others, *Group.objects.filter(name__in=[role.value for role in roles])])
+    return True
+
+
+@transaction.atomic
+def change_person(user_id: int, *, by: User | None, **changes: Any) -> bool:
+    """Change a user's name, e-mail address or time zone. Returns whether anything was different.
+
+    Raises NotAllowedError as `change_rights` does, except that everybody may change their own.
+    """
+    if unknown := sorted(set(changes) - PERSON):
+        raise InvalidInputError(
+            Code.FIELD_UNKNOWN, f"{unknown[0]!r} cannot be changed here.", field=unknown[0]
+        )
+    user = User.objects.select_for_update(no_key=True).get(pk=user_id)
+    if by is not None and by.pk != user.pk:
+        require_above(user, by, Right.USERS)
+    changed = {name: value for name, value in changes.items() if getattr(user, name) != value}
+    if not changed:
+        return False
+    with changed_by(by.pk if by else None):
+        return User.objects.filter(pk=user_id).update(**changed) == 1
 
 
 def _is_open(key: ApiKey) -> bool:

@@ -16,6 +16,7 @@ from brokers.paper.models import (
 )
 from common.admin import BigTableAdmin, ConsoleAdmin, ReadOnlyAdmin
 from common.markup import badge
+from common.permissions import Right
 
 FAULTS = (
     "reject_code",
@@ -31,6 +32,7 @@ FAULTS = (
 class PaperAccountAdmin(ConsoleAdmin):
     """Customers' accounts. What is changed here is how the broker behaves, never its books."""
 
+    change_right = Right.PAPER
     actions = None
     list_display = ("number", "owner", "currency", "balance", "position_mode", "behaves")
     list_filter = ("trading_allowed", "native_stops", "position_mode", "unreachable")

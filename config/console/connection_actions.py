@@ -12,6 +12,7 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
 from common.errors import FillcastError
+from common.permissions import Right
 from common.questions import Point, Question, put_beside
 from config.console.connection_forms import AddForm, ChangeForm, initial_of
 from config.console.pages import View, ask, attempt, need
@@ -23,9 +24,6 @@ from connections.open import in_words, what_is_open
 from connections.own_prices import use_own_prices
 from connections.setting_fields import KindForm, is_only_a_kind, label_of, wanted_kind
 from connections.source_fields import OWN
-
-ADD = "connections.add_executionconnection"
-CHANGE = "connections.change_executionconnection"
 
 
 def find(pk: UUID) -> ExecutionConnection:
@@ -39,7 +37,7 @@ def address(pk: UUID) -> str:
 
 def add(request: HttpRequest) -> HttpResponse:
     """A new connection: first its kind, then what that asks for; credentials and test follow."""
-    need(request, ADD)
+    need(request, Right.CONNECTIONS)
     kind = wanted_kind(request)
     if kind is None or is_only_a_kind(request):
         return _choose(request)
@@ -94,7 +92,7 @@ def _refused(form: Form, act: Any) -> Any:
 
 def change(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
     """Change what may be changed."""
-    need(request, CHANGE)
+    need(request, Right.CONNECTIONS)
     by: Any = request.user
     if request.method == "POST":
         locked(find(pk).pk, by, archived_too=True)  # judged and written as it is now
@@ -130,7 +128,7 @@ def _update(connection: ExecutionConnection, form: ChangeForm, request: HttpRequ
 
 def test(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
     """Have a trading process test the connection; nothing is traded."""
-    need(request, CHANGE)
+    need(request, Right.CONNECTIONS)
     if request.method != "POST":
         return HttpResponseRedirect(address(pk))
     return attempt(request, lambda: _request_test(pk, request), back=address(pk) + "#checks")
@@ -145,7 +143,7 @@ def _request_test(pk: UUID, request: HttpRequest) -> str:
 
 def credentials(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
     """Take new credentials. They are sealed at once; this process could not read them again."""
-    need(request, CHANGE)
+    need(request, Right.CREDENTIALS)
     connection = find(pk)
     stored = connection.sealed_credentials is not None
     form = CredentialsForm(connection.type, request.POST or None)
@@ -171,7 +169,7 @@ def _store(pk: UUID, told: dict[str, str], request: HttpRequest) -> str:
 
 def pause(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
     """Pause or resume: nothing is sent by it, so it needs no question."""
-    need(request, CHANGE)
+    need(request, Right.CONNECTIONS)
     if request.method != "POST":
         return HttpResponseRedirect(address(pk))
     return attempt(request, lambda: _pause(pk, request), back=address(pk))
@@ -188,7 +186,7 @@ def _pause(pk: UUID, request: HttpRequest) -> str:
 
 def archive(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
     """Ask, then take the connection out for good."""
-    need(request, CHANGE)
+    need(request, Right.CONNECTIONS)
     connection = find(pk)
     if request.method == "POST":
         by: Any = request.user

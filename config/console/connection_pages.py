@@ -5,9 +5,10 @@ from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
 
+from common.permissions import Right
 from config.console import connection_actions, source_pages
-from config.console.connection_actions import CHANGE, find
-from config.console.pages import View, page
+from config.console.connection_actions import find
+from config.console.pages import View, can, page
 from config.console.source_pages import prices_of
 from connections.eligibility import reason_for
 from connections.lanes import owner_of
@@ -41,7 +42,10 @@ def show(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
         orders=orders.select_related("signal")[:LAST],
         troubles=lines.filter(status__in=["REJECTED", "FAILED", "UNKNOWN"]).order_by("-pk")[:LAST],
         drift=DriftItem.objects.filter(connection_id=pk, state="OPEN"),
-        can_change=request.user.has_perm(CHANGE),
+        can_change=can(request, Right.CONNECTIONS),
+        can_share=can(request, Right.SHARE_PRICES),
+        can_compare=can(request, Right.RECONCILE),
+        can_seal=can(request, Right.CREDENTIALS),
         prices=prices_of(connection),
         **_kind(connection),
         lane_owner=owner_of(connection.lane),

@@ -9,9 +9,10 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils import timezone
 
+from common.permissions import Right
 from common.questions import Question
 from common.shown import age, hint, sentence
-from config.console.pages import View, ask, attempt, need, page
+from config.console.pages import View, ask, attempt, can, need, page
 from connections.models import ExecutionConnection
 from execution import tasks
 from execution.drift import decisions as drift_decisions
@@ -21,8 +22,6 @@ from execution.drift.adopting import Levels
 from execution.drift.decisions import actions_of
 from execution.drift.effects import Decided
 from execution.models import Decision, DriftItem
-
-CHANGE = "execution.change_driftitem"
 
 
 class AdoptForm(forms.Form):
@@ -61,7 +60,7 @@ def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     """The page itself."""
     item = find(pk)
     pairs, facts = drift_words.sides(item)
-    may = request.user.has_perm(CHANGE)
+    may = can(request, Right.RECONCILE)
     return page(
         request,
         "drift.html",
@@ -89,7 +88,7 @@ def decide(
     """Make the page that asks, and then decides."""
 
     def view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
-        need(request, CHANGE)
+        need(request, Right.RECONCILE)
         item = find(pk)
         fields = form_for(item)
         form = fields(request.POST if request.method == "POST" else None) if fields else None
@@ -135,7 +134,7 @@ def _ignore(item: DriftItem, said: dict[str, Any], by: Any) -> Decided:
 
 def compare(request: HttpRequest, pk: Any, **_: Any) -> HttpResponse:
     """Have a connection compared with its broker now; nothing is traded."""
-    need(request, "connections.change_executionconnection")
+    need(request, Right.RECONCILE)
     connection = get_object_or_404(ExecutionConnection.objects.defer("sealed_credentials"), pk=pk)
     back = reverse("admin:connections_executionconnection_page", args=[pk])
     if request.method != "POST":

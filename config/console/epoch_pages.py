@@ -7,13 +7,13 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
+from common.permissions import Right
 from common.questions import Point, Question
-from config.console.pages import View, ask, attempt, need, page
+from config.console.pages import View, ask, attempt, can, need, page
 from connections.models import Epoch
 from execution.epochs.epochs import release_epoch
 from execution.epochs.unsettled import unsettled
 
-CHANGE = "connections.change_killswitch"
 SHAPES = {"WAIT": "submitting", "BOOKS": "attention", "UNKNOWN": "unknown",
           "UNCOMPARED": "attention", "DRIFT": "attention", "EXITS": "naked"}  # fmt: skip
 NAMES = {"WAIT": "Still sending", "BOOKS": "Books unread", "UNKNOWN": "Unknown orders",
@@ -50,7 +50,7 @@ def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         left=[(one, SHAPES[one.what], NAMES[one.what], _list(one.what)) for one in left],
         kept=[(NAMES.get(one["what"], one["what"]), one["count"]) for one in epoch.left_open],
         exits_held=len(epoch.treated.get("exits_held", [])),
-        can_release=is_open and request.user.has_perm(CHANGE),
+        can_release=is_open and can(request, Right.RELEASE),
     )
 
 
@@ -61,7 +61,7 @@ def _list(what: str) -> str:
 
 def release(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     """Say what is unsettled, then let entries go on."""
-    need(request, CHANGE)
+    need(request, Right.RELEASE)
     epoch = get_object_or_404(Epoch, pk=pk)
     back = reverse("admin:connections_epoch_page", args=[pk])
     form = ReleaseForm(request.POST or None)

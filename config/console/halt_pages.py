@@ -7,6 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
+from common.permissions import Right
 from common.questions import Point, Question
 from config.console.alarms import Halt
 from config.console.pages import View, ask, attempt, need
@@ -14,8 +15,6 @@ from connections import services
 from connections.models import ExecutionConnection, HaltMode, KillSwitch
 from signals.models import Feed
 from users.models import User
-
-CHANGE = "connections.change_killswitch"
 
 
 class HaltForm(forms.Form):
@@ -63,7 +62,7 @@ def _lists() -> str:
 
 def halt(request: HttpRequest, **_: Any) -> HttpResponse:
     """Ask what to stop, then stop it."""
-    need(request, CHANGE)
+    need(request, Right.HALT)
     form = HaltForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         return attempt(request, lambda: _halt(form.cleaned_data, request), back=_lists())
@@ -91,7 +90,7 @@ def _halt(data: dict[str, Any], request: HttpRequest) -> str:
 
 def release(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     """Ask, then let trading go on."""
-    need(request, CHANGE)
+    need(request, Right.RELEASE)
     switch = get_object_or_404(
         KillSwitch.objects.select_related("feed", "user", "connection", "set_by"), pk=pk
     )

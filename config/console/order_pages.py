@@ -6,16 +6,16 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
+from common.permissions import Right
 from common.questions import Point, Question
 from common.shown import number
 from config.console import reason_pages
 from config.console.candidates import in_words
-from config.console.pages import View, ask, attempt, need, page
+from config.console.pages import View, ask, attempt, can, need, page
 from config.console.timeline import timeline
 from execution import services, tasks
 from execution.models import ExecutionLog, Order, Status
 
-CHANGE = "execution.change_order"
 MOST_LINES = 200
 
 
@@ -34,7 +34,6 @@ def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     order = find(pk)
     fills = list(order.fills.order_by("id"))
     log = ExecutionLog.objects.filter(order_id=pk).order_by("id")[:MOST_LINES]
-    may = request.user.has_perm(CHANGE)
     opened = None
     if order.is_entry and order.signal is not None:
         opened = order.signal.positions.filter(connection=order.connection).first()
@@ -49,14 +48,14 @@ def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         filled=number(order.filled_quantity),
         steps=timeline(order, fills),
         log=log,
-        can_cancel=may and order.done_at is None,
-        can_retry=may and order.status == Status.FAILED,
+        can_cancel=can(request, Right.TRADE) and order.done_at is None,
+        can_retry=can(request, Right.RETRY) and order.status == Status.FAILED,
     )
 
 
 def cancel(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     """Ask, then withdraw what is not filled."""
-    need(request, CHANGE)
+    need(request, Right.TRADE)
     order = find(pk)
     if request.method == "POST":
         return attempt(request, lambda: _cancel(order, request), back=address(pk))
@@ -82,7 +81,7 @@ def _cancel(order: Order, request: HttpRequest) -> str:
 
 def retry(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     """Ask, then send a FAILED order once more."""
-    need(request, CHANGE)
+    need(request, Right.RETRY)
     order = find(pk)
     if request.method == "POST":
         return attempt(request, lambda: _retry(order, request), back=address(pk))

@@ -1,29 +1,61 @@
-"""How each page of the console is answered: in unfold's shell, for operators only."""
+"""How each page of the console is answered: in unfold's shell, for staff with a role only."""
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 
+from common import permissions
+from common.admin import RightDenied
 from common.errors import FillcastError, MisconfiguredError
+from common.permissions import Right
 from common.questions import Question, refusal
 
 View = Callable[..., HttpResponse]
 
 
 def page(request: HttpRequest, template: str, title: str, **context: Any) -> TemplateResponse:
-    """Answer with one of our pages; `admin_view` has let only operators in."""
+    """Answer with one of our pages; `admin_view` has let only staff with a role in."""
     shell = admin.site.each_context(request)
     return TemplateResponse(request, f"console/{template}", {**shell, "title": title, **context})
 
 
-def need(request: HttpRequest, permission: str) -> None:
-    """Raise PermissionDenied unless the caller may do this; reading needs no permission."""
-    if not request.user.has_perm(permission):
-        raise PermissionDenied(permission)
+def need(request: HttpRequest, right: Right) -> None:
+    """Raise RightDenied unless the caller's roles include this. Reading: see `only_readers`."""
+    user: Any = request.user
+    if (error := permissions.refusal(user, right)) is not None:
+        raise RightDenied(error)
+
+
+def can(request: HttpRequest, right: Right) -> bool:
+    """Whether to show the caller a button for it."""
+    user: Any = request.user
+    return permissions.may(user, right)
+
+
+def only_readers(admin_view: Callable[[View, bool], View]) -> Callable[..., View]:
+    """Let staff into the console's pages only with a role; `site.admin_view` refuses all others.
+
+    Signing out and one's own password are everybody's.
+    """
+
+    def guarded(view: View, cacheable: bool = False) -> View:
+        answer = admin_view(view, cacheable)
+        if getattr(view, "__name__", "") in ("logout", "password_change", "password_change_done"):
+            return answer
+
+        @wraps(view)
+        def read(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            if admin.site.has_permission(request):
+                need(request, Right.READ)
+            return answer(request, *args, **kwargs)
+
+        return read
+
+    return guarded
 
 
 def ask(request: HttpRequest, question: Question) -> TemplateResponse:

@@ -9,16 +9,16 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
 from common.codes import Code
+from common.permissions import Right
 from common.questions import Point, Question
 from common.shown import number
 from config.console.candidates import Candidate
-from config.console.pages import View, ask, attempt, need, page
+from config.console.pages import View, ask, attempt, can, need, page
 from execution import services, tasks
 from execution.models import Fill, Order
 from positions.models import ExecutionPosition
 from positions.selectors import protection, with_prices
 
-CHANGE = "positions.change_executionposition"
 FRACTIONS = [("1", "All of it"), ("0.5", "Half of what was opened"), ("0.25", "A quarter")]
 
 
@@ -52,7 +52,6 @@ def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     position = find(pk)
     orders = orders_of(position)
     fills = Fill.objects.filter(order_id__in=[o.pk for o in orders]).select_related("order")
-    may = request.user.has_perm(CHANGE)
     return page(
         request,
         "position/page.html",
@@ -65,7 +64,7 @@ def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         fills=fills.order_by("id"),
         free=position.quantity - position.reserved,
         net=position.realized_pnl - position.commission,
-        can_close=may and position.quantity > position.reserved,
+        can_close=can(request, Right.TRADE) and position.quantity > position.reserved,
     )
 
 
@@ -82,7 +81,7 @@ def _currency(position: ExecutionPosition) -> str:
 
 def close(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     """Ask, then write an exit and ring for it."""
-    need(request, CHANGE)
+    need(request, Right.TRADE)
     position = find(pk)
     form = CloseForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():

@@ -9,16 +9,15 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils import timezone
 
-from common.permissions import Scope
-from common.questions import Point, Question
+from common.errors import NotAllowedError
+from common.permissions import Right, Scope
+from common.questions import Point, Question, put_beside
 from config.console.pages import View, ask, attempt, need, page
 from signals import feeds
 from signals.models import Feed, FeedToken
 from users import services
 from users.api_keys import DEFAULT_LIFE, LIVES, SCOPES
 from users.models import ApiKey, User
-
-TOKENS, KEYS = "signals.change_feed", "users.change_apikey"
 
 
 class TokenForm(forms.Form):
@@ -50,7 +49,7 @@ class KeyForm(forms.Form):
 
 def create_token(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     """Make a token for alerts and show its address, this once."""
-    need(request, TOKENS)
+    need(request, Right.FEEDS)
     feed = get_object_or_404(Feed, pk=pk)
     back = reverse("admin:signals_feed_change", args=[pk])
     form = TokenForm(request.POST or None)
@@ -70,7 +69,7 @@ def create_token(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
 
 def revoke_token(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     """Ask, then make a token useless."""
-    need(request, TOKENS)
+    need(request, Right.FEEDS)
     token = get_object_or_404(FeedToken.objects.select_related("feed"), pk=pk)
     back = reverse("admin:signals_feedtoken_changelist")
     if request.method == "POST":
@@ -89,19 +88,23 @@ def _revoke(token: FeedToken) -> str:
 
 def create_key(request: HttpRequest, **_: Any) -> HttpResponse:
     """Make an API key and show it, this once."""
-    need(request, KEYS)
+    need(request, Right.API_KEYS)
     back = reverse("admin:users_apikey_changelist")
     form = KeyForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        user, name = form.cleaned_data["user"], form.cleaned_data["name"]
         by: Any = request.user
+        user, name = form.cleaned_data["user"], form.cleaned_data["name"]
         said = form.cleaned_data
         ends = timezone.now() + timedelta(days=int(said["life"]))
-        _key, secret = services.create_api_key(
-            user, name, scopes=said["scopes"], expires_at=ends, by=by
-        )
-        shown = [("Send it as Authorization: Bearer …", secret)]
-        return _shown_once(request, f"API key “{name}” of {user.get_username()}", shown, back)
+        try:
+            _key, secret = services.create_api_key(
+                user, name, scopes=said["scopes"], expires_at=ends, by=by
+            )
+        except NotAllowedError as error:  # they have more rights than who asks
+            put_beside(form, error)
+        else:
+            shown = [("Send it as Authorization: Bearer …", secret)]
+            return _shown_once(request, f"API key “{name}” of {user.get_username()}", shown, back)
     points = [Point("safe", "The key is shown once, on the next page. Its hash is stored.")]
     question = Question("A new API key", points, "Create the key", back, False, form, "Not now")
     return ask(request, question)
@@ -109,20 +112,21 @@ def create_key(request: HttpRequest, **_: Any) -> HttpResponse:
 
 def revoke_key(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     """Ask, then make a key useless."""
-    need(request, KEYS)
+    need(request, Right.API_KEYS)
     key = get_object_or_404(ApiKey.objects.select_related("user"), pk=pk)
     back = reverse("admin:users_apikey_changelist")
     if key.revoked_at:
         return HttpResponseRedirect(back)
     if request.method == "POST":
-        return attempt(request, lambda: _revoke_key(key), back=back)
+        return attempt(request, lambda: _revoke_key(key, request), back=back)
     points = [Point("cancelled", "Calls that use it are refused from now on. It cannot come back.")]
     title = f"Revoke the key “{key.name}” of {key.user.get_username()}?"
     return ask(request, Question(title, points, "Revoke it", back, keep="Keep it"))
 
 
-def _revoke_key(key: ApiKey) -> str:
-    services.revoke_api_key(key.pk)
+def _revoke_key(key: ApiKey, request: HttpRequest) -> str:
+    by: Any = request.user
+    services.revoke_api_key(key.pk, by=by)
     return f"“{key.name}” is revoked."
 
 

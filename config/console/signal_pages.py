@@ -12,18 +12,18 @@ from django.utils import timezone
 
 from common.clocks import market_now
 from common.money import plain
+from common.permissions import Right
 from common.questions import Point, Question
 from common.shown import milliseconds, number, sentence
 from config.console import alarms, candidates
 from config.console.audience import audience
 from config.console.funnel import funnel
-from config.console.pages import View, ask, attempt, need, page
+from config.console.pages import View, ask, attempt, can, need, page
 from connections.models import ExecutionConnection
 from signals import services
 from signals.models import Approval, Signal
 
 A_PAGE = 50
-CHANGE = "signals.change_signal"
 
 
 def find(pk: int) -> Signal:
@@ -42,7 +42,8 @@ def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         "signal": signal,
         "halts": [halt for halt in alarms.halts() if halt.switch.scope in {"ALL", "FEED"}
                   and halt.switch.feed_id in {None, signal.feed_id}],
-        "can_change": request.user.has_perm(CHANGE),
+        "can_change": can(request, Right.PUBLISH),
+        "can_approve": can(request, Right.APPROVE),
     }  # fmt: skip
     if not signal.is_published:
         ended = signal.cancelled_at is not None or signal.is_past(market_now())
@@ -122,7 +123,7 @@ def _inert(text: str) -> str:
 
 def publish(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     """Ask, then publish: once, whoever else confirms at the same time."""
-    need(request, CHANGE)
+    need(request, Right.PUBLISH)
     signal = find(pk)
     if request.method == "POST":
         return attempt(request, lambda: _publish(signal, request), back=address(signal))
@@ -169,7 +170,7 @@ def _publish(signal: Signal, request: HttpRequest) -> str:
 
 def cancel(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     """Ask, then end the signal."""
-    need(request, CHANGE)
+    need(request, Right.PUBLISH)
     signal = find(pk)
     if request.method == "POST":
         return attempt(request, lambda: _cancel(signal, request), back=address(signal))
@@ -193,7 +194,7 @@ def _cancel(signal: Signal, request: HttpRequest) -> str:
 
 def decide(request: HttpRequest, pk: int, to: str, **_: Any) -> HttpResponse:
     """Approve or reject, without a question: nothing is sent by it."""
-    need(request, CHANGE)
+    need(request, Right.APPROVE)
     signal = find(pk)
     if request.method != "POST":
         return HttpResponseRedirect(address(signal))

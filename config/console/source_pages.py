@@ -8,13 +8,12 @@ from uuid import UUID
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
+from common.permissions import Right
 from config.console.pages import View, attempt, need
 from connections.faring import Faring, as_told, faring, source_of, tells
 from connections.models import DataConnection, ExecutionConnection
 from connections.own_prices import use_own_prices
 from connections.sources import offer_to_all, tell_prices, tells_prices
-
-CHANGE = "connections.change_executionconnection"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,7 @@ def prices_of(connection: ExecutionConnection) -> Prices:
 
 def use_own(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
     """Let the connection go by its own broker's prices; another source is a click away."""
-    need(request, CHANGE)
+    need(request, Right.CONNECTIONS)
     if request.method != "POST":
         return HttpResponseRedirect(_address(pk))
     return attempt(request, lambda: _use_own(pk, request), back=_address(pk))
@@ -78,7 +77,7 @@ def _use_own(pk: UUID, request: HttpRequest) -> str:
 
 def offer(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
     """Let everybody go by what an administrator's own account is told, or nobody else again."""
-    need(request, CHANGE)
+    need(request, Right.SHARE_PRICES)
     if request.method != "POST":
         return HttpResponseRedirect(_address(pk))
     return attempt(request, lambda: _offer(pk, request), back=_address(pk))

@@ -6,12 +6,11 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
+from common.permissions import Right
 from common.questions import Point, Question
 from config.console.pages import View, ask, attempt, need
 from connections import services
 from connections.models import Subscription
-
-CHANGE = "connections.change_subscription"
 
 
 def find(pk: int) -> Subscription:
@@ -20,7 +19,7 @@ def find(pk: int) -> Subscription:
 
 def pause(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     """Ask, then pause, or resume what is paused."""
-    need(request, CHANGE)
+    need(request, Right.CONNECTIONS)
     subscription = find(pk)
     back = reverse("admin:connections_subscription_changelist")
     if request.method == "POST":
@@ -54,7 +53,7 @@ def _flip(subscription: Subscription, request: HttpRequest) -> str:
 
 def end(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     """Ask, then end it; it can be taken up again later."""
-    need(request, CHANGE)
+    need(request, Right.CONNECTIONS)
     subscription = find(pk)
     back = reverse("admin:connections_subscription_changelist")
     if request.method == "POST":

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from common.codes import Code
 from common.errors import ConflictError, InvalidInputError
+from common.permissions import Right
 from common.shown import sentence
 from common.sql import run
 from connections.rights import check_owner
@@ -161,7 +162,7 @@ def _deciding(
     with transaction.atomic():
         found = DriftItem.objects.select_related("connection")
         item = found.select_for_update(no_key=True, of=("self",)).get(pk=item_id)
-        check_owner(item.connection, by)
+        check_owner(item.connection, by, Right.RECONCILE)
         if item.state not in (DriftItem.State.OPEN, DriftItem.State.IGNORED):
             raise ConflictError(Code.STATE_CONFLICT, f"The difference is {item.state} already.")
         if decision not in actions_of(item):

@@ -21,6 +21,7 @@ from brokers.journal import KeepsJournal
 from brokers.registry import adapter_for
 from common.codes import Code
 from common.errors import ConflictError, InvalidInputError
+from common.permissions import Right, require
 from common.sql import array, rows, run
 from connections import lanes
 from connections.halting import release_kill_switch, set_kill_switch
@@ -221,6 +222,7 @@ def release_epoch(
     Raises ConflictError STATE_CONFLICT when no epoch is open, EPOCH_OPEN while something is
     unsettled; force goes on all the same, and needs a note (InvalidInputError).
     """
+    require(by, Right.RELEASE)
     with transaction.atomic():
         rows(ONE_AT_A_TIME)
         epoch = Epoch.objects.filter(released_at=None).first()

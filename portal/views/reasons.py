@@ -19,7 +19,7 @@ def reason(request: HttpRequest, *, code: str) -> HttpResponse:
     if not request.user.is_authenticated:
         told = {"code": known, "tried": tried_again(known)}
         return guarded(TemplateResponse(request, "portal/reason_alone.html", told))
-    if request.user.is_staff:
+    if request.user.is_operator:
         return guarded(HttpResponseRedirect(reverse("admin:console_reason", args=[known.value])))
     return _with_my_orders(request, code=known)
 

@@ -4,14 +4,19 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import uuid4
 
+from common.permissions import Role
 from connections.models import AccountSnapshot, ExecutionConnection, TradingPreset
 from positions.models import ExecutionPosition, Side
 from signals.models import Approval, Direction, Feed, Signal
+from tests.roles import give
 from users.models import User
 
 
 def user(name: str = "alice", *, is_staff: bool = False) -> User:
-    return User.objects.create(username=name, is_staff=is_staff, email=f"{name}@example.com")
+    made = User.objects.create(username=name, is_staff=is_staff, email=f"{name}@example.com")
+    if is_staff:
+        give(made, Role.OPERATOR)
+    return made
 
 
 def connection(owner: User, *, zone: str = "", kind: str = "paper") -> ExecutionConnection:

@@ -274,7 +274,7 @@ def test_its_owner_and_operators_reach_it(world: World, as_web: AsWeb, name: str
                 response = call(world, who, name, case)
             told: Any = response.json() if response.content else None
             if who == "alice" and case.kind == "operator":
-                assert (response.status_code, told["code"]) == (403, "PERMISSION_DENIED"), told
+                assert (response.status_code, told["code"]) == (403, "RIGHT_MISSING"), told
             elif who == "olga" and case.kind == "private":
                 assert response.status_code == 404, told
             elif case.kind == "list":

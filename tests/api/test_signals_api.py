@@ -104,7 +104,7 @@ def test_approval_is_for_operators(world: World) -> None:
     path = f"/api/v1/signals/{signal_id}"
     paula, olga = world.client("paula"), world.client("olga")
     problem(paula.post(f"{path}/publish/"), 409, "SIGNAL_NOT_APPROVED")
-    problem(paula.post(f"{path}/approve/"), 403, "PERMISSION_DENIED")
+    problem(paula.post(f"{path}/approve/"), 403, "RIGHT_MISSING")
     assert olga.post(f"{path}/approve/").json()["approval"] == "APPROVED"
     assert paula.post(f"{path}/publish/").json()["is_published"] is True
     problem(olga.post(f"{path}/reject/"), 409, "STATE_CONFLICT")
@@ -153,12 +153,12 @@ def test_feeds_private_ones_need_no_approval_until_they_go_public(world: World) 
     problem(
         alice.patch("/api/v1/feeds/all/", {"is_approved": True}, format="json"),
         403,
-        "PERMISSION_DENIED",
+        "RIGHT_MISSING",
     )
     problem(
         alice.post("/api/v1/feeds/", {"name": "x", "is_approved": True}, format="json"),
         403,
-        "PERMISSION_DENIED",
+        "RIGHT_MISSING",
     )
     gone_public = alice.patch("/api/v1/feeds/mine/", {"is_public": True}, format="json").json()
     assert (gone_public["is_public"], gone_public["is_approved"]) == (True, False)

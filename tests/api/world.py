@@ -10,6 +10,7 @@ from typing import Any
 from rest_framework.test import APIClient
 
 from common.clocks import market_now
+from common.permissions import Role
 from connections.models import (
     AccountSnapshot,
     ConnectionHealth,
@@ -27,6 +28,7 @@ from execution.models import DriftItem, ExecutionLog, Order, Status
 from positions.models import ExecutionPosition
 from signals.feeds import create_feed, create_feed_token
 from signals.models import Approval, Feed, FeedToken, Signal
+from tests.roles import give
 from users.models import ApiKey, User
 from users.services import create_api_key
 
@@ -76,6 +78,8 @@ def build() -> World:
     keys = {}
     for name in ("alice", "bob", "paula", "olga"):
         made[name] = User.objects.create_user(name, is_staff=name == "olga")
+        if name == "olga":
+            give(made[name], Role.ADMINISTRATOR)
         key, keys[name] = create_api_key(made[name], "test")
         if name == "alice":
             made["key"] = key

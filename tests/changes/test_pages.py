@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from django.contrib import admin
-from django.contrib.auth.models import Group, Permission
 from django.db.models import Model
 from django.test import Client, RequestFactory
 from django.urls import reverse
@@ -26,6 +25,7 @@ from django_celery_beat.models import (
 
 from brokers.paper.models import PaperAccount
 from common.clocks import market_now
+from common.permissions import Role
 from connections.models import (
     DataConnection,
     ExecutionConnection,
@@ -36,7 +36,9 @@ from portal.urls import urlpatterns as portal_urls
 from signals.models import Feed
 from tests.changes.together import at_once, fields_of
 from tests.connections import make
+from tests.roles import give
 from users.models import User
+from users.ranks import roles_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Typed = dict[str, Any]
@@ -55,10 +57,6 @@ class Form:
     make: Callable[[], Model]
     typed: tuple[Typed, ...]
     then: dict[str, Any] | None = None  # else all that was typed
-
-
-def group() -> Group:
-    return Group.objects.create(name=f"group {next(_number)}")
 
 
 def hours() -> CrontabSchedule:
@@ -113,10 +111,9 @@ FORMS: dict[str, Form] = {
     ),
     "user, deactivated and renamed": Form(
         lambda: make.user(is_staff=True),
-        ({"is_active": None}, {"is_staff": None}, {"first_name": "one"}),
-        {"is_active": False, "is_staff": False, "first_name": "one"},
+        ({"is_active": None}, {"is_superuser": "on"}, {"first_name": "one"}),
+        {"is_active": False, "is_superuser": True, "first_name": "one"},
     ),
-    "group": Form(lambda: group(), ({"name": "one"}, {})),
     "schedule": Form(schedule, ({"description": "one"}, {"enabled": None}),
                      {"description": "one", "enabled": False}),
     "hours": Form(hours, ({"minute": "1"}, {"hour": "2"})),
@@ -273,18 +270,16 @@ def test_a_page_that_was_opened_long_ago_takes_nothing_back() -> None:
     assert (feed.is_approved, feed.description, feed.name) == (False, "now", "later")
 
 
-def test_rights_that_were_taken_away_do_not_come_back_with_an_old_page() -> None:
-    user, of = superuser(), group()
-    first, second, third = Permission.objects.order_by("pk")[:3]
-    of.permissions.set([first, second])
-    path = reverse("admin:auth_group_change", args=[of.pk])
+def test_roles_that_were_taken_away_do_not_come_back_with_an_old_page() -> None:
+    user, of = superuser(), make.user("other")
+    give(of, Role.SUPPORT, Role.OPERATOR)
+    path = reverse("admin:users_user_change", args=[of.pk])
     client = Client()
     client.force_login(user)
     old = fields_of(client.get(path).content.decode())
-    assert send(user, path, old, {"permissions": [second.pk]}) == 302
-    add = {"permissions": [first.pk, second.pk, third.pk]}
-    assert send(user, path, old, add) == 302
-    assert set(of.permissions.all()) == {second, third}
+    assert send(user, path, old, {"roles": ["support"]}) == 302
+    assert send(user, path, old, {"roles": ["operator", "risk officer", "support"]}) == 302
+    assert roles_of(of) == {Role.SUPPORT, Role.RISK_OFFICER}
 
 
 def test_a_console_pause_does_what_its_page_asked_whoever_was_faster() -> None:

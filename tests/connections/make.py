@@ -6,6 +6,7 @@ from itertools import count
 from typing import Any
 
 from common.clocks import market_now
+from common.permissions import Role
 from connections.models import (
     ConnectionHealth,
     DataConnection,
@@ -18,13 +19,18 @@ from connections.models import (
     TradingPreset,
 )
 from signals.models import Approval, Feed, Signal
+from tests.roles import give
 from users.models import User
 
 _number = count(1)
 
 
 def user(name: str = "", **fields: Any) -> User:
-    return User.objects.create(username=name or f"user-{next(_number)}", **fields)
+    """A tenant; with `is_staff` an administrator (tests/roles.py: other roles)."""
+    made = User.objects.create(username=name or f"user-{next(_number)}", **fields)
+    if made.is_staff:
+        give(made, Role.ADMINISTRATOR)
+    return made
 
 
 def feed(owner: User | None = None, **fields: Any) -> Feed:

@@ -87,7 +87,7 @@ def test_another_tenants_things_are_not_there(
 def test_an_operator_makes_an_admin_owned_account(
     people: tuple[User, User, Feed], as_web: None
 ) -> None:
-    operator = User(pk=people[0].pk, username="alice", is_staff=True)
+    operator = User(pk=people[0].pk, username="alice", is_staff=True, is_superuser=True)
     with on_behalf_of(operator):
         User.objects.filter(pk=operator.pk).update(is_staff=True)
         made = services.create_connection(

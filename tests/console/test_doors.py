@@ -8,8 +8,10 @@ from django.contrib import admin
 from django.test import Client
 from django.urls import reverse
 
+from common.permissions import Role
 from execution.epochs.epochs import present_epoch
 from tests.console.seed import CANARY
+from tests.roles import staff
 from users.models import User
 
 Page = Callable[..., str]
@@ -72,10 +74,8 @@ def test_nobody_else_gets_in(world: dict[str, Any], client: Client, who: str) ->
         assert "/admin/login/" in response.headers["Location"], path
 
 
-def test_an_operator_without_permissions_reads_and_changes_nothing(
-    small: dict[str, Any], client: Client
-) -> None:
-    client.force_login(User.objects.create_user("reader", is_staff=True))
+def test_support_reads_and_changes_nothing(small: dict[str, Any], client: Client) -> None:
+    client.force_login(staff(Role.SUPPORT))
     signal, connection = small["waiting"].pk, small["connections"][0].pk
     assert client.get(f"/admin/signals/signal/{signal}/").status_code == 200
     for path in (

@@ -6,8 +6,10 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from common.permissions import Role
 from execution import tasks
 from execution.models import AccountReading, DriftItem, ExecutionLog
+from tests.roles import staff
 
 
 def page_of(item: DriftItem, what: str = "page") -> str:
@@ -78,7 +80,7 @@ def test_a_connection_is_compared_by_hand(
 def test_a_reader_decides_nothing(
     items: dict[str, DriftItem], client: Client, django_user_model: Any
 ) -> None:
-    client.force_login(django_user_model.objects.create_user("reader", is_staff=True))
+    client.force_login(staff(Role.SUPPORT, name="reader"))
     item = items["UNKNOWN_POSITION"]
     assert page_of(item, "adopt") not in client.get(page_of(item)).content.decode()
     for what in ("adopt", "relink", "close", "ignore"):

@@ -8,8 +8,9 @@ import pytest
 from django.apps import apps
 from django.test import Client
 
+from common.permissions import Role
 from connections.models import MaintenanceWindow
-from users.models import User
+from tests.roles import staff
 
 Page = Callable[..., str]
 ADD = "/admin/connections/maintenancewindow/add/"
@@ -65,7 +66,7 @@ def test_what_would_never_hold_is_refused(
 def test_who_may_only_look_enters_nothing(
     small: dict[str, Any], announced: dict[str, str], client: Client
 ) -> None:
-    reader = User.objects.create_user("reader", is_staff=True)
+    reader = staff(Role.SUPPORT, name="reader")
     client.force_login(reader)
     assert client.get("/admin/connections/maintenancewindow/").status_code == 200
     assert client.post(ADD, announced).status_code == 403

@@ -10,11 +10,13 @@ from django.test import Client
 from django.urls import reverse
 
 from common.codes import Code
+from common.permissions import Role
 from connections.models import DataConnection, ExecutionConnection, SourceHealth
 from connections.own_prices import use_own_prices
 from connections.sources import offer_to_all, tell_prices
 from tests.connections import make
 from tests.console import seed
+from tests.roles import staff
 from users.models import User
 
 LISTED = reverse("admin:connections_dataconnection_changelist")
@@ -83,7 +85,7 @@ def test_only_a_post_does_anything(operator: User, client: Client) -> None:
 
 
 def test_who_may_only_look_changes_nothing(db: None, client: Client) -> None:
-    looker = User.objects.create_user("looker", is_staff=True)
+    looker = staff(Role.SUPPORT, name="looker")
     client.force_login(looker)
     account = make.connection(type="mt4", admin=looker)
     for what in ("offer_prices", "own_prices"):

@@ -10,6 +10,7 @@ from typing import Any
 
 from analytics.models import AnalyticsDaily
 from common.clocks import market_now
+from common.permissions import Role
 from connections.models import (
     AccountSnapshot,
     DataConnection,
@@ -24,6 +25,7 @@ from positions.models import ExecutionPosition
 from prices.models import LatestQuote
 from signals.models import Feed, Signal
 from tests.connections import make
+from tests.roles import give
 from users.models import User
 
 D = Decimal
@@ -46,6 +48,7 @@ class World:
             for name in ("alice", "bob", "nora", "paula")
         )
         self.olga = User.objects.create_user("olga", password=PASSWORD, is_staff=True)
+        give(self.olga, Role.OPERATOR)
         self.breakout = feed(self.paula, "macro-breakout", "Macro Breakout")
         self.carry = feed(self.paula, "kiwi-carry", "Kiwi Carry")
         self.preset = TradingPreset.objects.create(name="1 % at risk", risk_percent=D(1))

@@ -2,9 +2,11 @@
 
 import pytest
 
+from common.permissions import Role
 from signals import symbols
 from signals.feeds import create_feed
 from signals.models import Feed
+from tests.roles import staff
 from users.models import User
 
 
@@ -21,7 +23,7 @@ def provider(db: None) -> User:
 
 @pytest.fixture
 def operator(db: None) -> User:
-    return User.objects.create_user("olga", is_staff=True)
+    return staff(Role.OPERATOR, name="olga")
 
 
 @pytest.fixture

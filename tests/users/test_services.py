@@ -1,16 +1,24 @@
 """API keys and roles."""
 
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
+from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
 
+from common.codes import Code
 from common.errors import ConflictError, InvalidInputError, NotAllowedError
+from common.permissions import Right, Role
 from tests.connections import make
+from tests.roles import staff
 from users import services
 from users.models import ApiKey, User
+from users.ranks import roles_of
 
 pytestmark = pytest.mark.django_db
 
@@ -87,30 +95,81 @@ def test_use_is_noted_once_a_minute(carol: User) -> None:
     assert key.last_used_at > long_ago
 
 
-def test_users_are_made_by_operators_with_a_password_that_holds(carol: User) -> None:
-    operator = make.user(is_staff=True)
-    dave = services.create_user("dave", "correct horse battery", by=operator)
-    assert not dave.is_operator
+def test_users_are_made_by_administrators_with_a_password_that_holds(carol: User) -> None:
+    administrator = staff(Role.ADMINISTRATOR)
+    dave = services.create_user("dave", "correct horse battery", by=administrator)
+    assert (dave.is_staff, roles_of(dave)) == (False, set())
     assert dave.check_password("correct horse battery")
-    assert services.create_user("olga", "correct horse battery", is_operator=True).is_operator
+    olga = services.create_user("olga", "correct horse battery", roles=[Role.OPERATOR])
+    assert (olga.is_operator, roles_of(olga)) == (True, {Role.OPERATOR})
     with pytest.raises(ConflictError):
-        services.create_user("dave", "correct horse battery", by=operator)
+        services.create_user("dave", "correct horse battery", by=administrator)
     with pytest.raises(InvalidInputError) as weak:
-        services.create_user("eve", "12345678", by=operator)
+        services.create_user("eve", "12345678", by=administrator)
     assert weak.value.field == "password"
-    with pytest.raises(NotAllowedError):
-        services.create_user("eve", "correct horse battery", by=carol)
+    for by in (carol, olga):
+        with pytest.raises(NotAllowedError):
+            services.create_user("eve", "correct horse battery", by=by)
 
 
-def test_nobody_raises_themselves(carol: User) -> None:
-    operator = make.user(is_staff=True)
-    with pytest.raises(NotAllowedError):
-        services.set_role(carol.pk, is_operator=True, by=carol)
-    with pytest.raises(NotAllowedError):
-        services.set_role(operator.pk, is_operator=False, by=operator)
-    assert services.set_role(carol.pk, is_operator=True, by=operator) is True
-    assert services.set_role(carol.pk, is_operator=True, by=operator) is False
+def refused(code: Code, act: Callable[..., Any], *args: Any, **more: Any) -> None:
+    """It raises NotAllowedError with this code."""
+    with pytest.raises(NotAllowedError) as error:
+        act(*args, **more)
+    assert error.value.code == code
+
+
+@pytest.mark.parametrize(
+    "change", [{"roles": [Role.OPERATOR]}, {"is_superuser": True}, {"is_active": False}]
+)
+def test_nobody_changes_their_own_rights(carol: User, change: dict[str, Any]) -> None:
+    refused(Code.RIGHT_MISSING, services.change_rights, carol.pk, by=carol, **change)
+    for who in (staff(Role.ADMINISTRATOR), User.objects.create_superuser("root")):
+        refused(Code.OWN_RIGHTS, services.change_rights, who.pk, by=who, **change)
+
+
+def test_a_superuser_is_made_and_changed_by_a_superuser_only(carol: User) -> None:
+    administrator, root = staff(Role.ADMINISTRATOR), User.objects.create_superuser("root")
+    above = Code.RIGHTS_ABOVE_OWN
+    refused(above, services.change_rights, carol.pk, by=administrator, is_superuser=True)
+    refused(above, services.change_rights, root.pk, by=administrator, is_active=False)
+    refused(above, services.change_rights, root.pk, by=administrator, roles=[])
+    refused(above, services.change_person, root.pk, by=administrator, email="mine@example.com")
+    refused(above, services.create_api_key, root, "k", by=administrator)
+    key, _ = services.create_api_key(root, "k")
+    refused(above, services.revoke_api_key, key.pk, by=administrator)
+    assert services.change_rights(carol.pk, by=root, is_superuser=True) is True
+    assert services.change_rights(carol.pk, by=root, is_superuser=True) is False
+    carol.refresh_from_db()
+    assert (carol.is_superuser, carol.is_staff) == (True, True)
+
+
+def test_roles_make_staff_and_their_end_a_tenant(carol: User) -> None:
+    administrator = staff(Role.ADMINISTRATOR)
+    change = partial(services.change_rights, carol.pk, by=administrator)
+    assert change(roles=[Role.SUPPORT]) is True
+    assert change(roles=[Role.SUPPORT]) is False
     assert User.objects.get(pk=carol.pk).is_operator
+    assert change(roles=[], is_active=False) is True
+    carol.refresh_from_db()
+    assert (carol.is_staff, carol.is_active, roles_of(carol)) == (False, False, set())
+
+
+def test_nobody_gives_or_touches_more_than_they_have(carol: User) -> None:
+    """A right that was given directly, past the roles, raises nobody further."""
+    manager = staff(Role.SUPPORT)
+    names = [Right.USERS.value, Right.API_KEYS.value]
+    manager.user_permissions.set(Permission.objects.filter(codename__in=names))
+    operator, above = staff(Role.OPERATOR), Code.RIGHTS_ABOVE_OWN
+    assert services.change_rights(carol.pk, by=manager, roles=[Role.SUPPORT]) is True
+    for role in (Role.OPERATOR, Role.RISK_OFFICER, Role.ADMINISTRATOR):
+        refused(above, services.change_rights, carol.pk, by=manager, roles=[role])
+    refused(above, services.change_rights, operator.pk, by=manager, roles=[])
+    refused(above, services.change_rights, operator.pk, by=manager, is_active=False)
+    refused(above, services.create_api_key, operator, "k", by=manager)
+    assert services.create_api_key(carol, "k", by=manager)
+    gone = staff(Role.OPERATOR, is_active=False)  # nor when they are switched off
+    refused(above, services.change_rights, gone.pk, by=manager, is_active=True)
 
 
 def test_a_superuser_can_be_made_from_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:

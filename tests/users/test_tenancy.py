@@ -65,9 +65,13 @@ def test_an_operator_reaches_all_until_deactivated(
     alice: world.Tenant, bob: world.Tenant, as_web: None
 ) -> None:
     with transaction.atomic():
-        act_as(User(pk=99, is_staff=True))
+        operator = User(pk=99, is_staff=True, is_superuser=True)
+        act_as(operator)
         assert my_connections() == 2
-        act_as(User(pk=99, is_staff=True, is_active=False))
+        act_as(User(pk=99, is_staff=True))  # without a role
+        assert my_connections() == 0
+        operator.is_active = False
+        act_as(operator)
         assert my_connections() == 0
 
 

@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 from common.errors import InvalidInputError
+from common.permissions import Right, may
 from signals.batch import (
     OUTCOMES,
     PUBLISHED,
@@ -71,8 +72,9 @@ class Command(BaseCommand):
     def handle(self, *, file: str, feed: str, dry_run: bool, **options: Any) -> None:
         entries = self._read(file)
         user = self._user(options["by"])
-        if options["approve"] and (user is None or not user.is_operator):
-            raise CommandError("--approve needs --by with the name of an operator.", returncode=2)
+        if options["approve"] and (user is None or not may(user, Right.APPROVE)):
+            detail = "--approve needs --by with the name of a user who may approve signals."
+            raise CommandError(detail, returncode=2)
         publisher = Publisher(
             default_feed=feed, by=user, approver=user if options["approve"] else None
         )

@@ -1,0 +1,218 @@
+"""Every page, list, form and action of the console × every role (role_matrix.py)."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.contenttypes.models import ContentType
+from django.db import transaction
+from django.test import Client, RequestFactory
+from django.urls import NoReverseMatch, URLPattern, get_resolver, reverse
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
+from django_otp.plugins.otp_totp.models import TOTPDevice
+
+from common.permissions import Role
+from connections.models import KillSwitch, Subscription, TradingPreset
+from execution.epochs.epochs import present_epoch
+from execution.models import DriftItem, Status
+from signals.feeds import create_feed_token
+from signals.models import Approval
+from tests.console import seed
+from tests.console.role_matrix import LISTS, PAGES, Page
+from tests.roles import staff
+from users.models import User
+from users.services import create_api_key
+
+LETTERS = {
+    "A": (Role.ADMINISTRATOR,),
+    "O": (Role.OPERATOR,),
+    "R": (Role.RISK_OFFICER,),
+    "S": (Role.SUPPORT,),
+    "N": (),
+}
+COUNTED = {("PENDING", ""): 1, ("FAILED", "NEVER_ARRIVED"): 1, ("FILLED", ""): 1}
+HELD = {"side": "SELL", "quantity": "40000", "entry_price": "1.38254", "stop_loss": None,
+        "take_profit": None}  # fmt: skip
+EVIDENCE = {"symbol": "EURUSD", "ours": HELD, "theirs": None, "differs": "",
+            "broker_position_id": "k", "client_order_id": ""}  # fmt: skip
+GIVEN_BY = "An administrator gives roles"
+OF_LISTS = ("changelist", "add", "change", "delete", "history")
+
+
+def names_of(resolver: Any) -> Iterator[str]:
+    """The names of all addresses below; what only redirects has none."""
+    for one in resolver.url_patterns:
+        if not isinstance(one, URLPattern):
+            yield from names_of(one)
+        elif one.name:
+            yield one.name
+
+
+def console_names() -> set[str]:
+    (console,) = (
+        one for one in get_resolver().url_patterns if getattr(one, "app_name", "") == "admin"
+    )
+    return set(names_of(console))
+
+
+def label(model: Any) -> str:
+    return str(model._meta.label_lower)
+
+
+def test_every_address_and_list_is_in_the_table() -> None:
+    lists = {f"{name.replace('.', '_')}_{kind}" for name in LISTS for kind in OF_LISTS}
+    assert console_names() == set(PAGES) | lists
+    assert {label(model) for model in admin.site._registry} == set(LISTS)
+
+
+@pytest.fixture
+def rows(small: dict[str, Any]) -> dict[str, Any]:
+    """What the pages are about, by the names of the table."""
+    feed, provider, connection = small["feed"], small["provider"], small["connections"][0]
+    published = seed.signal(feed, provider, candidate_count=3)
+    orders = seed.orders(published, small["connections"], COUNTED)
+    by_status = {order.status: order for order in orders}
+    position = seed.position(by_status[Status.FILLED])
+    key, _ = create_api_key(provider, "k")
+    token, _ = create_feed_token(feed)
+    device = TOTPDevice.objects.create(user=provider, name="phone")
+    return {
+        "": None, "app": ["signals"], "code": ["NO_PRESET"],
+        "type": [ContentType.objects.get_for_model(KillSwitch).pk, 1],
+        "waiting": small["waiting"], "signal": published,
+        "unapproved": seed.signal(feed, approval=Approval.PENDING),
+        "pending": by_status[Status.PENDING], "failed": by_status[Status.FAILED],
+        "position": position, "connection": connection,
+        "drift": DriftItem.objects.create(
+            kind="POSITION_MISSING", connection=connection, key="k",
+            position_id=position.pk, evidence=EVIDENCE,
+        ),
+        "subscription": Subscription.objects.filter(connection=connection).get(),
+        "switch": KillSwitch.objects.create(
+            scope="FEED", mode="REDUCING", feed=feed, reason="r", set_by=small["operator"]
+        ),
+        "device": device, "epoch": present_epoch(), "feed": feed, "token": token, "key": key,
+        "tenant": User.objects.get(username="tenant-01"),
+    }  # fmt: skip
+
+
+@pytest.fixture
+def team(rows: dict[str, Any]) -> dict[str, Client]:
+    """A browser of each role, signed in."""
+    made = {}
+    for letter, roles in LETTERS.items():
+        made[letter] = Client(raise_request_exception=False)
+        made[letter].force_login(staff(*roles, name=f"staff-{letter}"))
+    return made
+
+
+def address(name: str, page: Page, rows: dict[str, Any]) -> str:
+    row = rows[page.on]
+    args = row if isinstance(row, list) else [row.pk] if row is not None else []
+    return reverse(f"admin:{name}", args=args) + page.query
+
+
+def fault(response: Any, letter: str, who: str) -> str:
+    """Refused: 403, with the code of the missing right and who gives it. Else no fault of ours."""
+    if letter in who:
+        fits = response.status_code in (200, 302, 400, 404, 405, 422)
+    else:
+        said = response.content.decode()
+        fits = response.status_code == 403 and (
+            "PERMISSION_DENIED" in said if not who and letter != "N" else GIVEN_BY in said
+        )
+    return "" if fits else f"{letter}: {response.status_code}"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_page_is_for_those_who_may(rows: dict[str, Any], team: dict[str, Client]) -> None:
+    faults = []
+    for name, page in PAGES.items():
+        path = address(name, page, rows)
+        for letter, client in team.items():
+            for method in ("get", "post"):
+                if name == "logout" and method == "get":
+                    continue
+                with transaction.atomic():
+                    response = getattr(client, method)(path)
+                    if said := fault(response, letter, page.who):
+                        faults.append(f"{method} {name} {said}")
+                    transaction.set_rollback(True)
+    assert not faults, "\n".join(faults)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_list_and_its_forms_are_for_those_who_may(team: dict[str, Client]) -> None:
+    faults = []
+    for name, kinds in LISTS.items():
+        at = f"admin:{name.replace('.', '_')}"
+        none = "00000000-0000-4000-8000-000000000000" if name.endswith("connection") else "10000000"
+        for letter, client in team.items():
+            said = [("list", fault(client.get(reverse(f"{at}_changelist")), letter, kinds.read))]
+            for kind in ("add", "change", "delete"):
+                path = reverse(f"{at}_{kind}", args=[] if kind == "add" else [none])
+                said.append((kind, fault(client.post(path), letter, getattr(kinds, kind))))
+            faults += [f"{name} {kind} {one}" for kind, one in said if one]
+    assert not faults, "\n".join(faults)
+
+
+def test_acting_on_several_rows_is_for_those_who_may(rows: dict[str, Any]) -> None:
+    """What the list offers is all that it takes: Django asks the same question."""
+    for model, model_admin in admin.site._registry.items():
+        kinds = LISTS[label(model)]
+        for letter, roles in LETTERS.items():
+            request: Any = RequestFactory().get("/")
+            request.user = staff(*roles)
+            offered = set(model_admin.get_actions(request))
+            wanted = set(kinds.actions) if letter in kinds.acts else set()
+            assert offered == wanted, (model, letter)
+
+
+def test_actions_on_several_rows_at_the_door(team: dict[str, Client]) -> None:
+    every = IntervalSchedule.objects.create(every=5, period="seconds")
+    task = PeriodicTask.objects.create(name="sweep", task="look", interval=every)
+    preset = TradingPreset.objects.create(name="p", risk_percent=1)
+
+    def act(letter: str, path: str, action: str, row: Any) -> None:
+        data = {"action": action, "_selected_action": [row.pk], "post": "yes"}
+        assert team[letter].post(path, data).status_code in (200, 302, 403)
+
+    for letter in "RSNOA":
+        act(letter, "/admin/django_celery_beat/periodictask/", "disable_tasks", task)
+        task.refresh_from_db()
+        assert task.enabled is (letter != "A"), letter
+    for letter in "OSNR":
+        act(letter, "/admin/connections/tradingpreset/", "delete_selected", preset)
+        assert TradingPreset.objects.filter(pk=preset.pk).exists() is (letter != "R"), letter
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_buttons_are_shown_to_those_who_may(rows: dict[str, Any], team: dict[str, Client]) -> None:
+    """On every page and list that shows anything: no link and no form leads to a refusal."""
+    reading = [address(name, page, rows) for name, page in PAGES.items() if page.who == "AORS"]
+    shown = [path for path in reading if "/r/" not in path and not path.endswith(".csv")]
+    shown += [
+        reverse("admin:signals_signal_page", args=[rows["unapproved"].pk]),
+        reverse("admin:execution_order_page", args=[rows["failed"].pk]),
+    ]
+    shown += [reverse(f"admin:{name.replace('.', '_')}_changelist") for name in LISTS]
+    acting = {name: page for name, page in PAGES.items() if page.who in ("AO", "AOR", "A")}
+    seen: dict[str, set[str]] = {letter: set() for letter in "AORS"}
+    for letter, found in seen.items():
+        for path in shown:
+            html = team[letter].get(path).content.decode()
+            found.update(n for n, page in acting.items() if f'"{address(n, page, rows)}"' in html)
+    for letter, found in seen.items():
+        assert found <= {name for name, page in acting.items() if letter in page.who}, letter
+    # What does not fit these rows: no prices to share, an epoch that is not open.
+    hidden = {"connections_executionconnection_offer_prices", "auth_user_password_change",
+              "connections_executionconnection_own_prices",
+              "connections_epoch_release"}  # fmt: skip
+    hidden |= {f"execution_driftitem_{one}" for one in ("adopt", "relink", "close", "ignore")}
+    assert set(acting) - seen["A"] <= hidden
+    with pytest.raises(NoReverseMatch):
+        reverse("admin:no_such_page")

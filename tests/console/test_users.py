@@ -1,0 +1,162 @@
+"""Rights cannot be raised in the console: users, groups, passwords, API keys at their own pages."""
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, Permission
+from django.test import Client
+
+from common.permissions import Right, Role
+from tests.roles import staff
+from users.models import ApiKey, User
+from users.ranks import roles_of
+from users.services import create_api_key
+
+pytestmark = pytest.mark.django_db
+PASSWORD = "correct horse battery staple"
+
+
+@pytest.fixture
+def people() -> dict[str, User]:
+    return {
+        "root": User.objects.create_superuser("root"),
+        "administrator": staff(Role.ADMINISTRATOR, name="administrator"),
+        "operator": staff(Role.OPERATOR, name="operator"),
+        "tenant": User.objects.create_user("tenant"),
+        "manager": manager(),
+    }
+
+
+def manager() -> User:
+    """May change users and keys, by permissions given past the roles, and nothing else."""
+    user = staff(Role.SUPPORT, name="manager")
+    names = [Right.USERS.value, Right.API_KEYS.value]
+    user.user_permissions.set(Permission.objects.filter(codename__in=names))
+    return user
+
+
+def browser(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def send(by: User, user: User, **said: Any) -> Any:
+    """Send the user's form with these fields changed, and whatever else a forger adds."""
+    form = {
+        "username": user.username, "first_name": "", "last_name": "", "email": user.email,
+        "time_zone": user.time_zone, "roles": [role.value for role in roles_of(user)],
+        "is_superuser": "on" if user.is_superuser else "", "is_active": "on",
+    } | said  # fmt: skip
+    sent = {name: value for name, value in form.items() if value not in ("", None)}
+    return browser(by).post(f"/admin/users/user/{user.pk}/change/", sent)
+
+
+def rights(user: User) -> Any:
+    now = User.objects.get(pk=user.pk)
+    direct = set(now.user_permissions.values_list("codename", flat=True))
+    return now.is_active, now.is_staff, now.is_superuser, roles_of(now), direct, now.password
+
+
+def everything() -> dict[str, Any]:
+    """What somebody who wants everything would send."""
+    return {
+        "is_superuser": "on", "is_staff": "on", "roles": [role.value for role in Role],
+        "groups": list(Group.objects.values_list("pk", flat=True)),
+        "user_permissions": list(Permission.objects.values_list("pk", flat=True)),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("who", ["administrator", "manager", "root"])
+def test_nobody_raises_themselves(people: dict[str, User], who: str) -> None:
+    before = rights(people[who])
+    send(people[who], people[who], **everything())
+    send(people[who], people[who], roles=[], is_active="")
+    path = f"/admin/users/user/{people[who].pk}/password/"
+    sent = {"password1": PASSWORD, "password2": PASSWORD, "usable_password": "true"}
+    refused = browser(people[who]).post(path, sent)
+    assert (refused.status_code, "OWN_RIGHTS" in refused.content.decode()) == (403, True)
+    assert rights(people[who]) == before
+
+
+@pytest.mark.parametrize(
+    ("who", "whom"),
+    [("administrator", "root"), ("manager", "root"), ("manager", "administrator"),
+     ("manager", "operator")],
+)  # fmt: skip
+def test_nobody_touches_who_has_more(people: dict[str, User], who: str, whom: str) -> None:
+    by, above = people[who], people[whom]
+    before, (key, _) = rights(above), create_api_key(above, "k")
+    tried: list[dict[str, Any]] = [{"roles": []}, {"is_active": ""}, {"email": "mine@example.com"}]
+    for said in (*tried, everything()):
+        refused = send(by, above, **said)
+        assert (refused.status_code, "RIGHTS_ABOVE_OWN" in refused.content.decode()) == (403, True)
+    sent = {"password1": PASSWORD, "password2": PASSWORD, "usable_password": "true"}
+    assert browser(by).post(f"/admin/users/user/{above.pk}/password/", sent).status_code == 403
+    made = browser(by).post("/admin/users/apikey/create/", {"user": whom, "name": "mine"})
+    assert "has rights that you have not" in made.content.decode() or "superuser" in str(
+        made.content
+    )
+    browser(by).post(f"/admin/users/apikey/{key.pk}/revoke/")
+    assert browser(by).post(f"/admin/users/user/{above.pk}/delete/").status_code == 403
+    assert rights(above) == before
+    assert User.objects.get(pk=above.pk).email == above.email
+    assert list(ApiKey.objects.filter(user=above, revoked_at=None)) == [key]
+
+
+def test_nobody_gives_what_they_have_not(people: dict[str, User]) -> None:
+    tenant, by = people["tenant"], people["manager"]
+    before = rights(tenant)
+    for role in (Role.OPERATOR, Role.RISK_OFFICER, Role.ADMINISTRATOR):
+        said = send(by, tenant, roles=[role.value]).content.decode()
+        assert f"The role {role.value} has rights that you have not" in said
+    for who in ("manager", "administrator"):
+        send(people[who], tenant, is_superuser="on", is_staff="on")
+        direct = list(Permission.objects.values_list("pk", flat=True))
+        send(people[who], tenant, user_permissions=direct)
+    assert rights(tenant) == before
+
+
+def test_an_administrator_gives_roles_and_a_superuser_makes_superusers(
+    people: dict[str, User],
+) -> None:
+    tenant = people["tenant"]
+    assert send(people["administrator"], tenant, roles=["operator"]).status_code == 302
+    assert rights(tenant)[:4] == (True, True, False, {Role.OPERATOR})
+    assert send(people["root"], tenant, is_superuser="on").status_code == 302
+    assert rights(tenant)[2] is True
+    assert send(people["root"], tenant, roles=[], is_superuser="").status_code == 302
+    assert rights(tenant)[:4] == (True, False, False, set())
+    sent = {"password1": PASSWORD, "password2": PASSWORD, "usable_password": "true"}
+    path = f"/admin/users/user/{tenant.pk}/password/"
+    assert browser(people["administrator"]).post(path, sent).status_code == 302
+    assert User.objects.get(pk=tenant.pk).check_password(PASSWORD)
+
+
+@pytest.mark.parametrize("who", ["administrator", "root"])
+def test_groups_are_edited_by_nobody(people: dict[str, User], who: str) -> None:
+    group = Group.objects.get(name=Role.SUPPORT)
+    sent = {"name": "support", "permissions": list(Permission.objects.values_list("pk", flat=True))}
+    for path in (f"/admin/auth/group/{group.pk}/change/", "/admin/auth/group/add/",
+                 f"/admin/auth/group/{group.pk}/delete/"):  # fmt: skip
+        assert browser(people[who]).post(path, sent).status_code == 403
+    assert group.permissions.count() == 1
+
+
+def test_support_sees_users_and_their_roles(people: dict[str, User]) -> None:
+    support = browser(staff(Role.SUPPORT))
+    for name in people:
+        shown = support.get(f"/admin/users/user/{people[name].pk}/change/")
+        assert shown.status_code == 200
+        assert 'name="roles"' not in shown.content.decode()
+    assert "operator" in support.get("/admin/users/user/").content.decode()
+
+
+def test_an_operator_changes_no_user(people: dict[str, User]) -> None:
+    tenant = people["tenant"]
+    before = rights(tenant)
+    refused = send(people["operator"], tenant, **everything())
+    assert (refused.status_code, "RIGHT_MISSING" in refused.content.decode()) == (403, True)
+    browser(people["operator"]).post("/admin/users/apikey/create/", {"user": "tenant", "name": "k"})
+    assert rights(tenant) == before
+    assert not ApiKey.objects.filter(user=tenant).exists()
