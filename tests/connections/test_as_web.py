@@ -6,11 +6,13 @@ import pytest
 from django.db import connection as database
 from pytest_django import Settings
 
+from common.permissions import Role
 from common.sql import rows
 from connections import eligibility, services
 from connections.models import ConnectionHealth, ExecutionConnection, TradingPreset
 from signals.models import Feed
 from tests.connections import make
+from tests.roles import staff
 from users.models import User
 from users.tenancy import on_behalf_of
 
@@ -84,12 +86,13 @@ def test_another_tenants_things_are_not_there(
         assert ConnectionHealth.objects.get(pk=row.pk).status == "UNTESTED"
 
 
-def test_an_operator_makes_an_admin_owned_account(
-    people: tuple[User, User, Feed], as_web: None
-) -> None:
-    operator = User(pk=people[0].pk, username="alice", is_staff=True, is_superuser=True)
+@pytest.fixture
+def operator() -> User:
+    return staff(Role.OPERATOR)
+
+
+def test_an_operator_makes_an_admin_owned_account(operator: User, as_web: None) -> None:
     with on_behalf_of(operator):
-        User.objects.filter(pk=operator.pk).update(is_staff=True)
         made = services.create_connection(
             by=operator, admin=operator, name="house", type="paper", account="1"
         )

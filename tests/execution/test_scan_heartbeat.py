@@ -3,6 +3,7 @@
 import pytest
 from django.test import Client
 
+from common.permissions import Role
 from common.sql import run
 from connections.models import ExecutionConnection
 from events.models import Event, Notification
@@ -13,6 +14,7 @@ from execution.models import Order
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.execution import cast
+from tests.roles import staff
 from users.models import User
 
 pytestmark = pytest.mark.django_db
@@ -81,7 +83,7 @@ def test_process_that_just_started_raises_no_alarm() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_alarm_is_delivered_without_the_scheduler() -> None:
-    operator = User.objects.create_user("operator", is_staff=True)
+    operator = staff(Role.OPERATOR)
     tenant = User.objects.create_user("tenant")
     age_heartbeat(scanned=300, scheduled=100)
     scan_heartbeat.alert_late_scheduler()

@@ -16,7 +16,7 @@ AT_ONCE, PASSWORD = 40, "correct horse battery"
 @pytest.fixture
 def web(tmp_path: Path, transactional_db: None) -> Iterator[WebProcess]:
     User.objects.create_user("alice", password=PASSWORD)
-    User.objects.create_user("olga", password=PASSWORD, is_staff=True)
+    User.objects.create_superuser("olga", password=PASSWORD)
     with WebProcess(tmp_path / "web.log") as process:
         yield process
 
