@@ -76,8 +76,6 @@ PAGES: dict[str, Page] = {
     "users_apikey_create": Page(ADMINISTRATORS),
     "users_apikey_revoke": Page(ADMINISTRATORS, "key"),
     "auth_user_password_change": Page(ADMINISTRATORS, "tenant"),
-    "otp_totp_totpdevice_config": Page(NOBODY, "device"),
-    "otp_totp_totpdevice_qrcode": Page(NOBODY, "device"),
     "logout": Page(ANYBODY),  # the last one: nobody is signed in afterwards
 }
 
@@ -104,7 +102,6 @@ def edited(who: str, *actions: str) -> Rows:
 
 
 MACHINES = Rows()  # written by machines, or on pages of their own
-SUPERUSERS = Rows(read=NOBODY)  # another package's list, which no role includes
 LISTS: dict[str, Rows] = {
     "analytics.analyticsdaily": MACHINES,
     "auth.group": MACHINES,
@@ -134,8 +131,6 @@ LISTS: dict[str, Rows] = {
     "execution.order": MACHINES,
     "execution.tally": MACHINES,
     "execution.workerlease": MACHINES,
-    "otp_static.staticdevice": SUPERUSERS,
-    "otp_totp.totpdevice": SUPERUSERS,
     "paper.paperaccount": Rows(change=TRADERS),
     "paper.paperinstrument": MACHINES,
     "paper.paperorder": MACHINES,

@@ -10,7 +10,6 @@ from django.db import transaction
 from django.test import Client, RequestFactory
 from django.urls import NoReverseMatch, URLPattern, get_resolver, reverse
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
-from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from common.permissions import Role
 from connections.models import KillSwitch, Subscription, TradingPreset
@@ -76,7 +75,6 @@ def rows(small: dict[str, Any]) -> dict[str, Any]:
     position = seed.position(by_status[Status.FILLED])
     key, _ = create_api_key(provider, "k")
     token, _ = create_feed_token(feed)
-    device = TOTPDevice.objects.create(user=provider, name="phone")
     return {
         "": None, "app": ["signals"], "code": ["NO_PRESET"],
         "type": [ContentType.objects.get_for_model(KillSwitch).pk, 1],
@@ -92,7 +90,7 @@ def rows(small: dict[str, Any]) -> dict[str, Any]:
         "switch": KillSwitch.objects.create(
             scope="FEED", mode="REDUCING", feed=feed, reason="r", set_by=small["operator"]
         ),
-        "device": device, "epoch": present_epoch(), "feed": feed, "token": token, "key": key,
+        "epoch": present_epoch(), "feed": feed, "token": token, "key": key,
         "tenant": User.objects.get(username="tenant-01"),
     }  # fmt: skip
 
