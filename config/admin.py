@@ -232,11 +232,11 @@ class ApiKeyPages(LastColumn, Buttons, ApiKeyAdmin):
 
 
 @admin.register(User)
-class UserPages(LastColumn, UserAdmin):
+class UserPages(LastColumn, UserAdmin):  # type: ignore[misc]  # Django's own two do not fit
     custom_urls = user_pages.URLS
     change_form_before_template = "console/parts/user_second_factor.html"
     list_select_related = ("second_factor",)
-    last_column = "second_factor_state"
+    last_column, last_column_right = "second_factor_state", Right.READ
 
     @admin.display(description="Second factor")
     def second_factor_state(self, user: User) -> SafeString:

@@ -88,4 +88,4 @@ def safe_address(request: HttpRequest, wanted: str, otherwise: str) -> str:
 
 def home_of(user: User) -> str:
     """Return the page that a user begins at."""
-    return reverse("admin:index" if user.is_staff else "portal:overview")
+    return reverse("admin:index" if user.is_operator else "portal:overview")

@@ -15,7 +15,7 @@ from users.models import User
 
 def reset_second_factor(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     """Ask, then remove another's second factor and recovery codes."""
-    need(request, Right.USERS.codename)
+    need(request, Right.USERS)
     user = get_object_or_404(User, pk=pk)
     back = reverse("admin:users_user_change", args=[pk])
     by: Any = request.user

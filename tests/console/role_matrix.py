@@ -76,6 +76,7 @@ PAGES: dict[str, Page] = {
     "users_apikey_create": Page(ADMINISTRATORS),
     "users_apikey_revoke": Page(ADMINISTRATORS, "key"),
     "auth_user_password_change": Page(ADMINISTRATORS, "tenant"),
+    "users_user_reset_second_factor": Page(ADMINISTRATORS, "tenant"),
     "logout": Page(ANYBODY),  # the last one: nobody is signed in afterwards
 }
 
