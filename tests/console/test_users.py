@@ -93,7 +93,8 @@ def test_nobody_touches_who_has_more(people: dict[str, User], who: str, whom: st
         assert (refused.status_code, "RIGHTS_ABOVE_OWN" in refused.content.decode()) == (403, True)
     sent = {"password1": PASSWORD, "password2": PASSWORD, "usable_password": "true"}
     assert browser(by).post(f"/admin/users/user/{above.pk}/password/", sent).status_code == 403
-    made = browser(by).post("/admin/users/apikey/create/", {"user": whom, "name": "mine"})
+    wanted = {"user": whom, "name": "mine", "scopes": ["read"], "life": "90"}
+    made = browser(by).post("/admin/users/apikey/create/", wanted)
     assert "has rights that you have not" in made.content.decode() or "superuser" in str(
         made.content
     )
@@ -157,6 +158,7 @@ def test_an_operator_changes_no_user(people: dict[str, User]) -> None:
     before = rights(tenant)
     refused = send(people["operator"], tenant, **everything())
     assert (refused.status_code, "RIGHT_MISSING" in refused.content.decode()) == (403, True)
-    browser(people["operator"]).post("/admin/users/apikey/create/", {"user": "tenant", "name": "k"})
+    wanted = {"user": "tenant", "name": "k", "scopes": ["read"], "life": "90"}
+    browser(people["operator"]).post("/admin/users/apikey/create/", wanted)
     assert rights(tenant) == before
     assert not ApiKey.objects.filter(user=tenant).exists()
