@@ -88,7 +88,8 @@ class CurveSerializer(StrictSerializer):
 
 
 class QualitySerializer(StrictSerializer):
-    """Entries of one broker kind and pair; null: of all together. Slippage in pips, + is worse."""
+    """Entries of one broker kind and pair; null: of all together. Slippage in its unit (where
+    several meet: basis points), + is worse."""
 
     kind = serializers.CharField(allow_null=True)
     pair = serializers.CharField(allow_null=True)
@@ -101,6 +102,7 @@ class QualitySerializer(StrictSerializer):
     unknown = serializers.IntegerField()
     measured = serializers.IntegerField()
     fill_rate = Amount(allow_null=True)
+    slippage_unit = serializers.CharField(help_text="PIPS, TICKS, BPS, PERCENT; empty: none known.")
     slippage_avg = Amount(allow_null=True)
     slippage_p50 = Amount(allow_null=True)
     slippage_p95 = Amount(allow_null=True)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from common.money import divide
@@ -19,10 +20,15 @@ SELECT c.type AS kind, o.pair, count(*) AS candidates,
   count(*) FILTER (WHERE o.status = 'REJECTED') AS rejected,
   count(*) FILTER (WHERE o.status = 'FAILED') AS failed,
   count(*) FILTER (WHERE o.status = 'UNKNOWN') AS unknown,
-  count(o.slippage_pips) AS measured,
-  avg(o.slippage_pips)::numeric(38, 18) AS slippage_avg,
-  percentile_disc(0.5) WITHIN GROUP (ORDER BY o.slippage_pips) AS slippage_p50,
-  percentile_disc(0.95) WITHIN GROUP (ORDER BY o.slippage_pips) AS slippage_p95,
+  count(o.slippage_pips) AS measured, CASE WHEN count(DISTINCT o.slippage_unit) FILTER (
+    WHERE o.slippage_pips IS NOT NULL) > 1 THEN 'BPS'
+    ELSE coalesce(min(o.slippage_unit) FILTER (WHERE o.slippage_pips IS NOT NULL), '')
+    END AS slippage_unit,
+  avg(o.slippage_pips)::numeric(38, 18) AS unit_avg, avg(its.slip)::numeric(38, 18) AS bps_avg,
+  percentile_disc(0.5) WITHIN GROUP (ORDER BY o.slippage_pips) AS unit_p50,
+  percentile_disc(0.5) WITHIN GROUP (ORDER BY its.slip) AS bps_p50,
+  percentile_disc(0.95) WITHIN GROUP (ORDER BY o.slippage_pips) AS unit_p95,
+  percentile_disc(0.95) WITHIN GROUP (ORDER BY its.slip) AS bps_p95,
   percentile_disc(0.5) WITHIN GROUP (ORDER BY its.to_wire) AS to_wire_p50_ms,
   percentile_disc(0.99) WITHIN GROUP (ORDER BY its.to_wire) AS to_wire_p99_ms,
   percentile_disc(0.5) WITHIN GROUP (ORDER BY its.to_fill) AS to_fill_p50_ms,
@@ -30,6 +36,9 @@ SELECT c.type AS kind, o.pair, count(*) AS candidates,
 FROM execution_order o
 JOIN connections_executionconnection c ON c.id = coalesce(o.executed_on_id, o.connection_id)
 CROSS JOIN LATERAL (SELECT
+  CASE WHEN o.slippage_pips IS NOT NULL AND o.expected_price > 0 THEN
+    round((o.avg_fill_price - o.expected_price) / o.expected_price * 10000
+      * CASE o.side WHEN 'BUY' THEN 1 ELSE -1 END, 18) END AS slip,
   extract(epoch FROM o.submitted_at - o.created_at) * 1000 AS to_wire,
   extract(epoch FROM o.filled_at - o.submitted_at) * 1000 AS to_fill) AS its
 WHERE o.leg LIKE 'entry%%' AND o.created_at >= %(start)s AND o.created_at < %(end)s
@@ -43,7 +52,8 @@ ORDER BY c.type NULLS FIRST, o.pair NULLS FIRST
 class Quality:
     """Entry orders of one broker kind and pair; None: of all kinds or pairs together.
 
-    slippage in pips, + is worse. to_wire: order written → sent; to_fill: sent → filled.
+    slippage in slippage_unit, + is worse: basis points where several units meet.
+    to_wire: order written → sent; to_fill: sent → filled.
     """
 
     kind: str | None
@@ -56,6 +66,7 @@ class Quality:
     failed: int
     unknown: int
     measured: int  # fills whose slippage is known
+    slippage_unit: str
     slippage_avg: Decimal | None
     slippage_p50: Decimal | None
     slippage_p95: Decimal | None
@@ -87,4 +98,14 @@ def execution_quality(
             "connections": list(connection_ids or ()),
         },
     )
-    return [Quality(*row) for row in found if row.candidates]
+    return [_quality(row) for row in found if row.candidates]
+
+
+def _quality(row: Any) -> Quality:
+    """Of orders of several units the slippage is told in basis points."""
+    told = row._asdict()
+    by_unit, by_price = (
+        {f"slippage_{name}": told.pop(f"{unit}_{name}") for name in ("avg", "p50", "p95")}
+        for unit in ("unit", "bps")
+    )
+    return Quality(**told, **(by_price if row.slippage_unit == "BPS" else by_unit))

@@ -284,7 +284,15 @@ SLIPPAGE_ALERT_PIPS = execution(
     "FILLCAST_SLIPPAGE_ALERT_PIPS",
     decimal("0", "100000"),
     "5",
-    "A fill further than this from the expected price, worse or better, raises an alert.",
+    "A fill of a currency pair or metal further than so many pips from the expected price, worse or"
+    " better, raises an alert, where its account has no preset.",
+)
+SLIPPAGE_ALERT_BASIS_POINTS = execution(
+    "FILLCAST_SLIPPAGE_ALERT_BASIS_POINTS",
+    decimal("0", "100000"),
+    "10",
+    "The same of all that has no pips (coins, shares, indices), in basis points of the expected"
+    " price: 10 is 0.1 %.",
 )
 
 prices = TABLE.section("Prices and time")

@@ -135,7 +135,7 @@ class TradingPresetAdmin(ConsoleAdmin):
             "Limits",
             {"fields": (("max_quantity", "max_open_positions"),
                         ("max_leverage", "max_portfolio_risk_percent"),
-                        ("max_slippage_pips", "slippage_alert_threshold_pips"),
+                        ("max_slippage_pips", "slippage_alert_threshold_pips", "slippage_unit"),
                         "max_signal_age_seconds")},
         ),
         ("Levels and days", {"fields": (("broker_holds_stops", "stuck_policy"),

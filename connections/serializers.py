@@ -10,6 +10,7 @@ from rest_framework import serializers
 
 from common.codes import Code
 from common.rest import (
+    Amount,
     StrictModelSerializer,
     StrictSerializer,
     invalid,
@@ -242,6 +243,20 @@ class PresetSerializer(StrictModelSerializer[TradingPreset]):
     """How large a trade may be. Percents are numbers such as "1.5"."""
 
     is_shared = serializers.SerializerMethodField(help_text="The operators', for everybody's use.")
+    max_slippage = Amount(
+        source="max_slippage_pips", required=False, allow_null=True,
+        help_text="How much worse an entry at market may be filled, in slippage_unit.",
+    )  # fmt: skip
+    slippage_alert_threshold = Amount(
+        source="slippage_alert_threshold_pips", required=False,
+        help_text="Beyond it, either way, an alert is sent; in slippage_unit.",
+    )  # fmt: skip
+    max_slippage_pips = Amount(
+        required=False, allow_null=True, help_text="The older name of max_slippage."
+    )
+    slippage_alert_threshold_pips = Amount(
+        required=False, help_text="The older name of slippage_alert_threshold."
+    )
 
     class Meta:
         model = TradingPreset

@@ -8,6 +8,7 @@ from decimal import Decimal, InvalidOperation
 
 from common.codes import Code
 from common.shown import number, signed, unconverted
+from common.units import word_of
 from events.facts import Happening
 from events.models import EventKind
 
@@ -131,10 +132,10 @@ def _reason(happening: Happening) -> Sentences:
 def _filled(happening: Happening) -> Sentences:
     word = "Filled" if happening.kind == EventKind.ORDER_FILLED else "Partly filled"
     price = happening.tell("price", happening.tell("avg_fill_price"))
-    slippage = happening.tell("slippage_pips")
+    slippage = _slipped(happening)
     return (
         f"{word}: {_trade(happening)}" + (f" at {price}" if price else ""),
-        f"Slippage {_signed(slippage)} pips, + is worse." if slippage else "",
+        f"Slippage {slippage}, + is worse." if slippage else "",
     )
 
 
@@ -209,10 +210,16 @@ def _beside(happening: Happening) -> str:
     return f"{told}." if told else ""
 
 
+def _slipped(happening: Happening) -> str:
+    """How far from the expected price, with its unit; events from before there were units: pips."""
+    told = happening.tell("slippage", happening.tell("slippage_pips"))
+    return f"{_signed(told)} {word_of(happening.tell('slippage_unit'))}" if told else ""
+
+
 def _slippage(happening: Happening) -> Sentences:
     expected, got = happening.tell("expected_price"), happening.tell("fill_price")
     return (
-        f"Slippage {_signed(happening.tell('slippage_pips'))} pips: {_trade(happening)}",
+        f"Slippage {_slipped(happening)}: {_trade(happening)}",
         f"Expected {_plain(expected)}, filled at {_plain(got)}." if expected and got else "",
     )
 

@@ -5,6 +5,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from common.money import plain
 from common.rest import Amount, Reason, StrictModelSerializer, StrictSerializer, Whole, reason
 from execution.drift.decisions import actions_of
 from execution.models import Decision, DriftItem, ExecutionLog, Fill, Order, Status
@@ -64,6 +65,11 @@ class OrderSerializer(StrictModelSerializer[Order]):
     connection_name = serializers.CharField(source="connection.name", read_only=True)
     lifecycle = serializers.SerializerMethodField()
     reason = serializers.SerializerMethodField(help_text="Why it is in this state.")
+    slippage = Amount(
+        source="slippage_pips", read_only=True, allow_null=True,
+        help_text="Signed, + is worse; in slippage_unit.",
+    )  # fmt: skip
+    slippage_pips = serializers.SerializerMethodField(help_text="If its unit is pips.")
 
     class Meta:
         model = Order
@@ -97,6 +103,8 @@ class OrderSerializer(StrictModelSerializer[Order]):
             "avg_fill_price",
             "commission",
             "unconverted_fees",
+            "slippage",
+            "slippage_unit",
             "slippage_pips",
             "risk",
             "margin",
@@ -115,6 +123,10 @@ class OrderSerializer(StrictModelSerializer[Order]):
 
     def get_number(self, order: Order) -> str:
         return f"O-{order.pk}"
+
+    def get_slippage_pips(self, order: Order) -> str | None:
+        is_in_pips = order.slippage_pips is not None and order.slippage_unit == "PIPS"
+        return plain(order.slippage_pips) if is_in_pips else None
 
     @extend_schema_field(serializers.ChoiceField(choices=LIFECYCLES))
     def get_lifecycle(self, order: Order) -> str:

@@ -9,6 +9,7 @@ from decimal import Decimal
 from common.money import plain
 from common.shown import STATES, Shown, hint, number, sentence
 from common.shown import quantity as with_unit
+from common.units import word_of
 from execution.models import Order
 
 LEAD = {
@@ -69,15 +70,16 @@ def _since(order: Order) -> str:
 def _at(order: Order) -> str:
     if order.avg_fill_price is None:
         return ""
-    return f" at {precise(order.avg_fill_price, order.pip)}{_worse(order.slippage_pips)}"
+    return f" at {precise(order.avg_fill_price, order.pip)}{_worse(order)}"
 
 
-def _worse(pips: Decimal | None) -> str:
-    if pips is None:
+def _worse(order: Order) -> str:
+    slipped, unit = order.slippage_pips, word_of(order.slippage_unit)
+    if slipped is None:
         return ""
-    if not pips:
+    if not slipped:
         return ", the price that was asked"
-    return f", {number(abs(pips), 1)} pips {'worse' if pips > 0 else 'better'} than asked"
+    return f", {number(abs(slipped), 1)} {unit} {'worse' if slipped > 0 else 'better'} than asked"
 
 
 def _cost(order: Order) -> str:
@@ -93,11 +95,12 @@ def _cost(order: Order) -> str:
 
 def slippage_cost(order: Order) -> Decimal | None:
     """Account currency lost to slippage, negative where it was better; None: not known."""
-    pips, pip, rate = order.slippage_pips, order.pip, order.conversion_rate
-    if pips is None or pip is None or rate is None or not order.filled_quantity:
+    expected, got, rate = order.expected_price, order.avg_fill_price, order.conversion_rate
+    if order.slippage_pips is None or expected is None or got is None or rate is None:
         return None
-    cost: Decimal = pips * pip * rate * order.filled_quantity
-    return cost
+    sign = 1 if order.side == "BUY" else -1
+    cost: Decimal = (got - expected) * sign * rate * order.filled_quantity
+    return cost if order.filled_quantity else None
 
 
 def _resting(order: Order) -> str:

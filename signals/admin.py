@@ -143,7 +143,7 @@ class SignalAdmin(ConsoleAdmin):
         (
             "Order",
             {"fields": (("order_type", "time_in_force"), ("open_price", "stop_price"),
-                        "max_slippage_pips", "valid_until")},
+                        ("max_slippage_pips", "max_slippage_unit"), "valid_until")},
         ),
         (
             "Levels",

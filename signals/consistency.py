@@ -13,6 +13,8 @@ _ONLY_FOR = {
     "stop_price": {Action.OPEN},
     "time_in_force": {Action.OPEN},
     "max_slippage_pips": {Action.OPEN},
+    "max_slippage": {Action.OPEN},
+    "max_slippage_unit": {Action.OPEN},
     "risk_category": {Action.OPEN},
     "provider_quantity": {Action.OPEN},
     "provider_equity": {Action.OPEN},

@@ -40,7 +40,8 @@ class SignalDraft:
     time_in_force: TimeInForce = TimeInForce.GTC
     valid_until: datetime | None = None
     valid_for: int | None = None  # seconds from when it is received
-    max_slippage_pips: Decimal | None = None
+    max_slippage_pips: Decimal | None = None  # in max_slippage_unit
+    max_slippage_unit: str = ""  # empty: by the asset class
     strategy_id: str = ""
     trade_plan_id: str = ""
     risk_category: RiskCategory = RiskCategory.NORMAL

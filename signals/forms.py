@@ -57,6 +57,7 @@ class SignalForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for
             "feed", "action", "refers_to", "currency_pair", "direction", "order_type",
             "open_price", "stop_price", "sl", "target_prices", "target_fractions",
             "close_fraction", "time_in_force", "valid_until", "max_slippage_pips",
+            "max_slippage_unit",
             "strategy_id", "trade_plan_id", "risk_category", "note",
         )  # fmt: skip
 

@@ -10,13 +10,14 @@ from typing import Any
 
 from common.codes import Code
 from common.errors import InvalidInputError
+from common.units import UNITS, Unit
 from signals import strict_json
 from signals.consistency import judge
 from signals.draft import SignalDraft, Target
 from signals.fields import Fields
 from signals.models import Action, Direction, OrderType, RiskCategory, TimeInForce
 from signals.receiving import receive
-from signals.symbols import canonical
+from signals.symbols import canonical, slippage_unit
 
 __all__ = ["SignalDraft", "read_signal", "receive"]
 
@@ -38,6 +39,7 @@ def read_signal(data: bytes | Mapping[str, Any]) -> SignalDraft:
         raise InvalidInputError(Code.BODY_NOT_JSON, "A signal is a JSON object: { … }.")
     fields = Fields(parsed)
     values = _what(fields) | _levels(fields) | _rest(fields)
+    _refuse_pips(fields, values)
     fields.refuse_unknown()
     draft = SignalDraft(**values)
     judge(draft, fields)
@@ -117,6 +119,34 @@ def _targets(fields: Fields) -> tuple[Target, ...]:
     return tuple(found)
 
 
+def _refuse_pips(fields: Fields, values: Mapping[str, Any]) -> None:
+    """Pips are of currencies and metals: of what has none they would be guessed."""
+    pair = values["pair"]
+    said_in_pips = values["max_slippage_unit"] == Unit.PIPS and not fields.failed(
+        "max_slippage_pips"
+    )
+    if pair and said_in_pips and slippage_unit(pair) is not Unit.PIPS:
+        name = "max_slippage_pips" if fields.has("max_slippage_pips") else "max_slippage_unit"
+        said = (
+            f"{pair} has no pips: send max_slippage with max_slippage_unit BPS, TICKS or PERCENT."
+        )
+        fields.fault(Code.FIELD_INVALID, name, said)
+
+
+def _slippage(fields: Fields) -> dict[str, Any]:
+    """Read how far from the expected price it may be filled: in pips, or in a unit of its own."""
+    name = fields.one_name("max_slippage", "max_slippage_pips")
+    in_pips = name == "max_slippage_pips"
+    if in_pips and fields.has("max_slippage_unit"):
+        said = "max_slippage_pips is in pips; a unit goes with max_slippage."
+        fields.fault(Code.FIELD_INVALID, "max_slippage_unit", said)
+    unit = fields.choice("max_slippage_unit", UNITS)
+    return {
+        "max_slippage_pips": fields.decimal(name, zero=True),
+        "max_slippage_unit": Unit.PIPS.value if in_pips and fields.has(name) else unit,
+    }
+
+
 def _rest(fields: Fields) -> dict[str, Any]:
     """Read how long it is meant, for whom and under which names."""
     close_fraction = fields.decimal("close_fraction")
@@ -129,7 +159,7 @@ def _rest(fields: Fields) -> dict[str, Any]:
         "time_in_force": TimeInForce(tif),
         "valid_until": fields.moment("valid_until"),
         "valid_for": fields.whole("valid_for", LONGEST_VALIDITY),
-        "max_slippage_pips": fields.decimal("max_slippage_pips", zero=True),
+        **_slippage(fields),
         "strategy_id": fields.text("strategy_id", 64),
         "trade_plan_id": fields.text("trade_plan_id", 64),
         "risk_category": RiskCategory(risk),

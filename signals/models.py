@@ -11,8 +11,11 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 
+from common import units
 from common.database import ClockTimestamp
 from common.fields import AmountField
+from common.units import Unit
+from signals.symbols import slippage_unit
 
 
 class Feed(models.Model):
@@ -176,7 +179,11 @@ class Signal(models.Model):
     )
     time_in_force = models.CharField(max_length=3, choices=TimeInForce, default=TimeInForce.GTC)
     valid_until = models.DateTimeField(null=True, blank=True)
-    max_slippage_pips = AmountField(null=True, blank=True)
+    max_slippage_pips = AmountField("max slippage", null=True, blank=True, help_text="In its unit.")
+    max_slippage_unit = models.CharField(
+        max_length=7, choices=units.CHOICES, blank=True, default="", db_default="",
+        help_text="Empty: pips of currencies and metals, basis points (0.01 %) of all else.",
+    )  # fmt: skip
     strategy_id = models.CharField(max_length=64, blank=True)
     trade_plan_id = models.CharField(max_length=64, blank=True)
     risk_category = models.CharField(
@@ -267,6 +274,11 @@ class Signal(models.Model):
         at = f" {self.order_type.lower()}" + (f" {price.normalize():f}" if price else "")
         verb = "" if self.action == Action.OPEN else f"{self.action.title()} "
         return f"{verb}{self.direction.title()} {self.currency_pair}{at}"
+
+    @property
+    def slippage_unit(self) -> Unit:
+        """The unit of its slippage limit."""
+        return slippage_unit(self.currency_pair, self.max_slippage_unit)
 
     @property
     def number(self) -> str:

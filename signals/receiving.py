@@ -27,6 +27,7 @@ _AS_WRITTEN = (
     "close_fraction",
     "time_in_force",
     "max_slippage_pips",
+    "max_slippage_unit",
     "strategy_id",
     "trade_plan_id",
     "risk_category",

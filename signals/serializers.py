@@ -7,6 +7,7 @@ from common.codes import Code
 from common.money import plain
 from common.permissions import Right, may, require
 from common.rest import Amount, Moment, StrictModelSerializer, StrictSerializer
+from common.units import CHOICES, Unit
 from signals.models import (
     Action,
     Direction,
@@ -106,6 +107,9 @@ class SignalSerializer(StrictModelSerializer[Signal]):
     targets = serializers.SerializerMethodField()
     tp = Amount(read_only=True, allow_null=True, help_text="The first target's price.")
     is_published = serializers.BooleanField(read_only=True)
+    max_slippage = Amount(source="max_slippage_pips", read_only=True, allow_null=True)
+    max_slippage_unit = serializers.SerializerMethodField(help_text="PIPS, TICKS, BPS or PERCENT.")
+    max_slippage_pips = serializers.SerializerMethodField(help_text="If its unit is pips.")
     candidate_count = serializers.SerializerMethodField(
         help_text="On how many accounts it went; for the feed's owner and operators."
     )
@@ -129,6 +133,8 @@ class SignalSerializer(StrictModelSerializer[Signal]):
             "close_fraction",
             "time_in_force",
             "valid_until",
+            "max_slippage",
+            "max_slippage_unit",
             "max_slippage_pips",
             "strategy_id",
             "trade_plan_id",
@@ -148,6 +154,14 @@ class SignalSerializer(StrictModelSerializer[Signal]):
         read_only_fields = fields
 
     @extend_schema_field(TargetSerializer(many=True))
+    def get_max_slippage_unit(self, signal: Signal) -> str:
+        return signal.slippage_unit.value
+
+    def get_max_slippage_pips(self, signal: Signal) -> str | None:
+        if signal.max_slippage_pips is None or signal.slippage_unit is not Unit.PIPS:
+            return None
+        return plain(signal.max_slippage_pips)
+
     def get_targets(self, signal: Signal) -> list[dict[str, str]]:
         return [
             {"price": plain(price), "fraction": plain(fraction)}
@@ -181,7 +195,19 @@ class NewSignalSerializer(StrictSerializer):
     time_in_force = serializers.ChoiceField(choices=TimeInForce.choices, default=TimeInForce.GTC)
     valid_until = Moment(required=False, allow_null=True)
     valid_for = serializers.IntegerField(required=False, help_text="Seconds from now.")
-    max_slippage_pips = Amount(required=False, allow_null=True)
+    max_slippage = Amount(
+        required=False,
+        allow_null=True,
+        help_text="How much worse an entry at market may be filled.",
+    )
+    max_slippage_unit = serializers.ChoiceField(
+        choices=CHOICES, required=False,
+        help_text="Left out: pips of currencies and metals, basis points (0.01 %) of all else.",
+    )  # fmt: skip
+    max_slippage_pips = Amount(
+        required=False, allow_null=True,
+        help_text="max_slippage in pips; for currencies and metals only.",
+    )  # fmt: skip
     strategy_id = serializers.CharField(required=False, max_length=64)
     trade_plan_id = serializers.CharField(required=False, max_length=64)
     risk_category = serializers.ChoiceField(

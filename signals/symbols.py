@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 
 from common.codes import Code
 from common.errors import InvalidInputError
+from common.units import UNITS, AssetClass, Unit, default_unit
 
 
 def _words(text: str) -> frozenset[str]:
@@ -53,6 +54,23 @@ _QUOTES = _FIAT | _STABLE | {"BTC", "ETH", "BNB"}
 _SHAPE = re.compile(r"(?:[A-Z0-9_]{1,20}:)?([A-Z0-9]{1,12}(?:[/_.-][A-Z0-9]{1,12}){0,2})", re.ASCII)
 _SEPARATOR = re.compile("[/_.-]")
 LONGEST = 20
+
+
+def asset_class(pair: str) -> AssetClass:
+    """Say what kind of thing a canonical pair is."""
+    base, _, quote = pair.rpartition("/")
+    if base in _METALS:
+        return AssetClass.METAL
+    if base in _FIAT and quote in _FIAT:
+        return AssetClass.FX
+    is_coin = base in _CRYPTO | _STABLE or quote in _STABLE | {"BTC", "ETH", "BNB"}
+    return AssetClass.CRYPTO if is_coin else AssetClass.OTHER
+
+
+def slippage_unit(pair: str, said: str = "") -> Unit:
+    """The unit of a pair's slippage: what is said, else its asset class's."""
+    return UNITS.get(said) or default_unit(asset_class(pair))
+
 
 Listing = Callable[[], Collection[str]]
 _listings: list[Listing] = []

@@ -15,6 +15,7 @@ from common import shown
 from common.clocks import market_at, market_now
 from common.markup import badge
 from common.money import plain
+from common.units import word_of
 
 register = template.Library()
 
@@ -22,6 +23,12 @@ register = template.Library()
 @register.filter
 def num(value: Decimal | int | None, places: int | None = None) -> str:
     return shown.number(value, places)
+
+
+@register.filter
+def unit(name: str) -> str:
+    """The word of a unit of slippage."""
+    return word_of(name)
 
 
 @register.filter

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any
 
 from django.db.models import Case, Count, F, IntegerField, Q, QuerySet, Value, When
@@ -11,6 +10,7 @@ from django.http import QueryDict
 from common.money import plain
 from common.shown import SHARES, STATES, Shown, number, quantity, sentence, signed, statuses_of
 from common.sql import rows
+from common.units import word_of
 from config.console.bars import Histogram, Segment, histogram, segments
 from config.console.funnel import Progress
 from execution.models import Order
@@ -163,7 +163,8 @@ class Candidate:
 
     @property
     def slippage(self) -> str:
-        return signed(self.order.slippage_pips, 1)
+        shown = signed(self.order.slippage_pips, 1)
+        return f"{shown} {word_of(self.order.slippage_unit)}" if shown else ""
 
 
 def in_words(order: Order) -> str:
@@ -179,7 +180,7 @@ def in_words(order: Order) -> str:
         "SUBMITTED": f"Works at the broker{_resting(order)}.",
         "PARTIALLY_FILLED": f"{filled} of {of} filled; the rest works.",
         "CANCEL_REQUESTED": "Cancel asked for; a fill that comes first is a fill.",
-        "FILLED": f"Filled {all_of_it} at {price}{_worse(order.slippage_pips)}.",
+        "FILLED": f"Filled {all_of_it} at {price}{_worse(order)}.",
     }
     return f"{told.get(order.status, '')} {order.detail}".strip()
 
@@ -189,10 +190,11 @@ def _resting(order: Order) -> str:
     return f", resting at {plain(level)}" if level else ""
 
 
-def _worse(pips: Decimal | None) -> str:
-    if pips is None or pips == 0:
+def _worse(order: Order) -> str:
+    slipped, unit = order.slippage_pips, word_of(order.slippage_unit)
+    if not slipped:
         return ""
-    return f", {number(abs(pips), 1)} pips {'worse' if pips > 0 else 'better'} than asked"
+    return f", {number(abs(slipped), 1)} {unit} {'worse' if slipped > 0 else 'better'} than asked"
 
 
 def listed(signal: Signal, asked: QueryDict) -> QuerySet[Order]:

@@ -83,7 +83,8 @@ def _follow_up(signal: Signal) -> str:
 
 
 COLUMNS = ("connection", "kind", "account", "owner", "state", "code", "words", "quantity", "filled",
-           "price", "slippage_pips", "ack_ms", "client_order_id", "broker_order_id")  # fmt: skip
+           "price", "slippage", "slippage_unit", "ack_ms", "client_order_id",
+           "broker_order_id")  # fmt: skip
 
 
 def export(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
@@ -106,6 +107,7 @@ def _line(candidate: candidates.Candidate) -> list[str]:
                                     _owner(connection))),
         order.status, order.reason, _inert(candidate.words), plain(order.quantity),
         plain(order.filled_quantity), plain(order.avg_fill_price), plain(order.slippage_pips),
+        order.slippage_unit if order.slippage_pips is not None else "",
         milliseconds(candidate.ack_ms).replace(",", ""), order.client_order_id or "",
         _inert(order.broker_order_id),
     ]  # fmt: skip

@@ -41,7 +41,8 @@ FROM (
     WHEN o.leg LIKE 'sl%%' THEN 'stop loss' || CASE WHEN o.order_type = 'MARKET'
       THEN ', kept by us' ELSE ', kept by the broker' END
     WHEN o.leg LIKE 'tp%%' THEN 'target' ELSE 'close' END AS what, o.slippage_pips AS slip
-  FROM execution_order o WHERE o.filled_quantity > 0 AND o.slippage_pips IS NOT NULL) one
+  FROM execution_order o WHERE o.filled_quantity > 0 AND o.slippage_pips IS NOT NULL
+    AND o.slippage_unit = 'PIPS') one
 GROUP BY what ORDER BY worst DESC
 """
 CONNECTIONS = """

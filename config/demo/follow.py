@@ -14,7 +14,7 @@ REMEMBERED_SECONDS = 5.0  # a transaction may commit after one with a higher num
 
 NEW = """
 SELECT e.id, e.kind, e.signal_id, e.order_id, e.connection_id, e.payload, e.created_at,
-  o.leg, o.reason, o.order_type, o.slippage_pips, o.position_id,
+  o.leg, o.reason, o.order_type, o.slippage_pips, o.slippage_unit, o.position_id,
   extract(epoch FROM o.filled_at - o.created_at) * 1000 AS ms,
   (SELECT min(f.time) FROM execution_fill f WHERE f.order_id = o.id) AS filled_at,
   coalesce(p.quantity, 0) > 0 AS is_open, c.name AS connection, u.username

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from common.codes import Code
 from common.sql import rows
+from common.units import word_of
 from config.demo.follow import Group
 from events.facts import Happening
 from events.models import EventKind
@@ -163,8 +164,9 @@ def _closed(group: Group) -> str:
 
 
 def _slipped(group: Group) -> str:
-    worst = max(Decimal(event.payload.get("slippage_pips") or 0) for event in group.events)
-    return f"slippage alert on {len(group.events)} accounts, worst {worst:+.1f} pips"
+    worst = max(Decimal(event.payload.get("slippage") or 0) for event in group.events)
+    unit = word_of(group.events[0].payload.get("slippage_unit", ""))
+    return f"slippage alert on {len(group.events)} accounts, worst {worst:+.1f} {unit}"
 
 
 def _slippage(group: Group) -> str:
@@ -173,7 +175,7 @@ def _slippage(group: Group) -> str:
         return ""
     best, worst = min(known), max(known)
     spread = f"{best:+.1f} to " if f"{best:+.1f}" != f"{worst:+.1f}" else ""
-    return f", slippage {spread}{worst:+.1f} pips"
+    return f", slippage {spread}{worst:+.1f} {word_of(group.events[0].slippage_unit)}"
 
 
 def _happening(group: Group) -> Happening:

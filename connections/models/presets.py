@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+from common import units
 from common.fields import AmountField
 
 
@@ -98,8 +99,16 @@ class TradingPreset(models.Model):
     max_open_positions = models.IntegerField(default=20)
     max_leverage = AmountField(default=Decimal(30), help_text="Open notional / equity.")
     max_portfolio_risk_percent = AmountField(default=Decimal(10))
-    max_slippage_pips = AmountField(null=True, blank=True)
-    slippage_alert_threshold_pips = AmountField(default=Decimal(5))
+    max_slippage_pips = AmountField(
+        "max slippage", null=True, blank=True, help_text="In the slippage unit, here below."
+    )
+    slippage_alert_threshold_pips = AmountField(
+        "slippage alert threshold", default=Decimal(5), help_text="In the slippage unit."
+    )
+    slippage_unit = models.CharField(
+        max_length=7, choices=units.CHOICES, blank=True, default="", db_default="",
+        help_text="Empty: pips of currencies and metals, basis points (0.01 %) of all else.",
+    )  # fmt: skip
     max_signal_age_seconds = models.IntegerField(default=300)
     broker_holds_stops = models.BooleanField(
         default=True, help_text="Stops and targets rest at the broker where it can hold them."

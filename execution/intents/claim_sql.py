@@ -20,6 +20,7 @@ SELECT o.id, o.status, o.connection_id::text, o.position_id, o.signal_id, o.leg,
   t.sizing_mode, t.fixed_quantity, t.percent_of_balance, t.fixed_amount, t.risk_percent,
   t.multiplier, t.small_multiplier, t.normal_multiplier, t.large_multiplier, t.max_quantity,
   t.max_open_positions, t.max_leverage, t.max_portfolio_risk_percent, t.max_slippage_pips,
+  t.slippage_unit,
   t.max_signal_age_seconds, t.broker_holds_stops,
   coalesce(b.multiplier, 1) AS subscription_multiplier, b.symbol_map
 FROM execution_order o
@@ -66,7 +67,7 @@ WHERE o.id = ANY(%s)
 
 SIGNALS = f"""
 SELECT s.id, s.feed_id, s.direction, s.order_type, s.open_price, s.published_at, s.valid_until,
-  s.max_slippage_pips, s.risk_category, s.cancelled_at, {levels_sql.SL} AS sl,
+  s.max_slippage_pips, s.max_slippage_unit, s.risk_category, s.cancelled_at, {levels_sql.SL} AS sl,
   {levels_sql.TARGET_PRICES} AS target_prices, {levels_sql.TARGET_FRACTIONS} AS target_fractions,
   EXISTS (SELECT FROM signals_signal f WHERE f.refers_to_id = s.id AND f.action = 'CLOSE'
     AND f.close_fraction = 1 AND f.published_at IS NOT NULL) AS is_closed

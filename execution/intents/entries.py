@@ -12,9 +12,11 @@ from brokers.bounds import can_bound
 from brokers.messages import Capabilities, ExitSafety, OrderType, PositionMode, Side
 from common.codes import Code
 from common.money import plain
+from common.units import Unit, size_of
 from execution.intents import risk, sizing
 from execution.intents.decisions import SIDES, Decision, Intent, Later, touch_of
 from execution.intents.sizing import Denial
+from signals.symbols import slippage_unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +84,10 @@ def _prices(row: Any, signal: Any, instrument: Any, quote: Any) -> _Prices:
 def _worst(row: Any, signal: Any, instrument: Any, touch: Decimal, side: Side) -> Decimal | None:
     """The worst price of a market order: the limit's distance from the signal's price, or from the
     present one where it names none."""
-    allowed = _max_slippage(row, signal, instrument.pip)
-    if row.order_type != OrderType.MARKET or allowed is None:
+    limit = _max_slippage(row, signal, instrument, touch)
+    if row.order_type != OrderType.MARKET or limit is None:
         return None
-    worst = (signal.open_price or touch) + allowed * side.sign
+    worst = (signal.open_price or touch) + limit.distance * side.sign
     return ticks.entry(worst, _quantum(instrument.digits), side, OrderType.LIMIT)
 
 
@@ -96,15 +98,15 @@ def _price_refused(
     at: _Prices,
 ) -> Denial | None:
     """The market has run too far from the signal, or a level stands too near."""
-    allowed = _max_slippage(row, signal, instrument.pip)
-    if row.order_type == OrderType.MARKET and signal.open_price and allowed is not None:
+    limit = _max_slippage(row, signal, instrument, at.touch)
+    if row.order_type == OrderType.MARKET and signal.open_price and limit is not None:
         moved = (at.touch - signal.open_price) * at.side.sign
-        if moved > allowed:
+        if moved > limit.distance:
             return Denial(
                 Code.SLIPPAGE_LIMIT,
-                (moved / instrument.pip).quantize(Decimal("0.1")),
-                (allowed / instrument.pip).quantize(Decimal("0.1")),
-                "pips",
+                (moved / limit.size).quantize(Decimal("0.1")),
+                (limit.distance / limit.size).quantize(Decimal("0.1")),
+                limit.unit.word,
             )
     for target in signal.target_prices:
         if (target - at.entry) * at.side.sign <= 0:  # the market has passed it already
@@ -193,10 +195,28 @@ def _levels_at_broker(
     return next(levels), next(levels)
 
 
-def _max_slippage(row: Any, signal: Any, pip: Decimal) -> Decimal | None:
-    """The tighter of the signal's and the preset's limit, as a distance in price."""
-    limits = [x for x in (signal.max_slippage_pips, row.max_slippage_pips) if x is not None]
-    return min(limits) * pip if limits else None
+@dataclass(frozen=True, slots=True)
+class _Slippage:
+    """How far a price may move. distance: in price; size: of one of its unit."""
+
+    distance: Decimal
+    unit: Unit
+    size: Decimal
+
+
+def _max_slippage(row: Any, signal: Any, instrument: Any, touch: Decimal) -> _Slippage | None:
+    """The tighter of the signal's and the preset's limit, each in its own unit."""
+    limits = []
+    for value, said in (
+        (signal.max_slippage_pips, signal.max_slippage_unit),
+        (row.max_slippage_pips, row.slippage_unit),
+    ):
+        if value is not None:
+            unit = slippage_unit(row.pair, said or "")
+            price, tick = signal.open_price or touch, _quantum(instrument.digits)
+            size = size_of(unit, price=price, pip=instrument.pip, tick=tick)
+            limits.append(_Slippage(value * size, unit, size))
+    return min(limits, key=lambda limit: limit.distance, default=None)
 
 
 def _sizing_of(row: Any, signal: Any) -> sizing.Sizing:

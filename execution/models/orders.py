@@ -8,6 +8,7 @@ from typing import Self
 from django.db import models
 from django.db.models import F, Q
 
+from common import units
 from common.database import ClockTimestamp
 from common.fields import AmountField
 from common.money import to_stored
@@ -93,7 +94,12 @@ class Order(models.Model):
         default=dict, db_default={}, blank=True,
         help_text="Fees for which no rate was quoted, by currency; in no sum.",
     )  # fmt: skip
-    slippage_pips = AmountField(null=True, help_text="Signed, + is worse.")
+    slippage_pips = AmountField(
+        "slippage", null=True, help_text="Signed, + is worse; in the slippage unit."
+    )
+    slippage_unit = models.CharField(
+        max_length=7, choices=units.CHOICES, default="PIPS", db_default="PIPS"
+    )
     status = models.CharField(
         max_length=16, choices=Status, default=Status.PENDING, db_default=Status.PENDING
     )

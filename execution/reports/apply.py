@@ -11,7 +11,6 @@ from decimal import Decimal
 from typing import Any
 
 import structlog
-from django.conf import settings
 from django.db import transaction
 
 from brokers.messages import Execution, OrderReport, ReportKind
@@ -92,12 +91,11 @@ def _apply(told: Told) -> int:
 def _load(reports: Iterable[OrderReport], ids: list[int]) -> dict[Any, Any]:
     """Lock and load the orders that reports speak of; keyed by id base and by primary key."""
     wanted = {r.client_order_id for r in reports if r.client_order_id}
-    parameters = {"ids": ids, "alert_pips": settings.FILLCAST_SLIPPAGE_ALERT_PIPS}
-    loaded = rows(sql.LOAD, {**parameters, "client_order_ids": array(wanted)})
+    loaded = rows(sql.LOAD, {"ids": ids, "client_order_ids": array(wanted)})
     missing = wanted - {row.client_order_id for row in loaded}
     if missing:  # another attempt of the same order, or not ours at all
         others = [other for one in missing for other in all_attempts(one)]
-        loaded += rows(sql.LOAD, {**parameters, "ids": [], "client_order_ids": array(others)})
+        loaded += rows(sql.LOAD, {"ids": [], "client_order_ids": array(others)})
     found: dict[Any, Any] = {row.id: row for row in loaded}
     found.update({base_of(row.client_order_id): row for row in loaded if row.client_order_id})
     return found

@@ -8,6 +8,7 @@ from brokers.messages import DECISIONS, Execution, OrderReport, ReportKind, Side
 from common.codes import Code
 from common.money import divide, plain
 from common.sql import rows
+from common.units import Unit, size_of
 from execution.drift.notes import write_drift
 from execution.ids import at_attempt, attempt_of
 from execution.models import Status
@@ -21,6 +22,7 @@ from execution.reports.transitions import (
     require,
     risen_before_retry,
 )
+from signals.symbols import slippage_unit
 
 ZERO = Decimal(0)
 STATUS = {status.value: status for status in Status}  # cheaper than the enum's own conversion
@@ -50,7 +52,8 @@ class Change:
     sums: Sums = field(default_factory=lambda: NOTHING)
     passed: list[Status] = field(default_factory=list)  # states between the first and the last
     average: Decimal = ZERO  # price of all fills, old and new
-    slippage: Decimal | None = None  # pips, + is worse; None without a new fill
+    slippage: Decimal | None = None  # + is worse; None without a new fill
+    unit: Unit = Unit.PIPS  # of the slippage
 
 
 def state_of(row: Any) -> State:
@@ -105,7 +108,9 @@ def _add_fills(change: Change) -> None:
     change.average = divide(state.filled * row.avg_fill_price + sums.value, total)
     if row.expected_price is not None and row.pip:
         moved = (change.average - row.expected_price) * SIGN[row.side]
-        change.slippage = divide(moved, row.pip)
+        change.unit = slippage_unit(row.pair, row.slippage_unit)
+        size = size_of(change.unit, price=row.expected_price, pip=row.pip, tick=row.tick or row.pip)
+        change.slippage = divide(moved, size) if size else None
     if sums.quantity > 0:
         _move(change, after_fill(state, total))
     else:

@@ -9,7 +9,11 @@ SELECT o.id, o.client_order_id, o.status, o.fence, o.signal_id,
   o.reason, o.acknowledged_at IS NULL AS unheard,
   coalesce(o.avg_fill_price, 0) AS avg_fill_price, o.expected_price, o.pip, o.broker_order_id,
   o.worst_price,
-  coalesce(t.slippage_alert_threshold_pips, %(alert_pips)s) AS alert_pips, c.data_connection_id,
+  t.slippage_alert_threshold_pips AS alert_threshold,
+  coalesce(t.slippage_unit, '') AS slippage_unit,
+  CASE WHEN t.slippage_unit = 'TICKS' THEN (SELECT power(10::numeric, -i.digits)
+    FROM connections_instrument i WHERE i.book = c.instrument_book AND i.symbol = o.symbol)
+    END AS tick, c.data_connection_id,
   a.currency AS account_currency, o.unconverted_fees <> '{}' AS has_unconverted_fees
 FROM execution_order o
 JOIN connections_executionconnection c ON c.id = o.connection_id
@@ -40,6 +44,7 @@ COLUMNS = {
     "filled": "numeric",
     "average": "numeric",
     "slippage": "numeric",
+    "slippage_unit": "text",
     "new_quantity": "numeric",
     "new_value": "numeric",
     "opened": "numeric",  # of an entry: what its position gets, after fees in the base currency
@@ -79,6 +84,7 @@ WITH d AS (
     filled_quantity = d.filled, avg_fill_price = nullif(d.average, 0),
     commission = o.commission + d.new_commission,
     slippage_pips = coalesce(d.slippage, o.slippage_pips),
+    slippage_unit = CASE WHEN d.slippage IS NULL THEN o.slippage_unit ELSE d.slippage_unit END,
     attempt = d.attempt, tries = d.tries,
     acknowledged_at = CASE WHEN d.answered THEN coalesce(o.acknowledged_at, clock_timestamp())
       ELSE o.acknowledged_at END,
@@ -254,7 +260,10 @@ ALERT = """
 INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
 SELECT 'slippage.alert', coalesce(c.user_id, c.admin_id), o.connection_id, o.signal_id, o.id,
   jsonb_build_object('expected_price', o.expected_price::text, 'fill_price',
-    o.avg_fill_price::text, 'slippage_pips', o.slippage_pips::text, 'bid', q.bid::text,
+    o.avg_fill_price::text, 'slippage', o.slippage_pips::text,
+    'slippage_unit', o.slippage_unit,
+    'slippage_pips', CASE o.slippage_unit WHEN 'PIPS' THEN o.slippage_pips::text END,
+    'bid', q.bid::text,
     'ask', q.ask::text, 'quote_time', q.time)
 FROM execution_order o JOIN connections_executionconnection c ON c.id = o.connection_id
 LEFT JOIN prices_latestquote q
@@ -267,6 +276,8 @@ INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, st
   numbers)
 SELECT o.id, o.signal_id, o.connection_id, 'SLIPPAGE_ALERT', o.status, '',
   jsonb_build_object('expected_price', o.expected_price::text, 'fill_price',
-    o.avg_fill_price::text, 'slippage_pips', o.slippage_pips::text)
+    o.avg_fill_price::text, 'slippage', o.slippage_pips::text,
+    'slippage_unit', o.slippage_unit,
+    'slippage_pips', CASE o.slippage_unit WHEN 'PIPS' THEN o.slippage_pips::text END)
 FROM execution_order o WHERE o.id = ANY(%s)
 """

@@ -6,12 +6,14 @@ from typing import Any
 
 import orjson
 import structlog
+from django.conf import settings
 
 from brokers.masking import storable
 from brokers.messages import DECISIONS, ReportKind
 from common.codes import Code
 from common.money import plain
 from common.sql import array, columns, rows, run
+from common.units import Unit
 from execution.drift.wanted import ask_for
 from execution.models import IN_FLIGHT, TERMINAL, Status
 from execution.reports import sql
@@ -80,6 +82,7 @@ def _record(change: Change) -> tuple[Any, ...]:
         state.filled,
         change.average,
         change.slippage,
+        change.unit.value,
         sums.quantity,
         sums.value,
         sums.opened,
@@ -156,7 +159,13 @@ def _closes_nothing(change: Change) -> bool:
 
 
 def _alarming(change: Change) -> bool:
-    return change.slippage is not None and abs(change.slippage) > change.row.alert_pips
+    threshold = change.row.alert_threshold
+    if threshold is None:
+        pips, points = (
+            settings.FILLCAST_SLIPPAGE_ALERT_PIPS, settings.FILLCAST_SLIPPAGE_ALERT_BASIS_POINTS,
+        )  # fmt: skip
+        threshold = pips if change.unit is Unit.PIPS else points
+    return change.slippage is not None and abs(change.slippage) > threshold
 
 
 def _numbers(change: Change) -> dict[str, str]:
@@ -173,7 +182,8 @@ def _numbers(change: Change) -> dict[str, str]:
     if sums.replaced:
         numbers["replaced"] = plain(sums.replaced)
     if change.slippage is not None:
-        numbers["slippage_pips"] = plain(change.slippage.quantize(Decimal("0.1")))
+        numbers["slippage"] = plain(change.slippage.quantize(Decimal("0.1")))
+        numbers["slippage_unit"] = change.unit.value
     return numbers
 
 

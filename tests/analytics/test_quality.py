@@ -86,6 +86,7 @@ def test_rates_slippage_and_latency() -> None:
         failed=1,
         unknown=0,
         measured=10,
+        slippage_unit="PIPS",
         slippage_avg=D("0.55"),
         slippage_p50=D("0.5"),
         slippage_p95=D(1),

@@ -74,7 +74,8 @@ class TestFollower:
 def event(**fields: Any) -> SimpleNamespace:
     plain: dict[str, Any] = {
         "kind": "order.filled", "signal_id": None, "leg": "entry", "reason": "", "ms": None,
-        "order_type": "MARKET", "slippage_pips": None, "filled_at": None, "created_at": DAY,
+        "order_type": "MARKET", "slippage_pips": None, "slippage_unit": "PIPS",
+        "filled_at": None, "created_at": DAY,
         "payload": {}, "is_open": False, "connection": "Main", "username": "anna",
         "id": 1, "connection_id": None, "order_id": None,
     }  # fmt: skip

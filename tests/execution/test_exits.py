@@ -198,7 +198,8 @@ def test_the_alarm_tells_expectation_fill_and_quote(alice: ExecutionConnection, 
     (told,) = cast.events("slippage.alert")
     assert D(told.pop("expected_price")) == D("1.1")
     assert D(told.pop("fill_price")) == D("1.1008")
-    assert D(told.pop("slippage_pips")) == 8
+    assert D(told.pop("slippage_pips")) == D(told.pop("slippage")) == 8
+    assert told.pop("slippage_unit") == "PIPS"
     assert (D(told.pop("bid")), D(told.pop("ask"))) == (D("1.1007"), D("1.1008"))
     assert list(told) == ["quote_time"]
 

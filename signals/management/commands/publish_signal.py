@@ -34,7 +34,8 @@ FILE holds one JSON object, a list of them, or one object on each line; - reads 
 
 Fields: symbol, direction (BUY, SELL); order_type (MARKET, LIMIT with open_price, STOP with
 stop_price), sl, tp or targets [{"price", "fraction"}], valid_for (seconds) or valid_until,
-max_slippage_pips, risk_category (small, normal, large), external_id, feed. To change or end a
+max_slippage (with max_slippage_unit; max_slippage_pips for currencies), risk_category (small,
+normal, large), external_id, feed. To change or end a
 trade: action MODIFY (sl, tp) or CLOSE (close_fraction) with refers_to or refers_to_external_id.
 docs/api.md tells them all.
 
