@@ -54,7 +54,7 @@ def test_six_cents_of_a_coin_are_no_alarm(
 def test_the_alarms_words_name_the_unit(coin: ExecutionConnection, feed: Feed) -> None:
     cast.tell(cast.fill_report(entry(coin, feed), "0.01", "f1", price="50100"))
     (told,) = cast.events("slippage.alert")
-    assert describe(event("slippage.alert", **told)).title.startswith("Slippage +20.0 basis points")
+    assert describe(event("slippage.alert", **told)).title.startswith("Slippage +20 basis points")
 
 
 @pytest.mark.parametrize(
