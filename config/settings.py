@@ -235,6 +235,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {
+        "SlippageUnitEnum": "common.units.CHOICES",
         "OrderStatusEnum": "execution.models.Status",
         "HealthStatusEnum": "connections.models.HealthStatus",
         "DirectionEnum": "signals.models.Direction",
