@@ -163,7 +163,10 @@ def test_a_row_of_another_tenant_cannot_be_inserted(
     for table, row in owned_rows(bob, as_role):
         with as_role("web", tenant=alice.user.pk) as session:
             names = ", ".join(f'"{name}"' for name in row)
-            with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
+            # a trigger of the web role speaks before the policy, where a table has one
+            with pytest.raises(
+                psycopg.errors.InsufficientPrivilege, match=r"row-level security|fillcast_refuse"
+            ):
                 session.execute(
                     f"INSERT INTO {table} ({names})"
                     f" SELECT {names} FROM jsonb_populate_record(NULL::{table}, %s)",
