@@ -81,6 +81,7 @@ def test_what_happens_while_a_channel_rests_goes_out_together(alice: User, hook:
         ("999999999", 86_390, 86_400),
         ("soon", 0, 10),
     ],
+    ids=["seconds", "date", "too long", "not a time"],
 )
 def test_server_that_says_when_to_come_back_is_left_alone_until_then(
     alice: User, hook: Receiver, header: str, least: int, most: int
