@@ -8,6 +8,7 @@ from django.contrib.admin.utils import unquote
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.db import DataError, transaction
 from django.http import HttpRequest, HttpResponse
+from django.urls import Resolver404, resolve
 
 LARGEST = 2**63 - 1
 
@@ -15,13 +16,16 @@ LARGEST = 2**63 - 1
 def is_impossible(path: str) -> bool:
     """Whether an address of the console names a row by what cannot be its primary key."""
     parts = path.strip("/").split("/")
-    if len(parts) < 5 or parts[0] != "admin":
+    if len(parts) < 4 or parts[0] != "admin":
         return False
     try:
+        named = resolve(path).kwargs.get("object_id")
+        if named is None:
+            return False  # a list, or one of our own pages
         model = apps.get_model(parts[1], parts[2])
-        key = model._meta.pk.to_python(unquote("/".join(parts[3:-1])))
-    except LookupError:
-        return False  # one of our own pages
+        key = model._meta.pk.to_python(unquote(named))
+    except (LookupError, Resolver404):
+        return False
     except ValidationError:
         return True
     return isinstance(key, int) and abs(key) > LARGEST

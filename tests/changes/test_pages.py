@@ -165,7 +165,7 @@ SHOWN = {"page", "export", "checks", "reason"}
 STEPS = {
     "publish", "cancel", "approve", "reject", "test", "pause", "archive", "own_prices",
     "offer_prices", "compare", "retry", "close", "adopt", "relink", "ignore", "set", "release",
-    "token", "revoke", "create", "end", "credentials",
+    "token", "revoke", "create", "end", "credentials", "reset_second_factor",
 }  # fmt: skip
 PORTAL_STEPS = {
     "overview", "live", "pause", "resume", "sign_in", "sign_out", "scan_alarm", "signals", "signal",

@@ -245,7 +245,7 @@ def test_an_api_key_is_shown_once_and_revoked(
     small: dict[str, Any], page: Page, client: Client
 ) -> None:
     client.force_login(small["operator"])
-    told = {"user": "tenant-01", "name": "bot"}
+    told = {"user": "tenant-01", "name": "bot", "scopes": ["read"], "life": "90"}
     html = client.post("/admin/users/apikey/create/", told).content.decode()
     secret = html.partition('class="fc-secret">')[2].partition("<")[0]
     user = user_for_key(secret)

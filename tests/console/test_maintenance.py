@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.apps import apps
 from django.test import Client
 
+from common.models import TrailLine
 from common.permissions import Role
 from connections.models import MaintenanceWindow
 from tests.roles import staff
@@ -33,10 +33,8 @@ def test_a_window_is_entered_listed_kept_and_shown_to_its_accounts(
     answer = client.post(ADD, announced)
     assert answer.status_code == 302, answer.context["errors"]
     assert "The exchange moves house." in page("/admin/connections/maintenancewindow/")
-    versions = apps.get_model("connections", "MaintenanceWindowEvent").objects.all()
-    assert [(one.pgh_label, one.pgh_context.metadata["user"]) for one in versions] == [
-        ("insert", small["operator"].pk)
-    ]
+    lines = TrailLine.objects.filter(relation="connections_maintenancewindow")
+    assert [(one.operation, one.user_id) for one in lines] == [("insert", small["operator"].pk)]
     (account, *_) = small["connections"]
     html = page(f"/admin/connections/executionconnection/{account.pk}/")
     assert "The exchange moves house. Entries wait; exits are tried." in html

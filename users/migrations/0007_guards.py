@@ -54,10 +54,13 @@ TAIL = """
   RETURN coalesce(NEW, OLD);
 END $$
 """
+_OWNER = "coalesce(to_jsonb({row})->>'owner_id', to_jsonb({row})->>'user_id')"
 # The setting `fillcast.operator` opens every tenant's rows, for publications too: not these tables'.
 SETTING = f"""
 CREATE FUNCTION public.fillcast_guard_setting() {HEAD}
-  IF current_setting('fillcast.operator', true) = 'on' AND NOT public.fillcast_actor_may('') THEN
+  IF current_setting('fillcast.operator', true) = 'on' AND NOT public.fillcast_actor_may('')
+      AND (TG_OP <> 'INSERT' AND {_OWNER.format(row="OLD")} IS DISTINCT FROM actor::text
+        OR TG_OP <> 'DELETE' AND {_OWNER.format(row="NEW")} IS DISTINCT FROM actor::text) THEN
     IF TG_OP = 'UPDATE' AND to_jsonb(NEW) - TG_ARGV[0]::text[] = to_jsonb(OLD) - TG_ARGV[0]::text[]
       THEN RETURN NEW; END IF;
     PERFORM public.fillcast_refuse('Only an operator changes ' || TG_TABLE_NAME || ' of others.');
