@@ -4,9 +4,9 @@ import json
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection as database
 from pytest_django import Settings
 
+from common.models import TrailLine
 from common.sealing import new_private_key, public_key_of
 from connections import rotation
 from connections.models import ExecutionConnection
@@ -123,20 +123,15 @@ def test_a_change_during_the_rotation_is_kept(
     assert {values["password"] for values in opened()} == {"changed"}
 
 
-LINES = """SELECT count(*) FROM common_trailline
-WHERE relation = 'connections_executionconnection'"""
-
-
-def test_rotating_is_no_change_of_a_setting(
+def test_rotation_changes_nothing_but_sealed_credentials(
     seven: list[ExecutionConnection], keys: bytes, settings: Settings
 ) -> None:
-    with database.cursor() as cursor:
-        cursor.execute(LINES)
-        before = cursor.fetchone()
-        begin(keys, settings)
-        call_command("rotate_credentials_key")
-        cursor.execute(LINES)
-        assert cursor.fetchone() == before
+    before = TrailLine.objects.latest("pk").pk
+    begin(keys, settings)
+    call_command("rotate_credentials_key")
+    lines = TrailLine.objects.filter(pk__gt=before, relation="connections_executionconnection")
+    assert len(lines) == len(seven)
+    assert all(set(line.after) == {"sealed_credentials"} for line in lines)
 
 
 def test_the_web_process_cannot_rotate(

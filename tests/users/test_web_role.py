@@ -51,8 +51,8 @@ def _group(role: str) -> Group:
 
 
 NEW_KEY = (
-    "INSERT INTO users_apikey (user_id, name, prefix, secret_hash, created_at)"
-    " VALUES ({}, 'mine', 'stolen', 'h', now())"
+    "INSERT INTO users_apikey (user_id, name, prefix, secret_hash, scopes, created_at)"
+    " VALUES ({}, 'mine', 'stolen', 'h', ARRAY['read'], now())"
 )
 AS_TENANT = {
     "superuser": "UPDATE users_user SET is_superuser = true WHERE id = {me}",
