@@ -5,6 +5,7 @@ from datetime import timedelta
 from decimal import Decimal as D
 
 import pytest
+from pytest_django import Settings
 
 from brokers.base import NotSent
 from brokers.messages import ReportKind
@@ -22,6 +23,12 @@ from tests.execution import cast
 from tests.execution.double import KIND
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def time_for_two_looks(settings: Settings) -> None:
+    """An absence takes two minutes to prove: what is tried again then is not too old here."""
+    settings.FILLCAST_MARKET_ENTRY_SECONDS = 600
 
 
 @pytest.fixture
