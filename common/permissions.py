@@ -213,3 +213,8 @@ def roles_with(right: Right) -> list[str]:
 def _either(names: list[str]) -> str:
     *first, last = names
     return f"{', '.join(first)} or {last}" if first else last
+
+
+def only_reading() -> list[str]:
+    """Return the scopes of a key for which nobody said any."""
+    return [Scope.READ.value]

@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 
-from common.permissions import Right, Scope
+from common.permissions import Right, Scope, only_reading
 from users.password_turns import turns
 from users.tenancy import on_behalf_of
 
@@ -110,11 +110,6 @@ class TryCount(models.Model):
 
     def __str__(self) -> str:
         return f"{self.scope}: {self.tries}"
-
-
-def only_reading() -> list[str]:
-    """Return the scopes of a key for which nobody said any."""
-    return [Scope.READ.value]
 
 
 class ApiKey(models.Model):

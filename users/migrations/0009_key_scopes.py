@@ -3,7 +3,7 @@
 import django.contrib.postgres.fields
 from django.db import migrations, models
 
-import users.models
+from common.permissions import only_reading
 
 
 def scopes(default):
@@ -21,7 +21,7 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.AddField("apikey", "scopes", scopes(all_scopes)),
-        migrations.AlterField("apikey", "scopes", scopes(users.models.only_reading)),
+        migrations.AlterField("apikey", "scopes", scopes(only_reading)),
         migrations.AddConstraint(
             "apikey",
             models.CheckConstraint(
