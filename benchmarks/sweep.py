@@ -51,9 +51,10 @@ FROM (SELECT id, row_number() OVER (ORDER BY id) AS n FROM connections_execution
 POSITIONS = """
 INSERT INTO positions_executionposition (connection_id, signal_id, pair, symbol, side, quantity,
   opened_quantity, entry_price, sl, sl_guardian, tp_guardian, price_source_id, pip, conversion_rate,
-  opened_at, closed_at)
+  opened_at, touched_at, closed_at)
 SELECT c.ids[1 + g %% %(connections)s], s.ids[1 + g / %(connections)s], 'EUR/USD', 'EURUSD', 'BUY',
   %(open)s, 1000, 1.1, 1.09, 'BROKER', '', %(source)s, 0.0001, 1, now() - interval '1 hour',
+  now() - interval '1 hour',
   CASE WHEN %(open)s = 0 THEN now() - interval '1 minute' END
 FROM generate_series(%(from)s::bigint, %(to)s::bigint) g,
   (SELECT %(ids)s::uuid[] AS ids) c, (SELECT %(signals)s::bigint[] AS ids) s

@@ -72,7 +72,7 @@ $$
 SAYS = (
     "feed_id", "action", "refers_to_id", "currency_pair", "direction", "order_type", "open_price",
     "stop_price", "sl", "target_prices", "target_fractions", "close_fraction", "time_in_force",
-    "valid_until", "max_slippage_pips", "risk_category",
+    "valid_until", "max_slippage_pips", "max_slippage_unit", "risk_category",
 )  # fmt: skip
 
 
