@@ -163,7 +163,7 @@ def _statements(place: Place, ids: list[Any]) -> dict[str, tuple[str, Any]]:
         "wishes": (wishes.LOCK, in_held()),
         "levels": (wishes.LEVELS, {"longest": 11, **in_held()}),
         "claim_load": (claim_sql.LOAD, (array(live[:500]),)),
-        "claim_held": (claim_sql.HELD, {"connections": array(ids[:500]), "overdue": 1}),
+        "claim_held": (claim_sql.HELD, {"connections": array(ids[:500]), "unanswered": 1}),
     }
 
 
