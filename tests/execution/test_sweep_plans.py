@@ -28,7 +28,7 @@ from signals.models import Feed
 from tests.execution import cast
 from tests.execution.double import KIND, Double
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.timeout(400)]  # it piles up fifty thousand rows
 
 FINISHED = 30_000
 SEED = """
