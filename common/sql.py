@@ -42,7 +42,7 @@ def rows(sql: str, params: Params = None, *, using: str = DEFAULT_DB_ALIAS) -> l
     ):
         cursor.adapters.register_loader("jsonb", _JsonbLoader)  # Django's own leaves text
         cursor.execute(sql, params)
-        return cursor.fetchall() if cursor.description else []
+        return cursor.fetchall() if cursor.description is not None else []
 
 
 def run(sql: str, params: Params = None, *, using: str = DEFAULT_DB_ALIAS) -> int:

@@ -147,9 +147,10 @@ def message_of(events: Sequence[Happening]) -> Outgoing:
 
 
 def _help_for(events: Sequence[Happening]) -> list[str]:
-    """Where to read more about the reasons: whoever reads this is not in the application."""
+    """Where to act, and to read more about the reasons: this is read outside the application."""
     codes = dict.fromkeys(event.tell("code") for event in events)
-    pages = [address for code in codes if (address := address_of(code))]
+    pages = [*dict.fromkeys(page for event in events if (page := event.tell("page")))]
+    pages += [address for code in codes if (address := address_of(code))]
     return [settings.FILLCAST_PUBLIC_URL.rstrip("/") + page for page in pages[:HELP_MAX]]
 
 

@@ -33,7 +33,11 @@ class EventKind(models.TextChoices):
     HOST_AWAY = "host.away"
     HOST_BACK = "host.back"
     DRIFT_FOUND = "drift.found"
+    API_KEY_ENDS_SOON = "api_key.ends_soon"
+    API_KEY_ENDED = "api_key.ended"
     AUDIT_FAILED = "audit.failed"
+    AUDIT_TRAIL_BROKEN = "audit_trail.broken"
+    AUDIT_TRAIL_INTACT = "audit_trail.intact"
     SCHEDULER_LATE = "scheduler.late"
     SCHEDULER_BACK = "scheduler.back"
     KILL_SWITCH = "kill_switch.changed"
@@ -57,6 +61,8 @@ ALARMS = frozenset(
         EventKind.HOST_BACK,
         EventKind.DRIFT_FOUND,
         EventKind.AUDIT_FAILED,
+        EventKind.AUDIT_TRAIL_BROKEN,
+        EventKind.AUDIT_TRAIL_INTACT,
         EventKind.SCHEDULER_LATE,
         EventKind.SCHEDULER_BACK,
         EventKind.KILL_SWITCH,

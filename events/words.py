@@ -18,6 +18,7 @@ Sentences = tuple[str, ...]
 # kind → (of one, of several). The order is that of a summary: what needs someone comes first.
 COUNTED: dict[str, tuple[str, str]] = {
     EventKind.SCHEDULER_LATE: ("scheduler is late", "schedulers are late"),
+    EventKind.AUDIT_TRAIL_BROKEN: ("audit trail broken", "audit trails broken"),
     EventKind.AUDIT_FAILED: ("audit failed", "audits failed"),
     EventKind.POSITION_UNPROTECTED: ("position without its stop", "positions without their stops"),
     EventKind.EXIT_DELAYED: ("exit that cannot be sent", "exits that cannot be sent"),
@@ -32,6 +33,8 @@ COUNTED: dict[str, tuple[str, str]] = {
     EventKind.CONNECTION_ERROR: ("connection in error", "connections in error"),
     EventKind.CONNECTION_SILENT: ("connection not heard of", "connections not heard of"),
     EventKind.DRIFT_FOUND: ("difference from a broker", "differences from brokers"),
+    EventKind.API_KEY_ENDED: ("API key has ended", "API keys have ended"),
+    EventKind.API_KEY_ENDS_SOON: ("API key ends soon", "API keys end soon"),
     EventKind.KILL_SWITCH: ("kill switch changed", "kill switches changed"),
     EventKind.SLIPPAGE_ALERT: ("slippage alert", "slippage alerts"),
     EventKind.ORDER_FILLED: ("order filled", "orders filled"),
@@ -43,6 +46,7 @@ COUNTED: dict[str, tuple[str, str]] = {
     EventKind.HOST_BACK: ("broker host answers again", "broker hosts answer again"),
     EventKind.CONNECTION_RECOVERED: ("connection works again", "connections work again"),
     EventKind.SCHEDULER_BACK: ("scheduler works again", "schedulers work again"),
+    EventKind.AUDIT_TRAIL_INTACT: ("audit trail intact again", "audit trails intact again"),
     EventKind.SIGNAL_PUBLISHED: ("signal published", "signals published"),
     EventKind.CHANNEL_TEST: ("test message", "test messages"),
 }
@@ -291,6 +295,46 @@ def _audit(happening: Happening) -> Sentences:
     return ("The audit failed", ", ".join(wrong), happening.tell("detail"))
 
 
+def _trail_broken(happening: Happening) -> Sentences:
+    return (
+        "The audit trail is broken",
+        happening.tell("detail"),
+        "A line was changed, removed or inserted outside Fillcast. Run `manage.py verify_trail` to "
+        "see what is wrong, compare it with the head that you keep elsewhere, and treat it as an "
+        "intrusion until it is explained (docs/security.md). The alarm stays until a check passes.",
+    )
+
+
+def _trail_intact(_happening: Happening) -> Sentences:
+    return ("The audit trail is intact again", "A check of every line has passed.")
+
+
+def _key_ends_soon(happening: Happening) -> Sentences:
+    days = happening.tell("days")
+    return (
+        f"{_key(happening)} ends in {'1 day' if days == '1' else f'{days} days'}",
+        f"It stops working at {_minute(happening.tell('ends_at'))}. Make a new key under Keys, put "
+        "it into the program that uses this one, then revoke this one.",
+    )
+
+
+def _key_ended(happening: Happening) -> Sentences:
+    return (
+        f"{_key(happening)} has ended",
+        f"Calls with it are refused since {_minute(happening.tell('ends_at'))}. If a program still "
+        "needs it, make a new key under Keys and put it in there.",
+    )
+
+
+def _key(happening: Happening) -> str:
+    return f"API key “{happening.tell('name')}” ({happening.tell('prefix')}…)"
+
+
+def _minute(moment: str) -> str:
+    """`2026-11-28T12:00:00Z` as people read it."""
+    return moment.replace("T", " ")[:16] + " UTC"
+
+
 def _scheduler_late(happening: Happening) -> Sentences:
     scanned = bool(happening.payload.get("scanning"))
     return (
@@ -357,6 +401,10 @@ WRITERS: dict[str, Callable[[Happening], Sentences]] = {
     EventKind.HOST_BACK: _host_back,
     EventKind.DRIFT_FOUND: _drift,
     EventKind.AUDIT_FAILED: _audit,
+    EventKind.API_KEY_ENDS_SOON: _key_ends_soon,
+    EventKind.API_KEY_ENDED: _key_ended,
+    EventKind.AUDIT_TRAIL_BROKEN: _trail_broken,
+    EventKind.AUDIT_TRAIL_INTACT: _trail_intact,
     EventKind.KILL_SWITCH: _kill_switch,
     EventKind.SCHEDULER_LATE: _scheduler_late,
     EventKind.SCHEDULER_BACK: _scheduler_back,

@@ -112,6 +112,40 @@ class TryCount(models.Model):
         return f"{self.scope}: {self.tries}"
 
 
+class ApiKeyNotice(models.Model):
+    """What a key's owner was notified of (users/key_notices.py): 1 a week left, 2 a day, 3 ended.
+
+    ends_at: the end that it was about; a key that gets another end is reported again.
+    """
+
+    key = models.OneToOneField(
+        "ApiKey", models.CASCADE, primary_key=True, related_name="end_notice"
+    )
+    stage = models.SmallIntegerField()
+    ends_at = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"key {self.key_id}: {self.stage}"
+
+
+class TrailStatus(models.Model):
+    """Since when the audit trail is known to be broken (users/trail_alarm.py). One row."""
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    broken_at = models.DateTimeField(null=True)
+    findings = models.TextField(blank=True, default="", db_default="")
+
+    class Meta:
+        default_permissions = ()
+        constraints = (models.CheckConstraint(condition=Q(id=1), name="one_trail_status"),)
+
+    def __str__(self) -> str:
+        return f"broken since {self.broken_at}" if self.broken_at else "intact"
+
+
 class ApiKey(models.Model):
     """A bearer token for the API. Only its hash is stored; the prefix finds and names it.
 

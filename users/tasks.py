@@ -1,15 +1,27 @@
-"""The audit trail, every five minutes."""
+"""The audit trail, every five minutes; API keys that end, every hour."""
 
 import structlog
 from celery import shared_task
 
-from common.trail_check import checkpoint
+from common.trail_check import checkpoint, verify
+from users.key_notices import notify_key_ends
+from users.trail_alarm import raise_alarm, trail_status
 
 log = structlog.get_logger(__name__)
+UNEXPLAINED = "A line after the last checkpoint does not match, or the checkpoint's line is gone."
 
 
 @shared_task(name="users.checkpoint_trail", ignore_result=True)
 def checkpoint_trail() -> None:
-    """Check the lines that are new, and sign the head of the trail."""
-    if checkpoint() is None:
-        log.error("audit_trail_broken", remedy="manage.py verify_trail says what is wrong")
+    """Check the lines that are new, and sign the head of the trail; an alarm if they are wrong."""
+    if checkpoint() is not None:
+        return
+    log.error("audit_trail_broken", remedy="manage.py verify_trail says what is wrong")
+    if not trail_status().is_broken:
+        raise_alarm(verify().wrong or [UNEXPLAINED])
+
+
+@shared_task(name="users.notify_key_ends", ignore_result=True)
+def notify_of_key_ends() -> None:
+    """Notify the owners of API keys that end soon or have ended."""
+    notify_key_ends()

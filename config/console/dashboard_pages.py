@@ -8,6 +8,7 @@ from django.urls import URLPattern, path
 from config.console import dashboard
 from config.console.trail import trail
 from execution.exits.scan_heartbeat import scan_status
+from users.trail_alarm import trail_status
 
 
 def callback(request: HttpRequest, context: dict[str, object]) -> dict[str, object]:
@@ -23,8 +24,9 @@ def live(request: HttpRequest) -> HttpResponse:
 
 
 def scan_alarm(request: HttpRequest) -> HttpResponse:
-    """The alarm of every page, for htmx."""
-    response = TemplateResponse(request, "console/parts/scan_alarm.html", {"scan": scan_status()})
+    """The alarms of every page, for htmx."""
+    context = {"scan": scan_status(), "trail": trail_status()}
+    response = TemplateResponse(request, "console/parts/scan_alarm.html", context)
     response["Cache-Control"] = "no-store"
     return response
 

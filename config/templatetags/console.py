@@ -9,14 +9,15 @@ from common import shown
 from common.markup import code, state_badge
 from config.console.first_steps import Step, step_of, steps_taken
 from execution.exits.scan_heartbeat import scan_status
+from users.trail_alarm import trail_status
 
 register = template.Library()
 
 
 @register.inclusion_tag("console/parts/scan_alarm.html")
 def scan_alarm() -> dict[str, Any]:
-    """The alarm of every page: levels are not scanned, or the scheduler has stopped."""
-    return {"scan": scan_status()}
+    """The alarms of every page: levels not scanned, a stopped scheduler, a broken audit trail."""
+    return {"scan": scan_status(), "trail": trail_status()}
 
 
 @register.simple_tag

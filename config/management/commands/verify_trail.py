@@ -6,9 +6,11 @@ from argparse import RawDescriptionHelpFormatter
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
 
 from common.trail_check import Findings, Head, verify
 from config.tracked_tables import TRACKED
+from users.trail_alarm import clear_alarm, raise_alarm
 
 HELP = """\
 Prove that no line of the audit trail was changed, removed or inserted since it was written.
@@ -20,6 +22,9 @@ the triggers are there. What is wrong stands on a line each; the last line of st
 
 Keep the head (NUMBER:HASH) where the database's owner cannot write, for example in a mail, and give
 it with --expect: so even who rewrites the trail and knows the key is found.
+
+The result is stored: a broken trail raises the alarm of operators and administrators, an intact one
+ends it. A head given with --expect that does not match is only printed.
 Exit code: 0 the trail is whole, 1 it is not."""
 
 
@@ -49,9 +54,20 @@ class Command(BaseCommand):
             self.stdout.write(
                 f"{found.lines} lines, {found.checkpoints} checkpoints: the trail is whole."
             )
+        self._store(found, is_expected=bool(expect))
         self.stdout.write(as_line(found))
         if found.wrong:
             raise SystemExit(1)
+
+    def _store(self, found: Findings, *, is_expected: bool) -> None:
+        """Raise or end the alarm; a database role that may not write it still gets the verdict."""
+        try:
+            if not found.wrong:
+                clear_alarm()
+            elif not is_expected:
+                raise_alarm(found.wrong)
+        except DatabaseError as error:
+            self.stderr.write(f"The console's alarm was not updated: {error}")
 
 
 def as_line(found: Findings) -> str:
