@@ -4,6 +4,10 @@ One INSERT … SELECT writes everybody, those included who may not trade now (SK
 so that no candidate can ever be unaccounted for. What passes by itself (a broker that does not
 answer, a comparison that is due) has an entry wait, PENDING with its code.
 
+Which account's order comes first turns from signal to signal (`turn_of`), so that the same accounts
+are not always the last: order ids follow that turn, and bundles, queues and the claim follow the
+ids. Rows are inserted by connection id all the same, as everybody locks them.
+
 MODIFY and CLOSE go to whoever has a live order or
 position of the signal that they refer to, whatever their subscription says now.
 """
@@ -47,18 +51,25 @@ WITH candidates AS (
   SELECT id, reason, CASE WHEN reason IS NULL THEN 'GOES'
     WHEN reason = ANY(%(passes)s::text[]) THEN 'WAITS' ELSE 'SKIPPED' END AS what
   FROM candidates
+), placed AS (
+  SELECT *, row_number() OVER (ORDER BY id) - 1 AS place, count(*) OVER () AS many FROM judged
+), numbered AS MATERIALIZED (
+  SELECT *, nextval(pg_get_serial_sequence('execution_order', 'id')) AS order_id,
+    statement_timestamp() AS now
+  FROM (SELECT * FROM placed
+    ORDER BY (place + many - (%(turn)s::bigint * many >> 32)) %% many) turned
 ), written AS (
-  INSERT INTO execution_order (signal_id, connection_id, leg, priority, pair, side, order_type,
+  INSERT INTO execution_order (id, signal_id, connection_id, leg, priority, pair, side, order_type,
     time_in_force, limit_price, stop_price, status, reason, due_at, rung_at, waiting_since, done_at)
-  SELECT %(signal_id)s, id, 'entry', {ENTRY_PRIORITY}, %(pair)s, %(direction)s, %(order_type)s,
-    %(time_in_force)s, %(limit_price)s, %(stop_price)s,
+  SELECT order_id, %(signal_id)s, id, 'entry', {ENTRY_PRIORITY}, %(pair)s, %(direction)s,
+    %(order_type)s, %(time_in_force)s, %(limit_price)s, %(stop_price)s,
     CASE what WHEN 'SKIPPED' THEN what ELSE 'PENDING' END, coalesce(reason, ''),
-    CASE what WHEN 'GOES' THEN clock_timestamp()
-      WHEN 'WAITS' THEN clock_timestamp() + interval '{WAITING_SECONDS} seconds' END,
-    CASE WHEN what <> 'SKIPPED' THEN clock_timestamp() END,
-    CASE what WHEN 'WAITS' THEN clock_timestamp() END,
-    CASE what WHEN 'SKIPPED' THEN clock_timestamp() END
-  FROM judged ORDER BY id
+    CASE what WHEN 'GOES' THEN now
+      WHEN 'WAITS' THEN now + interval '{WAITING_SECONDS} seconds' END,
+    CASE WHEN what <> 'SKIPPED' THEN now END,
+    CASE what WHEN 'WAITS' THEN now END,
+    CASE what WHEN 'SKIPPED' THEN now END
+  FROM numbered ORDER BY id
   RETURNING id, connection_id, status, reason
 ), logged AS (
   INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status)
@@ -66,7 +77,7 @@ WITH candidates AS (
     status
   FROM written
 )
-SELECT id, status = 'PENDING' AND reason = '' AS goes FROM written
+SELECT id, status = 'PENDING' AND reason = '' AS goes FROM written ORDER BY id
 """
 
 WITHDRAW = """
@@ -167,6 +178,7 @@ def _open(signal: Signal) -> FanOut:
         {
             **parameters,
             "signal_id": signal.pk,
+            "turn": turn_of(signal.pk),
             "pair": signal.currency_pair,
             "order_type": signal.order_type,
             "time_in_force": signal.time_in_force,
@@ -175,6 +187,16 @@ def _open(signal: Signal) -> FanOut:
         },
     )
     return FanOut(len(written), [row.id for row in written if row.goes])
+
+
+def turn_of(signal_id: int) -> int:
+    """Return how far round the candidates' order begins, as a share of 2**32. Pure.
+
+    The golden ratio's multiples spread evenly over a whole, whichever ids a feed's signals have:
+    over some signals each account stands as often at the front as at the back. The same signal
+    always gives the same order.
+    """
+    return signal_id * 0x9E3779B9 % 2**32
 
 
 def _close(signal: Signal) -> FanOut:
