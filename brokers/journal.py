@@ -1,6 +1,7 @@
 """What a broker that keeps books for us to see can show: all that it accepted, all that is open.
 
 Optional: an adapter that can show it has a method `journal`. The audit compares it with our rows.
+Of other brokers the audit judges what a trading process has listed (`execution/audit/listings.py`).
 """
 
 from collections.abc import Sequence
@@ -14,12 +15,16 @@ from brokers.messages import Side
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A client order id that the broker accepted. first_at: when it did first, market clock."""
+    """A client order id that the broker accepted. first_at: when it did first, market clock.
+
+    executed: base units executed under it, where the books state it.
+    """
 
     connection_id: str
     client_order_id: str
     times: int
     first_at: datetime
+    executed: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -359,6 +359,11 @@ class Capabilities:
     own_prices: bool = True  # its quotes are its broker's, not those that we tell it ourselves
     one_at_a_time: bool = False  # it takes one command at a time: the next waits for the outcome
 
+    @property
+    def lists_orders(self) -> bool:
+        """Whether its orders and executions can be listed (`brokers/listing.py`)."""
+        return self.fills_horizon is not None
+
 
 class CheckResult(StrEnum):
     OK = "ok"

@@ -506,6 +506,12 @@ class Code(StrEnum):
         "See the table of what each broker offers in the README.",
     )
 
+    AUDIT_NOT_READ = (
+        "AUDIT_NOT_READ",
+        "The broker's list of this account was not read in time, so the audit cannot judge it.",
+        "Start the worker that holds its session, then run the audit again.",
+    )
+
     # ---- input at our doors ------------------------------------------------------------------
     NUMBER_MALFORMED = (
         "NUMBER_MALFORMED",

@@ -62,6 +62,8 @@ SELECT ok::int AS value FROM execution_auditrun ORDER BY at DESC LIMIT 1"""),
     ("audit_seconds", "How long ago the last hourly audit ended.", (), """
 SELECT extract(epoch FROM clock_timestamp() - max(at)) AS value FROM execution_auditrun
 HAVING count(*) > 0"""),
+    ("audit_not_judged", "Accounts that the last hourly audit could not judge.", (), """
+SELECT jsonb_array_length(not_judged) AS value FROM execution_auditrun ORDER BY at DESC LIMIT 1"""),
     ("level_scan_seconds", "How long ago all levels were last scanned.", (), """
 SELECT extract(epoch FROM clock_timestamp() - scanned_at) AS value
 FROM execution_levelscanheartbeat WHERE scanned_at IS NOT NULL"""),

@@ -22,7 +22,7 @@ from connections.probing import look_again
 from connections.tasks import look_for_tests
 from events.services import deliver_if_overdue
 from execution import services, tasks
-from execution.audit import tallies
+from execution.audit import listings, tallies
 from execution.calls import runtime, stuck, sweeps
 from execution.calls.lanes import OnLane, Wanted, nobody
 from execution.calls.polling import poll
@@ -162,6 +162,7 @@ def start_trading(
         every += (
             ("startup gate", seconds, reconcile_new),
             ("look again", seconds, look_again),
+            ("listings for the audit", seconds, listings.read_requested),
             ("epoch", seconds, lambda: _execute(epochs.settle())),
         )
     if wanted.any:

@@ -19,7 +19,8 @@ from common.sql import rows
 from connections.lanes import LANES_HELD, held
 from execution import services
 from execution.audit import tallies
-from execution.audit.counters import audit_and_alarm, keep, recent
+from execution.audit.counters import audit_and_alarm, keep, recent, request_readings
+from execution.audit.listings import WAIT_SECONDS
 from execution.drift.effects import Decided
 from execution.drift.reconcile import reconcile_all, reconcile_new
 from execution.exits.scan_heartbeat import scan_as_scheduled
@@ -71,18 +72,29 @@ def compare_asked() -> None:
 
 
 @shared_task(name="execution.audit", ignore_result=True)
-def audit(is_second_look: bool = False) -> None:
-    """Count what must be zero; an alarm event if it still is not some seconds later."""
+def audit(is_second_look: bool = False, has_requested: bool = False) -> None:
+    """Count what must be zero; an alarm event if it still is not some seconds later.
+
+    Accounts whose brokers show no books are read first, by the processes that hold their sessions.
+    """
     if is_second_look:
         audit_and_alarm()
-    elif (report := recent()).ok:
+    elif not has_requested and request_readings() and _audit_later(False, True, in_=WAIT_SECONDS):
+        return
+    elif not (report := recent()).is_alarming:
         keep(report)
-    else:
-        try:
-            audit.apply_async((True,), queue=MAINTENANCE, countdown=SECOND_LOOK_SECONDS)
-        except Exception as error:  # no bell: an alarm too many is better than none
-            log.warning("the bell could not be rung", error=repr(error))
-            audit_and_alarm()
+    elif not _audit_later(True, in_=SECOND_LOOK_SECONDS):
+        audit_and_alarm()  # an alarm too many is better than none
+
+
+def _audit_later(*arguments: bool, in_: float) -> bool:
+    """Have the audit go on in so many seconds; False: Redis is away."""
+    try:
+        audit.apply_async(arguments, queue=MAINTENANCE, countdown=in_)
+    except Exception as error:
+        log.warning("the bell could not be rung", error=repr(error))
+        return False
+    return True
 
 
 def ring(

@@ -36,6 +36,7 @@ MISSING: dict[Offer | Trouble, str] = {
     Offer.ACCOUNT: "the connection's own settings are used",
     Offer.RESTART: "the broker is not ours to restart",
     Offer.OWNER: "nobody sits before the broker's own program",
+    Offer.AGAIN: "nobody can have a broker execute an order twice",
     Offer.EXTREMES: "if the broker took such an order it would be a real one",
 }
 CLEAR_SECONDS, CALL_SECONDS, LOOK_SECONDS = 120.0, 30.0, 0.5

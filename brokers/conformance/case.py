@@ -37,6 +37,7 @@ class Ability(StrEnum):
     WHAT_IF = "what-if"
     LOOKUP = "look-up by our id"
     FILLS = "executions since a time"
+    LISTING = "a list of its orders and executions"
     UNIQUE_IDS = "refusal of repeated ids"
     SUBMIT_MANY = "many orders in one call"
     CREDENTIALS = "credentials of its own"
@@ -60,6 +61,7 @@ HAS: Mapping[Ability, Callable[[Capabilities], bool]] = {
     Ability.WHAT_IF: lambda can: can.what_if,
     Ability.LOOKUP: lambda can: can.lookup_horizon is not None,
     Ability.FILLS: lambda can: can.fills_horizon is not None,
+    Ability.LISTING: lambda can: can.lists_orders,
     Ability.UNIQUE_IDS: lambda can: can.refuses_repeated_ids,
     Ability.SUBMIT_MANY: lambda can: can.submit_many,
     Ability.CREDENTIALS: lambda can: can.needs_credentials,

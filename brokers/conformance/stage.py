@@ -28,6 +28,7 @@ class Offer(StrEnum):
     ANEW = "our process beginning anew"
     RESTART = "a restart of the broker"
     OWNER = "the owner's own hand"
+    AGAIN = "an order that the broker executes a second time"
     EXTREMES = "orders that a broker must refuse, sent to it"
 
 
@@ -112,6 +113,10 @@ class Stage:
 
     async def owner_closes(self, broker_position_id: str) -> None:
         """The account's owner closes a position by hand. For Offer.OWNER."""
+        raise NotImplementedError
+
+    async def again(self, request: OrderRequest) -> None:
+        """The broker executes a market order once more, under the same id. For Offer.AGAIN."""
         raise NotImplementedError
 
     async def begin(self, trouble: Trouble) -> None:

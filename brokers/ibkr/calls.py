@@ -15,13 +15,14 @@ from weakref import WeakKeyDictionary
 from brokers import budgets
 from brokers.base import Guard, NotSent, ReadFailed, Tell, submit_each
 from brokers.budgets import Budget, Rate
-from brokers.ibkr import checks, levels, margins, placing, quotes, reads
+from brokers.ibkr import checks, levels, listing, margins, placing, quotes, reads
 from brokers.ibkr.adapter import capabilities_of
 from brokers.ibkr.form import FORM
 from brokers.ibkr.ledger import Ledger
 from brokers.ibkr.pace import RATE, Pace
 from brokers.ibkr.place import place_of
 from brokers.ibkr.session import Session
+from brokers.listing import ListedOrder
 from brokers.messages import (
     AccountState,
     BrokerOrder,
@@ -144,6 +145,10 @@ class IbkrAdapter:
 
     async def fills_since(self, spec: ConnectionSpec, since: datetime) -> list[OrderReport]:
         return await reads.fills_since(await self._session(spec), since)
+
+    async def listed_orders(self, spec: ConnectionSpec, since: datetime) -> list[ListedOrder]:
+        """Read which orders rest or were executed today, by IBKR's own numbers."""
+        return await listing.listed_orders(await self._session(spec), since)
 
     async def what_if(self, spec: ConnectionSpec, request: OrderRequest) -> WhatIf:
         """Ask what an order would need; it is not placed. Raises Rejected or ReadFailed."""

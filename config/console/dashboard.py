@@ -11,7 +11,7 @@ from typing import Any
 from common.clocks import market_clock, market_now
 from common.shown import SHARES, STATES, age
 from common.sql import rows
-from config.console import alarms, latency, machines, trading
+from config.console import alarms, audit_verdict, latency, machines, trading
 from config.console.bars import Segment, segments
 from connections.models import HostCircuit
 from signals.models import Signal
@@ -115,6 +115,7 @@ class Dashboard:
     working: trading.Working
     unprotected: trading.Unprotected
     drift: trading.Drift
+    audit: audit_verdict.Verdict | None
     connections: machines.Connections
     queues: list[machines.Queue]
     leases: list[machines.Lease]
@@ -145,6 +146,7 @@ def dashboard() -> Dashboard:
         working=trading.working(),
         unprotected=trading.unprotected(),
         drift=trading.drift(),
+        audit=audit_verdict.last_verdict(),
         connections=machines.connections(),
         queues=machines.queues(),
         leases=machines.leases(),

@@ -1,11 +1,13 @@
 """Is everyone accounted for? The candidates recomputed, the states summed, what must be 0 counted.
 
 Reads only (the alarm apart). DUP, ORPHAN, GHOST and RISEN need the broker's own word: they are
-asked of the books that an adapter can show (`brokers/journal.py`), never of our own tables alone.
+asked of the books that an adapter can show (`brokers/journal.py`), and of what trading processes
+have listed of other brokers' accounts (`listings.py`), never of our own tables alone. Accounts that
+could not be listed are named as not judged.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,14 +18,16 @@ from django.conf import settings
 from django.db import transaction
 
 from brokers.base import BrokerError
-from brokers.journal import Journal, KeepsJournal
+from brokers.journal import Accepted, Held, Journal, KeepsJournal
 from brokers.registry import adapter_for
 from common.clocks import MarketClock, market_clock, market_now
+from common.errors import InvalidInputError, MisconfiguredError
 from common.shown import SHARES, STATES
 from common.sql import array, rows, run
 from events.models import EventKind
 from events.services import emit
-from execution.audit import sql
+from execution.audit import listings, sql
+from execution.audit.listings import Listing, NotJudged
 from execution.calls import runtime
 from execution.models import AT_BROKER, TERMINAL, Status
 
@@ -33,6 +37,10 @@ NAKED_SECONDS = 5
 ALARM_COVERS = timedelta(days=1)
 KINDS = """
 SELECT DISTINCT type FROM connections_executionconnection WHERE archived_at IS NULL ORDER BY type
+"""
+KEEP = """
+INSERT INTO execution_auditrun (ok, judged, counters, unread, not_judged)
+VALUES (%s, %s, %s, %s, %s)
 """
 LONGER = "SET LOCAL statement_timeout = '120s'"
 COUNT = "SELECT count(*) AS n, coalesce((array_agg(about))[1:5], '{{}}') AS some FROM ({}) x"
@@ -48,6 +56,8 @@ class AuditReport:
     counters: dict[str, int] = field(default_factory=dict)
     examples: dict[str, list[str]] = field(default_factory=dict)
     unread: list[str] = field(default_factory=list)  # broker kinds whose books could not be read
+    judged: int = 0  # accounts by what their brokers listed
+    not_judged: list[NotJudged] = field(default_factory=list)
 
     @property
     def is_clean(self) -> bool:
@@ -56,14 +66,21 @@ class AuditReport:
 
     @property
     def ok(self) -> bool:
-        """Whether it is proven that all is well: an unread book proves nothing."""
-        return self.is_clean and not self.unread
+        """Whether it is proven that all is well: an unread book or account proves nothing."""
+        return self.is_clean and not self.unread and not self.not_judged
+
+    @property
+    def is_alarming(self) -> bool:
+        """Whether operators must hear of it. An account that cannot be read is in error already:
+        its owner and operators know."""
+        return not self.is_clean or bool(self.unread)
 
     def as_json(self) -> dict[str, Any]:
         """The contract of `manage.py audit --json`, and what explains it."""
-        told = asdict(self)
-        examples, unread = told.pop("examples"), told.pop("unread")
-        return {"ok": self.ok, **told, "examples": examples, "unread": unread}
+        report = asdict(self)
+        last = ("examples", "unread", "judged", "not_judged")
+        explained = {name: report.pop(name) for name in last}
+        return {"ok": self.ok, **report, **explained}
 
 
 def audit(signal_id: int | None = None, *, since: datetime | None = None) -> AuditReport:
@@ -76,18 +93,26 @@ def audit(signal_id: int | None = None, *, since: datetime | None = None) -> Aud
     scope = {"signal": signal_id, "since": since}
     (now,) = rows("SELECT clock_timestamp() AS asked")
     kinds, journals, unread = _journals()
-    books = {**_books(journals, since), "kinds": kinds, "asked": now.asked}
+    listed, not_judged = listings.stored([*kinds, *unread], signal_id)
+    books = {**_books(journals, listed, since), "kinds": kinds, "asked": now.asked}
     parameters = {**scope, **_limits(), **_clock(), **books}
     with transaction.atomic():
         run(LONGER)  # it holds no lock that anybody waits for
         (totals,) = rows(sql.TOTALS, scope)
         report = AuditReport(totals.signals, totals.candidates, _states(scope), unread=unread)
+        report.judged, report.not_judged = len(listed), not_judged
         for name, question in sql.COUNTERS.items():
             (found,) = rows(COUNT.format(question), parameters)
             report.counters[name] = found.n
             if found.n:
                 report.examples[name] = list(found.some)
     return report
+
+
+def request_readings() -> list[UUID]:
+    """Request what the audit judges accounts by whose brokers show no books; return which accounts
+    are to be read."""
+    return listings.request(kinds_with_books())
 
 
 def recent() -> AuditReport:
@@ -103,7 +128,7 @@ def audit_and_alarm() -> AuditReport:
     """
     report = recent()
     keep(report)
-    if report.ok:
+    if not report.is_alarming:
         return report
     log.error("audit failed", counters=report.counters, examples=report.examples,
               unread=report.unread)  # fmt: skip
@@ -117,9 +142,14 @@ def audit_and_alarm() -> AuditReport:
 
 def keep(report: AuditReport) -> None:
     """Write a run down, for metrics and for whoever asks when it last ran; a month is kept."""
-    values = (report.ok, json.dumps(report.counters), json.dumps(report.unread))
+    not_judged = [asdict(one) for one in report.not_judged]
+    values = (
+        report.ok,
+        report.judged,
+        *map(json.dumps, (report.counters, report.unread, not_judged)),
+    )
     with transaction.atomic():
-        run("INSERT INTO execution_auditrun (ok, counters, unread) VALUES (%s, %s, %s)", values)
+        run(KEEP, values)
         run("DELETE FROM execution_auditrun WHERE at < clock_timestamp() - interval '30 days'")
 
 
@@ -153,23 +183,37 @@ def _clock() -> dict[str, Any]:
 def _journals() -> tuple[list[str], list[Journal], list[str]]:
     """The books of every kind in use that shows them: kinds, books, and kinds that failed to."""
     kinds, journals, unread = [], [], []
-    for row in rows(KINDS):
+    for kind in kinds_with_books():
         try:
-            adapter = adapter_for(row.type)
-            if isinstance(adapter, KeepsJournal):
-                journals.append(runtime.ask(adapter.journal(settings.FILLCAST_INSTALLATION_TAG)))
-                kinds.append(row.type)
-        except BrokerError as error:
-            log.warning("books cannot be read", kind=row.type, error=str(error))
-            unread.append(row.type)
-        except Exception as error:  # a kind whose library is not installed in this process
-            log.warning("no adapter", kind=row.type, error=repr(error))
-            unread.append(row.type)
+            shown = adapter_for(kind)
+            assert isinstance(shown, KeepsJournal)
+            journals.append(runtime.ask(shown.journal(settings.FILLCAST_INSTALLATION_TAG)))
+            kinds.append(kind)
+        except (BrokerError, TimeoutError, OSError) as error:
+            log.warning("books cannot be read", kind=kind, error=repr(error))
+            unread.append(kind)
     return kinds, journals, unread
 
 
-def _books(journals: Sequence[Journal], since: datetime | None) -> dict[str, str]:
-    """As arrays for SQL; of what was accepted only what is not older than `since`.
+def kinds_with_books() -> list[str]:
+    """The kinds in use whose broker shows its books. One whose library this process does not have
+    shows none here: its accounts are listed by the process that trades them."""
+    return [row.type for row in rows(KINDS) if _shows_books(row.type)]
+
+
+def _shows_books(kind: str) -> bool:
+    try:
+        return isinstance(adapter_for(kind), KeepsJournal)
+    except (ImportError, MisconfiguredError, InvalidInputError) as error:
+        log.info("no adapter here", kind=kind, error=repr(error))
+        return False
+
+
+def _books(
+    journals: Sequence[Journal], listed: Sequence[Listing], since: datetime | None
+) -> dict[str, str]:
+    """As arrays for SQL; of what books say was accepted only what is not older than `since`. Lists
+    have no older ones.
 
     Two kinds at one broker show the same books: what stands in both is there once.
     """
@@ -178,22 +222,36 @@ def _books(journals: Sequence[Journal], since: datetime | None) -> dict[str, str
         for journal in journals
         for one in journal.accepted
         if (since is None or one.first_at >= since) and _ours(one)
-    }.values()
+    }
+    accepted |= {
+        (one.connection_id, one.client_order_id): one for each in listed for one in each.accepted
+    }
     held = {
         (one.connection_id, one.broker_position_id): one
         for journal in journals
         for one in journal.held
         if _ours(one)
-    }.values()
+    }
+    held |= {
+        (one.connection_id, one.broker_position_id): one for each in listed for one in each.held
+    }
+    return _arrays(accepted.values(), held.values(), listed)
+
+
+def _arrays(
+    accepted: Collection[Accepted], held: Collection[Held], listed: Sequence[Listing]
+) -> dict[str, str]:
     return {
         "connections": array(one.connection_id for one in accepted),
         "ids": array(one.client_order_id for one in accepted),
         "times": array(one.times for one in accepted),
-        "firsts": array(one.first_at for one in accepted),
+        "executed": array(one.executed for one in accepted),
         "held_connections": array(one.connection_id for one in held),
         "tickets": array(one.broker_position_id for one in held),
         "sides": array(one.side.value for one in held),
         "held_ids": array(_with_our_tag(one.client_order_id) for one in held),
+        "listed": array(one.connection_id for one in listed),
+        "listed_at": array(one.began for one in listed),
     }
 
 

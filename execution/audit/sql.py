@@ -3,7 +3,9 @@
 `scope` is the audited OPEN signals, `should` who was a candidate when they were published:
 subscriptions by their half-open intervals, and administrators' own connections that existed then
 (not those of a tenant's private feed). What was adopted from a broker has that account only.
-`journal` and `held` are what brokers that show their books have shown.
+`journal` and `held` are what brokers that show their books have shown, and what others have listed
+of their accounts (`listings.py`). `shown` is those accounts, each with the time at which its read
+began: what has moved since then is not judged.
 """
 
 SCOPE = """
@@ -69,8 +71,8 @@ _POSITIONS = f"{SCOPE}{_AND_POSITIONS}"
 
 _JOURNAL = """, journal AS (
   SELECT *, left(client_order_id, -1) AS base FROM unnest(%(connections)s::uuid[], %(ids)s::text[],
-    %(times)s::bigint[], %(firsts)s::timestamptz[])
-  AS t(connection_id, client_order_id, times, first_at)
+    %(times)s::bigint[], %(executed)s::numeric[])
+  AS t(connection_id, client_order_id, times, executed)
 )"""
 
 # All attempts of one order, by the index on its id.
@@ -81,7 +83,11 @@ _HELD = """, held AS (
   SELECT *, left(client_order_id, -1) AS base FROM unnest(%(held_connections)s::uuid[],
     %(tickets)s::text[], %(sides)s::text[], %(held_ids)s::text[])
   AS t(connection_id, ticket, side, client_order_id)
-), shown AS (SELECT id FROM connections_executionconnection WHERE type = ANY(%(kinds)s::text[])
+), shown AS (
+  SELECT id, %(asked)s::timestamptz AS asked, false AS is_listed
+  FROM connections_executionconnection WHERE type = ANY(%(kinds)s::text[])
+  UNION ALL
+  SELECT *, true FROM unnest(%(listed)s::uuid[], %(listed_at)s::timestamptz[])
 )"""
 
 # What a person has decided is nobody's riddle any more.
@@ -123,11 +129,14 @@ WHERE status <> ALL(%(terminal)s::text[]) AND status <> ALL(%(at_broker)s::text[
   OR wish <> '' AND coalesce(due_at, '-infinity')
     < clock_timestamp() - make_interval(secs => %(grace)s)""",
     "DUP": f"""{_ORDERS}{_JOURNAL}
-SELECT format('order %%s, accepted %%s times', o.id, j.times) AS about
-FROM (SELECT connection_id, base, sum(times) AS times FROM journal
-  GROUP BY connection_id, base HAVING sum(times) > 1) j
+SELECT CASE WHEN j.times > 1 THEN format('order %%s, accepted %%s times', o.id, j.times)
+  ELSE format('order %%s, executed %%s of %%s', o.id, trim_scale(j.executed),
+    trim_scale(o.quantity)) END AS about
+FROM (SELECT connection_id, base, sum(times) AS times, sum(executed) AS executed FROM journal
+  GROUP BY connection_id, base) j
 JOIN execution_order o ON {_SAME}
-WHERE %(signal)s::bigint IS NULL OR o.id IN (SELECT id FROM orders)""",
+WHERE (j.times > 1 OR j.executed > o.quantity)
+  AND (%(signal)s::bigint IS NULL OR o.id IN (SELECT id FROM orders))""",
     # A position whose order is on its way, or has just moved, says nothing.
     "ORPHAN": f"""{_ORDERS}{_JOURNAL}{_HELD}{_DECIDED}
 SELECT format('%%s on connection %%s', j.client_order_id, j.connection_id) AS about FROM journal j
@@ -135,22 +144,28 @@ WHERE %(signal)s::bigint IS NULL AND NOT EXISTS (SELECT FROM execution_order o W
   AND NOT EXISTS (SELECT FROM decided d
     WHERE d.connection_id = j.connection_id AND d.about = j.client_order_id)
 UNION ALL
-SELECT format('position %%s on connection %%s', j.ticket, j.connection_id) FROM held j
+SELECT format('position %%s on connection %%s', j.ticket, j.connection_id)
+FROM held j JOIN shown c ON c.id = j.connection_id
 WHERE %(signal)s::bigint IS NULL AND j.client_order_id <> ''
   AND NOT EXISTS (SELECT FROM positions_executionposition p
     WHERE p.connection_id = j.connection_id AND p.broker_position_id = j.ticket
-      AND (p.quantity > 0 OR p.touched_at >= %(asked)s))
+      AND (p.quantity > 0 OR p.touched_at >= c.asked))
   AND NOT EXISTS (SELECT FROM execution_order o WHERE {_SAME}
-    AND (o.done_at IS NULL OR o.done_at >= %(asked)s))
+    AND (o.done_at IS NULL OR o.done_at >= c.asked))
   AND NOT EXISTS (SELECT FROM decided d
     WHERE d.connection_id = j.connection_id AND d.about IN (j.ticket, j.client_order_id))""",
-    # Positions that moved since the books were asked for, or are being closed, say nothing.
+    # Positions that moved since the books were asked for, or are being closed, say nothing. Brokers
+    # that list state an execution before its report has come: any working exit may have closed it.
     "GHOST": f"""{_POSITIONS}{_HELD}
 SELECT format('position %%s', p.id) AS about FROM positions p JOIN shown c ON c.id = p.connection_id
-WHERE p.quantity > 0 AND p.touched_at < %(asked)s AND NOT EXISTS (SELECT FROM held h
-  WHERE h.connection_id = p.connection_id AND h.ticket = p.broker_position_id)
+WHERE p.quantity > 0 AND p.touched_at < c.asked AND NOT EXISTS (SELECT FROM held h
+  WHERE h.connection_id = p.connection_id AND (h.ticket = p.broker_position_id
+    OR p.broker_position_id = '' AND h.base <> '' AND EXISTS (SELECT FROM execution_order e
+      WHERE e.signal_id = p.signal_id AND e.connection_id = p.connection_id
+        AND e.leg LIKE 'entry%%' AND left(e.client_order_id, -1) = h.base)))
 AND NOT EXISTS (SELECT FROM execution_order x WHERE x.position_id = p.id
-  AND x.status IN ('SUBMITTING', 'UNKNOWN'))""",
+  AND (x.status IN ('SUBMITTING', 'UNKNOWN') OR c.is_listed
+    AND x.status IN ('SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')))""",
     "LIMBO": f"""{_LIVE}
 SELECT format('order %%s', id) AS about FROM live WHERE status = 'UNKNOWN'
   AND answer_by < clock_timestamp() - make_interval(secs => %(proof)s + %(grace)s)""",
@@ -166,12 +181,16 @@ WHERE quantity <> entered - left_ OR opened_quantity <> entered
 UNION ALL
 SELECT format('order %%s', o.id) FROM orders o WHERE o.filled_quantity
   <> coalesce((SELECT sum(f.quantity) FROM execution_fill f WHERE f.order_id = o.id), 0)""",
-    "REVERSED": f"""{_POSITIONS}{_FILLED}{_HELD}
+    # Where a netting broker lists one position for a symbol, a closed one of ours says nothing.
+    "REVERSED": f"""{_POSITIONS}{_FILLED}{_HELD}{_DECIDED}
 SELECT format('position %%s', id) AS about FROM filled WHERE left_ > entered
 UNION
 SELECT format('position %%s', p.id) FROM positions p
 JOIN held h ON h.connection_id = p.connection_id AND h.ticket = p.broker_position_id
-WHERE h.side <> p.side""",
+JOIN shown c ON c.id = p.connection_id
+WHERE h.side <> p.side AND (NOT c.is_listed OR p.quantity > 0 AND p.touched_at < c.asked
+  AND NOT EXISTS (SELECT FROM decided d
+    WHERE d.connection_id = p.connection_id AND d.about = h.ticket))""",
     # Accepted under an attempt that had been given up: only an absence or a refusal gives one up.
     "RISEN": f"""{_ORDERS}{_JOURNAL}
 SELECT DISTINCT format('order %%s', o.id) AS about

@@ -4,6 +4,7 @@ from execution.models.drift import Decision, DriftItem
 from execution.models.orders import Fill, Order, OrderQuerySet
 from execution.models.progress import (
     AccountReading,
+    BrokerListing,
     LevelScanHeartbeat,
     SourceWatch,
     WorkerLease,
@@ -19,6 +20,7 @@ __all__ = [
     "WORKING",
     "AccountReading",
     "AuditRun",
+    "BrokerListing",
     "Decision",
     "DriftItem",
     "ExecutionLog",

@@ -28,6 +28,34 @@ class AccountReading(models.Model):
         return str(self.connection_id)
 
 
+class BrokerListing(models.Model):
+    """What a broker listed of an account when an audit last requested it (audit/listings.py)."""
+
+    connection = models.OneToOneField(
+        ExecutionConnection, models.CASCADE, primary_key=True, related_name="+"
+    )
+    requested_at = models.DateTimeField(null=True, help_text="Machine time; an audit waits for it.")
+    claimed_until = models.DateTimeField(
+        null=True, help_text="Until then one process reads it, and no other."
+    )
+    began_at = models.DateTimeField(null=True, help_text="When the last whole read began.")
+    executed_since = models.DateTimeField(
+        null=True, help_text="Broker's time: executions from then on are in the list."
+    )
+    orders = models.JSONField(
+        default=list, db_default=[], help_text="Ours: client order id, broker's id, executed."
+    )
+    positions = models.JSONField(
+        default=list, db_default=[], help_text="Position id, side, quantity, client order id."
+    )
+    failed_at = models.DateTimeField(null=True)
+    reason = models.CharField(max_length=64, blank=True, default="", db_default="")
+    detail = models.CharField(max_length=300, blank=True, default="", db_default="")
+
+    def __str__(self) -> str:
+        return str(self.connection_id)
+
+
 class SourceWatch(models.Model):
     """When the levels that we guard were last judged by a price source's quotes, machine time."""
 

@@ -74,6 +74,12 @@ class AuditRun(models.Model):
     ok = models.BooleanField()
     counters = models.JSONField(default=dict)
     unread = models.JSONField(default=list, help_text="Broker kinds whose books were not shown.")
+    judged = models.IntegerField(
+        default=0, db_default=0, help_text="Accounts judged by what their brokers listed."
+    )
+    not_judged = models.JSONField(
+        default=list, db_default=[], help_text="Accounts that could not be judged, and why."
+    )
 
     class Meta:
         ordering = ("-at",)

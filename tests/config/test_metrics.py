@@ -110,6 +110,7 @@ def test_what_an_operator_alerts_on(client: Client, token: str) -> None:
         "positions_open": 1, "positions_unprotected": 1,
         'drift_open{kind="UNKNOWN_ORDER"}': 1,
         'audit_counter{counter="DUP"}': 0, 'audit_counter{counter="NAKED"}': 2, "audit_ok": 0,
+        "audit_not_judged": 0,
         'dropped_total{name="message.malformed"}': 4,
         'processes{role="exits"}': 1,
         'kill_switches{mode="REDUCING",scope="ALL"}': 1,

@@ -62,6 +62,8 @@ BITES = [  # the check, the adapter, and words of what the check says of it
     ("C106", wrong.ClosesTheOldest, "the first one was closed"),
     ("C112", wrong.BelievesWhatItSent, "says that the broker holds"),
     ("C114", wrong.MovesNothing, "says that the broker holds"),
+    ("C117", wrong_reads.LeavesOneOut, "is not listed once"),
+    ("C118", wrong_reads.TellsOrdersOnce, "the second execution is not listed"),
     ("C108", wrong_reads.MixesAccounts, "is told to hold it"),
 ]
 

@@ -196,3 +196,11 @@ class ReadsSinceOurTime(Wrong):
 class HasNoClock(Wrong):
     async def test(self, spec: ConnectionSpec) -> list[Check]:
         return [one for one in await self.right.test(spec) if one.name != "clock"]
+
+
+class TellsOrdersOnce(Wrong):
+    """Of orders with the same id it reads one."""
+
+    async def fills_since(self, spec: ConnectionSpec, since: datetime) -> Reports:
+        told = await self.right.fills_since(spec, since)
+        return list({one.client_order_id: one for one in told}.values())

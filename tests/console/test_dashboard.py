@@ -2,16 +2,18 @@
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
 from config.console import dashboard, latency, machines, trading
-from connections.models import HostCircuit
-from execution.models import Order, WorkerLease
+from connections.models import ExecutionConnection, HostCircuit
+from execution.models import AuditRun, Order, WorkerLease
 from tests.console import seed
 from tests.console.conftest import statements
 
@@ -49,6 +51,33 @@ def test_a_broker_host_that_is_away_is_shown(
     assert "mt5:live-3 does not answer" in html
     assert "40 of 60 accounts could not be reached" in html
     assert "mt5:live-3" in page("/admin/connections/hostcircuit/")
+
+
+def test_the_last_audits_verdict_is_shown(
+    world: dict[str, Any], page: Page, client: Client
+) -> None:
+    client.force_login(world["operator"])
+    assert "No audit has run yet" in page("/admin/console/live/")
+    run = AuditRun.objects.create(ok=True, counters={"DUP": 0}, judged=3)
+    html = page("/admin/console/live/")
+    assert "Every counter is 0. 3 accounts judged by what the broker lists." in html
+    connection = str(ExecutionConnection.objects.values_list("pk", flat=True)[0])
+    why = {"connection": connection, "name": "Gold <b>", "reason": "LANE_UNHELD",
+           "detail": "No worker holds this account's session."}  # fmt: skip
+    run.not_judged = [why] * 7
+    run.save()
+    html = page("/admin/console/live/")
+    assert "In order as far as judged" in html
+    assert "7 accounts could not be judged" in html
+    address = reverse("admin:connections_executionconnection_page", args=[connection])
+    assert f'<a href="{address}">Gold &lt;b&gt;</a>' in html
+    assert "And 2 more" in html
+    AuditRun.objects.create(ok=False, counters={"DUP": 1, "ORPHAN": 0})
+    html = page("/admin/console/live/")
+    assert "Not in order" in html
+    assert "an order that the broker accepted more than once" in html
+    AuditRun.objects.update(at=timezone.now() - timedelta(hours=3))
+    assert "No audit has ended for 3 h" in page("/admin/console/live/")
 
 
 def test_the_figures_are_those_of_the_rows(world: dict[str, Any]) -> None:

@@ -1,20 +1,25 @@
 """The whole way: a published signal, our engine, ib_async's client, the double of TWS, and back."""
 
 import ipaddress
+import json
 from collections.abc import Iterator
+from contextlib import suppress
 from decimal import Decimal as D
 from functools import partial
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.test import Client
 
 from connections.models import ExecutionConnection, HealthStatus
 from connections.testing import run_test
 from execution.calls import runtime
 from execution.drift.wanted import ask_for
-from execution.models import AccountReading, DriftItem, Order
+from execution.ids import new_client_order_id
+from execution.models import AccountReading, BrokerListing, DriftItem, Order
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.connections import make
@@ -103,6 +108,40 @@ def test_a_position_is_closed_where_it_is_held_whatever_its_symbol_means_by_now(
     (held,) = tws.state()["positions"].items()
     assert held[0].endswith(":12087792")
     assert D(held[1]) == 0
+
+
+def audited() -> dict[str, Any]:
+    """What the audit's last line says; the session's own process reads the account for it."""
+    out = StringIO()
+    with suppress(SystemExit):
+        call_command("audit", "--json", stdout=out)
+    found: dict[str, Any] = json.loads(out.getvalue().splitlines()[-1])
+    return found
+
+
+def test_an_order_that_ibkr_executed_twice_is_dup_in_the_audit(
+    alice: ExecutionConnection, feed: Feed, tws: RemoteTws
+) -> None:
+    """The ledger keeps one record of a reference; IBKR's own numbers tell two orders apart."""
+    cast.signal(feed)
+    until(lambda: Order.objects.filter(leg="entry", status="FILLED").exists())
+    found = audited()
+    assert (found["counters"]["DUP"], found["judged"], found["not_judged"]) == (0, 1, [])
+    order = Order.objects.get()
+    tws.do("again", order.client_order_id)
+    BrokerListing.objects.update(began_at=None)  # or it is not read again for half a minute
+    found = audited()
+    assert found["examples"]["DUP"] == [f"order {order.pk}, accepted 2 times"]
+
+
+def test_an_ibkr_order_that_the_books_do_not_know_is_orphan_in_the_audit(
+    alice: ExecutionConnection, feed: Feed, tws: RemoteTws, settings: Any
+) -> None:
+    cast.signal(feed)
+    until(lambda: Order.objects.filter(leg="entry", status="FILLED").exists())
+    lost = new_client_order_id(settings.FILLCAST_INSTALLATION_TAG)
+    tws.do("again", Order.objects.get().client_order_id, lost)
+    assert audited()["examples"]["ORPHAN"] == [f"{lost} on connection {alice.pk}"]
 
 
 def test_what_the_broker_does_by_itself_is_heard(

@@ -8,6 +8,7 @@ from brokers.conformance.checks import (  # noqa: F401
     closing,
     dropped,
     events,
+    listing,
     orders,
     outcomes,
     prices,

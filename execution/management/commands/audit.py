@@ -6,7 +6,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from execution.audit.counters import AuditReport, audit
+from execution.audit.counters import AuditReport, audit, request_readings
+from execution.audit.listings import WAIT_SECONDS, wait_for
 from execution.audit.words import COUNTERS
 from signals.models import Signal
 
@@ -20,10 +21,14 @@ that, and these counters must be 0:
 
 {_COUNTERS}
 
-DUP, ORPHAN, GHOST, REVERSED and RISEN are asked of brokers that show their books.
+DUP, ORPHAN, GHOST, REVERSED and RISEN are asked of the brokers: of the paper broker by its books,
+of others by what a worker reads of each account now (positions; orders and executions of the last
+day, or since the broker's midnight where it keeps no more). An account that no worker read in time
+is named as not judged, with the reason.
+--wait: how many seconds accounts may take to be read. 0: what was read in the last ten minutes.
 --json: the last line of stdout is {{"ok", "signals", "candidates", "states", "counters", …}}.
-Exit code: 0 all is well, 1 a counter is not 0, 3 all are 0 but books could not be read: that proves
-nothing."""
+Exit code: 0 all is well, 1 a counter is not 0, 3 all are 0 but books or accounts could not be read:
+for those that proves nothing."""
 
 
 class Command(BaseCommand):
@@ -38,10 +43,18 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--signal", metavar="ID", help="one signal only: 2041 or S-2041")
+        parser.add_argument("--wait", metavar="SECONDS", type=float, default=WAIT_SECONDS,
+                            help="for accounts to be read; 20 if not given")  # fmt: skip
         parser.add_argument("--json", action="store_true", help="one line for machines")
 
-    def handle(self, *, signal: str | None, json: bool, **_: Any) -> None:
-        report = audit(_signal_id(signal))
+    def handle(
+        self, *, signal: str | None, json: bool, wait: float = WAIT_SECONDS, **_: Any
+    ) -> None:
+        signal_id = _signal_id(signal)
+        if wait > 0 and (requested := request_readings()):
+            self.stderr.write(f"Waiting for {len(requested)} accounts to be read.")
+            wait_for(requested, wait)
+        report = audit(signal_id)
         if json:
             self.stdout.write(as_line(report))
         else:
@@ -63,6 +76,11 @@ class Command(BaseCommand):
             if n:
                 self.stdout.write(f"    {'; '.join(report.examples.get(name, []))}")
                 self.stdout.write(f"    → {remedy}")
+        if report.judged:
+            self.stdout.write(f"{report.judged} accounts judged by what their brokers list")
+        for one in report.not_judged:
+            said = f"Not judged: {one.name} ({one.connection}): {one.detail} [{one.reason}]"
+            self.stderr.write(said)
         for kind in report.unread:
             self.stderr.write(f"The books of {kind} could not be read: that proves nothing.")
 

@@ -10,7 +10,7 @@ from brokers.conformance.run import Open
 from brokers.conformance.stage import Offer, Stage, Trouble
 from brokers.crypto.adapter import Crypto
 from brokers.crypto.clients import Clients
-from brokers.messages import ConnectionSpec
+from brokers.messages import ConnectionSpec, OrderRequest
 from tests.crypto.cast import NAMES, SPEAK, plenty
 from tests.doubles.exchange import hands
 from tests.doubles.exchange.server import Server
@@ -19,6 +19,7 @@ from tests.doubles.exchange.venue import Fault, Market, Venue
 PRICE = D("50000.0")
 NO_STOPS = "stops and targets are ours to watch: the exchange is given none"
 NO_HOST = "an exchange's address is ccxt's: a connection names no host"
+NO_AGAIN = "the exchange refuses an id that it has had before"
 NO_ACCOUNT = "Kraken tells no number of an account: keys of another one are not noticed"
 REFUSALS = {
     "binance": Fault("status", 400, '{"code":-2010,"msg":"Market is closed."}'),
@@ -71,6 +72,8 @@ class CryptoStage(Stage):
         self.lacks = {Offer.HOST: NO_HOST, Trouble.STOPS_NEAR: NO_STOPS}
         if exchange == "kraken":
             self.lacks[Offer.ACCOUNT] = NO_ACCOUNT
+        if self.venue.unique == "always":
+            self.lacks[Offer.AGAIN] = NO_AGAIN
 
     def _venue(self, key: str, uid: str, swap: bool) -> Venue:
         return Venue(
@@ -115,6 +118,12 @@ class CryptoStage(Stage):
 
     async def owner_closes(self, broker_position_id: str) -> None:
         await asyncio.to_thread(hands.owner_closes, self.venue, self.their_symbol)
+
+    async def again(self, request: OrderRequest) -> None:
+        venue, size = self.venue, self.market.size
+        amount = request.quantity / size
+        with venue.lock:
+            venue.place(self.their_symbol, "BUY", "MARKET", amount, cid=request.client_order_id)
 
     async def half(self) -> Sequence[str]:
         assert self.venue.last_half

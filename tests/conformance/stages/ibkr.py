@@ -12,7 +12,7 @@ from brokers.conformance.run import Open
 from brokers.conformance.stage import Offer, Stage, Trouble
 from brokers.ibkr.calls import IbkrAdapter
 from brokers.ibkr.pace import Pace
-from brokers.messages import ConnectionSpec
+from brokers.messages import ConnectionSpec, OrderRequest
 from tests.doubles.tws.faults import Fault
 from tests.doubles.tws.server import Tws
 from tests.doubles.tws.venue import Venue
@@ -106,6 +106,9 @@ class IbkrStage(Stage):
 
     async def owner_closes(self, broker_position_id: str) -> None:
         self.venue.owner_closes(self.spec.account, "EURUSD")
+
+    async def again(self, request: OrderRequest) -> None:
+        self.venue.again(request.client_order_id)
 
     async def half(self) -> Sequence[str]:
         assert self.tws.last_half

@@ -14,7 +14,7 @@ from brokers.conformance.run import Open
 from brokers.conformance.stage import Offer, Stage, Trouble
 from brokers.dwx import adapter, mt5
 from brokers.dwx.adapter import DwxAdapter
-from brokers.messages import ConnectionSpec
+from brokers.messages import ConnectionSpec, OrderRequest
 from tests.doubles.dwx.terminal import Terminal, until
 
 ACCOUNT = "4711"
@@ -132,6 +132,12 @@ class DwxStage(Stage):
         tickets = self.terminal.open_tickets().values()
         [ticket] = [one["number"] for one in tickets if magic in (one["magic"], one["number"])]
         await asyncio.to_thread(self.terminal.wish, "end", ticket=ticket, mark="")
+
+    async def again(self, request: OrderRequest) -> None:
+        tickets = self.terminal.open_tickets().values()
+        [first] = [one for one in tickets if one["comment"] == request.client_order_id]
+        same = ("magic", "symbol", "type", "lots", "comment")
+        await asyncio.to_thread(self.terminal.wish, "place", **{name: first[name] for name in same})
 
     async def half(self) -> Sequence[str]:
         assert self._half

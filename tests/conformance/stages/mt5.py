@@ -10,7 +10,7 @@ from typing import Any
 
 from brokers.conformance.run import Open
 from brokers.conformance.stage import NotApplicable, Offer, Stage, Trouble
-from brokers.messages import ConnectionSpec
+from brokers.messages import ConnectionSpec, OrderRequest
 from brokers.mt5.adapter import create
 from tests.doubles.mt5.venue import Venue
 
@@ -101,6 +101,10 @@ class Mt5Stage(Stage):
         words = {"reason": 0, "comment": "", "magic": 0}
         ticket = int(broker_position_id)
         await self._hand(self.venue.hand, "close", login=self.login, ticket=ticket, **words)
+
+    async def again(self, request: OrderRequest) -> None:
+        words = {"login": self.login, "comment": request.client_order_id}
+        await self._hand(self.venue.hand, "again", **words)
 
     async def half(self) -> Sequence[str]:
         raise NotApplicable(NO_HALF)

@@ -12,8 +12,9 @@ from django.test import override_settings
 
 from brokers.base import BrokerAdapter
 from brokers.conformance.run import Open
+from brokers.conformance.scene import free
 from brokers.conformance.stage import Offer, Stage, Trouble
-from brokers.messages import ConnectionSpec, Quote
+from brokers.messages import ConnectionSpec, OrderRequest, Quote
 from brokers.paper.adapter import create
 from brokers.paper.local import VENUE
 from brokers.paper.models import PaperAccount, PaperEvent, PaperInstrument, PaperOrder
@@ -137,6 +138,10 @@ class PaperStage(Stage):
 
     async def owner_closes(self, broker_position_id: str) -> None:
         await books(VENUE["owner_closes"], self.account, broker_position_id)
+
+    async def again(self, request: OrderRequest) -> None:
+        """It takes an id as often as it is sent."""
+        await self.adapter.submit(self.spec, request, free)
 
     async def half(self) -> Sequence[str]:
         assert self.host is not None

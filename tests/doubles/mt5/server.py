@@ -164,6 +164,18 @@ class Line(socketserver.StreamRequestHandler):
             price = world.symbols[position["symbol"]]["bid"]
             books.close(position, price, **words)
 
+    def _again(
+        self, world: World, login: int, comment: str, other: str = "", magic: int = 0
+    ) -> None:
+        """The server executes a market order once more; other: under another id, of that magic."""
+        books = world.accounts[login]
+        request = next(one for one in books.accepted if one["comment"] == comment)
+        if other:
+            request = {**request, "comment": other, "magic": magic}
+        books.accepted.append(request)
+        one = world.symbols[request["symbol"]]
+        books.execute(books.order(request), one["ask"] if request["type"] == 0 else one["bid"])
+
     def _rename(self, world: World, login: int, ticket: int, new: int) -> None:
         """What a server does overnight: the position has another ticket, and its identifier."""
         for position in world.accounts[login].positions:

@@ -13,7 +13,7 @@ import orjson
 from tests.doubles.tws.venue import Execution, Order, Venue
 from tests.doubles.tws.wire import Said
 
-DEEDS = ("receive", "place", "cancel", "quote", "fill", "correct", "end", "give")
+DEEDS = ("receive", "place", "cancel", "quote", "fill", "correct", "end", "give", "again")
 
 
 class JournaledVenue(Venue):

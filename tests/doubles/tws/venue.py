@@ -1,7 +1,7 @@
 """The double's books: orders, executions, positions. They survive every connection."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import count
@@ -164,6 +164,14 @@ class Venue:
         held, _ = self.positions[account, con_id]
         side = "SELL" if held > 0 else "BUY"
         self.place(0, by_hand(len(self.orders) + 1, con_id, side, abs(held), account))
+
+    def again(self, ref: str, other: str = "") -> None:
+        """A market order like the latest with a reference is executed; other: under that one."""
+        first = self.order(ref)
+        said = by_hand(
+            len(self.orders) + 1, first.con_id, first.action, first.quantity, first.account
+        )
+        self.place(0, replace(said, ref=other or ref))
 
     def behind(self, con_id: int) -> Security | None:
         """The share whose prices are those of a CFD."""

@@ -17,6 +17,7 @@ from tiny_broker.adapter import create
 from tiny_broker.conformance.venue import Venue, serving
 
 FIXED = "the example's prices stand still and it fills at once"
+NO_AGAIN = "the broker refuses an id that it has had before"
 NO_FAULT = "the example's double has no such trouble"
 FAULTS = {
     Trouble.REFUSED: "NO_MONEY",
@@ -47,6 +48,7 @@ class TinyStage(Stage):
         self.lacks = {
             **dict.fromkeys((Offer.PRICES, *waiting), FIXED),
             **dict.fromkeys(missing, NO_FAULT),
+            Offer.AGAIN: NO_AGAIN,
         }
 
     async def accepted(self, client_order_id: str) -> int:

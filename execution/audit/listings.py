@@ -1,0 +1,304 @@
+"""What brokers list of their accounts, for the audit: requested here, read by trading processes.
+
+An audit may run in a process that holds no broker session. It writes requests; the process that
+holds an account's lane reads its orders, executions and positions and stores what it read. Reads
+are made some at a time, once in 30 s for an account at most, through the adapter and so within its
+rate limit. An account that could not be read in time is not judged, and the audit says why.
+"""
+
+import json
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import partial
+from time import monotonic, sleep
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+
+from brokers.base import BrokerError, ReadFailed
+from brokers.journal import Accepted, Held
+from brokers.listing import ListedOrder, listed_orders
+from brokers.messages import BrokerPosition, Side
+from brokers.registry import adapter_for
+from common.clocks import market_now
+from common.codes import Code
+from common.sql import array, columns, rows, run
+from connections.lanes import IN_LANES, in_held
+from connections.open import is_open, is_watched
+from connections.selectors import SPEC_COLUMNS, spec_from_row
+from execution.calls import asking
+
+log = structlog.get_logger(__name__)
+
+COVERS = timedelta(days=1)  # executions so far back are listed, where the broker keeps them
+FRESH_SECONDS = 30  # what was read so lately is not read again
+VALID_SECONDS = 600  # what is older proves nothing, and is not read any more either
+WAIT_SECONDS = 20.0
+READS = 3  # an account's positions, its resting orders and its executions
+AT_ONCE = 200
+
+# Accounts on which something of ours can be wrong, of brokers that do not show their books.
+_AUDITED = """
+FROM connections_executionconnection c
+JOIN connections_connectionhealth h ON h.connection_id = c.id
+WHERE c.archived_at IS NULL AND c.type <> ALL(%(shown)s::text[])
+  AND (h.status = 'ACTIVE' AND {watched} OR {open}
+    OR h.last_used_at > clock_timestamp() - interval '1 day')
+"""
+
+REQUEST = """
+INSERT INTO execution_brokerlisting AS l (connection_id, requested_at)
+SELECT c.id, clock_timestamp() {audited} ORDER BY c.id
+ON CONFLICT (connection_id) DO UPDATE SET requested_at = EXCLUDED.requested_at
+WHERE l.began_at IS NULL OR l.began_at < clock_timestamp() - make_interval(secs => %(fresh)s)
+RETURNING connection_id
+"""
+
+WAITING = """
+SELECT count(*) AS n FROM execution_brokerlisting
+WHERE requested_at IS NOT NULL AND connection_id = ANY(%s::uuid[])
+"""
+
+# While an account is being read no other process reads it; if that process dies, another does.
+DUE = f"""
+WITH due AS (
+  SELECT l.connection_id FROM execution_brokerlisting l
+  JOIN connections_executionconnection c ON c.id = l.connection_id
+  WHERE l.requested_at > clock_timestamp() - make_interval(secs => %(valid)s) AND {IN_LANES}
+    AND (l.claimed_until IS NULL OR l.claimed_until < clock_timestamp())
+    AND c.broker_host NOT IN (SELECT host FROM connections_hostcircuit WHERE opened_at IS NOT NULL)
+  ORDER BY l.requested_at, l.connection_id LIMIT %(limit)s FOR NO KEY UPDATE OF l SKIP LOCKED
+), claimed AS (
+  UPDATE execution_brokerlisting l
+  SET claimed_until = clock_timestamp() + make_interval(secs => %(lease)s)
+  FROM due WHERE l.connection_id = due.connection_id RETURNING l.connection_id
+)
+SELECT t.connection_id, {SPEC_COLUMNS}, c.broker_host, statement_timestamp() AS began
+FROM claimed t JOIN connections_executionconnection c ON c.id = t.connection_id
+"""
+
+STORE = """
+UPDATE execution_brokerlisting l SET claimed_until = NULL, began_at = t.began,
+  executed_since = t.since, orders = t.orders, positions = t.positions, reason = '', detail = '',
+  requested_at = CASE WHEN l.requested_at > t.began THEN l.requested_at END
+FROM unnest(%s::uuid[], %s::timestamptz[], %s::timestamptz[], %s::jsonb[], %s::jsonb[])
+  AS t(connection_id, began, since, orders, positions)
+WHERE l.connection_id = t.connection_id
+"""
+
+FAILED = """
+UPDATE execution_brokerlisting l SET claimed_until = NULL, failed_at = clock_timestamp(),
+  requested_at = CASE WHEN l.requested_at > t.began THEN l.requested_at END,
+  reason = t.reason, detail = t.detail
+FROM unnest(%s::uuid[], %s::timestamptz[], %s::text[], %s::text[])
+  AS t(connection_id, began, reason, detail)
+WHERE l.connection_id = t.connection_id
+"""
+
+STORED = """
+SELECT c.id AS connection_id, c.name, h.status, h.last_error,
+  l.began_at, l.executed_since, l.orders, l.positions, coalesce(l.reason, '') AS reason,
+  coalesce(l.detail, '') AS detail,
+  coalesce(l.began_at > clock_timestamp() - make_interval(secs => %(valid)s), false) AS is_valid,
+  coalesce(l.failed_at > clock_timestamp() - make_interval(secs => %(valid)s), false) AS has_failed,
+  c.broker_host IN (SELECT host FROM connections_hostcircuit WHERE opened_at IS NOT NULL)
+    AS is_host_down,
+  c.lane <> '' AND NOT EXISTS (SELECT FROM connections_lanelease k
+    WHERE k.lane = c.lane AND k.until > clock_timestamp()) AS has_no_worker
+FROM connections_executionconnection c
+LEFT JOIN execution_brokerlisting l ON l.connection_id = c.id
+JOIN connections_connectionhealth h ON h.connection_id = c.id
+WHERE c.id IN (SELECT c.id {audited}) AND (%(signal)s::bigint IS NULL OR EXISTS (
+  SELECT FROM execution_order o WHERE o.signal_id = %(signal)s::bigint AND o.connection_id = c.id))
+ORDER BY c.name, c.id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class NotJudged:
+    """An account whose broker's list was not available to the audit. detail: a sentence."""
+
+    connection: str
+    name: str
+    reason: Code
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a broker listed of one account. began: machine time; what moved since says nothing."""
+
+    connection_id: UUID
+    began: datetime
+    executed_since: datetime
+    accepted: list[Accepted]
+    held: list[Held]
+
+
+# ---- requested ---------------------------------------------------------------------------------
+def request(shown: Collection[str]) -> list[UUID]:
+    """Request a reading of every account that the audit judges; return those that are to be read.
+
+    shown: broker types that show their books by themselves. What was read lately is not read again.
+    """
+    parameters = {"shown": array(shown), "fresh": FRESH_SECONDS}
+    return [row.connection_id for row in rows(_with_audited(REQUEST), parameters)]
+
+
+def wait_for(connection_ids: Sequence[UUID], seconds: float = WAIT_SECONDS) -> bool:
+    """Wait until each of these has been read or could not be; return whether that came in time."""
+    until = monotonic() + seconds
+    while rows(WAITING, (array(connection_ids),))[0].n:
+        if monotonic() > until:
+            return False
+        sleep(0.1)
+    return True
+
+
+def _with_audited(sql: str) -> str:
+    audited = _AUDITED.format(watched=is_watched(), open=is_open("c.id"))
+    return sql.format(audited=audited)
+
+
+# ---- read by the process that holds the lane ----------------------------------------------------
+def read_requested() -> int:
+    """Read the accounts of this process's lanes that an audit wants read; return how many."""
+    parts = READS * float(settings.FILLCAST_CALL_TIMEOUT_SECONDS)
+    limits = {"valid": VALID_SECONDS, "limit": AT_ONCE, "lease": 2 * parts}
+    due = rows(DUE, {**limits, **in_held()})
+    if not due:
+        return 0
+    calls = asking.calls_one_by_one(parts=READS)
+    calls.start([(row, partial(_read, row)) for row in due])
+    left = {row.connection_id: row for row in due}
+    for group in calls.groups():
+        _store(group)
+        for row, _ in group:
+            left.pop(row.connection_id, None)
+    _store([(row, TimeoutError()) for row in left.values()])
+    return len(due)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    since: datetime
+    orders: list[ListedOrder]
+    positions: list[BrokerPosition]
+
+
+async def _read(row: Any) -> _Reading:
+    """Raises ReadFailed NOT_OFFERED where the broker cannot list orders."""
+    adapter, spec = adapter_for(row.type), spec_from_row(row)
+    horizon = adapter.capabilities(spec).fills_horizon
+    if horizon is None:
+        raise ReadFailed(Code.NOT_OFFERED, "orders and executions cannot be listed")
+    since = market_now() - min(COVERS, horizon)
+    orders = await listed_orders(adapter, spec, since)
+    return _Reading(since, orders, await asking.in_time(adapter.positions(spec)))
+
+
+def _store(group: Sequence[tuple[Any, _Reading | Exception]]) -> None:
+    read, failed = [], []
+    for row, answer in group:
+        if isinstance(answer, _Reading):
+            orders, positions = _orders_said(answer.orders), _positions_said(answer.positions)
+            read.append((row.connection_id, row.began, answer.since, orders, positions))
+        else:
+            reason, detail = _failure(answer)
+            log.info("an account could not be listed", connection=str(row.connection_id),
+                     reason=reason, detail=detail)  # fmt: skip
+            failed.append((row.connection_id, row.began, reason, detail))
+    if read:
+        run(STORE, columns(read, 5))
+    if failed:
+        run(FAILED, columns(failed, 4))
+
+
+def _failure(answer: Exception) -> tuple[str, str]:
+    if isinstance(answer, BrokerError):
+        return answer.code.value, answer.detail[:300]
+    return Code.BROKER_UNREACHABLE.value, type(answer).__name__
+
+
+def _orders_said(orders: Sequence[ListedOrder]) -> str:
+    """Our orders as JSON: what others placed is not the audit's."""
+    said = [
+        [one.client_order_id, one.broker_order_id, str(one.executed)]
+        for one in orders
+        if _is_ours(one.client_order_id)
+    ]
+    return json.dumps(said)
+
+
+def _positions_said(positions: Sequence[BrokerPosition]) -> str:
+    said = [
+        [one.broker_position_id, one.side.value, str(one.quantity), one.client_order_id]
+        for one in positions
+        if one.quantity
+    ]
+    return json.dumps(said)
+
+
+def _is_ours(client_order_id: str) -> bool:
+    """Whether an id was made by this installation; its last character is the attempt's digit."""
+    tag = settings.FILLCAST_INSTALLATION_TAG
+    is_whole = len(client_order_id) == len(tag) + 15 and client_order_id[-1:].isdigit()
+    return is_whole and client_order_id.startswith(tag)
+
+
+# ---- judged ------------------------------------------------------------------------------------
+def stored(
+    shown: Collection[str], signal_id: int | None = None
+) -> tuple[list[Listing], list[NotJudged]]:
+    """Return what was listed of the accounts that the audit judges, and those that it cannot judge.
+
+    signal_id: only the accounts of that signal's orders.
+    """
+    parameters = {"shown": array(shown), "signal": signal_id, "valid": VALID_SECONDS}
+    listings, not_judged = [], []
+    for row in rows(_with_audited(STORED), parameters):
+        if row.is_valid:
+            listings.append(_listing(row))
+        else:
+            not_judged.append(NotJudged(str(row.connection_id), row.name, *_why_not(row)))
+    return listings, not_judged
+
+
+def _listing(row: Any) -> Listing:
+    key, accepted = str(row.connection_id), list(_accepted(row))
+    held = [
+        Held(key, ticket, Side(side), Decimal(quantity), cid if _is_ours(cid) else "")
+        for ticket, side, quantity, cid in row.positions
+    ]
+    return Listing(row.connection_id, row.began_at, row.executed_since, accepted, held)
+
+
+def _accepted(row: Any) -> Iterator[Accepted]:
+    """One for each client order id: with how many of the broker's orders, and all they executed."""
+    numbers: dict[str, set[str]] = {}
+    executed: dict[str, Decimal] = {}
+    for cid, number, quantity in row.orders:
+        numbers.setdefault(cid, set()).add(number)
+        executed[cid] = executed.get(cid, Decimal(0)) + Decimal(quantity)
+    for cid, of in numbers.items():
+        yield Accepted(str(row.connection_id), cid, len(of), row.began_at, executed[cid])
+
+
+def _why_not(row: Any) -> tuple[Code, str]:
+    """Why an account cannot be judged. Pure."""
+    if row.status != "ACTIVE":
+        detail = row.last_error or "it has not passed a connection test"
+        return Code.CONNECTION_ERROR, f"The connection is in error: {detail}"
+    if row.is_host_down:
+        return Code.HOST_AWAY, "Most accounts at this broker's host do not answer."
+    if row.has_no_worker:
+        return Code.LANE_UNHELD, "No worker holds this account's session."
+    if row.has_failed and row.reason == Code.NOT_OFFERED:
+        return Code.NOT_OFFERED, "Its broker cannot list orders and executions."
+    if row.has_failed and row.reason:
+        return Code(row.reason), f"The read failed: {row.reason} {row.detail}".strip()
+    return Code.AUDIT_NOT_READ, "No worker has read it in time."

@@ -1,0 +1,87 @@
+"""Accounts whose brokers show no books: who is read, by whom, and what is not judged."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from common.codes import Code
+from common.sql import rows
+from connections.models import ExecutionConnection, HealthStatus
+from execution import tasks
+from execution.audit import listings
+from execution.audit.counters import audit, request_readings
+from execution.models import AuditRun, BrokerListing
+from tests.connections import make
+from tests.execution import cast
+
+pytestmark = pytest.mark.django_db
+WHERE: dict[str, Any] = {"host": "127.0.0.1", "port": 1, "symbols": ["EURUSD"]}
+
+
+@pytest.fixture
+def gateway(db: None) -> ExecutionConnection:
+    """An account at a broker that shows no books; no worker holds its session."""
+    row = make.connection(
+        type="ibkr", account="DU1", settings=WHERE, health_status=HealthStatus.ACTIVE
+    )
+    assert row.lane
+    return row
+
+
+def now() -> datetime:
+    found: datetime = rows("SELECT clock_timestamp() AS now")[0].now
+    return found
+
+
+def not_judged() -> list[tuple[str, Code]]:
+    return [(one.connection, one.reason) for one in audit().not_judged]
+
+
+def test_an_account_without_a_worker_is_named(gateway: ExecutionConnection) -> None:
+    assert request_readings() == [gateway.pk]
+    report = audit()
+    assert (report.is_clean, report.is_alarming, report.ok) == (True, False, False)
+    assert not_judged() == [(str(gateway.pk), Code.LANE_UNHELD)]
+    assert listings.wait_for([gateway.pk], 0.2) is False
+
+
+def test_an_account_in_error_is_named_if_something_of_ours_is_there(
+    gateway: ExecutionConnection,
+) -> None:
+    gateway.health.status, gateway.health.last_error = HealthStatus.ERROR, "Wrong password."
+    gateway.health.save()
+    assert not_judged() == []  # nothing was sent lately, nothing is open
+    gateway.health.last_used_at = now()
+    gateway.health.save()
+    (one,) = audit().not_judged
+    assert one.reason is Code.CONNECTION_ERROR
+    assert one.detail == "The connection is in error: Wrong password."
+
+
+def test_a_reading_is_good_for_ten_minutes_and_not_repeated_at_once(
+    gateway: ExecutionConnection,
+) -> None:
+    assert request_readings() == [gateway.pk]
+    BrokerListing.objects.update(began_at=now(), executed_since=now(), requested_at=None)
+    assert request_readings() == []
+    assert (audit().judged, not_judged()) == (1, [])
+    BrokerListing.objects.update(began_at=now() - timedelta(minutes=11))
+    assert request_readings() == [gateway.pk]
+    assert audit().judged == 0
+
+
+def test_the_hourly_task_has_accounts_read_first(
+    gateway: ExecutionConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later: list[tuple[tuple[bool, ...], float]] = []
+    monkeypatch.setattr(
+        tasks.audit, "apply_async", lambda args, countdown, **_: later.append((args, countdown))
+    )
+    tasks.audit()
+    assert later == [((False, True), listings.WAIT_SECONDS)]
+    assert AuditRun.objects.count() == 0
+    tasks.audit(False, True)
+    run = AuditRun.objects.get()
+    assert (run.ok, [one["reason"] for one in run.not_judged]) == (False, ["LANE_UNHELD"])
+    assert cast.events("audit.failed") == []

@@ -1,0 +1,156 @@
+"""What an auditor sees of a MetaTrader 5 account: the worker beside the terminal reads it, and the
+command judges in a process that holds no session."""
+
+import json
+from collections.abc import Iterator
+from decimal import Decimal as D
+from functools import partial
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+
+from brokers import registry
+from brokers.mt5.names import magic_of
+from common.sealing import new_private_key, public_key_of
+from connections.credentials import seal_credentials
+from connections.models import ExecutionConnection, HealthStatus
+from connections.testing import run_test
+from execution.calls import runtime
+from execution.ids import new_client_order_id
+from execution.models import Order
+from positions.models import ExecutionPosition
+from signals.models import Feed
+from tests.connections import make
+from tests.doubles.mt5.venue import Venue
+from tests.execution import cast
+from tests.execution.engine import trading
+from tests.execution.engine import until as engine_until
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+SECONDS = 60.0
+LOGIN = 1001
+until = partial(engine_until, seconds=SECONDS)
+SAID: dict[str, Any] = {
+    "server": "Double-Demo", "server_timezone": "UTC", "settle_seconds": 0, "reply_timeout": 30,
+}  # fmt: skip
+
+
+@pytest.fixture
+def engine(transactional_db: None, venue: Venue, settings: Any) -> Iterator[runtime.Runtime]:
+    """The worker beside the terminal."""
+    private = new_private_key()
+    settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
+    settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (private,)
+    settings.FILLCAST_LOOK_EVERY_SECONDS = 0.2
+    venue.world(ticking=True)
+    with venue.installed():
+        registry.forget()
+        with trading("mt5.main", SECONDS) as present:
+            yield present
+        registry.forget()
+
+
+@pytest.fixture
+def alice(engine: runtime.Runtime) -> ExecutionConnection:
+    feed = make.feed()
+    row = make.connection(
+        type="mt5", account=str(LOGIN), settings=SAID, sealed_credentials=None,
+        preset=make.preset(sizing_mode="FIXED", fixed_quantity=D(2000), max_signal_age_seconds=600),
+        health_status=HealthStatus.UNTESTED,
+    )  # fmt: skip
+    row.sealed_credentials = seal_credentials(
+        {"password": "secret"}, connection_id=row.pk, owner_id=row.owner_id
+    )
+    row.save()
+    make.subscription(row, feed)
+    cast.quote(row, "1.10000", "1.10010")
+    until(lambda: row.lane in engine.lanes.held())
+    assert [one for one in run_test(row.pk) if one.result == "fail"] == []
+    until(lambda: ExecutionConnection.objects.get(pk=row.pk).health.reconciled_at is not None)
+    return row
+
+
+def filled(venue: Venue) -> Order:
+    """One entry of two thousand, as the books know it."""
+    cast.signal(Feed.objects.get())
+    until(lambda: Order.objects.filter(leg="entry", status="FILLED").exists())
+    return Order.objects.get()
+
+
+def audited(*arguments: str) -> tuple[int, dict[str, Any]]:
+    """What the command ends with: its exit code and its last line."""
+    out, code = StringIO(), 0
+    try:
+        call_command("audit", "--json", *arguments, stdout=out)
+    except SystemExit as ended:
+        code = int(str(ended.code))
+    found: dict[str, Any] = json.loads(out.getvalue().splitlines()[-1])
+    return code, found
+
+
+def counted(found: dict[str, Any]) -> dict[str, int]:
+    return {name: n for name, n in found["counters"].items() if n}
+
+
+def test_an_account_in_order_is_judged(alice: ExecutionConnection, venue: Venue) -> None:
+    filled(venue)
+    code, found = audited()
+    assert (code, counted(found), found["judged"], found["not_judged"]) == (0, {}, 1, [])
+
+
+def test_an_order_that_was_executed_twice_is_dup(alice: ExecutionConnection, venue: Venue) -> None:
+    order = filled(venue)
+    venue.hand("again", login=LOGIN, comment=order.client_order_id)
+    code, found = audited()
+    assert (code, counted(found).get("DUP")) == (1, 1)
+    assert found["examples"]["DUP"] == [f"order {order.pk}, accepted 2 times"]
+
+
+def test_an_order_that_the_books_do_not_know_is_orphan(
+    alice: ExecutionConnection, venue: Venue, settings: Any
+) -> None:
+    order = filled(venue)
+    lost = new_client_order_id(settings.FILLCAST_INSTALLATION_TAG)
+    words = {"comment": order.client_order_id, "other": lost, "magic": magic_of(lost)}
+    venue.hand("again", login=LOGIN, **words)
+    code, found = audited()
+    (held,) = [one for one in venue.show()["positions"] if one["comment"] == lost]
+    assert (code, counted(found)) == (1, {"ORPHAN": 2})
+    assert set(found["examples"]["ORPHAN"]) == {
+        f"position {held['ticket']} on connection {alice.pk}",
+        f"{lost} on connection {alice.pk}",
+    }
+
+
+def test_a_position_that_is_gone_at_the_broker_is_ghost(
+    alice: ExecutionConnection, venue: Venue
+) -> None:
+    filled(venue)
+    position = ExecutionPosition.objects.get()
+    [ticket] = [one["ticket"] for one in venue.show()["positions"]]
+    venue.hand("close", login=LOGIN, ticket=ticket, reason=0, comment="", magic=0)
+    code, found = audited()
+    assert (code, found["examples"]["GHOST"]) == (1, [f"position {position.pk}"])
+
+
+def test_an_account_that_cannot_be_read_is_not_judged(
+    alice: ExecutionConnection, venue: Venue
+) -> None:
+    filled(venue)
+    venue.fault("history_deals_get", "none", code=-10005, times=99)
+    code, found = audited()
+    assert (code, counted(found), found["judged"]) == (3, {}, 0)
+    (one,) = found["not_judged"]
+    assert (one["connection"], one["name"]) == (str(alice.pk), alice.name)
+    assert one["detail"].startswith("The read failed: ")
+
+
+def test_an_account_without_its_worker_is_not_judged(
+    alice: ExecutionConnection, venue: Venue, engine: runtime.Runtime
+) -> None:
+    filled(venue)
+    engine.stop()
+    code, found = audited("--wait=1")
+    assert (code, [one["reason"] for one in found["not_judged"]]) == (3, ["LANE_UNHELD"])
