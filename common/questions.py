@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.forms import Form
 
@@ -18,7 +19,11 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Says what will happen before anything does. danger: it moves money, or stops it moving."""
+    """Says what will happen before anything does. danger: it moves money, or stops it moving.
+
+    button: '' where there is nothing to confirm. follow_seconds: how often its points are read
+    again, as they were at as_of; 0: they do not change.
+    """
 
     title: str
     points: Sequence[Point]
@@ -27,6 +32,8 @@ class Question:
     danger: bool = True
     form: Form | None = None
     keep: str = "Leave it"
+    follow_seconds: int = 0
+    as_of: datetime | None = None
 
 
 def refusal(error: FillcastError | MisconfiguredError) -> str:

@@ -75,6 +75,11 @@ def spec_from_row(row: Any) -> ConnectionSpec:
     return _spec(row, row.connection_id, opened)
 
 
+def spec_without_credentials(row: Any) -> ConnectionSpec:
+    """The same, enough to ask what an account can do: credentials stay closed."""
+    return _spec(row, row.connection_id, {})
+
+
 def _spec(source: Any, connection_id: UUID, opened: dict[str, str]) -> ConnectionSpec:
     return ConnectionSpec(
         connection_id=str(connection_id),

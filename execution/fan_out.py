@@ -14,6 +14,7 @@ position of the signal that they refer to, whatever their subscription says now.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from django.db import connection as database
@@ -44,32 +45,43 @@ class FanOut:
 # who woke the others at this moment did not see them.
 WAITING_SECONDS = 5
 
-INSERT_ENTRIES = f"""
-WITH candidates AS (
+# One row for each candidate, as it is written: by `INSERT_ENTRIES`, and for a preview by nothing.
+ENTRIES = f"""
+candidates AS (
   SELECT c.id, {eligibility.REASON_SQL} AS reason FROM {eligibility.CANDIDATES_SQL}
 ), judged AS (
   SELECT id, reason, CASE WHEN reason IS NULL THEN 'GOES'
     WHEN reason = ANY(%(passes)s::text[]) THEN 'WAITS' ELSE 'SKIPPED' END AS what
   FROM candidates
-), placed AS (
-  SELECT *, row_number() OVER (ORDER BY id) - 1 AS place, count(*) OVER () AS many FROM judged
+), entries AS (
+  SELECT %(signal_id)s::bigint AS signal_id, id AS connection_id, 'entry' AS leg,
+    {ENTRY_PRIORITY} AS priority, %(pair)s::text AS pair, %(direction)s::text AS side,
+    %(order_type)s::text AS order_type, %(time_in_force)s::text AS time_in_force,
+    %(limit_price)s::numeric AS limit_price, %(stop_price)s::numeric AS stop_price,
+    CASE what WHEN 'SKIPPED' THEN what ELSE 'PENDING' END AS status,
+    coalesce(reason, '') AS reason,
+    CASE what WHEN 'GOES' THEN statement_timestamp()
+      WHEN 'WAITS' THEN statement_timestamp() + interval '{WAITING_SECONDS} seconds' END AS due_at,
+    CASE WHEN what <> 'SKIPPED' THEN statement_timestamp() END AS rung_at,
+    CASE what WHEN 'WAITS' THEN statement_timestamp() END AS waiting_since,
+    CASE what WHEN 'SKIPPED' THEN statement_timestamp() END AS done_at
+  FROM judged
+)"""
+
+INSERT_ENTRIES = f"""
+WITH {ENTRIES}, placed AS (
+  SELECT *, row_number() OVER (ORDER BY connection_id) - 1 AS place, count(*) OVER () AS many
+  FROM entries
 ), numbered AS MATERIALIZED (
-  SELECT *, nextval(pg_get_serial_sequence('execution_order', 'id')) AS order_id,
-    statement_timestamp() AS now
+  SELECT *, nextval(pg_get_serial_sequence('execution_order', 'id')) AS order_id
   FROM (SELECT * FROM placed
     ORDER BY (place + many - (%(turn)s::bigint * many >> 32)) %% many) turned
 ), written AS (
   INSERT INTO execution_order (id, signal_id, connection_id, leg, priority, pair, side, order_type,
     time_in_force, limit_price, stop_price, status, reason, due_at, rung_at, waiting_since, done_at)
-  SELECT order_id, %(signal_id)s, id, 'entry', {ENTRY_PRIORITY}, %(pair)s, %(direction)s,
-    %(order_type)s, %(time_in_force)s, %(limit_price)s, %(stop_price)s,
-    CASE what WHEN 'SKIPPED' THEN what ELSE 'PENDING' END, coalesce(reason, ''),
-    CASE what WHEN 'GOES' THEN now
-      WHEN 'WAITS' THEN now + interval '{WAITING_SECONDS} seconds' END,
-    CASE WHEN what <> 'SKIPPED' THEN now END,
-    CASE what WHEN 'WAITS' THEN now END,
-    CASE what WHEN 'SKIPPED' THEN now END
-  FROM numbered ORDER BY id
+  SELECT order_id, signal_id, connection_id, leg, priority, pair, side, order_type,
+    time_in_force, limit_price, stop_price, status, reason, due_at, rung_at, waiting_since, done_at
+  FROM numbered ORDER BY connection_id
   RETURNING id, connection_id, status, reason
 ), logged AS (
   INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status)
@@ -166,27 +178,38 @@ def fan_out(signal: Signal) -> FanOut:
 
 
 def _open(signal: Signal) -> FanOut:
-    parameters = eligibility.parameters(
-        feed_id=signal.feed_id,
-        direction=signal.direction,
+    parameters = entry_parameters(
+        signal,
         at=signal.published_at,
         reaches_admins=signal.reaches_admins,
-        only_owner=signal.feed.owner_id if signal.owner_only else None,
+        owner_only=signal.owner_only,
     )
-    written = rows(
-        INSERT_ENTRIES,
-        {
-            **parameters,
-            "signal_id": signal.pk,
-            "turn": turn_of(signal.pk),
-            "pair": signal.currency_pair,
-            "order_type": signal.order_type,
-            "time_in_force": signal.time_in_force,
-            "limit_price": signal.open_price if signal.order_type == "LIMIT" else None,
-            "stop_price": signal.stop_price if signal.order_type == "STOP" else None,
-        },
-    )
+    written = rows(INSERT_ENTRIES, {**parameters, "turn": turn_of(signal.pk)})
     return FanOut(len(written), [row.id for row in written if row.goes])
+
+
+def entry_parameters(
+    signal: Signal, *, at: datetime | None, reaches_admins: bool, owner_only: bool
+) -> dict[str, Any]:
+    """Return the parameters of ENTRIES for a signal. at: the market time of its publication.
+
+    reaches_admins, owner_only: which connections its approval covers.
+    """
+    return {
+        **eligibility.parameters(
+            feed_id=signal.feed_id,
+            direction=signal.direction,
+            at=at,
+            reaches_admins=reaches_admins,
+            only_owner=signal.feed.owner_id if owner_only else None,
+        ),
+        "signal_id": signal.pk,
+        "pair": signal.currency_pair,
+        "order_type": signal.order_type,
+        "time_in_force": signal.time_in_force,
+        "limit_price": signal.open_price if signal.order_type == "LIMIT" else None,
+        "stop_price": signal.stop_price if signal.order_type == "STOP" else None,
+    }
 
 
 def turn_of(signal_id: int) -> int:

@@ -8,8 +8,10 @@ from connections.open import tell, tell_ordered, tell_priced
 from execution import tasks
 from execution.fan_out import fan_out, withdraw
 from execution.models import AT_BROKER, IN_FLIGHT
+from execution.preview import preview
 from signals.models import Signal
 from signals.open_signals import register_open_signals
+from signals.preview import register_preview
 from signals.signals import signal_cancelled, signal_published
 
 
@@ -55,3 +57,4 @@ WHERE status IN ('{"', '".join((*IN_FLIGHT, *AT_BROKER))}') AND position_id IS N
 register_open_signals("""
 SELECT signal_id FROM execution_order WHERE status = 'PENDING' AND position_id IS NULL
 """)
+register_preview(preview)

@@ -15,11 +15,13 @@ from rest_framework.response import Response
 from common.codes import Code
 from common.errors import InvalidInputError, NotAllowedError
 from common.filters import MomentFilter
-from common.permissions import Right
+from common.permissions import Right, require
 from signals import feeds, services
 from signals.draft import SignalDraft
 from signals.intake import read_signal, receive
 from signals.models import Action, Approval, Direction, Door, Feed, Signal
+from signals.preview import preview, refuse_useless, refuse_wrong_for_all, seen_by
+from signals.receiving import unsaved
 from signals.selectors import feeds_for, managed_signals, owned_feeds, signals_for
 from signals.serializers import (
     CreatedFeedTokenSerializer,
@@ -27,6 +29,7 @@ from signals.serializers import (
     FeedTokenSerializer,
     NewFeedTokenSerializer,
     NewSignalSerializer,
+    PreviewSerializer,
     SignalSerializer,
 )
 from users.api import caller
@@ -166,12 +169,14 @@ class SignalViewSet(
     filterset_class = SignalFilter
     ordering_fields = ("id", "published_at")
     rights = {
-        **dict.fromkeys(("create", "publish", "cancel"), Right.PUBLISH),
+        **dict.fromkeys(("create", "publish", "cancel", "preview", "preview_draft"), Right.PUBLISH),
         **dict.fromkeys(("approve", "reject"), Right.APPROVE),
     }
 
     def get_queryset(self) -> QuerySet[Signal]:
         user = caller(self.request)
+        if self.action == "preview":
+            return managed_signals(user)
         return signals_for(user) if self.request.method in READING else managed_signals(user)
 
     @extend_schema(
@@ -191,13 +196,16 @@ class SignalViewSet(
         """Send a signal to a feed of yours.
 
         201: it is new. 200: the same one (by external id) was there already, and is returned. 409:
-        another one has this external id.
+        another one has this external id. 400 with the code of the refusal (`STOP_AT_ENTRY`, …): no
+        account that takes the feed could take it as it is.
         """
         draft = _with_key(read_signal(request.data), request.headers.get("Idempotency-Key", ""))
         user = caller(request)
         with transaction.atomic():
             feed = _feed_to_publish_in(draft.feed, user)
             signal, created = receive(feed, draft, door=Door.API, by=user)
+            if created:
+                refuse_wrong_for_all(signal)
             if _wants_publication(request):
                 services.publish(signal.pk, by=user)
         return self._show(signal.pk, status.HTTP_201_CREATED if created else status.HTTP_200_OK)
@@ -207,8 +215,36 @@ class SignalViewSet(
     def publish(self, request: Request, pk: str) -> Response:
         """Have it filled on every account that takes its feed: once, however often it is asked."""
         signal = self.get_object()
+        if not signal.is_published and signal.approval == Approval.APPROVED:
+            refuse_useless(signal)
         services.publish(signal.pk, by=caller(request))
         return self._show(signal.pk)
+
+    @extend_schema(responses=PreviewSerializer)
+    @action(detail=True, methods=["get"])
+    def preview(self, request: Request, pk: str) -> Response:
+        """Tell what would happen if it were published now: how many accounts would be sent an
+        order, would wait, be skipped or denied, and why.
+
+        The same evaluation as when orders are sent, on present prices, accounts and limits; nothing
+        is written. 409 for a published signal. `sizes`, and reasons that are about accounts and not
+        about the signal, are for operators and for feeds whose approval is their owner's alone.
+        """
+        signal = self.get_object()
+        user = caller(request)
+        require(user, Right.PUBLISH, owner_id=signal.feed.owner_id)
+        return Response(PreviewSerializer(seen_by(user, signal, preview(signal))).data)
+
+    @extend_schema(request=NewSignalSerializer, responses=PreviewSerializer)
+    @action(detail=False, methods=["post"], url_path="preview")
+    def preview_draft(self, request: Request) -> Response:
+        """The same of a signal that is not sent yet: nothing of it is kept."""
+        draft = read_signal(request.data)
+        user = caller(request)
+        with transaction.atomic():
+            feed = _feed_to_publish_in(draft.feed, user)
+            signal = unsaved(feed, draft)
+        return Response(PreviewSerializer(seen_by(user, signal, preview(signal))).data)
 
     @extend_schema(request=None, responses=SignalSerializer)
     @action(detail=True, methods=["post"])

@@ -10,7 +10,9 @@ from common.admin import AmountInput
 from common.codes import Code
 from common.errors import InvalidInputError
 from signals.draft import Target, level_faults
+from signals.faults import faults_of
 from signals.models import Action, Feed, OrderType, Signal
+from signals.preview import refuse_wrong_for_all
 from signals.symbols import canonical
 
 
@@ -75,6 +77,19 @@ class SignalForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for
         if data.get("action") != Action.OPEN and (not reference or not reference.is_published):
             self.add_error("refers_to", Code.REFERENCE_REQUIRED.sentence)
         return data
+
+    def _post_clean(self) -> None:
+        """After the form's own rules: what no account could take is refused here, not published."""
+        super()._post_clean()  # type: ignore[misc]  # typed as if it were not there
+        if self.errors or "feed" not in self.cleaned_data:
+            return
+        try:
+            refuse_wrong_for_all(self.instance)
+        except InvalidInputError as error:
+            for fault in faults_of(error):
+                self.add_error(
+                    _FIELD_OF.get(fault.field, fault.field), f"{fault.detail} {fault.hint}"
+                )
 
     def _prices(self, data: dict[str, Any]) -> None:
         kind = data.get("order_type")

@@ -68,6 +68,15 @@ def receive(feed: Feed, draft: SignalDraft, *, door: Door, by: User | None) -> t
         return signal, True
 
 
+def unsaved(feed: Feed, draft: SignalDraft) -> Signal:
+    """Return the signal that `receive` would write of a draft; nothing is written.
+
+    Raises InvalidInputError as `receive` does.
+    """
+    _judge_feed(feed, draft)
+    return Signal(feed=feed, **_values(feed, draft))
+
+
 def _judge_feed(feed: Feed, draft: SignalDraft) -> None:
     if feed.archived_at is not None:
         raise InvalidInputError(Code.FEED_UNKNOWN, "The feed is archived.", field="feed")

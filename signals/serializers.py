@@ -224,3 +224,44 @@ class NewSignalSerializer(StrictSerializer):
     )
     refers_to_external_id = serializers.CharField(required=False, max_length=100)
     time = Moment(required=False, help_text="When it was sent.")
+
+
+class ReasonCountSerializer(StrictSerializer):
+    """So many accounts would not be sent an order at once, for this reason."""
+
+    outcome = serializers.ChoiceField(choices=["waiting", "skipped", "denied"])
+    code = serializers.CharField(
+        source="name",
+        allow_blank=True,
+        help_text="Empty: reasons of the accounts, which are their owners'.",
+    )
+    sentence = serializers.CharField()
+    hint = serializers.CharField(allow_blank=True)
+    connections = serializers.IntegerField()
+
+
+class SizesSerializer(StrictSerializer):
+    """The spread of quantities that would be sent, in base units; kind: of one broker type, empty:
+    of all."""
+
+    kind = serializers.CharField(allow_blank=True)
+    connections = serializers.IntegerField()
+    smallest = Amount()
+    median = Amount()
+    largest = Amount()
+
+
+class PreviewSerializer(StrictSerializer):
+    """What would become of a signal's candidates if it were published now."""
+
+    as_of = Moment(help_text="Market time.")
+    candidates = serializers.IntegerField()
+    sent = serializers.IntegerField()
+    waiting = serializers.IntegerField()
+    skipped = serializers.IntegerField()
+    denied = serializers.IntegerField()
+    is_wrong_for_all = serializers.BooleanField(
+        help_text="No account could take it as it is: it is refused when it is sent."
+    )
+    reasons = ReasonCountSerializer(many=True)
+    sizes = SizesSerializer(many=True)

@@ -14,14 +14,15 @@ from common.clocks import market_now
 from common.money import plain
 from common.permissions import Right
 from common.questions import Point, Question
-from common.shown import milliseconds, number, sentence
+from common.shown import milliseconds, number
 from config.console import alarms, candidates
-from config.console.audience import audience
+from config.console import preview as shown
 from config.console.funnel import funnel
 from config.console.pages import View, ask, attempt, can, need, page
 from connections.models import ExecutionConnection
 from signals import services
 from signals.models import Approval, Signal
+from signals.preview import preview, refuse_useless
 
 A_PAGE = 50
 
@@ -46,10 +47,24 @@ def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         "can_approve": can(request, Right.APPROVE),
     }  # fmt: skip
     if not signal.is_published:
-        ended = signal.cancelled_at is not None or signal.is_past(market_now())
-        context |= {"audience": audience(signal), "ended": ended}
-        return page(request, "signal/waiting.html", signal.number, **context)
+        return page(request, "signal/waiting.html", signal.number, **context, **_before(signal))
     return page(request, "signal/page.html", signal.number, **context, **_results(request, signal))
+
+
+def _before(signal: Signal) -> dict[str, Any]:
+    """What would happen, while that is still open."""
+    ended = signal.cancelled_at is not None or signal.is_past(market_now())
+    if ended or signal.approval == Approval.REJECTED:
+        return {"ended": ended}
+    found = preview(signal)
+    return {
+        "ended": False,
+        "preview": found,
+        "lines": shown.lines(found),
+        "button": shown.button(found),
+        "faults": list(found.faults) if not found.takers else [],
+        "refresh_seconds": shown.FOLLOW_SECONDS,
+    }
 
 
 def _results(request: HttpRequest, signal: Signal) -> dict[str, Any]:
@@ -131,11 +146,9 @@ def publish(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         return attempt(request, lambda: _publish(signal, request), back=address(signal))
     if signal.is_published:
         return HttpResponseRedirect(address(signal))
-    reach = audience(signal)
+    found = preview(signal)
     points = [
-        Point("submitting", _will_trade(signal, reach.trading)),
-        *(Point("skipped", f"{number(many)} skipped: {sentence(code)}")
-          for code, many in reach.by_size),
+        *shown.points(signal, found),
         Point("validated", "A publication cannot be taken back. What is not yet filled can be "
               "cancelled, what is filled needs a CLOSE."),
     ]  # fmt: skip
@@ -144,25 +157,18 @@ def publish(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         Question(
             title=f"Publish {signal.number}: {signal}?",
             points=points,
-            button=f"Publish to {number(reach.trading)} connection"
-            f"{'' if reach.trading == 1 else 's'}",
+            button=shown.button(found),
             back=address(signal),
             keep="Not now",
+            follow_seconds=shown.FOLLOW_SECONDS,
+            as_of=found.as_of,
         ),
     )
 
 
-def _will_trade(signal: Signal, many: int) -> str:
-    one, several = {
-        "OPEN": ("takes it: one order, sent", "take it: an order each, sent"),
-        "MODIFY": ("gets the new levels", "get the new levels"),
-        "CLOSE": ("closes: one exit, sent", "close: an exit each, sent"),
-    }[signal.action]
-    told = f"1 connection {one}" if many == 1 else f"{number(many)} connections {several}"
-    return f"{told} within a second."
-
-
 def _publish(signal: Signal, request: HttpRequest) -> str:
+    if not signal.is_published:
+        refuse_useless(signal)
     won = services.publish(signal.pk, by=request.user)  # type: ignore[arg-type]
     signal.refresh_from_db()
     if not won:

@@ -30,7 +30,7 @@ from execution.calls.sessions import Sessions
 from execution.calls.wire import ENDS, Switch, Wire
 from execution.halts import read_halts
 from execution.intents.decisions import Later
-from execution.intents.waiting import wake_hosts
+from execution.intents.waiting import for_brokers, wake_hosts
 from prices import loops
 
 log = structlog.get_logger(__name__)
@@ -117,16 +117,7 @@ class Runtime:
         """Return which connections' entries of these rows wait: their broker is in a maintenance
         window, their host is away, or they are slow and the slow ones have all the places that
         they may have."""
-        later: dict[str, Later] = {}
-        if self.hosts_away:
-            away = (row for row in entries if row.broker_host in self.hosts_away)
-            later = {row.connection_id: Later(Code.HOST_AWAY) for row in away}
-        if self.maintenance:
-            closed = maintenance.held_back(entries, self.maintenance)
-            later |= {
-                connection_id: Later(Code.BROKER_MAINTENANCE, detail=maintenance.words(one))
-                for connection_id, one in closed.items()
-            }
+        later = for_brokers(entries, self.hosts_away, self.maintenance)
         crowded = self.wire.crowded_out({row.connection_id for row in entries} - later.keys())
         return later | dict.fromkeys(crowded, Later(Code.BROKER_SLOW))
 

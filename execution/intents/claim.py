@@ -8,31 +8,24 @@ written by one statement.
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
 
 from brokers.bounds import bounded
-from brokers.messages import ConnectionSpec, ExitSafety, OrderRequest, PositionMode
+from brokers.messages import ConnectionSpec, ExitSafety, OrderRequest
 from brokers.registry import adapter_for
-from common.clocks import machine_seconds_until, machine_time, market_now
-from common.codes import Code
+from common.clocks import machine_seconds_until, machine_time
 from common.faults import point
 from common.sql import array, columns, rows
-from connections.eligibility import waits_for
 from connections.lanes import GENERAL
 from connections.lanes import held as held_lanes
-from connections.models import HaltMode
 from connections.selectors import spec_from_row
 from execution.exits.reserve import balance
-from execution.exits.safety import while_halted
-from execution.halts import Halts, read_halts, uncompared
 from execution.ids import at_attempt, base_of, new_client_order_id
 from execution.intents import claim_sql as sql
-from execution.intents import margins
-from execution.intents.decide import decide_entry, decide_exit, lacks_price, pairs_priced, too_late
 from execution.intents.decisions import (
     ORDER_TYPES,
     SIDES,
@@ -43,13 +36,10 @@ from execution.intents.decisions import (
     Later,
     Market,
 )
-from execution.intents.risk import Book
+from execution.intents.evaluation import UNHELD, evaluate, load_market, load_situation
 from execution.intents.sizing import Denial
-from execution.intents.waiting import behind_a_command, due_after, postpone, prepare
+from execution.intents.waiting import due_after, postpone, prepare
 
-UNANSWERED_SECONDS = 1
-NETTING = PositionMode.NETTING.value
-UNHELD, BEHIND = Later(Code.LANE_UNHELD), Later(Code.EARLIER_COMMAND)
 HeldBack = Callable[[Sequence[Any]], Mapping[str, Later]]
 
 
@@ -113,7 +103,10 @@ def claim(
             postponed: Mapping[str, Later] = {row.connection_id: UNHELD for row in pending}
         else:
             postponed = held_back([row for row in pending if row.position_id is None])
-        decisions = _decide_all(pending, market, specs, postponed)
+        situation = load_situation(
+            pending, specs, postponed, locked_out=_locked_out(pending, specs)
+        )
+        decisions = evaluate(pending, market, situation, specs)
         later = [(row.id, d) for row, d in decisions if isinstance(d, Later)]
         postpone(
             (row.id, d, due_after(row, d, market)) for row, d in decisions if isinstance(d, Later)
@@ -130,105 +123,18 @@ def claim(
         ]
 
 
-def _decide_all(
-    pending: list[Any],
-    market: Market,
-    specs: dict[str, ConnectionSpec],
-    postponed: Mapping[str, Later],
-) -> list[tuple[Any, Decision]]:
-    """Judge the bundle's rows in order; each allowed entry counts for the ones behind it."""
-    held = rows(sql.HELD, {"connections": array(specs), "unanswered": UNANSWERED_SECONDS})
-    books = {h.connection_id: Book(h.n, h.notional, h.margin, h.risk) for h in held}
-    entries = [row for row in pending if row.position_id is None]
-    accounts = {row.connection_id for row in entries}
-    _note_sides(books, accounts, {r.connection_id for r in pending if r.position_mode == NETTING})
-    unwell = waits_for(accounts)
-    behind = behind_a_command(entries, specs, {h.connection_id for h in held if h.unanswered})
-    told = {connection_id: Later(code) for connection_id, code in unwell.items()}
-    postponed = {**dict.fromkeys(behind, BEHIND), **told, **postponed}
-    halts = read_halts()
-    waiting = uncompared(specs) if halts.everyone else set()  # an epoch halts everyone
-    return [
-        (row, _decide(row, market, books, specs[row.connection_id], halts, postponed, waiting))
+def _locked_out(pending: list[Any], specs: Mapping[str, ConnectionSpec]) -> set[str]:
+    """Return the accounts whose stored credentials did not open."""
+    return {
+        row.connection_id
         for row in pending
-    ]
-
-
-def _note_sides(books: dict[str, Book], entries: set[str], netting: set[str]) -> None:
-    """Tell the books of accounts with entries which pairs they are closing on which side, and those
-    of netting accounts which they hold besides."""
-    if not entries:
-        return
-    for row in rows(sql.SIDES_HELD, {"connections": array(entries)}):
-        book = books.setdefault(row.connection_id, Book())
-        if row.is_closing:
-            book.closing.add((row.pair, row.side))
-        elif row.connection_id in netting:
-            book.sides.add((row.pair, row.side))
-
-
-def _decide(
-    row: Any,
-    market: Market,
-    books: dict[str, Book],
-    spec: ConnectionSpec,
-    halts: Halts,
-    postponed: Mapping[str, Later],
-    waiting: set[str],
-) -> Decision:
-    is_entry = row.position_id is None
-    feed_id = market.signals[row.signal_id].feed_id if row.signal_id else None
-    halt = halts.mode(owner_id=row.owner_id, feed_id=feed_id, connection_id=row.connection_id)
-    if not is_entry:
-        if halt == HaltMode.HALTED or row.connection_id in waiting:
-            is_halted = halt == HaltMode.HALTED
-            code = Code.TRADING_HALTED if is_halted else Code.CONNECTION_NOT_RECONCILED
-            return Later(code, needs=while_halted(market.exits[row.id]))
-        if postponed.get(row.connection_id) is UNHELD:
-            return UNHELD
-        return decide_exit(row, market, adapter_for(row.type).capabilities(spec))
-    if halt is not None:
-        return Denial(Code.TRADING_HALTED if halt == HaltMode.HALTED else Code.ENTRIES_HALTED)
-    if row.sealed_credentials and not spec.credentials:  # they did not open; the log says why
-        return Denial(Code.NO_CREDENTIALS)
-    if later := postponed.get(row.connection_id):
-        return too_late(row, market.signals[row.signal_id], market) or later
-    can = adapter_for(row.type).capabilities(spec)
-    return decide_entry(row, market, books.setdefault(row.connection_id, Book()), can)
+        if row.sealed_credentials and not specs[row.connection_id].credentials
+    }
 
 
 def _load_market(pending: list[Any]) -> Market:
     signals = rows(sql.SIGNALS, (list({r.signal_id for r in pending if r.signal_id}),))
-    books, pairs = {r.instrument_book for r in pending}, {r.pair for r in pending}
-    instruments: dict[tuple[str, str], Any] = {}
-    for row in rows(sql.INSTRUMENTS, (list(books), list(pairs))):
-        instruments[row.book, row.symbol] = row
-        if row.is_preferred:
-            instruments[row.book, row.pair] = row
-    quotes: dict[int, dict[str, Any]] = {}
-    sources = {r.data_connection_id for r in pending if r.data_connection_id}
-    for row in rows(sql.QUOTES, (list(sources), pairs_priced(pending))):
-        quotes.setdefault(row.data_connection_id, {})[row.symbol] = row
-    closing = [r.id for r in pending if r.position_id]
-    exits = rows(sql.EXITS, (closing,)) if closing else []
-    market = Market(
-        signals={s.id: s for s in signals},
-        instruments=instruments,
-        quotes=quotes,
-        exits={exit_.order_id: exit_ for exit_ in exits},
-        now=market_now(),
-        margins=margins.known(pending),
-        market_entry_seconds=settings.FILLCAST_MARKET_ENTRY_SECONDS,
-    )
-    unpriced = {
-        r.data_connection_id
-        for r in pending
-        if r.position_id is None and r.data_connection_id and lacks_price(r, market)
-    }
-    if not unpriced:
-        return market
-    found = rows(sql.SOURCES, (list(unpriced),))
-    return replace(market, sources={source.id: source for source in found})
+    return load_market(pending, {signal.id: signal for signal in signals})
 
 
 def _write(settled: Sequence[tuple[Any, Decision]], owner: str) -> dict[int, Any]:

@@ -9,11 +9,12 @@ SELECT connection_id::text FROM connections_mailbox WHERE connection_id IN (
 ORDER BY connection_id FOR NO KEY UPDATE {skip}
 """
 
-LOAD = f"""
-SELECT o.id, o.status, o.connection_id::text, o.position_id, o.signal_id, o.leg, o.pair, o.symbol,
-  o.side, o.order_type, o.time_in_force, o.quantity, o.limit_price, o.stop_price, o.attempt,
-  o.tries, o.reason, o.client_order_id, o.due_at <= clock_timestamp() AND o.wish = '' AS is_due,
-  {SPEC_COLUMNS}, c.instrument_book,
+# What an order is judged by, beside what `load_market` reads. Over the aliases o (the order) and s
+# (its signal, or what is known of it before there is one).
+ORDER_COLUMNS = f"""o.id, o.status, o.connection_id::text, o.position_id, o.signal_id, o.leg,
+  o.pair, o.symbol, o.side, o.order_type, o.time_in_force, o.quantity, o.limit_price,
+  o.stop_price, o.attempt, o.tries, o.reason, o.client_order_id,
+  o.due_at <= clock_timestamp() AND o.wish = '' AS is_due, {SPEC_COLUMNS}, c.instrument_book,
   c.data_connection_id, c.is_active, c.is_paused, c.broker_host, c.lane,
   a.currency, a.balance, a.equity, a.free_margin, a.leverage, a.position_mode,
   extract(epoch FROM clock_timestamp() - a.read_at)::int AS account_age,
@@ -22,13 +23,16 @@ SELECT o.id, o.status, o.connection_id::text, o.position_id, o.signal_id, o.leg,
   t.max_open_positions, t.max_leverage, t.max_portfolio_risk_percent, t.max_slippage_pips,
   t.slippage_unit,
   t.max_signal_age_seconds, t.broker_holds_stops,
-  coalesce(b.multiplier, 1) AS subscription_multiplier, b.symbol_map
-FROM execution_order o
-JOIN connections_executionconnection c ON c.id = o.connection_id
+  coalesce(b.multiplier, 1) AS subscription_multiplier, b.symbol_map"""
+ACCOUNT_JOINS = """JOIN connections_executionconnection c ON c.id = o.connection_id
 LEFT JOIN connections_accountsnapshot a ON a.connection_id = c.id
 LEFT JOIN connections_tradingpreset t ON t.id = c.preset_id
-LEFT JOIN signals_signal s ON s.id = o.signal_id
-LEFT JOIN connections_subscription b ON b.connection_id = c.id AND b.feed_id = s.feed_id
+LEFT JOIN connections_subscription b ON b.connection_id = c.id AND b.feed_id = s.feed_id"""
+
+LOAD = f"""
+SELECT {ORDER_COLUMNS}
+FROM execution_order o LEFT JOIN signals_signal s ON s.id = o.signal_id
+{ACCOUNT_JOINS}
 WHERE o.id = ANY(%s::bigint[]) ORDER BY o.priority, o.id
 """  # status is judged in Python: here it would drag in the index of the whole backlog
 

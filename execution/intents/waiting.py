@@ -1,16 +1,16 @@
 """Orders that wait: until when, why, and what is asked for them meanwhile. In the claim's
 transaction."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from brokers.messages import ConnectionSpec
-from brokers.registry import adapter_for
+from brokers.windows import Maintenance
 from common.clocks import machine_seconds_until
 from common.codes import Code
 from common.sql import array, columns, rows, run
+from connections import maintenance
 from execution.exits.safety import Needs
 from execution.intents import claim_sql as sql
 from execution.intents.decide import seconds_left
@@ -54,23 +54,36 @@ def due_after(row: Any, later: Later, market: Market) -> float:
     return max(0.2, min(later.seconds, ends + 0.1))
 
 
-def behind_a_command(
-    entries: Sequence[Any], specs: Mapping[str, ConnectionSpec], unanswered: Collection[str]
-) -> set[str]:
-    """Return the accounts whose terminal takes one command at a time and still has one, or has an
-    older entry waiting for it that is not among these: they leave in order.
+def behind_a_command(entries: Sequence[Any], unanswered: Collection[str]) -> set[str]:
+    """Return the accounts, of entries whose terminal takes one command at a time, that still have
+    one there, or an older entry waiting for it that is not among these: they leave in order.
 
     Elsewhere an unanswered order keeps nobody waiting: it counts as filled in every limit.
     """
     oldest: dict[str, int] = {}
     for row in entries:
-        if adapter_for(row.type).capabilities(specs[row.connection_id]).one_at_a_time:
-            oldest[row.connection_id] = min(row.id, oldest.get(row.connection_id, row.id))
+        oldest[row.connection_id] = min(row.id, oldest.get(row.connection_id, row.id))
     if not oldest:
         return set()
     parameters = (array(oldest), Code.EARLIER_COMMAND.value)
     first = {row.connection_id: row.id for row in rows(sql.FIRST_BEHIND, parameters)}
     return {one for one, own in oldest.items() if one in unanswered or first.get(one, own) < own}
+
+
+def for_brokers(
+    entries: Sequence[Any], hosts_away: Collection[str], windows: Sequence[Maintenance]
+) -> dict[str, Later]:
+    """Return which connections' entries of these rows wait for their broker: its host is away, or
+    it is in a maintenance window."""
+    later = {
+        row.connection_id: Later(Code.HOST_AWAY) for row in entries if row.broker_host in hosts_away
+    }
+    if windows:
+        later |= {
+            connection_id: Later(Code.BROKER_MAINTENANCE, detail=maintenance.words(one))
+            for connection_id, one in maintenance.held_back(entries, windows).items()
+        }
+    return later
 
 
 def prepare(later: Sequence[tuple[int, Later]]) -> None:

@@ -82,6 +82,8 @@ MATRIX: dict[str, str] = {
     "GET /api/v1/signals/": READERS,
     "POST /api/v1/signals/": TRADERS,
     "GET /api/v1/signals/{id}/": READERS,
+    "GET /api/v1/signals/{id}/preview/": TRADERS,
+    "POST /api/v1/signals/preview/": TRADERS,
     "POST /api/v1/signals/{id}/publish/": TRADERS,
     "POST /api/v1/signals/{id}/cancel/": TRADERS,
     "POST /api/v1/signals/{id}/approve/": TRADERS,

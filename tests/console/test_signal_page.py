@@ -11,7 +11,6 @@ from django.http import QueryDict
 from django.test import Client
 
 from config.console import candidates
-from config.console.audience import audience
 from config.console.funnel import Progress, funnel
 from execution.models import Order, Status
 from signals import services
@@ -149,20 +148,6 @@ def test_the_page_asks_few_questions(world: dict[str, Any], client: Client) -> N
     with statements() as sent:
         client.get(address(world["signal"]))
     assert len(sent) <= 16, "\n".join(sent)
-
-
-def test_the_audience_is_asked_before_publishing(
-    small: dict[str, Any], page: Page, client: Client
-) -> None:
-    small["connections"][0].is_paused = True
-    small["connections"][0].save(update_fields=["is_paused"])
-    reach = audience(small["waiting"])
-    assert (reach.trading, reach.skipped) == (9, {"CONNECTION_PAUSED": 1})
-    client.force_login(small["operator"])
-    assert "Publish to 9 connections…" in page(address(small["waiting"]))
-    question = page(address(small["waiting"], "publish/"))
-    assert "9 connections take it: an order each, sent within a second." in question
-    assert "1 skipped: Paused by its owner." in question
 
 
 def test_publishing_twice_publishes_once(small: dict[str, Any], client: Client) -> None:

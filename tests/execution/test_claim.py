@@ -14,7 +14,7 @@ from common.sql import array, rows, run
 from connections.models import ExecutionConnection
 from execution import services
 from execution.intents import claim as claiming
-from execution.intents import claim_sql
+from execution.intents import claim_sql, evaluation
 from execution.intents.claim import claim
 from execution.models import Order
 from execution.services import close_position
@@ -236,14 +236,14 @@ def test_a_mailbox_that_stays_locked_leaves_the_rows_due(
 # ---- poison ----
 def poison(monkeypatch: pytest.MonkeyPatch, bad: int) -> None:
     """Make our own program fail over one order."""
-    decide = claiming._decide
+    decide = evaluation.decide
 
     def fail(row: Any, *rest: Any) -> Any:
         if row.id == bad:
             raise ZeroDivisionError("our own arithmetic")
         return decide(row, *rest)
 
-    monkeypatch.setattr(claiming, "_decide", fail)
+    monkeypatch.setattr(evaluation, "decide", fail)
 
 
 def test_one_poisoned_order_of_fifty_fails_alone(

@@ -62,14 +62,14 @@ def without_doubt() -> None:
 
 def without_luck() -> None:
     """Every fiftieth order breaks our own program."""
-    from execution.intents import claim
+    from execution.intents import evaluation
 
-    real = claim._decide
+    real = evaluation.decide
 
     def unlucky(row: Any, *rest: Any) -> Any:
         return real(row, *rest) if row.id % 50 else 1 // 0
 
-    claim._decide = unlucky  # type: ignore[assignment]
+    evaluation.decide = unlucky  # type: ignore[assignment]
 
 
 def without_reservation() -> None:

@@ -1,0 +1,251 @@
+"""The preview of a publication: fan-out's own rows judged by the claim's own evaluation, unwritten.
+
+One set-based load for all candidates. What the preview cannot know: a margin that only the broker
+calculates (our estimate counts), credentials that do not open (this process has no key), and which
+accounts are slow at that moment.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from statistics import median_low
+from typing import Any
+
+import structlog
+from django.db import transaction
+
+from brokers.registry import capabilities_of
+from common.clocks import market_now
+from common.codes import Code
+from common.halving import all_or_halves
+from common.money import plain
+from common.sql import rows
+from connections import lanes, maintenance
+from connections.host_circuits import open_hosts
+from connections.selectors import spec_without_credentials
+from execution.fan_out import ENTRIES, LIVE, entry_parameters
+from execution.intents.claim_sql import ACCOUNT_JOINS, ORDER_COLUMNS
+from execution.intents.decisions import Decision, Ended, Intent, Later
+from execution.intents.evaluation import UNHELD, evaluate, load_market, load_situation
+from execution.intents.sizing import Denial
+from execution.intents.waiting import for_brokers
+from signals.models import Action, Signal
+from signals.preview import MARKET_FAULTS, SIGNAL_FAULTS, Outcome, Preview, Sizes, in_order
+from users.tenancy import for_all_tenants
+
+log = structlog.get_logger(__name__)
+
+# The rows of ENTRIES with what the table would add; their ids are behind all that are written.
+LOAD = f"""
+WITH {ENTRIES}, orders AS (
+  SELECT {2**62} + row_number() OVER (ORDER BY connection_id) AS id, e.*,
+    NULL::bigint AS position_id, '' AS symbol, NULL::numeric AS quantity, 0 AS attempt, 0 AS tries,
+    NULL::text AS client_order_id, '' AS wish
+  FROM entries e
+)
+SELECT {ORDER_COLUMNS}
+FROM orders o CROSS JOIN (SELECT %(feed_id)s::bigint AS feed_id) s
+{ACCOUNT_JOINS}
+ORDER BY o.priority, o.id
+"""
+
+# Whom `fan_out` reaches by a CLOSE or MODIFY: open positions, and (unless a part is closed)
+# entries that are not filled yet.
+FOLLOWERS = """
+SELECT count(DISTINCT connection_id) AS many FROM (
+  SELECT connection_id FROM positions_executionposition
+  WHERE signal_id = %(refers_to)s AND quantity > CASE WHEN %(closes)s THEN reserved ELSE 0 END
+  UNION ALL
+  SELECT connection_id FROM execution_order
+  WHERE %(unfilled)s AND signal_id = %(refers_to)s AND leg::text LIKE 'entry%%'
+    AND status = ANY(%(live)s)
+) touched
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A signal as `claim_sql.SIGNALS` would read it if it were published now."""
+
+    id: int
+    feed_id: int
+    direction: str
+    order_type: str
+    open_price: Decimal | None
+    published_at: datetime
+    valid_until: datetime | None
+    max_slippage_pips: Decimal | None
+    max_slippage_unit: str
+    risk_category: str
+    cancelled_at: datetime | None
+    sl: Decimal | None
+    target_prices: Sequence[Decimal]
+    target_fractions: Sequence[Decimal]
+    is_closed: bool = False
+
+
+def preview(signal: Signal) -> Preview:
+    """Return what would become of each candidate if the signal, saved or not, were published now.
+
+    Reads every tenant's rows and returns counts only.
+    """
+    with transaction.atomic(), for_all_tenants():
+        return _entries(signal) if signal.action == Action.OPEN else _followers(signal)
+
+
+def _followers(signal: Signal) -> Preview:
+    closes = signal.action == Action.CLOSE
+    [found] = rows(
+        FOLLOWERS,
+        {
+            "refers_to": signal.refers_to_id,
+            "closes": closes,
+            "unfilled": not closes or signal.close_fraction == 1,
+            "live": LIVE,
+        },
+    )
+    return Preview(market_now(), found.many, takers=found.many)
+
+
+def _entries(signal: Signal) -> Preview:
+    now = market_now()
+    feed = signal.feed
+    parameters = entry_parameters(
+        signal,
+        at=now,
+        reaches_admins=feed.reaches_admins,
+        owner_only=feed.approved_by_owner and signal.approved_by_id is None,
+    )
+    found = rows(LOAD, {**parameters, "signal_id": signal.pk or 0})
+    pending = [row for row in found if row.status == "PENDING"]
+    skipped: Counter[tuple[Outcome, Code | None]] = Counter(
+        (Outcome.SKIPPED, Code[row.reason]) for row in found if row.status == "SKIPPED"
+    )
+    judged = _judge(pending, _draft(signal, now)) if pending else []
+    return _summary(now, skipped, judged)
+
+
+def _draft(signal: Signal, now: datetime) -> _Draft:
+    return _Draft(
+        id=signal.pk or 0,
+        feed_id=signal.feed_id,
+        direction=signal.direction,
+        order_type=signal.order_type,
+        open_price=signal.open_price,
+        published_at=now,
+        valid_until=signal.valid_until,
+        max_slippage_pips=signal.max_slippage_pips,
+        max_slippage_unit=signal.max_slippage_unit,
+        risk_category=signal.risk_category,
+        cancelled_at=signal.cancelled_at,
+        sl=signal.sl,
+        target_prices=signal.target_prices or [],
+        target_fractions=signal.target_fractions or [],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """A candidate's decision; at_last: the one it would get if it had nothing to wait for."""
+
+    row: Any
+    decision: Decision
+    at_last: Decision
+
+
+def _judge(pending: Sequence[Any], draft: _Draft) -> list[_Judged]:
+    """Judge candidates as a claim would. One that breaks our program is judged alone."""
+
+    def together(some: Sequence[Any]) -> list[_Judged]:
+        return _evaluated(some, draft)
+
+    def alone(row: Any, error: Exception) -> list[_Judged]:
+        log.error("preview.candidate_breaks", connection=row.connection_id, error=repr(error))
+        broken = Denial(Code.POISONED)
+        return [_Judged(row, broken, broken)]
+
+    return [one for part in all_or_halves(pending, together, alone) for one in part]
+
+
+def _evaluated(pending: Sequence[Any], draft: _Draft) -> list[_Judged]:
+    specs = {row.connection_id: spec_without_credentials(row) for row in pending}
+    market = load_market(pending, {draft.id: draft})
+    unheld = lanes.unheld(lanes.MOVING_SECONDS)
+    postponed = for_brokers(pending, open_hosts(), maintenance.open_now())
+    postponed |= {row.connection_id: UNHELD for row in pending if row.lane in unheld}
+    situation = load_situation(pending, specs, postponed, capabilities_of=capabilities_of)
+    decisions = evaluate(pending, market, situation, specs)
+    waiting = [row for row, decision in decisions if isinstance(decision, Later)]
+    at_last = evaluate(waiting, market, replace(situation, postponed={}), specs)
+    later = {row.id: decision for row, decision in at_last}
+    return [_Judged(row, decision, later.get(row.id, decision)) for row, decision in decisions]
+
+
+def _summary(
+    now: datetime, skipped: Counter[tuple[Outcome, Code | None]], judged: Sequence[_Judged]
+) -> Preview:
+    counts = skipped
+    for one in judged:
+        if isinstance(one.decision, Later):
+            counts[Outcome.WAITING, one.decision.code] += 1
+        elif refusal := _refusal(one.decision):
+            counts[Outcome.DENIED, refusal.code] += 1
+    sent = [
+        (one.row.type, one.decision.quantity) for one in judged if isinstance(one.decision, Intent)
+    ]
+    faults = _faults(judged)
+    waiting = sum(isinstance(one.decision, Later) and not _is_faulty(one.at_last) for one in judged)
+    return Preview(
+        as_of=now,
+        sent=len(sent),
+        reasons=in_order(counts),
+        sizes=tuple(_sizes(sent)),
+        faults=faults,
+        takers=len(sent) + waiting,
+    )
+
+
+def _refusal(decision: Decision) -> Denial | None:
+    if isinstance(decision, Ended):
+        return decision.denial
+    return decision if isinstance(decision, Denial) else None
+
+
+def _is_faulty(decision: Decision) -> bool:
+    refusal = _refusal(decision)
+    return refusal is not None and refusal.code in SIGNAL_FAULTS
+
+
+def _faults(judged: Iterable[_Judged]) -> dict[Code, str]:
+    """Return the faults of the signal and of today's market, the most frequent first, each with the
+    figures of one account."""
+    counts: Counter[Code] = Counter()
+    figures: dict[Code, str] = {}
+    for one in judged:
+        refusal = _refusal(one.at_last)
+        if refusal is None or refusal.code not in SIGNAL_FAULTS.keys() | MARKET_FAULTS:
+            continue
+        counts[refusal.code] += 1
+        figures.setdefault(refusal.code, _figures(refusal))
+    return {code: figures[code] for code, _ in counts.most_common()}
+
+
+def _figures(refusal: Denial) -> str:
+    if refusal.code not in (Code.STOP_AT_ENTRY, Code.TARGET_WRONG_SIDE):
+        return ""
+    if refusal.current is None or refusal.maximum is None:
+        return ""
+    return f"Entry {plain(refusal.current)}, level {plain(refusal.maximum)}."
+
+
+def _sizes(sent: Sequence[tuple[str, Decimal]]) -> Iterable[Sizes]:
+    if not sent:
+        return
+    by_kind: dict[str, list[Decimal]] = {"": [quantity for _, quantity in sent]}
+    for kind, quantity in sent:
+        by_kind.setdefault(kind, []).append(quantity)
+    for kind in sorted(by_kind):
+        quantities = by_kind[kind]
+        yield Sizes(kind, len(quantities), min(quantities), median_low(quantities), max(quantities))

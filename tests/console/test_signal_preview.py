@@ -1,0 +1,142 @@
+"""What the console says before a signal is published, and what it refuses at the form."""
+
+from collections.abc import Callable
+from decimal import Decimal as D
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from common.sql import run
+from connections.models import ExecutionConnection
+from execution.models import Order
+from signals.models import Feed, Signal
+from tests.console import seed
+from tests.execution import cast
+from users.models import User
+
+pytestmark = pytest.mark.django_db
+Page = Callable[..., str]
+FORM = {
+    "action": "OPEN", "currency_pair": "EUR/USD", "direction": "BUY", "order_type": "MARKET",
+    "sl": "1.09", "target_prices": "1.12", "target_fractions": "1", "close_fraction": "1",
+    "time_in_force": "GTC", "risk_category": "normal", "max_slippage_unit": "",
+}  # fmt: skip
+
+
+@pytest.fixture
+def operator(db: None, client: Client) -> User:
+    found = seed.operator()
+    client.force_login(found)
+    return found
+
+
+@pytest.fixture
+def feed(operator: User) -> Feed:
+    cast.instrument()
+    return Feed.objects.create(slug="swing", name="Swing", owner=operator, is_approved=True)
+
+
+@pytest.fixture
+def accounts(feed: Feed) -> list[ExecutionConnection]:
+    """Three that trade, one each that waits, is paused and may open nothing more."""
+    sizes = [cast.account(feed, type="paper", preset_fixed_quantity=D(n)) for n in (50, 100, 1000)]
+    waits = cast.account(feed, type="paper")
+    run("UPDATE connections_connectionhealth SET reconciled_at = NULL WHERE connection_id = %s",
+        (waits.pk,))  # fmt: skip
+    return [
+        *sizes,
+        waits,
+        cast.account(feed, type="paper", is_paused=True),
+        cast.account(feed, type="paper", preset_max_quantity=D(99)),
+    ]
+
+
+def draft(feed: Feed, **fields: Any) -> Signal:
+    levels = {"sl": D("1.09"), "target_prices": [D("1.12")], "max_slippage_pips": None}
+    return seed.signal(feed, **{"direction": "BUY", **levels, **fields})
+
+
+def address(signal: Signal, rest: str = "") -> str:
+    return f"/admin/signals/signal/{signal.pk}/{rest}"
+
+
+def test_signal_page_previews_the_publication(
+    accounts: list[ExecutionConnection], feed: Feed, page: Page
+) -> None:
+    signal = draft(feed)
+    html = page(address(signal))
+    assert "Publish to 3 connections…" in html
+    for text in ("Would wait", "CONNECTION_NOT_RECONCILED", "Would be skipped",
+                 "CONNECTION_PAUSED", "Would be denied", "MAX_QUANTITY",
+                 "50 EUR", "100 EUR", "1,000 EUR"):  # fmt: skip
+        assert text in html, text
+    assert f'hx-get="{address(signal)}" hx-trigger="every 5s"' in html
+    assert not Order.objects.exists()
+
+
+def test_the_question_says_what_a_publication_does_and_follows(
+    accounts: list[ExecutionConnection], feed: Feed, page: Page, client: Client
+) -> None:
+    signal = draft(feed)
+    html = page(address(signal, "publish/"))
+    assert (
+        "3 connections take it: an order each, sent within a second. "
+        "Sizes: 50 EUR to 1,000 EUR, median 100 EUR." in html
+    )
+    assert "1 waits: " in html
+    assert "1 skipped: Paused by its owner." in html
+    assert "1 denied: The wanted quantity is above the preset" in html
+    assert 'hx-select-oob="#confirm"' in html
+    run("UPDATE connections_executionconnection SET is_paused = true")
+    assert "Publish, although nothing would be sent" in page(address(signal, "publish/"))
+
+
+def test_what_no_account_can_take_has_no_button_and_is_not_published(
+    accounts: list[ExecutionConnection], feed: Feed, page: Page, client: Client
+) -> None:
+    signal = draft(feed, sl=D("1.11"))
+    html = page(address(signal))
+    assert "No account can take it as it is" in html
+    assert "The stop is at or beyond the present price" in html
+    assert "STOP_AT_ENTRY" in html
+    assert "publish/" not in html
+    question = page(address(signal, "publish/"))
+    assert "Nothing would be sent now." in question
+    assert 'id="confirm-button"' not in question
+    answer = client.post(address(signal, "publish/"), follow=True).content.decode()
+    assert "Nothing was changed." in answer
+    assert "STOP_AT_ENTRY" in answer
+    signal.refresh_from_db()
+    assert not signal.is_published
+    assert not Order.objects.exists()
+
+
+def test_the_form_refuses_a_stop_on_the_wrong_side(
+    accounts: list[ExecutionConnection], feed: Feed, client: Client
+) -> None:
+    wrong = {**FORM, "feed": feed.pk, "sl": "1.11"}
+    html = client.post("/admin/signals/signal/add/", wrong).content.decode()
+    assert "The stop is at or beyond the present price" in html
+    assert "Entry 1.1, level 1.11." in html
+    assert not Signal.objects.exists()
+    client.post("/admin/signals/signal/add/", {**FORM, "feed": feed.pk})
+    assert Signal.objects.get().sl == D("1.09")
+
+
+def test_a_signal_without_followers_can_be_written(feed: Feed, client: Client, page: Page) -> None:
+    client.post("/admin/signals/signal/add/", {**FORM, "feed": feed.pk, "sl": "1.11"})
+    signal = draft(feed)
+    assert Signal.objects.count() == 2
+    assert "Publish: it has no connection to go to" in page(address(signal))
+
+
+def test_a_follow_up_says_whom_it_reaches(feed: Feed, page: Page) -> None:
+    cast.account(feed, type="paper")
+    opened = cast.signal(feed)
+    assert Order.objects.get().status == "PENDING"
+    close = draft(feed, action="CLOSE", refers_to=opened, sl=None, target_prices=[],
+                  target_fractions=[])  # fmt: skip
+    assert "1 connection closes: one exit, sent within a second." in page(
+        address(close, "publish/")
+    )

@@ -1,0 +1,319 @@
+"""The preview of a publication says what then happens: the same rows, the same evaluation."""
+
+from collections import Counter
+from datetime import timedelta
+from decimal import Decimal as D
+from typing import Any
+
+import pytest
+
+from common.clocks import market_now
+from common.codes import Code
+from common.errors import ConflictError, InvalidInputError
+from common.sql import rows, run
+from connections import maintenance
+from connections.host_circuits import open_hosts
+from connections.models import ConnectionHealth, ExecutionConnection, MaintenanceWindow
+from execution.fan_out import ENTRIES, INSERT_ENTRIES
+from execution.intents.claim import claim
+from execution.intents.waiting import for_brokers
+from execution.models import Order
+from positions.models import ExecutionPosition
+from signals.models import Approval, Feed, Signal
+from signals.preview import Outcome, Preview, preview, refuse_useless, refuse_wrong_for_all
+from signals.services import publish
+from tests.connections import make
+from tests.execution import cast
+from tests.execution.double import Double
+
+pytestmark = pytest.mark.django_db
+ENDS = {
+    "SUBMITTING": Outcome.SENT,
+    "PENDING": Outcome.WAITING,
+    "SKIPPED": Outcome.SKIPPED,
+    "DENIED": Outcome.DENIED,
+    "EXPIRED": Outcome.DENIED,
+}
+
+
+def waiting_signal(feed: Feed, **fields: Any) -> Signal:
+    """A buy with a stop and a target that nobody has published yet."""
+    values: dict[str, Any] = {
+        "feed": feed, "currency_pair": "EUR/USD", "direction": "BUY", "sl": D("1.09"),
+        "approval": Approval.APPROVED, "target_prices": [D("1.12")], "target_fractions": [D(1)],
+    } | fields  # fmt: skip
+    return Signal.objects.create(**values)
+
+
+def told(found: Preview) -> Counter[tuple[str, str]]:
+    counts = Counter({(str(one.outcome), one.name): one.connections for one in found.reasons})
+    if found.sent:
+        counts["sent", ""] = found.sent
+    return counts
+
+
+def happened(signal: Signal) -> tuple[Counter[tuple[str, str]], list[D]]:
+    """Publish, claim as a worker does, and count what came of it."""
+    assert publish(signal.pk, by=None)
+    claim(
+        cast.pending(),
+        owner="w",
+        held_back=lambda entries: for_brokers(entries, open_hosts(), maintenance.open_now()),
+    )
+    orders = Order.objects.filter(signal=signal, leg="entry")
+    counts = Counter((str(ENDS[order.status]), order.reason) for order in orders)
+    return counts, sorted(o.quantity for o in orders if o.status == "SUBMITTING")
+
+
+def health(account: ExecutionConnection, **fields: Any) -> None:
+    ConnectionHealth.objects.filter(connection=account).update(**fields)
+
+
+def everybody(feed: Feed) -> None:
+    """Accounts of different sizes and limits, and one for each obstacle."""
+    for size in ("10", "40", "100", "250"):
+        cast.account(feed, type="paper", preset_fixed_quantity=D(size))
+    cast.account(
+        feed, type="paper", preset_sizing_mode="RISK", preset_risk_percent=D(1),
+        preset_fixed_quantity=None,
+    )  # fmt: skip
+    cast.account(feed, type="paper", preset_max_quantity=D(99))
+    cast.account(feed, type="paper", snapshot_free_margin=D(1))
+    cast.account(feed, type="paper", preset_fixed_quantity=D(3))
+    cast.account(feed, type="paper", is_paused=True)
+    cast.account(feed, type="paper", is_active=False)
+    run("UPDATE connections_executionconnection SET data_connection_id = NULL WHERE id = %s",
+        (cast.account(feed, type="paper").pk,))  # fmt: skip
+    health(cast.account(feed, type="paper"), status="ERROR", unreachable_at=market_now())
+    health(cast.account(feed, type="paper"), status="ERROR", unreachable_at=None)
+    health(cast.account(feed, type="paper"), reconciled_at=None)
+    health(cast.account(feed, type="paper"), circuit_open_until=market_now() + timedelta(hours=1))
+    health(cast.account(feed, type="paper"), status="UNTESTED")
+    unquoted = cast.account(feed, type="paper")
+    run("DELETE FROM prices_latestquote WHERE data_connection_id = %s",
+        (unquoted.data_connection_id,))  # fmt: skip
+    stale = cast.account(feed, type="paper")
+    run("UPDATE prices_latestquote SET received_at = now() - interval '62 s'"
+        " WHERE data_connection_id = %s", (stale.data_connection_id,))  # fmt: skip
+    run("UPDATE connections_accountsnapshot SET read_at = now() - interval '902 s'"
+        " WHERE connection_id = %s", (cast.account(feed, type="paper").pk,))  # fmt: skip
+    make.kill_switch("REDUCING", scope="CONNECTION", connection=cast.account(feed, type="paper"))
+
+
+def test_preview_equals_what_happens_when_published(feed: Feed, broker: Double) -> None:
+    everybody(feed)
+    signal = waiting_signal(feed)
+    found = preview(signal)
+    foreseen, sizes = told(found), found.sizes
+    counts, quantities = happened(signal)
+    assert foreseen == counts
+    assert found.candidates == sum(counts.values()) == 20
+    assert found.sent == len(quantities) == 5
+    assert (sizes[0].kind, sizes[0].connections) == ("", 5)
+    assert (sizes[0].smallest, sizes[0].median, sizes[0].largest) == (
+        quantities[0], quantities[2], quantities[-1],
+    )  # fmt: skip
+    assert sizes[1].kind == "paper"
+
+
+@pytest.mark.parametrize(
+    "twist",
+    [
+        "UPDATE prices_latestquote SET bid = 1.08, ask = 1.09",
+        "UPDATE prices_latestquote SET ask = 1.12",
+        "UPDATE connections_instrument SET stops_level = 0.0101",
+        "DELETE FROM connections_instrument",
+        "DELETE FROM connections_accountsnapshot",
+        "UPDATE connections_accountsnapshot SET currency = 'XYZ'",
+        "UPDATE connections_tradingpreset SET max_portfolio_risk_percent = 0.0099",
+        "UPDATE connections_tradingpreset SET max_leverage = 0.0109",
+        "UPDATE connections_subscription SET is_paused = true",
+        "UPDATE connections_subscription SET directions = 'SELL'",
+        "UPDATE connections_subscription SET multiplier = 2.5",
+        "UPDATE connections_executionconnection SET preset_id = NULL",
+    ],
+)
+def test_preview_foresees_each_refusal(feed: Feed, broker: Double, twist: str) -> None:
+    for size in ("50", "100"):
+        cast.account(feed, type="paper", preset_fixed_quantity=D(size))
+    run(twist)
+    check(waiting_signal(feed))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"order_type": "LIMIT", "open_price": D("1.10")},
+        {"order_type": "STOP", "stop_price": D("1.105")},
+        {"max_slippage_pips": D(1), "open_price": D("1.095")},
+        {"max_slippage_pips": D(1)},
+        {"risk_category": "large"},
+        {"sl": None},
+    ],
+    ids=["limit", "stop", "run away", "bounded", "large", "no stop"],
+)
+def test_preview_foresees_what_the_signal_asks_for(
+    feed: Feed, broker: Double, fields: dict[str, Any]
+) -> None:
+    cast.account(feed, type="paper")
+    cast.account(
+        feed, type="paper", preset_sizing_mode="RISK", preset_risk_percent=D(1),
+        preset_fixed_quantity=None,
+    )  # fmt: skip
+    check(waiting_signal(feed, **fields))
+
+
+def check(signal: Signal) -> None:
+    """The preview says what then happens."""
+    found = preview(signal)
+    counts, quantities = happened(signal)
+    assert told(found) == counts
+    if quantities:
+        assert (found.sizes[0].smallest, found.sizes[0].largest) == (quantities[0], quantities[-1])
+
+
+def test_preview_counts_what_an_account_holds_already(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    cast.filled(cast.signal(feed))
+    run("UPDATE connections_tradingpreset SET max_open_positions = 1")
+    signal = waiting_signal(feed)
+    assert told(preview(signal)) == {("denied", "MAX_OPEN_POSITIONS"): 1} == happened(signal)[0]
+
+
+def test_preview_counts_accounts_that_wait_as_waiting(feed: Feed, broker: Double) -> None:
+    away = cast.account(feed, type="paper")
+    cast.account(feed, type="crypto", exchange_name="kraken", sealed_credentials=b"sealed")
+    run("INSERT INTO connections_hostcircuit (host, opened_at, probe_at, times, failing, spoken_to,"
+        " message) VALUES (%s, clock_timestamp(), clock_timestamp(), 1, 5, 5, '')",
+        (ExecutionConnection.objects.get(pk=away.pk).broker_host,))  # fmt: skip
+    now = market_now()
+    MaintenanceWindow.objects.create(
+        kind="crypto", exchange_name="kraken", note="Upgrade.", minutes=30,
+        starts_at=(now - timedelta(minutes=5)).time(),
+    )  # fmt: skip
+    signal = waiting_signal(feed)
+    found = told(preview(signal))
+    assert found == {("waiting", "HOST_AWAY"): 1, ("waiting", "BROKER_MAINTENANCE"): 1}
+
+
+def test_preview_writes_nothing(feed: Feed, broker: Double) -> None:
+    everybody(feed)
+    signal = waiting_signal(feed)
+    tables = [row.name for row in rows(
+        "SELECT quote_ident(schemaname) || '.' || quote_ident(relname) AS name"
+        " FROM pg_stat_user_tables"
+    )]  # fmt: skip
+    count = "; ".join(tables) and " + ".join(f"(SELECT count(*) FROM {name})" for name in tables)
+    before = rows(f"SELECT {count} AS n, (SELECT last_value FROM execution_order_id_seq) AS last")
+    preview(signal)
+    assert (
+        rows(f"SELECT {count} AS n, (SELECT last_value FROM execution_order_id_seq) AS last")
+        == before
+    )
+    assert ENTRIES in INSERT_ENTRIES  # one statement tells who is a candidate
+
+
+def test_an_unsaved_signal_is_previewed_alike(feed: Feed, broker: Double) -> None:
+    everybody(feed)
+    saved = waiting_signal(feed)
+    draft = Signal(
+        feed=feed, currency_pair="EUR/USD", direction="BUY", sl=D("1.09"),
+        target_prices=[D("1.12")], target_fractions=[D(1)],
+    )  # fmt: skip
+    assert told(preview(draft)) == told(preview(saved))
+
+
+# ---- what is wrong for everybody ----
+def test_a_stop_on_the_wrong_side_is_wrong_for_all(feed: Feed, broker: Double) -> None:
+    everybody(feed)
+    signal = waiting_signal(feed, sl=D("1.11"))
+    found = preview(signal)
+    assert found.sent == 0
+    assert found.is_wrong_for_all
+    with pytest.raises(InvalidInputError) as raised:
+        refuse_wrong_for_all(signal)
+    assert (raised.value.code, raised.value.field) == (Code.STOP_AT_ENTRY, "sl")
+    assert "Entry 1.1, level 1.11." in raised.value.detail
+    with pytest.raises(ConflictError) as useless:
+        refuse_useless(signal)
+    assert useless.value.code == Code.STOP_AT_ENTRY
+
+
+def test_what_one_account_can_take_is_not_refused(feed: Feed, broker: Double) -> None:
+    everybody(feed)
+    lower = cast.account(feed, type="paper")
+    cast.quote(lower, bid="1.115", ask="1.116")
+    signal = waiting_signal(feed, sl=D("1.11"))
+    assert preview(signal).sent == 1
+    refuse_wrong_for_all(signal)
+    refuse_useless(signal)
+
+
+def test_an_account_that_waits_and_could_take_it_later_keeps_it_from_being_refused(
+    feed: Feed, broker: Double
+) -> None:
+    cast.account(feed, type="paper")
+    later = cast.account(feed, type="paper")
+    cast.quote(later, bid="1.115", ask="1.116")
+    health(later, reconciled_at=None)
+    signal = waiting_signal(feed, sl=D("1.11"))
+    refuse_wrong_for_all(signal)
+    cast.quote(later)
+    with pytest.raises(InvalidInputError):
+        refuse_wrong_for_all(signal)
+
+
+def test_a_closed_market_refuses_the_publication_and_not_the_signal(
+    feed: Feed, broker: Double
+) -> None:
+    cast.account(feed, type="paper")
+    run("UPDATE prices_latestquote SET received_at = now() - interval '2 days'")
+    signal = waiting_signal(feed)
+    refuse_wrong_for_all(signal)
+    with pytest.raises(ConflictError) as raised:
+        refuse_useless(signal)
+    assert raised.value.code == Code.QUOTE_STALE
+
+
+def test_without_candidates_nothing_is_refused(feed: Feed) -> None:
+    signal = waiting_signal(feed, sl=D("1.11"))
+    assert preview(signal).candidates == 0
+    refuse_wrong_for_all(signal)
+    refuse_useless(signal)
+
+
+# ---- MODIFY and CLOSE ----
+@pytest.mark.parametrize(
+    ("fields", "many"),
+    [
+        ({"action": "CLOSE"}, 2),
+        ({"action": "CLOSE", "close_fraction": D("0.5")}, 1),
+        ({"action": "MODIFY", "sl": D("1.095")}, 2),
+    ],
+    ids=["close", "close half", "modify"],
+)
+def test_follow_ups_count_those_that_they_reach(
+    feed: Feed, broker: Double, fields: dict[str, Any], many: int
+) -> None:
+    cast.account(feed)
+    opened = cast.signal(feed)
+    cast.filled(opened)
+    late = cast.account(feed)
+    run("INSERT INTO execution_order (signal_id, connection_id, leg, pair, side, order_type,"
+        " time_in_force, status) VALUES (%s, %s, 'entry', 'EUR/USD', 'BUY', 'MARKET', 'GTC',"
+        " 'PENDING')", (opened.pk, late.pk))  # fmt: skip
+    assert ExecutionPosition.objects.count() == 1
+    follow_up = waiting_signal(
+        feed, **{"refers_to": opened, "sl": None, "target_prices": [], "target_fractions": [],
+                 **fields},
+    )  # fmt: skip
+    assert preview(follow_up).sent == many
+    publish(follow_up.pk, by=None)
+    follow_up.refresh_from_db()
+    assert follow_up.candidate_count == many
+
+
+def test_a_published_signal_has_no_preview(alice: ExecutionConnection, feed: Feed) -> None:
+    with pytest.raises(ConflictError, match="its orders say what became of it"):
+        preview(cast.signal(feed))
