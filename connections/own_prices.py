@@ -32,7 +32,7 @@ def switch_source(source_id: int, *, by: User | None, on: bool) -> bool:
     Raises NotAllowedError to who does not own it; ConflictError STATE_CONFLICT for a broker's
     source that no live account tells.
     """
-    source = DataConnection.objects.select_for_update(of=("self",)).get(pk=source_id)
+    source = DataConnection.objects.select_for_update(no_key=True, of=("self",)).get(pk=source_id)
     require(by, Right.PRICES, owner_id=source.user_id)
     if source.is_active == on:
         return False

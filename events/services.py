@@ -132,7 +132,7 @@ def send_test(*, channel_id: int) -> int:
     Ends a rest of the channel, so that the answer comes now. `Channel.last_error` and
     `last_sent_at` tell how it went.
     """
-    channel = Channel.objects.select_for_update().get(pk=channel_id)
+    channel = Channel.objects.select_for_update(no_key=True).get(pk=channel_id)
     Channel.objects.filter(pk=channel_id).update(rest_until=None)
     return emit(EventKind.CHANNEL_TEST, user_id=channel.user_id, payload={"channel_id": channel_id})
 

@@ -115,7 +115,7 @@ class FeedViewSet(
         feed = self.get_object()
         wanted = NewFeedTokenSerializer(data=request.data)
         wanted.is_valid(raise_exception=True)
-        token, secret = feeds.create_feed_token(feed, **wanted.validated_data)
+        token, secret = feeds.create_feed_token(feed, by=caller(request), **wanted.validated_data)
         shown: dict[str, Any] = {
             "token": FeedTokenSerializer(token).data,
             "secret": secret,

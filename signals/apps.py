@@ -4,3 +4,10 @@ from django.apps import AppConfig
 class SignalsConfig(AppConfig):
     name = "signals"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Let feeds follow what their owners may."""
+        from signals.feeds import narrow_own_approval
+        from users.signals import rights_changed
+
+        rights_changed.connect(narrow_own_approval, dispatch_uid="narrow_own_approval")

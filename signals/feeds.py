@@ -89,6 +89,19 @@ def approval_after(feed: Feed, changes: Mapping[str, Any]) -> dict[str, bool]:
     return {"is_approved": False, "approved_by_owner": False} if goes_public or moves else {}
 
 
+def narrow_own_approval(*, user: User, **_: Any) -> None:
+    """Let private feeds that an operator approved for themselves reach that person's accounts only,
+    who may not approve any more. Receives `rights_changed`, in its transaction."""
+    if may(user, Right.APPROVE):
+        return
+    private = Feed.objects.filter(
+        owner=user, is_public=False, is_approved=True, approved_by_owner=False
+    ).order_by("pk")
+    for feed_id in list(private.values_list("pk", flat=True)):
+        feed_exclusive(feed_id)
+        private.filter(pk=feed_id).update(approved_by_owner=True)
+
+
 @transaction.atomic
 def archive_feed(feed_id: int) -> bool:
     """Take a feed out of use: no signals come in any more. Its history stays."""
@@ -103,13 +116,17 @@ def create_feed_token(
     expires_at: datetime | None = None,
     *,
     signed: bool = False,
+    by: User | None = None,
 ) -> tuple[FeedToken, str]:
     """Create a token for the alert door; return it with its secret, which is shown only now.
 
-    expires_at: real time. signed: alerts must also carry X-Fillcast-Signature, the HMAC-SHA256 of
+    expires_at: real time. by: who makes it; made with an API key, it ends with that key at the
+    latest, and when the key is revoked. Raises InvalidInputError for an end in the past, or after
+    the key's. signed: alerts must also carry X-Fillcast-Signature, the HMAC-SHA256 of
     the body under `signing_key`: whoever reads the address in a log cannot use it. The token that
     is returned has that key; the row has it sealed (signals/signing.py).
     """
+    ends = _end_of(expires_at, at_most=by.key_ends_at if by else None)
     prefix = secrets.token_hex(_PREFIX // 2)
     secret = f"{prefix}{secrets.token_hex(24)}"
     signing_key = secrets.token_hex(32) if signed else ""
@@ -119,10 +136,22 @@ def create_feed_token(
         prefix=prefix,
         secret_hash=_hash(secret),
         signing_key=seal_signing_key(signing_key, secret, prefix) if signed else "",
-        expires_at=expires_at,
+        expires_at=ends,
+        made_with_id=by.key_id if by else None,
     )
     token.signing_key = signing_key
     return token, secret
+
+
+def _end_of(wanted: datetime | None, *, at_most: datetime | None) -> datetime | None:
+    if wanted is None:
+        return at_most
+    if wanted <= datetime.now(UTC):
+        raise InvalidInputError(Code.FIELD_INVALID, "The end lies in the past.", field="expires_at")
+    if at_most is not None and wanted > at_most:
+        detail = f"The key that you sent ends at {at_most.isoformat()}; so must this address."
+        raise InvalidInputError(Code.FIELD_INVALID, detail, field="expires_at")
+    return wanted
 
 
 @transaction.atomic
@@ -137,13 +166,14 @@ def token_for(feed_slug: str, secret: str) -> FeedToken:
     """Return the token that opens this feed now, with its feed.
 
     Raises InvalidInputError FEED_UNKNOWN for an unknown feed, another feed's, a revoked, an expired
-    or a wrong token, or an owner who may not log in any more: in the same words and time.
+    or a wrong token, one made with a key that is revoked, or an owner who may not log in any more:
+    in the same words and time.
     """
     prefix = secret[:_PREFIX]
     if not (prefix.isascii() and prefix.isalnum()):
         prefix = ""  # no token has it; what PostgreSQL cannot store must not reach it
     token = (
-        FeedToken.objects.select_related("feed", "feed__owner")
+        FeedToken.objects.select_related("feed", "feed__owner", "made_with")
         .filter(prefix=prefix, feed__slug=feed_slug, feed__archived_at=None)
         .first()
     )
@@ -160,7 +190,9 @@ def signature_of(signing_key: str, body: bytes) -> str:
 
 def _is_usable(token: FeedToken) -> bool:
     expired = token.expires_at is not None and token.expires_at <= datetime.now(UTC)
-    return token.revoked_at is None and not expired and token.feed.owner.is_active
+    key_is_revoked = token.made_with is not None and token.made_with.revoked_at is not None
+    open_ = token.revoked_at is None and not expired and not key_is_revoked
+    return open_ and token.feed.owner.is_active
 
 
 def _hash(secret: str) -> str:

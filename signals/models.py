@@ -74,6 +74,15 @@ class FeedToken(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
+    made_with = models.ForeignKey(
+        "users.ApiKey",
+        models.CASCADE,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="+",
+        help_text="The API key that it was made with: it opens nothing once that is revoked.",
+    )
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"

@@ -22,6 +22,7 @@ class User(AbstractUser):
     time_zone = models.CharField(max_length=64, default="UTC", help_text="For screens only.")
     key_scopes: frozenset[Scope] | None = None  # of the API key that was sent; None: signed in
     key_ends_at: datetime | None = None
+    key_id: int | None = None
 
     class Meta:
         verbose_name, verbose_name_plural = "user", "users"

@@ -21,6 +21,7 @@ from common.permissions import Right, Role, Scope, require
 from users.api_keys import end_of, has_ended, ordered, require_no_more
 from users.models import ApiKey, User
 from users.ranks import require_above, require_givable, require_superuser, roles_of
+from users.signals import rights_changed
 from users.tenancy import for_all_tenants
 
 _BRAND = "fc"  # secret scanners and people tell by it what they have found
@@ -81,6 +82,7 @@ def user_for_key(secret: str) -> User | None:
         _note_use(found)
     found.user.key_scopes = frozenset(Scope(scope) for scope in found.scopes)
     found.user.key_ends_at = found.expires_at
+    found.user.key_id = found.pk
     return found.user
 
 
@@ -169,7 +171,10 @@ def change_rights(
     user.is_active = user.is_active if is_active is None else is_active
     user.is_staff = bool(given) or user.is_superuser
     with changed_by(by.pk if by else None):
-        return _write_rights(user, given)
+        if not _write_rights(user, given):
+            return False
+        rights_changed.send(sender=User, user=User.objects.get(pk=user.pk))
+    return True
 
 
 def _write_rights(user: User, roles: Collection[Role]) -> bool:

@@ -8,12 +8,12 @@ is taken back. Redis is not asked: it may be away.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from hashlib import sha256
 from ipaddress import IPv6Address, ip_address, ip_network
 
 from django.db import models, transaction
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
 
 from common.sql import rows
 from users.models import TryCount
@@ -38,8 +38,10 @@ class Limit:
 
     @property
     def digest(self) -> str:
-        """What is stored: people type passwords into the field for names."""
-        return sha256(self.key.encode("utf-8", "replace")).hexdigest()
+        """What is stored. People type passwords into the field for names: who reads the table must
+        not be able to try guesses against it without FILLCAST_SECRET_KEY."""
+        said = self.key.encode("utf-8", "replace")
+        return salted_hmac("users.tries", said, algorithm="sha256").hexdigest()
 
 
 _COUNT = """

@@ -10,11 +10,12 @@ from drf_spectacular.generators import SchemaGenerator
 from rest_framework.test import APIClient
 
 from common.permissions import Scope
+from signals.models import FeedToken
 from tests.api.conftest import AsWeb
 from tests.api.test_matrix import CASES, KEYED, call
 from tests.api.world import World
 from users.models import ApiKey, SecondFactor, User
-from users.services import create_api_key
+from users.services import create_api_key, revoke_api_key
 
 PUBLISHING, TRADING = ("signals", "feeds"), ("orders", "positions", "drift")
 
@@ -116,3 +117,20 @@ def test_a_key_made_with_a_key_has_no_more_and_ends_no_later(world: World) -> No
     assert make(expires_at=(timezone.now() + timedelta(days=6)).isoformat()) == 403
     SecondFactor.objects.create(user=world.alice, sealed_secret=b"x", last_step=0)
     assert make() == 403  # then keys are made where the second factor is asked for
+
+
+def test_an_alert_address_that_a_key_made_ends_with_the_key(world: World) -> None:
+    week = timezone.now() + timedelta(days=7)
+    key, secret = create_api_key(world.alice, "short", expires_at=week, scopes=[Scope.PUBLISH])
+    client = APIClient(headers={"Authorization": f"Bearer {secret}"})
+    path = f"/api/v1/feeds/{world.feed.slug}/tokens/"
+    later = client.post(path, {"expires_at": (week + timedelta(hours=1)).isoformat()}, "json")
+    assert later.status_code == 400
+    assert "expires_at" in later.content.decode()
+    made = client.post(path, {"name": "alerts"}, "json").json()
+    assert FeedToken.objects.get(pk=made["token"]["id"]).expires_at == week
+    alert = {"symbol": "FX:EURUSD", "direction": "buy", "sl": "1.08"}
+    assert client.post(made["path"], alert, "json").status_code == 201
+    revoke_api_key(key.pk)
+    closed = client.post(made["path"], {**alert, "external_id": "2"}, "json")
+    assert (closed.status_code, closed.json()["code"]) == (404, "FEED_UNKNOWN")

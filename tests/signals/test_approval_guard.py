@@ -22,6 +22,7 @@ from signals.models import Approval, Door, Feed, Signal
 from tests.connections import make
 from tests.signals.test_receive import at_once
 from users.models import User
+from users.services import change_rights
 from users.tenancy import act_as
 
 SAID = {"symbol": "EUR/USD", "direction": "BUY"}
@@ -86,11 +87,48 @@ def test_a_tenant_approves_nothing_by_sql(
     assert (private.is_public, private.is_approved, private.name) == (True, False, "changed")
 
 
+def test_a_tenant_names_no_approver_of_a_signal_that_is_approved(
+    unapproved: Feed, provider: User, operator: User
+) -> None:
+    """Else a strangers' account would take what its owner alone has approved."""
+    signal = send(unapproved)
+    Feed.objects.filter(pk=unapproved.pk).update(
+        is_public=False, is_approved=True, approved_by_owner=True
+    )
+    mine = Signal.objects.filter(pk=signal.pk)
+    mine.update(approval=Approval.APPROVED)
+    with tenant(provider):
+        assert "only an operator" in refused(
+            lambda: mine.update(approved_by=provider), error=ProgrammingError
+        )
+    mine.update(approval=Approval.REJECTED, approved_by=operator)
+    with tenant(provider):
+        assert "only an operator" in refused(
+            lambda: mine.update(approval=Approval.APPROVED), error=ProgrammingError
+        )
+
+
+def test_what_an_approved_signal_says_is_not_changed_by_publishing_it(private: Feed) -> None:
+    mine = Signal.objects.filter(pk=send(private).pk)
+    said = refused(lambda: mine.update(currency_pair="GBP/USD", published_at=market_now()))
+    assert "was approved with another content" in said
+    assert mine.update(published_at=market_now()) == 1
+
+
 def test_a_tenant_is_refused_by_the_service_before_the_database(
     unapproved: Feed, provider: User
 ) -> None:
     with pytest.raises(NotAllowedError):
         update_feed(unapproved.pk, by=provider, is_approved=True)
+
+
+def test_who_may_not_approve_any_more_has_approved_for_their_own_accounts_only(
+    operator: User,
+) -> None:
+    house = create_feed(owner=operator, name="House", is_public=False, is_approved=True)
+    assert change_rights(operator.pk, by=None, roles=[], is_superuser=False)
+    house.refresh_from_db()
+    assert (house.is_approved, house.approved_by_owner, house.reaches_admins) == (True, True, False)
 
 
 def test_a_row_that_was_read_earlier_and_saved_whole_keeps_no_approval(private: Feed) -> None:

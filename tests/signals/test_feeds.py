@@ -47,7 +47,8 @@ def test_the_secret_is_not_stored(feed: Feed) -> None:
 
 def test_what_closes_the_door(feed: Feed, provider: User) -> None:
     now = datetime.now(UTC)
-    _, expired = feeds.create_feed_token(feed, "old", now - timedelta(seconds=1))
+    old, expired = feeds.create_feed_token(feed, "old", now + timedelta(hours=1))
+    FeedToken.objects.filter(pk=old.pk).update(expires_at=now - timedelta(seconds=1))
     _, valid = feeds.create_feed_token(feed, "new", now + timedelta(hours=1))
     revoked, secret = feeds.create_feed_token(feed)
     assert feeds.revoke_feed_token(revoked.pk) is True
