@@ -34,7 +34,7 @@ SELECT c.type AS kind, o.pair, count(*) AS candidates,
   percentile_disc(0.5) WITHIN GROUP (ORDER BY its.to_fill) AS to_fill_p50_ms,
   percentile_disc(0.99) WITHIN GROUP (ORDER BY its.to_fill) AS to_fill_p99_ms
 FROM execution_order o
-JOIN connections_executionconnection c ON c.id = coalesce(o.executed_on_id, o.connection_id)
+JOIN connections_executionconnection c ON c.id = o.connection_id
 CROSS JOIN LATERAL (SELECT
   CASE WHEN o.slippage_pips IS NOT NULL AND o.expected_price > 0 THEN
     round((o.avg_fill_price - o.expected_price) / o.expected_price * 10000

@@ -299,7 +299,6 @@ class Instrument:
     quantity_max: Decimal
     contract_size: Decimal  # base units in one lot
     stops_level: Decimal = Decimal(0)  # least distance of stops from the price
-    freeze_level: Decimal = Decimal(0)
     margin_rate: Decimal = Decimal(0)  # 0: by the account's leverage
     close_min: Decimal = Decimal(0)  # least quantity of an exit; 0: one step is enough
     close_worth_min: Decimal = Decimal(0)  # least worth of an exit, in quote currency

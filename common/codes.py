@@ -402,6 +402,11 @@ class Code(StrEnum):
         "Broker: stop or target too near to the price or on the wrong side.",
         "Widen the stop beyond the symbol's stops level.",
     )
+    LEVELS_FROZEN = (
+        "LEVELS_FROZEN",
+        "Broker: the price is so near to a level or to the order that nothing can be changed now.",
+        "It can be changed when the price has moved beyond the symbol's freeze level.",
+    )
     VOLUME_INVALID = (
         "VOLUME_INVALID",
         "Broker: the quantity is not one it takes.",

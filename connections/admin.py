@@ -13,6 +13,7 @@ from common.clocks import market_now
 from common.codes import Code
 from common.markup import badge
 from common.permissions import Right
+from common.shown import number
 from connections import admin_sources  # noqa: F401  # it registers them
 from connections.models import (
     Epoch,
@@ -183,9 +184,14 @@ class InstrumentAdmin(ReadOnlyAdmin):
     """What brokers list, with their steps."""
 
     list_display = ("symbol", "pair", "book", "digits", "pip", "quantity_min", "quantity_step",
-                    "read_at")  # fmt: skip
+                    "units_in_a_lot", "read_at")  # fmt: skip
     list_filter = ("book", "is_preferred")
     search_fields = ("symbol", "pair")
+
+    @admin.display(description="Units in a lot", ordering="contract_size")
+    def units_in_a_lot(self, instrument: Instrument) -> str:
+        """Quantities are base units here; brokers' own programs state lots."""
+        return number(instrument.contract_size)
 
 
 @admin.register(HostCircuit)

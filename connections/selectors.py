@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from brokers.messages import ConnectionSpec
 from common.errors import MisconfiguredError
 from common.sql import array, rows
-from connections import credentials, lanes, symbols
+from connections import credentials, lanes
 from connections.eligibility import REASON_SQL, parameters
 from connections.identity import mark_of
 from connections.lanes import IN_LANES, in_held, is_up, resting
@@ -22,7 +22,6 @@ from connections.models import (
     ExecutionConnection,
     Instrument,
     LaneLease,
-    Subscription,
 )
 from connections.open import how_much_is_open, is_watched, what_is_open
 
@@ -106,21 +105,6 @@ def named(text: str) -> UUID:
             raise LookupError(f"There is more than one connection {text!r}: name it by its id.")
         raise LookupError(f"There is no connection {text!r}.")
     return found[0]
-
-
-def symbol_for(
-    connection: ExecutionConnection, pair: str, *, feed_id: int | None = None
-) -> str | None:
-    """Return the broker's symbol that this account trades a pair by, None if it lists none.
-
-    feed_id: the subscription's symbol map of that feed is asked first.
-    """
-    taken = Subscription.objects.filter(connection=connection).values_list("symbol_map", flat=True)
-    mapped = None if feed_id is None else taken.filter(feed_id=feed_id).first()
-    book = Instrument.objects.filter(
-        book=connection.instrument_book, pair=pair, is_preferred=True
-    ).values_list("symbol", flat=True)
-    return symbols.resolve(pair, symbol_map=mapped, preferred_symbol=book.first())
 
 
 def as_shown(found: QuerySet[ExecutionConnection]) -> QuerySet[ExecutionConnection]:

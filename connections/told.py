@@ -31,10 +31,10 @@ WHERE a.read_at < excluded.read_at
 
 _COLUMNS = (
     "symbol", "pair", "digits", "pip", "quantity_min", "quantity_step", "quantity_max",
-    "contract_size", "stops_level", "freeze_level", "margin_rate",
+    "contract_size", "stops_level", "margin_rate",
     "close_min", "close_worth_min",
 )  # fmt: skip
-_TYPES = ("text", "text", "smallint", *("numeric",) * 10)
+_TYPES = ("text", "text", "smallint", *("numeric",) * 9)
 _UNNEST = ", ".join(f"%s::{kind}[]" for kind in _TYPES)
 _CHANGED = ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS[1:])
 # A book of hundreds of symbols is shared by all accounts of a server and told by each of them: only
@@ -151,6 +151,6 @@ def _record(instrument: Instrument, pair: str) -> tuple[str, str, int, *tuple[De
     return (
         instrument.symbol, pair, instrument.digits, instrument.pip, instrument.quantity_min,
         instrument.quantity_step, instrument.quantity_max, instrument.contract_size,
-        instrument.stops_level, instrument.freeze_level, instrument.margin_rate,
+        instrument.stops_level, instrument.margin_rate,
         instrument.close_min, instrument.close_worth_min,
     )  # fmt: skip

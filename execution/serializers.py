@@ -80,7 +80,6 @@ class OrderSerializer(StrictModelSerializer[Order]):
             "position",
             "connection",
             "connection_name",
-            "executed_on",
             "leg",
             "status",
             "lifecycle",

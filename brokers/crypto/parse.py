@@ -195,8 +195,10 @@ def has_ended(order: Mapping[str, Any]) -> bool:
 
 
 def _why(kind: ReportKind, order: Mapping[str, Any]) -> Code | None:
-    is_brief = order.get("timeInForce") in ("IOC", "FOK")  # some say "cancelled" of its end
-    if kind is ReportKind.EXPIRED or (kind is ReportKind.CANCELLED and is_brief):
+    is_brief = order.get("timeInForce") in ("IOC", "FOK")
+    if is_brief and kind in (ReportKind.EXPIRED, ReportKind.CANCELLED):  # exchanges differ in that
+        return Code.NO_PRICE_WITHIN_LIMIT
+    if kind is ReportKind.EXPIRED:
         return Code.TIME_IN_FORCE_ENDED
     return Code.REJECTED_BY_BROKER if kind is ReportKind.REJECTED else None
 

@@ -26,6 +26,7 @@ REJECTED: dict[int, Code] = {
 """They end a new order: it was not taken."""
 
 REASONS: tuple[tuple[tuple[str, ...], Code], ...] = (
+    (("oca group is already filled",), Code.NO_POSITION),
     (("read-only", "read only"), Code.TRADING_DISABLED),
     (("permission", "not allowed", "restricted", "no trading"), Code.TRADING_DISABLED),
     (
@@ -33,11 +34,17 @@ REASONS: tuple[tuple[tuple[str, ...], Code], ...] = (
         Code.NO_MONEY,
     ),
     (("market is closed", "exchange is closed", "not open for trading"), Code.MARKET_CLOSED),
-    (("oca group",), Code.NO_POSITION),  # what the exit shares its fate with has been filled
     (("order size", "minimum size", "quantity"), Code.VOLUME_INVALID),
     (("account",), Code.UNKNOWN_ACCOUNT),
 )
-"""Words in the text of 201 and 321, first match; else the number's own code."""
+"""Words in the text of 201 and 321, first match; else the number's own code.
+
+An exit whose protection has just been filled has no number of its own: it is a 201 "Order rejected
+- reason:OCA group is already filled." IBKR's list of message codes does not name the reasons of 201
+(interactivebrokers.github.io/tws-api/message_codes.html, read 2026-11-21); the words are those that
+public programs quote from live and paper accounts. Only these: a group that may not be revised, or
+that mixes accounts (10224), is named an OCA group as well, and says nothing of the position.
+"""
 
 GOES_ON = frozenset({105, 165, 399, 404, 10167, 10349})
 """The order is live all the same: 399 waits for the open, 404 for shares, 10349 is a preset."""

@@ -27,7 +27,7 @@ REJECTED: dict[int, Code] = {
     10021: Code.PRICE_INVALID,  # there are no quotes to process the request
     10022: Code.ORDER_TYPE_UNSUPPORTED,  # expiration
     10026: Code.TRADING_DISABLED,  # the server allows this account no automated trading
-    10029: Code.REJECTED_BY_BROKER,  # frozen: the price is nearer to a level than the freeze level
+    10029: Code.LEVELS_FROZEN,
     10030: Code.ORDER_TYPE_UNSUPPORTED,  # filling mode
     10032: Code.TRADING_DISABLED,  # only for real accounts
     10033: Code.REJECTED_BY_BROKER,  # as many pending orders as it allows

@@ -109,7 +109,6 @@ class Lots:
             quantity_max=self.base(info.volume_max),
             contract_size=self.contract,
             stops_level=info.trade_stops_level * point,
-            freeze_level=info.trade_freeze_level * point,
         )
 
 

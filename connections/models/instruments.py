@@ -24,9 +24,8 @@ class Instrument(models.Model):
     quantity_min = AmountField()
     quantity_step = AmountField()
     quantity_max = AmountField()
-    contract_size = AmountField()
+    contract_size = AmountField(help_text="Base units in one lot at the broker.")
     stops_level = AmountField(default=Decimal(0))
-    freeze_level = AmountField(default=Decimal(0))
     margin_rate = AmountField(default=Decimal(0))
     close_min = AmountField(
         default=Decimal(0), db_default=Decimal(0),

@@ -46,9 +46,6 @@ class Order(models.Model):
     connection = models.ForeignKey(
         ExecutionConnection, models.PROTECT, related_name="orders", db_index=False
     )
-    executed_on = models.ForeignKey(
-        ExecutionConnection, models.PROTECT, null=True, blank=True, related_name="+", db_index=False
-    )
     position = models.ForeignKey(
         ExecutionPosition,
         models.PROTECT,

@@ -114,13 +114,3 @@ def test_exits_and_other_tenants_orders_are_not_in_it() -> None:
     (total, *_) = execution_quality(START, END, connection_ids=[mine.pk])
     assert (total.candidates, total.slippage_p95, total.to_wire_p99_ms) == (1, D(0), D(10))
     assert execution_quality(START, END, connection_ids=[]) == []
-
-
-def test_an_order_executed_by_a_fallback_counts_for_the_broker_that_did() -> None:
-    owner = cast.user()
-    first, fallback = cast.connection(owner), cast.connection(owner, kind="mt5")
-    (signal,) = cast.signals(owner, 1)
-    order(first, signal, executed_on=fallback, wire=10, fill=1)
-    found = by_kind_and_pair(execution_quality(START, END, connection_ids=[first.pk]))
-    assert ("mt5", None) in found
-    assert ("paper", None) not in found

@@ -21,7 +21,7 @@ from connections.models import (
     ExecutionConnection,
     Instrument,
 )
-from connections.selectors import due_tests, symbol_for
+from connections.selectors import due_tests
 from events.models import Event
 from tests.connections import make
 from tests.connections.doubles import Broker, account, instrument
@@ -71,7 +71,8 @@ def test_a_test_that_passes_stores_all_that_it_learned(
     assert AccountSnapshot.objects.get(pk=alices.pk).equity == 990
     alices.refresh_from_db()
     assert alices.instrument_book == "book"
-    assert symbol_for(alices, "EUR/USD") == "EURUSD"
+    listed = Instrument.objects.filter(book="book", is_preferred=True)
+    assert listed.get(pair="EUR/USD").symbol == "EURUSD"
     assert due_tests(5) == []
 
 

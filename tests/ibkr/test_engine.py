@@ -209,6 +209,25 @@ def test_levels_of_a_resting_entry_make_no_difference_and_none_is_adopted_away(
     assert (position.sl, position.broker_sl, position.tp) == (D("1.09"), D("1.09"), D("1.12"))
 
 
+def test_the_price_of_a_position_that_overlapped_a_closed_one_is_not_compared(
+    alice: ExecutionConnection, feed: Feed, tws: RemoteTws
+) -> None:
+    """IBKR keeps one average for a contract, which is of the closed position as well."""
+    first = cast.signal(feed)
+    until(lambda: Order.objects.filter(leg="entry", status="FILLED").count() == 1)
+    tws.do("quote", "EURUSD", "1.1200", "1.1202")
+    cast.quote(alice, "1.12000", "1.12020")
+    second = cast.signal(feed)
+    until(lambda: Order.objects.filter(leg="entry", status="FILLED").count() == 2)
+    cast.close_signal(first)
+    until(lambda: ExecutionPosition.objects.get(signal=first).quantity == 0)
+    left = ExecutionPosition.objects.get(signal=second)
+    assert (left.quantity, left.entry_price) == (D(20000), D("1.1202"))
+    compare(alice)
+    kinds = set(DriftItem.objects.exclude(state="RESOLVED").values_list("kind", flat=True))
+    assert "PRICE_DIFFERS" not in kinds
+
+
 def compare(of: ExecutionConnection) -> None:
     """Have the account compared, and wait until it was."""
     ask_for([of.pk])

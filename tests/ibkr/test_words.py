@@ -205,6 +205,8 @@ def test_accounts() -> None:
         (201, "No trading permission", Code.TRADING_DISABLED),
         (201, "minimum size for IDEALPRO", Code.VOLUME_INVALID),
         (201, "Invalid account code", Code.UNKNOWN_ACCOUNT),
+        (201, "Order rejected - reason:OCA group is already filled.", Code.NO_POSITION),
+        (201, "OCA group 'g' contains orders of another group", Code.REJECTED_BY_BROKER),
         (201, "whatever", Code.REJECTED_BY_BROKER),
         (321, "The API interface is currently in Read-Only mode.", Code.TRADING_DISABLED),
         (110, "margin", Code.PRICE_INVALID), (200, "", Code.UNKNOWN_SYMBOL_AT_BROKER),

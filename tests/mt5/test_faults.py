@@ -26,6 +26,7 @@ AGO = timedelta(hours=1)
         (10006, Rejected, Code.REJECTED_BY_BROKER),
         (10018, Rejected, Code.MARKET_CLOSED),
         (10019, Rejected, Code.NO_MONEY),
+        (10029, Rejected, Code.LEVELS_FROZEN),
         (10030, Rejected, Code.ORDER_TYPE_UNSUPPORTED),
         (10024, NotSent, Code.NOT_CONNECTED),
         (10027, NotSent, Code.TRADING_DISABLED),

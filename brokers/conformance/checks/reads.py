@@ -35,7 +35,7 @@ async def instruments(scene: Scene) -> None:
         positive = (one.pip, one.quantity_min, one.quantity_step, one.contract_size)
         expect(all(value > 0 for value in positive), f"{one.symbol}: {positive}")
         expect(one.quantity_min <= one.quantity_max, f"{one.symbol}: minimum above maximum")
-        expect(one.stops_level >= 0 and one.freeze_level >= 0, f"{one.symbol}: negative distance")
+        expect(one.stops_level >= 0, f"{one.symbol}: negative distance")
         expect(one.margin_rate >= 0 and one.digits >= 0, f"{one.symbol}: negative margin or digits")
         base, slash, quote = one.pair.partition("/")
         expect(base and slash and quote, f"{one.symbol}: its pair is {one.pair!r}")
