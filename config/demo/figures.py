@@ -33,17 +33,17 @@ SELECT close_reason AS reason, count(*) AS n, count(*) FILTER (WHERE realized_pn
 FROM positions_executionposition WHERE closed_at IS NOT NULL GROUP BY 1 ORDER BY n DESC
 """
 SLIPPAGE = """
-SELECT what, count(*) AS n, min(slip) AS best,
+SELECT what, unit, count(*) AS n, min(slip) AS best,
   percentile_disc(0.5) WITHIN GROUP (ORDER BY slip) AS median,
   percentile_disc(0.95) WITHIN GROUP (ORDER BY slip) AS p95, max(slip) AS worst
 FROM (
   SELECT o.pair || ' ' || CASE WHEN o.position_id IS NULL THEN lower(o.order_type) || ' entry'
     WHEN o.leg LIKE 'sl%%' THEN 'stop loss' || CASE WHEN o.order_type = 'MARKET'
       THEN ', kept by us' ELSE ', kept by the broker' END
-    WHEN o.leg LIKE 'tp%%' THEN 'target' ELSE 'close' END AS what, o.slippage_pips AS slip
-  FROM execution_order o WHERE o.filled_quantity > 0 AND o.slippage_pips IS NOT NULL
-    AND o.slippage_unit = 'PIPS') one
-GROUP BY what ORDER BY worst DESC
+    WHEN o.leg LIKE 'tp%%' THEN 'target' ELSE 'close' END AS what, o.slippage_pips AS slip,
+    o.slippage_unit AS unit
+  FROM execution_order o WHERE o.filled_quantity > 0 AND o.slippage_pips IS NOT NULL) one
+GROUP BY what, unit ORDER BY unit, worst DESC
 """
 CONNECTIONS = """
 SELECT c.id, c.name, u.username, a.currency,
@@ -105,18 +105,24 @@ class Figures:
         return bool(self.audit["ok"] and self.audit["signals"] and not self.audit["unread"])
 
     @property
-    def slippage_max(self) -> Decimal | None:
-        """The worst of all fills, in pips."""
-        return max((row.worst for row in self.slippage), default=None)
+    def slippage_max(self) -> dict[str, Decimal]:
+        """The worst of all fills in each unit that slippage was measured in."""
+        found: dict[str, Decimal] = {}
+        for row in self.slippage:
+            found[row.unit] = max(row.worst, found.get(row.unit, row.worst))
+        return found
 
     def as_dict(self) -> dict[str, Any]:
         """The line for machines: the audit's, and what only a replay has."""
-        worst = self.slippage_max
         return {
             **self.audit,
             "ok": self.holds,
             "closes": {row.reason: row.n for row in self.closes},
-            "slippage_pips_max": None if worst is None else round(float(worst), 1),
+            "slippage_pips_max": None,
+            **{
+                f"slippage_{unit.lower()}_max": round(float(worst), 1)
+                for unit, worst in self.slippage_max.items()
+            },
             "seconds_to_first_fill": self.seconds_to_first_fill,
         }
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from common.codes import Code
+from common.units import word_of
 from config.demo.figures import Figures, Result
 
 SHOWN = 5  # best and worst connections
@@ -120,11 +121,11 @@ def _closes(figures: Figures) -> Table:
 
 def _slippage(figures: Figures) -> Table:
     table = _table(
-        "Slippage in pips, + is worse", "what", "fills", "best", "median", "p95", "worst"
+        "Slippage, + is worse", "what", "unit", "fills", "best", "median", "p95", "worst", left=2
     )
     for row in figures.slippage:
         numbers = (f"{value:+.1f}" for value in (row.best, row.median, row.p95, row.worst))
-        table.add_row(row.what, str(row.n), *numbers)
+        table.add_row(row.what, word_of(row.unit), str(row.n), *numbers)
     return table
 
 
