@@ -1,20 +1,25 @@
 """Signals as the tenant's accounts met them: the list, and one in words."""
 
 from django.core.paginator import Paginator
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
+from common.clocks import market_now
+from common.permissions import Right, may
 from common.questions import Point, Question
 from common.shown import STATES
 from execution import services, tasks
 from execution.models import Order, Status
 from portal.pages import asked, for_tenants, me, page
 from portal.selectors.signals import Did, Story, met, published_to, story
-from signals.models import Signal
-from signals.selectors import signals_for
+from signals.models import Approval, Signal
+from signals.preview import Preview, preview, seen_by
+from signals.selectors import managed_signals, signals_for
+from users.models import User
 
-A_PAGE = 30
+A_PAGE, UNPUBLISHED = 30, 10
 OFTEN_SECONDS, SELDOM_SECONDS = 3, 15  # how often a page follows
 
 
@@ -30,6 +35,7 @@ def signals(request: HttpRequest) -> HttpResponse:
         "signals.html",
         one_page=one_page,
         met=found,
+        unpublished=_unpublished(user)[:UNPUBLISHED],
         refresh_seconds=OFTEN_SECONDS if moving else SELDOM_SECONDS,
     )
 
@@ -45,10 +51,28 @@ def signal(request: HttpRequest, *, pk: int) -> HttpResponse:
         "signal.html",
         signal=found,
         story=told,
+        preview=_preview(user, found),
         chosen=_chosen(told, request.GET.get("order", "")),
         open_ones=[held for held in told.held if held.free > 0],
         refresh_seconds=_refresh_seconds(found, told),
     )
+
+
+def _unpublished(user: User) -> QuerySet[Signal]:
+    """Signals of one's own feeds that may still be published, the newest first."""
+    mine = managed_signals(user).filter(published_at=None, cancelled_at=None)
+    return mine.exclude(approval=Approval.REJECTED).order_by("-pk")
+
+
+def _preview(user: User, found: Signal) -> Preview | None:
+    """What publishing a signal of one's own feed would do, as far as its owner may know."""
+    if found.is_published or found.cancelled_at is not None or found.is_past(market_now()):
+        return None
+    if found.approval == Approval.REJECTED:
+        return None
+    if not may(user, Right.PUBLISH, owner_id=found.feed.owner_id):
+        return None
+    return seen_by(user, found, preview(found))
 
 
 def _refresh_seconds(found: Signal, told: Story) -> int:

@@ -1,0 +1,52 @@
+"""What a provider sees of a publication before it: counts, nothing about single accounts."""
+
+from decimal import Decimal as D
+from typing import Any
+
+from signals.models import Signal
+from tests.execution import cast
+from tests.portal.conftest import SignedIn
+from tests.portal.world import World, feed
+
+
+def draft(of: Any, **fields: Any) -> Signal:
+    values: dict[str, Any] = {
+        "feed": of, "currency_pair": "EUR/USD", "direction": "BUY", "sl": D("1.09"),
+        "approval": "APPROVED", "target_prices": [D("1.12")], "target_fractions": [D(1)],
+    } | fields  # fmt: skip
+    return Signal.objects.create(**values)
+
+
+def followed(world: World) -> Any:
+    """A feed of Paula's that strangers take: two trade, one is paused, one may open nothing."""
+    cast.instrument()
+    own = feed(world.paula, "preview", "Preview")
+    cast.account(own, type="paper", preset_fixed_quantity=D(50))
+    cast.account(own, type="paper", preset_fixed_quantity=D(777))
+    cast.account(own, type="paper", is_paused=True)
+    cast.account(own, type="paper", preset_max_quantity=D(99))
+    return own
+
+
+def test_a_provider_sees_how_many_would_trade(world: World, signed_in: SignedIn) -> None:
+    signal = draft(followed(world))
+    client = signed_in(world.paula)
+    assert f"/signals/{signal.pk}/" in client.get("/signals/").content.decode()
+    html = client.get(f"/signals/{signal.pk}/").content.decode()
+    assert "If it were published now" in html
+    assert '<th scope="row">Accounts that take the feed</th><td class="n">4</td>' in html
+    assert html.count("For reasons of the accounts themselves.") == 2
+    for secret in ("777", "Paused by its owner", "MAX_QUANTITY", "CONNECTION_PAUSED"):
+        assert secret not in html, secret
+
+
+def test_a_provider_sees_what_is_wrong_with_the_signal(world: World, signed_in: SignedIn) -> None:
+    signal = draft(followed(world), sl=D("1.11"))
+    html = signed_in(world.paula).get(f"/signals/{signal.pk}/").content.decode()
+    assert "No account can take it as it is" in html
+    assert "The stop is at or beyond the present price" in html
+
+
+def test_followers_see_no_preview(world: World, signed_in: SignedIn) -> None:
+    signal = draft(world.breakout)
+    assert signed_in(world.alice).get(f"/signals/{signal.pk}/").status_code == 404
