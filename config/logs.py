@@ -119,7 +119,7 @@ def logging_config(log_format: str, level: str) -> dict[str, Any]:
             "uvicorn": {"handlers": [], "propagate": True, "level": level},
             # one line a request is django_structlog's, with its ids
             "uvicorn.access": {"handlers": [], "propagate": False, "level": "WARNING"},
-            "httpx": {"level": "WARNING"},  # logs whole URLs at INFO
+            "httpx": {"level": "WARNING"},  # of installed adapters: whole URLs at INFO
             "httpcore": {"level": "WARNING"},
             "psycopg.pool": {"level": "ERROR"},
         },

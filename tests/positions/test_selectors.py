@@ -1,7 +1,8 @@
-"""What open positions are worth, by the database and by the pure functions."""
+"""What open positions are worth, as the database calculates it."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
+from fractions import Fraction
 
 import pytest
 from django.db import connection as database
@@ -12,7 +13,6 @@ from hypothesis.extra.django import TestCase
 
 from brokers.messages import Side
 from connections.models import DataConnection, ExecutionConnection
-from positions import pnl
 from positions.models import ExecutionPosition
 from positions.selectors import open_profit, with_prices
 from prices.models import LatestQuote
@@ -110,7 +110,12 @@ def test_sums_by_connection_leave_out_what_has_no_price_and_say_so(source: DataC
     assert open_profit([]) == []
 
 
-class AgainstThePureFunctions(TestCase):
+def gain(side: Side, entry: D, bid: D, ask: D) -> Fraction:
+    """What one unit gains: a BUY is closed at the bid, a SELL at the ask."""
+    return Fraction(bid - entry) if side is Side.BUY else Fraction(entry - ask)
+
+
+class AgainstExactArithmetic(TestCase):
     @settings(max_examples=20, deadline=None)
     @given(
         side=st.sampled_from(list(Side)),
@@ -120,7 +125,7 @@ class AgainstThePureFunctions(TestCase):
         quantity=st.decimals("0.00000001", "9999999", places=8),
         rate=st.decimals("0.000001", "200", places=18),
     )
-    def test_the_database_calculates_what_pnl_does(
+    def test_unrealized_profit_is_exact(
         self, side: Side, entry: D, bid: D, spread: D, quantity: D, rate: D
     ) -> None:
         owner = cast.user()
@@ -130,15 +135,9 @@ class AgainstThePureFunctions(TestCase):
         (signal,) = cast.signals(owner, 1)
         values = {"entry": str(entry), "quantity": str(quantity), "rate": str(rate)}
         position(account, signal, source, side=side.value, **values)
-        expected = pnl.unrealized(
-            side=side,
-            entry=entry,
-            bid=bid,
-            ask=bid + spread,
-            quantity=quantity,
-            conversion_rate=rate,
-        )
+        expected = gain(side, entry, bid, bid + spread) * Fraction(quantity) * Fraction(rate)
         (found,) = with_prices(ExecutionPosition.objects.all())
         (summed,) = open_profit([account.pk])
-        assert abs(found.unrealized_pnl - expected) <= D("1e-18")  # type: ignore[attr-defined]
+        shown = Fraction(found.unrealized_pnl)  # type: ignore[attr-defined]
+        assert abs(shown - expected) <= Fraction(1, 10**18)
         assert summed.unrealized_pnl == found.unrealized_pnl  # type: ignore[attr-defined]
