@@ -200,6 +200,12 @@ class ReadOnlyAdmin(ConsoleAdmin):
 NEWEST = 200_000
 
 
+def among_newest(model: Any, queryset: Any, **wanted: Any) -> Any:
+    """Filter a large table by what no index knows, among its newest rows only."""
+    newest = model.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+    return queryset.filter(pk__gt=newest - NEWEST, **wanted)
+
+
 class BigTableAdmin(ReadOnlyAdmin):
     """A read-only table of millions of rows: its pages are never counted."""
 
@@ -218,8 +224,7 @@ class BigTableAdmin(ReadOnlyAdmin):
 
     def among_newest(self, queryset: Any, **wanted: Any) -> Any:
         """Look for what no index knows among the newest rows only."""
-        newest = self.model.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
-        return queryset.filter(pk__gt=newest - NEWEST, **wanted)
+        return among_newest(self.model, queryset, **wanted)
 
 
 class ReadOnlyInline(TabularInline):  # type: ignore[misc]  # unfold has no types

@@ -21,7 +21,6 @@ from brokers.messages import AccountState
 from common.codes import Code
 from common.errors import ConflictError
 from common.sql import rows
-from connections import health
 from connections.account_settings import claim_of, known_form, scope_of
 from connections.identity import is_named_by_owner, mark_of
 from connections.models import ConnectionHealth, ExecutionConnection, HealthStatus
@@ -75,7 +74,7 @@ def take(connection: ExecutionConnection, told: AccountState | None) -> bool:
         raise _claimed(stands, connection)
     for holder in holders:
         live.filter(pk=holder.pk).update(claim="", key_claim="")
-        health.mark_errors([(holder.pk, GAVE_WAY)])
+        holder.mark_as_error(GAVE_WAY)
         ConnectionHealth.objects.filter(pk=holder.pk).update(needs_test=True)
     mine = live.filter(pk=connection.pk).exclude(claim=claim, key_claim=key)
     mine.update(claim=claim, key_claim=key)

@@ -4,7 +4,6 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
-from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -201,14 +200,7 @@ class ConnectionSerializer(StrictModelSerializer[ExecutionConnection]):
         return bool(row.sealed_credentials)
 
     def get_health_word(self, row: ExecutionConnection) -> str:
-        """Say it as the model does, from the row of health that is already here."""
-        words = {
-            "archived": row.archived_at is not None,
-            "inactive": not row.is_active,
-            "paused": row.is_paused,
-        }
-        now = timezone.now()
-        return next((word for word, holds in words.items() if holds), None) or row.health.word(now)
+        return row.get_health_status(row.health)
 
     def get_open_count(self, row: ExecutionConnection) -> int:
         return open_in(row)

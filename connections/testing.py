@@ -262,7 +262,7 @@ def _store(connection: ExecutionConnection, findings: Findings) -> None:
         told.refresh_account(connection.pk, findings.account, read_at=findings.started_at)
     if failed:
         told_owner = with_remedy(failed.detail, failed.hint)
-        health.mark_errors([(connection.pk, told_owner)], again=findings.again)
+        connection.mark_as_error(told_owner, again=findings.again)
     else:
-        health.mark_active([connection.pk], cleared=[connection.pk])
-        health.mark_connected([connection.pk])
+        connection.mark_as_active(cleared=True)
+        connection.update_last_connected()

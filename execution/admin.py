@@ -10,11 +10,12 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
-from common.admin import NEWEST, BigTableAdmin, ReadOnlyAdmin, link, read_id, read_uuid
+from common.admin import BigTableAdmin, ReadOnlyAdmin, among_newest, link, read_id, read_uuid
 from common.markup import amount, badge, code, state_badge
 from common.money import plain
 from common.shown import STATES, known_code, sentence, signed, statuses_of, units_of
 from common.shown import age as shown_age
+from common.units import word_of
 from connections.models import ExecutionConnection
 from execution.drift import words as drift_words
 from execution.models import DriftItem, ExecutionLog, Fill, Order, Tally, TallyQuerySet, WorkerLease
@@ -115,9 +116,11 @@ class OrderAdmin(BigTableAdmin):
     def price(self, order: Order) -> str:
         return plain(order.avg_fill_price)
 
-    @admin.display(description="Slippage, pips")
+    @admin.display(description="Slippage")
     def slippage(self, order: Order) -> str:
-        return signed(order.slippage_pips, 1)
+        if order.slippage_pips is None:
+            return ""
+        return f"{signed(order.slippage_pips, 1)} {word_of(order.slippage_unit)}"
 
 
 @admin.register(Fill)
@@ -176,7 +179,8 @@ class LogStateFilter(admin.SimpleListFilter):
             return queryset
         trouble = ["REJECTED", "FAILED", "DENIED", "UNKNOWN"]
         states = trouble if value == "trouble" else [value]
-        return newest_lines(queryset).filter(status__in=states)
+        found: QuerySet[ExecutionLog] = among_newest(ExecutionLog, queryset, status__in=states)
+        return found
 
 
 class LogBrokerFilter(admin.SimpleListFilter):
@@ -195,12 +199,10 @@ class LogBrokerFilter(admin.SimpleListFilter):
         if not self.value():
             return queryset
         accounts = ExecutionConnection.objects.filter(type=self.value()).values("pk")
-        return newest_lines(queryset).filter(connection_id__in=accounts)
-
-
-def newest_lines(lines: QuerySet[ExecutionLog]) -> QuerySet[ExecutionLog]:
-    newest = ExecutionLog.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
-    return lines.filter(pk__gt=newest - NEWEST)
+        found: QuerySet[ExecutionLog] = among_newest(
+            ExecutionLog, queryset, connection_id__in=accounts
+        )
+        return found
 
 
 @admin.register(ExecutionLog)

@@ -11,14 +11,6 @@ from dataclasses import dataclass
 from common.shown import STATES, number
 
 STEPS = ("Candidates", "Eligible", "Within limits", "Answered by the broker", "Accepted", "Filled")
-_WAITS = {
-    "PENDING": "waiting",
-    "SUBMITTING": "being sent",
-    "UNKNOWN": "unknown",
-    "SUBMITTED": "working",
-    "PARTIALLY_FILLED": "partly filled",
-    "CANCEL_REQUESTED": "being cancelled",
-}
 _PASSED = {  # order status → index of the last step that it passed
     "SKIPPED": 0,
     "PENDING": 1,
@@ -32,6 +24,11 @@ _PASSED = {  # order status → index of the last step that it passed
     "CANCEL_REQUESTED": 4,
     "FILLED": 5,
 }
+
+
+def _waits(status: str) -> bool:
+    """Whether an order of this status may still change by itself."""
+    return STATES[status].share in {"working", "unknown"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +91,7 @@ def funnel(progress: Mapping[Progress, int]) -> list[Step]:
     for index, name in enumerate(STEPS[1:], start=1):
         here = {at: many for at, many in progress.items() if at.passed == index - 1}
         passed = sum(many for at, many in progress.items() if at.passed >= index)
-        waiting = sum(many for at, many in here.items() if at.status in _WAITS)
+        waiting = sum(many for at, many in here.items() if _waits(at.status))
         ended = sum(here.values()) - waiting
         note = _note(here) or ("all of them" if passed and passed == steps[-1].passed else "")
         steps.append(Step(name, passed, ended, waiting, total, note))
@@ -104,6 +101,7 @@ def funnel(progress: Mapping[Progress, int]) -> list[Step]:
 def _note(here: Mapping[Progress, int]) -> str:
     """Say who did not pass: what ended first, then what waits."""
     counts: Counter[str] = Counter()
-    for at, many in sorted(here.items(), key=lambda item: item[0].status in _WAITS):
-        counts[_WAITS.get(at.status) or STATES[at.status].share] += many
+    for at, many in sorted(here.items(), key=lambda item: _waits(item[0].status)):
+        state = STATES[at.status]
+        counts[state.word.lower() if _waits(at.status) else state.share] += many
     return ", ".join(f"{number(many)} {word}" for word, many in counts.items())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from django.conf import settings
 from django.db import models, transaction
@@ -24,6 +24,9 @@ from connections.account_settings import (
 from connections.lanes import settled_lane_for
 from connections.models.health import ConnectionHealth, HealthStatus
 from connections.models.presets import DataConnection, TradingPreset
+
+if TYPE_CHECKING:
+    from connections.health import Again
 
 
 class ConnectionQuerySet(models.QuerySet["ExecutionConnection"]):
@@ -227,13 +230,20 @@ class ExecutionConnection(models.Model):
         """
         return eligibility.reason_for(connection_id=self.pk) is None
 
-    def mark_as_active(self) -> bool:
-        """Note that the broker answered. Returns whether that ended an error."""
-        return bool(health.mark_active([self.pk]))
+    def mark_as_active(self, *, cleared: bool = False) -> bool:
+        """Note that the broker answered. Returns whether that ended an error.
 
-    def mark_as_error(self, message: str) -> bool:
-        """Note a failure, as a sentence without secrets. Returns whether all was well before."""
-        return bool(health.mark_errors([(self.pk, message)]))
+        cleared: a test passed or an order went through; what a refusal has noted is over.
+        """
+        return bool(health.mark_active([self.pk], cleared=[self.pk] if cleared else ()))
+
+    def mark_as_error(self, message: str, *, again: Again | None = None) -> bool:
+        """Note a failure, as a sentence without secrets. Returns whether all was well before.
+
+        again: when the broker is asked again; rarely, unless said.
+        """
+        when = again or health.Again.RARELY
+        return bool(health.mark_errors([(self.pk, message)], again=when))
 
     def update_last_connected(self) -> None:
         """Note that the broker was spoken to now."""
@@ -251,10 +261,11 @@ class ExecutionConnection(models.Model):
         """Whether the last contact with the broker failed."""
         return self._health().status == HealthStatus.ERROR
 
-    def get_health_status(self) -> str:
+    def get_health_status(self, known: ConnectionHealth | None = None) -> str:
         """Return one word: archived, inactive, paused, untested, error, resting, stale or healthy.
 
-        resting: its circuit is open after failures in a row. stale: no contact for a day.
+        resting: its circuit is open after failures in a row. stale: no contact for a day. known:
+        its row of health, if it is loaded already.
         """
         if self.archived_at is not None:
             return "archived"
@@ -262,7 +273,7 @@ class ExecutionConnection(models.Model):
             return "inactive"
         if self.is_paused:
             return "paused"
-        return self._health().word(timezone.now())
+        return (known or self._health()).word(timezone.now())
 
     def get_credential(self, key: str, default: str | None = None) -> str | None:
         """Return one of the broker's credentials, `default` if it was never entered.

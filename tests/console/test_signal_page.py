@@ -58,7 +58,7 @@ def test_funnel_shows_nothing_at_the_broker_before_a_worker_claims(world: dict[s
         ("Answered by the broker", 0, 0, 0),
     ]
     notes = [step.note for step in funnel(candidates.counts(world["signal"]).progress)]
-    assert notes == ["100 connections", "all of them", "100 waiting", "", "", ""]
+    assert notes == ["100 connections", "all of them", "100 pending", "", "", ""]
 
 
 @pytest.mark.parametrize("status", list(Status))
