@@ -2,9 +2,15 @@
 
 import re
 
-_TOKEN = re.compile(r"(/hooks/[a-z]+/[^/\s\"']*/)[^/\s\"']+")
+# By its place in the address, right or wrong. Whoever types the address may get it wrong, too.
+_PLACE = re.compile(
+    r"(?i)((?:/|%2f)hooks(?:/|%2f)+[a-z]+(?:/|%2f)+[^/\s\"'%]*(?:/|%2f)+)[^/\s\"']+"
+)
+# By its form, wherever it stands: a token of the alert door, also cut short (but no SHA-256), and
+# an API key.
+_FORM = re.compile(r"(?<![0-9a-fA-F])[0-9a-f]{50,62}(?![0-9a-fA-F])|\bfc_[0-9a-f]{12}_[\w-]{20,}")
 
 
 def hide_tokens(text: str) -> str:
-    """Return a text without the secrets in addresses of alerts: for logs."""
-    return _TOKEN.sub(r"\1[hidden]", text)
+    """Return a text without the secrets of the alert door and of API keys: for logs."""
+    return _FORM.sub("[hidden]", _PLACE.sub(r"\1[hidden]", text))
