@@ -4,7 +4,7 @@ Every way in (console, portal, API) comes through here, so none of them lets in 
 refuse.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from unicodedata import category
 
@@ -44,6 +44,17 @@ def known_form(kind: str) -> Form | None:
     except (InvalidInputError, ImportError, AttributeError, MisconfiguredError):
         log.warning("a broker kind has no form here", kind=kind, exc_info=True)
         return None
+
+
+def wrong_symbols(kind: str, names: Sequence[str]) -> str:
+    """Return why names cannot be this broker's symbols, by the check of the form's own `symbols`;
+    "" if they can be, or if the form does not judge names."""
+    form = known_form(kind)
+    fields = form.settings if form is not None else ()
+    listed = next((one for one in fields if one.key == "symbols"), None)
+    if listed is None or listed.check is None or listed.kind is not SettingKind.NAMES:
+        return ""
+    return listed.check(names)
 
 
 def read_settings(kind: str, said: Mapping[str, Any], username: str = "") -> dict[str, Any]:

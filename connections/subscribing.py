@@ -18,6 +18,7 @@ from common.clocks import market_now
 from common.codes import Code
 from common.errors import ConflictError, InvalidInputError, NotAllowedError
 from connections import symbols
+from connections.account_settings import wrong_symbols
 from connections.lifecycle import locked
 from connections.models import Directions, ExecutionConnection, Subscription, SubscriptionInterval
 from signals.locks import candidates_exclusive, feed_shared
@@ -45,7 +46,7 @@ def subscribe(
     connection = locked(connection_id, by)
     values = {
         "multiplier": _multiplier(multiplier),
-        "symbol_map": _symbol_map(symbol_map or {}),
+        "symbol_map": _symbol_map(symbol_map or {}, connection.type),
         "directions": _directions(directions),
         "expires_at": expires_at,
     }
@@ -121,7 +122,7 @@ def update_subscription(subscription_id: int, *, by: User | None, **changes: Any
     """Change multiplier, symbol_map, directions or expires_at. False: nothing was different."""
     readers: dict[str, Callable[[Any], Any]] = {
         "multiplier": _multiplier,
-        "symbol_map": _symbol_map,
+        "symbol_map": lambda value: _symbol_map(value, subscription.connection.type),
         "directions": _directions,
         "expires_at": lambda value: value,
     }
@@ -172,8 +173,12 @@ def _directions(value: str) -> str:
     return value
 
 
-def _symbol_map(value: Mapping[str, str]) -> dict[str, str]:
+def _symbol_map(value: Mapping[str, str], broker_type: str) -> dict[str, str]:
+    """Return canonical pair → the broker's symbol, by names that its form takes."""
     try:
-        return {symbols.canonical(pair): str(symbol) for pair, symbol in value.items()}
+        read = {symbols.canonical(pair): str(symbol) for pair, symbol in value.items()}
     except InvalidInputError as error:
         raise InvalidInputError(error.code, error.detail, field="symbol_map") from error
+    if wrong := wrong_symbols(broker_type, list(read.values())):
+        raise InvalidInputError(Code.FIELD_INVALID, wrong, field="symbol_map")
+    return read

@@ -23,6 +23,7 @@ from positions.models import ExecutionPosition
 from tests.api.conftest import AsWeb
 from tests.api.test_problems import problem
 from tests.api.world import CANARY, World
+from tests.connections import make
 
 SECRETS = {"password": CANARY}
 
@@ -165,6 +166,25 @@ def test_presets_of_operators_are_for_everybody_and_theirs(world: World) -> None
     assert told["errors"][0]["field"] == "percent_of_balance"
     assert alice.delete(f"/api/v1/presets/{mine['id']}/").status_code == 204
     problem(alice.delete(f"/api/v1/presets/{world.preset.pk}/"), 409, "STATE_CONFLICT")
+
+
+def test_exchange_symbol_is_refused_in_symbol_map_with_proposal(world: World) -> None:
+    coins = make.connection(
+        world.alice, type="crypto", exchange_name="binance", account="coins",
+        settings={"symbols": ["BTC/USDT"]},
+    )  # fmt: skip
+    alice = world.client("alice")
+    said = {"connection": str(coins.pk), "feed": "majors", "symbol_map": {"BTCUSDT": "BTCUSDT"}}
+    told = problem(alice.post("/api/v1/subscriptions/", said, format="json"), 400, "FIELD_INVALID")
+    assert told["errors"][0]["field"] == "symbol_map"
+    assert "Write BTC/USDT (perpetuals: BTC/USDT:USDT)" in told["errors"][0]["detail"]
+    taken = alice.post(
+        "/api/v1/subscriptions/", said | {"symbol_map": {"BTCUSDT": "BTC/USDT"}}, format="json"
+    ).json()
+    assert taken["symbol_map"] == {"BTC/USDT": "BTC/USDT"}
+    path = f"/api/v1/subscriptions/{taken['id']}/"
+    wrong = {"symbol_map": {"BTC/USDT": "BTC-USDT"}}
+    problem(alice.patch(path, wrong, format="json"), 400, "FIELD_INVALID")
 
 
 def test_a_subscription_is_left_and_taken_up_again(world: World) -> None:

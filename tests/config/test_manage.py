@@ -1,11 +1,14 @@
 """What a person at the terminal reads when a command cannot work."""
 
+import base64
 import os
+import secrets
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from nacl.public import PrivateKey
 
 from common.embedded.ports import free_port
 
@@ -47,6 +50,39 @@ def test_process_without_servers_ends_with_a_sentence(role: str) -> None:
 
 
 _OF_ROLE = {"worker": ["-Q", "mt5.main", "-P", "threads"], "beat": []}
+
+
+@pytest.mark.parametrize("name", ["production", "development"])
+def test_worker_settings_print_no_key_in_production(name: str) -> None:
+    pair = PrivateKey.generate()
+    given = {
+        "FILLCAST_ENV": name, "DATABASE_URL": "postgresql://owner@db/x",
+        "FILLCAST_TRADE_DATABASE_URL": "postgresql://trader@db/x", "REDIS_URL": "redis://r/0",
+        "FILLCAST_SECRET_KEY": secrets.token_urlsafe(64), "FILLCAST_INSTALLATION_TAG": "abc",
+        "FILLCAST_CREDENTIALS_PRIVATE_KEYS": base64.b64encode(bytes(pair)).decode(),
+        "FILLCAST_CREDENTIALS_PUBLIC_KEY": base64.b64encode(bytes(pair.public_key)).decode(),
+        "FILLCAST_PUBLIC_URL": "https://fillcast.example", "FILLCAST_DB_ROLE": "trade",
+        "FILLCAST_ALLOWED_HOSTS": "fillcast.example",
+        "FILLCAST_ENV_FILE": os.devnull,
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "manage.py", "worker_settings"],
+        cwd=ROOT, env={**os.environ, **given}, capture_output=True, text=True, timeout=60,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert "DATABASE_URL=postgresql://trader@db/x" in lines
+    if name == "production":
+        told = done.stdout + done.stderr
+        assert given["FILLCAST_SECRET_KEY"] not in told
+        assert given["FILLCAST_CREDENTIALS_PRIVATE_KEYS"] not in told
+        kept = [line for line in lines if line.startswith("# FILLCAST_CREDENTIALS_PRIVATE_KEYS:")]
+        assert len(kept) == 1
+        assert "env file or secret store" in kept[0]
+    else:
+        key = given["FILLCAST_CREDENTIALS_PRIVATE_KEYS"]
+        assert f"FILLCAST_CREDENTIALS_PRIVATE_KEYS={key}" in lines
 
 
 def test_worker_settings_say_that_nothing_runs(tmp_path: Path) -> None:
