@@ -45,6 +45,7 @@ docs: venv ## write the generated pages anew
 	@$(PYTHON) manage.py settings_reference
 	@$(PYTHON) manage.py reason_codes
 	@$(PYTHON) manage.py roles
+	@$(PYTHON) -m tests.role_pages
 	@$(PYTHON) manage.py broker_table
 	@$(PYTHON) -m tests.conformance --docs
 

@@ -1,7 +1,8 @@
-"""Whether the caller has the right that an operation takes (common/permissions.py).
+"""Whether the caller may do what an operation does: by right, and by the scope of an API key.
 
-A view says for each of its writing actions which right that is (`rights`); what is not said is
-refused. Reading takes none: the rows are those that the caller may see.
+A view names a right for each of its writing actions (`rights`); an action without one is refused.
+Reading takes no right: the rows are those that the caller may see. Which scope of an API key goes
+with a right is in the same table (common/permissions.py), so that it is judged in one place.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from rest_framework.request import Request
 
 from common.codes import Code
 from common.errors import NotAllowedError
-from common.permissions import OWN, Right, Scope, require, require_scope
+from common.permissions import OWN, Right, Scope, require, require_scope, scope_for
 
 if TYPE_CHECKING:  # views read the settings, which name this module
     from rest_framework.views import APIView
@@ -21,46 +22,55 @@ class HasRight(IsAuthenticated):
     """Staff by their roles; others over their own rows, which `get_object` has found (else 404)."""
 
     def has_permission(self, request: Request, view: "APIView") -> bool:
-        """Raise NotAllowedError with the missing right; False: nobody knows who is calling."""
+        """Raise NotAllowedError with the missing scope or right; False: the caller is unknown."""
         if not super().has_permission(request, view):
             return False
         user: Any = request.user
-        if request.method in SAFE_METHODS:
-            require_scope(user, Scope.READ)
-        elif (needed := _needed(view, request)) is OWN:
-            require_scope(user, Scope.OPERATE)
-        elif isinstance(needed, Right) and (user.is_staff or not _is_about_one(view)):
+        method = request.method or ""
+        needed = needed_by(view, method)
+        if (scope := scope_of(method, needed)) is not None:
+            require_scope(user, scope)
+        if isinstance(needed, Right) and (user.is_staff or not _is_about_one(view)):
             require(user, needed, owner_id=user.pk)
         return True
 
     def has_object_permission(self, request: Request, view: "APIView", obj: Any) -> bool:
-        """The same for a tenant, whose own the object is."""
+        """The same for a tenant, who owns the object."""
         user: Any = request.user
-        if request.method not in SAFE_METHODS:
-            needed = _needed(view, request)
-            if isinstance(needed, Right) and not user.is_staff:
-                require(user, needed, owner_id=user.pk)
+        needed = needed_by(view, request.method or "")
+        if isinstance(needed, Right) and not user.is_staff:
+            require(user, needed, owner_id=user.pk)
         return True
+
+
+def needed_by(view: Any, method: str) -> Right | str | None:
+    """Return the right that an operation takes, or OWN; None: reading, or no such method (405).
+
+    Raises NotAllowedError for an action without an entry in `rights`.
+    """
+    name = getattr(view, "action", "") or _method(view, method)
+    if method in SAFE_METHODS or not name:
+        return None
+    needed: Right | str | None = getattr(view, "rights", {}).get(name)
+    if needed is None:
+        raise NotAllowedError(Code.PERMISSION_DENIED, "This operation has no right assigned.")
+    assert isinstance(needed, Right) or needed == OWN
+    return needed
+
+
+def scope_of(method: str, needed: Right | str | None) -> Scope | None:
+    """Return the scope that an API key needs; None where there is no such method."""
+    if method in SAFE_METHODS:
+        return Scope.READ
+    return scope_for(needed) if needed is not None else None
 
 
 def _is_about_one(view: Any) -> bool:
     return bool(getattr(view, "detail", False))
 
 
-def _needed(view: Any, request: Request) -> Any:
-    """Return the right, or OWN; None where there is no such method (405)."""
-    name = getattr(view, "action", "") or _method(view, request)
-    if not name:
-        return None
-    needed = getattr(view, "rights", {}).get(name)
-    if needed is None:
-        detail = "This operation names no right, so nobody may."
-        raise NotAllowedError(Code.PERMISSION_DENIED, detail)
-    return needed
-
-
-def _method(view: Any, request: Request) -> str:
-    """The method's name for a view without actions; "" if it has no such method."""
-    name = (request.method or "").lower()
-    is_set = hasattr(view, "action_map")
+def _method(view: Any, method: str) -> str:
+    """Return the method's name for a view without actions; "" if it has no such method."""
+    name = method.lower()
+    is_set = getattr(view, "action_map", None) is not None
     return "" if is_set or not hasattr(view, name) else name

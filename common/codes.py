@@ -637,9 +637,10 @@ class Code(StrEnum):
     )
     OWN_RIGHTS = (
         "OWN_RIGHTS",
-        "Nobody changes their own rights, switches themselves off, or sets their own password"
-        " without the present one.",
-        "Ask another administrator; your own password is changed under “Change password”.",
+        "Nobody changes their own rights, switches themselves off, resets their own second factor,"
+        " or sets their own password without the present one.",
+        "Ask another administrator. Your own password is changed under “Change password”, your own"
+        " second factor under “My security”.",
     )
     RIGHTS_ABOVE_OWN = (
         "RIGHTS_ABOVE_OWN",

@@ -171,12 +171,17 @@ def refusal(user: Caller, right: Right, *, owner_id: int | None = None) -> NotAl
         has_it = RIGHTS[right].owners and owner_id == user.pk
     if not has_it:
         return _missing(user, right)
-    scope = RIGHTS[right].scope
+    scope = scope_for(right)
     return None if _in_scope(user, scope) else _out_of_scope(scope)
 
 
+def scope_for(needed: Right | str) -> Scope:
+    """Return the scope that an API key needs for a right, or for `OWN`."""
+    return RIGHTS[needed].scope if isinstance(needed, Right) else Scope.OPERATE
+
+
 def require_scope(user: Caller, scope: Scope) -> None:
-    """Raise NotAllowedError for an API key without this scope: for what takes no right."""
+    """Raise NotAllowedError for an API key without this scope."""
     if not _in_scope(user, scope):
         raise _out_of_scope(scope)
 

@@ -93,9 +93,6 @@ INSTALLED_APPS = [
     "django_celery_beat",
     "django_structlog",
     "django_htmx",
-    "django_otp",
-    "django_otp.plugins.otp_totp",
-    "django_otp.plugins.otp_static",
     "pgtrigger",  # this and the next only for migrations of before the trail was our own
     "pghistory",
     "common",
@@ -124,6 +121,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
     "config.second_factor.SecondFactorMiddleware",  # who did not show theirs is nobody
+    "portal.access.PasswordsFirst",  # hashing must not keep a transaction waiting
     "config.retrying.RetryMiddleware",  # in front of the transaction that it repeats
     "users.middleware.TenantMiddleware",  # behind it: who asks is known
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -215,7 +213,7 @@ REST_FRAMEWORK: dict[str, Any] = {
         "api.authentication.ApiKeyAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["api.permissions.HasRight", "api.scopes.KeyScope"],
+    "DEFAULT_PERMISSION_CLASSES": ["api.permissions.HasRight"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["api.parsing.StrictJSONParser"],
     "DEFAULT_FILTER_BACKENDS": [

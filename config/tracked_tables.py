@@ -18,8 +18,6 @@ class Tracked:
     ignored: tuple[str, ...] = ()
 
 
-_TRIES = ("throttling_failure_timestamp", "throttling_failure_count", "last_used_at")
-
 TRACKED = (
     Tracked("users_user", "user", ("password",), ("last_login",)),
     Tracked("users_user_groups", "membership of a group"),
@@ -29,9 +27,6 @@ TRACKED = (
     Tracked("users_apikey", "API key", ("secret_hash",), ("last_used_at",)),
     Tracked("users_secondfactor", "second factor", ("sealed_secret",), ("last_step",)),
     Tracked("users_recoverycode", "recovery code", ("code_hash",)),
-    Tracked("otp_totp_totpdevice", "django-otp device", ("key",), ("drift", "last_t", *_TRIES)),
-    Tracked("otp_static_staticdevice", "set of recovery codes", (), _TRIES),
-    Tracked("otp_static_statictoken", "django-otp code", ("token",)),
     Tracked("signals_feed", "feed"),
     Tracked("signals_feedtoken", "alert address", ("secret_hash", "signing_key")),
     Tracked(

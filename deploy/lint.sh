@@ -35,6 +35,7 @@ check 'check --deploy' as_in_production $python manage.py check --deploy --fail-
 check 'docs/settings.md, .env.example' $python manage.py settings_reference --check
 check 'docs/reason-codes.md' $python manage.py reason_codes --check
 check 'docs/roles.md' $python manage.py roles --check
+check 'docs/role-matrix.md' $python -m tests.role_pages --check
 check 'README.md: what brokers offer' $python manage.py broker_table --check
 
 if ((${#failed[@]})); then

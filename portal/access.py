@@ -5,11 +5,15 @@ from typing import Any
 
 from django.contrib.auth import views
 from django.contrib.auth.forms import AuthenticationForm
-from django.http import HttpRequest, HttpResponse
+from django.core.exceptions import RequestDataTooBig
+from django.http import HttpRequest, HttpResponse, UnreadablePostError
 from django.shortcuts import render
+from django.urls import Resolver404, resolve
 
+from common.permissions import Right, may
 from portal.pages import guarded
 from portal.signing_in import go_on, home_of
+from users.new_passwords import prepared_for
 from users.password_turns import BusyError
 from users.tries import TooManyTriesError
 
@@ -48,6 +52,66 @@ class SignOut(views.LogoutView):
     """Sign out, by a POST; then to signing in."""
 
 
+# By the address's name: the fields of the new and of the present password.
+PASSWORD_PAGES = {
+    "admin:users_user_add": ("password1", ""),
+    "admin:auth_user_password_change": ("password1", ""),
+    "admin:password_change": ("new_password1", "old_password"),
+}
+
+
+class PasswordsFirst:
+    """Hashes the passwords of the pages that set one before the request's transaction begins.
+
+    Stands in front of TenantMiddleware. Only for who may set them: for others nothing is hashed.
+    """
+
+    sync_capable, async_capable = True, False
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer one request."""
+        fields = _password_fields(request)
+        if fields is None:
+            return self.get_response(request)
+        user: Any = request.user
+        new, old = fields
+        try:
+            with prepared_for(user, request.POST, new=new, old=old):
+                return self.get_response(request)
+        except (TooManyTriesError, BusyError) as error:
+            return refuse_try(request, error)
+
+
+def _password_fields(request: HttpRequest) -> tuple[str, str] | None:
+    """Return the fields of a page that sets a password, if one was sent by who may set it."""
+    if request.method != "POST" or not request.path_info.startswith("/admin/"):
+        return None
+    try:
+        fields = PASSWORD_PAGES.get(resolve(request.path_info).view_name)
+        if fields is None or not request.body:
+            return None
+    except (Resolver404, RequestDataTooBig, UnreadablePostError):
+        return None
+    user: Any = request.user
+    if not user.is_authenticated:
+        return None
+    return fields if fields[1] or may(user, Right.USERS) else None
+
+
+def refuse_try(request: HttpRequest, error: TooManyTriesError | BusyError) -> HttpResponse:
+    """Say how long to wait until a password is looked at again."""
+    if isinstance(error, TooManyTriesError):
+        minutes = -(-error.retry_after // 60)
+        told = render(request, "portal/locked.html", {"minutes": minutes}, status=429)
+    else:
+        told = render(request, "portal/busy.html", status=503)
+    told["Retry-After"] = str(error.retry_after)
+    return guarded(told)
+
+
 class SignInRefusals:
     """Answers for both sign-in pages when nothing is looked at: too many tries, too many people."""
 
@@ -61,12 +125,6 @@ class SignInRefusals:
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """Say how long to wait; every other error is somebody else's."""
-        if isinstance(error, TooManyTriesError):
-            minutes = -(-error.retry_after // 60)
-            told = render(request, "portal/locked.html", {"minutes": minutes}, status=429)
-        elif isinstance(error, BusyError):
-            told = render(request, "portal/busy.html", status=503)
-        else:
-            return None
-        told["Retry-After"] = str(error.retry_after)
-        return guarded(told)
+        if isinstance(error, (TooManyTriesError, BusyError)):
+            return refuse_try(request, error)
+        return None

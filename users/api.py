@@ -42,7 +42,6 @@ class MeView(generics.RetrieveUpdateAPIView[User]):
 
     queryset = get_user_model().objects.none()
     serializer_class = MeSerializer
-    scope_name = "me"
     rights = {"patch": OWN}
     http_method_names = ("get", "patch", "head", "options")
 

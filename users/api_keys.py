@@ -65,11 +65,9 @@ def require_no_more(by: User, scopes: Collection[str], end: datetime) -> None:
 
 def ends_soon(key: ApiKey, *, now: datetime) -> bool:
     """Whether an open key ends within two weeks: time to make another."""
-    if key.revoked_at is not None or key.expires_at is None:
-        return False
-    return now < key.expires_at <= now + ENDS_SOON
+    return key.revoked_at is None and now < key.expires_at <= now + ENDS_SOON
 
 
 def has_ended(key: ApiKey, *, now: datetime) -> bool:
     """Whether a key's time is over."""
-    return key.expires_at is not None and key.expires_at <= now
+    return key.expires_at <= now

@@ -12,6 +12,7 @@ from django.db.models import Q
 
 from common.permissions import Right, Scope, only_reading
 from users.password_turns import turns
+from users.prepared_passwords import hashed, known_check
 from users.tenancy import on_behalf_of
 
 
@@ -59,8 +60,19 @@ class User(AbstractUser):
             with on_behalf_of(self):
                 self.save(update_fields=["password"])
 
+        known = known_check(self.password, raw_password)
+        if known is not None:
+            return known
         with turns.turn():
             return check_password(raw_password, self.password, renew)
+
+    def set_password(self, raw_password: str | None) -> None:
+        """Hash a new password: before the transaction begins, where a page has prepared it."""
+        if raw_password is None:
+            self.set_unusable_password()
+            return
+        self.password = hashed(raw_password)
+        self._password = raw_password  # type: ignore[assignment]  # the stubs know only None
 
 
 class SecondFactor(models.Model):
@@ -159,7 +171,7 @@ class ApiKey(models.Model):
     secret_hash = models.CharField(max_length=64)
     scopes = ArrayField(models.CharField(max_length=16), default=only_reading)
     created_at = models.DateTimeField(auto_now_add=True)
-    expires_at = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField()
     revoked_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True)
 

@@ -21,9 +21,10 @@ from django.utils import timezone
 from common.audit_trail import changed_by
 from common.codes import Code
 from common.errors import InvalidInputError, NotAllowedError
-from common.permissions import Right, require
+from common.permissions import Right
 from users import one_time_codes as codes
 from users.models import RecoveryCode, SecondFactor, User
+from users.ranks import require_above
 from users.tenancy import for_all_tenants, on_behalf_of
 from users.tries import Limit, count_try, take_back
 
@@ -116,16 +117,13 @@ def turn_off(user: User) -> None:
 
 
 def reset(user_id: int, *, by: User | None) -> bool:
-    """Remove another's second factor, for who lost it. by: an administrator; None: the system.
+    """Remove another user's second factor, which they lost. by: an administrator; None: the system.
 
-    Returns False if there was none. Raises NotAllowedError for oneself, and for a superuser's
-    unless `by` is one.
+    Returns False if there was none. Raises NotAllowedError for oneself, and for somebody who has
+    a right that `by` has not (users/ranks.py).
     """
-    require(by, Right.USERS)
     user = User.objects.get(pk=user_id)
-    if by is not None and (by.pk == user.pk or (user.is_superuser and not by.is_superuser)):
-        detail = "Your own is replaced under Security; a superuser's is reset by another superuser."
-        raise NotAllowedError(Code.PERMISSION_DENIED, detail)
+    require_above(user, by, Right.USERS)
     with transaction.atomic(), for_all_tenants():
         return _remove(user, by=by)
 

@@ -99,46 +99,60 @@ def revoke_api_key(key_id: int, *, by: User | None = None) -> bool:
     return unrevoked.update(revoked_at=timezone.now()) == 1
 
 
-@transaction.atomic
 def create_user(
     username: str, password: str, *, email: str = "", roles: Collection[Role] = (),
     by: User | None = None,
 ) -> User:  # fmt: skip
     """Return a new tenant, or with roles a member of staff. by: who has the right (None: system).
 
-    Raises InvalidInputError for a weak password (the rules of AUTH_PASSWORD_VALIDATORS),
-    ConflictError if the name is taken; NotAllowedError, also for a role that has a right which
-    `by` has not.
+    The password is hashed before the transaction begins, which would idle meanwhile. Raises
+    InvalidInputError for a weak password (the rules of AUTH_PASSWORD_VALIDATORS), ConflictError if
+    the name is taken; NotAllowedError, also for a role that has a right which `by` has not.
     """
     require(by, Right.USERS)
-    draft = User(username=username, email=email)
-    try:
-        validate_password(password, draft)
-    except ValidationError as error:
-        raise InvalidInputError(
-            Code.FIELD_INVALID, " ".join(error.messages), field="password"
-        ) from error
-    try:
-        with transaction.atomic():
-            user = User.objects.create_user(username, email, password)
-    except IntegrityError as error:
-        raise ConflictError(Code.STATE_CONFLICT, f"The name {username!r} is taken.") from error
-    if roles:
-        change_rights(user.pk, by=by, roles=roles)
-        user.refresh_from_db()
-    return user
+    return _store(_draft(username, password, email), roles, by=by)
 
 
-@transaction.atomic
 def create_operator(username: str, password: str, *, email: str = "", role: Role) -> User:
     """Return a new person for the console with this role. For the system itself: on the machine.
 
     The first administrator is a superuser, since only a superuser can make another one.
     Raises as `create_user` does.
     """
-    user = create_user(username, password, email=email, roles=[role])
-    if role is Role.ADMINISTRATOR and not User.objects.filter(is_superuser=True).exists():
-        change_rights(user.pk, by=None, is_superuser=True)
+    draft = _draft(username, password, email)
+    with transaction.atomic():
+        user = _store(draft, [role], by=None)
+        is_first = not User.objects.filter(is_superuser=True).exists()
+        if role is Role.ADMINISTRATOR and is_first:
+            change_rights(user.pk, by=None, is_superuser=True)
+            user.refresh_from_db()
+    return user
+
+
+def _draft(username: str, password: str, email: str) -> User:
+    """Judge and hash the password of a user who is not stored yet."""
+    user = User(username=User.normalize_username(username))
+    user.email = User.objects.normalize_email(email)
+    try:
+        validate_password(password, user)
+    except ValidationError as error:
+        raise InvalidInputError(
+            Code.FIELD_INVALID, " ".join(error.messages), field="password"
+        ) from error
+    user.set_password(password)
+    return user
+
+
+@transaction.atomic
+def _store(user: User, roles: Collection[Role], *, by: User | None) -> User:
+    try:
+        with transaction.atomic():
+            user.save(force_insert=True)
+    except IntegrityError as error:
+        detail = f"The name {user.username!r} is taken."
+        raise ConflictError(Code.STATE_CONFLICT, detail) from error
+    if roles:
+        change_rights(user.pk, by=by, roles=roles)
         user.refresh_from_db()
     return user
 

@@ -1,15 +1,17 @@
-"""The console's sign-in page: its own looks, the portal's way of signing in."""
+"""The console's sign-in page: its own looks, the portal's way of signing in; one's own password."""
 
 from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth import REDIRECT_FIELD_NAME
-from django.contrib.auth.views import LoginView
-from django.http import HttpRequest
+from django.contrib.auth.views import LoginView, PasswordChangeView
+from django.http import HttpRequest, HttpResponseBase
 from django.urls import reverse
+from unfold.forms import AdminOwnPasswordChangeForm
 
 from portal.access import SignIn
+from users.models import User
 
 
 class ConsoleSignIn(SignIn):
@@ -34,3 +36,30 @@ class ConsoleSignIn(SignIn):
 
     def get_default_redirect_url(self) -> str:
         return reverse("admin:index")
+
+
+class OwnPasswordForm(AdminOwnPasswordChangeForm):  # type: ignore[misc]  # unfold has no types
+    """A new password of one's own: nothing else of the row is written."""
+
+    def set_password_and_save(
+        self, user: User, password_field_name: str = "password1", commit: bool = True
+    ) -> User:
+        """Set it; portal.access.PasswordsFirst has hashed it already."""
+        user.set_password(self.cleaned_data[password_field_name])
+        if commit:
+            user.save(update_fields=["password"])
+        return user
+
+
+def password_change(
+    request: HttpRequest, extra_context: dict[str, Any] | None = None
+) -> HttpResponseBase:
+    """Change one's own password. unfold's page names its form in its code, so this is in place of
+    it."""
+    shell = {**admin.site.each_context(request), **(extra_context or {})}
+    return PasswordChangeView.as_view(
+        form_class=OwnPasswordForm,
+        template_name="registration/password_change_form.html",
+        success_url=reverse("admin:password_change_done"),
+        extra_context=shell,
+    )(request)

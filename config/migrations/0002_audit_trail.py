@@ -4,7 +4,6 @@ from django.db import migrations
 
 from common.trail_functions import guard, track
 
-TRIES = ("throttling_failure_timestamp", "throttling_failure_count", "last_used_at")
 TRACKED = (  # config/tracked_tables.py, as it was when this was written
     ("users_user", ("password",), ("last_login",)),
     ("users_user_groups", (), ()),
@@ -12,9 +11,6 @@ TRACKED = (  # config/tracked_tables.py, as it was when this was written
     ("auth_group", (), ()),
     ("auth_group_permissions", (), ()),
     ("users_apikey", ("secret_hash",), ("last_used_at",)),
-    ("otp_totp_totpdevice", ("key",), ("drift", "last_t", *TRIES)),
-    ("otp_static_staticdevice", (), TRIES),
-    ("otp_static_statictoken", ("token",), ()),
     ("signals_feed", (), ()),
     ("signals_feedtoken", ("secret_hash", "signing_key"), ()),
     (
@@ -83,8 +79,6 @@ class Migration(migrations.Migration):
         ("connections", "0026_least_of_an_exit"),
         ("django_celery_beat", "0019_alter_periodictasks_options"),
         ("events", "0007_silent_connections"),
-        ("otp_static", "0003_add_timestamps"),
-        ("otp_totp", "0003_add_timestamps"),
         ("pghistory", "0007_auto_20250421_0444"),
         ("signals", "0008_approval_triggers"),
         ("users", "0005_try_count"),

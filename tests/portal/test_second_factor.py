@@ -4,18 +4,23 @@ import time
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.core.management import call_command
 from django.db import connection
 from django.test import Client
 from django.urls import NoReverseMatch, URLResolver, get_resolver, reverse
 
+from common.codes import Code
+from common.errors import NotAllowedError
+from common.permissions import Right, Role
 from config.second_factor import ASKED_AGAIN, ASKED_AGAIN_BY_API
 from portal.signing_in import FRESH_SECONDS, SHOWN
 from tests.portal.conftest import SignedIn
 from tests.portal.world import PASSWORD, World
 from users import one_time_codes, second_factor
 from users.models import RecoveryCode, SecondFactor, TryCount, User
-from users.tenancy import for_all_tenants
+from users.services import change_rights
+from users.tenancy import for_all_tenants, on_behalf_of
 
 DOORS = [("alice", "/login/"), ("olga", "/login/"), ("olga", "/admin/login/")]
 SECRET = b"twenty bytes, fixed!"
@@ -31,9 +36,7 @@ def present_code(ahead: int = 0) -> str:
 
 def give_factor(user: User) -> list[str]:
     """Enrol an app whose codes of now and later are not used; return the recovery codes."""
-    codes = second_factor.enrol(user, SECRET, present_code(-1))
-    SecondFactor.objects.filter(user=user).update(last_step=now_step() - 2)
-    return codes
+    return second_factor.enrol(user, SECRET, present_code(-1))
 
 
 def sign_in(client: Client, name: str, door: str = "/login/", next_page: str = "") -> Any:
@@ -234,8 +237,30 @@ def test_another_administrator_resets_it_and_nobody_their_own(
     client.post(reverse("admin:users_user_reset_second_factor", args=[world.olga.pk]))
     assert SecondFactor.objects.filter(user=world.olga).exists()
     assert signed_in(world.alice).post(page).status_code == 302  # to signing in
-    call_command("reset_second_factor", "olga")
-    assert not SecondFactor.objects.exists()
+    with connection.cursor() as cursor:  # on the machine, by who administers it
+        cursor.execute("RESET ROLE")
+        call_command("reset_second_factor", "olga")
+        assert not SecondFactor.objects.exists()
+        cursor.execute("SET ROLE fillcast_web")
+
+
+def test_an_administrator_does_not_reset_who_has_more_rights(
+    world: World, signed_in: SignedIn, as_web: None
+) -> None:
+    """An administrator's role without one of its rights is no longer above a full administrator."""
+    with connection.cursor() as cursor:
+        cursor.execute("RESET ROLE")
+        oscar = User.objects.create_user("oscar", password=PASSWORD)
+        change_rights(oscar.pk, by=None, roles=[Role.ADMINISTRATOR])
+        lesser = User.objects.create_user("lesser", password=PASSWORD, is_staff=True)
+        names = [Right.READ.value, Right.USERS.value]
+        lesser.user_permissions.set(Permission.objects.filter(codename__in=names))
+        give_factor(oscar)
+        cursor.execute("SET ROLE fillcast_web")
+    with on_behalf_of(lesser), pytest.raises(NotAllowedError) as refused:
+        second_factor.reset(oscar.pk, by=lesser)
+    assert refused.value.code is Code.RIGHTS_ABOVE_OWN
+    assert SecondFactor.objects.filter(user=oscar).exists()
 
 
 def test_turning_it_off_is_for_who_need_not_have_it(

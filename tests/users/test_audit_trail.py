@@ -11,8 +11,6 @@ from django.contrib.auth.models import Group
 from django.db import connection, transaction
 from django.test import Client, RequestFactory
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
-from django_otp.plugins.otp_static.models import StaticDevice
-from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from common.audit_trail import changed_by
 from common.sql import rows
@@ -25,7 +23,7 @@ from tests.users import world
 from tests.users.conftest import Opened, Session
 from tests.users.test_tenancy import respond
 from users.middleware import TenantMiddleware
-from users.models import ApiKey, User
+from users.models import ApiKey, RecoveryCode, SecondFactor, User
 from users.tenancy import on_behalf_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -78,9 +76,8 @@ def test_rights_factors_channels_and_schedules_leave_lines(alice: world.Tenant) 
     user = alice.user
     user.set_password("correct horse battery")
     user.save()
-    totp = TOTPDevice.objects.create(user=user, name="phone", key="00" * 20)
-    codes = StaticDevice.objects.create(user=user, name="codes")
-    codes.token_set.create(token="canary42")
+    factor = SecondFactor.objects.create(user=user, sealed_secret=b"canary42", last_step=0)
+    RecoveryCode.objects.create(user=user, code_hash="canary42")
     group = Group.objects.create(name="risk officers")
     user.groups.add(group)
     Channel.objects.update(is_active=False)
@@ -96,11 +93,11 @@ def test_rights_factors_channels_and_schedules_leave_lines(alice: world.Tenant) 
     ExecutionConnection.objects.update(is_paused=True)
     KillSwitch.objects.update(reason="other")
     type(alice.feed).objects.update(is_public=True)
-    totp.delete()
+    factor.delete()
     last = {table: lines(table)[-1] for table in LABELS if lines(table)}
     assert last["users_user"].after == {"password": "(secret)"}
-    assert last["otp_totp_totpdevice"].before["key"] == "(secret)"
-    assert last["otp_static_statictoken"].after["token"] == "(secret)"
+    assert last["users_secondfactor"].before["sealed_secret"] == "(secret)"
+    assert last["users_recoverycode"].after["code_hash"] == "(secret)"
     assert last["users_user_groups"].after["group_id"] == group.pk
     assert last["django_celery_beat_crontabschedule"].after == {"hour": "4"}
     assert last["django_celery_beat_periodictask"].after == {"enabled": False}

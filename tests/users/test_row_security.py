@@ -242,7 +242,7 @@ def test_operators_tables_are_closed_to_tenants(alice: world.Tenant, as_role: Op
 
 
 def test_what_is_read_before_login_is_open(as_role: Opened) -> None:
-    assert {"django_session", "otp_totp_totpdevice", "users_trycount"} <= set(of_kind(SHARED_ROWS))
+    assert {"django_session", "users_trycount"} <= set(of_kind(SHARED_ROWS))
     with as_role("web") as nobody:
         assert count(nobody, "django_content_type") > 0
 

@@ -59,7 +59,7 @@ def test_expired_revoked_and_deactivated(carol: User) -> None:
     assert services.user_for_key(secret) == carol
     ApiKey.objects.filter(pk=key.pk).update(expires_at=timezone.now())
     assert services.user_for_key(secret) is None
-    ApiKey.objects.filter(pk=key.pk).update(expires_at=None)
+    ApiKey.objects.filter(pk=key.pk).update(expires_at=timezone.now() + timedelta(hours=1))
     User.objects.filter(pk=carol.pk).update(is_active=False)
     assert services.user_for_key(secret) is None
     User.objects.filter(pk=carol.pk).update(is_active=True)

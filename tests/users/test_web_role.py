@@ -9,13 +9,14 @@ from typing import Any
 import psycopg
 import pytest
 from django.contrib.auth.models import Group
+from django.utils import timezone
 
-from connections.models import ExecutionConnection, KillSwitch
+from connections.models import ConnectionHealth, ExecutionConnection, KillSwitch
 from signals.models import Feed
 from tests.connections import make
 from tests.users import world
 from tests.users.conftest import Opened
-from users.models import ApiKey, User
+from users.models import ApiKey, RecoveryCode, SecondFactor, User
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -51,8 +52,8 @@ def _group(role: str) -> Group:
 
 
 NEW_KEY = (
-    "INSERT INTO users_apikey (user_id, name, prefix, secret_hash, scopes, created_at)"
-    " VALUES ({}, 'mine', 'stolen', 'h', ARRAY['read'], now())"
+    "INSERT INTO users_apikey (user_id, name, prefix, secret_hash, scopes, created_at, expires_at)"
+    " VALUES ({}, 'mine', 'stolen', 'h', ARRAY['read'], now(), now() + interval '90 days')"
 )
 AS_TENANT = {
     "superuser": "UPDATE users_user SET is_superuser = true WHERE id = {me}",
@@ -93,6 +94,31 @@ AS_TENANT = {
     " VALUES ('ALL', 'HALTED', 'r', {me})",
     "another's channel": "UPDATE events_channel SET url_sealed = 'mine' WHERE user_id = {other}",
     "a schedule": "UPDATE django_celery_beat_periodictask SET enabled = false",
+    "another's second factor": "DELETE FROM users_secondfactor WHERE user_id = {other}",
+    "another's recovery codes": "DELETE FROM users_recoverycode WHERE user_id = {root}",
+    "a second factor for another": "INSERT INTO users_secondfactor"
+    " (user_id, sealed_secret, last_step, enrolled_at) VALUES ({root}, 'mine', 0, now())",
+    "a recovery code for another": "INSERT INTO users_recoverycode (user_id, code_hash)"
+    " VALUES ({root}, 'mine')",
+    "the secret of another": "UPDATE users_secondfactor SET sealed_secret = 'mine'"
+    " WHERE user_id = {other}",
+    "own factor to another": "UPDATE users_secondfactor SET user_id = {root} WHERE user_id = {me}",
+    "a used time code": "UPDATE users_secondfactor SET last_step = 1 WHERE user_id = {me}",
+    "a used recovery code": "UPDATE users_recoverycode SET used_at = NULL WHERE user_id = {me}",
+    "more scopes": "UPDATE users_apikey SET scopes = ARRAY['read', 'trade'] WHERE user_id = {me}",
+    "a key for longer": "UPDATE users_apikey SET expires_at = expires_at + interval '1 day'"
+    " WHERE user_id = {me}",
+    "healthy without a test": "UPDATE connections_connectionhealth SET status = 'ACTIVE'"
+    " WHERE connection_id = '{account}'",
+    "no test needed": "UPDATE connections_connectionhealth SET needs_test = false"
+    " WHERE connection_id = '{account}'",
+    "compared without a comparison": "UPDATE connections_connectionhealth"
+    " SET reconciled_at = now() WHERE connection_id = '{account}'",
+    "an error that was not there": "UPDATE connections_connectionhealth SET last_error = 'x'"
+    " WHERE connection_id = '{account}'",
+    "another's account untested": "UPDATE connections_connectionhealth SET needs_test = true,"
+    " status = 'UNTESTED' WHERE connection_id = '{others_account}'",
+    "health removed": "DELETE FROM connections_connectionhealth WHERE connection_id = '{account}'",
 }
 
 
@@ -120,10 +146,23 @@ def _written(cast: Cast, statement: str) -> bytes:
         make.preset(None, name="for all")
         make.signal(cast.alice.feed, approval="PENDING")
         _schedule()
+        _second_factors(cast)
     return statement.format(
         me=cast.alice.user.pk, other=cast.bob.user.pk, root=cast.staff["superuser"].pk,
         group=cast.staff["operator"].groups.get().pk, staff=cast.staff["operator"].pk,
+        account=cast.alice.connection.pk, others_account=cast.bob.connection.pk,
     ).encode()  # fmt: skip
+
+
+def _second_factors(cast: Cast) -> None:
+    """Each tenant has an app and a used code, the superuser a code; alice's account is in error."""
+    for user in (cast.alice.user, cast.bob.user):
+        SecondFactor.objects.create(user=user, sealed_secret=b"sealed", last_step=10)
+        RecoveryCode.objects.create(user=user, code_hash="used", used_at=timezone.now())
+    RecoveryCode.objects.create(user=cast.staff["superuser"], code_hash="unused")
+    ConnectionHealth.objects.filter(connection=cast.alice.connection).update(
+        status="ERROR", needs_test=True, reconciled_at=None
+    )
 
 
 def _schedule() -> None:
@@ -131,6 +170,31 @@ def _schedule() -> None:
 
     every = IntervalSchedule.objects.create(every=5, period="seconds")
     PeriodicTask.objects.create(name="scan", task="scan", interval=every)
+
+
+def test_a_tenant_uses_their_own_second_factor_and_asks_for_tests(
+    cast: Cast, as_role: Opened
+) -> None:
+    me, account = cast.alice.user.pk, cast.alice.connection.pk
+    _second_factors(cast)
+    RecoveryCode.objects.create(user=cast.alice.user, code_hash="unused")
+    allowed = (
+        f"UPDATE users_secondfactor SET last_step = 11 WHERE user_id = {me}",
+        f"UPDATE users_recoverycode SET used_at = now() WHERE user_id = {me} AND used_at IS NULL",
+        f"DELETE FROM users_secondfactor WHERE user_id = {me}",
+        f"INSERT INTO users_recoverycode (user_id, code_hash) VALUES ({me}, 'new')",
+        "UPDATE connections_connectionhealth SET test_requested_at = now(), status = 'UNTESTED',"
+        f" reconciled_at = NULL WHERE connection_id = '{account}'",
+    )
+    for statement in allowed:
+        with as_role("web", tenant=me) as session:
+            assert session.execute(statement.encode()).rowcount == 1, statement
+    with as_role("trade") as worker:
+        found = worker.execute(
+            "UPDATE connections_connectionhealth SET status = 'ACTIVE', needs_test = false,"
+            f" reconciled_at = now() WHERE connection_id = '{account}'".encode()
+        )
+        assert found.rowcount == 1
 
 
 def test_the_statements_would_do_something(cast: Cast, as_role: Opened) -> None:
@@ -160,6 +224,8 @@ BY_ROLE: list[tuple[str, str, set[str]]] = [
      {"administrator", "operator", "risk officer"}),
     ("UPDATE signals_feed SET is_approved = true, approved_by_owner = false WHERE owner_id = {me}",
      "approval", {"administrator", "operator"}),
+    ("DELETE FROM users_secondfactor WHERE user_id = {me}", "second factor", {"administrator"}),
+    ("DELETE FROM users_recoverycode WHERE user_id = {root}", "superuser's second factor", set()),
 ]  # fmt: skip
 
 

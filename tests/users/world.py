@@ -1,8 +1,10 @@
 """Two tenants who each have a row in every table that belongs to tenants."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+
+from django.utils import timezone
 
 from analytics.models import AnalyticsDaily
 from connections.models import (
@@ -49,7 +51,8 @@ def tenant(name: str) -> Tenant:
     _tell(user, name)
     FeedToken.objects.create(feed=feed, prefix=name, secret_hash="h")
     ReceivedAlert.objects.create(feed=feed, key="k", change="flat", summary="s")
-    ApiKey.objects.create(user=user, name="key", prefix=name, secret_hash="h")
+    ends = timezone.now() + timedelta(days=90)
+    ApiKey.objects.create(user=user, name="key", prefix=name, secret_hash="h", expires_at=ends)
     KillSwitch.objects.create(
         scope="CONNECTION", mode="HALTED", connection=connection, reason="r", set_by=user
     )

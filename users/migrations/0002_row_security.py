@@ -5,13 +5,7 @@ from django.db import migrations
 from common.row_security import MINE, TENANT, operator_rows, shared_rows, tenant_rows
 
 # Read before anybody is known: who logs in, by which session, and how often it failed.
-# One-time passwords too: hidden from a login, a second factor would look as if there were none.
-BEFORE_LOGIN = (
-    "django_session",
-    "otp_static_staticdevice",
-    "otp_static_statictoken",
-    "otp_totp_totpdevice",
-)
+BEFORE_LOGIN = ("django_session",)
 SHARED = (
     "auth_group",
     "auth_group_permissions",
@@ -40,8 +34,6 @@ class Migration(migrations.Migration):
         ("auth", "0012_alter_user_first_name_max_length"),
         ("contenttypes", "0002_remove_content_type_name"),
         ("django_celery_beat", "0019_alter_periodictasks_options"),
-        ("otp_static", "0003_add_timestamps"),
-        ("otp_totp", "0003_add_timestamps"),
         ("sessions", "0001_initial"),
     ]
     operations = [

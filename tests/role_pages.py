@@ -1,0 +1,93 @@
+"""docs/role-matrix.md: which role may do what at each address, from the tables that tests check.
+
+    python -m tests.role_pages            write the page
+    python -m tests.role_pages --check    write nothing; fail if it would change
+
+The tables are written by hand (tests/api/role_matrix.py, tests/console/role_matrix.py). Tests call
+every address as each role, and fail for an address of the URL conf or a list of the console that
+has no line.
+"""
+
+import sys
+from pathlib import Path
+
+from tests.api import role_matrix as api
+from tests.console import role_matrix as console
+
+PAGE = Path(__file__).parents[1] / "docs" / "role-matrix.md"
+ROLES = {
+    "A": "administrator", "O": "operator", "R": "risk officer", "S": "support", "N": "no role",
+}  # fmt: skip
+HEAD = f"{' | '.join(ROLES.values())} |"
+RULE = "---|" * (len(ROLES) + 1)
+
+
+def cells(who: str) -> str:
+    """Return a row's columns: yes for each role whose letter is there."""
+    return " | ".join("yes" if letter in who else "–" for letter in ROLES)
+
+
+def api_line(operation: str, who: str) -> str:
+    """Return the row of an operation."""
+    if who == api.OWN:
+        return f"| `{operation}` | " + " | ".join(["own"] * len(ROLES)) + " |"
+    if who == "door":
+        return f"| `{operation}` | " + " | ".join(["by token"] * len(ROLES)) + " |"
+    return f"| `{operation}` | {cells(who)} |"
+
+
+def list_lines(name: str, rows: console.Rows) -> list[str]:
+    """Return the rows of a list: only what somebody may."""
+    acts = {"read": rows.read, "add": rows.add, "change": rows.change, "delete": rows.delete}
+    lines = [f"| {name}: {act} | {cells(who)} |" for act, who in acts.items() if who]
+    return lines + [f"| {name}: {act} | {cells(rows.acts)} |" for act in rows.actions]
+
+
+def page() -> str:
+    """Return the whole page."""
+    lines = [
+        "# Roles and actions",
+        "",
+        "`make docs` writes this page from the tables by which the tests call every address of API",
+        "and console as each role (`tests/api/test_roles.py`, `tests/console/test_roles.py`). An",
+        "address without a line fails them. A superuser may everything. [Roles](roles.md) says",
+        "what the rights are, and what owners (tenants, providers) may with their own rows.",
+        "",
+        "*own*: about the caller's own rows, whatever the role. *by token*: the token in the",
+        "address decides.",
+        "",
+        "## API",
+        "",
+        f"| operation | {HEAD}",
+        f"|{RULE}",
+        *(api_line(operation, who) for operation, who in api.MATRIX.items()),
+        "",
+        "## Console: pages and actions",
+        "",
+        f"| page | {HEAD}",
+        f"|{RULE}",
+        *(f"| `{name}` | {cells(one.who)} |" for name, one in console.PAGES.items()),
+        "",
+        "## Console: lists and forms",
+        "",
+        f"| list: action | {HEAD}",
+        f"|{RULE}",
+        *(line for name, rows in console.LISTS.items() for line in list_lines(name, rows)),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main(*, check: bool) -> int:
+    """Write the page, or say that it would change."""
+    text = page()
+    if PAGE.exists() and PAGE.read_text() == text:
+        return 0
+    if check:
+        sys.stderr.write("docs/role-matrix.md is not what the tables say; run `make docs`\n")
+        return 1
+    PAGE.write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(check="--check" in sys.argv))

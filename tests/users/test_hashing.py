@@ -1,0 +1,129 @@
+"""No password is hashed while a transaction is open: the database ends transactions that idle."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.hashers import MD5PasswordHasher
+from django.core.management import call_command
+from django.db import connection
+from django.test import Client
+
+from common.permissions import Role
+from tests.roles import staff
+from users.models import TryCount, User
+from users.services import create_operator, create_user
+
+pytestmark = pytest.mark.django_db(transaction=True)
+PASSWORD, NEW = "correct horse battery", "another horse battery"
+hashed_inside: list[bool] = []
+
+
+class WatchedHasher(MD5PasswordHasher):
+    """Notes for each password that it hashes whether a transaction is open."""
+
+    def encode(self, password: str, salt: str) -> str:
+        hashed_inside.append(connection.in_atomic_block)
+        return str(super().encode(password, salt))
+
+
+@pytest.fixture
+def people(settings: Any) -> dict[str, User]:
+    settings.PASSWORD_HASHERS = [f"{__name__}.{WatchedHasher.__qualname__}"]
+    found = {"boss": staff(Role.ADMINISTRATOR, name="boss"), "alice": User(username="alice")}
+    for user in found.values():
+        user.set_password(PASSWORD)
+        user.save()
+    hashed_inside.clear()
+    return found
+
+
+def browser(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def sent_by_console(people: dict[str, User], path: str, **said: str) -> int:
+    return int(browser(people["boss"]).post(path, said).status_code)
+
+
+def add_user(people: dict[str, User]) -> None:
+    said = {"username": "new", "password1": NEW, "password2": NEW, "usable_password": "true"}
+    assert sent_by_console(people, "/admin/users/user/add/", **said) == 302
+    assert User.objects.get(username="new").check_password(NEW)
+
+
+def set_anothers(people: dict[str, User]) -> None:
+    path = f"/admin/users/user/{people['alice'].pk}/password/"
+    said = {"password1": NEW, "password2": NEW, "usable_password": "true"}
+    assert sent_by_console(people, path, **said) == 302
+    assert User.objects.get(username="alice").check_password(NEW)
+
+
+def change_own(people: dict[str, User]) -> None:
+    said = {"old_password": PASSWORD, "new_password1": NEW, "new_password2": NEW}
+    assert sent_by_console(people, "/admin/password_change/", **said) == 302
+    assert User.objects.get(username="boss").check_password(NEW)
+
+
+def sign_in(people: dict[str, User]) -> None:
+    for name, path in (("alice", "/login/"), ("boss", "/admin/login/"), ("stranger", "/login/")):
+        answer = Client().post(path, {"username": name, "password": PASSWORD})
+        assert answer.status_code == (200 if name == "stranger" else 302)
+
+
+def prove_password(people: dict[str, User]) -> None:
+    client = browser(people["alice"])
+    client.get("/security/enrol/")
+    answer = client.post("/security/enrol/", {"code": "000000", "password": PASSWORD})
+    assert "not your password" not in answer.content.decode()
+
+
+def make_operator(people: dict[str, User]) -> None:
+    create_operator("olga", PASSWORD, role=Role.ADMINISTRATOR)
+    create_user("tenant", PASSWORD, by=people["boss"])
+    assert User.objects.get(username="olga").is_superuser
+
+
+def make_superuser(people: dict[str, User]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DJANGO_SUPERUSER_PASSWORD", PASSWORD)
+        call_command("createsuperuser", "--noinput", username="root", email="r@example.org")
+
+
+WAYS = [
+    add_user, set_anothers, change_own, sign_in, prove_password, make_operator, make_superuser
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("way", WAYS, ids=[way.__name__ for way in WAYS])
+def test_password_is_hashed_outside_transactions(
+    people: dict[str, User], way: Callable[[dict[str, User]], None]
+) -> None:
+    way(people)
+    assert hashed_inside
+    assert not any(hashed_inside), hashed_inside
+
+
+def test_nothing_is_hashed_for_who_may_not_set_it(people: dict[str, User]) -> None:
+    path = f"/admin/users/user/{people['boss'].pk}/password/"
+    said = {"password1": NEW, "password2": NEW, "usable_password": "true"}
+    for client in (browser(people["alice"]), Client(), browser(staff(Role.SUPPORT))):
+        hashed_inside.clear()
+        assert client.post(path, said).status_code in (302, 403, 404)
+        assert hashed_inside == []
+    assert User.objects.get(username="boss").check_password(PASSWORD)
+
+
+def test_guesses_of_the_present_password_are_counted(people: dict[str, User]) -> None:
+    """An open browser alone is no way to find out the password."""
+    client, guess = browser(people["boss"]), {"old_password": "x"}
+    wrong = {**guess, "new_password1": NEW, "new_password2": NEW}
+    answers = [client.post("/admin/password_change/", wrong).status_code for _ in range(11)]
+    assert answers == [200] * 10 + [429]
+    right = {**wrong, "old_password": PASSWORD}
+    refused = client.post("/admin/password_change/", right)
+    assert (refused.status_code, refused["Retry-After"].isdigit()) == (429, True)
+    assert TryCount.objects.get(scope="present password").tries == 10
+    assert User.objects.get(username="boss").check_password(PASSWORD)

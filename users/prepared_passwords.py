@@ -1,0 +1,51 @@
+"""Passwords that were hashed before the request's transaction began, for `User` to find.
+
+Hashing takes a third of a second of a processor, longer where many do it at once, and the database
+ends transactions that idle. So the pages that take a password have it hashed first, a few at a time
+(users/new_passwords.py).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from django.contrib.auth.hashers import make_password
+
+from users.password_turns import turns
+
+
+@dataclass(slots=True)
+class Prepared:
+    """Of the present request: hashes by password, and checks by hash and password."""
+
+    hashes: dict[str, str] = field(default_factory=dict)
+    checks: dict[tuple[str, str], bool] = field(default_factory=dict)
+
+
+_prepared: ContextVar[Prepared | None] = ContextVar("prepared_passwords", default=None)
+
+
+@contextmanager
+def using(prepared: Prepared) -> Iterator[None]:
+    """Let `hashed` and `known_check` find these inside the block."""
+    token = _prepared.set(prepared)
+    try:
+        yield
+    finally:
+        _prepared.reset(token)
+
+
+def hashed(password: str) -> str:
+    """Return a password's hash: the prepared one, or a fresh one in its turn."""
+    prepared = _prepared.get()
+    if prepared is not None and password in prepared.hashes:
+        return prepared.hashes[password]
+    with turns.turn():
+        return make_password(password)
+
+
+def known_check(encoded: str, password: str) -> bool | None:
+    """Return whether a password was found right for this hash; None if that was not prepared."""
+    prepared = _prepared.get()
+    return prepared.checks.get((encoded, password)) if prepared is not None else None
