@@ -17,7 +17,9 @@ def test_every_chapter_has_a_verdict_and_names_tests() -> None:
     for name, (verdict, shown) in chapters.items():
         assert verdict in ("met", "partly", "not applicable"), name
         assert verdict == "not applicable" or ".py" in shown, f"{name} names no test"
-        assert verdict != "partly" or "Missing" in shown or "Limit" in shown or "task" in shown, name
+        assert verdict != "partly" or "Missing" in shown or "Limit" in shown or "task" in shown, (
+            name
+        )
 
 
 @pytest.mark.parametrize("named", NAMED)
