@@ -54,7 +54,7 @@ EXECUTE FUNCTION public.fillcast_guard_health()""",
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("connections", "0028_slippage_units"),
+        ("connections", "0029_no_freeze_level"),
         ("users", "0007_guards"),
     ]
     operations = [
