@@ -604,8 +604,13 @@ class Code(StrEnum):
     TOKEN_EXPIRED = ("TOKEN_EXPIRED", "The token has expired.", "Create a new one on the feed.")
     ALERT_TOO_OLD = (
         "ALERT_TOO_OLD",
-        "The alert's own time lies outside the replay window.",
-        "Check the sender's clock.",
+        "By its own time the alert is outside the replay window, or too old for a market entry.",
+        "Check the sender's clock, and whether its alerts arrive late.",
+    )
+    ALERT_OUT_OF_ORDER = (
+        "ALERT_OUT_OF_ORDER",
+        "A later alert has ended what this one would begin or change; nothing was done.",
+        "Nothing has to be done if both were meant. Look at the feed's latest signals.",
     )
     ALERT_AMBIGUOUS = (
         "ALERT_AMBIGUOUS",

@@ -48,13 +48,14 @@ SELECT price_source_id AS source_id, connection_id, pair
 FROM positions_executionposition WHERE quantity > 0
 """)
 tell_ordered("SELECT connection_id, pair, id AS number FROM execution_order")
-# By the indexes position_open_of_signal, order_flying and order_due.
-register_open_signals("SELECT signal_id FROM positions_executionposition WHERE quantity > 0")
-register_open_signals(f"""
-SELECT signal_id FROM execution_order
-WHERE status IN ('{"', '".join((*IN_FLIGHT, *AT_BROKER))}') AND position_id IS NULL
-""")
-register_open_signals("""
-SELECT signal_id FROM execution_order WHERE status = 'PENDING' AND position_id IS NULL
-""")
+# By the index position_open_of_signal. What orders have ended of a signal is far more than what all
+# have under way: these are found by order_flying and order_due.
+register_open_signals("""EXISTS (
+SELECT FROM positions_executionposition p WHERE p.signal_id = s.id AND p.quantity > 0)""")
+register_open_signals(f"""s.id IN (
+SELECT o.signal_id FROM execution_order o WHERE o.pair = s.currency_pair
+  AND o.status IN ('{"', '".join((*IN_FLIGHT, *AT_BROKER))}') AND o.position_id IS NULL)""")
+register_open_signals("""s.id IN (
+SELECT o.signal_id FROM execution_order o WHERE o.pair = s.currency_pair
+  AND o.status = 'PENDING' AND o.position_id IS NULL)""")
 register_preview(preview)

@@ -3,21 +3,23 @@
 Called in the alert's transaction, on behalf of the feed's owner.
 """
 
+import secrets
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from common.clocks import market_now
+from common.codes import Code
+from common.errors import ConflictError, FillcastError
 from common.money import plain
-from common.sql import rows
 from signals import services
 from signals.alert_reading import AlertOrder
+from signals.alert_sequence import in_turn, keep_order, late_entry, opened_later
 from signals.draft import SignalDraft
 from signals.models import Action, Direction, Door, Feed, ReceivedAlert, Signal
 from signals.open_signals import OpenSignal, open_signals
-from signals.receiving import REPLAY_WINDOW, receive
+from signals.receiving import REPLAY_WINDOW, receive, too_old_to_enter
 from signals.strategy_orders import Change
 from users.tenancy import for_all_tenants
-
-_LOCK = 0x46434111  # namespace of the advisory locks that put a feed's alerts one after the other
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,72 +43,114 @@ class Outcome:
 def carry_out(feed: Feed, order: AlertOrder) -> Outcome:
     """Publish the signals that an alert's order comes to; once, however often it is sent.
 
-    Closes first, then opens. One that is resent late closes nothing that a later alert opened.
-    Raises what `receive` and `publish` do; the caller's transaction is taken back then.
+    Closes first, then opens. One that comes late closes nothing that a later alert opened, and
+    opens no trade that a later alert ended; a reversal that may not open still closes.
+    Raises what `receive` and `publish` do, and ConflictError ALERT_OUT_OF_ORDER, DUPLICATE_SIGNAL;
+    the caller's transaction is taken back then.
     """
-    rows("SELECT pg_advisory_xact_lock(%s::int, %s::int)", (_LOCK, feed.pk % 2**31))
-    if known := _known(feed, order):
-        found = Signal.objects.in_bulk(known.signal_ids)
-        signals = tuple(found[pk] for pk in known.signal_ids if pk in found)
-        return Outcome(signals, False, known.change, known.summary)
-    closed = _open_before(feed, order) if order.closes else []
+    in_turn(feed)
+    known = _known(feed, order)
+    if known and order.sent_at is not None:
+        return _as_before(known)
+    closed = _to_close(feed, order, known)
+    if known and not closed:
+        return _as_before(known)
+    withheld = _withheld(feed, order)
+    if withheld and not closed:
+        raise withheld
     drafts = [
         SignalDraft(action=Action.CLOSE, refers_to=one.id, close_fraction=order.fraction)
         for one in closed
     ]
-    if order.opening is not None:
+    if order.opening is not None and withheld is None:
         drafts.append(order.opening)
+    name = _name(order)
     signals = tuple(
-        _published(feed, draft, f"alert:{order.key[:32]}:{number}")
-        for number, draft in enumerate(drafts, 1)
+        _published(feed, draft, f"{name}:{number}") for number, draft in enumerate(drafts, 1)
     )
-    change = order.meaning.change.value if order.meaning else "close"
-    summary = _summary(order, closed)
-    ReceivedAlert.objects.create(
-        feed=feed, key=order.key, change=change, summary=summary, sent_at=order.sent_at,
-        signal_ids=[signal.pk for signal in signals],
-    )  # fmt: skip
-    return Outcome(signals, True, change, summary)
+    summary = _summary(order, closed, withheld)
+    keep_order(feed, order, summary, signals)
+    return Outcome(signals, True, order.change, summary)
 
 
-def _known(feed: Feed, order: AlertOrder) -> ReceivedAlert | None:
-    """Return the same alert, if it was here: one without a time only for REPLAY_WINDOW."""
+def _name(order: AlertOrder) -> str:
+    """Return how an order's signals are named: for ever the same if it has a time or an external
+    id, else another name each time, since equal orders are told apart by what is open."""
+    name = f"alert:{order.key[:32]}"
+    is_identified = order.sent_at is not None or order.external_id
+    return name if is_identified else f"{name}:{secrets.token_hex(8)}"
+
+
+def _known(feed: Feed, order: AlertOrder) -> list[ReceivedAlert]:
+    """Return the equal alerts that were here, the latest first; of those with neither a time nor a
+    name, only what came within REPLAY_WINDOW."""
     same = ReceivedAlert.objects.filter(feed=feed, key=order.key)
-    if order.sent_at is None:
+    if order.sent_at is None and not order.external_id:
         same = same.filter(received_at__gt=datetime.now(UTC) - REPLAY_WINDOW)
-    return same.order_by("-id").first()
+    return list(same.order_by("-id"))
 
 
-def _open_before(feed: Feed, order: AlertOrder) -> list[OpenSignal]:
-    """Return what the feed has open of the symbol, without what later alerts opened."""
+def _as_before(known: list[ReceivedAlert]) -> Outcome:
+    """Return what became of an alert when it was here before."""
+    alert = known[0]
+    found = Signal.objects.in_bulk(alert.signal_ids)
+    signals = tuple(found[pk] for pk in alert.signal_ids if pk in found)
+    return Outcome(signals, False, alert.change, alert.summary)
+
+
+def _to_close(feed: Feed, order: AlertOrder, known: list[ReceivedAlert]) -> list[OpenSignal]:
+    """Return what an order closes: what the feed has open of the symbol, without what later alerts
+    opened and what equal alerts closed.
+
+    Raises ConflictError DUPLICATE_SIGNAL if an alert of the same name has closed, and other trades
+    are open now: whether it was sent again or is meant for them cannot be known.
+    """
+    if not order.closes:
+        return []
     with for_all_tenants():
         found = open_signals(feed.pk, order.pair, order.side)
-    if not found or order.sent_at is None:
-        return found
-    ids = [one.id for one in found]
-    later = ReceivedAlert.objects.filter(
-        feed=feed, sent_at__gt=order.sent_at, signal_ids__overlap=ids
-    ).values_list("signal_ids", flat=True)
-    opened_later = {pk for ids in later for pk in ids}
-    return [one for one in found if one.id not in opened_later]
+    passed_over = opened_later(feed, order, [one.id for one in found])
+    if known:
+        closes = Signal.objects.filter(pk__in=[pk for alert in known for pk in alert.signal_ids])
+        passed_over |= set(closes.values_list("refers_to_id", flat=True))
+    closed = [one for one in found if one.id not in passed_over]
+    if known and closed and order.external_id:
+        detail = (
+            f"An alert with the external id {order.external_id!r} was carried out before. "
+            f"Open since then: {_numbers(closed)}. To close it, send timenow or another id."
+        )
+        raise ConflictError(Code.DUPLICATE_SIGNAL, detail)
+    return closed
+
+
+def _withheld(feed: Feed, order: AlertOrder) -> FillcastError | None:
+    """Return why an order must not open its trade, if so."""
+    if order.opening is None:
+        return order.opening_fault
+    return late_entry(feed, order.opening) or too_old_to_enter(order.opening, market_now())
 
 
 def _published(feed: Feed, draft: SignalDraft, external_id: str) -> Signal:
     named = replace(draft, external_id=external_id)
-    signal, _ = receive(feed, named, door=Door.ALERT, by=feed.owner)
-    services.publish(signal.pk, by=feed.owner)
+    signal, is_new = receive(feed, named, door=Door.ALERT, by=feed.owner)
+    if not services.publish(signal.pk, by=feed.owner) or not is_new:
+        detail = f"This alert was carried out before, as {signal.number}; nothing was done now."
+        raise ConflictError(Code.DUPLICATE_SIGNAL, detail)
     signal.refresh_from_db()
     return signal
 
 
-def _summary(order: AlertOrder, closed: list[OpenSignal]) -> str:
+def _summary(order: AlertOrder, closed: list[OpenSignal], withheld: FillcastError | None) -> str:
     said = []
     if order.closes and (closed or order.opening is None):
         said.append(_closing(order, closed))
-    if order.opening is not None:
-        side = "long" if order.opening.direction == Direction.BUY else "short"
-        adds = order.meaning is not None and order.meaning.change == Change.ADD
-        said.append(f"{'added to' if adds else 'opened'} a {side} trade in {order.pair}")
+    if order.meaning is not None and order.meaning.opens is not None:
+        side = "long" if order.meaning.opens == Direction.BUY else "short"
+        if withheld is not None:
+            said.append(f"opened no {side} trade: {withheld.detail.removesuffix('.')}")
+        else:
+            verb = "added to" if order.meaning.change == Change.ADD else "opened"
+            said.append(f"{verb} a {side} trade in {order.pair}")
     text = "; ".join(said)
     return f"{text[0].upper()}{text[1:]}."
 
@@ -115,7 +159,10 @@ def _closing(order: AlertOrder, closed: list[OpenSignal]) -> str:
     side = {None: "", Direction.BUY: "long ", Direction.SELL: "short "}[order.side]
     if not closed:
         return f"nothing to do: this feed has no open {side}trade in {order.pair}"
-    numbers = [f"S-{one.id}" for one in closed]
-    shown = ", ".join(numbers[:3]) + (f" and {len(numbers) - 3} more" if len(numbers) > 3 else "")
     share = "" if order.fraction == 1 else f"{plain(round(order.fraction * 100, 2))} % of "
-    return f"closed {share}{shown}"
+    return f"closed {share}{_numbers(closed)}"
+
+
+def _numbers(found: list[OpenSignal]) -> str:
+    numbers = [f"S-{one.id}" for one in found]
+    return ", ".join(numbers[:3]) + (f" and {len(numbers) - 3} more" if len(numbers) > 3 else "")

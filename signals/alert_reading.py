@@ -47,6 +47,8 @@ class AlertOrder:
     """An alert that speaks of a symbol: what is closed of it, what is opened.
 
     key: what identifies it, the same when it is sent again. opening: where a trade begins.
+    opening_fault: why the trade that a reversal opens cannot be read; it still closes.
+    external_id: the sender's own name for a close.
     """
 
     meaning: Meaning | None  # None: a close by symbol
@@ -57,6 +59,13 @@ class AlertOrder:
     opening: SignalDraft | None
     sent_at: datetime | None
     key: str
+    opening_fault: InvalidInputError | None = None
+    external_id: str = ""
+
+    @property
+    def change(self) -> str:
+        """How it is named: entry, add, reduce, reverse, flat; close for a close by symbol."""
+        return self.meaning.change.value if self.meaning else "close"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +148,7 @@ def _strategy_order(parsed: Mapping[str, Any]) -> AlertOrder:
     fields.refuse_unknown()
     fields.raise_faults()
     meaning = meaning_of(order)
-    opening = _opening(parsed, meaning, names) if meaning.opens else None
+    opening, opening_fault = _opening_or_fault(parsed, meaning, names, sent_at)
     told = {**names, "pair": pair, "sent_at": sent_at, "price": str(parsed.get("price") or "")}
     return AlertOrder(
         meaning=meaning,
@@ -150,6 +159,7 @@ def _strategy_order(parsed: Mapping[str, Any]) -> AlertOrder:
         opening=opening,
         sent_at=sent_at,
         key=_key(told, order),
+        opening_fault=opening_fault,
     )
 
 
@@ -241,6 +251,23 @@ def _is_unfilled(fields: Fields, name: str, text: str) -> bool:
     return True
 
 
+def _opening_or_fault(
+    parsed: Mapping[str, Any], meaning: Meaning, names: Mapping[str, str], sent_at: datetime | None
+) -> tuple[SignalDraft | None, InvalidInputError | None]:
+    """Return what an order opens. A reversal that cannot open still closes: its fault is returned.
+
+    Raises InvalidInputError if the order only opens.
+    """
+    if meaning.opens is None:
+        return None, None
+    try:
+        return replace(_opening(parsed, meaning, names), sent_at=sent_at), None
+    except InvalidInputError as error:
+        if meaning.closes is None:
+            raise
+        return None, error
+
+
 def _opening(parsed: Mapping[str, Any], meaning: Meaning, names: Mapping[str, str]) -> SignalDraft:
     """Return the OPEN signal of an order that begins a trade."""
     symbol = next(name for name in SYMBOL if parsed.get(name) is not None)
@@ -276,7 +303,7 @@ def _close_by_symbol(parsed: Mapping[str, Any]) -> AlertOrder:
     told = {**names, "pair": pair, "side": side, "fraction": fraction, "sent_at": sent_at}
     return AlertOrder(
         meaning=None, pair=pair, closes=True, side=side, fraction=fraction or Decimal(1),
-        opening=None, sent_at=sent_at, key=_key(told, None),
+        opening=None, sent_at=sent_at, key=_key(told, None), external_id=names["external_id"],
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from common.errors import FillcastError, InvalidInputError, NotAllowedError
 from signals import services
 from signals.alert_orders import Outcome, carry_out
 from signals.alert_reading import AlertOrder, AlertSignal, ambiguous, read_alert
+from signals.alert_sequence import in_turn, judge_signal, keep_signal
 from signals.feeds import signature_of, token_for
 from signals.intake import receive
 from signals.models import Door, Feed, FeedToken
@@ -37,10 +38,12 @@ def take_alert(*, feed_slug: str, secret: str, body: bytes, signature: str = "")
     """Publish what an alert says, at once; return what became of it.
 
     The same alert again is known: a strategy's order by what identifies it (`AlertOrder.key`), a
-    signal by its external id, else by contents within REPLAY_WINDOW.
+    signal by its external id, else by contents within REPLAY_WINDOW. One that comes after a later
+    one is judged by it (`alert_sequence`).
     signature: X-Fillcast-Signature, for tokens that ask for it. Raises InvalidInputError
     (BODY_TOO_LARGE, FEED_UNKNOWN, ALERT_TOO_OLD and what `read_alert` and `receive` say),
-    NotAllowedError FEED_NOT_APPROVED, PERMISSION_DENIED (signature), TooManyError, ConflictError.
+    NotAllowedError FEED_NOT_APPROVED, PERMISSION_DENIED (signature), TooManyError, ConflictError
+    (ALERT_OUT_OF_ORDER, DUPLICATE_SIGNAL and what `publish` says).
     Nothing is written then.
     """
     if len(body) > MAX_BYTES:
@@ -73,13 +76,16 @@ def _seal_if_plain(token: FeedToken, stored: str, secret: str) -> None:
 
 def _take_signal(feed: Feed, alert: AlertSignal) -> Outcome:
     draft = alert.draft
+    in_turn(feed)
     if alert.opposite and last_is_unended(feed.pk, draft.pair, alert.opposite):
         known = draft.external_id and feed.signals.filter(external_id=draft.external_id).exists()
         if not known and draft.direction:
             raise ambiguous(draft.direction)
     signal, created = receive(feed, draft, door=Door.ALERT, by=feed.owner)
     if not signal.is_published and signal.cancelled_at is None:
+        judge_signal(feed, signal, draft)
         services.publish(signal.pk, by=feed.owner)
+        keep_signal(feed, signal, draft)
         signal.refresh_from_db()
     return Outcome((signal,), created)
 

@@ -19,6 +19,7 @@ from common.permissions import Right, require
 from signals import feeds, services
 from signals.draft import SignalDraft
 from signals.intake import read_signal, receive
+from signals.locks import candidates_shared
 from signals.models import Action, Approval, Direction, Door, Feed, Signal
 from signals.preview import preview, refuse_useless, refuse_wrong_for_all, seen_by
 from signals.receiving import unsaved
@@ -203,10 +204,12 @@ class SignalViewSet(
         user = caller(request)
         with transaction.atomic():
             feed = _feed_to_publish_in(draft.feed, user)
+            if publishes := _wants_publication(request):
+                candidates_shared(feed.pk)  # before the feed's lock, which `receive` takes
             signal, created = receive(feed, draft, door=Door.API, by=user)
             if created:
                 refuse_wrong_for_all(signal)
-            if _wants_publication(request):
+            if publishes:
                 services.publish(signal.pk, by=user)
         return self._show(signal.pk, status.HTTP_201_CREATED if created else status.HTTP_200_OK)
 

@@ -14,6 +14,7 @@ from signals import services, strict_json
 from signals.draft import SignalDraft
 from signals.faults import Fault, faults_of
 from signals.intake import read_signal, receive
+from signals.locks import candidates_shared
 from signals.models import Approval, Door, Feed, Signal
 from users.models import User
 
@@ -103,6 +104,7 @@ class Publisher:
             raise entry.error
         draft = self._named(read_signal(entry.data))
         feed = self._feed(draft)
+        candidates_shared(feed.pk)  # before the feed's lock, which `receive` takes
         signal, _ = receive(feed, draft, door=Door.FILE, by=self.by)
         if signal.is_published:
             return Outcome(entry.index, ALREADY, signal)

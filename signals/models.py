@@ -89,12 +89,20 @@ class FeedToken(models.Model):
 
 
 class ReceivedAlert(models.Model):
-    """An alert about a symbol's trades that was acted on, so that it is known when it comes again,
-    one that found nothing to do included."""
+    """An alert that was acted on, one that found nothing to do included: it is known when it comes
+    again, and what was sent before it and comes later is judged by it. Kept for a week."""
 
     feed = models.ForeignKey(Feed, models.CASCADE, related_name="received_alerts")
     key = models.CharField(max_length=64)
-    change = models.CharField(max_length=7, help_text="entry, add, reduce, reverse, flat or close.")
+    pair = models.CharField(max_length=20, blank=True, default="", db_default="")
+    change = models.CharField(
+        max_length=7,
+        help_text="entry, add, reduce, reverse, flat or close; open or modify of a signal.",
+    )
+    ended_side = models.CharField(
+        max_length=4, blank=True, default="", db_default="",
+        help_text="Trades of which side, begun before it, are over or smaller: BUY, SELL, BOTH.",
+    )  # fmt: skip
     summary = models.CharField(max_length=300)
     signal_ids = ArrayField(models.BigIntegerField(), default=list)
     sent_at = models.DateTimeField(null=True, help_text="By its sender's clock.")
@@ -103,7 +111,8 @@ class ReceivedAlert(models.Model):
     class Meta:
         indexes = [
             models.Index(fields=["feed", "key"], name="received_alert_key"),
-            models.Index(fields=["feed", "sent_at"], name="received_alert_sent"),
+            models.Index(fields=["feed", "pair", "sent_at"], name="received_alert_sequence"),
+            models.Index(fields=["received_at"], name="received_alert_received"),
         ]
 
     def __str__(self) -> str:
@@ -276,6 +285,11 @@ class Signal(models.Model):
         indexes = [
             models.Index(fields=["feed", "-published_at"], name="signal_feed_published"),
             models.Index(fields=["refers_to"], name="signal_refers_to"),
+            models.Index(
+                fields=["feed", "currency_pair", "direction", "-published_at"],
+                name="signal_opened_trades",
+                condition=Q(action=Action.OPEN, published_at__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:

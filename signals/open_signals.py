@@ -6,6 +6,11 @@ from common.sql import rows
 from signals.models import Direction
 
 _sources: list[str] = []
+_OF_FEED = """
+SELECT s.id, s.direction FROM signals_signal s
+WHERE s.feed_id = %(feed)s AND s.currency_pair = %(pair)s AND s.direction = ANY(%(sides)s::text[])
+  AND s.action = 'OPEN' AND s.published_at IS NOT NULL
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +22,7 @@ class OpenSignal:
 
 
 def register_open_signals(source: str) -> None:
-    """Add a SELECT of `signal_id`, of all signals that have something open. A partial index must
-    find its rows."""
+    """Add a condition that a row `s` of signals_signal has something open, by an index."""
     _sources.append(source)
 
 
@@ -27,16 +31,10 @@ def open_signals(feed_id: int, pair: str, direction: Direction | None = None) ->
     accounts they are open in: call it for all tenants."""
     if not _sources:
         return []
+    sides = [direction] if direction else list(Direction)
     found = rows(
-        f"""
-        SELECT s.id, s.direction FROM signals_signal s
-        JOIN (SELECT DISTINCT signal_id FROM ({" UNION ALL ".join(_sources)}) o) live
-          ON live.signal_id = s.id
-        WHERE s.feed_id = %s AND s.currency_pair = %s AND s.action = 'OPEN'
-          AND s.published_at IS NOT NULL AND (%s::text IS NULL OR s.direction = %s)
-        ORDER BY s.id
-        """,
-        (feed_id, pair, direction, direction),
+        " UNION ".join(f"{_OF_FEED} AND {source}" for source in _sources) + " ORDER BY id",
+        {"feed": feed_id, "pair": pair, "sides": sides},
     )
     return [OpenSignal(row.id, Direction(row.direction)) for row in found]
 

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from common.clocks import market_now
@@ -13,7 +14,7 @@ from common.sql import rows
 from signals.draft import SignalDraft, Target, in_order_of_price, level_faults
 from signals.faults import InvalidSignalError
 from signals.locks import feed_shared
-from signals.models import Action, Approval, Door, Feed, Signal
+from signals.models import Action, Approval, Door, Feed, OrderType, Signal
 from users.models import User
 
 # An alert without an id of its own that comes again within this time is the same one, retried.
@@ -43,9 +44,10 @@ def receive(feed: Feed, draft: SignalDraft, *, door: Door, by: User | None) -> t
 
     The same external id with the same contents returns the signal that is there; two processes at
     once end in one row. An alert without external id is known by its contents for REPLAY_WINDOW.
-    Its approval follows the feed's. Raises ConflictError DUPLICATE_SIGNAL, InvalidInputError
-    FEED_UNKNOWN, FIELD_INVALID, REFERENCE_REQUIRED, SIGNAL_ENDED; NotAllowedError for a feed that
-    is not `by`'s; then nothing was written.
+    Its approval follows the feed's. Who also publishes it takes `candidates_shared` before. Raises
+    ConflictError DUPLICATE_SIGNAL, InvalidInputError FEED_UNKNOWN, FIELD_INVALID,
+    REFERENCE_REQUIRED, SIGNAL_ENDED, ALERT_TOO_OLD; NotAllowedError for a feed that is not `by`'s;
+    then nothing was written.
     """
     require(by, Right.PUBLISH, owner_id=feed.owner_id)
     digest = draft.digest(with_time=not draft.external_id)
@@ -55,7 +57,7 @@ def receive(feed: Feed, draft: SignalDraft, *, door: Door, by: User | None) -> t
         known = _known(feed, draft, digest, door)
         if known:
             return known, False
-        values = _values(feed, draft)
+        values = _values(feed, draft, door)
         try:
             with transaction.atomic():
                 signal = Signal.objects.create(
@@ -74,7 +76,7 @@ def unsaved(feed: Feed, draft: SignalDraft) -> Signal:
     Raises InvalidInputError as `receive` does.
     """
     _judge_feed(feed, draft)
-    return Signal(feed=feed, **_values(feed, draft))
+    return Signal(feed=feed, **_values(feed, draft, Door.API))
 
 
 def _judge_feed(feed: Feed, draft: SignalDraft) -> None:
@@ -93,16 +95,20 @@ def _known(feed: Feed, draft: SignalDraft, digest: str, door: Door) -> Signal | 
         return None  # two equal orders by hand are two
     key = int(digest[:8], 16) - 2**31
     rows("SELECT pg_advisory_xact_lock(%s::int, %s::int)", (_ALERTS, key))
-    return (
-        Signal.objects.filter(
-            feed=feed,
-            external_id__isnull=True,
-            content_hash=digest,
-            created_at__gt=datetime.now(UTC) - REPLAY_WINDOW,
-        )
-        .order_by("id")
-        .first()
+    same = Signal.objects.filter(
+        feed=feed,
+        external_id__isnull=True,
+        content_hash=digest,
+        created_at__gt=datetime.now(UTC) - REPLAY_WINDOW,
     )
+    known = same.order_by("-id").first()
+    return None if known and draft.sent_at is None and _is_superseded(known) else known
+
+
+def _is_superseded(known: Signal) -> bool:
+    """Whether the levels of a MODIFY have been changed again: an equal one then is not the same."""
+    later = Signal.objects.filter(refers_to_id=known.refers_to_id, action=Action.MODIFY)
+    return known.action == Action.MODIFY and later.filter(pk__gt=known.pk).exists()
 
 
 def _by_external_id(feed: Feed, draft: SignalDraft) -> Signal | None:
@@ -118,16 +124,47 @@ def _same_or_conflict(known: Signal | None, digest: str) -> Signal:
     return known
 
 
-def _values(feed: Feed, draft: SignalDraft) -> dict[str, Any]:
-    """Return the columns of a draft that is fit to be written now."""
-    now = market_now()
-    if draft.valid_for is None:
-        valid_until = draft.valid_until
-    else:
+def too_old_to_enter(draft: SignalDraft, now: datetime) -> InvalidInputError | None:
+    """Return the refusal of an alert's market entry that is older than market entries may be."""
+    until = market_entry_until(draft)
+    if until is None or draft.sent_at is None or until > now:
+        return None
+    age = int((now - draft.sent_at).total_seconds())
+    most = settings.FILLCAST_MARKET_ENTRY_SECONDS
+    detail = (
+        f"The alert was sent at {draft.sent_at.isoformat()}, {age} s ago. A market entry must not "
+        f"be older than {most} s."
+    )
+    return InvalidInputError(Code.ALERT_TOO_OLD, detail, field="time")
+
+
+def market_entry_until(draft: SignalDraft) -> datetime | None:
+    """Return when a market entry becomes too old by its sender's own time; None for all else."""
+    if draft.sent_at is None or draft.action != Action.OPEN or draft.order_type != OrderType.MARKET:
+        return None
+    return draft.sent_at + timedelta(seconds=settings.FILLCAST_MARKET_ENTRY_SECONDS)
+
+
+def _valid_until(draft: SignalDraft, door: Door, now: datetime) -> datetime | None:
+    """Return until when a signal may be sent; an alert's market entry has an end in any case."""
+    valid_until = draft.valid_until
+    if draft.valid_for is not None:
         valid_until = now + timedelta(seconds=draft.valid_for)
     if valid_until is not None and valid_until <= now:
         detail = f"valid_until {valid_until.isoformat()} has passed; it is {now.isoformat()}."
         raise InvalidInputError(Code.SIGNAL_ENDED, detail, field="valid_until")
+    if door != Door.ALERT:
+        return valid_until
+    if error := too_old_to_enter(draft, now):
+        raise error
+    ends = (valid_until, market_entry_until(draft))
+    return min((end for end in ends if end is not None), default=None)
+
+
+def _values(feed: Feed, draft: SignalDraft, door: Door) -> dict[str, Any]:
+    """Return the columns of a draft that is fit to be written now."""
+    now = market_now()
+    valid_until = _valid_until(draft, door, now)
     referred = _referred(feed, draft) if draft.action != Action.OPEN else None
     pair, direction = _symbol(draft, referred)
     targets = in_order_of_price(draft.targets, direction)

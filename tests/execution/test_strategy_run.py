@@ -36,6 +36,7 @@ def accounts(feed: Feed, settings: Any) -> Iterator[dict[str, ExecutionConnectio
     cache.clear()
     settings.FILLCAST_LOOK_EVERY_SECONDS = 0.1
     settings.ALLOWED_HOSTS = ["testserver"]
+    settings.FILLCAST_MARKET_ENTRY_SECONDS = 600  # a run's times are its beginning's
     venue.list_instruments()
     listed = Instrument.objects.get(book="double")
     Instrument.objects.create(

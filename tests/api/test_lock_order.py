@@ -1,0 +1,86 @@
+"""Whatever writes and publishes a signal holds its candidates still before it holds its feed.
+
+The other way round, a change of candidates that writes the feed and it would wait in a circle.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from threading import Thread
+from typing import Any
+
+import pytest
+from django.db import connection as database
+from django.db import transaction
+from django.test import Client
+
+from common.clocks import market_now
+from common.sql import rows
+from signals.batch import Publisher, entries_of
+from signals.feeds import create_feed_token
+from signals.locks import candidates_exclusive
+from signals.models import Feed, Signal
+from tests.api.world import World
+
+OPEN = {"symbol": "EURUSD", "direction": "BUY", "action": "OPEN", "sl": "1.08"}
+_WAITING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+
+
+def _alert(**said: Any) -> Callable[[Feed], int]:
+    def post(feed: Feed) -> int:
+        secret = create_feed_token(feed)[1]
+        path = f"/hooks/tradingview/{feed.slug}/{secret}/"
+        return int(Client().post(path, json.dumps(said), content_type="text/plain").status_code)
+
+    return post
+
+
+def _file(feed: Feed) -> int:
+    (entry,) = Publisher(default_feed=feed.slug, by=feed.owner).publish(
+        entries_of(json.dumps(OPEN).encode())
+    )
+    return 201 if entry.signal is not None else 400
+
+
+def _strategy() -> dict[str, Any]:
+    now = market_now().isoformat()
+    position = {"prev_market_position": "flat", "market_position": "long"}
+    return {"ticker": "EURUSD", "action": "buy", "timenow": now, **position}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("door", ["alert", "strategy", "api", "file"])
+def test_candidates_are_held_before_the_feed(world: World, door: str) -> None:
+    client = world.client("paula")
+
+    def api(feed: Feed) -> int:
+        path = "/api/v1/signals/?publish=true"
+        return int(client.post(path, OPEN | {"feed": feed.slug}, format="json").status_code)
+
+    send = {"alert": _alert(**OPEN), "strategy": _alert(**_strategy()), "api": api, "file": _file}
+    feed = world.public
+    came: list[int] = []
+    thread = Thread(target=lambda: came.append(_closing(lambda: send[door](feed))))
+    with transaction.atomic():
+        candidates_exclusive(feed.pk)
+        thread.start()
+        _until_one_waits()
+        rows("SELECT 1 FROM signals_feed WHERE id = %s FOR UPDATE NOWAIT", (feed.pk,))
+    thread.join(60)
+    assert came == [201]
+    assert Signal.objects.get(feed=feed).is_published
+
+
+def _closing(work: Callable[[], int]) -> int:
+    """Do some work on a thread's own database connection."""
+    try:
+        return work()
+    finally:
+        database.close()
+
+
+def _until_one_waits() -> None:
+    deadline = time.monotonic() + 30
+    while not rows(_WAITING)[0].count:
+        assert time.monotonic() < deadline, "it does not wait for the candidates"
+        time.sleep(0.01)
