@@ -42,14 +42,24 @@ class Answers(Generic[T]):
     """Calls under way and what has come back. For one consuming thread.
 
     run: drives a coroutine to its end; it is called on a thread of its own. seconds: for each call
-    once it has its place, or for each of its parts, if it has several.
+    once it has its place, or for each of its parts, if it has several. least: places that a host
+        has however little it manages.
     """
 
     def __init__(
-        self, run: Run, *, in_all: int, per_host: int, seconds: float, parts: int = 1
+        self,
+        run: Run,
+        *,
+        in_all: int,
+        per_host: int,
+        seconds: float,
+        parts: int = 1,
+        least: int = 2,
     ) -> None:
         self._run, self._seconds, self._parts = run, seconds, parts
-        self._places = Places(in_all=in_all, per_host=per_host)
+        self._places = Places(
+            in_all=in_all, per_host=per_host, least=least, seconds=parts * seconds
+        )
         self._told: SimpleQueue[tuple[_Batch, Any, T | Exception | _Ended]] = SimpleQueue()
         self._spoke: dict[str, float] = {}
         self._silent: dict[str, float] = {}
@@ -115,18 +125,22 @@ class Answers(Generic[T]):
     async def _one(self, batch: _Batch, about: Any, call: Call[T]) -> None:
         answer: T | Exception
         try:
-            async with self._places.of(about.broker_host):
-                answer = await self._ask(about.broker_host, call)
+            account = getattr(about, "connection_id", None)
+            async with self._places.of(about.broker_host, account):
+                answer = await self._ask(about.broker_host, account, call)
         except Exception as error:
             answer = error
         self._told.put((batch, about, answer))
 
-    async def _ask(self, host: str, call: Call[T]) -> T:
+    async def _ask(self, host: str, account: Any, call: Call[T]) -> T:
         began = monotonic()
         if self._silent.get(host, float("-inf")) > began - self._seconds:
             raise NotAsked(host)
         try:
-            async with asyncio.timeout(self._parts * self._seconds):
+            async with (
+                self._places.timed(host, account),
+                asyncio.timeout(self._parts * self._seconds),
+            ):
                 answer = await call()
         except Exception:
             # An adapter has time-outs of its own: what took long was no answer either.

@@ -23,7 +23,7 @@ from connections.testing import Run, on_loop
 
 log = structlog.get_logger(__name__)
 
-AT_ONCE, AT_ONE_HOST = 200, 25
+AT_ONCE, AT_ONE_HOST, LEAST_AT_ONE_HOST = 200, 25, 4
 SECONDS = 8  # for one account
 BATCH = 500
 Account = tuple[UUID, AccountState, datetime]
@@ -75,7 +75,7 @@ def read_accounts(
     program's fault is raised when all the others are written.
     """
     answers: Answers[AccountState] = Answers(
-        run, in_all=AT_ONCE, per_host=AT_ONE_HOST, seconds=SECONDS
+        run, in_all=AT_ONCE, per_host=AT_ONE_HOST, seconds=SECONDS, least=LEAST_AT_ONE_HOST
     )
     answers.start([(row, partial(_account, row, adapter)) for row in due])
     answered = failed = 0

@@ -27,6 +27,7 @@ from execution.ids import all_attempts, base_of
 
 T = TypeVar("T")
 AT_ONCE, AT_ONE_HOST = 500, 50
+LEAST_AT_ONE_HOST = 8  # one process compares an account: it has more than the look-ups of one
 LONGEST_SECONDS = 300
 # What was executed is no whole answer about an order: what is in flight is looked up besides.
 NOT_THE_WHOLE = "executions"
@@ -47,6 +48,7 @@ def calls_one_by_one(*, parts: int = 1) -> Answers[Any]:
         partial(runtime.present().wire.ask, timeout=LONGEST_SECONDS),
         in_all=AT_ONCE,
         per_host=AT_ONE_HOST,
+        least=LEAST_AT_ONE_HOST,
         seconds=settings.FILLCAST_CALL_TIMEOUT_SECONDS,
         parts=parts,
     )
@@ -268,6 +270,7 @@ class _Place:
 
     number: int
     broker_host: str
+    connection_id: UUID
 
 
 def _ask(calls: Sequence[tuple[Any, Call[T]]]) -> list[T | Exception]:
@@ -275,7 +278,12 @@ def _ask(calls: Sequence[tuple[Any, Call[T]]]) -> list[T | Exception]:
     return their answers in their order. A host that answers nobody is given up."""
     told: list[T | Exception] = [NotAsked(row.broker_host) for row, _ in calls]
     asked = calls_one_by_one()
-    asked.start([(_Place(n, row.broker_host), call) for n, (row, call) in enumerate(calls)])
+    asked.start(
+        [
+            (_Place(n, row.broker_host, row.connection_id), call)
+            for n, (row, call) in enumerate(calls)
+        ]
+    )
     for group in asked.groups():
         for place, answer in group:
             told[place.number] = answer

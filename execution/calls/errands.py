@@ -13,22 +13,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from brokers.base import NotSent
-from brokers.places import Places
+from brokers.places import Places, Rank
 from common.clocks import machine_time
 from common.codes import Code
 
-AT_ONCE, AT_ONE_HOST = 500, 100
+AT_ONCE, AT_ONE_HOST, LEAST_AT_ONE_HOST = 500, 100, 2
 
 
 @dataclass(frozen=True, slots=True)
 class Errand:
     """One call. key: a second one of it is not begun meanwhile; about: the row it was asked for,
-    with its `broker_host` and `lane`; write: gets what came of this and other errands at once."""
+    with its `connection_id`, `broker_host` and `lane`; write: gets what came of this and other
+    errands at once. rank: which go first."""
 
     key: Hashable
     about: Any
     call: Callable[[], Coroutine[Any, Any, Any]]
     write: "Callable[[Sequence[Done]], object]"
+    rank: Rank = Rank.FIRST
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,9 @@ class Errands:
         self, loop: asyncio.AbstractEventLoop, tell: Callable[[Done], None], timeout: float
     ) -> None:
         self._loop, self._tell, self._timeout = loop, tell, timeout
-        self._places = Places(in_all=AT_ONCE, per_host=AT_ONE_HOST)
+        self._places = Places(
+            in_all=AT_ONCE, per_host=AT_ONE_HOST, least=LEAST_AT_ONE_HOST, seconds=timeout
+        )
         self._under_way: dict[Hashable, str] = {}  # with their lanes
         self._changed = threading.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -116,11 +120,11 @@ class Errands:
             self._changed.notify_all()
 
     async def _ask(self, errand: Errand, send_by: float) -> Any:
-        async with (
-            asyncio.timeout(self._timeout) as limit,
-            self._places.of(errand.about.broker_host),
-        ):
+        host, account = errand.about.broker_host, errand.about.connection_id
+        place = self._places.of(host, account, errand.rank)
+        async with asyncio.timeout(self._timeout) as limit, place:
             if machine_time() > send_by:  # this process was stopped: what was wanted may be old
                 raise NotSent(Code.SEND_DEADLINE)
             limit.reschedule(self._loop.time() + self._timeout)  # it has its place: now its call
-            return await errand.call()
+            async with self._places.timed(host, account):
+                return await errand.call()

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from functools import cache, partial
 from time import monotonic
 from typing import Any
+from uuid import UUID
 from weakref import WeakKeyDictionary
 
 import structlog
@@ -107,6 +108,12 @@ class Asked:
     def broker_host(self) -> str:
         """Where it is asked."""
         return str(self.row.broker_host)
+
+    @property
+    def connection_id(self) -> UUID:
+        """Which account it is."""
+        found: UUID = self.row.connection_id
+        return found
 
 
 Orders = list[BrokerOrder]

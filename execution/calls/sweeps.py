@@ -17,6 +17,7 @@ from typing import Any
 from django.conf import settings
 
 from brokers.messages import OrderReport
+from brokers.places import Rank
 from brokers.registry import adapter_for
 from common.clocks import market_now
 from common.codes import Code
@@ -183,7 +184,10 @@ def ask_brokers(wire: Wire) -> int:
     pauses = {"first": ASK_FIRST_SECONDS, "longest": settings.FILLCAST_LOOKUP_LONGEST_SECONDS}
     unknown = rows(ASK, {**pauses, **in_held()})
     wire.errands.start(
-        [Errand(("look-up", row.id), row, partial(_find, row), settle_lookups) for row in unknown]
+        [
+            Errand(("look-up", row.id), row, partial(_find, row), settle_lookups, Rank.PATIENT)
+            for row in unknown
+        ]
     )
     return len(unknown)
 

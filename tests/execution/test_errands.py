@@ -208,6 +208,7 @@ def due_in(seconds: float, table: str, column: str) -> Iterator[None]:
 class About:
     broker_host: str
     lane: str = ""
+    connection_id: object = None
 
 
 @pytest.fixture
