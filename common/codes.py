@@ -41,6 +41,12 @@ class Code(StrEnum):
         "The connection is in error since its last contact with the broker.",
         "Read the last error, mend it, and run the connection test.",
     )
+    ACCOUNT_TRADING_DISABLED = (
+        "ACCOUNT_TRADING_DISABLED",
+        "The broker does not allow trading on this account now; entries wait.",
+        "They are sent when it does, if the signal is not too old by then. If it lasts, switch"
+        " trading on where the account is logged in, use the trading password, or ask the broker.",
+    )
     CONNECTION_UNREACHABLE = (
         "CONNECTION_UNREACHABLE",
         "The account's broker did not answer several times; entries wait for it.",
@@ -364,6 +370,11 @@ class Code(StrEnum):
     RESEND = ("RESEND", "Proven absent at the broker; the exit is sent again under its id.")
     OPERATOR_RETRY = ("OPERATOR_RETRY", "An operator asked for another try.")
 
+    RESTORE_CHECK = (
+        "RESTORE_CHECK",
+        "The database may be an older copy; orders wait until that is known.",
+        "This takes seconds. If it lasts, the operators see the reason under Recovery.",
+    )
     RESTORED = (
         "RESTORED",
         "The database was restored: what became of this order since the backup is asked anew.",

@@ -11,7 +11,8 @@ The reasons stand in this order; the first that applies is told:
    `SUBSCRIPTION_EXPIRED`, `DIRECTION_EXCLUDED`
 3. what is missing: `NO_CREDENTIALS`, `NO_PRESET`, `NO_DATA_CONNECTION`
 4. how the connection fares: `CONNECTION_UNTESTED`, `CONNECTION_ERROR` (its broker refuses it),
-   and what passes by itself: `CONNECTION_UNREACHABLE`, `CIRCUIT_OPEN`, `CONNECTION_NOT_RECONCILED`
+   and what passes by itself: `ACCOUNT_TRADING_DISABLED` (its broker pauses trading),
+   `CONNECTION_UNREACHABLE`, `CIRCUIT_OPEN`, `CONNECTION_NOT_RECONCILED`
 
 A person's decision comes first because only a person can change it, and its entries are SKIPPED.
 What passes by itself (PASSES) only has them wait, within the age that their signal may have.
@@ -45,12 +46,20 @@ _HALTED = """(
 
 _FARES_SQL = f"""
   WHEN h.status IS NULL OR h.status = 'UNTESTED' THEN '{Code.CONNECTION_UNTESTED.value}'
-  WHEN h.status <> 'ACTIVE' AND h.unreachable_at IS NULL THEN '{Code.CONNECTION_ERROR.value}'
+  WHEN h.status <> 'ACTIVE' AND h.unreachable_at IS NULL THEN CASE h.error_code
+    WHEN '' THEN '{Code.CONNECTION_ERROR.value}' ELSE h.error_code END
   WHEN h.status <> 'ACTIVE' THEN '{Code.CONNECTION_UNREACHABLE.value}'
   WHEN h.circuit_open_until > clock_timestamp() THEN '{Code.CIRCUIT_OPEN.value}'
   WHEN h.reconciled_at IS NULL THEN '{Code.CONNECTION_NOT_RECONCILED.value}'"""
 
-PASSES = frozenset({Code.CONNECTION_UNREACHABLE, Code.CIRCUIT_OPEN, Code.CONNECTION_NOT_RECONCILED})
+PASSES = frozenset(
+    {
+        Code.ACCOUNT_TRADING_DISABLED,
+        Code.CONNECTION_UNREACHABLE,
+        Code.CIRCUIT_OPEN,
+        Code.CONNECTION_NOT_RECONCILED,
+    }
+)
 """What passes by itself: an entry waits for it, and is not skipped."""
 
 REASON_SQL = f"""CASE

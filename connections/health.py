@@ -28,17 +28,20 @@ class Again(StrEnum):
     """When an account is asked again by itself.
 
     LOOK: within seconds, for nobody answered (`connections.probing`). SOON: with the next round:
-    its login is well. RARELY: its login is refused, which nothing but its owner or its broker can
-    end, and a broker locks accounts whose login fails again and again: within half an hour most
-    have forgotten the last try. After it, as long again as it has been refused for, up to 12 hours.
+    its login is well. DISABLED: within 15 s: its broker does not allow trading on it now, and
+    entries wait. RARELY: its login is refused, which nothing but its owner or its broker can end,
+    and a broker locks accounts whose login fails again and again: within half an hour most have
+    forgotten the last try. After it, as long again as it has been refused for, up to 12 hours.
     """
 
     LOOK = auto()
     SOON = auto()
+    DISABLED = auto()
     RARELY = auto()
 
 
 SOON_SECONDS = 45  # so each round of reading, a minute apart, is one
+DISABLED_SECONDS = 15  # several times within the age that a market entry may have
 RARELY_SECONDS, RAREST_SECONDS = 1800, 12 * 3600
 _LOGIN = frozenset(
     {Code.CREDENTIALS_REFUSED, Code.OTHER_ACCOUNT, Code.UNKNOWN_ACCOUNT, Code.NO_CREDENTIALS}
@@ -90,16 +93,22 @@ WITH told AS (
     failing_since = CASE WHEN before.is_forgiven THEN h.failing_since
       ELSE coalesce(h.failing_since, clock_timestamp()) END,
     unreachable_at = CASE WHEN before.again = '{Again.LOOK}' THEN clock_timestamp() END,
+    error_code = CASE before.again WHEN '{Again.DISABLED}'
+      THEN '{Code.ACCOUNT_TRADING_DISABLED.value}' ELSE '' END,
+    errored_at = CASE WHEN before.fails AND before.was <> 'ERROR' THEN clock_timestamp()
+      ELSE h.errored_at END,
     read_after = clock_timestamp() + CASE before.again
       WHEN '{Again.SOON}' THEN interval '{SOON_SECONDS} seconds'
+      WHEN '{Again.DISABLED}' THEN interval '{DISABLED_SECONDS} seconds'
       WHEN '{Again.RARELY}' THEN greatest(interval '{RARELY_SECONDS} seconds',
         least(interval '{RAREST_SECONDS} seconds',
           clock_timestamp() - coalesce(h.failing_since, clock_timestamp()))) END,
     reconciled_at = CASE WHEN NOT before.fails OR before.was = 'ERROR' THEN h.reconciled_at END,
     circuit_open_until = CASE WHEN before.failures >= {FAILURES_TO_REST} AND NOT before.is_forgiven
       THEN clock_timestamp() + make_interval(secs => least(CASE before.again
-        WHEN '{Again.SOON}' THEN {SOON_SECONDS} ELSE {LONGEST_REST_SECONDS} END, {REST_SECONDS}
-        * power(2, least(before.failures - {FAILURES_TO_REST}, 10))))
+        WHEN '{Again.SOON}' THEN {SOON_SECONDS} WHEN '{Again.DISABLED}' THEN {DISABLED_SECONDS}
+        ELSE {LONGEST_REST_SECONDS} END,
+        {REST_SECONDS} * power(2, least(before.failures - {FAILURES_TO_REST}, 10))))
       ELSE h.circuit_open_until END
   FROM before WHERE h.connection_id = before.connection_id
   RETURNING h.connection_id, before.was, before.message, before.fails
@@ -125,6 +134,7 @@ WITH before AS (
       AND h.unreachable_at IS NULL AND h.connection_id <> ALL(%(cleared)s::uuid[])
       THEN h.last_error ELSE '' END,
     read_after = CASE WHEN h.needs_test THEN h.read_after END,
+    error_code = CASE WHEN h.needs_test THEN h.error_code ELSE '' END,
     failing_since = CASE WHEN h.needs_test THEN h.failing_since END,
     test_requested_at = CASE WHEN h.needs_test AND h.status = 'ERROR'
       AND coalesce(h.last_tested_at >= h.test_requested_at, h.test_requested_at IS NULL)
@@ -174,7 +184,7 @@ def again_of(code: Code) -> Again:
     itself: no second try tells anything else at once, and its host is well."""
     if code in _LOGIN:
         return Again.RARELY
-    return Again.SOON if code is Code.TRADING_DISABLED else Again.LOOK
+    return Again.DISABLED if code is Code.TRADING_DISABLED else Again.LOOK
 
 
 def mark_errors(

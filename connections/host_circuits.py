@@ -23,7 +23,7 @@ from connections.open import is_watched
 from events.models import EventKind
 
 FAILING_ACCOUNTS, WINDOW_SECONDS = 5, 30
-PROBE_SECONDS, LONGEST_PROBE_SECONDS = 5, 60
+PROBE_SECONDS, LONGEST_PROBE_SECONDS = 5, 15  # entries wait for 60 s at most
 SOON_SECONDS = 300  # opened again within so long: the same trouble
 SETTLED_SECONDS = 1  # answers to calls from before it opened close nothing
 

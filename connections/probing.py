@@ -1,4 +1,5 @@
-"""Looking again at accounts that did not answer, and probing hosts whose circuit is open.
+"""Reading accounts again that did not answer or may not trade, and probing hosts whose circuit is
+open.
 
 A lost answer says little; the next one says more. So whoever failed to answer is read again within
 seconds, while it is in doubt and while it is in error for that reason. A refused login is not: a
@@ -29,13 +30,16 @@ def _what() -> str:
     """What is untested waits for its test: an answer alone would let it trade."""
     return f"""{READ_COLUMNS}
 FROM connections_connectionhealth h JOIN connections_executionconnection c ON c.id = h.connection_id
-WHERE h.unreachable_at IS NOT NULL AND h.status <> 'UNTESTED' AND {IN_LANES} AND {is_watched()}"""
+WHERE h.status <> 'UNTESTED' AND {IN_LANES} AND {is_watched()}"""
 
 
 def doubted_sql() -> str:
-    """The accounts whose last answer was lost, some seconds ago."""
+    """The accounts whose last answer was lost, some seconds ago, and those on which trading was not
+    allowed when they were last read."""
     return f"""
-SELECT {_what()} AND h.last_error_at < clock_timestamp() - make_interval(secs => %(again)s)
+SELECT {_what()} AND (h.unreachable_at IS NOT NULL
+    AND h.last_error_at < clock_timestamp() - make_interval(secs => %(again)s)
+  OR h.error_code <> '' AND h.read_after <= clock_timestamp())
   AND c.id <> ALL(%(asked)s::uuid[])
   AND (h.circuit_open_until IS NULL OR h.circuit_open_until <= clock_timestamp())
   AND c.broker_host NOT IN (SELECT host FROM connections_hostcircuit WHERE opened_at IS NOT NULL)
@@ -46,8 +50,8 @@ ORDER BY h.last_error_at LIMIT %(limit)s
 def probed_sql() -> str:
     """The one of each host that failed longest ago: each probe asks another account."""
     return f"""
-SELECT DISTINCT ON (c.broker_host) {_what()} AND c.broker_host = ANY(%(hosts)s)
-  AND c.id <> ALL(%(asked)s::uuid[])
+SELECT DISTINCT ON (c.broker_host) {_what()} AND h.unreachable_at IS NOT NULL
+  AND c.broker_host = ANY(%(hosts)s) AND c.id <> ALL(%(asked)s::uuid[])
 ORDER BY c.broker_host, h.last_error_at
 """
 

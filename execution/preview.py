@@ -42,7 +42,7 @@ LOAD = f"""
 WITH {ENTRIES}, orders AS (
   SELECT {2**62} + row_number() OVER (ORDER BY connection_id) AS id, e.*,
     NULL::bigint AS position_id, '' AS symbol, NULL::numeric AS quantity, 0 AS attempt, 0 AS tries,
-    NULL::text AS client_order_id, '' AS wish
+    NULL::text AS client_order_id, '' AS wish, NULL::timestamptz AS retried_at
   FROM entries e
 )
 SELECT {ORDER_COLUMNS}

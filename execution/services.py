@@ -10,6 +10,7 @@ from decimal import Decimal
 import structlog
 from django.db import OperationalError, connection, transaction
 
+from common.clocks import market_now
 from common.codes import Code
 from common.errors import ConflictError, InvalidInputError
 from common.faults import point
@@ -27,6 +28,7 @@ from execution.exits.wishes import grant_wishes
 from execution.intents import margins
 from execution.intents.claim import HeldBack, Outgoing, claim, nobody
 from execution.intents.poison import set_aside
+from execution.intents.waiting import hold_for_restore_check
 from execution.models import Order, Status
 from execution.permissions import require_on
 from positions.models import ExecutionPosition
@@ -47,10 +49,12 @@ def execute(order_ids: Sequence[int], *, skip_locked: bool = False, urgent: bool
 
     An intent is written only for a call that has a place on the wire: whatever stands between the
     two when the process dies becomes NEVER_ARRIVED, however healthy the broker. While this may be
-    a restored database nothing is claimed: the rows are due a second later.
+    a restored database nothing is claimed: the rows wait as RESTORE_CHECK, due a second later.
     """
     present = runtime.present()
     if witness.doubts():
+        with transaction.atomic():
+            hold_for_restore_check(order_ids)
         return
     waiting = list(order_ids)
     while waiting and not present.draining:
@@ -226,7 +230,8 @@ RETRY = f"""
 WITH moved AS (
   UPDATE execution_order SET status = 'PENDING', reason = '{Code.OPERATOR_RETRY.value}',
     detail = %(detail)s, done_at = NULL, tries = 0, attempt = least(attempt + 1, 9),
-    due_at = clock_timestamp(), rung_at = clock_timestamp(), fence = fence + 1
+    due_at = clock_timestamp(), rung_at = clock_timestamp(), fence = fence + 1,
+    waiting_since = clock_timestamp(), retried_at = %(now)s
   WHERE id = %(id)s AND status = 'FAILED' AND attempt < 9
     AND reason <> '{Code.RESTORED_EXIT.value}'
     AND (position_id IS NULL OR quantity <= (
@@ -244,14 +249,16 @@ SELECT id FROM moved
 def retry_order(order_id: int, *, by: User | None = None) -> int:
     """Send a FAILED order once more, under the next attempt digit; return its id to ring.
 
-    It passes valid_until, risk and kill switch again. Raises ConflictError for any other state:
+    It passes valid_until, price, risk and kill switch again; its age counts from now on, for the
+    person has seen how old the signal is (a market entry that never arrived is proven so after more
+    than the age that it may have). Raises ConflictError for any other state:
     what may be live is never sent again; and for an exit of more than is still free to close.
     """
-    detail = f"by {by.get_username()}" if by else ""
+    detail = f"by {by.get_username()}; its age counts from now on" if by else ""
     require(by, Right.RETRY)
     with transaction.atomic():
         rows(LOCK_POSITION, (order_id,))
-        moved = rows(RETRY, {"id": order_id, "detail": detail})
+        moved = rows(RETRY, {"id": order_id, "detail": detail, "now": market_now()})
         balance([order_id])
     if not moved:
         raise ConflictError(Code.STATE_CONFLICT, "Only a FAILED order can be tried again.")

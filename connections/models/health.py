@@ -49,6 +49,13 @@ class ConnectionHealth(models.Model):
     unreachable_at = models.DateTimeField(
         null=True, help_text="When it last did not answer; empty when its login is what is wrong."
     )
+    error_code = models.CharField(
+        max_length=64, blank=True, default="", db_default="",
+        help_text="What is wrong, where entries say it with a code of its own.",
+    )  # fmt: skip
+    errored_at = models.DateTimeField(
+        null=True, help_text="When it last came to be in error: older comparisons do not count."
+    )
     read_after = models.DateTimeField(
         null=True, help_text="Its account is not read by itself before; set with an error."
     )
@@ -69,6 +76,9 @@ class ConnectionHealth(models.Model):
                 fields=["last_error_at"],
                 name="health_in_doubt",
                 condition=Q(unreachable_at__isnull=False),
+            ),
+            models.Index(
+                fields=["read_after"], name="health_may_not_trade", condition=~Q(error_code="")
             ),
         ]
 

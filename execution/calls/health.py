@@ -82,7 +82,7 @@ class Health:
             self._well, self._failed, self._refused, self._went = set(), {}, {}, set()
         said = sorted(failed.items(), key=str)
         began = _sent_at(failed) if failed else {}
-        for again in (Again.RARELY, Again.SOON):
+        for again in (Again.RARELY, Again.SOON, Again.DISABLED):
             if errors := [(one, fault.sentence) for one, fault in said if fault.again is again]:
                 mark_errors(errors, again=again, began=began)
         if silent := [(one, fault.sentence) for one, fault in said if fault.again is Again.LOOK]:

@@ -41,11 +41,14 @@ from execution.drift.resolving import resolve
 from execution.drift.resting import Look, begin, settle_orders, without_cancelled
 from execution.exits.levels_sql import differs
 from execution.ids import base_of
-from execution.intents.waiting import wake
+from execution.intents.waiting import wake, wake_look_ups
 from execution.reports.levels import Word, write_levels
 from execution.reports.streams import drain_first
 
 log = structlog.get_logger(__name__)
+# Of accounts that wait for their comparison so many at once, whichever: one that has just come back
+# waits for no long row of those that do not answer, and all get their turn.
+FIRST_AT_ONCE = 100
 
 
 def connections_sql() -> str:
@@ -60,6 +63,8 @@ WHERE c.archived_at IS NULL AND h.status = 'ACTIVE' AND {IN_LANES}
     OR NOT %(first)s AND {is_up()})
   AND c.broker_host NOT IN (SELECT host FROM connections_hostcircuit WHERE opened_at IS NOT NULL)
   AND (r.compare_asked_at <= clock_timestamp() OR {is_watched()})
+ORDER BY CASE WHEN %(first)s THEN random() END, c.id
+LIMIT CASE WHEN %(first)s THEN {FIRST_AT_ONCE} END
 """
 
 
@@ -110,12 +115,13 @@ WHERE connection_id = ANY(%s) AND position_id IS NULL
   AND status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
 """
 
-# Only a read counts that began after the connection's last trouble and its last test, after it was
-# switched on and its lane taken, and in a new epoch when nobody could be sending any more.
+# Only a read counts that began after the connection came to be in error and after its last test,
+# after it was switched on and its lane taken, and in a new epoch when nobody could be sending any
+# more. A lost answer since then is no reason: its order is looked up, as on an account that trades.
 CLEAN = """
 UPDATE connections_connectionhealth SET reconciled_at = clock_timestamp()
 WHERE connection_id = ANY(%(connections)s) AND reconciled_at IS NULL
-  AND coalesce(greatest(last_error_at, last_tested_at, watched_since), '-infinity') < %(began)s
+  AND coalesce(greatest(errored_at, last_tested_at, watched_since), '-infinity') < %(began)s
   AND connection_id NOT IN (
     SELECT c.id FROM connections_lanelease l JOIN connections_executionconnection c USING (lane)
     WHERE l.taken_at > %(began)s AND c.lane <> '')
@@ -138,8 +144,8 @@ def reconcile_all() -> int:
 
 
 def reconcile_new() -> int:
-    """Compare the connections that have not been since they (re)connected, and those that somebody
-    wants compared: the startup gate."""
+    """Compare some of the connections that have not been since they (re)connected, and of those
+    that somebody wants compared: the startup gate."""
     return reconcile(first_only=True)
 
 
@@ -204,9 +210,11 @@ def _compare(look: Look, read: dict[UUID, Snapshot]) -> int:
         write_all([one for one in records if UUID(one.connection_id) in read])
         unseen = {(key, *one) for key, found_of in found.items() for one in found_of.unseen}
         resolve(list(read), look.began, unseen | orders.unseen)
-        compared = rows(CLEAN, {"connections": list(read), "began": look.began})
+        found_clean = rows(CLEAN, {"connections": list(read), "began": look.began})
+        compared = [row.connection_id for row in found_clean]
         run(ANSWERED, (list(read), look.began))
-        wake([row.connection_id for row in compared])
+        wake(compared)
+        wake_look_ups(compared)
     point("reconcile.committed")
     return sum(not one.is_note for one in records)
 

@@ -35,7 +35,7 @@ FIRST_WORD_SECONDS = 1
 CANCEL_AGAIN = "least(60, 2.5 * power(2, least(wish_tries, 9)))"
 LEVELS_AGAIN = "least(30, 0.5 * power(2, least(levels_tries, 9)))"
 
-# The oldest due first: what is wished of orders that are UNKNOWN is due again each second.
+# The oldest due first: what is requested of orders without an outcome is due again and again.
 # Where the broker must be asked it is for the lane's process; the rest needs no call.
 LOCK = f"""
 SELECT id FROM execution_order WHERE wish <> '' AND due_at <= clock_timestamp()
@@ -51,6 +51,13 @@ FROM execution_order o
 LEFT JOIN positions_executionposition p
   ON o.position_id IS NULL AND p.connection_id = o.connection_id AND p.signal_id = o.signal_id
 WHERE o.id = ANY(%s) ORDER BY o.id
+"""
+
+# Nothing can be requested of an order whose outcome is open. What ends that makes it due.
+WAIT_FOR_OUTCOME = """
+UPDATE execution_order SET due_at = clock_timestamp()
+  + CASE status WHEN 'UNKNOWN' THEN interval '10 seconds' ELSE interval '1 second' END
+WHERE id = ANY(%s)
 """
 
 CANCEL_UNSENT = f"""
@@ -263,11 +270,7 @@ def _settle(wished: Sequence[Any]) -> list[int]:
         run(CANCEL_UNSENT, (unsent,))
         balance(unsent)
     if waiting := [row.id for row in wished if row.status in IN_FLIGHT]:
-        run(
-            "UPDATE execution_order SET due_at = clock_timestamp() + interval '1 second'"
-            " WHERE id = ANY(%s)",
-            (waiting,),
-        )
+        run(WAIT_FOR_OUTCOME, (waiting,))
     return [exit_.order_id for exit_ in exits]
 
 

@@ -13,7 +13,7 @@ ORDER BY connection_id FOR NO KEY UPDATE {skip}
 # (its signal, or what is known of it before there is one).
 ORDER_COLUMNS = f"""o.id, o.status, o.connection_id::text, o.position_id, o.signal_id, o.leg,
   o.pair, o.symbol, o.side, o.order_type, o.time_in_force, o.quantity, o.limit_price,
-  o.stop_price, o.attempt, o.tries, o.reason, o.client_order_id,
+  o.stop_price, o.attempt, o.tries, o.reason, o.retried_at, o.client_order_id,
   o.due_at <= clock_timestamp() AND o.wish = '' AS is_due, {SPEC_COLUMNS}, c.instrument_book,
   c.data_connection_id, c.is_active, c.is_paused, c.broker_host, c.lane,
   a.currency, a.balance, a.equity, a.free_margin, a.leverage, a.position_mode,
@@ -241,8 +241,30 @@ UPDATE execution_order SET due_at = clock_timestamp() WHERE id = ANY(ARRAY(
   ORDER BY id FOR NO KEY UPDATE SKIP LOCKED))
 """
 
-OF_HOSTS = """
-SELECT DISTINCT o.connection_id FROM execution_order o
-JOIN connections_executionconnection c ON c.id = o.connection_id
-WHERE o.status = 'PENDING' AND o.reason <> '' AND o.reason = %s AND c.broker_host = ANY(%s::text[])
+# What is asked about less and less often is asked now that its account answers again. A second
+# look-up keeps its distance from the first, and a call under way is not made twice.
+WAKE_LOOK_UPS = """
+UPDATE execution_order SET lookup_after = clock_timestamp() WHERE id = ANY(ARRAY(
+  SELECT id FROM execution_order
+  WHERE lookup_after > clock_timestamp() AND connection_id = ANY(%s::uuid[]) AND proofs = 0
+    AND status <> 'SUBMITTING'
+  ORDER BY id FOR NO KEY UPDATE SKIP LOCKED))
+"""
+WAKE_CANCELS = """
+UPDATE execution_order SET due_at = clock_timestamp() WHERE id = ANY(ARRAY(
+  SELECT id FROM execution_order
+  WHERE wish <> '' AND connection_id = ANY(%s::uuid[])
+    AND due_at > clock_timestamp() + make_interval(secs => %s)
+  ORDER BY id FOR NO KEY UPDATE SKIP LOCKED))
+"""
+
+STILL_DUE = """
+SELECT id FROM execution_order
+WHERE id = ANY(%s::bigint[]) AND status = 'PENDING' AND wish = '' AND due_at <= clock_timestamp()
+ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+"""
+
+ACCOUNTS_OF_HOSTS = """
+SELECT id FROM connections_executionconnection
+WHERE broker_host = ANY(%s::text[]) AND archived_at IS NULL
 """

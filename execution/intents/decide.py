@@ -5,7 +5,7 @@ quoted and listed. Nothing here reads a database or a clock.
 """
 
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -134,7 +134,7 @@ def _soon(row: Any, signal: Any, market: Market) -> Later | None:
     source = market.sources.get(row.data_connection_id)
     if source is None or not source.is_live or _is_in_trouble(source, row.pair):
         return None
-    age = (market.now - signal.published_at).total_seconds()
+    age = (market.now - aged_from(row, signal)).total_seconds()
     return Later(Code.PRICE_AWAITED) if age < FIRST_PRICE_SECONDS else None
 
 
@@ -167,13 +167,19 @@ def too_late(row: Any, signal: Any, market: Market) -> Decision | None:
         return Ended(Denial(_waited_for(row) or Code.SIGNAL_EXPIRED, detail=said))
     if row.max_signal_age_seconds is None:
         return Denial(Code.NO_PRESET)
-    age = Decimal(int((market.now - signal.published_at).total_seconds()))
+    age = Decimal(int((market.now - aged_from(row, signal)).total_seconds()))
     if age <= (most := oldest(row, market)):
         return None
     if (waited := _waited_for(row)) is None:
         return Denial(Code.SIGNAL_TOO_OLD, age, Decimal(most))
     said = f"The signal became older than {most} s while the order waited."
     return Denial(waited, age, Decimal(most), said)
+
+
+def aged_from(row: Any, signal: Any) -> datetime:
+    """From when an entry's age counts: its publication, or a person's last retry since."""
+    since: datetime = row.retried_at or signal.published_at
+    return since
 
 
 def oldest(row: Any, market: Market) -> int:
@@ -184,7 +190,7 @@ def oldest(row: Any, market: Market) -> int:
 
 def seconds_left(row: Any, signal: Any, market: Market) -> float:
     """Market seconds until `too_late` ends it."""
-    ends = signal.published_at + timedelta(seconds=oldest(row, market) + 1)
+    ends = aged_from(row, signal) + timedelta(seconds=oldest(row, market) + 1)
     if signal.valid_until is not None:
         ends = min(ends, signal.valid_until)
     left: float = (ends - market.now).total_seconds()

@@ -84,6 +84,7 @@ EXIT_CODES = {
 }
 SECONDS = {
     Code.CONNECTION_ERROR: 20.0,
+    Code.ACCOUNT_TRADING_DISABLED: 20.0,
     Code.CONNECTION_UNTESTED: 20.0,
     Code.CONNECTION_UNREACHABLE: 20.0,
     Code.CIRCUIT_OPEN: 20.0,
@@ -93,7 +94,9 @@ SECONDS = {
     Code.BROKER_MAINTENANCE: 5.0,
     Code.OPPOSITE_CLOSING: 0.3,
 }
-ENTRY_WAITS = frozenset({*SECONDS, Code.PRICE_AWAITED, Code.EARLIER_COMMAND, Code.BROKER_SLOW})
+ENTRY_WAITS = frozenset(
+    {*SECONDS, Code.PRICE_AWAITED, Code.EARLIER_COMMAND, Code.BROKER_SLOW, Code.RESTORE_CHECK}
+)
 """What an entry may wait for. One that gets too old meanwhile ends with the code of it."""
 
 

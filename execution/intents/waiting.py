@@ -6,6 +6,8 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
+
 from brokers.windows import Maintenance
 from common.clocks import machine_seconds_until
 from common.codes import Code
@@ -30,19 +32,34 @@ def postpone(later: Iterable[tuple[int, Later, float]]) -> None:
 def wake(connection_ids: Collection[UUID]) -> int:
     """Have entries that wait for their accounts judged again now; return how many.
 
-    Each is judged anew, by its age, its price and every limit.
+    Each is judged by its age, its price and every limit. Cancels that are requested less and less
+    often are due now, too.
     """
     if not connection_ids:
         return 0
-    return run(sql.WAKE, (array(connection_ids), [code.value for code in WOKEN]))
+    ids = array(connection_ids)
+    run(sql.WAKE_CANCELS, (ids, settings.FILLCAST_CALL_TIMEOUT_SECONDS * 2 + 1))
+    return run(sql.WAKE, (ids, [code.value for code in WOKEN]))
+
+
+def wake_look_ups(connection_ids: Collection[UUID]) -> int:
+    """Have orders of unknown outcome looked up now; return how many. For one process to call: each
+    call has them looked up once more."""
+    return run(sql.WAKE_LOOK_UPS, (array(connection_ids),)) if connection_ids else 0
 
 
 def wake_hosts(hosts: Collection[str]) -> int:
-    """The same of those that wait for a host that answers again."""
+    """The same for all accounts of hosts that answer again."""
     if not hosts:
         return 0
-    found = rows(sql.OF_HOSTS, (Code.HOST_AWAY.value, list(hosts)))
-    return wake([row.connection_id for row in found])
+    return wake([row.id for row in rows(sql.ACCOUNTS_OF_HOSTS, (list(hosts),))])
+
+
+def hold_for_restore_check(order_ids: Sequence[int]) -> None:
+    """Have due orders wait, with a code, while this may be a restored database."""
+    later = Later(Code.RESTORE_CHECK)
+    due = rows(sql.STILL_DUE, (array(order_ids),))
+    postpone((row.id, later, later.seconds) for row in due)
 
 
 def due_after(row: Any, later: Later, market: Market) -> float:

@@ -113,6 +113,9 @@ class Order(models.Model):
     waiting_since = models.DateTimeField(
         null=True, help_text="Since when it waits for what `reason` says; PENDING only."
     )
+    retried_at = models.DateTimeField(
+        null=True, help_text="Market time of the last retry by a person; its age counts from here."
+    )
     lookup_after = models.DateTimeField(null=True)
     proofs = models.SmallIntegerField(default=0, db_default=0)
     created_at = models.DateTimeField(db_default=ClockTimestamp())

@@ -98,7 +98,8 @@ WITH d AS (
       ELSE o.lookup_after END,
     waiting_since = CASE WHEN d.status = 'PENDING' THEN clock_timestamp() END,
     due_at = CASE WHEN d.status = 'PENDING'
-      THEN clock_timestamp() + make_interval(secs => d.wait) ELSE o.due_at END
+      THEN clock_timestamp() + make_interval(secs => d.wait)
+      WHEN d.was_in_flight AND o.wish <> '' THEN clock_timestamp() ELSE o.due_at END
   FROM d WHERE o.id = d.id
   RETURNING o.id, o.status, o.connection_id, o.signal_id, o.position_id, o.pair, o.symbol, o.side,
     o.leg, o.stop_loss, o.take_profit, o.pip, o.conversion_rate, o.quantity

@@ -28,7 +28,7 @@ from connections.setting_fields import label_of, shown, takes_credentials
 from portal.selectors.halts import halts_on
 from users.models import User
 
-FAILING = (Code.CONNECTION_ERROR, Code.CONNECTION_UNREACHABLE)
+FAILING = (Code.CONNECTION_ERROR, Code.ACCOUNT_TRADING_DISABLED, Code.CONNECTION_UNREACHABLE)
 MOST = 250  # characters of what is wrong, in a list
 HALTED = (Code.TRADING_HALTED, Code.ENTRIES_HALTED)
 TO_DO = {  # where the tenant does it, by what stands in the way
@@ -38,6 +38,7 @@ TO_DO = {  # where the tenant does it, by what stands in the way
     Code.CONNECTION_PAUSED: ("account", "Resume"),
     Code.CONNECTION_UNTESTED: ("account", "Test the connection"),
     Code.CONNECTION_ERROR: ("account", "See what is wrong"),
+    Code.ACCOUNT_TRADING_DISABLED: ("account", "See what is wrong"),
     Code.CONNECTION_UNREACHABLE: ("account", "See what is wrong"),
     Code.CIRCUIT_OPEN: ("account", "See what is wrong"),
 }

@@ -85,7 +85,7 @@ def test_a_refused_login_is_tried_by_itself_after_half_an_hour_and_then_ever_lat
     assert polling.refresh_due_accounts(adapter=broker) == (1, 0)
 
 
-def test_an_account_that_may_not_trade_for_a_while_is_read_each_round(broker: Broker) -> None:
+def test_an_account_that_may_not_trade_for_a_while_is_read_every_15_seconds(broker: Broker) -> None:
     """Its login is well: a broker that closes for the night locks nobody."""
     (row,) = connect()
     broker.state = ReadFailed(Code.TRADING_DISABLED)
@@ -97,18 +97,18 @@ def test_an_account_that_may_not_trade_for_a_while_is_read_each_round(broker: Br
             age(5)
             waited += 5
         waits.append(waited)
-    assert (status(row), set(waits)) == ("ERROR", {45})
+    assert (status(row), set(waits)) == ("ERROR", {15})
     assert probing.look_again(adapter=broker) == (0, 0)
     broker.state = account()
-    age(60)
-    assert polling.refresh_due_accounts(adapter=broker) == (1, 0)
+    age(15)
+    assert probing.look_again(adapter=broker) == (1, 0)
     assert status(row) == "ACTIVE"
 
 
 def test_an_order_refused_because_trading_is_disabled_waits_as_long(broker: Broker) -> None:
     (row,) = connect()
     health.mark_errors([(row.pk, "No trading.")], again=health.again_of(Code.TRADING_DISABLED))
-    age(40)
+    age(10)
     assert polling.refresh_due_accounts(adapter=broker) == (0, 0)
     age(5)
     assert polling.refresh_due_accounts(adapter=broker) == (1, 0)

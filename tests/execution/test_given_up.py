@@ -5,12 +5,12 @@ from datetime import timedelta
 from decimal import Decimal as D
 
 import pytest
-from pytest_django import Settings
 
 from brokers.base import NotSent
 from brokers.messages import ReportKind
 from common.clocks import market_now
 from common.codes import Code
+from common.permissions import Role
 from common.sql import run
 from connections.models import ExecutionConnection
 from execution.calls import runtime, sweeps
@@ -21,14 +21,10 @@ from execution.services import cancel_order, execute, retry_order
 from signals.models import Feed, Signal
 from tests.execution import cast
 from tests.execution.double import KIND
+from tests.roles import staff
+from users.models import User
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def time_for_two_looks(settings: Settings) -> None:
-    """An absence takes two minutes to prove: what is tried again then is not too old here."""
-    settings.FILLCAST_MARKET_ENTRY_SECONDS = 600
 
 
 @pytest.fixture
@@ -38,6 +34,11 @@ def entry(alice: ExecutionConnection, feed: Feed) -> Order:
     cast.live_lease()
     cast.claim_all()
     return Order.objects.get()
+
+
+@pytest.fixture
+def operator(db: None) -> User:
+    return staff(Role.OPERATOR)
 
 
 def never_arrived(entry: Order, wire: runtime.Runtime) -> None:
@@ -109,6 +110,42 @@ def test_a_cancel_that_the_broker_told_is_not_undone_by_an_older_acceptance(entr
     cast.tell(cast.report(entry, ReportKind.ACCEPTED))
     entry.refresh_from_db()
     assert entry.status == "CANCELLED"
+
+
+def test_a_retry_by_a_person_counts_the_age_of_a_market_entry_from_then_on(
+    entry: Order, wire: runtime.Runtime, operator: User
+) -> None:
+    never_arrived(entry, wire)  # proven after two minutes, twice the age that it may have
+    retry_order(entry.pk, by=operator)
+    entry.refresh_from_db()
+    assert (entry.reason, entry.detail) == (
+        "OPERATOR_RETRY", f"by {operator.get_username()}; its age counts from now on",
+    )  # fmt: skip
+    cast.pass_time(50)
+    (again,) = cast.claim_all()
+    assert again.request.order_id == entry.pk
+
+
+def test_a_retry_that_waits_for_longer_than_a_market_entry_may_is_too_old(
+    entry: Order, wire: runtime.Runtime
+) -> None:
+    never_arrived(entry, wire)
+    retry_order(entry.pk)
+    cast.pass_time(62)
+    assert cast.claim_all() == []
+    entry.refresh_from_db()
+    assert (entry.status, entry.reason) == ("DENIED", "SIGNAL_TOO_OLD")
+
+
+def test_a_retry_beyond_the_validity_of_its_signal_is_not_sent(
+    entry: Order, wire: runtime.Runtime
+) -> None:
+    Signal.objects.update(valid_until=market_now() + timedelta(seconds=90))
+    never_arrived(entry, wire)
+    retry_order(entry.pk)
+    assert cast.claim_all() == []
+    entry.refresh_from_db()
+    assert (entry.status, entry.reason) == ("EXPIRED", "SIGNAL_EXPIRED")
 
 
 def test_the_attempt_before_a_retry_rises_before_the_retry_is_sent(

@@ -1,21 +1,30 @@
 """Which entries wait, for what and since when, and how that ends."""
 
+import asyncio
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
+from brokers.messages import BrokerPosition
 from common.sql import rows, run
+from connections.health import mark_active, mark_errors, mark_failures
 from connections.models import ConnectionHealth, ExecutionConnection
+from connections.probing import look_again
 from execution.calls.runtime import Runtime
 from execution.drift.reconcile import reconcile
+from execution.epochs import witness
 from execution.models import Order
+from execution.services import execute
 from signals.models import Feed, OrderType
+from tests.connections.doubles import account
 from tests.execution import cast
 from tests.execution.double import Double
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PASSES = {
     "CONNECTION_UNREACHABLE": "status = 'ERROR', unreachable_at = clock_timestamp()",
+    "ACCOUNT_TRADING_DISABLED": "status = 'ERROR', error_code = 'ACCOUNT_TRADING_DISABLED'",
     "CIRCUIT_OPEN": "circuit_open_until = clock_timestamp() + interval '1 minute'",
     "CONNECTION_NOT_RECONCILED": "reconciled_at = NULL",
 }
@@ -76,6 +85,83 @@ def test_a_comparison_wakes_entries_that_wait_for_it(
     assert len(cast.claim_all()) == 1
     order = Order.objects.get()
     assert (order.status, order.waiting_since) == ("SUBMITTING", None)
+
+
+def test_a_lost_answer_during_a_comparison_does_not_void_it(
+    alice: ExecutionConnection, feed: Feed, wire: Runtime, broker: Double,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    fares(PASSES["CONNECTION_NOT_RECONCILED"])
+    cast.signal(feed)
+
+    async def positions(spec: object) -> list[BrokerPosition]:
+        await asyncio.to_thread(mark_failures, [(alice.pk, "One answer was lost.")])
+        return []
+
+    monkeypatch.setattr(broker, "positions", positions)
+    reconcile()
+    health = ConnectionHealth.objects.get()
+    assert health.last_error == "One answer was lost."
+    assert health.reconciled_at is not None
+    assert due_in() <= 0
+
+
+def test_a_comparison_during_which_the_account_fell_into_error_does_not_count(
+    alice: ExecutionConnection, wire: Runtime, broker: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fares(PASSES["CONNECTION_NOT_RECONCILED"])
+
+    async def positions(spec: object) -> list[BrokerPosition]:
+        await asyncio.to_thread(mark_errors, [(alice.pk, "The login was refused.")])
+        await asyncio.to_thread(mark_active, [alice.pk])
+        return []
+
+    monkeypatch.setattr(broker, "positions", positions)
+    reconcile()
+    assert ConnectionHealth.objects.get().reconciled_at is None
+    monkeypatch.undo()
+    reconcile()
+    assert ConnectionHealth.objects.get().reconciled_at is not None
+
+
+def test_entries_wait_for_an_account_whose_broker_pauses_trading(
+    alice: ExecutionConnection, feed: Feed, wire: Runtime, broker: Double
+) -> None:
+    allowed = account()
+    broker.state = replace(allowed, trading_allowed=False)
+    run("UPDATE connections_connectionhealth SET unreachable_at = clock_timestamp(),"
+        " last_error_at = clock_timestamp() - interval '6 seconds'")  # fmt: skip
+    look_again()
+    cast.signal(feed)
+    order = Order.objects.get()
+    assert (order.status, order.reason) == ("PENDING", "ACCOUNT_TRADING_DISABLED")
+    assert look_again() == (0, 0)  # not at once
+    broker.state = allowed
+    run("UPDATE connections_connectionhealth SET read_after = clock_timestamp()")
+    assert look_again() == (1, 0)
+    reconcile()
+    assert due_in() <= 0
+    assert len(cast.claim_all()) == 1
+
+
+def test_orders_that_the_restore_check_holds_back_say_so(
+    alice: ExecutionConnection, feed: Feed, wire: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cast.signal(feed)
+    order = Order.objects.get()
+    monkeypatch.setattr(witness._watch, "doubts", True)
+    execute([order.pk])
+    order.refresh_from_db()
+    assert (order.status, order.reason) == ("PENDING", "RESTORE_CHECK")
+    assert order.waiting_since is not None
+    assert 0 < due_in() <= 1.0
+    assert cast.log_codes(order.pk)[-1] == ("RESTORE_CHECK", "PENDING")
+    monkeypatch.undo()
+    cast.pass_time(2)
+    execute([order.pk])
+    assert wire.wire.wait_idle(10)
+    order.refresh_from_db()
+    assert order.submitted_at is not None
 
 
 def test_a_market_entry_that_waited_for_a_minute_ends_with_what_it_waited_for(
