@@ -78,10 +78,13 @@ class Histogram:
     ticks: list[Tick]
     p50_x: str
     p99_x: str
-    p99_left: bool
+    p50_anchor: str  # its label ends at its line, or starts there where it would leave the drawing
+    p99_anchor: str
+    p99_y: int  # the label's line: a second one where both would meet
 
 
 FLOOR, HEIGHT = 220.0, 174.0
+LABEL = 25  # percent of the width that a label may take
 
 
 def histogram(buckets: Mapping[int, int], p50: float, p99: float) -> Histogram | None:
@@ -101,8 +104,11 @@ def histogram(buckets: Mapping[int, int], p50: float, p99: float) -> Histogram |
     def place(ms: float) -> float:
         return min(max((2 * log2(max(ms, 0.01)) - first) * wide, 0), 100)
 
+    left, right = place(p50), place(p99)
+    anchors = "start" if left < LABEL else "end", "end" if right > 100 - LABEL else "start"
+    meet = anchors != ("end", "start") and right - left < 2 * LABEL
     return Histogram(
-        columns, _ticks(first, many), f"{place(p50):.1f}%", f"{place(p99):.1f}%", place(p99) > 55
+        columns, _ticks(first, many), f"{left:.1f}%", f"{right:.1f}%", *anchors, 30 if meet else 12
     )
 
 

@@ -10,8 +10,10 @@ from django.utils import timezone
 from common.clocks import market_now
 from common.codes import Code
 from common.money import divide
+from common.units import Unit, size_of
 from positions.models import ExecutionPosition, PositionQuerySet
 from positions.selectors import protection, with_prices
+from signals.symbols import slippage_unit
 from users.models import User
 
 STALE_AFTER = timedelta(minutes=5)  # of market time: an older price is told as old
@@ -80,13 +82,20 @@ class Held:
         return at is not None and market_now() - at > STALE_AFTER
 
     @property
-    def pips_to_stop(self) -> Decimal | None:
-        """How far the price may still go; negative: it is past the stop."""
-        position = self.position
-        if position.sl is None or position.current_price is None or not position.pip:
+    def unit(self) -> Unit:
+        """What distances of its price are told in: pips of a currency, basis points of a coin."""
+        return slippage_unit(self.position.pair)
+
+    @property
+    def to_stop(self) -> Decimal | None:
+        """How far the price may still go, in `unit`; negative: it is past the stop."""
+        position, price = self.position, self.position.current_price
+        if position.sl is None or price is None or not position.pip:
             return None
-        distance = (position.current_price - position.sl) * position.broker_side.sign
-        return divide(distance, position.pip)
+        distance = (price - position.sl) * position.broker_side.sign
+        return divide(
+            distance, size_of(self.unit, price=price, pip=position.pip, tick=position.pip)
+        )
 
 
 def positions_of(user: User) -> PositionQuerySet:

@@ -23,6 +23,7 @@ from signals.models import Approval, Feed, Signal
 from signals.preview import Outcome, Preview, preview, refuse_useless, refuse_wrong_for_all
 from signals.services import publish
 from tests.connections import make
+from tests.console.conftest import statements
 from tests.execution import cast
 from tests.execution.double import Double
 
@@ -212,6 +213,20 @@ def test_preview_writes_nothing(feed: Feed, broker: Double) -> None:
         == before
     )
     assert ENTRIES in INSERT_ENTRIES  # one statement tells who is a candidate
+
+
+def test_a_preview_takes_as_many_statements_for_many_accounts(feed: Feed, broker: Double) -> None:
+    def count() -> int:
+        with statements() as sent:
+            preview(signal)
+        return len(sent)
+
+    cast.account(feed, type="paper")
+    signal = waiting_signal(feed)
+    of_one = count()
+    for _ in range(20):
+        cast.account(feed, type="paper")
+    assert count() == of_one <= 20
 
 
 def test_an_unsaved_signal_is_previewed_alike(feed: Feed, broker: Double) -> None:

@@ -6,12 +6,13 @@ from decimal import Decimal
 
 import pytest
 
+from common.money import plain
 from connections.models import ConnectionHealth, ExecutionConnection, LaneLease
 from connections.open import what_is_open
 from events.models import Notification
 from execution.models import Order
 from portal.selectors.accounts import accounts_of
-from portal.selectors.positions import open_positions
+from portal.selectors.positions import Held, open_positions
 from portal.selectors.results import purses
 from portal.selectors.signals import published_to, story
 from portal.words import precise, tell
@@ -285,3 +286,20 @@ def test_the_list_says_what_is_wrong_with_an_account(world: World, signed_in: Si
     page = signed_in(world.alice).get("/accounts/").text
     assert f"{said} <a" in page
     assert f"{'x ' * 124}… <a" in page
+
+
+@pytest.mark.parametrize(
+    ("pair", "price", "stop", "pip", "said"),
+    [
+        ("EUR/USD", "1.1050", "1.1000", "0.0001", ("50", "pips")),
+        ("BTC/USDT", "50000", "49750", "0.01", ("50", "basis points")),
+    ],
+)
+def test_the_way_to_the_stop_is_told_in_a_unit_of_what_is_traded(
+    pair: str, price: str, stop: str, pip: str, said: tuple[str, str]
+) -> None:
+    position = ExecutionPosition(pair=pair, side="BUY", sl=D(stop), pip=D(pip))
+    position.current_price = D(price)  # type: ignore[attr-defined]
+    held = Held(position)
+    assert held.to_stop is not None
+    assert (plain(held.to_stop), held.unit.word) == said
