@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Callable
+from decimal import Decimal
 from io import StringIO
 from itertools import pairwise
 from typing import Any
@@ -31,6 +32,17 @@ def test_the_sum_stands_in_sight(world: dict[str, Any], page: Page, client: Clie
     assert "70 + 6 + 7 + 7 + 4 + 1 + 1 + 2 + 2 = 100" in html
     assert "1 failed, 2 unknown" in html
     assert "1 to 50 of 100" in html
+
+
+def test_what_the_provider_traded_is_shown(
+    world: dict[str, Any], page: Page, client: Client
+) -> None:
+    client.force_login(world["operator"])
+    assert "own order" not in page(address(world["signal"]))
+    traded = {"provider_quantity": Decimal(100_000), "provider_equity": Decimal(25_000)}
+    Signal.objects.filter(pk=world["signal"].pk).update(**traded)
+    html = page(address(world["signal"]))
+    assert "own order: 100,000 EUR at an equity of 25,000.00." in html
 
 
 def steps_of(signal: Signal) -> list[tuple[str, int, int, int]]:
