@@ -14,7 +14,7 @@ from common.permissions import OWN
 from common.rest import StrictModelSerializer, StrictSerializer, Whole
 from events.models import Channel, Notification
 from events.selectors import channels_of, inbox
-from events.services import create_channel, mark_read, send_test
+from events.services import KINDS, create_channel, mark_read, send_test
 
 
 class NotificationSerializer(StrictModelSerializer[Notification]):
@@ -77,7 +77,10 @@ class ChannelSerializer(StrictModelSerializer[Channel]):
     """Where you are told besides the application. Its whole address is never shown again."""
 
     kinds = serializers.ListField(
-        child=serializers.CharField(), required=False, help_text="Event kinds; empty: all."
+        child=serializers.ChoiceField(sorted(KINDS)),
+        required=False,
+        help_text="Event kinds; empty: all but `order.placed`, which goes only to channels that"
+        " name it.",
     )
     url = serializers.CharField(
         write_only=True, max_length=500, help_text="mailto:…, https://… or an apprise URL."

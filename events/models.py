@@ -11,6 +11,9 @@ from common.database import ClockTimestamp
 
 class EventKind(models.TextChoices):
     SIGNAL_PUBLISHED = "signal.published"
+    SIGNAL_INCOMPLETE = "signal.incomplete"
+    ORDER_SKIPPED = "order.skipped"
+    ORDER_PLACED = "order.placed"
     ORDER_FILLED = "order.filled"
     ORDER_PARTIALLY_FILLED = "order.partially_filled"
     ORDER_DENIED = "order.denied"
@@ -69,6 +72,9 @@ ALARMS = frozenset(
     }
 )
 """What operators are told too, whoever it happened to."""
+
+ON_REQUEST = frozenset({EventKind.ORDER_PLACED})
+"""What goes only to channels that name it: neither to inboxes nor to channels of all kinds."""
 
 
 class Event(models.Model):
@@ -134,6 +140,15 @@ class Channel(models.Model):
         null=True, blank=True, help_text="Nothing is sent before; machine time."
     )
     created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["user"],
+                name="channel_wants_placed",
+                condition=Q(is_active=True, kinds__has_key="order.placed"),
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.name

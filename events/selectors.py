@@ -1,8 +1,12 @@
-"""What a user has been told."""
+"""What a user has been told, and which channels ask for what."""
 
 from django.db.models import QuerySet
 
-from events.models import Channel, Notification
+from events.models import Channel, EventKind, Notification
+
+WANTS_PLACED = f"is_active AND kinds ? '{EventKind.ORDER_PLACED.value}'"
+"""SQL over events_channel: those that ask for each accepted order. Without one, there is no event:
+it would be written for every order of every account, and read nowhere."""
 
 
 def unread_count(user_id: int) -> int:

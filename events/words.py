@@ -11,6 +11,7 @@ from common.shown import number, signed, unconverted
 from common.units import word_of
 from events.facts import Happening
 from events.models import EventKind
+from events.signal_words import incomplete
 
 TITLE_MAX, LINES_MAX = 200, 10
 Sentences = tuple[str, ...]
@@ -30,6 +31,11 @@ COUNTED: dict[str, tuple[str, str]] = {
     EventKind.ORDER_FAILED: ("order failed, never left", "orders failed, never left"),
     EventKind.ORDER_REJECTED: ("order rejected by the broker", "orders rejected by the broker"),
     EventKind.ORDER_DENIED: ("order denied by us", "orders denied by us"),
+    EventKind.SIGNAL_INCOMPLETE: (
+        "signal with rejected or skipped orders",
+        "signals with rejected or skipped orders",
+    ),
+    EventKind.ORDER_SKIPPED: ("order skipped", "orders skipped"),
     EventKind.CONNECTION_ERROR: ("connection in error", "connections in error"),
     EventKind.CONNECTION_SILENT: ("connection not heard of", "connections not heard of"),
     EventKind.DRIFT_FOUND: ("difference from a broker", "differences from brokers"),
@@ -37,6 +43,7 @@ COUNTED: dict[str, tuple[str, str]] = {
     EventKind.API_KEY_ENDS_SOON: ("API key ends soon", "API keys end soon"),
     EventKind.KILL_SWITCH: ("kill switch changed", "kill switches changed"),
     EventKind.SLIPPAGE_ALERT: ("slippage alert", "slippage alerts"),
+    EventKind.ORDER_PLACED: ("order accepted by the broker", "orders accepted by the broker"),
     EventKind.ORDER_FILLED: ("order filled", "orders filled"),
     EventKind.ORDER_PARTIALLY_FILLED: ("order partly filled", "orders partly filled"),
     EventKind.ORDER_EXPIRED: ("order expired", "orders expired"),
@@ -145,6 +152,22 @@ def _filled(happening: Happening) -> Sentences:
 
 def _denied(happening: Happening) -> Sentences:
     return (f"Denied by us: {_trade(happening)}", *_reason(happening), "The broker was not asked.")
+
+
+def _skipped(happening: Happening) -> Sentences:
+    return (
+        f"Skipped: {_trade(happening)}",
+        *_reason(happening),
+        "Nothing was sent. Skipped signals are not executed later.",
+    )
+
+
+def _placed(happening: Happening) -> Sentences:
+    number_there = happening.tell("broker_order_id")
+    return (
+        f"Accepted by the broker: {_trade(happening)}",
+        f"Its number there is {number_there}." if number_there else "",
+    )
 
 
 def _rejected(happening: Happening) -> Sentences:
@@ -382,6 +405,9 @@ WRITERS: dict[str, Callable[[Happening], Sentences]] = {
     EventKind.ORDER_PARTIALLY_FILLED: _filled,
     EventKind.ORDER_DENIED: _denied,
     EventKind.ORDER_REJECTED: _rejected,
+    EventKind.ORDER_SKIPPED: _skipped,
+    EventKind.ORDER_PLACED: _placed,
+    EventKind.SIGNAL_INCOMPLETE: incomplete,
     EventKind.ORDER_FAILED: _failed,
     EventKind.ORDER_UNKNOWN: _unknown,
     EventKind.ORDER_RISEN: _risen,

@@ -23,6 +23,7 @@ from common.codes import Code
 from common.sql import array, rows, run
 from connections import eligibility
 from connections.lanes import LANES_HELD
+from execution import outcomes
 from execution.exits import orders as exits
 from signals.models import Action, Signal
 from users.tenancy import for_all_tenants
@@ -88,6 +89,12 @@ WITH {ENTRIES}, placed AS (
   SELECT id, %(signal_id)s, connection_id, coalesce(nullif(reason, ''), '{Code.CREATED.value}'),
     status
   FROM written
+), notified AS (
+  INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
+  SELECT 'order.skipped', coalesce(c.user_id, c.admin_id), w.connection_id, %(signal_id)s, w.id,
+    jsonb_build_object('code', w.reason)
+  FROM written w JOIN connections_executionconnection c ON c.id = w.connection_id
+  WHERE w.status = 'SKIPPED'
 )
 SELECT id, status = 'PENDING' AND reason = '' AS goes FROM written ORDER BY id
 """
@@ -169,10 +176,7 @@ def fan_out(signal: Signal) -> FanOut:
         result = writers[Action(signal.action)](signal)
         # Here, where all tenants' rows are seen.
         result = replace(result, lanes=lanes_of(result.order_ids))
-    run(
-        "UPDATE signals_signal SET candidate_count = %s WHERE id = %s",
-        (result.candidates, signal.pk),
-    )
+        run(outcomes.COUNT_CANDIDATES, {"candidates": result.candidates, "signal_id": signal.pk})
     signal.candidate_count = result.candidates
     return result
 

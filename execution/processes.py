@@ -37,6 +37,7 @@ from execution.exits.scan_heartbeat import late_scheduler_alarm, scan_if_overdue
 from execution.exits.ticks import Ticks
 from execution.exits.wishes import grant_wishes, move_levels
 from execution.models import Tally
+from execution.outcomes import report_outcomes
 from execution.reports.streams import drain_events, drain_now
 from prices.live import Live
 from prices.loops import use_loop
@@ -49,6 +50,7 @@ _ticks, _paper_told = Ticks(), threading.Event()
 GUARD_SECONDS = 1.0
 SCHEDULER_CHECK_SECONDS = 5.0  # what goes on without the scheduler
 RETRY_SECONDS = 0.5
+OUTCOMES_SECONDS = 2.0
 LANES_SECONDS, NEWS_SECONDS, COMPARE_SECONDS = 1.0, 0.01, 300.0
 
 
@@ -174,6 +176,7 @@ def start_trading(
             ("stuck", seconds, stuck.unstick),
             ("limbo", seconds, stuck.tell_of_limbo),
             ("add up what was dropped", seconds, tallies.add_up),
+            ("signal outcomes", OUTCOMES_SECONDS, report_outcomes),
             ("overdue events", SCHEDULER_CHECK_SECONDS, deliver_if_overdue),
             ("lanes nobody holds", seconds, services.tell_unheld),
             ("prices nobody follows", COMPARE_SECONDS / 10, sources.note_unheld),

@@ -6,6 +6,7 @@ from execution.models.progress import (
     AccountReading,
     BrokerListing,
     LevelScanHeartbeat,
+    OutcomeCheck,
     SourceWatch,
     WorkerLease,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "LevelScanHeartbeat",
     "Order",
     "OrderQuerySet",
+    "OutcomeCheck",
     "SourceWatch",
     "Status",
     "Tally",

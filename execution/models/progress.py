@@ -85,6 +85,22 @@ class LevelScanHeartbeat(models.Model):
         return f"scanned {self.scanned_at}, scheduled {self.scheduled_at}"
 
 
+class OutcomeCheck(models.Model):
+    """A signal whose rejected and skipped orders operators may still have to be notified of.
+
+    Removed once it is settled (execution/outcomes.py). The id is a plain number, written with the
+    publication. reported: the counts of the first message; None: there was none. Machine time.
+    """
+
+    signal_id = models.BigIntegerField(primary_key=True)
+    created_at = models.DateTimeField(db_default=ClockTimestamp())
+    due_at = models.DateTimeField(db_index=True)
+    reported = models.JSONField(null=True)
+
+    def __str__(self) -> str:
+        return f"signal {self.signal_id}"
+
+
 class WorkerLease(models.Model):
     """One row per process: until when it is believed alive, by the database's clock."""
 

@@ -1,5 +1,6 @@
 """The statements of apply_reports. `apply.py` says in which order, and why."""
 
+from events.selectors import WANTS_PLACED
 from execution.exits import levels_sql
 
 LOAD = """
@@ -200,7 +201,21 @@ WITH d AS (
   FROM closed p JOIN connections_executionconnection c ON c.id = p.connection_id
   WHERE p.quantity = 0 AND p.q > 0
 )
-SELECT count(*) AS written FROM u
+SELECT count(*) AS written,
+  EXISTS (SELECT FROM events_channel WHERE {WANTS_PLACED}) AS placed_is_wanted FROM u
+"""
+
+# Only for owners with a channel that asks for it. An acceptance that is reported again, after the
+# order was UNKNOWN, has its second line in the log and is no event.
+PLACED = f"""
+INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
+SELECT 'order.placed', coalesce(c.user_id, c.admin_id), o.connection_id, o.signal_id, o.id,
+  jsonb_build_object('broker_order_id', o.broker_order_id)
+FROM execution_order o JOIN connections_executionconnection c ON c.id = o.connection_id
+WHERE o.id = ANY(%s)
+  AND coalesce(c.user_id, c.admin_id) IN (SELECT user_id FROM events_channel WHERE {WANTS_PLACED})
+  AND (SELECT count(*) FROM execution_executionlog l
+    WHERE l.order_id = o.id AND l.status = 'SUBMITTED') = 1
 """
 
 EFFECTIVE_LEVELS = f"""

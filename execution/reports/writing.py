@@ -50,7 +50,10 @@ def write(changes: list[Change]) -> int:
     }
     if implied := [_implied(c.row, status) for c in changes if c.passed for status in _passed(c)]:
         run(sql.IMPLIED, columns(implied, 5))
-    written = rows(sql.WRITE, {**arrays, **signals})[0].written
+    (found,) = rows(sql.WRITE, {**arrays, **signals})
+    written = found.written
+    if found.placed_is_wanted and (placed := [c.row.id for c in changes if _is_placed(c)]):
+        run(sql.PLACED, (placed,))
     if late := [c.row.id for c in changes if c.sums.quantity and c.row.status in LATE]:
         run(sql.CLOSE_AGAIN, (late,))
     if delayed := [c.row.id for c in changes if _is_delayed(c)]:
@@ -125,6 +128,14 @@ def _passed(change: Change) -> list[Status]:
     """Every state that one flush has led through, but for the last."""
     first = [Status.SUBMITTED] if _skipped_submitted(change) else []
     return [*first, *change.passed]
+
+
+def _is_placed(change: Change) -> bool:
+    """Whether the broker has accepted an order, perhaps filled it at once."""
+    states = (Status.SUBMITTED, Status.PARTIALLY_FILLED, Status.FILLED)
+    return change.row.status in UNTOLD and any(
+        status in states for status in (*change.passed, change.state.status)
+    )
 
 
 def _has_risen(change: Change) -> bool:

@@ -1,6 +1,7 @@
 """Words that never mix up who said no, and never make anything up."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +26,28 @@ def event(
 def test_every_kind_has_words_and_a_count() -> None:
     assert set(WRITERS) == set(COUNTED) == set(EventKind)
     assert set(EventKind) >= ALARMS
+
+
+def test_documentation_has_every_kind() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "notifications.md").read_text()
+    missing = [
+        kind for kind in set(EventKind) - {EventKind.CHANNEL_TEST} if f"`{kind}`" not in page
+    ]
+    assert missing == []
+
+
+def test_signal_without_known_counts_has_words() -> None:
+    words = describe(event("signal.incomplete", orders="?", candidates=None))
+    assert words.title == "Signal S-2041 Buy 10,000 EUR/USD: no order rejected or skipped"
+
+
+def test_more_reasons_than_fit_are_counted() -> None:
+    reasons = {f"CODE_{n}": n for n in range(1, 21)}
+    words = describe(event("signal.incomplete", orders={"REJECTED": reasons}, candidates=2000))
+    assert words.title.endswith(
+        "210 of 2,000 orders rejected (CODE_20 20, CODE_19 19, CODE_18 18, 17 more reasons)"
+    )
+    assert "… and 8 more reasons." in words.body
 
 
 def test_filled() -> None:

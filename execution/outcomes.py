@@ -1,0 +1,157 @@
+"""Operators are notified once a signal of how many orders were rejected or skipped, and why.
+
+A publication writes a check. While orders of the signal are not settled it is repeated, for two
+minutes at most; then one message has the counts by reason. If what was still open changes them, one
+correction follows, within a quarter of an hour.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from django.db import transaction
+
+from common.sql import array, columns, rows, run
+from events.models import EventKind
+from events.services import NewEvent, emit_many
+
+FIRST_CHECK_SECONDS = 3
+RECHECK_SECONDS = 5
+WAIT_SECONDS = 120.0  # for orders that are not settled, before the message
+CORRECTION_SECONDS = 900.0  # since publication; later changes are on the signal's page
+MOST = 100  # signals in one run
+
+UNSETTLED = "'PENDING', 'SUBMITTING', 'UNKNOWN'"
+COUNTED = "'REJECTED', 'SKIPPED', 'DENIED', 'FAILED'"
+REPORTED = ("REJECTED", "SKIPPED")
+
+# With the publication. Signals that create no orders have nothing to check.
+COUNT_CANDIDATES = f"""
+WITH counted AS (
+  UPDATE signals_signal SET candidate_count = %(candidates)s WHERE id = %(signal_id)s
+  RETURNING id, action
+)
+INSERT INTO execution_outcomecheck (signal_id, due_at)
+SELECT id, clock_timestamp() + interval '{FIRST_CHECK_SECONDS} seconds' FROM counted
+WHERE action <> 'MODIFY' AND %(candidates)s > 0
+ON CONFLICT (signal_id) DO UPDATE SET due_at = EXCLUDED.due_at, reported = NULL
+"""
+CLAIM = """
+SELECT n.signal_id, n.reported, s.action, s.candidate_count AS candidates,
+  extract(epoch FROM clock_timestamp() - n.created_at)::float8 AS age
+FROM execution_outcomecheck n LEFT JOIN signals_signal s ON s.id = n.signal_id
+WHERE n.due_at <= clock_timestamp() ORDER BY n.due_at LIMIT %s FOR UPDATE OF n SKIP LOCKED
+"""
+COUNT = f"""
+SELECT o.signal_id, CASE WHEN o.status IN ({UNSETTLED}) THEN '' ELSE o.status END AS status,
+  CASE WHEN o.status IN ({COUNTED}) THEN o.reason ELSE '' END AS reason, count(*) AS orders
+FROM execution_order o JOIN signals_signal s ON s.id = o.signal_id
+WHERE o.signal_id = ANY(%s::bigint[]) AND (o.position_id IS NULL) = (s.action = 'OPEN')
+  AND o.status IN ({UNSETTLED}, {COUNTED})
+GROUP BY 1, 2, 3
+"""
+AGAIN = """
+UPDATE execution_outcomecheck n SET reported = t.reported::jsonb,
+  due_at = clock_timestamp() + make_interval(secs => %s)
+FROM unnest(%s::bigint[], %s::text[]) AS t(signal_id, reported) WHERE n.signal_id = t.signal_id
+"""
+DONE = "DELETE FROM execution_outcomecheck WHERE signal_id = ANY(%s::bigint[])"
+
+Counts = Mapping[str, Mapping[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """orders: state → reason code → how many, of those that were not executed. unsettled: how many
+    may still end so. Seconds since publication in `age`."""
+
+    age: float
+    unsettled: int = 0
+    orders: Counts = field(default_factory=dict)
+    reported: Counts | None = None
+
+    @property
+    def has_problems(self) -> bool:
+        return any(self.orders.get(state) for state in REPORTED)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What to do now: write the message, and whether to check again."""
+
+    report: bool
+    again: bool
+
+
+def next_step(outcome: Outcome) -> Step:
+    """Decide about one signal: at most one message, and at most one correction. Pure."""
+    is_final = outcome.unsettled == 0 or outcome.age >= CORRECTION_SECONDS
+    if outcome.reported is not None:
+        differs = _problems(outcome.orders) != _problems(outcome.reported)
+        return Step(report=is_final and differs, again=not is_final)
+    is_ripe = is_final or outcome.age >= WAIT_SECONDS
+    return Step(report=is_ripe and outcome.has_problems, again=not is_final)
+
+
+def report_outcomes() -> int:
+    """Check the signals that are due; return how many messages to operators were written."""
+    with transaction.atomic():
+        claimed = rows(CLAIM, (MOST,))
+        if not claimed:
+            return 0
+        found = _counts([row.signal_id for row in claimed])
+        events, again, done = [], [], []
+        for row in claimed:
+            orders, unsettled = found.get(row.signal_id, ({}, 0))
+            outcome = Outcome(row.age, unsettled, orders, row.reported)
+            step = next_step(outcome) if row.action else Step(report=False, again=False)
+            if step.report:
+                events.append(_event(row, outcome))
+            if step.again:
+                reported = orders if step.report else row.reported
+                again.append((row.signal_id, _json(reported)))
+            else:
+                done.append(row.signal_id)
+        if events:
+            emit_many(events)
+        if again:
+            run(AGAIN, (RECHECK_SECONDS, *columns(again, 2)))
+        if done:
+            run(DONE, (array(done),))
+    return len(events)
+
+
+def _counts(signal_ids: Sequence[int]) -> dict[int, tuple[dict[str, dict[str, int]], int]]:
+    found: dict[int, tuple[dict[str, dict[str, int]], int]] = {}
+    for row in rows(COUNT, (array(signal_ids),)):
+        orders, unsettled = found.get(row.signal_id, ({}, 0))
+        if row.status:
+            orders.setdefault(row.status, {})[row.reason] = row.orders
+        else:
+            unsettled += row.orders
+        found[row.signal_id] = (orders, unsettled)
+    return found
+
+
+def _event(row: Any, outcome: Outcome) -> NewEvent:
+    return NewEvent(
+        EventKind.SIGNAL_INCOMPLETE,
+        signal_id=row.signal_id,
+        payload={
+            "action": row.action,
+            "candidates": row.candidates,
+            "orders": outcome.orders,
+            "unsettled": outcome.unsettled,
+            "correction": outcome.reported is not None,
+            "page": f"/admin/signals/signal/{row.signal_id}/change/",
+        },
+    )
+
+
+def _problems(orders: Counts) -> dict[str, dict[str, int]]:
+    return {state: dict(orders[state]) for state in REPORTED if orders.get(state)}
+
+
+def _json(value: Counts | None) -> str | None:
+    return None if value is None else orjson.dumps(value).decode()
