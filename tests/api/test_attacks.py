@@ -1,0 +1,153 @@
+"""What an attacker with a key or a session of their own would try at the API: all is refused."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from django.db import transaction
+from rest_framework.test import APIClient
+
+from tests.api.conftest import AsWeb
+from tests.api.test_matrix import CASES, Case, Values, call, snapshot
+from tests.api.world import World
+from users.models import User
+from users.services import create_api_key
+
+# Columns that decide about rights, owners and money, and that no body may carry.
+FORBIDDEN: dict[str, Any] = {
+    "owner": 1, "owner_id": 1, "user_id": 1, "admin": 1, "admin_id": 1, "created_by": 1,
+    "is_approved": True, "approved_by_owner": False, "approval": "APPROVED", "approved_by": 1,
+    "published_at": "2026-01-01T00:00:00Z", "is_superuser": True, "is_staff": True,
+    "groups": [1], "user_permissions": [1], "claim": "mt5:1", "identity": "1", "lane": 1,
+    "needs_test": False, "status": "ACTIVE", "reconciled_at": "2026-01-01T00:00:00Z",
+    "candidate_count": 0, "filled_quantity": "0", "sealed_credentials": "x", "secret_hash": "x",
+    "prefix": "x", "last_used_at": None, "revoked_at": None, "set_by": 1, "epoch": None, "id": 1,
+}  # fmt: skip
+WRITING = [name for name in CASES if name.split(" ")[0] in ("POST", "PATCH", "PUT")]
+WITH_BODY = [name for name in WRITING if "/hooks/" not in name]
+
+
+@pytest.mark.parametrize("name", WITH_BODY)
+def test_no_body_carries_a_column_that_it_may_not(world: World, as_web: AsWeb, name: str) -> None:
+    """Each field beside a good body is refused, or changes nothing in what is answered."""
+    case = CASES[name]
+    _, plain = _answered(world, as_web, name, case)
+    for field, value in FORBIDDEN.items():
+        if field in case.body(world):
+            continue
+        forged = replace(case, body=_with(case, {field: value}))
+        status, told = _answered(world, as_web, name, forged)
+        if status < 400 and isinstance(told, dict) and told.get(field) == value:
+            assert plain.get(field) == value, (field, told)
+
+
+def _with(case: Case, more: dict[str, Any]) -> Values:
+    return lambda world: case.body(world) | more
+
+
+def _answered(world: World, as_web: AsWeb, name: str, case: Case) -> tuple[int, Any]:
+    """Return what Alice is answered; nothing of it stays."""
+    with transaction.atomic():
+        with as_web():
+            answer = call(world, "alice", name, case)
+        transaction.set_rollback(True)
+    return answer.status_code, answer.json() if answer.content else {}
+
+
+def foreign_bodies(world: World) -> dict[str, list[dict[str, Any]]]:
+    """Requests of Bob's that name Alice's rows wherever a body takes a reference."""
+    alices, signal = str(world.connection.pk), {"symbol": "EURUSD", "direction": "BUY"}
+    new = {"name": "n", "type": "paper", "account": "77"}
+    return {
+        "/api/v1/connections/": [
+            {**new, "preset": world.preset.pk}, {**new, "data_connection": world.prices.pk},
+            {**new, "user": world.alice.pk},
+        ],
+        "/api/v1/subscriptions/": [
+            {"connection": alices, "feed": world.public.slug},
+            {"connection": alices, "feed": world.feed.slug},
+        ],
+        "/api/v1/kill-switch/": [
+            {"scope": "CONNECTION", "mode": "HALTED", "connection": alices, "reason": "r"},
+            {"scope": "USER", "mode": "HALTED", "user": world.alice.pk, "reason": "r"},
+            {"scope": "FEED", "mode": "HALTED", "feed": world.feed.slug, "reason": "r"},
+            {"scope": "ALL", "mode": "HALTED", "reason": "r"},
+        ],
+        "/api/v1/signals/": [
+            {**signal, "feed": world.feed.slug}, {**signal, "feed": world.public.slug},
+            {"action": "CLOSE", "refers_to": world.published.pk, "feed": world.feed.slug},
+        ],
+        "/api/v1/orders/cancel-all/": [
+            {"connection": alices}, {"feed": world.feed.slug}, {"signal": world.published.pk},
+        ],
+        "/api/v1/positions/close-all/": [{"connection": alices}, {"feed": world.feed.slug}],
+        "/api/v1/drift/compare/": [{"connections": [alices]}, {"connection": alices}],
+        f"/api/v1/drift/{world.drift.pk}/relink/": [{"position": world.position.pk}],
+    }  # fmt: skip
+
+
+def test_no_body_reaches_rows_of_another(world: World, as_web: AsWeb) -> None:
+    before = snapshot()
+    reached = []
+    for path, bodies in foreign_bodies(world).items():
+        for body in bodies:
+            with transaction.atomic():
+                with as_web():
+                    answer = world.client("bob").post(path, body, format="json")
+                told: Any = answer.json() if answer.content else {}
+                if answer.status_code < 400 and told.get("count", 1):
+                    reached.append((path, body, answer.status_code))
+                assert snapshot() == before, (path, body)
+                transaction.set_rollback(True)
+    assert reached == []
+
+
+HEADERS = [
+    {"HTTP_X_HTTP_METHOD_OVERRIDE": "DELETE"}, {"HTTP_X_METHOD_OVERRIDE": "PUT"},
+    {"HTTP_X_ORIGINAL_URL": "/api/v1/orders/cancel-all/"}, {"HTTP_X_REWRITE_URL": "/admin/"},
+    {"HTTP_X_FORWARDED_USER": "olga"}, {"HTTP_REMOTE_USER": "olga"}, {"REMOTE_USER": "olga"},
+    {"HTTP_X_USER_ID": "1"}, {"HTTP_FILLCAST_TENANT": "1"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("headers", HEADERS, ids=lambda one: next(iter(one)))
+def test_headers_change_neither_method_nor_user(world: World, headers: dict[str, Any]) -> None:
+    before = snapshot()
+    path = f"/api/v1/connections/{world.connection.pk}/"
+    assert world.client("bob").get(path, **headers).status_code == 404
+    assert world.client("alice").get(path, **headers).status_code == 200
+    assert APIClient().get("/api/v1/me/", **headers).status_code == 401
+    assert world.client("bob").get("/api/v1/me/", **headers).json()["username"] == "bob"
+    assert snapshot() == before
+
+
+def test_key_beside_a_session_acts_as_the_key_alone(world: World, as_web: AsWeb) -> None:
+    """An operator's browser that is made to send a narrow key: no more than the key may."""
+    _, narrow = create_api_key(world.bob, "narrow", scopes=["read"])
+    client = APIClient(enforce_csrf_checks=True)
+    client.force_login(world.olga)
+    both: dict[str, Any] = {"HTTP_AUTHORIZATION": f"Bearer {narrow}"}
+    approve = f"/api/v1/signals/{world.signal.pk}/approve/"
+    with as_web():
+        assert client.get("/api/v1/me/", **both).json()["username"] == "bob"
+        mine = client.get("/api/v1/connections/", **both).json()
+        refused = client.post(approve, **both)
+        wrong = client.get("/api/v1/me/", HTTP_AUTHORIZATION="Bearer fc_000000000000_x")
+        no_token = client.post(approve)
+    assert mine["results"] == []
+    assert (refused.status_code, refused.json()["code"]) == (403, "RIGHT_MISSING")
+    assert wrong.status_code == 401
+    assert no_token.status_code == 403  # the session alone: without its CSRF token
+
+
+def test_session_loses_rights_with_its_user(world: World, as_web: AsWeb) -> None:
+    client = APIClient()
+    client.force_login(world.olga)
+    path = f"/api/v1/connections/{world.connection.pk}/"
+    assert client.get(path).status_code == 200
+    User.objects.get(pk=world.olga.pk).groups.clear()
+    with as_web():
+        assert client.get(path).status_code == 404
+        assert client.post(f"{path}pause/").status_code in (403, 404)
+    User.objects.filter(pk=world.olga.pk).update(is_active=False)
+    assert client.get("/api/v1/me/").status_code == 401
