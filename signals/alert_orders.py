@@ -7,9 +7,8 @@ import secrets
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from common.clocks import market_now
 from common.codes import Code
-from common.errors import ConflictError, FillcastError
+from common.errors import ConflictError, FillcastError, InvalidInputError
 from common.money import plain
 from signals import services
 from signals.alert_reading import AlertOrder
@@ -17,7 +16,7 @@ from signals.alert_sequence import in_turn, keep_order, late_entry, opened_later
 from signals.draft import SignalDraft
 from signals.models import Action, Direction, Door, Feed, ReceivedAlert, Signal
 from signals.open_signals import OpenSignal, open_signals
-from signals.receiving import REPLAY_WINDOW, receive, too_old_to_enter
+from signals.receiving import REPLAY_WINDOW, receive
 from signals.strategy_orders import Change
 from users.tenancy import for_all_tenants
 
@@ -58,16 +57,18 @@ def carry_out(feed: Feed, order: AlertOrder) -> Outcome:
     withheld = _withheld(feed, order)
     if withheld and not closed:
         raise withheld
-    drafts = [
-        SignalDraft(action=Action.CLOSE, refers_to=one.id, close_fraction=order.fraction)
-        for one in closed
-    ]
-    if order.opening is not None and withheld is None:
-        drafts.append(order.opening)
     name = _name(order)
     signals = tuple(
-        _published(feed, draft, f"{name}:{number}") for number, draft in enumerate(drafts, 1)
+        _published(feed, _closing_draft(one, order), f"{name}:{number}")
+        for number, one in enumerate(closed, 1)
     )
+    if order.opening is not None and withheld is None:
+        try:
+            signals += (_published(feed, order.opening, f"{name}:{len(closed) + 1}"),)
+        except InvalidInputError as error:
+            if not closed:
+                raise
+            withheld = error
     summary = _summary(order, closed, withheld)
     keep_order(feed, order, summary, signals)
     return Outcome(signals, True, order.change, summary)
@@ -124,10 +125,12 @@ def _to_close(feed: Feed, order: AlertOrder, known: list[ReceivedAlert]) -> list
 
 
 def _withheld(feed: Feed, order: AlertOrder) -> FillcastError | None:
-    """Return why an order must not open its trade, if so."""
-    if order.opening is None:
-        return order.opening_fault
-    return late_entry(feed, order.opening) or too_old_to_enter(order.opening, market_now())
+    """Return why an order must not open its trade, as far as it is known before trying."""
+    return late_entry(feed, order.opening) if order.opening else order.opening_fault
+
+
+def _closing_draft(one: OpenSignal, order: AlertOrder) -> SignalDraft:
+    return SignalDraft(action=Action.CLOSE, refers_to=one.id, close_fraction=order.fraction)
 
 
 def _published(feed: Feed, draft: SignalDraft, external_id: str) -> Signal:

@@ -14,6 +14,7 @@ from signals.alert_reading import AlertOrder, AlertSignal, ambiguous, read_alert
 from signals.alert_sequence import in_turn, judge_signal, keep_signal
 from signals.feeds import signature_of, token_for
 from signals.intake import receive
+from signals.locks import candidates_shared
 from signals.models import Door, Feed, FeedToken
 from signals.open_signals import last_is_unended
 from signals.rate import seconds_to_wait
@@ -76,7 +77,10 @@ def _seal_if_plain(token: FeedToken, stored: str, secret: str) -> None:
 
 def _take_signal(feed: Feed, alert: AlertSignal) -> Outcome:
     draft = alert.draft
-    in_turn(feed)
+    if draft.sent_at is None:  # nothing says when it was sent: it need not wait for its turn
+        candidates_shared(feed.pk)
+    else:
+        in_turn(feed)
     if alert.opposite and last_is_unended(feed.pk, draft.pair, alert.opposite):
         known = draft.external_id and feed.signals.filter(external_id=draft.external_id).exists()
         if not known and draft.direction:

@@ -124,9 +124,9 @@ def _same_or_conflict(known: Signal | None, digest: str) -> Signal:
     return known
 
 
-def too_old_to_enter(draft: SignalDraft, now: datetime) -> InvalidInputError | None:
+def _too_old_to_enter(draft: SignalDraft, now: datetime) -> InvalidInputError | None:
     """Return the refusal of an alert's market entry that is older than market entries may be."""
-    until = market_entry_until(draft)
+    until = _market_entry_until(draft)
     if until is None or draft.sent_at is None or until > now:
         return None
     age = int((now - draft.sent_at).total_seconds())
@@ -138,7 +138,7 @@ def too_old_to_enter(draft: SignalDraft, now: datetime) -> InvalidInputError | N
     return InvalidInputError(Code.ALERT_TOO_OLD, detail, field="time")
 
 
-def market_entry_until(draft: SignalDraft) -> datetime | None:
+def _market_entry_until(draft: SignalDraft) -> datetime | None:
     """Return when a market entry becomes too old by its sender's own time; None for all else."""
     if draft.sent_at is None or draft.action != Action.OPEN or draft.order_type != OrderType.MARKET:
         return None
@@ -155,9 +155,9 @@ def _valid_until(draft: SignalDraft, door: Door, now: datetime) -> datetime | No
         raise InvalidInputError(Code.SIGNAL_ENDED, detail, field="valid_until")
     if door != Door.ALERT:
         return valid_until
-    if error := too_old_to_enter(draft, now):
+    if error := _too_old_to_enter(draft, now):
         raise error
-    ends = (valid_until, market_entry_until(draft))
+    ends = (valid_until, _market_entry_until(draft))
     return min((end for end in ends if end is not None), default=None)
 
 

@@ -7,9 +7,11 @@ of an alert is decided, and its exit orders are written, in the alert's own tran
 import json
 from datetime import datetime, timedelta
 from decimal import Decimal as D
+from threading import Thread
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
 
 from common.clocks import market_now
@@ -292,12 +294,48 @@ class TestAgeOfEntries:
         assert door.taken(**strategy("short", "buy", "flat", -200))["is_new"]
         assert exits(position) == [D(1000)]
 
+    def test_reversal_whose_validity_has_passed_closes_and_does_not_open(self, door: Door) -> None:
+        position = door.trade()
+        reversal = strategy("long", "sell", "short", 0, valid_until=at(-3))
+        told = door.taken(**reversal)
+        assert (exits(position), len(told["signals"])) == ([D(1000)], 1)
+        assert "opened no short trade: valid_until" in told["summary"]
+        assert not Signal.objects.filter(feed=door.feed, direction="SELL").exists()
+
     def test_old_reversal_closes_and_does_not_open(self, door: Door) -> None:
         position = door.trade()
         told = door.taken(**strategy("long", "sell", "short", -200))
         assert exits(position) == [D(1000)]
         assert "; opened no short trade: " in told["summary"]
         assert len(told["signals"]) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("timed", [True, False], ids=["timed", "plain"])
+def test_equal_closes_at_the_same_moment_act_once(
+    world: World, as_web: AsWeb, *, timed: bool
+) -> None:
+    door = Door(world, as_web)
+    position = door.trade()
+    body = {**HALF, "timenow": at(0)} if timed else HALF
+    answers: list[Any] = []
+
+    def post() -> None:
+        try:
+            client = Client()
+            answer = client.post(door.path, json.dumps(body), content_type="text/plain")
+            answers.append((answer.status_code, answer.json()["is_new"]))
+        finally:
+            connection.close()
+
+    threads = [Thread(target=post) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(answers) == [(200, False)] * 3 + [(201, True)]
+    assert exits(position) == [D(500)]
+    assert ReceivedAlert.objects.count() == 1
 
 
 def test_received_alerts_are_removed_after_a_week(door: Door, world: World) -> None:
