@@ -687,6 +687,22 @@ class Code(StrEnum):
         "The present state does not allow this.",
         "Read the object again; it has moved on.",
     )
+    CHANNEL_UNCONFIRMED = (
+        "CHANNEL_UNCONFIRMED",
+        "The e-mail address of this channel is not confirmed yet.",
+        "Open the link in the message that was sent there, or have the message sent again.",
+    )
+    CONFIRMATION_INVALID = (
+        "CONFIRMATION_INVALID",
+        "This confirmation link or code is not valid, or its time is over.",
+        "Have the message sent again and use the newest one: Channels in the portal, or "
+        "POST /channels/{id}/resend/.",
+    )
+    CONFIRMATION_LIMIT = (
+        "CONFIRMATION_LIMIT",
+        "No further confirmation message is sent now: there is a limit for each channel and user.",
+        "Look for the last message, also among spam, or try again later.",
+    )
     EPOCH_OPEN = (
         "EPOCH_OPEN",
         "The database was restored, and not all of what it forgot is settled.",

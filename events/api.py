@@ -12,6 +12,7 @@ from rest_framework.response import Response
 
 from common.permissions import OWN
 from common.rest import StrictModelSerializer, StrictSerializer, Whole
+from events.confirmation import confirm, request_confirmation
 from events.models import Channel, Notification
 from events.selectors import channels_of, inbox
 from events.services import KINDS, create_channel, mark_read, send_test
@@ -95,11 +96,22 @@ class ChannelSerializer(StrictModelSerializer[Channel]):
             "url_shown",
             "kinds",
             "is_active",
+            "confirmed_at",
+            "confirm_by",
             "last_error",
             "last_sent_at",
             "created_at",
         )
-        read_only_fields = ("url_shown", "is_active", "last_error", "last_sent_at", "created_at")
+        read_only_fields = (
+            "url_shown", "is_active", "confirmed_at", "confirm_by", "last_error", "last_sent_at",
+            "created_at",
+        )  # fmt: skip
+
+
+class ConfirmSerializer(StrictSerializer):
+    """The code of the message that was sent to the address."""
+
+    code = serializers.CharField(max_length=40)
 
 
 class ChannelViewSet(
@@ -113,7 +125,7 @@ class ChannelViewSet(
 
     queryset = Channel.objects.none()
     serializer_class = ChannelSerializer
-    rights = {"create": OWN, "destroy": OWN, "test": OWN}
+    rights = {"create": OWN, "destroy": OWN, "test": OWN, "confirm": OWN, "resend": OWN}
     lookup_value_regex = "[0-9]{1,18}"
     ordering_fields = ("id",)
 
@@ -129,6 +141,22 @@ class ChannelViewSet(
     def test(self, request: Request, pk: str) -> Response:
         """Ask for a test message; `last_error` and `last_sent_at` tell how it went."""
         send_test(channel_id=self.get_object().pk)
+        return Response(status=status.HTTP_202_ACCEPTED)
+
+    @extend_schema(request=ConfirmSerializer, responses=ChannelSerializer)
+    @action(detail=True, methods=["post"])
+    def confirm(self, request: Request, pk: str) -> Response:
+        """Prove an e-mail address by the code that was sent there; then messages go out."""
+        said = ConfirmSerializer(data=request.data)
+        said.is_valid(raise_exception=True)
+        channel = confirm(self.get_object().pk, said.validated_data["code"])
+        return Response(ChannelSerializer(channel).data)
+
+    @extend_schema(request=None, responses={202: None})
+    @action(detail=True, methods=["post"])
+    def resend(self, request: Request, pk: str) -> Response:
+        """Send the message with the confirmation link again; the link before ends."""
+        request_confirmation(self.get_object().pk)
         return Response(status=status.HTTP_202_ACCEPTED)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import groupby
+from typing import Any
 
 import structlog
 from django.conf import settings
@@ -19,10 +20,10 @@ from common.errors import FillcastError
 from common.faults import point
 from common.reasons import address_of
 from common.sql import rows, run
-from events import channels
+from events import channels, confirmation
 from events.channels import Outgoing, SendError
 from events.facts import Happening, facts_of
-from events.models import ALARMS, Channel
+from events.models import ALARMS, Channel, EventKind
 from events.outbound import RefusedError
 from events.spread import EVENT, for_machines, worded
 
@@ -128,11 +129,24 @@ def _claim() -> list[Job]:
     by_id = Channel.objects.in_bulk(claimed)
     jobs = []
     for channel_id, group in groupby(found, key=lambda row: row.channel_id):
-        waiting = list(group)
+        waiting, channel = list(group), by_id[channel_id]
+        requests = [row for row in waiting if row.kind == EventKind.CHANNEL_CONFIRMATION]
+        if requests:  # alone; of several the last one counts
+            deliveries = [row.delivery_id for row in requests]
+            jobs.append(Job(channel, deliveries, confirmation_message(channel, requests[-1])))
+            continue
         events = [replace(Happening(*row[2:]), facts=facts[row.id]) for row in waiting]
         deliveries = [row.delivery_id for row in waiting]
-        jobs.append(Job(by_id[channel_id], deliveries, message_of(events)))
+        jobs.append(Job(channel, deliveries, message_of(events)))
     return jobs
+
+
+def confirmation_message(channel: Channel, request: Any) -> Outgoing:
+    """Return the message whose reader proves that the address is theirs."""
+    known = {"link": confirmation.link_of(channel), "code": confirmation.code_of(channel)}
+    event = replace(Happening(*request[2:]), facts={**known, "name": channel.name})
+    words = worded([event])
+    return Outgoing(words.title, words.body, is_alarm=False, events=[{"id": event.id}])
 
 
 def message_of(events: Sequence[Happening]) -> Outgoing:

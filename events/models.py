@@ -45,6 +45,7 @@ class EventKind(models.TextChoices):
     SCHEDULER_BACK = "scheduler.back"
     KILL_SWITCH = "kill_switch.changed"
     CHANNEL_TEST = "channel.test"
+    CHANNEL_CONFIRMATION = "channel.confirmation"
 
 
 ALARMS = frozenset(
@@ -73,6 +74,9 @@ ALARMS = frozenset(
 )
 """What operators are told too, whoever it happened to."""
 
+TO_ONE_CHANNEL = frozenset({EventKind.CHANNEL_TEST, EventKind.CHANNEL_CONFIRMATION})
+"""What goes to the channel that it is about, whatever its kinds, and into no inbox."""
+
 ON_REQUEST = frozenset({EventKind.ORDER_PLACED})
 """What goes only to channels that name it: neither to inboxes nor to channels of all kinds."""
 
@@ -92,6 +96,11 @@ class Event(models.Model):
     class Meta:
         indexes = [
             models.Index(fields=["id"], name="event_due", condition=Q(delivered_at=None)),
+            models.Index(
+                fields=["user_id", "created_at"],
+                name="event_confirmations",
+                condition=Q(kind="channel.confirmation"),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -139,6 +148,13 @@ class Channel(models.Model):
     rest_until = models.DateTimeField(
         null=True, blank=True, help_text="Nothing is sent before; machine time."
     )
+    confirmed_at = models.DateTimeField(
+        null=True, blank=True, help_text="When an e-mail address was proven."
+    )
+    confirmation_requested_at = models.DateTimeField(null=True, blank=True)
+    confirm_by = models.DateTimeField(
+        null=True, blank=True, help_text="A channel of before gets messages until then."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -152,6 +168,10 @@ class Channel(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def is_mail(self) -> bool:
+        return self.url_shown.startswith("mailto:")
 
 
 class Delivery(models.Model):

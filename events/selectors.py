@@ -4,7 +4,9 @@ from django.db.models import QuerySet
 
 from events.models import Channel, EventKind, Notification
 
-WANTS_PLACED = f"is_active AND kinds ? '{EventKind.ORDER_PLACED.value}'"
+WANTS_PLACED = (
+    f"is_active AND confirmed_at IS NOT NULL AND kinds ? '{EventKind.ORDER_PLACED.value}'"
+)
 """SQL over events_channel: those that ask for each accepted order. Without one, there is no event:
 it would be written for every order of every account, and read nowhere."""
 

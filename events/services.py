@@ -8,13 +8,14 @@ from uuid import UUID
 import orjson
 from django.db import transaction
 from django.db.models import Q
+from django.utils import timezone
 
 from common.codes import Code
 from common.database import ClockTimestamp
-from common.errors import InvalidInputError
+from common.errors import ConflictError, InvalidInputError
 from common.sql import columns, rows
-from events import channels, delivery
-from events.models import Channel, EventKind, Notification
+from events import channels, confirmation, delivery
+from events.models import TO_ONE_CHANNEL, Channel, EventKind, Notification
 from events.spread import spread
 
 EMIT = """
@@ -29,7 +30,7 @@ OVERDUE = """
 SELECT 1 FROM events_event WHERE delivered_at IS NULL
   AND created_at < clock_timestamp() - make_interval(secs => %s) ORDER BY id LIMIT 1
 """
-KINDS = frozenset(EventKind) - {EventKind.CHANNEL_TEST}
+KINDS = frozenset(EventKind) - TO_ONE_CHANNEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +107,14 @@ def deliver_if_overdue() -> None:
         deliver()
 
 
+@transaction.atomic
 def create_channel(*, user_id: int, name: str, url: str, kinds: Sequence[str] = ()) -> Channel:
     """Add a channel. url: mailto:…, https://… or an apprise URL; kept sealed, shown in part.
 
-    kinds: what is sent there; empty: all. Raises InvalidInputError FIELD_INVALID,
-    HOST_NOT_ALLOWED; ConflictError INSTALLATION_FAULT without a key to seal it.
+    kinds: what is sent there; empty: all. An e-mail address gets a message with a link first, and
+    nothing else until that was confirmed. Raises InvalidInputError FIELD_INVALID, HOST_NOT_ALLOWED;
+    ConflictError INSTALLATION_FAULT without a key to seal it, CONFIRMATION_LIMIT after too many
+    messages.
     """
     if unknown := sorted(set(kinds) - KINDS):
         raise InvalidInputError(
@@ -121,7 +125,11 @@ def create_channel(*, user_id: int, name: str, url: str, kinds: Sequence[str] = 
     shown = channels.check_url(url)[:100]
     channel = Channel(user_id=user_id, name=name.strip(), url_shown=shown, kinds=sorted(set(kinds)))
     channel.url_sealed = channels.seal_url(url.strip(), channel)
+    channel.confirmed_at = None if channel.is_mail else timezone.now()
     channel.save(force_insert=True)
+    if channel.is_mail:
+        confirmation.request_confirmation(channel.pk)
+        channel.refresh_from_db()
     return channel
 
 
@@ -130,9 +138,11 @@ def send_test(*, channel_id: int) -> int:
     """Ask for a test message; a trading process sends it within seconds. Returns the event's id.
 
     Ends a rest of the channel, so that the answer comes now. `Channel.last_error` and
-    `last_sent_at` tell how it went.
+    `last_sent_at` tell how it went. Raises ConflictError CHANNEL_UNCONFIRMED.
     """
     channel = Channel.objects.select_for_update(no_key=True).get(pk=channel_id)
+    if channel.confirmed_at is None:
+        raise ConflictError(Code.CHANNEL_UNCONFIRMED)
     Channel.objects.filter(pk=channel_id).update(rest_until=None)
     return emit(EventKind.CHANNEL_TEST, user_id=channel.user_id, payload={"channel_id": channel_id})
 

@@ -13,7 +13,7 @@ from django.db import transaction
 from common.permissions import Right
 from common.sql import columns, rows, run
 from events.facts import Happening, facts_of
-from events.models import ALARMS, ON_REQUEST, EventKind
+from events.models import ALARMS, ON_REQUEST, TO_ONE_CHANNEL
 from events.words import Words, summarize
 
 log = structlog.get_logger(__name__)
@@ -37,10 +37,11 @@ INSERT INTO events_delivery (event_id, channel_id)
 SELECT t.event_id, c.id
 FROM unnest(%s::bigint[], %s::bigint[], %s::text[]) AS t(user_id, event_id, kind)
 JOIN events_channel c ON c.user_id = t.user_id
-WHERE c.is_active AND (c.kinds ? t.kind OR c.kinds = '[]' AND t.kind <> ALL(%s))
+WHERE c.is_active AND (c.confirmed_at IS NOT NULL OR c.confirm_by > clock_timestamp())
+  AND (c.kinds ? t.kind OR c.kinds = '[]' AND t.kind <> ALL(%s))
 ON CONFLICT (event_id, channel_id) DO NOTHING
 """
-ADDRESS_TEST = """
+ADDRESS_ONE = """
 INSERT INTO events_delivery (event_id, channel_id)
 SELECT t.event_id, c.id
 FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) AS t(user_id, event_id, channel_id)
@@ -85,7 +86,7 @@ def recipients(event: Happening, operators: Iterable[int]) -> set[int]:
 def _notify(happenings: Sequence[Happening], operators: Sequence[int]) -> None:
     together: dict[tuple[int, str, int | None], list[Happening]] = defaultdict(list)
     for event in happenings:
-        if event.kind == EventKind.CHANNEL_TEST or event.kind in ON_REQUEST:
+        if event.kind in TO_ONE_CHANNEL or event.kind in ON_REQUEST:
             continue
         for user_id in recipients(event, operators):
             together[user_id, event.kind, event.signal_id].append(event)
@@ -108,22 +109,22 @@ def worded(events: Sequence[Happening]) -> Words:
 
 
 def _address(happenings: Sequence[Happening], operators: Sequence[int]) -> None:
-    tests = [
+    single = [
         (event.user_id, event.id, event.payload.get("channel_id"))
         for event in happenings
-        if event.kind == EventKind.CHANNEL_TEST
+        if event.kind in TO_ONE_CHANNEL
     ]
     told = list(
         chain.from_iterable(
             ((user_id, event.id, event.kind) for user_id in sorted(recipients(event, operators)))
             for event in happenings
-            if event.kind != EventKind.CHANNEL_TEST
+            if event.kind not in TO_ONE_CHANNEL
         )
     )
     if told:
         run(ADDRESS, [*columns(told, 3), list(ON_REQUEST)])
-    if tests:
-        run(ADDRESS_TEST, columns(tests, 3))
+    if single:
+        run(ADDRESS_ONE, columns(single, 3))
 
 
 def for_machines(event: Happening) -> dict[str, object]:

@@ -56,6 +56,7 @@ COUNTED: dict[str, tuple[str, str]] = {
     EventKind.AUDIT_TRAIL_INTACT: ("audit trail intact again", "audit trails intact again"),
     EventKind.SIGNAL_PUBLISHED: ("signal published", "signals published"),
     EventKind.CHANNEL_TEST: ("test message", "test messages"),
+    EventKind.CHANNEL_CONFIRMATION: ("confirmation message", "confirmation messages"),
 }
 LARGEST = Decimal(10) ** 20  # an amount that can be stored is below it
 CLOSED_BY = {
@@ -399,6 +400,17 @@ def _test(happening: Happening) -> Sentences:
     return ("Fillcast can reach you here", "This is the test message that you asked for.")
 
 
+def _confirmation(happening: Happening) -> Sentences:
+    return (
+        "Confirm this address for Fillcast notifications",
+        f"Somebody with an account at Fillcast wants its notifications sent here "
+        f"(channel “{happening.tell('name')}”). To agree, open this page and confirm:",
+        happening.tell("link"),
+        f"Or send the code {happening.tell('code')} through the API. The link is valid for 48 "
+        "hours. If you do not know what this is about, do nothing: nothing else is sent here.",
+    )
+
+
 WRITERS: dict[str, Callable[[Happening], Sentences]] = {
     EventKind.SIGNAL_PUBLISHED: _published,
     EventKind.ORDER_FILLED: _filled,
@@ -435,6 +447,7 @@ WRITERS: dict[str, Callable[[Happening], Sentences]] = {
     EventKind.SCHEDULER_LATE: _scheduler_late,
     EventKind.SCHEDULER_BACK: _scheduler_back,
     EventKind.CHANNEL_TEST: _test,
+    EventKind.CHANNEL_CONFIRMATION: _confirmation,
 }
 
 

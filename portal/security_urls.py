@@ -1,8 +1,8 @@
-"""The addresses of the second factor and of API keys, for everybody: tenants and staff."""
+"""The addresses of the second factor, API keys and channels, for everybody: tenants and staff."""
 
 from django.urls import path
 
-from portal.views import keys, second_factor
+from portal.views import channels, keys, second_factor
 
 app_name = "security"
 urlpatterns = [
@@ -16,4 +16,10 @@ urlpatterns = [
     path("keys/", keys.keys, name="keys"),
     path("keys/create/", keys.create, name="key_create"),
     path("keys/<int:pk>/revoke/", keys.revoke, name="key_revoke"),
+    path("channels/", channels.channels, name="channels"),
+    path("channels/create/", channels.create, name="channel_create"),
+    path("channels/<int:pk>/test/", channels.test, name="channel_test"),
+    path("channels/<int:pk>/resend/", channels.resend, name="channel_resend"),
+    path("channels/<int:pk>/remove/", channels.remove, name="channel_remove"),
+    path("channels/<int:pk>/confirm/<str:code>/", channels.confirm, name="channel_confirm"),
 ]

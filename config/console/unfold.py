@@ -67,6 +67,7 @@ NAVIGATION: list[dict[str, Any]] = [
             _item("Schedules", "schedule", "django_celery_beat_periodictask_changelist"),
             _item("Access", "group", "users_user_changelist"),
             {"title": "My security", "icon": "lock", "link": reverse_lazy("security:overview")},
+            {"title": "My channels", "icon": "mail", "link": reverse_lazy("security:channels")},
         ],
     },
     {

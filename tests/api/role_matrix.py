@@ -25,6 +25,8 @@ MATRIX: dict[str, str] = {
     "GET /api/v1/channels/{id}/": OWN,
     "DELETE /api/v1/channels/{id}/": OWN,
     "POST /api/v1/channels/{id}/test/": OWN,
+    "POST /api/v1/channels/{id}/confirm/": OWN,
+    "POST /api/v1/channels/{id}/resend/": OWN,
     "GET /api/v1/connections/": READERS,
     "POST /api/v1/connections/": TRADERS,
     "GET /api/v1/connections/{id}/": READERS,

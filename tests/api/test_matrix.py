@@ -71,6 +71,10 @@ CASES: dict[str, Case] = {
     "GET /api/v1/channels/{id}/": Case("private", **of("channel")),
     "DELETE /api/v1/channels/{id}/": Case("private", **of("channel", ok=204)),
     "POST /api/v1/channels/{id}/test/": Case("private", **of("channel", ok=202)),
+    "POST /api/v1/channels/{id}/confirm/": Case(
+        "private", **of("channel", body=lambda world: {"code": "no"}, ok=400)
+    ),
+    "POST /api/v1/channels/{id}/resend/": Case("private", **of("channel", ok=409)),
     "GET /api/v1/connections/": listed("connection"),
     "POST /api/v1/connections/": Case(
         "foreign", body=NEW_CONNECTION, ok=201, others=INVALID, operators=400

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from django.utils import timezone
 from rest_framework.test import APIClient
 
 from common.clocks import market_now
@@ -182,6 +183,10 @@ def _told(alice: User) -> dict[str, Any]:
             user=alice, event_id=1, kind=EventKind.ORDER_FILLED, title="t"
         ),
         "channel": Channel.objects.create(
-            user=alice, name="mail", url_sealed=CANARY.encode(), url_shown="mailto:…"
+            user=alice,
+            name="mail",
+            url_sealed=CANARY.encode(),
+            url_shown="mailto:…",
+            confirmed_at=timezone.now(),
         ),
     }

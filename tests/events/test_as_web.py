@@ -31,7 +31,7 @@ def test_a_tenant_reads_and_keeps_channels_through_the_web(alice: User, bob: Use
     become_web(alice)
     assert (selectors.unread_count(alice.pk), selectors.unread_count(bob.pk)) == (1, 0)
     assert (services.mark_read(user_id=alice.pk), services.mark_read(user_id=bob.pk)) == (1, 0)
-    mine = services.create_channel(user_id=alice.pk, name="a", url="mailto:a@example.com")
+    mine = services.create_channel(user_id=alice.pk, name="a", url="https://a.example.com/hook")
     assert list(Channel.objects.all()) == [mine]
     event_id = services.send_test(channel_id=mine.pk)
     assert Event.objects.get().pk == event_id

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pytest_django import Settings
 
 from common.database import ClockTimestamp
-from events import delivery, services
+from events import confirmation, delivery, services
 from events.models import Channel, Delivery, Event, EventKind
 from events.services import Delivered, NewEvent
 from events.spread import spread
@@ -274,10 +274,13 @@ def test_a_test_message_comes_at_once_even_to_a_channel_that_rests(
 
 
 def test_mail_is_one_too(alice: User) -> None:
-    channel_to(alice, "mailto:alice@example.com")
+    channel = channel_to(alice, "mailto:alice@example.com")
+    services.deliver()
+    confirmation.confirm(channel.pk, confirmation.code_of(channel))
+    rested()
     happen(*[fill(alice) for _ in range(50)])
     services.deliver()
-    (sent,) = mail.outbox
+    _, sent = mail.outbox
     assert sent.subject == "50 orders filled: S-1"
 
 

@@ -2,9 +2,11 @@
 
 import threading
 from collections.abc import Sequence
+from datetime import timedelta
 
 import pytest
 from django.db import connection, transaction
+from django.utils import timezone
 
 from events import facts, selectors, services
 from events.facts import Happening
@@ -112,22 +114,30 @@ def test_facts_of_higher_rooms_reach_the_words_and_their_failure_does_not(
 
 def test_deliveries_go_to_active_channels_that_want_the_kind(alice: User, bob: User) -> None:
     def channel(owner: User, name: str, **fields: object) -> None:
-        Channel.objects.create(user=owner, name=name, url_sealed=b"", **fields)
+        known = {"confirmed_at": timezone.now(), **fields}
+        Channel.objects.create(user=owner, name=name, url_sealed=b"", **known)
 
     channel(alice, "all")
     channel(alice, "fills", kinds=["order.filled", "order.failed"])
     channel(alice, "denials", kinds=["order.denied"])
     channel(alice, "off", is_active=False)
+    channel(alice, "unconfirmed", confirmed_at=None)
+    channel(alice, "too late", confirmed_at=None, confirm_by=timezone.now() - timedelta(seconds=1))
+    channel(alice, "in time", confirmed_at=None, confirm_by=timezone.now() + timedelta(hours=1))
     channel(bob, "bob's")
     services.emit(EventKind.ORDER_FILLED, user_id=alice.pk)
     spread(10)
-    assert set(Delivery.objects.values_list("channel__name", flat=True)) == {"all", "fills"}
+    assert set(Delivery.objects.values_list("channel__name", flat=True)) == {
+        "all",
+        "fills",
+        "in time",
+    }
 
 
 def test_a_test_message_goes_to_its_channel_only_and_into_no_inbox(alice: User, bob: User) -> None:
+    wanted = {"kinds": ["order.denied"], "confirmed_at": timezone.now()}
     one, _ = (
-        Channel.objects.create(user=alice, name=name, url_sealed=b"", kinds=["order.denied"])
-        for name in "ab"
+        Channel.objects.create(user=alice, name=name, url_sealed=b"", **wanted) for name in "ab"
     )
     services.send_test(channel_id=one.pk)
     services.emit(EventKind.CHANNEL_TEST, user_id=bob.pk, payload={"channel_id": one.pk})  # not his

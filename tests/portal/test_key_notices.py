@@ -10,7 +10,8 @@ from django.utils import timezone
 
 from common.sealing import new_private_key, public_key_of
 from common.sql import run
-from events.models import Channel, Notification
+from events.confirmation import code_of, confirm
+from events.models import Channel, Event, Notification
 from events.services import create_channel, deliver
 from tests.portal.conftest import SignedIn
 from tests.portal.world import World
@@ -36,7 +37,10 @@ def mailbox(world: World, settings: Any) -> Channel:
     settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (private,)
     settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
     settings.FILLCAST_PUBLIC_URL = "https://fillcast.example.com"
-    return create_channel(user_id=world.alice.pk, name="mail", url="mailto:alice@example.com")
+    made = create_channel(user_id=world.alice.pk, name="mail", url="mailto:alice@example.com")
+    confirm(made.pk, code_of(made))
+    Event.objects.all().delete()
+    return made
 
 
 def make_key(client: Client, days: int) -> ApiKey:

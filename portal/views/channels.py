@@ -1,0 +1,173 @@
+"""Where one is notified besides the inbox: channels listed, made, tested, confirmed, removed."""
+
+from typing import Any
+
+from django import forms
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+
+from common.errors import FillcastError, InvalidInputError
+from common.questions import Point, Question, put_beside
+from events import confirmation
+from events.models import Channel, EventKind
+from events.selectors import channels_of
+from events.services import KINDS, create_channel, send_test
+from portal.pages import done, guarded, me, page
+from portal.signing_in import home_of
+from portal.views.keys import for_key_owners as for_everybody
+from users.tenancy import for_all_tenants, on_behalf_of
+
+LABELS = {
+    EventKind.ORDER_PLACED: "order.placed (only if it is chosen)",
+}
+
+
+class NewChannelForm(forms.Form):
+    """What a new channel shall be."""
+
+    name = forms.CharField(max_length=100, help_text="Such as “phone” or “team chat”.")
+    url = forms.CharField(
+        label="Address",
+        max_length=500,
+        help_text="mailto:name@example.com, a webhook https://…, or an apprise URL (Discord, Slack,"
+        " Telegram, Teams …). It is stored sealed and never shown again.",
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+    )
+    kinds = forms.MultipleChoiceField(
+        label="Only these kinds",
+        required=False,
+        choices=[(str(kind), LABELS.get(EventKind(kind), str(kind))) for kind in sorted(KINDS)],
+        widget=forms.CheckboxSelectMultiple,
+        help_text="None chosen: all but order.placed.",
+    )
+
+
+@for_everybody
+def channels(request: HttpRequest) -> HttpResponse:
+    """All of one's channels, with what keeps one from working."""
+    return _page(
+        request, "channels.html", channels=[_row(one) for one in channels_of(_my_id(request))]
+    )
+
+
+@for_everybody
+def create(request: HttpRequest) -> HttpResponse:
+    """Make a channel. An e-mail address has to be confirmed before anything else is sent there."""
+    form = NewChannelForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        said = form.cleaned_data
+
+        def act() -> str:
+            made = create_channel(user_id=_my_id(request), **said)
+            if made.is_mail:
+                return f"A message is on its way to the address of “{made.name}”. Open its link."
+            return f"“{made.name}” gets what happens from now on. Send a test message."
+
+        try:
+            with transaction.atomic():
+                text = act()
+        except FillcastError as error:
+            put_beside(form, error)
+        else:
+            return done(request, lambda: text, back=reverse("security:channels"))
+    status = 422 if form.errors else 200
+    return _page(request, "channel_new.html", status=status, form=form)
+
+
+@for_everybody
+def test(request: HttpRequest, *, pk: int) -> HttpResponse:
+    """Send a test message there."""
+    channel = _mine(request, pk)
+
+    def act() -> str:
+        send_test(channel_id=channel.pk)
+        return f"A test message is on its way to “{channel.name}”. Reload for its outcome."
+
+    return done(request, act, back=reverse("security:channels"))
+
+
+@for_everybody
+def resend(request: HttpRequest, *, pk: int) -> HttpResponse:
+    """Send the message with the confirmation link again."""
+    channel = _mine(request, pk)
+
+    def act() -> str:
+        confirmation.request_confirmation(channel.pk)
+        return f"A new message is on its way to the address of “{channel.name}”. Open its link."
+
+    return done(request, act, back=reverse("security:channels"))
+
+
+@for_everybody
+def remove(request: HttpRequest, *, pk: int) -> HttpResponse:
+    """Ask, then remove a channel with what still waits to be sent there."""
+    channel, back = _mine(request, pk), reverse("security:channels")
+    if request.method == "POST":
+
+        def act() -> str:
+            channel.delete()
+            return f"“{channel.name}” is removed."
+
+        return done(request, act, back=back)
+    points = [
+        Point("cancelled", "Nothing is sent there any more, also not what still waits."),
+        Point("safe", "Your inbox and other channels stay as they are."),
+    ]
+    title = f"Remove the channel “{channel.name}”?"
+    question = Question(title, points, "Remove it", back, keep="Keep it")
+    return _page(request, "key_revoke.html", question=question)
+
+
+def confirm(request: HttpRequest, *, pk: int, code: str) -> HttpResponse:
+    """Confirm an address by the link that was sent there, signed in or not.
+
+    A GET changes nothing: mail servers open links too.
+    """
+    with for_all_tenants():  # whoever reads that mailbox need not be signed in here
+        channel = Channel.objects.select_related("user").filter(pk=pk).first()
+    if channel is None or not confirmation.matches(channel, code):
+        return guarded(render(request, "portal/channel_confirm.html", status=404))
+    facts = {"channel": channel, "owner": channel.user.get_username()}
+    if request.method == "POST":
+        with on_behalf_of(channel.user):
+            try:
+                facts["channel"] = confirmation.confirm(pk, code)
+            except InvalidInputError:  # a newer one was requested meanwhile
+                return guarded(render(request, "portal/channel_confirm.html", status=404))
+    return guarded(render(request, "portal/channel_confirm.html", facts))
+
+
+def _row(channel: Channel) -> dict[str, Any]:
+    requested_at = channel.confirmation_requested_at
+    return {
+        "channel": channel,
+        "is_confirmed": channel.confirmed_at is not None,
+        "link_until": requested_at + confirmation.LINK_LIFE if requested_at else None,
+        "still_sends": channel.confirm_by is not None and channel.confirm_by > timezone.now(),
+    }
+
+
+def _mine(request: HttpRequest, pk: int) -> Channel:
+    """Return one's own channel; another's is not there."""
+    channel = channels_of(_my_id(request)).filter(pk=pk).first()
+    if channel is None:
+        raise Http404
+    return channel
+
+
+def _my_id(request: HttpRequest) -> int:
+    return int(me(request).pk)
+
+
+def _page(
+    request: HttpRequest, template: str, *, status: int = 200, **facts: Any
+) -> TemplateResponse:
+    name = f"security/{template}"
+    if not me(request).is_staff:
+        return page(request, name, status=status, shell="portal/base.html", **facts)
+    shell = {"shell": "portal/security/staff.html", "home": home_of(me(request)), **facts}
+    return TemplateResponse(request, f"portal/{name}", shell, status=status)

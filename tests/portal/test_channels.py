@@ -1,0 +1,234 @@
+"""Channels in the portal; an e-mail address is proven before anything else is sent there."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core import mail
+from django.test import Client
+
+from common.sealing import new_private_key, public_key_of
+from common.sql import rows, run
+from events.models import Channel, Delivery, Event, EventKind, Notification
+from events.services import NewEvent, deliver, emit_many
+from tests.portal.conftest import SignedIn
+from tests.portal.world import World
+from users.models import User
+
+pytestmark = pytest.mark.django_db(transaction=True)
+LINK = re.compile(r"https://fillcast\.example\.com(/channels/\d+/confirm/[a-z2-7]+/)")
+API = "/api/v1/channels/"
+
+
+@pytest.fixture(autouse=True)
+def keys(world: World, settings: Any) -> None:
+    private = new_private_key()
+    settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (private,)
+    settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
+    settings.FILLCAST_PUBLIC_URL = "https://fillcast.example.com"
+    Notification.objects.all().delete()
+    Channel.objects.all().delete()
+
+
+@pytest.fixture
+def send() -> Callable[[], list[str]]:
+    """Deliver as a worker does, which no row security binds; return the subjects sent since."""
+
+    def delivered() -> list[str]:
+        (role,) = rows("SELECT current_user AS name")
+        run("RESET ROLE")
+        run("UPDATE events_channel SET rest_until = NULL")
+        before = len(mail.outbox)
+        deliver()
+        run(f"SET ROLE {role.name}")
+        return [str(one.subject) for one in mail.outbox[before:]]
+
+    return delivered
+
+
+def happen(user: User) -> None:
+    """Something that the user's channels are for."""
+    (role,) = rows("SELECT current_user AS name")
+    run("RESET ROLE")
+    from django.db import transaction
+
+    with transaction.atomic():
+        emit_many([NewEvent(EventKind.ORDER_FILLED, user.pk, payload={"trade": "Buy 1 EUR/USD"})])
+    run(f"SET ROLE {role.name}")
+
+
+def link() -> str:
+    found = LINK.search(str(mail.outbox[-1].body))
+    assert found
+    return found[1]
+
+
+def channel() -> Channel:
+    return Channel.objects.get()
+
+
+def age_request(hours: float) -> None:
+    run(
+        "UPDATE events_channel SET confirmation_requested_at = confirmation_requested_at"
+        " - make_interval(secs => %s)",
+        (hours * 3600,),
+    )
+
+
+@pytest.mark.parametrize("who", ["alice", "olga"])
+def test_address_gets_only_the_link_until_it_is_confirmed(
+    world: World, signed_in: SignedIn, send: Callable[[], list[str]], who: str
+) -> None:
+    user: User = getattr(world, who)
+    client, anonymous = signed_in(user), Client()
+    made = client.post("/channels/create/", {"name": "phone", "url": "mailto:a@example.com"})
+    assert made.status_code == 302
+    assert send() == ["Confirm this address for Fillcast notifications"]
+    assert mail.outbox[0].to == ["a@example.com"]
+    happen(user)
+    assert send() == []
+    listed = client.get("/channels/").content.decode()
+    assert "Not confirmed" in listed
+    assert "Nothing is sent there yet." in listed
+    assert client.post(f"/channels/{channel().pk}/test/", follow=True).status_code == 200
+    assert send() == [], "no test message either"
+
+    page = anonymous.get(link()).content.decode()
+    assert f"{user.username} wants notifications of Fillcast" in page
+    happen(user)
+    assert send() == [], "opening the link is not enough: mail servers do it, too"
+    confirmed = anonymous.post(link())
+    assert "The address is confirmed" in confirmed.content.decode()
+    assert send() == [], "what happened before is in the inbox only"
+    happen(user)
+    assert send() == ["Filled: Buy 1 EUR/USD"]
+    assert Delivery.objects.filter(status="PENDING").count() == 0
+    client.post(f"/channels/{channel().pk}/test/")
+    assert send() == ["Fillcast can reach you here"]
+
+
+def test_portal_lists_makes_and_removes_channels_of_ones_own(
+    world: World, signed_in: SignedIn, as_web: None
+) -> None:
+    client = signed_in(world.alice)
+    assert "No channel yet" in client.get("/channels/").content.decode()
+    form = client.get("/channels/create/").content.decode()
+    assert "order.placed (only if it is chosen)" in form
+    told = client.post("/channels/create/", {"name": "x", "url": "nonsense"})
+    assert (told.status_code, b"not a channel" in told.content) == (422, True)
+    said = {"name": "hook", "url": "https://hooks.example.com/s3cret", "kinds": ["order.placed"]}
+    assert client.post("/channels/create/", said).status_code == 302
+    listed = client.get("/channels/").content.decode()
+    assert "https://hooks.example.com" in listed
+    assert "s3cret" not in listed
+    assert "order.placed" in listed
+    pk = client.get(API).json()["results"][0]["id"]
+    for action in ("test", "resend", "remove"):
+        assert signed_in(world.bob).post(f"/channels/{pk}/{action}/").status_code == 404
+    assert "Remove the channel" in client.get(f"/channels/{pk}/remove/").content.decode()
+    client.post(f"/channels/{pk}/remove/")
+    assert "No channel yet" in client.get("/channels/").content.decode()
+
+
+def test_link_ends_after_two_days_and_with_the_next_one(
+    world: World, signed_in: SignedIn, send: Callable[[], list[str]]
+) -> None:
+    client, anonymous = signed_in(world.alice), Client()
+    client.post("/channels/create/", {"name": "phone", "url": "mailto:a@example.com"})
+    send()
+    first = link()
+    age_request(48.1)
+    assert anonymous.get(first).status_code == 404
+    assert anonymous.post(first).status_code == 404
+    client.post(f"/channels/{channel().pk}/resend/")
+    assert len(send()) == 1
+    assert link() != first
+    assert anonymous.post(first).status_code == 404
+    assert channel().confirmed_at is None
+    assert anonymous.post(link()).status_code == 200
+    assert channel().confirmed_at is not None
+
+
+def test_messages_with_the_link_are_throttled_for_channel_and_user(
+    world: World, signed_in: SignedIn, send: Callable[[], list[str]]
+) -> None:
+    client = signed_in(world.alice)
+    said = {"name": "phone", "url": "mailto:a@example.com"}
+    pk = client.post(API, said, "application/json").json()["id"]
+    again = client.post(f"{API}{pk}/resend/")
+    assert (again.status_code, again.json()["code"]) == (409, "CONFIRMATION_LIMIT")
+    assert len(send()) == 1
+    for _ in range(9):
+        age_request(1)
+        assert client.post(f"{API}{pk}/resend/").status_code == 202
+        assert len(send()) == 1
+    age_request(1)
+    assert client.post(f"{API}{pk}/resend/").json()["code"] == "CONFIRMATION_LIMIT"
+    client.delete(f"{API}{pk}/")
+    other = client.post(API, said, "application/json")
+    assert other.json()["code"] == "CONFIRMATION_LIMIT", "removing the channel does not help"
+    assert not Channel.objects.exists()
+    assert signed_in(world.bob).post(API, said, "application/json").status_code == 201
+
+
+def test_address_is_confirmed_by_api_with_the_code(
+    world: World, signed_in: SignedIn, send: Callable[[], list[str]]
+) -> None:
+    client = signed_in(world.alice)
+    made = client.post(API, {"name": "m", "url": "mailto:a@example.com"}, "application/json").json()
+    assert made["confirmed_at"] is None
+    send()
+    code = link().split("/")[-2]
+    at = f"{API}{made['id']}/"
+    assert client.post(f"{at}test/").json()["code"] == "CHANNEL_UNCONFIRMED"
+    wrong = client.post(f"{at}confirm/", {"code": "a" * 24}, "application/json")
+    assert (wrong.status_code, wrong.json()["code"]) == (400, "CONFIRMATION_INVALID")
+    others = signed_in(world.bob).post(f"{at}confirm/", {"code": code}, "application/json")
+    assert others.status_code == 404
+    right = client.post(f"{at}confirm/", {"code": code}, "application/json")
+    assert right.json()["confirmed_at"] is not None
+    assert client.post(f"{at}resend/").json()["code"] == "STATE_CONFLICT"
+
+
+def test_link_of_another_channel_does_not_confirm(
+    world: World, signed_in: SignedIn, send: Callable[[], list[str]]
+) -> None:
+    client = signed_in(world.alice)
+    for name in ("one", "two"):
+        client.post("/channels/create/", {"name": name, "url": f"mailto:{name}@example.com"})
+    send()
+    one, two = Channel.objects.order_by("id")
+    code = next(LINK.search(str(m.body)) for m in mail.outbox if m.to == ["one@example.com"])
+    assert code
+    swapped = code[1].replace(f"/channels/{one.pk}/", f"/channels/{two.pk}/")
+    assert Client().post(swapped).status_code == 404
+    assert not Channel.objects.exclude(confirmed_at=None).exists()
+
+
+def test_channel_from_before_gets_messages_until_its_last_day(
+    world: World, signed_in: SignedIn, send: Callable[[], list[str]]
+) -> None:
+    client = signed_in(world.alice)
+    client.post("/channels/create/", {"name": "phone", "url": "mailto:a@example.com"})
+    run("UPDATE events_channel SET confirm_by = clock_timestamp() + interval '1 day'")
+    happen(world.alice)
+    assert "Messages go there until" in client.get("/channels/").content.decode()
+    assert sorted(send() + send()) == [
+        "Confirm this address for Fillcast notifications",
+        "Filled: Buy 1 EUR/USD",
+    ]
+    run("UPDATE events_channel SET confirm_by = clock_timestamp() - interval '1 second'")
+    happen(world.alice)
+    assert send() == []
+
+
+def test_confirmation_is_written_by_the_web_role(
+    world: World, signed_in: SignedIn, send: Callable[[], list[str]], as_web: None
+) -> None:
+    client = signed_in(world.alice)
+    client.post("/channels/create/", {"name": "phone", "url": "mailto:a@example.com"})
+    assert len(send()) == 1
+    assert Client().post(link()).status_code == 200
+    assert client.get(API).json()["results"][0]["confirmed_at"] is not None
+    assert "Confirm" not in {event.kind for event in Event.objects.all()}
