@@ -302,6 +302,7 @@ class Instrument:
     margin_rate: Decimal = Decimal(0)  # 0: by the account's leverage
     close_min: Decimal = Decimal(0)  # least quantity of an exit; 0: one step is enough
     close_worth_min: Decimal = Decimal(0)  # least worth of an exit, in quote currency
+    tick: Decimal = Decimal(0)  # smallest step of its price; 0: one unit of the last digit
 
 
 @dataclass(frozen=True, slots=True)

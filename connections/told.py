@@ -32,9 +32,9 @@ WHERE a.read_at < excluded.read_at
 _COLUMNS = (
     "symbol", "pair", "digits", "pip", "quantity_min", "quantity_step", "quantity_max",
     "contract_size", "stops_level", "margin_rate",
-    "close_min", "close_worth_min",
+    "close_min", "close_worth_min", "tick",
 )  # fmt: skip
-_TYPES = ("text", "text", "smallint", *("numeric",) * 9)
+_TYPES = ("text", "text", "smallint", *("numeric",) * 10)
 _UNNEST = ", ".join(f"%s::{kind}[]" for kind in _TYPES)
 _CHANGED = ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS[1:])
 # A book of hundreds of symbols is shared by all accounts of a server and told by each of them: only
@@ -152,5 +152,5 @@ def _record(instrument: Instrument, pair: str) -> tuple[str, str, int, *tuple[De
         instrument.symbol, pair, instrument.digits, instrument.pip, instrument.quantity_min,
         instrument.quantity_step, instrument.quantity_max, instrument.contract_size,
         instrument.stops_level, instrument.margin_rate,
-        instrument.close_min, instrument.close_worth_min,
+        instrument.close_min, instrument.close_worth_min, instrument.tick,
     )  # fmt: skip

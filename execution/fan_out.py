@@ -24,6 +24,7 @@ from common.sql import array, rows, run
 from connections import eligibility
 from connections.lanes import LANES_HELD
 from execution import outcomes
+from execution.exits import levels_sql
 from execution.exits import orders as exits
 from signals.models import Action, Signal
 from users.tenancy import for_all_tenants
@@ -137,8 +138,8 @@ WITH held AS (
   ORDER BY id FOR NO KEY UPDATE
 ), moved AS (
   UPDATE positions_executionposition p SET touched_at = clock_timestamp(),
-    sl = coalesce(t.sl, p.sl), tp = CASE WHEN t.n = 0 THEN p.tp
-      ELSE coalesce(t.targets[p.tp_number], t.targets[t.n]) END,
+    sl = coalesce({levels_sql.on_tick("t.sl", "p")}, p.sl), tp = CASE WHEN t.n = 0 THEN p.tp
+      ELSE {levels_sql.on_tick("coalesce(t.targets[p.tp_number], t.targets[t.n])", "p")} END,
     sl_guardian = CASE WHEN t.sl IS NULL OR p.sl_guardian <> '' THEN p.sl_guardian
       ELSE 'ENGINE' END,
     tp_guardian = CASE WHEN t.n = 0 OR t.n = 1 AND p.tp_guardian <> '' THEN p.tp_guardian

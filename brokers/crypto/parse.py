@@ -90,6 +90,7 @@ def instrument(market: Mapping[str, Any]) -> Instrument:
         quantity_step=step,
         quantity_max=number_or(amounts.get("max"), HUGE) * size,
         contract_size=size,
+        tick=tick,
         close_min=least if is_spot else Decimal(0),
         close_worth_min=least_cost(market) if is_spot else Decimal(0),
     )

@@ -169,6 +169,7 @@ def instrument(symbol: str, details: ContractDetails, settings: Mapping[str, Any
         quantity_step=step * units,
         quantity_max=NO_LIMIT,
         contract_size=units,
+        tick=tick,
         margin_rate=Decimal(str(rates.get(symbol, LEVERAGE.get(contract.secType, 0)))),
     )
 

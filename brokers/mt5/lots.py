@@ -109,6 +109,7 @@ class Lots:
             quantity_max=self.base(info.volume_max),
             contract_size=self.contract,
             stops_level=info.trade_stops_level * point,
+            tick=self.tick,
         )
 
 

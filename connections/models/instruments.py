@@ -35,6 +35,10 @@ class Instrument(models.Model):
         default=Decimal(0), db_default=Decimal(0),
         help_text="Least worth of an exit, in quote currency.",
     )  # fmt: skip
+    tick = AmountField(
+        default=Decimal(0), db_default=Decimal(0),
+        help_text="Smallest step of its price; 0: one unit of the last digit.",
+    )  # fmt: skip
     read_at = models.DateTimeField()
 
     class Meta:

@@ -202,7 +202,9 @@ def _hear(found: Differences, mine: Any, held: HeldLevels) -> bool:
 def _price(found: Differences, connection_id: str, mine: Any, ticket: BrokerPosition) -> None:
     if mine.shared:  # the broker's average is of what has been closed of it, too
         return
-    if not same_price(mine.entry_price, ticket.entry_price, mine.pip):
+    # Of several fills the broker's average is in whole ticks, ours is exact.
+    differ = abs(mine.entry_price - ticket.entry_price)
+    if differ >= max(mine.pip / EXACT, mine.tick):
         differs = f"{plain(mine.entry_price)} {plain(ticket.entry_price)}"
         found.records.append(_record(Code.PRICE_DIFFERS, connection_id, [mine], ticket, differs))
 

@@ -39,7 +39,7 @@ from execution.drift.missing import settle_missing
 from execution.drift.notes import Record, write_all
 from execution.drift.resolving import resolve
 from execution.drift.resting import Look, begin, settle_orders, without_cancelled
-from execution.exits.levels_sql import differs
+from execution.exits.levels_sql import differs, tick_of
 from execution.ids import base_of
 from execution.intents.waiting import wake, wake_look_ups
 from execution.reports.levels import Word, write_levels
@@ -70,6 +70,7 @@ LIMIT CASE WHEN %(first)s THEN {FIRST_AT_ONCE} END
 
 OURS = f"""
 SELECT p.id, p.connection_id, p.symbol, p.side, p.quantity, p.entry_price, p.pip,
+  coalesce({tick_of("p")}, 0) AS tick,
   p.broker_position_id, p.broker_sl, p.broker_tp, p.opened_at, p.touched_at, p.missing_since,
   -- What the broker is being told of levels, and levels that make way for an exit, are our doing.
   p.lifted OR coalesce(p.levels_due_at > clock_timestamp(), false) AS levels_move,

@@ -22,6 +22,27 @@ TARGET_PRICES = "coalesce(moved_targets.target_prices, s.target_prices)"
 TARGET_FRACTIONS = "coalesce(moved_targets.target_fractions, s.target_fractions)"
 
 
+TICK = "coalesce(nullif(i.tick, 0), trim_scale(1 / power(10::numeric, i.digits)))"
+"""The smallest step of a price at the broker, of `connections_instrument i`."""
+
+
+def tick_of(row: str) -> str:
+    """Return the tick of a position's or order's instrument; NULL where the broker lists none."""
+    return f"""(SELECT {TICK} FROM connections_executionconnection of_row
+      JOIN connections_instrument i ON i.book = of_row.instrument_book AND i.symbol = {row}.symbol
+      WHERE of_row.id = {row}.connection_id)"""
+
+
+def on_tick(price: str, row: str) -> str:
+    """Return a level of a position in whole ticks, as `brokers.ticks.level` rounds it for the
+    broker: of a long up, of a short down. The books and the broker then hold the same price."""
+    return f"""(SELECT CASE
+        WHEN step.size IS NULL OR mod(level.price, step.size) = 0 THEN level.price
+        WHEN {row}.side = 'BUY' THEN ceil(level.price / step.size) * step.size
+        ELSE floor(level.price / step.size) * step.size END
+      FROM (SELECT {price} AS price) level CROSS JOIN (SELECT {tick_of(row)} AS size) step)"""
+
+
 def differs(ours: str, theirs: str) -> str:
     """Return whether two levels of a position are not one, up to what brokers round. Never NULL."""
     return f"coalesce(abs({ours} - {theirs}) >= pip / 10, ({ours} IS NULL) <> ({theirs} IS NULL))"

@@ -24,7 +24,7 @@ from connections.selectors import SPEC_COLUMNS, spec_from_row
 from execution.calls import runtime
 from execution.calls.errands import Done, Errand
 from execution.calls.flusher import apply_or_hold
-from execution.exits.levels_sql import WANTING, differs
+from execution.exits.levels_sql import WANTING, differs, on_tick
 from execution.exits.orders import ExitWish, open_exits
 from execution.exits.reserve import balance, lock_positions
 from execution.models import AT_BROKER, IN_FLIGHT, TERMINAL
@@ -120,7 +120,9 @@ WITH due AS (
   ORDER BY id LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED
 ), p AS (
   UPDATE positions_executionposition o SET levels_tries = least(o.levels_tries + 1, 100),
-    levels_due_at = clock_timestamp() + make_interval(secs => %(longest)s), levels_told_at = NULL
+    levels_due_at = clock_timestamp() + make_interval(secs => %(longest)s), levels_told_at = NULL,
+    -- The broker will hold whole ticks: what the books hold must be the same, or it never is.
+    sl = {on_tick("o.sl", "o")}, tp = {on_tick("o.tp", "o")}
   WHERE o.id = ANY(ARRAY(SELECT id FROM due)) RETURNING o.*
 )
 SELECT p.id, p.connection_id, p.symbol, p.broker_position_id, p.quantity, p.lifted,

@@ -79,10 +79,10 @@ FROM signals_signal s {levels_sql.JOIN}
 WHERE s.id = ANY(%s)
 """
 
-INSTRUMENTS = """
+INSTRUMENTS = f"""
 SELECT book, pair, symbol, is_preferred, digits, pip, quantity_min, quantity_step, quantity_max,
-  stops_level, margin_rate, close_min, close_worth_min
-FROM connections_instrument WHERE book = ANY(%s) AND pair = ANY(%s)
+  stops_level, margin_rate, close_min, close_worth_min, {levels_sql.TICK} AS tick
+FROM connections_instrument i WHERE book = ANY(%s) AND pair = ANY(%s)
 """
 
 QUOTES = """

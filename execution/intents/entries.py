@@ -4,7 +4,6 @@ gate, and which levels go with it. Pure.
 
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import cache
 from typing import Any
 
 from brokers import ticks
@@ -72,7 +71,7 @@ def sized(
 
 
 def _prices(row: Any, signal: Any, instrument: Any, quote: Any) -> _Prices:
-    side, tick = SIDES[row.side], _quantum(instrument.digits)
+    side, tick = SIDES[row.side], instrument.tick
     limit = row.limit_price and ticks.entry(row.limit_price, tick, side, OrderType.LIMIT)
     stop = row.stop_price and ticks.entry(row.stop_price, tick, side, OrderType.STOP)
     sl = signal.sl and ticks.level(signal.sl, tick, side)
@@ -88,7 +87,7 @@ def _worst(row: Any, signal: Any, instrument: Any, touch: Decimal, side: Side) -
     if row.order_type != OrderType.MARKET or limit is None:
         return None
     worst = (signal.open_price or touch) + limit.distance * side.sign
-    return ticks.entry(worst, _quantum(instrument.digits), side, OrderType.LIMIT)
+    return ticks.entry(worst, instrument.tick, side, OrderType.LIMIT)
 
 
 def _price_refused(
@@ -157,7 +156,7 @@ def _intent(
     rate: Decimal,
     can: Capabilities,
 ) -> Intent:
-    held_sl, held_tp = _levels_at_broker(row, signal, instrument.digits, can)
+    held_sl, held_tp = _levels_at_broker(row, signal, instrument.tick, can)
     return Intent(
         symbol=instrument.symbol,
         quantity=wanted.quantity,
@@ -176,7 +175,7 @@ def _intent(
 
 
 def _levels_at_broker(
-    row: Any, signal: Any, digits: int, can: Capabilities
+    row: Any, signal: Any, tick: Decimal, can: Capabilities
 ) -> tuple[Decimal | None, Decimal | None]:
     """Which levels go out with the entry: the broker guards those, we watch the others.
 
@@ -190,7 +189,7 @@ def _levels_at_broker(
         return None, None
     single = len(signal.target_prices) == 1 and signal.target_fractions[0] == 1
     target = signal.target_prices[0] if single else None
-    tick, side = _quantum(digits), SIDES[row.side]
+    side = SIDES[row.side]
     levels = (one and ticks.level(one, tick, side) for one in (signal.sl, target))
     return next(levels), next(levels)
 
@@ -213,7 +212,7 @@ def _max_slippage(row: Any, signal: Any, instrument: Any, touch: Decimal) -> _Sl
     ):
         if value is not None:
             unit = slippage_unit(row.pair, said or "")
-            price, tick = signal.open_price or touch, _quantum(instrument.digits)
+            price, tick = signal.open_price or touch, instrument.tick
             size = size_of(unit, price=price, pip=instrument.pip, tick=tick)
             limits.append(_Slippage(value * size, unit, size))
     return min(limits, key=lambda limit: limit.distance, default=None)
@@ -238,8 +237,3 @@ def _limits_of(row: Any) -> risk.Limits:
 
 def _funds_of(row: Any) -> risk.Funds:
     return risk.Funds(row.equity, row.free_margin, row.leverage)
-
-
-@cache
-def _quantum(digits: int) -> Decimal:
-    return Decimal(1).scaleb(-digits)

@@ -3,7 +3,7 @@
 from events.selectors import WANTS_PLACED
 from execution.exits import levels_sql
 
-LOAD = """
+LOAD = f"""
 SELECT o.id, o.client_order_id, o.status, o.fence, o.signal_id,
   o.connection_id::text, o.position_id,  -- text is how reports name it; UUIDs are dear to make
   o.leg, o.pair, o.side, o.attempt, o.tries, o.quantity, o.filled_quantity, o.inferred_quantity,
@@ -12,10 +12,9 @@ SELECT o.id, o.client_order_id, o.status, o.fence, o.signal_id,
   o.worst_price,
   t.slippage_alert_threshold_pips AS alert_threshold,
   coalesce(t.slippage_unit, '') AS slippage_unit,
-  CASE WHEN t.slippage_unit = 'TICKS' THEN (SELECT power(10::numeric, -i.digits)
-    FROM connections_instrument i WHERE i.book = c.instrument_book AND i.symbol = o.symbol)
+  CASE WHEN t.slippage_unit = 'TICKS' THEN {levels_sql.tick_of("o")}
     END AS tick, c.data_connection_id,
-  a.currency AS account_currency, o.unconverted_fees <> '{}' AS has_unconverted_fees
+  a.currency AS account_currency, o.unconverted_fees <> '{{}}' AS has_unconverted_fees
 FROM execution_order o
 JOIN connections_executionconnection c ON c.id = o.connection_id
 LEFT JOIN connections_tradingpreset t ON t.id = c.preset_id
@@ -73,6 +72,7 @@ _UNNEST = ", ".join(f"%({name})s::{kind}[]" for name, kind in COLUMNS.items())
 _AVERAGE = """round((p.opened_quantity * p.entry_price
       + EXCLUDED.opened_quantity * EXCLUDED.entry_price)
       / (p.opened_quantity + EXCLUDED.opened_quantity), 18)"""
+_NEXT_TARGET = levels_sql.on_tick("(e.targets::numeric[])[p.tp_number + g.targets_done]", "p")
 
 WRITE = f"""
 WITH d AS (
@@ -110,7 +110,8 @@ WITH d AS (
     broker_sl_quantity, levels_told_at, broker_position_id, price_source_id, pip, conversion_rate,
     commission, opened_at)
   SELECT u.connection_id, u.signal_id, u.pair, u.symbol, u.side, d.opened, d.opened,
-    round(d.opened_value / d.opened, 18), l.sl, l.targets[1],
+    round(d.opened_value / d.opened, 18), {levels_sql.on_tick("l.sl", "u")},
+    {levels_sql.on_tick("l.targets[1]", "u")},
     CASE WHEN l.sl IS NULL THEN '' WHEN u.stop_loss IS NOT NULL THEN 'BROKER' ELSE 'ENGINE' END,
     CASE WHEN l.targets[1] IS NULL THEN '' WHEN u.take_profit IS NOT NULL
       AND cardinality(l.targets) = 1 THEN 'BROKER' ELSE 'ENGINE' END,
@@ -160,8 +161,8 @@ WITH d AS (
       * CASE p.side WHEN 'BUY' THEN 1 ELSE -1 END * coalesce(g.rate, p.conversion_rate), 18),
     commission = p.commission + g.commission, touched_at = clock_timestamp(),
     tp_number = p.tp_number + g.targets_done,
-    tp = CASE WHEN g.targets_done > 0 THEN (SELECT (e.targets::numeric[])[p.tp_number
-      + g.targets_done] FROM unnest(%(signal_ids)s::bigint[], %(targets)s::text[])
+    tp = CASE WHEN g.targets_done > 0 THEN (SELECT {_NEXT_TARGET}
+      FROM unnest(%(signal_ids)s::bigint[], %(targets)s::text[])
       AS e(signal_id, targets) WHERE e.signal_id = p.signal_id) ELSE p.tp END,
     close_reason = CASE WHEN p.quantity = g.q THEN coalesce(last.why, p.close_reason)
       ELSE p.close_reason END,

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import count
 
+from brokers import ticks
 from brokers.base import (
     OutcomeUnknown,
     Rejected,
@@ -16,6 +17,7 @@ from brokers.messages import (
     OrderReport,
     OrderRequest,
     ReportKind,
+    Side,
 )
 from common.clocks import market_now
 from common.codes import Code
@@ -66,6 +68,7 @@ class Book:
         self.drops_levels = False  # takes orders and changes, and lets their levels fall
         self.tells_levels = True  # with an execution
         self.price = PRICE
+        self.tick = Decimal(0)  # levels are kept in whole ones
         self._numbers = count(1)
 
     def receive(self, request: OrderRequest) -> Ticket:
@@ -83,7 +86,17 @@ class Book:
 
     def kept(self, request: OrderRequest) -> OrderRequest:
         """What it makes of an order: a broker that drops levels takes it without a word."""
-        return replace(request, stop_loss=None, take_profit=None) if self.drops_levels else request
+        if self.drops_levels:
+            return replace(request, stop_loss=None, take_profit=None)
+        stop, target = self.on_tick(request, request.stop_loss, request.take_profit)
+        return replace(request, stop_loss=stop, take_profit=target)
+
+    def on_tick(
+        self, entry: OrderRequest, *levels: Decimal | None
+    ) -> tuple[Decimal | None, Decimal | None]:
+        """Levels as it keeps them: in whole ticks, of a long up, of a short down."""
+        stop, target = (one and ticks.level(one, self.tick, Side(entry.side)) for one in levels)
+        return stop, target
 
     def lot(self, connection_id: str, number: str) -> Ticket | None:
         """The entry whose position has this number."""
