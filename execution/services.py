@@ -63,7 +63,7 @@ def execute(order_ids: Sequence[int], *, skip_locked: bool = False, urgent: bool
         bundle: list[Outgoing] = []
         try:
             if not urgent:
-                margins.ask(chunk)
+                margins.ask(chunk, present.held_back)
             bundle = _claim_or_halve(chunk, present.id, skip_locked, present.held_back)
         finally:
             present.wire.room.free(places - len(bundle))

@@ -21,11 +21,11 @@ from execution.intents import claim_sql as sql
 from execution.intents import margins
 from execution.intents.decide import decide_entry, decide_exit, lacks_price, pairs_priced, too_late
 from execution.intents.decisions import Decision, Later, Market
+from execution.intents.listed import instruments_of
 from execution.intents.risk import Book
 from execution.intents.sizing import Denial
-from execution.intents.waiting import behind_a_command
+from execution.intents.waiting import UNANSWERED_SECONDS, behind_a_command
 
-UNANSWERED_SECONDS = 1
 NETTING = PositionMode.NETTING.value
 UNHELD, BEHIND = Later(Code.LANE_UNHELD), Later(Code.EARLIER_COMMAND)
 CapabilitiesOf = Callable[[str, ConnectionSpec], Capabilities]
@@ -122,12 +122,6 @@ def decide(row: Any, market: Market, situation: Situation, spec: ConnectionSpec)
 
 def load_market(pending: Sequence[Any], signals: Mapping[int, Any]) -> Market:
     """Read what is quoted and listed for these rows."""
-    books, pairs = {r.instrument_book for r in pending}, {r.pair for r in pending}
-    instruments: dict[tuple[str, str], Any] = {}
-    for row in rows(sql.INSTRUMENTS, (list(books), list(pairs))):
-        instruments[row.book, row.symbol] = row
-        if row.is_preferred:
-            instruments[row.book, row.pair] = row
     quotes: dict[int, dict[str, Any]] = {}
     sources = {r.data_connection_id for r in pending if r.data_connection_id}
     for row in rows(sql.QUOTES, (list(sources), pairs_priced(pending))):
@@ -136,7 +130,7 @@ def load_market(pending: Sequence[Any], signals: Mapping[int, Any]) -> Market:
     exits = rows(sql.EXITS, (closing,)) if closing else []
     market = Market(
         signals=signals,
-        instruments=instruments,
+        instruments=instruments_of(pending),
         quotes=quotes,
         exits={exit_.order_id: exit_ for exit_ in exits},
         now=market_now(),

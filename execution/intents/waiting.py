@@ -18,6 +18,8 @@ from execution.intents import claim_sql as sql
 from execution.intents.decide import seconds_left
 from execution.intents.decisions import SECONDS, Later, Market
 
+UNANSWERED_SECONDS = 1  # then a terminal that takes one command at a time has one there
+
 WOKEN = frozenset(SECONDS) - {Code.BROKER_MAINTENANCE}
 """Waits that an event ends: an account was compared, a host answers."""
 

@@ -5,7 +5,7 @@ from decimal import Decimal as D
 
 import pytest
 
-from connections.models import ExecutionConnection
+from connections.models import ConnectionHealth, ExecutionConnection, HealthStatus
 from execution import services
 from execution.calls import runtime
 from execution.intents import margins
@@ -25,9 +25,11 @@ def telling(broker: Double, trading: runtime.Runtime) -> Iterator[None]:
     broker.margin = D("0.55")
     margins._abilities.cache_clear()
     margins._told.clear()
+    margins._failed.clear()
     yield
     margins._abilities.cache_clear()
     margins._told.clear()
+    margins._failed.clear()
 
 
 def asked(broker: Double) -> int:
@@ -69,6 +71,49 @@ def test_a_broker_that_does_not_answer_delays_by_two_seconds_at_most(
     order = Order.objects.get()
     assert order.submitted_at is not None
     assert round(order.margin or D(0), 6) == D("3.666667")
+
+
+def test_a_silent_broker_is_not_asked_again_for_a_minute(
+    alice: ExecutionConnection, feed: Feed, broker: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(margins, "ASK_SECONDS", 0.2)
+    broker.hung.add(str(alice.pk))
+    for _ in range(3):
+        cast.signal(feed)
+        services.execute(cast.pending())
+    assert asked(broker) == 1
+    assert Order.objects.filter(submitted_at=None).count() == 0
+    monkeypatch.setattr(margins, "FAILED_SECONDS", -1.0)
+    cast.signal(feed)
+    services.execute(cast.pending())
+    assert asked(broker) == 2
+
+
+def test_a_broken_answer_about_one_account_leaves_the_others_theirs(
+    alice: ExecutionConnection, feed: Feed, broker: Double
+) -> None:
+    cast.account(feed)
+    cast.signal(feed)
+
+    def break_the_first() -> None:
+        if broker.calls[-1][0] == "what_if" and asked(broker) == 1:
+            raise RuntimeError("an answer that nobody expected")
+
+    broker.on_call = break_the_first
+    services.execute(cast.pending())
+    found = Order.objects.order_by("margin").values_list("margin", "reason")
+    assert [(round(margin or D(0), 2), reason) for margin, reason in found] == [
+        (D("3.67"), ""), (D("55.00"), ""),
+    ]  # fmt: skip
+
+
+def test_an_account_that_cannot_trade_now_is_not_asked(
+    alice: ExecutionConnection, feed: Feed, broker: Double
+) -> None:
+    cast.signal(feed)
+    ConnectionHealth.objects.update(status=HealthStatus.ERROR)
+    services.execute(cast.pending())
+    assert (asked(broker), Order.objects.get().status) == (0, "PENDING")
 
 
 def test_exits_ask_nobody(alice: ExecutionConnection, feed: Feed, broker: Double) -> None:
