@@ -8,7 +8,7 @@ import common.fields
 
 
 class Migration(migrations.Migration):
-    dependencies = [("connections", "0029_no_freeze_level")]
+    dependencies = [("connections", "0030_guard_health")]
     operations = [
         migrations.AddField(
             "instrument",
