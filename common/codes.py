@@ -865,7 +865,10 @@ class Code(StrEnum):
 
 _AS_NEW = "once, under the next attempt digit, after validity, limits and kill switch"
 _NEVER_LEFT = "up to five times, less and less often, while the signal is valid"
-_DEFERRED = "after a second, which costs no try, until the signal is too old or no longer valid"
+_DEFERRED = (
+    "after a second, and where it is no market order less and less often, each ten seconds at last,"
+    " which costs no try, until the signal is too old or no longer valid"
+)
 TRIED_AGAIN: dict[Code, str] = {
     Code.REQUOTE: _AS_NEW,
     Code.PRICE_INVALID: _AS_NEW,

@@ -161,7 +161,9 @@ WITH decided AS (
     quantity = coalesce(d.quantity, o.quantity), limit_price = d.limit_price,
     stop_price = d.stop_price, stop_loss = d.stop_loss, take_profit = d.take_profit,
     expected_price = d.expected_price, pip = d.pip, conversion_rate = d.rate, margin = d.margin,
-    risk = d.risk, worst_price = d.worst_price, waiting_since = NULL, fence = o.fence + 1,
+    risk = d.risk, worst_price = d.worst_price, fence = o.fence + 1,
+    -- One that cannot leave after all has waited without a break.
+    waiting_since = CASE WHEN d.status = 'SUBMITTING' THEN o.waiting_since END,
     owner = %(owner)s, proofs = 0,
     answer_by = clock_timestamp() + make_interval(secs => %(answer_within)s),
     validated_at = clock_timestamp(),

@@ -7,16 +7,21 @@ trades change here are computed again by the daily job.
 
 from django.db import migrations
 
+from common.batches import run_by_id
+
 FILLS = """
 CREATE TEMPORARY TABLE fees_worked_out ON COMMIT DROP AS
 SELECT f.id, f.order_id, CASE
     WHEN f.commission_currency = split_part(o.pair, '/', 2) THEN o.conversion_rate
     WHEN f.commission_currency = split_part(o.pair, '/', 1) THEN f.price * o.conversion_rate
   END AS rate
-FROM execution_fill f JOIN execution_order o ON o.id = f.order_id
+FROM execution_order o JOIN execution_fill f ON f.order_id = o.id
 LEFT JOIN connections_accountsnapshot a ON a.connection_id = f.connection_id
-WHERE f.commission <> 0 AND f.commission_currency <> ''
-  AND f.commission_currency IS DISTINCT FROM a.currency;
+WHERE o.id BETWEEN %(first)s AND %(last)s AND f.commission <> 0 AND f.commission_currency <> ''
+  AND f.commission_currency IS DISTINCT FROM a.currency AND f.commission_rate_at IS NULL
+"""
+
+RATES = """
 UPDATE execution_fill f SET commission_rate = round(w.rate, 18), commission_rate_at = f.time
 FROM fees_worked_out w WHERE f.id = w.id
 """
@@ -35,17 +40,23 @@ FROM (
 ) n WHERE o.id = n.order_id
 """
 
+# Of all orders of a position: what a later range has is added when its turn comes.
 POSITIONS = """
 WITH mine AS (
-  SELECT p.id, o.id AS order_id FROM execution_order o JOIN positions_executionposition p
-    ON p.id = o.position_id
-    OR o.position_id IS NULL AND p.connection_id = o.connection_id AND p.signal_id = o.signal_id
-  WHERE o.id IN (SELECT order_id FROM fees_worked_out)
+  SELECT o.position_id AS id FROM execution_order o
+  WHERE o.id IN (SELECT order_id FROM fees_worked_out) AND o.position_id IS NOT NULL
+  UNION
+  SELECT p.id FROM execution_order o JOIN positions_executionposition p
+    ON p.connection_id = o.connection_id AND p.signal_id = o.signal_id
+  WHERE o.id IN (SELECT order_id FROM fees_worked_out) AND o.position_id IS NULL
 ), of AS (
-  SELECT m.id, o.commission, o.unconverted_fees FROM (SELECT DISTINCT id FROM mine) m
-  JOIN positions_executionposition p USING (id)
-  JOIN execution_order o ON o.position_id = p.id
-    OR o.position_id IS NULL AND o.connection_id = p.connection_id AND o.signal_id = p.signal_id
+  SELECT m.id, o.commission, o.unconverted_fees
+  FROM mine m JOIN execution_order o ON o.position_id = m.id
+  UNION ALL
+  SELECT m.id, o.commission, o.unconverted_fees
+  FROM mine m JOIN positions_executionposition p USING (id)
+  JOIN execution_order o ON o.position_id IS NULL AND o.connection_id = p.connection_id
+    AND o.signal_id = p.signal_id AND o.leg LIKE 'entry%%'
 ), sums AS (
   SELECT id, sum(commission) AS commission FROM of GROUP BY id
 ), beside AS (
@@ -58,14 +69,22 @@ UPDATE positions_executionposition p SET commission = s.commission,
   unconverted_fees = coalesce(b.fees, '{}'), touched_at = clock_timestamp()
 FROM sums s LEFT JOIN beside b USING (id) WHERE p.id = s.id
 """
+CLEAN = "DROP TABLE IF EXISTS pg_temp.fees_worked_out"
+LOCK = "SET LOCAL lock_timeout = '10s'"
+
+
+def work_out(apps, schema_editor):
+    connection = schema_editor.connection
+    run_by_id(connection, "execution_order", LOCK, CLEAN, FILLS, RATES, ORDERS, POSITIONS)
 
 
 class Migration(migrations.Migration):
+    """A range of orders at a time; what an interrupted run has done it does not do again."""
+
+    atomic = False
     dependencies = [
         ("execution", "0019_fees_are_converted"),
         ("positions", "0008_fees_without_a_rate"),
         ("connections", "0026_least_of_an_exit"),
     ]
-    operations = [
-        migrations.RunSQL([FILLS, ORDERS, POSITIONS], migrations.RunSQL.noop),
-    ]
+    operations = [migrations.RunPython(work_out, migrations.RunPython.noop)]

@@ -47,9 +47,13 @@ WITH mine AS (
 ), beside AS (
   SELECT m.id, coalesce((SELECT jsonb_object_agg(currency, trim_scale(fee)::text) FROM (
     SELECT e.key AS currency, sum(e.value::numeric) AS fee
-    FROM execution_order o CROSS JOIN jsonb_each_text(o.unconverted_fees) e
-    WHERE o.position_id = p.id OR o.position_id IS NULL AND o.connection_id = p.connection_id
-      AND o.signal_id = p.signal_id
+    FROM (
+      SELECT x.unconverted_fees FROM execution_order x WHERE x.position_id = p.id
+      UNION ALL
+      SELECT n.unconverted_fees FROM execution_order n
+      WHERE n.position_id IS NULL AND n.connection_id = p.connection_id
+        AND n.signal_id = p.signal_id AND n.leg LIKE 'entry%%'  -- as the index `one_entry` says it
+    ) o CROSS JOIN jsonb_each_text(o.unconverted_fees) e
     GROUP BY 1 HAVING sum(e.value::numeric) <> 0) x), '{}') AS fees
   FROM mine m JOIN positions_executionposition p USING (id)
 )

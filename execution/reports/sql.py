@@ -9,7 +9,8 @@ SELECT o.id, o.client_order_id, o.status, o.fence, o.signal_id,
   o.leg, o.pair, o.side, o.attempt, o.tries, o.quantity, o.filled_quantity, o.inferred_quantity,
   o.reason, o.acknowledged_at IS NULL AS unheard,
   coalesce(o.avg_fill_price, 0) AS avg_fill_price, o.expected_price, o.pip, o.broker_order_id,
-  o.worst_price,
+  o.worst_price, o.order_type,
+  extract(epoch FROM clock_timestamp() - o.waiting_since)::float8 AS waited,
   t.slippage_alert_threshold_pips AS alert_threshold,
   coalesce(t.slippage_unit, '') AS slippage_unit,
   CASE WHEN t.slippage_unit = 'TICKS' THEN {levels_sql.tick_of("o")}
@@ -97,7 +98,8 @@ WITH d AS (
       WHEN d.status = 'UNKNOWN' THEN clock_timestamp()
       WHEN d.was_in_flight AND d.answered THEN greatest(o.answer_by, clock_timestamp())
       ELSE o.lookup_after END,
-    waiting_since = CASE WHEN d.status = 'PENDING' THEN clock_timestamp() END,
+    waiting_since = CASE WHEN d.status = 'PENDING'
+      THEN coalesce(o.waiting_since, clock_timestamp()) END,
     due_at = CASE WHEN d.status = 'PENDING'
       THEN clock_timestamp() + make_interval(secs => d.wait)
       WHEN d.was_in_flight AND o.wish <> '' THEN clock_timestamp() ELSE o.due_at END

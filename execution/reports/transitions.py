@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
-from brokers.messages import OrderReport, ReportKind
+from brokers.messages import OrderReport, OrderType, ReportKind
 from common.codes import Code
 from execution.models import AT_BROKER, IN_FLIGHT, Status
 
@@ -80,7 +80,7 @@ LOGIN_REFUSED = frozenset(
 # Nothing was wrong with the call: it had no time, no token or no leave to go. No try is counted;
 # validity and age end it.
 DEFERRED = frozenset({Code.SEND_DEADLINE, Code.RATE_LIMITED, Code.KILL_SWITCH, Code.LANE_LOST})
-DEFERRED_SECONDS = 1.0
+DEFERRED_SECONDS, LONGEST_DEFERRED_SECONDS = 1.0, 10.0
 NEVER_FILLED = frozenset({S.SKIPPED, S.DENIED})
 ENDINGS = frozenset({ReportKind.CANCELLED, ReportKind.EXPIRED, ReportKind.REJECTED})
 LATE = frozenset({S.CANCELLED, S.EXPIRED, S.REJECTED, S.FAILED})
@@ -123,7 +123,18 @@ class Step:
     detail: str = ""
     next_attempt: int = 0  # 1: the next send has another attempt digit; -1: the last one lives
     next_try: bool = False
-    wait: float = 0.0  # seconds until it is due again, where no try is counted
+    is_deferred: bool = False  # it only waits: no try is counted
+
+
+def deferral_seconds(order_type: str, waited: float | None) -> float:
+    """Return after how long a deferred entry is tried again. Pure.
+
+    waited: seconds since it began to wait, if it did. One at market cannot wait; any other is asked
+    about the less often the longer it waits.
+    """
+    if order_type == OrderType.MARKET or waited is None:
+        return DEFERRED_SECONDS
+    return min(max(waited / 4, DEFERRED_SECONDS), LONGEST_DEFERRED_SECONDS)
 
 
 def after_fill(state: State, filled: Decimal) -> Step:
@@ -223,7 +234,7 @@ def _after_decision(state: State, report: OrderReport) -> Step | None:
     if report.code in LOGIN_REFUSED:
         return Step(S.FAILED, report.code, report.detail)
     if report.code in DEFERRED:
-        return Step(S.PENDING, report.code, report.detail, wait=DEFERRED_SECONDS)
+        return Step(S.PENDING, report.code, report.detail, is_deferred=True)
     if state.tries + 1 >= TRIES:
         return Step(S.FAILED, Code.NOT_SENT_RETRIES_SPENT, f"Last: {report.code} {report.detail}")
     return Step(S.PENDING, report.code, report.detail, next_try=True)

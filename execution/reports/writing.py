@@ -22,6 +22,7 @@ from execution.reports.transitions import (
     LATE,
     TRIES,
     Step,
+    deferral_seconds,
 )
 
 log = structlog.get_logger(__name__)
@@ -100,11 +101,18 @@ def _record(change: Change) -> tuple[Any, ...]:
         _target_done(change),
         state.attempt + step.next_attempt,
         min(row.tries + step.next_try, MOST_TRIES),
-        _backoff(row.tries) if step.next_try else step.wait,
+        _wait(row, step),
         not change.passed and _skipped_submitted(change),
         orjson.dumps(_numbers(change)).decode(),
         *_levels(change),
     )
+
+
+def _wait(row: Any, step: Step) -> float:
+    """Seconds until a row that goes back to PENDING is due."""
+    if step.is_deferred:
+        return deferral_seconds(row.order_type, row.waited)
+    return _backoff(row.tries) if step.next_try else 0.0
 
 
 def _levels(change: Change) -> tuple[bool, Decimal | None, Decimal | None, Decimal | None]:

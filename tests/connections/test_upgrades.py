@@ -33,6 +33,10 @@ def capabilities_of(spec):
 def create():
     raise ImportError("acme")
 """
+PRESET = {"sizing_mode": "RISK", "multiplier": 1, "small_multiplier": 1, "normal_multiplier": 1,
+          "large_multiplier": 1, "max_open_positions": 1, "max_leverage": 1,
+          "max_portfolio_risk_percent": 1, "max_signal_age_seconds": 60,
+          "risk_percent": 1}  # fmt: skip
 BEFORE_SCOPES, BEFORE_CLAIMS = "0011", "0013"
 
 
@@ -167,3 +171,47 @@ def test_accounts_that_one_claim_would_be_given_twice_are_upgraded_and_tested_an
         "mt5||alpha|4|", "mt5||alpha|5|", "mt4||one|1|", "mt4||one|2|",
         "ibkr|||U0|127.0.0.1", "ibkr|||U1|gw.example.com", "ibkr|||U2|8.8.8.8",
     ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_slippage_limits_keep_their_unit_and_interrupted_migrations_run_again(
+    older: str, packages: Path
+) -> None:
+    """The units come with connections 0028 and signals 0010; of two steps without a transaction
+    the first half was done before."""
+    for app, before in (
+        ("connections", "0027"), ("signals", "0009"), ("execution", "0020"), ("positions", "0008"),
+    ):  # fmt: skip
+        migrate(older, app, before, packages=packages)
+    with psycopg.connect(older, autocommit=True) as session:
+        alice = owner(session)
+        insert(session, "connections_tradingpreset", name="limit", user_id=alice,
+               max_slippage_pips=50, slippage_alert_threshold_pips=5, **PRESET)  # fmt: skip
+        insert(session, "connections_tradingpreset", name="alert", user_id=alice,
+               slippage_alert_threshold_pips=8, **PRESET)  # fmt: skip
+        insert(session, "connections_tradingpreset", name="neither", user_id=alice,
+               slippage_alert_threshold_pips=5, **PRESET)  # fmt: skip
+        feed = insert(session, "signals_feed", name="f", slug="f", owner_id=alice, is_approved=True,
+                      returning="id")  # fmt: skip
+        said = {"feed_id": feed, "currency_pair": "BTC/USDT", "direction": "BUY", "action": "OPEN",
+                "order_type": "MARKET", "target_prices": [], "target_fractions": [],
+                "close_fraction": 1}  # fmt: skip
+        insert(session, "signals_signal", **said, approval="APPROVED", max_slippage_pips=50)
+        insert(session, "signals_signal", **said, approval="PENDING", max_slippage_pips=50)
+        insert(session, "signals_signal", **said, approval="APPROVED")
+        for interrupted in (
+            "ALTER TABLE execution_order ADD COLUMN waiting_since timestamptz",
+            "CREATE INDEX order_waiting ON execution_order (connection_id)",
+            "ALTER TABLE positions_executionposition ADD COLUMN levels_told_at timestamptz",
+            "CREATE INDEX position_levels_next ON positions_executionposition (id)",
+        ):
+            session.execute(interrupted)  # type: ignore[arg-type]
+    migrate(older, packages=packages)
+    with psycopg.connect(older, autocommit=True) as session:
+        assert dict(
+            session.execute("SELECT name, slippage_unit FROM connections_tradingpreset").fetchall()
+        ) == {"limit": "PIPS", "alert": "PIPS", "neither": ""}
+        signals = "SELECT approval, max_slippage_unit FROM signals_signal ORDER BY id"
+        assert session.execute(signals).fetchall() == [
+            ("APPROVED", "PIPS"), ("PENDING", "PIPS"), ("APPROVED", ""),
+        ]  # fmt: skip

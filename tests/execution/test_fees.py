@@ -1,9 +1,11 @@
 """Fees in another currency: told late, corrected, without a rate; and on the paper broker."""
 
+import json
 from dataclasses import replace
 from decimal import Decimal as D
 from importlib import import_module
 from itertools import permutations
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,13 +18,14 @@ from analytics.services import compute_day
 from brokers.messages import OrderReport
 from brokers.paper import venue
 from common.clocks import market_now
-from common.sql import run
+from common.sql import rows, run
 from connections.models import AccountSnapshot, ExecutionConnection
 from execution.audit.counters import audit
 from execution.models import Fill, Order
+from execution.reports import fees
 from execution.services import close_position
 from positions.models import ExecutionPosition
-from signals.models import Feed
+from signals.models import Feed, Signal
 from tests.execution import cast
 from tests.execution.test_reconcile_paper import send, trading_account
 from users.services import create_api_key
@@ -133,10 +136,36 @@ def test_fees_that_were_added_before_there_were_rates_are_worked_out_anew(
     for table in ("execution_order", "positions_executionposition"):
         run(f"UPDATE {table} SET commission = 5, unconverted_fees = '{{}}'")
     migration = import_module("execution.migrations.0020_fees_that_were_added")
-    with transaction.atomic(), connection.cursor() as cursor:
-        for statement in (migration.FILLS, migration.ORDERS, migration.POSITIONS):
-            cursor.execute(statement)
-    assert facts() == right == (100, D("2.4"), {"BNB": "3"})
+    for _ in range(2):  # the second time as after an interruption
+        migration.work_out(None, SimpleNamespace(connection=connection))
+        assert facts() == right == (100, D("2.4"), {"BNB": "3"})
+
+
+def test_a_fee_without_a_rate_reads_no_other_order_of_its_account(
+    entry: Order, alice: ExecutionConnection
+) -> None:
+    cast.tell(paid(cast.fill_report(entry, 100, "f1"), "3", "BNB"))
+    said = {"feed_id": entry.signal.feed_id, "currency_pair": "EUR/USD", "direction": "BUY"}
+    others = Signal.objects.bulk_create([Signal(**said) for _ in range(2000)])
+    run(
+        "INSERT INTO execution_order (connection_id, signal_id, leg, pair, symbol, side,"
+        " order_type, time_in_force, status) SELECT o.connection_id, s, 'entry', o.pair, o.symbol,"
+        " o.side, o.order_type, o.time_in_force, 'SKIPPED'"
+        " FROM execution_order o, unnest(%s::bigint[]) s WHERE o.id = %s",
+        ([one.pk for one in others], entry.pk),
+    )
+    run("ANALYZE execution_order")
+    explain = f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {fees.BESIDE_POSITIONS}"
+    found = rows(explain, {"ids": [entry.pk]})[0][0]
+    plan = nodes((json.loads(found) if isinstance(found, str) else found)[0]["Plan"])
+    read = [node for node in plan if node.get("Relation Name") == "execution_order"]
+    assert len(read) >= 3
+    for node in read:
+        assert node["Actual Rows"] + node.get("Rows Removed by Filter", 0) < 10, node
+
+
+def nodes(plan: Any) -> list[Any]:
+    return [plan, *(one for inner in plan.get("Plans", []) for one in nodes(inner))]
 
 
 def test_on_paper_from_http_to_the_daily_result(

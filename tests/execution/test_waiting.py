@@ -6,7 +6,9 @@ from decimal import Decimal
 
 import pytest
 
+from brokers.base import NotSent
 from brokers.messages import BrokerPosition
+from common.codes import Code
 from common.sql import rows, run
 from connections.health import mark_active, mark_errors, mark_failures
 from connections.models import ConnectionHealth, ExecutionConnection
@@ -189,3 +191,40 @@ def test_a_market_entry_is_too_old_after_a_minute_and_a_limit_entry_is_not(
     market, limit = Order.objects.order_by("pk")
     assert (market.status, market.reason) == ("DENIED", "SIGNAL_TOO_OLD")
     assert limit.status == "SUBMITTING"
+
+
+def test_a_deferred_limit_entry_keeps_its_since_and_is_tried_less_often(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    cast.signal(feed, order_type="LIMIT", open_price=Decimal("1.095"))
+    waits = []
+    for seconds in (1.1, 10, 30, 60):
+        (outgoing,) = cast.claim_all()
+        cast.answer(outgoing, NotSent(Code.RATE_LIMITED))
+        waits.append(due_in())
+        cast.pass_time(seconds)
+        run("UPDATE execution_order SET waiting_since = waiting_since - make_interval(secs => %s)",
+            (seconds,))  # fmt: skip
+    order = Order.objects.get()
+    (waited,) = rows("SELECT extract(epoch FROM clock_timestamp() - waiting_since)::float AS s"
+                     " FROM execution_order")  # fmt: skip
+    assert waited.s > 101
+    assert (order.reason, order.tries) == ("RATE_LIMITED", 0)
+    assert [round(one) for one in waits] == [1, 1, 3, 10]
+
+
+def test_a_deferred_market_entry_is_tried_each_second_and_keeps_its_since(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    cast.signal(feed)
+    since = set()
+    for _ in range(3):
+        (outgoing,) = cast.claim_all()
+        cast.answer(outgoing, NotSent(Code.RATE_LIMITED))
+        assert 0.5 < due_in() <= 1
+        since.add(Order.objects.get().waiting_since)
+        run("UPDATE execution_order SET due_at = clock_timestamp()")
+    assert len(since) == 1
+    (outgoing,) = cast.claim_all()
+    cast.answer(outgoing, cast.double().fill_at_once(outgoing.request))
+    assert Order.objects.get().waiting_since is None

@@ -8,7 +8,7 @@ import common.fields
 
 
 class Migration(migrations.Migration):
-    dependencies = [("connections", "0030_guard_health")]
+    dependencies = [("connections", "0031_trading_disabled_and_errored")]
     operations = [
         migrations.AddField(
             "instrument",
