@@ -15,8 +15,11 @@ from common.codes import Code
 from common.money import floor_to_step
 from common.sql import rows
 
-# Rests below the least, and those whose exit was ended because it was worth too little; nothing is
-# on its way of either. By the few instruments that know a least, never through all positions.
+# Small rests below the least, and those whose exit was ended because it was worth too little;
+# nothing is on its way of either. Small: below two steps or a hundredth of what was opened, as fees
+# and our own exits leave it. A larger position below the least stays open: the exchange may have
+# raised its least, or we have read it wrong. By the few instruments that know a least, never
+# through all positions.
 FIND = f"""
 SELECT p.id, p.connection_id::text, p.opened_quantity, p.entry_price, e.client_order_id,
   CASE p.side WHEN 'BUY' THEN q.bid ELSE q.ask END AS price
@@ -27,7 +30,8 @@ JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.
   AND e.leg = 'entry' AND e.leg LIKE 'entry%%'
 LEFT JOIN prices_latestquote q ON q.data_connection_id = p.price_source_id AND q.symbol = p.pair
 WHERE i.close_min > 0 AND p.quantity > 0 AND e.client_order_id IS NOT NULL AND e.done_at IS NOT NULL
-  AND (trunc(p.quantity / i.quantity_step) * i.quantity_step < i.close_min OR EXISTS (
+  AND (trunc(p.quantity / i.quantity_step) * i.quantity_step < i.close_min
+    AND p.quantity < greatest(2 * i.quantity_step, p.opened_quantity / 100) OR EXISTS (
     SELECT FROM execution_order x WHERE x.position_id = p.id AND x.status = 'CANCELLED'
       AND x.reason = '{Code.DUST.value}' AND x.quantity >= p.quantity))
   AND NOT EXISTS (SELECT FROM execution_order x WHERE x.position_id = p.id AND x.done_at IS NULL)
