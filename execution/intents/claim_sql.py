@@ -2,6 +2,7 @@
 
 from connections.selectors import SPEC_COLUMNS
 from execution.exits import levels_sql
+from execution.reports.transitions import DEFERRED
 
 LOCK = """
 SELECT connection_id::text FROM connections_mailbox WHERE connection_id IN (
@@ -145,7 +146,9 @@ WHERE connection_id = ANY(%(connections)s::uuid[]) AND position_id IS NULL
   AND status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
 """
 
-WRITE = """
+_DEFERRED = f"{{{','.join(sorted(code.value for code in DEFERRED))}}}"
+
+WRITE = f"""
 WITH decided AS (
   SELECT * FROM unnest(%(id)s::bigint[], %(status)s::text[], %(reason)s::text[],
     %(detail)s::text[], %(numbers)s::text[], %(client_order_id)s::text[], %(symbol)s::text[],
@@ -162,8 +165,9 @@ WITH decided AS (
     stop_price = d.stop_price, stop_loss = d.stop_loss, take_profit = d.take_profit,
     expected_price = d.expected_price, pip = d.pip, conversion_rate = d.rate, margin = d.margin,
     risk = d.risk, worst_price = d.worst_price, fence = o.fence + 1,
-    -- One that cannot leave after all has waited without a break.
-    waiting_since = CASE WHEN d.status = 'SUBMITTING' THEN o.waiting_since END,
+    -- One that was only deferred may be so again: then it has waited without a break.
+    waiting_since = CASE WHEN d.status = 'SUBMITTING' AND o.reason = ANY('{_DEFERRED}')
+      THEN o.waiting_since END,
     owner = %(owner)s, proofs = 0,
     answer_by = clock_timestamp() + make_interval(secs => %(answer_within)s),
     validated_at = clock_timestamp(),
