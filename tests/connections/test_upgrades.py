@@ -33,10 +33,11 @@ def capabilities_of(spec):
 def create():
     raise ImportError("acme")
 """
-PRESET = {"sizing_mode": "RISK", "multiplier": 1, "small_multiplier": 1, "normal_multiplier": 1,
-          "large_multiplier": 1, "max_open_positions": 1, "max_leverage": 1,
-          "max_portfolio_risk_percent": 1, "max_signal_age_seconds": 60,
-          "risk_percent": 1}  # fmt: skip
+PRESET: dict[str, Any] = {
+    "sizing_mode": "RISK", "multiplier": 1, "small_multiplier": 1, "normal_multiplier": 1,
+    "large_multiplier": 1, "max_open_positions": 1, "max_leverage": 1,
+    "max_portfolio_risk_percent": 1, "max_signal_age_seconds": 60, "risk_percent": 1,
+}  # fmt: skip
 BEFORE_SCOPES, BEFORE_CLAIMS = "0011", "0013"
 
 
@@ -205,7 +206,7 @@ def test_slippage_limits_keep_their_unit_and_interrupted_migrations_run_again(
             "ALTER TABLE positions_executionposition ADD COLUMN levels_told_at timestamptz",
             "CREATE INDEX position_levels_next ON positions_executionposition (id)",
         ):
-            session.execute(interrupted)  # type: ignore[arg-type]
+            session.execute(interrupted)
     migrate(older, packages=packages)
     with psycopg.connect(older, autocommit=True) as session:
         assert dict(

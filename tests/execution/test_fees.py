@@ -145,7 +145,8 @@ def test_a_fee_without_a_rate_reads_no_other_order_of_its_account(
     entry: Order, alice: ExecutionConnection
 ) -> None:
     cast.tell(paid(cast.fill_report(entry, 100, "f1"), "3", "BNB"))
-    said = {"feed_id": entry.signal.feed_id, "currency_pair": "EUR/USD", "direction": "BUY"}
+    feed = Feed.objects.get()
+    said = {"feed": feed, "currency_pair": "EUR/USD", "direction": "BUY"}
     others = Signal.objects.bulk_create([Signal(**said) for _ in range(2000)])
     run(
         "INSERT INTO execution_order (connection_id, signal_id, leg, pair, symbol, side,"
