@@ -563,8 +563,13 @@ class Code(StrEnum):
     )
     SYMBOL_UNKNOWN = (
         "SYMBOL_UNKNOWN",
-        "The symbol is not one that this installation knows.",
-        "Write it as BASE/QUOTE, for example EUR/USD, or as one of the listed symbols.",
+        "What is traded cannot be read from the symbol.",
+        "Write it as BASE/QUOTE, for example EUR/USD, or as EXCHANGE:TICKER.",
+    )
+    SYMBOL_NOT_LISTED = (
+        "SYMBOL_NOT_LISTED",
+        "No account that takes the feed lists this symbol.",
+        "Correct its spelling, or have subscribers map it to their broker's name of it.",
     )
     STOP_WRONG_SIDE = (
         "STOP_WRONG_SIDE",

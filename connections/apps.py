@@ -6,8 +6,11 @@ class ConnectionsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Say where a name may lead to whoever dials one."""
+        """Say where a name may lead to whoever dials one, and what brokers list to whoever asks."""
         from brokers import dialing
         from connections import hosts
+        from connections.listings import BrokerListings
+        from signals import listings
 
         dialing.use(hosts.may_be_led_to)
+        listings.use(BrokerListings())

@@ -9,7 +9,8 @@ The reasons stand in this order; the first that applies is told:
 1. what was decided from above: the kill switch, `TRADING_HALTED` before `ENTRIES_HALTED`
 2. what the owner decided: `CONNECTION_INACTIVE`, `CONNECTION_PAUSED`, `SUBSCRIPTION_PAUSED`,
    `SUBSCRIPTION_EXPIRED`, `DIRECTION_EXCLUDED`
-3. what is missing: `NO_CREDENTIALS`, `NO_PRESET`, `NO_DATA_CONNECTION`
+3. what is missing: `NO_CREDENTIALS`, `NO_PRESET`, `NO_DATA_CONNECTION`; where a symbol is asked
+   about, that the account's broker does not list it: `SYMBOL_NOT_AT_BROKER`
 4. how the connection fares: `CONNECTION_UNTESTED`, `CONNECTION_ERROR` (its broker refuses it),
    and what passes by itself: `ACCOUNT_TRADING_DISABLED` (its broker pauses trading),
    `CONNECTION_UNREACHABLE`, `CIRCUIT_OPEN`, `CONNECTION_NOT_RECONCILED`
@@ -52,6 +53,19 @@ _FARES_SQL = f"""
   WHEN h.circuit_open_until > clock_timestamp() THEN '{Code.CIRCUIT_OPEN.value}'
   WHEN h.reconciled_at IS NULL THEN '{Code.CONNECTION_NOT_RECONCILED.value}'"""
 
+# Scalar subqueries: never made into a hash of all books that have the symbol.
+LISTS_SQL = """CASE
+    WHEN {book} = '' THEN NULL
+    WHEN {mapped} IS NOT NULL AND (SELECT i.symbol FROM connections_instrument i
+      WHERE i.book = {book} AND i.symbol = {mapped} LIMIT 1) IS NOT NULL THEN true
+    WHEN {mapped} IS NULL AND (SELECT i.symbol FROM connections_instrument i
+      WHERE i.book = {book} AND i.pair = %(pair)s::text AND i.is_preferred LIMIT 1) IS NOT NULL
+      THEN true
+    WHEN (SELECT i.symbol FROM connections_instrument i WHERE i.book = {book} LIMIT 1) IS NOT NULL
+      THEN false END"""
+"""SQL: whether a list of instruments has the parameter `pair`, by the name that a subscription's
+map gives it, if it does. NULL: the list has not been read."""
+
 PASSES = frozenset(
     {
         Code.ACCOUNT_TRADING_DISABLED,
@@ -61,6 +75,8 @@ PASSES = frozenset(
     }
 )
 """What passes by itself: an entry waits for it, and is not skipped."""
+
+_LISTS = LISTS_SQL.format(book="c.instrument_book", mapped="s.symbol_map ->> %(pair)s::text")
 
 REASON_SQL = f"""CASE
   WHEN coalesce(c.user_id, c.admin_id) <> %(only_owner)s::bigint
@@ -77,11 +93,18 @@ REASON_SQL = f"""CASE
     THEN '{Code.NO_CREDENTIALS.value}'
   WHEN c.preset_id IS NULL THEN '{Code.NO_PRESET.value}'
   WHEN c.data_connection_id IS NULL THEN '{Code.NO_DATA_CONNECTION.value}'
+  WHEN %(pair)s::text IS NOT NULL AND NOT {_LISTS} THEN '{Code.SYMBOL_NOT_AT_BROKER.value}'
 {_FARES_SQL}
 END"""
 """Why one candidate may not trade now, or NULL: it may. A code of PASSES has its entry wait, every
 other one is what it is skipped for. Over the aliases c (connection), h (its
 health, may be absent) and s (its subscription; absent for an admin-owned one without)."""
+
+TRADED_PAIR_SQL = """coalesce((SELECT i.pair FROM connections_instrument i
+    WHERE i.book = c.instrument_book AND i.symbol = s.symbol_map ->> %(pair)s::text),
+    %(pair)s::text)"""
+"""Which pair one candidate trades for a signal: where its subscription maps the symbol to another
+one of its broker's, that one's, by whose prices it is sized, watched and compared."""
 
 CANDIDATES_SQL = """(
     SELECT sub.connection_id, sub.id AS subscription_id
@@ -132,18 +155,21 @@ def parameters(
     *,
     feed_id: int | None,
     direction: str | None,
+    pair: str | None = None,
     at: datetime | None = None,
     reaches_admins: bool = True,
     only_owner: int | None = None,
 ) -> Mapping[str, Any]:
     """Return what REASON_SQL and CANDIDATES_SQL need; at: market time, now unless given.
 
+    pair: the signal's symbol; None: whether it is listed is not asked.
     reaches_admins: whether admin-owned connections are candidates without a subscription.
     only_owner: the feed's owner, where the approval covers that user's connections only.
     """
     return {
         "feed_id": feed_id,
         "direction": direction,
+        "pair": pair,
         "market_now": at or market_now(),
         "kinds_with_credentials": list(kinds_with_credentials()),
         "passes": [code.value for code in PASSES],

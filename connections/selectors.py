@@ -1,6 +1,6 @@
 """Reading accounts: what an adapter needs of one, which symbol it trades, and how it fares."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -20,7 +20,6 @@ from connections.lanes import IN_LANES, in_held, is_up, resting
 from connections.models import (
     ConnectionHealth,
     ExecutionConnection,
-    Instrument,
     LaneLease,
 )
 from connections.open import how_much_is_open, is_watched, what_is_open
@@ -234,17 +233,3 @@ def accounts_due_sql() -> str:
           PARTITION BY c.broker_host ORDER BY a.read_at NULLS FIRST), a.read_at NULLS FIRST
         LIMIT %(limit)s
     """
-
-
-class BrokersListing(Collection[str]):
-    """The pairs that some broker lists, for `signals.symbols.add_listing`: a process that calls it
-    takes signals for them too, whatever our own tables of symbols have."""
-
-    def __contains__(self, pair: object) -> bool:
-        return isinstance(pair, str) and Instrument.objects.filter(pair=pair).exists()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(Instrument.objects.values_list("pair", flat=True).distinct())
-
-    def __len__(self) -> int:
-        return Instrument.objects.values("pair").distinct().count()

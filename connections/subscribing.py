@@ -17,12 +17,12 @@ from common.changes import change_row
 from common.clocks import market_now
 from common.codes import Code
 from common.errors import ConflictError, InvalidInputError, NotAllowedError
-from connections import symbols
 from connections.account_settings import wrong_symbols
 from connections.lifecycle import locked
 from connections.models import Directions, ExecutionConnection, Subscription, SubscriptionInterval
 from signals.locks import candidates_exclusive, feed_shared
 from signals.models import Feed
+from signals.symbols import read_pair
 from users.models import User
 
 
@@ -176,7 +176,7 @@ def _directions(value: str) -> str:
 def _symbol_map(value: Mapping[str, str], broker_type: str) -> dict[str, str]:
     """Return canonical pair → the broker's symbol, by names that its form takes."""
     try:
-        read = {symbols.canonical(pair): str(symbol) for pair, symbol in value.items()}
+        read = {read_pair(pair): str(symbol) for pair, symbol in value.items()}
     except InvalidInputError as error:
         raise InvalidInputError(error.code, error.detail, field="symbol_map") from error
     if wrong := wrong_symbols(broker_type, list(read.values())):

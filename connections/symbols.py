@@ -1,7 +1,8 @@
 """Brokers' names of what is traded, and the one canonical name. Pure.
 
-Which pairs exist is known one room below (`signals.symbols`); brokers decorate them: `EURUSD.m`,
-`EURUSD-pro`, `EURUSDm`, `#AAPL`, `mEURUSD`. What cannot be read with certainty is refused.
+Brokers decorate names: `EURUSD.m`, `EURUSD-pro`, `EURUSDm`, `#AAPL`, `mEURUSD`. Without what was
+cut off it must be a name of the lists in `signals.symbols`; what cannot be read with certainty is
+refused, and the adapter's own word counts then (`told.pair_of`).
 """
 
 import re
@@ -31,7 +32,7 @@ def canonical(text: str) -> str:
     """
     for reading, suffix in _readings(text.strip()):
         try:
-            pair = known.canonical(reading)
+            pair = known.known_pair(reading)
         except InvalidInputError:
             continue
         is_ticker = pair.startswith(f"{reading.upper()}/")

@@ -7,6 +7,7 @@ from celery import shared_task
 
 from common.clocks import machine_time
 from connections import lanes, silence
+from connections.listing_reads import refresh_due_listings
 from connections.models import ExecutionConnection
 from connections.polling import refresh_due_accounts
 from connections.selectors import due_tests
@@ -48,8 +49,10 @@ def look_for_tests() -> None:
 
 @shared_task(name="connections.refresh_accounts", ignore_result=True)
 def refresh_accounts() -> None:
-    """Read balances again where the last reading is old; tell of accounts that are silent."""
+    """Read balances and lists of symbols again where the last reading is old; tell of accounts that
+    are silent."""
     refresh_due_accounts()
+    refresh_due_listings()
     silence.tell_silent(awake_seconds=machine_time() - _began)
 
 

@@ -1,6 +1,5 @@
 """Storing what a broker told of an account and of its instruments. Public through `services`."""
 
-import re
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -14,6 +13,7 @@ from common.errors import InvalidInputError
 from common.money import DIGITS, PLACES
 from common.sql import columns, rows, run
 from connections import symbols
+from signals.symbols import is_pair
 
 _ACCOUNTS = """
 INSERT INTO connections_accountsnapshot AS a (connection_id, currency, balance, equity,
@@ -47,9 +47,12 @@ WHERE i.read_at < excluded.read_at - interval '1 hour'
   OR ({", ".join(f"i.{name}" for name in _COLUMNS[1:])})
      IS DISTINCT FROM ({", ".join(f"excluded.{name}" for name in _COLUMNS[1:])})
 """
+_READ = """
+INSERT INTO connections_instrumentbook (book, read_at) VALUES (%s, clock_timestamp())
+ON CONFLICT (book) DO UPDATE SET read_at = excluded.read_at
+"""
 LONGEST_SYMBOL, LONGEST_PAIR, LARGEST_DIGITS = 40, 20, 100
 LARGEST = Decimal(10) ** (DIGITS - PLACES)  # an AmountField holds what is below it
-_PAIR = re.compile(r"[A-Z0-9.]{1,12}/[A-Z0-9]{2,12}", re.ASCII)
 
 
 def refresh_account(connection_id: UUID, state: AccountState, *, read_at: datetime) -> None:
@@ -92,6 +95,7 @@ def refresh_instruments(book: str, instruments: Sequence[Instrument]) -> int:
     if not usable:
         return 0
     rows("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"instruments of {book}",))
+    run(_READ, (book,))
     chosen = symbols.preferred([symbols.Listed(i.symbol, pair) for i, pair in usable])
     wanted = list(chosen.values())
     # First nothing is preferred that will not be: each pair has one preferred symbol at any time.
@@ -138,13 +142,22 @@ def fits(instrument: Instrument, pair: str) -> bool:
 
 
 def pair_of(instrument: Instrument) -> str | None:
-    """Return the canonical pair: as it is known here, else as the adapter says; None if neither."""
+    """Return the canonical pair of a broker's symbol, None if it cannot be told.
+
+    An adapter's pair whose base is not among the name's own letters was said by somebody who knows
+    (`{"GER40.cash": "DAX/EUR"}` in the account's settings); else what the lists know comes first,
+    and then the adapter's word.
+    """
+    said = instrument.pair.upper()
+    is_said = is_pair(said)
+    if is_said and said.partition("/")[0] not in instrument.symbol.upper():
+        return said
     for text in (instrument.pair, instrument.symbol):
         try:
             return symbols.canonical(text)
         except InvalidInputError:
             continue
-    return instrument.pair if _PAIR.fullmatch(instrument.pair) else None
+    return said if is_said else None
 
 
 def _record(instrument: Instrument, pair: str) -> tuple[str, str, int, *tuple[Decimal, ...]]:

@@ -50,14 +50,15 @@ WAITING_SECONDS = 5
 # One row for each candidate, as it is written: by `INSERT_ENTRIES`, and for a preview by nothing.
 ENTRIES = f"""
 candidates AS (
-  SELECT c.id, {eligibility.REASON_SQL} AS reason FROM {eligibility.CANDIDATES_SQL}
+  SELECT c.id, {eligibility.REASON_SQL} AS reason, {eligibility.TRADED_PAIR_SQL} AS pair
+  FROM {eligibility.CANDIDATES_SQL}
 ), judged AS (
-  SELECT id, reason, CASE WHEN reason IS NULL THEN 'GOES'
+  SELECT id, reason, pair, CASE WHEN reason IS NULL THEN 'GOES'
     WHEN reason = ANY(%(passes)s::text[]) THEN 'WAITS' ELSE 'SKIPPED' END AS what
   FROM candidates
 ), entries AS (
   SELECT %(signal_id)s::bigint AS signal_id, id AS connection_id, 'entry' AS leg,
-    {ENTRY_PRIORITY} AS priority, %(pair)s::text AS pair, %(direction)s::text AS side,
+    {ENTRY_PRIORITY} AS priority, pair, %(direction)s::text AS side,
     %(order_type)s::text AS order_type, %(time_in_force)s::text AS time_in_force,
     %(limit_price)s::numeric AS limit_price, %(stop_price)s::numeric AS stop_price,
     CASE what WHEN 'SKIPPED' THEN what ELSE 'PENDING' END AS status,
@@ -204,12 +205,12 @@ def entry_parameters(
         **eligibility.parameters(
             feed_id=signal.feed_id,
             direction=signal.direction,
+            pair=signal.currency_pair,
             at=at,
             reaches_admins=reaches_admins,
             only_owner=signal.feed.owner_id if owner_only else None,
         ),
         "signal_id": signal.pk,
-        "pair": signal.currency_pair,
         "order_type": signal.order_type,
         "time_in_force": signal.time_in_force,
         "limit_price": signal.open_price if signal.order_type == "LIMIT" else None,

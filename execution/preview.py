@@ -46,7 +46,8 @@ WITH {ENTRIES}, orders AS (
   FROM entries e
 )
 SELECT {ORDER_COLUMNS}
-FROM orders o CROSS JOIN (SELECT %(feed_id)s::bigint AS feed_id) s
+FROM orders o
+CROSS JOIN (SELECT %(feed_id)s::bigint AS feed_id, %(pair)s::text AS currency_pair) s
 {ACCOUNT_JOINS}
 ORDER BY o.priority, o.id
 """

@@ -18,6 +18,7 @@ from brokers.messages import Quote
 from connections import lanes, sources
 from connections.disallowed import mark_disallowed
 from connections.lanes import GENERAL
+from connections.listing_reads import refresh_due_listings
 from connections.probing import look_again
 from connections.tasks import look_for_tests
 from events.services import deliver_if_overdue
@@ -51,7 +52,7 @@ GUARD_SECONDS = 1.0
 SCHEDULER_CHECK_SECONDS = 5.0  # what goes on without the scheduler
 RETRY_SECONDS = 0.5
 OUTCOMES_SECONDS = 2.0
-LANES_SECONDS, NEWS_SECONDS, COMPARE_SECONDS = 1.0, 0.01, 300.0
+LANES_SECONDS, NEWS_SECONDS, COMPARE_SECONDS, LISTINGS_SECONDS = 1.0, 0.01, 300.0, 60.0
 
 
 def connect() -> None:
@@ -232,6 +233,7 @@ def _rounds_of_sessions(seconds: float) -> tuple[Round, ...]:
         ("accounts", LANES_SECONDS, lambda: sessions().read()),
         ("tests", seconds, look_for_tests),
         ("compare", COMPARE_SECONDS, reconcile_all),
+        ("listings", LISTINGS_SECONDS, refresh_due_listings),
         ("prices", PACE, _prices_of_lanes().look),
     )
 

@@ -14,6 +14,7 @@ from signals import services
 from signals.alert_reading import AlertOrder
 from signals.alert_sequence import in_turn, keep_order, late_entry, opened_later
 from signals.draft import SignalDraft
+from signals.listings import settled_symbol
 from signals.models import Action, Direction, Door, Feed, ReceivedAlert, Signal
 from signals.open_signals import OpenSignal, open_signals
 from signals.receiving import REPLAY_WINDOW, receive
@@ -43,7 +44,8 @@ def carry_out(feed: Feed, order: AlertOrder) -> Outcome:
     """Publish the signals that an alert's order comes to; once, however often it is sent.
 
     Closes first, then opens. One that comes late closes nothing that a later alert opened, and
-    opens no trade that a later alert ended; a reversal that may not open still closes.
+    opens no trade that a later alert ended; a reversal that may not open, or whose symbol no account
+    can trade any more, still closes.
     Raises what `receive` and `publish` do, and ConflictError ALERT_OUT_OF_ORDER, DUPLICATE_SIGNAL;
     the caller's transaction is taken back then.
     """
@@ -51,6 +53,7 @@ def carry_out(feed: Feed, order: AlertOrder) -> Outcome:
     known = _known(feed, order)
     if known and order.sent_at is not None:
         return _as_before(known)
+    order = _with_pair(feed, order)
     closed = _to_close(feed, order, known)
     if known and not closed:
         return _as_before(known)
@@ -72,6 +75,35 @@ def carry_out(feed: Feed, order: AlertOrder) -> Outcome:
     summary = _summary(order, closed, withheld)
     keep_order(feed, order, summary, signals)
     return Outcome(signals, True, order.change, summary)
+
+
+def pair_meant(feed: Feed, symbol: str, *, field: str) -> str:
+    """Return the pair of an alert's symbol: of a word without a currency the one that the feed has
+    had signals of, else the one that its accounts list. Raises InvalidInputError SYMBOL_UNKNOWN."""
+    if "/" in symbol:
+        return symbol
+    had = Signal.objects.published().filter(feed=feed, currency_pair__startswith=f"{symbol}/")
+    found = list(had.order_by().values_list("currency_pair", flat=True).distinct()[:2])
+    return found[0] if len(found) == 1 else settled_symbol(feed, symbol, field=field)
+
+
+def _with_pair(feed: Feed, order: AlertOrder) -> AlertOrder:
+    pair = pair_meant(feed, order.pair, field=order.symbol_field)
+    return replace(order, pair=pair, opening=order.opening and replace(order.opening, pair=pair))
+
+
+def _unlisted(feed: Feed, order: AlertOrder) -> InvalidInputError | None:
+    """Return the refusal of an order whose symbol no account of the feed can trade.
+
+    What the feed has traded before may be closed again: then there is nothing to do.
+    """
+    if order.opening is None and feed.signals.published().filter(currency_pair=order.pair).exists():
+        return None
+    try:
+        settled_symbol(feed, order.pair, field=order.symbol_field)
+    except InvalidInputError as error:
+        return error
+    return None
 
 
 def _name(order: AlertOrder) -> str:
@@ -126,7 +158,8 @@ def _to_close(feed: Feed, order: AlertOrder, known: list[ReceivedAlert]) -> list
 
 def _withheld(feed: Feed, order: AlertOrder) -> FillcastError | None:
     """Return why an order must not open its trade, as far as it is known before trying."""
-    return late_entry(feed, order.opening) if order.opening else order.opening_fault
+    late = late_entry(feed, order.opening) if order.opening else order.opening_fault
+    return late or _unlisted(feed, order)
 
 
 def _closing_draft(one: OpenSignal, order: AlertOrder) -> SignalDraft:

@@ -21,8 +21,7 @@ from signals.fields import Fields
 from signals.intake import read_signal
 from signals.models import Action, Direction, OrderType
 from signals.strategy_orders import Meaning, Standing, StrategyOrder, meaning_of
-from signals.strict_json import JsonObject
-from signals.symbols import canonical
+from signals.symbols import read_symbol
 
 SYMBOL = ("ticker", "symbol", "currency_pair", "pair")
 TIME = ("timenow", "time")
@@ -36,9 +35,6 @@ ENTRY_FIELDS = (
     "valid_until", "max_slippage_pips", "risk_category", "strategy_id", "trade_plan_id", "note",
     "time_in_force",
 )  # fmt: skip
-# How TradingView marks a perpetual contract; whether an account trades spot or contracts is its own
-# setting.
-_PERPETUAL = ".P"
 _LEVELS = ("sl", "stop_loss", "tp", "take_profit")
 
 
@@ -52,7 +48,8 @@ class AlertOrder:
     """
 
     meaning: Meaning | None  # None: a close by symbol
-    pair: str
+    pair: str  # or a word without a currency, which only a broker's list can complete
+    symbol_field: str
     closes: bool
     side: Direction | None  # of the trades that are closed; None: both
     fraction: Decimal
@@ -88,18 +85,8 @@ def read_alert(body: bytes) -> AlertSignal | AlertOrder:
     referred = parsed.get("refers_to") or parsed.get("refers_to_external_id")
     if action == Action.CLOSE and not referred:
         return _close_by_symbol(parsed)
-    draft = read_signal(_spot_named(parsed))
+    draft = read_signal(parsed)
     return AlertSignal(draft, None if action else _opposite(draft))
-
-
-def _spot_named(parsed: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Take the mark of a perpetual contract off the symbol."""
-    name = next((name for name in SYMBOL if isinstance(parsed.get(name), str)), "")
-    if not name or not parsed[name].endswith(_PERPETUAL):
-        return parsed
-    named = JsonObject({**parsed, name: parsed[name].removesuffix(_PERPETUAL)})
-    named.duplicates = parsed.duplicates if isinstance(parsed, JsonObject) else ()
-    return named
 
 
 def ambiguous(direction: Direction) -> InvalidInputError:
@@ -153,6 +140,7 @@ def _strategy_order(parsed: Mapping[str, Any]) -> AlertOrder:
     return AlertOrder(
         meaning=meaning,
         pair=pair,
+        symbol_field=_symbol_field(parsed),
         closes=meaning.closes is not None or meaning.opens is None,
         side=meaning.closes,
         fraction=meaning.fraction,
@@ -189,7 +177,7 @@ def _pair(fields: Fields) -> str:
     text = fields.text(name, 60)
     if text:
         try:
-            return canonical(text.removesuffix(_PERPETUAL))
+            return read_symbol(text)
         except InvalidInputError as error:
             fields.fault(error.code, name, error.detail)
     elif not fields.failed(name):
@@ -270,7 +258,7 @@ def _opening_or_fault(
 
 def _opening(parsed: Mapping[str, Any], meaning: Meaning, names: Mapping[str, str]) -> SignalDraft:
     """Return the OPEN signal of an order that begins a trade."""
-    symbol = next(name for name in SYMBOL if parsed.get(name) is not None)
+    symbol = _symbol_field(parsed)
     said = {name: parsed[name] for name in ENTRY_FIELDS if parsed.get(name) is not None}
     fields = Fields(said)
     for name in _LEVELS:
@@ -282,8 +270,14 @@ def _opening(parsed: Mapping[str, Any], meaning: Meaning, names: Mapping[str, st
             fields.fault(Code.NUMBER_MALFORMED, name, detail)
     fields.raise_faults()
     note = said.get("note") or names["comment"] or names["order_id"]
-    said |= {"symbol": _spot_named(parsed)[symbol], "direction": meaning.opens, "note": note}
-    return replace(read_signal({**said, "action": Action.OPEN}), external_id="")
+    said |= {"symbol": parsed[symbol], "direction": meaning.opens, "note": note}
+    read = read_signal({**said, "action": Action.OPEN})
+    return replace(read, external_id="", symbol_field=symbol)
+
+
+def _symbol_field(parsed: Mapping[str, Any]) -> str:
+    """Under which name the symbol was sent."""
+    return next((name for name in SYMBOL if parsed.get(name) is not None), SYMBOL[0])
 
 
 def _close_by_symbol(parsed: Mapping[str, Any]) -> AlertOrder:
@@ -302,8 +296,9 @@ def _close_by_symbol(parsed: Mapping[str, Any]) -> AlertOrder:
     fields.raise_faults()
     told = {**names, "pair": pair, "side": side, "fraction": fraction, "sent_at": sent_at}
     return AlertOrder(
-        meaning=None, pair=pair, closes=True, side=side, fraction=fraction or Decimal(1),
-        opening=None, sent_at=sent_at, key=_key(told, None), external_id=names["external_id"],
+        meaning=None, pair=pair, symbol_field=_symbol_field(parsed), closes=True, side=side,
+        fraction=fraction or Decimal(1), opening=None, sent_at=sent_at, key=_key(told, None),
+        external_id=names["external_id"],
     )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """The door for alerts (TradingView and whoever can post JSON): a token in the address opens it."""
 
+import dataclasses
 import hmac
 from datetime import datetime
 
@@ -9,7 +10,7 @@ from common.clocks import market_now
 from common.codes import Code
 from common.errors import FillcastError, InvalidInputError, NotAllowedError
 from signals import services
-from signals.alert_orders import Outcome, carry_out
+from signals.alert_orders import Outcome, carry_out, pair_meant
 from signals.alert_reading import AlertOrder, AlertSignal, ambiguous, read_alert
 from signals.alert_sequence import in_turn, judge_signal, keep_signal
 from signals.feeds import signature_of, token_for
@@ -81,6 +82,9 @@ def _take_signal(feed: Feed, alert: AlertSignal) -> Outcome:
         candidates_shared(feed.pk)
     else:
         in_turn(feed)
+    if draft.pair:
+        meant = pair_meant(feed, draft.pair, field=draft.symbol_field)
+        draft = dataclasses.replace(draft, pair=meant)
     if alert.opposite and last_is_unended(feed.pk, draft.pair, alert.opposite):
         known = draft.external_id and feed.signals.filter(external_id=draft.external_id).exists()
         if not known and draft.direction:

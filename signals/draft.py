@@ -25,7 +25,8 @@ class Target:
 class SignalDraft:
     """What intake read. Prices in quote currency, quantities in base units, times aware UTC.
 
-    pair and direction are empty for a MODIFY or CLOSE that leaves them to the signal it refers to.
+    pair and direction are empty for a MODIFY or CLOSE that leaves them to the signal it refers to;
+    pair is a word without a currency where only a broker's list can tell it (`listings.py`).
     """
 
     action: Action = Action.OPEN
@@ -53,6 +54,7 @@ class SignalDraft:
     refers_to_external_id: str = ""
     feed: str = field(default="", compare=False)  # where to; not part of what is meant
     sent_at: datetime | None = field(default=None, compare=False)
+    symbol_field: str = field(default="symbol", compare=False)  # under which name it was sent
 
     @property
     def entry_price(self) -> Decimal | None:
@@ -65,7 +67,7 @@ class SignalDraft:
         with_time: also tell apart by the sender's own time, for senders that give no id.
         """
         told = asdict(self)
-        del told["feed"]
+        del told["feed"], told["symbol_field"]
         if not with_time:
             del told["sent_at"]
         said = {name: value for name, value in told.items() if value not in (None, "", ())}

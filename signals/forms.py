@@ -11,9 +11,10 @@ from common.codes import Code
 from common.errors import InvalidInputError
 from signals.draft import Target, level_faults
 from signals.faults import faults_of
+from signals.listings import settled_symbol
 from signals.models import Action, Feed, OrderType, Signal
 from signals.preview import refuse_wrong_for_all
-from signals.symbols import canonical
+from signals.symbols import read_symbol
 
 
 class FeedForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for type checkers
@@ -65,12 +66,13 @@ class SignalForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for
 
     def clean_currency_pair(self) -> str:
         try:
-            return canonical(self.cleaned_data["currency_pair"])
+            return read_symbol(self.cleaned_data["currency_pair"])
         except InvalidInputError as error:
             raise forms.ValidationError(f"{error.detail} {error.code.hint}") from error
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or self.cleaned_data
+        self._symbol(data)
         self._prices(data)
         self._targets(data)
         reference = data.get("refers_to")
@@ -90,6 +92,16 @@ class SignalForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for
                 self.add_error(
                     _FIELD_OF.get(fault.field, fault.field), f"{fault.detail} {fault.hint}"
                 )
+
+    def _symbol(self, data: dict[str, Any]) -> None:
+        """A new trade's symbol is one that some account of the feed can trade."""
+        feed, symbol = data.get("feed"), data.get("currency_pair")
+        if not feed or not symbol or (data.get("action") != Action.OPEN and "/" in symbol):
+            return
+        try:
+            data["currency_pair"] = settled_symbol(feed, symbol)
+        except InvalidInputError as error:
+            self.add_error("currency_pair", f"{error.detail} {error.code.hint}")
 
     def _prices(self, data: dict[str, Any]) -> None:
         kind = data.get("order_type")

@@ -17,7 +17,7 @@ from signals.draft import SignalDraft, Target
 from signals.fields import Fields
 from signals.models import Action, Direction, OrderType, RiskCategory, TimeInForce
 from signals.receiving import receive
-from signals.symbols import canonical, slippage_unit
+from signals.symbols import read_symbol, slippage_unit
 
 __all__ = ["SignalDraft", "read_signal", "receive"]
 
@@ -56,7 +56,7 @@ def _what(fields: Fields) -> dict[str, Any]:
     pair = ""
     if text := fields.text(pair_field, 60):
         try:
-            pair = canonical(text)
+            pair = read_symbol(text)
         except InvalidInputError as error:
             fields.fault(error.code, pair_field, error.detail)
     elif fields.has(pair_field) and not fields.failed(pair_field):
@@ -68,6 +68,7 @@ def _what(fields: Fields) -> dict[str, Any]:
     return {
         "action": action,
         "pair": pair,
+        "symbol_field": pair_field,
         "direction": Direction(direction) if direction else None,
         "order_type": OrderType(fields.choice("order_type", OrderType.values, OrderType.MARKET)),
         "refers_to": _reference(fields),

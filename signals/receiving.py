@@ -13,6 +13,7 @@ from common.permissions import Right, require
 from common.sql import rows
 from signals.draft import SignalDraft, Target, in_order_of_price, level_faults
 from signals.faults import InvalidSignalError
+from signals.listings import settled_symbol
 from signals.locks import feed_shared
 from signals.models import Action, Approval, Door, Feed, OrderType, Signal
 from users.models import User
@@ -46,8 +47,8 @@ def receive(feed: Feed, draft: SignalDraft, *, door: Door, by: User | None) -> t
     once end in one row. An alert without external id is known by its contents for REPLAY_WINDOW.
     Its approval follows the feed's. Who also publishes it takes `candidates_shared` before. Raises
     ConflictError DUPLICATE_SIGNAL, InvalidInputError FEED_UNKNOWN, FIELD_INVALID,
-    REFERENCE_REQUIRED, SIGNAL_ENDED, ALERT_TOO_OLD; NotAllowedError for a feed that is not `by`'s;
-    then nothing was written.
+    REFERENCE_REQUIRED, SIGNAL_ENDED, ALERT_TOO_OLD, SYMBOL_UNKNOWN, SYMBOL_NOT_LISTED;
+    NotAllowedError for a feed that is not `by`'s; then nothing was written.
     """
     require(by, Right.PUBLISH, owner_id=feed.owner_id)
     digest = draft.digest(with_time=not draft.external_id)
@@ -166,7 +167,7 @@ def _values(feed: Feed, draft: SignalDraft, door: Door) -> dict[str, Any]:
     now = market_now()
     valid_until = _valid_until(draft, door, now)
     referred = _referred(feed, draft) if draft.action != Action.OPEN else None
-    pair, direction = _symbol(draft, referred)
+    pair, direction = _symbol(feed, draft, referred)
     targets = in_order_of_price(draft.targets, direction)
     return {
         **_as_written(draft),
@@ -215,9 +216,10 @@ def _referred(feed: Feed, draft: SignalDraft) -> Signal:
     return found
 
 
-def _symbol(draft: SignalDraft, referred: Signal | None) -> tuple[str, str]:
+def _symbol(feed: Feed, draft: SignalDraft, referred: Signal | None) -> tuple[str, str]:
     if referred is None:
-        return draft.pair, str(draft.direction)
+        pair = settled_symbol(feed, draft.pair, field=draft.symbol_field)
+        return pair, str(draft.direction)
     for name, said, meant in (
         ("symbol", draft.pair, referred.currency_pair),
         ("direction", draft.direction, referred.direction),

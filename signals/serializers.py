@@ -1,5 +1,7 @@
 """How feeds and signals are written and read over HTTP."""
 
+from typing import Any
+
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -8,6 +10,7 @@ from common.money import plain
 from common.permissions import Right, may, require
 from common.rest import Amount, Moment, StrictModelSerializer, StrictSerializer
 from common.units import CHOICES, Unit
+from signals.listings import reach_of_signal
 from signals.models import (
     Action,
     Direction,
@@ -99,6 +102,17 @@ class TargetSerializer(StrictSerializer):
     fraction = Amount(positive=True)
 
 
+class ReachSerializer(StrictSerializer):
+    """Of the active accounts that take the feed: how many list the symbol."""
+
+    followers = serializers.IntegerField(read_only=True)
+    listing = serializers.IntegerField(read_only=True)
+    unread = serializers.IntegerField(
+        read_only=True, help_text="Their broker's list has not been read yet."
+    )
+    sentence = serializers.CharField(read_only=True)
+
+
 class SignalSerializer(StrictModelSerializer[Signal]):
     """What a provider wants done. Prices in quote currency, times by the market clock."""
 
@@ -112,6 +126,10 @@ class SignalSerializer(StrictModelSerializer[Signal]):
     max_slippage_pips = serializers.SerializerMethodField(help_text="If its unit is pips.")
     candidate_count = serializers.SerializerMethodField(
         help_text="On how many accounts it went; for the feed's owner and operators."
+    )
+    symbol_reach = serializers.SerializerMethodField(
+        help_text="How many accounts could trade the symbol of an OPEN signal that is not yet "
+        "published; for the feed's owner and operators, null in lists."
     )
 
     class Meta:
@@ -149,6 +167,7 @@ class SignalSerializer(StrictModelSerializer[Signal]):
             "published_at",
             "cancelled_at",
             "candidate_count",
+            "symbol_reach",
             "created_at",
         )
         read_only_fields = fields
@@ -169,9 +188,19 @@ class SignalSerializer(StrictModelSerializer[Signal]):
         ]
 
     def get_candidate_count(self, signal: Signal) -> int | None:
+        return signal.candidate_count if self._is_managed(signal) else None
+
+    @extend_schema_field(ReachSerializer(allow_null=True))
+    def get_symbol_reach(self, signal: Signal) -> dict[str, Any] | None:
+        is_draft = signal.action == Action.OPEN and not signal.is_published
+        is_one = not isinstance(self.parent, serializers.ListSerializer)
+        if not (is_one and is_draft and self._is_managed(signal)):
+            return None
+        return dict(ReachSerializer(reach_of_signal(signal)).data)
+
+    def _is_managed(self, signal: Signal) -> bool:
         user = self.context["request"].user
-        mine = user.is_operator or signal.feed.owner_id == user.pk
-        return signal.candidate_count if mine else None
+        return bool(user.is_operator or signal.feed.owner_id == user.pk)
 
 
 class NewSignalSerializer(StrictSerializer):
@@ -180,7 +209,7 @@ class NewSignalSerializer(StrictSerializer):
     feed = serializers.SlugField(help_text="The feed's slug.")
     action = serializers.ChoiceField(choices=Action.choices, default=Action.OPEN)
     symbol = serializers.CharField(
-        required=False, help_text="EUR/USD, EURUSD, FX:EURUSD, AAPL. Required to OPEN."
+        required=False, help_text="EUR/USD, EURUSD, FX:EURUSD, NASDAQ:AAPL. Required to OPEN."
     )
     direction = serializers.ChoiceField(
         choices=Direction.choices, required=False, help_text="Required to OPEN."

@@ -12,8 +12,9 @@ from common.faults import point
 from common.permissions import Right, require
 from events.models import EventKind
 from events.services import emit
+from signals.listings import check_listed
 from signals.locks import candidates_shared, feed_shared
-from signals.models import Approval, Feed, Signal
+from signals.models import Action, Approval, Feed, Signal
 from signals.signals import signal_cancelled, signal_published
 from users.models import User
 
@@ -25,7 +26,8 @@ def publish(signal_id: int, *, by: User | None) -> bool:
     Returns False if it was published already. The receivers of `signal_published` write the orders
     in this transaction, those of other tenants too; if one fails, nothing is published. `by` is
     None where a feed publishes by itself. Raises ConflictError SIGNAL_NOT_APPROVED, SIGNAL_ENDED,
-    SIGNAL_NOT_PUBLISHED (what it refers to), STATE_CONFLICT (the feed is archived);
+    SIGNAL_NOT_PUBLISHED (what it refers to), STATE_CONFLICT (the feed is archived),
+    SYMBOL_NOT_LISTED (no account could trade it);
     NotAllowedError; Signal.DoesNotExist.
 
     Feed and signal are judged together under the feed's lock, so that no approval is withdrawn
@@ -51,6 +53,8 @@ def publish(signal_id: int, *, by: User | None) -> bool:
         _say_why_not(signal_id, now)
         return False
     signal = Signal.objects.select_related("feed").get(pk=signal_id)
+    if signal.action == Action.OPEN:
+        check_listed(signal)
     signal_published.send(sender=Signal, signal=signal)
     emit(
         EventKind.SIGNAL_PUBLISHED,

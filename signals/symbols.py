@@ -1,12 +1,12 @@
-"""Which symbols this installation knows, and their one canonical spelling. Pure.
+"""How symbols are written, and their one canonical spelling. Pure.
 
 `EURUSD`, `eur_usd`, `FX:EURUSD` and `EUR/USD` are one symbol: `EUR/USD`. A share is quoted in the
-currency of its exchange: `AAPL` is `AAPL/USD`. What is in no list is refused rather than guessed:
-a typing error must not become a trade.
+currency of its exchange: `NASDAQ:AAPL` is `AAPL/USD`. This is a grammar: whether anybody can trade
+a symbol is asked of the brokers' lists (`listings.py`). The names below are defaults for short
+spellings and asset classes, no gate.
 """
 
 import re
-from collections.abc import Callable, Collection
 
 from common.codes import Code
 from common.errors import InvalidInputError
@@ -51,7 +51,34 @@ _QUOTED_IN: dict[str, frozenset[str]] = {
 }
 _LISTED = {ticker: quote for quote, tickers in _QUOTED_IN.items() for ticker in tickers}
 _QUOTES = _FIAT | _STABLE | {"BTC", "ETH", "BNB"}
-_SHAPE = re.compile(r"(?:[A-Z0-9_]{1,20}:)?([A-Z0-9]{1,12}(?:[/_.-][A-Z0-9]{1,12}){0,2})", re.ASCII)
+# In which currency an exchange quotes its shares, funds and futures; names as charts prefix them.
+_EXCHANGES: dict[str, frozenset[str]] = {
+    "USD": _words(
+        "AMEX ARCA BATS CBOE CBOT CBOT_MINI CME CME_MINI COMEX ICEUS NASDAQ NYMEX NYSE NYSEARCA OTC"
+    ),
+    "EUR": _words("BME EUREX EURONEXT FWB GETTEX MIL SWB TRADEGATE VIE XETR"),
+    "GBP": _words("LSE"),
+    "JPY": _words("OSE TSE"),
+    "AUD": _words("ASX"),
+    "CAD": _words("NEO TSX TSXV"),
+    "CHF": _words("SIX"),
+    "HKD": _words("HKEX"),
+    "INR": _words("BSE NSE"),
+    "SEK": _words("OMXSTO"),
+    "DKK": _words("OMXCOP"),
+    "NOK": _words("OSL"),
+    "SGD": _words("SGX"),
+    "ZAR": _words("JSE"),
+}
+_QUOTED_AT = {exchange: quote for quote, names in _EXCHANGES.items() for exchange in names}
+# [EXCHANGE:]NAME, behind it a continuous future's mark (ES1!) or a contract's currency (:USDT).
+_SHAPE = re.compile(
+    r"(?:(?P<exchange>[A-Z0-9_]{1,20}):)?(?P<name>[A-Z0-9]{1,20}(?:[/_.-][A-Z0-9]{1,12}){0,2})"
+    r"(?:[12]!|(?P<settled>:[A-Z0-9]{2,12}))?",
+    re.ASCII,
+)
+_PAIR = re.compile(r"([A-Z0-9][A-Z0-9.-]{0,11})/([A-Z0-9]{2,12})", re.ASCII)
+_WORD = re.compile(r"(?=[0-9.]*[A-Z])[A-Z0-9]{1,12}(?:\.[A-Z0-9]{1,5})?", re.ASCII)
 _SEPARATOR = re.compile("[/_.-]")
 LONGEST = 20
 
@@ -72,33 +99,94 @@ def slippage_unit(pair: str, said: str = "") -> Unit:
     return UNITS.get(said) or default_unit(asset_class(pair))
 
 
-Listing = Callable[[], Collection[str]]
-_listings: list[Listing] = []
+def read_symbol(text: str) -> str:
+    """Return the canonical pair of a symbol as people, charts and exchanges write it.
 
-
-def add_listing(listing: Listing) -> None:
-    """Let a room above make more symbols known, for example those that a broker listed.
-
-    listing: returns canonical pairs. It is asked only for what the lists here do not have.
+    A word from which no currency can be read (`NOPE`, `KOSPI200`) is returned as it is, without a
+    slash: only a broker's list can complete it. Raises InvalidInputError SYMBOL_UNKNOWN for what
+    is not written as a symbol.
     """
-    if listing not in _listings:
-        _listings.append(listing)
+    found = _SHAPE.fullmatch(text.strip().upper()) if text.isascii() else None
+    if found and not (found["settled"] and "/" not in found["name"]):
+        name = _without_perpetual(found["name"])
+        reading = _at_exchange(found["exchange"], name) or _known(name) or _by_grammar(name)
+        if reading and len(reading) <= LONGEST:
+            return reading
+    detail = f"{_short(text)} is not written as a symbol."
+    raise InvalidInputError(Code.SYMBOL_UNKNOWN, detail)
 
 
-def canonical(text: str) -> str:
-    """Return `EUR/USD` for EURUSD, EUR_USD, eur/usd, FX:EURUSD; `AAPL/USD` for AAPL.
+def read_pair(text: str) -> str:
+    """The same for what must name its currency. Raises InvalidInputError SYMBOL_UNKNOWN."""
+    pair = read_symbol(text)
+    if "/" not in pair:
+        detail = f"{_short(text)} does not say in which currency: write {pair}/USD, for example."
+        raise InvalidInputError(Code.SYMBOL_UNKNOWN, detail)
+    return pair
 
-    Raises InvalidInputError SYMBOL_UNKNOWN for what is in no list.
+
+def known_pair(text: str) -> str:
+    """Return the pair of a name that the lists here have, for names that brokers decorate.
+
+    Raises InvalidInputError SYMBOL_UNKNOWN for any other: what is cut off a decorated name must
+    not be guessed.
     """
     shape = _SHAPE.fullmatch(text.strip().upper()) if text.isascii() else None
-    if shape:
-        readings = [pair for pair in _readings(shape[1]) if len(pair) <= LONGEST]
-        for knows in (_is_known, _is_listed_elsewhere):  # what needs no question first
-            for pair in readings:
-                if knows(pair):
-                    return pair
-    shown = text if len(text) <= 40 else text[:40] + "…"
-    raise InvalidInputError(Code.SYMBOL_UNKNOWN, f"{shown!r} is not a symbol known here.")
+    pair = _known(shape["name"]) if shape and shape["name"] == shape[0].split(":")[-1] else None
+    if pair:
+        return pair
+    raise InvalidInputError(Code.SYMBOL_UNKNOWN, f"{_short(text)} is in none of the lists here.")
+
+
+def is_pair(text: str) -> bool:
+    """Whether a text is a canonical pair by its form."""
+    found = _PAIR.fullmatch(text)
+    return found is not None and found[1] != found[2] and len(text) <= LONGEST
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 40 else text[:40] + "…")
+
+
+def _known(name: str) -> str | None:
+    """The likeliest reading that the lists here have."""
+    readings = (pair for pair in _readings(name) if len(pair) <= LONGEST)
+    return next((pair for pair in readings if _is_known(pair)), None)
+
+
+def _without_perpetual(name: str) -> str:
+    """Take off the mark of a perpetual contract: whether an account trades spot or contracts is its
+    own setting."""
+    for mark in (".P", "PERP"):
+        spot = name.removesuffix(mark).rstrip("_.-")
+        if spot != name and (_known(spot) or "/" in _by_grammar(spot)):
+            return spot
+    return name
+
+
+def _at_exchange(exchange: str | None, name: str) -> str:
+    """A ticker of an exchange whose currency is known; not a currency pair that is traded there."""
+    quote = _QUOTED_AT.get(exchange or "")
+    if quote is None or not _WORD.fullmatch(name):
+        return ""
+    pair = _known(name)
+    return pair if pair and not pair.startswith(f"{name}/") else f"{name}/{quote}"
+
+
+def _by_grammar(name: str) -> str:
+    """BASE/QUOTE as it is written or can be cut, else a word to be completed; empty: neither."""
+    if "/" in name:
+        return name if is_pair(name) else ""
+    if (cut := _cut_at_last_separator(name)) and cut[1] in _QUOTES:
+        pair = f"{cut[0]}/{cut[1]}"
+        return pair if is_pair(pair) else ""
+    if not cut:
+        for width in (5, 4, 3):  # the longer quote first: BTCUSDT is BTC/USDT, not BTCU in SDT
+            base, quote = name[:-width], name[-width:]
+            if quote in _QUOTES and len(base) >= 2 and base != quote:
+                pair = f"{base}/{quote}"
+                return pair if is_pair(pair) else ""
+    return name if _WORD.fullmatch(name) and name not in _QUOTES else ""
 
 
 def _readings(text: str) -> list[str]:
@@ -129,7 +217,3 @@ def _is_known(pair: str) -> bool:
     if quote in _FIAT and base in _FIAT | _METALS | _STABLE:
         return True
     return base in _CRYPTO or (base in _STABLE and quote in _STABLE) or _LISTED.get(base) == quote
-
-
-def _is_listed_elsewhere(pair: str) -> bool:
-    return any(pair in listing() for listing in _listings)

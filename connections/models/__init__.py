@@ -9,7 +9,7 @@ from connections.models.health import (
     HostCircuit,
     Mailbox,
 )
-from connections.models.instruments import Instrument
+from connections.models.instruments import Instrument, InstrumentBook
 from connections.models.lanes import LaneLease, SessionLane
 from connections.models.maintenance import MaintenanceWindow
 from connections.models.presets import (
@@ -37,6 +37,7 @@ __all__ = [
     "HealthStatus",
     "HostCircuit",
     "Instrument",
+    "InstrumentBook",
     "KillSwitch",
     "LaneLease",
     "Mailbox",

@@ -57,3 +57,14 @@ class Instrument(models.Model):
 
     def __str__(self) -> str:
         return f"{self.symbol} ({self.book})"
+
+
+class InstrumentBook(models.Model):
+    """When a broker's list of symbols was read last, and when it was last asked for."""
+
+    book = models.CharField(max_length=80, primary_key=True)
+    read_at = models.DateTimeField(null=True)
+    asked_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return self.book

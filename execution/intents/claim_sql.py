@@ -24,7 +24,8 @@ ORDER_COLUMNS = f"""o.id, o.status, o.connection_id::text, o.position_id, o.sign
   t.max_open_positions, t.max_leverage, t.max_portfolio_risk_percent, t.max_slippage_pips,
   t.slippage_unit,
   t.max_signal_age_seconds, t.broker_holds_stops,
-  coalesce(b.multiplier, 1) AS subscription_multiplier, b.symbol_map"""
+  coalesce(b.multiplier, 1) AS subscription_multiplier, b.symbol_map,
+  s.currency_pair AS signal_pair"""
 ACCOUNT_JOINS = """JOIN connections_executionconnection c ON c.id = o.connection_id
 LEFT JOIN connections_accountsnapshot a ON a.connection_id = c.id
 LEFT JOIN connections_tradingpreset t ON t.id = c.preset_id

@@ -147,7 +147,7 @@ def _is_in_trouble(source: Any, pair: str) -> bool:
 
 def find_instrument(row: Any, market: Market) -> Any | None:
     """The subscription's own mapping first, then the pair's preferred symbol."""
-    mapped = (row.symbol_map or {}).get(row.pair)
+    mapped = (row.symbol_map or {}).get(row.signal_pair)
     return market.instruments.get((row.instrument_book, mapped or row.pair))
 
 

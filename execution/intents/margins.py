@@ -75,7 +75,7 @@ def ask(order_ids: Sequence[int], held_back: HeldBack) -> None:
     listed = instruments_of(pending) if pending else {}
     wanted: dict[Key, tuple[Any, Any]] = {}
     for row in pending:
-        symbol = (row.symbol_map or {}).get(row.pair, row.pair)
+        symbol = (row.symbol_map or {}).get(row.signal_pair, row.pair)
         if (instrument := listed.get((row.instrument_book, symbol))) is not None:
             wanted[key_of(row)] = (row, instrument)
     if wanted:

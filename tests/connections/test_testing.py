@@ -269,6 +269,27 @@ def test_a_book_follows_what_the_broker_lists() -> None:
     assert listed() == {"EURUSD": ("GBP/USD", True), "EURUSD.m": ("EUR/USD", True)}
 
 
+@pytest.mark.parametrize(
+    ("symbol", "said", "pair"),
+    [
+        ("GER40.cash", "DAX/EUR", "DAX/EUR"),  # the owner's word in the account's settings
+        ("GER40.cash", "GER40/EUR", "GER40/EUR"),
+        (
+            "BTCUSDm",
+            "BTCUSDm/USD",
+            "BTC/USD",
+        ),  # what the lists can read comes first
+        ("DAX-202703", "DAX-202703/EUR", "DAX-202703/EUR"),  # a month of a future
+        ("KOSPI200", "KOSPI200/KRW", "KOSPI200/KRW"),
+        ("SIE.DE", "SIE.DE/EUR", "SIE.DE/EUR"),
+        ("1000PEPE/USDT:USDT", "1000PEPE/USDT", "1000PEPE/USDT"),
+    ],
+)
+def test_what_an_odd_symbol_is(symbol: str, said: str, pair: str) -> None:
+    services.refresh_instruments("b", [instrument(symbol, said)])
+    assert listed() == {symbol: (pair, True)}
+
+
 def test_an_unchanged_book_is_not_written_again() -> None:
     services.refresh_instruments("b", [instrument("EURUSD", "EUR/USD")])
     before = rows("SELECT ctid::text AS at FROM connections_instrument")

@@ -3,17 +3,10 @@
 import pytest
 
 from common.permissions import Role
-from signals import symbols
 from signals.feeds import create_feed
 from signals.models import Feed
 from tests.roles import staff
 from users.models import User
-
-
-@pytest.fixture(autouse=True)
-def no_listings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the lists of the program: reading is pure here and needs no database."""
-    monkeypatch.setattr(symbols, "_listings", [])
 
 
 @pytest.fixture

@@ -113,7 +113,7 @@ def test_what_is_no_json_object_is_refused(body: bytes, code: Code) -> None:
 @pytest.mark.parametrize(
     ("changes", "faults"),
     [
-        ({"symbol": "EUR/UDS"}, [("SYMBOL_UNKNOWN", "symbol")]),
+        ({"symbol": "EUR UDS"}, [("SYMBOL_UNKNOWN", "symbol")]),
         ({"symbol": ""}, [("SYMBOL_UNKNOWN", "symbol")]),
         ({"symbol": "   "}, [("SYMBOL_UNKNOWN", "symbol")]),
         ({"symbol": 7}, [("FIELD_INVALID", "symbol")]),

@@ -1,11 +1,11 @@
-"""One spelling for each symbol; what is in no list is refused."""
+"""One spelling for each symbol; what is not written as one is refused."""
 
 import pytest
 
 from common.codes import Code
 from common.errors import InvalidInputError
-from signals import symbols
-from signals.symbols import canonical
+from signals.near_names import near_names
+from signals.symbols import known_pair, read_pair, read_symbol
 
 
 @pytest.mark.parametrize(
@@ -32,10 +32,24 @@ from signals.symbols import canonical
         ("AAPL/USD", "AAPL/USD"),
         ("BRK.B", "BRK.B/USD"),
         ("GER40", "GER40/EUR"),
+        ("DAX/EUR", "DAX/EUR"),
+        ("XETR:DAX", "DAX/EUR"),
+        ("NASDAQ:ACME", "ACME/USD"),
+        ("TSX:SHOP", "SHOP/CAD"),
+        ("AAPL/EUR", "AAPL/EUR"),
+        ("EUREX:EURUSD", "EUR/USD"),
+        ("BTCUSDT.P", "BTC/USDT"),
+        ("BINANCE:BTCUSDTPERP", "BTC/USDT"),
+        ("BYBIT:1000000MOGUSDT.P", "1000000MOG/USDT"),
+        ("BTC/USDT:USDT", "BTC/USDT"),
+        ("NEWCOINUSDT", "NEWCOIN/USDT"),
+        ("OANDA:DE30EUR", "DE30/EUR"),
+        ("CME_MINI:ES1!", "ES/USD"),
+        ("XXX/YYY", "XXX/YYY"),
     ],
 )
 def test_every_spelling_is_one_symbol(text: str, pair: str) -> None:
-    assert canonical(text) == pair
+    assert read_symbol(text) == read_pair(text) == pair
 
 
 @pytest.mark.parametrize(
@@ -45,31 +59,67 @@ def test_every_spelling_is_one_symbol(text: str, pair: str) -> None:
         "/",
         "EUR",
         "EUR/EUR",
-        "EUR/UDS",
-        "EURUSDX",
         "EUR//USD",
-        "XXX/YYY",
-        "NOPE",
-        "AAPL/EUR",
-        "USD/BTC",
         "EUR/USD/JPY",
         "ＥＵＲＵＳＤ",
         "EUR/USD\x00",
         "EUR USD",
         "FX:FX:EURUSD",
-        "BTCUSDT.P",
+        "BTC:USDT",
+        "BTC-PERP",
+        "A/B",
+        "123",
+        "VERYLONGNAMEOFIT/USD",
+        "{{ticker}}",
         "E" * 200,
     ],
 )
-def test_what_is_in_no_list_is_refused(text: str) -> None:
+def test_what_is_not_written_as_a_symbol_is_refused(text: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
-        canonical(text)
+        read_symbol(text)
     assert caught.value.code == Code.SYMBOL_UNKNOWN
 
 
-def test_rooms_above_can_make_symbols_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(symbols, "_listings", [])
+@pytest.mark.parametrize("text", ["NOPE", "KRX:KOSPI200", "EURUSDX", "OANDA:EURUSB", "SHOP.TO"])
+def test_a_word_without_a_currency_is_left_to_the_brokers_lists(text: str) -> None:
+    assert read_symbol(text) == text.rpartition(":")[2]
+    with pytest.raises(InvalidInputError, match="in which currency"):
+        read_pair(text)
+
+
+@pytest.mark.parametrize("text", ["EURUSD.m", "NOPE", "DAX/EUR", "ES1!", "BTC/USDT:USDT", ""])
+def test_only_names_of_the_lists_are_taken_for_what_a_broker_has_decorated(text: str) -> None:
     with pytest.raises(InvalidInputError):
-        canonical("ACME/USD")
-    symbols.add_listing(lambda: {"ACME/USD"})
-    assert canonical("acme_usd") == "ACME/USD"
+        known_pair(text)
+
+
+LISTED = [
+    "EUR/USD", "AUD/USD", "GER40/EUR", "US500/USD", "BTC/USDT", "BTC/USD", "XAU/USD", "AAPL/USD",
+    "KOSPI200/KRW",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("wanted", "near"),
+    [
+        ("EUR/UDS", ["EUR/USD"]),
+        ("DAX/EUR", ["GER40/EUR"]),
+        ("SPX/USD", ["US500/USD"]),
+        ("BTC/USDC", ["BTC/USD", "BTC/USDT"]),
+        ("GOLD/USD", ["XAU/USD"]),
+        ("AAPPL/USD", ["AAPL/USD"]),
+        ("AAPPL", ["AAPL/USD"]),
+        ("KOSPI", ["KOSPI200/KRW"]),
+        ("EURUSB", ["EUR/USD"]),
+        ("ZZZ/QQQ", []),
+    ],
+)
+def test_near_names(wanted: str, near: list[str]) -> None:
+    found = near_names(wanted, LISTED)
+    assert found[: len(near)] == near
+    assert near or not found
+    assert near_names(wanted, list(reversed(LISTED))) == found
+
+
+def test_near_names_are_few() -> None:
+    assert len(near_names("AAA/USD", [f"AA{letter}/USD" for letter in "BCDEFGHIJK"])) == 5

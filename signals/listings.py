@@ -1,0 +1,133 @@
+"""Whether the accounts that take a feed can trade a symbol, and which names come near it.
+
+What brokers list is known a room above (`connections.listings`), which says so when the program
+starts. Without it every symbol that is written as one is good.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from common.codes import Code
+from common.errors import ConflictError, InvalidInputError
+from signals.models import Feed, Signal
+from signals.near_names import near_names
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How many of the active accounts that take a feed list a symbol.
+
+    unread: accounts whose broker's list has not been read yet; they may list it or not.
+    """
+
+    followers: int
+    listing: int
+    unread: int
+
+    @property
+    def is_unlisted(self) -> bool:
+        """Whether it is known that none of them can trade it."""
+        return self.followers > 0 and not self.listing and not self.unread
+
+    @property
+    def sentence(self) -> str:
+        """Say it to whoever is about to publish."""
+        if not self.followers:
+            return "No active account takes this feed: whether a broker lists the symbol is open."
+        said = f"{self.listing} of {self.followers} accounts that take this feed list the symbol"
+        without = self.followers - self.listing - self.unread
+        if without:
+            said += f"; {without} {'does' if without == 1 else 'do'} not and will be skipped"
+        if self.unread:
+            said += f"; of {self.unread} the broker's list has not been read yet"
+        return f"{said}."
+
+
+class Listings(Protocol):
+    """What the room above tells. only_owner: only that user's accounts count."""
+
+    def reach(self, feed: Feed, pair: str, only_owner: int | None) -> Reach: ...
+
+    def completions(self, feed: Feed, word: str, only_owner: int | None) -> list[str]:
+        """Pairs of this base that the feed's accounts list or map."""
+        ...
+
+    def names(self, feed: Feed, only_owner: int | None) -> list[str]:
+        """Pairs that the feed's accounts list or map; so many that names near one are found."""
+        ...
+
+
+_listings: Listings | None = None
+
+
+def use(listings: Listings | None) -> None:
+    """Let these listings be asked from now on."""
+    global _listings
+    _listings = listings
+
+
+def reach_of(feed: Feed, pair: str, *, only_owner: int | None = None) -> Reach:
+    """Return how many accounts that take the feed list a pair. In a transaction."""
+    return _listings.reach(feed, pair, only_owner) if _listings else Reach(0, 0, 0)
+
+
+def reach_of_signal(signal: Signal) -> Reach:
+    """The same for a signal's publication. In a transaction."""
+    return reach_of(signal.feed, signal.currency_pair, only_owner=_only_owner(signal))
+
+
+def settled_symbol(feed: Feed, symbol: str, *, field: str = "symbol") -> str:
+    """Return the pair that a symbol of a new signal stands for. In a transaction.
+
+    symbol: what `read_symbol` returned; a word without a currency becomes the one pair of that base
+    that the feed's accounts list. Raises InvalidInputError SYMBOL_UNKNOWN where there is no such
+    pair or several, SYMBOL_NOT_LISTED where none of the accounts can trade it; both with the names
+    that come near.
+    """
+    only_owner = feed.owner_id if feed.approved_by_owner else None
+    pair = symbol if "/" in symbol else _completed(feed, symbol, only_owner, field)
+    if reach_of(feed, pair, only_owner=only_owner).is_unlisted:
+        detail, near = _unlisted(feed, pair, only_owner)
+        raise InvalidInputError(Code.SYMBOL_NOT_LISTED, detail, field=field, near=near)
+    return pair
+
+
+def check_listed(signal: Signal) -> None:
+    """Raise ConflictError SYMBOL_NOT_LISTED if no account could trade a signal now."""
+    if reach_of_signal(signal).is_unlisted:
+        detail, near = _unlisted(signal.feed, signal.currency_pair, _only_owner(signal))
+        raise ConflictError(Code.SYMBOL_NOT_LISTED, detail, near=near)
+
+
+def _completed(feed: Feed, word: str, only_owner: int | None, field: str) -> str:
+    found = _listings.completions(feed, word, only_owner) if _listings else []
+    if len(found) == 1:
+        return found[0]
+    if found:
+        detail = f"{word!r} may be {', '.join(found)}: write which."
+    else:
+        near = _near(feed, word, only_owner)
+        detail = f"{word!r} names no currency, and no account that takes {feed.slug!r} lists it."
+        detail += f" {_in_words(near)}" if near else f" Write it as {word}/USD, for example."
+        found = near
+    raise InvalidInputError(Code.SYMBOL_UNKNOWN, detail, field=field, near=found)
+
+
+def _unlisted(feed: Feed, pair: str, only_owner: int | None) -> tuple[str, list[str]]:
+    near = _near(feed, pair, only_owner)
+    detail = f"No account that takes {feed.slug!r} lists {pair}."
+    return (f"{detail} {_in_words(near)}" if near else detail), near
+
+
+def _near(feed: Feed, wanted: str, only_owner: int | None) -> list[str]:
+    return near_names(wanted, _listings.names(feed, only_owner)) if _listings else []
+
+
+def _in_words(near: list[str]) -> str:
+    return f"Listed and near: {', '.join(near)}."
+
+
+def _only_owner(signal: Signal) -> int | None:
+    """The feed's owner, if nobody else has approved the signal."""
+    own = signal.feed.approved_by_owner and signal.approved_by_id is None
+    return signal.feed.owner_id if own else None

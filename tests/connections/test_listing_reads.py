@@ -1,0 +1,83 @@
+"""A broker's list of symbols is read again once a day, by one of the accounts that share it."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from brokers.base import ReadFailed
+from common.codes import Code
+from connections import services
+from connections.listing_reads import refresh_due_listings
+from connections.models import ConnectionHealth, ExecutionConnection, Instrument, InstrumentBook
+from tests.connections import make
+from tests.connections.doubles import Broker, instrument
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def broker() -> Broker:
+    return Broker()
+
+
+def account(**fields: object) -> ExecutionConnection:
+    return make.connection(sealed_credentials=None, instrument_book="book", **fields)
+
+
+def read_hours_ago(hours: float, *, asked: float | None = None) -> None:
+    now = timezone.now()
+    InstrumentBook.objects.update_or_create(
+        book="book",
+        defaults={
+            "read_at": now - timedelta(hours=hours),
+            "asked_at": None if asked is None else now - timedelta(hours=asked),
+        },
+    )
+
+
+def pairs() -> set[str]:
+    return set(Instrument.objects.filter(book="book").values_list("pair", flat=True))
+
+
+def test_a_list_of_yesterday_is_read_again_once(broker: Broker) -> None:
+    account(), account()
+    services.refresh_instruments("book", broker.listed)
+    assert refresh_due_listings(adapter=broker) == 0
+    broker.listed = [instrument("GBPUSD", "GBP/USD"), instrument("KOSPI200", "KOSPI200/KRW")]
+    read_hours_ago(25)
+    assert refresh_due_listings(adapter=broker) == 1
+    assert pairs() == {"GBP/USD", "KOSPI200/KRW"}
+    assert refresh_due_listings(adapter=broker) == 0
+
+
+def test_a_list_that_cannot_be_read_stays_and_is_no_fault_of_the_account(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = account()
+    services.refresh_instruments("book", broker.listed)
+    read_hours_ago(25)
+
+    async def fails(spec: object) -> list[object]:
+        raise ReadFailed(Code.BROKER_UNREACHABLE)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(broker, "instruments", fails)
+        assert refresh_due_listings(adapter=broker) == 0
+    assert pairs() == {"EUR/USD"}
+    assert ConnectionHealth.objects.get(pk=mine.pk).status == "ACTIVE"
+    assert refresh_due_listings(adapter=broker) == 0  # not again at once
+    read_hours_ago(25, asked=2)
+    assert refresh_due_listings(adapter=broker) == 1
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"health_status": "ERROR"}, {"health_unreachable_at": timezone.now()}, {"is_active": False}],
+    ids=["in error", "unreachable", "switched off"],
+)
+def test_only_accounts_that_answer_are_asked(broker: Broker, fields: dict[str, object]) -> None:
+    account(**fields)
+    read_hours_ago(25)
+    assert refresh_due_listings(adapter=broker) == 0
+    assert InstrumentBook.objects.get().asked_at is None
