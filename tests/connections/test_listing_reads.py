@@ -1,6 +1,7 @@
 """A broker's list of symbols is read again once a day, by one of the accounts that share it."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -21,7 +22,7 @@ def broker() -> Broker:
     return Broker()
 
 
-def account(**fields: object) -> ExecutionConnection:
+def account(**fields: Any) -> ExecutionConnection:
     return make.connection(sealed_credentials=None, instrument_book="book", **fields)
 
 
@@ -76,7 +77,7 @@ def test_a_list_that_cannot_be_read_stays_and_is_no_fault_of_the_account(
     [{"health_status": "ERROR"}, {"health_unreachable_at": timezone.now()}, {"is_active": False}],
     ids=["in error", "unreachable", "switched off"],
 )
-def test_only_accounts_that_answer_are_asked(broker: Broker, fields: dict[str, object]) -> None:
+def test_only_accounts_that_answer_are_asked(broker: Broker, fields: dict[str, Any]) -> None:
     account(**fields)
     read_hours_ago(25)
     assert refresh_due_listings(adapter=broker) == 0

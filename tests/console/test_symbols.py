@@ -1,0 +1,60 @@
+"""A signal written by an operator: its symbol is one that an account of the feed can trade."""
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from connections.models import ExecutionConnection
+from connections.services import refresh_instruments
+from signals.models import Feed, Signal
+from tests.connections import make
+from tests.connections.doubles import instrument
+from tests.roles import Role, staff
+
+pytestmark = pytest.mark.django_db
+
+FORM = {
+    "action": "OPEN", "currency_pair": "DAX/EUR", "direction": "BUY", "order_type": "MARKET",
+    "close_fraction": "1", "time_in_force": "GTC", "risk_category": "normal",
+}  # fmt: skip
+
+
+@pytest.fixture
+def feed() -> Feed:
+    """One follower's broker lists an index, another one's does not."""
+    made = make.feed()
+    listed = instrument("GER40", "GER40/EUR"), instrument("EURUSD", "EUR/USD")
+    for book, instruments in (("one", listed), ("two", listed[1:])):
+        refresh_instruments(book, instruments)
+        row = make.connection(sealed_credentials=None)
+        ExecutionConnection.objects.filter(pk=row.pk).update(instrument_book=book)
+        make.subscription(row, made)
+    return made
+
+
+@pytest.fixture
+def operator(client: Client) -> Client:
+    client.force_login(staff(Role.OPERATOR, name="olga"))
+    return client
+
+
+def write(operator: Client, feed: Feed, symbol: str) -> Any:
+    told = {**FORM, "feed": str(feed.pk), "currency_pair": symbol}
+    return operator.post("/admin/signals/signal/add/", told)
+
+
+def test_what_no_follower_lists_is_refused_at_the_form(operator: Client, feed: Feed) -> None:
+    page = write(operator, feed, "DAX/EUR").content.decode()
+    assert "lists DAX/EUR. Listed and near: GER40/EUR." in page
+    assert not Signal.objects.exists()
+
+
+def test_before_publishing_it_is_said_how_many_do_not_list_it(operator: Client, feed: Feed) -> None:
+    assert write(operator, feed, "GER40").status_code == 302
+    signal = Signal.objects.get()
+    Signal.objects.filter(pk=signal.pk).update(approval="APPROVED")
+    assert signal.currency_pair == "GER40/EUR"
+    page = operator.get(f"/admin/signals/signal/{signal.pk}/").content.decode()
+    assert "<code>SYMBOL_NOT_AT_BROKER</code>" in page
+    assert "The account does not list this symbol." in page
