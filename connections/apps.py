@@ -6,7 +6,7 @@ class ConnectionsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Say where a name may lead to whoever dials one, and what brokers list to whoever asks."""
+        """Register which hosts a name may resolve to, and what brokers list."""
         from brokers import dialing
         from connections import hosts
         from connections.listings import BrokerListings

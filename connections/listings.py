@@ -1,4 +1,4 @@
-"""What the brokers of the accounts that take a feed list: asked by `signals.listings`.
+"""What the brokers of the accounts that take a feed list: the source of `signals.listings`.
 
 A subscription's own mapping comes before a broker's list, as where orders are sized: a symbol that
 is mapped to what the broker does not list cannot be traded.

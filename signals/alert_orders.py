@@ -44,8 +44,8 @@ def carry_out(feed: Feed, order: AlertOrder) -> Outcome:
     """Publish the signals that an alert's order comes to; once, however often it is sent.
 
     Closes first, then opens. One that comes late closes nothing that a later alert opened, and
-    opens no trade that a later alert ended; a reversal that may not open, or whose symbol no account
-    can trade any more, still closes.
+    opens no trade that a later alert ended; a reversal that may not open still closes, also where
+    no account can trade the symbol any more.
     Raises what `receive` and `publish` do, and ConflictError ALERT_OUT_OF_ORDER, DUPLICATE_SIGNAL;
     the caller's transaction is taken back then.
     """

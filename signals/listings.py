@@ -1,7 +1,7 @@
 """Whether the accounts that take a feed can trade a symbol, and which names come near it.
 
-What brokers list is known a room above (`connections.listings`), which says so when the program
-starts. Without it every symbol that is written as one is good.
+`connections.listings` knows what brokers list and registers itself at start-up. Without it every
+symbol that is written as one is accepted.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Reach:
 
     @property
     def sentence(self) -> str:
-        """Say it to whoever is about to publish."""
+        """One sentence for the person who is about to publish."""
         if not self.followers:
             return "No active account takes this feed: whether a broker lists the symbol is open."
         said = f"{self.listing} of {self.followers} accounts that take this feed list the symbol"
@@ -44,7 +44,7 @@ class Reach:
 
 
 class Listings(Protocol):
-    """What the room above tells. only_owner: only that user's accounts count."""
+    """What brokers list. only_owner: only that user's accounts count."""
 
     def reach(self, feed: Feed, pair: str, only_owner: int | None) -> Reach: ...
 
@@ -61,7 +61,7 @@ _listings: Listings | None = None
 
 
 def use(listings: Listings | None) -> None:
-    """Let these listings be asked from now on."""
+    """Register the source of listings."""
     global _listings
     _listings = listings
 
@@ -128,6 +128,6 @@ def _in_words(near: list[str]) -> str:
 
 
 def _only_owner(signal: Signal) -> int | None:
-    """The feed's owner, if nobody else has approved the signal."""
+    """The feed's owner, if no operator has approved the signal."""
     own = signal.feed.approved_by_owner and signal.approved_by_id is None
     return signal.feed.owner_id if own else None

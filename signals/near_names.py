@@ -1,4 +1,4 @@
-"""Which listed symbols come near one that is not listed: for whoever mistyped it. Pure."""
+"""Which listed symbols come near one that is not listed, for its refusal. Pure."""
 
 from collections.abc import Collection
 from difflib import get_close_matches

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
-from brokers.messages import Instrument as Told
+from brokers.messages import Instrument as Listed
 from connections.models import ExecutionConnection, Subscription
 from connections.services import refresh_instruments
 from signals.feeds import create_feed_token
@@ -17,9 +17,9 @@ from tests.api.world import World
 from tests.connections import make
 
 
-def listed(symbol: str, pair: str) -> Told:
+def listed(symbol: str, pair: str) -> Listed:
     one = Decimal(1)
-    return Told(symbol, pair, 2, one, one, one, one, one)
+    return Listed(symbol, pair, 2, one, one, one, one, one)
 
 
 # What a broker calls them, and what its adapter says they are.
@@ -30,7 +30,7 @@ ODD = [
 ]  # fmt: skip
 
 
-def follower(feed: Feed, *instruments: Told, **fields: Any) -> ExecutionConnection:
+def follower(feed: Feed, *instruments: Listed, **fields: Any) -> ExecutionConnection:
     """An account that takes the feed; without instruments its broker's list was not read."""
     row = make.connection(**fields)
     if instruments:
@@ -41,7 +41,7 @@ def follower(feed: Feed, *instruments: Told, **fields: Any) -> ExecutionConnecti
     return row
 
 
-def relist(feed: Feed, *instruments: Told) -> None:
+def relist(feed: Feed, *instruments: Listed) -> None:
     """The only follower's broker lists these now."""
     account = Subscription.objects.get(feed=feed).connection.account
     refresh_instruments(f"book of {account}", instruments)
@@ -112,37 +112,37 @@ def test_the_documented_map_has_a_follower_trade_it(world: World, feed: Feed) ->
     path = f"/api/v1/subscriptions/{mine.pk}/"
     answer = client.patch(path, {"symbol_map": {"DAX/EUR": "GER40.cash"}}, format="json")
     assert answer.status_code == 200, answer.content
-    told = send(world, "DAX/EUR").json()
-    assert (told["currency_pair"], told["symbol_reach"]["listing"]) == ("DAX/EUR", 1)
+    draft = send(world, "DAX/EUR").json()
+    assert (draft["currency_pair"], draft["symbol_reach"]["listing"]) == ("DAX/EUR", 1)
     assert send(world, "DAX", "?publish=true").json()["currency_pair"] == "DAX/EUR"
     order = Signal.objects.latest("id").orders.get()
     assert (order.status, order.pair) == ("PENDING", "GER40/EUR")  # by whose prices it is sized
 
 
-def test_a_map_to_what_the_broker_does_not_list_helps_nobody(world: World, feed: Feed) -> None:
+def test_a_map_to_what_the_broker_does_not_list_helps_no_account(world: World, feed: Feed) -> None:
     Subscription.objects.filter(feed=feed).update(symbol_map={"EUR/USD": "EURUSD.pro"})
     problem(send(world, "EUR/USD"), 400, "SYMBOL_NOT_LISTED")
 
 
-def test_how_many_of_how_many_is_told_before_publishing(
+def test_how_many_of_how_many_is_shown_before_publishing(
     world: World, feed: Feed, as_web: AsWeb
 ) -> None:
     follower(feed, listed("GBPUSD", "GBP/USD"))
     follower(feed)
     follower(feed, listed("GBPUSD", "GBP/USD"), is_active=False)
     with as_web():
-        told = send(world, "EURUSD").json()
-        reach = told["symbol_reach"]
+        draft = send(world, "EURUSD").json()
+        reach = draft["symbol_reach"]
         assert reach["sentence"] == (
             "1 of 3 accounts that take this feed list the symbol; 1 does not and will be skipped; "
             "of 1 the broker's list has not been read yet."
         )
-        path = f"/api/v1/signals/{told['id']}/"
+        path = f"/api/v1/signals/{draft['id']}/"
         read = world.client("paula").get(path).json()
         assert (read["symbol_reach"]["listing"], read["symbol_reach"]["unread"]) == (1, 1)
         published = world.client("paula").post(f"{path}publish/").json()
     assert published["symbol_reach"] is None
-    orders = Signal.objects.get(pk=told["id"]).orders
+    orders = Signal.objects.get(pk=draft["id"]).orders
     skipped = orders.get(reason="SYMBOL_NOT_AT_BROKER")
     assert (skipped.status, orders.filter(status="PENDING").count()) == ("SKIPPED", 2)
     assert orders.get(reason="CONNECTION_INACTIVE").status == "SKIPPED"
@@ -164,28 +164,28 @@ def test_a_feed_without_followers_or_with_unread_ones_takes_what_is_written_as_a
     assert send(world, "DEX/EUR").json()["symbol_reach"]["unread"] == 1
 
 
-def test_what_nobody_lists_any_more_is_not_published(world: World, feed: Feed) -> None:
-    told = send(world, "XPTUSD").json()
+def test_what_no_account_lists_any_more_is_not_published(world: World, feed: Feed) -> None:
+    draft = send(world, "XPTUSD").json()
     relist(feed, *ODD[:2])
     refused = problem(
-        world.client("paula").post(f"/api/v1/signals/{told['id']}/publish/"),
+        world.client("paula").post(f"/api/v1/signals/{draft['id']}/publish/"),
         409,
         "SYMBOL_NOT_LISTED",
     )
     assert "XPT/USD" in refused["detail"]
-    signal = Signal.objects.get(pk=told["id"])
+    signal = Signal.objects.get(pk=draft["id"])
     assert (signal.is_published, signal.orders.count()) == (False, 0)
 
 
 def test_a_private_feed_asks_its_owners_accounts_only(world: World, feed: Feed) -> None:
-    """Nobody else's account takes what a private feed approves by itself."""
+    """No other account takes what a private feed approves by itself."""
     mine = follower(world.feed, listed("GBPUSD", "GBP/USD"), owner=world.alice)
     follower(world.feed, *ODD)
     client = world.client("alice")
     body = {"feed": world.feed.slug, "symbol": "KOSPI200/KRW", "direction": "BUY"}
     problem(client.post("/api/v1/signals/", body, format="json"), 400, "SYMBOL_NOT_LISTED")
-    told = client.post("/api/v1/signals/", body | {"symbol": "GBPUSD"}, format="json").json()
-    assert (told["symbol_reach"]["followers"], mine.user) == (1, world.alice)
+    draft = client.post("/api/v1/signals/", body | {"symbol": "GBPUSD"}, format="json").json()
+    assert (draft["symbol_reach"]["followers"], mine.user) == (1, world.alice)
 
 
 # ---- the door for alerts ----------------------------------------------------------------------

@@ -40,8 +40,8 @@ def operator(client: Client) -> Client:
 
 
 def write(operator: Client, feed: Feed, symbol: str) -> Any:
-    told = {**FORM, "feed": str(feed.pk), "currency_pair": symbol}
-    return operator.post("/admin/signals/signal/add/", told)
+    form = {**FORM, "feed": str(feed.pk), "currency_pair": symbol}
+    return operator.post("/admin/signals/signal/add/", form)
 
 
 def test_what_no_follower_lists_is_refused_at_the_form(operator: Client, feed: Feed) -> None:
@@ -50,7 +50,7 @@ def test_what_no_follower_lists_is_refused_at_the_form(operator: Client, feed: F
     assert not Signal.objects.exists()
 
 
-def test_before_publishing_it_is_said_how_many_do_not_list_it(operator: Client, feed: Feed) -> None:
+def test_the_page_shows_how_many_do_not_list_it(operator: Client, feed: Feed) -> None:
     assert write(operator, feed, "GER40").status_code == 302
     signal = Signal.objects.get()
     Signal.objects.filter(pk=signal.pk).update(approval="APPROVED")

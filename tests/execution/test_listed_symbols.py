@@ -64,9 +64,9 @@ def test_fan_out_skips_who_does_not_list_it(feed: Feed, alice: ExecutionConnecti
     ConnectionHealth.objects.filter(pk=waiting.pk).update(reconciled_at=None)
     unread = cast.account(feed, instrument_book="")
     signal = index(feed)
-    told = dict(Order.objects.filter(signal=signal).values_list("connection_id", "status"))
-    assert told.pop(alice.pk) == told.pop(unread.pk) == "PENDING"
-    assert told == dict.fromkeys([*lacking, waiting.pk], "SKIPPED")
+    states = dict(Order.objects.filter(signal=signal).values_list("connection_id", "status"))
+    assert states.pop(alice.pk) == states.pop(unread.pk) == "PENDING"
+    assert states == dict.fromkeys([*lacking, waiting.pk], "SKIPPED")
     skipped = Order.objects.filter(signal=signal, status="SKIPPED")
     assert set(skipped.values_list("reason", flat=True)) == {"SYMBOL_NOT_AT_BROKER"}
     logged = ExecutionLog.objects.filter(signal_id=signal.pk, code="SYMBOL_NOT_AT_BROKER")
@@ -75,7 +75,7 @@ def test_fan_out_skips_who_does_not_list_it(feed: Feed, alice: ExecutionConnecti
     assert Order.objects.get(connection=unread, signal=signal).reason == "SYMBOL_NOT_AT_BROKER"
 
 
-def test_what_nobody_lists_is_not_published(feed: Feed) -> None:
+def test_what_no_account_lists_is_not_published(feed: Feed) -> None:
     elsewhere(feed, "EUR/USD", "GER40/EUR")
     with pytest.raises(ConflictError, match=r"lists DAX/EUR. Listed and near: GER40/EUR\."):
         index(feed)
