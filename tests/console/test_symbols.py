@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from common.permissions import Role
 from connections.models import ExecutionConnection
 from connections.services import refresh_instruments
 from signals.models import Feed, Signal
 from tests.connections import make
 from tests.connections.doubles import instrument
-from tests.roles import Role, staff
+from tests.roles import staff
 
 pytestmark = pytest.mark.django_db
 
