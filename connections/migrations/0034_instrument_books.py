@@ -11,7 +11,7 @@ SELECT book, max(read_at) FROM connections_instrument GROUP BY book
 
 
 class Migration(migrations.Migration):
-    dependencies = [("connections", "0031_trading_disabled_and_errored")]
+    dependencies = [("connections", "0033_limits_in_pips")]
 
     operations = [
         migrations.CreateModel(
