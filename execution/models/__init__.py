@@ -8,6 +8,7 @@ from execution.models.progress import (
     LevelScanHeartbeat,
     OutcomeCheck,
     SourceWatch,
+    StreamLease,
     WorkerLease,
 )
 from execution.models.records import AuditRun, ExecutionLog, Tally, TallyQuerySet
@@ -32,6 +33,7 @@ __all__ = [
     "OutcomeCheck",
     "SourceWatch",
     "Status",
+    "StreamLease",
     "Tally",
     "TallyQuerySet",
     "Wish",

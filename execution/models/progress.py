@@ -101,6 +101,23 @@ class OutcomeCheck(models.Model):
         return f"signal {self.signal_id}"
 
 
+class StreamLease(models.Model):
+    """Which process drains a broker type's shared event stream (reports/stream_lease.py).
+
+    heard_at: when the last drain began that was completed. Machine time. The table is unlogged:
+    after a crash of the server it is empty, and the next drain makes the row.
+    """
+
+    kind = models.CharField(primary_key=True, max_length=40)
+    holder = models.CharField(max_length=32)
+    lease_until = models.DateTimeField()
+    began_at = models.DateTimeField()
+    heard_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return self.kind
+
+
 class WorkerLease(models.Model):
     """One row per process: until when it is believed alive, by the database's clock."""
 

@@ -2,7 +2,7 @@
 in between means being told again, never missing something."""
 
 import threading
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 
 import structlog
 from django.db import DatabaseError, connection
@@ -15,6 +15,7 @@ from connections.lanes import IN_LANES, in_held
 from execution.calls import runtime
 from execution.calls.flusher import apply_or_halve
 from execution.calls.held import HOLD_SECONDS
+from execution.reports.stream_lease import heard_once
 
 log = structlog.get_logger(__name__)
 AT_ONCE = 500
@@ -22,13 +23,16 @@ TIMEOUT_SECONDS = 5
 FORGET_SECONDS = 3600  # since when an event waits
 _one_at_a_time = threading.Lock()
 Key = tuple[str, str | OrderReport]
+GoesOn = Callable[[], bool]  # asked after each full batch
 _waits_since: dict[Key, float] = {}  # machine_time(), by kind and event; under the lock
 
-# A session's news are heard by the process that has the session.
+# A session's news are heard by the process that has the session; the stream of a kind without
+# sessions tells every process the same.
 KINDS = f"""
-SELECT DISTINCT c.type FROM connections_executionconnection c
-WHERE c.archived_at IS NULL AND {IN_LANES}
+SELECT c.type, bool_or(c.lane = '') AS is_shared FROM connections_executionconnection c
+WHERE c.archived_at IS NULL AND {IN_LANES} GROUP BY c.type ORDER BY c.type
 """
+PATIENCE_SECONDS = 10.0  # for another process that drains: of who needs to know what was told
 
 
 def drain_events() -> int:
@@ -45,24 +49,30 @@ def drain_events() -> int:
 
 
 def drain_now() -> int:
-    """The same for whoever was told of news: it may be behind what another thread drains now."""
+    """The same for whoever was told of news: it may be behind what others drain now."""
     with _one_at_a_time:
-        return sum(applied or 0 for applied in _drain_all().values())
+        return sum(applied or 0 for applied in _drain_all(PATIENCE_SECONDS).values())
 
 
 def drain_first() -> set[str]:
-    """The same for whoever compares afterwards; returns the kinds that could not be asked."""
+    """The same for whoever compares afterwards; returns the kinds that could not be asked, or that
+    another process still drains."""
     with _one_at_a_time:
-        return {kind for kind, applied in _drain_all().items() if applied is None}
+        return {kind for kind, applied in _drain_all(PATIENCE_SECONDS).items() if applied is None}
 
 
-def _drain_all() -> dict[str, int | None]:
-    return {row.type: _drain_or_warn(row.type) for row in rows(KINDS, in_held())}
+def _drain_all(patience: float = 0.0) -> dict[str, int | None]:
+    return {
+        row.type: _drain_or_warn(row.type, is_shared=row.is_shared, patience=patience)
+        for row in rows(KINDS, in_held())
+    }
 
 
-def _drain_or_warn(kind: str) -> int | None:
+def _drain_or_warn(kind: str, *, is_shared: bool, patience: float) -> int | None:
     try:
-        return _drain(kind)
+        if not is_shared:
+            return _drain(kind, _always)
+        return heard_once(kind, lambda goes_on: _drain(kind, goes_on), patience)
     except DatabaseError:
         raise
     except Exception as error:
@@ -70,14 +80,18 @@ def _drain_or_warn(kind: str) -> int | None:
         return None
 
 
-def _drain(kind: str) -> int:
-    told, waiting = _hear(kind)
+def _always() -> bool:
+    return True
+
+
+def _drain(kind: str, goes_on: GoesOn) -> int:
+    told, waiting = _hear(kind, goes_on)
     if told and waiting:  # what was told later may be what the earlier waited for
-        told += _hear(kind)[0]
+        told += _hear(kind, goes_on)[0]
     return told
 
 
-def _hear(kind: str) -> tuple[int, int]:
+def _hear(kind: str, goes_on: GoesOn) -> tuple[int, int]:
     """Go once through what is not acknowledged, from the oldest; return how many reports were
     applied and how many must wait.
 
@@ -97,7 +111,7 @@ def _hear(kind: str) -> tuple[int, int]:
         if told:
             wire.ask(adapter.acknowledge(told), TIMEOUT_SECONDS)
         applied, waiting, after = applied + len(told), waiting + len(deferred), events[-1].event_id
-        if len(events) < AT_ONCE or not after:
+        if len(events) < AT_ONCE or not after or not goes_on():
             break
     return applied, waiting
 
