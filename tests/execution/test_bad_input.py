@@ -11,7 +11,7 @@ from common.codes import Code
 from connections.models import ExecutionConnection
 from execution import processes, tasks
 from execution.calls.runtime import Runtime
-from execution.intents import claim as claiming
+from execution.intents import evaluation
 from execution.models import DriftItem, Order, Tally
 from signals.models import Feed
 from tests.execution import cast
@@ -100,7 +100,7 @@ def reference_in(text: str) -> str:
 def test_a_poisoned_orders_page_names_the_traceback_in_the_log(
     order: Order, wire: Runtime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(claiming, "_decide", lambda *_: 1 / 0)
+    monkeypatch.setattr(evaluation, "decide", lambda *_: 1 / 0)
     with caplog.at_level(logging.ERROR):
         tasks.execute_signal.apply(([order.pk],))
     order.refresh_from_db()
