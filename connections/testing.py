@@ -155,7 +155,9 @@ def _judge_account(account: AccountState) -> Check:
 
 def _judge_instruments(listed: list[Instrument]) -> Check:
     usable = len(told.usable_of(listed))
-    unfit = [i.symbol for i in listed if (pair := told.pair_of(i)) and not told.fits(i, pair)]
+    unfit = [
+        i.symbol for i in listed if (pair := told.pair_of(i) or i.pair) and not told.fits(i, pair)
+    ]
     named = first_of([_short(one) for one in unfit])
     left_out = f" Left out, for they cannot be kept: {named}." if unfit else ""
     if usable:

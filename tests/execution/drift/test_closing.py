@@ -124,6 +124,7 @@ def test_a_cancel_keeps_its_lane_busy_and_has_its_time_from_when_it_has_its_plac
     """One place: the second waits for the first, and its time has not run out meanwhile. While one
     is under way its lane is not given back."""
     monkeypatch.setattr(asking, "AT_ONE_HOST", 1)
+    monkeypatch.setattr(asking, "LEAST_AT_ONE_HOST", 1)
     sent: list[tuple[float, bool]] = []
 
     async def cancel(spec: ConnectionSpec, request: CancelRequest) -> list[OrderReport]:
