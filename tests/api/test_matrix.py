@@ -171,6 +171,12 @@ CASES: dict[str, Case] = {
         others=(404, "FEED_UNKNOWN"),
     ),
     "GET /api/v1/signals/{id}/": Case("own", **of("signal")),
+    "GET /api/v1/signals/{id}/preview/": Case("own", **of("signal")),
+    "POST /api/v1/signals/preview/": Case(
+        "foreign",
+        body=lambda world: {"feed": world.feed.slug, "symbol": "EURUSD", "direction": "BUY"},
+        others=(404, "FEED_UNKNOWN"),
+    ),
     "POST /api/v1/signals/{id}/approve/": Case("operator", **of("signal")),
     "POST /api/v1/signals/{id}/reject/": Case("operator", **of("signal")),
     "POST /api/v1/signals/{id}/cancel/": Case("own", **of("signal")),
