@@ -84,7 +84,7 @@ MATRIX: dict[str, str] = {
     "GET /api/v1/signals/": READERS,
     "POST /api/v1/signals/": TRADERS,
     "GET /api/v1/signals/{id}/": READERS,
-    "GET /api/v1/signals/{id}/preview/": TRADERS,
+    "GET /api/v1/signals/{id}/preview/": READERS,
     "POST /api/v1/signals/preview/": TRADERS,
     "POST /api/v1/signals/{id}/publish/": TRADERS,
     "POST /api/v1/signals/{id}/cancel/": TRADERS,
