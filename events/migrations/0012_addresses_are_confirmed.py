@@ -50,9 +50,5 @@ class Migration(migrations.Migration):
             name='confirm_by',
             field=models.DateTimeField(blank=True, help_text='A channel of before gets messages until then.', null=True),
         ),
-        migrations.AddIndex(
-            model_name='event',
-            index=models.Index(condition=models.Q(('kind', 'channel.confirmation')), fields=['user_id', 'created_at'], name='event_confirmations'),
-        ),
         migrations.RunSQL(EXISTING, migrations.RunSQL.noop),
     ]

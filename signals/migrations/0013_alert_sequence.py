@@ -1,7 +1,6 @@
 """Alerts are judged by those that were sent later, found by feed and symbol; removed by age."""
 
 from django.db import migrations, models
-from django.db.models import Q
 
 
 class Migration(migrations.Migration):
@@ -41,13 +40,5 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             "receivedalert",
             models.Index(fields=["received_at"], name="received_alert_received"),
-        ),
-        migrations.AddIndex(
-            "signal",
-            models.Index(
-                fields=["feed", "currency_pair", "direction", "-published_at"],
-                name="signal_opened_trades",
-                condition=Q(action="OPEN", published_at__isnull=False),
-            ),
         ),
     ]
