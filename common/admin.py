@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from django import forms
+from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList as DjangoChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model
@@ -24,6 +25,7 @@ from unfold.views import ChangeList
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from common.changes import ChangeOnlyModelForm
+from common.clocks import market_at
 from common.errors import NotAllowedError
 from common.fields import AmountField
 from common.markup import amount
@@ -35,6 +37,19 @@ def changed_columns(obj: Model, form: Any) -> list[str]:
     """Return the columns of a row that a form changed."""
     concrete = {field.name for field in obj._meta.concrete_fields}
     return [name for name in form.changed_data if name in concrete]
+
+
+def moment_column(field: str, title: str) -> Callable[[Any], str]:
+    """Return a list's column of a machine time, as the page's one clock shows it: UTC, and market
+    time while a replay runs. Empty where the row has none."""
+
+    @admin.display(description=title, ordering=field)
+    def shown(row: Any) -> str:
+        at = getattr(row, field)
+        return f"{market_at(at):%-d %b %Y, %H:%M:%S}" if at is not None else ""
+
+    shown.__name__ = field
+    return shown
 
 
 def link(name: str, pk: object, text: object) -> SafeString | str:

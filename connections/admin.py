@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
 
-from common.admin import ConsoleAdmin, ReadOnlyAdmin, ReadOnlyInline
+from common.admin import ConsoleAdmin, ReadOnlyAdmin, ReadOnlyInline, moment_column
 from common.clocks import market_now
 from common.codes import Code
 from common.markup import badge
@@ -242,7 +242,8 @@ class MaintenanceWindowAdmin(ConsoleAdmin):
 class KillSwitchAdmin(ReadOnlyAdmin):
     """Halts of trading. Set and released by the buttons; rows are history."""
 
-    list_display = ("shown", "state", "reason", "set_by", "set_at", "released_at")
+    list_display = ("shown", "state", "reason", "set_by", moment_column("set_at", "Set"),
+                    moment_column("released_at", "Released"))  # fmt: skip
     list_filter = (("scope", ChoicesDropdownFilter), ("mode", ChoicesDropdownFilter))
     list_select_related = ("feed", "user", "connection", "set_by")
     search_fields = ("reason", "feed__name", "user__username", "connection__name")

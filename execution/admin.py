@@ -10,7 +10,15 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
-from common.admin import BigTableAdmin, ReadOnlyAdmin, among_newest, link, read_id, read_uuid
+from common.admin import (
+    BigTableAdmin,
+    ReadOnlyAdmin,
+    among_newest,
+    link,
+    moment_column,
+    read_id,
+    read_uuid,
+)
 from common.markup import amount, badge, code, state_badge
 from common.money import plain
 from common.shown import STATES, known_code, sentence, signed, statuses_of, units_of
@@ -75,7 +83,7 @@ class OrderAdmin(BigTableAdmin):
 
     page_list = True
     list_display = ("shown", "account", "state", "why", "quantity_shown", "price", "slippage",
-                    "created_at")  # fmt: skip
+                    moment_column("created_at", "Created"))  # fmt: skip
     list_filter = (("status", ChoicesDropdownFilter), ShareFilter, LegFilter)
     list_select_related = ("connection",)
     ordering = ("-id",)

@@ -2,10 +2,12 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 from django.test import RequestFactory
 
+from common.admin import moment_column
 from common.clocks import MarketClock, set_market_clock
 from common.shown import STATES, age, milliseconds, number, signed
 from common.templatetags.fillcast import page_time
@@ -92,5 +94,8 @@ def test_page_shows_machine_times_on_the_market_clock_of_a_replay() -> None:
     try:
         assert page_time(later) == shown + timedelta(minutes=2)
         assert page_time(None) is None
+        created = moment_column("created_at", "Created")
+        assert created(SimpleNamespace(created_at=later)) == "2 May 2014, 12:32:00"
+        assert created(SimpleNamespace(created_at=None)) == ""
     finally:
         set_market_clock(None)
