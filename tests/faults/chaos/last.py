@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 import psycopg
@@ -27,6 +27,19 @@ BECAME = """
 SELECT status, reason, count(*) AS n FROM execution_order
 WHERE signal_id = ANY(%s) AND leg LIKE 'entry%%' GROUP BY 1, 2 ORDER BY 1, 2
 """
+# What is known of accounts that the signal did not get to.
+LEFT_OUT = """
+SELECT o.reason, c.type, c.broker_host, h.status, h.error_code, h.last_error, h.needs_test,
+  h.failures_in_a_row AS failures,
+  extract(epoch FROM clock_timestamp() - h.errored_at)::int AS errored_s_ago,
+  extract(epoch FROM clock_timestamp() - h.last_connected_at)::int AS connected_s_ago,
+  extract(epoch FROM clock_timestamp() - h.reconciled_at)::int AS reconciled_s_ago,
+  extract(epoch FROM h.circuit_open_until - clock_timestamp())::int AS circuit_open_s
+FROM execution_order o JOIN connections_executionconnection c ON c.id = o.connection_id
+JOIN connections_connectionhealth h ON h.connection_id = c.id
+WHERE o.signal_id = ANY(%s) AND o.leg LIKE 'entry%%' AND o.status <> 'FILLED'
+ORDER BY o.id LIMIT 5
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +49,7 @@ class Last:
     waited_s: float | None
     states: dict[str, int] = field(default_factory=dict)
     locked_out: dict[str, int] = field(default_factory=dict)  # accounts, by code
+    examples: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
     def publish(cls, stage: Stage, load: Load, settle: Callable[[], Any]) -> Self:
@@ -53,10 +67,11 @@ class Last:
         settle()
         found = stage.servers.ours.rows(BECAME, ids)
         states = {f"{row.status} {row.reason}".strip(): row.n for row in found}
-        return cls(waited, states, locked_out(found))
+        examples = [row._asdict() for row in stage.servers.ours.rows(LEFT_OUT, ids)]
+        return cls(waited, states, locked_out(found), examples)
 
     def as_json(self) -> dict[str, Any]:
-        return {"waited_s": self.waited_s, "states": self.states, "locked_out": self.locked_out}
+        return asdict(self)
 
 
 def locked_out(found: Iterable[Any], wanted: int = CONNECTIONS) -> dict[str, int]:
