@@ -49,7 +49,7 @@ _LOGIN = frozenset(
 
 FAILURES_TO_FAIL, FAILING_SECONDS = 3, 30
 FAILURES_TO_REST = 5
-REST_SECONDS, LONGEST_REST_SECONDS = 30, 600
+REST_SECONDS, LONGEST_REST_SECONDS = 30, 60  # no longer than a market entry may wait
 LONGEST_MESSAGE = 500
 UNSAID: Mapping[UUID, datetime | None] = MappingProxyType({})
 TELL = "Tell the operators; the log has the place."
@@ -200,7 +200,7 @@ def mark_errors(
 
     Returns those that were not in error before: for them an event was written, and they take no
     entries until they are reconciled again. From the fifth failure in a row on a connection rests,
-    30 seconds first and up to 10 minutes, or SOON_SECONDS at most. In a maintenance window of the
+    30 seconds first and then 60, or SOON_SECONDS at most. In a maintenance window of the
     broker's it counts for nothing, unless it is the login that is refused.
     """
     spared = {} if again is Again.RARELY else maintenance.forgiven([one for one, _ in failed])
