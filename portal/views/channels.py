@@ -6,7 +6,6 @@ from django import forms
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 
@@ -16,9 +15,9 @@ from events import confirmation
 from events.models import Channel, EventKind
 from events.selectors import channels_of
 from events.services import KINDS, create_channel, send_test
-from portal.pages import done, guarded, me, page
-from portal.signing_in import home_of
+from portal.pages import done, guarded, me
 from portal.views.keys import for_key_owners as for_everybody
+from portal.views.keys import own_page
 from users.tenancy import for_all_tenants, on_behalf_of
 
 LABELS = {
@@ -49,7 +48,7 @@ class NewChannelForm(forms.Form):
 @for_everybody
 def channels(request: HttpRequest) -> HttpResponse:
     """All of one's channels, with what keeps one from working."""
-    return _page(
+    return own_page(
         request, "channels.html", channels=[_row(one) for one in channels_of(_my_id(request))]
     )
 
@@ -75,7 +74,7 @@ def create(request: HttpRequest) -> HttpResponse:
         else:
             return done(request, lambda: text, back=reverse("security:channels"))
     status = 422 if form.errors else 200
-    return _page(request, "channel_new.html", status=status, form=form)
+    return own_page(request, "channel_new.html", status=status, form=form)
 
 
 @for_everybody
@@ -119,7 +118,7 @@ def remove(request: HttpRequest, *, pk: int) -> HttpResponse:
     ]
     title = f"Remove the channel “{channel.name}”?"
     question = Question(title, points, "Remove it", back, keep="Keep it")
-    return _page(request, "key_revoke.html", question=question)
+    return own_page(request, "key_revoke.html", question=question)
 
 
 def confirm(request: HttpRequest, *, pk: int, code: str) -> HttpResponse:
@@ -161,13 +160,3 @@ def _mine(request: HttpRequest, pk: int) -> Channel:
 
 def _my_id(request: HttpRequest) -> int:
     return int(me(request).pk)
-
-
-def _page(
-    request: HttpRequest, template: str, *, status: int = 200, **facts: Any
-) -> TemplateResponse:
-    name = f"security/{template}"
-    if not me(request).is_staff:
-        return page(request, name, status=status, shell="portal/base.html", **facts)
-    shell = {"shell": "portal/security/staff.html", "home": home_of(me(request)), **facts}
-    return TemplateResponse(request, f"portal/{name}", shell, status=status)

@@ -67,7 +67,7 @@ def keys(request: HttpRequest) -> HttpResponse:
         for key in mine
     ]
     listed.sort(key=lambda one: not one["is_open"])
-    return _page(request, "keys.html", keys=listed)
+    return own_page(request, "keys.html", keys=listed)
 
 
 @for_key_owners
@@ -82,11 +82,11 @@ def create(request: HttpRequest) -> HttpResponse:
                 key, secret = services.create_api_key(
                     user, said["name"], scopes=said["scopes"], expires_at=ends, by=user
                 )
-            return _page(request, "key_made.html", key=key, secret=secret)
+            return own_page(request, "key_made.html", key=key, secret=secret)
         except FillcastError as error:
             put_beside(form, error)
     status = 422 if form.errors else 200
-    return _page(request, "key_new.html", status=status, form=form)
+    return own_page(request, "key_new.html", status=status, form=form)
 
 
 @for_key_owners
@@ -107,7 +107,7 @@ def revoke(request: HttpRequest, *, pk: int) -> HttpResponse:
     ]
     title = f"Revoke the key “{key.name}”?"
     question = Question(title, points, "Revoke it", back, keep="Keep it")
-    return _page(request, "key_revoke.html", question=question)
+    return own_page(request, "key_revoke.html", question=question)
 
 
 def _revoke(key: ApiKey) -> str:
@@ -115,11 +115,12 @@ def _revoke(key: ApiKey) -> str:
     return f"“{key.name}” is revoked." if done_now else f"“{key.name}” was revoked before."
 
 
-def _page(
+def own_page(
     request: HttpRequest, template: str, *, status: int = 200, **facts: Any
 ) -> TemplateResponse:
+    """Return a page about the user themselves: in the portal's frame, or for staff in their own."""
     name = f"security/{template}"
     if not me(request).is_staff:
         return page(request, name, status=status, shell="portal/base.html", **facts)
-    told = {"shell": "portal/security/staff.html", "home": home_of(me(request)), **facts}
-    return TemplateResponse(request, f"portal/{name}", told, status=status)
+    shell = {"shell": "portal/security/staff.html", "home": home_of(me(request)), **facts}
+    return TemplateResponse(request, f"portal/{name}", shell, status=status)

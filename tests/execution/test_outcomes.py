@@ -1,7 +1,6 @@
 """Rejected and skipped orders: owners read of each, operators of all in one message a signal."""
 
-import ipaddress
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from decimal import Decimal as D
 from typing import Any
 
@@ -11,7 +10,6 @@ from brokers.base import OutcomeUnknown, Rejected
 from brokers.messages import ReportKind
 from common.codes import Code
 from common.permissions import Role
-from common.sealing import new_private_key, public_key_of
 from common.sql import rows, run
 from connections.models import ExecutionConnection
 from events.models import Event, Notification
@@ -19,28 +17,16 @@ from events.services import create_channel, deliver
 from execution.models import Order, OutcomeCheck
 from execution.outcomes import Outcome, Step, next_step, report_outcomes
 from signals.models import Feed, Signal
-from tests.events.receiver import Receiver, receiver
+from tests.events.conftest import _keys, hook
+from tests.events.receiver import Receiver
 from tests.execution import cast
 from tests.execution.double import Double
 from tests.execution.engine import trading, until
 from tests.roles import staff
 from users.models import User
 
+__all__ = ["_keys", "hook"]
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def keys(settings: Any) -> None:
-    private = new_private_key()
-    settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (private,)
-    settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
-    settings.FILLCAST_OUTBOUND_HOSTS = (ipaddress.ip_network("127.0.0.1/32"),)
-
-
-@pytest.fixture
-def hook() -> Iterator[Receiver]:
-    with receiver() as running:
-        yield running
 
 
 @pytest.fixture
