@@ -39,6 +39,11 @@ def request_facts(**facts: Any) -> Iterator[None]:
         _request.reset(token)
 
 
+def request_fact(name: str) -> str:
+    """Return what is known of the present request under that name; empty if nothing is."""
+    return str((_request.get() or {}).get(name, ""))
+
+
 def context_json(user_id: int | str | None = None, **facts: Any) -> str:
     """Return what the trigger reads: the user, the request's facts, and `facts`."""
     known = {"user": int(user_id) if user_id else None, **(_request.get() or {}), **facts}

@@ -38,6 +38,7 @@ class EventKind(models.TextChoices):
     DRIFT_FOUND = "drift.found"
     API_KEY_ENDS_SOON = "api_key.ends_soon"
     API_KEY_ENDED = "api_key.ended"
+    PASSWORD_CHANGED = "password.changed"  # noqa: S105  # the kind of an event
     AUDIT_FAILED = "audit.failed"
     AUDIT_TRAIL_BROKEN = "audit_trail.broken"
     AUDIT_TRAIL_INTACT = "audit_trail.intact"

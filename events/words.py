@@ -39,6 +39,7 @@ COUNTED: dict[str, tuple[str, str]] = {
     EventKind.CONNECTION_ERROR: ("connection in error", "connections in error"),
     EventKind.CONNECTION_SILENT: ("connection not heard of", "connections not heard of"),
     EventKind.DRIFT_FOUND: ("difference from a broker", "differences from brokers"),
+    EventKind.PASSWORD_CHANGED: ("password changed", "passwords changed"),
     EventKind.API_KEY_ENDED: ("API key has ended", "API keys have ended"),
     EventKind.API_KEY_ENDS_SOON: ("API key ends soon", "API keys end soon"),
     EventKind.KILL_SWITCH: ("kill switch changed", "kill switches changed"),
@@ -350,6 +351,22 @@ def _key_ended(happening: Happening) -> Sentences:
     )
 
 
+def _password_changed(happening: Happening) -> Sentences:
+    if happening.tell("by") != "owner":
+        return (
+            "An administrator set a new password for you",
+            "All your sessions were signed out. Sign in with the new password and change it under "
+            "Security. If you did not ask for it, contact an administrator.",
+        )
+    address = happening.tell("address")
+    return (
+        "Your password was changed",
+        f"Changed{f' from the network address {address}' if address else ''}. All other sessions "
+        "were signed out; API keys keep working. If you did not do this, ask an administrator for "
+        "a new password at once and revoke the API keys that you do not know.",
+    )
+
+
 def _key(happening: Happening) -> str:
     return f"API key “{happening.tell('name')}” ({happening.tell('prefix')}…)"
 
@@ -441,6 +458,7 @@ WRITERS: dict[str, Callable[[Happening], Sentences]] = {
     EventKind.AUDIT_FAILED: _audit,
     EventKind.API_KEY_ENDS_SOON: _key_ends_soon,
     EventKind.API_KEY_ENDED: _key_ended,
+    EventKind.PASSWORD_CHANGED: _password_changed,
     EventKind.AUDIT_TRAIL_BROKEN: _trail_broken,
     EventKind.AUDIT_TRAIL_INTACT: _trail_intact,
     EventKind.KILL_SWITCH: _kill_switch,

@@ -57,7 +57,9 @@ PASSWORD_PAGES = {
     "admin:users_user_add": ("password1", ""),
     "admin:auth_user_password_change": ("password1", ""),
     "admin:password_change": ("new_password1", "old_password"),
+    "security:password": ("new_password1", "old_password"),
 }
+PASSWORD_PATHS = ("/admin/", "/password/")  # only these are resolved once more
 
 
 class PasswordsFirst:
@@ -87,7 +89,7 @@ class PasswordsFirst:
 
 def _password_fields(request: HttpRequest) -> tuple[str, str] | None:
     """Return the fields of a page that sets a password, if one was sent by who may set it."""
-    if request.method != "POST" or not request.path_info.startswith("/admin/"):
+    if request.method != "POST" or not request.path_info.startswith(PASSWORD_PATHS):
         return None
     try:
         fields = PASSWORD_PAGES.get(resolve(request.path_info).view_name)

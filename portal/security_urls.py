@@ -1,8 +1,8 @@
-"""The addresses of the second factor, API keys and channels, for everybody: tenants and staff."""
+"""The addresses of everybody's own password, second factor, API keys and channels."""
 
 from django.urls import path
 
-from portal.views import channels, keys, second_factor
+from portal.views import channels, keys, own_password, second_factor
 
 app_name = "security"
 urlpatterns = [
@@ -13,6 +13,7 @@ urlpatterns = [
     path("security/enrol/", second_factor.enrol, name="enrol"),
     path("security/recovery-codes/", second_factor.recovery_codes, name="recovery_codes"),
     path("security/turn-off/", second_factor.turn_off, name="turn_off"),
+    path("password/", own_password.change, name="password"),
     path("keys/", keys.keys, name="keys"),
     path("keys/create/", keys.create, name="key_create"),
     path("keys/<int:pk>/revoke/", keys.revoke, name="key_revoke"),

@@ -9,6 +9,7 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 from common.errors import NotAllowedError
 from common.permissions import Role
 from users.models import User
+from users.new_passwords import store_password
 from users.ranks import require_givable, roles_of
 
 
@@ -54,5 +55,5 @@ class PasswordForm(AdminPasswordChangeForm):  # type: ignore[misc]  # unfold has
     def save(self, commit: bool = True) -> User:
         user: User = super().save(commit=False)
         if commit:
-            user.save(update_fields=["password"])
+            store_password(user)
         return user

@@ -5,8 +5,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 
+from django.core.exceptions import ValidationError
+
+from common.audit_trail import request_fact
+from events.models import EventKind
+from events.services import emit
 from users.models import User
 from users.prepared_passwords import Prepared, hashed, using
+from users.tenancy import acting_for
 from users.tries import Limit, count_try, take_back
 
 MOST_TRIES, PAUSE = 10, timedelta(minutes=15)
@@ -27,6 +33,32 @@ def prepared_for(user: User, said: Mapping[str, str], *, new: str, old: str = ""
         prepared.hashes[wanted] = hashed(wanted)
     with using(prepared):
         yield
+
+
+def require_unchanged(user: User) -> None:
+    """Lock the user's row and compare its password with the one that was checked.
+
+    Between the check and the transaction another request may have replaced it: who knows only the
+    old password does not overwrite that. Raises ValidationError.
+    """
+    locked = User.objects.select_for_update(no_key=True).filter(pk=user.pk)
+    if locked.values_list("password", flat=True).first() != user.password:
+        raise ValidationError(
+            "Your password was changed elsewhere a moment ago. Sign in again with the new one."
+        )
+
+
+def store_password(user: User) -> None:
+    """Write the password that `user.set_password` hashed, nothing else of the row, and notify its
+    owner. In the caller's transaction; the session's own hash ends all other sessions."""
+    user.save(update_fields=["password"])
+    is_own = acting_for() == user.pk
+    payload = {
+        "by": "owner" if is_own else "administrator",
+        "address": request_fact("address") if is_own else "",
+        "page": "/security/",
+    }
+    emit(EventKind.PASSWORD_CHANGED, user_id=user.pk, payload=payload)
 
 
 def _is_present(user: User, typed: str) -> bool:

@@ -12,6 +12,7 @@ from unfold.forms import AdminOwnPasswordChangeForm
 
 from portal.access import SignIn
 from users.models import User
+from users.new_passwords import require_unchanged, store_password
 
 
 class ConsoleSignIn(SignIn):
@@ -41,13 +42,18 @@ class ConsoleSignIn(SignIn):
 class OwnPasswordForm(AdminOwnPasswordChangeForm):  # type: ignore[misc]  # unfold has no types
     """A new password of one's own: nothing else of the row is written."""
 
+    def clean_old_password(self) -> str:
+        typed = str(super().clean_old_password())
+        require_unchanged(self.user)
+        return typed
+
     def set_password_and_save(
         self, user: User, password_field_name: str = "password1", commit: bool = True
     ) -> User:
         """Set it; portal.access.PasswordsFirst has hashed it already."""
         user.set_password(self.cleaned_data[password_field_name])
         if commit:
-            user.save(update_fields=["password"])
+            store_password(user)
         return user
 
 

@@ -32,6 +32,7 @@ from connections.models import (
     MaintenanceWindow,
     Subscription,
 )
+from portal.security_urls import urlpatterns as security_urls
 from portal.urls import urlpatterns as portal_urls
 from signals.models import Feed
 from tests.changes.together import at_once, fields_of
@@ -176,6 +177,12 @@ PORTAL_STEPS = {
     "subscription_pause", "subscription_resume", "subscription_end", "reason", "inbox",
     "inbox_read", "notification_read",
 }  # fmt: skip
+# One's own: nothing there is changed field by field (tests/portal/test_own_password.py and others).
+SECURITY_STEPS = {
+    "code", "first", "overview", "confirm", "enrol", "recovery_codes", "turn_off", "password",
+    "keys", "key_create", "key_revoke", "channels", "channel_create", "channel_test",
+    "channel_resend", "channel_remove", "channel_confirm",
+}  # fmt: skip
 
 
 def superuser() -> User:
@@ -202,6 +209,7 @@ def test_every_page_of_our_own_is_in_a_list() -> None:
     known = {name for name in ours if name.endswith(tuple(f"_{end}" for end in SHOWN | STEPS))}
     assert ours - known == set(CONSOLE)
     assert {address.name for address in portal_urls} == set(PORTAL) | PORTAL_STEPS
+    assert {address.name for address in security_urls} == SECURITY_STEPS
 
 
 def send(user: User, path: str, page: dict[str, list[str]], typed: Typed) -> Any:

@@ -67,6 +67,12 @@ def change_own(people: dict[str, User]) -> None:
     assert User.objects.get(username="boss").check_password(NEW)
 
 
+def change_own_in_portal(people: dict[str, User]) -> None:
+    said = {"old_password": PASSWORD, "new_password1": NEW, "new_password2": NEW}
+    assert browser(people["alice"]).post("/password/", said).status_code == 302
+    assert User.objects.get(username="alice").check_password(NEW)
+
+
 def sign_in(people: dict[str, User]) -> None:
     for name, path in (("alice", "/login/"), ("boss", "/admin/login/"), ("stranger", "/login/")):
         answer = Client().post(path, {"username": name, "password": PASSWORD})
@@ -93,7 +99,8 @@ def make_superuser(people: dict[str, User]) -> None:
 
 
 WAYS = [
-    add_user, set_anothers, change_own, sign_in, prove_password, make_operator, make_superuser
+    add_user, set_anothers, change_own, change_own_in_portal, sign_in, prove_password,
+    make_operator, make_superuser,
 ]  # fmt: skip
 
 

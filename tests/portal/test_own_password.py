@@ -1,0 +1,185 @@
+"""One's own password: changed on a page, with everything that depends on the old one."""
+
+from functools import partial
+from typing import Any
+
+import pytest
+from django.core import mail
+from django.db import connection
+from django.test import Client
+
+from common.models import TrailLine
+from common.sealing import new_private_key, public_key_of
+from common.sql import rows, run
+from events.confirmation import code_of, confirm
+from events.models import Event, EventKind, Notification
+from events.services import create_channel, deliver
+from portal.signing_in import FRESH_SECONDS
+from tests.changes.together import at_once
+from tests.portal.conftest import SignedIn
+from tests.portal.test_second_factor import give_factor, shown
+from tests.portal.world import PASSWORD, World
+from users.models import TryCount, User
+
+pytestmark = pytest.mark.django_db(transaction=True)
+NEW, PAGE = "a new long passphrase", "/password/"
+TYPED = {"old_password": PASSWORD, "new_password1": NEW, "new_password2": NEW}
+
+
+def has_password(user: User, password: str) -> bool:
+    return User.objects.get(pk=user.pk).check_password(password)
+
+
+def send_waiting() -> None:
+    """Deliver as a worker does, which no row security binds."""
+    (role,) = rows("SELECT current_user AS name")
+    run("RESET ROLE")
+    deliver()
+    run(f"SET ROLE {role.name}")
+
+
+@pytest.mark.parametrize("who", ["alice", "olga"])
+def test_password_is_changed_and_only_other_sessions_end(
+    world: World, signed_in: SignedIn, as_web: None, who: str
+) -> None:
+    user: User = getattr(world, who)
+    client, elsewhere = signed_in(user), signed_in(user)
+    shown_page = client.get(PAGE).content.decode()
+    assert "at least 8 characters" in shown_page
+    assert "An administrator sets a new one" in shown_page, "whom to ask who forgot it"
+    assert 'href="/security/"' in shown_page, "the way back"
+    done = client.post(PAGE, TYPED, follow=True)
+    assert done.redirect_chain == [("/security/", 302)]
+    assert "Your password is changed. All other sessions were signed out." in done.content.decode()
+    assert client.get("/security/").status_code == 200
+    assert elsewhere.get("/security/")["Location"].startswith("/login/")
+    assert [bool(Client().login(username=who, password=one)) for one in (PASSWORD, NEW)] == [
+        False, True
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("typed", "sentence"),
+    [
+        ({"old_password": "a guess"}, "That is not your present password."),
+        ({"old_password": ""}, "Enter your present password."),
+        ({"new_password2": "another"}, "The two new passwords differ. Type both again."),
+        ({"new_password1": "abc", "new_password2": "abc"}, "at least 8 characters"),
+        ({"new_password1": "alice1234", "new_password2": "alice1234"}, "too similar to the"),
+        ({"new_password1": "password1", "new_password2": "password1"}, "too common"),
+        ({"new_password1": "8450293847", "new_password2": "8450293847"}, "entirely numeric"),
+        ({"new_password1": PASSWORD, "new_password2": PASSWORD}, "your present password. Choose"),
+    ],
+)
+def test_refused_password_is_explained_and_nothing_changes(
+    world: World, signed_in: SignedIn, as_web: None, typed: dict[str, str], sentence: str
+) -> None:
+    client, elsewhere = signed_in(world.alice), signed_in(world.alice)
+    answer = client.post(PAGE, {**TYPED, **typed})
+    assert answer.status_code == 422
+    assert sentence in answer.content.decode()
+    assert NEW not in answer.content.decode(), "no password is sent back"
+    assert has_password(world.alice, PASSWORD)
+    assert elsewhere.get("/security/").status_code == 200
+    assert not Event.objects.filter(kind=EventKind.PASSWORD_CHANGED).exists()
+
+
+def test_guesses_of_the_present_password_are_counted(
+    world: World, signed_in: SignedIn, as_web: None
+) -> None:
+    client = signed_in(world.alice)
+    guess = {**TYPED, "old_password": "a guess"}
+    assert [client.post(PAGE, guess).status_code for _ in range(11)] == [422] * 10 + [429]
+    refused = client.post(PAGE, TYPED)
+    assert (refused.status_code, refused["Retry-After"].isdigit()) == (429, True)
+    assert TryCount.objects.get(scope="present password").tries == 10
+    assert has_password(world.alice, PASSWORD)
+
+
+def test_second_factor_is_asked_again(world: World, signed_in: SignedIn, as_web: None) -> None:
+    give_factor(world.alice)
+    client = signed_in(world.alice)
+    shown(client, world.alice, FRESH_SECONDS + 1)
+    for answer in (client.get(PAGE), client.post(PAGE, TYPED)):
+        assert answer["Location"] == "/security/confirm/?next=%2Fpassword%2F"
+    assert has_password(world.alice, PASSWORD)
+    shown(client, world.alice, 0)
+    assert client.post(PAGE, TYPED).status_code == 302
+    assert has_password(world.alice, NEW)
+    assert client.get("/security/").status_code == 200, "the second factor stays shown"
+
+
+def test_unknown_visitor_signs_in_first(world: World, as_web: None) -> None:
+    for answer in (Client().get(PAGE), Client().post(PAGE, TYPED)):
+        assert answer["Location"].startswith("/login/?next=")
+
+
+def test_of_two_changes_at_once_one_is_refused(world: World, signed_in: SignedIn) -> None:
+    """What was set a moment ago is not overwritten by a request that only knows the old one."""
+    wanted = ("a first new passphrase", "a second new passphrase")
+
+    def change(client: Client, password: str) -> tuple[int, str]:
+        typed = {"new_password1": password, "new_password2": password}
+        answer = client.post(PAGE, {**TYPED, **typed})
+        return answer.status_code, answer.content.decode()
+
+    acts = [partial(change, signed_in(world.alice), one) for one in wanted]
+    answers = at_once(world.alice, *acts)
+    assert sorted(status for status, _ in answers) == [302, 422]
+    (refused,) = (page for status, page in answers if status == 422)
+    assert "was changed elsewhere a moment ago" in refused
+    stored = [status == 302 for status, _ in answers]
+    assert [has_password(world.alice, one) for one in wanted] == stored
+
+
+def test_owner_is_notified_and_the_trail_has_a_line(
+    world: World, signed_in: SignedIn, settings: Any
+) -> None:
+    Notification.objects.all().delete()  # their made-up event numbers would meet new ones
+    private = new_private_key()
+    settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (private,)
+    settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
+    settings.FILLCAST_PUBLIC_URL = "https://fillcast.example.com"
+    made = create_channel(user_id=world.alice.pk, name="mail", url="mailto:alice@example.com")
+    confirm(made.pk, code_of(made))
+    Event.objects.all().delete()
+    before = TrailLine.objects.count()
+    client = signed_in(world.alice)
+    with connection.cursor() as cursor:
+        cursor.execute("SET ROLE fillcast_web")
+    client.post(PAGE, TYPED, REMOTE_ADDR="203.0.113.7")
+    send_waiting()
+    with connection.cursor() as cursor:
+        cursor.execute("RESET ROLE")
+    assert TrailLine.objects.count() > before
+    line = TrailLine.objects.filter(relation="users_user").order_by("-number")[0]
+    assert (line.user_id, line.door, line.address) == (world.alice.pk, "portal", "203.0.113.7")
+    assert line.after == {"password": "(secret)"}
+    (note,) = Notification.objects.filter(user=world.alice)
+    assert note.title == "Your password was changed"
+    assert "If you did not do this, ask an administrator" in note.body
+    assert "203.0.113.7" in note.body
+    assert [message.to for message in mail.outbox] == [["alice@example.com"]]
+    assert "https://fillcast.example.com/security/" in mail.outbox[0].body
+
+
+def test_owner_is_notified_when_an_administrator_sets_it(world: World, signed_in: SignedIn) -> None:
+    Notification.objects.all().delete()
+    world.olga.is_superuser = True
+    world.olga.save()
+    client = signed_in(world.olga)
+    with connection.cursor() as cursor:
+        cursor.execute("SET ROLE fillcast_web")
+    page = f"/admin/users/user/{world.alice.pk}/password/"
+    said = {"password1": NEW, "password2": NEW, "usable_password": "true"}
+    assert client.post(page, said).status_code == 302
+    own = {"old_password": PASSWORD, "new_password1": NEW, "new_password2": NEW}
+    assert client.post("/admin/password_change/", own).status_code == 302
+    send_waiting()
+    with connection.cursor() as cursor:
+        cursor.execute("RESET ROLE")
+    titles = {note.user.username: note.title for note in Notification.objects.all()}
+    assert titles == {
+        "alice": "An administrator set a new password for you",
+        "olga": "Your password was changed",
+    }
