@@ -16,12 +16,14 @@ from common.codes import Code
 from portal.signing_in import has_shown, is_fresh
 
 # By the address's name: whatever replaces credentials, makes keys or tokens, changes rights or lets
-# trading begin again.
+# trading begin again. A channel sends what happens on an account elsewhere; removing one silences
+# alarms, such as that of a changed password. Testing one tells nothing to who reads the page.
 ASKED_AGAIN = frozenset(
     {
         "portal:credentials", "portal:resume",
         "security:enrol", "security:recovery_codes", "security:turn_off",
-        "security:key_create",
+        "security:key_create", "security:password",
+        "security:channel_create", "security:channel_remove",
         "admin:users_apikey_create", "admin:signals_feed_token",
         "admin:connections_executionconnection_credentials",
         "admin:connections_killswitch_release", "admin:connections_epoch_release",
@@ -35,6 +37,7 @@ ASKED_AGAIN_BY_API = frozenset(
     {
         ("api-key-list", "POST"), ("connection-credentials", "PUT"),
         ("kill-switch-release", "POST"), ("feed-tokens", "POST"),
+        ("channel-list", "POST"), ("channel-detail", "DELETE"),
     }
 )  # fmt: skip
 

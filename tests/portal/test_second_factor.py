@@ -187,6 +187,29 @@ def test_it_is_asked_again_before_what_matters(
     assert client.get(page).status_code == 200
 
 
+def test_it_is_asked_again_before_a_channel_is_made_or_removed(
+    world: World, signed_in: SignedIn, as_web: None
+) -> None:
+    """A channel is a way out for what happens on an account; without one alarms are silent."""
+    give_factor(world.alice)
+    client, said = signed_in(world.alice), {"name": "hook", "url": "https://hooks.example.com/x"}
+    api = "/api/v1/channels/"
+    shown(client, world.alice, 0)
+    pk = client.post(api, said, "application/json").json()["id"]
+    shown(client, world.alice, FRESH_SECONDS + 1)
+    for path in ("/channels/create/", f"/channels/{pk}/remove/"):
+        for answer in (client.get(path), client.post(path, said)):
+            assert answer["Location"].startswith("/security/confirm/?next=%2Fchannels%2F")
+    for refused in (client.post(api, said, "application/json"), client.delete(f"{api}{pk}/")):
+        assert (refused.status_code, refused.json()["code"]) == (403, "SECOND_FACTOR_NEEDED")
+    assert [one["id"] for one in client.get(api).json()["results"]] == [pk]
+    assert client.get("/channels/").status_code == 200  # reading asks for nothing
+    shown(client, world.alice, 0)
+    assert client.post("/channels/create/", said).status_code == 302
+    assert client.delete(f"{api}{pk}/").status_code == 204
+    assert len(client.get(api).json()["results"]) == 1
+
+
 def test_where_it_leads_to_is_ours(world: World, signed_in: SignedIn, as_web: None) -> None:
     give_factor(world.alice)
     client = signed_in(world.alice)
