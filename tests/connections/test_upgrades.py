@@ -216,3 +216,31 @@ def test_slippage_limits_keep_their_unit_and_interrupted_migrations_run_again(
         assert session.execute(signals).fetchall() == [
             ("APPROVED", "PIPS"), ("PENDING", "PIPS"), ("APPROVED", ""),
         ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_channels_go_on_and_e_mail_addresses_get_the_link_once(older: str, packages: Path) -> None:
+    """Addresses are confirmed since events 0012."""
+    migrate(older, "events", "0011", packages=packages)
+    with psycopg.connect(older, autocommit=True) as session:
+        alice = owner(session)
+        hook, mail, off = (
+            insert(session, "events_channel", user_id=alice, name=name, url_shown=shown,
+                   url_sealed=b"x", key=uuid4(), is_active=name != "off", returning="id")
+            for name, shown in (
+                ("hook", "https://hooks.example.com/…"), ("mail", "mailto:alice@example.com"),
+                ("off", "mailto:old@example.com"),
+            )
+        )  # fmt: skip
+    migrate(older, packages=packages)
+    migrate(older, packages=packages)  # nothing is sent twice
+    with psycopg.connect(older, autocommit=True) as session:
+        rows = session.execute(
+            "SELECT id, confirmed_at IS NOT NULL, confirmation_requested_at IS NOT NULL,"
+            " confirm_by > now() + interval '13 days' AND confirm_by <= now() + interval '14 days'"
+            " FROM events_channel ORDER BY id"
+        ).fetchall()
+        events = "SELECT user_id, payload FROM events_event WHERE kind = 'channel.confirmation'"
+        asked = session.execute(events).fetchall()
+    assert rows == [(hook, True, False, None), (mail, False, True, True), (off, False, True, True)]
+    assert asked == [(alice, {"channel_id": mail})]

@@ -74,19 +74,21 @@ def test_what_happens_while_a_channel_rests_goes_out_together(alice: User, hook:
 
 
 @pytest.mark.parametrize(
-    ("header", "least", "most"),
+    ("status", "header", "least", "most"),
     [
-        ("1800", 1790, 1800),
-        (format_datetime(datetime.now(UTC) + timedelta(hours=3), usegmt=True), 9_000, 10_800),
-        ("999999999", 86_390, 86_400),
-        ("soon", 0, 10),
+        (429, "1800", 1790, 1800),
+        (503, "1800", 1790, 1800),
+        (503, format_datetime(datetime.now(UTC) + timedelta(hours=3), usegmt=True), 9_000, 10_800),
+        (429, format_datetime(datetime.now(UTC) - timedelta(hours=3), usegmt=True), 0, 10),
+        (429, "999999999", 86_390, 86_400),
+        (429, "soon", 0, 10),
     ],
-    ids=["seconds", "date", "too long", "not a time"],
+    ids=["seconds", "seconds at 503", "date at 503", "date in the past", "too long", "no time"],
 )
 def test_server_that_says_when_to_come_back_is_left_alone_until_then(
-    alice: User, hook: Receiver, header: str, least: int, most: int
+    alice: User, hook: Receiver, status: int, header: str, least: int, most: int
 ) -> None:
-    hook.answers, hook.retry_after = [429], header
+    hook.answers, hook.retry_after = [status], header
     channel = channel_to(alice, hook.url())
     happen(fill(alice))
     assert services.deliver().failures == 1
@@ -95,8 +97,11 @@ def test_server_that_says_when_to_come_back_is_left_alone_until_then(
     rest = (channel.rest_until - datetime.now(UTC)).total_seconds()
     assert least <= rest <= most
     assert services.deliver() == Delivered(0, 0, 0)
-    rested()
+    assert len(hook.journal) == 1, "nothing is sent before"
+    passed = timedelta(seconds=most + 1)
+    Channel.objects.update(rest_until=channel.rest_until - passed)
     assert services.deliver().messages == 1
+    assert [got["reference"] for got in hook.journal] == [hook.journal[0]["reference"]] * 2
 
 
 def test_a_failure_is_tried_again_after_a_rest_with_the_same_ids(
