@@ -310,8 +310,15 @@ def _connection(happening: Happening) -> str:
 
 def _drift(happening: Happening) -> Sentences:
     kind = happening.tell("kind", happening.tell("code"))
-    sentence = Code(kind).sentence if kind in Code.__members__ else kind
-    return ("We and the broker differ", sentence, happening.tell("detail"))
+    code = Code(kind) if kind in Code.__members__ else None
+    about, differs = happening.tell("subject"), happening.tell("detail")
+    return (
+        f"We and the broker differ{f': {about}' if about else ''}",
+        code.sentence if code else kind,
+        _capital(f"{differs}.") if differs else "",
+        f"{code.hint if code else ''} Decide it on the account's page, or in the console's drift "
+        "inbox.".lstrip(),
+    )
 
 
 def _audit(happening: Happening) -> Sentences:

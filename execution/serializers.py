@@ -7,6 +7,7 @@ from rest_framework import serializers
 
 from common.money import plain
 from common.rest import Amount, Reason, StrictModelSerializer, StrictSerializer, Whole, reason
+from execution.drift import words as drift_words
 from execution.drift.decisions import actions_of
 from execution.models import Decision, DriftItem, ExecutionLog, Fill, Order, Status
 
@@ -225,6 +226,9 @@ class DriftSerializer(StrictModelSerializer[DriftItem]):
 
     reason = serializers.SerializerMethodField()
     connection_name = serializers.CharField(source="connection.name", read_only=True)
+    summary = serializers.SerializerMethodField(
+        help_text="Which position or order it is about, and what the two sides hold."
+    )
     actions = serializers.SerializerMethodField(help_text="What can be decided about it now.")
 
     class Meta:
@@ -233,6 +237,7 @@ class DriftSerializer(StrictModelSerializer[DriftItem]):
             "id",
             "kind",
             "reason",
+            "summary",
             "connection",
             "connection_name",
             "order_id",
@@ -250,6 +255,9 @@ class DriftSerializer(StrictModelSerializer[DriftItem]):
             "resolved_at",
         )
         read_only_fields = fields
+
+    def get_summary(self, item: DriftItem) -> str:
+        return drift_words.summary(item)
 
     @extend_schema_field(serializers.ListField(child=serializers.ChoiceField(ACTIONS)))
     def get_actions(self, item: DriftItem) -> list[str]:

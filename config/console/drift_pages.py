@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from common.permissions import Right
 from common.questions import Question
-from common.shown import age, hint, sentence
+from common.shown import age, sentence
 from config.console.pages import View, ask, attempt, can, need, page
 from connections.models import ExecutionConnection
 from execution import tasks
@@ -67,7 +67,8 @@ def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         "Drift",
         item=item,
         said=sentence(item.kind),
-        hint=drift_words.where_to_look(item) or hint(item.kind),
+        subject=drift_words.subject(item),
+        hint=drift_words.guidance(item),
         pairs=pairs,
         facts=facts,
         age=age((timezone.now() - item.found_at).total_seconds()) if item.is_open else "",

@@ -7,7 +7,7 @@ from typing import Any
 
 from common.codes import Code
 from common.questions import Point
-from common.shown import number, sentence
+from common.shown import hint, number, sentence
 from execution.drift.correcting import surplus
 from execution.drift.decisions import actions_of
 from execution.drift.effects import Decided
@@ -17,10 +17,10 @@ ADOPT, RELINK, CLOSE, IGNORE = Decision.ADOPT, Decision.RELINK, Decision.CLOSE, 
 
 WHERE_TO_LOOK: dict[str, str] = {
     Code.UNKNOWN_POSITION: "Somebody opened it at the broker. It has no guard of ours.",
-    Code.POSITION_MISSING: "Closed at the broker; it counts when two clean reads in a row lack it.",
+    Code.POSITION_MISSING: "It was closed at the broker.",
     Code.QUANTITY_DIFFERS: "A part was closed or added there, and the broker does not tell how.",
     Code.LEVELS_DIFFER: "Stop or target were moved at the broker.",
-    Code.PRICE_DIFFERS: "Only profits are shown differently; nothing is sent because of it.",
+    Code.PRICE_DIFFERS: "Only profits are shown differently.",
     Code.UNKNOWN_ORDER: "An order with our tag that we have no row of: look at its id first.",
     Code.EXIT_BEYOND_OPEN: "What was open is closed here. Compare: what is left there shows then.",
     Code.POISONED_REPORT: "A report that cannot be written down is the evidence itself.",
@@ -89,9 +89,9 @@ IN_ORDER = (
 LEFT = (("pending", "It stays as it is. When it changes, it is open again."),)
 
 
-def where_to_look(item: DriftItem) -> str:
-    """Say what it means, and where one looks first."""
-    return WHERE_TO_LOOK.get(item.kind, "")
+def guidance(item: DriftItem) -> str:
+    """Say what it means, and what to do about it."""
+    return " ".join(filter(None, [WHERE_TO_LOOK.get(item.kind, ""), hint(item.kind)]))
 
 
 def opens_a_trade(item: DriftItem) -> bool:
@@ -118,7 +118,8 @@ def points(item: DriftItem, decision: Decision) -> list[Point]:
         lines = _quantity(item)
     else:
         lines = POINTS.get((item.kind, decision), ())
-    about = ("attention", f"{sentence(item.kind)} {item.connection.name}, {summary(item)}.")
+    account = f"{item.connection.name} · {item.connection.account}"
+    about = ("attention", f"{sentence(item.kind)} {account}: {summary(item)}.")
     who = ("safe", "Who decided what, and when, stays on the item and in the log.")
     return [Point(css, text) for css, text in (about, *lines, who)]
 
@@ -140,18 +141,33 @@ def done(decided: Decided) -> str:
     return "Decided and settled."
 
 
-def summary(item: DriftItem) -> str:
-    """Say in a few words what the two sides hold: `EURUSD, P-12: quantity 100 ≠ 70`."""
+def subject(item: DriftItem) -> str:
+    """Name what differs: `Buy EURUSD, P-12, 7714 at the broker`; empty where nothing names it."""
+    told = item.evidence
+    held = [one for one in (told.get("theirs"), told.get("ours"), told) if isinstance(one, dict)]
+    side = next((str(one["side"]) for one in held if one.get("side")), "")
+    ours = told.get("positions") or (f"P-{item.position_id}" if item.position_id else "")
+    order = f"O-{item.order_id}" if item.order_id else ""
+    number = told.get("broker_position_id") or told.get("broker_order_id") or ""
+    trade = " ".join(filter(None, [side.capitalize(), str(told.get("symbol") or "")]))
+    parts = [trade, str(ours), order, f"{number} at the broker" if number else ""]
+    return ", ".join(filter(None, parts))
+
+
+def differing(item: DriftItem) -> str:
+    """Say in a few words what the two sides hold: `quantity 100 ≠ 70`."""
     pairs, _ = sides(item)
-    differing = [one for one in pairs if one.differs]
-    if not differing:
-        return item.key
-    said = next((one for one in differing if one.name == "quantity"), None)
-    told = [said] if said else differing
-    words = ", ".join(f"{d.name} {d.ours or 'none'} ≠ {d.theirs or 'none'}" for d in told)
-    ours = item.evidence.get("positions") or (f"P-{item.position_id}" if item.position_id else "")
-    about = ", ".join(filter(None, [item.evidence.get("symbol", ""), ours]))
-    return f"{about}: {words}".lstrip(": ")
+    found = [one for one in pairs if one.differs]
+    of_quantity = [one for one in found if one.name == "quantity"]
+    return ", ".join(
+        f"{one.name} {one.ours or 'none'} ≠ {one.theirs or 'none'}"
+        for one in of_quantity[:1] or found
+    )
+
+
+def summary(item: DriftItem) -> str:
+    """Name what differs and how: `Buy EURUSD, P-12, 7714 at the broker: quantity 100 ≠ 70`."""
+    return ": ".join(filter(None, [subject(item), differing(item)])) or item.key
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from common.questions import Question
-from common.shown import age, hint, sentence
+from common.shown import age, sentence
 from execution import tasks
 from execution.drift import decisions as drift_decisions
 from execution.drift import wanted
@@ -50,7 +50,8 @@ def difference(request: HttpRequest, *, pk: int) -> HttpResponse:
         "difference.html",
         item=item,
         said=sentence(item.kind),
-        hint=drift_words.where_to_look(item) or hint(item.kind),
+        subject=drift_words.subject(item),
+        hint=drift_words.guidance(item),
         pairs=pairs,
         facts=facts,
         age=age((timezone.now() - item.found_at).total_seconds()),

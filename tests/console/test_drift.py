@@ -32,7 +32,11 @@ def test_both_sides_stand_side_by_side_with_what_fits(
     assert page_of(items["QUANTITY_DIFFERS"], "close") not in html  # the broker has less than we
     inbox = client.get(reverse("admin:execution_driftitem_changelist")).content.decode()
     ours = items["QUANTITY_DIFFERS"].position_id
-    assert f"EURUSD, P-{ours}: quantity 60,000 ≠ 50,000" in inbox
+    number = items["QUANTITY_DIFFERS"].evidence["broker_position_id"]
+    subject = f"Buy EURUSD, P-{ours}, {number} at the broker"
+    assert f"{subject}: quantity 60,000 ≠ 50,000" in inbox
+    assert f"<strong>{subject}</strong>" in html
+    assert "Look at the broker&#x27;s statement. Adopt: the broker&#x27;s quantity counts." in html
 
 
 def test_a_decision_asks_first_and_is_kept(items: dict[str, DriftItem], client: Client) -> None:

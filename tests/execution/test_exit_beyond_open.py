@@ -67,9 +67,10 @@ def test_what_is_open_is_closed_and_the_rest_is_told(
     item = DriftItem.objects.get()
     assert (item.kind, item.key) == ("EXIT_BEYOND_OPEN", leaving.client_order_id)
     assert (item.position_id, item.order_id) == (position.pk, leaving.pk)
-    assert words.summary(item) == f"EURUSD, P-{item.position_id}: closed 40 ≠ 100"
+    assert words.differing(item) == "closed 40 ≠ 100"
+    assert f"EURUSD, P-{item.position_id}, O-{item.order_id}" in words.subject(item)
     assert decisions.actions_of(item) == (Decision.IGNORE,)
-    assert words.where_to_look(item)
+    assert words.guidance(item)
     cast.tell(told)  # told again
     assert outcome(position, leaving) == CLOSED
     assert DriftItem.objects.count() == 1

@@ -42,10 +42,13 @@ def as_owner_of_tables() -> None:
 def test_an_account_shows_what_differs_and_leads_to_it(world: World, alice: Client) -> None:
     html = alice.get(f"/accounts/{world.mt5.pk}/").content.decode()
     assert "Your broker and we differ" in html
-    assert "EURUSD: quantity none ≠ 5,000" in html
+    assert "Buy EURUSD, 770 at the broker: quantity none ≠ 5,000" in html
     page = alice.get(f"/differences/{world.difference.pk}/").content.decode()
     assert "<strong>5,000</strong>" in page
     assert "Close it at the broker…" in page
+    assert "<strong>Buy EURUSD, 770 at the broker</strong>, Main MT5 · 7714" in page
+    assert "Somebody opened it at the broker." in page, "what it means"
+    assert "Adopt it, name which of ours it is, or have it closed" in page, "and what to do"
     other = alice.get(f"/accounts/{world.ibkr.pk}/").content.decode()
     assert "we differ" not in other
 
