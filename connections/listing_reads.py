@@ -1,8 +1,10 @@
 """Reading brokers' lists of symbols again once a day: what may be traded is judged by them.
 
 A connection test reads its account's list, too. Here one healthy account of each list is asked. A
-list that cannot be read stays as it is and is asked for again later: that proves nothing about the
-account, which is read and judged elsewhere (`polling.py`).
+list that cannot be read stays as it is and is asked for again after an hour, or as soon as an
+account of it has reconnected: that proves nothing about the account, which is read and judged
+elsewhere (`polling.py`). New credentials or settings need a test, which reads the list (see
+`lifecycle.py`), so that a reconnect alone asks only for a list of more than a day ago.
 """
 
 from collections.abc import Callable, Sequence
@@ -49,8 +51,8 @@ def due_sql() -> str:
           SELECT host FROM connections_hostcircuit WHERE opened_at IS NOT NULL)
         AND coalesce(b.read_at, '-infinity')
           < clock_timestamp() - make_interval(secs => %(age)s)
-        AND coalesce(b.asked_at, '-infinity')
-          < clock_timestamp() - make_interval(secs => %(again)s)
+        AND (coalesce(b.asked_at, '-infinity')
+          < clock_timestamp() - make_interval(secs => %(again)s) OR b.asked_at < h.errored_at)
       ORDER BY c.instrument_book, h.last_connected_at DESC NULLS LAST
     ) due ORDER BY read_at NULLS FIRST LIMIT %(limit)s
     """

@@ -8,9 +8,10 @@ from django.utils import timezone
 
 from brokers.base import ReadFailed
 from common.codes import Code
-from connections import services
+from connections import health, services
 from connections.listing_reads import refresh_due_listings
 from connections.models import ConnectionHealth, ExecutionConnection, Instrument, InstrumentBook
+from connections.testing import run_test
 from tests.connections import make
 from tests.connections.doubles import Broker, instrument
 
@@ -70,6 +71,56 @@ def test_a_list_that_cannot_be_read_stays_and_is_no_fault_of_the_account(
     assert refresh_due_listings(adapter=broker) == 0  # not again at once
     read_hours_ago(25, asked=2)
     assert refresh_due_listings(adapter=broker) == 1
+
+
+def test_first_reconnect_after_a_day_reads_the_list_once(broker: Broker) -> None:
+    mine, other = account(), account()
+    services.refresh_instruments("book", broker.listed)
+    read_hours_ago(30, asked=30)
+    health.mark_errors([(one.pk, "It does not answer.") for one in (mine, other)])
+    assert refresh_due_listings(adapter=broker) == 0
+    broker.listed = [instrument("GBPUSD", "GBP/USD")]
+    health.mark_active([mine.pk])
+    assert refresh_due_listings(adapter=broker) == 1
+    assert pairs() == {"GBP/USD"}
+    health.mark_active([other.pk])
+    assert refresh_due_listings(adapter=broker) == 0
+
+
+def test_list_that_was_not_answered_is_read_at_the_reconnect(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not an hour later: the broker was away when the list was due."""
+    mine = account()
+    services.refresh_instruments("book", broker.listed)
+    read_hours_ago(25)
+
+    async def fails(spec: object) -> list[object]:
+        raise ReadFailed(Code.BROKER_UNREACHABLE)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(broker, "instruments", fails)
+        assert refresh_due_listings(adapter=broker) == 0
+        health.mark_errors([(mine.pk, "It does not answer.")])
+        assert refresh_due_listings(adapter=broker) == 0
+        health.mark_active([mine.pk])
+        assert refresh_due_listings(adapter=broker) == 0
+        assert refresh_due_listings(adapter=broker) == 0, "and not at every look"
+    health.mark_errors([(mine.pk, "It does not answer.")])
+    health.mark_active([mine.pk])
+    assert refresh_due_listings(adapter=broker) == 1
+
+
+def test_new_credentials_bring_the_list_of_the_account_that_they_open(broker: Broker) -> None:
+    """They need a test, which reads it, however new the list is."""
+    mine = account()
+    services.refresh_instruments("book", broker.listed)
+    broker.listed = [instrument("GBPUSD", "GBP/USD")]
+    services.set_credentials(mine.pk, by=None, values={"password": "another"})
+    assert refresh_due_listings(adapter=broker) == 0, "not before it is known whose list it is"
+    run_test(mine.pk, adapter=broker)
+    book = ExecutionConnection.objects.get(pk=mine.pk).instrument_book
+    assert set(Instrument.objects.filter(book=book).values_list("pair", flat=True)) == {"GBP/USD"}
 
 
 @pytest.mark.parametrize(
