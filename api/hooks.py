@@ -30,6 +30,10 @@ class AlertAnswerSerializer(StrictSerializer):
     signals = serializers.ListField(
         child=serializers.CharField(), help_text="The numbers of all signals that came of it."
     )
+    candidates = serializers.IntegerField(
+        allow_null=True,
+        help_text="Accounts that the signal reached. What became of each: its orders.",
+    )
     summary = serializers.CharField(help_text="What was done, in a sentence.")
 
 
@@ -76,6 +80,7 @@ class AlertView(APIView):
             "is_new": outcome.is_new,
             "change": outcome.change,
             "signals": [one.number for one in outcome.signals],
+            "candidates": signal and signal.candidate_count,
             "summary": outcome.summary,
         }
         return Response(answer, status=201 if outcome.is_new and signal else 200)

@@ -32,7 +32,15 @@ from execution.intents.evaluation import UNHELD, evaluate, load_market, load_sit
 from execution.intents.sizing import Denial
 from execution.intents.waiting import for_brokers
 from signals.models import Action, Signal
-from signals.preview import MARKET_FAULTS, SIGNAL_FAULTS, Outcome, Preview, Sizes, in_order
+from signals.preview import (
+    MARKET_FAULTS,
+    NOT_LISTED,
+    SIGNAL_FAULTS,
+    Outcome,
+    Preview,
+    Sizes,
+    in_order,
+)
 from users.tenancy import for_all_tenants
 
 log = structlog.get_logger(__name__)
@@ -122,7 +130,7 @@ def _entries(signal: Signal) -> Preview:
     found = rows(LOAD, {**parameters, "signal_id": signal.pk or 0})
     pending = [row for row in found if row.status == "PENDING"]
     skipped: Counter[tuple[Outcome, Code | None]] = Counter(
-        (Outcome.SKIPPED, Code[row.reason]) for row in found if row.status == "SKIPPED"
+        _counted(Outcome.SKIPPED, Code[row.reason]) for row in found if row.status == "SKIPPED"
     )
     judged = _judge(pending, _draft(signal, now)) if pending else []
     return _summary(now, skipped, judged)
@@ -192,7 +200,7 @@ def _summary(
         if isinstance(one.decision, Later):
             counts[Outcome.WAITING, one.decision.code] += 1
         elif refusal := _refusal(one.decision):
-            counts[Outcome.DENIED, refusal.code] += 1
+            counts[_counted(Outcome.DENIED, refusal.code)] += 1
     sent = [
         (one.row.type, one.decision.quantity) for one in judged if isinstance(one.decision, Intent)
     ]
@@ -206,6 +214,12 @@ def _summary(
         faults=faults,
         takers=len(sent) + waiting,
     )
+
+
+def _counted(usual: Outcome, code: Code) -> tuple[Outcome, Code | None]:
+    """Return under what a candidate counts: a symbol that is not listed there is neither a limit
+    nor an obstacle of the account."""
+    return (Outcome.NOT_LISTED if code in NOT_LISTED else usual), code
 
 
 def _refusal(decision: Decision) -> Denial | None:

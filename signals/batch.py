@@ -16,6 +16,7 @@ from signals.faults import Fault, faults_of
 from signals.intake import read_signal, receive
 from signals.locks import candidates_shared
 from signals.models import Approval, Door, Feed, Signal
+from signals.preview import refuse_wrong_for_all
 from users.models import User
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
@@ -105,7 +106,9 @@ class Publisher:
         draft = self._named(read_signal(entry.data))
         feed = self._feed(draft)
         candidates_shared(feed.pk)  # before the feed's lock, which `receive` takes
-        signal, _ = receive(feed, draft, door=Door.FILE, by=self.by)
+        signal, is_new = receive(feed, draft, door=Door.FILE, by=self.by)
+        if is_new:
+            refuse_wrong_for_all(signal)
         if signal.is_published:
             return Outcome(entry.index, ALREADY, signal)
         if signal.approval == Approval.PENDING and self.approver:

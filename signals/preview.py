@@ -23,6 +23,7 @@ class Outcome(StrEnum):
     SENT = "sent"
     WAITING = "waiting"
     SKIPPED = "skipped"
+    NOT_LISTED = "not_listed"  # its broker does not list the symbol
     DENIED = "denied"
 
 
@@ -36,6 +37,8 @@ SIGNAL_FAULTS: dict[Code, str] = {
     Code.ORDER_TYPE_UNSUPPORTED: "order_type",
     Code.SIGNAL_EXPIRED: "valid_until",
 }
+# Of accounts that do not list the symbol; how many of a feed do is no secret (`symbol_reach`).
+NOT_LISTED = frozenset({Code.SYMBOL_NOT_AT_BROKER})
 # What today's market lets no account do: the signal may be written, and published another time.
 MARKET_FAULTS = frozenset({Code.QUOTE_STALE})
 
@@ -104,6 +107,10 @@ class Preview:
         return self.count(Outcome.SKIPPED)
 
     @property
+    def not_listed(self) -> int:
+        return self.count(Outcome.NOT_LISTED)
+
+    @property
     def denied(self) -> int:
         return self.count(Outcome.DENIED)
 
@@ -139,7 +146,7 @@ def seen_by(user: Caller, signal: Signal, found: Preview) -> Preview:
         return found
     counts: Counter[tuple[Outcome, Code | None]] = Counter()
     for one in found.reasons:
-        is_public = one.code in SIGNAL_FAULTS or one.code in MARKET_FAULTS
+        is_public = one.code in {*SIGNAL_FAULTS, *MARKET_FAULTS, *NOT_LISTED}
         counts[one.outcome, one.code if is_public else None] += one.connections
     return replace(found, reasons=in_order(counts), sizes=())
 

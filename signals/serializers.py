@@ -258,7 +258,7 @@ class NewSignalSerializer(StrictSerializer):
 class ReasonCountSerializer(StrictSerializer):
     """So many accounts would not be sent an order at once, for this reason."""
 
-    outcome = serializers.ChoiceField(choices=["waiting", "skipped", "denied"])
+    outcome = serializers.ChoiceField(choices=["waiting", "skipped", "not_listed", "denied"])
     code = serializers.CharField(
         source="name",
         allow_blank=True,
@@ -288,6 +288,7 @@ class PreviewSerializer(StrictSerializer):
     sent = serializers.IntegerField()
     waiting = serializers.IntegerField()
     skipped = serializers.IntegerField()
+    not_listed = serializers.IntegerField(help_text="Their broker does not list the symbol.")
     denied = serializers.IntegerField()
     is_wrong_for_all = serializers.BooleanField(
         help_text="No account could take it as it is: it is refused when it is sent."

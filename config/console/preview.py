@@ -10,16 +10,19 @@ CSS = {
     Outcome.SENT: STATES["SUBMITTED"].css,
     Outcome.WAITING: STATES["PENDING"].css,
     Outcome.SKIPPED: STATES["SKIPPED"].css,
+    Outcome.NOT_LISTED: STATES["SKIPPED"].css,
     Outcome.DENIED: STATES["DENIED"].css,
 }
 WOULD = {
     Outcome.WAITING: "Would wait",
     Outcome.SKIPPED: "Would be skipped",
+    Outcome.NOT_LISTED: "Not listed at their broker",
     Outcome.DENIED: "Would be denied",
 }
 _IN_A_QUESTION = {
     Outcome.WAITING: ("waits", "wait"),
     Outcome.SKIPPED: ("skipped", "skipped"),
+    Outcome.NOT_LISTED: ("not listed", "not listed"),
     Outcome.DENIED: ("denied", "denied"),
 }
 _SENT = {

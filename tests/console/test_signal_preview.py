@@ -92,6 +92,18 @@ def test_the_question_says_what_a_publication_does_and_follows(
     assert "Publish, although nothing would be sent" in page(address(signal, "publish/"))
 
 
+def test_accounts_that_do_not_list_the_symbol_have_a_line_of_their_own(
+    accounts: list[ExecutionConnection], feed: Feed, page: Page
+) -> None:
+    cast.account(feed, type="paper", instrument_book="")
+    signal = draft(feed)
+    html = page(address(signal))
+    assert "Not listed at their broker" in html
+    assert "SYMBOL_NOT_AT_BROKER" in html
+    question = page(address(signal, "publish/"))
+    assert "1 not listed: The account does not list this symbol." in question
+
+
 def test_what_no_account_can_take_has_no_button_and_is_not_published(
     accounts: list[ExecutionConnection], feed: Feed, page: Page, client: Client
 ) -> None:

@@ -13,7 +13,12 @@ from common.errors import ConflictError, InvalidInputError
 from common.sql import rows, run
 from connections import maintenance
 from connections.host_circuits import open_hosts
-from connections.models import ConnectionHealth, ExecutionConnection, MaintenanceWindow
+from connections.models import (
+    ConnectionHealth,
+    ExecutionConnection,
+    Instrument,
+    MaintenanceWindow,
+)
 from execution.fan_out import ENTRIES, INSERT_ENTRIES
 from execution.intents.claim import claim
 from execution.intents.waiting import for_brokers
@@ -35,6 +40,11 @@ ENDS = {
     "DENIED": Outcome.DENIED,
     "EXPIRED": Outcome.DENIED,
 }
+
+
+def end_of(order: Order) -> Outcome:
+    is_unlisted = order.reason == Code.SYMBOL_NOT_AT_BROKER
+    return Outcome.NOT_LISTED if is_unlisted else ENDS[order.status]
 
 
 def waiting_signal(feed: Feed, **fields: Any) -> Signal:
@@ -62,7 +72,7 @@ def happened(signal: Signal) -> tuple[Counter[tuple[str, str]], list[D]]:
         held_back=lambda entries: for_brokers(entries, open_hosts(), maintenance.open_now()),
     )
     orders = Order.objects.filter(signal=signal, leg="entry")
-    counts = Counter((str(ENDS[order.status]), order.reason) for order in orders)
+    counts = Counter((str(end_of(order)), order.reason) for order in orders)
     return counts, sorted(o.quantity for o in orders if o.status == "SUBMITTING")
 
 
@@ -253,6 +263,23 @@ def test_a_stop_on_the_wrong_side_is_wrong_for_all(feed: Feed, broker: Double) -
     with pytest.raises(ConflictError) as useless:
         refuse_useless(signal)
     assert useless.value.code == Code.STOP_AT_ENTRY
+
+
+def test_accounts_that_do_not_list_the_symbol_are_counted_apart(feed: Feed, broker: Double) -> None:
+    cast.account(feed, type="paper")
+    Instrument.objects.create(
+        book="elsewhere", symbol="GBPUSD", pair="GBP/USD", digits=5, pip=D("0.0001"),
+        read_at=market_now(), quantity_min=1, quantity_step=1, quantity_max=100, contract_size=1,
+    )  # fmt: skip
+    cast.account(feed, type="paper", instrument_book="elsewhere")  # skipped at fan-out
+    cast.account(feed, type="paper", instrument_book="")  # nothing was read: found at the claim
+    signal = waiting_signal(feed)
+    found = preview(signal)
+    assert (found.sent, found.not_listed, found.skipped, found.denied) == (1, 2, 0, 0)
+    assert (found.candidates, found.is_wrong_for_all) == (3, False)
+    (reason,) = found.reasons
+    assert (reason.name, reason.connections) == ("SYMBOL_NOT_AT_BROKER", 2)
+    assert happened(signal)[0] == told(found)
 
 
 def test_what_one_account_can_take_is_not_refused(feed: Feed, broker: Double) -> None:
