@@ -2,7 +2,6 @@
 
 import json
 import sys
-import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +11,7 @@ from common.embedded import processes
 from tests.faults.chaos.last import Last
 from tests.faults.chaos.load import Load, Tally
 from tests.faults.chaos.plan import by_kind
+from tests.faults.chaos.settling import Settling
 from tests.faults.chaos.spans import Broken
 from tests.faults.chaos.stage import CONNECTIONS, Stage
 from tests.faults.chaos.traded import Trade
@@ -36,6 +36,7 @@ class Verdict:
     audit: dict[str, Any]
     trade: Trade
     last: Last
+    open_at: dict[int, list[str]]
     states: dict[str, int]
     accepted: int
     refused_again: int
@@ -56,6 +57,7 @@ class Verdict:
             "recovery_s_max": None if recovery is None else round(recovery, 1),
             "counters": self.counters,
             "settled_s": None if self.settled_s is None else round(self.settled_s, 1),
+            "open_at": self.open_at,
             "faults_by_kind": by_kind([one.step for one in seen]),
             "slowest": str(slowest.step) if slowest else "",
             "kills_in_flight": [one.in_flight for one in seen if one.step.kind == "kill"],
@@ -89,13 +91,14 @@ def judge(
     """
     patience = 1 / HURRIED if hurried else 1.0
     count = Counting(stage.servers.ours, stage.servers.books, dict)
-    quiet = time.monotonic()
 
-    def settle() -> bool:
-        return _wait(lambda: watching.look() == set() and count.untold() == 0, PATIENCE * patience)
+    def settle() -> Settling:
+        settling = Settling(stage.servers.ours, watching, count, say)
+        _wait(settling.is_over, PATIENCE * patience)
+        return settling
 
-    settled = settle()
-    settled_s = time.monotonic() - quiet if settled else None
+    settling = settle()
+    settled_s = settling.took_s
     say("not settled" if settled_s is None else f"settled after {settled_s:.1f} s")
     _wait(lambda: not stage.supervisor.unready() if stage.supervisor else True, PATIENCE)
     last = Last.publish(stage, load, settle)
@@ -119,6 +122,7 @@ def judge(
         audit=audit,
         trade=trade,
         last=last,
+        open_at=settling.open_at,
         states=count.states("%"),
         accepted=count.accepted(),
         refused_again=count.refused_again(),

@@ -8,10 +8,8 @@ import psycopg
 from tests.faults.chaos.plan import Step
 from tests.faults.servers import Database
 
-OPEN = """
-SELECT id FROM execution_order
-WHERE status IN ('PENDING', 'SUBMITTING', 'UNKNOWN', 'CANCEL_REQUESTED') OR wish <> ''
-"""
+OPEN_WHERE = "status IN ('PENDING', 'SUBMITTING', 'UNKNOWN', 'CANCEL_REQUESTED') OR wish <> ''"
+OPEN = f"SELECT id FROM execution_order WHERE {OPEN_WHERE}"
 
 
 @dataclass(slots=True)
