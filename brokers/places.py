@@ -18,22 +18,30 @@ from contextlib import asynccontextmanager
 from enum import IntEnum
 from weakref import WeakKeyDictionary
 
-from brokers.base import Rejected
+from brokers.base import NotSent, Rejected
 
 QUICK_SHARE = 1 / 3  # of a call's time-out: an answer within it is a quick one
 LEAST_SHARE = 1 / 100  # of a host's places; each kind of call has its own least number besides
 
 
 class Rank(IntEnum):
-    """Which calls go first; MISSED: of accounts whose last call was not answered."""
+    """Which calls go first; MISSED: of accounts whose last call was not answered. A cancel or a
+    stop of such an account still goes before every look-up."""
 
     FIRST = 0
-    PATIENT = 1
-    MISSED = 2
+    FIRST_MISSED = 1
+    PATIENT = 2
+    PATIENT_MISSED = 3
 
 
-PARTS = {Rank.FIRST: 1.0, Rank.PATIENT: 1 / 2, Rank.MISSED: 1 / 4}
+PARTS = {
+    Rank.FIRST: 1.0,
+    Rank.FIRST_MISSED: 1 / 2,
+    Rank.PATIENT: 1 / 2,
+    Rank.PATIENT_MISSED: 1 / 4,
+}
 """Of a host's places, for calls of this rank and those behind it."""
+MISSED = {Rank.FIRST: Rank.FIRST_MISSED, Rank.PATIENT: Rank.PATIENT_MISSED}
 
 
 class HostLoad:
@@ -119,7 +127,7 @@ class Places:
         """Hold a place for a call to this host. Its own are taken first: who waits for them holds
         none of the others'."""
         load, queue = load_of(host), self._hosts[host]
-        rank = Rank.MISSED if account in load.missed else rank
+        rank = MISSED.get(rank, rank) if account in load.missed else rank
         await queue.take(load, rank)
         try:
             async with self._all:
@@ -129,18 +137,23 @@ class Places:
 
     @asynccontextmanager
     async def timed(self, host: str, account: Hashable = None) -> AsyncIterator[None]:
-        """Time a call that has its place, and note how it ended: a refusal is an answer, too."""
-        clock, load, answered = asyncio.get_running_loop().time, load_of(host), False
-        began = clock()
+        """Time a call that has its place, and note how it ended: a refusal is an answer, too, and
+        what was not sent says nothing of the host."""
+        clock, load = asyncio.get_running_loop().time, load_of(host)
+        began, was_made, answered = clock(), True, False
         try:
             yield
             answered = True
         except Rejected:
             answered = True
             raise
+        except NotSent:
+            was_made = False
+            raise
         finally:
-            load.note(began, clock(), self._seconds, answered=answered, most=self._per_host)
-            if answered:
-                load.missed.discard(account)
-            elif account is not None:
-                load.missed.add(account)
+            if was_made:
+                load.note(began, clock(), self._seconds, answered=answered, most=self._per_host)
+                if answered:
+                    load.missed.discard(account)
+                elif account is not None:
+                    load.missed.add(account)

@@ -360,7 +360,7 @@ class Code(StrEnum):
     CANCEL_UNANSWERED = (
         "CANCEL_UNANSWERED",
         "The broker was asked to cancel it again and again, and it is still there.",
-        "Cancel it at the broker; it goes on being asked each minute.",
+        "Cancel it at the broker; it goes on being asked each half minute.",
     )
     RISEN = (
         "RISEN",

@@ -20,6 +20,8 @@ PASSING = frozenset({
     "53300",  # too many connections
     "57P01", "57P02", "57P03",  # the server is shut down, has crashed, is starting
 })  # fmt: skip
+# Others hold what it needs, or it takes too long: less at once may go through.
+_TOO_MUCH = frozenset({"55P03", "57014", "25P03", "25P04", "40P01"})
 _LOST = ("08", "57P")  # the session ended: of its last command there is no answer
 
 
@@ -42,6 +44,11 @@ def is_passing(error: BaseException) -> bool:
     if state is None:  # the driver's own: no connection, none free, or it was lost
         return isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError)
     return state in PASSING or state.startswith("08")
+
+
+def is_too_much(error: BaseException) -> bool:
+    """Whether a smaller transaction may go through where this one waited or worked too long."""
+    return getattr(error.__cause__, "sqlstate", None) in _TOO_MUCH
 
 
 def is_lost(error: BaseException) -> bool:

@@ -43,12 +43,22 @@ SELECT n.signal_id, n.reported, s.action, s.candidate_count AS candidates,
 FROM execution_outcomecheck n LEFT JOIN signals_signal s ON s.id = n.signal_id
 WHERE n.due_at <= clock_timestamp() ORDER BY n.due_at LIMIT %s FOR UPDATE OF n SKIP LOCKED
 """
+# Entries by their signal's index, exits by their positions': never through the whole table.
 COUNT = f"""
-SELECT o.signal_id, CASE WHEN o.status IN ({UNSETTLED}) THEN '' ELSE o.status END AS status,
-  CASE WHEN o.status IN ({COUNTED}) THEN o.reason ELSE '' END AS reason, count(*) AS orders
-FROM execution_order o JOIN signals_signal s ON s.id = o.signal_id
-WHERE o.signal_id = ANY(%s::bigint[]) AND (o.position_id IS NULL) = (s.action = 'OPEN')
-  AND o.status IN ({UNSETTLED}, {COUNTED})
+WITH s AS MATERIALIZED (
+  SELECT id, refers_to_id, action FROM signals_signal WHERE id = ANY(%s::bigint[])
+), caused AS (
+  SELECT o.signal_id, o.status, o.reason FROM s JOIN execution_order o ON o.signal_id = s.id
+  WHERE s.action = 'OPEN' AND o.leg LIKE 'entry%%'
+  UNION ALL
+  SELECT o.signal_id, o.status, o.reason
+  FROM s JOIN positions_executionposition p ON p.signal_id = s.refers_to_id
+  JOIN execution_order o ON o.position_id = p.id AND o.signal_id = s.id
+  WHERE s.action <> 'OPEN'
+)
+SELECT signal_id, CASE WHEN status IN ({UNSETTLED}) THEN '' ELSE status END AS status,
+  CASE WHEN status IN ({COUNTED}) THEN reason ELSE '' END AS reason, count(*) AS orders
+FROM caused WHERE status IN ({UNSETTLED}, {COUNTED})
 GROUP BY 1, 2, 3
 """
 AGAIN = """

@@ -121,7 +121,7 @@ _DUE = f"""
 SELECT NOT leg::text LIKE 'entry%%' AS is_exit, count(*) AS many,
        extract(epoch FROM clock_timestamp() - min(due_at)) AS oldest
 FROM (SELECT leg, due_at FROM execution_order
-      WHERE status = 'PENDING' AND due_at <= clock_timestamp()
+      WHERE status = 'PENDING' AND due_at <= statement_timestamp()
       ORDER BY due_at LIMIT {CAPPED + 1}) due
 GROUP BY is_exit
 """

@@ -28,7 +28,8 @@ SHOULD = f"""{SCOPE}, should AS (
     AND (c.archived_at IS NULL OR c.archived_at > s.published_at)
   UNION
   SELECT s.id, o.connection_id FROM scope s
-  JOIN execution_order o ON o.signal_id = s.id AND o.leg = 'entry' WHERE s.door = 'DRIFT'
+  JOIN execution_order o ON o.signal_id = s.id AND o.leg = 'entry' AND o.leg LIKE 'entry%%'
+  WHERE s.door = 'DRIFT'
 )"""
 
 TOTALS = f"""{SHOULD}
@@ -37,7 +38,7 @@ SELECT (SELECT count(*) FROM scope) AS signals, (SELECT count(*) FROM should) AS
 
 STATES = f"""{SCOPE}
 SELECT o.status, count(*) AS n FROM execution_order o JOIN scope s ON s.id = o.signal_id
-WHERE o.leg = 'entry' GROUP BY o.status
+WHERE o.leg = 'entry' AND o.leg LIKE 'entry%%' GROUP BY o.status
 """
 
 # Entries by their signal's index, exits by their position's: never through the whole table.
@@ -112,12 +113,13 @@ _FILLED = """, filled AS (
 COUNTERS: dict[str, str] = {
     "MISSING": f"""{SHOULD}
 SELECT format('signal %%s, connection %%s', d.signal_id, d.connection_id) AS about
-FROM should d WHERE NOT EXISTS (SELECT FROM execution_order o WHERE o.leg = 'entry'
+FROM should d WHERE NOT EXISTS (SELECT FROM execution_order o
+  WHERE o.leg = 'entry' AND o.leg LIKE 'entry%%'
   AND o.signal_id = d.signal_id AND o.connection_id = d.connection_id)""",
     "EXTRA": f"""{SHOULD}
 SELECT format('order %%s', o.id) AS about
 FROM execution_order o JOIN scope s ON s.id = o.signal_id
-WHERE o.leg = 'entry' AND NOT EXISTS (SELECT FROM should d
+WHERE o.leg = 'entry' AND o.leg LIKE 'entry%%' AND NOT EXISTS (SELECT FROM should d
   WHERE d.signal_id = o.signal_id AND d.connection_id = o.connection_id)""",
     # Each state that somebody has to end has its own clock; %(grace)s seconds late is nobody.
     "LOST": f"""{_LIVE}

@@ -2,7 +2,8 @@
 
 Nobody waits for them. They have places of their own beside the orders', of which one host gets a
 share; each has a time-out; and what came of it goes through the outbox to the flusher, which hands
-it to whoever writes it down. What is not answered stays wanted on its row and is asked again.
+it to whoever writes it down. What is not answered stays wanted on its row and is asked again; what
+never got a place is not counted as asked (`NotAsked`).
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from brokers.answers import NotAsked
 from brokers.base import NotSent
 from brokers.places import Places, Rank
 from common.clocks import machine_time
@@ -24,13 +26,15 @@ AT_ONCE, AT_ONE_HOST, LEAST_AT_ONE_HOST = 500, 100, 2
 class Errand:
     """One call. key: a second one of it is not begun meanwhile; about: the row it was asked for,
     with its `connection_id`, `broker_host` and `lane`; write: gets what came of this and other
-    errands at once. rank: which go first."""
+    errands at once. rank: which go first. patience: for how many time-outs of a call it may wait
+    for its place; a row that is claimed meanwhile must not wait longer than its claim lasts."""
 
     key: Hashable
     about: Any
     call: Callable[[], Coroutine[Any, Any, Any]]
     write: "Callable[[Sequence[Done]], object]"
     rank: Rank = Rank.FIRST
+    patience: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,11 @@ class Done:
     def failed(self) -> bool:
         """Whether there is no answer."""
         return isinstance(self.answer, BaseException)
+
+    @property
+    def was_asked(self) -> bool:
+        """Whether it had a place for its call: else nothing can be concluded, not even silence."""
+        return not isinstance(self.answer, NotAsked)
 
 
 class Errands:
@@ -77,8 +86,7 @@ class Errands:
             fresh = [errand for errand in errands if errand.key not in self._under_way]
             self._under_way |= {errand.key: errand.about.lane for errand in fresh}
         if fresh:
-            send_by = machine_time() + self._timeout
-            self._loop.call_soon_threadsafe(self._begin, fresh, send_by)
+            self._loop.call_soon_threadsafe(self._begin, fresh, machine_time())
 
     def is_busy(self, lane: str) -> bool:
         """Whether one of this lane is under way."""
@@ -103,8 +111,9 @@ class Errands:
         with self._changed:
             return self._changed.wait_for(lambda: not self._under_way, timeout)
 
-    def _begin(self, errands: Sequence[Errand], send_by: float) -> None:
+    def _begin(self, errands: Sequence[Errand], now: float) -> None:
         for errand in errands:
+            send_by = now + errand.patience * self._timeout
             task = self._loop.create_task(self._run(errand, send_by))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -122,9 +131,16 @@ class Errands:
     async def _ask(self, errand: Errand, send_by: float) -> Any:
         host, account = errand.about.broker_host, errand.about.connection_id
         place = self._places.of(host, account, errand.rank)
-        async with asyncio.timeout(self._timeout) as limit, place:
-            if machine_time() > send_by:  # this process was stopped: what was wanted may be old
-                raise NotSent(Code.SEND_DEADLINE)
-            limit.reschedule(self._loop.time() + self._timeout)  # it has its place: now its call
-            async with self._places.timed(host, account):
-                return await errand.call()
+        has_place = False
+        try:
+            async with asyncio.timeout(errand.patience * self._timeout) as limit, place:
+                has_place = True
+                if machine_time() > send_by:  # this process was stopped: it may be old
+                    raise NotSent(Code.SEND_DEADLINE)
+                limit.reschedule(self._loop.time() + self._timeout)  # from now on it is its call's
+                async with self._places.timed(host, account):
+                    return await errand.call()
+        except TimeoutError:
+            if has_place:
+                raise
+            raise NotAsked(host) from None

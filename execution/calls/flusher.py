@@ -10,6 +10,7 @@ import structlog
 from django.db import InterfaceError, OperationalError, connection
 
 from brokers.messages import OrderReport
+from common.database_errors import is_too_much
 from common.faults import point
 from execution.audit.tallies import count, new_reference
 from execution.calls import held
@@ -40,10 +41,11 @@ def apply_or_halve(
 ) -> list[OrderReport]:
     """Apply reports whatever happens; return those that must be told again later.
 
-    A deadlock is retried and a lost database waited for. What cannot be written for its own sake
-    (a constraint, our own arithmetic) is halved until it stands alone, and becomes drift; of an
-    exit beyond what is open, only what is beyond, and only once it has been told to somebody who
-    is not `patient`, or no fill of its entry can come any more.
+    A lost database is waited for. What ran into a deadlock or waited too long for rows is halved:
+    else two processes could try their largest batches against each other for ever. What cannot be
+    written for its own sake (a constraint, our own arithmetic) is halved until it stands alone, and
+    becomes drift; of an exit beyond what is open, only what is beyond, and only once it has been
+    told to somebody who is not `patient`, or no fill of its entry can come any more.
     """
     stop = stop or threading.Event()
     deferred: list[OrderReport] = []
@@ -55,12 +57,11 @@ def apply_or_halve(
         except AWAY as error:  # deadlock, lock time-out, or the database is away
             log.warning("flush is tried again", reports=len(batch), error=str(error).strip())
             connection.close()
-            waiting.append(batch)
+            waiting += _halves(batch) if is_too_much(error) else [batch]
             stop.wait(RETRY_SECONDS)
         except Exception as error:
             if len(batch) > 1:
-                middle = len(batch) // 2
-                waiting += [batch[middle:], batch[:middle]]
+                waiting += _halves(batch)
             else:
                 fate = _keep(batch[0], error, patient)
                 waiting += [batch] if fate is Fate.AGAIN else []
@@ -68,6 +69,12 @@ def apply_or_halve(
     if 0 < len(deferred) < len(reports):  # what they waited for may have been written just now
         return apply_or_halve(deferred, stop, patient=patient)
     return deferred
+
+
+def _halves(batch: list[OrderReport]) -> list[list[OrderReport]]:
+    """The first half last, where it is taken from; of one report, itself."""
+    middle = len(batch) // 2
+    return [batch[middle:], batch[:middle]] if middle else [batch]
 
 
 def _keep(report: OrderReport, fault: Exception, patient: bool) -> Fate:

@@ -27,7 +27,7 @@ LIMBO = f"""
 WITH found AS (
   SELECT o.id, o.signal_id, o.connection_id, o.status, '{Code.LIMBO.value}' AS code
   FROM execution_order o
-  WHERE o.status = 'UNKNOWN' AND o.answer_by < clock_timestamp() - make_interval(secs => %s)
+  WHERE o.status = 'UNKNOWN' AND o.answer_by < statement_timestamp() - make_interval(secs => %s)
     AND NOT EXISTS (SELECT FROM execution_executionlog l WHERE l.order_id = o.id
       AND l.code = '{Code.LIMBO.value}' AND l.at > o.submitted_at)
   ORDER BY o.id + 0 LIMIT 1000 FOR NO KEY UPDATE OF o SKIP LOCKED

@@ -6,8 +6,9 @@ or on any other process. Each step stands on its own: one that fails does not st
 Rows are found by partial indexes over live ones, whatever has piled up behind them. So they
 are ordered by what their index is, or by `id + 0` (by `id` the planner may go through the primary
 key, past every finished order, until it has its thousand) and changed by `= ANY(ARRAY(SELECT …))`
-(for an IN it may read all of the table to hash the other side). tests/execution/test_sweep_plans.py
-asks for the plans.
+(for an IN it may read all of the table to hash the other side). What is due is compared with
+`statement_timestamp()`: an index is searched by it, while for `clock_timestamp()` all that waits is
+read. tests/execution/test_sweep_plans.py asks for the plans.
 """
 
 from collections.abc import Collection, Coroutine, Sequence
@@ -31,13 +32,16 @@ from execution.calls.wire import Wire
 from execution.drift.notes import Record, write_all
 
 ASK_FIRST_SECONDS = 2
+# So many time-outs of a call a look-up may wait for its place, where thousands are due at once: it
+# is asked in its turn, instead of giving up its place in the queue for one at the end of it.
+LOOK_UP_PATIENCE = 5
 RUNG_GRACE_SECONDS = 1
 
 # The oldest due first: those that wait (for their host, for a comparison) are due again every few
 # seconds, and would else stand in front of everybody who is looked at by nobody.
 DUE = f"""
 SELECT id FROM execution_order
-WHERE status = 'PENDING' AND due_at <= clock_timestamp() AND priority <= %(priority)s
+WHERE status = 'PENDING' AND due_at <= statement_timestamp() AND priority <= %(priority)s
   AND wish = '' AND {of_lanes("connection_id")}
   AND coalesce(rung_at, created_at) < clock_timestamp() - make_interval(secs => %(grace)s)
 ORDER BY priority, due_at, id LIMIT %(limit)s
@@ -52,7 +56,7 @@ WITH taken AS (
   WHERE id = ANY(ARRAY(
     SELECT o.id FROM execution_order o
     LEFT JOIN execution_workerlease w ON w.id = o.owner
-    WHERE o.status = 'SUBMITTING' AND (o.answer_by < clock_timestamp()
+    WHERE o.status = 'SUBMITTING' AND (o.answer_by < statement_timestamp()
       OR w.lease_until IS NULL OR w.lease_until < clock_timestamp())
     ORDER BY o.id + 0 LIMIT 5000 FOR NO KEY UPDATE OF o SKIP LOCKED))
   RETURNING id, signal_id, connection_id
@@ -77,7 +81,7 @@ WITH asked AS (
         extract(epoch FROM clock_timestamp() - answer_by), 0)::float8)))
   WHERE id = ANY(ARRAY(
     SELECT id FROM execution_order
-    WHERE lookup_after <= clock_timestamp() AND {of_lanes("connection_id")}
+    WHERE lookup_after <= statement_timestamp() AND {of_lanes("connection_id")}
     ORDER BY lookup_after LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED))
   RETURNING id, connection_id, client_order_id, symbol, fence, proofs, submitted_at,
     extract(epoch FROM clock_timestamp() - answer_by)::float8 AS overdue
@@ -185,7 +189,14 @@ def ask_brokers(wire: Wire) -> int:
     unknown = rows(ASK, {**pauses, **in_held()})
     wire.errands.start(
         [
-            Errand(("look-up", row.id), row, partial(_find, row), settle_lookups, Rank.PATIENT)
+            Errand(
+                ("look-up", row.id),
+                row,
+                partial(_find, row),
+                settle_lookups,
+                Rank.PATIENT,
+                LOOK_UP_PATIENCE,
+            )
             for row in unknown
         ]
     )

@@ -6,7 +6,8 @@ in flight; executions that we have missed are applied as the facts they are. Wha
 drift item; a position that is gone at the broker is closed here and never reopened.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -51,6 +52,15 @@ log = structlog.get_logger(__name__)
 FIRST_AT_ONCE = 100
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What came of comparing some accounts. read: how many of those `asked` answered."""
+
+    asked: Collection[UUID] = ()
+    read: int = 0
+    differences: int = 0
+
+
 def connections_sql() -> str:
     """The accounts to compare: those that are asked for, and all that are watched."""
     return f"""
@@ -59,11 +69,12 @@ FROM connections_executionconnection c JOIN connections_connectionhealth h ON h.
 LEFT JOIN execution_accountreading r ON r.connection_id = c.id
 WHERE c.archived_at IS NULL AND h.status = 'ACTIVE' AND {IN_LANES}
   AND (cardinality(%(ids)s::uuid[]) = 0 OR c.id = ANY(%(ids)s::uuid[]))
+  AND c.id <> ALL(%(done)s::uuid[])
   AND (r.compare_asked_at <= clock_timestamp() OR h.reconciled_at IS NULL
     OR NOT %(first)s AND {is_up()})
   AND c.broker_host NOT IN (SELECT host FROM connections_hostcircuit WHERE opened_at IS NOT NULL)
   AND (r.compare_asked_at <= clock_timestamp() OR {is_watched()})
-ORDER BY CASE WHEN %(first)s THEN random() END, c.id
+ORDER BY CASE WHEN %(first)s AND r.compare_asked_at IS NULL THEN random() ELSE 0 END, c.id
 LIMIT CASE WHEN %(first)s THEN {FIRST_AT_ONCE} END
 """
 
@@ -145,34 +156,46 @@ def reconcile_all() -> int:
 
 
 def reconcile_new() -> int:
-    """Compare some of the connections that have not been since they (re)connected, and of those
-    that somebody wants compared: the startup gate."""
-    return reconcile(first_only=True)
+    """Compare the connections that have not been since they (re)connected, and those of which a
+    comparison was requested: the startup gate. Some at a time, each once, and on to the next while
+    any of them answer."""
+    seen, done = 0, set[UUID]()
+    while True:
+        turn = _compare_some((), first_only=True, done=done)
+        seen += turn.differences
+        done.update(turn.asked)
+        if len(turn.asked) < FIRST_AT_ONCE or not turn.read:
+            return seen
 
 
-def reconcile(connection_ids: Sequence[UUID] = (), *, first_only: bool = False) -> int:
+def reconcile(connection_ids: Sequence[UUID] = ()) -> int:
     """Compare connections (all active ones unless named) with their brokers.
 
     Returns how many differences were seen. Each is compared as soon as it has answered; one whose
     read failed is left as it is.
     """
-    wanted = rows(
-        connections_sql(),
-        {"ids": list(connection_ids), "first": first_only, **in_held(), **resting()},
-    )
+    return _compare_some(connection_ids).differences
+
+
+def _compare_some(
+    connection_ids: Sequence[UUID], *, first_only: bool = False, done: Collection[UUID] = ()
+) -> Turn:
+    named = {"ids": list(connection_ids), "done": list(done), "first": first_only}
+    wanted = rows(connections_sql(), {**named, **in_held(), **resting()})
     if not wanted:
-        return 0
+        return Turn()
     # What the broker has told already is no difference; what it cannot tell now may be one.
     unheard = drain_first()
     accounts = {row.connection_id: row for row in wanted if row.type not in unheard}
     if not accounts:
-        return 0
+        return Turn()
     look = begin(accounts)
-    seen = 0
+    answered = differences = 0
     for read in asking.snapshots(list(accounts.values())):
         point("reconcile.read")
-        seen += compare_or_halve(look, read)
-    return seen
+        differences += compare_or_halve(look, read)
+        answered += len(read)
+    return Turn(accounts.keys(), answered, differences)
 
 
 def compare_or_halve(look: Look, read: dict[UUID, Snapshot]) -> int:

@@ -30,7 +30,7 @@ ZERO = Decimal(0)
 ASK = f"""
 WITH due AS (
   SELECT id FROM positions_executionposition
-  WHERE ask_after <= clock_timestamp() AND {of_lanes("connection_id")}
+  WHERE ask_after <= statement_timestamp() AND {of_lanes("connection_id")}
   ORDER BY ask_after LIMIT 500 FOR NO KEY UPDATE SKIP LOCKED
 ), asked AS (
   UPDATE positions_executionposition p SET ask_after =
@@ -53,7 +53,7 @@ OURS = """
 SELECT p.id, p.symbol, p.side, p.quantity, p.broker_position_id, e.client_order_id
 FROM positions_executionposition p
 JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.signal_id
-  AND e.leg = 'entry'
+  AND e.leg = 'entry' AND e.leg LIKE 'entry%%'
 WHERE p.connection_id = %s AND p.quantity > 0
 """
 

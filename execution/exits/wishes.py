@@ -31,14 +31,14 @@ from execution.models import AT_BROKER, IN_FLIGHT, TERMINAL
 
 FIRST_WORD_SECONDS = 1
 
-# Seconds before a cancel is asked again: 5, 10, 20, 40, then each minute; a moved level: 1 to 30.
-CANCEL_AGAIN = "least(60, 2.5 * power(2, least(wish_tries, 9)))"
+# Seconds before a cancel is asked again: 5, 10, 20, then each half minute; a moved level: 1 to 30.
+CANCEL_AGAIN = "least(30, 2.5 * power(2, least(wish_tries, 9)))"
 LEVELS_AGAIN = "least(30, 0.5 * power(2, least(levels_tries, 9)))"
 
 # The oldest due first: what is requested of orders without an outcome is due again and again.
 # Where the broker must be asked it is for the lane's process; the rest needs no call.
 LOCK = f"""
-SELECT id FROM execution_order WHERE wish <> '' AND due_at <= clock_timestamp()
+SELECT id FROM execution_order WHERE wish <> '' AND due_at <= statement_timestamp()
   AND (status <> ALL('{{{",".join(AT_BROKER)}}}') OR {of_lanes("connection_id")})
 ORDER BY due_at LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED
 """
@@ -97,6 +97,14 @@ WHERE id IN (SELECT id FROM execution_order WHERE id = ANY(%s) AND wish <> ''
   ORDER BY id FOR NO KEY UPDATE)
 """
 
+# There was no place for the call: it was no try, and the broker's silence is none.
+NOT_ASKED_CANCEL = """
+UPDATE execution_order SET due_at = clock_timestamp() + make_interval(secs => 1 + random()),
+  wish_tries = greatest(wish_tries - 1, 0)
+WHERE id IN (SELECT id FROM execution_order WHERE id = ANY(%s) AND wish <> ''
+  ORDER BY id FOR NO KEY UPDATE)
+"""
+
 # What makes way for an exit is taken away; orders of their own are made as large as is open.
 # What was sent and not confirmed may be there all the same.
 _DIFFERS = f"""(
@@ -142,6 +150,13 @@ UPDATE positions_executionposition SET
   levels_tries = CASE WHEN {_DIFFERS} THEN levels_tries ELSE 0 END,
   levels_due_at = CASE WHEN {_DIFFERS}
     THEN clock_timestamp() + make_interval(secs => {LEVELS_AGAIN}) END
+WHERE id IN (SELECT id FROM positions_executionposition WHERE id = ANY(%s)
+  ORDER BY id FOR NO KEY UPDATE)
+"""
+
+NOT_ASKED_LEVELS = """
+UPDATE positions_executionposition SET levels_tries = greatest(levels_tries - 1, 0),
+  levels_due_at = clock_timestamp() + make_interval(secs => 0.5 + random())
 WHERE id IN (SELECT id FROM positions_executionposition WHERE id = ANY(%s)
   ORDER BY id FOR NO KEY UPDATE)
 """
@@ -229,7 +244,10 @@ def _send_by() -> float:
 def _cancelled(done: Sequence[Done]) -> None:
     """Write down what brokers said to cancels."""
     _apply(done)
-    run(ASKED_CANCEL, ([one.about.id for one in done],))
+    if asked := [one.about.id for one in done if one.was_asked]:
+        run(ASKED_CANCEL, (asked,))
+    if unasked := [one.about.id for one in done if not one.was_asked]:
+        run(NOT_ASKED_CANCEL, (unasked,))
 
 
 def _levels_moved(done: Sequence[Done]) -> None:
@@ -250,7 +268,10 @@ def _levels_moved(done: Sequence[Done]) -> None:
         with transaction.atomic():
             lock_positions(again)
             run(GIVE_UP, (again,))
-    run(ASKED_LEVELS, ([one.about.id for one in done],))
+    if asked := [one.about.id for one in done if one.was_asked]:
+        run(ASKED_LEVELS, (asked,))
+    if unasked := [one.about.id for one in done if not one.was_asked]:
+        run(NOT_ASKED_LEVELS, (unasked,))
     if made_way := [one.about.id for one in done if one.about.lifted and not one.failed]:
         run(ASK_NEXT, (made_way,))
 

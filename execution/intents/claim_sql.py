@@ -60,7 +60,8 @@ SELECT o.id AS order_id, p.quantity, p.broker_position_id, p.entry_price, p.pip,
     AND x.status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED'))
     AS shares,
   (SELECT e.client_order_id FROM execution_order e WHERE e.connection_id = p.connection_id
-    AND e.signal_id = p.signal_id AND e.leg = 'entry') AS entry_client_order_id,
+    AND e.signal_id = p.signal_id AND e.leg = 'entry' AND e.leg LIKE 'entry%%'
+  ) AS entry_client_order_id,  -- as the index `one_entry` says it
   p.quantity - coalesce((
     SELECT sum(x.quantity - x.filled_quantity) FROM execution_order x
     WHERE x.position_id = p.id AND x.id <> o.id

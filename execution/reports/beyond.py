@@ -52,7 +52,7 @@ WHERE r.client_order_id = ANY(%(ids)s::text[]) AND r.connection_id = %(connectio
 WAITS = f"""
 SELECT x.id FROM execution_order x JOIN positions_executionposition p ON p.id = x.position_id
 JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.signal_id
-  AND e.leg = 'entry'
+  AND e.leg = 'entry' AND e.leg LIKE 'entry%%'
 WHERE x.client_order_id = ANY(%s::text[]) AND x.connection_id = %s::uuid AND {MAY_FILL}
 """
 

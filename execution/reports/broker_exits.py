@@ -39,16 +39,40 @@ class Ledger:
 
 
 @dataclass(slots=True)
+class ExitRow:
+    """An exit's order row, as it is or as it is to be written. growth: what this batch adds to its
+    quantity."""
+
+    leg: str
+    broker_order_id: str
+    id: int | None = None
+    filled: Decimal = Decimal(0)
+    inferred: Decimal = Decimal(0)
+    is_conclusion: bool = False
+    expected_price: Decimal | None = None
+    growth: Decimal = Decimal(0)
+
+
+@dataclass(slots=True)
+class Closing:
+    """A position that a batch closes, with its exits. row: as it is in the database."""
+
+    row: Any
+    exits: list[ExitRow]
+    taken: Decimal = Decimal(0)  # by executions of this batch
+    # Executions that are known of its account: their highest revision and its quantity.
+    known: dict[str, tuple[int, Decimal]] = field(default_factory=dict)
+    ledgers: dict[str, Ledger] = field(default_factory=dict)  # by ticket
+
+
+@dataclass(slots=True)
 class Told:
     """Reports with the order row each is about; None: look it up by client order id."""
 
     reports: list[tuple[OrderReport, int | None]] = field(default_factory=list)
     ids: list[int] = field(default_factory=list)
     deferred: list[OrderReport] = field(default_factory=list)
-    # Executions of this batch, by position and id: their highest revision and its quantity.
-    seen: dict[tuple[int, str], tuple[int, Decimal]] = field(default_factory=dict)
-    taken: dict[int, Decimal] = field(default_factory=dict)  # by them, from each position
-    ledgers: dict[tuple[int, str], Ledger] = field(default_factory=dict)  # by position and ticket
+    exits: list[tuple[OrderReport, Closing, ExitRow]] = field(default_factory=list)  # to be written
     conclusions: bool = False
     patient: bool = True  # what is more than is open waits for fills of its entry
 
@@ -82,25 +106,20 @@ ORDER BY id FOR NO KEY UPDATE
 # concluded: closed, but by nothing that was told, so that what is told now may have done it.
 LOAD = f"""
 SELECT p.id, p.connection_id, p.quantity, p.opened_quantity, p.sl, p.tp, p.tp_number,
-  (SELECT jsonb_object_agg(o.leg, jsonb_build_array(o.id, o.broker_order_id))
-   FROM execution_order o WHERE o.position_id = p.id) AS legs,
-  coalesce((SELECT sum(o.filled_quantity) FROM execution_order o
-    WHERE o.position_id = p.id AND {IS_CONCLUSION}), 0) AS concluded
-FROM positions_executionposition p WHERE p.id = ANY(%s)
-"""
-
-EXIT = """
-SELECT filled_quantity, inferred_quantity FROM execution_order
-WHERE position_id = %s AND broker_order_id = %s
-"""
-
-CONCLUSION = f"""
-SELECT id, filled_quantity FROM execution_order WHERE position_id = %s AND {IS_CONCLUSION}
+  coalesce(x.concluded, 0) AS concluded, x.exits
+FROM positions_executionposition p LEFT JOIN LATERAL (
+  SELECT jsonb_agg(jsonb_build_object('id', o.id, 'leg', o.leg,
+      'broker_order_id', o.broker_order_id, 'filled', o.filled_quantity::text,
+      'inferred', o.inferred_quantity::text, 'is_conclusion', {IS_CONCLUSION})) AS exits,
+    sum(o.filled_quantity) FILTER (WHERE {IS_CONCLUSION}) AS concluded
+  FROM execution_order o WHERE o.position_id = p.id) x ON true
+WHERE p.id = ANY(%s)
 """
 
 KNOWN = """
-SELECT broker_fill_id, revision, quantity FROM execution_fill
-WHERE connection_id = %s AND broker_fill_id = ANY(%s)
+SELECT f.connection_id::text, f.broker_fill_id, f.revision, f.quantity
+FROM unnest(%s::uuid[], %s::text[]) AS told(connection_id, broker_fill_id)
+JOIN execution_fill f USING (connection_id, broker_fill_id)
 """
 
 # Reservations are balanced when the reports have been applied.
@@ -116,12 +135,14 @@ SELECT p.signal_id, p.connection_id, p.id, w.leg, 1, p.pair, p.symbol,
 FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::numeric[], %s::numeric[])
   AS w(position_id, leg, broker_order_id, quantity, expected_price)
 JOIN positions_executionposition p ON p.id = w.position_id
-RETURNING id
+ORDER BY p.id, w.leg
+RETURNING id, position_id, leg
 """
 
 # Never below what it has filled so far: `recounting.FIT` does that when the fills are corrected.
 GROW = """
-UPDATE execution_order SET quantity = greatest(quantity + %s, filled_quantity) WHERE id = %s
+UPDATE execution_order o SET quantity = greatest(o.quantity + w.growth, o.filled_quantity)
+FROM unnest(%s::bigint[], %s::numeric[]) AS w(id, growth) WHERE o.id = w.id
 """
 
 
@@ -166,12 +187,16 @@ def conclude(reports: Sequence[OrderReport]) -> Told:
 
 
 def _sort_out(
-    told: Told, made: Sequence[OrderReport], take: Callable[[Told, OrderReport, Any], None]
+    told: Told, made: Sequence[OrderReport], take: Callable[[Told, OrderReport, Any, Closing], None]
 ) -> None:
-    """Lock the positions that the reports close, and take those whose entry is known."""
+    """Lock the positions that the reports close, and take those whose entry is known.
+
+    However many there are: a statement for each would hold their locks for seconds.
+    """
     candidates = [cid for r in made for cid in all_attempts(r.client_order_id)]
     entries = {base_of(row.client_order_id): row for row in rows(ENTRIES, (candidates,))}
     lock_positions([entry.id for entry in entries.values() if entry.id])
+    closings = _load([entry.id for entry in entries.values() if entry.id], made)
     for report in made:
         entry = entries.get(base_of(report.client_order_id))
         if entry is None or str(entry.connection_id) != report.connection_id:
@@ -179,54 +204,80 @@ def _sort_out(
         elif entry.id is None:
             told.deferred.append(report)
         else:
-            take(told, report, entry)
+            take(told, report, entry, closings[entry.id])
+    _write(told)
 
 
-def _take(told: Told, report: OrderReport, entry: Any) -> None:
-    """Find or write the exit's order row, unless there is nothing new in the report."""
-    position = rows(LOAD, ([entry.id],))[0]
-    new, shift, seen = _new_executions(report, position, told.seen)
+def _load(ids: Sequence[int], made: Sequence[OrderReport]) -> dict[int, Closing]:
+    """Load positions, their exits, and what is known of the executions that are told."""
+    named = sorted({
+        (report.connection_id, fill.broker_fill_id)
+        for report in made
+        for fill in report.fills
+        if not fill.inferred
+    })  # fmt: skip
+    known: dict[str, dict[str, tuple[int, Decimal]]] = {}
+    for row in rows(KNOWN, columns(named, 2)) if named else ():
+        known.setdefault(row.connection_id, {})[row.broker_fill_id] = row.revision, row.quantity
+    return {
+        row.id: Closing(row, _exits_of(row), known=known.setdefault(str(row.connection_id), {}))
+        for row in rows(LOAD, (list(ids),))
+    }
+
+
+def _exits_of(position: Any) -> list[ExitRow]:
+    return [
+        ExitRow(
+            one["leg"], one["broker_order_id"], one["id"], Decimal(one["filled"]),
+            Decimal(one["inferred"]), one["is_conclusion"],
+        )
+        for one in position.exits or ()
+    ]  # fmt: skip
+
+
+def _take(told: Told, report: OrderReport, entry: Any, closing: Closing) -> None:
+    """Find or add the exit's order row, unless there is nothing new in the report."""
+    position = closing.row
+    new, shift, seen = _new_executions(report, closing)
     stated = max((fill.quantity for fill in report.fills if fill.inferred), default=Decimal(0))
-    ledger = _ledger(told, report, position)
+    ledger = _ledger(report, closing)
     growth = replace(ledger).grow(new, stated)
-    taken = told.taken.get(position.id, Decimal(0)) + growth + shift
+    taken = closing.taken + growth + shift
     beyond = taken > position.quantity + position.concluded
     if beyond and entry.may_fill and told.patient:
         told.deferred.append(report)
         return
-    order_id = _row_of(report, position)
-    if order_id is None and growth <= 0:
+    row = _row_of(report, closing)
+    if row is None and growth <= 0:
         return
     if not (new or growth > 0 or any(fill.revision for fill in report.fills)):
         return
     ledger.grow(new, stated)
     ledger.shift(shift)
-    told.seen.update(seen)
-    told.taken[position.id] = taken
-    if order_id is None:
-        order_id = _new_row(report, position, growth)
-    elif growth + shift != 0:
-        run(GROW, (growth + shift, order_id))
-    told.reports.append((report, order_id))
-    told.ids.append(order_id)
+    closing.known.update(seen)
+    closing.taken = taken
+    if row is None:
+        row = _new_row(report, closing)
+        row.growth = growth
+    else:
+        row.growth += growth + shift
+    told.exits.append((report, closing, row))
 
 
-def _ledger(told: Told, report: OrderReport, position: Any) -> Ledger:
+def _ledger(report: OrderReport, closing: Closing) -> Ledger:
     """The exit's, as it was before this batch and with what the batch has told of it."""
     if not report.broker_order_id:
         return Ledger()  # it cannot be told again but by its executions' ids
-    key = (position.id, report.broker_order_id)
-    if key not in told.ledgers:
-        found = rows(EXIT, key)
-        filled = found[0].filled_quantity if found else Decimal(0)
-        inferred = found[0].inferred_quantity if found else Decimal(0)
-        told.ledgers[key] = Ledger(filled, filled - inferred)
-    return told.ledgers[key]
+    if (ledger := closing.ledgers.get(report.broker_order_id)) is None:
+        row = _row_of(report, closing)
+        ledger = Ledger(row.filled, row.filled - row.inferred) if row else Ledger()
+        closing.ledgers[report.broker_order_id] = ledger
+    return ledger
 
 
-def _conclude(told: Told, report: OrderReport, entry: Any) -> None:
-    """Find or write the row of what must have been closed beyond all that was told."""
-    position = rows(LOAD, ([entry.id],))[0]
+def _conclude(told: Told, report: OrderReport, entry: Any, closing: Closing) -> None:
+    """Find or add the row of what must have been closed beyond all that was told."""
+    position = closing.row
     if _concluded(report) > position.opened_quantity and entry.may_fill:
         told.deferred.append(report)
         return
@@ -234,57 +285,66 @@ def _conclude(told: Told, report: OrderReport, entry: Any) -> None:
     growth = min(_concluded(report), position.opened_quantity) - closed
     if growth <= 0:
         return
-    if found := rows(CONCLUSION, (position.id,)):
-        order_id, filled = found[0].id, found[0].filled_quantity
-        run(GROW, (growth, order_id))
-    else:
-        order_id, filled = _new_row(report, position, growth), Decimal(0)
-    sum_of_row = replace(report.fills[0], quantity=filled + growth)
-    told.reports.append((replace(report, fills=(sum_of_row,)), order_id))
-    told.ids.append(order_id)
+    row = next((row for row in closing.exits if row.is_conclusion), None)
+    row = row or _new_row(report, closing)
+    row.growth += growth
+    sum_of_row = replace(report.fills[0], quantity=row.filled + growth)
+    told.exits.append((replace(report, fills=(sum_of_row,)), closing, row))
 
 
 def _concluded(report: OrderReport) -> Decimal:
     return max(fill.quantity for fill in report.fills)
 
 
-def _row_of(report: OrderReport, position: Any) -> int | None:
-    legs: dict[str, list[Any]] = position.legs or {}
-    for order_id, broker_order_id in legs.values():
-        if broker_order_id and broker_order_id == report.broker_order_id:
-            return int(order_id)
-    return None
+def _row_of(report: OrderReport, closing: Closing) -> ExitRow | None:
+    if not report.broker_order_id:
+        return None
+    return next((x for x in closing.exits if x.broker_order_id == report.broker_order_id), None)
 
 
-def _new_row(report: OrderReport, position: Any, fresh: Decimal) -> int:
-    legs: dict[str, list[Any]] = position.legs or {}
-    leg, level = _leg_of(report, position, list(legs))
-    record = (position.id, leg, report.broker_order_id, fresh, level)
-    return int(rows(INSERT, columns([record], 5))[0].id)
+def _new_row(report: OrderReport, closing: Closing) -> ExitRow:
+    leg, level = _leg_of(report, closing.row, [row.leg for row in closing.exits])
+    row = ExitRow(leg, report.broker_order_id, expected_price=level)
+    closing.exits.append(row)
+    return row
+
+
+def _write(told: Told) -> None:
+    """Insert the rows that are new, let the others grow, and bring the reports to them."""
+    touched = {id(row): (closing, row) for _, closing, row in told.exits}.values()
+    records = [
+        (closing.row.id, row.leg, row.broker_order_id, row.growth, row.expected_price)
+        for closing, row in touched
+        if row.id is None
+    ]
+    grown = [(row.id, row.growth) for _, row in touched if row.id is not None and row.growth]
+    if grown:
+        run(GROW, columns(grown, 2))
+    inserted = rows(INSERT, columns(records, 5)) if records else []
+    written = {(row.position_id, row.leg): row.id for row in inserted}
+    for report, closing, row in told.exits:
+        order_id = row.id if row.id is not None else written[closing.row.id, row.leg]
+        told.reports.append((report, order_id))
+        told.ids.append(order_id)
 
 
 def _new_executions(
-    report: OrderReport, position: Any, seen: dict[tuple[int, str], tuple[int, Decimal]]
-) -> tuple[Decimal, Decimal, dict[tuple[int, str], tuple[int, Decimal]]]:
+    report: OrderReport, closing: Closing
+) -> tuple[Decimal, Decimal, dict[str, tuple[int, Decimal]]]:
     """What the report executes that neither the database nor this batch has told before, what it
     corrects of the rest, and both as they are now."""
-    fill_ids = [fill.broker_fill_id for fill in report.fills]
-    found = rows(KNOWN, (position.connection_id, fill_ids))
-    known = {(position.id, row.broker_fill_id): (row.revision, row.quantity) for row in found}
-    known.update({key: now for key, now in seen.items() if key[0] == position.id})
-    new, shift, changed = Decimal(0), Decimal(0), {}
+    new, shift, changed = Decimal(0), Decimal(0), dict[str, tuple[int, Decimal]]()
     for fill in report.fills:
         if fill.inferred:
             continue
-        before = known.get((position.id, fill.broker_fill_id))
+        before = changed.get(fill.broker_fill_id) or closing.known.get(fill.broker_fill_id)
         if before is None:
             new += fill.quantity
         elif before[0] < fill.revision:
             shift += fill.quantity - before[1]
         else:
             continue
-        now = fill.revision, fill.quantity
-        known[position.id, fill.broker_fill_id] = changed[position.id, fill.broker_fill_id] = now
+        changed[fill.broker_fill_id] = fill.revision, fill.quantity
     return new, shift, changed
 
 

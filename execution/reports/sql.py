@@ -102,7 +102,7 @@ WITH d AS (
       THEN coalesce(o.waiting_since, clock_timestamp()) END,
     due_at = CASE WHEN d.status = 'PENDING'
       THEN clock_timestamp() + make_interval(secs => d.wait)
-      WHEN d.was_in_flight AND o.wish <> '' THEN clock_timestamp() ELSE o.due_at END
+      WHEN o.wish <> '' AND (d.was_in_flight OR d.ended) THEN clock_timestamp() ELSE o.due_at END
   FROM d WHERE o.id = d.id
   RETURNING o.id, o.status, o.connection_id, o.signal_id, o.position_id, o.pair, o.symbol, o.side,
     o.leg, o.stop_loss, o.take_profit, o.pip, o.conversion_rate, o.quantity

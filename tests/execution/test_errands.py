@@ -116,7 +116,7 @@ def test_a_cancel_is_asked_again_less_and_less_often(
     cast.answer(outgoing, broker.rest(outgoing.request))
     cancel_order(Order.objects.get().pk)
     broker.cancelling = "silent"
-    for wait in (5, 10, 20, 40, 60, 60):
+    for wait in (5, 10, 20, 30, 30):
         run("UPDATE execution_order SET due_at = clock_timestamp()")
         with due_in(wait, "execution_order", "due_at"):
             wishes.grant_wishes()

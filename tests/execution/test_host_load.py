@@ -1,16 +1,19 @@
 """How many calls a host gets at once: as many as it manages, whoever of its accounts is silent."""
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
-from brokers.places import LEAST_SHARE, HostLoad
+from brokers.base import NotSent
+from brokers.places import LEAST_SHARE, HostLoad, Places, Rank, load_of
+from common.codes import Code
 from execution.calls.errands import AT_ONE_HOST, Done, Errand, Errands
 
 TIME_OUT, ACCOUNTS = 1.0, 200
@@ -152,3 +155,66 @@ def test_the_share_of_a_host_follows_its_quickest_answers(
     for began, now, answered in ended:
         load.note(began, now, 3.0, answered=answered, most=AT_ONE_HOST)
     assert load.share == pytest.approx(share)
+
+
+def test_a_cancel_of_a_silent_account_goes_before_every_look_up(
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    """One place is left: who gets it when it is free?"""
+    done: list[Any] = []
+    made = Places(in_all=10, per_host=2, least=1, seconds=TIME_OUT)
+
+    async def call(account: int, rank: Rank, *, answered: bool = True) -> None:
+        async with made.of("host", account, rank):
+            try:
+                async with made.timed("host", account):
+                    await asyncio.sleep(0.05)
+                    if not answered:
+                        raise TimeoutError
+            except TimeoutError:
+                return
+            done.append((account, rank))
+
+    async def story() -> None:
+        await call(1, Rank.FIRST, answered=False)  # account 1 has not answered
+        load_of("host").share = 0.0
+        busy = asyncio.create_task(call(2, Rank.FIRST))
+        await asyncio.sleep(0)
+        looks = [asyncio.create_task(call(n, Rank.PATIENT)) for n in (3, 1)]
+        await asyncio.sleep(0)
+        await asyncio.gather(busy, *looks, call(1, Rank.FIRST))
+
+    asyncio.run_coroutine_threadsafe(story(), loop).result(10)
+    assert done == [(2, Rank.FIRST), (1, Rank.FIRST), (3, Rank.PATIENT), (1, Rank.PATIENT)]
+
+
+def test_what_was_not_sent_says_nothing_of_its_account(loop: asyncio.AbstractEventLoop) -> None:
+    made = Places(in_all=10, per_host=2, least=1, seconds=TIME_OUT)
+
+    async def refused_by_our_own_guard() -> set[Any]:
+        with contextlib.suppress(NotSent):
+            async with made.timed("host", 1):
+                raise NotSent(Code.RATE_LIMITED)
+        return load_of("host").missed
+
+    assert asyncio.run_coroutine_threadsafe(refused_by_our_own_guard(), loop).result(10) == set()
+
+
+def test_what_gets_no_place_was_not_asked(loop: asyncio.AbstractEventLoop) -> None:
+    """A look-up waits longer for its place than a cancel, whose row is claimed meanwhile."""
+    done: list[Done] = []
+    errands = Errands(loop, done.append, 0.2)
+
+    async def hangs() -> None:
+        await asyncio.sleep(60)
+
+    async def answers() -> str:
+        return "answered"
+
+    errands.start([an_errand(n, hangs) for n in range(AT_ONE_HOST)])
+    errands.start([an_errand(1_000, answers)])
+    errands.start([replace(an_errand(1_001, answers), patience=10)])
+    assert until(lambda: len(done) == AT_ONE_HOST + 2, 10)
+    found = {one.errand.key: one for one in done}
+    assert (found[1_000].was_asked, found[1_001].answer) == (False, "answered")
+    assert all(one.was_asked for key, one in found.items() if key < AT_ONE_HOST)

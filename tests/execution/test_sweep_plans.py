@@ -18,11 +18,13 @@ from connections import probing, selectors, silence
 from connections.models import ConnectionHealth, ExecutionConnection
 from connections.open import all_open
 from connections.sources import is_used_sql
+from execution import outcomes
 from execution.calls import sessions, stuck, sweeps
 from execution.drift import reconcile
-from execution.exits import wishes
+from execution.exits import holdings, wishes
 from execution.intents import claim_sql
 from execution.models import Order
+from execution.reports import beyond, broker_exits
 from prices import wanted
 from signals.models import Feed
 from tests.execution import cast
@@ -76,6 +78,8 @@ STATEMENTS: dict[str, tuple[str, Any, set[str]]] = {  # name → (SQL, parameter
     "levels": (wishes.LEVELS, {"longest": 11, "lanes": ""}, {"position_levels_to_be_told"}),
 }
 
+BY_TIME = {"due", "ask", "wishes"}
+
 
 @pytest.mark.parametrize("lanes", ['{""}', "{}", "{sessions.1,mt5.main}"])
 def test_sweeps_touch_live_rows_only(piled_up: Order, lanes: str) -> None:
@@ -86,6 +90,8 @@ def test_sweeps_touch_live_rows_only(piled_up: Order, lanes: str) -> None:
         found = [scan for scan in scans if not by_key(scan)]
         assert {scan.get("Index Name") for scan in found} <= indexes, (name, found)
         assert found, name
+        if name in BY_TIME:  # what waits until later is not read
+            assert all("Index Cond" in scan for scan in found), (name, found)
 
 
 def test_the_claims_look_at_what_is_held_too(piled_up: Order) -> None:
@@ -95,6 +101,24 @@ def test_the_claims_look_at_what_is_held_too(piled_up: Order) -> None:
         assert names <= {"order_flying", "position_open", "position_open_of_signal"}
     (loaded,) = scans_of(plan(claim_sql.LOAD, (array([piled_up.pk]),)))
     assert by_key(loaded)
+
+
+def test_the_entry_of_a_position_is_found_by_its_signal(piled_up: Order) -> None:
+    """Never among all orders that its account has ever had: a claim of 500 exits took seconds."""
+    one = {"ids": '{"x"}', "connection": str(piled_up.connection_id)}
+    statements: dict[str, tuple[str, Any]] = {
+        "exits of a claim": (claim_sql.EXITS, ([1],)),
+        "holdings": (holdings.OURS, (piled_up.connection_id,)),
+        "beyond": (beyond.WAITS, (one["ids"], one["connection"])),
+        "levels": (wishes.LEVELS, {"longest": 11, "lanes": '{""}'}),
+        "exits that the broker made": (broker_exits.LOAD, ([1],)),
+        "outcome of a signal": (outcomes.COUNT, ([piled_up.signal_id],)),
+    }
+    for name, (sql, parameters) in statements.items():
+        found = {scan.get("Index Name") for scan in scans_of(plan(sql, parameters))}
+        assert found, name
+        assert "order_of_connection" not in found, (name, found)
+        assert None not in found, (name, found)  # a whole table
 
 
 OFF = 3_000
@@ -128,12 +152,13 @@ def test_whether_something_is_open_is_looked_up_by_index(switched_off: Order, la
     """For each of thousands of accounts that are off, every few seconds."""
     told = {"lanes": lanes, "limit": 500, "asked": "{}"}
     at = {"older": 45, "resting": "{}"}
+    all_of_them = {"ids": "{}", "done": "{}", "first": False}
     statements = {
         "accounts due": (selectors.accounts_due_sql(), told | at),
         "doubted": (probing.doubted_sql(), told | {"again": 5}),
         "probed": (probing.probed_sql(), told | {"hosts": [KIND]}),
         "silent": (silence.silent_sql(), None),
-        "compared": (reconcile.connections_sql(), told | at | {"ids": "{}", "first": False}),
+        "compared": (reconcile.connections_sql(), told | at | all_of_them),
         "to open": (sessions.to_open_sql(), (lanes,)),
         "idle": (sessions.idle_sql(), told | {"idle": 900}),
         "what is open": (f"SELECT * FROM {all_open()} o WHERE connection_id = %s",
