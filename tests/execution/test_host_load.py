@@ -215,6 +215,6 @@ def test_what_gets_no_place_was_not_asked(loop: asyncio.AbstractEventLoop) -> No
     errands.start([an_errand(1_000, answers)])
     errands.start([replace(an_errand(1_001, answers), patience=10)])
     assert until(lambda: len(done) == AT_ONE_HOST + 2, 10)
-    found = {one.errand.key: one for one in done}
+    found = {one.about.connection_id: one for one in done}
     assert (found[1_000].was_asked, found[1_001].answer) == (False, "answered")
-    assert all(one.was_asked for key, one in found.items() if key < AT_ONE_HOST)
+    assert all(one.was_asked for n, one in found.items() if n < AT_ONE_HOST)
