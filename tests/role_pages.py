@@ -3,9 +3,9 @@
     python -m tests.role_pages            write the page
     python -m tests.role_pages --check    write nothing; fail if it would change
 
-The tables are written by hand (tests/api/role_matrix.py, tests/console/role_matrix.py). Tests call
-every address as each role, and fail for an address of the URL conf or a list of the console that
-has no line.
+The tables are written by hand (role_matrix.py in tests/api, tests/console and tests/portal). Tests
+call every address as each role, and fail for an address of the URL conf or a list of the console
+that has no line.
 """
 
 import sys
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tests.api import role_matrix as api
 from tests.console import role_matrix as console
+from tests.portal import role_matrix as portal
 
 PAGE = Path(__file__).parents[1] / "docs" / "role-matrix.md"
 ROLES = {
@@ -43,15 +44,23 @@ def list_lines(name: str, rows: console.Rows) -> list[str]:
     return lines + [f"| {name}: {act} | {cells(rows.acts)} |" for act in rows.actions]
 
 
+def portal_line(name: str, who: str) -> str:
+    """Return the row of a page of the portal: all roles have the same there."""
+    signed_out, tenant, role, no_role = portal.CELLS[who]
+    shown = [signed_out, tenant, *[role] * (len(ROLES) - 1), no_role]
+    return f"| `{name}` | " + " | ".join(shown) + " |"
+
+
 def page() -> str:
     """Return the whole page."""
     lines = [
         "# Roles and actions",
         "",
-        "`make docs` writes this page from the tables by which the tests call every address of API",
-        "and console as each role (`tests/api/test_roles.py`, `tests/console/test_roles.py`). An",
-        "address without a line fails them. A superuser may everything. [Roles](roles.md) says",
-        "what the rights are, and what owners (tenants, providers) may with their own rows.",
+        "`make docs` writes this page from the tables by which the tests call every address of",
+        "API, console and portal as each role (`tests/api/test_roles.py`,",
+        "`tests/console/test_roles.py`, `tests/portal/test_roles.py`). An address without a line",
+        "fails them. A superuser may everything. [Roles](roles.md) says what the rights are, and",
+        "what owners (tenants, providers) may with their own rows.",
         "",
         "*own*: about the caller's own rows, whatever the role. *by token*: the token in the",
         "address decides.",
@@ -73,6 +82,16 @@ def page() -> str:
         f"| list: action | {HEAD}",
         f"|{RULE}",
         *(line for name, rows in console.LISTS.items() for line in list_lines(name, rows)),
+        "",
+        "## Portal",
+        "",
+        "*own*: one's own rows; another's are not there (404). *console*: who has a role is led to",
+        "the console, which has everybody's. *signing in*: between the password and the second",
+        "factor only. –: leads to signing in.",
+        "",
+        f"| page | signed out | tenant | {HEAD}",
+        f"|{RULE}---|---|",
+        *(portal_line(name, who) for name, who in portal.PAGES.items()),
     ]
     return "\n".join(lines) + "\n"
 
