@@ -1,10 +1,17 @@
 """The worst price that a market order may be filled at, in the words that an account has. Pure."""
 
 from dataclasses import replace
+from decimal import Decimal
 
-from brokers.messages import Capabilities, OrderRequest, OrderType, TimeInForce
+from brokers.messages import Capabilities, OrderRequest, OrderType, Side, TimeInForce
 
 LIMITED = (OrderType.LIMIT, TimeInForce.IOC)
+CHECKED_ONLY = (
+    "The slippage limit of a market entry is checked right before it is sent. This broker cannot"
+    " enforce it at the fill of every symbol (market execution): a fill beyond it raises an alarm."
+)
+ENFORCED = "The slippage limit of a market entry is enforced by the broker."
+NOT_KEPT = "This broker cannot keep a slippage limit: entries that have one are denied."
 
 
 def can_bound(can: Capabilities) -> bool:
@@ -31,3 +38,15 @@ def bounded(request: OrderRequest, can: Capabilities) -> OrderRequest:
         time_in_force=time_in_force,
         limit_price=request.worst_price,
     )
+
+
+def bound_sentence(can: Capabilities) -> str:
+    """Return what an account does with the slippage limit of a market entry, for its page."""
+    if not can_bound(can):
+        return NOT_KEPT
+    return CHECKED_ONLY if can.checks_worst_price else ENFORCED
+
+
+def is_beyond(price: Decimal, worst_price: Decimal, side: Side) -> bool:
+    """Whether a price is worse than the worst one that was allowed."""
+    return (price - worst_price) * side.sign > 0

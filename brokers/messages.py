@@ -353,6 +353,8 @@ class Capabilities:
     what_if: bool = False  # `what_if` works
     tells_margin: bool = False  # its margins are its own: `what_if` is asked before each entry
     keeps_worst_price: bool = False  # market orders have a bound of their own; else by a limit
+    checks_worst_price: bool = False  # some symbols keep none: compared right before sending only
+    names_time_in_force: bool = True  # its answers do; else an order at its bound just ends
     session_key: str = ""  # accounts with the same one share a session, so a lane; '': its own
     lane: str = ""  # its only lane, where a worker must run beside its program ("mt5.main")
     arrives_within: timedelta = timedelta(0)  # so long after leaving, an absence proves nothing

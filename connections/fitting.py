@@ -7,6 +7,7 @@ would find no price for ever.
 
 from django.db.models import Q, QuerySet
 
+from brokers.bounds import bound_sentence
 from brokers.messages import Capabilities, ConnectionSpec
 from brokers.registry import capabilities_of
 from common.errors import InvalidInputError, MisconfiguredError
@@ -22,6 +23,13 @@ def abilities_of(kind: str, exchange_name: str = "") -> Capabilities | None:
         return capabilities_of(kind, spec)
     except (InvalidInputError, ImportError, AttributeError, MisconfiguredError):
         return None
+
+
+def slippage_rule(kind: str, exchange_name: str) -> str:
+    """Return what an account of a kind does with a slippage limit, as a sentence; '' where its
+    package is not in this process."""
+    can = abilities_of(kind, exchange_name)
+    return "" if can is None else bound_sentence(can)
 
 
 def is_told_prices(kind: str) -> bool:

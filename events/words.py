@@ -247,9 +247,13 @@ def _slipped(happening: Happening) -> str:
 
 def _slippage(happening: Happening) -> Sentences:
     expected, got = happening.tell("expected_price"), happening.tell("fill_price")
+    limit = happening.tell("passed_limit")
     return (
         f"Slippage {_slipped(happening)}: {_trade(happening)}",
         f"Expected {_plain(expected)}, filled at {_plain(got)}." if expected and got else "",
+        f"Beyond its limit {_plain(limit)}, which this broker does not enforce at the fill."
+        if limit
+        else "",
     )
 
 

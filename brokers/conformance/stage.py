@@ -95,6 +95,14 @@ class Stage:
         For Offer.PRICES."""
         raise NotImplementedError
 
+    async def gap(self, factor: Decimal) -> None:
+        """The next order finds the price at this multiple of the first one, after the adapter has
+        looked at it for the last time. Where adapters look at none before they send, moving it now
+        is the same. Raises NotApplicable where the broker bounds no fill. For Offer.PRICES."""
+        if self.adapter.capabilities(self.spec).keeps_worst_price:
+            raise NotApplicable("the price cannot be moved between the adapter's look and the fill")
+        await self.move(factor)
+
     async def second(self) -> ConnectionSpec:
         """Another account at the same broker, for the same adapter. For Offer.SECOND."""
         raise NotImplementedError

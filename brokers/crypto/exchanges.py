@@ -72,6 +72,7 @@ class Exchange:
     expires_seconds: float = 0.0
     one_at_a_time: bool = False
     unique_ids: bool = False  # an id that it has ever taken is refused
+    names_time_in_force: bool = True  # of an order that it tells of
     demo: bool = False  # its sandbox is what ccxt calls demo trading
     prices_at_once: str = "fetch_tickers"  # ccxt's call for the bids and asks of many symbols
     price: str = "fetch_ticker"  # and of one
@@ -224,6 +225,8 @@ KRAKEN = Exchange(
     # remembered: a nonce that is not greater than the last one is refused: none may overtake.
     # Between processes the key's own nonce window helps (ten seconds; a key for us alone).
     one_at_a_time=True,
+    # docs "Get Closed Orders": no time in force is in the answer.
+    names_time_in_force=False,
 )
 
 CHECKED: Mapping[str, Exchange] = {one.name: one for one in (BINANCE, BYBIT, OKX, KRAKEN)}

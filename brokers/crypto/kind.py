@@ -182,5 +182,6 @@ def _capabilities(exchange_name: str, market: str) -> Capabilities:
         submit_many=False,
         fills_horizon=known.fills_horizon,
         quotes=True,
+        names_time_in_force=known.names_time_in_force,
         what_if=False,  # no exchange tells margin and commission of any order before it is sent
     )

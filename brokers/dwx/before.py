@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from decimal import Decimal
 
 from brokers.base import NotSent, Rejected
+from brokers.bounds import is_beyond
 from brokers.dwx import parse, prices
 from brokers.dwx.folders import AwayError
 from brokers.dwx.known import HiddenError
@@ -40,15 +41,17 @@ async def check_levels(
 
 async def check_bound(line: Line, request: OrderRequest) -> None:
     """Raise Rejected where the terminal's price is beyond a market order's worst one, or unknown.
-    A command has no such field; how far from this price the terminal still fills is what the expert
-    advisor says (its slippage in points)."""
+
+    The fill itself cannot be bounded: a command has no such field, the expert advisor's own
+    slippage counts with instant execution only (docs.mql4.com/trading/OrderSend: requote), and a
+    limit order on the other side of the price is refused (book.mql4.com/appendix/limits)."""
     if request.worst_price is None or request.order_type is not OrderType.MARKET:
         return
     bid, ask = (await prices.written(line)).get(request.symbol, (Decimal(0), Decimal(0)))
     now = ask if request.side is Side.BUY else bid
     if not now:
         raise Rejected(Code.SLIPPAGE_LIMIT, f"the terminal has no price of {request.symbol} yet")
-    if (now - request.worst_price) * request.side.sign > 0:
+    if is_beyond(now, request.worst_price, request.side):
         said = f"the price is {now:f}, and {request.worst_price:f} the worst that may be paid"
         raise Rejected(Code.SLIPPAGE_LIMIT, said)
 

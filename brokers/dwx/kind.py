@@ -110,4 +110,5 @@ def _capabilities(days: int, folder: str) -> Capabilities:
         quotes=True,
         one_at_a_time=True,
         keeps_worst_price=True,
+        checks_worst_price=True,  # a command has no field for it (`before.check_bound`)
     )

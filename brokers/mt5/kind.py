@@ -176,4 +176,5 @@ def _capabilities(mode: PositionMode, native_stops: bool, lane: str) -> Capabili
         one_at_a_time=True,
         tells_margin=True,
         keeps_worst_price=True,
+        checks_worst_price=True,  # symbols with market execution (`orders.place`)
     )

@@ -90,6 +90,33 @@ class Lots:
             return Filling.RETURN
         raise Rejected(Code.ORDER_TYPE_UNSUPPORTED, f"{wanted} on {self.info.name}")
 
+    def keeps_deviation(self) -> bool:
+        """Whether the server fills a market order within its deviation, or not at all.
+
+        Source: the fields of a request by execution mode (mql5.com/en/docs/constants/structures/
+        mqltraderequest): price and deviation belong to request and instant execution; with market
+        and exchange execution the server fills at the price that it has.
+        """
+        return self.info.trade_exemode in (Execution.REQUEST, Execution.INSTANT)
+
+    def bounded_filling(self) -> Filling | None:
+        """Return how a limit order at the worst price is filled at once or ends; None: the symbol
+        takes none such.
+
+        Source: metatrader5.com/en/terminal/help/trading/general_concept, "Types of orders": only
+        in exchange execution is the price of a limit order not verified; beyond the market it is
+        executed at once, at a price no worse than its own. In all other modes a buy limit above the
+        ask is refused (10015). RETURN would leave the rest in the book, so it is not taken.
+        """
+        if self.info.trade_exemode != Execution.EXCHANGE:
+            return None
+        if not self.may_rest(OrderType.LIMIT, TimeInForce.GTC):
+            return None
+        mask = FillingMask(self.info.filling_mode & 3)
+        if FillingMask.IOC in mask:
+            return Filling.IOC
+        return Filling.FOK if FillingMask.FOK in mask else None
+
     def may_rest(self, order_type: OrderType, wanted: TimeInForce) -> bool:
         """Whether a pending order may have this time in force here: until cancelled or today."""
         mask = LifetimeMask(self.info.expiration_mode & 3)

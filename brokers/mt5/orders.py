@@ -4,6 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 from brokers.base import Rejected
+from brokers.bounds import is_beyond
 from brokers.messages import OrderRequest, OrderType, PositionMode, TimeInForce
 from brokers.mt5.constants import Action, Filling, Kind, Lifetime
 from brokers.mt5.lots import Lots
@@ -30,6 +31,9 @@ def place(
     if position:
         words["position"] = position
     if request.order_type is OrderType.MARKET:
+        _require_within(request, price)
+        if request.worst_price is not None and (filling := lots.bounded_filling()) is not None:
+            return words | _at_worst(request, lots, filling)
         return words | {
             "action": int(Action.DEAL),
             "price": price,
@@ -91,13 +95,29 @@ def _levels(request: OrderRequest, lots: Lots) -> dict[str, float]:
     return {name: price for name, price in said.items() if price}
 
 
-def _deviation(request: OrderRequest, lots: Lots, price: float) -> int:
-    """How far from the present price it may be filled; brokers with market execution don't look at
-    it. Raises Rejected where the price is beyond the worst one already."""
-    if request.worst_price is None:
-        return ANY_PRICE
-    room = (request.worst_price - Decimal(repr(price))) * request.side.sign
-    if room < 0:
-        said = f"the price is {price}, and {request.worst_price:f} the worst that may be paid"
+def _require_within(request: OrderRequest, price: float) -> None:
+    """Raise Rejected where the price is beyond a market order's worst one already. With market
+    execution that is all that can be done: nothing that the server reads bounds the fill."""
+    worst = request.worst_price
+    if worst is not None and is_beyond(Decimal(repr(price)), worst, request.side):
+        said = f"the price is {price}, and {worst:f} the worst that may be paid"
         raise Rejected(Code.SLIPPAGE_LIMIT, said)
-    return lots.points(room)
+
+
+def _at_worst(request: OrderRequest, lots: Lots, filling: Filling) -> dict[str, Any]:
+    """A market order as a limit order at its worst price, filled at once or over."""
+    return {
+        "action": int(Action.PENDING),
+        "type": int(KINDS[request.side, OrderType.LIMIT]),
+        "price": lots.price(request.worst_price, request.side, OrderType.LIMIT),
+        "type_time": int(Lifetime.GTC),
+        "type_filling": int(filling),
+    }
+
+
+def _deviation(request: OrderRequest, lots: Lots, price: float) -> int:
+    """How far from the present price it may be filled, in points; only servers with request or
+    instant execution look at it (`Lots.keeps_deviation`)."""
+    if request.worst_price is None or not lots.keeps_deviation():
+        return ANY_PRICE
+    return lots.points((request.worst_price - Decimal(repr(price))) * request.side.sign)

@@ -20,7 +20,7 @@ from brokers.messages import (
     ReportKind,
     Side,
 )
-from brokers.mt5.constants import AccountKind, Entry, Kind, MarginMode, Reason, State
+from brokers.mt5.constants import AccountKind, Entry, Filling, Kind, MarginMode, Reason, State
 from brokers.mt5.lots import Lots, decimal, level
 from brokers.mt5.names import Names, is_ours
 from common.codes import Code
@@ -48,6 +48,7 @@ ENDED: dict[int, tuple[ReportKind, Code | None]] = {
     State.REJECTED: (ReportKind.REJECTED, Code.REJECTED_BY_BROKER),
     State.EXPIRED: (ReportKind.EXPIRED, Code.TIME_IN_FORCE_ENDED),
 }
+AT_ONCE = dict.fromkeys((Kind.BUY_LIMIT, Kind.SELL_LIMIT), (Filling.FOK, Filling.IOC))
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +189,8 @@ def order_reports(
     is_whole = sum((fill.quantity for fill in fills), Decimal(0)) >= executed
     if not rests and is_whole and order.state in ENDED:
         kind, code = ENDED[order.state]
+        if kind is ReportKind.CANCELLED and order.type_filling in AT_ONCE.get(order.type, ()):
+            code = Code.NO_PRICE_WITHIN_LIMIT
         if kind is ReportKind.REJECTED and not fills:
             return [report(kind, code)]
         told.append(report(kind, code))

@@ -11,6 +11,7 @@ from config.console.connection_actions import find
 from config.console.pages import View, can, page
 from config.console.source_pages import prices_of
 from connections.eligibility import reason_for
+from connections.fitting import slippage_rule
 from connections.lanes import owner_of
 from connections.maintenance import shown_of
 from connections.models import ConnectionHealth, ExecutionConnection
@@ -57,6 +58,7 @@ def _kind(connection: ExecutionConnection) -> dict[str, Any]:
     return {
         "broker": label_of(connection.type),
         "settings": shown(connection.type, connection.settings),
+        "slippage_rule": slippage_rule(connection.type, connection.exchange_name),
         "takes_credentials": takes_credentials(connection.type),
     }
 

@@ -281,6 +281,8 @@ SELECT 'slippage.alert', coalesce(c.user_id, c.admin_id), o.connection_id, o.sig
   jsonb_build_object('expected_price', o.expected_price::text, 'fill_price',
     o.avg_fill_price::text, 'slippage', o.slippage_pips::text,
     'slippage_unit', o.slippage_unit,
+    'passed_limit', CASE WHEN (o.avg_fill_price - o.worst_price)
+      * CASE o.side WHEN 'BUY' THEN 1 ELSE -1 END > 0 THEN o.worst_price::text END,
     'slippage_pips', CASE o.slippage_unit WHEN 'PIPS' THEN o.slippage_pips::text END,
     'bid', q.bid::text,
     'ask', q.ask::text, 'quote_time', q.time)

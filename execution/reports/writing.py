@@ -8,8 +8,9 @@ import orjson
 import structlog
 from django.conf import settings
 
+from brokers.bounds import is_beyond
 from brokers.masking import storable
-from brokers.messages import DECISIONS, ReportKind
+from brokers.messages import DECISIONS, ReportKind, Side
 from common.codes import Code
 from common.money import plain
 from common.sql import array, columns, rows, run
@@ -178,13 +179,20 @@ def _closes_nothing(change: Change) -> bool:
 
 
 def _alarming(change: Change) -> bool:
-    threshold = change.row.alert_threshold
+    """Whether it was filled further from its expected price than the alert, or beyond its worst
+    price: some brokers enforce none at the fill (`Capabilities.checks_worst_price`)."""
+    if change.slippage is None:
+        return False
+    worst: Decimal | None = change.row.worst_price
+    if worst is not None and is_beyond(change.average, worst, Side(change.row.side)):
+        return True
+    threshold: Decimal | None = change.row.alert_threshold
     if threshold is None:
         pips, points = (
             settings.FILLCAST_SLIPPAGE_ALERT_PIPS, settings.FILLCAST_SLIPPAGE_ALERT_BASIS_POINTS,
         )  # fmt: skip
         threshold = pips if change.unit is Unit.PIPS else points
-    return change.slippage is not None and abs(change.slippage) > threshold
+    return abs(change.slippage) > threshold
 
 
 def _numbers(change: Change) -> dict[str, str]:

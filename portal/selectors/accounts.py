@@ -13,6 +13,7 @@ from django.urls import reverse
 from common.codes import Code
 from common.shown import hint, sentence
 from connections.faring import tells
+from connections.fitting import slippage_rule
 from connections.maintenance import Shown, shown_of
 from connections.models import (
     AccountSnapshot,
@@ -77,6 +78,11 @@ class Account:
     def settings(self) -> list[tuple[str, str]]:
         """What the broker is told of it: label and value."""
         return shown(self.connection.type, self.connection.settings)
+
+    @property
+    def slippage_rule(self) -> str:
+        """What its broker does with the slippage limit of a market entry."""
+        return slippage_rule(self.connection.type, self.connection.exchange_name)
 
     @property
     def takes_credentials(self) -> bool:

@@ -112,6 +112,29 @@ def test_a_clock_that_is_not_looked_at_is_seen(
     assert (result.mark, words in result.why) == (Mark.FAIL, True)
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "number", "mark", "words"),
+    [
+        (wrong.BoundsNothing, "mt5 netting", "C116", Mark.OK, ""),
+        (wrong.BoundsNothing, "mt5 netting", "C119", Mark.FAIL, "filled beyond its bound"),
+        (wrong.ClaimsEveryBound, "mt5 hedging", "C119", Mark.FAIL, "claims to keep every"),
+    ],
+)
+def test_a_bound_that_is_only_checked_before_sending_is_seen(
+    kind: type[wrong.Wrong], name: str, number: str, mark: Mark, words: str
+) -> None:
+    """At MetaTrader 5, whose adapter looks at the price itself: C116 alone does not notice."""
+
+    @contextlib.asynccontextmanager
+    async def opened() -> AsyncIterator[Stage]:
+        async with stages_of("mt5")[name]() as stage:
+            stage.adapter = _stand(kind, stage.adapter)
+            yield stage
+
+    result = _result(number, opened)
+    assert (result.mark, words in result.why) == (mark, True)
+
+
 def _stand(kind: type[wrong.Wrong], right: BrokerAdapter) -> BrokerAdapter:
     return cast(BrokerAdapter, kind(right))
 

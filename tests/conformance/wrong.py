@@ -12,6 +12,7 @@ from brokers.base import (
     Rejected,
     check_deadline,
 )
+from brokers.bounds import is_beyond
 from brokers.messages import (
     CancelRequest,
     Capabilities,
@@ -21,7 +22,9 @@ from brokers.messages import (
     OrderReport,
     OrderRequest,
     ReportKind,
+    Side,
 )
+from common.codes import Code
 
 Reports = list[OrderReport]
 
@@ -44,6 +47,25 @@ class Submits(Wrong):
 
     def changed(self, request: OrderRequest) -> OrderRequest:
         return request
+
+
+class BoundsNothing(Submits):
+    """Compares the price with the worst one before it sends, and sends no bound."""
+
+    async def submit(self, spec: ConnectionSpec, request: OrderRequest, guard: Guard) -> Reports:
+        if request.worst_price is not None:
+            now = await self.right.quote(spec, request.symbol)
+            if is_beyond(now.ask, request.worst_price, Side.BUY):
+                raise Rejected(Code.SLIPPAGE_LIMIT)
+        return await super().submit(spec, request, guard)
+
+    def changed(self, request: OrderRequest) -> OrderRequest:
+        return replace(request, worst_price=None)
+
+
+class ClaimsEveryBound(Wrong):
+    def capabilities(self, spec: ConnectionSpec) -> Capabilities:
+        return replace(self.right.capabilities(spec), checks_worst_price=False)
 
 
 class TellsHalf(Wrong):

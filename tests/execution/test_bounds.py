@@ -10,8 +10,10 @@ from brokers.bounds import bounded
 from brokers.messages import OrderType, ReportKind, TimeInForce
 from common.codes import Code
 from connections.models import ExecutionConnection
+from events.words import describe
 from execution.models import Order
 from signals.models import Feed
+from tests.events.test_words import event
 from tests.execution import cast
 from tests.execution.double import Double
 
@@ -80,3 +82,33 @@ def test_other_orders_are_left_as_they_are(alice: ExecutionConnection, feed: Fee
     assert (request.worst_price, request.limit_price) == (None, D("1.09"))
     can = cast.double().capabilities(outgoing.spec)
     assert bounded(request, can) is request
+
+
+@pytest.mark.parametrize(
+    ("side", "sl", "price", "passed"),
+    [
+        ("BUY", "1.09", "1.10030", None),
+        ("BUY", "1.09", "1.10031", "1.10030"),
+        ("SELL", "1.11", "1.09960", None),
+        ("SELL", "1.11", "1.09959", "1.09960"),
+    ],
+)
+def test_fill_beyond_the_worst_price_raises_the_alarm_below_its_threshold(
+    alice: ExecutionConnection,
+    feed: Feed,
+    broker: Double,
+    monkeypatch: pytest.MonkeyPatch,
+    side: str,
+    sl: str,
+    price: str,
+    passed: str | None,
+) -> None:
+    """The alert's threshold is 5 pips, the signal's limit 3: some brokers enforce none."""
+    can_be(broker, monkeypatch, keeps_worst_price=True, checks_worst_price=True)
+    cast.signal(feed, max_slippage_pips=D(3), direction=side, sl=D(sl))
+    cast.claim_all()
+    cast.tell(cast.fill_report(Order.objects.get(), 100, "f1", price=price))
+    told = cast.events("slippage.alert")
+    assert [D(one["passed_limit"]) for one in told] == ([D(passed)] if passed else [])
+    for one in told:
+        assert "does not enforce at the fill" in describe(event("slippage.alert", **one)).body

@@ -137,11 +137,6 @@ def test_symbol_without_a_price_yet(venue: Venue, adapter: Mt5Adapter) -> None:
         submit(adapter, order(symbol="USDJPY"))
 
 
-def test_slippage_goes_out_in_points(venue: Venue, adapter: Mt5Adapter) -> None:
-    submit(adapter, order(worst_price=Decimal("1.100257")))
-    assert venue.show()["accepted"][0]["deviation"] == 15
-
-
 def test_levels_that_are_ours_to_watch_do_not_leave(venue: Venue, adapter: Mt5Adapter) -> None:
     """On a netting account they would belong to every signal's position together."""
     with_stop = order(stop_loss=Decimal("1.05"))

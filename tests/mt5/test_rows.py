@@ -35,6 +35,7 @@ def row(**changes: Any) -> SimpleNamespace:
         "ticket": 5, "type": 0, "state": 4, "magic": magic_of(CID), "comment": CID, "reason": 3,
         "position_id": 5, "volume_initial": 0.1, "volume_current": 0.0, "symbol": "EURUSD",
         "price_open": 1.1, "price_stoplimit": 0.0, "sl": 0.0, "tp": 0.0, "time_setup_msc": 0,
+        "type_filling": 1,
     }  # fmt: skip
     return SimpleNamespace(**{**words, **changes})
 

@@ -1,4 +1,4 @@
-"""C116: a market order's worst price."""
+"""C116 and C119: a market order's worst price."""
 
 from brokers.base import Rejected
 from brokers.bounds import bounded, can_bound
@@ -10,12 +10,14 @@ from brokers.messages import OrderRequest, ReportKind
 from common.codes import Code
 
 OVER = (ReportKind.CANCELLED, ReportKind.EXPIRED, ReportKind.REJECTED)
-BEYOND_IT = (
-    Code.SLIPPAGE_LIMIT,  # the adapter's own word, before anything is sent
-    Code.NO_PRICE_WITHIN_LIMIT,  # an immediate-or-cancel order at the bound
-    Code.TIME_IN_FORCE_ENDED,  # the same at Kraken, which does not repeat an order's time in force
-    Code.REQUOTE,  # a bound of the broker's own
+BEYOND_IT = frozenset(
+    {
+        Code.SLIPPAGE_LIMIT,  # the adapter's own judgement, before anything is sent
+        Code.NO_PRICE_WITHIN_LIMIT,  # an immediate-or-cancel order at the bound
+        Code.REQUOTE,  # a bound of the broker's own
+    }
 )
+NO_BOUND = "the account keeps no worst price: such entries are denied by us"
 
 
 @case(116, "worst price", Ability.MARKET, Ability.QUOTES, Offer.PRICES)
@@ -23,7 +25,7 @@ async def worst_price(scene: Scene) -> None:
     """A market order whose price gapped beyond its bound after the quote is never filled beyond
     it: it is refused or ends, with a code that says so; within its bound it is filled."""
     if not can_bound(scene.can):
-        raise NotApplicable("the account keeps no worst price: such entries are denied by us")
+        raise NotApplicable(NO_BOUND)
     near = scene.rounded((await scene.stage.quote()).ask * (1 + scene.stage.far / 2))
     within = bounded(scene.order(worst_price=near), scene.can)
     told = await scene.told(
@@ -33,10 +35,36 @@ async def worst_price(scene: Scene) -> None:
     expect(max(prices) <= near, f"filled at {max(prices)}, beyond {near}")
 
     await scene.stage.move(1 + scene.stage.far)
-    beyond = bounded(scene.order(worst_price=near), scene.can)
-    code = await _refusal(scene, beyond)
-    expect(code in BEYOND_IT, f"it ended with the code {code}")
+    await _ends_unfilled(scene, bounded(scene.order(worst_price=near), scene.can))
     await scene.holds(within.quantity)
+
+
+@case(119, "worst price at the fill", Ability.MARKET, Ability.QUOTES, Offer.PRICES)
+async def worst_price_at_the_fill(scene: Scene) -> None:
+    """A market order whose price gaps beyond its bound after the adapter has looked at the price
+    is not filled beyond it: the broker itself enforces the bound. Only an account that says so
+    (`checks_worst_price`) may have symbols whose broker enforces none."""
+    if not can_bound(scene.can):
+        raise NotApplicable(NO_BOUND)
+    near = scene.rounded((await scene.stage.quote()).ask * (1 + scene.stage.far / 2))
+    try:
+        await scene.stage.gap(1 + scene.stage.far)
+    except NotApplicable:
+        expect(
+            scene.can.checks_worst_price or not scene.can.keeps_worst_price,
+            "the account claims to keep every worst price, and the stage cannot show it",
+        )
+        raise
+    await _ends_unfilled(scene, bounded(scene.order(worst_price=near), scene.can))
+
+
+async def _ends_unfilled(scene: Scene, request: OrderRequest) -> None:
+    """Place an order that must not be filled. Raises Failed if it is, or ends otherwise."""
+    code = await _refusal(scene, request)
+    allowed = BEYOND_IT
+    if not scene.can.names_time_in_force:
+        allowed = allowed | {Code.TIME_IN_FORCE_ENDED}
+    expect(code in allowed, f"it ended with the code {code}")
 
 
 async def _refusal(scene: Scene, beyond: OrderRequest) -> Code | None:

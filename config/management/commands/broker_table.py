@@ -9,6 +9,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from brokers.bounds import can_bound
 from brokers.crypto.exchanges import CHECKED, Exchange
 from brokers.messages import (
     Capabilities,
@@ -97,6 +98,12 @@ def _yes(flag: bool) -> str:
     return "yes" if flag else "–"
 
 
+def _bound(can: Capabilities) -> str:
+    if not can_bound(can):
+        return "–"
+    return "before sending; at the fill by symbol" if can.checks_worst_price else "at the fill"
+
+
 def _back(horizon: timedelta | None) -> str:
     if horizon is None:
         return "–"
@@ -115,6 +122,7 @@ def _rows() -> list[tuple[str, Callable[[Capabilities], str]]]:
         ("closes a part", lambda can: _yes(can.partial_close)),
         ("keeps stop and target", lambda can: _yes(can.native_stops)),
         ("moves them", lambda can: _yes(can.modify)),
+        ("slippage limit", _bound),
         ("exits", lambda can: EXITS[can.exit_safety]),
         ("tells fills by itself", lambda can: "yes" if can.event_stream else "polled"),
         ("tells a price / streams them",

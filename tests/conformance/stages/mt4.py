@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from brokers.conformance.run import Open
-from brokers.conformance.stage import Offer, Stage, Trouble
+from brokers.conformance.stage import NotApplicable, Offer, Stage, Trouble
 from brokers.dwx import adapter, mt5
 from brokers.dwx.adapter import DwxAdapter
 from brokers.messages import ConnectionSpec, OrderRequest
@@ -19,6 +19,7 @@ from tests.doubles.dwx.terminal import Terminal, until
 
 ACCOUNT = "4711"
 BID, SPREAD = D("1.10000"), D("0.00010")
+NO_BOUND = "a command names no worst price: the expert advisor fills at the price that it finds"
 WHOLE = "MetaTrader 4 fills an order at once or not at all"
 ONE_NUMBER = "of MetaTrader 5's refusals the expert advisor tells one number for all: unknown"
 READ_ANEW = "executions are not pushed: each look reads the same history again"
@@ -104,6 +105,9 @@ class DwxStage(Stage):
         bid = float(round(BID * factor, 5))
         price = {"symbol": self.symbol, "bid": bid, "ask": round(bid + float(SPREAD), 5)}
         await asyncio.to_thread(self.terminal.wish, "price", **price)
+
+    async def gap(self, factor: D) -> None:
+        raise NotApplicable(NO_BOUND)
 
     async def second(self) -> ConnectionSpec:
         self.others.append(self._terminal("bob"))

@@ -20,10 +20,15 @@ NO_PARTS = (
     "a dealer's server fills a limit order whole or not at all, and takes none whose price has been"
     " reached already (10015); the exchange's symbol of 'mt5 netting' has parts"
 )
+NO_BOUND = (
+    "market execution: nothing that the server reads bounds the fill; 'mt5 netting' has a symbol"
+    " with exchange execution"
+)
 NO_HALF = (
     "the terminal's answer is read inside the package MetaTrader5: of half of one it tells an"
     " error's words and no byte"
 )
+IOC = 2  # of the symbol's mask
 READS = ("positions_get", "orders_get", "history_orders_get", "history_deals_get")
 ORDER_FAULTS: dict[Trouble, dict[str, Any]] = {
     Trouble.REFUSED: {"do": "retcode", "code": 10006},
@@ -34,8 +39,8 @@ ORDER_FAULTS: dict[Trouble, dict[str, Any]] = {
     Trouble.HALF: {"do": "half", "accepts": True},
     Trouble.UNLISTED: {"do": "retcode", "code": 10099, "accepts": True},
 }
-QUIET_WORLD = {"market_closed": False, "algo_trading": True, "connected": True, "skew_seconds": 0.0,
-               "faults": []}  # fmt: skip
+QUIET_WORLD: dict[str, Any] = {"market_closed": False, "algo_trading": True, "connected": True,
+               "skew_seconds": 0.0, "gap": None, "faults": []}  # fmt: skip
 
 
 class Mt5Stage(Stage):
@@ -45,10 +50,13 @@ class Mt5Stage(Stage):
         self.venue, self.login, self.symbol, self.quantity = Venue(), login, symbol, quantity
         self.adapter = create()
         self.spec = self._spec(login)
+        self.is_exchange = is_exchange
         self.lacks = {Offer.HOST: NO_HOST}
         if not is_exchange:
             self.lacks |= {Trouble.PARTIAL: NO_PARTS}
         self.venue.world(ticking=True)
+        if is_exchange:
+            self.venue.symbol(symbol, filling_mode=IOC)
         self._first = {one["name"]: one for one in self.venue.hand("symbols")}[symbol]
         self._quieten()
 
@@ -79,8 +87,18 @@ class Mt5Stage(Stage):
         return accepted.count(client_order_id)
 
     async def move(self, factor: D) -> None:
+        await self._hand(self.venue.quote, self.symbol, *self._at(factor))
+
+    async def gap(self, factor: D) -> None:
+        if not self.is_exchange:
+            raise NotApplicable(NO_BOUND)
+        bid, ask = self._at(factor)
+        await self._hand(self.venue.world, gap={"name": self.symbol, "bid": bid, "ask": ask})
+
+    def _at(self, factor: D) -> tuple[float, float]:
+        """Bid and ask at this multiple of the first ones."""
         bid, ask = (round(self._first[side] * float(factor), 5) for side in ("bid", "ask"))
-        await self._hand(self.venue.quote, self.symbol, bid, ask)
+        return bid, ask
 
     async def second(self) -> ConnectionSpec:
         return self._spec(OTHER)

@@ -153,10 +153,7 @@ class Line(socketserver.StreamRequestHandler):
         world.symbols[name].update(values)
 
     def _quote(self, world: World, name: str, bid: float, ask: float) -> None:
-        world.symbols[name].update(bid=bid, ask=ask)
-        world.ticks[name] = world.now()
-        for books in world.accounts.values():
-            books.quote(name, bid, ask)
+        world.quote(name, bid, ask)
 
     def _close(self, world: World, login: int, ticket: int, **words: Any) -> None:
         books = world.accounts[login]

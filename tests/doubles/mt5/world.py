@@ -8,6 +8,8 @@ from tests.doubles.mt5.books import BUY, CANCELED, HEDGING, SELL, Books
 from tests.doubles.mt5.symbols import listed
 
 DEAL, PENDING, SLTP, MODIFY, REMOVE = 1, 5, 6, 7, 8
+RETURN = 2
+REQUEST_OR_INSTANT = (0, 1)
 FINE = (1, "Success")
 BUYS = (0, 2, 4, 6)
 
@@ -31,6 +33,7 @@ class World:
         self.released = threading.Event()
         self.holding = threading.Event()
         self.calls: list[str] = []
+        self.gap: dict[str, Any] | None = None  # a quote that overtakes the next order
         self.spent: list[float] = []  # seconds in the package: [n + 1] is of call n
 
     def now(self) -> int:
@@ -170,7 +173,17 @@ class World:
             "request": request,
         }  # fmt: skip
 
+    def quote(self, name: str, bid: float, ask: float) -> None:
+        """The market moves: waiting orders and levels see it."""
+        self.symbols[name].update(bid=bid, ask=ask)
+        self.ticks[name] = self.now()
+        for books in self.accounts.values():
+            books.quote(name, bid, ask)
+
     def order_send(self, request: dict[str, Any]) -> dict[str, Any]:
+        if self.gap is not None:
+            moved, self.gap = self.gap, None
+            self.quote(**moved)
         if code := self._refusal(request):
             return self.result(request, code)
         self._books().accepted.append(request)
@@ -233,6 +246,10 @@ class World:
             allowed[2] = one["trade_exemode"] == 3
             if not allowed[filling]:
                 return 10030
+        at_once = request["action"] == PENDING and filling != RETURN
+        may = one["trade_exemode"] == 3 and one["filling_mode"] & (1, 2, 0)[filling]
+        if at_once and not may:
+            return 10030
         ticket = request.get("position", 0)
         if ticket and books.margin_mode == HEDGING:
             held = [p for p in books.positions if p["ticket"] == ticket]
@@ -284,9 +301,13 @@ class World:
 
     def _deal(self, request: dict[str, Any]) -> dict[str, Any]:
         books, one = self._books(), self.symbols[request["symbol"]]
-        order = books.order(request)
         price = one["ask"] if request["type"] == BUY else one["bid"]
         assert request["type"] in (BUY, SELL)
+        room = request["deviation"] * one["point"] + 1e-9
+        reads_deviation = one["trade_exemode"] in REQUEST_OR_INSTANT
+        if reads_deviation and abs(price - request["price"]) > room:
+            return self.result(request, 10004)
+        order = books.order(request)
         deals = books.execute(order, price, books.fill_share)
         whole = books.fill_share == 1.0
         done = 10009 if whole else 10010
@@ -299,7 +320,10 @@ class World:
         kind, at = request["type"], request["price"]
         if (kind == 2 and at >= one["ask"]) or (kind == 3 and at <= one["bid"]):
             price = one["ask"] if kind == 2 else one["bid"]
-            books.execute(order, price, books.fill_share, rests=True)
+            rests = request["type_filling"] == RETURN
+            books.execute(order, price, books.fill_share, rests=rests)
+        elif request["type_filling"] != RETURN:
+            books.end(order, CANCELED)
         return self.result(request, 10009, order["ticket"])
 
     def _levels(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,90 @@
+"""The worst price of a market entry, by how the symbol is executed (SYMBOL_TRADE_EXEMODE)."""
+
+from decimal import Decimal as D
+from typing import Any
+
+import pytest
+
+from brokers.base import Rejected
+from brokers.messages import OrderReport, ReportKind, Side, TimeInForce
+from brokers.mt5.adapter import Mt5Adapter
+from common.codes import Code
+from tests.doubles.mt5.venue import Venue
+from tests.mt5.orders import order, outcome, submit
+
+REQUEST, INSTANT, MARKET, EXCHANGE = 0, 1, 2, 3
+FOK, IOC = 1, 2
+DEAL, PENDING = 1, 5
+NOW = {"bid": 1.10000, "ask": 1.10010}
+WORST = D("1.10025")
+BEYOND = {"name": "EURUSD", "bid": 1.10020, "ask": 1.10030}
+
+
+def executed(venue: Venue, mode: int, filling: int = IOC, **values: Any) -> None:
+    venue.symbol("EURUSD", trade_exemode=mode, filling_mode=filling, trade_stops_level=0, **values)
+
+
+def prices(reports: list[OrderReport]) -> list[D]:
+    return [fill.price for report in reports for fill in report.fills]
+
+
+@pytest.mark.parametrize("mode", [REQUEST, INSTANT])
+def test_the_server_refuses_beyond_the_deviation(
+    venue: Venue, adapter: Mt5Adapter, mode: int
+) -> None:
+    executed(venue, mode)
+    submit(adapter, order(worst_price=D("1.100257")))
+    sent = venue.show()["accepted"][0]
+    assert (sent["action"], sent["deviation"]) == (DEAL, 15)
+    venue.quote("EURUSD", **NOW)
+    venue.world(gap=BEYOND)
+    error = outcome(adapter, order("fcxother0000000000", worst_price=WORST))
+    assert (type(error), error.code) == (Rejected, Code.REQUOTE)
+    assert len(venue.show()["deals"]) == 1
+
+
+@pytest.mark.parametrize("filling", [IOC, FOK, IOC | FOK])
+def test_an_exchanges_symbol_takes_a_limit_order_at_the_worst_price(
+    venue: Venue, adapter: Mt5Adapter, filling: int
+) -> None:
+    executed(venue, EXCHANGE, filling)
+    venue.world(gap={"name": "EURUSD", "bid": 1.10010, "ask": 1.10020})
+    assert prices(submit(adapter, order(worst_price=WORST))) == [D("1.1002")]
+    sent = venue.show()["accepted"][0]
+    assert (sent["action"], sent["type"], sent["price"]) == (PENDING, 2, 1.10025)
+    assert sent["type_filling"] == (0 if filling == FOK else 1)
+    venue.world(gap=BEYOND)
+    told = submit(adapter, order("fcxother0000000000", worst_price=WORST))
+    assert (told[-1].kind, told[-1].code) == (ReportKind.CANCELLED, Code.NO_PRICE_WITHIN_LIMIT)
+    assert prices(told) == []
+    assert venue.show()["orders"] == []
+
+
+def test_a_sale_is_bounded_from_below(venue: Venue, adapter: Mt5Adapter) -> None:
+    executed(venue, EXCHANGE)
+    venue.world(gap={"name": "EURUSD", "bid": 1.09970, "ask": 1.09980})
+    told = submit(adapter, order(side=Side.SELL, worst_price=D("1.0998")))
+    assert (told[-1].kind, prices(told)) == (ReportKind.CANCELLED, [])
+    assert venue.show()["accepted"][0]["type"] == 3
+
+
+@pytest.mark.parametrize(
+    ("mode", "values"),
+    [(MARKET, {}), (EXCHANGE, {"filling": 0}), (EXCHANGE, {"expiration_mode": 2})],
+    ids=["market execution", "no filling at once", "no lasting limit orders"],
+)
+def test_elsewhere_the_price_is_checked_right_before_sending(
+    venue: Venue, adapter: Mt5Adapter, mode: int, values: dict[str, Any]
+) -> None:
+    """What nothing bounds is filled at the price that the server has: it is known to be so."""
+    executed(venue, mode, **{"filling": FOK, **values})
+    venue.quote("EURUSD", bid=1.10020, ask=1.10030)
+    lasts: dict[str, Any] = {"time_in_force": TimeInForce.GTC, "worst_price": WORST}
+    error = outcome(adapter, order(**lasts))
+    assert (type(error), error.code) == (Rejected, Code.SLIPPAGE_LIMIT)
+    assert venue.accepted() == []
+    venue.quote("EURUSD", **NOW)
+    venue.world(gap=BEYOND)
+    told = submit(adapter, order("fcxother0000000000", **lasts))
+    assert prices(told) == [D("1.1003")]
+    assert venue.show()["accepted"][0]["action"] == DEAL
