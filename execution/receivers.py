@@ -49,13 +49,14 @@ FROM positions_executionposition WHERE quantity > 0
 """)
 tell_ordered("SELECT connection_id, pair, id AS number FROM execution_order")
 # By the index position_open_of_signal. What orders have ended of a signal is far more than what all
-# have under way: these are found by order_flying and order_due.
+# have under way: these are found by order_flying and order_due, or by one_entry. Pairs are not
+# compared: an order's is what its account trades, which is not the signal's if a symbol is mapped.
 register_open_signals("""EXISTS (
 SELECT FROM positions_executionposition p WHERE p.signal_id = s.id AND p.quantity > 0)""")
 register_open_signals(f"""s.id IN (
-SELECT o.signal_id FROM execution_order o WHERE o.pair = s.currency_pair
-  AND o.status IN ('{"', '".join((*IN_FLIGHT, *AT_BROKER))}') AND o.position_id IS NULL)""")
+SELECT o.signal_id FROM execution_order o WHERE o.leg LIKE 'entry%%'
+  AND o.status IN ('{"', '".join((*IN_FLIGHT, *AT_BROKER))}'))""")
 register_open_signals("""s.id IN (
-SELECT o.signal_id FROM execution_order o WHERE o.pair = s.currency_pair
-  AND o.status = 'PENDING' AND o.position_id IS NULL)""")
+SELECT o.signal_id FROM execution_order o WHERE o.leg LIKE 'entry%%'
+  AND o.status = 'PENDING')""")
 register_preview(preview)

@@ -32,11 +32,13 @@ def open_signals(feed_id: int, pair: str, direction: Direction | None = None) ->
     if not _sources:
         return []
     sides = [direction] if direction else list(Direction)
-    found = rows(
-        " UNION ".join(f"{_OF_FEED} AND {source}" for source in _sources) + " ORDER BY id",
-        {"feed": feed_id, "pair": pair, "sides": sides},
-    )
+    found = rows(open_signals_sql(), {"feed": feed_id, "pair": pair, "sides": sides})
     return [OpenSignal(row.id, Direction(row.direction)) for row in found]
+
+
+def open_signals_sql() -> str:
+    """Return the statement of `open_signals`; parameters: feed, pair, sides."""
+    return " UNION ".join(f"{_OF_FEED} AND {source}" for source in _sources) + " ORDER BY id"
 
 
 def last_is_unended(feed_id: int, pair: str, direction: Direction) -> bool:

@@ -1,5 +1,6 @@
 """A whole run of a strategy by the documented alerts, on a hedging and a netting paper account."""
 
+import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal as D
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.core.cache import cache
+from django.db.models import Count
 from django.test import Client
 
 from brokers.messages import Quote
@@ -15,7 +17,7 @@ from brokers.paper import venue
 from brokers.paper.models import PaperOrder, PaperPosition
 from brokers.paper.sessions import sessions
 from common.clocks import market_now
-from connections.models import ExecutionConnection, Instrument, TradingPreset
+from connections.models import ExecutionConnection, Instrument, Subscription, TradingPreset
 from execution.models import Order
 from signals.feeds import create_feed_token
 from signals.models import Feed, ReceivedAlert, Signal
@@ -57,10 +59,10 @@ def accounts(feed: Feed, settings: Any) -> Iterator[dict[str, ExecutionConnectio
     sessions.close()
 
 
-def quote(accounts: dict[str, ExecutionConnection]) -> None:
-    venue.on_quotes([Quote("EUR/USD", D("1.10000"), D("1.10002"), market_now())])
+def quote(accounts: dict[str, ExecutionConnection], pair: str = "EUR/USD") -> None:
+    venue.on_quotes([Quote(pair, D("1.10000"), D("1.10002"), market_now())])
     for account in accounts.values():
-        cast.quote(account, "1.10000", "1.10002")
+        cast.quote(account, "1.10000", "1.10002", pair=pair)
 
 
 class Door:
@@ -139,6 +141,55 @@ def test_strategy_run_leaves_each_account_where_the_strategy_stands(
     assert entries == 5
     assert not Order.objects.exclude(status="FILLED").exists()
     assert PaperOrder.objects.filter(closes=None, reduce_only=False).count() == 2 * entries
+
+
+@pytest.fixture
+def mapped(accounts: dict[str, ExecutionConnection]) -> dict[str, ExecutionConnection]:
+    """The same accounts; both trade another pair of the broker's for the chart's symbol."""
+    Subscription.objects.update(symbol_map={"EUR/USD": "GBPUSD"})
+    listed = Instrument.objects.get(book="paper", symbol="EURUSD")
+    listed.pk, listed.symbol, listed.pair = None, "GBPUSD", "GBP/USD"
+    listed.save(force_insert=True)
+    quote(accounts, "GBP/USD")
+    return accounts
+
+
+def test_strategy_run_on_mapped_accounts_ends_resting_entries_too(
+    mapped: dict[str, ExecutionConnection], feed: Feed
+) -> None:
+    door, now = Door(feed), market_now()
+
+    def send(number: int, **said: str) -> dict[str, Any]:
+        sent_at = (now + timedelta(seconds=number)).isoformat()
+        quote(mapped, "GBP/USD")
+        told = door.send(json.dumps({"ticker": "EURUSD", "timenow": sent_at, **said}).encode())
+        assert told["status"] == 201, told
+        return told
+
+    def change(number: int, before: str, action: str, after: str) -> str:
+        position = {"prev_market_position": before, "market_position": after}
+        return str(send(number, action=action, contracts="3", **position)["change"])
+
+    def rest(number: int) -> None:
+        entry = {"action": "OPEN", "direction": "BUY", "order_type": "LIMIT", "price": "1.05"}
+        send(number, **entry)
+        resting = Order.objects.filter(position=None, status="SUBMITTED", done_at=None)
+        until(lambda: resting.count() == len(MODES) == Order.objects.filter(done_at=None).count())
+
+    rest(0)
+    assert change(1, "long", "sell", "flat") == "flat"
+    expect([])
+    rest(2)
+    assert change(3, "long", "sell", "short") == "reverse"
+    expect([SHORT])
+    assert change(4, "short", "buy", "long") == "reverse"
+    expect([LONG])
+    assert change(5, "long", "sell", "flat") == "flat"
+    expect([])
+    traded = Order.objects.filter(status="FILLED")
+    assert set(traded.values_list("pair", flat=True)) == {"GBP/USD"}
+    states = Order.objects.values_list("status").annotate(Count("id"))
+    assert dict(states) == {"CANCELLED": 4, "FILLED": 8}
 
 
 def test_exit_without_an_open_trade_is_accepted_and_does_nothing(

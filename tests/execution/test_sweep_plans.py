@@ -27,6 +27,7 @@ from execution.models import Order
 from execution.reports import beyond, broker_exits
 from prices import wanted
 from signals.models import Feed
+from signals.open_signals import open_signals_sql
 from tests.execution import cast
 from tests.execution.double import KIND, Double
 
@@ -119,6 +120,16 @@ def test_the_entry_of_a_position_is_found_by_its_signal(piled_up: Order) -> None
         assert found, name
         assert "order_of_connection" not in found, (name, found)
         assert None not in found, (name, found)  # a whole table
+
+
+def test_open_signals_of_a_feed_are_found_from_what_is_under_way(
+    piled_up: Order, feed: Feed
+) -> None:
+    """An alert that closes a symbol asks for them, whatever the feed has traded before."""
+    asked = {"feed": feed.pk, "pair": "EUR/USD", "sides": "{BUY,SELL}"}
+    told = plan(open_signals_sql(), asked)
+    names = [scan.get("Index Name") for scan in scans_of(told)]
+    assert {"order_flying", "order_due", "position_open_of_signal"} <= {*names}, names
 
 
 OFF = 3_000

@@ -1,0 +1,126 @@
+"""Alerts about a symbol that an account maps to another one of its broker's: what they close."""
+
+import json
+from decimal import Decimal as D
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from django.test import Client
+
+from common.clocks import market_now
+from connections.models import ExecutionConnection
+from execution.models import Order
+from positions.models import ExecutionPosition
+from signals.feeds import create_feed_token
+from signals.models import Feed, Signal
+from tests.connections import make
+from tests.execution import cast
+from tests.execution.test_listed_symbols import INDEX
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def alice(feed: Feed) -> ExecutionConnection:
+    """She maps DAX/EUR to GER40.cash, which her broker lists as GER40/EUR."""
+    cache.clear()
+    cast.instrument("GER40/EUR", symbol="GER40.cash", **INDEX)
+    row = cast.account(snapshot_currency="EUR", preset_fixed_quantity=D(1))
+    make.subscription(row, feed, symbol_map={"DAX/EUR": "GER40.cash"})
+    cast.quote(row, "18000", "18001", pair="GER40/EUR")
+    return row
+
+
+class Door:
+    """The alert address of a feed."""
+
+    def __init__(self, feed: Feed) -> None:
+        self.path = f"/hooks/tradingview/{feed.slug}/{create_feed_token(feed)[1]}/"
+
+    def send(self, **said: Any) -> dict[str, Any]:
+        body = {"ticker": "DAX/EUR", "timenow": market_now().isoformat(), **said}
+        answer = Client().post(self.path, json.dumps(body), content_type="text/plain")
+        assert answer.status_code in (200, 201), answer.content
+        return dict(answer.json())
+
+    def open(self) -> Order:
+        """Publish a limit entry; return its order, which waits."""
+        self.send(action="OPEN", direction="BUY", sl="17000", order_type="LIMIT", price="17500")
+        order = Order.objects.get()
+        assert (order.status, order.pair) == ("PENDING", "GER40/EUR")
+        return order
+
+
+def brought_to(order: Order, state: str) -> None:
+    """Bring an entry to a state as claims and the broker's answers do."""
+    if state == "PENDING":
+        return
+    (outgoing,) = cast.claim_all()
+    if state == "SUBMITTED":
+        cast.answer(outgoing, cast.double().rest(outgoing.request))
+    elif state == "FILLED":
+        cast.answer(outgoing, cast.double().fill_at_once(outgoing.request))
+    order.refresh_from_db()
+    assert order.status == state
+
+
+CLOSED = {  # state of the entry → its state, what is asked of it, and the exits, after a CLOSE
+    "PENDING": ("CANCELLED", "", 0),
+    "SUBMITTING": ("SUBMITTING", "CLOSE", 0),
+    "SUBMITTED": ("SUBMITTED", "CLOSE", 0),
+    "FILLED": ("FILLED", "", 1),
+}
+
+
+@pytest.mark.parametrize("state", CLOSED)
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"action": "CLOSE"},
+        {"action": "sell", "prev_market_position": "long", "market_position": "flat"},
+    ],
+    ids=["close", "strategy"],
+)
+def test_close_alert_ends_entry_of_a_mapped_symbol(
+    feed: Feed, alice: ExecutionConnection, state: str, said: dict[str, str]
+) -> None:
+    door = Door(feed)
+    entry = door.open()
+    brought_to(entry, state)
+    answer = door.send(**said)
+    assert answer["summary"] == f"Closed S-{entry.signal_id}."
+    entry.refresh_from_db()
+    exits = Order.objects.exclude(position=None)
+    assert (entry.status, entry.wish, exits.count()) == CLOSED[state]
+
+
+@pytest.mark.parametrize("state", CLOSED)
+def test_reversal_ends_the_mapped_entry_that_it_reverses(
+    feed: Feed, alice: ExecutionConnection, state: str
+) -> None:
+    door = Door(feed)
+    entry = door.open()
+    brought_to(entry, state)
+    answer = door.send(
+        action="sell", prev_market_position="long", market_position="short", sl="19000"
+    )
+    assert answer["change"] == "reverse"
+    entry.refresh_from_db()
+    exits = Order.objects.exclude(position=None)
+    assert (entry.status, entry.wish, exits.count()) == CLOSED[state]
+    assert Order.objects.get(side="SELL", position=None).pair == "GER40/EUR"
+
+
+@pytest.mark.parametrize("state", ["SUBMITTED", "FILLED"])
+def test_modify_alert_reaches_a_mapped_entry(
+    feed: Feed, alice: ExecutionConnection, state: str
+) -> None:
+    door = Door(feed)
+    entry = door.open()
+    brought_to(entry, state)
+    door.send(action="MODIFY", refers_to=entry.signal_id, sl="17100")
+    (modified,) = Signal.objects.filter(action="MODIFY")
+    assert modified.candidate_count == 1
+    for position in ExecutionPosition.objects.all():
+        assert position.sl == D(17100)
