@@ -14,7 +14,7 @@ from statistics import median_low
 from typing import Any
 
 import structlog
-from django.db import transaction
+from django.db import InterfaceError, InternalError, OperationalError, transaction
 
 from brokers.registry import capabilities_of
 from common.clocks import market_now
@@ -44,6 +44,7 @@ from signals.preview import (
 from users.tenancy import for_all_tenants
 
 log = structlog.get_logger(__name__)
+_DATABASE_TROUBLE = (OperationalError, InterfaceError, InternalError)
 
 # The rows of ENTRIES with what the table would add; their ids are behind all that are written.
 LOAD = f"""
@@ -165,17 +166,23 @@ class _Judged:
 
 
 def _judge(pending: Sequence[Any], draft: _Draft) -> list[_Judged]:
-    """Judge candidates as a claim would. One that breaks our program is judged alone."""
+    """Judge candidates as a claim would. One that breaks our program is judged alone.
+
+    Raises OperationalError, InterfaceError, InternalError: the database's trouble is no
+    candidate's. Any other error of the database takes back no more than the group it came in.
+    """
 
     def together(some: Sequence[Any]) -> list[_Judged]:
-        return _evaluated(some, draft)
+        with transaction.atomic():
+            return _evaluated(some, draft)
 
     def alone(row: Any, error: Exception) -> list[_Judged]:
         log.error("preview.candidate_breaks", connection=row.connection_id, error=repr(error))
         broken = Denial(Code.POISONED)
         return [_Judged(row, broken, broken)]
 
-    return [one for part in all_or_halves(pending, together, alone) for one in part]
+    parts = all_or_halves(pending, together, alone, spared=_DATABASE_TROUBLE)
+    return [one for part in parts for one in part]
 
 
 def _evaluated(pending: Sequence[Any], draft: _Draft) -> list[_Judged]:

@@ -20,6 +20,7 @@ from tests.api import world as cast
 from tests.api.test_problems import problem
 from tests.api.world import World
 from tests.connections import make
+from tests.execution import cast as trading
 from users.models import User
 
 SECONDS = 30.0
@@ -168,6 +169,36 @@ def test_an_alert_that_cannot_be_taken_is_503(world: World, limits: Callable[...
     problem(answer, 503, "DATABASE_BUSY")
     assert answer["Retry-After"] == "5"
     assert not Signal.objects.filter(external_id="one").exists()
+
+
+@contextmanager
+def locked(table: str) -> Iterator[None]:
+    """Another connection holds a whole table."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        yield
+
+
+def test_publication_whose_preview_is_cut_short_is_503(
+    world: World, limits: Callable[..., None]
+) -> None:
+    """The accounts are judged by prices that cannot be read in time."""
+    trading.instrument()
+    for _ in range(3):
+        trading.account(world.public, type="paper")
+    said = {"feed": world.public.slug, "symbol": "EUR/USD", "direction": "BUY", "sl": "1.09"}
+
+    def publish() -> Any:
+        client = quiet(world.client("paula"))
+        return client.post("/api/v1/signals/?publish=true", said, format="json")
+
+    before = Signal.objects.count()
+    limits(lock_timeout=300)
+    with locked("prices_latestquote"):
+        answer = Waiting(publish).result()
+    problem(answer, 503, "DATABASE_BUSY")
+    assert answer["Retry-After"] == "5"
+    assert Signal.objects.count() == before
 
 
 def pages(user: User, path: str, **data: str) -> Any:
