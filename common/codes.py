@@ -427,8 +427,20 @@ class Code(StrEnum):
     REQUOTE = ("REQUOTE", "Broker: the price has changed.", "It is tried once more by itself.")
     TRADING_DISABLED = (
         "TRADING_DISABLED",
-        "Broker: trading is disabled for this account or symbol.",
+        "Broker: trading is disabled for this account.",
         "Switch trading on where the account is logged in, or ask the broker to; then test again.",
+    )
+    SYMBOL_TRADING_DISABLED = (
+        "SYMBOL_TRADING_DISABLED",
+        "Broker: positions in this symbol cannot be opened on this account.",
+        "The account trades its other symbols. Ask the broker for this one; if every symbol is "
+        "refused, log the account in with its trading password.",
+    )
+    SIDE_NOT_ALLOWED = (
+        "SIDE_NOT_ALLOWED",
+        "Broker: this symbol cannot be traded in this direction (long only or short only).",
+        "The account trades its other symbols and the other direction. Ask the broker, or remove "
+        "this direction from the subscription.",
     )
     CREDENTIALS_REFUSED = (
         "CREDENTIALS_REFUSED",

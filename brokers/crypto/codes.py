@@ -49,6 +49,7 @@ def _no(code: Code) -> Verdict:
 
 _MONEY, _VOLUME, _PRICE = _no(Code.NO_MONEY), _no(Code.VOLUME_INVALID), _no(Code.PRICE_INVALID)
 _KEY, _DISABLED = _no(Code.CREDENTIALS_REFUSED), _no(Code.TRADING_DISABLED)
+_NO_SYMBOL = _no(Code.SYMBOL_TRADING_DISABLED)  # of this pair; the account itself is well
 _SYMBOL, _MARKET = _no(Code.UNKNOWN_SYMBOL_AT_BROKER), _no(Code.MARKET_CLOSED)
 _FLAT, _FILLED_NOT = _no(Code.NO_POSITION), _no(Code.NO_PRICE_WITHIN_LIMIT)
 _OTHER = _no(Code.REJECTED_BY_BROKER)
@@ -74,7 +75,8 @@ _BINANCE: Mapping[str, Verdict] = {
     "-4140": _MARKET, "-4141": _MARKET,  # the symbol is not trading
     "-4400": _DISABLED, "-4401": _DISABLED, "-4402": _DISABLED,
     "-1005": _KEY, "-2017": _KEY,  # the address is not among the key's; keys locked
-    "-4090": _DISABLED, "-4192": _DISABLED, "-4408": _DISABLED,  # cooling off; reduce-only
+    "-4090": _DISABLED, "-4192": _DISABLED,  # cannot order now; cooling off
+    "-4408": _NO_SYMBOL,  # the symbol is in reduce-only mode
     "-4183": _PRICE, "-4184": _PRICE, "-1014": _OTHER, "-4118": _FLAT,
     "-4116": DUPLICATE,
     "-2011": MISSING, "-2013": MISSING,
@@ -95,9 +97,9 @@ _BYBIT: Mapping[str, Verdict] = {
     "110044": _MONEY, "110045": _MONEY, "110052": _MONEY, "170131": _MONEY, "170033": _MONEY,
     "110017": _FLAT, "110018": _KEY, "170121": _SYMBOL,
     "170105": _OTHER, "170201": _DISABLED, "170202": _OTHER,
-    "10027": _DISABLED, "10028": _DISABLED, "110023": _DISABLED, "110042": _DISABLED,
-    "110067": _DISABLED, "110068": _DISABLED, "110069": _DISABLED, "170209": _DISABLED,
-    "170223": _DISABLED, "170224": _DISABLED, "170226": _DISABLED,
+    "10027": _DISABLED, "10028": _DISABLED, "110023": _NO_SYMBOL, "110042": _NO_SYMBOL,
+    "110067": _DISABLED, "110068": _DISABLED, "110069": _DISABLED, "170209": _NO_SYMBOL,
+    "170223": _DISABLED, "170224": _NO_SYMBOL, "170226": _DISABLED,
     "110016": _OTHER, "110021": _OTHER, "110032": _OTHER, "110040": _OTHER, "170115": _OTHER,
     "170116": _OTHER, "170117": _OTHER, "170210": _OTHER, "170217": _OTHER,
     "110070": _SYMBOL, "170151": _MARKET, "170157": _SYMBOL, "170159": _MARKET,
@@ -117,7 +119,7 @@ _OKX: Mapping[str, Verdict] = {
     "50107": _KEY, "50110": _KEY, "50111": _KEY, "50113": _KEY, "50114": _KEY, "50119": _KEY,
     "50120": _KEY, "50121": _KEY,  # 50119 to 50121, 51169: remembered
     "50006": _OTHER, "50007": _DISABLED, "50008": _DISABLED,
-    "51024": _DISABLED, "51155": _OTHER, "51010": _DISABLED,
+    "51024": _DISABLED, "51155": _NO_SYMBOL, "51010": _DISABLED,
     "50062": _OTHER,
     "50014": _OTHER, "50015": _OTHER, "51000": _OTHER, "51169": _FLAT, "51112": _FLAT,
     "51001": _SYMBOL, "51002": _SYMBOL, "51014": _SYMBOL,
@@ -125,7 +127,7 @@ _OKX: Mapping[str, Verdict] = {
     "51005": _VOLUME, "51020": _VOLUME, "51121": _VOLUME, "51201": _VOLUME, "51202": _VOLUME,
     "51006": _PRICE, "51015": _SYMBOL, "51116": _PRICE, "51119": _MONEY, "51131": _MONEY,
     "51008": _MONEY, "51127": _MONEY, "51101": _VOLUME, "51103": _VOLUME, "51004": _VOLUME,
-    "50009": _DISABLED, "50027": _DISABLED, "51009": _DISABLED, "54011": _DISABLED,
+    "50009": _DISABLED, "50027": _DISABLED, "51009": _DISABLED, "54011": _NO_SYMBOL,
     "51007": _VOLUME, "51100": _VOLUME, "51102": _VOLUME, "51104": _VOLUME, "51105": _VOLUME,
     "51106": _VOLUME, "51107": _VOLUME, "51108": _VOLUME, "51118": _VOLUME, "51120": _VOLUME,
     "51129": _VOLUME, "51132": _VOLUME, "51185": _VOLUME, "51203": _VOLUME,
@@ -187,7 +189,7 @@ MESSAGES: Mapping[Dialect, tuple[tuple[str, Verdict], ...]] = {
         ("insufficient balance", _MONEY),
         ("Duplicate order sent", DUPLICATE),
         ("Market is closed", _MARKET),
-        ("This symbol is not permitted", _OTHER),  # the account itself is well
+        ("This symbol is not permitted", _NO_SYMBOL),
         ("is disabled on this account", _DISABLED),
         ("account may not place", _DISABLED),
         ("Rest API trading is not enabled", _DISABLED),

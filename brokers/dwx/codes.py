@@ -34,8 +34,6 @@ BY_BROKER = frozenset({"OPEN_ORDER", "MODIFY_ORDER", "CLOSE_ORDER_TICKET"})
 
 NOT_SENT: dict[str, Code] = {  # the terminal kept it
     "trade is not allowed in the expert properties": Code.TRADING_DISABLED,
-    "longs are not allowed in the expert properties": Code.TRADING_DISABLED,
-    "shorts are not allowed in the expert properties": Code.TRADING_DISABLED,
     "trade context is busy": Code.NOT_CONNECTED,
     "4752": Code.TRADING_DISABLED,  # MetaTrader 5's ERR_TRADE_DISABLED; its other numbers say less
 }
@@ -50,13 +48,15 @@ REJECTED: dict[str, Code] = {
     "invalid stops": Code.STOPS_INVALID,
     "invalid trade volume": Code.VOLUME_INVALID,
     "market is closed": Code.MARKET_CLOSED,
-    "trade is disabled": Code.TRADING_DISABLED,
+    "trade is disabled": Code.SYMBOL_TRADING_DISABLED,  # the account has texts of its own
     "not enough money": Code.NO_MONEY,
     "price changed": Code.REQUOTE,
     "off quotes": Code.PRICE_INVALID,
     "requote": Code.REQUOTE,
     "order is locked": Code.REJECTED_BY_BROKER,
-    "long positions only allowed": Code.REJECTED_BY_BROKER,
+    "long positions only allowed": Code.SIDE_NOT_ALLOWED,
+    "longs are not allowed in the expert properties": Code.SIDE_NOT_ALLOWED,  # by the terminal
+    "shorts are not allowed in the expert properties": Code.SIDE_NOT_ALLOWED,
     "too many requests": Code.REJECTED_BY_BROKER,
     "too frequent requests": Code.REJECTED_BY_BROKER,
     "modification denied because order too close to market": Code.STOPS_INVALID,

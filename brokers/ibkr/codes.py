@@ -12,13 +12,13 @@ REJECTED: dict[int, Code] = {
     111: Code.ORDER_TYPE_UNSUPPORTED,  # TIF and order type do not go together
     200: Code.UNKNOWN_SYMBOL_AT_BROKER,  # no security definition
     201: Code.REJECTED_BY_BROKER,  # order rejected - reason: (see REASONS)
-    203: Code.TRADING_DISABLED,  # the security is not available or allowed for this account
+    203: Code.SYMBOL_TRADING_DISABLED,  # the security is not available or allowed for this account
     321: Code.REJECTED_BY_BROKER,  # error validating a request (a new order's; also read-only)
     355: Code.VOLUME_INVALID,  # order size does not conform to the market rule
     387: Code.ORDER_TYPE_UNSUPPORTED,  # not for this exchange and security type
     388: Code.VOLUME_INVALID,  # below the minimum
     391: Code.ORDER_TYPE_UNSUPPORTED,  # time in force
-    412: Code.TRADING_DISABLED,  # the contract is not available for trading
+    412: Code.SYMBOL_TRADING_DISABLED,  # the contract is not available for trading
     434: Code.VOLUME_INVALID,  # the order size cannot be zero
     435: Code.UNKNOWN_ACCOUNT,  # you must specify an account
     10052: Code.ORDER_TYPE_UNSUPPORTED,  # invalid time in force
@@ -28,16 +28,19 @@ REJECTED: dict[int, Code] = {
 REASONS: tuple[tuple[tuple[str, ...], Code], ...] = (
     (("oca group is already filled",), Code.NO_POSITION),
     (("read-only", "read only"), Code.TRADING_DISABLED),
-    (("permission", "not allowed", "restricted", "no trading"), Code.TRADING_DISABLED),
+    (("account has been restricted", "account is restricted"), Code.TRADING_DISABLED),
+    (("short sale",), Code.SIDE_NOT_ALLOWED),
+    (("permission", "not allowed", "restricted", "no trading"), Code.SYMBOL_TRADING_DISABLED),
     (
         ("margin", "insufficient", "available funds", "equity with loan", "buying power"),
         Code.NO_MONEY,
     ),
     (("market is closed", "exchange is closed", "not open for trading"), Code.MARKET_CLOSED),
     (("order size", "minimum size", "quantity"), Code.VOLUME_INVALID),
-    (("account",), Code.UNKNOWN_ACCOUNT),
+    (("invalid account", "unknown account", "account code"), Code.UNKNOWN_ACCOUNT),
 )
-"""Words in the text of 201 and 321, first match; else the number's own code.
+"""Words in the text of 201 and 321, first match; else the number's own code. Only what certainly
+concerns the whole account stops it: permissions are given by product.
 
 An exit whose protection has just been filled has no number of its own: it is a 201 "Order rejected
 - reason:OCA group is already filled." IBKR's list of message codes does not name the reasons of 201

@@ -27,8 +27,11 @@ from brokers.messages import CancelRequest, OrderReport, OrderRequest, ReportKin
 from common.codes import Code
 
 CONTRADICTS = frozenset(
-    {Code.PRICE_INVALID, Code.VOLUME_INVALID, Code.UNKNOWN_SYMBOL_AT_BROKER, Code.TRADING_DISABLED}
-)
+    {
+        Code.PRICE_INVALID, Code.VOLUME_INVALID, Code.UNKNOWN_SYMBOL_AT_BROKER,
+        Code.SYMBOL_TRADING_DISABLED,
+    }
+)  # fmt: skip
 """Refusals of what the contract's details allowed: they are read anew before the next order."""
 
 

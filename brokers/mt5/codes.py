@@ -10,6 +10,7 @@ from brokers.mt5.constants import AUTH_FAILED, BAD_ARGUMENTS, NOT_FOUND, OK
 from common.codes import Code
 
 CHECKED = 0  # what `order_check` answers when it has nothing to say against a request
+TRADE_DISABLED = 10017
 PLACED, DONE, DONE_PARTIAL, NO_CHANGES = 10008, 10009, 10010, 10025
 TAKEN = frozenset({PLACED, DONE, DONE_PARTIAL})
 
@@ -20,7 +21,7 @@ REJECTED: dict[int, Code] = {
     10014: Code.VOLUME_INVALID,
     10015: Code.PRICE_INVALID,
     10016: Code.STOPS_INVALID,
-    10017: Code.TRADING_DISABLED,
+    TRADE_DISABLED: Code.SYMBOL_TRADING_DISABLED,  # or the account, if that says so
     10018: Code.MARKET_CLOSED,
     10019: Code.NO_MONEY,
     10020: Code.REQUOTE,  # prices changed
@@ -29,7 +30,7 @@ REJECTED: dict[int, Code] = {
     10026: Code.TRADING_DISABLED,  # the server allows this account no automated trading
     10029: Code.LEVELS_FROZEN,
     10030: Code.ORDER_TYPE_UNSUPPORTED,  # filling mode
-    10032: Code.TRADING_DISABLED,  # only for real accounts
+    10032: Code.REJECTED_BY_BROKER,  # this operation only for real accounts
     10033: Code.REJECTED_BY_BROKER,  # as many pending orders as it allows
     10034: Code.VOLUME_INVALID,  # as much volume of the symbol as it allows
     10035: Code.ORDER_TYPE_UNSUPPORTED,
@@ -37,9 +38,9 @@ REJECTED: dict[int, Code] = {
     10038: Code.VOLUME_INVALID,  # more than the position holds
     10039: Code.REJECTED_BY_BROKER,  # an order that closes the position is there already
     10040: Code.REJECTED_BY_BROKER,  # as many positions as it allows
-    10042: Code.TRADING_DISABLED,  # long only
-    10043: Code.TRADING_DISABLED,  # short only
-    10044: Code.TRADING_DISABLED,  # close only
+    10042: Code.SIDE_NOT_ALLOWED,  # long only
+    10043: Code.SIDE_NOT_ALLOWED,  # short only
+    10044: Code.SYMBOL_TRADING_DISABLED,  # close only
     10045: Code.REJECTED_BY_BROKER,  # first in, first out
     10046: Code.REJECTED_BY_BROKER,  # no opposite positions
 }

@@ -159,7 +159,7 @@ class Desk:
         if request.order_type is OrderType.MARKET:
             tick = self.terminal.tick(self.terminal.time(self.spec, info), request.symbol)
             if tick is None or not (tick.bid and tick.ask):
-                raise NotSent(Code.NOT_CONNECTED, f"{request.symbol} has no price here yet")
+                raise NotSent(Code.MARKET_CLOSED, f"{request.symbol} has no price here yet")
             price = tick.ask if request.side is Side.BUY else tick.bid
         return orders.place(request, lots, magic=magic, price=price, position=ticket)
 
@@ -191,7 +191,15 @@ class Desk:
         without: they must leave even where its margin sums are wrong."""
         found = self.terminal.mt.order_check(words)
         if found is not None and (refusal := codes.check_verdict(found.retcode, found.comment)):
-            raise refusal
+            raise self._concerns_account(found.retcode, refusal)
+
+    def _concerns_account(self, retcode: int, refusal: BrokerError) -> BrokerError:
+        """A server refuses a disabled symbol and a disabled account by one code: the account's own
+        state decides which of them it is."""
+        info = self.terminal.mt.account_info() if retcode == codes.TRADE_DISABLED else None
+        if info is None or (info.trade_allowed and info.trade_expert):
+            return refusal
+        return Rejected(Code.TRADING_DISABLED, refusal.detail)
 
     def _send(
         self,
@@ -216,7 +224,7 @@ class Desk:
         if result.retcode == codes.NO_CHANGES and not name:
             return result
         if refusal := codes.verdict(result.retcode, result.comment):
-            raise refusal
+            raise self._concerns_account(result.retcode, refusal)
         try:
             self.terminal.still(self.spec)
         except BrokerError as error:

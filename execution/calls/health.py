@@ -2,7 +2,8 @@
 
 A broker that answers is well, whatever it answers; one that refuses our login is in error, and its
 owner reads why; so is one that does not answer, unless it is the first time. What only the order
-meets (a closed market, an unknown symbol, no money) is noted on a connection that stays well.
+meets (a closed market, a symbol that is unknown or not to be traded, no money) is noted on a
+connection that stays well.
 """
 
 import threading
@@ -32,8 +33,11 @@ NOT_THE_BROKERS_FAULT = frozenset({
 })  # fmt: skip
 
 
-NOTED = frozenset({Code.MARKET_CLOSED, Code.UNKNOWN_SYMBOL_AT_BROKER, Code.NO_MONEY})
-"""Refusals that owners look for at the connection: all its orders may meet them."""
+NOTED = frozenset({
+    Code.MARKET_CLOSED, Code.UNKNOWN_SYMBOL_AT_BROKER, Code.NO_MONEY,
+    Code.SYMBOL_TRADING_DISABLED, Code.SIDE_NOT_ALLOWED,
+})  # fmt: skip
+"""Refusals that owners look for at the connection, of which none is a fault of the account."""
 
 
 SENT = """
@@ -114,6 +118,8 @@ def _sent_at(failed: Mapping[UUID, Fault]) -> dict[UUID, datetime | None]:
 def fault_of(report: OrderReport) -> Fault | None:
     """Return what is wrong if the report says that the connection is unwell."""
     code = report.code or Code.REJECTED_BY_BROKER
+    if code in NOTED:  # it concerns the symbol, its direction or the size: other orders go on
+        return None
     again = again_of(code)
     unwell = (
         (report.kind is ReportKind.REJECTED and again is not Again.LOOK)

@@ -172,6 +172,11 @@ def test_a_part_is_traced_by_a_process_that_never_saw_the_first_ticket(owner: Ow
         ("market is closed", Rejected, Code.MARKET_CLOSED),
         ("requote", Rejected, Code.REQUOTE),
         ("trade is not allowed in the expert properties", NotSent, Code.TRADING_DISABLED),
+        ("account disabled", Rejected, Code.TRADING_DISABLED),
+        ("trade is disabled", Rejected, Code.SYMBOL_TRADING_DISABLED),
+        ("long positions only allowed", Rejected, Code.SIDE_NOT_ALLOWED),
+        ("shorts are not allowed in the expert properties", Rejected, Code.SIDE_NOT_ALLOWED),
+        ("longs are not allowed in the expert properties", Rejected, Code.SIDE_NOT_ALLOWED),
     ],
 )
 def test_refusals(owner: Owner, error: str, outcome: Any, code: Code) -> None:

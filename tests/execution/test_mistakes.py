@@ -9,6 +9,7 @@ from ipaddress import ip_network
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from brokers import registry
 from brokers.base import BrokerAdapter, OutcomeUnknown
@@ -28,6 +29,7 @@ from execution.models import ExecutionLog, Order
 from execution.services import execute
 from signals.models import Feed
 from tests.conformance.stages import stages_of
+from tests.conformance.stages.mt5 import Mt5Stage
 from tests.execution import cast
 from tests.execution.double import Double
 
@@ -212,6 +214,48 @@ def test_what_the_broker_does_not_allow_is_a_refusal_with_its_code(
         assert state(row).last_error != ""
         assert "fail" not in {check.result for check in testing.run_test(row.pk)}
         assert state(row).last_error == ""
+
+
+@pytest.mark.parametrize(
+    ("mode", "code"),
+    [(1, Code.SIDE_NOT_ALLOWED), (3, Code.SYMBOL_TRADING_DISABLED),
+     (0, Code.SYMBOL_TRADING_DISABLED)],
+    ids=["long only", "close only", "disabled"],
+)  # fmt: skip
+def test_refusal_of_a_symbol_or_side_leaves_the_account_trading(
+    feed: Feed, trading: Runtime, mode: int, code: Code
+) -> None:
+    with played("mt5", "mt5 hedging", trading) as stage:
+        assert isinstance(stage, Mt5Stage)
+        row = connected("mt5", stage.spec, stage, feed)
+        assert {check.result for check in testing.run_test(row.pk)} <= {"ok", "warn"}
+        cast.quote(row, "150.000", "150.010", pair="USD/JPY")
+        ConnectionHealth.objects.update(reconciled_at=timezone.now())
+        stage.venue.symbol("EURUSD", trade_mode=mode)
+        refused = cast.signal(feed, direction="SELL", sl=D("1.12000"))
+        trade(trading)
+        cast.signal(feed, currency_pair="USD/JPY", sl=D(149), external_id="other symbol")
+        trade(trading)
+        orders = {order.signal_id == refused.pk: order for order in Order.objects.all()}
+        assert (orders[True].status, orders[True].reason) == ("REJECTED", code)
+        assert (orders[False].status, orders[False].reason) == ("FILLED", "")
+        health = state(row)
+        assert (health.status, health.reconciled_at is None) == ("ACTIVE", False)
+        assert not Event.objects.filter(kind__startswith="connection.").exists()
+
+
+def test_account_on_which_the_broker_disables_trading_stops(feed: Feed, trading: Runtime) -> None:
+    """MetaTrader 5 answers 10017 for a disabled account as for a disabled symbol."""
+    with played("mt5", "mt5 hedging", trading) as stage:
+        assert isinstance(stage, Mt5Stage)
+        row = connected("mt5", stage.spec, stage, feed)
+        assert {check.result for check in testing.run_test(row.pk)} <= {"ok", "warn"}
+        stage.venue.books(stage.login, may_trade=False)
+        publish(feed, "mt5")
+        trade(trading)
+        order = Order.objects.get()
+        assert (order.status, order.reason) == ("REJECTED", "TRADING_DISABLED")
+        assert (state(row).status, state(row).error_code) == ("ERROR", "ACCOUNT_TRADING_DISABLED")
 
 
 @pytest.mark.parametrize(("kind", "name"), STAGED)

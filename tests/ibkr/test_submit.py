@@ -67,7 +67,8 @@ async def test_a_listed_refusal_is_final_and_told_once(stage: Stage) -> None:
     cases = [
         (201, "Order rejected - reason:NOT ACCEPTED. INSUFFICIENT MARGIN", "NO_MONEY"),
         (110, "The price does not conform to the minimum price variation", "PRICE_INVALID"),
-        (203, "The security AAPL is not available or allowed for this account", "TRADING_DISABLED"),
+        (203, "The security AAPL is not available or allowed for this account",
+         "SYMBOL_TRADING_DISABLED"),
         (321, "Error validating request: The API interface is currently in Read-Only mode.",
          "TRADING_DISABLED"),
     ]  # fmt: skip

@@ -202,7 +202,11 @@ def test_accounts() -> None:
     [
         (201, "Order rejected - reason:Insufficient margin", Code.NO_MONEY),
         (201, "Order rejected - reason:the exchange is closed.", Code.MARKET_CLOSED),
-        (201, "No trading permission", Code.TRADING_DISABLED),
+        (201, "No trading permission", Code.SYMBOL_TRADING_DISABLED),
+        (201, "Your account has been restricted from placing orders", Code.TRADING_DISABLED),
+        (201, "Contract is not available for short sale", Code.SIDE_NOT_ALLOWED),
+        (412, "The contract is not available for trading", Code.SYMBOL_TRADING_DISABLED),
+        (201, "The account may not hold fractions of it", Code.REJECTED_BY_BROKER),
         (201, "minimum size for IDEALPRO", Code.VOLUME_INVALID),
         (201, "Invalid account code", Code.UNKNOWN_ACCOUNT),
         (201, "Order rejected - reason:OCA group is already filled.", Code.NO_POSITION),

@@ -19,7 +19,10 @@ from common.clocks import market_now
 from common.codes import Code
 
 A_POLL = timedelta(minutes=1)  # polls ask again for what was executed before the last one
-NO_SHORTS = (Code.NO_MONEY, Code.NO_POSITION, Code.TRADING_DISABLED, Code.VOLUME_INVALID)
+NO_SHORTS = (
+    Code.NO_MONEY, Code.NO_POSITION, Code.TRADING_DISABLED, Code.SIDE_NOT_ALLOWED,
+    Code.SYMBOL_TRADING_DISABLED, Code.VOLUME_INVALID,
+)  # fmt: skip
 
 
 @case(105, "one id twice", Ability.MARKET, Ability.LOOKUP, Offer.JOURNAL)

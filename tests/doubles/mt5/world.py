@@ -236,6 +236,8 @@ class World:
         one, books = self.symbols.get(request["symbol"]), self._books()
         if one is None:
             return 10013
+        if bad := self._mode(request, one["trade_mode"]):
+            return bad
         volume, step = request["volume"], one["volume_step"]
         even = abs(volume / step - round(volume / step)) < 1e-6
         if not (one["volume_min"] <= volume <= one["volume_max"] and even):
@@ -260,6 +262,15 @@ class World:
             return bad
         needed = 0.0 if ticket else self._margin(request["symbol"], self._added(request))
         return 10019 if self._used(books) + needed > books.balance else 0
+
+    def _mode(self, request: dict[str, Any], mode: int) -> int:
+        """What the account and the symbol's trade mode have against a request."""
+        if not (self._books().may_trade and self._books().may_expert) or mode == 0:
+            return 10017
+        if request.get("position", 0) or self._added(request) <= 0:
+            return 0
+        is_buy = request["type"] in BUYS
+        return {1: 0 if is_buy else 10042, 2: 10043 if is_buy else 0, 3: 10044}.get(mode, 0)
 
     def _added(self, request: dict[str, Any]) -> float:
         """How many lots an order adds to what is held."""
