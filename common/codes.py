@@ -731,6 +731,13 @@ class Code(StrEnum):
         "Nothing: it is closed in the books at the last price. The coins stay in your account; sell"
         " them there together with others, or convert them.",
     )
+    EXIT_BELOW_MINIMUM = (
+        "EXIT_BELOW_MINIMUM",
+        "The position is open, and smaller or worth less than its exchange sells: it cannot be"
+        " closed now.",
+        "Sell or convert it at the exchange yourself, or wait: its exits are sent again as soon as"
+        " its price or the exchange's minimum allows it.",
+    )
     NOTHING_TO_CLOSE = ("NOTHING_TO_CLOSE", "All of the position is closed or being closed.")
     HOST_NOT_ALLOWED = (
         "HOST_NOT_ALLOWED",

@@ -46,6 +46,10 @@ class PositionSerializer(StrictModelSerializer[ExecutionPosition]):
     current_price = Amount(read_only=True, allow_null=True, help_text="Where it could be closed.")
     unrealized_pnl = Amount(read_only=True, allow_null=True)
     price_time = Moment(read_only=True, allow_null=True)
+    exit_blocker = serializers.CharField(
+        read_only=True,
+        help_text="Why it cannot be closed now (a reason code); empty: it can.",
+    )
     unprotected_since = Moment(
         read_only=True, allow_null=True, help_text="It should have a stop and has none since then."
     )
@@ -66,6 +70,7 @@ class PositionSerializer(StrictModelSerializer[ExecutionPosition]):
             "symbol",
             "side",
             "is_open",
+            "exit_blocker",
             "quantity",
             "reserved",
             "opened_quantity",

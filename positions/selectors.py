@@ -12,6 +12,7 @@ from django.db.models.lookups import Exact
 
 from common.fields import AmountField
 from common.sql import rows
+from positions.closable import exit_blocker
 from positions.models import UNHELD, ExecutionPosition, Side
 from prices.models import LatestQuote
 
@@ -32,6 +33,7 @@ class OpenProfit(NamedTuple):
 def with_prices(positions: QuerySet[ExecutionPosition]) -> QuerySet[ExecutionPosition]:
     """Annotate `current_price` (where it could be closed: bid for BUY, ask for SELL), `price_time`
     (market clock) and `unrealized_pnl` (account currency, gross). Without a quote all are NULL.
+    `exit_blocker`: why no exit can be sent now (a code); '' if one can.
 
     For a list on a page: index look-ups for each row. For sums over many use `open_profit`.
     """
@@ -39,7 +41,7 @@ def with_prices(positions: QuerySet[ExecutionPosition]) -> QuerySet[ExecutionPos
         current_price=_of_quote(_closing_price()),
         price_time=_of_quote(F("time")),
         unrealized_pnl=_of_quote(_gain()),
-    )
+    ).annotate(exit_blocker=exit_blocker())
 
 
 OPEN_PROFIT = """

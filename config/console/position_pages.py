@@ -60,6 +60,7 @@ def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         currency=_currency(position),
         protection=protection(position),
         why_unprotected=_why(position),
+        exit_blocker=position.exit_blocker,
         orders=[Candidate(order) for order in orders],
         fills=fills.order_by("id"),
         free=position.quantity - position.reserved,

@@ -6,19 +6,18 @@ rest can be closed). An exit takes whole steps; the rest is concluded as closed 
 (`reports.concluded`), with a leg and a close reason of its own. Exits told later replace it.
 """
 
-from decimal import Decimal
+from collections.abc import Sequence
 from typing import Any
 
 from brokers.messages import CloseCause, Execution, OrderReport, ReportKind
 from common.clocks import market_now
 from common.codes import Code
-from common.money import floor_to_step
-from common.sql import rows
+from common.sql import rows, run
+from positions.closable import dust_sql, unsellable_sql
 
-# Small rests below the least, and those whose exit was ended because it was worth too little;
-# nothing is on its way of either. Small: below two steps or a hundredth of what was opened, as fees
-# and our own exits leave it. A larger position below the least stays open: the exchange may have
-# raised its least, or we have read it wrong. By the few instruments that know a least, never
+# Dust below the least, and dust whose exit was ended because it was worth too little; nothing is
+# on its way of either. A larger position stays open (EXIT_BELOW_MINIMUM): the exchange may have
+# raised its least, or the price may come back. By the few instruments that know a least, never
 # through all positions.
 FIND = f"""
 SELECT p.id, p.connection_id::text, p.opened_quantity, p.entry_price, e.client_order_id,
@@ -30,24 +29,47 @@ JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.
   AND e.leg = 'entry' AND e.leg LIKE 'entry%%'
 LEFT JOIN prices_latestquote q ON q.data_connection_id = p.price_source_id AND q.symbol = p.pair
 WHERE i.close_min > 0 AND p.quantity > 0 AND e.client_order_id IS NOT NULL AND e.done_at IS NOT NULL
-  AND (trunc(p.quantity / i.quantity_step) * i.quantity_step < i.close_min
-    AND p.quantity < greatest(2 * i.quantity_step, p.opened_quantity / 100) OR EXISTS (
+  AND {dust_sql()} AND (trunc(p.quantity / i.quantity_step) * i.quantity_step < i.close_min
+    OR EXISTS (
     SELECT FROM execution_order x WHERE x.position_id = p.id AND x.status = 'CANCELLED'
       AND x.reason = '{Code.DUST.value}' AND x.quantity >= p.quantity))
   AND NOT EXISTS (SELECT FROM execution_order x WHERE x.position_id = p.id AND x.done_at IS NULL)
 """
 
 
-def sellable(quantity: Decimal, price: Decimal, instrument: Any | None) -> Decimal:
-    """Return how much of a quantity can be sold; 0: it is dust. Pure.
+# Exits of these have just ended as EXIT_BELOW_MINIMUM. Owner and operators are told once.
+ALARM = f"""
+INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
+SELECT 'exit.delayed', coalesce(c.user_id, c.admin_id), o.connection_id, o.signal_id, o.id,
+  jsonb_build_object('code', o.reason, 'detail', o.detail)
+FROM execution_order o JOIN connections_executionconnection c ON c.id = o.connection_id
+WHERE o.id = ANY(%s) AND NOT EXISTS (SELECT FROM execution_order x
+  WHERE x.position_id = o.position_id AND x.id < o.id AND x.status = 'CANCELLED'
+    AND x.reason = '{Code.EXIT_BELOW_MINIMUM.value}')
+"""
 
-    price: quote currency. Where the instrument knows no least, all of it.
+# Of a position p, with its latest quote: its last exits were ended because the exchange takes
+# nothing of it, and it would still take nothing. As soon as price, minimum or quantity allow an
+# exit, there is one again.
+HELD_BACK = f"""EXISTS (
+  SELECT FROM execution_order x WHERE x.position_id = p.id AND x.status = 'CANCELLED'
+    AND x.reason = '{Code.EXIT_BELOW_MINIMUM.value}')
+  AND EXISTS (
+    SELECT FROM connections_executionconnection c
+    JOIN connections_instrument i ON i.book = c.instrument_book AND i.symbol = p.symbol
+    LEFT JOIN prices_latestquote lq
+      ON lq.data_connection_id = p.price_source_id AND lq.symbol = p.pair
+    WHERE c.id = p.connection_id
+      AND {unsellable_sql("CASE p.side WHEN 'BUY' THEN lq.bid ELSE lq.ask END")})"""
+
+
+def raise_alarm(order_ids: Sequence[int]) -> None:
+    """Report exits that have just ended because their exchange takes nothing of the position.
+
+    Must run in the transaction that ended them.
     """
-    if instrument is None or instrument.close_min <= 0:
-        return quantity
-    whole = floor_to_step(quantity, instrument.quantity_step)
-    too_small = whole < instrument.close_min or whole * price < instrument.close_worth_min
-    return Decimal(0) if too_small else whole
+    if order_ids:
+        run(ALARM, (list(order_ids),))
 
 
 def reports_of_dust() -> list[OrderReport]:

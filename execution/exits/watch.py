@@ -18,6 +18,7 @@ from common.faults import point
 from common.money import plain
 from common.sql import Params, rows, run
 from execution.exits import levels_sql
+from execution.exits.dust import HELD_BACK
 from execution.exits.orders import ExitWish, open_exits
 from positions.levels import target_fraction
 
@@ -61,25 +62,28 @@ def hits_of(quotes: str, guardian: str = "ENGINE", free: str = FREE) -> str:
 
 HITS = hits_of(LATEST)
 
-# Only hits are looked at closer: which target it is, and whether an exit has just failed.
+# Only hits are looked at closer: which target it is, and whether an exit has just failed or its
+# exchange would take nothing of it.
 DETAILS = f"""
 SELECT p.id, p.tp, p.tp_number, {levels_sql.TARGET_FRACTIONS} AS target_fractions, EXISTS (
     SELECT FROM execution_order o WHERE o.position_id = p.id AND o.filled_quantity = 0
-      AND o.done_at > clock_timestamp() - make_interval(secs => %s)) AS just_failed
+      AND o.done_at > clock_timestamp() - make_interval(secs => %s)) OR {HELD_BACK} AS is_held_back
 FROM positions_executionposition p JOIN signals_signal s ON s.id = p.signal_id
 {levels_sql.JOIN}
 WHERE p.id = ANY(%s)
 """
 
 # An exit that the broker refused (its market was closed), or that another one stood in the way of.
-LEFT_OPEN = """
+LEFT_OPEN = f"""
 SELECT p.id, f.id AS signal_id FROM signals_signal f
 CROSS JOIN LATERAL (
-  SELECT id FROM positions_executionposition
+  SELECT id, connection_id, symbol, side, pair, price_source_id, quantity, entry_price
+  FROM positions_executionposition
   WHERE signal_id = f.refers_to_id AND quantity > 0 AND reserved < quantity OFFSET 0) p
 WHERE f.action = 'CLOSE' AND f.close_fraction = 1 AND f.published_at > %s
   AND NOT EXISTS (SELECT FROM execution_order o WHERE o.position_id = p.id
     AND o.filled_quantity = 0 AND o.done_at > clock_timestamp() - make_interval(secs => %s))
+  AND NOT ({HELD_BACK})
 """
 CLOSES_COUNT_FOR = timedelta(days=7)
 
@@ -122,7 +126,7 @@ def wishes_of(hits: list[Any]) -> list[ExitWish]:
     return [
         _wish(by_position[d.id], d)
         for d in details
-        if not d.just_failed and _is_still_there(by_position[d.id], d)
+        if not d.is_held_back and _is_still_there(by_position[d.id], d)
     ]
 
 

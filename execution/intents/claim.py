@@ -18,11 +18,13 @@ from brokers.bounds import bounded
 from brokers.messages import ConnectionSpec, ExitSafety, OrderRequest
 from brokers.registry import adapter_for
 from common.clocks import machine_seconds_until, machine_time
+from common.codes import Code
 from common.faults import point
 from common.sql import array, columns, rows
 from connections.lanes import GENERAL
 from connections.lanes import held as held_lanes
 from connections.selectors import spec_from_row
+from execution.exits.dust import raise_alarm
 from execution.exits.reserve import balance
 from execution.ids import at_attempt, base_of, new_client_order_id
 from execution.intents import claim_sql as sql
@@ -113,6 +115,7 @@ def claim(
         )
         settled = [(row, d) for row, d in decisions if not isinstance(d, Later)]
         written = _write(settled, owner)
+        raise_alarm([row.id for row, d in settled if _is_blocked(d)])
         balance([row.id for row, _ in settled if row.position_id and row.id not in written])
         prepare(later)  # positions after orders, as everywhere
         point("claim.written")
@@ -121,6 +124,11 @@ def claim(
             for row, decision in settled
             if isinstance(decision, Intent) and row.id in written
         ]
+
+
+def _is_blocked(decision: Decision) -> bool:
+    """Whether an exit ended because its exchange takes nothing of a position that stays open."""
+    return isinstance(decision, Ended) and decision.denial.code is Code.EXIT_BELOW_MINIMUM
 
 
 def _locked_out(pending: list[Any], specs: Mapping[str, ConnectionSpec]) -> set[str]:

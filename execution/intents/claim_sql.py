@@ -42,8 +42,8 @@ WHERE o.id = ANY(%s::bigint[]) ORDER BY o.priority, o.id
 # that wait in front of it. The rest says what `exit_safety.needs` asks: whether the broker has been
 # read since our last activity, and whether others of ours are one position with it at the broker.
 EXITS = """
-SELECT o.id AS order_id, p.quantity, p.broker_position_id, p.entry_price, p.pip, p.conversion_rate,
-  p.lifted, p.held_quantity, p.broker_sl IS NOT NULL OR p.broker_tp IS NOT NULL
+SELECT o.id AS order_id, p.quantity, p.opened_quantity, p.broker_position_id, p.entry_price, p.pip,
+  p.conversion_rate, p.lifted, p.held_quantity, p.broker_sl IS NOT NULL OR p.broker_tp IS NOT NULL
     OR p.levels_told_at IS NULL AND (p.sl_guardian = 'BROKER' OR p.tp_guardian = 'BROKER')
     AS is_protected,  -- what was sent and not confirmed may be there
   coalesce(p.held_at > p.touched_at

@@ -13,7 +13,6 @@ from brokers.messages import Capabilities, OrderType
 from common.codes import Code
 from common.money import plain
 from common.shown import sentence
-from execution.exits.dust import sellable
 from execution.exits.safety import most, needs
 from execution.intents import risk
 from execution.intents.decisions import (
@@ -32,6 +31,7 @@ from execution.intents.decisions import (
 from execution.intents.entries import sized
 from execution.intents.sizing import Denial
 from execution.models import Status
+from positions.closable import is_dust, sellable
 from prices.selectors import Conversion, conversion, pairs_between
 
 QUOTE_MAX_AGE_SECONDS = 60
@@ -53,8 +53,7 @@ def decide_exit(row: Any, market: Market, can: Capabilities) -> Decision:
         return Ended(Denial(Code.NOTHING_TO_CLOSE), Status.CANCELLED)
     price = touch_of(quote, side) if quote else position.entry_price
     if sellable(position.quantity, price, instrument) <= 0:
-        detail = f"{plain(position.quantity)} {row.symbol} left"
-        return Ended(Denial(Code.DUST, detail=detail), Status.CANCELLED)
+        return _unsellable(row, position, instrument)
     if position.closable <= 0:
         return Later(Code.EXIT_AWAITS_OTHERS)  # if they do not, this one does
     if waits_for := needs(can.exit_safety, position):
@@ -75,6 +74,15 @@ def decide_exit(row: Any, market: Market, can: Capabilities) -> Decision:
         rate=rate,
         detail=f"{plain(quantity)} at {plain(price)}",
     )
+
+
+def _unsellable(row: Any, position: Any, instrument: Any) -> Ended:
+    """End an exit of a position of which the exchange takes nothing: dust is then closed in the
+    books (`exits/dust.py`), what is larger stays open and is held back until it can be sold."""
+    dust = is_dust(position.quantity, position.opened_quantity, instrument.quantity_step)
+    code = Code.DUST if dust else Code.EXIT_BELOW_MINIMUM
+    detail = f"{plain(position.quantity)} {row.symbol} left"
+    return Ended(Denial(code, detail=detail), Status.CANCELLED)
 
 
 def decide_entry(row: Any, market: Market, book: risk.Book, can: Capabilities) -> Decision:

@@ -40,6 +40,12 @@ class Held:
         return Code[why].sentence if why in Code.__members__ else ""
 
     @property
+    def exit_blocker(self) -> str:
+        """Why no exit can be sent now, in sentences; '' if one can."""
+        code = getattr(self.position, "exit_blocker", "")
+        return f"{Code[code].sentence} {Code[code].hint}" if code else ""
+
+    @property
     def is_without_stop(self) -> bool:
         """Nobody watches a stop: it is missing, or none was ever wanted."""
         return self.is_naked or self.position.sl is None

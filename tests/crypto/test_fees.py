@@ -1,9 +1,11 @@
 """Fees from the alert to the daily result: in the coin that was bought, and in a third one."""
 
+from datetime import timedelta
 from decimal import Decimal as D
 from typing import Any
 
 import pytest
+from django.db.models import F
 from rest_framework.test import APIClient
 
 from analytics.days import trading_day
@@ -14,7 +16,10 @@ from common.sql import rows
 from connections.models import ExecutionConnection
 from execution.audit.counters import audit
 from execution.drift.reconcile import reconcile
+from execution.exits.watch import watch_positions
 from execution.models import DriftItem, Fill, Order
+from execution.services import close_dust
+from execution.tasks import ring
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.crypto.test_engine import alice, engine, exchange, feed, until
@@ -163,17 +168,34 @@ def test_a_fee_without_a_rate_stands_beside_the_result_everywhere(
 
 
 @pytest.mark.parametrize("exchange", [("binance", "EURUSD")], indirect=True)  # it tells the least
-def test_what_is_worth_too_little_to_be_sold_is_closed_in_the_books(
-    alice: ExecutionConnection, feed: Feed, exchange: tuple[str, Server]
+def test_position_worth_too_little_stays_open_until_it_can_be_sold(
+    alice: ExecutionConnection, feed: Feed, exchange: tuple[str, Server], client: Any
 ) -> None:
     _, server = exchange
     signal, _ = opened(feed)
     (symbol,) = server.venue.prices
+    first = server.venue.prices[symbol]
     server.venue.prices[symbol] = D("0.0009")  # 5,000 of it are worth 4.5, and 5 is the least
     cast.quote(alice, "0.0009", "0.0010")
-    close(feed, signal)
+    publish(feed, action="CLOSE", refers_to=signal)
+    until(lambda: Order.objects.filter(leg="close-1", done_at__isnull=False).exists())
     ended = Order.objects.get(leg="close-1")
-    assert (ended.status, ended.reason, ended.detail) == ("CANCELLED", "DUST", "5000 EUR/USD left")
-    assert position_of()["close_reason"] == "dust"
+    assert (ended.status, ended.reason, ended.detail) == (
+        "CANCELLED", "EXIT_BELOW_MINIMUM", "5000 EUR/USD left",
+    )  # fmt: skip
+    assert close_dust() == 0
+    told = position_of()
+    assert (told["quantity"], told["exit_blocker"]) == ("5000", "EXIT_BELOW_MINIMUM")
+    client.force_login(alice.user)
+    assert "Cannot be closed" in client.get("/positions/").content.decode()
+    assert len(cast.events("exit.delayed")) == 1
     assert [one.side for one in server.venue.orders] == ["BUY"]
+
+    server.venue.prices[symbol] = first  # the CLOSE is still to be done
+    cast.quote(alice, first, first + D("0.0001"))
+    assert position_of()["exit_blocker"] == ""
+    Order.objects.filter(leg="close-1").update(done_at=F("done_at") - timedelta(minutes=1))
+    ring(watch_positions())
+    until(lambda: ExecutionPosition.objects.get().quantity == 0)
+    assert [one.side for one in server.venue.orders] == ["BUY", "SELL"]
     assert audit().counters["MISMATCH"] == 0

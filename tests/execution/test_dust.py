@@ -1,11 +1,16 @@
 """Which positions are too small to be sold, and are closed in the books."""
 
+from datetime import timedelta
 from decimal import Decimal as D
 
 import pytest
+from django.db.models import F
+from django.test import Client
 
 from connections.models import ExecutionConnection, Instrument
 from execution.calls.runtime import Runtime
+from execution.exits.watch import watch_positions
+from execution.models import Order
 from execution.services import close_dust, close_position
 from positions.models import ExecutionPosition
 from signals.models import Feed
@@ -28,3 +33,54 @@ def test_a_raised_minimum_closes_only_what_is_left_below_two_steps(
     assert close_dust() == closed
     held = ExecutionPosition.objects.get()
     assert (held.quantity, held.close_reason) == (left, "dust" if closed else "")
+
+
+def an_hour_later() -> None:
+    """All that has ended did so an hour ago: no exit is held back for having just failed."""
+    Order.objects.filter(done_at__isnull=False).update(done_at=F("done_at") - timedelta(hours=1))
+
+
+def test_position_below_the_minimum_is_held_back_until_it_can_be_sold(
+    alice: ExecutionConnection, feed: Feed, wire: Runtime, client: Client
+) -> None:
+    """Its stop is hit, and its exchange takes nothing of it: one exit, one alarm, and no more."""
+    position = cast.filled(cast.signal(feed, sl=D("1.09")))  # 100 units
+    Instrument.objects.update(close_min=D(10), close_worth_min=D(109))
+    cast.quote(alice, "1.08000", "1.08010")  # worth 108
+    assert len(watch_positions()) == 1
+    cast.claim_all()
+    stop = Order.objects.get(leg="sl")
+    assert (stop.status, stop.reason) == ("CANCELLED", "EXIT_BELOW_MINIMUM")
+    an_hour_later()
+    assert (watch_positions(), close_dust()) == ([], 0)
+    close_position(position.pk)  # its owner tries it by hand
+    cast.claim_all()
+    assert Order.objects.get(leg="close-1").reason == "EXIT_BELOW_MINIMUM"
+    (told,) = cast.events("exit.delayed")
+    assert told["code"] == "EXIT_BELOW_MINIMUM"
+    assert ExecutionPosition.objects.get().quantity == 100
+    assert alice.user is not None
+    client.force_login(alice.user)
+    assert "it cannot be closed now." in client.get("/positions/").content.decode()
+
+    an_hour_later()
+    Instrument.objects.update(close_worth_min=D(100))  # the exchange lowers its least
+    assert len(watch_positions()) == 1
+    (outgoing,) = cast.claim_all()
+    assert outgoing.request.quantity == 100
+    assert "it cannot be closed now." not in client.get("/positions/").content.decode()
+
+
+@pytest.mark.parametrize(("left", "reason"), [(20, "EXIT_BELOW_MINIMUM"), (10, "DUST")])
+def test_only_dust_is_concluded_after_an_exit_that_was_worth_too_little(
+    alice: ExecutionConnection, feed: Feed, wire: Runtime, left: int, reason: str
+) -> None:
+    position = cast.filled(cast.signal(feed))  # 100 in steps of 10
+    close_position(position.pk, fraction=D(100 - left) / 100)
+    cast.fill_all()
+    Instrument.objects.update(close_min=D(10), close_worth_min=D(1000))
+    close_position(position.pk)
+    cast.claim_all()
+    assert Order.objects.latest("id").reason == reason
+    assert close_dust() == (1 if reason == "DUST" else 0)
+    assert ExecutionPosition.objects.get().quantity == (0 if reason == "DUST" else left)
