@@ -23,7 +23,13 @@ from execution.exits.reserve import balance_locked, lock_positions_of
 from execution.ids import all_attempts, base_of
 from execution.models import Tally
 from execution.reports import fees, sql
-from execution.reports.broker_exits import Told, conclude, lock_in_order, materialise
+from execution.reports.broker_exits import (
+    Told,
+    conclude,
+    lock_in_order,
+    materialise,
+    without_position,
+)
 from execution.reports.concluded import give_back, is_conclusion
 from execution.reports.folding import ZERO, Change, fold, last_told, state_of
 from execution.reports.inferred import Unusual, settle
@@ -51,6 +57,10 @@ def apply_reports(reports: Sequence[OrderReport], *, patient: bool = True) -> Ap
     report aside.
     """
     with transaction.atomic():
+        early = without_position(reports)
+        if early:
+            waiting = {id(report) for report in early}
+            reports = [report for report in reports if id(report) not in waiting]
         lock_in_order(reports)
         concluded = [report for report in reports if is_conclusion(report)]
         news = [r for r in reports if not is_conclusion(r)] if concluded else reports
@@ -62,7 +72,7 @@ def apply_reports(reports: Sequence[OrderReport], *, patient: bool = True) -> Ap
         write_levels(words_of(reports))
         point("outcome.written")
     point("outcome.committed")
-    return Applied(written, deferred)
+    return Applied(written, early + deferred)
 
 
 def _apply(told: Told) -> int:

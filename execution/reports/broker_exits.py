@@ -146,6 +146,25 @@ FROM unnest(%s::bigint[], %s::numeric[]) AS w(id, growth) WHERE o.id = w.id
 """
 
 
+def without_position(reports: Sequence[OrderReport]) -> list[OrderReport]:
+    """Return the reports that tell of exits of positions that are not there yet: they overtook the
+    fills of their entries, and wait for them.
+
+    Looked for before anything is locked: brokers tell them again every second, and those who bring
+    the fills need the locks.
+    """
+    made = [report for report in reports if report.close_cause is not None]
+    if not made:
+        return []
+    candidates = [cid for report in made for cid in all_attempts(report.client_order_id)]
+    early = {
+        (base_of(row.client_order_id), str(row.connection_id))
+        for row in rows(ENTRIES, (candidates,))
+        if row.id is None
+    }
+    return [r for r in made if (base_of(r.client_order_id), r.connection_id) in early]
+
+
 def lock_in_order(reports: Sequence[OrderReport]) -> None:
     """Lock the orders of a batch in which a broker tells of exits of its own, in id order.
 

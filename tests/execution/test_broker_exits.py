@@ -1,0 +1,102 @@
+"""Exits that brokers make by themselves, told in bulk: an outage ends with thousands of them."""
+
+import threading
+from dataclasses import replace
+from decimal import Decimal as D
+
+import pytest
+from django.db import connection, transaction
+
+from brokers.messages import CloseCause, OrderReport
+from common.sql import run
+from execution.models import Order
+from execution.reports.apply import apply_reports
+from positions.models import ExecutionPosition
+from signals.models import Feed
+from tests.console.conftest import statements
+from tests.execution import cast
+from tests.execution.double import Double
+
+ACCOUNTS = 20
+
+
+@pytest.fixture
+def entries(feed: Feed, broker: Double) -> list[Order]:
+    """One order of each account, at the broker and not filled."""
+    for _ in range(ACCOUNTS):
+        cast.account(feed)
+    cast.signal(feed)
+    for outgoing in cast.claim_all():
+        cast.answer(outgoing, broker.rest(outgoing.request))
+    return list(Order.objects.order_by("id"))
+
+
+def stopped_out(entry: Order) -> OrderReport:
+    """The broker's stop has closed all of it."""
+    report = cast.fill_report(entry, entry.quantity or D(1), f"stop {entry.pk}", price="1.09")
+    return replace(report, broker_order_id=f"S{entry.pk}", close_cause=CloseCause.STOP_LOSS)
+
+
+def filled(entry: Order) -> OrderReport:
+    return cast.fill_report(entry, entry.quantity or D(1), f"fill {entry.pk}")
+
+
+@pytest.mark.django_db
+def test_many_exits_are_written_with_as_many_statements_as_one(entries: list[Order]) -> None:
+    """Each holds hundreds of orders locked until the last of them."""
+    cast.tell(*[filled(entry) for entry in entries])
+    counts = []
+    for part in (entries[:1], entries[1:]):
+        with statements() as sent:
+            assert cast.tell(*[stopped_out(entry) for entry in part]) == []
+        counts.append(len(sent))
+    assert counts[0] == counts[1], counts
+    closed = ExecutionPosition.objects.filter(quantity=0, close_reason="sl")
+    assert closed.count() == ACCOUNTS
+    assert Order.objects.filter(leg="sl", status="FILLED").count() == ACCOUNTS
+
+
+@pytest.mark.django_db
+def test_one_batch_may_tell_of_an_exit_in_parts_and_again(entries: list[Order]) -> None:
+    entry = entries[0]
+    cast.tell(filled(entry))
+    whole = stopped_out(entry)
+    (execution,) = whole.fills
+    half = execution.quantity / 2
+    parts = [
+        replace(whole, fills=(replace(execution, broker_fill_id=name, quantity=half),))
+        for name in ("a", "b")
+    ]
+    cast.tell(parts[0], *parts, parts[1])
+    row = Order.objects.get(leg="sl")
+    assert (row.quantity, row.filled_quantity, row.status) == (whole.fills[0].quantity,) * 2 + (
+        "FILLED",
+    )
+    assert ExecutionPosition.objects.get(signal=entry.signal, connection=entry.connection).closed_at
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_exit_that_overtook_its_entry_waits_without_a_lock(entries: list[Order]) -> None:
+    """Told again every second, it would keep those who bring the entry's fill from writing it."""
+    locked, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with transaction.atomic():
+            run(f"SELECT 1 FROM execution_order WHERE id = {entries[0].pk} FOR UPDATE")
+            locked.set()
+            done.wait(20)
+        connection.close()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    try:
+        assert locked.wait(10)
+        run("SET lock_timeout = '100ms'")
+        early = stopped_out(entries[0])
+        assert apply_reports([early]).deferred == [early]
+    finally:
+        done.set()
+        holder.join()
+        run("RESET lock_timeout")
+    assert cast.tell(early, filled(entries[0])) == []
+    assert ExecutionPosition.objects.get().close_reason == "sl"
