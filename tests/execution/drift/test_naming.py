@@ -71,11 +71,11 @@ def read_messages(item: DriftItem, owner: User) -> list[str]:
     """The owner and the operators are notified."""
     operator = staff(Role.OPERATOR)
     deliver()
-    told = Notification.objects.filter(kind="drift.found")
-    assert {one.user for one in told} == {owner, operator}
-    for one in told:
+    sent = Notification.objects.filter(kind="drift.found")
+    assert {one.user for one in sent} == {owner, operator}
+    for one in sent:
         assert DIFFER[item.kind] in one.body.lower()
-    return [f"{one.title}\n{one.body}" for one in told]
+    return [f"{one.title}\n{one.body}" for one in sent]
 
 
 def summary_of(item: DriftItem) -> str:
