@@ -40,6 +40,7 @@ class EventKind(models.TextChoices):
     API_KEY_ENDED = "api_key.ended"
     PASSWORD_CHANGED = "password.changed"  # noqa: S105  # the kind of an event
     AUDIT_FAILED = "audit.failed"
+    AUDIT_NOT_JUDGED = "audit.not_judged"
     AUDIT_TRAIL_BROKEN = "audit_trail.broken"
     AUDIT_TRAIL_INTACT = "audit_trail.intact"
     SCHEDULER_LATE = "scheduler.late"
@@ -66,6 +67,7 @@ ALARMS = frozenset(
         EventKind.HOST_BACK,
         EventKind.DRIFT_FOUND,
         EventKind.AUDIT_FAILED,
+        EventKind.AUDIT_NOT_JUDGED,
         EventKind.AUDIT_TRAIL_BROKEN,
         EventKind.AUDIT_TRAIL_INTACT,
         EventKind.SCHEDULER_LATE,

@@ -21,6 +21,10 @@ COUNTED: dict[str, tuple[str, str]] = {
     EventKind.SCHEDULER_LATE: ("scheduler is late", "schedulers are late"),
     EventKind.AUDIT_TRAIL_BROKEN: ("audit trail broken", "audit trails broken"),
     EventKind.AUDIT_FAILED: ("audit failed", "audits failed"),
+    EventKind.AUDIT_NOT_JUDGED: (
+        "audit could not judge accounts",
+        "audits could not judge accounts",
+    ),
     EventKind.POSITION_UNPROTECTED: ("position without its stop", "positions without their stops"),
     EventKind.EXIT_DELAYED: ("exit that cannot be sent", "exits that cannot be sent"),
     EventKind.ORDER_RISEN: ("given-up order is live", "given-up orders are live"),
@@ -331,6 +335,22 @@ def _audit(happening: Happening) -> Sentences:
     return ("The audit failed", ", ".join(wrong), happening.tell("detail"))
 
 
+def _not_judged(happening: Happening) -> Sentences:
+    accounts = happening.payload.get("accounts")
+    named = [one for one in accounts if isinstance(one, dict)] if isinstance(accounts, list) else []
+    count = happening.payload.get("count")
+    many = count if isinstance(count, int) else len(named)
+    what = "1 account" if many == 1 else f"{many} accounts"
+    more = many - len(named)
+    return (
+        f"The audit could not judge {what}",
+        *(f"{one.get('name', '')}: {one.get('detail', '')}" for one in named),
+        f"And {more} more." if more > 0 else "",
+        "Nothing is known to be wrong, and nothing is proven for them. Start the workers that hold "
+        "their sessions or mend their connections; the dashboard shows all of them.",
+    )
+
+
 def _trail_broken(happening: Happening) -> Sentences:
     return (
         "The audit trail is broken",
@@ -467,6 +487,7 @@ WRITERS: dict[str, Callable[[Happening], Sentences]] = {
     EventKind.HOST_BACK: _host_back,
     EventKind.DRIFT_FOUND: _drift,
     EventKind.AUDIT_FAILED: _audit,
+    EventKind.AUDIT_NOT_JUDGED: _not_judged,
     EventKind.API_KEY_ENDS_SOON: _key_ends_soon,
     EventKind.API_KEY_ENDED: _key_ended,
     EventKind.PASSWORD_CHANGED: _password_changed,

@@ -28,6 +28,7 @@ from events.models import EventKind
 from events.services import emit
 from execution.audit import listings, sql
 from execution.audit.listings import Listing, NotJudged
+from execution.audit.not_judged import report as report_not_judged
 from execution.calls import runtime
 from execution.models import AT_BROKER, TERMINAL, Status
 
@@ -141,7 +142,8 @@ def audit_and_alarm() -> AuditReport:
 
 
 def keep(report: AuditReport) -> None:
-    """Write a run down, for metrics and for whoever asks when it last ran; a month is kept."""
+    """Write a run down, for metrics and for whoever asks when it last ran; a month is kept.
+    Operators get a message about accounts that could not be judged (`not_judged.report`)."""
     not_judged = [asdict(one) for one in report.not_judged]
     values = (
         report.ok,
@@ -149,6 +151,7 @@ def keep(report: AuditReport) -> None:
         *map(json.dumps, (report.counters, report.unread, not_judged)),
     )
     with transaction.atomic():
+        report_not_judged(report.not_judged)
         run(KEEP, values)
         run("DELETE FROM execution_auditrun WHERE at < clock_timestamp() - interval '30 days'")
 

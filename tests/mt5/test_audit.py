@@ -19,7 +19,7 @@ from connections.models import ExecutionConnection, HealthStatus
 from connections.testing import run_test
 from execution.calls import runtime
 from execution.ids import new_client_order_id
-from execution.models import Order
+from execution.models import BrokerListing, Order
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.connections import make
@@ -133,6 +133,26 @@ def test_a_position_that_is_gone_at_the_broker_is_ghost(
     venue.hand("close", login=LOGIN, ticket=ticket, reason=0, comment="", magic=0)
     code, found = audited()
     assert (code, found["examples"]["GHOST"]) == (1, [f"position {position.pk}"])
+
+
+def test_a_given_up_order_that_the_broker_executes_later_is_risen(
+    alice: ExecutionConnection, venue: Venue, settings: Any
+) -> None:
+    """Two look-ups did not find it, so that it was given up; then the server executes it."""
+    settings.FILLCAST_SEND_WITHIN_SECONDS = settings.FILLCAST_CALL_TIMEOUT_SECONDS = 2
+    settings.FILLCAST_PROOF_GAP_SECONDS = 1
+    first = filled(venue)
+    venue.fault("order_send", "retcode", code=10012)  # cancelled by time-out: unknown
+    cast.signal(Feed.objects.get())
+    until(lambda: Order.objects.filter(reason="NEVER_ARRIVED").exists())
+    lost = Order.objects.get(reason="NEVER_ARRIVED")
+    assert (audited()[0], lost.status) == (0, "FAILED")
+    BrokerListing.objects.all().delete()  # a reading is good for ten minutes
+    words = {"other": lost.client_order_id, "magic": magic_of(lost.client_order_id or "")}
+    venue.hand("again", login=LOGIN, comment=first.client_order_id, **words)
+    code, found = audited()
+    assert (code, found["counters"]["RISEN"]) == (1, 1)
+    assert found["examples"]["RISEN"] == [f"order {lost.pk}"]
 
 
 def test_an_account_that_cannot_be_read_is_not_judged(

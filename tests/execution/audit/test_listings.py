@@ -4,15 +4,20 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db.models import F
 
 from common.codes import Code
 from common.sql import rows
 from connections.models import ExecutionConnection, HealthStatus
+from events.models import Notification
+from events.spread import spread
+from events.words import describe
 from execution import tasks
 from execution.audit import listings
 from execution.audit.counters import audit, request_readings
 from execution.models import AuditRun, BrokerListing
 from tests.connections import make
+from tests.events.test_words import event
 from tests.execution import cast
 
 pytestmark = pytest.mark.django_db
@@ -85,3 +90,49 @@ def test_the_hourly_task_has_accounts_read_first(
     run = AuditRun.objects.get()
     assert (run.ok, [one["reason"] for one in run.not_judged]) == (False, ["LANE_UNHELD"])
     assert cast.events("audit.failed") == []
+
+
+def test_operators_hear_once_of_accounts_that_are_not_judged(
+    gateway: ExecutionConnection,
+) -> None:
+    """One message with all of them; again when they are others, and on the next day."""
+
+    def reported() -> list[list[str]]:
+        events = cast.events("audit.not_judged")
+        return [[one["connection"] for one in event["accounts"]] for event in events]
+
+    def a_day_passes() -> None:
+        AuditRun.objects.update(at=F("at") - timedelta(days=1))
+
+    tasks.audit(False, True)
+    tasks.audit(False, True)
+    assert reported() == [[str(gateway.pk)]]
+    other = make.connection(
+        type="ibkr", account="DU2", settings=WHERE, health_status=HealthStatus.ACTIVE
+    )
+    tasks.audit(False, True)
+    tasks.audit(False, True)
+    both = sorted([str(gateway.pk), str(other.pk)])
+    assert [sorted(one) for one in reported()] == [[str(gateway.pk)], both]
+    a_day_passes()
+    tasks.audit(False, True)
+    assert len(reported()) == 3
+
+    BrokerListing.objects.update(began_at=now(), executed_since=now(), requested_at=None)
+    request_readings()
+    BrokerListing.objects.update(began_at=now(), executed_since=now(), requested_at=None)
+    tasks.audit(False, True)  # all of them are judged
+    assert (AuditRun.objects.latest("at").not_judged, len(reported())) == ([], 3)
+
+    (told, *_) = cast.events("audit.not_judged")
+    words = describe(event("audit.not_judged", **told))
+    assert words.title == "The audit could not judge 1 account"
+    assert f"{gateway.name}: No worker holds this account's session." in words.body
+
+
+def test_operators_and_no_owner_get_the_message(gateway: ExecutionConnection) -> None:
+    operator = make.user(is_staff=True)
+    tasks.audit(False, True)
+    spread(100)
+    kinds = Notification.objects.filter(kind="audit.not_judged")
+    assert [one.user_id for one in kinds] == [operator.pk]
