@@ -49,11 +49,12 @@ def carry_out(feed: Feed, order: AlertOrder) -> Outcome:
     Raises what `receive` and `publish` do, and ConflictError ALERT_OUT_OF_ORDER, DUPLICATE_SIGNAL;
     the caller's transaction is taken back then.
     """
-    in_turn(feed)
+    pair = pair_if_known(feed, order.pair)
+    in_turn(feed, pair)
     known = _known(feed, order)
     if known and order.sent_at is not None:
         return _as_before(known)
-    order = _with_pair(feed, order)
+    order = _with_pair(order, pair or pair_meant(feed, order.pair, field=order.symbol_field))
     closed = _to_close(feed, order, known)
     if known and not closed:
         return _as_before(known)
@@ -87,8 +88,15 @@ def pair_meant(feed: Feed, symbol: str, *, field: str) -> str:
     return found[0] if len(found) == 1 else settled_symbol(feed, symbol, field=field)
 
 
-def _with_pair(feed: Feed, order: AlertOrder) -> AlertOrder:
-    pair = pair_meant(feed, order.pair, field=order.symbol_field)
+def pair_if_known(feed: Feed, symbol: str) -> str:
+    """Return the same before the alert's turn; empty where it is not known."""
+    try:
+        return pair_meant(feed, symbol, field="")
+    except InvalidInputError:
+        return ""
+
+
+def _with_pair(order: AlertOrder, pair: str) -> AlertOrder:
     return replace(order, pair=pair, opening=order.opening and replace(order.opening, pair=pair))
 
 

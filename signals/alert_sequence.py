@@ -5,6 +5,7 @@ opens no trade that is over, closes nothing that was opened since, and undoes no
 functions need the caller's transaction, and `in_turn` before them.
 """
 
+import zlib
 from collections.abc import Iterable
 
 from common.codes import Code
@@ -19,7 +20,8 @@ from users.tenancy import for_all_tenants
 
 BOTH = "BOTH"
 KEPT_DAYS = 7
-_LOCK = 0x46434111  # namespace of the advisory locks that put a feed's alerts one after the other
+# Namespaces of the advisory locks that put alerts one after the other: a feed's, a pair's of it.
+_FEED_LOCK, _PAIR_LOCK = 0x46434111, 0x46434112
 _OPPOSITE = {Direction.BUY: Direction.SELL, Direction.SELL: Direction.BUY}
 _SUMMARY_LENGTH = 300
 _REMOVE_OLD = f"""
@@ -32,11 +34,24 @@ DELETE FROM signals_receivedalert WHERE id IN (SELECT id FROM old) RETURNING 1 A
 """
 
 
-def in_turn(feed: Feed) -> None:
-    """Let no other alert of the feed be taken until the transaction ends, and hold its candidates
-    still, before the feed's own lock is taken."""
-    rows("SELECT pg_advisory_xact_lock(%s::int, %s::int)", (_LOCK, feed.pk % 2**31))
+def in_turn(feed: Feed, pair: str) -> None:
+    """Let no other alert of the feed about a pair be taken until the transaction ends, and hold the
+    feed's candidates still, before the feed's own lock is taken. Alerts about other pairs go on.
+
+    pair: as it is traded, never a word that is still to be completed; empty: not known yet, so that
+    it waits for every alert of the feed, and they for it.
+    """
+    if not pair:
+        rows("SELECT pg_advisory_xact_lock(%s::int, %s::int)", (_FEED_LOCK, feed.pk % 2**31))
+    else:
+        rows("SELECT pg_advisory_xact_lock_shared(%s::int, %s::int)", (_FEED_LOCK, feed.pk % 2**31))
+        rows("SELECT pg_advisory_xact_lock(%s::int, %s::int)", (_PAIR_LOCK, _pair_key(feed, pair)))
     candidates_shared(feed.pk)
+
+
+def _pair_key(feed: Feed, pair: str) -> int:
+    """Hash a feed's pair. Two that share a number only wait for each other."""
+    return zlib.crc32(f"{feed.pk} {pair}".encode()) - 2**31
 
 
 def keep_order(feed: Feed, order: AlertOrder, summary: str, signals: Iterable[Signal]) -> None:

@@ -199,15 +199,28 @@ def _levels(draft: SignalDraft, direction: str, targets: list[Target]) -> dict[s
     }
 
 
+def referred_pair(feed: Feed, draft: SignalDraft) -> str:
+    """Return the pair of the signal that a MODIFY or CLOSE speaks of; empty where it is not here,
+    or not yet."""
+    found = _found(feed, draft)
+    return found.currency_pair if found else ""
+
+
+def _found(feed: Feed, draft: SignalDraft) -> Signal | None:
+    opened = Signal.objects.filter(feed=feed, action=Action.OPEN)
+    if draft.refers_to is not None:
+        return opened.filter(pk=draft.refers_to).first()
+    return opened.filter(external_id=draft.refers_to_external_id).first()
+
+
 def _referred(feed: Feed, draft: SignalDraft) -> Signal:
     """Return the OPEN signal of the same feed that a MODIFY or CLOSE speaks of."""
     opened = Signal.objects.filter(feed=feed, action=Action.OPEN)
     if draft.refers_to is not None:
         name, said = "refers_to", str(draft.refers_to)
-        found = opened.filter(pk=draft.refers_to).first()
     else:
         name, said = "refers_to_external_id", draft.refers_to_external_id
-        found = opened.filter(external_id=said).first()
+    found = _found(feed, draft)
     if found is None:
         detail = f"There is no OPEN signal {said!r} in the feed {feed.slug!r}."
         if name == "refers_to" and opened.filter(external_id=said).exists():
