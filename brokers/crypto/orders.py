@@ -124,7 +124,7 @@ def _closes_a_rest(client: Client, request: OrderRequest) -> bool:
     close what a partial exit, or a minimum that was raised since, has left. Binance's minimum worth
     is "unless you choose reduce only" (-4164); Bybit closes a rest by `reduceOnly`; OKX's least
     size is its step, mostly. On spot each order is an order: what is below the least cannot be
-    sold, and is no position (`spot.sellable`)."""
+    sold (`spot.sellable`)."""
     return client.settings.market == "swap" and request.reduce_only
 
 

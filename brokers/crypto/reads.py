@@ -124,6 +124,8 @@ async def _spot_positions(client: Client) -> list[BrokerPosition]:
             trades = await ask(client, "fetch_my_trades", name, None, client.rules.fills_page)
             ordered = sorted(trades, key=lambda trade: int(trade["timestamp"]))
             found.append(spot.held(instrument, balance, ordered))
+        elif balance > 0:
+            found.append(spot.rest(instrument, balance))
     return found
 
 

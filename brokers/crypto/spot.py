@@ -1,19 +1,22 @@
 """What stands for a position on spot, where an exchange knows balances only. Pure.
 
-The balance of the base currency is what can be sold, whoever bought it: that is the position, of
-the one listed symbol that has this base and the account's quote currency. Fees that were taken in
-the base currency are gone from it, so it may be a little less than what was bought; what is below
-the market's smallest amount cannot be sold and is nothing. The entry price is what our trades say,
-walked back to when nothing was held; where they do not reach so far it is their own average.
+The balance of the base currency is the position, whoever bought it, of the one listed symbol that
+has this base and the account's quote currency. Fees that were taken in the base currency are gone
+from it, so it may be a little less than what was bought. What is below the market's smallest amount
+cannot be sold but is still there (the exchange may have raised that amount since): it is read as a
+position without an entry price, and the comparison judges what it is. The entry price is what our
+trades say, walked back to when nothing was held; where they do not reach so far it is their own
+average.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import ROUND_DOWN, Decimal
+from decimal import Decimal
 from typing import Any
 
 from brokers.crypto.parse import moment, number, number_or
 from brokers.messages import BrokerPosition, Instrument, Side
+from common.money import floor_to_step
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +30,20 @@ class _Step:
 
 def sellable(balance: Decimal, of: Instrument) -> Decimal:
     """What of a balance can be sold: whole steps, nothing below the smallest amount."""
-    steps = (balance / of.quantity_step).to_integral_value(ROUND_DOWN)
-    quantity = steps * of.quantity_step
+    quantity = floor_to_step(balance, of.quantity_step)
     return quantity if quantity >= of.quantity_min else Decimal(0)
+
+
+def rest(of: Instrument, balance: Decimal) -> BrokerPosition:
+    """Return what is held but cannot be sold, without an entry price. balance: above zero."""
+    whole = floor_to_step(balance, of.quantity_step)
+    return BrokerPosition(
+        broker_position_id=of.symbol,
+        symbol=of.symbol,
+        side=Side.BUY,
+        quantity=whole or balance,
+        entry_price=Decimal(0),
+    )
 
 
 def held(of: Instrument, balance: Decimal, trades: Sequence[Mapping[str, Any]]) -> BrokerPosition:

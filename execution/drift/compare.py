@@ -14,6 +14,7 @@ from common.codes import Code
 from common.money import plain
 from execution.drift.notes import Record
 from execution.ids import base_of
+from positions.closable import is_dust
 
 OF_ONE = (Code.LEVELS_DIFFER, Code.PRICE_DIFFERS)
 OF_POSITIONS = (
@@ -52,15 +53,23 @@ class Differences:
 class Rests:
     """What cannot be sold of a symbol on an account whose balances are its positions.
 
-    step: the broker tells whole ones; dust: what was closed in the books and is still there.
+    step: the broker tells whole ones; dust: what was closed in the books and is still there; least:
+    what is below it cannot be sold.
     """
 
     step: Decimal
     dust: Decimal
+    least: Decimal = Decimal(0)
 
     def explain(self, surplus: Decimal) -> bool:
         """Whether they are why the broker holds so much more than we do (less, if negative)."""
         return -self.step < surplus < self.step + self.dust
+
+    def is_remainder(self, balance: Decimal, held: Decimal) -> bool:
+        """Whether a balance is only what a sale of `held` leaves: dust that cannot be sold. More
+        than that is still the position: the exchange may have raised its least."""
+        is_small = is_dust(balance, held, self.step)
+        return self.explain(balance) or (balance < self.least and is_small)
 
 
 NO_RESTS: Mapping[str, Rests] = {}
@@ -91,10 +100,12 @@ def positions_of(
         is_same = held == ticket.quantity or (
             rest is not None and rest.explain(ticket.quantity - held)
         )
-        if not mine and is_same:
-            continue  # what sales have left, together
+        if not mine and (is_same or (rest is not None and ticket.quantity < rest.least)):
+            continue  # what sales have left, together, or what cannot be sold anyway
         if not mine:
             found.records.append(_unknown(connection_id, ticket))
+        elif not is_same and rest is not None and rest.is_remainder(ticket.quantity, held):
+            mine_of[number] = mine  # it is gone, up to what no sale takes along
         elif not is_same:
             found.explain_from(mine)
             found.records.append(_quantity(connection_id, mine, ticket, Decimal(held)))
@@ -200,7 +211,8 @@ def _hear(found: Differences, mine: Any, held: HeldLevels) -> bool:
 
 
 def _price(found: Differences, connection_id: str, mine: Any, ticket: BrokerPosition) -> None:
-    if mine.shared:  # the broker's average is of what has been closed of it, too
+    # A broker's average is of what has been closed of it, too; 0: it states none.
+    if mine.shared or not ticket.entry_price:
         return
     # Of several fills the broker's average is in whole ticks, ours is exact.
     differ = abs(mine.entry_price - ticket.entry_price)

@@ -112,7 +112,7 @@ ORDER BY p.id
 
 # Where balances are positions: what stays in them after a sale (`exits/dust.py`).
 RESTS = """
-SELECT c.id AS connection_id, i.symbol, i.quantity_step AS step, coalesce((
+SELECT c.id AS connection_id, i.symbol, i.quantity_step AS step, i.close_min AS least, coalesce((
   SELECT sum(o.filled_quantity) FROM execution_order o
   WHERE o.connection_id = c.id AND o.symbol = i.symbol AND o.leg LIKE 'dust%%'), 0) AS dust
 FROM connections_instrument i
@@ -326,7 +326,7 @@ def _positions(look: Look, read: dict[UUID, Snapshot]) -> dict[UUID, Differences
 def _rests(connections: list[UUID]) -> dict[UUID, dict[str, Rests]]:
     found: dict[UUID, dict[str, Rests]] = {}
     for row in rows(RESTS, (connections,)):
-        found.setdefault(row.connection_id, {})[row.symbol] = Rests(row.step, row.dust)
+        found.setdefault(row.connection_id, {})[row.symbol] = Rests(row.step, row.dust, row.least)
     return found
 
 

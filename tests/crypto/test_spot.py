@@ -37,6 +37,15 @@ def test_dust_is_nothing_and_what_was_always_there_has_no_price() -> None:
     assert spot.held(BTC, D(2), []).entry_price == 0
 
 
+def test_balance_that_cannot_be_sold_is_read_without_a_price() -> None:
+    made = house_of("binance")
+    made.venue.balances["BTC"] = D("0.0004")  # the step is 0.001
+    (rest,) = made.run(made.adapter.positions(made.spec))
+    assert (rest.quantity, rest.entry_price, rest.opened_at) == (D("0.0004"), D(0), None)
+    assert not [one for one in made.venue.seen if "rades" in str(one)]
+    close(made)
+
+
 def test_fees_from_the_coin_leave_an_exit_of_what_is_left() -> None:
     made = house_of("binance")
     made.venue.fee_rate, made.venue.fee_in_base = D("0.001"), True

@@ -97,7 +97,7 @@ class Binance:
         if self._venue.derivatives:
             notional = {"filterType": "MIN_NOTIONAL", "notional": f"{market.least_cost:f}"}
             kind = {"contractType": "PERPETUAL", "marginAsset": market.quote, "pair": name}
-        lot = {"minQty": step, "maxQty": "9000", "stepSize": step}
+        lot = {"minQty": f"{market.least or market.step:f}", "maxQty": "9000", "stepSize": step}
         return {
             **kind, "symbol": name, "status": "TRADING",
             "baseAsset": market.base, "quoteAsset": market.quote,

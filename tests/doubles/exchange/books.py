@@ -17,7 +17,8 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Market:
-    """What is traded. size: base units in one amount (a contract's)."""
+    """What is traded. size: base units in one amount (a contract's). least: the smallest amount
+    that is told; 0: a step."""
 
     base: str
     quote: str
@@ -25,6 +26,7 @@ class Market:
     tick: Decimal
     least_cost: Decimal
     size: Decimal = ONE
+    least: Decimal = ZERO
 
 
 @dataclass

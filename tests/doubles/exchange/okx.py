@@ -99,7 +99,8 @@ class Okx:
                 "ctVal": f"{market.size:f}" if swap else "",
                 "ctMult": "1" if swap else "", "ctValCcy": market.base if swap else "",
                 "ctType": "linear" if swap else "", "tickSz": f"{market.tick:f}",
-                "lotSz": f"{market.step:f}", "minSz": f"{market.step:f}", "maxLmtSz": "100000",
+                "lotSz": f"{market.step:f}", "minSz": f"{market.least or market.step:f}",
+                "maxLmtSz": "100000",
                 "uly": "BTC-USDT" if swap else "", "instFamily": "BTC-USDT" if swap else "",
                 "lever": "100", "listTime": "1606468572000", "expTime": "", "alias": "",
             })  # fmt: skip
