@@ -77,10 +77,11 @@ def request_confirmation(channel_id: int) -> None:
 def confirm(channel_id: int, code: str) -> Channel:
     """Prove a channel's address by the code that was sent there; confirming again changes nothing.
 
-    Raises InvalidInputError CONFIRMATION_INVALID for another code, or one whose time is over.
+    Raises InvalidInputError CONFIRMATION_INVALID for another code, one whose time is over, and a
+    channel that is not there any more.
     """
-    channel = Channel.objects.select_for_update(no_key=True).get(pk=channel_id)
-    if not matches(channel, code):
+    channel = Channel.objects.select_for_update(no_key=True).filter(pk=channel_id).first()
+    if channel is None or not matches(channel, code):
         raise InvalidInputError(Code.CONFIRMATION_INVALID, field="code")
     if channel.confirmed_at is None:
         channel.confirmed_at = timezone.now()

@@ -128,14 +128,15 @@ def confirm(request: HttpRequest, *, pk: int, code: str) -> HttpResponse:
     """
     with for_all_tenants():  # whoever reads that mailbox need not be signed in here
         channel = Channel.objects.select_related("user").filter(pk=pk).first()
-    if channel is None or not confirmation.matches(channel, code):
+    is_valid = channel is not None and channel.user.is_active
+    if channel is None or not is_valid or not confirmation.matches(channel, code):
         return guarded(render(request, "portal/channel_confirm.html", status=404))
     facts = {"channel": channel, "owner": channel.user.get_username()}
     if request.method == "POST":
         with on_behalf_of(channel.user):
             try:
                 facts["channel"] = confirmation.confirm(pk, code)
-            except InvalidInputError:  # a newer one was requested meanwhile
+            except InvalidInputError:  # a newer one was requested, or it was removed, meanwhile
                 return guarded(render(request, "portal/channel_confirm.html", status=404))
     return guarded(render(request, "portal/channel_confirm.html", facts))
 

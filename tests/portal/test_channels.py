@@ -150,6 +150,20 @@ def test_link_ends_after_two_days_and_with_the_next_one(
     assert channel().confirmed_at is not None
 
 
+def test_link_of_a_deactivated_user_is_not_valid(
+    world: World, signed_in: SignedIn, send: Callable[[], list[str]]
+) -> None:
+    made = {"name": "phone", "url": "mailto:a@example.com"}
+    signed_in(world.alice).post("/channels/create/", made)
+    assert len(send()) == 1
+    User.objects.filter(pk=world.alice.pk).update(is_active=False)
+    anonymous = Client(raise_request_exception=False)
+    for answer in (anonymous.get(link()), anonymous.post(link())):
+        assert answer.status_code == 404
+        assert "This link is not valid" in answer.content.decode()
+    assert channel().confirmed_at is None
+
+
 def test_messages_with_the_link_are_throttled_for_channel_and_user(
     world: World, signed_in: SignedIn, send: Callable[[], list[str]]
 ) -> None:
