@@ -20,6 +20,7 @@ from common.trail_functions import CHECKPOINTS, CONTENT, FUNCTIONS, HEAD, LINES
 MOST_FINDINGS = 100
 SALT = "fillcast.audit-trail"
 _BATCH = 5_000
+_GIVEN = "The head that you gave"
 _LINES = (
     f"SELECT id, number, hash, at, operation, relation, row_id, {CONTENT} AS content FROM {LINES}"
     " line WHERE number > %s ORDER BY number LIMIT %s"
@@ -45,13 +46,28 @@ EMPTY = Head(0, "")
 
 @dataclass(slots=True)
 class Findings:
-    """What is wrong with the trail, in sentences; nothing when it is proven."""
+    """What is wrong with the trail, in sentences; nothing when it is proven.
+
+    unmatched: which heads that somebody gave do not fit; they may be mistyped, so that they prove
+    nothing by themselves.
+    """
 
     head: Head = EMPTY
     lines: int = 0
     checkpoints: int = 0
     wrong: list[str] = field(default_factory=list)
     more: int = 0
+    unmatched: list[str] = field(default_factory=list)
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether the trail is whole, and fits every head that was given."""
+        return not self.wrong and not self.unmatched
+
+    @property
+    def count(self) -> int:
+        """How many sentences there are, with those that were not kept."""
+        return len(self.wrong) + self.more + len(self.unmatched)
 
     def add(self, sentence: str) -> None:
         """Keep a sentence; of very many only how many there are."""
@@ -69,7 +85,7 @@ def verify(tracked: Iterable[str] = (), expected: Sequence[Head] = ()) -> Findin
     found = Findings()
     with transaction.atomic(durable=True):
         rows("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        known = [(head, "The head that you gave") for head in expected]
+        known = [(head, _GIVEN) for head in expected]
         known += list(_checkpoints(found))
         _check_chain(found, known)
         _check_head(found)
@@ -120,11 +136,19 @@ def _check_chain(found: Findings, known: Sequence[tuple[Head, str]]) -> None:
             )
         for head, said_by in wanted.pop(line.number, []):
             if head.hash != line.hash:
-                found.add(f"{said_by} has another hash of line {line.number}: it was rewritten.")
+                detail = f"has another hash of line {line.number}: it was rewritten."
+                _add_head_fault(found, said_by, detail)
         found.head = Head(line.number, line.hash)
     for head, said_by in [one for several in wanted.values() for one in several]:
         if head.number:
-            found.add(f"{said_by} names line {head.number}, which is not there.")
+            _add_head_fault(found, said_by, f"names line {head.number}, which is not there.")
+
+
+def _add_head_fault(found: Findings, said_by: str, detail: str) -> None:
+    if said_by == _GIVEN:
+        found.unmatched.append(f"{said_by} {detail}")
+    else:
+        found.add(f"{said_by} {detail}")
 
 
 def _numbered(after: int) -> Iterator[Any]:

@@ -1,5 +1,7 @@
 """A broken audit trail is an alarm for staff, in the console until a full check passes."""
 
+import json
+
 import psycopg
 import pytest
 from django.core.management import call_command
@@ -116,6 +118,35 @@ def test_mistyped_head_raises_no_alarm(trail: None) -> None:
     with pytest.raises(SystemExit):
         call_command("verify_trail", "--expect", f"1:{'0' * 64}")
     assert kinds() == []
+
+
+@pytest.mark.parametrize("is_mistyped", [False, True], ids=["a head that fits", "mistyped"])
+def test_broken_chain_raises_the_alarm_with_a_given_head_too(
+    trail: None, capsys: pytest.CaptureFixture[str], is_mistyped: bool
+) -> None:
+    call_command("verify_trail")
+    kept = json.loads(capsys.readouterr().out.splitlines()[-1])["head"]
+    kept = f"1:{'0' * 64}" if is_mistyped else kept
+    change_line(number=last_number(), user="1")
+    with pytest.raises(SystemExit):
+        call_command("verify_trail", "--expect", kept)
+    assert kinds() == ["audit_trail.broken"]
+    assert f"Line {last_number()} (" in trail_status().findings
+    assert "The head that you gave" not in trail_status().findings
+    said = capsys.readouterr().out
+    assert ("The head that you gave" in said) == is_mistyped
+    assert json.loads(said.splitlines()[-1])["wrong"] == 1 + is_mistyped
+
+
+def test_mistyped_head_does_not_end_the_alarm(trail: None) -> None:
+    change_line(number=last_number(), user="1")
+    checkpoint_trail.apply()
+    change_line(number=last_number(), user="NULL")
+    with pytest.raises(SystemExit):
+        call_command("verify_trail", "--expect", f"1:{'0' * 64}")
+    assert trail_status().is_broken
+    call_command("verify_trail")
+    assert not trail_status().is_broken
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,9 @@ the triggers are there. What is wrong stands on a line each; the last line of st
 Keep the head (NUMBER:HASH) where the database's owner cannot write, for example in a mail, and give
 it with --expect: so even who rewrites the trail and knows the key is found.
 
-The result is stored: a broken trail raises the alarm of operators and administrators, an intact one
-ends it. A head given with --expect that does not match is only printed.
+The result is stored: a broken trail raises the alarm of operators and administrators, with
+--expect too; an intact one ends it. A head given with --expect that does not match, and may be
+mistyped, is only printed: it neither raises the alarm nor lets it end.
 Exit code: 0 the trail is whole, 1 it is not."""
 
 
@@ -46,26 +47,26 @@ class Command(BaseCommand):
 
     def handle(self, *, expect: list[str], **_: Any) -> None:
         found = verify([one.table for one in TRACKED], [_head(text) for text in expect])
-        for sentence in found.wrong:
+        for sentence in (*found.wrong, *found.unmatched):
             self.stdout.write(self.style.ERROR(sentence))
         if found.more:
             self.stdout.write(f"… and {found.more} more.")
-        if not found.wrong:
+        if found.is_proven:
             self.stdout.write(
                 f"{found.lines} lines, {found.checkpoints} checkpoints: the trail is whole."
             )
-        self._store(found, is_expected=bool(expect))
+        self._store(found)
         self.stdout.write(as_line(found))
-        if found.wrong:
+        if not found.is_proven:
             raise SystemExit(1)
 
-    def _store(self, found: Findings, *, is_expected: bool) -> None:
+    def _store(self, found: Findings) -> None:
         """Raise or end the alarm; a database role that may not write it still gets the verdict."""
         try:
-            if not found.wrong:
-                clear_alarm()
-            elif not is_expected:
+            if found.wrong:
                 raise_alarm(found.wrong)
+            elif not found.unmatched:
+                clear_alarm()
         except DatabaseError as error:
             self.stderr.write(f"The console's alarm was not updated: {error}")
 
@@ -74,11 +75,11 @@ def as_line(found: Findings) -> str:
     """One line of JSON."""
     return json.dumps(
         {
-            "ok": not found.wrong,
+            "ok": found.is_proven,
             "lines": found.lines,
             "head": f"{found.head.number}:{found.head.hash}",
             "checkpoints": found.checkpoints,
-            "wrong": len(found.wrong) + found.more,
+            "wrong": found.count,
         }
     )
 
