@@ -169,6 +169,13 @@ def test_an_account_is_paused_and_resumed(world: World, alice: Client) -> None:
     page = alice.post(f"/accounts/{world.mt5.pk}/pause/", follow=True).content.decode()
     assert "Main MT5 is paused" in page
     assert "CONNECTION_PAUSED" in page
+    for address in (f"/accounts/{world.mt5.pk}/", "/accounts/"):
+        page = alice.get(address).content.decode()
+        assert "Paused by its owner. Resume the connection to take the next signal." in page
+    assert (
+        f'action="/accounts/{world.mt5.pk}/resume/"'
+        in alice.get(f"/accounts/{world.mt5.pk}/").content.decode()
+    )
     page = alice.post(f"/accounts/{world.mt5.pk}/resume/", follow=True).content.decode()
     assert "takes the next signal" in page
     assert not refresh(world.mt5).is_paused
