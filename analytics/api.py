@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from analytics import selectors
+from analytics.days import latest_day
 from common.clocks import market_now
 from common.codes import Code
 from common.rest import Amount, StrictSerializer, invalid
@@ -22,7 +23,7 @@ from users.api import caller
 LONGEST = timedelta(days=3660)
 _RANGE = [
     OpenApiParameter("from", date, description="First trading day; default: 30 days ago."),
-    OpenApiParameter("to", date, description="Last trading day, included; default: today."),
+    OpenApiParameter("to", date, description="Last trading day, included; default: today's."),
     OpenApiParameter("connection", UUID, description="Only this one; default: all of yours."),
 ]
 
@@ -36,7 +37,7 @@ class RangeSerializer(serializers.Serializer[Any]):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Fill in what is not said, and refuse a range that runs backwards or is too long."""
-        end = attrs.setdefault("end", market_now().date())
+        end = attrs.setdefault("end", latest_day(market_now()))
         start = attrs.setdefault("start", end - timedelta(days=30))
         if start > end:
             error = invalid(Code.FIELD_INVALID, "from lies after to.")

@@ -5,6 +5,7 @@ from zoneinfo import ZoneInfo
 
 ENDS_AT = time(17)
 DEFAULT_ZONE = "America/New_York"
+FIRST_ZONE = "Pacific/Kiritimati"  # where each day begins first
 
 
 def trading_day(at: datetime, zone: str = DEFAULT_ZONE) -> date:
@@ -14,6 +15,12 @@ def trading_day(at: datetime, zone: str = DEFAULT_ZONE) -> date:
     """
     local = at.astimezone(ZoneInfo(zone))
     return local.date() + timedelta(days=int(local.time() >= ENDS_AT))
+
+
+def latest_day(at: datetime) -> date:
+    """Return the latest trading day that has begun anywhere: "until today" for accounts of any
+    zone. In New York the day of tomorrow's date begins in the evening."""
+    return trading_day(at, FIRST_ZONE)
 
 
 def bounds(day: date, zone: str = DEFAULT_ZONE) -> tuple[datetime, datetime]:

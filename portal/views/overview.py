@@ -8,6 +8,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
+from analytics.days import latest_day
 from analytics.selectors import equity_curve
 from common.clocks import market_now
 from common.questions import Point, Question
@@ -76,7 +77,7 @@ def live(request: HttpRequest) -> HttpResponse:
 
 def _curves(accounts: list[Account]) -> list[dict[str, Any]]:
     """The running result of each currency, real money and paper apart."""
-    end = market_now().date() + timedelta(days=1)
+    end = latest_day(market_now())
     start = end - timedelta(days=CURVE_DAYS)
     drawn = []
     for is_paper in (False, True):

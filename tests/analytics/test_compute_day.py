@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
+from rest_framework.test import APIClient
 
 from analytics import selectors, services
 from analytics.days import trading_day
@@ -248,3 +249,20 @@ def test_results_contain_trades_of_today_before_the_daily_job(
     for day in (12, 13):
         services.compute_day(date(2026, 3, day))
     assert selectors.totals(ids, *days) == found, "the job changes nothing of it"
+
+
+@pytest.mark.django_db
+def test_by_default_the_api_counts_the_trading_day_that_runs_now() -> None:
+    """In the evening of New York it is the one of tomorrow's date."""
+    clocks.set_market_clock(clocks.MarketClock(at("2026-03-12T22:30:00Z"), datetime.now(UTC), 1))
+    try:
+        owner = cast.user()
+        account = cast.connection(owner)
+        (signal,) = cast.signals(owner, 1)
+        store(cast.trade(account, signal, closed_at=at("2026-03-12T22:29:00Z"), pnl=D(7)))
+        client = APIClient()
+        client.force_authenticate(owner)
+        (told,) = client.get("/api/v1/analytics/").json()
+        assert told["total_pnl"] == "7"
+    finally:
+        clocks.set_market_clock(None)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analytics.days import bounds, trading_day
+from analytics.days import bounds, latest_day, trading_day
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,4 @@ def test_every_moment_lies_in_exactly_its_day(at: datetime, zone: str) -> None:
     start, end = bounds(day, zone)
     assert start <= at < end
     assert end.astimezone(ZoneInfo(zone)).hour == 17
+    assert day <= latest_day(at)  # "until today" leaves out nobody's day

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tests.faults.chaos.watching import OPEN_WHERE, Watching
+from tests.faults.chaos.watching import OPEN, Watching
 from tests.faults.counting import Counting
 from tests.faults.servers import Database
 
@@ -14,7 +14,7 @@ SELECT concat_ws(' ', leg, status, nullif(wish, ''), nullif(reason, '')) AS kind
   count(*) AS n, min(proofs) AS proofs, max(wish_tries) AS tries,
   round(extract(epoch FROM max(coalesce(lookup_after, due_at)) - clock_timestamp()), 1) AS next_s,
   round(extract(epoch FROM clock_timestamp() - min(submitted_at)), 1) AS submitted_s_ago
-FROM execution_order WHERE {OPEN_WHERE} GROUP BY 1 ORDER BY 2 DESC
+FROM execution_order WHERE id IN ({OPEN}) GROUP BY 1 ORDER BY 2 DESC
 """
 
 

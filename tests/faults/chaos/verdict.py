@@ -171,7 +171,7 @@ def _wait(what: Any, seconds: float) -> bool:
         except psycopg.Error:
             return False
 
-    return processes.wait_until(asked, seconds, every=0.5)
+    return processes.wait_until(asked, seconds, every=1.0)
 
 
 def say(text: str) -> None:
