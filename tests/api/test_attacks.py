@@ -1,12 +1,14 @@
 """What an attacker with a key or a session of their own would try at the API: all is refused."""
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
 from django.db import transaction
 from rest_framework.test import APIClient
 
+from common.sql import rows, run
 from tests.api.conftest import AsWeb
 from tests.api.test_matrix import CASES, Case, Values, call, snapshot
 from tests.api.world import World
@@ -27,31 +29,98 @@ WRITING = [name for name in CASES if name.split(" ")[0] in ("POST", "PATCH", "PU
 WITH_BODY = [name for name in WRITING if "/hooks/" not in name]
 
 
+# What is written and never shown: only the database says whether it was taken from a body.
+HIDDEN = ("sealed_credentials", "secret_hash", "claim", "needs_test", "reconciled_at")
+
+
 @pytest.mark.parametrize("name", WITH_BODY)
 def test_no_body_carries_a_column_that_it_may_not(world: World, as_web: AsWeb, name: str) -> None:
-    """Each field beside a good body is refused, or changes nothing in what is answered."""
+    """Each field beside a good body is refused, or changes nothing in what is answered and in the
+    database's columns of that name."""
     case = CASES[name]
-    _, plain = _answered(world, as_web, name, case)
+    _, plain, stored = _answered(world, as_web, name, case, FORBIDDEN)
     for field, value in FORBIDDEN.items():
         if field in case.body(world):
             continue
         forged = replace(case, body=_with(case, {field: value}))
-        status, told = _answered(world, as_web, name, forged)
-        if status < 400 and isinstance(told, dict) and told.get(field) == value:
+        status, told, rows_with_it = _answered(world, as_web, name, forged, {field: value})
+        if status >= 400:
+            continue
+        if isinstance(told, dict) and told.get(field) == value:
             assert plain.get(field) == value, (field, told)
+        assert rows_with_it == {of: stored[of] for of in rows_with_it}, field
+
+
+def test_columns_that_a_body_may_not_carry_are_counted(world: World) -> None:
+    """Else the test above could not fail for them."""
+    places = {field: [of for of in _columns() if of[1] == field] for field in HIDDEN}
+    assert all(places.values()), places
+    for field in HIDDEN:
+        table, _, kind = places[field][0]
+        other, forged = {"bytea": ("'y'::bytea", "'x'::bytea"), "boolean": ("true", "false")}.get(
+            kind, ("NULL", f"'{FORBIDDEN[field]}'")
+        )
+        counts = []
+        with transaction.atomic():
+            run("SET LOCAL session_replication_role = replica")
+            for value in (other, forged):
+                run(f"UPDATE {table} SET {field} = {value} WHERE %s", (value != "NULL",))
+                counts.append(_rows_with({field: FORBIDDEN[field]})[table, field])
+            transaction.set_rollback(True)
+        assert counts[0] == 0 < counts[1], (table, field, counts)
+
+
+@cache
+def _columns() -> list[tuple[str, str, str]]:
+    """Table, name and type of each column that has a forbidden name; ids are given anew."""
+    found = rows(
+        "SELECT c.table_name::text, c.column_name::text, c.data_type::text"
+        " FROM information_schema.columns c JOIN information_schema.tables t"
+        " USING (table_schema, table_name) WHERE c.table_schema = 'public'"
+        " AND t.table_type = 'BASE TABLE' AND c.column_name = ANY(%s) ORDER BY 1, 2",
+        ([field for field in FORBIDDEN if field != "id"],),
+    )
+    return [(row.table_name, row.column_name, row.data_type) for row in found]
+
+
+def _rows_with(fields: dict[str, Any]) -> dict[tuple[str, str], int]:
+    """Return how many rows have these values, by table and column."""
+    counts = {}
+    for table, column, kind in _columns():
+        if column not in fields:
+            continue
+        same, value = _is_same(column, kind), fields[column]
+        given = None if value is None else str(value)
+        (found,) = rows(f"SELECT count(*) AS n FROM {table} WHERE {same}", (given,))
+        counts[table, column] = int(found.n)
+    return counts
+
+
+def _is_same(column: str, kind: str) -> str:
+    """SQL: whether a column has the value of a body. Of its type where a text may be written in
+    several ways."""
+    if kind in ("timestamp with time zone", "numeric", "boolean"):
+        return f"{column} IS NOT DISTINCT FROM %s::{kind}"
+    if kind == "bytea":
+        return f"{column} IS NOT DISTINCT FROM convert_to(%s, 'UTF8')"
+    return f"{column}::text IS NOT DISTINCT FROM %s"
 
 
 def _with(case: Case, more: dict[str, Any]) -> Values:
     return lambda world: case.body(world) | more
 
 
-def _answered(world: World, as_web: AsWeb, name: str, case: Case) -> tuple[int, Any]:
-    """Return what Alice is answered; nothing of it stays."""
+def _answered(
+    world: World, as_web: AsWeb, name: str, case: Case, fields: dict[str, Any]
+) -> tuple[int, Any, dict[tuple[str, str], int]]:
+    """Return what Alice is answered, and how many rows have the fields' values then; nothing of it
+    stays."""
     with transaction.atomic():
         with as_web():
             answer = call(world, "alice", name, case)
+        stored = _rows_with(fields) if answer.status_code < 400 else {}
         transaction.set_rollback(True)
-    return answer.status_code, answer.json() if answer.content else {}
+    return answer.status_code, answer.json() if answer.content else {}, stored
 
 
 def foreign_bodies(world: World) -> dict[str, list[dict[str, Any]]]:
