@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from common.codes import Code
 from common.errors import ConflictError, FillcastError, InvalidInputError
 from common.money import plain
+from common.sql import rows
 from signals import services
 from signals.alert_reading import AlertOrder
 from signals.alert_sequence import in_turn, keep_order, late_entry, opened_later
@@ -20,6 +21,15 @@ from signals.open_signals import OpenSignal, open_signals
 from signals.receiving import REPLAY_WINDOW, receive
 from signals.strategy_orders import Change
 from users.tenancy import for_all_tenants
+
+# The first two pairs of a base among a feed's newest trades, by the index signal_feed_published.
+TRADED_LATELY = """
+SELECT DISTINCT currency_pair AS pair FROM (
+  SELECT currency_pair FROM signals_signal
+  WHERE feed_id = %(feed)s AND published_at IS NOT NULL AND action = 'OPEN'
+  ORDER BY published_at DESC LIMIT 1000) newest
+WHERE starts_with(currency_pair, %(base)s) LIMIT 2
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +90,13 @@ def carry_out(feed: Feed, order: AlertOrder) -> Outcome:
 
 def pair_meant(feed: Feed, symbol: str, *, field: str) -> str:
     """Return the pair of an alert's symbol: of a word without a currency the one that the feed has
-    had signals of, else the one that its accounts list. Raises InvalidInputError SYMBOL_UNKNOWN."""
+    had trades of lately, else the one that its accounts list.
+
+    Raises InvalidInputError SYMBOL_UNKNOWN.
+    """
     if "/" in symbol:
         return symbol
-    had = Signal.objects.published().filter(feed=feed, currency_pair__startswith=f"{symbol}/")
-    found = list(had.order_by().values_list("currency_pair", flat=True).distinct()[:2])
+    found = [row.pair for row in rows(TRADED_LATELY, {"feed": feed.pk, "base": f"{symbol}/"})]
     return found[0] if len(found) == 1 else settled_symbol(feed, symbol, field=field)
 
 

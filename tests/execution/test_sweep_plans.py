@@ -26,6 +26,7 @@ from execution.intents import claim_sql
 from execution.models import Order
 from execution.reports import beyond, broker_exits
 from prices import wanted
+from signals.alert_orders import TRADED_LATELY
 from signals.models import Feed
 from signals.open_signals import open_signals_sql
 from tests.execution import cast
@@ -130,6 +131,16 @@ def test_open_signals_of_a_feed_are_found_from_what_is_under_way(
     told = plan(open_signals_sql(), asked)
     names = [scan.get("Index Name") for scan in scans_of(told)]
     assert {"order_flying", "order_due", "position_open_of_signal"} <= {*names}, names
+
+
+def test_pair_of_a_word_is_looked_for_among_the_newest_trades(piled_up: Order, feed: Feed) -> None:
+    """An alert of a symbol without a currency; its feed has had thirty thousand trades."""
+    asked = {"feed": feed.pk, "base": "EUR/"}
+    told = rows(f"EXPLAIN {TRADED_LATELY}", asked)
+    text = "\n".join(row[0] for row in told)
+    assert "using signal_feed_published on signals_signal" in text
+    assert "Seq Scan" not in text
+    assert [row.pair for row in rows(TRADED_LATELY, asked)] == ["EUR/USD"]
 
 
 OFF = 3_000
