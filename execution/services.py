@@ -246,17 +246,34 @@ SELECT id FROM moved
 """
 
 
+def why_not_retried(order: Order) -> str:
+    """Return why sending a FAILED entry once more could not succeed; empty: it may be tried."""
+    signal = order.signal
+    if order.status != Status.FAILED or not order.is_entry or signal is None:
+        return ""
+    if signal.valid_until is None or not signal.is_past(market_now()):
+        return ""
+    return (
+        f"{signal.number} was valid until {signal.valid_until:%Y-%m-%d %H:%M:%S} UTC, so it would "
+        "expire unsent. If the trade is still wanted, publish a new signal."
+    )
+
+
 def retry_order(order_id: int, *, by: User | None = None) -> int:
     """Send a FAILED order once more, under the next attempt digit; return its id to ring.
 
     It passes valid_until, price, risk and kill switch again; its age counts from now on, for the
     person has seen how old the signal is (a market entry that never arrived is proven so after more
     than the age that it may have). Raises ConflictError for any other state:
-    what may be live is never sent again; and for an exit of more than is still free to close.
+    what may be live is never sent again; for an exit of more than is still free to close; and
+    SIGNAL_EXPIRED for an entry whose signal is not valid any more.
     """
     detail = f"by {by.get_username()}; its age counts from now on" if by else ""
     require(by, Right.RETRY)
     with transaction.atomic():
+        order = Order.objects.select_related("signal").filter(pk=order_id).first()
+        if order is not None and (obstacle := why_not_retried(order)):
+            raise ConflictError(Code.SIGNAL_EXPIRED, obstacle)
         rows(LOCK_POSITION, (order_id,))
         moved = rows(RETRY, {"id": order_id, "detail": detail, "now": market_now()})
         balance([order_id])

@@ -37,6 +37,8 @@ def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     opened = None
     if order.is_entry and order.signal is not None:
         opened = order.signal.positions.filter(connection=order.connection).first()
+    may_retry = can(request, Right.RETRY) and order.status == Status.FAILED
+    why_not = services.why_not_retried(order)
     return page(
         request,
         "order/page.html",
@@ -49,7 +51,8 @@ def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         steps=timeline(order, fills),
         log=log,
         can_cancel=can(request, Right.TRADE) and order.done_at is None,
-        can_retry=can(request, Right.RETRY) and order.status == Status.FAILED,
+        can_retry=may_retry and not why_not,
+        why_not_retried=why_not if may_retry else "",
     )
 
 

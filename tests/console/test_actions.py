@@ -1,12 +1,14 @@
 """What operators do from their pages: orders, positions, connections, halts, secrets."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.test import Client
 from nacl.public import PrivateKey
 
+from common.clocks import market_now
 from connections.models import Epoch, ExecutionConnection, KillSwitch, Subscription, TradingPreset
 from execution import tasks
 from execution.epochs.epochs import open_epoch
@@ -93,6 +95,27 @@ def test_a_failed_order_is_tried_again_after_a_question(
     assert (failed.status, unknown.status) == ("PENDING", "UNKNOWN")
     assert rung == [([failed.pk], "execution")]
     assert ExecutionLog.objects.filter(order_id=failed.pk, code="OPERATOR_RETRY").exists()
+
+
+def test_expired_order_is_not_offered_to_be_tried_again(
+    small: dict[str, Any], page: Page, client: Client
+) -> None:
+    """As an alert's market entry always is when it is proven that it never arrived."""
+    published = seed.signal(small["feed"], candidate_count=1)
+    (failed,) = seed.orders(published, small["connections"], {("FAILED", "NEVER_ARRIVED"): 1})
+    path = f"/admin/execution/order/{failed.pk}/"
+    client.force_login(small["operator"])
+    assert "Try again…" in page(path)
+    published.valid_until = market_now() - timedelta(seconds=1)
+    published.save(update_fields=["valid_until"])
+    shown = page(path)
+    assert "Try again…" not in shown
+    assert "It cannot be tried again: " in shown
+    assert "If the trade is still wanted, publish a new signal." in shown
+    refused = client.post(f"{path}retry/", follow=True).content.decode()
+    assert "If the trade is still wanted, publish a new signal." in refused
+    failed.refresh_from_db()
+    assert failed.status == "FAILED"
 
 
 def test_credentials_go_in_and_never_come_out(

@@ -10,6 +10,7 @@ from brokers.base import NotSent
 from brokers.messages import ReportKind
 from common.clocks import market_now
 from common.codes import Code
+from common.errors import ConflictError
 from common.permissions import Role
 from common.sql import run
 from connections.models import ExecutionConnection
@@ -140,12 +141,25 @@ def test_a_retry_that_waits_for_longer_than_a_market_entry_may_is_too_old(
 def test_a_retry_beyond_the_validity_of_its_signal_is_not_sent(
     entry: Order, wire: runtime.Runtime
 ) -> None:
-    Signal.objects.update(valid_until=market_now() + timedelta(seconds=90))
     never_arrived(entry, wire)
+    Signal.objects.update(valid_until=market_now() + timedelta(seconds=90))
     retry_order(entry.pk)
+    cast.pass_time(91)
     assert cast.claim_all() == []
     entry.refresh_from_db()
     assert (entry.status, entry.reason) == ("EXPIRED", "SIGNAL_EXPIRED")
+
+
+def test_retry_of_an_entry_whose_signal_has_expired_is_refused(
+    entry: Order, wire: runtime.Runtime
+) -> None:
+    Signal.objects.update(valid_until=market_now() + timedelta(seconds=90))
+    never_arrived(entry, wire)
+    with pytest.raises(ConflictError, match="publish a new signal") as refused:
+        retry_order(entry.pk)
+    assert refused.value.code == "SIGNAL_EXPIRED"
+    entry.refresh_from_db()
+    assert (entry.status, entry.reason) == ("FAILED", "NEVER_ARRIVED")
 
 
 def test_the_attempt_before_a_retry_rises_before_the_retry_is_sent(
