@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from django.conf import settings
@@ -21,7 +22,7 @@ from connections.account_settings import (
     scope_of,
 )
 from connections.lanes import settled_lane_for
-from connections.models.health import ConnectionHealth
+from connections.models.health import ConnectionHealth, HealthStatus
 from connections.models.presets import DataConnection, TradingPreset
 
 if TYPE_CHECKING:
@@ -213,6 +214,14 @@ class ExecutionConnection(models.Model):
         """Whether it is an administrator's own account, which takes every published signal."""
         return self.admin_id is not None
 
+    def has_preset(self) -> bool:
+        """Whether it is said how large a trade may be."""
+        return self.preset_id is not None
+
+    def has_data_connection(self) -> bool:
+        """Whether a source of prices is chosen."""
+        return self.data_connection_id is not None
+
     def can_execute_trades(self) -> bool:
         """Whether the next signal would be traded, asked in the very way in which fan-out asks.
 
@@ -239,6 +248,18 @@ class ExecutionConnection(models.Model):
     def update_last_connected(self) -> None:
         """Note that the broker was spoken to now."""
         health.mark_connected([self.pk], at_most_every_seconds=0)
+
+    def update_last_used(self) -> None:
+        """Note that an order went out now."""
+        health.mark_used([self.pk], at_most_every_seconds=0)
+
+    def is_stale(self, hours: float) -> bool:
+        """Whether the broker was not spoken to for longer than this (machine time), or never."""
+        return self._health().is_stale(timezone.now(), timedelta(hours=hours))
+
+    def has_error(self) -> bool:
+        """Whether the last contact with the broker failed."""
+        return self._health().status == HealthStatus.ERROR
 
     def get_health_status(self, known: ConnectionHealth | None = None) -> str:
         """Return one word: archived, inactive, paused, untested, error, resting, stale or healthy.

@@ -34,8 +34,13 @@ def events(row: ExecutionConnection) -> list[str]:
 def test_what_is_set_on_a_connection(alices: ExecutionConnection) -> None:
     admin = make.connection(admin=make.user(is_staff=True))
     assert (alices.is_admin_owned(), admin.is_admin_owned()) == (False, True)
+    assert alices.has_preset()
+    assert alices.has_data_connection()
     assert alices.owner_id == alices.user_id
     assert admin.owner_id == admin.admin_id
+    alices.preset = alices.data_connection = None
+    assert not alices.has_preset()
+    assert not alices.has_data_connection()
 
 
 def test_can_execute_trades_asks_what_fan_out_asks(alices: ExecutionConnection) -> None:
@@ -51,11 +56,13 @@ def test_can_execute_trades_asks_what_fan_out_asks(alices: ExecutionConnection) 
 def test_an_error_is_told_once_and_its_end_once(alices: ExecutionConnection) -> None:
     assert alices.mark_as_error("The broker does not answer.") is True
     assert alices.mark_as_error("Still not.") is False
+    assert alices.has_error()
     health = health_of(alices)
     assert (health.last_error, health.failures_in_a_row) == ("Still not.", 2)
     assert alices.get_health_status() == "error"
     assert alices.mark_as_active() is True
     assert alices.mark_as_active() is False
+    assert not alices.has_error()
     assert (health_of(alices).last_error, health_of(alices).failures_in_a_row) == ("", 0)
     assert events(alices) == [EventKind.CONNECTION_ERROR, EventKind.CONNECTION_RECOVERED]
     told = Event.objects.filter(connection_id=alices.pk).earliest("id")
@@ -109,16 +116,16 @@ def _version(row: ExecutionConnection) -> str:
 
 
 def test_times_of_use_and_contact(alices: ExecutionConnection) -> None:
-    assert alices.get_health_status() == "stale"
+    assert alices.is_stale(24)
     alices.update_last_connected()
-    assert alices.get_health_status() == "healthy"
-    for hours, word in ((23, "healthy"), (25, "stale")):
-        at = timezone.now() - timedelta(hours=hours)
-        ConnectionHealth.objects.filter(pk=alices.pk).update(last_connected_at=at)
-        assert alices.get_health_status() == word
-    services.mark_used([alices.pk], at_most_every_seconds=0)
+    assert not alices.is_stale(24)
+    old = timezone.now() - timedelta(hours=3)
+    ConnectionHealth.objects.filter(pk=alices.pk).update(last_connected_at=old)
+    assert alices.is_stale(2)
+    assert not alices.is_stale(4)
+    alices.update_last_used()
     first = health_of(alices).last_used_at
-    services.mark_used([alices.pk], at_most_every_seconds=0)
+    alices.update_last_used()
     second = health_of(alices).last_used_at
     assert first is not None
     assert second is not None

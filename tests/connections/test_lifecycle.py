@@ -127,7 +127,7 @@ def test_somebody_elses_preset_is_none(alice: User) -> None:
     with pytest.raises(InvalidInputError) as refused:
         create(alice, preset=bobs)
     assert refused.value.field == "preset"
-    assert create(alice, preset=make.preset(None)).preset is not None
+    assert create(alice, preset=make.preset(None)).has_preset()
 
 
 def test_a_change_of_settings_has_to_be_tested_again(alice: User) -> None:

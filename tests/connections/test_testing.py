@@ -233,12 +233,12 @@ def test_an_account_that_answers_again_recovers(
         polling.refresh_due_accounts, probing.look_again, probing.look_again,
     ]  # fmt: skip
     for one in read:
-        assert row.get_health_status() != "error"
+        assert not row.has_error()
         assert one(adapter=broker) == (0, 1)
-    assert row.get_health_status() == "error"
+    assert row.has_error()
     broker.state = account()
     assert probing.look_again(adapter=broker) == (1, 0)
-    assert row.get_health_status() != "error"
+    assert not row.has_error()
     kinds = Event.objects.order_by("id").values_list("kind", flat=True)
     assert list(kinds) == ["connection.error", "connection.recovered"]
 
