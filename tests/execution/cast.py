@@ -1,12 +1,16 @@
 """The cast of these tests: accounts at the double that may trade, signals, time that passes."""
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from decimal import Decimal as D
 from types import SimpleNamespace
 from typing import Any
+
+from django.db import connection, transaction
 
 from brokers.messages import Execution, HeldLevels, OrderReport, ReportKind
 from brokers.registry import BUILT_IN, adapter_for, kinds
@@ -266,3 +270,25 @@ def events(kind: str) -> list[dict[str, Any]]:
 
 HOUR = timedelta(hours=1)
 ZERO = Decimal(0)
+
+
+@contextmanager
+def locked_elsewhere(statement: str) -> Iterator[None]:
+    """Hold what a statement locks, in a transaction of another session, until the block ends."""
+    locked, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with transaction.atomic():
+            run(statement)
+            locked.set()
+            done.wait(20)
+        connection.close()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    try:
+        assert locked.wait(10)
+        yield
+    finally:
+        done.set()
+        holder.join()

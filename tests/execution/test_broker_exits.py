@@ -1,11 +1,9 @@
 """Exits that brokers make by themselves, told in bulk: an outage ends with thousands of them."""
 
-import threading
 from dataclasses import replace
 from decimal import Decimal as D
 
 import pytest
-from django.db import connection, transaction
 
 from brokers.messages import CloseCause, OrderReport
 from common.sql import run
@@ -78,25 +76,13 @@ def test_one_batch_may_tell_of_an_exit_in_parts_and_again(entries: list[Order]) 
 @pytest.mark.django_db(transaction=True)
 def test_an_exit_that_overtook_its_entry_waits_without_a_lock(entries: list[Order]) -> None:
     """Told again every second, it would keep those who bring the entry's fill from writing it."""
-    locked, done = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with transaction.atomic():
-            run(f"SELECT 1 FROM execution_order WHERE id = {entries[0].pk} FOR UPDATE")
-            locked.set()
-            done.wait(20)
-        connection.close()
-
-    holder = threading.Thread(target=hold)
-    holder.start()
-    try:
-        assert locked.wait(10)
+    early = stopped_out(entries[0])
+    lock = f"SELECT 1 FROM execution_order WHERE id = {entries[0].pk} FOR UPDATE"
+    with cast.locked_elsewhere(lock):
         run("SET lock_timeout = '100ms'")
-        early = stopped_out(entries[0])
-        assert apply_reports([early]).deferred == [early]
-    finally:
-        done.set()
-        holder.join()
-        run("RESET lock_timeout")
+        try:
+            assert apply_reports([early]).deferred == [early]
+        finally:
+            run("RESET lock_timeout")
     assert cast.tell(early, filled(entries[0])) == []
     assert ExecutionPosition.objects.get().close_reason == "sl"

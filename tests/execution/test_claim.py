@@ -1,13 +1,12 @@
 """The claim: intents with exact numbers, locks, exits that never leave for too much, poison."""
 
-import threading
 from datetime import timedelta
 from decimal import Decimal as D
 from typing import Any
 
 import pytest
 from django.conf import settings
-from django.db import OperationalError, connection, transaction
+from django.db import OperationalError
 
 from common.clocks import machine_time, market_now
 from common.sql import array, rows, run
@@ -209,27 +208,14 @@ def test_a_mailbox_that_stays_locked_leaves_the_rows_due(
 ) -> None:
     cast.signal(feed)
     ids = cast.pending()
-    locked, done = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with transaction.atomic():
-            run("SELECT 1 FROM connections_mailbox FOR NO KEY UPDATE")
-            locked.set()
-            done.wait(20)
-        connection.close()
-
-    holder = threading.Thread(target=hold)
-    holder.start()
-    try:
-        assert locked.wait(10)
+    with cast.locked_elsewhere("SELECT 1 FROM connections_mailbox FOR NO KEY UPDATE"):
         run("SET lock_timeout = '100ms'")
-        with pytest.raises(OperationalError, match="lock timeout"):
-            claim(ids, owner="late")
-        assert claim(ids, owner="sweep", skip_locked=True) == []
-    finally:
-        done.set()
-        holder.join()
-        run("SET lock_timeout = 0")
+        try:
+            with pytest.raises(OperationalError, match="lock timeout"):
+                claim(ids, owner="late")
+            assert claim(ids, owner="sweep", skip_locked=True) == []
+        finally:
+            run("SET lock_timeout = 0")
     assert len(claim(ids, owner="next")) == 1
 
 
