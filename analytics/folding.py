@@ -35,16 +35,18 @@ FOLD = f"""running AS (
 ), beside AS (
   SELECT connection_id, day, jsonb_object_agg(currency, trim_scale(fee)::text) AS fees FROM (
     SELECT connection_id, day, e.key AS currency, sum(e.value::numeric) AS fee
-    FROM trade CROSS JOIN jsonb_each_text(unconverted_fees) e GROUP BY 1, 2, 3) x
+    FROM trade CROSS JOIN jsonb_each_text(unconverted_fees) e
+    WHERE unconverted_fees <> '{{}}' GROUP BY 1, 2, 3) x
   GROUP BY connection_id, day
-), folded ({COLUMNS}) AS (
+), aggregated AS (
   SELECT connection_id, day, count(*), count(*) FILTER (WHERE net > 0),
     count(*) FILTER (WHERE net < 0), coalesce(sum(net) FILTER (WHERE net > 0), 0),
     coalesce(-sum(net) FILTER (WHERE net < 0), 0), sum(commission), sum(net),
-    greatest(max(prefix), 0), least(min(prefix), 0), max(below_peak), sum(seconds),
-    coalesce((SELECT fees FROM beside b
-      WHERE b.connection_id = fallen.connection_id AND b.day = fallen.day), '{{}}')
+    greatest(max(prefix), 0), least(min(prefix), 0), max(below_peak), sum(seconds)
   FROM fallen GROUP BY connection_id, day
+), folded ({COLUMNS}) AS (  -- joined: a subquery would read all trades again for each row
+  SELECT aggregated.*, coalesce(beside.fees, '{{}}')
+  FROM aggregated LEFT JOIN beside USING (connection_id, day)
 )"""
 
 # `daily`: stored rows of finished days, and the latest days folded now.

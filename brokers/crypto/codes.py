@@ -151,6 +151,8 @@ _KRAKEN: Mapping[str, Verdict] = {
     "EAPI:Invalid key": _KEY, "EAPI:Invalid signature": _KEY, "ESession:Invalid session": _KEY,
     "EGeneral:Permission denied": _DISABLED, "ETrade:User Locked": _DISABLED,
     "EOrder:Trading agreement required": _DISABLED,
+    # remembered: "…:DOGEUSD trading restricted for US:TX."
+    "EAccount:Invalid permissions": _NO_SYMBOL,
     "EOrder:Insufficient funds": _MONEY, "EOrder:Insufficient margin": _MONEY,
     "EOrder:Order minimum not met": _VOLUME, "EOrder:Cost minimum not met": _VOLUME,
     "EGeneral:Invalid arguments:volume": _VOLUME,

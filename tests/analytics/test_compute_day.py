@@ -11,10 +11,12 @@ from hypothesis.extra.django import TestCase
 from rest_framework.test import APIClient
 
 from analytics import selectors, services
-from analytics.days import trading_day
+from analytics.days import DEFAULT_ZONE, trading_day
+from analytics.folding import earliest, latest
 from analytics.models import AnalyticsDaily
 from analytics.rollup import Rollup, fold, of_trade
 from common import clocks
+from common.sql import rows
 from connections.models import ExecutionConnection
 from positions.models import ExecutionPosition
 from tests.analytics import cast
@@ -266,3 +268,31 @@ def test_by_default_the_api_counts_the_trading_day_that_runs_now() -> None:
         assert told["total_pnl"] == "7"
     finally:
         clocks.set_market_clock(None)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("sql", "parameters"),
+    [
+        (
+            services.COMPUTE,
+            {
+                "day": DAYS[0],
+                "zone": DEFAULT_ZONE,
+                "read_at": BEGIN,
+                "earliest": earliest(DAYS[0]),
+                "latest": latest(DAYS[0]),
+            },
+        ),
+        (selectors.TOTALS, selectors._days(None, *DAYS)),
+        (selectors.CURVE, selectors._days(None, *DAYS)),
+    ],
+    ids=["compute", "totals", "curve"],
+)
+def test_no_part_of_a_fold_reads_the_trades_again_for_each_account(
+    sql: str, parameters: dict[str, object]
+) -> None:
+    """A subquery for each row folded a day of 1,000 accounts five times as slowly."""
+    plan = "\n".join(line for (line,) in rows(f"EXPLAIN {sql}", parameters))
+    assert "WindowAgg" in plan
+    assert "SubPlan" not in plan, plan

@@ -38,6 +38,10 @@ def read_hours_ago(hours: float, *, asked: float | None = None) -> None:
     )
 
 
+async def unreachable(_spec: object) -> list[object]:
+    raise ReadFailed(Code.BROKER_UNREACHABLE)
+
+
 def pairs() -> set[str]:
     return set(Instrument.objects.filter(book="book").values_list("pair", flat=True))
 
@@ -60,11 +64,8 @@ def test_a_list_that_cannot_be_read_stays_and_is_no_fault_of_the_account(
     services.refresh_instruments("book", broker.listed)
     read_hours_ago(25)
 
-    async def fails(spec: object) -> list[object]:
-        raise ReadFailed(Code.BROKER_UNREACHABLE)
-
     with monkeypatch.context() as patched:
-        patched.setattr(broker, "instruments", fails)
+        patched.setattr(broker, "instruments", unreachable)
         assert refresh_due_listings(adapter=broker) == 0
     assert pairs() == {"EUR/USD"}
     assert ConnectionHealth.objects.get(pk=mine.pk).status == "ACTIVE"
@@ -95,11 +96,8 @@ def test_list_that_was_not_answered_is_read_at_the_reconnect(
     services.refresh_instruments("book", broker.listed)
     read_hours_ago(25)
 
-    async def fails(spec: object) -> list[object]:
-        raise ReadFailed(Code.BROKER_UNREACHABLE)
-
     with monkeypatch.context() as patched:
-        patched.setattr(broker, "instruments", fails)
+        patched.setattr(broker, "instruments", unreachable)
         assert refresh_due_listings(adapter=broker) == 0
         health.mark_errors([(mine.pk, "It does not answer.")])
         assert refresh_due_listings(adapter=broker) == 0

@@ -45,6 +45,28 @@ def test_what_an_exchange_refuses_is_final_with_our_code(
     assert house.venue.orders == []
 
 
+NO_SYMBOL = [
+    ("bybit", Fault("status", 200, '{"retCode":110023,"retMsg":"You can only reduce"}')),
+    ("bybit", Fault("status", 200, '{"retCode":170209,"retMsg":"This trading pair is offline"}')),
+    ("okx", Fault("status", 200, '{"code":"1","data":[{"sCode":"51155","sMsg":"local law"}]}')),
+    ("okx", Fault("status", 200, '{"code":"1","data":[{"sCode":"54011","sMsg":"reduce only"}]}')),
+    ("binance", Fault("status", 400, '{"code":-2010,"msg":"This symbol is not permitted."}')),
+    ("kraken", Fault("status", 200, '{"error":["EAccount:Invalid permissions:BTCUSD barred"]}')),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "fault"), NO_SYMBOL)
+def test_a_pair_that_may_not_be_traded_is_no_fault_of_the_account(name: str, fault: Fault) -> None:
+    made = house_of(name)
+    made.warm()
+    made.venue.faults.append(fault)
+    with pytest.raises(Rejected) as outcome:
+        made.submit(made.order())
+    assert outcome.value.code is Code.SYMBOL_TRADING_DISABLED
+    assert made.submit(made.order()), "the next order leaves"
+    close(made)
+
+
 def test_a_wrong_key_is_refused_and_never_shown(each: House) -> None:
     each.warm()
     each.venue.key = "another"

@@ -1,19 +1,17 @@
 """Levels that we guard are judged by quotes as they come, with all that lay between two looks."""
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal as D
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection, transaction
+from django.db import OperationalError
 from django.utils.timezone import now as machine_clock
 
 from brokers.messages import Quote
 from common.clocks import market_now
-from common.sql import rows, run
+from common.sql import rows
 from connections.models import DataConnection, ExecutionConnection
 from execution.exits import ticks
 from execution.exits.ticks import Ticks
@@ -131,24 +129,9 @@ def _away(*_: object) -> list[object]:
 def test_a_position_that_someone_works_on_is_judged_again_by_the_same_prices(
     bought: ExecutionPosition, alice: ExecutionConnection
 ) -> None:
-    locked, done = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with transaction.atomic():
-            run(f"SELECT 1 FROM positions_executionposition WHERE id = {bought.pk} FOR UPDATE")
-            locked.set()
-            done.wait(20)
-        connection.close()
-
-    holder = threading.Thread(target=hold)
-    holder.start()
     held = Ticks()
-    try:
-        assert locked.wait(10)
+    with cast.locked_elsewhere(lock(bought)):
         assert held.judge(source(alice), told("1.08", "1.1")) == []
-    finally:
-        done.set()
-        holder.join()
     assert len(held.judge(source(alice), [])) == 1  # the heartbeat is enough
     assert held.judge(source(alice), []) == []
 
@@ -159,19 +142,15 @@ def test_a_touch_of_one_position_is_not_held_against_the_others_new_stop(
 ) -> None:
     other = cast.filled(cast.signal(feed, HALVES, sl=D("1.05")))
     held = Ticks()
-    with ThreadPoolExecutor(1) as judge, transaction.atomic():
-        run(f"SELECT 1 FROM positions_executionposition WHERE id = {bought.pk} FOR UPDATE")
-        assert judge.submit(_on_a_connection, held, source(alice)).result() == []
+    with cast.locked_elsewhere(lock(bought)):
+        assert held.judge(source(alice), told("1.08", "1.1")) == []
     ExecutionPosition.objects.filter(pk=other.pk).update(sl=D("1.09"))  # moved after that price
     (exit_id,) = held.judge(source(alice), [])
     assert Order.objects.get(pk=exit_id).position == bought
 
 
-def _on_a_connection(held: Ticks, of: int) -> list[int]:
-    try:
-        return held.judge(of, told("1.08", "1.1"))
-    finally:
-        connection.close()
+def lock(position: ExecutionPosition) -> str:
+    return f"SELECT 1 FROM positions_executionposition WHERE id = {position.pk} FOR UPDATE"
 
 
 class Coming:

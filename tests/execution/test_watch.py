@@ -1,11 +1,9 @@
 """The watch over levels that are ours: what is hit becomes one exit, the stop first."""
 
-import threading
 from decimal import Decimal as D
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
 
 from brokers.base import Rejected
 from common.codes import Code
@@ -152,25 +150,11 @@ def test_a_position_that_someone_works_on_is_left_for_the_next_pass(
 ) -> None:
     first = cast.filled(cast.signal(feed))
     second = cast.filled(cast.signal(feed))
-    locked, done = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with transaction.atomic():
-            run(f"SELECT 1 FROM positions_executionposition WHERE id = {first.pk} FOR UPDATE")
-            locked.set()
-            done.wait(20)
-        connection.close()
-
-    holder = threading.Thread(target=hold)
-    holder.start()
     cast.quote(alice, "1.09000")
-    try:
-        assert locked.wait(10)
+    lock = f"SELECT 1 FROM positions_executionposition WHERE id = {first.pk} FOR UPDATE"
+    with cast.locked_elsewhere(lock):
         watch_positions()
         found = Order.objects.exits().values_list("position_id", flat=True)
         assert list(found) == [second.pk]
-    finally:
-        done.set()
-        holder.join()
     watch_positions()
     assert Order.objects.exits().count() == 2

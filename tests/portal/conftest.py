@@ -8,6 +8,10 @@ from django.db import connection
 from django.test import Client
 from nacl.public import PrivateKey
 
+from common.sealing import new_private_key, public_key_of
+from events.confirmation import code_of, confirm
+from events.models import Channel, Event
+from events.services import create_channel
 from tests.portal.world import World
 from users.models import User
 
@@ -47,6 +51,19 @@ def rung(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 @pytest.fixture
 def world(db: None) -> World:
     return World()
+
+
+@pytest.fixture
+def mailbox(world: World, settings: Any) -> Channel:
+    """Alice's confirmed e-mail channel, on a machine that can open what is sealed."""
+    private = new_private_key()
+    settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (private,)
+    settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
+    settings.FILLCAST_PUBLIC_URL = "https://fillcast.example.com"
+    made = create_channel(user_id=world.alice.pk, name="mail", url="mailto:alice@example.com")
+    confirm(made.pk, code_of(made))
+    Event.objects.all().delete()
+    return made
 
 
 @pytest.fixture

@@ -1,18 +1,15 @@
 """The owner of an API key is notified a week and a day before it ends, and when it has."""
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.core import mail
 from django.test import Client
 from django.utils import timezone
 
-from common.sealing import new_private_key, public_key_of
 from common.sql import run
-from events.confirmation import code_of, confirm
-from events.models import Channel, Event, Notification
-from events.services import create_channel, deliver
+from events.models import Channel, Notification
+from events.services import deliver
 from tests.portal.conftest import SignedIn
 from tests.portal.world import World
 from users.models import ApiKey, User
@@ -29,18 +26,6 @@ ENDED = "API key “report” ({}…) has ended"
 def empty_inboxes(world: World) -> None:
     """The world's notifications have made-up event numbers, which new events would meet."""
     Notification.objects.all().delete()
-
-
-@pytest.fixture
-def mailbox(world: World, settings: Any) -> Channel:
-    private = new_private_key()
-    settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (private,)
-    settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
-    settings.FILLCAST_PUBLIC_URL = "https://fillcast.example.com"
-    made = create_channel(user_id=world.alice.pk, name="mail", url="mailto:alice@example.com")
-    confirm(made.pk, code_of(made))
-    Event.objects.all().delete()
-    return made
 
 
 def make_key(client: Client, days: int) -> ApiKey:

@@ -1,7 +1,6 @@
 """One's own password: changed on a page, with everything that depends on the old one."""
 
 from functools import partial
-from typing import Any
 
 import pytest
 from django.core import mail
@@ -9,11 +8,9 @@ from django.db import connection
 from django.test import Client
 
 from common.models import TrailLine
-from common.sealing import new_private_key, public_key_of
 from common.sql import rows, run
-from events.confirmation import code_of, confirm
-from events.models import Event, EventKind, Notification
-from events.services import create_channel, deliver
+from events.models import Channel, Event, EventKind, Notification
+from events.services import deliver
 from portal.signing_in import FRESH_SECONDS
 from tests.changes.together import at_once
 from tests.portal.conftest import SignedIn
@@ -133,16 +130,9 @@ def test_of_two_changes_at_once_one_is_refused(world: World, signed_in: SignedIn
 
 
 def test_owner_is_notified_and_the_trail_has_a_line(
-    world: World, signed_in: SignedIn, settings: Any
+    world: World, signed_in: SignedIn, mailbox: Channel
 ) -> None:
     Notification.objects.all().delete()  # their made-up event numbers would meet new ones
-    private = new_private_key()
-    settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (private,)
-    settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
-    settings.FILLCAST_PUBLIC_URL = "https://fillcast.example.com"
-    made = create_channel(user_id=world.alice.pk, name="mail", url="mailto:alice@example.com")
-    confirm(made.pk, code_of(made))
-    Event.objects.all().delete()
     before = TrailLine.objects.count()
     client = signed_in(world.alice)
     with connection.cursor() as cursor:
