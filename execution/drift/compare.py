@@ -67,9 +67,10 @@ class Rests:
 
     def is_remainder(self, balance: Decimal, held: Decimal) -> bool:
         """Whether a balance is only what a sale of `held` leaves: dust that cannot be sold. More
-        than that is still the position: the exchange may have raised its least."""
-        is_small = is_dust(balance, held, self.step)
-        return self.explain(balance) or (balance < self.least and is_small)
+        than that is still the position: the exchange may have raised its least. Dust of earlier
+        trades does not count: the owner may have converted it."""
+        is_unsellable = balance < self.step or balance < self.least
+        return balance < held and is_unsellable and is_dust(balance, held, self.step)
 
 
 NO_RESTS: Mapping[str, Rests] = {}
