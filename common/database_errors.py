@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from django.db import DatabaseError, InterfaceError
+from django.db import DatabaseError, InterfaceError, InternalError, OperationalError
 
 PASSING = frozenset({
     "55P03",  # lock time-out
@@ -46,9 +46,21 @@ def is_passing(error: BaseException) -> bool:
     return state in PASSING or state.startswith("08")
 
 
+def is_database_trouble(error: BaseException) -> bool:
+    """Whether the database cannot do it now, whatever was to be written: it is away, busy or read
+    only, or it ended a transaction of a process that stood still. To be tried again, as it was."""
+    if isinstance(error, OperationalError | InterfaceError):
+        return True
+    return isinstance(error, InternalError) and (is_passing(error) or _is_read_only(error))
+
+
 def is_too_much(error: BaseException) -> bool:
     """Whether a smaller transaction may go through where this one waited or worked too long."""
     return getattr(error.__cause__, "sqlstate", None) in _TOO_MUCH
+
+
+def _is_read_only(error: BaseException) -> bool:  # a standby that is not the primary yet
+    return getattr(error.__cause__, "sqlstate", None) == "25006"
 
 
 def is_lost(error: BaseException) -> bool:

@@ -7,6 +7,11 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 Faults = tuple[type[Exception], ...]
+Judge = Callable[[Exception], bool]
+
+
+def _none(_: Exception) -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +28,7 @@ def all_or_halves(
     alone: Callable[[T, Exception], R],
     *,
     faults: Faults = (Exception,),
-    spared: Faults = (),
+    spared: Judge = _none,
     ours: Faults = (),
 ) -> list[R]:
     """Do something with all items at once; return what came of each group that it was done with.
@@ -41,13 +46,13 @@ def all_or_halves(
 
 
 def _done_or_broken(
-    items: Sequence[T], do: Callable[[Sequence[T]], R], faults: Faults, spared: Faults
+    items: Sequence[T], do: Callable[[Sequence[T]], R], faults: Faults, spared: Judge
 ) -> "list[R | _Broken[T]]":
     try:
         return [do(items)]
-    except spared:
-        raise
     except faults as error:
+        if spared(error):
+            raise
         if len(items) == 1:
             return [_Broken(items[0], error)]
     middle = len(items) // 2

@@ -14,11 +14,12 @@ from statistics import median_low
 from typing import Any
 
 import structlog
-from django.db import InterfaceError, InternalError, OperationalError, transaction
+from django.db import transaction
 
 from brokers.registry import capabilities_of
 from common.clocks import market_now
 from common.codes import Code
+from common.database_errors import is_database_trouble
 from common.halving import all_or_halves
 from common.money import plain
 from common.sql import rows
@@ -44,7 +45,6 @@ from signals.preview import (
 from users.tenancy import for_all_tenants
 
 log = structlog.get_logger(__name__)
-_DATABASE_TROUBLE = (OperationalError, InterfaceError, InternalError)
 
 # The rows of ENTRIES with what the table would add; their ids are behind all that are written.
 LOAD = f"""
@@ -168,8 +168,8 @@ class _Judged:
 def _judge(pending: Sequence[Any], draft: _Draft) -> list[_Judged]:
     """Judge candidates as a claim would. One that breaks our program is judged alone.
 
-    Raises OperationalError, InterfaceError, InternalError: the database's trouble is no
-    candidate's. Any other error of the database takes back no more than the group it came in.
+    The database's trouble is no candidate's and is raised. Any other error of the database takes
+    back no more than the group it came in.
     """
 
     def together(some: Sequence[Any]) -> list[_Judged]:
@@ -181,7 +181,7 @@ def _judge(pending: Sequence[Any], draft: _Draft) -> list[_Judged]:
         broken = Denial(Code.POISONED)
         return [_Judged(row, broken, broken)]
 
-    parts = all_or_halves(pending, together, alone, spared=_DATABASE_TROUBLE)
+    parts = all_or_halves(pending, together, alone, spared=is_database_trouble)
     return [one for part in parts for one in part]
 
 

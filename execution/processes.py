@@ -12,9 +12,10 @@ from typing import Any
 import structlog
 from celery.signals import task_unknown, worker_ready, worker_shutdown, worker_shutting_down
 from django.conf import settings
-from django.db import OperationalError, connection
+from django.db import connection
 
 from brokers.messages import Quote
+from common.database_errors import is_database_trouble
 from connections import lanes, sources
 from connections.disallowed import mark_disallowed
 from connections.lanes import GENERAL
@@ -138,7 +139,9 @@ def start_patiently(role: str, *, exits_only: bool, on_lane: OnLane = nobody) ->
     while True:
         try:
             start_trading(role, exits_only=exits_only, on_lane=on_lane)
-        except OperationalError as error:
+        except Exception as error:
+            if not is_database_trouble(error):
+                raise
             log.warning("waiting for the database", role=role, error=str(error))
             connection.close()
             time.sleep(RETRY_SECONDS)

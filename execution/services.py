@@ -8,10 +8,11 @@ from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
 
 import structlog
-from django.db import OperationalError, connection, transaction
+from django.db import connection, transaction
 
 from common.clocks import market_now
 from common.codes import Code
+from common.database_errors import is_database_trouble
 from common.errors import ConflictError, InvalidInputError
 from common.faults import point
 from common.money import plain
@@ -80,15 +81,18 @@ def _claim_or_halve(
     held_back: HeldBack = nobody,
     unheld: Collection[str] = (),
 ) -> list[Outgoing]:
-    """One order's trouble is never its neighbour's: what breaks the claim ends alone, FAILED."""
+    """One order's trouble is never its neighbour's: what breaks the claim ends alone, FAILED.
+
+    The database's trouble is raised: the rows stay as they are, and are due.
+    """
     try:
         return claim(
             order_ids, owner=owner, skip_locked=skip_locked, held_back=held_back, unheld=unheld
         )
-    except OperationalError as error:  # a lock or the database: the rows stay, and are due
-        log.warning("a bundle was left", orders=len(order_ids), error=str(error).strip())
-        raise
     except Exception as error:
+        if is_database_trouble(error):
+            log.warning("a bundle was left", orders=len(order_ids), error=str(error).strip())
+            raise
         if len(order_ids) == 1:
             set_aside(order_ids[0], error)
             return []
@@ -97,10 +101,12 @@ def _claim_or_halve(
         for half in (order_ids[:middle], order_ids[middle:]):
             try:
                 bundle += _claim_or_halve(half, owner, skip_locked, held_back, unheld)
-            except OperationalError:
+            except Exception as another:
                 if not bundle:
                     raise
-                connection.close()  # the other half's intents are on disk: they must go out
+                # The other half's intents are on disk: they must go out.
+                log.warning("half of a bundle was left", orders=len(half), error=repr(another))
+                connection.close()
         return bundle
 
 

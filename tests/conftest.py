@@ -1,13 +1,14 @@
 """Every process that runs tests has servers of its own; nothing runs beside what is `alone`."""
 
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
+from django.db import connections
 
 from tests.emptying import empty_quickly
 from tests.servers import NEEDED, TestServers, set_up
@@ -64,3 +65,15 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 def pytest_unconfigure() -> None:
     """Stop the servers when the run is over."""
     _servers.stop()
+
+
+@pytest.fixture
+def limits(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Sets time-outs, in ms, for connections that are opened from now on."""
+    options = connections.settings["default"]["OPTIONS"]
+
+    def limit(**timeouts: int) -> None:
+        said = " ".join(f"-c {name}={value}" for name, value in timeouts.items())
+        monkeypatch.setitem(options, "options", f"{options['options']} {said}")
+
+    return limit

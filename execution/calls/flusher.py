@@ -4,13 +4,14 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from enum import Enum, auto
 
 import structlog
-from django.db import InterfaceError, OperationalError, connection
+from django.db import connection
 
 from brokers.messages import OrderReport
-from common.database_errors import is_too_much
+from common.database_errors import is_database_trouble, is_too_much
 from common.faults import point
 from execution.audit.tallies import count, new_reference
 from execution.calls import held
@@ -24,7 +25,6 @@ log = structlog.get_logger(__name__)
 GATHER_SECONDS = 0.010
 FLUSH_MAX = 500
 RETRY_SECONDS = 0.2
-AWAY = (OperationalError, InterfaceError)
 Told = list[OrderReport] | Done | threading.Event
 
 
@@ -36,45 +36,71 @@ class Fate(Enum):
     AGAIN = auto()  # the database is away
 
 
+@dataclass(slots=True)
+class Left:
+    """Reports that were not applied and must be told again later. deferred: they wait for others.
+    blocked: even alone they could not get their rows in time."""
+
+    deferred: list[OrderReport] = field(default_factory=list)
+    blocked: list[OrderReport] = field(default_factory=list)
+
+    @property
+    def reports(self) -> list[OrderReport]:
+        """All of them."""
+        return self.deferred + self.blocked
+
+
 def apply_or_halve(
     reports: Sequence[OrderReport], stop: threading.Event | None = None, *, patient: bool = True
-) -> list[OrderReport]:
+) -> Left:
     """Apply reports whatever happens; return those that must be told again later.
 
-    A lost database is waited for. What ran into a deadlock or waited too long for rows is halved:
-    else two processes could try their largest batches against each other for ever. What cannot be
-    written for its own sake (a constraint, our own arithmetic) is halved until it stands alone, and
-    becomes drift; of an exit beyond what is open, only what is beyond, and only once it has been
-    told to somebody who is not `patient`, or no fill of its entry can come any more.
+    A lost database is waited for. What ran into a deadlock or waited too long for rows is halved,
+    down to the reports that are blocked, and the others go first: one locked row holds up its own
+    report only. What cannot be written for its own sake (a constraint, our own arithmetic) is
+    halved until it stands alone, and becomes drift; of an exit beyond what is open, only what is
+    beyond, and only once it has been told to somebody who is not `patient`, or no fill of its entry
+    can come any more.
     """
     stop = stop or threading.Event()
-    deferred: list[OrderReport] = []
-    waiting = [list(reports)]
+    left, waiting = Left(), [list(reports)]
     while waiting and not stop.is_set():
         batch = waiting.pop()
         try:
-            deferred += apply_reports(batch, patient=patient).deferred
-        except AWAY as error:  # deadlock, lock time-out, or the database is away
-            log.warning("flush is tried again", reports=len(batch), error=str(error).strip())
-            connection.close()
-            waiting += _halves(batch) if is_too_much(error) else [batch]
-            stop.wait(RETRY_SECONDS)
+            left.deferred += apply_reports(batch, patient=patient).deferred
         except Exception as error:
-            if len(batch) > 1:
+            if is_database_trouble(error):
+                _try_later(batch, error, waiting, left)
+                stop.wait(RETRY_SECONDS)
+            elif len(batch) > 1:
                 waiting += _halves(batch)
             else:
                 fate = _keep(batch[0], error, patient)
                 waiting += [batch] if fate is Fate.AGAIN else []
-                deferred += batch if fate is Fate.LATER else []
-    if 0 < len(deferred) < len(reports):  # what they waited for may have been written just now
-        return apply_or_halve(deferred, stop, patient=patient)
-    return deferred
+                left.deferred += batch if fate is Fate.LATER else []
+    if 0 < len(left.deferred) < len(reports):  # what they waited for may have been written just now
+        again = apply_or_halve(left.deferred, stop, patient=patient)
+        return Left(again.deferred, again.blocked + left.blocked)
+    return left
+
+
+def _try_later(
+    batch: list[OrderReport], error: Exception, waiting: list[list[OrderReport]], left: Left
+) -> None:
+    log.warning("flush is tried again", reports=len(batch), error=str(error).strip())
+    connection.close()
+    if not is_too_much(error):
+        waiting.append(batch)
+    elif len(batch) == 1:
+        left.blocked += batch
+    else:
+        waiting[:0] = _halves(batch)
 
 
 def _halves(batch: list[OrderReport]) -> list[list[OrderReport]]:
-    """The first half last, where it is taken from; of one report, itself."""
+    """The first half last, where it is taken from."""
     middle = len(batch) // 2
-    return [batch[middle:], batch[:middle]] if middle else [batch]
+    return [batch[middle:], batch[:middle]]
 
 
 def _keep(report: OrderReport, fault: Exception, patient: bool) -> Fate:
@@ -86,10 +112,10 @@ def _keep(report: OrderReport, fault: Exception, patient: bool) -> Fate:
             if apply_within_open(report):
                 log.error("an exit executed more than is open", order=report.client_order_id)
                 return Fate.KEPT
-    except AWAY:
-        connection.close()
-        return Fate.AGAIN
     except Exception as another:
+        if is_database_trouble(another):
+            connection.close()
+            return Fate.AGAIN
         fault = another
     reference = new_reference()
     log.error(
@@ -100,17 +126,17 @@ def _keep(report: OrderReport, fault: Exception, patient: bool) -> Fate:
         if not set_aside(report, fault, reference):
             log.error("a report about nobody's connection was dropped", report=repr(report))
             count(Tally.Name.NOBODYS_REPORT, repr(report))
-    except AWAY:
-        connection.close()
-        return Fate.AGAIN
-    except Exception:
+    except Exception as another:
+        if is_database_trouble(another):
+            connection.close()
+            return Fate.AGAIN
         log.exception("a report was dropped", report=repr(report))
     return Fate.KEPT
 
 
 def apply_or_hold(reports: Sequence[OrderReport]) -> None:
     """Apply reports that nobody tells again; what must wait for others is held in this process."""
-    held.waiting.keep(apply_or_halve(reports))
+    held.waiting.keep(apply_or_halve(reports).reports)
 
 
 def try_held() -> None:
@@ -118,14 +144,21 @@ def try_held() -> None:
     try:
         still, over = held.waiting.take()
         if still:
-            deferred = {id(report) for report in apply_or_halve([one.report for one in still])}
-            held.waiting.put_back([one for one in still if id(one.report) in deferred])
-        for report in apply_or_halve(over, patient=False) if over else ():
-            log.error("what waited was not applied", report=repr(report))
-            count(Tally.Name.NOBODYS_REPORT, repr(report))
+            _put_back(still, apply_or_halve([one.report for one in still]).reports)
+        if over:
+            left = apply_or_halve([one.report for one in over], patient=False)
+            _put_back(over, left.blocked)
+            for report in left.deferred:
+                log.error("what waited was not applied", report=repr(report))
+                count(Tally.Name.NOBODYS_REPORT, repr(report))
     except Exception:
         log.exception("what was held could not be tried")
         connection.close()
+
+
+def _put_back(taken: Sequence[held.Held], left: Sequence[OrderReport]) -> None:
+    kept = {id(report) for report in left}
+    held.waiting.put_back([one for one in taken if id(one.report) in kept])
 
 
 def write_down(done: Sequence[Done]) -> None:

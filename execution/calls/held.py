@@ -1,4 +1,5 @@
-"""Reports that wait for others: an exit's executions, told before those of its entry.
+"""Reports that wait: an exit's executions, told before those of its entry, and what other sessions
+hold the rows of.
 
 They are in no row yet. Should this process die, their orders are looked up or compared again, and
 the broker tells them once more.
@@ -58,15 +59,14 @@ class Waiting:
         with self._lock:
             self._held |= {_key(one.report): one for one in held}
 
-    def take(self) -> tuple[list[Held], list[OrderReport]]:
+    def take(self) -> tuple[list[Held], list[Held]]:
         """Take all of it, at most once in `AGAIN_SECONDS`: what may wait on, and what may not."""
         now = time.monotonic()
         with self._lock:
             if not self._held or now < self._again_at:
                 return [], []
             held, self._held, self._again_at = [*self._held.values()], {}, now + AGAIN_SECONDS
-        over = [one.report for one in held if one.until <= now]
-        return [one for one in held if one.until > now], over
+        return [one for one in held if one.until > now], [one for one in held if one.until <= now]
 
 
 waiting = Waiting()

@@ -16,6 +16,7 @@ from django.conf import settings
 from django.db import transaction
 
 from common.codes import Code
+from common.database_errors import is_database_trouble
 from common.faults import point
 from common.halving import all_or_halves
 from common.money import plain
@@ -25,7 +26,6 @@ from connections.open import is_watched
 from connections.selectors import SPEC_COLUMNS
 from execution.calls import asking
 from execution.calls.asking import Snapshot
-from execution.calls.flusher import AWAY
 from execution.drift import correcting
 from execution.drift.compare import (
     NO_RESTS,
@@ -202,7 +202,7 @@ def compare_or_halve(look: Look, read: dict[UUID, Snapshot]) -> int:
     """Compare accounts; return how many differences were seen.
 
     What a broker says of one account is never its neighbours' trouble: what breaks the comparison
-    is left as it is. Raises OperationalError, InterfaceError.
+    is left as it is. The database's trouble is raised.
     """
 
     def leave(connection_id: UUID, fault: Exception) -> int:
@@ -212,7 +212,7 @@ def compare_or_halve(look: Look, read: dict[UUID, Snapshot]) -> int:
     def compare(ids: Sequence[UUID]) -> int:
         return _compare(look, {key: read[key] for key in ids})
 
-    return sum(all_or_halves(list(read), compare, leave, spared=AWAY))
+    return sum(all_or_halves(list(read), compare, leave, spared=is_database_trouble))
 
 
 def _compare(look: Look, read: dict[UUID, Snapshot]) -> int:

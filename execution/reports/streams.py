@@ -105,7 +105,7 @@ def _hear(kind: str, goes_on: GoesOn) -> tuple[int, int]:
     while events := wire.ask(adapter.events(AT_ONCE, after), TIMEOUT_SECONDS):
         assert not connection.in_atomic_block
         point("events.read")
-        deferred = _still_waiting(kind, events, apply_or_halve(events))
+        deferred = _still_waiting(kind, events, apply_or_halve(events).reports)
         told = [r.event_id for r in events if r.event_id and r.event_id not in deferred]
         point("events.applied")
         if told:
@@ -126,7 +126,8 @@ def _still_waiting(
         for report in deferred
         if now - _waits_since.setdefault(_key(kind, report), now) > HOLD_SECONDS
     ]
-    left = apply_or_halve(over, patient=False) if over else []  # of entries without any fill yet
+    # What is left is of entries without any fill yet, or blocked.
+    left = apply_or_halve(over, patient=False).reports if over else []
     ended = _keys(kind, over) - _keys(kind, left)
     waiting = [report for report in deferred if _key(kind, report) not in ended]
     _forget(_keys(kind, events) - _keys(kind, waiting), now)

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, connection, connections, transaction
+from django.db import DatabaseError, connection, transaction
 from django.db.models import Model
 from django.test import Client
 
@@ -30,18 +30,6 @@ Send = Callable[[], Any]
 @pytest.fixture
 def world(transactional_db: None) -> World:
     return cast.build()
-
-
-@pytest.fixture
-def limits(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Sets time-outs, in ms, for connections that are opened from now on."""
-    options = connections.settings["default"]["OPTIONS"]
-
-    def limit(**timeouts: int) -> None:
-        said = " ".join(f"-c {name}={value}" for name, value in timeouts.items())
-        monkeypatch.setitem(options, "options", f"{options['options']} {said}")
-
-    return limit
 
 
 class Waiting:

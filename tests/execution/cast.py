@@ -164,7 +164,7 @@ def differences() -> list[tuple[str, str]]:
 
 def tell(*reports: OrderReport) -> list[OrderReport]:
     """Apply as the flusher does; returns what was deferred."""
-    return apply_or_halve(list(reports))
+    return apply_or_halve(list(reports)).reports
 
 
 def in_hand(of: Order) -> Any:

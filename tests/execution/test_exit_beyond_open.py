@@ -279,7 +279,7 @@ def test_a_stop_of_the_brokers_waits_a_minute_for_its_entry(half: Order) -> None
     entry = cast.order(leg="entry")
     early = stopped(entry, 50, "s2")
     assert cast.tell(early) == [early]
-    assert apply_or_halve([early], patient=False) == []
+    assert apply_or_halve([early], patient=False).reports == []
     assert DriftItem.objects.get().kind == "EXIT_BEYOND_OPEN"
     assert ExecutionPosition.objects.get().quantity == 0
 

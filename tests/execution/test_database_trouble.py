@@ -1,0 +1,144 @@
+"""The database's trouble is no report's and no order's: what meets it is tried again as it was."""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.db import InternalError, connection
+
+from common.sql import rows, run
+from connections.models import ExecutionConnection
+from execution.calls import runtime
+from execution.calls.flusher import apply_or_hold, try_held
+from execution.drift.reconcile import reconcile
+from execution.drift.resolving import resolve
+from execution.models import Order
+from execution.services import execute
+from positions.models import ExecutionPosition
+from signals.models import Feed
+from tests.execution import cast
+
+pytestmark = pytest.mark.django_db(transaction=True)
+SECONDS = 20.0
+Limits = Callable[..., None]
+StandStill = Callable[[str, str], list[str]]
+
+
+@pytest.fixture
+def limited(limits: Limits) -> Iterator[Limits]:
+    """Sets time-outs of this session, in ms; the next test has one of its own."""
+
+    def limit(**timeouts: int) -> None:
+        limits(**timeouts)
+        connection.close()
+
+    yield limit
+    connection.close()
+
+
+@pytest.fixture
+def stand_still(monkeypatch: pytest.MonkeyPatch, limited: Limits) -> StandStill:
+    """Replaces a function of a module by one that stands still, once and where `at` is its
+    argument, until the server has ended the transaction. Returns where it stood."""
+
+    def replace(module: str, at: str) -> list[str]:
+        stood: list[str] = []
+
+        def point(name: str) -> None:
+            if name == at and not stood:
+                stood.append(name)
+                stand()
+
+        monkeypatch.setattr(f"{module}.point", point)
+        limited(idle_in_transaction_session_timeout=300)
+        return stood
+
+    return replace
+
+
+def stand() -> None:
+    """Do nothing until the server has ended this session."""
+    assert connection.connection is not None
+    with ThreadPoolExecutor(1) as other:
+        other.submit(_until_ended, connection.connection.info.backend_pid).result()
+
+
+def _until_ended(pid: int) -> None:
+    deadline = time.monotonic() + SECONDS
+    try:
+        while rows("SELECT FROM pg_stat_activity WHERE pid = %s", (pid,)):
+            assert time.monotonic() < deadline, "the server did not end it"
+            run("SELECT pg_stat_clear_snapshot()")
+    finally:
+        connection.close()
+
+
+def test_a_report_alone_survives_that_its_process_stood_still(
+    alice: ExecutionConnection,
+    feed: Feed,
+    stand_still: StandStill,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cast.signal(feed)
+    cast.claim_all()
+    stood = stand_still("execution.reports.apply", "outcome.written")
+    monkeypatch.setattr("execution.calls.held.AGAIN_SECONDS", 0)
+    apply_or_hold([cast.fill_report(cast.order(leg="entry"), 100, "f1")])
+    try_held()
+    assert stood == ["outcome.written"]
+    assert Order.objects.get().status == "FILLED"
+    assert ExecutionPosition.objects.get().quantity == 100
+    assert cast.differences() == []
+
+
+def test_an_order_alone_stays_due_though_its_process_stood_still(
+    alice: ExecutionConnection, feed: Feed, wire: runtime.Runtime, stand_still: StandStill
+) -> None:
+    cast.signal(feed)
+    stood = stand_still("execution.intents.claim", "claim.locked")
+    with pytest.raises(InternalError, match="idle"):
+        execute(cast.pending())
+    connection.close()
+    assert stood == ["claim.locked"]
+    assert Order.objects.get().status == "PENDING"
+    execute(cast.pending())
+    assert Order.objects.get().status == "SUBMITTING"
+
+
+def test_a_comparison_is_not_blamed_on_its_account(
+    alice: ExecutionConnection,
+    feed: Feed,
+    wire: runtime.Runtime,
+    limited: Limits,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cast.filled(cast.signal(feed))
+
+    def resolve_late(*arguments: Any) -> None:
+        resolve(*arguments)
+        stand()
+
+    monkeypatch.setattr("execution.drift.reconcile.resolve", resolve_late)
+    limited(idle_in_transaction_session_timeout=300)
+    with pytest.raises(InternalError, match="idle"):
+        reconcile()
+
+
+def test_one_locked_row_holds_up_its_own_report_only(
+    feed: Feed, alice: ExecutionConnection, limited: Limits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limited(lock_timeout=300)
+    for _ in range(7):
+        cast.signal(feed)
+    cast.claim_all()
+    entries = list(Order.objects.order_by("id"))
+    lock = f"SELECT 1 FROM execution_order WHERE id = {entries[0].pk} FOR UPDATE"
+    with cast.locked_elsewhere(lock):
+        apply_or_hold([cast.fill_report(one, 100, f"f{one.pk}") for one in entries])
+        filled = Order.objects.filter(status="FILLED").values_list("id", flat=True)
+        assert sorted(filled) == [one.pk for one in entries[1:]]
+    monkeypatch.setattr("execution.calls.held.AGAIN_SECONDS", 0)
+    try_held()
+    assert Order.objects.filter(status="FILLED").count() == len(entries)
