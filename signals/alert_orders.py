@@ -17,7 +17,7 @@ from signals.alert_sequence import in_turn, keep_order, late_entry, opened_later
 from signals.draft import SignalDraft
 from signals.listings import settled_symbol
 from signals.models import Action, Direction, Door, Feed, ReceivedAlert, Signal
-from signals.open_signals import OpenSignal, open_signals
+from signals.open_signals import OpenSignal, open_pairs, open_signals
 from signals.receiving import REPLAY_WINDOW, receive
 from signals.strategy_orders import Change
 from users.tenancy import for_all_tenants
@@ -90,13 +90,18 @@ def carry_out(feed: Feed, order: AlertOrder) -> Outcome:
 
 def pair_meant(feed: Feed, symbol: str, *, field: str) -> str:
     """Return the pair of an alert's symbol: of a word without a currency the one that the feed has
-    had trades of lately, else the one that its accounts list.
+    something open of, else the one that it has had trades of lately, else the one that its accounts
+    list. Several that are open are told apart only by what the accounts list.
 
     Raises InvalidInputError SYMBOL_UNKNOWN.
     """
     if "/" in symbol:
         return symbol
-    found = [row.pair for row in rows(TRADED_LATELY, {"feed": feed.pk, "base": f"{symbol}/"})]
+    with for_all_tenants():
+        found = open_pairs(feed.pk, symbol)
+    if not found:
+        lately = rows(TRADED_LATELY, {"feed": feed.pk, "base": f"{symbol}/"})
+        found = [row.pair for row in lately]
     return found[0] if len(found) == 1 else settled_symbol(feed, symbol, field=field)
 
 

@@ -11,6 +11,20 @@ SELECT s.id, s.direction FROM signals_signal s
 WHERE s.feed_id = %(feed)s AND s.currency_pair = %(pair)s AND s.direction = ANY(%(sides)s::text[])
   AND s.action = 'OPEN' AND s.published_at IS NOT NULL
 """
+# Each pair is one step along the index signal_opened_trades, however many trades it has had.
+PAIRS_OF_BASE = """
+WITH RECURSIVE traded AS (
+  (SELECT s.currency_pair AS pair FROM signals_signal s
+   WHERE s.feed_id = %(feed)s AND s.action = 'OPEN' AND s.published_at IS NOT NULL
+   ORDER BY s.currency_pair LIMIT 1)
+  UNION ALL
+  SELECT (SELECT s.currency_pair FROM signals_signal s
+    WHERE s.feed_id = %(feed)s AND s.action = 'OPEN' AND s.published_at IS NOT NULL
+      AND s.currency_pair > t.pair ORDER BY s.currency_pair LIMIT 1)
+  FROM traded t WHERE t.pair IS NOT NULL
+)
+SELECT pair FROM traded WHERE starts_with(pair, %(base)s || '/')
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +48,13 @@ def open_signals(feed_id: int, pair: str, direction: Direction | None = None) ->
     sides = [direction] if direction else list(Direction)
     found = rows(open_signals_sql(), {"feed": feed_id, "pair": pair, "sides": sides})
     return [OpenSignal(row.id, Direction(row.direction)) for row in found]
+
+
+def open_pairs(feed_id: int, base: str) -> list[str]:
+    """Return the pairs of a base that a feed has something open of, in whichever accounts: call it
+    for all tenants."""
+    traded = [row.pair for row in rows(PAIRS_OF_BASE, {"feed": feed_id, "base": base})]
+    return [pair for pair in traded if open_signals(feed_id, pair)]
 
 
 def open_signals_sql() -> str:

@@ -28,7 +28,7 @@ from execution.reports import beyond, broker_exits
 from prices import wanted
 from signals.alert_orders import TRADED_LATELY
 from signals.models import Feed
-from signals.open_signals import open_signals_sql
+from signals.open_signals import PAIRS_OF_BASE, open_signals_sql
 from tests.execution import cast
 from tests.execution.double import KIND, Double
 
@@ -143,6 +143,16 @@ def test_pair_of_a_word_is_looked_for_among_the_newest_trades(piled_up: Order, f
     assert [row.pair for row in rows(TRADED_LATELY, asked)] == ["EUR/USD"]
 
 
+def test_pairs_of_a_base_are_read_one_step_each(piled_up: Order, feed: Feed) -> None:
+    """Which pairs a feed has ever traded, without reading its thirty thousand trades."""
+    asked = {"feed": feed.pk, "base": "EUR"}
+    (row,) = rows(f"EXPLAIN (ANALYZE, FORMAT JSON) {PAIRS_OF_BASE}", asked)
+    scans = [one for one in nodes_of(row[0][0]["Plan"]) if "signals_signal" in one.values()]
+    assert [one.get("Index Name") for one in scans] == ["signal_opened_trades"] * 2
+    assert all(one["Actual Rows"] <= 1 for one in scans), scans
+    assert [row.pair for row in rows(PAIRS_OF_BASE, asked)] == ["EUR/USD"]
+
+
 OFF = 3_000
 
 
@@ -232,6 +242,12 @@ def scans_of(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield node
     for one in inner:
         yield from scans_of(one)
+
+
+def nodes_of(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield node
+    for one in node.get("Plans", ()):
+        yield from nodes_of(one)
 
 
 def by_key(scan: dict[str, Any]) -> bool:
