@@ -47,17 +47,16 @@ from execution.reports.levels import Word, write_levels
 from execution.reports.streams import drain_first
 
 log = structlog.get_logger(__name__)
-# Of accounts that wait for their comparison so many at once, whichever: one that has just come back
-# waits for no long row of those that do not answer, and all get their turn.
+# Of accounts that wait for their comparison so many at once, in no fixed order, half of them those
+# that a comparison was requested of: none waits for a long row of others that do not answer.
 FIRST_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What came of comparing some accounts. read: how many of those `asked` answered."""
+    """What came of comparing some accounts. accounts: all whose turn it was, heard or not."""
 
-    asked: Collection[UUID] = ()
-    read: int = 0
+    accounts: Sequence[UUID] = ()
     differences: int = 0
 
 
@@ -74,7 +73,8 @@ WHERE c.archived_at IS NULL AND h.status = 'ACTIVE' AND {IN_LANES}
     OR NOT %(first)s AND {is_up()})
   AND c.broker_host NOT IN (SELECT host FROM connections_hostcircuit WHERE opened_at IS NOT NULL)
   AND (r.compare_asked_at <= clock_timestamp() OR {is_watched()})
-ORDER BY CASE WHEN %(first)s AND r.compare_asked_at IS NULL THEN random() ELSE 0 END, c.id
+ORDER BY CASE WHEN %(first)s THEN
+  row_number() OVER (PARTITION BY r.compare_asked_at IS NULL ORDER BY random()) END, c.id
 LIMIT CASE WHEN %(first)s THEN {FIRST_AT_ONCE} END
 """
 
@@ -157,14 +157,14 @@ def reconcile_all() -> int:
 
 def reconcile_new() -> int:
     """Compare the connections that have not been since they (re)connected, and those of which a
-    comparison was requested: the startup gate. Some at a time, each once, and on to the next while
-    any of them answer."""
+    comparison was requested: the startup gate. Some at a time, each once, until all have had their
+    turn."""
     seen, done = 0, set[UUID]()
     while True:
         turn = _compare_some((), first_only=True, done=done)
         seen += turn.differences
-        done.update(turn.asked)
-        if len(turn.asked) < FIRST_AT_ONCE or not turn.read:
+        done.update(turn.accounts)
+        if len(turn.accounts) < FIRST_AT_ONCE:
             return seen
 
 
@@ -184,18 +184,18 @@ def _compare_some(
     wanted = rows(connections_sql(), {**named, **in_held(), **resting()})
     if not wanted:
         return Turn()
+    ids = [row.connection_id for row in wanted]
     # What the broker has told already is no difference; what it cannot tell now may be one.
     unheard = drain_first()
     accounts = {row.connection_id: row for row in wanted if row.type not in unheard}
     if not accounts:
-        return Turn()
+        return Turn(ids)
     look = begin(accounts)
-    answered = differences = 0
+    differences = 0
     for read in asking.snapshots(list(accounts.values())):
         point("reconcile.read")
         differences += compare_or_halve(look, read)
-        answered += len(read)
-    return Turn(accounts.keys(), answered, differences)
+    return Turn(ids, differences)
 
 
 def compare_or_halve(look: Look, read: dict[UUID, Snapshot]) -> int:

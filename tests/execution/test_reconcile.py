@@ -19,12 +19,13 @@ from connections.health import mark_active, mark_errors
 from connections.models import ConnectionHealth, ExecutionConnection
 from execution.calls import asking, runtime
 from execution.drift.reconcile import reconcile, reconcile_new
+from execution.drift.wanted import ask_for
 from execution.models import AccountReading, DriftItem, Fill, Order
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.execution import cast
 from tests.execution.cast import differences
-from tests.execution.double import Double
+from tests.execution.double import KIND, Double
 from tests.hang import beside
 from tests.paper.broker_process import until
 
@@ -302,6 +303,43 @@ def test_a_read_from_before_a_connection_broke_does_not_open_its_gate(
     assert ConnectionHealth.objects.get(pk=alice.pk).reconciled_at is None
     reconcile_new()
     assert ConnectionHealth.objects.get(pk=alice.pk).reconciled_at is not None
+
+
+def test_accounts_that_fail_again_and_again_starve_no_other(
+    feed: Feed, broker: Double, wire: runtime.Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four of which a comparison was requested fail; three are compared at once."""
+    monkeypatch.setattr("execution.drift.reconcile.FIRST_AT_ONCE", 3)
+    failing = [cast.account(feed).pk for _ in range(4)]
+    ask_for(failing)
+    new = cast.account(feed)
+    ConnectionHealth.objects.filter(connection=new).update(reconciled_at=None)
+    real = broker.positions
+
+    async def positions(spec: ConnectionSpec) -> list[BrokerPosition]:
+        if spec.connection_id != str(new.pk):
+            raise ReadFailed(Code.BROKER_UNREACHABLE)
+        return await real(spec)
+
+    monkeypatch.setattr(broker, "positions", positions)
+    reconcile_new()
+    assert ConnectionHealth.objects.get(pk=new.pk).reconciled_at is not None
+    asked = [key for call, key in broker.calls if call == "positions"]
+    assert AccountReading.objects.filter(compare_asked_at__isnull=False).count() == 4
+    assert len(asked) == len(set(asked)), "each once"
+
+
+def test_accounts_whose_events_cannot_be_read_end_no_round(
+    feed: Feed, broker: Double, wire: runtime.Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("execution.drift.reconcile.FIRST_AT_ONCE", 2)
+    unheard = iter([{KIND}])
+    monkeypatch.setattr("execution.drift.reconcile.drain_first", lambda: next(unheard, set()))
+    for _ in range(5):
+        cast.account(feed)
+    ConnectionHealth.objects.update(reconciled_at=None)
+    reconcile_new()
+    assert ConnectionHealth.objects.filter(reconciled_at__isnull=False).count() == 3
 
 
 def test_who_answers_is_compared_while_another_hangs(
