@@ -8,11 +8,12 @@ whole, and a transaction whose commit got no answer.
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from io import BytesIO
 from typing import Any
 
-from django.conf import settings
+from django.contrib.auth.middleware import AuthenticationMiddleware
+from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
 from django.shortcuts import render
@@ -37,23 +38,27 @@ class RetryMiddleware:
 
     def __init__(self, get_response: Answer) -> None:
         self.get_response = get_response
+        self._session = SessionMiddleware(get_response)
+        self._user = AuthenticationMiddleware(get_response)
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer one request."""
         is_whole = _read(request)
+        before = dict(vars(request))
         response = self.get_response(request)
         trouble = taken(request)
         if trouble is None:
             return response
-        _begin_again(request)
+        self._restore(request, before)
         if is_whole and trouble.is_known and not request.path_info.startswith(IN_STEPS):
             log.warning("request is tried again: %s", trouble.error)
+            self._user.process_request(request)  # read again: the first try may have changed it
             response = self.get_response(request)
             again = taken(request)
             if again is None:
                 return response
             trouble = again
-            _begin_again(request)
+            self._restore(request, before)
         log.error("the database could not serve a request", exc_info=trouble.error)
         return unavailable(request, trouble)
 
@@ -64,6 +69,21 @@ class RetryMiddleware:
         note(request, error)
         return HttpResponse(status=503)  # nobody sees it: it rolls the transaction back
 
+    def _restore(self, request: Any, before: Mapping[str, Any]) -> None:
+        """Make the request what it was before an answer that is thrown away: none of what views,
+        forms and the API set on it stays, and its session is read again from the database.
+
+        The user stays the one that was read first: the log names it without another query.
+        """
+        attributes = vars(request)
+        attributes.clear()
+        attributes.update(before)
+        for name in ("_cached_user", "_acached_user", "_post", "_files"):
+            attributes.pop(name, None)
+        if "_body" in attributes:
+            request._stream = BytesIO(request._body)
+        self._session.process_request(request)
+
 
 def _read(request: HttpRequest) -> bool:
     """Read the body, so that it can be read again. False: it cannot, or is larger than allowed."""
@@ -73,16 +93,6 @@ def _read(request: HttpRequest) -> bool:
         return request.body is not None
     except (RequestDataTooBig, UnreadablePostError):
         return False
-
-
-def _begin_again(request: Any) -> None:
-    """Forget what an answer that is thrown away has left on the request."""
-    if hasattr(request, "_body"):
-        request._stream = BytesIO(request._body)
-    for name in ("_cached_user", "_acached_user"):
-        request.__dict__.pop(name, None)
-    key = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
-    request.session = type(request.session)(key)
 
 
 def unavailable(request: HttpRequest, trouble: Trouble) -> HttpResponse:

@@ -14,6 +14,7 @@ from django.db.models import Model
 from django.test import Client
 
 from common.database_errors import is_lost, is_passing
+from events.models import Event, EventKind
 from signals.feeds import create_feed_token
 from signals.models import Feed, Signal
 from tests.api import world as cast
@@ -224,6 +225,54 @@ def test_a_page_is_tried_again_with_its_session_and_form(
     assert request.result().status_code == 302
     row.refresh_from_db()
     assert row.is_paused
+
+
+OLD, NEW = "correct horse battery", "another horse battery"
+OWN_PASSWORD = pytest.mark.parametrize(
+    ("who", "path"), [("alice", "/password/"), ("olga", "/admin/password_change/")]
+)
+
+
+def changes_password(world: World, who: str, path: str) -> Send:
+    user: User = getattr(world, who)
+    user.set_password(OLD)
+    user.save()
+    typed = {"old_password": OLD, "new_password1": NEW, "new_password2": NEW}
+    return partial(pages, user, path, **typed)
+
+
+def right_passwords(who: str) -> list[str]:
+    user = User.objects.get(username=who)
+    return [password for password in (OLD, NEW) if user.check_password(password)]
+
+
+@OWN_PASSWORD
+def test_a_password_that_cannot_be_changed_in_time_is_503_and_stays(
+    world: World, limits: Callable[..., None], who: str, path: str
+) -> None:
+    send = changes_password(world, who, path)
+    limits(lock_timeout=400)
+    with locked("events_event"):
+        answer = Waiting(send).result()
+    html = answer.content.decode()
+    assert (answer.status_code, answer.get("Retry-After")) == (503, "5")
+    assert "nothing of it was kept" in html
+    assert right_passwords(who) == [OLD]
+
+
+@OWN_PASSWORD
+def test_a_password_is_changed_by_the_second_try(
+    world: World, limits: Callable[..., None], who: str, path: str
+) -> None:
+    send = changes_password(world, who, path)
+    limits(lock_timeout=2000)
+    with locked("events_event"):
+        request = Waiting(send)
+        request.waits(after=request.waits())
+    assert request.result().status_code == 302
+    assert right_passwords(who) == [NEW]
+    (event,) = Event.objects.filter(kind=EventKind.PASSWORD_CHANGED)
+    assert event.user_id == getattr(world, who).pk
 
 
 def raised(state: str) -> DatabaseError:
