@@ -251,14 +251,20 @@ def _slipped(happening: Happening) -> str:
 
 def _slippage(happening: Happening) -> Sentences:
     expected, got = happening.tell("expected_price"), happening.tell("fill_price")
-    limit = happening.tell("passed_limit")
     return (
         f"Slippage {_slipped(happening)}: {_trade(happening)}",
         f"Expected {_plain(expected)}, filled at {_plain(got)}." if expected and got else "",
-        f"Beyond its limit {_plain(limit)}, which this broker does not enforce at the fill."
-        if limit
-        else "",
+        _beyond_limit(happening),
     )
+
+
+def _beyond_limit(happening: Happening) -> str:
+    """Which fill was worse than the limit; events of before state only that the average was."""
+    limit, price = happening.tell("passed_limit"), happening.tell("beyond_limit_at")
+    if not limit:
+        return ""
+    what = f"A fill at {_plain(price)} is beyond the limit" if price else "Beyond its limit"
+    return f"{what} {_plain(limit)}, which this broker does not enforce at the fill."
 
 
 def _unprotected(happening: Happening) -> Sentences:

@@ -45,6 +45,7 @@ class Sums:
     is_unconverted: bool = False  # a fee came that has no rate
     times: list[datetime] = field(default_factory=list)
     fill_ids: list[str] = field(default_factory=list)
+    prices: list[Decimal] = field(default_factory=list)  # of new executions; a sum's is its average
     inferred: Decimal = ZERO  # of the order, afterwards
     replaced: Decimal = ZERO  # of what had been inferred, by executions with ids
     corrected: int = 0  # executions
@@ -228,7 +229,11 @@ def settle(told: Sequence[Unusual], rates: FeeRates) -> dict[int, Sums]:
 
 def count_new(fills: Sequence[Any]) -> Sums:
     """What executions with ids add, that were not counted yet."""
-    sums = Sums(times=[f.time for f in fills], fill_ids=[f.broker_fill_id for f in fills])
+    sums = Sums(
+        times=[f.time for f in fills],
+        fill_ids=[f.broker_fill_id for f in fills],
+        prices=[f.price for f in fills],
+    )
     for fill in fills:
         sums.count(1, fill)
     return sums
@@ -242,6 +247,7 @@ def _count_stated(counted: Sums, before: Stated, now: Stated) -> None:
     if now.quantity > before.quantity and now.time is not None:
         counted.times.append(now.time)
         counted.fill_ids.append("inferred")
+        counted.prices.append(now.price)
 
 
 def _correct(
@@ -274,6 +280,7 @@ def _add(row: Any, fill: Execution, counted: Sums, rates: FeeRates) -> None:
     counted.count(1, _stored(row, fill, rate))
     counted.times.append(fill.time)
     counted.fill_ids.append(fill.broker_fill_id)
+    counted.prices.append(fill.price)
 
 
 def _replace(row: Any, known: Any, fill: Execution, counted: Sums, rates: FeeRates) -> None:
@@ -290,6 +297,8 @@ def _replace(row: Any, known: Any, fill: Execution, counted: Sums, rates: FeeRat
     counted.shift += fill.quantity - known.quantity
     if fill.quantity > known.quantity:  # it opens or closes something, as an execution does
         counted.times.append(fill.time)
+    if fill.price != known.price:
+        counted.prices.append(fill.price)
     counted.corrected += 1
 
 

@@ -275,30 +275,31 @@ INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, st
 SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::uuid[], %s::text[], %s::text[])
 """
 
+# beyond: the worst price of its new fills that is beyond its limit, if any.
 ALERT = """
 INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
 SELECT 'slippage.alert', coalesce(c.user_id, c.admin_id), o.connection_id, o.signal_id, o.id,
   jsonb_build_object('expected_price', o.expected_price::text, 'fill_price',
     o.avg_fill_price::text, 'slippage', o.slippage_pips::text,
     'slippage_unit', o.slippage_unit,
-    'passed_limit', CASE WHEN (o.avg_fill_price - o.worst_price)
-      * CASE o.side WHEN 'BUY' THEN 1 ELSE -1 END > 0 THEN o.worst_price::text END,
+    'passed_limit', CASE WHEN d.beyond IS NOT NULL THEN o.worst_price::text END,
+    'beyond_limit_at', d.beyond::text,
     'slippage_pips', CASE o.slippage_unit WHEN 'PIPS' THEN o.slippage_pips::text END,
     'bid', q.bid::text,
     'ask', q.ask::text, 'quote_time', q.time)
-FROM execution_order o JOIN connections_executionconnection c ON c.id = o.connection_id
+FROM unnest(%s::bigint[], %s::numeric[]) AS d(id, beyond) JOIN execution_order o USING (id)
+JOIN connections_executionconnection c ON c.id = o.connection_id
 LEFT JOIN prices_latestquote q
   ON q.data_connection_id = c.data_connection_id AND q.symbol = o.pair
-WHERE o.id = ANY(%s)
 """
 
 ALERT_LOG = """
 INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status, detail,
   numbers)
 SELECT o.id, o.signal_id, o.connection_id, 'SLIPPAGE_ALERT', o.status, '',
-  jsonb_build_object('expected_price', o.expected_price::text, 'fill_price',
+  jsonb_strip_nulls(jsonb_build_object('expected_price', o.expected_price::text, 'fill_price',
     o.avg_fill_price::text, 'slippage', o.slippage_pips::text,
-    'slippage_unit', o.slippage_unit,
-    'slippage_pips', CASE o.slippage_unit WHEN 'PIPS' THEN o.slippage_pips::text END)
-FROM execution_order o WHERE o.id = ANY(%s)
+    'slippage_unit', o.slippage_unit, 'beyond_limit_at', d.beyond::text,
+    'slippage_pips', CASE o.slippage_unit WHEN 'PIPS' THEN o.slippage_pips::text END))
+FROM unnest(%s::bigint[], %s::numeric[]) AS d(id, beyond) JOIN execution_order o USING (id)
 """

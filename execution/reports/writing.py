@@ -65,9 +65,9 @@ def write(changes: list[Change]) -> int:
         run(sql.RISEN, columns(risen, 2))
     if gone := {c.row.connection_id for c in changes if _closes_nothing(c)}:
         ask_for(sorted(gone))
-    if alerts := [c.row.id for c in changes if _alarming(c)]:
-        run(sql.ALERT, (alerts,))
-        run(sql.ALERT_LOG, (alerts,))
+    if alerts := [(c.row.id, beyond_limit(c)) for c in changes if _alarming(c)]:
+        run(sql.ALERT, columns(alerts, 2))
+        run(sql.ALERT_LOG, columns(alerts, 2))
     return int(written)
 
 
@@ -178,13 +178,24 @@ def _closes_nothing(change: Change) -> bool:
     return refused and change.state.is_exit
 
 
+def beyond_limit(change: Change) -> Decimal | None:
+    """Return the worst price of a new fill beyond the order's worst price, None if there is none:
+    some brokers enforce none at the fill (`Capabilities.checks_worst_price`). Each fill counts, not
+    their average; of what a broker reports as a sum only the sum's average is known."""
+    worst: Decimal | None = change.row.worst_price
+    if worst is None or not change.sums.prices:
+        return None
+    side = Side(change.row.side)
+    price = max(change.sums.prices, key=lambda one: one * side.sign)
+    return price if is_beyond(price, worst, side) else None
+
+
 def _alarming(change: Change) -> bool:
-    """Whether it was filled further from its expected price than the alert, or beyond its worst
-    price: some brokers enforce none at the fill (`Capabilities.checks_worst_price`)."""
+    """Whether its average is further from its expected price than the alert, or one of its new
+    fills beyond its worst price."""
     if change.slippage is None:
         return False
-    worst: Decimal | None = change.row.worst_price
-    if worst is not None and is_beyond(change.average, worst, Side(change.row.side)):
+    if beyond_limit(change) is not None:
         return True
     threshold: Decimal | None = change.row.alert_threshold
     if threshold is None:

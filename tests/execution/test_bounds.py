@@ -112,3 +112,68 @@ def test_fill_beyond_the_worst_price_raises_the_alarm_below_its_threshold(
     assert [D(one["passed_limit"]) for one in told] == ([D(passed)] if passed else [])
     for one in told:
         assert "does not enforce at the fill" in describe(event("slippage.alert", **one)).body
+
+
+FILLS = {  # what the broker reports, in flushes of (quantity, price), and the fills beyond 1.10030
+    "within": ([[("50", "1.10000"), ("50", "1.10030")]], []),
+    "one of two at once": ([[("50", "1.10000"), ("50", "1.10050")]], ["1.10050"]),
+    "the first of two at once": ([[("50", "1.10040"), ("50", "1.10000")]], ["1.10040"]),
+    "the second of two": ([[("50", "1.10000")], [("50", "1.10050")]], ["1.10050"]),
+    "the first of two": ([[("50", "1.10060")], [("50", "1.10001")]], ["1.10060"]),
+    "both": ([[("50", "1.10040")], [("50", "1.10035")]], ["1.10040", "1.10035"]),
+    "the worst of one flush": ([[("50", "1.10040"), ("50", "1.10035")]], ["1.10040"]),
+}
+
+
+@pytest.mark.parametrize("name", FILLS)
+def test_each_fill_is_judged_by_the_worst_price_not_their_average(
+    alice: ExecutionConnection, feed: Feed, broker: Double, monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:  # fmt: skip
+    can_be(broker, monkeypatch, keeps_worst_price=True, checks_worst_price=True)
+    flushes, beyond = FILLS[name]
+    cast.signal(feed, max_slippage_pips=D(3))
+    cast.claim_all()
+    order = Order.objects.get()
+    for number, flush in enumerate(flushes):
+        fills = [(f"f{number}.{nth}", *fill) for nth, fill in enumerate(flush)]
+        cast.tell(*[cast.fill_report(order, qty, key, price=price) for key, qty, price in fills])
+    told = cast.events("slippage.alert")
+    assert [D(one["beyond_limit_at"]) for one in told] == [D(price) for price in beyond]
+    for one, price in zip(told, beyond, strict=True):
+        assert D(one["passed_limit"]) == D("1.10030")
+        body = describe(event("slippage.alert", **one)).body
+        assert f"A fill at {D(price).normalize():f} is beyond the limit 1.1003" in body
+
+
+@pytest.mark.parametrize(("average", "at_once"), [("1.10025", []), ("1.10031", ["1.10031"])])
+def test_sum_is_judged_by_its_average_and_then_by_its_executions(
+    alice: ExecutionConnection, feed: Feed, broker: Double, monkeypatch: pytest.MonkeyPatch,
+    average: str, at_once: list[str],
+) -> None:  # fmt: skip
+    """The broker reports what was executed in all first, the executions behind it later."""
+    can_be(broker, monkeypatch, keeps_worst_price=True, checks_worst_price=True)
+    cast.signal(feed, max_slippage_pips=D(3))
+    cast.claim_all()
+    order = Order.objects.get()
+    cast.tell(cast.fill_report(order, 100, "", price=average, inferred=True))
+    found = [D(one["beyond_limit_at"]) for one in cast.events("slippage.alert")]
+    assert found == [D(price) for price in at_once]
+    second = D(average) * 2 - D("1.1")
+    cast.tell(
+        cast.fill_report(order, 50, "f1", price="1.10000"),
+        cast.fill_report(order, 50, "f2", price=second),
+    )
+    assert D(cast.events("slippage.alert")[-1]["beyond_limit_at"]) == second
+
+
+def test_a_later_flush_does_not_repeat_the_alarm_of_an_earlier_fill(
+    alice: ExecutionConnection, feed: Feed, broker: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    can_be(broker, monkeypatch, keeps_worst_price=True, checks_worst_price=True)
+    cast.signal(feed, max_slippage_pips=D(3))
+    cast.claim_all()
+    order = Order.objects.get()
+    cast.tell(cast.fill_report(order, 90, "f1", price="1.10045"))
+    cast.tell(cast.fill_report(order, 10, "f2", price="1.10030"))  # the average is still beyond
+    assert len(cast.events("slippage.alert")) == 1

@@ -201,7 +201,7 @@ def test_the_alarm_tells_expectation_fill_and_quote(alice: ExecutionConnection, 
     assert D(told.pop("slippage_pips")) == D(told.pop("slippage")) == 8
     assert told.pop("slippage_unit") == "PIPS"
     assert (D(told.pop("bid")), D(told.pop("ask"))) == (D("1.1007"), D("1.1008"))
-    assert told.pop("passed_limit") is None
+    assert told.pop("passed_limit") is told.pop("beyond_limit_at") is None
     assert list(told) == ["quote_time"]
 
 
