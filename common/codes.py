@@ -735,8 +735,10 @@ class Code(StrEnum):
         "EXIT_BELOW_MINIMUM",
         "The position is open, and smaller or worth less than its exchange sells: it cannot be"
         " closed now.",
-        "Sell or convert it at the exchange yourself, or wait: its exits are sent again as soon as"
-        " its price or the exchange's minimum allows it.",
+        "Sell or convert it at the exchange yourself, or wait: once its price or the exchange's"
+        " minimum allows it, an exit is sent for a stop or target that is still reached, and for a"
+        " full CLOSE signal of the last seven days. Your own close and a partial CLOSE are not"
+        " repeated: send them again then.",
     )
     NOTHING_TO_CLOSE = ("NOTHING_TO_CLOSE", "All of the position is closed or being closed.")
     HOST_NOT_ALLOWED = (
@@ -842,7 +844,10 @@ class Code(StrEnum):
     INTENT = ("INTENT", "Sized, checked and about to be sent.")
     ACCEPTED = ("ACCEPTED", "The broker has it.")
     FILL = ("FILL", "Executed at the broker.")
-    SLIPPAGE_ALERT = ("SLIPPAGE_ALERT", "Filled further from the expected price than the alert.")
+    SLIPPAGE_ALERT = (
+        "SLIPPAGE_ALERT",
+        "Filled further from the expected price than the alert, or beyond the worst price.",
+    )
     STOP_UNCONFIRMED = (
         "STOP_UNCONFIRMED",
         "The broker has not confirmed the stop. We watch its price meanwhile.",

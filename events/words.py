@@ -282,9 +282,12 @@ def _unprotected(happening: Happening) -> Sentences:
 
 
 def _delayed(happening: Happening) -> Sentences:
+    # Which exits of those are sent again is in the reason's hint: not all are.
+    is_held_back = happening.tell("code") == Code.EXIT_BELOW_MINIMUM.value
     return (
         f"An exit cannot be sent: {_trade(happening)}",
-        "The position is still open. It is tried again until it is closed.",
+        "The position is still open.",
+        "" if is_held_back else "It is tried again until it is closed.",
         *_reason(happening),
     )
 

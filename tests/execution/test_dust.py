@@ -8,12 +8,14 @@ from django.db.models import F
 from django.test import Client
 
 from connections.models import ExecutionConnection, Instrument
+from events.words import describe
 from execution.calls.runtime import Runtime
 from execution.exits.watch import watch_positions
 from execution.models import Order
 from execution.services import close_dust, close_position
 from positions.models import ExecutionPosition
 from signals.models import Feed
+from tests.events.test_words import event
 from tests.execution import cast
 
 pytestmark = pytest.mark.django_db
@@ -69,6 +71,32 @@ def test_position_below_the_minimum_is_held_back_until_it_can_be_sold(
     (outgoing,) = cast.claim_all()
     assert outgoing.request.quantity == 100
     assert "it cannot be closed now." not in client.get("/positions/").content.decode()
+
+
+@pytest.mark.parametrize(
+    ("by", "sent_again"), [("full CLOSE", 1), ("partial CLOSE", 0), ("owner", 0)]
+)
+def test_only_a_full_close_is_sent_again_once_the_minimum_allows_it(
+    alice: ExecutionConnection, feed: Feed, wire: Runtime, by: str, sent_again: int
+) -> None:
+    """The message of the alarm promises no more than that."""
+    signal = cast.signal(feed, sl=D("1.09"))
+    position = cast.filled(signal)  # 100 units
+    Instrument.objects.update(close_min=D(10), close_worth_min=D(1000))
+    if by == "owner":
+        close_position(position.pk)
+    else:
+        cast.close_signal(signal, "1" if by == "full CLOSE" else "0.5")
+    cast.claim_all()
+    assert Order.objects.get(leg="close-1").reason == "EXIT_BELOW_MINIMUM"
+    (told,) = cast.events("exit.delayed")
+    body = describe(event("exit.delayed", **told)).body
+    assert "tried again until it is closed" not in body
+    assert "Your own close and a partial CLOSE are not repeated" in body
+
+    an_hour_later()
+    Instrument.objects.update(close_worth_min=D(10))  # the exchange lowers its least
+    assert len(watch_positions()) == sent_again
 
 
 @pytest.mark.parametrize(("left", "reason"), [(20, "EXIT_BELOW_MINIMUM"), (10, "DUST")])
