@@ -362,6 +362,12 @@ class Code(StrEnum):
         "The broker was asked to cancel it again and again, and it is still there.",
         "Cancel it at the broker; it goes on being asked each half minute.",
     )
+    CANCEL_DELAYED = (
+        "CANCEL_DELAYED",
+        "The cancel is delayed: the broker's host is overloaded or cannot be reached, and requests"
+        " to it wait.",
+        "It is tried again until it succeeds. If that is too late, cancel the order at the broker.",
+    )
     RISEN = (
         "RISEN",
         "The broker has it, though we had taken it as never sent or never arrived.",

@@ -47,6 +47,7 @@ STATES: dict[str, Shown] = {
     "SKIPPED": Shown("skipped", "Skipped", "skipped", 8),
     "FILLED": Shown("filled", "Filled", "filled", 9),
 }
+CANCELLING = "Cancellation requested; the order may still fill first."
 SHARES = (
     "filled", "working", "skipped", "denied", "rejected", "failed", "cancelled", "expired",
     "unknown",

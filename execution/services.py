@@ -237,7 +237,8 @@ WITH moved AS (
   UPDATE execution_order SET status = 'PENDING', reason = '{Code.OPERATOR_RETRY.value}',
     detail = %(detail)s, done_at = NULL, tries = 0, attempt = least(attempt + 1, 9),
     due_at = clock_timestamp(), rung_at = clock_timestamp(), fence = fence + 1,
-    waiting_since = clock_timestamp(), retried_at = %(now)s
+    waiting_since = clock_timestamp(), retried_at = %(now)s, pending_action_since = NULL,
+    wish_tries = 0
   WHERE id = %(id)s AND status = 'FAILED' AND attempt < 9
     AND reason <> '{Code.RESTORED_EXIT.value}'
     AND (position_id IS NULL OR quantity <= (

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from common.money import plain
-from common.shown import STATES, Shown, hint, number, sentence
+from common.shown import CANCELLING, STATES, Shown, hint, number, sentence
 from common.shown import quantity as with_unit
 from common.units import word_of
-from execution.models import Order
+from execution.models import AT_BROKER, Order
 
 LEAD = {
     "SKIPPED": "Skipped",
@@ -22,6 +22,7 @@ LEAD = {
     "UNKNOWN": "Unknown",
 }
 NOTHING_SENT = {"SKIPPED", "DENIED", "FAILED"}
+CANCEL_IN_VAIN = {"CANCEL_DELAYED", "CANCEL_UNANSWERED"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +46,19 @@ def _say(order: Order) -> str:
     if order.status == "PENDING" and order.reason:
         return f"Not sent yet, it waits{_since(order)}: {_lowered(sentence(order.reason))}"
     filled, quantity = number(order.filled_quantity), with_unit(order.quantity, order.pair)
+    working = f"Not filled, still working at the broker{_resting(order)}."
+    rest = "cancellation of the rest is requested" if order.wish else "the rest works"
     told = {
         "PENDING": "Not sent yet: it waits for a worker to take it.",
         "SUBMITTING": "On its way to the broker.",
-        "SUBMITTED": f"Not filled, still working at the broker{_resting(order)}.",
-        "PARTIALLY_FILLED": f"Filled {filled} of {quantity}{_at(order)}; the rest works.",
-        "CANCEL_REQUESTED": "Cancel asked for; a fill that comes first is a fill.",
+        "SUBMITTED": CANCELLING if order.wish else working,
+        "PARTIALLY_FILLED": f"Filled {filled} of {quantity}{_at(order)}; {rest}.",
+        "CANCEL_REQUESTED": CANCELLING,
         "FILLED": f"Filled {with_unit(order.filled_quantity, order.pair)}{_at(order)}.",
     }
-    return told.get(order.status, STATES[order.status].word + ".")
+    said = told.get(order.status, STATES[order.status].word + ".")
+    in_vain = order.status in AT_BROKER and order.reason in CANCEL_IN_VAIN
+    return f"{said} {sentence(order.reason)}" if in_vain else said
 
 
 def _why(order: Order) -> str:

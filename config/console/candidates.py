@@ -8,7 +8,17 @@ from django.db.models import Case, Count, F, IntegerField, Q, QuerySet, Value, W
 from django.http import QueryDict
 
 from common.money import plain
-from common.shown import SHARES, STATES, Shown, number, quantity, sentence, signed, statuses_of
+from common.shown import (
+    CANCELLING,
+    SHARES,
+    STATES,
+    Shown,
+    number,
+    quantity,
+    sentence,
+    signed,
+    statuses_of,
+)
 from common.sql import rows
 from common.units import word_of
 from config.console.bars import Histogram, Segment, histogram, segments
@@ -174,12 +184,13 @@ def in_words(order: Order) -> str:
         return f"{since}{sentence(order.reason)} {order.detail}".strip()
     of, filled = quantity(order.quantity, order.pair), number(order.filled_quantity)
     price, all_of_it = plain(order.avg_fill_price), quantity(order.filled_quantity, order.pair)
+    rest = "cancellation of the rest is requested" if order.wish else "the rest works"
     told = {
         "PENDING": "Waits for a worker to claim it.",
         "SUBMITTING": "The intent is on disk; the request is on its way.",
-        "SUBMITTED": f"Works at the broker{_resting(order)}.",
-        "PARTIALLY_FILLED": f"{filled} of {of} filled; the rest works.",
-        "CANCEL_REQUESTED": "Cancel asked for; a fill that comes first is a fill.",
+        "SUBMITTED": CANCELLING if order.wish else f"Works at the broker{_resting(order)}.",
+        "PARTIALLY_FILLED": f"{filled} of {of} filled; {rest}.",
+        "CANCEL_REQUESTED": CANCELLING,
         "FILLED": f"Filled {all_of_it} at {price}{_worse(order)}.",
     }
     return f"{told.get(order.status, '')} {order.detail}".strip()

@@ -59,6 +59,11 @@ class Done:
         """Whether it had a place for its call: else nothing can be concluded, not even silence."""
         return not isinstance(self.answer, NotAsked)
 
+    @property
+    def was_made(self) -> bool:
+        """Whether its request left, or may have left."""
+        return not isinstance(self.answer, NotAsked | NotSent)
+
 
 class Errands:
     """The errands of one process, on its wire's event loop."""

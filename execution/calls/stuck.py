@@ -9,7 +9,8 @@ from django.conf import settings
 from common.codes import Code
 from common.sql import run
 
-UNANSWERED_AFTER = 4  # asks for a cancel; the fourth is half a minute after the first
+UNANSWERED_AFTER = 4  # requests to cancel; the fourth is half a minute after the first
+UNANSWERED_SECONDS = 60  # since a cancel was due, however often it was requested meanwhile
 
 _TOLD = """, logged AS (
   INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status, detail)
@@ -69,15 +70,25 @@ WITH due AS (
   RETURNING o.id, o.signal_id, o.connection_id, o.status, o.reason AS code
 )""" + _TOLD.format(kind="order.stuck")
 
-# It goes on being asked; that nobody answers, or that it is refused again and again, is told once.
+# It goes on being requested. People are told once that it is refused or not answered again and
+# again, and once that it could not even be sent; then it is looked up too, for its end may be lost.
+_IN_VAIN = f"""CASE WHEN wish_tries > 1 THEN '{Code.CANCEL_UNANSWERED.value}'
+  ELSE '{Code.CANCEL_DELAYED.value}' END"""
+
 UNANSWERED = f"""
 WITH found AS (
-  UPDATE execution_order SET reason = '{Code.CANCEL_UNANSWERED.value}', detail = ''
+  UPDATE execution_order SET reason = {_IN_VAIN}, detail = '',
+    lookup_after = CASE WHEN wish_tries > 2 THEN lookup_after
+      ELSE coalesce(lookup_after, clock_timestamp()) END
   WHERE id = ANY(ARRAY(
-    SELECT id FROM execution_order
-    WHERE wish <> '' AND wish_tries >= %s AND reason <> '{Code.CANCEL_UNANSWERED.value}'
-      AND status IN ('SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
-    ORDER BY id + 0 LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED))
+    SELECT o.id FROM execution_order o
+    WHERE o.wish <> '' AND (o.wish_tries >= %(tries)s
+        OR o.pending_action_since < clock_timestamp() - make_interval(secs => %(seconds)s))
+      AND o.status IN ('SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
+      AND NOT EXISTS (SELECT FROM execution_executionlog l WHERE l.order_id = o.id
+        AND l.code IN ('{Code.CANCEL_UNANSWERED.value}', {_IN_VAIN})
+        AND l.at >= coalesce(o.pending_action_since, '-infinity'))
+    ORDER BY o.id + 0 LIMIT 1000 FOR NO KEY UPDATE OF o SKIP LOCKED))
   RETURNING id, signal_id, connection_id, status, reason AS code
 )""" + _TOLD.format(kind="order.stuck")
 
@@ -95,4 +106,4 @@ def unstick() -> None:
         "answer": settings.FILLCAST_STUCK_ANSWER_SECONDS,
     }
     run(QUERY, times)
-    run(UNANSWERED, (UNANSWERED_AFTER,))
+    run(UNANSWERED, {"tries": UNANSWERED_AFTER, "seconds": UNANSWERED_SECONDS})

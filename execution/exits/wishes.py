@@ -31,8 +31,9 @@ from execution.models import AT_BROKER, IN_FLIGHT, TERMINAL
 
 FIRST_WORD_SECONDS = 1
 
-# Seconds before a cancel is asked again: 5, 10, 20, then each half minute; a moved level: 1 to 30.
-CANCEL_AGAIN = "least(30, 2.5 * power(2, least(wish_tries, 9)))"
+# Seconds before a cancel is requested again: 5, 10, 20, then each half minute; a moved level: 1 to
+# 30. `wish_tries` is read before this request is counted, `levels_tries` after it.
+CANCEL_AGAIN = "least(30, 5 * power(2, least(wish_tries, 9)))"
 LEVELS_AGAIN = "least(30, 0.5 * power(2, least(levels_tries, 9)))"
 
 # The oldest due first: what is requested of orders without an outcome is due again and again.
@@ -60,9 +61,15 @@ UPDATE execution_order SET due_at = clock_timestamp()
 WHERE id = ANY(%s)
 """
 
+GRANTED = """
+UPDATE execution_order SET wish = '', wish_tries = 0, pending_action_since = NULL
+WHERE id = ANY(%s)
+"""
+
 CANCEL_UNSENT = f"""
 WITH moved AS (
   UPDATE execution_order SET status = 'CANCELLED', wish = '', fence = fence + 1,
+    pending_action_since = NULL, wish_tries = 0,
     reason = CASE wish WHEN 'CLOSE' THEN '{Code.CLOSED_BEFORE_SENT.value}'
       ELSE '{Code.OWNER_CANCELLED.value}' END, done_at = clock_timestamp()
   WHERE id = ANY(%s) AND status = 'PENDING'
@@ -72,38 +79,54 @@ INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, st
 SELECT id, signal_id, connection_id, reason, 'CANCELLED' FROM moved
 """
 
-ASK_CANCEL = f"""
-WITH moved AS (
-  UPDATE execution_order SET status = 'CANCEL_REQUESTED',
-    wish_tries = least(wish_tries + 1, 100),
-    -- Asked in vain: what has become of it, if its end was told to nobody?
-    lookup_after = CASE WHEN wish_tries >= 2 THEN clock_timestamp() ELSE lookup_after END,
-    due_at = clock_timestamp() + make_interval(secs => %s)
+# Claimed for as long as the call may take. Only its end says whether a request was made.
+CLAIM_CANCEL = f"""
+WITH claimed AS (
+  UPDATE execution_order SET due_at = clock_timestamp() + make_interval(secs => %s),
+    pending_action_since = coalesce(pending_action_since, clock_timestamp())
   WHERE id = ANY(%s)
-  RETURNING id, signal_id, connection_id, client_order_id, broker_order_id, symbol
-), logged AS (
-  INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status)
-  SELECT id, signal_id, connection_id, '{Code.CANCEL_ASKED.value}', 'CANCEL_REQUESTED' FROM moved
+  RETURNING id, connection_id, client_order_id, broker_order_id, symbol
 )
 SELECT m.*, {SPEC_COLUMNS}, c.broker_host, c.lane
-FROM moved m JOIN connections_executionconnection c ON c.id = m.connection_id
+FROM claimed m JOIN connections_executionconnection c ON c.id = m.connection_id
 """
 
-# What was answered and has ended is settled in the next round, everything else asked again later.
-ASKED_CANCEL = f"""
+# A request was made, or may have been: written before its answer, which may end the order. What
+# was requested in vain is looked up: its end may have been lost.
+CANCEL_REQUESTED = f"""
+WITH moved AS (
+  UPDATE execution_order SET
+    status = CASE WHEN wish <> '' AND status IN ('SUBMITTED', 'PARTIALLY_FILLED')
+      THEN 'CANCEL_REQUESTED' ELSE status END,
+    wish_tries = CASE WHEN wish <> '' THEN least(wish_tries + 1, 100) ELSE wish_tries END,
+    lookup_after = CASE WHEN wish <> '' AND done_at IS NULL AND wish_tries >= 2
+      THEN clock_timestamp() ELSE lookup_after END,
+    due_at = CASE WHEN wish = '' THEN due_at WHEN done_at IS NOT NULL THEN clock_timestamp()
+      ELSE clock_timestamp() + make_interval(secs => {CANCEL_AGAIN}) END
+  WHERE id IN (SELECT id FROM execution_order WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE)
+  RETURNING id, signal_id, connection_id, status
+)
+INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status)
+SELECT id, signal_id, connection_id, '{Code.CANCEL_ASKED.value}', status FROM moved
+"""
+
+
+def _postponed(seconds: str) -> str:
+    """Nothing was requested: it is neither counted nor logged, and is due again later."""
+    return f"""
 UPDATE execution_order SET due_at = clock_timestamp() + CASE WHEN done_at IS NOT NULL
-  THEN interval '0' ELSE make_interval(secs => {CANCEL_AGAIN}) END
+  THEN interval '0' ELSE make_interval(secs => {seconds}) END
 WHERE id IN (SELECT id FROM execution_order WHERE id = ANY(%s) AND wish <> ''
   ORDER BY id FOR NO KEY UPDATE)
 """
 
-# There was no place for the call: it was no try, and the broker's silence is none.
-NOT_ASKED_CANCEL = """
-UPDATE execution_order SET due_at = clock_timestamp() + make_interval(secs => 1 + random()),
-  wish_tries = greatest(wish_tries - 1, 0)
-WHERE id IN (SELECT id FROM execution_order WHERE id = ANY(%s) AND wish <> ''
-  ORDER BY id FOR NO KEY UPDATE)
-"""
+
+# Proven not to have left (no session, too late, over a limit): 5 s, then less and less often.
+CANCEL_NOT_SENT = _postponed(
+    "least(30, greatest(5, 0.5 * extract(epoch FROM clock_timestamp() - pending_action_since)))"
+)
+# There was no place for the call.
+CANCEL_NOT_ASKED = _postponed("1 + random()")
 
 # What makes way for an exit is taken away; orders of their own are made as large as is open.
 # What was sent and not confirmed may be there all the same.
@@ -207,7 +230,7 @@ def grant_wishes() -> list[int]:
     with transaction.atomic():
         wished = rows(WISHED, ([row.id for row in rows(LOCK, in_held())],))
         exits = _settle(wished)
-        cancels = _ask_cancels(wished, errands.longest)
+        cancels = _claim_cancels(wished, errands.longest)
     if cancels:
         point("wishes.committed")
     errands.start(
@@ -242,17 +265,21 @@ def _send_by() -> float:
 
 
 def _cancelled(done: Sequence[Done]) -> None:
-    """Write down what brokers said to cancels."""
+    """Write down which cancels were requested, and what brokers said to them."""
+    point("wishes.answered")
+    if made := [one.about.id for one in done if one.was_made]:
+        run(CANCEL_REQUESTED, (made,))
     _apply(done)
-    if asked := [one.about.id for one in done if one.was_asked]:
-        run(ASKED_CANCEL, (asked,))
+    if unsent := [one.about.id for one in done if one.was_asked and not one.was_made]:
+        run(CANCEL_NOT_SENT, (unsent,))
     if unasked := [one.about.id for one in done if not one.was_asked]:
-        run(NOT_ASKED_CANCEL, (unasked,))
+        run(CANCEL_NOT_ASKED, (unasked,))
 
 
 def _levels_moved(done: Sequence[Done]) -> None:
     """Write down what brokers said to moved levels; watch ourselves what one will not hold: too
     near, or where the price has been."""
+    point("wishes.answered")
     _apply(done)
     refused = [
         one.about.id
@@ -277,7 +304,6 @@ def _levels_moved(done: Sequence[Done]) -> None:
 
 
 def _apply(done: Sequence[Done]) -> None:
-    point("wishes.answered")
     if reports := [report for one in done if not one.failed for report in one.answer]:
         apply_or_hold(reports)
 
@@ -288,7 +314,7 @@ def _settle(wished: Sequence[Any]) -> list[int]:
     closing = [row for row in ended if row.wish == "CLOSE" and row.free > 0]
     exits = open_exits([ExitWish(row.position_id, "close") for row in closing])
     if ended:
-        run("UPDATE execution_order SET wish = '' WHERE id = ANY(%s)", ([r.id for r in ended],))
+        run(GRANTED, ([row.id for row in ended],))
     if unsent := [row.id for row in wished if row.status == "PENDING"]:
         run(CANCEL_UNSENT, (unsent,))
         balance(unsent)
@@ -297,9 +323,9 @@ def _settle(wished: Sequence[Any]) -> list[int]:
     return [exit_.order_id for exit_ in exits]
 
 
-def _ask_cancels(wished: Sequence[Any], claimed_for: float) -> list[Any]:
+def _claim_cancels(wished: Sequence[Any], claimed_for: float) -> list[Any]:
     ids = [row.id for row in wished if row.status in AT_BROKER]
-    return rows(ASK_CANCEL, (claimed_for, ids)) if ids else []
+    return rows(CLAIM_CANCEL, (claimed_for, ids)) if ids else []
 
 
 def _cancel(row: Any, send_by: float) -> Coroutine[Any, Any, list[OrderReport]]:

@@ -104,6 +104,9 @@ class Order(models.Model):
     detail = models.CharField(max_length=300, blank=True, default="", db_default="")
     wish = models.CharField(max_length=6, choices=Wish, blank=True, default="", db_default="")
     wish_tries = models.SmallIntegerField(default=0, db_default=0)  # how often a broker was asked
+    pending_action_since = models.DateTimeField(
+        null=True, help_text="Since when its broker is to be asked to cancel it."
+    )
     attempt = models.SmallIntegerField(default=0, db_default=0)
     tries = models.SmallIntegerField(default=0, db_default=0)
     fence = models.BigIntegerField(default=0, db_default=0)

@@ -75,7 +75,11 @@ STATEMENTS: dict[str, tuple[str, Any, set[str]]] = {  # name → (SQL, parameter
     "limbo": (stuck.LIMBO, (60,), {"order_in_flight", "order_flying"}),
     "stuck": (stuck.QUERY, {"stuck": 60, "answer": 10}, {"order_flying"}),
     "act": (stuck.ACT, (), {"order_flying"}),
-    "unanswered": (stuck.UNANSWERED, (4,), {"order_wish", "order_flying"}),
+    "unanswered": (
+        stuck.UNANSWERED,
+        {"tries": 4, "seconds": 60},
+        {"order_wish", "order_flying"},
+    ),
     "wishes": (wishes.LOCK, {"lanes": ""}, {"order_wish"}),
     "levels": (wishes.LEVELS, {"longest": 11, "lanes": ""}, {"position_levels_to_be_told"}),
 }

@@ -109,6 +109,28 @@ def test_any_of_my_orders_has_its_timeline(world: World, read: Read) -> None:
     assert "Timeline of the order at Main MT5" in theirs
 
 
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"wish": "CANCEL"}, "Cancellation requested; the order may still fill first."),
+        (
+            {"wish": "CANCEL", "reason": "CANCEL_DELAYED"},
+            "may still fill first. The cancel is delayed: the broker",
+        ),
+        (
+            {"wish": "CANCEL", "status": "CANCEL_REQUESTED", "reason": "CANCEL_UNANSWERED"},
+            "may still fill first. The broker was asked to cancel it again and again",
+        ),
+    ],
+)
+def test_what_delays_a_cancel_is_on_the_order(
+    world: World, signed_in: SignedIn, changes: dict[str, str], sentence: str
+) -> None:
+    type(world.working).objects.filter(pk=world.working.pk).update(**changes)
+    shown = signed_in(world.alice).get(f"/signals/{world.euro.pk}/?order={world.working.pk}")
+    assert sentence in shown.content.decode()
+
+
 def test_a_closed_position_counts_into_the_signals_result(world: World) -> None:
     told = story(world.alice, world.gold)
     assert told.results == [("USD", False, D("-211.50") + D("116.16") + D("150.075"))]
