@@ -54,6 +54,11 @@ class Lots:
         """The smallest step of its price, which may be several points."""
         return max(decimal(self.info.trade_tick_size), decimal(self.info.point))
 
+    @property
+    def stops_distance(self) -> Decimal:
+        """How far from the price a stop or target must lie at least."""
+        return max(decimal(self.info.trade_stops_level * self.info.point), self.tick)
+
     def price(self, price: Decimal | None, side: Side, order_type: OrderType) -> float:
         """Return the price of a waiting order in whole ticks; 0.0 for none. Raises Rejected."""
         return self._said(price and ticks.entry(price, self.tick, side, order_type))

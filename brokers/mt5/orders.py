@@ -3,6 +3,7 @@
 from decimal import Decimal
 from typing import Any
 
+from brokers import ticks
 from brokers.base import Rejected
 from brokers.bounds import is_beyond
 from brokers.messages import OrderRequest, OrderType, PositionMode, TimeInForce
@@ -33,7 +34,7 @@ def place(
     if request.order_type is OrderType.MARKET:
         _require_within(request, price)
         if request.worst_price is not None and (filling := lots.bounded_filling()) is not None:
-            return words | _at_worst(request, lots, filling)
+            return words | _at_worst(request, lots, filling, price)
         return words | {
             "action": int(Action.DEAL),
             "price": price,
@@ -104,15 +105,28 @@ def _require_within(request: OrderRequest, price: float) -> None:
         raise Rejected(Code.SLIPPAGE_LIMIT, said)
 
 
-def _at_worst(request: OrderRequest, lots: Lots, filling: Filling) -> dict[str, Any]:
+def _at_worst(request: OrderRequest, lots: Lots, filling: Filling, price: float) -> dict[str, Any]:
     """A market order as a limit order at its worst price, filled at once or over."""
+    limit = _before_target(request, lots, Decimal(repr(price)))
     return {
         "action": int(Action.PENDING),
         "type": int(KINDS[request.side, OrderType.LIMIT]),
-        "price": lots.price(request.worst_price, request.side, OrderType.LIMIT),
+        "price": lots.price(limit, request.side, OrderType.LIMIT),
         "type_time": int(Lifetime.GTC),
         "type_filling": int(filling),
     }
+
+
+def _before_target(request: OrderRequest, lots: Lots, price: Decimal) -> Decimal | None:
+    """Return the worst price, or the last one before the target where that is nearer: the server
+    judges levels by a limit order's own price, and no one wants an entry beyond its target. Where
+    the target is too near to the present price, the server refuses the order for that."""
+    worst, target, sign = request.worst_price, request.take_profit, request.side.sign
+    if worst is None or target is None:
+        return worst
+    nearest = ticks.level(target, lots.tick, request.side) - lots.stops_distance * sign
+    last = ticks.entry(nearest, lots.tick, request.side, OrderType.LIMIT)
+    return last if is_beyond(worst, last, request.side) and (last - price) * sign >= 0 else worst
 
 
 def _deviation(request: OrderRequest, lots: Lots, price: float) -> int:

@@ -21,7 +21,8 @@ BEYOND = {"name": "EURUSD", "bid": 1.10020, "ask": 1.10030}
 
 
 def executed(venue: Venue, mode: int, filling: int = IOC, **values: Any) -> None:
-    venue.symbol("EURUSD", trade_exemode=mode, filling_mode=filling, trade_stops_level=0, **values)
+    settings = {"filling_mode": filling, "trade_stops_level": 0, **values}
+    venue.symbol("EURUSD", trade_exemode=mode, **settings)
 
 
 def prices(reports: list[OrderReport]) -> list[D]:
@@ -88,3 +89,55 @@ def test_elsewhere_the_price_is_checked_right_before_sending(
     told = submit(adapter, order("fcxother0000000000", **lasts))
     assert prices(told) == [D("1.1003")]
     assert venue.show()["accepted"][0]["action"] == DEAL
+
+
+BUY_LEVELS: dict[str, Any] = {
+    "side": Side.BUY,
+    "stop_loss": D("1.0950"),
+    "take_profit": D("1.1020"),
+}
+SELL_LEVELS: dict[str, Any] = {
+    "side": Side.SELL,
+    "stop_loss": D("1.1050"),
+    "take_profit": D("1.0980"),
+}
+
+
+@pytest.mark.parametrize(
+    ("levels", "worst", "least", "limit"),
+    [
+        (BUY_LEVELS, "1.1030", 0, 1.10199),
+        (BUY_LEVELS, "1.1030", 20, 1.1018),
+        (BUY_LEVELS, "1.1019", 10, 1.1019),
+        (SELL_LEVELS, "1.0970", 0, 1.09801),
+        (SELL_LEVELS, "1.0970", 20, 1.0982),
+    ],
+    ids=["buy", "buy, stops level", "buy, worst price is nearer", "sell", "sell, stops level"],
+)
+def test_target_before_the_worst_price_bounds_the_entry(
+    venue: Venue, adapter: Mt5Adapter, levels: dict[str, Any], worst: str, least: int, limit: float
+) -> None:
+    """The server judges levels by the limit price; both are held from the fill on."""
+    executed(venue, EXCHANGE, trade_stops_level=least)
+    told = submit(adapter, order(worst_price=D(worst), **levels))
+    is_buy = levels["side"] is Side.BUY
+    assert prices(told) == [D("1.1001") if is_buy else D("1.1000")]
+    sent = venue.show()["accepted"][0]
+    assert (sent["action"], sent["price"]) == (PENDING, limit)
+    held = told[-1]
+    assert (held.stop_loss, held.take_profit) == (levels["stop_loss"], levels["take_profit"])
+
+
+def test_entry_beyond_its_target_is_not_filled(venue: Venue, adapter: Mt5Adapter) -> None:
+    executed(venue, EXCHANGE)
+    venue.world(gap={"name": "EURUSD", "bid": 1.10240, "ask": 1.10250})
+    told = submit(adapter, order(worst_price=D("1.1030"), **BUY_LEVELS))
+    assert (told[-1].kind, prices(told)) == (ReportKind.CANCELLED, [])
+
+
+def test_target_too_near_to_the_price_is_refused_as_such(venue: Venue, adapter: Mt5Adapter) -> None:
+    executed(venue, EXCHANGE, trade_stops_level=30)
+    near = {**BUY_LEVELS, "take_profit": D("1.1003")}
+    error = outcome(adapter, order(worst_price=D("1.1030"), **near))
+    assert (type(error), error.code) == (Rejected, Code.STOPS_INVALID)
+    assert venue.show()["orders"] == venue.show()["deals"] == []
