@@ -282,6 +282,12 @@ class Code(StrEnum):
         "The broker is asked how much of the position it still holds; the exit waits for that.",
         "It is sent when the broker has told it.",
     )
+    EXIT_AWAITS_COMPARISON = (
+        "EXIT_AWAITS_COMPARISON",
+        "The broker holds too little of the position to be sold; the account is compared with it.",
+        "What was closed at the broker is closed here within seconds. If it lasts, look at the"
+        " account's differences.",
+    )
     EARLIER_COMMAND = (
         "EARLIER_COMMAND",
         "The terminal takes one command at a time and has not answered the one before.",

@@ -16,7 +16,7 @@ from django.db.models import (
     Value,
     When,
 )
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Least
 
 from common.codes import Code
 from common.fields import AmountField
@@ -45,12 +45,17 @@ def is_dust(quantity: Decimal, opened: Decimal, step: Decimal) -> bool:
     return quantity < max(DUST_STEPS * step, opened * DUST_SHARE)
 
 
+HELD_SQL = """CASE WHEN p.held_at > p.touched_at THEN least(p.quantity, p.held_quantity)
+  ELSE p.quantity END"""
+"""What there is of a position p to be sold: no more than its broker was last read to hold."""
+
+
 def unsellable_sql(price: str) -> str:
     """The same as `sellable` of a position p and its instrument i, as SQL: nothing can be sold.
 
     price: an expression, the position's closing price now.
     """
-    whole = "trunc(p.quantity / i.quantity_step) * i.quantity_step"
+    whole = f"trunc({HELD_SQL} / i.quantity_step) * i.quantity_step"
     return (
         f"(i.close_min > 0 AND ({whole} < i.close_min"
         f" OR {whole} * coalesce({price}, p.entry_price) < i.close_worth_min))"
@@ -65,10 +70,11 @@ def dust_sql() -> str:
 
 
 def exit_blocker() -> Case:
-    """Return, as an expression of positions that have a `current_price`, the code of why no exit
-    can be sent now; '' if one can. Dust has none: it is about to be closed in the books."""
+    """Return, as an expression of positions that have a `current_price` and `held_now`, the code of
+    why no exit can be sent now; '' if one can. Dust has none: it is about to be closed in the
+    books."""
     whole = _amount(
-        Func(OuterRef("quantity") / F("quantity_step"), function="trunc") * F("quantity_step")
+        Func(OuterRef("held_now") / F("quantity_step"), function="trunc") * F("quantity_step")
     )
     worth = _amount(F("whole") * Coalesce(OuterRef("current_price"), OuterRef("entry_price")))
     instruments = Instrument.objects.filter(
@@ -81,6 +87,16 @@ def exit_blocker() -> Case:
     is_open = Q(quantity__gt=0, quantity__gte=_amount(F("opened_quantity") * DUST_SHARE))
     blocked = When(is_open & Exists(unsellable), then=Value(Code.EXIT_BELOW_MINIMUM.value))
     return Case(blocked, default=Value(""), output_field=CharField())
+
+
+def held_now() -> Case:
+    """The same as `HELD_SQL`, as an expression of positions."""
+    is_known = Q(held_at__gt=F("touched_at"))
+    return Case(
+        When(is_known, then=Least(F("quantity"), F("held_quantity"))),
+        default=F("quantity"),
+        output_field=AmountField(),
+    )
 
 
 def _amount(expression: Any) -> Expression:

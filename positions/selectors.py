@@ -12,7 +12,7 @@ from django.db.models.lookups import Exact
 
 from common.fields import AmountField
 from common.sql import rows
-from positions.closable import exit_blocker
+from positions.closable import exit_blocker, held_now
 from positions.models import UNHELD, ExecutionPosition, Side
 from prices.models import LatestQuote
 
@@ -41,6 +41,7 @@ def with_prices(positions: QuerySet[ExecutionPosition]) -> QuerySet[ExecutionPos
         current_price=_of_quote(_closing_price()),
         price_time=_of_quote(F("time")),
         unrealized_pnl=_of_quote(_gain()),
+        held_now=held_now(),
     ).annotate(exit_blocker=exit_blocker())
 
 

@@ -49,8 +49,8 @@ WHERE o.id = ANY(%s) AND NOT EXISTS (SELECT FROM execution_order x
 """
 
 # Of a position p, with its latest quote: its last exits were ended because the exchange takes
-# nothing of it, and it would still take nothing. As soon as price, minimum or quantity allow an
-# exit, there is one again.
+# nothing of it, and it would still take nothing. As soon as price, minimum, quantity or what the
+# broker holds allow an exit, there is one again.
 HELD_BACK = f"""EXISTS (
   SELECT FROM execution_order x WHERE x.position_id = p.id AND x.status = 'CANCELLED'
     AND x.reason = '{Code.EXIT_BELOW_MINIMUM.value}')
@@ -61,6 +61,25 @@ HELD_BACK = f"""EXISTS (
       ON lq.data_connection_id = p.price_source_id AND lq.symbol = p.pair
     WHERE c.id = p.connection_id
       AND {unsellable_sql("CASE p.side WHEN 'BUY' THEN lq.bid ELSE lq.ask END")})"""
+
+
+# Positions of which their broker was last read to hold less than the books have: each minute it is
+# read again, for an exit may be held back by that.
+READ_AGAIN = """
+UPDATE positions_executionposition SET ask_after = clock_timestamp() WHERE id IN (
+  SELECT p.id FROM connections_instrument i
+  JOIN connections_executionconnection c ON c.instrument_book = i.book
+  JOIN positions_executionposition p ON p.connection_id = c.id AND p.symbol = i.symbol
+  WHERE i.close_min > 0 AND p.quantity > p.reserved AND p.ask_after IS NULL
+    AND p.held_quantity < p.quantity AND p.held_at > p.touched_at
+    AND p.held_at < clock_timestamp() - interval '50 seconds'
+  ORDER BY p.id FOR NO KEY UPDATE OF p SKIP LOCKED)
+"""
+
+
+def read_again() -> None:
+    """Have brokers asked again which hold too little of a position for an exit."""
+    run(READ_AGAIN)
 
 
 def raise_alarm(order_ids: Sequence[int]) -> None:

@@ -51,6 +51,15 @@ def most(safety: ExitSafety, position: Any) -> Decimal:
     return closable if _is_seen_to(safety, position) else min(closable, position.held_quantity)
 
 
+def known_held(safety: ExitSafety, position: Any) -> Decimal | None:
+    """Return how much of the position its broker held when it was last read, where that limits an
+    exit; None: it does not, or the position has changed since."""
+    if _is_seen_to(safety, position) or not position.is_known:
+        return None
+    held: Decimal = position.held_quantity
+    return held
+
+
 def _is_seen_to(safety: ExitSafety, position: Any) -> bool:
     """Whether the broker itself lets an exit take nothing but what is open of this position."""
     return safety in (ExitSafety.TICKET, ExitSafety.REDUCE_ONLY) and not position.shares

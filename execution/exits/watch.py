@@ -18,7 +18,7 @@ from common.faults import point
 from common.money import plain
 from common.sql import Params, rows, run
 from execution.exits import levels_sql
-from execution.exits.dust import HELD_BACK
+from execution.exits.dust import HELD_BACK, read_again
 from execution.exits.orders import ExitWish, open_exits
 from positions.levels import target_fraction
 
@@ -77,7 +77,8 @@ WHERE p.id = ANY(%s)
 LEFT_OPEN = f"""
 SELECT p.id, f.id AS signal_id FROM signals_signal f
 CROSS JOIN LATERAL (
-  SELECT id, connection_id, symbol, side, pair, price_source_id, quantity, entry_price
+  SELECT id, connection_id, symbol, side, pair, price_source_id, quantity, entry_price,
+    held_quantity, held_at, touched_at
   FROM positions_executionposition
   WHERE signal_id = f.refers_to_id AND quantity > 0 AND reserved < quantity OFFSET 0) p
 WHERE f.action = 'CLOSE' AND f.close_fraction = 1 AND f.published_at > %s
@@ -100,6 +101,7 @@ def watch_positions() -> list[int]:
             *wishes_of(find_hits()),
         ]  # of two for a position, the level's counts
         written = open_exits(wishes, skip_locked=True)
+        read_again()
     if written:
         point("watch.committed")
     return [exit_.order_id for exit_ in written]

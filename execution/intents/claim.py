@@ -40,7 +40,7 @@ from execution.intents.decisions import (
 )
 from execution.intents.evaluation import UNHELD, evaluate, load_market, load_situation
 from execution.intents.sizing import Denial
-from execution.intents.waiting import due_after, postpone, prepare
+from execution.intents.waiting import due_after, postpone, prepare, request_comparisons
 
 HeldBack = Callable[[Sequence[Any]], Mapping[str, Later]]
 
@@ -109,15 +109,14 @@ def claim(
             pending, specs, postponed, locked_out=_locked_out(pending, specs)
         )
         decisions = evaluate(pending, market, situation, specs)
-        later = [(row.id, d) for row, d in decisions if isinstance(d, Later)]
-        postpone(
-            (row.id, d, due_after(row, d, market)) for row, d in decisions if isinstance(d, Later)
-        )
+        later = [(row, d) for row, d in decisions if isinstance(d, Later)]
+        postpone((row.id, d, due_after(row, d, market)) for row, d in later)
         settled = [(row, d) for row, d in decisions if not isinstance(d, Later)]
         written = _write(settled, owner)
         raise_alarm([row.id for row, d in settled if _is_blocked(d)])
         balance([row.id for row, _ in settled if row.position_id and row.id not in written])
-        prepare(later)  # positions after orders, as everywhere
+        prepare([(row.id, d) for row, d in later])  # positions after orders, as everywhere
+        request_comparisons(later)
         point("claim.written")
         return [  # before the commit: what fails here leaves no intent behind
             _outgoing(row, decision, specs[row.connection_id], written[row.id], market, send_by)

@@ -48,6 +48,9 @@ SELECT o.id AS order_id, p.quantity, p.opened_quantity, p.broker_position_id, p.
     AS is_protected,  -- what was sent and not confirmed may be there
   coalesce(p.held_at > p.touched_at
     AND p.held_at > clock_timestamp() - interval '10 seconds', false) AS is_read,
+  coalesce(p.held_at > p.touched_at, false) AS is_known,
+  CASE WHEN o.reason = 'EXIT_AWAITS_COMPARISON'
+    THEN extract(epoch FROM clock_timestamp() - o.waiting_since) END AS compared_for,
   EXISTS (SELECT FROM execution_order x WHERE x.position_id = p.id AND x.id <> o.id
     AND (x.status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
       OR x.status = 'PENDING' AND x.id < o.id)) AS others_leaving,
@@ -199,10 +202,13 @@ WRITE_COLUMNS = (
     "margin", "risk", "worst_price",
 )  # fmt: skip
 
-# What a waiting exit needs of its position: the broker's word, or its levels out of the way.
+# What a waiting exit needs of its position: the broker's word, or its levels out of the way. Where
+# the broker holds too little, it is read less and less often, at least each half minute.
 PREPARE = """
 WITH wanted AS (
-  SELECT o.position_id AS id, bool_or(w.lift) AS lift
+  SELECT o.position_id AS id, bool_or(w.lift) AS lift, coalesce(least(30, greatest(2,
+    max(extract(epoch FROM clock_timestamp() - o.waiting_since) / 10)
+      FILTER (WHERE o.reason = 'EXIT_AWAITS_COMPARISON'))), 2) AS seconds
   FROM unnest(%s::bigint[], %s::boolean[]) AS w(order_id, lift)
   JOIN execution_order o ON o.id = w.order_id GROUP BY o.position_id
 ), held AS (
@@ -211,7 +217,8 @@ WITH wanted AS (
 )
 UPDATE positions_executionposition p SET lifted = p.lifted OR w.lift,
   levels_due_at = CASE WHEN w.lift AND NOT p.lifted THEN NULL ELSE p.levels_due_at END,
-  ask_after = coalesce(p.ask_after, greatest(clock_timestamp(), p.held_at + interval '2 seconds'))
+  ask_after = coalesce(p.ask_after,
+    greatest(clock_timestamp(), p.held_at + make_interval(secs => w.seconds)))
 FROM wanted w JOIN held USING (id) WHERE p.id = w.id
 """
 

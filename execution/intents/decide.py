@@ -13,7 +13,7 @@ from brokers.messages import Capabilities, OrderType
 from common.codes import Code
 from common.money import plain
 from common.shown import sentence
-from execution.exits.safety import most, needs
+from execution.exits.safety import Needs, known_held, most, needs
 from execution.intents import risk
 from execution.intents.decisions import (
     ENTRY_WAITS,
@@ -38,6 +38,8 @@ QUOTE_MAX_AGE_SECONDS = 60
 # A pair that nobody has needed is followed from its first signal on: its entry waits so long.
 FIRST_PRICE_SECONDS = 10
 ACCOUNT_MAX_AGE_SECONDS = 900
+# So long an exit waits for a comparison: two reads 5 s apart prove that a position is gone.
+COMPARISON_SECONDS = 30
 
 
 def decide_exit(row: Any, market: Market, can: Capabilities) -> Decision:
@@ -56,7 +58,12 @@ def decide_exit(row: Any, market: Market, can: Capabilities) -> Decision:
         return _unsellable(row, position, instrument)
     if position.closable <= 0:
         return Later(Code.EXIT_AWAITS_OTHERS)  # if they do not, this one does
-    if waits_for := needs(can.exit_safety, position):
+    waits_for = needs(can.exit_safety, position)
+    if waits_for in (None, Needs.READ) and (
+        decision := _too_little_held(row, position, price, instrument, can)
+    ):
+        return decision
+    if waits_for:
         return Later(EXIT_CODES[waits_for], needs=waits_for)
     asked = min(row.quantity, most(can.exit_safety, position))
     quantity = sellable(asked, price, instrument)
@@ -83,6 +90,21 @@ def _unsellable(row: Any, position: Any, instrument: Any) -> Ended:
     code = Code.DUST if dust else Code.EXIT_BELOW_MINIMUM
     detail = f"{plain(position.quantity)} {row.symbol} left"
     return Ended(Denial(code, detail=detail), Status.CANCELLED)
+
+
+def _too_little_held(
+    row: Any, position: Any, price: Decimal, instrument: Any, can: Capabilities
+) -> Later | Ended | None:
+    """What becomes of an exit whose broker holds nothing of the position that could be sold; None:
+    it holds enough. A comparison may find that the position is gone. What is still held after that
+    stays open and is held back until it can be sold; of nothing, the broker is read again."""
+    held = known_held(can.exit_safety, position)
+    if held is None or sellable(held, price, instrument) > 0:
+        return None
+    if held <= 0 or not position.is_read or (position.compared_for or 0) < COMPARISON_SECONDS:
+        return Later(Code.EXIT_AWAITS_COMPARISON, needs=Needs.READ)
+    detail = f"{plain(held)} of {plain(position.quantity)} {row.symbol} at the broker"
+    return Ended(Denial(Code.EXIT_BELOW_MINIMUM, detail=detail), Status.CANCELLED)
 
 
 def decide_entry(row: Any, market: Market, book: risk.Book, can: Capabilities) -> Decision:

@@ -13,6 +13,7 @@ from common.clocks import machine_seconds_until
 from common.codes import Code
 from common.sql import array, columns, rows, run
 from connections import maintenance
+from execution.drift.wanted import ask_for
 from execution.exits.safety import Needs
 from execution.intents import claim_sql as sql
 from execution.intents.decide import seconds_left
@@ -29,6 +30,14 @@ def postpone(later: Iterable[tuple[int, Later, float]]) -> None:
     told = [(order_id, why.code.value, why.detail, after) for order_id, why, after in later]
     if told:
         run(sql.POSTPONE, columns(told, 4))
+
+
+def request_comparisons(later: Iterable[tuple[Any, Later]]) -> None:
+    """Have the accounts compared whose exits begin to wait for that."""
+    code = Code.EXIT_AWAITS_COMPARISON
+    accounts = {row.connection_id for row, why in later if why.code is code != row.reason}
+    if accounts:
+        ask_for([UUID(account) for account in sorted(accounts)])
 
 
 def wake(connection_ids: Collection[UUID]) -> int:

@@ -1,17 +1,23 @@
 """An exchange raises its smallest amount while a position is open: the coins are still there."""
 
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal as D
+from typing import Any
 
 import pytest
+from django.db.models import F
 
 from connections.models import ExecutionConnection, Instrument
 from connections.testing import run_test
 from execution.calls.runtime import Runtime
 from execution.drift.reconcile import reconcile
+from execution.exits.watch import watch_positions
 from execution.models import DriftItem, Fill, Order
+from execution.tasks import ring
 from positions.models import ExecutionPosition
-from signals.models import Feed
+from positions.selectors import with_prices
+from signals.models import Feed, Signal
 from tests.crypto.test_engine import adapter, alice, engine, exchange, feed, is_compared, until
 from tests.doubles.exchange.server import Server
 from tests.execution import cast
@@ -57,3 +63,83 @@ def test_position_below_a_raised_minimum_stays_open_until_its_balance_goes(
     position = ExecutionPosition.objects.get()
     assert position.close_reason == "external_close"
     assert Order.objects.get(leg="external-1").filled_quantity == 5000
+
+
+def a_minute_later() -> None:
+    """What has ended, waits or was read did so a minute ago."""
+    cast.pass_time(60)
+    waiting = Order.objects.filter(waiting_since__isnull=False)
+    waiting.update(waiting_since=F("waiting_since") - timedelta(minutes=1))
+
+
+def sell_at_the_exchange(feed: Feed, server: Server, left: D) -> Signal:
+    """A position is opened, and its owner sells at the exchange until so much is left."""
+    signal = cast.signal(feed)
+    until(lambda: Order.objects.filter(leg="entry", status="FILLED").exists())
+    server.venue.balances["EUR"] = left
+    return signal
+
+
+def blocker() -> str:
+    position: Any = with_prices(ExecutionPosition.objects.all()).get()
+    return str(position.exit_blocker)
+
+
+only_binance = pytest.mark.parametrize("exchange", [("binance", "EURUSD")], indirect=True)
+
+
+@only_binance
+def test_exit_of_an_unsellable_remainder_is_held_back_until_the_balance_is_back(
+    alice: ExecutionConnection, feed: Feed, engine: Runtime, exchange: tuple[str, Server]
+) -> None:
+    _, server = exchange
+    signal = sell_at_the_exchange(feed, server, D(500))
+    raise_minimum(alice, server, engine, D(1000))
+    cast.close_signal(signal)
+    until(lambda: DriftItem.objects.filter(kind="QUANTITY_DIFFERS", state="OPEN").exists())
+    a_minute_later()
+    until(lambda: Order.objects.filter(leg="close-1", done_at__isnull=False).exists())
+    ended = Order.objects.get(leg="close-1")
+    assert (ended.status, ended.reason, ended.detail) == (
+        "CANCELLED", "EXIT_BELOW_MINIMUM", "500 of 5000 EUR/USD at the broker",
+    )  # fmt: skip
+    for _ in range(3):
+        read_at = ExecutionPosition.objects.get().held_at
+        a_minute_later()
+        assert watch_positions() == []
+        until(lambda before=read_at: ExecutionPosition.objects.get().held_at > before)  # type: ignore[misc]
+    assert Order.objects.exclude(leg="entry").count() == 1
+    assert len(cast.events("exit.delayed")) == len(cast.events("order.cancelled")) == 1
+    assert (ExecutionPosition.objects.get().quantity, blocker()) == (5000, "EXIT_BELOW_MINIMUM")
+
+    server.venue.balances["EUR"] = D(5000)  # the owner buys back what was sold
+    a_minute_later()
+    assert watch_positions() == []
+    until(lambda: ExecutionPosition.objects.get().held_quantity == 5000)
+    assert blocker() == ""
+    ring(watch_positions())
+    until(lambda: ExecutionPosition.objects.get().quantity == 0)
+    sides = [(one.side, one.filled) for one in server.venue.orders]
+    assert sides == [("BUY", D(5000)), ("SELL", D(5000))]
+
+
+@only_binance
+@pytest.mark.parametrize("left", ["0", "0.4", "20"])
+def test_exit_of_a_position_sold_at_the_exchange_ends_after_a_comparison(
+    alice: ExecutionConnection, feed: Feed, engine: Runtime, exchange: tuple[str, Server], left: str
+) -> None:
+    _, server = exchange
+    signal = sell_at_the_exchange(feed, server, D(left))
+    raise_minimum(alice, server, engine, D(1000))
+    DriftItem.objects.all().delete()  # what the comparison after the connection test has seen
+    ExecutionPosition.objects.update(missing_since=None)
+    cast.close_signal(signal)
+    until(lambda: DriftItem.objects.filter(kind="POSITION_MISSING").exists())
+    cast.pass_time(6)  # a second read counts then
+    until(lambda: Order.objects.filter(leg="close-1", done_at__isnull=False).exists())
+    ended = Order.objects.get(leg="close-1")
+    assert (ended.status, ended.reason) == ("CANCELLED", "NOTHING_TO_CLOSE")
+    position = ExecutionPosition.objects.get()
+    assert (position.quantity, position.close_reason) == (0, "external_close")
+    assert (watch_positions(), cast.events("exit.delayed")) == ([], [])
+    assert [one.side for one in server.venue.orders] == ["BUY"]

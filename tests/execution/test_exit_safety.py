@@ -12,7 +12,7 @@ from connections.models import AccountSnapshot, ExecutionConnection
 from execution.calls.runtime import Runtime
 from execution.exits import holdings
 from execution.exits.holdings import held_of
-from execution.exits.safety import Needs, most, needs
+from execution.exits.safety import Needs, known_held, most, needs
 from execution.exits.wishes import grant_wishes, move_levels
 from execution.models import Order
 from execution.services import close_position
@@ -30,6 +30,7 @@ def position(**fields: Any) -> Any:
     usual = {
         "broker_position_id": "7", "shares": False, "is_protected": False, "lifted": False,
         "others_leaving": False, "is_read": False, "held_quantity": None, "closable": D(100),
+        "is_known": False,
     }  # fmt: skip
     return SimpleNamespace(**{**usual, **fields})
 
@@ -71,6 +72,17 @@ def test_what_an_exit_waits_for(
 )  # fmt: skip
 def test_how_much_it_may_take(safety: ExitSafety, fields: dict[str, Any], quantity: int) -> None:
     assert most(safety, position(**READ, **fields)) == quantity
+
+
+@pytest.mark.parametrize(
+    ("safety", "fields", "held"),
+    [(CANCEL_FIRST, {}, 40), (OCA, {}, 40), (TICKET, {}, None), (TICKET, {"shares": True}, 40),
+     (CANCEL_FIRST, {"is_known": False}, None)],
+)  # fmt: skip
+def test_what_was_read_limits_an_exit_until_the_position_changes(
+    safety: ExitSafety, fields: dict[str, Any], held: int | None
+) -> None:
+    assert known_held(safety, position(**{"is_known": True, **READ, **fields})) == held
 
 
 # ---- what of a broker's position is ours -----------------------------------------------------
