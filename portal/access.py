@@ -12,8 +12,8 @@ from django.urls import Resolver404, resolve
 
 from common.permissions import Right, may
 from portal.pages import guarded
-from portal.signing_in import go_on, home_of
-from users.new_passwords import prepared_for
+from portal.signing_in import go_on, home_of, is_fresh
+from users.new_passwords import PasswordFields, prepared_for
 from users.password_turns import BusyError
 from users.tries import TooManyTriesError
 
@@ -52,12 +52,13 @@ class SignOut(views.LogoutView):
     """Sign out, by a POST; then to signing in."""
 
 
-# By the address's name: the fields of the new and of the present password.
-PASSWORD_PAGES = {
-    "admin:users_user_add": ("password1", ""),
-    "admin:auth_user_password_change": ("password1", ""),
-    "admin:password_change": ("new_password1", "old_password"),
-    "security:password": ("new_password1", "old_password"),
+_OWN = PasswordFields("new_password1", "new_password2", present="old_password")
+_ANOTHERS = PasswordFields("password1", "password2")
+PASSWORD_PAGES = {  # by the address's name
+    "admin:users_user_add": _ANOTHERS,
+    "admin:auth_user_password_change": _ANOTHERS,
+    "admin:password_change": _OWN,
+    "security:password": _OWN,
 }
 PASSWORD_PATHS = ("/admin/", "/password/")  # only these are resolved once more
 
@@ -65,7 +66,8 @@ PASSWORD_PATHS = ("/admin/", "/password/")  # only these are resolved once more
 class PasswordsFirst:
     """Hashes the passwords of the pages that set one before the request's transaction begins.
 
-    Stands in front of TenantMiddleware. Only for who may set them: for others nothing is hashed.
+    Stands in front of TenantMiddleware. Only for who may set them and has shown the second factor
+    of late, where they have one: for others nothing is hashed.
     """
 
     sync_capable, async_capable = True, False
@@ -79,35 +81,42 @@ class PasswordsFirst:
         if fields is None:
             return self.get_response(request)
         user: Any = request.user
-        new, old = fields
         try:
-            with prepared_for(user, request.POST, new=new, old=old):
+            with prepared_for(user, request.POST, fields):
                 return self.get_response(request)
         except (TooManyTriesError, BusyError) as error:
-            return refuse_try(request, error)
+            return refuse_try(request, error, locked="portal/security/password_tries.html")
 
 
-def _password_fields(request: HttpRequest) -> tuple[str, str] | None:
+def _password_fields(request: HttpRequest) -> PasswordFields | None:
     """Return the fields of a page that sets a password, if one was sent by who may set it."""
     if request.method != "POST" or not request.path_info.startswith(PASSWORD_PATHS):
         return None
     try:
-        fields = PASSWORD_PAGES.get(resolve(request.path_info).view_name)
+        name = resolve(request.path_info).view_name
+        fields = PASSWORD_PAGES.get(name)
         if fields is None or not request.body:
             return None
     except (Resolver404, RequestDataTooBig, UnreadablePostError):
         return None
     user: Any = request.user
-    if not user.is_authenticated:
+    if not user.is_authenticated or not is_fresh(request, user):
         return None
-    return fields if fields[1] or may(user, Right.USERS) else None
+    if fields is _ANOTHERS:
+        return fields if may(user, Right.USERS) else None
+    return fields if user.is_staff or not name.startswith("admin:") else None
 
 
-def refuse_try(request: HttpRequest, error: TooManyTriesError | BusyError) -> HttpResponse:
-    """Say how long to wait until a password is looked at again."""
+def refuse_try(
+    request: HttpRequest,
+    error: TooManyTriesError | BusyError,
+    *,
+    locked: str = "portal/locked.html",
+) -> HttpResponse:
+    """Say how long to wait until a password is looked at again. locked: the page after too many."""
     if isinstance(error, TooManyTriesError):
         minutes = -(-error.retry_after // 60)
-        told = render(request, "portal/locked.html", {"minutes": minutes}, status=429)
+        told = render(request, locked, {"minutes": minutes}, status=429)
     else:
         told = render(request, "portal/busy.html", status=503)
     told["Retry-After"] = str(error.retry_after)

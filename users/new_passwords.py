@@ -1,16 +1,21 @@
 """Setting a password on a page: its hash and the check of the present one come before the
-transaction (users/prepared_passwords.py), and guesses of the present one are counted."""
+transaction (users/prepared_passwords.py). Each change of one's own is counted before its password
+is looked at, and taken back with the change: guesses are limited, and so is what one user hashes.
+"""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 
+from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 
 from common.audit_trail import request_fact
 from events.models import EventKind
 from events.services import emit
 from users.models import User
+from users.password_turns import BusyError, turns
 from users.prepared_passwords import Prepared, hashed, using
 from users.tenancy import acting_for
 from users.tries import Limit, count_try, take_back
@@ -18,19 +23,34 @@ from users.tries import Limit, count_try, take_back
 MOST_TRIES, PAUSE = 10, timedelta(minutes=15)
 
 
-@contextmanager
-def prepared_for(user: User, said: Mapping[str, str], *, new: str, old: str = "") -> Iterator[None]:
-    """Hash what a form says, outside of any transaction. new, old: the names of its fields.
+@dataclass(frozen=True, slots=True)
+class PasswordFields:
+    """The fields of a page that sets a password. present: empty where it is not asked for."""
 
-    Raises BusyError, TooManyTriesError.
+    new: str
+    again: str
+    present: str = ""
+
+
+@contextmanager
+def prepared_for(user: User, said: Mapping[str, str], fields: PasswordFields) -> Iterator[None]:
+    """Hash what a form says, outside of any transaction. user: who sends it.
+
+    Nothing is hashed that the form refuses: without the present password, where it is asked for,
+    or with a new one that is not typed twice, or too simple. Raises BusyError, TooManyTriesError.
     """
     prepared = Prepared()
-    typed = said.get(old, "") if old else ""
-    if typed:
-        prepared.checks[user.password, typed] = _is_present(user, typed)
-    wanted = said.get(new, "")
-    if wanted and all(prepared.checks.values()):
-        prepared.hashes[wanted] = hashed(wanted)
+    if not fields.present:
+        _hash_new(prepared, said, fields)
+    elif said.get(fields.present):
+        limits = [_own_changes(user)]
+        count_try(limits)
+        try:
+            with turns.turn():
+                _check_and_hash(prepared, user, said, fields)
+        except BusyError:  # nothing was looked at
+            take_back(limits)
+            raise
     with using(prepared):
         yield
 
@@ -53,6 +73,8 @@ def store_password(user: User) -> None:
     owner. In the caller's transaction; the session's own hash ends all other sessions."""
     user.save(update_fields=["password"])
     is_own = acting_for() == user.pk
+    if is_own:
+        take_back([_own_changes(user)])  # of what was counted only the tries before this one stay
     payload = {
         "by": "owner" if is_own else "administrator",
         "address": request_fact("address") if is_own else "",
@@ -61,10 +83,29 @@ def store_password(user: User) -> None:
     emit(EventKind.PASSWORD_CHANGED, user_id=user.pk, payload=payload)
 
 
-def _is_present(user: User, typed: str) -> bool:
-    limits = [Limit("present password", str(user.pk), MOST_TRIES, PAUSE)]
-    count_try(limits)
+def _own_changes(user: User) -> Limit:
+    return Limit("present password", str(user.pk), MOST_TRIES, PAUSE)
+
+
+def _check_and_hash(
+    prepared: Prepared, user: User, said: Mapping[str, str], fields: PasswordFields
+) -> None:
+    typed = said[fields.present]
     is_right = user.check_password(typed)
+    prepared.checks[user.password, typed] = is_right
     if is_right:
-        take_back(limits, forget=limits)
-    return is_right
+        _hash_new(prepared, said, fields, user)
+
+
+def _hash_new(
+    prepared: Prepared, said: Mapping[str, str], fields: PasswordFields, user: User | None = None
+) -> None:
+    """Hash the new password if no form refuses it. user: whose it is, if known."""
+    new = said.get(fields.new, "")
+    if not new or new != said.get(fields.again):
+        return
+    try:
+        validate_password(new, user)
+    except ValidationError:
+        return
+    prepared.hashes[new] = hashed(new)

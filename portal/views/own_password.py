@@ -21,8 +21,8 @@ class OwnPasswordForm(PasswordChangeForm):
     """The present password and, twice, the new one."""
 
     error_messages = {
-        "password_incorrect": "That is not your present password. After 10 wrong tries you have to"
-        " wait for a quarter of an hour.",
+        "password_incorrect": "That is not your present password. After 10 tries that change"
+        " nothing you have to wait for a quarter of an hour.",
         "password_mismatch": "The two new passwords differ. Type both again.",
     }
 

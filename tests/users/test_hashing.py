@@ -10,8 +10,11 @@ from django.db import connection
 from django.test import Client
 
 from common.permissions import Role
+from portal.signing_in import FRESH_SECONDS
+from tests.portal.test_second_factor import give_factor, shown
 from tests.roles import staff
 from users.models import TryCount, User
+from users.password_turns import PasswordTurns
 from users.services import create_operator, create_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -134,3 +137,98 @@ def test_guesses_of_the_present_password_are_counted(people: dict[str, User]) ->
     assert (refused.status_code, refused["Retry-After"].isdigit()) == (429, True)
     assert TryCount.objects.get(scope="present password").tries == 10
     assert User.objects.get(username="boss").check_password(PASSWORD)
+
+
+OWN_PAGES = pytest.mark.parametrize(
+    ("who", "path"), [("alice", "/password/"), ("boss", "/admin/password_change/")]
+)
+OWN = {"old_password": PASSWORD, "new_password1": NEW, "new_password2": NEW}
+WRONG_REPEAT = {**OWN, "new_password2": f"{NEW}!"}
+
+
+@OWN_PAGES
+def test_nothing_is_hashed_without_the_present_password(
+    people: dict[str, User], who: str, path: str
+) -> None:
+    client = browser(people[who])
+    without = {"new_password1": NEW, "new_password2": NEW}
+    for said in (without, {**without, "old_password": ""}) * 6:
+        assert client.post(path, said).status_code in (200, 422)
+    assert hashed_inside == []
+    assert not TryCount.objects.exists(), "who forgot to type it has not tried anything"
+
+
+@OWN_PAGES
+@pytest.mark.parametrize(
+    "refused",
+    [{"new_password2": f"{NEW}!"}, {"new_password1": "abc", "new_password2": "abc"},
+     {"new_password1": "", "new_password2": ""}],
+    ids=["wrong repeat", "too short", "none"],
+)  # fmt: skip
+def test_changes_that_the_form_refuses_are_counted_and_the_new_one_is_not_hashed(
+    people: dict[str, User], who: str, path: str, refused: dict[str, str]
+) -> None:
+    client, page = browser(people[who]), 422 if who == "alice" else 200
+    answers = [client.post(path, {**OWN, **refused}).status_code for _ in range(12)]
+    assert answers == [page] * 10 + [429, 429]
+    assert hashed_inside == [False] * 10, "the checks of the present one"
+    last = client.post(path, OWN)
+    html = last.content.decode()
+    assert (last.status_code, last["Retry-After"].isdigit()) == (429, True)
+    assert "Your password was not changed: wait 15 minutes" in html
+    assert "you stay signed in" in html
+    assert client.get("/security/").status_code == 200
+    assert User.objects.get(username=who).check_password(PASSWORD)
+
+
+@OWN_PAGES
+def test_a_change_takes_back_its_own_count_only(
+    people: dict[str, User], who: str, path: str
+) -> None:
+    client = browser(people[who])
+    for _ in range(3):
+        client.post(path, WRONG_REPEAT)
+    assert client.post(path, OWN).status_code == 302
+    assert TryCount.objects.get(scope="present password").tries == 3
+    assert User.objects.get(username=who).check_password(NEW)
+
+
+def test_nothing_is_hashed_before_the_second_factor_is_shown_again(
+    people: dict[str, User],
+) -> None:
+    give_factor(people["alice"])
+    client = browser(people["alice"])
+    shown(client, people["alice"], FRESH_SECONDS + 1)
+    hashed_inside.clear()
+    answer = client.post("/password/", OWN)
+    assert answer["Location"] == "/security/confirm/?next=%2Fpassword%2F"
+    assert (hashed_inside, TryCount.objects.filter(scope="present password").count()) == ([], 0)
+    shown(client, people["alice"], 0)
+    assert client.post("/password/", OWN).status_code == 302
+
+
+def test_nothing_is_hashed_for_a_tenant_on_the_consoles_page(people: dict[str, User]) -> None:
+    answer = browser(people["alice"]).post("/admin/password_change/", OWN)
+    assert (answer.status_code, hashed_inside) == (302, [])
+    assert User.objects.get(username="alice").check_password(PASSWORD)
+
+
+@pytest.mark.parametrize("page", ["add", "set"])
+def test_anothers_password_that_the_form_refuses_is_not_hashed(
+    people: dict[str, User], page: str
+) -> None:
+    add, change = "/admin/users/user/add/", f"/admin/users/user/{people['alice'].pk}/password/"
+    said = {"username": "new", "password1": NEW, "usable_password": "true"}
+    for repeat in ("", f"{NEW}!"):
+        path = add if page == "add" else change
+        assert sent_by_console(people, path, **said, password2=repeat) == 200
+    assert hashed_inside == []
+
+
+def test_who_found_the_queue_full_is_not_counted(
+    people: dict[str, User], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("users.new_passwords.turns", PasswordTurns(at_once=1, waiting=-1))
+    answer = browser(people["alice"]).post("/password/", OWN)
+    assert (answer.status_code, answer["Retry-After"].isdigit()) == (503, True)
+    assert (hashed_inside, TryCount.objects.get().tries) == ([], 0)
