@@ -92,42 +92,79 @@ def test_the_hourly_task_has_accounts_read_first(
     assert cast.events("audit.failed") == []
 
 
+def reported() -> list[list[str]]:
+    """The accounts that each message names, in its order."""
+    events = cast.events("audit.not_judged")
+    return [[one["connection"] for one in event["accounts"]] for event in events]
+
+
+def a_day_passes() -> None:
+    AuditRun.objects.update(at=F("at") - timedelta(days=1))
+
+
+def gateways(*accounts: str) -> list[ExecutionConnection]:
+    return [
+        make.connection(type="ibkr", account=one, settings=WHERE, health_status=HealthStatus.ACTIVE)
+        for one in accounts
+    ]
+
+
+def judge(*these: ExecutionConnection) -> None:
+    """Run the hourly audit while just these accounts are read."""
+    BrokerListing.objects.all().delete()
+    request_readings()
+    listed = BrokerListing.objects.filter(connection__in=these)
+    listed.update(began_at=now(), executed_since=now(), requested_at=None)
+    tasks.audit(False, True)
+
+
 def test_operators_hear_once_of_accounts_that_are_not_judged(
     gateway: ExecutionConnection,
 ) -> None:
-    """One message with all of them; again when they are others, and on the next day."""
-
-    def reported() -> list[list[str]]:
-        events = cast.events("audit.not_judged")
-        return [[one["connection"] for one in event["accounts"]] for event in events]
-
-    def a_day_passes() -> None:
-        AuditRun.objects.update(at=F("at") - timedelta(days=1))
-
+    """One message with all of them; again when one is added, and on the next day."""
     tasks.audit(False, True)
     tasks.audit(False, True)
     assert reported() == [[str(gateway.pk)]]
-    other = make.connection(
-        type="ibkr", account="DU2", settings=WHERE, health_status=HealthStatus.ACTIVE
-    )
+    (other,) = gateways("DU2")
     tasks.audit(False, True)
     tasks.audit(False, True)
-    both = sorted([str(gateway.pk), str(other.pk)])
-    assert [sorted(one) for one in reported()] == [[str(gateway.pk)], both]
+    assert reported()[1:] == [[str(other.pk), str(gateway.pk)]]  # the new one first
     a_day_passes()
     tasks.audit(False, True)
     assert len(reported()) == 3
 
-    BrokerListing.objects.update(began_at=now(), executed_since=now(), requested_at=None)
-    request_readings()
-    BrokerListing.objects.update(began_at=now(), executed_since=now(), requested_at=None)
-    tasks.audit(False, True)  # all of them are judged
+    judge(gateway, other)
     assert (AuditRun.objects.latest("at").not_judged, len(reported())) == ([], 3)
 
     (told, *_) = cast.events("audit.not_judged")
     words = describe(event("audit.not_judged", **told))
     assert words.title == "The audit could not judge 1 account"
     assert f"{gateway.name}: No worker holds this account's session." in words.body
+
+
+def test_account_that_is_judged_by_turns_causes_one_message_a_day(
+    gateway: ExecutionConnection,
+) -> None:
+    (steady,) = gateways("DU2")
+    judge()
+    assert [sorted(one) for one in reported()] == [sorted([str(gateway.pk), str(steady.pk)])]
+    for _ in range(3):
+        judge(gateway)
+        judge()
+        judge(gateway, steady)
+        judge(steady)
+    assert len(reported()) == 1
+    (added,) = gateways("DU3")
+    judge(gateway)
+    assert [set(one) for one in reported()[1:]] == [{str(steady.pk), str(added.pk)}]
+    judge(gateway, steady, added)
+    judge()
+    assert len(reported()) == 2
+    a_day_passes()
+    judge(steady, added)
+    judge(steady)
+    judge(steady, gateway)
+    assert reported()[2:] == [[str(gateway.pk)], [str(added.pk), str(gateway.pk)]]
 
 
 def test_operators_and_no_owner_get_the_message(gateway: ExecutionConnection) -> None:
