@@ -5,14 +5,14 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
-from brokers.base import NotSent
-from brokers.places import LEAST_SHARE, HostLoad, Places, Rank, load_of
+from brokers.base import NotSent, ReadFailed, Rejected
+from brokers.places import LEAST_SHARE, Group, HostLoad, Places, Rank, has_room, load_of
 from common.codes import Code
 from execution.calls.errands import AT_ONE_HOST, Done, Errand, Errands
 
@@ -157,47 +157,295 @@ def test_the_share_of_a_host_follows_its_quickest_answers(
     assert load.share == pytest.approx(share)
 
 
-def test_a_cancel_of_a_silent_account_goes_before_every_look_up(
+class Repeated:
+    """A background call that is requested again when it has ended, as moved levels are: soon after
+    it got no place; the longer not answered, the later, up to six time-outs."""
+
+    def __init__(
+        self, name: str, account: int, time_out: float, *, hangs: bool = False, **more: Any
+    ) -> None:
+        self.errand = Errand(name, About(account), self._call, self._write, **more)
+        self.made, self.due = 0, 0.0
+        self.ended: list[Done] = []
+        self._time_out, self._hangs = time_out, hangs
+
+    async def _call(self) -> str:
+        self.made += 1
+        await asyncio.sleep(60 if self._hangs else 0.01)
+        return "answered"
+
+    def _write(self, done: Sequence[Done]) -> None:
+        wait = min(6, 0.1 * 2**self.made) if self._hangs and done[0].was_asked else 0.2
+        self.due = time.monotonic() + wait * self._time_out
+        self.ended += done
+
+    @property
+    def is_answered(self) -> bool:
+        return any(not done.failed for done in self.ended)
+
+
+@pytest.mark.parametrize(
+    ("places", "dead", "of_each", "look_ups"),
+    [pytest.param(100, 25, 8, 60, id="full share"), pytest.param(2, 1, 3, 20, id="least share")],
+)
+def test_dead_accounts_delay_no_look_up_of_others_and_get_their_turns(
     loop: asyncio.AbstractEventLoop,
+    monkeypatch: pytest.MonkeyPatch,
+    places: int,
+    dead: int,
+    of_each: int,
+    look_ups: int,
 ) -> None:
-    """One place is left: who gets it when it is free?"""
-    done: list[Any] = []
-    made = Places(in_all=10, per_host=2, least=1, seconds=TIME_OUT)
+    """Cancels of dead accounts are requested again and again, and quick cancels of others keep the
+    host's share as high as it can be."""
+    time_out = 0.4
+    monkeypatch.setattr("execution.calls.errands.AT_ONE_HOST", places)
 
-    async def call(account: int, rank: Rank, *, answered: bool = True) -> None:
-        async with made.of("host", account, rank):
-            try:
-                async with made.timed("host", account):
-                    await asyncio.sleep(0.05)
-                    if not answered:
-                        raise TimeoutError
-            except TimeoutError:
-                return
-            done.append((account, rank))
+    def tell(done: Done) -> None:
+        done.errand.write([done])
 
-    async def story() -> None:
-        await call(1, Rank.FIRST, answered=False)  # account 1 has not answered
-        load_of("host").share = 0.0
-        busy = asyncio.create_task(call(2, Rank.FIRST))
-        await asyncio.sleep(0)
-        looks = [asyncio.create_task(call(n, Rank.PATIENT)) for n in (3, 1)]
-        await asyncio.sleep(0)
-        await asyncio.gather(busy, *looks, call(1, Rank.FIRST))
+    errands = Errands(loop, tell, time_out)
+    cancels = [
+        Repeated(f"dead {n} {k}", n, time_out, hangs=True)
+        for k in range(of_each)
+        for n in range(dead)
+    ]
+    others = [Repeated(f"well {n}", 1_000 + n, time_out) for n in range(5)]
+    looks = [
+        Repeated(f"look-up {n}", 2_000 + n, time_out, rank=Rank.PATIENT, patience=5)
+        for n in range(look_ups)
+    ]
 
-    asyncio.run_coroutine_threadsafe(story(), loop).result(10)
-    assert done == [(2, Rank.FIRST), (1, Rank.FIRST), (3, Rank.PATIENT), (1, Rank.PATIENT)]
+    def request_until(is_so: Callable[[], bool], seconds: float) -> bool:
+        def request() -> bool:
+            now = time.monotonic()
+            calls = (*cancels, *others, *(one for one in looks if not one.ended))
+            errands.start([one.errand for one in calls if one.due <= now])
+            return is_so()
+
+        return until(request, seconds)
+
+    def turns() -> list[int]:
+        """How many turns each dead account has had."""
+        return [sum(one.made for one in cancels[n::dead]) for n in range(dead)]
+
+    began = time.monotonic()
+    for n, one in enumerate(looks):
+        one.due = began + 4 * time_out + 2 * time_out * n / look_ups
+    assert request_until(lambda: time.monotonic() > looks[0].due, 30)
+    before = turns()
+    has_ended = request_until(lambda: all(one.ended for one in looks), 30)
+    is_tried = request_until(lambda: all(map(int.__gt__, turns(), before)), 10 * time_out)
+    assert errands.wait_idle(30)
+    print(f"{sum(one.is_answered for one in looks)} of {look_ups} look-ups answered; each of {dead}"
+          f" dead accounts had {min(turns())} to {max(turns())} turns in"
+          f" {(time.monotonic() - began) / time_out:.0f} time-outs")  # fmt: skip
+    assert has_ended
+    assert is_tried
+    assert all(one.is_answered for one in looks)
 
 
-def test_what_was_not_sent_says_nothing_of_its_account(loop: asyncio.AbstractEventLoop) -> None:
-    made = Places(in_all=10, per_host=2, least=1, seconds=TIME_OUT)
+class Turns:
+    """Calls to a host with so many places, each of which ends when the test says so."""
 
-    async def refused_by_our_own_guard() -> set[Any]:
-        with contextlib.suppress(NotSent):
-            async with made.timed("host", 1):
-                raise NotSent(Code.RATE_LIMITED)
-        return load_of("host").missed
+    def __init__(self, places: int) -> None:
+        self.places = Places(in_all=1_000, per_host=places, least=1, seconds=TIME_OUT)
+        self.begun: list[str] = []  # in the order of their turns
+        self._ends: dict[str, asyncio.Event] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    assert asyncio.run_coroutine_threadsafe(refused_by_our_own_guard(), loop).result(10) == set()
+    async def wait_for(self, *names: str, account: int, rank: Rank = Rank.FIRST) -> None:
+        """Have calls wait for their turns."""
+        for name in names:
+            self._ends[name] = asyncio.Event()
+            self._tasks[name] = asyncio.create_task(self._call(name, account, rank))
+        await self.settle()
+
+    async def _call(self, name: str, account: int, rank: Rank) -> None:
+        async with self.places.of("host", account, rank):
+            self.begun.append(name)
+            await self._ends[name].wait()
+
+    async def end(self, *names: str) -> None:
+        self.end_now(*names)
+        await self.settle()
+
+    def end_now(self, *names: str) -> None:
+        for name in names:
+            self._ends[name].set()
+
+    async def give_up(self, name: str) -> None:
+        self._tasks[name].cancel()
+        await self.settle()
+
+    async def close(self) -> None:
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    @staticmethod
+    async def settle() -> None:
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+
+async def misses(places: Places, account: int) -> None:
+    """Have an account not answer a call."""
+    with contextlib.suppress(TimeoutError):
+        async with places.timed("host", account):
+            raise TimeoutError
+
+
+def test_groups_take_turns_when_a_host_has_one_place() -> None:
+    async def story() -> list[str]:
+        turns = Turns(1)
+        await misses(turns.places, 9)
+        await turns.wait_for("held", account=1)
+        await turns.wait_for("look-up 1", "look-up 2", account=2, rank=Rank.PATIENT)
+        await turns.wait_for("silent's look-up", account=9, rank=Rank.PATIENT)
+        await turns.wait_for("silent's cancel", account=9)
+        await turns.wait_for("cancel 1", "cancel 2", "cancel 3", account=3)
+        for n in range(7):
+            await turns.end(turns.begun[n])
+        await turns.close()
+        return turns.begun
+
+    assert asyncio.run(story()) == [
+        "held", "look-up 1", "silent's cancel", "cancel 1", "cancel 2", "look-up 2", "cancel 3",
+        "silent's look-up",
+    ]  # fmt: skip
+
+
+def test_two_places_are_shared_with_an_account_that_did_not_answer() -> None:
+    """Its calls hold one of them for long: the others take turns in the other one."""
+
+    async def story() -> list[str]:
+        turns = Turns(2)
+        await misses(turns.places, 9)
+        await turns.wait_for("silent 1", "silent 2", account=9)
+        await turns.wait_for("look-up 1", "look-up 2", account=2, rank=Rank.PATIENT)
+        await turns.wait_for("cancel 1", "cancel 2", "cancel 3", account=3)
+        assert turns.begun == ["silent 1", "look-up 1"]
+        for n in range(1, 5):
+            await turns.end(turns.begun[n])
+        await turns.end("silent 1")
+        await turns.close()
+        return turns.begun
+
+    assert asyncio.run(story()) == [
+        "silent 1", "look-up 1", "cancel 1", "cancel 2", "cancel 3", "look-up 2", "silent 2",
+    ]  # fmt: skip
+
+
+def test_the_account_whose_last_turn_is_longest_ago_goes_first() -> None:
+    """Also one that gave up its turn meanwhile and asks again behind the others."""
+
+    async def story() -> list[str]:
+        turns = Turns(1)
+        for account in (7, 8, 9):
+            await misses(turns.places, account)
+        await turns.wait_for("a1", "a2", "a3", account=7)
+        await turns.wait_for("b given up", account=8)
+        await turns.wait_for("c1", "c2", account=9)
+        await turns.give_up("b given up")
+        for name in ("a1", "c1"):
+            await turns.end(name)
+        await turns.wait_for("b1", "b2", account=8)
+        for name in ("a2", "b1", "c2", "a3"):
+            await turns.end(name)
+        await turns.close()
+        return turns.begun
+
+    assert asyncio.run(story()) == ["a1", "c1", "a2", "b1", "c2", "a3", "b2"]
+
+
+def test_waiting_calls_of_an_account_follow_its_answers() -> None:
+    """An account that did not answer has a quarter of the places, and as many as others as soon as
+    it answers, at whichever limiter; and the other way round."""
+
+    async def story() -> list[int]:
+        turns, elsewhere = Turns(20), Turns(20)
+        await misses(turns.places, 9)
+        await turns.wait_for(*(f"call {n}" for n in range(40)), account=9)
+        begun = [len(turns.begun)]
+        async with elsewhere.places.timed("host", 9):
+            pass
+        await turns.settle()
+        begun.append(len(turns.begun))
+        await misses(turns.places, 9)
+        await turns.end(*turns.begun)
+        begun.append(len(turns.begun))
+        await turns.close()
+        return begun
+
+    assert asyncio.run(story()) == [5, 20, 25]
+
+
+def test_a_call_that_gives_up_leaves_its_place_to_others() -> None:
+    async def story() -> list[str]:
+        turns = Turns(1)
+        await turns.wait_for("held", account=1)
+        await turns.wait_for("given up", "at its turn", account=2)
+        await turns.wait_for("last", account=2)
+        await turns.give_up("given up")
+        turns.end_now("held")
+        await asyncio.sleep(0)  # it ends, and the next has its turn
+        await turns.give_up("at its turn")
+        await turns.close()
+        return turns.begun
+
+    assert asyncio.run(story()) == ["held", "last"]
+
+
+@pytest.mark.parametrize("places", [1, 2, 3, 4, 5, 8, 25, 50, 100])
+def test_limits_of_groups_leave_room_for_each_other(places: int) -> None:
+    first, patient, unanswered = Group
+    for busy, idle, part in ((patient, unanswered, 1 / 2), (unanswered, patient, 1 / 4)):
+        taken = dict.fromkeys(Group, 0)
+        while has_room(taken, busy, places):
+            taken[busy] += 1
+        assert 1 <= taken[busy] <= max(1, places * part)
+        assert has_room(taken, idle, places) is (places > 1)
+        while has_room(taken, idle, places):
+            taken[idle] += 1
+        assert has_room(taken, first, places) is (places > 2)
+        while has_room(taken, first, places):
+            taken[first] += 1
+        assert sum(taken.values()) == places
+
+
+@pytest.mark.parametrize(
+    ("error", "share", "is_missed"),
+    [
+        (NotSent(Code.NOT_CONNECTED), 0.5, True),
+        (NotSent(Code.BROKER_UNREACHABLE), 0.5, True),
+        (TimeoutError(), 0.5, True),
+        (ReadFailed(Code.BROKER_UNREACHABLE), 0.5, True),
+        (NotSent(Code.SEND_DEADLINE), 1.0, False),
+        (NotSent(Code.RATE_LIMITED), 1.0, False),
+        (NotSent(Code.LANE_LOST), 1.0, False),
+        (Rejected(Code.NO_MONEY), 0.5, False),  # an answer that took long
+    ],
+    ids=repr,
+)
+def test_only_what_the_host_did_counts_against_it(
+    loop: asyncio.AbstractEventLoop, error: Exception, share: float, is_missed: bool
+) -> None:
+    """Of a cancel that took more than a third of its time-out and ended so."""
+    time_out = 0.6
+    ended: list[Done] = []
+    errands = Errands(loop, ended.append, time_out)
+
+    async def cancel() -> None:
+        await asyncio.sleep(time_out / 2)
+        raise error
+
+    async def noted() -> tuple[float, bool]:
+        return load_of("host").share, 1 in load_of("host").missed
+
+    errands.start([an_errand(1, cancel)])
+    assert until(lambda: bool(ended), 10)
+    assert asyncio.run_coroutine_threadsafe(noted(), loop).result(10) == (share, is_missed)
 
 
 def test_what_gets_no_place_was_not_asked(loop: asyncio.AbstractEventLoop) -> None:
