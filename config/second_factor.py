@@ -15,8 +15,9 @@ from api.problems import CONTENT_TYPE, problem
 from common.codes import Code
 from portal.signing_in import has_shown, is_fresh
 
-# By the address's name: whatever replaces credentials, makes keys or tokens, changes rights or lets
-# trading begin again. A channel sends what happens on an account elsewhere; removing one silences
+# By the address's name: whatever replaces credentials, makes keys or tokens, changes rights or
+# releases a kill switch ("Pause everything" of the portal is one; a paused account or subscription
+# is none). A channel sends what happens on an account elsewhere; removing one silences
 # alarms, such as that of a changed password. Testing one tells nothing to who reads the page.
 ASKED_AGAIN = frozenset(
     {

@@ -218,6 +218,38 @@ def test_where_it_leads_to_is_ours(world: World, signed_in: SignedIn, as_web: No
     assert client.post(away, {"code": present_code()})["Location"] == "/security/"
 
 
+def test_trading_is_resumed_as_the_page_says(
+    world: World, signed_in: SignedIn, as_web: None
+) -> None:
+    """All accounts together ask again; one account or subscription paused alone does not."""
+    give_factor(world.alice)
+    client, taken = signed_in(world.alice), world.taken[0]
+    shown(client, world.alice, FRESH_SECONDS + 1)
+    page = " ".join(client.get("/security/").content.decode().split())
+    assert "trading is resumed after “Pause everything”" in page
+    assert "One account or subscription is paused and resumed without it." in page
+    together = reverse("portal:resume")
+    assert client.post(together)["Location"].startswith("/security/confirm/")
+    client.post(reverse("portal:subscription_pause", args=[taken.pk]))
+    account = reverse("portal:account_resume", args=[world.mt4.pk])
+    assert client.post(account)["Location"] == f"/accounts/{world.mt4.pk}/"
+    feed = reverse("portal:subscription_resume", args=[taken.pk])
+    assert client.post(feed)["Location"] == "/feeds/"
+    with on_behalf_of(world.alice):
+        world.mt4.refresh_from_db()
+        taken.refresh_from_db()
+    assert (world.mt4.is_paused, taken.is_paused) == (False, False)
+
+
+def test_staff_read_what_asks_them_again(world: World, signed_in: SignedIn, as_web: None) -> None:
+    give_factor(world.olga)
+    client = signed_in(world.olga)
+    shown(client, world.olga, FRESH_SECONDS + 1)
+    page = " ".join(client.get("/security/").content.decode().split())
+    assert "users are changed, and a kill switch or an epoch is released." in page
+    assert "Pause everything" not in page
+
+
 def names(resolver: URLResolver, prefix: str = "") -> set[str]:
     found: set[str] = set()
     for one in resolver.url_patterns:
