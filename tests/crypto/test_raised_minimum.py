@@ -57,7 +57,13 @@ def test_position_below_a_raised_minimum_stays_open_until_its_balance_goes(
     assert Order.objects.count() == Fill.objects.count() == 1
     assert not DriftItem.objects.exists()
 
-    server.venue.balances["EUR"] = D("0.4")  # the owner sells it at the exchange
+    server.venue.balances["EUR"] = D(2000)  # the owner sells a part at the exchange
+    compare(alice)
+    position.refresh_from_db()
+    assert (position.quantity, position.close_reason) == (5000, "")
+    assert cast.differences() == [("QUANTITY_DIFFERS", "OPEN")]
+
+    server.venue.balances["EUR"] = D("0.4")  # and then the rest
     until(lambda: reconcile([alice.pk]) is not None
           and ExecutionPosition.objects.get().quantity == 0)  # fmt: skip
     position = ExecutionPosition.objects.get()
