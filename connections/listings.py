@@ -8,7 +8,7 @@ from typing import Any
 
 from common.sql import rows
 from connections.eligibility import CANDIDATES_SQL, LISTS_SQL
-from signals.listings import Reach
+from signals.listings import ListedPair, Reach
 from signals.models import Feed
 from users.tenancy import for_all_tenants
 
@@ -18,11 +18,15 @@ MOST_BOOKS, MOST_NAMES = 20, 5000
 
 _FOLLOWERS = f"""
 follower AS (
-  SELECT c.instrument_book AS book, s.symbol_map AS map FROM {CANDIDATES_SQL}
+  SELECT c.instrument_book AS book, s.symbol_map AS map, coalesce(c.user_id, c.admin_id) AS owner
+  FROM {CANDIDATES_SQL}
   WHERE c.is_active AND c.archived_at IS NULL
     AND (%(only_owner)s::bigint IS NULL
       OR coalesce(c.user_id, c.admin_id) = %(only_owner)s::bigint)
 )"""
+
+_MAPPED = """(SELECT own.symbol FROM connections_instrument own
+      WHERE own.book = f.book AND own.symbol = {symbol}) IS NOT NULL"""
 
 _REACH = f"""
 WITH {_FOLLOWERS}, grouped AS (
@@ -36,6 +40,26 @@ SELECT coalesce(sum(many), 0)::int AS followers,
 FROM judged
 """
 
+# What an account's map says counts only for what its broker lists: any tenant may write any pair
+# into one. Without a list nothing is known of an account. The first SELECT of `named` is by the
+# index instrument_base.
+COMPLETIONS = f"""
+WITH {_FOLLOWERS}, named AS (
+  SELECT i.pair, f.owner, true AS is_listed FROM connections_instrument i
+  JOIN follower f ON f.book = i.book
+  WHERE split_part(i.pair, '/', 1) = %(word)s::text AND i.is_preferred
+    AND (f.map ->> i.pair IS NULL OR {_MAPPED.format(symbol="f.map ->> i.pair")})
+  UNION ALL
+  SELECT m.pair, f.owner, f.owner = %(feed_owner)s
+  FROM follower f, LATERAL jsonb_each_text(f.map) m (pair, symbol)
+  WHERE f.map <> '{{}}' AND starts_with(m.pair, %(word)s::text || '/')
+    AND {_MAPPED.format(symbol="m.symbol")}
+)
+SELECT pair, count(DISTINCT owner)::int AS owners, bool_or(owner = %(feed_owner)s) AS is_own
+FROM named WHERE is_listed OR NOT EXISTS (SELECT FROM named WHERE is_listed)
+GROUP BY pair
+"""
+
 _NAMES = f"""
 WITH {_FOLLOWERS}, books AS (
   SELECT book FROM follower WHERE book <> '' GROUP BY book ORDER BY count(*) DESC, book
@@ -43,10 +67,10 @@ WITH {_FOLLOWERS}, books AS (
 )
 SELECT pair FROM (
   SELECT i.pair FROM books b JOIN connections_instrument i ON i.book = b.book AND i.is_preferred
-  WHERE i.pair LIKE %(like)s
   UNION
-  SELECT name FROM (SELECT DISTINCT map FROM follower WHERE map <> '{{}}' LIMIT {MOST_BOOKS}) m,
-    LATERAL jsonb_object_keys(m.map) name WHERE name LIKE %(like)s
+  SELECT m.pair
+  FROM (SELECT DISTINCT book, map FROM follower WHERE map <> '{{}}' LIMIT {MOST_BOOKS}) f,
+    LATERAL jsonb_each_text(f.map) m (pair, symbol) WHERE {_MAPPED.format(symbol="m.symbol")}
 ) named ORDER BY pair LIMIT {MOST_NAMES}
 """
 
@@ -60,15 +84,15 @@ class BrokerListings:
             (found,) = rows(_REACH, {**_asked(feed, only_owner), "pair": pair})
         return Reach(found.followers, found.listing, found.unread)
 
-    def completions(self, feed: Feed, word: str, only_owner: int | None) -> list[str]:
-        return self._names(feed, only_owner, f"{word}/%")
+    def completions(self, feed: Feed, word: str, only_owner: int | None) -> list[ListedPair]:
+        asked = {**_asked(feed, only_owner), "word": word, "feed_owner": feed.owner_id}
+        with for_all_tenants():
+            found = rows(COMPLETIONS, asked)
+        return [ListedPair(row.pair, row.owners, row.is_own) for row in found]
 
     def names(self, feed: Feed, only_owner: int | None) -> list[str]:
-        return self._names(feed, only_owner, "%")
-
-    def _names(self, feed: Feed, only_owner: int | None, like: str) -> list[str]:
         with for_all_tenants():
-            found = rows(_NAMES, {**_asked(feed, only_owner), "like": like})
+            found = rows(_NAMES, _asked(feed, only_owner))
         return [row.pair for row in found]
 
 

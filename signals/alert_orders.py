@@ -10,26 +10,17 @@ from datetime import UTC, datetime
 from common.codes import Code
 from common.errors import ConflictError, FillcastError, InvalidInputError
 from common.money import plain
-from common.sql import rows
 from signals import services
 from signals.alert_reading import AlertOrder
 from signals.alert_sequence import in_turn, keep_order, late_entry, opened_later
 from signals.draft import SignalDraft
 from signals.listings import settled_symbol
 from signals.models import Action, Direction, Door, Feed, ReceivedAlert, Signal
-from signals.open_signals import OpenSignal, open_pairs, open_signals
+from signals.open_signals import OpenSignal, open_signals
 from signals.receiving import REPLAY_WINDOW, receive
 from signals.strategy_orders import Change
+from signals.symbol_completion import pair_meant
 from users.tenancy import for_all_tenants
-
-# The first two pairs of a base among a feed's newest trades, by the index signal_feed_published.
-TRADED_LATELY = """
-SELECT DISTINCT currency_pair AS pair FROM (
-  SELECT currency_pair FROM signals_signal
-  WHERE feed_id = %(feed)s AND published_at IS NOT NULL AND action = 'OPEN'
-  ORDER BY published_at DESC LIMIT 1000) newest
-WHERE starts_with(currency_pair, %(base)s) LIMIT 2
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +50,11 @@ def carry_out(feed: Feed, order: AlertOrder) -> Outcome:
     Raises what `receive` and `publish` do, and ConflictError ALERT_OUT_OF_ORDER, DUPLICATE_SIGNAL;
     the caller's transaction is taken back then.
     """
-    pair = pair_if_known(feed, order.pair)
-    in_turn(feed, pair)
+    in_turn(feed, order.pair)
     known = _known(feed, order)
     if known and order.sent_at is not None:
         return _as_before(known)
-    order = _with_pair(order, pair or pair_meant(feed, order.pair, field=order.symbol_field))
+    order = _with_pair(order, pair_meant(feed, order.pair, field=order.symbol_field))
     closed = _to_close(feed, order, known)
     if known and not closed:
         return _as_before(known)
@@ -86,31 +76,6 @@ def carry_out(feed: Feed, order: AlertOrder) -> Outcome:
     summary = _summary(order, closed, withheld)
     keep_order(feed, order, summary, signals)
     return Outcome(signals, True, order.change, summary)
-
-
-def pair_meant(feed: Feed, symbol: str, *, field: str) -> str:
-    """Return the pair of an alert's symbol: of a word without a currency the one that the feed has
-    something open of, else the one that it has had trades of lately, else the one that its accounts
-    list. Several that are open are told apart only by what the accounts list.
-
-    Raises InvalidInputError SYMBOL_UNKNOWN.
-    """
-    if "/" in symbol:
-        return symbol
-    with for_all_tenants():
-        found = open_pairs(feed.pk, symbol)
-    if not found:
-        lately = rows(TRADED_LATELY, {"feed": feed.pk, "base": f"{symbol}/"})
-        found = [row.pair for row in lately]
-    return found[0] if len(found) == 1 else settled_symbol(feed, symbol, field=field)
-
-
-def pair_if_known(feed: Feed, symbol: str) -> str:
-    """Return the same before the alert's turn; empty where it is not known."""
-    try:
-        return pair_meant(feed, symbol, field="")
-    except InvalidInputError:
-        return ""
 
 
 def _with_pair(order: AlertOrder, pair: str) -> AlertOrder:

@@ -16,12 +16,13 @@ from signals.draft import SignalDraft
 from signals.locks import candidates_shared
 from signals.models import Action, Direction, Feed, ReceivedAlert, Signal
 from signals.strategy_orders import Change
+from signals.symbols import needs_currency
 from users.tenancy import for_all_tenants
 
 BOTH = "BOTH"
 KEPT_DAYS = 7
-# Namespaces of the advisory locks that put alerts one after the other: a feed's, a pair's of it.
-_FEED_LOCK, _PAIR_LOCK = 0x46434111, 0x46434112
+# Namespaces of the advisory locks that put alerts one after the other: a feed's, a symbol's of it.
+_FEED_LOCK, _SYMBOL_LOCK = 0x46434111, 0x46434112
 _OPPOSITE = {Direction.BUY: Direction.SELL, Direction.SELL: Direction.BUY}
 _SUMMARY_LENGTH = 300
 _REMOVE_OLD = f"""
@@ -34,24 +35,29 @@ DELETE FROM signals_receivedalert WHERE id IN (SELECT id FROM old) RETURNING 1 A
 """
 
 
-def in_turn(feed: Feed, pair: str) -> None:
-    """Let no other alert of the feed about a pair be taken until the transaction ends, and hold the
-    feed's candidates still, before the feed's own lock is taken. Alerts about other pairs go on.
+def in_turn(feed: Feed, symbol: str) -> None:
+    """Let no other alert of the feed about a symbol be taken until the transaction ends, and hold
+    the feed's candidates still, before the feed's own lock is taken. Alerts about others go on.
 
-    pair: as it is traded, never a word that is still to be completed; empty: not known yet, so that
-    it waits for every alert of the feed, and they for it.
+    symbol: a pair, or a base without its currency: which pair that is, is asked after this. Empty:
+    not known yet, so that it waits for every alert of the feed, and they for it.
     """
-    if not pair:
+    if not symbol:
         rows("SELECT pg_advisory_xact_lock(%s::int, %s::int)", (_FEED_LOCK, feed.pk % 2**31))
     else:
         rows("SELECT pg_advisory_xact_lock_shared(%s::int, %s::int)", (_FEED_LOCK, feed.pk % 2**31))
-        rows("SELECT pg_advisory_xact_lock(%s::int, %s::int)", (_PAIR_LOCK, _pair_key(feed, pair)))
+        rows("SELECT pg_advisory_xact_lock(%s::int, %s::int)", (_SYMBOL_LOCK, _key(feed, symbol)))
     candidates_shared(feed.pk)
 
 
-def _pair_key(feed: Feed, pair: str) -> int:
-    """Hash a feed's pair. Two that share a number only wait for each other."""
-    return zlib.crc32(f"{feed.pk} {pair}".encode()) - 2**31
+def _key(feed: Feed, symbol: str) -> int:
+    """Hash what an alert of a feed waits for. Two that share a number only wait for each other.
+
+    A base that may be sent without its currency has one turn for all its pairs: which of them is
+    meant may depend on the alert under way.
+    """
+    name = symbol if needs_currency(symbol) else symbol.partition("/")[0]
+    return zlib.crc32(f"{feed.pk} {name}".encode()) - 2**31
 
 
 def keep_order(feed: Feed, order: AlertOrder, summary: str, signals: Iterable[Signal]) -> None:

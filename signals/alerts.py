@@ -10,18 +10,19 @@ from common.clocks import market_now
 from common.codes import Code
 from common.errors import FillcastError, InvalidInputError, NotAllowedError
 from signals import services
-from signals.alert_orders import Outcome, carry_out, pair_if_known, pair_meant
+from signals.alert_orders import Outcome, carry_out
 from signals.alert_reading import AlertOrder, AlertSignal, ambiguous, read_alert
 from signals.alert_sequence import in_turn, judge_signal, keep_signal
 from signals.feeds import signature_of, token_for
 from signals.intake import receive
 from signals.locks import candidates_shared
-from signals.models import Door, Feed, FeedToken
+from signals.models import Action, Door, Feed, FeedToken
 from signals.open_signals import last_is_unended
 from signals.rate import seconds_to_wait
 from signals.receiving import REPLAY_WINDOW, referred_pair
 from signals.signing import is_sealed, open_signing_key, seal_signing_key
 from signals.strict_json import MAX_BYTES
+from signals.symbol_completion import pair_meant
 from users.tenancy import for_all_tenants, on_behalf_of
 
 ALERTS_A_MINUTE = 120  # a feed's
@@ -77,14 +78,14 @@ def _seal_if_plain(token: FeedToken, stored: str, secret: str) -> None:
 
 
 def _take_signal(feed: Feed, alert: AlertSignal) -> Outcome:
-    draft, pair = alert.draft, ""
+    draft = alert.draft
+    opens = draft.action == Action.OPEN
     if draft.sent_at is None:  # nothing says when it was sent: it need not wait for its turn
         candidates_shared(feed.pk)
     else:
-        pair = pair_if_known(feed, draft.pair) if draft.pair else referred_pair(feed, draft)
-        in_turn(feed, pair)
-    if draft.pair:
-        meant = pair or pair_meant(feed, draft.pair, field=draft.symbol_field)
+        in_turn(feed, draft.pair if opens else referred_pair(feed, draft))
+    if opens:  # another one speaks of the symbol of the signal that it refers to
+        meant = pair_meant(feed, draft.pair, field=draft.symbol_field)
         draft = dataclasses.replace(draft, pair=meant)
     if alert.opposite and last_is_unended(feed.pk, draft.pair, alert.opposite):
         known = draft.external_id and feed.signals.filter(external_id=draft.external_id).exists()

@@ -4,13 +4,14 @@
 symbol that is written as one is accepted.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from common.codes import Code
 from common.errors import ConflictError, InvalidInputError
 from signals.models import Feed, Signal
-from signals.near_names import near_names
+from signals.near_names import MOST, near_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +44,35 @@ class Reach:
         return f"{said}."
 
 
+@dataclass(frozen=True, slots=True)
+class ListedPair:
+    """A pair that accounts of a feed can trade: how many owners have such accounts, and whether the
+    feed's own owner is one of them."""
+
+    pair: str
+    owners: int
+    is_own: bool
+
+
 class Listings(Protocol):
     """What brokers list. only_owner: only that user's accounts count."""
 
     def reach(self, feed: Feed, pair: str, only_owner: int | None) -> Reach: ...
 
-    def completions(self, feed: Feed, word: str, only_owner: int | None) -> list[str]:
-        """Pairs of this base that the feed's accounts list or map."""
+    def completions(self, feed: Feed, word: str, only_owner: int | None) -> list[ListedPair]:
+        """Pairs of this base that the feed's accounts list; where none does, those that they map to
+        what they list."""
         ...
 
     def names(self, feed: Feed, only_owner: int | None) -> list[str]:
-        """Pairs that the feed's accounts list or map; so many that names near one are found."""
+        """Pairs that the feed's accounts list, or map to what they list; so many that names near
+        one are found."""
         ...
 
+
+# A pair that so many times as many owners can trade as any other of its base is what is meant:
+# what a few accounts list keeps no provider's signal from all others.
+CLEARLY = 10
 
 _listings: Listings | None = None
 
@@ -76,18 +93,40 @@ def reach_of_signal(signal: Signal) -> Reach:
     return reach_of(signal.feed, signal.currency_pair, only_owner=_only_owner(signal))
 
 
+def is_unlisted(feed: Feed, pair: str) -> bool:
+    """Whether it is known that no account of a feed can trade a pair. In a transaction."""
+    return reach_of(feed, pair, only_owner=_own(feed)).is_unlisted
+
+
+def listed_pairs(feed: Feed, word: str) -> list[ListedPair]:
+    """Return the pairs of this base that the feed's accounts can trade, what most owners have
+    first. In a transaction."""
+    found = _listings.completions(feed, word, _own(feed)) if _listings else []
+    return sorted(found, key=lambda one: (-one.owners, one.pair))
+
+
+def clearly_meant(found: Sequence[ListedPair]) -> str:
+    """Return which of these is meant, what most owners have first; empty: it cannot be known. Pure.
+
+    One that CLEARLY more owners have than any other; else the one that the feed's own owner has.
+    """
+    if len(found) == 1 or (found and found[0].owners >= CLEARLY * found[1].owners):
+        return found[0].pair
+    own = [one.pair for one in found if one.is_own]
+    return own[0] if len(own) == 1 else ""
+
+
 def settled_symbol(feed: Feed, symbol: str, *, field: str = "symbol") -> str:
     """Return the pair that a symbol of a new signal stands for. In a transaction.
 
-    symbol: what `read_symbol` returned; a word without a currency becomes the one pair of that base
-    that the feed's accounts list. Raises InvalidInputError SYMBOL_UNKNOWN where there is no such
-    pair or several, SYMBOL_NOT_LISTED where none of the accounts can trade it; both with the names
-    that come near.
+    symbol: what `read_symbol` returned; a word without a currency becomes the pair of that base
+    that the feed's accounts list (`clearly_meant`). Raises InvalidInputError SYMBOL_UNKNOWN where
+    there is none, or which of several is open, SYMBOL_NOT_LISTED where none of the accounts can
+    trade it; both with the names that come near.
     """
-    only_owner = feed.owner_id if feed.approved_by_owner else None
-    pair = symbol if "/" in symbol else _completed(feed, symbol, only_owner, field)
-    if reach_of(feed, pair, only_owner=only_owner).is_unlisted:
-        detail, near = _unlisted(feed, pair, only_owner)
+    pair = symbol if "/" in symbol else _completed(feed, symbol, field)
+    if is_unlisted(feed, pair):
+        detail, near = _unlisted(feed, pair, _own(feed))
         raise InvalidInputError(Code.SYMBOL_NOT_LISTED, detail, field=field, near=near)
     return pair
 
@@ -99,18 +138,18 @@ def check_listed(signal: Signal) -> None:
         raise ConflictError(Code.SYMBOL_NOT_LISTED, detail, near=near)
 
 
-def _completed(feed: Feed, word: str, only_owner: int | None, field: str) -> str:
-    found = _listings.completions(feed, word, only_owner) if _listings else []
-    if len(found) == 1:
-        return found[0]
+def _completed(feed: Feed, word: str, field: str) -> str:
+    found = listed_pairs(feed, word)
+    if pair := clearly_meant(found):
+        return pair
+    near = sorted(one.pair for one in found[:MOST])
     if found:
-        detail = f"{word!r} may be {', '.join(found)}: write which."
+        detail = f"{word!r} may be {', '.join(near)}: write which."
     else:
-        near = _near(feed, word, only_owner)
+        near = _near(feed, word, _own(feed))
         detail = f"{word!r} names no currency, and no account that takes {feed.slug!r} lists it."
         detail += f" {_in_words(near)}" if near else f" Write it as {word}/USD, for example."
-        found = near
-    raise InvalidInputError(Code.SYMBOL_UNKNOWN, detail, field=field, near=found)
+    raise InvalidInputError(Code.SYMBOL_UNKNOWN, detail, field=field, near=near)
 
 
 def _unlisted(feed: Feed, pair: str, only_owner: int | None) -> tuple[str, list[str]]:
@@ -125,6 +164,11 @@ def _near(feed: Feed, wanted: str, only_owner: int | None) -> list[str]:
 
 def _in_words(near: list[str]) -> str:
     return f"Listed and near: {', '.join(near)}."
+
+
+def _own(feed: Feed) -> int | None:
+    """The feed's owner, if the feed's approval is that owner's alone."""
+    return feed.owner_id if feed.approved_by_owner else None
 
 
 def _only_owner(signal: Signal) -> int | None:

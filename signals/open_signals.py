@@ -27,12 +27,28 @@ SELECT pair FROM traded WHERE starts_with(pair, %(base)s || '/')
 """
 
 
+# By the index signal_refers_to.
+_CLOSED = """
+SELECT f.refers_to_id AS id FROM signals_signal f WHERE f.refers_to_id = ANY(%s::bigint[])
+  AND f.action = 'CLOSE' AND f.close_fraction = 1 AND f.published_at IS NOT NULL
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class OpenSignal:
     """A published OPEN signal that has a position, or an entry that may become one."""
 
     id: int
     direction: Direction
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPair:
+    """A pair that a feed has something open of. is_ended: the feed has closed all of it; what is
+    open still is so in accounts whose exits have not been filled."""
+
+    pair: str
+    is_ended: bool
 
 
 def register_open_signals(source: str) -> None:
@@ -50,11 +66,16 @@ def open_signals(feed_id: int, pair: str, direction: Direction | None = None) ->
     return [OpenSignal(row.id, Direction(row.direction)) for row in found]
 
 
-def open_pairs(feed_id: int, base: str) -> list[str]:
+def open_pairs(feed_id: int, base: str) -> list[OpenPair]:
     """Return the pairs of a base that a feed has something open of, in whichever accounts: call it
     for all tenants."""
-    traded = [row.pair for row in rows(PAIRS_OF_BASE, {"feed": feed_id, "base": base})]
-    return [pair for pair in traded if open_signals(feed_id, pair)]
+    found = []
+    for row in rows(PAIRS_OF_BASE, {"feed": feed_id, "base": base}):
+        ids = {one.id for one in open_signals(feed_id, row.pair)}
+        if ids:
+            closed = {one.id for one in rows(_CLOSED, (list(ids),))}
+            found.append(OpenPair(row.pair, is_ended=ids <= closed))
+    return found
 
 
 def open_signals_sql() -> str:

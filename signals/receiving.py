@@ -237,7 +237,7 @@ def _symbol(feed: Feed, draft: SignalDraft, referred: Signal | None) -> tuple[st
         ("symbol", draft.pair, referred.currency_pair),
         ("direction", draft.direction, referred.direction),
     ):
-        if said and said != meant:
+        if said and said != meant and not meant.startswith(f"{said}/"):  # its currency left out
             detail = f"{referred.number} is {referred}; {name} must be {meant} or left out."
             raise InvalidInputError(Code.FIELD_INVALID, detail, field=name)
     return referred.currency_pair, referred.direction

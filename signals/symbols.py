@@ -138,6 +138,12 @@ def known_pair(text: str) -> str:
     raise InvalidInputError(Code.SYMBOL_UNKNOWN, f"{_short(text)} is in none of the lists here.")
 
 
+def needs_currency(symbol: str) -> bool:
+    """Whether a symbol's base is always sent with its currency: what pairs are quoted in, such as
+    EUR or BTC, is no symbol by itself."""
+    return symbol.partition("/")[0] in _QUOTES
+
+
 def is_pair(text: str) -> bool:
     """Whether a text is a canonical pair by its form."""
     found = _PAIR.fullmatch(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Func, Q, Value
 
 from common.fields import AmountField
 
@@ -52,6 +52,13 @@ class Instrument(models.Model):
             models.CheckConstraint(
                 condition=Q(quantity_step__gt=0, quantity_min__gt=0, pip__gt=0),
                 name="instrument_steps_gt_0",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                Func(F("pair"), Value("/"), Value(1), function="split_part"),
+                name="instrument_base",
+                condition=Q(is_preferred=True),
             ),
         ]
 

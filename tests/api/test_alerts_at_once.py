@@ -141,17 +141,36 @@ def test_alert_that_refers_to_a_signal_waits_for_those_of_its_pair(
     assert (leaving.status, moving.status) == (201, 201), moving.body
 
 
-def test_alert_of_an_unknown_symbol_waits_for_all(door: Door) -> None:
-    """What a word means may depend on the alert under way."""
+@pytest.mark.parametrize("reference", ["refers_to", "refers_to_external_id"])
+def test_alert_that_refers_to_an_unknown_signal_waits_for_all(door: Door, reference: str) -> None:
+    """The alert under way may be the one that opens it."""
     position = trade(door, "BTC/USDT")
     with held(position):
         leaving = Post(door, **leave("BTC"))
         assert waiting(1)
-        unknown = Post(door, **{**leave("BTC"), "ticker": "KOSPI200"})
+        later = {"action": "MODIFY", "timenow": strategy("", "", "", 0)["timenow"], "sl": "1.2"}
+        named = {"refers_to": position.signal_id + 1000, "refers_to_external_id": "mine"}
+        unknown = Post(door, **later, **{reference: named[reference]})
         assert waiting(2)
         assert _advisory_waits() == 1
     assert until(lambda: leaving.is_answered and unknown.is_answered)
     assert (leaving.status, unknown.status) == (201, 400)
+
+
+@pytest.mark.parametrize("other", ["KOSPI200/USD", "KOSPI200"])
+def test_alert_of_a_word_waits_for_all_pairs_of_its_base(door: Door, other: str) -> None:
+    """What a word means may depend on the alert under way, even one whose own currency is sent."""
+    position = trade(door, "KOSPI200/KRW")
+    with held(position):
+        leaving = Post(door, **{**leave(""), "ticker": "KOSPI200/KRW"})
+        assert waiting(1)
+        word = Post(door, **{**leave(""), "ticker": other})
+        elsewhere = Post(door, **{**leave(""), "ticker": "KOSPI100"})
+        assert until(lambda: elsewhere.is_answered)
+        assert waiting(2)
+        assert _advisory_waits() == 1
+    assert until(lambda: leaving.is_answered and word.is_answered)
+    assert (leaving.status, elsewhere.status) == (201, 400)
 
 
 def test_word_without_a_currency_is_in_turn_with_its_pair(door: Door) -> None:

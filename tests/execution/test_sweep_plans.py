@@ -15,6 +15,7 @@ from django.db.models.base import ModelState
 from common.clocks import market_now
 from common.sql import array, rows, run
 from connections import probing, selectors, silence
+from connections.listings import COMPLETIONS
 from connections.models import ConnectionHealth, ExecutionConnection
 from connections.open import all_open
 from connections.sources import is_used_sql
@@ -26,9 +27,9 @@ from execution.intents import claim_sql
 from execution.models import Order
 from execution.reports import beyond, broker_exits
 from prices import wanted
-from signals.alert_orders import TRADED_LATELY
 from signals.models import Feed
 from signals.open_signals import PAIRS_OF_BASE, open_signals_sql
+from signals.symbol_completion import TRADED_LATELY
 from tests.execution import cast
 from tests.execution.double import KIND, Double
 
@@ -134,7 +135,8 @@ def test_open_signals_of_a_feed_are_found_from_what_is_under_way(
     asked = {"feed": feed.pk, "pair": "EUR/USD", "sides": "{BUY,SELL}"}
     told = plan(open_signals_sql(), asked)
     names = [scan.get("Index Name") for scan in scans_of(told)]
-    assert {"order_flying", "order_due", "position_open_of_signal"} <= {*names}, names
+    orders = {"order_flying", "order_due"}
+    assert orders <= {*names} <= orders | {"position_open", "position_open_of_signal"}, names
 
 
 def test_pair_of_a_word_is_looked_for_among_the_newest_trades(piled_up: Order, feed: Feed) -> None:
@@ -155,6 +157,36 @@ def test_pairs_of_a_base_are_read_one_step_each(piled_up: Order, feed: Feed) -> 
     assert [one.get("Index Name") for one in scans] == ["signal_opened_trades"] * 2
     assert all(one["Actual Rows"] <= 1 for one in scans), scans
     assert [row.pair for row in rows(PAIRS_OF_BASE, asked)] == ["EUR/USD"]
+
+
+LISTS, NAMES = 100, 300
+
+
+def test_listed_pairs_of_a_word_are_found_by_their_base(
+    feed: Feed, alice: ExecutionConnection
+) -> None:
+    """Among the lists of all brokers: an alert of a symbol without a currency asks for them."""
+    run(
+        """INSERT INTO connections_instrument (book, symbol, pair, is_preferred, digits, pip,
+          quantity_min, quantity_step, quantity_max, contract_size, stops_level, margin_rate,
+          read_at)
+        SELECT 'book ' || b, 'X' || n, 'X' || n || '/USD', true, 2, 1, 1, 1, 1, 1, 0, 0, now()
+        FROM generate_series(1, %s) b, generate_series(1, %s) n""",
+        (LISTS, NAMES),
+    )
+    ExecutionConnection.objects.filter(pk=alice.pk).update(instrument_book="book 7")
+    run("ANALYZE connections_instrument, connections_executionconnection, connections_subscription")
+    asked = {
+        "feed_id": feed.pk, "reaches_admins": True, "only_owner": None, "word": "X9",
+        "feed_owner": feed.owner_id,
+    }  # fmt: skip
+    (row,) = rows(f"EXPLAIN (ANALYZE, FORMAT JSON) {COMPLETIONS}", asked)
+    names = {one["Index Name"] for one in nodes_of(row[0][0]["Plan"]) if "Index Name" in one}
+    read = [one for one in nodes_of(row[0][0]["Plan"]) if one.get("Alias") == "i"]
+    assert "instrument_base" in names
+    assert read
+    assert all(one["Actual Rows"] + one.get("Rows Removed by Filter", 0) <= LISTS for one in read)
+    assert [(row.pair, row.owners) for row in rows(COMPLETIONS, asked)] == [("X9/USD", 1)]
 
 
 OFF = 3_000

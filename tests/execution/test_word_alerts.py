@@ -6,7 +6,9 @@ from django.db import connection
 
 from connections.models import ExecutionConnection, Instrument
 from execution.models import Order
+from positions.models import ExecutionPosition
 from signals.models import Feed, Signal
+from tests.connections import make
 from tests.execution import cast
 from tests.execution.test_listed_symbols import INDEX
 from tests.execution.test_mapped_symbol_alerts import Door, brought_to
@@ -85,6 +87,34 @@ def test_word_means_the_one_pair_of_two_that_is_open(
     cast.quote(alice, "340", "341", pair=WON)
     door.send(ticker=WON, action="OPEN", direction="BUY", sl="300", order_type="LIMIT", price="330")
     door.send(ticker=WON, action="CLOSE")
+    assert door.send(ticker=WORD, action="CLOSE")["summary"] == f"Closed S-{order.signal_id}."
+
+
+def test_account_whose_exit_is_not_filled_does_not_make_a_word_ambiguous(
+    feed: Feed, alice: ExecutionConnection
+) -> None:
+    """The feed has closed its trade in one pair; what one account still holds is not its word's."""
+    door = Door(feed)
+    brought_to(entry(door), "FILLED")
+    door.send(ticker=WORD, action="CLOSE")
+    list_only([EURO, WON])
+    cast.quote(alice, "340", "341", pair=WON)
+    door.send(ticker=WON, action="OPEN", direction="BUY", sl="300", order_type="LIMIT", price="330")
+    assert ExecutionPosition.objects.get().quantity > 0
+    won = Signal.objects.get(currency_pair=WON)
+    assert door.send(ticker=WORD, action="CLOSE")["summary"] == f"Closed {won.number}."
+
+
+@pytest.mark.parametrize("state", ["PENDING", "FILLED"])
+def test_exit_is_taken_after_many_trades_whatever_a_stranger_maps(
+    feed: Feed, alice: ExecutionConnection, state: str
+) -> None:
+    door = Door(feed)
+    order = entry(door)
+    brought_to(order, state)
+    trade_on(alice, feed)
+    row = cast.account()
+    make.subscription(row, feed, symbol_map={"KOSPI200/ZZZ": "EURUSD"})
     assert door.send(ticker=WORD, action="CLOSE")["summary"] == f"Closed S-{order.signal_id}."
 
 
