@@ -17,7 +17,7 @@ from execution.models import DriftItem, Fill, Order
 from execution.tasks import ring
 from positions.models import ExecutionPosition
 from positions.selectors import with_prices
-from signals.models import Feed, Signal
+from signals.models import Feed
 from tests.crypto.test_engine import adapter, alice, engine, exchange, feed, is_compared, until
 from tests.doubles.exchange.server import Server
 from tests.execution import cast
@@ -78,12 +78,16 @@ def a_minute_later() -> None:
     waiting.update(waiting_since=F("waiting_since") - timedelta(minutes=1))
 
 
-def sell_at_the_exchange(feed: Feed, server: Server, left: D) -> Signal:
-    """A position is opened, and its owner sells at the exchange until so much is left."""
+def close_after_own_sale(
+    alice: ExecutionConnection, feed: Feed, engine: Runtime, server: Server, left: str
+) -> None:
+    """5,000 are opened, 1,000 become the least that is sold, the owner sells at the exchange until
+    so much is left, and a CLOSE is published."""
     signal = cast.signal(feed)
     until(lambda: Order.objects.filter(leg="entry", status="FILLED").exists())
-    server.venue.balances["EUR"] = left
-    return signal
+    raise_minimum(alice, server, engine, D(1000))
+    server.venue.balances["EUR"] = D(left)
+    cast.close_signal(signal)
 
 
 def blocker() -> str:
@@ -99,9 +103,7 @@ def test_exit_of_an_unsellable_remainder_is_held_back_until_the_balance_is_back(
     alice: ExecutionConnection, feed: Feed, engine: Runtime, exchange: tuple[str, Server]
 ) -> None:
     _, server = exchange
-    signal = sell_at_the_exchange(feed, server, D(500))
-    raise_minimum(alice, server, engine, D(1000))
-    cast.close_signal(signal)
+    close_after_own_sale(alice, feed, engine, server, "500")
     until(lambda: DriftItem.objects.filter(kind="QUANTITY_DIFFERS", state="OPEN").exists())
     a_minute_later()
     until(lambda: Order.objects.filter(leg="close-1", done_at__isnull=False).exists())
@@ -135,13 +137,7 @@ def test_exit_of_a_position_sold_at_the_exchange_ends_after_a_comparison(
     alice: ExecutionConnection, feed: Feed, engine: Runtime, exchange: tuple[str, Server], left: str
 ) -> None:
     _, server = exchange
-    signal = sell_at_the_exchange(feed, server, D(left))
-    raise_minimum(alice, server, engine, D(1000))
-    DriftItem.objects.all().delete()  # what the comparison after the connection test has seen
-    ExecutionPosition.objects.update(missing_since=None)
-    cast.close_signal(signal)
-    until(lambda: DriftItem.objects.filter(kind="POSITION_MISSING").exists())
-    cast.pass_time(6)  # a second read counts then
+    close_after_own_sale(alice, feed, engine, server, left)
     until(lambda: Order.objects.filter(leg="close-1", done_at__isnull=False).exists())
     ended = Order.objects.get(leg="close-1")
     assert (ended.status, ended.reason) == ("CANCELLED", "NOTHING_TO_CLOSE")
