@@ -919,6 +919,7 @@ TRIED_AGAIN: dict[Code, str] = {
     Code.BROKER_CLOCK: _NEVER_LEFT,
     Code.KILL_SWITCH: "when it is released; an entry that is judged before that is denied",
     Code.LANE_LOST: _DEFERRED,
+    Code.MARKET_CLOSED: f"only where nothing was sent, since no price had come yet: {_DEFERRED}",
     Code.RESEND: "an exit whose absence is proven twice, under the same id",
     Code.OPERATOR_RETRY: "once, under the next attempt digit",
 }

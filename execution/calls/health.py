@@ -37,7 +37,8 @@ NOTED = frozenset({
     Code.MARKET_CLOSED, Code.UNKNOWN_SYMBOL_AT_BROKER, Code.NO_MONEY,
     Code.SYMBOL_TRADING_DISABLED, Code.SIDE_NOT_ALLOWED,
 })  # fmt: skip
-"""Refusals that owners look for at the connection, of which none is a fault of the account."""
+"""Refusals that owners look for at the connection, of which none is a fault of the account; what
+was not sent for such a reason is noted as well."""
 
 
 SENT = """
@@ -69,14 +70,16 @@ class Health:
                     self._well.add(connection_id)
                     self._failed.pop(connection_id, None)
                     self._note_refusal(connection_id, report)
+                elif report.kind is ReportKind.NOT_SENT and report.code in NOTED:
+                    self._note_refusal(connection_id, report)
 
     def _note_refusal(self, connection_id: UUID, report: OrderReport) -> None:
-        if report.kind is not ReportKind.REJECTED:
-            self._refused.pop(connection_id, None)
-            self._went.add(connection_id)
-        elif report.code in NOTED:
+        if report.code in NOTED and report.kind in (ReportKind.REJECTED, ReportKind.NOT_SENT):
             self._went.discard(connection_id)
             self._refused[connection_id] = _told(report.code, report.detail)
+        elif report.kind is not ReportKind.REJECTED:
+            self._refused.pop(connection_id, None)
+            self._went.add(connection_id)
 
     def write(self) -> None:
         """Write down what was gathered since the last time."""

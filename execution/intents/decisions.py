@@ -95,8 +95,9 @@ SECONDS = {
     Code.OPPOSITE_CLOSING: 0.3,
 }
 ENTRY_WAITS = frozenset(
-    {*SECONDS, Code.PRICE_AWAITED, Code.EARLIER_COMMAND, Code.BROKER_SLOW, Code.RESTORE_CHECK}
-)
+    {*SECONDS, Code.PRICE_AWAITED, Code.EARLIER_COMMAND, Code.BROKER_SLOW, Code.RESTORE_CHECK,
+     Code.MARKET_CLOSED}
+)  # fmt: skip
 """What an entry may wait for. One that gets too old meanwhile ends with the code of it."""
 
 

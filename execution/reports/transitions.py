@@ -77,9 +77,11 @@ RETRYABLE = frozenset({Code.REQUOTE, Code.PRICE_INVALID})
 LOGIN_REFUSED = frozenset(
     {Code.CREDENTIALS_REFUSED, Code.OTHER_ACCOUNT, Code.UNKNOWN_ACCOUNT, Code.NO_CREDENTIALS}
 )
-# Nothing was wrong with the call: it had no time, no token or no leave to go. No try is counted;
-# validity and age end it.
-DEFERRED = frozenset({Code.SEND_DEADLINE, Code.RATE_LIMITED, Code.KILL_SWITCH, Code.LANE_LOST})
+# Nothing was wrong with the call: it had no time, no token, no leave to go, or its symbol no price
+# yet. No try is counted; validity and age end it.
+DEFERRED = frozenset({
+    Code.SEND_DEADLINE, Code.RATE_LIMITED, Code.KILL_SWITCH, Code.LANE_LOST, Code.MARKET_CLOSED,
+})  # fmt: skip
 DEFERRED_SECONDS, LONGEST_DEFERRED_SECONDS = 1.0, 10.0
 NEVER_FILLED = frozenset({S.SKIPPED, S.DENIED})
 ENDINGS = frozenset({ReportKind.CANCELLED, ReportKind.EXPIRED, ReportKind.REJECTED})

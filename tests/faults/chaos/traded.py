@@ -20,6 +20,7 @@ OUTAGE = {
 WAITS = OUTAGE | {
     Code.CONNECTION_UNTESTED, Code.BROKER_MAINTENANCE, Code.BROKER_SLOW, Code.EARLIER_COMMAND,
     Code.PRICE_AWAITED, Code.OPPOSITE_CLOSING, Code.ACCOUNT_TRADING_DISABLED, Code.RESTORE_CHECK,
+    Code.MARKET_CLOSED,
 }  # fmt: skip
 PUBLICATIONS = """
 SELECT s.id, extract(epoch FROM s.published_at)::float8 AS at, o.status, o.reason, count(*) AS n
