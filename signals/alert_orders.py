@@ -16,11 +16,14 @@ from signals.alert_sequence import in_turn, keep_order, late_entry, opened_later
 from signals.draft import SignalDraft
 from signals.listings import settled_symbol
 from signals.models import Action, Direction, Door, Feed, ReceivedAlert, Signal
-from signals.open_signals import OpenSignal, open_signals
+from signals.open_signals import OpenSignal, closed_by_feed, open_signals
 from signals.receiving import REPLAY_WINDOW, receive
 from signals.strategy_orders import Change
 from signals.symbol_completion import pair_meant
 from users.tenancy import for_all_tenants
+
+# So many trades that the feed has closed, and an account still holds, an alert closes once more.
+CLOSED_AGAIN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +135,7 @@ def _to_close(feed: Feed, order: AlertOrder, known: list[ReceivedAlert]) -> list
         return []
     with for_all_tenants():
         found = open_signals(feed.pk, order.pair, order.side)
-    passed_over = opened_later(feed, order, [one.id for one in found])
+    passed_over = _closed_before(found) | opened_later(feed, order, [one.id for one in found])
     if known:
         closes = Signal.objects.filter(pk__in=[pk for alert in known for pk in alert.signal_ids])
         passed_over |= set(closes.values_list("refers_to_id", flat=True))
@@ -144,6 +147,13 @@ def _to_close(feed: Feed, order: AlertOrder, known: list[ReceivedAlert]) -> list
         )
         raise ConflictError(Code.DUPLICATE_SIGNAL, detail)
     return closed
+
+
+def _closed_before(found: list[OpenSignal]) -> set[int]:
+    """Return those that the feed has closed itself, without the newest: an account that does not
+    fill its exits would have every alert of the feed publish one more signal than the last."""
+    closed = closed_by_feed([one.id for one in found])
+    return set(sorted(closed)[:-CLOSED_AGAIN])
 
 
 def _withheld(feed: Feed, order: AlertOrder) -> FillcastError | None:

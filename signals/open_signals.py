@@ -1,8 +1,9 @@
 """Which signals have something open: the room that trades knows it, and tells it as SQL."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from common.sql import rows
+from common.sql import array, rows
 from signals.models import Direction
 
 _sources: list[str] = []
@@ -69,13 +70,14 @@ def open_signals(feed_id: int, pair: str, direction: Direction | None = None) ->
 def open_pairs(feed_id: int, base: str) -> list[OpenPair]:
     """Return the pairs of a base that a feed has something open of, in whichever accounts: call it
     for all tenants."""
-    found = []
-    for row in rows(PAIRS_OF_BASE, {"feed": feed_id, "base": base}):
-        ids = {one.id for one in open_signals(feed_id, row.pair)}
-        if ids:
-            closed = {one.id for one in rows(_CLOSED, (list(ids),))}
-            found.append(OpenPair(row.pair, is_ended=ids <= closed))
-    return found
+    traded = [row.pair for row in rows(PAIRS_OF_BASE, {"feed": feed_id, "base": base})]
+    ids_of = {pair: {one.id for one in open_signals(feed_id, pair)} for pair in traded}
+    return [OpenPair(pair, ids <= closed_by_feed(ids)) for pair, ids in ids_of.items() if ids]
+
+
+def closed_by_feed(ids: Collection[int]) -> set[int]:
+    """Return those of these signals that their feed has closed entirely by another signal."""
+    return {row.id for row in rows(_CLOSED, (array(ids),))}
 
 
 def open_signals_sql() -> str:

@@ -17,6 +17,7 @@ from django.test import Client
 from common.clocks import market_now
 from execution.models import Order
 from positions.models import ExecutionPosition
+from signals.alert_orders import CLOSED_AGAIN
 from signals.feeds import create_feed_token
 from signals.models import Direction, Feed, ReceivedAlert, Signal
 from signals.open_signals import open_signals
@@ -372,3 +373,19 @@ def test_open_signals_are_found_by_feed_symbol_and_side(door: Door, world: World
     found_longs = open_signals(door.feed.pk, "EUR/USD", Direction.BUY)
     assert [one.id for one in found_longs] == sorted(longs)
     assert [one.id for one in open_signals(world.feed.pk, "EUR/USD")] == [world.published.pk]
+
+
+def test_account_that_fills_no_exits_does_not_have_alerts_publish_more_and_more(
+    door: Door, world: World
+) -> None:
+    held = [door.trade() for _ in range(CLOSED_AGAIN + 5)]
+    for position in held:
+        Signal.objects.create(
+            feed=door.feed, action="CLOSE", refers_to_id=position.signal_id, approval="APPROVED",
+            currency_pair="EUR/USD", direction="BUY", published_at=market_now(),
+        )  # fmt: skip
+    current = door.trade()
+    signals = door.taken(**CLOSE)["signals"]
+    assert len(signals) == CLOSED_AGAIN + 1
+    assert [bool(exits(position)) for position in held] == [False] * 5 + [True] * CLOSED_AGAIN
+    assert exits(current) == [D(1000)]
