@@ -1,10 +1,12 @@
 """What an exit waits for at each kind of account, and how much it may take."""
 
+from datetime import timedelta
 from decimal import Decimal as D
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from brokers.messages import ExitSafety
 from connections.halting import release_kill_switch
@@ -14,7 +16,7 @@ from execution.exits import holdings
 from execution.exits.holdings import held_of
 from execution.exits.safety import Needs, known_held, most, needs
 from execution.exits.wishes import grant_wishes, move_levels
-from execution.models import Order
+from execution.models import AccountReading, Order
 from execution.services import close_position
 from positions.models import ExecutionPosition
 from signals.models import Feed
@@ -223,6 +225,35 @@ def test_no_more_is_sent_than_the_broker_still_holds(
     assert outgoing.request.quantity == 30
     cast.answer(outgoing, broker.fill_at_once(outgoing.request))
     assert (broker.nets.reversed, set(broker.nets.held.values())) == ([], {D(0)})
+
+
+def test_exit_of_what_its_broker_lacks_requests_one_comparison_and_reads_rarely(
+    account: ExecutionConnection, feed: Feed, broker: Double
+) -> None:
+    kept = bought(broker, feed, CANCEL_FIRST)
+    assert broker.nets
+    broker.nets.by_hand(broker.tickets[0], D(100))  # its owner closed all of it
+    close_position(kept.pk)
+    cast.claim_all()
+    move_levels()
+    asked, waited = [], []
+    for _ in range(4):
+        holdings.look()
+        cast.pass_time(1.1)
+        assert cast.claim_all() == []
+        asked.append(AccountReading.objects.filter(compare_asked_at__isnull=False).count())
+        AccountReading.objects.update(compare_asked_at=None)
+        kept.refresh_from_db()
+        assert kept.ask_after is not None
+        assert kept.held_at is not None
+        waited.append((kept.ask_after - kept.held_at).total_seconds())
+        Order.objects.filter(leg="close-1").update(
+            waiting_since=timezone.now() - timedelta(minutes=2)
+        )
+        cast.pass_time(30)
+    assert Order.objects.get(leg="close-1").reason == "EXIT_AWAITS_COMPARISON"
+    assert asked == [1, 0, 0, 0]
+    assert [round(seconds) for seconds in waited] == [2, 12, 12, 12]
 
 
 def test_a_grouped_exit_carries_the_group_of_its_protection(
