@@ -157,7 +157,7 @@ def _statements(place: Place, ids: list[Any]) -> dict[str, tuple[str, Any]]:
     return {
         "due": (sweeps.DUE, {"priority": 32767, "grace": 1, "limit": 500, **in_held()}),
         "take_over": (sweeps.TAKE_OVER, ("me",)),
-        "ask": (sweeps.ASK, {"first": 2, "longest": 60, **in_held()}),
+        "ask": (sweeps.ASK, {"first": 2, "longest": 60, "claim": 31, "owner": "", **in_held()}),
         "outlived": (sweeps.OUTLIVED, (market_now(),)),
         "stuck": (stuck.QUERY, {"stuck": 60, "answer": 10}),
         "wishes": (wishes.LOCK, in_held()),

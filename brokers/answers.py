@@ -23,7 +23,8 @@ PATIENCE_SECONDS = 60.0
 
 
 class NotAsked(Exception):
-    """The host answered none of those before: this call was not made, and proves nothing."""
+    """This call was not made, and proves nothing: its host answered none of those before, or its
+    lane is another process's by now."""
 
 
 @dataclass(slots=True)

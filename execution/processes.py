@@ -211,7 +211,7 @@ def _rounds(exits_only: bool) -> tuple[Round, ...]:
     looks: tuple[Round, ...] = (
         ("look for exits", look_every, lambda: services.look(bundle, exits_only=True)),
         ("take over", look_every, _take_over),
-        ("ask brokers", look_every, lambda: sweeps.ask_brokers(runtime.present().wire)),
+        ("ask brokers", look_every, _ask_brokers),
         ("wishes", look_every, lambda: _execute(grant_wishes())),
         ("events", look_every, drain_events),
         ("news of paper", NEWS_SECONDS, _hear_paper),
@@ -268,6 +268,11 @@ def _clear_the_way() -> None:
     """What exits wait for at accounts where they may not leave beside live protection."""
     move_levels()
     _execute(holdings.look())
+
+
+def _ask_brokers() -> None:
+    present = runtime.present()
+    sweeps.ask_brokers(present.wire, present.id)
 
 
 def _take_over() -> None:

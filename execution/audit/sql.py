@@ -126,7 +126,7 @@ WHERE o.leg = 'entry' AND o.leg LIKE 'entry%%' AND NOT EXISTS (SELECT FROM shoul
 SELECT format('order %%s, %%s', id, status) AS about FROM live
 WHERE status <> ALL(%(terminal)s::text[]) AND status <> ALL(%(at_broker)s::text[])
   AND coalesce(CASE status WHEN 'PENDING' THEN due_at WHEN 'SUBMITTING' THEN answer_by
-    WHEN 'UNKNOWN' THEN lookup_after END, '-infinity')
+    WHEN 'UNKNOWN' THEN greatest(lookup_after, lookup_claimed_until) END, '-infinity')
     < clock_timestamp() - make_interval(secs => %(grace)s)
   OR wish <> '' AND coalesce(due_at, '-infinity')
     < clock_timestamp() - make_interval(secs => %(grace)s)""",

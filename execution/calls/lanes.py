@@ -49,6 +49,16 @@ WHERE connection_id IN (
   ORDER BY h.connection_id FOR NO KEY UPDATE OF h)
 """
 
+# The last owner makes no call any more: what it had claimed to look up is due.
+UNCLAIM = """
+UPDATE execution_order SET lookup_claimed_until = NULL WHERE id = ANY(ARRAY(
+  SELECT o.id FROM execution_order o
+  JOIN connections_executionconnection c ON c.id = o.connection_id
+  WHERE o.lookup_after IS NOT NULL AND o.lookup_claimed_until IS NOT NULL
+    AND c.lane = ANY(%s::text[])
+  ORDER BY o.id FOR NO KEY UPDATE OF o SKIP LOCKED))
+"""
+
 RENEW = """
 UPDATE connections_lanelease l SET until = clock_timestamp() + make_interval(secs => %s)
 FROM unnest(%s::text[], %s::bigint[]) AS t (lane, fence)
@@ -152,6 +162,13 @@ class Lanes:
         held = self._held.get(lane)
         return held.until if held else float("-inf")
 
+    def may_begin(self, lane: str) -> bool:
+        """Whether a call may begin in this lane now: it is ours and is not being given back."""
+        if lane == GENERAL:
+            return True
+        held = self._held.get(lane)
+        return held is not None and not held.is_leaving and machine_time() <= held.until
+
     @property
     def names(self) -> list[str]:
         """Lanes that are ours and not given back, though nothing may be begun in some of them."""
@@ -218,6 +235,7 @@ class Lanes:
             taken = {row.lane: row.fence for row in rows(TAKE, told)}
             run(NOT_COMPARED, (array(taken),))
         point("lane.taken")
+        run(UNCLAIM, (array(taken),))  # were it not done, the claims would run out by themselves
         with self._lock:
             until, ends = asked + self._lease, self._ends.is_set()
             self._held |= {name: Held(fence, until, ends) for name, fence in taken.items()}

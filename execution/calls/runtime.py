@@ -68,6 +68,7 @@ class Runtime:
             call_timeout=settings.FILLCAST_CALL_TIMEOUT_SECONDS,
             switch=self.switch,
             until=self.lanes.until,
+            may_begin=self.lanes.may_begin,
         )
         self.health = Health()
         self.flusher = Flusher(self.wire.outbox, self.health.note)
@@ -132,6 +133,7 @@ class Runtime:
             return self._has_told
         self.drain()
         self.lanes.leave_all()
+        self.wire.errands.end_waiting()
         idle = self.wire.wait_idle(timeout) and self.flusher.drain(timeout)
         if not idle:
             log.warning("calls are still under way; they will be looked up", id=self.id)

@@ -119,7 +119,8 @@ class Sessions:
             self._fresh |= set(taken)
             of_process.wake(str(row.id) for row in rows(IDS_OF_LANES, (array(taken),)))
         now = machine_time()
-        leaving = self._lanes.leaving
+        if leaving := self._lanes.leaving:
+            self._wire.errands.end_waiting(leaving)
         self._leaving_since = {n: self._leaving_since.get(n, now) for n in leaving}
         self.give_back([n for n in leaving if self._may_go(n, now - self._leaving_since[n])])
         if taken or now - self._swept_at >= STRAYS_EVERY_SECONDS:

@@ -23,7 +23,7 @@ from brokers.registry import adapter_for
 from common.clocks import market_now
 from common.codes import Code
 from common.faults import point
-from common.sql import array, rows, run
+from common.sql import array, columns, rows, run
 from connections.lanes import in_held, of_lanes
 from connections.selectors import SPEC_COLUMNS, spec_from_row
 from execution.calls.errands import Done, Errand
@@ -33,7 +33,9 @@ from execution.drift.notes import Record, write_all
 
 ASK_FIRST_SECONDS = 2
 # So many time-outs of a call a look-up may wait for its place, where thousands are due at once: it
-# is asked in its turn, instead of giving up its place in the queue for one at the end of it.
+# is asked in its turn, instead of giving up its place in the queue for one at the end of it. It is
+# claimed for all of that time: else each process would queue the same orders at a host that manages
+# few calls.
 LOOK_UP_PATIENCE = 5
 RUNG_GRACE_SECONDS = 1
 
@@ -52,7 +54,7 @@ ORDER BY priority, due_at, id LIMIT %(limit)s
 TAKE_OVER = f"""
 WITH taken AS (
   UPDATE execution_order SET status = 'UNKNOWN', reason = '{Code.OWNER_GONE.value}', detail = '',
-    fence = fence + 1, owner = %s, lookup_after = clock_timestamp()
+    fence = fence + 1, owner = %s, lookup_after = clock_timestamp(), lookup_claimed_until = NULL
   WHERE id = ANY(ARRAY(
     SELECT o.id FROM execution_order o
     LEFT JOIN execution_workerlease w ON w.id = o.owner
@@ -69,21 +71,35 @@ INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, st
 SELECT id, signal_id, connection_id, '{Code.OWNER_GONE.value}', 'UNKNOWN' FROM taken
 """
 
+# A dead process makes no call: what it had claimed to look up is due for the others.
+UNCLAIM = """
+UPDATE execution_order SET lookup_claimed_until = NULL WHERE id = ANY(ARRAY(
+  SELECT o.id FROM execution_order o LEFT JOIN execution_workerlease w ON w.id = o.owner
+  WHERE o.lookup_after IS NOT NULL AND o.lookup_claimed_until > statement_timestamp()
+    AND (w.lease_until IS NULL OR w.lease_until < clock_timestamp())
+  ORDER BY o.id + 0 LIMIT 5000 FOR NO KEY UPDATE OF o SKIP LOCKED))
+"""
+
 # Asked less and less often: a pause is half of the time that it has been unknown for, so that each
 # is half as long again as the last. A quarter is left to chance: a broker that comes back does not
 # meet everybody at once. The oldest due first, so that thousands of a silent broker's do not stand
-# in front of everybody else's; who passes over locked rows may take them in any order.
+# in front of everybody else's; who passes over locked rows may take them in any order. The claim is
+# beside the pause: what ends the pause early (its account answers again) must not end the claim.
 ASK = f"""
 WITH asked AS (
   UPDATE execution_order SET
     lookup_after = clock_timestamp() + make_interval(secs => (0.75 + random() / 2)
       * least(%(longest)s, greatest(%(first)s, 0.5 * coalesce(
-        extract(epoch FROM clock_timestamp() - answer_by), 0)::float8)))
+        extract(epoch FROM clock_timestamp() - answer_by), 0)::float8))),
+    lookup_claimed_until = clock_timestamp() + make_interval(secs => %(claim)s),
+    owner = CASE WHEN status = 'SUBMITTING' OR %(owner)s = '' THEN owner ELSE %(owner)s END
   WHERE id = ANY(ARRAY(
     SELECT id FROM execution_order
     WHERE lookup_after <= statement_timestamp() AND {of_lanes("connection_id")}
+      AND (lookup_claimed_until IS NULL OR lookup_claimed_until <= statement_timestamp())
     ORDER BY lookup_after LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED))
   RETURNING id, connection_id, client_order_id, symbol, fence, proofs, submitted_at,
+    lookup_claimed_until AS claimed_until,
     extract(epoch FROM clock_timestamp() - answer_by)::float8 AS overdue
 )
 SELECT a.*, {SPEC_COLUMNS}, c.broker_host, c.lane,
@@ -151,11 +167,20 @@ def withdraw_outlived() -> int:
     return run(OUTLIVED, (market_now(),))
 
 
-# Asked and answered: an order that the broker's stream has moved needs it only once.
-TOLD = """
-UPDATE execution_order SET lookup_after = NULL WHERE id IN (
-  SELECT id FROM execution_order WHERE id = ANY(%s) AND status <> 'UNKNOWN'
-  ORDER BY id FOR NO KEY UPDATE)
+# The call has ended, and with it the claim, if it is still this call's. Asked and answered: an
+# order that the broker's stream has moved needs it only once.
+ENDED = """
+WITH d AS (
+  SELECT * FROM unnest(%s::bigint[], %s::timestamptz[], %s::boolean[])
+  AS t(id, claimed_until, answered)
+), locked AS (
+  SELECT o.id, d.claimed_until, d.answered AND o.status <> 'UNKNOWN' AS is_known
+  FROM execution_order o JOIN d USING (id) ORDER BY o.id FOR NO KEY UPDATE OF o
+)
+UPDATE execution_order o SET lookup_claimed_until = NULL,
+  lookup_after = CASE WHEN l.is_known THEN NULL ELSE o.lookup_after END
+FROM locked l
+WHERE o.id = l.id AND (l.is_known OR o.lookup_claimed_until = l.claimed_until)
 """
 
 
@@ -172,21 +197,29 @@ def due(limit: int, *, exits_only: bool = False, lanes: Collection[str] | None =
 
 
 def take_over(owner: str) -> int:
-    """Make UNKNOWN what dead processes left SUBMITTING; return how many."""
+    """Make UNKNOWN what dead processes left SUBMITTING, and due what they had claimed to look up;
+    return how many were left SUBMITTING."""
     taken = run(TAKE_OVER, (owner,))
     if taken:
         point("takeover.committed")
+    run(UNCLAIM)
     return taken
 
 
-def ask_brokers(wire: Wire) -> int:
-    """Have orders looked up whose outcome, or a part of it, nobody knows; return how many.
+def ask_brokers(wire: Wire, owner: str = "") -> int:
+    """Have orders looked up whose outcome, or a part of it, nobody knows; return how many. owner:
+    the process, whose claims end with its lease.
 
     Nobody waits for the answers: each is written as it comes, so that a broker that is silent
     keeps nobody else's orders unknown.
     """
-    pauses = {"first": ASK_FIRST_SECONDS, "longest": settings.FILLCAST_LOOKUP_LONGEST_SECONDS}
-    unknown = rows(ASK, {**pauses, **in_held()})
+    times = {
+        "first": ASK_FIRST_SECONDS,
+        "longest": settings.FILLCAST_LOOKUP_LONGEST_SECONDS,
+        "claim": wire.errands.longest(LOOK_UP_PATIENCE),
+        "owner": owner,
+    }
+    unknown = rows(ASK, {**times, **in_held()})
     wire.errands.start(
         [
             Errand(
@@ -214,8 +247,8 @@ def settle_lookups(done: Sequence[Done]) -> None:
     answered = [one for one in done if not one.failed]
     if found := [report for one in answered for report in one.answer or ()]:
         apply_or_hold(found)
-    if answered:
-        run(TOLD, ([one.about.id for one in answered],))
+    ended = [(one.about.id, one.about.claimed_until, not one.failed) for one in done]
+    run(ENDED, columns(ended, 3))
     # A failed read proves nothing; nor does an absence seen before answer_by, or too late.
     missing = [one.about for one in answered if one.answer is None and _proves(one.about)]
     absent = [row for row in missing if _within_horizon(row)]

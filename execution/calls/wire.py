@@ -85,8 +85,10 @@ class Wire(threading.Thread):
         call_timeout: float,
         switch: Switch,
         until: Callable[[str], float] = lambda lane: float("inf"),
+        may_begin: Callable[[str], bool] = lambda lane: True,
     ) -> None:
-        """until: the machine_time() until when calls of a lane may leave (`lanes.Lanes`)."""
+        """until: the machine_time() until when calls of a lane may leave; may_begin: whether one
+        may begin there now (`lanes.Lanes`)."""
         super().__init__(daemon=True, name="wire")
         self.outbox: queue.SimpleQueue[Told] = queue.SimpleQueue()
         self.loop = asyncio.new_event_loop()
@@ -98,7 +100,7 @@ class Wire(threading.Thread):
         self._tasks: set[asyncio.Task[None]] = set()
         self._used: set[str] = set()
         self._has_ended = False
-        self.errands = Errands(self.loop, self.outbox.put, call_timeout)
+        self.errands = Errands(self.loop, self.outbox.put, call_timeout, may_begin)
 
     def run(self) -> None:
         asyncio.set_event_loop(self.loop)

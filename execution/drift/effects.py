@@ -124,10 +124,10 @@ def relink_order(decided: Decided, order_id: int) -> None:
         same = Order.objects.filter(client_order_id__in=all_attempts(found.client_order_id))
         if same.exclude(pk=order.pk).exists():
             raise ConflictError(Code.STATE_CONFLICT, "We have an order of this id by now.")
-        run(
+        run(  # what was asked about the other id proves nothing
             "UPDATE execution_order SET client_order_id = %s, attempt = right(%s, 1)::int,"
             " broker_order_id = %s, lookup_after = clock_timestamp(), proofs = 0,"
-            " fence = fence + 1 WHERE id = %s",  # what was asked about the other id proves nothing
+            " lookup_claimed_until = NULL, fence = fence + 1 WHERE id = %s",
             (found.client_order_id, found.client_order_id, found.broker_order_id, order.pk),
         )
     elif resting:

@@ -91,7 +91,7 @@ def look() -> list[int]:
     errands.start(
         [
             Errand(("holdings", *row.position_ids), row, partial(_read, row), _told)
-            for row in rows(ASK, {"longest": errands.longest, **in_held()})
+            for row in rows(ASK, {"longest": errands.longest(), **in_held()})
         ]
     )
     freed = []

@@ -230,7 +230,7 @@ def grant_wishes() -> list[int]:
     with transaction.atomic():
         wished = rows(WISHED, ([row.id for row in rows(LOCK, in_held())],))
         exits = _settle(wished)
-        cancels = _claim_cancels(wished, errands.longest)
+        cancels = _claim_cancels(wished, errands.longest())
     if cancels:
         point("wishes.committed")
     errands.start(
@@ -247,7 +247,7 @@ def move_levels() -> None:
     """Have brokers told of the levels that they do not hold as they should, without waiting."""
     errands = runtime.present().wire.errands
     send_by = _send_by()
-    levels = rows(LEVELS, {"longest": errands.longest, **in_held()})
+    levels = rows(LEVELS, {"longest": errands.longest(), **in_held()})
     if levels:
         point("wishes.committed")
     errands.start(

@@ -120,6 +120,9 @@ class Order(models.Model):
         null=True, help_text="Market time of the last retry by a person; its age counts from here."
     )
     lookup_after = models.DateTimeField(null=True)
+    lookup_claimed_until = models.DateTimeField(
+        null=True, help_text="Until when one process looks it up, and no other."
+    )
     proofs = models.SmallIntegerField(default=0, db_default=0)
     created_at = models.DateTimeField(db_default=ClockTimestamp())
     rung_at = models.DateTimeField(null=True)

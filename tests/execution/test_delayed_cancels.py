@@ -1,9 +1,5 @@
 """Cancels that cannot be sent or are refused: reported once, logged as requested if they were."""
 
-import asyncio
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -13,7 +9,6 @@ from common.codes import Code
 from common.sql import rows
 from connections.models import ExecutionConnection
 from execution.calls import stuck
-from execution.calls.errands import AT_ONE_HOST, Errand
 from execution.calls.runtime import Runtime
 from execution.exits.wishes import grant_wishes
 from execution.models import Order
@@ -21,7 +16,8 @@ from execution.services import cancel_order
 from signals.models import Feed
 from tests.execution import cast
 from tests.execution.double import Double
-from tests.execution.test_errands import About, resting, until
+from tests.execution.slots import occupied
+from tests.execution.test_errands import resting, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -30,30 +26,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def short_calls(settings: Any) -> None:
     """A call may take, and wait for its slot, one second."""
     settings.FILLCAST_CALL_TIMEOUT_SECONDS = 1
-
-
-@contextmanager
-def occupied(trading: Runtime, host: str) -> Iterator[None]:
-    """Every slot of a host is taken by a call that ends with the block only."""
-    held, released = threading.Semaphore(0), threading.Event()
-
-    async def call() -> None:
-        held.release()
-        while not released.is_set():  # beyond its time-out, too
-            with suppress(asyncio.CancelledError):
-                await asyncio.sleep(0.01)
-
-    holders = [
-        Errand(("holder", n), About(host, "holders", n), call, lambda done: None)
-        for n in range(AT_ONE_HOST)
-    ]
-    trading.wire.errands.start(holders)
-    try:
-        for _ in holders:
-            assert held.acquire(timeout=20)
-        yield
-    finally:
-        released.set()
 
 
 def process_cancels(trading: Runtime, order: Order) -> None:

@@ -253,7 +253,7 @@ def test_what_a_look_up_tells_too_early_is_held_too(
     half: Order, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("execution.calls.held.AGAIN_SECONDS", 0)
-    about = SimpleNamespace(id=half.pk)
+    about = SimpleNamespace(id=half.pk, claimed_until=None)
     errand = Errand(half.pk, about, lambda: 1 / 0, settle_lookups)  # type: ignore[arg-type,return-value]
     settle_lookups([Done(errand, [cast.fill_report(half, 40, "x1")])])
     half.refresh_from_db()

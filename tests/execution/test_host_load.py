@@ -15,6 +15,7 @@ from brokers.base import NotSent, ReadFailed, Rejected
 from brokers.places import LEAST_SHARE, Group, HostLoad, Places, Rank, has_room, load_of
 from common.codes import Code
 from execution.calls.errands import AT_ONE_HOST, Done, Errand, Errands
+from tests.hang import Hang
 
 TIME_OUT, ACCOUNTS = 1.0, 200
 
@@ -469,5 +470,36 @@ def test_what_gets_no_place_was_not_asked(loop: asyncio.AbstractEventLoop) -> No
     assert until(lambda: bool(done), 10)
     assert [(one.about.connection_id, one.was_asked) for one in done] == [(1_000, False)]
     released.set()
+    assert until(lambda: len(done) == AT_ONE_HOST + 2, 10)
+    assert [one.answer for one in done if one.about.connection_id == 1_001] == ["answered"]
+
+
+@dataclass(frozen=True)
+class InLane(About):
+    """An account of a lane."""
+
+    lane: str = "sessions.1"
+
+
+def test_what_waits_in_a_lane_that_is_left_ends_at_once(loop: asyncio.AbstractEventLoop) -> None:
+    done: list[Done] = []
+    errands = Errands(loop, done.append, 10.0)
+    held = Hang()
+
+    async def holds_its_place() -> None:
+        await held()
+
+    async def answers() -> str:
+        return "answered"
+
+    errands.start([an_errand(n, holds_its_place) for n in range(AT_ONE_HOST)])
+    errands.start([replace(an_errand(1_000, answers), about=InLane(1_000))])
+    errands.start([an_errand(1_001, answers)])
+    assert until(lambda: len(errands._waiting) == 2, 10)
+    assert not errands.is_busy("sessions.1")  # it only waits
+    errands.end_waiting(["sessions.1"])
+    assert until(lambda: bool(done), 5)
+    assert [(one.about.connection_id, one.was_asked) for one in done] == [(1_000, False)]
+    held.end()
     assert until(lambda: len(done) == AT_ONE_HOST + 2, 10)
     assert [one.answer for one in done if one.about.connection_id == 1_001] == ["answered"]

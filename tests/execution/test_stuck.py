@@ -63,7 +63,8 @@ def pause_after(order: Order, unknown_for: float) -> float:
         " answer_by = clock_timestamp() - make_interval(secs => %s)",
         (unknown_for,),
     )
-    assert rows(sweeps.ASK, {"first": sweeps.ASK_FIRST_SECONDS, "longest": 20, **in_held()})
+    times = {"first": sweeps.ASK_FIRST_SECONDS, "longest": 20, "claim": 0, "owner": ""}
+    assert rows(sweeps.ASK, {**times, **in_held()})
     (row,) = rows(
         "SELECT extract(epoch FROM lookup_after - clock_timestamp())::float AS left"
         " FROM execution_order"

@@ -71,7 +71,12 @@ def piled_up(alice: ExecutionConnection, feed: Feed, broker: Double) -> Order:
 STATEMENTS: dict[str, tuple[str, Any, set[str]]] = {  # name → (SQL, parameters, its indexes)
     "due": (sweeps.DUE, {"priority": 9, "grace": 1, "limit": 500, "lanes": ""}, {"order_due"}),
     "take over": (sweeps.TAKE_OVER, ("me",), {"order_in_flight", "order_flying"}),
-    "ask": (sweeps.ASK, {"first": 2, "longest": 60, "lanes": ""}, {"order_lookup"}),
+    "ask": (
+        sweeps.ASK,
+        {"first": 2, "longest": 60, "claim": 31, "owner": "", "lanes": ""},
+        {"order_lookup"},
+    ),
+    "unclaim": (sweeps.UNCLAIM, (), {"order_lookup"}),
     "outlived": (sweeps.OUTLIVED, (market_now(),), {"order_flying"}),
     "limbo": (stuck.LIMBO, (60,), {"order_in_flight", "order_flying"}),
     "stuck": (stuck.QUERY, {"stuck": 60, "answer": 10}, {"order_flying"}),

@@ -111,7 +111,9 @@ def test_two_who_ask_at_the_same_time_prove_absence_once(
 ) -> None:
     cast.pass_time(60)
     sweeps.take_over("another")
-    found = rows(sweeps.ASK, {"first": 0, "longest": 0, **in_held()})  # one asks, slowly
+    found = rows(
+        sweeps.ASK, {"first": 0, "longest": 0, "claim": 0, "owner": "", **in_held()}
+    )  # one asks, slowly
     assert [row.id for row in found] == [entry.pk]
     ask(wire)  # the other meanwhile asks and writes its proof
     stale = {"ids": [entry.pk], "fences": [found[0].fence], "proofs": [found[0].proofs], "gap": 60}

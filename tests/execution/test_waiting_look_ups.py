@@ -1,0 +1,155 @@
+"""A look-up that waits for a slot at its host: one process makes it, and only in its own lane."""
+
+from typing import Any
+
+import pytest
+
+from common.sql import rows, run
+from connections.lanes import in_held
+from connections.models import ExecutionConnection
+from execution.calls import sweeps
+from execution.calls.runtime import Runtime
+from execution.drift.reconcile import reconcile_new
+from execution.models import Order
+from execution.services import execute
+from signals.models import Feed
+from tests.execution import cast
+from tests.execution.double import Double
+from tests.execution.sessions.lane import LANE, lease
+from tests.execution.slots import occupied
+from tests.execution.test_errands import until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def short_calls(settings: Any) -> None:
+    """A call may take one second, a look-up waits five for its slot."""
+    settings.FILLCAST_CALL_TIMEOUT_SECONDS = 1
+
+
+def unknown(trading: Runtime, feed: Feed, broker: Double) -> Order:
+    """An order that its broker has filled, and whose answer was lost; it is due for a look-up."""
+    cast.signal(feed)
+    broker.behaviour = broker.take_and_fall_silent
+    execute(cast.pending())
+    assert trading.wire.wait_idle(20)
+    assert trading.flusher.drain(20)
+    cast.pass_time(60)
+    broker.calls.clear()
+    order = Order.objects.get()
+    assert order.status == "UNKNOWN"
+    return order
+
+
+def look_ups(broker: Double) -> int:
+    return [name for name, _ in broker.calls].count("find_order")
+
+
+def due_elsewhere() -> list[int]:
+    """Orders that another process would look up now."""
+    asked = {"first": 2, "longest": 20, "claim": 0, "owner": "", **in_held()}
+    found = [row.id for row in rows(sweeps.ASK, asked)]
+    run("UPDATE execution_order SET lookup_after = clock_timestamp()")
+    return found
+
+
+def test_look_up_that_waits_is_not_queued_by_a_second_process(
+    alice: ExecutionConnection, feed: Feed, trading: Runtime, broker: Double
+) -> None:
+    order = unknown(trading, feed, broker)
+    with occupied(trading, alice.broker_host):
+        assert sweeps.ask_brokers(trading.wire) == 1
+        run("UPDATE execution_order SET lookup_after = clock_timestamp()")  # its pause has passed
+        found = due_elsewhere()
+        print(f"due for another process: {found}")
+        assert found == []
+        assert look_ups(broker) == 0
+    until(lambda: Order.objects.get().status == "FILLED")
+    assert look_ups(broker) == 1
+    order.refresh_from_db()
+    assert (order.lookup_after, order.lookup_claimed_until) == (None, None)
+
+
+def test_look_up_that_a_dead_process_had_claimed_is_due(
+    alice: ExecutionConnection, feed: Feed, trading: Runtime, broker: Double
+) -> None:
+    unknown(trading, feed, broker)
+    with occupied(trading, alice.broker_host):
+        assert sweeps.ask_brokers(trading.wire, "the first") == 1
+        run("UPDATE execution_order SET lookup_after = clock_timestamp()")
+        cast.live_lease("the first")
+        sweeps.take_over("the second")
+        assert due_elsewhere() == []
+        run("DELETE FROM execution_workerlease WHERE id = 'the first'")
+        sweeps.take_over("the second")
+        assert due_elsewhere() == [Order.objects.get().pk]
+
+
+def test_look_up_that_got_no_slot_is_due_again_at_once(
+    alice: ExecutionConnection, feed: Feed, trading: Runtime, broker: Double
+) -> None:
+    unknown(trading, feed, broker)
+    with occupied(trading, alice.broker_host):
+        assert sweeps.ask_brokers(trading.wire) == 1
+        run("UPDATE execution_order SET lookup_after = clock_timestamp()")
+        until(lambda: not Order.objects.filter(lookup_claimed_until__isnull=False).exists())
+        assert sweeps.ask_brokers(trading.wire) == 1
+    until(lambda: Order.objects.get().status == "FILLED")
+
+
+@pytest.fixture
+def laned(alice: ExecutionConnection) -> ExecutionConnection:
+    ExecutionConnection.objects.filter(pk=alice.pk).update(lane=LANE)
+    return ExecutionConnection.objects.get(pk=alice.pk)
+
+
+def waiting_in_lane(session: Runtime, feed: Feed, broker: Double) -> None:
+    session.sessions.tend()
+    reconcile_new()
+    unknown(session, feed, broker)
+
+
+def test_lane_is_given_back_while_a_look_up_waits_and_its_account_is_not_called(
+    laned: ExecutionConnection, feed: Feed, session: Runtime, broker: Double
+) -> None:
+    waiting_in_lane(session, feed, broker)
+    with occupied(session, laned.broker_host):
+        assert sweeps.ask_brokers(session.wire) == 1
+        session.lanes.leave_all()
+        session.sessions.tend()
+        print(f"lease held by {lease().owner!r}")
+        assert lease().owner == ""  # at once: nothing was sent
+        until(lambda: not Order.objects.filter(lookup_claimed_until__isnull=False).exists())
+    assert session.wire.wait_idle(20)
+    assert look_ups(broker) == 0
+
+
+def test_look_up_that_waits_is_not_made_in_a_lane_that_was_lost(
+    laned: ExecutionConnection, feed: Feed, session: Runtime, broker: Double
+) -> None:
+    waiting_in_lane(session, feed, broker)
+    with occupied(session, laned.broker_host):
+        assert sweeps.ask_brokers(session.wire) == 1
+        until(lambda: len(session.wire.errands._waiting) == 1)
+        run("UPDATE connections_lanelease SET owner = 'another', fence = fence + 1")
+        session.renew()
+    assert session.wire.wait_idle(20)
+    print(f"{look_ups(broker)} look-ups in a lane of another process")
+    assert look_ups(broker) == 0
+
+
+def test_who_takes_a_lane_looks_up_what_its_last_owner_had_claimed(
+    laned: ExecutionConnection, feed: Feed, session: Runtime, broker: Double
+) -> None:
+    """The last owner died while the look-up waited."""
+    waiting_in_lane(session, feed, broker)
+    run("UPDATE execution_order SET lookup_claimed_until = clock_timestamp() + interval '1 hour'")
+    assert sweeps.ask_brokers(session.wire) == 0
+    run("UPDATE connections_lanelease SET owner = 'dead', fence = fence + 1,"
+        " until = clock_timestamp()")  # fmt: skip
+    session.renew()
+    session.sessions.tend()
+    assert lease().owner == session.id
+    assert sweeps.ask_brokers(session.wire) == 1
+    until(lambda: Order.objects.get().status == "FILLED")
