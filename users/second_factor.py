@@ -7,6 +7,7 @@ the time step that was used is written by compare-and-set, so of two at once one
 
 import os
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 
 import structlog
@@ -60,11 +61,21 @@ def open_secret(user: User, box: bytes | memoryview) -> bytes | None:
         return None
 
 
-def enrol(user: User, secret: bytes, typed: str) -> list[str]:
+def count_enrolment(user: User) -> list[Limit]:
+    """Count a try to enrol before its password is looked at, right or wrong: a hash takes long.
+
+    `enrol` takes it back. Raises TooManyTriesError.
+    """
+    limits = [Limit("enrolment", str(user.pk), MOST_TRIES, PAUSE)]
+    count_try(limits)
+    return limits
+
+
+def enrol(user: User, secret: bytes, typed: str, *, counted: Sequence[Limit] = ()) -> list[str]:
     """Make an app the user's second factor, in place of an earlier one; return recovery codes.
 
-    typed: the app's present code, which proves that it has the secret. Raises InvalidInputError
-    SECOND_FACTOR_WRONG, TooManyTriesError.
+    typed: the app's present code, which proves that it has the secret. counted: what is taken back
+    with the enrolment. Raises InvalidInputError SECOND_FACTOR_WRONG, TooManyTriesError.
     """
     limits = _counted(user)
     step = codes.matching_step(secret, codes.cleaned(typed), now=time.time(), after=0)
@@ -72,6 +83,7 @@ def enrol(user: User, secret: bytes, typed: str) -> list[str]:
         raise InvalidInputError(Code.SECOND_FACTOR_WRONG, field="code")
     take_back(limits)
     with on_behalf_of(user), changed_by(user.pk):
+        take_back(counted)
         SecondFactor.objects.filter(user=user).delete()
         SecondFactor.objects.create(
             user=user, sealed_secret=seal_secret(user, secret), last_step=step

@@ -4,7 +4,7 @@ These addresses have no transaction around them (users/middleware.py): a wrong t
 whatever is answered. Each step of the services has its own.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
@@ -27,6 +27,8 @@ from portal.signing_in import (
 )
 from users import one_time_codes, second_factor
 from users.models import User
+from users.password_turns import BusyError
+from users.tries import Limit, take_back
 
 View = Callable[[HttpRequest], HttpResponse]
 NEW_SECRET = "new_second_factor"  # noqa: S105  # where the session keeps it, sealed
@@ -113,11 +115,11 @@ def enrol(request: HttpRequest) -> HttpResponse:
     """Set up an app, or another one in place of it."""
     user = me(request)
     form = EnrolForm(request.POST or None)
-    if request.method == "POST" and form.is_valid():
-        wrong = "That is not your password."
-        if not _is_password(request, user, form.cleaned_data["password"]):
-            form.add_error("password", wrong)
-    given = _enrolled(request, user, form)
+    counted: list[Limit] = []
+    if request.method == "POST" and form.is_valid() and NEW_SECRET in request.session:
+        counted = second_factor.count_enrolment(user)
+        _check_password(request, user, form, counted)
+    given = _enrolled(request, user, form, counted)
     if given is None:
         return _show_secret(request, user, form, "enrol.html")
     request.session.cycle_key()
@@ -170,13 +172,24 @@ def _is_taken(user: User, form: forms.Form) -> bool:
     return True
 
 
-def _is_password(request: HttpRequest, user: User, typed: str) -> bool:
+def _check_password(
+    request: HttpRequest, user: User, form: forms.Form, counted: Sequence[Limit]
+) -> None:
     from django.contrib.auth import authenticate  # counted and in turn, as at signing in
 
-    return authenticate(request, username=user.username, password=typed) == user
+    typed = form.cleaned_data["password"]
+    try:
+        found = authenticate(request, username=user.username, password=typed)
+    except BusyError:  # nothing was looked at
+        take_back(counted)
+        raise
+    if found != user:
+        form.add_error("password", "That is not your password.")
 
 
-def _enrolled(request: HttpRequest, user: User, form: forms.Form) -> list[str] | None:
+def _enrolled(
+    request: HttpRequest, user: User, form: forms.Form, counted: Sequence[Limit] = ()
+) -> list[str] | None:
     """Enrol what was shown, if the form proves that the app has it; return recovery codes."""
     sealed = request.session.get(NEW_SECRET)
     if request.method != "POST" or not form.is_valid() or not sealed:
@@ -185,7 +198,7 @@ def _enrolled(request: HttpRequest, user: User, form: forms.Form) -> list[str] |
     if secret is None:
         return None
     try:
-        given = second_factor.enrol(user, secret, form.cleaned_data["code"])
+        given = second_factor.enrol(user, secret, form.cleaned_data["code"], counted=counted)
     except InvalidInputError as error:
         form.add_error("code", f"{error.detail} Is the phone's clock right?")
         return None

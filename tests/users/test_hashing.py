@@ -11,9 +11,11 @@ from django.test import Client
 
 from common.permissions import Role
 from portal.signing_in import FRESH_SECONDS
-from tests.portal.test_second_factor import give_factor, shown
+from portal.views.second_factor import NEW_SECRET
+from tests.portal.test_second_factor import give_factor, now_step, shown
 from tests.roles import staff
-from users.models import TryCount, User
+from users import one_time_codes, second_factor
+from users.models import SecondFactor, TryCount, User
 from users.password_turns import PasswordTurns
 from users.services import create_operator, create_user
 
@@ -223,6 +225,32 @@ def test_anothers_password_that_the_form_refuses_is_not_hashed(
         path = add if page == "add" else change
         assert sent_by_console(people, path, **said, password2=repeat) == 200
     assert hashed_inside == []
+
+
+def test_enrolments_that_set_nothing_up_are_counted_before_the_password_is_hashed(
+    people: dict[str, User],
+) -> None:
+    client, page = browser(people["alice"]), "/security/enrol/"
+    wrong_code = {"code": "000000", "password": PASSWORD}
+    client.post(page, wrong_code)
+    assert hashed_inside == [], "no app was shown yet that the code could be of"
+    answers = [client.post(page, wrong_code).status_code for _ in range(13)]
+    assert answers == [422] * 10 + [429] * 3
+    assert hashed_inside == [False] * 10
+
+
+def test_an_enrolment_takes_back_its_own_count_only(people: dict[str, User]) -> None:
+    client, page = browser(people["alice"]), "/security/enrol/"
+    client.get(page)
+    sealed = bytes.fromhex(client.session[NEW_SECRET])
+    secret = second_factor.open_secret(people["alice"], sealed)
+    assert secret is not None
+    for _ in range(2):
+        client.post(page, {"code": "000000", "password": PASSWORD})
+    right = {"code": one_time_codes.code_at(secret, now_step()), "password": PASSWORD}
+    assert "Your recovery codes" in client.post(page, right).content.decode()
+    assert SecondFactor.objects.filter(user=people["alice"]).exists()
+    assert TryCount.objects.get(scope="enrolment").tries == 2
 
 
 def test_who_found_the_queue_full_is_not_counted(
