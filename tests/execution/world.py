@@ -71,6 +71,9 @@ class World:
         self.broker.nets = Nets(safety, netting=netting) if safety else None
         for table in TABLES:
             run(f"DELETE FROM {table}")
+        # The same choices must lead to the same world: the order of accounts goes by a signal's
+        # number, and pauses are drawn at random.
+        run("SELECT setval(pg_get_serial_sequence('signals_signal', 'id'), 1, false), setseed(0)")
         for account in accounts:
             cast.quote(account)
         self._names, self.skew = count(1), 0.0
