@@ -285,8 +285,8 @@ class Code(StrEnum):
     EXIT_AWAITS_COMPARISON = (
         "EXIT_AWAITS_COMPARISON",
         "The broker holds too little of the position to be sold; the account is compared with it.",
-        "What was closed at the broker is closed here within seconds. If it lasts, look at the"
-        " account's differences.",
+        "What was closed at the broker is closed here within seconds. If it lasts, settle the"
+        " account's differences: the exit waits for that.",
     )
     EARLIER_COMMAND = (
         "EARLIER_COMMAND",

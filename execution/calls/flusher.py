@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from typing import TypeVar
 
 import structlog
 from django.db import connection
@@ -26,6 +27,7 @@ GATHER_SECONDS = 0.010
 FLUSH_MAX = 500
 RETRY_SECONDS = 0.2
 Told = list[OrderReport] | Done | threading.Event
+T = TypeVar("T")
 
 
 class Fate(Enum):
@@ -97,7 +99,7 @@ def _try_later(
         waiting[:0] = _halves(batch)
 
 
-def _halves(batch: list[OrderReport]) -> list[list[OrderReport]]:
+def _halves(batch: list[T]) -> list[list[T]]:
     """The first half last, where it is taken from."""
     middle = len(batch) // 2
     return [batch[middle:], batch[:middle]]
@@ -161,10 +163,11 @@ def _put_back(taken: Sequence[held.Held], left: Sequence[OrderReport]) -> None:
     held.waiting.put_back([one for one in taken if id(one.report) in kept])
 
 
-def write_down(done: Sequence[Done]) -> None:
+def write_down(done: Sequence[Done], stop: threading.Event | None = None) -> None:
     """Hand what came of errands to whoever wanted it, all of one kind at once.
 
-    What cannot be written is told to the log: it is still wanted on its row, and asked again.
+    A lost database is waited for, and a locked row holds up its own answer only. What cannot be
+    written is logged: it is still wanted on its row, and asked again.
     """
     by_writer: dict[Callable[[Sequence[Done]], object], list[Done]] = {}
     for one in done:
@@ -172,11 +175,26 @@ def write_down(done: Sequence[Done]) -> None:
     if failed := [one for one in done if one.failed]:  # thousands of a host are one line
         log.warning("errands were not answered", errands=len(failed), first=repr(failed[0].answer))
     for write, those in by_writer.items():
+        _write_or_halve(write, those, stop or threading.Event())
+
+
+def _write_or_halve(
+    write: Callable[[Sequence[Done]], object], done: list[Done], stop: threading.Event
+) -> None:
+    waiting = [done]
+    while waiting and not stop.is_set():
+        batch = waiting.pop()
         try:
-            write(those)
-        except Exception:
-            log.exception("what errands brought was not written", errands=len(those))
+            write(batch)
+        except Exception as error:
             connection.close()
+            is_again = is_database_trouble(error) and (len(batch) > 1 or not is_too_much(error))
+            if not is_again:
+                log.exception("what errands brought was not written", errands=len(batch))
+                continue
+            log.warning("errands are written again", errands=len(batch), error=repr(error))
+            waiting[:0] = _halves(batch) if is_too_much(error) else [batch]
+            stop.wait(RETRY_SECONDS)
 
 
 class Flusher(threading.Thread):
@@ -204,7 +222,7 @@ class Flusher(threading.Thread):
                 except Exception:  # without this thread nothing would be written any more
                     log.exception("a flush failed", reports=len(batch))
             done, self._done = self._done, []
-            write_down(done)
+            write_down(done, self._stop_asked)
             try_held()
             while self._waiting:
                 self._waiting.pop().set()

@@ -234,8 +234,8 @@ class Lanes:
             told = {"owner": self._owner, "lease": self._lease, "lanes": array(free)}
             taken = {row.lane: row.fence for row in rows(TAKE, told)}
             run(NOT_COMPARED, (array(taken),))
+            run(UNCLAIM, (array(taken),))
         point("lane.taken")
-        run(UNCLAIM, (array(taken),))  # were it not done, the claims would run out by themselves
         with self._lock:
             until, ends = asked + self._lease, self._ends.is_set()
             self._held |= {name: Held(fence, until, ends) for name, fence in taken.items()}

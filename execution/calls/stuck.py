@@ -83,7 +83,9 @@ WITH found AS (
   WHERE id = ANY(ARRAY(
     SELECT o.id FROM execution_order o
     WHERE o.wish <> '' AND (o.wish_tries >= %(tries)s
-        OR o.pending_action_since < clock_timestamp() - make_interval(secs => %(seconds)s))
+        -- Of a lane that no process holds nothing has been begun: since it became due.
+        OR coalesce(o.pending_action_since, o.due_at)
+          < clock_timestamp() - make_interval(secs => %(seconds)s))
       AND o.status IN ('SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
       AND NOT EXISTS (SELECT FROM execution_executionlog l WHERE l.order_id = o.id
         AND l.code IN ('{Code.CANCEL_UNANSWERED.value}', {_IN_VAIN})
@@ -91,6 +93,21 @@ WITH found AS (
     ORDER BY o.id + 0 LIMIT 1000 FOR NO KEY UPDATE OF o SKIP LOCKED))
   RETURNING id, signal_id, connection_id, status, reason AS code
 )""" + _TOLD.format(kind="order.stuck")
+
+
+# A comparison ends such a wait, unless the broker's holding cannot be told apart between positions.
+AWAITING = f"""
+WITH found AS (
+  SELECT o.id, o.signal_id, o.connection_id, o.status,
+    '{Code.EXIT_AWAITS_COMPARISON.value}' AS code
+  FROM execution_order o
+  WHERE o.status = 'PENDING' AND o.reason = '{Code.EXIT_AWAITS_COMPARISON.value}'
+    AND o.waiting_since < clock_timestamp() - make_interval(secs => %(seconds)s)
+    AND NOT EXISTS (SELECT FROM execution_executionlog l WHERE l.order_id = o.id
+      AND l.code = '{Code.EXIT_AWAITS_COMPARISON.value}'
+      AND l.at >= o.waiting_since + make_interval(secs => %(seconds)s))
+  ORDER BY o.id + 0 LIMIT 1000 FOR NO KEY UPDATE OF o SKIP LOCKED
+)""" + _TOLD.format(kind="exit.delayed")
 
 
 def tell_of_limbo() -> None:
@@ -107,3 +124,4 @@ def unstick() -> None:
     }
     run(QUERY, times)
     run(UNANSWERED, {"tries": UNANSWERED_AFTER, "seconds": UNANSWERED_SECONDS})
+    run(AWAITING, {"seconds": UNANSWERED_SECONDS})

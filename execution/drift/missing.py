@@ -57,8 +57,9 @@ def settle_missing(missing: Sequence[Any], connections: Sequence[UUID], began: d
         and p.missing_since > p.touched_at  # seen since our last activity on it
         and began - p.missing_since >= SEEN_AGAIN_AFTER
     ]
-    apply_or_halve(closed_outside(dict.fromkeys(again)))
-    if early := {p.connection_id for p in missing if p.id not in again}:
+    blocked = apply_or_halve(closed_outside(dict.fromkeys(again))).reports
+    early = {p.connection_id for p in missing if p.id not in again}
+    if early := early | {UUID(report.connection_id) for report in blocked}:
         # It takes two looks, and the next by itself is minutes away.
         ask_for(sorted(early), in_seconds=SEEN_AGAIN_AFTER.total_seconds())
 

@@ -11,14 +11,18 @@ from django.db import InternalError, connection
 from common.sql import rows, run
 from connections.models import ExecutionConnection
 from execution.calls import runtime
-from execution.calls.flusher import apply_or_hold, try_held
+from execution.calls.errands import Done
+from execution.calls.flusher import apply_or_hold, try_held, write_down
 from execution.drift.reconcile import reconcile
 from execution.drift.resolving import resolve
+from execution.exits.wishes import grant_wishes
 from execution.models import Order
-from execution.services import execute
+from execution.services import cancel_order, execute
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.execution import cast
+from tests.execution.double import Double
+from tests.execution.test_errands import resting, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SECONDS = 20.0
@@ -142,3 +146,59 @@ def test_one_locked_row_holds_up_its_own_report_only(
     monkeypatch.setattr("execution.calls.held.AGAIN_SECONDS", 0)
     try_held()
     assert Order.objects.filter(status="FILLED").count() == len(entries)
+
+
+def test_one_locked_row_holds_up_its_own_brokers_answer_only(
+    feed: Feed,
+    alice: ExecutionConnection,
+    limited: Limits,
+    trading: runtime.Runtime,
+    broker: Double,
+) -> None:
+    for _ in range(3):
+        cast.signal(feed)
+    resting(trading, broker)
+    orders = list(Order.objects.order_by("id"))
+    for order in orders:
+        cancel_order(order.pk)
+    limited(lock_timeout=300)
+    answers: list[Done] = []
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("execution.calls.flusher.write_down", lambda done, _: answers.extend(done))
+        grant_wishes()
+        until(lambda: len(answers) == 3)
+    cancelled = Order.objects.filter(status="CANCELLED")
+    with cast.locked_elsewhere(
+        f"SELECT 1 FROM execution_order WHERE id = {orders[0].pk} FOR UPDATE"
+    ):
+        write_down(answers)
+        assert sorted(cancelled.values_list("id", flat=True)) == [one.pk for one in orders[1:]]
+
+
+def test_answers_to_cancels_outlive_a_database_that_restarts(
+    feed: Feed, alice: ExecutionConnection, trading: runtime.Runtime, broker: Double
+) -> None:
+    cast.signal(feed)
+    resting(trading, broker)
+    order = Order.objects.get()
+    cancel_order(order.pk)
+    answers: list[Done] = []
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("execution.calls.flusher.write_down", lambda done, _: answers.extend(done))
+        grant_wishes()
+        until(lambda: len(answers) == 1)
+    assert connection.connection is not None
+    pid = connection.connection.info.backend_pid
+    with ThreadPoolExecutor(1) as other:
+        other.submit(_end_session, pid).result()
+    write_down(answers)
+    assert Order.objects.get().status == "CANCELLED"
+    assert cast.log_codes(order.pk).count(("CANCEL_ASKED", "CANCEL_REQUESTED")) == 1
+
+
+def _end_session(pid: int) -> None:
+    try:
+        rows("SELECT pg_terminate_backend(%s)", (pid,))
+        _until_ended(pid)
+    finally:
+        connection.close()

@@ -145,3 +145,20 @@ def test_cancel_delayed_and_then_requested_in_vain_is_reported_for_each(
         cast.pass_time(31)
     assert cast.events("order.stuck") == [{"code": "CANCEL_DELAYED"}, {"code": "CANCEL_UNANSWERED"}]
     assert state(working)[0] == "CANCEL_REQUESTED"
+
+
+def test_cancel_in_a_lane_that_no_process_holds_is_reported(
+    alice: ExecutionConnection, feed: Feed, trading: Runtime, broker: Double
+) -> None:
+    cast.signal(feed)
+    resting(trading, broker)
+    order = Order.objects.get()
+    ExecutionConnection.objects.update(lane="nobody's")
+    cancel_order(order.pk)
+    for seconds in (30, 31, 31):
+        grant_wishes()
+        cast.pass_time(seconds)
+        stuck.unstick()
+    assert state(order) == ("SUBMITTED", "CANCEL_DELAYED", 0)
+    assert cast.events("order.stuck") == [{"code": "CANCEL_DELAYED"}]
+    assert requests_logged(order) == 0

@@ -12,6 +12,7 @@ from brokers.messages import ExitSafety
 from connections.halting import release_kill_switch
 from connections.models import AccountSnapshot, ExecutionConnection
 from execution.calls.runtime import Runtime
+from execution.calls.stuck import unstick
 from execution.exits import holdings
 from execution.exits.holdings import held_of
 from execution.exits.safety import Needs, known_held, most, needs
@@ -252,6 +253,9 @@ def test_exit_of_what_its_broker_lacks_requests_one_comparison_and_reads_rarely(
         )
         cast.pass_time(30)
     assert Order.objects.get(leg="close-1").reason == "EXIT_AWAITS_COMPARISON"
+    for _ in range(2):
+        unstick()
+    assert [event["code"] for event in cast.events("exit.delayed")] == ["EXIT_AWAITS_COMPARISON"]
     assert asked == [1, 0, 0, 0]
     assert [round(seconds) for seconds in waited] == [2, 12, 12, 12]
 
