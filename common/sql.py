@@ -5,6 +5,7 @@ it cannot prepare. These helpers open a plain psycopg cursor on Django's own con
 they do is part of the surrounding `transaction.atomic()`.
 """
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -29,8 +30,14 @@ class _JsonbLoader(Loader):
 Params = Sequence[Any] | Mapping[str, Any] | None
 
 
-def rows(sql: str, params: Params = None, *, using: str = DEFAULT_DB_ALIAS) -> list[Any]:
+def rows(
+    sql: str, params: Params = None, *, using: str = DEFAULT_DB_ALIAS, planned_once: bool = False
+) -> list[Any]:
     """Run one statement and return its rows as named tuples ([] for one that returns none).
+
+    planned_once: the session keeps its plan, whatever the parameters are. For a long statement that
+    finds all of its rows by index and is run in small batches: planning it costs several times what
+    it does. Only within a transaction.
 
     Raises Django's database errors (OperationalError, IntegrityError, …), as the ORM does.
     """
@@ -41,8 +48,20 @@ def rows(sql: str, params: Params = None, *, using: str = DEFAULT_DB_ALIAS) -> l
         psycopg.Cursor(connection.connection, row_factory=namedtuple_row) as cursor,
     ):
         cursor.adapters.register_loader("jsonb", _JsonbLoader)  # Django's own leaves text
-        cursor.execute(sql, params)
+        if planned_once:
+            _execute_with_kept_plan(cursor, sql, params)
+        else:
+            cursor.execute(sql, params)
         return cursor.fetchall() if cursor.description is not None else []
+
+
+def _execute_with_kept_plan(cursor: psycopg.Cursor[Any], sql: str, params: Params) -> None:
+    raw = cursor.connection
+    if raw.prepare_threshold is None:  # Django's default: nothing can be prepared
+        raw.prepare_threshold = sys.maxsize  # nothing is that was not asked for
+    raw.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+    cursor.execute(sql, params, prepare=True)
+    raw.execute("SET LOCAL plan_cache_mode = auto")
 
 
 def run(sql: str, params: Params = None, *, using: str = DEFAULT_DB_ALIAS) -> int:

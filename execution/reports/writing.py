@@ -52,7 +52,7 @@ def write(changes: list[Change]) -> int:
     }
     if implied := [_implied(c.row, status) for c in changes if c.passed for status in _passed(c)]:
         run(sql.IMPLIED, columns(implied, 5))
-    (found,) = rows(sql.WRITE, {**arrays, **signals})
+    (found,) = rows(sql.WRITE, {**arrays, **signals}, planned_once=True)
     written = found.written
     if found.placed_is_wanted and (placed := [c.row.id for c in changes if _is_placed(c)]):
         run(sql.PLACED, (placed,))
