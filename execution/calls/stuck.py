@@ -11,6 +11,7 @@ from common.sql import run
 
 UNANSWERED_AFTER = 4  # requests to cancel; the fourth is half a minute after the first
 UNANSWERED_SECONDS = 60  # since a cancel was due, however often it was requested meanwhile
+AWAITING_SECONDS = 300  # far longer than a requested comparison takes
 
 _TOLD = """, logged AS (
   INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status, detail)
@@ -124,4 +125,4 @@ def unstick() -> None:
     }
     run(QUERY, times)
     run(UNANSWERED, {"tries": UNANSWERED_AFTER, "seconds": UNANSWERED_SECONDS})
-    run(AWAITING, {"seconds": UNANSWERED_SECONDS})
+    run(AWAITING, {"seconds": AWAITING_SECONDS})

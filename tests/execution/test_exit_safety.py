@@ -253,6 +253,9 @@ def test_exit_of_what_its_broker_lacks_requests_one_comparison_and_reads_rarely(
         )
         cast.pass_time(30)
     assert Order.objects.get(leg="close-1").reason == "EXIT_AWAITS_COMPARISON"
+    unstick()
+    assert cast.events("exit.delayed") == [], "a comparison may still end it"
+    cast.pass_time(180)
     for _ in range(2):
         unstick()
     assert [event["code"] for event in cast.events("exit.delayed")] == ["EXIT_AWAITS_COMPARISON"]

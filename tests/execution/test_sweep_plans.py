@@ -86,7 +86,7 @@ STATEMENTS: dict[str, tuple[str, Any, set[str]]] = {  # name → (SQL, parameter
         {"tries": 4, "seconds": 60},
         {"order_wish", "order_flying"},
     ),
-    "awaiting": (stuck.AWAITING, {"seconds": 60}, {"order_waiting", "order_due"}),
+    "awaiting": (stuck.AWAITING, {"seconds": 300}, {"order_waiting", "order_due"}),
     "wishes": (wishes.LOCK, {"lanes": ""}, {"order_wish"}),
     "levels": (wishes.LEVELS, {"longest": 11, "lanes": ""}, {"position_levels_to_be_told"}),
 }
