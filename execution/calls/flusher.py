@@ -72,7 +72,7 @@ def apply_or_halve(
             left.deferred += apply_reports(batch, patient=patient).deferred
         except Exception as error:
             if is_database_trouble(error):
-                _try_later(batch, error, waiting, left)
+                left.blocked += [] if _try_again(batch, error, waiting) else batch
                 stop.wait(RETRY_SECONDS)
             elif len(batch) > 1:
                 waiting += _halves(batch)
@@ -86,17 +86,18 @@ def apply_or_halve(
     return left
 
 
-def _try_later(
-    batch: list[OrderReport], error: Exception, waiting: list[list[OrderReport]], left: Left
-) -> None:
-    log.warning("flush is tried again", reports=len(batch), error=str(error).strip())
+def _try_again(batch: list[T], error: Exception, waiting: list[list[T]]) -> bool:
+    """Have what met the database's trouble written again: all of it where the database was away,
+    in halves and after the others where it waited or worked too long. False: it is blocked alone.
+    """
+    log.warning("flush is tried again", items=len(batch), error=str(error).strip())
     connection.close()
     if not is_too_much(error):
         waiting.append(batch)
-    elif len(batch) == 1:
-        left.blocked += batch
-    else:
+        return True
+    if len(batch) > 1:
         waiting[:0] = _halves(batch)
+    return len(batch) > 1
 
 
 def _halves(batch: list[T]) -> list[list[T]]:
@@ -187,14 +188,11 @@ def _write_or_halve(
         try:
             write(batch)
         except Exception as error:
-            connection.close()
-            is_again = is_database_trouble(error) and (len(batch) > 1 or not is_too_much(error))
-            if not is_again:
+            if is_database_trouble(error) and _try_again(batch, error, waiting):
+                stop.wait(RETRY_SECONDS)
+            else:
                 log.exception("what errands brought was not written", errands=len(batch))
-                continue
-            log.warning("errands are written again", errands=len(batch), error=repr(error))
-            waiting[:0] = _halves(batch) if is_too_much(error) else [batch]
-            stop.wait(RETRY_SECONDS)
+                connection.close()
 
 
 class Flusher(threading.Thread):

@@ -65,6 +65,17 @@ def brought_to(order: Order, state: str) -> None:
     assert order.status == state
 
 
+either_exit = pytest.mark.parametrize(
+    "said",
+    [
+        {"action": "CLOSE"},
+        {"action": "sell", "prev_market_position": "long", "market_position": "flat"},
+    ],
+    ids=["close", "strategy"],
+)
+"""The two alerts that close a trade: one names the action, one is a strategy's."""
+
+
 CLOSED = {  # state of the entry → its state, what is asked of it, and the exits, after a CLOSE
     "PENDING": ("CANCELLED", "", 0),
     "SUBMITTING": ("SUBMITTING", "CLOSE", 0),
@@ -74,14 +85,7 @@ CLOSED = {  # state of the entry → its state, what is asked of it, and the exi
 
 
 @pytest.mark.parametrize("state", CLOSED)
-@pytest.mark.parametrize(
-    "said",
-    [
-        {"action": "CLOSE"},
-        {"action": "sell", "prev_market_position": "long", "market_position": "flat"},
-    ],
-    ids=["close", "strategy"],
-)
+@either_exit
 def test_close_alert_ends_entry_of_a_mapped_symbol(
     feed: Feed, alice: ExecutionConnection, state: str, said: dict[str, str]
 ) -> None:

@@ -11,7 +11,7 @@ from signals.models import Feed, Signal
 from tests.connections import make
 from tests.execution import cast
 from tests.execution.test_listed_symbols import INDEX
-from tests.execution.test_mapped_symbol_alerts import Door, brought_to
+from tests.execution.test_mapped_symbol_alerts import Door, brought_to, either_exit
 from tests.execution.test_sweep_plans import SEED
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -56,14 +56,7 @@ def list_only(pairs: list[str]) -> None:
 
 @pytest.mark.parametrize("state", ["PENDING", "SUBMITTED", "FILLED"])
 @pytest.mark.parametrize("listed", LISTED)
-@pytest.mark.parametrize(
-    "said",
-    [
-        {"action": "CLOSE"},
-        {"action": "sell", "prev_market_position": "long", "market_position": "flat"},
-    ],
-    ids=["close", "strategy"],
-)
+@either_exit
 def test_word_of_an_exit_means_the_pair_that_is_open(
     feed: Feed, alice: ExecutionConnection, said: dict[str, str], listed: str, state: str
 ) -> None:
