@@ -6,6 +6,7 @@ charting platform's placeholders (docs/tradingview.md).
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -36,6 +37,8 @@ ENTRY_FIELDS = (
     "time_in_force",
 )  # fmt: skip
 _LEVELS = ("sl", "stop_loss", "tp", "take_profit")
+# A floating-point number as JavaScript, Python and Java write it, within what a size can be.
+_FLOAT = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,40})?([eE]([+]?1?[0-9]|-[0-9]{1,2}))?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,17 +104,16 @@ def ambiguous(direction: Direction) -> InvalidInputError:
 
 def _opposite(draft: SignalDraft) -> Direction | None:
     """Return the side of the trades that a signal without action and position might end. None: it
-    is surely an entry, since it waits for a price, or brings a stop and a target, as no exit does.
+    is surely an entry, since it waits for a price.
 
+    A stop and a target say nothing: a template fills in the same ones for an exit and a reversal.
     Raises InvalidInputError ALERT_AMBIGUOUS where it brings neither.
     """
     if draft.direction is None or draft.order_type != OrderType.MARKET:
         return None
-    levels = (draft.sl is not None, bool(draft.targets))
-    if not any(levels):
+    if draft.sl is None and not draft.targets:
         raise ambiguous(draft.direction)
-    opposite = {Direction.BUY: Direction.SELL, Direction.SELL: Direction.BUY}
-    return None if all(levels) else opposite[draft.direction]
+    return Direction.SELL if draft.direction == Direction.BUY else Direction.BUY
 
 
 def _is_strategy(parsed: Mapping[str, Any]) -> bool:
@@ -207,14 +209,16 @@ def _standing(fields: Fields, name: str) -> Standing | None:
 
 
 def _size(fields: Fields, name: str) -> Decimal | None:
-    """Read a size. `NaN` is how a platform writes that it has none."""
+    """Read a size. `NaN` is how a platform writes that it has none; it may write what its language
+    does (`1e-7`, twenty places), since sizes are only compared with each other."""
     value = fields.raw(name)
     if value is None or _is_nan(value):
         return None
     if isinstance(value, str) and _is_unfilled(fields, name, value):
         return None
     try:
-        number = read_decimal(value, field=name)
+        is_float = isinstance(value, str) and _FLOAT.fullmatch(value.strip())
+        number = Decimal(value.strip()) if is_float else read_decimal(value, field=name)
     except InvalidInputError as error:
         fields.fault(error.code, name, error.detail)
         return None

@@ -278,11 +278,18 @@ def assert_refused(feed: Feed, secret: str, data: bytes, code: Code, field: str)
     assert not ReceivedAlert.objects.exists()
 
 
-def test_side_alone_is_refused_while_it_could_end_a_trade(feed: Feed, secret: str) -> None:
+@pytest.mark.parametrize(
+    "levels",
+    [{"sl": "1.2"}, {"tp": "1.05"}, {"sl": "1.2", "tp": "1.05"}],
+    ids=["a stop", "a target", "both"],
+)
+def test_side_alone_is_refused_while_it_could_end_a_trade(
+    feed: Feed, secret: str, levels: dict[str, str]
+) -> None:
     """The old template told no position: a strategy's exit looked like an entry."""
     entry = {"symbol": "EURUSD", "direction": "buy", "sl": "1.08", "tp": "1.12"}
     assert post(feed, secret, json.dumps(entry).encode())[1]
-    exit_ = {"symbol": "EURUSD", "direction": "sell", "sl": "1.2"}
+    exit_ = {"symbol": "EURUSD", "direction": "sell", **levels}
     error = refusal(feed, secret, json.dumps(exit_).encode())
     assert isinstance(error, InvalidInputError)
     assert error.code == Code.ALERT_AMBIGUOUS
@@ -292,6 +299,34 @@ def test_side_alone_is_refused_while_it_could_end_a_trade(feed: Feed, secret: st
     )
     signal, created = post(feed, secret, json.dumps({**exit_, "action": "OPEN"}).encode())
     assert (signal.action, signal.direction, created) == ("OPEN", "SELL", True)
+
+
+def test_alert_without_position_is_an_entry_once_the_other_side_is_closed(
+    feed: Feed, secret: str
+) -> None:
+    long = {"symbol": "EURUSD", "direction": "buy", "sl": "1.08", "tp": "1.12"}
+    short = {"symbol": "EURUSD", "direction": "sell", "sl": "1.2", "tp": "1.05"}
+    opened, _ = post(feed, secret, json.dumps(long | {"external_id": "long-1"}).encode())
+    close = {"action": "CLOSE", "refers_to_external_id": "long-1"}
+    assert post(feed, secret, json.dumps(close).encode())[0].refers_to == opened
+    signal, created = post(feed, secret, json.dumps(short).encode())
+    assert (signal.direction, created) == ("SELL", True)
+
+
+@pytest.mark.parametrize("size", ["1e-7", "2.5E-8", "0.00012345678901234568", 1e-07, 12.5])
+def test_sizes_are_read_as_a_platform_writes_them(feed: Feed, secret: str, size: Any) -> None:
+    assert post(feed, secret, strategy(contracts=size, market_position_size=size))[1]
+    flat = strategy(
+        action="sell", prev_market_position="long", prev_market_position_size=size, contracts=size,
+        market_position="flat", market_position_size="0",
+    )  # fmt: skip
+    outcome = alerts.take_alert(feed_slug=feed.slug, secret=secret, body=flat)
+    assert outcome.change == "flat"
+
+
+@pytest.mark.parametrize("size", ["1e999", "1e21", "１２", "0x10", "9" * 30, "1_000"])
+def test_size_that_no_platform_writes_is_refused(feed: Feed, secret: str, size: str) -> None:
+    assert_refused(feed, secret, strategy(contracts=size), Code.NUMBER_MALFORMED, "contracts")
 
 
 def test_two_orders_of_one_bar_are_two_signals(feed: Feed, secret: str) -> None:
