@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from api.problems import CONTENT_TYPE, problem
 from common.codes import Code
-from portal.signing_in import has_shown, is_fresh
+from users.session_factor import has_shown, is_fresh
 
 # By the address's name: whatever replaces credentials, makes keys or tokens, changes rights or
 # releases a kill switch ("Pause everything" of the portal is one; a paused account or subscription
@@ -33,7 +33,8 @@ ASKED_AGAIN = frozenset(
         "admin:auth_group_add", "admin:auth_group_change", "admin:auth_group_delete",
     }
 )  # fmt: skip
-# Of the API those methods; a browser's session asks, an API key does not.
+# Of the API those methods; a browser's session asks, an API key does not. Where only a body with
+# credentials asks, its field does (connections/serializers.py Secrets).
 ASKED_AGAIN_BY_API = frozenset(
     {
         ("api-key-list", "POST"), ("connection-credentials", "PUT"),

@@ -152,7 +152,7 @@ class ConnectionViewSet(
 
         400 FIELD_UNKNOWN, FIELD_REQUIRED where they are not those that the kind's form asks for.
         """
-        wanted = CredentialsSerializer(data=request.data)
+        wanted = CredentialsSerializer(data=request.data, context={"request": request})
         row = self.get_object()
         wanted.is_valid(raise_exception=True)
         values = wanted.validated_data["credentials"]

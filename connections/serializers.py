@@ -25,6 +25,7 @@ from connections.models import (
 )
 from connections.selectors import open_in, waits_for
 from signals.models import Feed
+from users.session_factor import require_fresh
 
 NUMBER_OF_MODE = {
     SizingMode.FIXED: "fixed_quantity",
@@ -111,12 +112,18 @@ class SnapshotSerializer(StrictModelSerializer[AccountSnapshot]):
 
 @extend_schema_field({"type": "object", "additionalProperties": {"type": "string"}})
 class Secrets(serializers.DictField):
-    """Names and values that go in and never come out."""
+    """Names and values that go in and never come out. A browser that sends them is asked for its
+    second factor again, whichever serializer has the field."""
 
     child = serializers.CharField(max_length=4000, trim_whitespace=False)
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{"write_only": True, "allow_empty": False, **kwargs})
+
+    def to_internal_value(self, data: Any) -> Any:
+        if request := self.context.get("request"):
+            require_fresh(request)
+        return super().to_internal_value(data)
 
 
 class CredentialsSerializer(StrictSerializer):

@@ -12,9 +12,10 @@ from django.urls import Resolver404, resolve
 
 from common.permissions import Right, may
 from portal.pages import guarded
-from portal.signing_in import go_on, home_of, is_fresh
+from portal.signing_in import go_on, home_of
 from users.new_passwords import PasswordFields, prepared_for
 from users.password_turns import BusyError
+from users.session_factor import is_fresh
 from users.tries import TooManyTriesError
 
 

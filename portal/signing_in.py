@@ -12,12 +12,12 @@ from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from users import second_factor
-from users.models import SecondFactor, User
+from users.models import User
+from users.session_factor import note_shown
 from users.sign_in import PasswordBackend
 
-PENDING, SHOWN, WITHIN_SECONDS = "signing_in", "second_factor", 600
+PENDING, WITHIN_SECONDS = "signing_in", 600
 BACKEND = f"{PasswordBackend.__module__}.{PasswordBackend.__qualname__}"
-FRESH_SECONDS = 300
 
 
 def go_on(request: HttpRequest, user: User, *, to: str) -> HttpResponse:
@@ -52,30 +52,6 @@ def complete(request: HttpRequest, user: User) -> None:
     request.session.pop(PENDING, None)
     login(request, user, backend=BACKEND)
     note_shown(request, user)
-
-
-def note_shown(request: HttpRequest, user: User) -> None:
-    """Keep that this browser has shown this very second factor, and when."""
-    factor = SecondFactor.objects.filter(user=user).first()
-    if factor is not None:
-        request.session[SHOWN] = {"of": factor.enrolled_at.isoformat(), "at": time.time()}
-
-
-def has_shown(request: HttpRequest, user: User) -> bool:
-    """Whether this session may work for the user: with their second factor, if they have one."""
-    factor = second_factor.factor_of(user)
-    if factor is None:
-        return not second_factor.is_required(user)
-    said: dict[str, Any] = request.session.get(SHOWN) or {}
-    return said.get("of") == factor.enrolled_at.isoformat()
-
-
-def is_fresh(request: HttpRequest, user: User) -> bool:
-    """Whether the second factor was shown within the last minutes; true for who has none."""
-    if second_factor.factor_of(user) is None:
-        return not second_factor.is_required(user)
-    said: dict[str, Any] = request.session.get(SHOWN) or {}
-    return 0 <= time.time() - float(said.get("at", 0)) <= FRESH_SECONDS
 
 
 def safe_address(request: HttpRequest, wanted: str, otherwise: str) -> str:

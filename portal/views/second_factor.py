@@ -17,17 +17,11 @@ from django.urls import reverse
 from common.errors import FillcastError, InvalidInputError
 from common.questions import refusal
 from portal.pages import guarded, me, sign_in_first
-from portal.signing_in import (
-    complete,
-    home_of,
-    is_fresh,
-    note_shown,
-    pending,
-    safe_address,
-)
+from portal.signing_in import complete, home_of, pending, safe_address
 from users import one_time_codes, second_factor
 from users.models import User
 from users.password_turns import BusyError
+from users.session_factor import is_fresh, note_shown
 from users.tries import Limit, take_back
 
 View = Callable[[HttpRequest], HttpResponse]

@@ -11,12 +11,12 @@ from common.models import TrailLine
 from common.sql import rows, run
 from events.models import Channel, Event, EventKind, Notification
 from events.services import deliver
-from portal.signing_in import FRESH_SECONDS
 from tests.changes.together import at_once
 from tests.portal.conftest import SignedIn
 from tests.portal.test_second_factor import give_factor, shown
 from tests.portal.world import PASSWORD, World
 from users.models import TryCount, User
+from users.session_factor import FRESH_SECONDS
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NEW, PAGE = "a new long passphrase", "/password/"

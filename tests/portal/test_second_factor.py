@@ -1,7 +1,10 @@
 """The second factor at both sign-in pages, its enrolment, and where it is asked again."""
 
+import contextlib
+import json
 import time
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import Permission
@@ -9,17 +12,19 @@ from django.core.management import call_command
 from django.db import connection
 from django.test import Client
 from django.urls import NoReverseMatch, URLResolver, get_resolver, reverse
+from drf_spectacular.generators import SchemaGenerator
 
 from common.codes import Code
 from common.errors import NotAllowedError
 from common.permissions import Right, Role
 from config.second_factor import ASKED_AGAIN, ASKED_AGAIN_BY_API
-from portal.signing_in import FRESH_SECONDS, SHOWN
+from connections.models import ExecutionConnection
 from tests.portal.conftest import SignedIn
 from tests.portal.world import PASSWORD, World
 from users import one_time_codes, second_factor
 from users.models import RecoveryCode, SecondFactor, TryCount, User
-from users.services import change_rights
+from users.services import change_rights, create_api_key
+from users.session_factor import FRESH_SECONDS, SHOWN
 from users.tenancy import for_all_tenants, on_behalf_of
 
 DOORS = [("alice", "/login/"), ("olga", "/login/"), ("olga", "/admin/login/")]
@@ -185,6 +190,123 @@ def test_it_is_asked_again_before_what_matters(
     assert client.post(to, {"code": "000000"}).status_code == 422
     assert client.post(to, {"code": present_code()})["Location"] == page
     assert client.get(page).status_code == 200
+
+
+CONNECTION = {"name": "New", "type": "mt5", "account": "5551", "settings": {"server": "Demo"}}
+SECRETS = {"credentials": {"password": "master password"}}
+
+
+def doors_of_credentials() -> set[tuple[str, str]]:
+    """Every operation of the API whose body has credentials in it, by its schema."""
+    generator: Any = SchemaGenerator
+    schema = generator().get_schema(request=None, public=True)
+    components = schema["components"]["schemas"]
+
+    def has_credentials(operation: Any) -> bool:
+        contents = operation.get("requestBody", {}).get("content", {}).values()
+        names = [one["schema"].get("$ref", "").rsplit("/", 1)[-1] for one in contents]
+        return any(
+            "credentials" in components.get(name, {}).get("properties", {}) for name in names
+        )
+
+    return {
+        (method.upper(), path)
+        for path, operations in schema["paths"].items()
+        for method, operation in operations.items()
+        if isinstance(operation, dict) and has_credentials(operation)
+    }
+
+
+def test_every_api_door_for_credentials_asks_again(
+    world: World, signed_in: SignedIn, as_web: None
+) -> None:
+    give_factor(world.alice)
+    client = signed_in(world.alice)
+    shown(client, world.alice, FRESH_SECONDS + 1)
+    doors = doors_of_credentials()
+    assert ("POST", "/api/v1/connections/") in doors
+    assert ("PUT", "/api/v1/connections/{id}/credentials/") in doors
+    answers = {}
+    for method, path in doors:
+        body = CONNECTION | SECRETS if method == "POST" else SECRETS
+        address = path.replace("{id}", str(world.mt5.pk))
+        answer = client.generic(method, address, json.dumps(body), "application/json")
+        answers[method, path] = (answer.status_code, answer.json().get("code"))
+    assert answers == dict.fromkeys(doors, (403, "SECOND_FACTOR_NEEDED"))
+    with on_behalf_of(world.alice):
+        assert not ExecutionConnection.objects.filter(name="New").exists()
+
+
+def test_connection_without_credentials_or_by_a_key_is_made_without_asking_again(
+    world: World, signed_in: SignedIn, as_web: None
+) -> None:
+    give_factor(world.alice)
+    client = signed_in(world.alice)
+    shown(client, world.alice, FRESH_SECONDS + 1)
+    address = "/api/v1/connections/"
+    plain = client.post(address, CONNECTION, "application/json")
+    assert plain.status_code == 201, plain.content
+    assert plain.json()["has_credentials"] is False
+    with on_behalf_of(world.alice):
+        _key, secret = create_api_key(world.alice, "robot", scopes=["operate"])
+    by_key = client.post(
+        address, CONNECTION | SECRETS | {"account": "5552"}, "application/json",
+        headers={"Authorization": f"Bearer {secret}"},
+    )  # fmt: skip
+    assert by_key.status_code == 201, by_key.content
+    shown(client, world.alice, 0)
+    fresh = client.post(address, CONNECTION | SECRETS | {"account": "5553"}, "application/json")
+    assert (fresh.status_code, fresh.json()["has_credentials"]) == (201, True)
+
+
+@pytest.mark.parametrize("name", ["alice", "olga"])
+def test_form_for_a_new_account_takes_no_credentials(
+    world: World, signed_in: SignedIn, as_web: None, name: str
+) -> None:
+    """Portal and console ask for them on a page of their own, which asks again."""
+    user: User = getattr(world, name)
+    give_factor(user)
+    client = signed_in(user)
+    shown(client, user, FRESH_SECONDS + 1)
+    page, owner = reverse("portal:account_add"), {}
+    if name == "olga":
+        page, owner = reverse("admin:connections_executionconnection_add"), {"owner": "alice"}
+    secrets = {"password": "x", "credentials": '{"password": "x"}'}
+    said = {"name": "New", "type": "mt5", "account": "5551", "settings.server": "Demo", **owner}
+    answer = client.post(f"{page}?type=mt5", said | secrets)
+    assert answer.status_code == 302, answer.content.decode()
+    with for_all_tenants():
+        made = ExecutionConnection.objects.get(name="New")
+    assert made.sealed_credentials is None
+
+
+def address_with_any_argument(name: str) -> str:
+    for arguments in ([], [1], [UUID(int=1)], ["a-slug"]):
+        with contextlib.suppress(NoReverseMatch):
+            return reverse(name, args=arguments)
+    raise AssertionError(f"{name} needs other arguments.")
+
+
+@pytest.mark.parametrize("name", sorted(ASKED_AGAIN))
+def test_listed_page_asks_again(world: World, signed_in: SignedIn, as_web: None, name: str) -> None:
+    give_factor(world.olga)
+    client = signed_in(world.olga)
+    shown(client, world.olga, FRESH_SECONDS + 1)
+    for answer in (client.get(page := address_with_any_argument(name)), client.post(page)):
+        assert answer.status_code == 302
+        assert answer["Location"].startswith("/security/confirm/")
+
+
+@pytest.mark.parametrize(("name", "method"), sorted(ASKED_AGAIN_BY_API))
+def test_listed_api_operation_asks_again(
+    world: World, signed_in: SignedIn, as_web: None, name: str, method: str
+) -> None:
+    give_factor(world.olga)
+    client = signed_in(world.olga)
+    shown(client, world.olga, FRESH_SECONDS + 1)
+    page = address_with_any_argument(name)
+    answer = client.generic(method, page, "{}", content_type="application/json")
+    assert (answer.status_code, answer.json()["code"]) == (403, "SECOND_FACTOR_NEEDED")
 
 
 def test_it_is_asked_again_before_a_channel_is_made_or_removed(

@@ -10,7 +10,6 @@ from django.db import connection
 from django.test import Client
 
 from common.permissions import Role
-from portal.signing_in import FRESH_SECONDS
 from portal.views.second_factor import NEW_SECRET
 from tests.portal.test_second_factor import give_factor, now_step, shown
 from tests.roles import staff
@@ -18,6 +17,7 @@ from users import one_time_codes, second_factor
 from users.models import SecondFactor, TryCount, User
 from users.password_turns import PasswordTurns
 from users.services import create_operator, create_user
+from users.session_factor import FRESH_SECONDS
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PASSWORD, NEW = "correct horse battery", "another horse battery"
