@@ -13,7 +13,7 @@ from django.urls import Resolver404, resolve
 from common.permissions import Right, may
 from portal.pages import guarded
 from portal.signing_in import go_on, home_of
-from users.new_passwords import PasswordFields, prepared_for
+from users.new_passwords import PasswordFields, prepared_for, was_not_answered
 from users.password_turns import BusyError
 from users.session_factor import is_fresh
 from users.tries import TooManyTriesError
@@ -84,7 +84,10 @@ class PasswordsFirst:
         user: Any = request.user
         try:
             with prepared_for(user, request.POST, fields):
-                return self.get_response(request)
+                answer = self.get_response(request)
+            if answer.status_code >= 500:
+                was_not_answered(user, request.POST, fields)
+            return answer
         except (TooManyTriesError, BusyError) as error:
             return refuse_try(request, error, locked="portal/security/password_tries.html")
 

@@ -1,6 +1,7 @@
 """Setting a password on a page: its hash and the check of the present one come before the
 transaction (users/prepared_passwords.py). Each change of one's own is counted before its password
-is looked at, and taken back with the change: guesses are limited, and so is what one user hashes.
+is looked at, and taken back with the change, or when the answer is a failure of ours: guesses are
+limited, and so is what one user hashes.
 """
 
 from collections.abc import Iterator, Mapping
@@ -55,6 +56,12 @@ def prepared_for(user: User, said: Mapping[str, str], fields: PasswordFields) ->
         yield
 
 
+def was_not_answered(user: User, said: Mapping[str, str], fields: PasswordFields) -> None:
+    """The answer failed for our own reasons: its try does not count."""
+    if fields.present and said.get(fields.present):
+        take_back([_own_changes(user)])
+
+
 def require_unchanged(user: User) -> None:
     """Lock the user's row and compare its password with the one that was checked.
 
@@ -102,7 +109,7 @@ def _hash_new(
 ) -> None:
     """Hash the new password if no form refuses it. user: whose it is, if known."""
     new = said.get(fields.new, "")
-    if not new or new != said.get(fields.again):
+    if not new or new != said.get(fields.again) or new == said.get(fields.present):
         return
     try:
         validate_password(new, user)

@@ -24,7 +24,6 @@ from connections.models import (
     Instrument,
     SourceHealth,
 )
-from prices import loops
 from prices.live import Live
 from prices.models import LatestQuote
 from prices.runner import run
@@ -58,10 +57,8 @@ def two(feed: Feed, asked: list[str]) -> list[DataConnection]:
 
 
 @pytest.fixture
-def live(asked: list[str], loop: asyncio.AbstractEventLoop) -> Iterator[Live]:
-    made = Live(lambda: [""])
-    yield made
-    loops.clear(loop, 10)
+def live(asked: list[str]) -> Live:
+    return Live(lambda: [""])
 
 
 @pytest.fixture(params=[REFUSES, BREAKS], ids=["refuses", "breaks"])

@@ -14,7 +14,7 @@ from connections.models import DataConnection, ExecutionConnection, Instrument
 from connections.sources import feeds_paper, followed_here, tell_prices, tells_sql
 from execution.models import Order
 from positions.models import ExecutionPosition
-from prices import wanted
+from prices import loops, wanted
 from prices.live import Live
 from prices.loops import loop_of_process, use_loop
 from signals.models import Feed
@@ -139,6 +139,7 @@ def asked(
     before = loop_of_process()
     use_loop(loop)
     yield names
+    loops.clear(loop, 10)
     use_loop(before)
 
 

@@ -1,5 +1,6 @@
 """One's own password: changed on a page, with everything that depends on the old one."""
 
+from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -12,6 +13,7 @@ from common.sql import rows, run
 from events.models import Channel, Event, EventKind, Notification
 from events.services import deliver
 from tests.changes.together import at_once
+from tests.execution.cast import locked_elsewhere
 from tests.portal.conftest import SignedIn
 from tests.portal.test_second_factor import give_factor, shown
 from tests.portal.world import PASSWORD, World
@@ -91,6 +93,20 @@ def test_guesses_of_the_present_password_are_counted(
     assert (refused.status_code, refused["Retry-After"].isdigit()) == (429, True)
     assert TryCount.objects.get(scope="present password").tries == 10
     assert has_password(world.alice, PASSWORD)
+
+
+def test_change_that_the_database_cannot_store_now_is_no_guess(
+    world: World, signed_in: SignedIn, limits: Callable[..., None]
+) -> None:
+    client = signed_in(world.alice)
+    limits(lock_timeout=200)
+    connection.close()
+    row = f"SELECT FROM users_user WHERE id = {world.alice.pk} FOR UPDATE"
+    with locked_elsewhere(row):
+        assert client.post(PAGE, TYPED).status_code == 503
+    assert TryCount.objects.get(scope="present password").tries == 0
+    assert has_password(world.alice, PASSWORD)
+    assert client.post(PAGE, TYPED).status_code == 302
 
 
 def test_second_factor_is_asked_again(world: World, signed_in: SignedIn, as_web: None) -> None:

@@ -83,7 +83,9 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
     yield made
     made.call_soon_threadsafe(made.stop)
     thread.join(10)
+    left = asyncio.all_tasks(made)
     made.close()
+    assert not left, "what a test begins to follow, it ends: else a later test is blamed"
 
 
 @pytest.fixture
