@@ -18,7 +18,8 @@ from signals.near_names import MOST, near_names
 class Reach:
     """How many of the active accounts that take a feed list a symbol.
 
-    unread: accounts whose broker's list has not been read yet; they may list it or not.
+    unread: accounts whose broker's list has not been read yet; they may list it or not. None of
+    them can trade anything before their connection test, which reads it.
     """
 
     followers: int
@@ -27,8 +28,10 @@ class Reach:
 
     @property
     def is_unlisted(self) -> bool:
-        """Whether it is known that none of them can trade it."""
-        return self.followers > 0 and not self.listing and not self.unread
+        """Whether none of them can trade it, as far as lists were read. One account without a list
+        does not keep what is mistyped from being refused for all others; where no list was read
+        nothing is known."""
+        return not self.listing and self.unread < self.followers
 
     @property
     def sentence(self) -> str:
@@ -42,6 +45,14 @@ class Reach:
         if self.unread:
             said += f"; of {self.unread} the broker's list has not been read yet"
         return f"{said}."
+
+    @property
+    def remedy(self) -> str:
+        """One sentence on the accounts without a list; empty if there are none."""
+        if not self.unread:
+            return ""
+        have = "1 account has" if self.unread == 1 else f"{self.unread} accounts have"
+        return f"{have} no list yet: a connection test reads it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +105,8 @@ def reach_of_signal(signal: Signal) -> Reach:
 
 
 def is_unlisted(feed: Feed, pair: str) -> bool:
-    """Whether it is known that no account of a feed can trade a pair. In a transaction."""
+    """Whether no account of a feed can trade a pair, as far as lists were read. In a
+    transaction."""
     return reach_of(feed, pair, only_owner=_own(feed)).is_unlisted
 
 
@@ -125,16 +137,18 @@ def settled_symbol(feed: Feed, symbol: str, *, field: str = "symbol") -> str:
     trade it; both with the names that come near.
     """
     pair = symbol if "/" in symbol else _completed(feed, symbol, field)
-    if is_unlisted(feed, pair):
-        detail, near = _unlisted(feed, pair, _own(feed))
+    reach = reach_of(feed, pair, only_owner=_own(feed))
+    if reach.is_unlisted:
+        detail, near = _unlisted(feed, pair, _own(feed), reach)
         raise InvalidInputError(Code.SYMBOL_NOT_LISTED, detail, field=field, near=near)
     return pair
 
 
 def check_listed(signal: Signal) -> None:
     """Raise ConflictError SYMBOL_NOT_LISTED if no account could trade a signal now."""
-    if reach_of_signal(signal).is_unlisted:
-        detail, near = _unlisted(signal.feed, signal.currency_pair, _only_owner(signal))
+    reach = reach_of_signal(signal)
+    if reach.is_unlisted:
+        detail, near = _unlisted(signal.feed, signal.currency_pair, _only_owner(signal), reach)
         raise ConflictError(Code.SYMBOL_NOT_LISTED, detail, near=near)
 
 
@@ -152,10 +166,10 @@ def _completed(feed: Feed, word: str, field: str) -> str:
     raise InvalidInputError(Code.SYMBOL_UNKNOWN, detail, field=field, near=near)
 
 
-def _unlisted(feed: Feed, pair: str, only_owner: int | None) -> tuple[str, list[str]]:
+def _unlisted(feed: Feed, pair: str, only_owner: int | None, reach: Reach) -> tuple[str, list[str]]:
     near = _near(feed, pair, only_owner)
-    detail = f"No account that takes {feed.slug!r} lists {pair}."
-    return (f"{detail} {_in_words(near)}" if near else detail), near
+    said = [f"No account that takes {feed.slug!r} lists {pair}.", _in_words(near), reach.remedy]
+    return " ".join(filter(None, said)), near
 
 
 def _near(feed: Feed, wanted: str, only_owner: int | None) -> list[str]:
@@ -163,7 +177,7 @@ def _near(feed: Feed, wanted: str, only_owner: int | None) -> list[str]:
 
 
 def _in_words(near: list[str]) -> str:
-    return f"Listed and near: {', '.join(near)}."
+    return f"Listed and near: {', '.join(near)}." if near else ""
 
 
 def _own(feed: Feed) -> int | None:

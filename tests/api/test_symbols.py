@@ -164,6 +164,38 @@ def test_a_feed_without_followers_or_with_unread_ones_takes_what_is_written_as_a
     assert send(world, "DEX/EUR").json()["symbol_reach"]["unread"] == 1
 
 
+@pytest.mark.parametrize("strangers", [1, 2])
+def test_untested_account_does_not_have_a_mistyped_pair_taken(
+    world: World, feed: Feed, as_web: AsWeb, strangers: int
+) -> None:
+    """It could not trade it either: its test, which reads its broker's list, was never passed."""
+    for _ in range(strangers):
+        follower(feed, health_status="UNTESTED")
+    with as_web():
+        refused = problem(send(world, "EUR/USB", "?publish=true"), 400, "SYMBOL_NOT_LISTED")
+    answered = problem(alert(world, feed, ticker="EUR/USB"), 400, "SYMBOL_NOT_LISTED")
+    unread = "1 account has" if strangers == 1 else "2 accounts have"
+    assert f"Listed and near: EUR/USD. {unread} no list yet" in refused["detail"]
+    assert "a connection test reads it" in answered["detail"]
+    assert not Signal.objects.filter(feed=feed).exists()
+    draft = send(world, "EUR/USD").json()
+    assert (draft["symbol_reach"]["listing"], draft["symbol_reach"]["unread"]) == (1, strangers)
+
+
+def test_feed_with_untested_followers_only_takes_what_is_written_as_a_symbol(
+    world: World, feed: Feed
+) -> None:
+    """A provider's first hour: each account is skipped, with what its owner has to do."""
+    Subscription.objects.filter(feed=feed).delete()
+    mine = follower(feed, health_status="UNTESTED")
+    answer = alert(world, feed, ticker="EURUSD")
+    assert answer.status_code == 201, answer.content
+    order = Signal.objects.get(feed=feed).orders.get()
+    assert (order.connection, order.status, order.reason) == (
+        mine, "SKIPPED", "CONNECTION_UNTESTED",
+    )  # fmt: skip
+
+
 def test_what_no_account_lists_any_more_is_not_published(world: World, feed: Feed) -> None:
     draft = send(world, "XPTUSD").json()
     relist(feed, *ODD[:2])
