@@ -45,9 +45,10 @@ def is_dust(quantity: Decimal, opened: Decimal, step: Decimal) -> bool:
     return quantity < max(DUST_STEPS * step, opened * DUST_SHARE)
 
 
-HELD_SQL = """CASE WHEN p.held_at > p.touched_at THEN least(p.quantity, p.held_quantity)
-  ELSE p.quantity END"""
-"""What there is of a position p to be sold: no more than its broker was last read to hold."""
+HELD_SQL = """CASE WHEN p.held_at > p.touched_at AND NOT p.held_is_shared
+  THEN least(p.quantity, p.held_quantity) ELSE p.quantity END"""
+"""What there is of a position p to be sold: no more than its broker was last read to hold. Where
+others share that, the rest may still be the position's: its exits wait."""
 
 
 def unsellable_sql(price: str) -> str:
@@ -91,7 +92,7 @@ def exit_blocker() -> Case:
 
 def held_now() -> Case:
     """The same as `HELD_SQL`, as an expression of positions."""
-    is_known = Q(held_at__gt=F("touched_at"))
+    is_known = Q(held_at__gt=F("touched_at"), held_is_shared=False)
     return Case(
         When(is_known, then=Least(F("quantity"), F("held_quantity"))),
         default=F("quantity"),

@@ -111,6 +111,11 @@ class ExecutionPosition(models.Model):
     )
     held_quantity = AmountField(null=True, help_text="Of it, at the broker, when last asked.")
     held_at = models.DateTimeField(null=True, help_text="When that read began.")
+    held_is_shared = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="Shares of other positions or of open entries were taken off that quantity.",
+    )
     unprotected_since = models.DateTimeField(null=True)
     unprotected_why = models.CharField(max_length=20, blank=True, default="", db_default="")
     unprotected_told = models.BooleanField(default=False, db_default=False)

@@ -10,7 +10,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import transaction
@@ -25,6 +25,16 @@ from execution.calls.errands import Done, Errand
 from execution.exits.reserve import lock_positions
 
 ZERO = Decimal(0)
+
+
+class Held(NamedTuple):
+    """What a broker certainly holds of a position, and the broker's number of it. is_shared: shares
+    of other positions, or of entries without an outcome, were taken off the broker's quantity."""
+
+    quantity: Decimal
+    number: str
+    is_shared: bool
+
 
 # Who asks claims the rows for the time that the call may take.
 ASK = f"""
@@ -67,9 +77,11 @@ GROUP BY o.symbol, o.side
 """
 
 WRITE = """
-UPDATE positions_executionposition p SET held_quantity = d.held, held_at = %s, ask_after = NULL,
+UPDATE positions_executionposition p SET held_quantity = d.held, held_is_shared = d.is_shared,
+  held_at = %s, ask_after = NULL,
   broker_position_id = coalesce(nullif(d.number, ''), p.broker_position_id)
-FROM unnest(%s::bigint[], %s::numeric[], %s::text[]) AS d(id, held, number)
+FROM unnest(%s::bigint[], %s::numeric[], %s::text[], %s::boolean[])
+  AS d(id, held, number, is_shared)
 WHERE p.id = d.id AND (p.held_at IS NULL OR p.held_at < %s)
 """
 
@@ -128,7 +140,7 @@ def _write(asked: Any, theirs: list[BrokerPosition]) -> list[int]:
     if records:
         with transaction.atomic():
             lock_positions([record[0] for record in records])
-            run(WRITE, (began, *columns(records, 3), began))
+            run(WRITE, (began, *columns(records, 4), began))
     return [record[0] for record in records]
 
 
@@ -137,15 +149,15 @@ def held_of(
     ours: Sequence[Any],
     theirs: Sequence[BrokerPosition],
     entering: Mapping[tuple[str, str], Decimal],
-) -> tuple[Decimal, str]:
-    """Return how much of a position its broker certainly holds, and the broker's number. Pure.
+) -> Held:
+    """Return how much of a position its broker certainly holds. Pure.
 
     Where several of ours are one there, the others' shares come off first: what is missing may be
     this one's. So does what may be entering it at this moment.
     """
     ticket = _ticket_of(position, ours, theirs)
     if ticket is None or ticket.side != position.side:
-        return ZERO, ""
+        return Held(ZERO, "", is_shared=False)
     number = ticket.broker_position_id
     others = sum(
         (
@@ -158,7 +170,8 @@ def held_of(
         ZERO,
     )
     others += entering.get((position.symbol, position.side), ZERO)
-    return max(ZERO, min(position.quantity, ticket.quantity - others)), number
+    certain = max(ZERO, min(position.quantity, ticket.quantity - others))
+    return Held(certain, number, is_shared=others > 0)
 
 
 def _ticket_of(

@@ -48,7 +48,7 @@ SELECT o.id AS order_id, p.quantity, p.opened_quantity, p.broker_position_id, p.
     AS is_protected,  -- what was sent and not confirmed may be there
   coalesce(p.held_at > p.touched_at
     AND p.held_at > clock_timestamp() - interval '10 seconds', false) AS is_read,
-  coalesce(p.held_at > p.touched_at, false) AS is_known,
+  coalesce(p.held_at > p.touched_at, false) AS is_known, p.held_is_shared,
   CASE WHEN o.reason = 'EXIT_AWAITS_COMPARISON'
     THEN extract(epoch FROM clock_timestamp() - o.waiting_since) END AS compared_for,
   EXISTS (SELECT FROM execution_order x WHERE x.position_id = p.id AND x.id <> o.id

@@ -38,6 +38,7 @@ QUOTE_MAX_AGE_SECONDS = 60
 # A pair that nobody has needed is followed from its first signal on: its entry waits so long.
 FIRST_PRICE_SECONDS = 10
 ACCOUNT_MAX_AGE_SECONDS = 900
+SHARED = "is certainly its own: others share what the broker holds"
 # So long an exit waits for a comparison: two reads 5 s apart prove that a position is gone.
 COMPARISON_SECONDS = 30
 
@@ -97,10 +98,14 @@ def _too_little_held(
 ) -> Later | Ended | None:
     """What becomes of an exit whose broker holds nothing of the position that could be sold; None:
     it holds enough. A comparison may find that the position is gone. What is still held after that
-    stays open and is held back until it can be sold; of nothing, the broker is read again."""
+    stays open and is held back until it can be sold; of nothing, the broker is read again. So it is
+    where others share what is held: what was taken off for them may be this position's."""
     held = known_held(can.exit_safety, position)
     if held is None or sellable(held, price, instrument) > 0:
         return None
+    if position.held_is_shared:
+        detail = f"{plain(held)} of {plain(position.quantity)} {row.symbol} {SHARED}"
+        return Later(Code.EXIT_AWAITS_COMPARISON, needs=Needs.READ, detail=detail)
     if held <= 0 or not position.is_read or (position.compared_for or 0) < COMPARISON_SECONDS:
         return Later(Code.EXIT_AWAITS_COMPARISON, needs=Needs.READ)
     detail = f"{plain(held)} of {plain(position.quantity)} {row.symbol} at the broker"

@@ -129,15 +129,15 @@ def test_a_position_is_found_by_its_number_whatever_its_broker_calls_it_now() ->
     """An owner has given the symbol to another contract, and the old one another name."""
     one, other, new = mine(1, 100, "old"), mine(2, 50, "old", symbol="EU"), mine(3, 30, "new")
     tickets = [theirs(130, "old", symbol="E 202612"), theirs(30, "new")]
-    assert held_of(one, [one, other, new], tickets, {}) == (D(80), "old")
-    assert held_of(new, [one, other, new], tickets, {}) == (D(30), "new")
+    assert held_of(one, [one, other, new], tickets, {}) == (D(80), "old", True)
+    assert held_of(new, [one, other, new], tickets, {}) == (D(30), "new", False)
 
 
 def test_a_position_whose_number_nobody_told_is_found_by_its_entrys_id() -> None:
     one, other = mine(1, 100, ""), mine(2, 50, "")
     tickets = [theirs(50, "8", client_order_id="c2"), theirs(100, "7", client_order_id="c1")]
-    assert held_of(one, [one, other], tickets, {}) == (D(100), "7")
-    assert held_of(one, [one, other], tickets[:1], {}) == (D(0), "")
+    assert held_of(one, [one, other], tickets, {}) == (D(100), "7", False)
+    assert held_of(one, [one, other], tickets[:1], {}) == (D(0), "", False)
 
 
 # ---- the way of an exit ----------------------------------------------------------------------

@@ -1,0 +1,140 @@
+"""Exits of a position whose broker's quantity is of others, too: they wait, and are sent."""
+
+from datetime import timedelta
+from decimal import Decimal as D
+from typing import Any
+
+import pytest
+from django.db.models import F
+
+from brokers.base import OutcomeUnknown
+from brokers.messages import ExitSafety
+from common.codes import Code
+from connections.models import ExecutionConnection, Instrument
+from execution.calls import runtime
+from execution.calls.stuck import unstick
+from execution.calls.sweeps import ask_brokers
+from execution.drift.reconcile import reconcile_new
+from execution.exits import holdings
+from execution.models import Order
+from execution.services import close_position
+from positions.models import ExecutionPosition
+from positions.selectors import with_prices
+from signals.models import Feed
+from tests.execution import cast
+from tests.execution.double import Double
+from tests.execution.nets import Nets
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def account(feed: Feed, broker: Double, wire: runtime.Runtime) -> ExecutionConnection:
+    """As on spot: one balance for a symbol, and an exit of which too little is held reads it."""
+    broker.nets = Nets(ExitSafety.CANCEL_FIRST, netting=True)
+    row = cast.account(feed, snapshot_position_mode="NETTING")
+    Instrument.objects.update(close_min=D(50))  # in steps of 10
+    return row
+
+
+def a_while_later(seconds: float) -> None:
+    """Time passes in steps of at most ten seconds; what is due meanwhile is done."""
+    for _ in range(int(seconds // 10)):
+        cast.pass_time(10)
+        waiting = Order.objects.filter(waiting_since__isnull=False)
+        waiting.update(waiting_since=F("waiting_since") - timedelta(seconds=10))
+        reconcile_new()
+        holdings.look()
+        assert cast.claim_all() == []
+
+
+def exit_of(position: ExecutionPosition) -> tuple[str, str, str]:
+    order = Order.objects.exits().get(position=position)
+    return order.status, order.reason, order.detail
+
+
+WAITS = ("PENDING", "EXIT_AWAITS_COMPARISON")
+
+
+def test_exit_waits_for_the_outcome_of_an_entry_in_its_symbol(
+    account: ExecutionConnection, feed: Feed, broker: Double, wire: runtime.Runtime
+) -> None:
+    """A request that was lost on its way may have filled: it may be what the broker holds."""
+    position = cast.filled(cast.signal(feed))  # 100
+    cast.signal(feed)
+    (outgoing,) = cast.claim_all()
+    cast.answer(outgoing, OutcomeUnknown(Code.REPLY_LOST))
+    Order.objects.filter(status="UNKNOWN").update(quantity=D(95))
+    close_position(position.pk)
+    cast.claim_all()
+    a_while_later(60)
+    why = "5 of 100 EURUSD is certainly its own: others share what the broker holds"
+    assert exit_of(position) == (*WAITS, why)
+    shown: Any = with_prices(ExecutionPosition.objects.all()).get()
+    assert shown.exit_blocker == ""
+
+    for _ in range(2):  # two look-ups do not find the entry
+        cast.pass_time(61)
+        ask_brokers(wire.wire)
+    assert not Order.objects.filter(status="UNKNOWN").exists()
+    holdings.look()
+    (outgoing,) = cast.claim_all()
+    assert outgoing.request.quantity == 100
+
+
+def test_exit_is_not_ended_by_what_was_read_before_an_entry_was_known(
+    account: ExecutionConnection, feed: Feed, broker: Double, wire: runtime.Runtime
+) -> None:
+    position = cast.filled(cast.signal(feed))
+    cast.signal(feed)
+    (outgoing,) = cast.claim_all()
+    cast.answer(outgoing, OutcomeUnknown(Code.REPLY_LOST))
+    Order.objects.filter(status="UNKNOWN").update(quantity=D(95))
+    close_position(position.pk)
+    cast.claim_all()
+    a_while_later(60)
+    Order.objects.filter(status="UNKNOWN").update(
+        status="FAILED", reason="NEVER_ARRIVED", done_at=F("created_at")
+    )
+    cast.pass_time(1.1)
+    assert cast.claim_all() == []
+    assert exit_of(position)[:2] == WAITS
+
+
+def test_exits_of_positions_that_share_a_balance_wait_and_are_reported(
+    account: ExecutionConnection, feed: Feed, broker: Double
+) -> None:
+    """The owner sold most of one of them: no comparison can say of which."""
+    first, second = cast.filled(cast.signal(feed)), cast.filled(cast.signal(feed))
+    assert broker.nets
+    broker.nets.by_hand(broker.tickets[0], D(95))  # 105 of 200 are left
+    for one in (first, second):
+        close_position(one.pk)
+    cast.claim_all()
+    a_while_later(60)
+    assert [exit_of(one)[:2] for one in (first, second)] == [WAITS, WAITS]
+    assert cast.differences() == [("QUANTITY_DIFFERS", "OPEN")]
+    unstick()
+    assert cast.events("exit.delayed") == []
+    a_while_later(260)
+    unstick()
+    codes = [event["code"] for event in cast.events("exit.delayed")]
+    assert codes == ["EXIT_AWAITS_COMPARISON"] * 2
+
+    broker.nets.held[broker.nets.key(broker.tickets[0])] = D(200)  # the owner buys it back
+    cast.pass_time(40)
+    holdings.look()
+    assert sorted(one.request.quantity for one in cast.claim_all()) == [100, 100]
+
+
+def test_exit_ends_where_what_is_held_is_its_own_and_too_little(
+    account: ExecutionConnection, feed: Feed, broker: Double
+) -> None:
+    position = cast.filled(cast.signal(feed))
+    assert broker.nets
+    broker.nets.by_hand(broker.tickets[0], D(70))
+    close_position(position.pk)
+    cast.claim_all()
+    a_while_later(60)
+    why = "30 of 100 EURUSD at the broker"
+    assert exit_of(position) == ("CANCELLED", "EXIT_BELOW_MINIMUM", why)
