@@ -905,6 +905,11 @@ class Code(StrEnum):
 
 
 _AS_NEW = "once, under the next attempt digit, after validity, limits and kill switch"
+_NOT_REACHED = (
+    "an entry after half a second, then less and less often, an order at market each 4 to 6 s and"
+    " any other each 10 to 15 s at last, which costs no try, until the signal is too old or no"
+    " longer valid; an exit until its position is closed"
+)
 _NEVER_LEFT = "up to five times, less and less often, while the signal is valid"
 _DEFERRED = (
     "after a second, and where it is no market order less and less often, each ten seconds at last,"
@@ -913,7 +918,10 @@ _DEFERRED = (
 TRIED_AGAIN: dict[Code, str] = {
     Code.REQUOTE: _AS_NEW,
     Code.PRICE_INVALID: _AS_NEW,
-    Code.NOT_CONNECTED: _NEVER_LEFT,
+    Code.NOT_CONNECTED: _NOT_REACHED,
+    Code.BROKER_UNREACHABLE: _NOT_REACHED,
+    Code.CLIENT_ID_IN_USE: _NOT_REACHED,
+    Code.TRADING_DISABLED: f"only where nothing was sent: {_NOT_REACHED}",
     Code.SEND_DEADLINE: _DEFERRED,
     Code.RATE_LIMITED: _DEFERRED,
     Code.BROKER_CLOCK: _NEVER_LEFT,

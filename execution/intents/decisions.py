@@ -11,6 +11,7 @@ from common.codes import Code
 from execution.exits.safety import Needs
 from execution.intents.sizing import Denial
 from execution.models import Status
+from execution.reports.transitions import NOT_REACHED
 
 # What a row's texts stand for: a look-up costs a tenth of the enum's own conversion.
 SIDES = {side.value: side for side in Side}
@@ -95,8 +96,8 @@ SECONDS = {
     Code.OPPOSITE_CLOSING: 0.3,
 }
 ENTRY_WAITS = frozenset(
-    {*SECONDS, Code.PRICE_AWAITED, Code.EARLIER_COMMAND, Code.BROKER_SLOW, Code.RESTORE_CHECK,
-     Code.MARKET_CLOSED}
+    {*SECONDS, *NOT_REACHED, Code.PRICE_AWAITED, Code.EARLIER_COMMAND, Code.BROKER_SLOW,
+     Code.RESTORE_CHECK, Code.MARKET_CLOSED}
 )  # fmt: skip
 """What an entry may wait for. One that gets too old meanwhile ends with the code of it."""
 

@@ -11,6 +11,7 @@ SELECT o.id, o.client_order_id, o.status, o.fence, o.signal_id,
   coalesce(o.avg_fill_price, 0) AS avg_fill_price, o.expected_price, o.pip, o.broker_order_id,
   o.worst_price, o.order_type,
   extract(epoch FROM clock_timestamp() - o.waiting_since)::float8 AS waited,
+  extract(epoch FROM clock_timestamp() - o.created_at)::float8 AS age,
   t.slippage_alert_threshold_pips AS alert_threshold,
   coalesce(t.slippage_unit, '') AS slippage_unit,
   CASE WHEN t.slippage_unit = 'TICKS' THEN {levels_sql.tick_of("o")}

@@ -77,12 +77,17 @@ RETRYABLE = frozenset({Code.REQUOTE, Code.PRICE_INVALID})
 LOGIN_REFUSED = frozenset(
     {Code.CREDENTIALS_REFUSED, Code.OTHER_ACCOUNT, Code.UNKNOWN_ACCOUNT, Code.NO_CREDENTIALS}
 )
-# Nothing was wrong with the call: it had no time, no token, no leave to go, or its symbol no price
-# yet. No try is counted; validity and age end it.
-DEFERRED = frozenset({
-    Code.SEND_DEADLINE, Code.RATE_LIMITED, Code.KILL_SWITCH, Code.LANE_LOST, Code.MARKET_CLOSED,
+# The broker could not be reached, or lets the account not trade now: it passes without anybody.
+NOT_REACHED = frozenset({
+    Code.NOT_CONNECTED, Code.BROKER_UNREACHABLE, Code.CLIENT_ID_IN_USE, Code.TRADING_DISABLED,
 })  # fmt: skip
+# Nothing was wrong with the call: it had no time, no token, no leave to go, no broker, or its
+# symbol no price yet. No try is counted; validity and age end it.
+DEFERRED = NOT_REACHED | {
+    Code.SEND_DEADLINE, Code.RATE_LIMITED, Code.KILL_SWITCH, Code.LANE_LOST, Code.MARKET_CLOSED,
+}  # fmt: skip
 DEFERRED_SECONDS, LONGEST_DEFERRED_SECONDS = 1.0, 10.0
+NOT_REACHED_SECONDS, LONGEST_NOT_REACHED_SECONDS = 0.5, 4.0  # the latter of a market order's
 NEVER_FILLED = frozenset({S.SKIPPED, S.DENIED})
 ENDINGS = frozenset({ReportKind.CANCELLED, ReportKind.EXPIRED, ReportKind.REJECTED})
 LATE = frozenset({S.CANCELLED, S.EXPIRED, S.REJECTED, S.FAILED})
@@ -137,6 +142,17 @@ def deferral_seconds(order_type: str, waited: float | None) -> float:
     if order_type == OrderType.MARKET or waited is None:
         return DEFERRED_SECONDS
     return min(max(waited / 4, DEFERRED_SECONDS), LONGEST_DEFERRED_SECONDS)
+
+
+def not_reached_seconds(order_type: str, age: float) -> float:
+    """Return after how long an entry is sent again whose broker could not be reached. Pure.
+
+    age: the order's, in seconds. The pause is as long as that, so each is twice the one before; of
+    an order at market it stays so short that the entry leaves soon after the broker is back.
+    """
+    at_market = order_type == OrderType.MARKET
+    longest = LONGEST_NOT_REACHED_SECONDS if at_market else LONGEST_DEFERRED_SECONDS
+    return min(max(age, NOT_REACHED_SECONDS), longest)
 
 
 def after_fill(state: State, filled: Decimal) -> Step:
@@ -224,7 +240,8 @@ def _after_decision(state: State, report: OrderReport) -> Step | None:
     An exit is tried until its position is closed: a wish to close does not lapse because a broker
     cannot be reached. The kill switch costs it no try, nor does a lane that another process has
     taken; it goes out when the switch is released, or from there. An entry is not tried again where
-    the login is what is refused, and what only kept it waiting (DEFERRED) costs it no try.
+    the login is what is refused, and what only kept it waiting (DEFERRED) costs it no try: an
+    account can be read while its orders do not leave, so nothing else would have it wait.
     """
     if state.status != S.SUBMITTING or state.fence != report.fence:
         return None

@@ -21,9 +21,11 @@ from execution.reports import sql
 from execution.reports.folding import Change, last_told
 from execution.reports.transitions import (
     LATE,
+    NOT_REACHED,
     TRIES,
     Step,
     deferral_seconds,
+    not_reached_seconds,
 )
 
 log = structlog.get_logger(__name__)
@@ -111,6 +113,8 @@ def _record(change: Change) -> tuple[Any, ...]:
 
 def _wait(row: Any, step: Step) -> float:
     """Seconds until a row that goes back to PENDING is due."""
+    if step.is_deferred and step.code in NOT_REACHED:
+        return _spread(not_reached_seconds(row.order_type, row.age))
     if step.is_deferred:
         return deferral_seconds(row.order_type, row.waited)
     return _backoff(row.tries) if step.next_try else 0.0
@@ -235,5 +239,9 @@ def _said(step: Step | None) -> dict[str, str]:
 
 def _backoff(tries: int) -> float:
     """Seconds before the next try: 0.5, 1, 2, 4 with up to half of it as jitter; at most 60."""
-    base: float = min(0.5 * 2.0 ** min(tries, 10), 40.0)
-    return base + random.uniform(0, base / 2)  # jitter, not a secret
+    return _spread(min(0.5 * 2.0 ** min(tries, 10), 40.0))
+
+
+def _spread(seconds: float) -> float:
+    """Make a pause up to half as long again, so that not all orders of a host come at once."""
+    return seconds + random.uniform(0, seconds / 2)  # not a secret

@@ -114,7 +114,7 @@ def test_an_orders_next_call_leaves_the_earlier_one_its_own_place_and_time(
     trading.wire.loop.call_soon_threadsafe(answers[1].set)
     settle(trading)
     order = Order.objects.get()
-    assert (order.status, order.tries) == ("PENDING", 1)
+    assert (order.status, order.reason) == ("PENDING", "NOT_CONNECTED")
     assert (trading.wire.in_flight, trading.wire._in_hand, trading.wire._calls) == (0, {}, {})
 
 

@@ -5,16 +5,19 @@ from itertools import product
 
 import pytest
 
-from brokers.messages import OrderReport, ReportKind
+from brokers.messages import OrderReport, OrderType, ReportKind
 from common.codes import Code
 from execution.models import AT_BROKER, IN_FLIGHT, TERMINAL, UNSENT, WORKING, Status
 from execution.reports.transitions import (
     ALLOWED,
+    NOT_REACHED,
+    TRIES,
     IllegalTransitionError,
     State,
     Step,
     after_fill,
     after_report,
+    not_reached_seconds,
     require,
     risen_before_retry,
 )
@@ -230,12 +233,33 @@ def test_a_retryable_refusal_is_tried_again_once(
 
 
 def test_an_entry_not_sent_five_times_is_failed() -> None:
-    report = told(K.NOT_SENT, Code.NOT_CONNECTED, fence=3)
+    report = told(K.NOT_SENT, Code.BROKER_CLOCK, fence=3)
     step = after_report(state(S.SUBMITTING, tries=3), report)
-    assert step == Step(S.PENDING, Code.NOT_CONNECTED, next_try=True)
+    assert step == Step(S.PENDING, Code.BROKER_CLOCK, next_try=True)
     last = after_report(state(S.SUBMITTING, tries=4), report)
     assert last is not None
     assert (last.status, last.code) == (S.FAILED, Code.NOT_SENT_RETRIES_SPENT)
+
+
+@pytest.mark.parametrize("code", sorted(NOT_REACHED))
+def test_an_entry_whose_broker_could_not_be_reached_is_never_failed(code: Code) -> None:
+    report = told(K.NOT_SENT, code, fence=3)
+    step = after_report(state(S.SUBMITTING, tries=TRIES), report)
+    assert step == Step(S.PENDING, code, is_deferred=True)
+    exit_step = after_report(state(S.SUBMITTING, tries=TRIES, is_exit=True), report)
+    assert exit_step == Step(S.PENDING, code, next_try=True)
+
+
+def test_the_pause_until_an_entry_is_sent_again_doubles_up_to_some_seconds() -> None:
+    def pauses(order_type: OrderType) -> list[float]:
+        found, age = [], 0.0
+        for _ in range(8):
+            found.append(not_reached_seconds(order_type, age))
+            age += found[-1]
+        return found
+
+    assert pauses(OrderType.MARKET) == [0.5, 0.5, 1, 2, 4, 4, 4, 4]
+    assert pauses(OrderType.LIMIT) == [0.5, 0.5, 1, 2, 4, 8, 10, 10]
 
 
 def test_a_refused_cancel_goes_back_to_where_it_was() -> None:

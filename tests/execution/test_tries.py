@@ -30,10 +30,10 @@ def entry(alice: ExecutionConnection, feed: Feed) -> Order:
     return Order.objects.get()
 
 
-def not_sent(order: Order) -> float:
+def not_sent(order: Order, code: Code = Code.BROKER_CLOCK) -> float:
     """It never left; returns the seconds until it is tried again."""
     order.refresh_from_db()
-    cast.answer(cast.in_hand(order), NotSent(Code.NOT_CONNECTED))
+    cast.answer(cast.in_hand(order), NotSent(code, "the broker's words"))
     order.refresh_from_db()
     (row,) = rows(
         "SELECT extract(epoch FROM due_at - clock_timestamp())::float AS left FROM execution_order"
@@ -53,6 +53,27 @@ def test_what_was_not_sent_is_tried_five_times_less_and_less_often(entry: Order)
     not_sent(entry)
     assert (entry.status, entry.reason) == ("FAILED", "NOT_SENT_RETRIES_SPENT")
     assert cast.claim_all() == []
+
+
+@pytest.mark.parametrize("code", ["NOT_CONNECTED", "BROKER_UNREACHABLE", "TRADING_DISABLED"])
+def test_an_entry_whose_broker_cannot_be_reached_waits_until_its_signal_is_too_old(
+    entry: Order, code: str
+) -> None:
+    pauses = []
+    while entry.status in ("SUBMITTING", "PENDING"):
+        pauses.append(not_sent(entry, Code[code]))
+        assert (entry.status, entry.reason, entry.tries) == ("PENDING", code, 0)
+        since = entry.waiting_since
+        cast.pass_time(pauses[-1] + 0.05)
+        cast.claim_all()
+        entry.refresh_from_db()
+        assert entry.waiting_since in (since, None)
+    assert 0.3 < pauses[0] <= 0.9
+    assert 3.5 < pauses[-1] <= 6
+    assert 8 <= len(pauses) <= 20  # in a minute
+    assert (entry.status, entry.reason) == ("DENIED", code)
+    assert entry.detail == "The signal became older than 60 s while the order waited."
+    assert cast.events("order.failed") == []
 
 
 def test_validity_that_ends_between_two_tries_expires_it(entry: Order) -> None:

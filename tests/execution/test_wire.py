@@ -67,14 +67,14 @@ def test_a_batch_that_breaks_later_says_nothing_about_an_orders_next_call(
     async def submit_many(requests: Any, guard: Any, tell: Any) -> None:
         batches.append(1)
         if len(batches) == 1:
-            tell(requests[0][1], NotSent(Code.NOT_CONNECTED))
+            tell(requests[0][1], NotSent(Code.BROKER_CLOCK))
             await broken.wait()
             answer.set()
             raise RuntimeError("it breaks")
         begun.set()
         await answer.wait()
         await asyncio.sleep(0.1)  # what the first batch ends in has been told
-        tell(requests[0][1], NotSent(Code.NOT_CONNECTED))
+        tell(requests[0][1], NotSent(Code.BROKER_CLOCK))
 
     broker.submit_many_at_once = True
     monkeypatch.setattr(broker, "submit_many", submit_many)

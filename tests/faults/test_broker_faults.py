@@ -38,7 +38,10 @@ def publish(place: Place) -> Story:
 
 def noticed(place: Place) -> bool:
     """Whether the trouble has reached an order, or came too late for all of them."""
-    troubled = "SELECT count(*) FROM execution_order WHERE tries > 0 OR status = 'UNKNOWN'"
+    troubled = (
+        "SELECT count(*) FROM execution_order"
+        " WHERE tries > 0 OR status = 'UNKNOWN' OR status = 'PENDING' AND waiting_since IS NOT NULL"
+    )
     return place.ours.value(troubled) > 0 or place.count.unsettled() == 0
 
 

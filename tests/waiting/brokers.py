@@ -55,7 +55,9 @@ class Account:
     """An account at a double, tested and compared, that follows `feed`.
 
     swallow: have the double take the next order without a trace and without an answer. has_taken:
-    whether it has. recover: from now on it answers. arrived: what has reached its books.
+    whether it has. recover: from now on it answers. arrived: what has reached its books. refuse:
+    from now on its terminal sends no order, while it goes on reporting the account; recover ends
+    that, too.
     """
 
     row: ExecutionConnection
@@ -64,6 +66,7 @@ class Account:
     has_taken: Callable[[], bool]
     recover: Callable[[], object]
     arrived: Callable[[], list[str]]
+    refuse: Callable[[], object] | None = None
 
     def quote(self) -> None:
         """Its price source quotes now."""
@@ -157,8 +160,11 @@ def _mt5(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
                     row, _followed(row),
                     swallow=lambda: venue.fault("order_send", "silent", accepts=False),
                     has_taken=lambda: "order_send" in venue.show()["calls"],
-                    recover=lambda: None,
+                    recover=lambda: venue.hand("fault_end", call="order_send"),
                     arrived=venue.accepted,
+                    refuse=lambda: venue.fault(  # it takes no request: there were too many
+                        "order_send", "retcode", code=10024, times=10_000
+                    ),
                 )  # fmt: skip
             registry.forget()
     finally:
@@ -191,6 +197,7 @@ def _mt4(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
                 has_taken=lambda: orders() > before,  # its test has sent some, for the limits
                 recover=recover,
                 arrived=lambda: [one["comment"] for one in terminal.journal()],
+                refuse=lambda: terminal.fault(error="trade context is busy"),
             )  # fmt: skip
         registry.forget()
     finally:

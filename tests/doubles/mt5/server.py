@@ -190,6 +190,9 @@ class Line(socketserver.StreamRequestHandler):
     def _fault_add(self, world: World, **fault: Any) -> None:
         world.faults.append(fault)
 
+    def _fault_end(self, world: World, call: str) -> None:
+        world.faults[:] = [one for one in world.faults if one["call"] != call]
+
     def _release(self, world: World) -> None:
         world.released.set()
 

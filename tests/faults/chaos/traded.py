@@ -14,13 +14,13 @@ GRACE = 20.0  # seconds in which accounts come back after the broker or the data
 # What an outage of the broker may do to an account. Every other reason needs no outage.
 OUTAGE = {
     Code.CONNECTION_ERROR, Code.CONNECTION_UNREACHABLE, Code.CIRCUIT_OPEN, Code.HOST_AWAY,
-    Code.CONNECTION_NOT_RECONCILED, Code.LANE_UNHELD,
+    Code.CONNECTION_NOT_RECONCILED, Code.LANE_UNHELD, Code.NOT_CONNECTED, Code.BROKER_UNREACHABLE,
 }  # fmt: skip
 # What an entry may wait for, as `execution.intents.decisions.ENTRY_WAITS` has it.
 WAITS = OUTAGE | {
     Code.CONNECTION_UNTESTED, Code.BROKER_MAINTENANCE, Code.BROKER_SLOW, Code.EARLIER_COMMAND,
     Code.PRICE_AWAITED, Code.OPPOSITE_CLOSING, Code.ACCOUNT_TRADING_DISABLED, Code.RESTORE_CHECK,
-    Code.MARKET_CLOSED,
+    Code.MARKET_CLOSED, Code.CLIENT_ID_IN_USE, Code.TRADING_DISABLED,
 }  # fmt: skip
 PUBLICATIONS = """
 SELECT s.id, extract(epoch FROM s.published_at)::float8 AS at, o.status, o.reason, count(*) AS n

@@ -1,0 +1,59 @@
+"""An entry that cannot reach its broker waits within the age of its signal.
+
+The broker's terminal sends no order, while it goes on reporting the account: the account stays
+well, so that nothing but the order itself meets the fault.
+"""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from execution.models import ExecutionLog, Order
+from tests.execution import cast
+from tests.waiting.brokers import Account, account_at, wait_for
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+SENDINGS = 7  # more than the five tries after which such an entry once ended
+REACHES = {"CONNECTION_UNREACHABLE", "CONNECTION_NOT_RECONCILED", "NOT_CONNECTED", "HOST_AWAY"}
+
+
+@pytest.fixture(params=("mt4", "mt5"))
+def account(
+    request: pytest.FixtureRequest,
+    transactional_db: None,
+    tmp_path: Path,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Account]:
+    settings.FILLCAST_MARKET_ENTRY_SECONDS = 120  # for a machine that is busy with other tests
+    with account_at(request.param, tmp_path, settings, monkeypatch) as found:
+        yield found
+
+
+def test_an_entry_waits_while_the_terminal_sends_no_order(account: Account) -> None:
+    assert account.refuse is not None
+    account.refuse()
+    began = time.monotonic()
+    order = Order.objects.get(signal=cast.signal(account.feed))
+
+    def sendings() -> int:
+        return ExecutionLog.objects.filter(order_id=order.pk, code="INTENT").count()
+
+    def state() -> tuple[str, str, int]:
+        order.refresh_from_db()
+        return order.status, order.reason, order.tries
+
+    enough = wait_for(lambda: sendings() >= SENDINGS or state()[0] == "FAILED", 90)
+    print(f"after {time.monotonic() - began:.1f} s and {sendings()} sendings: {state()}")
+    assert enough
+    assert wait_for(lambda: state()[0] == "PENDING", 10), state()
+    assert (order.tries, order.detail != "") == (0, True)
+    assert order.reason in REACHES
+    assert order.waiting_since is not None
+    account.quote()
+    account.recover()
+    assert wait_for(lambda: state()[0] == "FILLED", 40), state()
+    assert len(account.arrived()) == 1
