@@ -122,7 +122,8 @@ class Code(StrEnum):
     SIGNAL_TOO_OLD = (
         "SIGNAL_TOO_OLD",
         "The signal was older than the preset, or for a market entry the operators, allow.",
-        "Publish sooner, or raise the preset's maximum age.",
+        "Its age counts from the publication. Raise the preset's maximum age; if most orders of a"
+        " signal end so, ask the operators whether a worker was late.",
     )
     QUOTE_MISSING = (
         "QUOTE_MISSING",

@@ -21,6 +21,7 @@ from common.codes import Code
 from common.errors import InvalidInputError
 from common.fields import AmountField
 from common.money import plain, read_decimal
+from common.shown import hint, sentence
 
 M = TypeVar("M", bound=models.Model)
 _AMOUNT: dict[str, Any] = {
@@ -159,16 +160,12 @@ class Reason(StrictSerializer):
     hint = serializers.CharField(read_only=True)
 
 
-def reason(code: str) -> dict[str, str] | None:
-    """Return a stored reason code with its words; None where there is none."""
+def reason(code: str, status: str = "") -> dict[str, str] | None:
+    """Return a stored reason code with its words; None where there is none. status: of the order
+    whose reason it is."""
     if not code:
         return None
-    known = Code.__members__.get(code)
-    return {
-        "code": code,
-        "sentence": known.sentence if known else code,
-        "hint": known.hint if known else "",
-    }
+    return {"code": code, "sentence": sentence(code, status), "hint": hint(code, status)}
 
 
 def known_zone(name: str) -> str:

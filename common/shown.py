@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 
 from common.codes import Code
+from common.ended_waits import ENDED_WAITS, FINAL, FINAL_HINTS, is_ended_wait
 from common.money import plain
 
 MINUS = "−"
@@ -68,16 +69,23 @@ def known_code(reason: str) -> Code | None:
         return None
 
 
-def sentence(reason: str) -> str:
-    """What a reason says to people; an unlisted one is shown as it is."""
+def sentence(reason: str, status: str = "") -> str:
+    """What a reason says to people; an unlisted one is shown as it is. status: of the order whose
+    reason it is, for one that has ended does not wait any more."""
     found = known_code(reason)
+    if found and is_ended_wait(found, status):
+        return ENDED_WAITS[found].sentence
     return found.sentence if found else reason
 
 
-def hint(reason: str) -> str:
-    """What to do about a reason; empty where nothing is to be done."""
+def hint(reason: str, status: str = "") -> str:
+    """What to do about a reason; empty where nothing is to be done. status: as in `sentence`."""
     found = known_code(reason)
-    return found.hint if found else ""
+    if found is None:
+        return ""
+    if is_ended_wait(found, status):
+        return ENDED_WAITS[found].hint
+    return FINAL_HINTS.get(found, found.hint) if status in FINAL else found.hint
 
 
 def number(value: Decimal | int | None, places: int | None = None) -> str:

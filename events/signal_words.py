@@ -2,26 +2,28 @@
 
 from collections.abc import Mapping
 
-from common.codes import Code
+from common.ended_waits import was_not_sent_in_time
+from common.shown import known_code, sentence
 from events.facts import Happening
 
 CODES_MAX, LINES_MAX = 3, 12
-STATES = {"REJECTED": "rejected", "SKIPPED": "skipped", "DENIED": "denied by our rules",
-          "FAILED": "failed, never sent"}  # fmt: skip
-IN_TITLE = ("REJECTED", "SKIPPED")
+LATE = "LATE"  # DENIED and EXPIRED orders whose signal became too old while they waited
+STATES = {"REJECTED": "rejected", "SKIPPED": "skipped", LATE: "not sent in time",
+          "FAILED": "failed, never sent", "DENIED": "denied by our rules"}  # fmt: skip
+IN_TITLE = ("REJECTED", "SKIPPED", LATE, "FAILED")
 Counts = Mapping[str, Mapping[str, int]]  # state → reason code → how many orders
 
 
 def incomplete(happening: Happening) -> tuple[str, ...]:
-    """Return title and lines for a signal with rejected or skipped orders."""
-    counts = _counts(happening.payload.get("orders"))
+    """Return title and lines for a signal that did not reach all of its accounts."""
+    counts = _grouped(_counts(happening.payload.get("orders")))
     candidates = happening.payload.get("candidates")
     shares = [
         f"{sum(counts[state].values()):,} {STATES[state]} ({_codes(counts[state])})"
         for state in IN_TITLE
         if counts.get(state)
     ]
-    first, *more = shares or ["no order rejected or skipped"]
+    first, *more = shares or ["no order rejected, skipped, late or failed"]
     if shares:
         share, _, rest = first.partition(" ")
         first = f"{share} of {candidates:,} orders {rest}" if isinstance(candidates, int) else first
@@ -52,8 +54,8 @@ def _lines(counts: Counts) -> list[str]:
     lines = []
     for state, name in STATES.items():
         for code, count in _ranked(counts.get(state, {})):
-            sentence = Code(code).sentence if code in Code.__members__ else ""
-            lines.append(f"{count:,} {name}: {code or 'no code'}. {sentence}".strip())
+            meaning = sentence(code, _status(state)) if known_code(code) else ""
+            lines.append(f"{count:,} {name}: {code or 'no code'}. {meaning}".strip())
     more = len(lines) - LINES_MAX
     return [*lines[:LINES_MAX], f"… and {more:,} more reasons."] if more > 0 else lines
 
@@ -63,13 +65,28 @@ def _waiting(happening: Happening) -> str:
     if not isinstance(unsettled, int) or not unsettled:
         return ""
     orders = "1 order is" if unsettled == 1 else f"{unsettled:,} orders are"
-    if happening.payload.get("correction"):
+    if happening.payload.get("correction") or happening.payload.get("is_last"):
         return f"{orders} not settled yet. No further message follows: see the signal's page."
     return f"{orders} not settled yet. One correction follows if the numbers change."
 
 
 def _ranked(reasons: Mapping[str, int]) -> list[tuple[str, int]]:
     return sorted(reasons.items(), key=lambda one: (-one[1], one[0]))
+
+
+def _grouped(orders: Counts) -> dict[str, dict[str, int]]:
+    """Put what was not sent in time beside what our rules denied."""
+    grouped: dict[str, dict[str, int]] = {}
+    for status, reasons in orders.items():
+        for code, count in reasons.items() if isinstance(reasons, dict) else ():
+            state = LATE if was_not_sent_in_time(code, status) else status
+            of_state = grouped.setdefault(state, {})
+            of_state[code] = of_state.get(code, 0) + count
+    return grouped
+
+
+def _status(state: str) -> str:
+    return "DENIED" if state == LATE else state
 
 
 def _counts(value: object) -> Counts:

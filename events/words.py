@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
 from common.codes import Code
-from common.shown import number, signed, unconverted
+from common.ended_waits import is_ended_wait
+from common.shown import hint, number, sentence, signed, unconverted
 from common.units import word_of
 from events.facts import Happening
 from events.models import EventKind
@@ -36,8 +37,8 @@ COUNTED: dict[str, tuple[str, str]] = {
     EventKind.ORDER_REJECTED: ("order rejected by the broker", "orders rejected by the broker"),
     EventKind.ORDER_DENIED: ("order denied by us", "orders denied by us"),
     EventKind.SIGNAL_INCOMPLETE: (
-        "signal with rejected or skipped orders",
-        "signals with rejected or skipped orders",
+        "signal that did not reach all accounts",
+        "signals that did not reach all accounts",
     ),
     EventKind.ORDER_SKIPPED: ("order skipped", "orders skipped"),
     EventKind.CONNECTION_ERROR: ("connection in error", "connections in error"),
@@ -63,6 +64,10 @@ COUNTED: dict[str, tuple[str, str]] = {
     EventKind.CHANNEL_TEST: ("test message", "test messages"),
     EventKind.CHANNEL_CONFIRMATION: ("confirmation message", "confirmation messages"),
 }
+NOT_SENT = "order.denied, not in time"  # no kind of its own: counted apart in a summary
+NOT_SENT_WORDS = ("order not sent in time", "orders not sent in time")
+RANKS = [*COUNTED]
+RANKS.insert(RANKS.index(EventKind.ORDER_DENIED) + 1, NOT_SENT)
 LARGEST = Decimal(10) ** 20  # an amount that can be stored is below it
 CLOSED_BY = {
     "sl": "The stop loss was hit.",
@@ -71,6 +76,13 @@ CLOSED_BY = {
     "external_close": "Closed by its owner at the broker.",
     "dust": "What was left is too small to sell: it stays in the account, and in no position.",
 }
+ENDS: dict[str, str] = {
+    EventKind.ORDER_DENIED: "DENIED",
+    EventKind.ORDER_EXPIRED: "EXPIRED",
+    EventKind.ORDER_REJECTED: "REJECTED",
+    EventKind.ORDER_FAILED: "FAILED",
+}
+"""The state in which an order is when such an event is written."""
 HALTED_FOR = {
     "ALL": "For everybody.",
     "FEED": "For one feed.",
@@ -101,18 +113,27 @@ def summarize(happenings: Sequence[Happening]) -> Words:
     """Return one message for several events: counts in the title, a line each in the body."""
     if len(happenings) == 1:
         return describe(happenings[0])
-    counts = Counter(happening.kind for happening in happenings)
-    order = list(COUNTED)
-    kinds = sorted(counts, key=lambda kind: order.index(kind) if kind in order else len(order))
+    counts = Counter(_counted_as(happening) for happening in happenings)
+    kinds = sorted(counts, key=_rank)
     title = ", ".join(_count(kind, counts[kind]) for kind in kinds)
     if len({happening.tell("signal") for happening in happenings}) == 1:
         signal = happenings[0].tell("signal")
         title += f": {signal}" if signal else ""
-    by_rank = sorted(happenings, key=lambda happening: (kinds.index(happening.kind), happening.id))
+    by_rank = sorted(happenings, key=lambda one: (_rank(_counted_as(one)), one.id))
     lines = [_line(happening) for happening in by_rank[:LINES_MAX]]
     if more := len(happenings) - LINES_MAX:
         lines += [f"… and {more:,} more."] if more > 0 else []
     return Words(title[:TITLE_MAX], "\n".join(lines))
+
+
+def _counted_as(happening: Happening) -> str:
+    """Its kind; what ended unsent while it waited was refused by nobody and is counted apart."""
+    is_unsent = is_ended_wait(happening.tell("code"), ENDS.get(happening.kind, ""))
+    return NOT_SENT if is_unsent else happening.kind
+
+
+def _rank(kind: str) -> int:
+    return RANKS.index(kind) if kind in RANKS else len(RANKS)
 
 
 def _line(happening: Happening) -> str:
@@ -121,7 +142,7 @@ def _line(happening: Happening) -> str:
 
 
 def _count(kind: str, count: int) -> str:
-    one, several = COUNTED.get(kind, (kind, kind))
+    one, several = NOT_SENT_WORDS if kind == NOT_SENT else COUNTED.get(kind, (kind, kind))
     return f"{count:,} {one if count == 1 else several}"
 
 
@@ -143,7 +164,8 @@ def _reason(happening: Happening) -> Sentences:
     if code is None:
         return (detail, name)
     detail = "" if detail == code.sentence else detail
-    return (code.sentence, detail, code.hint, f"Code {code.value}")
+    status = ENDS.get(happening.kind, "")
+    return (sentence(code, status), detail, hint(code, status), f"Code {code.value}")
 
 
 def _filled(happening: Happening) -> Sentences:
@@ -157,7 +179,13 @@ def _filled(happening: Happening) -> Sentences:
 
 
 def _denied(happening: Happening) -> Sentences:
+    if is_ended_wait(happening.tell("code"), ENDS[happening.kind]):
+        return _not_sent(happening)
     return (f"Denied by us: {_trade(happening)}", *_reason(happening), "The broker was not asked.")
+
+
+def _not_sent(happening: Happening) -> Sentences:
+    return (f"Not sent: {_trade(happening)}", *_reason(happening), "It is not sent any more.")
 
 
 def _skipped(happening: Happening) -> Sentences:
@@ -214,6 +242,8 @@ def _cancelled(happening: Happening) -> Sentences:
 
 
 def _expired(happening: Happening) -> Sentences:
+    if is_ended_wait(happening.tell("code"), ENDS[happening.kind]):
+        return _not_sent(happening)
     return (f"Expired: {_trade(happening)}", *_reason(happening))
 
 

@@ -1,8 +1,10 @@
-"""Operators are notified once a signal of how many orders were rejected or skipped, and why.
+"""Operators are notified once a signal of how many orders were lost, and why: rejected, skipped,
+failed, or not sent before their signal was too old.
 
 A publication writes a check. While orders of the signal are not settled it is repeated, for two
 minutes at most; then one message has the counts by reason. If what was still open changes them, one
-correction follows, within a quarter of an hour.
+correction follows, within a quarter of an hour. Where nothing is lost yet and orders still wait
+after that (their broker is away, and they may wait for long), the check goes on for a day.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,6 +14,7 @@ from typing import Any
 import orjson
 from django.db import transaction
 
+from common.ended_waits import was_not_sent_in_time
 from common.sql import array, columns, rows, run
 from events.models import EventKind
 from events.services import NewEvent, emit_many
@@ -20,11 +23,13 @@ FIRST_CHECK_SECONDS = 3
 RECHECK_SECONDS = 5
 WAIT_SECONDS = 120.0  # for orders that are not settled, before the message
 CORRECTION_SECONDS = 900.0  # since publication; later changes are on the signal's page
+SLOW_RECHECK_SECONDS = 60  # after that
+LONGEST_SECONDS = 86_400.0  # for orders that still wait
 MOST = 100  # signals in one run
 
 UNSETTLED = "'PENDING', 'SUBMITTING', 'UNKNOWN'"
-COUNTED = "'REJECTED', 'SKIPPED', 'DENIED', 'FAILED'"
-REPORTED = ("REJECTED", "SKIPPED")
+COUNTED = "'REJECTED', 'SKIPPED', 'DENIED', 'FAILED', 'EXPIRED'"
+ALWAYS_REPORTED = ("REJECTED", "SKIPPED", "FAILED")
 
 # With the publication. Signals that create no orders have nothing to check.
 COUNT_CANDIDATES = f"""
@@ -63,7 +68,9 @@ GROUP BY 1, 2, 3
 """
 AGAIN = """
 UPDATE execution_outcomecheck n SET reported = t.reported::jsonb,
-  due_at = clock_timestamp() + make_interval(secs => %s)
+  due_at = clock_timestamp() + make_interval(
+    secs => CASE WHEN n.created_at < clock_timestamp() - make_interval(secs => %s)
+      THEN %s ELSE %s END)
 FROM unnest(%s::bigint[], %s::text[]) AS t(signal_id, reported) WHERE n.signal_id = t.signal_id
 """
 DONE = "DELETE FROM execution_outcomecheck WHERE signal_id = ANY(%s::bigint[])"
@@ -83,7 +90,7 @@ class Outcome:
 
     @property
     def has_problems(self) -> bool:
-        return any(self.orders.get(state) for state in REPORTED)
+        return bool(_problems(self.orders))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +108,8 @@ def next_step(outcome: Outcome) -> Step:
         differs = _problems(outcome.orders) != _problems(outcome.reported)
         return Step(report=is_final and differs, again=not is_final)
     is_ripe = is_final or outcome.age >= WAIT_SECONDS
+    if is_final and outcome.unsettled and not outcome.has_problems:
+        return Step(report=False, again=outcome.age < LONGEST_SECONDS)
     return Step(report=is_ripe and outcome.has_problems, again=not is_final)
 
 
@@ -117,7 +126,7 @@ def report_outcomes() -> int:
             outcome = Outcome(row.age, unsettled, orders, row.reported)
             step = next_step(outcome) if row.action else Step(report=False, again=False)
             if step.report:
-                events.append(_event(row, outcome))
+                events.append(_event(row, outcome, is_last=not step.again))
             if step.again:
                 reported = orders if step.report else row.reported
                 again.append((row.signal_id, _json(reported)))
@@ -126,7 +135,8 @@ def report_outcomes() -> int:
         if events:
             emit_many(events)
         if again:
-            run(AGAIN, (RECHECK_SECONDS, *columns(again, 2)))
+            pace = (CORRECTION_SECONDS, SLOW_RECHECK_SECONDS, RECHECK_SECONDS)
+            run(AGAIN, (*pace, *columns(again, 2)))
         if done:
             run(DONE, (array(done),))
     return len(events)
@@ -136,7 +146,9 @@ def _counts(signal_ids: Sequence[int]) -> dict[int, tuple[dict[str, dict[str, in
     found: dict[int, tuple[dict[str, dict[str, int]], int]] = {}
     for row in rows(COUNT, (array(signal_ids),)):
         orders, unsettled = found.get(row.signal_id, ({}, 0))
-        if row.status:
+        if row.status == "EXPIRED" and not was_not_sent_in_time(row.reason, row.status):
+            pass  # at its broker, where its time in force ended
+        elif row.status:
             orders.setdefault(row.status, {})[row.reason] = row.orders
         else:
             unsettled += row.orders
@@ -144,7 +156,7 @@ def _counts(signal_ids: Sequence[int]) -> dict[int, tuple[dict[str, dict[str, in
     return found
 
 
-def _event(row: Any, outcome: Outcome) -> NewEvent:
+def _event(row: Any, outcome: Outcome, *, is_last: bool) -> NewEvent:
     return NewEvent(
         EventKind.SIGNAL_INCOMPLETE,
         signal_id=row.signal_id,
@@ -154,13 +166,23 @@ def _event(row: Any, outcome: Outcome) -> NewEvent:
             "orders": outcome.orders,
             "unsettled": outcome.unsettled,
             "correction": outcome.reported is not None,
+            "is_last": is_last,
             "page": f"/admin/signals/signal/{row.signal_id}/change/",
         },
     )
 
 
 def _problems(orders: Counts) -> dict[str, dict[str, int]]:
-    return {state: dict(orders[state]) for state in REPORTED if orders.get(state)}
+    """The orders that operators hear of: all but those that the accounts' own limits denied."""
+    lost = {
+        state: {
+            code: count
+            for code, count in reasons.items()
+            if state in ALWAYS_REPORTED or was_not_sent_in_time(code, state)
+        }
+        for state, reasons in orders.items()
+    }
+    return {state: reasons for state, reasons in lost.items() if reasons}
 
 
 def _json(value: Counts | None) -> str | None:

@@ -134,7 +134,7 @@ class OrderSerializer(StrictModelSerializer[Order]):
 
     @extend_schema_field(Reason(allow_null=True))
     def get_reason(self, order: Order) -> dict[str, str] | None:
-        return reason(order.reason)
+        return reason(order.reason, order.status)
 
 
 class OneOrderSerializer(OrderSerializer):
@@ -218,7 +218,7 @@ class LogSerializer(StrictModelSerializer[ExecutionLog]):
 
     @extend_schema_field(Reason(allow_null=True))
     def get_reason(self, line: ExecutionLog) -> dict[str, str] | None:
-        return reason(line.code)
+        return reason(line.code, line.status)
 
 
 class DriftSerializer(StrictModelSerializer[DriftItem]):

@@ -6,6 +6,7 @@ Denied is us, rejected is the broker, skipped may not, failed never left, unknow
 from dataclasses import dataclass
 from decimal import Decimal
 
+from common.ended_waits import is_ended_wait
 from common.money import plain
 from common.shown import CANCELLING, STATES, Shown, hint, number, sentence
 from common.shown import quantity as with_unit
@@ -41,8 +42,9 @@ def tell(order: Order) -> Said:
 
 
 def _say(order: Order) -> str:
-    if lead := LEAD.get(order.status):
-        return f"{lead}: {_lowered(sentence(order.reason))}" if order.reason else f"{lead}."
+    if lead := _lead(order):
+        said = _lowered(sentence(order.reason, order.status))
+        return f"{lead}: {said}" if order.reason else f"{lead}."
     if order.status == "PENDING" and order.reason:
         return f"Not sent yet, it waits{_since(order)}: {_lowered(sentence(order.reason))}"
     filled, quantity = number(order.filled_quantity), with_unit(order.quantity, order.pair)
@@ -61,9 +63,16 @@ def _say(order: Order) -> str:
     return f"{said} {sentence(order.reason)}" if in_vain else said
 
 
+def _lead(order: Order) -> str:
+    """Who ended it. An order whose signal became too old while it waited was refused by nobody."""
+    if is_ended_wait(order.reason, order.status):
+        return "Not sent"
+    return LEAD.get(order.status, "")
+
+
 def _why(order: Order) -> str:
-    parts = [order.detail, _cost(order), hint(order.reason)]
-    if order.status in NOTHING_SENT:
+    parts = [order.detail, _cost(order), hint(order.reason, order.status)]
+    if order.status in NOTHING_SENT or is_ended_wait(order.reason, order.status):
         parts.insert(1, "Nothing was sent.")
     return " ".join(part for part in parts if part)
 

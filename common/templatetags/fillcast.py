@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString, mark_safe
 from common import reasons as reason_pages
 from common import shown
 from common.clocks import market_at, market_now
+from common.ended_waits import ENDED_WAITS, EndedWait
 from common.markup import badge
 from common.money import plain
 from common.units import word_of
@@ -47,6 +48,13 @@ def units(value: Decimal | None, pair: str) -> str:
 def reason(code: str) -> SafeString:
     """A reason code with the link to its page."""
     return reason_pages.link_to(code)
+
+
+@register.filter
+def ended_wait(code: str) -> EndedWait | None:
+    """What is said of an order that ended unsent while it waited for this; None: none does."""
+    known = shown.known_code(code)
+    return ENDED_WAITS.get(known) if known else None
 
 
 @register.filter

@@ -52,6 +52,7 @@ class Counts:
     shares: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SHARES, 0))
     kinds: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
+    meanings: dict[str, str] = field(default_factory=dict)
     progress: Counter[Progress] = field(default_factory=Counter)
 
     @property
@@ -109,6 +110,8 @@ def counts(signal: Signal) -> Counts:
         made.progress[Progress(status, sent=sent, answered=answered)] += many
         if reason:
             made.reasons[reason] += many
+            if STATES[status].share == "working" or reason not in made.meanings:
+                made.meanings[reason] = sentence(reason, status)
     return made
 
 
@@ -181,7 +184,7 @@ def in_words(order: Order) -> str:
     """One sentence on what happened to an order and why."""
     if order.reason:
         since = f"Waits since {order.waiting_since:%H:%M:%S} UTC: " if order.waiting_since else ""
-        return f"{since}{sentence(order.reason)} {order.detail}".strip()
+        return f"{since}{sentence(order.reason, order.status)} {order.detail}".strip()
     of, filled = quantity(order.quantity, order.pair), number(order.filled_quantity)
     price, all_of_it = plain(order.avg_fill_price), quantity(order.filled_quantity, order.pair)
     rest = "cancellation of the rest is requested" if order.wish else "the rest works"

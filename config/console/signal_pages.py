@@ -77,7 +77,10 @@ def _results(request: HttpRequest, signal: Signal) -> dict[str, Any]:
         "ack": candidates.ack_times(signal),
         "pills": [(share, counted.shares[share]) for share in candidates.PILLS],
         "kinds": sorted(counted.kinds),
-        "reasons": counted.reasons.most_common(),
+        "reasons": [
+            (reason, counted.meanings[reason], many)
+            for reason, many in counted.reasons.most_common()
+        ],
         "candidates": [candidates.Candidate(order) for order in one_page],
         "one_page": one_page,
         "asked": request.GET,

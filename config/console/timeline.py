@@ -30,7 +30,7 @@ def _taken(order: Order, fills: list[Fill]) -> Iterator[Line]:
         title = f"Filled {quantity(fill.quantity, order.pair)} at {plain(fill.price)}"
         yield fill.recorded_at, title, about_fill(fill), "is-good"
     if order.done_at and not (fills and order.status == "FILLED"):
-        said = f"{in_words(order)} {hint(order.reason)}".strip()
+        said = f"{in_words(order)} {hint(order.reason, order.status)}".strip()
         yield order.done_at, STATES[order.status].word, said, END_CSS.get(order.status, "")
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from common.codes import Code
+from common.shown import sentence
 from common.units import word_of
 from config.demo.figures import Figures, Result
 
@@ -105,10 +106,8 @@ def _reasons(figures: Figures) -> Table:
     table.columns[3].justify = "left"
     table.columns[3].no_wrap = False
     for row in figures.reasons:
-        known = row.reason in Code.__members__
-        table.add_row(
-            row.status.lower(), row.reason, str(row.n), Code[row.reason].sentence if known else ""
-        )
+        meaning = sentence(row.reason, row.status) if row.reason in Code.__members__ else ""
+        table.add_row(row.status.lower(), row.reason, str(row.n), meaning)
     return table
 
 

@@ -6,12 +6,13 @@ from datetime import datetime
 from decimal import Decimal
 
 from common.codes import Code
+from common.shown import sentence
 from common.sql import rows
 from common.units import word_of
 from config.demo.follow import Group
 from events.facts import Happening
 from events.models import EventKind
-from events.words import describe
+from events.words import ENDS, describe
 from signals.models import Signal
 
 CLOSED = {
@@ -133,7 +134,7 @@ class Words:
     def _other(self, group: Group) -> str:
         number = len(group.events)
         if group.kind in ENDED:
-            why = f": {_sentence(group.detail)}" if group.detail else ""
+            why = f": {_sentence(group.detail, ENDS.get(group.kind, ''))}" if group.detail else ""
             return f"{number} {ENDED[group.kind]}{why}"
         known = group.kind in EventKind.values
         what = str(EventKind(group.kind).label).lower() if known else group.kind
@@ -193,7 +194,7 @@ def _plain(code: str) -> str:
     return code.lower().replace("_", " ")
 
 
-def _sentence(code: str) -> str:
+def _sentence(code: str, status: str = "") -> str:
     if code not in Code.__members__:
         return code
-    return f"{Code[code].sentence} ({code})"
+    return f"{sentence(code, status)} ({code})"

@@ -43,9 +43,10 @@ def order_state(status: str) -> SafeString:
 
 
 @register.filter
-def sentence(reason: str) -> str:
-    """What a reason code says to people; an unlisted one is shown as it is."""
-    return shown.sentence(reason)
+def sentence(reason: str, status: str = "") -> str:
+    """What a reason code says to people; an unlisted one is shown as it is. status: of the order
+    that it is about."""
+    return shown.sentence(reason, status)
 
 
 @register.filter

@@ -36,7 +36,10 @@ def test_documentation_has_every_kind() -> None:
 
 def test_signal_without_known_counts_has_words() -> None:
     words = describe(event("signal.incomplete", orders="?", candidates=None))
-    assert words.title == "Signal S-2041 Buy 10,000 EUR/USD: no order rejected or skipped"
+    assert (
+        words.title
+        == "Signal S-2041 Buy 10,000 EUR/USD: no order rejected, skipped, late or failed"
+    )
 
 
 def test_more_reasons_than_fit_are_counted() -> None:
@@ -124,6 +127,15 @@ def test_several_are_counted_with_the_gravest_first() -> None:
     lines = words.body.splitlines()
     assert lines[0] == "Unknown: Buy 10,000 EUR/USD · MT5 · 7714"
     assert (len(lines), lines[-1]) == (11, "… and 5 more.")
+
+
+def test_orders_that_ended_while_they_waited_are_counted_as_not_sent() -> None:
+    waited = [event("order.denied", number=n, code="HOST_AWAY") for n in range(3)]
+    expired = event("order.expired", code="HOST_AWAY")
+    words = summarize([*waited, expired, event("order.denied", code="MAX_LEVERAGE")])
+    assert words.title == "1 order denied by us, 4 orders not sent in time: S-2041"
+    assert words.body.splitlines()[1] == "Not sent: Buy 10,000 EUR/USD · MT5 · 7714"
+    assert "if the signal is not too old by then" not in describe(waited[0]).body
 
 
 ODD = [

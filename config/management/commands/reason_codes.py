@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from common import codes
 from common.codes import TRIED_AGAIN, Code
+from common.ended_waits import ENDED_WAITS
 from config.development import ROOT
 
 PAGE = ROOT / "docs" / "reason-codes.md"
@@ -49,6 +50,17 @@ def reference(source: str) -> str:
         lines += ["", f"## {title[0].upper()}{title[1:]}", "", "| code | meaning | what to do |"]
         lines += ["|---|---|---|"]
         lines += [f"| `{code.value}` | {code.sentence} | {_to_do(code)} |" for code in group]
+    lines += [
+        "",
+        "## Orders that ended while they waited",
+        "",
+        "An entry whose signal gets too old while it waits ends with the code of what it waited",
+        "for. Nothing was sent then, nothing of it will be, and its order reads:",
+        "",
+        "| code | meaning | what to do |",
+        "|---|---|---|",
+    ]
+    lines += [f"| `{code}` | {one.sentence} | {one.hint} |" for code, one in ENDED_WAITS.items()]
     return "\n".join(lines) + "\n"
 
 
