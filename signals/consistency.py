@@ -46,6 +46,14 @@ def judge(draft: SignalDraft, fields: Fields) -> None:
         _sides(draft, fields)
 
 
+def unlimited_stop(name: str) -> str:
+    """Return what is wrong with a slippage limit of a stop order; name: of the limit's field."""
+    return (
+        "No broker limits the price of a stop order once its price is reached. "
+        f"Leave {name} out, or publish a market order at that moment."
+    )
+
+
 def _belongs_to_action(draft: SignalDraft, fields: Fields) -> None:
     for name, actions in _ONLY_FOR.items():
         if fields.has(name) and draft.action not in actions:
@@ -78,6 +86,9 @@ def _prices(draft: SignalDraft, fields: Fields) -> None:
         elif draft.open_price is not None and draft.open_price != draft.stop_price:
             detail = "A stop order becomes a market order at stop_price; leave open_price out."
             fields.fault(Code.FIELD_INVALID, "open_price", detail)
+        for name in ("max_slippage", "max_slippage_pips"):
+            if fields.has(name):
+                fields.fault(Code.FIELD_INVALID, name, unlimited_stop(name))
     elif fields.has("stop_price"):
         detail = "Only a stop order has a stop_price; the stop loss is called sl."
         fields.fault(Code.FIELD_INVALID, "stop_price", detail)

@@ -9,6 +9,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from common.admin import AmountInput
 from common.codes import Code
 from common.errors import InvalidInputError
+from signals.consistency import unlimited_stop
 from signals.draft import Target, level_faults
 from signals.faults import faults_of
 from signals.listings import settled_symbol
@@ -109,6 +110,8 @@ class SignalForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for
             self.add_error("open_price", "A limit order needs its price.")
         if kind == OrderType.STOP and not data.get("stop_price"):
             self.add_error("stop_price", "A stop order needs its trigger.")
+        if kind == OrderType.STOP and data.get("max_slippage_pips") is not None:
+            self.add_error("max_slippage_pips", unlimited_stop("max_slippage"))
         if kind != OrderType.STOP and data.get("stop_price"):
             self.add_error("stop_price", "Only a stop order has a trigger; the stop loss is below.")
 

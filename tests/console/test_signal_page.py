@@ -244,3 +244,17 @@ def test_the_form_holds_every_doors_rules(
     assert answer.status_code == 200
     assert words in answer.content.decode()
     assert Signal.objects.count() == 1
+
+
+def test_stop_order_takes_no_slippage_limit_by_hand(small: dict[str, Any], client: Client) -> None:
+    client.force_login(small["operator"])
+    told = {
+        **FORM, "feed": str(small["feed"].pk), "order_type": "STOP", "open_price": "",
+        "stop_price": "1.3800", "max_slippage_pips": "2", "max_slippage_unit": "PIPS",
+    }  # fmt: skip
+    answer = client.post("/admin/signals/signal/add/", told)
+    assert "No broker limits the price of a stop order" in answer.content.decode()
+    assert not Signal.objects.filter(order_type="STOP").exists()
+    told |= {"max_slippage_pips": "", "max_slippage_unit": ""}
+    without = client.post("/admin/signals/signal/add/", told)
+    assert "No broker limits the price" not in without.content.decode()

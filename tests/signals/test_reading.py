@@ -131,6 +131,14 @@ def test_what_is_no_json_object_is_refused(body: bytes, code: Code) -> None:
             {"order_type": "STOP", "stop_price": "1.4", "open_price": "1.3"},
             [("FIELD_INVALID", "open_price")],
         ),
+        (
+            {"order_type": "STOP", "stop_price": "1.4", "max_slippage": "0"},
+            [("FIELD_INVALID", "max_slippage")],
+        ),
+        (
+            {"order_type": "STOP", "stop_price": "1.4", "max_slippage_pips": "2"},
+            [("FIELD_INVALID", "max_slippage_pips")],
+        ),
         ({"open_price": "1.4", "sl": "1.4"}, [("STOP_WRONG_SIDE", "sl")]),
         ({"open_price": "1.4", "sl": "1.5"}, [("STOP_WRONG_SIDE", "sl")]),
         ({"open_price": "1.4", "stop_loss": "1.5"}, [("STOP_WRONG_SIDE", "stop_loss")]),
