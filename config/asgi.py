@@ -7,6 +7,8 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 application = get_asgi_application()
 
+from config.celery import require_servers  # noqa: E402
 from config.preload import preload  # noqa: E402  # its imports need the applications
 
+require_servers()
 preload()

@@ -29,9 +29,11 @@ def keep_our_logging(**_: Any) -> None:
 
 @import_modules.connect(weak=False)
 def require_servers(**_: Any) -> None:
-    """End a worker or beat with a sentence if it was not told which servers to use: it would only
-    try to reach names that do not exist, for ever."""
+    """Say which servers this process uses, or end it with a sentence if none are set: it would
+    only try to reach names that do not exist, for ever. Workers and beat; web servers call it."""
     from django.conf import settings
+
+    from config.which_database import show_servers
 
     lacking = [
         name
@@ -47,3 +49,4 @@ def require_servers(**_: Any) -> None:
             " with. Set them in the environment or in the file that FILLCAST_ENV_FILE names. Those"
             " of a running `make up` are told by `manage.py worker_settings`."
         )
+    show_servers()

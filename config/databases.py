@@ -10,6 +10,7 @@ import environ
 
 from config import env as table
 from config.env import Env
+from config.setting import Setting
 
 # As parts of the lease in thousandths. A stopped process keeps its row locks until the server ends
 # its transaction, which has to happen before others take its work over.
@@ -40,7 +41,7 @@ def startup_options(env: Env) -> str:
     values: dict[str, int | str] = dict(timeouts(role, env(table.LEASE_SECONDS)))
     values["jit"] = "off"  # costs more than it gives in every query that we have
     values["fillcast.program"] = program(sys.argv, role)  # for the audit trail
-    if role != "owner" and not own_url(env):
+    if role != "owner" and url_setting(env) is table.DATABASE_URL:
         values["role"] = f"fillcast_{role}"
     return " ".join(f"-c {name}={value}" for name, value in values.items())
 
@@ -58,18 +59,16 @@ def program(argv: Sequence[str], role: str) -> str:
     return f"{kind}:{re.sub(r'[^A-Za-z0-9._-]', '_', name)[:60]}"
 
 
-def own_url(env: Env) -> str | None:
-    """Return the URL of the role's own login, if there is one."""
-    urls = {"web": table.WEB_DATABASE_URL, "trade": table.TRADE_DATABASE_URL}
-    setting = urls.get(env(table.DB_ROLE))
-    return env(setting) if setting else None
+def url_setting(env: Env) -> Setting[str | None]:
+    """Return the setting whose URL this process uses: its role's own login, if there is one."""
+    own = {"web": table.WEB_DATABASE_URL, "trade": table.TRADE_DATABASE_URL}
+    setting = own.get(env(table.DB_ROLE))
+    return setting if setting and env(setting) else table.DATABASE_URL
 
 
 def database(env: Env) -> dict[str, Any]:
     """Return the entry of DATABASES for this process's role."""
-    parsed: dict[str, Any] = dict(
-        environ.Env.db_url_config(own_url(env) or env(table.DATABASE_URL) or UNSET)
-    )
+    parsed: dict[str, Any] = dict(environ.Env.db_url_config(env(url_setting(env)) or UNSET))
     options: dict[str, Any] = {
         **parsed.get("OPTIONS", {}),
         "options": startup_options(env),

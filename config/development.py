@@ -114,8 +114,8 @@ def servers_for(arguments: list[str]) -> Iterator[None]:
     if needs_none or {"-h", "--help"} & {*arguments}:
         yield
         return
-    if url := os.environ.get(table.DATABASE_URL.name):
-        which_database.show(which_database.named(url))
+    if os.environ.get(table.DATABASE_URL.name):
+        which_database.show(which_database.of_process(table.Env(os.environ)))
     if is_production(os.environ) or all(os.environ.get(name) for name in names):
         yield
         return

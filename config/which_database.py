@@ -1,4 +1,4 @@
-"""Which database a command works on, in a sentence: no command works on another one silently."""
+"""Which database and Redis a process works on, in a sentence each: none uses others silently."""
 
 import os
 import sys
@@ -6,7 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from config import env as table
+from config.databases import url_setting
+from config.env import Env
+
 SHOWN = "_FILLCAST_DATABASE_SHOWN"  # a process that starts others has said it for them
+_has_shown = False  # in this process, or before it was forked
 
 
 def embedded(folder: Path, state: str) -> str:
@@ -14,17 +19,38 @@ def embedded(folder: Path, state: str) -> str:
     return f"Database: embedded, in {_short(folder)} ({state})."
 
 
-def named(url: str) -> str:
-    """Return the sentence for the database that DATABASE_URL names, without its password."""
+def named(url: str, setting: str = table.DATABASE_URL.name) -> str:
+    """Return the sentence for the database that a setting names, without its password."""
     parts = urlsplit(url)
     where = f"{parts.hostname or 'a socket'}:{parts.port or 5432}"
-    return f"Database: {parts.path.lstrip('/') or 'the default one'} at {where} (DATABASE_URL)."
+    return f"Database: {parts.path.lstrip('/') or 'the default one'} at {where} ({setting})."
 
 
-def show(sentence: str, environ: Mapping[str, str] = os.environ) -> None:
-    """Say it on standard error, once for a command and those that it starts."""
-    if not environ.get(SHOWN):
-        print(sentence, file=sys.stderr, flush=True)
+def of_process(env: Env) -> str:
+    """Return the sentence for the database that this process's settings name."""
+    setting = url_setting(env)
+    return named(env(setting) or "", setting.name)
+
+
+def named_redis(url: str) -> str:
+    """Return the sentence for the Redis that REDIS_URL names, without its password."""
+    parts = urlsplit(url)
+    where = f"{parts.hostname}:{parts.port or 6379}" if parts.hostname else "a socket"
+    return f"Redis: database {parts.path.strip('/') or '0'} at {where} ({table.REDIS_URL.name})."
+
+
+def show(*sentences: str, environ: Mapping[str, str] = os.environ) -> None:
+    """Say them on standard error, once for a process and those that it starts."""
+    global _has_shown
+    if not _has_shown and not environ.get(SHOWN):
+        print(*sentences, sep="\n", file=sys.stderr, flush=True)
+    _has_shown = True
+
+
+def show_servers(environ: Mapping[str, str] = os.environ) -> None:
+    """Say what a worker, beat or web process that was started by hand works on."""
+    env = Env(environ)
+    show(of_process(env), named_redis(env(table.REDIS_URL) or ""), environ=environ)
 
 
 def _short(folder: Path) -> str:

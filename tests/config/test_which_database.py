@@ -1,17 +1,28 @@
 """Each command says which database it works on; none works on another one silently."""
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import pytest
+
+from common.embedded.ports import free_port
 from config.development import ROOT
-from config.which_database import embedded, named
+from config.which_database import SHOWN, embedded, named, named_redis
 
 
 def test_named_database_is_shown_without_its_password() -> None:
     shown = named("postgresql://fillcast:s3cret@db.example:6432/trading?sslmode=require")
     assert shown == "Database: trading at db.example:6432 (DATABASE_URL)."
+
+
+def test_named_redis_is_shown_without_its_password() -> None:
+    shown = named_redis("rediss://:s3cret@redis.example/2?ssl_cert_reqs=none")
+    assert shown == "Redis: database 2 at redis.example:6379 (REDIS_URL)."
 
 
 def test_embedded_database_is_shown_by_its_folder() -> None:
@@ -45,6 +56,78 @@ def test_command_says_which_database_was_set_for_it_alone() -> None:
     assert "Database: nowhere at 127.0.0.1:9 (DATABASE_URL)." in done.stderr
     assert "secret" not in done.stderr
     assert done.returncode != 0
+
+
+def closed_servers(**environ: str) -> dict[str, str]:
+    """Settings of a process whose servers are away; it begins all the same."""
+    nowhere = f"127.0.0.1:{free_port()}"
+    return {
+        **os.environ, "FILLCAST_ENV_FILE": os.devnull, "FILLCAST_SECRET_KEY": "k" * 40,
+        "DATABASE_URL": f"postgresql://me:s3cret@{nowhere}/trading",
+        "REDIS_URL": f"redis://:s3cret@{nowhere}/3", "nowhere": nowhere, **environ,
+    }  # fmt: skip
+
+
+def said_until(seen: str, line: list[str], log: Path, **environ: str) -> str:
+    """Start a process and return what it said when it has said `seen`."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *line], env=environ, cwd=ROOT, stdout=subprocess.DEVNULL,
+            stderr=output, start_new_session=True,
+        )  # fmt: skip
+    try:
+        end = time.monotonic() + 90
+        while seen not in (said := log.read_text()):
+            assert time.monotonic() < end, said
+            assert process.poll() is None or seen in log.read_text(), log.read_text()
+            time.sleep(0.05)
+        return said
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(10)
+
+
+PREFORK = ["celery", "-A", "config", "worker", "-P", "prefork", "-c", "2", "-Q", "nothing"]
+BEAT = ["celery", "-A", "config", "beat", "-s", os.devnull]
+WEB = ["uvicorn", "config.asgi:application", "--lifespan", "off", "--port"]
+
+
+@pytest.mark.parametrize("name", ["worker", "beat", "web"])
+def test_process_started_by_hand_says_once_which_servers_it_uses(tmp_path: Path, name: str) -> None:
+    environ = closed_servers(FILLCAST_DB_ROLE="web" if name == "web" else "trade")
+    web = [*WEB, str(free_port())]
+    line, seen = {  # the last is said after a worker's children are there
+        "worker": (PREFORK, "Cannot connect to redis"), "beat": (BEAT, "OperationalError"),
+        "web": (web, "Uvicorn running"),
+    }[name]  # fmt: skip
+    said = said_until(seen, line, tmp_path / "log", **environ)
+    where = environ["nowhere"]
+    assert said.count("Database:") == 1
+    assert f"Database: trading at {where} (DATABASE_URL).\n" in said
+    assert said.count("Redis:") == 1
+    assert f"Redis: database 3 at {where} (REDIS_URL).\n" in said
+    assert "s3cret" not in said
+
+
+def test_worker_with_a_login_of_its_own_names_its_setting(tmp_path: Path) -> None:
+    own = f"postgresql://trader:s3cret@127.0.0.1:{free_port()}/elsewhere"
+    environ = closed_servers(FILLCAST_DB_ROLE="trade", FILLCAST_TRADE_DATABASE_URL=own)
+    said = said_until("OperationalError", BEAT, tmp_path / "log", **environ)
+    where = own.rpartition("@")[2].partition("/")[0]
+    assert f"Database: elsewhere at {where} (FILLCAST_TRADE_DATABASE_URL)." in said
+    silent = said_until("OperationalError", BEAT, tmp_path / "log", **environ, **{SHOWN: "1"})
+    assert "Database:" not in silent  # who started it has said it
+
+
+def test_web_process_without_servers_ends_with_a_sentence() -> None:
+    environ = {k: v for k, v in closed_servers().items() if k not in ("DATABASE_URL", "REDIS_URL")}
+    done = subprocess.run(
+        [sys.executable, "-m", *WEB, str(free_port())], env=environ, cwd=ROOT,
+        capture_output=True, text=True, check=False, timeout=100,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "DATABASE_URL and REDIS_URL not set: this process knows no database" in done.stderr
 
 
 def test_help_starts_and_names_no_database(tmp_path: Path) -> None:
