@@ -18,7 +18,8 @@ MOST_BOOKS, MOST_NAMES = 20, 5000
 
 _FOLLOWERS = f"""
 follower AS (
-  SELECT c.instrument_book AS book, s.symbol_map AS map, coalesce(c.user_id, c.admin_id) AS owner
+  SELECT c.instrument_book AS book, s.symbol_map AS map, coalesce(c.user_id, c.admin_id) AS owner,
+    coalesce(s.id, 0) AS subscription
   FROM {CANDIDATES_SQL}
   WHERE c.is_active AND c.archived_at IS NULL
     AND (%(only_owner)s::bigint IS NULL
@@ -40,24 +41,25 @@ SELECT coalesce(sum(many), 0)::int AS followers,
 FROM judged
 """
 
-# What an account's map says counts only for what its broker lists: any tenant may write any pair
-# into one. Without a list nothing is known of an account. The first SELECT of `named` is by the
-# index instrument_base.
+# What an account's map says counts only for what its broker lists, and less than what is listed:
+# any tenant may write any pair into one. Without a list nothing is known of an account. The first
+# SELECT of `named` is by the index instrument_base.
 COMPLETIONS = f"""
 WITH {_FOLLOWERS}, named AS (
-  SELECT i.pair, f.owner, true AS is_listed FROM connections_instrument i
+  SELECT i.pair, f.owner, f.subscription, true AS is_listed FROM connections_instrument i
   JOIN follower f ON f.book = i.book
   WHERE split_part(i.pair, '/', 1) = %(word)s::text AND i.is_preferred
     AND (f.map ->> i.pair IS NULL OR {_MAPPED.format(symbol="f.map ->> i.pair")})
   UNION ALL
-  SELECT m.pair, f.owner, f.owner = %(feed_owner)s
+  SELECT m.pair, f.owner, f.subscription, f.owner = %(feed_owner)s
   FROM follower f, LATERAL jsonb_each_text(f.map) m (pair, symbol)
   WHERE f.map <> '{{}}' AND starts_with(m.pair, %(word)s::text || '/')
     AND {_MAPPED.format(symbol="m.symbol")}
 )
-SELECT pair, count(DISTINCT owner)::int AS owners, bool_or(owner = %(feed_owner)s) AS is_own
-FROM named WHERE is_listed OR NOT EXISTS (SELECT FROM named WHERE is_listed)
-GROUP BY pair
+SELECT pair, count(DISTINCT owner) FILTER (WHERE is_listed)::int AS listing,
+  count(DISTINCT owner)::int AS able, bool_or(owner = %(feed_owner)s) AS is_own,
+  min(subscription)::bigint AS since
+FROM named GROUP BY pair
 """
 
 _NAMES = f"""
@@ -88,7 +90,7 @@ class BrokerListings:
         asked = {**_asked(feed, only_owner), "word": word, "feed_owner": feed.owner_id}
         with for_all_tenants():
             found = rows(COMPLETIONS, asked)
-        return [ListedPair(row.pair, row.owners, row.is_own) for row in found]
+        return [ListedPair(row.pair, row.listing, row.able, row.is_own, row.since) for row in found]
 
     def names(self, feed: Feed, only_owner: int | None) -> list[str]:
         with for_all_tenants():

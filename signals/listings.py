@@ -57,12 +57,29 @@ class Reach:
 
 @dataclass(frozen=True, slots=True)
 class ListedPair:
-    """A pair that accounts of a feed can trade: how many owners have such accounts, and whether the
-    feed's own owner is one of them."""
+    """A pair that accounts of a feed can trade.
+
+    listing: the brokers of so many owners list it; a map of the feed's own owner counts as a list.
+    able: so many owners can trade it, by a list or a map. is_own: whether the feed's owner can.
+    since: the number of the first subscription among theirs.
+    """
 
     pair: str
-    owners: int
+    listing: int
+    able: int
     is_own: bool
+    since: int = 0
+
+    @property
+    def owners(self) -> int:
+        """How many owners count for it: those who map it only where no broker lists it."""
+        return self.listing or self.able
+
+    def outweighs(self, other: "ListedPair") -> bool:
+        """Whether the other one rests on a single subscriber, and this one on several, or on one
+        who took the feed before."""
+        is_alone = other.able == 1 and not other.is_own
+        return is_alone and (self.owners > 1 or self.since < other.since)
 
 
 class Listings(Protocol):
@@ -71,8 +88,7 @@ class Listings(Protocol):
     def reach(self, feed: Feed, pair: str, only_owner: int | None) -> Reach: ...
 
     def completions(self, feed: Feed, word: str, only_owner: int | None) -> list[ListedPair]:
-        """Pairs of this base that the feed's accounts list; where none does, those that they map to
-        what they list."""
+        """Pairs of this base that the feed's accounts list, or map to what they list."""
         ...
 
     def names(self, feed: Feed, only_owner: int | None) -> list[str]:
@@ -104,28 +120,40 @@ def reach_of_signal(signal: Signal) -> Reach:
     return reach_of(signal.feed, signal.currency_pair, only_owner=_only_owner(signal))
 
 
-def is_unlisted(feed: Feed, pair: str) -> bool:
-    """Whether no account of a feed can trade a pair, as far as lists were read. In a
-    transaction."""
-    return reach_of(feed, pair, only_owner=_own(feed)).is_unlisted
-
-
 def listed_pairs(feed: Feed, word: str) -> list[ListedPair]:
-    """Return the pairs of this base that the feed's accounts can trade, what most owners have
-    first. In a transaction."""
-    found = _listings.completions(feed, word, _own(feed)) if _listings else []
-    return sorted(found, key=lambda one: (-one.owners, one.pair))
+    """Return the pairs of this base that the feed's accounts can trade. In a transaction."""
+    return _listings.completions(feed, word, _own(feed)) if _listings else []
 
 
-def clearly_meant(found: Sequence[ListedPair]) -> str:
-    """Return which of these is meant, what most owners have first; empty: it cannot be known. Pure.
+def choices(found: Sequence[ListedPair]) -> list[ListedPair]:
+    """Return what a word may mean, what most owners have first: the pairs that brokers list; where
+    none does, those that accounts map. Pure."""
+    listed = [one for one in found if one.listing] or found
+    return sorted(listed, key=lambda one: (-one.owners, one.pair))
 
-    One that CLEARLY more owners have than any other; else the one that the feed's own owner has.
+
+def clearly_meant(found: Sequence[ListedPair], traded: str = "") -> str:
+    """Return which of these pairs is meant; empty: it cannot be known. Pure.
+
+    One that CLEARLY more owners have than any other; else the one that the feed's own owner has;
+    else the one that the feed has traded. What it has traded stays, too, against a clear choice
+    that is not the feed owner's and that fewer can trade; it counts for nothing if it is outweighed
+    (`ListedPair.outweighs`).
     """
+    kept = next((one for one in found if one.pair == traded), None)
+    if kept and any(one.outweighs(kept) for one in choices(found)):
+        return clearly_meant([one for one in found if one is not kept])
+    meant = _clear(choices(found))
+    if kept and (meant is None or (kept.able >= meant.able and not meant.is_own)):
+        return kept.pair
+    return meant.pair if meant else ""
+
+
+def _clear(found: Sequence[ListedPair]) -> ListedPair | None:
     if len(found) == 1 or (found and found[0].owners >= CLEARLY * found[1].owners):
-        return found[0].pair
-    own = [one.pair for one in found if one.is_own]
-    return own[0] if len(own) == 1 else ""
+        return found[0]
+    own = [one for one in found if one.is_own]
+    return own[0] if len(own) == 1 else None
 
 
 def settled_symbol(feed: Feed, symbol: str, *, field: str = "symbol") -> str:
@@ -156,7 +184,7 @@ def _completed(feed: Feed, word: str, field: str) -> str:
     found = listed_pairs(feed, word)
     if pair := clearly_meant(found):
         return pair
-    near = sorted(one.pair for one in found[:MOST])
+    near = sorted(one.pair for one in choices(found)[:MOST])
     if found:
         detail = f"{word!r} may be {', '.join(near)}: write which."
     else:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from common.codes import Code
 from common.errors import InvalidInputError
 from common.sql import rows
-from signals.listings import is_unlisted, listed_pairs, settled_symbol
+from signals.listings import clearly_meant, listed_pairs, settled_symbol
 from signals.models import Feed
 from signals.open_signals import open_pairs
 from users.tenancy import for_all_tenants
@@ -25,9 +25,9 @@ def pair_meant(feed: Feed, symbol: str, *, field: str) -> str:
     """Return the pair of an alert's symbol; call it in the alert's turn.
 
     A symbol without a currency is, of the pairs of this base: the one that the feed has open and
-    has not closed itself; else the one that it traded lately, if an account may list it; else the
-    one that its accounts list; else the only one that it has traded. Several at the first step are
-    never told apart by what followers' accounts are.
+    has not closed itself; else what its accounts list and the one that it traded lately come to
+    (`clearly_meant`); else, where they list none, the only one that it has traded. Several at the
+    first step are never told apart by what followers' accounts are.
 
     Raises InvalidInputError SYMBOL_UNKNOWN.
     """
@@ -42,10 +42,11 @@ def pair_meant(feed: Feed, symbol: str, *, field: str) -> str:
         raise _several(symbol, unended, "this feed has open trades in all of them", field)
     lately = rows(TRADED_LATELY, {"feed": feed.pk, "base": f"{symbol}/"})
     traded = [str(row.pair) for row in lately]
-    if len(traded) == 1 and not is_unlisted(feed, traded[0]):
-        return traded[0]
+    found = listed_pairs(feed, symbol)
+    if meant := clearly_meant(found, traded[0] if len(traded) == 1 else ""):
+        return meant
     known = traded or [one.pair for one in opened]
-    if not known or listed_pairs(feed, symbol):
+    if found or not known:
         return settled_symbol(feed, symbol, field=field)
     if len(known) == 1:
         return known[0]

@@ -192,7 +192,7 @@ def test_listed_pairs_of_a_word_are_found_by_their_base(
     assert "instrument_base" in names
     assert read
     assert all(one["Actual Rows"] + one.get("Rows Removed by Filter", 0) <= LISTS for one in read)
-    assert [(row.pair, row.owners) for row in rows(COMPLETIONS, asked)] == [("X9/USD", 1)]
+    assert [(row.pair, row.listing) for row in rows(COMPLETIONS, asked)] == [("X9/USD", 1)]
 
 
 OFF = 3_000
