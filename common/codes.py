@@ -642,7 +642,6 @@ class Code(StrEnum):
         "An operator approves the feed or the signal.",
     )
     FEED_UNKNOWN = ("FEED_UNKNOWN", "There is no such feed, or the token is not its own.")
-    TOKEN_EXPIRED = ("TOKEN_EXPIRED", "The token has expired.", "Create a new one on the feed.")
     ALERT_TOO_OLD = (
         "ALERT_TOO_OLD",
         "By its own time the alert is outside the replay window, or too old for a market entry.",
