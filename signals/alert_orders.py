@@ -14,7 +14,7 @@ from signals import services
 from signals.alert_reading import AlertOrder
 from signals.alert_sequence import in_turn, keep_order, late_entry, opened_later
 from signals.draft import SignalDraft
-from signals.listings import settled_symbol
+from signals.listings import check_pair
 from signals.models import Action, Direction, Door, Feed, ReceivedAlert, Signal
 from signals.open_signals import OpenSignal, closed_by_feed, open_signals
 from signals.receiving import REPLAY_WINDOW, receive
@@ -93,7 +93,7 @@ def _unlisted(feed: Feed, order: AlertOrder) -> InvalidInputError | None:
     if order.opening is None and feed.signals.published().filter(currency_pair=order.pair).exists():
         return None
     try:
-        settled_symbol(feed, order.pair, field=order.symbol_field)
+        check_pair(feed, order.pair, field=order.symbol_field)
     except InvalidInputError as error:
         return error
     return None

@@ -12,9 +12,9 @@ from common.errors import InvalidInputError
 from signals.consistency import unlimited_stop
 from signals.draft import Target, level_faults
 from signals.faults import faults_of
-from signals.listings import settled_symbol
 from signals.models import Action, Feed, OrderType, Signal
 from signals.preview import refuse_wrong_for_all
+from signals.symbol_completion import settled_pair
 from signals.symbols import read_symbol
 
 
@@ -95,14 +95,29 @@ class SignalForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for
                 )
 
     def _symbol(self, data: dict[str, Any]) -> None:
-        """A new trade's symbol is one that some account of the feed can trade."""
-        feed, symbol = data.get("feed"), data.get("currency_pair")
-        if not feed or not symbol or (data.get("action") != Action.OPEN and "/" in symbol):
+        """A new trade's symbol is one that some account of the feed can trade; another signal's is
+        that of the signal that it refers to."""
+        feed, symbol, reference = (
+            data.get(name) for name in ("feed", "currency_pair", "refers_to")
+        )
+        if not feed or not symbol:
+            return
+        if data.get("action") != Action.OPEN:
+            if reference:
+                self._symbol_of(reference, data)
             return
         try:
-            data["currency_pair"] = settled_symbol(feed, symbol)
+            data["currency_pair"] = settled_pair(feed, symbol)
         except InvalidInputError as error:
             self.add_error("currency_pair", f"{error.detail} {error.code.hint}")
+
+    def _symbol_of(self, reference: Signal, data: dict[str, Any]) -> None:
+        pair, said = reference.currency_pair, data["currency_pair"]
+        if said == pair or pair.startswith(f"{said}/"):  # its currency left out
+            data["currency_pair"] = pair
+        else:
+            detail = f"{reference.number} is in {pair}: write that symbol, or refer to another one."
+            self.add_error("currency_pair", detail)
 
     def _prices(self, data: dict[str, Any]) -> None:
         kind = data.get("order_type")

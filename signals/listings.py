@@ -156,20 +156,13 @@ def _clear(found: Sequence[ListedPair]) -> ListedPair | None:
     return own[0] if len(own) == 1 else None
 
 
-def settled_symbol(feed: Feed, symbol: str, *, field: str = "symbol") -> str:
-    """Return the pair that a symbol of a new signal stands for. In a transaction.
-
-    symbol: what `read_symbol` returned; a word without a currency becomes the pair of that base
-    that the feed's accounts list (`clearly_meant`). Raises InvalidInputError SYMBOL_UNKNOWN where
-    there is none, or which of several is open, SYMBOL_NOT_LISTED where none of the accounts can
-    trade it; both with the names that come near.
-    """
-    pair = symbol if "/" in symbol else _completed(feed, symbol, field)
+def check_pair(feed: Feed, pair: str, *, field: str = "symbol") -> None:
+    """Raise InvalidInputError SYMBOL_NOT_LISTED if none of a feed's accounts could trade a pair,
+    with the names that come near. In a transaction."""
     reach = reach_of(feed, pair, only_owner=_own(feed))
     if reach.is_unlisted:
         detail, near = _unlisted(feed, pair, _own(feed), reach)
         raise InvalidInputError(Code.SYMBOL_NOT_LISTED, detail, field=field, near=near)
-    return pair
 
 
 def check_listed(signal: Signal) -> None:
@@ -180,10 +173,11 @@ def check_listed(signal: Signal) -> None:
         raise ConflictError(Code.SYMBOL_NOT_LISTED, detail, near=near)
 
 
-def _completed(feed: Feed, word: str, field: str) -> str:
-    found = listed_pairs(feed, word)
-    if pair := clearly_meant(found):
-        return pair
+def not_completed(
+    feed: Feed, word: str, found: Sequence[ListedPair], field: str
+) -> InvalidInputError:
+    """Return the refusal of a word without a currency that lists do not complete: as which pairs
+    they have it, or the names that come near."""
     near = sorted(one.pair for one in choices(found)[:MOST])
     if found:
         detail = f"{word!r} may be {', '.join(near)}: write which."
@@ -191,7 +185,7 @@ def _completed(feed: Feed, word: str, field: str) -> str:
         near = _near(feed, word, _own(feed))
         detail = f"{word!r} names no currency, and no account that takes {feed.slug!r} lists it."
         detail += f" {_in_words(near)}" if near else f" Write it as {word}/USD, for example."
-    raise InvalidInputError(Code.SYMBOL_UNKNOWN, detail, field=field, near=near)
+    return InvalidInputError(Code.SYMBOL_UNKNOWN, detail, field=field, near=near)
 
 
 def _unlisted(feed: Feed, pair: str, only_owner: int | None, reach: Reach) -> tuple[str, list[str]]:

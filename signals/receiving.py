@@ -13,9 +13,9 @@ from common.permissions import Right, require
 from common.sql import rows
 from signals.draft import SignalDraft, Target, in_order_of_price, level_faults
 from signals.faults import InvalidSignalError
-from signals.listings import settled_symbol
 from signals.locks import feed_shared
 from signals.models import Action, Approval, Door, Feed, OrderType, Signal
+from signals.symbol_completion import settled_pair
 from users.models import User
 
 # An alert without an id of its own that comes again within this time is the same one, retried.
@@ -231,7 +231,7 @@ def _referred(feed: Feed, draft: SignalDraft) -> Signal:
 
 def _symbol(feed: Feed, draft: SignalDraft, referred: Signal | None) -> tuple[str, str]:
     if referred is None:
-        pair = settled_symbol(feed, draft.pair, field=draft.symbol_field)
+        pair = settled_pair(feed, draft.pair, field=draft.symbol_field)
         return pair, str(draft.direction)
     for name, said, meant in (
         ("symbol", draft.pair, referred.currency_pair),

@@ -1,12 +1,12 @@
-"""Which pair an alert means by a symbol without a currency: what its feed itself has traded decides
-before what the brokers of its followers list."""
+"""Which pair a new signal means by a symbol without a currency, at every entry point: what its feed
+itself has traded decides before what the brokers of its followers list."""
 
 from collections.abc import Collection
 
 from common.codes import Code
 from common.errors import InvalidInputError
 from common.sql import rows
-from signals.listings import clearly_meant, listed_pairs, settled_symbol
+from signals.listings import check_pair, clearly_meant, listed_pairs, not_completed
 from signals.models import Feed
 from signals.open_signals import open_pairs
 from users.tenancy import for_all_tenants
@@ -21,8 +21,19 @@ WHERE starts_with(currency_pair, %(base)s) LIMIT 2
 """
 
 
+def settled_pair(feed: Feed, symbol: str, *, field: str = "symbol") -> str:
+    """Return the pair that a symbol of a new signal stands for, one that an account of the feed can
+    trade. In a transaction.
+
+    symbol: what `read_symbol` returned. Raises InvalidInputError SYMBOL_UNKNOWN, SYMBOL_NOT_LISTED.
+    """
+    pair = pair_meant(feed, symbol, field=field)
+    check_pair(feed, pair, field=field)
+    return pair
+
+
 def pair_meant(feed: Feed, symbol: str, *, field: str) -> str:
-    """Return the pair of an alert's symbol; call it in the alert's turn.
+    """Return the pair of a signal's symbol; for an alert, call it in the alert's turn.
 
     A symbol without a currency is, of the pairs of this base: the one that the feed has open and
     has not closed itself; else what its accounts list and the one that it traded lately come to
@@ -47,7 +58,7 @@ def pair_meant(feed: Feed, symbol: str, *, field: str) -> str:
         return meant
     known = traded or [one.pair for one in opened]
     if found or not known:
-        return settled_symbol(feed, symbol, field=field)
+        raise not_completed(feed, symbol, found, field)
     if len(known) == 1:
         return known[0]
     raise _several(symbol, known, "this feed has traded all of them", field)
