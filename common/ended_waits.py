@@ -40,6 +40,26 @@ ENDED_WAITS: dict[Code, EndedWait] = {
         "The next signal is taken when the broker answers again and the account was compared. If"
         " it lasts, read the last error on the account's page.",
     ),
+    Code.BROKER_UNREACHABLE: EndedWait(
+        "The broker could not be reached until the signal was too old.",
+        "The next signal is taken when the broker can be reached again. If it lasts, check host and"
+        " network.",
+    ),
+    Code.NOT_CONNECTED: EndedWait(
+        "There was no connection to the broker until the signal was too old.",
+        "The next signal is taken when the connection is back. If it lasts, read the last error on"
+        " the account's page.",
+    ),
+    Code.CLIENT_ID_IN_USE: EndedWait(
+        "Another session used this connection's client id until the signal was too old.",
+        "End the other program, or give the connection a client id of its own; the next signal is"
+        " taken then.",
+    ),
+    Code.TRADING_DISABLED: EndedWait(
+        "The broker did not allow trading on this account until the signal was too old.",
+        "Switch trading on where the account is logged in, or ask the broker to, then run the"
+        " connection test; the next signal is taken then.",
+    ),
     Code.CIRCUIT_OPEN: EndedWait(
         "The connection rested after too many failed calls until the signal was too old.",
         "It is tried again automatically, and the next signal is taken when it works. If it lasts,"
