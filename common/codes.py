@@ -304,6 +304,13 @@ class Code(StrEnum):
         "No worker holds this account's lane; the order waits for one.",
         "Tell the operators to start the session worker that the doctor names.",
     )
+    NO_WORKER = (
+        "NO_WORKER",
+        "The order is due, and no worker has taken it yet.",
+        "It is sent when one does: an exit always, an entry if its signal is not too old by then;"
+        " else the entry ends unsent. If it lasts, ask the operators to start the worker that the"
+        " doctor names.",
+    )
     LANE_LOST = (
         "LANE_LOST",
         "The account's lane went to another process before the order had left.",

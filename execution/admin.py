@@ -27,6 +27,7 @@ from common.units import word_of
 from connections.models import ExecutionConnection
 from execution.drift import words as drift_words
 from execution.models import DriftItem, ExecutionLog, Fill, Order, Tally, TallyQuerySet, WorkerLease
+from execution.order_reasons import reason_of
 
 FOUND_ORDERS = 2_000  # a search by account looks at the log of that many of its orders
 FOUND_CONNECTIONS = 200  # a search by account looks at that many accounts
@@ -114,7 +115,7 @@ class OrderAdmin(BigTableAdmin):
 
     @admin.display(description="Reason")
     def why(self, order: Order) -> SafeString:
-        return code(order.reason)
+        return code(reason_of(order).code)
 
     @admin.display(description="Quantity")
     def quantity_shown(self, order: Order) -> SafeString:

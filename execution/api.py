@@ -18,6 +18,7 @@ from common.permissions import Right
 from connections.api import own_connections
 from execution import services, tasks
 from execution.models import Order, Status
+from execution.order_reasons import with_reason
 from execution.serializers import (
     ChangeOrderSerializer,
     ChangePositionSerializer,
@@ -77,13 +78,17 @@ def _picked(rows: QuerySet[Any], request: Request) -> QuerySet[Any]:
 class OrderFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types
     status = filters.MultipleChoiceFilter(choices=Status.choices)
     done = filters.BooleanFilter(field_name="done_at", lookup_expr="isnull", exclude=True)
+    reason = filters.CharFilter(method="only_reason", label="The code that `reason` states.")
     entry = filters.BooleanFilter(method="only_entries", label="Entries, or exits.")
     created_after = MomentFilter(field_name="created_at", lookup_expr="gte")
     created_before = MomentFilter(field_name="created_at", lookup_expr="lt")
 
     class Meta:
         model = Order
-        fields = ("signal", "connection", "position", "pair", "side", "reason")
+        fields = ("signal", "connection", "position", "pair", "side")
+
+    def only_reason(self, queryset: Any, _name: str, value: str) -> Any:
+        return with_reason(queryset, value)
 
     def only_entries(self, queryset: Any, _name: str, value: bool) -> Any:
         return queryset.entries() if value else queryset.exits()

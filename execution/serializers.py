@@ -1,15 +1,25 @@
 """How orders, their log and drift are read over HTTP."""
 
+from datetime import datetime
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from common.money import plain
-from common.rest import Amount, Reason, StrictModelSerializer, StrictSerializer, Whole, reason
+from common.rest import (
+    Amount,
+    Moment,
+    Reason,
+    StrictModelSerializer,
+    StrictSerializer,
+    Whole,
+    reason,
+)
 from execution.drift import words as drift_words
 from execution.drift.decisions import actions_of
 from execution.models import Decision, DriftItem, ExecutionLog, Fill, Order, Status
+from execution.order_reasons import reason_of
 
 ACTIONS = [decision.value.lower() for decision in Decision if decision]
 LIFECYCLES = [
@@ -59,6 +69,13 @@ class FillSerializer(StrictModelSerializer[Fill]):
         read_only_fields = fields
 
 
+class WaitingSince(Moment):
+    """Since when an order waits, on its row or derived with its reason."""
+
+    def get_attribute(self, instance: Order) -> datetime | None:
+        return reason_of(instance).since
+
+
 class OrderSerializer(StrictModelSerializer[Order]):
     """One leg of a signal on one account. quantity: base units; prices: quote currency."""
 
@@ -66,6 +83,10 @@ class OrderSerializer(StrictModelSerializer[Order]):
     connection_name = serializers.CharField(source="connection.name", read_only=True)
     lifecycle = serializers.SerializerMethodField()
     reason = serializers.SerializerMethodField(help_text="Why it is in this state.")
+    waiting_since = WaitingSince(
+        read_only=True, allow_null=True,
+        help_text="Since when it waits for what `reason` says; PENDING only.",
+    )  # fmt: skip
     slippage = Amount(
         source="slippage_pips", read_only=True, allow_null=True,
         help_text="Signed, + is worse; in slippage_unit.",
@@ -134,7 +155,7 @@ class OrderSerializer(StrictModelSerializer[Order]):
 
     @extend_schema_field(Reason(allow_null=True))
     def get_reason(self, order: Order) -> dict[str, str] | None:
-        return reason(order.reason, order.status)
+        return reason(reason_of(order).code, order.status)
 
 
 class OneOrderSerializer(OrderSerializer):

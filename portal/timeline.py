@@ -10,7 +10,9 @@ from portal.words import precise, tell
 
 def timeline(order: Order, fills: Iterable[Fill]) -> list[Step]:
     """Every step that the order took, each with the time since the one before."""
-    return in_order(order, _taken(order, list(fills)), now=tell(order).say)
+    said = tell(order)
+    now = f"{said.say} {said.why}" if order.status == "PENDING" else said.say
+    return in_order(order, _taken(order, list(fills)), now=now.strip())
 
 
 def _taken(order: Order, fills: list[Fill]) -> Iterator[Line]:

@@ -8,10 +8,11 @@ from decimal import Decimal
 
 from common.ended_waits import is_ended_wait
 from common.money import plain
-from common.shown import CANCELLING, STATES, Shown, hint, number, sentence
+from common.shown import CANCELLING, STATES, Shown, number
 from common.shown import quantity as with_unit
 from common.units import word_of
 from execution.models import AT_BROKER, Order
+from execution.order_reasons import OrderReason, reason_of
 
 LEAD = {
     "SKIPPED": "Skipped",
@@ -38,20 +39,20 @@ class Said:
 
 def tell(order: Order) -> Said:
     """Return what happened to an order."""
-    return Said(STATES[order.status], _say(order), _why(order), order.reason)
+    reason = reason_of(order)
+    return Said(STATES[order.status], _say(order, reason), _why(order, reason), reason.code)
 
 
-def _say(order: Order) -> str:
+def _say(order: Order, reason: OrderReason) -> str:
     if lead := _lead(order):
-        said = _lowered(sentence(order.reason, order.status))
-        return f"{lead}: {said}" if order.reason else f"{lead}."
-    if order.status == "PENDING" and order.reason:
-        return f"Not sent yet, it waits{_since(order)}: {_lowered(sentence(order.reason))}"
+        return f"{lead}: {_lowered(reason.sentence)}" if reason.code else f"{lead}."
+    if order.status == "PENDING" and reason.code:
+        return f"Not sent yet, it waits{_since(reason)}: {_lowered(reason.sentence)}"
     filled, quantity = number(order.filled_quantity), with_unit(order.quantity, order.pair)
     working = f"Not filled, still working at the broker{_resting(order)}."
     rest = "cancellation of the rest is requested" if order.wish else "the rest works"
     told = {
-        "PENDING": "Not sent yet: it waits for a worker to take it.",
+        "PENDING": "Not sent yet: a worker takes it within seconds.",
         "SUBMITTING": "On its way to the broker.",
         "SUBMITTED": CANCELLING if order.wish else working,
         "PARTIALLY_FILLED": f"Filled {filled} of {quantity}{_at(order)}; {rest}.",
@@ -60,7 +61,7 @@ def _say(order: Order) -> str:
     }
     said = told.get(order.status, STATES[order.status].word + ".")
     in_vain = order.status in AT_BROKER and order.reason in CANCEL_IN_VAIN
-    return f"{said} {sentence(order.reason)}" if in_vain else said
+    return f"{said} {reason.sentence}" if in_vain else said
 
 
 def _lead(order: Order) -> str:
@@ -70,15 +71,15 @@ def _lead(order: Order) -> str:
     return LEAD.get(order.status, "")
 
 
-def _why(order: Order) -> str:
-    parts = [order.detail, _cost(order), hint(order.reason, order.status)]
+def _why(order: Order, reason: OrderReason) -> str:
+    parts = [order.detail, _cost(order), reason.hint]
     if order.status in NOTHING_SENT or is_ended_wait(order.reason, order.status):
         parts.insert(1, "Nothing was sent.")
     return " ".join(part for part in parts if part)
 
 
-def _since(order: Order) -> str:
-    return f" since {order.waiting_since:%H:%M:%S} UTC" if order.waiting_since else ""
+def _since(reason: OrderReason) -> str:
+    return f" since {reason.since:%H:%M:%S} UTC" if reason.since else ""
 
 
 def _at(order: Order) -> str:

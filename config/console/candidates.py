@@ -24,6 +24,7 @@ from common.units import word_of
 from config.console.bars import Histogram, Segment, histogram, segments
 from config.console.funnel import Progress
 from execution.models import Order
+from execution.order_reasons import reason_of, stated_reason, states, with_reason
 from signals.models import Action, Signal
 
 ENDED = ("cancelled", "expired")
@@ -97,7 +98,8 @@ def counts(signal: Signal) -> Counts:
     grouped = (
         orders_of(signal)
         .order_by()
-        .values_list("status", "reason", "connection__type")
+        .annotate(stated=stated_reason())
+        .values_list("status", "stated", "connection__type")
         .annotate(
             sent=Q(submitted_at__isnull=False),
             answered=Q(acknowledged_at__isnull=False),
@@ -162,6 +164,10 @@ class Candidate:
         return STATES[self.order.status]
 
     @property
+    def code(self) -> str:
+        return reason_of(self.order).code
+
+    @property
     def row_css(self) -> str:
         return "is-unk" if self.order.status == "UNKNOWN" else ""
 
@@ -182,14 +188,15 @@ class Candidate:
 
 def in_words(order: Order) -> str:
     """One sentence on what happened to an order and why."""
-    if order.reason:
-        since = f"Waits since {order.waiting_since:%H:%M:%S} UTC: " if order.waiting_since else ""
-        return f"{since}{sentence(order.reason, order.status)} {order.detail}".strip()
+    reason = reason_of(order)
+    if reason.code:
+        since = f"Waits since {reason.since:%H:%M:%S} UTC: " if reason.since else ""
+        return f"{since}{reason.sentence} {order.detail}".strip()
     of, filled = quantity(order.quantity, order.pair), number(order.filled_quantity)
     price, all_of_it = plain(order.avg_fill_price), quantity(order.filled_quantity, order.pair)
     rest = "cancellation of the rest is requested" if order.wish else "the rest works"
     told = {
-        "PENDING": "Waits for a worker to claim it.",
+        "PENDING": "A worker takes it within seconds.",
         "SUBMITTING": "The intent is on disk; the request is on its way.",
         "SUBMITTED": CANCELLING if order.wish else f"Works at the broker{_resting(order)}.",
         "PARTIALLY_FILLED": f"{filled} of {of} filled; {rest}.",
@@ -221,7 +228,7 @@ def listed(signal: Signal, asked: QueryDict) -> QuerySet[Order]:
     if kind := asked.get("kind"):
         found = found.filter(connection__type=kind)
     if reason := asked.get("reason"):
-        found = found.filter(reason=reason)
+        found = with_reason(found, reason)
     if term := asked.get("q", "").strip():
         found = found.filter(_search(term))
     related = found.select_related("connection__user", "connection__admin")
@@ -241,5 +248,5 @@ def _search(term: str) -> Q:
         | Q(connection__user__username__icontains=term)
         | Q(client_order_id=term)
         | Q(broker_order_id=term)
-        | Q(reason=term.upper())
+        | states(term.upper())
     )

@@ -15,6 +15,7 @@ from config.console.pages import View, ask, attempt, can, need, page
 from config.console.timeline import timeline
 from execution import services, tasks
 from execution.models import ExecutionLog, Order, Status
+from execution.order_reasons import reason_of
 
 MOST_LINES = 200
 
@@ -46,6 +47,7 @@ def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         order=order,
         position=order.position or opened,
         words=in_words(order),
+        reason=reason_of(order),
         fills=fills,
         filled=number(order.filled_quantity),
         steps=timeline(order, fills),

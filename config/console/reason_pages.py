@@ -5,24 +5,17 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.db.models import Count, F, Max, Q, Value
+from django.db.models.functions import Coalesce
 from django.http import Http404, HttpRequest, HttpResponse
 
 from common.reasons import tried_again
 from common.shown import known_code
-from common.sql import rows
 from config.console.pages import View, page
+from execution.models import Order
+from execution.order_reasons import states
 
 LATELY = 50_000  # orders that are looked through, the newest
-
-HIT = """
-SELECT o.connection_id, c.name, coalesce(u.username, '') AS owner, count(*) AS many,
-  count(*) FILTER (WHERE o.done_at IS NULL) AS waiting, max(o.id) AS latest,
-  max(coalesce(o.done_at, o.created_at)) AS at
-FROM execution_order o JOIN connections_executionconnection c ON c.id = o.connection_id
-LEFT JOIN users_user u ON u.id = coalesce(c.user_id, c.admin_id)
-WHERE o.reason = %(reason)s AND o.id > (SELECT coalesce(max(id), 0) FROM execution_order) - %(last)s
-GROUP BY o.connection_id, c.name, u.username ORDER BY many DESC, at DESC LIMIT 50
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +24,35 @@ class Hit:
 
     connection_id: UUID
     name: str
-    owner: str
+    owner_name: str
     many: int
     waiting: int
     latest: int
     at: datetime
+
+
+def hits_of(code: str) -> list[Hit]:
+    """Return which accounts met a code lately, those first that met it most often."""
+    newest = Order.objects.aggregate(newest=Max("pk"))["newest"] or 0
+    found = (
+        Order.objects.filter(states(code), pk__gt=newest - LATELY)
+        .order_by()
+        .values(
+            "connection_id",
+            name=F("connection__name"),
+            owner_name=Coalesce(
+                "connection__user__username", "connection__admin__username", Value("")
+            ),
+        )
+        .annotate(
+            many=Count("pk"),
+            waiting=Count("pk", filter=Q(done_at=None)),
+            latest=Max("pk"),
+            at=Max(Coalesce("done_at", "created_at")),
+        )
+        .order_by("-many", "-at")
+    )
+    return [Hit(**row) for row in found[:50]]
 
 
 def show(request: HttpRequest, code: str, **_: Any) -> HttpResponse:
@@ -43,7 +60,7 @@ def show(request: HttpRequest, code: str, **_: Any) -> HttpResponse:
     known = known_code(code)
     if known is None:
         raise Http404
-    found = [Hit(*row) for row in rows(HIT, {"reason": known.value, "last": LATELY})]
+    found = hits_of(known.value)
     return page(
         request,
         "reason.html",

@@ -123,7 +123,7 @@ def _line(candidate: candidates.Candidate) -> list[str]:
     return [
         *(_inert(text) for text in (connection.name, connection.type, connection.account,
                                     _owner(connection))),
-        order.status, order.reason, _inert(candidate.words), plain(order.quantity),
+        order.status, candidate.code, _inert(candidate.words), plain(order.quantity),
         plain(order.filled_quantity), plain(order.avg_fill_price), plain(order.slippage_pips),
         order.slippage_unit if order.slippage_pips is not None else "",
         milliseconds(candidate.ack_ms).replace(",", ""), order.client_order_id or "",

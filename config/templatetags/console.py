@@ -9,6 +9,8 @@ from common import shown
 from common.markup import code, state_badge
 from config.console.first_steps import Step, step_of, steps_taken
 from execution.exits.scan_heartbeat import scan_status
+from execution.models import Order
+from execution.order_reasons import OrderReason, reason_of
 from users.trail_alarm import trail_status
 
 register = template.Library()
@@ -40,6 +42,12 @@ def share_of(shares: dict[str, int], name: str) -> int:
 @register.filter
 def order_state(status: str) -> SafeString:
     return state_badge(status)
+
+
+@register.filter
+def order_reason(order: Order) -> OrderReason:
+    """Why an order is in its state, and since when it waits."""
+    return reason_of(order)
 
 
 @register.filter

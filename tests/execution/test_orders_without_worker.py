@@ -1,0 +1,143 @@
+"""An order that is due while no worker runs: API, portal and console state the same code, sentence
+and since, though nothing was written to its row."""
+
+import html
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from common.codes import Code
+from common.permissions import Role
+from common.sql import run
+from connections.models import ExecutionConnection
+from execution.models import Order
+from execution.order_reasons import WORKER_SECONDS
+from execution.services import close_position
+from signals.models import Feed
+from tests.execution import cast
+from tests.roles import staff
+
+pytestmark = pytest.mark.django_db(transaction=True)
+NO_WORKER = Code.NO_WORKER.value
+
+
+@pytest.fixture
+def owner(alice: ExecutionConnection) -> Client:
+    client = Client()
+    assert alice.user is not None
+    client.force_login(alice.user)
+    return client
+
+
+@pytest.fixture
+def operator(db: None) -> Client:
+    client = Client()
+    client.force_login(staff(Role.OPERATOR, Role.SUPPORT))
+    return client
+
+
+def text(client: Client, path: str) -> str:
+    answer = client.get(path)
+    assert answer.status_code == 200, (path, answer.status_code)
+    return html.unescape(b"".join(answer).decode())
+
+
+def listed(client: Client, reason: str) -> list[int]:
+    found: dict[str, Any] = client.get("/api/v1/orders/", {"reason": reason}).json()
+    return [one["id"] for one in found["results"]]
+
+
+def since_of(answer: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(answer["waiting_since"])
+
+
+@pytest.mark.parametrize("leg", ["entry", "exit"])
+def test_each_door_states_that_no_worker_has_taken_a_due_order(
+    leg: str, alice: ExecutionConnection, feed: Feed, owner: Client, operator: Client
+) -> None:
+    signal = cast.signal(feed)
+    if leg == "exit":
+        assert close_position(cast.filled(signal).pk) is not None
+    order = Order.objects.get(status="PENDING")
+    cast.pass_time(30)
+    order.refresh_from_db()
+    assert (order.reason, order.waiting_since) == ("", None)  # nothing was written
+
+    answer = owner.get(f"/api/v1/orders/{order.pk}/").json()
+    assert answer["reason"] == {
+        "code": NO_WORKER,
+        "sentence": Code.NO_WORKER.sentence,
+        "hint": Code.NO_WORKER.hint,
+    }
+    assert since_of(answer) == order.due_at
+    assert timedelta(seconds=29) < datetime.now(UTC) - since_of(answer) < timedelta(minutes=2)
+    assert listed(owner, NO_WORKER) == listed(operator, NO_WORKER) == [order.pk]
+
+    assert order.due_at is not None
+    since = f"since {order.due_at:%H:%M:%S} UTC: "
+    portal = text(owner, f"/signals/{signal.pk}/?order={order.pk}")
+    assert f"Not sent yet, it waits {since}the order is due, and no worker" in portal
+    assert Code.NO_WORKER.hint in portal
+    assert f"/reasons/{NO_WORKER}/" in portal
+    assert "EUR/USD" in text(owner, f"/reasons/{NO_WORKER}/").partition("Your orders lately")[2]
+
+    page = text(operator, reverse("admin:execution_order_page", args=[order.pk]))
+    assert f"Waits {since}{Code.NO_WORKER.sentence}" in page
+    assert Code.NO_WORKER.hint in page
+    assert NO_WORKER in text(operator, reverse("admin:execution_order_changelist"))
+    account = text(operator, reverse("admin:connections_executionconnection_page", args=[alice.pk]))
+    assert f"Waits since {order.due_at:%H:%M:%S}: {Code.NO_WORKER.sentence}" in account
+    assert f"O-{order.pk}" in text(operator, f"/admin/execution/order/reasons/{NO_WORKER}/")
+
+
+def test_signal_page_counts_filters_and_exports_orders_without_worker(
+    alice: ExecutionConnection, feed: Feed, operator: Client
+) -> None:
+    cast.account(feed, name="paused", is_paused=True)
+    signal = cast.signal(feed)
+    cast.pass_time(30)
+    address = reverse("admin:signals_signal_page", args=[signal.pk])
+    assert f"{Code.NO_WORKER.sentence} (1)" in text(operator, address)
+    export = reverse("admin:signals_signal_export", args=[signal.pk])
+    for asked in (f"reason={NO_WORKER}", f"q={NO_WORKER}"):
+        [_, line] = text(operator, f"{export}?{asked}").splitlines()
+        assert f",PENDING,{NO_WORKER}," in line
+
+
+def test_order_waits_for_no_worker_before_its_time_or_once_it_was_taken(
+    alice: ExecutionConnection, feed: Feed, owner: Client
+) -> None:
+    cast.signal(feed)
+    order = Order.objects.get()
+    fresh = owner.get(f"/api/v1/orders/{order.pk}/").json()
+    assert (fresh["reason"], fresh["waiting_since"], listed(owner, NO_WORKER)) == (None, None, [])
+    cast.pass_time(WORKER_SECONDS + 1)
+    assert listed(owner, NO_WORKER) == [order.pk]
+    cast.claim_all()
+    taken = owner.get(f"/api/v1/orders/{order.pk}/").json()
+    assert (taken["status"], taken["reason"]) == ("SUBMITTING", None)
+    assert listed(owner, NO_WORKER) == []
+
+
+def test_order_that_is_due_again_waits_for_a_worker_and_any_other_keeps_its_code(
+    alice: ExecutionConnection, feed: Feed, owner: Client
+) -> None:
+    cast.signal(feed)
+    order = Order.objects.get()
+    for reason, stated in (("OPERATOR_RETRY", NO_WORKER), ("HOST_AWAY", "HOST_AWAY")):
+        run(
+            "UPDATE execution_order SET reason = %s, waiting_since = clock_timestamp(),"
+            " due_at = clock_timestamp() - interval '1 minute' WHERE id = %s",
+            (reason, order.pk),
+        )
+        answer = owner.get(f"/api/v1/orders/{order.pk}/").json()
+        assert answer["reason"]["code"] == stated
+        order.refresh_from_db()
+        since = order.due_at if stated == NO_WORKER else order.waiting_since
+        assert since_of(answer) == since
+        assert listed(owner, stated) == [order.pk]
+        others = {NO_WORKER, "HOST_AWAY", "OPERATOR_RETRY"} - {stated}
+        assert [listed(owner, other) for other in sorted(others)] == [[], []]
