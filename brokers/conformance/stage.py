@@ -53,6 +53,7 @@ class Trouble(StrEnum):
     DOWN = "the broker cannot be reached"
     STOPS_NEAR = "stops must keep a distance from the price"
     DROPS_LEVELS = "orders and changes are taken, and their stops and targets fall away"
+    DROPS_LATER = "the stops and targets of what is open fall away, long after they were confirmed"
     SKEW = "the broker's clock is ten minutes ahead of ours"
     SLOW = "the broker's clock is ten minutes behind ours"
 
@@ -64,12 +65,15 @@ class Stage:
     least three steps and below the maximum; halves of it are traded too.
     patience: seconds until what the broker has done is known to everybody here.
     absence: seconds until a look-up may be sure that an order never arrived.
+    drop_seen: seconds until an event tells that a stop has fallen away; a polled broker's positions
+    show it at once, so that the poll's interval is the bound there.
     far: how far from the price an order surely rests, as a part of it.
     """
 
     name = ""
     patience = 5.0
     absence = 5.0
+    drop_seen = 5.0
     far = Decimal("0.02")
     tick: Decimal | None = None  # the smallest step of a price; None: by the instrument's digits
 

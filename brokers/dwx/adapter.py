@@ -241,4 +241,5 @@ class DwxAdapter:
             zone = Zone(str(spec.settings.get("server_zone") or NEW_YORK_CLOSE))
         except ValueError as error:
             raise AwayError(Code.NOT_CONNECTED, str(error)) from error
-        return Line(spec, terminal, zone, self._watch.heard, self._watch.saw)
+        watch = self._watch
+        return Line(spec, terminal, zone, watch.heard, watch.saw, watch.set_levels)

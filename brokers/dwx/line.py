@@ -19,7 +19,7 @@ from brokers.dwx.parse import Snapshot
 from brokers.dwx.reports import Books
 from brokers.dwx.terminal import Terminal
 from brokers.dwx.times import Zone
-from brokers.messages import ConnectionSpec
+from brokers.messages import ConnectionSpec, HeldLevels
 from common.codes import Code
 
 HISTORY_DAYS = 90
@@ -40,6 +40,7 @@ class Line:
     zone: Zone
     heard: Callable[["Line", Books], None] = _nobody
     saw: Callable[["Line", Books], None] = _nobody
+    set_levels: Callable[["Line", int, HeldLevels], None] = _nobody  # by a position's first ticket
 
     async def snapshot(self) -> Snapshot:
         """Return what is open now, of this connection's account and no other."""

@@ -1,4 +1,4 @@
-"""How far a terminal has been told. Pure."""
+"""How far a terminal has been told, and which levels its positions had then. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +23,23 @@ class Open(NamedTuple):
     waits: bool
     lots: Decimal
     magic: int
+
+
+class Has(NamedTuple):
+    """Which levels a position has. Their prices are not kept: one that was moved is a difference
+    for people to decide, as after each comparison."""
+
+    stop: bool
+    target: bool
+
+
+def levels_now(snapshot: Snapshot, roots: Mapping[int, int]) -> dict[int, Has]:
+    """Which levels each position has, by its first ticket. roots: the first tickets."""
+    return {
+        roots.get(t.number, t.number): Has(t.stop_loss is not None, t.take_profit is not None)
+        for t in snapshot.tickets
+        if t.is_position
+    }
 
 
 def open_now(snapshot: Snapshot) -> dict[int, Open]:

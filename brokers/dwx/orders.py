@@ -173,7 +173,11 @@ async def modify(line: Line, request: ModifyRequest) -> list[OrderReport]:
         now = next((one for one in snapshot.tickets if one.number == ticket.number), None)
         return [books.levels(now, request.client_order_id)] if now is not None else None
 
-    return await _outcome(line, sent, codes.MODIFYING, effect, at_end=instead)
+    told = await _outcome(line, sent, codes.MODIFYING, effect, at_end=instead)
+    for report in told:
+        if report.levels is not None:
+            line.set_levels(line, books.roots_now[ticket.number], report.levels)
+    return told
 
 
 # ---- the outcome ----------------------------------------------------------------------------

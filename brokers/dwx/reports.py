@@ -14,7 +14,7 @@ from decimal import Decimal
 from brokers.dwx import parse
 from brokers.dwx.intents import Intent
 from brokers.dwx.known import HiddenError, Known
-from brokers.dwx.marks import Mark, Open, open_now
+from brokers.dwx.marks import Has, Mark, Open, levels_now, open_now
 from brokers.dwx.parse import Ticket
 from brokers.dwx.times import no_earlier
 from brokers.messages import (
@@ -177,6 +177,19 @@ class Books(Known):
             broker_position_id=self.position_id(ticket) if ticket.is_position else "",
             levels=parse.levels_of(ticket),
         )  # fmt: skip
+
+    def changed_levels(self, before: Mapping[int, Has]) -> list[OrderReport]:
+        """Tell the stop and target of each open position of ours that has gained or lost one.
+        before: which they had, by first ticket. Raises HiddenError."""
+        now = levels_now(self.snapshot, self.roots_now)
+        changed = {root for root, has in now.items() if before.get(root, has) != has}
+        return [
+            self.levels(one, client_order_id)
+            for one in self.tickets
+            if one.is_position and one.closed_at is None
+            and self.roots_now[one.number] in changed
+            and (client_order_id := parse.client_order_id_of(one, self.names))
+        ]  # fmt: skip
 
     def _groups(self, tickets: Sequence[Ticket]) -> list[tuple[int, list[Ticket]]]:
         """The parts of each position, by its first ticket."""

@@ -1,10 +1,11 @@
 """What happens at the terminals without our asking: seen by their orders files, told as events.
 
-One look at all files each LOOK_SECONDS, in one thread. What is open and has changed is told then;
-for what is no longer open the history is asked for, one command. So an event waits at most
-LOOK_SECONDS after the expert advisor has written it (it does within its timer, 25 ms), plus that
-command. What happened while nobody looked is found by the comparison that every new owner of a
-terminal makes, and what happened in the SINCE before the first look is told.
+One look at all files each LOOK_SECONDS, in one thread. What is open and has changed is told then,
+a stop or target that a position has lost as well; for what is no longer open the history is asked
+for, one command. So an event waits at most LOOK_SECONDS after the expert advisor has written it (it
+does within its timer, 25 ms), plus that command. What happened while nobody looked is found by the
+comparison that every new owner of a terminal makes, and what happened in the SINCE before the first
+look is told.
 """
 
 import asyncio
@@ -19,8 +20,10 @@ from brokers.dwx.files import look, signature
 from brokers.dwx.folders import AwayError
 from brokers.dwx.known import HiddenError
 from brokers.dwx.line import Line
-from brokers.dwx.marks import Mark, open_now
+from brokers.dwx.marks import Has, Mark, levels_now, open_now
+from brokers.dwx.parse import Snapshot
 from brokers.dwx.reports import Books
+from brokers.messages import HeldLevels
 from brokers.news import News
 
 LOOK_SECONDS = 0.25
@@ -34,10 +37,12 @@ ORDERS = "DWX_Orders.txt"
 
 @dataclass(eq=False, slots=True)
 class Watched:
-    """One terminal. mark: how far it has been told; told: executions since then and when."""
+    """One terminal. mark: how far it has been told; told: executions since then and when; levels:
+    which ones each position had when they were last told, by its first ticket."""
 
     line: Line
     mark: Mark | None = None
+    levels: dict[int, Has] = field(default_factory=dict)
     before: Any = None
     since: datetime = field(default_factory=lambda: datetime.now(UTC) - SINCE)
     told: dict[str, datetime] = field(default_factory=dict)
@@ -113,6 +118,7 @@ class Watch:
         began, one.is_behind = datetime.now(UTC), True
         try:
             reports = books.news(one.mark, one.since, one.told)
+            self._tell_levels(one, books)
         except HiddenError:
             return  # nobody's call fails for it, and it is looked at again
         one.is_behind = False
@@ -127,8 +133,27 @@ class Watch:
     def saw(self, line: Line, books: Books) -> None:
         """Remember what somebody else has seen open: it may be gone before the next look."""
         one = self._watched.get(line.spec.connection_id)
-        if one is not None and one.mark is not None:
-            one.mark = replace(one.mark, open={**one.mark.open, **open_now(books.snapshot)})
+        if one is None:
+            return
+        one.levels = {**levels_now(books.snapshot, books.roots_now), **one.levels}
+        if one.mark is not None:
+            # What is known as it was before is not told yet: the next look sees it change.
+            one.mark = replace(one.mark, open={**open_now(books.snapshot), **one.mark.open})
+
+    def set_levels(self, line: Line, root: int, held: HeldLevels) -> None:
+        """Remember what the answer to a change of ours tells: what differs from it later is told.
+        What was seen meanwhile may be told before that answer, or after it."""
+        one = self._watched.get(line.spec.connection_id)
+        if one is not None and root in one.levels:
+            has = Has(held.stop_loss is not None, held.take_profit is not None)
+            one.levels = {**one.levels, root: has}
+
+    def _tell_levels(self, one: Watched, books: Books) -> None:
+        """Tell which levels positions of ours have gained or lost since this was last told: a
+        broker may drop a stop that it has confirmed. Raises HiddenError."""
+        for report in books.changed_levels(one.levels):
+            self.news.push(report)
+        one.levels = levels_now(books.snapshot, books.roots_now)
 
     def rings(self) -> AsyncIterator[None]:
         """Ring at the beginning and whenever something new waits in `news`."""
@@ -172,10 +197,17 @@ class Watch:
         if one.mark is None:
             return False
         now = open_now(snapshot)
+        if now == one.mark.open and _has_same_levels(one, snapshot):
+            return True
+        books = await one.line.look(snapshot)
+        try:
+            self._tell_levels(one, books)  # without the history: it may take long, or not come
+        except HiddenError:
+            return False
         if now != one.mark.open:
             if not one.line.shows_all(one.mark.open, now):
                 return False
-            self.heard(one.line, await one.line.look(snapshot))
+            self.heard(one.line, books)
         return True
 
 
@@ -209,4 +241,11 @@ def _shows_what_was_told(one: Watched) -> bool:
     _, found = look(terminal.folder / ORDERS, terminal.dialect.snapshot)
     if mark is None or found is None:
         return False
-    return open_now(found) == mark.open and found.account.number == one.line.spec.account
+    if found.account.number != one.line.spec.account or not _has_same_levels(one, found):
+        return False
+    return open_now(found) == mark.open
+
+
+def _has_same_levels(one: Watched, snapshot: Snapshot) -> bool:
+    """Whether its positions have the levels that were last told."""
+    return levels_now(snapshot, one.line.terminal.roots) == one.levels

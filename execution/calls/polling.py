@@ -1,4 +1,5 @@
-"""Brokers that tell nothing by themselves: their working orders and open positions are polled.
+"""Brokers that tell nothing by themselves: their working orders and open positions are polled, and
+which stops and targets the broker holds for them: it may drop one that it has confirmed.
 
 One pick of due accounts for each process and round, with SKIP LOCKED; what is told goes through
 apply_reports like everything else. An account is due each `update_interval_seconds` of its
@@ -19,7 +20,7 @@ import structlog
 from django.conf import settings
 
 from brokers.answers import Answers
-from brokers.messages import BrokerOrder, ConnectionSpec, OrderReport
+from brokers.messages import BrokerOrder, BrokerPosition, ConnectionSpec, OrderReport
 from brokers.registry import adapter_for, kinds
 from common.clocks import market_at, market_now
 from common.errors import MisconfiguredError
@@ -29,7 +30,7 @@ from connections.health import OURS, TELL, UNUSABLE, Again, mark_errors
 from connections.lanes import IN_LANES, in_held
 from connections.selectors import SPEC_COLUMNS, spec_from_row
 from execution.calls import asking, runtime
-from execution.drift.reconcile import reconcile
+from execution.drift.reconcile import hear_levels, reconcile
 from execution.drift.resting import Look, begin, settle_orders
 
 log = structlog.get_logger(__name__)
@@ -66,7 +67,9 @@ SELECT t.connection_id, {SPEC_COLUMNS}, c.broker_host, coalesce(t.fills_until, l
      WHERE p.connection_id = c.id AND p.quantity > 0),
     (SELECT min(s.published_at) FROM execution_order o JOIN signals_signal s ON s.id = o.signal_id
      WHERE o.connection_id = c.id AND o.status IN ('SUBMITTED', 'PARTIALLY_FILLED',
-       'CANCEL_REQUESTED')))) AS since, statement_timestamp() AS began
+       'CANCEL_REQUESTED')))) AS since, statement_timestamp() AS began,
+  EXISTS (SELECT FROM positions_executionposition p WHERE p.connection_id = c.id
+    AND p.quantity > 0 AND (p.sl_guardian = 'BROKER' OR p.tp_guardian = 'BROKER')) AS keeps_levels
 FROM taken t JOIN connections_executionconnection c ON c.id = t.connection_id
 """
 
@@ -95,13 +98,15 @@ WHERE connection_id IN (SELECT connection_id FROM execution_accountreading
 @dataclass(eq=False, slots=True)
 class Asked:
     """An account under way. since: from when on its executions are asked for, None where they
-    cannot be; fills: what it told of them, None if nothing."""
+    cannot be; fills: what it told of them, None if nothing; positions: read for their levels, None
+    if that was not needed or failed."""
 
     row: Any
     look: Look
     read_to: datetime
     since: datetime | None
     fills: list[OrderReport] | None = None
+    positions: list[BrokerPosition] | None = None
     is_usable: bool = True
 
     @property
@@ -130,7 +135,7 @@ def poll(limit: int = 200) -> int:
     silent = kinds_without_events()
     if not silent:
         return 0
-    calls = _under_way.setdefault(runtime.present(), asking.calls_one_by_one(parts=2))
+    calls = _under_way.setdefault(runtime.present(), asking.calls_one_by_one(parts=3))
     until = monotonic() + PATIENCE_SECONDS
     asked = 0
     while calls.left < AT_MOST:
@@ -171,6 +176,9 @@ async def _ask(asked: Asked) -> Orders:
     if asked.since is not None:
         with suppress(Exception):  # they are asked for again, from the same time on
             asked.fills = await asking.in_time(adapter.fills_since(spec, asked.since))
+        if asked.row.keeps_levels:  # elsewhere positions are compared
+            with suppress(Exception):  # they are read again by the next poll
+                asked.positions = await asking.in_time(adapter.positions(spec))
     return await asking.in_time(adapter.open_orders(spec))
 
 
@@ -207,6 +215,14 @@ def _write(group: Told) -> None:
     for look in {id(asked.look): asked.look for asked in told}.values():
         theirs = {a.row.connection_id: orders for a, orders in told.items() if a.look is look}
         settle_orders(look, theirs)  # what is left of it is the comparison's
+        hear_levels(
+            look,
+            {
+                a.row.connection_id: asking.Snapshot(a.positions, orders)
+                for a, orders in told.items()
+                if a.look is look and a.positions is not None
+            },
+        )
     compared = {asked for asked in told if asked.since is None}
     run(HELD, (_lease(), array([asked.row.connection_id for asked in compared])))
     done = [_done(asked, asked in told) for asked, _ in group if asked not in compared]

@@ -243,6 +243,13 @@ def _compare(look: Look, read: dict[UUID, Snapshot]) -> int:
     return sum(not one.is_note for one in records)
 
 
+def hear_levels(look: Look, read: dict[UUID, Snapshot]) -> None:
+    """Write down which levels brokers hold where the books do not know it, by a read between two
+    comparisons. It settles no difference: what else the read shows is left to them."""
+    if read:
+        _hear(look, _positions(look, read))
+
+
 def _hear(look: Look, found: dict[UUID, Differences]) -> None:
     """Write down which levels brokers hold where the books do not know it: a stop that is not there
     is placed again, and watched by us until it is confirmed."""

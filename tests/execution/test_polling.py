@@ -17,6 +17,8 @@ from connections.models import ConnectionHealth, ExecutionConnection, HostCircui
 from execution.calls import asking, polling, runtime
 from execution.calls.polling import interval_of, poll
 from execution.drift import reconcile
+from execution.exits.protection import keep_account
+from execution.exits.wishes import grant_wishes
 from execution.models import AccountReading, DriftItem, Fill, Order
 from positions.models import ExecutionPosition
 from signals.models import Feed
@@ -340,3 +342,70 @@ def test_nobody_else_polls_an_account_while_its_positions_are_compared(
     (row,) = rows("SELECT poll_after - clock_timestamp() <= interval '6 s' AS done"
                   " FROM execution_accountreading")  # fmt: skip
     assert row.done
+
+
+@pytest.fixture
+def protected(feed: Feed, silent: Double) -> ExecutionPosition:
+    """A position whose stop the broker has confirmed."""
+    account = cast.account(feed, settings={"native_stops": True})
+    cast.watched(account)
+    found = cast.filled(cast.signal(feed))
+    assert found.broker_sl == D("1.09")
+    cast.pass_time(1)
+    return found
+
+
+def drop_stop(silent: Double) -> None:
+    ticket = silent.tickets[0]
+    ticket.request = replace(ticket.request, stop_loss=None)
+
+
+def test_a_stop_that_is_dropped_later_is_learned_by_polling(
+    protected: ExecutionPosition, silent: Double
+) -> None:
+    poll()
+    protected.refresh_from_db()
+    assert (protected.broker_sl, protected.stop_guardian) == (D("1.09"), "BROKER")
+    drop_stop(silent)
+    due_again()
+    poll()
+    protected.refresh_from_db()
+    assert (protected.broker_sl, protected.stop_guardian) == (None, "ENGINE")
+    assert (keep_account(), DriftItem.objects.count()) == (1, 0)
+    grant_wishes()  # it is placed again
+    protected.refresh_from_db()
+    assert (protected.broker_sl, asked(silent, "modify")) == (D("1.09"), 1)
+
+
+@pytest.mark.parametrize("ours", ["moving", "lifted", "changed since"])
+def test_a_poll_says_nothing_of_levels_that_we_change(
+    protected: ExecutionPosition, silent: Double, ours: str
+) -> None:
+    drop_stop(silent)
+    changes: dict[str, Any] = {
+        "moving": {"levels_due_at": market_now() + timedelta(seconds=30)},
+        "lifted": {"lifted": True},
+        "changed since": {"touched_at": market_now() + timedelta(seconds=30)},
+    }
+    ExecutionPosition.objects.update(**changes[ours])
+    poll()
+    protected.refresh_from_db()
+    assert (protected.broker_sl, asked(silent, "positions")) == (D("1.09"), 1)
+
+
+def test_positions_are_read_only_where_the_broker_keeps_levels(
+    alice: ExecutionConnection, feed: Feed, silent: Double
+) -> None:
+    cast.filled(cast.signal(feed))
+    assert (poll(), asked(silent, "positions")) == (1, 0)
+
+
+def test_a_failed_read_of_positions_delays_nothing_else(
+    protected: ExecutionPosition, silent: Double, settings: Any
+) -> None:
+    silent.exit_by_itself(silent.tickets[0], CloseCause.STOP_LOSS, D(100))
+    silent.hung, silent.hanging = {str(protected.connection_id)}, {"positions"}
+    settings.FILLCAST_CALL_TIMEOUT_SECONDS = 0.2
+    poll()
+    protected.refresh_from_db()
+    assert (protected.quantity, protected.close_reason) == (0, "sl")

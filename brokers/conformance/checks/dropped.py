@@ -83,6 +83,35 @@ async def confirmed(scene: Scene) -> None:
     await scene.until(said, "nobody says that the broker holds them")
 
 
+@case(120, "a stop dropped later is seen", Ability.MARKET, Ability.STOPS, Trouble.DROPS_LATER)
+async def dropped_later(scene: Scene) -> None:
+    """Where a confirmed stop and target fall away later, a LEVELS event tells it within seconds; of
+    a broker without events, which is polled, the positions say it."""
+    stop, target = await scene.away(-1), await scene.away(1)
+    entry = await scene.bought(stop_loss=stop, take_profit=target)
+
+    async def held() -> bool:
+        found = (await scene.position()).levels
+        return found is not None and (found.stop_loss, found.take_profit) == (stop, target)
+
+    await scene.until(held, "the position does not show both levels")
+    heard = len(await scene.hear())
+    await scene.stage.begin(Trouble.DROPS_LATER)
+
+    async def told() -> bool:
+        news = (await scene.hear())[heard:]
+        pairs = [
+            one.levels and (one.levels.stop_loss, one.levels.take_profit)
+            for one in news  # what comes with an execution may be older than the books
+            if one.kind is ReportKind.LEVELS and one.client_order_id == entry.client_order_id
+        ]
+        return pairs[-1:] == [NONE]
+
+    if scene.can.event_stream:
+        await scene.until(told, "no event tells that there are none now", scene.stage.drop_seen)
+    await _shows_none(scene)
+
+
 async def _protected_order(scene: Scene) -> OrderRequest:
     return scene.order(stop_loss=await scene.away(-1), take_profit=await scene.away(1))
 

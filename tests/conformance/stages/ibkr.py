@@ -52,6 +52,7 @@ class IbkrStage(Stage):
     symbol = "EURUSD"
     quantity = D(12_000)
     tick = GRID
+    drop_seen = 2.0  # TWS tells an order's end at once; both legs are told together
     lacks = {Trouble.STOPS_NEAR: NO_DISTANCE, Offer.PASSWORD: NO_PASSWORD}
 
     def __init__(self) -> None:
@@ -128,6 +129,10 @@ class IbkrStage(Stage):
                 self.venue.portion = D("0.5")
             case Trouble.DROPS_LEVELS:
                 self.venue.drops_levels = True
+            case Trouble.DROPS_LATER:
+                for one in [one for one in self.venue.orders if one.live]:
+                    if one.ref.endswith((":sl", ":tp")):
+                        self.venue.end(one.ref)
             case Trouble.OVERTAKEN:
                 self.tws.is_overtaken = True
             case Trouble.REPLAY:

@@ -61,6 +61,7 @@ class DwxStage(Stage):
     name = "mt4"
     symbol = "EURUSD"
     quantity = D(12_000)
+    drop_seen = 2.0  # a look each quarter of a second, with room for a busy machine
 
     def __init__(self, place: Path, is_5: bool) -> None:
         self.place, self.root, self.is_5 = place, place / "root", is_5
@@ -151,6 +152,11 @@ class DwxStage(Stage):
     async def begin(self, trouble: Trouble) -> None:
         if trouble is Trouble.DOWN:
             await asyncio.to_thread(self.terminal.kill)
+        elif trouble is Trouble.DROPS_LATER:
+            for number in self.terminal.open_tickets():
+                await asyncio.to_thread(
+                    self.terminal.wish, "levels", ticket=int(number), sl=0.0, tp=0.0
+                )
         elif trouble is Trouble.READS:
             await asyncio.to_thread(self.terminal.halve, *ANSWERS)
         else:

@@ -139,6 +139,10 @@ class Mt5Stage(Stage):
                 await self._hand(self.venue.books, self.login, fill_share=0.5)
             case Trouble.DROPS_LEVELS:
                 await self._hand(self.venue.books, self.login, strips_levels=True)
+            case Trouble.DROPS_LATER:
+                for one in (await self._hand(self.venue.show, self.login))["positions"]:
+                    words = {"login": self.login, "ticket": one["ticket"], "sl": 0.0, "tp": 0.0}
+                    await self._hand(self.venue.hand, "levels", **words)
             case Trouble.OVERTAKEN:
                 await self.move(1 - self.far * 2)
             case Trouble.REPLAY:

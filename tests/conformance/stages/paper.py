@@ -41,6 +41,7 @@ TERMS: dict[Trouble, dict[str, Any]] = {
 }
 NO_CODES = "the paper broker's codes are our own: there is none that is not listed"
 OUR_CLOCK = "the paper broker's time is the market's, which is ours"
+KEEPS_LEVELS = "the paper broker keeps each level that it has confirmed"
 NO_LINE = "the broker is in this process: there is no line to it"
 NO_HOST = "where the paper broker is says the installation, not the connection"
 _numbers = count(1)
@@ -71,6 +72,7 @@ class PaperStage(Stage):
         self.adapter = self._adapter()
         self.spec = self._spec(self.account, PASSWORD)
         self.lacks = {Trouble.UNLISTED: NO_CODES, Offer.HOST: NO_HOST}
+        self.lacks |= {Trouble.DROPS_LATER: KEEPS_LEVELS}
         self.lacks |= dict.fromkeys((Trouble.SKEW, Trouble.SLOW), OUR_CLOCK)
         if host is None:
             near = (Trouble.CUT, Trouble.LATE, Trouble.HALF, Trouble.READS, Offer.RESTART)

@@ -315,6 +315,11 @@ class ExpertAdvisor:
     def wish_trigger(self, ticket: int) -> None:
         self.server.trigger(ticket)
 
+    def wish_levels(self, ticket: int, sl: float, tp: float) -> None:
+        """Somebody else than we sets a position's levels; 0 is none."""
+        held = self.server.state.tickets[str(ticket)]
+        held.sl, held.tp = sl, tp
+
     def wish_place(self, **said: Any) -> None:
         self.server.send(Ticket(0, said.pop("magic", 0), price=0, opened="", **said))
 

@@ -161,6 +161,12 @@ class Line(socketserver.StreamRequestHandler):
             price = world.symbols[position["symbol"]]["bid"]
             books.close(position, price, **words)
 
+    def _levels(self, world: World, login: int, ticket: int, sl: float, tp: float) -> None:
+        """Somebody else than the client sets a position's levels; 0 is none."""
+        for position in world.accounts[login].positions:
+            if position["ticket"] == ticket:
+                position.update(sl=sl, tp=tp)
+
     def _again(
         self, world: World, login: int, comment: str, other: str = "", magic: int = 0
     ) -> None:

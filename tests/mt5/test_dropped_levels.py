@@ -1,0 +1,57 @@
+"""A stop that the terminal has confirmed and no longer shows: seen by the next poll, by the whole
+way from the terminal to the position."""
+
+from decimal import Decimal as D
+from functools import partial
+
+import pytest
+
+from connections.models import ExecutionConnection
+from execution.calls.runtime import Runtime
+from execution.exits.watch import watch_positions
+from execution.models import ExecutionLog
+from positions.models import ExecutionPosition
+from signals.models import Feed
+from tests.doubles.mt5.venue import Venue
+from tests.execution import cast
+from tests.execution.engine import until as engine_until
+from tests.mt5.test_audit import LOGIN, SECONDS, alice, engine
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+until = partial(engine_until, seconds=SECONDS)
+__all__ = ["alice", "engine"]
+
+
+def position() -> ExecutionPosition:
+    return ExecutionPosition.objects.get()
+
+
+def test_it_is_placed_again_without_a_comparison(
+    engine: Runtime, alice: ExecutionConnection, venue: Venue
+) -> None:
+    cast.signal(Feed.objects.get(), sl=D("1.09000"))
+    until(lambda: ExecutionPosition.objects.filter(broker_sl=D("1.09000")).exists())
+    alice.health.refresh_from_db()
+    compared = alice.health.reconciled_at
+    ticket = int(position().broker_position_id)
+    venue.hand("levels", login=LOGIN, ticket=ticket, sl=0.0, tp=0.0)
+    until(lambda: venue.show(LOGIN)["positions"][0]["sl"] == 1.09)
+    until(lambda: position().broker_sl == D("1.09000"))
+    alice.health.refresh_from_db()
+    assert alice.health.reconciled_at == compared
+    assert ExecutionLog.objects.filter(code="STOP_DROPPED").count() == 1
+
+
+def test_one_that_is_dropped_for_good_is_watched_and_told(
+    engine: Runtime, alice: ExecutionConnection, venue: Venue
+) -> None:
+    cast.signal(Feed.objects.get(), sl=D("1.09000"))
+    until(lambda: ExecutionPosition.objects.filter(broker_sl=D("1.09000")).exists())
+    venue.books(LOGIN, strips_levels=True)
+    ticket = int(position().broker_position_id)
+    venue.hand("levels", login=LOGIN, ticket=ticket, sl=0.0, tp=0.0)
+    until(lambda: ExecutionPosition.objects.filter(levels_given_up=True).exists())
+    assert (position().broker_sl, position().stop_guardian) == (None, "ENGINE")
+    until(lambda: ExecutionPosition.objects.filter(unprotected_told=True).exists())
+    cast.quote(alice, "1.08000", "1.08010")
+    assert len(watch_positions()) == 1
