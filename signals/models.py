@@ -290,6 +290,11 @@ class Signal(models.Model):
                 name="signal_opened_trades",
                 condition=Q(action=Action.OPEN, published_at__isnull=False),
             ),
+            models.Index(
+                fields=["published_at"],
+                name="signal_published_closes",
+                condition=Q(action=Action.CLOSE, published_at__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:

@@ -27,7 +27,7 @@ WHERE id = ANY(%s) AND quantity > 0 AND (missing_since IS NULL OR missing_since 
 """
 UNMARK = """
 UPDATE positions_executionposition SET missing_since = NULL
-WHERE connection_id = ANY(%s) AND missing_since IS NOT NULL AND NOT id = ANY(%s)
+WHERE connection_id = ANY(%s) AND quantity > 0 AND missing_since IS NOT NULL AND NOT id = ANY(%s)
 """
 PRICES = """
 SELECT p.id, e.client_order_id, p.quantity, p.opened_quantity, p.connection_id,

@@ -103,21 +103,24 @@ SELECT p.id, p.connection_id, p.symbol, p.side, p.quantity, p.entry_price, p.pip
         'CANCEL_REQUESTED') AND (o.position_id = p.id OR o.signal_id = p.signal_id)) AS in_flight
 FROM positions_executionposition p
 LEFT JOIN connections_accountsnapshot a ON a.connection_id = p.connection_id
-WHERE p.id IN (
+WHERE p.id = ANY(ARRAY(
   SELECT id FROM positions_executionposition
   WHERE connection_id = ANY(%(connections)s) AND quantity > 0
-  UNION SELECT unnest(%(before)s::bigint[]))
+  UNION SELECT unnest(%(before)s::bigint[])))
 ORDER BY p.id
 """
 
 # Where balances are positions: what stays in them after a sale (`exits/dust.py`).
 RESTS = """
-SELECT c.id AS connection_id, i.symbol, i.quantity_step AS step, i.close_min AS least, coalesce((
-  SELECT sum(o.filled_quantity) FROM execution_order o
-  WHERE o.connection_id = c.id AND o.symbol = i.symbol AND o.leg LIKE 'dust%%'), 0) AS dust
+SELECT c.id AS connection_id, i.symbol, i.quantity_step AS step, i.close_min AS least,
+  coalesce(o.dust, 0) AS dust
 FROM connections_instrument i
 JOIN connections_executionconnection c ON c.instrument_book = i.book
-WHERE i.close_min > 0 AND c.id = ANY(%s)
+LEFT JOIN (  -- once for all symbols of an account, which may be thousands
+  SELECT connection_id, symbol, sum(filled_quantity) AS dust FROM execution_order
+  WHERE connection_id = ANY(%(connections)s) AND leg LIKE 'dust%%' GROUP BY connection_id, symbol
+) o ON o.connection_id = c.id AND o.symbol = i.symbol
+WHERE i.close_min > 0 AND c.id = ANY(%(connections)s)
 """
 
 # What the broker may hold already and we have not been told of.
@@ -332,7 +335,7 @@ def _positions(look: Look, read: dict[UUID, Snapshot]) -> dict[UUID, Differences
 
 def _rests(connections: list[UUID]) -> dict[UUID, dict[str, Rests]]:
     found: dict[UUID, dict[str, Rests]] = {}
-    for row in rows(RESTS, (connections,)):
+    for row in rows(RESTS, {"connections": connections}):
         found.setdefault(row.connection_id, {})[row.symbol] = Rests(row.step, row.dust, row.least)
     return found
 

@@ -9,11 +9,17 @@ rest can be closed). An exit takes whole steps; the rest is concluded as closed 
 from collections.abc import Sequence
 from typing import Any
 
+import structlog
+from django.db import DatabaseError
+
 from brokers.messages import CloseCause, Execution, OrderReport, ReportKind
 from common.clocks import market_now
 from common.codes import Code
+from common.database_errors import is_database_trouble
 from common.sql import rows, run
 from positions.closable import dust_sql, unsellable_sql
+
+log = structlog.get_logger(__name__)
 
 # Dust below the least, and dust whose exit was ended because it was worth too little; nothing is
 # on its way of either. A larger position stays open (EXIT_BELOW_MINIMUM): the exchange may have
@@ -26,7 +32,7 @@ FROM connections_instrument i
 JOIN connections_executionconnection c ON c.instrument_book = i.book
 JOIN positions_executionposition p ON p.connection_id = c.id AND p.symbol = i.symbol
 JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.signal_id
-  AND e.leg = 'entry' AND e.leg LIKE 'entry%%'
+  AND e.leg = 'entry' AND e.leg LIKE 'entry%'  -- sent without parameters: one %, as `one_entry`
 LEFT JOIN prices_latestquote q ON q.data_connection_id = p.price_source_id AND q.symbol = p.pair
 WHERE i.close_min > 0 AND p.quantity > 0 AND e.client_order_id IS NOT NULL AND e.done_at IS NOT NULL
   AND {dust_sql()} AND (trunc(p.quantity / i.quantity_step) * i.quantity_step < i.close_min
@@ -66,20 +72,29 @@ HELD_BACK = f"""EXISTS (
 # Positions of which their broker was last read to hold less than the books have: each minute it is
 # read again, for an exit may be held back by that.
 READ_AGAIN = """
-UPDATE positions_executionposition SET ask_after = clock_timestamp() WHERE id IN (
+UPDATE positions_executionposition SET ask_after = clock_timestamp() WHERE id = ANY(ARRAY(
   SELECT p.id FROM connections_instrument i
   JOIN connections_executionconnection c ON c.instrument_book = i.book
   JOIN positions_executionposition p ON p.connection_id = c.id AND p.symbol = i.symbol
-  WHERE i.close_min > 0 AND p.quantity > p.reserved AND p.ask_after IS NULL
+  WHERE i.close_min > 0 AND p.quantity > 0 AND p.quantity > p.reserved AND p.ask_after IS NULL
     AND p.held_quantity < p.quantity AND p.held_at > p.touched_at
     AND p.held_at < clock_timestamp() - interval '50 seconds'
-  ORDER BY p.id FOR NO KEY UPDATE OF p SKIP LOCKED)
+  ORDER BY p.id FOR NO KEY UPDATE OF p SKIP LOCKED))
 """
 
 
 def read_again() -> None:
-    """Have brokers asked again which hold too little of a position for an exit."""
-    run(READ_AGAIN)
+    """Have brokers asked again which hold too little of a position for an exit.
+
+    Must run outside of the transaction that writes exits. If the database cannot do it now, the
+    next scan does.
+    """
+    try:
+        run(READ_AGAIN)
+    except DatabaseError as error:
+        if not is_database_trouble(error):
+            raise
+        log.warning("holdings are not read again until the next scan", error=str(error).strip())
 
 
 def raise_alarm(order_ids: Sequence[int]) -> None:

@@ -33,16 +33,13 @@ FROM unnest(%s::bigint[], %s::text[]) AS d(id, level) WHERE p.id = d.id
 
 # Asked again for as long as it lasts: an answer counts for some seconds only.
 DOUBT = f"""
-WITH doubted AS (
+UPDATE positions_executionposition SET ask_after = clock_timestamp() WHERE id = ANY(ARRAY(
   SELECT id FROM positions_executionposition
   WHERE beyond_since < clock_timestamp() - interval '{STEP_IN_SECONDS} s'
     AND quantity > reserved AND ask_after IS NULL
     AND coalesce(held_at < greatest(beyond_since,
       clock_timestamp() - interval '{READ_COUNTS_SECONDS} s'), true)
-  ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
-)
-UPDATE positions_executionposition p SET ask_after = clock_timestamp()
-FROM doubted WHERE p.id = doubted.id
+  ORDER BY id FOR NO KEY UPDATE SKIP LOCKED))
 """
 
 # The broker does have it, or it cannot be asked for so long that the exit is written: whether it

@@ -98,9 +98,9 @@ FROM moved m JOIN connections_executionconnection c ON c.id = m.connection_id WH
 TELL = f"""
 WITH moved AS (
   UPDATE positions_executionposition p SET unprotected_told = true
-  WHERE id IN (SELECT id FROM positions_executionposition
+  WHERE id = ANY(ARRAY(SELECT id FROM positions_executionposition
     WHERE unprotected_since < clock_timestamp() - interval '{TELL_AFTER_SECONDS} s'
-      AND NOT unprotected_told ORDER BY id LIMIT {AT_ONCE} FOR NO KEY UPDATE SKIP LOCKED)
+      AND NOT unprotected_told ORDER BY id LIMIT {AT_ONCE} FOR NO KEY UPDATE SKIP LOCKED))
   RETURNING id, connection_id, signal_id, sl, unprotected_why AS why, false AS ended, true AS tell,
     round(extract(epoch FROM clock_timestamp() - unprotected_since), 1) AS seconds
 ){_TELL}"""

@@ -101,9 +101,9 @@ def watch_positions() -> list[int]:
             *wishes_of(find_hits()),
         ]  # of two for a position, the level's counts
         written = open_exits(wishes, skip_locked=True)
-        read_again()
     if written:
         point("watch.committed")
+    read_again()
     return [exit_.order_id for exit_ in written]
 
 

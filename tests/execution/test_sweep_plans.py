@@ -2,9 +2,11 @@
 statement finds its rows by a partial index."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from copy import copy
 from datetime import timedelta
+from types import ModuleType
 from typing import Any
 from uuid import uuid4
 
@@ -21,8 +23,8 @@ from connections.open import all_open
 from connections.sources import is_used_sql
 from execution import outcomes
 from execution.calls import sessions, stuck, sweeps
-from execution.drift import reconcile
-from execution.exits import holdings, wishes
+from execution.drift import missing, reconcile
+from execution.exits import dust, guardians, holdings, orders, protection, ticks, watch, wishes
 from execution.intents import claim_sql
 from execution.models import Order
 from execution.reports import beyond, broker_exits
@@ -92,6 +94,106 @@ STATEMENTS: dict[str, tuple[str, Any, set[str]]] = {  # name → (SQL, parameter
 }
 
 BY_TIME = {"due", "ask", "wishes"}
+
+# The minute's scan of levels, and what the exits' modules ask each second. By module and name.
+OF_EXITS: dict[tuple[ModuleType, str], Any] = {
+    (watch, "HITS"): None,
+    (watch, "DETAILS"): (30, [1, 2]),
+    (dust, "FIND"): None,
+    (dust, "READ_AGAIN"): None,
+    (guardians, "PASSED"): None,
+    (guardians, "NOTED"): None,
+    (guardians, "DOUBT"): None,
+    (guardians, "OURS_NOW"): None,
+    (protection, "UNWATCHED"): None,
+    (protection, "UNCONFIRMED"): None,
+    (protection, "NOTED"): None,
+    (protection, "TELL"): None,
+    (holdings, "ASK"): {"longest": 11, "lanes": '{""}'},
+    (holdings, "FREED"): ([1, 2],),
+    (ticks, "HITS"): ([1], ["EUR/USD"], [1], [1], [1], [1], [1.0]),
+    (orders, "LOAD"): ([1, 2],),
+    (wishes, "LOCK"): {"lanes": '{""}'},
+    (wishes, "LEVELS"): {"longest": 11, "lanes": '{""}'},
+}
+HAS_TIMES = {"LEFT_OPEN", "OF_PAIRS"}  # planned below, with times
+OF_ONE_ACCOUNT = {"OURS", "ENTERING"}  # planned below
+PARTS = {"HELD_BACK"}  # of the statements above
+BY_IDS = re.compile(r"\b(id|position_id) = ANY\(%s\)|FROM unnest\(%s|FROM wanted w")
+LIVE = {
+    "position_open", "position_open_of_signal", "position_open_of_source", "position_asked",
+    "position_beyond", "position_bare", "position_unprotected", "position_levels_to_be_told",
+    "watch_buy_sl", "watch_buy_tp", "watch_sell_sl", "watch_sell_tp", "order_due", "order_wish",
+    "order_flying", "order_in_flight",
+}  # fmt: skip
+
+
+def reads_live_rows(sql: str, parameters: Any) -> list[Any]:
+    """Return the scans of the big tables that read more than live rows, or rows by their keys."""
+    return [
+        scan
+        for scan in scans_of(plan(sql, parameters))
+        if not by_key(scan)
+        and scan.get("Index Name") not in LIVE
+        and not (scan.get("Index Name") == "one_exit" and "Index Cond" in scan)
+    ]
+
+
+@pytest.fixture
+def with_exits(piled_up: Order) -> Order:
+    """Each of the old positions was closed by an exit."""
+    run(
+        """INSERT INTO execution_order (connection_id, signal_id, position_id, leg, pair, symbol,
+          side, order_type, time_in_force, quantity, filled_quantity, status, client_order_id,
+          answer_by, submitted_at, acknowledged_at, done_at)
+        SELECT connection_id, signal_id, id, 'sl', pair, symbol, 'SELL', 'MARKET', 'GTC', 1000,
+          1000, 'FILLED', 'out' || id, now(), now(), now(), now()
+        FROM positions_executionposition WHERE quantity = 0"""
+    )
+    run("ANALYZE execution_order")
+    return piled_up
+
+
+def test_scan_of_levels_and_guards_read_live_rows_only(with_exits: Order) -> None:
+    too_much = {}
+    for (module, name), parameters in OF_EXITS.items():
+        if found := reads_live_rows(getattr(module, name), parameters):
+            too_much[module.__name__, name] = found
+    now = market_now()
+    if found := reads_live_rows(protection.OF_PAIRS, ([1], ["EUR/USD"], [now])):
+        too_much["protection", "OF_PAIRS"] = found
+    account = with_exits.connection_id
+    if found := reads_live_rows(holdings.ENTERING, (account,)):
+        too_much["holdings", "ENTERING"] = found
+    if found := reads_live_rows(missing.UNMARK, ([account], [1])):
+        too_much["missing", "UNMARK"] = found
+    assert too_much == {}
+
+
+def test_scan_of_levels_finds_closes_by_their_index(with_exits: Order) -> None:
+    """Among all signals ever published; then their positions, one by one."""
+    asked = (market_now() - timedelta(days=7), 30)
+    assert reads_live_rows(watch.LEFT_OPEN, asked) == []
+    nodes = list(nodes_of(plan(watch.LEFT_OPEN, asked)))
+    scans = [one for one in nodes if one.get("Index Name") == "signal_published_closes"]
+    assert len(scans) == 1
+    assert "Index Cond" in scans[0]
+    assert [one for one in nodes if one["Node Type"] == "Seq Scan"
+            and one["Relation Name"] == "signals_signal"] == []  # fmt: skip
+
+
+def test_each_statement_of_the_exits_is_planned_or_goes_by_ids() -> None:
+    planned = {(module, name) for module, name in OF_EXITS}
+    unknown = [
+        (module.__name__, name)
+        for module in (watch, dust, guardians, protection, holdings, ticks, orders, wishes)
+        for name, sql in vars(module).items()
+        if name.isupper() and isinstance(sql, str)
+        if any(table in sql for table in BIG)
+        if (module, name) not in planned and not BY_IDS.search(sql)
+        if name not in HAS_TIMES | OF_ONE_ACCOUNT | PARTS
+    ]
+    assert unknown == []
 
 
 @pytest.mark.parametrize("lanes", ['{""}', "{}", "{sessions.1,mt5.main}"])

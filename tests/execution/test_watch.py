@@ -9,6 +9,7 @@ from brokers.base import Rejected
 from common.codes import Code
 from common.sql import run
 from connections.models import ExecutionConnection
+from execution.exits import dust
 from execution.exits.watch import watch_positions
 from execution.models import Order
 from positions.models import ExecutionPosition
@@ -158,3 +159,19 @@ def test_a_position_that_someone_works_on_is_left_for_the_next_pass(
         assert list(found) == [second.pk]
     watch_positions()
     assert Order.objects.exits().count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_stop_exit_is_written_when_holdings_cannot_be_read_again(
+    bought: ExecutionPosition, alice: ExecutionConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The statement that follows the exits runs into the database's time-out."""
+    monkeypatch.setattr(dust, "READ_AGAIN", "SELECT pg_sleep(30)")
+    cast.quote(alice, "1.09000")
+    run("SET statement_timeout = '500ms'")
+    try:
+        ids = watch_positions()
+    finally:
+        run("RESET statement_timeout")
+    assert ids == list(Order.objects.exits().values_list("id", flat=True))
+    assert exits() == [("sl", D(100))]
