@@ -251,7 +251,8 @@ class SignalViewSet(
     @extend_schema(request=None, responses=SignalSerializer)
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, pk: str) -> Response:
-        """End it: what is not filled yet is withdrawn; positions stay open (send a CLOSE)."""
+        """End it: what is not filled yet is withdrawn; positions stay open (send a CLOSE). A
+        published CLOSE or MODIFY is not taken back (`STATE_CONFLICT`)."""
         signal = self.get_object()
         services.cancel(signal.pk, by=caller(request))
         return self._show(signal.pk)

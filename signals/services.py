@@ -126,16 +126,34 @@ def _decide(signal_id: int, to: Approval, by: User) -> bool:
 def cancel(signal_id: int, *, by: User | None) -> bool:
     """End a signal. Returns False if it was cancelled already.
 
-    An unpublished one will never be published. Of a published one, the receivers of
+    An unpublished one will never be published. Of a published OPEN, the receivers of
     `signal_cancelled` withdraw in this transaction what is not filled yet; positions stay open
-    (publish a CLOSE to end them).
+    (publish a CLOSE to end them). Raises ConflictError STATE_CONFLICT for a published CLOSE or
+    MODIFY.
     """
     owner_id = Signal.objects.values_list("feed__owner_id", flat=True).get(pk=signal_id)
     require(by, Right.PUBLISH, owner_id=owner_id)
-    uncancelled = Signal.objects.filter(pk=signal_id, cancelled_at__isnull=True)
+    cancellable = Q(published_at__isnull=True) | Q(action=Action.OPEN)  # judged again under lock
+    uncancelled = Signal.objects.filter(cancellable, pk=signal_id, cancelled_at__isnull=True)
     if not uncancelled.update(cancelled_at=market_now(), cancelled_by=by):
+        refuse_follow_up(Signal.objects.get(pk=signal_id))
         return False
     signal = Signal.objects.select_related("feed").get(pk=signal_id)
     if signal.is_published:
         signal_cancelled.send(sender=Signal, signal=signal)
     return True
+
+
+def refuse_follow_up(signal: Signal) -> None:
+    """Raise ConflictError STATE_CONFLICT if a signal is a published CLOSE or MODIFY.
+
+    Its exits and levels are sent until they are done: nothing of it is withdrawn.
+    """
+    if not signal.is_published or signal.action == Action.OPEN:
+        return
+    if signal.action == Action.CLOSE:
+        detail = "its exits are sent until they are done. To hold the trade again, publish an OPEN."
+    else:
+        detail = "its levels are in force. To change them, publish another MODIFY."
+    title = f"{signal.number} is a published {signal.action}, which is not taken back:"
+    raise ConflictError(Code.STATE_CONFLICT, f"{title} {detail}")

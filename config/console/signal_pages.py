@@ -4,6 +4,7 @@ import csv
 from typing import Any
 from urllib.parse import urlencode
 
+from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
@@ -11,9 +12,10 @@ from django.urls import reverse
 from django.utils import timezone
 
 from common.clocks import market_now
+from common.errors import ConflictError
 from common.money import plain
 from common.permissions import Right
-from common.questions import Point, Question
+from common.questions import Point, Question, refusal
 from common.shown import milliseconds, number
 from config.console import alarms, candidates
 from config.console import preview as shown
@@ -180,9 +182,14 @@ def _publish(signal: Signal, request: HttpRequest) -> str:
 
 
 def cancel(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
-    """Ask, then end the signal."""
+    """Ask, then end the signal. A published CLOSE or MODIFY is refused before the question."""
     need(request, Right.PUBLISH)
     signal = find(pk)
+    try:
+        services.refuse_follow_up(signal)
+    except ConflictError as error:
+        messages.error(request, refusal(error))
+        return HttpResponseRedirect(address(signal))
     if request.method == "POST":
         return attempt(request, lambda: _cancel(signal, request), back=address(signal))
     open_ones = candidates.counts(signal).shares["working"] if signal.is_published else 0

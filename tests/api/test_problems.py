@@ -8,6 +8,7 @@ from django.db import OperationalError
 from django.test import Client
 from rest_framework.test import APIClient
 
+from common.clocks import market_now
 from common.codes import Code
 from signals.models import Signal
 from tests.api.world import World
@@ -186,6 +187,22 @@ def test_conflicts_name_what_stands_against_it(world: World) -> None:
     problem(olga.post(f"/api/v1/orders/{world.filled.pk}/retry/"), 409, "STATE_CONFLICT")
     again = {"connection": str(world.connection.pk), "feed": world.public.slug}
     problem(alice.post("/api/v1/subscriptions/", again, format="json"), 409, "STATE_CONFLICT")
+
+
+def test_published_close_is_not_cancelled(world: World) -> None:
+    alice, now = world.client("alice"), market_now()
+    close = Signal.objects.create(
+        feed=world.signal.feed, action="CLOSE", refers_to=world.signal, currency_pair="EUR/USD",
+        direction="BUY", approval="APPROVED", published_at=now,
+    )  # fmt: skip
+    response = alice.post(f"/api/v1/signals/{close.pk}/cancel/")
+    told = problem(response, 409, "STATE_CONFLICT")
+    assert told["detail"] == (
+        f"{close.number} is a published CLOSE, which is not taken back: its exits are sent until"
+        " they are done. To hold the trade again, publish an OPEN."
+    )
+    close.refresh_from_db()
+    assert close.cancelled_at is None
 
 
 def test_our_own_failure_tells_nothing_and_keeps_nothing(

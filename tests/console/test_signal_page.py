@@ -188,6 +188,21 @@ def test_a_refusal_says_why_and_changes_nothing(small: dict[str, Any], client: C
     assert Order.objects.count() == 0
 
 
+def test_published_close_is_not_cancelled(small: dict[str, Any], client: Client) -> None:
+    """Its exits are sent again until they are done: "cancelled" would be untrue."""
+    client.force_login(small["operator"])
+    opened = seed.signal(small["feed"], candidate_count=0)
+    close = seed.signal(small["feed"], action="CLOSE", refers_to=opened, candidate_count=1)
+    assert "Cancel what is not filled" not in client.get(address(close)).content.decode()
+    for ask in (client.get, client.post):
+        answer = ask(address(close, "cancel/"), follow=True).content.decode()
+        assert f"{close.number} is a published CLOSE, which is not taken back" in answer
+        assert "STATE_CONFLICT" in answer
+        assert "is cancelled" not in answer
+    close.refresh_from_db()
+    assert close.cancelled_at is None
+
+
 def test_approval_and_rejection(small: dict[str, Any], client: Client) -> None:
     client.force_login(small["operator"])
     pending = seed.signal(small["feed"], approval="PENDING")

@@ -159,6 +159,32 @@ def test_cancelling_tells_only_of_what_was_published(
     assert published.cancelled_by == operator
 
 
+@pytest.mark.parametrize(
+    ("action", "says"),
+    [
+        ("CLOSE", "To hold the trade again, publish an OPEN."),
+        ("MODIFY", "To change them, publish another MODIFY."),
+    ],
+)
+def test_published_follow_up_is_not_cancelled(
+    feed: Feed, operator: User, heard: list[tuple[str, int]], action: str, says: str
+) -> None:
+    opened = make(feed)
+    services.publish(opened.pk, by=None)
+    waiting, published = (make(feed, action=action, refers_to=opened) for _ in range(2))
+    services.publish(published.pk, by=None)
+    heard.clear()
+    assert services.cancel(waiting.pk, by=operator) is True
+    for _ in range(2):
+        with pytest.raises(ConflictError) as caught:
+            services.cancel(published.pk, by=operator)
+        assert caught.value.code == Code.STATE_CONFLICT
+        assert str(caught.value.detail).endswith(says)
+    assert heard == []
+    published.refresh_from_db()
+    assert published.cancelled_at is None
+
+
 @pytest.mark.django_db(transaction=True)
 def test_published_from_many_processes_at_once_is_one_publication(
     heard: list[tuple[str, int]],
