@@ -378,9 +378,10 @@ class Code(StrEnum):
     )
     CANCEL_DELAYED = (
         "CANCEL_DELAYED",
-        "The cancel is delayed: the broker's host is overloaded or cannot be reached, and requests"
-        " to it wait.",
-        "It is tried again until it succeeds. If that is too late, cancel the order at the broker.",
+        "The cancel could not be sent to the broker yet: its host is overloaded or cannot be"
+        " reached, the account has no session, or no worker holds the account's lane.",
+        "It is tried again until it succeeds. If that is too late, cancel the order at the broker."
+        " Operators: start the session worker that the doctor names, if one is missing.",
     )
     RISEN = (
         "RISEN",

@@ -115,7 +115,7 @@ def test_any_of_my_orders_has_its_timeline(world: World, read: Read) -> None:
         ({"wish": "CANCEL"}, "Cancellation requested; the order may still fill first."),
         (
             {"wish": "CANCEL", "reason": "CANCEL_DELAYED"},
-            "may still fill first. The cancel is delayed: the broker",
+            "may still fill first. The cancel could not be sent to the broker yet: its host",
         ),
         (
             {"wish": "CANCEL", "status": "CANCEL_REQUESTED", "reason": "CANCEL_UNANSWERED"},
