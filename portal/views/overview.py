@@ -65,7 +65,7 @@ def overview(request: HttpRequest) -> HttpResponse:
 
 @for_tenants
 def scan_alarm(request: HttpRequest) -> HttpResponse:
-    """The alarm of every page: levels are not being scanned."""
+    """The alarms of every page: levels are not scanned, or the scheduler has stopped."""
     return panel(request, "parts/scan_alarm.html", scan=scan_status())
 
 

@@ -131,7 +131,22 @@ def test_every_console_page_shows_a_late_scan(operator_client: Client, path: str
 @pytest.mark.parametrize("path", ["/", "/positions/", "/inbox/", "/scan-alarm/"])
 def test_every_portal_page_shows_a_late_scan(client: Client, path: str) -> None:
     client.force_login(User.objects.create_user("tenant"))
-    age_heartbeat(scanned=5, scheduled=200)
-    assert "is-worst" not in client.get(path).content.decode()
     age_heartbeat(scanned=200, scheduled=200)
-    assert "Stops and targets are not being checked" in client.get(path).content.decode()
+    page = client.get(path).content.decode()
+    assert "Stops and targets are not being checked" in page
+    assert "scheduler has stopped" not in page
+
+
+@pytest.mark.parametrize("path", ["/", "/positions/", "/inbox/", "/scan-alarm/"])
+def test_every_portal_page_shows_a_stopped_scheduler(client: Client, path: str) -> None:
+    client.force_login(User.objects.create_user("tenant"))
+    age_heartbeat(scanned=5, scheduled=5)
+    page = client.get(path).content.decode()
+    assert 'id="scan-alarm"' in page
+    assert "scheduler has stopped" not in page
+    age_heartbeat(scanned=5, scheduled=200)
+    page = client.get(path).content.decode()
+    assert "<h2>Fillcast’s scheduler has stopped</h2>" in page
+    assert " ago. Stops and targets are still checked, last " in page
+    assert "daily results" in page
+    assert "is-worst" not in page  # that is for stops that are not checked
