@@ -19,7 +19,7 @@ from signals.models import Action, Direction, Door, Feed, ReceivedAlert, Signal
 from signals.open_signals import OpenSignal, closed_by_feed, open_signals
 from signals.receiving import REPLAY_WINDOW, receive
 from signals.strategy_orders import Change
-from signals.symbol_completion import pair_meant
+from signals.symbol_completion import Closing, pair_meant
 from users.tenancy import for_all_tenants
 
 # So many trades that the feed has closed, and an account still holds, an alert closes once more.
@@ -57,7 +57,9 @@ def carry_out(feed: Feed, order: AlertOrder) -> Outcome:
     known = _known(feed, order)
     if known and order.sent_at is not None:
         return _as_before(known)
-    order = _with_pair(order, pair_meant(feed, order.pair, field=order.symbol_field))
+    closing = Closing(order.side) if order.opening is None else None
+    meant = pair_meant(feed, order.pair, field=order.symbol_field, closing=closing)
+    order = _with_pair(order, meant)
     closed = _to_close(feed, order, known)
     if known and not closed:
         return _as_before(known)

@@ -67,11 +67,11 @@ def open_signals(feed_id: int, pair: str, direction: Direction | None = None) ->
     return [OpenSignal(row.id, Direction(row.direction)) for row in found]
 
 
-def open_pairs(feed_id: int, base: str) -> list[OpenPair]:
-    """Return the pairs of a base that a feed has something open of, in whichever accounts: call it
-    for all tenants."""
+def open_pairs(feed_id: int, base: str, direction: Direction | None = None) -> list[OpenPair]:
+    """Return the pairs of a base that a feed has something open of (on a side), in whichever
+    accounts: call it for all tenants."""
     traded = [row.pair for row in rows(PAIRS_OF_BASE, {"feed": feed_id, "base": base})]
-    ids_of = {pair: {one.id for one in open_signals(feed_id, pair)} for pair in traded}
+    ids_of = {pair: {one.id for one in open_signals(feed_id, pair, direction)} for pair in traded}
     return [OpenPair(pair, ids <= closed_by_feed(ids)) for pair, ids in ids_of.items() if ids]
 
 
