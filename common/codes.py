@@ -57,6 +57,19 @@ class Code(StrEnum):
         "The connection has never passed its test.",
         "Run the connection test once; no entry is sent before it.",
     )
+    CONNECTION_TEST_PENDING = (
+        "CONNECTION_TEST_PENDING",
+        "The connection's test is requested and has not run yet; entries wait for it.",
+        "They are sent when it has passed and the account was compared with its broker, if the"
+        " signal is not too old by then.",
+    )
+    ACCOUNT_ANSWER_UNUSABLE = (
+        "ACCOUNT_ANSWER_UNUSABLE",
+        "The broker's last answer about the account cannot be used; entries wait.",
+        "The account is read again by itself within a minute. They are sent when its answer can be"
+        " used, if the signal is not too old by then. If it lasts, tell the operators: the log has"
+        " the place.",
+    )
     CONNECTION_NOT_RECONCILED = (
         "CONNECTION_NOT_RECONCILED",
         "The account has not been compared with its broker since it (re)connected; entries wait.",

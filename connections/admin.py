@@ -38,9 +38,11 @@ class TradesFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         codes = (
             Code.CONNECTION_PAUSED, Code.CONNECTION_INACTIVE, Code.CONNECTION_ERROR,
-            Code.ACCOUNT_TRADING_DISABLED, Code.CONNECTION_UNREACHABLE, Code.CIRCUIT_OPEN,
-            Code.CONNECTION_UNTESTED, Code.CONNECTION_NOT_RECONCILED, Code.NO_CREDENTIALS,
-            Code.NO_PRESET, Code.NO_DATA_CONNECTION, Code.TRADING_HALTED, Code.ENTRIES_HALTED,
+            Code.ACCOUNT_TRADING_DISABLED, Code.ACCOUNT_ANSWER_UNUSABLE,
+            Code.CONNECTION_UNREACHABLE, Code.CIRCUIT_OPEN, Code.CONNECTION_UNTESTED,
+            Code.CONNECTION_TEST_PENDING, Code.LANE_UNHELD, Code.CONNECTION_NOT_RECONCILED,
+            Code.NO_CREDENTIALS, Code.NO_PRESET, Code.NO_DATA_CONNECTION, Code.TRADING_HALTED,
+            Code.ENTRIES_HALTED,
         )  # fmt: skip
         return [("yes", "Yes"), ("no", "No, for any reason")] + [(c, c.sentence) for c in codes]
 

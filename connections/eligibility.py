@@ -12,7 +12,9 @@ The reasons stand in this order; the first that applies is told:
 3. what is missing: `NO_CREDENTIALS`, `NO_PRESET`, `NO_DATA_CONNECTION`; where a symbol is asked
    about, that the account's broker does not list it: `SYMBOL_NOT_AT_BROKER`
 4. how the connection fares: `CONNECTION_UNTESTED`, `CONNECTION_ERROR` (its broker refuses it),
-   and what passes by itself: `ACCOUNT_TRADING_DISABLED` (its broker pauses trading),
+   and what passes by itself: `CONNECTION_TEST_PENDING` (a test is requested, and none trades before
+   it has passed) or, where no worker could make it, `LANE_UNHELD`, `ACCOUNT_TRADING_DISABLED` (its
+   broker pauses trading), `ACCOUNT_ANSWER_UNUSABLE` (it is read again soon),
    `CONNECTION_UNREACHABLE`, `CIRCUIT_OPEN`, `CONNECTION_NOT_RECONCILED`
 
 A person's decision comes first because only a person can change it, and its entries are SKIPPED.
@@ -33,6 +35,7 @@ from common.clocks import market_now
 from common.codes import Code
 from common.errors import MisconfiguredError
 from common.sql import rows
+from connections.lanes import MOVING_SECONDS
 
 # An IN over an uncorrelated query is hashed once a statement, not once a candidate.
 _HALTED = """(
@@ -45,7 +48,15 @@ _HALTED = """(
         SELECT k.user_id FROM connections_killswitch k
         WHERE k.released_at IS NULL AND k.mode = '{mode}' AND k.scope = 'USER'))"""
 
+_LANES_HELD_LATELY = f"""SELECT l.lane FROM connections_lanelease l
+    WHERE l.until >= statement_timestamp() - interval '{MOVING_SECONDS} seconds'"""
+
+# Of an account that did not answer, that is told: it is read until it does. (As `test_waits`.)
+_TEST_IS_PENDING = """h.status <> 'ACTIVE' AND (h.status = 'UNTESTED' OR h.unreachable_at IS NULL)
+    AND h.test_requested_at > coalesce(h.last_tested_at, '-infinity')"""
+
 _FARES_SQL = f"""
+  WHEN {_TEST_IS_PENDING} THEN '{Code.CONNECTION_TEST_PENDING.value}'
   WHEN h.status IS NULL OR h.status = 'UNTESTED' THEN '{Code.CONNECTION_UNTESTED.value}'
   WHEN h.status <> 'ACTIVE' AND h.unreachable_at IS NULL THEN CASE h.error_code
     WHEN '' THEN '{Code.CONNECTION_ERROR.value}' ELSE h.error_code END
@@ -68,7 +79,10 @@ map gives it, if it does. NULL: the list has not been read."""
 
 PASSES = frozenset(
     {
+        Code.CONNECTION_TEST_PENDING,
+        Code.LANE_UNHELD,
         Code.ACCOUNT_TRADING_DISABLED,
+        Code.ACCOUNT_ANSWER_UNUSABLE,
         Code.CONNECTION_UNREACHABLE,
         Code.CIRCUIT_OPEN,
         Code.CONNECTION_NOT_RECONCILED,
@@ -94,6 +108,8 @@ REASON_SQL = f"""CASE
   WHEN c.preset_id IS NULL THEN '{Code.NO_PRESET.value}'
   WHEN c.data_connection_id IS NULL THEN '{Code.NO_DATA_CONNECTION.value}'
   WHEN %(pair)s::text IS NOT NULL AND NOT {_LISTS} THEN '{Code.SYMBOL_NOT_AT_BROKER.value}'
+  WHEN {_TEST_IS_PENDING} AND c.lane <> '' AND c.lane NOT IN ({_LANES_HELD_LATELY})
+    THEN '{Code.LANE_UNHELD.value}'
 {_FARES_SQL}
 END"""
 """Why one candidate may not trade now, or NULL: it may. A code of PASSES has its entry wait, every

@@ -27,11 +27,12 @@ from events.models import EventKind
 class Again(StrEnum):
     """When an account is asked again by itself.
 
-    LOOK: within seconds, for nobody answered (`connections.probing`). SOON: with the next round:
-    its login is well. DISABLED: within 15 s: its broker does not allow trading on it now, and
-    entries wait. RARELY: its login is refused, which nothing but its owner or its broker can end,
-    and a broker locks accounts whose login fails again and again: within half an hour most have
-    forgotten the last try. After it, as long again as it has been refused for, up to 12 hours.
+    LOOK: within seconds, for nobody answered (`connections.probing`). SOON: within a minute: its
+    login is well, its answer could not be used, and entries wait. DISABLED: within 15 s: its broker
+    does not allow trading on it now, and entries wait. RARELY: its login is refused, which nothing
+    but its owner or its broker can end, and a broker locks accounts whose login fails again and
+    again: within half an hour most have forgotten the last try. After it, as long again as it has
+    been refused for, up to 12 hours.
     """
 
     LOOK = auto()
@@ -94,7 +95,8 @@ WITH told AS (
       ELSE coalesce(h.failing_since, clock_timestamp()) END,
     unreachable_at = CASE WHEN before.again = '{Again.LOOK}' THEN clock_timestamp() END,
     error_code = CASE before.again WHEN '{Again.DISABLED}'
-      THEN '{Code.ACCOUNT_TRADING_DISABLED.value}' ELSE '' END,
+      THEN '{Code.ACCOUNT_TRADING_DISABLED.value}' WHEN '{Again.SOON}'
+      THEN '{Code.ACCOUNT_ANSWER_UNUSABLE.value}' ELSE '' END,
     errored_at = CASE WHEN before.fails AND before.was <> 'ERROR' THEN clock_timestamp()
       ELSE h.errored_at END,
     read_after = clock_timestamp() + CASE before.again

@@ -157,7 +157,7 @@ def _fares(connection: ExecutionConnection, state: ConnectionHealth | None) -> t
     if waits_for(connection):
         return "attention", "No worker"
     if state is None or state.status == "UNTESTED":
-        return "pending", "Never tested"
+        return "pending", "Test requested" if test_waits(state) else "Never tested"
     if state.status == "ERROR":
         return "rejected", "Error"
     if state.circuit_open_until and state.circuit_open_until > datetime.now(UTC):

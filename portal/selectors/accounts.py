@@ -29,7 +29,10 @@ from connections.setting_fields import label_of, shown, takes_credentials
 from portal.selectors.halts import halts_on
 from users.models import User
 
-FAILING = (Code.CONNECTION_ERROR, Code.ACCOUNT_TRADING_DISABLED, Code.CONNECTION_UNREACHABLE)
+FAILING = (
+    Code.CONNECTION_ERROR, Code.ACCOUNT_TRADING_DISABLED, Code.ACCOUNT_ANSWER_UNUSABLE,
+    Code.CONNECTION_UNREACHABLE,
+)  # fmt: skip
 MOST = 250  # characters of what is wrong, in a list
 HALTED = (Code.TRADING_HALTED, Code.ENTRIES_HALTED)
 TO_DO = {  # where the tenant does it, by what stands in the way
@@ -40,6 +43,7 @@ TO_DO = {  # where the tenant does it, by what stands in the way
     Code.CONNECTION_UNTESTED: ("account", "Test the connection"),
     Code.CONNECTION_ERROR: ("account", "See what is wrong"),
     Code.ACCOUNT_TRADING_DISABLED: ("account", "See what is wrong"),
+    Code.ACCOUNT_ANSWER_UNUSABLE: ("account", "See what is wrong"),
     Code.CONNECTION_UNREACHABLE: ("account", "See what is wrong"),
     Code.CIRCUIT_OPEN: ("account", "See what is wrong"),
 }

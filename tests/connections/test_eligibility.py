@@ -49,6 +49,10 @@ REASONS: list[tuple[Code, Spoil]] = [
     (Code.NO_CREDENTIALS, connection_set(sealed_credentials=None)),
     (Code.NO_PRESET, connection_set(preset=None)),
     (Code.NO_DATA_CONNECTION, connection_set(data_connection=None)),
+    (
+        Code.CONNECTION_TEST_PENDING,
+        lambda c, s: health_set(status="UNTESTED", test_requested_at=timezone.now())(c, s),
+    ),
     (Code.CONNECTION_UNTESTED, health_set(status="UNTESTED")),
     (Code.CONNECTION_ERROR, health_set(status="ERROR", unreachable_at=None)),
     (
@@ -63,7 +67,10 @@ REASONS: list[tuple[Code, Spoil]] = [
 ]
 
 
-ONE_COLUMN = {Code.CONNECTION_UNTESTED, Code.CONNECTION_ERROR, Code.CONNECTION_UNREACHABLE}
+ONE_COLUMN = {
+    Code.CONNECTION_TEST_PENDING, Code.CONNECTION_UNTESTED, Code.CONNECTION_ERROR,
+    Code.CONNECTION_UNREACHABLE,
+}  # fmt: skip
 
 
 def reason(row: ExecutionConnection, feed: Feed, direction: str = "BUY") -> Code | None:
@@ -235,6 +242,7 @@ def test_a_kill_switch_is_looked_up_once_a_statement_not_once_a_candidate(feed: 
     explain = f"EXPLAIN (VERBOSE) SELECT {eligibility.REASON_SQL} FROM {eligibility.CANDIDATES_SQL}"
     found = rows(explain, eligibility.parameters(feed_id=feed.pk, direction="BUY"))
     plan = "\n".join(line for (line,) in found)
-    assert plan.count("hashed SubPlan") == 4, plan  # two modes, by connection and by owner
+    # Two modes of a halt, by connection and by owner; and the lanes that a worker holds.
+    assert plan.count("hashed SubPlan") == 5, plan
     assert plan.count("InitPlan") >= 2, plan
     assert "EXISTS(SubPlan" not in plan, plan

@@ -3,20 +3,25 @@
 import asyncio
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from brokers.base import NotSent
 from brokers.messages import BrokerPosition
 from common.codes import Code
+from common.sealing import new_private_key, public_key_of
 from common.sql import rows, run
+from connections import services
 from connections.health import mark_active, mark_errors, mark_failures
 from connections.models import ConnectionHealth, ExecutionConnection
+from connections.polling import refresh_due_accounts
 from connections.probing import look_again
 from execution.calls.runtime import Runtime
 from execution.drift.reconcile import reconcile
 from execution.epochs import witness
 from execution.models import Order
+from execution.preview import preview
 from execution.services import execute
 from signals.models import Feed, OrderType
 from tests.connections.doubles import account
@@ -25,6 +30,9 @@ from tests.execution.double import Double
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PASSES = {
+    "CONNECTION_TEST_PENDING": "status = 'UNTESTED', last_tested_at = '-infinity',"
+    " test_requested_at = clock_timestamp()",
+    "ACCOUNT_ANSWER_UNUSABLE": "status = 'ERROR', error_code = 'ACCOUNT_ANSWER_UNUSABLE'",
     "CONNECTION_UNREACHABLE": "status = 'ERROR', unreachable_at = clock_timestamp()",
     "ACCOUNT_TRADING_DISABLED": "status = 'ERROR', error_code = 'ACCOUNT_TRADING_DISABLED'",
     "CIRCUIT_OPEN": "circuit_open_until = clock_timestamp() + interval '1 minute'",
@@ -63,6 +71,56 @@ def test_what_passes_by_itself_has_an_entry_wait_with_its_code(
     assert (order.reason, order.tries, order.waiting_since) == (code, 0, since)
     assert 10 < due_in() <= 20  # it does not spin
     assert cast.log_codes(order.pk) == [(code, "PENDING")]
+
+
+def test_of_an_account_in_error_a_requested_test_is_waited_for(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    fares(PERSONS["CONNECTION_ERROR"])
+    services.request_test(alice.pk)
+    cast.signal(feed)
+    assert Order.objects.get().reason == "CONNECTION_TEST_PENDING"
+    run("UPDATE connections_connectionhealth SET last_tested_at = clock_timestamp()")
+    cast.signal(feed)  # the test has failed
+    order = Order.objects.order_by("pk").last()
+    assert order is not None
+    assert (order.status, order.reason) == ("SKIPPED", "CONNECTION_ERROR")
+
+
+@pytest.mark.parametrize("change", ["settings", "credentials"])
+def test_an_edited_account_has_an_entry_wait_for_its_test(
+    alice: ExecutionConnection, feed: Feed, settings: Any, change: str
+) -> None:
+    settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(new_private_key())
+    if change == "settings":
+        services.update_connection(alice.pk, by=None, settings={"update_interval_seconds": 2})
+    else:
+        services.set_credentials(alice.pk, by=None, values={"password": "another"})
+    signal = cast.signal(feed)
+    order = Order.objects.get()
+    assert (order.status, order.reason) == ("PENDING", "CONNECTION_TEST_PENDING")
+    assert [one.code for one in preview(signal).reasons] == ["CONNECTION_TEST_PENDING"]
+    cast.pass_time(6)
+    assert cast.claim_all() == []  # never before its test
+
+
+def test_an_entry_waits_for_an_account_whose_answer_could_not_be_used(
+    alice: ExecutionConnection, feed: Feed, wire: Runtime, broker: Double
+) -> None:
+    usable = account()
+    broker.state = replace(usable, balance=Decimal(10) ** 30)
+    refresh_due_accounts(older_than_seconds=-1)
+    assert "cannot be used" in ConnectionHealth.objects.get().last_error
+    cast.signal(feed)
+    order = Order.objects.get()
+    assert (order.status, order.reason) == ("PENDING", "ACCOUNT_ANSWER_UNUSABLE")
+    broker.state = usable
+    assert look_again() == (0, 0)  # not at once
+    run("UPDATE connections_connectionhealth SET read_after = clock_timestamp()")
+    assert look_again() == (1, 0)
+    reconcile()
+    assert due_in() <= 0
+    assert len(cast.claim_all()) == 1
 
 
 @pytest.mark.parametrize("code", PERSONS)

@@ -198,7 +198,7 @@ def test_an_account_whose_worker_does_not_run_says_so_and_what_to_start(
         status="UNTESTED", last_test=[], last_tested_at=None, test_requested_at=datetime.now(UTC)
     )
     told = page(address)
-    assert "CONNECTION_UNTESTED" in told
+    assert "LANE_UNHELD" in told
     assert "The test waits for its worker" in told
     assert "The test is under way" not in told
     assert "Its checks appear here by themselves" not in told

@@ -10,6 +10,7 @@ from connections.models import ConnectionHealth, ExecutionConnection
 from execution.calls.runtime import Runtime
 from execution.fan_out import lanes_of
 from execution.models import Order
+from execution.preview import preview
 from execution.services import tell_unheld
 from signals.models import Feed
 from tests.execution import cast
@@ -44,6 +45,23 @@ def test_orders_say_that_nobody_holds_their_lane_and_end_when_they_are_too_old(
     assert {o.status for o in exits} == {"PENDING"}  # a wish to close does not lapse
     assert broker.calls == []
     assert closing
+
+
+@pytest.mark.django_db
+def test_an_entry_waits_for_a_worker_that_can_make_the_requested_test(
+    laned: ExecutionConnection, feed: Feed
+) -> None:
+    run(
+        "UPDATE connections_connectionhealth SET status = 'UNTESTED', needs_test = true,"
+        " last_tested_at = NULL, test_requested_at = clock_timestamp()"
+    )
+    signal = cast.signal(feed)
+    order = Order.objects.get()
+    assert (order.status, order.reason) == ("PENDING", Code.LANE_UNHELD)
+    assert [one.code for one in preview(signal).reasons] == [Code.LANE_UNHELD]
+    assert selectors.reasons([laned.pk]) == {laned.pk: Code.LANE_UNHELD}
+    lanes("one", "sessions").balance()
+    assert selectors.reasons([laned.pk]) == {laned.pk: Code.CONNECTION_TEST_PENDING}
 
 
 @pytest.mark.django_db

@@ -1,0 +1,41 @@
+"""An account whose settings its owner has just changed has entries wait for its test."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rest_framework.test import APIClient
+
+from connections.tasks import look_for_tests
+from execution.models import Order
+from tests.execution import cast
+from tests.waiting.brokers import Account, account_at, wait_for
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+
+
+@pytest.fixture
+def account(
+    transactional_db: None, tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Account]:
+    with account_at("paper", tmp_path, settings, monkeypatch) as found:
+        yield found
+
+
+def test_an_entry_leaves_after_the_test_of_the_new_settings(account: Account) -> None:
+    client, path = APIClient(), f"/api/v1/connections/{account.row.pk}/"
+    client.force_authenticate(user=account.row.user)
+    changed = client.patch(path, {"settings": {"reply_timeout": 2}}, format="json")
+    assert changed.status_code == 200, changed.json()
+    account.quote()
+    cast.signal(account.feed)
+    (order,) = client.get("/api/v1/orders/").json()["results"]
+    print(order["status"], order["reason"])
+    assert (order["status"], order["reason"]["code"]) == ("PENDING", "CONNECTION_TEST_PENDING")
+    assert order["waiting_since"] is not None
+    assert account.arrived() == []
+    look_for_tests()  # as each process of maintenance is asked to, every few seconds
+    account.quote()
+    assert wait_for(lambda: Order.objects.get().status == "FILLED", 30), Order.objects.values()
+    assert len(account.arrived()) == 1
