@@ -197,6 +197,7 @@ class OrderReport:
     levels: HeldLevels | None = None
     fence: int = 0  # decisions only
     event_id: str = ""  # what to acknowledge to a broker that redelivers
+    as_of: datetime | None = None  # set by us: when LEVELS came that had to wait; never by adapters
 
     @property
     def stop_loss(self) -> Decimal | None:

@@ -4,30 +4,35 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
-from typing import TypeVar
+from uuid import UUID
 
 import structlog
 from django.db import connection
 
-from brokers.messages import OrderReport
+from brokers.messages import OrderReport, ReportKind
 from common.database_errors import is_database_trouble, is_too_much
 from common.faults import point
+from common.sql import rows
 from execution.audit.tallies import count, new_reference
 from execution.calls import held
+from execution.calls.call_results import log_blocked, not_written
 from execution.calls.errands import Done
+from execution.calls.held import without_levels
+from execution.calls.parts import RETRY_SECONDS, Writing, write_in_parts
 from execution.drift.notes import set_aside
+from execution.drift.wanted import ask_for
 from execution.models import Tally
 from execution.reports.apply import apply_reports
 from execution.reports.beyond import apply_within_open, closes_too_much, may_be_early
+from execution.reports.locked import split_locked
 
 log = structlog.get_logger(__name__)
 GATHER_SECONDS = 0.010
 FLUSH_MAX = 500
-RETRY_SECONDS = 0.2
 Told = list[OrderReport] | Done | threading.Event
-T = TypeVar("T")
+CAME_AT = "SELECT clock_timestamp() - make_interval(secs => %s) AS came_at"
 
 
 class Fate(Enum):
@@ -40,8 +45,8 @@ class Fate(Enum):
 
 @dataclass(slots=True)
 class Left:
-    """Reports that were not applied and must be told again later. deferred: they wait for others.
-    blocked: even alone they could not get their rows in time."""
+    """Reports that were not applied and must be applied later. deferred: they wait for others.
+    blocked: other sessions hold their rows."""
 
     deferred: list[OrderReport] = field(default_factory=list)
     blocked: list[OrderReport] = field(default_factory=list)
@@ -53,57 +58,33 @@ class Left:
 
 
 def apply_or_halve(
-    reports: Sequence[OrderReport], stop: threading.Event | None = None, *, patient: bool = True
+    reports: Sequence[OrderReport], *, patient: bool = True, careful: bool = False
 ) -> Left:
-    """Apply reports whatever happens; return those that must be told again later.
+    """Apply reports, whole or in parts (`write_in_parts`); return those to be applied later.
 
-    A lost database is waited for. What ran into a deadlock or waited too long for rows is halved,
-    down to the reports that are blocked, and the others go first: one locked row holds up its own
-    report only. What cannot be written for its own sake (a constraint, our own arithmetic) is
-    halved until it stands alone, and becomes drift; of an exit beyond what is open, only what is
-    beyond, and only once it has been told to somebody who is not `patient`, or no fill of its entry
-    can come any more.
+    A report whose rows another session holds delays no other, and all reports of its order wait
+    with it. What cannot be written for its own sake (a constraint, our own arithmetic) becomes
+    drift; of an exit beyond what is open, only what is beyond, and only where the caller is not
+    `patient`, or no fill of its entry can come any more. careful: some may still be blocked.
     """
-    stop = stop or threading.Event()
-    left, waiting = Left(), [list(reports)]
-    while waiting and not stop.is_set():
-        batch = waiting.pop()
-        try:
-            left.deferred += apply_reports(batch, patient=patient).deferred
-        except Exception as error:
-            if is_database_trouble(error):
-                left.blocked += [] if _try_again(batch, error, waiting) else batch
-                stop.wait(RETRY_SECONDS)
-            elif len(batch) > 1:
-                waiting += _halves(batch)
-            else:
-                fate = _keep(batch[0], error, patient)
-                waiting += [batch] if fate is Fate.AGAIN else []
-                left.deferred += batch if fate is Fate.LATER else []
+    left = Left()
+
+    def write(batch: list[OrderReport]) -> list[OrderReport]:
+        return apply_reports(batch, patient=patient).deferred
+
+    def alone(report: OrderReport, fault: Exception) -> bool:
+        fate = _keep(report, fault, patient)
+        left.deferred += [report] if fate is Fate.LATER else []
+        return fate is not Fate.AGAIN
+
+    parts = write_in_parts(reports, Writing(write, alone, split_locked), careful=careful)
+    left.deferred += [report for deferred in parts.results for report in deferred]
+    left.blocked += parts.blocked
     if 0 < len(left.deferred) < len(reports):  # what they waited for may have been written just now
-        again = apply_or_halve(left.deferred, stop, patient=patient)
+        careful = careful or bool(left.blocked)
+        again = apply_or_halve(left.deferred, patient=patient, careful=careful)
         return Left(again.deferred, again.blocked + left.blocked)
     return left
-
-
-def _try_again(batch: list[T], error: Exception, waiting: list[list[T]]) -> bool:
-    """Have what met the database's trouble written again: all of it where the database was away,
-    in halves and after the others where it waited or worked too long. False: it is blocked alone.
-    """
-    log.warning("flush is tried again", items=len(batch), error=str(error).strip())
-    connection.close()
-    if not is_too_much(error):
-        waiting.append(batch)
-        return True
-    if len(batch) > 1:
-        waiting[:0] = _halves(batch)
-    return len(batch) > 1
-
-
-def _halves(batch: list[T]) -> list[list[T]]:
-    """The first half last, where it is taken from."""
-    middle = len(batch) // 2
-    return [batch[middle:], batch[:middle]]
 
 
 def _keep(report: OrderReport, fault: Exception, patient: bool) -> Fate:
@@ -137,38 +118,83 @@ def _keep(report: OrderReport, fault: Exception, patient: bool) -> Fate:
     return Fate.KEPT
 
 
-def apply_or_hold(reports: Sequence[OrderReport]) -> None:
-    """Apply reports that nobody tells again; what must wait for others is held in this process."""
-    held.waiting.keep(apply_or_halve(reports).reports)
+def apply_or_hold(reports: Sequence[OrderReport], *, careful: bool = False) -> bool:
+    """Apply reports that no broker sends again; what must wait is held in this process. Returns
+    whether some are blocked."""
+    began = time.monotonic()
+    left = apply_or_halve(reports, careful=careful)
+    held.waiting.keep(left.deferred)
+    if left.blocked:
+        _hold_blocked(left.blocked, began)
+    return bool(left.blocked)
+
+
+def _hold_blocked(blocked: Sequence[OrderReport], began: float) -> None:
+    held.waiting.keep([without_levels(r) for r in blocked if r.kind is not ReportKind.LEVELS])
+    while True:
+        try:
+            hold_levels(blocked, began)
+            return
+        except Exception as error:
+            connection.close()
+            if not is_database_trouble(error) or is_too_much(error):
+                log.exception("accounts whose levels wait are not compared yet")
+                return
+            log.warning("levels are held again", error=str(error).strip())
+            time.sleep(RETRY_SECONDS)
+
+
+def hold_levels(blocked: Sequence[OrderReport], began: float) -> list[OrderReport]:
+    """Hold the LEVELS reports among those that are blocked; return the others.
+
+    A later one may be applied first: they count only if nothing has happened to their position
+    since they came. Their accounts are compared, too: this process may end before they are applied.
+    began: time.monotonic() before they were first applied. Raises database errors.
+    """
+    levels = [report for report in blocked if report.kind is ReportKind.LEVELS]
+    if levels:
+        as_of = rows(CAME_AT, (time.monotonic() - began,))[0].came_at
+        held.waiting.keep([replace(report, as_of=as_of) for report in levels])
+        _compare(levels)
+    return [report for report in blocked if report.kind is not ReportKind.LEVELS]
+
+
+def _compare(reports: Sequence[OrderReport]) -> None:
+    ask_for(sorted({UUID(report.connection_id) for report in reports}))
 
 
 def try_held() -> None:
-    """Apply what was held: all of it once more, and as far as it fits what has waited its time."""
+    """Apply what was held: all of it once more, and as far as it fits what has waited its time.
+    None of it is waited for."""
+    still, over = held.waiting.take()
     try:
-        still, over = held.waiting.take()
         if still:
-            _put_back(still, apply_or_halve([one.report for one in still]).reports)
+            left = apply_or_halve([one.report for one in still], careful=True)
+            still = _put_back(still, left.reports)
         if over:
-            left = apply_or_halve([one.report for one in over], patient=False)
-            _put_back(over, left.blocked)
+            left = apply_or_halve([one.report for one in over], patient=False, careful=True)
+            over = _put_back(held.reported(over, left.blocked), left.blocked)
             for report in left.deferred:
                 log.error("what waited was not applied", report=repr(report))
                 count(Tally.Name.NOBODYS_REPORT, repr(report))
+        if levels := [one.report for one in still + over if one.report.kind is ReportKind.LEVELS]:
+            _compare(levels)  # they may not have counted
     except Exception:
         log.exception("what was held could not be tried")
         connection.close()
 
 
-def _put_back(taken: Sequence[held.Held], left: Sequence[OrderReport]) -> None:
+def _put_back(taken: Sequence[held.Held], left: Sequence[OrderReport]) -> list[held.Held]:
+    """Have what is left wait on; return the others."""
     kept = {id(report) for report in left}
     held.waiting.put_back([one for one in taken if id(one.report) in kept])
+    return [one for one in taken if id(one.report) not in kept]
 
 
 def write_down(done: Sequence[Done], stop: threading.Event | None = None) -> None:
-    """Hand what came of errands to whoever wanted it, all of one kind at once.
+    """Hand what came of errands to its writers, all of one kind at once.
 
-    A lost database is waited for, and a locked row holds up its own answer only. What cannot be
-    written is logged: it is still wanted on its row, and asked again.
+    What breaks a writer is halved until it stands alone, and logged: it stays requested on its row.
     """
     by_writer: dict[Callable[[Sequence[Done]], object], list[Done]] = {}
     for one in done:
@@ -176,23 +202,7 @@ def write_down(done: Sequence[Done], stop: threading.Event | None = None) -> Non
     if failed := [one for one in done if one.failed]:  # thousands of a host are one line
         log.warning("errands were not answered", errands=len(failed), first=repr(failed[0].answer))
     for write, those in by_writer.items():
-        _write_or_halve(write, those, stop or threading.Event())
-
-
-def _write_or_halve(
-    write: Callable[[Sequence[Done]], object], done: list[Done], stop: threading.Event
-) -> None:
-    waiting = [done]
-    while waiting and not stop.is_set():
-        batch = waiting.pop()
-        try:
-            write(batch)
-        except Exception as error:
-            if is_database_trouble(error) and _try_again(batch, error, waiting):
-                stop.wait(RETRY_SECONDS)
-            else:
-                log.exception("what errands brought was not written", errands=len(batch))
-                connection.close()
+        log_blocked(write_in_parts(those, Writing(write, not_written), stop=stop).blocked)
 
 
 class Flusher(threading.Thread):

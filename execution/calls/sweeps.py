@@ -26,10 +26,12 @@ from common.faults import point
 from common.sql import array, columns, rows, run
 from connections.lanes import in_held, of_lanes
 from connections.selectors import SPEC_COLUMNS, spec_from_row
+from execution.calls.call_results import reports_of, write_answers
 from execution.calls.errands import Done, Errand
 from execution.calls.flusher import apply_or_hold
 from execution.calls.wire import Wire
 from execution.drift.notes import Record, write_all
+from execution.reports.locked import free_orders
 
 ASK_FIRST_SECONDS = 2
 # So many time-outs of a call a look-up may wait for its place, where thousands are due at once: it
@@ -244,12 +246,17 @@ def _find(row: Any) -> Coroutine[Any, Any, list[OrderReport] | None]:
 def settle_lookups(done: Sequence[Done]) -> None:
     """Write down what look-ups brought: facts, proofs of absence, or nothing."""
     point("ask.answered")
-    answered = [one for one in done if not one.failed]
-    if found := [report for one in answered for report in one.answer or ()]:
-        apply_or_hold(found)
+    found = reports_of(done)
+    blocked = bool(found) and apply_or_hold(found)
+    write_answers(done, _end_look_ups, free_orders, careful=blocked)
+
+
+def _end_look_ups(done: Sequence[Done]) -> None:
+    """End the claims of look-ups, and count proofs of absence. Run again it changes nothing."""
     ended = [(one.about.id, one.about.claimed_until, not one.failed) for one in done]
     run(ENDED, columns(ended, 3))
     # A failed read proves nothing; nor does an absence seen before answer_by, or too late.
+    answered = [one for one in done if not one.failed]
     missing = [one.about for one in answered if one.answer is None and _proves(one.about)]
     absent = [row for row in missing if _within_horizon(row)]
     if len(absent) < len(missing):

@@ -22,12 +22,14 @@ from common.sql import rows, run
 from connections.lanes import in_held, of_lanes
 from connections.selectors import SPEC_COLUMNS, spec_from_row
 from execution.calls import runtime
+from execution.calls.call_results import reports_of, write_answers
 from execution.calls.errands import Done, Errand
 from execution.calls.flusher import apply_or_hold
 from execution.exits.levels_sql import WANTING, differs, on_tick
 from execution.exits.orders import ExitWish, open_exits
-from execution.exits.reserve import balance, lock_positions
+from execution.exits.reserve import LOCK_THESE, balance
 from execution.models import AT_BROKER, IN_FLIGHT, TERMINAL
+from execution.reports.locked import free_orders, free_positions
 
 FIRST_WORD_SECONDS = 1
 
@@ -42,6 +44,10 @@ LOCK = f"""
 SELECT id FROM execution_order WHERE wish <> '' AND due_at <= statement_timestamp()
   AND (status <> ALL('{{{",".join(AT_BROKER)}}}') OR {of_lanes("connection_id")})
 ORDER BY due_at LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED
+"""
+
+LOCK_ORDERS = """
+SELECT id FROM execution_order WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
 """
 
 # Its own statement: a join would show the order as it is and its position as it was before a fill.
@@ -267,45 +273,62 @@ def _send_by() -> float:
 def _cancelled(done: Sequence[Done]) -> None:
     """Write down which cancels were requested, and what brokers said to them."""
     point("wishes.answered")
-    if made := [one.about.id for one in done if one.was_made]:
-        run(CANCEL_REQUESTED, (made,))
-    _apply(done)
-    if unsent := [one.about.id for one in done if one.was_asked and not one.was_made]:
-        run(CANCEL_NOT_SENT, (unsent,))
-    if unasked := [one.about.id for one in done if not one.was_asked]:
-        run(CANCEL_NOT_ASKED, (unasked,))
+    blocked = write_answers(done, _count_cancels, free_orders)
+    if reports := reports_of(done):
+        apply_or_hold(reports, careful=blocked)
+
+
+def _count_cancels(done: Sequence[Done]) -> None:
+    made = [one.about.id for one in done if one.was_made]
+    unsent = [one.about.id for one in done if one.was_asked and not one.was_made]
+    unasked = [one.about.id for one in done if not one.was_asked]
+    _run_together(
+        [(CANCEL_REQUESTED, made), (CANCEL_NOT_SENT, unsent), (CANCEL_NOT_ASKED, unasked)],
+        LOCK_ORDERS,
+    )
 
 
 def _levels_moved(done: Sequence[Done]) -> None:
     """Write down what brokers said to moved levels; watch ourselves what one will not hold: too
     near, or where the price has been."""
     point("wishes.answered")
-    _apply(done)
+    reports = reports_of(done)
+    blocked = bool(reports) and apply_or_hold(reports)
+    write_answers(done, _count_moves, free_positions, careful=blocked)
+
+
+def _count_moves(done: Sequence[Done]) -> None:
     refused = [
         one.about.id
         for one in done
         if isinstance(one.answer, Rejected) and one.answer.code == Code.STOPS_INVALID
     ]
-    if refused:
-        with transaction.atomic():
-            lock_positions(refused)
-            run(TAKE_OVER, (refused,))
     placed = [one.about for one in done if not one.failed and not one.about.lifted]
-    if again := [about.id for about in placed if about.was_wanting]:
-        with transaction.atomic():
-            lock_positions(again)
-            run(GIVE_UP, (again,))
-    if asked := [one.about.id for one in done if one.was_asked]:
-        run(ASKED_LEVELS, (asked,))
-    if unasked := [one.about.id for one in done if not one.was_asked]:
-        run(NOT_ASKED_LEVELS, (unasked,))
-    if made_way := [one.about.id for one in done if one.about.lifted and not one.failed]:
-        run(ASK_NEXT, (made_way,))
+    again = [about.id for about in placed if about.was_wanting]
+    asked = [one.about.id for one in done if one.was_asked]
+    unasked = [one.about.id for one in done if not one.was_asked]
+    made_way = [one.about.id for one in done if one.about.lifted and not one.failed]
+    _run_together(
+        [
+            (TAKE_OVER, refused), (GIVE_UP, again), (ASKED_LEVELS, asked),
+            (NOT_ASKED_LEVELS, unasked), (ASK_NEXT, made_way),
+        ],
+        LOCK_THESE,
+    )  # fmt: skip
 
 
-def _apply(done: Sequence[Done]) -> None:
-    if reports := [report for one in done if not one.failed for report in one.answer]:
-        apply_or_hold(reports)
+def _run_together(changes: Sequence[tuple[str, list[int]]], lock: str) -> None:
+    """Run statements about rows: all of them or none, for they are run again where one fails, and
+    each counts. Several have their rows locked in id order first."""
+    changes = [(statement, ids) for statement, ids in changes if ids]
+    if len(changes) == 1:  # a transaction by itself, and each that may be alone locks in id order
+        ((statement, ids),) = changes
+        run(statement, (ids,))
+        return
+    with transaction.atomic():
+        rows(lock, (sorted({id_ for _, ids in changes for id_ in ids}),))
+        for statement, ids in changes:
+            run(statement, (ids,))
 
 
 def _settle(wished: Sequence[Any]) -> list[int]:

@@ -16,12 +16,13 @@ from execution.exits.reserve import lock_positions
 
 _TOLD = """WITH d AS (
   SELECT * FROM unnest(%s::text[], %s::numeric[], %s::numeric[], %s::numeric[], %s::boolean[],
-    %s::boolean[], %s::timestamptz[])
-  AS t(cid, sl, tp, protected, refused, first_word, began)
+    %s::boolean[], %s::timestamptz[], %s::timestamptz[])
+  AS t(cid, sl, tp, protected, refused, first_word, began, as_of)
 )"""
 
 # A level that we have not placed there is its owner's: a comparison tells of it, and nobody here
-# takes it away. What a read says counts if nothing has happened to the position since it began.
+# takes it away. What a read says counts if nothing has happened to the position since it began,
+# what had to wait if nothing has since it came.
 LEVELS = f"""
 {_TOLD}, news AS (
   SELECT p.id, d.sl, d.tp, d.protected, d.refused,
@@ -34,6 +35,7 @@ LEVELS = f"""
   WHERE NOT (d.first_word AND p.levels_told_at IS NOT NULL)
     AND (d.began IS NULL OR p.touched_at < d.began AND NOT p.lifted
       AND coalesce(p.levels_due_at <= clock_timestamp(), true))
+    AND (d.as_of IS NULL OR p.touched_at < d.as_of)
 ), moved AS (
   UPDATE positions_executionposition p SET
     broker_sl = CASE WHEN p.sl_guardian = 'BROKER' OR p.broker_sl IS NOT NULL THEN n.sl END,
@@ -75,7 +77,7 @@ class Word:
     """What a broker says of the levels of an entry's position.
 
     first_word: it came with an execution, which may be told again when levels have been moved.
-    began: of a comparison, when its read began.
+    began: of a comparison, when its read began. as_of: of a report that had to wait, when it came.
     """
 
     client_order_id: str
@@ -83,12 +85,13 @@ class Word:
     refused: bool = False
     first_word: bool = False
     began: datetime | None = None
+    as_of: datetime | None = None
 
 
 def words_of(reports: Iterable[OrderReport]) -> list[Word]:
     """What LEVELS reports say. One that says nothing is no word."""
     return [
-        Word(r.client_order_id, r.levels, r.code is Code.STOPS_INVALID)
+        Word(r.client_order_id, r.levels, r.code is Code.STOPS_INVALID, as_of=r.as_of)
         for r in reports
         if r.kind is ReportKind.LEVELS and r.levels is not None
     ]
@@ -107,11 +110,11 @@ def write_levels(words: Iterable[Word]) -> None:
         [
             (
                 cid, word.levels.stop_loss, word.levels.take_profit, word.levels.protected,
-                word.refused, word.first_word, word.began,
+                word.refused, word.first_word, word.began, word.as_of,
             )
             for cid, word in latest.items()
         ],
-        7,
+        8,
     )  # fmt: skip
     run(LEVELS, told)
     if any(word.refused for word in latest.values()):  # its fills may be told after this

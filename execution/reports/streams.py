@@ -2,6 +2,7 @@
 in between means being told again, never missing something."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence, Set
 
 import structlog
@@ -13,8 +14,8 @@ from common.faults import point
 from common.sql import rows
 from connections.lanes import IN_LANES, in_held
 from execution.calls import runtime
-from execution.calls.flusher import apply_or_halve
-from execution.calls.held import HOLD_SECONDS
+from execution.calls.flusher import Left, apply_or_halve, hold_levels
+from execution.calls.held import HOLD_SECONDS, log_blocked, without_levels
 from execution.reports.stream_lease import heard_once
 
 log = structlog.get_logger(__name__)
@@ -25,6 +26,7 @@ _one_at_a_time = threading.Lock()
 Key = tuple[str, str | OrderReport]
 GoesOn = Callable[[], bool]  # asked after each full batch
 _waits_since: dict[Key, float] = {}  # machine_time(), by kind and event; under the lock
+_blocked: dict[Key, bool] = {}  # those of them that were blocked, and whether that was logged
 
 # A session's news are heard by the process that has the session; the stream of a kind without
 # sessions tells every process the same.
@@ -97,7 +99,8 @@ def _hear(kind: str, goes_on: GoesOn) -> tuple[int, int]:
 
     Those are passed over and told again by the broker the next time, for a minute: then they are
     applied as far as they fit. An account's later reports do not wait for its earlier: they may be
-    what these wait for, and their order changes no result.
+    what these wait for, and their order changes no result (of levels `held.py` says why). LEVELS
+    whose rows another session holds are acknowledged and held by this process.
     """
     wire = runtime.present().wire
     adapter = wire.adapter(kind)
@@ -105,7 +108,7 @@ def _hear(kind: str, goes_on: GoesOn) -> tuple[int, int]:
     while events := wire.ask(adapter.events(AT_ONCE, after), TIMEOUT_SECONDS):
         assert not connection.in_atomic_block
         point("events.read")
-        deferred = _still_waiting(kind, events, apply_or_halve(events).reports)
+        deferred = _apply(kind, events)
         told = [r.event_id for r in events if r.event_id and r.event_id not in deferred]
         point("events.applied")
         if told:
@@ -116,8 +119,22 @@ def _hear(kind: str, goes_on: GoesOn) -> tuple[int, int]:
     return applied, waiting
 
 
+def _apply(kind: str, events: Sequence[OrderReport]) -> set[str]:
+    """Apply a page of events; return those that must wait."""
+    began = time.monotonic()
+    was_blocked = {id(r) for r in events if _key(kind, r) in _blocked} if _blocked else set()
+    if was_blocked:
+        events = [without_levels(r) if id(r) in was_blocked else r for r in events]
+    left = apply_or_halve(events, careful=bool(was_blocked))
+    blocked = hold_levels(left.blocked, began)
+    return _still_waiting(kind, events, left.deferred + blocked, blocked)
+
+
 def _still_waiting(
-    kind: str, events: Sequence[OrderReport], deferred: Sequence[OrderReport]
+    kind: str,
+    events: Sequence[OrderReport],
+    deferred: Sequence[OrderReport],
+    blocked: Sequence[OrderReport],
 ) -> set[str]:
     """Return the events that may wait on; those that have waited their time are applied."""
     now = machine_time()
@@ -127,11 +144,24 @@ def _still_waiting(
         if now - _waits_since.setdefault(_key(kind, report), now) > HOLD_SECONDS
     ]
     # What is left is of entries without any fill yet, or blocked.
-    left = apply_or_halve(over, patient=False).reports if over else []
-    ended = _keys(kind, over) - _keys(kind, left)
+    careful = bool(blocked)
+    left = apply_or_halve(over, patient=False, careful=careful) if over else Left()
+    ended = _keys(kind, over) - _keys(kind, left.reports)
     waiting = [report for report in deferred if _key(kind, report) not in ended]
     _forget(_keys(kind, events) - _keys(kind, waiting), now)
+    _note_blocked(kind, [*blocked, *left.blocked], _keys(kind, waiting), _keys(kind, over))
     return {report.event_id for report in waiting}
+
+
+def _note_blocked(
+    kind: str, blocked: Sequence[OrderReport], waiting: Set[Key], over: Set[Key]
+) -> None:
+    """Keep which events are blocked; log each that has waited its time, once."""
+    for report in blocked:
+        key = _key(kind, report)
+        if key in waiting and not _blocked.setdefault(key, False) and key in over:
+            _blocked[key] = True
+            log_blocked(report)
 
 
 def _keys(kind: str, reports: Sequence[OrderReport]) -> set[Key]:
@@ -139,8 +169,9 @@ def _keys(kind: str, reports: Sequence[OrderReport]) -> set[Key]:
 
 
 def _key(kind: str, report: OrderReport) -> Key:
-    """What is told again is the same: by its id, or where the broker gives none by all it says."""
-    return kind, report.event_id or report
+    """What is told again is the same: by its id, or where the broker gives none by all it says,
+    but for levels (of what waits they are not used)."""
+    return kind, report.event_id or without_levels(report)
 
 
 def _forget(heard: Set[Key], now: float) -> None:
@@ -148,3 +179,4 @@ def _forget(heard: Set[Key], now: float) -> None:
     gone = {key for key, since in _waits_since.items() if now - since > FORGET_SECONDS}
     for key in gone | heard:
         _waits_since.pop(key, None)
+        _blocked.pop(key, None)

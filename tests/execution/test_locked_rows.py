@@ -1,0 +1,348 @@
+"""Rows that another session holds delay what is about them, and nothing else."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from decimal import Decimal as D
+
+import pytest
+from django.db import connection
+from structlog.testing import capture_logs
+
+from brokers.answers import NotAsked
+from brokers.base import NotSent, OutcomeUnknown
+from brokers.messages import HeldLevels, OrderReport, ReportKind
+from common.codes import Code
+from connections.models import ExecutionConnection
+from execution.calls import runtime, sweeps
+from execution.calls.errands import Done
+from execution.calls.flusher import apply_or_hold, try_held, write_down
+from execution.exits.wishes import grant_wishes
+from execution.models import AccountReading, ExecutionLog, Order
+from execution.reports import streams
+from execution.reports.streams import drain_events
+from execution.services import cancel_order
+from positions.models import ExecutionPosition
+from signals.models import Feed
+from tests.execution import cast
+from tests.execution.double import Double
+from tests.execution.test_errands import resting, until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Limits = Callable[..., None]
+LOCK = "SELECT 1 FROM {} WHERE id IN ({}) FOR UPDATE"
+POSITIONS, ORDERS = "positions_executionposition", "execution_order"
+
+
+@pytest.fixture(autouse=True)
+def short_waits(limits: Limits, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A wait for a row ends after 300 ms, and what is held is tried at each call."""
+    limits(lock_timeout=300)
+    connection.close()
+    monkeypatch.setattr("execution.calls.held.AGAIN_SECONDS", 0)
+    monkeypatch.setattr(streams, "_waits_since", {})
+    monkeypatch.setattr(streams, "_blocked", {}, raising=False)
+    yield
+    connection.close()
+
+
+@pytest.fixture
+def account(feed: Feed, broker: Double, wire: runtime.Runtime) -> ExecutionConnection:
+    """It holds stops itself."""
+    return cast.account(feed, settings={"native_stops": True})
+
+
+def lock(table: str, *ids: int) -> str:
+    return LOCK.format(table, ",".join(map(str, ids)))
+
+
+def levels(of: Order, stop_loss: str | None) -> OrderReport:
+    held = HeldLevels(D(stop_loss) if stop_loss else None, None)
+    return cast.report(of, ReportKind.LEVELS, levels=held)
+
+
+def stop_of(position: ExecutionPosition) -> D | None:
+    found: D | None = ExecutionPosition.objects.get(pk=position.pk).broker_sl
+    return found
+
+
+def entry_of(position: ExecutionPosition) -> Order:
+    return Order.objects.get(signal=position.signal, leg="entry")
+
+
+# ---- levels ----
+def test_blocked_levels_event_does_not_replace_a_newer_one(
+    account: ExecutionConnection, feed: Feed, broker: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The row is locked while the first page is applied, and free when the second is read."""
+    position = cast.filled(cast.signal(feed))
+    broker.news.clear()
+    monkeypatch.setattr(streams, "AT_ONCE", 1)
+    broker.publish(levels(entry_of(position), "1.09500"))
+    broker.publish(levels(entry_of(position), None))
+    pages: list[str] = []
+    with ExitStack() as locked:
+        locked.enter_context(cast.locked_elsewhere(lock(POSITIONS, position.pk)))
+
+        def on_call() -> None:
+            if broker.calls[-1][0] == "events":
+                pages.append("")
+                if len(pages) == 2:
+                    locked.close()
+
+        broker.on_call = on_call
+        drain_events()
+    for _ in range(2):
+        drain_events()
+        try_held()
+    assert broker.news == {}
+    assert stop_of(position) is None
+    assert AccountReading.objects.get(connection=account).compare_asked_at is not None
+
+
+def test_newer_levels_are_written_last_when_a_batch_is_split(
+    account: ExecutionConnection, feed: Feed
+) -> None:
+    position = cast.filled(cast.signal(feed))
+    for _ in range(2):
+        cast.signal(feed)
+    cast.claim_all()
+    locked, free = Order.objects.filter(status="SUBMITTING").order_by("id")
+    batch = [
+        levels(entry_of(position), "1.09500"), cast.fill_report(locked, 100, "x1"),
+        levels(entry_of(position), None), cast.fill_report(free, 100, "x2"),
+    ]  # fmt: skip
+    with cast.locked_elsewhere(lock(ORDERS, locked.pk)):
+        apply_or_hold(batch)
+    assert stop_of(position) is None
+    assert Order.objects.get(pk=free.pk).status == "FILLED"
+
+
+@pytest.mark.parametrize(
+    ("reported", "held"),
+    [
+        pytest.param(["1.09500"], "1.09500", id="one"),
+        pytest.param(["1.09500", None], None, id="newer has none"),
+        pytest.param(["1.09500", None, "1.09500"], "1.09500", id="newest again"),
+    ],
+)
+def test_latest_of_blocked_levels_is_applied_when_the_row_is_free(
+    account: ExecutionConnection, feed: Feed, reported: list[str | None], held: str | None
+) -> None:
+    position = cast.filled(cast.signal(feed))
+    with cast.locked_elsewhere(lock(POSITIONS, position.pk)):
+        for stop_loss in reported:
+            apply_or_hold([levels(entry_of(position), stop_loss)])
+            try_held()
+    assert stop_of(position) == D("1.09")
+    try_held()
+    assert stop_of(position) == (D(held) if held else None)
+    assert AccountReading.objects.get(connection=account).compare_asked_at is not None
+
+
+def test_levels_of_a_blocked_fill_are_unknown_when_it_is_applied(
+    account: ExecutionConnection, feed: Feed
+) -> None:
+    """Its levels may have changed since, and there was no position yet to write that to."""
+    cast.signal(feed)
+    cast.claim_all()
+    entry = cast.order(leg="entry")
+    with cast.locked_elsewhere(lock(ORDERS, entry.pk)):
+        apply_or_hold([cast.fill_report(entry, 100, "f1", stop_loss=D("1.09"))])
+    apply_or_hold([levels(entry, None)])
+    try_held()
+    position = ExecutionPosition.objects.get()
+    assert (position.quantity, position.broker_sl, position.levels_told_at) == (100, None, None)
+
+
+# ---- background calls ----
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> list[Done]:
+    """What calls brought and nothing has written yet."""
+    kept: list[Done] = []
+    monkeypatch.setattr("execution.calls.flusher.write_down", lambda done, _: kept.extend(done))
+    return kept
+
+
+def test_locked_row_counts_no_cancel_request_twice(
+    feed: Feed,
+    alice: ExecutionConnection,
+    trading: runtime.Runtime,
+    broker: Double,
+    answers: list[Done],
+) -> None:
+    for _ in range(4):
+        cast.signal(feed)
+    resting(trading, broker)
+    orders = list(Order.objects.order_by("id"))
+    for order in orders:
+        cancel_order(order.pk)
+    broker.cancelling = "silent"
+    grant_wishes()
+    until(lambda: len(answers) == 4)
+    failed: list[Exception] = [
+        OutcomeUnknown(Code.REPLY_LOST), OutcomeUnknown(Code.REPLY_LOST),
+        NotSent(Code.NOT_CONNECTED), NotAsked("host"),
+    ]  # fmt: skip
+    by_order = sorted(answers, key=lambda done: done.about.id)
+    done = [replace(one, answer=error) for one, error in zip(by_order, failed, strict=True)]
+    with cast.locked_elsewhere(lock(ORDERS, orders[2].pk)):
+        write_down(done)
+    assert [one.wish_tries for one in Order.objects.order_by("id")] == [1, 1, 0, 0]
+    for order in orders[:2]:
+        assert cast.log_codes(order.pk).count(("CANCEL_ASKED", "CANCEL_REQUESTED")) == 1
+
+
+def test_answer_to_a_cancel_is_applied_when_its_order_is_free_again(
+    feed: Feed,
+    alice: ExecutionConnection,
+    trading: runtime.Runtime,
+    broker: Double,
+    answers: list[Done],
+) -> None:
+    cast.signal(feed)
+    resting(trading, broker)
+    order = Order.objects.get()
+    cancel_order(order.pk)
+    grant_wishes()
+    until(lambda: len(answers) == 1)
+    with cast.locked_elsewhere(lock(ORDERS, order.pk)):
+        write_down(answers)
+    until(lambda: Order.objects.get().status == "CANCELLED")  # the process tries it again
+
+
+def test_locked_row_gives_up_no_stop_twice(
+    account: ExecutionConnection, feed: Feed, broker: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker.drops_levels = True
+    positions = [cast.filled(cast.signal(feed)) for _ in range(3)]
+    cast.pass_time(2)
+    kept: list[Done] = []
+    monkeypatch.setattr("tests.execution.conftest.write_down", kept.extend)
+    grant_wishes()
+    assert len(kept) == 3
+    dropped = ExecutionLog.objects.filter(code="STOP_DROPPED", detail__contains="placed again")
+    with cast.locked_elsewhere(lock(POSITIONS, positions[2].pk)):
+        write_down(
+            [
+                one
+                if one.about.id != positions[2].pk
+                else replace(one, answer=NotSent(Code.NOT_CONNECTED))
+                for one in kept
+            ]
+        )
+    assert dropped.count() == 2
+    given_up = ExecutionPosition.objects.filter(levels_given_up=True)
+    assert set(given_up.values_list("id", flat=True)) == {one.pk for one in positions[:2]}
+
+
+@pytest.mark.parametrize("broken", ["answer", "row"])
+def test_answer_that_breaks_its_writer_costs_no_other_answer(
+    feed: Feed, alice: ExecutionConnection, wire: runtime.Runtime, broker: Double, broken: str
+) -> None:
+    for _ in range(3):
+        cast.signal(feed)
+    for outgoing in cast.claim_all():
+        cast.answer(outgoing, OutcomeUnknown(Code.REPLY_LOST))
+        broker.fill_at_once(outgoing.request)
+    cast.pass_time(60)
+    kept: list[Done] = []
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("tests.execution.conftest.write_down", kept.extend)
+        sweeps.ask_brokers(wire.wire)
+    bad = replace(kept[1], answer=7)
+    if broken == "row":
+        about = kept[1].about._replace(type="no such type")
+        bad = Done(replace(kept[1].errand, about=about), None)
+    write_down([kept[0], bad, kept[2]])
+    orders = {one.pk: one for one in Order.objects.all()}
+    assert [orders[one.about.id].status for one in kept] == ["FILLED", "UNKNOWN", "FILLED"]
+    assert {one.lookup_claimed_until for one in orders.values()} == {None}
+
+
+def test_unreadable_answer_to_a_cancel_is_a_request_that_counts_once(
+    feed: Feed,
+    alice: ExecutionConnection,
+    trading: runtime.Runtime,
+    broker: Double,
+    answers: list[Done],
+) -> None:
+    for _ in range(3):
+        cast.signal(feed)
+    resting(trading, broker)
+    orders = list(Order.objects.order_by("id"))
+    for order in orders:
+        cancel_order(order.pk)
+    broker.cancelling = "silent"
+    grant_wishes()
+    until(lambda: len(answers) == 3)
+    done = sorted(answers, key=lambda one: one.about.id)
+    write_down([done[0], replace(done[1], answer=7), done[2]])
+    assert [one.wish_tries for one in Order.objects.order_by("id")] == [1, 1, 1]
+    for order in orders:
+        assert cast.log_codes(order.pk).count(("CANCEL_ASKED", "CANCEL_REQUESTED")) == 1
+
+
+# ---- time ----
+def entries(feed: Feed, count: int) -> list[Order]:
+    for _ in range(count):
+        cast.signal(feed)
+    cast.claim_all()
+    return list(Order.objects.order_by("id"))
+
+
+def test_many_locked_rows_delay_the_others_for_one_wait(
+    feed: Feed, alice: ExecutionConnection
+) -> None:
+    orders = entries(feed, 20)
+    reports = [cast.fill_report(one, 100, f"f{one.pk}") for one in orders]
+    locked = {one.pk for one in orders[::4]}
+    with cast.locked_elsewhere(lock(ORDERS, *locked)), capture_logs() as logs:
+        apply_or_hold(reports)
+        filled = set(Order.objects.filter(status="FILLED").values_list("id", flat=True))
+        assert filled == {one.pk for one in orders} - locked
+        assert [one["event"] for one in logs if "waited" in one["event"]] == [
+            "a write waited too long"
+        ]
+        began = time.monotonic()
+        for _ in range(5):
+            try_held()
+        assert time.monotonic() - began < 5 * 0.3  # less than one wait each: none is waited for
+    try_held()
+    assert Order.objects.filter(status="FILLED").count() == len(orders)
+
+
+def test_report_blocked_for_a_minute_is_logged_once_as_an_error(
+    feed: Feed, alice: ExecutionConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (order,) = entries(feed, 1)
+    monkeypatch.setattr("execution.calls.held.HOLD_SECONDS", 0)
+    with cast.locked_elsewhere(lock(ORDERS, order.pk)), capture_logs() as logs:
+        apply_or_hold([cast.fill_report(order, 100, "f1")])
+        for _ in range(3):
+            try_held()
+    errors = [one for one in logs if one["log_level"] == "error"]
+    assert [one.get("order") for one in errors] == [order.client_order_id]
+    try_held()
+    assert Order.objects.get().status == "FILLED"
+
+
+def test_event_blocked_for_a_minute_is_logged_once_as_an_error(
+    feed: Feed,
+    alice: ExecutionConnection,
+    wire: runtime.Runtime,
+    broker: Double,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (order,) = entries(feed, 1)
+    broker.publish(cast.fill_report(order, 100, "f1"))
+    monkeypatch.setattr(streams, "HOLD_SECONDS", -1)
+    with cast.locked_elsewhere(lock(ORDERS, order.pk)), capture_logs() as logs:
+        for _ in range(3):
+            drain_events()
+    errors = [one for one in logs if one["log_level"] == "error"]
+    assert [one.get("order") for one in errors] == [order.client_order_id]
+    assert len(broker.news) == 1
+    drain_events()
+    assert (Order.objects.get().status, broker.news) == ("FILLED", {})
