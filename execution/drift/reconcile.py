@@ -6,8 +6,9 @@ in flight; executions that we have missed are applied as the facts they are. Wha
 drift item; a position that is gone at the broker is closed here and never reopened.
 """
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -54,21 +55,26 @@ FIRST_AT_ONCE = 100
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What came of comparing some accounts. accounts: all whose turn it was, heard or not."""
+    """What came of comparing some accounts. accounts: all whose turn it was, heard or not, with the
+    time at which they were selected."""
 
-    accounts: Sequence[UUID] = ()
+    accounts: Mapping[UUID, datetime] = field(default_factory=dict)
     differences: int = 0
 
 
 def connections_sql() -> str:
-    """The accounts to compare: those that are asked for, and all that are watched."""
+    """The accounts to compare: those that are asked for, and all that are watched. Those that had
+    their turn are passed over until a comparison is requested and due after that."""
     return f"""
-SELECT c.id AS connection_id, {SPEC_COLUMNS}, c.broker_host, c.auto_correct, c.lane
+SELECT c.id AS connection_id, {SPEC_COLUMNS}, c.broker_host, c.auto_correct, c.lane,
+  statement_timestamp() AS selected_at
 FROM connections_executionconnection c JOIN connections_connectionhealth h ON h.connection_id = c.id
 LEFT JOIN execution_accountreading r ON r.connection_id = c.id
 WHERE c.archived_at IS NULL AND h.status = 'ACTIVE' AND {IN_LANES}
   AND (cardinality(%(ids)s::uuid[]) = 0 OR c.id = ANY(%(ids)s::uuid[]))
-  AND c.id <> ALL(%(done)s::uuid[])
+  AND NOT EXISTS (SELECT FROM unnest(%(done)s::uuid[], %(turns)s::timestamptz[]) AS d(id, turn_at)
+    WHERE d.id = c.id AND NOT coalesce(
+      r.compare_asked_at > d.turn_at AND r.compare_asked_at <= clock_timestamp(), false))
   AND (r.compare_asked_at <= clock_timestamp() OR h.reconciled_at IS NULL
     OR NOT %(first)s AND {is_up()})
   AND c.broker_host NOT IN (SELECT host FROM connections_hostcircuit WHERE opened_at IS NOT NULL)
@@ -146,9 +152,10 @@ RETURNING connection_id
 """
 
 ANSWERED = """
-UPDATE execution_accountreading SET compare_asked_at = NULL WHERE connection_id IN (
+UPDATE execution_accountreading SET compare_asked_at = NULL, compared_at = %(began)s
+WHERE connection_id IN (
   SELECT connection_id FROM execution_accountreading
-  WHERE connection_id = ANY(%s) AND compare_asked_at <= %s
+  WHERE connection_id = ANY(%(connections)s) AND compare_asked_at <= %(began)s
   ORDER BY connection_id FOR NO KEY UPDATE)
 """
 
@@ -160,9 +167,10 @@ def reconcile_all() -> int:
 
 def reconcile_new() -> int:
     """Compare the connections that have not been since they (re)connected, and those of which a
-    comparison was requested: the startup gate. Some at a time, each once, until all have had their
-    turn."""
-    seen, done = 0, set[UUID]()
+    comparison was requested: the startup gate. Some at a time, until all have had their turn; a
+    second one in the same round is for those of which a comparison was requested since the first.
+    """
+    seen, done = 0, dict[UUID, datetime]()
     while True:
         turn = _compare_some((), first_only=True, done=done)
         seen += turn.differences
@@ -181,24 +189,31 @@ def reconcile(connection_ids: Sequence[UUID] = ()) -> int:
 
 
 def _compare_some(
-    connection_ids: Sequence[UUID], *, first_only: bool = False, done: Collection[UUID] = ()
+    connection_ids: Sequence[UUID],
+    *,
+    first_only: bool = False,
+    done: Mapping[UUID, datetime] | None = None,
 ) -> Turn:
-    named = {"ids": list(connection_ids), "done": list(done), "first": first_only}
+    had = done or {}
+    named = {
+        "ids": list(connection_ids), "done": list(had), "turns": list(had.values()),
+        "first": first_only,
+    }  # fmt: skip
     wanted = rows(connections_sql(), {**named, **in_held(), **resting()})
     if not wanted:
         return Turn()
-    ids = [row.connection_id for row in wanted]
+    turns = {row.connection_id: row.selected_at for row in wanted}
     # What the broker has told already is no difference; what it cannot tell now may be one.
     unheard = drain_first()
     accounts = {row.connection_id: row for row in wanted if row.type not in unheard}
     if not accounts:
-        return Turn(ids)
+        return Turn(turns)
     look = begin(accounts)
     differences = 0
     for read in asking.snapshots(list(accounts.values())):
         point("reconcile.read")
         differences += compare_or_halve(look, read)
-    return Turn(ids, differences)
+    return Turn(turns, differences)
 
 
 def compare_or_halve(look: Look, read: dict[UUID, Snapshot]) -> int:
@@ -239,7 +254,7 @@ def _compare(look: Look, read: dict[UUID, Snapshot]) -> int:
         resolve(list(read), look.began, unseen | orders.unseen)
         found_clean = rows(CLEAN, {"connections": list(read), "began": look.began})
         compared = [row.connection_id for row in found_clean]
-        run(ANSWERED, (list(read), look.began))
+        run(ANSWERED, {"connections": list(read), "began": look.began})
         wake(compared)
         wake_look_ups(compared)
     point("reconcile.committed")

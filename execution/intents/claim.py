@@ -116,7 +116,7 @@ def claim(
         raise_alarm([row.id for row, d in settled if _is_blocked(d)])
         balance([row.id for row, _ in settled if row.position_id and row.id not in written])
         prepare([(row.id, d) for row, d in later])  # positions after orders, as everywhere
-        request_comparisons(later)
+        request_comparisons(later, market.exits)
         point("claim.written")
         return [  # before the commit: what fails here leaves no intent behind
             _outgoing(row, decision, specs[row.connection_id], written[row.id], market, send_by)

@@ -49,8 +49,14 @@ SELECT o.id AS order_id, p.quantity, p.opened_quantity, p.broker_position_id, p.
   coalesce(p.held_at > p.touched_at
     AND p.held_at > clock_timestamp() - interval '10 seconds', false) AS is_read,
   coalesce(p.held_at > p.touched_at, false) AS is_known, p.held_is_shared,
-  CASE WHEN o.reason = 'EXIT_AWAITS_COMPARISON'
+  -- Of an exit that awaits a comparison: how long it has waited, if one began since then, and since
+  -- our last activity, and found the position. Else NULL; and whether one has to be requested.
+  CASE WHEN o.reason = 'EXIT_AWAITS_COMPARISON' AND r.compared_at > p.touched_at
+      AND r.compared_at >= o.waiting_since
+      AND NOT coalesce(p.missing_since > p.touched_at, false)
     THEN extract(epoch FROM clock_timestamp() - o.waiting_since) END AS compared_for,
+  r.compare_asked_at IS NULL AND NOT coalesce(
+    r.compared_at > p.touched_at AND r.compared_at >= o.waiting_since, false) AS needs_comparison,
   EXISTS (SELECT FROM execution_order x WHERE x.position_id = p.id AND x.id <> o.id
     AND (x.status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
       OR x.status = 'PENDING' AND x.id < o.id)) AS others_leaving,
@@ -72,6 +78,7 @@ SELECT o.id AS order_id, p.quantity, p.opened_quantity, p.broker_position_id, p.
         'CANCEL_REQUESTED') OR x.status = 'PENDING' AND x.id < o.id)), 0) AS closable
 FROM execution_order o JOIN positions_executionposition p ON p.id = o.position_id
 LEFT JOIN connections_accountsnapshot a ON a.connection_id = p.connection_id
+LEFT JOIN execution_accountreading r ON r.connection_id = p.connection_id
 WHERE o.id = ANY(%s)
 """
 

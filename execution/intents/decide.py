@@ -39,7 +39,7 @@ QUOTE_MAX_AGE_SECONDS = 60
 FIRST_PRICE_SECONDS = 10
 ACCOUNT_MAX_AGE_SECONDS = 900
 SHARED = "is certainly its own: others share what the broker holds"
-# So long an exit waits for a comparison: two reads 5 s apart prove that a position is gone.
+# An exit that awaits a comparison ends after so long at the earliest, once one has been made.
 COMPARISON_SECONDS = 30
 
 

@@ -1,7 +1,7 @@
 """Orders that wait: until when, why, and what is asked for them meanwhile. In the claim's
 transaction."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -32,10 +32,18 @@ def postpone(later: Iterable[tuple[int, Later, float]]) -> None:
         run(sql.POSTPONE, columns(told, 4))
 
 
-def request_comparisons(later: Iterable[tuple[Any, Later]]) -> None:
-    """Have the accounts compared whose exits begin to wait for that."""
+def request_comparisons(later: Iterable[tuple[Any, Later]], exits: Mapping[int, Any]) -> None:
+    """Have the accounts compared whose exits begin to wait for that, or of which none was made
+    since although none is requested any more. exits: rows of `claim_sql.EXITS`, by order.
+
+    Must run after `postpone`: only a request that follows the wait's beginning counts.
+    """
     code = Code.EXIT_AWAITS_COMPARISON
-    accounts = {row.connection_id for row, why in later if why.code is code != row.reason}
+    accounts = {
+        row.connection_id
+        for row, why in later
+        if why.code is code and (row.reason != code or exits[row.id].needs_comparison)
+    }
     if accounts:
         ask_for([UUID(account) for account in sorted(accounts)])
 

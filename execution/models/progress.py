@@ -23,6 +23,9 @@ class AccountReading(models.Model):
     compare_asked_at = models.DateTimeField(
         null=True, help_text="Somebody wants both sides compared now."
     )
+    compared_at = models.DateTimeField(
+        null=True, help_text="When the last comparison began that answered a request for one."
+    )
 
     def __str__(self) -> str:
         return str(self.connection_id)

@@ -231,7 +231,7 @@ MACHINE_TIMES = {
     "execution_order": ("due_at", "answer_by", "lookup_after", "submitted_at", "rung_at",
                         "created_at", "done_at", "acknowledged_at", "retried_at",
                         "pending_action_since", "lookup_claimed_until"),
-    "execution_accountreading": ("compare_asked_at",),
+    "execution_accountreading": ("compare_asked_at", "compared_at"),
     "execution_workerlease": ("lease_until",),
     "positions_executionposition": ("missing_since", "touched_at", "levels_due_at", "held_at",
                                      "ask_after", "beyond_since", "unprotected_since"),

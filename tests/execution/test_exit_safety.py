@@ -243,7 +243,7 @@ def test_exit_of_what_its_broker_lacks_requests_one_comparison_and_reads_rarely(
         cast.pass_time(1.1)
         assert cast.claim_all() == []
         asked.append(AccountReading.objects.filter(compare_asked_at__isnull=False).count())
-        AccountReading.objects.update(compare_asked_at=None)
+        AccountReading.objects.update(compare_asked_at=None, compared_at=timezone.now())
         kept.refresh_from_db()
         assert kept.ask_after is not None
         assert kept.held_at is not None

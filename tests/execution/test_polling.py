@@ -232,7 +232,14 @@ def test_look_ups_at_a_host_that_hangs_are_given_up_together(
     """150 of them, 50 at a time, would be three time-outs."""
     settings.FILLCAST_CALL_TIMEOUT_SECONDS = 1
     silent.hung, silent.hanging = {str(alice.pk)}, {"find_order"}
-    which = {"ids": [alice.pk], "done": "{}", "first": False, **lanes.in_held(), **lanes.resting()}
+    which = {
+        "ids": [alice.pk],
+        "done": "{}",
+        "turns": "{}",
+        "first": False,
+        **lanes.in_held(),
+        **lanes.resting(),
+    }
     (row,) = rows(reconcile.connections_sql(), which)
     assert asking.look_up([(row, f"order {n}", "") for n in range(150)]) == {}
     assert asked(silent, "find_order") == asking.AT_ONE_HOST

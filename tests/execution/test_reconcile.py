@@ -329,6 +329,34 @@ def test_accounts_that_fail_again_and_again_starve_no_other(
     assert len(asked) == len(set(asked)), "each once"
 
 
+def test_account_is_compared_again_in_a_round_when_that_is_requested_meanwhile(
+    feed: Feed, broker: Double, wire: runtime.Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A round of thousands of accounts takes minutes: a second look does not wait for its end."""
+    monkeypatch.setattr("execution.drift.reconcile.FIRST_AT_ONCE", 2)
+    for _ in range(5):
+        cast.account(feed)
+    ConnectionHealth.objects.update(reconciled_at=None)
+    turns: list[str] = []
+
+    def request_again() -> set[str]:
+        """Each turn begins here: a comparison of who came first is requested in the second."""
+        turns.append(first := read()[0] if read() else "")
+        if len(turns) == 2:
+            ask_for([UUID(first)])
+        return set()
+
+    def read() -> list[str]:
+        return [key for call, key in broker.calls if call == "positions"]
+
+    monkeypatch.setattr("execution.drift.reconcile.drain_first", request_again)
+    reconcile_new()
+    counts = sorted(read().count(key) for key in set(read()))
+    assert counts == [1, 1, 1, 1, 2]
+    assert read().count(turns[1]) == 2
+    assert not AccountReading.objects.filter(compare_asked_at__isnull=False).exists()
+
+
 def test_accounts_whose_events_cannot_be_read_end_no_round(
     feed: Feed, broker: Double, wire: runtime.Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:

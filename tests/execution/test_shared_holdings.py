@@ -15,8 +15,9 @@ from execution.calls import runtime
 from execution.calls.stuck import unstick
 from execution.calls.sweeps import ask_brokers
 from execution.drift.reconcile import reconcile_new
+from execution.drift.wanted import ask_for
 from execution.exits import holdings
-from execution.models import Order
+from execution.models import AccountReading, Order
 from execution.services import close_position
 from positions.models import ExecutionPosition
 from positions.selectors import with_prices
@@ -37,13 +38,14 @@ def account(feed: Feed, broker: Double, wire: runtime.Runtime) -> ExecutionConne
     return row
 
 
-def a_while_later(seconds: float) -> None:
-    """Time passes in steps of at most ten seconds; what is due meanwhile is done."""
+def a_while_later(seconds: float, *, is_compared: bool = True) -> None:
+    """Time passes in steps of ten seconds; what is due meanwhile is done."""
     for _ in range(int(seconds // 10)):
         cast.pass_time(10)
         waiting = Order.objects.filter(waiting_since__isnull=False)
         waiting.update(waiting_since=F("waiting_since") - timedelta(seconds=10))
-        reconcile_new()
+        if is_compared:
+            reconcile_new()
         holdings.look()
         assert cast.claim_all() == []
 
@@ -138,3 +140,36 @@ def test_exit_ends_where_what_is_held_is_its_own_and_too_little(
     a_while_later(60)
     why = "30 of 100 EURUSD at the broker"
     assert exit_of(position) == ("CANCELLED", "EXIT_BELOW_MINIMUM", why)
+
+
+def test_exit_ends_only_after_a_comparison_that_began_while_it_waited(
+    account: ExecutionConnection, feed: Feed, broker: Double
+) -> None:
+    """A long row of other accounts, or a broker that cannot be read, may delay that."""
+    position = cast.filled(cast.signal(feed))
+    assert broker.nets
+    broker.nets.by_hand(broker.tickets[0], D(70))
+    ask_for([account.pk])
+    reconcile_new()  # before the exit
+    close_position(position.pk)
+    cast.claim_all()
+    a_while_later(120, is_compared=False)
+    assert exit_of(position)[:2] == WAITS
+    a_while_later(10)
+    assert exit_of(position)[:2] == ("CANCELLED", "EXIT_BELOW_MINIMUM")
+
+
+def test_exit_requests_another_comparison_when_none_was_made(
+    account: ExecutionConnection, feed: Feed, broker: Double
+) -> None:
+    """As after an upgrade: it waits already, and no request is kept."""
+    position = cast.filled(cast.signal(feed))
+    assert broker.nets
+    broker.nets.by_hand(broker.tickets[0], D(70))
+    close_position(position.pk)
+    cast.claim_all()
+    a_while_later(10, is_compared=False)
+    assert exit_of(position)[:2] == WAITS
+    AccountReading.objects.update(compare_asked_at=None, compared_at=None)
+    a_while_later(60)
+    assert exit_of(position)[:2] == ("CANCELLED", "EXIT_BELOW_MINIMUM")

@@ -328,7 +328,7 @@ def test_whether_something_is_open_is_looked_up_by_index(switched_off: Order, la
     """For each of thousands of accounts that are off, every few seconds."""
     told = {"lanes": lanes, "limit": 500, "asked": "{}"}
     at = {"older": 45, "resting": "{}"}
-    all_of_them = {"ids": "{}", "done": "{}", "first": False}
+    all_of_them = {"ids": "{}", "done": "{}", "turns": "{}", "first": False}
     statements = {
         "accounts due": (selectors.accounts_due_sql(), told | at),
         "doubted": (probing.doubted_sql(), told | {"again": 5}),

@@ -252,7 +252,14 @@ def test_a_comparison_that_began_while_it_was_off_says_nothing_of_it_once_it_is_
     deactivate(alice.pk, by=None)
     mine = ConnectionHealth.objects.filter(pk=alice.pk)
     mine.update(reconciled_at=None)
-    which = {"ids": [alice.pk], "done": "{}", "first": False, **lanes.in_held(), **lanes.resting()}
+    which = {
+        "ids": [alice.pk],
+        "done": "{}",
+        "turns": "{}",
+        "first": False,
+        **lanes.in_held(),
+        **lanes.resting(),
+    }
     wanted = rows(connections_sql(), which)
     look = begin({row.connection_id: row for row in wanted})
     activate(alice.pk, by=None)

@@ -134,7 +134,14 @@ def test_a_cancel_keeps_its_lane_busy_and_has_its_time_from_when_it_has_its_plac
         return []
 
     monkeypatch.setattr(broker, "cancel", cancel)
-    which = {"ids": [alice.pk], "done": "{}", "first": False, **lanes.in_held(), **lanes.resting()}
+    which = {
+        "ids": [alice.pk],
+        "done": "{}",
+        "turns": "{}",
+        "first": False,
+        **lanes.in_held(),
+        **lanes.resting(),
+    }
     (row,) = rows(connections_sql(), which)
     asking.cancel([(row, CancelRequest(f"c{n}", f"b{n}", "EURUSD")) for n in range(2)])
     (first, was_busy), (second, still_busy) = sent
