@@ -60,7 +60,7 @@ def carry_out(feed: Feed, order: AlertOrder) -> Outcome:
     closing = Closing(order.side) if order.opening is None else None
     meant = pair_meant(feed, order.pair, field=order.symbol_field, closing=closing)
     order = _with_pair(order, meant)
-    closed = _to_close(feed, order, known)
+    closed, left = _to_close(feed, order, known)
     if known and not closed:
         return _as_before(known)
     withheld = _withheld(feed, order)
@@ -78,7 +78,7 @@ def carry_out(feed: Feed, order: AlertOrder) -> Outcome:
             if not closed:
                 raise
             withheld = error
-    summary = _summary(order, closed, withheld)
+    summary = _summary(order, closed, left, withheld)
     keep_order(feed, order, summary, signals)
     return Outcome(signals, True, order.change, summary)
 
@@ -126,29 +126,33 @@ def _as_before(known: list[ReceivedAlert]) -> Outcome:
     return Outcome(signals, False, alert.change, alert.summary)
 
 
-def _to_close(feed: Feed, order: AlertOrder, known: list[ReceivedAlert]) -> list[OpenSignal]:
+def _to_close(
+    feed: Feed, order: AlertOrder, known: list[ReceivedAlert]
+) -> tuple[list[OpenSignal], list[OpenSignal]]:
     """Return what an order closes: what the feed has open of the symbol, without what later alerts
-    opened and what equal alerts closed.
+    opened and what equal alerts closed; and what of it is passed over (`_closed_before`).
 
     Raises ConflictError DUPLICATE_SIGNAL if an alert of the same name has closed, and other trades
     are open now: whether it was sent again or is meant for them cannot be known.
     """
     if not order.closes:
-        return []
+        return [], []
     with for_all_tenants():
         found = open_signals(feed.pk, order.pair, order.side)
-    passed_over = _closed_before(found) | opened_later(feed, order, [one.id for one in found])
+    closed_before = _closed_before(found)
+    not_meant = opened_later(feed, order, [one.id for one in found])
     if known:
         closes = Signal.objects.filter(pk__in=[pk for alert in known for pk in alert.signal_ids])
-        passed_over |= set(closes.values_list("refers_to_id", flat=True))
-    closed = [one for one in found if one.id not in passed_over]
+        not_meant |= set(closes.values_list("refers_to_id", flat=True))
+    meant = [one for one in found if one.id not in not_meant]
+    closed = [one for one in meant if one.id not in closed_before]
     if known and closed and order.external_id:
         detail = (
             f"An alert with the external id {order.external_id!r} was carried out before. "
             f"Open since then: {_numbers(closed)}. To close it, send timenow or another id."
         )
         raise ConflictError(Code.DUPLICATE_SIGNAL, detail)
-    return closed
+    return closed, [one for one in meant if one.id in closed_before]
 
 
 def _closed_before(found: list[OpenSignal]) -> set[int]:
@@ -178,10 +182,20 @@ def _published(feed: Feed, draft: SignalDraft, external_id: str) -> Signal:
     return signal
 
 
-def _summary(order: AlertOrder, closed: list[OpenSignal], withheld: FillcastError | None) -> str:
+def _summary(
+    order: AlertOrder,
+    closed: list[OpenSignal],
+    left: list[OpenSignal],
+    withheld: FillcastError | None,
+) -> str:
     said = []
     if order.closes and (closed or order.opening is None):
         said.append(_closing(order, closed))
+    if left:
+        said.append(
+            f"passed over {_numbers(left)}, which this feed has closed before and accounts still "
+            "hold: close each by refers_to"
+        )
     if order.meaning is not None and order.meaning.opens is not None:
         side = "long" if order.meaning.opens == Direction.BUY else "short"
         if withheld is not None:

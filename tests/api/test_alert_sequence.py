@@ -385,7 +385,12 @@ def test_account_that_fills_no_exits_does_not_have_alerts_publish_more_and_more(
             currency_pair="EUR/USD", direction="BUY", published_at=market_now(),
         )  # fmt: skip
     current = door.trade()
-    signals = door.taken(**CLOSE)["signals"]
-    assert len(signals) == CLOSED_AGAIN + 1
+    told = door.taken(**CLOSE)
+    assert len(told["signals"]) == CLOSED_AGAIN + 1
+    oldest = ", ".join(f"S-{position.signal_id}" for position in held[:3])
+    assert told["summary"].endswith(
+        f"and 18 more; passed over {oldest} and 2 more, which this feed has closed before and "
+        "accounts still hold: close each by refers_to."
+    )
     assert [bool(exits(position)) for position in held] == [False] * 5 + [True] * CLOSED_AGAIN
     assert exits(current) == [D(1000)]
