@@ -35,6 +35,16 @@ ENDED_WAITS: dict[Code, EndedWait] = {
         "The connection had not passed its test when the signal became too old.",
         "Run the connection test once; the next signal is taken when it has passed.",
     ),
+    Code.CONNECTION_TEST_PENDING: EndedWait(
+        "The connection's requested test had not passed when the signal became too old.",
+        "The next signal is taken when it has passed and the account was compared. See its result"
+        " on the account's page.",
+    ),
+    Code.ACCOUNT_ANSWER_UNUSABLE: EndedWait(
+        "The broker's answer about the account could not be used until the signal was too old.",
+        "The account is read again automatically, and the next signal is taken when its answer can"
+        " be used. If it lasts, tell the operators: the log has the place.",
+    ),
     Code.CONNECTION_UNREACHABLE: EndedWait(
         "The account's broker did not answer until the signal was too old.",
         "The next signal is taken when the broker answers again and the account was compared. If"
