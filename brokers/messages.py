@@ -360,6 +360,8 @@ class Capabilities:
     lane: str = ""  # its only lane, where a worker must run beside its program ("mt5.main")
     arrives_within: timedelta = timedelta(0)  # so long after leaving, an absence proves nothing
     own_prices: bool = True  # its quotes are its broker's, not those that we tell it ourselves
+    # Of these it refuses one whose price the market has reached; else it fills or triggers at once.
+    refuses_reached: frozenset[OrderType] = frozenset()
     one_at_a_time: bool = False  # it takes one command at a time: the next waits for the outcome
 
     @property

@@ -245,8 +245,9 @@ class Code(StrEnum):
     )
     PRICE_WRONG_SIDE = (
         "PRICE_WRONG_SIDE",
-        "The limit or stop price is on the wrong side of the present price.",
-        "Check direction and order type of the signal.",
+        "The market has reached the order's own price, and this broker refuses such an order.",
+        "Set a BUY LIMIT or SELL STOP below the market, a SELL LIMIT or BUY STOP above it, or"
+        " publish a market order.",
     )
 
     # ---- order outcomes ----------------------------------------------------------------------

@@ -255,9 +255,11 @@ def _faults(judged: Iterable[_Judged]) -> dict[Code, str]:
 
 
 def _figures(refusal: Denial) -> str:
-    if refusal.code not in (Code.STOP_AT_ENTRY, Code.TARGET_WRONG_SIDE):
-        return ""
     if refusal.current is None or refusal.maximum is None:
+        return ""
+    if refusal.code == Code.PRICE_WRONG_SIDE:
+        return f"Its price {plain(refusal.maximum)}, market {plain(refusal.current)}."
+    if refusal.code not in (Code.STOP_AT_ENTRY, Code.TARGET_WRONG_SIDE):
         return ""
     return f"Entry {plain(refusal.current)}, level {plain(refusal.maximum)}."
 

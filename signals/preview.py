@@ -33,6 +33,7 @@ SIGNAL_FAULTS: dict[Code, str] = {
     Code.STOP_TOO_NEAR: "sl",
     Code.STOP_REQUIRED: "sl",
     Code.TARGET_WRONG_SIDE: "targets",
+    Code.PRICE_WRONG_SIDE: "open_price",  # a stop order's is its stop price: `_field_of`
     Code.SLIPPAGE_LIMIT: "open_price",
     Code.ORDER_TYPE_UNSUPPORTED: "order_type",
     Code.SIGNAL_EXPIRED: "valid_until",
@@ -186,7 +187,7 @@ def refuse_wrong_for_all(signal: Signal) -> None:
     if found.is_wrong_for_all:
         raise InvalidSignalError(
             [
-                Fault(code, SIGNAL_FAULTS[code], _in_words(code, figures))
+                Fault(code, _field_of(code, signal), _in_words(code, figures))
                 for code, figures in found.faults.items()
                 if code in SIGNAL_FAULTS
             ]
@@ -204,6 +205,12 @@ def refuse_useless(signal: Signal) -> None:
     code, figures = next(iter(found.faults.items()))
     detail = f"No account would take {signal.number}. {_in_words(code, figures)}"
     raise ConflictError(code, detail)
+
+
+def _field_of(code: Code, signal: Signal) -> str:
+    if code == Code.PRICE_WRONG_SIDE and signal.order_type == "STOP":
+        return "stop_price"
+    return SIGNAL_FAULTS[code]
 
 
 def _in_words(code: Code, figures: str) -> str:

@@ -108,6 +108,7 @@ def _capabilities(days: int, folder: str) -> Capabilities:
         needs_credentials=True,
         fills_horizon=timedelta(days=days),
         quotes=True,
+        refuses_reached=frozenset({OrderType.LIMIT, OrderType.STOP}),  # "invalid price"
         one_at_a_time=True,
         keeps_worst_price=True,
         checks_worst_price=True,  # a command has no field for it (`before.check_bound`)

@@ -127,6 +127,9 @@ FORM = Form(
 )
 
 
+RESTING = frozenset({OrderType.LIMIT, OrderType.STOP})
+
+
 def lane_of(spec: ConnectionSpec) -> str:
     """The queue of the worker beside that terminal; nobody else may call for the account."""
     return f"mt5.{terminal_of(spec)}"
@@ -173,6 +176,8 @@ def _capabilities(mode: PositionMode, native_stops: bool, lane: str) -> Capabili
         fills_horizon=HORIZON,
         quotes=True,
         what_if=True,
+        # 10015; a dealer's server does, an exchange fills a limit order that it can fill at once.
+        refuses_reached=RESTING if hedging else RESTING - {OrderType.LIMIT},
         one_at_a_time=True,
         tells_margin=True,
         keeps_worst_price=True,

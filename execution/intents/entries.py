@@ -13,7 +13,14 @@ from common.codes import Code
 from common.money import plain
 from common.units import Unit, size_of
 from execution.intents import risk, sizing
-from execution.intents.decisions import SIDES, Decision, Intent, Later, touch_of
+from execution.intents.decisions import (
+    ORDER_TYPES,
+    SIDES,
+    Decision,
+    Intent,
+    Later,
+    touch_of,
+)
 from execution.intents.sizing import Denial
 from signals.symbols import slippage_unit
 
@@ -50,7 +57,7 @@ def sized(
     at = _prices(row, signal, instrument, quote)
     if at.worst is not None and not can_bound(can):
         return Denial(Code.SLIPPAGE_NOT_KEPT, maximum=at.worst)
-    if refusal := _price_refused(row, signal, instrument, at):
+    if refusal := _price_refused(row, signal, instrument, at) or _price_reached(row, at, can):
         return refusal
     loss = None if at.sl is None else sizing.loss_per_unit(at.entry, at.sl, at.side.sign, rate)
     if loss is not None and loss <= 0:
@@ -114,6 +121,20 @@ def _price_refused(
         if level is not None and abs(at.entry - level) < instrument.stops_level:
             return Denial(Code.STOP_TOO_NEAR, abs(at.entry - level), instrument.stops_level)
     return None
+
+
+def _price_reached(row: Any, at: _Prices, can: Capabilities) -> Denial | None:
+    """The market has reached the order's own price, and the broker takes no such order."""
+    order_type = ORDER_TYPES[row.order_type]
+    own = {OrderType.LIMIT: at.limit, OrderType.STOP: at.stop}.get(order_type)
+    if own is None or order_type not in can.refuses_reached:
+        return None
+    # A buy waits below the market with a limit, above it with a stop.
+    beyond = (own - at.touch) * at.side.sign * (1 if order_type is OrderType.LIMIT else -1)
+    if beyond < 0:
+        return None
+    said = f"{row.side} {order_type} {plain(own)}, and the market is at {plain(at.touch)}"
+    return Denial(Code.PRICE_WRONG_SIDE, at.touch, own, said)
 
 
 def _quantity(

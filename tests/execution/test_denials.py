@@ -1,12 +1,13 @@
 """Who is denied, by which code and with which numbers; what is never denied."""
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal as D
 from typing import Any
 
 import pytest
 
-from brokers.messages import Side
+from brokers.messages import OrderType, Side
 from common.clocks import market_now
 from common.codes import Code
 from common.sql import rows, run
@@ -355,3 +356,40 @@ def test_words_of_a_broker_of_somebody_elses_account_are_not_passed_on(
     entry = Order.objects.get(connection=alice)
     assert (entry.status, entry.reason) == ("DENIED", "QUOTE_MISSING")
     assert entry.detail == f"EUR/USD {source.name}: {Code.NOT_CONNECTED.sentence}"
+
+
+RESTING = [
+    ("BUY", "LIMIT", "1.10000", True),  # the ask
+    ("BUY", "LIMIT", "1.09999", False),
+    ("BUY", "STOP", "1.10000", True),
+    ("BUY", "STOP", "1.10001", False),
+    ("SELL", "LIMIT", "1.09990", True),  # the bid
+    ("SELL", "LIMIT", "1.09991", False),
+    ("SELL", "STOP", "1.09990", True),
+    ("SELL", "STOP", "1.09989", False),
+]
+
+
+@pytest.mark.parametrize("refuses", [True, False])
+@pytest.mark.parametrize(("side", "kind", "price", "is_reached"), RESTING)
+def test_a_resting_order_whose_price_the_market_has_reached(
+    alice: ExecutionConnection, feed: Feed, broker: Double, monkeypatch: pytest.MonkeyPatch,
+    side: str, kind: str, price: str, is_reached: bool, refuses: bool,
+) -> None:  # fmt: skip
+    if refuses:
+        both = frozenset({OrderType.LIMIT, OrderType.STOP})
+        usual = broker.capabilities
+        monkeypatch.setattr(
+            broker, "capabilities", lambda spec: replace(usual(spec), refuses_reached=both)
+        )
+    cast.quote(alice, "1.09990", "1.10000")
+    name = "open_price" if kind == "LIMIT" else "stop_price"
+    stop = D("1.08") if side == "BUY" else D("1.12")
+    own: dict[str, Any] = {name: D(price)}
+    cast.signal(feed, direction=side, order_type=kind, sl=stop, **own)
+    cast.claim_all()
+    denied = refuses and is_reached
+    assert seen() == (("DENIED", "PRICE_WRONG_SIDE") if denied else ("SUBMITTING", ""))
+    if denied:
+        market = "1.1" if side == "BUY" else "1.0999"
+        assert Order.objects.get().detail.endswith(f"and the market is at {market}")

@@ -1,12 +1,15 @@
 """The preview of a publication says what then happens: the same rows, the same evaluation."""
 
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal as D
 from typing import Any
 
 import pytest
 
+from brokers.messages import ConnectionSpec, OrderType
+from brokers.registry import BUILT_IN, capabilities_of
 from common.clocks import market_now
 from common.codes import Code
 from common.errors import ConflictError, InvalidInputError
@@ -33,6 +36,7 @@ from tests.execution import cast
 from tests.execution.double import Double
 
 pytestmark = pytest.mark.django_db
+SPEC = ConnectionSpec(connection_id="", account="")
 ENDS = {
     "SUBMITTING": Outcome.SENT,
     "PENDING": Outcome.WAITING,
@@ -359,3 +363,55 @@ def test_follow_ups_count_those_that_they_reach(
 def test_a_published_signal_has_no_preview(alice: ExecutionConnection, feed: Feed) -> None:
     with pytest.raises(ConflictError, match="its orders say what became of it"):
         preview(cast.signal(feed))
+
+
+# ---- a resting order whose price the market has reached ----
+@pytest.fixture
+def dealer(broker: Double, monkeypatch: pytest.MonkeyPatch) -> Double:
+    """A broker that refuses such an order, as MetaTrader does."""
+    both = frozenset({OrderType.LIMIT, OrderType.STOP})
+    usual = broker.capabilities
+    monkeypatch.setattr(
+        broker, "capabilities", lambda spec: replace(usual(spec), refuses_reached=both)
+    )
+    return broker
+
+
+REACHED: list[tuple[dict[str, Any], str]] = [
+    ({"order_type": "STOP", "stop_price": D("1.095")}, "stop_price"),
+    ({"order_type": "LIMIT", "open_price": D("1.105")}, "open_price"),
+]
+
+
+@pytest.mark.parametrize(("fields", "field"), REACHED, ids=["stop", "limit"])
+def test_preview_foresees_that_the_brokers_refuse_a_price_the_market_has_reached(
+    feed: Feed, dealer: Double, fields: dict[str, Any], field: str
+) -> None:
+    cast.account(feed)
+    cast.account(feed, type="paper")  # there it fills at once, or triggers
+    signal = waiting_signal(feed, **fields)
+    refuse_wrong_for_all(signal)
+    check(signal)
+    assert Order.objects.filter(reason=Code.PRICE_WRONG_SIDE, status="DENIED").count() == 1
+
+
+@pytest.mark.parametrize(("fields", "field"), REACHED, ids=["stop", "limit"])
+def test_it_is_refused_where_no_follower_could_take_it(
+    feed: Feed, dealer: Double, fields: dict[str, Any], field: str
+) -> None:
+    cast.account(feed)
+    signal = waiting_signal(feed, **fields)
+    with pytest.raises(InvalidInputError) as raised:
+        refuse_wrong_for_all(signal)
+    assert (raised.value.code, raised.value.field) == (Code.PRICE_WRONG_SIDE, field)
+    assert "market 1.1." in raised.value.detail
+    with pytest.raises(ConflictError) as useless:
+        refuse_useless(signal)
+    assert useless.value.code == Code.PRICE_WRONG_SIDE
+
+
+def test_which_brokers_refuse_it() -> None:
+    both = {OrderType.LIMIT, OrderType.STOP}
+    found = {kind: capabilities_of(kind, SPEC).refuses_reached for kind in sorted(BUILT_IN)}
+    dealers = {"mt4": both, "mt5": both, "mt5-dwx": both}
+    assert found == dict.fromkeys(found, frozenset()) | dealers
