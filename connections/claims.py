@@ -183,7 +183,7 @@ def _stands(holder: ConnectionHealth) -> bool:
     """Whether a claim counts: its test is valid, and no broker has said since that it is not."""
     if holder.needs_test or holder.status == HealthStatus.UNTESTED:
         return False
-    return holder.status != HealthStatus.ERROR or holder.unreachable_at is not None
+    return not holder.has_error() or holder.unreachable_at is not None
 
 
 def _claimed(holder: ExecutionConnection, mine: ExecutionConnection) -> ClaimedError:

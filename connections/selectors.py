@@ -12,9 +12,10 @@ from django.db.models.functions import Now
 
 from brokers.messages import ConnectionSpec
 from common.errors import MisconfiguredError
+from common.shown import hint, sentence
 from common.sql import array, rows
 from connections import credentials, lanes
-from connections.eligibility import REASON_SQL, parameters
+from connections.eligibility import PASSES, REASON_SQL, parameters, reason_for
 from connections.identity import mark_of
 from connections.lanes import IN_LANES, in_held, is_up, resting
 from connections.models import (
@@ -158,7 +159,7 @@ def _fares(connection: ExecutionConnection, state: ConnectionHealth | None) -> t
         return "attention", "No worker"
     if state is None or state.status == "UNTESTED":
         return "pending", "Test requested" if test_waits(state) else "Never tested"
-    if state.status == "ERROR":
+    if state.has_error():
         return "rejected", "Error"
     if state.circuit_open_until and state.circuit_open_until > datetime.now(UTC):
         return "rejected", "Circuit open"
@@ -167,6 +168,16 @@ def _fares(connection: ExecutionConnection, state: ConnectionHealth | None) -> t
     if state.reconciled_at is None:
         return "attention", "Not yet compared"
     return "ok", "Healthy"
+
+
+def after_resuming(connection: ExecutionConnection) -> str:
+    """Return what an account does that was just resumed or switched on: it takes the next signal,
+    or what still keeps it from that."""
+    if connection.can_execute_trades():
+        return "It takes the next signal. What was skipped is not made up for."
+    reason = reason_for(connection_id=connection.pk) or ""
+    found = "Its entries wait." if reason in PASSES else "It takes no signal yet."
+    return f"{found} {sentence(reason)} {hint(reason)}".strip()
 
 
 def test_waits(state: ConnectionHealth | None) -> bool:

@@ -22,6 +22,7 @@ from connections.lifecycle import locked
 from connections.models import ExecutionConnection
 from connections.open import in_words, what_is_open
 from connections.own_prices import use_own_prices
+from connections.selectors import after_resuming
 from connections.setting_fields import KindForm, is_only_a_kind, label_of, wanted_kind
 from connections.source_fields import OWN
 
@@ -172,15 +173,15 @@ def pause(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
     need(request, Right.CONNECTIONS)
     if request.method != "POST":
         return HttpResponseRedirect(address(pk))
-    return attempt(request, lambda: _pause(pk, request), back=address(pk))
+    return attempt(request, lambda: _pause(find(pk), request), back=address(pk))
 
 
-def _pause(pk: UUID, request: HttpRequest) -> str:
+def _pause(row: ExecutionConnection, request: HttpRequest) -> str:
     by: Any = request.user
     if request.POST.get("to") == "resume":
-        services.resume(pk, by=by)
-        return "Resumed: it takes the next signal. What was skipped is not made up for."
-    services.pause(pk, by=by)
+        services.resume(row.pk, by=by)
+        return f"{row.name} is resumed. {after_resuming(row)}"
+    services.pause(row.pk, by=by)
     return "Paused: new signals are skipped; open positions keep their stops."
 
 

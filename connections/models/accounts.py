@@ -22,7 +22,7 @@ from connections.account_settings import (
     scope_of,
 )
 from connections.lanes import settled_lane_for
-from connections.models.health import ConnectionHealth, HealthStatus
+from connections.models.health import ConnectionHealth
 from connections.models.presets import DataConnection, TradingPreset
 
 if TYPE_CHECKING:
@@ -259,7 +259,7 @@ class ExecutionConnection(models.Model):
 
     def has_error(self) -> bool:
         """Whether the last contact with the broker failed."""
-        return self._health().status == HealthStatus.ERROR
+        return self._health().has_error()
 
     def get_health_status(self, known: ConnectionHealth | None = None) -> str:
         """Return one word: archived, inactive, paused, untested, error, resting, stale or healthy.

@@ -93,6 +93,10 @@ class ConnectionHealth(models.Model):
             return self.status.lower()
         return "stale" if self.is_stale(now, STALE_AFTER) else "healthy"
 
+    def has_error(self) -> bool:
+        """Whether the last contact with the broker failed."""
+        return self.status == HealthStatus.ERROR
+
     def is_stale(self, now: datetime, after: timedelta) -> bool:
         """Whether the broker was not spoken to for longer than `after`, or never."""
         return self.last_connected_at is None or now - self.last_connected_at > after

@@ -8,7 +8,9 @@ from django.urls import reverse
 
 from common.shown import sentence
 from connections import services, tasks
+from connections.models import ExecutionConnection
 from connections.own_prices import use_own_prices
+from connections.selectors import after_resuming
 from execution.drift import words as drift_words
 from execution.models import DriftItem, Order
 from portal.pages import done, for_tenants, me, page, panel
@@ -96,28 +98,28 @@ def _pause(pk: UUID, name: str, user: User) -> str:
 def resume(request: HttpRequest, *, pk: UUID) -> HttpResponse:
     """Take signals again."""
     user = me(request)
-    name = find(request, pk).connection.name
-    return done(request, lambda: _resume(pk, name, user), back=address(pk))
+    row = find(request, pk).connection
+    return done(request, lambda: _resume(row, user), back=address(pk))
 
 
-def _resume(pk: UUID, name: str, user: User) -> str:
-    if not services.resume(pk, by=user):
-        return f"{name} was not paused."
-    return f"{name} takes the next signal. What was skipped is not made up for."
+def _resume(row: ExecutionConnection, user: User) -> str:
+    if not services.resume(row.pk, by=user):
+        return f"{row.name} was not paused."
+    return f"{row.name} is resumed. {after_resuming(row)}"
 
 
 @for_tenants
 def switch_on(request: HttpRequest, *, pk: UUID) -> HttpResponse:
     """Take signals again, where it was switched off by an operator or the API."""
     user = me(request)
-    name = find(request, pk).connection.name
-    return done(request, lambda: _switch_on(pk, name, user), back=address(pk))
+    row = find(request, pk).connection
+    return done(request, lambda: _switch_on(row, user), back=address(pk))
 
 
-def _switch_on(pk: UUID, name: str, user: User) -> str:
-    if not services.activate(pk, by=user):
-        return f"{name} was switched on already."
-    return f"{name} is switched on: it takes the next signal. What was skipped is not made up for."
+def _switch_on(row: ExecutionConnection, user: User) -> str:
+    if not services.activate(row.pk, by=user):
+        return f"{row.name} was switched on already."
+    return f"{row.name} is switched on. {after_resuming(row)}"
 
 
 @for_tenants

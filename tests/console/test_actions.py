@@ -190,6 +190,22 @@ def test_pausing_a_connection(small: dict[str, Any], client: Client) -> None:
         assert connection.is_paused is paused
 
 
+def test_resumed_connection_that_may_not_trade_says_what_is_missing(
+    small: dict[str, Any], client: Client
+) -> None:
+    client.force_login(small["operator"])
+    connection = small["connections"][0]
+    mine = ExecutionConnection.objects.filter(pk=connection.pk)
+    path = f"/admin/connections/executionconnection/{connection.pk}/pause/"
+    client.post(path, {"to": "pause"})
+    page = client.post(path, {"to": "resume"}, follow=True).content.decode()
+    assert "is resumed. It takes the next signal." in page
+    mine.update(is_paused=True, preset=None)
+    page = client.post(path, {"to": "resume"}, follow=True).content.decode()
+    assert "It takes no signal yet. No trading preset says how large a trade may be." in page
+    assert "t takes the next signal" not in page
+
+
 def test_ending_a_subscription(small: dict[str, Any], client: Client) -> None:
     client.force_login(small["operator"])
     subscription = Subscription.objects.earliest("pk")

@@ -181,6 +181,24 @@ def test_an_account_is_paused_and_resumed(world: World, alice: Client) -> None:
     assert not refresh(world.mt5).is_paused
 
 
+@pytest.mark.parametrize("door", ["resume", "switch-on"])
+def test_resumed_account_that_may_not_trade_says_what_is_missing(
+    world: World, alice: Client, door: str
+) -> None:
+    address = f"/accounts/{world.mt5.pk}/"
+    accounts = type(world.mt5).objects.filter(pk=world.mt5.pk)
+    off: dict[str, bool] = {"resume": {"is_paused": True}, "switch-on": {"is_active": False}}[door]
+    alice.get(address)  # its rows are hers from here on
+    accounts.update(preset=None, **off)
+    page = alice.post(f"{address}{door}/", follow=True).content.decode()
+    assert "It takes no signal yet. No trading preset says how large a trade may be." in page
+    assert "t takes the next signal" not in page
+    accounts.update(preset=world.preset, **off)
+    ConnectionHealth.objects.filter(pk=world.mt5.pk).update(reconciled_at=None)
+    page = alice.post(f"{address}{door}/", follow=True).content.decode()
+    assert "Its entries wait. The account has not been compared with its broker" in page
+
+
 def test_an_account_that_an_operator_or_the_api_switched_off_is_switched_on(
     world: World, alice: Client
 ) -> None:
@@ -191,7 +209,7 @@ def test_an_account_that_an_operator_or_the_api_switched_off_is_switched_on(
     assert "Switch on" in page
     assert f"{address}pause/" not in page
     page = alice.post(f"{address}switch-on/", follow=True).content.decode()
-    assert "Main MT5 is switched on: it takes the next signal" in page
+    assert "Main MT5 is switched on. Its entries wait. The account has not been compared" in page
     assert refresh(world.mt5).is_active
     assert (
         "was switched on already"
