@@ -320,10 +320,10 @@ class Code(StrEnum):
     )
     NO_WORKER = (
         "NO_WORKER",
-        "The order is due, and no worker has taken it yet.",
+        "The order is due, and no worker has begun to send it yet.",
         "It is sent when one does: an exit always, an entry if its signal is not too old by then;"
-        " else the entry ends unsent. If it lasts, ask the operators to start the worker that the"
-        " doctor names.",
+        " else the entry ends unsent. It passes by itself while many orders are sent at once. If it"
+        " lasts, ask the operators whether the doctor names a worker that does not run.",
     )
     LANE_LOST = (
         "LANE_LOST",

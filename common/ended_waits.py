@@ -124,8 +124,8 @@ ENDED_WAITS: dict[Code, EndedWait] = {
 # The broker's last word on an order: what its code's hint says is tried again was tried already.
 FINAL = frozenset({"REJECTED", "FAILED"})
 FINAL_HINTS: dict[Code, str] = {
-    Code.REQUOTE: "It was tried once more, and the price had changed again. The next signal is"
-    " taken as usual.",
+    Code.REQUOTE: "It was tried once more, and the price had changed again. Of an exit the position"
+    " is still open: close it once more if its stop, target or CLOSE does not within two minutes.",
     Code.RATE_LIMITED: "It is not tried again. Fewer programs on the same account or address help.",
     Code.BROKER_CLOCK: "It is not tried again. Operators: set this machine's clock by NTP.",
     Code.BROKER_UNREACHABLE: "It is not tried again. Check host and network.",

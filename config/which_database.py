@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from config import env as table
 from config.databases import url_setting
@@ -22,7 +22,7 @@ def embedded(folder: Path, state: str) -> str:
 def named(url: str, setting: str = table.DATABASE_URL.name) -> str:
     """Return the sentence for the database that a setting names, without its password."""
     parts = urlsplit(url)
-    where = f"{parts.hostname or 'a socket'}:{parts.port or 5432}"
+    where = _host(parts, 5432)
     return f"Database: {parts.path.lstrip('/') or 'the default one'} at {where} ({setting})."
 
 
@@ -35,7 +35,7 @@ def of_process(env: Env) -> str:
 def named_redis(url: str) -> str:
     """Return the sentence for the Redis that REDIS_URL names, without its password."""
     parts = urlsplit(url)
-    where = f"{parts.hostname}:{parts.port or 6379}" if parts.hostname else "a socket"
+    where = _host(parts, 6379)
     return f"Redis: database {parts.path.strip('/') or '0'} at {where} ({table.REDIS_URL.name})."
 
 
@@ -51,6 +51,14 @@ def show_servers(environ: Mapping[str, str] = os.environ) -> None:
     """Say what a worker, beat or web process that was started by hand works on."""
     env = Env(environ)
     show(of_process(env), named_redis(env(table.REDIS_URL) or ""), environ=environ)
+
+
+def _host(parts: SplitResult, port: int) -> str:
+    """Where servers listen; port: the usual one. Several hosts may be named, each with its port."""
+    hosts = parts.netloc.rpartition("@")[2]
+    if not hosts:
+        return "a socket"
+    return hosts if hosts.rpartition("]")[2].count(":") else f"{hosts}:{port}"
 
 
 def _short(folder: Path) -> str:

@@ -145,7 +145,7 @@ WITH held AS (
       ELSE 'ENGINE' END,
     tp_guardian = CASE WHEN t.n = 0 OR t.n = 1 AND p.tp_guardian <> '' THEN p.tp_guardian
       ELSE 'ENGINE' END,
-    levels_given_up = false
+    levels_given_up = false, levels_dropped_at = NULL
   FROM held, (SELECT %(sl)s::numeric AS sl, %(targets)s::numeric[] AS targets,
     cardinality(%(targets)s::numeric[]) AS n) t
   WHERE p.id = held.id AND p.quantity > 0

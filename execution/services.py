@@ -315,7 +315,12 @@ def modify_position(
         position.sl_guardian = position.sl_guardian or ("ENGINE" if stop_loss else "")
         position.tp_guardian = position.tp_guardian or ("ENGINE" if take_profit else "")
         position.levels_given_up = False  # a broker may hold this one
-        position.save(update_fields=["sl", "tp", "sl_guardian", "tp_guardian", "levels_given_up"])
+        position.levels_dropped_at = None
+        position.save(
+            update_fields=[
+                "sl", "tp", "sl_guardian", "tp_guardian", "levels_given_up", "levels_dropped_at",
+            ]
+        )  # fmt: skip
         run(
             "INSERT INTO execution_executionlog (signal_id, connection_id, code, detail)"
             " VALUES (%s, %s, %s, %s)",

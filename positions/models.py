@@ -94,6 +94,10 @@ class ExecutionPosition(models.Model):
         default=False, db_default=False,
         help_text="The broker dropped a level that it was given again: we watch it.",
     )  # fmt: skip
+    levels_dropped_at = models.DateTimeField(
+        null=True,
+        help_text="When the broker last dropped a level, since a person or a signal moved one.",
+    )
     levels_due_at = models.DateTimeField(
         null=True, help_text="When the broker is told (again) of levels that it does not hold."
     )
@@ -167,6 +171,11 @@ class ExecutionPosition(models.Model):
                 fields=["price_source", "pair"], name="position_open_of_source", condition=OPEN
             ),
             models.Index(fields=["closed_at"], name="position_closed_at"),
+            models.Index(
+                fields=["connection", "broker_position_id"],
+                name="position_of_ticket",
+                condition=~Q(broker_position_id=""),
+            ),
             models.Index(
                 fields=["ask_after"], name="position_asked", condition=Q(ask_after__isnull=False)
             ),

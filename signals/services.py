@@ -147,12 +147,12 @@ def cancel(signal_id: int, *, by: User | None) -> bool:
 def refuse_follow_up(signal: Signal) -> None:
     """Raise ConflictError STATE_CONFLICT if a signal is a published CLOSE or MODIFY.
 
-    Its exits and levels are sent until they are done: nothing of it is withdrawn.
+    Its exits and levels are with the accounts' brokers: nothing of it is withdrawn.
     """
     if not signal.is_published or signal.action == Action.OPEN:
         return
     if signal.action == Action.CLOSE:
-        detail = "its exits are sent until they are done. To hold the trade again, publish an OPEN."
+        detail = "its exits are under way or done. To hold the trade again, publish an OPEN."
     else:
         detail = "its levels are in force. To change them, publish another MODIFY."
     title = f"{signal.number} is a published {signal.action}, which is not taken back:"

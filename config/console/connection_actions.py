@@ -104,7 +104,10 @@ def change(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
     )  # fmt: skip
     valid = request.method == "POST" and form.is_valid()
     if valid and _refused(form, lambda: _update(connection, form, request)):
-        messages.success(request, "Saved. It counts from the next signal on.")
+        changed = form.changed_values()
+        begins_anew = changed.get("is_active") or "settings" in changed
+        counts = after_resuming(find(pk)) if begins_anew else "It counts from the next signal on."
+        messages.success(request, f"Saved. {counts}")
         return HttpResponseRedirect(address(pk))
     points = [Point("pending", "New settings are untested: no entry goes out before the test has "
                     "passed again.")]  # fmt: skip

@@ -14,7 +14,7 @@ from django.db import connection
 from brokers.messages import OrderReport, ReportKind
 from common.database_errors import is_database_trouble, is_too_much
 from common.faults import point
-from common.sql import rows
+from common.sql import array, rows
 from execution.audit.tallies import count, new_reference
 from execution.calls import held
 from execution.calls.call_results import log_blocked, not_written
@@ -32,6 +32,15 @@ log = structlog.get_logger(__name__)
 GATHER_SECONDS = 0.010
 FLUSH_MAX = 500
 Told = list[OrderReport] | Done | threading.Event
+LATE_SECONDS = 1.0  # a stream of the same broker may have told more meanwhile
+EARLY_SECONDS = 3.0  # by then the fill is written
+EARLY = """
+SELECT DISTINCT o.connection_id FROM execution_order o
+WHERE o.client_order_id = ANY(%s::text[]) AND o.position_id IS NULL
+  AND o.status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
+  AND NOT EXISTS (SELECT FROM positions_executionposition p
+    WHERE p.connection_id = o.connection_id AND p.signal_id = o.signal_id)
+"""
 CAME_AT = "SELECT clock_timestamp() - make_interval(secs => %s) AS came_at"
 
 
@@ -118,29 +127,43 @@ def _keep(report: OrderReport, fault: Exception, patient: bool) -> Fate:
     return Fate.KEPT
 
 
-def apply_or_hold(reports: Sequence[OrderReport], *, careful: bool = False) -> bool:
+def apply_or_hold(
+    reports: Sequence[OrderReport], *, careful: bool = False, is_late: bool = False
+) -> bool:
     """Apply reports that no broker sends again; what must wait is held in this process. Returns
-    whether some are blocked."""
+    whether some are blocked. is_late: they may have come a while ago.
+
+    What has been late about levels may have replaced what the broker's stream told meanwhile: the
+    accounts are compared.
+    """
     began = time.monotonic()
     left = apply_or_halve(reports, careful=careful)
     held.waiting.keep(left.deferred)
     if left.blocked:
         _hold_blocked(left.blocked, began)
+    levels = [report for report in reports if report.kind is ReportKind.LEVELS]
+    if levels and (is_late or time.monotonic() - began > LATE_SECONDS):
+        _persist(lambda: _compare(levels))
     return bool(left.blocked)
 
 
 def _hold_blocked(blocked: Sequence[OrderReport], began: float) -> None:
     held.waiting.keep([without_levels(r) for r in blocked if r.kind is not ReportKind.LEVELS])
+    _persist(lambda: hold_levels(blocked, began))
+
+
+def _persist(request: Callable[[], object]) -> None:
+    """Request comparisons of accounts, again while the database is away."""
     while True:
         try:
-            hold_levels(blocked, began)
+            request()
             return
         except Exception as error:
             connection.close()
             if not is_database_trouble(error) or is_too_much(error):
                 log.exception("accounts whose levels wait are not compared yet")
                 return
-            log.warning("levels are held again", error=str(error).strip())
+            log.warning("comparisons are requested again", error=str(error).strip())
             time.sleep(RETRY_SECONDS)
 
 
@@ -161,6 +184,14 @@ def hold_levels(blocked: Sequence[OrderReport], began: float) -> list[OrderRepor
 
 def _compare(reports: Sequence[OrderReport]) -> None:
     ask_for(sorted({UUID(report.connection_id) for report in reports}))
+
+
+def compare_early_levels(events: Sequence[OrderReport]) -> None:
+    """Have accounts compared whose broker told levels of a position that is not written yet: the
+    fill that brings it tells older ones. Raises database errors."""
+    levels = {e.client_order_id for e in events if e.kind is ReportKind.LEVELS}
+    if levels and (early := [row.connection_id for row in rows(EARLY, (array(levels),))]):
+        ask_for(early, in_seconds=EARLY_SECONDS)
 
 
 def try_held() -> None:
@@ -218,20 +249,23 @@ class Flusher(threading.Thread):
         self._outbox, self._stop_asked = outbox, threading.Event()
         self._waiting: list[threading.Event] = []
         self._done: list[Done] = []
+        self._was_busy = False  # what is gathered now may have come a while ago
 
     def run(self) -> None:
         while not self._stop_asked.is_set():
             batch = self._gather()
+            began = time.monotonic()
             if batch:
                 point("flush.gathered")
                 try:
-                    apply_or_hold(batch)
+                    apply_or_hold(batch, is_late=self._was_busy)
                     self._note(batch)
                 except Exception:  # without this thread nothing would be written any more
                     log.exception("a flush failed", reports=len(batch))
             done, self._done = self._done, []
             write_down(done, self._stop_asked)
             try_held()
+            self._was_busy = time.monotonic() - began > LATE_SECONDS
             while self._waiting:
                 self._waiting.pop().set()
         connection.close()

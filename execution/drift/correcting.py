@@ -53,7 +53,8 @@ UPDATE positions_executionposition p SET touched_at = clock_timestamp(),
   tp_guardian = CASE WHEN CASE WHEN %(take_tp)s THEN t.tp ELSE coalesce(p.tp, t.tp) END IS NULL
       THEN ''
     WHEN p.broker_tp IS NOT DISTINCT FROM t.tp THEN p.tp_guardian ELSE 'BROKER' END,
-  levels_told_at = clock_timestamp(), levels_given_up = false, levels_tries = 0
+  levels_told_at = clock_timestamp(), levels_given_up = false, levels_dropped_at = NULL,
+  levels_tries = 0
 FROM (SELECT %(sl)s::numeric AS sl, %(tp)s::numeric AS tp) t
 WHERE p.id = %(id)s AND p.quantity > 0
 """

@@ -100,6 +100,7 @@ SELECT p.id, p.connection_id, p.symbol, p.side, p.quantity, p.entry_price, p.pip
   a.position_mode IS DISTINCT FROM 'HEDGING' AND p.broker_position_id <> '' AND EXISTS (
     SELECT FROM positions_executionposition n
     WHERE n.connection_id = p.connection_id AND n.broker_position_id = p.broker_position_id
+      AND n.broker_position_id <> ''  -- as `position_of_ticket` says it
       AND n.id <> p.id AND (n.quantity > 0 OR n.closed_at >= p.opened_at)) AS shared,
   (SELECT e.client_order_id FROM execution_order e WHERE e.signal_id = p.signal_id
     AND e.connection_id = p.connection_id AND e.leg = 'entry' AND e.leg LIKE 'entry%%'

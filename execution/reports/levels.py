@@ -14,6 +14,10 @@ from common.codes import Code
 from common.sql import array, columns, rows, run
 from execution.exits.reserve import lock_positions
 
+# A level that a broker has confirmed and dropped twice within so long is not placed a third time: a
+# plugin, or the owner's expert advisor, would drop it again, for ever.
+DROPS_APART_SECONDS = 300
+
 _TOLD = """WITH d AS (
   SELECT * FROM unnest(%s::text[], %s::numeric[], %s::numeric[], %s::numeric[], %s::boolean[],
     %s::boolean[], %s::timestamptz[], %s::timestamptz[])
@@ -28,7 +32,9 @@ LEVELS = f"""
   SELECT p.id, d.sl, d.tp, d.protected, d.refused,
     p.sl_guardian = 'BROKER' AND p.sl IS NOT NULL AND d.sl IS NULL
       OR p.tp_guardian = 'BROKER' AND p.tp IS NOT NULL AND d.tp IS NULL AS lacks,
-    p.broker_sl IS NOT NULL OR p.broker_tp IS NOT NULL OR p.levels_tries = 0 AS is_new
+    NOT p.lifted AND NOT p.levels_given_up AND p.quantity > 0
+      AND (p.broker_sl IS NOT NULL OR p.broker_tp IS NOT NULL OR p.levels_tries = 0) AS is_new,
+    p.levels_dropped_at > clock_timestamp() - interval '{DROPS_APART_SECONDS} s' AS is_again
   FROM d JOIN execution_order o ON o.client_order_id = d.cid
   JOIN positions_executionposition p
     ON p.connection_id = o.connection_id AND p.signal_id = o.signal_id
@@ -41,19 +47,23 @@ LEVELS = f"""
     broker_sl = CASE WHEN p.sl_guardian = 'BROKER' OR p.broker_sl IS NOT NULL THEN n.sl END,
     broker_tp = CASE WHEN p.tp_guardian = 'BROKER' OR p.broker_tp IS NOT NULL THEN n.tp END,
     broker_sl_quantity = n.protected, touched_at = clock_timestamp(),
-    levels_told_at = clock_timestamp(), levels_given_up = p.levels_given_up AND n.lacks,
+    levels_told_at = clock_timestamp(),
+    levels_given_up = n.lacks AND (p.levels_given_up OR n.is_new AND coalesce(n.is_again, false)),
+    levels_dropped_at = CASE WHEN n.lacks AND n.is_new THEN clock_timestamp()
+      ELSE p.levels_dropped_at END,
     sl_guardian = CASE WHEN n.refused AND NOT p.lifted AND p.sl_guardian = 'BROKER'
       AND n.sl IS DISTINCT FROM p.sl THEN 'ENGINE' ELSE p.sl_guardian END,
     tp_guardian = CASE WHEN n.refused AND NOT p.lifted AND p.tp_guardian = 'BROKER'
       AND n.tp IS DISTINCT FROM p.tp THEN 'ENGINE' ELSE p.tp_guardian END
   FROM news n WHERE p.id = n.id
-  RETURNING p.id, p.signal_id, p.connection_id, n.refused,
-    n.lacks AND n.is_new AND NOT p.lifted AND NOT p.levels_given_up AND p.quantity > 0 AS dropped
+  RETURNING p.id, p.signal_id, p.connection_id, n.refused, n.lacks AND n.is_new AS dropped,
+    p.levels_given_up
 )
 INSERT INTO execution_executionlog (signal_id, connection_id, code, detail)
 SELECT signal_id, connection_id,
   CASE WHEN refused THEN '{Code.STOPS_INVALID.value}' ELSE '{Code.STOP_DROPPED.value}' END,
   'position ' || id || CASE WHEN refused THEN ': the broker does not hold the level, so we watch it'
+    WHEN levels_given_up THEN ': placed again, and the broker dropped it again: we watch the level'
     ELSE ': the broker does not hold the level; we watch it, and place it again' END
 FROM moved WHERE refused OR dropped
 """

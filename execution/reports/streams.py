@@ -14,7 +14,12 @@ from common.faults import point
 from common.sql import rows
 from connections.lanes import IN_LANES, in_held
 from execution.calls import runtime
-from execution.calls.flusher import Left, apply_or_halve, hold_levels
+from execution.calls.flusher import (
+    Left,
+    apply_or_halve,
+    compare_early_levels,
+    hold_levels,
+)
 from execution.calls.held import HOLD_SECONDS, log_blocked, without_levels
 from execution.reports.stream_lease import heard_once
 
@@ -127,6 +132,7 @@ def _apply(kind: str, events: Sequence[OrderReport]) -> set[str]:
         events = [without_levels(r) if id(r) in was_blocked else r for r in events]
     left = apply_or_halve(events, careful=bool(was_blocked))
     blocked = hold_levels(left.blocked, began)
+    compare_early_levels(events)
     return _still_waiting(kind, events, left.deferred + blocked, blocked)
 
 

@@ -146,6 +146,28 @@ def test_a_comparison_that_reads_no_stop_has_it_placed_again(
     assert is_guarded_by_us(account) == drops
 
 
+def test_stop_that_is_dropped_after_each_confirmation_is_not_placed_for_ever(
+    account: ExecutionConnection, feed: Feed, broker: Double
+) -> None:
+    """A plugin of the broker, or the owner's expert advisor, takes each stop away again."""
+    signal = cast.signal(feed)
+    cast.filled(signal)
+    for _ in range(4):
+        ticket = broker.tickets[0]
+        ticket.request = replace(ticket.request, stop_loss=None)
+        cast.pass_time(1)
+        reconcile()
+        rounds(2, 1)
+    assert placed(broker) == 1
+    assert position().levels_given_up
+    assert is_guarded_by_us(account)
+    rounds()
+    assert told() == [("STOP_DROPPED", False)]
+    cast.signal(feed, action="MODIFY", refers_to=signal, sl=D("1.085"))
+    rounds()
+    assert (position().broker_sl, placed(broker)) == (D("1.085"), 2)
+
+
 def test_a_moved_stop_that_is_dropped_is_placed_again_once(
     account: ExecutionConnection, feed: Feed, broker: Double
 ) -> None:

@@ -156,6 +156,43 @@ def test_levels_of_a_blocked_fill_are_unknown_when_it_is_applied(
     assert (position.quantity, position.broker_sl, position.levels_told_at) == (100, None, None)
 
 
+def compared(account: ExecutionConnection) -> bool:
+    """Whether a comparison of it is requested."""
+    return AccountReading.objects.filter(
+        connection=account, compare_asked_at__isnull=False
+    ).exists()
+
+
+def test_levels_that_are_applied_late_have_their_account_compared(
+    account: ExecutionConnection, feed: Feed
+) -> None:
+    """The broker's stream may have told of a drop meanwhile, and tells of it once."""
+    position = cast.filled(cast.signal(feed))
+    AccountReading.objects.update(compare_asked_at=None)
+    apply_or_hold([levels(entry_of(position), "1.09500")])
+    assert not compared(account)
+    apply_or_hold([levels(entry_of(position), "1.09500")], is_late=True)
+    assert compared(account)
+
+
+def test_levels_told_before_the_fill_is_written_have_the_account_compared(
+    account: ExecutionConnection, feed: Feed, broker: Double
+) -> None:
+    cast.signal(feed)
+    cast.claim_all()
+    entry = cast.order(leg="entry")
+    AccountReading.objects.update(compare_asked_at=None)
+    broker.publish(levels(entry, None))
+    drain_events()
+    assert broker.news == {}
+    apply_or_hold([cast.fill_report(entry, 100, "f1", stop_loss=D("1.09"))])
+    assert compared(account)
+    AccountReading.objects.update(compare_asked_at=None)
+    broker.publish(levels(entry, None))
+    drain_events()
+    assert not compared(account), "there is a position now: its levels are written"
+
+
 # ---- background calls ----
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch) -> list[Done]:

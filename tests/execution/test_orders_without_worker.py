@@ -112,9 +112,10 @@ def test_order_waits_for_no_worker_before_its_time_or_once_it_was_taken(
 ) -> None:
     cast.signal(feed)
     order = Order.objects.get()
+    cast.pass_time(-60)
     fresh = owner.get(f"/api/v1/orders/{order.pk}/").json()
     assert (fresh["reason"], fresh["waiting_since"], listed(owner, NO_WORKER)) == (None, None, [])
-    cast.pass_time(WORKER_SECONDS + 1)
+    cast.pass_time(60 + WORKER_SECONDS + 1)
     assert listed(owner, NO_WORKER) == [order.pk]
     cast.claim_all()
     taken = owner.get(f"/api/v1/orders/{order.pk}/").json()

@@ -236,6 +236,17 @@ def test_the_entry_of_a_position_is_found_by_its_signal(piled_up: Order) -> None
         assert None not in found, (name, found)  # a whole table
 
 
+def test_positions_of_one_ticket_are_found_by_it(piled_up: Order) -> None:
+    """Where an account is polled, each second; it has had thirty thousand positions."""
+    run("UPDATE positions_executionposition SET broker_position_id = 't' || id")
+    run("ANALYZE positions_executionposition")
+    one = {"connections": [piled_up.connection_id], "before": []}
+    scans = list(scans_of(plan(reconcile.OURS, one)))
+    found = {scan.get("Index Name") for scan in scans if not by_key(scan)}
+    assert "position_of_ticket" in found
+    assert found <= LIVE | {"position_of_ticket"}, found
+
+
 def test_open_signals_of_a_feed_are_found_from_what_is_under_way(
     piled_up: Order, feed: Feed
 ) -> None:
