@@ -1,6 +1,7 @@
 """Which database and Redis a process works on, in a sentence each: none uses others silently."""
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,9 @@ from config.env import Env
 SHOWN = "_FILLCAST_DATABASE_SHOWN"  # a process that starts others has said it for them
 _has_shown = False  # in this process, or before it was forked
 
+UNREADABLE = "at an address that cannot be read; write / ? # @ in a password as %2F %3F %23 %40"
+_HOSTS = re.compile(r"(((\[[0-9a-fA-F:.]+\]|[\w.-]+)(:[0-9]+)?)(,(?!$)|$))*")
+
 
 def embedded(folder: Path, state: str) -> str:
     """Return the sentence for the embedded database of an installation's folder."""
@@ -22,7 +26,8 @@ def embedded(folder: Path, state: str) -> str:
 def named(url: str, setting: str = table.DATABASE_URL.name) -> str:
     """Return the sentence for the database that a setting names, without its password."""
     parts = urlsplit(url)
-    where = _host(parts, 5432)
+    if (where := _host(parts, 5432)) is None:
+        return f"Database: {UNREADABLE} ({setting})."
     return f"Database: {parts.path.lstrip('/') or 'the default one'} at {where} ({setting})."
 
 
@@ -35,7 +40,8 @@ def of_process(env: Env) -> str:
 def named_redis(url: str) -> str:
     """Return the sentence for the Redis that REDIS_URL names, without its password."""
     parts = urlsplit(url)
-    where = _host(parts, 6379)
+    if (where := _host(parts, 6379)) is None:
+        return f"Redis: {UNREADABLE} ({table.REDIS_URL.name})."
     return f"Redis: database {parts.path.strip('/') or '0'} at {where} ({table.REDIS_URL.name})."
 
 
@@ -53,9 +59,12 @@ def show_servers(environ: Mapping[str, str] = os.environ) -> None:
     show(of_process(env), named_redis(env(table.REDIS_URL) or ""), environ=environ)
 
 
-def _host(parts: SplitResult, port: int) -> str:
-    """Where servers listen; port: the usual one. Several hosts may be named, each with its port."""
+def _host(parts: SplitResult, port: int) -> str | None:
+    """Where servers listen; port: the usual one. Several hosts may be named, each with its port.
+    None: it cannot be told from a password with a / ? or # that is not written as %2F, %3F, %23."""
     hosts = parts.netloc.rpartition("@")[2]
+    if "@" in parts.path + parts.query + parts.fragment or not _HOSTS.fullmatch(hosts):
+        return None
     if not hosts:
         return "a socket"
     return hosts if hosts.rpartition("]")[2].count(":") else f"{hosts}:{port}"

@@ -11,7 +11,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Collection, Coroutine, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from brokers.answers import NotAsked
@@ -44,6 +44,7 @@ class Done:
 
     errand: Errand
     answer: Any
+    ended_at: float = field(default_factory=machine_time)
 
     @property
     def about(self) -> Any:

@@ -36,7 +36,9 @@ LATE_SECONDS = 1.0  # a stream of the same broker may have told more meanwhile
 EARLY_SECONDS = 3.0  # by then the fill is written
 EARLY = """
 SELECT DISTINCT o.connection_id FROM execution_order o
-WHERE o.client_order_id = ANY(%s::text[]) AND o.position_id IS NULL
+WHERE o.client_order_id = ANY(%(told)s::text[]) AND o.position_id IS NULL
+  AND (o.stop_loss IS NOT NULL AND o.client_order_id = ANY(%(without_stop)s::text[])
+    OR o.take_profit IS NOT NULL AND o.client_order_id = ANY(%(without_target)s::text[]))
   AND o.status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
   AND NOT EXISTS (SELECT FROM positions_executionposition p
     WHERE p.connection_id = o.connection_id AND p.signal_id = o.signal_id)
@@ -187,11 +189,21 @@ def _compare(reports: Sequence[OrderReport]) -> None:
 
 
 def compare_early_levels(events: Sequence[OrderReport]) -> None:
-    """Have accounts compared whose broker told levels of a position that is not written yet: the
-    fill that brings it tells older ones. Raises database errors."""
-    levels = {e.client_order_id for e in events if e.kind is ReportKind.LEVELS}
-    if levels and (early := [row.connection_id for row in rows(EARLY, (array(levels),))]):
-        ask_for(early, in_seconds=EARLY_SECONDS)
+    """Have accounts compared whose broker said that it holds a level of an entry no more whose
+    position is not written yet: the fill that brings it tells older ones. Raises database errors.
+    """
+    held = [
+        (e.client_order_id, e.levels)
+        for e in events
+        if e.kind is ReportKind.LEVELS and e.levels is not None
+    ]
+    without_stop = {name for name, levels in held if levels.stop_loss is None}
+    without_target = {name for name, levels in held if levels.take_profit is None}
+    if told := without_stop | without_target:
+        names = {"told": told, "without_stop": without_stop, "without_target": without_target}
+        early = rows(EARLY, {name: array(ids) for name, ids in names.items()})
+        if early:
+            ask_for([row.connection_id for row in early], in_seconds=EARLY_SECONDS)
 
 
 def try_held() -> None:

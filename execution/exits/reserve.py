@@ -31,7 +31,8 @@ BALANCE = """
 UPDATE positions_executionposition p SET reserved = least(p.quantity, l.live),
   lifted = CASE WHEN p.quantity = 0 THEN p.broker_sl_quantity IS NOT NULL
       AND (p.broker_sl IS NOT NULL OR p.broker_tp IS NOT NULL)
-    ELSE p.lifted AND l.live > 0 END
+    ELSE p.lifted AND l.live > 0 END,
+  levels_given_up = p.levels_given_up AND NOT (p.lifted AND l.live = 0)  -- placed again after it
 FROM (
   SELECT i.id, coalesce(sum(o.quantity - o.filled_quantity), 0) AS live
   FROM unnest(%s::bigint[]) AS i(id)

@@ -24,7 +24,7 @@ from connections.selectors import SPEC_COLUMNS, spec_from_row
 from execution.calls import runtime
 from execution.calls.call_results import reports_of, write_answers
 from execution.calls.errands import Done, Errand
-from execution.calls.flusher import apply_or_hold
+from execution.calls.flusher import LATE_SECONDS, apply_or_hold
 from execution.exits.levels_sql import WANTING, differs, on_tick
 from execution.exits.orders import ExitWish, open_exits
 from execution.exits.reserve import LOCK_THESE, balance
@@ -293,7 +293,8 @@ def _levels_moved(done: Sequence[Done]) -> None:
     near, or where the price has been."""
     point("wishes.answered")
     reports = reports_of(done)
-    blocked = bool(reports) and apply_or_hold(reports)
+    is_late = machine_time() - min(one.ended_at for one in done) > LATE_SECONDS
+    blocked = bool(reports) and apply_or_hold(reports, is_late=is_late)
     write_answers(done, _count_moves, free_positions, careful=blocked)
 
 

@@ -230,7 +230,9 @@ FROM wanted w JOIN held USING (id) WHERE p.id = w.id
 """
 
 PUT_BACK = """
-UPDATE positions_executionposition SET lifted = false, levels_due_at = NULL WHERE id IN (
+UPDATE positions_executionposition SET lifted = false, levels_due_at = NULL,
+  levels_given_up = false
+WHERE id IN (
   SELECT p.id FROM execution_order o JOIN positions_executionposition p ON p.id = o.position_id
   WHERE o.id = ANY(%s) AND p.lifted ORDER BY p.id FOR NO KEY UPDATE OF p)
 """

@@ -14,8 +14,8 @@ from common.codes import Code
 from common.sql import array, columns, rows, run
 from execution.exits.reserve import lock_positions
 
-# A level that a broker has confirmed and dropped twice within so long is not placed a third time: a
-# plugin, or the owner's expert advisor, would drop it again, for ever.
+# Levels that a broker has confirmed, dropped, confirmed again and dropped again within so long are
+# not placed a third time: a plugin, or the owner's expert advisor, would drop them for ever.
 DROPS_APART_SECONDS = 300
 
 _TOLD = """WITH d AS (
@@ -34,7 +34,10 @@ LEVELS = f"""
       OR p.tp_guardian = 'BROKER' AND p.tp IS NOT NULL AND d.tp IS NULL AS lacks,
     NOT p.lifted AND NOT p.levels_given_up AND p.quantity > 0
       AND (p.broker_sl IS NOT NULL OR p.broker_tp IS NOT NULL OR p.levels_tries = 0) AS is_new,
-    p.levels_dropped_at > clock_timestamp() - interval '{DROPS_APART_SECONDS} s' AS is_again
+    NOT (p.sl_guardian = 'BROKER' AND p.sl IS NOT NULL AND p.broker_sl IS NULL
+      OR p.tp_guardian = 'BROKER' AND p.tp IS NOT NULL AND p.broker_tp IS NULL) AS was_whole,
+    coalesce(p.levels_dropped_at > clock_timestamp() - interval '{DROPS_APART_SECONDS} s', false)
+      AS is_again
   FROM d JOIN execution_order o ON o.client_order_id = d.cid
   JOIN positions_executionposition p
     ON p.connection_id = o.connection_id AND p.signal_id = o.signal_id
@@ -48,8 +51,9 @@ LEVELS = f"""
     broker_tp = CASE WHEN p.tp_guardian = 'BROKER' OR p.broker_tp IS NOT NULL THEN n.tp END,
     broker_sl_quantity = n.protected, touched_at = clock_timestamp(),
     levels_told_at = clock_timestamp(),
-    levels_given_up = n.lacks AND (p.levels_given_up OR n.is_new AND coalesce(n.is_again, false)),
-    levels_dropped_at = CASE WHEN n.lacks AND n.is_new THEN clock_timestamp()
+    levels_given_up = n.lacks
+      AND (p.levels_given_up OR n.is_new AND n.was_whole AND n.is_again),
+    levels_dropped_at = CASE WHEN n.lacks AND n.is_new AND n.was_whole THEN clock_timestamp()
       ELSE p.levels_dropped_at END,
     sl_guardian = CASE WHEN n.refused AND NOT p.lifted AND p.sl_guardian = 'BROKER'
       AND n.sl IS DISTINCT FROM p.sl THEN 'ENGINE' ELSE p.sl_guardian END,

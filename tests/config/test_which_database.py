@@ -133,3 +133,25 @@ def test_web_process_without_servers_ends_with_a_sentence() -> None:
 def test_help_starts_and_names_no_database(tmp_path: Path) -> None:
     done = run("audit", "--help", FILLCAST_VAR=str(tmp_path / "none"))
     assert "Database:" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("postgres://u:p@h1:5432,h2:5433/db", "Database: db at h1:5432,h2:5433 (DATABASE_URL)."),
+        ("postgres://u:p@[::1]/db", "Database: db at [::1]:5432 (DATABASE_URL)."),
+        ("postgres://u:p@@h/db", "Database: db at h:5432 (DATABASE_URL)."),
+    ],
+)
+def test_hosts_are_shown_as_the_address_names_them(url: str, said: str) -> None:
+    assert named(url) == said
+
+
+@pytest.mark.parametrize("sign", "/?#")
+def test_part_of_a_password_is_never_taken_for_a_host(sign: str) -> None:
+    for host in ("h", "h:1"):
+        url = f"postgres://u:k1{sign}k2@{host}/db"
+        for said in (named(url), named_redis(url)):
+            assert "cannot be read" in said
+            assert "k1" not in said
+            assert "k2" not in said

@@ -168,6 +168,21 @@ def test_stop_that_is_dropped_after_each_confirmation_is_not_placed_for_ever(
     assert (position().broker_sl, placed(broker)) == (D("1.085"), 2)
 
 
+def test_one_drop_that_is_told_twice_ends_nothing(
+    account: ExecutionConnection, feed: Feed, broker: Double
+) -> None:
+    """First the stop, then the target; and again before either could be placed again."""
+    cast.filled(cast.signal(feed, targets=[("1.2", "1")]))
+    entry = Order.objects.get(leg="entry")
+    for stop_loss, take_profit in ((None, D("1.2")), (None, None), (None, None)):
+        levels = HeldLevels(stop_loss, take_profit)
+        apply_reports([cast.report(entry, ReportKind.LEVELS, levels=levels)])
+        assert not position().levels_given_up
+    rounds()
+    held = position()
+    assert (held.broker_sl, held.broker_tp, placed(broker)) == (D("1.09"), D("1.2"), 1)
+
+
 def test_a_moved_stop_that_is_dropped_is_placed_again_once(
     account: ExecutionConnection, feed: Feed, broker: Double
 ) -> None:
