@@ -15,6 +15,7 @@ from django.conf import settings
 from django.db import connection
 
 from brokers.messages import Quote
+from common.clocks import machine_time
 from common.database_errors import is_database_trouble
 from connections import lanes, sources
 from connections.disallowed import mark_disallowed
@@ -52,6 +53,7 @@ _ticks, _paper_told = Ticks(), threading.Event()
 GUARD_SECONDS = 1.0
 SCHEDULER_CHECK_SECONDS = 5.0  # what goes on without the scheduler
 RETRY_SECONDS = 0.5
+UNCLAIM_EVERY_SECONDS = 5.0
 OUTCOMES_SECONDS = 2.0
 LANES_SECONDS, NEWS_SECONDS, COMPARE_SECONDS, LISTINGS_SECONDS = 1.0, 0.01, 300.0, 60.0
 
@@ -210,7 +212,7 @@ def _rounds(exits_only: bool) -> tuple[Round, ...]:
     bundle = settings.FILLCAST_BUNDLE_SIZE
     looks: tuple[Round, ...] = (
         ("look for exits", look_every, lambda: services.look(bundle, exits_only=True)),
-        ("take over", look_every, _take_over),
+        ("take over", look_every, TakeOver().look),
         ("ask brokers", look_every, _ask_brokers),
         ("wishes", look_every, lambda: _execute(grant_wishes())),
         ("events", look_every, drain_events),
@@ -275,6 +277,16 @@ def _ask_brokers() -> None:
     sweeps.ask_brokers(present.wire, present.id)
 
 
-def _take_over() -> None:
-    if taken := sweeps.take_over(runtime.present().id):
-        log.warning("orders of a dead or silent process are looked up", orders=taken)
+class TakeOver:
+    """Takes over from dead processes: orders at each look, claims of look-ups now and then."""
+
+    def __init__(self) -> None:
+        self._unclaims_at = 0.0
+
+    def look(self) -> None:
+        """Look once."""
+        if taken := sweeps.take_over(runtime.present().id):
+            log.warning("orders of a dead or silent process are looked up", orders=taken)
+        if (now := machine_time()) >= self._unclaims_at:
+            self._unclaims_at = now + UNCLAIM_EVERY_SECONDS
+            sweeps.unclaim()

@@ -79,10 +79,10 @@ def test_look_up_that_a_dead_process_had_claimed_is_due(
         assert sweeps.ask_brokers(trading.wire, "the first") == 1
         run("UPDATE execution_order SET lookup_after = clock_timestamp()")
         cast.live_lease("the first")
-        sweeps.take_over("the second")
+        sweeps.unclaim()
         assert due_elsewhere() == []
         run("DELETE FROM execution_workerlease WHERE id = 'the first'")
-        sweeps.take_over("the second")
+        sweeps.unclaim()
         assert due_elsewhere() == [Order.objects.get().pk]
 
 

@@ -210,6 +210,7 @@ class World:
         wire = runtime.present().wire
         if what == "take over":
             sweeps.take_over(self.processes[0].name)
+            sweeps.unclaim()
         elif what == "ask":
             sweeps.ask_brokers(wire)
         elif what == "drain":
