@@ -61,6 +61,11 @@ def is_watched(level: str, guardian: str) -> str:
     return f"({level}_guardian <> '' AND NOT {is_confirmed(level)})"
 
 
-# A level that the broker is to hold, and of which it has not said that it holds any.
-WANTING = """(sl_guardian = 'BROKER' AND sl IS NOT NULL AND broker_sl IS NULL
-  OR tp_guardian = 'BROKER' AND tp IS NOT NULL AND broker_tp IS NULL)"""
+def wanting(of: str = "") -> str:
+    """Return whether a broker is to hold a level of which it has not said that it holds any. of:
+    the position's table, with its point."""
+    return f"""({of}sl_guardian = 'BROKER' AND {of}sl IS NOT NULL AND {of}broker_sl IS NULL
+  OR {of}tp_guardian = 'BROKER' AND {of}tp IS NOT NULL AND {of}broker_tp IS NULL)"""
+
+
+WANTING = wanting()

@@ -12,6 +12,7 @@ from datetime import datetime
 from brokers.messages import HeldLevels, OrderReport, ReportKind
 from common.codes import Code
 from common.sql import array, columns, rows, run
+from execution.exits.levels_sql import wanting
 from execution.exits.reserve import lock_positions
 
 # Levels that a broker has confirmed, dropped, confirmed again and dropped again within so long are
@@ -34,8 +35,7 @@ LEVELS = f"""
       OR p.tp_guardian = 'BROKER' AND p.tp IS NOT NULL AND d.tp IS NULL AS lacks,
     NOT p.lifted AND NOT p.levels_given_up AND p.quantity > 0
       AND (p.broker_sl IS NOT NULL OR p.broker_tp IS NOT NULL OR p.levels_tries = 0) AS is_new,
-    NOT (p.sl_guardian = 'BROKER' AND p.sl IS NOT NULL AND p.broker_sl IS NULL
-      OR p.tp_guardian = 'BROKER' AND p.tp IS NOT NULL AND p.broker_tp IS NULL) AS was_whole,
+    NOT {wanting("p.")} AS was_whole,
     coalesce(p.levels_dropped_at > clock_timestamp() - interval '{DROPS_APART_SECONDS} s', false)
       AS is_again
   FROM d JOIN execution_order o ON o.client_order_id = d.cid
