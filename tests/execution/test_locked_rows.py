@@ -202,14 +202,11 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> list[Done]:
     return kept
 
 
-def test_locked_row_counts_no_cancel_request_twice(
-    feed: Feed,
-    alice: ExecutionConnection,
-    trading: runtime.Runtime,
-    broker: Double,
-    answers: list[Done],
-) -> None:
-    for _ in range(4):
+def cancelled_in_silence(
+    many: int, feed: Feed, trading: runtime.Runtime, broker: Double, answers: list[Done]
+) -> list[Order]:
+    """Return resting orders whose cancels were requested; their answers are kept unwritten."""
+    for _ in range(many):
         cast.signal(feed)
     resting(trading, broker)
     orders = list(Order.objects.order_by("id"))
@@ -217,7 +214,18 @@ def test_locked_row_counts_no_cancel_request_twice(
         cancel_order(order.pk)
     broker.cancelling = "silent"
     grant_wishes()
-    until(lambda: len(answers) == 4)
+    until(lambda: len(answers) == many)
+    return orders
+
+
+def test_locked_row_counts_no_cancel_request_twice(
+    feed: Feed,
+    alice: ExecutionConnection,
+    trading: runtime.Runtime,
+    broker: Double,
+    answers: list[Done],
+) -> None:
+    orders = cancelled_in_silence(4, feed, trading, broker, answers)
     failed: list[Exception] = [
         OutcomeUnknown(Code.REPLY_LOST), OutcomeUnknown(Code.REPLY_LOST),
         NotSent(Code.NOT_CONNECTED), NotAsked("host"),
@@ -305,15 +313,7 @@ def test_unreadable_answer_to_a_cancel_is_a_request_that_counts_once(
     broker: Double,
     answers: list[Done],
 ) -> None:
-    for _ in range(3):
-        cast.signal(feed)
-    resting(trading, broker)
-    orders = list(Order.objects.order_by("id"))
-    for order in orders:
-        cancel_order(order.pk)
-    broker.cancelling = "silent"
-    grant_wishes()
-    until(lambda: len(answers) == 3)
+    orders = cancelled_in_silence(3, feed, trading, broker, answers)
     done = sorted(answers, key=lambda one: one.about.id)
     write_down([done[0], replace(done[1], answer=7), done[2]])
     assert [one.wish_tries for one in Order.objects.order_by("id")] == [1, 1, 1]
