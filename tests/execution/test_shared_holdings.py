@@ -155,7 +155,7 @@ def test_exit_ends_only_after_a_comparison_that_began_while_it_waited(
     cast.claim_all()
     a_while_later(120, is_compared=False)
     assert exit_of(position)[:2] == WAITS
-    a_while_later(10)
+    a_while_later(30)  # its broker is read each half minute at the latest
     assert exit_of(position)[:2] == ("CANCELLED", "EXIT_BELOW_MINIMUM")
 
 
