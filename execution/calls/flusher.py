@@ -12,12 +12,13 @@ import structlog
 from django.db import connection
 
 from brokers.messages import OrderReport, ReportKind
+from common.clocks import machine_time
 from common.database_errors import is_database_trouble, is_too_much
 from common.faults import point
 from common.sql import array, rows
 from execution.audit.tallies import count, new_reference
 from execution.calls import held
-from execution.calls.call_results import log_blocked, not_written
+from execution.calls.call_results import log_blocked, not_written, reports_of
 from execution.calls.errands import Done
 from execution.calls.held import without_levels
 from execution.calls.parts import RETRY_SECONDS, Writing, write_in_parts
@@ -33,7 +34,7 @@ GATHER_SECONDS = 0.010
 FLUSH_MAX = 500
 Told = list[OrderReport] | Done | threading.Event
 LATE_SECONDS = 1.0  # a stream of the same broker may have told more meanwhile
-EARLY_SECONDS = 3.0  # by then the fill is written
+EARLY_SECONDS = 3.0  # by then the fill is written; one that is later has its account compared
 EARLY = """
 SELECT DISTINCT o.connection_id FROM execution_order o
 WHERE o.client_order_id = ANY(%(told)s::text[]) AND o.position_id IS NULL
@@ -130,23 +131,37 @@ def _keep(report: OrderReport, fault: Exception, patient: bool) -> Fate:
 
 
 def apply_or_hold(
-    reports: Sequence[OrderReport], *, careful: bool = False, is_late: bool = False
+    reports: Sequence[OrderReport], *, careful: bool = False, waited: float = 0.0
 ) -> bool:
     """Apply reports that no broker sends again; what must wait is held in this process. Returns
-    whether some are blocked. is_late: they may have come a while ago.
+    whether some are blocked. waited: for how many seconds they may have waited already.
 
-    What has been late about levels may have replaced what the broker's stream told meanwhile: the
-    accounts are compared.
+    What is late about levels may replace what the broker's stream reported meanwhile: the accounts
+    are compared.
     """
     began = time.monotonic()
     left = apply_or_halve(reports, careful=careful)
     held.waiting.keep(left.deferred)
     if left.blocked:
         _hold_blocked(left.blocked, began)
-    levels = [report for report in reports if report.kind is ReportKind.LEVELS]
-    if levels and (is_late or time.monotonic() - began > LATE_SECONDS):
-        _persist(lambda: _compare(levels))
+    late = _late_about_levels(reports, waited + time.monotonic() - began)
+    if late:
+        _persist(lambda: _compare(late))
     return bool(left.blocked)
+
+
+def _late_about_levels(reports: Sequence[OrderReport], seconds: float) -> list[OrderReport]:
+    """Return those that say which levels a broker holds, if they are late. For a fill that opens a
+    position more time may pass, since `compare_early_levels` has its account compared afterwards.
+    """
+    if seconds <= LATE_SECONDS:
+        return []
+    return [
+        report
+        for report in reports
+        if report.kind is ReportKind.LEVELS
+        or (seconds > EARLY_SECONDS and report.levels is not None)
+    ]
 
 
 def _hold_blocked(blocked: Sequence[OrderReport], began: float) -> None:
@@ -234,6 +249,15 @@ def _put_back(taken: Sequence[held.Held], left: Sequence[OrderReport]) -> list[h
     return [one for one in taken if id(one.report) not in kept]
 
 
+def apply_answers(done: Sequence[Done], *, careful: bool = False) -> bool:
+    """Apply what brokers' answers report of orders. Returns whether some of it is blocked."""
+    reports = reports_of(done)
+    if not reports:
+        return False
+    waited = machine_time() - min(one.ended_at for one in done)
+    return apply_or_hold(reports, careful=careful, waited=waited)
+
+
 def write_down(done: Sequence[Done], stop: threading.Event | None = None) -> None:
     """Hand what came of errands to its writers, all of one kind at once.
 
@@ -261,7 +285,7 @@ class Flusher(threading.Thread):
         self._outbox, self._stop_asked = outbox, threading.Event()
         self._waiting: list[threading.Event] = []
         self._done: list[Done] = []
-        self._was_busy = False  # what is gathered now may have come a while ago
+        self._was_busy_for = 0.0  # so long may have waited what is gathered now
 
     def run(self) -> None:
         while not self._stop_asked.is_set():
@@ -270,14 +294,14 @@ class Flusher(threading.Thread):
             if batch:
                 point("flush.gathered")
                 try:
-                    apply_or_hold(batch, is_late=self._was_busy)
+                    apply_or_hold(batch, waited=self._was_busy_for)
                     self._note(batch)
                 except Exception:  # without this thread nothing would be written any more
                     log.exception("a flush failed", reports=len(batch))
             done, self._done = self._done, []
             write_down(done, self._stop_asked)
             try_held()
-            self._was_busy = time.monotonic() - began > LATE_SECONDS
+            self._was_busy_for = time.monotonic() - began
             while self._waiting:
                 self._waiting.pop().set()
         connection.close()

@@ -26,9 +26,9 @@ from common.faults import point
 from common.sql import array, columns, rows, run
 from connections.lanes import in_held, of_lanes
 from connections.selectors import SPEC_COLUMNS, spec_from_row
-from execution.calls.call_results import reports_of, write_answers
+from execution.calls.call_results import write_answers
 from execution.calls.errands import Done, Errand
-from execution.calls.flusher import apply_or_hold
+from execution.calls.flusher import apply_answers
 from execution.calls.wire import Wire
 from execution.drift.notes import Record, write_all
 from execution.reports.locked import free_orders
@@ -250,8 +250,7 @@ def _find(row: Any) -> Coroutine[Any, Any, list[OrderReport] | None]:
 def settle_lookups(done: Sequence[Done]) -> None:
     """Write down what look-ups brought: facts, proofs of absence, or nothing."""
     point("ask.answered")
-    found = reports_of(done)
-    blocked = bool(found) and apply_or_hold(found)
+    blocked = apply_answers(done)
     write_answers(done, _end_look_ups, free_orders, careful=blocked)
 
 

@@ -22,9 +22,9 @@ from common.sql import rows, run
 from connections.lanes import in_held, of_lanes
 from connections.selectors import SPEC_COLUMNS, spec_from_row
 from execution.calls import runtime
-from execution.calls.call_results import reports_of, write_answers
+from execution.calls.call_results import write_answers
 from execution.calls.errands import Done, Errand
-from execution.calls.flusher import LATE_SECONDS, apply_or_hold
+from execution.calls.flusher import apply_answers
 from execution.exits.levels_sql import WANTING, differs, on_tick
 from execution.exits.orders import ExitWish, open_exits
 from execution.exits.reserve import LOCK_THESE, balance
@@ -274,8 +274,7 @@ def _cancelled(done: Sequence[Done]) -> None:
     """Write down which cancels were requested, and what brokers said to them."""
     point("wishes.answered")
     blocked = write_answers(done, _count_cancels, free_orders)
-    if reports := reports_of(done):
-        apply_or_hold(reports, careful=blocked)
+    apply_answers(done, careful=blocked)
 
 
 def _count_cancels(done: Sequence[Done]) -> None:
@@ -292,9 +291,7 @@ def _levels_moved(done: Sequence[Done]) -> None:
     """Write down what brokers said to moved levels; watch ourselves what one will not hold: too
     near, or where the price has been."""
     point("wishes.answered")
-    reports = reports_of(done)
-    is_late = machine_time() - min(one.ended_at for one in done) > LATE_SECONDS
-    blocked = bool(reports) and apply_or_hold(reports, is_late=is_late)
+    blocked = apply_answers(done)
     write_answers(done, _count_moves, free_positions, careful=blocked)
 
 

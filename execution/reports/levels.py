@@ -12,12 +12,18 @@ from datetime import datetime
 from brokers.messages import HeldLevels, OrderReport, ReportKind
 from common.codes import Code
 from common.sql import array, columns, rows, run
+from execution.drift.wanted import ask_for
 from execution.exits.levels_sql import wanting
 from execution.exits.reserve import lock_positions
 
 # Levels that a broker has confirmed, dropped, confirmed again and dropped again within so long are
 # not placed a third time: a plugin, or the owner's expert advisor, would drop them for ever.
 DROPS_APART_SECONDS = 300
+
+# A broker's answer and its events come by different ways: of two reports within so long that differ
+# either may be the older one. (What is later than that by our own doing is compared by
+# `calls/flusher.py`.)
+CONTRADICTION_SECONDS = 5
 
 _TOLD = """WITH d AS (
   SELECT * FROM unnest(%s::text[], %s::numeric[], %s::numeric[], %s::numeric[], %s::boolean[],
@@ -36,6 +42,7 @@ LEVELS = f"""
     NOT p.lifted AND NOT p.levels_given_up AND p.quantity > 0
       AND (p.broker_sl IS NOT NULL OR p.broker_tp IS NOT NULL OR p.levels_tries = 0) AS is_new,
     NOT {wanting("p.")} AS was_whole,
+    p.levels_told_at IS NULL OR (d.sl, d.tp) IS DISTINCT FROM (p.broker_sl, p.broker_tp) AS differs,
     coalesce(p.levels_dropped_at > clock_timestamp() - interval '{DROPS_APART_SECONDS} s', false)
       AS is_again
   FROM d JOIN execution_order o ON o.client_order_id = d.cid
@@ -60,7 +67,8 @@ LEVELS = f"""
     tp_guardian = CASE WHEN n.refused AND NOT p.lifted AND p.tp_guardian = 'BROKER'
       AND n.tp IS DISTINCT FROM p.tp THEN 'ENGINE' ELSE p.tp_guardian END
   FROM news n WHERE p.id = n.id
-  RETURNING p.id, p.signal_id, p.connection_id, n.refused, n.lacks AND n.is_new AS dropped,
+  RETURNING p.id, p.signal_id, p.connection_id, n.refused,
+    n.lacks AND n.is_new AND n.differs AS dropped,
     p.levels_given_up
 )
 INSERT INTO execution_executionlog (signal_id, connection_id, code, detail)
@@ -70,6 +78,16 @@ SELECT signal_id, connection_id,
     WHEN levels_given_up THEN ': placed again, and the broker dropped it again: we watch the level'
     ELSE ': the broker does not hold the level; we watch it, and place it again' END
 FROM moved WHERE refused OR dropped
+"""
+
+CONTRADICTED = f"""
+{_TOLD}
+SELECT DISTINCT p.connection_id FROM d JOIN execution_order o ON o.client_order_id = d.cid
+JOIN positions_executionposition p
+  ON p.connection_id = o.connection_id AND p.signal_id = o.signal_id
+WHERE d.began IS NULL AND NOT d.first_word
+  AND p.levels_told_at > clock_timestamp() - interval '{CONTRADICTION_SECONDS} s'
+  AND (d.sl, d.tp) IS DISTINCT FROM (p.broker_sl, p.broker_tp)
 """
 
 # The levels that an entry carries are those that its position will have at the broker.
@@ -114,7 +132,8 @@ def words_of(reports: Iterable[OrderReport]) -> list[Word]:
 def write_levels(words: Iterable[Word]) -> None:
     """Write down what brokers say; a level that one refused becomes ours to watch at once.
 
-    Must run in a transaction. Of several words about one position the last counts.
+    Must run in a transaction. Of several words about one position the last counts. Where a report
+    contradicts another of a moment ago, a comparison of the account is requested.
     """
     latest = {word.client_order_id: word for word in words}
     if not latest:
@@ -130,6 +149,10 @@ def write_levels(words: Iterable[Word]) -> None:
         ],
         8,
     )  # fmt: skip
+    if any(not word.first_word and word.began is None for word in latest.values()):
+        contradicted = [row.connection_id for row in rows(CONTRADICTED, told)]
+        if contradicted:
+            ask_for(contradicted)
     run(LEVELS, told)
     if any(word.refused for word in latest.values()):  # its fills may be told after this
         run(NOT_HELD, told)

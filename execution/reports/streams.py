@@ -130,9 +130,9 @@ def _apply(kind: str, events: Sequence[OrderReport]) -> set[str]:
     was_blocked = {id(r) for r in events if _key(kind, r) in _blocked} if _blocked else set()
     if was_blocked:
         events = [without_levels(r) if id(r) in was_blocked else r for r in events]
+    compare_early_levels(events)  # first: what has no position yet may get one meanwhile
     left = apply_or_halve(events, careful=bool(was_blocked))
     blocked = hold_levels(left.blocked, began)
-    compare_early_levels(events)
     return _still_waiting(kind, events, left.deferred + blocked, blocked)
 
 

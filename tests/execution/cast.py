@@ -234,7 +234,8 @@ MACHINE_TIMES = {
     "execution_accountreading": ("compare_asked_at", "compared_at"),
     "execution_workerlease": ("lease_until",),
     "positions_executionposition": ("missing_since", "touched_at", "levels_due_at", "held_at",
-                                     "ask_after", "beyond_since", "unprotected_since"),
+                                     "ask_after", "beyond_since", "unprotected_since",
+                                     "levels_told_at"),
     "signals_signal": ("published_at", "valid_until"),
 }  # fmt: skip
 

@@ -174,10 +174,11 @@ def test_one_drop_that_is_told_twice_ends_nothing(
     """First the stop, then the target; and again before either could be placed again."""
     cast.filled(cast.signal(feed, targets=[("1.2", "1")]))
     entry = Order.objects.get(leg="entry")
-    for stop_loss, take_profit in ((None, D("1.2")), (None, None), (None, None)):
+    for stop_loss, take_profit in ((None, D("1.2")),) * 2 + ((None, None),) * 2:
         levels = HeldLevels(stop_loss, take_profit)
         apply_reports([cast.report(entry, ReportKind.LEVELS, levels=levels)])
         assert not position().levels_given_up
+    assert ExecutionLog.objects.filter(code="STOP_DROPPED").count() == 2
     rounds()
     held = position()
     assert (held.broker_sl, held.broker_tp, placed(broker)) == (D("1.09"), D("1.2"), 1)

@@ -160,10 +160,13 @@ def bought(broker: Double, feed: Feed, safety: ExitSafety) -> ExecutionPosition:
 pytestmark = pytest.mark.django_db
 
 
+@pytest.mark.parametrize("given_up", [False, True])
 def test_what_must_be_cleared_first_is_taken_away_then_read_then_sent_then_put_back(
-    account: ExecutionConnection, feed: Feed, broker: Double
+    account: ExecutionConnection, feed: Feed, broker: Double, given_up: bool
 ) -> None:
+    """Also levels that their broker had dropped repeatedly: they are placed once more."""
     kept = bought(broker, feed, CANCEL_FIRST)
+    ExecutionPosition.objects.update(levels_given_up=given_up)
     assert broker.nets
     close_position(kept.pk, fraction=D("0.5"))
     assert cast.claim_all() == []
@@ -185,10 +188,12 @@ def test_what_must_be_cleared_first_is_taken_away_then_read_then_sent_then_put_b
     assert broker.nets.protected == {"1": 50}
 
 
+@pytest.mark.parametrize("given_up", [False, True])
 def test_what_made_way_for_an_exit_is_put_back_while_that_is_halted(
-    account: ExecutionConnection, feed: Feed, broker: Double
+    account: ExecutionConnection, feed: Feed, broker: Double, given_up: bool
 ) -> None:
     kept = bought(broker, feed, CANCEL_FIRST)
+    ExecutionPosition.objects.update(levels_given_up=given_up)
     assert broker.nets
     close_position(kept.pk)
     assert cast.claim_all() == []

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from decimal import Decimal as D
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -17,7 +18,7 @@ from common.codes import Code
 from connections.models import ExecutionConnection
 from execution.calls import runtime, sweeps
 from execution.calls.errands import Done
-from execution.calls.flusher import apply_or_hold, try_held, write_down
+from execution.calls.flusher import apply_or_halve, apply_or_hold, try_held, write_down
 from execution.exits.wishes import grant_wishes
 from execution.models import AccountReading, ExecutionLog, Order
 from execution.reports import streams
@@ -169,9 +170,42 @@ def test_levels_that_are_applied_late_have_their_account_compared(
     """The broker's stream may have told of a drop meanwhile, and tells of it once."""
     position = cast.filled(cast.signal(feed))
     AccountReading.objects.update(compare_asked_at=None)
-    apply_or_hold([levels(entry_of(position), "1.09500")])
+    apply_or_hold([levels(entry_of(position), "1.09")])
     assert not compared(account)
-    apply_or_hold([levels(entry_of(position), "1.09500")], is_late=True)
+    apply_or_hold([levels(entry_of(position), "1.09")], waited=2)
+    assert compared(account)
+
+
+def test_late_answer_to_a_look_up_has_its_account_compared(
+    account: ExecutionConnection, feed: Feed, broker: Double, wire: runtime.Runtime
+) -> None:
+    """It opens the position, and carries a stop that its broker may have dropped since."""
+    cast.signal(feed)
+    (outgoing,) = cast.claim_all()
+    cast.answer(outgoing, OutcomeUnknown(Code.REPLY_LOST))
+    broker.fill_at_once(outgoing.request)
+    cast.pass_time(60)
+    AccountReading.objects.update(compare_asked_at=None)
+    kept: list[Done] = []
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("tests.execution.conftest.write_down", kept.extend)
+        sweeps.ask_brokers(wire.wire)
+    write_down([replace(one, ended_at=one.ended_at - 4) for one in kept])
+    assert stop_of(ExecutionPosition.objects.get()) == D("1.09")
+    assert compared(account)
+
+
+def test_answer_that_contradicts_a_newer_event_has_its_account_compared(
+    account: ExecutionConnection, feed: Feed, broker: Double
+) -> None:
+    """The event came after the answer, and is written before it: it may be the newer one."""
+    position = cast.filled(cast.signal(feed))
+    cast.pass_time(60)
+    AccountReading.objects.update(compare_asked_at=None)
+    broker.publish(levels(entry_of(position), None))
+    drain_events()
+    assert not compared(account)
+    apply_or_hold([levels(entry_of(position), "1.09")])
     assert compared(account)
 
 
@@ -188,9 +222,32 @@ def test_levels_told_before_the_fill_is_written_have_the_account_compared(
     apply_or_hold([cast.fill_report(entry, 100, "f1", stop_loss=D("1.09"))])
     assert compared(account)
     AccountReading.objects.update(compare_asked_at=None)
+    cast.pass_time(60)
     broker.publish(levels(entry, None))
     drain_events()
     assert not compared(account), "there is a position now: its levels are written"
+
+
+def test_levels_told_while_the_fill_is_written_have_the_account_compared(
+    account: ExecutionConnection, feed: Feed, broker: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event finds no position, and the fill with its older stop is written right after."""
+    cast.signal(feed)
+    cast.claim_all()
+    entry = cast.order(leg="entry")
+    AccountReading.objects.update(compare_asked_at=None)
+    broker.publish(levels(entry, None))
+    fill = cast.fill_report(entry, 100, "f1", stop_loss=D("1.09"))
+
+    def apply_and_fill(*args: Any, **options: Any) -> Any:
+        left = apply_or_halve(*args, **options)
+        apply_or_hold([fill])
+        return left
+
+    monkeypatch.setattr(streams, "apply_or_halve", apply_and_fill)
+    drain_events()
+    assert stop_of(ExecutionPosition.objects.get()) == D("1.09")
+    assert compared(account)
 
 
 # ---- background calls ----

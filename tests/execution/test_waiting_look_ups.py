@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from common.clocks import machine_time
 from common.sql import rows, run
 from connections.lanes import in_held
 from connections.models import ExecutionConnection
@@ -11,6 +12,7 @@ from execution.calls import sweeps
 from execution.calls.runtime import Runtime
 from execution.drift.reconcile import reconcile_new
 from execution.models import Order
+from execution.processes import TakeOver
 from execution.services import execute
 from signals.models import Feed
 from tests.execution import cast
@@ -83,6 +85,29 @@ def test_look_up_that_a_dead_process_had_claimed_is_due(
         assert due_elsewhere() == []
         run("DELETE FROM execution_workerlease WHERE id = 'the first'")
         sweeps.unclaim()
+        assert due_elsewhere() == [Order.objects.get().pk]
+
+
+def test_trading_process_releases_a_dead_processes_look_ups_every_five_seconds(
+    alice: ExecutionConnection,
+    feed: Feed,
+    trading: Runtime,
+    broker: Double,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    unknown(trading, feed, broker)
+    with occupied(trading, alice.broker_host):
+        assert sweeps.ask_brokers(trading.wire, "the first") == 1
+        run("UPDATE execution_order SET lookup_after = clock_timestamp()")
+        cast.live_lease("the first")
+        take_over = TakeOver()
+        take_over.look()
+        run("DELETE FROM execution_workerlease WHERE id = 'the first'")
+        take_over.look()
+        assert due_elsewhere() == [], "it has looked a moment ago"
+        now = machine_time()
+        monkeypatch.setattr("execution.processes.machine_time", lambda: now + 6)
+        take_over.look()
         assert due_elsewhere() == [Order.objects.get().pk]
 
 
