@@ -61,7 +61,7 @@ def show_servers(environ: Mapping[str, str] = os.environ) -> None:
 
 def _host(parts: SplitResult, port: int) -> str | None:
     """Where servers listen; port: the usual one. Several hosts may be named, each with its port.
-    None: it cannot be told from a password with a / ? or # that is not written as %2F, %3F, %23."""
+    None: a password may have a / ? or # that is not written as %2F, %3F, %23."""
     hosts = parts.netloc.rpartition("@")[2]
     if "@" in parts.path + parts.query + parts.fragment or not _HOSTS.fullmatch(hosts):
         return None

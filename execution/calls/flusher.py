@@ -15,7 +15,7 @@ from brokers.messages import OrderReport, ReportKind
 from common.clocks import machine_time
 from common.database_errors import is_database_trouble, is_too_much
 from common.faults import point
-from common.sql import array, rows
+from common.sql import columns, rows
 from execution.audit.tallies import count, new_reference
 from execution.calls import held
 from execution.calls.call_results import log_blocked, not_written, reports_of
@@ -27,19 +27,22 @@ from execution.drift.wanted import ask_for
 from execution.models import Tally
 from execution.reports.apply import apply_reports
 from execution.reports.beyond import apply_within_open, closes_too_much, may_be_early
+from execution.reports.levels import words_of
 from execution.reports.locked import split_locked
 
 log = structlog.get_logger(__name__)
 GATHER_SECONDS = 0.010
 FLUSH_MAX = 500
 Told = list[OrderReport] | Done | threading.Event
-LATE_SECONDS = 1.0  # a stream of the same broker may have told more meanwhile
+LATE_SECONDS = 1.0  # a stream of the same broker may have reported more meanwhile
 EARLY_SECONDS = 3.0  # by then the fill is written; one that is later has its account compared
 EARLY = """
-SELECT DISTINCT o.connection_id FROM execution_order o
-WHERE o.client_order_id = ANY(%(told)s::text[]) AND o.position_id IS NULL
-  AND (o.stop_loss IS NOT NULL AND o.client_order_id = ANY(%(without_stop)s::text[])
-    OR o.take_profit IS NOT NULL AND o.client_order_id = ANY(%(without_target)s::text[]))
+SELECT DISTINCT o.connection_id
+FROM unnest(%s::text[], %s::boolean[], %s::boolean[]) AS d(cid, without_stop, without_target)
+JOIN execution_order o ON o.client_order_id = d.cid
+WHERE o.position_id IS NULL
+  AND (d.without_stop AND o.stop_loss IS NOT NULL
+    OR d.without_target AND o.take_profit IS NOT NULL)
   AND o.status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
   AND NOT EXISTS (SELECT FROM positions_executionposition p
     WHERE p.connection_id = o.connection_id AND p.signal_id = o.signal_id)
@@ -207,18 +210,13 @@ def compare_early_levels(events: Sequence[OrderReport]) -> None:
     """Have accounts compared whose broker said that it holds a level of an entry no more whose
     position is not written yet: the fill that brings it tells older ones. Raises database errors.
     """
-    held = [
-        (e.client_order_id, e.levels)
-        for e in events
-        if e.kind is ReportKind.LEVELS and e.levels is not None
+    lacking = [
+        (word.client_order_id, word.levels.stop_loss is None, word.levels.take_profit is None)
+        for word in words_of(events)
+        if word.levels.stop_loss is None or word.levels.take_profit is None
     ]
-    without_stop = {name for name, levels in held if levels.stop_loss is None}
-    without_target = {name for name, levels in held if levels.take_profit is None}
-    if told := without_stop | without_target:
-        names = {"told": told, "without_stop": without_stop, "without_target": without_target}
-        early = rows(EARLY, {name: array(ids) for name, ids in names.items()})
-        if early:
-            ask_for([row.connection_id for row in early], in_seconds=EARLY_SECONDS)
+    if lacking and (early := rows(EARLY, columns(lacking, 3))):
+        ask_for([row.connection_id for row in early], in_seconds=EARLY_SECONDS)
 
 
 def try_held() -> None:

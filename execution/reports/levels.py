@@ -43,6 +43,8 @@ LEVELS = f"""
       AND (p.broker_sl IS NOT NULL OR p.broker_tp IS NOT NULL OR p.levels_tries = 0) AS is_new,
     NOT {wanting("p.")} AS was_whole,
     p.levels_told_at IS NULL OR (d.sl, d.tp) IS DISTINCT FROM (p.broker_sl, p.broker_tp) AS differs,
+    d.began IS NULL AND coalesce(p.levels_told_at > clock_timestamp()
+      - interval '{CONTRADICTION_SECONDS} s', false) AS follows_another,
     coalesce(p.levels_dropped_at > clock_timestamp() - interval '{DROPS_APART_SECONDS} s', false)
       AS is_again
   FROM d JOIN execution_order o ON o.client_order_id = d.cid
@@ -68,26 +70,19 @@ LEVELS = f"""
       AND n.tp IS DISTINCT FROM p.tp THEN 'ENGINE' ELSE p.tp_guardian END
   FROM news n WHERE p.id = n.id
   RETURNING p.id, p.signal_id, p.connection_id, n.refused,
-    n.lacks AND n.is_new AND n.differs AS dropped,
+    n.lacks AND n.is_new AND n.differs AS dropped, n.follows_another AND n.differs AS contradicts,
     p.levels_given_up
+), logged AS (
+  INSERT INTO execution_executionlog (signal_id, connection_id, code, detail)
+  SELECT signal_id, connection_id,
+    CASE WHEN refused THEN '{Code.STOPS_INVALID.value}' ELSE '{Code.STOP_DROPPED.value}' END,
+    'position ' || id || ': ' || CASE
+      WHEN refused THEN 'the broker does not hold the level, so we watch it'
+      WHEN levels_given_up THEN 'placed again, and the broker dropped it again: we watch the level'
+      ELSE 'the broker does not hold the level; we watch it, and place it again' END
+  FROM moved WHERE refused OR dropped
 )
-INSERT INTO execution_executionlog (signal_id, connection_id, code, detail)
-SELECT signal_id, connection_id,
-  CASE WHEN refused THEN '{Code.STOPS_INVALID.value}' ELSE '{Code.STOP_DROPPED.value}' END,
-  'position ' || id || CASE WHEN refused THEN ': the broker does not hold the level, so we watch it'
-    WHEN levels_given_up THEN ': placed again, and the broker dropped it again: we watch the level'
-    ELSE ': the broker does not hold the level; we watch it, and place it again' END
-FROM moved WHERE refused OR dropped
-"""
-
-CONTRADICTED = f"""
-{_TOLD}
-SELECT DISTINCT p.connection_id FROM d JOIN execution_order o ON o.client_order_id = d.cid
-JOIN positions_executionposition p
-  ON p.connection_id = o.connection_id AND p.signal_id = o.signal_id
-WHERE d.began IS NULL AND NOT d.first_word
-  AND p.levels_told_at > clock_timestamp() - interval '{CONTRADICTION_SECONDS} s'
-  AND (d.sl, d.tp) IS DISTINCT FROM (p.broker_sl, p.broker_tp)
+SELECT DISTINCT connection_id FROM moved WHERE contradicts
 """
 
 # The levels that an entry carries are those that its position will have at the broker.
@@ -149,10 +144,7 @@ def write_levels(words: Iterable[Word]) -> None:
         ],
         8,
     )  # fmt: skip
-    if any(not word.first_word and word.began is None for word in latest.values()):
-        contradicted = [row.connection_id for row in rows(CONTRADICTED, told)]
-        if contradicted:
-            ask_for(contradicted)
-    run(LEVELS, told)
+    if contradicting := rows(LEVELS, told):
+        ask_for([row.connection_id for row in contradicting])
     if any(word.refused for word in latest.values()):  # its fills may be told after this
         run(NOT_HELD, told)

@@ -168,7 +168,7 @@ def test_stop_that_is_dropped_after_each_confirmation_is_not_placed_for_ever(
     assert (position().broker_sl, placed(broker)) == (D("1.085"), 2)
 
 
-def test_one_drop_that_is_told_twice_ends_nothing(
+def test_one_drop_that_is_reported_twice_ends_nothing(
     account: ExecutionConnection, feed: Feed, broker: Double
 ) -> None:
     """First the stop, then the target; and again before either could be placed again."""

@@ -209,14 +209,20 @@ def test_answer_that_contradicts_a_newer_event_has_its_account_compared(
     assert compared(account)
 
 
-def test_levels_told_before_the_fill_is_written_have_the_account_compared(
-    account: ExecutionConnection, feed: Feed, broker: Double
-) -> None:
+@pytest.fixture
+def entry(account: ExecutionConnection, feed: Feed, broker: Double) -> Order:
+    """It is being sent, and its broker's event says that it holds no level of it."""
     cast.signal(feed)
     cast.claim_all()
-    entry = cast.order(leg="entry")
+    found = cast.order(leg="entry")
     AccountReading.objects.update(compare_asked_at=None)
-    broker.publish(levels(entry, None))
+    broker.publish(levels(found, None))
+    return found
+
+
+def test_levels_reported_before_the_fill_is_written_have_the_account_compared(
+    account: ExecutionConnection, broker: Double, entry: Order
+) -> None:
     drain_events()
     assert broker.news == {}
     apply_or_hold([cast.fill_report(entry, 100, "f1", stop_loss=D("1.09"))])
@@ -228,15 +234,10 @@ def test_levels_told_before_the_fill_is_written_have_the_account_compared(
     assert not compared(account), "there is a position now: its levels are written"
 
 
-def test_levels_told_while_the_fill_is_written_have_the_account_compared(
-    account: ExecutionConnection, feed: Feed, broker: Double, monkeypatch: pytest.MonkeyPatch
+def test_levels_reported_while_the_fill_is_written_have_the_account_compared(
+    account: ExecutionConnection, entry: Order, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The event finds no position, and the fill with its older stop is written right after."""
-    cast.signal(feed)
-    cast.claim_all()
-    entry = cast.order(leg="entry")
-    AccountReading.objects.update(compare_asked_at=None)
-    broker.publish(levels(entry, None))
     fill = cast.fill_report(entry, 100, "f1", stop_loss=D("1.09"))
 
     def apply_and_fill(*args: Any, **options: Any) -> Any:

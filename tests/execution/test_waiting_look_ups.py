@@ -1,5 +1,6 @@
 """A look-up that waits for a slot at its host: one process makes it, and only in its own lane."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -73,42 +74,43 @@ def test_look_up_that_waits_is_not_queued_by_a_second_process(
     assert (order.lookup_after, order.lookup_claimed_until) == (None, None)
 
 
-def test_look_up_that_a_dead_process_had_claimed_is_due(
+@pytest.fixture
+def claimed_elsewhere(
     alice: ExecutionConnection, feed: Feed, trading: Runtime, broker: Double
-) -> None:
-    unknown(trading, feed, broker)
+) -> Iterator[Order]:
+    """An order whose look-up waits for a slot of a process that lives."""
+    order = unknown(trading, feed, broker)
     with occupied(trading, alice.broker_host):
         assert sweeps.ask_brokers(trading.wire, "the first") == 1
         run("UPDATE execution_order SET lookup_after = clock_timestamp()")
         cast.live_lease("the first")
-        sweeps.unclaim()
-        assert due_elsewhere() == []
-        run("DELETE FROM execution_workerlease WHERE id = 'the first'")
-        sweeps.unclaim()
-        assert due_elsewhere() == [Order.objects.get().pk]
+        yield order
+
+
+def end_its_process() -> None:
+    run("DELETE FROM execution_workerlease WHERE id = 'the first'")
+
+
+def test_look_up_that_a_dead_process_had_claimed_is_due(claimed_elsewhere: Order) -> None:
+    sweeps.unclaim()
+    assert due_elsewhere() == []
+    end_its_process()
+    sweeps.unclaim()
+    assert due_elsewhere() == [claimed_elsewhere.pk]
 
 
 def test_trading_process_releases_a_dead_processes_look_ups_every_five_seconds(
-    alice: ExecutionConnection,
-    feed: Feed,
-    trading: Runtime,
-    broker: Double,
-    monkeypatch: pytest.MonkeyPatch,
+    claimed_elsewhere: Order, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unknown(trading, feed, broker)
-    with occupied(trading, alice.broker_host):
-        assert sweeps.ask_brokers(trading.wire, "the first") == 1
-        run("UPDATE execution_order SET lookup_after = clock_timestamp()")
-        cast.live_lease("the first")
-        take_over = TakeOver()
-        take_over.look()
-        run("DELETE FROM execution_workerlease WHERE id = 'the first'")
-        take_over.look()
-        assert due_elsewhere() == [], "it has looked a moment ago"
-        now = machine_time()
-        monkeypatch.setattr("execution.processes.machine_time", lambda: now + 6)
-        take_over.look()
-        assert due_elsewhere() == [Order.objects.get().pk]
+    take_over = TakeOver()
+    take_over.look()
+    end_its_process()
+    take_over.look()
+    assert due_elsewhere() == [], "it has looked a moment ago"
+    now = machine_time()
+    monkeypatch.setattr("execution.processes.machine_time", lambda: now + 6)
+    take_over.look()
+    assert due_elsewhere() == [claimed_elsewhere.pk]
 
 
 def test_look_up_that_got_no_slot_is_due_again_at_once(
