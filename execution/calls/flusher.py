@@ -1,5 +1,6 @@
 """The flusher: one thread that writes down what the wire brings, gathered for some milliseconds."""
 
+import math
 import queue
 import threading
 import time
@@ -33,7 +34,6 @@ from execution.reports.locked import split_locked
 log = structlog.get_logger(__name__)
 GATHER_SECONDS = 0.010
 FLUSH_MAX = 500
-Told = list[OrderReport] | Done | threading.Event
 LATE_SECONDS = 1.0  # a stream of the same broker may have reported more meanwhile
 EARLY_SECONDS = 3.0  # by then the fill is written; one that is later has its account compared
 EARLY = """
@@ -48,6 +48,17 @@ WHERE o.position_id IS NULL
     WHERE p.connection_id = o.connection_id AND p.signal_id = o.signal_id)
 """
 CAME_AT = "SELECT clock_timestamp() - make_interval(secs => %s) AS came_at"
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """What the answer to an order's call reports of it. ended_at: by `machine_time`."""
+
+    reports: list[OrderReport]
+    ended_at: float = field(default_factory=machine_time)
+
+
+Told = Reported | Done | threading.Event
 
 
 class Fate(Enum):
@@ -283,23 +294,21 @@ class Flusher(threading.Thread):
         self._outbox, self._stop_asked = outbox, threading.Event()
         self._waiting: list[threading.Event] = []
         self._done: list[Done] = []
-        self._was_busy_for = 0.0  # so long may have waited what is gathered now
+        self._oldest = math.inf  # when the first of what is gathered now was reported
 
     def run(self) -> None:
         while not self._stop_asked.is_set():
             batch = self._gather()
-            began = time.monotonic()
             if batch:
                 point("flush.gathered")
                 try:
-                    apply_or_hold(batch, waited=self._was_busy_for)
+                    apply_or_hold(batch, waited=machine_time() - self._oldest)
                     self._note(batch)
                 except Exception:  # without this thread nothing would be written any more
                     log.exception("a flush failed", reports=len(batch))
             done, self._done = self._done, []
             write_down(done, self._stop_asked)
             try_held()
-            self._was_busy_for = time.monotonic() - began
             while self._waiting:
                 self._waiting.pop().set()
         connection.close()
@@ -313,10 +322,11 @@ class Flusher(threading.Thread):
     def stop(self) -> None:
         """End after the batch in hand."""
         self._stop_asked.set()
-        self._outbox.put([])
+        self._outbox.put(Reported([]))
 
     def _gather(self) -> list[OrderReport]:
         batch: list[OrderReport] = []
+        self._oldest = math.inf
         try:
             self._sort(self._outbox.get(timeout=held.AGAIN_SECONDS), batch)
         except queue.Empty:
@@ -335,4 +345,5 @@ class Flusher(threading.Thread):
         elif isinstance(told, Done):
             self._done.append(told)
         else:
-            batch += told
+            batch += told.reports
+            self._oldest = min(self._oldest, told.ended_at)

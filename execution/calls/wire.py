@@ -26,7 +26,7 @@ from common.faults import point
 from connections.models import HaltMode
 from execution.audit.tallies import new_reference
 from execution.calls.errands import Errands
-from execution.calls.flusher import Told
+from execution.calls.flusher import Reported, Told
 from execution.calls.places import Pace, Room, crowded_out
 from execution.halts import Halts
 from execution.intents.claim import Outgoing
@@ -261,7 +261,7 @@ class Wire(threading.Thread):
         call = self._calls.pop(_key(request), None)
         is_fact = isinstance(answer, Rejected) or not isinstance(answer, BaseException)
         if call is not None or is_fact:
-            self.outbox.put(reports_of(request, answer, outgoing.spec.credentials))
+            self.outbox.put(Reported(reports_of(request, answer, outgoing.spec.credentials)))
         self._in_hand.pop(_key(request), None)
         if call is not None:  # last: who waits for the wire to be idle finds all of it told
             call.timer.cancel()

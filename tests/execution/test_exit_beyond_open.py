@@ -14,7 +14,7 @@ from common.clocks import market_now
 from connections.models import ExecutionConnection
 from execution.calls import held
 from execution.calls.errands import Done, Errand
-from execution.calls.flusher import Flusher, Told, apply_or_halve, apply_or_hold, try_held
+from execution.calls.flusher import Flusher, Reported, Told, apply_or_halve, apply_or_hold, try_held
 from execution.calls.sweeps import settle_lookups
 from execution.drift import decisions, words
 from execution.models import Decision, DriftItem, Order
@@ -216,11 +216,11 @@ def test_an_exit_waits_in_the_flusher_for_its_entrys_fills(half: Order) -> None:
     flusher = Flusher(outbox)
     flusher.start()
     try:
-        outbox.put([cast.fill_report(half, 40, "x1")])
+        outbox.put(Reported([cast.fill_report(half, 40, "x1")]))
         assert flusher.drain(20)
         half.refresh_from_db()
         assert (half.filled_quantity, DriftItem.objects.count()) == (0, 0)
-        outbox.put([cast.fill_report(cast.order(leg="entry"), 60, "e2")])
+        outbox.put(Reported([cast.fill_report(cast.order(leg="entry"), 60, "e2")]))
         until(lambda: Order.objects.filter(pk=half.pk, status="FILLED").exists())
     finally:
         flusher.stop()
@@ -239,7 +239,7 @@ def test_it_waits_a_minute_and_is_applied_as_it_is_by_itself(
     flusher = Flusher(outbox)
     flusher.start()
     try:
-        outbox.put([cast.fill_report(half, 40, "x1")])
+        outbox.put(Reported([cast.fill_report(half, 40, "x1")]))
         until(DriftItem.objects.exists)
     finally:
         flusher.stop()

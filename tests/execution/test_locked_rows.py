@@ -1,5 +1,6 @@
 """Rows that another session holds delay what is about them, and nothing else."""
 
+import queue
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -14,11 +15,20 @@ from structlog.testing import capture_logs
 from brokers.answers import NotAsked
 from brokers.base import NotSent, OutcomeUnknown
 from brokers.messages import HeldLevels, OrderReport, ReportKind
+from common.clocks import machine_time
 from common.codes import Code
 from connections.models import ExecutionConnection
 from execution.calls import runtime, sweeps
 from execution.calls.errands import Done
-from execution.calls.flusher import apply_or_halve, apply_or_hold, try_held, write_down
+from execution.calls.flusher import (
+    Flusher,
+    Reported,
+    Told,
+    apply_or_halve,
+    apply_or_hold,
+    try_held,
+    write_down,
+)
 from execution.exits.wishes import grant_wishes
 from execution.models import AccountReading, ExecutionLog, Order
 from execution.reports import streams
@@ -206,6 +216,25 @@ def test_answer_that_contradicts_a_newer_event_has_its_account_compared(
     drain_events()
     assert not compared(account)
     apply_or_hold([levels(entry_of(position), "1.09")])
+    assert compared(account)
+
+
+def test_answer_that_waited_in_the_outbox_has_its_account_compared(
+    account: ExecutionConnection, feed: Feed
+) -> None:
+    """Others stood before it: its broker may have dropped the stop that it carries."""
+    cast.signal(feed)
+    cast.claim_all()
+    fill = cast.fill_report(cast.order(leg="entry"), 100, "f1", stop_loss=D("1.09"))
+    AccountReading.objects.update(compare_asked_at=None)
+    outbox: queue.SimpleQueue[Told] = queue.SimpleQueue()
+    outbox.put(Reported([fill], ended_at=machine_time() - 4))
+    flusher = Flusher(outbox)
+    flusher.start()
+    assert flusher.drain(20)
+    flusher.stop()
+    flusher.join(20)
+    assert stop_of(ExecutionPosition.objects.get()) == D("1.09")
     assert compared(account)
 
 

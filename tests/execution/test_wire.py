@@ -16,6 +16,7 @@ from common.codes import Code
 from connections.models import ExecutionConnection
 from execution import services
 from execution.calls import sweeps
+from execution.calls.flusher import Reported
 from execution.calls.runtime import Runtime
 from execution.calls.wire import Switch, Wire
 from execution.drift.reconcile import reconcile
@@ -313,6 +314,6 @@ def test_the_flusher_outlives_a_report_that_nobody_can_write(
     monkeypatch.setattr("execution.calls.flusher.set_aside", lambda *_: 1 / 0)
     nobody = OrderReport(ReportKind.FILLED, "no uuid", "x" * 18)
     cast.signal(feed)
-    trading.wire.outbox.put([nobody])
+    trading.wire.outbox.put(Reported([nobody]))
     assert trade(trading).status == "FILLED"
     assert trading.flusher.is_alive()
