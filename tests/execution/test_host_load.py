@@ -455,8 +455,10 @@ def test_what_gets_no_place_was_not_asked(loop: asyncio.AbstractEventLoop) -> No
     errands = Errands(loop, done.append, 0.2)
 
     released = threading.Event()
+    holding: list[None] = []
 
     async def holds_its_place() -> None:
+        holding.append(None)
         while not released.is_set():  # beyond its time-out, too
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.sleep(0.01)
@@ -464,7 +466,9 @@ def test_what_gets_no_place_was_not_asked(loop: asyncio.AbstractEventLoop) -> No
     async def answers() -> str:
         return "answered"
 
-    errands.start([an_errand(n, holds_its_place) for n in range(AT_ONE_HOST)])
+    holders = [an_errand(n, holds_its_place) for n in range(AT_ONE_HOST)]
+    errands.start([replace(one, patience=200) for one in holders])
+    assert until(lambda: len(holding) == AT_ONE_HOST, 30)
     errands.start([an_errand(1_000, answers)])
     errands.start([replace(an_errand(1_001, answers), patience=200)])
     assert until(lambda: bool(done), 10)
