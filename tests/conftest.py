@@ -1,21 +1,17 @@
-"""Every process that runs tests has servers of its own; nothing runs beside what is `alone`."""
+"""Every process that runs tests has servers of its own."""
 
 import os
-from collections.abc import Callable, Generator
-from contextlib import nullcontext
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import hypothesis
 import pytest
 from django.db import connections
 
-from tests.emptying import empty_quickly
+from tests.emptying import copy_aside, empty_quickly
 from tests.servers import NEEDED, TestServers, set_up
-from tests.sharing import FilesInOrder, Turns
 
 _servers: TestServers
-_turns: Turns | None = None
 
 
 def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -35,36 +31,27 @@ def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
     empty_quickly()
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FilesInOrder:
-    """Say who hands tests out."""
-    return FilesInOrder(config, log)
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_configure_node(node: Any) -> None:
-    """Tell a process that tests are handed out to where all of them meet."""
-    node.workerinput["turns"] = str(_servers.folder)
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Meet the others, if we are one of several."""
-    global _turns
-    if told := getattr(config, "workerinput", None):
-        _turns = Turns(Path(told["turns"]))
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)  # the wait for its turn is no part of a test's time
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Let a test that is `alone` run when no other does."""
-    alone = item.get_closest_marker("alone") is not None
-    with _turns.taken(alone=alone) if _turns else nullcontext():
-        return (yield)
-
-
 def pytest_unconfigure() -> None:
     """Stop the servers when the run is over."""
     _servers.stop()
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb() -> bool:
+    """The prepared database is used as it is; it is thrown away with its server."""
+    return not os.environ.get("TEST_DATABASE_URL")
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings_xdist_suffix() -> None:
+    """Each process has a server of its own: its database needs no name of its own."""
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
+    """Keep what migrations wrote, for the tests that come after one that commits."""
+    with django_db_blocker.unblock():
+        copy_aside()
 
 
 @pytest.fixture

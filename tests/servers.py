@@ -9,6 +9,7 @@ from pathlib import Path
 import django
 
 from common.embedded.servers import Servers
+from tests.prepared_database import copy_to
 
 NEEDED = ("DATABASE_URL", "REDIS_URL")
 NOBODY = {
@@ -32,6 +33,8 @@ class TestServers:
         self.folder.chmod(0o755)  # PostgreSQL runs as another user when we are root
         (self.folder / "static").mkdir()  # whitenoise warns where there is none
         given = {name: os.environ.get(f"TEST_{name}", "") for name in NEEDED} if wanted else NOBODY
+        if not given["DATABASE_URL"]:
+            copy_to(self.folder / "postgres")
         self._servers = Servers(self.folder, given, fast=True).start()
         os.environ |= self._servers.urls
         os.environ["FILLCAST_VAR"] = str(self.folder)

@@ -17,7 +17,7 @@ from benchmarks.suite import NAMES
 from common.embedded.processes import birth, wait_until
 
 ROOT = Path(__file__).parents[2]
-pytestmark = [pytest.mark.alone, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 SECONDS = 60
 
 

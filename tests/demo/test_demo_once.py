@@ -17,7 +17,7 @@ from common.embedded.processes import birth
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 240  # 60 on an idle machine
-pytestmark = [pytest.mark.alone, pytest.mark.slow, pytest.mark.timeout(SECONDS + 60)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(SECONDS + 60)]
 
 
 class Run:

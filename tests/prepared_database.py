@@ -1,0 +1,98 @@
+"""A PostgreSQL with all migrations applied: made once, copied by each process that needs a server.
+
+Applying the migrations takes half a minute of processor time, copying the result a fraction of a
+second. What is made is kept beside other temporary files, under a name that follows from the
+migrations, so that the next run finds it.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psycopg
+from psycopg.sql import SQL, Identifier
+
+from common.embedded.postgres import NAME, PostgresServer
+
+ROOT = Path(__file__).resolve().parents[1]
+TEST_NAME = f"test_{NAME}"  # Django's name for the database of a test run
+KEPT_SECONDS = 7 * 24 * 3600
+
+
+def copy_to(folder: Path) -> None:
+    """Copy the prepared data to where a PostgresServer will keep its own; makes them if missing.
+
+    They hold two equal databases: `fillcast` and the one that a test run uses.
+    """
+    prepared = _prepared()
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("data", "password"):
+        subprocess.run(["cp", "-a", str(prepared / name), str(folder / name)], check=True)
+
+
+def _prepared() -> Path:
+    base = Path(tempfile.gettempdir()) / f"fillcast-prepared-{os.geteuid()}"
+    base.mkdir(mode=0o755, exist_ok=True)
+    if base.stat().st_uid != os.geteuid() or base.is_symlink():
+        raise RuntimeError(f"{base} is not ours: remove it, or set TMPDIR to another folder.")
+    folder = base / _key()
+    with (base / "lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            _remove_old(base)
+            _make(folder)
+        os.utime(folder)
+    return folder
+
+
+def _key() -> str:
+    """A hash of all that the migrations consist of: they import only each other and `common`."""
+    digest = hashlib.sha256()
+    sources = [*ROOT.glob("*/migrations/*.py"), *ROOT.glob("*/*/migrations/*.py")]
+    sources += [
+        *ROOT.glob("common/**/*.py"),
+        ROOT / "requirements.txt",
+    ]
+    for source in sorted(sources):
+        digest.update(f"{source.relative_to(ROOT)}\0".encode() + source.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _make(folder: Path) -> None:
+    unfinished = folder.with_name(f"{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
+    unfinished.chmod(0o755)  # PostgreSQL runs as another user when we are root
+    ours = {name: value for name, value in os.environ.items() if "FILLCAST" not in name}
+    with PostgresServer(unfinished, fast=True) as server:
+        environ = {
+            **ours,
+            "DATABASE_URL": server.url,
+            "REDIS_URL": "redis://127.0.0.1:1",
+            "DJANGO_SETTINGS_MODULE": "config.settings",
+            "FILLCAST_ENV_FILE": os.devnull,
+            "FILLCAST_VAR": str(unfinished),
+        }
+        migrate = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
+        made = subprocess.run(
+            migrate, cwd=ROOT, env=environ, capture_output=True, text=True, check=False
+        )
+        if made.returncode != 0:
+            raise RuntimeError(f"The migrations failed:\n{made.stdout}{made.stderr}")
+        copy = SQL("CREATE DATABASE {} TEMPLATE {}")
+        postgres = f"{server.url.removesuffix(NAME)}postgres"
+        with psycopg.connect(postgres, autocommit=True) as session:
+            session.execute(copy.format(Identifier(TEST_NAME), Identifier(NAME)))
+    unfinished.rename(folder)
+
+
+def _remove_old(base: Path) -> None:
+    for other in base.iterdir():
+        if other.is_dir() and time.time() - other.stat().st_mtime > KEPT_SECONDS:
+            shutil.rmtree(other, ignore_errors=True)
