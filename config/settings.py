@@ -169,7 +169,8 @@ FORMAT_MODULE_PATH = "config.formats"
 # --- static files: served by the web process itself
 STATIC_URL = "static/"
 STATIC_ROOT = FILLCAST_VAR / "static"
-WHITENOISE_USE_FINDERS = not env.production  # no collectstatic step in development
+WHITENOISE_USE_FINDERS = not env.production  # no collectstatic step in development,
+WHITENOISE_AUTOREFRESH = not env.production  # where a file is found when it is asked for
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {

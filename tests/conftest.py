@@ -1,5 +1,6 @@
 """Every process that runs tests has servers of its own."""
 
+import gc
 import os
 from collections.abc import Callable
 from typing import Any
@@ -29,6 +30,13 @@ def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
     hypothesis.settings.register_profile("fillcast", deadline=None)  # none fails for being slow
     hypothesis.settings.load_profile("fillcast")
     empty_quickly()
+
+
+def pytest_collection_finish() -> None:
+    """What was imported lives as long as the process: never look through it for garbage again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def pytest_unconfigure() -> None:

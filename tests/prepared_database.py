@@ -23,6 +23,7 @@ from common.embedded.postgres import NAME, PostgresServer
 ROOT = Path(__file__).resolve().parents[1]
 TEST_NAME = f"test_{NAME}"  # Django's name for the database of a test run
 KEPT_SECONDS = 7 * 24 * 3600
+BYTECODE = "bytecode"
 
 
 def copy_to(folder: Path) -> None:
@@ -36,11 +37,17 @@ def copy_to(folder: Path) -> None:
         subprocess.run(["cp", "-a", str(prepared / name), str(folder / name)], check=True)
 
 
-def _prepared() -> Path:
+def kept_folder() -> Path:
+    """Where test runs keep what the next run can use. Raises RuntimeError when it is not ours."""
     base = Path(tempfile.gettempdir()) / f"fillcast-prepared-{os.geteuid()}"
     base.mkdir(mode=0o755, exist_ok=True)
     if base.stat().st_uid != os.geteuid() or base.is_symlink():
         raise RuntimeError(f"{base} is not ours: remove it, or set TMPDIR to another folder.")
+    return base
+
+
+def _prepared() -> Path:
+    base = kept_folder()
     folder = base / _key()
     with (base / "lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -54,8 +61,9 @@ def _prepared() -> Path:
 def _key() -> str:
     """A hash of all that the migrations consist of: they import only each other and `common`."""
     digest = hashlib.sha256()
-    sources = [*ROOT.glob("*/migrations/*.py"), *ROOT.glob("*/*/migrations/*.py")]
-    sources += [
+    sources = [
+        *ROOT.glob("*/migrations/*.py"),
+        *ROOT.glob("*/*/migrations/*.py"),
         *ROOT.glob("common/**/*.py"),
         ROOT / "requirements.txt",
     ]
@@ -94,5 +102,9 @@ def _make(folder: Path) -> None:
 
 def _remove_old(base: Path) -> None:
     for other in base.iterdir():
-        if other.is_dir() and time.time() - other.stat().st_mtime > KEPT_SECONDS:
+        if (
+            other.name != BYTECODE
+            and other.is_dir()
+            and time.time() - other.stat().st_mtime > KEPT_SECONDS
+        ):
             shutil.rmtree(other, ignore_errors=True)

@@ -3,13 +3,14 @@
 import atexit
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
 import django
 
 from common.embedded.servers import Servers
-from tests.prepared_database import copy_to
+from tests.prepared_database import BYTECODE, copy_to, kept_folder
 
 NEEDED = ("DATABASE_URL", "REDIS_URL")
 NOBODY = {
@@ -45,11 +46,25 @@ class TestServers:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def keep_bytecode() -> None:
+    """Compile each module once, not in each of the hundreds of processes that a run starts.
+
+    Where the environment wants no bytecode beside the sources, it is kept with temporary files.
+    """
+    if not sys.dont_write_bytecode:
+        return
+    sys.dont_write_bytecode = False
+    sys.pycache_prefix = str(kept_folder() / BYTECODE)
+    del os.environ["PYTHONDONTWRITEBYTECODE"]
+    os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
+
+
 def set_up(*, wanted: bool = True) -> TestServers:
     """Start the servers, if they are wanted, and Django on them, as every test finds it.
 
     DJANGO_SETTINGS_MODULE is not in pyproject.toml: pytest-django would read it earlier.
     """
+    keep_bytecode()
     for name in [name for name in os.environ if name.startswith("FILLCAST_")]:
         del os.environ[name]  # a test run is the same whatever the developer's shell has set
     os.environ["FILLCAST_ENV_FILE"] = os.devnull
