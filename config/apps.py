@@ -1,5 +1,6 @@
 """config is an app so that it can have commands."""
 
+import gc
 from typing import Any
 
 from celery.signals import beat_init, worker_ready
@@ -20,6 +21,8 @@ class ConfigConfig(AppConfig):
         """
         for started in (worker_ready, beat_init):
             started.connect(tell_supervisor, weak=False)
+        gc.freeze()  # what was imported stays: the collector need not look at it again
+        gc.enable()  # `config` switched it off
 
 
 def tell_supervisor(**_: Any) -> None:
