@@ -4,6 +4,8 @@ SHELL := /bin/bash
 PYTHON := .venv/bin/python
 STAMP := .venv/.installed
 export PYTHONDONTWRITEBYTECODE ?=
+# Tests wait for processes and brokers a part of their time.
+TEST_PROCESSES ?= $(shell echo $$(( 2 * $$(nproc) < 12 ? 2 * $$(nproc) : 12 )))
 
 .PHONY: help venv demo up test coverage test-faults chaos conformance lint format bench docs lock clean
 
@@ -22,8 +24,8 @@ demo: venv ## the whole thing with demo data in the browser; ONCE=1: through it 
 up: venv ## the same without demo data
 	@$(PYTHON) manage.py stack
 
-test: venv ## all tests, in two processes on servers of their own; T='tests/config -k name' for a part
-	@$(PYTHON) -m pytest $(or $(T),$(if $(TEST_DATABASE_URL)$(TEST_REDIS_URL),,-n 2))
+test: venv ## all tests, two processes per core, each with its own servers; T='tests/config -k name' for a part
+	@$(PYTHON) -m pytest $(or $(T),$(if $(TEST_DATABASE_URL)$(TEST_REDIS_URL),,-n $(TEST_PROCESSES)))
 
 coverage: venv ## what the tests of brokers/ reach of it; fails below 80 %, for parse.py and codes.py below 100 %
 	@deploy/coverage.sh
@@ -52,8 +54,8 @@ docs: venv ## write the generated pages anew
 conformance: venv ## what every broker adapter must do, each against its double, as one table; ADAPTER=mt5-dwx
 	@$(PYTHON) -m tests.conformance $(if $(ADAPTER),--adapter "$(ADAPTER)")
 
-bench: venv ## measure; ONLY=fanout, N=1000
-	@$(PYTHON) manage.py bench $(if $(ONLY),--only $(ONLY)) $(if $(N),-n $(N))
+bench: venv ## measure; ONLY=fanout, N=1000, ROUNDS=3
+	@$(PYTHON) manage.py bench $(if $(ONLY),--only $(ONLY)) $(if $(N),-n $(N)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 lock: venv ## choose the newest versions that requirements*.in allow, and pin them
 	@deploy/lock.sh

@@ -15,7 +15,7 @@ from benchmarks.results import Result, compared
 from benchmarks.world import World
 from positions.models import ExecutionPosition
 
-ROUNDS, TARGET = 3, 25.0
+TARGET = 25.0
 BASELINE_MAX = 250  # it is linear, and slow
 DAYS, A_DAY = 10, 10  # trades of each connection
 DAY = date(2026, 3, 11)
@@ -50,7 +50,7 @@ def analytics(place: Place, world: World, n: int) -> Result:
     _seed(place, world, n)
     few = min(n, BASELINE_MAX)
     seconds, plain_seconds = [], []
-    for number in range(ROUNDS + 1):
+    for number in range(place.rounds + 1):
         ours, ours_told = _timed(_ours, world, n)
         plain, plain_told = _timed(_plain, world, few)
         if len(ours_told) != n or not plain_told.items() <= ours_told.items():

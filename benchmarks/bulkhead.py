@@ -19,7 +19,7 @@ from benchmarks.results import Baseline, Result, percentile
 from benchmarks.world import World
 from signals.models import Approval, Signal
 
-ROUNDS, SIGNALS, TARGET = 3, 6, 1.5
+SIGNALS, TARGET = 6, 1.5
 FAILING, SLOW, SLOW_MS = 0.05, 0.02, 10_000
 
 # The first accounts fail: odd ones cannot be reached, even ones take everything and say nothing.
@@ -83,7 +83,7 @@ def bulkhead(place: Place, world: World, n: int) -> Result:
     well = [id_ for (id_,) in place.sql(WELL, {**sizes, "ids": ids})]
     _run(place, world, n, well)  # warm-up
     calm, troubled = [], []
-    for number in range(ROUNDS):
+    for number in range(place.rounds):
         calm.append(_run(place, world, n, well))
         troubled.append(_run(place, world, n, well, {**sizes, "ids": ids}))
         say(f"  round {number + 1}: p99 {_words(calm[-1])}; with trouble {_words(troubled[-1])}")

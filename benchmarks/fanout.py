@@ -19,7 +19,7 @@ from signals.models import Signal
 from signals.services import publish
 from users.tenancy import on_behalf_of
 
-ROUNDS, TARGET, TARGET_LINEAR = 3, 25.0, 1.3
+TARGET, TARGET_LINEAR = 25.0, 1.3
 BASELINE_MAX = 500  # it is linear, and slow
 
 COUNTS = """
@@ -142,7 +142,7 @@ def fanout(place: Place, world: World, n: int) -> Result:
     few = min(n, BASELINE_MAX)
     meter, plain_meter = usage.Meter(place.pids), usage.Meter(place.pids)
     runs, plain_seconds = [], []
-    for number in range(ROUNDS):
+    for number in range(place.rounds):
         with plain_meter.over(few):
             plain_seconds.append(plain(place, world, few))
         place.reset()
@@ -172,7 +172,7 @@ def linear(place: Place, world: World, n: int) -> Result:
     few = max(n // 10, 1)
     place.run(workers=2)
     seconds: dict[int, list[float]] = {n: [], few: []}
-    for number in range(ROUNDS + 1):
+    for number in range(place.rounds + 1):
         for size in (few, n):
             place.reset()
             run = ours(place, world, size)

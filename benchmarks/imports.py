@@ -11,14 +11,14 @@ from benchmarks.results import Result, compared
 from brokers.registry import BUILT_IN
 
 TARGET = 1.0
-MOST_ROUNDS = 15
+MOST_ROUNDS = 7
 BARE = "pass"
 BASELINE = "import django.db.models"
 OPTIONAL = ("ccxt", "ib_async", "MetaTrader5", "numpy", "aiohttp")
 
 
 def imports(n: int) -> Result:
-    """Import every adapter's module in a fresh interpreter, n times (15 at most) in turn with the
+    """Import every adapter's module in a fresh interpreter, n times (7 at most) in turn with the
     baseline; an interpreter that imports nothing is subtracted. Bytecode is there already, as where
     a package is installed. Paper's needs Django and is left out."""
     with tempfile.TemporaryDirectory(prefix="fillcast-bench-") as folder:

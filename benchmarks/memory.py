@@ -11,7 +11,7 @@ TARGET_MB = 1.0
 def memory(place: Place, world: World, n: int) -> Result:
     """Proportional set size of every process of the stack after some signals to n connections."""
     place.run(workers=2)
-    for _ in range(3):
+    for _ in range(place.rounds):
         place.reset()
         fanout.ours(place, world, n)
     by_kind = usage.memory_mb({**place.pids(), "supervisor": [usage.me()]})

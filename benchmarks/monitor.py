@@ -55,8 +55,8 @@ UNDO = "UPDATE positions_executionposition SET reserved = 0 WHERE reserved > 0"
 
 
 def monitor(place: Place, world: World, n: int) -> Result:
-    """Three rounds of finding and of writing."""
-    return _monitor("monitor", place, world, n, rounds=3)
+    """Rounds of finding and of writing."""
+    return _monitor("monitor", place, world, n, rounds=place.rounds)
 
 
 def million(place: Place, world: World, n: int) -> Result:

@@ -26,6 +26,7 @@ from config.stack import Stack, all_children
 EXECUTION = "execution"  # the queue, and how its workers are called
 TASKS = ("-I", "benchmarks.baseline,benchmarks.noop")
 RESETS = 10
+USUAL_ROUNDS = 3
 WAL_FILES = 16  # of 16 MB
 # What trading writes. Everything else (people, accounts, subscriptions) stays between rounds.
 WRITTEN = (
@@ -57,7 +58,9 @@ class Place:
     `with Place() as place:` from the main thread; leaving it ends everything.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rounds: int = USUAL_ROUNDS) -> None:
+        """rounds: how often a bench measures each of its two sides; the median counts."""
+        self.rounds = rounds
         self._wanted: Sequence[Child] = ()
         named: list[Setting[Any]] = [table.DATABASE_URL, table.REDIS_URL, table.WEB_DATABASE_URL,
                  table.TRADE_DATABASE_URL, table.MARKET_CLOCK]  # fmt: skip

@@ -24,7 +24,7 @@ from benchmarks import (
     sustained,
     sweep,
 )
-from benchmarks.place import Place, say
+from benchmarks.place import USUAL_ROUNDS, Place, say
 from benchmarks.results import Result, as_json, machine
 from benchmarks.world import World
 from config.development import var_folder
@@ -33,13 +33,14 @@ Bench = Callable[[Place, World, int], Result]
 BENCHES: dict[str, tuple[Bench, int]] = {  # name → (what, n)
     "publish": (publishing.publish, 1_000),
     "analytics": (analysis.analytics, 1_000),
+    # Each change of the number of workers starts the stack again: two, then one, then none.
     "fanout": (fanout.fanout, 1_000),
     "memory": (memory.memory, 1_000),
-    "bulkhead": (bulkhead.bulkhead, 1_000),
-    "sweep": (sweep.sweep, 200_000),
     "sustained": (sustained.two, 10_000),
-    "sustained_one": (sustained.one, 10_000),
     "linear": (fanout.linear, 10_000),
+    "bulkhead": (bulkhead.bulkhead, 1_000),
+    "sustained_one": (sustained.one, 10_000),
+    "sweep": (sweep.sweep, 200_000),
     "monitor": (monitor.monitor, 100_000),
     "ibkr": (ibkr.overhead, 1_000),
     "ibkr_events": (ibkr.events, 200),
@@ -62,7 +63,7 @@ ALONE: dict[str, tuple[Callable[[int], Result], int]] = {  # those that need no 
 NAMES = [*BENCHES, *ALONE]
 
 
-def run(names: list[str], n: int | None) -> str:
+def run(names: list[str], n: int | None, rounds: int = USUAL_ROUNDS) -> str:
     """Run benches in their order and return the JSON line; it is also kept in var/bench/."""
     facts, results = machine(), []
     kept = var_folder(os.environ) / "bench"  # while the environment is still the caller's
@@ -76,7 +77,7 @@ def run(names: list[str], n: int | None) -> str:
             else:
                 bench, usual = BENCHES[name]
                 if stacked is None:
-                    place = stack.enter_context(Place())
+                    place = stack.enter_context(Place(rounds))
                     stacked = place, World(place)
                 say(f"{name}, n = {n or usual:,}")
                 results.append(bench(*stacked, n or usual))

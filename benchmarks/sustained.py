@@ -9,7 +9,7 @@ from benchmarks.results import Result, compared
 from benchmarks.world import World
 from config.celery import app
 
-SIGNALS, ROUNDS, NOOPS = 10, 3, 3_000
+SIGNALS, NOOPS = 10, 3_000
 TARGETS = {1: 5.0, 2: 3.0}  # by the number of processes
 
 
@@ -32,7 +32,7 @@ def _sustained(name: str, place: Place, world: World, n: int, *, workers: int) -
     place.reset()
     meter, noop_meter = usage.Meter(place.pids), usage.Meter(place.pids)
     seconds, noop_seconds = [], []
-    for number in range(ROUNDS):
+    for number in range(place.rounds):
         noop_seconds.append(_noops(place, noops, noop_meter))
         with meter.over(n):
             seconds.append(_orders(place, world, n))

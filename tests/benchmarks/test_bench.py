@@ -56,7 +56,7 @@ def _has(pid: int, needle: bytes) -> bool:
 
 
 def test_every_bench_runs_and_is_told_in_one_shape(folder: Path) -> None:
-    running = launch(folder, "-n", "40")
+    running = launch(folder, "-n", "40", "--rounds", "1")
     out, words = running.communicate(timeout=SECONDS * 9)
     assert running.returncode == 0, words
     told: dict[str, Any] = json.loads(out.splitlines()[-1])
