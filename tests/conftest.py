@@ -2,7 +2,7 @@
 
 import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import hypothesis
@@ -10,6 +10,7 @@ import pytest
 from django.db import connections
 
 from tests.emptying import copy_aside, empty_quickly
+from tests.kept_sessions import end_sessions, keep_sessions
 from tests.servers import NEEDED, TestServers, set_up
 
 _servers: TestServers
@@ -30,6 +31,7 @@ def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
     hypothesis.settings.register_profile("fillcast", deadline=None)  # none fails for being slow
     hypothesis.settings.load_profile("fillcast")
     empty_quickly()
+    keep_sessions()
 
 
 def pytest_collection_finish() -> None:
@@ -56,10 +58,12 @@ def django_db_modify_db_settings_xdist_suffix() -> None:
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """Keep what migrations wrote, for the tests that come after one that commits."""
     with django_db_blocker.unblock():
         copy_aside()
+    yield
+    end_sessions()
 
 
 @pytest.fixture

@@ -5,6 +5,8 @@ anew, and forgets what migrations wrote: a third of a second, mostly for a handf
 those rows are copied aside once, and put back; so no test depends on which others ran before it.
 """
 
+from typing import Any
+
 from django.db import connection, connections, transaction
 from django.test import TransactionTestCase
 
@@ -12,6 +14,8 @@ MANY = 1_000  # rows of a table from which on its files are made anew all the sa
 ASIDE = "written_by_migrations"  # a schema
 UNTOUCHED = "django_migrations"
 RESTARTED = {"common_trailhead", "common_trailline"}  # a chain: its numbers go on after a test
+_aside: list[str] = []  # tables that migrations wrote to
+_as_written: dict[str, tuple[int, int]] = {}  # see _state
 
 
 def empty_quickly() -> None:
@@ -30,9 +34,11 @@ def copy_aside() -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(f"DROP SCHEMA IF EXISTS {ASIDE} CASCADE")
         cursor.execute(f"CREATE SCHEMA {ASIDE}")
-        names = connection.introspection.table_names(cursor)
-        for name in _filled(names, cursor) - {UNTOUCHED} - RESTARTED:
+        filled = _filled(_tables(cursor), cursor)
+        _aside[:] = sorted(filled - RESTARTED)
+        for name in _aside:
             cursor.execute(f"CREATE TABLE {ASIDE}.{quote(name)} AS TABLE {quote(name)}")
+        _as_written.update(_state(cursor))
 
 
 def empty(alias: str) -> None:
@@ -41,30 +47,56 @@ def empty(alias: str) -> None:
     connection = connections[alias]
     quote = connection.ops.quote_name
     with transaction.atomic(alias), connection.cursor() as cursor:
-        names = [n for n in connection.introspection.table_names(cursor) if n != UNTOUCHED]
-        cursor.execute(f"LOCK TABLE {', '.join(map(quote, names))} IN ACCESS EXCLUSIVE MODE")
+        names = ", ".join(map(quote, _tables(cursor)))
+        cursor.execute(f"LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE")
         # What the planner knows of a table, by ANALYZE or autovacuum, would mislead the next test.
-        cursor.execute("SELECT relname FROM pg_class WHERE reltuples >= 0")
-        truncated = {name for (name,) in cursor.fetchall()} & set(names)
+        truncated = set(_tables(cursor, "reltuples >= 0"))
+        state = _state(cursor)
+        intact = {name for name in _aside if state[name] == _as_written[name]} - truncated
         cursor.execute("SET LOCAL session_replication_role = replica")  # no trigger, in any order
-        for name in _filled(names, cursor) - truncated:
+        candidates = set(_tables(cursor, "pg_relation_size(oid) > 0")) - truncated - intact
+        for name in _filled(sorted(candidates), cursor):
             cursor.execute(f"DELETE FROM {quote(name)}")
             if cursor.rowcount >= MANY:
                 truncated.add(name)
         if truncated:
             cursor.execute(f"TRUNCATE {', '.join(map(quote, sorted(truncated)))} CASCADE")
-        cursor.execute(
-            "SELECT relname FROM pg_class WHERE relnamespace = %s::regnamespace", [ASIDE]
-        )
-        for (name,) in cursor.fetchall():
+            intact.clear()  # it may have reached them
+        for name in sorted(set(_aside) - intact):
+            cursor.execute(f"DELETE FROM {quote(name)}")
             cursor.execute(
                 f"INSERT INTO {quote(name)} OVERRIDING SYSTEM VALUE"
                 f" SELECT * FROM {ASIDE}.{quote(name)}"
             )
+        if intact != set(_aside):
+            _as_written.update(_state(cursor))
 
 
-def _filled(names: list[str], cursor: object) -> set[str]:
+def _tables(cursor: Any, condition: str = "true") -> list[str]:
+    cursor.execute(
+        "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname <> %s"
+        f" AND relnamespace = 'public'::regnamespace AND {condition}",
+        [UNTOUCHED],
+    )
+    return [name for (name,) in cursor.fetchall()]
+
+
+def _state(cursor: Any) -> dict[str, tuple[int, int]]:
+    """By table that migrations wrote to, what any change of its rows changes: how many there are,
+    and the transaction that wrote the last of them."""
+    quote = connection.ops.quote_name
+    some = (
+        f"(SELECT '{name}', count(*), max(xmin::text::bigint) FROM {quote(name)})"
+        for name in _aside
+    )
+    cursor.execute(" UNION ALL ".join(some))
+    return {name: (number, last) for name, number, last in cursor.fetchall()}
+
+
+def _filled(names: list[str], cursor: Any) -> set[str]:
+    if not names:
+        return set()
     quote = connection.ops.quote_name
     some = (f"(SELECT '{name}' FROM {quote(name)} LIMIT 1)" for name in names)
-    cursor.execute(" UNION ALL ".join(some))  # type: ignore[attr-defined]
-    return {name for (name,) in cursor.fetchall()}  # type: ignore[attr-defined]
+    cursor.execute(" UNION ALL ".join(some))
+    return {name for (name,) in cursor.fetchall()}

@@ -27,16 +27,18 @@ def trading(role: str, seconds: float) -> Iterator[runtime.Runtime]:
             thread.join(seconds)  # each has a connection to the database
     runtime._present = before
     connection_created.disconnect(dispatch_uid="execution.witness")
-    gc.unfreeze()
+    # What was frozen at the start stays so: else each collection would go through all imports.
     gc.set_threshold(*thresholds)
     gc.collect()  # what ended threads have left open
 
 
 def until(is_so: Callable[[], object], seconds: float) -> None:
     """Wait for what the engine's own threads bring about, for so long at most."""
-    end = time.monotonic() + seconds
+    begin = time.monotonic()
     while not is_so():
-        if time.monotonic() > end:
+        waited = time.monotonic() - begin
+        if waited > seconds:
             found = list(Order.objects.values_list("leg", "status", "reason", "detail", "quantity"))
             raise AssertionError(f"did not come to pass: {found}")
-        time.sleep(0.01)
+        # Each look is a query: the longer it takes, the less often.
+        time.sleep(min(0.01 + waited / 20, 0.1))
