@@ -12,6 +12,9 @@ import config.transport  # noqa: F401  # redis:// survives garbage
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
+# Celery would check the code at each start (and import every web page for it), then ignore what
+# it finds. `manage.py check` does it where it is read.
+os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
 app = Celery("fillcast")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()

@@ -34,7 +34,7 @@ def worker(name: str, queues: str, *, threads: int = 0) -> Child:
     pool = ["-P", "threads", "-c", str(threads)] if threads else ["-P", "solo"]
     options = [*pool, "-Q", queues, "-n", f"{name}@%h", "--without-gossip"]
     options += ["--without-mingle", "--without-heartbeat"]
-    command = (sys.executable, "-m", "celery", "-A", "config", "worker", *options)
+    command = (sys.executable, "-m", "config", "worker", *options)
     return Child(name, command, env={table.DB_ROLE.name: "trade"}, announces=True)
 
 
@@ -63,7 +63,7 @@ def all_children(env: Env) -> list[Child]:
     """Return every process of the stack. Exits have a worker that nothing else can keep busy, and
     brokers' sessions (IBKR, MetaTrader 4) one that holds them all; alone it costs next to nothing.
     """
-    beat = (sys.executable, "-m", "celery", "-A", "config", "beat", "--max-interval", "1")
+    beat = (sys.executable, "-m", "config", "beat", "--max-interval", "1")
     return [
         web(env),
         worker("exits", "exits"),
@@ -124,7 +124,7 @@ class Stack:
             self.database = which_database.embedded(self.folder, "running")
         self.environ |= self._servers.urls | {which_database.SHOWN: "1"}
         self._holding.tell(url=self.url, **self._servers.urls)
-        self.manage("migrate", "--no-input", "--verbosity", "0")
+        self.manage("migrate", "--no-input", "--verbosity", "0", "--skip-checks")
 
     def manage(self, *arguments: str, capture: bool = False) -> str:
         """Run a management command as the owner, in a process. Return its output, if captured.

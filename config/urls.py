@@ -9,6 +9,7 @@ from config.metrics import metrics
 
 handler403 = "config.console.refusals.forbidden"
 handler500 = "config.retrying.server_error"
+admin.autodiscover()  # here, so that only processes with addresses import the pages
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),

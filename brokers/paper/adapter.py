@@ -39,7 +39,6 @@ from brokers.messages import (
 from brokers.paper import bell, checks, desk, journal, reads
 from brokers.paper.kind import FORM, REPLY_TIMEOUT, capabilities_of
 from brokers.paper.reads import Line
-from brokers.paper.remote.adapter import RemotePaper
 from brokers.paper.remote.where import elsewhere
 from brokers.paper.sessions import sessions
 from brokers.paper.transit import Desks, Journey, Sending
@@ -58,6 +57,9 @@ def create() -> BrokerAdapter:
     Raises MisconfiguredError.
     """
     if where := elsewhere():
+        # Here, since it is a tenth of a process's start, for a broker that few run on its own.
+        from brokers.paper.remote.adapter import RemotePaper
+
         return RemotePaper(*where)
     return PaperAdapter()
 

@@ -7,12 +7,14 @@ then each function raises ReadFailed when it cannot be reached.
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from brokers.messages import Quote
 from brokers.paper.local import VENUE
-from brokers.paper.remote.desk import Desk
 from brokers.paper.remote.where import elsewhere
+
+if TYPE_CHECKING:
+    from brokers.paper.remote.desk import Desk
 
 
 def on_quotes(quotes: Sequence[Quote]) -> int:
@@ -79,5 +81,8 @@ def _ask(name: str, *arguments: Any) -> Any:
 
 
 @cache
-def _desk(host: str, port: int) -> Desk:
+def _desk(host: str, port: int) -> "Desk":
+    # Here, since it is a tenth of a process's start, for a broker that few run on its own.
+    from brokers.paper.remote.desk import Desk
+
     return Desk(host, port)

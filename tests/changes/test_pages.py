@@ -26,6 +26,7 @@ from django_celery_beat.models import (
 from brokers.paper.models import PaperAccount
 from common.clocks import market_now
 from common.permissions import Role
+from config import urls  # noqa: F401  # registers the admin's pages
 from connections.models import (
     DataConnection,
     ExecutionConnection,

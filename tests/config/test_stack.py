@@ -116,7 +116,7 @@ class TestRunning:
         private = kept["FILLCAST_CREDENTIALS_PRIVATE_KEYS"].encode()
         named = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in running.processes()}
         (web,) = (pid for pid, line in named.items() if b"uvicorn" in line)
-        (worker,) = (pid for pid, line in named.items() if b"celery" in line)
+        (worker,) = (pid for pid, line in named.items() if b"-m\0config\0worker" in line)
         assert private not in Path(f"/proc/{web}/environ").read_bytes()
         assert private in Path(f"/proc/{worker}/environ").read_bytes()
 

@@ -9,6 +9,7 @@ from django.test import Client
 from django.urls import reverse
 
 from common.permissions import Role
+from config import urls  # noqa: F401  # registers the admin's pages
 from execution.epochs.epochs import present_epoch
 from tests.console.seed import CANARY
 from tests.roles import staff

@@ -12,6 +12,7 @@ from django.urls import NoReverseMatch, URLPattern, get_resolver, reverse
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from common.permissions import Role
+from config import urls  # noqa: F401  # registers the admin's pages
 from connections.models import KillSwitch, Subscription, TradingPreset
 from execution.epochs.epochs import present_epoch
 from execution.models import DriftItem, Status

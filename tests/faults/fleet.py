@@ -223,7 +223,7 @@ class Fleet:
 
     def beat(self) -> Process:
         """Start beat."""
-        line = (sys.executable, "-m", "celery", "-A", "config", "beat", "--max-interval", "1")
+        line = (sys.executable, "-m", "config", "beat", "--max-interval", "1")
         return self.start(Child("beat", line, env={"FILLCAST_DB_ROLE": "trade"}))
 
     def prices(self, **how: Any) -> Process:

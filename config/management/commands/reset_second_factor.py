@@ -13,6 +13,7 @@ class Command(BaseCommand):
         "Remove the second factor and the recovery codes of a user who has lost them. Whoever must"
         " have one sets up a new one at the next sign-in. It is written to the audit trail."
     )
+    requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name", help="the user's name, as it is typed to sign in")

@@ -20,6 +20,7 @@ class Command(BaseCommand):
         " paper accounts of all kinds, presets, a feed. Run again, it adds only what is missing."
         " Their password is known to everyone, so not in production. `make demo` does this itself."
     )
+    requires_system_checks = ()
 
     def handle(self, **_: Any) -> None:
         """Seed, and tell who can log in."""

@@ -25,6 +25,7 @@ A rotation, without a moment in which anything does not open:
 
 class Command(BaseCommand):
     help = "Seal all broker credentials and notification URLs for the present key." + STEPS
+    requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.formatter_class = _as_written(parser)

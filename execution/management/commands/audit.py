@@ -35,6 +35,7 @@ class Command(BaseCommand):
     """`manage.py audit`."""
 
     help = HELP
+    requires_system_checks = ()
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         """Keep the help's lines as they are written."""

@@ -23,6 +23,7 @@ The last line on standard output is JSON: {"cancelled": n}."""
 
 class Command(BaseCommand):
     help = HELP
+    requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.formatter_class = RawDescriptionHelpFormatter

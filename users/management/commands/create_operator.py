@@ -18,6 +18,7 @@ class Command(BaseCommand):
         "Create a person for the operators' console, with a role. The password is asked for twice,"
         " or read from standard input where that is no terminal."
     )
+    requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""

@@ -17,6 +17,7 @@ class Command(BaseCommand):
         "Open an account at the paper broker, wherever its books are. One that exists stays as it"
         " is. A tenant then adds it by its number in the portal."
     )
+    requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""

@@ -1,0 +1,23 @@
+"""`python -m config worker …` and `… beat …`: Celery's own, with all their options.
+
+`celery -A config …` does the same, but first imports what its other commands need, an interactive
+shell among it: a sixth of a worker's start.
+"""
+
+import click
+from celery.bin.base import CLIContext
+from celery.bin.beat import beat
+from celery.bin.worker import worker
+
+from config import celery_app
+
+
+@click.group(commands={"worker": worker, "beat": beat})
+@click.pass_context
+def main(context: click.Context) -> None:
+    """Start a worker or the scheduler, in this process."""
+    context.obj = CLIContext(app=celery_app, no_color=False, workdir=None)
+
+
+if __name__ == "__main__":
+    main(auto_envvar_prefix="CELERY", prog_name="python -m config")
