@@ -9,6 +9,7 @@ import hypothesis
 import pytest
 from django.db import connections
 
+from tests import kept_rows
 from tests.emptying import copy_aside, empty_quickly
 from tests.kept_sessions import end_sessions, keep_sessions
 from tests.servers import NEEDED, TestServers, set_up
@@ -32,6 +33,7 @@ def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
     hypothesis.settings.load_profile("fillcast")
     empty_quickly()
     keep_sessions()
+    pluginmanager.register(kept_rows.KeptRowsPlugin())
 
 
 def pytest_collection_finish() -> None:
@@ -62,7 +64,7 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
     """Keep what migrations wrote, for the tests that come after one that commits."""
     with django_db_blocker.unblock():
         copy_aside()
-    yield
+    yield from kept_rows.available(django_db_blocker)
     end_sessions()
 
 

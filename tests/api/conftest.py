@@ -11,7 +11,7 @@ from nacl.public import PrivateKey
 
 from signals.rate import forget_failures
 from tests.api import world as cast
-from tests.api.world import World
+from tests.kept_rows import kept_rows
 
 AsWeb = Callable[[], AbstractContextManager[None]]
 
@@ -32,9 +32,7 @@ def a_key(settings: Any) -> bytes:
     return bytes(private)
 
 
-@pytest.fixture
-def world(db: None) -> World:
-    return cast.build()
+world = kept_rows(cast.build)
 
 
 @pytest.fixture

@@ -11,17 +11,14 @@ from django.test import Client
 from connections.models import Subscription
 from signals.models import Feed
 from tests.console import seed
+from tests.kept_rows import kept_rows
 from users.models import User
 
-
-@pytest.fixture
-def world(db: None) -> dict[str, Any]:
-    """A hundred connections; the first signal's candidates are seed.COUNTS."""
-    return seed.seed()
+# A hundred connections; the first signal's candidates are seed.COUNTS.
+world = kept_rows(seed.seed)
 
 
-@pytest.fixture
-def small(db: None) -> dict[str, Any]:
+def _write_small() -> dict[str, Any]:
     """Ten connections and one signal that waits: enough for what does not count."""
     provider = User.objects.create_user("provider-1")
     feed = Feed.objects.create(slug="swing", name="Swing", owner=provider, is_approved=True)
@@ -34,6 +31,9 @@ def small(db: None) -> dict[str, Any]:
         "feed": feed, "connections": accounts, "waiting": waiting, "provider": provider,
         "operator": seed.operator(),
     }  # fmt: skip
+
+
+small = kept_rows(_write_small)
 
 
 @pytest.fixture

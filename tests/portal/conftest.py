@@ -5,16 +5,18 @@ from typing import Any
 
 import pytest
 from django.db import connection
-from django.test import Client
+from django.test import Client, override_settings
 from nacl.public import PrivateKey
 
 from common.sealing import new_private_key, public_key_of
 from events.confirmation import code_of, confirm
 from events.models import Channel, Event
 from events.services import create_channel
+from tests.kept_rows import kept_rows
 from tests.portal.world import World
 from users.models import User
 
+QUICK = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 SignedIn = Callable[[User], Client]
 
 
@@ -28,7 +30,7 @@ def a_key(settings: Any) -> None:
 @pytest.fixture(autouse=True)
 def quick_passwords(settings: Any) -> None:
     """Five people are written for each test; the slow hash is not what is tested."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    settings.PASSWORD_HASHERS = QUICK
 
 
 @pytest.fixture
@@ -48,9 +50,12 @@ def rung(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return heard
 
 
-@pytest.fixture
-def world(db: None) -> World:
-    return World()
+def _write_world() -> World:
+    with override_settings(PASSWORD_HASHERS=QUICK):
+        return World()
+
+
+world = kept_rows(_write_world)
 
 
 @pytest.fixture

@@ -16,11 +16,14 @@ Opened = Callable[..., AbstractContextManager[Session]]
 
 @pytest.fixture
 def as_role() -> Opened:
-    """A transaction on a connection of its own: `with as_role("web", tenant=1, operator=False)`."""
+    """A transaction on a connection of its own: `with as_role("web", tenant=1, operator=False)`.
+
+    before: a statement that the owner of the tables runs first, in the same transaction.
+    """
 
     @contextmanager
     def opened(
-        role: str, *, tenant: int | None = None, operator: bool = False
+        role: str, *, tenant: int | None = None, operator: bool = False, before: str = ""
     ) -> Iterator[Session]:
         params = connection.get_connection_params()
         with psycopg.connect(
@@ -30,6 +33,8 @@ def as_role() -> Opened:
                 if name in params
             }
         ) as session:
+            if before:
+                session.execute(before.encode())
             session.execute(f"SET ROLE fillcast_{role}")
             if tenant is not None:
                 session.execute("SELECT set_config('fillcast.tenant', %s, true)", (str(tenant),))

@@ -3,6 +3,7 @@
 `fillcast.operator` opens rows for publications, so the web role may set it; it gives no rights.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +13,13 @@ from django.contrib.auth.models import Group
 from django.utils import timezone
 
 from connections.models import ConnectionHealth, ExecutionConnection, KillSwitch
-from signals.models import Feed
 from tests.connections import make
+from tests.emptying import empty
 from tests.users import world
 from tests.users.conftest import Opened
 from users.models import ApiKey, RecoveryCode, SecondFactor, User
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,20 @@ class Cast:
     staff: dict[str, User]
 
 
-@pytest.fixture
-def cast(alice: world.Tenant, bob: world.Tenant) -> Cast:
+@pytest.fixture(scope="module")
+def cast(django_db_setup: None, django_db_blocker: Any) -> Iterator[Cast]:
+    """Committed once for all tests: what they write is rolled back on connections of their own."""
+    with django_db_blocker.unblock():
+        made = _cast()
+        _write_more(made)
+    yield made
+    with django_db_blocker.unblock():
+        empty("default")
+
+
+def _cast() -> Cast:
     """Two tenants, and staff of each role."""
+    alice, bob = world.tenant("alice"), world.tenant("bob")
     staff = {"superuser": User.objects.create_superuser("root", password="x" * 12)}
     for role in ("administrator", "operator", "risk officer", "support"):
         user = User.objects.create_user(role.replace(" ", "-"), is_staff=True)
@@ -138,15 +150,18 @@ def test_a_tenant_cannot_raise_itself_by_sql(
     assert touched == 0
 
 
+def _write_more(cast: Cast) -> None:
+    """What the statements are about, besides the tenants' own."""
+    KillSwitch.objects.create(
+        scope="ALL", mode="HALTED", reason="r", set_by=cast.staff["superuser"]
+    )
+    make.preset(None, name="for all")
+    make.signal(cast.alice.feed, approval="PENDING")
+    _schedule()
+    _second_factors(cast)
+
+
 def _written(cast: Cast, statement: str) -> bytes:
-    if not KillSwitch.objects.filter(scope="ALL").exists():
-        KillSwitch.objects.create(
-            scope="ALL", mode="HALTED", reason="r", set_by=cast.staff["superuser"]
-        )
-        make.preset(None, name="for all")
-        make.signal(cast.alice.feed, approval="PENDING")
-        _schedule()
-        _second_factors(cast)
     return statement.format(
         me=cast.alice.user.pk, other=cast.bob.user.pk, root=cast.staff["superuser"].pk,
         group=cast.staff["operator"].groups.get().pk, staff=cast.staff["operator"].pk,
@@ -176,8 +191,7 @@ def test_a_tenant_uses_their_own_second_factor_and_asks_for_tests(
     cast: Cast, as_role: Opened
 ) -> None:
     me, account = cast.alice.user.pk, cast.alice.connection.pk
-    _second_factors(cast)
-    RecoveryCode.objects.create(user=cast.alice.user, code_hash="unused")
+    unused = f"INSERT INTO users_recoverycode (user_id, code_hash) VALUES ({me}, 'unused')"
     allowed = (
         f"UPDATE users_secondfactor SET last_step = 11 WHERE user_id = {me}",
         f"UPDATE users_recoverycode SET used_at = now() WHERE user_id = {me} AND used_at IS NULL",
@@ -187,7 +201,7 @@ def test_a_tenant_uses_their_own_second_factor_and_asks_for_tests(
         f" reconciled_at = NULL WHERE connection_id = '{account}'",
     )
     for statement in allowed:
-        with as_role("web", tenant=me) as session:
+        with as_role("web", tenant=me, before=unused) as session:
             assert session.execute(statement.encode()).rowcount == 1, statement
     with as_role("trade") as worker:
         found = worker.execute(
@@ -236,9 +250,9 @@ BY_ROLE: list[tuple[str, str, set[str]]] = [
 def test_staff_write_what_their_role_allows(
     cast: Cast, as_role: Opened, statement: str, what: str, allowed: set[str], role: str
 ) -> None:
-    Feed.objects.update(is_approved=False, approved_by_owner=False)
     written = _written(cast, statement)
-    with as_role("web", tenant=cast.staff[role].pk, operator=True) as session:
+    unapproved = "UPDATE signals_feed SET is_approved = false, approved_by_owner = false"
+    with as_role("web", tenant=cast.staff[role].pk, operator=True, before=unapproved) as session:
         if role in allowed or role == "superuser":
             assert session.execute(written).rowcount == 1
         else:
