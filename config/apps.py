@@ -5,8 +5,10 @@ from typing import Any
 
 from celery.signals import beat_init, worker_ready
 from django.apps import AppConfig
+from django_structlog.signals import bind_extra_request_metadata
 
 from common.embedded.ready import announce_ready
+from config.logs import bind_address
 
 
 class ConfigConfig(AppConfig):
@@ -21,6 +23,7 @@ class ConfigConfig(AppConfig):
         """
         for started in (worker_ready, beat_init):
             started.connect(tell_supervisor, weak=False)
+        bind_extra_request_metadata.connect(bind_address)
         gc.freeze()  # what was imported stays: the collector need not look at it again
         gc.enable()  # `config` switched it off
 

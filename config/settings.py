@@ -75,7 +75,7 @@ AUTH_USER_MODEL = "users.User"
 APPEND_SLASH = True
 
 INSTALLED_APPS = [
-    "unfold",  # before the admin, whose templates it replaces
+    "config.console.site.UnfoldConfig",  # before the admin, whose templates it replaces
     "unfold.contrib.filters",
     "config.console.apps.AdminPagesConfig",
     "django.contrib.auth",
@@ -151,7 +151,7 @@ DATABASES = {"default": database(env)}
 REDIS_URL = env(table.REDIS_URL) or "redis://REDIS_URL-is-not-set.invalid"
 CACHES = {
     "default": {
-        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "BACKEND": "common.redis_cache.RedisCache",
         "LOCATION": REDIS_URL,
         "KEY_PREFIX": "fillcast",
         "OPTIONS": {"socket_timeout": 1, "socket_connect_timeout": 1},
@@ -280,6 +280,7 @@ CELERY_BEAT_SYNC_EVERY = 1  # last runs are written as they happen: people look 
 
 # --- logs and mail
 DJANGO_STRUCTLOG_CELERY_ENABLED = True
+DJANGO_STRUCTLOG_IP_LOGGING_ENABLED = False  # config/logs.py: the address is known already
 LOGGING = logging_config(env(table.LOG_FORMAT), env(table.LOG_LEVEL))
 configure_structlog()
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env(table.EMAIL_FROM)

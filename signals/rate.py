@@ -2,10 +2,10 @@
 
 import time
 
-from django.core.cache import cache
 from redis.exceptions import RedisError
 
 from common.clocks import machine_time
+from common.redis_cache import count
 
 # After a failure Redis is left alone for so long: waiting for it must not slow every request.
 REST_SECONDS = 5.0
@@ -24,14 +24,11 @@ def seconds_to_wait(name: str, *, limit: int, seconds: int = 60) -> int:
     now = int(time.time())
     key = f"rate:{name}:{now // seconds}"
     try:
-        cache.add(key, 0, timeout=seconds * 2)
-        count = cache.incr(key)
+        counted = count(key, seconds=seconds * 2)
     except RedisError:
         _rests_until = machine_time() + REST_SECONDS
         return 0
-    except ValueError:  # it was evicted between the two
-        return 0
-    return 0 if count <= limit else seconds - now % seconds
+    return 0 if counted <= limit else seconds - now % seconds
 
 
 def forget_failures() -> None:

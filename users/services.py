@@ -65,7 +65,7 @@ def create_api_key(
     return key, secret
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)  # the block inside has one
 def user_for_key(secret: str) -> User | None:
     """Return whose key this is; None if it is unknown, wrong, expired, revoked, or its user is
     deactivated. All of these take the same way and tell the caller nothing of the difference."""

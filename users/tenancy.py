@@ -30,6 +30,11 @@ _GET = (
     f" coalesce(current_setting('{OPERATOR}', true), '') AS operator,"
     f" coalesce(current_setting('{CONTEXT}', true), '') AS context"
 )
+# MATERIALIZED: what was is read before it is replaced.
+_OPEN_FOR_ALL = (
+    f"WITH before AS MATERIALIZED ({_GET})"
+    f" SELECT tenant, operator, set_config('{OPERATOR}', 'on', true) FROM before"
+)
 
 
 def act_as(user: "User | AnonymousUser | None") -> None:
@@ -60,8 +65,7 @@ def for_all_tenants() -> Iterator[None]:
     """
     _in_transaction()
     with transaction.atomic():  # an error rolls the settings back together with the rows
-        (before,) = rows(_GET)
-        _set(before.tenant, "on")
+        (before,) = rows(_OPEN_FOR_ALL)
         yield
         _set(before.tenant, before.operator)
 

@@ -200,10 +200,7 @@ def test_without_redis_alerts_are_taken(
 ) -> None:
     monkeypatch.setattr(alerts, "ALERTS_A_MINUTE", 0)
     assert refusal(feed, secret, body()).code == Code.THROTTLED
-    nowhere = {
-        "BACKEND": "django.core.cache.backends.redis.RedisCache",
-        "LOCATION": "redis://127.0.0.1:1/0",
-    }
+    nowhere = {**settings.CACHES["default"], "LOCATION": "redis://127.0.0.1:1/0"}
     settings.CACHES = {"default": nowhere}
     assert post(feed, secret, body())[1]
 

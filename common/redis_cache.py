@@ -1,0 +1,50 @@
+"""Django's cache in Redis: one connection pool for the process, and a counter that is one step.
+
+Django's own makes a client for each call, and a pool for each thread or request.
+"""
+
+from threading import Lock
+from typing import Any
+
+from django.core.cache import cache
+from django.core.cache.backends import redis
+
+_clients: dict[tuple[Any, ...], Any] = {}
+_lock = Lock()
+
+
+class SharedClient(redis.RedisCacheClient):
+    """Clients of the same server and options are the same client: it may be used by all threads."""
+
+    def get_client(self, key: str | None = None, *, write: bool = False) -> Any:
+        """Return the client of the server that this is read from or written to."""
+        index = self._get_connection_pool_index(write)
+        name = (self._servers[index], repr(sorted(self._pool_options.items(), key=str)))
+        client = _clients.get(name)
+        if client is None:
+            with _lock:
+                client = _clients.setdefault(name, super().get_client(key, write=write))
+        return client
+
+
+class RedisCache(redis.RedisCache):
+    """Django's, with shared clients."""
+
+    def __init__(self, server: Any, params: dict[str, Any]) -> None:
+        super().__init__(server, params)
+        self._class = SharedClient
+
+    def count(self, key: str, *, seconds: int) -> int:
+        """Count one more under this key and return how many; it is forgotten `seconds` after the
+        first."""
+        full = self.make_and_validate_key(key)
+        transaction = self._cache.get_client(full, write=True).pipeline()
+        transaction.set(full, 0, ex=seconds, nx=True)
+        transaction.incr(full)
+        return int(transaction.execute()[-1])
+
+
+def count(key: str, *, seconds: int) -> int:
+    """Count one more in the default cache: see RedisCache.count. Raises RedisError."""
+    default: Any = cache
+    return int(default.count(key, seconds=seconds))

@@ -1,0 +1,29 @@
+"""The cache in Redis: few connections, and a counter that is one step."""
+
+from contextvars import Context
+from threading import Thread
+from typing import Any
+
+from django.core.cache import cache
+
+from common.redis_cache import count
+
+
+def test_threads_and_requests_share_the_clients_connections() -> None:
+    default: Any = cache
+    server = default._cache.get_client(write=True)
+    before = server.info("stats")["total_connections_received"]
+    for _ in range(20):
+        thread = Thread(target=Context().run, args=(cache.get, "nothing"))
+        thread.start()
+        thread.join()
+    assert server.info("stats")["total_connections_received"] - before <= 1
+
+
+def test_counts_are_forgotten_after_their_time() -> None:
+    cache.clear()
+    assert [count("a", seconds=60), count("a", seconds=60), count("b", seconds=60)] == [1, 2, 1]
+    default: Any = cache
+    server = default._cache.get_client(write=True)
+    assert 0 < server.ttl(cache.make_key("a")) <= 60
+    cache.clear()
