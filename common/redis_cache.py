@@ -16,10 +16,11 @@ _lock = Lock()
 class SharedClient(redis.RedisCacheClient):
     """Clients of the same server and options are the same client: it may be used by all threads."""
 
-    def get_client(self, key: str | None = None, *, write: bool = False) -> Any:
+    def get_client(self, key: Any = None, *, write: bool = False) -> Any:
         """Return the client of the server that this is read from or written to."""
-        index = self._get_connection_pool_index(write)
-        name = (self._servers[index], repr(sorted(self._pool_options.items(), key=str)))
+        own: Any = self  # django-stubs do not know its attributes
+        server = own._servers[own._get_connection_pool_index(write)]
+        name = (server, repr(sorted(own._pool_options.items(), key=str)))
         client = _clients.get(name)
         if client is None:
             with _lock:
@@ -37,8 +38,9 @@ class RedisCache(redis.RedisCache):
     def count(self, key: str, *, seconds: int) -> int:
         """Count one more under this key and return how many; it is forgotten `seconds` after the
         first."""
+        own: Any = self
         full = self.make_and_validate_key(key)
-        transaction = self._cache.get_client(full, write=True).pipeline()
+        transaction = own._cache.get_client(full, write=True).pipeline()
         transaction.set(full, 0, ex=seconds, nx=True)
         transaction.incr(full)
         return int(transaction.execute()[-1])
