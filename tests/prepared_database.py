@@ -18,6 +18,8 @@ from pathlib import Path
 import psycopg
 from psycopg.sql import SQL, Identifier
 
+from common.embedded.identity import server_identity
+from common.embedded.places import reachable_folder
 from common.embedded.postgres import NAME, PostgresServer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,15 +28,17 @@ KEPT_SECONDS = 7 * 24 * 3600
 BYTECODE = "bytecode"
 
 
-def copy_to(folder: Path) -> None:
+def copy_to(folder: Path) -> Path:
     """Copy the prepared data to where a PostgresServer will keep its own; makes them if missing.
 
-    They hold two equal databases: `fillcast` and the one that a test run uses.
+    They hold two equal databases: `fillcast` and the one that a test run uses. Returns the folder
+    of the data, which lies elsewhere if the server's user cannot reach `folder`.
     """
     prepared = _prepared()
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ("data", "password"):
-        subprocess.run(["cp", "-a", str(prepared / name), str(folder / name)], check=True)
+    data = reachable_folder(folder, server_identity()) / "data"
+    for name, copy in (("data", data), ("password", folder / "password")):
+        subprocess.run(["cp", "-a", str(prepared / name), str(copy)], check=True)
+    return data
 
 
 def kept_folder() -> Path:

@@ -1,4 +1,8 @@
-"""The demo as people start it: real processes, servers of its own, one run from start to end."""
+"""The demo as people start it: real processes, servers of its own, one run from start to end.
+
+Its tables are there already, as at each start but the first; tests/config/test_stack.py is the one
+that begins with an empty folder.
+"""
 
 import json
 import os
@@ -14,6 +18,7 @@ import pytest
 
 from common.embedded.ports import free_port
 from common.embedded.processes import birth
+from tests.prepared_database import copy_to
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 240  # 60 on an idle machine
@@ -69,6 +74,7 @@ def _has(pid: int, needle: bytes) -> bool:
 def run() -> Iterator[Run]:
     folder = Path(tempfile.mkdtemp(prefix="fillcast-demo-"))
     folder.chmod(0o755)  # PostgreSQL runs as another user when we are root
+    copy_to(folder / "postgres")
     yield Run(folder)
     shutil.rmtree(folder, ignore_errors=True)
 

@@ -1,4 +1,4 @@
-"""Tables, people, accounts: `python -m tests.faults.seeding ours|books NUMBER`, once a run.
+"""People and accounts: `python -m tests.faults.seeding ours|books NUMBER`, once a run.
 
 The broker's books get the same accounts by number, and nothing else.
 """
@@ -7,7 +7,6 @@ import sys
 from decimal import Decimal
 
 import django
-from django.core.management import call_command
 from django.db import connection
 
 FEEDS = (50, 200, 500, 1_000)
@@ -42,5 +41,4 @@ def books(connections: int) -> None:
 
 if __name__ == "__main__":
     django.setup()
-    call_command("migrate", interactive=False, verbosity=0)
     {"ours": ours, "books": books}[sys.argv[1]](int(sys.argv[2]))

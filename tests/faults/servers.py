@@ -16,6 +16,7 @@ from psycopg.rows import namedtuple_row
 from common.embedded.postgres import NAME, PostgresServer
 from common.embedded.redis import RedisServer
 from common.sealing import new_private_key, public_key_of
+from tests.prepared_database import copy_to
 
 ROOT = Path(__file__).resolve().parents[2]
 SEED = "seed"
@@ -76,13 +77,11 @@ class Servers:
 
     # ---- making ---------------------------------------------------------------------------
     def start(self, *, connections: int) -> None:
-        """Start the servers and seed so many accounts that may trade."""
+        """Start the servers, with all tables, and seed so many accounts that may trade."""
         for server in (self.postgres, self.books_server):
-            server.start()
-            with self._admin(server) as admin:
-                for setting in QUICK:
-                    admin.execute(f"ALTER SYSTEM SET {setting}".encode())
-            server.stop()
+            data = copy_to(server.folder)
+            with (data / "postgresql.auto.conf").open("a") as settings:
+                settings.writelines(f"{setting}\n" for setting in QUICK)
             server.start()
         self.redis.start()
         seedings = [self._seeding("ours", connections), self._seeding("books", connections)]
