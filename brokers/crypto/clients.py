@@ -69,6 +69,7 @@ class _Loop:
     """What belongs to one event loop."""
 
     session: Any
+    trusted: Any  # the certificates: see line.py
     clients: dict[tuple[Any, ...], Client] = field(default_factory=dict)
     renewing: set[asyncio.Task[None]] = field(default_factory=set)
     clocks: dict[tuple[str, str, bool], Clock] = field(default_factory=dict)
@@ -139,7 +140,7 @@ class Clients:
             line = await asyncio.to_thread(importlib.import_module, "brokers.crypto.line")
             await asyncio.to_thread(importlib.import_module, "ccxt.async_support")
             if loop not in self._loops:  # nobody else has come first meanwhile
-                self._loops[loop] = _Loop(line.session())
+                self._loops[loop] = _Loop(line.session(), line.trusted())
         return self._loops[loop]
 
     def _make(self, home: _Loop, spec: ConnectionSpec, settings: Settings) -> Client:
@@ -159,6 +160,7 @@ class Clients:
                 "number": str,
                 "timeout": int(settings.reply_timeout * 1000),
                 "session": home.session,
+                "ssl_context": home.trusted,  # else each account reads the certificates again
                 "asyncio_loop": asyncio.get_running_loop(),
                 "options": {**_options(known, settings), **known.options},
             }

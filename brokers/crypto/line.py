@@ -10,6 +10,7 @@ right after the first, one with a body right after the second. What is refused t
 import socket
 import ssl
 import struct
+from functools import cache
 from typing import Any
 
 import aiohttp
@@ -31,7 +32,7 @@ def session() -> aiohttp.ClientSession:
     trace.on_request_chunk_sent.append(_on_body)
     trace.on_request_redirect.append(_on_redirect)
     connector = aiohttp.TCPConnector(
-        ssl=ssl.create_default_context(cafile=certifi.where()),
+        ssl=trusted(),
         limit=0,
         keepalive_timeout=KEEP_SECONDS,
         socket_factory=_socket,
@@ -42,6 +43,13 @@ def session() -> aiohttp.ClientSession:
         cookie_jar=aiohttp.DummyCookieJar(),
         response_class=_Answer,
     )
+
+
+@cache
+def trusted() -> ssl.SSLContext:
+    """Return the certificates that every exchange's own must follow from: reading them takes tens
+    of milliseconds and a megabyte, which no account needs of its own."""
+    return ssl.create_default_context(cafile=certifi.where())
 
 
 class _Answer(aiohttp.ClientResponse):

@@ -1,10 +1,11 @@
-"""Several checks at the same time, each on a stage of its own: most of them wait for time-outs."""
+"""Several checks at the same time, each on a stage of its own: most of them wait for time-outs.
+What does not apply is seen on one stage for all of them."""
 
 import asyncio
 from collections.abc import Callable, Sequence
 
 from brokers.conformance.case import Case
-from brokers.conformance.run import Open, Result, run
+from brokers.conformance.run import Mark, Open, Result, missing, run
 
 
 def run_together(
@@ -19,6 +20,23 @@ def run_together(
 async def _run(
     chosen: Sequence[Case], opened: Open, tell: Callable[[Result], None], at_once: int
 ) -> list[Result]:
-    parts = (chosen[first::at_once] for first in range(at_once))
+    apart = await _not_applicable(chosen, opened)
+    for result in apart.values():
+        tell(result)
+    played = [one for one in chosen if one.number not in apart]
+    parts = (played[first::at_once] for first in range(at_once))
     found = await asyncio.gather(*(run(part, opened, tell) for part in parts))
-    return [one for part in found for one in part]
+    return [*apart.values(), *(one for part in found for one in part)]
+
+
+async def _not_applicable(chosen: Sequence[Case], opened: Open) -> dict[str, Result]:
+    """By number, what the account does not claim or the stage does not offer."""
+    if len(chosen) == 1:
+        return {}  # its own stage shows it
+    async with opened() as stage:
+        reasons = {one.number: (one.name, missing(one, stage)) for one in chosen}
+    return {
+        number: Result(number, name, Mark.NOT_APPLICABLE, why, 0.0)
+        for number, (name, why) in reasons.items()
+        if why
+    }

@@ -1,16 +1,21 @@
-"""The process of the fake terminal: `python -m tests.doubles.mt5.server [PORT]` prints its port.
+"""The processes of fake terminals: `python -m tests.doubles.mt5.server` reads lines with a port (0:
+any; another one's: begin again where that was), forks a terminal for each, since starting Python
+takes longer than most tests, and answers `PROCESS PORT`. With its input it ends, and they with it.
 
-PORT: begin again where another one was. A line is a JSON list: the function's name, arguments,
+A terminal's line is a JSON list: the function's name, arguments,
 keywords. Names that begin with `set.` are the test's own hand: they change the world or its faults,
 and are answered by the same line.
 """
 
 import json
+import os
+import signal
 import socketserver
 import sys
 import threading
 import time
-from typing import Any
+from contextlib import suppress
+from typing import Any, NoReturn
 
 from tests.doubles.mt5.books import number_on
 from tests.doubles.mt5.world import FINE, World
@@ -22,7 +27,7 @@ KEPT = ("balance", "password", "orders", "history", "positions", "deals", "accep
 class Terminal(socketserver.ThreadingTCPServer):
     daemon_threads = True
     allow_reuse_address = True
-    world = World()
+    world: World
     lock = threading.Lock()
 
 
@@ -239,10 +244,37 @@ def _all(world: World, *names: str) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    port = int(sys.argv[1]) if len(sys.argv) > 1 else 0
-    with Terminal(("127.0.0.1", port), Line) as server:
-        print(server.server_address[1], flush=True)
-        server.serve_forever()
+    running: set[int] = set()
+
+    def remove_ended(*_: object) -> None:
+        """The numbers of ended processes are given to others, which must not be ended for them."""
+        with suppress(ChildProcessError):
+            while ended := os.waitpid(-1, os.WNOHANG)[0]:
+                running.discard(ended)
+
+    signal.signal(signal.SIGCHLD, remove_ended)
+    while line := sys.stdin.readline():
+        child = os.fork()
+        if child == 0:
+            _serve(int(line))
+        running.add(child)
+    for one in tuple(running):
+        with suppress(ProcessLookupError):
+            os.kill(one, signal.SIGKILL)
+
+
+def _serve(port: int) -> NoReturn:
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.setsid()
+    try:
+        Terminal.world = World()
+        with Terminal(("127.0.0.1", port), Line) as server:
+            os.write(1, f"{os.getpid()} {server.server_address[1]}\n".encode())
+            os.dup2(os.open(os.devnull, os.O_RDWR), 0)
+            os.dup2(0, 1)
+            server.serve_forever()
+    finally:
+        os._exit(1)
 
 
 if __name__ == "__main__":

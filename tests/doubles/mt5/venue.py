@@ -1,17 +1,49 @@
 """The test's side of the fake terminal: starts its process, sets its faults, reads its journal."""
 
+import atexit
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 PACKAGE = Path(__file__).parent / "package"
 ROOT = Path(__file__).parents[3]
+
+
+STOP_SECONDS = 10.0
+_starting = threading.Lock()
+
+
+@cache
+def _forking() -> subprocess.Popen[str]:
+    """The process that forks terminals, one for all of a test run's."""
+    command = [sys.executable, "-m", "tests.doubles.mt5.server"]
+    found = subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    atexit.register(found.communicate)
+    return found
+
+
+def _started(port: int) -> tuple[int, int]:
+    """Start a terminal's process; return its number and its port. Any thread may ask."""
+    with _starting:
+        forking = _forking()
+        assert forking.stdin is not None
+        assert forking.stdout is not None
+        forking.stdin.write(f"{port}\n")
+        forking.stdin.flush()
+        process, port = map(int, forking.stdout.readline().split())
+        return process, port
 
 
 class Venue:
@@ -20,28 +52,26 @@ class Venue:
     def __init__(self) -> None:
         self._begin()
 
-    def _begin(self, *port: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.doubles.mt5.server", *port],
-            cwd=ROOT, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        assert self._process.stdout is not None
-        self.port = int(self._process.stdout.readline())
+    def _begin(self, port: int = 0) -> None:
+        self._process, self.port = _started(port)
         self._line = socket.create_connection(("127.0.0.1", self.port)).makefile("rwb")
 
     def restart(self) -> None:
         """Its process ends, and another one has its books and its port."""
         kept = self.hand("dump")
         self.stop()
-        self._begin(str(self.port))
+        self._begin(self.port)
         self.hand("load", kept=kept)
 
     def stop(self) -> None:
         self._line.close()
-        self._process.terminate()
-        self._process.wait(10)
-        assert self._process.stdout is not None
-        self._process.stdout.close()
+        os.kill(self._process, signal.SIGTERM)
+        end = time.monotonic() + STOP_SECONDS
+        with suppress(ProcessLookupError):
+            while time.monotonic() < end:
+                os.kill(self._process, 0)
+                time.sleep(0.001)
+            raise TimeoutError(f"process {self._process} has not ended")
 
     @contextmanager
     def installed(self) -> Iterator[None]:
