@@ -10,8 +10,6 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from common.errors import MisconfiguredError
-
 
 @dataclass(frozen=True, slots=True)
 class MarketClock:
@@ -40,6 +38,8 @@ def parse_market_clock(spec: str) -> MarketClock:
 
     Raises MisconfiguredError with what is expected.
     """
+    from common.errors import MisconfiguredError  # with all codes: MetaTrader's child needs neither
+
     try:
         start_text, rest = spec.split("@")
         anchor_text, speed_text = rest.split("x")

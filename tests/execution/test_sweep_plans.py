@@ -4,6 +4,7 @@ statement finds its rows by a partial index."""
 import json
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from copy import copy
 from datetime import timedelta
 from types import ModuleType
@@ -11,7 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models.base import ModelState
 
 from common.clocks import market_now
@@ -21,8 +22,8 @@ from connections.listings import COMPLETIONS
 from connections.models import ConnectionHealth, ExecutionConnection
 from connections.open import all_open
 from connections.sources import is_used_sql
-from execution import outcomes
-from execution.calls import sessions, stuck, sweeps
+from execution import outcomes, tasks
+from execution.calls import held, sessions, stuck, sweeps
 from execution.drift import missing, reconcile
 from execution.exits import dust, guardians, holdings, orders, protection, ticks, watch, wishes
 from execution.intents import claim_sql
@@ -32,8 +33,9 @@ from prices import wanted
 from signals.models import Feed
 from signals.open_signals import PAIRS_OF_BASE, open_signals_sql
 from signals.symbol_completion import TRADED_LATELY
+from tests.connections import make
 from tests.execution import cast
-from tests.execution.double import KIND, Double
+from tests.execution.double import KIND
 
 pytestmark = [pytest.mark.django_db, pytest.mark.timeout(400)]  # it piles up fifty thousand rows
 
@@ -58,15 +60,48 @@ SELECT %(connection)s, id, 'EUR/USD', 'EURUSD', 'BUY', 0, 1000, 1.1, 1.09, 'BROK
 BIG = ("execution_order", "positions_executionposition")
 
 
-@pytest.fixture
-def piled_up(alice: ExecutionConnection, feed: Feed, broker: Double) -> Order:
+@contextmanager
+def undone_at_the_end(blocker: Any) -> Iterator[None]:
+    """What is written here is there for several tests, each of which undoes its own part."""
+    outer = transaction.atomic()
+    outer._from_testcase = True  # type: ignore[attr-defined]
+    with blocker.unblock(), outer:
+        yield
+        transaction.set_rollback(True)
+
+
+@pytest.fixture(scope="module")
+def pile(django_db_setup: None, django_db_blocker: Any) -> Iterator[ExecutionConnection]:
     """One live order beside many finished ones of the same account."""
-    cast.signal(feed)
-    cast.claim_all()
-    with connection.cursor() as cursor:
-        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        cursor.execute(SEED, {"feed": feed.pk, "n": FINISHED, "connection": alice.pk})
-    run("ANALYZE execution_order, positions_executionposition, signals_signal")
+    with undone_at_the_end(django_db_blocker), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tasks, "ring", lambda *_, **__: None)
+        patch.setattr(held, "waiting", held.Waiting())
+        cast.double().reset()
+        cast.instrument()
+        account = cast.account(make.feed())
+        feed = account.subscriptions.get().feed
+        cast.signal(feed)
+        cast.claim_all()
+        seeds: Any = {"feed": feed.pk, "n": FINISHED, "connection": account.pk}
+        with connection.cursor() as cursor:
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            cursor.execute(SEED, seeds)
+        run("ANALYZE execution_order, positions_executionposition, signals_signal")
+        yield account
+
+
+@pytest.fixture
+def alice(pile: ExecutionConnection, db: None) -> ExecutionConnection:
+    return ExecutionConnection.objects.get(pk=pile.pk)
+
+
+@pytest.fixture
+def feed(alice: ExecutionConnection) -> Feed:
+    return alice.subscriptions.get().feed
+
+
+@pytest.fixture
+def piled_up(alice: ExecutionConnection) -> Order:
     return Order.objects.get(status="SUBMITTING")
 
 
@@ -139,9 +174,14 @@ def reads_live_rows(sql: str, parameters: Any) -> list[Any]:
     ]
 
 
-@pytest.fixture
-def with_exits(piled_up: Order) -> Order:
-    """Each of the old positions was closed by an exit."""
+@pytest.fixture(scope="class")
+def with_exits(pile: ExecutionConnection, django_db_blocker: Any) -> Iterator[ExecutionConnection]:
+    with undone_at_the_end(django_db_blocker):
+        close_all()
+        yield pile
+
+
+def close_all() -> None:
     run(
         """INSERT INTO execution_order (connection_id, signal_id, position_id, leg, pair, symbol,
           side, order_type, time_in_force, quantity, filled_quantity, status, client_order_id,
@@ -151,35 +191,40 @@ def with_exits(piled_up: Order) -> Order:
         FROM positions_executionposition WHERE quantity = 0"""
     )
     run("ANALYZE execution_order")
-    return piled_up
 
 
-def test_scan_of_levels_and_guards_read_live_rows_only(with_exits: Order) -> None:
-    too_much = {}
-    for (module, name), parameters in OF_EXITS.items():
-        if found := reads_live_rows(getattr(module, name), parameters):
-            too_much[module.__name__, name] = found
-    now = market_now()
-    if found := reads_live_rows(protection.OF_PAIRS, ([1], ["EUR/USD"], [now])):
-        too_much["protection", "OF_PAIRS"] = found
-    account = with_exits.connection_id
-    if found := reads_live_rows(holdings.ENTERING, (account,)):
-        too_much["holdings", "ENTERING"] = found
-    if found := reads_live_rows(missing.UNMARK, ([account], [1])):
-        too_much["missing", "UNMARK"] = found
-    assert too_much == {}
+class TestWithExits:
+    """Each of the old positions was closed by an exit."""
 
+    def test_scan_of_levels_and_guards_read_live_rows_only(
+        self, with_exits: ExecutionConnection, alice: ExecutionConnection
+    ) -> None:
+        too_much = {}
+        for (module, name), parameters in OF_EXITS.items():
+            if found := reads_live_rows(getattr(module, name), parameters):
+                too_much[module.__name__, name] = found
+        now = market_now()
+        if found := reads_live_rows(protection.OF_PAIRS, ([1], ["EUR/USD"], [now])):
+            too_much["protection", "OF_PAIRS"] = found
+        account = alice.pk
+        if found := reads_live_rows(holdings.ENTERING, (account,)):
+            too_much["holdings", "ENTERING"] = found
+        if found := reads_live_rows(missing.UNMARK, ([account], [1])):
+            too_much["missing", "UNMARK"] = found
+        assert too_much == {}
 
-def test_scan_of_levels_finds_closes_by_their_index(with_exits: Order) -> None:
-    """Among all signals ever published; then their positions, one by one."""
-    asked = (market_now() - timedelta(days=7), 30)
-    assert reads_live_rows(watch.LEFT_OPEN, asked) == []
-    nodes = list(nodes_of(plan(watch.LEFT_OPEN, asked)))
-    scans = [one for one in nodes if one.get("Index Name") == "signal_published_closes"]
-    assert len(scans) == 1
-    assert "Index Cond" in scans[0]
-    assert [one for one in nodes if one["Node Type"] == "Seq Scan"
-            and one["Relation Name"] == "signals_signal"] == []  # fmt: skip
+    def test_scan_of_levels_finds_closes_by_their_index(
+        self, with_exits: ExecutionConnection, alice: ExecutionConnection
+    ) -> None:
+        """Among all signals ever published; then their positions, one by one."""
+        asked = (market_now() - timedelta(days=7), 30)
+        assert reads_live_rows(watch.LEFT_OPEN, asked) == []
+        nodes = list(nodes_of(plan(watch.LEFT_OPEN, asked)))
+        scans = [one for one in nodes if one.get("Index Name") == "signal_published_closes"]
+        assert len(scans) == 1
+        assert "Index Cond" in scans[0]
+        assert [one for one in nodes if one["Node Type"] == "Seq Scan"
+                and one["Relation Name"] == "signals_signal"] == []  # fmt: skip
 
 
 def test_each_statement_of_the_exits_is_planned_or_goes_by_ids() -> None:
@@ -311,10 +356,17 @@ def test_listed_pairs_of_a_word_are_found_by_their_base(
 OFF = 3_000
 
 
-@pytest.fixture
-def switched_off(piled_up: Order) -> Order:
-    """Many accounts that are off and silent beside the one of the live order, which is off too."""
-    template = ExecutionConnection.objects.get(pk=piled_up.connection_id)
+@pytest.fixture(scope="class")
+def switched_off(
+    pile: ExecutionConnection, django_db_blocker: Any
+) -> Iterator[ExecutionConnection]:
+    with undone_at_the_end(django_db_blocker):
+        switch_off(pile)
+        yield pile
+
+
+def switch_off(pile: ExecutionConnection) -> None:
+    template = ExecutionConnection.objects.get(pk=pile.pk)
     template.is_active = False
     template.save(update_fields=["is_active"])
     others = [copy_of(template, number) for number in range(OFF)]
@@ -325,7 +377,6 @@ def switched_off(piled_up: Order) -> Order:
                           unreachable_at=then, last_error_at=then) for one in others]
     )  # fmt: skip
     run("ANALYZE connections_executionconnection, connections_connectionhealth")
-    return piled_up
 
 
 def copy_of(template: ExecutionConnection, number: int) -> ExecutionConnection:
@@ -334,49 +385,59 @@ def copy_of(template: ExecutionConnection, number: int) -> ExecutionConnection:
     return found
 
 
-@pytest.mark.parametrize("lanes", ['{""}', "{sessions.1,mt5.main}"])
-def test_whether_something_is_open_is_looked_up_by_index(switched_off: Order, lanes: str) -> None:
-    """For each of thousands of accounts that are off, every few seconds."""
-    told = {"lanes": lanes, "limit": 500, "asked": "{}"}
-    at = {"older": 45, "resting": "{}"}
-    all_of_them = {"ids": "{}", "done": "{}", "turns": "{}", "first": False}
-    statements = {
-        "accounts due": (selectors.accounts_due_sql(), told | at),
-        "doubted": (probing.doubted_sql(), told | {"again": 5}),
-        "probed": (probing.probed_sql(), told | {"hosts": [KIND]}),
-        "silent": (silence.silent_sql(), None),
-        "compared": (reconcile.connections_sql(), told | at | all_of_them),
-        "to open": (sessions.to_open_sql(), (lanes,)),
-        "idle": (sessions.idle_sql(), told | {"idle": 900}),
-        "what is open": (f"SELECT * FROM {all_open()} o WHERE connection_id = %s",
-                         (switched_off.connection_id,)),
-    }  # fmt: skip
-    for name, (sql, parameters) in statements.items():
-        found = {scan.get("Index Name") for scan in scans_of(plan(sql, parameters))}
-        assert found, name
-        # One account by its index, or all live rows hashed once: which of the two is the planner's.
-        assert found <= {"position_open", "position_open_of_signal", "order_flying"}, (name, found)
+class TestSwitchedOff:
+    """Many accounts are off and silent beside the one of the live order, which is off too."""
 
-
-def test_what_goes_by_a_source_is_looked_up_by_index(switched_off: Order) -> None:
-    """Asked each second in each trading process, of sources by which all goes that is open, and of
-    those by which nothing does: there the planner takes it that some of so much is soon found."""
-    run("UPDATE positions_executionposition SET quantity = 1000, closed_at = NULL,"
-        " price_source_id = %s", (switched_off.connection.data_connection_id,))  # fmt: skip
-    for table in BIG:
-        run(f"UPDATE {table} t SET connection_id = c.ids[t.id %% 3000 + 1] FROM"
-            " (SELECT array_agg(id) AS ids FROM connections_executionconnection) c"
-            " WHERE %s", (True,))  # fmt: skip
-        run(f"ANALYZE {table}")
-    used = f"SELECT id FROM connections_dataconnection d WHERE {is_used_sql('d.id')}"
-    [scan] = scans_of(plan(used, None))
-    assert (scan["Index Name"], "Index Cond" in scan) == ("position_open_of_source", True)
-    for source in (0, switched_off.connection.data_connection_id):
-        found = list(scans_of(plan(wanted.needed_sql(), {"sources": f"{{{source}}}"})))
-        assert {scan.get("Index Name") for scan in found} == {
-            "position_open_of_source", "order_of_connection",
+    @pytest.mark.parametrize("lanes", ['{""}', "{sessions.1,mt5.main}"])
+    def test_whether_something_is_open_is_looked_up_by_index(
+        self, switched_off: ExecutionConnection, alice: ExecutionConnection, lanes: str
+    ) -> None:
+        """For each of thousands of accounts that are off, every few seconds."""
+        told = {"lanes": lanes, "limit": 500, "asked": "{}"}
+        at = {"older": 45, "resting": "{}"}
+        all_of_them = {"ids": "{}", "done": "{}", "turns": "{}", "first": False}
+        statements = {
+            "accounts due": (selectors.accounts_due_sql(), told | at),
+            "doubted": (probing.doubted_sql(), told | {"again": 5}),
+            "probed": (probing.probed_sql(), told | {"hosts": [KIND]}),
+            "silent": (silence.silent_sql(), None),
+            "compared": (reconcile.connections_sql(), told | at | all_of_them),
+            "to open": (sessions.to_open_sql(), (lanes,)),
+            "idle": (sessions.idle_sql(), told | {"idle": 900}),
+            "what is open": (f"SELECT * FROM {all_open()} o WHERE connection_id = %s",
+                             (alice.pk,)),
         }  # fmt: skip
-        assert all("Index Cond" in scan for scan in found)
+        for name, (sql, parameters) in statements.items():
+            found = {scan.get("Index Name") for scan in scans_of(plan(sql, parameters))}
+            assert found, name
+            # One account by its index, or all live rows hashed once: the planner's choice.
+            assert found <= {"position_open", "position_open_of_signal", "order_flying"}, (
+                name,
+                found,
+            )
+
+    def test_what_goes_by_a_source_is_looked_up_by_index(
+        self, switched_off: ExecutionConnection, alice: ExecutionConnection
+    ) -> None:
+        """Asked each second in each trading process, of sources by which all goes that is open, and
+        of those by which nothing does: there the planner takes it that some of so much is soon
+        found."""
+        run("UPDATE positions_executionposition SET quantity = 1000, closed_at = NULL,"
+            " price_source_id = %s", (alice.data_connection_id,))  # fmt: skip
+        for table in BIG:
+            run(f"UPDATE {table} t SET connection_id = c.ids[t.id %% 3000 + 1] FROM"
+                " (SELECT array_agg(id) AS ids FROM connections_executionconnection) c"
+                " WHERE %s", (True,))  # fmt: skip
+            run(f"ANALYZE {table}")
+        used = f"SELECT id FROM connections_dataconnection d WHERE {is_used_sql('d.id')}"
+        [scan] = scans_of(plan(used, None))
+        assert (scan["Index Name"], "Index Cond" in scan) == ("position_open_of_source", True)
+        for source in (0, alice.data_connection_id):
+            found = list(scans_of(plan(wanted.needed_sql(), {"sources": f"{{{source}}}"})))
+            assert {scan.get("Index Name") for scan in found} == {
+                "position_open_of_source", "order_of_connection",
+            }  # fmt: skip
+            assert all("Index Cond" in scan for scan in found)
 
 
 def plan(sql: str, parameters: Any) -> dict[str, Any]:

@@ -4,7 +4,6 @@ As in the real one: one connection for the process, one `last_error` for all thr
 failure, named tuples for answers. Two calls at once raise: the real one would not survive them.
 """
 
-import ctypes
 import json
 import os
 import socket
@@ -59,6 +58,8 @@ def _ask(name: str, arguments: tuple[Any, ...], words: dict[str, Any]) -> Any:
     if answer.get("die"):
         os._exit(9)
     if "freeze" in answer:  # as the real one: nobody else in this interpreter gets a turn
+        import ctypes  # which takes longer than a whole conversation
+
         ctypes.PyDLL(None).usleep(int(answer["freeze"] * 1e6))
     if "print" in answer:
         os.write(1, answer["print"].encode())
