@@ -8,6 +8,8 @@ from typing import Any
 import hypothesis
 import pytest
 from django.db import connections
+from django.template import Template
+from django.test.utils import _TestState
 
 from tests import kept_rows
 from tests.emptying import copy_aside, empty_quickly
@@ -46,6 +48,12 @@ def pytest_collection_finish() -> None:
 def pytest_unconfigure() -> None:
     """Stop the servers when the run is over."""
     _servers.stop()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def django_test_environment(django_test_environment: None) -> None:
+    """Django's, without a copy of every template's context: no test looks at one."""
+    Template._render = _TestState.saved_data.template_render  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="session")

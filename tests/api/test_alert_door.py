@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -111,11 +112,19 @@ class _without_table:
             cursor.execute(f"ALTER TABLE {old} RENAME TO {new}")
 
 
+@pytest.fixture(scope="module")
+def process(
+    tmp_path_factory: pytest.TempPathFactory, django_db_setup: None, django_db_blocker: Any
+) -> Iterator[tuple[WebProcess, Path]]:
+    log = tmp_path_factory.mktemp("web") / "web.log"
+    with django_db_blocker.unblock(), WebProcess(log) as web:
+        yield web, log
+
+
 @pytest.fixture
-def one_door(tmp_path: Path) -> Iterator[Door]:
+def one_door(process: tuple[WebProcess, Path]) -> Iterator[Door]:
     cache.clear()
-    with WebProcess(tmp_path / "web.log") as web:
-        yield Door(web, tmp_path / "web.log")
+    yield Door(*process)
     cache.clear()
 
 

@@ -3,8 +3,10 @@
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.core.cache import cache
 
 from tests.web_process import WebProcess, all_at_once
 from users.models import User
@@ -13,12 +15,22 @@ pytestmark = pytest.mark.django_db(transaction=True)
 AT_ONCE, PASSWORD = 40, "correct horse battery"
 
 
+@pytest.fixture(scope="module")
+def process(
+    tmp_path_factory: pytest.TempPathFactory, django_db_setup: None, django_db_blocker: Any
+) -> Iterator[WebProcess]:
+    """One for all tests: what it remembers of somebody is in the database and in Redis."""
+    log = tmp_path_factory.mktemp("web") / "web.log"
+    with django_db_blocker.unblock(), WebProcess(log) as started:
+        yield started
+
+
 @pytest.fixture
-def web(tmp_path: Path, transactional_db: None) -> Iterator[WebProcess]:
+def web(process: WebProcess, transactional_db: None) -> WebProcess:
+    cache.clear()
     User.objects.create_user("alice", password=PASSWORD)
     User.objects.create_superuser("olga", password=PASSWORD)
-    with WebProcess(tmp_path / "web.log") as process:
-        yield process
+    return process
 
 
 @pytest.mark.slow
