@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,11 +19,40 @@ from common.embedded.postgres import PostgresServer
 from common.embedded.processes import birth, wait_until, works_in
 
 
+@pytest.fixture(scope="module")
+def made() -> Iterator[Path]:
+    """A server's folder as a first start leaves it."""
+    base = Path(tempfile.mkdtemp(prefix="fillcast-embedded-"))
+    base.chmod(0o755)
+    with PostgresServer(base / "postgres", fast=True):
+        pass
+    yield base / "postgres"
+    shutil.rmtree(base, ignore_errors=True)
+
+
 @pytest.fixture
-def server(folder: Path) -> Iterator[PostgresServer]:
-    made = PostgresServer(folder / "postgres", fast=True)
-    yield made
-    made.stop()
+def used(folder: Path, made: Path) -> Path:
+    """A folder whose server was started before."""
+    (folder / "postgres").mkdir()
+    for name in ("data", "password"):
+        copy = ["cp", "-a", str(made / name), str(folder / "postgres" / name)]
+        subprocess.run(copy, check=True)
+    return folder / "postgres"
+
+
+@pytest.fixture
+def server(used: Path) -> Iterator[PostgresServer]:
+    server = PostgresServer(used, fast=True)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def cold(folder: Path) -> Iterator[PostgresServer]:
+    """One that has no data yet."""
+    server = PostgresServer(folder / "postgres", fast=True)
+    yield server
+    server.stop()
 
 
 def ask(server: PostgresServer, query: str) -> str:
@@ -41,15 +71,15 @@ def pid_of(server: PostgresServer) -> int:
     return server.process.pid
 
 
-def test_cold_then_warm_on_the_same_url(server: PostgresServer) -> None:
-    server.start()
-    note(server)
-    first = server.url
-    server.stop()
-    assert not server.alive
-    server.start()
-    assert server.url == first
-    assert ask(server, "SELECT word FROM note") == "kept"
+def test_cold_then_warm_on_the_same_url(cold: PostgresServer) -> None:
+    cold.start()
+    note(cold)
+    first = cold.url
+    cold.stop()
+    assert not cold.alive
+    cold.start()
+    assert cold.url == first
+    assert ask(cold, "SELECT word FROM note") == "kept"
 
 
 def test_it_asks_for_its_password_and_is_not_root(server: PostgresServer) -> None:
@@ -61,13 +91,13 @@ def test_it_asks_for_its_password_and_is_not_root(server: PostgresServer) -> Non
     assert ask(server, "SHOW max_connections") == "200"
 
 
-def test_fast_is_only_for_who_asks(folder: Path) -> None:
-    with PostgresServer(folder / "safe") as safe:
+def test_fast_is_only_for_who_asks(used: Path) -> None:
+    with PostgresServer(used) as safe:
         assert [ask(safe, f"SHOW {name}") for name in postgres.FAST] == ["on", "on", "on"]
 
 
-def test_rows_outlive_kill_9(folder: Path) -> None:
-    with PostgresServer(folder / "safe") as server:  # fast would lose the last rows
+def test_rows_outlive_kill_9(used: Path) -> None:
+    with PostgresServer(used) as server:  # fast would lose the last rows
         note(server)
         os.kill(pid_of(server), signal.SIGKILL)
         assert wait_until(lambda: not server.alive, 10)
@@ -98,13 +128,13 @@ def test_a_strangers_process_with_the_old_number_is_left_alone(server: PostgresS
         other.kill()
 
 
-def test_a_first_start_that_was_cut_short_is_made_again(server: PostgresServer) -> None:
-    server.folder.mkdir()
+def test_a_first_start_that_was_cut_short_is_made_again(cold: PostgresServer) -> None:
+    cold.folder.mkdir()
     for half_done in ("data.new", "data"):
-        (server.folder / half_done).mkdir()
-    (server.folder / "data.new" / "PG_VERSION").write_text("18")
-    (server.folder / "password.new").write_text("old")
-    assert ask(server.start(), "SELECT 1") == "1"
+        (cold.folder / half_done).mkdir()
+    (cold.folder / "data.new" / "PG_VERSION").write_text("18")
+    (cold.folder / "password.new").write_text("old")
+    assert ask(cold.start(), "SELECT 1") == "1"
 
 
 def test_the_port_of_last_time_taken_by_another(server: PostgresServer) -> None:
@@ -116,12 +146,12 @@ def test_the_port_of_last_time_taken_by_another(server: PostgresServer) -> None:
     assert ask(server, "SELECT 1") == "1"
 
 
-def test_a_wanted_port_that_is_taken_is_told(folder: Path) -> None:
+def test_a_wanted_port_that_is_taken_is_told(used: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(EmbeddedError, match=f"Port {port} is taken by another program"):
-            PostgresServer(folder / "postgres", port=port, fast=True).start()
-    assert works_in(folder / "postgres" / "data") == []
+            PostgresServer(used, port=port, fast=True).start()
+    assert works_in(used / "data") == []
 
 
 def test_no_programs(folder: Path) -> None:
@@ -156,7 +186,7 @@ def test_a_log_is_put_into_words() -> None:
     assert postgres._explain("FATAL: tomorrow's error") == "it says «FATAL: tomorrow's error»"
 
 
-def test_it_dies_with_its_starter(folder: Path) -> None:
+def test_it_dies_with_its_starter(used: Path) -> None:
     code = (
         "import sys, pathlib\n"
         "from common.embedded.postgres import PostgresServer\n"
@@ -164,7 +194,7 @@ def test_it_dies_with_its_starter(folder: Path) -> None:
         "print(server.process.pid, flush=True)\nsys.stdin.read()\n"
     )
     starter = subprocess.Popen(
-        [sys.executable, "-c", code, str(folder / "postgres")],
+        [sys.executable, "-c", code, str(used)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         cwd=Path(__file__).parents[2],
