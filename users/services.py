@@ -18,6 +18,7 @@ from common.audit_trail import changed_by
 from common.codes import Code
 from common.errors import ConflictError, InvalidInputError
 from common.permissions import Right, Role, Scope, require
+from common.prepared_lookup import PreparedLookup
 from users.api_keys import end_of, has_ended, ordered, require_no_more
 from users.models import ApiKey, User
 from users.ranks import require_above, require_givable, require_superuser, roles_of
@@ -29,6 +30,7 @@ _PREFIX_BYTES, _SECRET_BYTES = 6, 32
 _NOTE_USE_EVERY = timedelta(minutes=1)
 PERSON = frozenset({"username", "first_name", "last_name", "email", "time_zone"})
 _NO_HASH = sha256(b"no such key").hexdigest()
+_KEY_BY_PREFIX = PreparedLookup(lambda: ApiKey.objects.select_related("user").filter(prefix="p"))
 
 
 @transaction.atomic
@@ -74,7 +76,7 @@ def user_for_key(secret: str) -> User | None:
     if not (prefix.isascii() and prefix.isalnum()):
         prefix = ""  # no key has it; what PostgreSQL cannot store must not reach it
     with for_all_tenants():  # whose it is, is what we are about to learn
-        found = ApiKey.objects.select_related("user").filter(prefix=prefix).first()
+        found = _KEY_BY_PREFIX.first(prefix)
         expected = found.secret_hash if found else _NO_HASH
         is_right = hmac.compare_digest(_hash(secret), expected)
         if found is None or not is_right or brand != _BRAND or not _is_open(found):

@@ -10,6 +10,7 @@ from django.contrib.auth.hashers import make_password
 from django.db import connection
 from django.http import HttpRequest
 
+from common.prepared_lookup import PreparedLookup
 from users.models import User
 from users.password_turns import turns
 from users.tries import (
@@ -26,6 +27,7 @@ log = structlog.get_logger(__name__)
 PAUSE = timedelta(minutes=15)
 FROM_ONE_ADDRESS, FOR_ONE_NAME, FOR_NAME_AND_ADDRESS = 100, 50, 10
 KNOWN_FOR = timedelta(days=30)
+_USER_BY_ID = PreparedLookup(lambda: User.objects.select_related("second_factor").filter(pk=1))
 
 
 class PasswordBackend(ModelBackend):
@@ -67,7 +69,7 @@ class PasswordBackend(ModelBackend):
 
     def get_user(self, user_id: int) -> User | None:
         """Return who a session belongs to, together with their second factor."""
-        user = User.objects.select_related("second_factor").filter(pk=user_id).first()
+        user = _USER_BY_ID.first(user_id)
         return user if user is not None and self.user_can_authenticate(user) else None
 
 

@@ -84,6 +84,7 @@ def build() -> World:
         key, keys[name] = create_api_key(made[name], "test")
         if name == "alice":
             made["key"] = key
+    ApiKey.objects.update(last_used_at=timezone.now())  # a request notes it once a minute
     alice = made["alice"]
     made["feed"] = create_feed(owner=alice, name="By hand", is_public=False, is_approved=True)
     made["public"] = create_feed(owner=made["paula"], name="Majors", is_approved=True)
