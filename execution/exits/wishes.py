@@ -146,14 +146,21 @@ _DIFFERS = f"""(
 # Claimed by the time until which the claimer may still be asking: no two processes move one stop.
 # From then on until the broker has answered nobody knows what it holds. One that has said nothing
 # yet of a new position gets a moment for it.
-LEVELS = f"""
-WITH due AS (
+_DUE_LEVELS = f"""
   SELECT id FROM positions_executionposition
   WHERE {_DIFFERS}
     AND (levels_due_at IS NULL OR levels_due_at <= clock_timestamp())
     AND (lifted OR levels_told_at IS NOT NULL OR levels_tries > 0
       OR touched_at <= clock_timestamp() - interval '{FIRST_WORD_SECONDS} s')
     AND {of_lanes("connection_id")}
+"""
+
+# Asked first: mostly there is none, and to plan all of LEVELS costs many times as much.
+ANY_LEVELS = f"{_DUE_LEVELS} LIMIT 1"
+
+LEVELS = f"""
+WITH due AS (
+  {_DUE_LEVELS}
   ORDER BY id LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED
 ), p AS (
   UPDATE positions_executionposition o SET levels_tries = least(o.levels_tries + 1, 100),
@@ -253,7 +260,8 @@ def move_levels() -> None:
     """Have brokers told of the levels that they do not hold as they should, without waiting."""
     errands = runtime.present().wire.errands
     send_by = _send_by()
-    levels = rows(LEVELS, {"longest": errands.longest(), **in_held()})
+    held = in_held()
+    levels = rows(LEVELS, {"longest": errands.longest(), **held}) if rows(ANY_LEVELS, held) else []
     if levels:
         point("wishes.committed")
     errands.start(

@@ -125,6 +125,7 @@ STATEMENTS: dict[str, tuple[str, Any, set[str]]] = {  # name → (SQL, parameter
     ),
     "awaiting": (stuck.AWAITING, {"seconds": 300}, {"order_waiting", "order_due"}),
     "wishes": (wishes.LOCK, {"lanes": ""}, {"order_wish"}),
+    "any levels": (wishes.ANY_LEVELS, {"lanes": ""}, {"position_levels_to_be_told"}),
     "levels": (wishes.LEVELS, {"longest": 11, "lanes": ""}, {"position_levels_to_be_told"}),
 }
 
@@ -149,11 +150,12 @@ OF_EXITS: dict[tuple[ModuleType, str], Any] = {
     (ticks, "HITS"): ([1], ["EUR/USD"], [1], [1], [1], [1], [1.0]),
     (orders, "LOAD"): ([1, 2],),
     (wishes, "LOCK"): {"lanes": '{""}'},
+    (wishes, "ANY_LEVELS"): {"lanes": '{""}'},
     (wishes, "LEVELS"): {"longest": 11, "lanes": '{""}'},
 }
 HAS_TIMES = {"LEFT_OPEN", "OF_PAIRS"}  # planned below, with times
 OF_ONE_ACCOUNT = {"OURS", "ENTERING"}  # planned below
-PARTS = {"HELD_BACK"}  # of the statements above
+PARTS = {"HELD_BACK", "_DUE_LEVELS"}  # of the statements above
 BY_IDS = re.compile(r"\b(id|position_id) = ANY\(%s\)|FROM unnest\(%s|FROM wanted w")
 LIVE = {
     "position_open", "position_open_of_signal", "position_open_of_source", "position_asked",
