@@ -51,7 +51,7 @@ class Core(RuleBasedStateMachine):
         self.world = World(**worlds)
         self.world.publish(kind)
 
-    @precondition(lambda self: len(self.world.opens()) < 3)
+    @precondition(lambda self: self.world.opens_now < 3)
     @rule(kind=KIND)
     def publish(self, kind: str) -> None:
         self.world.publish(kind)
@@ -65,7 +65,7 @@ class Core(RuleBasedStateMachine):
     def trade(self, which: int, answers: list[str], backwards: bool) -> None:
         self.world.trade(self.world.processes[which], answers, backwards)
 
-    @precondition(lambda self: self.world.orders("PENDING"))
+    @precondition(lambda self: any(o.status == "PENDING" for o in self.world.orders_now))
     @rule(which=WHICH, part=st.sampled_from([slice(None), slice(1), slice(1, None)]))
     def claim(self, which: int, part: slice) -> None:
         self.world.claim(self.world.processes[which], part)
@@ -102,7 +102,9 @@ class Core(RuleBasedStateMachine):
     def pass_time(self, seconds: float) -> None:
         self.world.pass_time(seconds)
 
-    @precondition(lambda self: self.world.orders("SUBMITTING", "UNKNOWN"))
+    @precondition(
+        lambda self: any(o.status in ("SUBMITTING", "UNKNOWN") for o in self.world.orders_now)
+    )
     @rule(what=st.sampled_from(["take over", "ask", "ask"]), reads_fail=SELDOM, then=SELDOM)
     def look_up(self, what: str, reads_fail: bool, then: bool) -> None:
         self.world.broker.reads_fail = reads_fail
@@ -110,20 +112,20 @@ class Core(RuleBasedStateMachine):
         self.world.broker.reads_fail = False
         self.world.pass_time(61 if then else 0)
 
-    @precondition(lambda self: any(o.wish for o in self.world.orders()))
+    @precondition(lambda self: any(o.wish for o in self.world.orders_now))
     @rule(cancelling=st.sampled_from(["take", "take", "refuse", "silent"]))
     def grant_wishes(self, cancelling: str) -> None:
         self.world.broker.cancelling = cancelling
         self.world.sweep("wishes")
 
-    @precondition(lambda self: self.world.positions())
+    @precondition(lambda self: self.world.positions_now)
     @rule(bid=st.sampled_from(["1.09990", "1.08000", "1.12500", "1.14000"]))
     def quote_and_watch(self, bid: str) -> None:
         for account in self.world.accounts:
             cast.quote(account, bid)
         self.world.sweep("watch")
 
-    @precondition(lambda self: self.world.positions())
+    @precondition(lambda self: self.world.positions_now)
     @rule(reads_fail=SELDOM, then=st.sampled_from([0, 1.5, 3.5]))
     def guard(self, reads_fail: bool, then: float) -> None:
         self.world.broker.reads_fail = reads_fail
@@ -149,14 +151,14 @@ class Core(RuleBasedStateMachine):
 
     @rule(index=INDEX, what=st.sampled_from(["cancel", "retry"]))
     def person_and_order(self, index: int, what: str) -> None:
-        orders = self.world.orders()
+        orders = self.world.orders_now
         act = services.cancel_order if what == "cancel" else services.retry_order
         self.world.ask(act, orders[index % len(orders)].id)
 
-    @precondition(lambda self: self.world.positions())
+    @precondition(lambda self: self.world.positions_now)
     @rule(index=INDEX, fraction=st.sampled_from([D("0.3"), D("0.5"), D(1)]))
     def close_position(self, index: int, fraction: D) -> None:
-        positions = self.world.positions()
+        positions = self.world.positions_now
         position_id = positions[index % len(positions)].id
         self.world.ask(services.close_position, position_id, fraction=fraction)
 

@@ -277,6 +277,10 @@ class World:
 
     # ---- what must hold ----------------------------------------------------------------------
     def check(self) -> None:
+        """Check everything, and remember what there is until something happens: a model that asks
+        before each step what may come next need not read it again."""
+        self.orders_now, self.positions_now = self.orders(), self.positions()
+        self.opens_now = Signal.objects.filter(action="OPEN").count()
         self._check_journal()
         self._check_positions()
         self._check_log()
@@ -318,7 +322,7 @@ class World:
             if before in TERMINAL and before != line.status:
                 assert line.code in ("LATE_FILL", "OPERATOR_RETRY"), (before, line)
             last[line.order_id] = line.status
-        for order in self.orders():
+        for order in self.orders_now:
             assert last.get(order.id, order.status) == order.status, order
 
     # ---- the end -----------------------------------------------------------------------------

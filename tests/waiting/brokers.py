@@ -254,9 +254,10 @@ _STARTED = {"paper": _paper, "mt5": _mt5, "mt4": _mt4, "ibkr": _ibkr, "crypto": 
 
 def wait_for(is_so: Callable[[], object], seconds: float) -> bool:
     """Whether it came about within so many seconds."""
-    end = time.monotonic() + seconds
+    begin = time.monotonic()
     while not is_so():
-        if time.monotonic() > end:
+        waited = time.monotonic() - begin
+        if waited > seconds:
             return False
-        time.sleep(0.02)
+        time.sleep(min(0.02 + waited / 20, 0.1))  # each look is a query
     return True
