@@ -12,11 +12,13 @@ from common.redis_cache import count
 def test_threads_and_requests_share_the_clients_connections() -> None:
     default: Any = cache
     server = default._cache.get_client(write=True)
+    read: list[Any] = []
     before = server.info("stats")["total_connections_received"]
     for _ in range(20):
-        thread = Thread(target=Context().run, args=(cache.get, "nothing"))
+        thread = Thread(target=Context().run, args=(lambda: read.append(cache.get("none", 7)),))
         thread.start()
         thread.join()
+    assert read == [7] * 20
     assert server.info("stats")["total_connections_received"] - before <= 1
 
 
