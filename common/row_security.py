@@ -108,7 +108,7 @@ def _secure(table: str, kind: str, policies: dict[str, str]) -> RunSQL:
         f"CREATE POLICY trade_rows ON {table} TO {TRADE} USING (true) WITH CHECK (true)"
     )
     backwards = [*_drop(table, kind, policies), f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY"]
-    return RunSQL(tuple(forwards), tuple(backwards))
+    return RunSQL(";\n".join(forwards), ";\n".join(backwards))
 
 
 def _name(kind: str, command: str) -> str:

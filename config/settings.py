@@ -93,8 +93,6 @@ INSTALLED_APPS = [
     "django_celery_beat",
     "django_structlog",
     "django_htmx",
-    "pgtrigger",  # this and the next only for migrations of before the trail was our own
-    "pghistory",
     "common",
     "users",
     "events",

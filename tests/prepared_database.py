@@ -1,8 +1,8 @@
 """A PostgreSQL with all migrations applied: made once, copied by each process that needs a server.
 
-Applying the migrations takes half a minute of processor time, copying the result a fraction of a
-second. What is made is kept beside other temporary files, under a name that follows from the
-migrations, so that the next run finds it.
+Applying the migrations takes some seconds of processor time, copying the result a fraction of one.
+What is made is kept beside other temporary files, under a name that follows from the migrations,
+so that the next run finds it.
 """
 
 import fcntl
@@ -66,8 +66,10 @@ def _key() -> str:
     """A hash of all that the migrations consist of: they import only each other and `common`."""
     digest = hashlib.sha256()
     sources = [
-        *ROOT.glob("*/migrations/*.py"),
-        *ROOT.glob("*/*/migrations/*.py"),
+        *ROOT.glob("*/migrations/**/*.py"),
+        *ROOT.glob("*/migrations/**/*.sql"),
+        *ROOT.glob("brokers/*/migrations/**/*.py"),
+        *ROOT.glob("brokers/*/migrations/**/*.sql"),
         *ROOT.glob("common/**/*.py"),
         ROOT / "requirements.txt",
     ]

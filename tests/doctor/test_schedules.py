@@ -10,7 +10,7 @@ from django_celery_beat.models import PeriodicTask
 from config.celery import app
 
 pytestmark = pytest.mark.django_db
-written: Any = import_module("config.migrations.0001_schedules")
+written: Any = import_module("config.migrations.0001_initial")
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +22,7 @@ def _fresh() -> None:
 def test_every_schedule_names_a_task_that_workers_know() -> None:
     app.loader.import_default_modules()
     tasks = set(PeriodicTask.objects.values_list("task", flat=True))
-    assert len(tasks) == 7
+    assert len(tasks) == 10
     assert tasks <= set(app.tasks)
 
 

@@ -3,13 +3,11 @@
 import json
 from dataclasses import replace
 from decimal import Decimal as D
-from importlib import import_module
 from itertools import permutations
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 from rest_framework.test import APIClient
 
 from analytics.days import trading_day
@@ -124,21 +122,6 @@ def test_a_sum_and_fills_with_fees_from_the_bought_coin_in_any_order(
             close_position(ExecutionPosition.objects.get().pk)
             assert Order.objects.get(leg="close-1").quantity == D("99.84")
             transaction.set_rollback(True)
-
-
-def test_fees_that_were_added_before_there_were_rates_are_worked_out_anew(
-    entry: Order, alice: ExecutionConnection
-) -> None:
-    told = [cast.fill_report(entry, 50, "f1", price="1.2"), cast.fill_report(entry, 50, "f2")]
-    cast.tell(paid(told[0], "2", "EUR"), paid(told[1], "3", "BNB"))
-    right = facts()
-    run("UPDATE execution_fill SET commission_rate = 1, commission_rate_at = NULL")
-    for table in ("execution_order", "positions_executionposition"):
-        run(f"UPDATE {table} SET commission = 5, unconverted_fees = '{{}}'")
-    migration = import_module("execution.migrations.0020_fees_that_were_added")
-    for _ in range(2):  # the second time as after an interruption
-        migration.work_out(None, SimpleNamespace(connection=connection))
-        assert facts() == right == (100, D("2.4"), {"BNB": "3"})
 
 
 def test_a_fee_without_a_rate_reads_no_other_order_of_its_account(

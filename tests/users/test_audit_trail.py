@@ -210,9 +210,6 @@ REWRITES = (
     *(f"ALTER TABLE {table} DISABLE TRIGGER ALL" for table in TABLES),
     f"SELECT nextval('{LINES}_id_seq')",
     f"SELECT setval('{LINES}_id_seq', 1)",
-    "UPDATE pghistory_context SET metadata = '{}'",
-    "INSERT INTO pghistory_context (id, created_at, updated_at, metadata)"
-    " VALUES (gen_random_uuid(), now(), now(), '{}')",
     "ALTER TABLE users_user DISABLE TRIGGER fillcast_trail",
     "DROP TRIGGER fillcast_trail ON users_user",
     "SET session_replication_role = replica",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Permission
 from django.core.management import call_command
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from common.codes import Code
@@ -37,6 +37,12 @@ def test_a_key_opens_for_its_user_and_only_its_hash_is_stored(carol: User) -> No
     assert secret not in stored
     assert secret.split("_", 2)[2] not in stored
     assert key.prefix in secret
+
+
+def test_the_database_keeps_no_key_without_an_end(carol: User) -> None:
+    key, _ = services.create_api_key(carol, "robot")
+    with pytest.raises(IntegrityError), transaction.atomic():
+        ApiKey.objects.filter(pk=key.pk).update(expires_at=None)
 
 
 def test_two_keys_differ(carol: User) -> None:

@@ -2,12 +2,10 @@
 
 from contextlib import ExitStack
 from dataclasses import replace
-from importlib import import_module
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from django.apps import apps
 from django.db import transaction
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +16,7 @@ from common.errors import InvalidInputError
 from common.sql import rows
 from connections import lanes as of_process
 from connections.lanes import lane_of
-from connections.models import ExecutionConnection, SessionLane
+from connections.models import ExecutionConnection
 from tests.connections import make
 from tests.connections.conftest import elsewhere
 from tests.execution.lanes.hands import WAITS
@@ -84,21 +82,6 @@ def test_who_shares_a_folder_shares_the_lane_whatever_the_number_of_lanes_become
     moved.settings = {"folder": folders[1]}
     moved.save()
     assert moved.lane == first[folders[1]].lane
-
-
-@pytest.mark.django_db
-def test_who_was_separated_from_the_others_of_its_folder_comes_back_to_them() -> None:
-    """By the migration: FILLCAST_SESSION_LANES had been changed between them."""
-    one, other, alone = (
-        make.connection(type="mt4", settings={"folder": folder}) for folder in ("a", "A", "b")
-    )
-    SessionLane.objects.all().delete()
-    ExecutionConnection.objects.filter(pk=other.pk).update(lane="sessions.77")
-    migration = import_module("connections.migrations.0016_session_lanes")
-    migration.settle(apps, None)
-    found = {row.pk: row.lane for row in ExecutionConnection.objects.all()}
-    assert found == {one.pk: one.lane, other.pk: one.lane, alone.pk: alone.lane}
-    assert SessionLane.objects.count() == 2
 
 
 @pytest.mark.django_db(transaction=True)

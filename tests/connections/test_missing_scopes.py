@@ -1,0 +1,38 @@
+"""A connection without a scope and a lane gets both by a passed test."""
+
+import pytest
+
+from connections.models import ExecutionConnection
+from tests.connections import make
+from tests.connections.claiming import failed, run
+from tests.connections.doubles import Broker
+from users.models import User
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_who_had_no_scope_and_no_lane_has_both_after_a_passed_test(
+    alice: User, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lane is set when the test begins; the process that holds the lane makes the test."""
+    row = make.connection(alice, type="mt5", settings={"server": "Broker-Demo"}, account="7")
+    ExecutionConnection.objects.update(account_scope="", lane="", sealed_credentials=None)
+    assert failed(run(row, broker)) == ["worker"]
+    assert broker.asked == [], "two processes would speak to it"
+    row.refresh_from_db()
+    assert (row.account_scope, row.lane) == ("", "mt5.main")
+    monkeypatch.setattr("connections.lanes._held", lambda: ("mt5.main",))
+    assert failed(run(row, broker)) == []
+    row.refresh_from_db()
+    assert row.account_scope == "broker-demo"
+
+
+def test_an_account_that_its_owner_has_twice_keeps_the_scope_that_it_has(
+    alice: User, broker: Broker
+) -> None:
+    older = make.connection(alice, type="crypto", exchange_name="binance", account="main")
+    ExecutionConnection.objects.update(account_scope="", lane="", sealed_credentials=None)
+    make.connection(alice, type="crypto", exchange_name="binance", account="main")
+    assert failed(run(older, broker)) == []
+    older.refresh_from_db()
+    assert older.account_scope == ""
